@@ -106,7 +106,7 @@ class EventsImported(EventsTaken):
     rejected_more: NotRequired[int]
 
 
-class Choice(TypedDict):
+class ChatChoice(TypedDict):
     """``message``: as the provider sent it."""
 
     index: int
@@ -146,7 +146,7 @@ class ChatCompletion(TypedDict):
     object: Literal["chat.completion"]
     created: int
     model: str
-    choices: Sequence[Choice]
+    choices: Sequence[ChatChoice]
     usage: Usage
     detent: ChatFacts
 

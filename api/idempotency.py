@@ -34,7 +34,7 @@ KEY_HEADER: dict[str, Any] = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Keyed:
+class KeyedRequest:
     """A request that names a key.
 
     ``scope``: who sends it and to where, without a unit; ``sent``: SHA-256 of all that it says.
@@ -58,7 +58,7 @@ class Keyed:
         return answer
 
 
-class Repeated(Exception):
+class RepeatedRequest(Exception):
     """While this request was prepared, the same one was carried out: its answer holds for both."""
 
     def __init__(self, answer: Mapping[str, Any]) -> None:
@@ -82,13 +82,13 @@ def idempotency_of(request: Request, body: bytes) -> tuple[str, str, str] | None
     return f"{request.state.caller.quota} {request.url.path}", key, sha256(body).hexdigest()
 
 
-def keyed_request(request: Request, body: bytes, shared: Services) -> Keyed | None:
+def keyed_request(request: Request, body: bytes, shared: Services) -> KeyedRequest | None:
     """The request's key; None without one. A path may hold a unit, so its HMAC stands for it."""
     found = idempotency_of(request, b"%s %s\n%s" % (request.method.encode(), request.url.query.encode(), body))
     if found is None:
         return None
     where = unit_hmac(shared.secrets.unit_key, request.url.path)
-    return Keyed(scope=f"{request.state.caller.quota} {where}", key=found[1], sent=found[2])
+    return KeyedRequest(scope=f"{request.state.caller.quota} {where}", key=found[1], sent=found[2])
 
 
 def keyed_store(request: Request, shared: Services, report: Any, answered: Callable[[Any], Response]) -> Store:
@@ -98,7 +98,7 @@ def keyed_store(request: Request, shared: Services, report: Any, answered: Calla
     Args:
         report: the type of the report, or several in a union.
     """
-    named: Keyed | None = getattr(request.state, "keyed", None)
+    named: KeyedRequest | None = getattr(request.state, "keyed", None)
     if named is None:
         return shared.store
     kinds = get_args(report) or (report,)
@@ -120,7 +120,9 @@ def again(answer: Mapping[str, Any], request: Request, usual_status: int) -> Res
 class _KeepingStore:
     """The store, but that a write keeps the answer beside the change; ``record_of`` None: what it gave is no answer."""
 
-    def __init__(self, shared: Services, named: Keyed, record_of: Callable[[Any], Mapping[str, Any] | None]) -> None:
+    def __init__(
+        self, shared: Services, named: KeyedRequest, record_of: Callable[[Any], Mapping[str, Any] | None]
+    ) -> None:
         self._shared, self._named, self._record_of = shared, named, record_of
 
     def __getattr__(self, name: str) -> Any:
@@ -132,7 +134,7 @@ class _KeepingStore:
         def change(tx: Transaction) -> T:
             first = named.first_answer(tx, store)
             if first is not None:
-                raise Repeated(first)
+                raise RepeatedRequest(first)
             result = fn(tx)
             record = self._record_of(result)
             if record is not None:

@@ -47,7 +47,7 @@ class Prebuilt:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Unfilled:
+class PromptTemplate:
     """JSON of a filled-in prompt but for its messages and its token, and the messages that are to be filled in.
 
     ``parts`` is that JSON as ``fill`` makes it of texts, up to the token; each text, escaped, goes to its ``places``.
@@ -61,7 +61,7 @@ class Unfilled:
     places: Sequence[tuple[int, str]] = ()  # in ``parts``, with the name of the variable
 
     @classmethod
-    def of(cls, shape: Mapping[str, Any], declared: Iterable[str]) -> Unfilled:
+    def of(cls, shape: Mapping[str, Any], declared: Iterable[str]) -> PromptTemplate:
         names = list(shape)
         at = names.index("messages")
         before, after = ({name: shape[name] for name in some} for some in (names[:at], names[at + 1 :]))
@@ -131,7 +131,7 @@ class ServedFamily(Serving):
     environment: EnvironmentOverride | None = None
     _pipelines: dict[str, Pipeline] = field(default_factory=dict, compare=False)
     _prebuilt: dict[ArmName, Prebuilt] = field(default_factory=dict, compare=False)
-    _unfilled: dict[ArmName, Unfilled] = field(default_factory=dict, compare=False)
+    _unfilled: dict[ArmName, PromptTemplate] = field(default_factory=dict, compare=False)
     _forms: dict[ArmName, tuple[Any, TokenForm]] = field(default_factory=dict, compare=False)  # with their seconds
 
     def choose(self, unit: str | None, unit_hmac: str | None, now: datetime) -> Choice:
@@ -219,12 +219,12 @@ class ServedFamily(Serving):
             found = self._prebuilt[choice.arm] = Prebuilt(head=body[:-1] + b',"assignment":"', etag=etag_of(body))
         return found
 
-    def unfilled(self, choice: Choice) -> Unfilled:
+    def unfilled(self, choice: Choice) -> PromptTemplate:
         """Of a family whose variants have messages."""
         found = self._unfilled.get(choice.arm)
         if found is None:
             declared = self.definition.inputs if self.definition is not None else ()
-            found = self._unfilled[choice.arm] = Unfilled.of(self.shape(choice), declared)
+            found = self._unfilled[choice.arm] = PromptTemplate.of(self.shape(choice), declared)
         return found
 
     def token(self, choice: Choice, unit_hmac: str | None, *, now: datetime, rollout_now: datetime, keys: Keys) -> str:

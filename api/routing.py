@@ -17,7 +17,7 @@ from api.figures import without_quotes, without_texts
 from api.http.bodies import StrictRequest
 from api.http.body_limits import limit_of
 from api.http.problems import UnknownParameter
-from api.idempotency import KEY_HEADER, Repeated, again, keyed_request
+from api.idempotency import KEY_HEADER, RepeatedRequest, again, keyed_request
 from api.services import Services
 from optimizer.core.base.errors import Busy, Fault, InvalidFamily, NotAuthenticated
 from optimizer.core.serving.access import Role
@@ -201,7 +201,7 @@ class DetentRoute(APIRoute):
             return again(first, request, usual)
         try:
             return await inner(request)
-        except Repeated as before:
+        except RepeatedRequest as before:
             return again(before.answer, request, usual)
 
 

@@ -15,7 +15,7 @@ from optimizer.core.serving.assignment import Choice, unit_hmac
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Served:
+class ServedChoice:
     """One answer to "what does this unit get now": the choice with its token."""
 
     family: ServedFamily
@@ -23,17 +23,17 @@ class Served:
     token: str
 
 
-def decide(shared: Services, family: ServedFamily, unit: str | None, now: datetime) -> Served:
+def decide(shared: Services, family: ServedFamily, unit: str | None, now: datetime) -> ServedChoice:
     """Decides from memory. Who answers with it calls ``count`` once nothing can be refused any more."""
     hashed = unit_hmac(shared.secrets.unit_key, unit) if unit is not None else None
     choice = family.choose(unit, hashed, now)
     token = family.token(
         choice, hashed, now=now, rollout_now=shared.clock.rollout_now(), keys=shared.serving.token_keys
     )
-    return Served(family=family, choice=choice, token=token)
+    return ServedChoice(family=family, choice=choice, token=token)
 
 
-def count(shared: Services, served: Served, truncated: Iterable[str] = ()) -> None:
+def count(shared: Services, served: ServedChoice, truncated: Iterable[str] = ()) -> None:
     """Counts the fetch of what a client is answered, and its inputs that were cut: a refused request was exposed to
     nothing.
     """

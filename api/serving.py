@@ -34,7 +34,7 @@ SYNC_AGAIN_S = 5.0  # after a failed attempt to tell the store what the family f
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Serving:
+class ServingPicture:
     """One consistent picture. A request takes it once and answers from it alone."""
 
     version: int | None = None  # None: the store has not been read since this process started
@@ -75,7 +75,7 @@ class ServingState:
         sync: Callable[[], object],
         flags: Flags | None = None,
     ) -> None:
-        self.now_served = Serving()
+        self.now_served = ServingPicture()
         self.token_keys = token_keys
         self.store_error: str | None = None  # as it was raised, with addresses
         self._read_fault: str | None = None
@@ -132,7 +132,7 @@ class ServingState:
             self._sync_due = monotonic() + SYNC_AGAIN_S
             log.warning("family files not synced, will try again", error=str(error), exc_info=error)
 
-    def _read(self, tx: Transaction) -> Serving:
+    def _read(self, tx: Transaction) -> ServingPicture:
         before = self.now_served
         version, ticked_at = self._store.serving_version.read(tx)
         now = self._clock.now()
@@ -158,7 +158,7 @@ class ServingState:
         )
         families = before.families if is_as_before else now_found  # what was prepared of them still holds
         retired = frozenset(old for old, new in former.items() if is_retired(new))
-        return Serving(
+        return ServingPicture(
             version=version, families=families, retired=retired, freezes=freezes, keys=keys, ticked_at=ticked_at,
             read_at=now,
         )  # fmt: skip
@@ -229,7 +229,7 @@ class ServingState:
                 found[id] = record.variant
         return found
 
-    def _alert_unwatched(self, served: Serving) -> None:
+    def _alert_unwatched(self, served: ServingPicture) -> None:
         """A candidate whose lease ran out is no longer served: opens one alert, if the store can be written at all."""
         now = self._clock.now()
         active = [

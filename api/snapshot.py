@@ -18,7 +18,7 @@ MOST = 100  # sets of families that keys are for
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Snapshot:
+class SnapshotBody:
     """``until``: when the first lease or holdback in it ends; None: none does."""
 
     of: Families
@@ -31,9 +31,9 @@ class Snapshot:
 class Snapshots:
     """The last one for each set of families that a key may see."""
 
-    _kept: dict[tuple[str, ...] | None, Snapshot] = field(default_factory=dict)
+    _kept: dict[tuple[str, ...] | None, SnapshotBody] = field(default_factory=dict)
 
-    def of(self, families: Families, access: Access, now: datetime) -> Snapshot:
+    def of(self, families: Families, access: Access, now: datetime) -> SnapshotBody:
         """``families`` is the same object for as long as nothing in it has changed."""
         found = self._kept.get(access.families)
         if found is None or found.of is not families or (found.until is not None and found.until <= now):
@@ -43,12 +43,12 @@ class Snapshots:
         return found
 
 
-def _made(families: Families, access: Access, now: datetime) -> Snapshot:
+def _made(families: Families, access: Access, now: datetime) -> SnapshotBody:
     seen = {name: family for name, family in sorted(families.items()) if access.may_see(name)}
     seen |= {old: seen[new] for old, new in sorted(former_of(families).items()) if new in seen}  # clients go on by it
     body = to_json({"families": {name: _snapshot_of(family, now) for name, family in seen.items()}})
     until = min((end for family in seen.values() for end in _ends(family) if end > now), default=None)
-    return Snapshot(of=families, body=body, etag=etag_of(body), until=until)
+    return SnapshotBody(of=families, body=body, etag=etag_of(body), until=until)
 
 
 def _ends(family: ServedFamily) -> Iterator[datetime]:

@@ -1,6 +1,6 @@
 """Is a learned confidence better than the recorded one, and how far do features of the query alone get?
 
-Trained on train, judged on dev.
+TrainedPredictor on train, judged on dev.
 
 python bench/confidence.py            every set, the result and its page (a quarter of an hour)
 python bench/confidence.py --page     the page again from the stored result
@@ -25,7 +25,7 @@ from optimizer.adapters.predictors.learning import RECORDED, log_loss_gain
 from optimizer.adapters.predictors.learning import RECORDED_FEATURES as SEEN
 from optimizer.adapters.predictors.measures import area, brier, calibration_error, group_draws, measured, reliability
 from optimizer.adapters.predictors.recipe import GramRecipe, Recipe
-from optimizer.adapters.predictors.training import Trained, TrainingRow, train
+from optimizer.adapters.predictors.training import TrainedPredictor, TrainingRow, train
 from optimizer.core.predictor.parts import logistic
 from optimizer.core.predictor.request_features import FEATURES
 from optimizer.core.search.cascade.learned import beats
@@ -111,7 +111,7 @@ def rows_of(pair: Pair, wanted: np.ndarray) -> list[TrainingRow]:
     ]
 
 
-def answers(found: Trained, pair: Pair) -> np.ndarray:
+def answers(found: TrainedPredictor, pair: Pair) -> np.ndarray:
     return np.array(
         [found.predictor.predict(numbers, texts) for numbers, texts in zip(pair.numbers, pair.texts, strict=True)]
     )
@@ -249,7 +249,7 @@ def recorded_set(name: str, cheap: str, strong: str) -> list[Cell]:
     return cells
 
 
-def _out_of_fold(found: Mapping[str, Trained]) -> dict[str, np.ndarray]:
+def _out_of_fold(found: Mapping[str, TrainedPredictor]) -> dict[str, np.ndarray]:
     return {kind: np.array(each.out_of_fold) for kind, each in found.items()}
 
 

@@ -29,11 +29,11 @@ from common import Cell, ratio_interval, write_result
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from api.gateway.chat import answer
-from api.gateway.chat_answer import Answered, AnsweredCall
+from api.gateway.chat_answer import AnsweredCall, ChatResult
 from api.gateway.model_side import ModelSide
 from api.gateway.policy_answer import answer_by_policy
 from api.gateway.reader import Reader
-from api.served import Served
+from api.served import ServedChoice
 from optimizer.adapters.files.spool import Spool
 from optimizer.adapters.models.language_models import Models
 from optimizer.adapters.models.model_settings import ModelSettings
@@ -167,7 +167,7 @@ def call_of(definition: Family) -> AnsweredCall:
     variant = definition.variant()
     variables = clip_inputs(definition, {"document": DOCUMENT})
     request = request_for(variant, render(variant, variables), revision="")
-    served = Served(
+    served = ServedChoice(
         family=cast(Any, ServedFamily(name=definition.name, definition=definition)), choice=cast(Any, None), token=""
     )
     return AnsweredCall(
@@ -176,14 +176,14 @@ def call_of(definition: Family) -> AnsweredCall:
     )  # fmt: skip
 
 
-async def one(side: ModelSide, definition: Family, policy: Policy | None) -> Answered:
+async def one(side: ModelSide, definition: Family, policy: Policy | None) -> ChatResult:
     call, reader = call_of(definition), Reader()
     if policy is None:
         return await side.calls.start(lambda: answer(side, call, reader, streaming=False))
     return await answer_by_policy(side, call, reader, policy)
 
 
-async def round_ms(n: int, request: Callable[[], Awaitable[Answered]]) -> float:
+async def round_ms(n: int, request: Callable[[], Awaitable[ChatResult]]) -> float:
     """CPU in ms per request of one round, so many at once."""
     left = iter(range(n))
 

@@ -7,16 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from optimizer.core.base.registry import Added, find_with
+from optimizer.core.base.registry import Registration, find_with
 
 
-def _in_rooms(group: str) -> Sequence[Added]:
+def _in_rooms(group: str) -> Sequence[Registration]:
     from optimizer.runtime.rooms import declared_in
 
     return declared_in(group)
 
 
-def _in_packages(group: str) -> Sequence[Added]:
+def _in_packages(group: str) -> Sequence[Registration]:
     from optimizer.host.packages import added
 
     return added(group)

@@ -152,7 +152,7 @@ def _serve(
     def announce() -> None:
         announce_soon(settings, name, url, **more())
 
-    class Announced(Server):
+    class AnnouncingServer(Server):
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             await super().startup(sockets)
             _set_aside()
@@ -161,7 +161,7 @@ def _serve(
                 app.state.announce = announce  # again where ``more`` changed
 
     config = configuration(app, settings, host=host, port=port, behind_the_api=not name.startswith("api"))
-    Announced(config).run(sockets=[bound] if bound is not None else None)
+    AnnouncingServer(config).run(sockets=[bound] if bound is not None else None)
 
 
 def _set_aside() -> None:

@@ -28,7 +28,7 @@ log = structlog.get_logger("api")
 
 
 @dataclass(slots=True)
-class _Held:
+class _Allotment:
     """What this process has taken of a key's minute and not used yet."""
 
     window: datetime
@@ -49,7 +49,7 @@ class RequestLimits:
         """``workers``: how many processes count the same requests. ``callers``: where those without a key count."""
         self._store, self._clock, self._workers = store, clock, workers
         self._callers = callers or CallerCounts()
-        self._held: dict[str, _Held] = {}
+        self._held: dict[str, _Allotment] = {}
 
     async def count(self, caller: Caller) -> None:
         """Counts one request; raises TooMany where the key has none left in this minute."""
@@ -69,13 +69,13 @@ class RequestLimits:
             raise _too_many("requests a minute", most, caller.actor, now, MINUTE)
         held.left -= 1
 
-    def _of_minute(self, key: str, window: datetime) -> _Held:
+    def _of_minute(self, key: str, window: datetime) -> _Allotment:
         held = self._held.get(key)
         if held is None or held.window != window:
-            held = self._held[key] = _Held(window=window)
+            held = self._held[key] = _Allotment(window=window)
         return held
 
-    async def _some(self, key: str, held: _Held, most: int) -> int:
+    async def _some(self, key: str, held: _Allotment, most: int) -> int:
         def take(tx: Transaction) -> int:
             return self._store.key_usage.take_some(tx, key, "requests_per_minute", held.window, most)
 

@@ -37,7 +37,7 @@ class Quota:
 
 
 @dataclass(slots=True)
-class Window:
+class MinuteWindow:
     """A minute of one sender; whoever has it may change it."""
 
     start: float
@@ -50,7 +50,7 @@ class Window:
 class Windows(Protocol):
     """The minutes of all senders."""
 
-    def of(self, sender: str, now: float) -> AbstractContextManager[Window]:
+    def of(self, sender: str, now: float) -> AbstractContextManager[MinuteWindow]:
         """The sender's minute, or a new one where that is over; what is changed within the block is kept.
 
         Raises OSError where it cannot be read or kept.
@@ -62,13 +62,13 @@ class OwnWindows:
     """Of one process."""
 
     def __init__(self) -> None:
-        self._held: dict[str, Window] = {}
+        self._held: dict[str, MinuteWindow] = {}
 
     @contextmanager
-    def of(self, sender: str, now: float) -> Iterator[Window]:
+    def of(self, sender: str, now: float) -> Iterator[MinuteWindow]:
         held = self._held.get(sender)
         if held is None or held.is_over(now):
-            held = self._held[sender] = Window(start=now, used=0)
+            held = self._held[sender] = MinuteWindow(start=now, used=0)
             if len(self._held) > MOST_HELD:
                 self._held = {name: window for name, window in self._held.items() if not window.is_over(now)}
         yield held
@@ -113,7 +113,9 @@ class MinuteWindows:
         with self._own.of(name, now) as window:
             return self._counted(window, n, refuse, now, self._share)
 
-    def _counted(self, window: Window, n: int, refuse: bool, now: float, limit: int) -> tuple[Quota, TooMany | None]:
+    def _counted(
+        self, window: MinuteWindow, n: int, refuse: bool, now: float, limit: int
+    ) -> tuple[Quota, TooMany | None]:
         fits = not refuse or window.used + n <= limit
         window.used += n if fits else 0
         reset_s = max(1, math.ceil(window.start + WINDOW_S - now))

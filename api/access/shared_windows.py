@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from hashlib import blake2b
 from pathlib import Path
 
-from api.access.limits import SHARED_FAILED, MinuteWindows, Window, log, share_of
+from api.access.limits import SHARED_FAILED, MinuteWindow, MinuteWindows, log, share_of
 
 ROWS, IN_ROW = 1024, 8
 PLACE = struct.Struct("<16sdq")  # whose, when its minute began, used
@@ -37,7 +37,7 @@ class SharedWindows:
             os.pwrite(self._fd, bytes(missing), ROWS * ROW_BYTES - missing)
 
     @contextmanager
-    def of(self, sender: str, now: float) -> Iterator[Window]:
+    def of(self, sender: str, now: float) -> Iterator[MinuteWindow]:
         name = blake2b(sender.encode(), digest_size=16).digest()
         at = int.from_bytes(name[:4], "big") % ROWS * ROW_BYTES
         fcntl.lockf(self._fd, fcntl.LOCK_EX, ROW_BYTES, at)
@@ -54,14 +54,14 @@ class SharedWindows:
         os.close(self._fd)
 
 
-def _place(row: list[tuple[bytes, float, int]], name: bytes, now: float) -> tuple[int, Window]:
+def _place(row: list[tuple[bytes, float, int]], name: bytes, now: float) -> tuple[int, MinuteWindow]:
     """Number and content of the sender's place in its row; else of one that is free, or worth least."""
-    held = [Window(start=start, used=used) for _, start, used in row]
+    held = [MinuteWindow(start=start, used=used) for _, start, used in row]
     for n, window in enumerate(held):
         if row[n][0] == name:
-            return n, Window(start=now, used=0) if window.is_over(now) else window
+            return n, MinuteWindow(start=now, used=0) if window.is_over(now) else window
     n = min(range(len(held)), key=lambda n: -1 if held[n].is_over(now) else held[n].used)
-    return n, Window(start=now, used=0)
+    return n, MinuteWindow(start=now, used=0)
 
 
 def minute_windows(workers: int, file: Path) -> Callable[[int, str], MinuteWindows]:

@@ -1,4 +1,4 @@
-"""Calibrations of judges that hold answers back: read from the store now and then, not at every request."""
+"""CalibrationCache of judges that hold answers back: read from the store now and then, not at every request."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FRESH_S = 30.0
 log = structlog.get_logger("gateway")
 
 
-class Calibrations:
+class CalibrationCache:
     """By judge. Where the store is away the last one that was read holds; before the first there is none, and the judge
     does not decide. Used in one event loop.
     """

@@ -14,7 +14,7 @@ from starlette.responses import Response
 from api import services
 from api.access.auth import require, require_family
 from api.access.key_limits import KeySpending
-from api.gateway.chat_answer import Answered, AnsweredCall, StreamShape, completion, json_bytes
+from api.gateway.chat_answer import AnsweredCall, ChatResult, StreamShape, completion, json_bytes
 from api.gateway.chat_body import ChatBody, read_chat, sent_on
 from api.gateway.event_stream import EventStream
 from api.gateway.hourly_money import cheapest_tier, most_judging_usd, most_usd
@@ -27,7 +27,7 @@ from api.hot.application import HotRoute
 from api.http.bodies import StrictRequest
 from api.http.problems import KeyLimitReached, ModelPaused, ModelTimedOut, MoneySpent
 from api.routing import Asking, guarded, router
-from api.served import Served, count, decide, unit_of
+from api.served import ServedChoice, count, decide, unit_of
 from api.services import Services
 from optimizer.core.base.errors import Busy, DetentError, Fault, InvalidInput, ModelFailed, NotFound
 from optimizer.core.family.rendering import limit_inputs, render
@@ -160,7 +160,7 @@ async def _prepare(body: ChatBody, request: StrictRequest, shared: Services) -> 
     )
 
 
-def _as_told(shared: Services, name: str, variant_id: str, unit: str | None) -> tuple[Served, Variant]:
+def _as_told(shared: Services, name: str, variant_id: str, unit: str | None) -> tuple[ServedChoice, Variant]:
     """A named variant, for tests: it stands in no arm and is not counted."""
     family = shared.serving.now_served.family(name)
     record = shared.read(lambda tx: shared.store.variants.get(tx, name, variant_id))
@@ -177,7 +177,7 @@ def _as_told(shared: Services, name: str, variant_id: str, unit: str | None) -> 
     token = family.token(
         choice, hashed, now=shared.clock.now(), rollout_now=shared.clock.rollout_now(), keys=shared.serving.token_keys
     )
-    return Served(family=family, choice=choice, token=token), record.variant
+    return ServedChoice(family=family, choice=choice, token=token), record.variant
 
 
 def _within_limits(call: AnsweredCall, shared: Services, side: ModelSide) -> AnsweredCall:
@@ -210,7 +210,7 @@ def _within_limits(call: AnsweredCall, shared: Services, side: ModelSide) -> Ans
     )
 
 
-def _start(side: ModelSide, call: AnsweredCall, reader: Reader, *, streaming: bool) -> asyncio.Future[Answered]:
+def _start(side: ModelSide, call: AnsweredCall, reader: Reader, *, streaming: bool) -> asyncio.Future[ChatResult]:
     """A variant with a policy is answered as it says, and streamed once that is decided;
     any other by one call of its model.
     """
@@ -220,7 +220,7 @@ def _start(side: ModelSide, call: AnsweredCall, reader: Reader, *, streaming: bo
     return side.calls.start(lambda: answer(side, call, reader, streaming=streaming))
 
 
-async def answer(side: ModelSide, call: AnsweredCall, reader: Reader, *, streaming: bool) -> Answered:
+async def answer(side: ModelSide, call: AnsweredCall, reader: Reader, *, streaming: bool) -> ChatResult:
     """Makes the answer. Pieces go to ``reader`` where the client streams; a whole answer needs none."""
     models = side.models.for_request(call.family, reader, call.spending, call.actor)
     asked = await ask_model(
@@ -230,12 +230,12 @@ async def answer(side: ModelSide, call: AnsweredCall, reader: Reader, *, streami
         sink=reader if streaming else None,
         fallbacks=not call.cheapest_only,
     )
-    return Answered(
+    return ChatResult(
         answer=asked.answer, models=asked.models, tags={"limited": "usd_per_hour"} if call.cheapest_only else {}
     )
 
 
-async def _while_waited_for(settled: asyncio.Task[Answered], request: Request, reader: Reader) -> Answered:
+async def _while_waited_for(settled: asyncio.Task[ChatResult], request: Request, reader: Reader) -> ChatResult:
     """A call in progress is finished when its client goes, since it is paid for and goes on record;
     one that has not begun is spared.
     """
@@ -247,7 +247,7 @@ async def _while_waited_for(settled: asyncio.Task[Answered], request: Request, r
             reader.leave()
 
 
-async def _first_piece(settled: asyncio.Task[Answered], request: Request, reader: Reader) -> None:
+async def _first_piece(settled: asyncio.Task[ChatResult], request: Request, reader: Reader) -> None:
     """Waits until there is something to send, so that a call that fails before is answered
     with a problem's own status.
     """

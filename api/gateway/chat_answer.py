@@ -1,6 +1,6 @@
-"""The shape of answers: OpenAI's completion, OpenAI's stream, and the interaction's record, all from one Answered.
+"""The shape of answers: OpenAI's completion, OpenAI's stream, and the interaction's record, all from one ChatResult.
 
-The maker of the answer (one model call, a fallback, a policy of several) hands over an Answered;
+The maker of the answer (one model call, a fallback, a policy of several) hands over an ChatResult;
 nothing here asks a model.
 """
 
@@ -14,7 +14,7 @@ from typing import Any
 
 from api.access.key_limits import KeySpending
 from api.prompt import to_json
-from api.served import Served
+from api.served import ServedChoice
 from optimizer.core.base.errors import DetentError
 from optimizer.core.family.family import Family
 from optimizer.core.family.variant import Message, Variant
@@ -32,7 +32,7 @@ class AnsweredCall:
     """One request on its way: what is served, what goes to the model, and under which id it will be on record."""
 
     id: str
-    served: Served | None  # None: the request names a model and no family
+    served: ServedChoice | None  # None: the request names a model and no family
     variant: Variant  # of a model by its own name: one that says nothing
     request: ModelRequest
     input: Mapping[str, Any]
@@ -65,7 +65,7 @@ class AnsweredCall:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answered:
+class ChatResult:
     """What became of a call: the answer, and the models asked for it in order, the one that gave it last."""
 
     answer: ModelAnswer
@@ -79,7 +79,7 @@ class Answered:
     more: Mapping[str, Any] = field(default_factory=dict)  # further members of the answer's `detent` object
 
 
-def completion(call: AnsweredCall, answered: Answered) -> dict[str, Any]:
+def completion(call: AnsweredCall, answered: ChatResult) -> dict[str, Any]:
     """OpenAI's chat completion, with what OpenAI has no word for under ``detent``."""
     answer = answered.answer
     return {
@@ -107,7 +107,7 @@ def usage_of(answer: ModelAnswer) -> dict[str, int]:
     }
 
 
-def detent_of(call: AnsweredCall, answered: Answered) -> dict[str, Any]:
+def detent_of(call: AnsweredCall, answered: ChatResult) -> dict[str, Any]:
     detent = {
         "assignment": call.token,
         "family": call.family or None,
@@ -150,12 +150,12 @@ class StreamShape:
             [self._piece({name: value for name, value in delta.items() if name != "role"}) for delta in deltas]
         )
 
-    def whole(self, answered: Answered) -> bytes:
+    def whole(self, answered: ChatResult) -> bytes:
         """For an answer of which no piece was sent yet."""
         delta = delta_of(message_of(answered.answer))
         return self._chunk(delta) if delta else b""
 
-    def last(self, answered: Answered) -> Iterator[bytes]:
+    def last(self, answered: ChatResult) -> Iterator[bytes]:
         """The end. The very last chunk carries the ``detent`` object."""
         detent, finish = {"detent": detent_of(self._call, answered)}, answered.answer.finish_reason
         if self._usage:
@@ -197,7 +197,7 @@ def json_bytes(values: Mapping[str, Any]) -> bytes:
         return json.dumps(values, default=str).encode()
 
 
-def report_of(answered: Answered, *, latency_ms: float, time_to_first_token_ms: float | None) -> dict[str, Any]:
+def report_of(answered: ChatResult, *, latency_ms: float, time_to_first_token_ms: float | None) -> dict[str, Any]:
     """The interaction as it goes on record.
 
     A cached answer says nothing about how quick or dear its variant is, so neither is reported:

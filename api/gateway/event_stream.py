@@ -8,7 +8,7 @@ from collections.abc import Callable
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from api.gateway.chat_answer import Answered, StreamShape
+from api.gateway.chat_answer import ChatResult, StreamShape
 from api.gateway.reader import ClientGone, Reader
 from optimizer.core.base.errors import DetentError, ModelFailed
 
@@ -29,7 +29,7 @@ class EventStream(Response):
         self,
         shape: StreamShape,
         reader: Reader,
-        settled: asyncio.Future[Answered],
+        settled: asyncio.Future[ChatResult],
         problem_of: Callable[[ModelFailed], DetentError],
         headers: dict[str, str],
     ) -> None:

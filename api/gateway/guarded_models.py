@@ -179,7 +179,7 @@ def is_the_providers(error: ModelFailed) -> bool:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Client:
+class ModelClient:
     """For whom a model is asked: a family, for the counts; who waits; whose limits it counts for; and who sends."""
 
     family: str = ""
@@ -191,7 +191,9 @@ class Client:
 class GuardedModel(WrappedModel):
     """A model behind its guard, for one family and one client: every attempt is counted, paid for and billed."""
 
-    def __init__(self, inner: LanguageModel, guard: ModelGuard, client: Client, *, users: Around, bill: Bill) -> None:
+    def __init__(
+        self, inner: LanguageModel, guard: ModelGuard, client: ModelClient, *, users: Around, bill: Bill
+    ) -> None:
         super().__init__(inner)
         self._guard, self._client, self._users, self._bill = guard, client, users, bill
         self._counts = guard.counts_of(client.family)
@@ -201,7 +203,7 @@ class GuardedModel(WrappedModel):
 
     async def stream(self, request: ModelRequest, sink: DeltaSink) -> ModelAnswer:
         """A model that cannot stream hands on its whole answer as the one piece."""
-        timed = _Timed(sink, self._first_token)
+        timed = _FirstPieceTimer(sink, self._first_token)
 
         async def ask() -> ModelAnswer:
             timed.started = perf_counter()
@@ -214,7 +216,7 @@ class GuardedModel(WrappedModel):
         return await self._attempt(request, ask, timed)
 
     async def _attempt(
-        self, request: ModelRequest, ask: Callable[[], Awaitable[ModelAnswer]], timed: _Timed | None = None
+        self, request: ModelRequest, ask: Callable[[], Awaitable[ModelAnswer]], timed: _FirstPieceTimer | None = None
     ) -> ModelAnswer:
         async with self._paid(request) as answers, self._counted():
             with self._billed(request, answers, timed):
@@ -229,7 +231,9 @@ class GuardedModel(WrappedModel):
         return self._client.spending.call(request, self.price, self.max_output_tokens)
 
     @contextmanager
-    def _billed(self, request: ModelRequest, answers: list[ModelAnswer], timed: _Timed | None = None) -> Iterator[None]:
+    def _billed(
+        self, request: ModelRequest, answers: list[ModelAnswer], timed: _FirstPieceTimer | None = None
+    ) -> Iterator[None]:
         """Tells what this attempt cost: its answer's price,
         and where none came the most that the provider may ask for it.
         """
@@ -288,14 +292,14 @@ class GuardedModels:
     ) -> None:
         """``users`` is entered around each call, waiting included: what runs by itself stands back meanwhile."""
         self._source, self._metrics, self._now, self._users, self._bill = source, metrics, now, users, bill
-        self._client = Client()
+        self._client = ModelClient()
         self._guards: dict[str, ModelGuard] = {}
 
     def for_request(
         self, family: str, reader: Reader | None, spending: KeySpending | None = None, sender: str = ""
     ) -> GuardedModels:
         bound = GuardedModels(self._source, self._metrics, now=self._now, users=self._users, bill=self._bill)
-        bound._client = Client(family=family, reader=reader, spending=spending, sender=sender)
+        bound._client = ModelClient(family=family, reader=reader, spending=spending, sender=sender)
         bound._guards = self._guards
         return bound
 
@@ -319,7 +323,7 @@ class GuardedModels:
         return guard
 
 
-class _Timed:
+class _FirstPieceTimer:
     """A sink that notes when its first piece came."""
 
     def __init__(self, sink: DeltaSink, first: Callable[[float], None]) -> None:

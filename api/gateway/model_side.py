@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 import structlog
 from fastapi import Request
 
-from api.gateway.calibrations import Calibrations
-from api.gateway.chat_answer import Answered
+from api.gateway.calibrations import CalibrationCache
+from api.gateway.chat_answer import ChatResult
 from api.gateway.guarded_models import GuardedModels
 from api.gateway.hourly_money import HourlyMoney
 from api.gateway.metrics import Metrics
@@ -75,7 +75,7 @@ class ModelSide:
     calls: ModelCalls = field(default_factory=ModelCalls)
     money: HourlyMoney = field(default_factory=HourlyMoney)
     cache: ResponseCache = field(default_factory=ResponseCache)
-    settling: dict[asyncio.Task[Answered], Reader] = field(
+    settling: dict[asyncio.Task[ChatResult], Reader] = field(
         default_factory=dict
     )  # calls under way, and who waits for them
     recording: set[asyncio.Task[None]] = field(default_factory=set)
@@ -85,14 +85,14 @@ class ModelSide:
 
     # The latest calibration of a family's judge, read from the store; None: no judge decides here.
     calibration_of: Callable[[Family], Calibration | None] | None = None
-    calibrations: Calibrations = field(init=False)
+    calibrations: CalibrationCache = field(init=False)
 
     users: Callable[[], AbstractContextManager[None]] = nullcontext  # entered around each call for a user
 
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
 
     def __post_init__(self) -> None:
-        self.calibrations = Calibrations(self.calibration_of or (lambda family: None))
+        self.calibrations = CalibrationCache(self.calibration_of or (lambda family: None))
         self.models = GuardedModels(
             self.catalogue,
             self.metrics,

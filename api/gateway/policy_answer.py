@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from api.gateway.chat_answer import Answered, AnsweredCall, storable
+from api.gateway.chat_answer import AnsweredCall, ChatResult, storable
 from api.gateway.model_side import ModelSide
 from api.gateway.reader import Reader
 from optimizer.core.base.errors import Busy, ModelFailed
@@ -23,8 +23,8 @@ from optimizer.core.policy.policy import Policy
 from optimizer.core.policy.shown_examples import messages_of_fewer
 from optimizer.core.policy.steps import draw_of
 from optimizer.jobs.calls.ask_judge import JudgeModel
-from optimizer.jobs.calls.ask_model import Asked, ask_model
-from optimizer.jobs.calls.execute_policy import AskOne, Executed, PolicyRequest, Score, execute_policy
+from optimizer.jobs.calls.ask_model import ModelReply, ask_model
+from optimizer.jobs.calls.execute_policy import AskOne, Execution, PolicyRequest, Score, execute_policy
 from optimizer.jobs.calls.gate_judge import JudgeAttempt, gate_judge
 from optimizer.ports import LanguageModel
 
@@ -38,7 +38,7 @@ class PolicyFailed(ModelFailed):
         self.record = record
 
 
-async def answer_by_policy(side: ModelSide, call: AnsweredCall, reader: Reader, policy: Policy) -> Answered:
+async def answer_by_policy(side: ModelSide, call: AnsweredCall, reader: Reader, policy: Policy) -> ChatResult:
     """The answer that the policy lets go out, with the sums of all its calls.
 
     Raises:
@@ -82,7 +82,7 @@ async def answer_by_policy(side: ModelSide, call: AnsweredCall, reader: Reader, 
 def _asking(side: ModelSide, call: AnsweredCall, reader: Reader | None, *, fallbacks: bool = True) -> AskOne:
     models = side.models.for_request(call.family, reader, call.spending, call.actor)
 
-    def ask(name: str, request_of: Callable[[LanguageModel], ModelRequest]) -> Awaitable[Asked]:
+    def ask(name: str, request_of: Callable[[LanguageModel], ModelRequest]) -> Awaitable[ModelReply]:
         if reader is not None:
             reader.check()  # raises where the client has gone, before another call costs money
         return side.calls.start(lambda: ask_model(models, name, request_of, fallbacks=fallbacks))
@@ -100,13 +100,13 @@ async def _judge(
     ask = _asking(side, call, reader, fallbacks=False)  # another model's scores are another judge's
 
     async def opened(name: str) -> JudgeModel:
-        return _Member(name, ask)
+        return _PolicyMember(name, ask)
 
     return gate_judge(family, policy, situation, await side.calibrations.of(family), opened)
 
 
 @dataclass(frozen=True, slots=True)
-class _Member:
+class _PolicyMember:
     """A model of the judge behind the gateway's guards."""
 
     name: str
@@ -131,7 +131,7 @@ def _score(side: ModelSide, dotted: str, family: Family, situation: Situation) -
     return None if judge_of is None else lambda text: own_score(judge_of(dotted, family), situation, text)
 
 
-def _answered(executed: Executed, attempt: Attempt) -> Answered:
+def _answered(executed: Execution, attempt: Attempt) -> ChatResult:
     assert attempt.answer is not None
     tokens = executed.tokens()
     answer = replace(
@@ -140,7 +140,7 @@ def _answered(executed: Executed, attempt: Attempt) -> Answered:
         input_tokens=tokens["input_tokens"],
         output_tokens=tokens["output_tokens"],
     )
-    return Answered(
+    return ChatResult(
         answer=answer,
         models=executed.models,
         model=attempt.answered_by or attempt.call.model,
@@ -151,11 +151,11 @@ def _answered(executed: Executed, attempt: Attempt) -> Answered:
     )
 
 
-def _sums(executed: Executed) -> dict[str, Any]:
+def _sums(executed: Execution) -> dict[str, Any]:
     return {"cost_usd": executed.cost_usd, **executed.tokens(), "parts": _parts(executed)}
 
 
-def _parts(executed: Executed) -> list[dict[str, Any]]:
+def _parts(executed: Execution) -> list[dict[str, Any]]:
     """Texts without what no database keeps."""
     return [
         {name: storable(value) if isinstance(value, str) else value for name, value in part.items()}

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from time import monotonic
 
-from api.gateway.chat_answer import Answered, AnsweredCall
+from api.gateway.chat_answer import AnsweredCall, ChatResult
 from optimizer.core.base.canonical import canonical_json, digest
 from optimizer.core.family.settings import Cache
 
@@ -18,8 +18,8 @@ MAX_ANSWER_CHARS = 100_000
 
 
 @dataclass(frozen=True, slots=True)
-class _Kept:
-    answered: Answered
+class _CacheEntry:
+    answered: ChatResult
     at: float
     n_chars: int
 
@@ -29,10 +29,10 @@ class ResponseCache:
 
     def __init__(self, now: Callable[[], float] = monotonic) -> None:
         self._now = now
-        self._families: dict[str, OrderedDict[str, _Kept]] = {}
+        self._families: dict[str, OrderedDict[str, _CacheEntry]] = {}
         self._n_chars: dict[str, int] = {}
 
-    def find(self, call: AnsweredCall, settings: Cache) -> Answered | None:
+    def find(self, call: AnsweredCall, settings: Cache) -> ChatResult | None:
         """The answer that the same variant gave to the same messages, marked as cached and free of charge."""
         if not _may(call, settings):
             return None
@@ -48,7 +48,7 @@ class ResponseCache:
         answered = found.answered
         return replace(answered, cached=True, answer=replace(answered.answer, cost_usd=0.0))
 
-    def keep(self, call: AnsweredCall, answered: Answered, settings: Cache) -> None:
+    def keep(self, call: AnsweredCall, answered: ChatResult, settings: Cache) -> None:
         """Only what the model of the variant itself said: a fallback's answer should not outlive its outage."""
         n_chars = len(answered.answer.text) + len(str(answered.answer.raw_message or ""))
         if (
@@ -62,7 +62,7 @@ class ResponseCache:
         family, key = call.family, _key(call)
         self._drop(family, key)
         kept = self._families.setdefault(family, OrderedDict())
-        kept[key] = _Kept(
+        kept[key] = _CacheEntry(
             replace(answered, parts=(), follow_up=None), self._now(), n_chars
         )  # which are of that request alone
         self._n_chars[family] = self._n_chars.get(family, 0) + n_chars

@@ -15,7 +15,7 @@ from typing import Any
 
 import structlog
 
-from api.gateway.chat_answer import Answered, AnsweredCall, failure_report, json_bytes, report_of
+from api.gateway.chat_answer import AnsweredCall, ChatResult, failure_report, json_bytes, report_of
 from api.gateway.model_side import ModelSide
 from api.gateway.reader import ClientGone, Reader
 from api.gateway.recording import ANSWER_BYTES, record_interaction, record_later
@@ -28,8 +28,12 @@ log = structlog.get_logger("gateway")
 
 
 async def begin(
-    shared: Services, side: ModelSide, call: AnsweredCall, reader: Reader, start: Callable[[], asyncio.Future[Answered]]
-) -> asyncio.Task[Answered]:
+    shared: Services,
+    side: ModelSide,
+    call: AnsweredCall,
+    reader: Reader,
+    start: Callable[[], asyncio.Future[ChatResult]],
+) -> asyncio.Task[ChatResult]:
     """Starts the making of an answer, unless it is known. The task settles the call: it ends when that is on record.
 
     Raises:
@@ -64,7 +68,7 @@ def _tell_of_injection(side: ModelSide, call: AnsweredCall) -> None:
         side.metrics.inputs_flagged.labels(family=call.family, sign=sign).inc()
 
 
-def _settled(side: ModelSide, task: asyncio.Task[Answered]) -> None:
+def _settled(side: ModelSide, task: asyncio.Task[ChatResult]) -> None:
     del side.settling[task]
     if not task.cancelled():
         task.exception()  # told to the client, where there still is one
@@ -75,9 +79,9 @@ async def _settle(
     side: ModelSide,
     call: AnsweredCall,
     reader: Reader,
-    coming: asyncio.Future[Answered],
+    coming: asyncio.Future[ChatResult],
     started: float,
-) -> Answered:
+) -> ChatResult:
     def first_ms() -> float | None:
         return None if reader.first_at is None else (reader.first_at - started) * 1000
 
@@ -149,7 +153,7 @@ async def _follow(
         log.error("later parts not recorded", interaction=call.id, error=str(error), exc_info=error)
 
 
-def _cached(side: ModelSide, call: AnsweredCall) -> Answered | None:
+def _cached(side: ModelSide, call: AnsweredCall) -> ChatResult | None:
     definition = call.definition
     found = side.cache.find(call, definition.cache) if definition is not None else None
     if found is not None:
@@ -157,7 +161,7 @@ def _cached(side: ModelSide, call: AnsweredCall) -> Answered | None:
     return found
 
 
-def _known(answered: Answered) -> asyncio.Future[Answered]:
+def _known(answered: ChatResult) -> asyncio.Future[ChatResult]:
     future = asyncio.get_running_loop().create_future()
     future.set_result(answered)
     return future

@@ -28,7 +28,7 @@ Header = tuple[bytes, bytes]
 JSON: Header = (b"content-type", b"application/json")
 
 
-class Answer(Response):
+class HotResponse(Response):
     """Its headers are as they are sent, which spares looking at each."""
 
     def __init__(self, body: bytes, headers: list[Header], status: int = 200) -> None:
@@ -113,4 +113,4 @@ async def _answer(route: HotRoute, request: StrictRequest, shared: Services) -> 
     if isinstance(said, Response):
         return said
     body = to_json(said)
-    return Answer(body, [(b"content-length", b"%d" % len(body)), JSON])
+    return HotResponse(body, [(b"content-length", b"%d" % len(body)), JSON])

@@ -12,12 +12,12 @@ from typing import Any
 from pydantic import ValidationError
 from starlette.responses import Response
 
-from api.hot.application import JSON, Answer, Header, HotRoute
+from api.hot.application import JSON, Header, HotResponse, HotRoute
 from api.http.bodies import QUICK_BYTES, StrictRequest
 from api.prompt import to_json
 from api.routing import caller_of
 from api.schemas import RenderBody
-from api.served import Served, count, decide, unit_of
+from api.served import ServedChoice, count, decide, unit_of
 from api.services import Services
 from optimizer.core.base.etags import is_listed
 from optimizer.core.family.policy_text import shown_policy
@@ -64,7 +64,7 @@ async def render(request: StrictRequest, shared: Services) -> Response:
         headers.append((b"x-detent-truncated", ", ".join(truncated).encode()))
     count(shared, served, truncated)
     request.state.quiet = True
-    return Answer(content, headers)
+    return HotResponse(content, headers)
 
 
 async def _body(request: StrictRequest) -> RenderBody:
@@ -80,7 +80,7 @@ async def _body(request: StrictRequest) -> RenderBody:
 
 
 async def _filled(
-    request: StrictRequest, served: Served, variables: Variables, history: History, more: Mapping[str, Any]
+    request: StrictRequest, served: ServedChoice, variables: Variables, history: History, more: Mapping[str, Any]
 ) -> bytes:
     """Between prepared bytes where that is possible, else by ``fill``: both say the same."""
     unfilled, definition = served.family.unfilled(served.choice), served.family.definition
@@ -93,7 +93,7 @@ async def _filled(
     return unfilled.filled(messages, served.token.encode(), more)
 
 
-async def _decided(served: Served, variables: Variables, history: History) -> dict[str, Any]:
+async def _decided(served: ServedChoice, variables: Variables, history: History) -> dict[str, Any]:
     """Of a family of kind policy, which has no messages: what its policy does with the variables, as a record."""
     family, choice = served.family, served.choice
     variant, definition = family.variants[choice.variant], family.definition
@@ -114,8 +114,8 @@ def _cached(request: StrictRequest, etag: str, body: bytes, *own: Header) -> Res
     """The body, or 304 for who has it."""
     headers = [(b"etag", etag.encode()), *own, *CACHING]
     if is_listed(etag, request.first.get("if-none-match")):
-        return Answer(b"", headers, status=304)
-    return Answer(body, [(b"content-length", b"%d" % len(body)), JSON, *headers])
+        return HotResponse(b"", headers, status=304)
+    return HotResponse(body, [(b"content-length", b"%d" % len(body)), JSON, *headers])
 
 
 HOT = [

@@ -18,7 +18,7 @@ from api.http.body_limits import length_of
 from api.http.deadlines import Deadlines
 from api.http.door import Door
 from api.http.problems import raw_response
-from api.http.received import OwnEnd, Pauses, Received, head_without_upgrade
+from api.http.received import OwnEnd, Pauses, ReceiveBuffer, head_without_upgrade
 from optimizer.core.base.errors import DetentError
 
 MOST_PIECES = 16  # of a request that one turn parses: a hostile body may look as if it ended thousands of times
@@ -34,7 +34,7 @@ class TimedProtocol(HttpToolsProtocol):
 
     def __init__(self, door: Door, **given: Any) -> None:
         super().__init__(**given)
-        self._door, self._deadlines, self._received = door, Deadlines(door.limits), Received()
+        self._door, self._deadlines, self._received = door, Deadlines(door.limits), ReceiveBuffer()
         self._address = ""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]

@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from api.http.neighbour_connections import Connection, Connections, Headers, Left, Lost
+from api.http.neighbour_connections import AnswerLost, ClientLeft, Headers, NeighbourConnection, NeighbourConnections
 from api.http.problems import GatewayUnavailable, MalformedBody
 from api.http.safe_headers import SAFE_NAMES
 from optimizer.core.base.errors import Busy
@@ -37,11 +37,11 @@ log = structlog.get_logger("api")
 
 
 @dataclass(slots=True)
-class Passed:
+class ForwardedAnswer:
     """An answer of which the head is here."""
 
-    connections: Connections
-    connection: Connection
+    connections: NeighbourConnections
+    connection: NeighbourConnection
     leaving: asyncio.Future[None]
     status: int
     headers: list[tuple[bytes, bytes]]  # without those that this process adds itself
@@ -59,7 +59,7 @@ class Passed:
                 if ended:
                     return
                 body = await connection.piece()
-        except (Left, OSError):
+        except (ClientLeft, OSError):
             pass  # the client went
         finally:
             self.end()
@@ -70,9 +70,9 @@ class Passed:
 
 
 class PassedResponse(Response):
-    """``Passed`` for what expects a response of Starlette."""
+    """``ForwardedAnswer`` for what expects a response of Starlette."""
 
-    def __init__(self, passed: Passed) -> None:
+    def __init__(self, passed: ForwardedAnswer) -> None:
         self.status_code, self.raw_headers, self.background = passed.status, passed.headers, None
         self._passed = passed
 
@@ -95,9 +95,9 @@ class Neighbour:
     def __init__(self, run_file: Path) -> None:
         self._run_file = run_file
         self._seen: tuple[int, int, int] | None = None
-        self._connections: Connections | None = None
+        self._connections: NeighbourConnections | None = None
 
-    def connections(self) -> Connections:
+    def connections(self) -> NeighbourConnections:
         """To where it listens; raises as ``away`` says when it has not said that."""
         try:
             found = stat(self._run_file)
@@ -107,7 +107,7 @@ class Neighbour:
                 if not isinstance(url, str):
                     raise self.away("its address file names no URL")
                 self.close()
-                self._seen, self._connections = seen, Connections(url, self.patience_s)
+                self._seen, self._connections = seen, NeighbourConnections(url, self.patience_s)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise self.away("it has not said where it listens") from error
         return self._connections
@@ -118,7 +118,7 @@ class Neighbour:
         passed = await self.passed(request.scope, request.receive, body, request.state.request_id.encode())
         return Response(status_code=499) if passed is None else PassedResponse(passed)
 
-    async def passed(self, scope: Scope, receive: Receive, body: bytes, request_id: bytes) -> Passed | None:
+    async def passed(self, scope: Scope, receive: Receive, body: bytes, request_id: bytes) -> ForwardedAnswer | None:
         """Its answer from the head on; None where the client went before.
 
         ``receive`` has nothing more to give than that the client has gone.
@@ -132,7 +132,7 @@ class Neighbour:
         head = _head(scope, len(body), request_id, connections.name)
         try:
             connection = await connections.one()
-        except Lost as error:
+        except AnswerLost as error:
             raise self.away(str(error)) from error
         number = connection.ask(head, body)
         leaving = asyncio.ensure_future(_disconnected(receive))
@@ -142,13 +142,13 @@ class Neighbour:
         except BaseException as error:
             leaving.cancel()
             connections.give_back(connection)
-            if isinstance(error, Left):
+            if isinstance(error, ClientLeft):
                 return None
-            if isinstance(error, Lost):
+            if isinstance(error, AnswerLost):
                 raise self.away(str(error), is_sent=True) from error
             raise
         own = [header for header in headers if header[0] not in NOT_FROM_ANSWER]
-        return Passed(connections, connection, leaving, status, own)
+        return ForwardedAnswer(connections, connection, leaving, status, own)
 
     def away(self, why: str, *, is_sent: bool = False) -> Exception:
         """What is raised where no answer came; ``is_sent``: the request may have reached the process."""

@@ -22,15 +22,15 @@ MOST_COPIED_BYTES = 64 * 1024  # of a body, to send it in one write with its hea
 Headers = Sequence[tuple[bytes, bytes]]
 
 
-class Lost(Exception):
+class AnswerLost(Exception):
     """The other process gave no whole answer; the text says what happened."""
 
 
-class Left(Exception):
+class ClientLeft(Exception):
     """The client of the request has gone."""
 
 
-class Connection(asyncio.Protocol):
+class NeighbourConnection(asyncio.Protocol):
     """Carries one request at a time. Used on its event loop only."""
 
     def __init__(self, patience_s: float) -> None:
@@ -103,7 +103,7 @@ class Connection(asyncio.Protocol):
     def leave(self, number: int) -> None:
         """The client of that request has gone, and the other process hears of it."""
         if number == self._number:
-            self._fail(Left())
+            self._fail(ClientLeft())
 
     def finish(self) -> bool:
         """Whether the connection can carry another request; else it is closed."""
@@ -133,7 +133,7 @@ class Connection(asyncio.Protocol):
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
-            self._fail(Lost(f"what it answered is no HTTP ({error})"))
+            self._fail(AnswerLost(f"what it answered is no HTTP ({error})"))
         if self._n_unread > MOST_UNREAD_BYTES and self.is_open and not self._is_paused:
             self._is_paused = True
             self._transport.pause_reading()  # type: ignore[union-attr]
@@ -143,7 +143,7 @@ class Connection(asyncio.Protocol):
         if self._has_head and not self._is_bounded:
             self._is_whole = True  # the end of such an answer is that of its connection
         elif not self._is_whole:
-            self._fault = self._fault or Lost("it broke the connection off")
+            self._fault = self._fault or AnswerLost("it broke the connection off")
         self._stays = False
         self._wake()
 
@@ -194,22 +194,22 @@ class Connection(asyncio.Protocol):
     def _end_if_silent(self) -> None:
         left_s = self._heard_at + self._patience_s - self._loop.time()
         if left_s <= 0 and not self._is_paused:
-            self._fail(Lost("it did not answer in time"))
+            self._fail(AnswerLost("it did not answer in time"))
         else:  # while the client does not read, the silence is none of the other process's
             self._timer = self._loop.call_later(max(1.0, left_s), self._end_if_silent)
 
 
-class Connections:
+class NeighbourConnections:
     """Those to one address, made when they are needed; the one used last is used first."""
 
     def __init__(self, url: str, patience_s: float) -> None:
-        self._made = partial(Connection, patience_s)
+        self._made = partial(NeighbourConnection, patience_s)
         parts = urlsplit(url)
         self._host, self._port = parts.hostname or "", parts.port or 80
         self.name = parts.netloc.encode()  # for the header Host
-        self._idle: list[Connection] = []
+        self._idle: list[NeighbourConnection] = []
 
-    async def one(self) -> Connection:
+    async def one(self) -> NeighbourConnection:
         """Raises Lost where nothing answers at the address."""
         loop = asyncio.get_running_loop()
         oldest = loop.time() - IDLE_S
@@ -222,12 +222,12 @@ class Connections:
             async with asyncio.timeout(CONNECT_S):
                 _, connection = await loop.create_connection(self._made, self._host, self._port)
         except TimeoutError:
-            raise Lost("it did not answer in time") from None
+            raise AnswerLost("it did not answer in time") from None
         except OSError:
-            raise Lost("nothing answers at its address") from None
+            raise AnswerLost("nothing answers at its address") from None
         return connection
 
-    def give_back(self, connection: Connection) -> None:
+    def give_back(self, connection: NeighbourConnection) -> None:
         if connection.finish():
             self._idle.append(connection)
 

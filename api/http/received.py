@@ -9,7 +9,7 @@ from typing import Any
 END = b"\r\n\r\n"  # of a head, and of a body in chunks; llhttp takes no other
 
 
-class Received:
+class ReceiveBuffer:
     """Bytes in the order in which they came, cut so that no two requests end in one piece."""
 
     def __init__(self) -> None:

@@ -14,7 +14,7 @@ from optimizer.core.base.phrasing import count
 from optimizer.runtime.use_cases import as_json_of
 
 if TYPE_CHECKING:
-    from optimizer.jobs.upkeep.prune_records import Pruned
+    from optimizer.jobs.upkeep.prune_records import PruneCount
 
 app = typer.Typer(
     name="data", no_args_is_help=True, help="What is kept of people: delete what is older than its retention."
@@ -47,7 +47,7 @@ def prune(
     from optimizer.jobs.upkeep.prune_records import PruneRequest, prune
 
     client = Session().client
-    sums: dict[tuple[str, str | None], Pruned] = {}
+    sums: dict[tuple[str, str | None], PruneCount] = {}
     while True:
         report = client.ask(prune, PruneRequest(dry_run=dry_run))
         for row in report.items:

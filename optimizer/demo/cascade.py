@@ -37,7 +37,7 @@ ENDED_WITHIN_S = 600.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DeclaredPrice:
+class StatedPrice:
     """What config/models.yaml says that the family's model costs; ``is_for_show``: in truth it costs nothing."""
 
     of_model: ModelPrice | None
@@ -55,7 +55,7 @@ class CascadeDemo:
         screen: Screen,
         place: Place,
         family: Family,
-        price: DeclaredPrice,
+        price: StatedPrice,
         store: Store,
         rows: Sequence[Example],
         addresses: Addresses,

@@ -20,7 +20,7 @@ from optimizer.core.dataset.examples import Example
 from optimizer.core.family.family import Family
 from optimizer.core.family.variant import Variant
 from optimizer.demo.answering import Answering, read_answering
-from optimizer.demo.cascade import CascadeDemo, DeclaredPrice, sealed_bars
+from optimizer.demo.cascade import CascadeDemo, StatedPrice, sealed_bars
 from optimizer.demo.ending import say_addresses, say_price, say_what_comes_next, say_what_happened
 from optimizer.demo.place import CASCADE_FAMILY, FAMILIES, FAMILY, Place, choose
 from optimizer.demo.plain import LENGTH
@@ -40,7 +40,7 @@ from optimizer.demo.stories import (
     careless_edit,
     exit_code,
 )
-from optimizer.demo.studies import Searched, outcome_lines, queue_study, say_plan, watch_study
+from optimizer.demo.studies import EndedStudy, outcome_lines, queue_study, say_plan, watch_study
 from optimizer.demo.users import Users
 from optimizer.jobs.rollouts.report_rollout import report_rollout
 from optimizer.ports import Store
@@ -104,7 +104,7 @@ def _tell(screen: Screen, place: Place, servers: Servers) -> list[Story]:
         screen=screen,
         place=place,
         family=families[CASCADE_FAMILY],
-        price=DeclaredPrice(of_model=price, is_for_show=answering.is_embedded),
+        price=StatedPrice(of_model=price, is_for_show=answering.is_embedded),
         store=store,
         rows=rows.sent[CASCADE_FAMILY],
         addresses=Addresses(api=api, gateway=gateway),
@@ -223,7 +223,7 @@ def _queue_search(screen: Screen, place: Place) -> str:
     return queue_study(screen, FAMILY, place.definition, place.settings.home)
 
 
-def _searched(screen: Screen, place: Place, id: str, store: Store) -> Searched:
+def _searched(screen: Screen, place: Place, id: str, store: Store) -> EndedStudy:
     """The ended study."""
     searched = watch_study(screen, id, place.definition, store=store)
     for line in outcome_lines(searched):

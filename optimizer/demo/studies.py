@@ -18,7 +18,7 @@ POLL_S = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Searched:
+class EndedStudy:
     """An ended study with its trials, and the variant that a rollout may serve."""
 
     study: Study
@@ -60,7 +60,9 @@ def say_plan(screen: Screen, definition: Path) -> None:
     )
 
 
-def watch_study(screen: Screen, id: str, definition: Path, *, store: Store, within_s: float | None = None) -> Searched:
+def watch_study(
+    screen: Screen, id: str, definition: Path, *, store: Store, within_s: float | None = None
+) -> EndedStudy:
     """The study's end, one line of progress meanwhile; after ``within_s`` the study as it is then.
 
     Raises RuntimeError when it failed.
@@ -82,7 +84,7 @@ def watch_study(screen: Screen, id: str, definition: Path, *, store: Store, with
     return searched
 
 
-def outcome_lines(searched: Searched) -> list[str]:
+def outcome_lines(searched: EndedStudy) -> list[str]:
     """What came out, in words and figures."""
     study = searched.study
     spent = f"{study.spend.n_calls} calls, {study.spend.n_from_journal} more answered by the journal"
@@ -96,11 +98,11 @@ def outcome_lines(searched: Searched) -> list[str]:
     return [head, f"    {summary}"]
 
 
-def _look(store: Store, id: str) -> tuple[Searched, int]:
+def _look(store: Store, id: str) -> tuple[EndedStudy, int]:
     with store.read() as tx:
         study = store.studies.get(tx, id)
         assert study is not None
-        return Searched(study=study, trials=store.studies.trials(tx, id)), store.journal.spend(tx, id).n_calls
+        return EndedStudy(study=study, trials=store.studies.trials(tx, id)), store.journal.spend(tx, id).n_calls
 
 
 def _move_bar(bars: Bars, study: Study, n_calls: int, most: int) -> None:

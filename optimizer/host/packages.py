@@ -10,7 +10,7 @@ from functools import cache
 from importlib.metadata import entry_points
 from typing import Any
 
-from optimizer.core.base.registry import Added
+from optimizer.core.base.registry import Registration
 
 
 @cache
@@ -20,10 +20,10 @@ def look() -> Any:
 
 
 @cache
-def added(group: str) -> Sequence[Added]:
+def added(group: str) -> Sequence[Registration]:
     """What a group holds, by name."""
     found = [
-        Added(
+        Registration(
             name=one.name,
             place=one.value,
             package=f"{one.dist.name} {one.dist.version}" if one.dist else "unknown",

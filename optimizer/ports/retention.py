@@ -16,7 +16,7 @@ OldRows = Literal[
 Key = tuple[Any, ...]
 
 
-class Retained(Protocol):
+class RetainedRows(Protocol):
     """``before``: of the rows of studies the time at which the study ended, else the time of receipt.
 
     ``family`` None: rows of no family.

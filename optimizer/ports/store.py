@@ -21,7 +21,7 @@ from optimizer.ports.performance import (
     SwitchWatches,
     TrafficSums,
 )
-from optimizer.ports.retention import Retained
+from optimizer.ports.retention import RetainedRows
 from optimizer.ports.rollouts import Blocks, Observations, Rollouts, UnitCounts
 from optimizer.ports.serving import Champions, FamilyNames, Freezes, Overrides, ServingVersion
 from optimizer.ports.studies import Journal, Schedules, Studies
@@ -64,7 +64,7 @@ class Store(Protocol):
     overrides: Overrides
     freezes: Freezes
     schedules: Schedules
-    retained: Retained
+    retained: RetainedRows
     outbox: Outbox
     alerts: Alerts
     api_keys: ApiKeys

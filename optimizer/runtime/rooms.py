@@ -12,7 +12,7 @@ from pkgutil import iter_modules
 from types import ModuleType
 from typing import Any
 
-from optimizer.core.base.registry import Added, declared
+from optimizer.core.base.registry import Registration, declared
 
 # a package, with the modules right in it, or one module
 ROOMS = {
@@ -35,9 +35,9 @@ ROOMS = {
 
 
 @cache
-def declared_in(group: str) -> Sequence[Added]:
+def declared_in(group: str) -> Sequence[Registration]:
     """What stands in the rooms of a group, in their order; a name means one thing."""
-    found: dict[str, Added] = {}
+    found: dict[str, Registration] = {}
     for module in (module for room in ROOMS.get(group, ()) for module in _modules(room)):
         for value in vars(module).values():
             record = declared(value)
@@ -49,8 +49,8 @@ def declared_in(group: str) -> Sequence[Added]:
     return tuple(found.values())
 
 
-def _added(name: str, module: ModuleType, value: Any) -> Added:
-    return Added(name=name, place=f"{module.__name__}:{value.__qualname__}", package="", load=lambda: value)
+def _added(name: str, module: ModuleType, value: Any) -> Registration:
+    return Registration(name=name, place=f"{module.__name__}:{value.__qualname__}", package="", load=lambda: value)
 
 
 def _modules(room: str) -> Iterator[ModuleType]:

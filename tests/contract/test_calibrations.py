@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import fields, replace
 
 from optimizer.adapters.store import Database
-from optimizer.core.evaluation.judging.agreement import Agreement, Measured
+from optimizer.core.evaluation.judging.agreement import Agreement, IntervalEstimate
 from optimizer.core.evaluation.judging.calibration import Calibration
 from optimizer.ports import CalibrationRecord
 from tests.stores import FAMILY, minutes
 
-FIGURES = {each.name: Measured(value=0.5, low=0.25, high=None) for each in fields(Agreement) if each.name != "n"}
+FIGURES = {
+    each.name: IntervalEstimate(value=0.5, low=0.25, high=None) for each in fields(Agreement) if each.name != "n"
+}
 CALIBRATION = Calibration(
     judge="j_1",
     method="platt",

@@ -35,13 +35,13 @@ from optimizer.core.search.study import Definition, Study, Trial
 from optimizer.demo import place, story
 from optimizer.demo import rows as rows_module
 from optimizer.demo import screen as screen_module
-from optimizer.demo.cascade import N_EXAMPLES, CascadeDemo, DeclaredPrice, bar_of
+from optimizer.demo.cascade import N_EXAMPLES, CascadeDemo, StatedPrice, bar_of
 from optimizer.demo.ending import say_addresses
 from optimizer.demo.price import EXAMPLE_MODEL, dry_run
 from optimizer.demo.screen import Screen
 from optimizer.demo.servers import Addresses, Servers
 from optimizer.demo.stories import Story
-from optimizer.demo.studies import Searched, outcome_lines
+from optimizer.demo.studies import EndedStudy, outcome_lines
 from optimizer.demo.users import Users
 from optimizer.host import run_files
 from optimizer.host.config import load_settings
@@ -148,7 +148,7 @@ def test_a_folder_without_the_demo_s_families_is_told_where_to_run_it(
 def test_what_a_rollout_may_start_with(
     outcome: Any, winner: str | None, trials: list[Any], expected: str | None
 ) -> None:
-    searched = Searched(
+    searched = EndedStudy(
         study=a_study(outcome=outcome, winner=winner), trials=[a_trial(n, v, s) for n, (v, s) in enumerate(trials)]
     )
     assert searched.candidate == expected
@@ -156,7 +156,7 @@ def test_what_a_rollout_may_start_with(
 
 
 def test_a_study_without_a_better_variant_is_told_as_such() -> None:
-    lines = outcome_lines(Searched(study=a_study(outcome="no_improvement"), trials=[]))
+    lines = outcome_lines(EndedStudy(study=a_study(outcome="no_improvement"), trials=[]))
     assert "no improvement" in lines[0]
     assert "nothing was better" in lines[1]
 
@@ -217,7 +217,7 @@ def test_a_study_that_finds_no_cascade_is_told_and_the_demo_goes_on(
         screen=Screen(),
         place=chosen,
         family=family,
-        price=DeclaredPrice(of_model=None, is_for_show=True),
+        price=StatedPrice(of_model=None, is_for_show=True),
         store=store,
         rows=[],
         addresses=Addresses(api=here, gateway=here),
@@ -280,7 +280,7 @@ def test_a_cascade_that_was_found_is_told_in_dollars_and_quality_and_executed(
         screen=Screen(),
         place=chosen,
         family=family,
-        price=DeclaredPrice(of_model=price, is_for_show=True),
+        price=StatedPrice(of_model=price, is_for_show=True),
         store=store,
         rows=[example],
         addresses=Addresses(api=here, gateway=here),

@@ -20,7 +20,7 @@ from fastapi.testclient import TestClient
 
 from api.app import create_app
 from api.gateway.reader import Reader
-from optimizer.core.evaluation.judging.agreement import Agreement, Measured
+from optimizer.core.evaluation.judging.agreement import Agreement, IntervalEstimate
 from optimizer.core.evaluation.judging.calibration import Calibration
 from optimizer.core.evaluation.judging.identity import judge_identity
 from optimizer.core.models.language import ModelRequest
@@ -72,7 +72,7 @@ def vouch(settings: Settings, name: str) -> None:
         judge=judge_identity(judged), method="isotonic", n=60, spearman=0.8, kappa=0.6, calibration_error=0.05,
         fitted_at=datetime(2026, 11, 1, tzinfo=UTC), points=((0.0, 0.0), (1.0, 0.8)),
     )  # fmt: skip
-    unknown = Measured(value=None)
+    unknown = IntervalEstimate(value=None)
     figures = {field.name: unknown for field in fields(Agreement) if field.name != "n"}
     record = CalibrationRecord(
         id="jc_1", family=name, calibration=calibration, agreement=Agreement(n=60, **figures), created_by="test"

@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from api.app import create_app
 from api.exposures import ExposureCounts
 from api.http.server import Server, configuration
-from api.snapshot import Snapshot
+from api.snapshot import SnapshotBody
 from optimizer.core.family.rendering import render
 from optimizer.core.serving.access import EVERYTHING
 from tests.api_world import World, make_home, serving
@@ -388,7 +388,7 @@ def test_a_snapshot_is_prepared_once_until_something_changes_or_a_lease_in_it_en
     _, world = home
     shared, now = world.shared, world.shared.clock.now()
 
-    def prepared(at: datetime) -> Snapshot:
+    def prepared(at: datetime) -> SnapshotBody:
         return shared.snapshots.of(shared.serving.now_served.families, EVERYTHING, at)
 
     first = prepared(now)

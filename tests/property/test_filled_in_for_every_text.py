@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from api.prompt import Unfilled
+from api.prompt import PromptTemplate
 from optimizer.core.base.errors import InvalidInput
 from optimizer.core.family.rendering import fill, render_open
 from optimizer.core.family.variant import Variant
@@ -21,9 +21,9 @@ ODD = st.text(
 TEXTS = st.text() | ODD
 
 
-def unfilled(variant: Variant, declared: list[str]) -> Unfilled:
+def unfilled(variant: Variant, declared: list[str]) -> PromptTemplate:
     shape = {"family": "f", "variant": "v", "messages": render_open(variant), "variables": [], "model": {"name": "m"}}
-    return Unfilled.of(shape, declared)
+    return PromptTemplate.of(shape, declared)
 
 
 @settings(max_examples=n_examples(150))

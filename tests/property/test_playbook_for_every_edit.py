@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from optimizer.core.search.playbook.curation import Lesson, Limits, Proposed, curated
+from optimizer.core.search.playbook.curation import CurationProposal, Lesson, Limits, curated
 from optimizer.core.search.playbook.entries import (
     KINDS,
     Add,
@@ -89,7 +89,7 @@ def test_the_curator_keeps_the_limits_and_every_entry(
     n_chars: int,
 ) -> None:
     limits = Limits(n_entries=n_entries, n_chars=n_chars)
-    proposed = Proposed(merges=merges, retirements=retired)
+    proposed = CurationProposal(merges=merges, retirements=retired)
     done = curated(before, new, proposed, limits)
     after = applied(before, done)
     assert_kept(before, after)

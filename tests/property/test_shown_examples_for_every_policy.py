@@ -16,7 +16,7 @@ from optimizer.core.family.variant import FewShot, Message, Variant
 from optimizer.core.models.language import ModelAnswer, ModelRequest, request_for
 from optimizer.core.policy.policy import parse_policy
 from optimizer.core.policy.shown_examples import messages_of_fewer
-from optimizer.jobs.calls.ask_model import Asked
+from optimizer.jobs.calls.ask_model import ModelReply
 from optimizer.jobs.calls.execute_policy import PolicyRequest, execute_policy
 from optimizer.jobs.calls.run_policy import answers_of_tier, run_policy
 from tests.scripted_model import ScriptedModel
@@ -77,9 +77,9 @@ def test_each_model_is_sent_the_prompt_with_its_own_number_of_examples(policy: d
     served: list[ModelRequest] = []
     scored: list[ModelRequest] = []
 
-    async def ask(name: str, request_of: Callable[[Any], ModelRequest]) -> Asked:
+    async def ask(name: str, request_of: Callable[[Any], ModelRequest]) -> ModelReply:
         served.append(request_of(ScriptedModel(name=name)))
-        return Asked(answer=answer_of(served[-1]), models=(name,))
+        return ModelReply(answer=answer_of(served[-1]), models=(name,))
 
     async def complete(name: str, request_of: Callable[[str], ModelRequest]) -> ModelAnswer:
         scored.append(request_of("r1"))

@@ -25,7 +25,7 @@ GRAPH = "a graph, in the family's own form"
 # Schema and member -> which stranger wrote the JSON there.
 OF_STRANGERS = {
     "AuditEntry.detail": "what was asked of an act, by each package in its own words",
-    "Choice.message": MESSAGES,
+    "ChatChoice.message": MESSAGES,
     **{
         f"{schema}.{member}": whose
         for schema in (

@@ -10,8 +10,8 @@ import pytest
 from optimizer.core.base.errors import BudgetTooSmall
 from optimizer.core.base.values import Budget, Spend
 from optimizer.core.models.budget import (
-    Allowed,
-    Denied,
+    Admission,
+    Denial,
     HeldBack,
     charge_after_failure,
     may_spend,
@@ -87,8 +87,8 @@ CASES = [
 @pytest.mark.parametrize(("budget", "spend", "reserve", "held", "fits"), CASES)
 def test_a_call_is_allowed_only_when_it_fits_under_every_cap(budget, spend, reserve, held, fits):
     decision = may_spend(budget, spend, reserve, held or HeldBack())
-    assert isinstance(decision, Allowed if fits else Denied)
-    if isinstance(decision, Denied):
+    assert isinstance(decision, Admission if fits else Denial)
+    if isinstance(decision, Denial):
         assert decision.reason.endswith(".")
 
 

@@ -18,8 +18,8 @@ from optimizer.core.base.minute_sums import MinuteSums
 from optimizer.core.feedback.events import Interaction
 from optimizer.core.rollout.champion_limits import (
     ChampionLimits,
-    Crossed,
     Figure,
+    LimitCrossing,
     crossed,
     is_enough,
     missing_outcomes,
@@ -116,7 +116,7 @@ class TestFigures:
 
 
 class TestMissingOutcomes:
-    def missing(self, told: Sequence[MinuteSums], until: float, **limits: Any) -> Crossed | None:
+    def missing(self, told: Sequence[MinuteSums], until: float, **limits: Any) -> LimitCrossing | None:
         asked = [minute(at, 20) for at in range(int(until))]
         return missing_outcomes(asked, told, minutes(until), ChampionLimits(**limits))
 
@@ -147,7 +147,7 @@ class TestMissingOutcomes:
 
 
 class TestSilence:
-    def quiet(self, rows: Sequence[MinuteSums], until: float, **limits: Any) -> Crossed | None:
+    def quiet(self, rows: Sequence[MinuteSums], until: float, **limits: Any) -> LimitCrossing | None:
         return silence(rows, minutes(until), ChampionLimits(**limits))
 
     def test_no_request_for_two_minutes_after_ten_steady_ones_is_told(self) -> None:

@@ -17,7 +17,7 @@ from optimizer.core.dataset.similarity import similarities, vectors
 from optimizer.core.declaration.read import parse_family
 from optimizer.core.family.rendering import few_shot
 from optimizer.core.family.variant import FewShot
-from optimizer.core.search.examples.effects import ExampleEffects, Tried
+from optimizer.core.search.examples.effects import ExampleEffects, SetScore
 from optimizer.core.search.examples.sets import (
     Pool,
     alternating,
@@ -149,7 +149,7 @@ IDENTITY = [[float(i == j) for j in range(6)] for i in range(6)]
 
 def test_an_example_that_stood_in_good_sets_is_expected_to_help_elsewhere():
     tried = [
-        Tried(chosen=c, score=s) for c, s in [((), 0.3), ((0, 1), 0.7), ((0, 2), 0.7), ((1, 2), 0.3), ((3, 4), 0.3)]
+        SetScore(chosen=c, score=s) for c, s in [((), 0.3), ((0, 1), 0.7), ((0, 2), 0.7), ((1, 2), 0.3), ((3, 4), 0.3)]
     ]
     effects = ExampleEffects(IDENTITY, tried, noise=0.02)
 
@@ -164,12 +164,14 @@ def test_an_example_that_stood_in_good_sets_is_expected_to_help_elsewhere():
 def test_what_is_like_a_good_example_is_expected_to_be_good():
     similarity = [row[:] for row in IDENTITY]
     similarity[0][5] = similarity[5][0] = 0.9
-    effects = ExampleEffects(similarity, [Tried(chosen=(0,), score=0.8), Tried(chosen=(1,), score=0.2)], noise=0.02)
+    effects = ExampleEffects(
+        similarity, [SetScore(chosen=(0,), score=0.8), SetScore(chosen=(1,), score=0.2)], noise=0.02
+    )
     assert effects.reach((5,), spread=0.0) > effects.reach((4,), spread=0.0) + 0.05
 
 
 def test_what_is_unknown_may_reach_more_than_what_was_tried_and_scored_the_same():
-    effects = ExampleEffects(IDENTITY, [Tried(chosen=(0,), score=0.5), Tried(chosen=(1,), score=0.5)], noise=0.01)
+    effects = ExampleEffects(IDENTITY, [SetScore(chosen=(0,), score=0.5), SetScore(chosen=(1,), score=0.5)], noise=0.01)
     assert effects.reach((2,)) > effects.reach((0,))
 
 
@@ -202,7 +204,7 @@ def test_the_posterior_is_the_textbooks():
     mean = scores.mean() + cross @ np.linalg.solve(k, scores - scores.mean())
     spread = np.sqrt(own - cross @ np.linalg.solve(k, cross))
     effects = ExampleEffects(
-        similarity, [Tried(chosen=c, score=s) for c, s in zip(sets, scores.tolist(), strict=True)], noise=0.03
+        similarity, [SetScore(chosen=c, score=s) for c, s in zip(sets, scores.tolist(), strict=True)], noise=0.03
     )
     assert effects.reach((4, 2), spread=0.0) == pytest.approx(mean)
     assert effects.reach((4, 2), spread=2.0) == pytest.approx(mean + 2 * spread)

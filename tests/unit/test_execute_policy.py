@@ -12,8 +12,8 @@ import pytest
 from optimizer.core.base.errors import Busy, ModelFailed
 from optimizer.core.models.language import ModelAnswer, ModelRequest
 from optimizer.core.policy.policy import parse_policy
-from optimizer.jobs.calls.ask_model import Asked
-from optimizer.jobs.calls.execute_policy import AskOne, Executed, PolicyRequest, execute_policy
+from optimizer.jobs.calls.ask_model import ModelReply
+from optimizer.jobs.calls.execute_policy import AskOne, Execution, PolicyRequest, execute_policy
 from optimizer.ports import LanguageModel
 from tests.scripted_model import ScriptedModel, failed
 
@@ -45,22 +45,22 @@ class Models:
     def __init__(self, **plays: Any) -> None:
         self.plays, self.requests = plays, list[ModelRequest]()
 
-    async def ask(self, name: str, request_of: Callable[[LanguageModel], ModelRequest]) -> Asked:
+    async def ask(self, name: str, request_of: Callable[[LanguageModel], ModelRequest]) -> ModelReply:
         self.requests.append(request_of(ScriptedModel(name=name)))
         played = self.plays[name]
         if callable(played):
             played = await played(self.requests[-1])
         if isinstance(played, BaseException):
             raise played
-        return played if isinstance(played, Asked) else Asked(answer=played, models=(name,))
+        return played if isinstance(played, ModelReply) else ModelReply(answer=played, models=(name,))
 
 
 def execute(
     policy: Mapping[str, Any], models: Models, *, draw: float = 1.0, later: AskOne | None = None, **more: Any
-) -> Executed:
+) -> Execution:
     wanted = PolicyRequest(policy=parse_policy(policy), rendered=RENDERED, draw=draw)
 
-    async def run() -> Executed:
+    async def run() -> Execution:
         return await execute_policy(wanted, models.ask, ask_later=later, **more)
 
     return asyncio.run(run())
@@ -81,7 +81,7 @@ def test_the_answer_comes_with_a_record_of_all_its_parts() -> None:
 
 
 def test_votes_run_at_the_same_time() -> None:
-    async def play() -> Executed:
+    async def play() -> Execution:
         barrier = asyncio.Barrier(3)
 
         async def together(request: ModelRequest) -> ModelAnswer:
@@ -112,13 +112,13 @@ def test_when_nothing_can_go_out_the_last_failure_says_why_and_what_was_paid_is_
 
 
 def test_a_fallback_that_answered_is_named() -> None:
-    answered = Asked(answer=said("A", 0.95), models=("cheap", "spare"))
+    answered = ModelReply(answer=said("A", 0.95), models=("cheap", "spare"))
     done = execute(TWO, Models(cheap=answered, strong=said("B")))
     assert (done.models, done.parts()[0]["model"]) == (("spare",), "spare")
 
 
 def test_at_the_deadline_the_best_answer_so_far_goes_out_and_the_late_one_is_still_recorded() -> None:
-    async def play() -> tuple[Executed, list[str]]:
+    async def play() -> tuple[Execution, list[str]]:
         release = asyncio.Event()
 
         async def slow(request: ModelRequest) -> ModelAnswer:
@@ -168,7 +168,7 @@ def test_a_queue_that_is_full_later_gives_out_the_best_answer() -> None:
 
 
 def test_an_audited_request_asks_the_other_tiers_after_its_answer() -> None:
-    async def play() -> tuple[Executed, int, list[Any]]:
+    async def play() -> tuple[Execution, int, list[Any]]:
         models, later = Models(cheap=said("A", 0.95), strong=said("B")), Models(strong=said("C"))
         wanted = PolicyRequest(policy=parse_policy(TWO), rendered=RENDERED, draw=0.49)
         done = await execute_policy(wanted, models.ask, ask_later=later.ask)

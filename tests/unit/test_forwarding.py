@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from api.http.forwarding import Gateway
-from api.http.neighbour_connections import MOST_UNREAD_BYTES, Left, Lost
+from api.http.neighbour_connections import MOST_UNREAD_BYTES, AnswerLost, ClientLeft
 from api.http.problems import GatewayUnavailable, MalformedBody
 
 Answering = Callable[[bytes, asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -183,7 +183,7 @@ def test_an_answer_that_breaks_off_is_not_ended_as_if_it_were_whole(tmp_path: Pa
     async def ask() -> None:
         client = Client()
         async with gateway(tmp_path, broken_off(answer)) as (made, _):
-            with pytest.raises(Lost):
+            with pytest.raises(AnswerLost):
                 await client.chat(made)
         assert all(message.get("more_body", True) for message in client.sent)
 
@@ -278,7 +278,7 @@ def test_a_leave_that_comes_late_ends_no_other_request(tmp_path: Path) -> None:
             assert await connection.piece() == b"hi"
             connection.ask(b"POST / HTTP/1.1\r\n\r\n")
             connection.leave(now + 1)
-            with pytest.raises(Left):
+            with pytest.raises(ClientLeft):
                 await connection.head()
             connection.abort()
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from optimizer.content.core.search.pareto_front import Replayed, candidates, pareto
+from optimizer.content.core.search.pareto_front import ReplayedSetting, candidates, pareto
 from optimizer.core.family.variant import Variant
 
 
-def setting(score: float, cost: float) -> Replayed:
-    return Replayed(
+def setting(score: float, cost: float) -> ReplayedSetting:
+    return ReplayedSetting(
         variant=Variant(messages=(), policy={"filter.min_overall": score, "filter.min_coherence": cost}),
         score=score,
         cost=cost,

@@ -7,7 +7,7 @@ from functools import cache
 
 import pytest
 
-from optimizer.adapters.files.installed_docs import MAX_CHARS, Documented, docs_for, read_installed_docs
+from optimizer.adapters.files.installed_docs import MAX_CHARS, DocumentedObject, docs_for, read_installed_docs
 from optimizer.adapters.files.installed_docs_text import clean_prose, cut_at_sentence, sections_of
 from optimizer.adapters.files.installed_parameters import TYPES, parameters_for
 from optimizer.core.base.errors import InvalidInput
@@ -17,7 +17,7 @@ pytest.importorskip("scipy", reason="SciPy is not installed")
 
 
 @cache
-def documented() -> tuple[Documented, ...]:
+def documented() -> tuple[DocumentedObject, ...]:
     return tuple(read_installed_docs())
 
 

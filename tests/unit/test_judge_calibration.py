@@ -16,7 +16,7 @@ from optimizer.core.evaluation.judging.calibration import (
     least_correlation,
     why_uncalibrated,
 )
-from optimizer.core.evaluation.judging.judgement import Judgement, Opinion
+from optimizer.core.evaluation.judging.judgement import Judgement, MemberScore
 from optimizer.core.evaluation.judging.report import judged_scores
 
 
@@ -76,7 +76,7 @@ def test_a_figure_beyond_the_ratings_that_a_calibration_rests_on_is_not_shown(sc
             example=str(n),
             score=score,
             output="",
-            judgement=Judgement(opinions=(Opinion(model="m", score=score),)).as_data(),
+            judgement=Judgement(opinions=(MemberScore(model="m", score=score),)).as_data(),
         )
         for n, score in enumerate(scores)
     ]

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from optimizer.core.evaluation.judging.judgement import Judgement, Opinion, judgement_of, opinion_of
-from optimizer.core.evaluation.judging.rubric import Judged, asked_again, judge_messages, read_scores
+from optimizer.core.evaluation.judging.judgement import Judgement, MemberScore, judgement_of, opinion_of
+from optimizer.core.evaluation.judging.rubric import JudgeCase, asked_again, judge_messages, read_scores
 from optimizer.core.family.judge_settings import JudgeSettings
 
 JUDGE = JudgeSettings(model="a", dimensions={"accuracy": "It is true.", "tone": "It is kind."})
@@ -17,7 +17,7 @@ JUDGE = JudgeSettings(model="a", dimensions={"accuracy": "It is true.", "tone": 
 
 def judged(answer="Your parcel comes on Monday.", **changes):
     given = {"task": "Replies.", "input": {"letter": "Where is it?"}, "answer": answer, "reference": "On Monday."}
-    return Judged(**{**given, **changes})
+    return JudgeCase(**{**given, **changes})
 
 
 def said(one, *, drop=(), **changes):
@@ -112,7 +112,7 @@ def test_a_members_score_is_the_weighted_mean_of_its_dimensions():
 
 def committee(*scores):
     opinions = (
-        Opinion(model=f"m{i}", score=s, error=None if s is not None else "refused") for i, s in enumerate(scores)
+        MemberScore(model=f"m{i}", score=s, error=None if s is not None else "refused") for i, s in enumerate(scores)
     )
     return Judgement(opinions=tuple(opinions))
 

@@ -28,9 +28,9 @@ from optimizer.core.policy.assess import Situation
 from optimizer.core.policy.policy import parse_policy
 from optimizer.core.search.cost_estimate import estimate_evaluation
 from optimizer.core.search.judging_cost import gate_judgements
-from optimizer.jobs.calls.ask_model import Asked
+from optimizer.jobs.calls.ask_model import ModelReply
 from optimizer.jobs.calls.call_book import OwnSpend
-from optimizer.jobs.calls.execute_policy import Executed, PolicyRequest, execute_policy
+from optimizer.jobs.calls.execute_policy import Execution, PolicyRequest, execute_policy
 from optimizer.jobs.calls.gate_judge import gate_judge
 from optimizer.jobs.calls.run_policy import run_policy
 from optimizer.jobs.families.vouch_for_judge import judge_gates
@@ -77,7 +77,7 @@ def run_one(
     knobs: Mapping[str, Any] = GATE,
     letter: Mapping[str, Any] = LETTER,
     family: Family | None = None,
-) -> tuple[Executed, ScriptedModel]:
+) -> tuple[Execution, ScriptedModel]:
     """The same policy with the same models, for a user who waits and in a study."""
     family, model = family or letters_family(), ScriptedModel(write, name="writer", price=PRICE)
     rendered = ModelRequest(model="writer", revision="", messages=[{"role": "user", "content": "My parcel is late."}])
@@ -88,13 +88,13 @@ def run_one(
     async def open_judge(name: str) -> ScriptedModel:
         return judge
 
-    async def ask(name: str, request_of: Any) -> Asked:
-        return Asked(answer=await model.complete(request_of(model)), models=(name,))
+    async def ask(name: str, request_of: Any) -> ModelReply:
+        return ModelReply(answer=await model.complete(request_of(model)), models=(name,))
 
     async def complete(name: str, request_of: Callable[[str], ModelRequest]) -> ModelAnswer:
         return await model.complete(request_of(model.revision))
 
-    async def run() -> Executed:
+    async def run() -> Execution:
         by = gate_judge(family, policy, situation, calibration, open_judge)
         if in_study:
             return await run_policy(wanted, complete, judge=by)
@@ -146,10 +146,10 @@ def test_a_store_that_is_busy_ends_the_run_in_a_study_and_is_no_judge_that_faile
 
 
 def test_where_too_many_calls_are_under_way_the_gateway_s_answer_goes_out_unjudged() -> None:
-    async def full(name: str, request_of: Any) -> Asked:
+    async def full(name: str, request_of: Any) -> ModelReply:
         raise Busy("64 model calls are under way.", retry_after_s=1)
 
-    member: Any = policy_answer._Member("judge", full)
+    member: Any = policy_answer._PolicyMember("judge", full)
     done, _ = run_one(member, calibrated(letters_family()))
     assert done.attempt is not None
     assert done.attempt.score is None

@@ -13,7 +13,7 @@ from optimizer.adapters.files import example_files
 from optimizer.adapters.reports.study_report import study_page
 from optimizer.core.base.errors import BudgetTooSmall, GateNotMet
 from optimizer.core.base.values import Budget
-from optimizer.core.evaluation.judging.agreement import Agreement, Measured
+from optimizer.core.evaluation.judging.agreement import Agreement, IntervalEstimate
 from optimizer.core.evaluation.judging.calibration import GATE, Calibration
 from optimizer.core.evaluation.judging.identity import judge_identity
 from optimizer.core.family.family import kind_of
@@ -69,7 +69,7 @@ def vouch(world, **changes):
 
 def vouch_for(world, family, **changes):
     one = calibration(family, **changes)
-    unknown = Measured(value=None)
+    unknown = IntervalEstimate(value=None)
     figures = {field.name: unknown for field in fields(Agreement) if field.name != "n"}
     record = CalibrationRecord(
         id=f"jc_{id(one)}",

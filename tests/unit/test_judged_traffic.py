@@ -14,7 +14,7 @@ from optimizer.core.base.errors import BudgetTooSmall, InvalidInput
 from optimizer.core.base.values import Budget
 from optimizer.core.evaluation.judging.identity import judge_identity
 from optimizer.core.feedback.judge_sampling import first_sampled, is_sampled
-from optimizer.core.scheduling.monthly_budget import Left, MonthlyLimits
+from optimizer.core.scheduling.monthly_budget import MonthlyLimits, Remainder
 from optimizer.jobs.calls.ask_judge import JudgeCalls
 from optimizer.jobs.feedback.ingest_feedback import Intake
 from optimizer.jobs.feedback.judge_traffic import (
@@ -183,14 +183,14 @@ def test_the_hours_dollars_end_the_look_and_the_next_hour_begins_anew(tmp_path):
 def test_the_months_limit_ends_a_look_before_the_hour_does_and_its_dollars_count(live):
     live.answered(20)
     wait(live, 120)
-    made = live.monitor(month=Left(usd=0.006, text="used"))
+    made = live.monitor(month=Remainder(usd=0.006, text="used"))
     assert (0 < made.n_judged < 20, made.usd <= 0.006) == (True, True)
     with live.store.read() as tx:
         left = monthly_left(tx, live.store, live.clock, "letters", MonthlyLimits(all_usd=1.0))
     assert left.usd == pytest.approx(1.0 - made.usd)
     live.answered(5)
     wait(live, 120)
-    assert live.monitor(month=Left()).n_judged == 5, "without a limit the hour's dollars alone bind"
+    assert live.monitor(month=Remainder()).n_judged == 5, "without a limit the hour's dollars alone bind"
 
 
 def test_a_worker_that_was_killed_owes_what_was_in_flight_to_the_hour_and_judges_no_answer_twice(tmp_path):

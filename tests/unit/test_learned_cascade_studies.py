@@ -22,8 +22,8 @@ from optimizer.core.family.policy_text import shown_policy
 from optimizer.core.models.language import ModelAnswer, ModelPrice, ModelRequest
 from optimizer.core.predictor.attach import ReadAnswer
 from optimizer.core.search.cascade.learned import (
-    JudgedAnswer,
-    Learned,
+    JudgedExample,
+    TrainingResult,
     asks_to_learn,
     beats,
     judged,
@@ -298,9 +298,9 @@ def test_words_of_what_nobody_released_never_leave_the_example() -> None:
     )
 
 
-def learned(n: int = 120, *, recorded: Any = lambda i: None) -> Learned:
+def learned(n: int = 120, *, recorded: Any = lambda i: None) -> TrainingResult:
     answers = [
-        JudgedAnswer(
+        JudgedExample(
             read=ReadAnswer(
                 numbers={"request.why": float(i % 3 == 0)},
                 texts={"request": "why" if i % 3 == 0 else "what", "answer": "a"},
@@ -315,11 +315,13 @@ def learned(n: int = 120, *, recorded: Any = lambda i: None) -> Learned:
 
 
 @pytest.fixture(scope="module")
-def learned_once() -> Learned:
+def learned_once() -> TrainingResult:
     return learned()
 
 
-def test_learning_is_the_same_for_the_same_answers_and_says_what_it_was_trained_on(learned_once: Learned) -> None:
+def test_learning_is_the_same_for_the_same_answers_and_says_what_it_was_trained_on(
+    learned_once: TrainingResult,
+) -> None:
     one, other = learned_once, learned()
     assert one.predictor == other.predictor
     assert one.predictor["trained_on"]["study"] == "st_1"
@@ -335,7 +337,7 @@ def test_a_recorded_confidence_on_a_wrong_scale_is_calibrated_before_it_is_compa
     assert found.recorded.auc == 1.0
 
 
-def test_a_policy_is_shown_without_the_predictors_numbers(learned_once: Learned) -> None:
+def test_a_policy_is_shown_without_the_predictors_numbers(learned_once: TrainingResult) -> None:
     policy = {"accept": 0.9, "confidence": {"kind": "predictor", "after": {"cheap": dict(learned_once.predictor)}}}
     shown = shown_policy(policy)
     assert shown["confidence"]["kind"] == "predictor"

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from optimizer.adapters.models.connections import Connections, proxy_of
+from optimizer.adapters.models.connections import LoopSessions, proxy_of
 from optimizer.adapters.models.openai_wire import post
 from optimizer.core.base.errors import ModelFailed
 from tests.scripted_model import Provider, chat_answer, provider
@@ -28,14 +28,14 @@ def no_proxy_known() -> Iterator[None]:
     proxy_of.cache_clear()
 
 
-async def asked(connections: Connections, url: str) -> object:
+async def asked(connections: LoopSessions, url: str) -> object:
     async with connections.session() as session:
         return (await post(session, url, {"model": "m"}, model="m", timeout_s=10))["choices"]
 
 
 def test_a_call_goes_through_the_proxy_of_the_environment(behind: Provider, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("http_proxy", behind.url.removeprefix("http://").removesuffix("/v1"))
-    connections = Connections({})
+    connections = LoopSessions({})
     assert asyncio.run(asked(connections, "http://models.example:8123/v1")) == chat_answer("hi")["choices"]
     assert behind.headers[-1]["Host"] == "models.example:8123"
     connections.close()
@@ -43,7 +43,7 @@ def test_a_call_goes_through_the_proxy_of_the_environment(behind: Provider, monk
 
 @pytest.mark.parametrize(("key", "user"), [("a key\n", ""), ("a key", "name:password@")])
 def test_a_request_that_cannot_be_written_is_a_model_that_failed(behind: Provider, key: str, user: str) -> None:
-    connections = Connections({"Authorization": f"Bearer {key}"})
+    connections = LoopSessions({"Authorization": f"Bearer {key}"})
     with pytest.raises(ModelFailed) as raised:
         asyncio.run(asked(connections, behind.url.replace("://", f"://{user}")))
     assert (raised.value.kind, raised.value.members["sent"]) == ("unreachable", False)
@@ -70,7 +70,7 @@ def test_a_call_in_flight_ends_by_itself_when_its_connections_are_closed(behind:
     behind.answer = answer
 
     async def close_meanwhile() -> tuple[object, bool]:
-        connections = Connections({})
+        connections = LoopSessions({})
         call = asyncio.create_task(asked(connections, behind.url))
         await asyncio.to_thread(came.wait, 10)
         kept = connections._kept
@@ -87,7 +87,7 @@ def test_connections_that_were_not_closed_are_no_fault_in_the_log(
 ) -> None:
     gc.collect()  # what other tests left
     caplog.clear()
-    connections = Connections({})
+    connections = LoopSessions({})
     for _ in range(2):  # an event loop each
         asyncio.run(asked(connections, behind.url))
     del connections

@@ -9,8 +9,8 @@ import pytest
 from optimizer.core.dataset.examples import make_example
 from optimizer.core.family.fields import Output
 from optimizer.core.family.variant import Variant
-from optimizer.core.search.playbook.clusters import Answered, clustered
-from optimizer.core.search.playbook.curation import Lesson, Limits, Proposed, curated
+from optimizer.core.search.playbook.clusters import AnsweredExample, clustered
+from optimizer.core.search.playbook.curation import CurationProposal, Lesson, Limits, curated
 from optimizer.core.search.playbook.entries import (
     Add,
     Count,
@@ -154,8 +154,8 @@ def test_lines_that_a_person_wrote_into_the_section_stay() -> None:
 # the curator
 
 
-def kept(entries: Entries, lessons, proposed: Proposed | None = None, limits: Limits | None = None) -> Entries:
-    return applied(entries, curated(entries, lessons, proposed or Proposed(), limits or Limits()))
+def kept(entries: Entries, lessons, proposed: CurationProposal | None = None, limits: Limits | None = None) -> Entries:
+    return applied(entries, curated(entries, lessons, proposed or CurationProposal(), limits or Limits()))
 
 
 def test_a_new_lesson_is_added_with_its_evidence() -> None:
@@ -179,13 +179,13 @@ def test_a_lesson_that_was_merged_supports_the_entry_that_says_it_now() -> None:
 @pytest.mark.parametrize("said", [SHORT, "Answer with one word!"])
 def test_a_lesson_that_was_tried_and_retired_is_not_taken_up_again(said) -> None:
     entries = applied(book(SHORT, DATES), [Retire(id=id_of(SHORT), reason="no better")])
-    assert curated(entries, [replace(ONE_WORD, text=said)], Proposed(), Limits()) == []
+    assert curated(entries, [replace(ONE_WORD, text=said)], CurationProposal(), Limits()) == []
 
 
 def test_the_model_may_merge_entries_and_retire_those_that_did_not_help() -> None:
     entries = book(SHORT, LABEL, DATES, _0=(2, 0), _2=(1, 3))
     both = "Answer with one of the given labels alone."
-    proposed = Proposed(
+    proposed = CurationProposal(
         merges=[((id_of(SHORT), id_of(LABEL), "pb_made_up"), both)], retirements={id_of(DATES): "it confuses"}
     )
     entries = kept(entries, [], proposed)
@@ -195,7 +195,7 @@ def test_the_model_may_merge_entries_and_retire_those_that_did_not_help() -> Non
 
 def test_the_model_may_not_retire_what_has_helped_nor_merge_what_is_not_there() -> None:
     entries = book(SHORT, LABEL, _0=(2, 1))
-    proposed = Proposed(
+    proposed = CurationProposal(
         merges=[((id_of(SHORT), "pb_none"), "One text.")], retirements={id_of(SHORT): "", "pb_none": ""}
     )
     assert curated(entries, [], proposed, Limits()) == []
@@ -233,11 +233,11 @@ def test_the_limit_of_characters_is_that_of_the_section() -> None:
 # the reflector
 
 
-def answered(id: str, said: str, wanted: object, score: float | None = 0.0, text: str = "a text") -> Answered:
+def answered(id: str, said: str, wanted: object, score: float | None = 0.0, text: str = "a text") -> AnsweredExample:
     example = make_example(
         family="f", id=id, input={"document": text}, expected={"out": wanted}, created_at=START, origin="curated"
     )
-    return Answered(example=example, text=said, score=score)
+    return AnsweredExample(example=example, text=said, score=score)
 
 
 def names(found) -> dict[str, list[str]]:
@@ -330,5 +330,5 @@ def test_of_a_curator_s_answer_only_what_can_be_read_is_taken() -> None:
         '{"merge": [{"ids": ["pb_1", "pb_2"], "text": "Both."}, {"ids": "pb_1"}, 3, {"ids": ["pb_1"], "text": ""}],'
         ' "retire": [{"id": "pb_3", "why": "old\\nnews"}, "pb_4"]}'
     )
-    assert found == Proposed(merges=((("pb_1", "pb_2"), "Both."),), retirements={"pb_3": "old news"})
-    assert read_curation("{}") == Proposed(retirements={})
+    assert found == CurationProposal(merges=((("pb_1", "pb_2"), "Both."),), retirements={"pb_3": "old news"})
+    assert read_curation("{}") == CurationProposal(retirements={})

@@ -31,7 +31,7 @@ from optimizer.core.search.proposal_sequence import (
 from optimizer.core.search.study import Definition, Study
 from optimizer.core.statistics.noninferiority import NotLower
 from optimizer.jobs.context import JobContext
-from optimizer.jobs.studies.confirm_winner import Confirmed, confirm_winner
+from optimizer.jobs.studies.confirm_winner import ConfirmationResult, confirm_winner
 from optimizer.jobs.studies.context import StopFlag
 from optimizer.jobs.studies.kinds.prompt import PromptStudy
 from optimizer.jobs.studies.run_study import _begin
@@ -132,7 +132,7 @@ class Scores:
 
 def confirmed(
     folder: Path, losses: Sequence[int], *, usd: Sequence[float] | None = None, fails: int | None = None
-) -> tuple[Confirmed, Any]:
+) -> tuple[ConfirmationResult, Any]:
     """Variants v0, v1, … that lose so many of the holdout, in this order; a negative number:
     could not be scored on so many.
     """

@@ -14,7 +14,7 @@ import pytest
 from optimizer.adapters.text_metrics import build_scorer
 from optimizer.core.base import registry
 from optimizer.core.base.errors import InvalidFamily, InvalidInput
-from optimizer.core.base.registry import Added
+from optimizer.core.base.registry import Registration
 from optimizer.core.declaration.read import parse_family
 from optimizer.core.family.answer import expected_text, parse_output
 from optimizer.core.family.family import Family
@@ -34,15 +34,15 @@ def broken() -> Any:
 
 def added(
     name: str, found: Any = None, *, package: str = "detent-hills 1.2", load: Callable[[], Any] | None = None
-) -> Added:
-    return Added(name=name, place="hills.climb:maker", package=package, load=load or (lambda: found))
+) -> Registration:
+    return Registration(name=name, place="hills.climb:maker", package=package, load=load or (lambda: found))
 
 
 @pytest.fixture
 def install() -> Iterator[Callable[..., None]]:
     before = registry._packages
 
-    def these(*ones: Added, group: str = "detent.strategies") -> None:
+    def these(*ones: Registration, group: str = "detent.strategies") -> None:
         registry.find_with(packages=lambda asked: ones if asked == group else ())
 
     yield these

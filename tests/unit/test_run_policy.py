@@ -13,7 +13,7 @@ import pytest
 from optimizer.core.base.errors import ModelFailed
 from optimizer.core.models.language import ModelAnswer, ModelRequest
 from optimizer.core.policy.policy import parse_policy
-from optimizer.jobs.calls.ask_model import Asked
+from optimizer.jobs.calls.ask_model import ModelReply
 from optimizer.jobs.calls.execute_policy import PolicyRequest, execute_policy
 from optimizer.jobs.calls.run_policy import run_policy
 from tests.scripted_model import ScriptedModel, failed
@@ -50,9 +50,9 @@ def test_scoring_sends_byte_for_byte_what_serving_sends(policy: dict[str, Any]) 
     served: list[ModelRequest] = []
     scored: list[ModelRequest] = []
 
-    async def ask(name: str, request_of: Callable[[Any], ModelRequest]) -> Asked:
+    async def ask(name: str, request_of: Callable[[Any], ModelRequest]) -> ModelReply:
         served.append(request_of(ScriptedModel(name=name)))
-        return Asked(answer=said(name), models=(name,))
+        return ModelReply(answer=said(name), models=(name,))
 
     async def complete(name: str, request_of: Callable[[str], ModelRequest]) -> ModelAnswer:
         scored.append(request_of("r1"))

@@ -10,7 +10,7 @@ import pytest
 from optimizer.core.base.errors import BudgetTooSmall
 from optimizer.core.base.values import Budget, Spend
 from optimizer.core.models.language import ModelPrice
-from optimizer.core.scheduling.monthly_budget import Left, MonthlyLimits, RunSpend, left_of, month_of, under
+from optimizer.core.scheduling.monthly_budget import MonthlyLimits, Remainder, RunSpend, left_of, month_of, under
 from optimizer.jobs.studies.transitions import request_stop, resume_study
 from tests.study_world import TopicModel, World, topic_family
 
@@ -55,12 +55,12 @@ def test_the_study_that_began_without_a_cap_is_named() -> None:
 
 
 def test_a_study_without_a_cap_gets_what_is_left_and_a_larger_cap_is_refused_with_the_figures() -> None:
-    left = Left(usd=1.5, text="the studies of all families have used $3.5 of this month's $5")
+    left = Remainder(usd=1.5, text="the studies of all families have used $3.5 of this month's $5")
     assert under(left, Budget(calls=10)) == Budget(calls=10, usd=1.5)
     assert under(left, Budget(usd=1.5)) == Budget(usd=1.5)
     with pytest.raises(BudgetTooSmall, match=r"\$2 would pass.*\$3.5 of this month's \$5.*\$1.5000 is left"):
         under(left, Budget(usd=2.0))
-    assert under(Left(), Budget(calls=3)) == Budget(calls=3)
+    assert under(Remainder(), Budget(calls=3)) == Budget(calls=3)
 
 
 def test_a_month_begins_with_its_first_second() -> None:

@@ -20,11 +20,11 @@ from optimizer.core.rollout.switch_watch import (
     LEVEL,
     MOST_LATE,
     ComparedOutcome,
-    Comparison,
     Reference,
     ServedOutcome,
     SwitchWatch,
     UnitSample,
+    WindowComparison,
     as_record,
     from_record,
     reference_of,
@@ -101,7 +101,7 @@ def test_the_tests_share_one_level() -> None:
 
 def test_who_has_not_had_the_time_of_a_horizon_is_not_compared_in_it() -> None:
     """Units served at second 0 to 10: those of the first minute's horizon are known at second 70."""
-    comparison = Comparison.start("holdback", 60.0, 0.03, 0.85)
+    comparison = WindowComparison.start("holdback", 60.0, 0.03, 0.85)
     outcomes = [
         ComparedOutcome(is_new=i % 2 == 0, value=float(i % 3 > 0), served=i / 5, age_s=age)
         for i in range(40)
@@ -231,7 +231,7 @@ def test_late_outcomes_of_the_candidate_it_was_and_of_the_champion_before_are_on
 
 @pytest.mark.parametrize("n_late", [0, 40], ids=["none comes from before", "many still come from before"])
 def test_outcomes_of_unknown_age_count_once_nearly_none_comes_from_before_the_switch(n_late: int) -> None:
-    comparison = Comparison.start("before", None, 0.05, 0.85)
+    comparison = WindowComparison.start("before", None, 0.05, 0.85)
     outcomes = [ComparedOutcome(is_new=i % 2 == 0, value=1.0, served=1.0, age_s=None) for i in range(80)]
     found = comparison.after(outcomes, 10.0, n_late, "binary")
     assert found.new.n == (40 if n_late <= MOST_LATE * 40 else 0)
@@ -292,7 +292,7 @@ def test_a_sample_of_units_does_not_depend_on_their_order() -> None:
 def test_the_simulation_computes_what_the_product_computes() -> None:
     rng = np.random.default_rng(4)
     tests = switches.Tests(3, 0.05, 0.85)
-    product = [Comparison.start("before", 60.0, 0.05, 0.85)] * 3
+    product = [WindowComparison.start("before", 60.0, 0.05, 0.85)] * 3
     for _ in range(200):
         n = rng.integers(0, 12, (2, 3))
         k = rng.binomial(n, [[0.6], [0.85]])

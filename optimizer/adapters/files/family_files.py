@@ -69,7 +69,7 @@ def parse_family_text(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Loaded:
+class _FileState:
     """What is known of one name: what it looked like on disk, its last good version,
     and what is wrong with the newest.
     """
@@ -113,7 +113,7 @@ class FamilyFiles:
         self._sizes: Mapping[str, Size] = {}
         self._models: Mapping[str, str] = {}
         self.former_names: Mapping[str, str] = {}
-        self._loaded: Mapping[str, _Loaded] = {}
+        self._loaded: Mapping[str, _FileState] = {}
         self._lock = threading.Lock()
 
     def load(self) -> None:
@@ -127,7 +127,7 @@ class FamilyFiles:
                 self._models_stat = _stat(self._models_file)
                 with suppress(InvalidInput):  # told by those who call models
                     self._sizes, self._models = self._read_models(self._models_file)
-            now: dict[str, _Loaded] = {}
+            now: dict[str, _FileState] = {}
             for name, signature in self._signatures().items():
                 known = before.get(name)
                 is_as_before = known is not None and known.signature == signature and not models_changed
@@ -185,7 +185,7 @@ class FamilyFiles:
     def _models_changed(self) -> bool:
         return self._models_file is not None and _stat(self._models_file) != self._models_stat
 
-    def _read(self, name: str, signature: _Signature | None, known: _Loaded | None) -> _Loaded:
+    def _read(self, name: str, signature: _Signature | None, known: _FileState | None) -> _FileState:
         files = [path for path, _ in signature or () if path.name == FILE_NAME]
         file = files[0] if files else self.directories[0] / name / FILE_NAME
         try:
@@ -199,9 +199,9 @@ class FamilyFiles:
             family = self._parse_all(texts, name, file)
         except InvalidFamily as problem:
             good = known.family if known is not None else None
-            return _Loaded(signature=signature, problem=problem, family=good or self._last_good(name))
+            return _FileState(signature=signature, problem=problem, family=good or self._last_good(name))
         self._keep_all(name, texts)
-        return _Loaded(signature=signature, family=family)
+        return _FileState(signature=signature, family=family)
 
     def _parse_all(self, texts: Mapping[str, str], name: str, file: Path) -> Family:
         """The family of what ``_kept_names`` names, its golden scenarios where it has some."""

@@ -52,7 +52,7 @@ PUBLIC = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Documented:
+class DocumentedObject:
     """One public object: where it lives, its author's one-line summary,
     and its description as clean prose (may be empty).
     """
@@ -63,7 +63,7 @@ class Documented:
     description: str
 
 
-def read_installed_docs() -> Iterator[Documented]:
+def read_installed_docs() -> Iterator[DocumentedObject]:
     """``installed_docstrings`` as prose."""
     for place, name, doc in installed_docstrings():
         yield _documented(place, name, doc)
@@ -116,7 +116,7 @@ def docs_for(*, input_field: str, output_field: str, parser: str, labels: tuple[
             yield _topic_example(doc, input_field, output_field, labels)
 
 
-def _summary_example(doc: Documented, input_field: str, output_field: str) -> SourceRow:
+def _summary_example(doc: DocumentedObject, input_field: str, output_field: str) -> SourceRow:
     document = cut_at_sentence(doc.description, MAX_CHARS)
     reason = None
     if len(document) < MIN_CHARS:
@@ -130,7 +130,7 @@ def _summary_example(doc: Documented, input_field: str, output_field: str) -> So
     )
 
 
-def _topic_example(doc: Documented, input_field: str, output_field: str, labels: tuple[str, ...]) -> SourceRow:
+def _topic_example(doc: DocumentedObject, input_field: str, output_field: str, labels: tuple[str, ...]) -> SourceRow:
     summary = doc.summary if doc.summary.endswith((".", "!", "?")) else doc.summary + "."
     document = cut_at_sentence(f"{summary} {doc.description}".strip(), MAX_CHARS)
     reason = None
@@ -141,10 +141,10 @@ def _topic_example(doc: Documented, input_field: str, output_field: str, labels:
     return SourceRow(where=doc.name, input={input_field: document}, expected={output_field: doc.topic}, rejected=reason)
 
 
-def _documented(place: str, name: str, doc: str) -> Documented:
+def _documented(place: str, name: str, doc: str) -> DocumentedObject:
     summary, description = sections_of(doc, name)
     topic = place.split(".")[0]
-    return Documented(
+    return DocumentedObject(
         name=f"scipy.{place}.{name}",
         topic=topic,
         summary=clean_prose(summary),

@@ -22,7 +22,7 @@ _MAKING = threading.Lock()
 
 
 @dataclass(eq=False, slots=True)
-class _Kept:
+class _LoopSession:
     """One event loop's session, and how many calls use it."""
 
     loop: asyncio.AbstractEventLoop
@@ -31,12 +31,12 @@ class _Kept:
     is_closed: bool = False
 
 
-class Connections:
+class LoopSessions:
     """Used in one event loop, which they belong to; ``close`` in any thread."""
 
     def __init__(self, headers: Mapping[str, str]) -> None:
         self._headers = dict(headers)
-        self._kept: _Kept | None = None
+        self._kept: _LoopSession | None = None
 
     @asynccontextmanager
     async def session(self) -> AsyncIterator[aiohttp.ClientSession]:
@@ -62,12 +62,12 @@ class Connections:
         if self._kept is not None:  # a command line ends without having closed its models, which aiohttp would log
             _end(self._kept)
 
-    def _of_this_loop(self, context: ssl.SSLContext) -> _Kept:
+    def _of_this_loop(self, context: ssl.SSLContext) -> _LoopSession:
         loop = asyncio.get_running_loop()
         if self._kept is None or self._kept.loop is not loop:  # no other call made it meanwhile
             if self._kept is not None:
                 _end(self._kept)
-            self._kept = _Kept(loop, _session(self._headers, context))
+            self._kept = _LoopSession(loop, _session(self._headers, context))
         return self._kept
 
 
@@ -90,7 +90,7 @@ def _session(headers: Mapping[str, str], context: ssl.SSLContext) -> aiohttp.Cli
     )
 
 
-def _end(kept: _Kept) -> Future[None] | None:
+def _end(kept: _LoopSession) -> Future[None] | None:
     """Closes the session on its loop; None where that has ended, and there is nothing to wait for."""
     if kept.loop.is_running():
         return asyncio.run_coroutine_threadsafe(_close(kept), kept.loop)
@@ -101,7 +101,7 @@ def _end(kept: _Kept) -> Future[None] | None:
     return None
 
 
-async def _close(kept: _Kept) -> None:
+async def _close(kept: _LoopSession) -> None:
     kept.is_closed = True
     if not kept.n_calls:
         await kept.session.close()

@@ -14,7 +14,7 @@ from pathlib import Path
 from time import monotonic, perf_counter, sleep
 from typing import Any
 
-from optimizer.adapters.models.connections import Connections
+from optimizer.adapters.models.connections import LoopSessions
 from optimizer.adapters.models.embedded_files import require_engine, revision_of, weights_file
 from optimizer.adapters.models.embedded_pool import EmbeddedPool, Owner, living_owner
 from optimizer.adapters.models.openai_stream import Look, post_streaming
@@ -66,7 +66,7 @@ class EmbeddedModel:
         self._pool: EmbeddedPool | None = None
         self._pool_lock = threading.Lock()
         self._slots = _Slots()
-        self._connections = Connections({})
+        self._connections = LoopSessions({})
         self._last_size: int | None = None  # of the owner
         self._starting: asyncio.Future[Owner] | None = None
         self._closed = False

@@ -140,7 +140,7 @@ def read_models(path: Path) -> dict[str, ModelSettings]:
     faults: list[Fault] = []
     for name, entry in entries.items():
         try:
-            found[str(name)] = _Named.model_validate({"name": name, "settings": _plain(entry)}).settings
+            found[str(name)] = _NamedModel.model_validate({"name": name, "settings": _plain(entry)}).settings
         except ValidationError as error:
             faults += [_fault(path, entries, name, fault) for fault in error.errors()]
     for name, settings in found.items():
@@ -201,7 +201,7 @@ def _listed(litellm_id: str) -> dict[str, Any] | None:
     return entry if isinstance(entry, dict) else None
 
 
-class _Named(BaseModel):
+class _NamedModel(BaseModel):
     name: str = Field(pattern=NAME)
     settings: ModelSettings
 

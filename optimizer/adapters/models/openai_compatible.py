@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from time import perf_counter
 from typing import Any
 
-from optimizer.adapters.models.connections import Connections
+from optimizer.adapters.models.connections import LoopSessions
 from optimizer.adapters.models.model_settings import ModelSettings
 from optimizer.adapters.models.openai_stream import post_streaming
 from optimizer.adapters.models.openai_wire import body_of, post, read_answer
@@ -37,7 +37,7 @@ class OpenAICompatible:
         self.revision = without_passwords(f"{self._url}#{self._model_id}")
         self._timeout_s = settings.timeout_s
         headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
-        self._connections = Connections(headers)
+        self._connections = LoopSessions(headers)
 
     async def complete(self, request: ModelRequest) -> ModelAnswer:
         body = body_of(request, self._model_id, self.max_output_tokens)

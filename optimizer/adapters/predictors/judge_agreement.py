@@ -7,7 +7,7 @@ from typing import Any
 
 from optimizer.adapters.predictors.judge_map import FittedMap, fit_map
 from optimizer.adapters.predictors.measures import brier, calibration_error, measured
-from optimizer.core.evaluation.judging.agreement import Agreement, FittedJudge, Measured
+from optimizer.core.evaluation.judging.agreement import Agreement, FittedJudge, IntervalEstimate
 
 _GRADES = 5
 _PER_BIN, _MOST_BINS = 10, 10
@@ -42,11 +42,11 @@ def measure_agreement(
     total = sum(ratings)
     others = [(total - rating) / (len(ratings) - 1) for rating in ratings]
 
-    def of(measure: Callable[[Any, Any], float | None], found: Sequence[float]) -> Measured:
+    def of(measure: Callable[[Any, Any], float | None], found: Sequence[float]) -> IntervalEstimate:
         got = measured(measure, found, ratings, groups, seed=seed)
-        return Measured(value=got.value, low=got.low, high=got.high)
+        return IntervalEstimate(value=got.value, low=got.low, high=got.high)
 
-    def less_than(found: Sequence[float]) -> Measured:
+    def less_than(found: Sequence[float]) -> IntervalEstimate:
         apart = [(m - r) ** 2 - (f - r) ** 2 for m, f, r in zip(fitted.out_of_fold, found, ratings, strict=True)]
         return of(lambda some, _: float(some.mean()), apart)
 

@@ -10,10 +10,10 @@ from typing import Any
 
 from optimizer.adapters.predictors.measures import area, brier, calibration_error, group_draws, measured, reliability
 from optimizer.adapters.predictors.recipe import GramRecipe, Recipe
-from optimizer.adapters.predictors.training import Trained, TrainingRow, log_loss, train
+from optimizer.adapters.predictors.training import TrainedPredictor, TrainingRow, log_loss, train
 from optimizer.core.predictor.attach import ANSWER, OF_LOG_PROBABILITIES, REQUEST
 from optimizer.core.predictor.request_features import FEATURES
-from optimizer.core.search.cascade.learned import Bin, JudgedAnswer, Learned, Quality
+from optimizer.core.search.cascade.learned import Bin, JudgedExample, Quality, TrainingResult
 
 SURE = 0.10  # one-sided: a learned confidence is less wrong where a paired bootstrap of whole groups says so with 90 %
 N_DRAWS = 2000
@@ -39,8 +39,8 @@ class Gain:
 
 
 def learn_confidence(
-    answers: Sequence[JudgedAnswer], *, has_labels: bool, trained_on: Mapping[str, Any], seed: int
-) -> Learned:
+    answers: Sequence[JudgedExample], *, has_labels: bool, trained_on: Mapping[str, Any], seed: int
+) -> TrainingResult:
     """core.policy.learned.Learn with scikit-learn.
 
     The recorded confidence is calibrated out of fold as well, so that a scale alone is no gain.
@@ -53,7 +53,9 @@ def learn_confidence(
         return _learned(answers, has_labels, trained_on, seed)
 
 
-def _learned(answers: Sequence[JudgedAnswer], has_labels: bool, trained_on: Mapping[str, Any], seed: int) -> Learned:
+def _learned(
+    answers: Sequence[JudgedExample], has_labels: bool, trained_on: Mapping[str, Any], seed: int
+) -> TrainingResult:
     targets, groups = [float(each.is_right) for each in answers], [each.group for each in answers]
     rows = [
         TrainingRow(numbers=each.read.numbers, texts=each.read.texts, target=target, group=each.group)
@@ -74,11 +76,11 @@ def _learned(answers: Sequence[JudgedAnswer], has_labels: bool, trained_on: Mapp
         if each.recorded is not None
     ]
 
-    def data(trained: Trained, its: Quality) -> Mapping[str, Any]:
+    def data(trained: TrainedPredictor, its: Quality) -> Mapping[str, Any]:
         says = {"recipe": trained.recipe.name, "calibration": trained.calibration, "brier": its.brier, "ece": its.ece}
         return trained.trained_on({**trained_on, **says}).to_data()
 
-    return Learned(
+    return TrainingResult(
         predictor=data(found, learned),
         before=data(alone, quality(alone.out_of_fold, targets, groups)),
         before_out_of_fold=alone.out_of_fold,
@@ -90,7 +92,7 @@ def _learned(answers: Sequence[JudgedAnswer], has_labels: bool, trained_on: Mapp
     )
 
 
-def recipes(answers: Sequence[JudgedAnswer], *, has_labels: bool) -> tuple[Recipe, ...]:
+def recipes(answers: Sequence[JudgedExample], *, has_labels: bool) -> tuple[Recipe, ...]:
     """What is tried: features of request and answer as a line and as trees,
     and with the request's words or the label that was answered.
     """
@@ -136,7 +138,7 @@ def recipes(answers: Sequence[JudgedAnswer], *, has_labels: bool) -> tuple[Recip
     )
 
 
-def recipes_before(answers: Sequence[JudgedAnswer]) -> tuple[Recipe, ...]:
+def recipes_before(answers: Sequence[JudgedExample]) -> tuple[Recipe, ...]:
     """What is tried where only the request is known: its features, and with them its words."""
     features = tuple(name for name in FEATURES if name in _measured(answers))
     words = Recipe(
@@ -149,12 +151,14 @@ def recipes_before(answers: Sequence[JudgedAnswer]) -> tuple[Recipe, ...]:
     )
 
 
-def _measured(answers: Sequence[JudgedAnswer]) -> set[str]:
+def _measured(answers: Sequence[JudgedExample]) -> set[str]:
     """Features that at least one answer has: a column without a value teaches nothing."""
     return {name for each in answers for name, value in each.read.numbers.items() if value is not None}
 
 
-def log_loss_gain(learned: Trained, recorded: Trained, targets: Sequence[float], groups: Sequence[str]) -> Gain:
+def log_loss_gain(
+    learned: TrainedPredictor, recorded: TrainedPredictor, targets: Sequence[float], groups: Sequence[str]
+) -> Gain:
     """Cross-fitted log loss of ``recorded`` less that of ``learned``, with a paired bootstrap of whole groups."""
     import numpy as np
 

@@ -38,7 +38,7 @@ class TrainingRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Trained:
+class TrainedPredictor:
     """``out_of_fold``: for each row in order, the calibrated answer of a predictor
     that saw neither the row nor its group, calibration included.
 
@@ -73,7 +73,7 @@ def squared_error(predictions: Sequence[float], targets: Sequence[float]) -> flo
 
 def train(
     rows: Sequence[TrainingRow], recipes: Sequence[Recipe], *, trained_on: Mapping[str, Any], seed: int = 0
-) -> Trained:
+) -> TrainedPredictor:
     """A calibrated predictor of the probability that ``target`` is 1, by the recipe of least out-of-fold log loss.
 
     The predictor's numbers have 6 decimals, as a Variant keeps them. Raises DatasetTooSmall: fewer than 20 rows or 5
@@ -96,7 +96,7 @@ def train(
         "calibration": _calibration(calibration, found, targets),
         "trained_on": dict(trained_on),
     }
-    return Trained(
+    return TrainedPredictor(
         predictor=Predictor.from_data(rounded(data)),
         recipe=recipe,
         calibration=calibration,

@@ -118,7 +118,7 @@ class _Shape:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Placed:
+class _TickLabel:
     """A tick's text and place from the left or the top; ``edge``: CSS class of one that would reach over the end."""
 
     text: str
@@ -134,7 +134,7 @@ def figure(plot: Plot) -> Markup:
     shapes += [_across(plot, rule.kind, rule.y) for rule in plot.rules]
     shapes += [shape for line in plot.lines if line.points for shape in _line(plot, line)]
     shapes += [_dot(plot, dot) for dot in plot.dots]
-    y_ticks = [_Placed(text=tick.text, place=f"{_y(plot, tick.at) / SIZE:.2%}") for tick in plot.y.shown()]
+    y_ticks = [_TickLabel(text=tick.text, place=f"{_y(plot, tick.at) / SIZE:.2%}") for tick in plot.y.shown()]
     x_ticks = [_x_tick(plot, tick) for tick in plot.x.shown()]
     return part("plot.html", plot=plot, shapes=shapes, x_ticks=x_ticks, y_ticks=y_ticks, size=f"{SIZE:.0f}")
 
@@ -215,10 +215,10 @@ def _band(plot: Plot, band: Band) -> _Shape:
     return _Shape(kind=band.kind, path=f"{_steps(upper)}{back}Z")
 
 
-def _x_tick(plot: Plot, tick: Tick) -> _Placed:
+def _x_tick(plot: Plot, tick: Tick) -> _TickLabel:
     share = _x(plot, tick.at) / SIZE
     edge = " first" if share < 0.04 else " last" if share > 0.96 else ""
-    return _Placed(text=tick.text, place=f"{share:.2%}", edge=edge)
+    return _TickLabel(text=tick.text, place=f"{share:.2%}", edge=edge)
 
 
 def _x(plot: Plot, x: float) -> float:

@@ -20,7 +20,14 @@ from optimizer.adapters.reports.plots import (
 from optimizer.core.base.phrasing import count, dollars
 from optimizer.core.search.cascade.learned import Bin, Quality, TierFinding
 from optimizer.core.search.study import Trial
-from optimizer.core.views.study_story import Duel, LearningCurve, StudyReport, TrialView, pareto_front, usd_per_example
+from optimizer.core.views.study_story import (
+    LearningCurve,
+    PairedTrial,
+    StudyReport,
+    TrialView,
+    pareto_front,
+    usd_per_example,
+)
 
 ROOM = 0.05  # of an axis, beyond the outermost points
 KINDS = {"champion": "champion", "winner": "candidate", "": "others"}  # CSS classes
@@ -60,7 +67,7 @@ def curves(report: StudyReport) -> list[Plot]:
     return [_curve(c, x, y) for c in found]
 
 
-def duel(found: Duel) -> Plot:
+def duel(found: PairedTrial) -> Plot:
     """Differences by example, the largest gain first: wins above the line, losses below."""
     points = [(float(i), min(0.0, c.difference), max(0.0, c.difference)) for i, c in enumerate(found.cases)]
     end = float(len(points))
@@ -80,7 +87,7 @@ def duel(found: Duel) -> Plot:
     )
 
 
-def tally(found: Duel) -> str:
+def tally(found: PairedTrial) -> str:
     kinds = (
         count(found.wins, "win"), count(found.ties, "tie"), count(found.losses, "loss", "losses"),
         *((f"{found.n_unmeasured} not measured",) if found.n_unmeasured else ()),

@@ -10,11 +10,11 @@ from optimizer.core.dataset.examples import Example
 from optimizer.core.family.answer import expected_text
 from optimizer.core.family.family import Family
 from optimizer.core.family.variant import Variant
-from optimizer.core.search.playbook.clusters import Answered
+from optimizer.core.search.playbook.clusters import AnsweredExample
 from optimizer.core.search.strategy import SearchSetting
 
 
-def answers(setting: SearchSetting, variant: Variant, batch: Sequence[Example]) -> list[Answered]:
+def answers(setting: SearchSetting, variant: Variant, batch: Sequence[Example]) -> list[AnsweredExample]:
     """Every example of the batch in turn, through journal and budget; a call that fails measures nothing."""
     return [_answered(setting, variant, example) for example in batch]
 
@@ -26,29 +26,31 @@ def batches(examples: Sequence[Example], size: int, draw: random.Random) -> Iter
         yield from (order[i : i + size] for i in range(0, len(order), size))
 
 
-def pairs_of(before: Sequence[Answered], after: Sequence[Answered]) -> list[tuple[float, float]]:
+def pairs_of(before: Sequence[AnsweredExample], after: Sequence[AnsweredExample]) -> list[tuple[float, float]]:
     """The scores of the same examples before and after, where both could be measured."""
     both = zip(before, after, strict=True)
     return [(b.score, a.score) for b, a in both if b.score is not None and a.score is not None]
 
 
-def _answered(setting: SearchSetting, variant: Variant, example: Example) -> Answered:
+def _answered(setting: SearchSetting, variant: Variant, example: Example) -> AnsweredExample:
     try:
         text = setting.answer(variant, example)
     except ModelFailed as failure:
-        return Answered(example=example, text="", score=None, feedback=f"No answer: {failure.detail}")
+        return AnsweredExample(example=example, text="", score=None, feedback=f"No answer: {failure.detail}")
     try:
         score = setting.scorer.score(example.expected, text, example.input)
         wanted = _wanted(setting.family, example)
     except InvalidInput as failure:
         feedback = f"It could not be measured: {failure.detail}"
-        return Answered(example=example, text=text, score=None, feedback=feedback)
+        return AnsweredExample(example=example, text=text, score=None, feedback=feedback)
     if score.value is None:
-        return Answered(example=example, text=text, score=None, feedback=f"It could not be measured: {score.error}")
+        return AnsweredExample(
+            example=example, text=text, score=None, feedback=f"It could not be measured: {score.error}"
+        )
     unread = f" It cannot be read: {score.error}." if score.error else ""
     judged = f" {score.reasoning}" if score.reasoning else ""
     feedback = f"This answer scores {score.value:.2f} of 1.{unread}{judged}{wanted}"
-    return Answered(example=example, text=text, score=score.value, feedback=feedback)
+    return AnsweredExample(example=example, text=text, score=score.value, feedback=feedback)
 
 
 def _wanted(family: Family, example: Example) -> str:

@@ -22,7 +22,7 @@ from optimizer.core.dataset.examples import Example
 from optimizer.core.family.variant import Variant
 from optimizer.core.search import strategy_calls
 from optimizer.core.search.cost_estimate import REFLECTED_ON
-from optimizer.core.search.playbook.clusters import Answered
+from optimizer.core.search.playbook.clusters import AnsweredExample
 from optimizer.core.search.space import doc_of, instruction_fault, with_instruction
 from optimizer.core.search.strategies import QUALITY, strategy
 from optimizer.core.search.strategy import GEPA, Proposal, SearchSetting
@@ -31,7 +31,7 @@ log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Member:
+class _PoolMember:
     """A variant of the pool with its scores on dev, by example."""
 
     variant: Variant
@@ -54,7 +54,7 @@ class GepaSearch:
     def __init__(self, setting: SearchSetting) -> None:
         self._setting = setting
         self._draw = random.Random(setting.seed)
-        self._pool: list[_Member] = []
+        self._pool: list[_PoolMember] = []
         self._seen = {setting.start.id}
         self._left = int(setting.definition["n_instructions"])
         self._n_reflections = 0
@@ -75,7 +75,7 @@ class GepaSearch:
     def tell(self, proposal: Proposal, score: float | None, results: Sequence[ExampleResult]) -> None:
         scores = {r.example: r.score for r in results if r.score is not None}
         if scores:
-            self._pool.append(_Member(variant=proposal.variant, scores=scores))
+            self._pool.append(_PoolMember(variant=proposal.variant, scores=scores))
 
     def _parent(self) -> Variant:
         """Drawn by the number of dev examples on which none does better, without dominated ones (algorithm 2)."""
@@ -123,7 +123,7 @@ class GepaSearch:
         }
         return Proposal(variant=child, proposer=GEPA, params=params)
 
-    def _prompt(self, parent: Variant, answered: Sequence[Answered]) -> str:
+    def _prompt(self, parent: Variant, answered: Sequence[AnsweredExample]) -> str:
         from gepa.strategies.instruction_proposal import InstructionProposalSignature
 
         records = [

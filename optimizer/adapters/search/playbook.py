@@ -23,7 +23,7 @@ from optimizer.core.dataset.examples import Example
 from optimizer.core.family.variant import Variant
 from optimizer.core.search import strategy_calls
 from optimizer.core.search.playbook.clusters import Cluster, clustered
-from optimizer.core.search.playbook.curation import Lesson, Limits, Proposed, curated
+from optimizer.core.search.playbook.curation import CurationProposal, Lesson, Limits, curated
 from optimizer.core.search.playbook.entries import (
     Add,
     Count,
@@ -47,7 +47,7 @@ log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Told:
+class _DevScore:
     """What a variant is worth on dev."""
 
     score: float
@@ -55,7 +55,7 @@ class _Told:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Open:
+class _PendingProposal:
     """A proposal that waits for its score: entries that it has and its parent has not, and the other way round."""
 
     parent: str
@@ -85,8 +85,8 @@ class PlaybookSearch:
         self._left = int(definition["n_instructions"])
         self._parent = setting.start
         self._seen = {setting.start.id}
-        self._told: dict[str, _Told] = {}
-        self._open: dict[str, _Open] = {}
+        self._told: dict[str, _DevScore] = {}
+        self._open: dict[str, _PendingProposal] = {}
         self._entries: Entries = {}
         self._n_steps = 0
         train = [example for example in setting.train if example.released]
@@ -99,7 +99,9 @@ class PlaybookSearch:
     def tell(self, proposal: Proposal, score: float | None, results: Sequence[ExampleResult]) -> None:
         id = proposal.variant.id
         if score is not None:
-            self._told[id] = _Told(score=score, by_example={r.example: r.score for r in results if r.score is not None})
+            self._told[id] = _DevScore(
+                score=score, by_example={r.example: r.score for r in results if r.score is not None}
+            )
         opened = self._open.pop(id, None)
         best = self._told.get(self._parent.id)
         is_better = score is not None and (best is None or score > best.score)
@@ -126,7 +128,7 @@ class PlaybookSearch:
         new = tuple(entry.id for entry in active(self._entries) if entry.text not in shown)
         variant = with_section(start, self._entries.values())
         if new and self._is_usable(start, variant):
-            self._open[variant.id] = _Open(parent=start.id, new=new)
+            self._open[variant.id] = _PendingProposal(parent=start.id, new=new)
             yield self._proposed(variant, {"from": "playbook", "n_entries": len(active(self._entries))})
 
     def _templates(self) -> Iterator[Proposal]:
@@ -165,7 +167,7 @@ class PlaybookSearch:
             return None
         gone = tuple(entry.id for entry in self._entries.values() if entry.id in was - is_now)
         self._keep([*edits, *counts])
-        self._open[child.id] = _Open(parent=parent.id, new=new, gone=gone)
+        self._open[child.id] = _PendingProposal(parent=parent.id, new=new, gone=gone)
         n = len(pairs)
         params = {
             "step": self._n_steps,
@@ -190,19 +192,19 @@ class PlaybookSearch:
             log.warning("proposal_unusable", strategy=PLAYBOOK, step=self._n_steps, why=fault)
         return [lesson for lesson in lessons if not self._leaks(lesson.text)]
 
-    def _proposed_changes(self, lessons: Sequence[Lesson]) -> Proposed:
+    def _proposed_changes(self, lessons: Sequence[Lesson]) -> CurationProposal:
         """What the Curator proposes for the entries that are there; nothing where it fails, or there is none."""
         kept = active(self._entries)
         text = self._asked(to_curate(kept, lessons), "curate") if kept else None
         if text is None:
-            return Proposed()
+            return CurationProposal()
         try:
             proposed = read_curation(text)
         except ValueError as fault:
             log.warning("proposal_unusable", strategy=PLAYBOOK, step=self._n_steps, why=str(fault))
-            return Proposed()
+            return CurationProposal()
         merges = [(ids, merged) for ids, merged in proposed.merges if not self._leaks(merged)]
-        return Proposed(merges=merges, retirements=proposed.retirements)
+        return CurationProposal(merges=merges, retirements=proposed.retirements)
 
     def _asked(self, prompt: str, role: str) -> str | None:
         try:
@@ -214,7 +216,7 @@ class PlaybookSearch:
     def _leaks(self, text: str) -> bool:
         return self._setting.leaks(Variant(messages=({"role": "user", "content": text},)))
 
-    def _judge(self, opened: _Open, told: _Told | None, parent: _Told | None) -> None:
+    def _judge(self, opened: _PendingProposal, told: _DevScore | None, parent: _DevScore | None) -> None:
         """Counts what the new entries did on dev; where they brought nothing, what they replaced is active again."""
         if told is None or parent is None:
             why, edits = "what they do on dev could not be measured", list[Edit]()

@@ -46,7 +46,7 @@ class _Member:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Drawn:
+class _Sample:
     example: Example
     text: str
     score: float
@@ -147,16 +147,16 @@ class SimbaSearch:
     def _at_random(self, variant: Variant) -> Variant:
         return replace(variant, model={**variant.model, "temperature": DRAWN_AT})
 
-    def _answered(self, variant: Variant, example: Example, draw: int) -> _Drawn | None:
+    def _answered(self, variant: Variant, example: Example, draw: int) -> _Sample | None:
         """None where the model failed, or its answer could not be measured."""
         try:
             text = self._setting.answer(variant, example, draw)
         except ModelFailed:
             return None
         score = self._setting.scorer.score(example.expected, text, example.input).value
-        return None if score is None else _Drawn(example=example, text=text, score=score)
+        return None if score is None else _Sample(example=example, text=text, score=score)
 
-    def _made(self, bucket: Sequence[_Drawn], batch: Sequence[_Drawn]) -> Variant | None:
+    def _made(self, bucket: Sequence[_Sample], batch: Sequence[_Sample]) -> Variant | None:
         """A prompt of the pool without some of its examples, and with a rule or an example learned from ``bucket``.
 
         A failure ends this one only.
@@ -177,7 +177,7 @@ class SimbaSearch:
             kept.pop(self._draw.randrange(len(kept)))
         return replace(parent, examples=tuple(kept))
 
-    def _with_example(self, parent: Variant, good: _Drawn, low: float) -> Variant | None:
+    def _with_example(self, parent: Variant, good: _Sample, low: float) -> Variant | None:
         output = good.text.strip()
         if good.score <= low or not output or VARIABLE.search(output):
             return None
@@ -185,7 +185,7 @@ class SimbaSearch:
         made = replace(parent, examples=(*(s for s in parent.examples if s.id != shot.id), shot))
         return made if made.id not in self._seen and self._setting.fits(made) else None
 
-    def _with_rule(self, parent: Variant, bucket: Sequence[_Drawn], low: float, high: float) -> Variant | None:
+    def _with_rule(self, parent: Variant, bucket: Sequence[_Sample], low: float, high: float) -> Variant | None:
         from optimizer.adapters.search.with_dspy.rules import written_rule
 
         answers = [(drawn.example, drawn.text, drawn.score) for drawn in bucket]
@@ -198,16 +198,16 @@ class SimbaSearch:
         return made if self._engine.is_usable(parent, made, self._seen, step=self._n_steps) else None
 
 
-def _by_difference(drawn: Sequence[_Drawn]) -> list[list[_Drawn]]:
+def _by_difference(drawn: Sequence[_Sample]) -> list[list[_Sample]]:
     """Answers by example, the best first; the examples whose answers differ most first,
     then those with the better best one.
     """
-    buckets: dict[str, list[_Drawn]] = {}
+    buckets: dict[str, list[_Sample]] = {}
     for one in drawn:
         buckets.setdefault(one.example.id, []).append(one)
     best_first = [sorted(bucket, key=lambda d: -d.score) for bucket in buckets.values()]
 
-    def order(bucket: Sequence[_Drawn]) -> tuple[float, float, float]:
+    def order(bucket: Sequence[_Sample]) -> tuple[float, float, float]:
         best, mean = bucket[0].score, sum(d.score for d in bucket) / len(bucket)
         return bucket[-1].score - best, -best, mean - best
 

@@ -109,7 +109,7 @@ def _sqlite_engine(path: Path, access: Access) -> Engine:
 
     def opened() -> sqlite3.Connection:
         # isolation_level None: the driver starts no transaction of its own, the dialect's do_begin below does.
-        kind = _Reading if reads else _Writing
+        kind = _ReadTransaction if reads else _Writing
         connection = sqlite3.connect(
             uri, uri=True, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False, factory=kind
         )
@@ -149,7 +149,7 @@ def _sqlite_engine(path: Path, access: Access) -> Engine:
 _NO_ROOM_BESIDE = ("SQLITE_CANTOPEN", "SQLITE_READONLY", "SQLITE_FULL", "SQLITE_IOERR")
 
 
-class _Reading(sqlite3.Connection):
+class _ReadTransaction(sqlite3.Connection):
     start = "BEGIN"
 
 
@@ -157,7 +157,7 @@ class _Writing(sqlite3.Connection):
     start = "BEGIN IMMEDIATE"
 
 
-class _Immutable(_Reading):
+class _Immutable(_ReadTransaction):
     """Reads a file that no process can write."""
 
 

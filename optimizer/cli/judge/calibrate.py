@@ -14,7 +14,7 @@ from optimizer.runtime.use_cases import as_json_of
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from optimizer.core.evaluation.judging.agreement import Measured
+    from optimizer.core.evaluation.judging.agreement import IntervalEstimate
     from optimizer.core.views.judge import CalibrationView
 
 Family = Annotated[str, typer.Argument(help="Name of the family.", show_default=False)]
@@ -67,9 +67,9 @@ def told_calibration(out: Console, made: CalibrationView) -> None:
     table(rows, {"figure": "Out of fold", "value": "Value", "interval": "95 % interval"}, empty="")(out)
 
 
-def _value(found: Measured) -> str:
+def _value(found: IntervalEstimate) -> str:
     return "cannot tell" if found.value is None else f"{found.value:.3f}"
 
 
-def _interval(found: Measured) -> str:
+def _interval(found: IntervalEstimate) -> str:
     return "" if found.low is None else f"{found.low:z.3f} to {found.high:z.3f}"

@@ -28,7 +28,7 @@ Send = Callable[..., object]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Choice:
+class AnswerOption:
     """What a key stands for: ``means`` in words, and what is sent."""
 
     means: str
@@ -45,22 +45,23 @@ class Summary:
     n_refused: int = 0
 
 
-def choices_of(kind: str, family: Family | None) -> dict[str, Choice]:
+def choices_of(kind: str, family: Family | None) -> dict[str, AnswerOption]:
     """By key. A label of the family has a key where there are few; any other output is typed."""
     if kind == RATE:
-        grades = {key: Choice(means=grade, answer=f"{(int(key) - 1) / 4:g}") for key, grade in GRADES.items()}
-        return {**grades, "u": Choice(means="cannot be told", answer="unrated")}
-    keep_back = Choice(means="keep it out of every prompt", answer="keep_back")
+        grades = {key: AnswerOption(means=grade, answer=f"{(int(key) - 1) / 4:g}") for key, grade in GRADES.items()}
+        return {**grades, "u": AnswerOption(means="cannot be told", answer="unrated")}
+    keep_back = AnswerOption(means="keep it out of every prompt", answer="keep_back")
     if kind != LABEL:
-        return {"r": Choice(means="release it", answer="release"), "k": keep_back}
-    right = Choice(means="it was right", answer="release", as_answered=True)
+        return {"r": AnswerOption(means="release it", answer="release"), "k": keep_back}
+    right = AnswerOption(means="it was right", answer="release", as_answered=True)
     labels = (family.output.labels or ()) if family is not None else ()
     if 0 < len(labels) <= MOST_LABELS:
         named = {
-            str(n): Choice(means=label, answer="release", expected=label) for n, label in enumerate(labels, start=1)
+            str(n): AnswerOption(means=label, answer="release", expected=label)
+            for n, label in enumerate(labels, start=1)
         }
         return {"a": right, **named, "k": keep_back}
-    return {"a": right, TYPED: Choice(means="type what is right", answer="release"), "k": keep_back}
+    return {"a": right, TYPED: AnswerOption(means="type what is right", answer="release"), "k": keep_back}
 
 
 def ask_each(
@@ -77,7 +78,7 @@ def ask_each(
         send: an answer with ``expected`` and ``as_answered``.
     """
     summary, note = Summary(), ""
-    steps: list[tuple[Mapping[str, Any], Choice | None]] = []  # not sent: at most one answer, and skips behind it
+    steps: list[tuple[Mapping[str, Any], AnswerOption | None]] = []  # not sent: at most one answer, and skips behind it
     place = 0
 
     def send_steps() -> str:
@@ -98,7 +99,7 @@ def ask_each(
         return ""
 
     while True:
-        choices: dict[str, Choice] = {}
+        choices: dict[str, AnswerOption] = {}
         if place < len(rows):
             row = rows[place]
             choices = choices_of(row["kind"], families.get(row["family"]))
@@ -157,13 +158,13 @@ def _key(read_key: Callable[[], str]) -> str:
         return STOP
 
 
-def _typed(family: Family | None, choice: Choice) -> Choice:
+def _typed(family: Family | None, choice: AnswerOption) -> AnswerOption:
     text = typer.prompt("It should have been", err=True)
     parser = family.output.parser if family is not None else "text"
     return replace(choice, expected=value_of(parser, text))
 
 
-def _show(row: Mapping[str, Any], choices: Mapping[str, Choice], where: str, note: str) -> None:
+def _show(row: Mapping[str, Any], choices: Mapping[str, AnswerOption], where: str, note: str) -> None:
     out = console(stderr=True)
     out.clear()
     out.print(f"{where}   {row['family']}   {row['kind'].replace('_', ' ')}   {row['id']}", style="bold", markup=False)

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from optimizer.adapters.search.tpe import dimensions_of, distribution
 from optimizer.content.core.policy.pipeline import parse_pipeline
 from optimizer.content.core.search.learned_score import LearnScore
-from optimizer.content.core.search.pareto_front import Replayed, candidates
+from optimizer.content.core.search.pareto_front import ReplayedSetting, candidates
 from optimizer.content.core.search.replay import Records, outcome, read_columns, rows_to_columns
 from optimizer.core.base.values import ExampleResult
 from optimizer.core.evaluation.gates import quality_margin
@@ -87,7 +87,7 @@ class ReplaySearch:
     def tell(self, proposal: Proposal, score: float | None, results: Sequence[ExampleResult]) -> None:
         pass
 
-    def _found(self) -> list[Replayed]:
+    def _found(self) -> list[ReplayedSetting]:
         setting = self._setting
         measured = [e for e in setting.train if e.expected.get("quality") is not None]
         if not measured:
@@ -103,7 +103,7 @@ class ReplaySearch:
             self._drawn(records), start, setting.aim, margin=margin, n=int(setting.definition["n_settings"])
         )
 
-    def _drawn(self, records: Records) -> list[Replayed]:
+    def _drawn(self, records: Records) -> list[ReplayedSetting]:
         import optuna
 
         optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -121,7 +121,7 @@ class ReplaySearch:
         )
         if (start := point_of(setting.start, dimensions)) is not None:
             study.enqueue_trial(start)
-        found: dict[str, Replayed] = {}
+        found: dict[str, ReplayedSetting] = {}
         for _ in range(int(setting.definition["n_replayed"])):
             trial = study.ask(distributions)
             one = replayed(records, self._at(trial.params))
@@ -133,8 +133,8 @@ class ReplaySearch:
         return apply_point(self._setting.start, point)
 
 
-def replayed(records: Records, variant: Variant) -> Replayed:
+def replayed(records: Records, variant: Variant) -> ReplayedSetting:
     """Mean score and mean share of the time of full processing. Every record's quality is known."""
     found = outcome(records, parse_pipeline(variant.policy))
     assert found.score is not None
-    return Replayed(variant=variant, score=found.score, cost=1 - found.time_saved_share)
+    return ReplayedSetting(variant=variant, score=found.score, cost=1 - found.time_saved_share)

@@ -25,7 +25,7 @@ _MAX_CHARS = 200
 _Faults = Iterator[ValidationError]
 
 
-class _Stopped(Exception):
+class _CannotTell(Exception):
     """The value cannot be held against the schema; says why."""
 
 
@@ -39,7 +39,7 @@ def schema_fault(schema: Mapping[str, Any], value: Any) -> str | None:
         found = list(islice(_Validator(schema, registry=Registry()).iter_errors(value), MAX_FAULTS))
     except RecursionError:
         return "JSON against the schema: the schema leads back to itself without an end"
-    except (_Stopped, Unresolvable, regex.error) as error:
+    except (_CannotTell, Unresolvable, regex.error) as error:
         return f"JSON against the schema: {str(error)[:_MAX_CHARS]}"
     if not found:
         return None
@@ -68,7 +68,7 @@ def _matches(pattern: str, text: str) -> bool:
     try:
         return _compiled(pattern).search(text, timeout=PATTERN_S) is not None
     except TimeoutError:
-        raise _Stopped(
+        raise _CannotTell(
             f"the pattern {pattern[:80]!r} takes more than {PATTERN_S:g} s for a text of {len(text):,} characters; "
             "write it without a repetition inside a repetition"
         ) from None

@@ -43,7 +43,7 @@ def declared(found: Any) -> Any:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Added:
+class Registration:
     """A name that a room or a package adds: where it stands, which distribution in which version has it (empty: it is
     built in), and how it is imported (may raise anything).
     """
@@ -54,10 +54,10 @@ class Added:
     load: Callable[[], Any]
 
 
-Find = Callable[[str], Sequence[Added]]
+Find = Callable[[str], Sequence[Registration]]
 
 
-def _nothing(group: str) -> Sequence[Added]:
+def _nothing(group: str) -> Sequence[Registration]:
     return ()
 
 
@@ -85,7 +85,13 @@ class Registry(Generic[T]):
     """
 
     def __init__(
-        self, group: str, what: str, kind: type[T], read: Callable[[Added, T], T], *, reserved: Sequence[str] = ()
+        self,
+        group: str,
+        what: str,
+        kind: type[T],
+        read: Callable[[Registration, T], T],
+        *,
+        reserved: Sequence[str] = (),
     ) -> None:
         self.group, self.what = group, what
         self._kind: Any = kind
@@ -116,7 +122,7 @@ class Registry(Generic[T]):
                 f"({type(error).__name__}: {error}). Repair or update that package, or name another {self.what}."
             ) from error
 
-    def _record(self, one: Added) -> T:
+    def _record(self, one: Registration) -> T:
         """Of what is declared, is a record itself, or a function alone."""
         found = one.load()
         record = declared(found) or found
@@ -127,7 +133,7 @@ class Registry(Generic[T]):
         return (*self.built_in, *self.added)
 
     @property
-    def added(self) -> Mapping[str, Added]:
+    def added(self) -> Mapping[str, Registration]:
         """What packages add, without those that are refused."""
         return {one.name: one for one in self._found() if self._fault(one) is None}
 
@@ -136,10 +142,10 @@ class Registry(Generic[T]):
         """Why each name that a package adds in vain is not taken, as a sentence."""
         return tuple(fault for one in self._found() if (fault := self._fault(one)) is not None)
 
-    def _found(self) -> Sequence[Added]:
+    def _found(self) -> Sequence[Registration]:
         return _packages(self.group)
 
-    def _fault(self, one: Added) -> str | None:
+    def _fault(self, one: Registration) -> str | None:
         why = None
         if one.name in self.built_in:
             why = "Detent has one of that name"

@@ -15,7 +15,7 @@ from optimizer.core.base.canonical import canonical_json, digest
 from optimizer.core.base.errors import InvalidInput
 from optimizer.core.evaluation.judging.judgement import Judgement
 from optimizer.core.evaluation.judging.scorer import NotJudged
-from optimizer.core.family.answer import Parsed, expected_value, parse_output
+from optimizer.core.family.answer import ParsedAnswer, expected_value, parse_output
 from optimizer.core.family.fields import Output
 from optimizer.core.family.metrics import MetricRecord
 from optimizer.core.family.parsers import PARSER_VERSION
@@ -149,7 +149,7 @@ class Scorer:
 
 
 def _measure(
-    metric: MetricRecord, wanted: Any, example: Mapping[str, Any], parsed: Parsed, judgement: Judgement | None
+    metric: MetricRecord, wanted: Any, example: Mapping[str, Any], parsed: ParsedAnswer, judgement: Judgement | None
 ) -> float:
     if parsed.error is not None:
         return 0.0

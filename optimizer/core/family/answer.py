@@ -15,24 +15,24 @@ from optimizer.core.family.parsers import parser_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Parsed:
+class ParsedAnswer:
     """``value`` where the text could be read, else ``error`` with the reason."""
 
     value: Any = None
     error: str | None = None
 
 
-def parse_output(output: Output, text: str) -> Parsed:
+def parse_output(output: Output, text: str) -> ParsedAnswer:
     """Reads the model's text by the parser that the Family declares.
 
     Never raises: a text that cannot be read is the model's failure and is scored as such.
     """
     try:
-        return Parsed(value=parser_of(output).read(text, output))
+        return ParsedAnswer(value=parser_of(output).read(text, output))
     except ValueError as unreadable:
-        return Parsed(error=str(unreadable))
+        return ParsedAnswer(error=str(unreadable))
     except InvalidInput as broken:
-        return Parsed(error=broken.detail)
+        return ParsedAnswer(error=broken.detail)
 
 
 def expected_value(output: Output, expected: Mapping[str, Any]) -> Any:

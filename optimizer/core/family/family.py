@@ -33,7 +33,7 @@ from optimizer.core.family.metrics import METRICS
 from optimizer.core.family.settings import (
     Cache,
     Constraints,
-    Declared,
+    Declaration,
     FamilyLimits,
     Privacy,
     ReviewSettings,
@@ -50,7 +50,7 @@ from optimizer.core.family.variant import Message, Variant
 NAME = re.compile(r"^[a-z][a-z0-9_]{1,62}$")
 
 
-class PromptVersion(Declared):
+class PromptVersion(Declaration):
     """One version of the prompt; versions are kept, so that what served last month can still be read."""
 
     created_at: date | datetime | None = None
@@ -61,7 +61,7 @@ class PromptVersion(Declared):
     policy: dict[str, Any] = Field(default_factory=dict)
 
 
-class BaseVersions(Declared):
+class BaseVersions(Declaration):
     """The version that is the base for models of each size."""
 
     small: Word
@@ -73,7 +73,7 @@ class BaseVersions(Declared):
         return tuple(dict.fromkeys((self.small, self.medium, self.large)))
 
 
-class Prompt(Declared):
+class Prompt(Declaration):
     """All versions, and which of them the file means. What is served is the store's champion.
 
     Where the file has ``by_size`` and no ``current``, current is the base for the size of the default model.
@@ -88,7 +88,7 @@ def _no_stop_as_none(value: Any) -> Any:
     return value or None
 
 
-class FamilyModels(Declared):
+class FamilyModels(Declaration):
     """Names from config/models.yaml and the parameters of a call.
 
     ``proposer`` None: the default model proposes. ``tiers``, the models of a cascade in the order they are asked: the
@@ -110,7 +110,7 @@ class FamilyModels(Declared):
         return data
 
 
-class Sample(Declared):
+class Sample(Declaration):
     """How examples are drawn.
 
     ``balance`` names a field of ``expected``: its classes are drawn in turn, equally often.
@@ -162,7 +162,7 @@ class GoldenRow:
     counts: tuple[str, ...] = ()
 
 
-class Family(Declared):
+class Family(Declaration):
     """One task: what goes in and comes out, its prompt versions, how answers are scored, what may vary,
     how candidates are exposed.
     """

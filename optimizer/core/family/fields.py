@@ -6,10 +6,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, Strict
 
-from optimizer.core.family.settings import Declared, Word
+from optimizer.core.family.settings import Declaration, Word
 
 
-class InputField(Declared):
+class InputField(Declaration):
     """One value that an application sends. A text longer than ``max_chars`` is cut to it before it is rendered, or its
     request is refused.
     """
@@ -19,7 +19,7 @@ class InputField(Declared):
     too_long: Literal["cut", "refuse"] = "cut"
 
 
-class Output(Declared):
+class Output(Declaration):
     """How the model's answer is read: ``parser`` is a name of ``parsers.py``.
 
     ``field`` names the answer in an Example's ``expected``; ``json_schema`` is ``schema`` in the file. ``shown`` names

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field, Strict
 
 from optimizer.core.family.generation_settings import MAX_OUTPUT_TOKENS
-from optimizer.core.family.settings import Declared, Share, Word
+from optimizer.core.family.settings import Declaration, Share, Word
 
 SCORER = "judge"  # the metric that is the judge's score
 DIMENSIONS: Mapping[str, str] = {
@@ -38,7 +38,7 @@ def _described(value: Any) -> Any:
     return value
 
 
-class MonitorSettings(Declared):
+class MonitorSettings(Declaration):
     """Whether answers to live traffic are judged: ``share`` of them, drawn at random, for at most so many dollars an
     hour. Share 0: none. Dollars 0: by models without a price alone.
     """
@@ -47,7 +47,7 @@ class MonitorSettings(Declared):
     usd_per_hour: Annotated[float, Strict(), Field(ge=0)] = 0.0
 
 
-class JudgeSettings(Declared):
+class JudgeSettings(Declaration):
     """Who judges and by what.
 
     ``committee`` names the models that judge together; one of them may be ``model``. Without it ``model`` judges alone.

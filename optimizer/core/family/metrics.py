@@ -10,7 +10,7 @@ from functools import cache, partial
 from typing import Any, Literal
 
 from optimizer.core.base.canonical import canonical_json
-from optimizer.core.base.registry import Added, Registry, declares
+from optimizer.core.base.registry import Registration, Registry, declares
 from optimizer.core.family.parsers import PARSERS
 
 # "the input" may be left out where the family has one text alone; "input" may always
@@ -142,7 +142,7 @@ def usual_metric(parser: str) -> str:
     return next((one.name for one in METRICS.built_in.values() if one.usual_for == parser), "exact_match")
 
 
-def _whole(added: Added, record: MetricRecord) -> MetricRecord:
+def _whole(added: Registration, record: MetricRecord) -> MetricRecord:
     if added.package and not callable(record.judge):
         raise TypeError(
             f"it is a {type(record.judge).__name__}, not a function (example, output) -> float, nor a MetricRecord"

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from optimizer.core.base.errors import InvalidInput
-from optimizer.core.base.registry import Added, Registry, declares
+from optimizer.core.base.registry import Registration, Registry, declares
 from optimizer.core.base.strict_json import read_json, read_json_inside
 from optimizer.core.family.fields import Output
 
@@ -157,7 +157,7 @@ def _list(text: str, output: Output) -> list[Any]:
     return _items(text)
 
 
-def _whole(added: Added, record: ParserRecord) -> ParserRecord:
+def _whole(added: Registration, record: ParserRecord) -> ParserRecord:
     """Whatever a package's code raises becomes the reason why nothing was read."""
     if not added.package:
         return replace(record, name=added.name)

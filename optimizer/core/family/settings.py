@@ -17,7 +17,7 @@ Share = Annotated[float, Strict(), Field(ge=0, le=1)]
 Word = Annotated[str, Field(min_length=1)]
 
 
-class Declared(BaseModel):
+class Declaration(BaseModel):
     """Base of everything a family file declares: immutable, and an unknown key is an error."""
 
     model_config = ConfigDict(
@@ -25,7 +25,7 @@ class Declared(BaseModel):
     )
 
 
-class Constraints(Declared):
+class Constraints(Declaration):
     """What no candidate may exceed; None = no limit."""
 
     p95_latency_ms: Annotated[float, Strict(), Field(gt=0)] | None = 5000.0
@@ -33,28 +33,28 @@ class Constraints(Declared):
     cost_usd_per_hour: Annotated[float, Strict(), Field(ge=0)] | None = None  # of a rollout's candidate
 
 
-class HighScores(Declared):
+class HighScores(Declaration):
     """At least this share of the scores lies at the edge or above it."""
 
     edge: Annotated[float, Strict(), Field(ge=0, le=1, alias="from")] = 0.95
     share: Share = 0.90
 
 
-class LowScores(Declared):
+class LowScores(Declaration):
     """At most this share of the scores lies below it."""
 
     below: Share = 0.80
     share: Share = 0.02
 
 
-class ToolsUsed(Declared):
+class ToolsUsed(Declaration):
     """At least this share of the answers uses what tools have found, which stands in these inputs."""
 
     inputs: Annotated[tuple[Word, ...], Field(min_length=1)]
     share: Share = 1.0
 
 
-class Regression(Declared):
+class Regression(Declaration):
     """How much a Variant may fall behind the champion: mean score overall, of one class,
     and latency as a share; None: not asked.
 
@@ -66,7 +66,7 @@ class Regression(Declared):
     latency: Annotated[float, Strict(), Field(ge=0)] | None = None
 
 
-class Targets(Declared):
+class Targets(Declaration):
     """What the evaluation suite asks on ``n`` dev examples before a rollout may start; None: not asked."""
 
     n: Annotated[int, Strict(), Field(ge=1)] = 100
@@ -101,7 +101,7 @@ _SeveralSuites = Annotated[dict[str, Targets], Tag("several")]
 Suites = Annotated[_OneSuite | _SeveralSuites, Discriminator(_form_of_targets)]
 
 
-class FamilyLimits(Declared):
+class FamilyLimits(Declaration):
     """What the family's chat completions may cost, whichever variant answers.
 
     ``constraints`` bound candidates, not service.
@@ -111,7 +111,7 @@ class FamilyLimits(Declared):
     above: Literal["refuse", "cheapest"] = "refuse"
 
 
-class Cache(Declared):
+class Cache(Declaration):
     """Whether the gateway may answer the same messages of the same variant from memory."""
 
     enabled: Annotated[bool, Strict()] = False
@@ -120,7 +120,7 @@ class Cache(Declared):
     any_temperature: Annotated[bool, Strict()] = False
 
 
-class Schedule(Declared):
+class Schedule(Declaration):
     """When a study starts by itself: five fields in UTC, or None for never.
 
     ``strategy`` and ``aim`` None: the usual one, the gates' one.
@@ -131,7 +131,7 @@ class Schedule(Declared):
     aim: Aim | None = None
 
 
-class FeedbackTrigger(Declared):
+class FeedbackTrigger(Declaration):
     """Enough feedback within a window, bad on average."""
 
     count: Annotated[int, Strict(), Field(ge=1)] = 50
@@ -139,7 +139,7 @@ class FeedbackTrigger(Declared):
     mean_below: Share = 0.5
 
 
-class Triggers(Declared):
+class Triggers(Declaration):
     """What starts a study between schedules; None switches a trigger off.
 
     ``strategy`` of such a study, None: the usual one.
@@ -150,7 +150,7 @@ class Triggers(Declared):
     strategy: Word | None = None
 
 
-class StudyBudget(Declared):
+class StudyBudget(Declaration):
     """What a study that starts by itself may spend, and all studies of the family within a calendar month (UTC).
 
     By default not one dollar: models without a price of 0 are then not asked by themselves.
@@ -162,21 +162,21 @@ class StudyBudget(Declared):
     usd_per_month: Annotated[float, Strict(), Field(ge=0)] | None = None
 
 
-class Metric(Declared):
+class Metric(Declaration):
     """One field of one source decides a rollout."""
 
     field: Literal["success", "score"] = "success"
     source: Literal["user", "person", "judge", "system"] = "user"
 
 
-class FeedbackWindow(Declared):
+class FeedbackWindow(Declaration):
     """How long an outcome may come after its interaction."""
 
     hours: Literal["auto"] | Annotated[float, Strict(), Field(gt=0)] = "auto"
     floor_hours: Annotated[float, Strict(), Field(ge=0)] = 24.0
 
 
-class Gates(Declared):
+class Gates(Declaration):
     """What the sealed holdout has to show before a rollout starts."""
 
     aim: Aim = "quality"
@@ -186,7 +186,7 @@ class Gates(Declared):
     n: Annotated[int, Strict(), Field(ge=1)] = 100
 
 
-class Guardrails(Declared):
+class Guardrails(Declaration):
     """How much worse than the champion a candidate may look in errors, latency and cost."""
 
     error_margin: Annotated[float, Strict(), Field(ge=0, lt=1)] = 0.01
@@ -215,7 +215,7 @@ def _check_ladder(ladder: tuple[float, ...]) -> tuple[float, ...]:
     return ladder
 
 
-class RolloutSettings(Declared):
+class RolloutSettings(Declaration):
     """How a candidate is exposed, watched and decided on."""
 
     ladder: Annotated[tuple[Number, ...], AfterValidator(_check_ladder)] = (0.10, 0.25, 0.50, 0.75)
@@ -239,7 +239,7 @@ class RolloutSettings(Declared):
     guardrails: Guardrails = Guardrails()
 
 
-class ReviewSettings(Declared):
+class ReviewSettings(Declaration):
     """Which production answers are put before a person,
     who says what the output should have been; ``per_day`` 0: none."""
 
@@ -248,7 +248,7 @@ class ReviewSettings(Declared):
     confidence_below: Share = 0.5
 
 
-class MaskPattern(Declared):
+class MaskPattern(Declaration):
     """A rule of the user's own: what the regular expression finds becomes ``replacement``."""
 
     pattern: Word
@@ -260,7 +260,7 @@ def _check_mask(rule: Any) -> Any:
     return rule
 
 
-class Privacy(Declared):
+class Privacy(Declaration):
     """What is kept of a request's text, and who may see it in a prompt."""
 
     store: Literal["full", "masked", "metadata"] = "full"

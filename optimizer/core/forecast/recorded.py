@@ -26,7 +26,7 @@ class _Label:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Served:
+class _ServingSpan:
     """One entry of a stage history; a unit is the candidate's if its bucket lies below ``limit``."""
 
     since: datetime
@@ -82,7 +82,7 @@ class RecordedRollout:
         self._salt = salt
         self._flipped = frozenset(flipped)
         self._buckets: dict[str, int] = {}
-        self._history: tuple[int, list[_Served]] = (-1, [])
+        self._history: tuple[int, list[_ServingSpan]] = (-1, [])
 
     def requests(self, rollout: Rollout, since: datetime, until: datetime) -> list[ReportedRequest]:
         """Those that started in [since, until) while the rollout served."""
@@ -136,25 +136,25 @@ class RecordedRollout:
                 found[unit] = sum(sorted(values)) / len(values), first_at
         return found
 
-    def _arm(self, unit: str, served: _Served) -> ArmName:
+    def _arm(self, unit: str, served: _ServingSpan) -> ArmName:
         if unit not in self._buckets:
             self._buckets[unit] = bucket(self._salt, unit)
         return "candidate" if self._buckets[unit] < served.limit else "champion"
 
-    def _served(self, rollout: Rollout, at: datetime) -> _Served | None:
+    def _served(self, rollout: Rollout, at: datetime) -> _ServingSpan | None:
         if self._history[0] != rollout.version:
             self._history = rollout.version, _history(rollout)
         return next((s for s in self._history[1] if s.since <= at and (s.until is None or at < s.until)), None)
 
 
-def _history(rollout: Rollout) -> list[_Served]:
+def _history(rollout: Rollout) -> list[_ServingSpan]:
     found = []
     for entry in rollout.stage_history:
         stage = stage_of(rollout.ladder, entry["share"])
         assert stage is not None
         until = None if entry["to"] is None else datetime.fromisoformat(entry["to"])
         limit = floor(entry["share"] * N_BUCKETS)
-        found.append(_Served(since=datetime.fromisoformat(entry["from"]), until=until, stage=stage, limit=limit))
+        found.append(_ServingSpan(since=datetime.fromisoformat(entry["from"]), until=until, stage=stage, limit=limit))
     return found
 
 

@@ -31,12 +31,12 @@ class HeldBack:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Allowed:
+class Admission:
     """The call fits."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Denied:
+class Denial:
     """The call would pass a cap; ``reason`` is a sentence for the study's page."""
 
     reason: str
@@ -138,7 +138,7 @@ def require_a_proposal(proposer: str, price: ModelPrice | None, max_tokens: int,
         )
 
 
-def may_spend(budget: Budget, spend: Spend, reserve_usd: float, held: HeldBack) -> Allowed | Denied:
+def may_spend(budget: Budget, spend: Spend, reserve_usd: float, held: HeldBack) -> Admission | Denial:
     """Whether one more call fits under the caps of calls and dollars; minutes are the study's own to keep.
 
     Args:
@@ -147,20 +147,20 @@ def may_spend(budget: Budget, spend: Spend, reserve_usd: float, held: HeldBack) 
         held: what must be left over afterwards.
     """
     if budget.calls is not None and spend.n_calls + 1 + held.n_calls > budget.calls:
-        return Denied(
+        return Denial(
             reason=(
                 f"The next call would pass the cap of {budget.calls} calls: {spend.n_calls} are"
                 f" used{_kept(held.n_calls, 'calls', held)}."
             )
         )
     if budget.usd is not None and _dollars(spend.usd + reserve_usd + held.usd) > _dollars(budget.usd):
-        return Denied(
+        return Denial(
             reason=(
                 f"The next call may cost up to ${reserve_usd:.6f} and could pass the cap of ${budget.usd:g}: "
                 f"${spend.usd:.6f} is used or reserved{_kept(round(held.usd, 6), 'dollars', held)}."
             )
         )
-    return Allowed()
+    return Admission()
 
 
 def charge_after_failure(kind: str, status: int | None, sent: bool, reserved_usd: float) -> float:

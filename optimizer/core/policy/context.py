@@ -26,13 +26,13 @@ KNOBS = (TOOL_RESULTS,)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Context:
+class PolicyContext:
     tool_results: bool = True
 
 
-def read_context(values: Mapping[str, Any]) -> Context | None:
+def read_context(values: Mapping[str, Any]) -> PolicyContext | None:
     """None where nothing is to be put back."""
-    return Context() if values.get("context.tool_results") else None
+    return PolicyContext() if values.get("context.tool_results") else None
 
 
 def tool_results(messages: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:

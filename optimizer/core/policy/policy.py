@@ -10,7 +10,7 @@ from typing import Any
 from optimizer.core.base.errors import Fault, InvalidInput, pointer_of
 from optimizer.core.base.knob import Knob
 from optimizer.core.policy import context, refinement, tiers, validator, votes
-from optimizer.core.policy.context import Context, read_context
+from optimizer.core.policy.context import PolicyContext, read_context
 from optimizer.core.policy.refinement import Refinement, read_gate
 from optimizer.core.policy.shown_examples import EXAMPLES, read_examples
 from optimizer.core.policy.signals import Signal, read_signal
@@ -51,7 +51,7 @@ class Policy:
     gate: Refinement | None = None
     votes: Votes | None = None
     validator: Validator | None = None
-    context: Context | None = None
+    context: PolicyContext | None = None
     examples: Mapping[str, int] = field(default_factory=dict)  # model > how many it is shown
     signal: Signal = field(default_factory=Signal)
     deadline_s: float = DEFAULT_DEADLINE_S

@@ -45,7 +45,7 @@ class Votes:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Agreement:
+class VoteAgreement:
     """``share`` of all that were asked, failed ones included, gave the same answer; ``members`` are their positions."""
 
     share: float
@@ -64,7 +64,7 @@ def read_votes(values: Mapping[str, Any], faults: list[Fault]) -> Votes | None:
     return Votes(models=models, agreement=float(values.get("votes.agreement", DEFAULT_AGREEMENT)))
 
 
-def agreement_of(output: Output, texts: Sequence[str | None]) -> Agreement:
+def agreement_of(output: Output, texts: Sequence[str | None]) -> VoteAgreement:
     """The largest group of equal answers, read as the family reads them; between groups of one size,
     the one with the later (stronger) member.
 
@@ -77,9 +77,9 @@ def agreement_of(output: Output, texts: Sequence[str | None]) -> Agreement:
         if normal is not None:
             groups.setdefault(normal, []).append(i)
     if not groups:
-        return Agreement(share=0.0)
+        return VoteAgreement(share=0.0)
     largest = max(groups.values(), key=lambda members: (len(members), members[-1]))
-    return Agreement(share=len(largest) / len(texts), members=tuple(largest))
+    return VoteAgreement(share=len(largest) / len(texts), members=tuple(largest))
 
 
 def normalised(output: Output, text: str) -> str | None:

@@ -50,7 +50,7 @@ class ChampionLimits:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Crossed:
+class LimitCrossing:
     """One figure beyond its limit: what is to be told."""
 
     figure: Figure
@@ -85,7 +85,7 @@ class _Reading:
 
 def crossed(
     rows: Sequence[MinuteSums], until: datetime, limits: ChampionLimits, before: Collection[Figure]
-) -> list[Crossed]:
+) -> list[LimitCrossing]:
     """Which of errors, latency and cost should be told of now.
 
     Fewer than 50 requests in 24 hours are too few to tell: nothing is raised, and what is open stays open, until none
@@ -106,13 +106,15 @@ def crossed(
         reading = read(window, limit) if window is not None else None
         if reading is None:
             if is_open:
-                wanted.append(Crossed(figure=figure, level=_LEVELS[figure], detail=_TOO_FEW.format(figure=figure)))
+                wanted.append(
+                    LimitCrossing(figure=figure, level=_LEVELS[figure], detail=_TOO_FEW.format(figure=figure))
+                )
         elif reading.beyond or (is_open and not reading.inside):
-            wanted.append(Crossed(figure=figure, level=_LEVELS[figure], detail=reading.text))
+            wanted.append(LimitCrossing(figure=figure, level=_LEVELS[figure], detail=reading.text))
     return wanted
 
 
-def silence(rows: Iterable[MinuteSums], until: datetime, limits: ChampionLimits) -> Crossed | None:
+def silence(rows: Iterable[MinuteSums], until: datetime, limits: ChampionLimits) -> LimitCrossing | None:
     """That nothing comes any more though it came steadily; None where that is not so, is usual, or has lasted a day.
 
     Steady: at least 50 requests in the ten minutes before, some in each. Usual:
@@ -139,12 +141,12 @@ def silence(rows: Iterable[MinuteSums], until: datetime, limits: ChampionLimits)
         f"no request has come since {last + one:%H:%M} UTC, after {per_minute:.0f} a minute. It clears when requests"
         " come again, or after a day"
     )
-    return Crossed(figure="silence", level=_LEVELS["silence"], detail=detail)
+    return LimitCrossing(figure="silence", level=_LEVELS["silence"], detail=detail)
 
 
 def missing_outcomes(
     requests: Iterable[MinuteSums], outcomes: Iterable[MinuteSums], until: datetime, limits: ChampionLimits
-) -> Crossed | None:
+) -> LimitCrossing | None:
     """That outcomes of one source come no more though requests do; None where that is not so, is usual, or has lasted
     a day.
 
@@ -179,7 +181,7 @@ def missing_outcomes(
         f" {share:.0%} had one in the hour before. Look whether the application still sends feedback. It clears when"
         " outcomes come again, or after a day"
     )
-    return Crossed(figure="outcomes", level=_LEVELS["outcomes"], detail=detail)
+    return LimitCrossing(figure="outcomes", level=_LEVELS["outcomes"], detail=detail)
 
 
 def _by_minute(rows: Iterable[MinuteSums]) -> dict[datetime, int]:

@@ -28,7 +28,7 @@ WEAKEST_OF_SEVEN = 1.352  # expected minimum of seven standard normal values, Ha
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Slump:
+class Decline:
     """The outcomes since the last moment at which nothing spoke for a drop (the zero of a CUSUM,
     Page 1954, Biometrika 41).
     """
@@ -55,14 +55,14 @@ class ChampionWatch:
     is_settled: bool = False  # the reference is final
     usual: float | None = None  # the reference mean that the detector uses
     detector: DriftDetector | None = None  # None while the reference is too short
-    slumps: tuple[Slump | None, ...] = (None,) * len(DROPS)  # per drop that the detector can find
+    slumps: tuple[Decline | None, ...] = (None,) * len(DROPS)  # per drop that the detector can find
 
     @property
     def reference(self) -> Sums:
         return sum(self.weekdays, start=Sums())
 
     @property
-    def slump(self) -> Slump | None:
+    def slump(self) -> Decline | None:
         """The one that is most likely a drop; None while nothing speaks for one."""
         return max(
             (slump for slump in self.slumps if slump is not None), key=lambda slump: slump.log_ratio, default=None
@@ -106,14 +106,14 @@ class ChampionWatch:
         return replace(self, detector=detector.after(y), slumps=slumps)
 
 
-def _longer(slump: Slump | None, at: datetime, y: float, *, reference: float, drop: float) -> Slump | None:
+def _longer(slump: Decline | None, at: datetime, y: float, *, reference: float, drop: float) -> Decline | None:
     """The slump one outcome later; None when it is over."""
     p0 = clip_rate(reference)
     p1 = max(RATE_FLOOR, p0 - drop)
-    before = slump or Slump(log_ratio=0.0, since=at, outcomes=Sums())
+    before = slump or Decline(log_ratio=0.0, since=at, outcomes=Sums())
     log_ratio = before.log_ratio + log(y * p1 / p0 + (1 - y) * (1 - p1) / (1 - p0))
     own = Sums(n=1, total=y, squares=y * y)
-    return Slump(log_ratio=log_ratio, since=before.since, outcomes=before.outcomes + own) if log_ratio > 0 else None
+    return Decline(log_ratio=log_ratio, since=before.since, outcomes=before.outcomes + own) if log_ratio > 0 else None
 
 
 def usual_dip(weekdays: Sequence[Sums]) -> float:

@@ -54,7 +54,7 @@ ArmAndKey = tuple[ArmName, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Bounded:
+class BoundedCounts:
     """``counted``: how many units of each arm count by each key; ``beyond``: units that do not,
     with the key that sent them.
     """
@@ -68,7 +68,7 @@ def within_exposures(
     *,
     reported: Mapping[ArmAndKey, int],
     counted: Mapping[ArmAndKey, int],
-) -> Bounded:
+) -> BoundedCounts:
     """Which of one stage's recomputed units count.
 
     Args:
@@ -86,4 +86,4 @@ def within_exposures(
         else:
             now[arm, with_room] = now.get((arm, with_room), 0) + 1
     fresh = {which: n - counted.get(which, 0) for which, n in now.items() if n > counted.get(which, 0)}
-    return Bounded(counted=fresh, beyond=beyond)
+    return BoundedCounts(counted=fresh, beyond=beyond)

@@ -88,7 +88,7 @@ class ComparedOutcome:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Comparison:
+class WindowComparison:
     """One test: the evidence that the mean fell by more than ``min_drop``, latched at its peak."""
 
     against: Against
@@ -104,7 +104,7 @@ class Comparison:
     old: Sums = NOTHING
 
     @classmethod
-    def start(cls, against: Against, horizon_s: float | None, min_drop: float, mean: float) -> Comparison:
+    def start(cls, against: Against, horizon_s: float | None, min_drop: float, mean: float) -> WindowComparison:
         prior = PlugIn(prior_mean=mean)
         return cls(
             against=against, horizon_s=horizon_s, min_drop=min_drop, evidence=Evidence.none(WEIGHTS), new_rate=prior,
@@ -115,7 +115,7 @@ class Comparison:
     def alarmed(self) -> bool:
         return self.evidence.peak >= threshold(ALPHA)
 
-    def after(self, outcomes: Iterable[ComparedOutcome], until_s: float, n_late: int, kind: Kind) -> Comparison:
+    def after(self, outcomes: Iterable[ComparedOutcome], until_s: float, n_late: int, kind: Kind) -> WindowComparison:
         """``until_s``: seconds since the switch, up to when all that was received is known."""
         found, slots = self, dict(self.open)
         values: dict[int, tuple[list[float], list[float]]] = {}
@@ -134,7 +134,7 @@ class Comparison:
                 found = found._closed(slots.pop(slot), n_late, kind)
         return replace(found, open=slots)
 
-    def _closed(self, block: Block, n_late: int, kind: Kind) -> Comparison:
+    def _closed(self, block: Block, n_late: int, kind: Kind) -> WindowComparison:
         """While many outcomes of unknown age still come from before the switch, those of the new champion are younger
         than those they are compared with, and are left out.
         """
@@ -170,7 +170,7 @@ class SwitchWatch:
     judge: str | None = None  # where the metric is a judge's: the only one whose scores are read
     rollout: str | None = None  # whose holdback there is
     reference: Reference | None = None
-    comparisons: tuple[Comparison, ...] = ()
+    comparisons: tuple[WindowComparison, ...] = ()
 
     @classmethod
     def begin(
@@ -190,7 +190,9 @@ class SwitchWatch:
         against: list[tuple[Against, float]] = [("holdback", MIN_DROP)] if rollout is not None else []
         against += [("before", reference.min_drop)] if reference is not None else []
         comparisons = tuple(
-            Comparison.start(one, horizon_s, min_drop, mean) for one, min_drop in against for horizon_s in HORIZONS_S
+            WindowComparison.start(one, horizon_s, min_drop, mean)
+            for one, min_drop in against
+            for horizon_s in HORIZONS_S
         )
         return cls(
             variant=reign.variant, before=below.variant, at=reign.since, by=reign.by, why=reign.why, metric=metric,
@@ -198,7 +200,7 @@ class SwitchWatch:
         )  # fmt: skip
 
     @property
-    def alarm(self) -> Comparison | None:
+    def alarm(self) -> WindowComparison | None:
         """A comparison that tells, the one that knows most; latched for the rest of the reign."""
         alarmed = [one for one in self.comparisons if one.alarmed]
         return max(alarmed, key=lambda one: one.new.n + one.old.n, default=None)

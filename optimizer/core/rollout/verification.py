@@ -74,7 +74,7 @@ class BlockChain:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Folded:
+class BlockStep:
     """One block of a whole chain, and what is known before and after it."""
 
     block: StoredBlock
@@ -82,7 +82,7 @@ class Folded:
     after: EvidenceState
 
 
-def fold(rollout: Rollout, blocks: Iterable[StoredBlock], chain: BlockChain) -> Iterator[Folded]:
+def fold(rollout: Rollout, blocks: Iterable[StoredBlock], chain: BlockChain) -> Iterator[BlockStep]:
     """Every block once: checked, and folded for as long as the chain is whole. Nothing is kept, however many there are.
 
     What it has given before a fault turned up is to be thrown away: look at ``chain.problems`` at the end.
@@ -101,7 +101,7 @@ def fold(rollout: Rollout, blocks: Iterable[StoredBlock], chain: BlockChain) -> 
         ) as broken:  # hashed anew around what is no outcome
             chain.cannot_be_folded(block, broken)
             continue
-        yield Folded(block=block, before=before, after=state)
+        yield BlockStep(block=block, before=before, after=state)
 
 
 class ReplayedDecisions:
@@ -290,7 +290,7 @@ def holdback_evidence(rollout: Rollout, state: EvidenceState, *, alarm: str, at:
     return {"rollout": rollout.id, "blocks": state.n_blocks, "head": state.head, "alarm": alarm, "at": iso(at)}
 
 
-class TakenBack:
+class PromotionWithdrawal:
     """A promotion that the tick took back by itself: its blocks must give the alarm that it names."""
 
     def __init__(self, rollout: Rollout, history: Sequence[Champion], rows: Sequence[Mapping[str, Any]]) -> None:

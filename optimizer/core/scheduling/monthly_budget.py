@@ -40,7 +40,7 @@ class MonthlyLimits:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Left:
+class Remainder:
     """What is left of this month's limits.
 
     ``usd`` None = nothing limits it; ``text`` says which limit it is and what has been used.
@@ -55,7 +55,7 @@ def month_of(at: datetime) -> datetime:
     return at.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
 
 
-def left_of(limits: MonthlyLimits, spends: Iterable[RunSpend], family: str) -> Left:
+def left_of(limits: MonthlyLimits, spends: Iterable[RunSpend], family: str) -> Remainder:
     """What the tighter of both limits leaves to a new run of ``family``; never below 0.
 
     Args:
@@ -76,7 +76,7 @@ def left_of(limits: MonthlyLimits, spends: Iterable[RunSpend], family: str) -> L
         if limit is not None
     ]
     if not each:
-        return Left()
+        return Remainder()
     limit, counted, whose = min(each, key=lambda row: row[0] - _used(row[1]))
     used = _used(counted)
     if math.isinf(used):
@@ -85,8 +85,8 @@ def left_of(limits: MonthlyLimits, spends: Iterable[RunSpend], family: str) -> L
             f"the {SPENDERS} {whose} have ${limit:g} this month, and {endless} began without a cap in dollars and may"
             " need all of it until it ends"
         )
-        return Left(usd=0.0, text=text)
-    return Left(
+        return Remainder(usd=0.0, text=text)
+    return Remainder(
         usd=max(0.0, _dollars(limit - used)),
         text=f"the {SPENDERS} {whose} have used or reserved ${used:.4f} of this month's ${limit:g}",
     )
@@ -96,7 +96,7 @@ def _used(spends: Iterable[RunSpend]) -> float:
     return sum(spend.counted_usd for spend in spends)
 
 
-def under(left: Left, budget: Budget) -> Budget:
+def under(left: Remainder, budget: Budget) -> Budget:
     """The budget as it may be spent: a run without a cap in dollars gets what is left.
 
     Raises BudgetTooSmall for a higher cap.

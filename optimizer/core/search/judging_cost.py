@@ -10,7 +10,7 @@ from typing import Any
 from optimizer.core.base.spread import NONE, Spread
 from optimizer.core.dataset.examples import Example
 from optimizer.core.evaluation.judging.facts import Claims, facts_messages
-from optimizer.core.evaluation.judging.rubric import Judged, asked_again, judge_messages
+from optimizer.core.evaluation.judging.rubric import JudgeCase, asked_again, judge_messages
 from optimizer.core.family.family import Family
 from optimizer.core.family.judge_settings import SCORER, JudgeSettings
 from optimizer.core.family.space_form import varied_knobs
@@ -139,6 +139,6 @@ def _longest_bytes(
     references = [str(e.expected[family.output.field]) for e in seen if family.output.field in e.expected]
     longest = max(references, key=len, default=None) if judge.reference else None
     answer = "x" * (max_tokens * OUTPUT_BYTES_PER_TOKEN)
-    judged = Judged(task=family.description, input=dict(inputs), answer=answer, reference=longest)
+    judged = JudgeCase(task=family.description, input=dict(inputs), answer=answer, reference=longest)
     asked = (judge_messages(judge, judged), facts_messages(Claims(material=dict(inputs), answer=answer)))
     return max(request_bytes(asked_again(messages, LONGEST_WHY)) for messages in asked)

@@ -91,7 +91,7 @@ class LeakCheck:
 
         def made(name: str, setting: SearchSetting) -> Strategy:
             leaks = partial(self.leaks, name)
-            return _Watched(make(name, replace(setting, leaks=leaks)), leaks)
+            return _LeakFilter(make(name, replace(setting, leaks=leaks)), leaks)
 
         return made
 
@@ -109,7 +109,7 @@ class LeakCheck:
         return self._find_shown()
 
 
-class _Watched:
+class _LeakFilter:
     """A strategy without those of its proposals that leak; of these it hears that they were not measured."""
 
     def __init__(self, strategy: Strategy, leaks: Callable[[Variant], bool]) -> None:

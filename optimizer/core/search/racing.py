@@ -58,7 +58,7 @@ class RaceRule(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Turn:
+class RaceTurn:
     """One Variant's next examples: ids, to be asked in a row while its prefix is cached."""
 
     variant: str
@@ -99,14 +99,14 @@ class Race:
         """Takes a contender out, with its scores."""
         self._scores.pop(variant, None)
 
-    def turns(self) -> list[Turn]:
+    def turns(self) -> list[RaceTurn]:
         """What to ask next, all of it before the Rule is asked again; empty when the race is decided."""
         return [
-            Turn(variant=a.variant, examples=self.order[len(self._scores[a.variant]) : a.upto])
+            RaceTurn(variant=a.variant, examples=self.order[len(self._scores[a.variant]) : a.upto])
             for a in self._rule.advances(self.standing)
         ]
 
-    def tell(self, turn: Turn, scores: Scores) -> None:
+    def tell(self, turn: RaceTurn, scores: Scores) -> None:
         """The scores of a Turn, in its order; fewer than asked when it was interrupted.
 
         Raises:
@@ -118,10 +118,10 @@ class Race:
             raise ValueError(f"{turn.variant} is due {due}; this turn holds {turn.examples} with {len(scores)} scores")
         known.extend(scores)
 
-    def until(self, variant: str, n: int) -> Turn | None:
+    def until(self, variant: str, n: int) -> RaceTurn | None:
         """What ``variant`` has not met of the first ``n`` examples; None when that is nothing."""
         left = self.order[len(self._scores[variant]) : n]
-        return Turn(variant=variant, examples=left) if left else None
+        return RaceTurn(variant=variant, examples=left) if left else None
 
     def leader(self) -> str | None:
         return self._rule.leader(self.standing)

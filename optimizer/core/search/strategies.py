@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from optimizer.core.base.errors import InvalidInput
-from optimizer.core.base.registry import Added, Registry, declares
+from optimizer.core.base.registry import Registration, Registry, declares
 from optimizer.core.base.spread import Spread
 from optimizer.core.base.values import Aim
 from optimizer.core.search import strategy_calls
@@ -73,7 +73,7 @@ class StrategyRecord:
 strategy = declares(StrategyRecord)
 
 
-def _whole(added: Added, record: StrategyRecord) -> StrategyRecord:
+def _whole(added: Registration, record: StrategyRecord) -> StrategyRecord:
     if not callable(record.make):
         raise TypeError(
             f"{added.place} is a {type(record.make).__name__}, not a function or class that takes a SearchSetting,"

@@ -145,7 +145,7 @@ class NextStep:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Said:
+class OpenAlert:
     """An alert of this rollout that is open."""
 
     kind: str
@@ -183,7 +183,7 @@ class RolloutView:
     served: bool
     freeze: Freeze | None
     holdback: Holdback | None
-    alerts: tuple[Said, ...]
+    alerts: tuple[OpenAlert, ...]
     looked_at: datetime | None  # when the tick last wrote what it knows
     followed_by: Champion | None  # the reign after the one that the promotion began, where that is over
     keys: tuple[KeyShare, ...] = ()  # who brought the labelled units, the largest share first

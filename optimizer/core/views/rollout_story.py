@@ -10,7 +10,7 @@ from optimizer.core.base.phrasing import count, span, when
 from optimizer.core.base.texts import Text
 from optimizer.core.rollout.blocks import comparison_of
 from optimizer.core.rollout.evidence_state import EvidenceState, begin
-from optimizer.core.rollout.verification import Folded
+from optimizer.core.rollout.verification import BlockStep
 from optimizer.core.serving.rollout import Decision, Rollout, percent
 from optimizer.core.statistics.guardrails import GuardrailKind
 from optimizer.core.statistics.interval import Running, running_intervals
@@ -67,7 +67,7 @@ class RolloutReport:
     made_at: datetime
 
 
-def history_of(rollout: Rollout, folded: Iterable[Folded]) -> RolloutStory:
+def history_of(rollout: Rollout, folded: Iterable[BlockStep]) -> RolloutStory:
     """What ``evidence.fold`` gives, told; no block is kept but the few that compare outcomes."""
     counted: list[tuple[datetime, EvidenceState, Sums, Sums]] = []  # after each block that the gate used
     guardrails: dict[GuardrailKind, list[GuardrailPoint]] = {}

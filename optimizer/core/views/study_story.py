@@ -85,7 +85,7 @@ class Case:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Duel:
+class PairedTrial:
     """``trial`` against the champion, example by example: the winner, else the best of the others.
 
     ``cases``: largest gain first.
@@ -104,7 +104,7 @@ class StudyStory:
     trials: tuple[TrialView, ...]
     strategies: tuple[StrategyView, ...]
     curves: tuple[LearningCurve, ...]
-    duel: Duel | None
+    duel: PairedTrial | None
     n_unread: int  # answers of the trials that could not be read: they score 0
     n_unmeasured: int  # examples of the trials without a score
     cannot_tell: str | None  # why no setting can be called important; None where it can be tried
@@ -307,7 +307,7 @@ def _curve(
     return LearningCurve(trial=trial, mark=mark, points=tuple(points))
 
 
-def _duel(trial: Trial, champion: Sequence[ExampleResult], other: Sequence[ExampleResult]) -> Duel | None:
+def _duel(trial: Trial, champion: Sequence[ExampleResult], other: Sequence[ExampleResult]) -> PairedTrial | None:
     before = {r.example: r for r in champion}
     pairs = [(before[r.example], r) for r in other if r.example in before]
     cases = [
@@ -319,7 +319,7 @@ def _duel(trial: Trial, champion: Sequence[ExampleResult], other: Sequence[Examp
         return None
     cases.sort(key=lambda case: (-case.difference, case.other.example))
     wins, losses = sum(c.difference > TIE for c in cases), sum(c.difference < -TIE for c in cases)
-    return Duel(
+    return PairedTrial(
         trial=trial,
         cases=tuple(cases),
         wins=wins,

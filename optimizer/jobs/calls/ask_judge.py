@@ -9,9 +9,9 @@ from typing import Any, Generic, Protocol, TypeVar
 from optimizer.core.base.errors import ModelFailed
 from optimizer.core.base.values import Budget, Spend
 from optimizer.core.evaluation.judging.facts import Claims, facts_messages, read_facts
-from optimizer.core.evaluation.judging.judgement import Judgement, Opinion, opinion_of
+from optimizer.core.evaluation.judging.judgement import Judgement, MemberScore, opinion_of
 from optimizer.core.evaluation.judging.pairwise import Pair, pair_messages, read_better
-from optimizer.core.evaluation.judging.rubric import Judged, asked_again, judge_messages, read_scores
+from optimizer.core.evaluation.judging.rubric import JudgeCase, asked_again, judge_messages, read_scores
 from optimizer.core.family.answer import expected_text
 from optimizer.core.family.family import Family
 from optimizer.core.family.judge_settings import JudgeSettings
@@ -94,7 +94,7 @@ OpenJudge = Callable[[str], Awaitable[JudgeModel]]  # a name of config/models.ya
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer(Generic[T]):
+class JudgeReply(Generic[T]):
     """``value`` None: it could not be measured, and ``why`` says why."""
 
     value: T | None
@@ -102,11 +102,11 @@ class Answer(Generic[T]):
     why: str = ""
 
 
-def judged_answer(family: Family, input: Mapping[str, Any], expected: Mapping[str, Any], text: str) -> Judged:
+def judged_answer(family: Family, input: Mapping[str, Any], expected: Mapping[str, Any], text: str) -> JudgeCase:
     """An answer as its judge sees it: with the expected output where there is one and the family shows it."""
     assert family.judge is not None
     shown = family.judge.reference and expected.get(family.output.field) not in (None, "")
-    return Judged(
+    return JudgeCase(
         task=family.description,
         input=family.declared_inputs(input),
         answer=text,
@@ -114,13 +114,13 @@ def judged_answer(family: Family, input: Mapping[str, Any], expected: Mapping[st
     )
 
 
-async def ask_judge(judge: JudgeSettings, judged: Judged, open_judge: OpenJudge) -> Judgement:
+async def ask_judge(judge: JudgeSettings, judged: JudgeCase, open_judge: OpenJudge) -> Judgement:
     """The members one after the other, at temperature 0.
 
     A member whose call failed, or whose answer could not be read twice, has no score, and so has the judgement, which
     a later study or run may ask for again; what ends a study (BudgetExhausted, StudyStopped) passes through.
     """
-    opinions, cost_usd = list[Opinion](), 0.0
+    opinions, cost_usd = list[MemberScore](), 0.0
     for name in judge.members:
         opinion, usd = await _opinion(judge, judged, name, await open_judge(name))
         opinions.append(opinion)
@@ -143,7 +143,7 @@ async def ask_pair(judge: JudgeSettings, pair: Pair, name: str, open_judge: Open
     return (await _asked(model, request, lambda text: read_better(pair, text))).value
 
 
-async def ask_facts(judge: JudgeSettings, claims: Claims, open_judge: OpenJudge) -> Answer[bool]:
+async def ask_facts(judge: JudgeSettings, claims: Claims, open_judge: OpenJudge) -> JudgeReply[bool]:
     """Whether an answer has a factual error, as more than half of the members say; not measured unless all could be
     read.
     """
@@ -154,25 +154,25 @@ async def ask_facts(judge: JudgeSettings, claims: Claims, open_judge: OpenJudge)
         made = await _asked(model, request, lambda text: read_facts(claims, text))
         cost_usd += made.cost_usd
         if made.value is None:
-            return Answer(value=None, cost_usd=cost_usd, why=f"{name}: {made.why}")
+            return JudgeReply(value=None, cost_usd=cost_usd, why=f"{name}: {made.why}")
         found.append(made.value)
-    return Answer(value=2 * sum(found) > len(found), cost_usd=cost_usd)
+    return JudgeReply(value=2 * sum(found) > len(found), cost_usd=cost_usd)
 
 
-async def ask_member(judge: JudgeSettings, judged: Judged, name: str, open_judge: OpenJudge) -> Opinion:
+async def ask_member(judge: JudgeSettings, judged: JudgeCase, name: str, open_judge: OpenJudge) -> MemberScore:
     """The opinion of one member alone."""
     return (await _opinion(judge, judged, name, await open_judge(name)))[0]
 
 
-async def _opinion(judge: JudgeSettings, judged: Judged, name: str, model: JudgeModel) -> tuple[Opinion, float]:
+async def _opinion(judge: JudgeSettings, judged: JudgeCase, name: str, model: JudgeModel) -> tuple[MemberScore, float]:
     request = judge_request(judge, name, model.revision, judge_messages(judge, judged))
     made = await _asked(model, request, lambda text: read_scores(judge, judged, text))
     if made.value is None:
-        return Opinion(model=name, error=made.why), made.cost_usd
+        return MemberScore(model=name, error=made.why), made.cost_usd
     return opinion_of(judge, name, made.value), made.cost_usd
 
 
-async def _asked(model: JudgeModel, request: ModelRequest, read: Callable[[str], T]) -> Answer[T]:
+async def _asked(model: JudgeModel, request: ModelRequest, read: Callable[[str], T]) -> JudgeReply[T]:
     """Asks, and once more where the answer cannot be read.
 
     An answer of an earlier study or run that cannot be read does not count: the journal would else give it again for
@@ -185,11 +185,11 @@ async def _asked(model: JudgeModel, request: ModelRequest, read: Callable[[str],
             cost_usd += answer.cost_usd
             n_asked, n_known = n_asked + (not answer.from_journal), n_known + answer.from_journal
             try:
-                return Answer(value=read(answer.text), cost_usd=cost_usd)
+                return JudgeReply(value=read(answer.text), cost_usd=cost_usd)
             except ValueError as unreadable:
                 why = str(unreadable)
             request = replace(request, messages=asked_again(request.messages, why))
     except ModelFailed as failure:
-        return Answer(value=None, cost_usd=cost_usd, why=failure.detail)
+        return JudgeReply(value=None, cost_usd=cost_usd, why=failure.detail)
     times = "twice" if n_asked + n_known == ASKS else f"{n_asked + n_known} times"
-    return Answer(value=None, cost_usd=cost_usd, why=f"its answer could not be read {times}: {why}")
+    return JudgeReply(value=None, cost_usd=cost_usd, why=f"its answer could not be read {times}: {why}")

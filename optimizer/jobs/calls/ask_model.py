@@ -18,7 +18,7 @@ from optimizer.ports import DeltaSink, LanguageModel, ModelSource
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class ModelReply:
     """``models`` as ``FallbackModel.asked``."""
 
     answer: ModelAnswer
@@ -32,7 +32,7 @@ async def ask_model(
     *,
     sink: DeltaSink | None = None,
     fallbacks: bool = True,
-) -> Asked:
+) -> ModelReply:
     """The first answer along the chain of fallbacks, each asked again after passing faults.
 
     Args:
@@ -46,7 +46,7 @@ async def ask_model(
     model = FallbackModel(_chain(models, name) if fallbacks else (name,), partial(_open, models))
     request = request_of(model)
     answer = await (model.complete(request) if sink is None else model.stream(request, sink))
-    return Asked(answer=answer, models=tuple(model.asked))
+    return ModelReply(answer=answer, models=tuple(model.asked))
 
 
 def pause_before_retry(error: ModelFailed, backoff: Backoff) -> bool | float:

@@ -9,7 +9,7 @@ from datetime import timedelta
 
 from optimizer.core.base.errors import BudgetExhausted, ModelFailed
 from optimizer.core.base.values import Budget, Spend
-from optimizer.core.models.budget import Denied, HeldBack, charge_after_failure, may_spend
+from optimizer.core.models.budget import Denial, HeldBack, charge_after_failure, may_spend
 from optimizer.core.models.language import ModelAnswer, ModelPrice, ModelRequest
 from optimizer.jobs.ids import new_id
 from optimizer.ports import Clock, JournalEntry, Store, Transaction
@@ -80,19 +80,19 @@ class CallBook:
             },
         )
 
-    def reserve(self, entry: JournalEntry) -> Callable[[Transaction], ModelAnswer | Denied | None]:
+    def reserve(self, entry: JournalEntry) -> Callable[[Transaction], ModelAnswer | Denial | None]:
         """Journals the call if it fits.
 
         One transaction of the database's only writer at a time, so that no two calls see the same rest.
         """
 
-        def write(tx: Transaction) -> ModelAnswer | Denied | None:
+        def write(tx: Transaction) -> ModelAnswer | Denial | None:
             found = self._find(tx, entry.key)
             if found is not None:
                 return found
             spend = self._store.journal.spend(tx, self._study) if self._study is not None else self._own.spend
             decision = may_spend(self._budget, spend, entry.reserved_usd, self._held())
-            if isinstance(decision, Denied):
+            if isinstance(decision, Denial):
                 return decision
             self._store.journal.send(tx, entry)
             self._own.add(entry.reserved_usd)
@@ -132,9 +132,9 @@ class CallBook:
         )
 
 
-def found_or_allowed(decision: ModelAnswer | Denied | None) -> ModelAnswer | None:
+def found_or_allowed(decision: ModelAnswer | Denial | None) -> ModelAnswer | None:
     """The answer that another process settled meanwhile, or None: the call may be sent. Raises BudgetExhausted."""
-    if isinstance(decision, Denied):
+    if isinstance(decision, Denial):
         raise BudgetExhausted(decision.reason)
     return decision
 

@@ -18,7 +18,7 @@ from optimizer.jobs.calls.evaluation_calls import JUDGEMENTS, Completes, Evaluat
 
 
 @dataclass(frozen=True, slots=True)
-class _Counted:
+class _CountedMember:
     """A member of the judge whose answers count for a variant."""
 
     inner: Completes
@@ -68,7 +68,7 @@ class EvaluationJudge:
             # asked by this study: its latency counts
             return replace(answer, from_journal=False) if key in self._calls.asked else answer
 
-        return _Counted(await self._calls.opened_judge(name), count)
+        return _CountedMember(await self._calls.opened_judge(name), count)
 
     def asking(self) -> Scorer:
         """The scorer for code that blocks, such as strategies: it asks the judge by itself."""

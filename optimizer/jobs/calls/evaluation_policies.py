@@ -23,7 +23,7 @@ from optimizer.core.policy.shown_examples import messages_of_fewer
 from optimizer.jobs.calls.blocking import run_beside
 from optimizer.jobs.calls.evaluation_calls import EvaluationCalls
 from optimizer.jobs.calls.evaluation_judge import EvaluationJudge
-from optimizer.jobs.calls.execute_policy import Executed, PolicyRequest
+from optimizer.jobs.calls.execute_policy import Execution, PolicyRequest
 from optimizer.jobs.calls.gate_judge import JudgeAttempt, gate_judge
 from optimizer.jobs.calls.run_policy import Complete, answers_of_tier, keys_of_tier, run_policy
 
@@ -99,7 +99,7 @@ class EvaluationPolicies:
 
     async def executed(
         self, variant: Variant, example: Example, policy: Policy, rendered: ModelRequest, up_to: int | None
-    ) -> Executed | InvalidInput | TierNotDue:
+    ) -> Execution | InvalidInput | TierNotDue:
         """The policy carried out, up to the tier of that number; None: all of it.
 
         BudgetExhausted and StudyStopped pass through.

@@ -12,9 +12,9 @@ from optimizer.core.family.variant import Variant
 from optimizer.core.models.language import ModelAnswer, ModelRequest
 from optimizer.core.policy.policy import Policy
 from optimizer.jobs.calls.evaluation_policies import TierNotDue
-from optimizer.jobs.calls.execute_policy import Executed
+from optimizer.jobs.calls.execute_policy import Execution
 
-Answered = ModelAnswer | Executed | ModelFailed | InvalidInput | TierNotDue
+Answered = ModelAnswer | Execution | ModelFailed | InvalidInput | TierNotDue
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +38,7 @@ class Outcome:
 
 def text_of(answer: Answered) -> str | None:
     """What would be given out; None where nothing would."""
-    if isinstance(answer, Executed):
+    if isinstance(answer, Execution):
         return None if answer.attempt is None else answer.attempt.text
     return answer.text if isinstance(answer, ModelAnswer) else None
 

@@ -19,11 +19,11 @@ from optimizer.core.policy.attempts import Ask, Attempt, Call, Done, Judge, Repl
 from optimizer.core.policy.policy import Policy
 from optimizer.core.policy.requests import Bases, bases_of, request_of_call
 from optimizer.core.policy.steps import PolicyPlan, audit, is_audited, steps
-from optimizer.jobs.calls.ask_model import Asked
+from optimizer.jobs.calls.ask_model import ModelReply
 from optimizer.jobs.calls.gate_judge import JudgeAttempt
 from optimizer.ports import LanguageModel
 
-AskOne = Callable[[str, Callable[[LanguageModel], ModelRequest]], Awaitable[Asked]]
+AskOne = Callable[[str, Callable[[LanguageModel], ModelRequest]], Awaitable[ModelReply]]
 Score = Callable[[str], float | None]
 NO_JUDGE = "the family has no judge"
 
@@ -59,7 +59,7 @@ class PolicyRequest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Executed:
+class Execution:
     """``attempt`` goes out; None: ``failure`` says why nothing does.
 
     ``attempts`` are all that were made until then, in order.
@@ -106,7 +106,7 @@ async def execute_policy(
     ask_later: AskOne | None = None,
     score: Score | None = None,
     judge: JudgeAttempt | None = None,
-) -> Executed:
+) -> Execution:
     """Runs a policy to its end. At most ``most_calls(policy)`` calls and the judge's, and none begins after
     ``deadline_s``.
 
@@ -143,7 +143,7 @@ class _Run:
         self._failure: ModelFailed | None = None
         self._interrupted: BaseException | None = None
 
-    async def run(self) -> Executed:
+    async def run(self) -> Execution:
         machine = steps(self._plan)
         try:
             wanted = next(machine)
@@ -249,7 +249,7 @@ class _Run:
         why = "the request was ended" if self._interrupted is not None else f"{self._of.policy.deadline_s:g} s are over"
         return Done(attempt=best(self._past), why=f"{why}; the best answer so far")
 
-    def _executed(self, done: Done) -> Executed:
+    def _executed(self, done: Done) -> Execution:
         if self._interrupted is not None and not self._past:
             raise self._interrupted
         failure = (
@@ -257,7 +257,7 @@ class _Run:
             if done.attempt is not None
             else self._failure or ModelFailed(f"No answer: {done.why}.", kind="unreachable")
         )
-        return Executed(
+        return Execution(
             attempt=done.attempt,
             why=done.why,
             attempts=tuple(self._past),

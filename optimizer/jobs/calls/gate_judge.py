@@ -49,7 +49,7 @@ def gate_judge(
         assert calibration is not None  # else the judge is uncalibrated
 
         async def opened(name: str) -> JudgeModel:
-            return _Kept(name, attempt.call.tier, await open_judge(name), keep)
+            return _RecordedMember(name, attempt.call.tier, await open_judge(name), keep)
 
         is_readable = parse_output(family.output, attempt.text).error is None
         if asked.about == "facts":
@@ -72,7 +72,7 @@ def gate_judge(
 
 
 @dataclass(frozen=True, slots=True)
-class _Kept:
+class _RecordedMember:
     """A member of the judge whose calls go on the answer's record."""
 
     name: str

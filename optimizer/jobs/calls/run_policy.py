@@ -17,7 +17,7 @@ from optimizer.core.policy.policy import Policy
 from optimizer.core.policy.requests import Bases, request_of_call
 from optimizer.core.policy.steps import steps, with_sample
 from optimizer.jobs.calls.blocking import run_beside
-from optimizer.jobs.calls.execute_policy import NO_JUDGE, Executed, PolicyRequest, Score
+from optimizer.jobs.calls.execute_policy import NO_JUDGE, Execution, PolicyRequest, Score
 from optimizer.jobs.calls.gate_judge import JudgeAttempt
 
 Complete = Callable[
@@ -27,7 +27,7 @@ Complete = Callable[
 
 async def run_policy(
     wanted: PolicyRequest, complete: Complete, *, score: Score | None = None, judge: JudgeAttempt | None = None
-) -> Executed:
+) -> Execution:
     """As ``execute_policy``, one call after the other, without deadline and audit.
 
     ``latency_ms`` is what a user would have waited: calls that are made at the same time count as long as the longest
@@ -63,7 +63,7 @@ async def run_policy(
     except StopIteration as end:
         done = end.value
     missing = failures[-1] if failures else ModelFailed(f"No answer: {done.why}.", kind="unreachable")
-    return Executed(
+    return Execution(
         attempt=done.attempt,
         why=done.why,
         attempts=tuple(past),

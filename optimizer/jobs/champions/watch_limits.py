@@ -14,8 +14,8 @@ from optimizer.core.family.family import Family
 from optimizer.core.rollout.champion_limits import (
     LOOK_BACK,
     ChampionLimits,
-    Crossed,
     Figure,
+    LimitCrossing,
     crossed,
     is_enough,
     missing_outcomes,
@@ -73,7 +73,7 @@ def _wanted(
     until: datetime,
     limits: ChampionLimits,
     told: Sequence[Alert],
-) -> list[Crossed]:
+) -> list[LimitCrossing]:
     rows = _rows(tx, store, family.name, until - RECENT)
     if not is_enough(_own(rows, champion), is_open=bool(told)) or not _is_asked(rows, until):
         rows = _rows(tx, store, family.name, until - LOOK_BACK)
@@ -82,7 +82,9 @@ def _wanted(
     return [*crossed(_own(rows, champion), until, limits, open_figures), *(one for one in quiet if one is not None)]
 
 
-def _unanswered(tx: Transaction, store: Store, family: str, until: datetime, limits: ChampionLimits) -> Crossed | None:
+def _unanswered(
+    tx: Transaction, store: Store, family: str, until: datetime, limits: ChampionLimits
+) -> LimitCrossing | None:
     """Of what applications send; people and judges rate when they like.
 
     A day is read only where nothing came lately.
@@ -123,7 +125,7 @@ def _figure_of(alert: Alert, champion: Champion) -> Figure | None:
     return cast("Figure", figure) if variant == champion.variant else None
 
 
-def _alert(tx: Transaction, store: Store, champion: Champion, one: Crossed, now: datetime) -> Alert:
+def _alert(tx: Transaction, store: Store, champion: Champion, one: LimitCrossing, now: datetime) -> Alert:
     f = champion.family
     back = beneath(store.champions.history(tx, f)) if one.figure not in OF_NO_VARIANT else None
     way = f" The way back: detent champion rollback {f}" if back is not None else ""

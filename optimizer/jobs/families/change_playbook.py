@@ -18,7 +18,7 @@ from optimizer.ports import Store, Transaction
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Evidence:
+class EntryEvidence:
     """An example that an entry was learned from, and the interaction that the example came from, if any.
 
     ``kept``: False where the example has been forgotten since.
@@ -37,7 +37,7 @@ class EntryView:
     kind: Kind
     text: str
     position: int
-    evidence: Sequence[Evidence]
+    evidence: Sequence[EntryEvidence]
     helpful: int
     harmful: int
     state: State
@@ -187,7 +187,9 @@ def _views(tx: Transaction, store: Store, family: str, entries: Mapping[str, Ent
         EntryView(
             **{
                 **members_of(entry),
-                "evidence": [Evidence(example=e, interaction=known.get(e), kept=e in known) for e in entry.evidence],
+                "evidence": [
+                    EntryEvidence(example=e, interaction=known.get(e), kept=e in known) for e in entry.evidence
+                ],
                 "served": entry.text in shown,
             }
         )

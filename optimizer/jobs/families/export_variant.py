@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from optimizer.core.base.errors import InvalidInput
-from optimizer.core.base.registry import Added, Registry, declares
+from optimizer.core.base.registry import Registration, Registry, declares
 from optimizer.core.family.family import Family
 from optimizer.core.family.variant import Variant, VariantRecord
 
@@ -65,7 +65,7 @@ def json_text(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, indent=2) + "\n"
 
 
-def _whole(added: Added, record: ExporterRecord) -> ExporterRecord:
+def _whole(added: Registration, record: ExporterRecord) -> ExporterRecord:
     """Whatever a package's code raises is told with its name."""
     if not added.package:
         return replace(record, name=added.name)

@@ -17,12 +17,12 @@ from optimizer.core.base.phrasing import count
 from optimizer.core.base.spread import NONE, Spread
 from optimizer.core.evaluation.judging.identity import judge_identity, judge_of
 from optimizer.core.evaluation.judging.judgement import Judgement
-from optimizer.core.evaluation.judging.rubric import Judged, asked_again, judge_messages
+from optimizer.core.evaluation.judging.rubric import JudgeCase, asked_again, judge_messages
 from optimizer.core.family.family import Family
 from optimizer.core.family.rendering import clip_inputs
 from optimizer.core.feedback.events import Interaction
 from optimizer.core.feedback.judge_sampling import first_sampled, is_sampled, left_of_the_hour, span_of
-from optimizer.core.scheduling.monthly_budget import Left
+from optimizer.core.scheduling.monthly_budget import Remainder
 from optimizer.core.search.answer_bounds import BYTES_PER_TOKEN, request_bytes, usd_of
 from optimizer.core.search.judging_cost import ASKS, LONGEST_WHY
 from optimizer.core.search.prefix_queue import Rows
@@ -64,7 +64,7 @@ def monitor_traffic(
     clock: Clock,
     models: ModelSource,
     intake: Intake,
-    month: Left | None = None,
+    month: Remainder | None = None,
     users_wait: Callable[[], bool] = lambda: False,
 ) -> JudgedTraffic | None:
     """One look at what came since the last one: the share that the family's file names, for the dollars of this hour
@@ -101,14 +101,14 @@ def monitor_traffic(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Unscored:
+class UnscoredAnswers:
     """Ids of answers that a judge has not scored; ``why_none`` is a sentence where there are none."""
 
     ids: Sequence[str]
     why_none: str | None = None
 
 
-def latest_answers(family: Family, n: int, *, days: float, store: Store, clock: Clock) -> Unscored:
+def latest_answers(family: Family, n: int, *, days: float, store: Store, clock: Clock) -> UnscoredAnswers:
     """``n`` answers of the last days that this judge has not scored, drawn at random.
 
     Raises InvalidInput for a number out of range, or where the family has no judge or keeps no texts.
@@ -127,7 +127,7 @@ def latest_answers(family: Family, n: int, *, days: float, store: Store, clock: 
         found = [id for id, _ in store.traffic.answered(tx, family.name, now - span, now, 100_000)]
         known = store.events.known(tx, [(family.name, _event_id(identity, id)) for id in found])
     left = [id for id in found if (family.name, _event_id(identity, id)) not in known]
-    return Unscored(ids=first_sampled(left, identity, n), why_none=None if left else _why_none(days, len(found)))
+    return UnscoredAnswers(ids=first_sampled(left, identity, n), why_none=None if left else _why_none(days, len(found)))
 
 
 def _why_none(days: float, n_scored: int) -> str:
@@ -193,7 +193,7 @@ def judge_answers(
     def opened(name: str) -> JournaledModel:
         return calls.journaled(name, family=family.name, purpose=purpose)
 
-    told = _Told(family, identity, store, calls.clock, intake)
+    told = _JudgementSink(family, identity, store, calls.clock, intake)
     if run is not None:
         told.count_from(len(known), run.told)
     if not asked:
@@ -218,7 +218,7 @@ def judge_answers(
     return made
 
 
-class _Told:
+class _JudgementSink:
     """Keeps each judgement as feedback as it comes; several threads call it."""
 
     def __init__(self, family: Family, identity: str, store: Store, clock: Clock, intake: Intake) -> None:
@@ -290,7 +290,7 @@ def _event_id(identity: str, interaction: str) -> str:
     return f"{identity}_{digest(interaction.encode(errors='surrogatepass'))[:24]}"
 
 
-def _judged(family: Family, one: Interaction) -> Judged:
+def _judged(family: Family, one: Interaction) -> JudgeCase:
     given = clip_inputs(family, family.declared_inputs(one.input or {}))
     return judged_answer(family, given, {}, one.output or "")
 

@@ -17,7 +17,7 @@ from optimizer.core.feedback.correction import example_of
 from optimizer.core.feedback.reported import EventRejected
 from optimizer.core.feedback.stored_rows import EventRow, feedback_of
 from optimizer.jobs.dataset import release_example
-from optimizer.jobs.feedback.place_events import Delivery, Placed, Placing, ReadEvent
+from optimizer.jobs.feedback.place_events import Delivery, PlacedEvent, Placing, ReadEvent
 from optimizer.jobs.ids import new_id, new_ulids
 from optimizer.ports import Transaction
 
@@ -64,7 +64,7 @@ def keep_all(tx: Transaction, jobs: Sequence[Keeping]) -> list[dict[str, Any] | 
     at = jobs[0].delivery.clock.now()
     ids = new_ulids()
     begun = [_begin(tx, job, at, ids) for job in jobs]
-    kept = [each for each in begun if isinstance(each, _Kept)]
+    kept = [each for each in begun if isinstance(each, _EventRequest)]
     named = {one.name for each in kept for one in each.placed if one.is_named}
     known = store.events.known(tx, named) if named else {}
     for each in kept:
@@ -74,27 +74,27 @@ def keep_all(tx: Transaction, jobs: Sequence[Keeping]) -> list[dict[str, Any] | 
         [one for each in kept for one in each.interactions()],
         [one for each in kept for one in each.feedback()],
     )
-    return [each.answer() if isinstance(each, _Kept) else each for each in begun]
+    return [each.answer() if isinstance(each, _EventRequest) else each for each in begun]
 
 
-def _begin(tx: Transaction, job: Keeping, at: datetime, ids: Iterator[str]) -> _Kept | KeyReused:
+def _begin(tx: Transaction, job: Keeping, at: datetime, ids: Iterator[str]) -> _EventRequest | KeyReused:
     try:
-        return _Kept(tx, job, at, ids)
+        return _EventRequest(tx, job, at, ids)
     except KeyReused as error:
         return error
 
 
 @dataclass(slots=True)
-class _Kept:
+class _EventRequest:
     """One request inside the transaction."""
 
     tx: Transaction
     job: Keeping
     at: datetime
     ids: Iterator[str]
-    placed: list[Placed] = field(init=False)
+    placed: list[PlacedEvent] = field(init=False)
     before: dict[str, Any] | None = field(init=False)  # the answer to the same request that came earlier
-    fresh: list[Placed] = field(default_factory=list)
+    fresh: list[PlacedEvent] = field(default_factory=list)
     n_duplicates: int = 0
     rejected: list[Rejection] = field(init=False)
 
@@ -153,7 +153,7 @@ class _Kept:
             )
         return dict(stored[1])
 
-    def _place_all(self) -> list[Placed]:
+    def _place_all(self) -> list[PlacedEvent]:
         """Those that name nothing but an interaction come last: it may be reported in the same request."""
         reads = self.job.reads
         placing = Placing(self.job.delivery, self.tx, reads, self.at, self.ids)
@@ -174,7 +174,7 @@ class _Kept:
             if outcome == "accepted":
                 self._ask_for_release(example)
 
-    def _example(self, one: Placed) -> Example | None:
+    def _example(self, one: PlacedEvent) -> Example | None:
         delivery = self.job.delivery
         event, input = feedback_of(one.feedback(self.at, delivery.actor)), one.report.get("input")
         if input is None and event.interaction is not None:
@@ -191,7 +191,7 @@ class _Kept:
         )
 
 
-def _conflict(one: Placed) -> EventRejected:
+def _conflict(one: PlacedEvent) -> EventRejected:
     return EventRejected(
         "id_conflict",
         f"Event {one.id!r} of family {one.arm.family!r} is stored with other content, and events never change. Give a"

@@ -57,7 +57,7 @@ class ReadEvent:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Placed:
+class PlacedEvent:
     """One event with its id and its arm."""
 
     index: int
@@ -134,7 +134,7 @@ class Placing:
                 " the prompt again and send the new token.",
             )
 
-    def place(self, read: ReadEvent, arm: Arm) -> Placed:
+    def place(self, read: ReadEvent, arm: Arm) -> PlacedEvent:
         report = read.report
         id, named = report.values.get("id"), report.values.get("interaction")
         if id is None and named is not None and report.is_interaction:
@@ -150,7 +150,7 @@ class Placing:
         if self._names_any and report.is_interaction:
             self._arms.setdefault(id, {}).setdefault(arm.family, arm)
         content = content_hash(report, read.sent) if is_named else ""  # only who names an event can send it again
-        return Placed(index=read.index, report=report, arm=arm, id=id, content_hash=content, is_named=is_named)
+        return PlacedEvent(index=read.index, report=report, arm=arm, id=id, content_hash=content, is_named=is_named)
 
     def _arm_of_unit(self, read: ReadEvent) -> Arm:
         family, rollout, unit_hmac = read.sent.family, read.sent.rollout, read.sent.unit_hmac

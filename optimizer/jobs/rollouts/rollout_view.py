@@ -17,7 +17,7 @@ from optimizer.core.serving.freezes import is_frozen
 from optimizer.core.serving.rollout import Rollout
 from optimizer.core.statistics.outcomes import Block
 from optimizer.core.views import rollout_evidence
-from optimizer.core.views.rollout_status import ForecastView, Hours, RolloutView, Said
+from optimizer.core.views.rollout_status import ForecastView, Hours, OpenAlert, RolloutView
 from optimizer.jobs.rollouts.forecast_rollout import forecast_active
 from optimizer.jobs.rollouts.read_candidate import current_holdback
 from optimizer.ports import Clock, Store, Transaction
@@ -143,11 +143,11 @@ def _late(tx: Transaction, store: Store, clock: Clock, rollout: Rollout) -> Mapp
     )
 
 
-def _alerts(tx: Transaction, store: Store, rollout: Rollout) -> tuple[Said, ...]:
+def _alerts(tx: Transaction, store: Store, rollout: Rollout) -> tuple[OpenAlert, ...]:
     latest = store.rollouts.latest(tx, rollout.family)
     is_last = latest is None or latest.id == rollout.id
     return tuple(
-        Said(kind=a.kind, level=a.level, detail=a.detail, opened_at=a.opened_at)
+        OpenAlert(kind=a.kind, level=a.level, detail=a.detail, opened_at=a.opened_at)
         for a in store.alerts.all(tx, open_only=True, family=rollout.family)
         if a.subject == rollout.id or (is_last and a.kind in OF_FAMILY)
     )

@@ -123,7 +123,7 @@ def run_selftest(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Past:
+class _ReplayBasis:
     """What is replayed, and the settings that a rollout which started now would have."""
 
     family: str
@@ -135,7 +135,7 @@ class _Past:
     report: SelftestReport
 
 
-def _read(family: Family, store: Store, clock: Clock, margin: float | None) -> _Past:
+def _read(family: Family, store: Store, clock: Clock, margin: float | None) -> _ReplayBasis:
     settings, now = chosen(family.rollout, ladder=None, margin=margin), clock.now()
     with store.read() as tx:
         fixed = fix_settings(family, settings, read_record(tx, store, family.name, clock), study=None)
@@ -160,7 +160,7 @@ def _read(family: Family, store: Store, clock: Clock, margin: float | None) -> _
         verdict="done", summary="", since=since, until=now, n_requests=len(requests), n_units=len(recording.units),
         n_labelled_units=len(recording.labels_of), margin=fixed["margin"],
     )  # fmt: skip
-    return _Past(
+    return _ReplayBasis(
         family=family.name,
         settings=fixed,
         ladder=settings.ladder,
@@ -171,7 +171,7 @@ def _read(family: Family, store: Store, clock: Clock, margin: float | None) -> _
     )
 
 
-def _too_little(past: _Past) -> str | None:
+def _too_little(past: _ReplayBasis) -> str | None:
     """What a stage requires and the traffic lacks; None when there is enough."""
     metric, needed = past.settings["metric"], past.settings["min_labelled_per_stage"]
     if past.report.n_labelled_units < needed:
@@ -191,7 +191,7 @@ def _too_little(past: _Past) -> str | None:
 # --- one run ----------------------------------------------------------------------------------------------------------
 
 
-def _run(past: _Past, replay: RecordedRollout, salt: str) -> Run:
+def _run(past: _ReplayBasis, replay: RecordedRollout, salt: str) -> Run:
     """From the first event on, looked at once per cohort,
     until it has ended or the last cohort of the record has matured.
     """
@@ -227,7 +227,7 @@ def _looked_at(rollout: Rollout, evidence: RecordedEvidence, clock: _SimulatedCl
         return apply(rollout, request_of(step)).rollout if step.has_transition else rollout
 
 
-def _deployed(past: _Past, salt: str, clock: _SimulatedClock) -> Rollout:
+def _deployed(past: _ReplayBasis, salt: str, clock: _SimulatedClock) -> Rollout:
     """A rollout at its first stage, made by the same transitions as any other."""
     draft = Rollout(
         id="selftest", family=past.family, candidate="A again", champion="A", aim="quality", ladder=past.ladder,

@@ -17,8 +17,8 @@ from optimizer.core.rollout.evidence_state import begin
 from optimizer.core.rollout.verification import (
     BlockChain,
     CountedUnits,
+    PromotionWithdrawal,
     ReplayedDecisions,
-    TakenBack,
     against_audit,
     against_champions,
     against_outbox,
@@ -129,7 +129,7 @@ def _blocks(
         deque(chain.read(blocks), maxlen=0)
         return chain, []
     replayed, counted, state = ReplayedDecisions(rollout, decisions), CountedUnits(), begin(rollout.settings)
-    taken_back = TakenBack(
+    taken_back = PromotionWithdrawal(
         rollout, store.champions.history(tx, rollout.family), store.audit.of_subject(tx, rollout.champion)
     )
     replayed.look(state)

@@ -32,7 +32,7 @@ from optimizer.core.rollout.blocks import (
     window_start,
 )
 from optimizer.core.rollout.cohorts import Cohort, Gap, due, gaps, late_hours, stage_of
-from optimizer.core.rollout.evidence_share import Bounded, within_exposures
+from optimizer.core.rollout.evidence_share import BoundedCounts, within_exposures
 from optimizer.core.rollout.evidence_state import (
     StoredEvidence,
     after,
@@ -296,12 +296,12 @@ class _Look:
             received_until=received_until,
         )
 
-    def _bounded(self, cohort: Cohort, fresh: Mapping[str, ArmName], until: datetime) -> Bounded:
+    def _bounded(self, cohort: Cohort, fresh: Mapping[str, ArmName], until: datetime) -> BoundedCounts:
         """What becomes of the units that came without a token."""
         sent = self._evidence.recomputed_units(self._rollout, cohort.stage, cohort.start, until)
         units = {unit: (arm, sorted(sent[unit])) for unit, arm in fresh.items() if unit in sent}
         if not units:
-            return Bounded()
+            return BoundedCounts()
         of_variant: dict[str, ArmName] = {self._rollout.candidate: "candidate", self._rollout.champion: "champion"}
         reported = {
             (of_variant[variant], key): n

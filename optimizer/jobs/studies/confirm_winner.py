@@ -45,7 +45,7 @@ from optimizer.jobs.studies.kinds.kind import study_kind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Confirmed:
+class ConfirmationResult:
     """``winner``: of several variants the boldest that passed, else the first."""
 
     winner: str
@@ -54,7 +54,7 @@ class Confirmed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Compared:
+class _VariantComparison:
     """One variant beside the champion: scores and groups where both were measured,
     and what the champion scored where only it was.
     """
@@ -72,7 +72,7 @@ class _Compared:
         return [b for b, _, _ in rows], [c for _, c, _ in rows], [group for _, _, group in rows]
 
 
-def confirm_winner(run: StudyRun, variants: Sequence[Variant], *, stop: StopFlag) -> Confirmed:
+def confirm_winner(run: StudyRun, variants: Sequence[Variant], *, stop: StopFlag) -> ConfirmationResult:
     """Records the look, asks what the journal does not hold, tests and judges.
 
     The confirmation holds n, champion_mean, winner_mean, lift with interval, p, test, looks, confidence, wins, ties,
@@ -91,7 +91,7 @@ def confirm_winner(run: StudyRun, variants: Sequence[Variant], *, stop: StopFlag
     examples, looks = open_holdout(run.family, run.study.dataset or {}, run.study.id, run.store, run.clock.now())
     evaluator = study_kind(run.family).evaluator(run, purpose="confirmation", stop=stop, held=HeldBack)
     settings, steps = gate_settings(run.family), list[SequenceTest]()
-    kept: _Compared | None = None
+    kept: _VariantComparison | None = None
     try:
         for variant in variants:
             compared = _compare(run, evaluator, variant, examples, looks)
@@ -110,19 +110,21 @@ def confirm_winner(run: StudyRun, variants: Sequence[Variant], *, stop: StopFlag
         run.n_from_journal += evaluator.n_from_journal
     assert kept is not None
     if not kept.pairs:
-        return Confirmed(winner=kept.variant, outcome="not_confirmed", record=_nothing_scored(len(examples), looks))
+        return ConfirmationResult(
+            winner=kept.variant, outcome="not_confirmed", record=_nothing_scored(len(examples), looks)
+        )
     return _confirmed(run, kept, steps, settings, looks)
 
 
 def _compare(
     run: StudyRun, evaluator: Measures, variant: Variant, examples: Sequence[Example], looks: int
-) -> _Compared:
+) -> _VariantComparison:
     champion, results = _evaluate(run, evaluator, (run.champion, variant), examples)
     settings = gate_settings(run.family)
     rows = [
         (b.score, c.score, e.group) for b, c, e in zip(champion, results, examples, strict=True) if b.score is not None
     ]
-    return _Compared(
+    return _VariantComparison(
         variant=variant.id, champion=champion, results=results, n=len(examples),
         pairs=[(b, c, group) for b, c, group in rows if c is not None],
         lost=[(b, 0.0, group) for b, c, group in rows if c is None],
@@ -130,7 +132,7 @@ def _compare(
     )  # fmt: skip
 
 
-def _step(compared: _Compared, settings: GateSettings, looks: int) -> SequenceTest:
+def _step(compared: _VariantComparison, settings: GateSettings, looks: int) -> SequenceTest:
     """Examples that only the champion could answer count as lost: leaving them out would hide failures."""
     before, after, groups = compared.scores(with_lost=True)
     test = _not_lower(before, after, groups, settings, looks)
@@ -148,8 +150,8 @@ def _not_lower(
 
 
 def _confirmed(
-    run: StudyRun, kept: _Compared, steps: Sequence[SequenceTest], settings: GateSettings, looks: int
-) -> Confirmed:
+    run: StudyRun, kept: _VariantComparison, steps: Sequence[SequenceTest], settings: GateSettings, looks: int
+) -> ConfirmationResult:
     seed, saving = (
         run.study.seed,
         saving_of(run.study.aim, kept.champion, kept.results, run.study.seed, is_replayed=run.is_replayed),
@@ -190,7 +192,7 @@ def _confirmed(
         record["judged"] = judged_scores(record["judge"], latest_calibration(run.family, run.store), scored).as_data()
     if steps:
         record["sequence"] = [step.as_data() for step in steps]
-    return Confirmed(
+    return ConfirmationResult(
         winner=kept.variant,
         outcome=outcome,
         record={
@@ -204,7 +206,7 @@ def _confirmed(
 
 
 def _with_losses(
-    kept: _Compared,
+    kept: _VariantComparison,
     gates: tuple[GateResult, ...],
     saving: Saving | None,
     steps: Sequence[SequenceTest],

@@ -24,7 +24,7 @@ from optimizer.jobs.calls.evaluation_calls import Completes, EvaluationCalls
 from optimizer.jobs.calls.evaluation_judge import EvaluationJudge
 from optimizer.jobs.calls.evaluation_policies import EvaluationPolicies, TierNotDue
 from optimizer.jobs.calls.evaluation_questions import Answered, Outcome, Question, grouped, model_of, n_tiers, text_of
-from optimizer.jobs.calls.execute_policy import Executed, PolicyRequest
+from optimizer.jobs.calls.execute_policy import Execution, PolicyRequest
 
 PAIRS_AT_ONCE = 2000  # looked up in the journal together; the next are asked once these are answered
 
@@ -268,7 +268,7 @@ class Evaluator:
         """
         variant, example = question.variant, question.example
         try:
-            if isinstance(answer, Executed):
+            if isinstance(answer, Execution):
                 return self._of_policy(example, answer, judgement)
             if not isinstance(answer, ModelAnswer):
                 raise answer
@@ -329,7 +329,7 @@ class Evaluator:
         except InvalidInput:
             return None
 
-    def _of_policy(self, example: Example, executed: Executed, judgement: Judgement | None) -> ExampleResult:
+    def _of_policy(self, example: Example, executed: Execution, judgement: Judgement | None) -> ExampleResult:
         """What the policy would answer, at the price of all its calls."""
         if executed.attempt is None:
             failure = executed.failure.detail if executed.failure is not None else executed.why

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from optimizer.core.scheduling.monthly_budget import Left, MonthlyLimits, RunSpend, left_of, month_of
+from optimizer.core.scheduling.monthly_budget import MonthlyLimits, Remainder, RunSpend, left_of, month_of
 from optimizer.ports import Clock, Store, Transaction
 
 
-def monthly_left(tx: Transaction, store: Store, clock: Clock, family: str, limits: MonthlyLimits) -> Left:
+def monthly_left(tx: Transaction, store: Store, clock: Clock, family: str, limits: MonthlyLimits) -> Remainder:
     """What a new study or judge run of ``family`` may spend this month; real time, UTC.
 
     Calls of no run count too: of evaluations, of a judge that watches traffic, of rehearsals.
     """
     if limits.family_usd is None and limits.all_usd is None:
-        return Left()
+        return Remainder()
     since = month_of(clock.now())
     others = store.journal.usd_without_a_run(tx, since)
     return left_of(

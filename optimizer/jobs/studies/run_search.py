@@ -15,7 +15,7 @@ from optimizer.core.search.answer_bounds import longest_inputs, longest_of
 from optimizer.core.search.call_estimate import calls_for_a_race, is_raced, n_champion_first
 from optimizer.core.search.objective import MIN_TIMED
 from optimizer.core.search.proposal_sequence import SEQUENCE, frozen, ordered
-from optimizer.core.search.proposers.race import Heat, RacedSearch
+from optimizer.core.search.proposers.race import RacedSearch, RaceRound
 from optimizer.core.search.run_off import N_LEADERS, RUN_OFF, STEP, rows_record, stages
 from optimizer.core.search.strategies import STRATEGIES, check_strategy
 from optimizer.core.search.strategy import (
@@ -301,7 +301,9 @@ def _to_the_end(
         raise
 
 
-def _run_heats(run: StudyRun, race: RacedSearch, heats: Sequence[Heat], trials: Trials, evaluator: Measures) -> None:
+def _run_heats(
+    run: StudyRun, race: RacedSearch, heats: Sequence[RaceRound], trials: Trials, evaluator: Measures
+) -> None:
     dev = {example.id: example for example in run.dev}
     parts = [(heat.proposal, [dev[id] for id in heat.turn.examples]) for heat in heats]
     for heat, results in zip(heats, trials.evaluate(evaluator, parts), strict=True):

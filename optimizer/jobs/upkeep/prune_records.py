@@ -15,7 +15,7 @@ from pydantic import Field
 
 from optimizer.jobs.context import Context
 from optimizer.jobs.request import Request
-from optimizer.jobs.upkeep.read_retention import Retention, Unpruned, retentions
+from optimizer.jobs.upkeep.read_retention import Retention, UnprunedFamily, retentions
 from optimizer.ports import Clock, Store
 
 BATCH = 500  # rows per transaction
@@ -24,7 +24,7 @@ ACTOR = "worker"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pruned:
+class PruneCount:
     """How many rows of one kind (and family) went, or would. ``held_by`` says why older ones stay; "" where none do."""
 
     rows: str
@@ -40,8 +40,8 @@ class PruneReport:
     """``left_alone``: families of which everything stays; ``more``: it was ended before everything due had gone."""
 
     dry_run: bool = False
-    items: Sequence[Pruned]
-    left_alone: Sequence[Unpruned] = ()
+    items: Sequence[PruneCount]
+    left_alone: Sequence[UnprunedFamily] = ()
     more: bool = False
 
 
@@ -91,7 +91,7 @@ def prune_records(
     Args:
         pause: called after every full batch; True ends the pruning, which goes on at the next call.
     """
-    pruned: list[Pruned] = []
+    pruned: list[PruneCount] = []
     for retention in kept:
         n, more = 0, True
         while more:
@@ -103,15 +103,15 @@ def prune_records(
     return PruneReport(items=pruned)
 
 
-def _pruned(retention: Retention, n: int) -> Pruned:
+def _pruned(retention: Retention, n: int) -> PruneCount:
     until = retention.cut
-    return Pruned(
+    return PruneCount(
         rows=retention.rows, family=retention.family or None, n=n, before=until.before, retain_days=retention.days,
         held_by=until.held_by
     )  # fmt: skip
 
 
-def _told(store: Store, clock: Clock, actor: str, pruned: Pruned) -> Pruned:
+def _told(store: Store, clock: Clock, actor: str, pruned: PruneCount) -> PruneCount:
     """The same; the audit says what went, where something did."""
     if pruned.n:
         detail = {

@@ -53,7 +53,7 @@ class Retention:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Unpruned:
+class UnprunedFamily:
     """A family of which everything stays, since its file does not say for how long it may be kept."""
 
     family: str
@@ -62,7 +62,7 @@ class Unpruned:
 
 def retentions(
     store: Store, clock: Clock, families: Mapping[str, Family], problems: Iterable[str] = (), *, pipeline_days: int = 0
-) -> tuple[list[Retention], list[Unpruned]]:
+) -> tuple[list[Retention], list[UnprunedFamily]]:
     """Everything that is pruned by age, and the families that are left alone.
 
     Args:
@@ -76,7 +76,7 @@ def retentions(
         found = [one for family in sure.values() for one in _of_family(tx, store, clock, family)]
         found += _of_no_family(store, clock, sure.values(), pipeline_days)
         unpruned = [
-            Unpruned(family=name, why=_why_kept(name, name in broken))
+            UnprunedFamily(family=name, why=_why_kept(name, name in broken))
             for name in sorted({*store.retained.families(tx), *broken} - sure.keys())
         ]
     return found, unpruned

@@ -61,14 +61,14 @@ class Constant:
 
 
 @dataclass(frozen=True, slots=True)
-class Joined:
+class Junction:
     """All of ``parts`` (``and``), or any of them (``or``)."""
 
     parts: tuple[Tree, ...]
     every: bool
 
 
-Tree = ComparisonNode | Membership | Constant | Joined
+Tree = ComparisonNode | Membership | Constant | Junction
 Node = Tree | Name | Literal
 
 OPPOSITE: Mapping[str, str] = {"<": ">=", ">=": "<", "<=": ">", ">": "<=", "==": "!=", "!=": "=="}
@@ -96,7 +96,7 @@ def opposite(tree: Tree) -> Tree:
             return Membership(tree.name, tree.values, not tree.inside)
         case Constant():
             return Constant(not tree.holds)
-    return Joined(tuple(opposite(part) for part in tree.parts), not tree.every)
+    return Junction(tuple(opposite(part) for part in tree.parts), not tree.every)
 
 
 class _Reader:
@@ -139,7 +139,7 @@ class _Reader:
             self.step()
             start = self.token.position
             parts.append(self.condition(start, part()))
-        return Joined(tuple(parts), word == "and")
+        return Junction(tuple(parts), word == "and")
 
     def denied(self) -> Node:
         if self.token.kind != "not":
@@ -166,7 +166,7 @@ class _Reader:
             return left
         if self.token.kind in ("in", "not"):
             self.fail(self.token.position, "`in` does not continue a comparison; join the two by `and`")
-        return parts[0] if len(parts) == 1 else Joined(tuple(parts), True)
+        return parts[0] if len(parts) == 1 else Junction(tuple(parts), True)
 
     def comparison(self, left: Name | Literal, operator: Token, right: Name | Literal) -> ComparisonNode:
         self.counted(operator.position)

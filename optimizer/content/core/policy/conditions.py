@@ -20,7 +20,7 @@ from typing import Any
 from optimizer.content.core.policy.condition_text import (
     ComparisonNode,
     Constant,
-    Joined,
+    Junction,
     Literal,
     Membership,
     Name,
@@ -92,7 +92,7 @@ def compile_condition(text: str, names: Collection[str]) -> Condition:
 
 def _names(tree: Tree) -> Iterator[str]:
     match tree:
-        case Joined():
+        case Junction():
             for part in tree.parts:
                 yield from _names(part)
         case Membership():
@@ -105,7 +105,7 @@ def _holds(tree: Tree) -> Holds:
     match tree:
         case Constant(holds):
             return lambda record: holds
-        case Joined(parts, every):
+        case Junction(parts, every):
             return _joined([_holds(part) for part in parts], every)
         case Membership(name, values, inside):
             return _among(name, frozenset(values), inside)
@@ -186,7 +186,7 @@ def _column(tree: Tree) -> Column:
     match tree:
         case Constant(holds):
             return lambda columns: holds
-        case Joined(parts, every):
+        case Junction(parts, every):
             return _joined_columns([_column(part) for part in parts], every)
         case Membership(name, values, inside):
             return _term(

@@ -97,7 +97,7 @@ CONDITIONS: Mapping[str, list[Mapping[str, Any]]] = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Preset:
+class ContentPreset:
     """``expected_bypass_share`` and ``expected_quality`` are what its authors hope for, not measured."""
 
     min_overall: float
@@ -131,22 +131,22 @@ class Preset:
         }
 
 
-PRESETS: Mapping[str, Preset] = {
-    "conservative": Preset(
+PRESETS: Mapping[str, ContentPreset] = {
+    "conservative": ContentPreset(
         min_overall=0.70,
         min_exit_confidence=0.85,
         expected_bypass_share=0.50,
         expected_quality=0.80,
         meaning="a strict filter, and only conditions that are declared at .85 or more end an item early",
     ),
-    "balanced": Preset(
+    "balanced": ContentPreset(
         min_overall=0.65,
         min_exit_confidence=0.80,
         expected_bypass_share=0.60,
         expected_quality=0.75,
         meaning="the filter's default, and conditions that are declared at .80 or more",
     ),
-    "aggressive": Preset(
+    "aggressive": ContentPreset(
         min_overall=0.60,
         min_exit_confidence=0.75,
         expected_bypass_share=0.70,

@@ -14,7 +14,7 @@ from typing import Any
 from optimizer.content.core.policy.pipeline import parse_pipeline
 from optimizer.content.core.policy.timing import TIMES, TimeModel
 from optimizer.content.core.search.compare import MIN_EACH, Preference, difference_of, verdict_of
-from optimizer.content.core.search.replay import Records, ReplayedShares, Ways, summary, ways
+from optimizer.content.core.search.replay import Records, ReplayedShares, Routes, summary, ways
 from optimizer.core.base.errors import DatasetTooSmall, InvalidInput
 
 
@@ -88,7 +88,7 @@ def compare_replayed(
     )
 
 
-def _quality_difference(records: Records, found: list[Ways], outcomes: list[ReplayedShares]) -> tuple[float, float]:
+def _quality_difference(records: Records, found: list[Routes], outcomes: list[ReplayedShares]) -> tuple[float, float]:
     """Mean quality lost and its standard error,
     from what each item adds to the difference of the two means (linearisation of a ratio).
     """
@@ -103,7 +103,7 @@ def _quality_difference(records: Records, found: list[Ways], outcomes: list[Repl
     return (outcomes[0].quality or 0.0) - (outcomes[1].quality or 0.0), error
 
 
-def _time_shares(n: int, one: Ways, times: TimeModel) -> Any:
+def _time_shares(n: int, one: Routes, times: TimeModel) -> Any:
     """Per item, the share of the time of full processing that it takes."""
     import numpy as np
 
@@ -114,5 +114,5 @@ def _time_shares(n: int, one: Ways, times: TimeModel) -> Any:
     return shares / times.full
 
 
-def _columns(one: Ways) -> list[Any]:
+def _columns(one: Routes) -> list[Any]:
     return [one.full, one.lightweight, *one.exits.values()]

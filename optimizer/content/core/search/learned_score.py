@@ -16,7 +16,7 @@ from optimizer.content.core.policy.route import is_type_name
 from optimizer.content.core.search.replay import (
     Records,
     ReplayedShares,
-    Ways,
+    Routes,
     read_columns,
     rows_to_columns,
     subset,
@@ -120,14 +120,14 @@ def records_of(examples: Sequence[Example]) -> Records:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Fates:
+class Destinations:
     """Where each record goes if its score passes, if it does not, and if it has none."""
 
-    passed: Ways
-    failed: Ways
-    unscored: Ways
+    passed: Routes
+    failed: Routes
+    unscored: Routes
 
-    def of(self, passes: Any) -> Ways:
+    def of(self, passes: Any) -> Routes:
         """``passes``: a column, 1 passed, 0 failed, NaN for records without a score."""
         import numpy as np
 
@@ -137,21 +137,21 @@ class Fates:
             return np.where(unknown, c, np.where(passes == 1, a, b))
 
         a, b, c = self.passed, self.failed, self.unscored
-        return Ways(
+        return Routes(
             exits={name: chosen(a.exits[name], b.exits[name], c.exits[name]) for name in a.exits},
             lightweight=chosen(a.lightweight, b.lightweight, c.lightweight),
             full=chosen(a.full, b.full, c.full),
         )
 
 
-def fates(records: Records, policy: Mapping[str, Any], types: Sequence[str]) -> Fates:
+def fates(records: Records, policy: Mapping[str, Any], types: Sequence[str]) -> Destinations:
     """What a score of these content types decides under the rest of a policy; worked out once for all thresholds."""
     rest = {
         name: value for name, value in policy.items() if name != SCORE
     }  # a score that serves now is no part of the next one
     modes = {mode: {f"route.{name}": mode for name in types} for mode in ("full", "lightweight", "quality_check")}
     passed, failed, unscored = (ways(records, parse_pipeline({**rest, **routes})) for routes in modes.values())
-    return Fates(passed=passed, failed=failed, unscored=unscored)
+    return Destinations(passed=passed, failed=failed, unscored=unscored)
 
 
 def checked(types: Sequence[str]) -> dict[str, str]:
@@ -186,7 +186,7 @@ def _decided_by(name: str, pipeline: Pipeline, methods: Mapping[str, str]) -> st
     return methods.get(name, "filter, not trained") if mode == "quality_check" else f"route {mode}"
 
 
-def _result(name: str, records: Records, went: Ways, groups: Sequence[str], decided_by: str) -> TypeResult:
+def _result(name: str, records: Records, went: Routes, groups: Sequence[str], decided_by: str) -> TypeResult:
     import numpy as np
 
     did: ReplayedShares = summary(records, went)
@@ -200,8 +200,8 @@ def _result(name: str, records: Records, went: Ways, groups: Sequence[str], deci
     )  # fmt: skip
 
 
-def ways_of(went: Ways, chosen: Any) -> Ways:
-    return Ways(
+def ways_of(went: Routes, chosen: Any) -> Routes:
+    return Routes(
         exits={name: column[chosen] for name, column in went.exits.items()},
         lightweight=went.lightweight[chosen],
         full=went.full[chosen],

@@ -10,7 +10,7 @@ from optimizer.core.family.variant import Variant
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Replayed:
+class ReplayedSetting:
     """A setting with its mean score and mean cost on the records that it was replayed on."""
 
     variant: Variant
@@ -18,16 +18,18 @@ class Replayed:
     cost: float
 
 
-def pareto(replayed: Sequence[Replayed]) -> list[Replayed]:
+def pareto(replayed: Sequence[ReplayedSetting]) -> list[ReplayedSetting]:
     """Those that none beats in score and cost at once, the cheapest first; the first of equals."""
-    front: list[Replayed] = []
+    front: list[ReplayedSetting] = []
     for one in sorted(replayed, key=lambda r: (r.cost, -r.score)):
         if not front or one.score > front[-1].score:
             front.append(one)
     return front
 
 
-def candidates(replayed: Sequence[Replayed], start: Replayed, aim: Aim, *, margin: float, n: int) -> list[Replayed]:
+def candidates(
+    replayed: Sequence[ReplayedSetting], start: ReplayedSetting, aim: Aim, *, margin: float, n: int
+) -> list[ReplayedSetting]:
     """At most ``n`` settings of the front, the most promising first.
 
     For quality the best scores; for cost the cheapest whose score is at most half of ``margin`` below the start's: the

@@ -195,7 +195,7 @@ def replay(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ways:
+class Routes:
     """Where each record goes: columns of bools, of which exactly one is true for each record."""
 
     exits: Mapping[str, Any]
@@ -203,7 +203,7 @@ class Ways:
     full: Any
 
 
-def ways(records: Records, pipeline: Pipeline) -> Ways:
+def ways(records: Records, pipeline: Pipeline) -> Routes:
     """Where the policy sends each record."""
     exits: dict[str, Any] = {}
     gone: Any = None
@@ -213,7 +213,7 @@ def ways(records: Records, pipeline: Pipeline) -> Ways:
     light = _light(records, pipeline) & ~gone
     gone = gone | light
     exits["post_analysis"] = _fresh(_exits(records, pipeline, "post_analysis"), gone)
-    return Ways(exits=exits, lightweight=light, full=~(gone | exits["post_analysis"]))
+    return Routes(exits=exits, lightweight=light, full=~(gone | exits["post_analysis"]))
 
 
 def outcome(records: Records, pipeline: Pipeline, times: TimeModel = TIMES) -> ReplayedShares:
@@ -222,7 +222,7 @@ def outcome(records: Records, pipeline: Pipeline, times: TimeModel = TIMES) -> R
     return summary(records, found, times)
 
 
-def summary(records: Records, found: Ways, times: TimeModel = TIMES) -> ReplayedShares:
+def summary(records: Records, found: Routes, times: TimeModel = TIMES) -> ReplayedShares:
     """Shares, time saved and quality of records that go these ways."""
     import numpy as np
 

@@ -37,7 +37,7 @@ SAME_SAVING = 0.005  # savings so near are compared by their quality
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Way:
+class ScoringMethod:
     """One way to score: by type the method and what was learned. ``passes`` of ``at`` is by scores out of fold."""
 
     name: Method
@@ -47,10 +47,10 @@ class Way:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Point:
+class ScorePoint:
     """A way at one share of full processing, cross-fitted on training items."""
 
-    way: Way
+    way: ScoringMethod
     share: float
     outcome: ReplayedShares
     full: Any  # per training record, whether it is processed in full
@@ -131,7 +131,7 @@ def untrained_in_words(train: Sequence[Example], policy: Mapping[str, Any]) -> s
     )
 
 
-def simpler(points: Sequence[Point]) -> Point:
+def simpler(points: Sequence[ScorePoint]) -> ScorePoint:
     """The plain statistics unless the learned score is better for sure:
     the 95 % interval of what it is better by lies above 0.
     """
@@ -142,20 +142,20 @@ def simpler(points: Sequence[Point]) -> Point:
     return rich if _better_by(rich, plain)[1] > 0 else plain
 
 
-def reached(point: Point) -> str:
+def reached(point: ScorePoint) -> str:
     quality = point.outcome.quality
     if quality is None:
         return f"{point.way.name} nothing in full"
     return f"{point.way.name} {quality:.3f}, less a standard error of {quality - point.surely:.3f}"
 
 
-def _better_by(rich: Point, plain: Point) -> tuple[float, float, float]:
+def _better_by(rich: ScorePoint, plain: ScorePoint) -> tuple[float, float, float]:
     apart = rich.draws - plain.draws
     low, high = (float(each) for each in np.nanquantile(apart, [0.025, 0.975]))
     return (rich.outcome.quality or 0.0) - (plain.outcome.quality or 0.0), low, high
 
 
-def why_chosen(point: Point, beside: Sequence[Point]) -> str:
+def why_chosen(point: ScorePoint, beside: Sequence[ScorePoint]) -> str:
     quality = "not known" if point.outcome.quality is None else f"{point.outcome.quality:.3f}"
     said = (
         f"{point.way.name} serves: on training items it has not seen it saves {point.outcome.time_saved_share:.1%} of"

@@ -34,8 +34,8 @@ from optimizer.content.core.search.recommend import search
 from optimizer.content.core.search.replay import ReplayedShares, outcome, summary
 from optimizer.content.core.search.score_points import (
     SAME_SAVING,
-    Point,
-    Way,
+    ScorePoint,
+    ScoringMethod,
     methods_of,
     reached,
     simpler,
@@ -75,7 +75,7 @@ class ScoreSearch:
             [e for e in part if e.expected.get("quality") is not None] for part in (setting.train, setting.dev)
         )
         self._not_trained: dict[str, str] = {}
-        self._curves: dict[str, list[Point]] = {}
+        self._curves: dict[str, list[ScorePoint]] = {}
 
     def proposals(self) -> list[Proposal]:
         """Empty where nothing can be learned or the wish cannot be met; a remark then says why."""
@@ -147,7 +147,7 @@ class ScoreSearch:
         saved, quality = (self._setting.definition.get(name) for name in KEEP)
         return [(saved, quality)] if saved is not None or quality is not None else [(point, None) for point in POINTS]
 
-    def _ways(self, items: Mapping[str, Sequence[JudgedItem]]) -> list[Way]:
+    def _ways(self, items: Mapping[str, Sequence[JudgedItem]]) -> list[ScoringMethod]:
         """The plain way, and the one by characters where any type has enough items with released words."""
         learned: dict[tuple[str, Method], tuple[Sequence[JudgedItem], LearnedScore]] = {}
         for name, its in sorted(items.items()):
@@ -164,7 +164,7 @@ class ScoreSearch:
 
     def _way(
         self, name: Method, learned: Mapping[tuple[str, Method], tuple[Sequence[JudgedItem], LearnedScore]]
-    ) -> Way:
+    ) -> ScoringMethod:
         scores = np.full(len(self._train), np.nan)
         methods: dict[str, Method] = {}
         for of_type, method in learned:  # a type's last method is the richest
@@ -179,16 +179,18 @@ class ScoreSearch:
             predictor = Predictor.from_data(one.predictor)
             for row, item in others.items():  # it was trained on none of their groups
                 scores[row] = predictor.predict(*read_text(item.text, item.title))
-        return Way(name=name, methods=methods, learned={t: learned[t, m][1] for t, m in methods.items()}, scores=scores)
+        return ScoringMethod(
+            name=name, methods=methods, learned={t: learned[t, m][1] for t, m in methods.items()}, scores=scores
+        )
 
-    def _at(self, way: Way, share: float) -> Point:
+    def _at(self, way: ScoringMethod, share: float) -> ScorePoint:
         """Without its bootstrap, which only what is compared needs."""
         passes = np.full(len(self._train), np.nan)
         for name, full_from in self._thresholds(way, share).items():
             its = self._of_type(name) & ~np.isnan(way.scores)
             passes[its] = way.scores[its] >= full_from
         went = self._fates.of(passes)
-        return Point(
+        return ScorePoint(
             way=way,
             share=share,
             outcome=summary(self._records, went),
@@ -200,7 +202,7 @@ class ScoreSearch:
     def _of_type(self, name: str) -> Any:
         return self._records.codes == self._records.types.index(name)
 
-    def _thresholds(self, way: Way, share: float) -> dict[str, float]:
+    def _thresholds(self, way: ScoringMethod, share: float) -> dict[str, float]:
         """The same share of each type: quality is marked within its type, so that types are not compared."""
         found = {}
         for name in way.methods:
@@ -209,23 +211,23 @@ class ScoreSearch:
             found[name] = float(np.quantile(known, 1 - share)) if share > 0 else float(known.max()) + 1.0
         return found
 
-    def _curve(self, way: Way) -> list[Point]:
+    def _curve(self, way: ScoringMethod) -> list[ScorePoint]:
         """Every share, the largest first, which saves least."""
         if way.name not in self._curves:
             self._curves[way.name] = [self._at(way, share) for share in reversed(SHARES)]
         return self._curves[way.name]
 
-    def _saving(self, way: Way, saved: float) -> Point | None:
+    def _saving(self, way: ScoringMethod, saved: float) -> ScorePoint | None:
         """The largest share that saves at least this much; None where not even none at all does."""
         return next((point for point in self._curve(way) if point.outcome.time_saved_share >= saved - 1e-9), None)
 
-    def _chosen(self, ways: Sequence[Way], saved: float | None, quality: float | None) -> Point | None:
+    def _chosen(self, ways: Sequence[ScoringMethod], saved: float | None, quality: float | None) -> ScorePoint | None:
         if saved is not None:
             return self._for_saving(ways, saved)
         assert quality is not None
         return self._for_quality(ways, quality)
 
-    def _for_saving(self, ways: Sequence[Way], saved: float) -> Point | None:
+    def _for_saving(self, ways: Sequence[ScoringMethod], saved: float) -> ScorePoint | None:
         """The best quality at this saving."""
         found = [point for way in ways if (point := self._saving(way, saved)) is not None]
         if found:
@@ -236,7 +238,7 @@ class ScoreSearch:
         )
         return None
 
-    def _for_quality(self, ways: Sequence[Way], quality: float) -> Point | None:
+    def _for_quality(self, ways: Sequence[ScoringMethod], quality: float) -> ScorePoint | None:
         """The most that is saved, up to 80 %, with this quality kept less one standard error."""
         found = [point for way in ways if (point := self._with_quality(way, quality)) is not None]
         if found:
@@ -250,7 +252,7 @@ class ScoreSearch:
         )
         return None
 
-    def _with_quality(self, way: Way, quality: float) -> Point | None:
+    def _with_quality(self, way: ScoringMethod, quality: float) -> ScorePoint | None:
         most = self._saving(way, MOST_SAVED)
         up_to = self._curve(way).index(most) + 1 if most is not None else len(SHARES)
         within = reversed(self._curve(way)[:up_to])
@@ -258,7 +260,7 @@ class ScoreSearch:
             (point for point in within if (point.outcome.quality or 0.0) >= quality and point.surely >= quality), None
         )
 
-    def _policy(self, point: Point) -> dict[str, Any]:
+    def _policy(self, point: ScorePoint) -> dict[str, Any]:
         full_from = self._thresholds(point.way, point.share)
         types = {
             name: {"predictor": dict(one.predictor), "full_from": round(full_from[name], 6)}
@@ -266,10 +268,10 @@ class ScoreSearch:
         }
         return {**self._setting.start.policy, **checked(tuple(types)), SCORE: {"kind": LEARNED, "types": types}}
 
-    def _variant(self, point: Point) -> Variant:
+    def _variant(self, point: ScorePoint) -> Variant:
         return replace(self._setting.start, policy=self._policy(point))
 
-    def _proposal(self, point: Point) -> Proposal:
+    def _proposal(self, point: ScorePoint) -> Proposal:
         told = {
             "score": point.way.name,
             "saved_on_train": point.outcome.time_saved_share,
@@ -277,13 +279,13 @@ class ScoreSearch:
         }
         return Proposal(variant=self._variant(point), proposer=REPLAY, params=told)
 
-    def _keep(self, ways: Sequence[Way], chosen: Sequence[Point]) -> None:
+    def _keep(self, ways: Sequence[ScoringMethod], chosen: Sequence[ScorePoint]) -> None:
         points = [self._as_data(point, ways) for point in chosen]
         untrained = [{"type": name, "why": why} for name, why in sorted(self._not_trained.items())]
         self._setting.keep_finding(CONTENT_SCORE, {"points": points, "not_trained": untrained, "note": NO_TRANSFER})
         self._setting.remark(" ".join(point["why"] for point in points))
 
-    def _as_data(self, point: Point, ways: Sequence[Way]) -> dict[str, Any]:
+    def _as_data(self, point: ScorePoint, ways: Sequence[ScoringMethod]) -> dict[str, Any]:
         """What was chosen and why, and what each way to score does on dev with thresholds of train
         for the same saving.
         """

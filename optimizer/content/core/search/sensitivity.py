@@ -17,7 +17,7 @@ N_VALUES = 21
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Point:
+class SensitivityPoint:
     """One value of the knob and what the policy then does."""
 
     value: Any
@@ -29,7 +29,7 @@ class KnobCurve:
     """``is_flat``: no value changed what happens to any record, so this knob does nothing for these records."""
 
     knob: str
-    points: tuple[Point, ...]
+    points: tuple[SensitivityPoint, ...]
 
     @property
     def is_flat(self) -> bool:
@@ -58,7 +58,8 @@ def curve(
     if not chosen:
         raise InvalidInput(f"{knob} has no range of its own; say which values to try.")
     points = [
-        Point(value=value, outcome=outcome(records, parse_pipeline({**policy, knob: value}), times)) for value in chosen
+        SensitivityPoint(value=value, outcome=outcome(records, parse_pipeline({**policy, knob: value}), times))
+        for value in chosen
     ]
     return KnobCurve(knob=knob, points=tuple(points))
 

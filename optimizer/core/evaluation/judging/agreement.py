@@ -10,7 +10,7 @@ from optimizer.core.evaluation.judging.calibration import Calibration, Method
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Measured:
+class IntervalEstimate:
     """A figure with its 95 % interval; None: not defined on these answers."""
 
     value: float | None
@@ -34,16 +34,16 @@ class Agreement:
     """
 
     n: int
-    spearman: Measured
-    kappa: Measured
-    weighted_kappa: Measured
-    raw_error: Measured
-    mapped_error: Measured
-    mean_error: Measured
-    less_than_raw: Measured
-    less_than_mean: Measured
-    raw_calibration_error: Measured
-    calibration_error: Measured
+    spearman: IntervalEstimate
+    kappa: IntervalEstimate
+    weighted_kappa: IntervalEstimate
+    raw_error: IntervalEstimate
+    mapped_error: IntervalEstimate
+    mean_error: IntervalEstimate
+    less_than_raw: IntervalEstimate
+    less_than_mean: IntervalEstimate
+    raw_calibration_error: IntervalEstimate
+    calibration_error: IntervalEstimate
 
     def as_data(self) -> dict[str, Any]:
         return asdict(self)
@@ -76,7 +76,7 @@ FitJudge = Callable[[Sequence[float], Sequence[float], Sequence[str], float], Fi
 def agreement_of(data: Mapping[str, Any]) -> Agreement:
     """What ``as_data`` wrote."""
     figures = [each.name for each in fields(Agreement) if each.name != "n"]
-    return Agreement(n=data["n"], **{name: Measured(**data[name]) for name in figures})
+    return Agreement(n=data["n"], **{name: IntervalEstimate(**data[name]) for name in figures})
 
 
 def what_it_says(agreement: Agreement) -> str:

@@ -12,7 +12,7 @@ from optimizer.core.family.judge_settings import JudgeSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Opinion:
+class MemberScore:
     """Of one member. ``score`` in [0, 1], or None where it could not be measured; ``error`` then says why."""
 
     model: str
@@ -29,7 +29,7 @@ class Judgement:
     ``cost_usd``: of the calls that it took, which are no cost of the answer.
     """
 
-    opinions: tuple[Opinion, ...]
+    opinions: tuple[MemberScore, ...]
     signs: tuple[str, ...] = ()
     cost_usd: float = 0.0
 
@@ -81,14 +81,14 @@ def judgement_of(data: Mapping[str, Any]) -> Judgement:
     """What ``as_data`` wrote."""
     opinions: Sequence[Mapping[str, Any]] = data["opinions"]
     return Judgement(
-        opinions=tuple(Opinion(**one) for one in opinions), signs=tuple(data["signs"]), cost_usd=data["cost_usd"]
+        opinions=tuple(MemberScore(**one) for one in opinions), signs=tuple(data["signs"]), cost_usd=data["cost_usd"]
     )
 
 
-def opinion_of(judge: JudgeSettings, model: str, scores: Scores) -> Opinion:
+def opinion_of(judge: JudgeSettings, model: str, scores: Scores) -> MemberScore:
     """The weighted mean of the dimensions as the member's score."""
     weights = judge.weight_of
     score = fsum(weights[name] * share for name, share in scores.dimensions.items())
-    return Opinion(
+    return MemberScore(
         model=model, score=min(1.0, max(0.0, score)), dimensions=scores.dimensions, reasoning=scores.reasoning
     )

@@ -26,7 +26,7 @@ SYSTEM = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Judged:
+class JudgeCase:
     """What is put before a judge. ``reference``: the expected output as a text; None: there is none, or it is not
     shown.
     """
@@ -50,7 +50,7 @@ class Scores:
     reasoning: str
 
 
-def judge_messages(judge: JudgeSettings, judged: Judged) -> list[dict[str, Any]]:
+def judge_messages(judge: JudgeSettings, judged: JudgeCase) -> list[dict[str, Any]]:
     """What one member is asked."""
     mark = judged.mark
     rubric = "\n".join(f"- {name}: {said}" for name, said in judge.dimensions.items())
@@ -76,7 +76,7 @@ def asked_again(messages: Sequence[Mapping[str, Any]], why: str) -> list[dict[st
     return [*(dict(message) for message in messages[:-1]), {**messages[-1], "content": _with(messages[-1], note)}]
 
 
-def read_scores(judge: JudgeSettings, judged: Judged, text: str) -> Scores:
+def read_scores(judge: JudgeSettings, judged: JudgeCase, text: str) -> Scores:
     """What a judge's answer says, where it has exactly the form that was asked for; a code fence around it is allowed.
 
     Raises:

@@ -13,8 +13,8 @@ import numpy as np
 from optimizer.core.base.errors import DatasetTooSmall
 from optimizer.core.search.cascade.learned import (
     Learn,
-    Learned,
     TierFinding,
+    TrainingResult,
     beats,
     has_labels,
     is_less_wrong,
@@ -75,9 +75,9 @@ class LearnedTiers:
     ) -> SearchedChain:
         """The chain with its learned confidence where that beats the recorded one, else as it was found."""
         trained = {tier: self._trained[tier] for tier in chain[:-1]}
-        if not all(isinstance(one, Learned) and is_less_wrong(one.gain_low) for one in trained.values()):
+        if not all(isinstance(one, TrainingResult) and is_less_wrong(one.gain_low) for one in trained.values()):
             return recorded
-        known = {tier: one for tier, one in trained.items() if isinstance(one, Learned)}
+        known = {tier: one for tier, one in trained.items() if isinstance(one, TrainingResult)}
         replayed = records
         for tier, one in known.items():
             replayed = replayed.with_confidence(tier, np.array(one.out_of_fold))
@@ -95,7 +95,7 @@ class LearnedTiers:
 
     def out_of_fold(self) -> dict[str, dict[str, Any]]:
         """By tier that has one: the predictor's hash, and what it says of each complete row without having seen it."""
-        trained = {tier: one for tier, one in self._trained.items() if isinstance(one, Learned)}
+        trained = {tier: one for tier, one in self._trained.items() if isinstance(one, TrainingResult)}
         return {
             tier: {"hash": one.predictor["hash"], "confidence": as_compared(np.array(one.out_of_fold)).tolist()}
             for tier, one in trained.items()
@@ -104,7 +104,7 @@ class LearnedTiers:
     def findings(self) -> list[TierFinding]:
         return [self._finding(tier, one) for tier, one in self._trained.items()]
 
-    def _train(self, tier: str) -> Learned | str:
+    def _train(self, tier: str) -> TrainingResult | str:
         """What came of it, or why nothing could be learned."""
         answers = [judged(example, row["tiers"][tier]) for example, row in zip(self._examples, self._rows, strict=True)]
         production = n_from_production(self._examples)
@@ -116,7 +116,7 @@ class LearnedTiers:
         except DatasetTooSmall as error:
             return error.detail
 
-    def _finding(self, tier: str, one: Learned | str) -> TierFinding:
+    def _finding(self, tier: str, one: TrainingResult | str) -> TierFinding:
         if isinstance(one, str):
             return TierFinding(tier=tier, is_used=False, why=f"No confidence was learned for {tier}: {one}")
         is_used = tier in self._used
@@ -176,7 +176,7 @@ def _candidate(
 
 
 def _skipping(
-    searched: SearchedChain, known: Mapping[str, Learned], records: TierRecords
+    searched: SearchedChain, known: Mapping[str, TrainingResult], records: TierRecords
 ) -> tuple[FittedSetting, Mapping[str, Any]] | None:
     """For a pair: the boldest setting with the best ``skip``, where that surely saves more.
 

@@ -78,9 +78,9 @@ def best_thresholds(
         most_first: look at no more first thresholds than this (quicker, no longer exact).
     """
     n_knobs = len(records.tiers) - 1
-    alone = _Best(aim=0.0, accept=(NEVER,) * n_knobs, exact=True)
+    alone = _Incumbent(aim=0.0, accept=(NEVER,) * n_knobs, exact=True)
     strong_usd = float(records.weight @ records.cost_usd[:, -1] / records.weight.sum())
-    best: list[_Best | None] = []
+    best: list[_Incumbent | None] = []
     for limit in limits:
         aim, held = (strong_usd, 0.0) if least == "cost_usd" else (0.0, strong_usd)
         best.append(replace(alone, aim=aim) if held <= limit.most + SLACK else None)
@@ -103,7 +103,7 @@ def best_thresholds(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Best:
+class _Incumbent:
     aim: float
     accept: tuple[float, ...]
     exact: bool
@@ -118,7 +118,7 @@ def _chain(records: TierRecords) -> _Chain:
     )
 
 
-def _solved(chain: _Chain, least: Least, limits: Sequence[Limit], most_first: int | None) -> list[_Best | None]:
+def _solved(chain: _Chain, least: Least, limits: Sequence[Limit], most_first: int | None) -> list[_Incumbent | None]:
     """The chain with all of its tiers asked."""
     n_knobs = chain.confidence.shape[1] - 1
     if n_knobs <= 2:
@@ -127,14 +127,17 @@ def _solved(chain: _Chain, least: Least, limits: Sequence[Limit], most_first: in
         knobs = _knobs(chain, [NEVER] * n_knobs, 0, 1 if n_knobs == 2 else None)
         points = best_points(knobs, least, limits, most_first=allowed if n_knobs == 2 else None)
         return [
-            None if p is None else _Best(aim=p.aim, accept=(p.first, p.second)[:n_knobs], exact=p.exact) for p in points
+            None if p is None else _Incumbent(aim=p.aim, accept=(p.first, p.second)[:n_knobs], exact=p.exact)
+            for p in points
         ]
-    found: list[_Best | None] = []
+    found: list[_Incumbent | None] = []
     start: tuple[float, ...] | None = None
     for limit in limits:
         start = _descend(chain, least, limit, start, min(most_first or DESCENT_FIRST, DESCENT_FIRST))
         found.append(
-            None if start is None else _Best(aim=chain.measured(start, least, limit.z)[0], accept=start, exact=False)
+            None
+            if start is None
+            else _Incumbent(aim=chain.measured(start, least, limit.z)[0], accept=start, exact=False)
         )
     return found
 

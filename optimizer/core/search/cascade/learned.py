@@ -25,7 +25,7 @@ FROM_PRODUCTION = ("correction", "interaction")  # origins of Examples
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class JudgedAnswer:
+class JudgedExample:
     """One recorded answer of one tier.
 
     ``recorded``: the confidence it was recorded with, in [0, 1]; None: not measured.
@@ -71,7 +71,7 @@ class Quality:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Learned:
+class TrainingResult:
     """The result of training.
 
     ``predictor``: data for ``confidence: {kind: predictor, after: …}``. ``out_of_fold``:
@@ -94,8 +94,8 @@ class Learned:
 
 class Learn(Protocol):
     def __call__(
-        self, answers: Sequence[JudgedAnswer], *, has_labels: bool, trained_on: Mapping[str, Any], seed: int
-    ) -> Learned:
+        self, answers: Sequence[JudgedExample], *, has_labels: bool, trained_on: Mapping[str, Any], seed: int
+    ) -> TrainingResult:
         """The same for the same arguments.
 
         ``has_labels``: the answers are one of few, so the answer itself tells something.
@@ -206,11 +206,11 @@ def replay_faults(space: Mapping[str, Any], at: str = "") -> list[Fault]:
     return faults
 
 
-def judged(example: Example, answered: Mapping[str, Any]) -> JudgedAnswer:
+def judged(example: Example, answered: Mapping[str, Any]) -> JudgedExample:
     """A tier's entry in ``tier_rows`` as a training row. Words of an unreleased example never leave it."""
     read: ReadAnswer = answered["read"]
     texts = read.texts if example.released else {}
-    return JudgedAnswer(
+    return JudgedExample(
         read=ReadAnswer(numbers=read.numbers, texts=texts),
         recorded=answered["confidence"],
         is_right=answered["score"] > RIGHT,

@@ -21,7 +21,7 @@ LEAST_SPREAD = 0.05  # of scores between sets, expected before anything is known
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Tried:
+class SetScore:
     """A set and its score."""
 
     chosen: Chosen
@@ -35,7 +35,7 @@ class ExampleEffects:
         noise: standard deviation of a score as measured, above 0: dev examples are few.
     """
 
-    def __init__(self, similarity: Sequence[Sequence[float]], tried: Sequence[Tried], *, noise: float) -> None:
+    def __init__(self, similarity: Sequence[Sequence[float]], tried: Sequence[SetScore], *, noise: float) -> None:
         self._covers = [_weights(t.chosen) for t in tried]
         self._reach = [self._reach_of(cover, similarity) for cover in self._covers]
         self._similarity = similarity

@@ -47,7 +47,7 @@ class Pool:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Made:
+class ExampleSet:
     """A set with the name of how it was made."""
 
     name: str
@@ -109,7 +109,7 @@ def _hardness(seen: Sequence[Sequence[float]], scores: Sequence[float | None]) -
     return [(m + doubt * (1 - mean)) / (w + doubt) for m, w in zip(missed, weights, strict=True)]
 
 
-def made_sets(pool: Pool, k: int, *, seed: int) -> list[Made]:
+def made_sets(pool: Pool, k: int, *, seed: int) -> list[ExampleSet]:
     """Different sets of at most ``k``, the most promising first;
     those near the requests stand last in each, unless labels alternate.
     """
@@ -128,7 +128,7 @@ def made_sets(pool: Pool, k: int, *, seed: int) -> list[Made]:
         found += [("few", near_last(pool, typical(pool, k // 2, everyone))), ("turned_round", found[0][1][::-1])]
     found.append(("drawn", tuple(random.Random(seed).sample(everyone, k))))
     first = {chosen: name for name, chosen in reversed(found)}  # of equal sets the first name
-    return [Made(name=name, chosen=chosen) for name, chosen in found if first[chosen] == name]
+    return [ExampleSet(name=name, chosen=chosen) for name, chosen in found if first[chosen] == name]
 
 
 def central(pool: Pool, k: int) -> Chosen:

@@ -19,7 +19,7 @@ LABEL_CHARS = 60
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answered:
+class AnsweredExample:
     """One training example as a variant answered it; ``score`` None where it could not be measured."""
 
     example: Example
@@ -37,21 +37,21 @@ class Cluster:
     """Failures of one kind, the worst first."""
 
     name: str
-    failures: tuple[Answered, ...]
+    failures: tuple[AnsweredExample, ...]
 
     @property
     def lost(self) -> float:
         return sum(one.lost for one in self.failures)
 
 
-def clustered(answered: Sequence[Answered], output: Output) -> list[Cluster]:
+def clustered(answered: Sequence[AnsweredExample], output: Output) -> list[Cluster]:
     """At most ``MOST`` clusters, those first that lose most of the score.
 
     First by what can be named: an answer that cannot be read, the wrong label, what an object lacks. The other failures
     by the similarity of their inputs, around those that are least alike.
     """
-    named: dict[str, list[Answered]] = {}
-    others: list[Answered] = []
+    named: dict[str, list[AnsweredExample]] = {}
+    others: list[AnsweredExample] = []
     for one in answered:
         if one.lost > 0:
             name = _name(one, output)
@@ -61,11 +61,11 @@ def clustered(answered: Sequence[Answered], output: Output) -> list[Cluster]:
     return sorted(found, key=lambda cluster: (-cluster.lost, cluster.name))[:MOST]
 
 
-def _cluster(name: str, failures: Sequence[Answered]) -> Cluster:
+def _cluster(name: str, failures: Sequence[AnsweredExample]) -> Cluster:
     return Cluster(name=name, failures=tuple(sorted(failures, key=lambda one: (-one.lost, one.example.id))))
 
 
-def _name(one: Answered, output: Output) -> str | None:
+def _name(one: AnsweredExample, output: Output) -> str | None:
     """What went wrong where it can be named."""
     parsed = parse_output(output, one.text)
     if parsed.error is not None:
@@ -98,7 +98,7 @@ def _said(value: Any) -> str:
     return text if len(text) <= LABEL_CHARS else text[: LABEL_CHARS - 1] + "…"
 
 
-def _by_similarity(failures: Sequence[Answered]) -> list[list[Answered]]:
+def _by_similarity(failures: Sequence[AnsweredExample]) -> list[list[AnsweredExample]]:
     """Around at most ``MOST`` centres: the worst failure, then always the one least like those chosen."""
     if not failures:
         return []
@@ -109,7 +109,7 @@ def _by_similarity(failures: Sequence[Answered]) -> list[list[Answered]]:
     while len(centres) < min(MOST, len(ordered)):
         rest = [i for i in range(len(ordered)) if i not in centres]
         centres.append(min(rest, key=lambda i: (max(alike[i][c] for c in centres), i)))
-    groups: dict[int, list[Answered]] = {centre: [] for centre in centres}
+    groups: dict[int, list[AnsweredExample]] = {centre: [] for centre in centres}
     for i, one in enumerate(ordered):
         nearest = i if i in groups else max(centres, key=lambda c: (alike[i][c], -c))
         groups[nearest].append(one)

@@ -36,7 +36,7 @@ class Lesson:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Proposed:
+class CurationProposal:
     """What the Curator's model proposes.
 
     Args:
@@ -60,7 +60,7 @@ class Limits:
         return len(kept) <= self.n_entries and len(section(kept)) <= self.n_chars
 
 
-def curated(entries: Entries, lessons: Sequence[Lesson], proposed: Proposed, limits: Limits) -> list[Edit]:
+def curated(entries: Entries, lessons: Sequence[Lesson], proposed: CurationProposal, limits: Limits) -> list[Edit]:
     """The edits that take these lessons in.
 
     - A lesson that says what an active entry says supports that entry.

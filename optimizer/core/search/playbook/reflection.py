@@ -9,8 +9,8 @@ from typing import Any, get_args
 from optimizer.core.base.errors import InvalidInput
 from optimizer.core.base.strict_json import read_json
 from optimizer.core.family.rendering import value_text
-from optimizer.core.search.playbook.clusters import Answered, Cluster
-from optimizer.core.search.playbook.curation import Lesson, Proposed
+from optimizer.core.search.playbook.clusters import AnsweredExample, Cluster
+from optimizer.core.search.playbook.curation import CurationProposal, Lesson
 from optimizer.core.search.playbook.entries import KINDS, MAX_CHARS, Entry, Kind, cleaned
 
 SHOWN = 3  # failures of a cluster
@@ -83,7 +83,7 @@ def read_lessons(text: str, clusters: Sequence[Cluster]) -> tuple[list[Lesson], 
     return found, faults
 
 
-def read_curation(text: str) -> Proposed:
+def read_curation(text: str) -> CurationProposal:
     """What the Curator's answer proposes; of what cannot be read nothing.
 
     Raises:
@@ -98,7 +98,7 @@ def read_curation(text: str) -> Proposed:
             continue
     retired = [item for item in _list(told, "retire") if isinstance(item, dict)]
     reasons = {str(item.get("id")): " ".join(str(item.get("why") or "").split())[:MAX_CHARS] for item in retired}
-    return Proposed(merges=tuple(merges), retirements=reasons)
+    return CurationProposal(merges=tuple(merges), retirements=reasons)
 
 
 def _lesson(item: Any, clusters: Sequence[Cluster]) -> Lesson:
@@ -137,7 +137,7 @@ def _shown(number: int, cluster: Cluster) -> str:
     return f"Cluster {number}: {cluster.name} ({n} of them)\n\n{failures}"
 
 
-def _failure(one: Answered) -> str:
+def _failure(one: AnsweredExample) -> str:
     inputs = "\n".join(f"{name}: {_cut(value_text(value))}" for name, value in one.example.input.items())
     return f"Input:\n{inputs}\nAnswer: {_cut(one.text)}\n{one.feedback}"
 

@@ -14,10 +14,10 @@ from optimizer.core.family.answer import parse_output
 from optimizer.core.family.rendering import clip_inputs, few_shot
 from optimizer.core.family.variant import FewShot, Variant
 from optimizer.core.search import strategy_calls
-from optimizer.core.search.examples.effects import ExampleEffects, Tried
+from optimizer.core.search.examples.effects import ExampleEffects, SetScore
 from optimizer.core.search.examples.sets import (
     Chosen,
-    Made,
+    ExampleSet,
     Pool,
     fitting,
     made_sets,
@@ -51,7 +51,7 @@ class ExampleSearch:
         self._left = int(setting.definition["n_candidates"]) + FIXED
         self._n_made = -(-self._left // 2)
         self._pool: Pool | None = None
-        self._made: list[Made] = []
+        self._made: list[ExampleSet] = []
         self._told: dict[str, tuple[Variant, float | None, Sequence[ExampleResult]]] = {}
         self._asked: set[str] = set()
 
@@ -60,7 +60,7 @@ class ExampleSearch:
             start = self._told.get(self._setting.start.id)
             self._pool = pool_of(self._setting, start[2] if start else ())
             self._made = [
-                Made(name="none", chosen=()),
+                ExampleSet(name="none", chosen=()),
                 *made_sets(self._pool, self._max_examples, seed=self._setting.seed),
             ]
         while self._left > 0 and self._n_made > 0 and self._made:
@@ -101,7 +101,7 @@ class ExampleSearch:
                 return proposal
         return None
 
-    def _tried(self, pool: Pool) -> list[Tried]:
+    def _tried(self, pool: Pool) -> list[SetScore]:
         """What differs from the start by examples only, and by such as the pool has."""
         place = {_name(shot): i for i, shot in enumerate(pool.shots)}
         bare = showing(self._setting.start, pool, ()).id
@@ -109,7 +109,7 @@ class ExampleSearch:
         for variant, score, _ in self._told.values():
             chosen = tuple(place.get(_name(shot), -1) for shot in variant.examples)
             if score is not None and -1 not in chosen and showing(variant, pool, ()).id == bare:
-                found.append(Tried(chosen=chosen, score=score))
+                found.append(SetScore(chosen=chosen, score=score))
         return found
 
     def _noise(self) -> float:

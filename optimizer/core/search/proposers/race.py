@@ -15,7 +15,7 @@ from math import inf
 from optimizer.core.base.values import ExampleResult
 from optimizer.core.family.variant import Variant
 from optimizer.core.search import strategy_calls
-from optimizer.core.search.racing import ContinuousRejects, Race, Turn, first_look
+from optimizer.core.search.racing import ContinuousRejects, Race, RaceTurn, first_look
 from optimizer.core.search.strategies import QUALITY, strategy
 from optimizer.core.search.strategy import RACE, RACED, Proposal, SearchSetting, Strategy, unusable
 
@@ -25,11 +25,11 @@ WAVE = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Heat:
+class RaceRound:
     """A contender and the examples that it meets next."""
 
     proposal: Proposal
-    turn: Turn
+    turn: RaceTurn
 
 
 @strategy(
@@ -82,7 +82,7 @@ class RacedSearch:
         self._measured: set[str] = set()  # examples that the champion has a score on
         self._unmeasured: dict[str, set[str]] = {}  # contender -> examples that it has met and has none on
 
-    def heats(self) -> list[Heat]:
+    def heats(self) -> list[RaceRound]:
         """What to ask next, all before the next call; empty when the race is decided and its leader met all examples.
 
         While a proposer has contenders left, those that are in meet their first examples only: deciding among some of
@@ -101,7 +101,7 @@ class RacedSearch:
                 return self.last()
         return [self._heat(turn) for turn in turns if turn is not None]
 
-    def last(self, n_calls: int | None = None) -> list[Heat]:
+    def last(self, n_calls: int | None = None) -> list[RaceRound]:
         """What champion and leader have not met of the examples that the calls pay for both to meet: for the end of the
         race, and for one that is cut short.
 
@@ -135,7 +135,7 @@ class RacedSearch:
         champion = rests.pop(self._champion.variant.id, 0)
         return champion + max(rests.values(), default=0)
 
-    def _rest(self, proposal: Proposal) -> Turn | None:
+    def _rest(self, proposal: Proposal) -> RaceTurn | None:
         return self._race.until(proposal.variant.id, len(self._race.order))
 
     def leader(self) -> Proposal | None:
@@ -143,7 +143,7 @@ class RacedSearch:
         leader = self._decided_for if self._decided_for in self._race else self._race.leader()
         return None if leader is None else self._proposals[leader]
 
-    def tell(self, heat: Heat, results: Sequence[ExampleResult]) -> None:
+    def tell(self, heat: RaceRound, results: Sequence[ExampleResult]) -> None:
         """A contender without a score where the champion has one cannot win, so it is out:
         what is missing is never a good score.
         """
@@ -159,10 +159,10 @@ class RacedSearch:
             if missing & self._measured:
                 self._race.withdraw(contender)
 
-    def _heat(self, turn: Turn) -> Heat:
-        return Heat(proposal=self._proposals[turn.variant], turn=turn)
+    def _heat(self, turn: RaceTurn) -> RaceRound:
+        return RaceRound(proposal=self._proposals[turn.variant], turn=turn)
 
-    def _next_wave(self, proposer: Strategy) -> list[Turn | None]:
+    def _next_wave(self, proposer: Strategy) -> list[RaceTurn | None]:
         """Lets new contenders enter and meet their first examples;
         they are fewer than a wave where the proposer has no more.
         """

@@ -17,7 +17,7 @@ from optimizer.core.evaluation.judging.run import JudgeRequest, JudgeRun, JudgeR
 from optimizer.core.family.family import Family
 from optimizer.core.feedback.judge_sampling import MOST_DAYS
 from optimizer.core.models.budget import checked_budget, require_bounded
-from optimizer.core.scheduling.monthly_budget import Left, MonthlyLimits, under
+from optimizer.core.scheduling.monthly_budget import MonthlyLimits, Remainder, under
 from optimizer.core.views.judge import JudgeRunView, judge_run_view
 from optimizer.jobs.context import Context
 from optimizer.jobs.families.check_models import require_known_models
@@ -33,7 +33,7 @@ MOST_SCORED = 10_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Draft:
+class _RunDraft:
     """``n_asked``: answers or examples of the estimate. The rest is as in JudgeRun and JudgeRunEstimate."""
 
     kind: RunKind
@@ -110,7 +110,7 @@ def score_answers(context: Context, request: JudgeScoreRequest) -> JudgeRunView 
     require_known_models(family, models)
     left = latest_answers(family, request.n, days=request.days, store=context.store, clock=context.clock)
     calls, usd = estimate_judging(family, left.ids, store=context.store, models=models)
-    drafted = _Draft(
+    drafted = _RunDraft(
         kind="score", request={"interactions": left.ids}, n=len(left.ids), n_asked=len(left.ids),
         members=judge_of(family).members, calls=calls, usd=usd, why_none=left.why_none,
     )  # fmt: skip
@@ -124,7 +124,7 @@ def check_biases(context: Context, request: JudgeCheckRequest) -> JudgeRunView |
     """
     family, models = context.family(request.family), context.models()
     told = estimate_check(family, n=request.n, beside=request.beside, store=context.store, models=models)
-    drafted = _Draft(
+    drafted = _RunDraft(
         kind="check", request={"n": request.n, "beside": request.beside}, n=told.n_questions, n_asked=told.n,
         members=told.members, calls=told.calls, usd=told.usd,
     )  # fmt: skip
@@ -134,7 +134,7 @@ def check_biases(context: Context, request: JudgeCheckRequest) -> JudgeRunView |
 def _queue(
     context: Context,
     family: Family,
-    drafted: _Draft,
+    drafted: _RunDraft,
     asked: JudgeBudgetBody,
     models: ModelCatalogue,
     *,
@@ -179,7 +179,7 @@ def _queue(
     return store.write(keep, rows=2)
 
 
-def _capped(budget: Budget, left: Left, drafted: _Draft, most: int) -> Budget:
+def _capped(budget: Budget, left: Remainder, drafted: _RunDraft, most: int) -> Budget:
     """With a cap of calls or dollars, and under what is left of the month: of that no more than it may need, since
     what a run may spend is kept from all others until it ends.
     """
