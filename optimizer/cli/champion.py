@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from optimizer.cli.change_report import show_change
-from optimizer.cli.output import Json, show, table
+from optimizer.cli.output import Json, show_report, table
 from optimizer.cli.session import Session
 from optimizer.cli.variant.find import variant_id
 from optimizer.runtime.use_cases import as_json_of
@@ -86,4 +86,4 @@ def history(family: FamilyName, as_json: Json = False) -> None:
         for r in reversed(page.items)
     ]
     columns = {"variant": "Variant", "since": "Since", "until": "Until", "by": "By", "why": "Why"}
-    show(as_json, as_json_of(read_history, page), table(rows, columns, empty=f"{family} has had no champion yet."))
+    show_report(as_json, read_history, page, table(rows, columns, empty=f"{family} has had no champion yet."))

@@ -6,9 +6,8 @@ from typing import Annotated
 
 import typer
 
-from optimizer.cli.output import Json, show, tell_change
+from optimizer.cli.output import Json, show_report, tell_change
 from optimizer.cli.session import Session
-from optimizer.runtime.use_cases import as_json_of
 
 app = typer.Typer(name="clock", no_args_is_help=True, help="The time that ticks go by.")
 
@@ -30,5 +29,5 @@ def reset(
     from optimizer.jobs.upkeep.reset_clock import ClockResetRequest, reset_clock
 
     report = Session().client.ask(reset_clock, ClockResetRequest(reason=reason or ""))
-    show(as_json, as_json_of(reset_clock, report), lambda out: None)
+    show_report(as_json, reset_clock, report, lambda out: None)
     tell_change(f"{report.what}.", why=report.why, undo=report.undo, then=report.next or "")

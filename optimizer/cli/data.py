@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from optimizer.cli import later
-from optimizer.cli.output import Json, say, show, table, tell_change
+from optimizer.cli.output import Json, say, show_report, table, tell_change
 from optimizer.cli.session import Session
 from optimizer.core.base.phrasing import count
-from optimizer.runtime.use_cases import as_json_of
 
 if TYPE_CHECKING:
     from optimizer.jobs.upkeep.prune_records import PruneCount
@@ -58,7 +57,7 @@ def prune(
     gone = [row for row in sums.values() if row.n]
     whole = replace(report, items=list(sums.values()))
     empty = "Nothing is older than its retention."
-    show(as_json, as_json_of(prune, whole), table([asdict(row) for row in gone], COLUMNS, empty=empty))
+    show_report(as_json, prune, whole, table([asdict(row) for row in gone], COLUMNS, empty=empty))
     for left in report.left_alone:
         say(f"Everything of {left.family} stays: {left.why}, so nothing says how long it may be kept.")
     n = count(sum(row.n for row in gone), "row")

@@ -8,10 +8,9 @@ from typing import Annotated, Any
 
 import typer
 
-from optimizer.cli.output import Json, say, show, table
+from optimizer.cli.output import Json, say, show_report, table
 from optimizer.cli.session import Session
 from optimizer.core.base.errors import InvalidInput
-from optimizer.runtime.use_cases import as_json_of
 
 app = typer.Typer(name="feedback", no_args_is_help=True, help="What users and systems reported.")
 
@@ -44,7 +43,7 @@ def stats(
     found = session.client.ask(read_arms, ArmsRequest(family=family, rollout=rollout))
     rows = [arm_row(asdict(arm)) for arm in found.items]
     empty = f"{family} has no interactions or feedback yet."
-    show(as_json, as_json_of(read_arms, found), table(rows, ARM_COLUMNS, empty=empty))
+    show_report(as_json, read_arms, found, table(rows, ARM_COLUMNS, empty=empty))
 
 
 def _moved(session: Session, family: str, by: str, since: str | None, until: str | None, *, as_json: bool) -> None:
@@ -68,7 +67,7 @@ def _moved(session: Session, family: str, by: str, since: str | None, until: str
         arm_row({**asdict(row), "start": f"{row.start:%Y-%m-%d %H:%M}" if row.start else None}) for row in found.items
     ]
     empty = f"Nothing of {family} was received between {found.since:%Y-%m-%d %H:%M} and {found.until:%Y-%m-%d %H:%M}."
-    show(as_json, as_json_of(read_stats, found), table(rows, columns, empty=empty))
+    show_report(as_json, read_stats, found, table(rows, columns, empty=empty))
     summed = f"until {found.summed_until:%Y-%m-%d %H:%M:%S} UTC" if found.summed_until else "nothing yet"
     say(f"Summed up: {summed}; the worker of `detent serve` goes on with it.")
 

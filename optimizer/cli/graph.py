@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from optimizer.cli.output import Json, say, show, table, tell_change
+from optimizer.cli.output import Json, say, show, show_report, table, tell_change
 from optimizer.cli.session import Session, check_one_of
 from optimizer.core.base.answers import members_of
 from optimizer.core.base.phrasing import count
@@ -80,9 +80,10 @@ def list_graphs(
         family_view(client, family)
     page = client.ask(read_graphs, GraphsRequest(family=family, pending=pending, limit=limit))
     rows = [row for graph in page.items for row in _rows(graph) if not pending or row["status"] == "pending"]
-    show(
+    show_report(
         as_json,
-        as_json_of(read_graphs, page),
+        read_graphs,
+        page,
         table(
             rows,
             COLUMNS,
@@ -111,7 +112,7 @@ def show_graph(
     if repaired:
         print(printable_json(json.dumps(shown.repaired, ensure_ascii=False, indent=2)))
         return
-    show(as_json, as_json_of(read_graph, shown), lambda out: _print_graph(out, shown))
+    show_report(as_json, read_graph, shown, lambda out: _print_graph(out, shown))
 
 
 @app.command()
@@ -144,7 +145,7 @@ def _decide(
     from optimizer.jobs.feedback.decide_repair import RepairRequest
 
     done = Session().client.ask(act, RepairRequest(id=repair, reason=reason or ""))
-    show(as_json, as_json_of(act, done), lambda out: None)
+    show_report(as_json, act, done, lambda out: None)
     tell_change(f"{done.what}.", why=done.why, undo=done.undo, then=done.next)
     if done.no_longer:
         say(f"  No longer apply: {', '.join(done.no_longer)}")

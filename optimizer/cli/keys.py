@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from optimizer.cli.output import Json, say, show, table, tell_change, when
+from optimizer.cli.output import Json, say, show, show_report, table, tell_change, when
 from optimizer.cli.session import Session
 from optimizer.core.base.errors import InvalidInput, Refused
-from optimizer.runtime.use_cases import as_json_of
 
 if TYPE_CHECKING:
     from optimizer.jobs.upkeep.manage_keys import KeyReport, KeyView
@@ -110,7 +109,7 @@ def list_keys(as_json: Json = False) -> None:
         columns,
         empty="No keys: the server answers this machine only, and asks for none.",
     )
-    show(as_json, as_json_of(read_keys, found), view)
+    show_report(as_json, read_keys, found, view)
 
 
 @app.command()

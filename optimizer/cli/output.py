@@ -18,6 +18,7 @@ import typer
 
 from optimizer.core.base import phrasing
 from optimizer.core.base.printable import printable_json
+from optimizer.runtime.use_cases import as_json_of
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -51,6 +52,11 @@ def show(as_json: bool, value: Any, view: Callable[[Console], None]) -> None:
         print(printable_json(json.dumps(value, default=plain, ensure_ascii=False, indent=2)))
     else:
         view(console())
+
+
+def show_report(as_json: bool, use_case: Callable[..., Any], report: object, view: Callable[[Console], None]) -> None:
+    """The report of a use case, as its route answers it, or ``view`` for people."""
+    show(as_json, as_json_of(use_case, report) if as_json else None, view)
 
 
 def tell_change(what: str, *, why: str, undo: str, then: str) -> None:

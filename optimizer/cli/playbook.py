@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from optimizer.cli.output import Json, show, table, tell_change
+from optimizer.cli.output import Json, show_report, table, tell_change
 from optimizer.cli.session import Session, check_one_of
-from optimizer.runtime.use_cases import as_json_of
 
 if TYPE_CHECKING:
     from optimizer.jobs.context import Context
@@ -54,7 +53,7 @@ def show_playbook(
     ]
     which = "no entry" if state == "all" else f"no {state} entry"
     hint = f"The playbook of {family} has {which}. A study writes one: detent study run {family} --strategy playbook"
-    show(as_json, as_json_of(read_playbook, shown), table(rows, COLUMNS, empty=hint))
+    show_report(as_json, read_playbook, shown, table(rows, COLUMNS, empty=hint))
 
 
 @app.command()
@@ -85,5 +84,5 @@ def _change(
     from optimizer.jobs.families.change_playbook import EntryRequest
 
     done = Session().client.ask(act, EntryRequest(family=family, entry=entry, reason=reason or ""))
-    show(as_json, as_json_of(act, done), lambda out: None)
+    show_report(as_json, act, done, lambda out: None)
     tell_change(f"{done.family}: {done.what}.", why=done.why, undo=done.undo, then=done.next)

@@ -15,7 +15,7 @@ from optimizer.cli.family import align as family_align
 from optimizer.cli.family import create as family_create
 from optimizer.cli.family import evaluate as family_evaluate
 from optimizer.cli.family import schedule as family_schedule
-from optimizer.cli.output import Json, say, show, table, when
+from optimizer.cli.output import Json, say, show, show_report, table, when
 from optimizer.cli.server_option import server_asked
 from optimizer.cli.session import Session
 from optimizer.core.base.answers import members_of
@@ -64,7 +64,7 @@ def list_families(as_json: Json = False) -> None:
     }  # fmt: skip
     where = f"No families in {session.settings.families_dir}." if server_asked() is None else "No families there."
     empty = f"{where} Make one: detent family create NAME --from prompt.txt --examples sheet.csv"
-    show(as_json, as_json_of(read_families, page), table(rows, columns, empty=empty))
+    show_report(as_json, read_families, page, table(rows, columns, empty=empty))
 
 
 def _file_state(family: FamilySummary) -> str:
@@ -112,7 +112,7 @@ def show_family(family: FamilyName, as_json: Json = False) -> None:
                 out.print(line, markup=False)
         out.print(f"Next      {_next_command(session, name, shown)}", markup=False)
 
-    show(as_json, as_json_of(read_family, shown), view)
+    show_report(as_json, read_family, shown, view)
     if shown.degraded:
         why = shown.problem["detail"] if shown.problem is not None else ""
         say(f"The file as it stands cannot be used; its last good version serves.\n{why}", "yellow")

@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from optimizer.cli.output import Json, show, tell_change
+from optimizer.cli.output import Json, show_report, tell_change
 from optimizer.cli.session import Session, check_one_of
 from optimizer.core.base.errors import InvalidInput
-from optimizer.runtime.use_cases import as_json_of
 
 if TYPE_CHECKING:
     from optimizer.core.base.values import Aim
@@ -68,7 +67,7 @@ def schedule(
             reason=reason or "", if_match="*",
         )  # fmt: skip
         report = session.client.ask(jobs.put_schedule, asked)
-    show(as_json, as_json_of(jobs.put_schedule, report), lambda out: None)
+    show_report(as_json, jobs.put_schedule, report, lambda out: None)
     tell_change(f"{family}: {report.what}.", why=report.why, undo=report.undo or "", then=report.next or "")
 
 
@@ -83,4 +82,4 @@ def _read(session: Session, family: str, as_json: bool) -> None:
         if found.next_study_at is not None:
             out.print(f"Next      {when(found.next_study_at)}", markup=False)
 
-    show(as_json, as_json_of(read_family_schedule, found), view)
+    show_report(as_json, read_family_schedule, found, view)

@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from optimizer.cli.output import Json, show, table, tell_change
+from optimizer.cli.output import Json, show_report, table, tell_change
 from optimizer.cli.session import Session
 from optimizer.core.base.phrasing import count
-from optimizer.runtime.use_cases import as_json_of
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -46,7 +45,7 @@ def calibrate(
     from optimizer.jobs.feedback.calibrate_judge import CalibrateRequest, calibrate_judge
 
     made = Session().client.ask(calibrate_judge, CalibrateRequest(family=family, dry_run=dry_run))
-    show(as_json, as_json_of(calibrate_judge, made), lambda out: told_calibration(out, made))
+    show_report(as_json, calibrate_judge, made, lambda out: told_calibration(out, made))
     if as_json or dry_run:
         return
     tell_change(

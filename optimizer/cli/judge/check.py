@@ -8,10 +8,9 @@ import typer
 
 from optimizer.cli.judge.follow import follow_judge_run, told_estimate
 from optimizer.cli.judge.score import BudgetCalls, BudgetUsd
-from optimizer.cli.output import Json, say, show
+from optimizer.cli.output import Json, say, show, show_report
 from optimizer.cli.session import Session
 from optimizer.core.base.phrasing import count
-from optimizer.runtime.use_cases import as_json_of
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -44,7 +43,7 @@ def check(
     )
     if isinstance(made, JudgeRunEstimate):
         head = f"{family}: {count(made.n, 'dev example')}, judged by {', '.join(made.members)}"
-        show(as_json, as_json_of(check_biases, made), lambda out: told_estimate(out, made, head))
+        show_report(as_json, check_biases, made, lambda out: told_estimate(out, made, head))
         return
     run = follow_judge_run(session, made.id, quiet=as_json)
     if run.result is None:

@@ -11,10 +11,9 @@ from optimizer.cli.judge.calibrate import Family, calibrate, told_calibration
 from optimizer.cli.judge.check import check
 from optimizer.cli.judge.figure import told_figure
 from optimizer.cli.judge.score import score
-from optimizer.cli.output import Json, say, show, table
+from optimizer.cli.output import Json, say, show_report, table
 from optimizer.cli.session import Session
 from optimizer.core.base.phrasing import count
-from optimizer.runtime.use_cases import as_json_of
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -51,7 +50,7 @@ def show_judge(
         if others := [one for one in found.history if one.judge != found.judge]:
             out.print(f"{count(len(others), 'calibration')} of earlier judges.")
 
-    show(as_json, as_json_of(read_judge, found), view)
+    show_report(as_json, read_judge, found, view)
     if not as_json:
         say(told_figure(found.figure))
 
@@ -68,7 +67,7 @@ def list_runs(family: Family, as_json: Json = False) -> None:
     columns = {"id": "Run", "kind": "Kind", "status": "Status", "n_done": "Done", "n": "Of at most", "error": "Error"}
     rows = [asdict(one) for one in found.items]
     told = table(rows, columns, empty=f"{family}: its judge was asked nothing yet.")
-    show(as_json, as_json_of(read_judge_runs, found), told)
+    show_report(as_json, read_judge_runs, found, told)
 
 
 @app.command("cancel")
@@ -84,4 +83,4 @@ def cancel_run(
     made = Session().client.ask(stop_judge_run, JudgeRunActRequest(id=run))
     said = "is stopped" if made.status == "cancelled" else f"has ended: {made.status}"
     said = "stops before its next call" if made.status == "running" else said
-    show(as_json, as_json_of(stop_judge_run, made), lambda out: out.print(f"Run {run} {said}.", markup=False))
+    show_report(as_json, stop_judge_run, made, lambda out: out.print(f"Run {run} {said}.", markup=False))

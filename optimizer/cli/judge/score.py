@@ -8,10 +8,9 @@ import typer
 
 from optimizer.cli.family.evaluate_view import NO_PRICE
 from optimizer.cli.judge.follow import follow_judge_run, told_estimate
-from optimizer.cli.output import Json, dollars, say, show
+from optimizer.cli.output import Json, dollars, say, show, show_report
 from optimizer.cli.session import Session
 from optimizer.core.base.phrasing import count
-from optimizer.runtime.use_cases import as_json_of
 
 BudgetUsd = Annotated[float | None, typer.Option(min=0, help="Dollars at most.", show_default=False)]
 BudgetCalls = Annotated[
@@ -46,7 +45,7 @@ def score(
     )
     if isinstance(made, JudgeRunEstimate):
         head = f"{family}: {count(made.n, 'answer')} that the judge has not scored"
-        show(as_json, as_json_of(score_answers, made), lambda out: told_estimate(out, made, head))
+        show_report(as_json, score_answers, made, lambda out: told_estimate(out, made, head))
         if made.why_none:
             say(made.why_none)
         return

@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from optimizer.cli.judge.figure import told_figure
-from optimizer.cli.output import Json, percent, say, show, table, tell_change
+from optimizer.cli.output import Json, percent, say, show, show_report, table, tell_change
 from optimizer.cli.review.reviews import RATE, definition_of, reviews_of, value_of
 from optimizer.cli.session import Session, check_one_of
 from optimizer.core.base.errors import InvalidInput
 from optimizer.core.base.phrasing import count
-from optimizer.runtime.use_cases import as_json_of
 
 if TYPE_CHECKING:
     from optimizer.cli.review.screens import Send
@@ -49,7 +48,7 @@ def list_reviews(
         "expected": "Expected", "answer": "Answer",
     }  # fmt: skip
     rows = [asdict(one) for one in found.items]
-    show(as_json, as_json_of(read_reviews, found), table(rows, columns, empty="Nothing waits for an answer."))
+    show_report(as_json, read_reviews, found, table(rows, columns, empty="Nothing waits for an answer."))
 
 
 @app.command()
@@ -103,7 +102,7 @@ def answer(
     row = session.client.ask(
         answer_review, ReviewAnswerRequest(id=review, answer=answer, expected=value, as_answered=as_answered)
     )
-    show(as_json, as_json_of(answer_review, row), lambda out: None)
+    show_report(as_json, answer_review, row, lambda out: None)
     waiting = reviews_of(session.client, row.family, "open").items
     if row.kind == RATE:
         _told_rating(row, waiting)
@@ -202,7 +201,7 @@ def draw(
 
     span_of(days, "drawn")  # says what is wrong with --days in the words of a command
     made = Session().client.ask(draw_ratings, RatingDrawRequest(family=family, n=n, days=days, dry_run=dry_run))
-    show(as_json, as_json_of(draw_ratings, made), lambda out: None)
+    show_report(as_json, draw_ratings, made, lambda out: None)
     figure, drawn = made.figure, f"{made.n} of {count(made.frame, 'judged answer')}"
     chance = f"each with a chance of {percent(made.inclusion)}"
     if as_json:
@@ -232,9 +231,10 @@ def collect(
     found = Session().client.ask(collect_family_reviews, CollectRequest(family=family, dry_run=dry_run))
     rows = [asdict(one) for one in found.items]
     columns = {"interaction": "Interaction", "doubt": "Doubt", "why": "Why"}
-    show(
+    show_report(
         as_json,
-        as_json_of(collect_family_reviews, found),
+        collect_family_reviews,
+        found,
         table(rows, columns, empty="Nothing in doubt that could be reviewed since the last look."),
     )
     if rows and not dry_run:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from optimizer.cli.change_report import show_change
-from optimizer.cli.output import Json, console, percent, say, show, table, when
+from optimizer.cli.output import Json, console, percent, say, show_report, table, when
 from optimizer.cli.reading_progress import blocks_read
 from optimizer.cli.rollout.forecast import LadderOption, MarginOption, forecast, shares_of, what_does_not_fit
 from optimizer.cli.rollout.forecast_view import view_forecast
@@ -183,7 +183,7 @@ def advance(
             if seen.gate_passed
             else f"would be refused: {seen.reason}. With --confirm {family} it would go {step}, recorded as forced"
         )
-        show(as_json, as_json_of(read_next_share, seen), lambda out: out.print(f"{family}: {told}", markup=False))
+        show_report(as_json, read_next_share, seen, lambda out: out.print(f"{family}: {told}", markup=False))
         return
     _act("advance", family, reason, confirm, as_json)
 
@@ -229,7 +229,7 @@ def status(family: FamilyName, as_json: Json = False) -> None:
     from optimizer.jobs.rollouts.read_rollout import FamilyRolloutRequest, read_rollout_status
 
     seen = Session().client.ask(read_rollout_status, FamilyRolloutRequest(family=family))
-    show(as_json, as_json_of(read_rollout_status, seen), lambda out: picture(out, seen))
+    show_report(as_json, read_rollout_status, seen, lambda out: picture(out, seen))
 
 
 @app.command()
@@ -245,7 +245,7 @@ def log(family: FamilyName, as_json: Json = False) -> None:
         }
         for one in found.items
     ]  # fmt: skip
-    show(as_json, as_json_of(read_rollout_log, found), table(rows, LOG_COLUMNS, empty="No decisions."))
+    show_report(as_json, read_rollout_log, found, table(rows, LOG_COLUMNS, empty="No decisions."))
     say(f"Rollout {found.rollout.id}. Check the chain: detent rollout verify {found.rollout.id}")
 
 
@@ -266,7 +266,7 @@ def verify(
     session = Session()
     with blocks_read() as session.progress:
         report = session.client.ask(read_verification, VerificationRequest(id=id_of(session, rollout)))
-    show(as_json, as_json_of(read_verification, report), lambda out: out.print(report.text, markup=False))
+    show_report(as_json, read_verification, report, lambda out: out.print(report.text, markup=False))
     if not report.ok:
         raise typer.Exit(1)
 

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from optimizer.cli.output import Json, show, tell_change
+from optimizer.cli.output import Json, show_report, tell_change
 from optimizer.cli.session import Session
-from optimizer.runtime.use_cases import as_json_of
 
 if TYPE_CHECKING:
     from optimizer.jobs.context import Context
@@ -48,5 +47,5 @@ def unfreeze(family: FamilyName = None, reason: Reason = None, as_json: Json = F
 
 def _ask(as_json: bool, act: Callable[[Context, FreezeRequest], FreezeReport], request: FreezeRequest) -> None:
     report = Session().client.ask(act, request)
-    show(as_json, as_json_of(act, report), lambda out: None)
+    show_report(as_json, act, report, lambda out: None)
     tell_change(f"{report.what}.", why=report.why, undo=report.undo or "", then=report.next or "")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from optimizer.cli.output import Json, say, show, table, when
+from optimizer.cli.output import Json, say, show_report, table, when
 from optimizer.cli.session import Session
 from optimizer.core.base.answers import members_of
 from optimizer.core.base.phrasing import count
@@ -32,11 +32,10 @@ def status(as_json: Json = False) -> None:
     Example: detent status --json
     """
     from optimizer.jobs.upkeep.read_status import StatusRequest, read_status
-    from optimizer.runtime.use_cases import as_json_of
 
     session = Session()
     found = session.client.ask(read_status, StatusRequest(forecast=True))
-    show(as_json, as_json_of(read_status, found), lambda out: _view(out, found, session.clock.now()))
+    show_report(as_json, read_status, found, lambda out: _view(out, found, session.clock.now()))
 
 
 def _view(out: Console, found: StatusView, now: datetime) -> None:

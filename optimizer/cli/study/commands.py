@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from optimizer.cli.output import Json, say, show, table, tell_change
+from optimizer.cli.output import Json, say, show, show_report, table, tell_change
 from optimizer.cli.report_file import Open, Out, deliver
 from optimizer.cli.session import Session, check_one_of
 from optimizer.cli.study.estimate_view import view_estimate, view_price
@@ -17,7 +17,6 @@ from optimizer.cli.variant.find import named_variant
 from optimizer.core.base.errors import DetentError, NotFound
 from optimizer.core.base.values import Aim
 from optimizer.core.search.study import ENDED, UNFINISHED, Study, StudyStatus
-from optimizer.runtime.use_cases import as_json_of
 
 if TYPE_CHECKING:
     from optimizer.core.family.family import Family
@@ -114,7 +113,7 @@ def run(
         again = " ".join(f"{option} {shlex.quote(str(value))}" for option, value in given.items() if value is not None)
         declared = declared_family(session, begun.family)
         assert declared is not None, "what has no definition has no estimate"
-        show(as_json, as_json_of(start_study, begun), lambda out: view_estimate(out, declared, estimate, again))
+        show_report(as_json, start_study, begun, lambda out: view_estimate(out, declared, estimate, again))
         return
     study = study_run.follow_study(session, cast(Study, begun).id, follow=follow, quiet=as_json)
     print_study(session, study, as_json)
@@ -156,9 +155,10 @@ def list_studies(
         "id": "Study", "family": "Family", "status": "Status", "strategy": "Strategy", "n_calls": "Calls",
         "usd": "Spent $", "winner": "Winner", "started_by": "Started by", "created_at": "Made",
     }  # fmt: skip
-    show(
+    show_report(
         as_json,
-        as_json_of(read_studies, found),
+        read_studies,
+        found,
         table(rows, columns, empty="No studies yet. Start one: detent study run FAMILY --dry-run"),
     )
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from optimizer.cli.output import Json, say, show, table, tell_change
+from optimizer.cli.output import Json, say, show, show_report, table, tell_change
 from optimizer.cli.session import Session
 from optimizer.cli.variant import compare as variant_compare
 from optimizer.cli.variant.find import variant_id
@@ -17,7 +17,6 @@ from optimizer.core.base.errors import InvalidInput
 from optimizer.core.base.printable import printable
 from optimizer.core.base.strict_json import read_json
 from optimizer.core.family.policy_text import shown_policy
-from optimizer.runtime.use_cases import as_json_of
 
 if TYPE_CHECKING:
     from optimizer.core.views.variant import VariantView
@@ -58,7 +57,7 @@ def list_variants(family: FamilyName, as_json: Json = False) -> None:
         "variant": "Variant", "use": "Use", "source": "Source", "n_examples": "Examples", "created_at": "Made",
         "created_by": "By", "note": "Note",
     }  # fmt: skip
-    show(as_json, as_json_of(read_variants, page), table(rows, columns, empty=f"{family} has no variants yet."))
+    show_report(as_json, read_variants, page, table(rows, columns, empty=f"{family} has no variants yet."))
 
 
 @app.command("show")
@@ -67,7 +66,7 @@ def show_variant(family: FamilyName, variant: VariantId = "champion", as_json: J
     from optimizer.jobs.champions.read_variants import NamedVariantRequest, read_named_variant
 
     view = Session().client.ask(read_named_variant, NamedVariantRequest(family=family, name=variant))
-    show(as_json, as_json_of(read_named_variant, view), lambda out: out.print(reading(view), markup=False))
+    show_report(as_json, read_named_variant, view, lambda out: out.print(reading(view), markup=False))
 
 
 @app.command()
@@ -94,7 +93,7 @@ def diff(
     )
     if as_json:
         asked = DiffRequest(variant=new.variant, against=old.variant, family=family)
-        show(as_json, as_json_of(read_diff, client.ask(read_diff, asked)), lambda out: None)
+        show_report(as_json, read_diff, client.ask(read_diff, asked), lambda out: None)
         return
     lines = differences(old, new)
 
@@ -152,7 +151,7 @@ def create(
     )
     created = session.client.ask(create_variant, request)
     made = created.variant
-    show(as_json, as_json_of(create_variant, created), lambda out: out.print(made))
+    show_report(as_json, create_variant, created, lambda out: out.print(made))
     tell_change(
         f"{family}: variant {made} {'made' if created.new else 'was there already, with the same content'}.",
         why=note,
@@ -178,9 +177,10 @@ def export(
 
     found = Session().client.ask(read_export, ExportRequest(family=family, name=variant, format=format))
     text = found.text
-    show(
+    show_report(
         as_json,
-        as_json_of(read_export, found),
+        read_export,
+        found,
         lambda out: print(printable(text) if out.is_terminal else text, end=""),
     )
 
