@@ -7,7 +7,7 @@ import pytest
 
 from optimizer.core.base import errors
 from optimizer.core.base.errors import DetentError
-from optimizer.runtime.api_client import problem
+from optimizer.runtime.api_client import error_of, problem
 
 
 @pytest.mark.parametrize(
@@ -34,6 +34,12 @@ def test_the_type_of_a_problem_names_the_error(slug: str, kind: type[DetentError
     assert type(error) is kind
     assert error.detail == "Because."
     assert error.members == {"gates": [1]}
+
+
+@pytest.mark.parametrize(("slug", "member"), [("busy", "said"), ("invalid-input", "faults"), ("model-failed", "kind")])
+def test_an_error_that_came_back_can_be_read_as_any_other_of_its_class(slug: str, member: str) -> None:
+    error = error_of({"type": f"/problems/{slug}", "detail": "Because."})
+    assert getattr(error, member) == getattr(type(error)("Because."), member)
 
 
 def test_a_missing_key_says_where_the_command_line_takes_it_from() -> None:

@@ -39,7 +39,10 @@ def test_outside_of_a_project_the_running_server_is_meant_and_said(
     assert str(home) in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", ["freeze triage", "family add summarization", "keys create bob --role operate"])
+@pytest.mark.parametrize(
+    "command",
+    ["freeze triage", "family add summarization", "keys create bob --role operate", "keys revoke bob --reopen"],
+)
 def test_a_change_outside_of_a_project_is_refused_with_the_home_that_may_be_meant(tmp_path: Path, command: str) -> None:
     """Whose server happens to run may be another one than the one that is meant."""
     home = project(tmp_path, "a")

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from optimizer.cli.family.trivial_view import view_trivial
-from optimizer.cli.output import dollars, show, table, when
+from optimizer.cli.output import dollars, say, show, table, when
 from optimizer.cli.session import Session
 from optimizer.cli.study.score import score_lines
+from optimizer.core.base.errors import Busy
 from optimizer.core.base.phrasing import count, signed
 from optimizer.core.search.run_off import leaders_in_words, rows_in_words
 from optimizer.core.search.study import (
@@ -32,7 +33,12 @@ def print_study(session: Session, study: StudyView, as_json: bool) -> None:
 
     asked, trials = StudyReadRequest(id=study.id), trials_of(session, study.id)
     is_cascade = study.winner is not None and REPLAY in study.strategy
-    cost = session.client.ask(read_audit_cost, asked).audit_cost if is_cascade else None
+    cost = None
+    if is_cascade:
+        try:
+            cost = session.client.ask(read_audit_cost, asked).audit_cost
+        except Busy as busy:
+            say(f"What checking the answers costs is left out. {busy.detail}", "yellow")
     link = session.client.ask(read_mlflow_link, asked).url
     show(
         as_json,

@@ -102,10 +102,11 @@ class DetentError(Exception):
 
 
 class InvalidInput(DetentError):
-    """``faults`` are the first hundred, and how many more there are."""
+    """``faults`` are the first hundred, and how many more there are; none in what was read back from an answer."""
 
     slug = "invalid-input"
     title = "Invalid input"
+    faults: tuple[Fault, ...] = ()
 
     def __init__(self, detail: str, faults: Sequence[Fault] = (), **members: Any) -> None:
         super().__init__(detail, **members)
@@ -246,6 +247,7 @@ class Busy(DetentError):
 
     slug = "busy"
     title = "Busy"
+    said: str | None = None
 
     def __init__(self, detail: str, *, said: str | None = None, **members: Any) -> None:
         super().__init__(detail, **members)
@@ -266,6 +268,8 @@ class ModelFailed(DetentError):
 
     slug = "model-failed"
     title = "Model call failed"
+    kind = "unknown"
+    said: str | None = None
 
     def __init__(self, detail: str, *, kind: str = "unknown", said: str | None = None, **members: Any) -> None:
         super().__init__(detail, kind=kind, **members)

@@ -36,8 +36,8 @@ class ReviewAnswerRequest(Request):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReviewWithTexts(Review):
-    """What a person needs to answer it. Of an interaction ``input`` and ``output`` are shown until it is answered:
-    afterwards it may lie in the sealed holdout.
+    """What a person needs to answer it. Of an interaction ``input`` and ``output`` are shown until it is answered, and
+    only while it does not lie in the sealed holdout, as it may once another question about it was answered.
     """
 
     input: Text[Mapping[str, Json] | None]
@@ -68,6 +68,11 @@ def _with_texts(tx: Transaction, context: Context, reviews: Sequence[Review]) ->
     answers = {
         (one.arm.family, one.id): one for some in store.events.interactions(tx, waiting).values() for one in some
     }
+    for family in {family for family, _ in answers}:
+        labelled = [f"ia_{id}" for of, id in answers if of == family]
+        for row in store.examples.standing(tx, family, ids=labelled, groups=[]):
+            if row.split == "holdout":
+                answers.pop((family, row.id.removeprefix("ia_")), None)
     found = []
     for review in reviews:
         about = review.family, review.subject

@@ -47,6 +47,23 @@ def correct(world: World, split: str) -> tuple[str, str]:
     return f"co_fb_{split}", text
 
 
+@pytest.mark.parametrize(("split", "is_shown"), [("train", True), ("dev", True), ("holdout", False)])
+def test_a_second_question_about_an_answer_shows_its_text_only_outside_the_holdout(
+    world: World, split: str, is_shown: bool
+) -> None:
+    store, at = world.shared.store, world.shared.clock.now()
+    texts = (f"wrong {i}" for i in range(1000))
+    text = next(text for text in texts if split_of(group_of({"text": text}, None)) == split)
+    event = {"id": "in_1", "family": "triage", "unit": "u", "input": {"text": text}, "output": "technical"}
+    assert world.post("/v1/interactions", event).json()["accepted"] == 1
+    for kind in ("label_interaction", "rate_answer"):
+        store.write(lambda tx, kind=kind: store.reviews.open(tx, f"rv_{kind}", "triage", kind, "in_1", {}, at))
+    answered = world.post("/v1/reviews/rv_label_interaction/answer", {"answer": "release", "expected": "billing"})
+    assert answered.status_code == 200, answered.text
+    (left,) = world.get("/v1/reviews?status=open").json()["items"]
+    assert (left["kind"], left["input"] is not None, left["output"] is not None) == ("rate_answer", is_shown, is_shown)
+
+
 @pytest.mark.parametrize("id", ["co_fb_holdout", "an-id-of-my-own"])
 def test_no_variant_quotes_the_sealed_holdout_under_any_id(world: World, id: str) -> None:
     _, text = correct(world, "holdout")
