@@ -34,6 +34,7 @@ family evaluate; family validate; variant compare
 """  # reading commands that do not ask a server yet
 ONLY_HERE = "This command reads this machine's own home"
 ACTS = """
+rollout start triage --dry-run
 freeze triage --reason night; freeze; unfreeze --reason day; unfreeze triage; freeze nothing
 rollout hold triage --reason wait; rollout hold triage; rollout resume triage; rollout advance triage
 rollout advance triage --confirm triage --reason go; rollout promote triage --confirm triage --reason well

@@ -20,6 +20,7 @@ from optimizer.cli.server_option import server_asked
 from optimizer.cli.session import Session
 from optimizer.core.base.answers import members_of
 from optimizer.core.base.errors import InvalidFamily
+from optimizer.core.base.texts import shown
 from optimizer.runtime.use_cases import as_json_of
 
 if TYPE_CHECKING:
@@ -164,7 +165,7 @@ def trigger_lines(family: Family, report: TriggerReport) -> list[str]:
         return lines
     lines += [f"          {line}" for line in sentences(report.looks)]
     if report.held is not None:
-        lines.append(f"          none starts now: {report.held.reason}")
+        lines.append(f"          none starts now: {shown(report.held.reason)}")
     return lines
 
 

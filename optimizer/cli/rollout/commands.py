@@ -16,10 +16,10 @@ from optimizer.cli.rollout.forecast_view import view_forecast
 from optimizer.cli.rollout.report import id_of
 from optimizer.cli.rollout.report import report as write_report
 from optimizer.cli.rollout.selftest import selftest
-from optimizer.cli.server_option import server_asked
 from optimizer.cli.session import Session, check_one_of
-from optimizer.cli.variant.find import variant_id
+from optimizer.cli.variant.find import named_variant
 from optimizer.core.base.errors import InvalidInput
+from optimizer.core.base.texts import shown
 from optimizer.runtime.use_cases import as_json_of
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def start(
     session = Session()
     if variant and named and variant != named:
         raise InvalidInput(f"Two candidates are named, {variant} and {named}. Name one.")
-    candidate = variant_id(session, family, variant or named or _last_nominated(session, family))
+    candidate = named_variant(session, family, variant or named or "candidate")
     shares = shares_of(ladder)
     if not dry_run:
         reason = reason_of(reason, confirm)
@@ -109,21 +109,6 @@ def reason_of(given: str | None, confirm: str | None) -> str | None:
         print("Why? It stays in the record: ", end="", file=sys.stderr, flush=True)
         asked = sys.stdin.readline()
     return asked.strip() or "no reason given"
-
-
-def _last_nominated(session: Session, family: str) -> str:
-    from optimizer.jobs.studies.confirming_study import last_nominated
-
-    if server_asked() is not None:
-        return "candidate"  # the server knows which one that is
-    with session.store.read() as tx:
-        winner = last_nominated(tx, session.store, family)
-    if winner is None:
-        raise InvalidInput(
-            f"No study of {family} has nominated a variant, so name the candidate: detent rollout start {family}"
-            f" VARIANT. `detent variant list {family}` shows them."
-        )
-    return winner
 
 
 def _act(act: OperatorAct, family: str, reason: str | None, confirm: str | None, as_json: bool) -> None:
@@ -181,7 +166,8 @@ def advance(
             if seen.freeze is not None
             else f"would go {step}"
             if seen.gate_passed
-            else f"would be refused: {seen.reason}. With --confirm {family} it would go {step}, recorded as forced"
+            else f"would be refused: {shown(seen.reason)}. With --confirm {family} it would go {step}, recorded as"
+            " forced"
         )
         show_report(as_json, read_next_share, seen, lambda out: out.print(f"{family}: {told}", markup=False))
         return

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from optimizer.cli.output import percent, table
 from optimizer.core.base.phrasing import count, signed
+from optimizer.core.base.texts import shown
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -96,7 +97,7 @@ def print_alerts(out: Console, seen: ForecastView) -> None:
     if seen.late_alert is not None:
         out.print(f"Late      {seen.late_alert}", style="yellow", markup=False)
     for alert in seen.alerts:
-        out.print(f"Alert     {alert.kind}: {alert.detail}", style="yellow", markup=False)
+        out.print(f"Alert     {alert.kind}: {shown(alert.detail)}", style="yellow", markup=False)
 
 
 def bar(evidence: EvidenceView) -> str:

@@ -10,6 +10,7 @@ from optimizer.cli.feedback import ARM_COLUMNS, arm_row
 from optimizer.cli.output import percent, table, when
 from optimizer.cli.rollout.evidence_picture import print_alerts, print_evidence, print_progress
 from optimizer.core.base.answers import members_of
+from optimizer.core.base.texts import shown
 from optimizer.core.serving.assignment import HOLDBACK_SHARE
 
 if TYPE_CHECKING:
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
     from optimizer.core.serving.rollout import Rollout
     from optimizer.core.views.rollout_status import FamilyRollout
 
-HIDDEN = "a key of role read does not see why"
-
 
 def picture(out: Console, seen: FamilyRollout) -> None:
     """Print it."""
@@ -27,7 +26,7 @@ def picture(out: Console, seen: FamilyRollout) -> None:
     out.print(f"{seen.headline}.", style="bold", markup=False)
     out.print(f"Family    {seen.family}", markup=False)
     if champion is not None:
-        out.print(f"Champion  {champion.variant} since {when(champion.since)}: {champion.why or HIDDEN}", markup=False)
+        out.print(f"Champion  {champion.variant} since {when(champion.since)}: {shown(champion.why)}", markup=False)
     if seen.freeze is not None:
         out.print(f"Frozen    {seen.freeze.text}", style="yellow", markup=False)
     if seen.holdback is not None:
@@ -43,7 +42,7 @@ def picture(out: Console, seen: FamilyRollout) -> None:
         decision = seen.last_decision
         if decision is not None:
             by = f"{decision.kind} by {decision.actor} at {when(decision.at)}"
-            out.print(f"Last      {by}: {decision.reason or HIDDEN}", markup=False)
+            out.print(f"Last      {by}: {shown(decision.reason)}", markup=False)
         if rollout.stage_history:
             _print_evidence(out, rollout, seen)
     if seen.by_itself is not None:
@@ -57,8 +56,8 @@ def ladder(rollout: Rollout) -> str:
     """``10 % > [25 %] > 50 % > 100 %`` with the present share in brackets."""
     steps = [percent(s) for s in rollout.ladder] + ["100 %"]
     place = len(steps) - 1 if rollout.status == "deployed" else rollout.stage if rollout.is_active else -1
-    shown = " > ".join(f"[{step}]" if i == place else step for i, step in enumerate(steps))
-    return f"{shown}; ended at {steps[rollout.stage]}" if rollout.status == "rolled_back" else shown
+    stages = " > ".join(f"[{step}]" if i == place else step for i, step in enumerate(steps))
+    return f"{stages}; ended at {steps[rollout.stage]}" if rollout.status == "rolled_back" else stages
 
 
 def _print_rollout(out: Console, seen: FamilyRollout, rollout: Rollout) -> None:
@@ -102,7 +101,7 @@ def _print_evidence(out: Console, rollout: Rollout, status: FamilyRollout) -> No
     if seen.followed_by is not None:
         after = seen.followed_by
         out.print(
-            f"Since     {after.variant} reigns from {when(after.since)} on, by {after.by}: {after.why or HIDDEN}",
+            f"Since     {after.variant} reigns from {when(after.since)} on, by {after.by}: {shown(after.why)}",
             style="yellow",
             markup=False,
         )

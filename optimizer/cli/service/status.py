@@ -12,6 +12,7 @@ from optimizer.cli.output import Json, say, show_report, table, when
 from optimizer.cli.session import Session
 from optimizer.core.base.answers import members_of
 from optimizer.core.base.phrasing import count
+from optimizer.core.base.texts import shown
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -92,7 +93,7 @@ def _view(out: Console, found: StatusView, now: datetime) -> None:
         ]
         table(rows, {"id": "Study", "family": "Family", "status": "Status", "n_calls": "Calls"}, empty="")(out)
     for alert in found.alerts:
-        say(f"{alert.level}: {alert.kind} since {when(alert.opened_at)}: {alert.detail}", "yellow")
+        say(f"{alert.level}: {alert.kind} since {when(alert.opened_at)}: {shown(alert.detail)}", "yellow")
 
 
 def _in_short(rollout: Rollout | None) -> str | None:

@@ -11,6 +11,7 @@ from optimizer.cli.session import Session
 from optimizer.cli.study.score import score_lines
 from optimizer.core.base.errors import Busy
 from optimizer.core.base.phrasing import count, signed
+from optimizer.core.base.texts import shown
 from optimizer.core.search.run_off import leaders_in_words, rows_in_words
 from optimizer.core.search.study import (
     ENOUGH,
@@ -70,7 +71,7 @@ def view(
         markup=False,
     )
     if study.trigger is not None:
-        out.print(f"By itself {study.trigger.kind}: {study.trigger.reason}", markup=False)
+        out.print(f"By itself {study.trigger.kind}: {shown(study.trigger.reason)}", markup=False)
     spend = study.spend
     lost = f", {spend.n_lost} lost in flight and counted at their reserved price" if spend.n_lost else ""
     out.print(

@@ -30,6 +30,11 @@ TEXTS = frozenset(
 )  # fmt: skip
 
 
+def shown(text: str | None) -> str:
+    """A declared text as a terminal prints it: of one that the key may not read, that it may not."""
+    return "not shown to this key" if text is None else text
+
+
 def figures_of(value: Any) -> Any:
     """JSON without declared members, and with every member of TEXTS set to null, at any depth."""
     if isinstance(value, list | tuple):

@@ -10,7 +10,7 @@ from pydantic import computed_field
 
 from optimizer.core.base.errors import Conflict
 from optimizer.core.base.phrasing import when
-from optimizer.core.base.texts import Text
+from optimizer.core.base.texts import Text, shown
 from optimizer.core.search.study import Study
 
 ALL = ""  # the scope of a freeze of every family
@@ -39,7 +39,7 @@ class Freeze:
     def text(self) -> str:
         """One sentence for a person: what, by whom, since when, why, and the way out."""
         return (
-            f"{scope_text(self.scope)} by {self.by} since {when(self.since)} ({self.reason}); when it may go on:"
+            f"{scope_text(self.scope)} by {self.by} since {when(self.since)} ({shown(self.reason)}); when it may go on:"
             f" {self.undo}"
         )
 
@@ -47,8 +47,8 @@ class Freeze:
     def sentence(self) -> str:
         """The same where no word "Frozen" stands before it."""
         return (
-            f"{scope_text(self.scope)} is frozen by {self.by} since {when(self.since)} ({self.reason}); when it may go"
-            f" on: {self.undo}"
+            f"{scope_text(self.scope)} is frozen by {self.by} since {when(self.since)} ({shown(self.reason)}); when it"
+            f" may go on: {self.undo}"
         )
 
 
