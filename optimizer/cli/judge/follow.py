@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 from optimizer.cli.family.evaluate_view import NO_PRICE
 from optimizer.cli.output import console, dollars, say
 from optimizer.cli.session import Session
+from optimizer.cli.study.polling import polled
 from optimizer.core.base.errors import Busy, DetentError
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from optimizer.core.evaluation.judging.run import JudgeRun, JudgeRunEstimate
 
-POLL_S = 0.5
+POLL_S = 2.0
 
 
 def follow_judge_run(session: Session, id: str, *, quiet: bool) -> JudgeRun:
@@ -55,9 +55,11 @@ def _by_worker(session: Session, id: str, quiet: bool) -> JudgeRun:
     request = JudgeRunReadRequest(id=id)
     try:
         with _line(quiet) as tell:
-            while not (run := session.client.ask(read_judge_run, request)).has_ended:
+            asked = polled(
+                lambda: session.client.ask(read_judge_run, request), POLL_S, of_server=session.server is not None
+            )
+            while not (run := next(asked)).has_ended:
                 tell(run)
-                time.sleep(POLL_S)
     except KeyboardInterrupt:
         say(f"Run {id} goes on in the worker. Stop it: detent judge cancel {id}")
         raise

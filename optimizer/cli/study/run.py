@@ -5,18 +5,19 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from optimizer.cli.output import console, dollars, say
 from optimizer.cli.session import Session
+from optimizer.cli.study.polling import polled
 from optimizer.cli.study.view import trials_of
 from optimizer.core.base.errors import InvalidInput, NotFound
 from optimizer.core.base.phrasing import count
 from optimizer.core.base.values import Aim, Budget
-from optimizer.core.search.study import ENDED, ENOUGH, KEEP, REMARKS, Study, aimed_at, budget_options
+from optimizer.core.search.study import ENDED, ENOUGH, KEEP, REMARKS, Study, Trial, aimed_at, budget_options
 from optimizer.host import run_files
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from optimizer.jobs.studies.nominate import LookPrice
     from optimizer.jobs.studies.start_study import LookEstimate
 
-POLL_S = 0.5
+POLL_S, POLL_SERVER_S = 0.5, 2.0
 TOLD_EVERY_S = 30.0  # where no line moves
 NAMES = ("strategy", "aim", "budget", "seed", "definition", "space", "proposer")
 
@@ -176,10 +177,20 @@ def _watch(session: Session, study_id: str, quiet: bool, is_alive: Any) -> Study
     status = out.status("starting") if out.is_terminal and not quiet else None
     if status:
         status.start()
+    last: StudyView | None = None
+    trials: Sequence[Trial] = ()
+
+    def look() -> tuple[bool, StudyView]:
+        nonlocal last, trials
+        alive, study = is_alive(), read_study(session, study_id)
+        if study != last or not alive:
+            trials = trials_of(session, study_id)
+        last = study
+        return alive, study
+
+    of_server = session.server is not None
     try:
-        while True:
-            alive = is_alive()
-            study, trials = read_study(session, study_id), trials_of(session, study_id)
+        for alive, study in polled(look, POLL_SERVER_S if of_server else POLL_S, of_server=of_server):
             spend = study.spend
             if first_calls is None:
                 first_calls = spend.n_calls
@@ -209,7 +220,7 @@ def _watch(session: Session, study_id: str, quiet: bool, is_alive: Any) -> Study
             elif not quiet and time.monotonic() - told >= TOLD_EVERY_S:
                 told = time.monotonic()
                 out.print(line, markup=False)
-            time.sleep(POLL_S)
+        raise AssertionError("it is asked until the study has ended")
     finally:
         if status:
             status.stop()
