@@ -21,7 +21,7 @@ from starlette.responses import (
 )
 
 from api.http.problems import explanations
-from api.routing import CHANGE, NARROWS, PASSED_ON, ROLE, TYPED
+from api.routing import CHANGE, NARROWS, PASSED_ON, ROLE, TYPED, DetentRoute
 from optimizer.core.base.errors import NotFound
 
 FILES = ("swagger-ui-bundle.js", "swagger-ui.css", "favicon-32x32.png")
@@ -79,6 +79,9 @@ def install_documents(app: FastAPI) -> None:
     generate = app.openapi
 
     def openapi() -> dict[str, Any]:
+        for route in app.routes:
+            if isinstance(route, DetentRoute):
+                route.build_schemas()
         document = generate()
         components = document.setdefault("components", {})
         components.setdefault("schemas", {})["Problem"] = dict(PROBLEM)
@@ -113,7 +116,7 @@ def install_documents(app: FastAPI) -> None:
     body, making = b"", asyncio.Lock()
 
     async def description(request: Request) -> Response:
-        """Made once, beside the event loop: that takes half a second, and the text of it 15 ms more."""
+        """Made once, beside the event loop: that takes a second or two, and the text of it 15 ms more."""
         nonlocal body
         async with making:
             body = body or await asyncio.to_thread(lambda: bytes(JSONResponse(openapi()).body))

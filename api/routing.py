@@ -8,7 +8,9 @@ from functools import partial
 from typing import Annotated, Any, NoReturn
 
 from fastapi import APIRouter, Depends, Request, Response
+from fastapi.datastructures import DefaultPlaceholder
 from fastapi.routing import APIRoute
+from fastapi.utils import create_model_field
 
 from api import services
 from api.access.auth import Caller, WrongKey, identify, require, require_family
@@ -38,7 +40,6 @@ def guarded(
     narrows: bool = False,
     passed_on: bool = False,
     also: Mapping[int, str] | None = None,
-    report: Any = None,
     keyed: bool | None = None,
     typed: bool = False,
 ) -> dict[str, Any]:
@@ -49,8 +50,7 @@ def guarded(
     so, else such a key is refused. ``keyed`` routes (None: those of a change) keep their answer under an
     Idempotency-Key; they ask ``idempotency.kept`` for their store. ``passed_on`` to the gateway, which counts the
     request for its key: a caller of the gateway itself must not get more. ``also``: good answers of another status than
-    the route's own, and what they mean; ``report``: the type of these. ``typed``: the route itself leaves out what the
-    caller may not read.
+    the route's own, and what they mean. ``typed``: the route itself leaves out what the caller may not read.
     """
     extra: dict[str, Any] = {}
     if role is not None:
@@ -66,7 +66,7 @@ def guarded(
     if change is not None if keyed is None else keyed:
         extra |= {KEYED: True, "parameters": [KEY_HEADER]}
     others = {
-        status: {"description": meaning, "model": report, "content": {"application/json": {}}}
+        status: {"description": meaning, "content": {"application/json": {}}}
         for status, meaning in (also or {}).items()
     }
     return {"openapi_extra": extra, "responses": {**others, "4XX": ERROR, "5XX": ERROR}}
@@ -157,7 +157,27 @@ def count_change(request: StrictRequest, shared: Services, change: Change) -> No
 
 
 class DetentRoute(APIRoute):
-    """A route that checks all this before the body is read, and the key again once all of that has come."""
+    """A route that checks all this before the body is read, and the key again once all of that has come.
+
+    Where it is given a ``response_model``, it writes its answer itself.
+    """
+
+    def __init__(self, path: str, endpoint: Callable[..., Any], *, response_model: Any, **further: Any) -> None:
+        writes = not isinstance(response_model, DefaultPlaceholder)
+        super().__init__(path, endpoint, response_model=None if writes else response_model, **further)
+        if writes:
+            self.response_model = response_model
+
+    def build_schemas(self) -> None:
+        """Builds those of its answers. Only the API's description needs them, and the start takes a quarter less."""
+        if self.response_field is None and self.response_model is not None:
+            build = partial(create_model_field, type_=self.response_model, mode="serialization")
+            self.response_field = build(f"Response_{self.unique_id}")
+            self.response_fields = {
+                status: build(f"Response_{status}_{self.unique_id}")
+                for status in self.responses
+                if isinstance(status, int)
+            }
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         inner: Callable[[Request], Awaitable[Response]] = super().get_route_handler()

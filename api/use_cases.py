@@ -121,7 +121,6 @@ for _one in USE_CASES:
             narrows=_one.narrows,
             keyed=_one.keyed,
             typed=True,
-            report=_one.report,
             also={200: meaning} if (meaning := _one.dry or _one.again) is not None else None,
         ),
     )

@@ -10,7 +10,6 @@ from tests.unit.test_product_imports import ROOT
 MOST = 7
 # At most ten, each with its reason.
 STAY = {
-    "api/routing.py": {"guarded": "the facts of a route, as FastAPI's own decorator takes them"},
     "optimizer/core/dataset/examples.py": {"make_example": "the members of an example, most of them optional"},
     "optimizer/jobs/record_change.py": {"tell": "the members of a row of the audit, and its transaction"},
     "optimizer/runtime/wiring.py": {"open_context": "the parts of a context, each of which a caller may have already"},
