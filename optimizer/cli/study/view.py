@@ -12,7 +12,6 @@ from optimizer.cli.study.score import score_lines
 from optimizer.core.base.errors import Busy
 from optimizer.core.base.phrasing import count, signed
 from optimizer.core.base.texts import shown
-from optimizer.core.search.run_off import leaders_in_words, rows_in_words
 from optimizer.core.search.study import (
     ENOUGH,
     Study,
@@ -21,10 +20,10 @@ from optimizer.core.search.study import (
     leaks_in_words,
     too_long_in_words,
 )
-from optimizer.core.views.study import StudyView
 
 if TYPE_CHECKING:
     from optimizer.core.search.cascade.figures import AuditCost
+    from optimizer.core.views.study import StudyView
 
 
 def print_study(session: Session, study: StudyView, as_json: bool) -> None:
@@ -63,6 +62,8 @@ def view(
     *,
     mlflow: str | None = None,
 ) -> None:
+    from optimizer.core.search.run_off import leaders_in_words, rows_in_words
+
     state = study.state + (", simulated clock" if study.simulated_clock else "")
     out.print(f"Study     {study.id} of {study.family}: {state}", style="bold", markup=False)
     out.print(

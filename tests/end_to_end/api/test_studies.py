@@ -31,7 +31,7 @@ def test_a_study_is_queued_for_the_worker_and_a_second_one_is_refused(world: Wor
     study = queued.json()
     assert (study["status"], study["seed"], study["champion"]) == ("queued", 7, world.champion())
     assert queued.headers["location"] == f"/v1/studies/{study['id']}"
-    assert world.get(queued.headers["location"]).json() == study
+    assert world.get(queued.headers["location"]).json() == {**study, "is_interrupted": False}
     assert [job["id"] for job in world.get("/v1/jobs").json()["items"]] == [study["id"]]
     assert world.get(f"/v1/studies/{study['id']}/trials").json()["items"] == []
     again = world.post("/v1/families/triage/studies", STUDY)
