@@ -189,7 +189,7 @@ def test_init_overwrites_nothing(detent: Detent) -> None:
         pytest.param(["study", "run", "support_topics", "--budget-calls", "0"], 3, "cannot pay", id="no budget at all"),
         pytest.param(["study", "run", "support_topics", "--strategy", "magic"], 2, "magic", id="unknown strategy"),
         pytest.param(["study", "run", "support_topics", "--aim", "beauty"], 2, "quality", id="unknown aim"),
-        pytest.param(["rollout", "start", "support_topics"], 2, "name the candidate", id="no nominated variant"),
+        pytest.param(["rollout", "start", "support_topics"], 1, "has no candidate", id="no nominated variant"),
         pytest.param(
             ["variant", "diff", "support_topics", "candidate"],
             1,

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from optimizer.core.declaration.policy_rules import policy_faults
 from optimizer.core.family.fields import Output
 from optimizer.core.models.language import ModelAnswer
-from optimizer.core.policy.assess import Situation, assess
+from optimizer.core.policy.assess import Situation, assess, with_facts
 from optimizer.core.policy.attempts import Ask, Attempt, Judge, Reply, best, part_of, rank, total_cost_usd
 from optimizer.core.policy.policy import Policy, parse_policy
 from optimizer.core.policy.steps import PolicyPlan, audit, most_calls, steps
@@ -91,11 +91,17 @@ def drive(plan: PolicyPlan, situation: Situation, data: st.DataObject) -> tuple[
             if isinstance(ask, Judge):
                 n_judged += 1
                 assert n_judged <= plan.policy.most_judgements
-                scored = replace(ask.attempt, score=data.draw(st.none() | SHARES))
-                past = [scored if one is ask.attempt else one for one in past]
-                ask = machine.send([scored])
+                if ask.about == "facts":
+                    judged = with_facts(plan.policy, ask.attempt, data.draw(st.none() | st.booleans()))
+                else:
+                    judged = replace(ask.attempt, score=data.draw(st.none() | SHARES))
+                past = [judged if one is ask.attempt else one for one in past]
+                ask = machine.send([judged])
                 continue
-            attempts = assess(plan.policy, situation, replies(data, ask))
+            made = replies(data, ask)
+            if plan.policy.is_judged:  # nobody else scores then
+                made = [replace(one, score=None) for one in made]
+            attempts = assess(plan.policy, situation, made)
             assert [one.call for one in attempts] == list(ask.calls)
             past += attempts
             assert len(past) <= most_calls(plan.policy)
@@ -106,8 +112,8 @@ def drive(plan: PolicyPlan, situation: Situation, data: st.DataObject) -> tuple[
 
 def strong_failed(policy: Policy, past: list[Attempt]) -> bool:
     assert policy.cascade is not None
-    strong = [one for one in past if one.call.model == policy.cascade.models[-1] and one.answer is not None]
-    return not strong
+    last = policy.cascade.models[-1]
+    return not any(one.answer is not None and one.call.model == last and one.call.purpose != "sample" for one in past)
 
 
 @settings(max_examples=n_examples(200))
