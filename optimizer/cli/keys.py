@@ -199,7 +199,6 @@ def _reopened(session: Session, name: str) -> KeyReport:
     from optimizer.jobs.upkeep.manage_keys import remove_only_key
 
     session.before_change()
-
     running = run_files.find_api(session.settings)  # its url opens on this machine, whatever it listens on
     hosts = [session.settings.host, *(listening_hosts(running.pid) if running is not None else ())]
     is_reachable = not all(map(is_loopback, hosts))

@@ -40,7 +40,7 @@ def whole(client: Client, function: Callable[[Context, P], Page[R]], request: P)
 
 
 def family_view(client: Client, family: str) -> FamilyView:
-    """Raises NotFound with the names that are known."""
+    """Raises NotFound where there is no such family."""
     from optimizer.jobs.scheduling.read_families import FamilyRequest, read_family
 
     return client.ask(read_family, FamilyRequest(family=family))

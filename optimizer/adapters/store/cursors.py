@@ -12,6 +12,8 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 
+from sqlalchemy import Select, Table, and_, or_
+
 from optimizer.core.base.errors import Fault, InvalidInput
 from optimizer.core.base.strict_json import is_unicode
 
@@ -38,6 +40,16 @@ def decode(cursor: str, *kinds: type) -> list[Any]:
             "This cursor was not made by this server; take next_cursor of the page before, unchanged.",
             [Fault(pointer="/cursor", detail="unknown cursor")],
         ) from None
+
+
+def newest_first(query: Select[Any], table: Table, cursor: str | None, limit: int) -> Select[Any]:
+    """The query in the order of ``created_at`` and ``id``, behind the cursor, with one row more than the page has."""
+    c = table.c
+    query = query.order_by(c.created_at.desc(), c.id.desc()).limit(limit + 1)
+    if cursor is None:
+        return query
+    at, id = decode(cursor, datetime, str)
+    return query.where(or_(c.created_at < at, and_(c.created_at == at, c.id < id)))
 
 
 def page(

@@ -19,7 +19,6 @@ from optimizer.core.base.values import Aim
 from optimizer.core.search.study import ENDED, UNFINISHED, Study, StudyStatus
 
 if TYPE_CHECKING:
-    from optimizer.core.family.family import Family
     from optimizer.core.views.study import StudyView
 
 app = typer.Typer(
@@ -85,6 +84,7 @@ def run(
 
     check_one_of("--aim", aim, ("quality", "cost", "latency"))
     from optimizer.jobs.studies.start_study import StudyEstimate, start_study
+    from optimizer.runtime.client import family_view
 
     session = Session()
     values = study_run.read_definition(definition)
@@ -111,7 +111,7 @@ def run(
         }
         given |= {"--keep-saved": keep_saved, "--keep-quality": keep_quality}
         again = " ".join(f"{option} {shlex.quote(str(value))}" for option, value in given.items() if value is not None)
-        declared = declared_family(session, begun.family)
+        declared = family_view(session.client, begun.family).definition
         assert declared is not None, "what has no definition has no estimate"
         show_report(as_json, start_study, begun, lambda out: view_estimate(out, declared, estimate, again))
         return
@@ -132,10 +132,11 @@ def list_studies(
     """Studies, newest first."""
     check_one_of("--status", status, (*UNFINISHED, *ENDED))
     from optimizer.jobs.studies.read_studies import StudiesRequest, read_studies
+    from optimizer.runtime.client import family_view
 
     session = Session()
     if family is not None:
-        declared_family(session, family)
+        family_view(session.client, family)
     found = session.client.ask(read_studies, StudiesRequest(family=family, status=cast(StudyStatus | None, status)))
     rows = [
         {
@@ -299,22 +300,16 @@ def report(study: StudyId, out: Out = None, open: Open = False, as_json: Json = 
     deliver(session, page, {"study": found.id}, name=found.id, out=out, open=open, as_json=as_json)
 
 
-def declared_family(session: Session, name: str) -> Family | None:
-    """As its file has it; None where that cannot be used. Raises NotFound where there is no such family."""
-    from optimizer.jobs.scheduling.read_families import FamilyRequest, read_family
-
-    return session.client.ask(read_family, FamilyRequest(family=name)).definition
-
-
 def find_study(session: Session, name: str) -> StudyView:
     """By id, or the latest of a family."""
     from optimizer.jobs.studies.read_studies import StudiesRequest, StudyReadRequest, read_studies, read_study
+    from optimizer.runtime.client import family_view
 
     try:
         return session.client.ask(read_study, StudyReadRequest(id=name))
     except NotFound as unknown:
         try:
-            declared_family(session, name)
+            family_view(session.client, name)
         except DetentError:
             raise unknown from None
     latest = session.client.ask(read_studies, StudiesRequest(family=name, limit=1)).items

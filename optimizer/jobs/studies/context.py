@@ -89,11 +89,8 @@ class StudyRun:
     champion: Variant
     train: list[Example]
     dev: list[Example]
-    store: Store
-    clock: Clock
-    models: ModelSource
-    scorer: Scorer
     job: JobContext
+    scorer: Scorer
     strategies: StrategyMaker
     classify: Classify
     progress: ProgressCallback
@@ -110,6 +107,18 @@ class StudyRun:
     search_cut: str | None = None  # as in Spend
     remark: str | None = None  # as in Spend
     last_call_event_at: datetime | None = None
+
+    @property
+    def store(self) -> Store:
+        return self.job.store
+
+    @property
+    def clock(self) -> Clock:
+        return self.job.clock
+
+    @property
+    def models(self) -> ModelSource:
+        return self.job.models
 
     @property
     def is_replayed(self) -> bool:

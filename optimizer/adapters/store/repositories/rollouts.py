@@ -68,13 +68,9 @@ class RolloutTables:
     def page(
         self, tx: Connection, *, family: str | None, cursor: str | None, limit: int
     ) -> tuple[list[Rollout], str | None]:
-        r = ROLLOUTS.c
-        query = select(ROLLOUTS).order_by(r.created_at.desc(), r.id.desc()).limit(limit + 1)
+        query = cursors.newest_first(select(ROLLOUTS), ROLLOUTS, cursor, limit)
         if family is not None:
-            query = query.where(r.family == family)
-        if cursor is not None:
-            at, id = cursors.decode(cursor, datetime, str)
-            query = query.where(or_(r.created_at < at, and_(r.created_at == at, r.id < id)))
+            query = query.where(ROLLOUTS.c.family == family)
         rollouts = [_rollout(row) for row in tx.execute(query).mappings()]
         return cursors.page(rollouts, limit, lambda rollout: (rollout.created_at, rollout.id))
 

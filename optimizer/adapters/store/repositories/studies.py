@@ -9,7 +9,7 @@ from dataclasses import asdict, is_dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, and_, delete, func, insert, or_, select, update
+from sqlalchemy import Connection, RowMapping, delete, func, insert, or_, select, update
 
 from optimizer.adapters.store import cursors
 from optimizer.adapters.store.engine import upsert
@@ -61,14 +61,11 @@ class StudyTables:
         limit: int = 100,
     ) -> tuple[list[Study], str | None]:
         s = STUDIES.c
-        query = select(STUDIES).order_by(s.created_at.desc(), s.id.desc()).limit(limit + 1)
+        query = cursors.newest_first(select(STUDIES), STUDIES, cursor, limit)
         if family is not None:
             query = query.where(s.family == family)
         if status is not None:
             query = query.where(s.status == status)
-        if cursor is not None:
-            at, id = cursors.decode(cursor, datetime, str)
-            query = query.where(or_(s.created_at < at, and_(s.created_at == at, s.id < id)))
         studies = [_study(row) for row in tx.execute(query).mappings()]
         return cursors.page(studies, limit, lambda study: (study.created_at, study.id))
 
