@@ -1,7 +1,7 @@
 """The process for feedback: what is long of it, such as batches and imports, the api passes on to here.
 
 Reading a hundred events takes milliseconds of one interpreter, and a thread that reads takes them from the event loop
-that serves prompts (docs/adr/0033-long-feedback-has-a-process-of-its-own.md). Keys, roles, limits and answers are those
+that serves prompts (docs/adr/0032-api-processes-share-a-port.md). Keys, roles, limits and answers are those
 of the same routes in the api, which answers itself while this process is away.
 """
 

@@ -1,7 +1,7 @@
 """JSON bodies, read strictly: what comes through can be stored, hashed and sent on without surprises.
 
 What a text costs is not its bytes but its values (three bytes, ``[],``, become an object of sixty), so these are
-counted before any is made (docs/adr/0017-bodies-are-weighed-before-they-are-read.md).
+counted before any is made (docs/adr/0017-request-bodies-are-bounded-before-parsing.md).
 """
 
 from __future__ import annotations

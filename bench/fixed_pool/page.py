@@ -34,7 +34,7 @@ worth, so a rule can be luckier than full evaluation, which sees the drawn answe
 **Ours** is `ContinuousRejects` of `optimizer/core/search/racing.py`, by which strategy `race` spends its calls, and
 `joint` where its cap does not pay for all rows of each candidate. It is continuous rejects, CR-A, as published, but for
 two things: several may fall at a time, and the calls are planned with the rows that there are.
-[0039](../adr/0039-a-race-plans-with-the-rows-there-are.md) has how it was chosen, on the development tables alone, and
+[0039](../adr/0039-race-uses-continuous-rejects.md) has how it was chosen, on the development tables alone, and
 fixed on 23 November 2026, before the confirmation tables were opened for it. *Two reservations*: the tables of TREC,
 SST-2 and LLMJudge and one model of each task of the means were opened once before, for the rule before (0018), and
 before that a prototype of such rules was looked at over all tables with answers together. The stories (HANNA) and the

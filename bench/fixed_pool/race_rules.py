@@ -115,7 +115,7 @@ class ExpectedGain:
     first: int = FIRST
     step: int = 4
     z: float = 2.0
-    least_gain: float = 0.002  # in score; what is left below it is asked for in vain (docs/adr/0011)
+    least_gain: float = 0.002  # in score; what is left below it is asked for in vain (record 0011, in docs/adr/0039)
     width: int = 1
 
     def __post_init__(self) -> None:

@@ -20,7 +20,7 @@ calls as MIPROv2 made on the same rows, which takes no cap; an answer that is as
 GEPA counts fewer. The embedded model cannot write instructions: MIPROv2 and GEPA are given those of the task's list by
 a deterministic proposer, and ours has the same list in its space. A seed's score has a standard error of up to
 {error:.2f}; intervals of the differences are in `bench/results/search_live.json`. `race` goes by the rule of
-[0039](../adr/0039-a-race-plans-with-the-rows-there-are.md); for `joint` its calls pay for all dev rows of each
+[0039](../adr/0039-race-uses-continuous-rejects.md); for `joint` its calls pay for all dev rows of each
 candidate, so it does not race here. Searches that are not in the table, and other families, were not run at equal
 calls, and nothing is said of them.
 """

@@ -21,13 +21,12 @@ same splits; intervals (95 %, paired bootstrap) are over these splits, so they s
 of others. A call is one variant on one example; nothing is asked twice.
 
 **No claim on the present strategy `race` rests on this page.** *Ours* is the rule that it had before
-[0018](../adr/0018-the-worst-falls-as-soon-as-the-calls-that-are-left-allow.md) and
-[0039](../adr/0039-a-race-plans-with-the-rows-there-are.md); it was not run again, since that takes the answers once
-more. [The rules on recorded tables](search-tables-measured.md) has the present one.
+[0039](../adr/0039-race-uses-continuous-rejects.md) (record 0011); it was not run again, since that takes the answers
+once more. [The rules on recorded tables](search-tables-measured.md) has the present one.
 
 Ours is strategy `race` with the rule `ExpectedGain` of `bench/fixed_pool/race_rules.py`, at
-the calls with which it has also paid for the last examples of leader and champion;
-[0011](../adr/0011-the-next-example-goes-where-it-may-change-the-winner.md) says why. Its contenders come as a study's
+the calls with which it has also paid for the last examples of leader and champion.
+Its contenders come as a study's
 proposers make them: choices of examples with the champion's instruction, then instructions beside the examples of the
 leader, 11 or 14 of the 32 variants; *all variants in one race* has no such order. *DSPy's random search*: the schedule
 of BootstrapFewShotWithRandomSearch with its own settings, 19 candidates each on all examples, drawn from all 32

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import random
-import re
 from math import inf, sqrt
-from pathlib import Path
 
 import pytest
 from fixed_pool.race_rules import ExpectedGain, Halving, SignedRank
@@ -14,8 +12,6 @@ from fixed_pool.signed_rank import signed_rank_p
 from optimizer.core.search.effects import estimate
 from optimizer.core.search.racing import Advance, ContinuousRejects, Race, RaceStanding, first_look, reach
 
-ROOT = Path(__file__).parents[2]
-RACE = ("racing", "effects", "signed_rank")
 EXAMPLES = [f"e{i}" for i in range(40)]
 GOOD, BAD = "good", "bad"
 
@@ -347,10 +343,3 @@ def test_the_signed_rank_p_is_that_of_random_signs(differences):
 def test_without_a_difference_nothing_is_behind():
     assert signed_rank_p([0.0, 0.0]) == 1.0
     assert signed_rank_p([]) == 1.0
-
-
-def test_its_decision_record_is_proposed_for_as_long_as_no_study_races():
-    (record,) = (ROOT / "docs" / "adr").glob("0018-*.md")
-    others = [path for path in (ROOT / "optimizer").rglob("*.py") if path.stem not in RACE]
-    in_use = any(re.search(r"\bsearch\.racing\b", path.read_text(encoding="utf-8")) for path in others)
-    assert ("**Status.** Proposed." in record.read_text(encoding="utf-8")) is not in_use

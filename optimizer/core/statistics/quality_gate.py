@@ -3,7 +3,7 @@
     ship 3, 2, 1   "worse by at least 3, 2, 1 times the margin" is rejected: the candidate may go on
     sup            "not better" is rejected: only this allows the word better
     roll           "not worse" is rejected: the candidate is rolled back
-    roll2          "worse by at most 2 margins" is rejected: the same, at any hour (docs/adr/0038); rollouts that do not
+    roll2          "worse by at most 2 margins" is rejected: the same, at any hour (docs/adr/0009); rollouts that do not
                    wait for whole days go without
 
 Nested margins need no correction: the first false gate passed is one false rejection at alpha. Source: Ville (1939);

@@ -2,7 +2,7 @@
 
 Where the difference between the arms swings with the hour, evidence is at its largest after the best hours, and its
 peak says more about them than about the day. Over a whole day the swing cancels: at the ends of days alone, evidence is
-valid for the mean over the day's labelled outcomes (docs/adr/0038-promises-hold-over-whole-days.md).
+valid for the mean over the day's labelled outcomes (docs/adr/0009-sequential-tests-over-blocks-and-whole-days.md).
 """
 
 from __future__ import annotations

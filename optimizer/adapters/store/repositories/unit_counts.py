@@ -3,7 +3,7 @@ kept in memory by the process that ticks.
 
 A unit may come back after weeks, so looking units up in a table costs a page of the disk for each, and more with each
 unit that a rollout has seen. Here a look appends what it changed, and a tick reads what was appended since the last
-one: both cost the same however long the rollout lasts (docs/adr/0012-the-tick-keeps-its-units-in-memory.md).
+one: both cost the same however long the rollout lasts (docs/adr/0010-a-tick-reads-first-and-writes-once.md).
 """
 
 from __future__ import annotations

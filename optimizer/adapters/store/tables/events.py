@@ -43,7 +43,7 @@ _COLUMN_TYPES: Mapping[Any, Callable[[], TypeEngine[Any]]] = {
 }
 
 # Every index ends in what grows with time or with the id, so that new rows go to its end: one in the order of units
-# would write another page for each row (docs/adr/0031-events-have-no-index-of-units.md).
+# would write another page for each row (docs/adr/0034-events-have-no-unit-index.md).
 INTERACTIONS = _event_table(  # written by events.py
     "interactions",
     Interaction,

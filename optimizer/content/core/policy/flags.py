@@ -1,6 +1,6 @@
 """Feature flags by environment: a pure function of a mapping, laid over a policy.
 
-What they make of a policy is a Variant of its own (docs/adr/0015): no study searched or confirmed it, so it is served
+What they make of a policy is a Variant of its own (docs/adr/0014): no study searched or confirmed it, so it is served
 under its own id.
 """
 
