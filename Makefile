@@ -7,7 +7,7 @@ UPGRADE ?= --upgrade
 LOCK = $(if $(wildcard $(VENV)/.synced-dev),requirements-dev.lock,requirements.lock)
 WORKERS ?= $(shell expr $$(nproc 2>/dev/null || echo 2) + 1)
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-bench test-long mutations recordings check lock bench bench-model bench-gates bench-rollouts bench-response bench-live bench-tick bench-studies bench-policies bench-data bench-judges bench-commands bench-families bench-family-rollouts bench-search bench-speed bench-paths siege serve clean
+.PHONY: help install demo test test-bench test-long mutations recordings pages check lock bench bench-model bench-gates bench-rollouts bench-response bench-live bench-tick bench-studies bench-policies bench-data bench-judges bench-commands bench-families bench-family-rollouts bench-search bench-speed bench-paths siege serve clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -53,6 +53,9 @@ mutations: $(VENV)/.synced-dev ## sixty faults in copies of the product, each of
 
 recordings: $(VENV)/.synced-dev ## write down anew what the product answers and computes, where that was changed on purpose; ARGS="answers"
 	@$(BIN)/python -m tests.recordings.make $(ARGS)
+
+pages: $(VENV)/.synced-dev ## write the reference pages that the code makes: after a change to a command, route, setting, error, scorer or shipped family
+	@$(BIN)/python -m docs.generate
 
 check: $(VENV)/.synced-dev ## format, lint, types, import contract
 	@$(BIN)/ruff format --check .

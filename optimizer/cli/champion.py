@@ -32,6 +32,9 @@ def set_champion(
 ) -> None:
     """Serve a variant to every user now, past every gate; recorded as forced. An active rollout ends first.
 
+    For an emergency: nobody is held back on the champion before, and a freeze does not stop it. Refused where the
+    server does not know the variant's model. Undo: `detent champion rollback`.
+
     Example: detent champion set triage v_0a1b2c3d4e5f --reason "the new one swears" --confirm triage
     """
     from optimizer.jobs.rollouts import set_champion as job

@@ -22,6 +22,9 @@ def reset(
 ) -> None:
     """Set the last tick to now where a clock that ran ahead left it in the future.
 
+    Until then ticks stand still, and so do rollouts. With a server it takes a key of role admin. What was recorded
+    ahead of time stays as it is: look at each rollout, then `detent rollout resume`.
+
     Every active rollout is held. Safe to repeat.
 
     Example: detent clock reset --reason "the clock ran three hours ahead"

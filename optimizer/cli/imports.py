@@ -36,6 +36,8 @@ def import_(
 ) -> None:
     """Take examples or feedback in; says what was taken, what was not, and why. Safe to repeat.
 
+    Texts become few-shot examples only where a person vouches for them: by --curated, or in `detent review`.
+
     Examples:
       detent import installed-docs --family summarization
       detent import tickets.csv --family triage --input text=Body --output topic=Category

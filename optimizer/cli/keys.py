@@ -59,6 +59,10 @@ def create(
 ) -> None:
     """Make a key. Its secret is shown once and kept only as a hash.
 
+    From the first key on, every request needs one. Where programs sent requests without one in the last day, it names
+    them, and asks; without a terminal it makes no key (exit 3) until an option says from when they are refused.
+    `detent keys revoke NAME --reopen` takes it back while it is the only one.
+
     Example: detent keys create web-app --role feedback --family triage
     """
     from optimizer.core.serving.access import access_of

@@ -616,9 +616,7 @@ def commands(group: Any = None, path: str = "detent") -> Iterator[tuple[str, Any
 
 
 @pytest.mark.parametrize(("path", "command"), [pytest.param(path, command, id=path) for path, command in commands()])
-def test_every_command_is_documented_and_takes_json(path: str, command: Any) -> None:
-    text = (ROOT / "docs" / "reference" / "cli.md").read_text()
-    assert f"\n## {path}\n" in text or f"`{path}`" in text, f"docs/reference/cli.md does not name {path}"
+def test_every_command_has_a_sentence_of_help_and_takes_json(path: str, command: Any) -> None:
     assert command.help, "a command needs a sentence of help"
     if path not in ("detent serve", "detent worker", "detent demo"):
         assert any("--json" in p.opts for p in command.params)

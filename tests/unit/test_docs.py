@@ -1,5 +1,5 @@
 """The pages: each relative link leads somewhere, each command that they show exists with its options,
-each page is reached from the front door.
+each page is reached from the front door, and a generated page is what the code makes of it.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ import pytest
 import typer
 from pages import too_long
 
+from docs.generate.markdown import MARK
+from docs.generate.pages import pages
 from optimizer.cli.app import app
 from optimizer.core.base.phrasing import did_you_mean
 
@@ -22,6 +24,7 @@ PAST = ("CHANGELOG.md", "docs/adr")  # say what was so when they were written
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 COMMAND = re.compile(r"(?:^|^\$ |`|^ {4}|&& )detent ([a-z][^`#\n]*)", re.MULTILINE)
+GENERATED = pages()
 WHICH = re.compile(r"--[a-z][a-z-]*")
 
 
@@ -139,3 +142,13 @@ def test_a_cell_of_a_table_holds_a_sentence_or_two_and_no_paragraph(name: str) -
 @pytest.mark.parametrize("page", PAGES, ids=named)
 def test_prose_stands_in_lines_of_120_columns(page: Path) -> None:
     assert too_long(page.read_text(encoding="utf-8")) == []
+
+
+@pytest.mark.parametrize("page", GENERATED, ids=named)
+def test_a_generated_page_is_what_the_code_makes_of_it(page: Path) -> None:
+    written = page.read_text(encoding="utf-8") if page.exists() else ""
+    assert written == GENERATED[page], f"{named(page)} is not what the code says: run `make pages`"
+
+
+def test_a_page_that_says_it_is_generated_is_one_of_them() -> None:
+    assert {page for page in PAGES if page.read_text(encoding="utf-8").startswith(MARK)} == set(GENERATED)

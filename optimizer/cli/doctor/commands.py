@@ -30,6 +30,8 @@ def doctor(as_json: Json = False) -> None:
     """Check Python, disk, settings, store, families, models, ports,
     alert channels and MLflow; changes nothing but var/.
 
+    Each finding says what to do. Exit 1 where something is at fault.
+
     Example: detent doctor
     """
     session = Session()

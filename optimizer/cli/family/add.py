@@ -23,6 +23,8 @@ def add(
 ) -> None:
     """Copy a family that comes with Detent into this project, and import its examples. Safe to repeat.
 
+    A folder of that name is left alone. Undo: `detent family delete`.
+
     Example: detent family add summarization
     """
     if family is None:

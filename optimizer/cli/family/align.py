@@ -25,6 +25,10 @@ def align(
 ) -> None:
     """Make a scorer from users' thumbs, judged on later thumbs; refused where it tells these apart too badly.
 
+    It takes 100 answers with their texts and a thumb, learns from the earlier seven tenths, and is refused (exit 3)
+    unless a liked answer scores above a disliked one in 60 of 100 later pairs, with a 95 % interval above 50. It says
+    what to put under `scorer:` of the family's file.
+
     It reads numbers of request and answer alone (length, hedges, refusal, how much of the request comes back), so a
     search may learn to please it by these: look at what wins.
 

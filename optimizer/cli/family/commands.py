@@ -80,7 +80,11 @@ def _file_state(family: FamilySummary) -> str:
 
 @app.command("show")
 def show_family(family: FamilyName, as_json: Json = False) -> None:
-    """One family: its file, its champion, its examples."""
+    """One family: its file, its champion, its examples.
+
+    Also what a study that starts by itself may spend, what each of its triggers says now, and what would keep it from
+    starting.
+    """
     from optimizer.core.family.family import kind_of
     from optimizer.jobs.scheduling.read_families import FamilyRequest, read_family, read_triggers
 
@@ -176,6 +180,8 @@ def validate(
 ) -> None:
     """Check family files: every fault with file, line, what, why and what to do.
 
+    Exit 2 where there is one.
+
     Example: detent family validate triage
     """
     from optimizer.jobs.families.check_models import unknown_models
@@ -236,6 +242,9 @@ def adopt(
 ) -> None:
     """Serve the file's current version at once, without a rollout; recorded as forced.
 
+    Refused where config/models.yaml, or the running server, does not know a model that it asks. For a week 5 % of the
+    users stay on the champion before, where its outcomes are known, and an alert tells if the new one does worse.
+
     Example: detent family adopt triage --confirm triage
     """
     from optimizer.jobs.families.check_models import named_models
@@ -274,6 +283,12 @@ def delete(
 
     Decisions, and which inputs are sealed and how often they were looked at, stay; so do all texts without --forget.
 
+    What the store has of it goes on under a name of its own, such as triage~1. A new family of the name begins without
+    any of it; what was sealed for the name stays sealed. Refused while a rollout, study or judge run is under way.
+
+    With --forget (role admin) examples, events, reviews, variants, texts of calls and the folder are deleted for good;
+    sums, decisions and seals stay. Without it: undo by `detent family restore`.
+
     Example: detent family delete triage --confirm triage
     """
     from optimizer.jobs.families.retire_family import RetireRequest, retire_family
@@ -285,6 +300,9 @@ def delete(
 @app.command()
 def restore(family: FamilyName, reason: Reason = None, as_json: Json = False) -> None:
     """Bring back the family that was last retired under this name, with its folder and its champion.
+
+    Or the one named, such as triage~1. Its schedule stays off. Refused where a new family has the name, and after
+    --forget.
 
     Example: detent family restore triage
     """
@@ -303,6 +321,9 @@ def rename(
     as_json: Json = False,
 ) -> None:
     """Give a family, its folder and its file another name; what names the old one goes on finding it.
+
+    Tokens, events, prompts, chats and keys of the old name are those of the new one, and the old one is no name for
+    another family. Refused while a rollout, study or judge run is under way. Undo: rename it back.
 
     Example: detent family rename triage tickets --confirm triage
     """

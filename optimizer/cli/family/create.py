@@ -65,6 +65,12 @@ def create(
 ) -> None:
     """Make a family from a prompt and examples: families/NAME/family.yaml and examples.jsonl, imported at once.
 
+    The prompt has placeholders such as {{text}}; paragraphs before the first become the system message. A placeholder
+    takes the column of its name. The parser is told by the answers: few short ones that repeat are labels.
+
+    What can be read in two ways ({name} as in Python, labels that look like slips of one another) is asked on a
+    terminal, and refused elsewhere with the option that decides. Undo: `detent family delete`.
+
     Example: detent family create triage --from prompt.txt --examples tickets.csv --input text=Body --output
     topic=Category
     """

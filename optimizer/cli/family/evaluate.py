@@ -49,7 +49,8 @@ def evaluate(
     as_json: Json = False,
 ) -> None:
     """Measure one variant on examples, with an interval, and check it against the family's targets,
-    or on its golden scenarios beside the champion: exit 3 unless all is met.
+    or on its golden scenarios beside the champion: exit 3 unless all is met,
+    1 where no answer got a score.
 
     Example: detent family evaluate triage --suite golden --variant candidate
     """

@@ -36,6 +36,8 @@ def schedule(
 ) -> None:
     """Say whether and when studies start by themselves; switch that on or off.
 
+    None does before --on.
+
     Examples:
       detent family schedule triage --on
       detent family schedule triage --cron "0 3 * * 1" --holdout --reason "weekly is enough"

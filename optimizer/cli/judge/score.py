@@ -29,6 +29,8 @@ def score(
 ) -> None:
     """Let the family's judge score answers that users were given, drawn at random; no answer twice.
 
+    Where a server runs its worker does it, and the command waits; one that was killed goes on and asks nothing twice.
+
     Each score is kept as feedback of source judge. The worker does the same by itself where the family's file says so
     (judge.monitor).
 

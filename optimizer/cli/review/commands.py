@@ -79,6 +79,13 @@ def answer(
 ) -> None:
     """Answer one question, or all that are open.
 
+    A text is released as an example or kept back. An answer in doubt that is released needs what it should have been
+    (--expected), or --as-answered. A drawn answer is rated from 0, useless, to 1, as good as can be, or unrated. There
+    is no undo.
+
+    With --all, at a terminal, each takes one key: 1 to 5 or u rates; a (it was right), a label's number or e (type it)
+    answers one in doubt; r and k release or keep back; s skips, z takes the last answer back, q stops.
+
     Examples:
       detent review answer rv_01… release --expected billing
       detent review answer rv_01… 0.75

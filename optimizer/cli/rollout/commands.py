@@ -76,6 +76,9 @@ def start(
 ) -> None:
     """Start a rollout of a candidate against the champion.
 
+    A gate that is not met refuses it (exit 3) and is named, and so does a forecast that does not fit the family's
+    limits. --confirm starts it as forced; --dry-run shows the forecast.
+
     Example: detent rollout start triage --dry-run
     """
     from optimizer.jobs.rollouts.start_rollout import RolloutRequest, start_rollout
@@ -129,6 +132,8 @@ def _act(act: OperatorAct, family: str, reason: str | None, confirm: str | None,
 def approve(family: FamilyName, reason: Reason = None, confirm: Confirm = None, as_json: Json = False) -> None:
     """Let a validated rollout begin with its first share.
 
+    The worker's next tick serves it. Where it would probably not end within the limits, it says so with the ways out.
+
     Example: detent rollout approve triage --reason "diff reviewed"
     """
     _act("approve", family, reason, confirm, as_json)
@@ -151,6 +156,8 @@ def advance(
     as_json: Json = False,
 ) -> None:
     """Give the candidate its next share.
+
+    It does so by itself when the gate has passed; before that --confirm is needed.
 
     Example: detent rollout advance triage --confirm triage
     """
@@ -220,7 +227,10 @@ def status(family: FamilyName, as_json: Json = False) -> None:
 
 @app.command()
 def log(family: FamilyName, as_json: Json = False) -> None:
-    """Every decision of the family's latest rollout, oldest first."""
+    """Every decision of the family's latest rollout, oldest first.
+
+    Each with the evidence that it turned on, such as `ship3 41.2 of 20`, the number of blocks behind it, and why.
+    """
     from optimizer.jobs.rollouts.read_rollout import FamilyRolloutRequest, read_rollout_log
 
     found = Session().client.ask(read_rollout_log, FamilyRolloutRequest(family=family))
@@ -244,6 +254,8 @@ def verify(
 ) -> None:
     """Check a rollout's record: both hash chains, every decision again from its blocks, state,
     audit and champions in the store.
+
+    Exit 1 where something does not fit, and names it. A month of blocks takes minutes.
 
     Example: detent rollout verify ro_01…
     """

@@ -26,7 +26,8 @@ def register(app: typer.Typer) -> None:
 
 
 def freeze(family: FamilyName = None, reason: Reason = None, as_json: Json = False) -> None:
-    """Serve champions only, at once: no candidate, no advance, no study. Asks nothing; survives restarts.
+    """Serve champions only, at once: no candidate, holdback or override, no advance, no study.
+    Asks nothing; survives restarts.
 
     Example: detent freeze triage --reason "launch day"
     """

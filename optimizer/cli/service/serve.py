@@ -39,6 +39,9 @@ def serve(
 ) -> None:
     """Run everything, supervised: API, feedback, gateway, worker and MLflow UI. Ctrl-C ends it.
 
+    A process that dies starts again, after half a second at first and at most 30 s where it keeps dying; the address
+    stays the same, and requests wait. A second server on the same home is refused (exit 3).
+
     Examples:
       detent serve
       detent serve --profile prod --strict
@@ -181,7 +184,8 @@ def alarm_into(store: Store) -> Alarm:
 def worker(
     wait: Annotated[bool, typer.Option("--wait", help="Stand by until the present worker has ended.")] = False,
 ) -> None:
-    """Run the worker alone: studies, ticks, mirror. Exactly one works per database; `detent serve` brings its own.
+    """Run the worker alone: studies, ticks, mirror. Exactly one works per database, and a
+    second is refused (exit 3); `detent serve` brings its own.
 
     Example: detent worker --wait
     """

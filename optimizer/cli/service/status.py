@@ -30,6 +30,9 @@ def register(app: typer.Typer) -> None:
 def status(as_json: Json = False) -> None:
     """Processes, families, studies and open alerts of this home.
 
+    It begins with one sentence: what is wrong here, or that all is well. Where rollouts stand, which champions are
+    watched, freezes, refused programs and inputs that were cut within a day stand below it.
+
     Example: detent status --json
     """
     from optimizer.jobs.upkeep.read_status import StatusRequest, read_status

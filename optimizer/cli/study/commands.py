@@ -36,11 +36,9 @@ def run(
         str | None,
         typer.Option(
             help=(
-                "bootstrap, settings, both: bootstrap+settings; bases, which tries the base prompts for other sizes of"
-                " model; examples, which chooses them by similarity; race, which asks those that are "
-                "behind no more; replay, which finds the thresholds of a cascade or the knobs of a content pipeline;"
-                " gepa, mipro, joint, copro or simba, which have instructions written; or one that an installed package"
-                " adds."
+                "bootstrap, settings, bases, examples, race, replay, gepa, mipro, joint, copro, simba, playbook, or one"
+                " that a package adds; several in a row, such as bootstrap+settings, the default (of kind policy:"
+                " replay)."
             )
         ),
     ] = None,
@@ -73,6 +71,11 @@ def run(
     as_json: Json = False,
 ) -> None:
     """Search for a better variant, then compare winner and champion on the sealed holdout.
+
+    Without a cap it makes at most 1,000 calls; a cap that cannot pay for the confirmation is refused (exit 3). With
+    --dry-run it says calls, dollars and time with their spread, which train examples are not released, and which caps
+    are enough for every strategy. With a server its worker runs the study, and Ctrl-C only stops the watching; without
+    one it runs here, and `detent study resume` goes on with it.
 
     Examples:
       detent study run triage --dry-run
@@ -168,6 +171,8 @@ def list_studies(
 def show_study(study: StudyId, as_json: Json = False) -> None:
     """One study: trials, spend, confirmation, outcome.
 
+    Also what comes next, what the audits of a nominated cascade will cost, and where MLflow shows the study.
+
     Example: detent study show triage
     """
     session = Session()
@@ -223,6 +228,8 @@ def nominate(
 ) -> None:
     """Take another point of a study's search to the sealed holdout: one more look, by a study of its own.
 
+    Exit 3 where the holdout does not confirm it. It serves nobody until a rollout of it starts; the look stays counted.
+
     Examples:
       detent study nominate triage v_1a2b3c4d5e6f --aim cost --dry-run
       detent study nominate triage v_1a2b3c4d5e6f --aim cost
@@ -259,6 +266,8 @@ def confirm(
     as_json: Json = False,
 ) -> None:
     """Take any variant, also one edited by hand, to the sealed holdout: one look, at a price said before.
+
+    It asks before it spends the look; without a terminal it needs --yes (exit 3). Exit 3 where it is not confirmed.
 
     Examples:
       detent study confirm triage file --dry-run

@@ -62,7 +62,11 @@ def list_variants(family: FamilyName, as_json: Json = False) -> None:
 
 @app.command("show")
 def show_variant(family: FamilyName, variant: VariantId = "champion", as_json: Json = False) -> None:
-    """One variant in full: messages, few-shot examples, model settings."""
+    """One variant in full: messages, few-shot examples, model settings.
+
+    An id may be shortened. candidate is that of the active rollout, else the winner of the last study that nominated
+    one; file is what family.yaml says now.
+    """
     from optimizer.jobs.champions.read_variants import NamedVariantRequest, read_named_variant
 
     view = Session().client.ask(read_named_variant, NamedVariantRequest(family=family, name=variant))

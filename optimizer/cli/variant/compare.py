@@ -46,6 +46,9 @@ def compare(
 ) -> None:
     """Put variants side by side on the same dev examples: scores, cost, and every answer on one HTML page.
 
+    At most ten. What was answered before a cap is kept, so the same command goes on. Text from production that no
+    person released is shown by its score alone. Dev examples are no evidence: `detent study confirm` gives that.
+
     Examples:
       detent variant compare triage champion file --dry-run
       detent variant compare triage champion file v_1a2b3c4d5e6f --examples 50 --out compare.html
