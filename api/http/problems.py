@@ -137,7 +137,9 @@ PROBLEMS: Mapping[type[errors.DetentError], tuple[int, str]] = {
         403,
         (
             "The key's role does not reach (`needed` says which does), the key is for other families (`families`), or"
-            " the server has no keys and the request did not come from this machine."
+            " the server has no keys and the request did not come from a program of this machine: from another machine,"
+            " by another name or port than its own, from a page of a browser, or forwarded by a proxy. `detail` says"
+            " which; `detent keys` makes a key."
         ),
     ),
     errors.NotFound: (
@@ -190,8 +192,21 @@ PROBLEMS: Mapping[type[errors.DetentError], tuple[int, str]] = {
         413,
         "The body, or the number of events in it, is beyond the limit that the members name. Send it in parts.",
     ),
-    UnsupportedMediaType: (415, "A body of JSON must be declared as `Content-Type: application/json`."),
-    HeadersTooLarge: (431, "The headers of a request are larger than 64 KiB together. Send fewer or shorter ones."),
+    UnsupportedMediaType: (
+        415,
+        (
+            "A body of JSON must be declared as `Content-Type: application/json`; `text/plain` and the types of forms"
+            " are never taken, since any page can make a browser send them. An import takes JSON lines"
+            " (`application/x-ndjson`, or no declared type) and JSON columns (`application/json`)."
+        ),
+    ),
+    HeadersTooLarge: (
+        431,
+        (
+            "The headers of a request, or the trailers of its body, are larger than 64 KiB together. Send fewer or"
+            " shorter ones."
+        ),
+    ),
     errors.PreconditionRequired: (
         428,
         (

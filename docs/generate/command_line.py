@@ -8,7 +8,7 @@ from typing import Any
 
 import typer
 
-from docs.generate.markdown import ROOT, code, page, sentence, table
+from docs.generate.markdown import ROOT, code, page, sentence, table, title
 from optimizer.cli.app import app
 from optimizer.core.search.strategies import STRATEGIES
 
@@ -112,10 +112,9 @@ def _guides() -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for path in sorted(path for folder in GUIDES for path in (ROOT / "docs" / folder).glob("*.md")):
         text = path.read_text(encoding="utf-8")
-        title = text.splitlines()[0].removeprefix("# ")
         shown = re.findall(r"^ {4}detent ([a-z]+(?: [a-z]+)?)", text, re.MULTILINE)
         for command in dict.fromkeys([*shown, *(words.split()[0] for words in shown)]):
             links = found.setdefault(command, [])
             if len(links) < MOST_GUIDES:
-                links.append(f"[{title}](../{path.relative_to(Path(ROOT / 'docs')).as_posix()})")
+                links.append(f"[{title(path)}](../{path.relative_to(Path(ROOT / 'docs')).as_posix()})")
     return found

@@ -1,5 +1,5 @@
-"""Settings: environment (DETENT_*) beats the profile's YAML beats the defaults below. docs/reference/settings.md
-explains each.
+"""Settings: environment (DETENT_*) beats the profile's YAML beats the defaults below. What each means stands in its
+description, of which docs/reference/settings.md is made.
 """
 
 from __future__ import annotations
@@ -28,9 +28,26 @@ class Api(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    trusted_proxies: tuple[IPvAnyNetwork, ...] = ()
-    workers: int = Field(default=1, ge=1, le=64)  # processes that share the port
-    feedback_process: bool = True  # one more, which reads long bodies of feedback for them
+    workers: int = Field(
+        default=1,
+        ge=1,
+        le=64,
+        description="Processes of the API, which share its port: docs/how-to/serve-with-several-workers.md. `detent"
+        " serve --workers` beats it. Limits hold for all of them together: those by the minute are one count of all, of"
+        " connections, requests at once and held bytes each process holds to its part, rounded down.",
+    )
+    feedback_process: bool = Field(
+        default=True,
+        description="Whether bodies of feedback above 16 KiB are read and kept by a process of their own, so that those"
+        " who fetch prompts do not wait for them. false saves the memory of a process, some 100 MiB.",
+    )
+    trusted_proxies: tuple[IPvAnyNetwork, ...] = Field(
+        default=(),
+        description="Addresses or networks (`10.0.0.7`, `10.0.0.0/24`) of reverse proxies in front of the API, as a"
+        " list. Of a request that comes from one of them the client is the last address of `X-Forwarded-For` that is"
+        " not itself in the list. The header of any other sender is not read. In the environment:"
+        " `DETENT_API__TRUSTED_PROXIES='[\"10.0.0.7\"]'`.",
+    )
 
     def trusts(self, address: str) -> bool:
         """Whether the X-Forwarded-For of this address is believed."""
@@ -41,44 +58,125 @@ class Api(BaseModel):
 
 
 class Alarms(BaseModel):
-    """What a champion may do before an alert is raised; latency and cost are of each family's ``constraints``.
-
-    None: not watched.
+    """What a champion may do before an alert is raised, whatever it usually does. Latency and cost are limited by each
+    family's `constraints`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    error_share: float | None = Field(default=0.10, gt=0, lt=1)
-    silence_minutes: int | None = Field(default=2, ge=1)
+    error_share: float | None = Field(
+        default=0.10, gt=0, lt=1, description="The share of requests that may fail. null: not watched."
+    )
+    silence_minutes: int | None = Field(
+        default=2,
+        ge=1,
+        description="For how many full minutes no request, or no outcome of requests that come, may come where they"
+        " came steadily. null: not watched.",
+    )
 
 
 class ServerLimits(BaseModel):
-    """How much one client may ask for, and how long it may take."""
+    """How much one client may ask for, and how long it may take. What goes beyond is answered with 408, 413, 429, 431
+    or 503 and the reason. A sender is a key, or an address where a request has none.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    body_bytes: int = Field(default=8 * 1024 * 1024, ge=1024)
-    events_bytes: int = Field(default=4 * 1024 * 1024, ge=1024)
-    chat_bytes: int = Field(default=4 * 1024 * 1024, ge=1024)
-    event_text_bytes: int = Field(default=1024 * 1024, ge=1024)
-    text_bytes: int = Field(default=1024 * 1024, ge=1024)
-    other_bytes: int = Field(default=256 * 1024, ge=1024)
-    events_values: int = Field(default=50_000, ge=100)
-    values: int = Field(default=20_000, ge=100)
-    batch: int = Field(default=1000, ge=1)
-    operator_per_minute: int = Field(default=100, ge=1)
-    keyless_chat_per_minute: int | None = Field(default=None, ge=1)
-    models_usd_per_hour: float | None = Field(default=None, ge=0)
-    events_per_minute: int = Field(default=60_000, ge=1)
-    connections: int = Field(default=2000, ge=1)
-    connections_per_address: int = Field(default=500, ge=1)
-    requests_at_once: int = Field(default=500, ge=1)
-    held_bytes: int = Field(default=64 * 1024 * 1024, ge=1024)
-    held_bytes_per_sender: int = Field(default=32 * 1024 * 1024, ge=1024)
-    header_seconds: float = Field(default=10.0, gt=0)
-    body_seconds: float = Field(default=60.0, gt=0)
-    idle_seconds: float = Field(default=20.0, gt=0)
-    stalled_seconds: float = Field(default=30.0, gt=0)
+    body_bytes: int = Field(
+        default=8 * 1024 * 1024,
+        ge=1024,
+        description="Bytes of any body. Of one that was answered before it had come, so much more is thrown away "
+        "before the connection ends.",
+    )
+    events_bytes: int = Field(
+        default=4 * 1024 * 1024,
+        ge=1024,
+        description="Bytes of a body of events or of an import. What a route takes is never more than "
+        "`limits.body_bytes`.",
+    )
+    event_text_bytes: int = Field(
+        default=1024 * 1024,
+        ge=1024,
+        description="Bytes of one text of an event that a client sends, since masking takes processor time by "
+        "length. An event with a longer text is refused alone (`text_too_long`).",
+    )
+    chat_bytes: int = Field(default=4 * 1024 * 1024, ge=1024, description="Bytes of a chat completion.")
+    text_bytes: int = Field(
+        default=1024 * 1024,
+        ge=1024,
+        description="Bytes of what holds texts and is no event: render, variants, exposures, OFREP.",
+    )
+    other_bytes: int = Field(default=256 * 1024, ge=1024, description="Bytes of every other body.")
+    values: int = Field(
+        default=20_000,
+        ge=100,
+        description="Values that a body may hold, counting each text, number, list and object at any depth. They are "
+        "counted before any is made.",
+    )
+    events_values: int = Field(
+        default=50_000,
+        ge=100,
+        description="The same of a body of events. An import of lines is read in parts of so many.",
+    )
+    batch: int = Field(default=1000, ge=1, description="Events in one request, and in one step of `detent import`.")
+    operator_per_minute: int = Field(
+        default=100, ge=1, description="Changes by operators a minute, per key, or per address without one."
+    )
+    keyless_chat_per_minute: int | None = Field(
+        default=None,
+        ge=1,
+        description="Chat completions a minute without a key, per address. What a family's chats may cost is "
+        "`limits.usd_per_hour` of its file.",
+    )
+    models_usd_per_hour: float | None = Field(
+        default=None,
+        ge=0,
+        description="Dollars that chats which name a model and no family may cost together in an hour (UTC); 0 "
+        "allows none. Without it: the least `limits.usd_per_hour` of a family.",
+    )
+    events_per_minute: int = Field(
+        default=60_000,
+        ge=1,
+        description="Feedback, interactions and windows of exposures a minute per key, by their number.",
+    )
+    connections: int = Field(
+        default=2000,
+        ge=1,
+        description="Open connections of all clients together. The process raises its limit of open files to what"
+        " that needs.",
+    )
+    connections_per_address: int = Field(
+        default=500, ge=1, description="Open connections of one address, those of `api.trusted_proxies` not counted."
+    )
+    requests_at_once: int = Field(
+        default=500, ge=1, description="Requests of one sender that are in work at the same time, streams included."
+    )
+    held_bytes: int = Field(
+        default=64 * 1024 * 1024,
+        ge=1024,
+        description="Bytes of bodies that have arrived and whose requests are not answered yet, of all senders. "
+        "One body always fits.",
+    )
+    held_bytes_per_sender: int = Field(
+        default=32 * 1024 * 1024, ge=1024, description="The same of one sender, so that no sender can hold it all."
+    )
+    header_seconds: float = Field(
+        default=10.0,
+        gt=0,
+        description="How long the headers of a request may take to arrive. They may be 64 KiB together.",
+    )
+    body_seconds: float = Field(
+        default=60.0, gt=0, description="How long a body may take to arrive once the headers are there."
+    )
+    idle_seconds: float = Field(
+        default=20.0, gt=0, description="How long a connection stays open between two requests."
+    )
+    stalled_seconds: float = Field(
+        default=30.0,
+        gt=0,
+        description="How long a client may leave unread what is sent to it. A model that streams waits meanwhile;"
+        " then the connection is closed, and what had come stays on record.",
+    )
 
     def share(self, workers: int) -> ServerLimits:
         """What one of several processes may hold of connections, requests in work and bytes: in sum never more."""
@@ -93,37 +191,141 @@ class Settings(BaseSettings):
         env_prefix="DETENT_", env_nested_delimiter="__", frozen=True, extra="forbid", env_ignore_empty=True
     )
 
-    home: Path
-    profile: Profile = DEFAULT_PROFILE
-    database_url: str | None = None
-    host: str = "127.0.0.1"
-    port: int = Field(default=8321, ge=0, le=65535)
-    gateway_port: int = Field(default=0, ge=0, le=65535)
-    mlflow_port: int = Field(default=8322, ge=0, le=65535)
-    mlflow_tracking_uri: str | None = None
-    families_dir: Path = Path("families")
-    more_families_dirs: tuple[Path, ...] = ()
-    models_file: Path = Path("config/models.yaml")
-    token_keys: str | None = Field(default=None, repr=False)
-    api_key: str | None = Field(default=None, repr=False)
-    alert_slack_webhook: str | None = Field(default=None, repr=False)
-    alert_discord_webhook: str | None = Field(default=None, repr=False)
-    alert_level: Literal["info", "warning", "critical"] = "info"
-    pipeline_retain_days: int = Field(default=90, ge=0)
-    monitoring_file: Path = Path("config/monitoring.yaml")
-    clock_scale: float = Field(default=1.0, ge=1.0, le=100_000.0)
-    family_overrides: dict[str, Any] = Field(default_factory=dict)
-    serve_file_edits: bool = False
+    home: Path = Field(
+        description="`DETENT_HOME` only. The folder that holds `families/`, `config/`, `var/` (database, keys, "
+        "locks, logs) and `mlflow/`. Without it: the nearest folder upwards from the current one that"
+        " holds `families/`, else the current one."
+    )
+    profile: Profile = Field(
+        default=DEFAULT_PROFILE,
+        description="`DETENT_PROFILE` only. While a server runs, commands in its home follow the server's profile"
+        " unless it says otherwise.",
+    )
+    database_url: str | None = Field(
+        default=None,
+        description="The file of the store, as an SQLAlchemy address of SQLite: "
+        "`sqlite:////srv/detent/var/detent.db`. Without it: `var/detent.db`. An address of any other "
+        "database is refused.",
+    )
+    families_dir: Path = Field(default=Path("families"), description="Families, below the home.")
+    more_families_dirs: tuple[Path, ...] = Field(
+        default=(),
+        description="Further folders of families, served like those of `families_dir`, into which new ones are "
+        "written. A name that stands in two folders is a fault of that family.",
+    )
+    models_file: Path = Field(
+        default=Path("config/models.yaml"), description="Models, below the home: docs/reference/models.md."
+    )
+    monitoring_file: Path = Field(
+        default=Path("config/monitoring.yaml"),
+        description="The levels of the content pipeline's figures, below the home: docs/reference/content-"
+        "pipeline.md. Without the file those of docs/reference/rest.md hold. A faulty file is refused"
+        " at the start with its lines.",
+    )
+    mlflow_tracking_uri: str | None = Field(
+        default=None,
+        description="Another MLflow to mirror studies to. Then `detent serve` starts none. Without it: the home's"
+        " own store under `mlflow/`.",
+    )
+    host: str = Field(
+        default="127.0.0.1", description="Address of the API. Any other than loopback is refused until a key exists."
+    )
+    port: int = Field(
+        default=8321,
+        ge=0,
+        le=65535,
+        description="Port of the API. A taken one is named with its owner, where the system tells, and the next "
+        "free one is used.",
+    )
     api: Api = Api()
-    limits: ServerLimits = ServerLimits()
+    gateway_port: int = Field(
+        default=0,
+        ge=0,
+        le=65535,
+        description="Port of the gateway, on loopback only; clients never need it. 0: any free one.",
+    )
+    mlflow_port: int = Field(
+        default=8322,
+        ge=0,
+        le=65535,
+        description="Port of the MLflow UI, on loopback only, whatever `host` says; the next free one where it is"
+        " taken. How to reach it: docs/how-to/serve.md.",
+    )
+    token_keys: str | None = Field(
+        default=None,
+        repr=False,
+        description="Keys of assignment tokens as `id:hex,id:hex`; the first signs, all verify. Set it where "
+        "several machines serve. Without it: made once under `var/keys`.",
+    )
+    api_key: str | None = Field(
+        default=None, repr=False, description="The key that the command line sends to a server that asks for one."
+    )
+    alert_slack_webhook: str | None = Field(
+        default=None,
+        repr=False,
+        description="Address of a Slack incoming webhook, which is told each alert: docs/how-to/send-alerts.md. "
+        "https, or http to this machine. Who has it can write to the channel: keep it in the "
+        "environment. No log, error or answer shows it.",
+    )
+    alert_discord_webhook: str | None = Field(default=None, repr=False, description="The same for Discord.")
+    alert_level: Literal["info", "warning", "critical"] = Field(
+        default="info", description="Alerts below it go into the log alone."
+    )
     alarms: Alarms = Alarms()
-    tick_seconds: float = Field(default=10.0, gt=0)
-    lease_seconds: float = Field(default=60.0, gt=0)
-    max_studies: int = Field(default=3, ge=1)
-    usd_per_month: float | None = Field(default=None, ge=0)
-    restart_wait_max_seconds: float = Field(default=30.0, ge=0.5)
-    log_level: Literal["debug", "info", "warning", "error"] = "info"
-    log_json: bool = False
+    clock_scale: float = Field(
+        default=1.0,
+        ge=1.0,
+        le=100_000.0,
+        description="How many times faster than real time rollout durations pass; leases, ticks, timeouts and "
+        "tokens stay on real time. Refused in profile prod. What was made under another scale than 1 "
+        "carries `simulated_clock: true`.",
+    )
+    tick_seconds: float = Field(default=10.0, gt=0, description="How often the worker renews leases.")
+    lease_seconds: float = Field(
+        default=60.0,
+        gt=0,
+        description="How long a candidate is served after the last tick. At least twice `tick_seconds`.",
+    )
+    family_overrides: dict[str, Any] = Field(
+        default_factory=dict,
+        description="Values laid over every `family.yaml`, in its own structure. Profile demo asks for less "
+        "evidence by it.",
+    )
+    serve_file_edits: bool = Field(
+        default=False,
+        description="true: an edited `prompt.current` of a family file is served at once and recorded as forced. "
+        'false: it is shown as "edited, not served", with the commands that go on.',
+    )
+    max_studies: int = Field(
+        default=3,
+        ge=1,
+        description="How many studies the worker runs at once. While so many are under way none starts by itself.",
+    )
+    usd_per_month: float | None = Field(
+        default=None,
+        ge=0,
+        description="Dollars that the studies and judge runs of all families together may spend in a calendar "
+        "month (UTC). One that goes on counts with its whole cap, so none that starts under the limit"
+        " passes it; one that begins without a cap gets what is left. Models without a known price "
+        "are then not asked. Calls of clients do not count. A family's own limit is "
+        "`budget.usd_per_month` of its file.",
+    )
+    pipeline_retain_days: int = Field(
+        default=90,
+        ge=0,
+        description="Days for which single records of the content pipeline are kept, 0 for ever. The worker "
+        "deletes older ones once a day, `detent data prune` now. Sums by hour stay.",
+    )
+    restart_wait_max_seconds: float = Field(
+        default=30.0,
+        ge=0.5,
+        description="A process that keeps dying starts again after a wait that doubles from half a second up to this.",
+    )
+    limits: ServerLimits = ServerLimits()
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="From which level on lines are written."
+    )
+    log_json: bool = Field(default=False, description="true: the same JSON lines on stderr too, for a collector.")
 
     @model_validator(mode="before")
     @classmethod

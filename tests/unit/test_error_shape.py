@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import re
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -13,8 +11,6 @@ import pytest
 from api.http import problems
 from optimizer.core.base import errors
 from tests.api_world import World, make_home, serving
-
-REFERENCE = Path(__file__).parents[2] / "docs" / "reference" / "problems.md"
 
 
 def assert_problem(answer: httpx.Response, status: int, slug: str) -> dict[str, Any]:
@@ -262,13 +258,6 @@ def _declared() -> set[type[errors.DetentError]]:
 
 def test_every_error_class_has_a_status_and_an_explanation() -> None:
     assert _declared() - set(problems.PROBLEMS) == set()
-
-
-def test_every_problem_has_a_heading_in_the_reference() -> None:
-    headings = set(re.findall(r"^## `([a-z-]+)`", REFERENCE.read_text(encoding="utf-8"), flags=re.M))
-    slugs = {kind.slug for kind in _declared()}
-    assert slugs - headings == set(), "add the missing headings to docs/reference/problems.md"
-    assert headings - slugs == set(), "these headings explain no problem any more"
 
 
 def test_the_type_of_a_problem_can_be_opened(world: World) -> None:
