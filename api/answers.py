@@ -89,6 +89,12 @@ class Snapshot(TypedDict):
 
 
 class RejectedEvent(TypedDict):
+    """``index`` counts from 0. ``type``: `malformed` (a field is unknown, or holds what it may not), `unknown_family`,
+    `unknown_interaction` (none here, or more than one), `family_not_allowed` and `source_not_allowed` (of the key),
+    `id_conflict` (the id came before with other content; with the same it is a duplicate), `mask_too_slow`,
+    `text_too_long` (above `limits.event_text_bytes`), `token_of_retired_family`, or what is wrong with the token.
+    """
+
     index: int
     type: str
     detail: str

@@ -38,7 +38,10 @@ def ready(shared: Shared, response: Response) -> Readiness:
     cannot read it or its last write failed, when prompts and chats go on being answered from memory. What is away is
     named, with its age. A store that another program holds locked is `busy`, which is 200.
 
-    A family whose file cannot be used is in `degraded`, and its last good version goes on serving: that is 200.
+    It is 200 again by itself: a failed write is tried again every two seconds, a damaged file checked after five
+    seconds, ten, twenty, up to ten minutes. The worker reads every page of the file unasked, a minute for 1 GB, so that
+    damage is seen though nobody needs that part. A family whose file cannot be used is in `degraded`, and its last good
+    version goes on serving: that is 200.
     """
     health, degraded = shared.serving_health(), sorted(shared.families.problems)
     if health.not_ready is not None:

@@ -44,7 +44,7 @@ BODY: dict[str, Any] = {
     },
 }
 Text = Annotated[str | None, Query()]  # numbers are read from texts later on, so that every fault is named at once
-Hours = Annotated[int, Query(ge=1, le=24 * 90, description="So many hours back, the present one included")]
+Hours = Annotated[int, Query(ge=1, le=24 * 90, description="So many hours back, the present one included; default 24")]
 
 T = TypeVar("T")
 
@@ -74,7 +74,9 @@ async def record(
     as query parameters or as a body of JSON; 200 once it is on disk.
 
     `processing_type` is needed; an item without a `content_type` counts as `unknown`;
-    what was not measured is left out.
+    what was not measured is left out. Shares are from 0 to 1 (65 % is 0.65), `processing_time` is in seconds. A record
+    of full processing that names no saving has saved nothing. `recorded` becomes "not recorded" where the flag
+    ENABLE_DASHBOARD_METRICS is off. Records count as events in the limits.
     """
     values = _together(list(request.query_params.multi_items()), await _body(request))
     quota, refusal = shared.event_windows.take(request.state.caller.quota)
@@ -91,7 +93,10 @@ async def record(
 
 @routes.get("/api/performance/", **guarded("read"))
 def performance(shared: Shared, hours: Hours = 24) -> PerformancePage:
-    """How the pipeline did: overall, by content type, by checkpoint and hour by hour."""
+    """How the pipeline did: overall, by content type, by checkpoint and hour by hour.
+
+    All is answered from sums by hour of receipt, in hours of the clock in UTC. What was not measured is null.
+    """
     return _report(shared, hours, PerformanceReport.page)
 
 

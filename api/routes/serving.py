@@ -23,7 +23,7 @@ async def render_prompt(family: str, body: RenderBody) -> Response:
     """The prompt of a unit with its variables and history filled in: the messages to send to the model, byte for byte.
 
     A family of kind policy has no messages: the variables are a record,
-    and `decision` says what its policy does with it.
+    and `decision` says what its policy does with it. Inputs that were cut are in the header `X-Detent-Truncated`, too.
     """
     return answered_in_front()
 
@@ -33,7 +33,8 @@ async def snapshot(if_none_match: Annotated[str | None, Header()] = None) -> Res
     """Champions, candidates, salts, shares, leases and holdbacks of all families, for clients that decide in process.
 
     Such a client finds bucket and candidate by the same formula as the server, and counts a lease, and the end of a
-    holdback, from the answer's Date header.
+    holdback, from the answer's Date header. Until then a unit with bucket >= floor(.95 x 2^32) gets the `prompt` of the
+    `holdback`, every other one the `champion`, with the holdback's `rollout` and no `stage`.
     """
     return answered_in_front()
 
@@ -43,6 +44,11 @@ async def documented_prompt(
     family: str, unit: Annotated[str | None, Query(min_length=1, max_length=MAX_UNIT_CHARS)] = None
 ) -> Response:
     """The prompt that this unit gets now, with its examples in place and its variables open.
+
+    The unit (user, session or conversation) comes as `unit` or in the header `X-Detent-Unit`; without one the champion
+    is served, outside a rollout's arms. Examples stand in `messages`; `{{variables}}` and `{"role": "history"}` are
+    open, and `inputs` says how long each may be. Within a rollout the answer may be used until `lease_expires_at`,
+    counted from its Date header.
 
     The token in `assignment` goes back with feedback. Send the ETag of the last answer as `If-None-Match`: 304 says
     that nothing but the token has changed; a fresh token is in the header `X-Detent-Assignment` either way.

@@ -12,7 +12,10 @@ from optimizer.core.views.study_headline import next_step
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StudyView(Study):
-    """``is_interrupted``: it says that it runs, and no process is there to run it: that one was stopped or killed."""
+    """``is_interrupted``: it says that it runs, and no process is there to run it: that one was stopped or killed.
+    ``findings`` of one that ended: ``trivial_baselines`` (what needs no model and scores how much; for read-texts),
+    ``leaks`` (refused proposals), ``run_off``. ``trigger``: why it started by itself, None where a person asked for it.
+    """
 
     is_interrupted: bool = False
 

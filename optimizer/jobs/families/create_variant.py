@@ -84,7 +84,8 @@ class VariantRequest(Request):
 def create_variant(context: Context, request: VariantRequest) -> CreatedVariant:
     """A variant made by a person; nothing is served by it.
 
-    200 instead of 201 when the family holds this content already.
+    200 instead of 201 when the family holds this content already. `model` takes settings of generation alone; an
+    example of the sealed holdout, or of production text that no person released, is 422.
     """
     given = request.model_dump(exclude={"family", "from_"})
     draft = VariantDraft(**given, from_variant=request.from_)

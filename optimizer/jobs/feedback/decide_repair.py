@@ -48,12 +48,18 @@ class RepairRequest(Request):
 
 
 def approve_repair(context: Context, request: RepairRequest) -> DecisionReport:
-    """Carries a pending repair out. Refused where the graph no longer has what it is about. Safe to repeat."""
+    """Carries a pending repair out. Refused where the graph no longer has what it is about. Safe to repeat.
+
+    It takes a key that may also report feedback as a person. There is no undo.
+    """
     return _decide(context, request, "approved")
 
 
 def reject_repair(context: Context, request: RepairRequest) -> DecisionReport:
-    """Leaves the graph as it is without a pending repair. Safe to repeat."""
+    """Leaves the graph as it is without a pending repair. Safe to repeat.
+
+    It takes a key that may also report feedback as a person. There is no undo.
+    """
     return _decide(context, request, "rejected")
 
 

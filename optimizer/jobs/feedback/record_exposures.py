@@ -35,7 +35,8 @@ class CountsTaken:
 def record_exposures(context: Context, request: ExposuresRequest) -> CountsTaken:
     """Counts of clients that decide in process.
 
-    A window that is sent again changes nothing; a larger count replaces a smaller one.
+    A window that is sent again changes nothing; a larger count replaces a smaller one. Units without a token count in
+    a rollout only as far as their key has reported them so.
 
     Raises:
         InvalidInput: with every fault of the request; nothing is stored then.

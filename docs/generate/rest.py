@@ -1,0 +1,270 @@
+"""docs/reference/rest.md, from the routes and the OpenAPI document that they make."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from fastapi.routing import APIRoute
+
+from api.app import GROUPS, create_app
+from api.routes.later import LATER
+from api.routing import ROLE
+from docs.generate.event_table import event_table, part_table
+from docs.generate.markdown import linked, page, table
+from optimizer.content.core.records.targets import TARGETS
+from optimizer.core.serving.access import ROLES
+from optimizer.host.config import load_settings
+
+LEAD = """
+JSON over HTTP at the address that `detent serve` prints (by default `http://127.0.0.1:8321`). Times are RFC 3339 in
+UTC, lists are `{"items": [...], "next_cursor": "..." | null}`. The server describes itself at `/docs` and
+`/openapi.json`, which names every member of every answer: a client can be generated from it. Errors are [problem
+documents](problems.md).
+
+## What holds for every request
+
+- **Unknown** query parameters and members of a body are errors, so that a misspelt option is not taken for its default.
+- **Bodies** are UTF-8 JSON declared as `application/json`, of [limited size](settings.md#limits). NaN, U+0000 and
+  integers beyond 2^53 are refused.
+- **Keys** come as `Authorization: Bearer KEY` or `X-API-Key: KEY`; the key's name is the actor in decisions and audit.
+  While no key was ever made, the server answers programs of this machine alone: `Host` is `127.0.0.1`, `localhost` or
+  `[::1]` with its port, `Origin` is its own, no proxy forwarded it, and a page's POST declares JSON or sends
+  `X-Requested-With`. Revoking the last key does not open it again. From the sixth wrong key of an address on, further
+  wrong ones get 429 with `Retry-After`; a right key never waits.
+- **`Idempotency-Key: WORD`** makes a change act once that is sent again because its answer was lost: the same request
+  gets the first answer, another one 422. Change and answer are kept in one transaction. A key belongs to its sender and
+  path. What was refused or changes nothing, such as a dry run, is not kept; a chat takes none.
+- **`ETag`** of a thing is its version. An `If-Match` that does not fit is 412; what replaces a whole needs one (428).
+  Holding, rejecting and rolling back never do. With `If-None-Match` an answer that still holds is 304.
+- **`X-Request-ID`** is taken over where it is one plain word of at most 128 characters, else made. It comes back and
+  stands in every log line and problem.
+- **Pages of a list**: send `next_cursor` back unchanged as `?cursor=`, with the same filters; `?limit=` is 1 to 1,000,
+  by default 100.
+- **Changes** answer with `what` was done, `why`, the command that takes it back (`undo`), the one that goes on
+  (`next`), and `changed`, which is false where it was so already. A `reason` stays in the record. `dry_run` says what
+  would happen and does nothing.
+- **Limits** by the minute, in work, and of time are [settings](settings.md#limits); beyond them 429, or 408 and 503,
+  with `Retry-After`. Changes answer with `X-RateLimit-Limit`, `-Remaining` and `-Reset` (seconds). Brakes (`hold`,
+  `reject`, `rollback`, `freeze`, `champion/set`) are counted and never refused. Serving has no limit by the minute.
+
+### Limits of a key
+
+`requests_per_minute` counts requests to every route; `calls_per_day` and `usd_per_day` (UTC) count the model calls that
+a client makes with the key through the gateway, retries and fallbacks included. Studies and judge runs are bound by
+their own budgets instead. A call is counted at its highest possible price before it is sent, and at its real one after,
+so no limit is passed. Beyond them 429 with `Retry-After`, for calls and dollars as `key-limit-reached`.
+
+## Roles
+
+A key holds roles of two ladders: **serve < feedback** for applications, **read < read-texts < operate** for people and
+their tools. Each role includes those before it on its own ladder; `admin` has all. `needed` in a 403 says which one was
+missing.
+
+- `read` sees figures: what a person or an application wrote is null (inputs, outputs, labels, errors, tags, messages,
+  examples, definitions, notes, reasons). `read-texts` sees all of it.
+- A key for **named families** is refused on what is not about one of them; in lists it sees its own. Where a list takes
+  `?family=`, a key for several has to name one.
+- Events of **source** `person` or `judge` need a right of their own (`detent keys create NAME --source judge`), else
+  they are rejected as `source_not_allowed`; so do decisions on repairs and ratings. Chat with a named variant
+  (`detent.variant`) needs `serve` and `operate`.
+"""
+NO_KEY = "`GET /health`, `GET /ready`, `GET /problems/{word}`, `/docs` and `/openapi.json` need no key."
+ORDER = ("Serving", "Models", "Events", "Families", "Variants", "Studies", "Rollouts", "Judges")
+SAID_ABOVE = ("cursor", "limit", "Idempotency-Key", "if-match", "if-none-match", "reason")
+EVENT = """
+### What an event may hold
+
+An event needs `assignment`, or `family` and `unit`, or `interaction`. One field of the fourth column makes it the
+report of an interaction or an outcome; it may be both. A field that is null is one that was left out. What has a word
+in the last column is masked as the family's `privacy` asks, and dropped or replaced with `store: metadata`. Ids and
+names of models are kept as sent, so put no personal data into them. It may hold
+"""
+
+
+def rest() -> str:
+    with tempfile.TemporaryDirectory() as home:
+        document = create_app(load_settings("dev", Path(home))).openapi()
+    groups: dict[str, list[str]] = {}
+    told: set[str] = set()
+    listed: set[str] = set()
+    operations = [
+        (operation["tags"][0], f"{method.upper()} {path}", operation)
+        for path, methods in document["paths"].items()
+        for method, operation in methods.items()
+    ]
+    names = dict.fromkeys([*ORDER, *sorted({group for group, _, _ in operations})])
+    for name in names:
+        mine = [(route, operation) for group, route, operation in operations if group == name]
+        parts = [part for route, operation in mine for part in _told(route, operation, document, listed)]
+        groups[name] = [f"## {name}", *parts, *_parts(mine, document, told)]
+    groups["Events"] += [EVENT, event_table(), "and each of `parts`", part_table()]
+    groups["Content pipeline"] += [_levels()]
+    later = ", ".join(f"`{one.method} {one.path}`" for one in LATER)
+    return page(
+        "# REST, version 1",
+        LEAD,
+        table(("Route", "Role"), _roles()),
+        NO_KEY,
+        *(part for group in groups.values() for part in group),
+        f"## Later\n\nThese answer 501 `not-yet`, after the same check of keys: {later}.",
+    )
+
+
+def _roles() -> Iterator[tuple[str, str]]:
+    routes = [route for group in GROUPS for route in group.routes.routes if isinstance(route, APIRoute)]
+    rows = [
+        (ROLES.index(role), f"`{method} {re.sub(':path', '', route.path)}`", role)
+        for route in routes
+        for method in sorted(route.methods)
+        if (role := (route.openapi_extra or {}).get(ROLE))
+    ]
+    return ((route, role) for _, route, role in sorted(rows))
+
+
+def _told(route: str, operation: Mapping[str, Any], document: Mapping[str, Any], listed: set[str]) -> Iterator[str]:
+    yield f"### {route}"
+    text, _, _ = operation["description"].partition("\n\nRole: ")
+    role = re.search(r"Role: ([a-z-]+)", operation["description"])
+    yield _plain(text) + (f" Role {role[1]}." if role else "")
+    rows = [
+        (f"`{one['name']}`", one["in"], _held(one["schema"], document), _plain(one.get("description", "")))
+        for one in operation.get("parameters", ())
+        if one["in"] != "path" and one["name"] not in SAID_ABOVE
+    ]
+    body = next(iter(operation.get("requestBody", {}).get("content", {"": {}}).values())).get("schema", {})
+    body, named = _opened(body, document), {name for name, *_ in rows}
+    for name, one in body.get("properties", {}).items():
+        if f"`{name}`" not in named and name not in SAID_ABOVE:
+            place = "body, needed" if name in body.get("required", ()) else "body"
+            rows.append((f"`{name}`", place, _held(one, document), _plain(one.get("description", ""))))
+    if "Event" in body.get("title", "") or "anyOf" in body:
+        yield "Body: an event or a list of events ([what each may hold](#what-an-event-may-hold))."
+    elif body.get("description"):
+        yield f"Body: {_plain(body['description'])}"
+    if any(meaning for *_, meaning in rows):
+        yield table(("Name", "In", "Holds", "Meaning"), rows)
+    elif rows:
+        yield "Takes " + ", ".join(f"{name} ({place}: {held})" for name, place, held, _ in rows) + "."
+    yield " ".join(_answers(operation, document, listed))
+
+
+def _answers(operation: Mapping[str, Any], document: Mapping[str, Any], listed: set[str]) -> Iterator[str]:
+    """What each good status means, and the members of the answer: of each kind of answer once."""
+    for status, answer in sorted(operation["responses"].items(), key=lambda item: item[0] == "200"):
+        schema = answer.get("content", {}).get("application/json", {}).get("schema", {})
+        if status.startswith("2") and answer["description"] != "Successful Response":
+            yield f"{status}: {_plain(answer['description'])}"
+        elif status.startswith("2") and schema:
+            page_of = _opened(schema, document).get("properties", {})
+            is_list = list(page_of) == ["items", "next_cursor"]
+            kinds = [
+                _kind(one, document, listed)
+                for one in schema.get("anyOf", [page_of["items"]["items"] if is_list else schema])
+            ]
+            yield f"{status}: {'a list of ' if is_list else ''}{'; or '.join(kinds)}"
+
+
+def _kind(schema: Mapping[str, Any], document: Mapping[str, Any], listed: set[str]) -> str:
+    name = schema.get("$ref", "JSON").rsplit("/", 1)[-1]
+    if name in listed:
+        return f"`{name}`, as above."
+    listed.add(name)
+    opened = _opened(schema, document)
+    explained = opened.get("description", "")
+    return f"`{name}` with {_members(opened)}. {_plain(explained) if '``' in explained else ''}".strip()
+
+
+def _members(schema: Mapping[str, Any]) -> str:
+    return ", ".join(f"`{name}`" for name in schema.get("properties", {}))
+
+
+def _opened(schema: Mapping[str, Any], document: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The schema that is meant: behind a reference, or the one beside null."""
+    choices = [one for one in schema.get("anyOf", ()) if one.get("type") != "null"]
+    if len(choices) == 1:
+        return _opened(choices[0], document)
+    if "$ref" in schema:
+        return document["components"]["schemas"][schema["$ref"].rsplit("/", 1)[1]]
+    return schema
+
+
+def _held(schema: Mapping[str, Any], document: Mapping[str, Any]) -> str:
+    """What a member may be, in a few words."""
+    schema = _opened(schema, document)
+    if "anyOf" in schema:
+        return " or ".join(dict.fromkeys(_held(one, document) for one in schema["anyOf"] if one.get("type") != "null"))
+    if "enum" in schema or "const" in schema:
+        return ", ".join(f"`{one}`" for one in schema.get("enum", [schema.get("const")]))
+    if schema.get("type") == "array":
+        return f"list of {_held(schema.get('items', {}), document) or 'any'}"
+    if inner := _members(schema):
+        return f"object: {inner}"
+    words = {"integer": "whole number", "boolean": "true or false", "string": "text", None: "any JSON"}
+    kind = schema.get("type")
+    return "time" if schema.get("format") == "date-time" else words.get(kind, str(kind))
+
+
+def _parts(mine: list[tuple[str, Any]], document: Mapping[str, Any], told: set[str]) -> Iterator[str]:
+    """What stands inside the answers of a group, where its docstring explains its members: each once."""
+    schemas = document["components"]["schemas"]
+    top, names = set(), []
+    for _, operation in mine:
+        for status, answer in operation["responses"].items():
+            if status.startswith("2"):
+                top |= set(_references(answer))
+    waiting = sorted(top)
+    while waiting:
+        name = waiting.pop(0)
+        if name not in names:
+            names.append(name)
+            waiting += [one for one in _references(schemas[name]) if one != "FamilyFile"]
+    lines = [
+        f"- **{name}**: {_plain(schemas[name]['description'])}"
+        for name in sorted(names)
+        if name not in top | told and not name.startswith("Page_") and "``" in schemas[name].get("description", "")
+    ]
+    told |= set(names)
+    if lines:
+        yield "Parts of these answers, by the names that `/openapi.json` gives them:"
+        yield "\n".join(lines)
+
+
+def _references(value: Any) -> Iterator[str]:
+    if isinstance(value, dict):
+        if "$ref" in value:
+            yield value["$ref"].rsplit("/", 1)[1]
+        for one in value.values():
+            yield from _references(one)
+    elif isinstance(value, list):
+        for one in value:
+            yield from _references(one)
+
+
+def _plain(text: str) -> str:
+    """A docstring as a paragraph: null in place of None, code in single quotes."""
+    text = re.sub(r"(?<!-)\bNone\b(?!-)", "null", text.replace("``", "`"))
+    text = re.sub(r"\b(True|False)\b", lambda found: found[1].lower(), text)
+    return linked(" ".join(text.split()))
+
+
+def _levels() -> str:
+    rows = [
+        (
+            f"`{name}`",
+            f"{one.target:.2f}",
+            ", ".join(
+                f"{word} {level:.2f}"
+                for word, level in (("below", one.warning_low), ("above", one.warning_high))
+                if level is not None
+            ),
+            f"below {one.critical_low:.2f}",
+        )
+        for name, one in TARGETS.items()
+    ]
+    return "Levels of the figures, unless `config/monitoring.yaml` says others:\n\n" + table(
+        ("Figure", "Target", "Warning", "Critical"), rows
+    )
