@@ -179,11 +179,11 @@ def _asked_of_first(
         return closes
     callers = session.client.ask(read_status, StatusRequest()).keyless_callers
     seen = f" In the last day these sent none: {named(callers)}." if callers else ""
-    since = f"{name} is the first key. From then on" if closes is None or closes <= now else f"From {when(closes)} on"
+    since = "From then on" if closes is None or closes <= now else f"From {when(closes)} on"
     say(
-        f"{since} every request to the server needs one: applications, scripts and browsers that send none get 401 at"
-        f" once.{seen} Commands of who may write the store go on without one. To take it back: detent keys revoke"
-        f" {name} --reopen",
+        f"{name} would be the first key. {since} every request to the server needs one: applications, scripts and"
+        f" browsers that send none get 401 at once.{seen} Commands of who may write the store go on without one. To"
+        f" take it back: detent keys revoke {name} --reopen",
         "yellow",
     )
     if closes is not None or as_json or not sys.stdin.isatty():

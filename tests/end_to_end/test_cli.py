@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -187,6 +188,9 @@ def test_init_overwrites_nothing(detent: Detent) -> None:
             ["study", "run", "support_topics", "--budget-calls", "5"], 3, "cannot pay", id="too small a budget"
         ),
         pytest.param(["study", "run", "support_topics", "--budget-calls", "0"], 3, "cannot pay", id="no budget at all"),
+        pytest.param(
+            ["study", "run", "support_topics", "--budget-calls", "-3"], 2, "--budget-calls", id="less than none"
+        ),
         pytest.param(["study", "run", "support_topics", "--strategy", "magic"], 2, "magic", id="unknown strategy"),
         pytest.param(["study", "run", "support_topics", "--aim", "beauty"], 2, "quality", id="unknown aim"),
         pytest.param(["rollout", "start", "support_topics"], 1, "has no candidate", id="no nominated variant"),
@@ -595,6 +599,10 @@ def test_a_model_that_the_running_gateway_has_not_read_is_not_adopted_and_the_do
         run_files.withdraw(settings, "gateway")
         settings.models_file.write_text(models)
         family_file.write_text(declared)
+
+
+def test_the_version_is_that_of_the_installed_package(detent: Detent) -> None:
+    assert detent("--version").out == f"detent {metadata.version('detent-server')}\n"
 
 
 def test_help_needs_none_of_the_heavy_libraries() -> None:

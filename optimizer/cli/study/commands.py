@@ -43,9 +43,9 @@ def run(
         ),
     ] = None,
     aim: Annotated[str | None, typer.Option(help="quality, cost or latency.")] = None,
-    budget_usd: Annotated[float | None, typer.Option(help="Dollars at most, confirmation included.")] = None,
-    budget_calls: Annotated[int | None, typer.Option(help="Model calls at most, confirmation included.")] = None,
-    budget_minutes: Annotated[float | None, typer.Option(help="Minutes at most, confirmation included.")] = None,
+    budget_usd: Annotated[float | None, typer.Option(min=0, help="Dollars at most, confirmation included.")] = None,
+    budget_calls: Annotated[int | None, typer.Option(min=0, help="Model calls at most, confirmation included.")] = None,
+    budget_minutes: Annotated[float | None, typer.Option(min=0, help="Minutes at most, confirmation included.")] = None,
     seed: Annotated[int | None, typer.Option(help="Same seed and answers, same study.")] = None,
     keep_saved: Annotated[
         float | None,

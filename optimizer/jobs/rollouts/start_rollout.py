@@ -267,7 +267,10 @@ def _refusal(draft: _Draft) -> GateNotMet:
 def _foreseen(draft: _Draft, freeze: Freeze | None) -> StartReport:
     forced = bool(draft.missed)
     what = f"would start a rollout of {_plan(draft.rollout)}"
-    what += "; refused unless confirmed, since not every gate is met" if forced else ""
+    if forced:
+        is_confirmed = draft.basis.asked.confirm == draft.basis.family.name
+        what += "; forced, since" if is_confirmed else "; refused unless confirmed, since"
+        what += " not every gate is met"
     hindrances = [f"{freeze.sentence}."] if freeze is not None else []
     hindrances += [draft.blind.detail] if draft.blind is not None else []
     if hindrances:

@@ -83,6 +83,16 @@ def test_a_dry_run_writes_nothing(store, clock, candidate):
         assert store.rollouts.latest(tx, F) is None
 
 
+def test_a_dry_run_says_whether_the_start_is_confirmed(store, clock, candidate):
+    for confirm, said in (
+        (None, "refused unless confirmed"),
+        ("yes", "refused unless confirmed"),
+        (F, "forced, since"),
+    ):
+        start = start_rollout(family(), candidate, actor="ann", store=store, clock=clock, dry_run=True, confirm=confirm)
+        assert said in start.what
+
+
 def test_a_second_rollout_and_a_rollout_of_the_champion_are_refused(store, clock, candidate):
     with pytest.raises(Conflict, match="is the champion"):
         start_rollout(family(), champion(store), actor="ann", store=store, clock=clock, confirm=F)
