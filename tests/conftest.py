@@ -29,6 +29,7 @@ structlog.configure(
     ]
 )
 
+gc.disable()  # until all is collected: modules that load are no garbage to look for
 pytest_plugins = ["tests.waiting", "tests.mlflow_store"]
 
 # Fewer than Hypothesis's own hundred, for the sake of ten minutes;
@@ -45,3 +46,4 @@ def pytest_collection_finish() -> None:
     """
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)
+    gc.enable()

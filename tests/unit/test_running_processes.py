@@ -432,9 +432,12 @@ def test_an_option_that_cannot_be_used_is_not_blamed_on_files_alone(tmp_path: Pa
 
 def test_what_a_process_has_loaded_is_out_of_the_collectors_sight_once_it_has_started() -> None:
     loaded = [{"one": [number]} for number in range(100)]
+    gc.disable()
     try:
         processes._set_aside()
+        assert gc.isenabled()
         assert gc.get_freeze_count() > len(loaded)
         assert not any(one is loaded for one in gc.get_objects())
     finally:
+        gc.enable()
         gc.unfreeze()
