@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import gc
 import os
+import signal
 
 import httpx
 import pytest
@@ -28,6 +29,10 @@ structlog.configure(
         structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback),
     ]
 )
+
+# Processes that a test ends by Ctrl-C hear it also where the suite itself runs behind a shell, which has it ignored.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 gc.disable()  # until all is collected: modules that load are no garbage to look for
 pytest_plugins = ["tests.waiting", "tests.mlflow_store"]

@@ -138,7 +138,7 @@ class Supervisor:
                 for child in self._children:
                     self._look_after(child)
                 self._tell_news()
-                self._end.wait(POLL_S)
+                time.sleep(POLL_S)  # `wait` here would hold the lock that a signal's `set` may ask for
         finally:
             self._end_all()
             user_homes.leave(self._settings.home)

@@ -57,6 +57,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 LOOK_SECONDS = 1.0  # how often the worker looks for what is queued, and for changed family files
+END_SECONDS = 0.5  # how often it is looked whether the worker shall end
 MIRROR_SECONDS = 2.0
 ALERTS_SECONDS = 2.0
 STORE_SECONDS = 2.0
@@ -150,8 +151,8 @@ class Worker:
         self._studies = StudyWorkflows(self._settings, self._store, self._clock, self._families)
         duties.append(self._thread("studies", self._look_around, LOOK_SECONDS))
         duties.append(self._thread("purge", self._studies.purge, PURGE_SECONDS))
-        while not self._end.wait(0.5):
-            pass
+        while not self._end.is_set():  # `wait` here would hold the lock that a signal's `set` may ask for
+            time.sleep(END_SECONDS)
         for duty in duties:
             duty.join(timeout=2)
         self._health.close()

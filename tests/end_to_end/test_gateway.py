@@ -44,8 +44,11 @@ class Setup:
         return as_declared(httpx.post(f"{self.url}/v1/chat/completions", json=body, headers=headers, timeout=30))
 
     def interaction(self, id: str) -> Any:
-        with self.store.read() as tx:
-            return self.store.events.interaction(tx, id)
+        def kept() -> Any:
+            with self.store.read() as tx:
+                return self.store.events.interaction(tx, id)
+
+        return until(kept, f"the record of {id}")  # a store that is busy takes it a little later
 
     def champion(self, name: str = "topic") -> str:
         with self.store.read() as tx:
