@@ -73,7 +73,15 @@ def alignment_features(input: Mapping[str, Any], answer: str) -> dict[str, float
 
 @metric(name="aligned", sees="input", parameters={"predictor": "predictor"}, needs_expected=False)
 def aligned_score(wanted: Any, found: Any, input: Mapping[str, Any], *, predictor: Predictor) -> float:
-    """The predicted probability of a thumb up, from 0 to 1. ``wanted`` is not read."""
+    """How likely users are to like the answer, as `detent family align` learned.
+
+    It reads 40 numbers of request and answer, such as length, hedges, a refusal, and how much of the request comes
+    back, and no word of either: a search may learn to please it by them, so look at what wins. Its version is the
+    file's hash. It needs no expected output.
+
+    Args:
+        predictor: the file that the command wrote, from the project folder.
+    """
     return predictor.predict(alignment_features(input, text_of(found)))
 
 

@@ -13,7 +13,7 @@ WORTH = 0.5  # of an item that is not processed in full: that of a middling one
 
 @metric(parsers=("json",))
 def processed_quality(example: Mapping[str, Any], decision: Any) -> float:
-    """Quality of an item that is processed in full; of any other .5,
+    """Of a decision about an item of kind policy: the quality of one that is processed in full, .5 of any other,
     so that leaving out a worse one gains and a better one loses.
 
     Args:

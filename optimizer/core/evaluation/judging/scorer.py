@@ -17,7 +17,14 @@ class NotJudged(Exception):
 
 @metric(name=SCORER, sees="judgement", needs_expected=False)
 def judged_score(judgement: Judgement | None) -> float:
-    """Raises NotJudged where there is none."""
+    """What the model or committee of the family's `judge` thinks of the answer, by its rubric.
+
+    A study or an evaluation that uses it asks one call more for each answer and member, under the same cap.
+    It needs no expected output.
+
+    Raises:
+        NotJudged: there is no judgement.
+    """
     if judgement is None:
         raise NotJudged("the answer was not judged")
     if judgement.score is None:

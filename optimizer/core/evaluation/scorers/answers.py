@@ -1,4 +1,7 @@
-"""Short answers beside the recorded ones, after SQuAD's normalisation; the best of several recorded answers counts."""
+"""Short answers beside the recorded ones; the best of several recorded answers counts.
+
+Words are compared after SQuAD's normalisation: without case, punctuation, a, an, the.
+"""
 
 from __future__ import annotations
 
@@ -58,15 +61,20 @@ def _parted(text: str) -> list[str]:
     return [word for word in words(text) if word not in ("a", "an", "the")]
 
 
-def _best(measure: Callable[[Overlap], float]) -> Callable[[Any, Any], float]:
+def _best(measure: Callable[[Overlap], float], about: str) -> Callable[[Any, Any], float]:
     def compare(wanted: Any, found: Any) -> float:
         given = text_of(found)
         return max(measure(token_overlap(str(one), given)) for one in answers_of(wanted) or [""])
 
+    compare.__doc__ = f"{about}\n\nSource: F1 of Rajpurkar et al. (2016), arXiv:1606.05250."
     return compare
 
 
 _short = partial(metric, sees="answers", parsers=("text", "label"))
-token_f1 = _short(name="token_f1")(_best(lambda overlap: overlap.f1))
-token_precision = _short(name="token_precision")(_best(lambda overlap: overlap.precision))
-token_recall = _short(name="token_recall")(_best(lambda overlap: overlap.recall))
+token_f1 = _short(name="token_f1")(_best(lambda overlap: overlap.f1, "F1 of the words shared with a recorded answer."))
+token_precision = _short(name="token_precision")(
+    _best(lambda overlap: overlap.precision, "Relevance: share of the answer's words that a recorded answer has.")
+)
+token_recall = _short(name="token_recall")(
+    _best(lambda overlap: overlap.recall, "Completeness: share of a recorded answer's words that the answer has.")
+)

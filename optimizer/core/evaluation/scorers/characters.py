@@ -48,7 +48,15 @@ def _runs(text: str) -> tuple[Counter[str], ...]:
 
 @metric(name="chrf", sees="input", parsers=("text",), parameters={"input": "input"})
 def semantic_preservation(wanted: Any, found: Any, inputs: Mapping[str, Any], *, input: str | None = None) -> float:
-    """chrF of the answer beside the best of the expected texts, or beside an input whose meaning is to be kept."""
+    """How well a meaning is kept, as far as characters tell: F of shared runs of 1 to 6, recall weighing twice as much.
+
+    Beside the best of the expected texts, or beside an input.
+
+    Args:
+        input: the input whose meaning is to be kept, in place of the expected text.
+    Source:
+        Popović (2015), chrF; equal to sacreBLEU's.
+    """
     texts = answers_of(wanted) if input is None else [source_text(inputs, input)]
     if not texts:
         raise ValueError("there is no expected text to measure the answer against")

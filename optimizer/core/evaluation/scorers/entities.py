@@ -1,4 +1,10 @@
-"""Named entities and relations between them: exact, and with half a credit for what is right in part."""
+"""Named entities and relations between them: exact, and with half a credit for what is right in part.
+
+Entities are objects `{"text", "type"}`, relations `{"subject", "relation", "object"}` with their direction; a subject
+or object may be an object with a `text`. They stand in a list, or in a list under `key` (entities, relations). One is
+right where its type and texts are those of an expected one, without regard to case and white space. Each counts once:
+what is said twice is wrong once. Nothing expected and nothing found scores 1; where only one side is empty, 0.
+"""
 
 from __future__ import annotations
 
@@ -105,11 +111,21 @@ def _without(facts: Sequence[Any], others: Sequence[Any]) -> list[Any]:
     return left
 
 
+ABOUT: Mapping[Callable[..., Overlap], tuple[str, str]] = {
+    entity_overlap: ("entities", "Tjong Kim Sang and De Meulder (2003), CoNLL."),
+    relation_overlap: ("relations", "SemEval-2010 Task 8."),
+}
+HALF_SOURCE = "Chinchor and Sundheim (1993), MUC-5."
+
+
 def _compare(overlap: Callable[..., Overlap], partial: bool, measure: str) -> Callable[..., float]:
     def compare(wanted: Any, found: Any, **parameters: Any) -> float:
         value: float = getattr(overlap(wanted, found, partial=partial, **parameters), measure)
         return value
 
+    what, source = ABOUT[overlap]
+    credit = ", and half a credit for one of the same type that shares a word with an expected one" if partial else ""
+    compare.__doc__ = f"{measure.capitalize()} of the {what}{credit}.\n\nSource: {HALF_SOURCE if partial else source}"
     return compare
 
 

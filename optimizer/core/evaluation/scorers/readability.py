@@ -40,8 +40,12 @@ def reading_grade(text: str) -> float:
 def readability(wanted: Any, found: Any, *, easy_grade: float = EASY_GRADE, hard_grade: float = HARD_GRADE) -> float:
     """How easy the answer is to read: 1 up to ``easy_grade`` years of school, 0 from ``hard_grade`` on, a line between.
 
+    Of the answer alone; it needs words between spaces, and Chinese, Japanese, Thai and the like are an error.
+
     Raises:
         ValueError: the text cannot be measured, or the easy grade does not lie below the hard one.
+    Source:
+        Automated Readability Index of Smith and Senter (1967), AMRL-TR-66-220.
     """
     if not easy_grade < hard_grade:
         raise ValueError(f"easy_grade is {easy_grade:g} and has to lie below hard_grade, {hard_grade:g}")

@@ -3,6 +3,11 @@
 Wanted is one id, a list of ids, or an object of ids with grades above 0; found is a list of ids, best first, or an
 object with one under ``ids``. An id that is named again keeps its place and is no hit. Where nothing is relevant,
 naming nothing is right and naming anything is not.
+
+Those of a query search the corpus for the answer, by BM25 (Robertson and Zaragoza 2009); several queries search as one.
+`corpus` is the path of a JSONL file from the project folder, with a line per passage: an object with its id, by the
+name that `id` says (id), and its texts, such as `{"id": "p-1", "title": "Rollo", "text": "Rollo was a Viking."}`. The
+hash of the file is part of the scorer's version, so scores over two states of a corpus are never compared.
 """
 
 from __future__ import annotations
@@ -86,6 +91,7 @@ def _at(measure: Measure) -> Callable[..., float]:
             return float(not relevant and not ranked)
         return measure(ranked, list(relevant.values()), k)
 
+    compare.__doc__ = measure.__doc__
     return compare
 
 
@@ -96,6 +102,7 @@ def _by_query(measure: Measure) -> Callable[..., float]:
     def compare(wanted: Any, found: Any, *, corpus: Search, k: int = K) -> float:
         return judge(wanted, corpus(text_of(found), k), k=k)
 
+    compare.__doc__ = f"Of the first `k` passages that the answer finds as a query: {measure.__doc__}"
     return compare
 
 

@@ -1,4 +1,9 @@
-"""ROUGE (Lin 2004) by rouge-score, for texts in every script; the best of several recorded texts counts."""
+"""ROUGE by rouge-score, with Porter's stemmer, for texts in every script; the best of several recorded texts counts.
+
+Words are letters and digits; in scripts that put no space between words (Chinese, Japanese, Thai, Lao, Khmer, Burmese)
+each character is one. An expected text of one word has no pairs: `rouge_2` is then 1 for the same word and else 0. An
+expected text without a word is an error.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +16,7 @@ from optimizer.core.evaluation.scorers.words import words
 from optimizer.core.family.metrics import metric
 
 
-def _best(kind: str) -> Callable[[Any, Any], float]:
+def _best(kind: str, about: str) -> Callable[[Any, Any], float]:
     """The best of several good answers counts. Where there is none comparing raises ValueError."""
 
     def best(wanted: Any, value: Any) -> float:
@@ -20,6 +25,7 @@ def _best(kind: str) -> Callable[[Any, Any], float]:
             raise ValueError("there is no expected text to compare with")
         return max(_rouge(kind)(str(one), str(value)) for one in answers)
 
+    best.__doc__ = f"F-measure of {about}.\n\nSource: Lin (2004), Text Summarization Branches Out."
     return best
 
 
@@ -61,6 +67,6 @@ def _rouge(kind: str) -> Callable[[str, str], float]:
 
 
 _text = partial(metric, sees="answers", version="2", parsers=("text",))
-rouge_1 = _text(name="rouge_1")(_best("rouge1"))
-rouge_2 = _text(name="rouge_2")(_best("rouge2"))
-rouge_l = _text(name="rouge_l", usual_for="text")(_best("rougeL"))
+rouge_1 = _text(name="rouge_1")(_best("rouge1", "words"))
+rouge_2 = _text(name="rouge_2")(_best("rouge2", "pairs of words"))
+rouge_l = _text(name="rouge_l", usual_for="text")(_best("rougeL", "the longest common subsequence of words"))
