@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any, Literal, Protocol
 
 from optimizer.core.base.minute_sums import MinuteSums
+from optimizer.core.evaluation.batch import EvaluationBatch
 from optimizer.core.family.settings import Metric
 from optimizer.core.feedback.pipeline_record import PipelineRecord, PipelineSums
 from optimizer.core.feedback.traffic_sums import Stretch, TrafficSum
@@ -19,8 +20,10 @@ Grouping = Literal["hour", "processing_type", "content_type", "exit_checkpoint",
 
 
 class Performance(Protocol):
-    def add_batch(self, tx: Transaction, batch: Mapping[str, Any]) -> None: ...
-    def batches(self, tx: Transaction, family: str) -> list[dict[str, Any]]: ...
+    def add_batch(self, tx: Transaction, batch: EvaluationBatch) -> None: ...
+    def batches(self, tx: Transaction, family: str) -> list[EvaluationBatch]:
+        """Oldest first."""
+
     def day_sums(self, tx: Transaction, day: str) -> list[dict[str, Any]]:
         """What was received on one day (YYYY-MM-DD, UTC), summed up per family, variant and model.
 

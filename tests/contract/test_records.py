@@ -16,6 +16,7 @@ from optimizer.core.family.variant import VariantRecord
 from optimizer.core.serving.access import access_of
 from optimizer.ports import Alert, KeyRecord
 from optimizer.ports.alerts import ALERT_TOPIC, message_of
+from tests.evaluations import batch_of, check_of
 from tests.stores import (
     FAMILY,
     NOW,
@@ -440,33 +441,9 @@ class TestPerformance:
         ]
 
     def test_batches_are_kept_and_repeating_one_changes_nothing(self, database: Database) -> None:
-        batch = {
-            **{
-                "id": "eb_1",
-                "family": FAMILY,
-                "variant": "v_a",
-                "model": "m",
-                "dataset_hash": "h",
-                "split": "dev",
-                "scorer_version": "1",
-            },
-            **{
-                "n": 10,
-                "n_errors": 1,
-                "mean_score": 0.5,
-                "score_low": None,
-                "score_high": None,
-                "cost_usd": 0.1,
-                "p95_latency_ms": None,
-            },
-            **{
-                "n_calls": 10,
-                "suite": "s1",
-                "checks": [{"name": "errors", "verdict": "met"}],
-                "created_by": "anna",
-                "created_at": NOW,
-            },
-        }
+        evidence = {"timed_as": "t", "rows": [[7.0, 0.2, 0.0]]}
+        checks = [check_of("errors", "met"), replace(check_of("latency", "undecided"), found=0.2, evidence=evidence)]
+        batch = batch_of(family=FAMILY, suite="s1", checks=checks, created_at=NOW)
         for _ in range(2):
             database.write(lambda tx: database.performance.add_batch(tx, batch))
         with database.read() as tx:

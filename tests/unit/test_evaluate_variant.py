@@ -15,7 +15,7 @@ from optimizer.core.search.answer_bounds import calls_per_answer
 from optimizer.jobs.studies import evaluation
 from optimizer.jobs.studies.evaluations.plan_evaluation import EvaluationScope, estimate_evaluation
 from optimizer.runtime.wiring import classify
-from tests.evaluations import evaluated
+from tests.evaluations import check_of, evaluated, report_of
 from tests.study_world import Broken, TopicModel, World, topic_examples, topic_family
 
 
@@ -46,7 +46,7 @@ def test_a_batch_holds_the_mean_with_its_interval_and_what_it_cost(tmp_path):
     assert batch["cost_usd"] == pytest.approx(9 * 0.00001)
     assert batch["p95_latency_ms"] == 10.0
     with world.store.read() as tx:
-        assert [b["id"] for b in world.store.performance.batches(tx, "topics")] == [batch["id"]]
+        assert [b.id for b in world.store.performance.batches(tx, "topics")] == [batch["id"]]
 
 
 def test_a_family_of_labels_is_told_label_by_label(tmp_path):
@@ -155,9 +155,9 @@ def test_all_calls_and_dollars_are_said_with_the_champions(tmp_path):
     champion = world.family.variant().id
     variant = with_examples(world)
     expected = estimate_evaluation(world.family, variant, EvaluationScope(), store=world.store, models=world)
-    assert (len(world.model.requests), expected["n"], expected["beside"]) == (0, 9, champion)
-    assert (expected["calls"].low, expected["calls"].high) == (0, 18)
-    assert 0 < expected["usd"].expected < expected["usd"].high
+    assert (len(world.model.requests), expected.n, expected.beside) == (0, 9, champion)
+    assert (expected.calls.low, expected.calls.high) == (0, 18)
+    assert 0 < expected.usd.expected < expected.usd.high
     batch = evaluate(world, variant)
     assert (
         (batch["n_calls"], batch["n_calls_in_all"], batch["beside"])
@@ -169,23 +169,21 @@ def test_all_calls_and_dollars_are_said_with_the_champions(tmp_path):
     assert (again["n_calls_in_all"], again["spent_usd"]) == (0, 0.0)
     world.model.price = None
     assert evaluate(world, variant)["spent_usd"] is None
-    assert estimate_evaluation(world.family, variant, EvaluationScope(), store=world.store, models=world)["usd"] is None
+    assert estimate_evaluation(world.family, variant, EvaluationScope(), store=world.store, models=world).usd is None
 
 
 def test_an_estimate_counts_every_call_that_a_policy_may_make(tmp_path):
     world = World(tmp_path).fill(n_dev=6)
     cascade = replace(world.family.variant(), policy={"tiers": ["fake", "other"], "accept": 0.9})
     made = estimate_evaluation(world.family, cascade, EvaluationScope(n=5), store=world.store, models=world)
-    assert (made["n"], made["beside"], made["calls"].high) == (5, None, 5 * calls_per_answer(cascade, {}))
-    assert made["calls"].high >= 10
+    assert (made.n, made.beside, made.calls.high) == (5, None, 5 * calls_per_answer(cascade, {}))
+    assert made.calls.high >= 10
     with pytest.raises(InvalidInput):
         estimate_evaluation(world.family, cascade, EvaluationScope(n=0), store=world.store, models=world)
 
 
 def checks(**verdicts):
-    return [
-        {"name": name.replace("_of_", " of "), "verdict": verdict, "said": ""} for name, verdict in verdicts.items()
-    ]
+    return [check_of(name.replace("_of_", " of "), verdict) for name, verdict in verdicts.items()]
 
 
 @pytest.mark.parametrize(
@@ -215,7 +213,7 @@ def checks(**verdicts):
     ],
 )
 def test_what_follows_from_an_evaluation_is_said(checks, is_champion, says):
-    told = what_follows(topic_family(), {"variant": "v_1", "checks": checks}, is_champion=is_champion)
+    told = what_follows(topic_family(), report_of(checks=checks), is_champion=is_champion)
     assert all(part in told for part in says), told
     assert "rollout" not in told or not is_champion
 
@@ -225,7 +223,7 @@ def test_an_evaluation_without_a_cap_keeps_to_what_its_dry_run_says(tmp_path):
     made = estimate_evaluation(
         world.family, world.family.variant(), EvaluationScope(n=8), store=world.store, models=world
     )
-    assert (made["calls"].high, made["calls_at_most"]) == (8, 12)
+    assert (made.calls.high, made.calls_at_most) == (8, 12)
     with stamina.set_testing(True, attempts=6, cap=True), pytest.raises(BudgetExhausted, match="cap of 12 calls"):
         evaluate(world, n=8)
     assert len(world.model.requests) == 12

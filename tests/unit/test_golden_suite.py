@@ -284,7 +284,7 @@ def test_a_timing_keeps_to_the_budget_and_what_it_cut_is_not_measured(tmp_path: 
 def test_an_estimate_counts_the_calls_that_are_timed(tmp_path: Path) -> None:
     it = world(tmp_path)
     made = estimate_evaluation(it.family, shown(2), EvaluationScope(suite="golden"), store=it.store, models=it)
-    assert (made["n"], made["n_timed"], made["calls"].high) == (3, MOST, 6 + 2 * MOST)
+    assert (made.n, made.n_timed, made.calls.high) == (3, MOST, 6 + 2 * MOST)
     batch = evaluate(it)
     assert batch["n_calls_in_all"] == 6 + 2 * (FIRST + 1), "the first round told"
     assert it.model.requests
@@ -403,9 +403,9 @@ def test_a_study_that_started_by_itself_asks_the_scenarios_of_its_winner_within_
     if verdict is None:
         assert batches == [], "a person asks when it suits"
     else:
-        assert [batch["created_by"] for batch in batches] == [f"study:{study.id}"]
-        record = next(b for b in batches if b["split"] == "golden")
-        assert {check["verdict"] for check in record["checks"]} == {"met"}
+        assert [batch.created_by for batch in batches] == [f"study:{study.id}"]
+        record = next(b for b in batches if b.split == "golden")
+        assert {check.verdict for check in record.checks or ()} == {"met"}
 
 
 def test_what_such_a_study_cannot_pay_for_is_left_to_a_person(tmp_path: Path) -> None:
@@ -418,7 +418,7 @@ def test_what_such_a_study_cannot_pay_for_is_left_to_a_person(tmp_path: Path) ->
     assert (study.outcome, study.spend.n_calls) == ("nominated", paid.spend.n_calls - 1)
     with poor.store.read() as tx:
         (batch,) = poor.store.performance.batches(tx, "topics")
-    unmeasured = [check["name"] for check in batch["checks"] if check["verdict"] == "unmeasured"]
+    unmeasured = [check.name for check in batch.checks or () if check.verdict == "unmeasured"]
     assert unmeasured == ["regression of latency"]
 
 
@@ -431,7 +431,8 @@ def by_itself(it: World) -> Study:
 
 def suite_verdicts(it: World) -> list[dict[str, str]]:
     with it.store.read() as tx:
-        return [verdicts(batch) for batch in it.store.performance.batches(tx, "topics")]
+        batches = it.store.performance.batches(tx, "topics")
+    return [{check.name: check.verdict for check in batch.checks or ()} for batch in batches]
 
 
 def n_suite_calls(it: World, study: Study) -> int:

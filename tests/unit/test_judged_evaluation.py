@@ -137,13 +137,13 @@ def test_what_the_judge_costs_is_foretold_and_a_cap_holds_for_both(tmp_path):
     told = estimate_evaluation(
         world.family, world.family.variant(), EvaluationScope(n=6), store=world.store, models=world
     )
-    assert (told["calls"].expected, told["calls"].high) == (12, 18), "an answer each, and one or two judgements"
-    assert told["usd"].high > 0
+    assert (told.calls.expected, told.calls.high) == (12, 18), "an answer each, and one or two judgements"
+    assert told.usd.high > 0
     with pytest.raises(BudgetExhausted):
         evaluate(world, n=6, budget=Budget(calls=7))
     assert sum(world.calls_by_purpose().values()) == 7
     with pytest.raises(BudgetExhausted):
-        evaluate(world, n=6, budget=Budget(usd=told["usd"].high / 1000))
+        evaluate(world, n=6, budget=Budget(usd=told.usd.high / 1000))
 
 
 def test_under_a_cap_in_dollars_a_judge_without_a_price_is_not_asked(tmp_path):
@@ -153,7 +153,7 @@ def test_under_a_cap_in_dollars_a_judge_without_a_price_is_not_asked(tmp_path):
     assert (
         estimate_evaluation(
             world.family, world.family.variant(), EvaluationScope(n=6), store=world.store, models=world
-        )["usd"]
+        ).usd
         is None
     )
 

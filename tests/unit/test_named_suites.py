@@ -17,7 +17,7 @@ from optimizer.core.family.fields import Output
 from optimizer.core.policy.tool_use import uses_tools
 from optimizer.jobs.studies.evaluations.plan_evaluation import EvaluationScope, estimate_evaluation
 from optimizer.runtime.wiring import classify
-from tests.evaluations import evaluated
+from tests.evaluations import batch_of, check_of, evaluated
 from tests.study_world import TOPIC_FAMILY, World, topic_family
 
 ROW = GoldenRow(id="g", scenario="g", input={"document": "On music."}, expected={"topic": "music"})
@@ -37,8 +37,7 @@ def test_suites_by_name_stand_in_the_order_of_the_file_with_the_golden_one_last(
 def test_an_evaluation_speaks_for_the_suite_that_it_was_made_for() -> None:
     family = topic_family(targets={"a": {"mean_score": 0.5}, "b": {"mean_score": 0.9}})
     suites = suites_of(family)
-    checks = [{"name": "mean_score", "verdict": "met"}]
-    batch = {"variant": "v_1", "suite": suite_id(family, "v_0", suites["a"]), "checks": checks}
+    batch = batch_of(suite=suite_id(family, "v_0", suites["a"]), checks=[check_of("mean_score", "met")])
     verdicts = {g["name"]: g["verdict"] for g in gates_of_suites(family, [batch], "v_1", champion="v_0")}
     assert verdicts == {"suite a": "pass", "suite b": "inconclusive"}
 

@@ -9,9 +9,11 @@ import pytest
 from optimizer.core.base.errors import InvalidFamily
 from optimizer.core.base.values import ExampleResult
 from optimizer.core.declaration.read import parse_family
-from optimizer.core.evaluation.suite import Check, check_suite, gates_of_suites, suite_id
+from optimizer.core.evaluation.batch import Check, EvaluationBatch
+from optimizer.core.evaluation.suite import check_suite, gates_of_suites, suite_id
 from optimizer.core.evaluation.timing import TimedPair, Timing
 from optimizer.core.family.family import Family
+from tests.evaluations import batch_of, check_of
 
 
 def family(targets: dict[str, Any] | None = None, **changes: Any) -> Family:
@@ -114,12 +116,9 @@ def test_a_class_of_few_examples_cannot_tell() -> None:
     assert [(c.name, c.verdict) for c in checks] == [("regression of rare", "unmeasured")]
 
 
-def batch(of: Family, *verdicts: str, variant: str = "v_1", champion: str = "v_0") -> dict[str, Any]:
-    return {
-        "variant": variant,
-        "suite": suite_id(of, champion),
-        "checks": [{"name": f"t{i}", "verdict": v, "said": f"t{i} said {v}"} for i, v in enumerate(verdicts)],
-    }
+def batch(of: Family, *verdicts: str, variant: str = "v_1", champion: str = "v_0") -> EvaluationBatch:
+    checks = [check_of(f"t{i}", verdict, f"t{i} said {verdict}") for i, verdict in enumerate(verdicts)]
+    return batch_of(variant=variant, suite=suite_id(of, champion), checks=checks)
 
 
 @pytest.mark.parametrize(

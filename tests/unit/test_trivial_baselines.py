@@ -288,7 +288,7 @@ def test_an_evaluation_asks_the_bare_prompt_where_it_is_wanted_and_says_so_befor
     planned = estimate_evaluation(
         world.family, variant, EvaluationScope(n=5, bare=True), store=world.store, models=world
     )
-    assert planned["calls"].high == 10
+    assert planned.calls.high == 10
     n = len(world.model.requests)
     assert by_name(evaluated(world, variant, bare=True)[trivial.WITHOUT_MODEL])[trivial.BARE] == 0.0
     assert len(world.model.requests) == n + 5, "the journal answered the others"
@@ -308,7 +308,7 @@ def evaluated(world: World, variant: Variant | None = None, **options: Any) -> d
 def test_a_terminal_shows_each_with_its_interval_or_why_it_is_left_out() -> None:
     out = Console(width=160, record=True, file=StringIO())
     found = measured(TRAIN, ROWS, scores={0: 1.0, 1: 0.0, 2: 0.0, 3: 0.0})
-    view_trivial(out, {trivial.WITHOUT_MODEL: found})
+    view_trivial(out, found)
     shown = out.export_text()
     assert (
         "On the same 4 rows without a model (the bare prompt has one, and no examples), learnt from 5 training"
@@ -320,5 +320,5 @@ def test_a_terminal_shows_each_with_its_interval_or_why_it_is_left_out() -> None
 
 def test_a_study_without_them_shows_nothing_in_their_place() -> None:
     out = Console(record=True, file=StringIO())
-    view_trivial(out, {"confidence": []})
+    view_trivial(out, None)
     assert out.export_text() == ""

@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
 from optimizer.cli.output import Json, plain, say, show
 from optimizer.cli.session import Session
 from optimizer.core.base.errors import BudgetExhausted, Conflict, InvalidInput, ModelFailed
+
+if TYPE_CHECKING:
+    from optimizer.core.views.evaluation import EvaluationReport
 
 
 def register(app: typer.Typer) -> None:
@@ -84,7 +87,7 @@ def evaluate(
         again = _again(variant, suite, split, n, bare)
         show(
             as_json,
-            made[0] if len(made) == 1 else {"suites": made},
+            made[0].as_data() if len(made) == 1 else {"suites": [one.as_data() for one in made]},
             lambda out: evaluate_view.view_estimates(out, family, made, again),
         )
         return
@@ -93,7 +96,7 @@ def evaluate(
 
     context = wiring.job_context(session.settings, session.store, session.clock, session.families, models, yields=False)
 
-    def measure(name: str | None, usd: float | None) -> Mapping[str, Any]:
+    def measure(name: str | None, usd: float | None) -> EvaluationReport:
         return evaluate_variant(
             context,
             declared,
@@ -105,7 +108,7 @@ def evaluate(
         )
 
     try:
-        batches, unasked = _one_after_the_other(names, measure, budget_usd)
+        reports, unasked = _one_after_the_other(names, measure, budget_usd)
     finally:
         models.close()
     with session.store.read() as tx:
@@ -114,31 +117,31 @@ def evaluate(
         "family": family,
         "variant": record.variant.id,
         "champion": champion.variant if champion is not None else None,
-        "verdict": evaluate_view.verdict(batches, unasked),
-        "suites": batches,
+        "verdict": evaluate_view.verdict(reports, unasked),
+        "suites": [one.as_data() for one in reports],
         "not_measured": unasked,
     }
     if output is not None:
         _write(output, results)
     show(
         as_json,
-        results if suite == FULL else batches[0],
-        lambda out: evaluate_view.view(out, declared, batches, unasked),
+        results if suite == FULL else reports[0].as_data(),
+        lambda out: evaluate_view.view(out, declared, reports, unasked),
     )
     is_champion = champion is not None and champion.variant == record.variant.id
-    for one in batches:
+    for one in reports:
         say(evaluate_view.what_follows(declared, one, is_champion=is_champion))
     if output is not None:
         say(f"Written to {output}.")
-    if all(one["mean_score"] is None for one in batches):
+    if all(one.batch.mean_score is None for one in reports):
         raise typer.Exit(1)
-    if unasked or any(check["verdict"] != "met" for one in batches for check in one.get("checks") or ()):
+    if unasked or any(check.verdict != "met" for one in reports for check in one.batch.checks or ()):
         raise typer.Exit(3)
 
 
 def _one_after_the_other(
-    names: Sequence[str | None], measure: Callable[[str | None, float | None], Mapping[str, Any]], usd: float | None
-) -> tuple[list[Mapping[str, Any]], list[dict[str, str]]]:
+    names: Sequence[str | None], measure: Callable[[str | None, float | None], EvaluationReport], usd: float | None
+) -> tuple[list[EvaluationReport], list[dict[str, str]]]:
     """What was measured, and of each other suite its name and why it was not: what is known is not lost with the rest.
 
     Where the money ends the journal may still have the answers of a later suite, so each is tried.
@@ -147,7 +150,7 @@ def _one_after_the_other(
         measure: evaluates one suite within so many dollars (None: no cap).
         usd: of all suites together. Raises what the first reason was where no suite could be measured.
     """
-    batches: list[Mapping[str, Any]] = []
+    reports: list[EvaluationReport] = []
     unasked: list[dict[str, str]] = []
     first: BaseException | None = None
     for name in names:
@@ -158,11 +161,11 @@ def _one_after_the_other(
             unasked.append({"suite": str(name), "why": str(reason)})
             usd = None if usd is None else 0.0
         else:
-            batches.append(found)
-            usd = None if usd is None else max(0.0, usd - (found["spent_usd"] or 0.0))
-    if first is not None and not batches:
+            reports.append(found)
+            usd = None if usd is None else max(0.0, usd - (found.spent_usd or 0.0))
+    if first is not None and not reports:
         raise first
-    return batches, unasked
+    return reports, unasked
 
 
 def _again(variant: str, suite: str | None, split: str, n: int | None, bare: bool) -> str:

@@ -3,115 +3,118 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from optimizer.cli.family.trivial_view import view_trivial
 from optimizer.cli.output import dollars, table
+from optimizer.core.base.answers import members_of
 from optimizer.core.base.phrasing import count
 from optimizer.core.search.study import too_long_in_words
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from optimizer.core.evaluation.label_report import LabelReport
     from optimizer.core.family.family import Family
+    from optimizer.core.views.evaluation import EvaluationReport
+    from optimizer.jobs.studies.evaluations.plan_evaluation import EvaluationEstimate
 
 N_LABELS = 30
 NO_PRICE = "dollars unknown: a model has no price in config/models.yaml"
 
 
-def view_estimates(out: Console, family: str, made: Sequence[Mapping[str, Any]], again: str) -> None:
+def view_estimates(out: Console, family: str, made: Sequence[EvaluationEstimate], again: str) -> None:
     for one in made:
         _view_estimate(out, family, one)
     out.print(f"Next      detent family evaluate {family} {again}", markup=False)
 
 
-def _view_estimate(out: Console, family: str, made: Mapping[str, Any]) -> None:
-    beside = f", and the champion {made['beside']} on the same" if made["beside"] else ""
-    suite = f", suite {made['suite']}" if made["suite"] else ""
+def _view_estimate(out: Console, family: str, made: EvaluationEstimate) -> None:
+    beside = f", and the champion {made.beside} on the same" if made.beside else ""
+    suite = f", suite {made.suite}" if made.suite else ""
     out.print(
-        f"{family} {made['variant']} on {count(made['n'], asked_of(made))}{beside}{suite}", style="bold", markup=False
+        f"{family} {made.variant} on {count(made.n, asked_of(made.split))}{beside}{suite}", style="bold", markup=False
     )
-    _view_fewer(out, made)
-    cap = f"with retries at most {made['calls_at_most']:,}, the cap where --budget-usd sets none"
-    out.print(f"Calls     at most {made['calls'].high:,}; what the journal answers is not asked; {cap}", markup=False)
-    if made["n_timed"]:
+    _view_fewer(out, made, made.n, made.split)
+    cap = f"with retries at most {made.calls_at_most:,}, the cap where --budget-usd sets none"
+    out.print(f"Calls     at most {made.calls.high:,}; what the journal answers is not asked; {cap}", markup=False)
+    if made.n_timed:
         what = (
             "of each that are timed afresh, as many as it takes to tell"
-            if made["beside"]
+            if made.beside
             else "that are timed afresh, where the journal has the answers"
         )
-        out.print(f"          among them at most {made['n_timed']} {what}", markup=False)
+        out.print(f"          among them at most {made.n_timed} {what}", markup=False)
     usd = (
-        f"{dollars(made['usd'].expected)} expected, at most {dollars(made['usd'].high)}"
-        if made["usd"] is not None
-        else NO_PRICE
+        f"{dollars(made.usd.expected)} expected, at most {dollars(made.usd.high)}" if made.usd is not None else NO_PRICE
     )
     out.print(f"Dollars   {usd}", markup=False)
 
 
-def asked_of(batch: Mapping[str, Any]) -> str:
+def asked_of(split: str) -> str:
     """What one example of the evaluation is called."""
-    return "golden row" if batch["split"] == "golden" else f"{batch['split']} example"
+    return "golden row" if split == "golden" else f"{split} example"
 
 
-def _view_fewer(out: Console, batch: Mapping[str, Any]) -> None:
-    wanted = batch.get("n_wanted")
-    if wanted is not None and batch["n"] < wanted:
-        there = "there is no more" if batch["n"] == 1 else "there are no more"
+def _view_fewer(out: Console, told: EvaluationEstimate | EvaluationReport, n: int, split: str) -> None:
+    wanted = told.n_wanted
+    if wanted is not None and n < wanted:
+        there = "there is no more" if n == 1 else "there are no more"
         out.print(f"  {wanted} were asked for, and {there}: detent import FILE brings others.", markup=False)
-    if told := too_long_in_words(batch, str(batch["split"])):
-        out.print(f"  Inputs {told}", style="yellow", markup=False)
+    if long := too_long_in_words({"truncated": told.truncated, "n_refused": told.n_refused}, split):
+        out.print(f"  Inputs {long}", style="yellow", markup=False)
 
 
-def verdict(batches: Sequence[Mapping[str, Any]], unasked: Sequence[Mapping[str, str]] = ()) -> str | None:
+def verdict(reports: Sequence[EvaluationReport], unasked: Sequence[Mapping[str, str]] = ()) -> str | None:
     """Of all suites together: met, missed, unmeasured or undecided; None where nothing was checked.
 
     ``unasked``: suites that could not be measured, with why.
     """
-    verdicts = {check["verdict"] for one in batches for check in one.get("checks") or ()}
-    verdicts |= {"unmeasured"} if unasked else set()
+    verdicts = {check.verdict for one in reports for check in one.batch.checks or ()}
+    if unasked:
+        verdicts.add("unmeasured")
     return next((one for one in ("missed", "unmeasured", "undecided", "met") if one in verdicts), None)
 
 
 def view(
-    out: Console, family: Family, batches: Sequence[Mapping[str, Any]], unasked: Sequence[Mapping[str, str]] = ()
+    out: Console, family: Family, reports: Sequence[EvaluationReport], unasked: Sequence[Mapping[str, str]] = ()
 ) -> None:
-    for batch in batches:
-        _view_one(out, family, batch)
+    for report in reports:
+        _view_one(out, family, report)
     for one in unasked:
         out.print(f"{family.name}, suite {one['suite']}: not measured. {one['why']}", markup=False)
 
 
-def _view_one(out: Console, family: Family, batch: Mapping[str, Any]) -> None:
-    score = "no score" if batch["mean_score"] is None else f"{batch['mean_score']:.3f}"
-    interval = (
-        "" if batch.get("score_low") is None else f" (95 %: {batch['score_low']:.3f} to {batch['score_high']:.3f})"
-    )
-    on = f"{count(batch['n'], asked_of(batch))}, {count(batch['n_errors'], 'error')}"
-    out.print(f"{family.name} {batch['variant']}: {score}{interval} on {on}", markup=False)
-    _view_fewer(out, batch)
-    if batch.get("commonest_error"):
-        out.print(f"  The commonest error: {batch['commonest_error']}", markup=False)
-    if batch.get("judge"):
-        out.print(batch["judge"]["said"], markup=False)
-    if batch.get("labels"):
-        _view_labels(out, batch["labels"])
-    if batch.get("scenarios"):
+def _view_one(out: Console, family: Family, report: EvaluationReport) -> None:
+    batch = report.batch
+    score = "no score" if batch.mean_score is None else f"{batch.mean_score:.3f}"
+    interval = "" if batch.score_low is None else f" (95 %: {batch.score_low:.3f} to {batch.score_high:.3f})"
+    on = f"{count(batch.n, asked_of(batch.split))}, {count(batch.n_errors, 'error')}"
+    out.print(f"{family.name} {batch.variant}: {score}{interval} on {on}", markup=False)
+    _view_fewer(out, report, batch.n, batch.split)
+    if report.commonest_error:
+        out.print(f"  The commonest error: {report.commonest_error}", markup=False)
+    if report.judge is not None:
+        out.print(report.judge.said, markup=False)
+    if report.labels is not None:
+        _view_labels(out, report.labels)
+    scenarios = report.scenarios or ()
+    if scenarios:
         columns = {"scenario": "Scenario", "n": "Rows", "score": "Score"}
-        if batch["beside"]:
+        if report.beside:
             columns["champion"] = "Champion"
-        table(batch["scenarios"], columns, empty="")(out)
-    of_scenarios = {f"regression of {one['scenario']}" for one in batch.get("scenarios") or ()}
-    for check in batch.get("checks") or ():
-        if check["verdict"] != "met" or check["name"] not in of_scenarios:  # those stand in the table
-            out.print(f"  {check['verdict']:>10}  {check['said']}", markup=False)
-    view_trivial(out, batch)
-    if batch.get("checks") is None:
+        table([members_of(one) for one in scenarios], columns, empty="")(out)
+    of_scenarios = {f"regression of {one.scenario}" for one in scenarios}
+    for check in batch.checks or ():
+        if check.verdict != "met" or check.name not in of_scenarios:  # those stand in the table
+            out.print(f"  {check.verdict:>10}  {check.said}", markup=False)
+    view_trivial(out, report.trivial_baselines.as_data() if report.trivial_baselines is not None else None)
+    if batch.checks is None:
         _view_unchecked(out, family)
-    beside = f" (those of the champion {batch['beside']} included)" if batch["beside"] else ""
-    spent = NO_PRICE if batch["spent_usd"] is None else f"{dollars(batch['spent_usd'])} spent"
+    beside = f" (those of the champion {report.beside} included)" if report.beside else ""
+    spent = NO_PRICE if report.spent_usd is None else f"{dollars(report.spent_usd)} spent"
     out.print(
-        f"{count(batch['n_calls_in_all'], 'call')} made{beside}, {spent}; the journal answered what was asked before",
+        f"{count(report.n_calls_in_all, 'call')} made{beside}, {spent}; the journal answered what was asked before",
         markup=False,
     )
 
@@ -129,37 +132,37 @@ def _view_unchecked(out: Console, family: Family) -> None:
         out.print(f"  Suites of the family, each asked with --suite NAME: {', '.join(named)}; full: all.", markup=False)
 
 
-def _view_labels(out: Console, report: Mapping[str, Any]) -> None:
+def _view_labels(out: Console, report: LabelReport) -> None:
     """Label by label, the worst first, and what is taken for what."""
     from optimizer.core.evaluation.label_report import confused
 
-    known = [row for row in report["figures"] if row["n_expected"] or row["n_given"]]
-    rows = sorted(known, key=lambda row: (row["f1"] or 0.0, row["label"]))[:N_LABELS]
+    known = [row for row in report.figures if row.n_expected or row.n_given]
+    rows = sorted(known, key=lambda row: (row.f1 or 0.0, row.label))[:N_LABELS]
     headings = {"label": "Label", "n_expected": "Examples", "precision": "Precision", "recall": "Recall", "f1": "F1"}
-    table(rows, headings, empty="")(out)
+    table([members_of(row) for row in rows], headings, empty="")(out)
     if len(known) > N_LABELS:
         out.print(f"  and {len(known) - N_LABELS} more labels that do better; all of them with --json", markup=False)
-    wrong = [f"{expected} > {given} {n}" for expected, given, n in confused(report["confusion"])]
+    wrong = [f"{expected} > {given} {n}" for expected, given, n in confused(report.confusion)]
     if wrong:
         out.print(f"Mistakes (expected > given, examples): {', '.join(wrong)}", markup=False)
 
 
-def what_follows(family: Family, batch: Mapping[str, Any], *, is_champion: bool) -> str:
+def what_follows(family: Family, report: EvaluationReport, *, is_champion: bool) -> str:
     """What was missed, what a rollout's gate makes of it, and the next command."""
     from optimizer.core.evaluation.suite import TIMED
     from optimizer.core.evaluation.suites import suites_of
 
-    name, variant = family.name, batch["variant"]
-    suite = suites_of(family).get(batch.get("suite_name") or "")
+    name, variant = family.name, report.batch.variant
+    suite = suites_of(family).get(report.suite_name or "")
     gate = suite.gate if suite is not None else "suite"
     study = f"detent study run {name} --dry-run"
     go_on = f"Next: {study}" if is_champion else f"Next: detent rollout start {name} {variant} --dry-run"
-    checks = batch.get("checks")
+    checks = report.batch.checks
     if checks is None:
         return go_on
-    missed = [check["name"] for check in checks if check["verdict"] == "missed"]
-    untold = [check["name"] for check in checks if check["verdict"] == "unmeasured"]
-    undecided = [check["name"] for check in checks if check["verdict"] == "undecided"]
+    missed = [check.name for check in checks if check.verdict == "missed"]
+    untold = [check.name for check in checks if check.verdict == "unmeasured"]
+    undecided = [check.name for check in checks if check.verdict == "undecided"]
     if not missed and not untold and not undecided:
         met = (
             f"All {count(len(checks), 'target')} met."

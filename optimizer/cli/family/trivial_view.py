@@ -11,11 +11,10 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 
-def view_trivial(out: Console, holder: Mapping[str, Any]) -> None:
-    """``holder``: a study's findings, or an evaluation. Prints nothing where it holds none."""
-    from optimizer.core.evaluation.trivial_baselines import WITHOUT_MODEL, heading, said
+def view_trivial(out: Console, found: Mapping[str, Any] | None) -> None:
+    """``found``: TrivialBaselines as plain values; None prints nothing."""
+    from optimizer.core.evaluation.trivial_baselines import heading, said
 
-    found = holder.get(WITHOUT_MODEL)
     if found is None:
         return
     out.print(f"\n{heading(found)}:", markup=False)

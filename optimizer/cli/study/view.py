@@ -62,6 +62,7 @@ def view(
     *,
     mlflow: str | None = None,
 ) -> None:
+    from optimizer.core.evaluation.trivial_baselines import WITHOUT_MODEL
     from optimizer.core.search.run_off import leaders_in_words, rows_in_words
 
     state = study.state + (", simulated clock" if study.simulated_clock else "")
@@ -119,8 +120,7 @@ def view(
         "usd": "Time share" if study.is_replayed else "$ a call", "p95_ms": "p95 ms", "status": "Status",
     }  # fmt: skip
     table(rows, columns, empty="It searches nothing." if study.mode == "confirm" else "No trial yet.")(out)
-    if study.findings:
-        view_trivial(out, study.findings)
+    view_trivial(out, (study.findings or {}).get(WITHOUT_MODEL))
     if study.confirmation:
         out.print("")
         for line in _confirmation_lines(study):

@@ -11,11 +11,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import exp
-from typing import Any, Literal
+from typing import Literal
 
 from optimizer.core.base.canonical import canonical_json, digest
 from optimizer.core.base.phrasing import count
 from optimizer.core.base.values import ExampleResult, mean_score
+from optimizer.core.evaluation.batch import Check, EvaluationBatch, TargetVerdict
 from optimizer.core.evaluation.gates import GateRecord
 from optimizer.core.evaluation.judging.identity import judge_identity
 from optimizer.core.evaluation.row_ratios import RowRatios, mean_of_rows
@@ -26,8 +27,6 @@ from optimizer.core.family.golden import golden_digest
 from optimizer.core.family.judge_settings import SCORER as JUDGED
 from optimizer.core.family.settings import Regression, Targets
 
-# undecided: measured, and the figures cannot tell
-TargetVerdict = Literal["met", "missed", "unmeasured", "undecided"]
 GateVerdict = Literal["pass", "fail", "inconclusive"]
 DECIDED = ("met", "missed")
 MIN_OF_CLASS = 5  # examples of a class that must be scored for both before a fall of its mean says anything
@@ -35,21 +34,6 @@ LATENCY = "regression of latency"
 TIMED = ("p95_latency_ms", LATENCY)  # checks that need fresh answers
 NO_CHAMPION = "no champion serves yet to compare with"
 JOURNALED = "the journal answered, so that no latency was measured"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Check:
-    """One target.
-
-    ``found`` and ``wanted`` in the unit of ``name``: scores, shares, dollars, milliseconds, or a relative change.
-    """
-
-    name: str
-    wanted: float
-    found: float | None
-    verdict: TargetVerdict
-    said: str
-    evidence: Mapping[str, Any] | None = None  # of latency: what was timed, for evaluations to come
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,7 +137,7 @@ def check_suite(
 
 
 def gates_of_suites(
-    family: Family, batches: Sequence[Mapping[str, Any]], variant: str, *, champion: str
+    family: Family, batches: Sequence[EvaluationBatch], variant: str, *, champion: str
 ) -> list[GateRecord]:
     """Each suite of the family as a gate before a rollout.
 
@@ -162,16 +146,14 @@ def gates_of_suites(
     it met.
 
     Args:
-        batches: the family's evaluation batches, oldest first.
+        batches: those of the family, oldest first.
     """
     return [_gate(family, suite, batches, variant, champion) for suite in suites_of(family).values()]
 
 
-def _gate(
-    family: Family, suite: Suite, batches: Sequence[Mapping[str, Any]], variant: str, champion: str
-) -> GateRecord:
+def _gate(family: Family, suite: Suite, batches: Sequence[EvaluationBatch], variant: str, champion: str) -> GateRecord:
     asked = suite_id(family, champion, suite)
-    own = [b["checks"] for b in batches if b["variant"] == variant and b["suite"] == asked and b["checks"] is not None]
+    own = [b.checks for b in batches if b.variant == variant and b.suite == asked and b.checks is not None]
     checks = _newest_decided(own)
     verdict = verdict_of(checks)
     option = "" if suite.name == DEFAULT else f" --suite {suite.name}"
@@ -181,40 +163,40 @@ def _gate(
         reason = f"{variant} was not evaluated against {suite.said}{beside}: {command}"
     else:
         reason = (
-            "; ".join(one["said"] for one in checks if one["verdict"] != "met")
+            "; ".join(one.said for one in checks if one.verdict != "met")
             or f"all {len(checks)} targets of the suite are met"
         )
-    if any(one["verdict"] == "undecided" for one in checks):
+    if any(one.verdict == "undecided" for one in checks):
         reason += f": {command}"
     return {"name": suite.gate, "verdict": verdict, "value": None, "required": None, "reason": reason}
 
 
-def _newest_decided(evaluations: Sequence[Sequence[Mapping[str, Any]]]) -> list[Mapping[str, Any]]:
+def _newest_decided(evaluations: Sequence[Sequence[Check]]) -> list[Check]:
     """The checks of the newest evaluation, each as the newest one that found it met or missed says.
 
     Args:
         evaluations: the checks of each, oldest first.
     """
-    decided = {one["name"]: one for checks in evaluations for one in checks if one["verdict"] in DECIDED}
-    return [decided.get(one["name"], one) for one in evaluations[-1]] if evaluations else []
+    decided = {one.name: one for checks in evaluations for one in checks if one.verdict in DECIDED}
+    return [decided.get(one.name, one) for one in evaluations[-1]] if evaluations else []
 
 
-def evidence_of(batches: Sequence[Mapping[str, Any]], variant: str, asked: str, timed_as: str) -> list[list[RowRatios]]:
+def evidence_of(batches: Sequence[EvaluationBatch], variant: str, asked: str, timed_as: str) -> list[list[RowRatios]]:
     """What the evaluations of ``variant`` measured of the latency of ``timed_as``, oldest first: of each an item for
     every example, in order.
 
     Args:
-        batches: the family's evaluation batches, oldest first.
+        batches: those of the family, oldest first.
         asked: the suite's ``suite_id``.
     """
-    checks = [check for b in batches if (b["variant"], b["suite"]) == (variant, asked) for check in b["checks"] or ()]
-    found = [check["evidence"] for check in checks if check.get("evidence") is not None]
+    checks = [check for b in batches if (b.variant, b.suite) == (variant, asked) for check in b.checks or ()]
+    found = [check.evidence for check in checks if check.evidence is not None]
     return [[RowRatios(*sums) for sums in one["rows"]] for one in found if one["timed_as"] == timed_as]
 
 
-def verdict_of(checks: Sequence[Mapping[str, Any]]) -> GateVerdict:
+def verdict_of(checks: Sequence[Check]) -> GateVerdict:
     """Of a suite's checks together; inconclusive where one could not be measured or told, or there is none."""
-    verdicts = {one["verdict"] for one in checks}
+    verdicts = {one.verdict for one in checks}
     return "fail" if "missed" in verdicts else "pass" if verdicts == {"met"} else "inconclusive"
 
 

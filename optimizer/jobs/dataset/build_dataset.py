@@ -64,20 +64,23 @@ def build_dataset(family: Family, definition: Definition, store: Store) -> Datas
     }
     if further := chosen[definition.n_dev :]:
         ids[RUN_OFF] = further
+    left_out = {
+        "truncated": truncated_of(family, [served[id] for id in (*ids["train"], *chosen)]),
+        "n_refused": len(everything) - len(served),
+        "n_unreleased": n_unreleased,
+    }
     drawn = {
         "hash": digest(canonical_json({"family": family.name, **ids})),
         "n_dev": len(dev),
         **ids,
-        **too_long_of(family, [served[id] for id in (*ids["train"], *chosen)], len(everything) - len(served)),
-        **({"n_unreleased": n_unreleased} if n_unreleased else {}),
+        **{name: value for name, value in left_out.items() if value},
     }
     return cast(Dataset, drawn)
 
 
-def too_long_of(family: Family, examples: Iterable[Example], n_refused: int) -> dict[str, Any]:
-    """ "truncated", input > examples in which it is cut, and "n_refused"; each where there are any."""
-    truncated = Counter(name for example in examples for name in long_inputs(family, example.input))
-    return {name: value for name, value in {"truncated": dict(truncated), "n_refused": n_refused}.items() if value}
+def truncated_of(family: Family, examples: Iterable[Example]) -> dict[str, int]:
+    """Input > examples in which it is cut; those that are cut in none are left out."""
+    return dict(Counter(name for example in examples for name in long_inputs(family, example.input)))
 
 
 def train_examples(family: Family, store: Store, tx: Transaction) -> list[Example]:

@@ -6,13 +6,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import dataclass, replace
+from datetime import datetime
 
 from optimizer.core.base.canonical import canonical_json, digest
 from optimizer.core.base.errors import BudgetExhausted, ModelFailed
 from optimizer.core.base.values import Budget, ExampleResult, mean_score, measured, p95_ms
 from optimizer.core.dataset.examples import Example, class_of, select
+from optimizer.core.evaluation.batch import EvaluationBatch
 from optimizer.core.evaluation.comparison import bootstrap_interval
 from optimizer.core.evaluation.judging.report import judge_report
 from optimizer.core.evaluation.label_report import read_labels
@@ -20,7 +21,7 @@ from optimizer.core.evaluation.row_ratios import RowRatios
 from optimizer.core.evaluation.scoring import Scorer
 from optimizer.core.evaluation.suite import evidence_of, suite_id
 from optimizer.core.evaluation.timing import N_TIMED, Timing, timing_of
-from optimizer.core.evaluation.trivial_baselines import WITHOUT_MODEL, Classify, measure_trivial, trivial_scores
+from optimizer.core.evaluation.trivial_baselines import Classify, TrivialBaselines, measure_trivial, trivial_scores
 from optimizer.core.family.family import Family
 from optimizer.core.family.variant import Variant
 from optimizer.core.models.budget import checked_budget
@@ -28,6 +29,7 @@ from optimizer.core.models.language import ModelAnswer
 from optimizer.core.search.answer_bounds import models_of
 from optimizer.core.search.judging_cost import judge_asked
 from optimizer.core.search.study import Definition
+from optimizer.core.views.evaluation import EvaluationReport, TimingFigures
 from optimizer.jobs.calls.ask_judge import JUDGE
 from optimizer.jobs.calls.call_book import Account, OwnSpend
 from optimizer.jobs.calls.call_model import JournaledModel
@@ -36,7 +38,7 @@ from optimizer.jobs.dataset.build_dataset import as_served, train_examples
 from optimizer.jobs.families.vouch_for_judge import latest_calibration
 from optimizer.jobs.ids import new_id
 from optimizer.jobs.studies.evaluation import Evaluator
-from optimizer.jobs.studies.evaluations.measure_suite import check_results, evaluators_of, measure
+from optimizer.jobs.studies.evaluations.measure_suite import check_results, evaluators_of, measure, scores_by_scenario
 from optimizer.jobs.studies.evaluations.plan_evaluation import (
     EvaluationPlan,
     EvaluationScope,
@@ -76,18 +78,13 @@ def evaluate_variant(
     actor: str,
     classify: Classify,
     calls: Budget | StudyCalls = NO_CAP,
-) -> dict[str, Any]:
-    """Scores ``variant`` on at most ``scope.n`` examples, drawn by hash and balanced as the family asks; returns the
-    batch as stored, with ``labels`` (a LabelReport as plain values; None in other families), ``n_calls_in_all`` and
-    ``spent_usd`` (dollars; None where a model has no known price) of this evaluation, the champion's calls among them,
-    ``beside``, the champion's id where it was asked, too, ``n_wanted`` as in EvaluationPlan, and
-    ``trivial_baselines`` (a TrivialBaselines as plain
-    values; not for golden scenarios): what answers without a model score on the same examples. Where a judge scores
-    there are ``judge``, a JudgeReport as plain values, and ``judgements`` by example.
+) -> EvaluationReport:
+    """Scores ``variant`` on at most ``scope.n`` examples, drawn by hash and balanced as the family asks, and keeps the
+    sums.
 
     With targets in the family, an evaluation on at least ``targets.n`` dev examples (all, where there are fewer) is
-    checked against them: ``checks``. For ``regression`` the champion is evaluated on the same examples. Where a latency
-    is asked and the journal has the answers, fresh calls are timed: ``timing`` (None: nothing was timed).
+    checked against them. For ``regression`` the champion is evaluated on the same examples. Where a latency is asked
+    and the journal has the answers, fresh calls are timed.
 
     Args:
         calls: those of a study, or what may be spent; without a cap of calls or dollars as many calls as
@@ -105,7 +102,6 @@ def evaluate_variant(
     """
     store, clock, models = context.store, context.clock, context.models
     plan = plan_evaluation(family, variant, scope, store)
-    examples = plan.examples
     scorer, spent, own = context.scorer_for(family), OwnSpend(), calls.own if isinstance(calls, StudyCalls) else {}
 
     def opened(purpose: str) -> Callable[[str], JournaledModel]:
@@ -133,10 +129,8 @@ def evaluate_variant(
             kind="unreachable",
         )
     n_fresh = sum(one.n_fresh for one in set(evaluators.values()))
-    batch = _batch(family, variant, plan.split, examples, results, scorer, n_fresh) | {
-        "created_by": actor,
-        "created_at": clock.now(),
-    }
+    batch = _batch(plan, family, results, scorer, n_calls=n_fresh, actor=actor, at=clock.now())
+    beside: list[ExampleResult] = []
     timing: Timing | None = None
     if plan.suite is not None:
         beside = measure(plan, plan.beside, evaluators) if plan.beside is not None else []
@@ -144,7 +138,7 @@ def evaluate_variant(
         if _is_untimed(plan, timing):
             timing = time_calls(
                 plan,
-                run=calls.timing if isinstance(calls, StudyCalls) else str(batch["id"]),
+                run=calls.timing if isinstance(calls, StudyCalls) else batch.id,
                 open_model=opened(TIMING),
                 evaluator=lambda opened: Evaluator(
                     family,
@@ -154,36 +148,32 @@ def evaluate_variant(
                 ),
                 earlier=lambda timed_as: _earlier(plan, family, timed_as, store),
             )
-            batch["p95_latency_ms"] = batch["p95_latency_ms"] or timing.p95_ms
-        batch |= check_results(plan, family, results, beside, timing)
-    store.write(lambda tx: store.performance.add_batch(tx, batch))
-    labels = read_labels(family.output, {e.id: e.expected for e in examples}, results)
-    batch |= {"labels": asdict(labels) if labels is not None else None}
-    if not plan.rows:
-        bare_scores = _bare_scores(plan, evaluators)
-        train = _training(family, store, examples)
-        trivial = measure_trivial(
-            train,
-            examples,
-            trivial_scores(family, train, examples, scorer, classify=classify),
-            variant=variant.id,
-            scores=measured(results),
-            bare=bare_scores if bare_scores is not None else _why_not_bare(variant),
+        batch = replace(
+            batch,
+            p95_latency_ms=batch.p95_latency_ms or timing.p95_ms,
+            suite=suite_id(family, plan.champion.id if plan.champion is not None else None, plan.suite),
+            checks=check_results(plan, family, results, beside, timing),
         )
-        batch |= {WITHOUT_MODEL: trivial.as_data()}
-    return (
-        batch
-        | _judged(family, scorer, results, store)
-        | {
-            "n_calls_in_all": spent.spend.n_calls,
-            "spent_usd": _priced(plan, family, spent.spend.usd, models),
-            "beside": plan.beside.id if plan.beside is not None else None,
-            "suite_name": plan.suite.name if plan.suite is not None else None,
-            "n_wanted": plan.n_wanted,
-            **plan.too_long,
-            "timing": _told(timing),
-            "commonest_error": _commonest([r.error for r in results if r.error is not None]),
-        }
+    store.write(lambda tx: store.performance.add_batch(tx, batch))
+    judged = scorer.is_judged
+    return EvaluationReport(
+        batch=batch,
+        scenarios=scores_by_scenario(plan, results, beside),
+        labels=read_labels(family.output, {e.id: e.expected for e in plan.examples}, results),
+        trivial_baselines=None
+        if plan.rows
+        else _without_model(plan, family, evaluators, results, scorer, store, classify),
+        judge=judge_report(family, results, latest_calibration(family, store)) if judged else None,
+        judgements={r.example: r.judgement for r in results if judged and r.judgement is not None},
+        n_calls_in_all=spent.spend.n_calls,
+        spent_usd=_priced(plan, family, spent.spend.usd, models),
+        beside=plan.beside.id if plan.beside is not None else None,
+        suite_name=plan.suite.name if plan.suite is not None else None,
+        n_wanted=plan.n_wanted,
+        truncated=plan.truncated,
+        n_refused=plan.n_refused,
+        timing=_figures(timing),
+        commonest_error=_commonest([r.error for r in results if r.error is not None]),
     )
 
 
@@ -207,23 +197,31 @@ def _earlier(plan: EvaluationPlan, family: Family, timed_as: str, store: Store) 
     return evidence_of(batches, plan.variant.id, asked, timed_as)
 
 
-def _judged(family: Family, scorer: Scorer, results: Sequence[ExampleResult], store: Store) -> dict[str, Any]:
-    """``judge``, a JudgeReport as plain values with what it ``said``, and ``judgements`` by example; nothing where no
-    judge scores.
-    """
-    if not scorer.is_judged:
-        return {}
-    report = judge_report(family, results, latest_calibration(family, store))
-    return {
-        "judge": asdict(report) | {"said": report.said},
-        "judgements": {r.example: r.judgement for r in results if r.judgement is not None},
-    }
-
-
-def _told(timing: Timing | None) -> dict[str, Any] | None:
+def _figures(timing: Timing | None) -> TimingFigures | None:
     if timing is None or not (timing.mine or timing.why):
         return None
-    return {"n": len(timing.mine), "p95_ms": timing.p95_ms, "slowdown": timing.slowdown, "why": timing.why}
+    return TimingFigures(n=len(timing.mine), p95_ms=timing.p95_ms, slowdown=timing.slowdown, why=timing.why)
+
+
+def _without_model(
+    plan: EvaluationPlan,
+    family: Family,
+    evaluators: dict[str, Evaluator],
+    results: Sequence[ExampleResult],
+    scorer: Scorer,
+    store: Store,
+    classify: Classify,
+) -> TrivialBaselines:
+    bare = _bare_scores(plan, evaluators)
+    train = _training(family, store, plan.examples)
+    return measure_trivial(
+        train,
+        plan.examples,
+        trivial_scores(family, train, plan.examples, scorer, classify=classify),
+        variant=plan.variant.id,
+        scores=measured(results),
+        bare=bare if bare is not None else _why_not_bare(plan.variant),
+    )
 
 
 def _training(family: Family, store: Store, scored: Sequence[Example]) -> list[Example]:
@@ -280,30 +278,33 @@ def opener(
 
 
 def _batch(
+    plan: EvaluationPlan,
     family: Family,
-    variant: Variant,
-    split: str,
-    examples: Sequence[Example],
     results: Sequence[ExampleResult],
     scorer: Scorer,
+    *,
     n_calls: int,
-) -> dict[str, Any]:
+    actor: str,
+    at: datetime,
+) -> EvaluationBatch:
     scores = [r.score for r in results if r.score is not None]
     interval = bootstrap_interval(scores, seed=0) if scores else None
-    return {
-        "id": new_id("eb"),
-        "family": family.name,
-        "variant": variant.id,
-        "model": str(variant.model["name"]),
-        "dataset_hash": digest(canonical_json({"family": family.name, split: [e.id for e in examples]})),
-        "split": split,
-        "scorer_version": scorer.version,
-        "n": len(results),
-        "n_errors": sum(r.error is not None for r in results),
-        "mean_score": mean_score(results),
-        "score_low": interval.lower if interval else None,
-        "score_high": interval.upper if interval else None,
-        "cost_usd": sum(r.cost_usd for r in results),
-        "p95_latency_ms": p95_ms(results),
-        "n_calls": n_calls,
-    }
+    return EvaluationBatch(
+        id=new_id("eb"),
+        family=family.name,
+        variant=plan.variant.id,
+        model=str(plan.variant.model["name"]),
+        dataset_hash=digest(canonical_json({"family": family.name, plan.split: [e.id for e in plan.examples]})),
+        split=plan.split,
+        scorer_version=scorer.version,
+        n=len(results),
+        n_errors=sum(r.error is not None for r in results),
+        mean_score=mean_score(results),
+        score_low=interval.lower if interval else None,
+        score_high=interval.upper if interval else None,
+        cost_usd=sum(r.cost_usd for r in results),
+        p95_latency_ms=p95_ms(results),
+        n_calls=n_calls,
+        created_by=actor,
+        created_at=at,
+    )

@@ -20,6 +20,7 @@ from tests.contract.rollouts_by_hand.world import (
     served,
     version,
 )
+from tests.evaluations import batch_of, check_of
 from tests.rollout_acts import operate, start_rollout
 from tests.stores import keep_events
 
@@ -43,13 +44,8 @@ def test_a_family_with_targets_asks_for_an_evaluation_before_a_rollout(store, cl
         return next(dict(g) for g in gates if g["name"] == "suite")
 
     assert (suite()["verdict"], "was not evaluated" in suite()["reason"]) == ("inconclusive", True)
-    checks = [{"name": "mean_score", "verdict": "missed", "said": "mean score 0.800"}]
-    row = {
-        "id": "eb_1", "family": F, "variant": candidate, "model": "m", "dataset_hash": "h", "split": "dev",
-        "scorer_version": "s", "n": 9, "n_errors": 0,
-        "cost_usd": 0.0, "n_calls": 9, "suite": suite_id(asked, None), "checks": checks, "created_by": "ann",
-        "created_at": clock.now(),
-    }  # fmt: skip
+    checks = [check_of("mean_score", "missed", "mean score 0.800")]
+    row = batch_of(family=F, variant=candidate, suite=suite_id(asked, None), checks=checks)
     store.write(lambda tx: store.performance.add_batch(tx, row))
     assert (suite()["verdict"], suite()["reason"]) == ("fail", "mean score 0.800")
     with pytest.raises(GateNotMet, match=r"suite: mean score 0\.800"):

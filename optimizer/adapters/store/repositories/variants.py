@@ -35,6 +35,7 @@ from optimizer.adapters.store.tables import (
     VariantPerformanceRow,
     VariantRow,
 )
+from optimizer.core.evaluation.batch import Check, EvaluationBatch
 from optimizer.core.family.variant import Variant, VariantRecord
 from optimizer.core.search.playbook.entries import Entry
 
@@ -75,12 +76,12 @@ def _record(row: RowMapping) -> VariantRecord:
 class PerformanceTables:
     """ports.Performance on the database."""
 
-    def add_batch(self, tx: Connection, batch: Mapping[str, Any]) -> None:
-        insert_new(tx, BATCHES, [{column.name: batch.get(column.name) for column in BATCHES.columns}])
+    def add_batch(self, tx: Connection, batch: EvaluationBatch) -> None:
+        insert_new(tx, BATCHES, [asdict(batch)])
 
-    def batches(self, tx: Connection, family: str) -> list[dict[str, Any]]:
+    def batches(self, tx: Connection, family: str) -> list[EvaluationBatch]:
         query = select(BATCHES).where(BATCHES.c.family == family).order_by(BATCHES.c.created_at, BATCHES.c.id)
-        return [dict(row) for row in tx.execute(query).mappings()]
+        return [_batch(row) for row in tx.execute(query).mappings()]
 
     def day_sums(self, tx: Connection, day: str) -> list[dict[str, Any]]:
         start = datetime.strptime(day, "%Y-%m-%d").replace(tzinfo=UTC)
@@ -99,6 +100,11 @@ class PerformanceTables:
         tx.execute(delete(DAILY).where(DAILY.c.day == day))
         if rows:
             tx.execute(insert(DAILY), [dict(row) for row in rows])
+
+
+def _batch(row: RowMapping) -> EvaluationBatch:
+    checks = row["checks"]
+    return EvaluationBatch(**{**row, "checks": None if checks is None else [Check(**one) for one in checks]})
 
 
 _NOTHING: Mapping[str, Any] = {

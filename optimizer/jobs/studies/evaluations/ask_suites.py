@@ -28,7 +28,7 @@ def ask_suites(run: StudyRun, winner: str, *, stop: StopFlag) -> None:
         family = with_kept_golden(tx, run.store, run.family)
         champion = run.store.champions.current(tx, family.name)
         batches = run.store.performance.batches(tx, family.name)
-    asked = {batch["suite"] for batch in batches if (batch["variant"], batch["created_by"]) == (winner, actor)}
+    asked = {batch.suite for batch in batches if (batch.variant, batch.created_by) == (winner, actor)}
     variant = variant_of(run.store, family.name, winner)
 
     def open_model(name: str, purpose: str) -> JournaledModel:
@@ -53,5 +53,5 @@ def ask_suites(run: StudyRun, winner: str, *, stop: StopFlag) -> None:
             log.info("suites_left_to_a_person", study=study.id, suite=name, reason=str(stopped))
             return
         else:
-            missed = [check["said"] for check in found["checks"] if check["verdict"] != "met"]
+            missed = [check.said for check in found.batch.checks or () if check.verdict != "met"]
             run.tell("call", f"Suite {name}: {'; '.join(missed) or 'all is met'}.")

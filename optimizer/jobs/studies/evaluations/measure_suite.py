@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
-from typing import Any
 
 from optimizer.core.base.values import ExampleResult, mean_score
 from optimizer.core.dataset.examples import Example, class_of
+from optimizer.core.evaluation.batch import Check
 from optimizer.core.evaluation.judging.calibration import Calibration
 from optimizer.core.evaluation.scoring import Scorer
-from optimizer.core.evaluation.suite import SCENARIOS, Groups, check_suite, suite_id
+from optimizer.core.evaluation.suite import SCENARIOS, Groups, check_suite
 from optimizer.core.evaluation.timing import Timing
 from optimizer.core.family.family import Family
 from optimizer.core.family.golden import scoring_of
 from optimizer.core.family.variant import Variant
 from optimizer.core.models.language import ModelAnswer
 from optimizer.core.policy.tool_use import uses_tools
+from optimizer.core.views.evaluation import ScenarioScores
 from optimizer.jobs.calls.call_model import JournaledModel
 from optimizer.jobs.studies.evaluation import Evaluator
 from optimizer.jobs.studies.evaluations.plan_evaluation import EvaluationPlan
@@ -67,11 +68,11 @@ def check_results(
     results: Sequence[ExampleResult],
     beside: Sequence[ExampleResult],
     timing: Timing,
-) -> dict[str, Any]:
+) -> list[Check]:
     assert plan.suite is not None
     champion = plan.champion
     scenarios = {id: row.scenario for id, row in plan.rows.items()}
-    checks = check_suite(
+    return check_suite(
         plan.suite.targets,
         results,
         champion=None if champion is not None and champion.id == plan.variant.id else beside,
@@ -80,11 +81,6 @@ def check_results(
         groups=SCENARIOS if scenarios else Groups(),
         tools=_tools_used(plan, family, results),
     )
-    return {
-        "suite": suite_id(family, champion.id if champion is not None else None, plan.suite),
-        "checks": [asdict(one) for one in checks],
-        "scenarios": _by_scenario(scenarios, results, beside),
-    }
 
 
 def _tools_used(plan: EvaluationPlan, family: Family, results: Sequence[ExampleResult]) -> dict[str, bool]:
@@ -97,19 +93,18 @@ def _tools_used(plan: EvaluationPlan, family: Family, results: Sequence[ExampleR
     return {id: used for id, used in found.items() if used is not None}
 
 
-def _by_scenario(
-    scenarios: dict[str, str], results: Sequence[ExampleResult], beside: Sequence[ExampleResult]
-) -> list[dict[str, Any]] | None:
-    """Mean scores of the Variant and of the champion for each scenario; None where there are none."""
-    names = dict.fromkeys(scenarios.values())
+def scores_by_scenario(
+    plan: EvaluationPlan, results: Sequence[ExampleResult], beside: Sequence[ExampleResult]
+) -> list[ScenarioScores] | None:
+    """None where no golden rows are asked."""
+    scenarios = {id: row.scenario for id, row in plan.rows.items()}
+
+    def mean_of(name: str, measured: Sequence[ExampleResult]) -> float | None:
+        return mean_score([r for r in measured if scenarios[r.example] == name])
+
     return [
-        {
-            "scenario": name,
-            "n": sum(scenarios[r.example] == name for r in results),
-            "score": mean_score([r for r in results if scenarios[r.example] == name]),
-            "champion": mean_score([r for r in beside if scenarios[r.example] == name]),
-        }
-        for name in names
+        ScenarioScores(scenario=name, n=n, score=mean_of(name, results), champion=mean_of(name, beside))
+        for name, n in Counter(scenarios[r.example] for r in results if r.example in scenarios).items()
     ] or None
 
 

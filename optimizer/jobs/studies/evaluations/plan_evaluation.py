@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from optimizer.core.base.answers import members_of
 from optimizer.core.base.errors import DatasetTooSmall, InvalidInput
 from optimizer.core.base.phrasing import did_you_mean
 from optimizer.core.base.spread import Spread
@@ -17,7 +18,7 @@ from optimizer.core.family.family import Family, GoldenRow
 from optimizer.core.family.rendering import is_refused
 from optimizer.core.family.variant import Variant
 from optimizer.core.search import cost_estimate
-from optimizer.jobs.dataset.build_dataset import as_served, too_long_of
+from optimizer.jobs.dataset.build_dataset import as_served, truncated_of
 from optimizer.jobs.dataset.golden_scenarios import (
     golden_examples,
     require_unquoted,
@@ -54,7 +55,7 @@ class EvaluationPlan:
 
     ``beside``: the champion, ``bare``: the prompt without its examples, each where it is asked the same. ``rows``: by
     example id, of golden scenarios. ``n_wanted``: examples that the caller or the suite asks for; None: all of the
-    scenarios, or as many as is usual.
+    scenarios, or as many as is usual. ``truncated`` and ``n_refused``: as a dataset has them.
     """
 
     examples: Sequence[Example]
@@ -66,7 +67,8 @@ class EvaluationPlan:
     bare: Variant | None
     rows: dict[str, GoldenRow]
     n_wanted: int | None
-    too_long: Mapping[str, Any]  # "truncated" and "n_refused", as a dataset has them
+    truncated: Mapping[str, int]
+    n_refused: int
 
     @property
     def variants(self) -> list[Variant]:
@@ -152,7 +154,8 @@ def plan_evaluation(family: Family, variant: Variant, scope: EvaluationScope, st
         bare=bare_prompt(variant) if scope.bare and variant.examples and not rows else None,
         rows=rows,
         n_wanted=wanted,
-        too_long=too_long_of(family, drawn, n_refused),
+        truncated=truncated_of(family, drawn),
+        n_refused=n_refused,
     )
 
 
@@ -169,6 +172,31 @@ def _named(family: Family, name: str) -> Suite:
     raise InvalidInput(f"{family.name} has no suite {name!r}{did_you_mean(name, suites) or f'; {known}'}.")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluationEstimate:
+    """What an evaluation would ask at most: ``n`` examples, ``beside`` as in EvaluationReport, ``n_timed`` calls of
+    each that are timed afresh. ``suite``: its name; None where nothing is checked. ``usd`` None: no known price.
+    """
+
+    variant: str
+    split: str
+    suite: str | None
+    n: int
+    n_wanted: int | None
+    truncated: Mapping[str, int]
+    n_refused: int
+    n_timed: int
+    beside: str | None
+    calls: Spread
+    usd: Spread | None
+    calls_at_most: int
+
+    def as_data(self) -> dict[str, Any]:
+        """As one document, without what became of long inputs where there are none."""
+        long = {name for name in ("truncated", "n_refused") if not getattr(self, name)}
+        return {name: value for name, value in members_of(self).items() if name not in long}
+
+
 def estimate_evaluation(
     family: Family,
     variant: Variant,
@@ -176,9 +204,8 @@ def estimate_evaluation(
     *,
     store: Store,
     models: ModelCatalogue,
-) -> dict[str, Any]:
-    """What ``evaluate_variant`` would ask at most: ``n`` examples, ``beside`` as there, ``n_timed`` calls of
-    each that are timed afresh, and ``calls`` and ``usd`` (None: no known price) as Spreads.
+) -> EvaluationEstimate:
+    """What ``evaluate_variant`` would ask at most.
 
     Writes, asks and spends nothing. Raises InvalidInput and DatasetTooSmall as ``evaluate_variant`` does, NotFound for
     an unknown model.
@@ -186,19 +213,20 @@ def estimate_evaluation(
     require_known_models(family, models)
     plan = plan_evaluation(family, variant, scope, store)
     calls, usd = estimated(plan, family, models)
-    return {
-        "variant": variant.id,
-        "split": plan.split,
-        "suite": plan.suite.name if plan.suite is not None else None,
-        "n": len(plan.examples),
-        "n_wanted": plan.n_wanted,
-        **plan.too_long,
-        "n_timed": plan.n_timed,
-        "beside": plan.beside.id if plan.beside is not None else None,
-        "calls": calls,
-        "usd": usd,
-        "calls_at_most": calls_at_most(calls),
-    }
+    return EvaluationEstimate(
+        variant=variant.id,
+        split=plan.split,
+        suite=plan.suite.name if plan.suite is not None else None,
+        n=len(plan.examples),
+        n_wanted=plan.n_wanted,
+        truncated=plan.truncated,
+        n_refused=plan.n_refused,
+        n_timed=plan.n_timed,
+        beside=plan.beside.id if plan.beside is not None else None,
+        calls=calls,
+        usd=usd,
+        calls_at_most=calls_at_most(calls),
+    )
 
 
 def estimated(
