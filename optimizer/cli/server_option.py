@@ -16,7 +16,9 @@ import typer
 
 from optimizer.core.base.errors import InvalidInput
 
-HERE = ("init", "serve", "worker", "demo", "doctor")  # and those that write the home's own files
+# And those that write the home's own files. `family validate` checks files that are being written here; `family list`
+# shows which of a server's are faulty.
+HERE = ("init", "serve", "worker", "demo", "doctor", "family validate")
 _asked: ContextVar[str | None] = ContextVar("server", default=None)
 
 

@@ -180,7 +180,8 @@ def validate(
 ) -> None:
     """Check family files: every fault with file, line, what, why and what to do.
 
-    Exit 2 where there is one.
+    Exit 2 where there is one. The files are this home's, so it takes no `--server`: `detent family list` shows which
+    families of a server have a faulty file.
 
     Example: detent family validate triage
     """
