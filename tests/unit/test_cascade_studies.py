@@ -336,7 +336,7 @@ def test_the_report_shows_what_the_threshold_does_and_what_audits_will_cost(foun
     cost = read_audit_cost(context, StudyReadRequest(id=study.id)).audit_cost
     assert cost == cascade.audit_cost
     console = Console(file=StringIO(), width=250)
-    view(console, view_of_study(study, study.spend, is_worker_running=False), world.trials(study), cost)
+    view(console, view_of_study(study), world.trials(study), cost)
     assert f"Audits    {cascade.audit_cost.in_words}" in console.file.getvalue()  # type: ignore[attr-defined]
     world.store.write(lambda tx: world.store.studies.update(tx, study.id, winner=None))
     assert read_audit_cost(context, StudyReadRequest(id=study.id)).audit_cost is None

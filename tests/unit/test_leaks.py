@@ -185,7 +185,7 @@ def test_readers_of_a_study_are_told_whose_proposals_were_refused(tmp_path):
     said = "1 proposal of gepa: it quotes eight words in a row of an example that is sealed or not released."
     assert leaks_in_words(ended.findings) == said
     out = StringIO()
-    view(Console(file=out, width=300), view_of_study(ended, ended.spend, is_worker_running=True), here.trials(ended))
+    view(Console(file=out, width=300), view_of_study(ended), here.trials(ended))
     assert f"Refused   {said}" in out.getvalue()
     assert leaks_in_words({}) is None
     assert leaks_in_words({LEAKS: {"n": 3, "by": {"simba": 1, "gepa": 2}}}) == (

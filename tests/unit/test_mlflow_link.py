@@ -59,6 +59,6 @@ def test_a_study_is_shown_with_the_link_to_its_run_while_mlflow_runs(tmp_path: P
         assert link_of(elsewhere, STUDY) == link
         server.shutdown()
     out = StringIO()
-    shown = view_of_study(STUDY, STUDY.spend, is_worker_running=False)
+    shown = view_of_study(STUDY)
     view(Console(file=out, width=200), shown, [], mlflow=link)
     assert f"MLflow    {link}" in out.getvalue()

@@ -122,7 +122,7 @@ def test_a_lead_on_the_first_dev_rows_alone_is_seen_through_on_the_others(tmp_pa
     assert "6 dev for every trial (n) and 20 more for those that lead," in " ".join(page.split())
     assert f"{steady.id} 0.962 on 26 rows" in page
     console = Console(record=True, width=200, file=StringIO())
-    view(console, view_of_study(ended, ended.spend, is_worker_running=True), [])
+    view(console, view_of_study(ended), [])
     assert f"Run-off   {steady.id} 0.962 on 26 rows" in console.export_text()
     assert ended.confirmation["selection_lift"] == pytest.approx(25 / 26)
 

@@ -174,7 +174,7 @@ def test_a_search_that_its_budget_cut_short_says_why_and_which_strategy_had_no_t
         == "The next call would pass the cap of 60 calls: 20 are used, and 40 calls are held back for the confirmation."
     )
     out = StringIO()
-    view(Console(file=out, width=300), view_of_study(study, study.spend, is_worker_running=True), trials)
+    view(Console(file=out, width=300), view_of_study(study), trials)
     assert (
         f"settings never had a turn: detent study run topics --budget-calls {study.findings['enough']['calls']}, enough"
         " for every part, or --strategy settings" in out.getvalue()

@@ -36,7 +36,7 @@ def test_a_study_that_nobody_runs_is_interrupted_and_its_next_command_takes_it_u
     seen = read_study(context, StudyReadRequest(id=study.id))
     assert (seen.is_interrupted, seen.state, "cancel" in seen.then) == (False, status, True)
     lock.release()
-    waits = view_of_study(made, made.spend, is_worker_running=False)
+    waits = view_of_study(made, is_worker_running=False)
     assert waits.state == "queued", "it waits for a worker"
 
 

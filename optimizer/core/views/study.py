@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from optimizer.core.base.answers import members_of
-from optimizer.core.base.values import Spend
-from optimizer.core.search.study import UNFINISHED, Study, study_view
+from optimizer.core.search.study import Study, study_view
 from optimizer.core.views.study_headline import next_step
 
 
@@ -34,10 +33,6 @@ class StudyView(Study):
         return next_step(self)
 
 
-def view_of_study(study: Study, spend: Spend, *, is_worker_running: bool) -> StudyView:
-    """``spend``: what the journal says by now; while a study runs, its row has what it had spent after a trial."""
-    shown = study_view(study)
-    if study.status in UNFINISHED:
-        shown = replace(shown, spend=replace(study.spend, usd=spend.usd, n_calls=spend.n_calls, n_lost=spend.n_lost))
+def view_of_study(study: Study, *, is_worker_running: bool = True) -> StudyView:
     is_interrupted = study.status in ("running", "confirming") and not is_worker_running
-    return StudyView(**members_of(shown), is_interrupted=is_interrupted)
+    return StudyView(**members_of(study_view(study)), is_interrupted=is_interrupted)

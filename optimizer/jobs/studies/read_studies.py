@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 from pydantic import Field
@@ -67,11 +67,12 @@ def read_mlflow_link(context: Context, request: StudyReadRequest) -> MlflowLink:
 
 
 def view_now(tx: Transaction, context: Context, study: Study) -> StudyView:
-    """With what it has spent by now."""
+    """With what it has spent by now: while it runs, its row has what it had spent after a trial."""
     if study.status in ENDED:
-        return view_of_study(study, study.spend, is_worker_running=True)
-    spend = context.store.journal.spend(tx, study.id)
-    return view_of_study(study, spend, is_worker_running=context.is_worker_running())
+        return view_of_study(study)
+    by_now = context.store.journal.spend(tx, study.id)
+    spend = replace(study.spend, usd=by_now.usd, n_calls=by_now.n_calls, n_lost=by_now.n_lost)
+    return view_of_study(replace(study, spend=spend), is_worker_running=context.is_worker_running())
 
 
 def stored_study(context: Context, id: str) -> Study:
