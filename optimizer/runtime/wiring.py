@@ -482,7 +482,7 @@ def mirrored_pages(families: Mapping[str, Family], store: Store, clock: Clock) -
     from optimizer.ports import Pages
 
     return Pages(
-        study=lambda it: study_page(report_study(it.id, family=families.get(it.family), store=store, clock=clock)),
+        study=lambda it: study_page(report_study(it, family=families.get(it.family), store=store, clock=clock)),
         rollout=lambda it: rollout_page(report_rollout(it.id, store=store, clock=clock)),
     )
 

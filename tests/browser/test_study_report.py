@@ -41,7 +41,7 @@ def reports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
             world.create(budget=Budget(calls=900), definition={"n_candidates": 4, "n_settings": N_TRIALS})
         )
         made[name] = folder / f"{name}.html"
-        page = study_page(report_study(study.id, family=world.family, store=world.store, clock=world.clock))
+        page = study_page(report_study(study, family=world.family, store=world.store, clock=world.clock))
         made[name].write_text(page, encoding="utf-8")
         world.store.close()
     made["cascade"] = folder / "cascade.html"
@@ -52,7 +52,7 @@ def reports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 def _page_of_a_cascade(folder: Path) -> str:
     world, models = cascade_world(folder), two_tiers()
     study = world.run(create_cascade(world, models), models=models)
-    page = study_page(report_study(study.id, family=world.family, store=world.store, clock=world.clock)).replace(
+    page = study_page(report_study(study, family=world.family, store=world.store, clock=world.clock)).replace(
         "<details>", "<details open>"
     )
     world.store.close()

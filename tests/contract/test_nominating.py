@@ -76,7 +76,7 @@ def test_another_point_is_confirmed_by_a_study_of_its_own(world: World, searched
     assert len(world.model.requests) - n_before == ended.spend.n_calls == 160
     assert headline(ended, []).startswith(f"{point.variant} was nominated")
     assert f"rollout start {searched.family} {point.variant}" in next_step(ended)
-    report = report_study(ended.id, family=world.family, store=world.store, clock=world.clock)
+    report = report_study(ended, family=world.family, store=world.store, clock=world.clock)
     assert "The nominated variant" in (page := study_page(report))
     assert "train-005" in page, "what changed"
     assert world.nominate(ended.id, point.variant) == ended

@@ -21,9 +21,11 @@ from optimizer.core.evaluation.label_report import NO_LABEL
 from optimizer.core.family.family import Family
 from optimizer.core.models.language import ModelAnswer, ModelRequest
 from optimizer.core.search.study import ENOUGH, LEAKS, Study, Trigger
+from optimizer.jobs.studies.read_studies import StudyReadRequest
 from optimizer.jobs.studies.report_study import read_study_report, report_study
 from optimizer.runtime.use_cases import use_case_of
 from tests import mlflow_story as story
+from tests.contexts import context_of
 from tests.study_world import START, TOPICS, TopicModel, World, topic_examples, topic_family
 
 HOSTILE = '<script>alert("x")</script><img src=x onerror=alert(1)>'
@@ -36,7 +38,7 @@ def text(html: str) -> str:
 def page(world: World, study: Study, family: Family | None) -> str:
     """Drawn of the report as a client reads it."""
     asked = use_case_of(read_study_report)
-    report = report_study(study.id, family=family, store=world.store, clock=world.clock)
+    report = report_study(study, family=family, store=world.store, clock=world.clock)
     return study_page(asked.answer.validate_json(asked.written(report)))
 
 
@@ -103,9 +105,7 @@ def test_the_page_tells_the_winner_the_lift_the_gates_the_trials_and_the_cost(ra
 def test_of_the_sealed_holdout_no_example_is_shown_by_text_id_or_result(tmp_path: Path) -> None:
     store = story.open_database(tmp_path)
     study = story.tell(store)
-    html = study_page(
-        report_study(study.id, family=topic_family(name=story.FAMILY), store=store, clock=story.after_it())
-    )
+    html = study_page(report_study(study, family=topic_family(name=story.FAMILY), store=store, clock=story.after_it()))
     store.close()
     assert "Document number" in html, "dev examples are shown"
     assert story.HELD_OUT_TEXT not in html
@@ -190,7 +190,7 @@ def test_a_search_that_the_budget_cut_short_names_whose_turn_never_came(tmp_path
 
 def test_a_report_says_everything_that_a_reader_has_to_know_before_believing_the_rest(ran: tuple[World, Study]) -> None:
     world, study = ran
-    report = report_study(study.id, family=world.family, store=world.store, clock=world.clock)
+    report = report_study(study, family=world.family, store=world.store, clock=world.clock)
     quiet = text(study_page(report))
     spend = replace(study.spend, search_cut="the cap of 64 calls was met", remark="Do not cascade.", n_from_journal=2)
     found = replace(
@@ -239,7 +239,7 @@ def test_a_queued_study_has_a_page_without_plots_and_an_unknown_one_has_none(tmp
     assert "The study of topics is queued." in text(html)
     assert "<figure" not in html
     with pytest.raises(NotFound, match="no study 'st_nothing'"):
-        report_study("st_nothing", family=None, store=world.store, clock=world.clock)
+        read_study_report(context_of(world.store, world.clock), StudyReadRequest(id="st_nothing"))
     world.store.close()
 
 

@@ -162,7 +162,7 @@ def test_a_learned_cascade_is_found_confirmed_and_executed_and_says_what_it_was_
         assert f'"from_production": {len(in_train)}' in shown
         assert len(shown) < 2000  # and none of its numbers
 
-        page = study_page(report_study(study.id, family=family, store=store, clock=clock))
+        page = study_page(report_study(study, family=family, store=store, clock=clock))
         assert "How good the confidences are" in page
         assert "Reliability" in page
         assert predictor["hash"] in page  # in the diff, where a reader sees what changed

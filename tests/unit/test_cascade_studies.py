@@ -183,7 +183,7 @@ def test_rows_of_dev_are_asked_about_too_and_never_twice(found: Ended) -> None:
     asked = [str(r.messages[-1]["content"]) for r in models.get("cheap").requests]
     assert sum("of dev" in text for text in asked) == 30
     assert len(asked) == len(set(asked))
-    report = report_study(study.id, family=world.family, store=world.store, clock=world.clock)
+    report = report_study(study, family=world.family, store=world.store, clock=world.clock)
     assert report.cascade is not None
     assert report.cascade.n_records == 180
 
@@ -315,7 +315,7 @@ def test_where_the_strong_tier_fails_the_best_answer_so_far_counts(world: World)
 def test_the_report_shows_what_the_threshold_does_and_what_audits_will_cost(found: Ended, tmp_path: Path) -> None:
     world, models, study = found.world, found.models, found.study
     n_calls = models.n_calls
-    report = report_study(study.id, family=world.family, store=world.store, clock=world.clock)
+    report = report_study(study, family=world.family, store=world.store, clock=world.clock)
     cascade = report.cascade
     assert cascade is not None
     assert (cascade.variant, cascade.is_found, cascade.n_records) == (study.winner, True, 180)
@@ -345,7 +345,7 @@ def test_the_report_shows_what_the_threshold_does_and_what_audits_will_cost(foun
 
 def test_where_nothing_is_safe_the_report_shows_the_curve_of_what_there_is(unsafe: Ended) -> None:
     world, study = unsafe.world, unsafe.study
-    report = report_study(study.id, family=world.family, store=world.store, clock=world.clock)
+    report = report_study(study, family=world.family, store=world.store, clock=world.clock)
     assert report.cascade is not None
     assert not report.cascade.is_found
     html = study_page(report)
@@ -356,7 +356,7 @@ def test_where_nothing_is_safe_the_report_shows_the_curve_of_what_there_is(unsaf
 def test_a_study_of_no_cascade_has_no_thresholds_to_show(tmp_path: Path) -> None:
     world = World(tmp_path, family=topic_family()).fill()
     study = world.run(world.create())
-    assert report_study(study.id, family=world.family, store=world.store, clock=world.clock).cascade is None
+    assert report_study(study, family=world.family, store=world.store, clock=world.clock).cascade is None
 
 
 def test_thresholds_of_a_single_tier_cannot_be_searched(tmp_path: Path) -> None:

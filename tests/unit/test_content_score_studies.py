@@ -403,7 +403,7 @@ def test_a_champion_that_saves_more_than_was_wished_is_beaten_by_any_gain_in_sco
 def test_people_read_it_by_type_with_the_number_of_items_and_that_it_does_not_transfer(kept: tuple[World, Any]) -> None:
     world, study = kept
     told = "\n".join(score_lines(study))
-    page = study_page(report_study(study.id, family=world.family, store=world.store, clock=world.clock))
+    page = study_page(report_study(study, family=world.family, store=world.store, clock=world.clock))
     assert "What the learned score does" in page
     assert escape(finding(study)["note"]) in page
     assert "Time share" in page

@@ -209,12 +209,12 @@ def test_the_pages_of_a_judged_study_say_what_its_scores_are_worth(tmp_path):
     study = world.study
 
     def page():
-        return study_page(report_study(study.id, family=world.family, store=world.store, clock=world.clock))
+        return study_page(report_study(study, family=world.family, store=world.store, clock=world.clock))
 
     assert "Scores are those of an uncalibrated judge, and no quality" in study.confirmation["summary"]
     assert "Scores are those of an uncalibrated judge, and no quality" in page()
     vouch(world, points=((0.0, 0.0), (1.0, 0.5)))
-    report = report_study(study.id, family=world.family, store=world.store, clock=world.clock)
+    report = report_study(study, family=world.family, store=world.store, clock=world.clock)
     trials = {trial.variant: trial.score for trial in world.trials(study)}
     assert report.judged.rated[f"the winner {study.winner}"] == pytest.approx(trials[study.winner] / 2)
     assert "rank correlation of 0.70 on 40 ratings. People would rate the champion" in page().replace("\n", " ")

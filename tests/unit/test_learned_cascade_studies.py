@@ -136,7 +136,7 @@ def test_where_the_recorded_confidence_tells_nothing_a_learned_one_is_proposed_a
 
 def test_the_report_replays_the_learned_confidence_and_not_the_recorded_one(found: tuple[World, Any]) -> None:
     world, study = found
-    report = report_study(study.id, family=world.family, store=world.store, clock=world.clock)
+    report = report_study(study, family=world.family, store=world.store, clock=world.clock)
     assert report.cascade is not None
     (curve,) = report.cascade.curves
     (present,) = (point for point in curve.points if point.value == curve.present)

@@ -296,7 +296,7 @@ def test_without_all_of_the_champions_dev_examples_nothing_wins_and_the_holdout_
 
 def test_the_report_of_a_race_says_who_was_dropped(done):
     world, study = done
-    report = report_study(study.id, family=world.family, store=world.store, clock=world.clock)
+    report = report_study(study, family=world.family, store=world.store, clock=world.clock)
     page = study_page(report)
     assert "too far behind to win" in page
     assert "improved on the champion" in headline(study, [t.trial for t in report.history.trials])

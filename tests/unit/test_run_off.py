@@ -118,7 +118,7 @@ def test_a_lead_on_the_first_dev_rows_alone_is_seen_through_on_the_others(tmp_pa
     assert {one["variant"]: one["n"] for one in record["leaders"]}[steady.id] == 26
     assert rows_in_words(ended.findings) == "The choice rests on all 26 dev rows."
     assert f"{steady.id} 0.962 on 26 rows, the champion 0.000 on the same" in leaders_in_words(ended.findings)
-    page = study_page(report_study(ended.id, family=world.family, store=world.store, clock=world.clock))
+    page = study_page(report_study(ended, family=world.family, store=world.store, clock=world.clock))
     assert "6 dev for every trial (n) and 20 more for those that lead," in " ".join(page.split())
     assert f"{steady.id} 0.962 on 26 rows" in page
     console = Console(record=True, width=200, file=StringIO())

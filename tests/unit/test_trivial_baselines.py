@@ -256,7 +256,7 @@ def test_a_comparison_that_cannot_be_made_costs_no_study_its_outcome(
 def test_a_page_and_mlflow_show_them(tmp_path: Path) -> None:
     world = World(tmp_path).fill()
     study = world.run(world.create())
-    page = study_page(report_study(study.id, family=world.family, store=world.store, clock=world.clock))
+    page = study_page(report_study(study, family=world.family, store=world.store, clock=world.clock))
     assert study.findings is not None
     assert escape(trivial.said(study.findings[trivial.WITHOUT_MODEL])) in page
     assert trivial.LOGISTIC in page

@@ -13,7 +13,7 @@ from optimizer.core.evaluation.judging.report import JudgedScores, judged_scores
 from optimizer.core.family.family import Family
 from optimizer.core.family.masking import Masker
 from optimizer.core.family.variant import FewShot, Variant, VariantRecord
-from optimizer.core.search.study import JUDGED_BY, Study, unknown_study
+from optimizer.core.search.study import JUDGED_BY, Study
 from optimizer.core.views.study_story import StudyReport, StudyStory, history_of
 from optimizer.jobs.context import Context
 from optimizer.jobs.families.vouch_for_judge import calibration_of_judge
@@ -33,24 +33,19 @@ def read_study_report(context: Context, request: StudyReadRequest) -> StudyRepor
     """
     study = stored_study(context, request.id)
     family = context.families().families.get(study.family)
-    return report_study(study.id, family=family, store=context.store, clock=context.clock)
+    return report_study(study, family=family, store=context.store, clock=context.clock)
 
 
-def report_study(id: str, *, family: Family | None, store: Store, clock: Clock) -> StudyReport:
+def report_study(study: Study, *, family: Family | None, store: Store, clock: Clock) -> StudyReport:
     """Of the holdout it reads the study's confirmation, which holds sums, and never a result of one example.
 
     Args:
         family: the study's, for its rules of privacy; without them no text of an example is shown.
-    Raises:
-        NotFound: no such study.
     """
     with store.read() as tx:
-        study = store.studies.get(tx, id)
-        if study is None:
-            raise unknown_study(id)
-        trials = store.studies.trials(tx, id)
-        results = store.studies.results(tx, id, "search")
-        spent = store.journal.spend_by_purpose(tx, id)
+        trials = store.studies.trials(tx, study.id)
+        results = store.studies.results(tx, study.id, "search")
+        spent = store.journal.spend_by_purpose(tx, study.id)
         holdout = (study.dataset or {}).get("holdout", ())
         looks = store.examples.looks(tx, study.family, holdout) if study.confirmation else None
         mask = _mask_of(family)
