@@ -21,7 +21,7 @@ from starlette.responses import (
 )
 
 from api.http.problems import explanations
-from api.routing import CHANGE, NARROWS, PASSED_ON, ROLE, TYPED, DetentRoute
+from api.routing import CHANGE, NARROWS, PASSED_ON, ROLE, DetentRoute
 from optimizer.core.base.errors import NotFound
 
 FILES = ("swagger-ui-bundle.js", "swagger-ui.css", "favicon-32x32.png")
@@ -101,7 +101,6 @@ def install_documents(app: FastAPI) -> None:
                 change = operation.pop(CHANGE, None)
                 operation.pop(NARROWS, None)
                 operation.pop(PASSED_ON, None)
-                operation.pop(TYPED, None)
                 role = operation.pop(ROLE, None)
                 if role is not None:
                     limit = "; counts as a change (100 a minute)" if change else ""

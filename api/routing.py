@@ -15,7 +15,6 @@ from fastapi.utils import create_model_field
 from api import services
 from api.access.auth import Caller, WrongKey, identify, require, require_family
 from api.access.local_door import refuse_forms, require_program_of_this_machine
-from api.figures import without_quotes, without_texts
 from api.http.bodies import StrictRequest
 from api.http.body_limits import limit_of
 from api.http.problems import UnknownParameter
@@ -26,7 +25,8 @@ from optimizer.core.serving.access import Role
 from optimizer.runtime.use_cases import Change
 
 ROLE, CHANGE, NARROWS, PASSED_ON = "x-detent-role", "x-detent-change", "x-detent-narrows", "x-detent-passed-on"
-KEYED, TYPED = "x-detent-keyed", "x-detent-typed"
+KEYED = "x-detent-keyed"
+UNREADABLE = "The family's file cannot be used. A key of role read-texts is told what is wrong with it."
 ERROR = {
     "description": "A problem document (RFC 9457)",
     "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
@@ -41,7 +41,6 @@ def guarded(
     passed_on: bool = False,
     also: Mapping[int, str] | None = None,
     keyed: bool | None = None,
-    typed: bool = False,
 ) -> dict[str, Any]:
     """Keyword arguments of a route: who may call it (None: any caller) and whether it counts as an operator's change.
 
@@ -50,7 +49,7 @@ def guarded(
     so, else such a key is refused. ``keyed`` routes (None: those of a change) keep their answer under an
     Idempotency-Key; they ask ``idempotency.kept`` for their store. ``passed_on`` to the gateway, which counts the
     request for its key: a caller of the gateway itself must not get more. ``also``: good answers of another status than
-    the route's own, and what they mean. ``typed``: the route itself leaves out what the caller may not read.
+    the route's own, and what they mean.
     """
     extra: dict[str, Any] = {}
     if role is not None:
@@ -58,7 +57,6 @@ def guarded(
             ROLE: role,
             NARROWS: narrows,
             PASSED_ON: passed_on,
-            TYPED: typed,
             "security": [{"bearer": []}, {"apiKey": []}],
         }
     if change is not None:
@@ -188,7 +186,6 @@ class DetentRoute(APIRoute):
         change: Change | None = extra.get(CHANGE)
         known = frozenset(field.alias for field in self.dependant.query_params)
         keeps_answers: bool = extra.get(KEYED, False)
-        typed: bool = extra.get(TYPED, False)
         takes_json, path = self.body_field is not None, self.path_format
 
         async def handler(request: Request) -> Response:
@@ -201,12 +198,11 @@ class DetentRoute(APIRoute):
                 count_change(strict, shared, change)
             if takes_json:
                 await strict.declared_json()
-            only_figures = role == "read" and caller is not None and not caller.access.reaches("read-texts")
             try:
-                answer = await (self._once(strict, inner) if keeps_answers else inner(strict))
+                return await (self._once(strict, inner) if keeps_answers else inner(strict))
             except InvalidFamily as error:
-                raise (without_quotes(error) if only_figures else error) from None
-            return without_texts(answer) if only_figures and not typed else answer
+                quotes_its_file = role != "read" or caller is None or caller.access.reaches("read-texts")
+                raise (error if quotes_its_file else InvalidFamily(UNREADABLE)) from None
 
         return handler
 

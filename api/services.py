@@ -19,8 +19,8 @@ from api.http.forwarding import FeedbackProcess, Gateway
 from api.serving import ServingState
 from api.snapshot import Snapshots
 from optimizer.content.core.policy.flags import Flags
-from optimizer.content.core.records.targets import TARGETS, Target
 from optimizer.core.family.family import Family
+from optimizer.core.feedback.pipeline_targets import TARGETS, Target
 from optimizer.core.serving.access import EVERYTHING, Access
 from optimizer.core.serving.assignment import VerifiedTokens, unit_hmac
 from optimizer.core.serving.family_names import definition
@@ -126,6 +126,7 @@ class Services:
             verify=lambda token: self.verified.assignment(token, self.clock.now()),
             fit_judge=fit_judge_apart,
             serving_health=self.serving_health,
+            pipeline_targets=lambda: self.targets,
         )
 
     def serving_health(self) -> ServingHealth:

@@ -120,7 +120,6 @@ for _one in USE_CASES:
             _one.change,
             narrows=_one.narrows,
             keyed=_one.keyed,
-            typed=True,
             also={200: meaning} if (meaning := _one.dry or _one.again) is not None else None,
         ),
     )

@@ -1,9 +1,9 @@
-"""What content pipelines report about their items, and how they do: the routes that the pipelines' own clients call."""
+"""What content pipelines report about their items: the same members as query parameters or as a body, as their own
+clients send them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 from pydantic import WithJsonSchema
@@ -11,17 +11,9 @@ from pydantic import WithJsonSchema
 from api.http.bodies import StrictRequest, check_media_type
 from api.idempotency import KEY_HEADER, idempotency_of
 from api.routing import guarded, router
-from api.services import Services, Shared
+from api.services import Shared
 from optimizer.content.core.records.record import MAX_NAME_CHARS, MAX_REASON_CHARS, MAX_TIME_S, PROCESSING_TYPES
 from optimizer.content.jobs.record_performance import RecordAnswer, record_performance
-from optimizer.content.jobs.report_performance import (
-    Checkpoints,
-    ContentTypes,
-    PerformancePage,
-    PerformanceReport,
-    PerformanceSummary,
-    QualityTrends,
-)
 from optimizer.core.base.canonical import canonical_json
 from optimizer.core.base.errors import Fault, InvalidInput
 
@@ -44,9 +36,6 @@ BODY: dict[str, Any] = {
     },
 }
 Text = Annotated[str | None, Query()]  # numbers are read from texts later on, so that every fault is named at once
-Hours = Annotated[int, Query(ge=1, le=24 * 90, description="So many hours back, the present one included; default 24")]
-
-T = TypeVar("T")
 
 routes: APIRouter = router("Content pipeline")
 
@@ -89,47 +78,6 @@ async def record(
     )
     request.state.quiet = True
     return answer
-
-
-@routes.get("/api/performance/", **guarded("read"))
-def performance(shared: Shared, hours: Hours = 24) -> PerformancePage:
-    """How the pipeline did: overall, by content type, by checkpoint and hour by hour.
-
-    All is answered from sums by hour of receipt, in hours of the clock in UTC. What was not measured is null.
-    """
-    return _report(shared, hours, PerformanceReport.page)
-
-
-@routes.get("/api/performance/metrics/summary", **guarded("read"))
-def summary(shared: Shared, hours: Hours = 24) -> PerformanceSummary:
-    """The figures that have targets, each with its target and status: ok, warning, critical or no data."""
-    return _report(shared, hours, PerformanceReport.summary)
-
-
-@routes.get("/api/performance/content-types", **guarded("read"))
-def content_types(shared: Shared, hours: Hours = 24) -> ContentTypes:
-    """How the pipeline did with each type of content."""
-    return _report(shared, hours, PerformanceReport.content_types)
-
-
-@routes.get("/api/performance/checkpoints", **guarded("read"))
-def checkpoints(shared: Shared, hours: Hours = 24) -> Checkpoints:
-    """How many items each checkpoint gave up early, how surely, and why."""
-    return _report(shared, hours, PerformanceReport.checkpoints)
-
-
-@routes.get("/api/performance/quality-trends", **guarded("read"))
-def quality_trends(shared: Shared, hours: Hours = 24) -> QualityTrends:
-    """The same figures hour by hour, oldest first; hours without a record are left out."""
-    return _report(shared, hours, PerformanceReport.trends)
-
-
-def _report(shared: Services, hours: int, of: Callable[[PerformanceReport], T]) -> T:
-    return shared.read(
-        lambda tx: of(
-            PerformanceReport(tx, store=shared.store, clock=shared.clock, hours=hours, targets=shared.targets)
-        )
-    )
 
 
 async def _body(request: Request) -> dict[str, Any]:

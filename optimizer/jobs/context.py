@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from optimizer.core.evaluation.judging.agreement import FitJudge
     from optimizer.core.evaluation.scoring import Scorer
     from optimizer.core.family.family import Family
+    from optimizer.core.feedback.pipeline_targets import Target
     from optimizer.core.search.study import Study
     from optimizer.core.serving.assignment import Assignment
     from optimizer.core.views.family import EnvironmentView
@@ -67,6 +68,7 @@ class Context:
     fit_judge: FitJudge  # of a judge's scores to people's ratings
     verify: Callable[[str], Assignment]  # reads a token; raises what is wrong with it
     environment: Callable[[str], EnvironmentView | None]  # what it changes of a pipeline's champion
+    pipeline_targets: Callable[[], Mapping[str, Target]]  # of a content pipeline's figures
     is_worker_running: Callable[[], bool]  # of this home, a command that works in its place too
     mlflow_link: Callable[[Study], str | None]  # to the study's run there; None where no MLflow answers
     serving_health: Callable[[], ServingHealth]

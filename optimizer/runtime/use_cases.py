@@ -104,9 +104,9 @@ def _act(name: str, method: Method, path: str, function: str, group: str, **more
     return UseCase(name=name, method=method, path=path, function=f"optimizer.jobs.{function}", group=group, **facts)
 
 
-def _read(name: str, path: str, function: str, group: str, **more: Any) -> UseCase:
+def _read(name: str, path: str, function: str, group: str, *, room: str = "optimizer.jobs", **more: Any) -> UseCase:
     facts: dict[str, Any] = {"role": "read", **more}
-    return UseCase(name=name, method="GET", path=path, function=f"optimizer.jobs.{function}", group=group, **facts)
+    return UseCase(name=name, method="GET", path=path, function=f"{room}.{function}", group=group, **facts)
 
 
 TEXTS: Mapping[str, Any] = {"role": "read-texts"}
@@ -135,6 +135,8 @@ QUEUED_RUN: Mapping[str, Any] = {
     "location": "/v1/judge-runs/{0.id}",
     "dry": "With dry_run: calls and dollars expected; nothing is spent.",
 }
+PERFORMANCE, REPORTED = "/api/performance", "report_performance"
+PIPELINE: Mapping[str, Any] = {"group": "Content pipeline", "room": "optimizer.content.jobs"}
 KEY: Mapping[str, Any] = {"role": "admin", "is_private": True}
 USE_CASES = (
     _read("families", "/v1/families", "scheduling.read_families:read_families", "Families", narrows=True),
@@ -301,6 +303,11 @@ USE_CASES = (
         "collect reviews", "POST", "/v1/families/{family}/reviews", "feedback.collect_reviews:collect_family_reviews",
         "Operations",
     ),
+    _read("performance", f"{PERFORMANCE}/", f"{REPORTED}:read_performance", **PIPELINE),
+    _read("summary", f"{PERFORMANCE}/metrics/summary", f"{REPORTED}:read_performance_summary", **PIPELINE),
+    _read("content_types", f"{PERFORMANCE}/content-types", f"{REPORTED}:read_content_types", **PIPELINE),
+    _read("checkpoints", f"{PERFORMANCE}/checkpoints", f"{REPORTED}:read_checkpoints", **PIPELINE),
+    _read("quality_trends", f"{PERFORMANCE}/quality-trends", f"{REPORTED}:read_quality_trends", **PIPELINE),
     _act("reset clock", "POST", "/v1/clock/reset", "upkeep.reset_clock:reset_clock", "Operations", role="admin"),
     _read("keys", "/v1/keys", "upkeep.manage_keys:read_keys", "Keys", role="admin"),
     _act("create key", "POST", "/v1/keys", "upkeep.manage_keys:create_key", "Keys", **KEY, status=201),

@@ -23,12 +23,12 @@ if TYPE_CHECKING:
     from optimizer.adapters.models.user_calls import UserCalls
     from optimizer.content.core.policy.files import PipelineFiles
     from optimizer.content.core.policy.flags import Flags
-    from optimizer.content.core.records.targets import Target
     from optimizer.content.core.search.recommend import Recommendation
     from optimizer.core.declaration.draft import Sheet
     from optimizer.core.evaluation.judging.agreement import FitJudge, FittedJudge
     from optimizer.core.evaluation.scoring import Judge, Scorer
     from optimizer.core.family.family import Family
+    from optimizer.core.feedback.pipeline_targets import Target
     from optimizer.core.predictor.alignment import Alignment
     from optimizer.core.predictor.predictor import Predictor
     from optimizer.core.search.strategy import SearchSetting, Strategy
@@ -75,8 +75,12 @@ def open_context(
     serving_health: Callable[[], ServingHealth],
     access: Access = EVERYTHING,
     progress: Callable[[int, int, str], None] | None = None,
+    pipeline_targets: Callable[[], Mapping[str, Target]] | None = None,
 ) -> Context:
-    """What a use case needs, of a process that has these open; no model is opened before one is asked for."""
+    """What a use case needs, of a process that has these open; no model is opened before one is asked for.
+
+    ``pipeline_targets``: None: of the file as it is when they are asked for.
+    """
     from optimizer.core.serving.assignment import unit_hmac
     from optimizer.host import run_files
     from optimizer.jobs.context import Context
@@ -94,6 +98,7 @@ def open_context(
         hmac_unit=lambda unit: unit_hmac(unit_key(), unit),
         verify=verify,
         environment=lambda champion: load_flags().view(champion),
+        pipeline_targets=pipeline_targets or (lambda: load_targets(settings)),
         is_worker_running=lambda: run_files.ProcessLock(settings, "worker").is_held(),
         mlflow_link=lambda study: mlflow_link(settings, study),
         serving_health=serving_health,
@@ -321,7 +326,7 @@ def load_targets(settings: Settings) -> Mapping[str, Target]:
         InvalidInput: every fault of the file, with its line.
     """
     from optimizer.content.adapters.content_files import read_levels
-    from optimizer.content.core.records.targets import TARGETS
+    from optimizer.core.feedback.pipeline_targets import TARGETS
 
     return {**TARGETS, **read_levels(settings.monitoring_file)} if settings.monitoring_file.is_file() else TARGETS
 

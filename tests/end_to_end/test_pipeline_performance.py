@@ -211,6 +211,15 @@ def test_recording_needs_the_role_feedback_and_reading_the_role_read(world: Worl
     assert_problem(world.get("/api/performance/"), 401, "not-authenticated")
 
 
+def test_of_what_was_reported_a_key_of_role_read_sees_the_figures(world: World) -> None:
+    send(world, {**EXIT, "content_type": "label", "exit_checkpoint": "detail"})  # named as members with texts are
+    world.add_key("reader", "read", secret="secret of reader")
+    page = world.get("/api/performance/", headers={"Authorization": "Bearer secret of reader"}).json()
+    assert page["content_type_breakdown"]["label"]["early_exits"] == 1
+    found = page["checkpoint_analytics"]["detail"]
+    assert (found["exits"], found["reasons"]) == (1, None)
+
+
 def test_records_count_as_events_against_the_limit(tmp_path: Path) -> None:
     with serving(make_home(tmp_path, limits={"events_per_minute": 2})) as world:
         send(world, FULL, 2)

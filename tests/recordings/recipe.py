@@ -11,8 +11,8 @@ from random import Random
 from typing import Any
 from unittest.mock import patch
 
-from optimizer.content.core.records.targets import TARGETS
 from optimizer.content.jobs.watch_pipeline import watch_pipeline
+from optimizer.core.feedback.pipeline_targets import TARGETS
 from optimizer.host.config import Settings, load_settings
 from optimizer.jobs.champions.watch_champion import watch_champion
 from optimizer.jobs.champions.watch_switch import SwitchWatcher

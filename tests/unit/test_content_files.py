@@ -11,8 +11,8 @@ from optimizer.content.adapters.content_files import read_folder, write_folder
 from optimizer.content.core.policy.files import PipelineFiles, read_files, write_files, write_optimal
 from optimizer.content.core.policy.pipeline import decide
 from optimizer.content.core.policy.presets import PRESETS
-from optimizer.content.core.records.targets import TARGETS, Target
 from optimizer.core.base.errors import InvalidInput, NotFound
+from optimizer.core.feedback.pipeline_targets import TARGETS, Target
 from tests.content_records import GOOD
 
 AS_FOUND = {

@@ -6,8 +6,8 @@ import pytest
 
 from optimizer.content.core.policy.flags import read_flags
 from optimizer.content.core.policy.pipeline import decide
-from optimizer.content.core.records.targets import TARGETS, Target
 from optimizer.core.base.errors import InvalidInput
+from optimizer.core.feedback.pipeline_targets import TARGETS, Target
 from tests.content_records import GOOD
 
 

@@ -14,10 +14,10 @@ import pytest
 from optimizer.adapters.store import Database
 from optimizer.content.adapters.content_files import read_levels
 from optimizer.content.core.records.limits import MIN_ITEMS, Level, Reading, level_of, out_of_range
-from optimizer.content.core.records.targets import TARGETS, Target
 from optimizer.content.jobs.watch_pipeline import OUT_OF_RANGE, watch_pipeline
 from optimizer.core.base.errors import InvalidInput
 from optimizer.core.feedback.pipeline_record import PipelineRecord
+from optimizer.core.feedback.pipeline_targets import TARGETS, Target
 from tests.clock import Clock
 from tests.stores import NOW, new_database
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field
 
@@ -25,9 +26,17 @@ from optimizer.content.core.records.report import (
     trends,
     worst,
 )
-from optimizer.content.core.records.targets import TARGETS, Target
 from optimizer.core.feedback.pipeline_record import PipelineSums, hour_of
-from optimizer.ports import Clock, Store, Transaction
+from optimizer.jobs.context import Context
+from optimizer.jobs.request import Request
+from optimizer.ports import Store, Transaction
+from optimizer.ports.performance import Grouping
+
+
+class PerformanceRequest(Request):
+    hours: Annotated[
+        int, Field(ge=1, le=24 * 90, description="So many hours back, the present one included; default 24")
+    ] = 24
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +44,7 @@ class Span:
     """``hours``: full hours of the clock, the present one included."""
 
     hours: int
-    since: Annotated[datetime, Field(serialization_alias="from")]
+    since: Annotated[datetime, Field(alias="from")]
     until: datetime
 
 
@@ -74,61 +83,75 @@ class QualityTrends(Span):
     quality_trends: Sequence[HourlyOverall]
 
 
-class PerformanceReport:
-    """One snapshot of the store; each method reads what it answers."""
+def read_performance(context: Context, request: PerformanceRequest) -> PerformancePage:
+    """How the pipeline did: overall, by content type, by checkpoint and hour by hour.
 
-    def __init__(
-        self, tx: Transaction, *, store: Store, clock: Clock, hours: int, targets: Mapping[str, Target] = TARGETS
-    ) -> None:
-        self._tx, self._stats, self._targets = tx, store.pipeline_stats, targets
-        self._hours, self._now = hours, clock.now()
-        self.since: datetime = hour_of(self._now) - timedelta(hours=hours - 1)
-
-    def page(self) -> PerformancePage:
-        by_type = self._by_type()
+    All is answered from sums by hour of receipt, in hours of the clock in UTC. What was not measured is null.
+    """
+    with _sums(context, request) as sums:
+        by_type = sums.by_type()
         return PerformancePage(
-            hours=self._hours,
-            since=self.since,
-            until=self._now,
+            **sums.span,
             overall_metrics=overall(by_type),
             processing_breakdown=breakdown(by_type),
-            content_type_breakdown=self._content_types(),
-            checkpoint_analytics=self._checkpoints(by_type),
-            quality_trends=self._trends(),
+            content_type_breakdown=sums.content_types(),
+            checkpoint_analytics=sums.checkpoints(by_type),
+            quality_trends=sums.trends(),
         )
 
-    def summary(self) -> PerformanceSummary:
-        found = overall(self._by_type())
-        stand = standings(found, self._targets)
-        return PerformanceSummary(
-            hours=self._hours,
-            since=self.since,
-            until=self._now,
-            status=worst(stand),
-            metrics=stand,
-            overall_metrics=found,
-        )
 
-    def content_types(self) -> ContentTypes:
-        types = self._content_types()
-        return ContentTypes(hours=self._hours, since=self.since, until=self._now, content_types=types)
+def read_performance_summary(context: Context, request: PerformanceRequest) -> PerformanceSummary:
+    """The figures that have targets, each with its target and status: ok, warning, critical or no data."""
+    with _sums(context, request) as sums:
+        found = overall(sums.by_type())
+    stand = standings(found, context.pipeline_targets())
+    return PerformanceSummary(**sums.span, status=worst(stand), metrics=stand, overall_metrics=found)
 
-    def checkpoints(self) -> Checkpoints:
-        found = self._checkpoints(self._by_type())
-        return Checkpoints(hours=self._hours, since=self.since, until=self._now, checkpoints=found)
 
-    def trends(self) -> QualityTrends:
-        return QualityTrends(hours=self._hours, since=self.since, until=self._now, quality_trends=self._trends())
+def read_content_types(context: Context, request: PerformanceRequest) -> ContentTypes:
+    """How the pipeline did with each type of content."""
+    with _sums(context, request) as sums:
+        return ContentTypes(**sums.span, content_types=sums.content_types())
 
-    def _content_types(self) -> dict[str, Overall]:
-        return content_types(self._stats.sums(self._tx, self.since, ("content_type", "processing_type")))
 
-    def _checkpoints(self, by_type: Mapping[str, PipelineSums]) -> dict[str, Checkpoint]:
-        exits = self._stats.sums(self._tx, self.since, ("exit_checkpoint", "exit_reason"), processing_type="early_exit")
+def read_checkpoints(context: Context, request: PerformanceRequest) -> Checkpoints:
+    """How many items each checkpoint gave up early, how surely, and why."""
+    with _sums(context, request) as sums:
+        return Checkpoints(**sums.span, checkpoints=sums.checkpoints(sums.by_type()))
+
+
+def read_quality_trends(context: Context, request: PerformanceRequest) -> QualityTrends:
+    """The same figures hour by hour, oldest first; hours without a record are left out."""
+    with _sums(context, request) as sums:
+        return QualityTrends(**sums.span, quality_trends=sums.trends())
+
+
+class _Sums:
+    """Those of the hours of ``span``, in one snapshot of the store."""
+
+    def __init__(self, tx: Transaction, store: Store, span: Mapping[str, Any]) -> None:
+        self._tx, self._stats, self.span = tx, store.pipeline_stats, span
+
+    def by_type(self) -> dict[str, PipelineSums]:
+        return {key[0]: sums for key, sums in self._of("processing_type").items()}
+
+    def content_types(self) -> dict[str, Overall]:
+        return content_types(self._of("content_type", "processing_type"))
+
+    def checkpoints(self, by_type: Mapping[str, PipelineSums]) -> dict[str, Checkpoint]:
+        exits = self._of("exit_checkpoint", "exit_reason", processing_type="early_exit")
         return checkpoints(exits, total(by_type.values()).n)
 
-    def _trends(self) -> list[HourlyOverall]:
-        return trends(self._stats.sums(self._tx, self.since, ("hour", "processing_type")))
+    def trends(self) -> list[HourlyOverall]:
+        return trends(self._of("hour", "processing_type"))
 
-    def _by_type(self) -> dict[str, PipelineSums]:
-        return {key[0]: sums for key, sums in self._stats.sums(self._tx, self.since, ("processing_type",)).items()}
+    def _of(self, *by: Grouping, processing_type: str | None = None) -> dict[tuple[Any, ...], PipelineSums]:
+        return self._stats.sums(self._tx, self.span["since"], by, processing_type=processing_type)
+
+
+@contextmanager
+def _sums(context: Context, request: PerformanceRequest) -> Iterator[_Sums]:
+    now = context.clock.now()
+    span = {"hours": request.hours, "since": hour_of(now) - timedelta(hours=request.hours - 1), "until": now}
+    with context.store.read() as tx:
+        yield _Sums(tx, context.store, span)

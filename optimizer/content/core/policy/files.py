@@ -28,8 +28,8 @@ from optimizer.content.core.policy.file_reading import (
     put,
 )
 from optimizer.content.core.policy.learned_knob import SCORE
-from optimizer.content.core.records.targets import Target
 from optimizer.core.base.errors import Fault, InvalidInput
+from optimizer.core.feedback.pipeline_targets import Target
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,8 +14,9 @@ from typing import Any, Literal
 
 from optimizer.content.core.records.fields import CHECKPOINTS
 from optimizer.content.core.records.record import PROCESSING_TYPES, UNNAMED
-from optimizer.content.core.records.targets import TARGETS, Target
+from optimizer.core.base.texts import Text
 from optimizer.core.feedback.pipeline_record import PipelineSums
+from optimizer.core.feedback.pipeline_targets import TARGETS, Target
 
 N_REASONS = 10  # the most frequent ones, per checkpoint
 Status = Literal["ok", "warning", "critical", "no data"]
@@ -58,7 +59,7 @@ class Checkpoint:
     share_of_exits: float | None
     avg_confidence: float | None
     avg_time_savings: float | None
-    reasons: Mapping[str, int]
+    reasons: Text[Mapping[str, int]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
