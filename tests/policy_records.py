@@ -7,8 +7,9 @@ from itertools import product
 import numpy as np
 from hypothesis import strategies as st
 
+from optimizer.core.search.cascade.figures import CascadeSetting
 from optimizer.core.search.cascade.records import TierRecords
-from optimizer.core.search.cascade.replay import CascadeSetting, replay
+from optimizer.core.search.cascade.replay import replay
 from optimizer.core.search.cascade.sweep import NEVER
 
 TIERS = ("tiny", "small", "middle", "large")

@@ -16,8 +16,9 @@ from cascade_logs.resampling import hardest_case
 from cascade_logs.rules import MARGIN
 from cascade_logs.tables import Logs
 from optimizer.core.search.cascade.coordinate import best_thresholds, setting_of
+from optimizer.core.search.cascade.figures import CascadeSetting
 from optimizer.core.search.cascade.records import TierRecords
-from optimizer.core.search.cascade.replay import CascadeSetting, replay, replay_many
+from optimizer.core.search.cascade.replay import replay, replay_many
 from optimizer.core.search.cascade.sweep import Limit, curve
 from optimizer.core.search.cascade.thresholds import LeastCost, search
 from optimizer.core.statistics.wilson import wilson_interval

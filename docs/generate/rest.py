@@ -15,7 +15,7 @@ from api.routes.later import LATER
 from api.routing import ROLE
 from docs.generate.event_table import event_table, part_table
 from docs.generate.markdown import linked, page, table
-from optimizer.content.core.records.targets import TARGETS
+from optimizer.core.feedback.pipeline_targets import TARGETS
 from optimizer.core.serving.access import ROLES
 from optimizer.host.config import load_settings
 

@@ -194,23 +194,14 @@ class Session:
         return local_actor()
 
     def family(self, name: str) -> Family:
-        """Raises InvalidFamily where the file is wrong and nothing good is known,
-        NotFound with the known names otherwise.
-        """
-        found = self.families.families.get(name)
-        if found is None and name not in self.families.problems:
+        """Raises InvalidFamily where the file is wrong and nothing good is known, NotFound otherwise."""
+        from optimizer.core.serving.family_names import definition
+
+        files = self.families
+        if name not in files.families and name not in files.problems:
             with self.store.read() as tx:
-                self.families.former_names = self.store.family_names.former(tx)
-            found = self.families.families.get(name)
-        if found is not None:
-            return found
-        problem = self.families.problems.get(name)
-        if problem is not None:
-            raise problem
-        known = ", ".join(sorted(self.families.families)) or "none yet; `detent family create` makes one"
-        raise NotFound(
-            f"There is no family {name!r} in {self.settings.families_dir}. Families here: {known}.", family=name
-        )
+                files.former_names = self.store.family_names.former(tx)
+        return definition(name, files.families, files.problems)
 
     def refuse_former_name(self, name: str) -> None:
         """Raises Conflict where a family that is to be made would have a name that another one had."""
@@ -237,9 +228,11 @@ class Session:
         """
         rollout: Rollout | None
         if server_asked() is not None:
-            from optimizer.jobs.rollouts.read_rollout import FamilyRolloutRequest, read_current_rollout
+            from optimizer.jobs.rollouts.read_rollout import ReadRolloutRequest, read_rollout
+            from optimizer.runtime.client import family_view
 
-            rollout = self.client.ask(read_current_rollout, FamilyRolloutRequest(family=family))
+            active = family_view(self.client, family).rollout
+            rollout = None if active is None else self.client.ask(read_rollout, ReadRolloutRequest(id=active.id))
         else:
             self.family(family)
             with self.store.read() as tx:
@@ -260,7 +253,7 @@ class GuardedClient:
         self._client, self._before_change = client, before_change
 
     def ask(self, function: Callable[[Context, Q], R], request: Q) -> R:
-        if use_case_of(function).method != "GET" and not getattr(request, "dry_run", False):
+        if use_case_of(function).changes and not getattr(request, "dry_run", False):
             self._before_change()
         return self._client.ask(function, request)
 

@@ -64,6 +64,7 @@ class Context:
     family: Callable[[str], Family]  # raises NotFound, or InvalidFamily where its file was never readable here
     models: Callable[[], ModelCatalogue]  # that config/models.yaml names; raises what is wrong with the file
     served_models: Callable[[], ServedModels]
+    scorer_for: Callable[[Family], Scorer]
     hmac_unit: Callable[[str], str]  # under which a unit stands in the store
     fit_judge: FitJudge  # of a judge's scores to people's ratings
     verify: Callable[[str], Assignment]  # reads a token; raises what is wrong with it

@@ -130,6 +130,8 @@ def error_of(document: Mapping[str, Any]) -> DetentError:
     slug = str(document.pop("type", "")).rstrip("/").rsplit("/", 1)[-1]
     detail = str(document.pop("detail", document.get("title", "The server refused without saying why.")))
     members = {k: v for k, v in document.items() if k not in ("title", "status", "instance")}
+    if members.get("errors") == [{"pointer": "", "detail": detail}]:  # HTTP's word for a fault that has no place
+        del members["errors"]
     made = DetentError.__new__(BY_SLUG.get(slug, DetentError))
     DetentError.__init__(made, detail, **members)
     return made

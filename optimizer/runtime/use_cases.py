@@ -83,6 +83,11 @@ class UseCase:
 
         return TypeAdapter(self.report)
 
+    @property
+    def changes(self) -> bool:
+        """A read may be a POST, where its request is too long for an address."""
+        return self.method != "GET" and self.role not in ("read", "read-texts")
+
     def written(self, report: Any, *, figures_only: bool = False) -> bytes:
         """The report as JSON, as its route answers it: without texts where ``figures_only``."""
         return self.answer.dump_json(report, by_alias=True, context=FIGURES_ONLY if figures_only else None)
@@ -105,8 +110,8 @@ def _act(name: str, method: Method, path: str, function: str, group: str, **more
 
 
 def _read(name: str, path: str, function: str, group: str, *, room: str = "optimizer.jobs", **more: Any) -> UseCase:
-    facts: dict[str, Any] = {"role": "read", **more}
-    return UseCase(name=name, method="GET", path=path, function=f"{room}.{function}", group=group, **facts)
+    facts: dict[str, Any] = {"method": "GET", "role": "read", **more}
+    return UseCase(name=name, path=path, function=f"{room}.{function}", group=group, **facts)
 
 
 TEXTS: Mapping[str, Any] = {"role": "read-texts"}
@@ -137,6 +142,7 @@ QUEUED_RUN: Mapping[str, Any] = {
 }
 PERFORMANCE, REPORTED = "/api/performance", "report_performance"
 PIPELINE: Mapping[str, Any] = {"group": "Content pipeline", "room": "optimizer.content.jobs"}
+THRESHOLDS = "/v1/families/{family}/thresholds"
 KEY: Mapping[str, Any] = {"role": "admin", "is_private": True}
 USE_CASES = (
     _read("families", "/v1/families", "scheduling.read_families:read_families", "Families", narrows=True),
@@ -308,6 +314,18 @@ USE_CASES = (
     _read("content_types", f"{PERFORMANCE}/content-types", f"{REPORTED}:read_content_types", **PIPELINE),
     _read("checkpoints", f"{PERFORMANCE}/checkpoints", f"{REPORTED}:read_checkpoints", **PIPELINE),
     _read("quality_trends", f"{PERFORMANCE}/quality-trends", f"{REPORTED}:read_quality_trends", **PIPELINE),
+    _read(
+        "cascade thresholds", f"{THRESHOLDS}/cascade", "studies.recommend_cascade:recommend_cascade", "Families",
+        **TEXTS, apart=True,
+    ),
+    _read(
+        "pipeline thresholds", f"{THRESHOLDS}/pipeline", "recommend_thresholds:recommend_thresholds", **PIPELINE,
+        **TEXTS, apart=True,
+    ),
+    _read(
+        "compare thresholds", f"{THRESHOLDS}/comparison", "compare_thresholds:compare_thresholds", **PIPELINE, **TEXTS,
+        apart=True, method="POST",
+    ),
     _act("reset clock", "POST", "/v1/clock/reset", "upkeep.reset_clock:reset_clock", "Operations", role="admin"),
     _read("keys", "/v1/keys", "upkeep.manage_keys:read_keys", "Keys", role="admin"),
     _act("create key", "POST", "/v1/keys", "upkeep.manage_keys:create_key", "Keys", **KEY, status=201),

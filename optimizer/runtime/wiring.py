@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from optimizer.adapters.models.user_calls import UserCalls
     from optimizer.content.core.policy.files import PipelineFiles
     from optimizer.content.core.policy.flags import Flags
-    from optimizer.content.core.search.recommend import Recommendation
+    from optimizer.content.core.search.recommend import PipelineRecommendation
     from optimizer.core.declaration.draft import Sheet
     from optimizer.core.evaluation.judging.agreement import FitJudge, FittedJudge
     from optimizer.core.evaluation.scoring import Judge, Scorer
@@ -95,6 +95,7 @@ def open_context(
         family=family,
         models=lambda: open_models(settings),
         served_models=lambda: served_models(settings),
+        scorer_for=scorers(settings),
         hmac_unit=lambda unit: unit_hmac(unit_key(), unit),
         verify=verify,
         environment=lambda champion: load_flags().view(champion),
@@ -344,7 +345,7 @@ def open_channels(settings: Settings) -> list[AlertChannel]:
     return found
 
 
-def write_optimal_config(folder: Path, found: Recommendation) -> Path:
+def write_optimal_config(folder: Path, found: PipelineRecommendation) -> Path:
     """optimal_config.yaml of a recommendation, in the pipeline's own format."""
     from optimizer.content.adapters.content_files import write_folder
     from optimizer.content.core.policy.files import PipelineFiles

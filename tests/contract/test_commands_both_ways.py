@@ -5,7 +5,9 @@ says so.
 from __future__ import annotations
 
 import json
+import random
 import re
+import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -44,12 +46,33 @@ rollout start topics VARIANT --dry-run; rollout start summarization SUMMARY --co
 rollout approve summarization --reason go; rollout rollback summarization; rollout rollback summarization
 """
 
+# By what it is.
+REFUSALS = {
+    "not-found": """
+        family show nope; rollout status nope; thresholds compare nope; study show st_0; graph show gr_0
+        rollout verify ro_0; rollout advance topics; rollout hold topics --reason x; rollout hold nope
+        variant show triage v_000000000000; keys revoke nope; golden add triage nope; family restore triage
+    """,
+    "invalid-input": """
+        thresholds recommend cascades --hours 0; judge show topics; variant export triage --format nope
+        study run topics --strategy nope --dry-run; keys create x --role nope; feedback stats triage --by week
+    """,
+    "conflict": """
+        rollout start topics VARIANT; champion rollback topics --reason x; study nominate STUDY VARIANT --dry-run
+        family rename triage summaries --confirm triage; family delete triage --confirm wrong
+    """,
+    "gate-not-met": "rollout advance triage --confirm wrong",
+    "budget-too-small": "study run topics --budget-calls 1 --dry-run",
+    "dataset-too-small": "judge check summaries --dry-run",
+}
+
 
 @dataclass(frozen=True)
 class Sides:
     """Two copies of one home: here commands work on the store, there they ask its server."""
 
     here: Path
+    there: Path
     names: dict[str, list[str]]
 
     def say(self, line: str) -> tuple[Ran, Ran]:
@@ -70,7 +93,7 @@ def sides(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPa
         api = open_.enter_context(api_of(there, clock))
         api.client.headers["Authorization"] = "Bearer secret-boss"
         monkeypatch.setattr(ApiClient, "at", lambda url, key: ApiClient(url, http=api.client))
-        yield Sides(here.home, _names(here))
+        yield Sides(here.home, there.home, _names(here))
 
 
 def said(ran: Ran) -> Any:
@@ -93,17 +116,55 @@ def test_every_reading_command_that_asks_a_server_answers_as_on_the_store(sides:
         local, asked = sides.say(line)
         if ONLY_HERE in asked.err:
             only_here.append(" ".join(line.split()[:2]))
-        elif local.code == 0:
-            assert said(asked) == said(local), line
         else:
-            assert asked.code == local.code, line
+            assert said(asked) == said(local), line
     assert "; ".join(sorted(set(only_here))) == "; ".join(sorted(lines(NOT_YET)))
+
+
+@pytest.mark.parametrize("kind", REFUSALS)
+def test_a_refusal_says_the_same_by_a_server(sides: Sides, kind: str) -> None:
+    for line in lines(REFUSALS[kind]):
+        local, asked = sides.say(line)
+        (code, document), told = said(local), re.sub(r"Home: .*", f"Server: {URL}", local.err)
+        assert document["error"]["type"] == kind, line
+        assert said(asked) == (code, document), line
+        assert OWN.sub("*", asked.err) == OWN.sub("*", told), line
 
 
 def test_acts_say_and_do_the_same_by_a_server(sides: Sides) -> None:
     for line in lines(ACTS):
         local, asked = sides.say(line)
         assert said(asked) == said(local), (line, local.err, asked.err)
+
+
+def test_thresholds_of_a_pipeline_are_the_same_by_a_server_and_files_are_those_of_the_caller(
+    sides: Sides, tmp_path: Path
+) -> None:
+    family = Path(__file__).parents[2] / "families" / "content_pipeline"
+    rng, items, strict = random.Random(5), tmp_path / "items.jsonl", tmp_path / "quality_filtering.yaml"
+    drawn = [(i, rng.random(), rng.choice(("news", "interview", "talk"))) for i in range(400)]
+    rows: list[dict[str, Any]] = [
+        {
+            "id": f"i{i}",
+            "input": {"content_type": kind, "word_count": 900, "coherence_score": q, "overall_quality": 0.7},
+            "expected": {"quality": q},
+        }
+        for i, q, kind in drawn
+    ]
+    items.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    for home in (sides.here, sides.there):
+        shutil.copytree(family, home / "families" / family.name)
+        assert detent("import", str(items), "--family", family.name, env={"DETENT_HOME": str(home)}).code == 0
+    strict.write_text("checks: {needed: 4, min_words: 0}\nthresholds: {min_coherence: 0.8}\n", encoding="utf-8")
+    for line in (
+        "thresholds compare content_pipeline",
+        f"thresholds compare content_pipeline --conservative {strict} --aggressive champion",
+        "thresholds compare content_pipeline --aggressive agressive",
+        "thresholds recommend content_pipeline",
+    ):
+        local, asked = sides.say(line)
+        assert said(asked) == said(local), (line, local.err, asked.err)
+        assert (local.code == 2) is ("agressive" in line), (line, local.err)
 
 
 def test_a_command_about_this_machine_takes_no_server() -> None:

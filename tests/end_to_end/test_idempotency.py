@@ -41,6 +41,7 @@ NOT_KEYED = {
     "POST /v1/families/{family}/render",
     "POST /v1/chat/completions",
     "POST /v1/data/prune",
+    "POST /v1/families/{family}/thresholds/comparison",
 }
 Asked = tuple[str, Any]  # path, body
 

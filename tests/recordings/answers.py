@@ -54,7 +54,8 @@ variant show FAMILY; variant diff triage TRIAGE; variant compare topics VARIANT 
 variant export cascades --format messages; rollout status FAMILY; rollout log FAMILY; rollout verify ROLLOUT
 rollout forecast triage TRIAGE; rollout advance triage --dry-run; champion history FAMILY
 champion rollback summarization --dry-run; feedback stats FAMILY; feedback stats summarization --by hour
-thresholds recommend; review list; review list --status all --family summaries; review draw summaries --dry-run
+thresholds recommend cascades; thresholds recommend triage; thresholds compare triage
+review list; review list --status all --family summaries; review draw summaries --dry-run
 review collect triage --dry-run; judge score summaries --dry-run
 judge check summaries --dry-run; judge show summaries; judge runs summaries; golden list triage; graph list
 graph show GRAPH; graph show GRAPH --repaired; playbook show lessons; playbook show lessons --state active; keys list
@@ -65,7 +66,7 @@ OTHER_COMMANDS = """
 init serve worker demo doctor freeze unfreeze import backup restore mcp clock quality dialogs
 family add; family align; family create; family adopt; family delete; family restore; family rename; study cancel
 study resume; study confirm; study report; variant create; rollout start; rollout approve; rollout reject; rollout hold
-rollout resume; rollout promote; rollout rollback; rollout report; rollout selftest; champion set; thresholds compare
+rollout resume; rollout promote; rollout rollback; rollout report; rollout selftest; champion set
 review answer; judge cancel; golden add; golden remove; graph propose; graph approve; graph reject; playbook retire
 playbook restore; judge calibrate; keys create; keys rotate; keys revoke; data forget; data export
 """
@@ -129,6 +130,7 @@ POST /v1/families/{topics}/restore {"reason": "back"}
 POST /v1/chat/completions {"model": "triage", "messages": [{"role": "user", "content": "Invoice?"}]}
 POST /v1/studies/STUDY/resume
 POST /v1/families/{triage}/reviews {"dry_run": true}
+POST /v1/families/{triage}/thresholds/comparison {"confidence": 0.9}
 """
 
 

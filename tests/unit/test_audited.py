@@ -9,8 +9,9 @@ import pytest
 
 from optimizer.core.base.errors import InvalidInput
 from optimizer.core.search.cascade.exploration import Audits, audit_cost, complete_records, estimate
+from optimizer.core.search.cascade.figures import CascadeSetting
 from optimizer.core.search.cascade.records import TierRecords
-from optimizer.core.search.cascade.replay import CascadeSetting, answering_tier
+from optimizer.core.search.cascade.replay import answering_tier
 from optimizer.core.search.cascade.replay import replay as replayed
 from tests.policy_records import drawn_records
 

@@ -10,8 +10,14 @@ import pytest
 
 from optimizer.content.core.search.compare_replayed import ReplayedComparison, compare_replayed
 from optimizer.content.core.search.replay import Records, read_columns, rows_to_columns
-from optimizer.content.jobs.compare_thresholds import Configuration, compare_thresholds
+from optimizer.content.jobs.compare_thresholds import (
+    CompareThresholdsRequest,
+    ConfigurationAsked,
+    ThresholdsComparison,
+    compare_thresholds,
+)
 from optimizer.core.base.errors import DatasetTooSmall, InvalidInput
+from tests.contexts import context_of
 from tests.study_world import World
 from tests.unit.test_policy_studies import items, pipeline_family
 
@@ -134,30 +140,25 @@ def test_both_intervals_hold_the_truth_together_in_95_of_100_draws_or_more() -> 
     assert held >= 0.912 * 300
 
 
+def of_world(world: World, **sides: ConfigurationAsked) -> ThresholdsComparison:
+    context = context_of(world.store, world.clock, family=lambda name: world.family)
+    return compare_thresholds(context, CompareThresholdsRequest(family=world.family.name, **sides))
+
+
 def test_the_job_reads_train_and_dev_and_leaves_the_sealed_items_alone(tmp_path: Path) -> None:
-    family = pipeline_family()
-    world = World(tmp_path, family=family).fill(
+    world = World(tmp_path, family=pipeline_family()).fill(
         examples=[*items(200, "train"), *items(90, "dev"), *items(50, "holdout")]
     )
-    sides = [
-        Configuration(name=name, found_as=name, policy=family.variant(name).policy)
-        for name in ("balanced", "aggressive")
-    ]
-    found = compare_thresholds(family, conservative=sides[0], aggressive=sides[1], store=world.store)
-    assert found.n == 290
+    found = of_world(world, conservative=ConfigurationAsked(name="balanced"))
+    assert (found.n, found.conservative.configuration) == (290, "version balanced")
 
 
 def test_a_family_without_items_and_a_family_of_prompts_are_told_what_to_do(tmp_path: Path) -> None:
-    side = Configuration(name="a", found_as="a", policy=ALL_FULL)
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
     with pytest.raises(DatasetTooSmall, match="detent import FILE"):
-        compare_thresholds(
-            pipeline_family(),
-            conservative=side,
-            aggressive=side,
-            store=World(tmp_path / "a", family=pipeline_family()).store,
+        of_world(
+            World(tmp_path / "a", family=pipeline_family()), aggressive=ConfigurationAsked(name="a", policy=ALL_FULL)
         )
-    prompts = World(tmp_path / "b").fill()
     with pytest.raises(InvalidInput, match="for content pipelines"):
-        compare_thresholds(prompts.family, conservative=side, aggressive=side, store=prompts.store)
+        of_world(World(tmp_path / "b").fill())

@@ -14,7 +14,7 @@ from optimizer.content.core.policy.files import read_files
 from optimizer.content.core.policy.pipeline import KNOBS, parse_pipeline
 from optimizer.content.core.policy.presets import PRESETS
 from optimizer.content.core.policy.timing import TimeModel
-from optimizer.content.core.search.recommend import MIN_FULL, Recommendation, recommend
+from optimizer.content.core.search.recommend import MIN_FULL, PipelineRecommendation, recommend
 from optimizer.content.core.search.replay import outcome, read_columns, replay, rows_to_columns
 from optimizer.content.core.search.score import processed_quality
 from optimizer.content.core.search.sensitivity import curve, sweep, values_to_try
@@ -168,7 +168,7 @@ def test_a_sweep_has_every_threshold_that_changes_anything() -> None:
 
 
 @cache
-def recommended() -> Recommendation:
+def recommended() -> PipelineRecommendation:
     return recommend(collected(300))
 
 

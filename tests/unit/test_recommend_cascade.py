@@ -18,16 +18,20 @@ from optimizer.core.policy.policy import parse_policy
 from optimizer.core.policy.steps import draw_of
 from optimizer.core.search.cascade.advice import _changed
 from optimizer.core.search.cascade.exploration import complete_records, estimate
-from optimizer.core.search.cascade.replay import CascadeSetting, replay
+from optimizer.core.search.cascade.figures import CascadeSetting
+from optimizer.core.search.cascade.replay import replay
 from optimizer.jobs.families.create_variant import VariantDraft, store_draft
+from optimizer.jobs.studies import recommend_cascade as recommend_cascade_job
 from optimizer.jobs.studies.recommend_cascade import (
     CascadeRecommendation,
+    RecommendThresholdsRequest,
     RecordedRequests,
     production_of,
     recommend_cascade,
     served_requests,
 )
 from tests.cascade_traffic import CHEAP, STRONG, USD, Request, Traffic, cascade_family, cascade_variant, drawn, part
+from tests.contexts import context_of
 from tests.study_world import World, topic_family
 
 SERVED, STRICTER, SHARE = 0.4, 0.75, 0.2
@@ -56,8 +60,11 @@ def served(
 
 
 def recommended(world: World, **options: object) -> CascadeRecommendation:
-    given = {"hours": 24.0, **options}
-    return recommend_cascade(world.family, scorer=world.scorer, store=world.store, clock=world.clock, **given)
+    asked = RecommendThresholdsRequest.model_validate({"family": world.family.name, "hours": 24.0, **options})
+    context = context_of(
+        world.store, world.clock, family=lambda name: world.family, scorer_for=lambda family: world.scorer
+    )
+    return recommend_cascade(context, asked)
 
 
 @cache
@@ -135,10 +142,14 @@ def test_what_was_read_and_what_the_scores_are_against_is_counted(tmp_path: Path
     assert audits.paid_usd == audits.complete * USD[1]
 
 
-def test_with_many_records_the_newest_are_read_and_the_others_are_named(tmp_path: Path) -> None:
+def test_with_many_records_the_newest_are_read_and_the_others_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     world = cascade_world(tmp_path)
     served(world, 50)
-    found = recommended(world, most=20)
+    with monkeypatch.context() as fewer:
+        fewer.setattr(recommend_cascade_job, "MOST_RECORDS", 20)
+        found = recommended(world)
     assert (found.n_read, found.n_older) == (20, 30)
     whole = served_requests(world.family, store=world.store, clock=world.clock, hours=24)
     assert found.oldest_at == whole.requests[19].interaction.received_at

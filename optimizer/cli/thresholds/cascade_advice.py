@@ -15,10 +15,8 @@ from optimizer.core.base.phrasing import count, threshold
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from optimizer.core.search.cascade.exploration import WeightedEstimate
-    from optimizer.core.search.cascade.figures import Figure
-    from optimizer.core.search.cascade.replay import CascadeSetting
-    from optimizer.jobs.studies.recommend_cascade import CascadeRecommendation
+    from optimizer.core.search.cascade.figures import CascadeSetting, Figure, WeightedEstimate
+    from optimizer.jobs.studies.recommend_cascade import CascadeRecommendation, RecommendThresholdsRequest
 
 COLUMNS = {"what": "", "accept": "accept", "quality": "Quality", "cost": "$ a request", "loss": "Points lost", "n": "n"}
 SAID = {
@@ -34,18 +32,10 @@ REFERENCES = {
 }
 
 
-def recommend(session: Session, family: str, *, hours: float, as_json: bool) -> None:
+def recommend(session: Session, asked: RecommendThresholdsRequest, *, as_json: bool) -> None:
     from optimizer.jobs.studies.recommend_cascade import recommend_cascade
-    from optimizer.runtime import wiring
 
-    declared = session.family(family)
-    found = recommend_cascade(
-        declared,
-        scorer=wiring.open_scorer(declared, session.settings),
-        store=session.store,
-        clock=session.clock,
-        hours=hours,
-    )
+    found = session.client.ask(recommend_cascade, asked)
     then = next_command(found)
 
     def view(out: Console) -> None:

@@ -52,11 +52,14 @@ def recommend(
       detent thresholds recommend triage --hours 168
       detent thresholds recommend content_pipeline --out config/
     """
-    from optimizer.core.family.family import kind_of
+    from optimizer.core.family.family import declared_kind
+    from optimizer.jobs.studies.recommend_cascade import RecommendThresholdsRequest
+    from optimizer.runtime.client import family_view
 
-    session = Session()
-    declared = session.family(family)
-    if not kind_of(declared).runs_pipeline:
+    session, asked = Session(), RecommendThresholdsRequest(family=family, hours=hours)
+    declared = family_view(session.client, family)
+    kind = declared_kind({"kind": declared.kind})
+    if kind is None or not kind.runs_pipeline:
         if out is not None:
             raise InvalidInput(
                 f"--out writes the files of a content pipeline, and {family} is of kind {declared.kind}. Leave it out;"
@@ -64,12 +67,12 @@ def recommend(
             )
         from optimizer.cli.thresholds.cascade_advice import recommend as recommend_cascade
 
-        recommend_cascade(session, family, hours=hours, as_json=as_json)
+        recommend_cascade(session, asked, as_json=as_json)
         return
     from optimizer.content.jobs.recommend_thresholds import recommend_thresholds
     from optimizer.runtime import wiring
 
-    found = recommend_thresholds(declared, store=session.store, clock=session.clock, hours=hours)
+    found = session.client.ask(recommend_thresholds, asked)
     written = str(wiring.write_optimal_config(out, found)) if out is not None else None
 
     def view(console: Console) -> None:
@@ -86,7 +89,7 @@ def recommend(
         if unseen := found.evidence["checkpoints_not_seen"]:
             console.print(f"Not seen  {', '.join(unseen)}: {UNSEEN_NOTE}", markup=False)
         console.print(SCORE_NOTE, markup=False)
-        console.print(str(found.evidence["note"]), markup=False)
+        console.print(found.evidence["note"], markup=False)
         if written:
             console.print(f"Written to {written}", markup=False)
         console.print(

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from optimizer.cli.output import Json, show, table
+from optimizer.cli.output import Json, show_report, table
 from optimizer.cli.session import Session
-from optimizer.cli.variant.find import find_variant
-from optimizer.core.base.errors import InvalidInput
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from optimizer.content.core.search.compare import AbDifference
     from optimizer.content.core.search.replay import ReplayedShares
-    from optimizer.content.jobs.compare_thresholds import Configuration
+    from optimizer.content.jobs.compare_thresholds import ConfigurationAsked
 
 COLUMNS = {
     "what": "Configuration",
@@ -54,84 +52,53 @@ def compare(
 
     Example: detent thresholds compare content_pipeline --conservative champion --aggressive config/optimal_config.yaml
     """
-    from optimizer.content.jobs.compare_thresholds import compare_thresholds, require_pipeline
+    from optimizer.content.jobs.compare_thresholds import CompareThresholdsRequest, compare_thresholds
+    from optimizer.runtime.client import family_view
 
-    session = Session()
-    declared = session.family(family)
-    require_pipeline(declared)
-    sides = configuration(session, family, conservative), configuration(session, family, aggressive)
-    found = compare_thresholds(
-        declared, conservative=sides[0], aggressive=sides[1], store=session.store, confidence=confidence
+    client = Session().client
+    definition = family_view(client, family).definition
+    versions = definition.prompt.versions if definition is not None else ()
+    asked = CompareThresholdsRequest(
+        family=family,
+        conservative=configuration(conservative, versions),
+        aggressive=configuration(aggressive, versions),
+        confidence=confidence,
     )
-    verdict = found.verdict
-    outcomes = {"conservative": found.conservative, "aggressive": found.aggressive}
+    found = client.ask(compare_thresholds, asked)
 
     def view(console: Console) -> None:
-        rows = [row_of(f"{role}: {side.found_as}", outcomes[role]) for role, side in zip(outcomes, sides, strict=True)]
+        sides = {"conservative": found.conservative, "aggressive": found.aggressive}
+        rows = [row_of(f"{role}: {side.configuration}", side.outcome) for role, side in sides.items()]
         table(rows, COLUMNS, empty="")(console)
         console.print(f"Differ    on {found.n_differing} of {found.n} items", markup=False)
-        console.print(f"Lost      {verdict.quality} quality of what is processed in full", markup=False)
-        console.print(f"Saved     {verdict.time_saved} more of the time", markup=False)
-        style = "green" if verdict.choice else "yellow"
-        console.print(f"Answer    {verdict.choice or 'cannot tell'}", style=style, markup=False)
-        console.print(f"Why       {verdict.reason}", markup=False)
+        console.print(f"Lost      {found.quality_lost} quality of what is processed in full", markup=False)
+        console.print(f"Saved     {found.time_saved_more} more of the time", markup=False)
+        style = "green" if found.choice else "yellow"
+        console.print(f"Answer    {found.answer}", style=style, markup=False)
+        console.print(f"Why       {found.reason}", markup=False)
         console.print(SCORE_NOTE, markup=False)
         console.print(
             "Measured by replay on items that are not sealed; times of early exits are a model.", markup=False
         )
 
-    value = {
-        "family": family,
-        "choice": verdict.choice,
-        "answer": verdict.choice or "cannot tell",
-        "by_estimates": verdict.by_estimates,
-        "possible": verdict.possible,
-        "quality_lost": _interval(verdict.quality),
-        "time_saved_more": _interval(verdict.time_saved),
-        "confidence": confidence,
-        "n": found.n,
-        "n_differing": found.n_differing,
-        "reason": verdict.reason,
-        **{
-            role: {"configuration": side.found_as, "outcome": outcomes[role], "score": outcomes[role].score}
-            for role, side in zip(outcomes, sides, strict=True)
-        },
-    }
-    show(as_json, value, view)
+    show_report(as_json, compare_thresholds, found, view)
 
 
-def configuration(session: Session, family: str, name: str) -> Configuration:
-    """A configuration by its name; the first that fits of: variant,
-    version of the family's file, preset, file or folder.
+def configuration(name: str, versions: Collection[str]) -> ConfigurationAsked:
+    """By its name; of a file or folder of this machine, which means nothing else, with what it says.
 
     Raises:
-        NotFound: a variant or a file that is not there.
-        InvalidInput: the name means nothing, or the file is none of the pipeline's.
+        NotFound: a file that is not there.
+        InvalidInput: the file is none of the pipeline's.
     """
     from optimizer.content.core.policy.presets import PRESETS
-    from optimizer.content.jobs.compare_thresholds import Configuration
+    from optimizer.content.jobs.compare_thresholds import ConfigurationAsked
     from optimizer.runtime import wiring
 
-    if name in ("champion", "candidate") or name.startswith("v_"):
-        variant = find_variant(session, family, name).variant
-        as_named = variant.id if name.startswith("v_") else f"{name} {variant.id}"
-        return Configuration(name=name, found_as=as_named, policy=variant.policy)
-    versions = session.family(family).prompt.versions
-    if name in versions:
-        return Configuration(name=name, found_as=f"version {name}", policy=session.family(family).variant(name).policy)
-    if name in PRESETS:
-        return Configuration(name=name, found_as=f"preset {name}", policy=PRESETS[name].policy)
-    if os.sep in name or name.endswith((".yaml", ".yml")) or Path(name).is_dir():
-        return Configuration(name=name, found_as=f"file {name}", policy=wiring.read_pipeline_files(Path(name)).policy)
-    known = ", ".join(dict.fromkeys([*versions, *PRESETS]))
-    raise InvalidInput(
-        f"There is no configuration {name!r}. Name one of {known}, a variant (id, champion, candidate), or a file of"
-        " the pipeline's."
-    )
-
-
-def _interval(found: AbDifference) -> dict[str, float]:
-    return {"estimate": round(found.estimate, 6), "low": round(found.low, 6), "high": round(found.high, 6)}
+    is_named = name in ("champion", "candidate", *versions, *PRESETS) or name.startswith("v_")
+    is_file = os.sep in name or name.endswith((".yaml", ".yml")) or Path(name).is_dir()
+    policy = wiring.read_pipeline_files(Path(name)).policy if is_file and not is_named else None
+    return ConfigurationAsked(name=name, policy=policy)
 
 
 def row_of(what: str, outcome: ReplayedShares) -> dict[str, str | int]:

@@ -3,23 +3,70 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Annotated
 
-from optimizer.content.core.search.compare_replayed import ReplayedComparison, compare_replayed
-from optimizer.content.core.search.replay import read_columns, rows_to_columns
+from pydantic import Field
+
+from optimizer.content.core.policy.presets import PRESETS
+from optimizer.content.core.search.compare import AbDifference, Choice
+from optimizer.content.core.search.compare_replayed import compare_replayed
+from optimizer.content.core.search.replay import ReplayedShares, read_columns, rows_to_columns
+from optimizer.core.base.answers import Json
 from optimizer.core.base.errors import DatasetTooSmall, InvalidInput
 from optimizer.core.family.family import Family, kind_of
-from optimizer.ports import Store
+from optimizer.jobs.champions.read_variants import find_variant
+from optimizer.jobs.context import Context
+from optimizer.jobs.request import Request, StrictModel
+
+
+class ConfigurationAsked(StrictModel):
+    """``policy``: what the caller's own file of this name says, by knob."""
+
+    name: str
+    policy: Mapping[str, Json] | None = None
+
+
+class CompareThresholdsRequest(Request):
+    family: str
+    conservative: Annotated[ConfigurationAsked, Field(description="Default: of this name")] = ConfigurationAsked(
+        name="conservative"
+    )
+    aggressive: Annotated[ConfigurationAsked, Field(description="Default: of this name")] = ConfigurationAsked(
+        name="aggressive"
+    )
+    confidence: Annotated[float, Field(description="With which both intervals hold together; default .95")] = 0.95
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Configuration:
-    """One side of a comparison: how it was named, what that turned out to be, and its flat policy."""
+class ComparedConfiguration:
+    """``configuration``: what its name turned out to be. ``score``: of a study; None: not measured."""
 
-    name: str
-    found_as: str
-    policy: Mapping[str, Any]
+    configuration: str
+    outcome: ReplayedShares
+    score: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ThresholdsComparison:
+    """``choice`` None: cannot tell; ``possible``: what may be right.
+
+    ``n_differing``: items of ``n`` with which the two deal differently.
+    """
+
+    family: str
+    choice: Choice | None
+    answer: str
+    by_estimates: Choice
+    possible: tuple[Choice, ...]
+    quality_lost: AbDifference
+    time_saved_more: AbDifference
+    confidence: float
+    n: int
+    n_differing: int
+    reason: str
+    conservative: ComparedConfiguration
+    aggressive: ComparedConfiguration
 
 
 def require_pipeline(family: Family) -> None:
@@ -32,16 +79,23 @@ def require_pipeline(family: Family) -> None:
         )
 
 
-def compare_thresholds(
-    family: Family, *, conservative: Configuration, aggressive: Configuration, store: Store, confidence: float = 0.95
-) -> ReplayedComparison:
-    """The A/B rule on the train and dev examples; the holdout stays sealed.
+def compare_thresholds(context: Context, request: CompareThresholdsRequest) -> ThresholdsComparison:
+    """Which of two configurations to choose, replayed on the train and dev examples; the holdout stays sealed: as
+    `detent thresholds compare`. It changes nothing.
+
+    A `name` is that of a variant (id, `champion`, `candidate`), of a version of the family's file, or of a preset;
+    `policy` is what a file of the caller's says instead. It is read by a process of its own, one at a time.
 
     Raises:
         InvalidInput: the family is no policy, a configuration cannot be read, or the confidence is out of range.
+        NotFound: the family has no such variant.
         DatasetTooSmall: fewer than 30 items with a measured quality are processed in full by one of the two.
     """
+    family, store = context.family(request.family), context.store
     require_pipeline(family)
+    names, policies = zip(
+        *(_configuration(context, family, one) for one in (request.conservative, request.aggressive)), strict=True
+    )
     with store.read() as tx:
         examples = [e for split in ("train", "dev") for e in store.examples.of_split(tx, family.name, split=split)]
     if not examples:
@@ -51,4 +105,46 @@ def compare_thresholds(
             n=0,
         )
     records = read_columns(rows_to_columns([{**e.input, "quality": e.expected.get("quality")} for e in examples]))
-    return compare_replayed(records, conservative.policy, aggressive.policy, confidence=confidence)
+    found = compare_replayed(records, *policies, confidence=request.confidence)
+    conservative, aggressive = (
+        ComparedConfiguration(configuration=name, outcome=outcome, score=outcome.score)
+        for name, outcome in zip(names, (found.conservative, found.aggressive), strict=True)
+    )
+    return ThresholdsComparison(
+        family=family.name,
+        choice=found.verdict.choice,
+        answer=found.verdict.choice or "cannot tell",
+        by_estimates=found.verdict.by_estimates,
+        possible=found.verdict.possible,
+        quality_lost=_rounded(found.verdict.quality),
+        time_saved_more=_rounded(found.verdict.time_saved),
+        confidence=request.confidence,
+        n=found.n,
+        n_differing=found.n_differing,
+        reason=found.verdict.reason,
+        conservative=conservative,
+        aggressive=aggressive,
+    )
+
+
+def _configuration(context: Context, family: Family, asked: ConfigurationAsked) -> tuple[str, Mapping[str, Json]]:
+    """What it turned out to be, and its flat policy; the first that fits of: file, variant, version, preset."""
+    name, versions = asked.name, family.prompt.versions
+    if asked.policy is not None:
+        return f"file {name}", asked.policy
+    if name in ("champion", "candidate") or name.startswith("v_"):
+        variant = find_variant(context, family.name, name).variant
+        return variant.id if name.startswith("v_") else f"{name} {variant.id}", variant.policy
+    if name in versions:
+        return f"version {name}", family.variant(name).policy
+    if name in PRESETS:
+        return f"preset {name}", PRESETS[name].policy
+    known = ", ".join(dict.fromkeys([*versions, *PRESETS]))
+    raise InvalidInput(
+        f"There is no configuration {name!r}. Name one of {known}, a variant (id, champion, candidate), or a file of"
+        " the pipeline's."
+    )
+
+
+def _rounded(found: AbDifference) -> AbDifference:
+    return replace(found, estimate=round(found.estimate, 6), low=round(found.low, 6), high=round(found.high, 6))

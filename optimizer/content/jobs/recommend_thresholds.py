@@ -9,31 +9,33 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
-from optimizer.content.core.search.recommend import Recommendation, recommend
+from optimizer.content.core.search.recommend import PipelineRecommendation, recommend
 from optimizer.content.jobs.compare_thresholds import require_pipeline
 from optimizer.core.base.errors import Conflict, InvalidInput
-from optimizer.core.family.family import Family
 from optimizer.core.feedback.pipeline_record import PipelineRecord
-from optimizer.ports import Clock, Store
+from optimizer.jobs.context import Context
+from optimizer.jobs.studies.recommend_cascade import RecommendThresholdsRequest
 
 MOST_RECORDS = 100_000
 MAX_HOURS = 90 * 24
 
 
-def recommend_thresholds(family: Family, *, store: Store, clock: Clock, hours: float) -> Recommendation:
-    """What a search by replay finds beside the champion's policy, judged on records that it did not see.
+def recommend_thresholds(context: Context, request: RecommendThresholdsRequest) -> PipelineRecommendation:
+    """What a search by replay finds beside the champion's policy, judged on records that it did not see: as `detent
+    thresholds recommend`. Training examples count whatever their age; the holdout stays sealed.
 
-    Args:
-        hours: how far back reported items count; training examples count whatever their age. The holdout stays sealed.
+    It is read by a process of its own, one at a time.
+
     Raises:
         InvalidInput: the family is no policy, or the hours are out of range.
         Conflict: the family has no champion yet.
         DatasetTooSmall: names everything that is missing.
     """
+    family, store, hours = context.family(request.family), context.store, request.hours
     require_pipeline(family)
     if not 0 < hours <= MAX_HOURS:
         raise InvalidInput(f"Reported items of the last 1 to {MAX_HOURS:,} hours can be read, not of {hours:g}.")
-    since = clock.now() - timedelta(hours=hours)
+    since = context.clock.now() - timedelta(hours=hours)
     with store.read() as tx:
         champion = store.champions.current(tx, family.name)
         record = store.variants.get(tx, family.name, champion.variant) if champion is not None else None

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import Field
 
 from optimizer.core.base.canonical import canonical_json
 from optimizer.core.base.errors import Conflict, InvalidInput
@@ -13,13 +15,22 @@ from optimizer.core.evaluation.scoring import Scorer
 from optimizer.core.family.family import Family
 from optimizer.core.family.variant import Variant, VariantRecord
 from optimizer.core.policy.policy import Policy, parse_policy
-from optimizer.core.search.cascade.advice import CascadeAdvice, advise
-from optimizer.core.search.cascade.production import AuditCount, Production, ServedRequest, read_production
+from optimizer.core.search.cascade.figures import AuditCount, CascadeAdvice
+from optimizer.jobs.context import Context
+from optimizer.jobs.request import Request
 from optimizer.ports import Clock, Store, Transaction
+
+if TYPE_CHECKING:
+    from optimizer.core.search.cascade.production import Production, ServedRequest
 
 MOST_RECORDS = 20_000
 MAX_HOURS = 90 * 24
 THRESHOLDS = ("accept", "accept.2", "accept.3", "refine", "skip", "audit_share", "fall_back", "deadline_s")
+
+
+class RecommendThresholdsRequest(Request):
+    family: str
+    hours: Annotated[float, Field(description="So many hours back; default 720")] = 30 * 24
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,21 +69,25 @@ class RecordedRequests:
     n_older: int
 
 
-def recommend_cascade(
-    family: Family, *, scorer: Scorer, store: Store, clock: Clock, hours: float, most: int = MOST_RECORDS
-) -> CascadeRecommendation:
-    """Estimates of the served thresholds, and of those that the records support.
+def recommend_cascade(context: Context, request: RecommendThresholdsRequest) -> CascadeRecommendation:
+    """What production says of the thresholds of the champion's cascade, and the cheapest ones that are safe on audited
+    requests: as `detent thresholds recommend`.
 
-    Args, errors: as for ``served_requests``.
+    It is read by a process of its own, one at a time.
+
+    Raises: as ``served_requests``.
     """
-    served = served_requests(family, store=store, clock=clock, hours=hours, most=most)
-    production = production_of(served, family, scorer)
-    read = [request.interaction for request in served.requests]
+    from optimizer.core.search.cascade.advice import advise
+
+    family = context.family(request.family)
+    served = served_requests(family, store=context.store, clock=context.clock, hours=request.hours)
+    production = production_of(served, family, context.scorer_for(family))
+    read = [one.interaction for one in served.requests]
     return CascadeRecommendation(
         family=family.name,
         champion=served.champion,
         variants=sorted({str(one.arm.variant) for one in read}),
-        hours=hours,
+        hours=request.hours,
         n_read=len(read),
         n_older=served.n_older,
         oldest_at=read[-1].received_at if read else None,
@@ -84,18 +99,18 @@ def recommend_cascade(
     )
 
 
-def served_requests(
-    family: Family, *, store: Store, clock: Clock, hours: float, most: int = MOST_RECORDS
-) -> RecordedRequests:
-    """Requests that the champion's cascade answered, and those of variants that differ from it in thresholds alone.
+def served_requests(family: Family, *, store: Store, clock: Clock, hours: float) -> RecordedRequests:
+    """Requests that the champion's cascade answered, and those of variants that differ from it in thresholds alone; the
+    newest ``MOST_RECORDS`` of them.
 
     Args:
         hours: how far back requests count, in (0, 2160].
-        most: requests read at most, the newest of them.
     Raises:
         InvalidInput: the hours are out of range, or the champion has no cascade that could be replayed.
         Conflict: the family has no champion yet.
     """
+    from optimizer.core.search.cascade.production import ServedRequest  # it needs numpy
+
     if not 0 < hours <= MAX_HOURS:
         raise InvalidInput(f"Requests of the last 1 to {MAX_HOURS:,} hours can be read, not of {hours:g}.")
     since = clock.now() - timedelta(hours=hours)
@@ -106,8 +121,8 @@ def served_requests(
         alike = {
             r.variant.id: r.variant for r in store.variants.of_family(tx, family.name) if _answers(r.variant) == same
         }
-        read = store.events.made_of_parts(tx, family.name, alike, since=since, limit=most)
-        n = len(read) if len(read) < most else store.events.n_made_of_parts(tx, family.name, alike, since=since)
+        read = store.events.made_of_parts(tx, family.name, alike, since=since, limit=MOST_RECORDS)
+        n = len(read) if len(read) < MOST_RECORDS else store.events.n_made_of_parts(tx, family.name, alike, since=since)
         ids = [one.id for one in read]
         later = store.events.later_parts(tx, family.name, ids)
         expected = store.events.corrections(tx, family.name, ids)
@@ -126,6 +141,7 @@ def served_requests(
 
 def production_of(served: RecordedRequests, family: Family, scorer: Scorer) -> Production:
     """The requests as records, scored by the family's own scorer."""
+    from optimizer.core.search.cascade.production import read_production
 
     def score(expected: Mapping[str, Any], text: str, input: Mapping[str, Any] | None) -> float | None:
         try:

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from typing_extensions import TypedDict
+
 from optimizer.content.core.policy import filter
 from optimizer.content.core.policy.files import PipelineFiles, write_optimal
 from optimizer.content.core.policy.pipeline import parse_pipeline
@@ -16,6 +18,7 @@ from optimizer.content.core.policy.timing import TIMES, TimeModel
 from optimizer.content.core.records.fields import CHECKPOINTS, OTHER_NAMES
 from optimizer.content.core.search.replay import Records, ReplayedShares, outcome, read_columns, rows_to_columns, subset
 from optimizer.content.core.search.sensitivity import values_to_try
+from optimizer.core.base.answers import Json
 from optimizer.core.base.errors import DatasetTooSmall
 
 MIN_ITEMS = 100
@@ -29,19 +32,50 @@ N_POLISHED = 4
 PASSES = 3  # over all knobs; a pass that changes nothing ends the search
 
 
+class ShownShares(TypedDict):
+    """``ReplayedShares`` as the evidence has them, rounded."""
+
+    time_saved: float | None
+    quality: float | None
+    quality_standard_error: float | None
+    n_judged: int
+    bypass_rate: float | None
+    early_exit_rate: float | None
+    full_share: float | None
+
+
+class RecommendationEvidence(TypedDict):
+    """What stands behind a recommendation, as its file has it."""
+
+    n_items: int
+    n_searched_on: int
+    n_kept_back: int
+    n_settings_tried: int
+    items_by_content_type: Mapping[str, int]
+    exits_by_checkpoint: Mapping[str, int]
+    checkpoints_not_seen: Sequence[str]
+    time_saved_wanted: Sequence[float]
+    changed: Mapping[str, Json]
+    not_varied: Sequence[str]
+    before: ShownShares
+    after: ShownShares
+    is_better: bool
+    note: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Recommendation:
+class PipelineRecommendation:
     """The policy, and what it did on records that were kept back, beside what the one before did there.
 
     ``is_better``: on the kept records it saves what was asked for, and its quality is not below the present one's.
     """
 
-    policy: Mapping[str, Any]
-    changed: Mapping[str, Any]
+    policy: Mapping[str, Json]
+    changed: Mapping[str, Json]
     before: ReplayedShares
     after: ReplayedShares
     is_better: bool
-    evidence: Mapping[str, Any]
+    evidence: RecommendationEvidence
 
     @property
     def optimal_config(self) -> dict[str, Any]:
@@ -71,7 +105,7 @@ def recommend(
     time_saved: tuple[float, float] = (0.65, 0.80),
     times: TimeModel = TIMES,
     seed: int = 1,
-) -> Recommendation:
+) -> PipelineRecommendation:
     """Thresholds and routes with the best quality of what is processed in full, where so much of the time is saved.
 
     Searched on every second record of each content type; only knobs whose value the records carry are varied. A setting
@@ -103,7 +137,7 @@ def recommend(
     )
     changed = {knob: value for knob, value in found.items() if policy.get(knob) != value}
     own_score = any(row.get("quality") is None for row in collected) and "overall_quality" in records.recorded
-    evidence = {
+    evidence: RecommendationEvidence = {
         "n_items": len(rows),
         "n_searched_on": seen.n,
         "n_kept_back": kept.n,
@@ -121,7 +155,7 @@ def recommend(
         "is_better": is_better,
         "note": _note(own_score),
     }
-    return Recommendation(
+    return PipelineRecommendation(
         policy=found, changed=changed, before=before, after=after, is_better=is_better, evidence=evidence
     )
 
@@ -274,7 +308,7 @@ def _exit_knobs(checkpoints: Sequence[str]) -> list[str]:
     )
 
 
-def _shown(found: ReplayedShares) -> dict[str, Any]:
+def _shown(found: ReplayedShares) -> ShownShares:
     def rounded(value: float | None) -> float | None:
         return None if value is None else round(value, 4)
 

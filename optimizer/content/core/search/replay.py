@@ -28,14 +28,9 @@ MAX_KEPT = 256  # columns of bools
 class ReplayedShares:
     """What a setting does with a set of records. Shares are of all records, by weight.
 
-    Attributes:
-        bypass_share: what is not processed in full, light way and early exits together.
-        exit_shares: by checkpoint.
-        time_saved_share: of the time that processing all of them in full takes.
-        quality: mean quality of what is processed in full; None where nothing is, or its quality was not measured.
-        quality_error: its standard error; None below two measured records.
-        n_full: records that are processed in full.
-        n_judged: records behind ``quality``.
+    ``exit_shares``: by checkpoint. ``time_saved_share``: of the time that processing all of them in full takes.
+    ``quality``: mean quality of what is processed in full (``n_full`` records), measured of ``n_judged`` of them; None
+    of none. ``quality_error``: its standard error; None below two measured records.
     """
 
     n: int
@@ -51,6 +46,7 @@ class ReplayedShares:
 
     @property
     def bypass_share(self) -> float:
+        """What is not processed in full: light way and early exits together."""
         return self.lightweight_share + self.early_exit_share
 
     @property

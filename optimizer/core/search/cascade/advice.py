@@ -4,67 +4,31 @@ a search on complete records, advice.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from math import ceil
-from typing import Any, Literal
+from typing import Any
 
 from optimizer.core.evaluation.gates import quality_margin
 from optimizer.core.policy.policy import Policy
 from optimizer.core.policy.tiers import Tiers
-from optimizer.core.search.cascade.exploration import (
-    WeightedEstimate,
-    audit_cost,
-    complete_records,
-    estimate,
+from optimizer.core.search.cascade.exploration import audit_cost, complete_records, estimate
+from optimizer.core.search.cascade.figures import (
+    CascadeAdvice,
+    CascadeSetting,
+    StrongestAlone,
 )
-from optimizer.core.search.cascade.figures import AuditCost, Figure
 from optimizer.core.search.cascade.production import Production
 from optimizer.core.search.cascade.records import TierRecords
 from optimizer.core.search.cascade.refusal import MOST_MISSING, refused
-from optimizer.core.search.cascade.replay import NOT_REPLAYED, CascadeSetting, replay
+from optimizer.core.search.cascade.replay import NOT_REPLAYED, replay
 from optimizer.core.search.cascade.strategy import ALLOWED
 from optimizer.core.search.cascade.thresholds import FoundThresholds, LeastCost, bound_of, chains_of, search
 from optimizer.core.search.cascade.weighted import SHARES, figure
 
-Recommendation = Literal["change", "keep", "do_not_cascade", "cannot_tell"]
 MIN_AUDITS = 30  # complete ones, before anything is said: a weighted mean of fewer has no honest normal interval
 WORTH_A_CHANGE = 0.01  # of the strongest tier's cost, that other thresholds have to save more than the present ones
 GATE_NOT_REPLAYED = "its further calls are no part of a tier's own answer"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StrongestAlone:
-    """The strongest tier asked for every request."""
-
-    quality: Figure
-    cost_usd: Figure
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CascadeAdvice:
-    """``present`` and ``recommended`` with their estimates; None: not known.
-
-    ``policy`` holds the knobs to be changed, ``reason`` says why in words.
-
-    ``margin``: the loss against the strongest tier that the search allows, in [0, 1]. ``audits_missing``: about how
-    many more complete audits would tell, ``requests_missing`` how many requests bring those; None: nothing is missing,
-    or nothing is audited.
-    """
-
-    verdict: Recommendation
-    reason: str
-    present: CascadeSetting
-    estimated: WeightedEstimate | None = None
-    strongest: StrongestAlone | None = None
-    recommended: CascadeSetting | None = None
-    estimated_recommended: WeightedEstimate | None = None
-    policy: Mapping[str, Any] | None = None
-    audit_cost: AuditCost | None = None
-    margin: float | None = None
-    audits_missing: int | None = None
-    requests_missing: int | None = None
-    not_replayed: Mapping[str, str] | None = None
 
 
 def advise(production: Production, policy: Policy, *, explicit_margin: float | None) -> CascadeAdvice:

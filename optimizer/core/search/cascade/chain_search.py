@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from optimizer.core.base.errors import DatasetTooSmall
+from optimizer.core.search.cascade.figures import CascadeSetting
 from optimizer.core.search.cascade.learned import (
     Learn,
     TierFinding,
@@ -23,7 +24,7 @@ from optimizer.core.search.cascade.learned import (
 )
 from optimizer.core.search.cascade.path import FittedSetting, path_of_pair
 from optimizer.core.search.cascade.records import TierRecords, as_compared
-from optimizer.core.search.cascade.replay import CascadeReplay, CascadeSetting
+from optimizer.core.search.cascade.replay import CascadeReplay
 from optimizer.core.search.cascade.skip import best_skip
 from optimizer.core.search.cascade.thresholds import FoundThresholds, LeastCost, cross_fitted, search
 from optimizer.core.search.strategy import SearchSetting

@@ -14,8 +14,9 @@ from typing import Literal
 
 import numpy as np
 
+from optimizer.core.search.cascade.figures import CascadeSetting
 from optimizer.core.search.cascade.records import Column, TierRecords
-from optimizer.core.search.cascade.replay import CascadeSetting, answering_tier
+from optimizer.core.search.cascade.replay import answering_tier
 from optimizer.core.search.cascade.sweep import NEVER, SLACK, Limit, ThresholdPair, TwoKnobs, best_points
 from optimizer.core.search.cascade.weighted import loss_bound
 

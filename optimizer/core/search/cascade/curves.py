@@ -17,10 +17,10 @@ from optimizer.core.family.variant import Variant
 from optimizer.core.policy.policy import knob_of, parse_policy
 from optimizer.core.policy.tiers import CONFIDENCE, Tiers
 from optimizer.core.search.cascade.exploration import audit_cost
-from optimizer.core.search.cascade.figures import CascadeCurves, ThresholdCurve, ThresholdPoint
+from optimizer.core.search.cascade.figures import CascadeCurves, CascadeSetting, ThresholdCurve, ThresholdPoint
 from optimizer.core.search.cascade.learned import is_recorded
 from optimizer.core.search.cascade.records import Column, TierRecords
-from optimizer.core.search.cascade.replay import NOT_REPLAYED, CascadeReplay, CascadeSetting, replay
+from optimizer.core.search.cascade.replay import NOT_REPLAYED, CascadeReplay, replay
 
 N_VALUES = 31  # of each threshold: quantiles of the recorded confidences
 

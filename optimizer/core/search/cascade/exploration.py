@@ -22,9 +22,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from optimizer.core.base.errors import InvalidInput
-from optimizer.core.search.cascade.figures import AuditCost, Figure
+from optimizer.core.search.cascade.figures import AuditCost, CascadeSetting, Figure, WeightedEstimate
 from optimizer.core.search.cascade.records import Column, TierRecords
-from optimizer.core.search.cascade.replay import CascadeSetting, answering_tier
+from optimizer.core.search.cascade.replay import answering_tier
 from optimizer.core.search.cascade.weighted import LOSSES, SHARES, Range, figure
 
 
@@ -54,23 +54,6 @@ class Audits:
             return np.asarray(known.sum(axis=1) - 1, dtype=np.intp)
 
         return replace(self, asked_up_to=leading(self.asked_up_to), scored_up_to=leading(self.scored_up_to))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WeightedEstimate:
-    """Of one setting, per request. ``n_known``: records on which its score is known, of ``n_records``; intervals 95 %.
-
-    ``loss`` is against the strongest tier; None: its answers are not known on any of them. The plain means are Hajek's;
-    ``*_unbiased`` are Horvitz and Thompson's, unbiased for any number of records but wider.
-    """
-
-    n_records: int
-    n_known: int
-    quality: Figure
-    cost_usd: Figure
-    loss: Figure | None
-    quality_unbiased: Figure
-    cost_usd_unbiased: Figure
 
 
 def kept_share(drawn: NDArray[np.bool_], complete: NDArray[np.bool_]) -> float:

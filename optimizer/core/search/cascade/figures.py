@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, Literal
 
+from optimizer.core.base.answers import Json
+from optimizer.core.base.errors import InvalidInput
 from optimizer.core.base.knob import Knob
 from optimizer.core.base.phrasing import dollars
+
+Verdict = Literal["change", "keep", "do_not_cascade", "cannot_tell"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,3 +87,102 @@ class CascadeCurves:
     curves: tuple[ThresholdCurve, ...]
     not_replayed: tuple[tuple[Knob, str], ...]
     audit_cost: AuditCost | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CascadeSetting:
+    """Tiers, cheapest first, and the confidence from which the answer of each but the last is taken (all in [0, 1])."""
+
+    tiers: tuple[str, ...]
+    accept: tuple[float, ...]
+    refine: float | None = None  # executed, not replayed: an improved answer has no record
+    skip: float | None = None
+
+    def __post_init__(self) -> None:
+        if not self.tiers or len(set(self.tiers)) != len(self.tiers) or len(self.accept) != len(self.tiers) - 1:
+            raise InvalidInput(
+                f"A cascade has different tiers and one threshold for each but the last; {list(self.tiers)!r} came with"
+                f" {list(self.accept)!r}."
+            )
+        named = [("accept", value) for value in self.accept] + [("refine", self.refine), ("skip", self.skip)]
+        wrong = [
+            f"{name} is a number from 0 to 1, not {value!r}"
+            for name, value in named
+            if value is not None and not 0 <= value <= 1
+        ]
+        if wrong:
+            raise InvalidInput(f"The cascade's thresholds are confidences: {'; '.join(wrong)}.")
+
+    def policy(self) -> dict[str, Any]:
+        """The knobs of ``Variant.policy`` that say the same."""
+        names = ["accept", *(f"accept.{place}" for place in range(2, len(self.accept) + 1))]
+        knobs: dict[str, Any] = {"tiers": list(self.tiers), **dict(zip(names, self.accept, strict=True))}
+        return knobs | {
+            name: value for name, value in (("refine", self.refine), ("skip", self.skip)) if value is not None
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WeightedEstimate:
+    """Of one setting, per request. ``n_known``: records on which its score is known, of ``n_records``; intervals 95 %.
+
+    ``loss`` is against the strongest tier; None: its answers are not known on any of them. The plain means are Hajek's;
+    ``*_unbiased`` are Horvitz and Thompson's, unbiased for any number of records but wider.
+    """
+
+    n_records: int
+    n_known: int
+    quality: Figure
+    cost_usd: Figure
+    loss: Figure | None
+    quality_unbiased: Figure
+    cost_usd_unbiased: Figure
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditCount:
+    """Audits: ``drawn`` for requests that had not asked all tiers by themselves, ``complete`` of them;
+    of the others ``failed`` say why, ``lost`` left nothing.
+
+    ``paid_usd``: for all that was asked because of them.
+    """
+
+    drawn: int = 0
+    complete: int = 0
+    failed: int = 0
+    lost: int = 0
+    paid_usd: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StrongestAlone:
+    """The strongest tier asked for every request."""
+
+    quality: Figure
+    cost_usd: Figure
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CascadeAdvice:
+    """``present`` and ``recommended`` with their estimates; None: not known.
+
+    ``policy`` holds the knobs to be changed, ``reason`` says why in words.
+
+    ``margin``: the loss against the strongest tier that the search allows, in [0, 1]. ``audits_missing``: about how
+    many more complete audits would tell, ``requests_missing`` how many requests bring those; None: nothing is missing,
+    or nothing is audited.
+    """
+
+    verdict: Verdict
+    reason: str
+    present: CascadeSetting
+    estimated: WeightedEstimate | None = None
+    strongest: StrongestAlone | None = None
+    recommended: CascadeSetting | None = None
+    estimated_recommended: WeightedEstimate | None = None
+    policy: Mapping[str, Json] | None = None
+    audit_cost: AuditCost | None = None
+    margin: float | None = None
+    audits_missing: int | None = None
+    requests_missing: int | None = None
+    not_replayed: Mapping[str, str] | None = None

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from optimizer.core.search.cascade.coordinate import Thresholds, setting_of
 from optimizer.core.search.cascade.cross_fitted import N_FOLDS, folds_of
+from optimizer.core.search.cascade.figures import CascadeSetting
 from optimizer.core.search.cascade.records import Column, TierRecords
-from optimizer.core.search.cascade.replay import CascadeSetting
 from optimizer.core.search.cascade.sweep import LossCurve, curve
 
 N_STEPS = 128  # over all that the pair can save; more than is ever proposed

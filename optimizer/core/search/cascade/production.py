@@ -22,6 +22,7 @@ from optimizer.core.feedback.events import Interaction
 from optimizer.core.policy.policy import Policy
 from optimizer.core.policy.steps import draw_of
 from optimizer.core.search.cascade.exploration import Audits, kept_share
+from optimizer.core.search.cascade.figures import AuditCount
 from optimizer.core.search.cascade.records import TierRecords
 
 Part = Mapping[str, Any]
@@ -46,21 +47,6 @@ class ServedRequest:
     policy: Policy
     later: Sequence[Part] = ()
     expected: Mapping[str, Any] | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AuditCount:
-    """Audits: ``drawn`` for requests that had not asked all tiers by themselves, ``complete`` of them;
-    of the others ``failed`` say why, ``lost`` left nothing.
-
-    ``paid_usd``: for all that was asked because of them.
-    """
-
-    drawn: int = 0
-    complete: int = 0
-    failed: int = 0
-    lost: int = 0
-    paid_usd: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

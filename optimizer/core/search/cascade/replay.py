@@ -10,13 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from optimizer.core.base.errors import InvalidInput
-from optimizer.core.search.cascade.figures import Figure
+from optimizer.core.search.cascade.figures import CascadeSetting, Figure
 from optimizer.core.search.cascade.records import Column, TierRecords
 from optimizer.core.search.cascade.weighted import LOSSES, SHARES, figure
 
@@ -24,39 +23,6 @@ NOT_REPLAYED: Mapping[str, str] = {  # knobs of a cascade that no record answers
     "refine": "an improved answer needs a further call, which no record holds",
     "skip": "it compares a confidence predicted before the call, and records hold the one measured after it",
 }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CascadeSetting:
-    """Tiers, cheapest first, and the confidence from which the answer of each but the last is taken (all in [0, 1])."""
-
-    tiers: tuple[str, ...]
-    accept: tuple[float, ...]
-    refine: float | None = None  # executed, not replayed: an improved answer has no record
-    skip: float | None = None
-
-    def __post_init__(self) -> None:
-        if not self.tiers or len(set(self.tiers)) != len(self.tiers) or len(self.accept) != len(self.tiers) - 1:
-            raise InvalidInput(
-                f"A cascade has different tiers and one threshold for each but the last; {list(self.tiers)!r} came with"
-                f" {list(self.accept)!r}."
-            )
-        named = [("accept", value) for value in self.accept] + [("refine", self.refine), ("skip", self.skip)]
-        wrong = [
-            f"{name} is a number from 0 to 1, not {value!r}"
-            for name, value in named
-            if value is not None and not 0 <= value <= 1
-        ]
-        if wrong:
-            raise InvalidInput(f"The cascade's thresholds are confidences: {'; '.join(wrong)}.")
-
-    def policy(self) -> dict[str, Any]:
-        """The knobs of ``Variant.policy`` that say the same."""
-        names = ["accept", *(f"accept.{place}" for place in range(2, len(self.accept) + 1))]
-        knobs: dict[str, Any] = {"tiers": list(self.tiers), **dict(zip(names, self.accept, strict=True))}
-        return knobs | {
-            name: value for name, value in (("refine", self.refine), ("skip", self.skip)) if value is not None
-        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

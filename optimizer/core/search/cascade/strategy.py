@@ -23,6 +23,7 @@ from optimizer.core.policy.policy import parse_policy
 from optimizer.core.policy.shown_examples import EXAMPLES
 from optimizer.core.search.cascade.chain_search import KNOBS_OF_A_CASCADE, LearnedTiers, search_chain
 from optimizer.core.search.cascade.cross_fitted import folds_by_group
+from optimizer.core.search.cascade.figures import CascadeSetting
 from optimizer.core.search.cascade.learned import (
     RECORDED,
     Learn,
@@ -31,7 +32,7 @@ from optimizer.core.search.cascade.learned import (
 )
 from optimizer.core.search.cascade.path import FittedSetting
 from optimizer.core.search.cascade.records import TierRecords
-from optimizer.core.search.cascade.replay import CascadeSetting, outcome
+from optimizer.core.search.cascade.replay import outcome
 from optimizer.core.search.cascade.thresholds import chains_of
 from optimizer.core.search.proposal_sequence import LOSS, SAVED
 from optimizer.core.search.strategy import REPLAY, Proposal, SearchSetting
