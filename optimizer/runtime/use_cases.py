@@ -140,7 +140,7 @@ QUEUED_RUN: Mapping[str, Any] = {
     "location": "/v1/judge-runs/{0.id}",
     "dry": "With dry_run: calls and dollars expected; nothing is spent.",
 }
-PERFORMANCE, REPORTED = "/api/performance", "report_performance"
+PERFORMANCE = "/api/performance"
 PIPELINE: Mapping[str, Any] = {"group": "Content pipeline", "room": "optimizer.content.jobs"}
 THRESHOLDS = "/v1/families/{family}/thresholds"
 KEY: Mapping[str, Any] = {"role": "admin", "is_private": True}
@@ -309,11 +309,11 @@ USE_CASES = (
         "collect reviews", "POST", "/v1/families/{family}/reviews", "feedback.collect_reviews:collect_family_reviews",
         "Operations",
     ),
-    _read("performance", f"{PERFORMANCE}/", f"{REPORTED}:read_performance", **PIPELINE),
-    _read("summary", f"{PERFORMANCE}/metrics/summary", f"{REPORTED}:read_performance_summary", **PIPELINE),
-    _read("content_types", f"{PERFORMANCE}/content-types", f"{REPORTED}:read_content_types", **PIPELINE),
-    _read("checkpoints", f"{PERFORMANCE}/checkpoints", f"{REPORTED}:read_checkpoints", **PIPELINE),
-    _read("quality_trends", f"{PERFORMANCE}/quality-trends", f"{REPORTED}:read_quality_trends", **PIPELINE),
+    _read("performance", f"{PERFORMANCE}/", "report_performance:read_performance", **PIPELINE),
+    _read("summary", f"{PERFORMANCE}/metrics/summary", "report_performance:read_performance_summary", **PIPELINE),
+    _read("content_types", f"{PERFORMANCE}/content-types", "report_performance:read_content_types", **PIPELINE),
+    _read("checkpoints", f"{PERFORMANCE}/checkpoints", "report_performance:read_checkpoints", **PIPELINE),
+    _read("quality_trends", f"{PERFORMANCE}/quality-trends", "report_performance:read_quality_trends", **PIPELINE),
     _read(
         "cascade thresholds", f"{THRESHOLDS}/cascade", "studies.recommend_cascade:recommend_cascade", "Families",
         **TEXTS, apart=True,

@@ -55,7 +55,9 @@ def imported(name: str, file: Path, root: Path) -> Iterator[str]:
         elif not isinstance(node, ast.Constant) or not isinstance(node.value, str):
             continue
         elif name == "optimizer.runtime.use_cases" and FUNCTION.fullmatch(node.value):
-            yield f"optimizer.jobs.{node.value.partition(':')[0]}"
+            yield from (
+                f"{room}.{node.value.partition(':')[0]}" for room in ("optimizer.jobs", "optimizer.content.jobs")
+            )
         elif name == "optimizer.runtime.rooms" and ROOM.fullmatch(node.value):
             yield node.value
             inside = root / node.value.replace(".", "/")
