@@ -12,6 +12,7 @@ from optimizer.core.base.errors import BudgetExhausted, DatasetTooSmall, Invalid
 from optimizer.core.base.values import Budget
 from optimizer.core.family.variant import FewShot
 from optimizer.core.search.answer_bounds import calls_per_answer
+from optimizer.core.views.evaluation import NotMeasured, SuitesReport
 from optimizer.jobs.studies import evaluation
 from optimizer.jobs.studies.evaluations.plan_evaluation import EvaluationScope, estimate_evaluation
 from optimizer.runtime.wiring import classify
@@ -216,6 +217,22 @@ def test_what_follows_from_an_evaluation_is_said(checks, is_champion, says):
     told = what_follows(topic_family(), report_of(checks=checks), is_champion=is_champion)
     assert all(part in told for part in says), told
     assert "rollout" not in told or not is_champion
+
+
+@pytest.mark.parametrize(
+    ("suites", "not_measured", "verdict"),
+    [
+        ([None], [], None),
+        ([checks(errors="met"), checks(errors="met", retries="undecided")], [], "undecided"),
+        ([checks(errors="met")], [NotMeasured(suite="golden", why="")], "unmeasured"),
+        ([checks(errors="missed"), checks(errors="unmeasured")], [NotMeasured(suite="golden", why="")], "missed"),
+        ([[], checks(errors="met")], [], "met"),
+    ],
+)
+def test_the_worst_that_was_found_is_the_verdict_on_all_suites(suites, not_measured, verdict):
+    reports = [report_of(checks=checks) for checks in suites]
+    report = SuitesReport(family="f", variant="v_1", champion=None, suites=reports, not_measured=not_measured)
+    assert report.verdict == report.as_data()["verdict"] == verdict
 
 
 def test_an_evaluation_without_a_cap_keeps_to_what_its_dry_run_says(tmp_path):

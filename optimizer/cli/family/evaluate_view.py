@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from optimizer.cli.family.trivial_view import view_trivial
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from optimizer.core.evaluation.label_report import LabelReport
     from optimizer.core.family.family import Family
-    from optimizer.core.views.evaluation import EvaluationReport
+    from optimizer.core.views.evaluation import EvaluationReport, SuitesReport
     from optimizer.jobs.studies.evaluations.plan_evaluation import EvaluationEstimate
 
 N_LABELS = 30
@@ -65,24 +65,11 @@ def _view_fewer(out: Console, told: EvaluationEstimate | EvaluationReport, n: in
         out.print(f"  Inputs {long}", style="yellow", markup=False)
 
 
-def verdict(reports: Sequence[EvaluationReport], unasked: Sequence[Mapping[str, str]] = ()) -> str | None:
-    """Of all suites together: met, missed, unmeasured or undecided; None where nothing was checked.
-
-    ``unasked``: suites that could not be measured, with why.
-    """
-    verdicts = {check.verdict for one in reports for check in one.batch.checks or ()}
-    if unasked:
-        verdicts.add("unmeasured")
-    return next((one for one in ("missed", "unmeasured", "undecided", "met") if one in verdicts), None)
-
-
-def view(
-    out: Console, family: Family, reports: Sequence[EvaluationReport], unasked: Sequence[Mapping[str, str]] = ()
-) -> None:
-    for report in reports:
-        _view_one(out, family, report)
-    for one in unasked:
-        out.print(f"{family.name}, suite {one['suite']}: not measured. {one['why']}", markup=False)
+def view(out: Console, family: Family, report: SuitesReport) -> None:
+    for one in report.suites:
+        _view_one(out, family, one)
+    for missing in report.not_measured:
+        out.print(f"{family.name}, suite {missing.suite}: not measured. {missing.why}", markup=False)
 
 
 def _view_one(out: Console, family: Family, report: EvaluationReport) -> None:

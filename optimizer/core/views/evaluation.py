@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from optimizer.core.evaluation.batch import EvaluationBatch
+from optimizer.core.evaluation.batch import EvaluationBatch, TargetVerdict
 from optimizer.core.evaluation.judging.report import JudgeReport
 from optimizer.core.evaluation.label_report import LabelReport
 from optimizer.core.evaluation.trivial_baselines import TrivialBaselines
@@ -82,4 +82,41 @@ class EvaluationReport:
             *(("suite", "checks", "scenarios") if self.batch.checks is None else ()),
             *(("judge", "judgements") if self.judge is None else ()),
             *(name for name in ("trivial_baselines", "truncated", "n_refused") if not getattr(self, name)),
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotMeasured:
+    """A suite that could not be measured."""
+
+    suite: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SuitesReport:
+    """Evaluations of one Variant, suite by suite. ``champion``: id of what serves; None: nothing does."""
+
+    family: str
+    variant: str
+    champion: str | None
+    suites: Sequence[EvaluationReport]
+    not_measured: Sequence[NotMeasured] = ()
+
+    @property
+    def verdict(self) -> TargetVerdict | None:
+        """Of all together; None where nothing was checked."""
+        found = {check.verdict for one in self.suites for check in one.batch.checks or ()}
+        worst_first: tuple[TargetVerdict, ...] = ("missed", "unmeasured", "undecided", "met")
+        return next((one for one in worst_first if one in found or (one == "unmeasured" and self.not_measured)), None)
+
+    def as_data(self) -> dict[str, Any]:
+        """As one document."""
+        return {
+            "family": self.family,
+            "variant": self.variant,
+            "champion": self.champion,
+            "verdict": self.verdict,
+            "suites": [one.as_data() for one in self.suites],
+            "not_measured": [asdict(one) for one in self.not_measured],
         }
