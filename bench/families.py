@@ -14,8 +14,8 @@ address up to /v1, DETENT_BENCH_KEY_ENV the variable with its key, DETENT_BENCH_
 Homes, journals and results lie under DETENT_FAMILIES (default: detent-bench-families in the user's cache folder), so
 that a stop loses nothing: run again and it goes on, with more rows or seeds, too. What was measured with fewer rows
 than asked for is shown with its number of rows. `--minutes`: nothing begins after that. Writes
-bench/results/families.json, docs/reference/families-measured.md and a section of each family's page; for another model
-than the embedded one result and page stand in its folder. Exits 1 where a bar is missed: a figure that is not reached
+bench/results/families.json and docs/reference/families-measured.md; for another model than the embedded one result
+and page stand in its folder. Exits 1 where a bar is missed: a figure that is not reached
 is told, never left out.
 """
 

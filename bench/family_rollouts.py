@@ -7,8 +7,8 @@ winner is confirmed on the rows that its home had sealed, which asks the model o
 copy of that home is served, and users with the held-out rows come until the rollout has ended (bench/lifts/rolling.py):
 it starts on evidence where the confirmation nominated the winner, and as forced elsewhere. Half an hour for all, a
 quarter where the confirmations are kept. Writes bench/results/family_rollouts.json, the section "Rolled out" of
-docs/reference/families-measured.md and a sentence of each family's page; of another model than the embedded one, beside
-its results. Exits 1 where a rollout ended as its rows say it should not.
+docs/reference/families-measured.md; of another model than the embedded one, beside its results. Exits 1
+where a rollout ended as its rows say it should not.
 """
 
 from __future__ import annotations

@@ -12,10 +12,8 @@ from typing import Any
 from common import RESULTS, ROOT, SHARED, commit, machine
 
 from lifts.homes import Answering
-from lifts.page import page, with_how_far
+from lifts.page import page
 from lifts.plan import PER_SECOND, PLAN, SCALE
-from lifts.rolled import by_name
-from lifts.verdict import verdicts
 from optimizer.core.family.settings import RolloutSettings
 
 PAGE = ROOT / "docs" / "reference" / "families-measured.md"
@@ -87,7 +85,7 @@ def rolled_out(work: Work) -> dict[str, Any] | None:
 
 
 def publish(work: Work) -> None:
-    """Results, page and the families' own pages, of what is kept; another model's stay in its folder."""
+    """Results and page, of what is kept; another model's stay in its folder."""
     result, rollouts = collected(work), rolled_out(work)
     results, to = (RESULTS, PAGE) if work.is_ours else (work.folder, work.folder / PAGE.name)
     results.mkdir(parents=True, exist_ok=True)
@@ -95,11 +93,6 @@ def publish(work: Work) -> None:
     if rollouts is not None:
         (results / ROLLOUTS).write_text(json.dumps(rollouts, indent=1) + "\n", encoding="utf-8")
     to.write_text(page(result, rollouts), encoding="utf-8")
-    for told in verdicts(result) if work.is_ours else ():
-        of_family = PAGE.parent / "families" / f"{told.family}.md"
-        rollout = by_name(rollouts).get(told.family)
-        text = with_how_far(of_family.read_text(encoding="utf-8"), told, rollout)
-        of_family.write_text(text, encoding="utf-8")
 
 
 def _rounded(value: Any) -> Any:

@@ -20,11 +20,10 @@ from lifts.plan import (
     REPEATED,
     RULE_OF,
 )
-from lifts.rolled import rolled_out, said_of
+from lifts.rolled import rolled_out
 from lifts.verdict import (
     MISSED,
     Lift,
-    Verdict,
     by_family,
     claimed,
     format_held,
@@ -33,7 +32,6 @@ from lifts.verdict import (
     percent,
     verdict,
 )
-from optimizer.core.base.phrasing import count
 
 Cell = Mapping[str, Any]
 Cells = Sequence[Cell]
@@ -220,26 +218,3 @@ def _mean_of(cells: Cells, side: str, part: str) -> float | None:
 def _median_of(cells: Cells, side: str, part: str) -> float:
     values = sorted(_values(cells, side, part))
     return values[len(values) // 2]
-
-
-HOW_FAR = "## How far it got\n"
-
-
-@in_columns
-def with_how_far(family_page: str, told: Verdict, rollout: Cell | None = None) -> str:
-    """A family's own page with what its study gained, and what became of it in a rollout, as its last section."""
-    lift, held = told.lift, "held" if told.is_held else "missed"
-    said = (
-        f"With the embedded model a study moved {_measure(told.family)} from {lift.base:.3f} to {lift.winner:.3f} on"
-        f" {lift.n_rows} held-out rows of a public data set, by the mean of {count(lift.n_seeds, 'seed')}"
-        f" ({lift.absolute:+.3f}, 95 %: {lift.interval[0]:+.3f} to {lift.interval[1]:+.3f})."
-    )
-    if told.family in REPEATED:
-        said += f" On {REPEATED[told.family].n_rows} other rows the change was {_repeated(told.family)}."
-    said += (
-        f" Claimed by the lower end of the interval: {_claim(told.family, lift)}."
-        f" The bar, {told.bar} with an interval beyond 0, is {held}."
-    )
-    rolled = "" if rollout is None else f" {said_of(rollout)}"
-    more = "[All families, and what answers without a model](../families-measured.md)."
-    return family_page.split(f"\n{HOW_FAR}")[0] + f"\n{HOW_FAR}\n{said}{rolled} {more}\n"

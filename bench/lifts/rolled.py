@@ -95,24 +95,6 @@ def by_name(result: Mapping[str, Any] | None) -> dict[str, Cell]:
     return {cell["family"]: cell for cell in sorted(cells, key=lambda cell: list(PLAN).index(cell["family"]))}
 
 
-def said_of(cell: Cell) -> str:
-    """In a sentence for the family's own page."""
-    what = (
-        f"Its studies changed nothing, so {cell['candidate']} was rolled out against the best base"
-        if _is_base(cell)
-        else f"The {cell['candidate']}, was rolled out against that base"
-    )
-    return (
-        f"{what} by simulated users with {cell['n_rows']} {cell['rows']}: with a difference of"
-        f" {cell['difference']:+.3f} in the family's score it was {_by_itself(cell)} after {cell['n_requests']:,}"
-        " requests."
-    )
-
-
-def _by_itself(cell: Cell) -> str:
-    return "neither promoted nor called worse" if cell["outcome"] in ("inconclusive", None) else ended(cell)
-
-
 def _confirmed(cells: Mapping[str, Cell]) -> str:
     """Which confirmations were asked for, and what became of them, in a sentence."""
     groups: dict[str, list[str]] = {

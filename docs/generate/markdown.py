@@ -30,19 +30,22 @@ def sentence(text: str) -> str:
     return text and text[0].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".")
 
 
-def linked(text: str) -> str:
-    """Pages that the code names by their paths, such as docs/how-to/serve.md, as links from docs/reference."""
-    return re.sub(r"\bdocs/([\w/-]+\.md)", _link, text)
+def linked(text: str, up: str = "") -> str:
+    """Pages that the code names by their paths, such as docs/how-to/serve.md, as links from docs/reference,
+    or from as many folders below it as ``up`` climbs.
+    """
+
+    def link(found: re.Match[str]) -> str:
+        path = found[1]
+        target = path.removeprefix("reference/") if path.startswith("reference/") else f"../{path}"
+        return f"[{title(ROOT / 'docs' / path)}]({up}{target})"
+
+    return re.sub(r"\bdocs/([\w/-]+\.md)", link, text)
 
 
 def title(path: Path) -> str:
     """The first heading of a page; its name where there is none, so that the test of links tells."""
     return path.read_text(encoding="utf-8").split("# ", 1)[1].splitlines()[0] if path.exists() else path.name
-
-
-def _link(found: re.Match[str]) -> str:
-    path = found[1]
-    return f"[{title(ROOT / 'docs' / path)}]({'../' + path if not path.startswith('reference/') else path[10:]})"
 
 
 def code(text: str) -> str:
