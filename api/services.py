@@ -120,7 +120,7 @@ class Services:
             access=caller.access,
             store=self.store,
             clock=self.clock,
-            families=lambda: self.families,
+            families=self.serving.families_as_they_stand,
             family=self.family,
             unit_key=lambda: self.secrets.unit_key,
             verify=lambda token: self.verified.assignment(token, self.clock.now()),

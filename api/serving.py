@@ -98,7 +98,7 @@ class ServingState:
         and ``store_error`` says why.
         """
         with self._lock:
-            self._load_files()
+            self.families_as_they_stand()
             self._sync()
             try:
                 with self._store.read() as tx:
@@ -117,17 +117,19 @@ class ServingState:
             self.now_served = served
         self._alert_unwatched(served)
 
-    def _load_files(self) -> None:
+    def families_as_they_stand(self) -> FamilySource:
+        """Read anew where their files changed, for an act that may follow an edit at once."""
         if self._families.changed():
             self._families.load()
             self._sync_due = 0.0
+        return self._families
 
     def _sync(self) -> None:
         if self._sync_due is None or monotonic() < self._sync_due:
             return
+        self._sync_due = None  # an edit that is read meanwhile is told in the next round
         try:
             self._tell_store()
-            self._sync_due = None
         except Exception as error:
             self._sync_due = monotonic() + SYNC_AGAIN_S
             log.warning("family files not synced, will try again", error=str(error), exc_info=error)

@@ -11,12 +11,14 @@ from optimizer.core.family.family import Family
 from optimizer.core.rollout.transitions import OperatorAct
 from optimizer.jobs.record_change import ChangeReport, RolloutChange
 from optimizer.jobs.request import Request, invalid
+from optimizer.jobs.rollouts import adopt_file_version as adopting
 from optimizer.jobs.rollouts import operate_rollout
 from optimizer.jobs.rollouts import set_champion as setting
 from optimizer.jobs.rollouts.roll_back_champion import ChampionRollbackRequest, take_back
 from optimizer.jobs.rollouts.start_rollout import RolloutRequest, StartReport, make_rollout
 from optimizer.ports import Clock, ServedModels, Store
 from tests.contexts import context_of
+from tests.stores import EMBEDDED_ONLY
 
 Q = TypeVar("Q", bound=Request)
 
@@ -57,3 +59,19 @@ def set_champion(
     served = ServedModels(catalogue=models, loaded=loaded)
     context = context_of(store, clock, actor, served_models=lambda: served)
     return setting.set_champion(context, setting.ChampionSetRequest(family=family, variant=variant, **given))
+
+
+def adopt_file_version(
+    family: Family, *, actor: str, store: Store, clock: Clock, loaded: Any = None, **given: Any
+) -> ChangeReport:
+    """``loaded``: names of the models that the running gateway knows."""
+    context = context_of(
+        store,
+        clock,
+        actor,
+        family=lambda name: family,
+        families=lambda: SimpleNamespace(problems={}),
+        models=lambda: EMBEDDED_ONLY,
+        loaded_models=lambda wanted: loaded,
+    )
+    return adopting.adopt_file_version(context, adopting.AdoptRequest(family=family.name, **given))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -65,6 +65,7 @@ class Context:
     models: Callable[[], ModelCatalogue]  # that config/models.yaml names; raises what is wrong with the file
     served_models: Callable[[], ServedModels]
     scorer_for: Callable[[Family], Scorer]
+    loaded_models: Callable[[Collection[str]], Collection[str] | None]  # of the running gateway; waits for these
     hmac_unit: Callable[[str], str]  # under which a unit stands in the store
     fit_judge: FitJudge  # of a judge's scores to people's ratings
     verify: Callable[[str], Assignment]  # reads a token; raises what is wrong with it

@@ -172,6 +172,9 @@ USE_CASES = (
     _act("retire", "DELETE", "/v1/families/{family}", "families.retire_family:retire_family", "Families"),
     _act("restore", "POST", "/v1/families/{family}/restore", "families.retire_family:restore_family", "Families"),
     _act("rename", "POST", "/v1/families/{family}/rename", "families.rename_family:rename_family", "Families"),
+    _act(
+        "adopt", "POST", "/v1/families/{family}/adopt", "rollouts.adopt_file_version:adopt_file_version", "Families"
+    ),
     _read("golden", GOLDEN, "dataset.keep_golden:read_golden", "Families", **TEXTS),
     _read("all_golden", "/v1/golden", "dataset.keep_golden:read_all_golden", "Families", **TEXTS, narrows=True),
     _act("golden_add", "POST", GOLDEN, "dataset.keep_golden:add_golden", "Families"),

@@ -96,6 +96,7 @@ def open_context(
         models=lambda: open_models(settings),
         served_models=lambda: served_models(settings),
         scorer_for=scorers(settings),
+        loaded_models=lambda wanted: loaded_models(settings, wanted),
         hmac_unit=lambda unit: unit_hmac(unit_key(), unit),
         verify=verify,
         environment=lambda champion: load_flags().view(champion),

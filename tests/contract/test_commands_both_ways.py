@@ -44,6 +44,8 @@ champion rollback triage --reason bad --dry-run; champion rollback triage --reas
 champion set triage TRIAGE --reason it --confirm triage; rollout start topics --dry-run
 rollout start topics VARIANT --dry-run; rollout start summarization SUMMARY --confirm summarization --reason again
 rollout approve summarization --reason go; rollout rollback summarization; rollout rollback summarization
+family adopt triage; family adopt triage --confirm triage --reason now --no-holdback
+family adopt triage --confirm triage
 """
 
 # By what it is.

@@ -17,15 +17,14 @@ from optimizer.core.feedback.events import FeedbackEvent
 from optimizer.core.rollout.cohorts import gaps
 from optimizer.jobs.families.create_variant import VariantDraft, store_draft
 from optimizer.jobs.rollouts import watch_rollout
-from optimizer.jobs.rollouts.adopt_file_version import adopt_file_version
 from optimizer.jobs.rollouts.forecast_rollout import read_recent
 from optimizer.jobs.rollouts.freeze import FreezeRequest, freeze, unfreeze
 from optimizer.jobs.rollouts.watch_rollout import evidence_now
 from tests.clock import Clock
 from tests.contexts import context_of
-from tests.rollout_acts import operate, roll_back_champion
+from tests.rollout_acts import adopt_file_version, operate, roll_back_champion
 from tests.rollout_world import F, World
-from tests.stores import EMBEDDED_ONLY, keep_events
+from tests.stores import keep_events
 
 DRAFT = VariantDraft(messages=[{"role": "user", "content": "Shortly: {{document}}"}], note="another")
 
@@ -177,8 +176,6 @@ def crown(world: World, version: str) -> None:
         confirm=F,
         store=world.store,
         clock=world.clock,
-        models=EMBEDDED_ONLY,
-        loaded=None,
     )
 
 

@@ -16,13 +16,12 @@ import pytest
 from optimizer.core.feedback.events import Arm, FeedbackEvent
 from optimizer.core.serving.assignment import bucket, in_holdback
 from optimizer.jobs.champions.watch_switch import SwitchWatcher
-from optimizer.jobs.rollouts.adopt_file_version import adopt_file_version
 from optimizer.jobs.rollouts.verify_rollout import verify_rollout
 from optimizer.ports import Alert
 from tests.clock import T0
-from tests.rollout_acts import roll_back_champion, set_champion
+from tests.rollout_acts import adopt_file_version, roll_back_champion, set_champion
 from tests.rollout_world import TICK_S, Behaviour, F, World
-from tests.stores import EMBEDDED_ONLY, keep_events, new_database
+from tests.stores import keep_events, new_database
 
 SWITCH = T0 + timedelta(days=8, hours=5)  # at 14:00
 GOOD, BAD = 0.88, 0.37
@@ -70,7 +69,7 @@ class Night(World):
     def adopt(self, *, success: float, holdback: bool = True) -> None:
         self.behaviours[self.edit] = Behaviour(success=success, errors=0)
         adopt_file_version(
-            self.family, actor="ann", confirm=F, store=self.store, clock=self.clock, models=EMBEDDED_ONLY, loaded=None,
+            self.family, actor="ann", confirm=F, store=self.store, clock=self.clock,
             reason="shorter", holdback=holdback,
         )  # fmt: skip
         self._state = None

@@ -19,13 +19,12 @@ from optimizer.core.serving.assignment import bucket, in_candidate, in_holdback,
 from optimizer.core.views.rollout_status import FamilyRollout
 from optimizer.jobs.champions.watch_switch import SwitchWatcher
 from optimizer.jobs.families.sync_families import sync_families
-from optimizer.jobs.rollouts.adopt_file_version import adopt_file_version
 from optimizer.jobs.rollouts.read_rollout import FamilyRolloutRequest, read_rollout_status
 from optimizer.jobs.rollouts.verify_rollout import verify_rollout
 from tests.api_world import World, make_home, serving
 from tests.command_line import detent
 from tests.contexts import context_of
-from tests.stores import EMBEDDED_ONLY
+from tests.rollout_acts import adopt_file_version
 
 PROMPT = "/v1/families/triage/prompt"
 STUDY = {"budget": {"calls": 2000}, "definition": {"n_train": 20, "n_dev": 10, "n_holdout": 10}}
@@ -97,8 +96,8 @@ def adopted(world: World, *, holdback: bool = True) -> dict[str, Any]:
     assert world.post("/v1/feedback", outcomes).json()["accepted"] == 200
     shared = world.shared
     adopt_file_version(
-        edited(world), actor="ann", confirm="triage", store=shared.store, clock=shared.clock, models=EMBEDDED_ONLY,
-        loaded=None, reason="shorter", holdback=holdback,
+        edited(world), actor="ann", confirm="triage", store=shared.store, clock=shared.clock,
+        reason="shorter", holdback=holdback,
     )  # fmt: skip
     world.shared.serving.refresh()
     rollout: dict[str, Any] = world.get("/v1/families/triage/rollout").json()
@@ -226,8 +225,6 @@ def test_a_file_edit_waits_for_the_end_of_a_freeze(world: World) -> None:
             confirm="triage",
             store=world.shared.store,
             clock=world.shared.clock,
-            models=EMBEDDED_ONLY,
-            loaded=None,
         )
     for _ in range(2):
         [sync] = sync_families({"triage": edited(world)}, world.shared.store, world.shared.clock, serve_file_edits=True)

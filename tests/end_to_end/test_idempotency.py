@@ -116,6 +116,12 @@ def retired(world: World) -> Asked:
     return "/v1/families/triage/restore", {"reason": "a slip"}
 
 
+def edited(world: World) -> Asked:
+    file = world.settings.families_dir / "triage" / "family.yaml"
+    file.write_text(file.read_text().replace("Is it billing or technical?", "Which one?"))
+    return "/v1/families/triage/adopt", {"confirm": "triage", "reason": "shorter"}
+
+
 def verifying(world: World) -> Asked:
     add_family(world.settings.home)
     world.shared.serving.refresh()
@@ -252,6 +258,7 @@ CASES: dict[str, Callable[[World], Asked]] = {
         "/v1/families/triage/rename",
         {"name": "tickets", "confirm": "triage"},
     ),
+    "POST /v1/families/{family}/adopt": edited,
     "POST /v1/freeze": lambda world: ("/v1/freeze", {"reason": "wait"}),
     "POST /v1/unfreeze": frozen,
     "POST /api/performance/record": lambda world: ("/api/performance/record", RECORD),

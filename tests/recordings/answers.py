@@ -131,6 +131,8 @@ POST /v1/chat/completions {"model": "triage", "messages": [{"role": "user", "con
 POST /v1/studies/STUDY/resume
 POST /v1/families/{triage}/reviews {"dry_run": true}
 POST /v1/families/{triage}/thresholds/comparison {"confidence": 0.9}
+POST /v1/families/{triage}/adopt {"reason": "now"}
+POST /v1/families/{triage}/adopt {"reason": "now", "confirm": "triage"}
 """
 
 

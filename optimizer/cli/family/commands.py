@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shlex
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -19,7 +18,6 @@ from optimizer.cli.output import Json, say, show, show_report, table, when
 from optimizer.cli.server_option import server_asked
 from optimizer.cli.session import Session
 from optimizer.core.base.answers import members_of
-from optimizer.core.base.errors import InvalidFamily
 from optimizer.core.base.texts import shown
 from optimizer.runtime.use_cases import as_json_of
 
@@ -248,24 +246,10 @@ def adopt(
 
     Example: detent family adopt triage --confirm triage
     """
-    from optimizer.jobs.families.check_models import named_models
-    from optimizer.jobs.rollouts.adopt_file_version import adopt_file_version
-    from optimizer.runtime import wiring
+    from optimizer.jobs.rollouts.adopt_file_version import AdoptRequest, adopt_file_version
 
-    session = Session()
-    declared = session.family(family)
-    if family in session.families.problems:
-        problem = session.families.problems[family]
-        raise InvalidFamily(f"The file as it stands cannot be served. {problem.detail}", problem.faults)
-    session.before_change()
-    models = wiring.open_models(session.settings)
-    asked = {name for _, name in named_models(declared) if models.knows(name)}
-    report = adopt_file_version(
-        declared, actor=session.actor, confirm=confirm, store=session.store, clock=session.clock,
-        models=models, loaded=wiring.loaded_models(session.settings, asked), reason=reason,
-        holdback=not no_holdback,
-    )  # fmt: skip
-    show_change(as_json, asdict(report))
+    request = AdoptRequest(family=family, confirm=confirm, reason=reason or "", holdback=not no_holdback)
+    show_change(as_json, as_json_of(adopt_file_version, Session().client.ask(adopt_file_version, request)))
 
 
 Confirm = Annotated[str | None, typer.Option(help="The family's name.")]

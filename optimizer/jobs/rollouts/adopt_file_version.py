@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Collection
-from dataclasses import dataclass
+from typing import Annotated
 
-from optimizer.core.base.errors import Refused
+from pydantic import Field
+
+from optimizer.core.base.errors import InvalidFamily, Refused
 from optimizer.core.family.family import Family
 from optimizer.core.rollout.drift import MIN_REFERENCE
 from optimizer.core.rollout.start import champion_mean, most_labelled
@@ -15,6 +16,7 @@ from optimizer.core.serving import champion
 from optimizer.core.serving.assignment import HOLDBACK_SHARE
 from optimizer.core.serving.freezes import require_unfrozen
 from optimizer.core.serving.rollout import Champion, Decision, Rollout
+from optimizer.jobs.context import Context
 from optimizer.jobs.families.check_models import require_models
 from optimizer.jobs.families.file_versions import promote_file_version, store_file_version
 from optimizer.jobs.ids import new_id
@@ -26,49 +28,48 @@ from optimizer.jobs.record_change import (
     record_reign,
     record_transition,
 )
+from optimizer.jobs.request import Reason, Request
 from optimizer.jobs.rollouts.fix_settings import ChampionRecord, fix_settings, read_record
-from optimizer.ports import Clock, ModelCatalogue, ServedModels, Store, Transaction
+from optimizer.ports import Clock, ServedModels, Store, Transaction
 
 
-def adopt_file_version(
-    family: Family,
-    *,
-    actor: str,
-    confirm: str | None,
-    store: Store,
-    clock: Clock,
-    models: ModelCatalogue,
-    loaded: Collection[str] | None,
-    reason: str | None = None,
-    holdback: bool = True,
-) -> ChangeReport:
-    """Makes ``prompt.current`` of the file the champion, without study or stages; an active rollout ends with it.
+class AdoptRequest(Request):
+    family: str
+    confirm: Annotated[
+        str | None, Field(max_length=200, description="The family's name; without it 409 where it has a champion")
+    ] = None
+    reason: Reason = ""
+    holdback: Annotated[bool, Field(description="Whether some users keep the champion before for a week")] = True
+
+
+def adopt_file_version(context: Context, request: AdoptRequest) -> ChangeReport:
+    """Serves `prompt.current` of the family's file at once, without study or stages; an active rollout ends with it.
 
     The champion before keeps the holdback of a promotion where there is evidence of what it does and no alarm about it:
     the adoption is then recorded as a rollout of its own, promoted as soon as started.
 
-    Args:
-        holdback: False for none in any case.
-        loaded: names of the models that the running gateway knows, which reads them once at its start; None where none
-            runs.
     Raises:
+        InvalidFamily: the file as it stands cannot be read.
         Refused: ``confirm`` is not the family's name, and there is a champion to be replaced.
         Conflict: the file's version already serves, the family is frozen, or the running gateway does not know a model
             that the version asks.
-        NotFound: the file has no such prompt version, or config/models.yaml has no model that it asks.
+        NotFound: there is no such family, the file has no such prompt version, or config/models.yaml has no model that
+            it asks.
     """
+    store, clock, actor, confirm = context.store, context.clock, context.actor, request.confirm
+    family = _as_it_stands(context, request.family)
     name, version = family.name, family.prompt.current
     variant = family.variant(version)
     wanted = variant.id
-    why = checked_reason(reason)
-    require_models(
-        asked_by(variant),
-        ServedModels(catalogue=models, loaded=loaded),
-        cannot=f"Cannot serve version {version} of {name}'s file",
-    )
-    record = _record(family, store, clock) if holdback else None
+    why = checked_reason(request.reason)
+    cannot, asked = f"Cannot serve version {version} of {name}'s file", asked_by(variant)
+    require_models(asked, ServedModels(catalogue=context.models()), cannot=cannot)
+    loaded = context.loaded_models(asked)
+    require_models(asked, ServedModels(loaded=loaded), cannot=cannot)
+    record = _record(family, store, clock) if request.holdback else None
+    recorded: list[Decision | None] = []
 
-    def change(tx: Transaction) -> _Adoption:
+    def change(tx: Transaction) -> ChangeReport:
         require_unfrozen(store.freezes.all(tx), name, f"adopt version {version} of {name}'s file")
         at, reason_on_record = clock.now(), f"adopted version {version} of the file: {why}"
         store_file_version(tx, store, family, version, at)
@@ -78,7 +79,7 @@ def adopt_file_version(
         if current is None:
             reign = champion.first(family=name, variant=wanted, at=at, by=actor, why=reason_on_record)
             record_reign(tx, store, reign, action="champion.first")
-            return _Adoption(reign=reign)
+            return report(reign)
         held_back = record is not None and _stands_in_holdback(tx, store, current, record, family)
         rollout = new_id("ro") if held_back else None
         reign = champion.succeed(
@@ -88,34 +89,40 @@ def adopt_file_version(
         adopted = None
         if rollout is not None and record is not None:
             adopted = _record_adoption(tx, store, clock, family, record, reign, id=rollout)
-        return _Adoption(reign=reign, before=current, ended=ended, adopted=adopted)
+        recorded[:] = ended, adopted
+        return report(reign, before=current, ended=ended)
+
+    def report(reign: Champion, *, before: Champion | None = None, ended: Decision | None = None) -> ChangeReport:
+        instead = f", instead of {before.variant}" if before else ""
+        if reign.rollout is not None:
+            instead += (
+                f", which 5 % of the users keep for a week, so that both can be compared (rollout {reign.rollout})"
+            )
+        serves = "it serves from now on" if loaded is not None else "it serves once `detent serve` runs"
+        return ChangeReport(
+            family=name,
+            what=f"{reign.variant} (version {version} of the file) is champion{instead}; {serves}"
+            + (f"; rollout {ended.rollout} ended" if ended else ""),
+            why=why,
+            undo=f"detent champion rollback {name}" if before else None,
+            forced=reign.forced,
+            champion=reign,
+            decision=ended,
+        )
 
     done = store.write(change)
-    before, reign, ended = done.before, done.reign, done.ended
-    log_head(ended)
-    log_head(done.adopted)
-    instead = f", instead of {before.variant}" if before else ""
-    if before and done.adopted:
-        instead += f", which 5 % of the users keep for a week, so that both can be compared (rollout {reign.rollout})"
-    serves = "it serves from now on" if loaded is not None else "it serves once `detent serve` runs"
-    return ChangeReport(
-        family=name,
-        what=f"{reign.variant} (version {version} of the file) is champion{instead}; {serves}"
-        + (f"; rollout {ended.rollout} ended" if ended else ""),
-        why=why,
-        undo=f"detent champion rollback {name}" if before else None,
-        forced=reign.forced,
-        champion=reign,
-        decision=ended,
-    )
+    for decision in recorded:
+        log_head(decision)
+    return done
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Adoption:
-    reign: Champion
-    before: Champion | None = None
-    ended: Decision | None = None  # of the rollout that was active
-    adopted: Decision | None = None  # of the rollout that records the adoption, where there is a holdback
+def _as_it_stands(context: Context, name: str) -> Family:
+    """The family of its file, and never of the last good one."""
+    problems, family = context.families().problems, context.family(name)
+    problem = problems.get(name) or problems.get(family.name)
+    if problem is not None:
+        raise InvalidFamily(f"The file as it stands cannot be served. {problem.detail}", problem.faults)
+    return family
 
 
 def _record(family: Family, store: Store, clock: Clock) -> ChampionRecord | None:

@@ -10,7 +10,6 @@ from optimizer.adapters.models.language_models import Models
 from optimizer.core.base.errors import Conflict, InvalidInput, NotFound, Refused
 from optimizer.core.declaration.read import parse_family
 from optimizer.jobs.families.sync_families import sync_families
-from optimizer.jobs.rollouts.adopt_file_version import adopt_file_version
 from optimizer.jobs.rollouts.freeze import FreezeRequest, freeze
 from optimizer.jobs.rollouts.verify_rollout import verify_rollout
 from tests.contexts import context_of
@@ -22,7 +21,7 @@ from tests.contract.rollouts_by_hand.world import (
     served,
     version,
 )
-from tests.rollout_acts import operate, roll_back_champion, set_champion
+from tests.rollout_acts import adopt_file_version, operate, roll_back_champion, set_champion
 from tests.stores import EMBEDDED_ONLY
 
 LARGE_ONLY = "large: {litellm: openai/large}"
@@ -58,20 +57,14 @@ def test_an_edited_file_becomes_a_variant_but_never_switches_traffic(store, cloc
 def test_adopting_the_file_needs_the_familys_name_and_is_recorded_as_forced(store, clock):
     edited = family("Summarize.", "Be brief.", current="2")
     with pytest.raises(Refused, match="--confirm summarization"):
-        adopt_file_version(
-            edited, actor="ann", confirm="yes", store=store, clock=clock, models=EMBEDDED_ONLY, loaded=None
-        )
-    told = adopt_file_version(
-        edited, actor="ann", confirm=F, store=store, clock=clock, models=EMBEDDED_ONLY, loaded=None
-    )
+        adopt_file_version(edited, actor="ann", confirm="yes", store=store, clock=clock)
+    told = adopt_file_version(edited, actor="ann", confirm=F, store=store, clock=clock)
     assert champion(store) == edited.variant().id
     assert told.forced
     assert told.undo == f"detent champion rollback {F}"
     for confirm in (F, None):
         with pytest.raises(Conflict, match="already is the champion"):
-            adopt_file_version(
-                edited, actor="ann", confirm=confirm, store=store, clock=clock, models=EMBEDDED_ONLY, loaded=None
-            )
+            adopt_file_version(edited, actor="ann", confirm=confirm, store=store, clock=clock)
 
 
 @pytest.mark.parametrize(
@@ -97,22 +90,16 @@ def test_adopting_the_file_needs_the_familys_name_and_is_recorded_as_forced(stor
 def test_a_file_whose_model_the_server_does_not_know_is_not_served(store, clock, model, loaded, error, says):
     edited = parse_family({**family("Be brief.").model_dump(mode="json"), "model": model})
     with pytest.raises(error, match=f"Cannot serve version 1 of {F}'s file: .*{says}"):
-        adopt_file_version(
-            edited, actor="ann", confirm=F, store=store, clock=clock, models=EMBEDDED_ONLY, loaded=loaded
-        )
+        adopt_file_version(edited, actor="ann", confirm=F, store=store, clock=clock, loaded=loaded)
     assert champion(store) == family().variant().id
     known = family("Be brief.")
-    adopt_file_version(
-        known, actor="ann", confirm=F, store=store, clock=clock, models=EMBEDDED_ONLY, loaded=["embedded"]
-    )
+    adopt_file_version(known, actor="ann", confirm=F, store=store, clock=clock, loaded=["embedded"])
     assert champion(store) == known.variant().id
 
 
 def test_a_file_that_was_never_synced_can_be_adopted_without_forcing_anything(store, clock):
     other = family().model_copy(update={"name": "other"})
-    told = adopt_file_version(
-        other, actor="ann", confirm=None, store=store, clock=clock, models=EMBEDDED_ONLY, loaded=None
-    )
+    told = adopt_file_version(other, actor="ann", confirm=None, store=store, clock=clock)
     assert not told.forced
     assert told.undo is None
 
@@ -158,7 +145,7 @@ def test_a_champion_rollback_says_where_it_goes_and_with_which_model(store, cloc
 def test_a_champion_rollback_tells_two_texts_apart_that_one_version_of_the_file_had(store, clock, candidate):
     clock.pass_time(timedelta(minutes=1))
     edited = family("Be brief.")
-    adopt_file_version(edited, actor="ann", confirm=F, store=store, clock=clock, models=EMBEDDED_ONLY, loaded=None)
+    adopt_file_version(edited, actor="ann", confirm=F, store=store, clock=clock)
     told = roll_back_champion(F, actor="ann", reason="", store=store, clock=clock).what
     first, second = family().variant().id, edited.variant().id
     assert f"{first} (model embedded, version 1 of the file, number 1 of 2 that had this name) is champion" in told
@@ -169,7 +156,7 @@ def test_a_champion_rollback_that_is_said_twice_does_nothing_and_says_so(store, 
     first = champion(store)
     operate(deploying.id, "promote", actor="ann", reason="good", confirm=F, store=store, clock=clock)
     edited = family("Summarize.", "Be brief.", current="2")
-    adopt_file_version(edited, actor="ann", confirm=F, store=store, clock=clock, models=EMBEDDED_ONLY, loaded=None)
+    adopt_file_version(edited, actor="ann", confirm=F, store=store, clock=clock)
     bad = champion(store)
     roll_back_champion(F, actor="ann", reason="complaints", store=store, clock=clock)
     kept = version(store)
@@ -294,7 +281,7 @@ def test_a_champion_rollback_meant_for_another_champion_is_refused(store, clock,
 
 def test_a_change_of_champion_ends_the_rollout_in_the_same_transaction(store, clock, candidate, deploying):
     edited = family("Summarize.", "Be brief.", current="2")
-    adopt_file_version(edited, actor="ann", confirm=F, store=store, clock=clock, models=EMBEDDED_ONLY, loaded=None)
+    adopt_file_version(edited, actor="ann", confirm=F, store=store, clock=clock)
     ended = load(store, deploying.id)
     assert (ended.status, ended.outcome) == ("rolled_back", "champion_changed")
     assert verify_rollout(deploying.id, store).ok

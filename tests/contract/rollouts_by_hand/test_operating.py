@@ -9,7 +9,6 @@ import pytest
 from optimizer.adapters.store import Database
 from optimizer.core.base.errors import Conflict, DetentError, GateNotMet, InvalidInput, NotFound, StaleVersion
 from optimizer.jobs.outbox.mirror_outbox import TOPICS
-from optimizer.jobs.rollouts.adopt_file_version import adopt_file_version
 from optimizer.jobs.rollouts.verify_rollout import verify_rollout
 from tests.contract.rollouts_by_hand.world import (
     F,
@@ -19,8 +18,7 @@ from tests.contract.rollouts_by_hand.world import (
     load,
     version,
 )
-from tests.rollout_acts import operate, start_rollout
-from tests.stores import EMBEDDED_ONLY
+from tests.rollout_acts import adopt_file_version, operate, start_rollout
 
 
 def test_a_rollout_goes_up_the_ladder_and_becomes_champion(store, clock, candidate, deploying):
@@ -125,9 +123,7 @@ def test_promote_and_champion_change_at_once_end_in_one_valid_state(url, clock, 
 
     acts = [
         lambda: operate(deploying.id, "promote", actor="a", reason="", confirm=F, store=store, clock=clock),
-        lambda: adopt_file_version(
-            edited, actor="b", confirm=F, store=other, clock=clock, models=EMBEDDED_ONLY, loaded=None
-        ),
+        lambda: adopt_file_version(edited, actor="b", confirm=F, store=other, clock=clock),
     ]
     threads = [threading.Thread(target=run, args=(act,)) for act in acts]
     for t in threads:
