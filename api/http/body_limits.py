@@ -13,6 +13,7 @@ SETTING: Mapping[str, str] = {  # by path; what is not listed takes OTHER
     "/v1/feedback": EVENTS,
     "/v1/interactions": EVENTS,
     "/v1/interactions/import": EVENTS,
+    "/v1/families/{family}/examples": EVENTS,
     "/v1/chat/completions": CHAT,
     "/v1/families/{family}/render": TEXTS,
     "/v1/families/{family}/variants": TEXTS,

@@ -23,7 +23,7 @@ from optimizer.core.base.errors import DetentError
 from optimizer.core.family.answer import parse_output
 from optimizer.core.family.fields import Output
 from optimizer.host.config import Settings
-from optimizer.jobs.dataset.import_examples import import_examples
+from optimizer.jobs.dataset.import_examples import import_rows
 from optimizer.runtime import wiring
 from tests.api_world import FAMILY, make_home, serving
 from tests.faulty_provider import faulty_provider
@@ -94,7 +94,7 @@ def _imported(case: str, settings: Settings) -> dict[str, Any]:
                 rows = wiring.open_source(
                     str(path), family, {"text": "text", "topic": "topic"} if name.endswith(".csv") else {}
                 ).rows
-                report = import_examples(
+                report = import_rows(
                     rows, family=family, store=world.shared.store, clock=SystemClock(), actor="siege", curated=False
                 )
             except DetentError as error:

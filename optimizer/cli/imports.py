@@ -2,16 +2,32 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from typing import Annotated, Any
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
 from optimizer.cli.output import Json, say, show
 from optimizer.cli.reading_progress import told_while
+from optimizer.cli.server_option import server_asked
 from optimizer.cli.session import Session
-from optimizer.core.base.errors import InvalidInput
+from optimizer.core.base.errors import InvalidInput, NotFound
 from optimizer.core.base.phrasing import count
+from optimizer.runtime.use_cases import as_json_of
+
+if TYPE_CHECKING:
+    from optimizer.core.family.family import Family
+    from optimizer.jobs.dataset.import_examples import ImportReport
+    from optimizer.ports import SourceRow
+    from optimizer.runtime.client import Client
+
+T = TypeVar("T")
+
+# Of one request: below what a server takes, if its limits are not lowered.
+PART_ROWS, PART_EVENTS, PART_BYTES, PART_SIGNS = 2000, 1000, 2 * 2**20, 40_000
+SIGNS = ",[{"  # each begins a value at most
+EVENTS = "/v1/interactions/import"
 
 
 def register(app: typer.Typer) -> None:
@@ -47,7 +63,7 @@ def import_(
     from optimizer.runtime import wiring
 
     session = Session()
-    declared = session.family(family)
+    declared = _declared(session, family)
     mapping = columns(list(declared.inputs), declared.output.field, input or [], output)
     session.before_change()
     opened = wiring.open_source(source, declared, mapping, encoding=encoding, delimiter=delimiter)
@@ -56,10 +72,8 @@ def import_(
 
         released = opened.curated if curated is None else curated
         with told_while(opened.rows, "rows read", of=opened.n_rows) as rows:
-            report = import_examples(
-                rows, family=declared, store=session.store, clock=session.clock, actor=session.actor, curated=released
-            )
-        value = {**asdict(report), "columns": opened.columns, "columns_not_read": opened.not_read}
+            report = _import_examples(session.client, declared, rows, curated=released)
+        value = {**as_json_of(import_examples, report), "columns": opened.columns, "columns_not_read": opened.not_read}
         show(as_json, value, lambda out: None)
         if opened.columns is not None:
             taken = (name if name == column else f"{name} from {column}" for name, column in opened.columns.items())
@@ -114,21 +128,83 @@ def columns(inputs: list[str], output_field: str, given: list[str], output: str 
     return mapping
 
 
-def _import_events(session: Session, family: str, records: Any) -> dict[str, Any]:
-    """Feedback from a file goes the way of every event: masked, deduplicated by id, a thousand at a time."""
-    from itertools import islice
+def _declared(session: Session, family: str) -> Family:
+    """What the family declares in this home, or on the server that is named."""
+    from optimizer.runtime.client import family_view
 
+    if server_asked() is None:
+        return session.family(family)
+    declared = family_view(session.client, family).definition
+    if declared is None:
+        raise NotFound(
+            f"What {family} declares is not to be read there: its file could never be read, or the key may not read"
+            " texts (role read-texts).",
+            family=family,
+        )
+    return declared
+
+
+def _import_examples(client: Client, family: Family, rows: Iterable[SourceRow], *, curated: bool) -> ImportReport:
+    """Whatever is said of all rows together is said here: a server is sent parts, and never a path."""
+    from optimizer.jobs.dataset.import_examples import (
+        ImportedRow,
+        ImportRequest,
+        TextsWithoutGroup,
+        import_examples,
+    )
+
+    texts, report = TextsWithoutGroup(family), None
+    given = (
+        ImportedRow(**{name: value for name in ImportedRow.model_fields if (value := getattr(row, name))})
+        for row in texts.passing(rows)
+    )
+    for part in parts(given, lambda row: row.model_dump_json(exclude_unset=True), PART_ROWS):
+        done = client.ask(import_examples, ImportRequest(family=family.name, rows=part, curated=curated))
+        report = done if report is None else report.with_next(done)
+    assert report is not None
+    return texts.told(report)
+
+
+def parts(items: Iterable[T], written: Callable[[T], str], n_most: int) -> Iterator[list[T]]:
+    """In their order, each small enough for one request; one that is empty where there is none."""
+    part: list[T] = []
+    n_bytes = n_signs = 0
+    for item in items:
+        text = written(item)
+        size, signs = len(text.encode()), sum(map(text.count, SIGNS))
+        if part and (len(part) == n_most or n_bytes + size > PART_BYTES or n_signs + signs > PART_SIGNS):
+            yield part
+            part, n_bytes, n_signs = [], 0, 0
+        part.append(item)
+        n_bytes, n_signs = n_bytes + size, n_signs + signs
+    yield part
+
+
+def _import_events(session: Session, family: str, records: Iterable[Any]) -> dict[str, Any]:
+    """Feedback from a file goes the way of every event: masked, deduplicated by id, a thousand at a time."""
     total: dict[str, Any] = {"accepted": 0, "duplicates": 0, "rejected": []}
-    stream = iter(records)
-    while batch := list(islice(stream, session.settings.limits.batch)):
+    asked = server_asked() is not None
+    for batch in parts(records, json.dumps, PART_EVENTS if asked else session.settings.limits.batch):
         readable = [(where, {"family": family, **event}) for where, event, _ in batch if event is not None]
         total["rejected"] += [
             {"where": where, "type": "malformed", "detail": why} for where, event, why in batch if event is None
         ]
         if not readable:
             continue
-        answer = session.intake.take([event for _, event in readable])
+        events = [event for _, event in readable]
+        answer = _sent(session, events) if asked else session.intake.take(events)
         total["accepted"] += answer["accepted"]
         total["duplicates"] += answer["duplicates"]
-        total["rejected"] += [{"where": readable[r["index"]][0], **r} for r in answer["rejected"]]
+        total["rejected"] += [
+            {"where": readable[one["index"]][0], **{name: one[name] for name in ("index", "type", "detail")}}
+            for one in answer["rejected"]
+        ]
     return total
+
+
+def _sent(session: Session, events: Iterable[Mapping[str, Any]]) -> Mapping[str, Any]:
+    """As the lines that the route takes: its body is no JSON, so it is no use case."""
+    assert session.server is not None
+    lines = "\n".join(map(json.dumps, events))
+    answer = session.server.content("POST", EVENTS, content=lines, headers={"Content-Type": "application/x-ndjson"})
+    return json.loads(answer)

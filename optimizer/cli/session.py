@@ -214,12 +214,16 @@ class Session:
 
     def import_curated(self, file: Path, family: Family) -> ImportReport:
         """Takes a file of examples that a person vouches for, such as the one beside a family's own file."""
-        from optimizer.jobs.dataset.import_examples import import_examples
+        from optimizer.jobs.dataset.import_examples import TextsWithoutGroup, import_rows
         from optimizer.runtime import wiring
 
-        rows = wiring.open_source(str(file), family).rows
+        rows, texts = wiring.open_source(str(file), family).rows, TextsWithoutGroup(family)
         assert rows is not None
-        return import_examples(rows, family=family, store=self.store, clock=self.clock, actor=self.actor, curated=True)
+        return texts.told(
+            import_rows(
+                texts.passing(rows), family=family, store=self.store, clock=self.clock, actor=self.actor, curated=True
+            )
+        )
 
     def active_rollout(self, family: str) -> Rollout:
         """Raises NotFound when none is pending, validating, approved or deploying.

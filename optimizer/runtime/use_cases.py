@@ -175,6 +175,10 @@ USE_CASES = (
     _act(
         "adopt", "POST", "/v1/families/{family}/adopt", "rollouts.adopt_file_version:adopt_file_version", "Families"
     ),
+    _act(
+        "import examples", "POST", "/v1/families/{family}/examples", "dataset.import_examples:import_examples",
+        "Families",
+    ),
     _read("golden", GOLDEN, "dataset.keep_golden:read_golden", "Families", **TEXTS),
     _read("all_golden", "/v1/golden", "dataset.keep_golden:read_all_golden", "Families", **TEXTS, narrows=True),
     _act("golden_add", "POST", GOLDEN, "dataset.keep_golden:add_golden", "Families"),

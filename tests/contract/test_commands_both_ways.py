@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from optimizer.cli import imports
 from optimizer.cli.server_option import HERE
 from optimizer.runtime import wiring
 from optimizer.runtime.api_client import ApiClient
@@ -31,6 +32,7 @@ URL = "http://localhost"
 OWN = re.compile(
     r"\d{4}-\d\d-\d\d[T ][\d:.]+(Z|\+00:00| UTC)?|\b[a-z]{2}_[0-9a-z]{26}\b|\b[0-9a-f]{32,}\b|local:recorder|\bboss\b"
 )
+WORDS = ("billing", "technical", "gardening")
 NOT_YET = """
 family evaluate; variant compare
 """  # reading commands that do not ask a server yet
@@ -167,6 +169,29 @@ def test_thresholds_of_a_pipeline_are_the_same_by_a_server_and_files_are_those_o
         local, asked = sides.say(line)
         assert said(asked) == said(local), (line, local.err, asked.err)
         assert (local.code == 2) is ("agressive" in line), (line, local.err)
+
+
+def test_an_import_uploads_what_a_file_holds_in_parts(
+    sides: Sides, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(imports, "PART_ROWS", 7)
+    tickets = [f"Ticket {n % 30} of {n % 30} about an invoice of {n} euros.,{WORDS[n % 3]}" for n in range(40)]
+    (tmp_path / "tickets.csv").write_text("\n".join(["Body,Topic", *tickets, tickets[0], "Ticket 1,,,"]) + "\n")
+    rows = [json.dumps({"input": {"text": f"Row {n}"}, "expected": {"topic": "billing"}}) for n in range(9)]
+    (tmp_path / "rows.jsonl").write_text("\n".join([*rows, "no JSON"]) + "\n")
+    events = [json.dumps({"id": f"e{n}", "unit": "u1", "score": n / 4}) for n in range(6)]
+    (tmp_path / "feedback.jsonl").write_text("\n".join([*events, "no JSON"]) + "\n")
+    said_of = {}
+    for name, options in (("tickets.csv", "--input text=Body --output topic=Topic"), ("rows.jsonl", "--curated"),
+                          ("rows.jsonl", "--curated"), ("feedback.jsonl", ""), ("none.csv", "")):  # fmt: skip
+        local, asked = sides.say(f"import {tmp_path / name} --family triage {options}")
+        assert said(asked) == said(local), (name, local.err, asked.err)
+        assert asked.err.replace(f"Server: {URL}", f"Home: {sides.here}") == local.err
+        said_of[name] = said(local)
+    (_, taken), (_, again), (code, fed) = (said_of[name] for name in ("tickets.csv", "rows.jsonl", "feedback.jsonl"))
+    assert (taken["n_read"], taken["n_duplicate"], taken["near_duplicates"] is None) == (42, 1, False)
+    assert (again["n_accepted"], again["n_duplicate"], again["reasons"]) == (0, 9, {"no JSON object in one line": 1})
+    assert (code, fed["accepted"], [one["where"] for one in fed["rejected"]]) == (0, 5, ["line 7", "line 6"])
 
 
 def test_a_command_about_this_machine_takes_no_server() -> None:

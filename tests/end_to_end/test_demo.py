@@ -45,7 +45,7 @@ from optimizer.demo.studies import EndedStudy, outcome_lines
 from optimizer.demo.users import Users
 from optimizer.host import run_files
 from optimizer.host.config import load_settings
-from optimizer.jobs.dataset.import_examples import import_examples
+from optimizer.jobs.dataset.import_examples import import_rows
 from optimizer.ports import JournalEntry, SourceRow
 from optimizer.runtime import wiring
 from tests.contexts import study_context
@@ -454,7 +454,7 @@ def test_what_users_send_was_held_out_of_the_import_with_every_row_of_its_name(h
     divided.write(file := settings.var() / "rows.jsonl")
     opened = wiring.open_source(str(file), asked[0])
     assert opened.rows is not None
-    report = import_examples(opened.rows, family=asked[0], store=store, clock=clock, actor="t", curated=True)
+    report = import_rows(opened.rows, family=asked[0], store=store, clock=clock, actor="t", curated=True)
     assert report.n_accepted == len(divided.imported) < len(rows)
     with store.read() as tx:
         kept = [e for split in ("train", "dev") for e in store.examples.of_split(tx, asked[0].name, split=split)]

@@ -226,6 +226,10 @@ CASES: dict[str, Callable[[World], Asked]] = {
     "POST /v1/repairs/{id}/reject": proposed("reject"),
     "POST /v1/families/{family}/playbook/{entry}/retire": learned("retire"),
     "POST /v1/families/{family}/playbook/{entry}/restore": learned("restore"),
+    "POST /v1/families/{family}/examples": lambda world: (
+        "/v1/families/triage/examples",
+        {"rows": [{"input": {"text": "Who pays?"}, "expected": {"topic": "billing"}}]},
+    ),
     "POST /v1/families/{family}/golden": released,
     "DELETE /v1/families/{family}/golden/{example}": golden,
     "POST /v1/families/{family}/rating-draws": drawn,

@@ -1,4 +1,4 @@
-"""``import_examples`` from every source: what is taken, what is not and why,
+"""``import_rows`` from every source: what is taken, what is not and why,
 and that doing it twice equals doing it once.
 """
 
@@ -19,7 +19,7 @@ from optimizer.adapters.store import Database
 from optimizer.core.base.errors import InvalidInput, NotFound, NotYet
 from optimizer.core.declaration.read import parse_family
 from optimizer.core.family.family import Family
-from optimizer.jobs.dataset.import_examples import ImportReport, import_examples
+from optimizer.jobs.dataset.import_examples import ImportReport, TextsWithoutGroup, import_rows
 from tests.stores import new_database
 from tests.unit.test_policy_studies import pipeline_family
 
@@ -53,14 +53,16 @@ def take(
     declared = declared or family()
     source = open_source(str(path), declared, columns)
     assert source.rows is not None
-    return import_examples(
-        source.rows,
+    texts = TextsWithoutGroup(declared)
+    report = import_rows(
+        texts.passing(source.rows),
         family=declared,
         store=store,
         clock=SystemClock(),
         actor="local:tester",
         curated=source.curated if curated is None else curated,
     )
+    return texts.told(report)
 
 
 def write_lines(path: Path, *rows: Any) -> Path:

@@ -34,6 +34,7 @@ BODIES: dict[str, Any] = {
     "POST /v1/exposures": {"client": "c", "windows": [{"family": "triage"}]},
     "POST /api/performance/record": {"processing_type": "full", "content_type": "note"},
     "POST /v1/chat/completions": {"model": "triage", "messages": [{"role": "user", "content": "x"}]},
+    "POST /v1/families/{family}/examples": {"rows": []},
     "POST /v1/families/{family}/rename": {"name": "tickets"},
     "POST /v1/families/{family}/variants": {"messages": [{"role": "user", "content": "{{text}} again"}]},
     "POST /v1/families/{family}/studies": {"dry_run": True},

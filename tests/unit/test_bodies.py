@@ -120,6 +120,7 @@ def test_of_many_faults_a_hundred_are_told_and_how_many_more():
     ("path", "limits", "n_bytes", "setting", "n_values"),
     [
         ("/v1/feedback", {}, 4 * 2**20, "events_bytes", 50_000),
+        ("/v1/families/{family}/examples", {}, 4 * 2**20, "events_bytes", 50_000),
         ("/v1/families/{family}/render", {}, 2**20, "text_bytes", 20_000),
         ("/v1/freeze", {}, 2**18, "other_bytes", 20_000),
         ("/v1/freeze", {"body_bytes": 2000}, 2000, "body_bytes", 20_000),

@@ -19,7 +19,7 @@ from optimizer.core.family.family import Family, kind_of
 from optimizer.core.family.rendering import render
 from optimizer.core.family.sizes import SIZES
 from optimizer.core.models.language import ModelRequest
-from optimizer.jobs.dataset.import_examples import import_examples
+from optimizer.jobs.dataset.import_examples import import_rows
 from optimizer.jobs.scheduling.look_at_triggers import look_at_triggers
 from optimizer.jobs.scheduling.trigger_studies import trigger_studies
 from optimizer.runtime.wiring import classify
@@ -123,9 +123,7 @@ def imported(name: str, folder: Path) -> World:
     world = World(folder, family=family, model=Knowing(_answers(family)), scorer=build_scorer(family, ROOT))
     source = open_source(str(FOLDER / name / "examples.jsonl"), family)
     assert source.rows is not None
-    report = import_examples(
-        source.rows, family=family, store=world.store, clock=world.clock, actor="test", curated=True
-    )
+    report = import_rows(source.rows, family=family, store=world.store, clock=world.clock, actor="test", curated=True)
     assert report.n_accepted == len(lines(name, "examples.jsonl"))
     world.crown(family.variant())
     return world

@@ -6,9 +6,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from functools import partial
 from itertools import islice
+from typing import Annotated, Any
+
+from pydantic import Field
 
 from optimizer.core.base.canonical import digest
 from optimizer.core.base.phrasing import count
@@ -16,6 +21,8 @@ from optimizer.core.dataset.examples import Example, Split, make_example, text_w
 from optimizer.core.dataset.similarity import MOST_TEXTS, NearDuplicates, near_duplicates
 from optimizer.core.family.family import Family, kind_of
 from optimizer.core.family.masking import Masker, MaskTooSlow
+from optimizer.jobs.context import Context
+from optimizer.jobs.request import Request, StrictModel
 from optimizer.ports import Added, Clock, SourceRow, Store, Transaction
 
 BATCH = 500  # rows per transaction
@@ -44,12 +51,27 @@ class ImportReport:
     splits: Mapping[Split, int]  # of the whole family, after this import
     n_gate: int  # holdout examples that the family's gates require
     labels: Mapping[str, int]  # of a family of labels: rows of this source that have each, those without any included
-    near_duplicates: NearDuplicates | None = None
+    near_duplicates: NearDuplicates | None = None  # of the whole source, by TextsWithoutGroup
     n_released: int = 0  # of those that were there already: a person vouches for them now
 
     @property
     def n_holdout(self) -> int:
         return self.splits.get("holdout", 0)
+
+    def with_next(self, part: ImportReport) -> ImportReport:
+        """Of both; ``part`` of the same source was taken after this one."""
+        reasons = Counter(self.reasons) + Counter(part.reasons)
+        return replace(
+            part,
+            n_read=self.n_read + part.n_read,
+            n_accepted=self.n_accepted + part.n_accepted,
+            n_duplicate=self.n_duplicate + part.n_duplicate,
+            n_rejected=self.n_rejected + part.n_rejected,
+            n_released=self.n_released + part.n_released,
+            reasons=dict(reasons),
+            cases={why: [*self.cases.get(why, ()), *part.cases.get(why, ())][:N_KEPT] for why in reasons},
+            labels={label: n + part.labels.get(label, 0) for label, n in self.labels.items()},
+        )
 
     def sentences(self) -> list[str]:
         """The report for a person, one sentence per fact."""
@@ -90,7 +112,42 @@ class ImportReport:
         return lines
 
 
-def import_examples(
+class ImportedRow(StrictModel):
+    where: Annotated[str | None, Field(description="What names it for a person, such as `line 12`")] = None
+    input: dict[str, Any] = Field(default_factory=dict)
+    expected: dict[str, Any] = Field(default_factory=dict)
+    id: str | None = None
+    group: Annotated[str | None, Field(description="Rows of one group, such as a customer, are in one split")] = None
+    rejected: Annotated[str | None, Field(description="Why its source could not be read there; it is counted")] = None
+
+
+class ImportRequest(Request):
+    family: str
+    rows: Annotated[Sequence[ImportedRow], Field(description="In the order of their source")]
+    curated: Annotated[
+        bool, Field(description="A person vouches for the texts: they may be quoted in prompts without a review")
+    ] = False
+
+
+def import_examples(context: Context, request: ImportRequest) -> ImportReport:
+    """Takes examples in, and says what was taken, what was not, and why. Safe to repeat.
+
+    A row that cannot be taken is counted with its reason and stops nothing. Rows are kept by 500 in a transaction. Send
+    a long source in parts. Rows that are there already are released where `curated` says so.
+
+    Raises NotFound where there is no such family.
+    """
+    rows = (
+        SourceRow(**{**row.__dict__, "where": f"row {place}" if row.where is None else row.where})
+        for place, row in enumerate(request.rows, start=1)
+    )
+    return import_rows(
+        rows, family=context.family(request.family), store=context.store, clock=context.clock, actor=context.actor,
+        curated=request.curated,
+    )  # fmt: skip
+
+
+def import_rows(
     rows: Iterable[SourceRow], *, family: Family, store: Store, clock: Clock, actor: str, curated: bool
 ) -> ImportReport:
     """Reads ``rows`` once, in batches of 500, each in a transaction of its own:
@@ -107,7 +164,6 @@ def import_examples(
     reasons, cases = Counter[str](), dict[str, list[str]]()
     taken = set[str]()
     labels = dict.fromkeys(family.output.labels or (), 0)
-    without_group = dict[str, tuple[str, str]]()  # group that stands for the input > (where, text)
 
     def reject(row: SourceRow, reason: str) -> None:
         reasons[reason] += 1
@@ -132,12 +188,10 @@ def import_examples(
                 reject(row, reason)
                 continue
             try:
-                examples.append((row, _example(row, family, masker, clock, curated)))
+                examples.append((row, _example(row, family, masker, clock.now(), curated)))
             except MaskTooSlow:
                 reject(row, "a mask of the family's own takes too long for its text")
-        for row, example in examples:
-            if kind.asks_models and len(without_group) < MOST_TEXTS and (text := text_without_group(example)):
-                without_group.setdefault(example.group, (row.where, text))
+        for _, example in examples:
             label = example.expected.get(family.output.field)
             if isinstance(label, str) and label in labels:
                 labels[label] += 1
@@ -165,7 +219,6 @@ def import_examples(
         splits=splits,
         n_gate=family.rollout.gates.n,
         labels=labels,
-        near_duplicates=near_duplicates(dict(without_group.values())),
         n_released=n_released,
     )
     detail = {
@@ -175,8 +228,9 @@ def import_examples(
         "n_rejected": report.n_rejected,
         "n_released": n_released,
     }
-    store.write(
-        lambda tx: store.audit.add(
+
+    def record(tx: Transaction) -> ImportReport:
+        store.audit.add(
             tx,
             at=clock.now(),
             actor=actor,
@@ -185,11 +239,39 @@ def import_examples(
             subject="examples",
             detail={**detail, "curated": curated},
         )
-    )
-    return report
+        return report
+
+    return store.write(record)
 
 
-def _example(row: SourceRow, family: Family, masker: Masker, clock: Clock, curated: bool) -> Example:
+class TextsWithoutGroup:
+    """Of the rows of a source, kept as they pass: whether many look alike is asked of all of them together."""
+
+    def __init__(self, family: Family) -> None:
+        self._family, self._masker = family, Masker(family.privacy.rules)
+        self._texts = dict[str, tuple[str, str]]()  # group that stands for the input > (where, text)
+
+    def passing(self, rows: Iterable[SourceRow]) -> Iterator[SourceRow]:
+        for row in rows:
+            if len(self._texts) < MOST_TEXTS:
+                self._keep(row)
+            yield row
+
+    def _keep(self, row: SourceRow) -> None:
+        kind = kind_of(self._family)
+        if not kind.asks_models or row.rejected or kind.example_fault(self._family, row.input, row.expected):
+            return
+        with suppress(MaskTooSlow):
+            example = _example(row, self._family, self._masker, datetime.fromtimestamp(0, UTC), False)
+            if text := text_without_group(example):
+                self._texts.setdefault(example.group, (row.where, text))
+
+    def told(self, report: ImportReport) -> ImportReport:
+        """The report of all rows, with those that look alike."""
+        return replace(report, near_duplicates=near_duplicates(dict(self._texts.values())))
+
+
+def _example(row: SourceRow, family: Family, masker: Masker, at: datetime, curated: bool) -> Example:
     return make_example(
         family=family.name,
         id=_nameless(row.id, masker, "ex_"),
@@ -197,7 +279,7 @@ def _example(row: SourceRow, family: Family, masker: Masker, clock: Clock, curat
         input=masker.mask(kind_of(family).kept_of(row.input)),
         expected=masker.mask(dict(row.expected)),
         origin="curated" if curated else "import",
-        created_at=clock.now(),
+        created_at=at,
     )
 
 
