@@ -47,7 +47,7 @@ champion set triage TRIAGE --reason it --confirm triage; rollout start topics --
 rollout start topics VARIANT --dry-run; rollout start summarization SUMMARY --confirm summarization --reason again
 rollout approve summarization --reason go; rollout rollback summarization; rollout rollback summarization
 family adopt triage; family adopt triage --confirm triage --reason now --no-holdback
-family adopt triage --confirm triage
+family adopt triage --confirm triage; review answer REVIEW release
 """
 
 # By what it is.

@@ -133,7 +133,7 @@ POST /v1/families/{triage}/reviews {"dry_run": true}
 POST /v1/families/{triage}/thresholds/comparison {"confidence": 0.9}
 POST /v1/families/{triage}/adopt {"reason": "now"}
 POST /v1/families/{triage}/adopt {"reason": "now", "confirm": "triage"}
-POST /v1/families/{triage}/examples {"rows": [{"input": {"text": "Pay me back."}, "expected": {"topic": "billing"}}, {"input": {}}]}
+POST /v1/families/{triage}/examples {"rows": [{"input": {"text": "Pay me."}, "expected": {"topic": "billing"}}, {}]}
 """
 
 

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from optimizer.cli.review.screens import Summary, ask_each, choices_of
-from optimizer.core.base.errors import Conflict
+from optimizer.core.base.errors import Conflict, InvalidInput
+from optimizer.core.feedback.correction import typed_value
 from tests.rated_world import judged_family
 from tests.study_world import topic_family
 
@@ -112,3 +113,9 @@ def test_a_screen_shows_the_texts_and_every_key(capsys):
     for text in ("1 of 1", "It rained.", "Rain", "drawn at random", "[1] useless", "[s] skip", "[z] undo", "[q] stop"):
         assert text in said
     assert "Expected" not in said
+
+
+def test_what_a_person_types_is_json_where_the_output_is() -> None:
+    assert (typed_value("label", "[1]"), typed_value("list", "[1]")) == ("[1]", [1])
+    with pytest.raises(InvalidInput, match=r"--expected is no JSON .* read as json"):
+        typed_value("json", "{")

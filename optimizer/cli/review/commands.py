@@ -13,7 +13,7 @@ import typer
 
 from optimizer.cli.judge.figure import told_figure
 from optimizer.cli.output import Json, percent, say, show, show_report, table, tell_change
-from optimizer.cli.review.reviews import RATE, definition_of, reviews_of, value_of
+from optimizer.cli.review.reviews import RATE, definition_of, reviews_of
 from optimizer.cli.session import Session, check_one_of
 from optimizer.core.base.errors import InvalidInput
 from optimizer.core.base.phrasing import count
@@ -101,13 +101,8 @@ def answer(
     from optimizer.jobs.feedback.answer_review import ReviewAnswerRequest, answer_review
 
     session = Session()
-    value = None
-    if expected is not None:
-        asked = next((one for one in reviews_of(session.client, None, None).items if one.id == review), None)
-        definition = definition_of(session.client, asked.family) if asked is not None else None
-        value = value_of(definition.output.parser, expected) if definition is not None else expected
     row = session.client.ask(
-        answer_review, ReviewAnswerRequest(id=review, answer=answer, expected=value, as_answered=as_answered)
+        answer_review, ReviewAnswerRequest(id=review, answer=answer, expected_text=expected, as_answered=as_answered)
     )
     show_report(as_json, answer_review, row, lambda out: None)
     waiting = reviews_of(session.client, row.family, "open").items

@@ -1,12 +1,11 @@
-"""Reviews with the texts that a person needs to answer them, and what a person types as the value that is right."""
+"""Reviews with the texts that a person needs to answer them."""
 
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from optimizer.core.base.errors import InvalidInput, NotFound
-from optimizer.core.base.strict_json import read_json
+from optimizer.core.base.errors import NotFound
 
 if TYPE_CHECKING:
     from optimizer.core.base.answers import Page
@@ -32,17 +31,3 @@ def definition_of(client: Client, family: str) -> Family | None:
     with suppress(NotFound):
         return family_view(client, family).definition
     return None
-
-
-def value_of(parser: str, text: str) -> Any:
-    """``--expected`` as the value of the output field:
-    JSON where the family's output is JSON or a list, else the text itself.
-    """
-    if parser not in ("json", "list"):
-        return text
-    try:
-        return read_json(text)
-    except ValueError as error:
-        raise InvalidInput(
-            f"--expected is no JSON ({error}), and the family's output is read as {parser}. Put it in single quotes."
-        ) from error

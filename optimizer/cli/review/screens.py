@@ -17,9 +17,10 @@ from typing import Any
 import typer
 
 from optimizer.cli.output import console, say
-from optimizer.cli.review.reviews import LABEL, RATE, value_of
+from optimizer.cli.review.reviews import LABEL, RATE
 from optimizer.core.base.errors import DetentError, InvalidInput
 from optimizer.core.family.family import Family
+from optimizer.core.feedback.correction import typed_value
 
 SKIP, UNDO, STOP, TYPED = "s", "z", "q", "e"
 GRADES = {"1": "useless", "2": "poor", "3": "half", "4": "good", "5": "as good as can be"}
@@ -161,7 +162,7 @@ def _key(read_key: Callable[[], str]) -> str:
 def _typed(family: Family | None, choice: AnswerOption) -> AnswerOption:
     text = typer.prompt("It should have been", err=True)
     parser = family.output.parser if family is not None else "text"
-    return replace(choice, expected=value_of(parser, text))
+    return replace(choice, expected=typed_value(parser, text))
 
 
 def _show(row: Mapping[str, Any], choices: Mapping[str, AnswerOption], where: str, note: str) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from optimizer.core.base.errors import Fault, InvalidInput
+from optimizer.core.base.strict_json import read_json
 from optimizer.core.dataset.examples import Example, make_example
 from optimizer.core.family.family import Family, kind_of
 from optimizer.core.feedback.events import FeedbackEvent
@@ -32,6 +33,20 @@ def check_correction(family: Family, report: Report) -> None:
         kind_of(family).check_correction(family, input, expected)
     except InvalidInput as unusable:
         raise EventRejected("malformed", unusable.detail, unusable.faults) from None
+
+
+def typed_value(parser: str, text: str) -> Any:
+    """The value of the output field as a person types it:
+    JSON where the family's output is JSON or a list, else the text itself.
+    """
+    if parser not in ("json", "list"):
+        return text
+    try:
+        return read_json(text)
+    except ValueError as error:
+        raise InvalidInput(
+            f"--expected is no JSON ({error}), and the family's output is read as {parser}. Put it in single quotes."
+        ) from error
 
 
 def example_of(family: Family, event: FeedbackEvent, input: Mapping[str, Any] | None) -> Example | None:

@@ -11,6 +11,7 @@ from pydantic import Field
 from optimizer.core.base.answers import Json, Page, members_of, page_of
 from optimizer.core.base.errors import InvalidInput
 from optimizer.core.base.texts import Text
+from optimizer.core.feedback.correction import typed_value
 from optimizer.jobs.context import Context
 from optimizer.jobs.dataset.release_example import release_example
 from optimizer.jobs.feedback import label_interaction, rate_answer
@@ -31,6 +32,10 @@ class ReviewAnswerRequest(Request):
     id: str
     answer: Annotated[Name, Field(description="release or keep_back; of a drawn answer 0 to 1, or unrated")]
     expected: Annotated[Any, Field(description="Of an answer in doubt: what the output field should have been")] = None
+    expected_text: Annotated[
+        str | None,
+        Field(description="The same as a person types it: JSON where the family's output is JSON or a list, else text"),
+    ] = None
     as_answered: Annotated[bool, Field(description="Of an answer in doubt: it was right")] = False
 
 
@@ -102,6 +107,10 @@ def answer_review(context: Context, request: ReviewAnswerRequest) -> Review:
         asked = store.reviews.get(tx, review)
     context.require_family(asked.family)
     family, kind = context.family(asked.family), asked.kind
+    if request.expected_text is not None:
+        if expected is not None:
+            raise InvalidInput("What was expected is said twice. Leave out `expected` or `expected_text`.")
+        expected = typed_value(family.output.parser, request.expected_text)
     is_labelled = expected is not None or as_answered
     if kind == rate_answer.KIND:
         if is_labelled:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -35,7 +35,7 @@ from optimizer.jobs.rollouts.rollout_view import rollout_view, with_forecast
 from optimizer.jobs.scheduling.look_at_triggers import next_scheduled
 from optimizer.jobs.studies.read_studies import view_now
 from optimizer.jobs.upkeep.manage_keys import SeenCaller, seen_callers
-from optimizer.ports import Alert, CallerRecord, Clock, Store, Transaction, TruncatedInput
+from optimizer.ports import Alert, CallerRecord, Clock, FamilySource, Store, Transaction, TruncatedInput
 
 BAD_MODELS = "config/models.yaml cannot be used, and the last good one is gone by; `detent status` says why"
 TICKS_MISSED = 3  # a worker that missed so many ticks counts as away
@@ -184,12 +184,13 @@ def read_status(context: Context, request: StatusRequest) -> StatusView:
     """
     store, settings, now = context.store, context.settings, context.clock.now()
     health, sees = context.serving_health(), context.sees
-    degraded = sorted(filter(sees, context.families().problems))
-    sees_home = sees(None)
+    files, sees_home = context.families(), sees(None)
+    degraded = sorted(filter(sees, files.problems))
+    unknown = with_unknown_model(context.models, files.families.values())
     with store.read() as tx:
         freezes = [freeze for freeze in store.freezes.all(tx) if freeze.scope == ALL or sees(freeze.family)]
         callers = seen_callers(tx, store, now) if sees_home else []
-        families = _families(tx, context, freezes)
+        families = _families(tx, context, files, freezes, unknown)
         alerts = [alert for alert in store.alerts.all(tx, open_only=True) if sees(alert.family)]
         studies = [view_now(tx, context, study) for study in store.studies.unfinished(tx) if sees(study.family)]
         keyless_until = _keyless_until(tx, store, now) if sees_home else None
@@ -278,13 +279,15 @@ def dependencies_of(settings: Settings, health: ServingHealth, now: datetime, de
     return found
 
 
-def _families(tx: Transaction, context: Context, freezes: Sequence[Freeze]) -> list[FamilyStatus]:
-    files, store = context.families(), context.store
+def _families(
+    tx: Transaction, context: Context, files: FamilySource, freezes: Sequence[Freeze], unknown: Collection[str]
+) -> list[FamilyStatus]:
+    """``unknown``: families whose file names a model that is in no file."""
+    store = context.store
     former = store.family_names.former(tx)
     names = files.families.keys() | files.problems.keys()
     names -= {old for old, new in former.items() if new in names}
     schedules, truncated = store.schedules.all(tx), store.exposures.truncated(tx)
-    unknown = with_unknown_model(context.models, files.families.values())
     found = []
     for name in sorted(filter(context.sees, names)):
         declared, champion = files.families.get(name), store.champions.current(tx, name)

@@ -40,6 +40,19 @@ def test_a_bad_edit_leaves_the_last_good_version_serving_and_says_so(world: Worl
     assert any("parser" in fault["pointer"] and fault["line"] for fault in problem["errors"])
 
 
+def test_a_bad_edit_is_not_adopted_and_a_good_one_at_once(world: World) -> None:
+    before, asked = world.champion(), {"confirm": "triage", "reason": "now"}
+    _edit(world, "parser: label", "parser: telepathy")
+    refused = world.post("/v1/families/triage/adopt", asked)
+    assert (refused.status_code, world.champion()) == (422, before)
+    assert refused.json()["detail"].startswith("The file as it stands cannot be served. ")
+    _edit(world, "parser: telepathy", "parser: label")
+    _edit(world, "Is it billing or technical?", "Which one?")
+    adopted = world.post("/v1/families/triage/adopt", asked)
+    assert (adopted.status_code, adopted.json()["forced"]) == (200, True)
+    assert world.champion() == adopted.json()["champion"]["variant"] != before
+
+
 def test_a_bad_edit_leaves_the_last_good_version_serving_after_a_restart_too(tmp_path: Path) -> None:
     settings = make_home(tmp_path)
     with serving(settings) as world:

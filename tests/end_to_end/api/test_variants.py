@@ -58,7 +58,9 @@ def test_a_second_question_about_an_answer_shows_its_text_only_outside_the_holdo
     assert world.post("/v1/interactions", event).json()["accepted"] == 1
     for kind in ("label_interaction", "rate_answer"):
         store.write(lambda tx, kind=kind: store.reviews.open(tx, f"rv_{kind}", "triage", kind, "in_1", {}, at))
-    answered = world.post("/v1/reviews/rv_label_interaction/answer", {"answer": "release", "expected": "billing"})
+    path, both = "/v1/reviews/rv_label_interaction/answer", {"expected": "billing", "expected_text": "billing"}
+    assert world.post(path, {"answer": "release", **both}).status_code == 422
+    answered = world.post(path, {"answer": "release", "expected_text": "billing"})
     assert answered.status_code == 200, answered.text
     (left,) = world.get("/v1/reviews?status=open").json()["items"]
     assert (left["kind"], left["input"] is not None, left["output"] is not None) == ("rate_answer", is_shown, is_shown)
