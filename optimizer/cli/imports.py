@@ -52,6 +52,8 @@ def import_(
 ) -> None:
     """Take examples or feedback in; says what was taken, what was not, and why. Safe to repeat.
 
+    A server is sent what the file holds, in parts, and never its path.
+
     Texts become few-shot examples only where a person vouches for them: by --curated, or in `detent review`.
 
     Examples:
