@@ -208,5 +208,6 @@ def _sent(session: Session, events: Iterable[Mapping[str, Any]]) -> Mapping[str,
     """As the lines that the route takes: its body is no JSON, so it is no use case."""
     assert session.server is not None
     lines = "\n".join(map(json.dumps, events))
-    answer = session.server.content("POST", EVENTS, content=lines, headers={"Content-Type": "application/x-ndjson"})
-    return json.loads(answer)
+    headers = {"Content-Type": "application/x-ndjson"}
+    answer: Mapping[str, Any] = json.loads(session.server.content("POST", EVENTS, content=lines, headers=headers))
+    return answer
