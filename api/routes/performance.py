@@ -64,7 +64,7 @@ async def record(
 
     `processing_type` is needed; an item without a `content_type` counts as `unknown`;
     what was not measured is left out. Shares are from 0 to 1 (65 % is 0.65), `processing_time` is in seconds. A record
-    of full processing that names no saving has saved nothing. `recorded` becomes "not recorded" where the flag
+    of full processing that names no saving has saved nothing. `status` is "not recorded" where the flag
     ENABLE_DASHBOARD_METRICS is off. Records count as events in the limits.
     """
     values = _together(list(request.query_params.multi_items()), await _body(request))

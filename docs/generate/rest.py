@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -88,30 +89,16 @@ names of models are kept as sent, so put no personal data into them. It may hold
 def rest() -> str:
     with tempfile.TemporaryDirectory() as home:
         document = create_app(load_settings("dev", Path(home))).openapi()
-    groups: dict[str, list[str]] = {}
-    told: set[str] = set()
-    listed: set[str] = set()
-    operations = [
-        (operation["tags"][0], f"{method.upper()} {path}", operation)
-        for path, methods in document["paths"].items()
-        for method, operation in methods.items()
-    ]
-    names = dict.fromkeys([*ORDER, *sorted({group for group, _, _ in operations})])
-    for name in names:
-        mine = [(route, operation) for group, route, operation in operations if group == name]
-        parts = [part for route, operation in mine for part in _told(route, operation, document, listed)]
-        groups[name] = [f"## {name}", *parts, *_parts(mine, document, told)]
-    groups["Events"] += [EVENT, event_table(), "and each of `parts`", part_table()]
-    groups["Content pipeline"] += [_levels()]
+    routes = _Routes(document)
+    last = {
+        "Events": [EVENT, event_table(), "and each of `parts`", part_table()],
+        "Content pipeline": [_levels()],
+    }
+    groups = [part for name in routes.groups for part in (f"## {name}", *routes.told(name), *last.get(name, ()))]
     later = ", ".join(f"`{one.method} {one.path}`" for one in LATER)
-    return page(
-        "# REST, version 1",
-        LEAD,
-        table(("Route", "Role"), _roles()),
-        NO_KEY,
-        *(part for group in groups.values() for part in group),
-        f"## Later\n\nThese answer 501 `not-yet`, after the same check of keys: {later}.",
-    )
+    roles = table(("Route", "Role"), _roles())
+    end = f"These answer 501 `not-yet`, after the same check of keys: {later}."
+    return page("# REST, version 1", LEAD, roles, NO_KEY, *groups, "## Later", end)
 
 
 def _roles() -> Iterator[tuple[str, str]]:
@@ -125,123 +112,118 @@ def _roles() -> Iterator[tuple[str, str]]:
     return ((route, role) for _, route, role in sorted(rows))
 
 
-def _told(route: str, operation: Mapping[str, Any], document: Mapping[str, Any], listed: set[str]) -> Iterator[str]:
-    yield f"### {route}"
-    text, _, _ = operation["description"].partition("\n\nRole: ")
-    role = re.search(r"Role: ([a-z-]+)", operation["description"])
-    yield _plain(text) + (f" Role {role[1]}." if role else "")
-    rows = [
-        (f"`{one['name']}`", one["in"], _held(one["schema"], document), _plain(one.get("description", "")))
-        for one in operation.get("parameters", ())
-        if one["in"] != "path" and one["name"] not in SAID_ABOVE
-    ]
-    body = next(iter(operation.get("requestBody", {}).get("content", {"": {}}).values())).get("schema", {})
-    body, named = _opened(body, document), {name for name, *_ in rows}
-    for name, one in body.get("properties", {}).items():
-        if f"`{name}`" not in named and name not in SAID_ABOVE:
-            place = "body, needed" if name in body.get("required", ()) else "body"
-            rows.append((f"`{name}`", place, _held(one, document), _plain(one.get("description", ""))))
-    if "Event" in body.get("title", "") or "anyOf" in body:
-        yield "Body: an event or a list of events ([what each may hold](#what-an-event-may-hold))."
-    elif body.get("description"):
-        yield f"Body: {_plain(body['description'])}"
-    if any(meaning for *_, meaning in rows):
-        yield table(("Name", "In", "Holds", "Meaning"), rows)
-    elif rows:
-        yield "Takes " + ", ".join(f"{name} ({place}: {held})" for name, place, held, _ in rows) + "."
-    yield " ".join(_answers(operation, document, listed))
+class _Routes:
+    """The routes of an OpenAPI document by their groups; each kind of answer is told once."""
+
+    def __init__(self, document: Mapping[str, Any]) -> None:
+        self._schemas = document["components"]["schemas"]
+        self._listed: set[str] = set()
+        self._explained: set[str] = set()
+        found: dict[str, dict[str, Any]] = {name: {} for name in ORDER}
+        for path, methods in document["paths"].items():
+            for method, operation in methods.items():
+                found.setdefault(operation["tags"][0], {})[f"{method.upper()} {path}"] = operation
+        self.groups = dict(sorted(found.items(), key=lambda item: ((*ORDER, item[0]).index(item[0]), item[0])))
+
+    def told(self, group: str) -> Iterator[str]:
+        for route, operation in self.groups[group].items():
+            yield f"### {route}"
+            text, _, after = operation["description"].partition("\n\nRole: ")
+            yield _plain(text) + (f" Role {re.split('[.;]', after)[0]}." if after else "")
+            yield from self._takes(operation)
+            yield " ".join(self._answers(operation))
+        if parts := list(self._parts(self.groups[group])):
+            yield "Parts of these answers, by the names that `/openapi.json` gives them:"
+            yield "\n".join(parts)
+
+    def _takes(self, operation: Mapping[str, Any]) -> Iterator[str]:
+        """Parameters and members of the body, but those that are said once for all routes."""
+        content = operation.get("requestBody", {}).get("content", {"": {}})
+        body = self._opened(next(iter(content.values())).get("schema", {}))
+        found = {one["name"]: (one["in"], one) for one in operation.get("parameters", ()) if one["in"] != "path"}
+        for name, one in body.get("properties", {}).items():
+            found.setdefault(name, ("body, needed" if name in body.get("required", ()) else "body", one))
+        rows = [
+            (f"`{name}`", place, self._held(one.get("schema", one)), _plain(one.get("description", "")))
+            for name, (place, one) in found.items()
+            if name not in SAID_ABOVE
+        ]
+        if "anyOf" in body:
+            yield "Body: an event or a list of events ([what each may hold](#what-an-event-may-hold))."
+        elif body.get("description"):
+            yield f"Body: {_plain(body['description'])}"
+        if any(meaning for *_, meaning in rows):
+            yield table(("Name", "In", "Holds", "Meaning"), rows)
+        elif rows:
+            yield "Takes " + ", ".join(f"{name} ({place}: {held})" for name, place, held, _ in rows) + "."
+
+    def _answers(self, operation: Mapping[str, Any]) -> Iterator[str]:
+        """What each good status means, and the members of the answer."""
+        for status, answer in sorted(_good(operation).items(), key=lambda item: item[0] == "200"):
+            schema = answer.get("content", {}).get("application/json", {}).get("schema", {})
+            if answer["description"] != "Successful Response":
+                yield f"{status}: {_plain(answer['description'])}"
+            elif schema:
+                members = self._opened(schema).get("properties", {})
+                is_list = list(members) == ["items", "next_cursor"]
+                kinds = schema.get("anyOf", [members["items"]["items"] if is_list else schema])
+                yield f"{status}: {'a list of ' if is_list else ''}{' Or '.join(map(self._kind, kinds))}"
+
+    def _kind(self, schema: Mapping[str, Any]) -> str:
+        name = schema.get("$ref", "JSON").rsplit("/", 1)[-1]
+        if name in self._listed:
+            return f"`{name}`, as above."
+        self._listed.add(name)
+        opened = self._opened(schema)
+        explained = opened.get("description", "")
+        return f"`{name}` with {_members(opened)}. {_plain(explained) if '``' in explained else ''}".strip()
+
+    def _opened(self, schema: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The schema that is meant: behind a reference, or the one beside null."""
+        choices = [one for one in schema.get("anyOf", ()) if one.get("type") != "null"]
+        if len(choices) == 1:
+            return self._opened(choices[0])
+        return self._schemas[schema["$ref"].rsplit("/", 1)[1]] if "$ref" in schema else schema
+
+    def _held(self, schema: Mapping[str, Any]) -> str:
+        """What a member may be, in a few words."""
+        schema = self._opened(schema)
+        if "anyOf" in schema:
+            return " or ".join(dict.fromkeys(self._held(one) for one in schema["anyOf"] if one.get("type") != "null"))
+        if "enum" in schema or "const" in schema:
+            return ", ".join(f"`{one}`" for one in schema.get("enum", [schema.get("const")]))
+        if schema.get("type") == "array":
+            return f"list of {self._held(schema.get('items', {}))}"
+        if inner := _members(schema):
+            return f"object: {inner}"
+        kind = "time" if schema.get("format") == "date-time" else schema.get("type", "any JSON")
+        return {"integer": "whole number", "boolean": "true or false", "string": "text"}.get(kind, kind)
+
+    def _parts(self, operations: Mapping[str, Any]) -> Iterator[str]:
+        """What stands inside the answers of a group, where its docstring explains its members."""
+        top = {name for one in operations.values() for name in _named(_good(one))}
+        names, waiting = set(top), sorted(top)
+        while waiting:
+            new = set(_named(self._schemas[waiting.pop()])) - names
+            names |= new
+            waiting += new
+        for name in sorted(names - top - self._explained):
+            text = self._schemas[name].get("description", "")
+            if "``" in text and not name.startswith("Page_"):
+                yield f"- **{name}**: {_plain(text)}"
+        self._explained |= names
 
 
-def _answers(operation: Mapping[str, Any], document: Mapping[str, Any], listed: set[str]) -> Iterator[str]:
-    """What each good status means, and the members of the answer: of each kind of answer once."""
-    for status, answer in sorted(operation["responses"].items(), key=lambda item: item[0] == "200"):
-        schema = answer.get("content", {}).get("application/json", {}).get("schema", {})
-        if status.startswith("2") and answer["description"] != "Successful Response":
-            yield f"{status}: {_plain(answer['description'])}"
-        elif status.startswith("2") and schema:
-            page_of = _opened(schema, document).get("properties", {})
-            is_list = list(page_of) == ["items", "next_cursor"]
-            kinds = [
-                _kind(one, document, listed)
-                for one in schema.get("anyOf", [page_of["items"]["items"] if is_list else schema])
-            ]
-            yield f"{status}: {'a list of ' if is_list else ''}{'; or '.join(kinds)}"
+def _good(operation: Mapping[str, Any]) -> dict[str, Any]:
+    return {status: answer for status, answer in operation["responses"].items() if status.startswith("2")}
 
 
-def _kind(schema: Mapping[str, Any], document: Mapping[str, Any], listed: set[str]) -> str:
-    name = schema.get("$ref", "JSON").rsplit("/", 1)[-1]
-    if name in listed:
-        return f"`{name}`, as above."
-    listed.add(name)
-    opened = _opened(schema, document)
-    explained = opened.get("description", "")
-    return f"`{name}` with {_members(opened)}. {_plain(explained) if '``' in explained else ''}".strip()
+def _named(schema: Any) -> list[str]:
+    return re.findall(r"#/components/schemas/(\w+)", json.dumps(schema))
 
 
 def _members(schema: Mapping[str, Any]) -> str:
     return ", ".join(f"`{name}`" for name in schema.get("properties", {}))
-
-
-def _opened(schema: Mapping[str, Any], document: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The schema that is meant: behind a reference, or the one beside null."""
-    choices = [one for one in schema.get("anyOf", ()) if one.get("type") != "null"]
-    if len(choices) == 1:
-        return _opened(choices[0], document)
-    if "$ref" in schema:
-        return document["components"]["schemas"][schema["$ref"].rsplit("/", 1)[1]]
-    return schema
-
-
-def _held(schema: Mapping[str, Any], document: Mapping[str, Any]) -> str:
-    """What a member may be, in a few words."""
-    schema = _opened(schema, document)
-    if "anyOf" in schema:
-        return " or ".join(dict.fromkeys(_held(one, document) for one in schema["anyOf"] if one.get("type") != "null"))
-    if "enum" in schema or "const" in schema:
-        return ", ".join(f"`{one}`" for one in schema.get("enum", [schema.get("const")]))
-    if schema.get("type") == "array":
-        return f"list of {_held(schema.get('items', {}), document) or 'any'}"
-    if inner := _members(schema):
-        return f"object: {inner}"
-    words = {"integer": "whole number", "boolean": "true or false", "string": "text", None: "any JSON"}
-    kind = schema.get("type")
-    return "time" if schema.get("format") == "date-time" else words.get(kind, str(kind))
-
-
-def _parts(mine: list[tuple[str, Any]], document: Mapping[str, Any], told: set[str]) -> Iterator[str]:
-    """What stands inside the answers of a group, where its docstring explains its members: each once."""
-    schemas = document["components"]["schemas"]
-    top, names = set(), []
-    for _, operation in mine:
-        for status, answer in operation["responses"].items():
-            if status.startswith("2"):
-                top |= set(_references(answer))
-    waiting = sorted(top)
-    while waiting:
-        name = waiting.pop(0)
-        if name not in names:
-            names.append(name)
-            waiting += [one for one in _references(schemas[name]) if one != "FamilyFile"]
-    lines = [
-        f"- **{name}**: {_plain(schemas[name]['description'])}"
-        for name in sorted(names)
-        if name not in top | told and not name.startswith("Page_") and "``" in schemas[name].get("description", "")
-    ]
-    told |= set(names)
-    if lines:
-        yield "Parts of these answers, by the names that `/openapi.json` gives them:"
-        yield "\n".join(lines)
-
-
-def _references(value: Any) -> Iterator[str]:
-    if isinstance(value, dict):
-        if "$ref" in value:
-            yield value["$ref"].rsplit("/", 1)[1]
-        for one in value.values():
-            yield from _references(one)
-    elif isinstance(value, list):
-        for one in value:
-            yield from _references(one)
 
 
 def _plain(text: str) -> str:

@@ -132,6 +132,8 @@ def run(arguments: Sequence[str]) -> int:
     as_json = "--json" in arguments
     try:
         command = typer.main.get_command(app)
+        if {"--help", "-h"} & set(arguments):
+            _join_lines(command)
         server_option.begin()
         server_option.add_to(command)
         result = command.main(args=list(arguments), prog_name="detent", standalone_mode=False)
@@ -162,6 +164,17 @@ def run(arguments: Sequence[str]) -> int:
             raise
         show()  # a usage error of the command line itself
         return int(getattr(error, "exit_code", USAGE))
+
+
+def _join_lines(group: Any) -> None:
+    """Paragraphs of the commands' help on one line each, which the terminal wraps; of several examples each keeps its
+    own.
+    """
+    for command in group.commands.values():
+        parts = (command.help or "").split("\n\n")
+        command.help = "\n\n".join(one if one.startswith("Examples") else " ".join(one.split()) for one in parts)
+        if hasattr(command, "commands"):
+            _join_lines(command)
 
 
 def exit_code(error: DetentError) -> int:

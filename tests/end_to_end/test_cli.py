@@ -605,6 +605,12 @@ def test_the_version_is_that_of_the_installed_package(detent: Detent) -> None:
     assert detent("--version").out == f"detent {metadata.version('detent-server')}\n"
 
 
+def test_paragraphs_of_help_are_wrapped_by_the_terminal_and_several_examples_keep_their_lines(detent: Detent) -> None:
+    lines = [line.strip() for line in detent("study", "run", "--help").out.splitlines()]
+    assert any("for every strategy. With a server its worker runs" in line for line in lines)
+    assert "detent study run triage --budget-usd 2" in lines
+
+
 def test_help_needs_none_of_the_heavy_libraries() -> None:
     code = (
         "import sys; from optimizer.cli.app import run; run(['--help']); heavy = {'pydantic', 'sqlalchemy', 'httpx',"

@@ -42,7 +42,10 @@ def evaluate(
     bare: Annotated[
         bool, typer.Option("--bare", help="Ask the same prompt without its examples, too: a call more per example.")
     ] = False,
-    budget_usd: Annotated[float | None, typer.Option(help="Dollars at most.")] = None,
+    budget_usd: Annotated[
+        float | None,
+        typer.Option(help="Dollars at most; default: no more calls than --dry-run says and half as many again."),
+    ] = None,
     output: Annotated[
         Path | None,
         typer.Option("--output", help="Write what was found into this file, as JSON.", show_default=False),
