@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from optimizer.jobs.rollouts.verify_rollout import verify_rollout
-from optimizer.runtime import apart
-from optimizer.runtime.use_cases import USE_CASES
+from optimizer.jobs.studies.read_studies import StudyReadRequest
+from optimizer.runtime import apart, wiring
+from optimizer.runtime.use_cases import USE_CASES, use_case_named
 from tests.api_world import World, make_home, serving
 from tests.clock import until
+from tests.seeded_world import seeded
 
 
 @pytest.fixture
@@ -44,6 +49,9 @@ def test_it_finds_a_renamed_family_by_a_name_that_it_had(world: World) -> None:
 def test_what_the_function_refuses_is_refused_in_its_words(world: World) -> None:
     answer = world.get("/v1/rollouts/ro_none/verification")
     assert (answer.status_code, answer.json()["detail"].split(".")[0]) == (404, "There is no rollout 'ro_none'")
+    sides = {"conservative": {"name": "mine.yaml", "policy": {"filter.min_words": 3}}}
+    answer = world.client.post("/v1/families/triage/thresholds/comparison", json=sides)
+    assert (answer.status_code, "is for content pipelines" in answer.json()["detail"]) == (422, True)
 
 
 def test_role_read_sees_no_text_and_a_key_for_another_family_nothing(world: World) -> None:
@@ -69,5 +77,30 @@ def test_two_at_once_are_one_too_many(world: World) -> None:
     assert (second.status_code, "Another read" in second.json()["detail"]) == (503, True)
 
 
+@pytest.mark.parametrize(
+    ("what", "function"),
+    [
+        ("report", "optimizer.jobs.studies.report_study:read_study_report"),
+        ("audit-cost", "optimizer.jobs.studies.cascade_of_study:read_audit_cost"),
+    ],
+)
+def test_what_a_study_has_to_tell_is_read_by_another_process(
+    world: World, monkeypatch: pytest.MonkeyPatch, what: str, function: str
+) -> None:
+    seeded(world)
+    asked, run = list[str](), subprocess.run
+
+    def seen(*command: Any, **options: Any) -> Any:
+        asked.append(json.loads(options["input"])["function"])
+        return run(*command, **options)
+
+    monkeypatch.setattr(apart.subprocess, "run", seen)
+    found = world.get(f"/v1/studies/st_1/{what}", headers={"Authorization": "Bearer secret-read-texts"})
+    assert (found.status_code, asked) == (200, [function]), found.text
+    context, use_case = wiring.home_context(world.settings, actor="ann"), use_case_named(function)
+    expected = json.loads(use_case.written(use_case.call(context, StudyReadRequest(id="st_1"))))
+    assert {**found.json(), "made_at": None} == {**expected, "made_at": None}
+
+
 def test_what_is_read_apart_changes_nothing() -> None:
-    assert all(one.change is None and one.method == "GET" for one in USE_CASES if one.apart)
+    assert all(one.change is None and not one.changes for one in USE_CASES if one.apart)

@@ -14,6 +14,8 @@ from optimizer.jobs.context import Context
 from optimizer.jobs.request import Request
 from optimizer.runtime.use_cases import USE_CASES, UseCase
 
+# Members that are named as texts are, and hold none.
+NO_TEXTS = {"FamilyStatus/problem": "one of two sentences of ours", "Truncation/input": "the name of an input"}
 EACH = pytest.mark.parametrize("use_case", USE_CASES, ids=lambda one: one.name)
 
 
@@ -33,7 +35,8 @@ def test_a_use_case_takes_a_context_and_its_request_and_gives_a_typed_report(use
 def test_what_reads_says_of_each_member_that_may_hold_a_text_that_it_does(use_case: UseCase) -> None:
     if use_case.role in ("read", "serve", "feedback"):
         schema = TypeAdapter(use_case.report).json_schema(mode="serialization")
-        assert [place for place, name in shown(schema, schema.get("$defs", {})) if name in TEXTS] == []
+        texts = [place for place, name in shown(schema, schema.get("$defs", {})) if name in TEXTS]
+        assert [place for place in texts if not place.endswith(tuple(NO_TEXTS))] == []
 
 
 def test_no_function_and_no_route_stands_twice() -> None:

@@ -108,9 +108,9 @@ class ScheduleBrief:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Truncation:
-    """An input that was ever cut, with the requests in which it was."""
+    """An input, by its name, that was ever cut, with the requests in which it was."""
 
-    input: Text[str]
+    input: str
     n_requests: int
     last_at: datetime
 
@@ -144,7 +144,7 @@ class FamilyStatus:
     watched: str | None
     truncated: list[Truncation]
     degraded: bool
-    problem: Text[str | None]
+    problem: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
