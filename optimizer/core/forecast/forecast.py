@@ -62,14 +62,22 @@ class AlarmNeed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RolloutForecast:
-    """``exceeds``: 90 % of such rollouts would not end within the limits; ``problems`` says which."""
+    """``verdict`` `exceeds`: 90 % of such rollouts would not end within the limits; ``problems`` says which.
+
+    ``missing``: what is not known, and how to make it known. ``ways_out``: of the problems; ``ladders``: others that
+    would fit, the gentlest first. ``base``, ``lift``, ``margin``: what it assumes, with ``_why``. ``units_per_hour``:
+    new distinct ones, per hour of the rollout clock; ``label_rate``: share of the units that give a label. ``stages``:
+    those still to come; ``expected``, ``nine_in_ten``: of all of them, on average and in 90 % of rollouts.
+    ``users_exposed``: units that will be served the candidate. ``holds``: what the 5 in 100 are about, and how many it
+    is beyond that. ``guardrails``: how soon errors are found.
+    """
 
     verdict: Feasibility
     summary: str
-    missing: tuple[str, ...] = ()  # what is not known, and how to make it known
+    missing: tuple[str, ...] = ()
     problems: tuple[LimitExceeded, ...] = ()
-    ways_out: tuple[str, ...] = ()  # of the problems; what is fixed with a rollout that runs means a new one
-    ladders: tuple[LadderWay, ...] = ()  # other ladders that would fit, the gentlest first; of a rollout that does not
+    ways_out: tuple[str, ...] = ()
+    ladders: tuple[LadderWay, ...] = ()
     warnings: tuple[str, ...] = ()
     max_days: float | None = None
     max_labelled: int | None = None
@@ -78,14 +86,14 @@ class RolloutForecast:
     base_why: str = ""
     lift: float | None = None
     lift_why: str = ""
-    units_per_hour: float | None = None  # new distinct ones, per hour of the rollout clock
-    label_rate: float | None = None  # share of the units that give a label
+    units_per_hour: float | None = None
+    label_rate: float | None = None
     requests_per_second: float | None = None
-    stages: tuple[StageNeed, ...] = ()  # those still to come, the present one included
+    stages: tuple[StageNeed, ...] = ()
     expected: Need | None = None
     nine_in_ten: Need | None = None
-    users_exposed: float | None = None  # units that will be served the candidate, expected
-    holds: str = ""  # what the 5 in 100 are about, and how many it is beyond that
+    users_exposed: float | None = None
+    holds: str = ""
     guardrails: tuple[AlarmNeed, ...] = ()
 
     @property

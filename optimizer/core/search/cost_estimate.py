@@ -50,7 +50,13 @@ class EstimateTotals:
 class CostEstimate:
     """The answer of a dry run.
 
-    ``usd`` is None where the model has no known price; ``reserved_usd`` is the confirmation's.
+    ``usd`` is None where the model has no known price; ``reserved_usd`` is the confirmation's. ``parts``: calls of the
+    champion, of each strategy and of the confirmation, as they fit under the budget's. ``no_sure_turn``: strategies for
+    which the budget's calls leave nothing if those before take their most; ``enough``: caps of calls, usd and minutes
+    under which every part comes to its end. ``models``: whose prices these are, the serving champion's first.
+    ``truncated``: input > train and dev examples in which it is cut; ``n_refused``: those left out, since serving
+    refuses inputs so long; ``n_unreleased``: train examples left out, since nobody released them. ``remarks``:
+    sentences on the rows, what is left out or missing, and what to do.
     """
 
     calls: Spread
@@ -60,23 +66,15 @@ class CostEstimate:
     n_confirmation_calls: int
     reserved_usd: float | None
     longest_request_bytes: int
-    parts: Mapping[
-        str, Spread
-    ]  # calls by part: champion, each strategy, confirmation, as they fit under the budget's calls
+    parts: Mapping[str, Spread]
     without_a_cap: EstimateTotals
-    no_sure_turn: Sequence[
-        str
-    ] = ()  # strategies for which the budget's calls leave nothing if those before take their most
-    enough: Mapping[str, float] = field(
-        default_factory=dict
-    )  # calls, usd, minutes: caps under which every part comes to its end, where the budget's may not do
-    models: Sequence[
-        str
-    ] = ()  # whose prices these are: the serving champion's first, then the others that may be asked
-    truncated: Mapping[str, int] = field(default_factory=dict)  # input > train and dev examples in which it is cut
-    n_refused: int = 0  # train and dev examples left out, since serving refuses inputs so long
-    n_unreleased: int = 0  # train examples left out, since nobody released them
-    remarks: Sequence[str] = ()  # sentences on the rows: what is left out or missing, and what to do
+    no_sure_turn: Sequence[str] = ()
+    enough: Mapping[str, float] = field(default_factory=dict)
+    models: Sequence[str] = ()
+    truncated: Mapping[str, int] = field(default_factory=dict)
+    n_refused: int = 0
+    n_unreleased: int = 0
+    remarks: Sequence[str] = ()
 
 
 def confirmation_usd(

@@ -156,9 +156,14 @@ class OpenAlert:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RolloutView:
-    """``verdict`` says in words what the evidence allows to say.
+    """``verdict`` says in words what the evidence allows to say; ``difference`` is candidate less champion.
 
-    ``n_blocks`` and ``head`` tie it to the chain of blocks.
+    ``not_guarded``: guardrail > why it does not look yet. ``waits_for``, ``next_step``: what is missing before the next
+    step, and which that is. ``left_out``: units served both variants because the rollout lapsed within their window;
+    ``beyond_exposures``: units without a token that do not count, since their key reported too few exposures; ``keys``:
+    who brought the labelled units, the largest share first. ``looked_at``: when the tick last wrote what it knows.
+    ``followed_by``: the reign after the one that the promotion began, where that is over. ``versions``: variant > its
+    name in the family's file. ``n_blocks`` and ``head`` tie it to the chain of blocks.
     """
 
     verdict: str
@@ -168,10 +173,10 @@ class RolloutView:
     margin: float
     gates: tuple[EvidenceView, ...]
     guardrails: tuple[GuardrailView, ...]
-    not_guarded: Mapping[str, str]  # guardrail > why it does not look yet
+    not_guarded: Mapping[str, str]
     difference: MeanDifference
     arms: tuple[ArmView, ...]
-    left_out: int  # units served both variants because the rollout lapsed within their window
+    left_out: int
     late_alert: str | None
     stages: tuple[StageView, ...]
     labels: Labels
@@ -184,14 +189,12 @@ class RolloutView:
     freeze: Freeze | None
     holdback: Holdback | None
     alerts: tuple[OpenAlert, ...]
-    looked_at: datetime | None  # when the tick last wrote what it knows
-    followed_by: Champion | None  # the reign after the one that the promotion began, where that is over
-    keys: tuple[KeyShare, ...] = ()  # who brought the labelled units, the largest share first
+    looked_at: datetime | None
+    followed_by: Champion | None
+    keys: tuple[KeyShare, ...] = ()
     max_share_per_key: float = 1.0
-    versions: Mapping[str, str] = field(
-        default_factory=dict
-    )  # variant > its name in the family's file, where it has one
-    beyond_exposures: int = 0  # units without a token that do not count, since their key reported too few exposures
+    versions: Mapping[str, str] = field(default_factory=dict)
+    beyond_exposures: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -31,7 +31,9 @@ class EntryEvidence:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EntryView:
-    """An entry as it stands, its members as ``Entry`` has them; ``served``: the champion's instruction shows it."""
+    """An entry as it stands. ``evidence``: the examples that it was learned from; ``helpful``, ``harmful``: those that
+    were answered better, or worse, with it than without it; ``served``: the champion's instruction shows it.
+    """
 
     id: str
     kind: Kind
