@@ -52,7 +52,7 @@ def import_(
 ) -> None:
     """Take examples or feedback in; says what was taken, what was not, and why. Safe to repeat.
 
-    A server is sent what the file holds, in parts, and never its path.
+    With --server the server is sent what the file holds, in parts, and never its path.
 
     Texts become few-shot examples only where a person vouches for them: by --curated, or in `detent review`.
 
@@ -74,7 +74,7 @@ def import_(
 
         released = opened.curated if curated is None else curated
         with told_while(opened.rows, "rows read", of=opened.n_rows) as rows:
-            report = _import_examples(session.client, declared, rows, curated=released)
+            report = _import_examples(_client(session), declared, rows, curated=released)
         value = {**as_json_of(import_examples, report), "columns": opened.columns, "columns_not_read": opened.not_read}
         show(as_json, value, lambda out: None)
         if opened.columns is not None:
@@ -128,6 +128,15 @@ def columns(inputs: list[str], output_field: str, given: list[str], output: str 
             f" {output_field}."
         )
     return mapping
+
+
+def _client(session: Session) -> Client:
+    """The server that is named. In a home of this machine the command reads and masks the rows itself, so that its
+    server goes on serving meanwhile.
+    """
+    from optimizer.runtime.client import InProcess
+
+    return session.client if server_asked() is not None else InProcess(lambda: session.context)
 
 
 def _declared(session: Session, family: str) -> Family:
