@@ -257,7 +257,7 @@ class GuardedClient:
         self._client, self._before_change = client, before_change
 
     def ask(self, function: Callable[[Context, Q], R], request: Q) -> R:
-        if use_case_of(function).changes and not getattr(request, "dry_run", False):
+        if not use_case_of(function).is_read and not getattr(request, "dry_run", False):
             self._before_change()
         return self._client.ask(function, request)
 

@@ -84,9 +84,9 @@ class UseCase:
         return TypeAdapter(self.report)
 
     @property
-    def changes(self) -> bool:
-        """A read may be a POST, where its request is too long for an address."""
-        return self.method != "GET" and self.role not in ("read", "read-texts")
+    def is_read(self) -> bool:
+        """A read is a POST where its request is too long for an address."""
+        return self.method == "GET" or self.role in ("read", "read-texts")
 
     def written(self, report: Any, *, figures_only: bool = False) -> bytes:
         """The report as JSON, as its route answers it: without texts where ``figures_only``."""

@@ -103,4 +103,4 @@ def test_what_a_study_has_to_tell_is_read_by_another_process(
 
 
 def test_what_is_read_apart_changes_nothing() -> None:
-    assert all(one.change is None and not one.changes for one in USE_CASES if one.apart)
+    assert all(one.change is None and one.is_read for one in USE_CASES if one.apart)

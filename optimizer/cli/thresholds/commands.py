@@ -60,7 +60,7 @@ def recommend(
     declared = family_view(session.client, family)
     kind = declared_kind({"kind": declared.kind})
     if kind is None or not kind.runs_pipeline:
-        if out is not None:
+        if out is not None and kind is not None:
             raise InvalidInput(
                 f"--out writes the files of a content pipeline, and {family} is of kind {declared.kind}. Leave it out;"
                 " --json has all figures."
