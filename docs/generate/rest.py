@@ -69,8 +69,8 @@ missing.
   examples, definitions, notes, reasons). `read-texts` sees all of it.
 - A key for **named families** is refused on what is not about one of them; in lists it sees its own. Where a list takes
   `?family=`, a key for several has to name one.
-- Events of **source** `person` or `judge` need a right of their own (`detent keys create NAME --source judge`), else
-  they are rejected as `source_not_allowed`; so do decisions on repairs and ratings. Chat with a named variant
+- Events of **source** `person` or `judge`, decisions on repairs, and ratings need a right of their own (`detent keys
+  create NAME --source judge`); without it an event is rejected as `source_not_allowed`. Chat with a named variant
   (`detent.variant`) needs `serve` and `operate`.
 """
 NO_KEY = "`GET /health`, `GET /ready`, `GET /problems/{word}`, `/docs` and `/openapi.json` need no key."
@@ -104,12 +104,12 @@ def rest() -> str:
 def _roles() -> Iterator[tuple[str, str]]:
     routes = [route for group in GROUPS for route in group.routes.routes if isinstance(route, APIRoute)]
     rows = [
-        (ROLES.index(role), f"`{method} {re.sub(':path', '', route.path)}`", role)
+        (ROLES.index(role), route.path.replace(":path", ""), method, role)
         for route in routes
         for method in sorted(route.methods)
         if (role := (route.openapi_extra or {}).get(ROLE))
     ]
-    return ((route, role) for _, route, role in sorted(rows))
+    return ((f"`{method} {path}`", role) for _, path, method, role in sorted(rows))
 
 
 class _Routes:
