@@ -1,7 +1,7 @@
 """Labels that come later in one arm than in the other, and a window that somebody has fixed, simulated through the
 functions of the tick.
 
-    python bench/rollout_delays.py [--runs 2000] [--seed 1] [--only champion,candidate,alike,happier]
+    python bench/rollout_delays.py [--runs 2000] [--seed 1] [--only champion candidate alike happier]
     python bench/rollout_delays.py --merge FILE FILE
 
 champion, candidate: whose labels take twice as long, with windows of 24 hours, of 40 (99 % of the usual labels) and of
@@ -36,13 +36,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0] if __doc__ else None)
     parser.add_argument("--runs", type=int, default=FULL)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--only", default=",".join(TABLES), help="tables, with commas between them")
+    parser.add_argument("--only", nargs="+", choices=TABLES, default=list(TABLES), help="tables")
     parser.add_argument("--merge", type=Path, nargs="+", help="results of --only from other trees: nothing is run")
     arguments = parser.parse_args()
     if arguments.merge:
         put([cell for name in TABLES for file in arguments.merge for cell in kept(name, file)])
         return
-    cells = {name: TABLES[name][0](arguments.runs, arguments.seed) for name in arguments.only.split(",")}
+    cells = {name: TABLES[name][0](arguments.runs, arguments.seed) for name in arguments.only}
     if arguments.runs < FULL:
         print(table([cell for own in cells.values() for cell in own]))
         return

@@ -120,6 +120,8 @@ def view(
         "usd": "Time share" if study.is_replayed else "$ a call", "p95_ms": "p95 ms", "status": "Status",
     }  # fmt: skip
     table(rows, columns, empty="It searches nothing." if study.mode == "confirm" else "No trial yet.")(out)
+    if any(t.n_errors for t in trials):
+        out.print("Errors    answers that did not come or could not be read; each counts as 0", markup=False)
     view_trivial(out, (study.findings or {}).get(WITHOUT_MODEL))
     if study.confirmation:
         out.print("")
