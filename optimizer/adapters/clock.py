@@ -40,12 +40,12 @@ def shared_anchor(file: Path, scale: float, now: datetime, *, lock: Path) -> dat
     from filelock import FileLock
 
     with FileLock(lock, timeout=10):
-        kept = json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
-        if kept is not None and kept["scale"] == scale:
-            return datetime.fromisoformat(kept["anchor"])
+        stored = json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
+        if stored is not None and stored["scale"] == scale:
+            return datetime.fromisoformat(stored["anchor"])
         anchor = now
-        if kept is not None:
-            ahead = (kept["scale"] - 1) * (now - datetime.fromisoformat(kept["anchor"]))
+        if stored is not None:
+            ahead = (stored["scale"] - 1) * (now - datetime.fromisoformat(stored["anchor"]))
             anchor = now - ahead / (scale - 1)
         write_whole(file, {"scale": scale, "anchor": anchor.isoformat()})
         return anchor

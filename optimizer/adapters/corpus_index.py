@@ -34,12 +34,12 @@ class CorpusIndex:
         """The ids of at most ``k`` passages that share a word with the query, best first,
         equals in the file's order.
         """
-        asked = words(query)
-        if not asked:
+        query_words = words(query)
+        if not query_words:
             return []
-        found = self.scores(asked)
-        best = (-found).argsort(kind="stable")[:k]
-        return [self.ids[at] for at in best if found[at] > 0]
+        scores = self.scores(query_words)
+        best = (-scores).argsort(kind="stable")[:k]
+        return [self.ids[at] for at in best if scores[at] > 0]
 
 
 def open_corpus(file: Path, id_field: str = "id") -> CorpusIndex:

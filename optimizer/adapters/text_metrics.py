@@ -84,11 +84,11 @@ def _metric(name: str, family: Family, user_folder: Path | None) -> MetricRecord
 
 def _with_parameters(metric: MetricRecord, family: Family, user_folder: Path | None) -> MetricRecord:
     """Raises InvalidInput for a parameter that the metric does not take, or that has not its form."""
-    given = family.metric_parameters.get(metric.name, {})
-    inputs = {name: one.type for name, one in family.inputs.items()}
-    if faults := [wrong for _, wrong in metric.parameter_faults(given, inputs)]:
+    declared = family.metric_parameters.get(metric.name, {})
+    inputs = {name: declaration.type for name, declaration in family.inputs.items()}
+    if faults := [wrong for _, wrong in metric.parameter_faults(declared, inputs)]:
         raise InvalidInput("; ".join(faults))
-    parameters = metric.with_defaults(given, inputs)
+    parameters = metric.with_defaults(declared, inputs)
     if metric.parameters.get("predictor") == "predictor":
         predictor = read_predictor((user_folder or Path()) / parameters["predictor"])
         return metric.with_parameters({"predictor": predictor.hash}, {"predictor": predictor})

@@ -71,12 +71,12 @@ def read_json_lines(path: Path) -> Iterator[Record]:
 
 
 def column_mapping(
-    columns: Sequence[str], inputs: Sequence[str], output: str, given: Mapping[str, str], *, may_lack: bool = False
+    columns: Sequence[str], inputs: Sequence[str], output: str, named: Mapping[str, str], *, may_lack: bool = False
 ) -> dict[str, str]:
     """Field of the family > column of the file: as given, else the column of the same name.
 
     Args:
-        given: from --input FIELD=COLUMN and --output FIELD=COLUMN (or the column alone).
+        named: from --input FIELD=COLUMN and --output FIELD=COLUMN (or the column alone).
         may_lack: inputs without a column are left out, as not measured; one at least has to be there.
     Raises:
         InvalidInput: a field has no column, a column named does not exist, or a name stands twice in the first line.
@@ -87,17 +87,17 @@ def column_mapping(
             f"The first line names {', '.join(map(repr, twice))} more than once, so it is unclear which column is"
             " meant. Rename one."
         )
-    mapping = {name: given.get(name, name) for name in (*inputs, output)}
+    mapping = {name: named.get(name, name) for name in (*inputs, output)}
     missing = {field: column for field, column in mapping.items() if column not in columns}
     lacked = (
-        [field for field in missing if may_lack and field != output and field not in given]
+        [field for field in missing if may_lack and field != output and field not in named]
         if set(inputs) - set(missing)
         else []
     )
     if set(missing) - set(lacked):
         shown = {field: column for field, column in missing.items() if field not in lacked}
         known = f"its columns are {', '.join(map(repr, columns)) or 'none'}"
-        if may_lack and len(shown) > 1 and not any(field in given for field in inputs):
+        if may_lack and len(shown) > 1 and not any(field in named for field in inputs):
             raise InvalidInput(
                 f"None of the file's columns is an input of the family; {known}. Name one at least with --input"
                 f" FIELD=COLUMN, of the fields {', '.join(inputs)}"

@@ -132,16 +132,16 @@ class FamilyFiles:
                 known = before.get(name)
                 is_as_before = known is not None and known.signature == signature and not models_changed
                 now[name] = known if known is not None and is_as_before else self._read(name, signature, known)
-            for gone in set(before) - set(now):
-                self._forget(gone)
+            for name_before in set(before) - set(now):
+                self._forget(name_before)
             self._loaded = now
 
     @property
     def families(self) -> Mapping[str, Family]:
         """By name: the newest good version of each."""
-        present = ((name, one.family) for name, one in self._loaded.items() if not self._is_former(name))
-        found = {name: family for name, family in present if family is not None}
-        return MappingProxyType(by_name(found, self.former_names))
+        present = ((name, file.family) for name, file in self._loaded.items() if not self._is_former(name))
+        valid = {name: family for name, family in present if family is not None}
+        return MappingProxyType(by_name(valid, self.former_names))
 
     @property
     def problems(self) -> Mapping[str, InvalidFamily]:
@@ -149,13 +149,13 @@ class FamilyFiles:
 
         A name here and in ``families`` is degraded: its last good version serves.
         """
-        found = {name: one.problem for name, one in self._loaded.items() if one.problem is not None}
+        invalid = {name: file.problem for name, file in self._loaded.items() if file.problem is not None}
         return MappingProxyType(
-            found | {name: self._named_again(name) for name in self._loaded if self._is_former(name)}
+            invalid | {name: self._named_again(name) for name in self._loaded if self._is_former(name)}
         )
 
     def _is_former(self, name: str) -> bool:
-        """Whether another family had this name, which goes on finding that one."""
+        """Whether this is the former name of another family, and so still finds that family."""
         return self.former_names.get(name, name) in self._loaded.keys() - {name}
 
     def _named_again(self, name: str) -> InvalidFamily:
@@ -179,7 +179,7 @@ class FamilyFiles:
     def changed(self) -> bool:
         """Whether ``load`` would read anything: one look at the folder, no file is opened."""
         return self._models_changed() or self._signatures() != {
-            name: one.signature for name, one in self._loaded.items()
+            name: file.signature for name, file in self._loaded.items()
         }
 
     def _models_changed(self) -> bool:
@@ -204,7 +204,7 @@ class FamilyFiles:
         return _FileState(signature=signature, family=family)
 
     def _parse_all(self, texts: Mapping[str, str], name: str, file: Path) -> Family:
-        """The family of what ``_kept_names`` names, its golden scenarios where it has some."""
+        """The family of these texts, with its golden scenarios where it has some."""
         family_name, golden_name = _kept_names(name)
         family = self._parse(texts[family_name], name, _shown(file))
         if golden_name not in texts:
@@ -219,7 +219,7 @@ class FamilyFiles:
     def _last_good(self, name: str) -> Family | None:
         if self._last_good_dir is None:
             return None
-        file, golden = (self._last_good_dir / kept for kept in _kept_names(name))
+        file, golden = (self._last_good_dir / file_name for file_name in _kept_names(name))
         try:
             texts = {path.name: read_text(path) for path in (file, golden) if path == file or path.exists()}
             return self._parse_all(texts, name, file)
@@ -232,16 +232,16 @@ class FamilyFiles:
             return None
 
     def _keep_all(self, name: str, texts: Mapping[str, str]) -> None:
-        for kept in _kept_names(name):
-            if kept in texts:
-                self._keep(name, kept, texts[kept])
+        for file_name in _kept_names(name):
+            if file_name in texts:
+                self._keep(name, file_name, texts[file_name])
             else:
-                self._remove(name, kept)
+                self._remove(name, file_name)
 
-    def _keep(self, name: str, kept: str, text: str) -> None:
+    def _keep(self, name: str, file_name: str, text: str) -> None:
         if self._last_good_dir is None:
             return
-        file = self._last_good_dir / kept
+        file = self._last_good_dir / file_name
         if file.exists() and file.read_bytes() == text.encode():
             return
         fresh = file.with_name(f".{name}.{os.getpid()}.{threading.get_ident()}")
@@ -255,20 +255,22 @@ class FamilyFiles:
                 fresh.unlink(missing_ok=True)
 
     def _forget(self, name: str) -> None:
-        for kept in _kept_names(name):
-            self._remove(name, kept)
+        for file_name in _kept_names(name):
+            self._remove(name, file_name)
 
-    def _remove(self, name: str, kept: str) -> None:
-        if self._last_good_dir is None or not (file := self._last_good_dir / kept).exists():
+    def _remove(self, name: str, file_name: str) -> None:
+        if self._last_good_dir is None or not (file := self._last_good_dir / file_name).exists():
             return
         try:
             file.unlink(missing_ok=True)
         except OSError as error:  # nor must a disk that can only be read
-            log.warning("a kept text of a family cannot be removed", family=name, file=kept, error=str(error))
+            log.warning("a kept text of a family cannot be removed", family=name, file=file_name, error=str(error))
 
     def _signatures(self) -> dict[str, _Signature | None]:
         """Of every folder that holds, or held, a family; None: its file is not there."""
-        return {name: found for name in self._names() if (found := self._signature(name)) or self._was_good(name)}
+        return {
+            name: signature for name in self._names() if (signature := self._signature(name)) or self._was_good(name)
+        }
 
     def _signature(self, name: str) -> _Signature | None:
         files = [folder / name / FILE_NAME for folder in self.directories]
@@ -282,8 +284,8 @@ class FamilyFiles:
             try:
                 names |= {e.name for e in os.scandir(folder) if e.is_dir() and not e.name.startswith((".", "_"))}
             except OSError:  # a disk that is not there is no order to remove every family
-                kept = self._last_good_dir.glob("*.yaml") if self._last_good_dir is not None else ()
-                names |= {*self._loaded, *(file.stem for file in kept)}
+                stored_files = self._last_good_dir.glob("*.yaml") if self._last_good_dir is not None else ()
+                names |= {*self._loaded, *(file.stem for file in stored_files)}
         return sorted(names)
 
     def _was_good(self, name: str) -> bool:
@@ -293,7 +295,7 @@ class FamilyFiles:
 
 
 def _kept_names(name: str) -> tuple[str, str]:
-    """What the last good texts are called where they are kept: of the family's file and of its golden scenarios."""
+    """The names of the last good copies: of the family's file and of its golden scenarios."""
     return f"{name}.yaml", f"{name}.{golden_files.FILE_NAME}"
 
 

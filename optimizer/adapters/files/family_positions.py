@@ -45,8 +45,8 @@ def read_yaml(text: str) -> SourceFile:
         data = reader.constructor.construct_document(root) if root is not None else None
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        said = " ".join(part for part in (error.context, error.problem) if part)
-        detail = f"this is no YAML: {said}; correct the text there, or a line or two above it"
+        message = " ".join(part for part in (error.context, error.problem) if part)
+        detail = f"this is no YAML: {message}; correct the text there, or a line or two above it"
         return SourceFile(
             data=None, lines={}, faults=(Fault(pointer="", detail=detail, line=mark.line + 1 if mark else None),)
         )

@@ -89,12 +89,12 @@ def installed_docstrings() -> Iterator[tuple[str, str, str]]:
                     "The source 'installed-docs' reads SciPy's documentation, and SciPy is not installed here."
                 ) from e
             for name in sorted(_public_names(module)):
-                found = getattr(module, name, None)
-                if found is None or inspect.ismodule(found) or not callable(found) or id(found) in seen:
+                member = getattr(module, name, None)
+                if member is None or inspect.ismodule(member) or not callable(member) or id(member) in seen:
                     continue
-                seen.add(id(found))
-                doc = getattr(found, "__doc__", None)
-                if isinstance(doc, str) and doc.strip() and not _is_exception(found):
+                seen.add(id(member))
+                doc = getattr(member, "__doc__", None)
+                if isinstance(doc, str) and doc.strip() and not _is_exception(member):
                     yield place, name, inspect.cleandoc(doc)
 
 
@@ -173,8 +173,8 @@ def _public_names(module: ModuleType) -> list[str]:
     return [n for n in names if not n.startswith("_")]
 
 
-def _is_exception(found: Any) -> bool:
-    return inspect.isclass(found) and issubclass(found, BaseException)
+def _is_exception(value: Any) -> bool:
+    return inspect.isclass(value) and issubclass(value, BaseException)
 
 
 def _plain(text: str) -> str:

@@ -39,13 +39,13 @@ def clean_prose(text: str) -> str:
     """Running text in one line: no directive, formula, code, list marker, citation or role is left;
     a sentence that needs one goes with it.
     """
-    kept: list[str] = []
+    paragraphs: list[str] = []
     # The paragraph before was a formula or code: a paragraph that goes on in lower case belongs to it.
     after_gap = False
     for paragraph in _prose_paragraphs(text):
         if paragraph is None:
-            if kept and not re.search(r"[.!?)]$", kept[-1]):
-                kept[-1] = _whole_sentences(kept[-1])
+            if paragraphs and not re.search(r"[.!?)]$", paragraphs[-1]):
+                paragraphs[-1] = _whole_sentences(paragraphs[-1])
             after_gap = True
             continue
         plain = " ".join(s for s in _sentences(_inline(paragraph)) if not _is_unreadable(s)).strip()
@@ -53,8 +53,8 @@ def clean_prose(text: str) -> str:
             plain = " ".join(_sentences(plain)[1:])
         after_gap = False
         if plain:
-            kept.append(plain)
-    return " ".join(" ".join(p for p in kept if p).split())
+            paragraphs.append(plain)
+    return " ".join(" ".join(p for p in paragraphs if p).split())
 
 
 def cut_at_sentence(text: str, limit: int) -> str:
@@ -130,14 +130,14 @@ def _last_part(name: str) -> str:
 
 
 def _sentences(text: str) -> list[str]:
-    found, start = [], 0
+    sentences, start = [], 0
     for match in _SENTENCE_END.finditer(text):
         if _ABBREVIATION.search(text[: match.start() + 1]):
             continue
-        found.append(text[start : match.end()].strip())
+        sentences.append(text[start : match.end()].strip())
         start = match.end()
     rest = text[start:].strip()
-    return [*found, rest] if rest else found
+    return [*sentences, rest] if rest else sentences
 
 
 def _whole_sentences(text: str) -> str:

@@ -18,13 +18,13 @@ def write_predictor(file: Path, predictor: Predictor) -> None:
 def read_predictor(file: Path) -> Predictor:
     """Raises InvalidInput where it is not there, or is no predictor of a probability."""
     try:
-        found = Predictor.from_data(read_json(file.read_text(encoding="utf-8")))
+        predictor = Predictor.from_data(read_json(file.read_text(encoding="utf-8")))
     except OSError as error:
         raise InvalidInput(
             f"there is no learned scorer in {file}: {error.strerror}; make it with detent family align"
         ) from error
     except ValueError as error:
         raise InvalidInput(f"the learned scorer {file} cannot be read as JSON: {error}") from error
-    if found.answers != "probability":
-        raise InvalidInput(f"the learned scorer {file} answers a {found.answers}, not a probability")
-    return found
+    if predictor.answers != "probability":
+        raise InvalidInput(f"the learned scorer {file} answers a {predictor.answers}, not a probability")
+    return predictor

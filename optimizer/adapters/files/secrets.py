@@ -48,8 +48,8 @@ class Secrets:
         if token_keys:
             parsed = parse_keys(token_keys, where="DETENT_TOKEN_KEYS")
         else:
-            made = _read_or_make(token_file, lambda: f"k{secrets.token_hex(3)}:{secrets.token_hex(KEY_BYTES)}")
-            parsed = parse_keys(",".join(made.split()), where=str(token_file))
+            key_lines = _read_or_make(token_file, lambda: f"k{secrets.token_hex(3)}:{secrets.token_hex(KEY_BYTES)}")
+            parsed = parse_keys(",".join(key_lines.split()), where=str(token_file))
         return cls(token_keys=parsed, unit_key=_secret(unit_text, where=str(unit_file)))
 
 

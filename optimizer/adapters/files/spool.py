@@ -140,7 +140,7 @@ class Spool:
 
         ``made``: only where the disk can be read.
 
-        A disk that fails is no other process: it is met, and told, when something is to be written.
+        A disk that fails is not taken for another process: the next write reports it.
         """
         with self._lock:
             try:

@@ -78,16 +78,16 @@ def open_table(path: Path, *, encoding: str | None = None, delimiter: str | None
         first = file.readline()
     announced = first.strip().removeprefix("sep=") if first.lower().startswith("sep=") else None
     skip = 1 if announced is not None else 0
-    given = "\t" if delimiter in ("tab", "\\t") else delimiter or announced
-    if given is not None and len(given) != 1:
-        raise InvalidInput(f"A delimiter is one character, or the word tab; got {given!r}.")
+    separator = "\t" if delimiter in ("tab", "\\t") else delimiter or announced
+    if separator is not None and len(separator) != 1:
+        raise InvalidInput(f"A delimiter is one character, or the word tab; got {separator!r}.")
     with _opened(path, encoding) as file:
         for _ in range(skip):
             file.readline()
         names = file.readline()
     if not names.strip():
         raise InvalidInput(f"{path.name!r} is empty where its first line should name the columns.")
-    chosen = given or _delimiter(path, names)
+    chosen = separator or _delimiter(path, names)
     with _opened(path, encoding) as file:
         records = _records(file, chosen, 0)
         for _ in range(skip):
@@ -124,7 +124,7 @@ def _records(file: TextIO, delimiter: str, skip: int) -> Iterator[tuple[str, lis
             yield f"row {n}", cells
 
 
-def _encoding(path: Path, given: str | None) -> str:
+def _encoding(path: Path, name: str | None) -> str:
     """The codec with which every byte of the file can be read."""
     with path.open("rb") as file:
         head = file.read(SAMPLE_BYTES)
@@ -134,12 +134,12 @@ def _encoding(path: Path, given: str | None) -> str:
                 f"{path.name!r} is {what}, not a table of text. Save the sheet as CSV (UTF-8) and give that file."
             )
     marked = next((codec for mark, codec in _MARKS if head.startswith(mark)), None)
-    if given is not None:
+    if name is not None:
         try:
-            codec = codecs.lookup(given).name
+            codec = codecs.lookup(name).name
         except LookupError:
             raise InvalidInput(
-                f"There is no encoding {given!r}. Common ones are utf-8, cp1252 (Western Windows), latin-1 and utf-16."
+                f"There is no encoding {name!r}. Common ones are utf-8, cp1252 (Western Windows), latin-1 and utf-16."
             ) from None
         codec = "utf-8-sig" if codec == "utf-8" else codec
     else:
@@ -199,11 +199,11 @@ def _unreadable(path: Path, codec: str, line: int, raw: bytes) -> InvalidInput:
 
 def _delimiter(path: Path, names: str) -> str:
     """The one that makes most columns of the line of names; a comma where there is one column."""
-    found = {d: _n_columns(names, d) for d in DELIMITERS}
-    most = max(found.values())
+    n_columns = {d: _n_columns(names, d) for d in DELIMITERS}
+    most = max(n_columns.values())
     if most == 1:
         return ","
-    best = [d for d, n in found.items() if n == most]
+    best = [d for d, n in n_columns.items() if n == most]
     if path.suffix.lower() == ".tsv" and "\t" in best:
         return "\t"
     if len(best) > 1:

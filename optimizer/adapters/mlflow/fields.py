@@ -127,8 +127,8 @@ def study_metrics(study: Study, trials: Sequence[Trial]) -> list[Point]:
 
 def evidence_note(rollout: Rollout, decision: Decision) -> str:
     """`` (evidence ship3 41.2 of 20, 37 blocks)`` behind a decision's sentence; empty where nothing was weighed."""
-    said, evidence = evidence_text(rollout, decision), decision.content["inputs"].get("evidence") or {}
-    return f" (evidence {said}, {count(evidence['blocks'], 'block')})" if said else ""
+    text, evidence = evidence_text(rollout, decision), decision.content["inputs"].get("evidence") or {}
+    return f" (evidence {text}, {count(evidence['blocks'], 'block')})" if text else ""
 
 
 def evidence_metrics(decision: Decision) -> list[Point]:

@@ -137,22 +137,23 @@ def label_tables(study: Study) -> dict[str, dict[str, Any]]:
             [_rounded(row[name]) if isinstance(row[name], float) else row[name] for name in columns]
             for row in report["figures"]
         ]
-        given = sorted({label for row in report["confusion"].values() for label in row})
+        labels = sorted({label for row in report["confusion"].values() for label in row})
         crossed = [
-            [expected, *(row.get(label, 0) for label in given)] for expected, row in sorted(report["confusion"].items())
+            [expected, *(row.get(label, 0) for label in labels)]
+            for expected, row in sorted(report["confusion"].items())
         ]
         tables[f"labels/{mark}-{variant}.json"] = {"columns": columns, "data": rows}
-        tables[f"labels/{mark}-{variant}-confusion.json"] = {"columns": ["expected", *given], "data": crossed}
+        tables[f"labels/{mark}-{variant}-confusion.json"] = {"columns": ["expected", *labels], "data": crossed}
     return tables
 
 
 def label_reports(study: Study) -> list[tuple[str, str, Mapping[str, Any]]]:
     """(champion or winner, variant, its LabelReport as plain values)."""
-    found = (study.findings or {}).get(LABELS) or {}
+    reports = (study.findings or {}).get(LABELS) or {}
     return [
-        (mark, id, found[id])
+        (mark, id, reports[id])
         for mark, id in (("champion", study.champion), ("winner", study.winner or ""))
-        if id in found
+        if id in reports
     ]
 
 
@@ -180,9 +181,11 @@ def verdict_lines(study: Study) -> list[str]:
 
 def confirmation_figures(study: Study) -> dict[str, float]:
     """Every number of the confirmation by a flat name, such as ``lift`` or ``interval.lower``."""
-    found = _numbers(study.confirmation or {})
+    figures = _numbers(study.confirmation or {})
     return (
-        {name.replace("cost_usd", TIME_SHARE): value for name, value in found.items()} if study.is_replayed else found
+        {name.replace("cost_usd", TIME_SHARE): value for name, value in figures.items()}
+        if study.is_replayed
+        else figures
     )
 
 
@@ -255,13 +258,13 @@ def _settings(variant: Variant) -> str:
 
 
 def _numbers(value: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
-    found: dict[str, float] = {}
+    numbers: dict[str, float] = {}
     for key, item in value.items():
         if isinstance(item, int | float):
-            found[prefix + key] = float(item)
+            numbers[prefix + key] = float(item)
         elif isinstance(item, Mapping):
-            found.update(_numbers(item, f"{prefix}{key}."))
-    return found
+            numbers.update(_numbers(item, f"{prefix}{key}."))
+    return numbers
 
 
 def _rounded(value: float | None, digits: int = 4) -> float | None:

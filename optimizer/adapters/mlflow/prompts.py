@@ -61,15 +61,15 @@ class PromptRegistry:
         current = self._aliases(name)
         moved = []
         for alias in ALIASES:
-            found = by_number.get(current[alias], f"version {current[alias]}") if alias in current else None
+            actual = by_number.get(current[alias], f"version {current[alias]}") if alias in current else None
             right = wanted.get(alias)
-            if found == right or (right is not None and right not in versions):
+            if actual == right or (right is not None and right not in versions):
                 continue
             if right is not None:
                 self._client.set_prompt_alias(name, alias, int(versions[right].version))
             else:
                 self._client.delete_prompt_alias(name, alias)
-            moved.append(MovedAlias(family=family, alias=alias, found=found, restored=right))
+            moved.append(MovedAlias(family=family, alias=alias, found=actual, restored=right))
         return moved
 
     def _register(self, name: str, variant: Variant, tags: Mapping[str, str], experiment: str) -> Any:
@@ -102,16 +102,16 @@ class PromptRegistry:
         """By Variant id; {} when the prompt does not exist."""
         if self._client.get_prompt(name) is None:
             return {}
-        found: dict[str, Any] = {}
+        by_variant: dict[str, Any] = {}
         token = None
         while True:
             page = self._client.search_prompt_versions(name, max_results=1000, page_token=token)
             for version in page:
                 if VARIANT_TAG in version.tags:
-                    found.setdefault(version.tags[VARIANT_TAG], version)
+                    by_variant.setdefault(version.tags[VARIANT_TAG], version)
             token = getattr(page, "token", None)
             if not token:
-                return found
+                return by_variant
 
     def _aliases(self, name: str) -> dict[str, int]:
         """Where our aliases stand.
@@ -120,7 +120,7 @@ class PromptRegistry:
         """
         from mlflow.exceptions import MlflowException
 
-        found: dict[str, int] = {}
+        numbers: dict[str, int] = {}
         for alias in ALIASES if self._client.get_prompt(name) is not None else ():
             try:
                 version = self._client.get_prompt_version_by_alias(name, alias)
@@ -129,8 +129,8 @@ class PromptRegistry:
                     raise
                 continue
             if version is not None:
-                found[alias] = int(version.version)
-        return found
+                numbers[alias] = int(version.version)
+        return numbers
 
 
 def prompt_name(family: str) -> str:

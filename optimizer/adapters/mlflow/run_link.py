@@ -31,8 +31,8 @@ def link_of(settings: Settings, study: Study) -> str | None:
 
 
 def _local(settings: Settings) -> str | None:
-    found = run_files.find(settings, "mlflow")
-    return found.url if found is not None else None
+    run = run_files.find(settings, "mlflow")
+    return run.url if run is not None else None
 
 
 def _experiment(base: str, run: str, *, trust_env: bool) -> str | None:

@@ -73,7 +73,7 @@ class MlflowTracker:
         self._artifact_root = artifact_root or _artifact_root(tracking_uri)
         self._prompts = PromptRegistry(self._client)
         self._experiments: dict[str, str] = {}
-        self._sent: dict[str, _SentStudy] = {}
+        self._mirrored: dict[str, _SentStudy] = {}
 
     def mirror_study(self, study: Study, trials: Sequence[Trial], extras: StudyEvidence) -> str:
         """A parent run for the study, a nested run per trial; whatever is unchanged since the last time is left alone.
@@ -84,14 +84,14 @@ class MlflowTracker:
         experiment = self._experiment(study.family, extras.description)
         parent = self._parent(experiment, study)
         # Remembered while the study runs and every send succeeds; its last send looks at what is really there.
-        sent = self._sent.pop(study.id, None)
-        if sent is None or sent.parent != parent.info.run_id or study.status in _RUN_STATUS:
-            sent = self._look_up(experiment, parent.info.run_id, study, trials)
+        mirrored = self._mirrored.pop(study.id, None)
+        if mirrored is None or mirrored.parent != parent.info.run_id or study.status in _RUN_STATUS:
+            mirrored = self._look_up(experiment, parent.info.run_id, study, trials)
         for trial in trials:
-            self._mirror_trial(experiment, study, trial, extras, sent)
-        self._mirror_parent(parent, study, trials, extras, sent)
+            self._mirror_trial(experiment, study, trial, extras, mirrored)
+        self._mirror_parent(parent, study, trials, extras, mirrored)
         if study.status not in _RUN_STATUS:
-            self._sent[study.id] = sent
+            self._mirrored[study.id] = mirrored
         return str(parent.info.run_id)
 
     def mirror_prompt(self, family: str, variant: Variant, aliases: Sequence[str], tags: Mapping[str, str]) -> None:
@@ -105,15 +105,15 @@ class MlflowTracker:
         for name in (was, family):
             self._experiments.pop(name, None)
         names = f"detent/{was}", f"detent/{family}"
-        found = self._client.get_experiment_by_name(names[0]) if was != family else None
-        if found is not None and found.tags.get(FAMILY_TAG) == was:  # not one of a new family of this name
-            if found.lifecycle_stage == "deleted":
-                self._client.restore_experiment(found.experiment_id)
-            self._client.rename_experiment(found.experiment_id, names[1])
-            self._client.set_experiment_tag(found.experiment_id, FAMILY_TAG, family)
-        found = self._client.get_experiment_by_name(names[1])
-        if found is not None and not is_shown and found.lifecycle_stage != "deleted":
-            self._client.delete_experiment(found.experiment_id)
+        experiment = self._client.get_experiment_by_name(names[0]) if was != family else None
+        if experiment is not None and experiment.tags.get(FAMILY_TAG) == was:  # not one of a new family of this name
+            if experiment.lifecycle_stage == "deleted":
+                self._client.restore_experiment(experiment.experiment_id)
+            self._client.rename_experiment(experiment.experiment_id, names[1])
+            self._client.set_experiment_tag(experiment.experiment_id, FAMILY_TAG, family)
+        experiment = self._client.get_experiment_by_name(names[1])
+        if experiment is not None and not is_shown and experiment.lifecycle_stage != "deleted":
+            self._client.delete_experiment(experiment.experiment_id)
 
     def attach_page(self, run: str, name: str, page: str) -> None:
         self._client.log_text(run, page, name)
@@ -144,11 +144,11 @@ class MlflowTracker:
         }
         for d in decisions:
             forced = " [forced]" if d.forced else ""
-            said = (
+            summary = (
                 f"{d.at.isoformat(timespec='seconds')} {d.kind}{forced} by {d.actor}:"
                 f" {d.reason}{fields.evidence_note(rollout, d)}"
             )
-            tags[f"{prefix}.decision.{d.seq:03d}"] = said
+            tags[f"{prefix}.decision.{d.seq:03d}"] = summary
         steps = enumerate(rollout.stage_history)
         metrics = [
             ("rollout.share", float(s["share"]), fields.ms(_when(s["from"])), n)
@@ -172,9 +172,9 @@ class MlflowTracker:
     # --- one study ----------------------------------------------------------------------------------------------------
 
     def _parent(self, experiment: str, study: Study) -> Any:
-        found = self._find(experiment, "study", study.id)
-        if found is not None:
-            return found
+        run = self._find(experiment, "study", study.id)
+        if run is not None:
+            return run
         tags = {"detent.kind": "study", "detent.study": study.id, "detent.family": study.family}
         tags |= {"mlflow.user": study.created_by, "mlflow.source.name": f"detent study {study.id}"}
         return self._client.create_run(
@@ -186,22 +186,22 @@ class MlflowTracker:
         a new run has its seal before its content.
         """
         status = {str(t.number): _RUN_STATUS.get(t.status) for t in trials}
-        found = {}
+        mirrored = {}
         for run in self._runs(experiment, f"tags.`detent.study` = '{study.id}' and tags.`detent.kind` = 'trial'"):
             number = run.data.tags["detent.trial"]
             is_whole = run.info.status == status.get(number)
-            found[number] = _SentTrial(
+            mirrored[number] = _SentTrial(
                 run_id=run.info.run_id, seal=run.data.tags.get(SEAL) if is_whole else None, params=set(run.data.params)
             )
-        return _SentStudy(parent=parent, trials=found)
+        return _SentStudy(parent=parent, trials=mirrored)
 
     def _mirror_trial(
-        self, experiment: str, study: Study, trial: Trial, extras: StudyEvidence, sent: _SentStudy
+        self, experiment: str, study: Study, trial: Trial, extras: StudyEvidence, mirrored: _SentStudy
     ) -> None:
         results, number = extras.results.get(trial.variant, ()), str(trial.number)
         mark = mark_of(study, trial)
         seal = digest(repr((trial, mark, [(r.example, r.score) for r in results])).encode())[:12]
-        before = sent.trials.get(number)
+        before = mirrored.trials.get(number)
         if before is not None and before.seal == seal:
             return
         tags = {
@@ -211,16 +211,16 @@ class MlflowTracker:
         }
         tags |= {"detent.mark": mark, "detent.family": study.family}
         if before is None:  # a run that is made with its tags costs less than one that gets them
-            made = {
-                "mlflow.parentRunId": sent.parent,
+            run_tags = {
+                "mlflow.parentRunId": mirrored.parent,
                 "detent.kind": "trial",
                 "detent.study": study.id,
                 "detent.trial": number,
                 SEAL: seal,
             }
-            made |= {key: value for key, value in tags.items() if value}
+            run_tags |= {key: value for key, value in tags.items() if value}
             run = self._client.create_run(
-                experiment, start_time=fields.ms(trial.started_at or study.created_at), tags=made
+                experiment, start_time=fields.ms(trial.started_at or study.created_at), tags=run_tags
             )
             before, tags = _SentTrial(run_id=run.info.run_id, seal=None, params=set()), {}
         params = fields.trial_params(trial, extras.variants.get(trial.variant))
@@ -234,10 +234,10 @@ class MlflowTracker:
             self._client.set_terminated(
                 before.run_id, _RUN_STATUS[trial.status], fields.ms(trial.finished_at or study.created_at)
             )
-        sent.trials[number] = _SentTrial(run_id=before.run_id, seal=seal, params=before.params | set(params))
+        mirrored.trials[number] = _SentTrial(run_id=before.run_id, seal=seal, params=before.params | set(params))
 
     def _mirror_parent(
-        self, run: Any, study: Study, trials: Sequence[Trial], extras: StudyEvidence, sent: _SentStudy
+        self, run: Any, study: Study, trials: Sequence[Trial], extras: StudyEvidence, mirrored: _SentStudy
     ) -> None:
         run_id = run.info.run_id
         rows = [(v, [(r.example, r.score) for r in results]) for v, results in sorted(extras.results.items())]
@@ -247,11 +247,11 @@ class MlflowTracker:
         points = fields.study_metrics(study, trials)
         self._log(
             run_id,
-            metrics=[point for point in points if point not in sent.points],
+            metrics=[point for point in points if point not in mirrored.points],
             params=fields.missing(run.data.params, fields.study_params(study)),
             tags=fields.study_tags(study),
         )
-        sent.points.update(points)
+        mirrored.points.update(points)
         self._client.set_tag(run_id, "mlflow.note.content", pages.note(study, trials, extras))
         self._log_datasets(run_id, study, extras)
         self._log_artifacts(run_id, study, trials, extras)
@@ -293,9 +293,9 @@ class MlflowTracker:
         from mlflow.entities import Dataset, DatasetInput, InputTag
 
         inputs = []
-        drawn: Mapping[str, Any] = study.dataset or {}
+        splits: Mapping[str, Any] = study.dataset or {}
         for split in ("train", "dev"):
-            chosen = [extras.examples[i] for i in drawn.get(split, ()) if i in extras.examples]
+            chosen = [extras.examples[i] for i in splits.get(split, ()) if i in extras.examples]
             if chosen:
                 frame = pandas.DataFrame(
                     [{**e.input, **{f"expected.{k}": v for k, v in e.expected.items()}} for e in chosen]
@@ -312,8 +312,8 @@ class MlflowTracker:
         if family in self._experiments:
             return self._experiments[family]
         name = f"detent/{family}"
-        found = self._client.get_experiment_by_name(name)
-        if found is None:
+        experiment = self._client.get_experiment_by_name(name)
+        if experiment is None:
             root = self._artifact_root
             location = (root / family).as_uri() if root is not None else None
             tags = {"mlflow.note.content": description or f"Studies of the family {family}.", FAMILY_TAG: family}
@@ -322,9 +322,9 @@ class MlflowTracker:
             )
             self._experiments[family] = self._client.create_experiment(name, artifact_location=location, tags=tags)
         else:
-            if found.lifecycle_stage == "deleted":
-                self._client.restore_experiment(found.experiment_id)
-            self._experiments[family] = found.experiment_id
+            if experiment.lifecycle_stage == "deleted":
+                self._client.restore_experiment(experiment.experiment_id)
+            self._experiments[family] = experiment.experiment_id
         return self._experiments[family]
 
     def _find(self, experiment: str, kind: str, subject: str) -> Any | None:
@@ -332,17 +332,17 @@ class MlflowTracker:
         return runs[0] if runs else None
 
     def _runs(self, experiment: str, where: str, limit: int | None = None) -> list[Any]:
-        found: list[Any] = []
+        runs: list[Any] = []
         token = None
         while True:
             order = ["attributes.start_time ASC"]
             page = self._client.search_runs(
                 [experiment], where, max_results=limit or 1000, page_token=token, order_by=order
             )
-            found += page
+            runs += page
             token = page.token
             if not token or limit:
-                return found
+                return runs
 
     def _log(
         self,

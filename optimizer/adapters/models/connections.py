@@ -36,39 +36,39 @@ class LoopSessions:
 
     def __init__(self, headers: Mapping[str, str]) -> None:
         self._headers = dict(headers)
-        self._kept: _LoopSession | None = None
+        self._current: _LoopSession | None = None
 
     @asynccontextmanager
     async def session(self) -> AsyncIterator[aiohttp.ClientSession]:
         """For the time of one call."""
-        kept = self._kept
-        if kept is None or kept.loop is not asyncio.get_running_loop():
-            kept = self._of_this_loop(await asyncio.to_thread(_ssl_context))
-        kept.n_calls += 1
+        current = self._current
+        if current is None or current.loop is not asyncio.get_running_loop():
+            current = self._of_this_loop(await asyncio.to_thread(_ssl_context))
+        current.n_calls += 1
         try:
-            yield kept.session
+            yield current.session
         finally:
-            kept.n_calls -= 1
-            if kept.is_closed and not kept.n_calls:
-                await kept.session.close()
+            current.n_calls -= 1
+            if current.is_closed and not current.n_calls:
+                await current.session.close()
 
     def close(self) -> None:
         """What is in flight ends by itself and closes behind it."""
-        kept, self._kept = self._kept, None
-        if kept is not None and (closing := _end(kept)) is not None:
+        current, self._current = self._current, None
+        if current is not None and (closing := _end(current)) is not None:
             closing.result(timeout=CLOSE_S)
 
     def __del__(self) -> None:
-        if self._kept is not None:  # a command line ends without having closed its models, which aiohttp would log
-            _end(self._kept)
+        if self._current is not None:  # a command line ends without having closed its models, which aiohttp would log
+            _end(self._current)
 
     def _of_this_loop(self, context: ssl.SSLContext) -> _LoopSession:
         loop = asyncio.get_running_loop()
-        if self._kept is None or self._kept.loop is not loop:  # no other call made it meanwhile
-            if self._kept is not None:
-                _end(self._kept)
-            self._kept = _LoopSession(loop, _session(self._headers, context))
-        return self._kept
+        if self._current is None or self._current.loop is not loop:  # no other call made it meanwhile
+            if self._current is not None:
+                _end(self._current)
+            self._current = _LoopSession(loop, _session(self._headers, context))
+        return self._current
 
 
 @lru_cache(maxsize=64)
@@ -90,31 +90,31 @@ def _session(headers: Mapping[str, str], context: ssl.SSLContext) -> aiohttp.Cli
     )
 
 
-def _end(kept: _LoopSession) -> Future[None] | None:
+def _end(session: _LoopSession) -> Future[None] | None:
     """Closes the session on its loop; None where that has ended, and there is nothing to wait for."""
-    if kept.loop.is_running():
-        return asyncio.run_coroutine_threadsafe(_close(kept), kept.loop)
-    closing = kept.session.close()
+    if session.loop.is_running():
+        return asyncio.run_coroutine_threadsafe(_close(session), session.loop)
+    closing = session.session.close()
     with suppress(StopIteration):
         closing.send(None)
     closing.close()
     return None
 
 
-async def _close(kept: _LoopSession) -> None:
-    kept.is_closed = True
-    if not kept.n_calls:
-        await kept.session.close()
+async def _close(session: _LoopSession) -> None:
+    session.is_closed = True
+    if not session.n_calls:
+        await session.session.close()
 
 
 def _ssl_context() -> ssl.SSLContext:
     """One for the process: to read every known authority takes 20 ms and most of a mebibyte."""
     with _MAKING:
-        return _made()
+        return _new_ssl_context()
 
 
 @cache
-def _made() -> ssl.SSLContext:
+def _new_ssl_context() -> ssl.SSLContext:
     import httpx  # its choice of authorities: the environment's, else certifi's
 
     return httpx.create_ssl_context()

@@ -291,10 +291,10 @@ class _Child:
 
     def last_words(self) -> str:
         try:
-            said = self._log_file.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+            lines = self._log_file.read_text(encoding="utf-8", errors="replace").strip().splitlines()
         except OSError:
-            said = []
-        return said[-1][:300] if said else "it said nothing"
+            lines = []
+        return lines[-1][:300] if lines else "it said nothing"
 
     def _forget(self) -> None:
         self.process = None

@@ -26,7 +26,7 @@ _Signature = tuple[int, int, int]  # mtime in ns, size, inode
 class Models:
     """Thread-safe. ``close`` ends what was started for them, the embedded model's processes among it.
 
-    ``problem``: what is wrong with the file as it stands, while the last good one is gone by; None where nothing is.
+    ``problem``: the fault of the present file while the last good one is in use; None where there is none.
     """
 
     def __init__(self, models_file: Path, run_dir: Path, last_good: Path | None = None) -> None:
@@ -37,7 +37,7 @@ class Models:
         self._file, self._run_dir, self._last_good = models_file, run_dir, last_good
         self.problem: InvalidInput | None = None
         self._settings: Mapping[str, ModelSettings] = {}
-        self._made: dict[str, EmbeddedModel | LiteLLMModel | OpenAICompatible] = {}
+        self._models: dict[str, EmbeddedModel | LiteLLMModel | OpenAICompatible] = {}
         self._replaced: list[
             EmbeddedModel | LiteLLMModel | OpenAICompatible
         ] = []  # calls under way may use them; closed at the end
@@ -57,29 +57,29 @@ class Models:
                 return False
             self._signature = signature  # of before it is read: a change in between is seen the next time
             try:
-                found = read_models(self._file)
+                declared = read_models(self._file)
             except InvalidInput as problem:
                 self.problem = problem
                 return True
             known, self.problem = self._settings, None
             self._settings = {
-                name: known[name] if known.get(name) == settings else settings for name, settings in found.items()
+                name: known[name] if known.get(name) == settings else settings for name, settings in declared.items()
             }
-            for name in [name for name in self._made if self._settings.get(name) is not known.get(name)]:
-                self._replaced.append(self._made.pop(name))
+            for name in [name for name in self._models if self._settings.get(name) is not known.get(name)]:
+                self._replaced.append(self._models.pop(name))
             self._keep()
             return True
 
     def describe(self, name: str) -> ModelSettings:
         """What the file says about a model; raises NotFound. Starts and imports nothing."""
-        found = self._settings.get(name)
-        if found is None:
+        settings = self._settings.get(name)
+        if settings is None:
             raise NotFound(
                 f"There is no model {name!r} in config/models.yaml. Known: {', '.join(self._settings)}. Add it there,"
                 " or name one of these.",
                 model=name,
             )
-        return found
+        return settings
 
     def digests(self) -> dict[str, str]:
         """Of each model's settings by its name, so that what this process goes by can be compared with the file."""
@@ -95,10 +95,10 @@ class Models:
     def get(self, name: str) -> LanguageModel:
         """Raises NotFound for a model that is unknown or not installed, InvalidInput where its key is missing."""
         with self._lock:
-            made = self._made.get(name)
-            if made is None:
-                made = self._made[name] = self._make(name, self.describe(name))
-            return made
+            model = self._models.get(name)
+            if model is None:
+                model = self._models[name] = self._make(name, self.describe(name))
+            return model
 
     def knows(self, name: str) -> bool:
         return name in self._settings
@@ -119,9 +119,9 @@ class Models:
 
     def close(self) -> None:
         with self._lock:
-            for model in (*self._made.values(), *self._replaced):
+            for model in (*self._models.values(), *self._replaced):
                 model.close()
-            self._made.clear()
+            self._models.clear()
             self._replaced.clear()
 
     def _keep(self) -> None:
@@ -146,8 +146,8 @@ class Models:
                 max_output_tokens=settings.max_output_tokens or 256,
                 price=settings.known_price(),
             )
-        made = LiteLLMModel if settings.litellm is not None else OpenAICompatible
-        return made(name, settings, api_key=_key(name, settings), price=settings.known_price())
+        adapter = LiteLLMModel if settings.litellm is not None else OpenAICompatible
+        return adapter(name, settings, api_key=_key(name, settings), price=settings.known_price())
 
 
 def _signature_of(path: Path) -> _Signature:

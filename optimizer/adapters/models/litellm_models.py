@@ -186,8 +186,8 @@ def _provider_ended(stream: Any) -> bool:
 
 
 def _is_its_own(error: Exception) -> bool:
-    """Whether LiteLLM gave an error of its own the status 500,
-    as where it cannot turn a request into the provider's: no provider said so.
+    """Whether LiteLLM itself raised the 500, for instance because it cannot translate the request;
+    no provider answered.
     """
     return type(error).__name__ == "APIConnectionError" and not any(
         isinstance(e, httpx.HTTPStatusError) for e in _causes(error)

@@ -136,14 +136,14 @@ def read_models(path: Path) -> dict[str, ModelSettings]:
         raise InvalidInput(
             f"{path} must hold at least one model as `name: {{settings}}`. docs/reference/models.md shows it."
         )
-    found: dict[str, ModelSettings] = {}
+    models: dict[str, ModelSettings] = {}
     faults: list[Fault] = []
     for name, entry in entries.items():
         try:
-            found[str(name)] = _NamedModel.model_validate({"name": name, "settings": _plain(entry)}).settings
+            models[str(name)] = _NamedModel.model_validate({"name": name, "settings": _plain(entry)}).settings
         except ValidationError as error:
             faults += [_fault(path, entries, name, fault) for fault in error.errors()]
-    for name, settings in found.items():
+    for name, settings in models.items():
         faults += [
             Fault(
                 pointer=pointer_of([name, "fallbacks", i]),
@@ -157,19 +157,19 @@ def read_models(path: Path) -> dict[str, ModelSettings]:
     if faults:
         listed = "; ".join(f"line {f.line} {f.pointer}: {f.detail}" for f in faults)
         raise InvalidInput(f"{path} cannot be used: {listed}. docs/reference/models.md explains every field.", faults)
-    return found
+    return models
 
 
 def read_sizes_and_places(path: Path) -> tuple[dict[str, Size], dict[str, str]]:
     """By name, each model's size, and which model it is as a hash of where it is found: LiteLLM's id, or the id and
     address behind openai_compatible. Price, time limits and the like are no part of it. Raises InvalidInput.
     """
-    found = read_models(path)
+    models = read_models(path)
     places = {
         name: digest(canonical_json(settings.model_dump(mode="json", include=set(WHICH_MODEL))))[:12]
-        for name, settings in found.items()
+        for name, settings in models.items()
     }
-    return {name: settings.known_size() for name, settings in found.items()}, places
+    return {name: settings.known_size() for name, settings in models.items()}, places
 
 
 def listed_price(litellm_id: str) -> ModelPrice | None:
@@ -230,11 +230,15 @@ def _fields(*inside: str) -> list[str]:
     """The keys that may stand there."""
     model: Any = ModelSettings
     for part in inside:
-        found = next(
+        hint = next(
             (field.annotation for name, field in model.model_fields.items() if part == (field.alias or name)), None
         )
         model = next(
-            (one for one in (found, *get_args(found)) if isinstance(one, type) and issubclass(one, BaseModel)),
+            (
+                option
+                for option in (hint, *get_args(hint))
+                if isinstance(option, type) and issubclass(option, BaseModel)
+            ),
             ModelSettings,
         )
     return [field.alias or name for name, field in model.model_fields.items()]

@@ -69,7 +69,7 @@ async def gather(
     finish_reason, more = None, {}
     async for chunk in chunks:
         if chunk.get("error"):
-            raise _told(chunk["error"], model)
+            raise _reported_error(chunk["error"], model)
         look(chunk)
         more.update({name: chunk[name] for name in ("usage", "timings") if chunk.get(name)})
         try:
@@ -129,7 +129,7 @@ async def _lines(response: aiohttp.ClientResponse, model: str) -> AsyncIterator[
     yield b"".join(rest)
 
 
-def _told(error: Any, model: str) -> Exception:
+def _reported_error(error: Any, model: str) -> Exception:
     """An error that came as an event of the stream, after the status 200."""
     code = (error.get("code") or error.get("status")) if isinstance(error, Mapping) else None
     try:

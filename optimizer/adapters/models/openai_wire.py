@@ -190,18 +190,18 @@ def read_answer(
 
 
 def _count(usage: Any, name: str) -> int | None:
-    """What a provider counted; None for what is no count of tokens. A negative one would lower what was spent."""
-    given = usage.get(name) if isinstance(usage, Mapping) else None
-    return int(given) if isinstance(given, int | float) and isfinite(given) and given >= 0 else None
+    """A provider's token count; None where it is none: a negative count would lower the spend."""
+    n = usage.get(name) if isinstance(usage, Mapping) else None
+    return int(n) if isinstance(n, int | float) and isfinite(n) and n >= 0 else None
 
 
 def _log_probabilities(choice: Mapping[str, Any]) -> tuple[float, float] | tuple[None, None]:
     """(mean, lowest) of the answer's tokens; None where the provider gives none, or something else."""
-    given = choice.get("logprobs")
+    logprobs = choice.get("logprobs")
     try:
         values = [
             min(0.0, float(token["logprob"]))
-            for token in (given.get("content") or () if isinstance(given, Mapping) else ())
+            for token in (logprobs.get("content") or () if isinstance(logprobs, Mapping) else ())
         ]
     except (KeyError, TypeError, ValueError):
         return None, None

@@ -69,9 +69,9 @@ class UserCalls:
 def users_wait(file: Path) -> bool:
     """Whether a user's call is under way, or ended within QUIET_S."""
     try:
-        with file.open("rb") as found:
-            fcntl.flock(found, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return abs(time.time() - os.fstat(found.fileno()).st_mtime) < QUIET_S
+        with file.open("rb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return abs(time.time() - os.fstat(lock.fileno()).st_mtime) < QUIET_S
     except BlockingIOError:
         return True
     except OSError:

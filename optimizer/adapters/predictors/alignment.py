@@ -19,8 +19,8 @@ RECIPES = (
 def learn_alignment(
     numbers: Sequence[dict[str, float | None]], liked: Sequence[bool], groups: Sequence[str], trained_on: dict[str, Any]
 ) -> Alignment:
-    """jobs.feedback.align_family.Learn with scikit-learn. What is measured is what is served: it has seen no later
-    thumb.
+    """jobs.feedback.align_family.Learn with scikit-learn. The measured predictor is the one served: it was trained
+    on earlier thumbs only.
     """
     from threadpoolctl import threadpool_limits
 
@@ -33,16 +33,16 @@ def learn_alignment(
         predictor = train(rows[:cut], RECIPES, trained_on=trained_on).predictor
         later = rows[cut:]
         targets, units = [row.target for row in later], [row.group for row in later]
-        found = measured(area, [predictor.predict(row.numbers) for row in later], targets, units, seed=0)
+        estimate = measured(area, [predictor.predict(row.numbers) for row in later], targets, units, seed=0)
         length = area([row.numbers[LENGTH] for row in later], targets)
-    if found.value is None or found.low is None or found.high is None or length is None:
+    if estimate.value is None or estimate.low is None or estimate.high is None or length is None:
         raise ValueError("the later thumbs are all of one kind")
     return Alignment(
         predictor=predictor,
         n_earlier=cut,
         n_later=len(later),
-        area=found.value,
-        low=found.low,
-        high=found.high,
+        area=estimate.value,
+        low=estimate.low,
+        high=estimate.high,
         length_area=max(length, 1 - length),
     )

@@ -18,9 +18,9 @@ def fit_judge(scores: Sequence[float], ratings: Sequence[float], groups: Sequenc
     from threadpoolctl import threadpool_limits
 
     with threadpool_limits(1):
-        found = fit_map(scores, ratings, groups)
-        agreement = measure_agreement(scores, ratings, groups, found, passes=passes)
-    return FittedJudge(method=found.method, points=found.points, agreement=agreement)
+        fitted = fit_map(scores, ratings, groups)
+        agreement = measure_agreement(scores, ratings, groups, fitted, passes=passes)
+    return FittedJudge(method=fitted.method, points=fitted.points, agreement=agreement)
 
 
 def measure_agreement(
@@ -42,22 +42,22 @@ def measure_agreement(
     total = sum(ratings)
     others = [(total - rating) / (len(ratings) - 1) for rating in ratings]
 
-    def of(measure: Callable[[Any, Any], float | None], found: Sequence[float]) -> IntervalEstimate:
-        got = measured(measure, found, ratings, groups, seed=seed)
+    def of(measure: Callable[[Any, Any], float | None], predicted: Sequence[float]) -> IntervalEstimate:
+        got = measured(measure, predicted, ratings, groups, seed=seed)
         return IntervalEstimate(value=got.value, low=got.low, high=got.high)
 
-    def less_than(found: Sequence[float]) -> IntervalEstimate:
-        apart = [(m - r) ** 2 - (f - r) ** 2 for m, f, r in zip(fitted.out_of_fold, found, ratings, strict=True)]
+    def less_than(predicted: Sequence[float]) -> IntervalEstimate:
+        apart = [(m - r) ** 2 - (f - r) ** 2 for m, f, r in zip(fitted.out_of_fold, predicted, ratings, strict=True)]
         return of(lambda some, _: float(some.mean()), apart)
 
-    def errors(found: Any, wanted: Any) -> float:
-        return calibration_error(found, wanted, n_bins=n_bins)
+    def errors(predicted: Any, wanted: Any) -> float:
+        return calibration_error(predicted, wanted, n_bins=n_bins)
 
     return Agreement(
         n=len(scores),
         spearman=of(_spearman, scores),
-        kappa=of(lambda found, wanted: _kappa(found >= passes, wanted >= passes), fitted.out_of_fold),
-        weighted_kappa=of(lambda found, wanted: _kappa(_grades(found), _grades(wanted)), fitted.out_of_fold),
+        kappa=of(lambda predicted, wanted: _kappa(predicted >= passes, wanted >= passes), fitted.out_of_fold),
+        weighted_kappa=of(lambda predicted, wanted: _kappa(_grades(predicted), _grades(wanted)), fitted.out_of_fold),
         raw_error=of(brier, scores),
         mapped_error=of(brier, fitted.out_of_fold),
         mean_error=of(brier, others),
@@ -77,14 +77,14 @@ def _spearman(scores: Any, ratings: Any) -> float | None:
     return float(np.corrcoef(rankdata(scores), rankdata(ratings))[0, 1])
 
 
-def _kappa(found: Any, wanted: Any) -> float | None:
+def _kappa(predicted: Any, wanted: Any) -> float | None:
     """Cohen's kappa, where a difference weighs its square in kinds; None where both are of one kind throughout.
 
     scikit-learn's takes twenty times as long, and there is one for each draw of each interval.
     """
     import numpy as np
 
-    kinds, places = np.unique(np.stack([found, wanted]), return_inverse=True)
+    kinds, places = np.unique(np.stack([predicted, wanted]), return_inverse=True)
     n = len(kinds)
     if n < 2:
         return None

@@ -42,9 +42,9 @@ def fit_map(scores: Sequence[float], ratings: Sequence[float], groups: Sequence[
     rows = [TrainingRow(numbers={}, target=rating, group=group) for rating, group in zip(ratings, groups, strict=True)]
     folds = group_folds(rows, seed=seed)
     methods: tuple[Method, ...] = ("platt", "isotonic") if len(ratings) >= LEAST_ISOTONIC else ("platt",)
-    found = {method: _out_of_fold(method, scores, ratings, folds) for method in methods}
-    method = min(methods, key=lambda each: squared_error(found[each], ratings))
-    return FittedMap(method=method, points=fitted(method, scores, ratings), out_of_fold=tuple(found[method]))
+    predictions = {method: _out_of_fold(method, scores, ratings, folds) for method in methods}
+    method = min(methods, key=lambda each: squared_error(predictions[each], ratings))
+    return FittedMap(method=method, points=fitted(method, scores, ratings), out_of_fold=tuple(predictions[method]))
 
 
 def fitted(method: Method, scores: Sequence[float], ratings: Sequence[float]) -> Points:
@@ -79,14 +79,14 @@ def mapped(points: Points, scores: Sequence[float]) -> list[float]:
 def _out_of_fold(
     method: Method, scores: Sequence[float], ratings: Sequence[float], folds: Sequence[int]
 ) -> list[float]:
-    found = [0.0] * len(scores)
+    predictions = [0.0] * len(scores)
     for fold in sorted(set(folds)):
         others = [i for i, its in enumerate(folds) if its != fold]
         own = [i for i, its in enumerate(folds) if its == fold]
         points = fitted(method, [scores[i] for i in others], [ratings[i] for i in others])
         for i, value in zip(own, mapped(points, [scores[i] for i in own]), strict=True):
-            found[i] = value
-    return found
+            predictions[i] = value
+    return predictions
 
 
 def _points(scores: Sequence[float], ratings: Sequence[float]) -> Points:

@@ -66,10 +66,10 @@ def _learned(
         for each, target in zip(answers, targets, strict=True)
     ]
     recorded = train(plain, RECORDED, trained_on={}, seed=seed)
-    found = train(rows, recipes(answers, has_labels=has_labels), trained_on={}, seed=seed)
+    training = train(rows, recipes(answers, has_labels=has_labels), trained_on={}, seed=seed)
     alone = train(rows, recipes_before(answers), trained_on={}, seed=seed)
-    gain = log_loss_gain(found, recorded, targets, groups)
-    learned = quality(found.out_of_fold, targets, groups)
+    gain = log_loss_gain(training, recorded, targets, groups)
+    learned = quality(training.out_of_fold, targets, groups)
     as_recorded = [
         (each.recorded, target, each.group)
         for each, target in zip(answers, targets, strict=True)
@@ -81,10 +81,10 @@ def _learned(
         return trained.trained_on({**trained_on, **says}).to_data()
 
     return TrainingResult(
-        predictor=data(found, learned),
+        predictor=data(training, learned),
         before=data(alone, quality(alone.out_of_fold, targets, groups)),
         before_out_of_fold=alone.out_of_fold,
-        out_of_fold=found.out_of_fold,
+        out_of_fold=training.out_of_fold,
         learned=learned,
         recorded=quality(*zip(*as_recorded, strict=True)) if as_recorded else None,
         gain=gain.mean,

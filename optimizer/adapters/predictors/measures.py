@@ -1,4 +1,4 @@
-"""How good a confidence is: does it tell right from wrong (AUC), does it mean what it says (Brier, ECE,
+"""How good a confidence is: whether it separates right from wrong (AUC) and is calibrated (Brier, ECE,
 reliability), each with its interval.
 """
 
@@ -88,13 +88,15 @@ def measured(
     import numpy as np
 
     chosen, right = np.asarray(predictions, dtype=float), np.asarray(targets, dtype=float)
-    drawn = [
-        found
+    estimates = [
+        estimate
         for rows in group_draws(groups, seed=seed, n_draws=n_draws)
-        if (found := of(chosen[rows], right[rows])) is not None
+        if (estimate := of(chosen[rows], right[rows])) is not None
     ]
     low, high = (
-        (float(each) for each in np.quantile(drawn, [0.025, 0.975])) if len(drawn) > n_draws / 2 else (None, None)
+        (float(each) for each in np.quantile(estimates, [0.025, 0.975]))
+        if len(estimates) > n_draws / 2
+        else (None, None)
     )
     return MeasuredConfidence(value=of(chosen, right), low=low, high=high)
 

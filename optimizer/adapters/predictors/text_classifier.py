@@ -10,7 +10,7 @@ from collections.abc import Sequence
 STRENGTH = 10.0
 
 
-def classify(texts: Sequence[str], labels: Sequence[str], asked: Sequence[str]) -> list[str]:
+def classify(texts: Sequence[str], labels: Sequence[str], inputs: Sequence[str]) -> list[str]:
     """A label for each text that is asked about, learnt from ``texts`` and their ``labels``,
     of which at least two differ.
 
@@ -22,4 +22,4 @@ def classify(texts: Sequence[str], labels: Sequence[str], asked: Sequence[str]) 
 
     words = TfidfVectorizer(token_pattern=r"(?u)\b\w+\b", ngram_range=(1, 2), sublinear_tf=True)
     model = make_pipeline(words, LogisticRegression(C=STRENGTH, max_iter=1000, random_state=0))
-    return [str(label) for label in model.fit(list(texts), list(labels)).predict(list(asked))]
+    return [str(label) for label in model.fit(list(texts), list(labels)).predict(list(inputs))]

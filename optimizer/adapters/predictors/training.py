@@ -52,18 +52,16 @@ class TrainedPredictor:
     losses: Mapping[str, float]
 
     def trained_on(self, says: Mapping[str, Any]) -> Predictor:
-        """The predictor with another word on what it was trained on:
-        how well it does is known only once it is trained.
-        """
+        """The predictor with another ``trained_on``: its quality is known only after training."""
         data = {**self.predictor.data, "trained_on": dict(says)}
         return Predictor.from_data(rounded(data))
 
 
 def log_loss(predictions: Sequence[float], targets: Sequence[float]) -> float:
     """Mean -ln of the probability given to what happened, each kept within [1e-6, 1 - 1e-6]."""
-    kept = [min(max(each, 1e-6), 1 - 1e-6) for each in predictions]
-    return -math.fsum(t * math.log(p) + (1 - t) * math.log(1 - p) for p, t in zip(kept, targets, strict=True)) / len(
-        kept
+    clipped = [min(max(each, 1e-6), 1 - 1e-6) for each in predictions]
+    return -math.fsum(t * math.log(p) + (1 - t) * math.log(1 - p) for p, t in zip(clipped, targets, strict=True)) / len(
+        clipped
     )
 
 
@@ -84,16 +82,16 @@ def train(
     folds = group_folds(rows, seed=seed)
     _both_kinds(targets, folds)
     margins = {recipe.name: out_of_fold(rows, recipe, folds, probability=True) for recipe in recipes}
-    by_platt = {name: _calibrated("platt", found, targets, folds) for name, found in margins.items()}
-    losses = {name: log_loss(found, targets) for name, found in by_platt.items()}
+    by_platt = {name: _calibrated("platt", raw, targets, folds) for name, raw in margins.items()}
+    losses = {name: log_loss(raw, targets) for name, raw in by_platt.items()}
     recipe = min(recipes, key=lambda each: losses[each.name])
-    found = margins[recipe.name]
-    others = {kind: _calibrated(kind, found, targets, folds) for kind in _CALIBRATIONS if kind != "platt"}
+    raw = margins[recipe.name]
+    others = {kind: _calibrated(kind, raw, targets, folds) for kind in _CALIBRATIONS if kind != "platt"}
     fitted = {**others, "platt": by_platt[recipe.name]}
     calibration = min(_CALIBRATIONS, key=lambda kind: log_loss(fitted[kind], targets))
     data = {
         **fit(rows, recipe, probability=True),
-        "calibration": _calibration(calibration, found, targets),
+        "calibration": _calibration(calibration, raw, targets),
         "trained_on": dict(trained_on),
     }
     return TrainedPredictor(
@@ -125,8 +123,8 @@ def out_of_fold(rows: Sequence[TrainingRow], recipe: Recipe, folds: Sequence[int
     """For each row the margin of a predictor trained on the other folds."""
     margins = [0.0] * len(rows)
     for fold in sorted(set(folds)):
-        kept = [row for row, its in zip(rows, folds, strict=True) if its != fold]
-        predictor = Predictor.from_data(fit(kept, recipe, probability=probability))
+        others = [row for row, its in zip(rows, folds, strict=True) if its != fold]
+        predictor = Predictor.from_data(fit(others, recipe, probability=probability))
         for i, row in enumerate(rows):
             if folds[i] == fold:
                 margins[i] = predictor.margin(row.numbers, row.texts)

@@ -52,7 +52,7 @@ def cut(text: str, limit: int) -> str:
 
 @cache
 def _environment() -> Environment:
-    made = Environment(
+    environment = Environment(
         loader=PackageLoader("optimizer.adapters.reports"),
         autoescape=True,
         undefined=StrictUndefined,
@@ -60,11 +60,11 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    made.filters |= {"share": share, "number": number, "whole": whole, "cut": cut, "percent": percent}
-    made.filters |= {"dollars": usd, "significant": _significant, "threshold": threshold, "points": _points}
-    made.filters |= {"when": _when, "capital": _capital}
-    made.globals |= {"count": count}
-    return made
+    environment.filters |= {"share": share, "number": number, "whole": whole, "cut": cut, "percent": percent}
+    environment.filters |= {"dollars": usd, "significant": _significant, "threshold": threshold, "points": _points}
+    environment.filters |= {"when": _when, "capital": _capital}
+    environment.globals |= {"count": count}
+    return environment
 
 
 def _significant(value: float | None) -> str:

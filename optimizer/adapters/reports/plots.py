@@ -178,13 +178,13 @@ def thinned(points: Sequence[Point]) -> list[Point]:
     if len(points) <= MAX_POINTS:
         return list(points)
     width = ceil(4 * len(points) / MAX_POINTS)
-    found: list[Point] = []
+    chosen: list[Point] = []
     for start in range(0, len(points), width):
         part = points[start : start + width]
         heights = [y for _, y in part]
-        kept = {0, len(part) - 1, heights.index(min(heights)), heights.index(max(heights))}
-        found += [part[i] for i in sorted(kept)]
-    return found
+        places = {0, len(part) - 1, heights.index(min(heights)), heights.index(max(heights))}
+        chosen += [part[i] for i in sorted(places)]
+    return chosen
 
 
 def _across(plot: Plot, kind: str, y: float) -> _Shape:

@@ -123,11 +123,11 @@ def difference(report: RolloutReport) -> Plot:
 
 def guardrails(report: RolloutReport) -> list[Plot]:
     """One plot per guardrail that has looked at anything."""
-    found = {kind: points for kind, points in report.history.guardrails.items() if points}
-    if not found:
+    by_kind = {kind: points for kind, points in report.history.guardrails.items() if points}
+    if not by_kind:
         return []
-    y = _powers_axis(p.log_e for points in found.values() for p in points)
-    x = _hours_axis(max(_last_hour(report), *(_hours(report, points[-1].at) for points in found.values())))
+    y = _powers_axis(p.log_e for points in by_kind.values() for p in points)
+    x = _hours_axis(max(_last_hour(report), *(_hours(report, points[-1].at) for points in by_kind.values())))
     return [
         Plot(
             title=f"{_capital(guardrail.name)}: at most {guardrail.allowed}",
@@ -137,10 +137,10 @@ def guardrails(report: RolloutReport) -> list[Plot]:
             x=x,
             y=y,
             rules=[GuideLine(y=log10(guardrail.threshold))],
-            lines=[_evidence((_hours(report, p.at), p.log_e) for p in found[guardrail.name])],
+            lines=[_evidence((_hours(report, p.at), p.log_e) for p in by_kind[guardrail.name])],
         )
         for guardrail in report.view.guardrails
-        if guardrail.name in found
+        if guardrail.name in by_kind
     ]
 
 
@@ -165,14 +165,14 @@ def _ending(report: RolloutReport) -> str:
 
 
 def _share_ticks(ladder: Iterable[float]) -> list[Tick]:
-    found: list[Tick] = [Tick(at=0.0, text="0")]
+    ticks: list[Tick] = [Tick(at=0.0, text="0")]
     for share in (*ladder, 1.0):
-        if share - found[-1].at < ROOM and share < 1.0:
+        if share - ticks[-1].at < ROOM and share < 1.0:
             continue
-        if share == 1.0 and len(found) > 1 and share - found[-1].at < ROOM:
-            found.pop()
-        found.append(Tick(at=share, text=percent(share)))
-    return found
+        if share == 1.0 and len(ticks) > 1 and share - ticks[-1].at < ROOM:
+            ticks.pop()
+        ticks.append(Tick(at=share, text=percent(share)))
+    return ticks
 
 
 def _powers_axis(log_es: Iterable[float]) -> Axis:

@@ -35,8 +35,8 @@ def importances(trials: Sequence[Trial], variants: Mapping[str, Variant], seed: 
         params = {key: settings[key] if _is_numeric(varied[key]) else str(settings[key]) for key in varied}
         search.add_trial(optuna.trial.create_trial(params=params, distributions=distributions, value=score))
     evaluator = optuna.importance.FanovaImportanceEvaluator(seed=seed)
-    found: dict[str, float] = optuna.importance.get_param_importances(search, evaluator=evaluator)
-    return found
+    shares: dict[str, float] = optuna.importance.get_param_importances(search, evaluator=evaluator)
+    return shares
 
 
 def settings_of(trial: Trial, variant: Variant | None) -> dict[str, Any]:

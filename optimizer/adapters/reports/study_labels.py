@@ -15,32 +15,32 @@ LABEL_CHARS = 24
 Confusion = Mapping[str, Mapping[str, int]]
 
 
-def label_tables(found: Mapping[str, Any], study: Study) -> dict[str, Any]:
-    """What ``templates/study_labels.html`` shows; ``found``: variant > its LabelReport as plain values."""
+def label_tables(label_reports: Mapping[str, Any], study: Study) -> dict[str, Any]:
+    """What ``templates/study_labels.html`` shows; ``label_reports``: variant > its LabelReport as plain values."""
     variants = (("champion", study.champion), ("winner", study.winner or ""))
-    arms = [(name, found[id]) for name, id in variants if id in found]
+    arms = [(name, label_reports[id]) for name, id in variants if id in label_reports]
     if not arms:
         return {"arms": []}
     by_label = [_met_rows(report["figures"]) for _, report in arms]
     last = by_label[-1]
     labels = sorted(
-        {label for one in by_label for label in one}, key=lambda it: (last.get(it, {}).get("f1") or 0.0, it)
+        {label for row in by_label for label in row}, key=lambda it: (last.get(it, {}).get("f1") or 0.0, it)
     )
     confusion: Confusion = arms[-1][1]["confusion"]
     crossed = _crossed(confusion)
-    given = [*crossed, *([NO_LABEL] if any(NO_LABEL in confusion.get(one, {}) for one in crossed) else [])]
+    answers = [*crossed, *([NO_LABEL] if any(NO_LABEL in confusion.get(label, {}) for label in crossed) else [])]
     return {
         "arms": arms,
         "chars": LABEL_CHARS,
         "columns": [f"{figure}, {name}" for figure in ("Precision", "Recall", "F1") for name, _ in arms],
-        "rows": [_row(label, [one.get(label, {}) for one in by_label]) for label in labels[:N_LABELS]],
+        "rows": [_row(label, [row.get(label, {}) for row in by_label]) for label in labels[:N_LABELS]],
         "n_left_out": max(0, len(labels) - N_LABELS),
         "confused": confused(confusion),
         "confusion": confusion,
         "crossed": crossed,
         "n_met": len(_met(confusion)),
-        "given": given,
-        "given_columns": [cut(one, LABEL_CHARS) for one in given],
+        "given": answers,
+        "given_columns": [cut(answer, LABEL_CHARS) for answer in answers],
     }
 
 
@@ -56,13 +56,13 @@ def _row(label: str, known: list[Mapping[str, Any]]) -> dict[str, Any]:
 
 def _met(confusion: Confusion) -> list[str]:
     """Labels that were expected or given at least once."""
-    given = {label for row in confusion.values() for label in row}
-    return sorted(({label for label, row in confusion.items() if row} | given) - {NO_LABEL})
+    answers = {label for row in confusion.values() for label in row}
+    return sorted(({label for label, row in confusion.items() if row} | answers) - {NO_LABEL})
 
 
 def _crossed(confusion: Confusion) -> list[str]:
     def mistakes(label: str) -> int:
-        missed = sum(n for given, n in confusion.get(label, {}).items() if given != label)
+        missed = sum(n for answer, n in confusion.get(label, {}).items() if answer != label)
         return missed + sum(row.get(label, 0) for expected, row in confusion.items() if expected != label)
 
     return sorted(sorted(_met(confusion), key=lambda label: (-mistakes(label), label))[:N_CROSSED])

@@ -59,26 +59,26 @@ def trials(report: StudyReport) -> Plot:
 
 def curves(report: StudyReport) -> list[Plot]:
     """A plot per trial, all with the same axes: its running mean in its band, the champion's on the same examples."""
-    found = report.history.curves
-    end = max((c.points[-1].n for c in found), default=0)
-    settled = [p for c in found for p in c.points if p.n >= min(3, end)]  # the first mean or two may be anything
+    study_curves = report.history.curves
+    end = max((c.points[-1].n for c in study_curves), default=0)
+    settled = [p for c in study_curves for p in c.points if p.n >= min(3, end)]  # the first mean or two may be anything
     y = axis(*_range([y for p in settled for y in (p.mean, p.champion, p.band.lower, p.band.upper)]))
     x = counts(float(end), "common dev examples")
-    return [_curve(c, x, y) for c in found]
+    return [_curve(c, x, y) for c in study_curves]
 
 
-def duel(found: PairedTrial) -> Plot:
+def duel(pair: PairedTrial) -> Plot:
     """Differences by example, the largest gain first: wins above the line, losses below."""
-    points = [(float(i), min(0.0, c.difference), max(0.0, c.difference)) for i, c in enumerate(found.cases)]
+    points = [(float(i), min(0.0, c.difference), max(0.0, c.difference)) for i, c in enumerate(pair.cases)]
     end = float(len(points))
-    gains, losses = points[: found.wins], points[len(points) - found.losses :] if found.losses else []
-    reach = max((abs(c.difference) for c in found.cases), default=0.0) * (1 + ROOM) or 1.0
-    bands = [Band(points=[*gains, (float(found.wins), 0.0, 0.0)], kind="gain")] if gains else []
+    gains, losses = points[: pair.wins], points[len(points) - pair.losses :] if pair.losses else []
+    reach = max((abs(c.difference) for c in pair.cases), default=0.0) * (1 + ROOM) or 1.0
+    bands = [Band(points=[*gains, (float(pair.wins), 0.0, 0.0)], kind="gain")] if gains else []
     bands += [Band(points=[*losses, (end, 0.0, 0.0)], kind="loss")] if losses else []
     return Plot(
         title="Difference to the champion, by dev example",
-        value=tally(found),
-        about=f"difference of the scores by example, sorted: {tally(found)}",
+        value=tally(pair),
+        about=f"difference of the scores by example, sorted: {tally(pair)}",
         x=counts(end, "dev examples, largest gain first"),
         y=differences(reach, "{:+g}".format),
         bands=bands,
@@ -87,11 +87,13 @@ def duel(found: PairedTrial) -> Plot:
     )
 
 
-def tally(found: PairedTrial) -> str:
+def tally(pair: PairedTrial) -> str:
     kinds = (
-        count(found.wins, "win"), count(found.ties, "tie"), count(found.losses, "loss", "losses"),
-        *((f"{found.n_unmeasured} not measured",) if found.n_unmeasured else ()),
-    )  # fmt: skip
+        count(pair.wins, "win"),
+        count(pair.ties, "tie"),
+        count(pair.losses, "loss", "losses"),
+        *((f"{pair.n_unmeasured} not measured",) if pair.n_unmeasured else ()),
+    )
     return ", ".join(kinds)
 
 
@@ -103,7 +105,7 @@ def fronts(report: StudyReport) -> list[Plot]:
     else:
         cost = _front(seen, usd_per_example, "dollars", "dollars per call", dollars)
     p95 = _front(seen, lambda t: t.p95_ms, "latency", "p95 of fresh calls, ms", "{:,.0f}".format)
-    return [drawn for drawn in (cost, p95) if drawn is not None]
+    return [plot for plot in (cost, p95) if plot is not None]
 
 
 def _front(seen: Sequence[TrialView], cost: Cost, against: str, unit: str, text: Callable[[float], str]) -> Plot | None:
@@ -144,12 +146,12 @@ def _curve(curve: LearningCurve, x: Axis, y: Axis) -> Plot:
 def measured(finding: TierFinding) -> dict[str, Quality]:
     """Which confidences of a tier were measured, by name."""
     both = {"recorded": finding.recorded, "learned": finding.learned}
-    return {name: one for name, one in both.items() if one is not None}
+    return {name: quality for name, quality in both.items() if quality is not None}
 
 
 def reliability(tier: str, shown: Mapping[str, Quality]) -> Plot:
     """What was right against what was promised, of each confidence of a tier; upright the interval of each bin."""
-    bins = [(name, each) for name, one in shown.items() for each in one.reliability]
+    bins = [(name, each) for name, quality in shown.items() for each in quality.reliability]
     promised = "promised: mean confidence of answers of like confidence"
     label = f"{promised}; upright: 95 % interval of the share that was right"
     return Plot(
@@ -199,7 +201,7 @@ def _about(seen: TrialView) -> str:
 
 def _range(values: Iterable[float], *, upto: float | None = 1.0) -> tuple[float, float]:
     """A stretch that holds all values with some room, reaching no further than needed beyond 0 and ``upto``."""
-    found = list(values) or [0.0, 1.0]
-    room = max((max(found) - min(found)) * 2 * ROOM, 0.02 if upto else max(found) * ROOM)
-    high = max(found) + room
-    return max(-room / 4, min(found) - room), high if upto is None else min(upto + ROOM, high)
+    numbers = list(values) or [0.0, 1.0]
+    room = max((max(numbers) - min(numbers)) * 2 * ROOM, 0.02 if upto else max(numbers) * ROOM)
+    high = max(numbers) + room
+    return max(-room / 4, min(numbers) - room), high if upto is None else min(upto + ROOM, high)

@@ -94,7 +94,7 @@ def _findings(report: StudyReport) -> dict[str, Any]:
     study, trials = report.study, [t.trial for t in report.history.trials]
     findings = study.findings or {}
     without_model, labels = findings.get(WITHOUT_MODEL), findings.get(LABELS)
-    cannot_tell, found = _importances(report, trials)
+    cannot_tell, shares = _importances(report, trials)
     return {
         "without_model": without_model,
         "said": said,
@@ -104,7 +104,7 @@ def _findings(report: StudyReport) -> dict[str, Any]:
         "learned_score": findings.get(CONTENT_SCORE),
         "thresholds": thresholds,
         "cannot_tell": cannot_tell,
-        "importances": found,
+        "importances": shares,
         "n_complete": sum(t.status == "complete" and t.score is not None for t in trials),
         "purposes": sorted(report.spent, key=lambda purpose: (purpose == "confirmation", purpose != "search", purpose)),
     }
@@ -170,5 +170,5 @@ def _cases(report: StudyReport) -> dict[str, Any]:
 def _importances(report: StudyReport, trials: Sequence[Trial]) -> tuple[str | None, dict[str, float]]:
     """(why no setting can be called important, the share of the variance that each explains)."""
     why_not = report.history.cannot_tell
-    found = {} if why_not else importances(trials, report.variants, report.study.seed)
-    return why_not or (None if found else NOTHING_VARIED), found
+    shares = {} if why_not else importances(trials, report.variants, report.study.seed)
+    return why_not or (None if shares else NOTHING_VARIED), shares

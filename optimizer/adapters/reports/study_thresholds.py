@@ -12,11 +12,11 @@ ROOM = 0.08  # of an axis, beyond the outermost values
 N_ROWS = 9  # of the table; the plots show every value
 
 
-def plots(curve: ThresholdCurve, found: CascadeCurves) -> list[Plot]:
+def plots(curve: ThresholdCurve, cascade: CascadeCurves) -> list[Plot]:
     """What is lost, quality, dollars and escalations at every value of one threshold."""
-    lost, margin = "Points lost against the strongest tier", 100 * found.margin
+    loss_name, margin = "Points lost against the strongest tier", 100 * cascade.margin
     return [
-        _plot(curve, lost, lambda p: p.loss, 100, rules=[GuideLine(y=margin)]),
+        _plot(curve, loss_name, lambda p: p.loss, 100, rules=[GuideLine(y=margin)]),
         _plot(curve, "Quality", lambda p: p.quality, 1),
         _plot(curve, "Dollars per 1,000 requests", lambda p: p.cost_usd, 1000),
         _plot(curve, "Share escalated, %", lambda p: p.escalated_share, 100),
@@ -26,8 +26,8 @@ def plots(curve: ThresholdCurve, found: CascadeCurves) -> list[Plot]:
 def shown(curve: ThresholdCurve) -> Sequence[ThresholdPoint]:
     """The rows of its table: evenly through the values; the first, the last and the chosen one stay."""
     last = len(curve.points) - 1
-    kept = {round(at * last / (N_ROWS - 1)) for at in range(N_ROWS)}
-    return [point for at, point in enumerate(curve.points) if at in kept or point.value == curve.present]
+    places = {round(at * last / (N_ROWS - 1)) for at in range(N_ROWS)}
+    return [point for at, point in enumerate(curve.points) if at in places or point.value == curve.present]
 
 
 def _plot(

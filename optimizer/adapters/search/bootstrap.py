@@ -45,7 +45,7 @@ class BootstrapSearch:
         self._max_examples = int(setting.definition["max_examples"])
         n_candidates = int(setting.definition["n_candidates"]) if self._train and self._max_examples else 0
         self._seeds = list(range(FIRST_SEED, n_candidates or FIRST_SEED + 1))
-        self._told: dict[str, float | None] = {}
+        self._scores: dict[str, float | None] = {}
         threshold = setting.definition.get("threshold")
         self._threshold = None if threshold is None else float(threshold)
 
@@ -53,15 +53,15 @@ class BootstrapSearch:
         while self._seeds:
             seed = self._seeds.pop(0)
             variant = self._start if seed == FIRST_SEED else self._compile(seed)
-            if variant.id not in self._told and self._setting.fits(variant):
-                self._told[variant.id] = None
+            if variant.id not in self._scores and self._setting.fits(variant):
+                self._scores[variant.id] = None
                 return Proposal(
                     variant=variant, proposer="bootstrap", params={"seed": seed, "n_examples": len(variant.examples)}
                 )
         return None
 
     def tell(self, proposal: Proposal, score: float | None, results: Sequence[ExampleResult]) -> None:
-        self._told[proposal.variant.id] = score
+        self._scores[proposal.variant.id] = score
         reached = mean_score(results) if results else score
         if self._threshold is None and proposal.variant.id == self._setting.start.id and reached is not None:
             self._threshold = reached  # an output worse than what is reached already teaches nothing

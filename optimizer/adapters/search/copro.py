@@ -42,14 +42,14 @@ class CoproSearch:
         silence_dspy()
         self._setting = setting
         self._engine = ProposerEngine(COPRO, setting)
-        self._left = int(setting.definition["n_instructions"])
+        self._n_remaining = int(setting.definition["n_instructions"])
         self._n_asked = 0
         self._seen = {setting.start.id}
         self._scores: dict[str, float] = {}  # instruction -> score told
         self._round: list[Proposal] = []
 
     def ask(self) -> Proposal | None:
-        while not self._round and self._left > 0:
+        while not self._round and self._n_remaining > 0:
             self._round = self._written()
         return self._round.pop(0) if self._round else None
 
@@ -62,21 +62,21 @@ class CoproSearch:
 
         import dspy
 
-        signature, given = self._view()
+        signature, arguments = self._view()
         ask = dspy.Predict(signature.delete(PREFIX))
-        found = []
-        for _ in range(min(BREADTH, self._left)):
-            self._left -= 1
+        proposals = []
+        for _ in range(min(BREADTH, self._n_remaining)):
+            self._n_remaining -= 1
             self._n_asked += 1
-            variant = self._variant(ask, given)
+            variant = self._variant(ask, arguments)
             if variant is not None:
                 self._seen.add(variant.id)
-                found.append(
+                proposals.append(
                     Proposal(
                         variant=variant, proposer=COPRO, params={"proposal": self._n_asked, "n_seen": len(self._scores)}
                     )
                 )
-        return found
+        return proposals
 
     def _view(self) -> tuple[Any, dict[str, Any]]:
         """What the proposer is shown: the start's instruction alone, or what was tried,
@@ -95,10 +95,10 @@ class CoproSearch:
         ]
         return GenerateInstructionGivenAttempts, {"attempted_instructions": attempts}
 
-    def _variant(self, ask: Any, given: dict[str, Any]) -> Variant | None:
+    def _variant(self, ask: Any, arguments: dict[str, Any]) -> Variant | None:
         start, at = self._setting.start, {"proposal": self._n_asked}
         with self._engine.asked():
-            text = self._engine.proposed(lambda: str(ask(**given).proposed_instruction), **at)
+            text = self._engine.proposed(lambda: str(ask(**arguments).proposed_instruction), **at)
         if text is None:
             return None
         written = with_instruction(start, (self._engine.written() or text).strip().strip('"').strip())

@@ -56,16 +56,16 @@ class GepaSearch:
         self._draw = random.Random(setting.seed)
         self._pool: list[_PoolMember] = []
         self._seen = {setting.start.id}
-        self._left = int(setting.definition["n_instructions"])
+        self._n_remaining = int(setting.definition["n_instructions"])
         self._n_reflections = 0
         self._batches = batches([e for e in setting.train if e.released], REFLECTED_ON, self._draw)
 
     def ask(self) -> Proposal | None:
-        while self._left > 0 and self._pool:
+        while self._n_remaining > 0 and self._pool:
             batch = next(self._batches, None)
             if batch is None:
                 return None
-            self._left -= 1
+            self._n_remaining -= 1
             self._n_reflections += 1
             proposal = self._reflect(self._parent(), batch)
             if proposal is not None:
@@ -129,5 +129,5 @@ class GepaSearch:
         records = [
             {"Inputs": dict(a.example.input), "Generated Outputs": a.text, "Feedback": a.feedback} for a in answered
         ]
-        told = {"current_instruction_doc": doc_of(parent), "dataset_with_feedback": records, "prompt_template": None}
-        return str(InstructionProposalSignature.prompt_renderer(told))
+        values = {"current_instruction_doc": doc_of(parent), "dataset_with_feedback": records, "prompt_template": None}
+        return str(InstructionProposalSignature.prompt_renderer(values))

@@ -26,19 +26,19 @@ TEXTS = ("instruction", "examples", "examples.order")  # dimensions in whose pla
 
 
 class JointSearch:
-    """At most ``n_settings`` points over what is found when it is first asked: by then the start's score is known."""
+    """At most ``n_settings`` points. The space is built at the first ``ask``, when the start's score is known."""
 
     def __init__(self, name: str, setting: SearchSetting) -> None:
         self._name, self._setting = name, setting
         self._bootstrap = BootstrapSearch(setting)
-        self._told: list[tuple[Proposal, float | None, Sequence[ExampleResult]]] = []
+        self._results: list[tuple[Proposal, float | None, Sequence[ExampleResult]]] = []
         self._search: PointSearch | None = None
 
     def ask(self) -> Proposal | None:
         if self._search is None:
-            self._search = self._made()
-            for told in self._told:
-                self._search.tell(*told)
+            self._search = self._new_search()
+            for result in self._results:
+                self._search.tell(*result)
         return self._search.ask()
 
     def tell(self, proposal: Proposal, score: float | None, results: Sequence[ExampleResult]) -> None:
@@ -46,9 +46,9 @@ class JointSearch:
             self._search.tell(proposal, score, results)
             return
         self._bootstrap.tell(proposal, score, results)
-        self._told.append((proposal, score, results))
+        self._results.append((proposal, score, results))
 
-    def _made(self) -> PointSearch:
+    def _new_search(self) -> PointSearch:
         setting = self._setting
         sets = self._sets()
         texts = self._texts(sets)
@@ -75,15 +75,17 @@ class JointSearch:
         """The start's own examples first, then DSPy's candidates,
         for ``joint`` then those made by similarity, coverage and difficulty.
         """
-        found: list[Sequence[FewShot]] = [self._setting.start.examples]
+        sets: list[Sequence[FewShot]] = [self._setting.start.examples]
         while (proposal := self._bootstrap.ask()) is not None:
-            found.append(proposal.variant.examples)
+            sets.append(proposal.variant.examples)
         if self._name == JOINT:
             results = next(
-                (results for told, _, results in self._told if told.variant.id == self._setting.start.id), ()
+                (results for tried, _, results in self._results if tried.variant.id == self._setting.start.id), ()
             )
-            found += [made for made in made_for(self._setting, results) if made not in found][:N_MADE]
-        return found
+            sets += [example_set for example_set in made_for(self._setting, results) if example_set not in sets][
+                :N_MADE
+            ]
+        return sets
 
     def _texts(self, sets: Sequence[Sequence[FewShot]]) -> list[Variant]:
         """The start first, then the same with other instructions: those of a list,

@@ -82,10 +82,10 @@ class PlaybookSearch:
         self._setting = setting
         definition = setting.definition
         self._limits = Limits(n_entries=int(definition["playbook_entries"]), n_chars=int(definition["playbook_chars"]))
-        self._left = int(definition["n_instructions"])
+        self._n_remaining = int(definition["n_instructions"])
         self._parent = setting.start
         self._seen = {setting.start.id}
-        self._told: dict[str, _DevScore] = {}
+        self._dev_scores: dict[str, _DevScore] = {}
         self._open: dict[str, _PendingProposal] = {}
         self._entries: Entries = {}
         self._n_steps = 0
@@ -99,14 +99,14 @@ class PlaybookSearch:
     def tell(self, proposal: Proposal, score: float | None, results: Sequence[ExampleResult]) -> None:
         id = proposal.variant.id
         if score is not None:
-            self._told[id] = _DevScore(
+            self._dev_scores[id] = _DevScore(
                 score=score, by_example={r.example: r.score for r in results if r.score is not None}
             )
         opened = self._open.pop(id, None)
-        best = self._told.get(self._parent.id)
+        best = self._dev_scores.get(self._parent.id)
         is_better = score is not None and (best is None or score > best.score)
         if opened is not None:
-            self._judge(opened, self._told.get(id), self._told.get(opened.parent))
+            self._judge(opened, self._dev_scores.get(id), self._dev_scores.get(opened.parent))
         if is_better:
             self._parent = proposal.variant
 
@@ -114,8 +114,8 @@ class PlaybookSearch:
         self._entries = self._setting.playbook.opened()
         yield from self._as_it_stands()
         yield from self._templates()
-        while self._left > 0 and (batch := next(self._batches, None)) is not None:
-            self._left -= 1
+        while self._n_remaining > 0 and (batch := next(self._batches, None)) is not None:
+            self._n_remaining -= 1
             self._n_steps += 1
             proposal = self._step(self._parent, batch)
             if proposal is not None:
@@ -165,9 +165,9 @@ class PlaybookSearch:
             tried = [edit for edit in edits if isinstance(edit, Add) and id_of(edit.text) in new]
             self._keep([*tried, *counts, *(Retire(id=id, reason=why) for id in new)])
             return None
-        gone = tuple(entry.id for entry in self._entries.values() if entry.id in was - is_now)
+        removed = tuple(entry.id for entry in self._entries.values() if entry.id in was - is_now)
         self._keep([*edits, *counts])
-        self._open[child.id] = _PendingProposal(parent=parent.id, new=new, gone=gone)
+        self._open[child.id] = _PendingProposal(parent=parent.id, new=new, gone=removed)
         n = len(pairs)
         params = {
             "step": self._n_steps,
@@ -181,7 +181,7 @@ class PlaybookSearch:
 
     def _reflected(self, parent: Variant, clusters: Sequence[Cluster]) -> list[Lesson]:
         """What the Reflector learned, without what may not stand in a prompt."""
-        text = self._asked(to_reflect(doc_of(parent), clusters), "reflect")
+        text = self._answer_of(to_reflect(doc_of(parent), clusters), "reflect")
         if text is None:
             return []
         try:
@@ -194,8 +194,8 @@ class PlaybookSearch:
 
     def _proposed_changes(self, lessons: Sequence[Lesson]) -> CurationProposal:
         """What the Curator proposes for the entries that are there; nothing where it fails, or there is none."""
-        kept = active(self._entries)
-        text = self._asked(to_curate(kept, lessons), "curate") if kept else None
+        entries = active(self._entries)
+        text = self._answer_of(to_curate(entries, lessons), "curate") if entries else None
         if text is None:
             return CurationProposal()
         try:
@@ -206,7 +206,7 @@ class PlaybookSearch:
         merges = [(ids, merged) for ids, merged in proposed.merges if not self._leaks(merged)]
         return CurationProposal(merges=merges, retirements=proposed.retirements)
 
-    def _asked(self, prompt: str, role: str) -> str | None:
+    def _answer_of(self, prompt: str, role: str) -> str | None:
         try:
             return self._setting.propose([{"role": "user", "content": prompt}], f"{PLAYBOOK}:{self._n_steps}:{role}")
         except (ModelFailed, InvalidInput) as failure:
@@ -216,15 +216,15 @@ class PlaybookSearch:
     def _leaks(self, text: str) -> bool:
         return self._setting.leaks(Variant(messages=({"role": "user", "content": text},)))
 
-    def _judge(self, opened: _PendingProposal, told: _DevScore | None, parent: _DevScore | None) -> None:
+    def _judge(self, opened: _PendingProposal, child: _DevScore | None, parent: _DevScore | None) -> None:
         """Counts what the new entries did on dev; where they brought nothing, what they replaced is active again."""
-        if told is None or parent is None:
+        if child is None or parent is None:
             why, edits = "what they do on dev could not be measured", list[Edit]()
         else:
-            both = parent.by_example.keys() & told.by_example.keys()
-            pairs = [(parent.by_example[id], told.by_example[id]) for id in sorted(both)]
+            both = parent.by_example.keys() & child.by_example.keys()
+            pairs = [(parent.by_example[id], child.by_example[id]) for id in sorted(both)]
             edits = _counts(opened.new, pairs)
-            if told.score > parent.score:
+            if child.score > parent.score:
                 self._keep(edits, judged=True)
                 return
             why = _no_better(pairs, "dev example")
@@ -238,7 +238,7 @@ class PlaybookSearch:
         )
 
     def _keep(self, edits: Sequence[Edit], *, judged: bool = False) -> None:
-        """Under a number that says where in the search this is, whatever was kept before."""
+        """Numbered by the place in the search."""
         if not edits:
             return
         self._setting.playbook.keep(1 + 2 * self._n_steps + judged, edits)

@@ -79,16 +79,16 @@ class SimbaSearch:
         self._max_examples = int(setting.definition["max_examples"])
         self._pool = [_Member(variant=setting.start)]
         self._seen = {setting.start.id}
-        self._left = int(setting.definition["n_instructions"])
+        self._n_remaining = int(setting.definition["n_instructions"])
         self._n_steps = 0
         self._batches = self._batches_of(usable(setting.train, setting.family, setting.start, to_be_answered=True))
 
     def ask(self) -> Proposal | None:
-        while self._left > 0:
+        while self._n_remaining > 0:
             batch = next(self._batches, None)
             if batch is None:
                 return None
-            self._left -= 1
+            self._n_remaining -= 1
             self._n_steps += 1
             proposal = self._step(batch)
             if proposal is not None:
@@ -106,19 +106,19 @@ class SimbaSearch:
             yield from (order[i : i + BATCH] for i in range(0, max(1, len(order) - BATCH + 1), BATCH))
 
     def _step(self, batch: Sequence[Example]) -> Proposal | None:
-        drawn = [
+        samples = [
             self._answered(self._at_random(member.variant), e, n)
             for n in range(DRAWS)
             for e in batch
             for member in [self._member()]
         ]
-        known = [d for d in drawn if d is not None]
+        known = [d for d in samples if d is not None]
         if not known:
             return None
         reached = sum(d.score for d in known) / len(known)
         born = []
         for bucket in _by_difference(known):
-            variant = self._made(bucket, known)
+            variant = self._variant_of(bucket, known)
             if variant is not None:
                 self._seen.add(variant.id)
                 answers = [self._answered(variant, example, 0) for example in batch]
@@ -156,7 +156,7 @@ class SimbaSearch:
         score = self._setting.scorer.score(example.expected, text, example.input).value
         return None if score is None else _Sample(example=example, text=text, score=score)
 
-    def _made(self, bucket: Sequence[_Sample], batch: Sequence[_Sample]) -> Variant | None:
+    def _variant_of(self, bucket: Sequence[_Sample], batch: Sequence[_Sample]) -> Variant | None:
         """A prompt of the pool without some of its examples, and with a rule or an example learned from ``bucket``.
 
         A failure ends this one only.
@@ -172,39 +172,39 @@ class SimbaSearch:
         """Each example goes with a chance of one in ``max_examples``,
         and one of them where there is room for no more.
         """
-        kept = [shot for shot in parent.examples if self._draw.random() >= 1 / max(1, self._max_examples)]
-        if len(kept) >= self._max_examples > 0:
-            kept.pop(self._draw.randrange(len(kept)))
-        return replace(parent, examples=tuple(kept))
+        shots = [shot for shot in parent.examples if self._draw.random() >= 1 / max(1, self._max_examples)]
+        if len(shots) >= self._max_examples > 0:
+            shots.pop(self._draw.randrange(len(shots)))
+        return replace(parent, examples=tuple(shots))
 
     def _with_example(self, parent: Variant, good: _Sample, low: float) -> Variant | None:
         output = good.text.strip()
         if good.score <= low or not output or VARIABLE.search(output):
             return None
         shot = few_shot(self._setting.family, good.example, output)
-        made = replace(parent, examples=(*(s for s in parent.examples if s.id != shot.id), shot))
-        return made if made.id not in self._seen and self._setting.fits(made) else None
+        variant = replace(parent, examples=(*(s for s in parent.examples if s.id != shot.id), shot))
+        return variant if variant.id not in self._seen and self._setting.fits(variant) else None
 
     def _with_rule(self, parent: Variant, bucket: Sequence[_Sample], low: float, high: float) -> Variant | None:
         from optimizer.adapters.search.with_dspy.rules import written_rule
 
-        answers = [(drawn.example, drawn.text, drawn.score) for drawn in bucket]
+        answers = [(sample.example, sample.text, sample.score) for sample in bucket]
         rule = written_rule(
             self._engine, self._setting.family, doc_of(parent), answers, (low, high), step=self._n_steps
         )
         if not rule:
             return None
-        made = with_instruction(parent, "\n\n".join(filter(None, (instruction_of(parent), rule))))
-        return made if self._engine.is_usable(parent, made, self._seen, step=self._n_steps) else None
+        variant = with_instruction(parent, "\n\n".join(filter(None, (instruction_of(parent), rule))))
+        return variant if self._engine.is_usable(parent, variant, self._seen, step=self._n_steps) else None
 
 
-def _by_difference(drawn: Sequence[_Sample]) -> list[list[_Sample]]:
+def _by_difference(samples: Sequence[_Sample]) -> list[list[_Sample]]:
     """Answers by example, the best first; the examples whose answers differ most first,
     then those with the better best one.
     """
     buckets: dict[str, list[_Sample]] = {}
-    for one in drawn:
-        buckets.setdefault(one.example.id, []).append(one)
+    for sample in samples:
+        buckets.setdefault(sample.example.id, []).append(sample)
     best_first = [sorted(bucket, key=lambda d: -d.score) for bucket in buckets.values()]
 
     def order(bucket: Sequence[_Sample]) -> tuple[float, float, float]:

@@ -65,7 +65,7 @@ class PointSearch:
         self._n_points = n_points(space.dimensions) - (space.start is not None)  # that may be proposed
         self._is_enumerated = self._n_points <= n
         self._n_beside = 0 if self._is_enumerated else n_beside
-        self._drawn = drawn_points(space.dimensions, seed=setting.seed, n_wanted=n)
+        self._points = drawn_points(space.dimensions, seed=setting.seed, n_wanted=n)
         sampler = optuna.samplers.TPESampler(seed=setting.seed, n_startup_trials=N_STARTUP)
         self._study = optuna.create_study(direction="maximize", sampler=sampler)
         self._distributions = {d.name: distribution(d) for d in space.dimensions}
@@ -84,7 +84,7 @@ class PointSearch:
         while self._n_proposed < self._n:
             trial = None
             if self._is_enumerated or repeats >= MAX_REPEATS:
-                point = next(self._drawn, None)
+                point = next(self._points, None)
                 if point is None:
                     return None
             else:

@@ -163,11 +163,11 @@ class Database:
 
     @property
     def lock_held(self) -> str | None:
-        """Who kept the last write of this process waiting for too long; None where it went well. That is no fault."""
+        """The lock that made this process's last write fail; None where it succeeded. A lock is no fault."""
         return self._lock_held
 
     def look_again(self, *, reads_file: bool = True) -> None:
-        """Whether what ``fault`` and ``lock_held`` say is over: a write, and now and then a check of the whole file,
+        """Whether ``fault`` and ``lock_held`` are over: tries a write, and now and then checks the whole file,
         which may take seconds.
         """
         if self._write_fault is not None or self._lock_held is not None:
@@ -202,10 +202,10 @@ class Database:
         with self.read() as tx:
             tables = tx.exec_driver_sql("SELECT name FROM sqlite_master WHERE type = 'table'").scalars().all()
         for table in ("sqlite_master", *tables):
-            found = self.damage(table)
-            if found:
+            faults = self.damage(table)
+            if faults:
                 self._damage = DAMAGED
-            yield found
+            yield faults
 
     def migrate(self) -> None:
         """Brings the tables to this version; makes the file when there is none.
@@ -228,7 +228,7 @@ class Database:
         self._readers.close()
 
     def _renew(self, error: BaseException) -> None:
-        """A connection that was made while the file could only be read stays so for ever.
+        """A connection opened while the file was read-only stays read-only.
 
         SQLite shares the memory beside the file within a process: where one connection opened it to read only, no other
         may write until all of them are closed at one moment, those that read too.

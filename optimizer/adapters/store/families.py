@@ -42,7 +42,7 @@ class FamilyNameTables:
     def names_of(self, tx: Connection, name: str) -> set[str]:
         key = key_of(name)
         names = {name, key, *tx.execute(select(NAMES.c.name).where(NAMES.c.key == key)).scalars()}
-        return names | {one.partition(RETIRED)[0] for one in names}
+        return names | {stored_name.partition(RETIRED)[0] for stored_name in names}
 
     def retired(self, tx: Connection, name: str) -> str | None:
         present = self.former(tx).get(name, name)
@@ -68,7 +68,7 @@ class FamilyNameTables:
 
     def retire(self, tx: Connection, name: str, at: datetime) -> str:
         retired = self.next_retired(tx, name)
-        self._seal(tx, name, sorted(one for one in self._names_of_key(tx, name) if not is_retired(one)))
+        self._seal(tx, name, sorted(other for other in self._names_of_key(tx, name) if not is_retired(other)))
         self._call(tx, key_of(name), name, retired, at)
         return retired
 
@@ -156,25 +156,26 @@ class FamilyNameTables:
 def sealed_before(
     tx: Connection, family: str, inputs: Mapping[str, Mapping[str, Any]]
 ) -> dict[str, list[tuple[str, str]]]:
-    """Of examples by their id those whose input was in the holdout of a retired family of this name: as which example
-    of which family. An input is known by its texts, whatever its fields were called.
+    """Of ``inputs`` by id, those in the holdout of a retired family of this name: which family, which example.
+
+    An input is compared by its texts, whatever its fields were called.
     """
     if tx.execute(select(SEALED.c.name).where(SEALED.c.name == family).limit(1)).first() is None:
         return {}
     ids: dict[str, list[str]] = {}
     for id, input in inputs.items():
         ids.setdefault(input_hash(input), []).append(id)
-    found: dict[str, list[tuple[str, str]]] = {}
+    sealed: dict[str, list[tuple[str, str]]] = {}
     for some in chunks(sorted(ids)):
         query = select(SEALED).where(SEALED.c.name == family, SEALED.c.input_hash.in_(some))
         for row in tx.execute(query):
             for id in ids[row.input_hash]:
-                found.setdefault(id, []).append((row.family, row.example))
-    return found
+                sealed.setdefault(id, []).append((row.family, row.example))
+    return sealed
 
 
 def carry_looks(tx: Connection, family: str, id: str, before: Sequence[tuple[str, str]]) -> None:
-    """Counts for an example every look at what it was before."""
+    """Copies to an example the looks at the sealed examples that it stands for."""
     for other, example in before:
         query = select(LOOKS.c.study, LOOKS.c.looked_at).where(LOOKS.c.family == other, LOOKS.c.example == example)
         rows = [{"family": family, "example": id, **row} for row in tx.execute(query).mappings()]

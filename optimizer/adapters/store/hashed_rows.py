@@ -1,4 +1,4 @@
-"""Rows named by (family, id) whose content is compared by hash: written once, told apart ever after.
+"""Rows named by (family, id), each written once; a later row of the same name is compared by content hash.
 
 Examples are added here, events by new_rows.py; most others read."""
 
@@ -38,12 +38,12 @@ def hashes(tx: Connection, table: Table, names: Iterable[Name]) -> dict[Name, st
     by_family: dict[str, list[str]] = {}
     for family, id in names:
         by_family.setdefault(family, []).append(id)
-    found: dict[Name, str] = {}
+    by_name: dict[Name, str] = {}
     for family, ids in by_family.items():
         for some in chunks(ids):
             for id, content_hash in tx.execute(_hashes_query(table), {"some_family": family, "some_ids": some}):
-                found[family, id] = content_hash
-    return found
+                by_name[family, id] = content_hash
+    return by_name
 
 
 @cache

@@ -34,8 +34,8 @@ def insert_rows(tx: Connection, table: Table, rows: Sequence[Sequence[Any]]) -> 
         values = _values(tx.dialect, table)
         n, done = 0, 0
         for size in _sizes(len(rows)):
-            given, columns = _columns(rows[done : done + size], table, values)
-            statement = _statement(table, given, size)
+            places, columns = _columns(rows[done : done + size], table, values)
+            statement = _statement(table, places, size)
             n += tx.exec_driver_sql(statement, tuple(chain.from_iterable(zip(*columns, strict=True)))).rowcount
             done += size
     else:
@@ -64,17 +64,17 @@ def _columns(
     """The places of the columns that have a value in any row, and these columns as they are stored. What is bound costs
     more than what is stored, and of an event most is absent.
     """
-    given: list[int] = []
+    places: list[int] = []
     columns: list[Sequence[Any]] = []
     for place, column in enumerate(zip(*rows, strict=True)):
         if column.count(None) == len(rows) and place in _absent(table):
             continue
         stored_as = values.get(place)
-        given.append(place)
+        places.append(place)
         columns.append(
             column if stored_as is None else [None if value is None else stored_as(value) for value in column]
         )
-    return tuple(given), columns
+    return tuple(places), columns
 
 
 @cache
@@ -88,8 +88,8 @@ def _absent(table: Table) -> frozenset[int]:
 
 
 @lru_cache(maxsize=STATEMENTS)
-def _statement(table: Table, given: Sequence[int], n_rows: int) -> str:
-    columns = [table.columns[place] for place in given]
+def _statement(table: Table, places: Sequence[int], n_rows: int) -> str:
+    columns = [table.columns[place] for place in places]
     names = ", ".join(f'"{column.name}"' for column in columns)
     marks = f"({', '.join('?' for _ in columns)})"
     return f'INSERT INTO "{table.name}" ({names}) VALUES {", ".join([marks] * n_rows)} ON CONFLICT DO NOTHING'
@@ -100,12 +100,12 @@ def _values(dialect: Dialect, table: Table) -> dict[int, Value]:
     """By the place of each column whose values are stored in another form what makes that form. Numbers, truth and
     texts are as SQLite's driver takes them.
     """
-    found: dict[int, Value] = {}
+    stored: dict[int, Value] = {}
     for place, column in enumerate(table.columns):
         if isinstance(column.type, FamilyKey):
-            found[place] = key_of
+            stored[place] = key_of
         elif isinstance(column.type, Utc | JSON):
             stored_as = column.type.dialect_impl(dialect).bind_processor(dialect)
             assert stored_as is not None
-            found[place] = lru_cache(maxsize=TIMES)(stored_as) if isinstance(column.type, Utc) else stored_as
-    return found
+            stored[place] = lru_cache(maxsize=TIMES)(stored_as) if isinstance(column.type, Utc) else stored_as
+    return stored

@@ -1,4 +1,4 @@
-"""How asyncio callers hear of their writes: all that were in one commit by one call into their event loop."""
+"""Hands the results of writes to asyncio callers: one call into their event loop for all writes of a commit."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from weakref import WeakKeyDictionary
 
 
 class Callers:
-    """Those who wait, by event loop. ``result`` runs on a loop, what it is told on the writer's thread."""
+    """The waiting callers by event loop. ``result`` runs on a loop; the writer's thread hands it the outcome."""
 
     def __init__(self) -> None:
         self._done: WeakKeyDictionary[asyncio.AbstractEventLoop, _Done] = WeakKeyDictionary()
 
     async def result(self, written: Future[Any]) -> Any:
-        """What the write gives, or what it raises; who stops waiting withdraws a write that has not begun."""
+        """The write's result, or what it raises; a cancelled caller withdraws a write that has not begun."""
         loop = asyncio.get_running_loop()
         done = self._done.get(loop)
         if done is None:

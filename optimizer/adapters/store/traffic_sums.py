@@ -36,12 +36,12 @@ class TrafficSumTable:
 
     def kept(self, tx: Connection) -> Stretch | None:
         w = WATERMARKS.c
-        found = {row.name: row.at for row in tx.execute(select(w.name, w.at).where(w.name.in_((FROM, UNTIL))))}
-        return (found[FROM], found[UNTIL]) if len(found) == 2 else None
+        limits = {row.name: row.at for row in tx.execute(select(w.name, w.at).where(w.name.in_((FROM, UNTIL))))}
+        return (limits[FROM], limits[UNTIL]) if len(limits) == 2 else None
 
     def of_minutes(self, tx: Connection, start: datetime, until: datetime) -> list[TrafficSum]:
         families = sorted({*families_in(tx, INTERACTIONS), *families_in(tx, FEEDBACK_EVENTS)})
-        return [one for family in families for one in _of_events(tx, family, (start, until))]
+        return [traffic_sum for family in families for traffic_sum in _of_events(tx, family, (start, until))]
 
     def put(self, tx: Connection, rows: Sequence[TrafficSum], start: datetime, until: datetime) -> None:
         _put(tx, rows)
@@ -51,7 +51,7 @@ class TrafficSumTable:
         for longer, shorter in reversed(list(pairwise(LENGTHS))):
             ended = floor(min(done, until), longer), floor(until, longer)
             for family in families_in(tx, SUMS) if ended[0] < ended[1] else ():
-                _put(tx, of_stretches(_kept(tx, family, shorter, ended), longer))
+                _put(tx, of_stretches(_stored(tx, family, shorter, ended), longer))
         for length, age in KEPT_FOR.items() if floor(min(done, until), 60) < floor(until, 60) else ():
             for family in families_in(tx, SUMS):
                 old = SUMS.c.family == family, SUMS.c.minutes == length, SUMS.c.start < until - age
@@ -75,17 +75,21 @@ def within(
     """
     covered = cover(since, until, TrafficSumTable().kept(tx))
     which: dict[str, Any] = {"variant": variant, "feedback_only": feedback_only}
-    found = [
-        one for minutes, stretch in covered.sums for one in _kept(tx, family, minutes, stretch, units=units, **which)
+    sums = [
+        traffic_sum
+        for minutes, stretch in covered.sums
+        for traffic_sum in _stored(tx, family, minutes, stretch, units=units, **which)
     ]
-    return found + [one for stretch in covered.events for one in _of_events(tx, family, stretch, **which)]
+    return sums + [
+        traffic_sum for stretch in covered.events for traffic_sum in _of_events(tx, family, stretch, **which)
+    ]
 
 
 def _put(tx: Connection, rows: Iterable[TrafficSum]) -> None:
     upsert(tx, SUMS, [asdict(row) for row in rows])
 
 
-def _kept(
+def _stored(
     tx: Connection,
     family: str,
     minutes: int,

@@ -1,10 +1,10 @@
 """Whose turn it is to write, among the processes that share an SQLite file.
 
-SQLite lets who finds the file locked look again after up to a tenth of a second: where two processes write all the
-time, each of them waits so long for what is free again after milliseconds, and one may get through again and again.
-Here who writes holds one lock, and who comes next another: so those who write take turns, and look each millisecond.
+A process that finds the file locked tries again after up to a tenth of a second, though the lock is free after
+milliseconds; where two processes write all the time, one may win again and again.
+Here the writer holds one lock and the next in line another, so they take turns and try each millisecond.
 
-It is a courtesy. Who has waited for long, or cannot lock, goes on, and SQLite's own lock decides.
+A process that has waited for long, or cannot lock, writes without a turn: SQLite's own lock decides.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ class Turn:
 
     @contextmanager
     def mine(self) -> Iterator[None]:
-        held = self._take()
+        is_mine = self._take()
         try:
             yield
         finally:
-            if held:
+            if is_mine:
                 self._unlock(WRITES)
 
     def close(self) -> None:

@@ -1,5 +1,5 @@
-"""One writing thread per process: whatever waits while a commit runs shares the next one,
-so that every answer is on disk and none pays alone.
+"""One writing thread per process: the writes that wait while a commit runs share the next commit,
+so each answer is on disk without a commit of its own.
 """
 
 from __future__ import annotations

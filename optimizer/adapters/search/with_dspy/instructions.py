@@ -50,17 +50,28 @@ def written_instructions(
     seen = {setting.start.id}
     with engine.asked(dspy.ChatAdapter()):
         proposer = GroundedProposer(
-            prompt_model=engine.lm, program=program, trainset=train, program_aware=False, use_instruct_history=False,
-            set_history_randomly=False, rng=draw
-        )  # fmt: skip
+            prompt_model=engine.lm,
+            program=program,
+            trainset=train,
+            program_aware=False,
+            use_instruct_history=False,
+            set_history_randomly=False,
+            rng=draw,
+        )
         engine.require_whole()
         for i in range(1, n + 1):
             tip = TIPS[draw.choice(sorted(TIPS))]
             proposer.use_tip = bool(tip)
             ask = partial(
-                proposer.propose_instruction_for_predictor, program=program, predictor=program, pred_i=0,
-                demo_candidates={0: shown}, demo_set_i=(i - 1) % len(shown), trial_logs={}, tip=tip
-            )  # fmt: skip
+                proposer.propose_instruction_for_predictor,
+                program=program,
+                predictor=program,
+                pred_i=0,
+                demo_candidates={0: shown},
+                demo_set_i=(i - 1) % len(shown),
+                trial_logs={},
+                tip=tip,
+            )
             text = engine.proposed(ask, proposal=i)
             if text is None:
                 continue

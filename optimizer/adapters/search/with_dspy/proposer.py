@@ -54,15 +54,15 @@ class ProposerEngine:
             log.warning("proposal_failed", strategy=self._strategy, why=str(self._failure or failure)[:500], **at)
             return None
 
-    def is_usable(self, start: Variant, made: Variant, seen: Collection[str], **at: int) -> bool:
+    def is_usable(self, start: Variant, variant: Variant, seen: Collection[str], **at: int) -> bool:
         """Whether a study may measure it; why not stands in the log."""
-        why_not = instruction_fault(start, made, seen, self._setting.fits, self._setting.leaks)
+        why_not = instruction_fault(start, variant, seen, self._setting.fits, self._setting.leaks)
         if why_not is not None:
             log.warning("proposal_unusable", strategy=self._strategy, why=why_not, **at)
         return why_not is None
 
     def require_whole(self) -> None:
-        """Raises what else than the proposer failed, since DSPy goes on after every failure."""
+        """Raises a failure that was not the proposer's, since DSPy swallows every failure."""
         if self._broken is not None:
             raise self._broken
 
@@ -70,8 +70,8 @@ class ProposerEngine:
         """The instruction as the proposer wrote it: DSPy takes "Answer with one label:" for a heading
         and cuts it off.
         """
-        found = WRITTEN.search(self._text)
-        return found[1].strip() if found else None
+        match = WRITTEN.search(self._text)
+        return match[1].strip() if match else None
 
     def __deepcopy__(self, memo: Any) -> ProposerEngine:
         return self  # DSPy copies its model for every proposal; the calls are counted in one place

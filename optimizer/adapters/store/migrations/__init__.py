@@ -25,14 +25,14 @@ def upgrade(url: str) -> None:
     Raises Conflict, with not a byte changed, where a version made it that had other steps: one of before the first
     release, or a later one.
     """
-    found, known = _revision_of(url), revisions()
-    if found is not None and found not in known:
+    revision, known = _revision_of(url), revisions()
+    if revision is not None and revision not in known:
         raise Conflict(
-            f"The store was made by another version of this program (its tables are at {found}, this version knows"
+            f"The store was made by another version of this program (its tables are at {revision}, this version knows"
             f" {', '.join(known)}) and is left as it is: go on with the version that made it, or start a new home"
             " (`detent init DIR`) and import the sheets again (`detent import SHEET --family F`)."
         )
-    if found != known[-1]:
+    if revision != known[-1]:
         _run_steps(url)
 
 

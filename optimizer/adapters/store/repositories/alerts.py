@@ -41,12 +41,12 @@ class AlertTable:
         return tx.execute(update(ALERTS).where(other).values(detail=alert.detail)).rowcount > 0
 
     def close(self, tx: Connection, kind: str, family: str | None, subject: str, at: datetime) -> int:
-        found = self._read(tx, select(ALERTS).where(_open(kind, family, subject)))
-        if found:
-            tx.execute(update(ALERTS).where(ALERTS.c.id.in_([alert.id for alert in found])).values(closed_at=at))
-        for alert in found:
+        alerts = self._read(tx, select(ALERTS).where(_open(kind, family, subject)))
+        if alerts:
+            tx.execute(update(ALERTS).where(ALERTS.c.id.in_([alert.id for alert in alerts])).values(closed_at=at))
+        for alert in alerts:
             self._tell(tx, replace(alert, closed_at=at), "cleared", at)
-        return len(found)
+        return len(alerts)
 
     def all(
         self,

@@ -126,9 +126,9 @@ class ApiKeyTable:
 
 def _record(row: dict[str, Any]) -> KeyRecord:
     """A role that this version does not know opens nothing: it is left out, and the key holds the others."""
-    held = row.pop("role").split(",")
+    roles = row.pop("role").split(",")
     access = Access(
-        roles=tuple(role for role in ROLES if role in held),
+        roles=tuple(role for role in ROLES if role in roles),
         sources=tuple(row.pop("sources")),
         families=None if row["families"] is None else tuple(row["families"]),
         expires_at=row.pop("expires_at"),
@@ -153,10 +153,10 @@ class KeyUsageTable:
 
     def take_some(self, tx: Connection, key: str, limit: Limited, window: datetime, most: int) -> int:
         used = self._used(tx, key, limit, window)
-        left = int(most - used)
-        if left <= 0:
+        rest = int(most - used)
+        if rest <= 0:
             return 0
-        some = max(1, left // SHARE_OF_THE_REST)
+        some = max(1, rest // SHARE_OF_THE_REST)
         self._set(tx, key, limit, window, used + some)
         return some
 

@@ -42,13 +42,13 @@ class EventTables:
         tx.execute(insert(LATER).values(parts=[dict(part) for part in row.parts], **values))
 
     def later_parts(self, tx: Connection, family: str, interactions: Collection[str]) -> dict[str, LaterParts]:
-        found: dict[str, LaterParts] = {}
+        by_interaction: dict[str, LaterParts] = {}
         for some in chunks(sorted(interactions)):
             for row in tx.execute(
                 select(LATER).where(LATER.c.family == family, LATER.c.interaction.in_(some))
             ).mappings():
-                found[row["interaction"]] = LaterParts(**row)
-        return found
+                by_interaction[row["interaction"]] = LaterParts(**row)
+        return by_interaction
 
     def made_of_parts(
         self, tx: Connection, family: str, variants: Collection[str], *, since: datetime, limit: int
@@ -71,13 +71,13 @@ class EventTables:
         )
 
     def corrections(self, tx: Connection, family: str, interactions: Collection[str]) -> dict[str, Mapping[str, Any]]:
-        f, found = FEEDBACK_EVENTS.c, list[RowMapping]()
+        f, rows = FEEDBACK_EVENTS.c, list[RowMapping]()
         for some in chunks(sorted(interactions)):
             query = select(f.interaction, f.expected, f.received_at, f.id).where(
                 f.family == family, f.interaction.in_(some)
             )
-            found += tx.execute(query).mappings()
-        ordered = sorted(found, key=lambda row: (row["received_at"], row["id"]))
+            rows += tx.execute(query).mappings()
+        ordered = sorted(rows, key=lambda row: (row["received_at"], row["id"]))
         return {row["interaction"]: row["expected"] for row in ordered if row["expected"] is not None}
 
     def known(self, tx: Connection, names: Collection[Name]) -> dict[Name, str]:
@@ -91,26 +91,26 @@ class EventTables:
         return None if row is None else _interaction(row)
 
     def interactions(self, tx: Connection, ids: Collection[str]) -> dict[str, list[Interaction]]:
-        found: dict[str, list[Interaction]] = {}
+        by_id: dict[str, list[Interaction]] = {}
         for some in chunks(sorted(ids)):
             for row in tx.execute(select(INTERACTIONS).where(INTERACTIONS.c.id.in_(some))).mappings():
-                found.setdefault(row["id"], []).append(_interaction(row))
-        return found
+                by_id.setdefault(row["id"], []).append(_interaction(row))
+        return by_id
 
     def feedback_of(self, tx: Connection, family: str, interaction: str) -> list[FeedbackEvent]:
         query = select(FEEDBACK_EVENTS).where(
             FEEDBACK_EVENTS.c.family == family, FEEDBACK_EVENTS.c.interaction == interaction
         )
-        found = [_feedback(row) for row in tx.execute(query).mappings()]
+        events = [_feedback(row) for row in tx.execute(query).mappings()]
         return sorted(
-            found, key=lambda event: (event.received_at, event.id)
+            events, key=lambda event: (event.received_at, event.id)
         )  # asked to sort, SQLite would read all of the family's
 
-    def page_of_feedback(self, tx: Connection, **asked: Any) -> tuple[list[FeedbackEvent], str | None]:
-        return _page(tx, _READS_FEEDBACK, **asked)
+    def page_of_feedback(self, tx: Connection, **filters: Any) -> tuple[list[FeedbackEvent], str | None]:
+        return _page(tx, _READS_FEEDBACK, **filters)
 
-    def page_of_interactions(self, tx: Connection, **asked: Any) -> tuple[list[Interaction], str | None]:
-        return _page(tx, _READS_INTERACTIONS, **asked)
+    def page_of_interactions(self, tx: Connection, **filters: Any) -> tuple[list[Interaction], str | None]:
+        return _page(tx, _READS_INTERACTIONS, **filters)
 
     def stored_answer(self, tx: Connection, scope: str, key: str) -> tuple[str, Mapping[str, Any]] | None:
         query = select(KEYS.c.body_hash, KEYS.c.answer).where(KEYS.c.scope == scope, KEYS.c.key == key)
@@ -139,20 +139,31 @@ class EventTables:
         return sum(float(tx.execute(query).scalar() or 0.0) for query in sums)
 
     def label_summary(self, tx: Connection, family: str, since: datetime) -> list[LabelSummary]:
-        found = []
+        summaries = []
         sums = summed_by(within(tx, family, since, feedback_only=True, units=False), "variant", "source")
-        for (variant, source), one in sums.items():
+        for (variant, source), label_sums in sums.items():
             of: dict[str, Any] = {"variant": variant or None, "source": source}
-            if one.n_score:
-                found.append(LabelSummary(**of, field="score", n=one.n_score, mean=one.score_sum / one.n_score))
-            if one.n_success:
-                found.append(LabelSummary(**of, field="success", n=one.n_success, mean=one.success_sum / one.n_success))
-        return sorted(found, key=lambda s: (s.variant or "", s.field, s.source))
+            if label_sums.n_score:
+                summaries.append(
+                    LabelSummary(
+                        **of, field="score", n=label_sums.n_score, mean=label_sums.score_sum / label_sums.n_score
+                    )
+                )
+            if label_sums.n_success:
+                summaries.append(
+                    LabelSummary(
+                        **of,
+                        field="success",
+                        n=label_sums.n_success,
+                        mean=label_sums.success_sum / label_sums.n_success,
+                    )
+                )
+        return sorted(summaries, key=lambda s: (s.variant or "", s.field, s.source))
 
 
 def _page(
     tx: Connection,
-    kept: tuple[Table, Callable[[RowMapping], OneEvent]],
+    source: tuple[Table, Callable[[RowMapping], OneEvent]],
     *,
     family: str | None,
     variant: str | None,
@@ -160,7 +171,7 @@ def _page(
     cursor: str | None,
     limit: int,
 ) -> tuple[list[OneEvent], str | None]:
-    events, read = kept
+    events, read = source
     e = events.c
     query = select(events).order_by(e.received_at, e.id).limit(limit + 1)
     if variant is not None:
@@ -173,10 +184,10 @@ def _page(
         query = query.where(or_(e.received_at > at, e.id > id, and_(e.id == id, e.family > of)))
     # Each family's page by its index: asked for all at once, the database would read and sort every event.
     families = families_in(tx, events) if family is None else [family]
-    rows = [row for one in families for row in tx.execute(query.where(e.family == one)).mappings()]
+    rows = [row for name in families for row in tx.execute(query.where(e.family == name)).mappings()]
     rows.sort(key=lambda row: (row["received_at"], row["id"], row["family"]))
-    found = [read(row) for row in rows[: limit + 1]]
-    return cursors.page(found, limit, lambda event: (event.received_at, event.id, event.arm.family))
+    page = [read(row) for row in rows[: limit + 1]]
+    return cursors.page(page, limit, lambda event: (event.received_at, event.id, event.arm.family))
 
 
 def _made_of_parts(family: str, variants: Collection[str], since: datetime) -> list[ColumnElement[bool]]:

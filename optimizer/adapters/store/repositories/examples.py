@@ -36,15 +36,15 @@ class ExampleTables:
     def add(self, tx: Connection, rows: Sequence[Example]) -> list[Added]:
         before: dict[tuple[str, str], list[tuple[str, str]]] = {}
         for family in {row.family for row in rows}:
-            found = sealed_before(tx, family, {row.id: row.input for row in rows if row.family == family})
-            before |= {(family, id): ones for id, ones in found.items()}
+            sealed = sealed_before(tx, family, {row.id: row.input for row in rows if row.family == family})
+            before |= {(family, id): ones for id, ones in sealed.items()}
         refused = {name for name in before for row in rows if (row.family, row.id) == name and row.split != "holdout"}
         outcomes = iter(add_once(tx, EXAMPLES, [_columns(row) for row in rows if (row.family, row.id) not in refused]))
-        told: list[Added] = ["sealed" if (row.family, row.id) in refused else next(outcomes) for row in rows]
+        added: list[Added] = ["sealed" if (row.family, row.id) in refused else next(outcomes) for row in rows]
         for (family, id), ones in before.items():
             if (family, id) not in refused:
                 carry_looks(tx, family, id, ones)
-        return told
+        return added
 
     def of_split(
         self,
@@ -69,12 +69,12 @@ class ExampleTables:
     def sealed_holdout(
         self, tx: Connection, family: str, study: str, ids: Sequence[str] | None, at: datetime
     ) -> list[Example]:
-        found = [_example(row) for query in _holdout_queries(family, ids) for row in tx.execute(query).mappings()]
-        looks = [{"family": family, "example": example.id, "study": study, "looked_at": at} for example in found]
+        examples = [_example(row) for query in _holdout_queries(family, ids) for row in tx.execute(query).mappings()]
+        looks = [{"family": family, "example": example.id, "study": study, "looked_at": at} for example in examples]
         insert_new(tx, LOOKS, looks)
         if ids is None:
-            return found
-        by_id = {example.id: example for example in found}
+            return examples
+        by_id = {example.id: example for example in examples}
         return [by_id[id] for id in ids if id in by_id]
 
     def holdout_ids(self, tx: Connection, family: str) -> list[tuple[str, str]]:
@@ -105,21 +105,21 @@ class ExampleTables:
         self, tx: Connection, family: str, inputs: Collection[str], of: Callable[[Mapping[str, Any]], str]
     ) -> set[str]:
         query = select(EXAMPLES.c.input).where(EXAMPLES.c.family == family, EXAMPLES.c.split == "holdout")
-        asked = set(inputs)
-        return asked & {of(row.input) for row in tx.execute(query)} if asked else set()
+        hashes = set(inputs)
+        return hashes & {of(row.input) for row in tx.execute(query)} if hashes else set()
 
     def standing(
         self, tx: Connection, family: str, *, ids: Sequence[str], groups: Sequence[str]
     ) -> list[ExampleStanding]:
         c = EXAMPLES.c
-        found: dict[str, ExampleStanding] = {}
+        by_id: dict[str, ExampleStanding] = {}
         for column, values in ((c.id, ids), (c.group, groups)):
             for some in chunks(list(values)):
                 query = select(c.id, c.group, c.split, c.released, c.interaction).where(
                     c.family == family, column.in_(some)
                 )
-                found.update((row["id"], ExampleStanding(**row)) for row in tx.execute(query).mappings())
-        return sorted(found.values(), key=lambda one: one.id)
+                by_id.update((row["id"], ExampleStanding(**row)) for row in tx.execute(query).mappings())
+        return sorted(by_id.values(), key=lambda standing: standing.id)
 
     def counts(self, tx: Connection, family: str) -> dict[Split, int]:
         counts: dict[Split, int] = {"train": 0, "dev": 0, "holdout": 0}
@@ -219,9 +219,9 @@ class ReviewTable:
             )
         if review.status != "open":
             return review
-        given: dict[str, Any] = {"status": "answered", "answer": answer, "answered_by": by, "answered_at": at}
-        tx.execute(update(REVIEWS).where(REVIEWS.c.id == id).values(**given))
-        return replace(review, **given)
+        changes: dict[str, Any] = {"status": "answered", "answer": answer, "answered_by": by, "answered_at": at}
+        tx.execute(update(REVIEWS).where(REVIEWS.c.id == id).values(**changes))
+        return replace(review, **changes)
 
 
 class CalibrationTable:

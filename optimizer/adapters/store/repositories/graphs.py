@@ -46,14 +46,14 @@ class GraphTable:
         if cursor is not None:
             after = cursors.decode(cursor, datetime, str)
             query = query.where(tuple_(GRAPHS.c.created_at, GRAPHS.c.id) > tuple_(*after))
-        found = [_graph(row) for row in tx.execute(query).mappings()]
-        return cursors.page(found, limit, lambda graph: (graph.created_at, graph.id))
+        graphs = [_graph(row) for row in tx.execute(query).mappings()]
+        return cursors.page(graphs, limit, lambda graph: (graph.created_at, graph.id))
 
     def decide(self, tx: Connection, before: VerifiedGraph, after: VerifiedGraph) -> None:
         # Each decision leaves one fewer pending, so their number says whether another came in between.
         unchanged = (GRAPHS.c.id == before.id, GRAPHS.c.n_pending == len(before.pending))
-        kept = {name: value for name, value in _columns(after).items() if name in ("repairs", "n_pending")}
-        if tx.execute(update(GRAPHS).where(*unchanged).values(**kept)).rowcount == 0:
+        changes = {name: value for name, value in _columns(after).items() if name in ("repairs", "n_pending")}
+        if tx.execute(update(GRAPHS).where(*unchanged).values(**changes)).rowcount == 0:
             raise StaleVersion(f"A repair of graph {before.id} was decided at the same moment. Look again, and repeat.")
 
 
@@ -67,19 +67,19 @@ def _columns(graph: VerifiedGraph) -> dict[str, Any]:
     }
 
 
-def _repair_columns(one: ProposedRepair) -> dict[str, Any]:
-    at = None if one.decided_at is None else one.decided_at.isoformat()
-    return {**asdict(one), "decided_at": at}
+def _repair_columns(proposed: ProposedRepair) -> dict[str, Any]:
+    at = None if proposed.decided_at is None else proposed.decided_at.isoformat()
+    return {**asdict(proposed), "decided_at": at}
 
 
 def _graph(row: RowMapping) -> VerifiedGraph:
     return VerifiedGraph(
         **{name: row[name] for name in PLAIN},
         repairs=tuple(map(_repair, row["repairs"])),
-        unreadable=tuple(Unreadable(**one) for one in row["unreadable"]),
+        unreadable=tuple(Unreadable(**record) for record in row["unreadable"]),
     )
 
 
-def _repair(kept: dict[str, Any]) -> ProposedRepair:
-    at = None if kept["decided_at"] is None else datetime.fromisoformat(kept["decided_at"])
-    return ProposedRepair(**{**kept, "repair": read_repair(kept["repair"]), "decided_at": at})
+def _repair(record: dict[str, Any]) -> ProposedRepair:
+    at = None if record["decided_at"] is None else datetime.fromisoformat(record["decided_at"])
+    return ProposedRepair(**{**record, "repair": read_repair(record["repair"]), "decided_at": at})

@@ -55,11 +55,11 @@ class JournalTable:
     def find_all(
         self, tx: Connection, keys: Collection[str], *, study: str | None, not_before: datetime
     ) -> dict[str, ModelAnswer]:
-        found: dict[str, ModelAnswer] = {}
+        answers: dict[str, ModelAnswer] = {}
         for some in chunks(sorted(keys)):
             for key, answer in tx.execute(_FIND, {"some_keys": some, "of_study": study, "not_before": not_before}):
-                found.setdefault(key, ModelAnswer(**{**answer, "from_journal": True}))
-        return found
+                answers.setdefault(key, ModelAnswer(**{**answer, "from_journal": True}))
+        return answers
 
     def send(self, tx: Connection, entry: JournalEntry) -> None:
         row = {name: getattr(entry, name) for name in _ENTRY_FIELDS}
@@ -103,8 +103,8 @@ class JournalTable:
             .order_by(CALLS.c.purpose)
         )
         return {
-            purpose: Spend(usd=float(usd or 0.0), n_calls=n, n_lost=int(lost or 0))
-            for purpose, usd, n, lost in tx.execute(query).tuples()
+            purpose: Spend(usd=float(usd or 0.0), n_calls=n, n_lost=int(n_lost or 0))
+            for purpose, usd, n, n_lost in tx.execute(query).tuples()
         }
 
     def answers(self, tx: Connection, study: str) -> dict[str, ModelAnswer]:

@@ -47,18 +47,21 @@ class JudgeRunTable:
         )
         return [
             RunSpend(
-                run=id, family=family, cap_usd=budget.get("usd"), usd=self._journal.spend(tx, id).usd,
+                run=id,
+                family=family,
+                cap_usd=budget.get("usd"),
+                usd=self._journal.spend(tx, id).usd,
                 has_ended=finished_at is not None,
             )
             for id, family, budget, finished_at in tx.execute(query.order_by(r.id))
-        ]  # fmt: skip
+        ]
 
     def update(self, tx: Connection, id: str, **changes: Any) -> JudgeRun:
         if tx.execute(update(RUNS).where(RUNS.c.id == id).values(**changes)).rowcount == 0:
             raise NotFound(f"There is no judge run {id!r}.", run=id)
-        found = self.get(tx, id)
-        assert found is not None  # it was just changed
-        return found
+        run = self.get(tx, id)
+        assert run is not None  # it was just changed
+        return run
 
 
 def _run(row: RowMapping) -> JudgeRun:

@@ -40,12 +40,12 @@ class MinuteStatTables:
     """ports.MinuteStats on the database."""
 
     def oldest(self, tx: Connection, since: datetime) -> datetime | None:
-        found = []
+        times = []
         for events in (INTERACTIONS, FEEDBACK_EVENTS):
             for family in families_in(tx, events):
                 query = select(events.c.received_at).where(events.c.family == family, events.c.received_at >= since)
-                found.append(tx.execute(query.order_by(events.c.received_at).limit(1)).scalar())
-        return min((at for at in found if at is not None), default=None)
+                times.append(tx.execute(query.order_by(events.c.received_at).limit(1)).scalar())
+        return min((at for at in times if at is not None), default=None)
 
     def sums(self, tx: Connection, start: datetime, until: datetime) -> list[MinuteSums]:
         sums: dict[Key, MinuteSums] = {}
@@ -129,20 +129,22 @@ class DriftDetectorTable:
         row = tx.execute(select(DETECTORS).where(DETECTORS.c.family == family)).first()
         if row is None:
             return []
-        kept = json.loads(row.state)
-        if isinstance(kept, dict):  # of a version that watched one metric
-            kept = [{"read_until": row.read_until.isoformat(), "watch": kept}]
+        records = json.loads(row.state)
+        if isinstance(records, dict):  # of a version that watched one metric
+            records = [{"read_until": row.read_until.isoformat(), "watch": records}]
         return [
             WatchedReign(
-                family=row.family, reign=row.reign, watch=from_record(one["watch"]),
-                read_until=datetime.fromisoformat(one["read_until"]),
+                family=row.family,
+                reign=row.reign,
+                watch=from_record(record["watch"]),
+                read_until=datetime.fromisoformat(record["read_until"]),
             )
-            for one in kept
-        ]  # fmt: skip
+            for record in records
+        ]
 
     def put(self, tx: Connection, rows: Sequence[WatchedReign]) -> None:
-        kept = [{"read_until": row.read_until.isoformat(), "watch": as_record(row.watch)} for row in rows]
-        state = json.dumps(kept, separators=(",", ":"), allow_nan=False)
+        records = [{"read_until": row.read_until.isoformat(), "watch": as_record(row.watch)} for row in rows]
+        state = json.dumps(records, separators=(",", ":"), allow_nan=False)
         family, reign, read_until = rows[0].family, rows[0].reign, min(row.read_until for row in rows)
         upsert(tx, DETECTORS, [{"family": family, "reign": reign, "state": state, "read_until": read_until}])
 
@@ -192,14 +194,19 @@ class SwitchWatchTable:
         judged = FEEDBACK_EVENTS.outerjoin(INTERACTIONS, and_(f.family == i.family, f.interaction == i.id))
         query = (
             select(
-                f.received_at, i.received_at.label("served_at"), func.coalesce(f.unit_hmac, f.id).label("unit"),
-                value.label("value"), f.variant, f.role, f.rollout,
+                f.received_at,
+                i.received_at.label("served_at"),
+                func.coalesce(f.unit_hmac, f.id).label("unit"),
+                value.label("value"),
+                f.variant,
+                f.role,
+                f.rollout,
             )
             .select_from(judged)
             .where(_within(FEEDBACK_EVENTS, family, start, until))
             .where(f.source == metric.source, value.is_not(None), f.variant.is_not(None))
             .order_by(f.received_at, f.id)
-        )  # fmt: skip
+        )
         if judge is not None:
             query = query.where(f.tags["judge"].as_string() == judge)
         return [ServedOutcome(**{**row, "value": float(row["value"])}) for row in tx.execute(query).mappings()]

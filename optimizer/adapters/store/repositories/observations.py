@@ -48,12 +48,12 @@ class ObservationQueries:
     """ports.Observations on the database."""
 
     def requests(self, tx: Connection, rollout: Rollout, since: datetime, until: datetime) -> list[ReportedRequest]:
-        found = []
+        requests = []
         for row in tx.execute(_REQUESTS, {"of_rollout": rollout.id, "since": since, "until": until}):
             arm, stage = _arm(rollout, row.variant), stage_of(rollout.ladder, row.stage)
             if arm is None or stage is None or row.unit_hmac is None:
                 continue
-            found.append(
+            requests.append(
                 ReportedRequest(
                     unit_hmac=row.unit_hmac,
                     arm=arm,
@@ -65,32 +65,32 @@ class ObservationQueries:
                     cost_usd=row.cost_usd,
                 )
             )
-        return sorted(found, key=lambda r: (r.started_at, r.unit_hmac))
+        return sorted(requests, key=lambda r: (r.started_at, r.unit_hmac))
 
     def fetches(self, tx: Connection, rollout: Rollout, since: datetime, until: datetime) -> list[Fetches]:
         stages = {
             "" if share is None else repr(float(share)): stage_of(rollout.ladder, share)
             for share in (*rollout.ladder, None)
         }
-        asked = {
+        parameters = {
             "of_family": rollout.family,
             "of_rollout": rollout.id,
             "since": since,
             "until": until,
             "some_stages": list(stages),
         }
-        found = []
-        for row in tx.execute(_FETCHES, {**asked, "both": [rollout.candidate, rollout.champion]}):
+        fetches = []
+        for row in tx.execute(_FETCHES, {**parameters, "both": [rollout.candidate, rollout.champion]}):
             arm, stage = _arm(rollout, row.variant), stages[row.stage]
             assert arm is not None
             assert stage is not None
-            found.append(Fetches(arm=arm, stage=stage, window_start=row.window_start, n=row.n_exposed))
-        return found
+            fetches.append(Fetches(arm=arm, stage=stage, window_start=row.window_start, n=row.n_exposed))
+        return fetches
 
     def cohort_units(
         self, tx: Connection, rollout: Rollout, stage: int, cohort_start: datetime, received_until: datetime
     ) -> dict[str, ArmName]:
-        found: dict[str, ArmName] = {}
+        arms: dict[str, ArmName] = {}
         for source in (INTERACTIONS.c, FEEDBACK_EVENTS.c):
             query = (
                 select(source.unit_hmac, source.variant, source.stage)
@@ -100,8 +100,8 @@ class ObservationQueries:
             for row in tx.execute(query):
                 arm = _arm(rollout, row.variant)
                 if arm is not None and row.unit_hmac is not None and stage_of(rollout.ladder, row.stage) == stage:
-                    found[row.unit_hmac] = arm
-        return found
+                    arms[row.unit_hmac] = arm
+        return arms
 
     def recomputed_units(
         self, tx: Connection, rollout: Rollout, stage: int, cohort_start: datetime, received_until: datetime
@@ -119,8 +119,8 @@ class ObservationQueries:
                     .distinct()
                     .where(source.unit_hmac.in_(some), ~source.recomputed)
                 )
-                found = tx.execute(query.where(*_of_cohort(source, rollout, cohort_start, received_until)))
-                by_token |= {row.unit_hmac for row in found if stage_of(rollout.ladder, row.stage) == stage}
+                rows = tx.execute(query.where(*_of_cohort(source, rollout, cohort_start, received_until)))
+                by_token |= {row.unit_hmac for row in rows if stage_of(rollout.ladder, row.stage) == stage}
         return {unit: keys for unit, keys in recomputed.items() if unit not in by_token}
 
     def outcomes(
@@ -158,13 +158,13 @@ class ObservationQueries:
         return UnitOutcomes(means=means, first_at=first_at, by_key=by_key)
 
     def outside(self, tx: Connection, family: str, since: datetime, until: datetime) -> set[str]:
-        found: set[str] = set()
+        units: set[str] = set()
         for c in (INTERACTIONS.c, FEEDBACK_EVENTS.c):  # a unit counts by either
             query = (
                 select(c.unit_hmac).distinct().where(c.family == family, c.received_at >= since, c.received_at <= until)
             )
-            found |= {row.unit_hmac for row in tx.execute(query.where(c.rollout.is_(None), c.unit_hmac.is_not(None)))}
-        return found
+            units |= {row.unit_hmac for row in tx.execute(query.where(c.rollout.is_(None), c.unit_hmac.is_not(None)))}
+        return units
 
     def is_reported(self, tx: Connection, family: str, since: datetime) -> bool:
         i = INTERACTIONS.c
@@ -172,7 +172,7 @@ class ObservationQueries:
 
     def delays_s(self, tx: Connection, family: str, variant: str, since: datetime, limit: int) -> list[float]:
         sums = within(tx, family, since, variant=variant, feedback_only=True, units=False)
-        newest_first = sorted(((one.start, one.n) for one in sums), reverse=True)
+        newest_first = sorted(((minute_sums.start, minute_sums.n) for minute_sums in sums), reverse=True)
         wanted = limit
         # not all since then at once: the events of every variant would be read in search of the few of this one
         while True:
@@ -180,9 +180,9 @@ class ObservationQueries:
             for start, own in newest_first:
                 if n < wanted:
                     n, first = n + own, start
-            found = self._delays_s(tx, family, variant, max(since, first), limit) if first is not None else []
-            if len(found) == limit or n < wanted:
-                return found
+            delays = self._delays_s(tx, family, variant, max(since, first), limit) if first is not None else []
+            if len(delays) == limit or n < wanted:
+                return delays
             wanted *= 4  # some of these outcomes name no interaction
 
     def _delays_s(self, tx: Connection, family: str, variant: str, since: datetime, limit: int) -> list[float]:

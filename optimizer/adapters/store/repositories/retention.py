@@ -110,16 +110,16 @@ def _named(kind: _Rows, family: str | None, keys: Sequence[Key]) -> ColumnElemen
 
 def _without_confidences(tx: Connection, study: str) -> int:
     findings = tx.execute(select(STUDIES.c.findings).where(STUDIES.c.id == study)).scalar() or {}
-    left = {name: found for name, found in findings.items() if name != OUT_OF_FOLD}
-    return tx.execute(update(STUDIES).where(STUDIES.c.id == study).values(findings=left)).rowcount
+    rest = {name: finding for name, finding in findings.items() if name != OUT_OF_FOLD}
+    return tx.execute(update(STUDIES).where(STUDIES.c.id == study).values(findings=rest)).rowcount
 
 
 def _received(events: Table) -> Condition:
     return lambda family, before: and_(events.c.family == family, events.c.received_at < before)
 
 
-def _created(kept: Table, *more: ColumnElement[bool]) -> Condition:
-    return lambda family, before: and_(kept.c.family == family, kept.c.created_at < before, *more)
+def _created(table: Table, *more: ColumnElement[bool]) -> Condition:
+    return lambda family, before: and_(table.c.family == family, table.c.created_at < before, *more)
 
 
 def _of_old_studies(study: ColumnElement[str], *more: ColumnElement[bool]) -> Condition:

@@ -15,8 +15,8 @@ CHAMPIONS = ChampionRow.__table__
 OVERRIDES = OverrideRow.__table__
 FREEZES = FreezeRow.__table__
 VERSION = ServingVersionRow.__table__
-_REIGNING = select(CHAMPIONS).where(CHAMPIONS.c.current.is_(True)).order_by(CHAMPIONS.c.family)
-_CURRENT = _REIGNING.where(CHAMPIONS.c.family == bindparam("of_family"))
+_CURRENT_CHAMPIONS = select(CHAMPIONS).where(CHAMPIONS.c.current.is_(True)).order_by(CHAMPIONS.c.family)
+_CURRENT = _CURRENT_CHAMPIONS.where(CHAMPIONS.c.family == bindparam("of_family"))
 _FREEZES = select(FREEZES).order_by(FREEZES.c.scope)
 ROW = 1  # of serving_version, which has no other
 # Built once: every look at what is served asks for it, and building one takes longer than running it.
@@ -33,21 +33,21 @@ class ChampionTable:
         return None if row is None else _champion(row)
 
     def reigning(self, tx: Connection) -> list[Champion]:
-        return [_champion(row) for row in tx.execute(_REIGNING).mappings()]
+        return [_champion(row) for row in tx.execute(_CURRENT_CHAMPIONS).mappings()]
 
     def history(self, tx: Connection, family: str) -> list[Champion]:
         query = select(CHAMPIONS).where(CHAMPIONS.c.family == family).order_by(CHAMPIONS.c.seq)
         return [_champion(row) for row in tx.execute(query).mappings()]
 
     def put(self, tx: Connection, champion: Champion) -> None:
-        reigning = update(CHAMPIONS).where(CHAMPIONS.c.family == champion.family, CHAMPIONS.c.current.is_(True))
-        tx.execute(reigning.values(current=None, until=champion.since))
+        current = update(CHAMPIONS).where(CHAMPIONS.c.family == champion.family, CHAMPIONS.c.current.is_(True))
+        tx.execute(current.values(current=None, until=champion.since))
         row = {name: getattr(champion, name) for name in Champion.__dataclass_fields__}
         tx.execute(insert(CHAMPIONS), [{**row, "current": True}])
 
     def end(self, tx: Connection, family: str, at: datetime) -> None:
-        reigning = update(CHAMPIONS).where(CHAMPIONS.c.family == family, CHAMPIONS.c.current.is_(True))
-        tx.execute(reigning.values(current=None, until=at))
+        current = update(CHAMPIONS).where(CHAMPIONS.c.family == family, CHAMPIONS.c.current.is_(True))
+        tx.execute(current.values(current=None, until=at))
 
     def resume(self, tx: Connection, family: str) -> Champion | None:
         last = select(func.max(CHAMPIONS.c.seq)).where(CHAMPIONS.c.family == family).scalar_subquery()

@@ -90,9 +90,11 @@ class StudyTables:
         ]
 
     def unfinished(self, tx: Connection) -> list[Study]:
-        found = [_study(row) for row in tx.execute(select(STUDIES).where(STUDIES.c.status.in_(UNFINISHED))).mappings()]
+        studies = [
+            _study(row) for row in tx.execute(select(STUDIES).where(STUDIES.c.status.in_(UNFINISHED))).mappings()
+        ]
         return sorted(
-            found, key=lambda study: (study.created_at, study.id)
+            studies, key=lambda study: (study.created_at, study.id)
         )  # asked to sort, SQLite would read all of them
 
     def update(self, tx: Connection, id: str, **changes: Any) -> Study:
@@ -139,10 +141,12 @@ class StudyTables:
         query = select(RESULTS).where(r.study == study, r.purpose == purpose).order_by(r.variant, r.example)
         if variant is not None:
             query = query.where(r.variant == variant)
-        found: dict[str, list[ExampleResult]] = {}
+        by_variant: dict[str, list[ExampleResult]] = {}
         for row in tx.execute(query).mappings():
-            found.setdefault(row["variant"], []).append(ExampleResult(**{name: row[name] for name in _RESULT_FIELDS}))
-        return found
+            by_variant.setdefault(row["variant"], []).append(
+                ExampleResult(**{name: row[name] for name in _RESULT_FIELDS})
+            )
+        return by_variant
 
     def put_tier_answers(self, tx: Connection, study: str, answers: TierAnswers) -> None:
         upsert(

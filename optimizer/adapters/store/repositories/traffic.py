@@ -53,7 +53,7 @@ class TrafficTables:
         i = INTERACTIONS.c
         query = _of(INTERACTIONS, family, since, until, i.unit_hmac, i.occurred_at, i.error, i.latency_ms, i.cost_usd)
         rows = tx.execute(query.where(i.unit_hmac.is_not(None)))
-        found = [
+        requests = [
             PastRequest(
                 unit_hmac=row.unit_hmac,
                 at=row.occurred_at,
@@ -64,7 +64,7 @@ class TrafficTables:
             )
             for row in rows
         ]
-        return sorted(found, key=lambda request: (request.at, request.unit_hmac))
+        return sorted(requests, key=lambda request: (request.at, request.unit_hmac))
 
     def outcomes(self, tx: Connection, family: str, variant: str, since: datetime, until: datetime) -> RecentOutcomes:
         return recent_outcomes(within(tx, family, since, until, variant=variant, feedback_only=True))
@@ -82,8 +82,8 @@ class TrafficTables:
         f = FEEDBACK_EVENTS.c
         query = _of(FEEDBACK_EVENTS, family, since, until, f.unit_hmac, f.received_at, f[field])
         rows = tx.execute(query.where(f.unit_hmac.is_not(None), f[field].is_not(None), f.source == source))
-        found = [PastLabel(unit_hmac=row.unit_hmac, at=row.received_at, value=float(row[2])) for row in rows]
-        return sorted(found, key=lambda label: (label.at, label.unit_hmac, label.value))
+        labels = [PastLabel(unit_hmac=row.unit_hmac, at=row.received_at, value=float(row[2])) for row in rows]
+        return sorted(labels, key=lambda label: (label.at, label.unit_hmac, label.value))
 
     def seen(
         self, tx: Connection, family: str, since: datetime, until: datetime, most: int
@@ -101,13 +101,13 @@ class TrafficTables:
             .order_by(f.received_at.desc())
         )
         names = sorted({*tx.execute(reported.limit(most)).scalars(), *sure})
-        found = {name: SampledInteraction(interaction=name, confidence=sure.get(name)) for name in names}
+        interactions = {name: SampledInteraction(interaction=name, confidence=sure.get(name)) for name in names}
         for some in chunks(names):
             for row in tx.execute(_by_source(family, some)):
-                found[row.interaction] = replace(
-                    found[row.interaction], low=row.low, high=row.high, is_corrected=row.n_expected > 0
+                interactions[row.interaction] = replace(
+                    interactions[row.interaction], low=row.low, high=row.high, is_corrected=row.n_expected > 0
                 )
-        return list(found.values())
+        return list(interactions.values())
 
     def answered(
         self, tx: Connection, family: str, since: datetime, until: datetime, most: int
@@ -135,12 +135,12 @@ class TrafficTables:
         ).where(*_by_judge(judge))
         if rated_by is not None:
             rating = FEEDBACK_EVENTS.alias("rating").c
-            given = rating.score.is_not(None) | rating.success.is_not(None)
-            rated = select(rating.interaction).where(rating.family == family, rating.source == rated_by, given)
+            is_rated = rating.score.is_not(None) | rating.success.is_not(None)
+            rated = select(rating.interaction).where(rating.family == family, rating.source == rated_by, is_rated)
             query = query.where(f.interaction.in_(rated))
         query = query.order_by(f.received_at, f.id)
         parts = [query] if among is None else [query.where(f.interaction.in_(some)) for some in chunks(sorted(among))]
-        found = dict[str, JudgedAnswer]()
+        answers = dict[str, JudgedAnswer]()
         for part in parts:
             for row in tx.execute(part):
                 answer = JudgedAnswer(
@@ -150,8 +150,8 @@ class TrafficTables:
                     variant=row.variant,
                     unit_hmac=row.unit_hmac,
                 )
-                found.setdefault(row.interaction, answer)
-        return list(found.values())
+                answers.setdefault(row.interaction, answer)
+        return list(answers.values())
 
     def judged_sums(
         self,
@@ -178,15 +178,15 @@ class TrafficTables:
     def ratings(self, tx: Connection, family: str, interactions: Collection[str], source: Source) -> dict[str, float]:
         f = FEEDBACK_EVENTS.c
         value = func.avg(func.coalesce(f.score, _success()))
-        found = dict[str, float]()
+        ratings = dict[str, float]()
         for some in chunks(sorted(interactions)):
             query = (
                 select(f.interaction, value.label("value"))
                 .where(f.family == family, f.interaction.in_(some), f.source == source)
                 .group_by(f.interaction)
             )
-            found |= {row.interaction: row.value for row in tx.execute(query) if row.value is not None}
-        return found
+            ratings |= {row.interaction: row.value for row in tx.execute(query) if row.value is not None}
+        return ratings
 
 
 def _success() -> ColumnElement[float]:

@@ -71,11 +71,11 @@ class UnitCountTable:
             tx.execute(insert(UNITS), {"rollout": rollout, "n_blocks": n_blocks, "counts": _as_text(counts)})
 
     def sums(self, tx: Connection, rollout: str) -> tuple[int, int]:
-        """From the rows alone: who asks does not trust the memory."""
+        """From the rows alone: verification does not trust the memory."""
         book = _Book()
         _read_on(tx, rollout, book)
-        found = [count for counts in book.stages.values() for count in counts.values()]
-        return sum(cohort_start is not None for cohort_start, _, _ in found), sum(n_values for _, n_values, _ in found)
+        units = [count for counts in book.stages.values() for count in counts.values()]
+        return sum(cohort_start is not None for cohort_start, _, _ in units), sum(n_values for _, n_values, _ in units)
 
     def forget_idle(self) -> None:
         with self._one_at_a_time:

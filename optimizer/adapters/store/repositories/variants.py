@@ -104,7 +104,7 @@ class PerformanceTables:
 
 def _batch(row: RowMapping) -> EvaluationBatch:
     checks = row["checks"]
-    return EvaluationBatch(**{**row, "checks": None if checks is None else [Check(**one) for one in checks]})
+    return EvaluationBatch(**{**row, "checks": None if checks is None else [Check(**check) for check in checks]})
 
 
 _NOTHING: Mapping[str, Any] = {
@@ -141,12 +141,12 @@ def _interactions_of(tx: Connection, family: str, start: datetime) -> dict[Key, 
         .where(i.family == family, _within(i.received_at, start))
         .group_by(i.family, variant, model)
     )
-    found: dict[Key, dict[str, Any]] = {}
+    by_key: dict[Key, dict[str, Any]] = {}
     for row in tx.execute(query).mappings().all():
         key = (row["family"], row["variant"], row["model"])
         columns = {name: row[name] for name in ("n_interactions", "n_errors", "mean_latency_ms", "cost_usd")}
-        found[key] = {**columns, "p95_latency_ms": _p95(tx, key, start, row["n_timed"])}
-    return found
+        by_key[key] = {**columns, "p95_latency_ms": _p95(tx, key, start, row["n_timed"])}
+    return by_key
 
 
 def _p95(tx: Connection, key: Key, start: datetime, n: int) -> float | None:
@@ -206,15 +206,15 @@ class PlaybookTables:
 
     def step(self, tx: Connection, study: str, step: int) -> list[dict[str, Any]] | None:
         query = select(STEPS.c.record).where(STEPS.c.study == study, STEPS.c.step == step)
-        found: list[dict[str, Any]] | None = tx.execute(query).scalar()
-        return found
+        record: list[dict[str, Any]] | None = tx.execute(query).scalar()
+        return record
 
     def add_to_step(
         self, tx: Connection, family: str, study: str, step: int, record: Sequence[Mapping[str, Any]], at: datetime
     ) -> None:
-        kept = [*(self.step(tx, study, step) or ()), *map(dict, record)]
-        if not insert_new(tx, STEPS, [{"study": study, "step": step, "family": family, "record": kept, "at": at}]):
-            tx.execute(update(STEPS).where(STEPS.c.study == study, STEPS.c.step == step).values(record=kept, at=at))
+        records = [*(self.step(tx, study, step) or ()), *map(dict, record)]
+        if not insert_new(tx, STEPS, [{"study": study, "step": step, "family": family, "record": records, "at": at}]):
+            tx.execute(update(STEPS).where(STEPS.c.study == study, STEPS.c.step == step).values(record=records, at=at))
 
 
 def _entry(row: dict[str, Any]) -> Entry:

@@ -16,13 +16,13 @@ from optimizer.adapters.store.tables.row import Row, Utc, json_field, time_field
 from optimizer.core.feedback.events import Arm, Event, FeedbackEvent, Interaction
 
 
-def _event_table(name: str, kept: type[Event], *indexes: Index) -> Table:
+def _event_table(name: str, event: type[Event], *indexes: Index) -> Table:
     """Columns as the class in core/feedback/events.py declares them, its arm's among them."""
-    return Table(name, SQLModel.metadata, *_columns_of(kept), PrimaryKeyConstraint("family", "id"), *indexes)
+    return Table(name, SQLModel.metadata, *_columns_of(event), PrimaryKeyConstraint("family", "id"), *indexes)
 
 
-def _columns_of(kept: type[Event] | type[Arm]) -> Iterator[Column[Any]]:
-    for name, hint in get_type_hints(kept).items():
+def _columns_of(event: type[Event] | type[Arm]) -> Iterator[Column[Any]]:
+    for name, hint in get_type_hints(event).items():
         if hint is Arm:
             yield from _columns_of(Arm)
             continue

@@ -132,7 +132,7 @@ class PipelineHourRow(Row):
 
 
 class WatermarkRow(Row):
-    """Written by minute_stats.py: how far a roll-up has read, or when a rehearsal was last held."""
+    """Written by minute_stats.py: how far a roll-up has read, or when the last rollback drill ran."""
 
     __tablename__ = "watermarks"
     name: str = Field(primary_key=True)
@@ -140,7 +140,7 @@ class WatermarkRow(Row):
 
 
 class DriftDetectorRow(Row):
-    """Written by minute_stats.py: one per family, for the champion that reigns."""
+    """Written by minute_stats.py: one per family, for the current champion."""
 
     __tablename__ = "drift_detectors"
     family: str = Field(primary_key=True)
