@@ -161,9 +161,14 @@ class ServingState:
         families = before.families if is_as_before else now_found  # what was prepared of them still holds
         retired = frozenset(old for old, new in former.items() if is_retired(new))
         return ServingPicture(
-            version=version, families=families, retired=retired, freezes=freezes, keys=keys, ticked_at=ticked_at,
+            version=version,
+            families=families,
+            retired=retired,
+            freezes=freezes,
+            keys=keys,
+            ticked_at=ticked_at,
             read_at=now,
-        )  # fmt: skip
+        )
 
     def _family(
         self,
@@ -216,9 +221,16 @@ class ServingState:
             variants = {**variants, environment.variant.id: environment.variant}
         usable = {unit: entry for unit, entry in overrides.items() if entry[0] in variants}
         return ServedFamily(
-            name=name, definition=definition, champion=champion, variants=variants, reigned=reigned, rollout=rollout,
-            overrides=usable, holdback=holdback, environment=environment,
-        )  # fmt: skip
+            name=name,
+            definition=definition,
+            champion=champion,
+            variants=variants,
+            reigned=reigned,
+            rollout=rollout,
+            overrides=usable,
+            holdback=holdback,
+            environment=environment,
+        )
 
     def _variants(
         self, tx: Transaction, family: str, ids: Iterable[str], known: Mapping[str, Variant]

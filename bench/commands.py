@@ -82,9 +82,16 @@ def cells_of(name: str, draws: Sequence[Draw]) -> list[Cell]:
     ) -> Cell:
         ratio = ours / other if other else None
         return Cell(
-            case=f"{name}: {case}", ours=ours, other=other, other_name=other_name, ratio=ratio, unit=unit, n=n,
-            low=between[0] if between else None, high=between[1] if between else None,
-        )  # fmt: skip
+            case=f"{name}: {case}",
+            ours=ours,
+            other=other,
+            other_name=other_name,
+            ratio=ratio,
+            unit=unit,
+            n=n,
+            low=between[0] if between else None,
+            high=between[1] if between else None,
+        )
 
     typed = [d for d in draws if d.typed_same is not None]
     return [

@@ -41,10 +41,13 @@ FAMILY: dict[str, Any] = {
 }
 TEXT = "a document of some length about what people study, sing and measure. " * 7
 ANSWER = {
-    "id": "c", "object": "chat.completion", "created": 1, "model": "m",
+    "id": "c",
+    "object": "chat.completion",
+    "created": 1,
+    "model": "m",
     "usage": {"prompt_tokens": 200, "completion_tokens": 2},
     "choices": [{"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "music"}}],
-}  # fmt: skip
+}
 
 
 async def serve() -> None:
@@ -132,10 +135,18 @@ def one(way: str, at_once: int, n_calls: int, url: str, cancel_after_s: float | 
         store, clock = Database(f"sqlite:///{folder}/detent.db"), SystemClock()
         store.migrate()
         study = Study(
-            id="st_measured", family="topics", strategy="bootstrap", aim="quality", status="running", seed=0,
+            id="st_measured",
+            family="topics",
+            strategy="bootstrap",
+            aim="quality",
+            status="running",
+            seed=0,
             budget=Budget(usd=1e6),
-            definition={}, champion="v", created_at=begun, created_by="bench",
-        )  # fmt: skip
+            definition={},
+            champion="v",
+            created_at=begun,
+            created_by="bench",
+        )
         store.write(lambda tx: store.studies.add(tx, study))
         settings = ModelSettings(
             openai_compatible=url, model="m", timeout_s=30.0, retries=0, concurrency=at_once, max_output_tokens=16
@@ -173,10 +184,14 @@ def one(way: str, at_once: int, n_calls: int, url: str, cancel_after_s: float | 
         store.close()
         remote.close()
     return {
-        "n": n, "calls_per_s": n / wall, "cpu_ms": 1000 * processor / max(n, 1), "memory_mib": grown / 1024,
+        "n": n,
+        "calls_per_s": n / wall,
+        "cpu_ms": 1000 * processor / max(n, 1),
+        "memory_mib": grown / 1024,
         "grown_mib": (grown - memory) / 1024,
-        "latency_p95_ms": latencies[int(0.95 * len(latencies))], "cancelled_at": cancelled[0] if cancelled else None,
-    }  # fmt: skip
+        "latency_p95_ms": latencies[int(0.95 * len(latencies))],
+        "cancelled_at": cancelled[0] if cancelled else None,
+    }
 
 
 def _settled(store: Any, study: str) -> list[Any]:
@@ -243,21 +258,32 @@ FIGURES = (
 def _late(ends: dict[str, list[dict[str, Any]]]) -> Cell:
     ours, other = ([one["late_s"] for one in ends[way]] for way in ("coroutines", "threads"))
     return Cell(
-        case="64 at once, cancelled: so long after it the last call came", ours=max(ours), other=max(other),
-        other_name="threads", ratio=None,
-        low=min(ours), high=max(ours), unit="s, the longest of the rounds; bounds: the shortest and longest of ours",
+        case="64 at once, cancelled: so long after it the last call came",
+        ours=max(ours),
+        other=max(other),
+        other_name="threads",
+        ratio=None,
+        low=min(ours),
+        high=max(ours),
+        unit="s, the longest of the rounds; bounds: the shortest and longest of ours",
         n=len(ours),
-    )  # fmt: skip
+    )
 
 
 def _cell(case: str, name: str, unit: str, both: dict[str, list[dict[str, Any]]]) -> Cell:
     ours, other = ([found[name] for found in both[way]] for way in ("coroutines", "threads"))
     low, high = ratio_interval(ours, other)
     return Cell(
-        case=case, ours=sum(ours) / len(ours), other=sum(other) / len(other), other_name="threads",
-        ratio=sum(ours) / sum(other), low=low,
-        high=high, unit=unit, n=sum(found["n"] for found in both["coroutines"]),
-    )  # fmt: skip
+        case=case,
+        ours=sum(ours) / len(ours),
+        other=sum(other) / len(other),
+        other_name="threads",
+        ratio=sum(ours) / sum(other),
+        low=low,
+        high=high,
+        unit=unit,
+        n=sum(found["n"] for found in both["coroutines"]),
+    )
 
 
 def main() -> None:

@@ -56,19 +56,46 @@ VALID = (
     "größe > -1.5e3 or content_type == 'Größe 7'",
 )
 HOSTILE = (
-    "__import__('os').system('id')", "().__class__.__base__.__subclasses__()", "open('/etc/passwd').read()",
+    "__import__('os').system('id')",
+    "().__class__.__base__.__subclasses__()",
+    "open('/etc/passwd').read()",
     "[x for x in range(10**9)]",
-    "(lambda: 1)()", "(y := 5)", "f'{__import__(\"os\")}'", "is_live.__globals__", "content_type.format(9**9**9)",
+    "(lambda: 1)()",
+    "(y := 5)",
+    "f'{__import__(\"os\")}'",
+    "is_live.__globals__",
+    "content_type.format(9**9**9)",
     "9**9**9**9",
-    "'a' * 10**9", "{}.__class__", "is_live if is_live else exec('1')", "print(1)", "breakpoint()", "await is_live",
+    "'a' * 10**9",
+    "{}.__class__",
+    "is_live if is_live else exec('1')",
+    "print(1)",
+    "breakpoint()",
+    "await is_live",
     "yield is_live",
-    "*is_live,", "is_live[0:10]", "b'\\x00' in content_type", "0x" + "f" * 400, "1_000_000 < n_words", "1j < 2", "...",
-    "not", "%s %n {0}",
-    "'" + "{}" * 100 + "'.format(is_live)", "globals()['x']", "is_live;import os", "is_live\nimport os",
-    "#coding: rot13", "$(id)", "`id`",
-    "\N{FULLWIDTH LATIN SMALL LETTER E}val('1')", "is_live\u202e and", "is_live \u2028or is_live", "\ufeffis_live",
-    "\ud800", "ﬁ == 1",
-)  # fmt: skip
+    "*is_live,",
+    "is_live[0:10]",
+    "b'\\x00' in content_type",
+    "0x" + "f" * 400,
+    "1_000_000 < n_words",
+    "1j < 2",
+    "...",
+    "not",
+    "%s %n {0}",
+    "'" + "{}" * 100 + "'.format(is_live)",
+    "globals()['x']",
+    "is_live;import os",
+    "is_live\nimport os",
+    "#coding: rot13",
+    "$(id)",
+    "`id`",
+    "\N{FULLWIDTH LATIN SMALL LETTER E}val('1')",
+    "is_live\u202e and",
+    "is_live \u2028or is_live",
+    "\ufeffis_live",
+    "\ud800",
+    "ﬁ == 1",
+)
 MANY = (
     "(",
     ")",
@@ -255,8 +282,11 @@ def read_hostile(texts: list[str]) -> list[Cell]:
     n = len(texts)
     other = "ast.parse of the same text"
     shares = [(valid, "hostile texts: harmless and valid"), (n - valid - faults, "hostile texts: refused")]
-    none = [(outside, "refused without a reason, or at a place outside the text"), (faults, "any other exception"),
-            (len(audit.events), "audit events (compiled, executed, imported, opened)")]  # fmt: skip
+    none = [
+        (outside, "refused without a reason, or at a place outside the text"),
+        (faults, "any other exception"),
+        (len(audit.events), "audit events (compiled, executed, imported, opened)"),
+    ]
     print("audit events:", sorted(set(audit.events)))
     return [
         *[

@@ -139,26 +139,37 @@ def statistics(text: str, title: str) -> dict[str, float]:
         return sum(1 for one in of if test(one)) / max(1, len(of))
 
     return {
-        "log_words": float(np.log1p(len(words))), "log_sentences": float(np.log1p(len(sentences))),
+        "log_words": float(np.log1p(len(words))),
+        "log_sentences": float(np.log1p(len(sentences))),
         "log_chars": float(np.log1p(len(text))),
-        "mean_sentence": float(np.mean(lengths)), "spread_sentence": float(np.std(lengths)),
+        "mean_sentence": float(np.mean(lengths)),
+        "spread_sentence": float(np.std(lengths)),
         "longest_sentence": float(max(lengths)),
-        "mean_word": float(np.mean([len(w) for w in words] or [0])), "long_words": share(words, lambda w: len(w) > 6),
-        "distinct": len(set(words)) / n, "log_distinct": float(np.log1p(len(set(content)))),
+        "mean_word": float(np.mean([len(w) for w in words] or [0])),
+        "long_words": share(words, lambda w: len(w) > 6),
+        "distinct": len(set(words)) / n,
+        "log_distinct": float(np.log1p(len(set(content)))),
         "stop": share(words, STOP.__contains__),
-        "linking": share(words, LINKS.__contains__), "n_linking": float(np.log1p(sum(w in LINKS for w in words))),
-        "commas": text.count(",") / n, "questions": text.count("?") / n, "exclaimed": text.count("!") / n,
-        "digits": share(text, str.isdigit), "capitals": share(text, str.isupper),
+        "linking": share(words, LINKS.__contains__),
+        "n_linking": float(np.log1p(sum(w in LINKS for w in words))),
+        "commas": text.count(",") / n,
+        "questions": text.count("?") / n,
+        "exclaimed": text.count("!") / n,
+        "digits": share(text, str.isdigit),
+        "capitals": share(text, str.isupper),
         "brackets": (text.count("(") + text.count("[")) / n,
-        "quotes": (text.count('"') + text.count("\u201c")) / n, "links": float(text.count("http")),
-        "odd": share(text, lambda c: not c.isalnum()) ,
+        "quotes": (text.count('"') + text.count("\u201c")) / n,
+        "links": float(text.count("http")),
+        "odd": share(text, lambda c: not c.isalnum()),
         "lower_start": share([s.strip() for s in sentences], lambda s: s[:1].islower()),
         "i": share(words, lambda w: w in ("i", "i'm", "my", "me")),
-        "cohesion": float(np.mean(shared or [0])), "on_title": len(asked & set(content)) / max(1, len(asked)),
-        "n_words": float(len(words)), "n_sentences": float(len(sentences)),
+        "cohesion": float(np.mean(shared or [0])),
+        "on_title": len(asked & set(content)) / max(1, len(asked)),
+        "n_words": float(len(words)),
+        "n_sentences": float(len(sentences)),
         "top": sum(c for _, c in counts.most_common(5)) / max(1, len(content)),
         "per_char": n / n_chars,
-    }  # fmt: skip
+    }
 
 
 def record(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -265,10 +276,16 @@ def cell(
     low, high = interval(records, full, n_draws)
     quality = found.quality if found.quality is not None else float("nan")
     return Cell(
-        case=f"{case}: saves {found.time_saved_share:.3f} on dev", ours=quality, other=other, other_name=other_name,
-        ratio=quality / other if other else None, low=low, high=high, unit="mean quality of what is processed in full",
+        case=f"{case}: saves {found.time_saved_share:.3f} on dev",
+        ours=quality,
+        other=other,
+        other_name=other_name,
+        ratio=quality / other if other else None,
+        low=low,
+        high=high,
+        unit="mean quality of what is processed in full",
         n=found.n_judged,
-    )  # fmt: skip
+    )
 
 
 def main() -> None:

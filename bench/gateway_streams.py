@@ -72,12 +72,17 @@ def main() -> None:
                 rounds.sort()
                 cells.append(
                     Cell(
-                        case=f"{case}, {AT_ONCE} at once", ours=rounds[len(rounds) // 2], other=None, other_name="",
+                        case=f"{case}, {AT_ONCE} at once",
+                        ours=rounds[len(rounds) // 2],
+                        other=None,
+                        other_name="",
                         ratio=None,
-                        low=rounds[0], high=rounds[-1],
-                        unit="ms of CPU a request (median, least and most of the rounds)", n=N_REQUESTS * N_ROUNDS,
+                        low=rounds[0],
+                        high=rounds[-1],
+                        unit="ms of CPU a request (median, least and most of the rounds)",
+                        n=N_REQUESTS * N_ROUNDS,
                     )
-                )  # fmt: skip
+                )
         finally:
             gateway.terminate()
             gateway.wait(30)

@@ -186,10 +186,16 @@ def beside_mlflow(ours: Cell, seconds: float) -> Cell:
     n, took = json.loads(done.stdout.splitlines()[-1])
     assert ours.ours is not None
     return Cell(
-        case="batches beside mlflow.log_trace", ours=ours.ours, other=n / took,
-        other_name="mlflow.log_trace in one loop, SQLite (WAL, synchronous=NORMAL)", ratio=ours.ours * took / n,
-        low=None, high=None, unit="events, or traces, a second", n=n,
-    )  # fmt: skip
+        case="batches beside mlflow.log_trace",
+        ours=ours.ours,
+        other=n / took,
+        other_name="mlflow.log_trace in one loop, SQLite (WAL, synchronous=NORMAL)",
+        ratio=ours.ours * took / n,
+        low=None,
+        high=None,
+        unit="events, or traces, a second",
+        n=n,
+    )
 
 
 def growth(stored: int, rounds: int, seconds: float) -> list[Cell]:

@@ -234,7 +234,7 @@ def _cell(
     known = None if other is None else float(other)
     return Cell(
         case=case, ours=float(ours), other=known, other_name=name, ratio=ratio, low=low, high=high, unit=unit, n=n
-    )  # fmt: skip
+    )
 
 
 def main(arguments: Sequence[str], write: Callable[..., object] = write_result) -> int:

@@ -107,9 +107,14 @@ def replays(pool: Pool, n_dev: int, cap: float, n_draws: int) -> list[Cell]:
 def _lost(case: str, made: Sequence[Searched], at: int) -> Cell:
     ours, rule = (np.array([getattr(one, name)[at] for one in made]) for name in ("lost", "rule_lost"))
     return _cell(
-        case, ours.mean(), rule.mean(), "the rule alone", n=len(made), bounds=interval(ours - rule),
+        case,
+        ours.mean(),
+        rule.mean(),
+        "the rule alone",
+        n=len(made),
+        bounds=interval(ours - rule),
         unit="points; bounds of ours - the rule's over the draws",
-    )  # fmt: skip
+    )
 
 
 def run(pool: Pool, seed: int, strategy: str, cap: int, definition: Mapping[str, Any]) -> list[Cell]:
@@ -153,9 +158,16 @@ def _cell(
 ) -> Cell:
     low, high = bounds
     return Cell(
-        case=case, ours=float(ours), other=None if other is None else float(other), other_name=other_name, ratio=None,
-        low=low, high=high, unit=unit, n=n,
-    )  # fmt: skip
+        case=case,
+        ours=float(ours),
+        other=None if other is None else float(other),
+        other_name=other_name,
+        ratio=None,
+        low=low,
+        high=high,
+        unit=unit,
+        n=n,
+    )
 
 
 if __name__ == "__main__":

@@ -90,11 +90,19 @@ class Told:
             for e in self.dev
         ]
         trial = Trial(
-            study=self.study.id, number=number, variant=variant.id, proposer="settings" if number else "champion",
-            params={"temperature": number / 1000, "n_examples": 4, "top_p": 0.9}, status="complete", n=N_DEV,
-            score=sum(r.score or 0.0 for r in results) / N_DEV, p95_ms=320.0, n_calls=N_DEV,
-            started_at=START + timedelta(seconds=20 * number), finished_at=START + timedelta(seconds=20 * number + 18),
-        )  # fmt: skip
+            study=self.study.id,
+            number=number,
+            variant=variant.id,
+            proposer="settings" if number else "champion",
+            params={"temperature": number / 1000, "n_examples": 4, "top_p": 0.9},
+            status="complete",
+            n=N_DEV,
+            score=sum(r.score or 0.0 for r in results) / N_DEV,
+            p95_ms=320.0,
+            n_calls=N_DEV,
+            started_at=START + timedelta(seconds=20 * number),
+            finished_at=START + timedelta(seconds=20 * number + 18),
+        )
         return trial, variant, results
 
 
@@ -117,11 +125,21 @@ def told(folder: Path, number: int) -> Told:
     rows = (make_example(input={"text": f"Review number {i} of the film."}, **shared) for i in range(100 * N_DEV))
     dev = [row for row in rows if row.split == "dev"][:N_DEV]
     study = Study(
-        id=f"st_measured_{number}", family=FAMILY, strategy="bootstrap+settings", aim="quality", status="running",
-        seed=1, budget=Budget(calls=100_000),
-        definition={"n_dev": N_DEV}, champion=variant_of(0).id, created_at=START, created_by="bench", started_at=START,
-        dataset={"hash": "measured", "train": [], "dev": [e.id for e in dev], "holdout": []}, scorer_version="measured",
-    )  # fmt: skip
+        id=f"st_measured_{number}",
+        family=FAMILY,
+        strategy="bootstrap+settings",
+        aim="quality",
+        status="running",
+        seed=1,
+        budget=Budget(calls=100_000),
+        definition={"n_dev": N_DEV},
+        champion=variant_of(0).id,
+        created_at=START,
+        created_by="bench",
+        started_at=START,
+        dataset={"hash": "measured", "train": [], "dev": [e.id for e in dev], "holdout": []},
+        scorer_version="measured",
+    )
 
     def write(tx: Any) -> None:
         store.examples.add(tx, dev)
@@ -228,9 +246,16 @@ def cell(case: str, took: list[tuple[float, float]], n: int, *, is_grown: bool =
     ours, other = zip(*took, strict=True)
     low, high = (None, None) if is_grown else ratio_interval(ours, other)
     return Cell(
-        case=case, ours=1000 * sum(ours) / n, other=1000 * sum(other) / n, other_name="MlflowClient",
-        ratio=sum(ours) / sum(other), low=low, high=high, unit="ms a trial; bounds of the ratio", n=n,
-    )  # fmt: skip
+        case=case,
+        ours=1000 * sum(ours) / n,
+        other=1000 * sum(other) / n,
+        other_name="MlflowClient",
+        ratio=sum(ours) / sum(other),
+        low=low,
+        high=high,
+        unit="ms a trial; bounds of the ratio",
+        n=n,
+    )
 
 
 def main() -> None:

@@ -86,15 +86,21 @@ CASES: Mapping[str, dict[str, Any]] = {
     "two tiers, the first is sure enough (1 call)": {**TWO, "accept": 0.5},
     "two tiers, the second is asked (2 calls)": {**TWO, "accept": 0.95},
     "two tiers by a learned confidence (2 calls)": {
-        **TWO, "accept": 1.0, "skip": 0.01,
+        **TWO,
+        "accept": 1.0,
+        "skip": 0.01,
         "confidence": {"kind": "predictor", "before": {"small": predictor()}, "after": {"small": predictor()}},
     },
     "two tiers, all checks, gate with 3 retries (5 calls)": {
-        **TWO, "accept": 0.95, "validate": ALL_CHECKS, "validate.then": "escalate", "gate.threshold": 0.95,
+        **TWO,
+        "accept": 0.95,
+        "validate": ALL_CHECKS,
+        "validate.then": "escalate",
+        "gate.threshold": 0.95,
         "gate.retries": 3,
     },
     "votes of three (3 calls)": {"votes.models": ["small", "middle", "large"]},
-}  # fmt: skip
+}
 
 
 class StandIn:
@@ -114,9 +120,15 @@ class StandIn:
     async def complete(self, request: ModelRequest) -> ModelAnswer:
         await asyncio.sleep(MODEL_S)
         return ModelAnswer(
-            text=TEXT, input_tokens=400, output_tokens=24, cost_usd=0.0005, latency_ms=5.0, log_probability=-0.2,
-            log_probability_min=-1.0, raw_message={"role": "assistant", "content": TEXT},
-        )  # fmt: skip
+            text=TEXT,
+            input_tokens=400,
+            output_tokens=24,
+            cost_usd=0.0005,
+            latency_ms=5.0,
+            log_probability=-0.2,
+            log_probability_min=-1.0,
+            raw_message={"role": "assistant", "content": TEXT},
+        )
 
 
 SETTINGS = ModelSettings(openai_compatible="http://127.0.0.1:9/v1", concurrency=256)
@@ -171,9 +183,14 @@ def call_of(definition: Family) -> AnsweredCall:
         family=cast(Any, ServedFamily(name=definition.name, definition=definition)), choice=cast(Any, None), token=""
     )
     return AnsweredCall(
-        id=f"in_{next(_ids)}", served=served, variant=variant, request=request, input=variables, sticky=False,
+        id=f"in_{next(_ids)}",
+        served=served,
+        variant=variant,
+        request=request,
+        input=variables,
+        sticky=False,
         rendered=lambda shown: render(shown, variables),
-    )  # fmt: skip
+    )
 
 
 async def one(side: ModelSide, definition: Family, policy: Policy | None) -> ChatResult:

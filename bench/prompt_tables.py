@@ -84,10 +84,16 @@ def shuffled(tables: Sequence[Table], seeds: Sequence[int] = STUDIES) -> Cell:
     n = len(tables) * len(seeds)
     bounds = wilson_interval(n_false, n)
     return Cell(
-        case="shuffled: improvement reported by a study that races", ours=n_false / n, other=MOST_FALSE,
-        other_name="the most allowed", ratio=None,
-        low=bounds.lower, high=bounds.upper, unit="share of studies; bounds of ours", n=n,
-    )  # fmt: skip
+        case="shuffled: improvement reported by a study that races",
+        ours=n_false / n,
+        other=MOST_FALSE,
+        other_name="the most allowed",
+        ratio=None,
+        low=bounds.lower,
+        high=bounds.upper,
+        unit="share of studies; bounds of ours",
+        n=n,
+    )
 
 
 def verdict(made: Sequence[Cell], false: Cell) -> int:
@@ -100,9 +106,16 @@ def verdict(made: Sequence[Cell], false: Cell) -> int:
 def _agreed(measured: Sequence[Measured]) -> Cell:
     n_same, n = (sum(one.agreed[i] for one in measured) for i in (0, 1))
     return Cell(
-        case="agreed: choices of ours that the product's code makes too", ours=n_same, other=n, other_name="all",
-        ratio=n_same / n, low=None, high=None, unit="choices", n=n,
-    )  # fmt: skip
+        case="agreed: choices of ours that the product's code makes too",
+        ours=n_same,
+        other=n,
+        other_name="all",
+        ratio=n_same / n,
+        low=None,
+        high=None,
+        unit="choices",
+        n=n,
+    )
 
 
 def _options() -> argparse.Namespace:

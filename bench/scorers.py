@@ -66,15 +66,29 @@ def cell(name: str, options: argparse.Namespace) -> Cell:
     middle = statistics.median(ours)
     if other is None:
         return Cell(
-            case=name, ours=middle, other=None, other_name="", ratio=None, low=min(ours), high=max(ours),
-            unit="pairs a second; least and most of a round", n=options.rounds,
-        )  # fmt: skip
+            case=name,
+            ours=middle,
+            other=None,
+            other_name="",
+            ratio=None,
+            low=min(ours),
+            high=max(ours),
+            unit="pairs a second; least and most of a round",
+            n=options.rounds,
+        )
     beside = [one for one in theirs if one is not None]
     low, high = ratio_interval(ours, beside)
     return Cell(
-        case=name, ours=middle, other=(their_middle := statistics.median(beside)), other_name=other_name,
-        ratio=middle / their_middle, low=low, high=high, unit="pairs a second; interval of the ratio", n=options.rounds,
-    )  # fmt: skip
+        case=name,
+        ours=middle,
+        other=(their_middle := statistics.median(beside)),
+        other_name=other_name,
+        ratio=middle / their_middle,
+        low=low,
+        high=high,
+        unit="pairs a second; interval of the ratio",
+        n=options.rounds,
+    )
 
 
 def per_second(measure: Callable[[Row], Any], rows: list[Row]) -> float:

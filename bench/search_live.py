@@ -142,10 +142,20 @@ def _setup(
     family = family_of(task, sizes)
     train, dev, holdout = rows_of(task, data, seed, sizes)
     return Setup(
-        task=task, seed=seed, sizes=sizes, family=family, train=train, dev=dev, holdout=holdout,
+        task=task,
+        seed=seed,
+        sizes=sizes,
+        family=family,
+        train=train,
+        dev=dev,
+        holdout=holdout,
         scorer=wiring.open_scorer(family, settings),
-        store=store, clock=wiring.open_clock(settings), models=models, folder=home, calls=calls,
-    )  # fmt: skip
+        store=store,
+        clock=wiring.open_clock(settings),
+        models=models,
+        folder=home,
+        calls=calls,
+    )
 
 
 def searches() -> Mapping[str, Callable[[Setup], Found]]:
@@ -221,9 +231,16 @@ def _pair(case: str, other: str, both: Sequence[tuple[Outcome, Outcome]]) -> lis
     interval = bootstrap_interval([x - y for x, y in zip(a, b, strict=True)], seed=1)
     ours, theirs = sum(a) / len(a), sum(b) / len(b)
     score = replace(
-        blank, case=case, ours=ours, other=theirs, ratio=ours / theirs if theirs else None, low=interval.lower,
-        high=interval.upper, unit="held-out score (low, high: of ours - other)", n=len(a),
-    )  # fmt: skip
+        blank,
+        case=case,
+        ours=ours,
+        other=theirs,
+        ratio=ours / theirs if theirs else None,
+        low=interval.lower,
+        high=interval.upper,
+        unit="held-out score (low, high: of ours - other)",
+        n=len(a),
+    )
     calls, more = (sum(pair[at].n_calls for pair in both) / len(both) for at in (0, 1))
     cost = replace(
         blank,

@@ -143,11 +143,16 @@ def _regret(table: Table, n_calls: int, name: str, ours: Sequence[float], other:
     between = paired_interval(ours, other)
     a, b = sum(ours) / len(ours), sum(other) / len(other)
     return Cell(
-        case=f"{table.family}: regret after {n_calls} calls vs {name}", ours=a, other=b, other_name=name,
+        case=f"{table.family}: regret after {n_calls} calls vs {name}",
+        ours=a,
+        other=b,
+        other_name=name,
         ratio=a / b if b else None,
-        low=between.lower, high=between.upper, unit="simple regret, held-out score; bounds of ours - other",
+        low=between.lower,
+        high=between.upper,
+        unit="simple regret, held-out score; bounds of ours - other",
         n=len(ours),
-    )  # fmt: skip
+    )
 
 
 def _reported(table: Table, how: str, studies: Sequence[Reported]) -> Cell:
@@ -155,11 +160,16 @@ def _reported(table: Table, how: str, studies: Sequence[Reported]) -> Cell:
     bounds = wilson_interval(n_improved, n)
     leading = sum(s.selection_lift is not None for s in studies) / n
     return Cell(
-        case=f"{table.family}: improvement reported, {how}", ours=n_improved / n, other=leading,
+        case=f"{table.family}: improvement reported, {how}",
+        ours=n_improved / n,
+        other=leading,
         other_name="the score selected on",
-        ratio=n_improved / n / leading if leading else None, low=bounds.lower, high=bounds.upper,
-        unit="share of studies; bounds of ours", n=n,
-    )  # fmt: skip
+        ratio=n_improved / n / leading if leading else None,
+        low=bounds.lower,
+        high=bounds.upper,
+        unit="share of studies; bounds of ours",
+        n=n,
+    )
 
 
 def _lifts(table: Table, studies: Sequence[Reported]) -> list[Cell]:
@@ -175,12 +185,17 @@ def _lifts(table: Table, studies: Sequence[Reported]) -> list[Cell]:
     a, b = sum(held) / len(held), sum(selected) / len(selected)
     return [
         Cell(
-            case=f"{table.family}: lift of the winner", ours=a, other=b, other_name="the score selected on",
+            case=f"{table.family}: lift of the winner",
+            ours=a,
+            other=b,
+            other_name="the score selected on",
             ratio=a / b if b else None,
-            low=between.lower, high=between.upper, unit="score, held out against selected on; bounds of the difference",
+            low=between.lower,
+            high=between.upper,
+            unit="score, held out against selected on; bounds of the difference",
             n=len(lifts),
         )
-    ]  # fmt: skip
+    ]
 
 
 def _options() -> argparse.Namespace:

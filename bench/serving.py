@@ -173,9 +173,16 @@ def cell_of(case: str, ours: Sequence[float], other: Sequence[float], name: str,
     mine, theirs = float(np.median(ours)), float(np.median(other))
     spread = f"{min(ours):.4g} to {max(ours):.4g} beside {min(other):.4g} to {max(other):.4g}"
     return Cell(
-        case=case, ours=mine, other=theirs, other_name=name, ratio=mine / theirs, low=low, high=high,
-        unit=f"{unit}; {spread}", n=len(ours),
-    )  # fmt: skip
+        case=case,
+        ours=mine,
+        other=theirs,
+        other_name=name,
+        ratio=mine / theirs,
+        low=low,
+        high=high,
+        unit=f"{unit}; {spread}",
+        n=len(ours),
+    )
 
 
 def _fetched(place: Installation) -> bytes:
@@ -199,10 +206,16 @@ def beside_mlflow(ours: Cell, seconds: float) -> Cell:
     assert ours.ours is not None
     spread = f"{min(load.per_s for load in loads):.4g} to {max(load.per_s for load in loads):.4g} for MLflow"
     return Cell(
-        case="prompt fetches beside MLflow's prompt by alias over REST", ours=ours.ours, other=other,
-        other_name="MLflow's server, one process, SQLite", ratio=ours.ours / other, low=None, high=None,
-        unit=f"a second; {spread}", n=len(loads),
-    )  # fmt: skip
+        case="prompt fetches beside MLflow's prompt by alias over REST",
+        ours=ours.ours,
+        other=other,
+        other_name="MLflow's server, one process, SQLite",
+        ratio=ours.ours / other,
+        low=None,
+        high=None,
+        unit=f"a second; {spread}",
+        n=len(loads),
+    )
 
 
 @contextmanager

@@ -136,10 +136,18 @@ class Bench:
                 for request in requests:
                     now, id = SystemClock().now(), new_id("ca")
                     entry = JournalEntry(
-                        id=id, key=request.key, status="sent", purpose="search", model="instant", attempt=1,
+                        id=id,
+                        key=request.key,
+                        status="sent",
+                        purpose="search",
+                        model="instant",
+                        attempt=1,
                         reserved_usd=0.0,
-                        sent_at=now, study="st_other", family="topics", temperature=0.0,
-                    )  # fmt: skip
+                        sent_at=now,
+                        study="st_other",
+                        family="topics",
+                        temperature=0.0,
+                    )
                     store.journal.send(tx, entry)
                     store.journal.settle(tx, id, ANSWER, now)
 
@@ -223,10 +231,16 @@ def per_call(case: str, took: list[tuple[float, float]], n: int) -> Cell:
     ratios = [ours / bare for ours, bare in took]
     ours, bare = (sum(side) for side in zip(*took, strict=True))
     return Cell(
-        case=case, ours=1000 * ours / n / len(took), other=1000 * bare / n / len(took), other_name="two bare commits",
+        case=case,
+        ours=1000 * ours / n / len(took),
+        other=1000 * bare / n / len(took),
+        other_name="two bare commits",
         ratio=ours / bare,
-        low=min(ratios), high=max(ratios), unit="ms a call; lowest and highest ratio of a round", n=n * len(took),
-    )  # fmt: skip
+        low=min(ratios),
+        high=max(ratios),
+        unit="ms a call; lowest and highest ratio of a round",
+        n=n * len(took),
+    )
 
 
 def main() -> None:

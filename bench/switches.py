@@ -275,14 +275,24 @@ def _quantiles(case: str, values: Floats) -> Cell:
     low, mid, high = (float(x) for x in np.quantile(values, [0.1, 0.5, 0.9], method="higher"))
     shown = [None if np.isinf(x) else round(x, 2) for x in (mid, low, high)]
     return Cell(
-        case=case, ours=shown[0], other=None, other_name="", ratio=None, low=shown[1], high=shown[2],
-        unit="median; low and high: 10 % and 90 % of the runs", n=len(values),
-    )  # fmt: skip
+        case=case,
+        ours=shown[0],
+        other=None,
+        other_name="",
+        ratio=None,
+        low=shown[1],
+        high=shown[2],
+        unit="median; low and high: 10 % and 90 % of the runs",
+        n=len(values),
+    )
 
 
 COMING_BACK: dict[str, Any] = {
-    "per_minute": ONCE_A_DAY / 1440, "times": MOST_WEEKS, "base": ONCE_MEAN, "returning": RETURNING,
-}  # fmt: skip
+    "per_minute": ONCE_A_DAY / 1440,
+    "times": MOST_WEEKS,
+    "base": ONCE_MEAN,
+    "returning": RETURNING,
+}
 EQUAL: dict[str, tuple[dict[str, Any], float]] = {
     **{f"{rate} requests a minute, weeks before": ({"per_minute": rate}, MIN_DROP_OF_WEEKS) for rate in RATES},
     "3000 requests a minute, weeks that differ by a point": (
@@ -308,9 +318,16 @@ def equal_cell(case: str, runs: int, seed: int) -> Cell:
         n += int((np.isfinite(found.holdback_s) | np.isfinite(found.before_s)).sum())
     low, high = _share_interval(n, runs)
     return Cell(
-        case=f"{case}: false alarms", ours=n / runs, other=LEVEL, other_name="level", ratio=None, low=low, high=high,
-        unit="share of switches within a week", n=runs,
-    )  # fmt: skip
+        case=f"{case}: false alarms",
+        ours=n / runs,
+        other=LEVEL,
+        other_name="level",
+        ratio=None,
+        low=low,
+        high=high,
+        unit="share of switches within a week",
+        n=runs,
+    )
 
 
 def _share_interval(k: int, n: int, z: float = 1.96) -> tuple[float, float]:

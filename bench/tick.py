@@ -48,11 +48,15 @@ NOW = datetime(2026, 3, 1, tzinfo=UTC)
 DAYS = 20
 COHORT = timedelta(minutes=5)
 SETTINGS: dict[str, Any] = {
-    "margin": 0.01, "champion_mean": 0.8, "metric": {"field": "success", "source": "user"}, "max_labelled": 10**9,
+    "margin": 0.01,
+    "champion_mean": 0.8,
+    "metric": {"field": "success", "source": "user"},
+    "max_labelled": 10**9,
     "max_days": 10_000,
-    "cohort_minutes": COHORT.total_seconds() / 60, "feedback_window": {"hours": COHORT.total_seconds() / 3600},
+    "cohort_minutes": COHORT.total_seconds() / 60,
+    "feedback_window": {"hours": COHORT.total_seconds() / 3600},
     "guardrails": {},
-}  # fmt: skip
+}
 NEW_INTERACTIONS, NEW_FEEDBACK = 50, 20
 CHUNK = 20_000
 N_CHANGES = 4  # that looks have recorded of each unit: three values in guardrail blocks, and its cohort
@@ -112,10 +116,17 @@ def cohort_of(at: datetime) -> datetime:
 
 def row_of(i: int, at: datetime, unit: str, *, is_feedback: bool) -> dict[str, Any]:
     shared = {
-        "family": FAMILY, "rollout": ROLLOUT, "stage": SHARE, "unit_hmac": unit, **arm_of(unit),
-        "cohort_start": cohort_of(at), "tags": {},
-        "content_hash": "", "occurred_at": at, "received_at": at,
-    }  # fmt: skip
+        "family": FAMILY,
+        "rollout": ROLLOUT,
+        "stage": SHARE,
+        "unit_hmac": unit,
+        **arm_of(unit),
+        "cohort_start": cohort_of(at),
+        "tags": {},
+        "content_hash": "",
+        "occurred_at": at,
+        "received_at": at,
+    }
     if is_feedback:
         return {**shared, "id": f"fb_{i:010}", "source": "user", "success": i % 5 > 0}
     return {
@@ -138,9 +149,14 @@ def block_rows(n: int) -> Iterator[dict[str, Any]]:
     """As many guardrail blocks as ticks would have left, of the usual size; nobody reads them."""
     for seq in range(1, n + 1):
         yield {
-            "rollout": ROLLOUT, "seq": seq, "kind": "guardrails", "content": "x" * 400, "previous_hash": "", "hash": "",
+            "rollout": ROLLOUT,
+            "seq": seq,
+            "kind": "guardrails",
+            "content": "x" * 400,
+            "previous_hash": "",
+            "hash": "",
             "closed_at": NOW,
-        }  # fmt: skip
+        }
 
 
 def unit_rows(n_units: int, n_looks: int) -> Iterator[dict[str, Any]]:
@@ -201,13 +217,25 @@ def _put_rollout(store: Database, tx: Any, n_blocks: int) -> None:
     begun = NOW - timedelta(days=DAYS)
     store.champions.put(tx, Champion(family=FAMILY, seq=1, variant=CHAMPION, why="first", by="bench", since=begun))
     rollout = Rollout(
-        id=ROLLOUT, family=FAMILY, candidate=CANDIDATE, champion=CHAMPION, aim="quality", ladder=(SHARE, 0.5), salt="s",
+        id=ROLLOUT,
+        family=FAMILY,
+        candidate=CANDIDATE,
+        champion=CHAMPION,
+        aim="quality",
+        ladder=(SHARE, 0.5),
+        salt="s",
         status="deploying",
-        stage=0, held=True, version=1, settings=SETTINGS, created_at=begun, created_by="bench", started_at=begun,
+        stage=0,
+        held=True,
+        version=1,
+        settings=SETTINGS,
+        created_at=begun,
+        created_by="bench",
+        started_at=begun,
         stage_entered_at=begun,
         stage_history=[{"share": SHARE, "from": iso(begun), "to": None, "clock_from": iso(begun), "clock_to": None}],
         lease_expires_at=NOW + timedelta(hours=1),
-    )  # fmt: skip
+    )
     store.rollouts.add(tx, rollout)
     usual = Baseline(
         frozen_at=NOW,
@@ -293,9 +321,16 @@ def ratio_cell(case: str, many: list[float], few: list[float], n_few: int, of: C
     low, high = ratio_interval(many, few, of)
     ours, other = float(of(many)), float(of(few))
     return Cell(
-        case=case, ours=1000 * ours, other=1000 * other, other_name=f"{n_few} events", ratio=ours / other, low=low,
-        high=high, unit=f"ms a tick, {of.__name__}; bounds of the ratio", n=len(many),
-    )  # fmt: skip
+        case=case,
+        ours=1000 * ours,
+        other=1000 * other,
+        other_name=f"{n_few} events",
+        ratio=ours / other,
+        low=low,
+        high=high,
+        unit=f"ms a tick, {of.__name__}; bounds of the ratio",
+        n=len(many),
+    )
 
 
 def main() -> None:
@@ -329,11 +364,17 @@ def main() -> None:
         ratio_cell(f"tick that closes no cohort, {stored_events}", many.plain, few.plain, arguments.few, np.median),
         ratio_cell(f"tick that closes a cohort, {stored_events}", many.closing, few.closing, arguments.few, np.median),
         Cell(
-            case=f"slowest of the first ticks of a worker, {stored_events}", ours=started, other=started_small,
+            case=f"slowest of the first ticks of a worker, {stored_events}",
+            ours=started,
+            other=started_small,
             other_name=f"{arguments.few} events",
-            ratio=started / started_small, low=None, high=None, unit="s", n=1,
+            ratio=started / started_small,
+            low=None,
+            high=None,
+            unit="s",
+            n=1,
         ),
-    ]  # fmt: skip
+    ]
     write_result("tick" if arguments.events >= 10_000_000 else "tick_part", cells)
 
 

@@ -80,12 +80,17 @@ def measured(
         interval = bootstrap_interval(scores, seed=0)
         cells.append(
             Cell(
-                case=f"{kind}, {task.name}: {name}", ours=None, other=sum(scores) / len(scores), other_name=name,
+                case=f"{kind}, {task.name}: {name}",
+                ours=None,
+                other=sum(scores) / len(scores),
+                other_name=name,
                 ratio=None,
-                low=interval.lower, high=interval.upper, unit=f"score without a model, from {len(draws[0][0])} rows",
+                low=interval.lower,
+                high=interval.upper,
+                unit=f"score without a model, from {len(draws[0][0])} rows",
                 n=len(scores),
             )
-        )  # fmt: skip
+        )
     return cells
 
 

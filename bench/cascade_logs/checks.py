@@ -89,10 +89,13 @@ def speed() -> list[Cell]:
     def records(n: int, tiers: int) -> TierRecords:
         score = (rng.random((n, tiers)) < 0.8).astype(float)
         return TierRecords(
-            tiers=tuple(f"t{i}" for i in range(tiers)), score=score,
+            tiers=tuple(f"t{i}" for i in range(tiers)),
+            score=score,
             cost_usd=rng.random((n, tiers)) * 3.0 ** np.arange(tiers),
-            latency_ms=rng.random((n, tiers)), confidence=rng.random((n, tiers)), weight=np.ones(n),
-        )  # fmt: skip
+            latency_ms=rng.random((n, tiers)),
+            confidence=rng.random((n, tiers)),
+            weight=np.ones(n),
+        )
 
     million, some = records(1_000_000, 2), records(10_000, 4)
     sweep_s = min(_timed(lambda: curve(million)) for _ in range(3))

@@ -53,9 +53,15 @@ def _again(case: str, drawn: dict[str, Draws]) -> Cell:
     ours = drawn[OURS]
     between = wilson_interval(round(ours.above * ours.n), ours.n)
     return cell_of(
-        f"{case}: drawn again", ours.above, drawn["plain bound"].above, "plain bound", between.lower, between.upper,
-        "share of other draws with a true loss above .01; bounds of ours", ours.n,
-    )  # fmt: skip
+        f"{case}: drawn again",
+        ours.above,
+        drawn["plain bound"].above,
+        "plain bound",
+        between.lower,
+        between.upper,
+        "share of other draws with a true loss above .01; bounds of ours",
+        ours.n,
+    )
 
 
 def _pair_cells(logs: Logs, cheap: str, strong: str, by_rule: dict[str, Judged], drawn: dict[str, Draws]) -> list[Cell]:
@@ -130,9 +136,11 @@ def _all_pairs(logs: Logs, judged: dict[str, list[Judged]], pairs: Sequence[tupl
     for rule, found in judged.items():
         cost, loss = np.column_stack([f.cost for f in found]), np.column_stack([f.loss for f in found])
         means[rule] = (
-            1 - cost.mean(axis=0) / strong.mean(axis=0), loss.mean(axis=0),
-            (1 - (share @ cost) / (share @ strong)).mean(axis=1), (share @ loss).mean(axis=1),
-        )  # fmt: skip
+            1 - cost.mean(axis=0) / strong.mean(axis=0),
+            loss.mean(axis=0),
+            (1 - (share @ cost) / (share @ strong)).mean(axis=1),
+            (share @ loss).mean(axis=1),
+        )
     cells = []
     for rule in [r for r in judged if r != OURS]:
         (saved, loss, saved_drawn, loss_drawn), (o_saved, o_loss, o_saved_drawn, o_loss_drawn) = (
@@ -290,7 +298,13 @@ def cell_of(
 ) -> Cell:
     ours, other = round(float(ours), 6), None if other is None else round(float(other), 6)
     return Cell(
-        case=case, ours=ours, other=other, other_name=name, ratio=round(ours / other, 4) if other else None,
-        low=None if low is None else round(float(low), 6), high=None if high is None else round(float(high), 6),
-        unit=unit, n=n,
-    )  # fmt: skip
+        case=case,
+        ours=ours,
+        other=other,
+        other_name=name,
+        ratio=round(ours / other, 4) if other else None,
+        low=None if low is None else round(float(low), 6),
+        high=None if high is None else round(float(high), 6),
+        unit=unit,
+        n=n,
+    )

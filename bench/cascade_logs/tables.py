@@ -80,9 +80,11 @@ def _tiers(row: Mapping[str, Any], tiers: list[str]) -> dict[str, dict[str, Any]
     for name in tiers:
         one = row["expected"]["models"][name]
         found[name] = {
-            "score": one["correct"] if "correct" in one else one["quality"], "cost_usd": _usd(one, name),
-            "latency_ms": one["latency_ms"], "confidence": one["confidence"],
-        }  # fmt: skip
+            "score": one["correct"] if "correct" in one else one["quality"],
+            "cost_usd": _usd(one, name),
+            "latency_ms": one["latency_ms"],
+            "confidence": one["confidence"],
+        }
     return found
 
 

@@ -80,9 +80,13 @@ class Measured:
 
 
 def measure(
-    pool: Pool, kept: Path, n_draws: int | None = None, *, n_examples: int | None = None,
+    pool: Pool,
+    kept: Path,
+    n_draws: int | None = None,
+    *,
+    n_examples: int | None = None,
     rules: Mapping[str, rejects.Rule] = RULES,
-) -> Measured:  # fmt: skip
+) -> Measured:
     """Measures, or reads what the same code measured before."""
     path = kept / f"{pool.name.replace('/', '-')}-{n_examples or 'all'}.json"
     n_draws = n_draws or (ALL_DRAWS if pool.means is None else DRAWS_OF_MEANS)
@@ -118,9 +122,12 @@ def _measure(pool: Pool, n_draws: int, n_examples: int | None, rules: Mapping[st
     one = draws.scores[: draws.scores.shape[2] <= MOST_RACED]
     ours, theirs = (rule(one, budgets) for rule in (RULES[OURS], THROUGH_RACE))
     return Measured(
-        pool=pool.name, shape=draws.scores[0].shape, n_left_out=pool.n_left_out, lost=lost,
-        agreed=(int((ours == theirs).sum()), ours.size)
-    )  # fmt: skip
+        pool=pool.name,
+        shape=draws.scores[0].shape,
+        n_left_out=pool.n_left_out,
+        lost=lost,
+        agreed=(int((ours == theirs).sum()), ours.size),
+    )
 
 
 def cells(group: str, found: Sequence[Measured]) -> list[Cell]:
@@ -131,11 +138,17 @@ def cells(group: str, found: Sequence[Measured]) -> list[Cell]:
         low, high = interval(means)
         made.append(
             Cell(
-                case=f"{group}: points lost at {share:.0%}: {OURS}", ours=float(means.mean()), other=None,
-                other_name="full evaluation", ratio=None,
-                low=low, high=high, unit="hundredths of score; bounds of the mean over the tables", n=len(found),
+                case=f"{group}: points lost at {share:.0%}: {OURS}",
+                ours=float(means.mean()),
+                other=None,
+                other_name="full evaluation",
+                ratio=None,
+                low=low,
+                high=high,
+                unit="hundredths of score; bounds of the mean over the tables",
+                n=len(found),
             )
-        )  # fmt: skip
+        )
         made += [_against(group, at, found, name) for name in found[0].lost if name != OURS]
     return made
 
@@ -146,10 +159,16 @@ def _against(group: str, at: int, found: Sequence[Measured], name: str) -> Cell:
     low, high = interval(ours - other)
     a, b = float(ours.mean()), float(other.mean())
     return Cell(
-        case=f"{group}: points lost at {SHARES[at]:.0%}: {name}", ours=a, other=b, other_name=name,
-        ratio=a / b if b else None, low=low, high=high,
-        unit="hundredths of score; bounds of ours - other over the tables", n=len(found),
-    )  # fmt: skip
+        case=f"{group}: points lost at {SHARES[at]:.0%}: {name}",
+        ours=a,
+        other=b,
+        other_name=name,
+        ratio=a / b if b else None,
+        low=low,
+        high=high,
+        unit="hundredths of score; bounds of ours - other over the tables",
+        n=len(found),
+    )
 
 
 def interval(values: Any) -> tuple[float, float]:

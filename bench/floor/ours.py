@@ -80,9 +80,15 @@ def _study(bench: Bench, family: Family, rows: Mapping[str, Sequence[Row]], seed
         "max_examples": MAX_EXAMPLES,
     }
     return begun_study(
-        family, examples, definition, strategy="bootstrap", seed=seed, store=bench.store, clock=bench.clock,
+        family,
+        examples,
+        definition,
+        strategy="bootstrap",
+        seed=seed,
+        store=bench.store,
+        clock=bench.clock,
         models=bench.models,
-    )  # fmt: skip
+    )
 
 
 def _scores(bench: Bench, family: Family, rows: Sequence[Row]) -> list[float]:

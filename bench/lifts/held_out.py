@@ -79,11 +79,15 @@ class HeldOut:
         now = self._clock.now()
         made = (
             make_example(
-                family=self._family.name, id=row["id"], input=clip_inputs(self._family, row["input"]),
-                expected=row["expected"], created_at=now, origin="curated",
+                family=self._family.name,
+                id=row["id"],
+                input=clip_inputs(self._family, row["input"]),
+                expected=row["expected"],
+                created_at=now,
+                origin="curated",
             )
             for row in rows
-        )  # fmt: skip
+        )
         return [replace(example, group=example.id) for example in made]
 
     @property

@@ -185,9 +185,20 @@ def _study(home: Path, name: str, strategy: str, seed: int, definition: Mapping[
     _write_yaml(home / "study.yaml", dict(definition))
     typed(home, "family", "evaluate", name, "--n", str(definition["n_dev"]), "--json")
     typed(
-        home, "study", "run", name, "--strategy", strategy, "--seed", str(seed), "--definition",
-        str(home / "study.yaml"), "--budget-calls", str(MANY_CALLS), "--json",
-    )  # fmt: skip
+        home,
+        "study",
+        "run",
+        name,
+        "--strategy",
+        strategy,
+        "--seed",
+        str(seed),
+        "--definition",
+        str(home / "study.yaml"),
+        "--budget-calls",
+        str(MANY_CALLS),
+        "--json",
+    )
 
 
 def _write_lines(path: Path, rows: Sequence[Row]) -> None:

@@ -84,9 +84,15 @@ def _array(*required: str) -> dict[str, Any]:
 
 
 TOPICS = [
-    "computer science", "economics", "electrical engineering and systems science", "mathematics", "physics",
-    "quantitative biology", "quantitative finance", "statistics",
-]  # fmt: skip
+    "computer science",
+    "economics",
+    "electrical engineering and systems science",
+    "mathematics",
+    "physics",
+    "quantitative biology",
+    "quantitative finance",
+    "statistics",
+]
 
 PLAN: Mapping[str, Measured] = {  # the quickest answers first
     "intent_routing": Measured(figure="right labels", parts={"label_match": 1.0}, opened=60),

@@ -118,9 +118,14 @@ def _worse_base(home: Path, name: str, best: str) -> Pair:
     worst = min((v for v in by_size.names() if v != best), key=lambda v: scores[family.variant(v).id])
     found = _answers(home, family, (family.variant(best), family.variant(worst)), rows)
     return Pair(
-        home=home, version=best, candidate=family.variant(worst), what=f"base {worst}", of_rows=OF_BASES, rows=rows,
+        home=home,
+        version=best,
+        candidate=family.variant(worst),
+        what=f"base {worst}",
+        of_rows=OF_BASES,
+        rows=rows,
         **found,
-    )  # fmt: skip
+    )
 
 
 def _answers(home: Path, family: Family, both: tuple[Variant, Variant], rows: Sequence[Example]) -> dict[str, Any]:

@@ -71,11 +71,18 @@ def page(result: Mapping[str, Any]) -> str:
     whole = [cells["tried"]["ours"] == cells["tried"]["other"] for cells in runs.values()]
     same = [cells["chosen by the replay too"]["ours"] for cells in runs.values() if "chosen by the replay too" in cells]
     head = HEAD.format(
-        commit=result["commit"], machine=result["machine"], n_dev=20, n_whole=sum(whole), n_runs=len(whole),
-        runs="".join(_run(*item) for item in runs.items()), same=round(sum(same)), n_same=len(same),
+        commit=result["commit"],
+        machine=result["machine"],
+        n_dev=20,
+        n_whole=sum(whole),
+        n_runs=len(whole),
+        runs="".join(_run(*item) for item in runs.items()),
+        same=round(sum(same)),
+        n_same=len(same),
         n=next((cells["tried"]["n"] for cells in replays.values()), 0),
-        replays="".join(_replay(*item) for item in replays.items()), summary=_summary(replays),
-    )  # fmt: skip
+        replays="".join(_replay(*item) for item in replays.items()),
+        summary=_summary(replays),
+    )
     return head + READING
 
 

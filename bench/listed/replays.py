@@ -108,16 +108,28 @@ def raced(of: Drawn, seed: int, cap: int) -> Searched:
     family = parse_family(declared(n))
     champion = family.variant()
     setting = SearchSetting(
-        family=family, start=champion, train=[], dev=[], seed=seed,
+        family=family,
+        start=champion,
+        train=[],
+        dev=[],
+        seed=seed,
         scorer=Scorer(family.output, family.metrics, list(METRICS.built_in.values())),
         definition=asdict(Definition(n_dev=n_dev, n_settings=n - 1, n_candidates=0, max_examples=0)),
-        answer=lambda *asked: "", propose=lambda *asked: "", fits=lambda variant: True,
-        tier_rows=lambda *asked: [], remark=lambda text: None,
-    )  # fmt: skip
+        answer=lambda *asked: "",
+        propose=lambda *asked: "",
+        fits=lambda variant: True,
+        tier_rows=lambda *asked: [],
+        remark=lambda text: None,
+    )
     race = RacedSearch(
-        champion, [lambda start: _Nothing(), lambda start: SettingsSearch(replace(setting, start=start))], of.names,
-        seed=seed, calls=cap, n_contenders=[0, n - 1], n_champion_first=0,
-    )  # fmt: skip
+        champion,
+        [lambda start: _Nothing(), lambda start: SettingsSearch(replace(setting, start=start))],
+        of.names,
+        seed=seed,
+        calls=cap,
+        n_contenders=[0, n - 1],
+        n_champion_first=0,
+    )
     rows, met = dict(zip(of.names, of.dev, strict=True)), dict[int, list[str]]()
     while heats := race.heats():
         for heat in heats:
@@ -133,6 +145,10 @@ def raced(of: Drawn, seed: int, cap: int) -> Searched:
 
 def searched(of: Drawn, chosen: int, n_tried: int, calls: int) -> Searched:
     return Searched(
-        n=len(of.scores), n_tried=n_tried, calls=calls, chosen=chosen,
-        lost=of.lost(chosen), rule_lost=of.lost(of.rule(calls)),
-    )  # fmt: skip
+        n=len(of.scores),
+        n_tried=n_tried,
+        calls=calls,
+        chosen=chosen,
+        lost=of.lost(chosen),
+        rule_lost=of.lost(of.rule(calls)),
+    )

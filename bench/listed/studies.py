@@ -50,9 +50,21 @@ def study(table: Array, seed: int, *, strategy: str, cap: int, definition: Mappi
         (home / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
         typed(home, "import", str(home / "rows.jsonl"), "--family", NAME, "--curated")
         typed(
-            home, "study", "run", NAME, "--strategy", strategy, "--definition", str(home / "study.yaml"),
-            "--seed", str(seed), "--budget-calls", str(cap), "--json", allowed=(DONE, REFUSED),
-        )  # fmt: skip
+            home,
+            "study",
+            "run",
+            NAME,
+            "--strategy",
+            strategy,
+            "--definition",
+            str(home / "study.yaml"),
+            "--seed",
+            str(seed),
+            "--budget-calls",
+            str(cap),
+            "--json",
+            allowed=(DONE, REFUSED),
+        )
         return _ended(home, scores)
 
 

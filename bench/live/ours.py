@@ -78,6 +78,13 @@ def _study(setup: Setup, strategy: str) -> Study:
     }
     examples = [replace(e, released=True) for e in (*setup.train, *setup.dev, *setup.holdout)]
     return begun_study(
-        setup.family, examples, definition, strategy=strategy, seed=setup.seed, store=setup.store, clock=setup.clock,
-        models=setup.models, calls=setup.calls + 2 * sizes.holdout,
-    )  # fmt: skip
+        setup.family,
+        examples,
+        definition,
+        strategy=strategy,
+        seed=setup.seed,
+        store=setup.store,
+        clock=setup.clock,
+        models=setup.models,
+        calls=setup.calls + 2 * sizes.holdout,
+    )

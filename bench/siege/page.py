@@ -60,9 +60,13 @@ def page(result: Mapping[str, Any]) -> str:
         if not cell["case"].startswith(FILE)
     )
     head = HEAD.format(
-        commit=result["commit"], machine=result["machine"], verdict=_verdict(cells), minutes=begun["ours"],
-        turns=begun["n"], body_mb=bodies / 1e6
-    )  # fmt: skip
+        commit=result["commit"],
+        machine=result["machine"],
+        verdict=_verdict(cells),
+        minutes=begun["ours"],
+        turns=begun["n"],
+        body_mb=bodies / 1e6,
+    )
     rows = ["| measured | figure | bar | of |", "| --- | --- | --- | --- |", *map(_load_row, load)]
     return head + "\n".join(rows) + "\n" + TEXTS + "\n".join(_text_rows(texts)) + "\n"
 

@@ -47,15 +47,29 @@ def mean_cell(case: str, values: list[float], other: float | None, unit: str) ->
     ours, half = mean(values), 1.96 * stdev(values) / sqrt(len(values))
     ratio = ours / other if other else None
     return Cell(
-        case=f"{case}, mean", ours=ours, other=other, other_name=REFERENCE if other else "", ratio=ratio,
-        low=ours - half, high=ours + half, unit=unit, n=len(values),
-    )  # fmt: skip
+        case=f"{case}, mean",
+        ours=ours,
+        other=other,
+        other_name=REFERENCE if other else "",
+        ratio=ratio,
+        low=ours - half,
+        high=ours + half,
+        unit=unit,
+        n=len(values),
+    )
 
 
 def share_cell(case: str, runs: list[Ended], outcome: str) -> Cell:
     k, n, z = sum(run.outcome == outcome for run in runs), len(runs), NormalDist().inv_cdf(0.975)
     middle, half = (k + z * z / 2) / (n + z * z), z * sqrt(k * (n - k) / n + z * z / 4) / (n + z * z)
     return Cell(
-        case=f"{case}, ended as {outcome}", ours=k / n, other=None, other_name="", ratio=None, low=middle - half,
-        high=min(1.0, middle + half), unit="share of rollouts", n=n,
-    )  # fmt: skip
+        case=f"{case}, ended as {outcome}",
+        ours=k / n,
+        other=None,
+        other_name="",
+        ratio=None,
+        low=middle - half,
+        high=min(1.0, middle + half),
+        unit="share of rollouts",
+        n=n,
+    )

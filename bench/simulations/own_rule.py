@@ -45,9 +45,14 @@ class OwnRule:
         in_stage = self.gate.labelled_in_stage if self.gate.stage == self.stage else 0
         seen = self.gate.labelled + (self.gate.pending.n if self.gate.pending is not None else 0)
         standing = Standing(
-            ladder=self.ladder, stage=self.stage, peaks=self.gate.peaks, labelled_in_stage=in_stage, labelled=seen,
-            max_labelled=self.labels, waits_for=waits_for,
-        )  # fmt: skip
+            ladder=self.ladder,
+            stage=self.stage,
+            peaks=self.gate.peaks,
+            labelled_in_stage=in_stage,
+            labelled=seen,
+            max_labelled=self.labels,
+            waits_for=waits_for,
+        )
         found = stopping_rule(standing).action
         if found == "advance":
             self.stage += 1

@@ -210,8 +210,9 @@ def _labels(cells: Sequence[Mapping[str, Any]]) -> str:
             found[match[1]] = {
                 "measured": f"{cell['ours']:.0f} ({cell['low']:.0f} to {cell['high']:.0f})",
                 "reference": f"{cell['other']:.0f}",
-                "apart": f"{apart:+.1f}", "no more within error": "yes" if apart < 1.96 else "**no**",
-            }  # fmt: skip
+                "apart": f"{apart:+.1f}",
+                "no more within error": "yes" if apart < 1.96 else "**no**",
+            }
     return table("case", found)
 
 

@@ -48,10 +48,16 @@ def share_cell(case: str, ours: Tally, end: str, other: float | None, other_name
     )
     ratio = share / other if other else None
     return Cell(
-        case=f"{case} vs {other_name}", ours=share, other=other, other_name=other_name, ratio=ratio,
-        low=max(0.0, middle - half), high=middle + half,
-        unit="share of rollouts; bounds of ours", n=n,
-    )  # fmt: skip
+        case=f"{case} vs {other_name}",
+        ours=share,
+        other=other,
+        other_name=other_name,
+        ratio=ratio,
+        low=max(0.0, middle - half),
+        high=middle + half,
+        unit="share of rollouts; bounds of ours",
+        n=n,
+    )
 
 
 def mean_cell(case: str, ours: list[float], other: float | None, other_name: str, unit: str) -> Cell | None:
@@ -61,9 +67,16 @@ def mean_cell(case: str, ours: list[float], other: float | None, other_name: str
     mean, half = float(values.mean()), 1.96 * float(values.std()) / sqrt(len(values))
     ratio = mean / other if other else None
     return Cell(
-        case=f"{case} vs {other_name}", ours=mean, other=other, other_name=other_name, ratio=ratio, low=mean - half,
-        high=mean + half, unit=f"{unit}; bounds of ours", n=len(values),
-    )  # fmt: skip
+        case=f"{case} vs {other_name}",
+        ours=mean,
+        other=other,
+        other_name=other_name,
+        ratio=ratio,
+        low=mean - half,
+        high=mean + half,
+        unit=f"{unit}; bounds of ours",
+        n=len(values),
+    )
 
 
 def plain_cell(case: str, ours: float, other: float | None, other_name: str, unit: str, n: int) -> Cell:

@@ -86,10 +86,15 @@ class Rules:
         for name in self.names:
             if name not in self.ends:
                 standing = Standing(
-                    ladder=LADDER, stage=self.stage, peaks=self.gate.peaks, whole=self.days if name == OURS else None,
-                    labelled_in_stage=self.gate.labelled_in_stage if here else 0, labelled=self.gate.labelled,
-                    max_labelled=self.budget, min_duration_over=now >= (168 if self.week else 24),
-                )  # fmt: skip
+                    ladder=LADDER,
+                    stage=self.stage,
+                    peaks=self.gate.peaks,
+                    whole=self.days if name == OURS else None,
+                    labelled_in_stage=self.gate.labelled_in_stage if here else 0,
+                    labelled=self.gate.labelled,
+                    max_labelled=self.budget,
+                    min_duration_over=now >= (168 if self.week else 24),
+                )
                 actions[name] = stopping_rule(standing).action
         for name, action in actions.items():
             if action in ENDINGS:

@@ -80,11 +80,22 @@ def rollout_at(stage: int) -> Rollout:
     ]
     spans[-1] = {**spans[-1], "to": None, "clock_to": None}
     return Rollout(
-        id="ro_simulated", family="simulated", candidate="v_c", champion="v_b", aim="quality", ladder=LADDER, salt="",
+        id="ro_simulated",
+        family="simulated",
+        candidate="v_c",
+        champion="v_b",
+        aim="quality",
+        ladder=LADDER,
+        salt="",
         status="deploying",
-        stage=stage, held=False, version=1, settings=SETTINGS, stage_history=spans, created_at=START,
+        stage=stage,
+        held=False,
+        version=1,
+        settings=SETTINGS,
+        stage_history=spans,
+        created_at=START,
         created_by="bench",
-    )  # fmt: skip
+    )
 
 
 def stored(kind: BlockKind, content: dict[str, Any]) -> StoredBlock:
@@ -146,9 +157,13 @@ def quality_block(rng: np.random.Generator, truth: Truth, stage: int, hour: int)
 
 def first_state(settings: dict[str, Any] = SETTINGS) -> evidence_state.EvidenceState:
     baseline = {
-        "error_rate": 0.01, "latency_exceed": 0.05, "latency_limit_ms": 1000.0, "cost_cap_usd": 1.0,
-        "cost_mean": float(USUAL_COST.mean()), "cost_variance": float(USUAL_COST.var()),
-    }  # fmt: skip
+        "error_rate": 0.01,
+        "latency_exceed": 0.05,
+        "latency_limit_ms": 1000.0,
+        "cost_cap_usd": 1.0,
+        "cost_mean": float(USUAL_COST.mean()),
+        "cost_variance": float(USUAL_COST.var()),
+    }
     start = evidence_state.after(evidence_state.begin(settings), stored("baseline", baseline), settings, LADDER)
     return replace(
         start, compared=tuple(range(len(LADDER)))

@@ -100,9 +100,16 @@ def _overhead(case: str, ours: Sequence[Load], other: Sequence[Load], what: str)
     over = [one - its for one, its in zip(mine, theirs, strict=True)]
     spread = f"{min(over):.4g} to {max(over):.4g} beside {min(theirs):.4g} to {max(theirs):.4g}"
     return Cell(
-        case=case, ours=float(np.median(over)), other=float(np.median(theirs)), other_name="the model itself",
-        ratio=None, low=None, high=None, unit=f"ms more; {spread}", n=len(over),
-    )  # fmt: skip
+        case=case,
+        ours=float(np.median(over)),
+        other=float(np.median(theirs)),
+        other_name="the model itself",
+        ratio=None,
+        low=None,
+        high=None,
+        unit=f"ms more; {spread}",
+        n=len(over),
+    )
 
 
 def _asked(streams: bool) -> dict[str, object]:
@@ -141,9 +148,14 @@ def _running(name: str, home: Path) -> Iterator[subprocess.Popen[bytes]]:
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-        env={**environment, "DETENT_HOME": str(home), "PYTHONPATH": str(ROOT), "DETENT_PORT": str(free_port()),
-             "DETENT_GATEWAY_PORT": str(free_port())},
-    )  # fmt: skip
+        env={
+            **environment,
+            "DETENT_HOME": str(home),
+            "PYTHONPATH": str(ROOT),
+            "DETENT_PORT": str(free_port()),
+            "DETENT_GATEWAY_PORT": str(free_port()),
+        },
+    )
     try:
         yield process
     finally:

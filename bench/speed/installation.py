@@ -145,9 +145,16 @@ def fill(place: Installation, n: int) -> None:
     """
     rollout = _rollout_of(place)
     known = {
-        "n": n, "family": FAMILY, "candidate": rollout.candidate, "champion": rollout.champion, "rollout": rollout.id,
-        "stage": rollout.share, "output": ANSWER, "begin": time.time() - 2_592_000, "step": 2_592_000 / n,
-    }  # fmt: skip
+        "n": n,
+        "family": FAMILY,
+        "candidate": rollout.candidate,
+        "champion": rollout.champion,
+        "rollout": rollout.id,
+        "stage": rollout.share,
+        "output": ANSWER,
+        "begin": time.time() - 2_592_000,
+        "step": 2_592_000 / n,
+    }
     file = place.home / "var" / "detent.db"
     with closing(sqlite3.connect(file, isolation_level=None)) as connection:
         connection.execute("PRAGMA synchronous = OFF")

@@ -155,12 +155,16 @@ class Table:
         now = clock.now()
         examples = [
             make_example(
-                family=family.name, input={"row": f"row {row}"}, expected={"said": "right"}, created_at=now,
+                family=family.name,
+                input={"row": f"row {row}"},
+                expected={"said": "right"},
+                created_at=now,
                 origin="curated",
-                id=f"{family.name}-{at}", group=f"{family.name} copy {at}",
+                id=f"{family.name}-{at}",
+                group=f"{family.name} copy {at}",
             )
             for at, row in enumerate(rows)
-        ]  # fmt: skip
+        ]
         champion = replace(
             family.variant(), policy={}
         )  # the strong model alone serves, and the file names the tiers to search
@@ -261,9 +265,19 @@ class Table:
         copy.mkdir(parents=True, exist_ok=True)
         self._copy_without_studies(copy, family.name)
         said = typed(
-            copy, "study", "run", family.name, "--strategy", "replay", "--aim", "cost",
-            "--budget-calls", str(BUDGET.calls), "--json", allowed=(DONE, REFUSED),
-        )  # fmt: skip
+            copy,
+            "study",
+            "run",
+            family.name,
+            "--strategy",
+            "replay",
+            "--aim",
+            "cost",
+            "--budget-calls",
+            str(BUDGET.calls),
+            "--json",
+            allowed=(DONE, REFUSED),
+        )
         told = json.loads(said)
         found: Mapping[str, Any] = told.get("study", told)
         return (found.get("outcome"), found.get("winner")) == (study.outcome, study.winner)
@@ -312,7 +326,10 @@ class Recorded:
         confidence, score = float(self._pool.confidence[row, self._at]), self._pool.score[row, self._at]
         tokens = round(float(self._pool.cost_usd[row, self._at]) * 1e6 / USD_PER_MTOK)
         return ModelAnswer(
-            text="right" if score > 0.5 else "wrong", input_tokens=tokens, output_tokens=0,
+            text="right" if score > 0.5 else "wrong",
+            input_tokens=tokens,
+            output_tokens=0,
             cost_usd=tokens * USD_PER_MTOK / 1e6,
-            latency_ms=1.0, log_probability=None if isnan(confidence) else log(max(confidence, 1e-9)),
-        )  # fmt: skip
+            latency_ms=1.0,
+            log_probability=None if isnan(confidence) else log(max(confidence, 1e-9)),
+        )

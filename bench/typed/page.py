@@ -75,8 +75,12 @@ def _row(name: str, by_case: Mapping[str, Mapping[str, Any]]) -> str:
     typed = of("typed again, the same outcome")
     ratio = "–" if saved["ratio"] is None else f"{saved['ratio']:.2f}"
     cells = [
-        name.removeprefix("rlc_"), str(saved["n"]), f"{of('nominated')['ours']:.0%}",
-        f"{saved['ours']:.3f} ({saved['low']:.3f} to {saved['high']:.3f})", f"{saved['other']:.3f}", ratio,
+        name.removeprefix("rlc_"),
+        str(saved["n"]),
+        f"{of('nominated')['ours']:.0%}",
+        f"{saved['ours']:.3f} ({saved['low']:.3f} to {saved['high']:.3f})",
+        f"{saved['other']:.3f}",
+        ratio,
         f"{of('saved by the core rule on all rows of the draw')['ours']:.3f}",
         f"{of('saved by the boldest proposal')['ours']:.3f}",
         f"{of('saved by the boldest that passes alone')['ours']:.3f}",
@@ -84,5 +88,5 @@ def _row(name: str, by_case: Mapping[str, Mapping[str, Any]]) -> str:
         f"{above['ours']:.3f} ({above['low']:.3f} to {above['high']:.3f}), {above['other']:.3f}",
         f"{tested['ours']:.1f} of {tested['other']:.1f}",
         f"{round(typed['ours'] * typed['other'])} of {typed['other']:.0f}",
-    ]  # fmt: skip
+    ]
     return f"| {' | '.join(cells)} |\n"

@@ -14,9 +14,8 @@ from examples.detent_families import DetentFamilies, sentences_of
 
 FAMILY = "answer_generation"
 QUESTIONS = [
-    json.loads(line)
-    for line in (Path(__file__).parent / "questions.jsonl").read_text(encoding="utf-8").splitlines()
-]  # fmt: skip
+    json.loads(line) for line in (Path(__file__).parent / "questions.jsonl").read_text(encoding="utf-8").splitlines()
+]
 N_SHOWN = 4  # sentences of a context
 AT_ONCE = 4
 STUDY: Mapping[str, Any] = {

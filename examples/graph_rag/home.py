@@ -15,8 +15,12 @@ from typing import Any
 
 DETENT = [str(Path(sys.executable).with_name("detent"))]
 FAMILIES = (
-    "entity_extraction", "relationship_extraction", "graph_verification", "query_processing", "answer_generation"
-)  # fmt: skip
+    "entity_extraction",
+    "relationship_extraction",
+    "graph_verification",
+    "query_processing",
+    "answer_generation",
+)
 START_S = 120.0
 # What is smaller or faster than a service of yours should have it, so that some forty users decide in a few minutes.
 PROFILE: Mapping[str, Any] = {
@@ -72,9 +76,13 @@ class Home:
         log = self.folder / "serve.log"
         with log.open("wb") as sink:
             server = subprocess.Popen(
-                [*DETENT, "serve", "--no-mlflow"], stdout=sink, stderr=sink, stdin=subprocess.DEVNULL,
-                env=self._environment, cwd=self.folder,
-            )  # fmt: skip
+                [*DETENT, "serve", "--no-mlflow"],
+                stdout=sink,
+                stderr=sink,
+                stdin=subprocess.DEVNULL,
+                env=self._environment,
+                cwd=self.folder,
+            )
         try:
             self._wait(server, log)
             yield

@@ -30,14 +30,18 @@ async def tell(home: Home, *, decide: Decide, say: Say, rollout_s: float) -> dic
         graph = graph_of(found)
         n_calls, n_bad = sum(len(one.answers) for one in found), sum(one.unreadable for one in found)
         right, stated = n_right(graph)
-        say(f"  {len(graph['entities'])} entities, {len(graph['relations'])} relations from {n_calls} calls;"
-            f" {right} of the {stated} relations that the text states; {n_bad} answers could not be read")  # fmt: skip
+        say(
+            f"  {len(graph['entities'])} entities, {len(graph['relations'])} relations from {n_calls} calls;"
+            f" {right} of the {stated} relations that the text states; {n_bad} answers could not be read"
+        )
 
         say("2/5  Verify: a model proposes repairs, a person decides each")
         repaired = await repair(families, TEXT, graph, decide=decide, say=say)
         after, _ = n_right(repaired.graph)
-        say(f"  {repaired.n_proposed} proposed, {repaired.n_approved} approved, {repaired.n_rejected} rejected;"
-            f" now {len(repaired.graph['relations'])} relations, {after} of them stated")  # fmt: skip
+        say(
+            f"  {repaired.n_proposed} proposed, {repaired.n_approved} approved, {repaired.n_rejected} rejected;"
+            f" now {len(repaired.graph['relations'])} relations, {after} of them stated"
+        )
 
         say("3/5  Ask: a query, what it finds in text and graph, an answer, the reader's word on it")
         questions, n_good = await ask_all(families, TEXT, repaired.graph)
@@ -45,17 +49,27 @@ async def tell(home: Home, *, decide: Decide, say: Say, rollout_s: float) -> dic
 
         say("4/5  Search: one study for better answers")
         study = await search(families)
-        say(f"  {study['outcome'] or study['status']}: {study['spend']['n_calls']} calls."
-            f" {(study['confirmation'] or {}).get('summary', '') or study['error'] or ''}")  # fmt: skip
+        say(
+            f"  {study['outcome'] or study['status']}: {study['spend']['n_calls']} calls."
+            f" {(study['confirmation'] or {}).get('summary', '') or study['error'] or ''}"
+        )
 
         say("5/5  Roll out: half of the readers get the candidate, and what they say decides")
         rollout, served = await _roll_out(home, families, study, questions, say=say, within_s=rollout_s)
         return {
-            "n_calls": n_calls, "n_unreadable": n_bad, "graph": graph, "stated": (right, after, stated),
-            "proposed": repaired.n_proposed, "approved": repaired.n_approved, "rejected": repaired.n_rejected,
-            "repaired": repaired.graph, "right": n_good, "study": study["outcome"], "rollout": rollout,
+            "n_calls": n_calls,
+            "n_unreadable": n_bad,
+            "graph": graph,
+            "stated": (right, after, stated),
+            "proposed": repaired.n_proposed,
+            "approved": repaired.n_approved,
+            "rejected": repaired.n_rejected,
+            "repaired": repaired.graph,
+            "right": n_good,
+            "study": study["outcome"],
+            "rollout": rollout,
             "served": served,
-        }  # fmt: skip
+        }
     finally:
         await families.close()
 
@@ -68,9 +82,9 @@ async def _roll_out(
     if variant is None:
         say("  The study has nothing beside the champion, so there is nothing to roll out.")
         return None, {}
-    asked = json.loads(home.detent(
-        "family", "evaluate", FAMILY, "--suite", "golden", "--variant", variant, "--json", may_refuse=True
-    ))  # fmt: skip
+    asked = json.loads(
+        home.detent("family", "evaluate", FAMILY, "--suite", "golden", "--variant", variant, "--json", may_refuse=True)
+    )
     missed = [check["name"] for check in asked["checks"] if check["verdict"] != "met"]
     say(f"  golden scenarios: {'not met: ' + ', '.join(missed) if missed else 'all checks are met'}")
     body = {"variant": variant, "study": study["id"]}

@@ -59,10 +59,17 @@ def _moved(session: Session, family: str, by: str, since: str | None, until: str
     found = session.client.ask(read_stats, request)
     columns = {
         **({"start": "From (UTC)"} if by != "model" else {}),
-        "variant": "Variant", "model": "Model", "n_interactions": "Interactions", "n_errors": "Errors",
-        "n_labelled": "Labelled", "success": "Success", "mean_score": "Mean score", "mean_latency_ms": "Mean ms",
-        "p95_latency_ms": "p95 ms", "cost_usd": "Cost $",
-    }  # fmt: skip
+        "variant": "Variant",
+        "model": "Model",
+        "n_interactions": "Interactions",
+        "n_errors": "Errors",
+        "n_labelled": "Labelled",
+        "success": "Success",
+        "mean_score": "Mean score",
+        "mean_latency_ms": "Mean ms",
+        "p95_latency_ms": "p95 ms",
+        "cost_usd": "Cost $",
+    }
     rows = [
         arm_row({**asdict(row), "start": f"{row.start:%Y-%m-%d %H:%M}" if row.start else None}) for row in found.items
     ]

@@ -28,9 +28,13 @@ app = typer.Typer(
 Repair = Annotated[str, typer.Argument(help="Id of the repair.", show_default=False)]
 Reason = Annotated[str | None, typer.Option(help="Why; kept in the record.")]
 COLUMNS = {
-    "id": "Repair", "family": "Family", "what": "What", "status": "Status", "conflicts_with": "Conflicts with",
+    "id": "Repair",
+    "family": "Family",
+    "what": "What",
+    "status": "Status",
+    "conflicts_with": "Conflicts with",
     "why_not": "Why not",
-}  # fmt: skip
+}
 
 
 @app.command()

@@ -84,10 +84,14 @@ def create(
         closes = _end_of(close_keyless_from, now, "--close-keyless-from")
     closes = _asked_of_first(session, name, closes, now, as_json)
     asked = KeyRequest(
-        name=name, roles=list(access.roles), sources=list(access.sources),
-        families=None if access.families is None else list(access.families), expires_at=access.expires_at,
-        limits=KeyLimitsBody(**limits), close_keyless_from=closes,
-    )  # fmt: skip
+        name=name,
+        roles=list(access.roles),
+        sources=list(access.sources),
+        families=None if access.families is None else list(access.families),
+        expires_at=access.expires_at,
+        limits=KeyLimitsBody(**limits),
+        close_keyless_from=closes,
+    )
     _tell(session.client.ask(create_key, asked), as_json)
 
 

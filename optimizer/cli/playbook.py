@@ -22,9 +22,15 @@ FamilyName = Annotated[str, typer.Argument(help="Name of the family.", show_defa
 EntryId = Annotated[str, typer.Argument(help="Id of the entry.", show_default=False)]
 Reason = Annotated[str | None, typer.Option(help="Why; kept in the record.")]
 COLUMNS = {
-    "id": "Entry", "kind": "Kind", "text": "Text", "helpful": "Helped", "harmful": "Harmed", "n_evidence": "Examples",
-    "state": "State", "reason": "Why",
-}  # fmt: skip
+    "id": "Entry",
+    "kind": "Kind",
+    "text": "Text",
+    "helpful": "Helped",
+    "harmful": "Harmed",
+    "n_evidence": "Examples",
+    "state": "State",
+    "reason": "Why",
+}
 
 
 @app.command("show")

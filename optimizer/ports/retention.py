@@ -9,10 +9,20 @@ from typing import Any, Literal, Protocol
 from optimizer.ports.transaction import Transaction
 
 OldRows = Literal[
-    "interactions", "later_parts", "feedback_events", "examples", "reviews", "graphs", "idempotency_keys",
-    "model_calls", "texts_of_model_calls", "outputs_of_studies", "tier_answers", "confidences_of_studies",
+    "interactions",
+    "later_parts",
+    "feedback_events",
+    "examples",
+    "reviews",
+    "graphs",
+    "idempotency_keys",
+    "model_calls",
+    "texts_of_model_calls",
+    "outputs_of_studies",
+    "tier_answers",
+    "confidences_of_studies",
     "traffic_sums",
-]  # fmt: skip
+]
 Key = tuple[Any, ...]
 
 

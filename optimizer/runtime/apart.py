@@ -41,9 +41,12 @@ def answer_apart(use_case: UseCase, context: Context, request: Request, *, figur
         raise Busy("Another read that takes processor time is under way. Try again when it has ended.")
     try:
         done = subprocess.run(
-            [sys.executable, "-m", __name__], input=json.dumps(asked).encode(), capture_output=True, timeout=WITHIN_S,
+            [sys.executable, "-m", __name__],
+            input=json.dumps(asked).encode(),
+            capture_output=True,
+            timeout=WITHIN_S,
             check=True,
-        )  # fmt: skip
+        )
     except (OSError, subprocess.SubprocessError) as error:
         why = "took too long" if isinstance(error, subprocess.TimeoutExpired) else "did not end well"
         raise Busy(

@@ -154,10 +154,14 @@ class Supervisor:
             return
         with suppress(OSError):
             run_files.announce(
-                self._settings, "serve", self.url("api"), profile=self._settings.profile,
-                api_workers=self._settings.api.workers, feedback_process=self._settings.api.feedback_process,
+                self._settings,
+                "serve",
+                self.url("api"),
+                profile=self._settings.profile,
+                api_workers=self._settings.api.workers,
+                feedback_process=self._settings.api.feedback_process,
                 notes_dropped=n_dropped,
-            )  # fmt: skip
+            )
             self._announced = n_dropped
 
     def _tell_news(self) -> None:

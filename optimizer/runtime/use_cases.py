@@ -126,8 +126,10 @@ QUEUED_STUDY: Mapping[str, Any] = {
 ACT: Mapping[str, Any] = {"narrows": True, "etag": "version"}
 BRAKE: Mapping[str, Any] = {"change": "never-refused", "brake": True}
 START: Mapping[str, Any] = {
-    "status": 201, "dry": "With dry_run: what would happen; nothing is made.", "location": "/v1/rollouts/{0.id}"
-}  # fmt: skip
+    "status": 201,
+    "dry": "With dry_run: what would happen; nothing is made.",
+    "location": "/v1/rollouts/{0.id}",
+}
 ROLLOUT, ID = "/v1/families/{family}/rollout", "/v1/rollouts/{id}"
 APART: Mapping[str, Any] = {"narrows": True, "apart": True}
 VARIANTS, READ_VARIANTS = "/v1/families/{family}/variants", "champions.read_variants"
@@ -149,8 +151,15 @@ USE_CASES = (
     _read("family", "/v1/families/{family}", "scheduling.read_families:read_family", "Families"),
     _read("triggers", "/v1/families/{family}/triggers", "scheduling.read_families:read_triggers", "Studies"),
     _act(
-        "exposures", "POST", "/v1/exposures", "feedback.record_exposures:record_exposures", "Events", role="feedback",
-        change=None, narrows=True, counted="windows",
+        "exposures",
+        "POST",
+        "/v1/exposures",
+        "feedback.record_exposures:record_exposures",
+        "Events",
+        role="feedback",
+        change=None,
+        narrows=True,
+        counted="windows",
     ),
     _read("variants", VARIANTS, f"{READ_VARIANTS}:read_variants", "Variants"),
     _act(
@@ -172,11 +181,12 @@ USE_CASES = (
     _act("retire", "DELETE", "/v1/families/{family}", "families.retire_family:retire_family", "Families"),
     _act("restore", "POST", "/v1/families/{family}/restore", "families.retire_family:restore_family", "Families"),
     _act("rename", "POST", "/v1/families/{family}/rename", "families.rename_family:rename_family", "Families"),
+    _act("adopt", "POST", "/v1/families/{family}/adopt", "rollouts.adopt_file_version:adopt_file_version", "Families"),
     _act(
-        "adopt", "POST", "/v1/families/{family}/adopt", "rollouts.adopt_file_version:adopt_file_version", "Families"
-    ),
-    _act(
-        "import examples", "POST", "/v1/families/{family}/examples", "dataset.import_examples:import_examples",
+        "import examples",
+        "POST",
+        "/v1/families/{family}/examples",
+        "dataset.import_examples:import_examples",
         "Families",
     ),
     _read("golden", GOLDEN, "dataset.keep_golden:read_golden", "Families", **TEXTS),
@@ -285,12 +295,22 @@ USE_CASES = (
     _act("unset schedule", "DELETE", SCHEDULE, "scheduling.set_schedule:delete_schedule", "Studies", etag="version"),
     _read("judge", JUDGE, "feedback.judge_standing:read_judge", "Judges"),
     _act(
-        "calibrate judge", "POST", f"{JUDGE}/calibrations", "feedback.calibrate_judge:calibrate_judge", "Judges",
-        status=201, dry="A dry run: nothing was kept.",
+        "calibrate judge",
+        "POST",
+        f"{JUDGE}/calibrations",
+        "feedback.calibrate_judge:calibrate_judge",
+        "Judges",
+        status=201,
+        dry="A dry run: nothing was kept.",
     ),
     _act(
-        "draw ratings", "POST", "/v1/families/{family}/rating-draws", "feedback.draw_ratings:draw_ratings", "Judges",
-        status=201, dry="A dry run: nothing was drawn.",
+        "draw ratings",
+        "POST",
+        "/v1/families/{family}/rating-draws",
+        "feedback.draw_ratings:draw_ratings",
+        "Judges",
+        status=201,
+        dry="A dry run: nothing was drawn.",
     ),
     _act("score answers", "POST", f"{JUDGE}/scores", f"{JUDGE_RUNS}:score_answers", "Judges", **QUEUED_RUN),
     _act("check biases", "POST", f"{JUDGE}/checks", f"{JUDGE_RUNS}:check_biases", "Judges", **QUEUED_RUN),
@@ -300,7 +320,11 @@ USE_CASES = (
     _read("list feedback", "/v1/feedback", "feedback.read_events:read_feedback", "Events", **TEXTS, narrows=True),
     _read("list interactions", "/v1/interactions", "feedback.read_events:read_interactions", "Events", narrows=True),
     _read(
-        "interaction", "/v1/interactions/{id:path}", "feedback.read_events:read_interaction", "Events", **TEXTS,
+        "interaction",
+        "/v1/interactions/{id:path}",
+        "feedback.read_events:read_interaction",
+        "Events",
+        **TEXTS,
         narrows=True,
     ),
     _read("status", "/v1/status", "upkeep.read_status:read_status", "Operations", narrows=True, brake=True),
@@ -309,11 +333,18 @@ USE_CASES = (
     _read("audit", "/v1/audit", "upkeep.read_operations:read_audit", "Operations", narrows=True),
     _read("reviews", "/v1/reviews", "feedback.answer_review:read_reviews", "Operations", **TEXTS, narrows=True),
     _act(
-        "answer review", "POST", "/v1/reviews/{id}/answer", "feedback.answer_review:answer_review", "Operations",
+        "answer review",
+        "POST",
+        "/v1/reviews/{id}/answer",
+        "feedback.answer_review:answer_review",
+        "Operations",
         narrows=True,
     ),
     _act(
-        "collect reviews", "POST", "/v1/families/{family}/reviews", "feedback.collect_reviews:collect_family_reviews",
+        "collect reviews",
+        "POST",
+        "/v1/families/{family}/reviews",
+        "feedback.collect_reviews:collect_family_reviews",
         "Operations",
     ),
     _read("performance", f"{PERFORMANCE}/", "report_performance:read_performance", **PIPELINE),
@@ -322,23 +353,36 @@ USE_CASES = (
     _read("checkpoints", f"{PERFORMANCE}/checkpoints", "report_performance:read_checkpoints", **PIPELINE),
     _read("quality_trends", f"{PERFORMANCE}/quality-trends", "report_performance:read_quality_trends", **PIPELINE),
     _read(
-        "cascade thresholds", f"{THRESHOLDS}/cascade", "studies.recommend_cascade:recommend_cascade", "Families",
-        **TEXTS, apart=True,
+        "cascade thresholds",
+        f"{THRESHOLDS}/cascade",
+        "studies.recommend_cascade:recommend_cascade",
+        "Families",
+        **TEXTS,
+        apart=True,
     ),
     _read(
-        "pipeline thresholds", f"{THRESHOLDS}/pipeline", "recommend_thresholds:recommend_thresholds", **PIPELINE,
-        **TEXTS, apart=True,
+        "pipeline thresholds",
+        f"{THRESHOLDS}/pipeline",
+        "recommend_thresholds:recommend_thresholds",
+        **PIPELINE,
+        **TEXTS,
+        apart=True,
     ),
     _read(
-        "compare thresholds", f"{THRESHOLDS}/comparison", "compare_thresholds:compare_thresholds", **PIPELINE, **TEXTS,
-        apart=True, method="POST",
+        "compare thresholds",
+        f"{THRESHOLDS}/comparison",
+        "compare_thresholds:compare_thresholds",
+        **PIPELINE,
+        **TEXTS,
+        apart=True,
+        method="POST",
     ),
     _act("reset clock", "POST", "/v1/clock/reset", "upkeep.reset_clock:reset_clock", "Operations", role="admin"),
     _read("keys", "/v1/keys", "upkeep.manage_keys:read_keys", "Keys", role="admin"),
     _act("create key", "POST", "/v1/keys", "upkeep.manage_keys:create_key", "Keys", **KEY, status=201),
     _act("rotate key", "POST", "/v1/keys/{name}/rotate", "upkeep.manage_keys:rotate_key", "Keys", **KEY),
     _act("revoke key", "POST", "/v1/keys/{name}/revoke", "upkeep.manage_keys:revoke_key", "Keys", **{**KEY, **BRAKE}),
-)  # fmt: skip
+)
 _BY_FUNCTION = {one.function: one for one in USE_CASES}
 
 

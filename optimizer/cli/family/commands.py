@@ -58,9 +58,14 @@ def list_families(as_json: Json = False) -> None:
         for one in page.items
     ]
     columns = {
-        "family": "Family", "champion": "Champion", "file": "File", "rollout": "Rollout", "n_train": "Train",
-        "n_dev": "Dev", "n_holdout": "Holdout",
-    }  # fmt: skip
+        "family": "Family",
+        "champion": "Champion",
+        "file": "File",
+        "rollout": "Rollout",
+        "n_train": "Train",
+        "n_dev": "Dev",
+        "n_holdout": "Holdout",
+    }
     where = f"No families in {session.settings.families_dir}." if server_asked() is None else "No families there."
     empty = f"{where} Make one: detent family create NAME --from prompt.txt --examples sheet.csv"
     show_report(as_json, read_families, page, table(rows, columns, empty=empty))

@@ -86,11 +86,19 @@ def create(
     today = session.clock.now().date()
     session.refuse_former_name(family)
     draft = FamilyDraft(
-        name=family, prompt=read_prompt(prompt), columns=sheet.columns, rows=[row for _, row in sheet.rows],
+        name=family,
+        prompt=read_prompt(prompt),
+        columns=sheet.columns,
+        rows=[row for _, row in sheet.rows],
         inputs=tuple(input or ()),
-        output=output, parser=parser, model=model, judge=judge, description=description, f_string=f_string,
+        output=output,
+        parser=parser,
+        model=model,
+        judge=judge,
+        description=description,
+        f_string=f_string,
         merge=_merges(merge or []),
-    )  # fmt: skip
+    )
     if sys.stdin.isatty() and not as_json:
         draft = _asked(draft, today, keep_labels=keep_labels)
         keep_labels = True  # the slips among them have been merged

@@ -65,9 +65,15 @@ def schedule(
     else:
         times = {"cron": cron} if cron is not None or no_cron else {}  # left out: the file's
         asked = jobs.ScheduleRequest(
-            family=family, on=True, **times, holdout=holdout, strategy=strategy, aim=cast("Aim | None", aim),
-            reason=reason or "", if_match="*",
-        )  # fmt: skip
+            family=family,
+            on=True,
+            **times,
+            holdout=holdout,
+            strategy=strategy,
+            aim=cast("Aim | None", aim),
+            reason=reason or "",
+            if_match="*",
+        )
         report = session.client.ask(jobs.put_schedule, asked)
     show_report(as_json, jobs.put_schedule, report, lambda out: None)
     tell_change(f"{family}: {report.what}.", why=report.why, undo=report.undo or "", then=report.next or "")

@@ -44,9 +44,15 @@ def list_reviews(
         family_view(client, family)
     found = reviews_of(client, family, None if status == "all" else status)
     columns = {
-        "id": "Review", "family": "Family", "kind": "Kind", "why": "Why", "input": "Input", "output": "Answered",
-        "expected": "Expected", "answer": "Answer",
-    }  # fmt: skip
+        "id": "Review",
+        "family": "Family",
+        "kind": "Kind",
+        "why": "Why",
+        "input": "Input",
+        "output": "Answered",
+        "expected": "Expected",
+        "answer": "Answer",
+    }
     rows = [asdict(one) for one in found.items]
     show_report(as_json, read_reviews, found, table(rows, columns, empty="Nothing waits for an answer."))
 

@@ -169,8 +169,12 @@ def _show(row: Mapping[str, Any], choices: Mapping[str, AnswerOption], where: st
     out = console(stderr=True)
     out.clear()
     out.print(f"{where}   {row['family']}   {row['kind'].replace('_', ' ')}   {row['id']}", style="bold", markup=False)
-    for name, value in (("Why", row["why"]), ("Input", row["input"]), ("Answered", row["output"]),
-                        ("Expected", row["expected"])):  # fmt: skip
+    for name, value in (
+        ("Why", row["why"]),
+        ("Input", row["input"]),
+        ("Answered", row["output"]),
+        ("Expected", row["expected"]),
+    ):
         if value not in (None, ""):
             out.print(f"\n{name}", style="dim", markup=False)
             out.print(_text(value), markup=False)

@@ -92,9 +92,16 @@ def start(
     if not dry_run:
         reason = reason_of(reason, confirm)
     asked = RolloutRequest(
-        family=family, variant=candidate, aim=cast("Aim | None", aim), ladder=shares, margin=margin, study=study,
-        reason=reason or "", confirm=confirm, dry_run=dry_run,
-    )  # fmt: skip
+        family=family,
+        variant=candidate,
+        aim=cast("Aim | None", aim),
+        ladder=shares,
+        margin=margin,
+        study=study,
+        reason=reason or "",
+        confirm=confirm,
+        dry_run=dry_run,
+    )
     report = session.client.ask(start_rollout, asked)
     show_change(as_json, as_json_of(start_rollout, report))
     if dry_run and not as_json:
@@ -236,11 +243,16 @@ def log(family: FamilyName, as_json: Json = False) -> None:
     found = Session().client.ask(read_rollout_log, FamilyRolloutRequest(family=family))
     rows = [
         {
-            "seq": one.seq, "at": when(one.at), "kind": one.kind + (" (forced)" if one.forced else ""),
-            "actor": one.actor, "evidence": one.evidence, "blocks": one.blocks, "reason": one.reason,
+            "seq": one.seq,
+            "at": when(one.at),
+            "kind": one.kind + (" (forced)" if one.forced else ""),
+            "actor": one.actor,
+            "evidence": one.evidence,
+            "blocks": one.blocks,
+            "reason": one.reason,
         }
         for one in found.items
-    ]  # fmt: skip
+    ]
     show_report(as_json, read_rollout_log, found, table(rows, LOG_COLUMNS, empty="No decisions."))
     say(f"Rollout {found.rollout.id}. Check the chain: detent rollout verify {found.rollout.id}")
 

@@ -135,10 +135,14 @@ def _arm(arm: ArmView) -> dict[str, Any]:
     late = f"{arm.late:,}" + (f" ({100 * arm.late_share:.1f} %)" if arm.late and arm.late_share is not None else "")
     mean = None if arm.mean is None else f"{arm.mean:.3f}"
     return {
-        "arm": arm.arm, "variant": arm.variant, "units": arm.units, "labelled": arm.labelled,
-        "rate": percent(arm.label_rate), "mean": mean,
+        "arm": arm.arm,
+        "variant": arm.variant,
+        "units": arm.units,
+        "labelled": arm.labelled,
+        "rate": percent(arm.label_rate),
+        "mean": mean,
         "late": late,
-    }  # fmt: skip
+    }
 
 
 def keys_text(seen: ForecastView) -> str:

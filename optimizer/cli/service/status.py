@@ -83,9 +83,14 @@ def _view(out: Console, found: StatusView, now: datetime) -> None:
     table([asdict(process) for process in found.processes], columns, empty="")(out)
     out.print("")
     columns = {
-        "name": "Family", "champion": "Champion", "rollout": "Rollout", "frozen": "Frozen", "by_itself": "By itself",
-        "next_study_at": "Next study", "problem": "Problem",
-    }  # fmt: skip
+        "name": "Family",
+        "champion": "Champion",
+        "rollout": "Rollout",
+        "frozen": "Frozen",
+        "by_itself": "By itself",
+        "next_study_at": "Next study",
+        "problem": "Problem",
+    }
     rows = [{**members_of(row), "rollout": _in_short(row.rollout)} for row in found.families]
     table(rows, columns, empty="No families yet.")(out)
     if found.studies:

@@ -156,9 +156,16 @@ def list_studies(
         for s in found.items
     ]
     columns = {
-        "id": "Study", "family": "Family", "status": "Status", "strategy": "Strategy", "n_calls": "Calls",
-        "usd": "Spent $", "winner": "Winner", "started_by": "Started by", "created_at": "Made",
-    }  # fmt: skip
+        "id": "Study",
+        "family": "Family",
+        "status": "Status",
+        "strategy": "Strategy",
+        "n_calls": "Calls",
+        "usd": "Spent $",
+        "winner": "Winner",
+        "started_by": "Started by",
+        "created_at": "Made",
+    }
     show_report(
         as_json,
         read_studies,

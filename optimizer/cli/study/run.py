@@ -46,9 +46,14 @@ class Wish:
 
         caps = {name: cap for name, cap in asdict(self.budget).items() if cap is not None}
         return StudyRequest(
-            family=family, strategy=self.strategy, aim=self.aim, budget=BudgetBody(**caps), seed=self.seed,
-            definition=dict(self.definition), dry_run=dry_run,
-        )  # fmt: skip
+            family=family,
+            strategy=self.strategy,
+            aim=self.aim,
+            budget=BudgetBody(**caps),
+            seed=self.seed,
+            definition=dict(self.definition),
+            dry_run=dry_run,
+        )
 
     @classmethod
     def of(cls, values: Mapping[str, Any], **options: Any) -> Wish:

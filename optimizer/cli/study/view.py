@@ -115,10 +115,16 @@ def view(
         for t in trials
     ]
     columns = {
-        "number": "Trial", "variant": "Variant", "proposer": "Proposer", "score": "Dev score", "n": "n",
+        "number": "Trial",
+        "variant": "Variant",
+        "proposer": "Proposer",
+        "score": "Dev score",
+        "n": "n",
         "n_errors": "Errors",
-        "usd": "Time share" if study.is_replayed else "$ a call", "p95_ms": "p95 ms", "status": "Status",
-    }  # fmt: skip
+        "usd": "Time share" if study.is_replayed else "$ a call",
+        "p95_ms": "p95 ms",
+        "status": "Status",
+    }
     table(rows, columns, empty="It searches nothing." if study.mode == "confirm" else "No trial yet.")(out)
     if any(t.n_errors for t in trials):
         out.print("Errors    answers that did not come or could not be read; each counts as 0", markup=False)

@@ -54,9 +54,14 @@ def list_variants(family: FamilyName, as_json: Json = False) -> None:
         for one in sorted(page.items, key=lambda one: one.created_at, reverse=True)
     ]
     columns = {
-        "variant": "Variant", "use": "Use", "source": "Source", "n_examples": "Examples", "created_at": "Made",
-        "created_by": "By", "note": "Note",
-    }  # fmt: skip
+        "variant": "Variant",
+        "use": "Use",
+        "source": "Source",
+        "n_examples": "Examples",
+        "created_at": "Made",
+        "created_by": "By",
+        "note": "Note",
+    }
     show_report(as_json, read_variants, page, table(rows, columns, empty=f"{family} has no variants yet."))
 
 

@@ -108,9 +108,15 @@ def _view_estimate(out: Console, family: str, made: ComparisonEstimate, names: l
 def _view(out: Console, grid: VariantGrid) -> None:
     first = grid.columns[0].letter
     headings = {
-        "letter": "", "variant": "Variant", "score": "Score (95 %)", "lead": f"Lead over {first} (95 %)",
-        "beside": "Better/same/worse", "usd": "$ an answer", "p95": "p95 ms", "n_errors": "Errors",
-    }  # fmt: skip
+        "letter": "",
+        "variant": "Variant",
+        "score": "Score (95 %)",
+        "lead": f"Lead over {first} (95 %)",
+        "beside": "Better/same/worse",
+        "usd": "$ an answer",
+        "p95": "p95 ms",
+        "n_errors": "Errors",
+    }
     table([_column(c) for c in grid.columns], headings, empty="")(out)
     different = [row for row in grid.rows if row.differs]
     out.print(
@@ -140,10 +146,15 @@ def _column(c: GridColumn) -> dict[str, Any]:
         "" if found is None else f"{signed(found.lift)} ({signed_interval(found.interval.lower, found.interval.upper)})"
     )
     return {
-        "letter": c.letter, "variant": c.variant.id, "score": score, "lead": lead, "n_errors": c.n_errors,
+        "letter": c.letter,
+        "variant": c.variant.id,
+        "score": score,
+        "lead": lead,
+        "n_errors": c.n_errors,
         "beside": "" if found is None else f"{found.wins}/{found.ties}/{found.losses}",
-        "usd": dollars(c.usd_per_answer), "p95": "" if c.p95_ms is None else f"{c.p95_ms:.0f}",
-    }  # fmt: skip
+        "usd": dollars(c.usd_per_answer),
+        "p95": "" if c.p95_ms is None else f"{c.p95_ms:.0f}",
+    }
 
 
 def _row(row: GridRow, letters: list[str]) -> dict[str, str]:
