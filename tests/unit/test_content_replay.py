@@ -120,7 +120,7 @@ def test_a_search_that_writes_its_own_conditions_keeps_no_more_than_it_may() -> 
     found = records()
     for i in range(600):
         outcome(found, parse_pipeline({"exit.post_transcription.conditions": [f"word_count < {i}"]}))
-    assert len(found._kept) <= 256
+    assert len(found._columns) <= 256
 
 
 # --- sensitivity ------------------------------------------------------------------------------------------------------

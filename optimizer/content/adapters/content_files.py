@@ -25,12 +25,12 @@ def read_folder(folder: Path) -> PipelineFiles:
         NotFound: none of the files is there.
         InvalidInput: every fault of every file at once, with file, line and JSON pointer.
     """
-    found = [folder / name for name in FILES if (folder / name).is_file()]
-    if not found:
+    files = [folder / name for name in FILES if (folder / name).is_file()]
+    if not files:
         raise NotFound(
             f"There is none of the pipeline's files in {folder}. Expected at least one of {', '.join(FILES)}."
         )
-    return _read(found)
+    return _read(files)
 
 
 def read_file(file: Path) -> PipelineFiles:

@@ -53,12 +53,12 @@ class ReplaySearch:
     def __init__(self, setting: SearchSetting, learn: LearnScore) -> None:
         self._setting = setting
         self._learn = learn
-        self._left: list[Proposal] | None = None
+        self._waiting: list[Proposal] | None = None
 
     def ask(self) -> Proposal | None:
-        if self._left is None:
-            self._left = self._proposals()
-        return self._left.pop(0) if self._left else None
+        if self._waiting is None:
+            self._waiting = self._proposals()
+        return self._waiting.pop(0) if self._waiting else None
 
     def _proposals(self) -> list[Proposal]:
         """Policies with a learned score where one is asked for; a wish to keep something leaves no other."""
@@ -71,23 +71,23 @@ class ReplaySearch:
         )
         if any(self._setting.definition.get(name) is not None for name in KEEP):
             return scored
-        found = self._found()
+        settings = self._replayed_settings()
         return [
             *scored,
             *(
                 Proposal(
-                    variant=one.variant,
+                    variant=setting.variant,
                     proposer=REPLAY,
-                    params={"score_on_train": one.score, "time_share_on_train": one.cost},
+                    params={"score_on_train": setting.score, "time_share_on_train": setting.cost},
                 )
-                for one in found
+                for setting in settings
             ),
         ]
 
     def tell(self, proposal: Proposal, score: float | None, results: Sequence[ExampleResult]) -> None:
         pass
 
-    def _found(self) -> list[ReplayedSetting]:
+    def _replayed_settings(self) -> list[ReplayedSetting]:
         setting = self._setting
         measured = [e for e in setting.train if e.expected.get("quality") is not None]
         if not measured:
@@ -121,13 +121,13 @@ class ReplaySearch:
         )
         if (start := point_of(setting.start, dimensions)) is not None:
             study.enqueue_trial(start)
-        found: dict[str, ReplayedSetting] = {}
+        settings: dict[str, ReplayedSetting] = {}
         for _ in range(int(setting.definition["n_replayed"])):
             trial = study.ask(distributions)
-            one = replayed(records, self._at(trial.params))
-            study.tell(trial, [one.score, one.cost])
-            found.setdefault(one.variant.id, one)
-        return list(found.values())
+            replayed_setting = replayed(records, self._at(trial.params))
+            study.tell(trial, [replayed_setting.score, replayed_setting.cost])
+            settings.setdefault(replayed_setting.variant.id, replayed_setting)
+        return list(settings.values())
 
     def _at(self, point: Point) -> Variant:
         return apply_point(self._setting.start, point)
@@ -135,6 +135,6 @@ class ReplaySearch:
 
 def replayed(records: Records, variant: Variant) -> ReplayedSetting:
     """Mean score and mean share of the time of full processing. Every record's quality is known."""
-    found = outcome(records, parse_pipeline(variant.policy))
-    assert found.score is not None
-    return ReplayedSetting(variant=variant, score=found.score, cost=1 - found.time_saved_share)
+    shares = outcome(records, parse_pipeline(variant.policy))
+    assert shares.score is not None
+    return ReplayedSetting(variant=variant, score=shares.score, cost=1 - shares.time_saved_share)

@@ -28,13 +28,33 @@ from optimizer.core.predictor.predictor import FORMAT, Predictor
 FEW_STATISTICS = tuple(
     f"text.{name}"
     for name in (
-        "log_words", "log_chars", "log_sentences", "sentence_mean", "sentence_deviation", "log_paragraphs",
-        "distinct_share", "distinct_root",
-        "word_length", "long_words", "syllables", "connectives", "stop_words", "first_person", "second_person",
-        "hedges", "modals", "digits",
-        "upper", "punctuation", "questions", "exclamations", "commas", "brackets", "ends",
+        "log_words",
+        "log_chars",
+        "log_sentences",
+        "sentence_mean",
+        "sentence_deviation",
+        "log_paragraphs",
+        "distinct_share",
+        "distinct_root",
+        "word_length",
+        "long_words",
+        "syllables",
+        "connectives",
+        "stop_words",
+        "first_person",
+        "second_person",
+        "hedges",
+        "modals",
+        "digits",
+        "upper",
+        "punctuation",
+        "questions",
+        "exclamations",
+        "commas",
+        "brackets",
+        "ends",
     )
-)  # fmt: skip
+)
 RECIPES: Mapping[
     Method, Recipe
 ] = {  # the best of each kind by cross-validation on the training rows of bench/content_quality.py

@@ -94,7 +94,7 @@ def compare_thresholds(context: Context, request: CompareThresholdsRequest) -> T
     family, store = context.family(request.family), context.store
     require_pipeline(family)
     names, policies = zip(
-        *(_configuration(context, family, one) for one in (request.conservative, request.aggressive)), strict=True
+        *(_configuration(context, family, side) for side in (request.conservative, request.aggressive)), strict=True
     )
     with store.read() as tx:
         examples = [e for split in ("train", "dev") for e in store.examples.of_split(tx, family.name, split=split)]
@@ -105,33 +105,35 @@ def compare_thresholds(context: Context, request: CompareThresholdsRequest) -> T
             n=0,
         )
     records = read_columns(rows_to_columns([{**e.input, "quality": e.expected.get("quality")} for e in examples]))
-    found = compare_replayed(records, *policies, confidence=request.confidence)
+    comparison = compare_replayed(records, *policies, confidence=request.confidence)
     conservative, aggressive = (
         ComparedConfiguration(configuration=name, outcome=outcome, score=outcome.score)
-        for name, outcome in zip(names, (found.conservative, found.aggressive), strict=True)
+        for name, outcome in zip(names, (comparison.conservative, comparison.aggressive), strict=True)
     )
     return ThresholdsComparison(
         family=family.name,
-        choice=found.verdict.choice,
-        answer=found.verdict.choice or "cannot tell",
-        by_estimates=found.verdict.by_estimates,
-        possible=found.verdict.possible,
-        quality_lost=_rounded(found.verdict.quality),
-        time_saved_more=_rounded(found.verdict.time_saved),
+        choice=comparison.verdict.choice,
+        answer=comparison.verdict.choice or "cannot tell",
+        by_estimates=comparison.verdict.by_estimates,
+        possible=comparison.verdict.possible,
+        quality_lost=_rounded(comparison.verdict.quality),
+        time_saved_more=_rounded(comparison.verdict.time_saved),
         confidence=request.confidence,
-        n=found.n,
-        n_differing=found.n_differing,
-        reason=found.verdict.reason,
+        n=comparison.n,
+        n_differing=comparison.n_differing,
+        reason=comparison.verdict.reason,
         conservative=conservative,
         aggressive=aggressive,
     )
 
 
-def _configuration(context: Context, family: Family, asked: ConfigurationAsked) -> tuple[str, Mapping[str, Json]]:
+def _configuration(
+    context: Context, family: Family, configuration: ConfigurationAsked
+) -> tuple[str, Mapping[str, Json]]:
     """What it turned out to be, and its flat policy; the first that fits of: file, variant, version, preset."""
-    name, versions = asked.name, family.prompt.versions
-    if asked.policy is not None:
-        return f"file {name}", asked.policy
+    name, versions = configuration.name, family.prompt.versions
+    if configuration.policy is not None:
+        return f"file {name}", configuration.policy
     if name in ("champion", "candidate") or name.startswith("v_"):
         variant = find_variant(context, family.name, name).variant
         return variant.id if name.startswith("v_") else f"{name} {variant.id}", variant.policy
@@ -146,5 +148,7 @@ def _configuration(context: Context, family: Family, asked: ConfigurationAsked) 
     )
 
 
-def _rounded(found: AbDifference) -> AbDifference:
-    return replace(found, estimate=round(found.estimate, 6), low=round(found.low, 6), high=round(found.high, 6))
+def _rounded(difference: AbDifference) -> AbDifference:
+    return replace(
+        difference, estimate=round(difference.estimate, 6), low=round(difference.low, 6), high=round(difference.high, 6)
+    )

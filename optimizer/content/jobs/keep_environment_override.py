@@ -32,18 +32,23 @@ def keep_environment_override(store: Store, clock: Clock, families: Iterable[Fam
             record = store.variants.get(tx, family.name, champion.variant) if champion is not None else None
             if record is None:
                 continue
-            made = flags.overridden(record.variant)
+            variant = flags.overridden(record.variant)
             note = f"{record.variant.id} with {flags} of the environment"
-            if made.id != record.variant.id:
+            if variant.id != record.variant.id:
                 store.variants.add(
                     tx,
                     VariantRecord(
-                        family=family.name, variant=made, source="environment", created_at=now, created_by=ACTOR,
-                        note=note, parent=record.variant.id
+                        family=family.name,
+                        variant=variant,
+                        source="environment",
+                        created_at=now,
+                        created_by=ACTOR,
+                        note=note,
+                        parent=record.variant.id,
                     ),
-                )  # fmt: skip
+                )
             detail = (
-                f"{family.name} serves {made.id}, which is {note}, to every user. No study searched or "
+                f"{family.name} serves {variant.id}, which is {note}, to every user. No study searched or "
                 "confirmed it; nothing that is reported of it counts for the champion, and a rollout of this family "
                 "gathers no evidence. To end it, unset the variables and restart the server."
             )

@@ -45,16 +45,16 @@ async def record_performance(
 
     def keep(tx: Transaction) -> RecordAnswer:
         if idempotency is not None:
-            scope, key, sent = idempotency
+            scope, key, digest = idempotency
             before = store.events.stored_answer(tx, scope, key)
-            if before is not None and before[0] != sent:
+            if before is not None and before[0] != digest:
                 raise KeyReused(
                     f"Idempotency-Key {key!r} came with another record before. Send a new key with a new record.",
                     key=key,
                 )
             if before is not None:
                 return RecordAnswer(**before[1])
-            store.events.store_answer(tx, scope, key, sent, asdict(answer), record.received_at)
+            store.events.store_answer(tx, scope, key, digest, asdict(answer), record.received_at)
         store.pipeline_stats.add(tx, [record])
         return answer
 

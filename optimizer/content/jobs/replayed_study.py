@@ -125,7 +125,7 @@ class ReplayedStudy:
         assert saved is not None
         savings = [0.0 if c.score is None else 1 - c.cost_usd for _, c, _ in rows]
         margin = quality_margin(saved, settings.margin)
-        found = [
+        floors = [
             WishedFloor(
                 name="saving",
                 what="the share of time saved",
@@ -137,8 +137,8 @@ class ReplayedStudy:
         ]
         if study.aim != "quality":
             before = [b.score or 0.0 for b, _, _ in rows if _is_full(b)]
-            found.append(quality_floor(mean(before) if before else WORTH))
-        return found
+            floors.append(quality_floor(mean(before) if before else WORTH))
+        return floors
 
     def sensitivity(
         self, study: Study, family: Family, variants: Mapping[str, Variant], store: Store
@@ -182,23 +182,23 @@ def _saving_test(
     return NotLower(p=p, test="bootstrap", n=len(set(groups)), fewest=fewest_rows(margin, level))
 
 
-def _untrained(asked: AskedStudy, dataset: Mapping[str, Any], store: Store) -> tuple[str, ...]:
+def _untrained(request: AskedStudy, dataset: Mapping[str, Any], store: Store) -> tuple[str, ...]:
     """Which content types a study that learns a score cannot learn from, and what that costs."""
     from optimizer.content.core.search.score_points import untrained_in_words
     from optimizer.content.core.search.score_strategy import asks_for_score
 
-    if not asks_for_score(asked.values, asked.space):
+    if not asks_for_score(request.values, request.space):
         return ()
-    train, _ = load_examples(asked.family, dataset, store)
-    told = untrained_in_words(train, asked.champion.policy or {})
-    return () if told is None else (told,)
+    train, _ = load_examples(request.family, dataset, store)
+    remark = untrained_in_words(train, request.champion.policy or {})
+    return () if remark is None else (remark,)
 
 
 def _is_full(result: ExampleResult) -> bool:
     return result.output is not None and json.loads(result.output)["processing_type"] == "full"
 
 
-def _effect(knob: Knob, found: KnobCurve) -> KnobEffect:
+def _effect(knob: Knob, curve: KnobCurve) -> KnobEffect:
     values = [
         KnobValue(
             value=point.value,
@@ -207,6 +207,6 @@ def _effect(knob: Knob, found: KnobCurve) -> KnobEffect:
             quality=point.outcome.quality,
             n_judged=point.outcome.n_judged,
         )
-        for point in found.points
+        for point in curve.points
     ]
-    return KnobEffect(knob=found.knob, meaning=knob.meaning, values=tuple(values), is_flat=found.is_flat)
+    return KnobEffect(knob=curve.knob, meaning=knob.meaning, values=tuple(values), is_flat=curve.is_flat)

@@ -103,9 +103,9 @@ def read_performance(context: Context, request: PerformanceRequest) -> Performan
 def read_performance_summary(context: Context, request: PerformanceRequest) -> PerformanceSummary:
     """The figures that have targets, each with its target and status: ok, warning, critical or no data."""
     with _sums(context, request) as sums:
-        found = overall(sums.by_type())
-    stand = standings(found, context.pipeline_targets())
-    return PerformanceSummary(**sums.span, status=worst(stand), metrics=stand, overall_metrics=found)
+        figures = overall(sums.by_type())
+    stand = standings(figures, context.pipeline_targets())
+    return PerformanceSummary(**sums.span, status=worst(stand), metrics=stand, overall_metrics=figures)
 
 
 def read_content_types(context: Context, request: PerformanceRequest) -> ContentTypes:

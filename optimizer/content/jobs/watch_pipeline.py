@@ -28,20 +28,20 @@ def watch_pipeline(store: Store, clock: Clock, targets: Mapping[str, Target]) ->
     def keep(tx: Transaction) -> list[OutOfRange]:
         sums = store.pipeline_stats.sums(tx, hour_of(now) - timedelta(hours=WINDOW_HOURS - 1), ("processing_type",))
         before: dict[str, Level] = {}
-        for told in store.alerts.all(tx, open_only=True, kind=OUT_OF_RANGE):
-            if told.level != "info":
-                before[told.subject.rsplit(" ", 1)[0]] = told.level
-        wanted = out_of_range(readings({key[0]: one for key, one in sums.items()}), targets, before)
+        for alert in store.alerts.all(tx, open_only=True, kind=OUT_OF_RANGE):
+            if alert.level != "info":
+                before[alert.subject.rsplit(" ", 1)[0]] = alert.level
+        wanted = out_of_range(readings({key[0]: type_sums for key, type_sums in sums.items()}), targets, before)
         alerts = [
             Alert(
                 id=new_id("al"),
                 kind=OUT_OF_RANGE,
-                subject=f"{one.figure} {one.level}",
-                level=one.level,
-                detail=one.detail,
+                subject=f"{finding.figure} {finding.level}",
+                level=finding.level,
+                detail=finding.detail,
                 opened_at=now,
             )
-            for one in wanted
+            for finding in wanted
         ]
         keep_alerts(tx, store, OUT_OF_RANGE, alerts, at=now)
         return wanted

@@ -265,7 +265,7 @@ class _Reader:
         return node
 
     def one_kind(self, name: Name, value: Literal) -> None:
-        """A variable holds numbers or texts: what a condition asks of it in one place it asks everywhere."""
+        """Refuses a condition that compares one variable with a number in one place and with a text in another."""
         first = self.kinds.setdefault(name.name, value)
         if isinstance(first.value, str) is not isinstance(value.value, str):
             here, there = ("a text", "a number") if isinstance(value.value, str) else ("a number", "a text")

@@ -66,13 +66,13 @@ def tokens_of(text: str, names: Collection[str]) -> Iterator[Token]:
     """
     position = 0
     while position < len(text):
-        found = _PATTERN.match(text, position)
-        if found is None:
+        match = _PATTERN.match(text, position)
+        if match is None:
             shown = quoted(text[position])
             raise InvalidCondition(
                 text, position, f"{shown} does not belong in a condition" + _hint(_HINTS.get(text[position]))
             )
-        kind, token = str(found.lastgroup), found.group()
+        kind, token = str(match.lastgroup), match.group()
         if kind == "sign":
             yield Token(token, token, position)
         elif kind == "name":
@@ -80,7 +80,7 @@ def tokens_of(text: str, names: Collection[str]) -> Iterator[Token]:
         elif kind != "space":
             _check_value(text, kind, token, position)
             yield Token(kind, token, position)
-        position = found.end()
+        position = match.end()
     yield Token("end", "", len(text))
 
 

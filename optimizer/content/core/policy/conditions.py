@@ -71,9 +71,9 @@ class Condition:
         Returns:
             An array of bool; a plain bool where ``columns`` is empty.
         """
-        found = self._column(columns)
+        column = self._column(columns)
         like = next(iter(columns.values()), None)
-        return _as_bools([found] * len(like), like) if isinstance(found, bool) and like is not None else found
+        return _as_bools([column] * len(like), like) if isinstance(column, bool) and like is not None else column
 
 
 def compile_condition(text: str, names: Collection[str]) -> Condition:
@@ -138,12 +138,12 @@ def _beside_value(name: str, sign: str, value: Value) -> Holds:
     kinds = _TEXTS if isinstance(value, str) else _NUMBERS
 
     def holds(record: Mapping[str, Any]) -> bool:
-        found = record.get(name)
-        if type(found) not in kinds:
-            found = _plain(found)
-            if type(found) not in kinds:
+        reading = record.get(name)
+        if type(reading) not in kinds:
+            reading = _plain(reading)
+            if type(reading) not in kinds:
                 return False
-        return bool(compare(found, value)) and found == found  # NaN != 1, but cannot tell
+        return bool(compare(reading, value)) and reading == reading  # NaN != 1, but cannot tell
 
     return holds
 
@@ -152,8 +152,8 @@ def _among(name: str, values: frozenset[Value], inside: bool) -> Holds:
     kinds = _TEXTS if any(isinstance(value, str) for value in values) else _NUMBERS
 
     def holds(record: Mapping[str, Any]) -> bool:
-        found = _plain(record.get(name))
-        return type(found) in kinds and (found in values) is inside and found == found
+        reading = _plain(record.get(name))
+        return type(reading) in kinds and (reading in values) is inside and reading == reading
 
     return holds
 
@@ -212,20 +212,20 @@ def _dtypes(value: Value) -> str:
 
 def _joined_columns(parts: Sequence[Column], every: bool) -> Column:
     def joined(columns: Mapping[str, Any]) -> Any:
-        found = parts[0](columns)
+        column = parts[0](columns)
         for part in parts[1:]:
-            found = found & part(columns) if every else found | part(columns)
-        return found
+            column = column & part(columns) if every else column | part(columns)
+        return column
 
     return joined
 
 
 def _among_column(values: Sequence[Value], inside: bool) -> Callable[[Any], Any]:
     def among(column: Any) -> Any:
-        found = column == values[0]
+        matches = column == values[0]
         for value in values[1:]:
-            found = found | (column == value)
-        return found if inside else ~found
+            matches = matches | (column == value)
+        return matches if inside else ~matches
 
     return among
 
@@ -240,26 +240,26 @@ def _term(
     """
 
     def term(columns: Mapping[str, Any]) -> Any:
-        given: list[Any] = [columns.get(name) for name in names]
-        if any(column is None for column in given):
+        operands: list[Any] = [columns.get(name) for name in names]
+        if any(column is None for column in operands):
             return False
-        kinds = {column.dtype.kind for column in given}
+        kinds = {column.dtype.kind for column in operands}
         if not kinds.isdisjoint("OT"):
-            rows = zip(*(column.tolist() for column in given), strict=True)
-            return _as_bools([of_record(dict(zip(names, row, strict=True))) for row in rows], given[0])
+            rows = zip(*(column.tolist() for column in operands), strict=True)
+            return _as_bools([of_record(dict(zip(names, row, strict=True))) for row in rows], operands[0])
         if not any(kinds.issubset(group) for group in dtypes):
             return False
-        exact = [column.astype("f8", copy=False) if column.dtype.kind == "f" else column for column in given]
-        found = of_columns(*exact)
+        exact = [column.astype("f8", copy=False) if column.dtype.kind == "f" else column for column in operands]
+        result = of_columns(*exact)
         for column in exact if nan_holds else ():
-            found = found & (column == column)
-        return found
+            result = result & (column == column)
+        return result
 
     return term
 
 
 def _as_bools(values: list[bool], like: Any) -> Any:
-    """``values`` as an array of bool of the length of ``like``; written so that this module needs no numpy."""
-    made = like == None  # noqa: E711  # elementwise, for every kind of array
-    made[:] = values
-    return made
+    """``values`` as an array of bool of the length of ``like``, without importing numpy."""
+    booleans = like == None  # noqa: E711  # elementwise, for every kind of array
+    booleans[:] = values
+    return booleans

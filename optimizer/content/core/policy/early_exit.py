@@ -79,12 +79,12 @@ class Exit:
 
 def first_exit(values: Mapping[str, Any], exits: Sequence[Exit]) -> Exit | None:
     """The first of ``exits`` whose condition holds; None where none does. ``exits`` are those that count."""
-    return next((one for one in exits if one.condition.holds(values)), None)
+    return next((rule for rule in exits if rule.condition.holds(values)), None)
 
 
 def counting(exits: Sequence[Exit], min_confidence: float) -> tuple[Exit, ...]:
     """Those that are enabled and sure enough, in their order."""
-    return tuple(one for one in exits if one.enabled and one.confidence >= min_confidence)
+    return tuple(rule for rule in exits if rule.enabled and rule.confidence >= min_confidence)
 
 
 def read_exits(entries: Any, checkpoint: str, at: Sequence[Any]) -> tuple[tuple[Exit, ...], list[Fault]]:
@@ -106,16 +106,16 @@ def read_exits(entries: Any, checkpoint: str, at: Sequence[Any]) -> tuple[tuple[
     faults: list[Fault] = []
     for i, entry in enumerate(entries):
         plain: Any = {"condition": entry} if isinstance(entry, str) else entry
-        found = list(_entry_faults(plain, [*at, i]))
+        entry_faults = list(_entry_faults(plain, [*at, i]))
         text_at = pointer_of([*at, i] if isinstance(entry, str) else [*at, i, "condition"])
         condition = None
         if isinstance(plain, Mapping) and isinstance(plain.get("condition"), str):
             try:
                 condition = compiled(plain["condition"], checkpoint)
             except InvalidCondition as wrong:
-                found.append(Fault(pointer=text_at, detail=_said(wrong, plain["condition"], checkpoint)))
-        faults += found
-        if condition is not None and not found:
+                entry_faults.append(Fault(pointer=text_at, detail=_fault_text(wrong, plain["condition"], checkpoint)))
+        faults += entry_faults
+        if condition is not None and not entry_faults:
             exits.append(
                 Exit(
                     condition=condition,
@@ -162,17 +162,17 @@ def _entry_faults(entry: Any, at: list[Any]) -> Iterator[Fault]:
             yield Fault(pointer=pointer_of([*at, key]), detail=f"{key} is a text, not {entry[key]!r}")
 
 
-def _said(wrong: InvalidCondition, text: str, checkpoint: str) -> str:
+def _fault_text(wrong: InvalidCondition, text: str, checkpoint: str) -> str:
     """The fault with its position.
 
     Of a name that is known only later, or misspelt from one, that is the reason: what is near it here is not meant.
     """
-    found = _WORD.match(text, wrong.position)
-    word = found.group() if found else ""
+    word_match = _WORD.match(text, wrong.position)
+    word = word_match.group() if word_match else ""
     known = known_at(checkpoint)
     close = (
         difflib.get_close_matches(word[:MAX_SHOWN], BY_NAME, n=1)
-        if found and "no variable is called" in wrong.reason
+        if word_match and "no variable is called" in wrong.reason
         else []
     )
     if close and close[0] not in known:

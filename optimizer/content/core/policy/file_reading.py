@@ -30,7 +30,7 @@ Path = tuple[Any, ...]
 
 
 class KnobReader:
-    """Collects knobs with the place each came from, so that a fault of a knob is told where it stands in its file."""
+    """Collects knobs, each with its place in its file for the faults."""
 
     def __init__(self) -> None:
         self.policy: dict[str, Any] = {}
@@ -171,7 +171,7 @@ class KnobReader:
         self.knob(f"exit.min_confidence{suffix}", for_all, "min_exit_confidence", (*at, "global"))
         self.rest(EXITS, (*at, "global"), for_all, ("min_exit_confidence",), (*to, "global"))
         checkpoints = self.mapping((*at, "checkpoints"), content.get("checkpoints"))
-        for name, given in checkpoints.items():
+        for name, rules in checkpoints.items():
             inner_at = (*at, "checkpoints", name)
             checkpoint = OTHER_NAMES.get(name, name)
             if checkpoint not in CHECKPOINTS:
@@ -179,7 +179,7 @@ class KnobReader:
                 hint = f"did you mean {close[0]!r}?" if close else f"they are {', '.join(CHECKPOINTS)}"
                 self.fault(self._shown, inner_at, f"there is no checkpoint {name!r}; {hint}")
                 continue
-            inner = self.mapping(inner_at, given)
+            inner = self.mapping(inner_at, rules)
             for key in ("enabled", "min_confidence"):
                 self.knob(f"exit.{checkpoint}.{key}{suffix}", inner, key, inner_at)
             for key in ("conditions", "exit_conditions"):
@@ -199,7 +199,7 @@ class KnobReader:
 
     def _target(self, at: Path, name: str, levels: Mapping[str, Any]) -> None:
         self.rest(MONITORING, at, levels, LEVELS, (), strict=True)
-        given: dict[str, float] = {}
+        limits: dict[str, float] = {}
         for level in LEVELS:
             value = levels.get(level)
             if value is None:
@@ -207,8 +207,8 @@ class KnobReader:
             if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
                 self.fault(self._shown, (*at, level), f"a level is a number from 0 to 1, not {value!r}")
             else:
-                given[level] = float(value)
-        target = Target(**given)
+                limits[level] = float(value)
+        target = Target(**limits)
         if problem := target.fault():
             self.fault(self._shown, at, problem)
         if name in self.monitoring:
@@ -224,7 +224,7 @@ class KnobReader:
         self.rest(OPTIMAL, (), content, (*sections, "evidence"), (), strict=True)
 
     def check_policy(self) -> None:
-        """Values out of range and conditions that cannot be read, told where they stand."""
+        """Faults of values out of range and of unreadable conditions, each with its place."""
         for fault in read_policy(self.policy)[1]:
             knob, _, inner = fault.pointer.removeprefix("/").partition("/")
             shown, path = self.places[knob]

@@ -110,19 +110,19 @@ def failed(values: Mapping[str, Any], thresholds: Mapping[str, Any]) -> dict[str
 
 def is_bypassed(values: Mapping[str, Any], thresholds: Mapping[str, Any]) -> Any:
     """Whether too many checks fail for full processing, or a score lies below its minimum; bool or a column of them."""
-    found = failed(values, thresholds)
-    n_failed = sum(1 * found[name] for name in CHECKS)
+    failures = failed(values, thresholds)
+    n_failed = sum(1 * failures[name] for name in CHECKS)
     bypassed = n_failed > len(CHECKS) - thresholds["checks_needed"]
     for name in MINIMA:
-        bypassed = bypassed | found[name]
+        bypassed = bypassed | failures[name]
     return bypassed
 
 
 def checked(values: Mapping[str, Any], thresholds: Mapping[str, Any]) -> dict[str, bool | None]:
     """Passed, failed or None (not measured), by name, for one record; minima only where one is set."""
-    found = failed(values, thresholds)
+    failures = failed(values, thresholds)
     return {
-        name: None if values[field] != values[field] else not found[name]  # NaN alone differs from itself
+        name: None if values[field] != values[field] else not failures[name]  # NaN alone differs from itself
         for name, (threshold, field) in [*CHECKS.items(), *MINIMA.items()]
         if name in CHECKS or thresholds[threshold] != NEVER
     }

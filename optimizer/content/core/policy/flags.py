@@ -52,12 +52,12 @@ class Flags:
 
         A threshold from the environment holds for every content type: types' own numbers go.
         """
-        kept = {
+        unflagged = {
             name: value
             for name, value in policy.items()
             if not any(name.startswith(f"{knob}.") for knob in self.knobs if knob in THRESHOLDS.values())
         }
-        return {**kept, **self.knobs}
+        return {**unflagged, **self.knobs}
 
     @property
     def variables(self) -> dict[str, Any]:

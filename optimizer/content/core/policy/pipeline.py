@@ -86,8 +86,8 @@ class Pipeline:
 
     def thresholds(self, content_type: str) -> dict[str, float]:
         """The filter's numbers for a content type; a minimum that is not set is one below which nothing lies."""
-        found = {name: self.get(f"filter.{name}", content_type) for name in (*filter.FIELD_OF, "checks_needed")}
-        return {name: filter.NEVER if value is None else value for name, value in found.items()}
+        thresholds = {name: self.get(f"filter.{name}", content_type) for name in (*filter.FIELD_OF, "checks_needed")}
+        return {name: filter.NEVER if value is None else value for name, value in thresholds.items()}
 
     def mode(self, content_type: str) -> str:
         """full, lightweight or quality_check."""
@@ -135,20 +135,20 @@ class Pipeline:
         known = values["overall_quality"]
         decided = partial(ItemDecision, checks=checks, overall_quality=known if known == known else None)
 
-        def left_at(checkpoint: str, found: Exit, score: float | None = None) -> ItemDecision:
+        def left_at(checkpoint: str, exit_rule: Exit, score: float | None = None) -> ItemDecision:
             needed = self.min_confidence(checkpoint, content_type)
             return decided(
                 processing_type="early_exit",
                 checkpoint=checkpoint,
-                reason=f"{found.why} (confidence {found.confidence:g}, {needed:g} is needed)",
-                confidence=found.confidence,
+                reason=f"{exit_rule.why} (confidence {exit_rule.confidence:g}, {needed:g} is needed)",
+                confidence=exit_rule.confidence,
                 time_share=times.exits[checkpoint],
                 score=score,
             )
 
         for checkpoint in CHECKPOINTS[:3]:
-            if found := early_exit.first_exit(values, self.exits(checkpoint, content_type)):
-                return left_at(checkpoint, found)
+            if exit_rule := early_exit.first_exit(values, self.exits(checkpoint, content_type)):
+                return left_at(checkpoint, exit_rule)
         scored = self._scored(values)
         why = self._light_because(values, thresholds, checks, scored)
         if why is not None:
@@ -160,8 +160,8 @@ class Pipeline:
                 time_share=times.lightweight,
                 score=scored,
             )
-        if found := early_exit.first_exit(values, self.exits("post_analysis", content_type)):
-            return left_at("post_analysis", found, scored)
+        if exit_rule := early_exit.first_exit(values, self.exits("post_analysis", content_type)):
+            return left_at("post_analysis", exit_rule, scored)
         return decided(
             processing_type="full",
             checkpoint=None,
@@ -218,11 +218,11 @@ class Pipeline:
             for name, (t, fld) in _KINDS.items()
             if checks.get(name) is False
         )
-        said = (
+        reason = (
             f"{_passed(checks)} of {len(filter.CHECKS)} checks passed and {thresholds['checks_needed']:g} are needed"
             f" ({wrong})"
         )
-        return self._unscored_because(content_type) + said
+        return self._unscored_because(content_type) + reason
 
     def _full_from(self, content_type: str) -> float:
         assert self.score is not None
@@ -276,12 +276,12 @@ def read_policy(policy: Mapping[str, Any], at: str = "") -> tuple[Pipeline, list
         if knob is None:
             faults.append(Fault(pointer=at + pointer_of([name]), detail=unknown_knob(str(name))))
         elif knob is SCORE_KNOB:
-            found = list[Fault]()
-            score = read_score(value, found)
-            faults += [Fault(pointer=at + f.pointer, detail=f.detail) for f in found]
+            entry_faults = list[Fault]()
+            score = read_score(value, entry_faults)
+            faults += [Fault(pointer=at + f.pointer, detail=f.detail) for f in entry_faults]
         elif checkpoint is not None:
-            conditions[name], found = early_exit.read_exits(value, checkpoint, [name])
-            faults += [Fault(pointer=at + f.pointer, detail=f.detail) for f in found]
+            conditions[name], entry_faults = early_exit.read_exits(value, checkpoint, [name])
+            faults += [Fault(pointer=at + f.pointer, detail=f.detail) for f in entry_faults]
         elif problem := value_fault(knob, str(name), value):
             faults.append(Fault(pointer=at + pointer_of([name]), detail=problem))
     return Pipeline(policy=policy, conditions=conditions, score=score), faults

@@ -125,7 +125,7 @@ class ContentPreset:
                 for knob, value in known.thresholds.items()
             },
             **{
-                f"exit.{checkpoint}.conditions": [dict(one) for one in listed]
+                f"exit.{checkpoint}.conditions": [dict(rule) for rule in listed]
                 for checkpoint, listed in CONDITIONS.items()
             },
         }

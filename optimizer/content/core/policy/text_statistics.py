@@ -55,8 +55,8 @@ def text_statistics(text: str, title: str = "") -> dict[str, float]:
     read = text[:READ_CHARS]
     words = [word.lower() for word in WORD.findall(read)]
     sentences = [part for part in SENTENCE_END.split(read) if part.strip()]
-    found = {**_size(read, words, sentences), **_choice_of_words(words), **_typing(read, words, sentences)}
-    return {f"text.{name}": value for name, value in found.items()} | _title(title, words)
+    statistics = {**_size(read, words, sentences), **_choice_of_words(words), **_typing(read, words, sentences)}
+    return {f"text.{name}": value for name, value in statistics.items()} | _title(title, words)
 
 
 def _size(text: str, words: Sequence[str], sentences: Sequence[str]) -> dict[str, float]:
@@ -102,11 +102,11 @@ def _choice_of_words(words: Sequence[str]) -> dict[str, float]:
 def _typing(text: str, words: Sequence[str], sentences: Sequence[str]) -> dict[str, float]:
     n, n_chars, n_sentences = max(1, len(words)), max(1, len(text)), max(1, len(sentences))
     lower, tokens, numbers = text.lower(), text.split(), NUMBER.findall(text)
-    found = {name: len(pattern.findall(text)) for name, pattern in _PER_WORD_FOUND.items()}
+    counts = {name: len(pattern.findall(text)) for name, pattern in _PER_WORD_FOUND.items()}
     return {
         "digits": sum(map(len, numbers)) / n_chars,
         "log_numbers": math.log1p(len(numbers)),
-        "log_names": math.log1p(found["names"]),
+        "log_names": math.log1p(counts["names"]),
         "upper": _count(_UPPER, text) / n_chars,
         "shouted": sum(token.isupper() and len(token) > 1 for token in tokens) / n,
         "small_i": tokens.count("i") / n,
@@ -120,19 +120,19 @@ def _typing(text: str, words: Sequence[str], sentences: Sequence[str]) -> dict[s
         "links": math.log1p(sum(lower.count(part) for part in ("http", "www.", ".com"))),
         "example": float(any(part in lower for part in ("example", "e.g", "for instance"))),
         **{name: text.count(mark) / n for name, mark in _PER_WORD.items()},
-        **{name: count / n for name, count in found.items()},
+        **{name: count / n for name, count in counts.items()},
     }
 
 
 def _title(title: str, words: Iterable[str]) -> dict[str, float]:
     lower = [word.lower() for word in WORD.findall(title)]
-    asked, said = set(lower) - STOP, set(words) - STOP
-    shared = len(asked & said)
+    title_words, text_words = set(lower) - STOP, set(words) - STOP
+    shared = len(title_words & text_words)
     first = lower[0] if lower else ""
     return {
-        "title.covered": shared / max(1, len(asked)),
-        "title.kept_to": shared / max(1, len(said)),
-        "title.log_added": math.log1p(len(said - asked)),
+        "title.covered": shared / max(1, len(title_words)),
+        "title.kept_to": shared / max(1, len(text_words)),
+        "title.log_added": math.log1p(len(text_words - title_words)),
         "title.log_words": math.log1p(len(lower)),
         "title.question": float("?" in title),
         "title.how": float(first == "how"),

@@ -64,8 +64,8 @@ def read_record(values: Mapping[str, Any], *, id: str, received_at: datetime) ->
 def _processing_type(value: Any) -> ProcessingType:
     if value not in PROCESSING_TYPES:
         raise ValueError(f"is one of {', '.join(PROCESSING_TYPES)}, not {value!r:.100}")
-    found: ProcessingType = value
-    return found
+    processing: ProcessingType = value
+    return processing
 
 
 def _text(longest: int) -> Callable[[Any], str]:

@@ -129,12 +129,12 @@ def checkpoints(sums: Mapping[tuple[Any, ...], PipelineSums], n_records: int) ->
     by_checkpoint = _nested(sums)
     n_exits = total(sums.values()).n
     names = [*CHECKPOINTS, *sorted(name for name in by_checkpoint if name not in CHECKPOINTS)]
-    found = {}
+    by_name = {}
     for name in names:
         by_reason = by_checkpoint.get(name, {})
         here = total(by_reason.values())
         most = sorted(by_reason.items(), key=lambda pair: (-pair[1].n, pair[0]))[:N_REASONS]
-        found[name or UNNAMED] = Checkpoint(
+        by_name[name or UNNAMED] = Checkpoint(
             exits=here.n,
             exit_rate=_mean(here.n, n_records),
             share_of_exits=_mean(here.n, n_exits),
@@ -142,7 +142,7 @@ def checkpoints(sums: Mapping[tuple[Any, ...], PipelineSums], n_records: int) ->
             avg_time_savings=_mean(here.saved_share_sum, here.n_saved),
             reasons={reason or UNNAMED: sums.n for reason, sums in most},
         )
-    return found
+    return by_name
 
 
 def trends(sums: Mapping[tuple[Any, ...], PipelineSums]) -> list[HourlyOverall]:
@@ -151,22 +151,22 @@ def trends(sums: Mapping[tuple[Any, ...], PipelineSums]) -> list[HourlyOverall]:
     return [HourlyOverall(hour=hour, **asdict(overall(by_type))) for hour, by_type in sorted(by_hour.items())]
 
 
-def standings(found: Overall, targets: Mapping[str, Target] = TARGETS) -> dict[str, TargetStanding]:
+def standings(figures: Overall, targets: Mapping[str, Target] = TARGETS) -> dict[str, TargetStanding]:
     """The figures that have targets, each with its status."""
-    return {name: _standing(getattr(found, name), target) for name, target in targets.items()}
+    return {name: _standing(getattr(figures, name), target) for name, target in targets.items()}
 
 
-def worst(found: Mapping[str, TargetStanding]) -> Status:
+def worst(by_name: Mapping[str, TargetStanding]) -> Status:
     """The status of them all: the worst there is; no data only where none has any."""
     order: tuple[Status, ...] = ("critical", "warning", "ok")
-    return next((status for status in order if any(one.status == status for one in found.values())), "no data")
+    return next((status for status in order if any(each.status == status for each in by_name.values())), "no data")
 
 
 def total(sums: Iterable[PipelineSums]) -> PipelineSums:
-    found = PipelineSums()
-    for one in sums:
-        found = found + one
-    return found
+    all_sums = PipelineSums()
+    for type_sums in sums:
+        all_sums = all_sums + type_sums
+    return all_sums
 
 
 def _standing(value: float | None, target: Target) -> TargetStanding:
@@ -191,10 +191,10 @@ def _way(sums: PipelineSums, n: int) -> ProcessingWay:
 
 
 def _nested(sums: Mapping[tuple[Any, ...], PipelineSums]) -> dict[Any, dict[Any, PipelineSums]]:
-    found: dict[Any, dict[Any, PipelineSums]] = {}
-    for (outer, inner), one in sums.items():
-        found.setdefault(outer, {})[inner] = one
-    return found
+    nested: dict[Any, dict[Any, PipelineSums]] = {}
+    for (outer, inner), cell_sums in sums.items():
+        nested.setdefault(outer, {})[inner] = cell_sums
+    return nested
 
 
 def _mean(amount: float, n: int) -> float | None:

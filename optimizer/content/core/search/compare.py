@@ -101,12 +101,12 @@ def compare(conservative: AbArm, aggressive: AbArm, *, confidence: float = 0.95)
         DatasetTooSmall: an arm has fewer than 30 measured items.
     """
     for arm in (conservative, aggressive):
-        for what, found in (("quality", arm.quality), ("time saved", arm.time_saved)):
-            if found.n < MIN_EACH:
+        for what, measure in (("quality", arm.quality), ("time saved", arm.time_saved)):
+            if measure.n < MIN_EACH:
                 raise DatasetTooSmall(
-                    f"Cannot compare {conservative.name} and {aggressive.name}: {arm.name} has {found.n} items with"
+                    f"Cannot compare {conservative.name} and {aggressive.name}: {arm.name} has {measure.n} items with"
                     f" measured {what}, and {MIN_EACH} are needed. Let the test run on.",
-                    n=found.n,
+                    n=measure.n,
                     n_required=MIN_EACH,
                 )
     quality = difference_of(
@@ -128,7 +128,9 @@ def verdict_of(quality: AbDifference, time_saved: AbDifference) -> Preference:
     corners = {rule(q, t) for q in (quality.low, quality.high) for t in (time_saved.low, time_saved.high)} | {
         by_estimates
     }
-    possible: tuple[Choice, ...] = tuple(one for one in ("aggressive", "balanced", "conservative") if one in corners)
+    possible: tuple[Choice, ...] = tuple(
+        option for option in ("aggressive", "balanced", "conservative") if option in corners
+    )
     choice = by_estimates if len(possible) == 1 else None
     shown = f"quality lost {quality}, time saved more {time_saved}, edges at {EDGE:g}"
     if choice is not None:

@@ -59,8 +59,8 @@ def compare_replayed(
         )
     if records.weights is not None:
         raise InvalidInput("Items with weights cannot be compared item by item; leave the weights out.")
-    found = [ways(records, parse_pipeline(policy)) for policy in (conservative, aggressive)]
-    outcomes = [summary(records, one, times) for one in found]
+    routes = [ways(records, parse_pipeline(policy)) for policy in (conservative, aggressive)]
+    outcomes = [summary(records, one, times) for one in routes]
     for name, one in zip(("conservative", "aggressive"), outcomes, strict=True):
         if one.quality is None or one.n_judged < MIN_EACH:
             raise DatasetTooSmall(
@@ -70,16 +70,17 @@ def compare_replayed(
                 n=one.n_judged,
                 n_required=MIN_EACH,
             )
-    spent = [_time_shares(records.n, one, times) for one in found]
+    spent = [_time_shares(records.n, one, times) for one in routes]
     less = spent[0] - spent[1]
     time_error = sqrt(float(((less - less.mean()) ** 2).sum()) + 2) / records.n
-    lost, quality_error = _quality_difference(records, found, outcomes)
+    quality_lost, quality_error = _quality_difference(records, routes, outcomes)
     differing = np.zeros(records.n, dtype=bool)
-    for one, other in zip(_columns(found[0]), _columns(found[1]), strict=True):
+    for one, other in zip(_columns(routes[0]), _columns(routes[1]), strict=True):
         differing |= one != other
     return ReplayedComparison(
         verdict=verdict_of(
-            difference_of(lost, quality_error, confidence), difference_of(float(less.mean()), time_error, confidence)
+            difference_of(quality_lost, quality_error, confidence),
+            difference_of(float(less.mean()), time_error, confidence),
         ),
         conservative=outcomes[0],
         aggressive=outcomes[1],
@@ -88,7 +89,7 @@ def compare_replayed(
     )
 
 
-def _quality_difference(records: Records, found: list[Routes], outcomes: list[ReplayedShares]) -> tuple[float, float]:
+def _quality_difference(records: Records, routes: list[Routes], outcomes: list[ReplayedShares]) -> tuple[float, float]:
     """Mean quality lost and its standard error,
     from what each item adds to the difference of the two means (linearisation of a ratio).
     """
@@ -97,22 +98,22 @@ def _quality_difference(records: Records, found: list[Routes], outcomes: list[Re
     measured = ~np.isnan(records.quality)
     quality = np.where(measured, records.quality, 0.0)
     added = np.zeros(records.n)
-    for one, outcome, sign in zip(found, outcomes, (1, -1), strict=True):
+    for one, outcome, sign in zip(routes, outcomes, (1, -1), strict=True):
         added += sign * np.where(one.full & measured, quality - (outcome.quality or 0.0), 0.0) / outcome.n_judged
     error = sqrt(float((added**2).sum()) + 2 / min(one.n_judged for one in outcomes) ** 2)
     return (outcomes[0].quality or 0.0) - (outcomes[1].quality or 0.0), error
 
 
-def _time_shares(n: int, one: Routes, times: TimeModel) -> Any:
+def _time_shares(n: int, routes: Routes, times: TimeModel) -> Any:
     """Per item, the share of the time of full processing that it takes."""
     import numpy as np
 
     shares = np.full(n, times.full)
-    shares[one.lightweight] = times.lightweight
-    for checkpoint, column in one.exits.items():
+    shares[routes.lightweight] = times.lightweight
+    for checkpoint, column in routes.exits.items():
         shares[column] = times.exits[checkpoint]
     return shares / times.full
 
 
-def _columns(one: Routes) -> list[Any]:
-    return [one.full, one.lightweight, *one.exits.values()]
+def _columns(routes: Routes) -> list[Any]:
+    return [routes.full, routes.lightweight, *routes.exits.values()]

@@ -1,4 +1,4 @@
-"""What a learned score of content is trained on, what its training gives, and what it does with items it has not seen.
+"""The training rows of a learned content score, the training result, and its effect on unseen items.
 
 Training needs scikit-learn and so lies in ``content/adapters/score_learning.py``; what is decided with it is decided
 here and in ``score_strategy.py``.
@@ -90,7 +90,7 @@ class TypeResult:
 
 def items_by_type(examples: Sequence[Example]) -> dict[str, list[JudgedItem]]:
     """Texts whose quality is known, by content type; types that no knob could name are left out."""
-    found: dict[str, list[JudgedItem]] = {}
+    by_type: dict[str, list[JudgedItem]] = {}
     for row, example in enumerate(examples):
         name, text = str(example.input.get("content_type") or ""), example.input.get("text")
         if not (isinstance(text, str) and text and is_type_name(name)):
@@ -103,8 +103,8 @@ def items_by_type(examples: Sequence[Example]) -> dict[str, list[JudgedItem]]:
             group=group_of(example),
             released=example.released,
         )
-        found.setdefault(name, []).append(item)
-    return found
+        by_type.setdefault(name, []).append(item)
+    return by_type
 
 
 def group_of(example: Example) -> str:
@@ -144,8 +144,8 @@ class Destinations:
         )
 
 
-def fates(records: Records, policy: Mapping[str, Any], types: Sequence[str]) -> Destinations:
-    """What a score of these content types decides under the rest of a policy; worked out once for all thresholds."""
+def destinations_of(records: Records, policy: Mapping[str, Any], types: Sequence[str]) -> Destinations:
+    """Where each record goes by its score under the rest of a policy, computed once for all thresholds."""
     rest = {
         name: value for name, value in policy.items() if name != SCORE
     }  # a score that serves now is no part of the next one
@@ -171,14 +171,14 @@ def results_by_type(
 
     records, pipeline = records_of(examples), parse_pipeline(policy)
     went, groups = ways(records, pipeline), [group_of(e) for e in examples]
-    found = [_result("all", records, went, groups, "")]
+    results = [_result("all", records, went, groups, "")]
     for code, name in enumerate(records.types):
         chosen = records.codes == code
         its = [groups[i] for i in np.flatnonzero(chosen)]
-        found.append(
+        results.append(
             _result(name, subset(records, chosen), ways_of(went, chosen), its, _decided_by(name, pipeline, methods))
         )
-    return found
+    return results
 
 
 def _decided_by(name: str, pipeline: Pipeline, methods: Mapping[str, str]) -> str:
@@ -195,9 +195,15 @@ def _result(name: str, records: Records, went: Routes, groups: Sequence[str], de
     few = did.n_judged < 2 or not len(known)
     low, high = (None, None) if few else (float(each) for each in np.quantile(known, [0.025, 0.975]))
     return TypeResult(
-        type=name, n=did.n, n_full=did.n_full, saved=did.time_saved_share, quality=did.quality, low=low, high=high,
-        decided_by=decided_by
-    )  # fmt: skip
+        type=name,
+        n=did.n,
+        n_full=did.n_full,
+        saved=did.time_saved_share,
+        quality=did.quality,
+        low=low,
+        high=high,
+        decided_by=decided_by,
+    )
 
 
 def ways_of(went: Routes, chosen: Any) -> Routes:
@@ -218,6 +224,8 @@ def quality_draws(quality: Any, full: Any, groups: Sequence[str]) -> Any:
     judged = np.asarray(full, dtype=bool) & ~np.isnan(quality)
     worth = np.bincount(codes, weights=np.where(judged, quality, 0.0), minlength=len(names))
     counts = np.bincount(codes, weights=judged, minlength=len(names))
-    drawn = np.random.default_rng(SEED).multinomial(len(names), np.full(len(names), 1 / len(names)), size=N_DRAWS)
-    n = drawn @ counts
-    return np.where(n > 0, (drawn @ worth) / np.where(n > 0, n, 1), np.nan)
+    counts_drawn = np.random.default_rng(SEED).multinomial(
+        len(names), np.full(len(names), 1 / len(names)), size=N_DRAWS
+    )
+    n = counts_drawn @ counts
+    return np.where(n > 0, (counts_drawn @ worth) / np.where(n > 0, n, 1), np.nan)

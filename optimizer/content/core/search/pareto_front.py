@@ -1,4 +1,4 @@
-"""Settings that were replayed, and which of them deserve to be candidates. Pure: figures in, settings out."""
+"""Which replayed settings become candidates. Pure: figures in, settings out."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class ReplayedSetting:
 def pareto(replayed: Sequence[ReplayedSetting]) -> list[ReplayedSetting]:
     """Those that none beats in score and cost at once, the cheapest first; the first of equals."""
     front: list[ReplayedSetting] = []
-    for one in sorted(replayed, key=lambda r: (r.cost, -r.score)):
-        if not front or one.score > front[-1].score:
-            front.append(one)
+    for setting in sorted(replayed, key=lambda r: (r.cost, -r.score)):
+        if not front or setting.score > front[-1].score:
+            front.append(setting)
     return front
 
 
@@ -36,7 +36,7 @@ def candidates(
     confirmation asks for "not lower by the whole of it" on its own examples, and the boldest setting here is mostly
     lucky on these.
     """
-    front = pareto([one for one in replayed if one.variant.id != start.variant.id])
+    front = pareto([setting for setting in replayed if setting.variant.id != start.variant.id])
     if aim == "quality":
         return sorted(front, key=lambda r: -r.score)[:n]
-    return [one for one in front if one.score >= start.score - margin / 2][:n]
+    return [setting for setting in front if setting.score >= start.score - margin / 2][:n]

@@ -127,20 +127,20 @@ def recommend(
     seen_exits = tuple(c for c, n in n_exits.items() if n)
     policy = dict(PRESETS["balanced"].policy if present is None else present)
     records = read_columns(rows_to_columns(rows))
-    seen, kept = _halves(records)
-    found, n_tried = search(seen, policy, time_saved, times, seed=seed, checkpoints=seen_exits)
-    before, after = (outcome(kept, parse_pipeline(one), times) for one in (policy, found))
+    seen, held_out = _halves(records)
+    best_policy, n_tried = search(seen, policy, time_saved, times, seed=seed, checkpoints=seen_exits)
+    before, after = (outcome(held_out, parse_pipeline(each), times) for each in (policy, best_policy))
     is_better = (
         after.time_saved_share >= time_saved[0] - TOLERANCE
         and after.quality is not None
         and (before.quality is None or after.quality >= before.quality)
     )
-    changed = {knob: value for knob, value in found.items() if policy.get(knob) != value}
+    changed = {knob: value for knob, value in best_policy.items() if policy.get(knob) != value}
     own_score = any(row.get("quality") is None for row in collected) and "overall_quality" in records.recorded
     evidence: RecommendationEvidence = {
         "n_items": len(rows),
         "n_searched_on": seen.n,
-        "n_kept_back": kept.n,
+        "n_kept_back": held_out.n,
         "n_settings_tried": n_tried,
         "items_by_content_type": {name: int((records.codes == i).sum()) for i, name in enumerate(records.types)},
         "exits_by_checkpoint": n_exits,
@@ -156,7 +156,7 @@ def recommend(
         "note": _note(own_score),
     }
     return PipelineRecommendation(
-        policy=found, changed=changed, before=before, after=after, is_better=is_better, evidence=evidence
+        policy=best_policy, changed=changed, before=before, after=after, is_better=is_better, evidence=evidence
     )
 
 
@@ -227,12 +227,12 @@ def search(
             tried[name] = _key(outcome(records, replace(known, policy=policy), times), band)
         return tried[name]
 
-    drawn = sorted(_drawn(start, coordinates, n_drawn, random.Random(seed)), key=key, reverse=True)
-    found = [_polished(one, coordinates, key) for one in [dict(start), *drawn[:N_POLISHED]]]
-    return max(found, key=key), len(tried)
+    starts = sorted(_random_policies(start, coordinates, n_drawn, random.Random(seed)), key=key, reverse=True)
+    polished = [_polished(knobs, coordinates, key) for knobs in [dict(start), *starts[:N_POLISHED]]]
+    return max(polished, key=key), len(tried)
 
 
-def _drawn(
+def _random_policies(
     start: Mapping[str, Any], coordinates: Mapping[str, list[Any]], n: int, rng: random.Random
 ) -> list[dict[str, Any]]:
     """Settings around ``start``: knobs for all types half of the time anew, those of single types less often,
@@ -269,12 +269,12 @@ def _polished(
     return best
 
 
-def _key(found: ReplayedShares, band: tuple[float, float]) -> tuple[float, float]:
+def _key(shares: ReplayedShares, band: tuple[float, float]) -> tuple[float, float]:
     """First how far the time saved lies outside the band, then quality less one standard error."""
-    outside = max(0.0, band[0] - found.time_saved_share, found.time_saved_share - band[1])
-    if found.quality is None or found.quality_error is None or found.n_judged < MIN_FULL:
+    outside = max(0.0, band[0] - shares.time_saved_share, shares.time_saved_share - band[1])
+    if shares.quality is None or shares.quality_error is None or shares.n_judged < MIN_FULL:
         return -1.0 - outside, 0.0
-    return -outside, round(found.quality - found.quality_error, 9)
+    return -outside, round(shares.quality - shares.quality_error, 9)
 
 
 def _coordinates(
@@ -308,19 +308,19 @@ def _exit_knobs(checkpoints: Sequence[str]) -> list[str]:
     )
 
 
-def _shown(found: ReplayedShares) -> ShownShares:
+def _shown(shares: ReplayedShares) -> ShownShares:
     def rounded(value: float | None) -> float | None:
         return None if value is None else round(value, 4)
 
-    not_bypassed = 1 - found.lightweight_share  # rates as the pipeline's own report has them
+    not_bypassed = 1 - shares.lightweight_share  # rates as the pipeline's own report has them
     return {
-        "time_saved": rounded(found.time_saved_share),
-        "quality": rounded(found.quality),
-        "quality_standard_error": rounded(found.quality_error),
-        "n_judged": found.n_judged,
-        "bypass_rate": rounded(found.lightweight_share),
-        "early_exit_rate": rounded(found.early_exit_share / not_bypassed if not_bypassed > 0 else None),
-        "full_share": rounded(found.full_share),
+        "time_saved": rounded(shares.time_saved_share),
+        "quality": rounded(shares.quality),
+        "quality_standard_error": rounded(shares.quality_error),
+        "n_judged": shares.n_judged,
+        "bypass_rate": rounded(shares.lightweight_share),
+        "early_exit_rate": rounded(shares.early_exit_share / not_bypassed if not_bypassed > 0 else None),
+        "full_share": rounded(shares.full_share),
     }
 
 

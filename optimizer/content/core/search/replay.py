@@ -73,7 +73,7 @@ class Records:
     codes: Any  # per record, the place of its content type in ``types``
     weights: Any  # None: all alike
     quality: Any  # NaN where not measured
-    _kept: dict[Hashable, Any] = field(default_factory=dict, repr=False)
+    _columns: dict[Hashable, Any] = field(default_factory=dict, repr=False)
 
     def holds(self, condition: Any) -> Any:
         """Column of bools: where the condition holds."""
@@ -91,11 +91,11 @@ class Records:
 
     def kept(self, key: Hashable, make: Callable[[], Any]) -> Any:
         """What ``make`` gives, made once; a search that writes conditions of its own does not fill the memory."""
-        if key not in self._kept:
-            if len(self._kept) >= MAX_KEPT:
-                self._kept.clear()
-            self._kept[key] = make()
-        return self._kept[key]
+        if key not in self._columns:
+            if len(self._columns) >= MAX_KEPT:
+                self._columns.clear()
+            self._columns[key] = make()
+        return self._columns[key]
 
 
 def read_columns(columns: Mapping[str, Sequence[Any]]) -> Records:
@@ -123,11 +123,11 @@ def read_columns(columns: Mapping[str, Sequence[Any]]) -> Records:
 
     missing = np.full(n, np.nan)
     values: dict[str, Any] = {}
-    for one in FIELDS:
-        if one.kind != "text":
-            values[one.name] = numbers(one.name) if one.name in columns else missing
-        elif one.name in columns:
-            values[one.name] = _texts(columns[one.name])
+    for known in FIELDS:
+        if known.kind != "text":
+            values[known.name] = numbers(known.name) if known.name in columns else missing
+        elif known.name in columns:
+            values[known.name] = _texts(columns[known.name])
     weights = numbers("weight") if "weight" in columns else None
     quality = numbers("quality") if "quality" in columns else missing
     if faults:
@@ -144,14 +144,19 @@ def read_columns(columns: Mapping[str, Sequence[Any]]) -> Records:
         name for name, column in values.items() if column.dtype.kind != "f" or (column == column).any()
     )
     return Records(
-        n=n, values=values, recorded=recorded, types=tuple(map(str, types)), codes=codes, weights=weights,
-        quality=quality
-    )  # fmt: skip
+        n=n,
+        values=values,
+        recorded=recorded,
+        types=tuple(map(str, types)),
+        codes=codes,
+        weights=weights,
+        quality=quality,
+    )
 
 
 def rows_to_columns(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
     """Rows as columns: the fields, quality and weight; None where a row does not have one."""
-    names = [one.name for one in FIELDS] + ["quality", "weight"]
+    names = [known.name for known in FIELDS] + ["quality", "weight"]
     return {
         name: [row.get(name) for row in rows]
         for name in names
@@ -185,7 +190,8 @@ def replay(
     """
     records = columns if isinstance(columns, Records) else read_columns(columns)
     pipelines = (
-        one if isinstance(one, Pipeline) else parse_pipeline(one, at=f"/{i}") for i, one in enumerate(settings)
+        policy if isinstance(policy, Pipeline) else parse_pipeline(policy, at=f"/{i}")
+        for i, policy in enumerate(settings)
     )
     return [outcome(records, pipeline, times) for pipeline in pipelines]
 
@@ -202,23 +208,23 @@ class Routes:
 def ways(records: Records, pipeline: Pipeline) -> Routes:
     """Where the policy sends each record."""
     exits: dict[str, Any] = {}
-    gone: Any = None
+    left_before: Any = None
     for checkpoint in CHECKPOINTS[:3]:
-        exits[checkpoint] = _fresh(_exits(records, pipeline, checkpoint), gone)
-        gone = exits[checkpoint] if gone is None else gone | exits[checkpoint]
-    light = _light(records, pipeline) & ~gone
-    gone = gone | light
-    exits["post_analysis"] = _fresh(_exits(records, pipeline, "post_analysis"), gone)
-    return Routes(exits=exits, lightweight=light, full=~(gone | exits["post_analysis"]))
+        exits[checkpoint] = _fresh(_exits(records, pipeline, checkpoint), left_before)
+        left_before = exits[checkpoint] if left_before is None else left_before | exits[checkpoint]
+    light = _light(records, pipeline) & ~left_before
+    left_before = left_before | light
+    exits["post_analysis"] = _fresh(_exits(records, pipeline, "post_analysis"), left_before)
+    return Routes(exits=exits, lightweight=light, full=~(left_before | exits["post_analysis"]))
 
 
 def outcome(records: Records, pipeline: Pipeline, times: TimeModel = TIMES) -> ReplayedShares:
     """What one setting does with the records."""
-    found = ways(records, pipeline)
-    return summary(records, found, times)
+    routes = ways(records, pipeline)
+    return summary(records, routes, times)
 
 
-def summary(records: Records, found: Routes, times: TimeModel = TIMES) -> ReplayedShares:
+def summary(records: Records, routes: Routes, times: TimeModel = TIMES) -> ReplayedShares:
     """Shares, time saved and quality of records that go these ways."""
     import numpy as np
 
@@ -231,10 +237,10 @@ def summary(records: Records, found: Routes, times: TimeModel = TIMES) -> Replay
             else 0.0
         )
 
-    exits = {checkpoint: share(column) for checkpoint, column in found.exits.items()}
-    light, full = share(found.lightweight), share(found.full)
+    exits = {checkpoint: share(column) for checkpoint, column in routes.exits.items()}
+    light, full = share(routes.lightweight), share(routes.full)
     spent = full * times.full + light * times.lightweight + sum(exits[c] * times.exits[c] for c in exits)
-    quality, error, n_judged = _mean(records, found.full)
+    quality, error, n_judged = _mean(records, routes.full)
     return ReplayedShares(
         n=records.n,
         full_share=full,
@@ -244,7 +250,7 @@ def summary(records: Records, found: Routes, times: TimeModel = TIMES) -> Replay
         time_saved_share=1 - spent / times.full,
         quality=quality,
         quality_error=error,
-        n_full=int(np.count_nonzero(found.full)),
+        n_full=int(np.count_nonzero(routes.full)),
         n_judged=n_judged,
     )
 
@@ -288,7 +294,7 @@ def _by_score(records: Records, score: ContentScore, bypassed: Any) -> Any:
     """Where the score knows an item it decides, elsewhere the filter."""
     import numpy as np
 
-    key = ("score", *((name, one.predictor.hash) for name, one in sorted(score.types.items())))
+    key = ("score", *((name, scored_type.predictor.hash) for name, scored_type in sorted(score.types.items())))
     scores = records.kept(key, lambda: scores_of(records, score))
     full_from = _by_record(
         records, [score.types[name].full_from if name in score.types else np.nan for name in records.types]
@@ -302,11 +308,11 @@ def scores_of(records: Records, score: ContentScore) -> Any:
 
     nothing = [None] * records.n
     texts, titles = (records.values.get(name, nothing) for name in ("text", "title"))
-    found = np.full(records.n, np.nan)
+    scores = np.full(records.n, np.nan)
     for i, (text, title) in enumerate(zip(texts, titles, strict=True)):
         scored = score.score(records.types[records.codes[i]], str(text), str(title or "")) if text else None
-        found[i] = np.nan if scored is None else scored
-    return found
+        scores[i] = np.nan if scored is None else scored
+    return scores
 
 
 def _by_record(records: Records, per_type: Sequence[float]) -> Any:
@@ -324,25 +330,25 @@ def _exits(records: Records, pipeline: Pipeline, checkpoint: str) -> Any:
     conditions: dict[tuple[str, ...], list[Any]] = {}
     for place, name in enumerate(records.types):
         exits = pipeline.exits(checkpoint, name)
-        texts = tuple(one.condition.text for one in exits)
+        texts = tuple(rule.condition.text for rule in exits)
         groups.setdefault(texts, []).append(place)
-        conditions[texts] = [one.condition for one in exits]
-    found = np.zeros(records.n, dtype=bool)
+        conditions[texts] = [rule.condition for rule in exits]
+    leaves = np.zeros(records.n, dtype=bool)
     for texts, places in groups.items():
         if not texts:
             continue
-        held = [records.holds(one) for one in conditions[texts]]
-        any_holds = records.kept(("any", *texts), partial(np.logical_or.reduce, held))
-        found |= (
+        holding = [records.holds(rule) for rule in conditions[texts]]
+        any_holds = records.kept(("any", *texts), partial(np.logical_or.reduce, holding))
+        leaves |= (
             any_holds
             if len(groups) == 1
             else any_holds & records.of_types(tuple(i in places for i in range(len(records.types))))
         )
-    return found
+    return leaves
 
 
-def _fresh(column: Any, gone: Any) -> Any:
-    return column if gone is None else column & ~gone
+def _fresh(column: Any, left_before: Any) -> Any:
+    return column if left_before is None else column & ~left_before
 
 
 def _texts(column: Sequence[Any]) -> Any:

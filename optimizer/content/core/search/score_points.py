@@ -22,7 +22,7 @@ from optimizer.content.core.search.learned_score import (
     JudgedItem,
     LearnedScore,
     Method,
-    fates,
+    destinations_of,
     items_by_type,
     quality_draws,
     records_of,
@@ -78,12 +78,12 @@ def whole_groups(items: Sequence[JudgedItem], *, of: Sequence[JudgedItem], most:
     """
     in_all = Counter(item.group for item in items)
     in_these = Counter(item.group for item in of)
-    taken, n_taken = set(), 0
+    groups, n_taken = set(), 0
     for group, n in in_these.items():
         if n == in_all[group] and n_taken + n <= most:
-            taken.add(group)
+            groups.add(group)
             n_taken += n
-    return [item for item in of if item.group in taken]
+    return [item for item in of if item.group in groups]
 
 
 def methods_of(items: Sequence[JudgedItem]) -> tuple[list[tuple[Method, Sequence[JudgedItem]]], str | None]:
@@ -119,9 +119,9 @@ def untrained_in_words(train: Sequence[Example], policy: Mapping[str, Any]) -> s
         return None
     records = records_of(measured)
     chosen = np.isin(records.codes, [records.types.index(name) for name in untrained])
-    all_fates = fates(records, policy, [name for name in by_type if name not in untrained])
-    as_served = summary(subset(records, chosen), ways_of(all_fates.unscored, chosen))
-    most = summary(records, all_fates.of(np.where(chosen, np.nan, 0.0))).time_saved_share
+    all_destinations = destinations_of(records, policy, [name for name in by_type if name not in untrained])
+    as_served = summary(subset(records, chosen), ways_of(all_destinations.unscored, chosen))
+    most = summary(records, all_destinations.of(np.where(chosen, np.nan, 0.0))).time_saved_share
     quality = "" if as_served.quality is None else f" at a mean quality of {as_served.quality:.2f}"
     return (
         f"No score can be learned for {'; '.join(f'{name}: {why}' for name, why in untrained.items())}. The champion's"
@@ -157,16 +157,18 @@ def _better_by(rich: ScorePoint, plain: ScorePoint) -> tuple[float, float, float
 
 def why_chosen(point: ScorePoint, beside: Sequence[ScorePoint]) -> str:
     quality = "not known" if point.outcome.quality is None else f"{point.outcome.quality:.3f}"
-    said = (
+    summary = (
         f"{point.way.name} serves: on training items it has not seen it saves {point.outcome.time_saved_share:.1%} of"
         f" the time at a mean quality of {quality}"
     )
     rich, plain = (next((p for p in beside if (p.way.name == PLAIN) is is_plain), None) for is_plain in (False, True))
     if rich is None or plain is None:
         return (
-            f"{said}; {CHARACTERS} were not tried: words are learned from released items alone, {LEAST_ROWS} of a type"
-            " (detent import --curated releases what you vouch for)."
+            f"{summary}; {CHARACTERS} were not tried: words are learned from released items alone, {LEAST_ROWS} of a"
+            " type (detent import --curated releases what you vouch for)."
         )
     better, low, high = _better_by(rich, plain)
     verdict = "better for sure" if low > 0 else "not better for sure, so the simpler one serves"
-    return f"{said}. There {CHARACTERS} are {signed(better)} ({signed_interval(low, high)}) beside {PLAIN}: {verdict}."
+    return (
+        f"{summary}. There {CHARACTERS} are {signed(better)} ({signed_interval(low, high)}) beside {PLAIN}: {verdict}."
+    )

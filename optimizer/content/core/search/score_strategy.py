@@ -24,7 +24,7 @@ from optimizer.content.core.search.learned_score import (
     LearnScore,
     Method,
     checked,
-    fates,
+    destinations_of,
     group_of,
     items_by_type,
     records_of,
@@ -61,8 +61,8 @@ NO_TRANSFER = (
 def asks_for_score(definition: Mapping[str, Any], space: Mapping[str, Any]) -> bool:
     """Whether a saving or a quality is to be kept, or the space names a score without data."""
     choices = (space.get(SCORE_SLOT) or {}).get("choices") or ()
-    asked = any(definition.get(name) is not None for name in KEEP)
-    return asked or any(is_to_be_learned(SCORE_SLOT, choice) for choice in choices)
+    is_set = any(definition.get(name) is not None for name in KEEP)
+    return is_set or any(is_to_be_learned(SCORE_SLOT, choice) for choice in choices)
 
 
 class ScoreSearch:
@@ -92,10 +92,10 @@ class ScoreSearch:
         if not ways:
             return self._refused("; ".join(f"{name}: {why}" for name, why in self._not_trained.items()))
         self._records, self._groups = records_of(self._train), [group_of(e) for e in self._train]
-        self._fates = fates(
+        self._destinations = destinations_of(
             self._records, self._setting.start.policy, tuple(ways[0].methods)
         )  # every way knows the same types
-        chosen = [found for wish in self._wishes() if (found := self._chosen(ways, *wish)) is not None]
+        chosen = [chosen_point for wish in self._wishes() if (chosen_point := self._chosen(ways, *wish)) is not None]
         if chosen:
             self._keep(ways, chosen)
         return [self._proposal(point) for point in chosen]
@@ -111,11 +111,11 @@ class ScoreSearch:
         ((saved, quality),) = self._wishes()
         records, policy = records_of(self._train), self._setting.start.policy
         for low in [saved] if saved is not None else [percent / 100 for percent in range(75, -1, -5)]:
-            found, _ = search(records, policy, (low, min(1.0, low + 0.05)), checkpoints=())
-            did = outcome(records, parse_pipeline(found))
+            knobs, _ = search(records, policy, (low, min(1.0, low + 0.05)), checkpoints=())
+            did = outcome(records, parse_pipeline(knobs))
             surely = -1.0 if did.quality is None else did.quality - (did.quality_error or 1.0)
             if did.time_saved_share >= low - 1e-9 and surely >= (quality or 0.0):
-                return [self._knobs_proposed(found, did)]
+                return [self._knobs_proposed(knobs, did)]
         wish = f"{saved:.0%} of the time saved" if saved is not None else f"a quality of {quality:g}"
         return self._refused(f"{NO_TEXT}; and no setting of filter and routes keeps {wish} on the training items")
 
@@ -125,7 +125,7 @@ class ScoreSearch:
             f"{KNOBS} serve, since {NO_TEXT}: on the training items they were fitted to they save"
             f" {did.time_saved_share:.1%} of the time at a mean quality of {did.quality:.3f}."
         )
-        on_dev = [one.as_data() for one in results_by_type(self._dev, policy, {})] if self._dev else []
+        on_dev = [result.as_data() for result in results_by_type(self._dev, policy, {})] if self._dev else []
         point = {
             "variant": variant.id,
             "score": KNOBS,
@@ -155,8 +155,8 @@ class ScoreSearch:
             if why is not None:
                 self._not_trained[name] = why
             for method, used in methods_of_type:
-                told = {"study": self._setting.study, "type": name}
-                learned[name, method] = used, self._learn(used, method, trained_on=told, seed=self._setting.seed)
+                trained_on = {"study": self._setting.study, "type": name}
+                learned[name, method] = used, self._learn(used, method, trained_on=trained_on, seed=self._setting.seed)
         methods = {method for _, method in learned}
         return [
             self._way(name, learned) for name in (PLAIN, CHARACTERS) if name in methods or (name == PLAIN and methods)
@@ -189,7 +189,7 @@ class ScoreSearch:
         for name, full_from in self._thresholds(way, share).items():
             its = self._of_type(name) & ~np.isnan(way.scores)
             passes[its] = way.scores[its] >= full_from
-        went = self._fates.of(passes)
+        went = self._destinations.of(passes)
         return ScorePoint(
             way=way,
             share=share,
@@ -204,12 +204,12 @@ class ScoreSearch:
 
     def _thresholds(self, way: ScoringMethod, share: float) -> dict[str, float]:
         """The same share of each type: quality is marked within its type, so that types are not compared."""
-        found = {}
+        thresholds = {}
         for name in way.methods:
             scores = way.scores[self._of_type(name)]
             known = scores[~np.isnan(scores)]
-            found[name] = float(np.quantile(known, 1 - share)) if share > 0 else float(known.max()) + 1.0
-        return found
+            thresholds[name] = float(np.quantile(known, 1 - share)) if share > 0 else float(known.max()) + 1.0
+        return thresholds
 
     def _curve(self, way: ScoringMethod) -> list[ScorePoint]:
         """Every share, the largest first, which saves least."""
@@ -229,9 +229,9 @@ class ScoreSearch:
 
     def _for_saving(self, ways: Sequence[ScoringMethod], saved: float) -> ScorePoint | None:
         """The best quality at this saving."""
-        found = [point for way in ways if (point := self._saving(way, saved)) is not None]
-        if found:
-            return simpler(found)
+        points = [point for way in ways if (point := self._saving(way, saved)) is not None]
+        if points:
+            return simpler(points)
         most = max(self._curve(way)[-1].outcome.time_saved_share for way in ways)
         self._refused(
             f"{saved:.0%} of the time cannot be saved: with no scored item in full it is {most:.1%}. Ask for less"
@@ -240,12 +240,16 @@ class ScoreSearch:
 
     def _for_quality(self, ways: Sequence[ScoringMethod], quality: float) -> ScorePoint | None:
         """The most that is saved, up to 80 %, with this quality kept less one standard error."""
-        found = [point for way in ways if (point := self._with_quality(way, quality)) is not None]
-        if found:
-            most = max(point.outcome.time_saved_share for point in found)
-            return simpler([point for point in found if point.outcome.time_saved_share >= most - SAME_SAVING])
-        told = ", ".join(reached(point) for way in ways if (point := self._saving(way, MOST_SAVED)) is not None)
-        at_most = f"at {MOST_SAVED:.0%} saved: {told}" if told else f"{MOST_SAVED:.0%} cannot be saved"
+        points = [point for way in ways if (point := self._with_quality(way, quality)) is not None]
+        if points:
+            most = max(point.outcome.time_saved_share for point in points)
+            return simpler([point for point in points if point.outcome.time_saved_share >= most - SAME_SAVING])
+        reached_savings = ", ".join(
+            reached(point) for way in ways if (point := self._saving(way, MOST_SAVED)) is not None
+        )
+        at_most = (
+            f"at {MOST_SAVED:.0%} saved: {reached_savings}" if reached_savings else f"{MOST_SAVED:.0%} cannot be saved"
+        )
         self._refused(
             f"a quality of {quality:g} cannot be kept for sure at any saving up to {MOST_SAVED:.0%} ({at_most}). Ask"
             " for less, or import more items"
@@ -263,8 +267,8 @@ class ScoreSearch:
     def _policy(self, point: ScorePoint) -> dict[str, Any]:
         full_from = self._thresholds(point.way, point.share)
         types = {
-            name: {"predictor": dict(one.predictor), "full_from": round(full_from[name], 6)}
-            for name, one in sorted(point.way.learned.items())
+            name: {"predictor": dict(learned_type.predictor), "full_from": round(full_from[name], 6)}
+            for name, learned_type in sorted(point.way.learned.items())
         }
         return {**self._setting.start.policy, **checked(tuple(types)), SCORE: {"kind": LEARNED, "types": types}}
 
@@ -272,12 +276,12 @@ class ScoreSearch:
         return replace(self._setting.start, policy=self._policy(point))
 
     def _proposal(self, point: ScorePoint) -> Proposal:
-        told = {
+        params = {
             "score": point.way.name,
             "saved_on_train": point.outcome.time_saved_share,
             "quality_on_train": point.outcome.quality,
         }
-        return Proposal(variant=self._variant(point), proposer=REPLAY, params=told)
+        return Proposal(variant=self._variant(point), proposer=REPLAY, params=params)
 
     def _keep(self, ways: Sequence[ScoringMethod], chosen: Sequence[ScorePoint]) -> None:
         points = [self._as_data(point, ways) for point in chosen]
@@ -309,7 +313,7 @@ class ScoreSearch:
             },
             "on_dev": {
                 p.way.name: (
-                    [one.as_data() for one in results_by_type(self._dev, self._policy(p), p.way.methods)]
+                    [result.as_data() for result in results_by_type(self._dev, self._policy(p), p.way.methods)]
                     if self._dev
                     else []
                 )

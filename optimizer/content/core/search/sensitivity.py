@@ -77,8 +77,8 @@ def values_to_try(records: Records, knob: str, n: int = N_VALUES) -> list[Any]:
     if field is not None:
         if field not in records.recorded:
             return []
-        found = np.nanquantile(records.values[field], np.linspace(0, 1, n))
-        steps = np.ceil(found) if known.kind == "integer" else np.round(found, 4)
+        quantiles = np.nanquantile(records.values[field], np.linspace(0, 1, n))
+        steps = np.ceil(quantiles) if known.kind == "integer" else np.round(quantiles, 4)
         return [int(v) if known.kind == "integer" else float(v) for v in np.unique(steps)]
     if known.kind == "flag":
         return [False, True]
@@ -132,11 +132,11 @@ def sweep(
     judged = np.where(measured, weights, 0.0)
     worth = np.where(measured, records.quality, 0.0) * judged
 
-    def cost(found: Any) -> Any:
+    def cost(routes: Any) -> Any:
         return (
-            found.full * times.full
-            + found.lightweight * times.lightweight
-            + sum(found.exits[c] * times.exits[c] for c in found.exits)
+            routes.full * times.full
+            + routes.lightweight * times.lightweight
+            + sum(routes.exits[c] * times.exits[c] for c in routes.exits)
         )
 
     values = records.values[field]
@@ -157,6 +157,9 @@ def sweep(
     with np.errstate(invalid="ignore", divide="ignore"):
         quality = np.where(n_judged > 1e-9, sum_worth / n_judged, np.nan)
     return Sweep(
-        knob=knob, thresholds=thresholds, full_share=full / total, time_saved_share=1 - spent / total / times.full,
-        quality=quality
-    )  # fmt: skip
+        knob=knob,
+        thresholds=thresholds,
+        full_share=full / total,
+        time_saved_share=1 - spent / total / times.full,
+        quality=quality,
+    )
