@@ -28,6 +28,7 @@ ENVIRONMENT = {
     "DO_NOT_TRACK": "true",
 }
 ALLOWED_HOSTS = "allowed-hosts"
+LOOK_S = 0.5  # how often it is looked whether the server answers, and whether it has ended
 
 
 def prepare_store(settings: Settings) -> None:
@@ -113,10 +114,11 @@ def run(settings: Settings, fd: int | None = None) -> None:
     signal.signal(signal.SIGTERM, end)
     url = f"http://127.0.0.1:{settings.mlflow_port}"  # never another address: it has no keys
     while server.poll() is None and not _answers(url):
-        time.sleep(0.5)
+        time.sleep(LOOK_S)
     if server.poll() is None:
         announce(settings, "mlflow", url)
-        server.wait()
+    while server.poll() is None:  # `wait` here would hold the lock that ``end`` asks for
+        time.sleep(LOOK_S)
     withdraw(settings, "mlflow")
     log.error("mlflow server ended", exit_code=server.returncode)
     os.killpg(0, signal.SIGKILL)

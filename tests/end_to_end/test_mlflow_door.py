@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ import httpx
 import psutil
 import pytest
 
+from optimizer.host import run_files
 from optimizer.host.config import load_settings
 from optimizer.host.ports_in_use import is_free, listen
 from optimizer.runtime import supervise
@@ -199,3 +201,18 @@ def test_a_reviewer_searches_reads_and_marks(mlflow: Running) -> None:
         ).status_code
         == 403
     )
+
+
+def test_a_server_that_ends_when_it_is_told_to_is_not_killed(tmp_path: Path) -> None:
+    code = (
+        "import sys; from optimizer.host.config import load_settings; from optimizer.runtime import mlflow_server\n"
+        "mlflow_server.command = lambda fd: [sys.executable, '-c', 'import time; time.sleep(60)']\n"
+        "mlflow_server._answers = lambda url: True\n"
+        "mlflow_server.run(load_settings())"
+    )
+    home = {**os.environ, "DETENT_HOME": str(tmp_path)}
+    process = subprocess.Popen([sys.executable, "-c", code], env=home, start_new_session=True)
+    settings = load_settings(home=tmp_path)
+    until(lambda: run_files.note(settings, "mlflow", "url"), "the announcement", patience_s=PROCESSES_S)
+    process.terminate()
+    assert process.wait(PROCESSES_S) == 0
