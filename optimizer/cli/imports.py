@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
+from time import sleep
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
@@ -12,7 +14,7 @@ from optimizer.cli.output import Json, say, show
 from optimizer.cli.reading_progress import told_while
 from optimizer.cli.server_option import server_asked
 from optimizer.cli.session import Session
-from optimizer.core.base.errors import InvalidInput, NotFound
+from optimizer.core.base.errors import InvalidInput, NotFound, TooMany
 from optimizer.core.base.phrasing import count
 from optimizer.runtime.use_cases import as_json_of
 
@@ -170,7 +172,8 @@ def _import_examples(client: Client, family: Family, rows: Iterable[SourceRow], 
         for row in texts.passing(rows)
     )
     for part in parts(given, lambda row: row.model_dump_json(exclude_unset=True), PART_ROWS):
-        done = client.ask(import_examples, ImportRequest(family=family.name, rows=part, curated=curated))
+        request = ImportRequest(family=family.name, rows=part, curated=curated)
+        done = _in_turn(partial(client.ask, import_examples, request))
         report = done if report is None else report.with_next(done)
     assert report is not None
     return texts.told(report)
@@ -194,8 +197,8 @@ def parts(items: Iterable[T], written: Callable[[T], str], n_most: int) -> Itera
 def _import_events(session: Session, family: str, records: Iterable[Any]) -> dict[str, Any]:
     """Feedback from a file goes the way of every event: masked, deduplicated by id, a thousand at a time."""
     total: dict[str, Any] = {"accepted": 0, "duplicates": 0, "rejected": []}
-    asked = server_asked() is not None
-    for batch in parts(records, json.dumps, PART_EVENTS if asked else session.settings.limits.batch):
+    by_server = server_asked() is not None
+    for batch in parts(records, json.dumps, PART_EVENTS if by_server else session.settings.limits.batch):
         readable = [(where, {"family": family, **event}) for where, event, _ in batch if event is not None]
         total["rejected"] += [
             {"where": where, "type": "malformed", "detail": why} for where, event, why in batch if event is None
@@ -203,7 +206,7 @@ def _import_events(session: Session, family: str, records: Iterable[Any]) -> dic
         if not readable:
             continue
         events = [event for _, event in readable]
-        answer = _sent(session, events) if asked else session.intake.take(events)
+        answer = _in_turn(partial(_send_lines, session, events)) if by_server else session.intake.take(events)
         total["accepted"] += answer["accepted"]
         total["duplicates"] += answer["duplicates"]
         total["rejected"] += [
@@ -213,7 +216,22 @@ def _import_events(session: Session, family: str, records: Iterable[Any]) -> dic
     return total
 
 
-def _sent(session: Session, events: Iterable[Mapping[str, Any]]) -> Mapping[str, Any]:
+def _in_turn(send: Callable[[], T]) -> T:
+    """A file may hold more than a server takes from one sender in a minute, and an import that is repeated begins with
+    its first row: a part that was refused is sent again when the server said.
+    """
+    while True:
+        try:
+            return send()
+        except TooMany as full:
+            wait_s = full.members.get("retry_after_s")
+            if wait_s is None:
+                raise
+            say(f"The server takes no more from one sender now; the import goes on in {wait_s} s.")
+            sleep(wait_s)
+
+
+def _send_lines(session: Session, events: Iterable[Mapping[str, Any]]) -> Mapping[str, Any]:
     """As the lines that the route takes: its body is no JSON, so it is no use case."""
     assert session.server is not None
     lines = "\n".join(map(json.dumps, events))

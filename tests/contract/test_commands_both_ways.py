@@ -17,10 +17,12 @@ from typing import Any
 
 import pytest
 
+from api.access.limits import MinuteWindows
 from optimizer.cli import imports
 from optimizer.cli.server_option import HERE
 from optimizer.runtime import wiring
 from optimizer.runtime.api_client import ApiClient
+from tests.api_world import World
 from tests.clock import Clock
 from tests.command_line import Ran, detent
 from tests.recordings.answers import READING_COMMANDS, _names
@@ -79,6 +81,7 @@ class Sides:
     here: Path
     there: Path
     names: dict[str, list[str]]
+    server: World
 
     def say(self, line: str) -> tuple[Ran, Ran]:
         words = [self.names[word][0] if word in self.names else word for word in line.split()]
@@ -98,7 +101,7 @@ def sides(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPa
         api = open_.enter_context(api_of(there, clock))
         api.client.headers["Authorization"] = "Bearer secret-boss"
         monkeypatch.setattr(ApiClient, "at", lambda url, key: ApiClient(url, http=api.client))
-        yield Sides(here.home, there.home, _names(here))
+        yield Sides(here.home, there.home, _names(here), api)
 
 
 def said(ran: Ran) -> Any:
@@ -193,6 +196,35 @@ def test_an_import_uploads_what_a_file_holds_in_parts(
     assert (taken["n_read"], taken["n_duplicate"], taken["near_duplicates"] is None) == (42, 1, False)
     assert (again["n_accepted"], again["n_duplicate"], again["reasons"]) == (0, 9, {"no JSON object in one line": 1})
     assert (code, fed["accepted"], [one["where"] for one in fed["rejected"]]) == (0, 5, ["line 7", "line 6"])
+
+
+def test_an_import_of_more_than_a_sender_may_bring_in_a_minute_waits_and_goes_on(
+    sides: Sides, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, waits = [0.0], list[int]()
+
+    def wait(seconds: int) -> None:
+        waits.append(seconds)
+        now[0] += seconds
+
+    monkeypatch.setattr(imports, "sleep", wait)
+    for name in ("PART_ROWS", "PART_EVENTS"):
+        monkeypatch.setattr(imports, name, 4)
+    shared, (rows, events) = sides.server.shared, (tmp_path / "rows.jsonl", tmp_path / "feedback.jsonl")
+    shared.operator_windows = MinuteWindows(2, "changes", now=lambda: now[0])
+    shared.event_windows = MinuteWindows(7, "events", now=lambda: now[0])
+    made = [{"input": {"text": f"Row {n}"}, "expected": {"topic": "billing"}} for n in range(12)]
+    rows.write_text("\n".join(map(json.dumps, made)))
+    events.write_text("\n".join(json.dumps({"id": f"e{n}", "unit": "u1", "score": 0.5}) for n in range(12)))
+    for file, n_waits in ((rows, 1), (events, 2)):
+        waits.clear()
+        local, asked = sides.say(f"import {file} --family triage")
+        assert said(asked) == said(local), asked.err
+        assert waits == [60] * n_waits
+        assert asked.err.count("the import goes on in 60 s") == n_waits
+    monkeypatch.setattr(imports, "PART_EVENTS", 8)  # such a part never fits
+    refused = sides.say(f"import {events} --family triage")[1]
+    assert (refused.code, "minute" in refused.err, len(waits)) == (3, True, 2), refused.err
 
 
 def test_a_command_about_this_machine_takes_no_server() -> None:
