@@ -62,14 +62,19 @@ def noted(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def server(
     tmp_path_factory: pytest.TempPathFactory, model: Provider, noted: Path, new_mlflow: NewMlflow
 ) -> Iterator[Server]:
-    """Shared by the tests below, in their order; the last one kills it."""
+    """Shared by the tests below, in their order; the last one kills it. Its port was taken when it started."""
     (noted.parent / "sitecustomize.py").write_text(f"NOTED = {str(noted)!r}\n{HOOK}", encoding="utf-8")
     home = make_home(tmp_path_factory.mktemp("serve") / "home", model.url, new_mlflow=new_mlflow)
-    made = Server(home, environment={"PYTHONPATH": str(noted.parent)})
-    try:
-        yield made
-    finally:
-        made.end()
+    with socket.socket() as taken:
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        taken.bind(("127.0.0.1", load_settings(home=home).port))
+        taken.listen()
+        made = Server(home, environment={"PYTHONPATH": str(noted.parent)})
+        try:
+            made.wait_ready()
+            yield made
+        finally:
+            made.end()
 
 
 def gone(pid: int) -> bool:
@@ -79,14 +84,20 @@ def gone(pid: int) -> bool:
         return True
 
 
+def test_a_taken_port_is_named_and_the_next_one_used(server: Server) -> None:
+    wanted = load_settings(home=server.home).port
+    assert not server.url.endswith(f":{wanted}")
+    assert f"Port {wanted} is taken by" in server.told
+
+
 def test_a_second_server_and_a_second_worker_are_refused_and_told_who_is_there(server: Server) -> None:
     pids = server.wait_ready()
-    second = server.another("serve")
-    assert second.returncode == 3
-    assert f"pid {server.process.pid}" in second.stderr
-    worker = server.another("worker")
-    assert worker.returncode == 3
-    assert f"pid {pids['worker']}" in worker.stderr
+    second = server.detent("serve")
+    assert second.code == 3
+    assert f"pid {server.process.pid}" in second.err
+    worker = server.detent("worker")
+    assert worker.code == 3
+    assert f"pid {pids['worker']}" in worker.err
 
 
 def test_what_the_processes_write_is_for_their_user_alone(server: Server) -> None:
@@ -188,27 +199,6 @@ def test_everything_ends_when_the_supervisor_is_killed(server: Server) -> None:
     server.process.wait()
     until(lambda: all(map(gone, pids.values())), "the children's end", patience_s=PROCESSES_S)
     assert ProcessLock(server.settings, "serve").acquire(), "and the next server may start"
-
-
-def test_a_taken_port_is_named_the_next_one_used_and_ctrl_c_ends_everything(tmp_path: Path, model: Provider) -> None:
-    home = make_home(tmp_path / "home", model.url)
-    wanted = load_settings(home=home).port
-    with socket.socket() as taken:
-        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        taken.bind(("127.0.0.1", wanted))
-        taken.listen()
-        server = Server(home)
-        try:
-            pids = server.wait_ready()
-            assert not server.url.endswith(f":{wanted}")
-            assert f"Port {wanted} is taken by" in server.told
-            server.process.send_signal(signal.SIGINT)
-            assert server.process.wait(timeout=60) == 0
-        finally:
-            server.end()
-    assert all(map(gone, pids.values()))
-    assert not list(server.settings.run_dir().glob("*.json"))
-    until(lambda: "Everything has ended" in server.told, "its last words", patience_s=PROCESSES_S)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -12,8 +13,6 @@ from typing import IO
 
 import httpx
 import psutil
-import pytest
-
 from tests.clock import PROCESSES_S, until
 from tests.running_server import Server, make_home
 from tests.small_disk import fill, small_disk
@@ -71,19 +70,27 @@ def test_who_read_its_messages_may_go(tmp_path: Path) -> None:
         assert not any(child.is_running() for child in children)
 
 
-@pytest.mark.parametrize("log_json", [False, True], ids=["for people", "as JSON"])
-def test_messages_and_log_on_a_full_disk(tmp_path: Path, log_json: bool) -> None:
-    home = make_home(tmp_path / "home", NO_MODEL, profile={"log_json": log_json})
+def test_messages_and_log_on_a_full_disk(tmp_path: Path) -> None:
+    """For people, and then as JSON."""
+    home = make_home(tmp_path / "home", NO_MODEL)
     with small_disk(tmp_path / "disk", megabytes=16) as disk, Path("/dev/full").open("w") as messages:
         home = shutil.copytree(home, disk / "home", symlinks=True)
         with told_to(messages, home) as server:
             server.wait_ready()
-            filler = fill(disk)
-            kill(server, "gateway")
-            filler.unlink()
-            until(lambda: n_dropped(server) > 0, "the count of what was dropped", patience_s=PROCESSES_S)
+            meet_a_full_disk(server, disk)
             kill(server, "gateway")
             server.process.kill()  # and what a disk without room left behind hinders no start
             server.process.wait()
+        profile = home / "config" / "dev.yaml"
+        profile.write_text(json.dumps({**json.loads(profile.read_text()), "log_json": True}))
         with told_to(messages, home) as again:
             again.wait_ready()
+            meet_a_full_disk(again, disk)
+
+
+def meet_a_full_disk(server: Server, disk: Path) -> None:
+    before = n_dropped(server)
+    filler = fill(disk)
+    kill(server, "gateway")
+    filler.unlink()
+    until(lambda: n_dropped(server) > before, "the count of what was dropped", patience_s=PROCESSES_S)
