@@ -13,6 +13,7 @@ from typing import IO
 
 import httpx
 import psutil
+
 from tests.clock import PROCESSES_S, until
 from tests.running_server import Server, make_home
 from tests.small_disk import fill, small_disk
