@@ -105,9 +105,9 @@ def test_disputed_ones_come_first_and_a_unit_once() -> None:
     )
     assert [one.interaction for one in found] == ["c", "b", "a"]
     units = {"a": "u1", "b": "u2", "c": "u2"}
-    assert [one.interaction for one in first_of_units(found, units, taken=(), most=5)] == ["c", "a"]
-    assert [one.interaction for one in first_of_units(found, units, taken={"u2"}, most=5)] == ["a"]
-    assert [one.interaction for one in first_of_units(found, {**units, "b": None}, taken={"u1"}, most=1)] == ["c"]
+    assert [one.interaction for one in first_of_units(found, units, known=(), most=5)] == ["c", "a"]
+    assert [one.interaction for one in first_of_units(found, units, known={"u2"}, most=5)] == ["a"]
+    assert [one.interaction for one in first_of_units(found, {**units, "b": None}, known={"u1"}, most=1)] == ["c"]
 
 
 def test_the_confidence_is_that_of_the_answer_that_went_out() -> None:

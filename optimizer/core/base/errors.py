@@ -135,9 +135,9 @@ def _member(fault: Fault) -> FaultMember:
 
 
 def _first(faults: Sequence[Fault]) -> tuple[Fault, ...]:
-    told = [fault if _is_short(fault) else _short(fault) for fault in faults[:MAX_FAULTS]]
+    listed = [fault if _is_short(fault) else _short(fault) for fault in faults[:MAX_FAULTS]]
     more = sum(fault.n for fault in faults[MAX_FAULTS:])
-    return (*told, Fault(pointer="", detail=f"and {more:,} more")) if more > 0 else tuple(told)
+    return (*listed, Fault(pointer="", detail=f"and {more:,} more")) if more > 0 else tuple(listed)
 
 
 def _is_short(fault: Fault) -> bool:

@@ -36,14 +36,14 @@ def schema_fault(schema: Mapping[str, Any], value: Any) -> str | None:
         value: as ``strict_json`` reads it.
     """
     try:
-        found = list(islice(_Validator(schema, registry=Registry()).iter_errors(value), MAX_FAULTS))
+        errors = list(islice(_Validator(schema, registry=Registry()).iter_errors(value), MAX_FAULTS))
     except RecursionError:
         return "JSON against the schema: the schema leads back to itself without an end"
     except (_CannotTell, Unresolvable, regex.error) as error:
         return f"JSON against the schema: {str(error)[:_MAX_CHARS]}"
-    if not found:
+    if not errors:
         return None
-    first = min(found, key=lambda fault: [str(part) for part in fault.absolute_path])
+    first = min(errors, key=lambda fault: [str(part) for part in fault.absolute_path])
     where = "/".join(str(part)[:_MAX_CHARS] for part in first.absolute_path)
     return f"JSON against the schema at /{where}: {first.message[:_MAX_CHARS]}"
 

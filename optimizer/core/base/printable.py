@@ -25,12 +25,12 @@ def printable(text: str) -> str:
 
 def printable_lines(text: str) -> str:
     """The same for lines that this program has coloured already: sequences that choose a colour stay."""
-    return _COLOUR_OR_UNSAFE.sub(lambda found: found[1] or SHOWN, text)
+    return _COLOUR_OR_UNSAFE.sub(lambda match: match[1] or SHOWN, text)
 
 
 def printable_json(text: str) -> str:
     """A JSON text of the same value, whose strings hold none of these characters as such."""
-    return _UNSAFE_IN_JSON.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+    return _UNSAFE_IN_JSON.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
 def without_passwords(text: str) -> str:

@@ -37,9 +37,9 @@ def declares(record: Callable[Concatenate[Any, P], Any]) -> Callable[P, Callable
     return decorator
 
 
-def declared(found: Any) -> Any:
+def declared(value: Any) -> Any:
     """The record that a decorator has kept with it, None without; of a class its own alone."""
-    return getattr(found, "__dict__", {}).get(_DECLARED)
+    return getattr(value, "__dict__", {}).get(_DECLARED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,9 +124,9 @@ class Registry(Generic[T]):
 
     def _record(self, one: Registration) -> T:
         """Of what is declared, is a record itself, or a function alone."""
-        found = one.load()
-        record = declared(found) or found
-        return self._read(one, record if isinstance(record, self._kind) else self._kind(found))
+        loaded = one.load()
+        record = declared(loaded) or loaded
+        return self._read(one, record if isinstance(record, self._kind) else self._kind(loaded))
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -135,14 +135,14 @@ class Registry(Generic[T]):
     @property
     def added(self) -> Mapping[str, Registration]:
         """What packages add, without those that are refused."""
-        return {one.name: one for one in self._found() if self._fault(one) is None}
+        return {one.name: one for one in self._registrations() if self._fault(one) is None}
 
     @property
     def refused(self) -> tuple[str, ...]:
         """Why each name that a package adds in vain is not taken, as a sentence."""
-        return tuple(fault for one in self._found() if (fault := self._fault(one)) is not None)
+        return tuple(fault for one in self._registrations() if (fault := self._fault(one)) is not None)
 
-    def _found(self) -> Sequence[Registration]:
+    def _registrations(self) -> Sequence[Registration]:
         return _packages(self.group)
 
     def _fault(self, one: Registration) -> str | None:
@@ -153,7 +153,7 @@ class Registry(Generic[T]):
             why = "the name means something else here"
         elif not _NAME.fullmatch(one.name):
             why = "a name begins with a small letter and holds small letters, digits and underscores"
-        elif others := [other.package for other in self._found() if other.name == one.name and other != one]:
+        elif others := [other.package for other in self._registrations() if other.name == one.name and other != one]:
             why = f"{' and '.join(others)} adds the same name"
         if why is None:
             return None

@@ -23,7 +23,7 @@ def read_json(text: str | bytes) -> Any:
             surrogate pair.
     """
     try:
-        return _kept(json.loads(text, parse_constant=_no_constant))
+        return _within_limits(json.loads(text, parse_constant=_no_constant))
     except RecursionError:
         raise ValueError(_TOO_DEEP) from None
 
@@ -31,7 +31,7 @@ def read_json(text: str | bytes) -> Any:
 def read_json_inside(text: str, start: int) -> Any:
     """The value that begins at a place of the text, whatever follows it; raises as ``read_json`` does."""
     try:
-        return _kept(_DECODER.raw_decode(text, start)[0])
+        return _within_limits(_DECODER.raw_decode(text, start)[0])
     except RecursionError:
         raise ValueError(_TOO_DEEP) from None
 
@@ -43,7 +43,7 @@ def _no_constant(name: str) -> Any:
 _DECODER = json.JSONDecoder(parse_constant=_no_constant)
 
 
-def _kept(root: Any) -> Any:
+def _within_limits(root: Any) -> Any:
     """The value, looked through level by level."""
     level = [root]
     for depth in range(MAX_DEPTH + 1):
@@ -80,19 +80,19 @@ def is_within(value: Any, chars: int) -> bool:
 
     Looks at no more than ``chars`` members, at any depth.
     """
-    waiting, left = [value], chars
+    waiting, chars_left = [value], chars
     while waiting:
         one = waiting.pop()
         kind = type(one)
         if kind is dict or (kind not in _NO_DICT and isinstance(one, Mapping)):  # a dict is told without asking
-            left -= len(one) + 1
+            chars_left -= len(one) + 1
             waiting += one
             waiting += one.values()
         elif isinstance(one, list | tuple):
-            left -= len(one) + 1
+            chars_left -= len(one) + 1
             waiting += one
         else:
-            left -= len(one) + 1 if isinstance(one, str) else 1
-        if left < 0:
+            chars_left -= len(one) + 1 if isinstance(one, str) else 1
+        if chars_left < 0:
             return False
     return True

@@ -19,15 +19,39 @@ FIGURES_ONLY: Mapping[str, bool] = {"texts": False}  # the context in which an a
 TEXTS = frozenset(
     {
         # what users sent, what models answered, what people made of it
-        "input", "output", "expected", "label", "tags", "error", "conversation", "parts", "later_parts", "payload",
+        "input",
+        "output",
+        "expected",
+        "label",
+        "tags",
+        "error",
+        "conversation",
+        "parts",
+        "later_parts",
+        "payload",
         "answer",
         # what prompts are made of, and what searches tried and learned
-        "messages", "examples", "tools", "response_format", "policy", "stop", "definition", "space", "params",
+        "messages",
+        "examples",
+        "tools",
+        "response_format",
+        "policy",
+        "stop",
+        "definition",
+        "space",
+        "params",
         "findings",
         # sentences that people wrote, or that may quote them
-        "note", "reason", "reasons", "why", "detail", "description", "problem", "last_error",
+        "note",
+        "reason",
+        "reasons",
+        "why",
+        "detail",
+        "description",
+        "problem",
+        "last_error",
     }
-)  # fmt: skip
+)
 
 
 def shown(text: str | None) -> str:

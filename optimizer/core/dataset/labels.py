@@ -56,14 +56,14 @@ def look_alikes(counts: Mapping[str, int]) -> list[LookAlike]:
         counts: label > number of rows.
     """
     ordered = sorted(counts, key=lambda label: (-counts[label], label))
-    found = []
+    pairs = []
     for at, rare in enumerate(ordered):
         alike: Iterable[Callable[[str, str], bool]] = (_same, _is_same_but_for_separators, _is_one_slip)
         matches = (common for test in alike for common in ordered[:at] if test(rare, common))
         common = next(matches, None) or _nearest(rare, ordered[:at], counts)
         if common is not None:
-            found.append(LookAlike(rare=rare, n_rare=counts[rare], common=common, n_common=counts[common]))
-    return found
+            pairs.append(LookAlike(rare=rare, n_rare=counts[rare], common=common, n_common=counts[common]))
+    return pairs
 
 
 def labels_in_prompt(prompt: str, labels: Iterable[str]) -> LabelsInPrompt:
@@ -73,11 +73,11 @@ def labels_in_prompt(prompt: str, labels: Iterable[str]) -> LabelsInPrompt:
     unnamed, spelled, known = [], dict[str, str](), {_joined(label) for label in labels}
     for label in labels:
         words = map(re.escape, re.split(_SEPARATORS, label.strip()))
-        found = re.findall(rf"(?<!\w){'[ _-]?'.join(words)}(?!\w)", " ".join(prompt.split()), re.IGNORECASE)
-        if not found:
+        mentions = re.findall(rf"(?<!\w){'[ _-]?'.join(words)}(?!\w)", " ".join(prompt.split()), re.IGNORECASE)
+        if not mentions:
             unnamed.append(label)
-        elif not any(_same(label, text) for text in found):
-            spelled[label] = found[0]
+        elif not any(_same(label, text) for text in mentions):
+            spelled[label] = mentions[0]
     unknown = dict[str, None]()
     for items in _lists(prompt, known):
         if sum(_joined(item) in known for item in items) >= 2:

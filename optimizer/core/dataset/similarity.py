@@ -47,14 +47,14 @@ def similarities(rows: Sequence[Vector], columns: Sequence[Vector]) -> list[list
     for at, column in enumerate(columns):
         for term, weight in column.items():
             holders.setdefault(term, []).append((at, weight))
-    found = []
+    shares = []
     for row in rows:
         sums = [0.0] * len(columns)
         for term, weight in row.items():
             for at, other in holders.get(term, ()):
                 sums[at] += weight * other
-        found.append([min(1.0, s) for s in sums])
-    return found
+        shares.append([min(1.0, s) for s in sums])
+    return shares
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

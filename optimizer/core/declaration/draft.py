@@ -75,7 +75,7 @@ class NewFamily:
 def draft_family(draft: FamilyDraft, *, today: date) -> NewFamily:
     """Raises InvalidInput, with every fault, when prompt, columns and examples do not fit together."""
     faults: list[Fault] = []
-    given = dict(_pair(text) for text in draft.inputs)
+    columns_by_name = dict(_pair(text) for text in draft.inputs)
     if PYTHON_QUOTES.match(draft.prompt):
         detail = (
             "the prompt stands in the quotes of a Python string, which would be sent to the model; leave only the text"
@@ -84,17 +84,17 @@ def draft_family(draft: FamilyDraft, *, today: date) -> NewFamily:
         faults.append(Fault(pointer="/from", detail=detail))
     prompt = _with_placeholders(draft, faults)
     variables = list(dict.fromkeys(VARIABLE.findall(prompt)))
-    if not variables and not given:
+    if not variables and not columns_by_name:
         faults.append(
             Fault(
                 pointer="/from", detail="the prompt has no {{placeholder}}, so say which column goes in: --input COLUMN"
             )
         )
-    by_field = {name: given.get(name, name) for name in variables} or dict(given)
+    by_field = {name: columns_by_name.get(name, name) for name in variables} or dict(columns_by_name)
     if variables:
-        unused = [name for name in given if name not in variables]
-        if len(variables) == len(given) == 1 and unused:
-            by_field = {variables[0]: given[unused[0]]}  # one input, one column: no other reading is possible
+        unused = [name for name in columns_by_name if name not in variables]
+        if len(variables) == len(columns_by_name) == 1 and unused:
+            by_field = {variables[0]: columns_by_name[unused[0]]}  # one input, one column: no other reading is possible
         else:
             faults += [
                 Fault(
@@ -203,8 +203,8 @@ def messages_of(prompt: str, inputs: Sequence[str]) -> list[dict[str, str]]:
     """
     text = prompt.strip().replace("\r\n", "\n")
     if not VARIABLE.search(text):
-        asked = "\n".join(f"{{{{{name}}}}}" if len(inputs) == 1 else f"{name}: {{{{{name}}}}}" for name in inputs)
-        return [{"role": "system", "content": text}, {"role": "examples"}, {"role": "user", "content": asked}]
+        question = "\n".join(f"{{{{{name}}}}}" if len(inputs) == 1 else f"{name}: {{{{{name}}}}}" for name in inputs)
+        return [{"role": "system", "content": text}, {"role": "examples"}, {"role": "user", "content": question}]
     paragraphs = re.split(r"\n[ \t]*\n", text)
     first = next(i for i, p in enumerate(paragraphs) if VARIABLE.search(p))
     system = [{"role": "system", "content": "\n\n".join(paragraphs[:first])}] if first else []
@@ -266,16 +266,16 @@ def _output(draft: FamilyDraft, by_field: Mapping[str, str], faults: list[Fault]
     if draft.output is not None:
         field, column = _pair(draft.output)
         return field, column if draft.judge is None or column in draft.columns else ""
-    left = [c for c in draft.columns if c not in by_field.values() and c not in ("id", "group")]
-    if len(left) == 1:
-        return _field_name(left[0]), left[0]
-    if "output" in left:
+    unused_columns = [c for c in draft.columns if c not in by_field.values() and c not in ("id", "group")]
+    if len(unused_columns) == 1:
+        return _field_name(unused_columns[0]), unused_columns[0]
+    if "output" in unused_columns:
         return "output", "output"
     if draft.judge is not None:
         return "answer", ""
     detail = (
-        f"say which column is the answer: --output COLUMN; left are {_names(left)}. Where no answer is the right one,"
-        " name a model that judges: --judge MODEL"
+        f"say which column is the answer: --output COLUMN; left are {_names(unused_columns)}. Where no answer is the"
+        " right one, name a model that judges: --judge MODEL"
     )
     faults.append(Fault(pointer="/output", detail=detail))
     return "output", ""

@@ -56,8 +56,8 @@ def _rubric(judge: Mapping[str, Any]) -> Iterator[Fault]:
         if len(set(map(str, dimensions))) < len(dimensions):
             yield Fault(pointer="/judge/dimensions", detail="a dimension is named twice; each is scored once")
     elif isinstance(dimensions, Mapping):
-        for name, said in dimensions.items():
-            if isinstance(said, str) and not said.strip():
+        for name, meaning in dimensions.items():
+            if isinstance(meaning, str) and not meaning.strip():
                 detail = "say in a sentence what a good answer does; the model reads nothing else of this dimension"
                 yield Fault(pointer=pointer_of(["judge", "dimensions", name]), detail=detail)
     else:

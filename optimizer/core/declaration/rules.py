@@ -260,14 +260,14 @@ def _scorer(data: Mapping[str, Any]) -> Iterator[Fault]:
             record = METRICS.built_in[name]
             fault = record.misfit(parser)
             uses = use if isinstance(use, Mapping) else {}
-            given = {key: value for key, value in uses.items() if key not in ("weight", "optional")}
-            if uses.get("optional") is True and "key" not in given:
+            parameters = {key: value for key, value in uses.items() if key not in ("weight", "optional")}
+            if uses.get("optional") is True and "key" not in parameters:
                 yield Fault(pointer=pointer_of(["scorer", name, "optional"]), detail=_no_part(record))
-            for parameter, wrong in record.parameter_faults(given, inputs):
+            for parameter, wrong in record.parameter_faults(parameters, inputs):
                 yield Fault(pointer=pointer_of(["scorer", name, parameter]), detail=wrong)
             for parameter, kind in record.parameters.items():
-                if kind == "schema" and isinstance(given.get(parameter), Mapping):
-                    yield from _schema(given[parameter], ["scorer", name, parameter])
+                if kind == "schema" and isinstance(parameters.get(parameter), Mapping):
+                    yield from _schema(parameters[parameter], ["scorer", name, parameter])
         elif not _DOTTED.fullmatch(str(name)) and name not in METRICS:
             fault = unknown_metric(name)
         if fault is not None:
@@ -307,12 +307,12 @@ def _strategies(data: Mapping[str, Any]) -> Iterator[Fault]:
     schedule, triggers = _mapping(data, "schedule"), _mapping(data, "triggers")
     gates_aim = _mapping(_mapping(data, "rollout"), "gates").get("aim", "quality")
     space = _mapping(data, "space") if "space" in data else DEFAULT_SPACE
-    asked = {
+    schedules = {
         "/schedule/strategy": (schedule.get("strategy"), schedule.get("aim") or gates_aim),
         "/triggers/strategy": (triggers.get("strategy"), gates_aim),
     }
     kind = declared_kind(data)
-    for pointer, (strategy, aim) in asked.items():
+    for pointer, (strategy, aim) in schedules.items():
         if not isinstance(strategy, str) or not strategy:
             continue
         if (

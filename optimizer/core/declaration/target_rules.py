@@ -40,8 +40,8 @@ def target_faults(data: Mapping[str, Any]) -> Iterator[Fault]:
 
 def _asks_nothing(suite: Mapping[str, Any], *, is_golden: bool) -> bool:
     """Golden scenarios are asked for the usual regression where the file says nothing of it."""
-    asked = {name for name, target in suite.items() if target is not None} - {"n"}
-    return not asked and not (is_golden and "regression" not in suite)
+    targets = {name for name, target in suite.items() if target is not None} - {"n"}
+    return not targets and not (is_golden and "regression" not in suite)
 
 
 def _tools(suite: Any, at: Sequence[str], known: Sequence[str]) -> Iterator[Fault]:

@@ -129,8 +129,8 @@ def bootstrap_reduction_p(
     n, rng = len(champion), random.Random(seed)
     without = 1
     for _ in range(n_draws):
-        drawn = rng.choices(range(n), k=n)
-        without += statistic([candidate[i] for i in drawn]) >= statistic([champion[i] for i in drawn])
+        places = rng.choices(range(n), k=n)
+        without += statistic([candidate[i] for i in places]) >= statistic([champion[i] for i in places])
     return min(1.0, without / (n_draws + 1))
 
 
@@ -143,8 +143,8 @@ def _drawn_sums(differences: Sequence[float], seed: int, n_draws: int) -> list[f
     values, rng, sums = np.array(differences, dtype=float), np.random.default_rng(seed), list[float]()
     step = max(1, MOST_DRAWN // len(values))
     for at in range(0, n_draws, step):
-        drawn = rng.integers(len(values), size=(min(step, n_draws - at), len(values)))
-        sums += values[drawn].sum(axis=1).tolist()
+        places = rng.integers(len(values), size=(min(step, n_draws - at), len(values)))
+        sums += values[places].sum(axis=1).tolist()
     return sums
 
 

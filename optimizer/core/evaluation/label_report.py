@@ -43,7 +43,7 @@ class LabelReport:
 def confused(confusion: Mapping[str, Mapping[str, int]]) -> list[tuple[str, str, int]]:
     """(expected, given, number) of the most frequent mistakes, the most frequent first."""
     wrong = [
-        (expected, given, n) for expected, row in confusion.items() for given, n in row.items() if expected != given
+        (expected, answer, n) for expected, row in confusion.items() for answer, n in row.items() if expected != answer
     ]
     return sorted(wrong, key=lambda one: (-one[2], one[0], one[1]))[:N_CONFUSED]
 
@@ -70,8 +70,8 @@ def label_report(labels: Sequence[str], pairs: Iterable[tuple[str, str | None]])
     Information Retrieval, ch. 7.
     """
     confusion: dict[str, Counter[str]] = {label: Counter() for label in labels}
-    for expected, given in pairs:
-        confusion.setdefault(expected, Counter())[given if given is not None else NO_LABEL] += 1
+    for expected, answer in pairs:
+        confusion.setdefault(expected, Counter())[answer if answer is not None else NO_LABEL] += 1
     given_in_all = Counter[str]()
     for row in confusion.values():
         given_in_all.update(row)

@@ -119,10 +119,12 @@ def check_suite(
     slow = timing.why or JOURNALED
     add("p95_latency_ms", targets.p95_latency_ms, timing.p95_ms, _at_most, "95 % within {:,.0f} ms", slow)
     if targets.tools_used is not None:
-        asked = tools or {}
-        unanswered = sum(r.output is None for r in results if r.example in asked)
-        use = _share([*asked.values()]) if asked and not unanswered else None
-        missing = f"{unanswered} of {len(asked)} answers are missing" if asked else "no input holds what tools found"
+        tool_use = tools or {}
+        unanswered = sum(r.output is None for r in results if r.example in tool_use)
+        use = _share([*tool_use.values()]) if tool_use and not unanswered else None
+        missing = (
+            f"{unanswered} of {len(tool_use)} answers are missing" if tool_use else "no input holds what tools found"
+        )
         add(
             "tools_used",
             targets.tools_used.share,
@@ -152,8 +154,8 @@ def gates_of_suites(
 
 
 def _gate(family: Family, suite: Suite, batches: Sequence[EvaluationBatch], variant: str, champion: str) -> GateRecord:
-    asked = suite_id(family, champion, suite)
-    own = [b.checks for b in batches if b.variant == variant and b.suite == asked and b.checks is not None]
+    own_suite = suite_id(family, champion, suite)
+    own = [b.checks for b in batches if b.variant == variant and b.suite == own_suite and b.checks is not None]
     checks = _newest_decided(own)
     verdict = verdict_of(checks)
     option = "" if suite.name == DEFAULT else f" --suite {suite.name}"
@@ -181,17 +183,17 @@ def _newest_decided(evaluations: Sequence[Sequence[Check]]) -> list[Check]:
     return [decided.get(one.name, one) for one in evaluations[-1]] if evaluations else []
 
 
-def evidence_of(batches: Sequence[EvaluationBatch], variant: str, asked: str, timed_as: str) -> list[list[RowRatios]]:
+def evidence_of(batches: Sequence[EvaluationBatch], variant: str, suite: str, timed_as: str) -> list[list[RowRatios]]:
     """What the evaluations of ``variant`` measured of the latency of ``timed_as``, oldest first: of each an item for
     every example, in order.
 
     Args:
         batches: those of the family, oldest first.
-        asked: the suite's ``suite_id``.
+        suite: the suite's ``suite_id``.
     """
-    checks = [check for b in batches if (b.variant, b.suite) == (variant, asked) for check in b.checks or ()]
-    found = [check.evidence for check in checks if check.evidence is not None]
-    return [[RowRatios(*sums) for sums in one["rows"]] for one in found if one["timed_as"] == timed_as]
+    checks = [check for b in batches if (b.variant, b.suite) == (variant, suite) for check in b.checks or ()]
+    evidences = [check.evidence for check in checks if check.evidence is not None]
+    return [[RowRatios(*sums) for sums in one["rows"]] for one in evidences if one["timed_as"] == timed_as]
 
 
 def verdict_of(checks: Sequence[Check]) -> GateVerdict:
@@ -211,14 +213,14 @@ def suite_id(family: Family, champion: str | None, suite: Suite | None = None) -
     if targets is not None and targets["tools_used"] is None:  # as before there was such a target
         del targets["tools_used"]
     beside = champion if suite is not None and suite.compares else None
-    asked = {"targets": targets, "scorer": dict(family.metrics), "champion": beside}
+    content = {"targets": targets, "scorer": dict(family.metrics), "champion": beside}
     if family.metric_parameters:
-        asked["parameters"] = dict(family.metric_parameters)
+        content["parameters"] = dict(family.metric_parameters)
     if JUDGED in family.metrics:
-        asked["judge"] = judge_identity(family)
+        content["judge"] = judge_identity(family)
     if suite is not None and suite.name == GOLDEN:
-        asked["golden"] = golden_digest(suite.rows)
-    return digest(canonical_json(asked))[:12]
+        content["golden"] = golden_digest(suite.rows)
+    return digest(canonical_json(content))[:12]
 
 
 def _regressions(
@@ -241,16 +243,16 @@ def _regressions(
     every = [fall for of_class in falls.values() for fall in of_class]
     checks: list[Check] = []
     if limits.overall is not None:
-        found, missing = _mean_fall(every, least=1) if champion else (None, NO_CHAMPION)
-        checks.append(_check("regression", limits.overall, found, _at_most, "{:.3f} below the champion", missing))
+        mean_fall, missing = _mean_fall(every, least=1) if champion else (None, NO_CHAMPION)
+        checks.append(_check("regression", limits.overall, mean_fall, _at_most, "{:.3f} below the champion", missing))
     if limits.per_class is not None:
         for name in sorted({class_of[r.example] for r in results if r.example in class_of}):
             falls_of = falls.get(name, [])
-            found, missing = _mean_fall(falls_of, least=groups.least) if champion else (None, NO_CHAMPION)
+            mean_fall, missing = _mean_fall(falls_of, least=groups.least) if champion else (None, NO_CHAMPION)
             place = f"{groups.word} {name}"
             shown = place.replace("{", "{{").replace("}", "}}") + ": {:.3f} below the champion"
             checks.append(
-                _check(f"regression of {name}", limits.per_class, found, _at_most, shown, f"{place}: {missing}")
+                _check(f"regression of {name}", limits.per_class, mean_fall, _at_most, shown, f"{place}: {missing}")
             )
     if limits.latency is not None:
         checks.append(_latency_check(limits.latency, timing, class_of, groups, NO_CHAMPION if not champion else ""))
@@ -267,18 +269,20 @@ def _latency_check(limit: float, timing: Timing, class_of: Mapping[str, str], gr
     where = _slowest(rows, class_of, groups) if is_slower is not False else ""
     of_earlier = f", those of {count(len(timing.earlier), 'earlier evaluation')} among them" if timing.earlier else ""
     n = sum(row.n for row in rows.values())
-    found = (
+    measured = (
         f"latency {slowdown:+.1%} against the champion's, between {bounds.lower:+.1%} and {bounds.upper:+.1%}"
         f" (geometric mean over {count(len(rows), 'example')}, {n} requests of each{of_earlier}{where})"
     )
     if is_slower is None:
-        said = f"{LATENCY} cannot be told yet: {found}, at most {limit:.0%} is asked; another evaluation adds its times"
+        text = (
+            f"{LATENCY} cannot be told yet: {measured}, at most {limit:.0%} is asked; another evaluation adds its times"
+        )
     else:
-        said = f"{LATENCY}: {found}, at most {limit:.0%} is asked"
+        text = f"{LATENCY}: {measured}, at most {limit:.0%} is asked"
     verdict: TargetVerdict = "undecided" if is_slower is None else "missed" if is_slower else "met"
     own = [timing.own.get(example, RowRatios.of([])) for example in timing.examples]  # no id of what may be forgotten
     evidence = {"timed_as": timing.timed_as, "rows": [[row.n, row.mean, row.squares] for row in own]}
-    return Check(name=LATENCY, wanted=limit, found=slowdown, verdict=verdict, said=said, evidence=evidence)
+    return Check(name=LATENCY, wanted=limit, found=slowdown, verdict=verdict, said=text, evidence=evidence)
 
 
 def _slowest(rows: Evidence, class_of: Mapping[str, str], groups: Groups) -> str:
@@ -286,11 +290,11 @@ def _slowest(rows: Evidence, class_of: Mapping[str, str], groups: Groups) -> str
     by_name: dict[str, list[RowRatios]] = {}
     for example, row in rows.items():
         by_name.setdefault(class_of.get(example, ""), []).append(row)
-    found = {name: exp(mean_of_rows(of)) - 1 for name, of in by_name.items() if name}
-    if not found:
+    slowdowns = {name: exp(mean_of_rows(of)) - 1 for name, of in by_name.items() if name}
+    if not slowdowns:
         return ""
-    name = max(found, key=lambda name: (found[name], name))
-    return f"; slowest is {groups.word} {name}, {found[name]:+.1%}"
+    name = max(slowdowns, key=lambda name: (slowdowns[name], name))
+    return f"; slowest is {groups.word} {name}, {slowdowns[name]:+.1%}"
 
 
 def _mean_fall(falls: Sequence[float | None], *, least: int) -> tuple[float | None, str]:
@@ -334,5 +338,5 @@ def _at_most(found: float, wanted: float) -> bool:
     return found <= wanted + 1e-12
 
 
-def _share(held: Sequence[bool]) -> float | None:
-    return sum(held) / len(held) if held else None
+def _share(flags: Sequence[bool]) -> float | None:
+    return sum(flags) / len(flags) if flags else None

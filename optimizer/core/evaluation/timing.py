@@ -60,16 +60,16 @@ class Timing:
         for example, mine, theirs in self.pairs:
             if mine > 0 and theirs > 0:
                 ratios.setdefault(example, []).append(log(mine / theirs))
-        return {example: RowRatios.of(found) for example, found in ratios.items()}
+        return {example: RowRatios.of(example_ratios) for example, example_ratios in ratios.items()}
 
     @property
     def rows(self) -> Evidence:
         """Of all evaluations together; examples that both answered once at most say nothing."""
-        found: dict[str, RowRatios] = {}
+        by_example: dict[str, RowRatios] = {}
         for evidence in (*self.earlier, self.own):
             for example, ratios in evidence.items():
-                found[example] = found[example].plus(ratios) if example in found else ratios
-        return {example: ratios for example, ratios in found.items() if ratios.n >= MIN_REPEATS}
+                by_example[example] = by_example[example].plus(ratios) if example in by_example else ratios
+        return {example: ratios for example, ratios in by_example.items() if ratios.n >= MIN_REPEATS}
 
     @property
     def slowdown(self) -> float | None:
@@ -88,17 +88,17 @@ class Timing:
         if not rows:
             return None
         nth = len(self.earlier) + 1
-        found = interval_of_mean(rows, alpha=ALPHA / (nth * (nth + 1) * len(rounds(len(rows)))))
-        return Interval(lower=_share(found.lower), upper=_share(found.upper))
+        interval = interval_of_mean(rows, alpha=ALPHA / (nth * (nth + 1) * len(rounds(len(rows)))))
+        return Interval(lower=_share(interval.lower), upper=_share(interval.upper))
 
     def is_slower(self, share: float) -> bool | None:
         """Whether the Variant is slower by more than ``share``; None: these calls cannot tell."""
-        found = self.bounds
-        if found is None:
+        bounds = self.bounds
+        if bounds is None:
             return None
-        if found.lower > share + 1e-9:
+        if bounds.lower > share + 1e-9:
             return True
-        return False if found.upper <= share + 1e-9 else None
+        return False if bounds.upper <= share + 1e-9 else None
 
 
 def _share(log_ratio: float) -> float:

@@ -107,9 +107,9 @@ def measure_trivial(
         scores: of ``variant`` by example, in [0, 1]; rows that are missing were not measured.
         bare: the same of the prompt without examples, or why it is left out.
     """
-    found = [_row(name, one) for name, one in {**without_model, BARE: bare}.items()]
+    baselines = [_row(name, one) for name, one in {**without_model, BARE: bare}.items()]
     comparable = {name: one for name, one in without_model.items() if not isinstance(one, str) and one}
-    return TrivialBaselines(n=len(rows), n_train=len(train), rows=found, worth=_worth(variant, scores, comparable))
+    return TrivialBaselines(n=len(rows), n_train=len(train), rows=baselines, worth=_worth(variant, scores, comparable))
 
 
 def trivial_scores(
@@ -118,7 +118,7 @@ def trivial_scores(
     """By baseline: its score by example, in [0, 1], or why it is left out."""
     if scorer.is_judged:
         return dict.fromkeys((MAJORITY, NEAREST, LOGISTIC, FIRST), NOT_JUDGED)
-    return {name: _scored(rows, found, scorer) for name, found in _answers(family, train, rows, classify).items()}
+    return {name: _scored(rows, answers, scorer) for name, answers in _answers(family, train, rows, classify).items()}
 
 
 def bare_prompt(variant: Variant) -> Variant:
@@ -126,9 +126,9 @@ def bare_prompt(variant: Variant) -> Variant:
     return replace(variant, examples=())
 
 
-def said(found: Mapping[str, Any]) -> str:
-    """Whether the model is worth its calls, as a sentence; ``found`` as of ``as_data``."""
-    worth = found.get("worth")
+def said(baselines: Mapping[str, Any]) -> str:
+    """Whether the model is worth its calls, as a sentence; ``baselines`` as of ``as_data``."""
+    worth = baselines.get("worth")
     if worth is None:
         return "No baseline without a model could be compared with it."
     variant, best, lead, low, high = (worth[name] for name in ("variant", "best", "lead", "low", "high"))
@@ -142,7 +142,7 @@ def said(found: Mapping[str, Any]) -> str:
             f"No model is needed here so far: {best} needs none and leads {variant} by"
             f" {_with_interval(-lead, -high, -low)}."
         )
-    cannot_be_told = f"Whether a model earns its calls cannot be told from {found['n']} rows"
+    cannot_be_told = f"Whether a model earns its calls cannot be told from {baselines['n']} rows"
     if lead < 0:
         return f"{cannot_be_told}: {best} needs none and leads {variant} by {_with_interval(-lead, -high, -low)}."
     return f"{cannot_be_told}: {variant} leads {best}, which needs none, by {_with_interval(lead, low, high)}."
@@ -152,11 +152,11 @@ def _with_interval(value: float, low: float, high: float) -> str:
     return f"{value:.3f} (95 %: {signed_interval(low, high)})"
 
 
-def heading(found: Mapping[str, Any]) -> str:
+def heading(baselines: Mapping[str, Any]) -> str:
     """Which rows, learnt from what."""
     return (
-        f"On the same {found['n']} rows without a model (the bare prompt has one, and no examples), learnt from"
-        f" {found['n_train']} training examples"
+        f"On the same {baselines['n']} rows without a model (the bare prompt has one, and no examples), learnt from"
+        f" {baselines['n_train']} training examples"
     )
 
 
@@ -175,13 +175,13 @@ def _answers(
     """By baseline: an answer per row, or why there is none."""
     output = family.output
     known = [expected_text(output, e.expected) for e in train]
-    texts, asked = [_text(e) for e in train], [_text(e) for e in rows]
+    texts, questions = [_text(e) for e in train], [_text(e) for e in rows]
     are_labels = output.parser == "label" or _are_labels(known)
     untaught = FREE_TEXT if output.parser == "text" and not are_labels else NO_TRAINING if not train else ""
     return {
         MAJORITY: untaught or [_majority(known)] * len(rows),
-        NEAREST: untaught or _nearest(texts, known, asked),
-        LOGISTIC: _unlabelled(texts, known, are_labels=are_labels) or list(classify(texts, known, asked)),
+        NEAREST: untaught or _nearest(texts, known, questions),
+        LOGISTIC: _unlabelled(texts, known, are_labels=are_labels) or list(classify(texts, known, questions)),
         FIRST: NO_SENTENCE if output.parser != "text" else _first_sentences(rows),
     }
 
@@ -212,19 +212,19 @@ def _majority(known: Sequence[str]) -> str:
     return min(counts, key=lambda answer: (-counts[answer], answer))
 
 
-def _nearest(texts: Sequence[str], known: Sequence[str], asked: Sequence[str]) -> list[str]:
+def _nearest(texts: Sequence[str], known: Sequence[str], questions: Sequence[str]) -> list[str]:
     """Of equally alike examples the first."""
-    drawn = vectors([*texts, *asked])
-    alike = similarities(drawn[len(texts) :], drawn[: len(texts)])
+    embedded = vectors([*texts, *questions])
+    alike = similarities(embedded[len(texts) :], embedded[: len(texts)])
     return [known[max(range(len(row)), key=lambda at: (row[at], -at))] for row in alike]
 
 
 def _first_sentences(rows: Sequence[Example]) -> list[str] | str:
     """Of the longest text among each row's inputs."""
-    found = [
+    sentences = [
         first_sentence(max((v for v in e.input.values() if isinstance(v, str)), key=len, default="")) for e in rows
     ]
-    return found if all(found) else NO_TEXT
+    return sentences if all(sentences) else NO_TEXT
 
 
 def _text(example: Example) -> str:
@@ -236,8 +236,8 @@ def _text(example: Example) -> str:
 def _scored(rows: Sequence[Example], answers: Sequence[str] | str, scorer: Scorer) -> Mapping[str, float] | str:
     if isinstance(answers, str):
         return answers
-    found = {e.id: scorer.score(e.expected, text, e.input).value for e, text in zip(rows, answers, strict=True)}
-    return {id: value for id, value in found.items() if value is not None}
+    values = {e.id: scorer.score(e.expected, text, e.input).value for e, text in zip(rows, answers, strict=True)}
+    return {id: value for id, value in values.items() if value is not None}
 
 
 def _row(name: str, scores: Mapping[str, float] | str) -> TrivialBaseline:

@@ -101,14 +101,14 @@ def numbers_in(row: str, kind: type[CardRow | IbanRow]) -> Iterator[Span]:
     """
     most = kind.chars[1]
     groups: list[Span] = []
-    for found in _GROUP.finditer(row):
-        is_apart = bool(groups) and found.start() - groups[-1][1] > 1
-        is_too_long = found.end() - found.start() > most
+    for match in _GROUP.finditer(row):
+        is_apart = bool(groups) and match.start() - groups[-1][1] > 1
+        is_too_long = match.end() - match.start() > most
         if is_apart or is_too_long:  # no number reaches over it
             yield from _of_block(row, groups, kind, len(groups))[0]
             groups = []
         if not is_too_long:
-            groups.append(found.span())
+            groups.append(match.span())
         if len(groups) == BLOCK + most:
             numbers, read = _of_block(row, groups, kind, BLOCK)
             yield from numbers

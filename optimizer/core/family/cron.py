@@ -80,5 +80,5 @@ def _fires(line: str, after: datetime) -> Iterator[datetime]:
         return
 
 
-def _point(found: re.Match[str]) -> str:
-    return found[1] if int(found[1]) == int(found[2]) else found[0]
+def _point(match: re.Match[str]) -> str:
+    return match[1] if int(match[1]) == int(match[2]) else match[0]

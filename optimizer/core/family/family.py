@@ -221,15 +221,15 @@ class Family(Declaration):
         raises NotFound for a version the file does not have.
         """
         wanted = version or self.prompt.current
-        found = self.prompt.versions.get(wanted)
-        if found is None:
+        prompt_version = self.prompt.versions.get(wanted)
+        if prompt_version is None:
             known = ", ".join(self.prompt.versions) or "none, since a family of kind policy needs no prompt"
             raise NotFound(
                 f"Family {self.name!r} has no prompt version {wanted!r}; its file has {known}.",
                 family=self.name,
                 version=wanted,
             )
-        return kind_of(self).variant(self, found)
+        return kind_of(self).variant(self, prompt_version)
 
     def bases(self) -> tuple[Variant, ...]:
         """The base prompts by size, each once; none where the file declares none."""

@@ -76,9 +76,9 @@ class JudgeSettings(Declaration):
     @property
     def weight_of(self) -> Mapping[str, float]:
         """By dimension, adding up to 1: the declared weights, else those of the usual rubric, else equal ones."""
-        given: Mapping[str, float] = self.weights
-        if not given:
+        weights: Mapping[str, float] = self.weights
+        if not weights:
             known = all(name in WEIGHTS for name in self.dimensions)
-            given = {name: WEIGHTS[name] if known else 1.0 for name in self.dimensions}
-        total = sum(given.values())
-        return {name: given[name] / total for name in self.dimensions}
+            weights = {name: WEIGHTS[name] if known else 1.0 for name in self.dimensions}
+        total = sum(weights.values())
+        return {name: weights[name] / total for name in self.dimensions}

@@ -60,27 +60,27 @@ def _is_ip(text: str) -> bool:
     return text != "::"
 
 
-def _mask_email(found: Any) -> str:
+def _mask_email(match: Any) -> str:
     """A dot behind which no letter follows ends the address."""
-    text: str = found.group()
+    text: str = match.group()
     double = text.find("..", text.index("@"))
     end = double if double >= 0 else len(text) - text.endswith(".")
     return "[email]" + text[end:]
 
 
-def _mask_numbers(found: Any, kind: type[CardRow | IbanRow], replacement: str) -> str:
+def _mask_numbers(match: Any, kind: type[CardRow | IbanRow], replacement: str) -> str:
     """Replaces runs of whole groups with right check digits: digits in fours are often followed by another number."""
-    row: str = found.group()
+    row: str = match.group()
     whole = len(row)
     if (
-        kind is CardRow and row[-1] not in " -" and _WORD.match(found.string, found.end())
+        kind is CardRow and row[-1] not in " -" and _WORD.match(match.string, match.end())
     ):  # the last group goes on as a word
         whole = max(row.rfind(" "), row.rfind("-"), 0)
-    kept, done = [], 0
+    parts, done = [], 0
     for start, end in numbers_in(row[:whole], kind):
-        kept += [row[done:start], replacement]
+        parts += [row[done:start], replacement]
         done = end
-    return "".join([*kept, row[done:]])
+    return "".join([*parts, row[done:]])
 
 
 # In this order, whatever the order in the file: an IBAN holds runs of digits that would pass as a phone number.
@@ -137,11 +137,11 @@ class Masker:
     """
 
     def __init__(self, rules: Iterable[str | Mapping[str, Any]] = (), *, own_rule_s: float = OWN_RULE_S) -> None:
-        given = list(rules)
-        for rule in given:
+        all_rules = list(rules)
+        for rule in all_rules:
             check_rule(rule)
-        self._steps = [step for name, step in _BUILT_IN.items() if name in given] + [
-            _OwnRule(rule, own_rule_s) for rule in given if not isinstance(rule, str)
+        self._steps = [step for name, step in _BUILT_IN.items() if name in all_rules] + [
+            _OwnRule(rule, own_rule_s) for rule in all_rules if not isinstance(rule, str)
         ]
 
     def __bool__(self) -> bool:

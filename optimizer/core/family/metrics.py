@@ -83,13 +83,13 @@ class MetricRecord:
             " choose another metric"
         )
 
-    def parameter_faults(self, given: Mapping[str, Any], inputs: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    def parameter_faults(self, declared: Mapping[str, Any], inputs: Mapping[str, str]) -> Iterator[tuple[str, str]]:
         """(parameter, what is wrong with it) for each that it does not take, or that lacks or has the wrong form.
 
         Args:
             inputs: the type of each of the family's inputs, by name.
         """
-        for name, value in given.items():
+        for name, value in declared.items():
             kind = self.parameters.get(name)
             if kind is None:
                 known = ", ".join(("weight", *self.parameters))
@@ -101,22 +101,22 @@ class MetricRecord:
                     if one not in inputs:
                         yield name, f"there is no input {one!r}; the family's inputs are {', '.join(inputs)}"
         for name, kind in self.parameters.items():
-            if kind == "corpus" and name not in given:
+            if kind == "corpus" and name not in declared:
                 form = f"{self.name}: {{weight: 1.0, {name}: families/.../{name}.jsonl}}"
                 yield name, f"{self.name} searches a corpus; name its file: {form}"
-            if kind == "predictor" and name not in given:
+            if kind == "predictor" and name not in declared:
                 form = f"{self.name}: {{weight: 1.0, {name}: families/.../aligned.json}}"
                 yield name, f"{self.name} reads what `detent family align` has learned; name its file: {form}"
-            if kind == "the input" and name not in given and len(_texts(inputs)) != 1:
+            if kind == "the input" and name not in declared and len(_texts(inputs)) != 1:
                 form = f"{self.name}: {{weight: 1.0, {name}: ...}}"
                 why = f"{self.name} measures against one input, and this family has no single text"
                 yield name, f"{why}; name it: {form}"
 
-    def with_defaults(self, given: Mapping[str, Any], inputs: Mapping[str, str]) -> dict[str, Any]:
+    def with_defaults(self, declared: Mapping[str, Any], inputs: Mapping[str, str]) -> dict[str, Any]:
         """The parameters, with the family's only text as the input that is measured against where none is named."""
         only = _texts(inputs)
-        left_out = [name for name, kind in self.parameters.items() if kind == "the input" and name not in given]
-        return {**given, **{name: only[0] for name in left_out}}
+        left_out = [name for name, kind in self.parameters.items() if kind == "the input" and name not in declared]
+        return {**declared, **{name: only[0] for name in left_out}}
 
 
 def _texts(inputs: Mapping[str, str]) -> list[str]:

@@ -68,8 +68,8 @@ def _label(text: str, output: Output) -> str:
     labels = output.labels or ()
     first = next((line.strip() for line in text.splitlines() if line.strip()), "")
     for form in (_folded, _bare):
-        said = form(first)
-        same = [label for label in labels if said and form(label) == said]
+        answer = form(first)
+        same = [label for label in labels if answer and form(label) == answer]
         if len(same) == 1:
             return same[0]
     inside = _labels_inside(labels, _folded(first))
@@ -82,13 +82,13 @@ def _label(text: str, output: Output) -> str:
 
 def _labels_inside(labels: Sequence[str], line: str) -> list[str]:
     """Labels that stand in the line as whole words; one that stands only inside a longer one does not count."""
-    found = []
+    inside = []
     for label in sorted(labels, key=len, reverse=True):
         pattern = r"(?<!\w)" + re.escape(_folded(label)) + r"(?!\w)"
         line, n = re.subn(pattern, " \x00 ", line)
         if n:
-            found.append(label)
-    return found
+            inside.append(label)
+    return inside
 
 
 def _folded(text: str) -> str:

@@ -142,8 +142,8 @@ def _check_record(variables: Mapping[str, Any], inputs: Collection[str] | None, 
     faults = first_alike(unknown, fault, "are no inputs of the family")
     faults += _history_faults(history)
     if faults:
-        told = said(faults, places=False)
-        raise InvalidInput(f"This record cannot be judged: {told}" + ("" if told.endswith("?") else "."), faults)
+        text = said(faults, places=False)
+        raise InvalidInput(f"This record cannot be judged: {text}" + ("" if text.endswith("?") else "."), faults)
 
 
 def long_inputs(family: Family, variables: Mapping[str, Any]) -> tuple[str, ...]:
@@ -206,8 +206,8 @@ def few_shot(family: Family, example: Example, output: str | None = None) -> Few
     Raises:
         InvalidInput: no output is given, and the Example has none to show.
     """
-    said = shown_text(family.output, example.expected) if output is None else output
-    return FewShot(id=example.id, input=clip_inputs(family, family.declared_inputs(example.input)), output=said)
+    text = shown_text(family.output, example.expected) if output is None else output
+    return FewShot(id=example.id, input=clip_inputs(family, family.declared_inputs(example.input)), output=text)
 
 
 def value_text(value: Any) -> str:

@@ -27,10 +27,10 @@ class Kind:
 
     def check(self, value: Any) -> Any:
         """The value as kept. Raises ValueError with what is expected."""
-        kept = self.keep(value)
-        if kept is None:
+        checked = self.keep(value)
+        if checked is None:
             raise ValueError(f"must be {self.holds}")
-        return kept
+        return checked
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +57,11 @@ class EventField:
 def fields_in(declaring: type) -> dict[str, EventField]:
     """The fields that a class declares, in its order."""
     hints = get_type_hints(declaring, include_extras=True)
-    found = {
+    extras_by_name = {
         name: [extra for extra in getattr(hint, "__metadata__", ()) if isinstance(extra, EventField)]
         for name, hint in hints.items()
     }
-    return {name: extras[0] for name, extras in found.items() if extras}
+    return {name: extras[0] for name, extras in extras_by_name.items() if extras}
 
 
 def _text(*, at_least: int = 0, at_most: int | None = None, blank: bool = True, holds: str) -> Kind:

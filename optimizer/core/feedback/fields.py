@@ -47,8 +47,8 @@ def read_fields(raw: Mapping[Any, Any], *, now: datetime) -> tuple[dict[str, Any
         try:
             if not _is_plain(value):
                 check_json(value)
-            kept = _KEEPS[name](value)
-            values[name] = kept if kept is not None else _KINDS[name].check(value)  # which says what is expected
+            plain = _KEEPS[name](value)
+            values[name] = plain if plain is not None else _KINDS[name].check(value)  # which says what is expected
         except ValueError as error:
             faults.append(Fault(pointer=pointer_of([name]), detail=str(error)))
     if not raw.keys() <= _KINDS.keys():

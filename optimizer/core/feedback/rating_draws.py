@@ -145,15 +145,15 @@ def judged_figure(judged: Sequence[JudgedAnswer], drawn_answers: Sequence[DrawnA
 
 def windows_of(drawn_answers: Sequence[DrawnAnswer], judge: str) -> list[tuple[datetime, datetime]]:
     """The times of which answers of this judge were drawn, none twice, in order."""
-    found: list[tuple[datetime, datetime]] = []
+    windows: list[tuple[datetime, datetime]] = []
     for since, until in sorted(
         {(each.draw.since, each.draw.until) for each in drawn_answers if each.draw.judge == judge}
     ):
-        if found and since <= found[-1][1]:
-            found[-1] = (found[-1][0], max(until, found[-1][1]))
+        if windows and since <= windows[-1][1]:
+            windows[-1] = (windows[-1][0], max(until, windows[-1][1]))
         else:
-            found.append((since, until))
-    return found
+            windows.append((since, until))
+    return windows
 
 
 def figure_by_sums(
@@ -197,14 +197,14 @@ def figure_by_sums(
         ]
         return powered_mean(mean, n_judged, rated)
 
-    found, low, high = powered(None), powered(0.0), powered(1.0)
-    if found is None or low is None or high is None:
+    middle, low, high = powered(None), powered(0.0), powered(1.0)
+    if middle is None or low is None or high is None:
         return JudgedFigure(**known, why_not=_why_not(known, draws))
     return JudgedFigure(
         **known,
-        found=found,
+        found=middle,
         interval=Interval(lower=low.interval.lower, upper=high.interval.upper),
-        width_after_next=found.width_after(NEXT),
+        width_after_next=middle.width_after(NEXT),
     )
 
 
@@ -212,11 +212,11 @@ def inclusion(answer: JudgedAnswer, draws: Sequence[Draw], n_answered: Mapping[s
     """The probability with which an answer came to be drawn and counted, over all draws in their order: each took from
     what those before had left.
     """
-    left, total = 1.0, 0.0
+    chance_left, total = 1.0, 0.0
     for draw in draws:
         if _is_within(answer, draw):
-            total += left * n_answered[draw.id] / draw.frame
-            left *= 1 - draw.inclusion
+            total += chance_left * n_answered[draw.id] / draw.frame
+            chance_left *= 1 - draw.inclusion
     return total
 
 
@@ -225,12 +225,12 @@ def _is_within(answer: JudgedAnswer, draw: Draw) -> bool:
 
 
 def _leading(of_draw: Sequence[DrawnAnswer]) -> list[DrawnAnswer]:
-    found = []
+    answered = []
     for each in sorted(of_draw, key=lambda one: one.place):
         if not each.is_answered:
             break
-        found.append(each)
-    return found
+        answered.append(each)
+    return answered
 
 
 def _why_not(known: Mapping[str, Any], draws: Mapping[str, Draw]) -> str:

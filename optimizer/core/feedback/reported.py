@@ -137,27 +137,27 @@ _PART_FIELDS = fields_in(Part)
 def _protected(
     values: Mapping[str, Any], fields: Mapping[str, EventField], *, store: str, masker: Masker
 ) -> dict[str, Any]:
-    kept = dict(values)
+    protected = dict(values)
     for name in values:
         private = fields[name].private
         if private is None:
             continue
         if store == "metadata" and private == "dropped":
-            del kept[name]
+            del protected[name]
         elif store == "metadata" and private == "replaced":
-            kept[name] = NOT_KEPT
+            protected[name] = NOT_KEPT
         elif masker:
-            kept[name] = masker.mask(kept[name])
-    return kept
+            protected[name] = masker.mask(protected[name])
+    return protected
 
 
-def content_hash(report: Report, sent: Arm) -> str:
+def content_hash(report: Report, arm: Arm) -> str:
     """Equal for an event that is sent again, also under a newer token of the same arm;
     of what is kept, never of what was masked.
 
-    ``sent`` is the arm as token or event name it.
+    ``arm`` is the arm as token or event name it.
     """
-    content: dict[str, Any] = {"arm": [sent.variant, sent.rollout, sent.unit_hmac]}
+    content: dict[str, Any] = {"arm": [arm.variant, arm.rollout, arm.unit_hmac]}
     for name, value in report.values.items():
         if name not in WHO_AND_WHERE:
             content[name] = value.timestamp() if isinstance(value, datetime) else value

@@ -49,20 +49,20 @@ def doubtful(seen: Iterable[SampledInteraction], settings: ReviewSettings) -> li
     Among equals a hash gives the order, so that no person chooses it. A corrected one waits for its release already,
     and is left out.
     """
-    found = [one for each in seen if not each.is_corrected and (one := _doubt(each, settings)) is not None]
-    return sorted(found, key=lambda one: (DOUBTS.index(one.doubt), sha256(one.interaction.encode()).digest()))
+    uncertain = [one for each in seen if not each.is_corrected and (one := _doubt(each, settings)) is not None]
+    return sorted(uncertain, key=lambda one: (DOUBTS.index(one.doubt), sha256(one.interaction.encode()).digest()))
 
 
 def first_of_units(
-    found: Sequence[Doubtful], units: Mapping[str, str | None], *, taken: Collection[str], most: int
+    uncertain: Sequence[Doubtful], units: Mapping[str, str | None], *, known: Collection[str], most: int
 ) -> list[Doubtful]:
-    """At most ``most`` of them, and at most one of each unit; none of a unit in ``taken``.
+    """At most ``most`` of them, and at most one of each unit; none of a unit in ``known``.
 
     ``units``: unit by interaction; None: the unit is unknown.
     """
     chosen: list[Doubtful] = []
-    seen = set(taken)
-    for one in found:
+    seen = set(known)
+    for one in uncertain:
         unit = units.get(one.interaction)
         if len(chosen) < most and one.interaction in units and (unit is None or unit not in seen):
             chosen.append(one)

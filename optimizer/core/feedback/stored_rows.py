@@ -17,10 +17,10 @@ from optimizer.core.feedback.reported import Report
 EventRow = tuple[Any, ...]
 
 
-def columns_of(kept: type[Event]) -> tuple[str, ...]:
+def columns_of(event: type[Event]) -> tuple[str, ...]:
     """The names of its stored columns; those of its arm stand in the place of ``arm``."""
     return tuple(
-        column for name, hint in get_type_hints(kept).items() for column in (ARM_COLUMNS if hint is Arm else (name,))
+        column for name, hint in get_type_hints(event).items() for column in (ARM_COLUMNS if hint is Arm else (name,))
     )
 
 
@@ -59,9 +59,16 @@ def interaction_row(
     get = report.values.get
     began = get("occurred_at") or received_at - timedelta(milliseconds=get("latency_ms") or 0)
     return (
-        id, *_of_arm(arm), began, received_at, content_hash, sent_by, get("tags") or {},
-        *map(get, _OF_INTERACTION), by_gateway,
-    )  # fmt: skip
+        id,
+        *_of_arm(arm),
+        began,
+        received_at,
+        content_hash,
+        sent_by,
+        get("tags") or {},
+        *map(get, _OF_INTERACTION),
+        by_gateway,
+    )
 
 
 def feedback_row(
@@ -71,9 +78,17 @@ def feedback_row(
     get = report.values.get
     of = get("interaction") or (id if report.is_interaction else None)
     return (
-        id, *_of_arm(arm), get("occurred_at") or received_at, received_at, content_hash, sent_by, get("tags") or {},
-        get("source") or "user", of, *map(get, _OF_FEEDBACK),
-    )  # fmt: skip
+        id,
+        *_of_arm(arm),
+        get("occurred_at") or received_at,
+        received_at,
+        content_hash,
+        sent_by,
+        get("tags") or {},
+        get("source") or "user",
+        of,
+        *map(get, _OF_FEEDBACK),
+    )
 
 
 def feedback_of(row: EventRow) -> FeedbackEvent:

@@ -67,7 +67,7 @@ def recorded_traffic(
     labelled: dict[tuple[str, str], int] = {}
     for (source,), one in by_source.items():
         for field, place in PLACES.items():
-            if n := sum(1 for told in _units(one).values() if told and told[place]):
+            if n := sum(1 for outcomes in _units(one).values() if outcomes and outcomes[place]):
                 labelled[field, source] = n << one.level
     return RecordedTraffic(
         since=since,
@@ -81,7 +81,7 @@ def recorded_traffic(
 
 
 def _units(one: TrafficSum) -> dict[str, Outcomes]:
-    return {name: told for name, told in one.units.items() if not name.endswith(NO_UNIT)}
+    return {name: outcomes for name, outcomes in one.units.items() if not name.endswith(NO_UNIT)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

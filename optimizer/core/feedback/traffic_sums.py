@@ -66,12 +66,12 @@ class TrafficSum:
             self.score_sum += score
         if unit is None and value is None:
             return
-        told: Outcomes = None
+        outcomes: Outcomes = None
         if value is not None:  # whole numbers as such: they are shorter in the store
-            told = [int(success is not None), int(success or 0), int(score is not None), score or 0, 1, value + 0]
+            outcomes = [int(success is not None), int(success or 0), int(score is not None), score or 0, 1, value + 0]
         name = hash_of(unit) if unit is not None else hash_of(id) + NO_UNIT
         if name < limit_of(self.level):
-            self.units[name] = _added(self.units.get(name), told)
+            self.units[name] = _added(self.units.get(name), outcomes)
             self._thin()
 
     def add(self, other: TrafficSum) -> None:
@@ -85,9 +85,9 @@ class TrafficSum:
         if other.level > self.level:
             self._raise_to(other.level)
         units, limit = self.units, limit_of(self.level)
-        for name, told in other.units.items():
+        for name, outcomes in other.units.items():
             if name < limit:
-                units[name] = _added(units.get(name), told)
+                units[name] = _added(units.get(name), outcomes)
 
     def thinned(self) -> TrafficSum:
         """This one, with no more units than are kept."""
@@ -105,37 +105,37 @@ class TrafficSum:
 
     def _raise_to(self, level: int) -> None:
         self.level, limit = level, limit_of(level)
-        self.units = {name: told for name, told in self.units.items() if name < limit}
+        self.units = {name: outcomes for name, outcomes in self.units.items() if name < limit}
 
 
-def _added(known: Outcomes | None, told: Outcomes) -> Outcomes:
-    return [a + b for a, b in zip(known, told, strict=True)] if known and told else known or told
+def _added(known: Outcomes | None, added: Outcomes) -> Outcomes:
+    return [a + b for a, b in zip(known, added, strict=True)] if known and added else known or added
 
 
 def summed_by(sums: Iterable[TrafficSum], *names: Literal["variant", "source"]) -> dict[tuple[str, ...], TrafficSum]:
     """Sums of one family's stretches added up by these, in their order; all in one, (), without them. Units are not
     thinned any further, and the sums given stay as they are.
     """
-    found: dict[tuple[str, ...], TrafficSum] = {}
+    sums_by_key: dict[tuple[str, ...], TrafficSum] = {}
     # the thinnest first, so that units that do not stay are not added
     for one in sorted(sums, key=lambda one: -one.level):
         key = tuple(getattr(one, name) for name in names)
-        if key not in found:
+        if key not in sums_by_key:
             of = dict(zip(names, key, strict=True))
-            found[key] = TrafficSum(family=one.family, start=one.start, minutes=one.minutes, **of)
-        found[key].add(one)
-    return dict(sorted(found.items()))
+            sums_by_key[key] = TrafficSum(family=one.family, start=one.start, minutes=one.minutes, **of)
+        sums_by_key[key].add(one)
+    return dict(sorted(sums_by_key.items()))
 
 
 def of_stretches(sums: Iterable[TrafficSum], minutes: int) -> list[TrafficSum]:
     """Sums of shorter stretches as those of longer ones, each with no more units than are kept."""
-    found: dict[tuple[str, datetime, str, str], TrafficSum] = {}
+    by_key: dict[tuple[str, datetime, str, str], TrafficSum] = {}
     for one in sums:
         key = (one.family, floor(one.start, minutes), one.variant, one.source)
-        if key not in found:
-            found[key] = TrafficSum(family=key[0], start=key[1], minutes=minutes, variant=key[2], source=key[3])
-        found[key].add(one)
-    return [one.thinned() for one in found.values()]
+        if key not in by_key:
+            by_key[key] = TrafficSum(family=key[0], start=key[1], minutes=minutes, variant=key[2], source=key[3])
+        by_key[key].add(one)
+    return [one.thinned() for one in by_key.values()]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,15 +146,17 @@ class Cover:
     events: Sequence[Stretch]
 
 
-def cover(since: datetime, until: datetime, kept: Stretch | None) -> Cover:
-    """``kept``: of which stretch there are sums, in whole minutes; the longest that fit are taken."""
+def cover(since: datetime, until: datetime, stored: Stretch | None) -> Cover:
+    """``stored``: of which stretch there are sums, in whole minutes; the longest that fit are taken."""
     if since >= until:
         return Cover(sums=(), events=())
-    first, last = (ceiling(max(since, kept[0]), 1), floor(min(until, kept[1]), 1)) if kept else (until, until)
+    first, last = (ceiling(max(since, stored[0]), 1), floor(min(until, stored[1]), 1)) if stored else (until, until)
     if first >= last:
         return Cover(sums=(), events=((since, until),))
     whole = list(_whole(first, last, LENGTHS))
-    old = [(length, stretch) for length, stretch in whole if kept[1] - stretch[0] > READ_FOR[length]] if kept else []
+    old = (
+        [(length, stretch) for length, stretch in whole if stored[1] - stretch[0] > READ_FOR[length]] if stored else []
+    )
     edges = ((since, first), (last, until), *(stretch for _, stretch in old))
     return Cover(
         sums=tuple(one for one in whole if one not in old), events=tuple(edge for edge in edges if edge[0] < edge[1])

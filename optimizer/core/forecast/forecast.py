@@ -152,9 +152,14 @@ def forecast_rollout(
     )
     totals = {name: total_of(plan, needs, progress) for name, needs in (("expected", expected), ("nine_in_ten", nine))}
     outlook = Outlook(
-        plan=plan, progress=progress, shares=shares, needs=nine, total=totals["nine_in_ten"], traffic=traffic,
-        rates=rates
-    )  # fmt: skip
+        plan=plan,
+        progress=progress,
+        shares=shares,
+        needs=nine,
+        total=totals["nine_in_ten"],
+        traffic=traffic,
+        rates=rates,
+    )
     problems = problems_of(outlook)
     ladders = other_ladders(plan, traffic, rates) if problems and rates is not None else ()
     alarms = tuple(_alarm(plan, traffic, shares[0], errors) for errors in ERRORS_AFTER)
@@ -242,10 +247,10 @@ def _alarm(plan: ForecastPlan, traffic: RecordedTraffic | None, share: float, er
 
 def _requests_needed(plan: ForecastPlan, share: float, errors: float) -> float | None:
     kappa = KAPPA_MEAN + log(len(GAPS["errors"]))  # the guardrail spreads its bet evenly over so many alternatives
-    found = candidate_requests_to_alarm(
+    n_requests = candidate_requests_to_alarm(
         base=ERRORS_BEFORE, bad=errors, w=share, margin=plan.error_margin, alpha=ALPHA["errors"], kappa=kappa
     )
-    return finite(found)
+    return finite(n_requests)
 
 
 def _warnings(plan: ForecastPlan, traffic: RecordedTraffic | None, share: float) -> tuple[str, ...]:

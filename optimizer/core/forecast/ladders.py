@@ -39,11 +39,11 @@ def other_ladders(plan: ForecastPlan, traffic: RecordedTraffic | None, rates: Tr
     """The gentlest that fits (the smallest first share, then the most stages) and the quickest, which may be the same;
     the quickest alone where none fits.
     """
-    found = [ladder_way(plan, ladder, traffic, rates) for ladder in _shorter(plan.ladder)]
-    if not found:
+    ways = [ladder_way(plan, ladder, traffic, rates) for ladder in _shorter(plan.ladder)]
+    if not ways:
         return ()
-    quickest = min(found, key=_hours)
-    fitting = [way for way in found if way.fits]
+    quickest = min(ways, key=_hours)
+    fitting = [way for way in ways if way.fits]
     if not fitting:
         return (quickest,)
     gentlest = min(fitting, key=lambda way: (way.ladder[0], -len(way.ladder), _hours(way)))
@@ -53,17 +53,17 @@ def other_ladders(plan: ForecastPlan, traffic: RecordedTraffic | None, rates: Tr
 def ladder_way(
     plan: ForecastPlan, ladder: tuple[float, ...], traffic: RecordedTraffic | None, rates: TrafficRate
 ) -> LadderWay:
-    asked = replace(plan, ladder=ladder)
-    expected, nine = (needs_of(asked, rates, NOT_BEGUN, kappa) for kappa in (KAPPA_MEAN, KAPPA_90))
-    total = total_of(asked, nine, NOT_BEGUN)
+    changed_plan = replace(plan, ladder=ladder)
+    expected, nine = (needs_of(changed_plan, rates, NOT_BEGUN, kappa) for kappa in (KAPPA_MEAN, KAPPA_90))
+    total = total_of(changed_plan, nine, NOT_BEGUN)
     outlook = Outlook(
-        plan=asked, progress=NOT_BEGUN, shares=ladder, needs=nine, total=total, traffic=traffic, rates=rates
+        plan=changed_plan, progress=NOT_BEGUN, shares=ladder, needs=nine, total=total, traffic=traffic, rates=rates
     )
     served = [share * need.units for share, need in zip(ladder, expected, strict=True) if need.units is not None]
     return LadderWay(
         ladder=ladder,
         fits=not problems_of(outlook),
-        expected=total_of(asked, expected, NOT_BEGUN),
+        expected=total_of(changed_plan, expected, NOT_BEGUN),
         nine_in_ten=total,
         first_day_units=24 * rates.units_per_hour * ladder[0],
         units=sum(served) if len(served) == len(ladder) else None,

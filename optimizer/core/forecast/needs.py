@@ -15,11 +15,11 @@ def needs_of(plan: ForecastPlan, rates: TrafficRate | None, progress: Progress, 
     ``rates`` None: labels alone are told.
     """
     traffic = rates or TrafficRate(units_per_hour=1.0, label_rate=1.0)
-    found = forecast(
+    prediction = forecast(
         plan.design(progress.stage), traffic, kappa=kappa, grown=progress.grown, labelled=progress.labelled_in_stage
     )
     needs = []
-    for i, stage in enumerate(found.stages):
+    for i, stage in enumerate(prediction.stages):
         dwell = max(0.0, plan.dwell_hours - (progress.stage_hours if i == 0 else 0.0))
         hours = max(stage.hours if stage.labelled else 0.0, dwell)
         known = rates is not None

@@ -47,22 +47,22 @@ class Outlook:
 
 
 def problems_of(outlook: Outlook) -> tuple[LimitExceeded, ...]:
-    found = (_too_many_labels(outlook), _too_long(outlook), _too_few_units(outlook))
-    return tuple(problem for problem in found if problem is not None)
+    problems = (_too_many_labels(outlook), _too_long(outlook), _too_few_units(outlook))
+    return tuple(problem for problem in problems if problem is not None)
 
 
 def ways_out(outlook: Outlook, problems: Sequence[LimitExceeded]) -> tuple[str, ...]:
     """What would make it fit, each by itself where it says no otherwise. Nothing here loosens the 5 in 100."""
     if not problems:
         return ()
-    found = [
+    ways = [
         _margin(outlook),
         *(_higher_limit(problem) for problem in problems),
         _labels(outlook),
         _denser_outcome(outlook),
         _finer_unit(outlook),
     ]
-    return tuple(way for way in found if way is not None)
+    return tuple(way for way in ways if way is not None)
 
 
 def _too_many_labels(outlook: Outlook) -> LimitExceeded | None:

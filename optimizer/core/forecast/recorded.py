@@ -57,8 +57,8 @@ class Recording:
             own.setdefault(request.unit_hmac, []).append(request.at)
         for number, label in enumerate(labels):
             assigned_at = _last_before(own.get(label.unit_hmac, ()), label.at)
-            found = _Label(number=number, assigned_at=assigned_at, received_at=label.at, value=label.value)
-            self.labels_of.setdefault(label.unit_hmac, []).append(found)
+            recorded = _Label(number=number, assigned_at=assigned_at, received_at=label.at, value=label.value)
+            self.labels_of.setdefault(label.unit_hmac, []).append(recorded)
         reports = [(r.unit_hmac, r.at, r.at) for r in requests]
         reports += [
             (unit, label.assigned_at, label.received_at) for unit, ones in self.labels_of.items() for label in ones
@@ -87,11 +87,11 @@ class RecordedRollout:
     def requests(self, rollout: Rollout, since: datetime, until: datetime) -> list[ReportedRequest]:
         """Those that started in [since, until) while the rollout served."""
         low, high = bisect_left(self._recording.starts, since), bisect_left(self._recording.starts, until)
-        found = []
+        requests = []
         for past in self._recording.requests[low:high]:
             served = self._served(rollout, past.at)
             if served is not None:
-                found.append(
+                requests.append(
                     ReportedRequest(
                         unit_hmac=past.unit_hmac,
                         arm=self._arm(past.unit_hmac, served),
@@ -103,17 +103,17 @@ class RecordedRollout:
                         cost_usd=past.cost_usd,
                     )
                 )
-        return found
+        return requests
 
     def cohort_units(
         self, rollout: Rollout, stage: int, cohort: datetime, received_until: datetime
     ) -> dict[str, ArmName]:
-        found: dict[str, ArmName] = {}
+        arms: dict[str, ArmName] = {}
         for unit, at, received_at in self._recording.reports.get(cohort, ()):
             served = self._served(rollout, at)
             if served is not None and served.stage == stage and received_at <= received_until:
-                found[unit] = self._arm(unit, served)
-        return found
+                arms[unit] = self._arm(unit, served)
+        return arms
 
     def outcomes(
         self, rollout: Rollout, stage: int, units: Collection[str], assigned_since: datetime, received_until: datetime
@@ -121,7 +121,7 @@ class RecordedRollout:
         """Of each unit the mean of its outcomes of the stage, and when the first of them was received; those of earlier
         assignments came too late for their cohort.
         """
-        found = {}
+        outcomes = {}
         for unit in units:
             values, first_at = [], received_until
             for label in self._recording.labels_of.get(unit, ()):
@@ -129,12 +129,12 @@ class RecordedRollout:
                 if served is None or served.stage != stage:
                     continue
                 if label.assigned_at >= assigned_since and label.received_at <= received_until:
-                    lost = label.number in self._flipped and self._arm(unit, served) == "candidate"
-                    values.append(0.0 if lost else label.value)
+                    is_flipped = label.number in self._flipped and self._arm(unit, served) == "candidate"
+                    values.append(0.0 if is_flipped else label.value)
                     first_at = min(first_at, label.received_at)
             if values:
-                found[unit] = sum(sorted(values)) / len(values), first_at
-        return found
+                outcomes[unit] = sum(sorted(values)) / len(values), first_at
+        return outcomes
 
     def _arm(self, unit: str, served: _ServingSpan) -> ArmName:
         if unit not in self._buckets:
@@ -148,14 +148,14 @@ class RecordedRollout:
 
 
 def _history(rollout: Rollout) -> list[_ServingSpan]:
-    found = []
+    spans = []
     for entry in rollout.stage_history:
         stage = stage_of(rollout.ladder, entry["share"])
         assert stage is not None
         until = None if entry["to"] is None else datetime.fromisoformat(entry["to"])
         limit = floor(entry["share"] * N_BUCKETS)
-        found.append(_ServingSpan(since=datetime.fromisoformat(entry["from"]), until=until, stage=stage, limit=limit))
-    return found
+        spans.append(_ServingSpan(since=datetime.fromisoformat(entry["from"]), until=until, stage=stage, limit=limit))
+    return spans
 
 
 def _last_before(times: Sequence[datetime], at: datetime) -> datetime:

@@ -97,22 +97,22 @@ def summary_of(cells: Sequence[Cell], *, margin: float) -> str:
     """What the cells say about the two promises, in words."""
     sentences = []
     for cell in cells:
-        left = cell.endings["unfinished"]
-        if left.n == cell.n_runs:
+        unfinished = cell.endings["unfinished"]
+        if unfinished.n == cell.n_runs:
             sentences.append(f"Cannot tell for {_who(cell, margin)}: in all {cell.n_runs} runs the record ended first.")
             continue
         wrong: Ending = "rolled_back" if cell.drop == 0 else "shipped"
-        found = cell.endings[wrong]
-        low, high = 100 * found.interval.lower, 100 * found.interval.upper
+        ending = cell.endings[wrong]
+        low, high = 100 * ending.interval.lower, 100 * ending.interval.upper
         promise = (
             "; at most 5 in 100 are promised"
             if cell.drop == 0 or cell.drop >= margin
             else "; smaller than the margin, so that is allowed"
         )
         did = "been rolled back" if wrong == "rolled_back" else "shipped"
-        rest = f"; in {left.n} runs the record ended first" if left.n else ""
+        rest = f"; in {unfinished.n} runs the record ended first" if unfinished.n else ""
         sentences.append(
-            f"{_who(cell, margin).capitalize()} would have {did} in {found.n} of {cell.n_runs} runs ({low:.1f} to"
+            f"{_who(cell, margin).capitalize()} would have {did} in {ending.n} of {cell.n_runs} runs ({low:.1f} to"
             f" {high:.1f} %{promise}){rest}."
         )
     return " ".join(sentences)

@@ -44,11 +44,11 @@ class DeleteEntity:
         return frozenset([(self.entity,)])
 
     def applied(self, graph: Graph) -> Graph:
-        gone = _relations_of(graph, self.entity)
+        removed = _relations_of(graph, self.entity)
         return {
             **graph,
             "entities": [one for one in graph["entities"] if name_of(one) != self.entity],
-            "relations": [one for one in graph["relations"] if triple_of(one) not in gone],
+            "relations": [one for one in graph["relations"] if triple_of(one) not in removed],
         }
 
     def __str__(self) -> str:
@@ -76,13 +76,13 @@ class MergeEntities:
         return {self._renamed(triple) for triple in relations if {triple[0], triple[2]} != both}
 
     def applied(self, graph: Graph) -> Graph:
-        gone = _relations_of(graph, self.remove)
-        there = {triple for triple in map(triple_of, graph["relations"]) if triple not in gone}
-        new = self.taken_over(gone) - there
+        removed = _relations_of(graph, self.remove)
+        there = {triple for triple in map(triple_of, graph["relations"]) if triple not in removed}
+        new = self.taken_over(removed) - there
         relations = []
         for relation in graph["relations"]:
             triple = triple_of(relation)
-            if triple in gone:
+            if triple in removed:
                 triple = self._renamed(triple)
                 if triple not in new:
                     continue
@@ -148,18 +148,18 @@ def conflicts(repairs: Mapping[str, Repair], graph: Graph) -> dict[str, dict[str
     takes, makes = {}, {}
     for name, repair in repairs.items():
         takes[name], makes[name] = index.taken_and_made(repair)
-    found: dict[str, dict[str, str]] = {name: {} for name in repairs}
+    conflicts: dict[str, dict[str, str]] = {name: {} for name in repairs}
     for one, other in permutations(repairs, 2):
         needed = repairs[other].needs
-        if lost := takes[one] & needed:
-            why = f"to {repairs[one]} takes away the {thing_text(min(lost))}"
+        if removed := takes[one] & needed:
+            why = f"to {repairs[one]} takes away the {thing_text(min(removed))}"
         elif again := makes[one] & needed:
             why = f"to {repairs[one]} makes the {thing_text(min(again))} again, so their order matters"
         else:
             continue
-        found[one].setdefault(other, why)
-        found[other].setdefault(one, why)
-    return found
+        conflicts[one].setdefault(other, why)
+        conflicts[other].setdefault(one, why)
+    return conflicts
 
 
 class _Index:
@@ -175,18 +175,18 @@ class _Index:
     def taken_and_made(self, repair: Repair) -> tuple[set[Thing], set[Thing]]:
         """What the graph no longer has after the repair, and the relations that a merge makes."""
         if isinstance(repair, DeleteRelation):
-            gone, made, left, named = set(repair.needs), set[Thing](), set[Thing](), self._listed
+            removed, added, entities, named = set(repair.needs), set[Thing](), set[Thing](), self._listed
         elif isinstance(repair, DeleteEntity):
-            gone, made, left, named = self._of[repair.entity], set(), {(repair.entity,)}, self._listed
+            removed, added, entities, named = self._of[repair.entity], set(), {(repair.entity,)}, self._listed
         else:
-            gone, left = self._of[repair.remove], {(repair.remove,)}
-            made = repair.taken_over(gone)
+            removed, entities = self._of[repair.remove], {(repair.remove,)}
+            added = repair.taken_over(removed)
             named = self._listed | {repair.keep} if repair.remove in self._listed else self._listed
-        still = {name for triple in made for name in (triple[0], triple[2])}
-        ends = {name for triple in gone for name in (triple[0], triple[2])}
+        still = {name for triple in added for name in (triple[0], triple[2])}
+        ends = {name for triple in removed for name in (triple[0], triple[2])}
         # an entity that no list names goes with its last relation
-        alone = {(name,) for name in ends - still if name not in named and self._of[name] <= gone}
-        return (gone - made) | left | alone, made
+        alone = {(name,) for name in ends - still if name not in named and self._of[name] <= removed}
+        return (removed - added) | entities | alone, added
 
 
 def _relations_of(graph: Graph, entity: str) -> set[Thing]:

@@ -79,10 +79,10 @@ class VerifiedGraph:
         return graph
 
     def repair(self, id: str) -> ProposedRepair:
-        found = next((one for one in self.repairs if one.id == id), None)
-        if found is None:
+        proposed = next((one for one in self.repairs if one.id == id), None)
+        if proposed is None:
             raise NotFound(f"Graph {self.id} has no repair {id!r}; detent graph show {self.id} lists them.", repair=id)
-        return found
+        return proposed
 
 
 def verified_graph(family: Family, input: Mapping[str, Any], output: str, *, id: str, **known: Any) -> VerifiedGraph:
@@ -97,7 +97,7 @@ def verified_graph(family: Family, input: Mapping[str, Any], output: str, *, id:
         InvalidInput: the family proposes no repairs, or the graph or the whole answer cannot be read.
     """
     check_family(family)
-    given = read_graph(input.get(GRAPH))
+    graph = read_graph(input.get(GRAPH))
     repairs: dict[Repair, ProposedRepair] = {}
     unreadable: list[Unreadable] = []
     for index, item in enumerate(_items(family, output)):
@@ -108,7 +108,7 @@ def verified_graph(family: Family, input: Mapping[str, Any], output: str, *, id:
             continue
         repairs.setdefault(repair, ProposedRepair(id=f"{id}.{index + 1}", repair=repair))
     return VerifiedGraph(
-        id=id, family=family.name, given=given, repairs=tuple(repairs.values()), unreadable=tuple(unreadable), **known
+        id=id, family=family.name, given=graph, repairs=tuple(repairs.values()), unreadable=tuple(unreadable), **known
     )
 
 
@@ -152,7 +152,7 @@ def decided(graph: VerifiedGraph, id: str, verdict: Verdict, *, by: str, reason:
 def reasons_against(graph: VerifiedGraph) -> dict[str, str]:
     """By id, why a pending repair does not apply to the graph as it is now, naming the approval that made it so."""
     never = {one.id: missing_in(graph.given, one.repair) for one in graph.pending}
-    found = {
+    reasons = {
         id: f"it is about the {thing_text(things[0])}, which the graph never had"
         for id, things in never.items()
         if things
@@ -162,15 +162,15 @@ def reasons_against(graph: VerifiedGraph) -> dict[str, str]:
         now = earlier.repair.applied(now)
         there = things_in(now)
         for one in graph.pending:
-            gone = one.repair.needs - there
-            if not gone:
-                found.pop(one.id, None)  # a merge has made it
-            elif one.id not in found:
-                found[one.id] = (
+            missing = one.repair.needs - there
+            if not missing:
+                reasons.pop(one.id, None)  # a merge has made it
+            elif one.id not in reasons:
+                reasons[one.id] = (
                     f"it no longer applies, since repair {earlier.id} ({earlier.repair}), which {earlier.decided_by}"
-                    f" approved, took away the {thing_text(min(gone))}"
+                    f" approved, took away the {thing_text(min(missing))}"
                 )
-    return found
+    return reasons
 
 
 def applicable(graph: VerifiedGraph) -> set[str]:

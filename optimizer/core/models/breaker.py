@@ -101,11 +101,11 @@ def ask(breaker: Breaker, now: float) -> tuple[Breaker, Pass | BreakerRefusal]:
     return replace(breaker, probing_since=now), Pass(era=breaker.era, probe=True)
 
 
-def succeeded(breaker: Breaker, given: Pass, now: float) -> Breaker:
+def succeeded(breaker: Breaker, passage: Pass, now: float) -> Breaker:
     """The call gave a usable answer."""
-    if given.era != breaker.era:
+    if passage.era != breaker.era:
         return breaker
-    if not given.probe:
+    if not passage.probe:
         return _counted(breaker, now, failed=False)
     n_probed = breaker.n_probed + 1
     if n_probed >= breaker.settings.successes:
@@ -113,14 +113,14 @@ def succeeded(breaker: Breaker, given: Pass, now: float) -> Breaker:
     return replace(breaker, probing_since=None, n_probed=n_probed)
 
 
-def failed(breaker: Breaker, given: Pass, now: float) -> Breaker:
+def failed(breaker: Breaker, passage: Pass, now: float) -> Breaker:
     """The provider failed: too slow, away, overloaded, or unreadable.
 
     A caller's own mistake is no failure; ``withdrawn`` tells that.
     """
-    if given.era != breaker.era:
+    if passage.era != breaker.era:
         return breaker
-    if given.probe:
+    if passage.probe:
         return _opened(breaker, now)
     breaker = _counted(breaker, now, failed=True)
     n, n_failed = sum(s.n for s in breaker.slices), sum(s.n_failed for s in breaker.slices)
@@ -129,9 +129,9 @@ def failed(breaker: Breaker, given: Pass, now: float) -> Breaker:
     return breaker
 
 
-def withdrawn(breaker: Breaker, given: Pass) -> Breaker:
+def withdrawn(breaker: Breaker, passage: Pass) -> Breaker:
     """The call ended without saying anything about the provider; a probe's place is free again."""
-    if given.era != breaker.era or not given.probe:
+    if passage.era != breaker.era or not passage.probe:
         return breaker
     return replace(breaker, probing_since=None)
 
@@ -147,7 +147,7 @@ def _opened(breaker: Breaker, now: float) -> Breaker:
 
 def _counted(breaker: Breaker, now: float, *, failed: bool) -> Breaker:
     index = slice_index(breaker.settings, now)
-    kept = tuple(s for s in breaker.slices if s.index > index - N_SLICES)
-    last = kept[-1] if kept and kept[-1].index == index else Slice(index=index)
-    older = kept[:-1] if kept and kept[-1].index == index else kept
+    recent = tuple(s for s in breaker.slices if s.index > index - N_SLICES)
+    last = recent[-1] if recent and recent[-1].index == index else Slice(index=index)
+    older = recent[:-1] if recent and recent[-1].index == index else recent
     return replace(breaker, slices=(*older, replace(last, n=last.n + 1, n_failed=last.n_failed + failed)))

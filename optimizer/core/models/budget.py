@@ -118,23 +118,23 @@ def require_bounded(model: str, price: ModelPrice | None, max_tokens: int | None
         )
 
 
-def require_a_proposal(proposer: str, price: ModelPrice | None, max_tokens: int, left: Budget) -> None:
+def require_a_proposal(proposer: str, price: ModelPrice | None, max_tokens: int, rest: Budget) -> None:
     """Raises BudgetTooSmall where a study that has instructions written could not pay for one of them.
 
     Args:
         max_tokens: the limit of a proposal.
-        left: for the search, the confirmation set aside.
+        rest: for the search, the confirmation set aside.
     """
-    if left.usd is None or price is None:
+    if rest.usd is None or price is None:
         return
     least = price.of(0, max_tokens)
-    if _dollars(least) > _dollars(left.usd):
+    if _dollars(least) > _dollars(rest.usd):
         raise BudgetTooSmall(
             f"The budget cannot pay for one instruction: model {proposer!r} writes them, each reserves ${least:.4f} and"
-            f" more, and ${left.usd:.4f} is left for the search. Give more, name a cheaper proposer, or a strategy that"
+            f" more, and ${rest.usd:.4f} is left for the search. Give more, name a cheaper proposer, or a strategy that"
             " has nothing written.",
             required_usd=least,
-            left_usd=left.usd,
+            left_usd=rest.usd,
         )
 
 
@@ -150,28 +150,28 @@ def may_spend(budget: Budget, spend: Spend, reserve_usd: float, held: HeldBack) 
         return Denial(
             reason=(
                 f"The next call would pass the cap of {budget.calls} calls: {spend.n_calls} are"
-                f" used{_kept(held.n_calls, 'calls', held)}."
+                f" used{_held_back_text(held.n_calls, 'calls', held)}."
             )
         )
     if budget.usd is not None and _dollars(spend.usd + reserve_usd + held.usd) > _dollars(budget.usd):
         return Denial(
             reason=(
                 f"The next call may cost up to ${reserve_usd:.6f} and could pass the cap of ${budget.usd:g}: "
-                f"${spend.usd:.6f} is used or reserved{_kept(round(held.usd, 6), 'dollars', held)}."
+                f"${spend.usd:.6f} is used or reserved{_held_back_text(round(held.usd, 6), 'dollars', held)}."
             )
         )
     return Admission()
 
 
-def charge_after_failure(kind: str, status: int | None, sent: bool, reserved_usd: float) -> float:
+def charge_after_failure(kind: str, status: int | None, was_sent: bool, reserved_usd: float) -> float:
     """What a failed attempt counts as: nothing when the provider cannot have billed it, else its reserved price.
 
     Args:
         kind: of the ModelFailed.
         status: of the HTTP answer, where there was one.
-        sent: False when the request never left, as with a refused connection.
+        was_sent: False when the request never left, as with a refused connection.
     """
-    if not sent or kind == "rate_limit" or (status is not None and 400 <= status < 500):
+    if not was_sent or kind == "rate_limit" or (status is not None and 400 <= status < 500):
         return 0.0
     return reserved_usd
 
@@ -191,5 +191,5 @@ def _dollars(amount: float) -> float:
     return round(amount, 12)  # sums of floats: 0.1 + 0.2 fits under 0.3
 
 
-def _kept(amount: float, unit: str, held: HeldBack) -> str:
+def _held_back_text(amount: float, unit: str, held: HeldBack) -> str:
     return f", and {amount} {unit} are held back for {held.what_for}" if amount else ""

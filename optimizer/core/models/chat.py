@@ -60,10 +60,10 @@ def read_turn(
     return ChatTurn(variables={inputs[0]: _text_of(messages[last], last)}, history=history, after=after)
 
 
-def pass_through(variant: Variant, asked: Mapping[str, Any]) -> dict[str, Any]:
+def pass_through(variant: Variant, request: Mapping[str, Any]) -> dict[str, Any]:
     """tools, tool_choice and response_format of the request, where the Variant has none of its own."""
     own = {"tools": variant.tools, "tool_choice": variant.tools, "response_format": variant.response_format}
-    return {name: asked[name] for name in OWN_TOOLS if asked.get(name) is not None and own[name] is None}
+    return {name: request[name] for name in OWN_TOOLS if request.get(name) is not None and own[name] is None}
 
 
 def _text_of(message: Message, index: int) -> str:

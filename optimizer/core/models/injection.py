@@ -82,30 +82,30 @@ def injection_signs(texts: Iterable[str]) -> tuple[Sign, ...]:
     prompt; ``persona``: told to play a person without rules; ``hidden_text``: invisible characters; ``not_read``: over
     20,000 characters in all, of which the first and last halves were read.
     """
-    found: set[Sign] = set()
-    text = _both_ends(_APART.join(texts), found)
+    signs: set[Sign] = set()
+    text = _both_ends(_APART.join(texts), signs)
     plain = text
     if not text.isascii():  # ASCII hides nothing, and is normalised
         if _HIDDEN.search(text):
-            found.add("hidden_text")
+            signs.add("hidden_text")
         plain = _HIDDEN.sub("", unicodedata.normalize("NFKC", text))
-    plain = _both_ends(_SPACES.sub(" ", plain), found)  # normalised, one character may become eighteen
+    plain = _both_ends(_SPACES.sub(" ", plain), signs)  # normalised, one character may become eighteen
     lower, lines_joined = plain.lower(), plain.replace("\n", " ")
     for sign, words in _WORDS.items():
         for word in words:
             if word in lower:
                 if _COMPILED[sign].search(plain if sign == "role" else lines_joined):
-                    found.add(sign)
+                    signs.add(sign)
                 break
-    if not found:
+    if not signs:
         return ()
-    return tuple(sign for sign in (*_COMPILED, "hidden_text", "not_read") if sign in found)
+    return tuple(sign for sign in (*_COMPILED, "hidden_text", "not_read") if sign in signs)
 
 
-def _both_ends(text: str, found: set[Sign]) -> str:
+def _both_ends(text: str, signs: set[Sign]) -> str:
     if len(text) <= MAX_CHARS:
         return text
-    found.add("not_read")
+    signs.add("not_read")
     return f"{text[: MAX_CHARS // 2]}{_APART}{text[-MAX_CHARS // 2 :]}"
 
 

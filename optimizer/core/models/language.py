@@ -30,10 +30,10 @@ class ModelRequest:
         Made once, since it is asked for at every step of a call.
         """
         if not self._key:
-            made = digest(
+            key = digest(
                 canonical_json([self.model, self.revision, list(self.messages), dict(self.params), self.sample])
             )
-            object.__setattr__(self, "_key", made)
+            object.__setattr__(self, "_key", key)
         return self._key
 
     @property
@@ -125,5 +125,5 @@ def request_for(
     request = ModelRequest(
         model=model, revision=revision, messages=[dict(message) for message in messages], params=params
     )
-    drawn = request.temperature != 0 and example is not None
-    return replace(request, sample=f"{variant.id}:{example}:{draw}") if drawn else request
+    is_random = request.temperature != 0 and example is not None
+    return replace(request, sample=f"{variant.id}:{example}:{draw}") if is_random else request

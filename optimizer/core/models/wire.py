@@ -45,15 +45,15 @@ def wire_params(params: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         InvalidInput: a tool that is no function, or a response format that is none.
     """
-    sent = {name: value for name, value in params.items() if name in PARAMS and value is not None}
-    faults = list(chat_faults((), sent))
+    known = {name: value for name, value in params.items() if name in PARAMS and value is not None}
+    faults = list(chat_faults((), known))
     if faults:
         raise InvalidInput("The request cannot be sent: " + "; ".join(fault.detail for fault in faults) + ".", faults)
-    if "response_format" in sent:
-        sent["response_format"] = {
-            name: value for name, value in sent["response_format"].items() if name in RESPONSE_FORMAT
+    if "response_format" in known:
+        known["response_format"] = {
+            name: value for name, value in known["response_format"].items() if name in RESPONSE_FORMAT
         }
-    return sent
+    return known
 
 
 def wire_messages(messages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -64,18 +64,18 @@ def wire_messages(messages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]
     return [{name: value for name, value in message.items() if name in MESSAGE} for message in messages]
 
 
-def chat_faults(messages: Sequence[Mapping[str, Any]], asked: Mapping[str, Any]) -> Iterator[Fault]:
+def chat_faults(messages: Sequence[Mapping[str, Any]], params: Mapping[str, Any]) -> Iterator[Fault]:
     """What a chat request may not send on: contents that are fetched, tools that are no functions, unknown formats.
 
     Args:
-        asked: ``tools``, ``tool_choice`` and ``response_format``, where they are given.
+        params: ``tools``, ``tool_choice`` and ``response_format``, where they are given.
     """
     for i, message in enumerate(messages):
         yield from _content_faults(message.get("content"), f"/messages/{i}/content")
         yield from _member_faults(message, f"/messages/{i}")
-    yield from _tools_faults(asked.get("tools"))
-    yield from _choice_faults(asked.get("tool_choice"))
-    yield from format_faults(asked.get("response_format"))
+    yield from _tools_faults(params.get("tools"))
+    yield from _choice_faults(params.get("tool_choice"))
+    yield from format_faults(params.get("response_format"))
 
 
 def format_faults(response_format: Any, pointer: str = "/response_format") -> Iterator[Fault]:

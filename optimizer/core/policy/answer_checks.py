@@ -147,18 +147,18 @@ def says_not_found(answered: CheckedAnswer) -> bool:
     """A short answer says that nothing was found, and the material holds the words it speaks of;
     without material there is nothing to hold against it.
     """
-    said = says_not_found_words(answered.text)
-    if said is None or len(answered.text.split()) > SHORT_WORDS:
+    phrase = says_not_found_words(answered.text)
+    if phrase is None or len(answered.text.split()) > SHORT_WORDS:
         return False
-    found = [text for _, text in answered.tool_results if _facts(text)]
+    results = [text for _, text in answered.tool_results if _facts(text)]
     long = [text for text in answered.inputs if len(text.split()) >= MATERIAL_WORDS]
-    if not found and not long:
+    if not results and not long:
         return False
-    wanted = _stems(said) - _SAYING or _stems(" ".join(text for text in answered.inputs if text not in long))
+    wanted = _stems(phrase) - _SAYING or _stems(" ".join(text for text in answered.inputs if text not in long))
     if not wanted:
-        return bool(found)
+        return bool(results)
     asked_apart = len(answered.inputs) > 1
-    for text in found:
+    for text in results:
         if _covered(wanted, text, times=1):
             return True
     # The question may stand in the same text as the material: then its words are there once without being an answer.
@@ -167,14 +167,14 @@ def says_not_found(answered: CheckedAnswer) -> bool:
 
 def says_not_found_words(text: str) -> str | None:
     """What an answer says it has not found, possibly nothing in particular; None where it says no such thing."""
-    found = _NOT_FOUND.search(_plain(text)[:OPENING_CHARS])
-    return None if found is None else " ".join(part for part in found.groups() if part)
+    match = _NOT_FOUND.search(_plain(text)[:OPENING_CHARS])
+    return None if match is None else " ".join(part for part in match.groups() if part)
 
 
 def tool_results_ignored(answered: CheckedAnswer) -> bool:
     """Tools gave facts, and the answer holds none of any of them."""
-    facts = [found for _, text in answered.tool_results if (found := _facts(text))]
-    return bool(facts) and bool(answered.text.strip()) and not any(_uses(answered.text, found) for found in facts)
+    facts = [result for _, text in answered.tool_results if (result := _facts(text))]
+    return bool(facts) and bool(answered.text.strip()) and not any(_uses(answered.text, result) for result in facts)
 
 
 def holds_facts(tool_result: str) -> bool:
@@ -188,19 +188,19 @@ def incomplete_coverage(answered: CheckedAnswer) -> bool:
     """
     if not answered.text.strip():
         return False
-    facts = [found for _, text in answered.tool_results if (found := _facts(text))]
+    facts = [result for _, text in answered.tool_results if (result := _facts(text))]
     shared = set.intersection(*facts) if len(facts) > 1 else set()
-    own = [found - shared for found in facts]
-    used = [_uses(answered.text, found) for found in own if found]
+    own = [result - shared for result in facts]
+    used = [_uses(answered.text, result) for result in own if result]
     if any(used) and not all(used):
         return True
-    asked = "\n".join(text for text in answered.inputs if len(text.split()) <= 4 * MATERIAL_WORDS)
+    question_text = "\n".join(text for text in answered.inputs if len(text.split()) <= 4 * MATERIAL_WORDS)
     n_listed = _listed(answered)
-    for wanted in _ITEMS.finditer(asked):
+    for wanted in _ITEMS.finditer(question_text):
         n = _NUMBERS.get(wanted.group("n").lower()) or int(wanted.group("n"))
         if n > 1 and 0 < n_listed < n:
             return True
-    questions = set(_NUMBERED.findall(asked))
+    questions = set(_NUMBERED.findall(question_text))
     n_parts = max(n_listed, len([part for part in _SENTENCE.findall(answered.text) if part.strip()]))
     return len(questions) > 1 and n_parts < len(questions)
 
@@ -239,19 +239,19 @@ def _facts(tool_result: str) -> set[str]:
     tool_result = _IDS.sub(" ", tool_result[:READ_CHARS])  # the number of a booking need not be told
     if len(tool_result) < 400 and _NOTHING.search(tool_result):
         return set()
-    found = _stems(tool_result)
-    numbers = {one for one in found if not one.isalpha() and one not in ("0", "1")}
-    return found if numbers or len(found) >= LEAST_FACTS else set()
+    stems = _stems(tool_result)
+    numbers = {one for one in stems if not one.isalpha() and one not in ("0", "1")}
+    return stems if numbers or len(stems) >= LEAST_FACTS else set()
 
 
 def _uses(text: str, facts: set[str]) -> bool:
     """Whether one fact stands in the text; a number also in another notation (21.4 as 21,
     1,000 as 1000) or spelled out.
     """
-    said = _stems(text)
-    if said & facts:
+    stems = _stems(text)
+    if stems & facts:
         return True
-    numbers = {_digits(one) for one in said if not one.isalpha()}
+    numbers = {_digits(one) for one in stems if not one.isalpha()}
     words = {word.casefold() for word in _WORD.findall(text)}
     numbers |= {str(n) for name, n in _NUMBERS.items() if name in words} | ({"1"} if "one" in words else set())
     wanted = [one for one in facts if not one.isalpha()]

@@ -104,8 +104,8 @@ def checked_answer(situation: Situation, answer: ModelAnswer) -> CheckedAnswer:
 
 def _looked_for(answered: CheckedAnswer) -> dict[str, bool]:
     """All checks: a predictor was trained on what it names, whatever the validator of this policy names."""
-    found = issues_in(answered)
-    return {issue: issue in found for issue in CHECKS}
+    issues = issues_in(answered)
+    return {issue: issue in issues for issue in CHECKS}
 
 
 def _score(policy: Policy, reply: Reply, confidence: float | None, answered: CheckedAnswer) -> float | None:
@@ -158,19 +158,19 @@ def _not_checked(policy: Policy, validator: Validator, attempt: Attempt) -> Atte
     return replace(attempt, score=attempt.score if at_most < gate.threshold else None, at_least=at_least)
 
 
-def unjudged(policy: Policy, asked: AskJudge, why: str) -> Attempt:
+def unjudged(policy: Policy, question: AskJudge, why: str) -> Attempt:
     """What was to be judged, without a judge."""
-    if asked.about == "facts":
-        return with_facts(policy, asked.attempt, None, why)
-    return replace(asked.attempt, unscored=why)
+    if question.about == "facts":
+        return with_facts(policy, question.attempt, None, why)
+    return replace(question.attempt, unscored=why)
 
 
 def facts_material(answered: CheckedAnswer) -> dict[str, str]:
     """What an answer's facts are held against, by name; empty where there is nothing: neither a tool's result that
     tells something nor an input of some length.
     """
-    found = [(name, text) for name, text in answered.tool_results if holds_facts(text)]
-    if not found and not any(len(text.split()) >= MATERIAL_WORDS for text in answered.inputs):
+    results = [(name, text) for name, text in answered.tool_results if holds_facts(text)]
+    if not results and not any(len(text.split()) >= MATERIAL_WORDS for text in answered.inputs):
         return {}
-    tools = {f"result {i + 1} of {name}": text for i, (name, text) in enumerate(found)}
+    tools = {f"result {i + 1} of {name}": text for i, (name, text) in enumerate(results)}
     return {**{name: value_text(value) for name, value in answered.input.items()}, **tools}

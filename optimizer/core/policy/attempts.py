@@ -130,10 +130,10 @@ def total_cost_usd(attempts: Sequence[Attempt]) -> float:
     return fsum(one.cost_usd for one in attempts)
 
 
-def part_of(attempt: Attempt, *, taken: bool = False) -> dict[str, Any]:
+def part_of(attempt: Attempt, *, is_answer: bool = False) -> dict[str, Any]:
     """The attempt as a part of its interaction: plain values, those that are not known left out.
 
-    ``taken`` says that it went out: its text is the interaction's output and is not said twice. The others' texts are
+    ``is_answer`` says that it went out: its text is the interaction's output, not repeated here. The others' texts are
     kept, so that each tier's answer can be scored later.
     """
     answer = attempt.answer
@@ -150,7 +150,7 @@ def part_of(attempt: Attempt, *, taken: bool = False) -> dict[str, Any]:
         "input_tokens": None if answer is None else answer.input_tokens,
         "output_tokens": None if answer is None else answer.output_tokens,
         "error": attempt.error,
-        "output": None if answer is None or taken else answer.text,
-        "taken": True if taken else None,
+        "output": None if answer is None or is_answer else answer.text,
+        "taken": True if is_answer else None,
     }
     return {name: value for name, value in part.items() if value is not None}

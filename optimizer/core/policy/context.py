@@ -39,15 +39,15 @@ def tool_results(messages: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]
     """(name, text) of the tool messages behind the last user message; a tool without a name is called ``tool``."""
     last = max((i for i, message in enumerate(messages) if message.get("role") == "user"), default=-1)
     names: dict[Any, str] = {}
-    found = []
+    results = []
     for message in messages[last + 1 :]:
         for call in message.get("tool_calls") or ():
             if isinstance(call, Mapping):
                 names[call.get("id")] = str((call.get("function") or {}).get("name") or "tool")
         if message.get("role") == "tool":
             name = message.get("name") or names.get(message.get("tool_call_id")) or "tool"
-            found.append((str(name), text_of(message.get("content"))))
-    return found
+            results.append((str(name), text_of(message.get("content"))))
+    return results
 
 
 def with_tool_results(messages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -55,17 +55,18 @@ def with_tool_results(messages: Sequence[Mapping[str, Any]]) -> list[dict[str, A
     unchanged where the last message is none of a tool.
     """
     plain = [dict(message) for message in messages]
-    found = [(name, text) for name, text in tool_results(plain) if text.strip()]
-    if not found or plain[-1].get("role") != "tool":
+    nonempty = [(name, text) for name, text in tool_results(plain) if text.strip()]
+    if not nonempty or plain[-1].get("role") != "tool":
         return plain
     results = "\n".join(
-        f"[{name}] {text if len(text) <= MAX_RESULT_CHARS else text[:MAX_RESULT_CHARS] + CUT}" for name, text in found
+        f"[{name}] {text if len(text) <= MAX_RESULT_CHARS else text[:MAX_RESULT_CHARS] + CUT}"
+        for name, text in nonempty
     )
-    said = (
+    content = (
         f"These are the results of the tools you called:\n{results}\nAnswer the request above, and base your answer on"
         " these results."
     )
-    return [*plain, {"role": "user", "content": said}]
+    return [*plain, {"role": "user", "content": content}]
 
 
 def text_of(content: Any) -> str:

@@ -25,19 +25,19 @@ def factual_errors(answered: CheckedAnswer) -> bool:
     compare with, and no issue. A number of the material may be rounded to a whole one. Lines that end as no sentence
     does, such as headings, are not searched for names.
     """
-    given = [text[:READ_CHARS] for _, text in answered.tool_results if holds_facts(text)]
+    results = [text[:READ_CHARS] for _, text in answered.tool_results if holds_facts(text)]
     if answered.output.parser != "text":
         return False
-    if not given and not any(len(text.split()) >= MATERIAL_WORDS for text in answered.inputs):
+    if not results and not any(len(text.split()) >= MATERIAL_WORDS for text in answered.inputs):
         return False
-    source = "\n".join([*given, *answered.inputs])
+    source = "\n".join([*results, *answered.inputs])
     return _has_other_numbers(answered.text, source) or _has_other_names(answered.text, source)
 
 
 def _has_other_numbers(text: str, source: str) -> bool:
     rounded = {round(number) for number in numbers_in(source)}
-    said = [n for n in numbers_in(_MARKER.sub("", text)) if n > LARGEST_COUNT and n not in rounded]
-    return any(supported_numbers(None, _plain(number), {"source": source}) < 1 for number in said)
+    numbers = [n for n in numbers_in(_MARKER.sub("", text)) if n > LARGEST_COUNT and n not in rounded]
+    return any(supported_numbers(None, _plain(number), {"source": source}) < 1 for number in numbers)
 
 
 def _plain(number: Decimal) -> str:

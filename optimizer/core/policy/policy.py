@@ -106,14 +106,14 @@ def parse_policy(policy: Mapping[str, Any]) -> Policy:
     values = _well_typed(policy, faults)
     signal = read_signal(values["confidence"], faults) if "confidence" in values else Signal()
     cascade, votes_ = read_tiers(values, signal, faults), read_votes(values, faults)
-    asked = (cascade.models if cascade else ()) + (votes_.models if votes_ else ())
+    models = (cascade.models if cascade else ()) + (votes_.models if votes_ else ())
     parsed = Policy(
         cascade=cascade,
         gate=read_gate(values, faults),
         votes=votes_,
         validator=read_validator(values, faults),
         context=read_context(values),
-        examples=read_examples(values, asked, faults),
+        examples=read_examples(values, models, faults),
         signal=signal,
         deadline_s=float(values.get("deadline_s", DEFAULT_DEADLINE_S)),
     )

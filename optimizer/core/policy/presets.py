@@ -37,9 +37,9 @@ PRESETS: Mapping[str, Preset] = {
 
 def preset_named(name: str) -> Preset:
     """Raises InvalidInput for an unknown one."""
-    found = PRESETS.get(name)
-    if found is None:
+    preset = PRESETS.get(name)
+    if preset is None:
         known = did_you_mean(name, PRESETS) or f"; known: {', '.join(PRESETS)}"
         detail = f"there is no preset {name!r:.80}{known}"
         raise InvalidInput(f"This is no servable variant: {detail}.", [Fault(pointer="/preset", detail=detail)])
-    return found
+    return preset

@@ -74,8 +74,8 @@ def request_of_call(
     if call.purpose != "sample":
         return request
     # A draw of its own: at temperature 0 it would say the same again.
-    drawn = request.params.get("temperature") or policy.signal.sample_temperature
-    return replace(request, params={**request.params, "temperature": drawn}, sample=f"{request.sample}:second")
+    temperature = request.params.get("temperature") or policy.signal.sample_temperature
+    return replace(request, params={**request.params, "temperature": temperature}, sample=f"{request.sample}:second")
 
 
 def _with_instruction(messages: Sequence[Mapping[str, Any]], instruction: str) -> list[dict[str, Any]]:

@@ -45,12 +45,12 @@ class PolicyPlan:
 def steps(plan: PolicyPlan) -> Steps:
     """Ends after at most ``most_calls(policy)`` calls, whatever comes back."""
     machine = _Machine(plan)
-    taken, why = yield from (machine.vote() if plan.policy.votes is not None else machine.climb())
-    if taken is not None:
-        taken, why = yield from machine.pass_gate(taken, why)
-    if taken is not None and taken.unchecked is not None:
-        why = f"{why}; factual errors not measured: {taken.unchecked}"
-    return Done(attempt=taken, why=why)
+    chosen, why = yield from (machine.vote() if plan.policy.votes is not None else machine.climb())
+    if chosen is not None:
+        chosen, why = yield from machine.pass_gate(chosen, why)
+    if chosen is not None and chosen.unchecked is not None:
+        why = f"{why}; factual errors not measured: {chosen.unchecked}"
+    return Done(attempt=chosen, why=why)
 
 
 def audit(plan: PolicyPlan, attempts: Sequence[Attempt]) -> Ask | None:
@@ -158,20 +158,20 @@ class _Machine:
         return cascade.skip is not None and predicted is not None and predicted < cascade.skip
 
     def _at_the_end(self, cascade: Tiers | None) -> tuple[Attempt | None, str]:
-        found = best(self.past)
-        if found is None:
+        last = best(self.past)
+        if last is None:
             return None, "no model gave an answer"
         if cascade is None:
-            return found, "the only model asked"
+            return last, "the only model asked"
         strongest = len(cascade.models) - 1
         if any(one.call.tier == strongest and one.answer is not None for one in self.past):
             return (
-                found,
-                "the last tier's answer" if found.call.tier == strongest else "the last tier's answer had issues",
+                last,
+                "the last tier's answer" if last.call.tier == strongest else "the last tier's answer had issues",
             )
         if not cascade.fall_back:
             return None, "the last tier failed, and fall_back is off"
-        return found, "the stronger tiers failed; the best answer before them"
+        return last, "the stronger tiers failed; the best answer before them"
 
     # --- votes --------------------------------------------------------------------------------------------------------
 
@@ -216,33 +216,33 @@ class _Machine:
 
     # --- gate ---------------------------------------------------------------------------------------------------------
 
-    def pass_gate(self, taken: Attempt, why: str) -> _Inner:
+    def pass_gate(self, chosen: Attempt, why: str) -> _Inner:
         """Asks again while the best score is below the threshold, each time with a stronger instruction."""
         gate = self.policy.gate
-        if gate is None or _calls_tools(taken):
-            return taken, why
-        taken = yield from self.judged(taken)
-        n, asked = 0, list[str]()
-        while n < gate.retries and taken.score is not None and taken.score < gate.threshold:
-            call = taken.call
+        if gate is None or _calls_tools(chosen):
+            return chosen, why
+        chosen = yield from self.judged(chosen)
+        n, instructions = 0, list[str]()
+        while n < gate.retries and chosen.score is not None and chosen.score < gate.threshold:
+            call = chosen.call
             instruction = gate.prompt(n)
             again = Call(
                 model=call.model,
                 purpose="gate",
                 tier=call.tier,
                 instruction=instruction,
-                earlier=taken.text,
-                draw=asked.count(instruction),
+                earlier=chosen.text,
+                draw=instructions.count(instruction),
             )
-            asked.append(instruction)
+            instructions.append(instruction)
             (second,) = yield from self.ask(again)
             second = yield from self.checked(second)
             second = yield from self.judged(second)
-            taken = max(taken, second, key=rank)  # of equals the earlier one
+            chosen = max(chosen, second, key=rank)  # of equals the earlier one
             n += 1
-        if taken.score is None:
-            return taken, f"{why}; no score for the gate" + (f": {taken.unscored}" if taken.unscored else "")
-        return taken, f"{why}; score {taken.score:.3f} of {gate.threshold:g}" + (f" after {n} more" if n else "")
+        if chosen.score is None:
+            return chosen, f"{why}; no score for the gate" + (f": {chosen.unscored}" if chosen.unscored else "")
+        return chosen, f"{why}; score {chosen.score:.3f} of {gate.threshold:g}" + (f" after {n} more" if n else "")
 
     def judged(self, attempt: Attempt) -> _One:
         """The attempt with the judge's score, where the gate asks the judge."""
@@ -257,10 +257,10 @@ class _Machine:
             return attempt
         return (yield from self._put_to_judge(Judge(attempt=attempt, about="facts")))
 
-    def _put_to_judge(self, asked: Judge) -> _One:
-        (found,) = yield asked
-        self.past = [found if one is asked.attempt else one for one in self.past]
-        return found
+    def _put_to_judge(self, question: Judge) -> _One:
+        (judged,) = yield question
+        self.past = [judged if one is question.attempt else one for one in self.past]
+        return judged
 
 
 def with_sample(policy: Policy, call: Call) -> tuple[Call, ...]:

@@ -124,13 +124,13 @@ def read_tiers(values: Mapping[str, Any], signal: Signal, faults: list[Fault]) -
         float(values.get(name, values.get("accept", DEFAULT_ACCEPT))) for name in ("accept", "accept.2", "accept.3")
     )
     refine, skip = values.get("refine"), values.get("skip")
-    asked = accept[: max(1, len(models) - 1)]
-    if refine is not None and refine > min(asked):
+    limits = accept[: max(1, len(models) - 1)]
+    if refine is not None and refine > min(limits):
         faults.append(
             Fault(
                 pointer="/refine",
                 detail=(
-                    f"refine is {refine:g} and accept {min(asked):g}, so it could never apply; lower refine to accept"
+                    f"refine is {refine:g} and accept {min(limits):g}, so it could never apply; lower refine to accept"
                 ),
             )
         )

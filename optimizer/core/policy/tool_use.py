@@ -24,9 +24,9 @@ def uses_tools(output: Output, input: Mapping[str, Any], tools: Sequence[str], t
     Returns:
         None: the tools found nothing that an answer could use, such as an error or an empty list.
     """
-    found = [(name, value_text(input[name])) for name in tools if name in input]
-    if not any(holds_facts(said) for _, said in found):
+    results = [(name, value_text(input[name])) for name in tools if name in input]
+    if not any(holds_facts(result) for _, result in results):
         return None
     others = {name: value for name, value in input.items() if name not in tools}
-    answered = CheckedAnswer(text=text, output=output, input=others, tool_results=found)
+    answered = CheckedAnswer(text=text, output=output, input=others, tool_results=results)
     return not (is_empty(answered) or tool_results_ignored(answered) or says_not_found(answered))

@@ -58,15 +58,15 @@ def text_of(value: Any) -> str:
 def alignment_features(input: Mapping[str, Any], answer: str) -> dict[str, float | None]:
     """Of the request, of the answer, and of how much the one takes up of the other."""
     request = "\n".join(text_of(value) for value in input.values())
-    asked, said = _words(request), _words(answer)
-    shared = asked & said
+    request_words, answer_words = _words(request), _words(answer)
+    shared = request_words & answer_words
     own = answer_features(answer)
     return {
         **request_features(request),
         **{name: own[name] for name in _OF_ANSWER},
         "answer.log_length_ratio": math.log1p(len(answer)) - math.log1p(len(request)),
-        "answer.share_from_request": len(shared) / len(said) if said else 0.0,
-        "answer.share_of_request": len(shared) / len(asked) if asked else 0.0,
+        "answer.share_from_request": len(shared) / len(answer_words) if answer_words else 0.0,
+        "answer.share_of_request": len(shared) / len(request_words) if request_words else 0.0,
         "answer.log_lines": math.log1p(answer.count("\n")),
     }
 

@@ -58,12 +58,12 @@ def answer_features(
     """
     read = text[:READ_CHARS]
     words = [word.lower() for word in WORD.findall(read)]
-    given = [max(each, LEAST_LOG_PROBABILITY) for each in log_probabilities or ()]
+    logs = [max(each, LEAST_LOG_PROBABILITY) for each in log_probabilities or ()]
     values: tuple[float | None, ...] = (
         math.log1p(len(words)),
         math.log1p(len(text)),
-        sum(given) / len(given) if given else None,
-        min(given) if given else None,
+        sum(logs) / len(logs) if logs else None,
+        min(logs) if logs else None,
         None if confidence is None else logit(confidence),
         float(confidence is not None),
         None if second is None else agreement(text, second),
@@ -72,23 +72,23 @@ def answer_features(
         math.log1p(len(NUMBER.findall(read))),
         float(read.rstrip()[-1:] in {".", "!", "?", '"', ")", "]", "}", "`"}),
     )
-    found = {f"issue.{name}": float(present) for name, present in (issues or {}).items()}
-    return dict(zip(FEATURES, values, strict=True)) | found
+    flags = {f"issue.{name}": float(present) for name, present in (issues or {}).items()}
+    return dict(zip(FEATURES, values, strict=True)) | flags
 
 
 def agreement(one: str, other: str) -> float:
     """How much two answers say the same, in [0, 1]: F1 of their words and numbers,
     as SQuAD counts it; two empty answers agree.
     """
-    left, right = (Counter(_tokens(text[:READ_CHARS])) for text in (one, other))
-    total = left.total() + right.total()
-    return 2 * (left & right).total() / total if total else 1.0
+    one_tokens, right = (Counter(_tokens(text[:READ_CHARS])) for text in (one, other))
+    total = one_tokens.total() + right.total()
+    return 2 * (one_tokens & right).total() / total if total else 1.0
 
 
 def logit(probability: float) -> float:
     """ln(p / (1 - p)) with p kept within [1e-9, 1 - 1e-9]."""
-    kept = min(max(probability, LIMIT), 1 - LIMIT)
-    return math.log(kept / (1 - kept))
+    clipped = min(max(probability, LIMIT), 1 - LIMIT)
+    return math.log(clipped / (1 - clipped))
 
 
 def _tokens(text: str) -> list[str]:

@@ -56,10 +56,10 @@ class DataReader:
         return float(value)
 
     def numbers(self, value: Any, path: Sequence[Any], n: int, *, above: float | None = None) -> tuple[float, ...]:
-        given = self.items(value, path)
-        if len(given) != n:
-            self.wrong(path, f"{n} numbers are needed, one for each place, and {len(given)} are given")
-        return tuple(self.number(each, [*path, i], above=above) for i, each in enumerate(given))
+        items = self.items(value, path)
+        if len(items) != n:
+            self.wrong(path, f"{n} numbers are needed, one for each place, and {len(items)} are given")
+        return tuple(self.number(each, [*path, i], above=above) for i, each in enumerate(items))
 
     def one_of(self, value: Any, path: Sequence[Any], known: Sequence[str]) -> str:
         if not isinstance(value, str) or value not in known:
@@ -79,11 +79,11 @@ def read_features(read: DataReader, value: Any) -> tuple[str, ...]:
 
 
 def read_parts(read: DataReader, value: Any, n_features: int) -> tuple[Part, ...]:
-    given = read.items(value, ["parts"])
-    if not given:
+    items = read.items(value, ["parts"])
+    if not items:
         read.wrong(["parts"], f"at least one part is needed: {', '.join(_PARTS)}")
     parts = []
-    for i, part in enumerate(given):
+    for i, part in enumerate(items):
         kind = read.one_of(part.get("kind") if isinstance(part, Mapping) else None, ["parts", i, "kind"], tuple(_PARTS))
         parts.append(_PARTS[kind](read, part, ["parts", i], n_features))
     return tuple(parts)
@@ -97,14 +97,14 @@ def read_calibration(read: DataReader, value: Any, answers: str) -> Calibration 
         value.get("kind") if isinstance(value, Mapping) else None, [*path, "kind"], ("platt", "isotonic")
     )
     if kind == "platt":
-        given = read.mapping(value, path, ("kind", "slope", "intercept"))
+        content = read.mapping(value, path, ("kind", "slope", "intercept"))
         slope = read.number(
-            given.get("slope"), [*path, "slope"], above=0.0
+            content.get("slope"), [*path, "slope"], above=0.0
         )  # a slope of 0 or less would turn the order round
-        return Platt(slope=slope, intercept=read.number(given.get("intercept"), [*path, "intercept"]))
-    given = read.mapping(value, path, ("kind", "x", "y"))
-    x = read.numbers(given.get("x"), [*path, "x"], len(read.items(given.get("x"), [*path, "x"])))
-    y = read.numbers(given.get("y"), [*path, "y"], len(x))
+        return Platt(slope=slope, intercept=read.number(content.get("intercept"), [*path, "intercept"]))
+    content = read.mapping(value, path, ("kind", "x", "y"))
+    x = read.numbers(content.get("x"), [*path, "x"], len(read.items(content.get("x"), [*path, "x"])))
+    y = read.numbers(content.get("y"), [*path, "y"], len(x))
     if not x or any(b <= a for a, b in itertools.pairwise(x)):
         read.wrong([*path, "x"], "the knots rise from one to the next, and there is at least one")
     if any(b < a for a, b in itertools.pairwise(y)):
@@ -115,19 +115,19 @@ def read_calibration(read: DataReader, value: Any, answers: str) -> Calibration 
 
 
 def _linear(read: DataReader, value: Any, path: list[Any], n: int) -> LinearPart:
-    given = read.mapping(value, path, ("kind", "share", "centre", "scale", "weights", "intercept"))
+    content = read.mapping(value, path, ("kind", "share", "centre", "scale", "weights", "intercept"))
     return LinearPart(
-        centre=read.numbers(given.get("centre"), [*path, "centre"], n),
-        scale=read.numbers(given.get("scale"), [*path, "scale"], n, above=0.0),
-        weights=read.numbers(given.get("weights"), [*path, "weights"], n),
-        intercept=read.number(given.get("intercept"), [*path, "intercept"]),
-        share=read.number(given.get("share", 1.0), [*path, "share"]),
+        centre=read.numbers(content.get("centre"), [*path, "centre"], n),
+        scale=read.numbers(content.get("scale"), [*path, "scale"], n, above=0.0),
+        weights=read.numbers(content.get("weights"), [*path, "weights"], n),
+        intercept=read.number(content.get("intercept"), [*path, "intercept"]),
+        share=read.number(content.get("share", 1.0), [*path, "share"]),
     )
 
 
 def _trees(read: DataReader, value: Any, path: list[Any], n: int) -> TreesPart:
-    given = read.mapping(value, path, ("kind", "share", "start", "trees"))
-    trees = read.items(given.get("trees"), [*path, "trees"])
+    content = read.mapping(value, path, ("kind", "share", "start", "trees"))
+    trees = read.items(content.get("trees"), [*path, "trees"])
     n_nodes = sum(
         len(tree["value"])
         for tree in trees
@@ -140,15 +140,15 @@ def _trees(read: DataReader, value: Any, path: list[Any], n: int) -> TreesPart:
         )
         trees = ()
     return TreesPart(
-        start=read.number(given.get("start"), [*path, "start"]),
+        start=read.number(content.get("start"), [*path, "start"]),
         trees=tuple(_tree(read, tree, [*path, "trees", i], n) for i, tree in enumerate(trees)),
-        share=read.number(given.get("share", 1.0), [*path, "share"]),
+        share=read.number(content.get("share", 1.0), [*path, "share"]),
     )
 
 
 def _tree(read: DataReader, value: Any, path: list[Any], n_features: int) -> Tree:
-    given = read.mapping(value, path, _TREE_KEYS)
-    columns = {key: read.items(given.get(key), [*path, key]) for key in _TREE_KEYS}
+    content = read.mapping(value, path, _TREE_KEYS)
+    columns = {key: read.items(content.get(key), [*path, key]) for key in _TREE_KEYS}
     n = len(columns["value"])
     if n == 0 or any(len(column) != n for column in columns.values()):
         read.wrong(
@@ -180,32 +180,32 @@ def _tree(read: DataReader, value: Any, path: list[Any], n_features: int) -> Tre
 
 
 def _grams(read: DataReader, value: Any, path: list[Any], _n: int) -> GramsPart:
-    given = read.mapping(
+    content = read.mapping(
         value, path, ("kind", "share", "text", "analyzer", "low", "high", "lower", "intercept", "grams")
     )
-    text, grams = given.get("text"), given.get("grams")
+    text, grams = content.get("text"), content.get("grams")
     if not isinstance(text, str) or not text:
         read.wrong([*path, "text"], f"the name of the text that is read is needed, not {text!r:.60}")
-    low, high = given.get("low"), given.get("high")
+    low, high = content.get("low"), content.get("high")
     whole = all(isinstance(each, int) and not isinstance(each, bool) for each in (low, high))
     if not whole or not 1 <= low <= high <= MOST_RUN:  # type: ignore[operator]
         read.wrong([*path, "low"], f"runs have 1 to {MOST_RUN} pieces, low <= high; given: {low!r:.20} to {high!r:.20}")
         low = high = 1
-    if not isinstance(given.get("lower"), bool):
-        read.wrong([*path, "lower"], f"true or false is needed, not {given.get('lower')!r:.60}")
+    if not isinstance(content.get("lower"), bool):
+        read.wrong([*path, "lower"], f"true or false is needed, not {content.get('lower')!r:.60}")
     if not isinstance(grams, Mapping) or len(grams) > MOST_GRAMS:
         read.wrong([*path, "grams"], f"a mapping from at most {MOST_GRAMS} pieces to [rarity, weight] is needed")
         grams = {}
     known = {str(piece): read.numbers(pair, [*path, "grams", piece], 2) for piece, pair in grams.items()}
     return GramsPart(
         text=str(text),
-        analyzer=_analyzer(read.one_of(given.get("analyzer"), [*path, "analyzer"], get_args(Analyzer))),
+        analyzer=_analyzer(read.one_of(content.get("analyzer"), [*path, "analyzer"], get_args(Analyzer))),
         low=int(low or 1),
         high=int(high or 1),
-        lower=bool(given.get("lower")),
-        intercept=read.number(given.get("intercept"), [*path, "intercept"]),
+        lower=bool(content.get("lower")),
+        intercept=read.number(content.get("intercept"), [*path, "intercept"]),
         grams={piece: Gram(rarity=pair[0], weight=pair[1]) for piece, pair in known.items() if len(pair) == 2},
-        share=read.number(given.get("share", 1.0), [*path, "share"]),
+        share=read.number(content.get("share", 1.0), [*path, "share"]),
     )
 
 

@@ -41,35 +41,35 @@ class Predictor:
         Raises InvalidInput that carries every fault with its place.
         """
         read = DataReader()
-        given = read.mapping(data, [], _KEYS)
-        read.one_of(given.get("format"), ["format"], (FORMAT,))
-        answers = read.one_of(given.get("answers"), ["answers"], ("probability", "score"))
-        features = read_features(read, given.get("features"))
-        parts = read_parts(read, given.get("parts"), len(features))
-        calibration = read_calibration(read, given.get("calibration"), answers)
+        content = read.mapping(data, [], _KEYS)
+        read.one_of(content.get("format"), ["format"], (FORMAT,))
+        answers = read.one_of(content.get("answers"), ["answers"], ("probability", "score"))
+        features = read_features(read, content.get("features"))
+        parts = read_parts(read, content.get("parts"), len(features))
+        calibration = read_calibration(read, content.get("calibration"), answers)
         if isinstance(calibration, Platt) and answers == "score":
             read.wrong(
                 ["calibration", "kind"],
                 "platt calibrates probabilities, and this predictor answers a score; use isotonic or none",
             )
-        trained_on = given.get("trained_on", {})
+        trained_on = content.get("trained_on", {})
         if not isinstance(trained_on, Mapping):
             read.wrong(
                 ["trained_on"], f"a mapping is needed that says what it was trained on, not {type(trained_on).__name__}"
             )
-        found = None
+        actual_hash = None
         if not read.faults:
             try:
-                found = content_hash(given)
+                actual_hash = content_hash(content)
             except ValueError as error:  # NaN in trained_on, a text that is no Unicode
                 read.wrong([], f"this cannot be written as JSON: {error}")
-        if found is not None and given.get("hash", found) != found:
+        if actual_hash is not None and content.get("hash", actual_hash) != actual_hash:
             read.wrong(
                 ["hash"],
-                f"the content has the hash {found}, not {given['hash']!r:.80}: it was changed; restore it, or drop the"
-                " hash",
+                f"the content has the hash {actual_hash}, not {content['hash']!r:.80}: it was changed; restore it, or"
+                " drop the hash",
             )
-        if found is None or read.faults:
+        if actual_hash is None or read.faults:
             shown = "; ".join(f"{fault.pointer or '/'}: {fault.detail}" for fault in read.faults[:3])
             raise InvalidInput(
                 f"This predictor cannot be used: {shown}. Export it again, or mend the places named.", read.faults
@@ -80,8 +80,8 @@ class Predictor:
             parts=parts,
             calibration=calibration,
             trained_on=trained_on,
-            hash=found,
-            data={key: value for key, value in given.items() if key != "hash"},
+            hash=actual_hash,
+            data={key: value for key, value in content.items() if key != "hash"},
         )
 
     def to_data(self) -> dict[str, Any]:
@@ -94,9 +94,9 @@ class Predictor:
         A feature that is not in ``numbers`` counts as not measured, a text not in ``texts`` as not given.
         """
         ordered = [numbers.get(name) for name in self.features]
-        given = texts or {}
+        known_texts = texts or {}
         return sum(
-            part.share * (part.margin(given) if isinstance(part, GramsPart) else part.margin(ordered))
+            part.share * (part.margin(known_texts) if isinstance(part, GramsPart) else part.margin(ordered))
             for part in self.parts
         )
 

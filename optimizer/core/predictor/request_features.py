@@ -103,7 +103,7 @@ def request_features(text: str) -> dict[str, float]:
         sum(map(len, words)) / n,
         math.log1p(read.count("\n")),
         float(min(read.count("?"), 10)),
-        *(float(not distinct.isdisjoint(asked)) for asked in _QUESTION_WORDS.values()),
+        *(float(not distinct.isdisjoint(question_words)) for question_words in _QUESTION_WORDS.values()),
         float(first in YES_OR_NO),
         float(first in COMMANDS),
         min(1.0, (n_long + names + len(numbers)) / (n + len(numbers))),

@@ -97,18 +97,24 @@ def chained(
     closed_at: datetime,
 ) -> list[StoredBlock]:
     """The contents as the next links after block ``n_before`` with hash ``head``."""
-    found = []
+    blocks = []
     for seq, (kind, content) in enumerate(contents, start=n_before + 1):
         text = content_text(content)
         link = block_hash(previous_hash=head, seq=seq, kind=kind, content=text, closed_at=closed_at)
-        found.append(
+        blocks.append(
             StoredBlock(
-                rollout=rollout, seq=seq, kind=kind, content=content, text=text, closed_at=closed_at,
-                previous_hash=head, hash=link
+                rollout=rollout,
+                seq=seq,
+                kind=kind,
+                content=content,
+                text=text,
+                closed_at=closed_at,
+                previous_hash=head,
+                hash=link,
             )
-        )  # fmt: skip
+        )
         head = link
-    return found
+    return blocks
 
 
 def quality_content(
@@ -236,8 +242,8 @@ def _values(values: Iterable[float]) -> list[list[float | int]]:
 
 
 def _means(units: Iterable[Sequence[ReportedRequest]], value: Any) -> list[float]:
-    found = ([v for r in own if (v := value(r)) is not None] for own in units)
-    return [_mean(values) for values in found if values]
+    values_of_units = ([v for r in own if (v := value(r)) is not None] for own in units)
+    return [_mean(values) for values in values_of_units if values]
 
 
 def _mean(values: Sequence[float]) -> float:
@@ -278,8 +284,8 @@ def _last(requests: Sequence[ReportedRequest], numbers: Mapping[str, str]) -> di
             since = ""
         else:
             since = (since + ("1" if r.failed else "0"))[-LAST:]
-    known, taken = dict(numbers), set(numbers.values())
-    free = (str(n) for n in count() if str(n) not in taken)
+    known, numbers_in_use = dict(numbers), set(numbers.values())
+    free = (str(n) for n in count() if str(n) not in numbers_in_use)
     for unit, _, _ in candidate[-LAST:]:
         if unit not in known:
             known[unit] = next(free)

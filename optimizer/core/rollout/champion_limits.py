@@ -157,18 +157,20 @@ def missing_outcomes(
         requests: the family's interactions by minute, of all variants, up to 24 hours before ``until``.
         outcomes: what one source said of them in the same time.
     """
-    asked, told = _by_minute(requests), _by_minute(outcomes)
-    active = sorted(minute for minute, n in told.items() if n)
+    n_requests, n_outcomes = _by_minute(requests), _by_minute(outcomes)
+    active = sorted(minute for minute, n in n_outcomes.items() if n)
     if limits.silence_minutes is None or not active:
         return None
     last, one = active[-1], timedelta(minutes=1)
     steady = [minute for minute in active if minute > last - STEADY_HOUR]
-    n_steady = sum(told[minute] for minute in steady)
+    n_steady = sum(n_outcomes[minute] for minute in steady)
     if len(steady) < STEADY_MINUTES or n_steady < ENOUGH or until - last - one < limits.silence_minutes * one:
         return None
-    share = min(1.0, n_steady / max(1, sum(n for minute, n in asked.items() if last - STEADY_HOUR < minute <= last)))
+    share = min(
+        1.0, n_steady / max(1, sum(n for minute, n in n_requests.items() if last - STEADY_HOUR < minute <= last))
+    )
     stretches = dict.fromkeys(active, 0)  # requests after each minute with outcomes, until the next such minute
-    for minute, n in asked.items():
+    for minute, n in n_requests.items():
         place = bisect_right(active, minute) - 1
         if place >= 0 and minute != active[place] and minute < until:
             stretches[active[place]] += n
@@ -216,14 +218,14 @@ def _newest(
     """At least so many minutes of ``rows``, newest first, and as many more as it takes to hold enough;
     None where all hold fewer than fifty.
     """
-    taken: list[MinuteSums] = []
+    newest: list[MinuteSums] = []
     n, since = 0, until - at_least
     for row in rows:
-        if n >= enough and row.minute < since and row.minute != taken[-1].minute:
+        if n >= enough and row.minute < since and row.minute != newest[-1].minute:
             break
-        taken.append(row)
+        newest.append(row)
         n += n_of(row)
-    return _Window(rows=taken, since=taken[-1].minute, until=until) if n >= ENOUGH else None
+    return _Window(rows=newest, since=newest[-1].minute, until=until) if n >= ENOUGH else None
 
 
 def _errors(window: _Window, limit: float) -> _Reading:

@@ -41,15 +41,15 @@ def due(rollout: Rollout, *, closed: Mapping[int, datetime], clock_now: datetime
     """
     length = timedelta(minutes=cohort_minutes(rollout.settings))
     open_for = closing_time(rollout)
-    found = []
+    cohorts = []
     for stage, (begun, ended) in _spans(rollout).items():
         first = cohort_start(begun, cohort_minutes(rollout.settings))
         start = closed[stage] + length if stage in closed else first
         last = cohort_start(ended, cohort_minutes(rollout.settings)) if ended is not None else clock_now
         while start <= last and start + open_for <= clock_now:
-            found.append(Cohort(stage=stage, start=start, closes_at=start + open_for))
+            cohorts.append(Cohort(stage=stage, start=start, closes_at=start + open_for))
             start += length
-    return sorted(found, key=lambda cohort: (cohort.closes_at, cohort.stage))
+    return sorted(cohorts, key=lambda cohort: (cohort.closes_at, cohort.stage))
 
 
 def closing_time(rollout: Rollout) -> timedelta:
@@ -60,17 +60,19 @@ def closing_time(rollout: Rollout) -> timedelta:
 
 def late_hours(rollout: Rollout) -> float | None:
     """How long after a cohort's window late labels are counted, on the rollout clock; None where it began without."""
-    found = (rollout.settings.get("feedback_window") or {}).get("late_hours")
-    return None if found is None else float(found)
+    hours = (rollout.settings.get("feedback_window") or {}).get("late_hours")
+    return None if hours is None else float(hours)
 
 
 def gaps(rollout: Rollout) -> list[Gap]:
     """The lapses, oldest first."""
-    found = []
+    all_gaps = []
     for before, after in pairwise(rollout.stage_history):
         if before["to"] is not None and before["to"] < after["from"]:
-            found.append(Gap(since=datetime.fromisoformat(before["to"]), until=datetime.fromisoformat(after["from"])))
-    return found
+            all_gaps.append(
+                Gap(since=datetime.fromisoformat(before["to"]), until=datetime.fromisoformat(after["from"]))
+            )
+    return all_gaps
 
 
 def stage_of(ladder: Sequence[float], share: float | None) -> int | None:

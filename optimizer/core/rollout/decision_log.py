@@ -128,37 +128,37 @@ def compare(replayed: Rollout | None, stored: Rollout) -> list[RecordProblem]:
     """Members of the stored Rollout that are not what its decisions lead to (the lease is none of them)."""
     if replayed is None:
         return [RecordProblem(seq=None, detail=f"rollout {stored.id} has no decision that could be replayed")]
-    wanted, found = {**identity(replayed), **state(replayed)}, {**identity(stored), **state(stored)}
+    wanted, actual = {**identity(replayed), **state(replayed)}, {**identity(stored), **state(stored)}
     return [
         RecordProblem(
             seq=None,
             detail=(
-                f"the rollout's {name} is not what its decisions lead to: {found[name]!r} instead of {wanted[name]!r}"
+                f"the rollout's {name} is not what its decisions lead to: {actual[name]!r} instead of {wanted[name]!r}"
             ),
         )
         for name in wanted
-        if _bytes(wanted[name]) != _bytes(found[name])
+        if _bytes(wanted[name]) != _bytes(actual[name])
     ]
 
 
 def _again(d: Decision, rollout: Rollout | None) -> Transition:
-    given = d.content["inputs"]
+    inputs = d.content["inputs"]
     request = TransitionRequest(
         act=d.kind,  # type: ignore[arg-type]
         at=d.at,
-        clock_at=datetime.fromisoformat(given["clock_at"]),
+        clock_at=datetime.fromisoformat(inputs["clock_at"]),
         actor=d.actor,
         reason=d.reason,
-        confirm=given["confirm"],
-        outcome=given["outcome"],
-        lapsed_at=_time(given["lapsed_at"]),
-        lapsed_clock_at=_time(given["lapsed_clock_at"]),
-        gates=given["gates"],
-        evidence=given["evidence"],
+        confirm=inputs["confirm"],
+        outcome=inputs["outcome"],
+        lapsed_at=_time(inputs["lapsed_at"]),
+        lapsed_clock_at=_time(inputs["lapsed_clock_at"]),
+        gates=inputs["gates"],
+        evidence=inputs["evidence"],
     )
     if rollout is not None:
         return apply(rollout, request)
-    return start(from_record(given["rollout"], d.content["after"]), request, forced=given["forced"])
+    return start(from_record(inputs["rollout"], d.content["after"]), request, forced=inputs["forced"])
 
 
 def _time(text: str | None) -> datetime | None:

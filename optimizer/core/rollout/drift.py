@@ -150,8 +150,8 @@ def alarm_text(watch: ChampionWatch, *, family: str, has_way_back: bool) -> str:
 
 def as_record(watch: ChampionWatch) -> dict[str, Any]:
     """Plain JSON values, floats in full."""
-    found: dict[str, Any] = _WATCH.dump_python(watch, mode="json")
-    return found
+    record: dict[str, Any] = _WATCH.dump_python(watch, mode="json")
+    return record
 
 
 def from_record(record: Any) -> ChampionWatch:

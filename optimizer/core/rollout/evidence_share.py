@@ -25,11 +25,11 @@ def labelled_by_key(units: Iterable[Sequence[str]]) -> dict[str, float]:
 
     ``units``: for each, the key of every outcome of its; who adds nine to one has nine tenths of its mean.
     """
-    found: dict[str, float] = {}
+    n_by_key: dict[str, float] = {}
     for keys in units:
         for key, n in Counter(keys).items():
-            found[key] = found.get(key, 0.0) + n / len(keys)
-    return {key: round(n, SHARE_DECIMALS) for key, n in sorted(found.items())}
+            n_by_key[key] = n_by_key.get(key, 0.0) + n / len(keys)
+    return {key: round(n, SHARE_DECIMALS) for key, n in sorted(n_by_key.items())}
 
 
 def shares(by_key: Mapping[str, float]) -> tuple[KeyShare, ...]:

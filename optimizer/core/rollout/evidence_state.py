@@ -174,14 +174,14 @@ def limits_of(state: EvidenceState, settings: Mapping[str, Any]) -> GuardrailLim
     """What turns latency and cost into outcomes, by the last baseline;
     the latency limit is raised where the nomination showed a slower candidate.
     """
-    found = state.baseline or {}
+    baseline = state.baseline or {}
     limit, factor = (
-        found.get("latency_limit_ms"),
+        baseline.get("latency_limit_ms"),
         float((settings.get("guardrails") or {}).get("latency_factor") or 1.0),
     )
     return GuardrailLimits(
         latency_ms=None if limit is None else float(limit) * factor,
-        cost_cap_usd=found.get("cost_cap_usd"),
+        cost_cap_usd=baseline.get("cost_cap_usd"),
         absolute_latency_ms=(settings.get("limits") or {}).get("p95_latency_ms"),
     )
 
@@ -349,12 +349,12 @@ def _silence(before: Silence, content: Mapping[str, Any], begun: datetime) -> Si
 
 def _minutes(before: tuple[Minute, ...], sums: Mapping[str, Any], minute: int) -> tuple[Minute, ...]:
     oldest = minute - LIMIT_WINDOW_MIN
-    kept = (
+    recent = (
         before if not before or before[0].minute > oldest else tuple([m for m in before if m.minute > oldest])
     )  # in order of time
     last = Minute(minute=minute)
-    if kept and kept[-1].minute == minute:
-        kept, last = kept[:-1], kept[-1]
+    if recent and recent[-1].minute == minute:
+        recent, last = recent[:-1], recent[-1]
     added = Minute(
         minute=minute,
         n_latency=last.n_latency + sums["n_latency"],
@@ -363,4 +363,4 @@ def _minutes(before: tuple[Minute, ...], sums: Mapping[str, Any], minute: int) -
         cost_usd=last.cost_usd + sums["cost_usd"],
         cost_squares=last.cost_squares + sums["cost_squares"],
     )
-    return (*kept, added)
+    return (*recent, added)

@@ -172,8 +172,8 @@ def _not_compared(rollout: Rollout, state: EvidenceState) -> tuple[str, ...]:
 def _one_key(rollout: Rollout, state: EvidenceState) -> tuple[str, ...]:
     """Withholds a step only: guardrails and proof that the candidate is worse act, whichever key sent the evidence."""
     most = rollout.settings.get("max_share_per_key")
-    found = too_much(state.by_key, 1.0 if most is None else float(most))
-    return () if found is None else (found,)
+    excess = too_much(state.by_key, 1.0 if most is None else float(most))
+    return () if excess is None else (excess,)
 
 
 def _late_labels(rollout: Rollout, state: EvidenceState) -> tuple[str, ...]:
@@ -194,14 +194,18 @@ def _late_labels(rollout: Rollout, state: EvidenceState) -> tuple[str, ...]:
 
 
 def _labels_later(rollout: Rollout, state: EvidenceState) -> str | None:
-    found = state.late.later
-    return None if found is None else _later_text(rollout, state, found, state.late.peaks[found.name], "come later")
+    hypothesis = state.late.later
+    return (
+        None
+        if hypothesis is None
+        else _later_text(rollout, state, hypothesis, state.late.peaks[hypothesis.name], "come later")
+    )
 
 
-def _later_text(rollout: Rollout, state: EvidenceState, found: Hypothesis, log_e: float, come_later: str) -> str:
+def _later_text(rollout: Rollout, state: EvidenceState, hypothesis: Hypothesis, log_e: float, come_later: str) -> str:
     """With the window in which they could be compared."""
     window, late = float(rollout.settings["feedback_window"]["hours"]), state.late
-    slower, other = ("candidate", "champion") if found.name == "candidate_later" else ("champion", "candidate")
+    slower, other = ("candidate", "champion") if hypothesis.name == "candidate_later" else ("champion", "candidate")
     slow, quick = (late.candidate, late.champion) if slower == "candidate" else (late.champion, late.candidate)
     needed = slow.window_needed(window)
     advice = (
@@ -212,25 +216,25 @@ def _later_text(rollout: Rollout, state: EvidenceState, found: Hypothesis, log_e
     return (
         f"labels {come_later} in the {slower}'s arm: {slow.late} of {slow.labelled} of its labels came after the"
         f" feedback window of {window:.3g} hours, and {quick.late} of {quick.labelled} of the {other}'s (evidence"
-        f" {shown(log_e)}, {1 / found.alpha:.0f} suffices), and labels in time compare the arms only where both are"
-        f" as quick; {advice} (rollout.feedback_window.hours)"
+        f" {shown(log_e)}, {1 / hypothesis.alpha:.0f} suffices), and labels in time compare the arms only where both"
+        f" are as quick; {advice} (rollout.feedback_window.hours)"
     )
 
 
 def _alerts(rollout: Rollout, state: EvidenceState) -> dict[str, str]:
     """What a person should know while it lasts; each also stops the next step."""
-    found = {}
+    alerts = {}
     if state.failures.finding == "shared_incident":
-        found["shared_incident"] = "requests of both arms fail, so the fault is probably not the candidate's"
+        alerts["shared_incident"] = "requests of both arms fail, so the fault is probably not the candidate's"
     if state.silence.found_at is not None:
-        found["candidate_silent"] = _silence_text(state)
+        alerts["candidate_silent"] = _silence_text(state)
     counts = state.stages.get(rollout.stage)
     if counts is not None and counts.rates_differ:
-        found["feedback_rates_differ"] = (
+        alerts["feedback_rates_differ"] = (
             f"feedback rates differ: {counts.labelled_c} of {counts.units_c} units of the candidate gave feedback, and "
             f"{counts.labelled_b} of {counts.units_b} of the champion"
         )
-    return found
+    return alerts
 
 
 def _hold(rollout: Rollout, alerts: Mapping[str, str]) -> tuple[Act, str] | None:

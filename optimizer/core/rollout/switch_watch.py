@@ -107,9 +107,13 @@ class WindowComparison:
     def start(cls, against: Against, horizon_s: float | None, min_drop: float, mean: float) -> WindowComparison:
         prior = PlugIn(prior_mean=mean)
         return cls(
-            against=against, horizon_s=horizon_s, min_drop=min_drop, evidence=Evidence.none(WEIGHTS), new_rate=prior,
+            against=against,
+            horizon_s=horizon_s,
+            min_drop=min_drop,
+            evidence=Evidence.none(WEIGHTS),
+            new_rate=prior,
             old_rate=prior,
-        )  # fmt: skip
+        )
 
     @property
     def alarmed(self) -> bool:
@@ -117,7 +121,7 @@ class WindowComparison:
 
     def after(self, outcomes: Iterable[ComparedOutcome], until_s: float, n_late: int, kind: Kind) -> WindowComparison:
         """``until_s``: seconds since the switch, up to when all that was received is known."""
-        found, slots = self, dict(self.open)
+        comparison, slots = self, dict(self.open)
         values: dict[int, tuple[list[float], list[float]]] = {}
         for one in outcomes:
             if self.horizon_s is None and one.age_s is None:
@@ -131,8 +135,8 @@ class WindowComparison:
             slots[slot] = gather(slots.get(slot), Block(stage=0, candidate=Outcomes.of(new), champion=Outcomes.of(old)))
         for slot in sorted(slots):
             if self.horizon_s is None or (slot + 1) * self.horizon_s / SLOTS + self.horizon_s <= until_s:
-                found = found._closed(slots.pop(slot), n_late, kind)
-        return replace(found, open=slots)
+                comparison = comparison._closed(slots.pop(slot), n_late, kind)
+        return replace(comparison, open=slots)
 
     def _closed(self, block: Block, n_late: int, kind: Kind) -> WindowComparison:
         """While many outcomes of unknown age still come from before the switch, those of the new champion are younger
@@ -174,9 +178,16 @@ class SwitchWatch:
 
     @classmethod
     def begin(
-        cls, reign: Champion, history: Sequence[Champion], *, metric: Metric, mean: float,
-        first_at: datetime | None, judge: str | None = None, rollout: str | None = None,
-    ) -> SwitchWatch:  # fmt: skip
+        cls,
+        reign: Champion,
+        history: Sequence[Champion],
+        *,
+        metric: Metric,
+        mean: float,
+        first_at: datetime | None,
+        judge: str | None = None,
+        rollout: str | None = None,
+    ) -> SwitchWatch:
         """Without comparisons where nothing can be told: neither a holdback, nor a time before the switch.
 
         Args:
@@ -195,9 +206,17 @@ class SwitchWatch:
             for horizon_s in HORIZONS_S
         )
         return cls(
-            variant=reign.variant, before=below.variant, at=reign.since, by=reign.by, why=reign.why, metric=metric,
-            judge=judge, rollout=rollout, reference=reference, comparisons=comparisons,
-        )  # fmt: skip
+            variant=reign.variant,
+            before=below.variant,
+            at=reign.since,
+            by=reign.by,
+            why=reign.why,
+            metric=metric,
+            judge=judge,
+            rollout=rollout,
+            reference=reference,
+            comparisons=comparisons,
+        )
 
     @property
     def alarm(self) -> WindowComparison | None:
@@ -318,18 +337,18 @@ class UnitSample:
 
 def alarm_text(watch: SwitchWatch, family: str) -> str:
     """What an alarm says: from what to what, who switched and when, and the command that takes it back."""
-    found = watch.alarm
-    assert found is not None
+    alarm = watch.alarm
+    assert alarm is not None
     beside = (
         f"{watch.before}, which 5 % of the units still get,"
-        if found.against == "holdback" or watch.reference is None
+        if alarm.against == "holdback" or watch.reference is None
         else f"{watch.before} in {watch.reference.text}"
     )
-    within = "" if found.horizon_s is None else f", reported within {span(found.horizon_s / 3600)} of being served"
+    within = "" if alarm.horizon_s is None else f", reported within {span(alarm.horizon_s / 3600)} of being served"
     return (
         f"{watch.variant} of {family} does worse than the champion before it: {watch.metric.field} by"
-        f" {watch.metric.source} is {found.new.mean or 0.0:.2f} (mean of {count(int(found.new.n), 'outcome')}), and"
-        f" that of {beside} is {found.old.mean or 0.0:.2f} ({found.old.n:,.0f}){within}. Of equal champions it would be"
+        f" {watch.metric.source} is {alarm.new.mean or 0.0:.2f} (mean of {count(int(alarm.new.n), 'outcome')}), and"
+        f" that of {beside} is {alarm.old.mean or 0.0:.2f} ({alarm.old.n:,.0f}){within}. Of equal champions it would be"
         f" said of one in {1 / LEVEL:,.0f}. {watch.by} made it champion at {when(watch.at)}: {watch.why.rstrip('.')}."
         f" Nothing was changed. Take it back: detent champion rollback {family}. Look: detent champion history {family}"
     )

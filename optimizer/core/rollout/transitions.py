@@ -121,12 +121,23 @@ class _Effect:
 def start(rollout: Rollout, request: TransitionRequest, *, forced: bool) -> Transition:
     """The first link of the chain: a pending Rollout at version 1, made from the values that the job chose."""
     pending = replace(
-        rollout, status="pending", stage=-1, held=False, held_by=None, version=1, forced=forced, outcome=None,
-        reason=request.reason, stage_history=(),
-        lease_expires_at=None, stage_entered_at=None, started_at=None, ended_at=None,
-    )  # fmt: skip
-    given = {**inputs(request), "forced": forced, "rollout": identity(pending)}
-    content = {"act": "start", "inputs": given, "before": None, "after": state(pending)}
+        rollout,
+        status="pending",
+        stage=-1,
+        held=False,
+        held_by=None,
+        version=1,
+        forced=forced,
+        outcome=None,
+        reason=request.reason,
+        stage_history=(),
+        lease_expires_at=None,
+        stage_entered_at=None,
+        started_at=None,
+        ended_at=None,
+    )
+    start_inputs = {**inputs(request), "forced": forced, "rollout": identity(pending)}
+    content = {"act": "start", "inputs": start_inputs, "before": None, "after": state(pending)}
     what = f"rollout {pending.id} of {pending.candidate} made, ladder {ladder_text(pending.ladder)}"
     return Transition(rollout=pending, request=request, what=what, content=content, forced=forced)
 
@@ -201,8 +212,11 @@ def _check_allowed(rollout: Rollout, request: TransitionRequest) -> None:
     )
     raise Conflict(
         f"Cannot {request.act} rollout {rollout.id} of {rollout.family}: {obstacle}. {way_out}",
-        rollout=rollout.id, rollout_status=rollout.status, held=rollout.held, possible=list(acts),
-    )  # fmt: skip
+        rollout=rollout.id,
+        rollout_status=rollout.status,
+        held=rollout.held,
+        possible=list(acts),
+    )
 
 
 def _obstacle(rollout: Rollout, act: Act) -> str | None:
@@ -323,10 +337,19 @@ def _rollback(rollout: Rollout, request: TransitionRequest) -> _Effect:
 
 
 EFFECTS: Mapping[Act, Callable[[Rollout, TransitionRequest], _Effect]] = {
-    "validate": _validate, "approve": _approve, "reject": _reject, "deploy": _deploy, "lapse": _lapse,
+    "validate": _validate,
+    "approve": _approve,
+    "reject": _reject,
+    "deploy": _deploy,
+    "lapse": _lapse,
     "advance": _advance,
-    "hold": _hold, "resume": _resume, "promote": _promote, "adopt": _adopt, "rollback": _rollback, "end": _rollback,
-}  # fmt: skip
+    "hold": _hold,
+    "resume": _resume,
+    "promote": _promote,
+    "adopt": _adopt,
+    "rollback": _rollback,
+    "end": _rollback,
+}
 
 
 def _is_forced(rollout: Rollout, request: TransitionRequest) -> bool:
@@ -339,7 +362,7 @@ def _is_forced(rollout: Rollout, request: TransitionRequest) -> bool:
         return False
     if request.confirm == rollout.family:
         return True
-    given = f" (confirm was {request.confirm!r})" if request.confirm is not None else ""
+    confirmed = f" (confirm was {request.confirm!r})" if request.confirm is not None else ""
     why = evidence.get("reason") or NO_GATE
     if request.lapsed_at is not None:
         why = f"no worker has watched it since {when(request.lapsed_at)}, so later evidence has not been looked at"
@@ -350,12 +373,13 @@ def _is_forced(rollout: Rollout, request: TransitionRequest) -> bool:
         else ""
     )
     raise GateNotMet(
-        f"Cannot {request.act} rollout {rollout.id} of {rollout.family}: {why}{given}.{skipped} "
+        f"Cannot {request.act} rollout {rollout.id} of {rollout.family}: {why}{confirmed}.{skipped} "
         f"A person may go past that, recorded as forced, with confirm = {rollout.family} "
         f"(detent rollout {request.act} {rollout.family} --confirm {rollout.family}).",
-        rollout=rollout.id, gates=[{"name": "quality", "verdict": "inconclusive", "reason": why}],
+        rollout=rollout.id,
+        gates=[{"name": "quality", "verdict": "inconclusive", "reason": why}],
         confirm=rollout.family,
-    )  # fmt: skip
+    )
 
 
 def _takes_over(rollout: Rollout, request: TransitionRequest) -> bool:

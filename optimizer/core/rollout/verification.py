@@ -127,15 +127,15 @@ class ReplayedDecisions:
         while self._waiting and self._waiting[-1][1].content["inputs"]["evidence"]["blocks"] <= state.n_blocks:
             before, d = self._waiting.pop()
             evidence = d.content["inputs"]["evidence"]
-            found = next_action(
+            action = next_action(
                 before, state, at=d.at, clock_at=datetime.fromisoformat(d.content["inputs"]["clock_at"])
             )
-            if _text(found.evidence) != _text(evidence):
+            if _text(action.evidence) != _text(evidence):
                 self._say(
                     d, f"decision {d.seq} ({d.kind}) recorded other evidence than its {evidence['blocks']} blocks give"
                 )
-            elif is_system(d.actor) and found.act != d.kind:
-                self._say(d, f"decision {d.seq} ({d.kind}) does not follow: its blocks say {found.act}")
+            elif is_system(d.actor) and action.act != d.kind:
+                self._say(d, f"decision {d.seq} ({d.kind}) does not follow: its blocks say {action.act}")
 
     def end(self, n_blocks: int) -> list[RecordProblem]:
         """All problems, now that there are no more blocks."""
@@ -219,15 +219,15 @@ def against_audit(decisions: Sequence[Decision], rows: Sequence[Mapping[str, Any
     ]
 
 
-def against_outbox(decisions: Sequence[Decision], told: Mapping[str, Any] | None) -> list[RecordProblem]:
-    """``told``: the newest thing that was written down to be sent to MLflow about the rollout; None
+def against_outbox(decisions: Sequence[Decision], reported: Mapping[str, Any] | None) -> list[RecordProblem]:
+    """``reported``: the newest thing that was written down to be sent to MLflow about the rollout; None
     where that is gone.
     """
     last = decisions[-1] if decisions else None
-    if told is None or (last is not None and (told.get("seq"), told.get("hash")) == (last.seq, last.hash)):
+    if reported is None or (last is not None and (reported.get("seq"), reported.get("hash")) == (last.seq, last.hash)):
         return []
     known, stored = (
-        f"decision {told.get('seq')} ({str(told.get('hash'))[:12]})",
+        f"decision {reported.get('seq')} ({str(reported.get('hash'))[:12]})",
         f"{last.seq} ({last.hash[:12]})" if last else "none",
     )
     return [
@@ -256,16 +256,16 @@ class CountedUnits:
         and their values in guardrail blocks.
         """
         matured = state.n_left_out + sum(c.units_c + c.units_b for c in state.stages.values())
-        found = [("quality", n_matured, matured), ("guardrail", n_values, self._n_values)]
+        counts = [("quality", n_matured, matured), ("guardrail", n_values, self._n_values)]
         return [
             RecordProblem(
                 seq=None,
                 detail=(
-                    f"{kind} blocks are missing: {kept} units were counted by them, and those stored count {counted}"
+                    f"{kind} blocks are missing: {summed} units were counted by them, and those stored count {counted}"
                 ),
             )
-            for kind, kept, counted in found
-            if kept > counted
+            for kind, summed, counted in counts
+            if summed > counted
         ]
 
 
@@ -276,10 +276,10 @@ def against_champions(rollout: Rollout, history: Sequence[Champion]) -> list[Rec
         detail = "was promoted, but no champion names it" if promoted else "was not promoted, but a champion names it"
         return [RecordProblem(seq=None, detail=f"the rollout {detail}")]
     if reigns and [(c.variant, c.since) for c in reigns] != [(rollout.candidate, rollout.ended_at)]:
-        found = ", ".join(f"{c.variant} since {iso(c.since)}" for c in reigns)
+        terms_text = ", ".join(f"{c.variant} since {iso(c.since)}" for c in reigns)
         detail = (
             f"the rollout promoted {rollout.candidate} when it ended, but the champions that name it are others:"
-            f" {found}"
+            f" {terms_text}"
         )
         return [RecordProblem(seq=None, detail=detail)]
     return []

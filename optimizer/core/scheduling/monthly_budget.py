@@ -62,16 +62,16 @@ def left_of(limits: MonthlyLimits, spends: Iterable[RunSpend], family: str) -> R
         spends: of the studies and judge runs that had not ended before this month. One that began last month
             counts in full in both: rather too little is spent than too much.
     """
-    found = list(spends)
+    all_spends = list(spends)
     each = [
         (limit, counted, whose)
         for limit, counted, whose in (
             (
                 limits.family_usd,
-                [s for s in found if s.family == family],
+                [s for s in all_spends if s.family == family],
                 f"of {family} (budget.usd_per_month of its file)",
             ),
-            (limits.all_usd, found, "of all families (setting usd_per_month)"),
+            (limits.all_usd, all_spends, "of all families (setting usd_per_month)"),
         )
         if limit is not None
     ]
@@ -96,20 +96,20 @@ def _used(spends: Iterable[RunSpend]) -> float:
     return sum(spend.counted_usd for spend in spends)
 
 
-def under(left: Remainder, budget: Budget) -> Budget:
+def under(remainder: Remainder, budget: Budget) -> Budget:
     """The budget as it may be spent: a run without a cap in dollars gets what is left.
 
     Raises BudgetTooSmall for a higher cap.
     """
-    if left.usd is None:
+    if remainder.usd is None:
         return budget
     if budget.usd is None:
-        return replace(budget, usd=left.usd)
-    if _dollars(budget.usd) > left.usd:
+        return replace(budget, usd=remainder.usd)
+    if _dollars(budget.usd) > remainder.usd:
         raise BudgetTooSmall(
-            f"A budget of ${budget.usd:g} would pass a monthly limit: {left.text}, so ${left.usd:.4f} is left. "
-            "Give no more than that, wait for the next month, or raise the limit.",
-            left_usd=left.usd,
+            f"A budget of ${budget.usd:g} would pass a monthly limit: {remainder.text}, so ${remainder.usd:.4f} is"
+            " left. Give no more than that, wait for the next month, or raise the limit.",
+            left_usd=remainder.usd,
             given_usd=budget.usd,
         )
     return budget

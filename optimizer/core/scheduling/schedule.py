@@ -93,7 +93,7 @@ class ScheduleView(ScheduleInForce):
 def in_force(family: Family, stored: StoredSchedule | None) -> ScheduleInForce:
     """On where a switch is stored, with its times or the file's."""
     declared = family.schedule
-    found = ScheduleInForce(
+    schedule = ScheduleInForce(
         family=family.name,
         cron=declared.cron if stored is None or stored.from_file else stored.cron,
         strategy=(stored and stored.strategy) or declared.strategy or kind_of(family).default_strategy,
@@ -101,8 +101,8 @@ def in_force(family: Family, stored: StoredSchedule | None) -> ScheduleInForce:
         source="file" if stored is None or stored.from_file else "store",
     )
     if stored is None:
-        return found
-    return replace(found, on=True, holdout=stored.holdout, reason=stored.reason, by=stored.by, since=stored.since)
+        return schedule
+    return replace(schedule, on=True, holdout=stored.holdout, reason=stored.reason, by=stored.by, since=stored.since)
 
 
 def asked_of(family: Family, schedule: ScheduleInForce, kind: TriggerKind) -> tuple[str, Aim]:
@@ -156,6 +156,6 @@ def command_for(family: str, stored: StoredSchedule | None) -> str:
         return f"{start} --off"
     when_ = "--on" if stored.from_file else "--on --no-cron" if stored.cron is None else f'--cron "{stored.cron}"'
     when_ += " --holdout" if stored.holdout else ""
-    given = [f"--strategy {shlex.quote(stored.strategy)}"] if stored.strategy else []
-    given += [f"--aim {stored.aim}"] if stored.aim else []
-    return " ".join([start, when_, *given])
+    options = [f"--strategy {shlex.quote(stored.strategy)}"] if stored.strategy else []
+    options += [f"--aim {stored.aim}"] if stored.aim else []
+    return " ".join([start, when_, *options])

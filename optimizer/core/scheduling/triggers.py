@@ -88,10 +88,10 @@ def recent_outcomes(sums: Sequence[TrafficSum]) -> RecentOutcomes:
 
 
 def _mean(one: TrafficSum | None, place: int) -> UnitMean:
-    own = [told for told in one.units.values() if told and told[place]] if one is not None else []
+    own = [outcomes for outcomes in one.units.values() if outcomes and outcomes[place]] if one is not None else []
     if one is None or not own:
         return UnitMean()
-    mean = fsum(told[place + 1] / told[place] for told in own) / len(own)
+    mean = fsum(outcomes[place + 1] / outcomes[place] for outcomes in own) / len(own)
     return UnitMean(n=len(own) << one.level, mean=mean, share=one.share)
 
 
@@ -132,19 +132,23 @@ def look_at_feedback(rule: FeedbackTrigger | None, window: Window) -> Look:
     """Enough units with feedback, and bad on average."""
     if rule is None:
         return Look(kind="feedback", state="off", reason="switched off")
-    found = window.outcomes.all
+    outcomes = window.outcomes.all
     evidence = TriggerEvidence(
-        since=window.since.isoformat(), until=window.until.isoformat(), n=found.n, mean=found.mean, share=found.share
+        since=window.since.isoformat(),
+        until=window.until.isoformat(),
+        n=outcomes.n,
+        mean=outcomes.mean,
+        share=outcomes.share,
     )
-    seen = f"{found.text} with feedback since {when(window.since)}"
-    if found.n < rule.count or found.mean is None:
+    seen = f"{outcomes.text} with feedback since {when(window.since)}"
+    if outcomes.n < rule.count or outcomes.mean is None:
         return Look(kind="feedback", state="cannot_tell", reason=f"{seen}, {rule.count} are needed", evidence=evidence)
-    state: State = "fires" if found.mean < rule.mean_below else "quiet"
+    state: State = "fires" if outcomes.mean < rule.mean_below else "quiet"
     side = "below" if state == "fires" else "not below"
     return Look(
         kind="feedback",
         state=state,
-        reason=f"{seen}, on average {found.mean:.3f}, {side} {rule.mean_below:g}",
+        reason=f"{seen}, on average {outcomes.mean:.3f}, {side} {rule.mean_below:g}",
         evidence=evidence,
     )
 

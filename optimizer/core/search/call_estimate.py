@@ -74,8 +74,8 @@ def calls_for_a_race(
     """
     if budget is None:
         return None
-    asked = round(asked_for_examples(definition, n_train).expected)
-    return max(0, (budget - n_confirmation) // (1 + n_judges) - asked)
+    n_for_examples = round(asked_for_examples(definition, n_train).expected)
+    return max(0, (budget - n_confirmation) // (1 + n_judges) - n_for_examples)
 
 
 def is_raced(strategies: Sequence[str], aim: Aim, definition: Definition, *, calls: int | None, n_dev: int) -> bool:
@@ -115,16 +115,16 @@ def n_settings_within(
         return definition.n_settings
     may_race = is_raced(strategies, aim, definition, calls=0, n_dev=definition.n_dev)
     makes_sets = {RACE, "bootstrap", JOINT} & set(strategies)
-    asked = asked_for_examples(definition, definition.n_train) if makes_sets else NONE
-    if JOINT in strategies and asked.high:
+    for_examples = asked_for_examples(definition, definition.n_train) if makes_sets else NONE
+    if JOINT in strategies and for_examples.high:
         n_points += definition.n_settings
     n_others = trials_of(strategies, replace(definition, n_settings=0)) - 1
     if makes_sets - {JOINT} and not n_champion_examples:
         n_others -= 1  # bootstrapping's own candidate without examples is the champion
     met = min(FIRST, definition.n_dev) if may_race else definition.n_dev  # by each, at the least
     champion = n_champion_first(definition) if may_race else definition.n_dev
-    left = calls / per_answer - confirmation_calls(definition.n_holdout) - champion - asked.expected
-    return int(min(n_points, max(definition.n_settings, left // met - n_others)))
+    calls_left = calls / per_answer - confirmation_calls(definition.n_holdout) - champion - for_examples.expected
+    return int(min(n_points, max(definition.n_settings, calls_left // met - n_others)))
 
 
 def trials_of(strategies: Sequence[str], definition: Definition) -> int:

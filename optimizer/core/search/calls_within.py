@@ -25,18 +25,18 @@ def within(parts: Mapping[str, Spread], cap: int | None) -> dict[str, Spread]:
     if cap is None:
         return dict(parts)
     room = max(0.0, cap - parts.get(CONFIRMATION, NONE).high)
-    left = Spread(low=room, expected=room, high=room)
-    found = {CONFIRMATION: parts[CONFIRMATION].capped(cap)} if CONFIRMATION in parts else {}
+    rest = Spread(low=room, expected=room, high=room)
+    spreads = {CONFIRMATION: parts[CONFIRMATION].capped(cap)} if CONFIRMATION in parts else {}
     for name in _in_turn(parts):
         part = parts[name]
         got = Spread(
-            low=min(part.low, left.low), expected=min(part.expected, left.expected), high=min(part.high, left.high)
+            low=min(part.low, rest.low), expected=min(part.expected, rest.expected), high=min(part.high, rest.high)
         )
-        left = Spread(
-            low=max(0.0, left.low - part.high), expected=left.expected - got.expected, high=left.high - got.low
+        rest = Spread(
+            low=max(0.0, rest.low - part.high), expected=rest.expected - got.expected, high=rest.high - got.low
         )
-        found[name] = got
-    return {name: found[name] for name in parts}
+        spreads[name] = got
+    return {name: spreads[name] for name in parts}
 
 
 def without_a_sure_turn(parts: Mapping[str, Spread], cap: int | None) -> tuple[str, ...]:

@@ -185,10 +185,8 @@ def _shared(calls: Spread, judging: Spread) -> tuple[Spread, Spread]:
     """(answers, judge's calls) of so many calls in all."""
     low, expected, high = (
         n / (1 + each)
-        for n, each in (
-            (calls.low, judging.low), (calls.expected, judging.expected), (calls.high, judging.high)
-        )
-    )  # fmt: skip
+        for n, each in ((calls.low, judging.low), (calls.expected, judging.expected), (calls.high, judging.high))
+    )
     judged = Spread(low=calls.low - low, expected=calls.expected - expected, high=calls.high - high)
     return Spread(low=low, expected=expected, high=high), judged
 
@@ -206,10 +204,10 @@ def _enough(whole: EstimateTotals, budget: Budget, reserved_usd: float) -> dict[
 
 
 def _minutes(calls: Spread, seconds: Spread, concurrency: int) -> Spread:
-    taken = Spread(
+    total = Spread(
         low=calls.low * seconds.low, expected=calls.expected * seconds.expected, high=calls.high * seconds.high
     )
-    return taken.times(1 / 60 / max(1, concurrency))
+    return total.times(1 / 60 / max(1, concurrency))
 
 
 def estimate_evaluation(

@@ -110,11 +110,11 @@ def _variances(measured: Mapping[str, Scores]) -> tuple[float, float]:
     if len(compared) < 2:
         return 0.25, 0.25 / PRIOR_COUNT  # as of a coin
     average = {v: sum(lead) / len(lead) for v, lead in compared.items()}
-    left = sum((x - average[v]) ** 2 for v, lead in compared.items() for x in lead)
+    residual = sum((x - average[v]) ** 2 for v, lead in compared.items() for x in lead)
     n = sum(map(len, compared.values()))
     free = max(1.0, n - len(columns) - len(compared) + 1)
     whole = sum(x * x for lead in compared.values() for x in lead) / n
-    noise = max(LEAST_NOISE**2, (left + PRIOR_COUNT * whole) / (free + PRIOR_COUNT))
+    noise = max(LEAST_NOISE**2, (residual + PRIOR_COUNT * whole) / (free + PRIOR_COUNT))
     centre = sum(average.values()) / len(average)
     between = sum((a - centre) ** 2 for a in average.values()) / (len(average) - 1)
     by_chance = sum(noise / len(lead) for lead in compared.values()) / len(compared)

@@ -140,5 +140,5 @@ def _longest_bytes(
     longest = max(references, key=len, default=None) if judge.reference else None
     answer = "x" * (max_tokens * OUTPUT_BYTES_PER_TOKEN)
     judged = JudgeCase(task=family.description, input=dict(inputs), answer=answer, reference=longest)
-    asked = (judge_messages(judge, judged), facts_messages(Claims(material=dict(inputs), answer=answer)))
-    return max(request_bytes(asked_again(messages, LONGEST_WHY)) for messages in asked)
+    prompts = (judge_messages(judge, judged), facts_messages(Claims(material=dict(inputs), answer=answer)))
+    return max(request_bytes(asked_again(messages, LONGEST_WHY)) for messages in prompts)

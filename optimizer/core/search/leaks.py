@@ -33,8 +33,8 @@ def fingerprints(text: str) -> Fingerprints:
 
     They hold within a process only, as Python's hashes of texts do: they are kept nowhere.
     """
-    found = words("".join(c for c in text if text.isascii() or unicodedata.category(c) != "Cf"))
-    return {hash(tuple(found[i : i + WINDOW])) for i in range(len(found) - WINDOW + 1)}
+    text_words = words("".join(c for c in text if text.isascii() or unicodedata.category(c) != "Cf"))
+    return {hash(tuple(text_words[i : i + WINDOW])) for i in range(len(text_words) - WINDOW + 1)}
 
 
 def of_example(example: Example) -> Fingerprints:
@@ -97,8 +97,8 @@ class LeakCheck:
 
     def _quoted(self, texts: Iterable[str]) -> Fingerprints:
         new = _of(texts) - self._own
-        found = new & self._hidden if new else new
-        return found - self._shown if found else found
+        hidden = new & self._hidden if new else new
+        return hidden - self._shown if hidden else hidden
 
     @cached_property
     def _hidden(self) -> Fingerprints:

@@ -63,8 +63,8 @@ def frozen(sequence: Sequence[PredictedLoss]) -> dict[str, Any]:
 
 def read_frozen(findings: Mapping[str, Any] | None) -> list[str] | None:
     """Variants of a study's frozen sequence in its order; None where it has none."""
-    kept = (findings or {}).get(SEQUENCE)
-    return None if kept is None else [str(one["variant"]) for one in kept["proposals"]]
+    sequence = (findings or {}).get(SEQUENCE)
+    return None if sequence is None else [str(one["variant"]) for one in sequence["proposals"]]
 
 
 def chosen_on(study: Study) -> str:
@@ -87,5 +87,5 @@ def in_words(steps: Sequence[SequenceTest]) -> str:
         return (
             f"Of the proposals the safest, {last.variant}, was tested first and did not pass, which ends the sequence."
         )
-    told = f"{count(passed, 'proposal')} passed in the order frozen before the look, safest first"
-    return f"{told}, and {last.variant} ended it." if not last.passed else f"{told}: all that were tested."
+    text = f"{count(passed, 'proposal')} passed in the order frozen before the look, safest first"
+    return f"{text}, and {last.variant} ended it." if not last.passed else f"{text}: all that were tested."

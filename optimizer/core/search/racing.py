@@ -120,8 +120,8 @@ class Race:
 
     def until(self, variant: str, n: int) -> RaceTurn | None:
         """What ``variant`` has not met of the first ``n`` examples; None when that is nothing."""
-        left = self.order[len(self._scores[variant]) : n]
-        return RaceTurn(variant=variant, examples=left) if left else None
+        rest = self.order[len(self._scores[variant]) : n]
+        return RaceTurn(variant=variant, examples=rest) if rest else None
 
     def leader(self) -> str | None:
         return self._rule.leader(self.standing)
@@ -168,18 +168,20 @@ class ContinuousRejects:
             raise ValueError(f"share is in (0, 1] and calls are not below 0, got {self}")
 
     def advances(self, standing: RaceStanding) -> list[Advance]:
-        left, _, due = self._replayed(standing)
-        return [Advance(variant=v, upto=due) for v in left if len(standing.scores[v]) < due]
+        remaining, _, due = self._replayed(standing)
+        return [Advance(variant=v, upto=due) for v in remaining if len(standing.scores[v]) < due]
 
     def leader(self, standing: RaceStanding) -> str | None:
         """The highest mean of those that are left; while they have met unequally many examples,
         the highest estimated effect.
         """
-        left, met, due = self._replayed(standing)
+        remaining, met, due = self._replayed(standing)
         if due:
             effects = estimated_effects(standing).means
-            return max((v for v in left if v in effects), key=lambda v: effects[v], default=furthest_best(standing))
-        best = next(iter(by_mean(standing, left, met)), None)
+            return max(
+                (v for v in remaining if v in effects), key=lambda v: effects[v], default=furthest_best(standing)
+            )
+        best = next(iter(by_mean(standing, remaining, met)), None)
         measured = best is not None and any(x is not None for x in standing.scores[best])
         return best if measured else furthest_best(standing)
 
@@ -187,22 +189,24 @@ class ContinuousRejects:
         """(who is left, examples that all of them have met, the level that they are due to meet;
         0 when the race is decided).
         """
-        left, spent, met = list(standing.scores), 0, 0
-        calls = floor(self.share * len(left) * standing.n_examples)
+        remaining, spent, met = list(standing.scores), 0, 0
+        calls = floor(self.share * len(remaining) * standing.n_examples)
         calls = calls if self.calls is None else min(calls, self.calls)
         means = {v: _prefix_means(scores) for v, scores in standing.scores.items()}
-        first = min(first_look(calls, len(left)), standing.n_examples) or 1
+        first = min(first_look(calls, len(remaining)), standing.n_examples) or 1
         for level in range(first, standing.n_examples + 1):
-            due = sum(max(level, len(standing.scores[v])) for v in left)
-            if met and (len(left) < 2 or spent + due > calls):
+            due = sum(max(level, len(standing.scores[v])) for v in remaining)
+            if met and (len(remaining) < 2 or spent + due > calls):
                 break
-            if any(len(standing.scores[v]) < level for v in left):
-                return left, met, level
+            if any(len(standing.scores[v]) < level for v in remaining):
+                return remaining, met, level
             met = level
-            while (worst := _falls({v: means[v][level - 1] for v in left}, level, calls - spent, standing)) is not None:
-                left.remove(worst)
+            while (
+                worst := _falls({v: means[v][level - 1] for v in remaining}, level, calls - spent, standing)
+            ) is not None:
+                remaining.remove(worst)
                 spent += len(standing.scores[worst])
-        return left, met, 0
+        return remaining, met, 0
 
 
 def _falls(means: dict[str, float], met: int, calls: int, standing: RaceStanding) -> str | None:

@@ -35,10 +35,10 @@ class Saving:
     def text(self) -> str:
         if self.share is None:
             return f"{self.aim} not measured"
-        before, after = (self._told(value or 0.0) for value in (self.champion, self.winner))
+        before, after = (self._amount(value or 0.0) for value in (self.champion, self.winner))
         return f"{before} to {after} ({-self.share:+.0%}, p {self.p:.3g})"
 
-    def _told(self, value: float) -> str:
+    def _amount(self, value: float) -> str:
         if self.aim != "cost":
             return f"p95 {value:.0f} ms"
         return f"{value:.1%} of the time" if self.is_replayed else f"${value:.6f} a call"

@@ -125,8 +125,8 @@ def apply_point(start: Variant, point: Point) -> Variant:
     order = point.get("examples.order", 0)
     if order:
         random.Random(order).shuffle(examples)
-    kept = examples[: point.get("examples", len(examples))]
-    return replace(start, model=model, policy=policy, examples=tuple(kept))
+    shots = examples[: point.get("examples", len(examples))]
+    return replace(start, model=model, policy=policy, examples=tuple(shots))
 
 
 def neighbours(point: Point, dimensions: Sequence[Dimension]) -> list[dict[str, Any]]:
@@ -216,8 +216,8 @@ def doc_of(variant: Variant) -> str:
     """What a proposer is told that the model is told now: its instruction,
     or the message itself where there is none.
     """
-    told = instruction_of(variant)
-    return told if told is not None else VARIABLE.sub(r"[\1]", str(variant.messages[0]["content"]))
+    instruction = instruction_of(variant)
+    return instruction if instruction is not None else VARIABLE.sub(r"[\1]", str(variant.messages[0]["content"]))
 
 
 def instruction_fault(

@@ -131,11 +131,11 @@ def race_calls(sizes: Sizes) -> Spread:
 
 def replay_calls(sizes: Sizes) -> Spread:
     """Every tier once on every example outside the holdout; on dev the journal answers what was asked of it then."""
-    asked = (sizes.n_train + sizes.n_dev) * sizes.n_tiers
+    n_calls = (sizes.n_train + sizes.n_dev) * sizes.n_tiers
     again = max(
         0, sizes.per_answer - sizes.n_tiers
     )  # second samples, refinements and what else no tier is asked for beforehand
-    return Spread(low=asked, expected=asked, high=asked + sizes.definition.n_settings * sizes.n_dev * again)
+    return Spread(low=n_calls, expected=n_calls, high=n_calls + sizes.definition.n_settings * sizes.n_dev * again)
 
 
 def asked_for_examples(definition: Definition, n_train: int) -> Spread:

@@ -358,14 +358,14 @@ def points_in_words(study: Study) -> str | None:
     if not points or not points["tried"] or study.spend.search_cut is not None:
         return None
     tried, possible, most = points["tried"], points["possible"], points["most"]
-    made = f" with {study.spend.n_calls:,} of {calls:,} calls" if calls else ""
+    calls_text = f" with {study.spend.n_calls:,} of {calls:,} calls" if calls else ""
     if tried < most or tried == possible:
         short = ", apart from those with too long a request or the same prompt" if tried != possible else ""
-        return f"every point of the space was tried ({tried:,}){short}{made}"
+        return f"every point of the space was tried ({tried:,}){short}{calls_text}"
     of = f" of {possible:,} possible" if possible is not None else ""
     return (
-        f"{tried:,}{of} points of the space were tried{made}; n_settings: {min(possible or 5 * tried, 5 * tried)} in"
-        " the definition tries more"
+        f"{tried:,}{of} points of the space were tried{calls_text}; n_settings: {min(possible or 5 * tried, 5 * tried)}"
+        " in the definition tries more"
     )
 
 
@@ -381,26 +381,26 @@ LEAKS = "leaks"
 
 def leaks_in_words(findings: Mapping[str, Any] | None) -> str | None:
     """How many proposals were refused as leaks, and whose; None where none was."""
-    found = (findings or {}).get(LEAKS)
-    if not found:
+    leaks = (findings or {}).get(LEAKS)
+    if not leaks:
         return None
-    by = " and ".join(f"{count(n, 'proposal')} of {name}" for name, n in sorted(found["by"].items()))
+    by = " and ".join(f"{count(n, 'proposal')} of {name}" for name, n in sorted(leaks["by"].items()))
     return (
-        f"{by}: {'it quotes' if found['n'] == 1 else 'they quote'} eight words in a row of an example that is sealed or"
+        f"{by}: {'it quotes' if leaks['n'] == 1 else 'they quote'} eight words in a row of an example that is sealed or"
         " not released."
     )
 
 
-def too_long_in_words(found: Mapping[str, Any] | None, of: str = "train and dev") -> str | None:
+def too_long_in_words(findings: Mapping[str, Any] | None, of: str = "train and dev") -> str | None:
     """What became of examples whose inputs are longer than serving takes, "truncated" and "n_refused" of a dataset or
     an evaluation; None where there is none.
     """
-    truncated, n_refused = (found or {}).get("truncated", {}), (found or {}).get("n_refused", 0)
+    truncated, n_refused = (findings or {}).get("truncated", {}), (findings or {}).get("n_refused", 0)
     cut = [f"{name} in {count(n, 'example')}" for name, n in truncated.items()]
-    told = [f"cut to max_chars, as when serving: {', '.join(cut)} of {of}"] if cut else []
+    parts = [f"cut to max_chars, as when serving: {', '.join(cut)} of {of}"] if cut else []
     if n_refused:
-        told.append(f"left out, since serving refuses inputs so long: {count(n_refused, 'example')} of {of}")
-    return "; ".join(told) or None
+        parts.append(f"left out, since serving refuses inputs so long: {count(n_refused, 'example')} of {of}")
+    return "; ".join(parts) or None
 
 
 def unreleased_in_words(family: str, n: int) -> str | None:
@@ -439,7 +439,7 @@ def study_view(study: Study) -> Study:
     """Without the hundreds of numbers that only its report reads."""
     if not study.findings or OUT_OF_FOLD not in study.findings:
         return study
-    return replace(study, findings={name: found for name, found in study.findings.items() if name != OUT_OF_FOLD})
+    return replace(study, findings={name: finding for name, finding in study.findings.items() if name != OUT_OF_FOLD})
 
 
 def unknown_study(id: str) -> NotFound:

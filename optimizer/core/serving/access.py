@@ -65,7 +65,7 @@ class Access:
     limits: KeyLimits = field(default_factory=KeyLimits)
 
     def reaches(self, needed: Role) -> bool:
-        return needed in _held(self.roles)
+        return needed in _roles_held(self.roles)
 
     def may_see(self, family: str | None) -> bool:
         """A key for named families sees nothing that belongs to no family, or to all of them."""
@@ -90,7 +90,7 @@ def access_of(
     """Checks what a new key is asked to hold; raises InvalidInput with every fault."""
     roles, sources = list(dict.fromkeys(roles)), list(dict.fromkeys(sources))
     named = None if families is None else tuple(sorted(set(families)))
-    given = {name: value for name, value in (limits or {}).items() if value is not None}
+    limits_set = {name: value for name, value in (limits or {}).items() if value is not None}
     faults = [Fault(pointer="/roles", detail=detail) for detail in _wrong_roles(roles)]
     for source in sources:
         if source not in SOURCES_WITH_A_RIGHT:
@@ -116,7 +116,9 @@ def access_of(
     if expires_at is not None and (expires_at.tzinfo is None or expires_at <= now):
         faults.append(Fault(pointer="/expires_at", detail="needs a time in the future, with its zone"))
     faults += [
-        Fault(pointer=f"/limits/{name}", detail="needs a number above 0") for name, value in given.items() if value <= 0
+        Fault(pointer=f"/limits/{name}", detail="needs a number above 0")
+        for name, value in limits_set.items()
+        if value <= 0
     ]
     if faults:
         raise InvalidInput(
@@ -127,18 +129,18 @@ def access_of(
         sources=tuple(sources),
         families=named,
         expires_at=expires_at,
-        limits=KeyLimits(**given),  # type: ignore[arg-type]
+        limits=KeyLimits(**limits_set),  # type: ignore[arg-type]
     )
 
 
 def require(access: Access, needed: Role, *, actor: str) -> None:
     """Raises NotAuthorised naming what is missing."""
     if not access.reaches(needed):
-        held = " and ".join(access.roles) or "none"
+        roles = " and ".join(access.roles) or "none"
         raise NotAuthorised(
-            f"The key {actor!r} has role {held}, and this needs role {needed} ({MEANINGS[needed]}). Use a key with that"
-            f" role; `detent keys create NAME --role {needed}` makes one.",
-            role=held,
+            f"The key {actor!r} has role {roles}, and this needs role {needed} ({MEANINGS[needed]}). Use a key with"
+            f" that role; `detent keys create NAME --role {needed}` makes one.",
+            role=roles,
             needed=needed,
         )
 
@@ -161,11 +163,11 @@ def hash_of(secret: str) -> str:
 
 
 @cache
-def _held(roles: tuple[Role, ...]) -> frozenset[Role]:
+def _roles_held(roles: tuple[Role, ...]) -> frozenset[Role]:
     """Looked up at every request, of the few combinations that there are."""
     if "admin" in roles:
         return frozenset(ROLES)
-    return frozenset(held for ladder in LADDERS for i, held in enumerate(ladder) if {*ladder[i:]} & {*roles})
+    return frozenset(role for ladder in LADDERS for i, role in enumerate(ladder) if {*ladder[i:]} & {*roles})
 
 
 def _wrong_roles(roles: Sequence[str]) -> Iterable[str]:

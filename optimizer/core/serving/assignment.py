@@ -145,10 +145,10 @@ def cohort_start(at: datetime, cohort_minutes: float) -> datetime:
 
 def overrides_by_family(rows: Iterable[tuple[str, str, str, datetime]]) -> dict[str, dict[str, tuple[str, datetime]]]:
     """The store's (family, unit's HMAC, variant, until) as ``choose`` wants them."""
-    found: dict[str, dict[str, tuple[str, datetime]]] = {}
+    by_family: dict[str, dict[str, tuple[str, datetime]]] = {}
     for family, unit, variant, until in rows:
-        found.setdefault(family, {})[unit] = (variant, until)
-    return found
+        by_family.setdefault(family, {})[unit] = (variant, until)
+    return by_family
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -270,7 +270,7 @@ def verify_token(token: str, keys: Keys, now: datetime) -> Assignment:
     Raises:
         InvalidInput: with member ``type``: malformed_token, unknown_key, forged_token or expired_token (30 days).
     """
-    body, given = _split(token)
+    body, signature = _split(token)
     payload = _payload(body)
     secret = dict(reversed(keys)).get(payload["k"])
     if secret is None:
@@ -279,7 +279,7 @@ def verify_token(token: str, keys: Keys, now: datetime) -> Assignment:
             f"The assignment token is signed with key {payload['k']!r}, which this installation does not know. "
             "Send a token of this installation, or put the old key at the end of DETENT_TOKEN_KEYS.",
         )
-    if not hmac.compare_digest(given.encode(), _signature(body, secret).encode()):
+    if not hmac.compare_digest(signature.encode(), _signature(body, secret).encode()):
         raise _refusal(
             "forged_token",
             "The signature of the assignment token does not fit its content. Send the token as it was served.",
@@ -310,11 +310,11 @@ class VerifiedTokens:
         known = self._known.get(token) if type(token) is str else None
         if known is not None:
             return check_age(known, now)
-        found = verify_token(token, self._keys, now)
+        assignment = verify_token(token, self._keys, now)
         if len(self._known) >= self._most:
             self._known.clear()  # they come back with the next events, and nothing has to be kept in order
-        self._known[token] = found
-        return found
+        self._known[token] = assignment
+        return assignment
 
 
 def _split(token: str) -> tuple[str, str]:

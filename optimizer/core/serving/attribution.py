@@ -41,12 +41,12 @@ def _check_names(report: Report, assignment: Assignment, unit_hmac: str | None) 
             f"The token was served for family {assignment.family!r}, and the event names {report.get('family')!r}. Send"
             " each event with the token of its own family.",
         )
-    for name, sent, signed in (
+    for name, claimed, signed in (
         ("variant", report.get("variant"), assignment.variant),
         ("rollout", report.get("rollout"), assignment.rollout),
         ("unit", unit_hmac, assignment.unit_hmac),
     ):
-        if sent is not None and sent != signed:
+        if claimed is not None and claimed != signed:
             raise EventRejected(
                 "assignment_mismatch",
                 f"The event names another {name} than its token was served for. Leave {name} out, or send its own"
@@ -57,8 +57,8 @@ def _check_names(report: Report, assignment: Assignment, unit_hmac: str | None) 
 def check_interaction(arm: Arm, of_interaction: Arm) -> None:
     """An outcome must belong to the arm that served its interaction."""
     for name in ("variant", "rollout", "unit_hmac"):
-        sent, stored = getattr(arm, name), getattr(of_interaction, name)
-        if sent is not None and stored is not None and sent != stored:
+        claimed, stored = getattr(arm, name), getattr(of_interaction, name)
+        if claimed is not None and stored is not None and claimed != stored:
             word = "unit" if name == "unit_hmac" else name
             raise EventRejected(
                 "assignment_mismatch",

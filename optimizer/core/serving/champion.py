@@ -28,9 +28,16 @@ def succeed(
             champion=variant,
         )
     return Champion(
-        family=current.family, seq=current.seq + 1, variant=variant, since=at, why=why, by=by, forced=forced,
-        previous=current.seq, rollout=rollout
-    )  # fmt: skip
+        family=current.family,
+        seq=current.seq + 1,
+        variant=variant,
+        since=at,
+        why=why,
+        by=by,
+        forced=forced,
+        previous=current.seq,
+        rollout=rollout,
+    )
 
 
 def fall_back(

@@ -17,9 +17,9 @@ def is_retired(name: str) -> bool:
     return RETIRED in name
 
 
-def next_free(name: str, taken: Iterable[str]) -> str:
+def next_free(name: str, names: Iterable[str]) -> str:
     """``name~n`` with the smallest n from 1 that is not taken."""
-    known, n = set(taken), 1
+    known, n = set(names), 1
     while f"{name}{RETIRED}{n}" in known:
         n += 1
     return f"{name}{RETIRED}{n}"
@@ -43,14 +43,14 @@ class FamilyMap(dict[str, V]):
         return dict.get(self, self.former.get(name, name), default)
 
 
-def by_name(found: Mapping[str, V], former: Mapping[str, str]) -> Mapping[str, V]:
+def by_name(values: Mapping[str, V], former: Mapping[str, str]) -> Mapping[str, V]:
     """As ``FamilyMap`` where a family was renamed, else as it is: the usual case, looked up in every request."""
-    return FamilyMap(found, former) if former else found
+    return FamilyMap(values, former) if former else values
 
 
-def former_of(found: Mapping[str, V]) -> Mapping[str, str]:
+def former_of(values: Mapping[str, V]) -> Mapping[str, str]:
     """The present name by each former one that is found."""
-    return found.former if isinstance(found, FamilyMap) else {}
+    return values.former if isinstance(values, FamilyMap) else {}
 
 
 def no_family(name: str) -> NotFound:
@@ -58,9 +58,9 @@ def no_family(name: str) -> NotFound:
     return NotFound(f"There is no family {name!r} here; `detent family list` shows those that exist.", family=name)
 
 
-def definition(name: str, found: Mapping[str, V], problems: Mapping[str, InvalidFamily]) -> V:
+def definition(name: str, values: Mapping[str, V], problems: Mapping[str, InvalidFamily]) -> V:
     """Of a family whose file is there. Raises InvalidFamily where it was never readable, NotFound for others."""
-    known = found.get(name)
+    known = values.get(name)
     if known is not None:
         return known
     if (problem := problems.get(name)) is not None:

@@ -62,8 +62,8 @@ def scope_text(scope: str) -> str:
 
 def is_frozen(freezes: Iterable[Freeze], family: str) -> Freeze | None:
     """The freeze under which ``family`` stands: its own before that of all, None when it is free."""
-    found = {freeze.scope: freeze for freeze in freezes}
-    return found.get(family) or found.get(ALL)
+    by_scope = {freeze.scope: freeze for freeze in freezes}
+    return by_scope.get(family) or by_scope.get(ALL)
 
 
 def require_unfrozen(freezes: Iterable[Freeze], family: str, what: str) -> None:
@@ -72,8 +72,11 @@ def require_unfrozen(freezes: Iterable[Freeze], family: str, what: str) -> None:
     if freeze is not None:
         raise Conflict(
             f"Cannot {what}: {freeze.sentence}.",
-            family=family, frozen_by=freeze.by, frozen_since=freeze.since.isoformat(), undo=freeze.undo,
-        )  # fmt: skip
+            family=family,
+            frozen_by=freeze.by,
+            frozen_since=freeze.since.isoformat(),
+            undo=freeze.undo,
+        )
 
 
 def may_run(study: Study, freezes: Iterable[Freeze]) -> bool:

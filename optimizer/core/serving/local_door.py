@@ -51,9 +51,9 @@ def refusal(method: str, headers: Headers, hosts: frozenset[str], *, http_versio
         )
     named = [value for name, value in headers if name == "host"]
     if len(named) != 1 or named[0].lower() not in hosts:
-        said = repr(", ".join(named)[:100]) if named else "no Host"
+        host_text = repr(", ".join(named)[:100]) if named else "no Host"
         return (
-            f"it answers to {', '.join(sorted(hosts))} only, and the request says {said}. Use one of these, port"
+            f"it answers to {', '.join(sorted(hosts))} only, and the request says {host_text}. Use one of these, port"
             " included, or make a key with `detent keys`"
         )
     return _page_refusal(method, headers, named[0])

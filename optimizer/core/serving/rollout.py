@@ -203,8 +203,8 @@ def unknown_rollout(id: str) -> NotFound:
     return NotFound(f"There is no rollout {id!r}. See them with: detent rollout status FAMILY.", rollout=id)
 
 
-def visible(found: Rollout | None, id: str, access: Access) -> Rollout:
+def visible(rollout: Rollout | None, id: str, access: Access) -> Rollout:
     """The rollout; to a key for other families it does not exist."""
-    if found is None or not access.may_see(found.family):
+    if rollout is None or not access.may_see(rollout.family):
         raise unknown_rollout(id)
-    return found
+    return rollout

@@ -70,12 +70,12 @@ def _fewest_wins(n: int, wins: int, losses: int, margin: float) -> list[int]:
 
     Never falls as d grows, and rises by at most 1.
     """
-    observed, found, k = statistic(n, wins, losses, margin)[0] - SAME, [], 0
+    observed, fewest, k = statistic(n, wins, losses, margin)[0] - SAME, [], 0
     for d in range(n + 1):
         while k <= d and statistic(n, k, d - k, margin)[0] < observed:
             k += 1
-        found.append(k)
-    return found
+        fewest.append(k)
+    return fewest
 
 
 def _tail_over_u(n: int, fewest: list[int], margin: float) -> Callable[[Column], Column]:

@@ -135,11 +135,11 @@ def smallest_feasible_margin(
         max_units: distinct units that one stage can have at most.
     """
     for i in range(2, 41):
-        found = forecast(replace(design, margin=i * 0.005), traffic, kappa=KAPPA_90)
+        prediction = forecast(replace(design, margin=i * 0.005), traffic, kappa=KAPPA_90)
         if (
-            found.labelled <= max_labelled
-            and found.hours <= max_hours
-            and all(s.units <= max_units for s in found.stages)
+            prediction.labelled <= max_labelled
+            and prediction.hours <= max_hours
+            and all(s.units <= max_units for s in prediction.stages)
         ):
             return i * 0.005
     return None

@@ -52,7 +52,7 @@ class FailureRun:
         return FailureRun(
             candidate=last,
             champion=self.champion,
-            finding=_found(last, self.champion, self.finding) if failed else "none",
+            finding=_finding(last, self.champion, self.finding) if failed else "none",
         )
 
     def after_champion(self, failed: Sequence[bool]) -> FailureRun:
@@ -70,7 +70,7 @@ class FailureRun:
         return len({request.unit for request in self.candidate})
 
 
-def _found(candidate: Sequence[CandidateRequest], champion: Sequence[bool], before: Finding) -> Finding:
+def _finding(candidate: Sequence[CandidateRequest], champion: Sequence[bool], before: Finding) -> Finding:
     """Shared too when most of the champion's requests meanwhile failed, few as they are where its share is small."""
     if len(candidate) < RUN or not all(r.failed for r in candidate) or len({r.unit for r in candidate}) < MIN_UNITS:
         return "none"

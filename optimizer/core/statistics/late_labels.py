@@ -44,9 +44,9 @@ class ArmDelays:
     late: int = 0
     hours: float = 0.0
 
-    def after(self, found: Outcomes, hours: float) -> ArmDelays:
+    def after(self, outcomes: Outcomes, hours: float) -> ArmDelays:
         return ArmDelays(
-            labelled=self.labelled + found.n, late=self.late + round(found.sums.total), hours=self.hours + hours
+            labelled=self.labelled + outcomes.n, late=self.late + round(outcomes.sums.total), hours=self.hours + hours
         )
 
     def window_needed(self, window_h: float) -> float | None:
@@ -109,13 +109,13 @@ class LateLabels:
     @property
     def later(self) -> Hypothesis | None:
         """Whose labels come later; None where nothing shows it."""
-        found = [h for h, e in zip(LATER, self.evidence, strict=True) if e.peak >= threshold(h.alpha)]
-        return max(found, key=lambda h: self.peaks[h.name], default=None)
+        passed = [h for h, e in zip(LATER, self.evidence, strict=True) if e.peak >= threshold(h.alpha)]
+        return max(passed, key=lambda h: self.peaks[h.name], default=None)
 
     @property
     def suspected(self) -> Hypothesis | None:
         """Whose labels come later as the evidence stands now; it falls again where the arms are alike."""
-        name, log_e = max(((h, e.log_e) for h, e in zip(LATER, self.evidence, strict=True)), key=lambda found: found[1])
+        name, log_e = max(((h, e.log_e) for h, e in zip(LATER, self.evidence, strict=True)), key=lambda pair: pair[1])
         return name if log_e >= SUSPECTED else None
 
     def of(self, name: str) -> Evidence:

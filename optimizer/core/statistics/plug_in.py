@@ -36,11 +36,14 @@ class PlugIn:
 
     def after(self, outcomes: Outcomes) -> PlugIn:
         new = outcomes.sums
-        kept = 1.0 if self.half_life is None else 2.0 ** (-new.n / self.half_life)
+        weight = 1.0 if self.half_life is None else 2.0 ** (-new.n / self.half_life)
         return PlugIn(
-            prior_mean=self.prior_mean, prior_variance=self.prior_variance, prior_n=self.prior_n,
-            half_life=self.half_life, earlier=self.earlier.times(kept) + new,
-        )  # fmt: skip
+            prior_mean=self.prior_mean,
+            prior_variance=self.prior_variance,
+            prior_n=self.prior_n,
+            half_life=self.half_life,
+            earlier=self.earlier.times(weight) + new,
+        )
 
     def _weighted(self, prior: float, total: float) -> float:
         return (prior * self.prior_n + total) / (self.prior_n + self.earlier.n)

@@ -184,5 +184,5 @@ def _skewed(middle: float, error: float, skewness: float, n: int, t: float) -> I
     return Interval(lower=middle - error * at(t), upper=middle - error * at(-t))
 
 
-def _reaching(found: Interval, lower: float, upper: float) -> Interval:
-    return Interval(lower=max(0.0, min(found.lower, lower)), upper=min(1.0, max(found.upper, upper)))
+def _reaching(interval: Interval, lower: float, upper: float) -> Interval:
+    return Interval(lower=max(0.0, min(interval.lower, lower)), upper=min(1.0, max(interval.upper, upper)))

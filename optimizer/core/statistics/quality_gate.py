@@ -76,17 +76,17 @@ def bets(hypothesis: Hypothesis, block: Block, champion: PlugIn, candidate: Plug
     for an alternative that cannot be.
     """
     theta_b, d0, w = champion.mean, hypothesis.boundary, block.candidate.n / block.n
-    found = []
+    all_bets = []
     for gap in hypothesis.gaps:
         theta_c = clip_rate(theta_b + d0 + gap)
         if (theta_c - theta_b - d0) * gap <= 0:
-            found.append(NO_BET)
+            all_bets.append(NO_BET)
         elif kind == "binary":
-            found.append(bernoulli_bet(theta_c=theta_c, theta_b=theta_b, w=w, d0=d0))
+            all_bets.append(bernoulli_bet(theta_c=theta_c, theta_b=theta_b, w=w, d0=d0))
         else:
             var_c, var_b = candidate.variance, champion.variance
-            found.append(bounded_bet(theta_c=theta_c, theta_b=theta_b, d0=d0, w=w, var_c=var_c, var_b=var_b))
-    return found
+            all_bets.append(bounded_bet(theta_c=theta_c, theta_b=theta_b, d0=d0, w=w, var_c=var_c, var_b=var_b))
+    return all_bets
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

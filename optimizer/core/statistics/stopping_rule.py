@@ -148,23 +148,23 @@ def _missing(standing: Standing, alpha: float) -> tuple[str, ...]:
     m = margin_needed(standing.ladder[standing.stage], is_last=is_last)
     peak = standing.peaks[f"ship{m}"]
     margins = "the margin" if m == 1 else f"{m} margins"
-    found = []
+    reasons = []
     if standing.held:
-        found.append("the rollout is held")
+        reasons.append("the rollout is held")
     if peak < threshold(alpha):
-        found.append(f"evidence against worse by {margins} is {shown(peak)}, {1 / alpha:.0f} is needed")
+        reasons.append(f"evidence against worse by {margins} is {shown(peak)}, {1 / alpha:.0f} is needed")
     if standing.labelled_in_stage < standing.min_labelled:
-        found.append(
+        reasons.append(
             f"{count(standing.labelled_in_stage, 'labelled outcome')} in this stage, {standing.min_labelled} are needed"
         )
     if not standing.dwell_over:
-        found.append("the stage's minimum time is not over")
+        reasons.append("the stage's minimum time is not over")
     if is_last and not standing.min_duration_over:
-        found.append("the rollout's minimum duration is not over")
+        reasons.append("the rollout's minimum duration is not over")
     days = _days_without_claim(standing, alpha)
     if peak >= threshold(alpha) and days is not None:
-        found.append(_whole_text(days, standing.whole_name, alpha))
-    return (*found, *standing.waits_for)
+        reasons.append(_whole_text(days, standing.whole_name, alpha))
+    return (*reasons, *standing.waits_for)
 
 
 def _days_without_claim(standing: Standing, alpha: float) -> WholeDays | None:

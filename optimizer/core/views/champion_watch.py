@@ -20,13 +20,13 @@ def watch_in_words(
         holdback: that its promotion or adoption brought, over or not.
         switch: of this reign; None before the first outcome, and for a champion that evidence spoke for.
     """
-    held = holdback if holdback is not None and now < holdback.until else None
+    current = holdback if holdback is not None and now < holdback.until else None
     is_watched = reign.forced and reign.seq > 1 and now < reign.since + PERIOD
-    if held is None and not is_watched:
+    if current is None and not is_watched:
         return None
     parts = [f"{reign.variant} serves since {when(reign.since)}{' by force' if reign.forced else ''}"]
-    if held is not None:
-        parts.append(f"{HOLDBACK_SHARE:.0%} of the users keep {held.variant} until {when(held.until)} to compare")
+    if current is not None:
+        parts.append(f"{HOLDBACK_SHARE:.0%} of the users keep {current.variant} until {when(current.until)} to compare")
     if is_watched:
         parts.append(_watched(switch, until=reign.since + PERIOD))
     return f"{'; '.join(parts)} (back: detent champion rollback {reign.family})"

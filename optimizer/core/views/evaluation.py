@@ -106,9 +106,11 @@ class SuitesReport:
     @property
     def verdict(self) -> TargetVerdict | None:
         """Of all together; None where nothing was checked."""
-        found = {check.verdict for one in self.suites for check in one.batch.checks or ()}
+        verdicts = {check.verdict for one in self.suites for check in one.batch.checks or ()}
         worst_first: tuple[TargetVerdict, ...] = ("missed", "unmeasured", "undecided", "met")
-        return next((one for one in worst_first if one in found or (one == "unmeasured" and self.not_measured)), None)
+        return next(
+            (one for one in worst_first if one in verdicts or (one == "unmeasured" and self.not_measured)), None
+        )
 
     def as_data(self) -> dict[str, Any]:
         """As one document."""

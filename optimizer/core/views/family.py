@@ -92,17 +92,22 @@ class FamilyView(FamilySummary):
 
 
 def family_problem(problem: InvalidFamily) -> FamilyProblem:
-    found: FamilyProblem = {"detail": problem.detail}
+    view: FamilyProblem = {"detail": problem.detail}
     if problem.faults:
-        found["errors"] = problem.members["errors"]
-    return found
+        view["errors"] = problem.members["errors"]
+    return view
 
 
 def rollout_brief(rollout: Rollout) -> RolloutBrief:
     return RolloutBrief(
-        id=rollout.id, status=rollout.status, candidate=rollout.candidate, stage=rollout.stage, share=rollout.share,
-        held=rollout.held, lease_expires_at=rollout.lease_expires_at,
-    )  # fmt: skip
+        id=rollout.id,
+        status=rollout.status,
+        candidate=rollout.candidate,
+        stage=rollout.stage,
+        share=rollout.share,
+        held=rollout.held,
+        lease_expires_at=rollout.lease_expires_at,
+    )
 
 
 def family_file(definition: Family, champion: str, reigned: Collection[str]) -> FamilyFile | None:

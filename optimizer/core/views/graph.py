@@ -88,7 +88,7 @@ def graph_summary(graph: VerifiedGraph) -> GraphSummary:
 
 
 def graph_view(graph: VerifiedGraph, input: Mapping[str, Json] | None = None) -> GraphView:
-    others = None if input is None else {name: given for name, given in input.items() if name != GRAPH}
+    others = None if input is None else {name: value for name, value in input.items() if name != GRAPH}
     return GraphView(**_summary(graph), input=others, given=graph.given, repaired=graph.repaired)
 
 

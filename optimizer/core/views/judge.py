@@ -101,15 +101,15 @@ def calibration_view(record: CalibrationRecord, *, dry_run: bool = False) -> Cal
 
 
 def judged_figure_view(figure: JudgedFigure) -> JudgedFigureView:
-    found, interval = figure.found, figure.interval
+    estimate, interval = figure.found, figure.interval
     return JudgedFigureView(
-        mean=found.mean if found is not None else None,
+        mean=estimate.mean if estimate is not None else None,
         low=interval.lower if interval is not None else None,
         high=interval.upper if interval is not None else None,
         why_not=figure.why_not,
-        people_mean=found.people_mean if found is not None else None,
-        people_low=found.people.lower if found is not None else None,
-        people_high=found.people.upper if found is not None else None,
+        people_mean=estimate.people_mean if estimate is not None else None,
+        people_low=estimate.people.lower if estimate is not None else None,
+        people_high=estimate.people.upper if estimate is not None else None,
         judge_mean=figure.judge_mean,
         n_judged=figure.n_judged,
         n_rated=figure.n_rated,
@@ -131,5 +131,5 @@ def draw_view(family: str, draw: Draw, reviews: Sequence[str], figure: JudgedFig
 
 
 def judge_run_view(run: JudgeRun) -> JudgeRunView:
-    asked: Mapping[str, object] = {name: given for name, given in run.request.items() if name != "interactions"}
-    return JudgeRunView(**{**members_of(run), "request": JudgeRequest(**asked)})  # type: ignore[typeddict-item]
+    request: Mapping[str, object] = {name: value for name, value in run.request.items() if name != "interactions"}
+    return JudgeRunView(**{**members_of(run), "request": JudgeRequest(**request)})  # type: ignore[typeddict-item]

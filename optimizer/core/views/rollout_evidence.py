@@ -57,12 +57,12 @@ NO_COUNTS = StageCounts()
 def gates_of(gate: QualityGate, whole: WholeDays | None = None) -> tuple[EvidenceView, ...]:
     """Where the rollout waits for whole days, better and worse are read where they end, the rest at any hour."""
     alphas = {"roll": ALPHA_ROLL if whole is None else ALPHA_ROLL_DAYS, "roll2": ALPHA_ROLL_HOURS}
-    found = []
+    gates = []
     for name in gate.peaks:
         by_day = whole is not None and name in ("sup", "roll")
         evidence = whole.of(name) if whole is not None and by_day else gate.of(name)
-        found.append(_evidence(name, CLAIMS[name], evidence.peak, evidence.log_e, alphas.get(name, ALPHA_SHIP)))
-    return tuple(found)
+        gates.append(_evidence(name, CLAIMS[name], evidence.peak, evidence.log_e, alphas.get(name, ALPHA_SHIP)))
+    return tuple(gates)
 
 
 def guardrails_of(state: EvidenceState) -> tuple[GuardrailView, ...]:
@@ -82,12 +82,12 @@ def not_guarded(state: EvidenceState) -> dict[str, str]:
 
 def verdict_of(gate: QualityGate, whole: WholeDays | None = None) -> str:
     """The strongest true sentence; silence about what is not shown."""
-    said = {e.name for e in gates_of(gate, whole) if e.passed}
-    if said & {"roll", "roll2"}:
+    passed = {e.name for e in gates_of(gate, whole) if e.passed}
+    if passed & {"roll", "roll2"}:
         return "The candidate is worse than the champion."
-    if "sup" in said:
+    if "sup" in passed:
         return "The candidate is better than the champion."
-    ruled_out = next((gate.margin * m for m in (1, 2, 3) if f"ship{m}" in said), None)
+    ruled_out = next((gate.margin * m for m in (1, 2, 3) if f"ship{m}" in passed), None)
     if whole is not None and whole.peak("ship1") >= threshold(ALPHA_SHIP):
         ruled_out, whole = gate.margin, None
     if ruled_out is None:
@@ -120,20 +120,25 @@ def arms_of(
     rollout: Rollout, state: EvidenceState, blocks: Sequence[Block], late: Mapping[ArmName, tuple[int, int]]
 ) -> tuple[ArmView, ...]:
     """``late``: arm > (late feedback, feedback of closed cohorts)."""
-    found = []
+    arms = []
     for arm in ARMS:
         units = sum(c.units_c if arm == "candidate" else c.units_b for c in state.stages.values())
         labelled = sum(c.labelled_c if arm == "candidate" else c.labelled_b for c in state.stages.values())
         n_late, n_of = late.get(arm, (0, 0))
-        found.append(
+        arms.append(
             ArmView(
-                arm=arm, variant=rollout.candidate if arm == "candidate" else rollout.champion, units=units,
+                arm=arm,
+                variant=rollout.candidate if arm == "candidate" else rollout.champion,
+                units=units,
                 labelled=labelled,
-                label_rate=labelled / units if units else None, mean=arm_sums(arm, blocks).mean, late=n_late,
-                late_of=n_of, late_share=n_late / n_of if n_of else None,
+                label_rate=labelled / units if units else None,
+                mean=arm_sums(arm, blocks).mean,
+                late=n_late,
+                late_of=n_of,
+                late_share=n_late / n_of if n_of else None,
             )
-        )  # fmt: skip
-    return tuple(found)
+        )
+    return tuple(arms)
 
 
 def late_alert(arms: Sequence[ArmView]) -> str | None:
@@ -154,23 +159,23 @@ def stages_of(rollout: Rollout, state: EvidenceState, *, held_back: bool = False
     Args:
         held_back: some units still get the champion before.
     """
-    found = []
+    stages = []
     for place, share in enumerate(rollout.ladder):
         spans = [s for s in rollout.stage_history if s["share"] == share]
         progress: State = "ahead" if not spans else "now" if rollout.share == share else "done"
         since, until = (spans[0]["from"], spans[-1]["to"]) if spans else (None, None)
         times = [None if at is None else datetime.fromisoformat(at) for at in (since, until)]
         counts = state.stages.get(place, NO_COUNTS)
-        found.append(
+        stages.append(
             _stage(counts, share, state=progress, asks=asked_at(rollout.ladder, place), since=times[0], until=times[1])
         )
     if rollout.outcome == "promoted":
         counts = state.stages.get(len(rollout.ladder), NO_COUNTS)
         progress = "now" if held_back else "done"
-        found.append(
+        stages.append(
             _stage(counts, 1 - HOLDBACK_SHARE, state=progress, asks="roll", since=rollout.ended_at, until=None)
         )
-    return tuple(found)
+    return tuple(stages)
 
 
 def _stage(
@@ -179,13 +184,17 @@ def _stage(
     units = c.units_c + c.units_b
     claim = f"each unit is the candidate's with probability {share:g}"
     return StageView(
-        share=share, state=state, asks=asks, since=since, until=until,
+        share=share,
+        state=state,
+        asks=asks,
+        since=since,
+        until=until,
         units={"candidate": c.units_c, "champion": c.units_b},
         labelled={"candidate": c.labelled_c, "champion": c.labelled_b},
         candidate_share=c.units_c / units if units else None,
         sample_ratio=_evidence("sample_ratio", claim, c.ratio_peak, c.ratio_peak, ALPHA_RATIO),
         rates_differ=c.rates_differ,
-    )  # fmt: skip
+    )
 
 
 def asked_at(ladder: Sequence[float], place: int) -> str:
@@ -216,19 +225,25 @@ def labels_of(rollout: Rollout, state: EvidenceState) -> Labels:
 def silence_of(state: EvidenceState) -> SilenceView:
     s = state.silence
     return SilenceView(
-        since=s.since, found_at=s.found_at, fetches={"candidate": s.fetches_c, "champion": s.fetches_b},
+        since=s.since,
+        found_at=s.found_at,
+        fetches={"candidate": s.fetches_c, "champion": s.fetches_b},
         reports={"candidate": s.reports_c, "champion": s.reports_b},
-    )  # fmt: skip
+    )
 
 
 def _guardrail(g: Guardrail) -> GuardrailView:
     allowed = allowed_text(g.kind, g.margin)
     e = _evidence(g.kind, f"at most {allowed} than the champion", g.evidence.peak, g.evidence.log_e, g.alpha)
     return GuardrailView(
-        **{name: getattr(e, name) for name in EvidenceView.__dataclass_fields__}, margin=g.margin, allowed=allowed,
+        **{name: getattr(e, name) for name in EvidenceView.__dataclass_fields__},
+        margin=g.margin,
+        allowed=allowed,
         n_candidate=g.n_candidate,
-        n_blocks=g.n_blocks, champion_mean=g.champion.mean, candidate_mean=g.candidate.mean,
-    )  # fmt: skip
+        n_blocks=g.n_blocks,
+        champion_mean=g.champion.mean,
+        candidate_mean=g.candidate.mean,
+    )
 
 
 def allowed_text(kind: GuardrailKind, margin: float) -> str:
@@ -243,9 +258,16 @@ def allowed_text(kind: GuardrailKind, margin: float) -> str:
 def _evidence(name: str, claim: str, peak: float, now: float, alpha: float) -> EvidenceView:
     needed = threshold(alpha)
     return EvidenceView(
-        name=name, claim=claim, e_value=exp(min(peak, LARGEST)), log_e=peak, log_e_now=now, threshold=1 / alpha,
-        share_of_way=min(1.0, max(0.0, peak / needed)), passed=peak >= needed, text=f"{shown(peak)} of {shown(needed)}",
-    )  # fmt: skip
+        name=name,
+        claim=claim,
+        e_value=exp(min(peak, LARGEST)),
+        log_e=peak,
+        log_e_now=now,
+        threshold=1 / alpha,
+        share_of_way=min(1.0, max(0.0, peak / needed)),
+        passed=peak >= needed,
+        text=f"{shown(peak)} of {shown(needed)}",
+    )
 
 
 def evidence_text(rollout: Rollout, decision: Decision) -> str | None:
@@ -259,8 +281,8 @@ def evidence_text(rollout: Rollout, decision: Decision) -> str | None:
     log_e: Mapping[str, float] = evidence["log_e"]
     name = asked_at(rollout.ladder, before["stage"])
     if evidence["outcome"] == "worse":
-        found = harm_evidence(log_e, evidence["whole_days"]["roll"] if "whole_days" in evidence else None)
-        return f"{found.game} {shown(found.log_e)} of {shown(threshold(found.alpha))}"
+        harm = harm_evidence(log_e, evidence["whole_days"]["roll"] if "whole_days" in evidence else None)
+        return f"{harm.game} {shown(harm.log_e)} of {shown(threshold(harm.alpha))}"
     elif evidence["outcome"] == "guardrail":
         alarmed = [kind for kind in GUARDRAILS if log_e.get(f"guardrail_{kind}", 0.0) >= threshold(ALPHA[kind])]
         if not alarmed:

@@ -50,7 +50,7 @@ def rollout_headline(rollout: Rollout | None, seen: ForecastView | None) -> str:
     if not seen.served:
         return f"{first}, but no worker watches: every user gets the champion until one does (detent serve)"
     if rollout.held:
-        return f"{first}, {_held(rollout)}"
+        return f"{first}, {_why_held(rollout)}"
     return f"{first}: {_needs(seen)}"
 
 
@@ -99,8 +99,8 @@ def home_headline(home: HomeHealth) -> str:
 
 def _ended(rollout: Rollout, seen: ForecastView) -> str:
     if rollout.outcome != "promoted":
-        said = ENDED[rollout.outcome] if rollout.outcome is not None else "The rollout has ended"
-        return f"{said}: every user gets the champion"
+        ending = ENDED[rollout.outcome] if rollout.outcome is not None else "The rollout has ended"
+        return f"{ending}: every user gets the champion"
     if seen.followed_by is not None:
         return f"Promoted, and followed by {named(seen.followed_by.variant, seen.versions)} since"
     candidate = named(rollout.candidate, seen.versions)
@@ -109,7 +109,7 @@ def _ended(rollout: Rollout, seen: ForecastView) -> str:
     return f"Promoted: {candidate} is the champion"
 
 
-def _held(rollout: Rollout) -> str:
+def _why_held(rollout: Rollout) -> str:
     if rollout.held_by == ACTOR:
         return "held by the worker until the alert below is over"
     return f"held by {rollout.held_by or 'a person'}: it goes no further until detent rollout resume {rollout.family}"

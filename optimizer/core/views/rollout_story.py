@@ -86,12 +86,16 @@ def history_of(rollout: Rollout, folded: Iterable[BlockStep]) -> RolloutStory:
     running = running_intervals(begin(rollout.settings).quality, tuple(compared))
     points = tuple(
         QualityPoint(
-            at=at, stage=state.quality.stage, labelled=state.quality.labelled,
+            at=at,
+            stage=state.quality.stage,
+            labelled=state.quality.labelled,
             log_e={one.name: one.log_e_now for one in gates_of(state.quality, state.whole_days)},
-            candidate_mean=candidate.mean, champion_mean=champion.mean, difference=difference,
+            candidate_mean=candidate.mean,
+            champion_mean=champion.mean,
+            difference=difference,
         )
         for (at, state, candidate, champion), difference in zip(counted, running, strict=True)
-    )  # fmt: skip
+    )
     stages = {
         stage: _stage_means([b for b in compared if b.stage == stage]) for stage in sorted({b.stage for b in compared})
     }
@@ -118,15 +122,17 @@ def headline(rollout: Rollout, view: ForecastView, decisions: Sequence[Decision]
     if not rollout.is_active:
         why = f"{rollout.reason}. {named(rollout.champion, view.versions)} serves every user."
         return f"{candidate} was taken back at {top} of {family} {took}: {why}"
-    held = ", held" if rollout.held else ""
-    return f"{candidate} is served to {top} of the units of {family}{held}, {took}."
+    held_text = ", held" if rollout.held else ""
+    return f"{candidate} is served to {top} of the units of {family}{held_text}, {took}."
 
 
 def _labelled(rollout: Rollout, view: ForecastView, decisions: Sequence[Decision]) -> int:
     """Outcomes used; of a promoted rollout those of its promotion, since later blocks are the holdback's."""
     if rollout.outcome != "promoted":
         return view.labels.used
-    evidence = [found for d in decisions if (found := d.content["inputs"].get("evidence")) is not None]
+    evidence = [
+        decision_evidence for d in decisions if (decision_evidence := d.content["inputs"].get("evidence")) is not None
+    ]
     return int(evidence[-1]["labelled"]) if evidence else 0
 
 
@@ -144,10 +150,10 @@ def _stage_means(blocks: Sequence[Block]) -> StageMeans:
 
 
 def _add_guardrails(
-    found: dict[GuardrailKind, list[GuardrailPoint]], before: EvidenceState, state: EvidenceState, at: datetime
+    by_kind: dict[GuardrailKind, list[GuardrailPoint]], before: EvidenceState, state: EvidenceState, at: datetime
 ) -> None:
     for kind, guardrail in state.guardrails.items():
         if kind not in before.guardrails or guardrail.n_blocks > before.guardrails[kind].n_blocks:
-            found.setdefault(kind, []).append(
+            by_kind.setdefault(kind, []).append(
                 GuardrailPoint(at=at, log_e=guardrail.evidence.log_e, n_candidate=guardrail.n_candidate)
             )

@@ -94,8 +94,8 @@ def _at_what(study: Study, trials: Sequence[Trial]) -> str:
         "the time" if study.is_replayed else "the cost": (winner.usd_per_example, champion.usd_per_example),
         "the p95 latency": (winner.p95_ms or 0.0, champion.p95_ms or 0.0),
     }
-    told = [f"{a / b:.2g} times {what}" for what, (a, b) in times.items() if a and b and abs(a / b - 1) > SAME]
-    return f", at {' and '.join(told)}" if told else ""
+    parts = [f"{a / b:.2g} times {what}" for what, (a, b) in times.items() if a and b and abs(a / b - 1) > SAME]
+    return f", at {' and '.join(parts)}" if parts else ""
 
 
 def _look(study: Study, versions: Mapping[str, str]) -> str:
@@ -125,22 +125,23 @@ def lift_text(study: Study, looks_now: int | None) -> str | None:
     Args:
         looks_now: how many studies have looked at these holdout examples by now.
     """
-    found: Mapping[str, Any] = study.confirmation or {}
-    if found.get("lift") is None or study.aim != "quality":
-        return str(found["summary"]) if found.get("summary") else None
-    on = count(int(found["n"]), "sealed holdout example")
+    figures: Mapping[str, Any] = study.confirmation or {}
+    if figures.get("lift") is None or study.aim != "quality":
+        return str(figures["summary"]) if figures.get("summary") else None
+    on = count(int(figures["n"]), "sealed holdout example")
     sentence = (
-        f"Holdout lift {signed(found['lift'])}, 95 % interval {signed_interval(found['lift_low'], found['lift_high'])},"
-        f" p {found['p']:.3g}: {found['champion_mean']:.3f} to {found['winner_mean']:.3f} on {on}."
+        f"Holdout lift {signed(figures['lift'])}, 95 % interval"
+        f" {signed_interval(figures['lift_low'], figures['lift_high'])},"
+        f" p {figures['p']:.3g}: {figures['champion_mean']:.3f} to {figures['winner_mean']:.3f} on {on}."
     )
-    if (selection := found.get("selection_lift")) is not None:
+    if (selection := figures.get("selection_lift")) is not None:
         sentence += (
             f" On dev, where it was chosen for being best, it led by {signed(selection)}, a figure that flatters on"
             " average."
         )
-    looks = found.get("looks")
+    looks = figures.get("looks")
     if looks is not None:
-        confidence = f"confidence 1 − {looks} p = {confidence_of(found['p'], looks):.3f}"
+        confidence = f"confidence 1 − {looks} p = {confidence_of(figures['p'], looks):.3f}"
         times = (
             "This was the first look at these examples"
             if looks == 1

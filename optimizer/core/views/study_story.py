@@ -250,11 +250,14 @@ def _trial_views(
             best = trial.score if best is None else max(best, trial.score)
         own = scores.get(trial.variant, {})
         yield TrialView(
-            trial=trial, mark=mark_of(study, trial), calls=calls, best=best,
+            trial=trial,
+            mark=mark_of(study, trial),
+            calls=calls,
+            best=best,
             lead=lead(own, champion) if trial.variant != study.champion else None,
             ending=_ending(study, trial, len(champion.keys() - own.keys()), unmeasured.get(trial.variant, 0), n_dev),
             on_front=trial.number in front,
-        )  # fmt: skip
+        )
 
 
 def _ending(study: Study, trial: Trial, n_missing: int, n_unmeasured: int, n_dev: int) -> str:

@@ -116,22 +116,30 @@ def _column(
     ]
     beside = compare_scores([a for a, _ in pairs], [b for _, b in pairs], seed=SEED) if place and pairs else None
     return GridColumn(
-        letter=LETTERS[place], variant=variant, n_scored=len(scores),
+        letter=LETTERS[place],
+        variant=variant,
+        n_scored=len(scores),
         n_errors=sum(r.error is not None for r in results),
-        score=mean_score(results), interval=bootstrap_interval(scores, seed=SEED) if scores else None,
-        usd_per_answer=sum(r.cost_usd for r in results) / len(results), p95_ms=p95_ms(results),
+        score=mean_score(results),
+        interval=bootstrap_interval(scores, seed=SEED) if scores else None,
+        usd_per_answer=sum(r.cost_usd for r in results) / len(results),
+        p95_ms=p95_ms(results),
         beside=beside,
-    )  # fmt: skip
+    )
 
 
 def as_record(grid: VariantGrid) -> dict[str, Any]:
     """Plain values, without the text of what a person has not released."""
     return {
-        "family": grid.family, "split": grid.split, "n": len(grid.rows), "n_different": grid.n_different,
+        "family": grid.family,
+        "split": grid.split,
+        "n": len(grid.rows),
+        "n_different": grid.n_different,
         "n_calls": grid.n_calls,
-        "spent_usd": grid.spent_usd, "variants": [_column_record(c) for c in grid.columns],
+        "spent_usd": grid.spent_usd,
+        "variants": [_column_record(c) for c in grid.columns],
         "rows": [_row_record(r) for r in grid.rows],
-    }  # fmt: skip
+    }
 
 
 def _column_record(column: GridColumn) -> dict[str, Any]:
@@ -139,9 +147,13 @@ def _column_record(column: GridColumn) -> dict[str, Any]:
     values = {"variant": column.variant.id, **{name: getattr(column, name) for name in names}}
     if column.interval is not None:
         values |= {"score_low": column.interval.lower, "score_high": column.interval.upper}
-    if (found := column.beside) is not None:
-        values |= {"lead": found.lift, "lead_low": found.interval.lower, "lead_high": found.interval.upper}
-        values |= {"wins": found.wins, "ties": found.ties, "losses": found.losses}
+    if (comparison := column.beside) is not None:
+        values |= {
+            "lead": comparison.lift,
+            "lead_low": comparison.interval.lower,
+            "lead_high": comparison.interval.upper,
+        }
+        values |= {"wins": comparison.wins, "ties": comparison.ties, "losses": comparison.losses}
     return values
 
 

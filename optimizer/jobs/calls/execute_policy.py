@@ -89,7 +89,7 @@ class Execution:
 
     def parts(self) -> list[dict[str, Any]]:
         """For the record, in the order they were made."""
-        return [part_of(one, taken=one is self.attempt) for one in self.attempts]
+        return [part_of(one, is_answer=one is self.attempt) for one in self.attempts]
 
     def tokens(self) -> Mapping[str, int]:
         answers = [one.answer for one in self.attempts if one.answer is not None]

@@ -108,7 +108,7 @@ def _picked(family: Family, tx: Transaction, store: Store, now: datetime) -> lis
         for each in _interactions(family, tx, store, [one.interaction for one in found])
         if _can_be_labelled(family, each)
     ]
-    return first_of_units(found, {each.id: each.arm.unit_hmac for each in usable}, taken=taken, most=left)
+    return first_of_units(found, {each.id: each.arm.unit_hmac for each in usable}, known=taken, most=left)
 
 
 def _interactions(family: Family, tx: Transaction, store: Store, ids: Sequence[str]) -> list[Interaction]:

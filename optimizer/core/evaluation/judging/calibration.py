@@ -58,7 +58,7 @@ class Calibration:
 
     def mapped(self, score: float) -> float:
         """The rating that people would give; flat beyond the first and the last point."""
-        at = bisect_right([given for given, _ in self.points], score)
+        at = bisect_right([point_score for point_score, _ in self.points], score)
         if at == 0:
             return self.points[0][1]
         if at == len(self.points):

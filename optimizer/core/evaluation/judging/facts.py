@@ -46,7 +46,7 @@ def facts_messages(claims: Claims) -> list[dict[str, Any]]:
 
 def read_facts(claims: Claims, text: str) -> bool:
     """Whether there is an error. Raises ValueError for an answer of another form than the one that was asked for."""
-    found = read_object(text, {"of", "reasoning", "error"}, claims.mark)
-    if not isinstance(found["error"], bool):
+    answer = read_object(text, {"of", "reasoning", "error"}, claims.mark)
+    if not isinstance(answer["error"], bool):
         raise ValueError('"error" is neither true nor false')
-    return found["error"]
+    return answer["error"]

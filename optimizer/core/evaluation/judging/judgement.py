@@ -60,8 +60,12 @@ class Judgement:
     @property
     def reasoning(self) -> str:
         """What the members say, each after its name where there are several."""
-        said = [(one.model, one.reasoning) for one in self.opinions if one.reasoning]
-        return said[0][1] if len(self.opinions) == 1 and said else "\n".join(f"{model}: {why}" for model, why in said)
+        reasons = [(one.model, one.reasoning) for one in self.opinions if one.reasoning]
+        return (
+            reasons[0][1]
+            if len(self.opinions) == 1 and reasons
+            else "\n".join(f"{model}: {why}" for model, why in reasons)
+        )
 
     def passes(self, judge: JudgeSettings) -> bool | None:
         """Whether the mean is high enough; None where it could not be measured."""

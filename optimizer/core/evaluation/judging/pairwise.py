@@ -36,7 +36,7 @@ class Pair:
 def pair_messages(judge: JudgeSettings, pair: Pair) -> list[dict[str, Any]]:
     """What a member is asked of a pair, by the rubric of its scores."""
     mark = pair.mark
-    rubric = "\n".join(f"- {name}: {said}" for name, said in judge.dimensions.items())
+    rubric = "\n".join(f"- {name}: {meaning}" for name, meaning in judge.dimensions.items())
     parts = [
         f"Say which of two answers to the INPUT is better by this rubric, or that neither is.\nRubric:\n{rubric}",
         *([f"What the answers are for: {pair.task}"] if pair.task else []),
@@ -57,7 +57,7 @@ def read_better(pair: Pair, text: str) -> float:
 
     Raises ValueError for an answer of another form than the one that was asked for.
     """
-    found = read_object(text, {"of", "reasoning", "better"}, pair.mark)
-    if found["better"] not in _WINS:
+    answer = read_object(text, {"of", "reasoning", "better"}, pair.mark)
+    if answer["better"] not in _WINS:
         raise ValueError('"better" is not first, second or neither')
-    return _WINS[found["better"]]
+    return _WINS[answer["better"]]

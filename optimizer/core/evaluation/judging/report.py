@@ -72,10 +72,10 @@ class JudgedScores:
         if self.uncalibrated is not None:
             return f"Scores are those of an uncalibrated judge, and no quality: {self.uncalibrated}."
         rates = " and ".join(f"{name} {mean:.3f}" for name, mean in self.rated.items())
-        said = f"Scores are a judge's, which {self.agreement}." + (f" People would rate {rates}." if rates else "")
+        text = f"Scores are a judge's, which {self.agreement}." + (f" People would rate {rates}." if rates else "")
         for name, why in self.extrapolated.items():
-            said += f" What they would rate {name} would be extrapolated, so it is not shown: {why}."
-        return said
+            text += f" What they would rate {name} would be extrapolated, so it is not shown: {why}."
+        return text
 
     def as_data(self) -> dict[str, Any]:
         """As plain JSON values."""
@@ -94,8 +94,8 @@ def judged_scores(
     why = why_uncalibrated(judge, calibration)
     if why is not None or calibration is None:
         return JudgedScores(judge=judge, uncalibrated=why, agreement="", rated={})
-    given = {name: [score for one in of if (score := _score(one)) is not None] for name, of in results.items()}
-    why_not = {name: calibration.why_extrapolated(scores) for name, scores in given.items() if scores}
+    scores_of = {name: [score for one in of if (score := _score(one)) is not None] for name, of in results.items()}
+    why_not = {name: calibration.why_extrapolated(scores) for name, scores in scores_of.items() if scores}
     return JudgedScores(
         judge=judge,
         uncalibrated=None,
@@ -103,7 +103,7 @@ def judged_scores(
             f"follow people's ratings at a rank correlation of {calibration.spearman:.2f} on"
             f" {count(calibration.n, 'rating')}"
         ),
-        rated={name: fmean(map(calibration.mapped, given[name])) for name, why in why_not.items() if why is None},
+        rated={name: fmean(map(calibration.mapped, scores_of[name])) for name, why in why_not.items() if why is None},
         extrapolated={name: why for name, why in why_not.items() if why is not None},
     )
 
@@ -115,15 +115,15 @@ def _score(one: ExampleResult) -> float | None:
 def judge_report(family: Family, results: Sequence[ExampleResult], calibration: Calibration | None) -> JudgeReport:
     """Of an evaluation whose scorer takes judgements. Raises InvalidInput where the family has no judge."""
     judge, identity = judge_of(family), judge_identity(family)
-    made = [judgement_of(one.judgement) for one in results if one.judgement is not None]
-    measured = [one for one in made if one.score is not None]
+    judgements = [judgement_of(one.judgement) for one in results if one.judgement is not None]
+    measured = [one for one in judgements if one.score is not None]
     return JudgeReport(
         judge=identity,
         members=judge.members,
         n_judged=len(measured),
-        n_unmeasured=len(made) - len(measured),
+        n_unmeasured=len(judgements) - len(measured),
         n_passed=sum(bool(one.passes(judge)) for one in measured) if len(judge.members) > 1 else None,
-        n_divided=sum(one.needs_a_person(judge) for one in made),
-        n_with_signs=sum(bool(one.signs) for one in made),
+        n_divided=sum(one.needs_a_person(judge) for one in judgements),
+        n_with_signs=sum(bool(one.signs) for one in judgements),
         uncalibrated=why_uncalibrated(identity, calibration),
     )

@@ -53,7 +53,7 @@ class Scores:
 def judge_messages(judge: JudgeSettings, judged: JudgeCase) -> list[dict[str, Any]]:
     """What one member is asked."""
     mark = judged.mark
-    rubric = "\n".join(f"- {name}: {said}" for name, said in judge.dimensions.items())
+    rubric = "\n".join(f"- {name}: {meaning}" for name, meaning in judge.dimensions.items())
     beside = ", beside the REFERENCE, which is one good answer" if judged.reference is not None else ""
     parts = [
         f"Score the ANSWER to the INPUT{beside}. Each line of the rubric gets a number from 0 (worst) to {BEST} (best)."
@@ -82,8 +82,8 @@ def read_scores(judge: JudgeSettings, judged: JudgeCase, text: str) -> Scores:
     Raises:
         ValueError: it has another form; the sentence says what is wrong, and quotes nothing of it.
     """
-    found = read_object(text, {"of", "reasoning", "scores"}, judged.mark)
-    scores, reasoning = found["scores"], found["reasoning"]
+    answer = read_object(text, {"of", "reasoning", "scores"}, judged.mark)
+    scores, reasoning = answer["scores"], answer["reasoning"]
     if not isinstance(scores, dict) or set(scores) != set(judge.dimensions):
         raise ValueError(f'"scores" has not exactly the dimensions {", ".join(judge.dimensions)}')
     if wrong := [name for name in judge.dimensions if not _is_score(scores[name])]:
@@ -98,16 +98,16 @@ def read_object(text: str, keys: Set[str], mark: str) -> dict[str, Any]:
     """
     inside = _FENCE.fullmatch(text)
     try:
-        found = read_json(text if inside is None else inside.group(1))
+        answer = read_json(text if inside is None else inside.group(1))
     except ValueError:
         raise ValueError("it is no JSON object") from None
-    if not isinstance(found, dict) or set(found) != keys:
+    if not isinstance(answer, dict) or set(answer) != keys:
         raise ValueError(f"it is no JSON object with {', '.join(sorted(keys))} alone")
-    if found["of"] != mark:
+    if answer["of"] != mark:
         raise ValueError('"of" is not the mark of the material')
-    if not isinstance(found["reasoning"], str) or not found["reasoning"].strip():
+    if not isinstance(answer["reasoning"], str) or not answer["reasoning"].strip():
         raise ValueError('"reasoning" is no text')
-    return found
+    return answer
 
 
 def input_text(input: Mapping[str, Any]) -> str:

@@ -23,8 +23,8 @@ def answer_match(wanted: Any, found: Any) -> float:
 
     Source: exact match of Rajpurkar et al. (2016), arXiv:1606.05250.
     """
-    given = squad_words(text_of(found))
-    return float(any(squad_words(str(one)) == given for one in answers_of(wanted) or [""]))
+    words = squad_words(text_of(found))
+    return float(any(squad_words(str(one)) == words for one in answers_of(wanted) or [""]))
 
 
 def token_overlap(wanted: str, found: str) -> Overlap:
@@ -48,13 +48,13 @@ def information_retention(wanted: Any, found: Any) -> float:
     Source: substring answer recall, as of compressed contexts in Xu et al. (2023), RECOMP, arXiv:2310.04408.
     """
     recorded = [str(one) for one in answers_of(wanted)]
-    text, kept = text_of(found), []
+    text, retained = text_of(found), []
     for read in (squad_words, _parted):
-        given = read(text)
-        kept += [stands_in(one, given) for one in map(read, recorded) if one]
-    if not kept:
+        facts = read(text)
+        retained += [stands_in(one, facts) for one in map(read, recorded) if one]
+    if not retained:
         raise ValueError("no recorded answer holds a word that could be looked for")
-    return float(any(kept))
+    return float(any(retained))
 
 
 def _parted(text: str) -> list[str]:
@@ -63,8 +63,8 @@ def _parted(text: str) -> list[str]:
 
 def _best(measure: Callable[[Overlap], float], about: str) -> Callable[[Any, Any], float]:
     def compare(wanted: Any, found: Any) -> float:
-        given = text_of(found)
-        return max(measure(token_overlap(str(one), given)) for one in answers_of(wanted) or [""])
+        text = text_of(found)
+        return max(measure(token_overlap(str(one), text)) for one in answers_of(wanted) or [""])
 
     compare.__doc__ = f"{about}\n\nSource: F1 of Rajpurkar et al. (2016), arXiv:1606.05250."
     return compare

@@ -22,10 +22,10 @@ def chrf(wanted: str, found: str) -> float:
     Source:
         Popović (2015), WMT, as sacreBLEU 2 computes it for one pair of sentences (nc:6, nw:0, eps:no), divided by 100.
     """
-    expected, given = "".join(wanted.split()), "".join(found.split())
+    expected, answered = "".join(wanted.split()), "".join(found.split())
     precisions, recalls = [], []
-    for n, (ours, theirs) in enumerate(zip(_runs(expected), _runs(given), strict=True), start=1):
-        n_wanted, n_found = len(expected) - n + 1, len(given) - n + 1
+    for n, (ours, theirs) in enumerate(zip(_runs(expected), _runs(answered), strict=True), start=1):
+        n_wanted, n_found = len(expected) - n + 1, len(answered) - n + 1
         if n_wanted > 0 and n_found > 0:
             both = ours.keys() & theirs.keys()
             once = len(ours) == n_wanted or len(theirs) == n_found  # then none is shared twice
@@ -33,7 +33,7 @@ def chrf(wanted: str, found: str) -> float:
             precisions.append(right / n_found)
             recalls.append(right / n_wanted)
     if not precisions:
-        return float(not expected and not given)
+        return float(not expected and not answered)
     precision, recall = sum(precisions) / len(precisions), sum(recalls) / len(recalls)
     if not precision + recall:
         return 0.0

@@ -32,11 +32,11 @@ def query_coverage(wanted: Any, found: Any, inputs: Mapping[str, Any], *, input:
     Source:
         recall of unigrams, ROUGE-1 of Lin (2004), over distinct content words.
     """
-    asked = set(words(source_text(inputs, input)))
-    if not asked:
+    query_words = set(words(source_text(inputs, input)))
+    if not query_words:
         raise ValueError(f"the input {input!r} holds no word that could be covered")
-    asked = asked - FUNCTION_WORDS or asked
-    return len(asked & set(words(text_of(found)))) / len(asked)
+    query_words = query_words - FUNCTION_WORDS or query_words
+    return len(query_words & set(words(text_of(found)))) / len(query_words)
 
 
 @metric(sees="answers", parsers=("text", "label", "list", "json"), parameters={"key": "text"})
@@ -52,8 +52,10 @@ def topic_coverage(wanted: Any, found: Any, *, key: str = "topics") -> float:
     if not topics:
         return 1.0
     if isinstance(found, str):
-        said = words(found)
-        return sum(stands_in(words(one), said) if words(one) else one in fold(found) for one in topics) / len(topics)
+        answer_words = words(found)
+        return sum(stands_in(words(one), answer_words) if words(one) else one in fold(found) for one in topics) / len(
+            topics
+        )
     return len(topics & {fold(one) for one in found_items(found, key) if one is not Wrong}) / len(topics)
 
 
@@ -66,9 +68,9 @@ def structure_detection(wanted: Any, found: Any, *, key: str = "structure") -> f
     Source: ROUGE-L of Lin (2004), the longest common subsequence, with parts in place of words.
     """
     expected = [_part(one) for one in wanted_items(wanted, key)]
-    given = [_part(one) for one in found_items(found, key)]
-    right = longest_common(expected, given)
-    return Overlap(right=right, n_found=len(given), n_wanted=len(expected)).f1
+    parts = [_part(one) for one in found_items(found, key)]
+    right = longest_common(expected, parts)
+    return Overlap(right=right, n_found=len(parts), n_wanted=len(expected)).f1
 
 
 def longest_common(one: Sequence[Any], other: Sequence[Any]) -> int:

@@ -84,16 +84,16 @@ def relation_overlap(wanted: Any, found: Any, *, partial: bool = False, key: str
 
 
 def _overlap(read: Callable[[Any], Fact], wanted: Sequence[Any], found: Sequence[Any], partial: bool) -> Overlap:
-    expected, given = [read(item) for item in wanted], [_given(read, item) for item in found]
-    exact = overlap_of(expected, given)
+    expected, answered = [read(item) for item in wanted], [_answered_fact(read, item) for item in found]
+    exact = overlap_of(expected, answered)
     if not partial:
         return exact
-    rest = _without(expected, given), [fact for fact in _without(given, expected) if isinstance(fact, Fact)]
+    rest = _without(expected, answered), [fact for fact in _without(answered, expected) if isinstance(fact, Fact)]
     near = matched_pairs(*rest, Fact.near)  # taking exact ones first costs nothing: one of them is worth two halves
     return Overlap(right=exact.right + HALF * near, n_found=exact.n_found, n_wanted=exact.n_wanted)
 
 
-def _given(read: Callable[[Any], Fact], item: Any) -> Any:
+def _answered_fact(read: Callable[[Any], Fact], item: Any) -> Any:
     try:
         return read(item)
     except ValueError:
@@ -102,13 +102,13 @@ def _given(read: Callable[[Any], Fact], item: Any) -> Any:
 
 def _without(facts: Sequence[Any], others: Sequence[Any]) -> list[Any]:
     """What is left of the facts when each of the others has taken its equal."""
-    left, taken = [], list(others)
+    rest, others_left = [], list(others)
     for fact in facts:
-        if fact in taken:
-            taken.remove(fact)
+        if fact in others_left:
+            others_left.remove(fact)
         else:
-            left.append(fact)
-    return left
+            rest.append(fact)
+    return rest
 
 
 ABOUT: Mapping[Callable[..., Overlap], tuple[str, str]] = {

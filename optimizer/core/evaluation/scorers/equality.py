@@ -27,10 +27,10 @@ def exact_match(wanted: Any, value: Any) -> float:
 @metric(sees="answers", parsers=("list",), usual_for="list")
 def list_f1(wanted: Any, value: Any) -> float:
     """F1 of two lists as multisets, without regard to order, case and white space; two empty lists agree."""
-    expected, found = Counter(map(_item, answers_of(wanted))), Counter(map(_item, answers_of(value)))
-    if not expected and not found:
+    expected, answered = Counter(map(_item, answers_of(wanted))), Counter(map(_item, answers_of(value)))
+    if not expected and not answered:
         return 1.0
-    return 2 * (expected & found).total() / (expected.total() + found.total())
+    return 2 * (expected & answered).total() / (expected.total() + answered.total())
 
 
 @metric(sees="answers", parsers=("json",))

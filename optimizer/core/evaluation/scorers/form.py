@@ -42,8 +42,8 @@ def format_compliance(
     Source:
         strict accuracy per instruction of Zhou et al. (2023), IFEval, arXiv:2311.07911.
     """
-    kept = list(_rules(found, schema, labels, min_words, max_words, max_chars))
-    return sum(kept) / len(kept) if kept else 1.0
+    rules_met = list(_rules(found, schema, labels, min_words, max_words, max_chars))
+    return sum(rules_met) / len(rules_met) if rules_met else 1.0
 
 
 def _rules(

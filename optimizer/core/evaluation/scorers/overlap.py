@@ -44,5 +44,5 @@ class Overlap:
 
 def overlap_of(wanted: Iterable[Hashable], found: Iterable[Hashable]) -> Overlap:
     """Of two multisets: what stands on both sides counts as often as on the side where it stands less often."""
-    expected, given = Counter(wanted), Counter(found)
-    return Overlap(right=(expected & given).total(), n_found=given.total(), n_wanted=expected.total())
+    expected, answered = Counter(wanted), Counter(found)
+    return Overlap(right=(expected & answered).total(), n_found=answered.total(), n_wanted=expected.total())

@@ -28,12 +28,12 @@ def reading_grade(text: str) -> float:
     """
     if not is_spaced(text):
         raise ValueError("the text is in a script without spaces between words, whose length this index cannot tell")
-    found = _WORD.findall(text)
-    if not found:
+    words = _WORD.findall(text)
+    if not words:
         raise ValueError("the text holds no word")
-    n_chars = sum(sum(char.isalnum() for char in word) for word in found)
+    n_chars = sum(sum(char.isalnum() for char in word) for word in words)
     n_sentences = sum(1 for part in _SENTENCE_END.split(text) if _WORD.search(part))
-    return 4.71 * n_chars / len(found) + 0.5 * len(found) / n_sentences - 21.43
+    return 4.71 * n_chars / len(words) + 0.5 * len(words) / n_sentences - 21.43
 
 
 @metric(sees="answers", parsers=("text",), parameters={"easy_grade": "number", "hard_grade": "number"})

@@ -94,8 +94,8 @@ def names_in(text: str) -> Iterator[list[str]]:
             continue
         telling = any(char.isupper() or char.isdigit() for char in first.group()[1:])
         for run in _NAME.finditer(sentence, first.start() if telling else first.end()):
-            said = _WORD.findall(run.group())
-            name = [word for word in said if word.casefold() not in FUNCTION_WORDS and word != "s"]
+            words = _WORD.findall(run.group())
+            name = [word for word in words if word.casefold() not in FUNCTION_WORDS and word != "s"]
             if name:
                 yield name
 
@@ -121,7 +121,7 @@ def supported_numbers(wanted: Any, found: Any, inputs: Mapping[str, Any], *, sou
 
 def numbers_in(text: str) -> list[Decimal]:
     """The numbers that a text says in digits, with a decimal point and commas between thousands."""
-    return [Decimal(found.replace(",", "")) for found in _NUMBER.findall(unicodedata.normalize("NFKC", text))]
+    return [Decimal(number.replace(",", "")) for number in _NUMBER.findall(unicodedata.normalize("NFKC", text))]
 
 
 def _said_numbers(text: str) -> Iterator[Decimal]:

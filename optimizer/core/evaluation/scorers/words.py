@@ -35,8 +35,8 @@ def words(text: str) -> list[str]:
     """
     if text.isascii():
         return _ASCII_WORD.findall(text.lower())
-    found: list[str] = _WORD.findall(unicodedata.normalize("NFKC", text).casefold())
-    return found
+    matches: list[str] = _WORD.findall(unicodedata.normalize("NFKC", text).casefold())
+    return matches
 
 
 def squad_words(text: str) -> list[str]:
@@ -51,8 +51,8 @@ def squad_words(text: str) -> list[str]:
     if text.isascii():
         return _ARTICLE.sub(" ", text).split()
     text = _ARTICLE.sub(" ", _PUNCTUATION.sub("", unicodedata.normalize("NFKC", text).casefold()))
-    found: list[str] = _IN_UNSPACED.sub(r" \g<0> ", text).split()
-    return found
+    tokens: list[str] = _IN_UNSPACED.sub(r" \g<0> ", text).split()
+    return tokens
 
 
 def has_letters(text: str) -> bool:

@@ -62,47 +62,45 @@ def advise(production: Production, policy: Policy, *, explicit_margin: float | N
         margin=allowed,
     )
     goal = LeastCost(margin=allowed)
-    found = _cheapest([search(complete.chain(chain), goal) for chain in chains_of(records.tiers)])
-    if found.setting is None:
+    best = _cheapest([search(complete.chain(chain), goal) for chain in chains_of(records.tiers)])
+    if best.setting is None:
         refusal = refused(complete, goal)
         if refusal.missing is not None:
             return _too_few(so_far, production, cascade.audit_share, refusal.missing, refusal.reason)
         return replace(so_far, verdict="do_not_cascade", reason=refusal.reason)
-    places = [records.tiers.index(tier) for tier in found.setting.tiers]
+    places = [records.tiers.index(tier) for tier in best.setting.tiers]
     so_far = replace(
         so_far,
-        recommended=found.setting,
-        estimated_recommended=estimate(records.chain(found.setting.tiers), found.setting, audits.chain(places)),
-        policy=_changed(cascade, found.setting),
-        reason=found.reason,
+        recommended=best.setting,
+        estimated_recommended=estimate(records.chain(best.setting.tiers), best.setting, audits.chain(places)),
+        policy=_changed(cascade, best.setting),
+        reason=best.reason,
     )
-    return replace(so_far, verdict="change" if _is_worth_it(complete, present, found, allowed) else "keep")
+    return replace(so_far, verdict="change" if _is_worth_it(complete, present, best, allowed) else "keep")
 
 
-def _cheapest(found: Sequence[FoundThresholds]) -> FoundThresholds:
+def _cheapest(options: Sequence[FoundThresholds]) -> FoundThresholds:
     """Of those that found something the one that saves most; else what the whole chain says."""
-    there = [one for one in found if one.replay is not None]
-    return max(there, key=lambda one: 0.0 if one.replay is None else one.replay.saved_share.mean, default=found[0])
+    there = [one for one in options if one.replay is not None]
+    return max(there, key=lambda one: 0.0 if one.replay is None else one.replay.saved_share.mean, default=options[0])
 
 
-def _is_worth_it(complete: TierRecords, present: CascadeSetting, found: FoundThresholds, allowed: float) -> bool:
+def _is_worth_it(complete: TierRecords, present: CascadeSetting, best: FoundThresholds, allowed: float) -> bool:
     """Where the present thresholds are not known to lose too much, others have to save clearly more."""
-    assert found.replay is not None
+    assert best.replay is not None
     now = replay(complete, present)
-    return (
-        bound_of(complete, present) > allowed or found.replay.saved_share.mean - now.saved_share.mean > WORTH_A_CHANGE
-    )
+    return bound_of(complete, present) > allowed or best.replay.saved_share.mean - now.saved_share.mean > WORTH_A_CHANGE
 
 
-def _changed(cascade: Tiers, found: CascadeSetting) -> dict[str, Any]:
+def _changed(cascade: Tiers, setting: CascadeSetting) -> dict[str, Any]:
     """Knobs to lay over the present policy's; null takes one out that would mean something else now."""
-    knobs = found.policy()
-    if found.tiers == cascade.models:
+    knobs = setting.policy()
+    if setting.tiers == cascade.models:
         del knobs["tiers"]
-    gone = [f"accept.{place}" for place in range(len(found.accept) + 1, len(cascade.accept) + 1)]
-    if cascade.refine is not None and cascade.refine > min(found.accept):
-        gone.append("refine")  # it could never apply, and such a policy is refused
-    return knobs | dict.fromkeys(gone)
+    removed = [f"accept.{place}" for place in range(len(setting.accept) + 1, len(cascade.accept) + 1)]
+    if cascade.refine is not None and cascade.refine > min(setting.accept):
+        removed.append("refine")  # it could never apply, and such a policy is refused
+    return knobs | dict.fromkeys(removed)
 
 
 def _not_replayed(policy: Policy) -> dict[str, str]:
@@ -116,7 +114,7 @@ def _not_replayed(policy: Policy) -> dict[str, str]:
 
 
 def _too_few(
-    so_far: CascadeAdvice, production: Production, audit_share: float, missing: int, found: str = ""
+    so_far: CascadeAdvice, production: Production, audit_share: float, missing: int, finding: str = ""
 ) -> CascadeAdvice:
     """Cannot tell, with about how many audits are missing."""
     records, counted = len(production.records), production.counted
@@ -136,7 +134,7 @@ def _too_few(
     return replace(
         so_far,
         verdict="cannot_tell",
-        reason=f"{found} {text}".strip(),
+        reason=f"{finding} {text}".strip(),
         audits_missing=missing,
         requests_missing=n_requests if audit_share else None,
     )

@@ -86,13 +86,13 @@ class LearnedTiers:
         after = {tier: dict(one.predictor) for tier, one in known.items()}
         replayed = replace(replayed, cost_usd=alone).chain(chain)
         in_steps = self._setting.aim == "cost"
-        found = search_chain(
+        searched = search_chain(
             replayed, margin, {"kind": "predictor", "after": after}, folds, in_steps=in_steps
         )  # by confidences out of fold
-        if not beats(min(one.gain_low for one in known.values()), saved=found.saved, saved_recorded=recorded.saved):
+        if not beats(min(one.gain_low for one in known.values()), saved=searched.saved, saved_recorded=recorded.saved):
             return recorded
         self._used |= set(known)
-        return replace(found, skipping=_skipping(found, known, replayed))
+        return replace(searched, skipping=_skipping(searched, known, replayed))
 
     def out_of_fold(self) -> dict[str, dict[str, Any]]:
         """By tier that has one: the predictor's hash, and what it says of each complete row without having seen it."""
@@ -149,16 +149,16 @@ def search_chain(
 ) -> SearchedChain:
     """``in_steps``: of a pair every small step, where the confident rule finds anything safe at all."""
     is_pair = len(records.tiers) == 2
-    found, candidates = list[FoundThresholds](), list[FittedSetting]()
+    settings, candidates = list[FoundThresholds](), list[FittedSetting]()
     for part in (1.0,) if is_pair and in_steps else PARTS if is_pair else PARTS_OF_CHAINS:
         goal = LeastCost(margin=margin * part)
         one = search(records, goal, folds=folds)
-        found.append(one)
+        settings.append(one)
         if one.setting is not None and one.replay is not None:
             candidates.append(_candidate(records, goal, folds, one.setting, one.replay, one))
     boldest = next(iter(candidates), None)
     proposed = path_of_pair(records, folds) if is_pair and in_steps and boldest else worth_their_risk(candidates)
-    return SearchedChain(found=found, boldest=boldest, candidates=proposed, confidence=confidence)
+    return SearchedChain(found=settings, boldest=boldest, candidates=proposed, confidence=confidence)
 
 
 def _candidate(
@@ -167,13 +167,16 @@ def _candidate(
     folds: Sequence[int],
     setting: CascadeSetting,
     fitted: CascadeReplay,
-    found: FoundThresholds,
+    option: FoundThresholds,
 ) -> FittedSetting:
-    loss, cost_usd = cross_fitted(records, goal, folds, found)
+    loss, cost_usd = cross_fitted(records, goal, folds, option)
     return FittedSetting(
-        setting=setting, saved_fitted=fitted.saved_share.mean, loss_fitted=fitted.loss.mean, loss=float(loss.mean()),
+        setting=setting,
+        saved_fitted=fitted.saved_share.mean,
+        loss_fitted=fitted.loss.mean,
+        loss=float(loss.mean()),
         cost_usd=float(cost_usd.mean()),
-    )  # fmt: skip
+    )
 
 
 def _skipping(
@@ -198,8 +201,8 @@ def _skipping(
 
 def worth_their_risk(candidates: Sequence[FittedSetting]) -> list[FittedSetting]:
     """Of settings from the boldest to the safest those that save clearly more than the next safer one that is kept."""
-    kept = list[FittedSetting]()
+    worthwhile = list[FittedSetting]()
     for one in reversed(candidates):
-        if not kept or one.saved_fitted - kept[-1].saved_fitted > WORTH_A_RISK:
-            kept.append(one)
-    return kept[::-1]
+        if not worthwhile or one.saved_fitted - worthwhile[-1].saved_fitted > WORTH_A_RISK:
+            worthwhile.append(one)
+    return worthwhile[::-1]

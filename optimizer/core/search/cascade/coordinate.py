@@ -59,10 +59,10 @@ class _Chain:
 
 def setting_of(tiers: Sequence[str], thresholds: Thresholds) -> CascadeSetting | None:
     """The tiers that are asked; None: only the last one is left."""
-    kept = [(tier, value) for tier, value in zip(tiers, thresholds.accept, strict=False) if value != NEVER]
-    if not kept:
+    used = [(tier, value) for tier, value in zip(tiers, thresholds.accept, strict=False) if value != NEVER]
+    if not used:
         return None
-    return CascadeSetting(tiers=(*(tier for tier, _ in kept), tiers[-1]), accept=tuple(value for _, value in kept))
+    return CascadeSetting(tiers=(*(tier for tier, _ in used), tiers[-1]), accept=tuple(value for _, value in used))
 
 
 def best_thresholds(
@@ -83,24 +83,24 @@ def best_thresholds(
     strong_usd = float(records.weight @ records.cost_usd[:, -1] / records.weight.sum())
     best: list[_Incumbent | None] = []
     for limit in limits:
-        aim, held = (strong_usd, 0.0) if least == "cost_usd" else (0.0, strong_usd)
-        best.append(replace(alone, aim=aim) if held <= limit.most + SLACK else None)
+        aim, constraint = (strong_usd, 0.0) if least == "cost_usd" else (0.0, strong_usd)
+        best.append(replace(alone, aim=aim) if constraint <= limit.most + SLACK else None)
     exact = True
     for length in range(1, n_knobs + 1):
-        for asked in combinations(range(n_knobs), length):
-            chain = _chain(records.chain([records.tiers[at] for at in (*asked, n_knobs)]))
-            for place, found in enumerate(_solved(chain, least, limits, most_first)):
-                if found is None:
+        for places in combinations(range(n_knobs), length):
+            chain = _chain(records.chain([records.tiers[at] for at in (*places, n_knobs)]))
+            for place, incumbent in enumerate(_solved(chain, least, limits, most_first)):
+                if incumbent is None:
                     continue
-                exact = exact and found.exact
+                exact = exact and incumbent.exact
                 before = best[place]
-                if before is None or found.aim < before.aim - SLACK:
+                if before is None or incumbent.aim < before.aim - SLACK:
                     accept = [NEVER] * n_knobs
-                    for at, value in zip(asked, found.accept, strict=True):
+                    for at, value in zip(places, incumbent.accept, strict=True):
                         accept[at] = value
-                    best[place] = replace(found, accept=tuple(accept))
+                    best[place] = replace(incumbent, accept=tuple(accept))
     exact = exact and n_knobs <= 2
-    return [None if found is None else Thresholds(accept=found.accept, exact=exact) for found in best]
+    return [None if incumbent is None else Thresholds(accept=incumbent.accept, exact=exact) for incumbent in best]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,16 +131,16 @@ def _solved(chain: _Chain, least: Least, limits: Sequence[Limit], most_first: in
             None if p is None else _Incumbent(aim=p.aim, accept=(p.first, p.second)[:n_knobs], exact=p.exact)
             for p in points
         ]
-    found: list[_Incumbent | None] = []
+    incumbents: list[_Incumbent | None] = []
     start: tuple[float, ...] | None = None
     for limit in limits:
         start = _descend(chain, least, limit, start, min(most_first or DESCENT_FIRST, DESCENT_FIRST))
-        found.append(
+        incumbents.append(
             None
             if start is None
             else _Incumbent(aim=chain.measured(start, least, limit.z)[0], accept=start, exact=False)
         )
-    return found
+    return incumbents
 
 
 def _descend(
@@ -167,15 +167,15 @@ def _settled(
     chain: _Chain, least: Least, limit: Limit, accept: tuple[float, ...], most_first: int
 ) -> tuple[float, ...] | None:
     """None: the start is outside the limit and stays there."""
-    aim, held = chain.measured(accept, least, limit.z)
-    if held > limit.most + SLACK:
+    aim, constraint = chain.measured(accept, least, limit.z)
+    if constraint > limit.most + SLACK:
         return None
     for _ in range(MOST_ROUNDS):
         before = aim
         for moved, point in _steps(chain, least, limit, accept, most_first):
             changed = _moved(accept, moved, point)
-            new_aim, held = chain.measured(changed, least, limit.z)
-            if new_aim < aim - SLACK and held <= limit.most + SLACK:
+            new_aim, constraint = chain.measured(changed, least, limit.z)
+            if new_aim < aim - SLACK and constraint <= limit.most + SLACK:
                 accept, aim = changed, new_aim
         if aim >= before - SLACK:
             break

@@ -72,19 +72,19 @@ def loss_path(
     limits = [Limit(most=margin, z=z) for z in CAUTION]
     never = Thresholds(accept=(NEVER,) * (len(records.tiers) - 1), exact=True)
     loss, cost = np.empty((len(limits), len(records))), np.empty((len(limits), len(records)))
-    kept = np.empty((len(limits), len(records)), dtype=bool)
+    is_kept = np.empty((len(limits), len(records)), dtype=bool)
     for fold in np.unique(folds):
         other, own = records.take(folds != fold), np.flatnonzero(folds == fold)
-        for at, found in enumerate(best_thresholds(other, "cost_usd", limits, most_first=most_first)):
-            loss[at, own], cost[at, own], kept[at, own] = judged(records.take(own), found or never)
-    upper = np.array([loss_upper(loss[at], records.weight, kept[at], level) for at in range(len(limits))])
-    held = last_in_sequence(upper, margin)
-    if held < 0:
+        for at, thresholds in enumerate(best_thresholds(other, "cost_usd", limits, most_first=most_first)):
+            loss[at, own], cost[at, own], is_kept[at, own] = judged(records.take(own), thresholds or never)
+    upper = np.array([loss_upper(loss[at], records.weight, is_kept[at], level) for at in range(len(limits))])
+    last_held = last_in_sequence(upper, margin)
+    if last_held < 0:
         return LossPath(
-            chosen=never, held=held, upper=upper, cost_usd=records.cost_usd[:, -1], loss=np.zeros(len(records))
+            chosen=never, held=last_held, upper=upper, cost_usd=records.cost_usd[:, -1], loss=np.zeros(len(records))
         )
-    chosen = best_thresholds(records, "cost_usd", [limits[held]])[0] or never
-    return LossPath(chosen=chosen, held=held, upper=upper, cost_usd=cost[held], loss=loss[held])
+    chosen = best_thresholds(records, "cost_usd", [limits[last_held]])[0] or never
+    return LossPath(chosen=chosen, held=last_held, upper=upper, cost_usd=cost[last_held], loss=loss[last_held])
 
 
 def judged(records: TierRecords, thresholds: Thresholds) -> tuple[Column, Column, NDArray[np.bool_]]:

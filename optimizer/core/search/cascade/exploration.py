@@ -56,15 +56,15 @@ class Audits:
         return replace(self, asked_up_to=leading(self.asked_up_to), scored_up_to=leading(self.scored_up_to))
 
 
-def kept_share(drawn: NDArray[np.bool_], complete: NDArray[np.bool_]) -> float:
+def kept_share(audited: NDArray[np.bool_], complete: NDArray[np.bool_]) -> float:
     """Of the requests that an audit was drawn for and that needed one,
     the share of which all tiers are known now; 0 without any.
 
     Audits are lost for reasons that have nothing to do with the request (a process that is killed), so those that are
     left stand for them.
     """
-    n_drawn = int(np.count_nonzero(drawn))
-    return int(np.count_nonzero(drawn & complete)) / n_drawn if n_drawn else 0.0
+    n_drawn = int(np.count_nonzero(audited))
+    return int(np.count_nonzero(audited & complete)) / n_drawn if n_drawn else 0.0
 
 
 def estimate(records: TierRecords, setting: CascadeSetting, audits: Audits) -> WeightedEstimate:
@@ -118,10 +118,10 @@ def complete_records(records: TierRecords, audits: Audits) -> TierRecords:
     """
     _check(records, audits)
     weight = _standing_for(records, audits, audits.scored_up_to == len(records.tiers) - 1)
-    kept = np.flatnonzero(weight)
-    if not len(kept):
+    places = np.flatnonzero(weight)
+    if not len(places):
         raise InvalidInput("No record has all tiers: nothing was audited yet. Wait for audits, or raise audit_share.")
-    return replace(records.take(kept), weight=weight[kept]).complete()
+    return replace(records.take(places), weight=weight[places]).complete()
 
 
 def audit_cost(records: TierRecords, setting: CascadeSetting, audit_share: float) -> AuditCost:

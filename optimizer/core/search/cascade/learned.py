@@ -40,8 +40,8 @@ class JudgedExample:
 
     def with_recorded(self) -> dict[str, float | None]:
         """The features of the recorded confidence alone."""
-        found = answer_features("", confidence=self.recorded)
-        return {name: found[name] for name in ("answer.confidence_logit", "answer.confidence_given")}
+        features = answer_features("", confidence=self.recorded)
+        return {name: features[name] for name in ("answer.confidence_logit", "answer.confidence_given")}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,12 +184,12 @@ def signal_faults(space: Mapping[str, Any], at: str = "") -> list[Fault]:
         return []
     pointer = pointer_of([CONFIDENCE])
     entry = space[CONFIDENCE]
-    given = entry.get("choices") if isinstance(entry, Mapping) else None
-    if not isinstance(given, list | tuple) or not all(isinstance(choice, Mapping) for choice in given):
+    choices = entry.get("choices") if isinstance(entry, Mapping) else None
+    if not isinstance(choices, list | tuple) or not all(isinstance(choice, Mapping) for choice in choices):
         detail = "a confidence is chosen among mappings: {choices: [{kind: log_probability}, {kind: predictor}]}"
         return [Fault(pointer=f"{at}/space{pointer}", detail=detail)]
     faults: list[Fault] = []
-    for choice in given:
+    for choice in choices:
         read_signal(choice, faults)
     return [Fault(pointer=f"{at}/space{pointer}", detail=fault.detail) for fault in faults]
 

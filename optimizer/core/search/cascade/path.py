@@ -51,19 +51,21 @@ def path_of_pair(records: TierRecords, folds: Sequence[int]) -> list[FittedSetti
     steps = np.arange(1, N_STEPS + 1) / N_STEPS
     places = _places(swept, steps)
     loss, cost_usd = _cross_fitted(records, folds_of(len(records), folds, N_FOLDS), steps)
-    found = list[FittedSetting]()
-    for place, lost, usd in zip(places, np.maximum.accumulate(loss), cost_usd, strict=True):
+    settings = list[FittedSetting]()
+    for place, loss_so_far, usd in zip(places, np.maximum.accumulate(loss), cost_usd, strict=True):
         setting = setting_of(records.tiers, Thresholds(accept=(float(swept.threshold[place]),), exact=True))
-        if setting is None or (found and found[-1].setting == setting):
+        if setting is None or (settings and settings[-1].setting == setting):
             continue
-        found.append(
+        settings.append(
             FittedSetting(
-                setting=setting, saved_fitted=1 - float(swept.cost_usd[place]) / _strong_usd(records),
+                setting=setting,
+                saved_fitted=1 - float(swept.cost_usd[place]) / _strong_usd(records),
                 loss_fitted=float(swept.loss[place]),
-                loss=float(lost), cost_usd=float(usd),
+                loss=float(loss_so_far),
+                cost_usd=float(usd),
             )
-        )  # fmt: skip
-    return found[::-1]
+        )
+    return settings[::-1]
 
 
 def _strong_usd(records: TierRecords) -> float:

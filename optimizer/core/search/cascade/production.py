@@ -106,25 +106,25 @@ def read_production(
     left_out: Counter[str] = Counter()
     read = []
     for request in requests:
-        found = _read(request, len(tiers), output, score)
-        if isinstance(found, str):
-            left_out[found] += 1
+        answered = _read(request, len(tiers), output, score)
+        if isinstance(answered, str):
+            left_out[answered] += 1
         else:
-            read.append(found)
+            read.append(answered)
     last = len(tiers) - 1
-    asked, scored = (
+    asked_up_to, scored = (
         np.array([getattr(one, name) for one in read], dtype=np.intp) for name in ("asked_up_to", "scored_up_to")
     )
     complete = np.array([one.complete for one in read], dtype=bool)
-    drawn = np.array([one.drawn for one in read], dtype=bool) & (asked < last)
-    share = np.array([one.share for one in read]) * kept_share(drawn, complete)
-    counted = [one for one, of_audit in zip(read, drawn, strict=True) if of_audit]
+    audited = np.array([one.drawn for one in read], dtype=bool) & (asked_up_to < last)
+    share = np.array([one.share for one in read]) * kept_share(audited, complete)
+    counted = [one for one, of_audit in zip(read, audited, strict=True) if of_audit]
     missing = [one for one in counted if not one.complete]
     return Production(
         records=TierRecords.from_rows(
             [{"tiers": {tiers[at]: a.row() for at, a in one.answers.items()}} for one in read], tiers
         ),
-        audits=Audits(asked_up_to=asked, scored_up_to=scored, audited=drawn & complete, share=share),
+        audits=Audits(asked_up_to=asked_up_to, scored_up_to=scored, audited=audited & complete, share=share),
         counted=AuditCount(
             drawn=len(counted),
             complete=len(counted) - len(missing),
@@ -151,25 +151,31 @@ def _read(request: ServedRequest, n_tiers: int, output: Output, score: Score) ->
     first = _answers(one.parts, n_tiers, request.policy, one.output)
     if first is None:
         return NO_TEXT
-    drawn = draw_of(one.id) < cascade.audit_share
-    if not drawn and any(part.get("purpose") == "audit" for part in (*one.parts, *request.later)):
+    is_audited = draw_of(one.id) < cascade.audit_share
+    if not is_audited and any(part.get("purpose") == "audit" for part in (*one.parts, *request.later)):
         return UNDRAWN
     # Later parts may be lost, so a tier that answered late is known for the audited only.
-    late = (_answers(request.later, n_tiers, request.policy, None) or {}) if drawn else {}
+    late = (_answers(request.later, n_tiers, request.policy, None) or {}) if is_audited else {}
     answers = {**late, **first}
     asked_up_to = next(at for at in range(n_tiers + 1) if at not in first) - 1
     strongest = answers.get(n_tiers - 1)
     expected, reference = request.expected, "expected"
     if expected is None and strongest is not None:
-        said = parse_output(output, strongest.text)
-        expected, reference = {output.field: said.value}, "strongest"
-        if said.error is not None:  # nothing agrees with what cannot be read
+        parsed = parse_output(output, strongest.text)
+        expected, reference = {output.field: parsed.value}, "strongest"
+        if parsed.error is not None:  # nothing agrees with what cannot be read
             score = _none_agrees
     if expected is None:
         return _Read(
-            answers=answers, asked_up_to=asked_up_to, scored_up_to=-1, drawn=drawn, complete=False, reference="none",
-            share=cascade.audit_share, later=request.later if drawn else (),
-        )  # fmt: skip
+            answers=answers,
+            asked_up_to=asked_up_to,
+            scored_up_to=-1,
+            drawn=is_audited,
+            complete=False,
+            reference="none",
+            share=cascade.audit_share,
+            later=request.later if is_audited else (),
+        )
     scored = {}
     for at, answer in answers.items():
         value = score(expected, answer.text, one.input)
@@ -178,10 +184,15 @@ def _read(request: ServedRequest, n_tiers: int, output: Output, score: Score) ->
         scored[at] = replace(answer, score=value)
     by_rule = reference == "expected" or asked_up_to == n_tiers - 1
     return _Read(
-        answers=scored, asked_up_to=asked_up_to, scored_up_to=asked_up_to if by_rule else -1, drawn=drawn,
+        answers=scored,
+        asked_up_to=asked_up_to,
+        scored_up_to=asked_up_to if by_rule else -1,
+        drawn=is_audited,
         complete=len(scored) == n_tiers,
-        reference=reference, share=cascade.audit_share, later=request.later if drawn else (),
-    )  # fmt: skip
+        reference=reference,
+        share=cascade.audit_share,
+        later=request.later if is_audited else (),
+    )
 
 
 def _none_agrees(expected: Mapping[str, Any], text: str, input: Mapping[str, Any] | None) -> float:
@@ -190,13 +201,13 @@ def _none_agrees(expected: Mapping[str, Any], text: str, input: Mapping[str, Any
 
 def _answers(parts: Sequence[Part], n_tiers: int, policy: Policy, output: str | None) -> dict[int, _Answer] | None:
     """By tier the first plain answer, at the price of its second sample as well; None where a text was not kept."""
-    found: dict[int, _Answer] = {}
+    answers: dict[int, _Answer] = {}
     assert policy.cascade is not None
     models = policy.cascade.models
     blocks = policy.validator is not None and policy.validator.then != "flag"
     for part in parts:
         tier = part.get("tier")
-        if part.get("purpose") not in OF_A_TIER or tier is None or not 0 <= tier < n_tiers or tier in found:
+        if part.get("purpose") not in OF_A_TIER or tier is None or not 0 <= tier < n_tiers or tier in answers:
             continue
         if (
             part.get("error") is not None or part.get("model") != models[tier]
@@ -206,10 +217,10 @@ def _answers(parts: Sequence[Part], n_tiers: int, policy: Policy, output: str | 
         if text is None:
             return None
         samples = [one for one in parts if one.get("tier") == tier and one.get("purpose") == "sample"]
-        found[tier] = _Answer(
+        answers[tier] = _Answer(
             text=text,
             cost_usd=fsum(float(one.get("cost_usd") or 0.0) for one in (part, *samples)),
             latency_ms=part.get("latency_ms"),
             confidence=None if blocks and part.get("issues") else part.get("confidence"),
         )
-    return found
+    return answers

@@ -71,10 +71,10 @@ class TierRecords:
         columns = {name: np.full((len(rows), len(tiers)), np.nan) for name in FIELDS}
         weight, faults = np.ones(len(rows)), list[Fault]()
         for at, row in enumerate(rows):
-            asked, weight[at] = row.get("tiers") or {}, row.get("weight", 1.0)
+            tiers_of_row, weight[at] = row.get("tiers") or {}, row.get("weight", 1.0)
             for place, tier in enumerate(tiers):
-                for name in FIELDS if tier in asked else ():
-                    value = asked[tier].get(name)
+                for name in FIELDS if tier in tiers_of_row else ():
+                    value = tiers_of_row[tier].get(name)
                     if value is None and name in ("latency_ms", "confidence"):
                         continue
                     if isinstance(value, bool) or not isinstance(value, int | float):

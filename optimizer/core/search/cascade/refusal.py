@@ -72,8 +72,8 @@ def refused(records: TierRecords, goal: LeastCost) -> CascadeRefusal:
         return CascadeRefusal(
             missing=None,
             reason=(
-                f"Do not cascade: {_told(safest)}, with {goal.level:.0%} confidence at least {100 * safest.low:z.2f},"
-                f" and {100 * allowed:.2f} are allowed."
+                f"Do not cascade: {_place_text(safest)}, with {goal.level:.0%} confidence at least"
+                f" {100 * safest.low:z.2f}, and {100 * allowed:.2f} are allowed."
             ),
         )
     needed = _needed(places, n, allowed)
@@ -81,7 +81,7 @@ def refused(records: TierRecords, goal: LeastCost) -> CascadeRefusal:
     return CascadeRefusal(
         missing=missing,
         reason=(
-            f"{_told(safest)}, with {goal.level:.0%} confidence between {change_text(safest.low)} and"
+            f"{_place_text(safest)}, with {goal.level:.0%} confidence between {change_text(safest.low)} and"
             f" {change_text(safest.high)}, and {100 * allowed:.2f} are allowed."
         ),
     )
@@ -93,7 +93,7 @@ def _needed(places: Sequence[_Place], n: float, allowed: float) -> float:
     return min(safe) if safe else max(one.needed(n, allowed) for one in places if one.low <= allowed)
 
 
-def _told(place: _Place) -> str:
+def _place_text(place: _Place) -> str:
     return f"{place.cheap} at accept {threshold(place.accept)} {points_lost(place.loss)}"
 
 
@@ -107,11 +107,11 @@ def _places(pair: TierRecords, level: float) -> list[_Place]:
     saving = np.flatnonzero(swept.cost_usd <= (1 - WORTH_SAVING) * strong)
     if not len(saving):
         return []
-    found, loss = [], pair.score[:, 1] - pair.score[:, 0]
+    places, loss = [], pair.score[:, 1] - pair.score[:, 0]
     for at in saving[np.unique(np.linspace(0, len(saving) - 1, N_LOOKED_AT).astype(int))]:
-        kept = pair.confidence[:, 0] >= swept.threshold[at]
-        low = -loss_upper(-np.where(kept, loss, 0.0), pair.weight, kept, level)
-        found.append(
+        is_kept = pair.confidence[:, 0] >= swept.threshold[at]
+        low = -loss_upper(-np.where(is_kept, loss, 0.0), pair.weight, is_kept, level)
+        places.append(
             _Place(
                 cheap=pair.tiers[0],
                 accept=float(swept.threshold[at]),
@@ -120,4 +120,4 @@ def _places(pair: TierRecords, level: float) -> list[_Place]:
                 high=float(swept.upper[at]),
             )
         )
-    return found
+    return places

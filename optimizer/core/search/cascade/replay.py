@@ -128,21 +128,21 @@ def replay_many(records: TierRecords, accept: Column) -> Means:
     kinds = (complete.score, np.cumsum(complete.cost_usd, axis=1), np.cumsum(complete.latency_ms, axis=1))
     steps = [_steps(kind) for kind in kinds]
     last = [kind[:, -1] @ share for kind in kinds]
-    found = np.empty((len(accept), 3))
+    sums = np.empty((len(accept), 3))
     answered = np.empty((len(accept), len(records.tiers)))
     for at, thresholds in enumerate(accept):
-        reached, left = share, 1.0
-        found[at] = last
+        reached, share_left = share, 1.0
+        sums[at] = last
         for place, threshold in enumerate(thresholds):
-            kept = np.where(complete.confidence[:, place] >= threshold, reached, 0.0)
-            answered[at, place] = kept.sum()
-            left -= answered[at, place]
-            found[at] += [step[place] @ kept for step in steps]
-            reached = reached - kept
-        answered[at, -1] = left
-    quality = found[:, 0]
+            answered_here = np.where(complete.confidence[:, place] >= threshold, reached, 0.0)
+            answered[at, place] = answered_here.sum()
+            share_left -= answered[at, place]
+            sums[at] += [step[place] @ answered_here for step in steps]
+            reached = reached - answered_here
+        answered[at, -1] = share_left
+    quality = sums[:, 0]
     return Means(
-        quality=quality, loss=last[0] - quality, cost_usd=found[:, 1], latency_ms=found[:, 2], answered_share=answered
+        quality=quality, loss=last[0] - quality, cost_usd=sums[:, 1], latency_ms=sums[:, 2], answered_share=answered
     )
 
 

@@ -64,39 +64,39 @@ class CascadeSearch:
     def __init__(self, setting: SearchSetting, learn: Learn) -> None:
         self._setting = setting
         self._learn = learn
-        self._left: list[Proposal] | None = None
+        self._waiting: list[Proposal] | None = None
 
     def ask(self) -> Proposal | None:
-        if self._left is None:
-            self._left = self._found()
-        return self._left.pop(0) if self._left else None
+        if self._waiting is None:
+            self._waiting = self._fitted_proposals()
+        return self._waiting.pop(0) if self._waiting else None
 
     def tell(self, proposal: Proposal, score: float | None, results: Sequence[ExampleResult]) -> None:
         pass
 
-    def _found(self) -> list[Proposal]:
+    def _fitted_proposals(self) -> list[Proposal]:
         setting = self._setting
         tiers = tuple(setting.start.policy.get("tiers") or setting.family.model.tiers)
         own = setting.start.policy.get("confidence")
         recorded = recorded_signal(setting.space, own)
         signal = recorded if recorded != own else None
-        asked = _rows_to_ask(setting)
-        rows = setting.tier_rows(_with_policy(setting.start, {"tiers": list(tiers)}, signal), asked)
+        examples = _rows_to_ask(setting)
+        rows = setting.tier_rows(_with_policy(setting.start, {"tiers": list(tiers)}, signal), examples)
         complete = [at for at, row in enumerate(rows) if len(row["tiers"]) == len(tiers)]
         if len(complete) < 2:
             return []
         setting.keep_finding(RECORDED, recorded)
-        kept = [rows[at] for at in complete]
-        records = TierRecords.from_rows(kept, tiers)
+        complete_rows = [rows[at] for at in complete]
+        records = TierRecords.from_rows(complete_rows, tiers)
         margin = quality_margin(float(records.score[:, -1].mean()), setting.family.rollout.margin)
-        groups = [asked[at].group for at in complete]
+        groups = [examples[at].group for at in complete]
         folds = folds_by_group(groups)
         chains = chains_of(tiers)
         in_steps = setting.aim == "cost"  # the holdout then tests in sequence
         searched = [search_chain(records.chain(chain), margin, signal, folds, in_steps=in_steps) for chain in chains]
         remarks = list[str]()
         if asks_to_learn(setting.space):
-            learned = LearnedTiers(setting, self._learn, [asked[at] for at in complete], kept, tiers)
+            learned = LearnedTiers(setting, self._learn, [examples[at] for at in complete], complete_rows, tiers)
             searched = [
                 learned.better(chain, one, records, margin, folds) for chain, one in zip(chains, searched, strict=True)
             ]
@@ -107,18 +107,18 @@ class CascadeSearch:
         first: dict[str, Proposal] = {}
         for one in searched:
             of_chain = [
-                *((found, one.confidence) for found in one.candidates),
+                *((fitted, one.confidence) for fitted in one.candidates),
                 *([one.skipping] if one.skipping else ()),
             ]
-            for found, confidence in of_chain:
-                proposal = self._proposal(found, confidence, records, champion)
+            for fitted, confidence in of_chain:
+                proposal = self._proposal(fitted, confidence, records, champion)
                 first.setdefault(proposal.variant.id, proposal)
         others = [proposal for id, proposal in first.items() if id != setting.start.id]
         worth = setting.family.rollout.gates.improvement if setting.aim == "cost" else 0.0
         kept_back = [one for one in others if setting.aim == "cost" and one.params[LOSS] >= margin]
         enough = [one for one in others if one.params[SAVED] >= worth and one not in kept_back]
         proposed = _in_order(enough, int(setting.definition["n_settings"]))
-        said = (
+        summary = (
             _on_proposals(proposed)
             if proposed
             else [one.found[0].reason for one in searched if one.found[0].setting is None]
@@ -126,7 +126,7 @@ class CascadeSearch:
         setting.remark(
             " ".join(
                 [
-                    *said,
+                    *summary,
                     *_too_little([one for one in others if one.params[SAVED] < worth], worth),
                     *_too_bold(kept_back, margin),
                     *remarks,
@@ -137,13 +137,13 @@ class CascadeSearch:
         return proposed
 
     def _proposal(
-        self, found: FittedSetting, confidence: Mapping[str, Any] | None, records: TierRecords, champion: _Champion
+        self, fitted: FittedSetting, confidence: Mapping[str, Any] | None, records: TierRecords, champion: _Champion
     ) -> Proposal:
-        lost = champion.score - float(records.score[:, -1].mean()) + found.loss
-        saved = 1 - found.cost_usd / champion.cost_usd if champion.cost_usd > 0 else 0.0
-        params = {SAVED: saved, LOSS: lost, "saved_fitted": found.saved_fitted, "loss_fitted": found.loss_fitted}
+        loss = champion.score - float(records.score[:, -1].mean()) + fitted.loss
+        saved = 1 - fitted.cost_usd / champion.cost_usd if champion.cost_usd > 0 else 0.0
+        params = {SAVED: saved, LOSS: loss, "saved_fitted": fitted.saved_fitted, "loss_fitted": fitted.loss_fitted}
         return Proposal(
-            variant=_with_policy(self._setting.start, found.setting.policy(), confidence),
+            variant=_with_policy(self._setting.start, fitted.setting.policy(), confidence),
             proposer=REPLAY,
             params=params,
         )
@@ -186,7 +186,7 @@ def _on_proposals(proposed: Sequence[Proposal]) -> list[str]:
     """Which variant has which thresholds and is predicted to do what,
     in the order in which the holdout will test them.
     """
-    told = (
+    remarks = (
         f"{one.variant.id} ({' > '.join(one.variant.policy['tiers'])}, accept"
         f" {', '.join(map(threshold, _accepts(one.variant)))}) saves {one.params[SAVED]:.0%} and"
         f" {points_lost(one.params[LOSS])}"
@@ -194,7 +194,7 @@ def _on_proposals(proposed: Sequence[Proposal]) -> list[str]:
     )
     return [
         "Proposed, the safest first, with what each is predicted to do on rows that it was not fitted to:"
-        f" {'; '.join(told)}."
+        f" {'; '.join(remarks)}."
     ]
 
 
@@ -202,23 +202,23 @@ def _accepts(variant: Variant) -> list[float]:
     return [variant.policy[name] for name in KNOBS_OF_A_CASCADE[1:] if name in variant.policy]
 
 
-def _too_little(left: Sequence[Proposal], worth: float) -> list[str]:
-    if not left:
+def _too_little(omitted: Sequence[Proposal], worth: float) -> list[str]:
+    if not omitted:
         return []
-    most = max(one.params[SAVED] for one in left)
+    most = max(one.params[SAVED] for one in omitted)
     return [
-        f"{count(len(left), 'setting')} predicted to save at most {most:.0%} left out, since rollout.gates.improvement"
-        f" asks for {worth:.0%}."
+        f"{count(len(omitted), 'setting')} predicted to save at most {most:.0%} left out, since"
+        f" rollout.gates.improvement asks for {worth:.0%}."
     ]
 
 
-def _too_bold(left: Sequence[Proposal], margin: float) -> list[str]:
+def _too_bold(omitted: Sequence[Proposal], margin: float) -> list[str]:
     """What was safe on the rows it was fitted to and is not on others."""
-    if not left:
+    if not omitted:
         return []
-    least = 100 * min(one.params[LOSS] for one in left)
+    least = 100 * min(one.params[LOSS] for one in omitted)
     return [
-        f"{count(len(left), 'setting')} predicted to lose {least:.2f} points or more left out, since the margin is"
+        f"{count(len(omitted), 'setting')} predicted to lose {least:.2f} points or more left out, since the margin is"
         f" {100 * margin:.2f}."
     ]
 
@@ -240,12 +240,12 @@ def _with_policy(start: Variant, cascade: Mapping[str, Any], confidence: Mapping
     Tiers that the cascade leaves out lose their number of examples, and a ``refine`` that could never apply goes.
     """
     replaced = KNOBS_OF_A_CASCADE if confidence is None else (*KNOBS_OF_A_CASCADE, *OF_A_SIGNAL, "confidence")
-    kept = {name: value for name, value in start.policy.items() if name not in replaced}
+    policy = {name: value for name, value in start.policy.items() if name not in replaced}
     accept = [cascade[name] for name in KNOBS_OF_A_CASCADE[1:] if name in cascade]
-    if kept.get("refine") is not None and kept["refine"] > min(accept, default=0.0):
-        del kept["refine"]
-    if kept.get(EXAMPLES.name):
-        named = {*cascade["tiers"], *(kept.get("votes.models") or ())}
-        kept[EXAMPLES.name] = {model: n for model, n in kept[EXAMPLES.name].items() if model in named}
+    if policy.get("refine") is not None and policy["refine"] > min(accept, default=0.0):
+        del policy["refine"]
+    if policy.get(EXAMPLES.name):
+        named = {*cascade["tiers"], *(policy.get("votes.models") or ())}
+        policy[EXAMPLES.name] = {model: n for model, n in policy[EXAMPLES.name].items() if model in named}
     signal = {} if confidence is None else {"confidence": dict(confidence)}
-    return replace(start, policy={**kept, **cascade, **signal})
+    return replace(start, policy={**policy, **cascade, **signal})

@@ -53,8 +53,10 @@ def curve(pair: TierRecords, *, level: float = 0.9, before_call: bool = False) -
     cheap, strong = pair.cost_usd[:, 0], pair.cost_usd[:, 1]
     saved = strong[order] - (cheap[order] if before_call else 0.0)
     spent = float(pair.weight @ (strong if before_call else cheap + strong))
-    first, saved_sum, taken, squares = (_summed(x, ends) for x in (weight * loss, weight * saved, weight, weight**2))
-    each = np.divide(squares, taken, out=np.zeros_like(taken), where=taken > 0)
+    first, saved_sum, weight_above, squares = (
+        _summed(x, ends) for x in (weight * loss, weight * saved, weight, weight**2)
+    )
+    each = np.divide(squares, weight_above, out=np.zeros_like(weight_above), where=weight_above > 0)
     sums = WeightedSums(
         total=total,
         first=first,
@@ -64,14 +66,14 @@ def curve(pair: TierRecords, *, level: float = 0.9, before_call: bool = False) -
     )
     middle, error = sums.extended(BOUNDED_LOSSES, each)
     upper = middle + NormalDist().inv_cdf(level) * error
-    clean = (np.asarray(sums.squares) == 0) & (taken > 0)
+    clean = (np.asarray(sums.squares) == 0) & (weight_above > 0)
     upper[clean] = clean_upper(total / each[clean], level)
     return LossCurve(
         threshold=np.concatenate(([NEVER], pair.confidence[order[ends], 0])),
         loss=first / total,
-        upper=np.where(taken > 0, upper, 0.0),  # without an answer of its own it cannot lose
+        upper=np.where(weight_above > 0, upper, 0.0),  # without an answer of its own it cannot lose
         cost_usd=(spent - saved_sum) / total,
-        answered_share=taken / total,
+        answered_share=weight_above / total,
     )
 
 
@@ -163,32 +165,32 @@ def best_points(
     for at in range(0, len(starts), step):
         going_on = ranked >= starts[at : at + step, None]
         cost, loss, *moments = (_grid(base[at : at + step], change, going_on, second_ends) for base, change in kinds)
-        aim, held = (cost, loss) if least == "cost_usd" else (loss, cost)
-        middle, error = held, np.zeros(1)
+        aim, constraint = (cost, loss) if least == "cost_usd" else (loss, cost)
+        middle, error = constraint, np.zeros(1)
         if moments:
             sums = WeightedSums(total=total, first=loss * total, squared=squared, cross=moments[0], squares=moments[1])
             middle, error = sums.extended(BOUNDED_LOSSES, squared / total)
         for place, limit in enumerate(limits):
             best[place] = _better(
-                best[place], _least(aim, middle + limit.z * error if limit.z else held, limit.most, at)
+                best[place], _least(aim, middle + limit.z * error if limit.z else constraint, limit.most, at)
             )
     return [
-        None if found is None else _point(knobs, found, starts, order, second_order, second_ends, exact)
-        for found in best
+        None if best_point is None else _point(knobs, best_point, starts, order, second_order, second_ends, exact)
+        for best_point in best
     ]
 
 
-def _least(aim: Column, held: Column, limit: float, at: int) -> tuple[float, float, int, int] | None:
-    allowed = np.where(held <= limit + SLACK, aim, NEVER)
+def _least(aim: Column, constraint: Column, limit: float, at: int) -> tuple[float, float, int, int] | None:
+    allowed = np.where(constraint <= limit + SLACK, aim, NEVER)
     place = int(allowed.argmin())
     if allowed.flat[place] == NEVER:
         return None
     equal = np.flatnonzero(
         allowed.ravel() <= allowed.flat[place] + SLACK
     )  # of equal ones the one that keeps the other value lowest
-    place = int(equal[held.flat[equal].argmin()])
+    place = int(equal[constraint.flat[equal].argmin()])
     row, column = divmod(place, aim.shape[1])
-    return float(aim.flat[place]), float(held.flat[place]), at + row, column
+    return float(aim.flat[place]), float(constraint.flat[place]), at + row, column
 
 
 def _better(
@@ -200,13 +202,18 @@ def _better(
 
 
 def _point(
-    knobs: TwoKnobs, found: tuple[float, float, int, int], starts: NDArray[np.intp], order: NDArray[np.intp],
-    second_order: NDArray[np.intp], second_ends: NDArray[np.intp], exact: bool,
-) -> ThresholdPair:  # fmt: skip
-    aim, held, row, column = found
+    knobs: TwoKnobs,
+    best: tuple[float, float, int, int],
+    starts: NDArray[np.intp],
+    order: NDArray[np.intp],
+    second_order: NDArray[np.intp],
+    second_ends: NDArray[np.intp],
+    exact: bool,
+) -> ThresholdPair:
+    aim, constraint, row, column = best
     first = float(knobs.first[order[starts[row] - 1]]) if starts[row] else NEVER
     second = float(knobs.second[second_order[second_ends[column - 1]]]) if column else NEVER
-    return ThresholdPair(first=first, second=second, aim=aim, held=held, exact=exact)
+    return ThresholdPair(first=first, second=second, aim=aim, held=constraint, exact=exact)
 
 
 def _grid(base: Column, change: Column, going_on: NDArray[np.bool_], ends: NDArray[np.intp]) -> Column:

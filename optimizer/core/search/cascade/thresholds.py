@@ -103,15 +103,15 @@ def search(records: TierRecords, goal: Goal, *, folds: Sequence[int] | None = No
 
 
 def cross_fitted(
-    records: TierRecords, goal: LeastCost, folds: Sequence[int], found: FoundThresholds
+    records: TierRecords, goal: LeastCost, folds: Sequence[int], option: FoundThresholds
 ) -> tuple[Column, Column]:
     """Loss and dollars per record of the search itself, on records that it was not fitted to:
     what its setting may be expected to do.
 
-    Arguments as for ``search``, which found ``found``.
+    Arguments as for ``search``, which found ``option``.
     """
-    if found.out_of_sample is not None:
-        return found.out_of_sample
+    if option.out_of_sample is not None:
+        return option.out_of_sample
     loss, cost, parts = np.zeros(len(records)), np.zeros(len(records)), folds_of(len(records), folds, N_FOLDS)
     for fold in np.unique(parts):
         swept = curve(records.take(parts != fold), level=goal.level)
@@ -140,8 +140,8 @@ def pareto_front(records: TierRecords, *, n_points: int = 20) -> list[CascadeRep
     limits = [Limit(most=float(x)) for x in np.linspace(min(losses), max(losses), n_points)]
     settings = {
         setting
-        for found in best_thresholds(records, "cost_usd", limits)
-        if (setting := _setting(records, found)) is not None
+        for thresholds in best_thresholds(records, "cost_usd", limits)
+        if (setting := _setting(records, thresholds)) is not None
     }
     points = sorted((replay(records, setting) for setting in settings), key=lambda r: (r.cost_usd.mean, r.loss.mean))
     return [p for at, p in enumerate(points) if all(p.loss.mean < q.loss.mean - SLACK for q in points[:at])]
@@ -207,10 +207,10 @@ def found_of(
             exact=exact,
             reason=_refusal(records, goal, strong_usd),
         )
-    found, upper = replay(records, setting), bound_of(records, setting, goal.level) if upper is None else upper
-    if found.cost_usd.mean >= strong_usd - SLACK and (isinstance(goal, LeastCost) or found.loss.mean >= -SLACK):
+    means, upper = replay(records, setting), bound_of(records, setting, goal.level) if upper is None else upper
+    if means.cost_usd.mean >= strong_usd - SLACK and (isinstance(goal, LeastCost) or means.loss.mean >= -SLACK):
         reason = (
-            f"Do not cascade: with {' > '.join(setting.tiers)} a query would cost {found.cost_usd.mean:.3g} dollars,"
+            f"Do not cascade: with {' > '.join(setting.tiers)} a query would cost {means.cost_usd.mean:.3g} dollars,"
             f" and {records.strongest} alone costs {strong_usd:.3g}."
         )
         return FoundThresholds(
@@ -218,11 +218,11 @@ def found_of(
         )
     reason = (
         f"{' > '.join(setting.tiers)} at accept {', '.join(map(threshold, setting.accept))} saves"
-        f" {_percent(found.saved_share.mean)} of what {records.strongest} alone costs and"
-        f" {points_lost(found.loss.mean)} on {len(records)} records. {_assurance(goal, upper)}{_caution(records, goal)}"
+        f" {_percent(means.saved_share.mean)} of what {records.strongest} alone costs and"
+        f" {points_lost(means.loss.mean)} on {len(records)} records. {_assurance(goal, upper)}{_caution(records, goal)}"
     )
     return FoundThresholds(
-        tiers=records.tiers, setting=setting, replay=found, loss_upper=upper, exact=exact, reason=reason
+        tiers=records.tiers, setting=setting, replay=means, loss_upper=upper, exact=exact, reason=reason
     )
 
 

@@ -101,15 +101,15 @@ def loss_bound(loss: Column, weight: Column, z: float, each: float | None = None
     return float(middle + z * error)
 
 
-def loss_upper(loss: Column, weight: Column, kept: NDArray[np.bool_], level: float) -> float:
+def loss_upper(loss: Column, weight: Column, is_kept: NDArray[np.bool_], level: float) -> float:
     """One-sided upper bound of the mean loss.
 
-    ``kept``: records answered by another tier than the strongest; without any it is exactly 0.
+    ``is_kept``: records answered by another tier than the strongest; without any it is exactly 0.
     """
-    taken, total = weight[kept], float(weight.sum())
-    if not taken.any():
+    kept_weight, total = weight[is_kept], float(weight.sum())
+    if not kept_weight.any():
         return 0.0
-    each = float(taken @ taken / taken.sum())
+    each = float(kept_weight @ kept_weight / kept_weight.sum())
     if not (loss * weight).any():
         return float(clean_upper(total / each, level))
     return loss_bound(loss, weight, NormalDist().inv_cdf(level), each)

@@ -90,22 +90,22 @@ def _cholesky(rows: Sequence[Sequence[float]]) -> list[list[float]]:
     for i, row in enumerate(rows):
         new: list[float] = []
         for j in range(i + 1):
-            left = row[j] - sum(a * b for a, b in zip(new, root[j] if j < i else new, strict=False))
-            new.append(math.sqrt(left) if j == i else left / root[j][j])
+            residual = row[j] - sum(a * b for a, b in zip(new, root[j] if j < i else new, strict=False))
+            new.append(math.sqrt(residual) if j == i else residual / root[j][j])
         root.append(new)
     return root
 
 
 def _forward(root: Sequence[Sequence[float]], values: Sequence[float]) -> list[float]:
-    found: list[float] = []
+    solution: list[float] = []
     for row, value in zip(root, values, strict=True):
-        found.append((value - sum(a * b for a, b in zip(row, found, strict=False))) / row[-1])
-    return found
+        solution.append((value - sum(a * b for a, b in zip(row, solution, strict=False))) / row[-1])
+    return solution
 
 
 def _solved(root: Sequence[Sequence[float]], values: Sequence[float]) -> list[float]:
     forward, n = _forward(root, values), len(root)
-    found = [0.0] * n
+    solution = [0.0] * n
     for i in reversed(range(n)):
-        found[i] = (forward[i] - sum(root[j][i] * found[j] for j in range(i + 1, n))) / root[i][i]
-    return found
+        solution[i] = (forward[i] - sum(root[j][i] * solution[j] for j in range(i + 1, n))) / root[i][i]
+    return solution

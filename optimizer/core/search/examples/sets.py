@@ -82,9 +82,9 @@ def make_pool(
             An example is as hard as the requests like it were, by squared similarity: so the hard ones are found
             without a further call.
     """
-    found = vectors([*(text_of(shot.input) for shot in shots), *requests])
-    examples, asked = found[: len(shots)], found[len(shots) :]
-    seen = similarities(examples, asked)
+    embedded = vectors([*(text_of(shot.input) for shot in shots), *requests])
+    examples, questions = embedded[: len(shots)], embedded[len(shots) :]
+    seen = similarities(examples, questions)
     return Pool(
         shots=tuple(shots),
         similarity=similarities(examples, examples),
@@ -117,18 +117,18 @@ def made_sets(pool: Pool, k: int, *, seed: int) -> list[ExampleSet]:
     if k < 1:
         return []
     everyone = range(len(pool))
-    found = [("central", near_last(pool, central(pool, k))), ("typical", near_last(pool, typical(pool, k, everyone)))]
+    sets = [("central", near_last(pool, central(pool, k))), ("typical", near_last(pool, typical(pool, k, everyone)))]
     if pool.labels is not None:
-        found.insert(1, ("per_label", near_last(pool, per_label(pool, k))))
+        sets.insert(1, ("per_label", near_last(pool, per_label(pool, k))))
     if pool.hardness is not None:
         hard, easy = (near_last(pool, typical(pool, k, among)) for among in _ends(pool, pool.hardness, k))
-        found += [("hard", hard), ("mixed", alternating(pool, [*hard[: k // 2], *easy[: k - k // 2]])), ("easy", easy)]
-    found.append(("covering", near_last(pool, covering(pool, k))))
+        sets += [("hard", hard), ("mixed", alternating(pool, [*hard[: k // 2], *easy[: k - k // 2]])), ("easy", easy)]
+    sets.append(("covering", near_last(pool, covering(pool, k))))
     if k > 1:
-        found += [("few", near_last(pool, typical(pool, k // 2, everyone))), ("turned_round", found[0][1][::-1])]
-    found.append(("drawn", tuple(random.Random(seed).sample(everyone, k))))
-    first = {chosen: name for name, chosen in reversed(found)}  # of equal sets the first name
-    return [ExampleSet(name=name, chosen=chosen) for name, chosen in found if first[chosen] == name]
+        sets += [("few", near_last(pool, typical(pool, k // 2, everyone))), ("turned_round", sets[0][1][::-1])]
+    sets.append(("drawn", tuple(random.Random(seed).sample(everyone, k))))
+    first = {chosen: name for name, chosen in reversed(sets)}  # of equal sets the first name
+    return [ExampleSet(name=name, chosen=chosen) for name, chosen in sets if first[chosen] == name]
 
 
 def central(pool: Pool, k: int) -> Chosen:

@@ -56,9 +56,9 @@ def clustered(answered: Sequence[AnsweredExample], output: Output) -> list[Clust
         if one.lost > 0:
             name = _name(one, output)
             (others if name is None else named.setdefault(name, [])).append(one)
-    found = [_cluster(name, failures) for name, failures in named.items()]
-    found += [_cluster(f"alike inputs, {i}", failures) for i, failures in enumerate(_by_similarity(others), 1)]
-    return sorted(found, key=lambda cluster: (-cluster.lost, cluster.name))[:MOST]
+    all_clusters = [_cluster(name, failures) for name, failures in named.items()]
+    all_clusters += [_cluster(f"alike inputs, {i}", failures) for i, failures in enumerate(_by_similarity(others), 1)]
+    return sorted(all_clusters, key=lambda cluster: (-cluster.lost, cluster.name))[:MOST]
 
 
 def _cluster(name: str, failures: Sequence[AnsweredExample]) -> Cluster:
@@ -75,7 +75,7 @@ def _name(one: AnsweredExample, output: Output) -> str | None:
     except InvalidInput:
         return None
     if output.parser == "label":
-        return f"expected {_said(wanted)}, answered {_said(parsed.value)}"
+        return f"expected {_shown_value(wanted)}, answered {_shown_value(parsed.value)}"
     if isinstance(wanted, Mapping):
         return _fault_of_object(wanted, parsed.value)
     return None
@@ -93,7 +93,7 @@ def _fault_of_object(wanted: Mapping[str, Any], found: Any) -> str | None:
     return None
 
 
-def _said(value: Any) -> str:
+def _shown_value(value: Any) -> str:
     text = " ".join(str(value).split())
     return text if len(text) <= LABEL_CHARS else text[: LABEL_CHARS - 1] + "…"
 
@@ -103,8 +103,8 @@ def _by_similarity(failures: Sequence[AnsweredExample]) -> list[list[AnsweredExa
     if not failures:
         return []
     ordered = sorted(failures, key=lambda one: (-one.lost, one.example.id))
-    found = vectors([text_of(one.example.input) for one in ordered])
-    alike = similarities(found, found)
+    embedded = vectors([text_of(one.example.input) for one in ordered])
+    alike = similarities(embedded, embedded)
     centres = [0]
     while len(centres) < min(MOST, len(ordered)):
         rest = [i for i in range(len(ordered)) if i not in centres]

@@ -56,8 +56,8 @@ class Limits:
     n_chars: int = 2000
 
     def holds(self, entries: Entries) -> bool:
-        kept = active(entries)
-        return len(kept) <= self.n_entries and len(section(kept)) <= self.n_chars
+        current = active(entries)
+        return len(current) <= self.n_entries and len(section(current)) <= self.n_chars
 
 
 def curated(entries: Entries, lessons: Sequence[Lesson], proposed: CurationProposal, limits: Limits) -> list[Edit]:
@@ -88,9 +88,9 @@ def most_alike(text: str, entries: Sequence[Entry]) -> tuple[Entry, float] | Non
     if not entries:
         return None
     first, *others = vectors([text, *(entry.text for entry in entries)])
-    (found,) = similarities([first], others)
-    at = max(range(len(entries)), key=lambda i: (found[i], -i))
-    return entries[at], found[at]
+    (shares,) = similarities([first], others)
+    at = max(range(len(entries)), key=lambda i: (shares[i], -i))
+    return entries[at], shares[at]
 
 
 def _taken_in(entries: Entries, lesson: Lesson) -> list[Edit]:
@@ -111,21 +111,21 @@ def _merged(entries: Entries, ids: Sequence[str], text: str) -> list[Edit]:
     into = entries.get(id_of(text))
     if len(old) < 2 or (into is not None and into.state != "active"):
         return []
-    made: list[Edit] = [] if into is not None else [Add(kind=old[0].kind, text=text)]
+    edits: list[Edit] = [] if into is not None else [Add(kind=old[0].kind, text=text)]
     reason = "the curator says it in one entry with others"
-    return [*made, *(Merge(id=e.id, into=id_of(text), reason=reason) for e in old if e.id != id_of(text))]
+    return [*edits, *(Merge(id=e.id, into=id_of(text), reason=reason) for e in old if e.id != id_of(text))]
 
 
 def _made_room(entries: Entries, *, new: set[str], limits: Limits) -> list[Edit]:
-    kept = active(entries)
-    if len(kept) > 1:
-        found = vectors([entry.text for entry in kept])
-        alike = similarities(found, found)
-        i, j = max(combinations(range(len(kept)), 2), key=lambda pair: (alike[pair[0]][pair[1]], -pair[0], -pair[1]))
+    current = active(entries)
+    if len(current) > 1:
+        embedded = vectors([entry.text for entry in current])
+        alike = similarities(embedded, embedded)
+        i, j = max(combinations(range(len(current)), 2), key=lambda pair: (alike[pair[0]][pair[1]], -pair[0], -pair[1]))
         if alike[i][j] >= ALIKE:
-            better, worse = sorted((kept[i], kept[j]), key=lambda entry: (-entry.worth, entry.position))
+            better, worse = sorted((current[i], current[j]), key=lambda entry: (-entry.worth, entry.position))
             return [Merge(id=worse.id, into=better.id, reason=f"it is like {better.id}, and {_full(limits)}")]
-    least = min(kept, key=lambda entry: (entry.id in new, entry.worth, entry.position))
+    least = min(current, key=lambda entry: (entry.id in new, entry.worth, entry.position))
     counts = f"{least.helpful} helped, {least.harmful} harmed"
     return [Retire(id=least.id, reason=f"of all entries the least worth ({counts}), and {_full(limits)}")]
 

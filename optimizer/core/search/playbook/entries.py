@@ -142,20 +142,20 @@ def applied(
     An edit that no longer fits, because the entry is gone or was retired or merged meanwhile, changes nothing: a person
     may act while a study runs.
     """
-    found = dict(entries)
+    by_id = dict(entries)
     for edit in edits:
         if (
             isinstance(edit, Restore)
             and _by_study(by)
-            and edit.id in found
-            and not _by_study(found[edit.id].changed_by)
+            and edit.id in by_id
+            and not _by_study(by_id[edit.id].changed_by)
         ):
             continue  # what a person retired stays so until a person restores it
-        for changed in _changed(found, edit, study):
-            known = found.get(changed.id)
+        for changed in _changed(by_id, edit, study):
+            known = by_id.get(changed.id)
             created = known.created_at if known is not None else at
-            found[changed.id] = replace(changed, created_at=created, changed_at=at, changed_by=by)
-    return found
+            by_id[changed.id] = replace(changed, created_at=created, changed_at=at, changed_by=by)
+    return by_id
 
 
 def _by_study(actor: str | None) -> bool:
@@ -190,12 +190,12 @@ def _changed(entries: Entries, edit: Edit, study: str) -> list[Entry]:
 
 def _without(entries: Entries, merged: Entry) -> list[Entry]:
     """Those that took over the counts of a merged entry, without them."""
-    found, heir = list[Entry](), entries.get(merged.merged_into or "")
-    while heir is not None and heir.id not in [merged.id, *(entry.id for entry in found)]:
-        left = {name: getattr(heir, name) - getattr(merged, name) for name in ("helpful", "harmful")}
-        found.append(replace(heir, **left))
+    heirs, heir = list[Entry](), entries.get(merged.merged_into or "")
+    while heir is not None and heir.id not in [merged.id, *(entry.id for entry in heirs)]:
+        counts = {name: getattr(heir, name) - getattr(merged, name) for name in ("helpful", "harmful")}
+        heirs.append(replace(heir, **counts))
         heir = entries.get(heir.merged_into or "")
-    return found
+    return heirs
 
 
 def _added(entries: Entries, add: Add, study: str) -> Entry:

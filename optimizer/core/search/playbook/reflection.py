@@ -55,15 +55,15 @@ Answer with JSON alone; both lists may be empty:
 
 def to_reflect(instruction: str, clusters: Sequence[Cluster]) -> str:
     """The Reflector's prompt."""
-    told = "\n\n".join(_shown(number, cluster) for number, cluster in enumerate(clusters, 1))
-    return REFLECT.format(instruction=instruction, clusters=told, most=MOST_LESSONS, chars=MAX_CHARS)
+    text = "\n\n".join(_shown(number, cluster) for number, cluster in enumerate(clusters, 1))
+    return REFLECT.format(instruction=instruction, clusters=text, most=MOST_LESSONS, chars=MAX_CHARS)
 
 
 def to_curate(entries: Sequence[Entry], lessons: Sequence[Lesson]) -> str:
     """The Curator's prompt."""
-    kept = [f"{e.id} ({e.kind}, {e.helpful} helped, {e.harmful} harmed): {e.text}" for e in entries]
+    lines = [f"{e.id} ({e.kind}, {e.helpful} helped, {e.harmful} harmed): {e.text}" for e in entries]
     new = [f"{lesson.kind}: {lesson.text}" for lesson in lessons]
-    return CURATE.format(entries="\n".join(kept), lessons="\n".join(new))
+    return CURATE.format(entries="\n".join(lines), lessons="\n".join(new))
 
 
 def read_lessons(text: str, clusters: Sequence[Cluster]) -> tuple[list[Lesson], list[str]]:
@@ -74,13 +74,13 @@ def read_lessons(text: str, clusters: Sequence[Cluster]) -> tuple[list[Lesson], 
     Raises:
         ValueError: the answer holds no such JSON; its text says why.
     """
-    found, faults = list[Lesson](), list[str]()
+    lessons, faults = list[Lesson](), list[str]()
     for item in _list(_object(text), "lessons")[:MOST_LESSONS]:
         try:
-            found.append(_lesson(item, clusters))
+            lessons.append(_lesson(item, clusters))
         except ValueError as fault:
             faults.append(str(fault))
-    return found, faults
+    return lessons, faults
 
 
 def read_curation(text: str) -> CurationProposal:
@@ -89,14 +89,14 @@ def read_curation(text: str) -> CurationProposal:
     Raises:
         ValueError: the answer holds no JSON object; its text says why.
     """
-    told = _object(text)
+    answer = _object(text)
     merges: list[tuple[tuple[str, ...], str]] = []
-    for item in _list(told, "merge"):
+    for item in _list(answer, "merge"):
         try:
             merges.append((tuple(map(str, _list(item, "ids"))), cleaned(str(item.get("text") or ""))))
         except (ValueError, AttributeError):
             continue
-    retired = [item for item in _list(told, "retire") if isinstance(item, dict)]
+    retired = [item for item in _list(answer, "retire") if isinstance(item, dict)]
     reasons = {str(item.get("id")): " ".join(str(item.get("why") or "").split())[:MAX_CHARS] for item in retired}
     return CurationProposal(merges=tuple(merges), retirements=reasons)
 
@@ -104,8 +104,8 @@ def read_curation(text: str) -> CurationProposal:
 def _lesson(item: Any, clusters: Sequence[Cluster]) -> Lesson:
     if not isinstance(item, dict) or not isinstance(item.get("text"), str):
         raise ValueError("it has no text")
-    said = str(item.get("kind") or "").strip().lower()
-    kind: Kind = next((one for one in KINDS if one == said), get_args(Kind)[-1])
+    name = str(item.get("kind") or "").strip().lower()
+    kind: Kind = next((one for one in KINDS if one == name), get_args(Kind)[-1])
     named = item.get("clusters") if isinstance(item.get("clusters"), list) else []
     numbers = [n for n in named or () if isinstance(n, int) and 0 < n <= len(clusters)]
     chosen = [clusters[n - 1] for n in dict.fromkeys(numbers)] or list(clusters)
@@ -115,11 +115,11 @@ def _lesson(item: Any, clusters: Sequence[Cluster]) -> Lesson:
 
 def _object(text: str) -> dict[str, Any]:
     """The JSON object in an answer that may say more around it."""
-    found = _OBJECT.search(text)
-    if found is None:
+    match = _OBJECT.search(text)
+    if match is None:
         raise ValueError("the answer holds no JSON object")
     try:
-        value = read_json(found[0])
+        value = read_json(match[0])
     except (ValueError, InvalidInput) as fault:
         raise ValueError(f"the answer is no JSON: {fault}") from None
     assert isinstance(value, dict)
@@ -127,8 +127,8 @@ def _object(text: str) -> dict[str, Any]:
 
 
 def _list(value: Any, name: str) -> list[Any]:
-    found = value.get(name) if isinstance(value, dict) else None
-    return found if isinstance(found, list) else []
+    items = value.get(name) if isinstance(value, dict) else None
+    return items if isinstance(items, list) else []
 
 
 def _shown(number: int, cluster: Cluster) -> str:

@@ -19,10 +19,10 @@ class BaseSearch:
 
     def __init__(self, setting: SearchSetting) -> None:
         others = [base for base in setting.family.bases() if base.id != setting.start.id]
-        self._left = [base for base in others if setting.fits(base)]
+        self._waiting = [base for base in others if setting.fits(base)]
 
     def ask(self) -> Proposal | None:
-        return Proposal(variant=self._left.pop(0), proposer=BASES) if self._left else None
+        return Proposal(variant=self._waiting.pop(0), proposer=BASES) if self._waiting else None
 
     def tell(self, proposal: Proposal, score: float | None, results: Sequence[ExampleResult]) -> None:
         """It proposes the same whatever the scores are."""

@@ -48,41 +48,41 @@ class ExampleSearch:
     def __init__(self, setting: SearchSetting) -> None:
         self._setting = setting
         self._max_examples = int(setting.definition["max_examples"])
-        self._left = int(setting.definition["n_candidates"]) + FIXED
-        self._n_made = -(-self._left // 2)
+        self._n_remaining = int(setting.definition["n_candidates"]) + FIXED
+        self._n_made = -(-self._n_remaining // 2)
         self._pool: Pool | None = None
-        self._made: list[ExampleSet] = []
-        self._told: dict[str, tuple[Variant, float | None, Sequence[ExampleResult]]] = {}
-        self._asked: set[str] = set()
+        self._ready: list[ExampleSet] = []
+        self._results: dict[str, tuple[Variant, float | None, Sequence[ExampleResult]]] = {}
+        self._seen: set[str] = set()
 
     def ask(self) -> Proposal | None:
         if self._pool is None:
-            start = self._told.get(self._setting.start.id)
+            start = self._results.get(self._setting.start.id)
             self._pool = pool_of(self._setting, start[2] if start else ())
-            self._made = [
+            self._ready = [
                 ExampleSet(name="none", chosen=()),
                 *made_sets(self._pool, self._max_examples, seed=self._setting.seed),
             ]
-        while self._left > 0 and self._n_made > 0 and self._made:
-            made = self._made.pop(0)
+        while self._n_remaining > 0 and self._n_made > 0 and self._ready:
+            example_set = self._ready.pop(0)
             proposal = self._proposed(
-                fitting(self._setting.start, self._pool, made.chosen, self._setting.fits), made=made.name
+                fitting(self._setting.start, self._pool, example_set.chosen, self._setting.fits), made=example_set.name
             )
             if proposal is not None:
                 self._n_made -= 1
                 return proposal
-        return self._step() if self._left > 0 else None
+        return self._step() if self._n_remaining > 0 else None
 
     def tell(self, proposal: Proposal, score: float | None, results: Sequence[ExampleResult]) -> None:
-        self._told[proposal.variant.id] = (proposal.variant, score, results)
+        self._results[proposal.variant.id] = (proposal.variant, score, results)
 
     def _proposed(self, chosen: Chosen, **params: object) -> Proposal | None:
         assert self._pool is not None
         variant = showing(self._setting.start, self._pool, chosen)
-        if variant.id in self._told or variant.id in self._asked or not self._setting.fits(variant):
+        if variant.id in self._results or variant.id in self._seen or not self._setting.fits(variant):
             return None
-        self._left -= 1
-        self._asked.add(variant.id)
+        self._n_remaining -= 1
+        self._seen.add(variant.id)
         return Proposal(variant=variant, proposer=EXAMPLES, params={**params, "n_examples": len(chosen)})
 
     def _step(self) -> Proposal | None:
@@ -105,12 +105,12 @@ class ExampleSearch:
         """What differs from the start by examples only, and by such as the pool has."""
         place = {_name(shot): i for i, shot in enumerate(pool.shots)}
         bare = showing(self._setting.start, pool, ()).id
-        found = []
-        for variant, score, _ in self._told.values():
+        scores = []
+        for variant, score, _ in self._results.values():
             chosen = tuple(place.get(_name(shot), -1) for shot in variant.examples)
             if score is not None and -1 not in chosen and showing(variant, pool, ()).id == bare:
-                found.append(SetScore(chosen=chosen, score=score))
-        return found
+                scores.append(SetScore(chosen=chosen, score=score))
+        return scores
 
     def _noise(self) -> float:
         """Of a mean score: differences to the first told, example by example,
@@ -118,7 +118,7 @@ class ExampleSearch:
         """
         tables = [
             {r.example: r.score for r in results if r.score is not None}
-            for _, _, results in self._told.values()
+            for _, _, results in self._results.values()
             if results
         ]
         variances = []
@@ -151,8 +151,8 @@ def made_for(setting: SearchSetting, start: Sequence[ExampleResult]) -> list[tup
     """The made sets as a search over other things may offer them, the most promising first."""
     pool = pool_of(setting, start)
     sets = [
-        fitting(setting.start, pool, made.chosen, setting.fits)
-        for made in made_sets(pool, int(setting.definition["max_examples"]), seed=setting.seed)
+        fitting(setting.start, pool, example_set.chosen, setting.fits)
+        for example_set in made_sets(pool, int(setting.definition["max_examples"]), seed=setting.seed)
     ]
     return [showing(setting.start, pool, chosen).examples for chosen in dict.fromkeys(sets) if chosen]
 

@@ -92,8 +92,8 @@ class RacedSearch:
         while not any(turns):
             if self._current is not None:
                 turns = self._next_wave(self._current)
-            elif found := self._race.turns():
-                turns = list(found)
+            elif race_turns := self._race.turns():
+                turns = list(race_turns)
             elif self._waiting:
                 self._begin(self._waiting.pop(0))
             else:
@@ -187,9 +187,9 @@ class RacedSearch:
         """A proposer starts from the leader, and its contenders race with their part of the calls."""
         leader = self.leader() or self._champion
         if self._calls is not None:
-            left = max(0, self._calls - self._race.n_met)
+            calls_left = max(0, self._calls - self._race.n_met)
             for_others = self._first * sum(self._n_contenders[-len(self._waiting) :] if self._waiting else ())
-            share = max(0, min(left // (len(self._waiting) + 1), left - for_others))
+            share = max(0, min(calls_left // (len(self._waiting) + 1), calls_left - for_others))
             self._race.go_by(ContinuousRejects(calls=self._race.n_met + share))
         self._current = make(leader.variant)
         self._untold = [leader]
