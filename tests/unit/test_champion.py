@@ -10,10 +10,10 @@ import pytest
 from optimizer.core.base.errors import Conflict
 from optimizer.core.serving.champion import (
     beneath,
+    current_of,
     fall_back,
     first,
     is_said_again,
-    reigning,
     succeed,
     taken_back,
 )
@@ -98,5 +98,5 @@ def test_who_reigns_cannot_succeed_itself():
 
 def test_the_order_of_the_history_does_not_matter():
     history = reigns("A", "B")
-    assert reigning(history[::-1]).variant == "B"
+    assert current_of(history[::-1]).variant == "B"
     assert beneath([replace(r) for r in history[::-1]]) == history[0]

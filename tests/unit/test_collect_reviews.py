@@ -13,7 +13,12 @@ from optimizer.core.dataset.examples import group_of, split_of
 from optimizer.core.declaration.read import parse_family
 from optimizer.core.family.family import Family
 from optimizer.core.family.settings import ReviewSettings
-from optimizer.core.feedback.review_sampling import SampledInteraction, confidence_of_parts, doubtful, first_of_units
+from optimizer.core.feedback.review_sampling import (
+    SampledInteraction,
+    confidence_of_parts,
+    first_of_units,
+    uncertain_answers,
+)
 from optimizer.jobs.feedback.collect_reviews import collect_reviews, is_due
 from optimizer.jobs.feedback.label_interaction import KIND, label_interaction
 from tests.contexts import context_of
@@ -91,11 +96,11 @@ def place() -> Iterator[Place]:
 def test_an_answer_is_in_doubt_where_sources_disagree_or_it_scored_low_or_was_given_unsure(
     seen: SampledInteraction, doubt: str | None
 ) -> None:
-    assert [one.doubt for one in doubtful([seen], SETTINGS)] == ([doubt] if doubt else [])
+    assert [one.doubt for one in uncertain_answers([seen], SETTINGS)] == ([doubt] if doubt else [])
 
 
 def test_disputed_ones_come_first_and_a_unit_once() -> None:
-    found = doubtful(
+    found = uncertain_answers(
         [
             SampledInteraction(interaction="a", confidence=0.1),
             SampledInteraction(interaction="b", low=0.1, high=0.1),

@@ -116,7 +116,7 @@ class Registry(Generic[T]):
             return self._record(added)
         except (
             Exception
-        ) as error:  # importing it runs the package's code: whatever it raises concerns those alone who name it
+        ) as error:  # importing it runs the package's code, which may raise anything: only families that name it fail
             raise InvalidInput(
                 f"The {self.what} {name!r} of the package {added.package} could not be loaded from {added.place} "
                 f"({type(error).__name__}: {error}). Repair or update that package, or name another {self.what}."

@@ -55,7 +55,7 @@ TEXTS = frozenset(
 
 
 def shown(text: str | None) -> str:
-    """A declared text as a terminal prints it: of one that the key may not read, that it may not."""
+    """A declared text as a terminal prints it; for one that the key may not read, a note that says so."""
     return "not shown to this key" if text is None else text
 
 
@@ -69,7 +69,7 @@ def figures_of(value: Any) -> Any:
 
 
 class Redaction:
-    """How a member is written for who may not read texts; ``instead``: what of it stays."""
+    """How a member is written for a key that may not read texts; ``instead``: what of it stays."""
 
     def __init__(self, instead: Callable[[Any], Any]) -> None:
         self.instead = instead

@@ -34,7 +34,7 @@ Vector = Mapping[str, float]  # term -> weight, of length 1; empty for a text wi
 
 
 def vectors(texts: Sequence[str]) -> list[Vector]:
-    """One per text; what is rare is told by these texts themselves."""
+    """One per text; these texts themselves say which words are rare."""
     counted = [Counter(_terms(text)) for text in texts]
     n_with = Counter(term for counts in counted for term in counts)
     rarity = {term: math.log((1 + len(texts)) / n) for term, n in n_with.items()}

@@ -94,7 +94,7 @@ class Scorer:
         return silent
 
     def reads(self, output_text: str) -> bool:
-        """Whether the text can be read; of one that cannot no judgement is needed."""
+        """Whether the text can be read; an unreadable one needs no judgement."""
         return parse_output(self._output, output_text).error is None
 
     def score(

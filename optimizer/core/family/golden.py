@@ -65,7 +65,7 @@ def golden_digest(rows: Iterable[GoldenRow]) -> str:
 
 
 def scoring_of(family: Family, row: GoldenRow) -> Family:
-    """The family with the metrics alone that count for the row."""
+    """The family with only the metrics that count for the row."""
     if not row.counts or not family.scorer:
         return family
     return family.model_copy(update={"scorer": {name: family.scorer[name] for name in row.counts}})

@@ -12,8 +12,8 @@ from typing import Any, Literal, get_args
 from optimizer.core.base.texts import Text
 from optimizer.core.family.settings import ReviewSettings
 
-Doubt = Literal["disputed", "low", "unsure"]
-DOUBTS: tuple[Doubt, ...] = get_args(Doubt)  # the most telling first
+UncertaintyKind = Literal["disputed", "low", "unsure"]
+UNCERTAINTIES: tuple[UncertaintyKind, ...] = get_args(UncertaintyKind)  # the most telling first
 DISPUTED = 0.5  # difference of two sources' means, each in [0, 1]
 UNIT_DAYS = 7.0  # in which a unit is picked at most once
 
@@ -35,32 +35,34 @@ class SampledInteraction:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Doubtful:
+class UncertainAnswer:
     """An interaction and why a person should look at it. ``why`` has figures and no text of a user."""
 
     interaction: str
-    doubt: Doubt
+    doubt: UncertaintyKind
     why: Text[str]
 
 
-def doubtful(seen: Iterable[SampledInteraction], settings: ReviewSettings) -> list[Doubtful]:
+def uncertain_answers(seen: Iterable[SampledInteraction], settings: ReviewSettings) -> list[UncertainAnswer]:
     """The interactions worth a look: disputed ones first, then low, then unsure ones.
 
     Among equals a hash gives the order, so that no person chooses it. A corrected one waits for its release already,
     and is left out.
     """
-    uncertain = [one for each in seen if not each.is_corrected and (one := _doubt(each, settings)) is not None]
-    return sorted(uncertain, key=lambda one: (DOUBTS.index(one.doubt), sha256(one.interaction.encode()).digest()))
+    uncertain = [one for each in seen if not each.is_corrected and (one := _uncertainty(each, settings)) is not None]
+    return sorted(
+        uncertain, key=lambda one: (UNCERTAINTIES.index(one.doubt), sha256(one.interaction.encode()).digest())
+    )
 
 
 def first_of_units(
-    uncertain: Sequence[Doubtful], units: Mapping[str, str | None], *, known: Collection[str], most: int
-) -> list[Doubtful]:
+    uncertain: Sequence[UncertainAnswer], units: Mapping[str, str | None], *, known: Collection[str], most: int
+) -> list[UncertainAnswer]:
     """At most ``most`` of them, and at most one of each unit; none of a unit in ``known``.
 
     ``units``: unit by interaction; None: the unit is unknown.
     """
-    chosen: list[Doubtful] = []
+    chosen: list[UncertainAnswer] = []
     seen = set(known)
     for one in uncertain:
         unit = units.get(one.interaction)
@@ -76,15 +78,15 @@ def confidence_of_parts(parts: Sequence[Mapping[str, Any]] | None) -> float | No
     return float(sure) if isinstance(sure, int | float) else None
 
 
-def _doubt(each: SampledInteraction, settings: ReviewSettings) -> Doubtful | None:
+def _uncertainty(each: SampledInteraction, settings: ReviewSettings) -> UncertainAnswer | None:
     if each.low is not None and each.high is not None and each.high - each.low >= DISPUTED:
         why = f"sources disagree: from {each.low:.2f} to {each.high:.2f}"
-        return Doubtful(interaction=each.interaction, doubt="disputed", why=why)
+        return UncertainAnswer(interaction=each.interaction, doubt="disputed", why=why)
     if each.low is not None and each.low < settings.score_below:
-        return Doubtful(
+        return UncertainAnswer(
             interaction=each.interaction, doubt="low", why=f"scored {each.low:.2f}, below {settings.score_below:g}"
         )
     if each.confidence is not None and each.confidence < settings.confidence_below:
         why = f"sure to {each.confidence:.2f} only, below {settings.confidence_below:g}"
-        return Doubtful(interaction=each.interaction, doubt="unsure", why=why)
+        return UncertainAnswer(interaction=each.interaction, doubt="unsure", why=why)
     return None

@@ -180,7 +180,7 @@ def applicable(graph: VerifiedGraph) -> set[str]:
 
 
 def conflicts_of(graph: VerifiedGraph) -> dict[str, dict[str, str]]:
-    """By id, the pending repairs that a pending one conflicts with, and why; of those that apply."""
+    """Of the pending repairs that apply: by id, those that it conflicts with, and why."""
     apply = applicable(graph)
     return conflicts({one.id: one.repair for one in graph.pending if one.id in apply}, graph.repaired)
 

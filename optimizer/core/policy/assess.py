@@ -87,7 +87,7 @@ def _assessed(policy: Policy, situation: Situation, reply: Reply, sample: str | 
 
 
 def what_is_read(situation: Situation, answer: ModelAnswer) -> ReadAnswer:
-    """What a predictor would read of a plain answer: what it is trained on."""
+    """The part of a plain answer that predictors are trained on."""
     return read_answer(situation.input, answer, other=None, issues=_looked_for(checked_answer(situation, answer)))
 
 

@@ -1,6 +1,6 @@
 """Has the champion become worse?
 
-What is known about one reign's outcomes: a reference, a detector, and since when they look lower.
+What is known about the outcomes of one champion's term: a reference, a detector, and since when they look lower.
 
 Outcomes come in order of receipt, one per unit and hour.
 """
@@ -40,7 +40,7 @@ class Decline:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChampionWatch:
-    """One reign. Its reference are the outcomes of the 30 days before it, and its own first ones up to 200 or a week.
+    """One champion's term, compared with the outcomes of the 30 days before it and its own first (200, or a week).
 
     A reference younger than a week is provisional: it does not know the weak days of the week. When a week is over, a
     new one takes its place; whatever the first one would have found in that week, it has found by then.
@@ -70,7 +70,7 @@ class ChampionWatch:
 
     @property
     def alarmed(self) -> bool:
-        """Latched for the rest of the reign."""
+        """Latched for the rest of the term."""
         return self.detector is not None and self.detector.alarmed
 
     def after(self, at: datetime, y: float) -> ChampionWatch:

@@ -21,7 +21,7 @@ from pydantic import TypeAdapter
 from optimizer.core.base.phrasing import count, span, when
 from optimizer.core.family.settings import Metric
 from optimizer.core.feedback.traffic_sums import ALL, hash_of, limit_of
-from optimizer.core.serving.champion import variant_reigning_at
+from optimizer.core.serving.champion import variant_at
 from optimizer.core.serving.rollout import Champion
 from optimizer.core.statistics.mixture import Evidence, Hypothesis, threshold
 from optimizer.core.statistics.outcomes import Block, Outcomes, Sums, gather
@@ -166,7 +166,7 @@ class SwitchWatch:
     """What is known of one switch; a later switch begins another."""
 
     variant: str
-    before: str  # the variant that reigned until then
+    before: str  # the champion until then
     at: datetime
     by: str
     why: str
@@ -179,7 +179,7 @@ class SwitchWatch:
     @classmethod
     def begin(
         cls,
-        reign: Champion,
+        term: Champion,
         history: Sequence[Champion],
         *,
         metric: Metric,
@@ -191,26 +191,26 @@ class SwitchWatch:
         """Without comparisons where nothing can be told: neither a holdback, nor a time before the switch.
 
         Args:
-            reign: the new champion's, not the first of ``history``.
+            term: the new champion's, not the first of ``history``.
             mean: of the champion before, as known before the switch.
             first_at: when its first outcome was received; None: there is none.
             rollout: the one whose holdback stands beside the new champion.
         """
-        below = next(one for one in history if one.seq == reign.seq - 1)
-        reference = reference_of(history, reign, first_at)
+        below = next(each for each in history if each.seq == term.seq - 1)
+        reference = reference_of(history, term, first_at)
         against: list[tuple[Against, float]] = [("holdback", MIN_DROP)] if rollout is not None else []
         against += [("before", reference.min_drop)] if reference is not None else []
         comparisons = tuple(
-            WindowComparison.start(one, horizon_s, min_drop, mean)
-            for one, min_drop in against
+            WindowComparison.start(each, horizon_s, min_drop, mean)
+            for each, min_drop in against
             for horizon_s in HORIZONS_S
         )
         return cls(
-            variant=reign.variant,
+            variant=term.variant,
             before=below.variant,
-            at=reign.since,
-            by=reign.by,
-            why=reign.why,
+            at=term.since,
+            by=term.by,
+            why=term.why,
             metric=metric,
             judge=judge,
             rollout=rollout,
@@ -220,7 +220,7 @@ class SwitchWatch:
 
     @property
     def alarm(self) -> WindowComparison | None:
-        """A comparison that tells, the one that knows most; latched for the rest of the reign."""
+        """A comparison that tells, the one that knows most; latched for the rest of the term."""
         alarmed = [one for one in self.comparisons if one.alarmed]
         return max(alarmed, key=lambda one: one.new.n + one.old.n, default=None)
 
@@ -281,7 +281,7 @@ class SwitchWatch:
         return one.rollout is not None and one.rollout == self.rollout and one.role == "holdback"
 
     def _is_in_stretch(self, one: ServedOutcome, shift: timedelta) -> bool:
-        """Served since the switch; with a shift: since that long before it, and while the champion before reigned.
+        """Served since the switch; with a shift: since that long before it, and while the champion before served.
 
         Who is served another variant first has been counted in that stretch: since then only the others are new in it.
         """
@@ -289,25 +289,25 @@ class SwitchWatch:
         return served >= self.at if not shift else self.at - shift <= served < self.at
 
 
-def reference_of(history: Sequence[Champion], reign: Champion, first_at: datetime | None) -> Reference | None:
-    """The weeks before where the champion before reigned and had outcomes then, else the day, else up to two hours
+def reference_of(history: Sequence[Champion], term: Champion, first_at: datetime | None) -> Reference | None:
+    """The weeks before where the champion before served and had outcomes then, else the day, else up to two hours
     before the switch; None where those are less than ten minutes.
     """
-    below = next(one for one in history if one.seq == reign.seq - 1)
+    below = next(each for each in history if each.seq == term.seq - 1)
     if first_at is None:
         return None
     for period, most, min_drop in ((PERIOD, MOST_WEEKS, MIN_DROP_OF_WEEKS), (DAY, 1, MIN_DROP_UNMATCHED)):
         times = 0
-        while times < most and _served_then(below, history, reign.since - period * (times + 1), first_at):
+        while times < most and _served_then(below, history, term.since - period * (times + 1), first_at):
             times += 1
         if times:
             return Reference(period=period, times=times, min_drop=min_drop)
-    reigned = min(HOURS, reign.since - max(below.since, first_at))
-    return Reference(period=reigned, times=1, min_drop=MIN_DROP_UNMATCHED) if reigned >= SHORTEST else None
+    length = min(HOURS, term.since - max(below.since, first_at))
+    return Reference(period=length, times=1, min_drop=MIN_DROP_UNMATCHED) if length >= SHORTEST else None
 
 
 def _served_then(below: Champion, history: Sequence[Champion], at: datetime, first_at: datetime) -> bool:
-    return first_at <= at and variant_reigning_at(history, at) == below.variant
+    return first_at <= at and variant_at(history, at) == below.variant
 
 
 class UnitSample:

@@ -106,7 +106,7 @@ class Transition:
     what: str  # "stage 1 -> 2 (10 % -> 25 %)"
     content: Mapping[str, Any]
     forced: bool = False
-    champion_change: str | None = None  # the Variant that reigns from now on
+    champion_change: str | None = None  # the champion from now on
     changed: bool = True
 
 

@@ -150,8 +150,8 @@ class ReplayedDecisions:
 
 
 def verify_state(replayed: EvidenceState, stored: str | None) -> list[RecordProblem]:
-    """What the tick goes on from is what all the blocks together say; where the last ones are missing,
-    nothing else would show it.
+    """The state that the tick continues from equals what all blocks add up to; only this shows that the last
+    blocks are missing.
     """
     n = replayed.n_blocks
     if stored is None:
@@ -270,13 +270,13 @@ class CountedUnits:
 
 
 def against_champions(rollout: Rollout, history: Sequence[Champion]) -> list[RecordProblem]:
-    """The reign that the promotion made; none where there was no promotion."""
-    promoted, reigns = rollout.outcome == "promoted", [c for c in history if c.rollout == rollout.id]
-    if promoted != bool(reigns):
+    """The term that the promotion began; none where there was no promotion."""
+    promoted, terms = rollout.outcome == "promoted", [c for c in history if c.rollout == rollout.id]
+    if promoted != bool(terms):
         detail = "was promoted, but no champion names it" if promoted else "was not promoted, but a champion names it"
         return [RecordProblem(seq=None, detail=f"the rollout {detail}")]
-    if reigns and [(c.variant, c.since) for c in reigns] != [(rollout.candidate, rollout.ended_at)]:
-        terms_text = ", ".join(f"{c.variant} since {iso(c.since)}" for c in reigns)
+    if terms and [(c.variant, c.since) for c in terms] != [(rollout.candidate, rollout.ended_at)]:
+        terms_text = ", ".join(f"{c.variant} since {iso(c.since)}" for c in terms)
         detail = (
             f"the rollout promoted {rollout.candidate} when it ended, but the champions that name it are others:"
             f" {terms_text}"
@@ -359,12 +359,12 @@ def _falls_back(following: Champion, rollout: Rollout) -> bool:
     return following.by == ACTOR and following.rollout is None and following.variant == rollout.champion
 
 
-def _tells_of(row: Mapping[str, Any], reign: Champion) -> bool:
+def _tells_of(row: Mapping[str, Any], term: Champion) -> bool:
     """The alarm is compared as it was recorded: a later version may put its sentence better."""
     detail = row["detail"]
-    return (row["at"], row["actor"], detail["why"]) == (reign.since, reign.by, reign.why) and detail["evidence"][
+    return (row["at"], row["actor"], detail["why"]) == (term.since, term.by, term.why) and detail["evidence"][
         "alarm"
-    ] in reign.why
+    ] in term.why
 
 
 def _row(row: Mapping[str, Any]) -> str:

@@ -60,7 +60,7 @@ class ScheduleInForce:
 
     @property
     def version(self) -> str:
-        """Changes with the content and with who set it; 12 hex digits."""
+        """Changes with the content and with its author; 12 hex digits."""
         set_at = self.since and self.since.isoformat()
         return digest(
             canonical_json([self.on, self.holdout, self.cron, self.strategy, self.aim, self.source, self.by, set_at])

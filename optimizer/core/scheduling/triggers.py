@@ -96,7 +96,7 @@ def _mean(one: TrafficSum | None, place: int) -> UnitMean:
 
 
 def first_to_fire(looks: Iterable[Look]) -> Trigger | None:
-    """The Trigger of those that fire; the others that fire too stand in its reason. None when none does."""
+    """The first Trigger that fires; its reason names the others. None when none fires."""
     firing = sorted((look for look in looks if look.state == "fires"), key=lambda look: KINDS.index(look.kind))
     if not firing:
         return None

@@ -95,7 +95,7 @@ def _solve(
 def _variances(measured: Mapping[str, Scores]) -> tuple[float, float]:
     """(noise, spread of the effects), both variances, by moments over the examples that two Variants or more have met.
 
-    Noise: what is left of the scores without example and Variant, all Variants together. Spread: the variance of the
+    Noise: the scores' residual without example and Variant, all Variants together. Spread: the variance of the
     Variants' leads over the others on the same examples, less what noise alone makes of it.
     """
     longest = max(len(s) for s in measured.values())

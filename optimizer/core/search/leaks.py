@@ -78,7 +78,7 @@ class LeakCheck:
         self._refused: dict[str, str] = {}  # variant > who proposed it
 
     def leaks(self, proposer: str, variant: Variant) -> bool:
-        """Whether it quotes one; a variant that does is counted once, for the first who proposed it."""
+        """Whether it quotes one; such a variant is counted once, for its first proposer."""
         if not self._quoted(texts_of(variant)):
             return False
         if variant.id not in self._refused:
@@ -110,7 +110,7 @@ class LeakCheck:
 
 
 class _LeakFilter:
-    """A strategy without those of its proposals that leak; of these it hears that they were not measured."""
+    """A strategy without its proposals that leak; it is told that these were not measured."""
 
     def __init__(self, strategy: Strategy, leaks: Callable[[Variant], bool]) -> None:
         self._strategy, self._leaks = strategy, leaks

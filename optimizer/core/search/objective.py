@@ -51,7 +51,7 @@ class Objective:
         return self._saving(results) if lead > -self._margin() else None
 
     def told(self, results: Sequence[ExampleResult]) -> float | None:
-        """What strategies are told to maximize; None where nothing could be measured.
+        """The figure that strategies maximize; None where nothing could be measured.
 
         The mean score; for cost and latency the gain,
         and below every gain that is worth having how far the quality is gone.

@@ -1,4 +1,4 @@
-"""Who takes which question next, so that those that share a prefix are asked in a row."""
+"""The order in which callers take questions: those that share a prefix are asked in a row."""
 
 from __future__ import annotations
 

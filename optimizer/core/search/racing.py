@@ -141,19 +141,19 @@ class Race:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContinuousRejects:
-    """All that are left meet the same examples; the worst falls as soon as its gap is large for the calls
-    that are left.
+    """All remaining contenders meet the same examples; the worst is dropped once its gap is large enough for the
+    remaining calls.
 
-    With t examples met by each of the j that are left, the one with the lowest mean (the last of equals) falls when
+    With t examples met by each of the j contenders, the one with the lowest mean (the last of equals) is dropped when
 
         mean of the others - its mean > sqrt(C / (t * j)) - 1
 
     where C is how far the calls reach (``reach``): the more of it is used, the smaller a gap is enough, and from
-    t * j = C on none is needed. One looks after every example, and several may fall at a look. As long as the calls let
-    nobody meet all examples this is CR-A of Wang, Tzeng and Proutiere (2023), which lets one fall at a time.
+    t * j = C on none is needed. Each example is followed by a look, which may drop several. While the calls let no
+    contender meet all examples this is CR-A of Wang, Tzeng and Proutiere (2023), which drops one at a time.
 
-    No race makes more calls than it may, unless the first examples alone take more. What has fallen is told from the
-    scores each time anew, so a contender that enters later may bring one back whose fall its coming makes premature.
+    A race keeps to its calls, unless the first examples alone take more. Each look replays the drops from the scores,
+    so a contender that enters later may bring back one that would now be dropped too early.
 
     Args:
         calls: that the whole race may make; None: no cap but the next.
@@ -186,7 +186,7 @@ class ContinuousRejects:
         return best if measured else furthest_best(standing)
 
     def _replayed(self, standing: RaceStanding) -> tuple[list[str], int, int]:
-        """(who is left, examples that all of them have met, the level that they are due to meet;
+        """(remaining contenders, examples that all of them have met, the level that they are due to meet;
         0 when the race is decided).
         """
         remaining, spent, met = list(standing.scores), 0, 0

@@ -1,4 +1,4 @@
-"""Who wins a search: before a winner is named, those that lead on dev and the champion meet the dev rows that are left.
+"""Before a search names its winner, the leaders on dev and the champion meet the remaining dev rows.
 
 The leaders share the rows by sequential halving: each stage costs about as many answers as the others, and after it the
 better half of the leaders goes on. All that stand have met the same rows, and at an equal score the smaller change

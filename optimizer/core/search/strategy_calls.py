@@ -39,7 +39,7 @@ class Sizes:
 
 
 def n_bootstrapped(definition: Definition) -> int:
-    """With its three fixed ones; where no examples are asked for, the one that shows none is left."""
+    """With its three fixed ones; without examples only the one that shows none."""
     return definition.n_candidates + 3 if _bootstraps(definition) else 1
 
 

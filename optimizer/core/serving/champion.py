@@ -1,4 +1,4 @@
-"""Champions as a stack: each reign names the one to fall back to, so that going back never comes up again."""
+"""Champions as a stack: each term names the one to fall back to, so that no rollback leads up again."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ SAID_AGAIN_WITHIN = timedelta(minutes=10)  # two people, or one in a hurry, mean
 
 
 def first(*, family: str, variant: str, at: datetime, by: str, why: str) -> Champion:
-    """The reign with nothing below it."""
+    """The first term, with nothing below it."""
     return Champion(family=family, seq=1, variant=variant, since=at, why=why, by=by)
 
 
 def succeed(
     current: Champion, *, variant: str, at: datetime, by: str, why: str, forced: bool, rollout: str | None = None
 ) -> Champion:
-    """A new reign on top of the current one. Raises Conflict when ``variant`` already reigns."""
+    """A new term on top of the current one. Raises Conflict when ``variant`` is the champion already."""
     if variant == current.variant:
         raise Conflict(
             f"{variant} already is the champion of {current.family}, since {when(current.since)}. There is nothing to"
@@ -43,18 +43,18 @@ def succeed(
 def fall_back(
     history: Sequence[Champion], *, expect: str | None, at: datetime, by: str, why: str, to: str | None = None
 ) -> Champion:
-    """The reign before the current one, as a new reign with that one's own way back.
+    """A new term of the champion before the current one, with the fallback of that earlier term.
 
-    A, then B on top: falling back reigns A again with nothing below, so that a second time is refused instead of
-    bringing B back.
+    After A, then B, falling back makes A champion with nothing below: a second rollback is refused and does not
+    bring B back.
 
     Args:
-        to: the variant to go back to, however far below; None: that of the reign beneath.
+        to: the variant to go back to, however far below; None: that of the term below.
     Raises:
-        Conflict: nothing below, ``to`` has never reigned, or ``expect`` (the variant that the caller takes for the
+        Conflict: nothing below, ``to`` was never champion, or ``expect`` (the variant that the caller takes for the
             champion) is not the champion.
     """
-    current = reigning(history)
+    current = current_of(history)
     family = current.family
     if expect is not None and expect != current.variant:
         raise Conflict(
@@ -88,50 +88,48 @@ def fall_back(
 
 
 def _last_of(history: Sequence[Champion], variant: str) -> Champion | None:
-    return max((reign for reign in history if reign.variant == variant), key=lambda reign: reign.seq, default=None)
+    return max((term for term in history if term.variant == variant), key=lambda term: term.seq, default=None)
 
 
 def is_said_again(history: Sequence[Champion], *, expect: str | None, to: str | None, at: datetime) -> bool:
-    """Whether a champion rollback asks for what has been done: the reign that it names is the current one, or that
-    began by a rollback in the ten minutes before, of the champion that this one expects.
+    """Whether this rollback repeats one that is done: it names the current champion, or it expects the champion
+    that a rollback replaced in the ten minutes before.
     """
-    current, ended = reigning(history), taken_back(history)
+    current, ended = current_of(history), taken_back(history)
     if to is not None:
         return to == current.variant
     return ended is not None and at - current.since < SAID_AGAIN_WITHIN and expect in (None, ended.variant)
 
 
 def taken_back(history: Sequence[Champion]) -> Champion | None:
-    """The reign that ended with the rollback by which the current one began; None where that began otherwise.
+    """The term that a rollback ended to begin the current one; None where that began otherwise.
 
-    A rollback goes down the stack: its reign does not fall back to the one just before it, as every other does.
+    Only the term that a rollback begins does not fall back to the term just before it.
     """
-    current = reigning(history)
+    current = current_of(history)
     if current.previous == current.seq - 1:
         return None
-    return next((reign for reign in history if reign.seq == current.seq - 1), None)
+    return next((term for term in history if term.seq == current.seq - 1), None)
 
 
-def reigning(history: Sequence[Champion]) -> Champion:
-    """The reign with the highest number; the history must not be empty."""
-    return max(history, key=lambda reign: reign.seq)
+def current_of(history: Sequence[Champion]) -> Champion:
+    """The term with the highest number; the history must not be empty."""
+    return max(history, key=lambda term: term.seq)
 
 
-def variant_reigning_at(history: Sequence[Champion], at: datetime) -> str | None:
-    """The variant that was the champion then; None before the first reign."""
-    reign = max((one for one in history if one.since <= at), key=lambda one: one.seq, default=None)
-    return reign.variant if reign is not None else None
+def variant_at(history: Sequence[Champion], at: datetime) -> str | None:
+    """The variant that was the champion then; None before the first term."""
+    term = max((term for term in history if term.since <= at), key=lambda each: each.seq, default=None)
+    return term.variant if term is not None else None
 
 
 def after_promotion(history: Sequence[Champion], rollout: str) -> Champion | None:
-    """The reign that followed the one which this rollout's promotion began;
-    None while that lasts, or where there was none.
-    """
-    promoted = next((reign for reign in history if reign.rollout == rollout), None)
-    return next((reign for reign in history if promoted is not None and reign.seq == promoted.seq + 1), None)
+    """The term after the one that this rollout's promotion began; None while that lasts, or without one."""
+    promoted = next((term for term in history if term.rollout == rollout), None)
+    return next((term for term in history if promoted is not None and term.seq == promoted.seq + 1), None)
 
 
 def beneath(history: Sequence[Champion]) -> Champion | None:
-    """The reign that a champion rollback would bring back."""
-    previous = reigning(history).previous
-    return next((reign for reign in history if reign.seq == previous), None) if previous is not None else None
+    """The term that a champion rollback would bring back."""
+    previous = current_of(history).previous
+    return next((term for term in history if term.seq == previous), None) if previous is not None else None

@@ -93,7 +93,7 @@ class Decision:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Champion:
-    """One reign. ``previous`` is the reign to fall back to: a champion rollback goes down this chain, never back up."""
+    """One term as champion. ``previous``: the term to fall back to; a champion rollback only goes down this chain."""
 
     family: str
     seq: int

@@ -11,25 +11,25 @@ from optimizer.core.serving.rollout import Champion
 
 
 def watch_in_words(
-    reign: Champion, *, holdback: Holdback | None, switch: SwitchWatch | None, now: datetime
+    champion: Champion, *, holdback: Holdback | None, switch: SwitchWatch | None, now: datetime
 ) -> str | None:
     """None where nobody is held back on the champion before and no switch is watched.
 
     Args:
-        reign: the champion's.
+        champion: its present term.
         holdback: that its promotion or adoption brought, over or not.
-        switch: of this reign; None before the first outcome, and for a champion that evidence spoke for.
+        switch: of this term; None before the first outcome, and for a champion that evidence spoke for.
     """
     current = holdback if holdback is not None and now < holdback.until else None
-    is_watched = reign.forced and reign.seq > 1 and now < reign.since + PERIOD
+    is_watched = champion.forced and champion.seq > 1 and now < champion.since + PERIOD
     if current is None and not is_watched:
         return None
-    parts = [f"{reign.variant} serves since {when(reign.since)}{' by force' if reign.forced else ''}"]
+    parts = [f"{champion.variant} serves since {when(champion.since)}{' by force' if champion.forced else ''}"]
     if current is not None:
         parts.append(f"{HOLDBACK_SHARE:.0%} of the users keep {current.variant} until {when(current.until)} to compare")
     if is_watched:
-        parts.append(_watched(switch, until=reign.since + PERIOD))
-    return f"{'; '.join(parts)} (back: detent champion rollback {reign.family})"
+        parts.append(_watched(switch, until=champion.since + PERIOD))
+    return f"{'; '.join(parts)} (back: detent champion rollback {champion.family})"
 
 
 def _watched(switch: SwitchWatch | None, *, until: datetime) -> str:

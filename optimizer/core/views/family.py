@@ -110,8 +110,8 @@ def rollout_brief(rollout: Rollout) -> RolloutBrief:
     )
 
 
-def family_file(definition: Family, champion: str, reigned: Collection[str]) -> FamilyFile | None:
-    """``reigned``: every variant that ever was champion."""
+def family_file(definition: Family, champion: str, past_champions: Collection[str]) -> FamilyFile | None:
+    """``past_champions``: every variant that ever was champion."""
     if definition.prompt.current not in definition.prompt.versions:
         return None  # a policy family without a prompt of its own
     name, variant = definition.name, definition.variant().id
@@ -124,6 +124,6 @@ def family_file(definition: Family, champion: str, reigned: Collection[str]) -> 
     ]
     if variant == champion:
         state, commands = "served", []
-    elif variant in reigned:
+    elif variant in past_champions:
         state, commands = "left behind", [f"detent variant export {name} --format yaml"]
     return FamilyFile(version=definition.prompt.current, variant=variant, state=state, commands=commands)

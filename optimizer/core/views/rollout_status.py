@@ -162,7 +162,7 @@ class RolloutView:
     step, and which that is. ``left_out``: units served both variants because the rollout lapsed within their window;
     ``beyond_exposures``: units without a token that do not count, since their key reported too few exposures; ``keys``:
     who brought the labelled units, the largest share first. ``looked_at``: when the tick last wrote what it knows.
-    ``followed_by``: the reign after the one that the promotion began, where that is over. ``versions``: variant > its
+    ``followed_by``: the term after the one that the promotion began, where that is over. ``versions``: variant > its
     name in the family's file. ``n_blocks`` and ``head`` tie it to the chain of blocks.
     """
 

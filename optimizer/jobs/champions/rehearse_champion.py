@@ -18,7 +18,7 @@ from optimizer.core.family.family import Family, kind_of
 from optimizer.core.family.rendering import render
 from optimizer.core.family.variant import Variant
 from optimizer.core.models.language import request_for
-from optimizer.core.serving.champion import beneath, reigning
+from optimizer.core.serving.champion import beneath, current_of
 from optimizer.jobs.calls.blocking import wait_for
 from optimizer.jobs.calls.call_book import Account
 from optimizer.jobs.calls.call_model import JournaledModel
@@ -49,7 +49,7 @@ def is_due(family: Family, *, store: Store, clock: Clock) -> bool:
     nominated = [
         study.finished_at for study in studies if study.outcome == "nominated" and study.finished_at is not None
     ]
-    return any(at > last for at in (reigning(history).since, *nominated))
+    return any(at > last for at in (current_of(history).since, *nominated))
 
 
 def rehearse_champion(family: Family, *, store: Store, clock: Clock, models: ModelSource) -> Rehearsal:

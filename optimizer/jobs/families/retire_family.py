@@ -139,7 +139,7 @@ def restore_family(context: Context, request: RestoreRequest) -> ChangeReport:
                 f" frees it, to rename that one does not: detent family delete {holder} --confirm {holder}."
             )
         history = store.champions.history(tx, retired)
-        if history and store.variants.get(tx, retired, champion.reigning(history).variant) is None:
+        if history and store.variants.get(tx, retired, champion.current_of(history).variant) is None:
             raise Conflict(f"The texts of {retired} were forgotten, its champion's too, so it cannot come back.")
         store.family_names.restore(tx, retired, plain, at)
         store.champions.resume(tx, plain)

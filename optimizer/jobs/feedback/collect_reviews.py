@@ -15,7 +15,7 @@ from pydantic import Field
 
 from optimizer.core.family.family import Family, kind_of
 from optimizer.core.feedback.events import Interaction
-from optimizer.core.feedback.review_sampling import UNIT_DAYS, Doubtful, doubtful, first_of_units
+from optimizer.core.feedback.review_sampling import UNIT_DAYS, UncertainAnswer, first_of_units, uncertain_answers
 from optimizer.jobs.context import Context
 from optimizer.jobs.feedback.label_interaction import KIND
 from optimizer.jobs.ids import new_id
@@ -45,7 +45,7 @@ def is_due(family: Family, *, store: Store, clock: Clock) -> bool:
 class CollectReport:
     """Of which answers a review was opened; with ``dry_run`` would be."""
 
-    items: Sequence[Doubtful]
+    items: Sequence[UncertainAnswer]
     dry_run: bool
 
 
@@ -91,7 +91,7 @@ def collect_reviews(family: Family, *, store: Store, clock: Clock, dry_run: bool
     return opened
 
 
-def _picked(family: Family, tx: Transaction, store: Store, now: datetime) -> list[Doubtful]:
+def _picked(family: Family, tx: Transaction, store: Store, now: datetime) -> list[UncertainAnswer]:
     until = now - SETTLED
     last = store.minute_stats.watermark(tx, _name(family))
     since = until - EVERY if last is None else max(last, until - LONGEST)
@@ -100,7 +100,7 @@ def _picked(family: Family, tx: Transaction, store: Store, now: datetime) -> lis
     if left <= 0 or since >= until:
         return []
     seen = store.traffic.seen(tx, family.name, since, until, MOST_READ)
-    found = [one for one in doubtful(seen, family.review) if one.interaction not in before][:MOST_WEIGHED]
+    found = [one for one in uncertain_answers(seen, family.review) if one.interaction not in before][:MOST_WEIGHED]
     recent = [subject for subject, at in before.items() if at > now - timedelta(days=UNIT_DAYS)]
     taken = {each.arm.unit_hmac for each in _interactions(family, tx, store, recent) if each.arm.unit_hmac is not None}
     usable = [

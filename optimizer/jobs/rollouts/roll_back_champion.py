@@ -97,7 +97,7 @@ def take_back(
         history = store.champions.history(tx, family)
         if not history:
             raise no_champion(family)
-        at, before = clock.now(), champion.reigning(history)
+        at, before = clock.now(), champion.current_of(history)
         if champion.is_said_again(history, expect=expect, to=to, at=at):
             return _said_again(tx, store, history, why, dry_run=dry_run)
         on_record = f"champion rollback: {why}"
@@ -129,7 +129,7 @@ def _undo(before: Champion) -> str:
 
 def _said_again(tx: Transaction, store: Store, history: list[Champion], why: str, *, dry_run: bool) -> ChangeReport:
     """What was done, by whom, and how to go further back, which names the variant: nobody goes there by mistake."""
-    current, ended, below = champion.reigning(history), champion.taken_back(history), champion.beneath(history)
+    current, ended, below = champion.current_of(history), champion.taken_back(history), champion.beneath(history)
     since = f"since {when(current.since)}, by {current.by}"
     instead = f" instead of {ended.variant}" if ended is not None else ""
     return ChangeReport(

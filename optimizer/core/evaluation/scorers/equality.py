@@ -35,7 +35,7 @@ def list_f1(wanted: Any, value: Any) -> float:
 
 @metric(sees="answers", parsers=("json",))
 def json_valid(wanted: Any, value: Any) -> float:
-    """1 for every answer that can be read: one that cannot scores 0 before."""
+    """1 for every readable answer: an unreadable one has scored 0 before."""
     return 1.0
 
 

@@ -80,7 +80,7 @@ def advise(production: Production, policy: Policy, *, explicit_margin: float | N
 
 
 def _cheapest(options: Sequence[FoundThresholds]) -> FoundThresholds:
-    """Of those that found something the one that saves most; else what the whole chain says."""
+    """The result that saves most; where none has thresholds, that of the whole chain."""
     there = [one for one in options if one.replay is not None]
     return max(there, key=lambda one: 0.0 if one.replay is None else one.replay.saved_share.mean, default=options[0])
 

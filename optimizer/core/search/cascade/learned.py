@@ -195,7 +195,7 @@ def signal_faults(space: Mapping[str, Any], at: str = "") -> list[Fault]:
 
 
 def replay_faults(space: Mapping[str, Any], at: str = "") -> list[Fault]:
-    """The same for strategy replay, which compares one confidence that is recorded with one that is learned."""
+    """The same for strategy replay, which compares a recorded confidence with a learned one."""
     faults = signal_faults(space, at)
     if not faults and len([choice for choice in _choices(space) if not is_to_be_learned(CONFIDENCE, choice)]) > 1:
         detail = (

@@ -88,7 +88,7 @@ def refused(records: TierRecords, goal: LeastCost) -> CascadeRefusal:
 
 
 def _needed(places: Sequence[_Place], n: float, allowed: float) -> float:
-    """For the one that could be shown safe soonest; where none seems so, for all that are not ruled out yet."""
+    """For the place that could be shown safe soonest; else for all that are not ruled out."""
     safe = [one.needed(n, allowed) for one in places if one.loss < allowed]
     return min(safe) if safe else max(one.needed(n, allowed) for one in places if one.low <= allowed)
 

@@ -104,9 +104,11 @@ def _hardness(seen: Sequence[Sequence[float]], scores: Sequence[float | None]) -
         return None
     mean = sum(score for _, score in measured) / len(measured)
     weights = [sum(row[at] ** 2 for at, _ in measured) for row in seen]
-    doubt = sum(weights) / len(weights) or 1.0 if weights else 1.0  # what is like no request is as hard as the mean
+    prior_weight = (
+        sum(weights) / len(weights) or 1.0 if weights else 1.0
+    )  # what is like no request is as hard as the mean
     missed = [sum(row[at] ** 2 * (1 - score) for at, score in measured) for row in seen]
-    return [(m + doubt * (1 - mean)) / (w + doubt) for m, w in zip(missed, weights, strict=True)]
+    return [(m + prior_weight * (1 - mean)) / (w + prior_weight) for m, w in zip(missed, weights, strict=True)]
 
 
 def made_sets(pool: Pool, k: int, *, seed: int) -> list[ExampleSet]:

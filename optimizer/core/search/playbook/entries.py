@@ -85,7 +85,7 @@ class Count:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Merge:
-    """An active entry is said by another one, which takes over evidence and counts."""
+    """Another entry says the same as an active one, and takes over its evidence and counts."""
 
     id: str
     into: str

@@ -102,7 +102,7 @@ class ExampleSearch:
         return None
 
     def _tried(self, pool: Pool) -> list[SetScore]:
-        """What differs from the start by examples only, and by such as the pool has."""
+        """The variants that differ from the start only by examples of the pool, with their scores."""
         place = {_name(shot): i for i, shot in enumerate(pool.shots)}
         bare = showing(self._setting.start, pool, ()).id
         scores = []
