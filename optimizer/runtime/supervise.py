@@ -112,7 +112,7 @@ class Supervisor:
         self._news_due = 0.0  # monotonic seconds
         self._n_dropped = 0  # sentences that could not be reported
         self._announced: int | None = None  # how many dropped notes the run file tells; None: there is none yet
-        self._end = threading.Event()
+        self._is_ending = False  # no Event, whose lock one signal would hold while the next one asks for it
         self._ending_signals = 0
         self._began_at = time.monotonic()
         self._children = self._api_children()
@@ -134,18 +134,18 @@ class Supervisor:
         for child in self._children:  # what a machine that lost its power left may name another program's port by now
             run_files.withdraw(self._settings, child.name)
         try:
-            while not self._end.is_set():
+            while not self._is_ending:
                 for child in self._children:
                     self._look_after(child)
                 self._tell_news()
-                time.sleep(POLL_S)  # `wait` here would hold the lock that a signal's `set` may ask for
+                time.sleep(POLL_S)
         finally:
             self._end_all()
             user_homes.leave(self._settings.home)
             run_files.withdraw(self._settings, "serve")
 
     def stop(self) -> None:
-        self._end.set()
+        self._is_ending = True
 
     def _announce(self) -> None:
         """Again whenever more notes were dropped; on a full disk as soon as there is room."""
@@ -313,7 +313,7 @@ class Supervisor:
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
         self._ending_signals += 1
-        self._end.set()
+        self._is_ending = True
         if self._ending_signals > 1:
             self._kill_all()
 

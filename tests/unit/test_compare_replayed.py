@@ -12,7 +12,7 @@ from optimizer.content.core.search.compare_replayed import ReplayedComparison, c
 from optimizer.content.core.search.replay import Records, read_columns, rows_to_columns
 from optimizer.content.jobs.compare_thresholds import (
     CompareThresholdsRequest,
-    ConfigurationAsked,
+    NamedConfiguration,
     ThresholdsComparison,
     compare_thresholds,
 )
@@ -140,7 +140,7 @@ def test_both_intervals_hold_the_truth_together_in_95_of_100_draws_or_more() -> 
     assert held >= 0.912 * 300
 
 
-def of_world(world: World, **sides: ConfigurationAsked) -> ThresholdsComparison:
+def of_world(world: World, **sides: NamedConfiguration) -> ThresholdsComparison:
     context = context_of(world.store, world.clock, family=lambda name: world.family)
     return compare_thresholds(context, CompareThresholdsRequest(family=world.family.name, **sides))
 
@@ -149,7 +149,7 @@ def test_the_job_reads_train_and_dev_and_leaves_the_sealed_items_alone(tmp_path:
     world = World(tmp_path, family=pipeline_family()).fill(
         examples=[*items(200, "train"), *items(90, "dev"), *items(50, "holdout")]
     )
-    found = of_world(world, conservative=ConfigurationAsked(name="balanced"))
+    found = of_world(world, conservative=NamedConfiguration(name="balanced"))
     assert (found.n, found.conservative.configuration) == (290, "version balanced")
 
 
@@ -158,7 +158,7 @@ def test_a_family_without_items_and_a_family_of_prompts_are_told_what_to_do(tmp_
     (tmp_path / "b").mkdir()
     with pytest.raises(DatasetTooSmall, match="detent import FILE"):
         of_world(
-            World(tmp_path / "a", family=pipeline_family()), aggressive=ConfigurationAsked(name="a", policy=ALL_FULL)
+            World(tmp_path / "a", family=pipeline_family()), aggressive=NamedConfiguration(name="a", policy=ALL_FULL)
         )
     with pytest.raises(InvalidInput, match="for content pipelines"):
         of_world(World(tmp_path / "b").fill())

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from optimizer.content.core.search.replay import ReplayedShares
-    from optimizer.content.jobs.compare_thresholds import ConfigurationAsked
+    from optimizer.content.jobs.compare_thresholds import NamedConfiguration
 
 COLUMNS = {
     "what": "Configuration",
@@ -84,7 +84,7 @@ def compare(
     show_report(as_json, compare_thresholds, found, view)
 
 
-def configuration(name: str, versions: Collection[str]) -> ConfigurationAsked:
+def configuration(name: str, versions: Collection[str]) -> NamedConfiguration:
     """By its name; of a file or folder of this machine, which means nothing else, with what it says.
 
     Raises:
@@ -92,13 +92,13 @@ def configuration(name: str, versions: Collection[str]) -> ConfigurationAsked:
         InvalidInput: the file is none of the pipeline's.
     """
     from optimizer.content.core.policy.presets import PRESETS
-    from optimizer.content.jobs.compare_thresholds import ConfigurationAsked
+    from optimizer.content.jobs.compare_thresholds import NamedConfiguration
     from optimizer.runtime import wiring
 
     is_named = name in ("champion", "candidate", *versions, *PRESETS) or name.startswith("v_")
     is_file = os.sep in name or name.endswith((".yaml", ".yml")) or Path(name).is_dir()
     policy = wiring.read_pipeline_files(Path(name)).policy if is_file and not is_named else None
-    return ConfigurationAsked(name=name, policy=policy)
+    return NamedConfiguration(name=name, policy=policy)
 
 
 def row_of(what: str, outcome: ReplayedShares) -> dict[str, str | int]:

@@ -20,7 +20,7 @@ from optimizer.jobs.context import Context
 from optimizer.jobs.request import Request, StrictModel
 
 
-class ConfigurationAsked(StrictModel):
+class NamedConfiguration(StrictModel):
     """``policy``: what the caller's own file of this name says, by knob."""
 
     name: str
@@ -29,10 +29,10 @@ class ConfigurationAsked(StrictModel):
 
 class CompareThresholdsRequest(Request):
     family: str
-    conservative: Annotated[ConfigurationAsked, Field(description="Default: of this name")] = ConfigurationAsked(
+    conservative: Annotated[NamedConfiguration, Field(description="Default: of this name")] = NamedConfiguration(
         name="conservative"
     )
-    aggressive: Annotated[ConfigurationAsked, Field(description="Default: of this name")] = ConfigurationAsked(
+    aggressive: Annotated[NamedConfiguration, Field(description="Default: of this name")] = NamedConfiguration(
         name="aggressive"
     )
     confidence: Annotated[float, Field(description="With which both intervals hold together; default .95")] = 0.95
@@ -128,7 +128,7 @@ def compare_thresholds(context: Context, request: CompareThresholdsRequest) -> T
 
 
 def _configuration(
-    context: Context, family: Family, configuration: ConfigurationAsked
+    context: Context, family: Family, configuration: NamedConfiguration
 ) -> tuple[str, Mapping[str, Json]]:
     """What it turned out to be, and its flat policy; the first that fits of: file, variant, version, preset."""
     name, versions = configuration.name, family.prompt.versions
