@@ -138,10 +138,10 @@ def install_documents(app: FastAPI) -> None:
 
     async def problem(request: Request) -> Response:
         slug = request.path_params["slug"]
-        found = explanations().get(slug)
-        if found is None:
+        explanation = explanations().get(slug)
+        if explanation is None:
             raise NotFound(f"There is no problem {slug!r}. Known: {', '.join(sorted(explanations()))}.")
-        return PlainTextResponse(found)
+        return PlainTextResponse(explanation)
 
     app.add_route("/", root, include_in_schema=False)
     app.add_route("/openapi.json", description, include_in_schema=False)
@@ -153,7 +153,7 @@ def install_documents(app: FastAPI) -> None:
 
 def _folder_of_swagger_ui() -> Path:
     """Where the package keeps the files; it is not imported, since only its files are used."""
-    found = find_spec("fastapi_swagger")
-    assert found is not None
-    assert found.origin is not None
-    return Path(found.origin).parent / "resources"
+    spec = find_spec("fastapi_swagger")
+    assert spec is not None
+    assert spec.origin is not None
+    return Path(spec.origin).parent / "resources"

@@ -30,9 +30,9 @@ class ExposureCounts:
 
     def __init__(self) -> None:
         self._fetches: deque[Arm] = deque()
-        self._kept: Counter[Arm] = Counter()  # what could not be written yet
+        self._unwritten: Counter[Arm] = Counter()  # what could not be written yet
         self._truncated: deque[tuple[str, str]] = deque()  # family, input
-        self._kept_truncated: Counter[tuple[str, str]] = Counter()
+        self._unwritten_truncated: Counter[tuple[str, str]] = Counter()
         self._flushing = threading.Lock()
 
     def count(self, served: ServedFamily, choice: Choice, now_s: float) -> None:
@@ -47,7 +47,7 @@ class ExposureCounts:
 
     @property
     def n_waiting(self) -> int:
-        return len(self._fetches) + self._kept.total()
+        return len(self._fetches) + self._unwritten.total()
 
     def flush(self, store: Store) -> int:
         """Writes what was counted and returns how many fetches that were;
@@ -57,19 +57,19 @@ class ExposureCounts:
         it took.
         """
         with self._flushing:
-            taken = Counter(self._fetches.popleft() for _ in range(len(self._fetches)))
-            taken.update(self._kept)
-            self._kept = taken
+            fetches = Counter(self._fetches.popleft() for _ in range(len(self._fetches)))
+            fetches.update(self._unwritten)
+            self._unwritten = fetches
             truncated = Counter(self._truncated.popleft() for _ in range(len(self._truncated)))
             for (family, input), n in truncated.items():
                 log.warning("inputs were cut", family=family, input=input, n_requests=n)
-            truncated.update(self._kept_truncated)
-            self._kept_truncated = truncated
-            if not taken and not truncated:
+            truncated.update(self._unwritten_truncated)
+            self._unwritten_truncated = truncated
+            if not fetches and not truncated:
                 return 0
             rows = [
                 (family, variant, rollout, stage, datetime.fromtimestamp(window, UTC), CLIENT, n)
-                for (family, variant, rollout, stage, window), n in taken.items()
+                for (family, variant, rollout, stage, window), n in fetches.items()
             ]
             now = datetime.now(UTC)
 
@@ -78,5 +78,5 @@ class ExposureCounts:
                 store.exposures.add_truncated(tx, truncated, now)
 
             store.write(add)
-            self._kept, self._kept_truncated = Counter(), Counter()
-            return taken.total()
+            self._unwritten, self._unwritten_truncated = Counter(), Counter()
+            return fetches.total()

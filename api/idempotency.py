@@ -46,10 +46,10 @@ class KeyedRequest:
 
     def first_answer(self, tx: Transaction, store: Store) -> Mapping[str, Any] | None:
         """What this request was answered the first time, or None; raises KeyReused where another one had the key."""
-        found = store.events.stored_answer(tx, self.scope, self.key)
-        if found is None:
+        stored = store.events.stored_answer(tx, self.scope, self.key)
+        if stored is None:
             return None
-        sent, answer = found
+        sent, answer = stored
         if sent != self.sent:
             raise KeyReused(
                 f"Idempotency-Key {self.key!r} came with another request before. Send a new key with a new request.",
@@ -84,11 +84,11 @@ def idempotency_of(request: Request, body: bytes) -> tuple[str, str, str] | None
 
 def keyed_request(request: Request, body: bytes, shared: Services) -> KeyedRequest | None:
     """The request's key; None without one. A path may hold a unit, so its HMAC stands for it."""
-    found = idempotency_of(request, b"%s %s\n%s" % (request.method.encode(), request.url.query.encode(), body))
-    if found is None:
+    parts = idempotency_of(request, b"%s %s\n%s" % (request.method.encode(), request.url.query.encode(), body))
+    if parts is None:
         return None
     where = unit_hmac(shared.secrets.unit_key, request.url.path)
-    return KeyedRequest(scope=f"{request.state.caller.quota} {where}", key=found[1], sent=found[2])
+    return KeyedRequest(scope=f"{request.state.caller.quota} {where}", key=parts[1], sent=parts[2])
 
 
 def keyed_store(request: Request, shared: Services, report: Any, answered: Callable[[Any], Response]) -> Store:
@@ -98,15 +98,15 @@ def keyed_store(request: Request, shared: Services, report: Any, answered: Calla
     Args:
         report: the type of the report, or several in a union.
     """
-    named: KeyedRequest | None = getattr(request.state, "keyed", None)
-    if named is None:
+    keyed: KeyedRequest | None = getattr(request.state, "keyed", None)
+    if keyed is None:
         return shared.store
     kinds = get_args(report) or (report,)
 
     def record_of(result: Any) -> Mapping[str, Any] | None:
         return _as_record(answered(result), request) if isinstance(result, kinds) else None
 
-    return cast(Store, _KeepingStore(shared, named, record_of))
+    return cast(Store, _KeepingStore(shared, keyed, record_of))
 
 
 def again(answer: Mapping[str, Any], request: Request, usual_status: int) -> Response:
@@ -121,24 +121,24 @@ class _KeepingStore:
     """The store, but that a write keeps the answer beside the change; ``record_of`` None: what it gave is no answer."""
 
     def __init__(
-        self, shared: Services, named: KeyedRequest, record_of: Callable[[Any], Mapping[str, Any] | None]
+        self, shared: Services, keyed: KeyedRequest, record_of: Callable[[Any], Mapping[str, Any] | None]
     ) -> None:
-        self._shared, self._named, self._record_of = shared, named, record_of
+        self._shared, self._keyed, self._record_of = shared, keyed, record_of
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._shared.store, name)
 
     def write(self, fn: Callable[[Transaction], T], *, rows: int = 1) -> T:
-        store, named = self._shared.store, self._named
+        store, keyed = self._shared.store, self._keyed
 
         def change(tx: Transaction) -> T:
-            first = named.first_answer(tx, store)
+            first = keyed.first_answer(tx, store)
             if first is not None:
                 raise RepeatedRequest(first)
             result = fn(tx)
             record = self._record_of(result)
             if record is not None:
-                store.events.store_answer(tx, named.scope, named.key, named.sent, record, self._shared.clock.now())
+                store.events.store_answer(tx, keyed.scope, keyed.key, keyed.sent, record, self._shared.clock.now())
             return result
 
         return store.write(change, rows=rows + 1)

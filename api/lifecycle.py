@@ -117,7 +117,7 @@ async def _repeat(seconds: float, act: Callable[[], Any], what: str) -> None:
     """
     failing = False
     while True:
-        started = monotonic()
+        started_at = monotonic()
         try:
             await asyncio.to_thread(act)
             failing = False
@@ -125,4 +125,4 @@ async def _repeat(seconds: float, act: Callable[[], Any], what: str) -> None:
             if not failing:
                 log.warning(f"{what} failed, will try again", error=str(error), exc_info=error)
             failing = True
-        await asyncio.sleep(max(0.01, seconds - (monotonic() - started)))
+        await asyncio.sleep(max(0.01, seconds - (monotonic() - started_at)))

@@ -183,19 +183,19 @@ class ServedFamily(Serving):
         declared = self.definition.inputs if self.definition is not None else {}
         return {
             name: {
-                "type": one.type,
-                "max_chars": one.max_chars,
-                **({"too_long": one.too_long} if one.max_chars else {}),
+                "type": input.type,
+                "max_chars": input.max_chars,
+                **({"too_long": input.too_long} if input.max_chars else {}),
             }
-            for name, one in declared.items()
+            for name, input in declared.items()
         }
 
     def pipeline(self, choice: Choice) -> Pipeline:
         """The policy of a family of kind policy, read once: a learned score is large."""
-        found = self._pipelines.get(choice.variant)
-        if found is None:
-            found = self._pipelines[choice.variant] = parse_pipeline(self.variants[choice.variant].policy)
-        return found
+        pipeline = self._pipelines.get(choice.variant)
+        if pipeline is None:
+            pipeline = self._pipelines[choice.variant] = parse_pipeline(self.variants[choice.variant].policy)
+        return pipeline
 
     def decide(self, choice: Choice, record: Mapping[str, Any], at: str) -> ItemDecision:
         """What the policy does with a record.
@@ -213,24 +213,24 @@ class ServedFamily(Serving):
         return pipeline.decide(record, at=at)
 
     def prebuilt(self, choice: Choice) -> Prebuilt:
-        found = self._prebuilt.get(choice.arm)
-        if found is None:
+        prebuilt = self._prebuilt.get(choice.arm)
+        if prebuilt is None:
             body = to_json(self.shape(choice))
-            found = self._prebuilt[choice.arm] = Prebuilt(head=body[:-1] + b',"assignment":"', etag=etag_of(body))
-        return found
+            prebuilt = self._prebuilt[choice.arm] = Prebuilt(head=body[:-1] + b',"assignment":"', etag=etag_of(body))
+        return prebuilt
 
     def unfilled(self, choice: Choice) -> PromptTemplate:
         """Of a family whose variants have messages."""
-        found = self._unfilled.get(choice.arm)
-        if found is None:
+        template = self._unfilled.get(choice.arm)
+        if template is None:
             declared = self.definition.inputs if self.definition is not None else ()
-            found = self._unfilled[choice.arm] = PromptTemplate.of(self.shape(choice), declared)
-        return found
+            template = self._unfilled[choice.arm] = PromptTemplate.of(self.shape(choice), declared)
+        return template
 
     def token(self, choice: Choice, unit_hmac: str | None, *, now: datetime, rollout_now: datetime, keys: Keys) -> str:
         arm, seconds = choice.arm, (int(now.timestamp()), int(rollout_now.timestamp()), keys)
-        found = self._forms.get(arm)
-        if found is None or found[0] != seconds:
+        form = self._forms.get(arm)
+        if form is None or form[0] != seconds:
             cohort = cohort_start(rollout_now, self._cohort_minutes()) if choice.rollout is not None else None
             assignment = Assignment(
                 family=self.name,
@@ -241,8 +241,8 @@ class ServedFamily(Serving):
                 issued_at=now,
                 cohort_start=cohort,
             )
-            found = self._forms[arm] = seconds, TokenForm.of(assignment, keys)
-        return found[1].signed(unit_hmac)
+            form = self._forms[arm] = seconds, TokenForm.of(assignment, keys)
+        return form[1].signed(unit_hmac)
 
     def _cohort_minutes(self) -> Any:
         if self.holdback is not None:

@@ -209,10 +209,10 @@ class DetentRoute(APIRoute):
     async def _once(self, request: Request, inner: Callable[[Request], Awaitable[Response]]) -> Response:
         """The first answer where this request was answered before, under an Idempotency-Key; else the route's own."""
         shared, usual = services.of(request), self.status_code or 200
-        named = request.state.keyed = keyed_request(request, await request.body(), shared)
-        if named is None:
+        keyed = request.state.keyed = keyed_request(request, await request.body(), shared)
+        if keyed is None:
             return await inner(request)
-        first = await asyncio.to_thread(lambda: shared.read(lambda tx: named.first_answer(tx, shared.store)))
+        first = await asyncio.to_thread(lambda: shared.read(lambda tx: keyed.first_answer(tx, shared.store)))
         if first is not None:
             return again(first, request, usual)
         try:

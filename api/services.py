@@ -71,15 +71,15 @@ class Services:
     def __post_init__(self) -> None:
         self.verified = VerifiedTokens(self.serving.token_keys)
         limits = self.settings.limits
-        counted: Callable[[int, str], MinuteWindows] = MinuteWindows
+        windows: Callable[[int, str], MinuteWindows] = MinuteWindows
         if (n_processes := self.workers + self.feedback_process) > 1:
             from api.access.shared_windows import minute_windows  # not on every system
 
-            counted = minute_windows(n_processes, self.settings.run_dir() / MINUTES)
-        self.operator_windows = counted(limits.operator_per_minute, "changes")
-        self.event_windows = counted(limits.events_per_minute, "events")
+            windows = minute_windows(n_processes, self.settings.run_dir() / MINUTES)
+        self.operator_windows = windows(limits.operator_per_minute, "changes")
+        self.event_windows = windows(limits.events_per_minute, "events")
         most = limits.keyless_chat_per_minute
-        self.chat_windows = None if most is None else counted(most, "chat requests without a key")
+        self.chat_windows = None if most is None else windows(most, "chat requests without a key")
         self.request_limits = RequestLimits(self.store, self.clock, self.workers, self.callers)
 
     def family(self, name: str) -> Family:

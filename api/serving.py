@@ -47,8 +47,8 @@ class ServingPicture:
 
     def family(self, name: str) -> ServedFamily:
         """Raises NotFound for a family that is served nowhere, Busy while nothing could be read yet."""
-        found = self.families.get(name)
-        if found is None:
+        family = self.families.get(name)
+        if family is None:
             if self.version is None:
                 raise Busy(
                     "The store has not been read since the server started, so nothing can be served yet. /ready says"
@@ -57,7 +57,7 @@ class ServingPicture:
             if name in self.retired:
                 raise retired_family(name)
             raise no_family(name)
-        return found
+        return family
 
 
 class ServingState:
@@ -144,19 +144,19 @@ class ServingState:
         self._families.former_names = former = self._store.family_names.former(tx)
         names = self._families.families.keys() | self._families.problems.keys()
         names -= {old for old, new in former.items() if new in names}
-        found: dict[str, ServedFamily] = {}
+        families_served: dict[str, ServedFamily] = {}
         for name in names:
             known = before.families.get(name) if version == before.version else None
             family = self._family(tx, name, known, rollouts.get(name), overrides.get(name, {}))
             if family is not None:
                 freeze = is_frozen(freezes, name)
-                found[name] = family if family.freeze == freeze else replace(family, freeze=freeze)
+                families_served[name] = family if family.freeze == freeze else replace(family, freeze=freeze)
         keys = Keys.from_records(self._store.api_keys.all(tx))
-        now_found = by_name(found, former)
+        now_found = by_name(families_served, former)
         is_as_before = (
-            before.families.keys() == found.keys()
+            before.families.keys() == families_served.keys()
             and former_of(before.families) == former_of(now_found)
-            and all(before.families[name] is family for name, family in found.items())
+            and all(before.families[name] is family for name, family in families_served.items())
         )
         families = before.families if is_as_before else now_found  # what was prepared of them still holds
         retired = frozenset(old for old, new in former.items() if is_retired(new))
@@ -187,19 +187,19 @@ class ServingState:
                 return known
             champion, reigned, holdback = known.champion, known.reigned, known.holdback
         else:
-            found = self._store.champions.current(tx, name)
-            if found is None:
+            current = self._store.champions.current(tx, name)
+            if current is None:
                 return None
-            champion, reigned = found, frozenset(reign.variant for reign in self._store.champions.history(tx, name))
+            champion, reigned = current, frozenset(term.variant for term in self._store.champions.history(tx, name))
             holdback = holdback_of(
                 champion, self._store.rollouts.latest(tx, name) if champion.rollout else None, self._clock.scale
             )
-        wanted = [champion.variant, *(variant for variant, _ in overrides.values())]
+        ids = [champion.variant, *(variant for variant, _ in overrides.values())]
         if rollout is not None:
-            wanted.append(rollout.candidate)
+            ids.append(rollout.candidate)
         if holdback is not None:
-            wanted.append(holdback.variant)
-        variants = self._variants(tx, name, wanted, known.variants if known else {})
+            ids.append(holdback.variant)
+        variants = self._variants(tx, name, ids, known.variants if known else {})
         if champion.variant not in variants:
             log.error("champion is missing from the store", family=name, variant=champion.variant)
             return known
@@ -235,13 +235,13 @@ class ServingState:
     def _variants(
         self, tx: Transaction, family: str, ids: Iterable[str], known: Mapping[str, Variant]
     ) -> dict[str, Variant]:
-        found = {}
+        variants = {}
         for id in set(ids):
             if id in known:
-                found[id] = known[id]
+                variants[id] = known[id]
             elif (record := self._store.variants.get(tx, family, id)) is not None:
-                found[id] = record.variant
-        return found
+                variants[id] = record.variant
+        return variants
 
     def _alert_unwatched(self, served: ServingPicture) -> None:
         """A candidate whose lease ran out is no longer served: opens one alert, if the store can be written at all."""

@@ -31,23 +31,25 @@ class SnapshotBody:
 class Snapshots:
     """The last one for each set of families that a key may see."""
 
-    _kept: dict[tuple[str, ...] | None, SnapshotBody] = field(default_factory=dict)
+    _bodies: dict[tuple[str, ...] | None, SnapshotBody] = field(default_factory=dict)
 
     def of(self, families: Families, access: Access, now: datetime) -> SnapshotBody:
         """``families`` is the same object for as long as nothing in it has changed."""
-        found = self._kept.get(access.families)
-        if found is None or found.of is not families or (found.until is not None and found.until <= now):
-            if len(self._kept) >= MOST:
-                self._kept.clear()
-            found = self._kept[access.families] = _made(families, access, now)
-        return found
+        snapshot = self._bodies.get(access.families)
+        if snapshot is None or snapshot.of is not families or (snapshot.until is not None and snapshot.until <= now):
+            if len(self._bodies) >= MOST:
+                self._bodies.clear()
+            snapshot = self._bodies[access.families] = _snapshot_body(families, access, now)
+        return snapshot
 
 
-def _made(families: Families, access: Access, now: datetime) -> SnapshotBody:
-    seen = {name: family for name, family in sorted(families.items()) if access.may_see(name)}
-    seen |= {old: seen[new] for old, new in sorted(former_of(families).items()) if new in seen}  # clients go on by it
-    body = to_json({"families": {name: _snapshot_of(family, now) for name, family in seen.items()}})
-    until = min((end for family in seen.values() for end in _ends(family) if end > now), default=None)
+def _snapshot_body(families: Families, access: Access, now: datetime) -> SnapshotBody:
+    visible = {name: family for name, family in sorted(families.items()) if access.may_see(name)}
+    visible |= {
+        old: visible[new] for old, new in sorted(former_of(families).items()) if new in visible
+    }  # clients go on by it
+    body = to_json({"families": {name: _snapshot_of(family, now) for name, family in visible.items()}})
+    until = min((end for family in visible.values() for end in _ends(family) if end > now), default=None)
     return SnapshotBody(of=families, body=body, etag=etag_of(body), until=until)
 
 

@@ -90,19 +90,19 @@ def identify(
             "This server asks for a key. Send `Authorization: Bearer KEY` or `X-API-Key: KEY`;"
             " `detent keys create NAME --role ROLE` makes one."
         )
-    found = keys.by_hash.get(hash_of(secret))
-    if found is None:
+    record = keys.by_hash.get(hash_of(secret))
+    if record is None:
         raise WrongKey(
             "The key is unknown or was revoked. `detent keys list` shows the valid ones, and"
             " `detent keys create NAME --role ROLE` makes a new one."
         )
-    if found.until is not None and found.is_over(now):
-        name = found.caller.actor
+    if record.until is not None and record.is_over(now):
+        name = record.caller.actor
         raise WrongKey(
-            f"The key {name!r} {found.why_over} at {found.until.isoformat()}. `detent keys create` makes a new one.",
+            f"The key {name!r} {record.why_over} at {record.until.isoformat()}. `detent keys create` makes a new one.",
             key=name,
         )
-    return found.caller
+    return record.caller
 
 
 @lru_cache(maxsize=1024)
@@ -123,9 +123,9 @@ def family_asked(caller: Caller, family: str | None) -> str | None:
 
     Raises NotAuthorised for all others.
     """
-    own = caller.access.families
-    if family is None and own is not None and len(own) == 1:
-        return own[0]
+    families = caller.access.families
+    if family is None and families is not None and len(families) == 1:
+        return families[0]
     require_family(caller, family)
     return family
 

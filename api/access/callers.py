@@ -31,14 +31,14 @@ class CallerCounts:
 
     def flush(self, store: Store, now: datetime) -> None:
         """Writes what was counted; what cannot be written is counted on."""
-        taken = {(kind, name): n for kind, counts in self._counts.items() for name, n in counts.items()}
+        counts_by_name = {(kind, name): n for kind, counts in self._counts.items() for name, n in counts.items()}
         self._counts = {"keyless": Counter(), "refused": Counter()}
-        if not taken:
+        if not counts_by_name:
             return
         try:
-            store.write(lambda tx: store.api_keys.add_callers(tx, taken, now))
+            store.write(lambda tx: store.api_keys.add_callers(tx, counts_by_name, now))
         except Exception:
-            for (kind, name), n in taken.items():
+            for (kind, name), n in counts_by_name.items():
                 self._add(kind, name, n)
             raise
 
@@ -46,7 +46,7 @@ class CallerCounts:
         """Where there are too many names, the one that was seen least is among the others."""
         counts = self._counts[kind]
         if name not in counts and len(counts.keys() - {OTHERS}) >= MOST_NAMED:
-            least = min((one for one in counts if one != OTHERS), key=counts.__getitem__)  # the first such
+            least = min((known for known in counts if known != OTHERS), key=counts.__getitem__)  # the first such
             counts[OTHERS] += counts.pop(least)
         counts[name] += n
 

@@ -32,7 +32,7 @@ class _Allotment:
     """What this process has taken of a key's minute and not used yet."""
 
     window: datetime
-    left: int = 0
+    n_left: int = 0
     used_up: bool = False  # nothing is left of the minute, here or elsewhere
     n_alone: int = 0  # taken without the store, which could not be written
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -49,7 +49,7 @@ class RequestLimits:
         """``workers``: how many processes count the same requests. ``callers``: where those without a key count."""
         self._store, self._clock, self._workers = store, clock, workers
         self._callers = callers or CallerCounts()
-        self._held: dict[str, _Allotment] = {}
+        self._allotments: dict[str, _Allotment] = {}
 
     async def count(self, caller: Caller) -> None:
         """Counts one request; raises TooMany where the key has none left in this minute."""
@@ -59,34 +59,34 @@ class RequestLimits:
                 self._callers.count("keyless", caller.agent)
             return
         now = self._clock.now()
-        held = self._of_minute(caller.actor, _start(now, MINUTE))
-        if held.left == 0 and not held.used_up:
-            async with held.turn:
-                if held.left == 0 and not held.used_up:
-                    held.left = await self._some(caller.actor, held, most)
-                    held.used_up = held.left == 0
-        if held.left == 0:
+        allotment = self._of_minute(caller.actor, _start(now, MINUTE))
+        if allotment.n_left == 0 and not allotment.used_up:
+            async with allotment.turn:
+                if allotment.n_left == 0 and not allotment.used_up:
+                    allotment.n_left = await self._some(caller.actor, allotment, most)
+                    allotment.used_up = allotment.n_left == 0
+        if allotment.n_left == 0:
             raise _too_many("requests a minute", most, caller.actor, now, MINUTE)
-        held.left -= 1
+        allotment.n_left -= 1
 
     def _of_minute(self, key: str, window: datetime) -> _Allotment:
-        held = self._held.get(key)
-        if held is None or held.window != window:
-            held = self._held[key] = _Allotment(window=window)
-        return held
+        allotment = self._allotments.get(key)
+        if allotment is None or allotment.window != window:
+            allotment = self._allotments[key] = _Allotment(window=window)
+        return allotment
 
-    async def _some(self, key: str, held: _Allotment, most: int) -> int:
+    async def _some(self, key: str, allotment: _Allotment, most: int) -> int:
         def take(tx: Transaction) -> int:
-            return self._store.key_usage.take_some(tx, key, "requests_per_minute", held.window, most)
+            return self._store.key_usage.take_some(tx, key, "requests_per_minute", allotment.window, most)
 
         try:
             return await self._store.awrite(take)
         except Exception as error:
-            if held.n_alone == 0:
+            if allotment.n_alone == 0:
                 log.warning("limits of a key cannot be shared", key=key, error=str(error))
-            if held.n_alone >= share_of(most, self._workers):
+            if allotment.n_alone >= share_of(most, self._workers):
                 return 0
-            held.n_alone += 1
+            allotment.n_alone += 1
             return 1
 
 
@@ -122,9 +122,11 @@ class KeySpending:
         try:
             yield answers
         except ModelFailed as error:
-            sent = error.members.get("sent") is not False
+            is_sent = error.members.get("sent") is not False
             status = error.members.get("status_of_model")
-            await self._settle(day, reserved, charge_after_failure(error.kind, status, sent, reserved), called=sent)
+            await self._settle(
+                day, reserved, charge_after_failure(error.kind, status, is_sent, reserved), called=is_sent
+            )
             raise
         await self._settle(day, reserved, answers[0].cost_usd if answers else reserved, called=True)
 
@@ -159,15 +161,15 @@ class KeySpending:
             return None
 
         try:
-            passed = await self._store.awrite(take)
+            limit_reached = await self._store.awrite(take)
         except Busy as error:  # what cannot be counted is not spent
             raise ModelFailed(error.detail, kind="busy", sent=False, **error.members) from error
-        if passed == "calls_per_day":
+        if limit_reached == "calls_per_day":
             raise self._refused(
                 f"Key {self._key!r} has used the {limits.calls_per_day:,} model calls that it may make in a day (UTC).",
                 now,
             )
-        if passed == "usd_per_day":
+        if limit_reached == "usd_per_day":
             raise self._refused(
                 f"Key {self._key!r} may spend ${limits.usd_per_day:g} a day (UTC), and the next call could cost"
                 f" ${usd:.6f} and pass that.",

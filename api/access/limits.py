@@ -62,16 +62,16 @@ class OwnWindows:
     """Of one process."""
 
     def __init__(self) -> None:
-        self._held: dict[str, MinuteWindow] = {}
+        self._windows: dict[str, MinuteWindow] = {}
 
     @contextmanager
     def of(self, sender: str, now: float) -> Iterator[MinuteWindow]:
-        held = self._held.get(sender)
-        if held is None or held.is_over(now):
-            held = self._held[sender] = MinuteWindow(start=now, used=0)
-            if len(self._held) > MOST_HELD:
-                self._held = {name: window for name, window in self._held.items() if not window.is_over(now)}
-        yield held
+        window = self._windows.get(sender)
+        if window is None or window.is_over(now):
+            window = self._windows[sender] = MinuteWindow(start=now, used=0)
+            if len(self._windows) > MOST_HELD:
+                self._windows = {sender: other for sender, other in self._windows.items() if not other.is_over(now)}
+        yield window
 
 
 class MinuteWindows:
@@ -80,7 +80,7 @@ class MinuteWindows:
     def __init__(
         self,
         limit: int,
-        what: str,
+        counted: str,
         now: Callable[[], float] = monotonic,
         windows: Windows | None = None,
         workers: int = 1,
@@ -89,7 +89,7 @@ class MinuteWindows:
         cannot be used, each holds to its share of the limit by itself.
         """
         self.limit = limit
-        self._what = what
+        self._what = counted
         self._now = now
         self._own = OwnWindows()
         self._windows: Windows = windows or self._own

@@ -25,7 +25,7 @@ class WrongKeys:
 
     def __init__(self, now: Callable[[], float] = monotonic) -> None:
         self._now = now
-        self._seen: OrderedDict[str, tuple[int, float]] = (
+        self._counts: OrderedDict[str, tuple[int, float]] = (
             OrderedDict()
         )  # address -> (wrong keys, when the last one counted)
 
@@ -34,7 +34,7 @@ class WrongKeys:
         and the error says how long that still lasts.
         """
         place, now = network_of(address), self._now()
-        n, last = self._seen.get(place, (0, now))
+        n, last = self._counts.get(place, (0, now))
         if now - last > FORGOTTEN_S:
             n = 0
         wait_s = last + _pause_s(n) - now
@@ -44,22 +44,22 @@ class WrongKeys:
                 f"{n} wrong keys came from this address. Wait {seconds} s, then send a right one.",
                 retry_after_s=seconds,
             )
-        self._seen[place] = (n + 1, now)
-        self._seen.move_to_end(place)
-        if len(self._seen) > MOST:
-            self._seen.popitem(last=False)
+        self._counts[place] = (n + 1, now)
+        self._counts.move_to_end(place)
+        if len(self._counts) > MOST:
+            self._counts.popitem(last=False)
         return None
 
 
 def network_of(address: str) -> str:
     """An IPv6 host has 2^64 addresses to itself, so they count as one."""
     try:
-        found = ip_address(address)
+        parsed = ip_address(address)
     except ValueError:
         return address
-    if not isinstance(found, IPv6Address):
+    if not isinstance(parsed, IPv6Address):
         return address
-    return str(found.ipv4_mapped or f"{found.exploded[:19]}::/64")
+    return str(parsed.ipv4_mapped or f"{parsed.exploded[:19]}::/64")
 
 
 def _pause_s(n_wrong: int) -> float:

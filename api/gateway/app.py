@@ -111,7 +111,7 @@ def ready(request: Request, response: Response, shared: Shared) -> dict[str, Any
         "model_calls": {"ok": True, "in_work_or_waiting": side.calls.n_held},
     }
     if providers := side.models.health():  # a paused one stops no family: fallbacks answer, and other families' models
-        dependencies["models"] = {"ok": all(one["ok"] for one in providers.values()), "providers": providers}
+        dependencies["models"] = {"ok": all(provider["ok"] for provider in providers.values()), "providers": providers}
     if _wants_embedded(shared, side):
         dependencies["embedded"] = _embedded_state(side)
     can_answer = served.version is not None and dependencies.get("embedded", {"ok": True})["ok"]
@@ -169,7 +169,7 @@ def _read_money(shared: Services, side: ModelSide) -> None:
 
 def _wants_embedded(shared: Services, side: ModelSide) -> bool:
     """Whether anything that is served now names the embedded model; the first call starts it in any case."""
-    variants = [one for family in shared.serving.now_served.families.values() for one in family.variants.items()]
+    variants = [item for family in shared.serving.now_served.families.values() for item in family.variants.items()]
     names = {str(variant.model.get("name")) for _, variant in variants}
     for policy in (side.policies.of(id, variant) for id, variant in variants):
         names |= set() if policy is None else policy.models

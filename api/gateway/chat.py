@@ -116,7 +116,7 @@ async def list_models(request: Request, caller: Asking) -> dict[str, Any]:
 
 async def _prepare(body: ChatBody, request: StrictRequest, shared: Services) -> AnsweredCall:
     require_family(request.state.caller, body.model)
-    asked = sent_on(body)
+    passed_through = sent_on(body)
     unit = body.user or body.detent.unit or unit_of(request)
     family = shared.serving.now_served.family(body.model)
     if body.detent.variant is not None:
@@ -139,10 +139,10 @@ async def _prepare(body: ChatBody, request: StrictRequest, shared: Services) -> 
     def rendered(shown: Variant) -> list[Message]:
         return [*render(shown, variables, turn.history, declared=declared), *turn.after]
 
-    said = [m.get("content") for m in (*turn.history, *turn.after) if m.get("role") in ("user", "tool")]
+    texts = [m.get("content") for m in (*turn.history, *turn.after) if m.get("role") in ("user", "tool")]
     id = new_id("in")
     request_now = request_for(variant, rendered(variant), revision="")
-    params = {**request_now.params, **pass_through(variant, asked)}
+    params = {**request_now.params, **pass_through(variant, passed_through)}
     # Above temperature 0 every request is a draw of its own, also for a model that is seeded.
     sample = id if params.get("temperature") else "0"
     return AnsweredCall(
@@ -155,7 +155,7 @@ async def _prepare(body: ChatBody, request: StrictRequest, shared: Services) -> 
         sticky=unit is not None,
         actor=request.state.caller.actor,
         spending=KeySpending.of(request.state.caller, shared.store, shared.clock),
-        injection=injection_signs(texts_in([*variables.values(), *said])),
+        injection=injection_signs(texts_in([*variables.values(), *texts])),
         truncated=truncated,
     )
 
@@ -223,7 +223,7 @@ def _start(side: ModelSide, call: AnsweredCall, reader: Reader, *, streaming: bo
 async def answer(side: ModelSide, call: AnsweredCall, reader: Reader, *, streaming: bool) -> ChatResult:
     """Makes the answer. Pieces go to ``reader`` where the client streams; a whole answer needs none."""
     models = side.models.for_request(call.family, reader, call.spending, call.actor)
-    asked = await ask_model(
+    outcome = await ask_model(
         models,
         call.request.model,
         lambda model: _for_model(call.request, model),
@@ -231,7 +231,7 @@ async def answer(side: ModelSide, call: AnsweredCall, reader: Reader, *, streami
         fallbacks=not call.cheapest_only,
     )
     return ChatResult(
-        answer=asked.answer, models=asked.models, tags={"limited": "usd_per_hour"} if call.cheapest_only else {}
+        answer=outcome.answer, models=outcome.models, tags={"limited": "usd_per_hour"} if call.cheapest_only else {}
     )
 
 
@@ -243,7 +243,7 @@ async def _while_waited_for(settled: asyncio.Task[ChatResult], request: Request,
         done, _ = await asyncio.wait({settled}, timeout=GONE_CHECK_S)
         if done:
             return settled.result()
-        if not reader.gone and await request.is_disconnected():
+        if not reader.has_left and await request.is_disconnected():
             reader.leave()
 
 
@@ -259,7 +259,7 @@ async def _first_piece(settled: asyncio.Task[ChatResult], request: Request, read
         except TimeoutError:
             if await request.is_disconnected():
                 reader.leave()
-        if reader.gone:
+        if reader.has_left:
             await asyncio.wait({settled})
     if settled.done() and not reader.begun:
         settled.result()
@@ -279,5 +279,5 @@ def for_client(error: ModelFailed, call: AnsweredCall) -> DetentError:
     if error.kind == "limit":
         return KeyLimitReached(error.detail, **members)
     failure = {"timeout": ModelTimedOut, "paused": ModelPaused}.get(error.kind, ModelFailed)
-    named = {"interaction": call.id} | ({"assignment": call.token} if call.token is not None else {})
-    return failure(error.detail, kind=error.kind, **{**members, **named})
+    ids = {"interaction": call.id} | ({"assignment": call.token} if call.token is not None else {})
+    return failure(error.detail, kind=error.kind, **{**members, **ids})

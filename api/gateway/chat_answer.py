@@ -168,14 +168,14 @@ class StreamShape:
     def error(self, error: DetentError) -> bytes:
         """An event that OpenAI's clients raise as an APIError. No [DONE] follows: the answer has no end."""
         members = {name: value for name, value in error.members.items() if name not in ("kind", "sent")}
-        told = {
+        problem = {
             "message": error.detail,
             "type": error.slug,
             "param": None,
             "code": error.members.get("kind"),
             **members,
         }
-        return self._event({"error": told})
+        return self._event({"error": problem})
 
     def _piece(self, delta: Mapping[str, Any]) -> bytes:
         """``_chunk`` of one delta, all but which is the same in every piece."""

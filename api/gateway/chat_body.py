@@ -57,8 +57,8 @@ def read_chat(value: Any) -> ChatBody:
     try:
         return ChatBody.model_validate(value, from_attributes=True)
     except ValidationError as error:
-        found = error.errors(include_url=False, include_context=False, include_input=False)
-        raise from_validation([{**fault, "loc": ("body", *fault["loc"])} for fault in found]) from None
+        faults = error.errors(include_url=False, include_context=False, include_input=False)
+        raise from_validation([{**fault, "loc": ("body", *fault["loc"])} for fault in faults]) from None
 
 
 def sent_on(body: ChatBody) -> dict[str, Any]:
@@ -67,9 +67,9 @@ def sent_on(body: ChatBody) -> dict[str, Any]:
     Raises:
         InvalidInput: a part, or a message, would make a provider fetch an address; it holds the first hundred faults.
     """
-    asked = {"tools": body.tools, "tool_choice": body.tool_choice, "response_format": body.response_format}
-    if faults := list(islice(chat_faults(body.messages, asked), MAX_FAULTS)):
+    passed_on = {"tools": body.tools, "tool_choice": body.tool_choice, "response_format": body.response_format}
+    if faults := list(islice(chat_faults(body.messages, passed_on), MAX_FAULTS)):
         raise InvalidInput(
             "This request cannot be sent on: " + "; ".join(fault.detail for fault in faults[:3]) + ".", faults
         )
-    return asked
+    return passed_on

@@ -89,8 +89,8 @@ class EventStream(Response):
             return self._shape.error(
                 self._problem_of(ModelFailed("The gateway met a fault of its own; its log holds it.", kind="internal"))
             )
-        whole = b"" if self._reader.begun else self._shape.whole(answered)
-        return whole + b"".join(self._shape.last(answered))
+        unsent = b"" if self._reader.begun else self._shape.whole(answered)
+        return unsent + b"".join(self._shape.last(answered))
 
 
 async def _disconnected(receive: Receive) -> None:

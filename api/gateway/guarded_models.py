@@ -78,18 +78,18 @@ class ModelGuard:
             async with self._gate.place(
                 self._wait_s, reader.while_wanted if reader is not None else nullcontext, sender
             ):
-                given = self._ask()
+                permit = self._ask()
                 if reader is not None:
-                    reader.asked = True
+                    reader.has_asked = True
                 try:
                     yield
                 except ModelFailed as error:
-                    self._failed(given, error)
+                    self._failed(permit, error)
                     raise
                 except BaseException:
-                    self._change(lambda breaker: withdrawn(breaker, given))
+                    self._change(lambda breaker: withdrawn(breaker, permit))
                     raise
-                self._change(lambda breaker: succeeded(breaker, given, self._now()))
+                self._change(lambda breaker: succeeded(breaker, permit, self._now()))
         except Full:
             raise self._busy() from None
 
@@ -128,13 +128,13 @@ class ModelGuard:
             raise self._paused(verdict, now)
         return verdict
 
-    def _failed(self, given: Pass, error: ModelFailed) -> None:
+    def _failed(self, permit: Pass, error: ModelFailed) -> None:
         self._last_error = (error.kind, self._now())
         log.warning("a model call failed", model=self.name, kind=error.kind, said=error.said)
         if is_the_providers(error):
-            self._change(lambda breaker: failed(breaker, given, self._now()))
+            self._change(lambda breaker: failed(breaker, permit, self._now()))
         else:
-            self._change(lambda breaker: withdrawn(breaker, given))
+            self._change(lambda breaker: withdrawn(breaker, permit))
 
     def _change(self, change: Callable[[Breaker], Breaker]) -> None:
         self._breaker = change(self._breaker)
@@ -327,7 +327,7 @@ class _FirstPieceTimer:
     """A sink that notes when its first piece came."""
 
     def __init__(self, sink: DeltaSink, first: Callable[[float], None]) -> None:
-        self._sink, self._first, self._came = sink, first, False
+        self._sink, self._first, self._has_begun = sink, first, False
         self.started = perf_counter()
         self.n_bytes = 0  # of all pieces
 
@@ -336,8 +336,8 @@ class _FirstPieceTimer:
         return self._sink.begun
 
     async def put(self, delta: ModelDelta) -> None:
-        if not self._came:
-            self._came = True
+        if not self._has_begun:
+            self._has_begun = True
             self._first(perf_counter() - self.started)
         self.n_bytes += size_of(delta)
         await self._sink.put(delta)

@@ -87,11 +87,11 @@ class HourlyMoney:
         """Looks up what is on record for the running hour."""
         start = hour_of(now)
         with store.read() as tx:
-            found = {family: store.events.cost_usd(tx, family, start) for family in families}
+            spent_usd = {family: store.events.cost_usd(tx, family, start) for family in families}
         with self._lock:
             self._turn(now)
             if self._hour == start:
-                self._recorded.update(found)
+                self._recorded.update(spent_usd)
 
     def _turn(self, now: datetime) -> None:
         hour = hour_of(now)
@@ -104,11 +104,15 @@ def money_spent(whose: str, setting: str, limit: float, spent: float, coming: fl
     and which setting says that it is too much.
     """
     wait_s, until = max(1, math.ceil((hour_of(now) + HOUR - now).total_seconds())), "for the next hour"
-    begun = ""
+    coming_text = ""
     if spent < limit:
-        wait_s, until, begun = SOON_S, "until some have been answered", f", calls under way may cost ${coming:.4f} more"
+        wait_s, until, coming_text = (
+            SOON_S,
+            "until some have been answered",
+            f", calls under way may cost ${coming:.4f} more",
+        )
     return MoneySpent(
-        f"{whose} has spent ${spent:.4f} in this hour{begun}, and its limit is ${limit:g}. No model was asked. "
+        f"{whose} has spent ${spent:.4f} in this hour{coming_text}, and its limit is ${limit:g}. No model was asked. "
         f"Wait {wait_s} s {until}, or raise {setting}.",
         limit_usd=limit,
         spent_usd=round(spent, 6),

@@ -19,57 +19,57 @@ class Metrics:
     """One process's counts since it started, in a registry of their own. Thread-safe."""
 
     def __init__(self) -> None:
-        self._registry = one = CollectorRegistry()
+        self._registry = registry = CollectorRegistry()
         self.requests = Counter(
-            "llm_requests_total", "Calls sent to a model, retries and fallbacks included", CALL, registry=one
+            "llm_requests_total", "Calls sent to a model, retries and fallbacks included", CALL, registry=registry
         )
         self.tokens_input = Counter(
-            "llm_tokens_input_total", "Tokens read by the model in calls that it answered", CALL, registry=one
+            "llm_tokens_input_total", "Tokens read by the model in calls that it answered", CALL, registry=registry
         )
         self.tokens_output = Counter(
-            "llm_tokens_output_total", "Tokens written by the model in calls that it answered", CALL, registry=one
+            "llm_tokens_output_total", "Tokens written by the model in calls that it answered", CALL, registry=registry
         )
         self.cost_dollars = Counter(
             "llm_cost_dollars_total",
             "Dollars of calls that were answered, where the price is known",
             CALL,
-            registry=one,
+            registry=registry,
         )
         self.errors = Counter(
             "llm_errors_total",
             "Calls without a usable answer, by kind; paused and busy: the model was not asked",
             (*CALL, "kind"),
-            registry=one,
+            registry=registry,
         )
         self.cached_answers = Counter(
-            "llm_cached_answers_total", "Requests answered from the response cache", CALL, registry=one
+            "llm_cached_answers_total", "Requests answered from the response cache", CALL, registry=registry
         )
         self.inputs_flagged = Counter(
             "llm_inputs_flagged_total",
             "Requests whose input has signs of prompt injection, by sign",
             ("family", "sign"),
-            registry=one,
+            registry=registry,
         )
-        self.active_requests = Gauge("llm_active_requests", "Calls on their way now", CALL, registry=one)
+        self.active_requests = Gauge("llm_active_requests", "Calls on their way now", CALL, registry=registry)
         self.breaker_open = Gauge(
             "llm_breaker_open",
             "1 while a model is left alone after too many failures, 0.5 while it is tried out",
             ("model",),
-            registry=one,
+            registry=registry,
         )
         self.request_duration = Histogram(
             "llm_request_duration_seconds",
             "Time of a call that was answered, to its last token",
             CALL,
             buckets=BUCKETS_S,
-            registry=one,
+            registry=registry,
         )
         self.time_to_first_token = Histogram(
             "llm_time_to_first_token_seconds",
             "Time to the first token of streamed calls",
             CALL,
             buckets=BUCKETS_S,
-            registry=one,
+            registry=registry,
         )
 
     def text(self, truncated: Iterable[TruncatedInput] = ()) -> str:
@@ -83,8 +83,8 @@ class Metrics:
             "Chats and renders of which an input was cut, since the store was made",
             labels=("family", "input"),
         )
-        for one in truncated:
-            counts.add_metric((one.family, one.input), one.n_requests)
+        for row in truncated:
+            counts.add_metric((row.family, row.input), row.n_requests)
         return generate_latest(_WithoutStartTimes(self._registry, counts)).decode()
 
 

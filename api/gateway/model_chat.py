@@ -53,7 +53,7 @@ def of_model(body: ChatBody, request: StrictRequest, shared: Services, side: Mod
                 " model.",
                 [Fault(pointer=f"/detent/{field}", detail="is for a family")],
             )
-    asked = sent_on(body)
+    passed_on = sent_on(body)
     unit = body.user or body.detent.unit or unit_of(request)
     if unit is not None and not unit.strip():
         raise InvalidInput(
@@ -61,15 +61,15 @@ def of_model(body: ChatBody, request: StrictRequest, shared: Services, side: Mod
             [Fault(pointer="/user", detail="is blank")],
         )
     messages = _messages(body)
-    params = {**_settings(body), **{name: value for name, value in asked.items() if value is not None}}
-    made = ModelRequest(model=body.model, revision="", messages=messages, params=params)
-    may_cost_usd = _require_money(made, shared, side)
+    params = {**_settings(body), **{name: value for name, value in passed_on.items() if value is not None}}
+    model_request = ModelRequest(model=body.model, revision="", messages=messages, params=params)
+    may_cost_usd = _require_money(model_request, shared, side)
     id = new_id("in")
     return AnsweredCall(
         id=id,
         served=None,
         variant=NONE,
-        request=made if made.temperature == 0 else replace(made, sample=id),
+        request=model_request if model_request.temperature == 0 else replace(model_request, sample=id),
         input={},
         rendered=lambda shown: messages,
         sticky=False,
@@ -92,12 +92,12 @@ def _messages(body: ChatBody) -> list[Message]:
 
 def _settings(body: ChatBody) -> dict[str, Any]:
     """The generation settings that the request names; other members of OpenAI's request are not sent on."""
-    given = {**(body.model_extra or {})}
-    if given.get("max_completion_tokens") is not None:
-        given["max_tokens"] = given["max_completion_tokens"]
-    if isinstance(given.get("stop"), str):
-        given["stop"] = [given["stop"]]
-    settings = {one.name: given[one.name] for one in SETTINGS if given.get(one.name) is not None}
+    members = {**(body.model_extra or {})}
+    if members.get("max_completion_tokens") is not None:
+        members["max_tokens"] = members["max_completion_tokens"]
+    if isinstance(members.get("stop"), str):
+        members["stop"] = [members["stop"]]
+    settings = {setting.name: members[setting.name] for setting in SETTINGS if members.get(setting.name) is not None}
     if faults := model_faults(settings, ""):
         raise InvalidInput(
             "This request cannot be sent on: " + "; ".join(fault.detail for fault in faults) + ".", faults

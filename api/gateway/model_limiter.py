@@ -83,21 +83,21 @@ class Limiter:
         """The newest call of who has most in a full queue goes,
         where that has more than the newcomer would have; else raises Full.
         """
-        waiting = Counter(one.sender for one in self._waiting)
+        waiting = Counter(place.sender for place in self._waiting)
         most, n = max(waiting.items(), key=lambda item: item[1], default=("", 0))
         if n <= waiting[sender] + 1:
             raise Full
-        gone = next(one for one in reversed(self._waiting) if one.sender == most)
-        self._waiting.remove(gone)
-        gone.turn.set()
+        newest = next(place for place in reversed(self._waiting) if place.sender == most)
+        self._waiting.remove(newest)
+        newest.turn.set()
 
     def _leave(self, sender: str) -> None:
         self._out[sender] -= 1
         if not self._out[sender]:
             del self._out[sender]
         if self._waiting:
-            next_one = min(self._waiting, key=lambda one: self._out[one.sender])
-            self._waiting.remove(next_one)
-            self._out[next_one.sender] += 1
-            next_one.has_place = True
-            next_one.turn.set()
+            first = min(self._waiting, key=lambda place: self._out[place.sender])
+            self._waiting.remove(first)
+            self._out[first.sender] += 1
+            first.has_place = True
+            first.turn.set()

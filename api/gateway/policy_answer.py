@@ -51,7 +51,7 @@ async def answer_by_policy(side: ModelSide, call: AnsweredCall, reader: Reader, 
         input=call.input,
         tool_results=tool_results(call.request.messages),
     )
-    wanted = PolicyRequest(
+    request = PolicyRequest(
         policy=policy,
         rendered=call.request,
         fewer=messages_of_fewer(policy.examples, call.variant, call.rendered),
@@ -66,7 +66,7 @@ async def answer_by_policy(side: ModelSide, call: AnsweredCall, reader: Reader, 
     )
     try:
         executed = await execute_policy(
-            wanted, ask, ask_later=ask_later, score=score, judge=await _judge(side, call, reader, policy, situation)
+            request, ask, ask_later=ask_later, score=score, judge=await _judge(side, call, reader, policy, situation)
         )
     except Busy as error:
         raise ModelFailed(error.detail, kind="busy", sent=False, **error.members) from error
@@ -116,10 +116,12 @@ class _PolicyMember:
     async def complete(self, request: ModelRequest) -> ModelAnswer:
         """Raises ModelFailed, for too many calls at once as well: the answer goes out unjudged, and says so."""
         try:
-            asked = await self.ask(self.name, lambda model: replace(request, model=model.name, revision=model.revision))
+            outcome = await self.ask(
+                self.name, lambda model: replace(request, model=model.name, revision=model.revision)
+            )
         except Busy as error:
             raise ModelFailed(error.detail, kind="busy", sent=False) from error
-        return asked.answer
+        return outcome.answer
 
 
 def _score(side: ModelSide, dotted: str, family: Family, situation: Situation) -> Score | None:

@@ -29,9 +29,9 @@ class Reader:
     """
 
     def __init__(self, patience_s: float = 30.0) -> None:
-        self.gone = False
+        self.has_left = False
         self.why = ""  # it has gone, for the record
-        self.asked = False  # some model was called for it, so that it belongs on record
+        self.has_asked = False  # some model was called for it, so that it belongs on record
         self.first_at: float | None = None  # perf_counter of the first piece
         self._message = MessageInPieces()
         self._pieces: list[ModelDelta] = []
@@ -84,12 +84,12 @@ class Reader:
             yield
         finally:
             self._working.remove(task)
-            if self.gone:
+            if self.has_left:
                 task.uncancel()
             self.check()
 
     def check(self) -> None:
-        if self.gone:
+        if self.has_left:
             raise ClientGone
 
     # --- for who sends it ---------------------------------------------------------------------------------------------
@@ -97,8 +97,8 @@ class Reader:
     def leave(self, why: str = "client_gone: the client left") -> None:
         """The client has gone, or is sent away since the process ends."""
         self.why = self.why or why
-        if not self.gone:
-            self.gone = True
+        if not self.has_left:
+            self.has_left = True
             for task in self._working:
                 if task is not asyncio.current_task():  # who says so itself ends by ``check``
                     task.cancel()
@@ -116,10 +116,10 @@ class Reader:
         """What has come since the last time; waits for something, and returns nothing where it was only woken."""
         await self._woken.wait()
         self._woken.clear()
-        taken, self._pieces = self._pieces, []
+        pieces, self._pieces = self._pieces, []
         self._unread_bytes = 0
         self._room.set()
-        return taken
+        return pieces
 
 
 def _size_of(delta: ModelDelta) -> int:

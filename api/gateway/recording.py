@@ -77,13 +77,13 @@ def drain(shared: Services, spool: Spool) -> None:
     Raises Busy while the store takes nothing.
     """
     _drain(shared, spool)
-    for other in left_behind(spool):
-        _drain(shared, other)
+    for former in left_behind(spool):
+        _drain(shared, former)
 
 
 def _drain(shared: Services, spool: Spool) -> None:
-    while (found := spool.waiting())[0]:
-        records, place = found
+    while (waiting := spool.waiting())[0]:
+        records, place = waiting
         try:
             _keep(shared, records)
         except Busy:

@@ -36,16 +36,16 @@ class ResponseCache:
         """The answer that the same variant gave to the same messages, marked as cached and free of charge."""
         if not _may(call, settings):
             return None
-        kept = self._families.get(call.family, OrderedDict())
+        entries = self._families.get(call.family, OrderedDict())
         key = _key(call)
-        found = kept.get(key)
-        if found is None:
+        entry = entries.get(key)
+        if entry is None:
             return None
-        if self._now() - found.at > settings.max_age_s:
+        if self._now() - entry.at > settings.max_age_s:
             self._drop(call.family, key)
             return None
-        kept.move_to_end(key)
-        answered = found.answered
+        entries.move_to_end(key)
+        answered = entry.answered
         return replace(answered, cached=True, answer=replace(answered.answer, cost_usd=0.0))
 
     def keep(self, call: AnsweredCall, answered: ChatResult, settings: Cache) -> None:
@@ -61,18 +61,18 @@ class ResponseCache:
             return
         family, key = call.family, _key(call)
         self._drop(family, key)
-        kept = self._families.setdefault(family, OrderedDict())
-        kept[key] = _CacheEntry(
+        entries = self._families.setdefault(family, OrderedDict())
+        entries[key] = _CacheEntry(
             replace(answered, parts=(), follow_up=None), self._now(), n_chars
         )  # which are of that request alone
         self._n_chars[family] = self._n_chars.get(family, 0) + n_chars
-        while len(kept) > settings.max_entries or self._n_chars[family] > MAX_CHARS:
-            self._drop(family, next(iter(kept)))
+        while len(entries) > settings.max_entries or self._n_chars[family] > MAX_CHARS:
+            self._drop(family, next(iter(entries)))
 
     def _drop(self, family: str, key: str) -> None:
-        gone = self._families.get(family, OrderedDict()).pop(key, None)
-        if gone is not None:
-            self._n_chars[family] -= gone.n_chars
+        entry = self._families.get(family, OrderedDict()).pop(key, None)
+        if entry is not None:
+            self._n_chars[family] -= entry.n_chars
 
 
 def _may(call: AnsweredCall, settings: Cache) -> bool:

@@ -92,19 +92,19 @@ async def _settle(
             error, "record", None
         ):  # which is answered like every refusal of a server that has too much to do: nothing is kept
             latency_ms = (perf_counter() - started) * 1000
-            failed = failure_report(
+            report = failure_report(
                 f"{error.kind}: {error.detail}",
                 output=reader.text,
                 latency_ms=latency_ms,
                 time_to_first_token_ms=first_ms(),
             )
-            await _record_failure(shared, side, call, {**failed, **_paid(error)})
+            await _record_failure(shared, side, call, {**report, **_paid(error)})
         raise
     except ClientGone as error:
-        if reader.asked:  # how long the answer would have taken is not known, so no latency is reported
-            gone = f"{reader.why} after {len(reader.text)} characters of the answer"
-            left = failure_report(gone, output=reader.text, time_to_first_token_ms=first_ms())
-            await _record_failure(shared, side, call, {**left, **_paid(error)})
+        if reader.has_asked:  # how long the answer would have taken is not known, so no latency is reported
+            error_text = f"{reader.why} after {len(reader.text)} characters of the answer"
+            report = failure_report(error_text, output=reader.text, time_to_first_token_ms=first_ms())
+            await _record_failure(shared, side, call, {**report, **_paid(error)})
         raise
     except Exception as error:
         log.error("a call failed inside the gateway", interaction=call.id, exc_info=error)
@@ -155,10 +155,10 @@ async def _follow(
 
 def _cached(side: ModelSide, call: AnsweredCall) -> ChatResult | None:
     definition = call.definition
-    found = side.cache.find(call, definition.cache) if definition is not None else None
-    if found is not None:
-        side.metrics.cached_answers.labels(family=call.family, model=found.models[-1]).inc()
-    return found
+    cached = side.cache.find(call, definition.cache) if definition is not None else None
+    if cached is not None:
+        side.metrics.cached_answers.labels(family=call.family, model=cached.models[-1]).inc()
+    return cached
 
 
 def _known(answered: ChatResult) -> asyncio.Future[ChatResult]:

@@ -97,8 +97,8 @@ class HotRoutes:
             scope["path_params"] = {}
             return route
         for of, pattern, route in self._by_pattern:
-            if method == of and (found := pattern.match(path)) is not None:
-                scope["path_params"] = found.groupdict()
+            if method == of and (match := pattern.match(path)) is not None:
+                scope["path_params"] = match.groupdict()
                 return route
         return None
 
@@ -109,8 +109,8 @@ async def _answer(route: HotRoute, request: StrictRequest, shared: Services) -> 
     if answer is not None:
         return answer
     await check(request, shared, route.query, counts=route.counts)
-    said = await route.handler(request, shared)
-    if isinstance(said, Response):
-        return said
-    body = to_json(said)
+    result = await route.handler(request, shared)
+    if isinstance(result, Response):
+        return result
+    body = to_json(result)
     return HotResponse(body, [(b"content-length", b"%d" % len(body)), JSON])

@@ -35,15 +35,15 @@ async def take(request: StrictRequest, shared: Services) -> dict[str, Any]:
     _check_batch(events, shared.settings.limits.batch)
     count_events(request, shared, len(events))
     answer = await _intake(request, shared, idempotency_of(request, body)).atake(events, len(body))
-    return _told(request, answer, is_list=isinstance(value, list))
+    return _answer_to_sender(request, answer, is_list=isinstance(value, list))
 
 
-def _told(request: Request, answer: Mapping[str, Any], *, is_list: bool = False) -> dict[str, Any]:
+def _answer_to_sender(request: Request, answer: Mapping[str, Any], *, is_list: bool = False) -> dict[str, Any]:
     """The answer as its sender gets it; raises InvalidInput for a single event that could not be taken."""
     if not is_list and answer["rejected"] and answer["rejected"][0]["type"] != "id_conflict":
         raise _as_problem(answer)
     request.state.quiet = not answer["rejected"]
-    return {**answer, "rejected": _named(answer["rejected"])}
+    return {**answer, "rejected": _rejections(answer["rejected"])}
 
 
 def _intake(request: Request, shared: Services, idempotency: Idempotency | None = None) -> Intake:
@@ -81,38 +81,38 @@ def _as_problem(answer: Mapping[str, Any]) -> InvalidInput:
     refused = answer["rejected"][0]
     errors = {"errors": refused["errors"]} if "errors" in refused else {}
     return InvalidInput(
-        refused["detail"], **{**answer, "rejected": _named([refused]), **errors}, reason=refused["type"]
+        refused["detail"], **{**answer, "rejected": _rejections([refused]), **errors}, reason=refused["type"]
     )
 
 
-def _named(rejected: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+def _rejections(rejected: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """The members that the contract gives a rejected event; its detail names every fault."""
-    return [{name: one[name] for name in ("index", "type", "detail")} for one in rejected]
+    return [{name: event[name] for name in ("index", "type", "detail")} for event in rejected]
 
 
 async def take_lines(request: StrictRequest, shared: Services) -> dict[str, Any]:
     """An import: JSON lines, or columns."""
     check_lines_type(request)
     body = await request.body()
-    named = idempotency_of(request, body)
+    keyed = idempotency_of(request, body)
     n, parts = await beside(len(body), lambda: _parts(body, shared, request.limit))
     count_events(request, shared, n)
     rejected: list[dict[str, Any]] = []
     answer: dict[str, Any] = {"accepted": 0, "duplicates": 0, "rejected": rejected}
     n_rejected = n_read = 0
     while (part := await beside(len(body), lambda: next(parts, None))) is not None:
-        of_part = None if named is None else (named[0], f"{named[1]} from event {n_read}", named[2])
+        of_part = None if keyed is None else (keyed[0], f"{keyed[1]} from event {n_read}", keyed[2])
         n_read += len(part.events)
         events = [event for _, event in part.events]
-        done = await _intake(request, shared, of_part).atake(events) if events else NOTHING  # which takes no key
-        answer["accepted"] += done["accepted"]
-        answer["duplicates"] += done["duplicates"]
+        report = await _intake(request, shared, of_part).atake(events) if events else NOTHING  # which takes no key
+        answer["accepted"] += report["accepted"]
+        answer["duplicates"] += report["duplicates"]
         refused = [
             *part.rejected,
-            *({**one, "index": part.events[one["index"]][0]} for one in _named(done["rejected"])),
+            *({**event, "index": part.events[event["index"]][0]} for event in _rejections(report["rejected"])),
         ]
         n_rejected += len(refused)
-        rejected += sorted(refused, key=lambda one: one["index"])[: MAX_NAMED - len(rejected)]
+        rejected += sorted(refused, key=lambda event: event["index"])[: MAX_NAMED - len(rejected)]
     return answer if n_rejected <= MAX_NAMED else {**answer, "rejected_more": n_rejected - MAX_NAMED}
 
 

@@ -43,8 +43,8 @@ async def prompt(request: StrictRequest, shared: Services) -> Response:
 
 async def snapshot(request: StrictRequest, shared: Services) -> Response:
     families = shared.serving.now_served.families
-    found = shared.snapshots.of(families, caller_of(request).access, shared.clock.now())
-    return _cached(request, found.etag, found.body)
+    snapshot_body = shared.snapshots.of(families, caller_of(request).access, shared.clock.now())
+    return _cached(request, snapshot_body.etag, snapshot_body.body)
 
 
 async def render(request: StrictRequest, shared: Services) -> Response:
@@ -52,8 +52,8 @@ async def render(request: StrictRequest, shared: Services) -> Response:
     family = shared.serving.now_served.family(request.scope["path_params"]["family"])
     served = decide(shared, family, body.unit, shared.clock.now())
     variables, truncated = limit_inputs(family.definition, body.variables)
-    said = [turn.get("content") for turn in body.history if turn.get("role") in ("user", "tool")]
-    signs = injection_signs(texts_in([*variables.values(), *said]))
+    texts = [turn.get("content") for turn in body.history if turn.get("role") in ("user", "tool")]
+    signs = injection_signs(texts_in([*variables.values(), *texts]))
     more = {**({"injection": signs} if signs else {}), **({"truncated": truncated} if truncated else {})}
     if family.variants[served.choice.variant].messages:
         content = await _filled(request, served, variables, body.history, more)

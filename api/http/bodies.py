@@ -62,8 +62,8 @@ class StrictRequest(Request):
     @property
     def declared(self) -> int | None:
         """Bytes of the body, as its sender says; None where it does not."""
-        said = self.first.get("content-length", "").encode()
-        return length_of(said) if said.isdigit() else None
+        length = self.first.get("content-length", "").encode()
+        return length_of(length) if length.isdigit() else None
 
     async def stream(self) -> AsyncGenerator[bytes, None]:
         """Raises TooLarge once more has come than the route takes; a larger declared length is refused at once."""
@@ -178,20 +178,20 @@ def checked(value: Any) -> Any:
 
 def check_media_type(request: StrictRequest) -> None:
     """A JSON body must say so: a foreign web page can send any other type without the browser asking first."""
-    given = _media_type(request)
-    if not _is_json(given):
+    media_type = _media_type(request)
+    if not _is_json(media_type):
         raise UnsupportedMediaType(
-            f"The body is {given or 'of no declared type'}, and JSON is expected. Send `Content-Type:"
+            f"The body is {media_type or 'of no declared type'}, and JSON is expected. Send `Content-Type:"
             " application/json`."
         )
 
 
 def check_lines_type(request: StrictRequest) -> None:
     """A body of JSON lines may leave its type undeclared; another format is refused before its first line is read."""
-    given = _media_type(request)
-    if not (_is_json(given) or given in LINES_TYPES):
+    media_type = _media_type(request)
+    if not (_is_json(media_type) or media_type in LINES_TYPES):
         raise UnsupportedMediaType(
-            f"The body is {given[:80]}, and events are read from JSON alone. Send one JSON object per line as"
+            f"The body is {media_type[:80]}, and events are read from JSON alone. Send one JSON object per line as"
             " `Content-Type: application/x-ndjson`, or all events as columns as `Content-Type: application/json`."
         )
 

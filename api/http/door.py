@@ -31,14 +31,14 @@ class Door:
     Args:
         limits: this process's share of the settings.
         per_address: most connections of one address that ``is_proxy`` does not know; None: no bound.
-        said: what the refusal adds about the share.
+        share_text: what the refusal adds about the share.
     """
 
     def __init__(
-        self, limits: ServerLimits, *, per_address: int | None, is_proxy: Callable[[str], bool], said: str = ""
+        self, limits: ServerLimits, *, per_address: int | None, is_proxy: Callable[[str], bool], share_text: str = ""
     ) -> None:
         self.limits = limits
-        self._per_address, self._is_proxy, self._said = per_address, is_proxy, said
+        self._per_address, self._is_proxy, self._share = per_address, is_proxy, share_text
         self._of: Counter[str] = Counter()
         self._n = 0
         self._line: dict[Connection, None] = {}  # those of which more has come, in the order of their turns
@@ -52,12 +52,12 @@ class Door:
         self._of[address] += 1
         if self._n > self.limits.connections:
             return Busy(
-                f"This server has {self.limits.connections:,} connections open, its most{self._said}. Connect again in"
+                f"This server has {self.limits.connections:,} connections open, its most{self._share}. Connect again in"
                 " a second."
             )
         if self._per_address is not None and self._of[address] > self._per_address and not self._is_proxy(address):
             return Busy(
-                f"Your address has {self._per_address:,} connections open here, its most{self._said}. Use those, or"
+                f"Your address has {self._per_address:,} connections open here, its most{self._share}. Use those, or"
                 " close some; limits.connections_per_address is a setting, and a proxy belongs into"
                 " api.trusted_proxies."
             )
@@ -93,5 +93,5 @@ class Door:
             return
         self._turn_of = None
         self._next.cancel()
-        rest = REST * (thread_time() - self._turn_began)
-        self._next = connection.loop.call_later(rest, self._begin_turn)
+        rest_s = REST * (thread_time() - self._turn_began)
+        self._next = connection.loop.call_later(rest_s, self._begin_turn)

@@ -82,11 +82,11 @@ class Edge:
             nonlocal n_bytes
             message = await receive()
             if message["type"] == "http.request":
-                came = len(message.get("body", b""))
-                n_bytes += came
+                n_more = len(message.get("body", b""))
+                n_bytes += n_more
                 if n_bytes > self.body_bytes:
                     raise self._too_large()
-                passage.take(came)
+                passage.take(n_more)
             return message
 
         return counted

@@ -52,9 +52,9 @@ class EventColumns:
 
 def read_columns(body: bytes, limit: BodyLimit) -> EventColumns:
     """Raises InvalidInput with everything that is wrong with the form, MalformedBody, and TooLarge."""
-    whole = read_json(body, limit)
-    columns = whole.get(_COLUMNS)
-    is_misspelt = _COLUMNS not in whole
+    body_members = read_json(body, limit)
+    columns = body_members.get(_COLUMNS)
+    is_misspelt = _COLUMNS not in body_members
     faults = [
         Fault(
             pointer=pointer_of([name]),
@@ -62,7 +62,7 @@ def read_columns(body: bytes, limit: BodyLimit) -> EventColumns:
             if is_misspelt and _means_columns(name)
             else "is no member beside columns",
         )
-        for name in whole
+        for name in body_members
         if name != _COLUMNS
     ]
     if is_misspelt:

@@ -50,7 +50,7 @@ class ForwardedAnswer:
         """Raises Lost where the other process breaks off in the middle of its answer."""
         connection = self.connection
         try:
-            body = connection.taken()
+            body = connection.take_pieces()
             await send({"type": "http.response.start", "status": self.status, "headers": self.headers})
             while True:
                 ended = connection.is_whole
@@ -72,12 +72,12 @@ class ForwardedAnswer:
 class PassedResponse(Response):
     """``ForwardedAnswer`` for what expects a response of Starlette."""
 
-    def __init__(self, passed: ForwardedAnswer) -> None:
-        self.status_code, self.raw_headers, self.background = passed.status, passed.headers, None
-        self._passed = passed
+    def __init__(self, answer: ForwardedAnswer) -> None:
+        self.status_code, self.raw_headers, self.background = answer.status, answer.headers, None
+        self._answer = answer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self._passed.send(send)
+        await self._answer.send(send)
 
 
 class NotSent(Exception):
@@ -94,20 +94,20 @@ class Neighbour:
 
     def __init__(self, run_file: Path) -> None:
         self._run_file = run_file
-        self._seen: tuple[int, int, int] | None = None
+        self._signature: tuple[int, int, int] | None = None
         self._connections: NeighbourConnections | None = None
 
     def connections(self) -> NeighbourConnections:
         """To where it listens; raises as ``away`` says when it has not said that."""
         try:
-            found = stat(self._run_file)
-            seen = (found.st_mtime_ns, found.st_ino, found.st_size)
-            if self._connections is None or seen != self._seen:
+            file_state = stat(self._run_file)
+            signature = (file_state.st_mtime_ns, file_state.st_ino, file_state.st_size)
+            if self._connections is None or signature != self._signature:
                 url = json.loads(self._run_file.read_text(encoding="utf-8"))["url"]
                 if not isinstance(url, str):
                     raise self.away("its address file names no URL")
                 self.close()
-                self._seen, self._connections = seen, NeighbourConnections(url, self.patience_s)
+                self._signature, self._connections = signature, NeighbourConnections(url, self.patience_s)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise self.away("it has not said where it listens") from error
         return self._connections
@@ -115,8 +115,8 @@ class Neighbour:
     async def forward(self, request: Request) -> Response:
         """Its answer as it comes. Raises as ``passed``."""
         body = await request.body()
-        passed = await self.passed(request.scope, request.receive, body, request.state.request_id.encode())
-        return Response(status_code=499) if passed is None else PassedResponse(passed)
+        answer = await self.passed(request.scope, request.receive, body, request.state.request_id.encode())
+        return Response(status_code=499) if answer is None else PassedResponse(answer)
 
     async def passed(self, scope: Scope, receive: Receive, body: bytes, request_id: bytes) -> ForwardedAnswer | None:
         """Its answer from the head on; None where the client went before.
@@ -147,8 +147,8 @@ class Neighbour:
             if isinstance(error, AnswerLost):
                 raise self.away(str(error), is_sent=True) from error
             raise
-        own = [header for header in headers if header[0] not in NOT_FROM_ANSWER]
-        return ForwardedAnswer(connections, connection, leaving, status, own)
+        headers_sent = [header for header in headers if header[0] not in NOT_FROM_ANSWER]
+        return ForwardedAnswer(connections, connection, leaving, status, headers_sent)
 
     def away(self, why: str, *, is_sent: bool = False) -> Exception:
         """What is raised where no answer came; ``is_sent``: the request may have reached the process."""

@@ -18,7 +18,7 @@ class InFlight:
     """The counts of one process, against its share of the limits. Used on the event loop only, so it needs no lock."""
 
     def __init__(self, limits: ServerLimits, workers: int = 1) -> None:
-        self.limits, self.said = limits.share(workers), share_text(workers)
+        self.limits, self.share_text = limits.share(workers), share_text(workers)
         self.n_bytes = 0
         self.requests_of: Counter[str] = Counter()
         self.bytes_of: Counter[str] = Counter()
@@ -41,7 +41,7 @@ class Passage:
         if self._all.requests_of[sender] >= most:
             raise TooMany(
                 f"{most:,} requests of this sender are in work already. Send this one again when others have been"
-                f" answered; limits.requests_at_once is a setting{self._all.said}.",
+                f" answered; limits.requests_at_once is a setting{self._all.share_text}.",
                 limit=most,
                 retry_after_s=1,
             )
@@ -61,7 +61,7 @@ class Passage:
             raise TooMany(
                 f"Other bodies of this sender that are being read or kept hold {others:,} bytes, and"
                 f" {limits.held_bytes_per_sender:,} is the most at once. Send this one again when they have been"
-                f" answered; limits.held_bytes_per_sender is a setting{self._all.said}.",
+                f" answered; limits.held_bytes_per_sender is a setting{self._all.share_text}.",
                 limit_bytes=limits.held_bytes_per_sender,
                 retry_after_s=1,
             )
@@ -88,8 +88,8 @@ def share_text(workers: int) -> str:
 
 
 def _give_back(counts: Counter[str], sender: str, n: int) -> None:
-    left = counts[sender] - n
-    if left > 0:
-        counts[sender] = left
+    n_left = counts[sender] - n
+    if n_left > 0:
+        counts[sender] = n_left
     else:
         counts.pop(sender, None)

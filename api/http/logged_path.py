@@ -10,9 +10,9 @@ KNOWN_SEGMENTS = 2  # of a path that no route answers: what follows may be anyth
 
 def logged_path(scope: Mapping[str, Any]) -> str:
     """The path with ``{unit}`` in the place of a unit; of a request that met no route its first two segments."""
-    path, found = str(scope["path"]), scope.get("path_params")
-    if found is None:
+    path, params = str(scope["path"]), scope.get("path_params")
+    if params is None:
         start, rest = path.split("/")[: KNOWN_SEGMENTS + 1], path.split("/")[KNOWN_SEGMENTS + 1 :]
         return "/".join([*start, "…"] if rest else start)
-    unit = found.get("unit")
+    unit = params.get("unit")
     return path if not unit else path.removesuffix(str(unit)) + "{unit}"

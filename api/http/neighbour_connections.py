@@ -88,17 +88,17 @@ class NeighbourConnection(asyncio.Protocol):
         """What has come of the body since the last time, b"" at its end. Raises as ``head``."""
         while not self._pieces and not self._is_whole:
             await self._news()
-        return self.taken()
+        return self.take_pieces()
 
-    def taken(self) -> bytes:
+    def take_pieces(self) -> bytes:
         """What is here of the body now."""
-        taken = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
+        pieces = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
         self._pieces.clear()
         self._n_unread = 0
         if self._is_paused and self.is_open:
             self._is_paused = False
             self._transport.resume_reading()  # type: ignore[union-attr]
-        return taken
+        return pieces
 
     def leave(self, number: int) -> None:
         """The client of that request has gone, and the other process hears of it."""
@@ -203,7 +203,7 @@ class NeighbourConnections:
     """Those to one address, made when they are needed; the one used last is used first."""
 
     def __init__(self, url: str, patience_s: float) -> None:
-        self._made = partial(NeighbourConnection, patience_s)
+        self._make = partial(NeighbourConnection, patience_s)
         parts = urlsplit(url)
         self._host, self._port = parts.hostname or "", parts.port or 80
         self.name = parts.netloc.encode()  # for the header Host
@@ -220,7 +220,7 @@ class NeighbourConnections:
             connection.abort()
         try:
             async with asyncio.timeout(CONNECT_S):
-                _, connection = await loop.create_connection(self._made, self._host, self._port)
+                _, connection = await loop.create_connection(self._make, self._host, self._port)
         except TimeoutError:
             raise AnswerLost("it did not answer in time") from None
         except OSError:

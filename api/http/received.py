@@ -81,5 +81,5 @@ def head_without_upgrade(method: bytes, url: bytes, version: str, headers: Seque
     llhttp leaves what follows a head with Upgrade to another protocol. None is spoken here, and the body would be
     taken for the next request.
     """
-    kept = [b"%b: %b" % header for header in headers if header[0] not in (b"connection", b"upgrade")]
-    return b"\r\n".join((b"%b %b HTTP/%b" % (method, url, version.encode()), b"connection: close", *kept, b"", b""))
+    lines = [b"%b: %b" % header for header in headers if header[0] not in (b"connection", b"upgrade")]
+    return b"\r\n".join((b"%b %b HTTP/%b" % (method, url, version.encode()), b"connection: close", *lines, b"", b""))

@@ -23,8 +23,9 @@ class Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
-        for listening in [one for server in getattr(self, "servers", ()) for one in server.sockets]:
-            _write_little_ahead(listening.fileno())
+        for server in getattr(self, "servers", ()):
+            for listener in server.sockets:
+                _write_little_ahead(listener.fileno())
 
     async def on_tick(self, counter: int) -> bool:
         if counter % LOOK_EVERY_TICKS == 0:
@@ -43,7 +44,7 @@ def configuration(app: Any, settings: Settings, *, behind_the_api: bool = False,
     workers = 1 if behind_the_api else settings.api.workers
     limits, proxies = settings.limits.share(workers), settings.api.trusted_proxies
     per_address = None if behind_the_api else limits.connections_per_address
-    door = Door(limits, per_address=per_address, is_proxy=settings.api.trusts, said=share_text(workers))
+    door = Door(limits, per_address=per_address, is_proxy=settings.api.trusts, share_text=share_text(workers))
     return uvicorn.Config(
         app,
         http=partial(TimedProtocol, door),  # type: ignore[arg-type]

@@ -82,4 +82,4 @@ def test_addresses_without_end_take_no_memory_without_end(wrong: WrongKeys, monk
     monkeypatch.setattr(wrong_keys, "MOST", 100)
     for i in range(1000):
         wrong.came_from(f"10.0.{i // 256}.{i % 256}")
-    assert len(wrong._seen) == 100
+    assert len(wrong._counts) == 100
