@@ -56,12 +56,12 @@ def outside_references(schema: Any) -> list[str]:
     while waiting:
         value = waiting.pop()
         if isinstance(value, Mapping):
-            references += [one for key in ("$ref", "$dynamicRef") if isinstance(one := value.get(key), str)]
-            ids |= {one for one in (value.get("$id"),) if isinstance(one, str)}
+            references += [reference for key in ("$ref", "$dynamicRef") if isinstance(reference := value.get(key), str)]
+            ids |= {reference for reference in (value.get("$id"),) if isinstance(reference, str)}
             waiting += value.values()
         elif isinstance(value, list | tuple):
             waiting += value
-    return [one for one in references if one.partition("#")[0] not in ids]
+    return [reference for reference in references if reference.partition("#")[0] not in ids]
 
 
 def _matches(pattern: str, text: str) -> bool:

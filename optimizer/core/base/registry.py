@@ -100,7 +100,7 @@ class Registry(Generic[T]):
     @cached_property
     def built_in(self) -> Mapping[str, T]:
         """They go before every package: a name that stands here is never a package's."""
-        return {one.name: self._record(one) for one in _rooms(self.group)}
+        return {registration.name: self._record(registration) for registration in _rooms(self.group)}
 
     def __contains__(self, name: str) -> bool:
         return name in self.built_in or name in self.added
@@ -122,11 +122,11 @@ class Registry(Generic[T]):
                 f"({type(error).__name__}: {error}). Repair or update that package, or name another {self.what}."
             ) from error
 
-    def _record(self, one: Registration) -> T:
+    def _record(self, registration: Registration) -> T:
         """Of what is declared, is a record itself, or a function alone."""
-        loaded = one.load()
+        loaded = registration.load()
         record = declared(loaded) or loaded
-        return self._read(one, record if isinstance(record, self._kind) else self._kind(loaded))
+        return self._read(registration, record if isinstance(record, self._kind) else self._kind(loaded))
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -135,29 +135,37 @@ class Registry(Generic[T]):
     @property
     def added(self) -> Mapping[str, Registration]:
         """What packages add, without those that are refused."""
-        return {one.name: one for one in self._registrations() if self._fault(one) is None}
+        return {
+            registration.name: registration
+            for registration in self._registrations()
+            if self._fault(registration) is None
+        }
 
     @property
     def refused(self) -> tuple[str, ...]:
         """Why each name that a package adds in vain is not taken, as a sentence."""
-        return tuple(fault for one in self._registrations() if (fault := self._fault(one)) is not None)
+        return tuple(
+            fault for registration in self._registrations() if (fault := self._fault(registration)) is not None
+        )
 
     def _registrations(self) -> Sequence[Registration]:
         return _packages(self.group)
 
-    def _fault(self, one: Registration) -> str | None:
+    def _fault(self, entry: Registration) -> str | None:
         why = None
-        if one.name in self.built_in:
+        if entry.name in self.built_in:
             why = "Detent has one of that name"
-        elif one.name in self._reserved:
+        elif entry.name in self._reserved:
             why = "the name means something else here"
-        elif not _NAME.fullmatch(one.name):
+        elif not _NAME.fullmatch(entry.name):
             why = "a name begins with a small letter and holds small letters, digits and underscores"
-        elif others := [other.package for other in self._registrations() if other.name == one.name and other != one]:
+        elif others := [
+            other.package for other in self._registrations() if other.name == entry.name and other != entry
+        ]:
             why = f"{' and '.join(others)} adds the same name"
         if why is None:
             return None
         return (
-            f"The {self.what} {one.name!r} of the package {one.package} is refused: {why}. Rename it there, or remove"
-            " that package."
+            f"The {self.what} {entry.name!r} of the package {entry.package} is refused: {why}. Rename it there, or"
+            " remove that package."
         )

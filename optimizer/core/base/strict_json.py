@@ -82,17 +82,17 @@ def is_within(value: Any, chars: int) -> bool:
     """
     waiting, chars_left = [value], chars
     while waiting:
-        one = waiting.pop()
-        kind = type(one)
-        if kind is dict or (kind not in _NO_DICT and isinstance(one, Mapping)):  # a dict is told without asking
-            chars_left -= len(one) + 1
-            waiting += one
-            waiting += one.values()
-        elif isinstance(one, list | tuple):
-            chars_left -= len(one) + 1
-            waiting += one
+        item = waiting.pop()
+        kind = type(item)
+        if kind is dict or (kind not in _NO_DICT and isinstance(item, Mapping)):  # a dict is told without asking
+            chars_left -= len(item) + 1
+            waiting += item
+            waiting += item.values()
+        elif isinstance(item, list | tuple):
+            chars_left -= len(item) + 1
+            waiting += item
         else:
-            chars_left -= len(one) + 1 if isinstance(one, str) else 1
+            chars_left -= len(item) + 1 if isinstance(item, str) else 1
         if chars_left < 0:
             return False
     return True

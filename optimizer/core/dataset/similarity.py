@@ -104,7 +104,7 @@ def _alike(texts: Sequence[str]) -> list[list[int]]:
         by_rarity = sorted(pairs, key=lambda pair: (n_with[pair], pair))
         rarer = by_rarity[: len(pairs) - math.ceil(ALIKE * len(pairs)) + 1]
         candidates = dict.fromkeys(first for pair in rarer for first in holders.get(pair, ()))
-        first = next((one for one in candidates if _resemblance(pairs, shingled[one]) >= ALIKE), None)
+        first = next((candidate for candidate in candidates if _resemblance(pairs, shingled[candidate]) >= ALIKE), None)
         if first is not None:
             beside[first].append(at)
         elif pairs:

@@ -250,8 +250,8 @@ def _model(data: Mapping[str, Any]) -> Iterator[Fault]:
 
 def _scorer(data: Mapping[str, Any]) -> Iterator[Fault]:
     parser = _mapping(data, "output").get("parser", "text")
-    declared = {str(name): one for name, one in _mapping(data, "inputs").items()}
-    inputs = {name: str(one.get("type", "text")) for name, one in declared.items() if isinstance(one, Mapping)}
+    declared = {str(name): entry for name, entry in _mapping(data, "inputs").items()}
+    inputs = {name: str(entry.get("type", "text")) for name, entry in declared.items() if isinstance(entry, Mapping)}
     for name, use in _mapping(data, "scorer").items():
         fault = None
         if (

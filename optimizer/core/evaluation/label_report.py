@@ -45,7 +45,7 @@ def confused(confusion: Mapping[str, Mapping[str, int]]) -> list[tuple[str, str,
     wrong = [
         (expected, answer, n) for expected, row in confusion.items() for answer, n in row.items() if expected != answer
     ]
-    return sorted(wrong, key=lambda one: (-one[2], one[0], one[1]))[:N_CONFUSED]
+    return sorted(wrong, key=lambda pair: (-pair[2], pair[0], pair[1]))[:N_CONFUSED]
 
 
 def read_labels(

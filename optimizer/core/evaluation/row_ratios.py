@@ -34,7 +34,7 @@ class RowRatios:
     @classmethod
     def of(cls, logs: Sequence[float]) -> RowRatios:
         mean = fmean(logs) if logs else 0.0
-        return cls(len(logs), mean, sum((one - mean) ** 2 for one in logs))
+        return cls(len(logs), mean, sum((log - mean) ** 2 for log in logs))
 
     def plus(self, other: RowRatios) -> RowRatios:
         n = self.n + other.n

@@ -165,10 +165,10 @@ def _gate(family: Family, suite: Suite, batches: Sequence[EvaluationBatch], vari
         reason = f"{variant} was not evaluated against {suite.said}{beside}: {command}"
     else:
         reason = (
-            "; ".join(one.said for one in checks if one.verdict != "met")
+            "; ".join(check.said for check in checks if check.verdict != "met")
             or f"all {len(checks)} targets of the suite are met"
         )
-    if any(one.verdict == "undecided" for one in checks):
+    if any(check.verdict == "undecided" for check in checks):
         reason += f": {command}"
     return {"name": suite.gate, "verdict": verdict, "value": None, "required": None, "reason": reason}
 
@@ -179,8 +179,8 @@ def _newest_decided(evaluations: Sequence[Sequence[Check]]) -> list[Check]:
     Args:
         evaluations: the checks of each, oldest first.
     """
-    decided = {one.name: one for checks in evaluations for one in checks if one.verdict in DECIDED}
-    return [decided.get(one.name, one) for one in evaluations[-1]] if evaluations else []
+    decided = {check.name: check for checks in evaluations for check in checks if check.verdict in DECIDED}
+    return [decided.get(check.name, check) for check in evaluations[-1]] if evaluations else []
 
 
 def evidence_of(batches: Sequence[EvaluationBatch], variant: str, suite: str, timed_as: str) -> list[list[RowRatios]]:
@@ -193,12 +193,14 @@ def evidence_of(batches: Sequence[EvaluationBatch], variant: str, suite: str, ti
     """
     checks = [check for b in batches if (b.variant, b.suite) == (variant, suite) for check in b.checks or ()]
     evidences = [check.evidence for check in checks if check.evidence is not None]
-    return [[RowRatios(*sums) for sums in one["rows"]] for one in evidences if one["timed_as"] == timed_as]
+    return [
+        [RowRatios(*sums) for sums in evidence["rows"]] for evidence in evidences if evidence["timed_as"] == timed_as
+    ]
 
 
 def verdict_of(checks: Sequence[Check]) -> GateVerdict:
     """Of a suite's checks together; inconclusive where one could not be measured or told, or there is none."""
-    verdicts = {one.verdict for one in checks}
+    verdicts = {check.verdict for check in checks}
     return "fail" if "missed" in verdicts else "pass" if verdicts == {"met"} else "inconclusive"
 
 

@@ -107,8 +107,10 @@ def measure_trivial(
         scores: of ``variant`` by example, in [0, 1]; rows that are missing were not measured.
         bare: the same of the prompt without examples, or why it is left out.
     """
-    baselines = [_row(name, one) for name, one in {**without_model, BARE: bare}.items()]
-    comparable = {name: one for name, one in without_model.items() if not isinstance(one, str) and one}
+    baselines = [_row(name, baseline) for name, baseline in {**without_model, BARE: bare}.items()]
+    comparable = {
+        name: baseline for name, baseline in without_model.items() if not isinstance(baseline, str) and baseline
+    }
     return TrivialBaselines(n=len(rows), n_train=len(train), rows=baselines, worth=_worth(variant, scores, comparable))
 
 
@@ -252,7 +254,7 @@ def _row(name: str, scores: Mapping[str, float] | str) -> TrivialBaseline:
 
 def _worth(variant: str, scores: Mapping[str, float], baselines: Mapping[str, Mapping[str, float]]) -> Worth | None:
     """Against the best of them, on the rows that both have; None without such a row."""
-    both = {name: [id for id in one if id in scores] for name, one in baselines.items()}
+    both = {name: [id for id in baseline if id in scores] for name, baseline in baselines.items()}
     means = {name: sum(baselines[name][id] for id in ids) / len(ids) for name, ids in both.items() if ids}
     if not means:
         return None

@@ -97,9 +97,9 @@ class MetricRecord:
             elif not _has_form(value, kind):
                 yield name, f"{value!r} does not fit: {name} of {self.name} is {_FORMS[kind]}"
             elif kind in ("input", "the input", "inputs"):
-                for one in [value] if isinstance(value, str) else value:
-                    if one not in inputs:
-                        yield name, f"there is no input {one!r}; the family's inputs are {', '.join(inputs)}"
+                for input in [value] if isinstance(value, str) else value:
+                    if input not in inputs:
+                        yield name, f"there is no input {input!r}; the family's inputs are {', '.join(inputs)}"
         for name, kind in self.parameters.items():
             if kind == "corpus" and name not in declared:
                 form = f"{self.name}: {{weight: 1.0, {name}: families/.../{name}.jsonl}}"
@@ -129,7 +129,7 @@ def _has_form(value: Any, kind: ParameterKind) -> bool:
     if kind == "number":
         return isinstance(value, int | float) and not isinstance(value, bool)
     if kind in ("texts", "inputs"):
-        return isinstance(value, list | tuple) and bool(value) and all(isinstance(one, str) for one in value)
+        return isinstance(value, list | tuple) and bool(value) and all(isinstance(item, str) for item in value)
     return isinstance(value, Mapping if kind == "schema" else str)
 
 
@@ -139,7 +139,7 @@ metric = declares(MetricRecord)
 @cache
 def usual_metric(parser: str) -> str:
     """What scores outputs of this parser where a family names no metric."""
-    return next((one.name for one in METRICS.built_in.values() if one.usual_for == parser), "exact_match")
+    return next((record.name for record in METRICS.built_in.values() if record.usual_for == parser), "exact_match")
 
 
 def _whole(added: Registration, record: MetricRecord) -> MetricRecord:

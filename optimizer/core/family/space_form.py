@@ -112,9 +112,11 @@ def _setting_problem(slot: str, form: str, value: Any) -> str | None:
     """A value of the range that is none of the setting: what a search puts into a Variant is sent with a call."""
     if slot in ("instruction", "examples"):
         texts = value if form == "choices" else ()
-        return next((f"an instruction is a text, not {one!r:.80}" for one in texts if not isinstance(one, str)), None)
+        return next(
+            (f"an instruction is a text, not {item!r:.80}" for item in texts if not isinstance(item, str)), None
+        )
     name = NAME if slot == "model" else slot
-    return next((fault for one in value if (fault := setting_fault(name, one)) is not None), None)
+    return next((fault for item in value if (fault := setting_fault(name, item)) is not None), None)
 
 
 def _is_int(value: Any) -> bool:

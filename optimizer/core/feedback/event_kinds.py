@@ -132,7 +132,7 @@ TIME = Kind("a time with its zone, such as 2026-11-20T08:30:00Z", {"type": "stri
 
 def list_of(kind: Kind) -> Kind:
     def keep(value: Any) -> Any:
-        return [kind.check(one) for one in value] if isinstance(value, list | tuple) else None
+        return [kind.check(item) for item in value] if isinstance(value, list | tuple) else None
 
     return Kind("a list", {"type": "array", "items": dict(kind.schema)}, keep)
 

@@ -226,7 +226,7 @@ def _is_within(answer: JudgedAnswer, draw: Draw) -> bool:
 
 def _leading(of_draw: Sequence[DrawnAnswer]) -> list[DrawnAnswer]:
     answered = []
-    for each in sorted(of_draw, key=lambda one: one.place):
+    for each in sorted(of_draw, key=lambda answer: answer.place):
         if not each.is_answered:
             break
         answered.append(each)

@@ -87,12 +87,12 @@ def _long_texts(value: Any, most: int, path: tuple[Any, ...]) -> Iterator[tuple[
         if 4 * len(value) > most and (n := len(value.encode())) > most:
             yield path, n
     elif isinstance(value, Mapping):
-        for name, one in value.items():
+        for name, item in value.items():
             yield from _long_texts(name, most, (*path, name))
-            yield from _long_texts(one, most, (*path, name))
+            yield from _long_texts(item, most, (*path, name))
     elif isinstance(value, list | tuple):
-        for place, one in enumerate(value):
-            yield from _long_texts(one, most, (*path, place))
+        for place, item in enumerate(value):
+            yield from _long_texts(item, most, (*path, place))
 
 
 def _gaps(values: Mapping[str, Any]) -> list[str]:

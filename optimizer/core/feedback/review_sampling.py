@@ -49,9 +49,11 @@ def uncertain_answers(seen: Iterable[SampledInteraction], settings: ReviewSettin
     Among equals a hash gives the order, so that no person chooses it. A corrected one waits for its release already,
     and is left out.
     """
-    uncertain = [one for each in seen if not each.is_corrected and (one := _uncertainty(each, settings)) is not None]
+    uncertain = [
+        answer for each in seen if not each.is_corrected and (answer := _uncertainty(each, settings)) is not None
+    ]
     return sorted(
-        uncertain, key=lambda one: (UNCERTAINTIES.index(one.doubt), sha256(one.interaction.encode()).digest())
+        uncertain, key=lambda answer: (UNCERTAINTIES.index(answer.doubt), sha256(answer.interaction.encode()).digest())
     )
 
 
@@ -64,10 +66,10 @@ def first_of_units(
     """
     chosen: list[UncertainAnswer] = []
     seen = set(known)
-    for one in uncertain:
-        unit = units.get(one.interaction)
-        if len(chosen) < most and one.interaction in units and (unit is None or unit not in seen):
-            chosen.append(one)
+    for answer in uncertain:
+        unit = units.get(answer.interaction)
+        if len(chosen) < most and answer.interaction in units and (unit is None or unit not in seen):
+            chosen.append(answer)
             seen |= {unit} if unit is not None else set()
     return chosen
 

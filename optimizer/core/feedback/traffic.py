@@ -65,10 +65,10 @@ def recorded_traffic(
     by_source = summed_by([*halves[0], *halves[1]], "source")
     requests = by_source.get(("",), nothing)
     labelled: dict[tuple[str, str], int] = {}
-    for (source,), one in by_source.items():
+    for (source,), source_sums in by_source.items():
         for field, place in PLACES.items():
-            if n := sum(1 for outcomes in _units(one).values() if outcomes and outcomes[place]):
-                labelled[field, source] = n << one.level
+            if n := sum(1 for outcomes in _units(source_sums).values() if outcomes and outcomes[place]):
+                labelled[field, source] = n << source_sums.level
     return RecordedTraffic(
         since=since,
         until=until,
@@ -80,8 +80,8 @@ def recorded_traffic(
     )
 
 
-def _units(one: TrafficSum) -> dict[str, Outcomes]:
-    return {name: outcomes for name, outcomes in one.units.items() if not name.endswith(NO_UNIT)}
+def _units(sums: TrafficSum) -> dict[str, Outcomes]:
+    return {name: outcomes for name, outcomes in sums.units.items() if not name.endswith(NO_UNIT)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

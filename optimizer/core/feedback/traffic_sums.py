@@ -118,24 +118,26 @@ def summed_by(sums: Iterable[TrafficSum], *names: Literal["variant", "source"]) 
     """
     sums_by_key: dict[tuple[str, ...], TrafficSum] = {}
     # the thinnest first, so that units that do not stay are not added
-    for one in sorted(sums, key=lambda one: -one.level):
-        key = tuple(getattr(one, name) for name in names)
+    for traffic_sum in sorted(sums, key=lambda traffic_sum: -traffic_sum.level):
+        key = tuple(getattr(traffic_sum, name) for name in names)
         if key not in sums_by_key:
             of = dict(zip(names, key, strict=True))
-            sums_by_key[key] = TrafficSum(family=one.family, start=one.start, minutes=one.minutes, **of)
-        sums_by_key[key].add(one)
+            sums_by_key[key] = TrafficSum(
+                family=traffic_sum.family, start=traffic_sum.start, minutes=traffic_sum.minutes, **of
+            )
+        sums_by_key[key].add(traffic_sum)
     return dict(sorted(sums_by_key.items()))
 
 
 def of_stretches(sums: Iterable[TrafficSum], minutes: int) -> list[TrafficSum]:
     """Sums of shorter stretches as those of longer ones, each with no more units than are kept."""
     by_key: dict[tuple[str, datetime, str, str], TrafficSum] = {}
-    for one in sums:
-        key = (one.family, floor(one.start, minutes), one.variant, one.source)
+    for traffic_sum in sums:
+        key = (traffic_sum.family, floor(traffic_sum.start, minutes), traffic_sum.variant, traffic_sum.source)
         if key not in by_key:
             by_key[key] = TrafficSum(family=key[0], start=key[1], minutes=minutes, variant=key[2], source=key[3])
-        by_key[key].add(one)
-    return [one.thinned() for one in by_key.values()]
+        by_key[key].add(traffic_sum)
+    return [traffic_sum.thinned() for traffic_sum in by_key.values()]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,7 +161,8 @@ def cover(since: datetime, until: datetime, stored: Stretch | None) -> Cover:
     )
     edges = ((since, first), (last, until), *(stretch for _, stretch in old))
     return Cover(
-        sums=tuple(one for one in whole if one not in old), events=tuple(edge for edge in edges if edge[0] < edge[1])
+        sums=tuple(stretch_sum for stretch_sum in whole if stretch_sum not in old),
+        events=tuple(edge for edge in edges if edge[0] < edge[1]),
     )
 
 

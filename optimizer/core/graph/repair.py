@@ -26,7 +26,10 @@ class DeleteRelation:
         return frozenset([(self.subject, self.relation, self.object)])
 
     def applied(self, graph: Graph) -> Graph:
-        return {**graph, "relations": [one for one in graph["relations"] if triple_of(one) not in self.needs]}
+        return {
+            **graph,
+            "relations": [relation for relation in graph["relations"] if triple_of(relation) not in self.needs],
+        }
 
     def __str__(self) -> str:
         return f"delete the {thing_text((self.subject, self.relation, self.object))}"
@@ -47,8 +50,8 @@ class DeleteEntity:
         removed = _relations_of(graph, self.entity)
         return {
             **graph,
-            "entities": [one for one in graph["entities"] if name_of(one) != self.entity],
-            "relations": [one for one in graph["relations"] if triple_of(one) not in removed],
+            "entities": [item for item in graph["entities"] if name_of(item) != self.entity],
+            "relations": [item for item in graph["relations"] if triple_of(item) not in removed],
         }
 
     def __str__(self) -> str:
@@ -94,8 +97,8 @@ class MergeEntities:
     def _entities(self, entities: Sequence[Any]) -> list[Any]:
         """Without ``remove``; with ``keep`` in its place where only a relation named that one."""
         if self.keep in map(name_of, entities):
-            return [one for one in entities if name_of(one) != self.remove]
-        return [self.keep if name_of(one) == self.remove else one for one in entities]
+            return [entity for entity in entities if name_of(entity) != self.remove]
+        return [self.keep if name_of(entity) == self.remove else entity for entity in entities]
 
     def _renamed(self, triple: Thing) -> Thing:
         subject, relation, object = triple

@@ -63,23 +63,25 @@ class VerifiedGraph:
 
     @property
     def pending(self) -> tuple[ProposedRepair, ...]:
-        return tuple(one for one in self.repairs if one.status == "pending")
+        return tuple(proposed for proposed in self.repairs if proposed.status == "pending")
 
     @property
     def approved(self) -> tuple[ProposedRepair, ...]:
         """In the order of approval."""
-        return tuple(sorted((one for one in self.repairs if one.order is not None), key=lambda one: one.order or 0))
+        return tuple(
+            sorted((each for each in self.repairs if each.order is not None), key=lambda each: each.order or 0)
+        )
 
     @property
     def repaired(self) -> Graph:
         """The graph after every approved repair."""
         graph = self.given
-        for one in self.approved:
-            graph = one.repair.applied(graph)
+        for proposed in self.approved:
+            graph = proposed.repair.applied(graph)
         return graph
 
     def repair(self, id: str) -> ProposedRepair:
-        proposed = next((one for one in self.repairs if one.id == id), None)
+        proposed = next((each for each in self.repairs if each.id == id), None)
         if proposed is None:
             raise NotFound(f"Graph {self.id} has no repair {id!r}; detent graph show {self.id} lists them.", repair=id)
         return proposed
@@ -129,13 +131,14 @@ def decided(graph: VerifiedGraph, id: str, verdict: Verdict, *, by: str, reason:
         NotFound: it has no such repair.
         Conflict: it was decided otherwise, or, to approve it, the graph no longer has what it is about.
     """
-    one = graph.repair(id)
-    if one.status == verdict:
+    repair = graph.repair(id)
+    if repair.status == verdict:
         return graph
-    if one.status != "pending":
+    if repair.status != "pending":
         raise Conflict(
-            f"Repair {id} was {one.status} by {one.decided_by} before, and that stays: it was counted as feedback.",
-            status=one.status,
+            f"Repair {id} was {repair.status} by {repair.decided_by} before, and that stays: it was counted as"
+            " feedback.",
+            status=repair.status,
         )
     if verdict == "approved":
         why = reasons_against(graph).get(id)
@@ -145,13 +148,13 @@ def decided(graph: VerifiedGraph, id: str, verdict: Verdict, *, by: str, reason:
                 repair=id,
             )
     order = len(graph.approved) + 1 if verdict == "approved" else None
-    done = replace(one, status=verdict, order=order, decided_by=by, decided_at=at, reason=reason)
+    done = replace(repair, status=verdict, order=order, decided_by=by, decided_at=at, reason=reason)
     return replace(graph, repairs=tuple(done if other.id == id else other for other in graph.repairs))
 
 
 def reasons_against(graph: VerifiedGraph) -> dict[str, str]:
     """By id, why a pending repair does not apply to the graph as it is now, naming the approval that made it so."""
-    never = {one.id: missing_in(graph.given, one.repair) for one in graph.pending}
+    never = {proposed.id: missing_in(graph.given, proposed.repair) for proposed in graph.pending}
     reasons = {
         id: f"it is about the {thing_text(things[0])}, which the graph never had"
         for id, things in never.items()
@@ -161,12 +164,12 @@ def reasons_against(graph: VerifiedGraph) -> dict[str, str]:
     for earlier in graph.approved:
         now = earlier.repair.applied(now)
         there = things_in(now)
-        for one in graph.pending:
-            missing = one.repair.needs - there
+        for proposed in graph.pending:
+            missing = proposed.repair.needs - there
             if not missing:
-                reasons.pop(one.id, None)  # a merge has made it
-            elif one.id not in reasons:
-                reasons[one.id] = (
+                reasons.pop(proposed.id, None)  # a merge has made it
+            elif proposed.id not in reasons:
+                reasons[proposed.id] = (
                     f"it no longer applies, since repair {earlier.id} ({earlier.repair}), which {earlier.decided_by}"
                     f" approved, took away the {thing_text(min(missing))}"
                 )
@@ -176,13 +179,15 @@ def reasons_against(graph: VerifiedGraph) -> dict[str, str]:
 def applicable(graph: VerifiedGraph) -> set[str]:
     """The pending repairs that apply to the graph as it is now."""
     there = things_in(graph.repaired)
-    return {one.id for one in graph.pending if one.repair.needs <= there}
+    return {proposed.id for proposed in graph.pending if proposed.repair.needs <= there}
 
 
 def conflicts_of(graph: VerifiedGraph) -> dict[str, dict[str, str]]:
     """Of the pending repairs that apply: by id, those that it conflicts with, and why."""
     apply = applicable(graph)
-    return conflicts({one.id: one.repair for one in graph.pending if one.id in apply}, graph.repaired)
+    return conflicts(
+        {proposed.id: proposed.repair for proposed in graph.pending if proposed.id in apply}, graph.repaired
+    )
 
 
 def _items(family: Family, output: str) -> Sequence[Any]:

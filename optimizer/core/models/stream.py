@@ -87,12 +87,12 @@ def size_of(value: Any, depth: int = 0) -> int:
         return len(value) if value.isascii() else len(value.encode("utf-8", "surrogatepass"))
     if isinstance(value, Mapping):
         n_bytes = 1
-        for name, one in value.items():  # a piece with a text is what a stream is made of
+        for name, item in value.items():  # a piece with a text is what a stream is made of
             n_bytes += size_of(str(name)) + (
-                len(one) if type(one) is str and one.isascii() else size_of(one, depth + 1)
+                len(item) if type(item) is str and item.isascii() else size_of(item, depth + 1)
             )
         return n_bytes
-    return 1 + sum(size_of(one, depth + 1) for one in value) if isinstance(value, list) else 1
+    return 1 + sum(size_of(item, depth + 1) for item in value) if isinstance(value, list) else 1
 
 
 class _Texts(list[str]):
@@ -123,4 +123,4 @@ def _merge(into: dict[str, Any], pieces: Mapping[str, Any]) -> None:
 def _joined(value: Any) -> Any:
     if isinstance(value, _Texts):
         return "".join(value)
-    return {name: _joined(one) for name, one in value.items()} if isinstance(value, dict) else value
+    return {name: _joined(item) for name, item in value.items()} if isinstance(value, dict) else value

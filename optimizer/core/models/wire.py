@@ -110,7 +110,7 @@ def _member_faults(message: Mapping[str, Any], pointer: str) -> Iterator[Fault]:
     for name in _LISTS:
         value = message.get(name)
         if value is not None and not (
-            isinstance(value, list | tuple) and all(isinstance(one, Mapping) for one in value)
+            isinstance(value, list | tuple) and all(isinstance(item, Mapping) for item in value)
         ):
             yield Fault(pointer=f"{pointer}/{name}", detail="a list of objects is needed")
     if not isinstance(message.get("function_call"), Mapping | None):

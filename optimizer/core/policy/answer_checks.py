@@ -230,7 +230,7 @@ def _covered(wanted: set[str], text: str, *, times: int) -> bool:
     """Whether most of the wanted words stand in the text, each so many times."""
     words = [word.casefold() for word in _WORD.findall(text[:READ_CHARS])]
     stems = [word[:STEM_CHARS] if word.isalpha() else word for word in words]
-    n_found = sum(1 for one in wanted if stems.count(one) >= times)
+    n_found = sum(1 for stem in wanted if stems.count(stem) >= times)
     return 2 * n_found > len(wanted)
 
 
@@ -240,7 +240,7 @@ def _facts(tool_result: str) -> set[str]:
     if len(tool_result) < 400 and _NOTHING.search(tool_result):
         return set()
     stems = _stems(tool_result)
-    numbers = {one for one in stems if not one.isalpha() and one not in ("0", "1")}
+    numbers = {stem for stem in stems if not stem.isalpha() and stem not in ("0", "1")}
     return stems if numbers or len(stems) >= LEAST_FACTS else set()
 
 
@@ -251,11 +251,11 @@ def _uses(text: str, facts: set[str]) -> bool:
     stems = _stems(text)
     if stems & facts:
         return True
-    numbers = {_digits(one) for one in stems if not one.isalpha()}
+    numbers = {_digits(stem) for stem in stems if not stem.isalpha()}
     words = {word.casefold() for word in _WORD.findall(text)}
     numbers |= {str(n) for name, n in _NUMBERS.items() if name in words} | ({"1"} if "one" in words else set())
-    wanted = [one for one in facts if not one.isalpha()]
-    return any(_digits(one) in numbers or _rounded(one) in numbers for one in wanted)
+    wanted = [stem for stem in facts if not stem.isalpha()]
+    return any(_digits(stem) in numbers or _rounded(stem) in numbers for stem in wanted)
 
 
 def _digits(number: str) -> str:

@@ -122,12 +122,14 @@ def best(attempts: Sequence[Attempt]) -> Attempt | None:
     """The best of those that were answered, the earlier one of equals; second samples, audits and what a judge says
     are never delivered.
     """
-    answered = [one for one in attempts if one.answer is not None and one.call.purpose not in NEVER_DELIVERED]
+    answered = [
+        attempt for attempt in attempts if attempt.answer is not None and attempt.call.purpose not in NEVER_DELIVERED
+    ]
     return max(answered, key=rank, default=None)
 
 
 def total_cost_usd(attempts: Sequence[Attempt]) -> float:
-    return fsum(one.cost_usd for one in attempts)
+    return fsum(attempt.cost_usd for attempt in attempts)
 
 
 def part_of(attempt: Attempt, *, is_answer: bool = False) -> dict[str, Any]:

@@ -58,9 +58,11 @@ def audit(plan: PolicyPlan, attempts: Sequence[Attempt]) -> Ask | None:
     cascade = plan.policy.cascade
     if cascade is None:
         return None
-    plain = [one for one in attempts if one.call.purpose in ("answer", "vote") and one.answer is not None]
+    plain = [
+        attempt for attempt in attempts if attempt.call.purpose in ("answer", "vote") and attempt.answer is not None
+    ]
     known = {
-        one.call.model for one in plain if one.answered_by in (None, one.call.model)
+        attempt.call.model for attempt in plain if attempt.answered_by in (None, attempt.call.model)
     }  # a fallback's answer is not the tier's own
     calls = [
         call
@@ -164,7 +166,7 @@ class _Machine:
         if cascade is None:
             return last, "the only model asked"
         strongest = len(cascade.models) - 1
-        if any(one.call.tier == strongest and one.answer is not None for one in self.past):
+        if any(attempt.call.tier == strongest and attempt.answer is not None for attempt in self.past):
             return (
                 last,
                 "the last tier's answer" if last.call.tier == strongest else "the last tier's answer had issues",
@@ -180,10 +182,11 @@ class _Machine:
         assert votes is not None
         calls = [Call(model=model, purpose="vote", tier=self._tier_of(model)) for model in votes.models]
         attempts = []
-        for one in (yield from self.ask(*calls)):
-            attempts.append((yield from self.checked(one)))
+        for attempt in (yield from self.ask(*calls)):
+            attempts.append((yield from self.checked(attempt)))
         agreed = agreement_of(
-            self.plan.output, [None if one.answer is None or one.blocking else one.text for one in attempts]
+            self.plan.output,
+            [None if attempt.answer is None or attempt.blocking else attempt.text for attempt in attempts],
         )
         if agreed.members and agreed.share >= votes.agreement:
             why = f"{len(agreed.members)} of {len(attempts)} agree"
@@ -194,7 +197,7 @@ class _Machine:
         """The last tier, or without tiers the last of those that voted; where it failed, the best of the others."""
         why = f"the votes agree to {share:.2f} only; the strong model's answer"
         model = self.plan.tiers[-1] if self.policy.cascade is not None else attempts[-1].call.model
-        strong = next((one for one in attempts if one.call.model == model), None)
+        strong = next((attempt for attempt in attempts if attempt.call.model == model), None)
         if strong is None:
             strong = yield from self.answer(model, self._tier_of(model))
         elif strong.answer is not None:
@@ -259,7 +262,7 @@ class _Machine:
 
     def _put_to_judge(self, question: Judge) -> _One:
         (judged,) = yield question
-        self.past = [judged if one is question.attempt else one for one in self.past]
+        self.past = [judged if attempt is question.attempt else attempt for attempt in self.past]
         return judged
 
 

@@ -100,7 +100,7 @@ class Validator:
     @property
     def read(self) -> tuple[str, ...]:
         """The issues that are found by reading the text alone."""
-        return tuple(one for one in self.issues if one != FACTUAL) if self.asks_judge else self.issues
+        return tuple(issue for issue in self.issues if issue != FACTUAL) if self.asks_judge else self.issues
 
 
 def read_validator(values: Mapping[str, Any], faults: list[Fault]) -> Validator | None:

@@ -93,7 +93,7 @@ def normalised(output: Output, text: str) -> str | None:
     if output.parser == "json":
         return canonical_json(parsed.value).decode()
     if output.parser == "list":
-        return canonical_json(sorted(_folded(one) for one in parsed.value)).decode()
+        return canonical_json(sorted(_folded(item) for item in parsed.value)).decode()
     return _folded(parsed.value)
 
 

@@ -127,19 +127,19 @@ def silence(rows: Iterable[MinuteSums], until: datetime, limits: ChampionLimits)
     active = sorted(minute for minute, n in by_minute.items() if n)
     if limits.silence_minutes is None or not active:
         return None
-    last, one = active[-1], timedelta(minutes=1)
-    steady = [by_minute.get(last - back * one, 0) for back in range(STEADY_MINUTES)]
-    silent = until - last - one
+    last, one_minute = active[-1], timedelta(minutes=1)
+    steady = [by_minute.get(last - back * one_minute, 0) for back in range(STEADY_MINUTES)]
+    silent = until - last - one_minute
     per_minute = sum(steady) / STEADY_MINUTES
-    if min(steady) == 0 or sum(steady) < ENOUGH or per_minute * (silent / one) < MISSED:
+    if min(steady) == 0 or sum(steady) < ENOUGH or per_minute * (silent / one_minute) < MISSED:
         return None
-    pauses = sorted((later - earlier - one for earlier, later in pairwise(active)), reverse=True)
+    pauses = sorted((later - earlier - one_minute for earlier, later in pairwise(active)), reverse=True)
     usual = pauses[USUAL_PAUSES - 1] if len(pauses) >= USUAL_PAUSES else timedelta()
-    if silent < limits.silence_minutes * one or silent <= usual:
+    if silent < limits.silence_minutes * one_minute or silent <= usual:
         return None
     detail = (
-        f"no request has come since {last + one:%H:%M} UTC, after {per_minute:.0f} a minute. It clears when requests"
-        " come again, or after a day"
+        f"no request has come since {last + one_minute:%H:%M} UTC, after {per_minute:.0f} a minute. It clears when"
+        " requests come again, or after a day"
     )
     return LimitCrossing(figure="silence", level=_LEVELS["silence"], detail=detail)
 
@@ -161,10 +161,14 @@ def missing_outcomes(
     active = sorted(minute for minute, n in n_outcomes.items() if n)
     if limits.silence_minutes is None or not active:
         return None
-    last, one = active[-1], timedelta(minutes=1)
+    last, one_minute = active[-1], timedelta(minutes=1)
     steady = [minute for minute in active if minute > last - STEADY_HOUR]
     n_steady = sum(n_outcomes[minute] for minute in steady)
-    if len(steady) < STEADY_MINUTES or n_steady < ENOUGH or until - last - one < limits.silence_minutes * one:
+    if (
+        len(steady) < STEADY_MINUTES
+        or n_steady < ENOUGH
+        or until - last - one_minute < limits.silence_minutes * one_minute
+    ):
         return None
     share = min(
         1.0, n_steady / max(1, sum(n for minute, n in n_requests.items() if last - STEADY_HOUR < minute <= last))
@@ -179,7 +183,7 @@ def missing_outcomes(
     if n_asked * share < MISSED or n_asked <= sum(usual):
         return None
     detail = (
-        f"no outcome has come since {last + one:%H:%M} UTC, though {count(n_asked, 'request')} have, of which"
+        f"no outcome has come since {last + one_minute:%H:%M} UTC, though {count(n_asked, 'request')} have, of which"
         f" {share:.0%} had one in the hour before. Look whether the application still sends feedback. It clears when"
         " outcomes come again, or after a day"
     )

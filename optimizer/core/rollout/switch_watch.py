@@ -123,14 +123,14 @@ class WindowComparison:
         """``until_s``: seconds since the switch, up to when all that was received is known."""
         comparison, slots = self, dict(self.open)
         values: dict[int, tuple[list[float], list[float]]] = {}
-        for one in outcomes:
-            if self.horizon_s is None and one.age_s is None:
+        for outcome in outcomes:
+            if self.horizon_s is None and outcome.age_s is None:
                 slot = 0
-            elif self.horizon_s is not None and one.age_s is not None and one.age_s <= self.horizon_s:
-                slot = int(one.served * SLOTS // self.horizon_s)
+            elif self.horizon_s is not None and outcome.age_s is not None and outcome.age_s <= self.horizon_s:
+                slot = int(outcome.served * SLOTS // self.horizon_s)
             else:
                 continue
-            values.setdefault(slot, ([], []))[0 if one.is_new else 1].append(one.value)
+            values.setdefault(slot, ([], []))[0 if outcome.is_new else 1].append(outcome.value)
         for slot, (new, old) in values.items():
             slots[slot] = gather(slots.get(slot), Block(stage=0, candidate=Outcomes.of(new), champion=Outcomes.of(old)))
         for slot in sorted(slots):
@@ -221,8 +221,8 @@ class SwitchWatch:
     @property
     def alarm(self) -> WindowComparison | None:
         """A comparison that tells, the one that knows most; latched for the rest of the term."""
-        alarmed = [one for one in self.comparisons if one.alarmed]
-        return max(alarmed, key=lambda one: one.new.n + one.old.n, default=None)
+        alarmed = [each for each in self.comparisons if each.alarmed]
+        return max(alarmed, key=lambda each: each.new.n + each.old.n, default=None)
 
     def after(
         self,
@@ -243,49 +243,49 @@ class SwitchWatch:
             return self
         beside, before = list[ComparedOutcome](), list[ComparedOutcome]()
         n_late = 0
-        for one in outcomes:
-            if not (self._is_in_stretch(one, timedelta()) and units.admit(one.unit, timedelta())):
+        for outcome in outcomes:
+            if not (self._is_in_stretch(outcome, timedelta()) and units.admit(outcome.unit, timedelta())):
                 continue
-            if self._is_new(one):
-                compared = self._compared(one, timedelta(), is_new=True)
+            if self._is_new(outcome):
+                compared = self._compared(outcome, timedelta(), is_new=True)
                 before.append(compared)
-                if self.rollout is not None and one.rollout == self.rollout:
+                if self.rollout is not None and outcome.rollout == self.rollout:
                     beside.append(compared)
-            elif self._is_held_back(one):
-                beside.append(self._compared(one, timedelta(), is_new=False))
-            elif one.variant == self.before and one.role != "holdback" and one.served_at is None:
+            elif self._is_held_back(outcome):
+                beside.append(self._compared(outcome, timedelta(), is_new=False))
+            elif outcome.variant == self.before and outcome.role != "holdback" and outcome.served_at is None:
                 n_late += 1
-        for shift, one in earlier:
-            counts = self._is_in_stretch(one, shift) and units.admit(one.unit, shift)
-            if counts and one.variant == self.before:
-                before.append(self._compared(one, shift, is_new=False))
+        for shift, outcome in earlier:
+            counts = self._is_in_stretch(outcome, shift) and units.admit(outcome.unit, shift)
+            if counts and outcome.variant == self.before:
+                before.append(self._compared(outcome, shift, is_new=False))
         kind: Kind = "binary" if self.metric.field == "success" else "score"
         until_s = (until - self.at).total_seconds()
         comparisons = tuple(
-            one.after(beside if one.against == "holdback" else before, until_s, n_late, kind)
-            for one in self.comparisons
+            outcome.after(beside if outcome.against == "holdback" else before, until_s, n_late, kind)
+            for outcome in self.comparisons
         )
         return self if comparisons == self.comparisons else replace(self, comparisons=comparisons)
 
-    def _compared(self, one: ServedOutcome, shift: timedelta, *, is_new: bool) -> ComparedOutcome:
-        served = one.served_at or one.received_at
-        age_s = (one.received_at - served).total_seconds() if one.served_at is not None else None
+    def _compared(self, outcome: ServedOutcome, shift: timedelta, *, is_new: bool) -> ComparedOutcome:
+        served = outcome.served_at or outcome.received_at
+        age_s = (outcome.received_at - served).total_seconds() if outcome.served_at is not None else None
         since_s = (served + shift - self.at).total_seconds()
-        return ComparedOutcome(is_new=is_new, value=round(one.value, 3), served=since_s, age_s=age_s)
+        return ComparedOutcome(is_new=is_new, value=round(outcome.value, 3), served=since_s, age_s=age_s)
 
-    def _is_new(self, one: ServedOutcome) -> bool:
+    def _is_new(self, outcome: ServedOutcome) -> bool:
         """The candidate of a rollout that the switch ended was served before it."""
-        return one.variant == self.variant and (one.served_at is not None or one.role != "candidate")
+        return outcome.variant == self.variant and (outcome.served_at is not None or outcome.role != "candidate")
 
-    def _is_held_back(self, one: ServedOutcome) -> bool:
-        return one.rollout is not None and one.rollout == self.rollout and one.role == "holdback"
+    def _is_held_back(self, outcome: ServedOutcome) -> bool:
+        return outcome.rollout is not None and outcome.rollout == self.rollout and outcome.role == "holdback"
 
-    def _is_in_stretch(self, one: ServedOutcome, shift: timedelta) -> bool:
+    def _is_in_stretch(self, outcome: ServedOutcome, shift: timedelta) -> bool:
         """Served since the switch; with a shift: since that long before it, and while the champion before served.
 
         Who is served another variant first has been counted in that stretch: since then only the others are new in it.
         """
-        served = one.served_at or one.received_at
+        served = outcome.served_at or outcome.received_at
         return served >= self.at if not shift else self.at - shift <= served < self.at
 
 
@@ -331,7 +331,7 @@ class UnitSample:
         while sum(map(len, self._hashes.values())) > self._most:
             self._level += 1
             self._limit = limit_of(self._level)
-            self._hashes = {of: {one for one in some if one < self._limit} for of, some in self._hashes.items()}
+            self._hashes = {of: {hash_ for hash_ in some if hash_ < self._limit} for of, some in self._hashes.items()}
         return True
 
 

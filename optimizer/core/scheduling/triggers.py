@@ -79,20 +79,23 @@ class Look:
 
 def recent_outcomes(sums: Sequence[TrafficSum]) -> RecentOutcomes:
     """Of the sums of one variant's feedback."""
-    by_source = {source: one for (source,), one in summed_by(sums, "source").items()}
-    means = {field: {source: _mean(one, place) for source, one in by_source.items()} for field, place in PLACES.items()}
+    by_source = {source: source_sums for (source,), source_sums in summed_by(sums, "source").items()}
+    means = {
+        field: {source: _mean(source_sums, place) for source, source_sums in by_source.items()}
+        for field, place in PLACES.items()
+    }
     return RecentOutcomes(
         all=_mean(summed_by(sums).get(()), VALUE),
         **{field: {source: mean for source, mean in of.items() if mean.n} for field, of in means.items()},
     )
 
 
-def _mean(one: TrafficSum | None, place: int) -> UnitMean:
-    own = [outcomes for outcomes in one.units.values() if outcomes and outcomes[place]] if one is not None else []
-    if one is None or not own:
+def _mean(sums: TrafficSum | None, place: int) -> UnitMean:
+    own = [outcomes for outcomes in sums.units.values() if outcomes and outcomes[place]] if sums is not None else []
+    if sums is None or not own:
         return UnitMean()
     mean = fsum(outcomes[place + 1] / outcomes[place] for outcomes in own) / len(own)
-    return UnitMean(n=len(own) << one.level, mean=mean, share=one.share)
+    return UnitMean(n=len(own) << sums.level, mean=mean, share=sums.share)
 
 
 def first_to_fire(looks: Iterable[Look]) -> Trigger | None:
@@ -211,7 +214,7 @@ def _drop(name: str, recent: Mapping[str, UnitMean], reference: Mapping[str, Uni
     common = [source for source in recent if min(recent[source].n, reference.get(source, UnitMean()).n) >= MIN_UNITS]
     if not common:
         return None
-    source = max(sorted(common), key=lambda one: recent[one].n)
+    source = max(sorted(common), key=lambda each: recent[each].n)
     now, before = recent[source], reference[source]
     assert now.mean is not None
     assert before.mean is not None

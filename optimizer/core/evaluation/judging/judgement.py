@@ -35,7 +35,7 @@ class Judgement:
 
     @property
     def _scores(self) -> list[float]:
-        return [one.score for one in self.opinions if one.score is not None]
+        return [opinion.score for opinion in self.opinions if opinion.score is not None]
 
     @property
     def score(self) -> float | None:
@@ -54,13 +54,13 @@ class Judgement:
     @property
     def error(self) -> str | None:
         """Why there is no score."""
-        failed = [f"{one.model}: {one.error}" for one in self.opinions if one.score is None]
+        failed = [f"{opinion.model}: {opinion.error}" for opinion in self.opinions if opinion.score is None]
         return f"the judge could not be measured: {'; '.join(failed)}" if failed else None
 
     @property
     def reasoning(self) -> str:
         """What the members say, each after its name where there are several."""
-        reasons = [(one.model, one.reasoning) for one in self.opinions if one.reasoning]
+        reasons = [(opinion.model, opinion.reasoning) for opinion in self.opinions if opinion.reasoning]
         return (
             reasons[0][1]
             if len(self.opinions) == 1 and reasons
@@ -77,7 +77,7 @@ class Judgement:
 
     def as_data(self) -> dict[str, Any]:
         """As plain JSON values; ``judgement_of`` reads them."""
-        opinions = [asdict(one) for one in self.opinions]
+        opinions = [asdict(opinion) for opinion in self.opinions]
         return {"score": self.score, "opinions": opinions, "signs": list(self.signs), "cost_usd": self.cost_usd}
 
 
@@ -85,7 +85,9 @@ def judgement_of(data: Mapping[str, Any]) -> Judgement:
     """What ``as_data`` wrote."""
     opinions: Sequence[Mapping[str, Any]] = data["opinions"]
     return Judgement(
-        opinions=tuple(MemberScore(**one) for one in opinions), signs=tuple(data["signs"]), cost_usd=data["cost_usd"]
+        opinions=tuple(MemberScore(**opinion) for opinion in opinions),
+        signs=tuple(data["signs"]),
+        cost_usd=data["cost_usd"],
     )
 
 

@@ -94,7 +94,9 @@ def judged_scores(
     why = why_uncalibrated(judge, calibration)
     if why is not None or calibration is None:
         return JudgedScores(judge=judge, uncalibrated=why, agreement="", rated={})
-    scores_of = {name: [score for one in of if (score := _score(one)) is not None] for name, of in results.items()}
+    scores_of = {
+        name: [score for result in of if (score := _score(result)) is not None] for name, of in results.items()
+    }
     why_not = {name: calibration.why_extrapolated(scores) for name, scores in scores_of.items() if scores}
     return JudgedScores(
         judge=judge,
@@ -108,8 +110,8 @@ def judged_scores(
     )
 
 
-def _score(one: ExampleResult) -> float | None:
-    return None if one.judgement is None else judgement_of(one.judgement).score
+def _score(result: ExampleResult) -> float | None:
+    return None if result.judgement is None else judgement_of(result.judgement).score
 
 
 def judge_report(family: Family, results: Sequence[ExampleResult], calibration: Calibration | None) -> JudgeReport:

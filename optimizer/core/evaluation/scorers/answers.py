@@ -24,7 +24,7 @@ def answer_match(wanted: Any, found: Any) -> float:
     Source: exact match of Rajpurkar et al. (2016), arXiv:1606.05250.
     """
     words = squad_words(text_of(found))
-    return float(any(squad_words(str(one)) == words for one in answers_of(wanted) or [""]))
+    return float(any(squad_words(str(answer)) == words for answer in answers_of(wanted) or [""]))
 
 
 def token_overlap(wanted: str, found: str) -> Overlap:
@@ -47,11 +47,11 @@ def information_retention(wanted: Any, found: Any) -> float:
         ValueError: no recorded answer holds a word.
     Source: substring answer recall, as of compressed contexts in Xu et al. (2023), RECOMP, arXiv:2310.04408.
     """
-    recorded = [str(one) for one in answers_of(wanted)]
+    recorded = [str(answer) for answer in answers_of(wanted)]
     text, retained = text_of(found), []
     for read in (squad_words, _parted):
         facts = read(text)
-        retained += [stands_in(one, facts) for one in map(read, recorded) if one]
+        retained += [stands_in(answer, facts) for answer in map(read, recorded) if answer]
     if not retained:
         raise ValueError("no recorded answer holds a word that could be looked for")
     return float(any(retained))
@@ -64,7 +64,7 @@ def _parted(text: str) -> list[str]:
 def _best(measure: Callable[[Overlap], float], about: str) -> Callable[[Any, Any], float]:
     def compare(wanted: Any, found: Any) -> float:
         text = text_of(found)
-        return max(measure(token_overlap(str(one), text)) for one in answers_of(wanted) or [""])
+        return max(measure(token_overlap(str(answer), text)) for answer in answers_of(wanted) or [""])
 
     compare.__doc__ = f"{about}\n\nSource: F1 of Rajpurkar et al. (2016), arXiv:1606.05250."
     return compare

@@ -48,15 +48,15 @@ def topic_coverage(wanted: Any, found: Any, *, key: str = "topics") -> float:
 
     Source: recall, as ``overlap.Overlap`` has it, over topics.
     """
-    topics = {fold(one) for one in ([wanted] if isinstance(wanted, str) else wanted_items(wanted, key))}
+    topics = {fold(topic) for topic in ([wanted] if isinstance(wanted, str) else wanted_items(wanted, key))}
     if not topics:
         return 1.0
     if isinstance(found, str):
         answer_words = words(found)
-        return sum(stands_in(words(one), answer_words) if words(one) else one in fold(found) for one in topics) / len(
-            topics
-        )
-    return len(topics & {fold(one) for one in found_items(found, key) if one is not Wrong}) / len(topics)
+        return sum(
+            stands_in(words(topic), answer_words) if words(topic) else topic in fold(found) for topic in topics
+        ) / len(topics)
+    return len(topics & {fold(topic) for topic in found_items(found, key) if topic is not Wrong}) / len(topics)
 
 
 @metric(sees="answers", parsers=("json", "list"), parameters={"key": "text"})
@@ -67,8 +67,8 @@ def structure_detection(wanted: Any, found: Any, *, key: str = "structure") -> f
 
     Source: ROUGE-L of Lin (2004), the longest common subsequence, with parts in place of words.
     """
-    expected = [_part(one) for one in wanted_items(wanted, key)]
-    parts = [_part(one) for one in found_items(found, key)]
+    expected = [_part(item) for item in wanted_items(wanted, key)]
+    parts = [_part(item) for item in found_items(found, key)]
     right = longest_common(expected, parts)
     return Overlap(right=right, n_found=len(parts), n_wanted=len(expected)).f1
 

@@ -13,14 +13,14 @@ from optimizer.core.family.metrics import metric
 @metric(sees="answers", parsers=("label",), usual_for="label")
 def label_match(wanted: Any, value: Any) -> float:
     """1 when the label is one of the expected ones, upper and lower case alike."""
-    return float(_fold(value) in {_fold(one) for one in answers_of(wanted)})
+    return float(_fold(value) in {_fold(answer) for answer in answers_of(wanted)})
 
 
 @metric(sees="answers", usual_for="json")
 def exact_match(wanted: Any, value: Any) -> float:
     """1 for equal content: texts without regard to case and white space, anything else as canonical JSON."""
     if isinstance(value, str):
-        return float(_fold(value) in {_fold(one) for one in answers_of(wanted)})
+        return float(_fold(value) in {_fold(answer) for answer in answers_of(wanted)})
     return float(canonical_json(value) == canonical_json(wanted))
 
 

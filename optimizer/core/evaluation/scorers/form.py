@@ -60,7 +60,7 @@ def _rules(
         yield schema_fault(schema, found) is None
     if labels is not None:
         allowed = {fold(label) for label in labels}
-        yield all(fold(one) in allowed for one in answers_of(found))
+        yield all(fold(answer) in allowed for answer in answers_of(found))
     text = _as_text(found)
     if min_words is not None:
         yield len(words(text)) >= min_words
@@ -81,7 +81,7 @@ def efficiency(wanted: Any, found: Any, *, max_words: int | None = None) -> floa
     Source:
         the brevity idea of BLEU (Papineni et al. 2002), turned around, as a plain ratio.
     """
-    allowed = max_words or max((len(words(_as_text(one))) for one in answers_of(wanted)), default=0)
+    allowed = max_words or max((len(words(_as_text(answer))) for answer in answers_of(wanted)), default=0)
     return min(1.0, max(allowed, 1) / max(len(words(_as_text(found))), 1))
 
 

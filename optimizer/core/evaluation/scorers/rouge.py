@@ -23,7 +23,7 @@ def _best(kind: str, about: str) -> Callable[[Any, Any], float]:
         answers = answers_of(wanted)
         if not answers:
             raise ValueError("there is no expected text to compare with")
-        return max(_rouge(kind)(str(one), str(value)) for one in answers)
+        return max(_rouge(kind)(str(answer), str(value)) for answer in answers)
 
     best.__doc__ = f"F-measure of {about}.\n\nSource: Lin (2004), Text Summarization Branches Out."
     return best

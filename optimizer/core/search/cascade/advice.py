@@ -81,8 +81,10 @@ def advise(production: Production, policy: Policy, *, explicit_margin: float | N
 
 def _cheapest(options: Sequence[FoundThresholds]) -> FoundThresholds:
     """The result that saves most; where none has thresholds, that of the whole chain."""
-    there = [one for one in options if one.replay is not None]
-    return max(there, key=lambda one: 0.0 if one.replay is None else one.replay.saved_share.mean, default=options[0])
+    there = [option for option in options if option.replay is not None]
+    return max(
+        there, key=lambda option: 0.0 if option.replay is None else option.replay.saved_share.mean, default=options[0]
+    )
 
 
 def _is_worth_it(complete: TierRecords, present: CascadeSetting, best: FoundThresholds, allowed: float) -> bool:

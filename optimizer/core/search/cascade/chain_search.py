@@ -52,7 +52,7 @@ class SearchedChain:
     @property
     def saved(self) -> float:
         """What the boldest setting saves of the strong tier's cost; 0 where no setting is safe."""
-        return next((one.replay.saved_share.mean for one in self.found if one.replay is not None), 0.0)
+        return next((option.replay.saved_share.mean for option in self.found if option.replay is not None), 0.0)
 
 
 class LearnedTiers:
@@ -76,34 +76,41 @@ class LearnedTiers:
     ) -> SearchedChain:
         """The chain with its learned confidence where that beats the recorded one, else as it was found."""
         trained = {tier: self._trained[tier] for tier in chain[:-1]}
-        if not all(isinstance(one, TrainingResult) and is_less_wrong(one.gain_low) for one in trained.values()):
+        if not all(
+            isinstance(training, TrainingResult) and is_less_wrong(training.gain_low) for training in trained.values()
+        ):
             return recorded
-        known = {tier: one for tier, one in trained.items() if isinstance(one, TrainingResult)}
+        known = {tier: training for tier, training in trained.items() if isinstance(training, TrainingResult)}
         replayed = records
-        for tier, one in known.items():
-            replayed = replayed.with_confidence(tier, np.array(one.out_of_fold))
+        for tier, training in known.items():
+            replayed = replayed.with_confidence(tier, np.array(training.out_of_fold))
         alone = np.array([[row["tiers"][tier]["own_usd"] for tier in records.tiers] for row in self._rows])
-        after = {tier: dict(one.predictor) for tier, one in known.items()}
+        after = {tier: dict(training.predictor) for tier, training in known.items()}
         replayed = replace(replayed, cost_usd=alone).chain(chain)
         in_steps = self._setting.aim == "cost"
         searched = search_chain(
             replayed, margin, {"kind": "predictor", "after": after}, folds, in_steps=in_steps
         )  # by confidences out of fold
-        if not beats(min(one.gain_low for one in known.values()), saved=searched.saved, saved_recorded=recorded.saved):
+        if not beats(
+            min(training.gain_low for training in known.values()), saved=searched.saved, saved_recorded=recorded.saved
+        ):
             return recorded
         self._used |= set(known)
         return replace(searched, skipping=_skipping(searched, known, replayed))
 
     def out_of_fold(self) -> dict[str, dict[str, Any]]:
         """By tier that has one: the predictor's hash, and what it says of each complete row without having seen it."""
-        trained = {tier: one for tier, one in self._trained.items() if isinstance(one, TrainingResult)}
+        trained = {tier: training for tier, training in self._trained.items() if isinstance(training, TrainingResult)}
         return {
-            tier: {"hash": one.predictor["hash"], "confidence": as_compared(np.array(one.out_of_fold)).tolist()}
-            for tier, one in trained.items()
+            tier: {
+                "hash": training.predictor["hash"],
+                "confidence": as_compared(np.array(training.out_of_fold)).tolist(),
+            }
+            for tier, training in trained.items()
         }
 
     def findings(self) -> list[TierFinding]:
-        return [self._finding(tier, one) for tier, one in self._trained.items()]
+        return [self._finding(tier, training) for tier, training in self._trained.items()]
 
     def _train(self, tier: str) -> TrainingResult | str:
         """What came of it, or why nothing could be learned."""
@@ -117,17 +124,17 @@ class LearnedTiers:
         except DatasetTooSmall as error:
             return error.detail
 
-    def _finding(self, tier: str, one: TrainingResult | str) -> TierFinding:
-        if isinstance(one, str):
-            return TierFinding(tier=tier, is_used=False, why=f"No confidence was learned for {tier}: {one}")
+    def _finding(self, tier: str, result: TrainingResult | str) -> TierFinding:
+        if isinstance(result, str):
+            return TierFinding(tier=tier, is_used=False, why=f"No confidence was learned for {tier}: {result}")
         is_used = tier in self._used
         figures = (
-            f"log loss {one.gain:.3f} less than the recorded one's out of fold, at least {one.gain_low:.3f} with 90 %"
-            " confidence"
+            f"log loss {result.gain:.3f} less than the recorded one's out of fold, at least {result.gain_low:.3f} with"
+            " 90 % confidence"
         )
         if is_used:
             why = f"The learned confidence of {tier} is used: {figures}, and its thresholds save more."
-        elif is_less_wrong(one.gain_low):
+        elif is_less_wrong(result.gain_low):
             why = f"The learned confidence of {tier} is not used: {figures}, but its thresholds save no more."
         else:
             why = (
@@ -138,9 +145,9 @@ class LearnedTiers:
             tier=tier,
             is_used=is_used,
             why=why,
-            predictor=str(one.predictor["hash"]),
-            learned=one.learned,
-            recorded=one.recorded,
+            predictor=str(result.predictor["hash"]),
+            learned=result.learned,
+            recorded=result.recorded,
         )
 
 
@@ -152,10 +159,10 @@ def search_chain(
     settings, candidates = list[FoundThresholds](), list[FittedSetting]()
     for part in (1.0,) if is_pair and in_steps else PARTS if is_pair else PARTS_OF_CHAINS:
         goal = LeastCost(margin=margin * part)
-        one = search(records, goal, folds=folds)
-        settings.append(one)
-        if one.setting is not None and one.replay is not None:
-            candidates.append(_candidate(records, goal, folds, one.setting, one.replay, one))
+        option = search(records, goal, folds=folds)
+        settings.append(option)
+        if option.setting is not None and option.replay is not None:
+            candidates.append(_candidate(records, goal, folds, option.setting, option.replay, option))
     boldest = next(iter(candidates), None)
     proposed = path_of_pair(records, folds) if is_pair and in_steps and boldest else worth_their_risk(candidates)
     return SearchedChain(found=settings, boldest=boldest, candidates=proposed, confidence=confidence)
@@ -202,7 +209,7 @@ def _skipping(
 def worth_their_risk(candidates: Sequence[FittedSetting]) -> list[FittedSetting]:
     """Of settings from the boldest to the safest those that save clearly more than the next safer one that is kept."""
     worthwhile = list[FittedSetting]()
-    for one in reversed(candidates):
-        if not worthwhile or one.saved_fitted - worthwhile[-1].saved_fitted > WORTH_A_RISK:
-            worthwhile.append(one)
+    for candidate in reversed(candidates):
+        if not worthwhile or candidate.saved_fitted - worthwhile[-1].saved_fitted > WORTH_A_RISK:
+            worthwhile.append(candidate)
     return worthwhile[::-1]

@@ -148,7 +148,7 @@ def _values(confidence: Column, chosen: float) -> list[float]:
 
 
 def _point(value: float, replayed: CascadeReplay, place: int) -> ThresholdPoint:
-    answered = sum(one.mean for one in replayed.answered_share[: place + 1])  # by this tier or before it
+    answered = sum(share.mean for share in replayed.answered_share[: place + 1])  # by this tier or before it
     return ThresholdPoint(
         value=value,
         quality=replayed.quality,
