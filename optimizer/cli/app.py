@@ -7,6 +7,7 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from functools import cache
 from typing import Annotated, Any, cast
 
 import typer
@@ -131,11 +132,10 @@ def run(arguments: Sequence[str]) -> int:
     """Run one command line; returns its exit code."""
     as_json = "--json" in arguments
     try:
-        command = typer.main.get_command(app)
+        command = _commands()
         if {"--help", "-h"} & set(arguments):
             _join_lines(command)
         server_option.begin()
-        server_option.add_to(command)
         result = command.main(args=list(arguments), prog_name="detent", standalone_mode=False)
         return result if isinstance(result, int) else DONE
     except Exit as end:
@@ -164,6 +164,14 @@ def run(arguments: Sequence[str]) -> int:
             raise
         show()  # a usage error of the command line itself
         return int(getattr(error, "exit_code", USAGE))
+
+
+@cache
+def _commands() -> Any:
+    """All commands with their options. Made once in a process, which takes longer than most commands."""
+    group = typer.main.get_command(app)
+    server_option.add_to(group)
+    return group
 
 
 def _join_lines(group: Any) -> None:
