@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -33,13 +34,24 @@ from optimizer.jobs.studies.confirm_variant import confirm_variant
 from optimizer.jobs.studies.create_study import BudgetBody, StudyRequest, create_study
 from optimizer.jobs.studies.nominate import NominateRequest, nominate
 from optimizer.jobs.studies.run_study import run_study
-from optimizer.runtime.wiring import classify, strategy_for
+from optimizer.runtime import wiring
+from optimizer.runtime.wiring import strategy_for
 from tests.clock import Clock
 from tests.contexts import study_context
 from tests.stores import new_database
 
 TOPICS = ("biology", "physics", "music")
 START = datetime(2026, 11, 20, tzinfo=UTC)
+
+
+def classify(texts: Sequence[str], labels: Sequence[str], asked: Sequence[str]) -> list[str]:
+    """As a running worker has it: the same answer for the same rows, which most studies here ask about."""
+    return list(_classified(tuple(texts), tuple(labels), tuple(asked)))
+
+
+@lru_cache(maxsize=64)
+def _classified(texts: tuple[str, ...], labels: tuple[str, ...], asked: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(wiring.classify(texts, labels, asked))
 
 
 class TopicModel:

@@ -15,9 +15,8 @@ from optimizer.core.search.answer_bounds import calls_per_answer
 from optimizer.core.views.evaluation import NotMeasured, SuitesReport
 from optimizer.jobs.studies import evaluation
 from optimizer.jobs.studies.evaluations.plan_evaluation import EvaluationScope, estimate_evaluation
-from optimizer.runtime.wiring import classify
 from tests.evaluations import check_of, evaluated, report_of
-from tests.study_world import Broken, TopicModel, World, topic_examples, topic_family
+from tests.study_world import Broken, TopicModel, World, classify, topic_examples, topic_family
 
 
 def evaluate(world, variant=None, **options):

@@ -24,11 +24,10 @@ from optimizer.jobs.dataset.keep_golden import (
     remove_golden,
 )
 from optimizer.jobs.studies.evaluations.plan_evaluation import EvaluationScope, plan_evaluation
-from optimizer.runtime.wiring import classify
 from tests.contexts import context_of
 from tests.evaluations import evaluated
 from tests.rollout_acts import start_rollout
-from tests.study_world import START, World, topic_examples
+from tests.study_world import START, World, classify, topic_examples
 
 
 def add(world: World, example: str = "train-001", **options: Any) -> Any:

@@ -16,9 +16,8 @@ from optimizer.core.family.family import Family, GoldenRow
 from optimizer.core.family.fields import Output
 from optimizer.core.policy.tool_use import uses_tools
 from optimizer.jobs.studies.evaluations.plan_evaluation import EvaluationScope, estimate_evaluation
-from optimizer.runtime.wiring import classify
 from tests.evaluations import batch_of, check_of, evaluated
-from tests.study_world import TOPIC_FAMILY, World, topic_family
+from tests.study_world import TOPIC_FAMILY, World, classify, topic_family
 
 ROW = GoldenRow(id="g", scenario="g", input={"document": "On music."}, expected={"topic": "music"})
 ASKED = {"release": {"mean_score": 0.9}, "tool_use": {"tools_used": {"inputs": ["document"]}}}

@@ -22,10 +22,9 @@ from optimizer.core.models.language import ModelRequest
 from optimizer.jobs.dataset.import_examples import import_rows
 from optimizer.jobs.scheduling.look_at_triggers import look_at_triggers
 from optimizer.jobs.scheduling.trigger_studies import trigger_studies
-from optimizer.runtime.wiring import classify
 from tests.contexts import study_context
 from tests.evaluations import evaluated
-from tests.study_world import TopicModel, World
+from tests.study_world import TopicModel, World, classify
 from tests.triggered_world import switched_on
 
 ROOT = Path(__file__).parents[2]

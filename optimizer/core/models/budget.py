@@ -19,6 +19,7 @@ MOST_MINUTES = 10 * 366 * 24 * 60
 TOKENS_PER_MESSAGE = 16  # what a chat template may add around one message
 # Parameters that reach the model as text; templates of some models write the last two into the prompt as they are.
 READ_BY_THE_MODEL = ("tools", "tool_choice", "response_format", "reasoning_effort", "verbosity")
+_READ_MESSAGE = frozenset(MESSAGE) - {"role"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +45,7 @@ class Denial:
 
 def prompt_bytes(messages: Sequence[Mapping[str, Any]], params: Mapping[str, Any]) -> int:
     """UTF-8 bytes of what the model reads: a byte-level tokenizer never makes more tokens than bytes."""
-    texts = sum(_bytes(message.get(name)) for message in messages for name in MESSAGE if name != "role")
+    texts = sum(_bytes(message[name]) for message in messages for name in _READ_MESSAGE.intersection(message))
     return texts + sum(_bytes(params.get(name)) for name in READ_BY_THE_MODEL)
 
 

@@ -32,6 +32,7 @@ _SPENT = (
 )
 # Built once: they are asked for every call, and building one takes longer than running it.
 _SPEND = select(*_SPENT).where(CALLS.c.study == bindparam("of_study"))
+_SEND = insert(CALLS)
 _END = update(CALLS).where(CALLS.c.id == bindparam("of_id"))
 _OWN = CALLS.c.study == bindparam("of_study")  # no row's where it is None
 _FIND = (
@@ -64,10 +65,7 @@ class JournalTable:
     def send(self, tx: Connection, entry: JournalEntry) -> None:
         row = {name: getattr(entry, name) for name in _ENTRY_FIELDS}
         answer = None if entry.answer is None else asdict(entry.answer)
-        tx.execute(
-            insert(CALLS),
-            [{**row, "request": None if entry.request is None else dict(entry.request), "answer": answer}],
-        )
+        tx.execute(_SEND, {**row, "request": None if entry.request is None else dict(entry.request), "answer": answer})
 
     def settle(self, tx: Connection, id: str, answer: ModelAnswer, at: datetime) -> None:
         plain = {**asdict(answer), "from_journal": False}

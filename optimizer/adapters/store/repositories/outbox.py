@@ -6,12 +6,18 @@ from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, delete, func, insert, select, update
 
 from optimizer.adapters.store.tables import OutboxRow
 from optimizer.ports import OutboxItem
 
 OUTBOX = OutboxRow.__table__
+_INSERT = insert(OUTBOX)
+_DROP_UNSENT = delete(OUTBOX).where(
+    OUTBOX.c.topic == bindparam("of_topic"),
+    OUTBOX.c.subject == bindparam("of_subject"),
+    OUTBOX.c.sent_at.is_(None),
+)
 READ_LATER = "rollout"  # the topic whose newest message is compared with the record when a rollout is verified
 
 
@@ -20,8 +26,7 @@ class OutboxTable:
 
     def add(self, tx: Connection, topic: str, subject: str, payload: Mapping[str, Any], at: datetime) -> None:
         # Replaced by a new row, not in place: a process that is sending the old one will mark a number that is gone.
-        o = OUTBOX.c
-        tx.execute(delete(OUTBOX).where(o.topic == topic, o.subject == subject, o.sent_at.is_(None)))
+        tx.execute(_DROP_UNSENT, {"of_topic": topic, "of_subject": subject})
         row = {
             "topic": topic,
             "subject": subject,
@@ -30,7 +35,7 @@ class OutboxTable:
             "created_at": at,
             "not_before": at,
         }
-        tx.execute(insert(OUTBOX), [row])
+        tx.execute(_INSERT, row)
 
     def due(self, tx: Connection, now: datetime, limit: int, *, topics: Collection[str]) -> list[OutboxItem]:
         o = OUTBOX.c

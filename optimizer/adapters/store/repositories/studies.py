@@ -9,7 +9,7 @@ from dataclasses import asdict, is_dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, delete, func, insert, or_, select, update
+from sqlalchemy import Connection, RowMapping, bindparam, delete, func, insert, or_, select, update
 
 from optimizer.adapters.store import cursors
 from optimizer.adapters.store.engine import upsert
@@ -27,6 +27,9 @@ RESULTS = TrialResultRow.__table__
 TIER_ANSWERS = TierAnswersRow.__table__
 SCHEDULES = ScheduleRow.__table__
 _RESULT_FIELDS = tuple(ExampleResult.__dataclass_fields__)
+# Made once: a study's row is read and changed with each trial.
+_BY_ID = select(STUDIES).where(STUDIES.c.id == bindparam("of_id"))
+_CHANGE = update(STUDIES).where(STUDIES.c.id == bindparam("of_id"))
 
 
 class StudyTables:
@@ -48,7 +51,7 @@ class StudyTables:
         tx.execute(insert(STUDIES), [{**_plain(columns), "active_family": _active_family(study.family, study.status)}])
 
     def get(self, tx: Connection, id: str) -> Study | None:
-        row = tx.execute(select(STUDIES).where(STUDIES.c.id == id)).mappings().first()
+        row = tx.execute(_BY_ID, {"of_id": id}).mappings().first()
         return None if row is None else _study(row)
 
     def page(
@@ -98,23 +101,23 @@ class StudyTables:
         )  # asked to sort, SQLite would read all of them
 
     def update(self, tx: Connection, id: str, **changes: Any) -> Study:
-        before = self.get(tx, id)
-        if before is None:
-            raise NotFound(f"There is no study {id!r}; `detent study list` shows those that exist.")
         if unknown := changes.keys() - Study.__dataclass_fields__.keys():
             raise ValueError(f"a study has no {', '.join(sorted(unknown))}")
-        if changes:
-            columns = _plain(changes)
-            if "status" in changes:
-                columns["active_family"] = _active_family(before.family, changes["status"])
-            tx.execute(update(STUDIES).where(STUDIES.c.id == id).values(**columns))
-            if changes.get("status") in ENDED:
-                t = TRIALS.c
-                stopped = {"status": "stopped", "finished_at": func.coalesce(t.finished_at, changes.get("finished_at"))}
-                tx.execute(update(TRIALS).where(t.study == id, t.status == "running").values(**stopped))
-        after = self.get(tx, id)
-        assert after is not None
-        return after
+        columns = _plain(changes)
+        if "status" in changes:
+            columns["active_family"] = _active_family(self._existing(tx, id).family, changes["status"])
+        if columns:
+            tx.execute(_CHANGE, {"of_id": id, **columns})
+        if changes.get("status") in ENDED:
+            t = TRIALS.c
+            stopped = {"status": "stopped", "finished_at": func.coalesce(t.finished_at, changes.get("finished_at"))}
+            tx.execute(update(TRIALS).where(t.study == id, t.status == "running").values(**stopped))
+        return self._existing(tx, id)
+
+    def _existing(self, tx: Connection, id: str) -> Study:
+        if (study := self.get(tx, id)) is None:
+            raise NotFound(f"There is no study {id!r}; `detent study list` shows those that exist.")
+        return study
 
     def put_trial(self, tx: Connection, trial: Trial) -> None:
         row = {name: getattr(trial, name) for name in Trial.__dataclass_fields__}
