@@ -23,9 +23,18 @@ from optimizer.core.models.language import ModelAnswer, ModelRequest
 from optimizer.core.search.study import Definition, Study, Trigger
 from optimizer.jobs.dataset.build_dataset import build_dataset, load_examples
 from optimizer.jobs.studies.evaluations.plan_evaluation import EvaluationScope, estimate_evaluation
-from optimizer.runtime.wiring import classify
 from tests.evaluations import evaluated
-from tests.study_world import START, TOPICS, Killed, TopicModel, World, killed_at, topic_examples, topic_family
+from tests.study_world import (
+    START,
+    TOPICS,
+    Killed,
+    TopicModel,
+    World,
+    classify,
+    killed_at,
+    topic_examples,
+    topic_family,
+)
 
 # "Notes on biology, number 4." and the like are answered right by a model that is shown two examples
 TEXTS = {topic: f"Notes on {topic}, number 4." for topic in TOPICS}
@@ -439,21 +448,29 @@ def n_suite_calls(it: World, study: Study) -> int:
     return sum(call.purpose in ("evaluation", "timing") for call in it.calls(study))
 
 
-@pytest.mark.parametrize("from_end", [1, 30, 45, 70, 85])
-def test_a_study_that_was_killed_while_it_asked_suites_pays_for_no_call_twice(tmp_path: Path, from_end: int) -> None:
-    folders = [tmp_path / name for name in ("whole", "killed")]
-    for folder in folders:
-        folder.mkdir()
-    whole, it = (World(folder).fill() for folder in folders)
-    undisturbed = whole.run(by_itself(whole))
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[World, Study]:
+    """A study that starts by itself and asks suites; only read."""
+    whole = World(tmp_path_factory.mktemp("whole")).fill()
+    return whole, whole.run(by_itself(whole))
+
+
+@pytest.mark.parametrize("from_end", [1, 45, 85, *(pytest.param(n, marks=pytest.mark.long) for n in (30, 70))])
+def test_a_study_that_was_killed_while_it_asked_suites_pays_for_no_call_twice(
+    undisturbed: tuple[World, Study], tmp_path: Path, from_end: int
+) -> None:
+    whole, study_of_whole = undisturbed
+    it = World(tmp_path).fill()
     in_targets = 4 * rounds(4)[0]
-    assert n_suite_calls(whole, undisturbed) == 2 * (FIRST + 1) + 2 * (in_targets + 1) + 2 * 3  # the search asked dev
+    assert (
+        n_suite_calls(whole, study_of_whole) == 2 * (FIRST + 1) + 2 * (in_targets + 1) + 2 * 3
+    )  # the search asked dev
     it.model.before = killed_at(len(whole.model.requests) + 1 - from_end)
     study = by_itself(it)
     with pytest.raises(Killed):
         it.run(study)
     ended = it.run(study)
-    assert (ended.outcome, ended.winner) == ("nominated", undisturbed.winner)
+    assert (ended.outcome, ended.winner) == ("nominated", study_of_whole.winner)
     assert len(it.model.requests) == len(whole.model.requests) + 1, "the call in flight alone is sent again"
     assert suite_verdicts(it) == suite_verdicts(whole)
     assert len(suite_verdicts(it)) == 2

@@ -100,7 +100,7 @@ def test_no_request_of_a_race_is_asked_twice(done):
     assert max(Counter(c.key for c in world.calls(study)).values()) == 1
 
 
-@pytest.mark.parametrize("at", [10, 40, 80, 120])
+@pytest.mark.parametrize("at", [10, 80, *(pytest.param(n, marks=pytest.mark.long) for n in (40, 120))])
 def test_a_race_that_was_torn_off_takes_the_same_way_and_asks_nothing_twice(done, tmp_path, at):
     undisturbed, before = done
     world = world_of(tmp_path, model=TopicModel(before=caught_at(at, Pulled())))
@@ -130,7 +130,9 @@ def test_a_race_that_breaks_off_has_no_end_and_nothing_of_it_is_complete_too_ear
     assert [t.variant for t in world.trials(study) if t.status == "complete" and met[t.variant] < 30] == []
 
 
-@pytest.mark.parametrize("n_calls", range(72, 200, 16))
+@pytest.mark.parametrize(
+    "n_calls", [72, 104, 152, *(pytest.param(n, marks=pytest.mark.long) for n in (88, 120, 136, 168, 184))]
+)
 def test_a_race_under_a_cap_on_calls_ends_within_it_and_compares_on_what_champion_and_leader_both_met(
     tmp_path, n_calls
 ):

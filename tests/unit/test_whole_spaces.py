@@ -45,7 +45,7 @@ def instructions_tried(world, study) -> set:
     return {instruction_of(variant) for variant in world.tried(study)} - {"Name the topic."}
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", [0, *(pytest.param(n, marks=pytest.mark.long) for n in (1, 2))])
 @pytest.mark.parametrize("strategy", ["race", "joint", "settings"])
 def test_every_choice_is_tried_where_the_budget_allows(tmp_path, strategy, seed):
     world = world_of(tmp_path, 26)
