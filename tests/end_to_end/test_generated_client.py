@@ -13,8 +13,13 @@ from typing import Any
 import httpx
 import pytest
 
+from api.app import create_app
+from optimizer.host.config import load_settings
+from optimizer.host.run_files import announce
 from tests.clock import until
-from tests.running_server import Server, make_home, started
+from tests.command_line import detent
+from tests.gateway_world import running, serving
+from tests.running_server import make_home
 
 PACKAGE = "client_of_openapi"
 # It knows no lines of JSON; what it would tidy up needs no tidying here.
@@ -24,22 +29,25 @@ Ask = Callable[..., Any]
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("client")
     (folder / "prompt.txt").write_text("Sort the message.\n\nMessage: {{message}}\nLabel:", encoding="utf-8")
     (folder / "sheet.csv").write_text(SHEET, encoding="utf-8")
-    with started(make_home(folder / "home", "http://127.0.0.1:9")) as made:
-        sheet, prompt = str(folder / "sheet.csv"), str(folder / "prompt.txt")
-        created = made.detent("family", "create", "post", "--from", prompt, "--examples", sheet, "--output", "label")
-        assert created.code == 0, created.err
-        yield made
+    settings = load_settings(home=make_home(folder / "home", "http://127.0.0.1:9"))
+    made_of = ["--from", str(folder / "prompt.txt"), "--examples", str(folder / "sheet.csv"), "--output", "label"]
+    created = detent("family", "create", "post", *made_of, env={"DETENT_HOME": str(settings.home)})
+    assert created.code == 0, created.err
+    with running(settings) as gateway:
+        announce(settings, "gateway", gateway)
+        with serving(create_app(settings), settings) as address:
+            yield address
 
 
 @pytest.fixture(scope="module")
-def ask(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ask]:
+def ask(url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ask]:
     """Asks a route of the generated client: its tag, the beginning of its name, and what it takes; gives the answer."""
     folder = tmp_path_factory.mktemp("generated")
-    (folder / "openapi.json").write_text(httpx.get(f"{server.url}/openapi.json", timeout=60).text, encoding="utf-8")
+    (folder / "openapi.json").write_text(httpx.get(f"{url}/openapi.json", timeout=60).text, encoding="utf-8")
     (folder / "config.json").write_text(json.dumps(CONFIG), encoding="utf-8")
     command = [
         sys.executable, "-m", "openapi_python_client", "generate", "--path", "openapi.json", "--config", "config.json",
@@ -48,7 +56,7 @@ def ask(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[As
     ended = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     sys.path.insert(0, str(folder))
-    with import_module(f"{PACKAGE}.client").Client(base_url=server.url) as client:
+    with import_module(f"{PACKAGE}.client").Client(base_url=url) as client:
 
         def asked(tag: str, name: str, *path: str, **given: Any) -> Any:
             (module,) = (folder / PACKAGE / "api" / tag).glob(f"{name}_v1_*.py")
@@ -103,12 +111,12 @@ def test_a_refusal_is_a_problem_with_its_members(ask: Ask) -> None:
     assert [one.pointer for one in problem.errors] == ["/variables/message"]
 
 
-def test_every_list_and_figure_that_needs_no_name_is_read(ask: Ask, server: Server) -> None:
+def test_every_list_and_figure_that_needs_no_name_is_read(ask: Ask, url: str) -> None:
     n_read = 0
     for path in Path(import_module(PACKAGE).__file__ or "").parent.glob("api/*/*_v1_*_get.py"):
         route = import_module(f"{PACKAGE}.api.{path.parent.name}.{path.stem}")
         if not route.__dict__["_get_kwargs"].__code__.co_argcount:  # what stands in a path comes by place
-            with import_module(f"{PACKAGE}.client").Client(base_url=server.url) as client:
+            with import_module(f"{PACKAGE}.client").Client(base_url=url) as client:
                 answer = route.sync_detailed(client=client)
             assert answer.status_code == 200, answer.content
             assert answer.parsed is not None

@@ -1,10 +1,13 @@
-"""The example that joins the graph families, run as a user would: its own processes, and a scripted model."""
+"""The example that joins the graph families, run as a user would: its own service, and a scripted model. The commands
+beside it run in this process.
+"""
 
 from __future__ import annotations
 
 import json
 import re
 import sqlite3
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -13,9 +16,25 @@ import pytest
 
 from examples.graph_rag import __main__ as example
 from examples.graph_rag.graph import by_the_facts
+from examples.graph_rag.home import Home
 from optimizer.core.evaluation.suite import LATENCY
+from tests.command_line import detent
 from tests.graph_rag_model import better_when_shown, script
 from tests.scripted_model import provider
+
+
+def typed(home: Home, *words: str, may_refuse: bool = False) -> str:
+    """As ``Home.detent``; beside the example's event loop, as a process of its own would be."""
+    environment = {"DETENT_HOME": str(home.folder), "NO_COLOR": "1"}
+    with ThreadPoolExecutor(1) as beside:
+        ran = beside.submit(detent, *words, env=environment).result()
+    assert ran.code in ((0, 3) if may_refuse else (0,)), ran.err
+    return ran.out
+
+
+@pytest.fixture(autouse=True)
+def commands_run_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Home, "detent", typed)
 
 
 def run(folder: Path, *words: str) -> tuple[dict[str, Any], Path]:
