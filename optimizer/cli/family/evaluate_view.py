@@ -56,12 +56,12 @@ def asked_of(split: str) -> str:
     return "golden row" if split == "golden" else f"{split} example"
 
 
-def _view_fewer(out: Console, told: EvaluationEstimate | EvaluationReport, n: int, split: str) -> None:
-    wanted = told.n_wanted
+def _view_fewer(out: Console, evaluation: EvaluationEstimate | EvaluationReport, n: int, split: str) -> None:
+    wanted = evaluation.n_wanted
     if wanted is not None and n < wanted:
         there = "there is no more" if n == 1 else "there are no more"
         out.print(f"  {wanted} were asked for, and {there}: detent import FILE brings others.", markup=False)
-    if long := too_long_in_words({"truncated": told.truncated, "n_refused": told.n_refused}, split):
+    if long := too_long_in_words({"truncated": evaluation.truncated, "n_refused": evaluation.n_refused}, split):
         out.print(f"  Inputs {long}", style="yellow", markup=False)
 
 

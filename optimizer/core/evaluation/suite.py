@@ -27,7 +27,6 @@ from optimizer.core.family.golden import golden_digest
 from optimizer.core.family.judge_settings import SCORER as JUDGED
 from optimizer.core.family.settings import Regression, Targets
 
-GateVerdict = Literal["pass", "fail", "inconclusive"]
 DECIDED = ("met", "missed")
 MIN_OF_CLASS = 5  # examples of a class that must be scored for both before a fall of its mean says anything
 LATENCY = "regression of latency"
@@ -198,7 +197,7 @@ def evidence_of(batches: Sequence[EvaluationBatch], variant: str, suite: str, ti
     ]
 
 
-def verdict_of(checks: Sequence[Check]) -> GateVerdict:
+def verdict_of(checks: Sequence[Check]) -> Literal["pass", "fail", "inconclusive"]:
     """Of a suite's checks together; inconclusive where one could not be measured or told, or there is none."""
     verdicts = {check.verdict for check in checks}
     return "fail" if "missed" in verdicts else "pass" if verdicts == {"met"} else "inconclusive"

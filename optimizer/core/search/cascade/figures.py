@@ -11,8 +11,6 @@ from optimizer.core.base.errors import InvalidInput
 from optimizer.core.base.knob import Knob
 from optimizer.core.base.phrasing import dollars
 
-Verdict = Literal["change", "keep", "do_not_cascade", "cannot_tell"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figure:
@@ -173,7 +171,7 @@ class CascadeAdvice:
     or nothing is audited.
     """
 
-    verdict: Verdict
+    verdict: Literal["change", "keep", "do_not_cascade", "cannot_tell"]
     reason: str
     present: CascadeSetting
     estimated: WeightedEstimate | None = None

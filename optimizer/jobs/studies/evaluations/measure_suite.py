@@ -97,6 +97,8 @@ def scores_by_scenario(
     plan: EvaluationPlan, results: Sequence[ExampleResult], beside: Sequence[ExampleResult]
 ) -> list[ScenarioScores] | None:
     """None where no golden rows are asked."""
+    if not plan.rows:
+        return None
     scenarios = {id: row.scenario for id, row in plan.rows.items()}
 
     def mean_of(name: str, measured: Sequence[ExampleResult]) -> float | None:
@@ -104,8 +106,8 @@ def scores_by_scenario(
 
     return [
         ScenarioScores(scenario=name, n=n, score=mean_of(name, results), champion=mean_of(name, beside))
-        for name, n in Counter(scenarios[r.example] for r in results if r.example in scenarios).items()
-    ] or None
+        for name, n in Counter(scenarios[r.example] for r in results).items()
+    ]
 
 
 def _classes(family: Family, examples: Sequence[Example]) -> dict[str, str]:

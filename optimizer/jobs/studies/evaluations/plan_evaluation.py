@@ -193,8 +193,8 @@ class EvaluationEstimate:
 
     def as_data(self) -> dict[str, Any]:
         """As one document, without what became of long inputs where there are none."""
-        long = {name for name in ("truncated", "n_refused") if not getattr(self, name)}
-        return {name: value for name, value in members_of(self).items() if name not in long}
+        absent = {name for name in ("truncated", "n_refused") if not getattr(self, name)}
+        return {name: value for name, value in members_of(self).items() if name not in absent}
 
 
 def estimate_evaluation(
