@@ -60,7 +60,7 @@ def import_(
 
     Examples:
       detent import installed-docs --family summarization
-      detent import tickets.csv --family triage --input text=Body --output topic=Category
+      detent import tickets.csv --family triage --input message=Body --output topic=Category
       detent import feedback.jsonl --family triage
     """
     from optimizer.core.family.family import kind_of
@@ -101,8 +101,8 @@ def import_(
     counts = _import_events(session, family, opened.events)
     show(as_json, counts, lambda out: None)
     say(
-        f"{family}: {count(counts['accepted'], 'event')} taken, {counts['duplicates']} there already,"
-        f" {len(counts['rejected'])} not taken."
+        f"{family}: {count(counts['accepted'], 'event')} taken, {counts['duplicates']:,} there already,"
+        f" {len(counts['rejected']):,} not taken."
     )
     for rejected in counts["rejected"][:10]:
         say(f"  {rejected['where']}: {rejected['detail']}")

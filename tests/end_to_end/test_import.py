@@ -353,3 +353,8 @@ def test_rows_of_named_groups_and_rows_that_differ_are_asked_nothing(store: Data
     unlike = [row(" ".join(words[n : n + 12])) for n in range(0, 600, 12)]
     report = take(store, write_lines(tmp_path / "rows.jsonl", *named, *unlike))
     assert (report.n_accepted, report.near_duplicates) == (100, None)
+
+
+def test_a_folder_is_told_to_be_one(tmp_path: Path) -> None:
+    with pytest.raises(NotFound, match="it is a folder"):
+        kind_of(tmp_path)

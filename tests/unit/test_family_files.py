@@ -300,3 +300,9 @@ def test_the_families_of_this_repository_are_good():
     assert not files.problems
     assert files.families["summarization"].variant().variables == ("document",)
     assert files.families["docstring_type"].inputs["parameter"].max_chars == 300
+
+
+def test_a_prompt_with_a_colon_and_a_space_is_told_to_stand_in_quotes():
+    text = GOOD + "description: the team: billing or support\n"
+    with pytest.raises(InvalidFamily, match="a text that holds a colon and a space wants quotes"):
+        parse_family_text(text, file="f")

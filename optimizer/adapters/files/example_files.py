@@ -25,9 +25,11 @@ def kind_of(path: Path) -> Kind:
     """What a file holds, told by its name and its first readable line.
 
     Raises:
-        NotFound: there is no such file.
+        NotFound: there is no such file, or it is a folder.
         InvalidInput: it is neither CSV nor JSON lines of a known shape; the sentence shows the shapes.
     """
+    if path.is_dir():
+        raise NotFound(f"Cannot import {str(path)!r}: it is a folder. Name one of its files.")
     if not path.is_file():
         raise NotFound(f"Cannot import {str(path)!r}: there is no such file. The other source is 'installed-docs'.")
     if path.suffix.lower() in TABLES:

@@ -12,6 +12,8 @@ from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
 from optimizer.core.base.errors import Fault, pointer_of
 from optimizer.host.yaml_files import ENDLESS, YamlTooLarge, check_aliases, safe_yaml
 
+COLON_IN_TEXT = "mapping values are not allowed here"  # the reader's own words
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceFile:
@@ -46,7 +48,8 @@ def read_yaml(text: str) -> SourceFile:
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         message = " ".join(part for part in (error.context, error.problem) if part)
-        detail = f"this is no YAML: {message}; correct the text there, or a line or two above it"
+        quotes = "; a text that holds a colon and a space wants quotes" if message == COLON_IN_TEXT else ""
+        detail = f"this is no YAML: {message}{quotes}; correct the text there, or a line or two above it"
         return SourceFile(
             data=None, lines={}, faults=(Fault(pointer="", detail=detail, line=mark.line + 1 if mark else None),)
         )

@@ -76,8 +76,8 @@ class ImportReport:
     def sentences(self) -> list[str]:
         """The report for a person, one sentence per fact."""
         lines = [
-            f"{self.family}: {count(self.n_read, 'row')} read, {self.n_accepted} taken, {self.n_duplicate} there"
-            f" already, {self.n_rejected} not taken."
+            f"{self.family}: {count(self.n_read, 'row')} read, {self.n_accepted:,} taken, {self.n_duplicate:,} there"
+            f" already, {self.n_rejected:,} not taken."
         ]
         if self.n_released:
             lines.append(f"  of those there already, released for prompts and studies now: {self.n_released}")
