@@ -135,6 +135,14 @@ def refuse() -> Any:
     raise Busy("The store cannot be used.")
 
 
+def test_a_version_that_served_before_is_told_apart_from_an_edit(project: Project) -> None:
+    project.edit()
+    assert "edited, not served" in ok(detent("family", "list"))
+    ok(detent("family", "adopt", "topics", "--confirm", "topics"))
+    ok(detent("champion", "rollback", "topics"))
+    assert "left behind" in ok(detent("family", "list"))
+
+
 def test_validate_reads_files_and_makes_no_store(project: Project) -> None:
     for file in project.settings.var().glob("detent.db*"):
         file.unlink()

@@ -77,8 +77,7 @@ def _file_state(family: FamilySummary) -> str:
         return "faulty, last good version serves" if champion is not None else "faulty"
     if file is None:
         return "policy only" if champion is not None else "serves nothing yet"
-    served = champion is not None and champion.variant == file.variant
-    return f"version {file.version}" + ("" if served else f" ({file.variant}) edited, not served")
+    return f"version {file.version}" + ("" if file.state == "served" else f" ({file.variant}) {file.state}")
 
 
 @app.command("show")

@@ -61,7 +61,7 @@ class FamilyFile:
 class FamilySummary:
     """``degraded``: its file cannot be used, and its last good version serves; ``file`` None: it declares no prompt of
     its own, or nothing serves; else its ``state`` is served, "edited, not served" with the ``commands`` that go on, or
-    left behind: a promotion went past it. ``overridden``: what the environment changes.
+    left behind: it served before. ``overridden``: what the environment changes.
     """
 
     name: str

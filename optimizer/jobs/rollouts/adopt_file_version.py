@@ -175,8 +175,8 @@ def _record_adoption(
 
 def _unconfirmed(name: str, version: str, variant: str) -> Refused:
     return Refused(
-        f"Cannot serve version {version} of {name}'s file ({variant}) at once: it was not compared with the champion on"
-        f" anything. Confirm with the family's name (detent family adopt {name} --confirm {name}), or go by a rollout:"
+        f"Cannot serve version {version} of {name}'s file ({variant}) at once: no evidence would be asked for."
+        f" Confirm with the family's name (detent family adopt {name} --confirm {name}), or go by a rollout:"
         f" detent rollout start {name} {variant}.",
         confirm=name,
         variant=variant,

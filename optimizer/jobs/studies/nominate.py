@@ -165,8 +165,8 @@ def as_confirmed(study: Study, variant: str, family: Family, store: Store) -> St
         else ""
     )
     raise GateNotMet(
-        f"{variant} was confirmed on the holdout by study {study.id} and did not pass: {', '.join(failed)}.{ratings} A"
-        f" person may start it as forced: detent rollout start {study.family} {variant} --confirm {study.family}.",
+        f"Study {study.id} compared {variant} with the champion on the holdout, and it did not pass:"
+        f" {', '.join(failed)}.{ratings} A person may start it as forced: detent rollout start {study.family} {variant} --confirm {study.family}.",
         gates=failed,
     )
 
