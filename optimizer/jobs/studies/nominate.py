@@ -166,7 +166,8 @@ def as_confirmed(study: Study, variant: str, family: Family, store: Store) -> St
     )
     raise GateNotMet(
         f"Study {study.id} compared {variant} with the champion on the holdout, and it did not pass:"
-        f" {', '.join(failed)}.{ratings} A person may start it as forced: detent rollout start {study.family} {variant} --confirm {study.family}.",
+        f" {', '.join(failed)}.{ratings} A person may start it as forced: detent rollout start {study.family} {variant}"
+        f" --confirm {study.family}.",
         gates=failed,
     )
 
