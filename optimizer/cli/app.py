@@ -180,7 +180,9 @@ def _join_lines(group: Any) -> None:
     """
     for command in group.commands.values():
         parts = (command.help or "").split("\n\n")
-        command.help = "\n\n".join(one if one.startswith("Examples") else " ".join(one.split()) for one in parts)
+        command.help = "\n\n".join(
+            paragraph if paragraph.startswith("Examples") else " ".join(paragraph.split()) for paragraph in parts
+        )
         if hasattr(command, "commands"):
             _join_lines(command)
 

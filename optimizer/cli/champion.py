@@ -41,8 +41,8 @@ def set_champion(
 
     session = Session()
     id = variant_id(session, family, variant)
-    asked = job.ChampionSetRequest(family=family, variant=id, reason=reason, confirm=confirm)
-    show_change(as_json, as_json_of(job.set_champion, session.client.ask(job.set_champion, asked)))
+    request = job.ChampionSetRequest(family=family, variant=id, reason=reason, confirm=confirm)
+    show_change(as_json, as_json_of(job.set_champion, session.client.ask(job.set_champion, request)))
 
 
 @app.command()
@@ -68,8 +68,8 @@ def rollback(
 
     session = Session()
     earlier = variant_id(session, family, to) if to is not None else None
-    asked = ChampionRollbackRequest(family=family, reason=reason or "", expect=expect, to=earlier, dry_run=dry_run)
-    show_change(as_json, as_json_of(roll_back_champion, session.client.ask(roll_back_champion, asked)))
+    request = ChampionRollbackRequest(family=family, reason=reason or "", expect=expect, to=earlier, dry_run=dry_run)
+    show_change(as_json, as_json_of(roll_back_champion, session.client.ask(roll_back_champion, request)))
 
 
 @app.command()

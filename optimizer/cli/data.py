@@ -54,14 +54,14 @@ def prune(
             sums[row.rows, row.family] = replace(row, n=row.n + (before.n if before is not None else 0))
         if not report.more:
             break
-    gone = [row for row in sums.values() if row.n]
-    whole = replace(report, items=list(sums.values()))
+    deleted = [row for row in sums.values() if row.n]
+    total = replace(report, items=list(sums.values()))
     empty = "Nothing is older than its retention."
-    show_report(as_json, prune, whole, table([asdict(row) for row in gone], COLUMNS, empty=empty))
-    for left in report.left_alone:
-        say(f"Everything of {left.family} stays: {left.why}, so nothing says how long it may be kept.")
-    n = count(sum(row.n for row in gone), "row")
-    if gone and not dry_run:
+    show_report(as_json, prune, total, table([asdict(row) for row in deleted], COLUMNS, empty=empty))
+    for family_left in report.left_alone:
+        say(f"Everything of {family_left.family} stays: {family_left.why}, so nothing says how long it may be kept.")
+    n = count(sum(row.n for row in deleted), "row")
+    if deleted and not dry_run:
         tell_change(f"{n} deleted.", why="older than its retention", undo="none, but from a backup", then="")
-    elif gone:
+    elif deleted:
         say(f"{n} would be deleted. Do it now: detent data prune")

@@ -40,10 +40,10 @@ def stats(
         return
     from optimizer.jobs.rollouts.read_rollout import ArmsRequest, read_arms
 
-    found = session.client.ask(read_arms, ArmsRequest(family=family, rollout=rollout))
-    rows = [arm_row(asdict(arm)) for arm in found.items]
+    report = session.client.ask(read_arms, ArmsRequest(family=family, rollout=rollout))
+    rows = [arm_row(asdict(arm)) for arm in report.items]
     empty = f"{family} has no interactions or feedback yet."
-    show_report(as_json, read_arms, found, table(rows, ARM_COLUMNS, empty=empty))
+    show_report(as_json, read_arms, report, table(rows, ARM_COLUMNS, empty=empty))
 
 
 def _moved(session: Session, family: str, by: str, since: str | None, until: str | None, *, as_json: bool) -> None:
@@ -56,7 +56,7 @@ def _moved(session: Session, family: str, by: str, since: str | None, until: str
     request = StatsRequest(
         family=family, by=period, since=_time(since, now, "--since"), until=_time(until, now, "--until")
     )
-    found = session.client.ask(read_stats, request)
+    report = session.client.ask(read_stats, request)
     columns = {
         **({"start": "From (UTC)"} if by != "model" else {}),
         "variant": "Variant",
@@ -71,11 +71,11 @@ def _moved(session: Session, family: str, by: str, since: str | None, until: str
         "cost_usd": "Cost $",
     }
     rows = [
-        arm_row({**asdict(row), "start": f"{row.start:%Y-%m-%d %H:%M}" if row.start else None}) for row in found.items
+        arm_row({**asdict(row), "start": f"{row.start:%Y-%m-%d %H:%M}" if row.start else None}) for row in report.items
     ]
-    empty = f"Nothing of {family} was received between {found.since:%Y-%m-%d %H:%M} and {found.until:%Y-%m-%d %H:%M}."
-    show_report(as_json, read_stats, found, table(rows, columns, empty=empty))
-    summed = f"until {found.summed_until:%Y-%m-%d %H:%M:%S} UTC" if found.summed_until else "nothing yet"
+    empty = f"Nothing of {family} was received between {report.since:%Y-%m-%d %H:%M} and {report.until:%Y-%m-%d %H:%M}."
+    show_report(as_json, read_stats, report, table(rows, columns, empty=empty))
+    summed = f"until {report.summed_until:%Y-%m-%d %H:%M:%S} UTC" if report.summed_until else "nothing yet"
     say(f"Summed up: {summed}; the worker of `detent serve` goes on with it.")
 
 

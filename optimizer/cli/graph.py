@@ -51,15 +51,15 @@ def propose(
     """
     from optimizer.jobs.feedback.propose_repairs import ProposeRequest, propose_repairs
 
-    made = Session().client.ask(propose_repairs, ProposeRequest(family=family, interaction=interaction))
-    answer = as_json_of(propose_repairs, made)
-    show(as_json, answer, table(_rows(made), COLUMNS, empty="The answer proposes no repair."))
-    for one in made.unreadable:
-        say(f"Number {one.index + 1} of the answer is no repair: {one.detail or 'this key reads no texts'}.")
-    if not as_json and made.n_pending:
+    proposal = Session().client.ask(propose_repairs, ProposeRequest(family=family, interaction=interaction))
+    answer = as_json_of(propose_repairs, proposal)
+    show(as_json, answer, table(_rows(proposal), COLUMNS, empty="The answer proposes no repair."))
+    for repair in proposal.unreadable:
+        say(f"Number {repair.index + 1} of the answer is no repair: {repair.detail or 'this key reads no texts'}.")
+    if not as_json and proposal.n_pending:
         say(
-            f"{count(made.n_pending, 'repair')} pending. Next: detent graph approve REPAIR or detent graph reject"
-            f" REPAIR; all of them: detent graph show {made.id}"
+            f"{count(proposal.n_pending, 'repair')} pending. Next: detent graph approve REPAIR or detent graph reject"
+            f" REPAIR; all of them: detent graph show {proposal.id}"
         )
 
 
@@ -112,11 +112,11 @@ def show_graph(
     """
     from optimizer.jobs.feedback.read_graphs import GraphRequest, read_graph
 
-    shown = Session().client.ask(read_graph, GraphRequest(id=graph))
+    view = Session().client.ask(read_graph, GraphRequest(id=graph))
     if repaired:
-        print(printable_json(json.dumps(shown.repaired, ensure_ascii=False, indent=2)))
+        print(printable_json(json.dumps(view.repaired, ensure_ascii=False, indent=2)))
         return
-    show_report(as_json, read_graph, shown, lambda out: _print_graph(out, shown))
+    show_report(as_json, read_graph, view, lambda out: _print_graph(out, view))
 
 
 @app.command()
@@ -148,20 +148,20 @@ def _decide(
 ) -> None:
     from optimizer.jobs.feedback.decide_repair import RepairRequest
 
-    done = Session().client.ask(act, RepairRequest(id=repair, reason=reason or ""))
-    show_report(as_json, act, done, lambda out: None)
-    tell_change(f"{done.what}.", why=done.why, undo=done.undo, then=done.next)
-    if done.no_longer:
-        say(f"  No longer apply: {', '.join(done.no_longer)}")
-    if done.why_no_feedback:
-        say(f"  It counts as no feedback: {done.why_no_feedback}")
+    report = Session().client.ask(act, RepairRequest(id=repair, reason=reason or ""))
+    show_report(as_json, act, report, lambda out: None)
+    tell_change(f"{report.what}.", why=report.why, undo=report.undo, then=report.next)
+    if report.no_longer:
+        say(f"  No longer apply: {', '.join(report.no_longer)}")
+    if report.why_no_feedback:
+        say(f"  It counts as no feedback: {report.why_no_feedback}")
 
 
-def _print_graph(out: Console, shown: GraphView) -> None:
-    table(_rows(shown), COLUMNS, empty="The answer proposes no repair.")(out)
-    for name, value in (shown.input or {}).items():
+def _print_graph(out: Console, view: GraphView) -> None:
+    table(_rows(view), COLUMNS, empty="The answer proposes no repair.")(out)
+    for name, value in (view.input or {}).items():
         out.print(f"{name}: {value}", markup=False)
-    for name, graph in (("given", shown.given), ("repaired", shown.repaired)):
+    for name, graph in (("given", view.given), ("repaired", view.repaired)):
         out.print(f"{name}: {json.dumps(graph, ensure_ascii=False)}", markup=False)
 
 
@@ -169,9 +169,9 @@ def _rows(graph: GraphSummary) -> list[dict[str, Any]]:
     """The repairs of a graph as lines; another of the same graph is named by the end of its id, such as ``.2``."""
     return [
         {
-            **members_of(one),
+            **members_of(repair),
             "family": graph.family,
-            "conflicts_with": ", ".join(other.repair.removeprefix(graph.id) for other in one.conflicts) or None,
+            "conflicts_with": ", ".join(other.repair.removeprefix(graph.id) for other in repair.conflicts) or None,
         }
-        for one in graph.repairs
+        for repair in graph.repairs
     ]

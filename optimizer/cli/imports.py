@@ -80,9 +80,11 @@ def import_(
         value = {**as_json_of(import_examples, report), "columns": opened.columns, "columns_not_read": opened.not_read}
         show(as_json, value, lambda out: None)
         if opened.columns is not None:
-            taken = (name if name == column else f"{name} from {column}" for name, column in opened.columns.items())
+            columns_read = (
+                name if name == column else f"{name} from {column}" for name, column in opened.columns.items()
+            )
             say(
-                f"Columns taken: {', '.join(taken)}."
+                f"Columns taken: {', '.join(columns_read)}."
                 + (f" Not read: {', '.join(opened.not_read)}." if opened.not_read else "")
             )
             if lacked := [name for name in declared.inputs if name not in opened.columns]:
@@ -110,10 +112,10 @@ def import_(
         raise typer.Exit(1)
 
 
-def columns(inputs: list[str], output_field: str, given: list[str], output: str | None) -> dict[str, str]:
+def columns(inputs: list[str], output_field: str, pairs: list[str], output: str | None) -> dict[str, str]:
     """Field of the family > column: ``FIELD=COLUMN`` as said; a column alone means the only input, or the output."""
     mapping: dict[str, str] = {}
-    for pair in given:
+    for pair in pairs:
         name, equals, column = pair.partition("=")
         if not equals and len(inputs) != 1:
             raise InvalidInput(
@@ -167,24 +169,24 @@ def _import_examples(client: Client, family: Family, rows: Iterable[SourceRow], 
     )
 
     texts, report = TextsWithoutGroup(family), None
-    given = (
+    imported = (
         ImportedRow(**{name: value for name in ImportedRow.model_fields if (value := getattr(row, name))})
         for row in texts.passing(rows)
     )
-    for part in parts(given, lambda row: row.model_dump_json(exclude_unset=True), PART_ROWS):
+    for part in parts(imported, lambda row: row.model_dump_json(exclude_unset=True), PART_ROWS):
         request = ImportRequest(family=family.name, rows=part, curated=curated)
-        done = _in_turn(partial(client.ask, import_examples, request))
-        report = done if report is None else report.with_next(done)
+        part_report = _in_turn(partial(client.ask, import_examples, request))
+        report = part_report if report is None else report.with_next(part_report)
     assert report is not None
     return texts.told(report)
 
 
-def parts(items: Iterable[T], written: Callable[[T], str], n_most: int) -> Iterator[list[T]]:
+def parts(items: Iterable[T], as_text: Callable[[T], str], n_most: int) -> Iterator[list[T]]:
     """In their order, each small enough for one request; one that is empty where there is none."""
     part: list[T] = []
     n_bytes = n_signs = 0
     for item in items:
-        text = written(item)
+        text = as_text(item)
         size, signs = len(text.encode()), sum(map(text.count, SIGNS))
         if part and (len(part) == n_most or n_bytes + size > PART_BYTES or n_signs + signs > PART_SIGNS):
             yield part
@@ -210,8 +212,8 @@ def _import_events(session: Session, family: str, records: Iterable[Any]) -> dic
         total["accepted"] += answer["accepted"]
         total["duplicates"] += answer["duplicates"]
         total["rejected"] += [
-            {"where": readable[one["index"]][0], **{name: one[name] for name in ("index", "type", "detail")}}
-            for one in answer["rejected"]
+            {"where": readable[rejected["index"]][0], **{name: rejected[name] for name in ("index", "type", "detail")}}
+            for rejected in answer["rejected"]
         ]
     return total
 

@@ -27,7 +27,7 @@ def init(
     Example: detent init my-project
     """
     there = {entry.name for entry in folder.iterdir()} if folder.is_dir() else set()
-    written, report = _made(folder)
+    written, report = _make_project(folder)
     show(as_json, {"folder": folder.absolute(), "files": written, "import": report}, lambda out: None)
     for sentence in report.sentences():
         say(sentence)
@@ -42,11 +42,11 @@ def init(
 
 def _new(written: list[str], there: set[str]) -> list[str]:
     """What was made in a folder that held ``there``: a new folder stands for its files."""
-    made = [(name, *name.partition("/")[:2]) for name in (*written, *({"var/"} - {f"{one}/" for one in there}))]
-    return sorted({name if top in there else top + slash for name, top, slash in made})
+    entries = [(name, *name.partition("/")[:2]) for name in (*written, *({"var/"} - {f"{entry}/" for entry in there}))]
+    return sorted({name if top in there else top + slash for name, top, slash in entries})
 
 
-def _made(folder: Path) -> tuple[list[str], ImportReport]:
+def _make_project(folder: Path) -> tuple[list[str], ImportReport]:
     """The project's files, with the usual mode, and what was imported into its database, which is its user's alone."""
     from optimizer.host.run_files import PRIVATE
     from optimizer.jobs.families.init_project import init_project

@@ -72,7 +72,7 @@ def create(
     now = session.clock.now()
     limits = {"requests_per_minute": requests_per_minute, "calls_per_day": calls_per_day, "usd_per_day": usd_per_day}
     access = access_of(
-        [word for given in role or ["feedback"] for word in given.split(",")],
+        [word for roles in role or ["feedback"] for word in roles.split(",")],
         sources=source or [],
         families=family or None,
         expires_at=_end_of(expires, now, "--expires") if expires is not None else None,
@@ -82,8 +82,8 @@ def create(
     closes = now if close_keyless else None
     if close_keyless_from is not None:
         closes = _end_of(close_keyless_from, now, "--close-keyless-from")
-    closes = _asked_of_first(session, name, closes, now, as_json)
-    asked = KeyRequest(
+    closes = _ask_about_first(session, name, closes, now, as_json)
+    request = KeyRequest(
         name=name,
         roles=list(access.roles),
         sources=list(access.sources),
@@ -92,7 +92,7 @@ def create(
         limits=KeyLimitsBody(**limits),
         close_keyless_from=closes,
     )
-    _tell(session.client.ask(create_key, asked), as_json)
+    _tell(session.client.ask(create_key, request), as_json)
 
 
 @app.command("list")
@@ -100,8 +100,8 @@ def list_keys(as_json: Json = False) -> None:
     """Show all keys, the revoked ones too; never their secrets."""
     from optimizer.jobs.upkeep.manage_keys import KeysRequest, read_keys
 
-    found = Session().client.ask(read_keys, KeysRequest())
-    rows = found.items
+    page = Session().client.ask(read_keys, KeysRequest())
+    rows = page.items
     columns = {
         "name": "Name",
         "may": "Role",
@@ -117,7 +117,7 @@ def list_keys(as_json: Json = False) -> None:
         columns,
         empty="No keys: the server answers this machine only, and asks for none.",
     )
-    show_report(as_json, read_keys, found, view)
+    show_report(as_json, read_keys, page, view)
 
 
 @app.command()
@@ -139,8 +139,8 @@ def rotate(
     if not timedelta() <= ends_in <= MOST_GRACE:
         detail = f"needs 0 to {MOST_GRACE.days} days"
         raise InvalidInput(f"The old secret cannot stay valid that long: grace {detail}.")
-    asked = RotateRequest(name=name, undo=True) if undo else RotateRequest(name=name, grace_s=ends_in.total_seconds())
-    _tell(Session().client.ask(rotate_key, asked), as_json)
+    request = RotateRequest(name=name, undo=True) if undo else RotateRequest(name=name, grace_s=ends_in.total_seconds())
+    _tell(Session().client.ask(rotate_key, request), as_json)
 
 
 @app.command()
@@ -168,7 +168,7 @@ def _tell(report: KeyReport, as_json: bool) -> None:
     tell_change(f"{report.what}.{once}", why=report.why, undo=report.undo, then=report.next)
 
 
-def _asked_of_first(
+def _ask_about_first(
     session: Session, name: str, closes: datetime | None, now: datetime, as_json: bool
 ) -> datetime | None:
     """Says before it happens that what is used without a key stops with the first one; who was seen using it is named,
@@ -182,11 +182,11 @@ def _asked_of_first(
     if session.client.ask(read_keys, KeysRequest()).items:
         return closes
     callers = session.client.ask(read_status, StatusRequest()).keyless_callers
-    seen = f" In the last day these sent none: {named(callers)}." if callers else ""
+    keyless = f" In the last day these sent none: {named(callers)}." if callers else ""
     since = "From then on" if closes is None or closes <= now else f"From {when(closes)} on"
     say(
         f"{name} would be the first key. {since} every request to the server needs one: applications, scripts and"
-        f" browsers that send none get 401 at once.{seen} Commands of who may write the store go on without one. To"
+        f" browsers that send none get 401 at once.{keyless} Commands of who may write the store go on without one. To"
         f" take it back: detent keys revoke {name} --reopen",
         "yellow",
     )
@@ -232,7 +232,7 @@ def _end_of(text: str, now: datetime, option: str) -> datetime:
 
 def span(text: str, option: str) -> timedelta:
     """The time that an option such as 30m, 24h or 7d says; raises InvalidInput."""
-    found = re.fullmatch(r"([0-9]{1,6})([mhd])|0", text)
-    if found is None:
+    match = re.fullmatch(r"([0-9]{1,6})([mhd])|0", text)
+    if match is None:
         raise InvalidInput(f"{option} needs a time such as 30m, 24h or 7d, not {text!r}.")
-    return timedelta(seconds=int(found[1]) * UNITS[found[2]]) if found[1] else timedelta()
+    return timedelta(seconds=int(match[1]) * UNITS[match[2]]) if match[1] else timedelta()

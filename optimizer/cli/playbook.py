@@ -47,19 +47,21 @@ def show_playbook(
 
     check_one_of("--state", state, ("active", "merged", "retired", "all"))
     playbook = Session().client.ask(read_playbook, PlaybookRequest(family=family))
-    shown = replace(playbook, entries=[one for one in playbook.entries if state in ("all", one.state)])
+    selection = replace(
+        playbook, entries=[entry_view for entry_view in playbook.entries if state in ("all", entry_view.state)]
+    )
     rows = [
         {
-            **asdict(one),
-            "n_evidence": len(one.evidence),
-            "state": one.state + (", served" if one.served else ""),
-            "reason": one.reason + (f" ({one.merged_into})" if one.merged_into else ""),
+            **asdict(entry_view),
+            "n_evidence": len(entry_view.evidence),
+            "state": entry_view.state + (", served" if entry_view.served else ""),
+            "reason": entry_view.reason + (f" ({entry_view.merged_into})" if entry_view.merged_into else ""),
         }
-        for one in shown.entries
+        for entry_view in selection.entries
     ]
-    which = "no entry" if state == "all" else f"no {state} entry"
-    hint = f"The playbook of {family} has {which}. A study writes one: detent study run {family} --strategy playbook"
-    show_report(as_json, read_playbook, shown, table(rows, COLUMNS, empty=hint))
+    none = "no entry" if state == "all" else f"no {state} entry"
+    hint = f"The playbook of {family} has {none}. A study writes one: detent study run {family} --strategy playbook"
+    show_report(as_json, read_playbook, selection, table(rows, COLUMNS, empty=hint))
 
 
 @app.command()
@@ -89,6 +91,6 @@ def _change(
 ) -> None:
     from optimizer.jobs.families.change_playbook import EntryRequest
 
-    done = Session().client.ask(act, EntryRequest(family=family, entry=entry, reason=reason or ""))
-    show_report(as_json, act, done, lambda out: None)
-    tell_change(f"{done.family}: {done.what}.", why=done.why, undo=done.undo, then=done.next)
+    report = Session().client.ask(act, EntryRequest(family=family, entry=entry, reason=reason or ""))
+    show_report(as_json, act, report, lambda out: None)
+    tell_change(f"{report.family}: {report.what}.", why=report.why, undo=report.undo, then=report.next)

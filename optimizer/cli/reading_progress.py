@@ -17,26 +17,26 @@ T = TypeVar("T")
 @contextmanager
 def blocks_read() -> Iterator[Callable[[int, int, str], None]]:
     """Progress over blocks: call it with (how many, of how many, anything)."""
-    with _told("blocks read") as tell:
+    with _progress("blocks read") as tell:
         yield lambda n, of, what: tell(n, of)
 
 
 @contextmanager
 def told_while(items: Iterable[T], what: str, *, of: int | None) -> Iterator[Iterator[T]]:
     """``items``, while it is told how many of them were taken."""
-    with _told(what) as tell:
+    with _progress(what) as tell:
 
-        def counted() -> Iterator[T]:
+        def pass_on() -> Iterator[T]:
             for n, item in enumerate(items, start=1):
                 yield item
                 if n % BAR_EVERY == 0:
                     tell(n, of)
 
-        yield counted()
+        yield pass_on()
 
 
 @contextmanager
-def _told(what: str) -> Iterator[Callable[[int, int | None], None]]:
+def _progress(what: str) -> Iterator[Callable[[int, int | None], None]]:
     """A bar on a terminal, a line now and then elsewhere; on stderr, so that the result stays alone on stdout."""
     err = console(stderr=True)
     if err.is_terminal:

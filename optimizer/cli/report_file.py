@@ -31,8 +31,8 @@ def deliver(
     path = write_page(session, page, name=name, out=out)
     if path is None:
         return
-    told = {**values, "path": str(path), "bytes": len(page.encode())}
-    show(as_json, told, lambda screen: screen.print(str(told["path"]), markup=False))
+    members = {**values, "path": str(path), "bytes": len(page.encode())}
+    show(as_json, members, lambda screen: screen.print(str(members["path"]), markup=False))
     if open:
         typer.launch(path.as_uri())
 

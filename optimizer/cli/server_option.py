@@ -19,30 +19,30 @@ from optimizer.core.base.errors import InvalidInput
 # And those that write the home's own files. `family validate` checks files that are being written here; `family list`
 # shows which of a server's are faulty.
 HERE = ("init", "serve", "worker", "demo", "doctor", "family validate")
-_asked: ContextVar[str | None] = ContextVar("server", default=None)
+_server: ContextVar[str | None] = ContextVar("server", default=None)
 
 
 def server_asked() -> str | None:
     """The address that ``--server`` names, else DETENT_SERVER; None: this machine's own home."""
-    return _asked.get()
+    return _server.get()
 
 
 def begin() -> None:
     """Before a command line is read."""
-    _asked.set(os.environ.get("DETENT_SERVER") or None)
+    _server.set(os.environ.get("DETENT_SERVER") or None)
 
 
 def add_to(command: Any, name: str = "") -> None:
     """To a command, and to all commands of a group."""
-    for word, one in getattr(command, "commands", {}).items():
-        add_to(one, f"{name} {word}".strip())
-    if not hasattr(command, "commands") and not any(one.name == "server" for one in command.params):
+    for word, subcommand in getattr(command, "commands", {}).items():
+        add_to(subcommand, f"{name} {word}".strip())
+    if not hasattr(command, "commands") and not any(param.name == "server" for param in command.params):
         command.params.append(_option(_staying if name in HERE else _asking))
 
 
 def _take(value: str | None) -> None:
     if value is not None:
-        _asked.set(value)
+        _server.set(value)
 
 
 def _refuse(context: typer.Context, value: str | None) -> None:
@@ -50,7 +50,7 @@ def _refuse(context: typer.Context, value: str | None) -> None:
         raise InvalidInput(
             f"`{context.command_path}` is about this machine: it takes no --server. Run it where the server runs."
         )
-    _asked.set(None)  # DETENT_SERVER is for the other commands
+    _server.set(None)  # DETENT_SERVER is for the other commands
 
 
 def _asking(
@@ -78,4 +78,4 @@ def _option(command: Callable[..., None]) -> Any:
     """Of the command, as Typer makes it of the declaration."""
     app = typer.Typer(add_completion=False)
     app.command()(command)
-    return next(one for one in typer.main.get_command(app).params if one.name == "server")
+    return next(param for param in typer.main.get_command(app).params if param.name == "server")

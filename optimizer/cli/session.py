@@ -272,9 +272,9 @@ def _home() -> Path:
     from optimizer.host import user_homes
     from optimizer.host.config import project_home
 
-    found = project_home()
-    if found is not None:
-        return found
+    home = project_home()
+    if home is not None:
+        return home
     running = user_homes.running()
     if not running:
         raise NotFound(
@@ -290,6 +290,6 @@ def _home() -> Path:
     return running[0]
 
 
-def check_one_of(option: str, value: str | None, known: tuple[str, ...]) -> None:
-    if value is not None and value not in known:
-        raise InvalidInput(f"{option} must be one of {', '.join(known)}, not {value!r}.")
+def check_one_of(option: str, value: str | None, choices: tuple[str, ...]) -> None:
+    if value is not None and value not in choices:
+        raise InvalidInput(f"{option} must be one of {', '.join(choices)}, not {value!r}.")

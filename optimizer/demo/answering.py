@@ -26,12 +26,12 @@ def read_answering(settings: Settings, families: Iterable[Family]) -> Answering:
     models = wiring.open_models(settings)
     try:
         names = dict.fromkeys(name for family in families for name in (family.model.default, *family.model.tiers))
-        others = {name: known for name in names if not (known := models.describe(name)).embedded}
+        others = {name: model for name in names if not (model := models.describe(name)).embedded}
     finally:
         models.close()
     if not others:
         return Answering(is_embedded=True, words="a real and very small language model on this machine")
-    named = ", ".join(
-        f"{name} ({known.litellm or known.model or 'no embedded model'})" for name, known in others.items()
+    listed = ", ".join(
+        f"{name} ({model.litellm or model.model or 'no embedded model'})" for name, model in others.items()
     )
-    return Answering(is_embedded=False, words=f"models of config/models.yaml: {named}")
+    return Answering(is_embedded=False, words=f"models of config/models.yaml: {listed}")

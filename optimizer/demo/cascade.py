@@ -74,10 +74,10 @@ class CascadeDemo:
         say("depends on it yet, so a person promotes it past the gates, which is recorded as forced:")
         for n in range(N_FIRST_REQUESTS):
             self._ask(self._rows[n], user=f"user-{n}")
-        made = self._prompt_with_examples()
+        variant = self._prompt_with_examples()
         quiet = {"show": lambda line: "champion (" in line}
         self._screen.command(
-            "rollout", "start", name, made, "--confirm", name, "--reason", "the prompt that was there", **quiet
+            "rollout", "start", name, variant, "--confirm", name, "--reason", "the prompt that was there", **quiet
         )
         self._screen.command("rollout", "approve", name, "--reason", "diff reviewed", **quiet)
         self._wait_for_deployment()
@@ -112,8 +112,8 @@ class CascadeDemo:
             "--json",
             show=nothing,
         )
-        made = str(json.loads(answer)["variant"])
-        return DemoCandidate(family=name, variant=made, is_nominated=False)
+        variant = str(json.loads(answer)["variant"])
+        return DemoCandidate(family=name, variant=variant, is_nominated=False)
 
     def show(self) -> Story:
         """The study's end, in figures; what it found is executed."""
@@ -162,17 +162,17 @@ class CascadeDemo:
             if example.released and is_short and example.group not in names:
                 names.add(example.group)
                 by_label[example.expected[field]].append(example)
-        chosen = [
+        examples = [
             few_shot(self._family, by_label[label][n]) for n in range(N_EXAMPLES // len(labels)) for label in labels
         ]
         served = self._api.get(f"/v1/families/{self._family.name}").raise_for_status().json()
         body = {
             "from": served["champion"]["variant"],
-            "examples": [{"id": e.id, "input": dict(e.input), "output": e.output} for e in chosen],
+            "examples": [{"id": e.id, "input": dict(e.input), "output": e.output} for e in examples],
             "note": f"{N_EXAMPLES} examples",
         }
-        made = self._api.post(f"/v1/families/{self._family.name}/variants", json=body)
-        return str(made.raise_for_status().json()["variant"])
+        answer = self._api.post(f"/v1/families/{self._family.name}/variants", json=body)
+        return str(answer.raise_for_status().json()["variant"])
 
     def _wait_for_deployment(self) -> None:
         """Waits until the worker's tick has taken up the approved rollout: before that it cannot be promoted."""
@@ -192,13 +192,13 @@ class CascadeDemo:
         say, price = self._screen.say, self._price.of_model
         bars = sealed_bars(study, ("the long prompt alone", "the cascade that was found"), store=self._store)
         if price is not None:
-            shown, end = (
+            stated, end = (
                 ("one declared for showing", " The model here costs nothing.")
                 if self._price.is_for_show
                 else ("the one", "")
             )
             per_million = f"${price.input_usd_per_mtok:g} and ${price.output_usd_per_mtok:g} per million"
-            say(f"  Dollars: tokens are measured; the price is {shown} in config/models.yaml ({per_million}).{end}")
+            say(f"  Dollars: tokens are measured; the price is {stated} in config/models.yaml ({per_million}).{end}")
         say(f"  On {figures['n']} sealed examples{'':24}$ per 1,000 calls   right answers (95 % interval)")
         for bar in bars:
             say(f"    {bar.name:<40}{bar.usd or 0.0:>15.4f}   {bar.score:.2f} ({bar.low:.2f} to {bar.high:.2f})")
@@ -237,12 +237,12 @@ class CascadeDemo:
         )
         for example in self._rows[:N_LAST_REQUESTS]:
             answer = self._ask(example, variant=winner)
-            told = answer["detent"]
+            detent = answer["detent"]
             text = str(example.input["parameter"])
             say(f"  {text[:70] + (' …' if len(text) > 70 else '')}")
             say(
-                f"    {answer['choices'][0]['message']['content']!r} by {' > '.join(told['tiers'])}; {told['why']};"
-                f" ${1000 * told['cost_usd']:.4f} per 1,000 such calls"
+                f"    {answer['choices'][0]['message']['content']!r} by {' > '.join(detent['tiers'])}; {detent['why']};"
+                f" ${1000 * detent['cost_usd']:.4f} per 1,000 such calls"
             )
 
     def _ask(self, example: Example, *, user: str | None = None, variant: str | None = None) -> dict[str, Any]:

@@ -41,9 +41,9 @@ def side_by_side(before: Variant, after: Variant) -> tuple[Marked, Marked]:
     """Both as readable lines, each marked ``same``, or ``gone`` before and ``added`` after."""
     old, new = (variant_text(variant).splitlines() for variant in (before, after))
     blocks = SequenceMatcher(a=old, b=new, autojunk=False).get_matching_blocks()
-    kept = {n for block in blocks for n in range(block.a, block.a + block.size)}
+    same_lines = {n for block in blocks for n in range(block.a, block.a + block.size)}
     taken_over = {n for block in blocks for n in range(block.b, block.b + block.size)}
     return (
-        [("same" if n in kept else "gone", line or " ") for n, line in enumerate(old)],
+        [("same" if n in same_lines else "gone", line or " ") for n, line in enumerate(old)],
         [("same" if n in taken_over else "added", line or " ") for n, line in enumerate(new)],
     )

@@ -73,14 +73,14 @@ def _occupied(settings: Settings) -> str:
     store = wiring.open_store(settings)
     try:
         with store.read() as tx:
-            known = [
+            families = [
                 name
                 for name in FAMILIES
                 if store.studies.page(tx, family=name, limit=1)[0] or store.rollouts.latest(tx, name)
             ]
     finally:
         store.close()
-    return f"{settings.home} already holds studies of {' and '.join(known)}" if known else ""
+    return f"{settings.home} already holds studies of {' and '.join(families)}" if families else ""
 
 
 def _with_environment(home: Path, *, own_database: bool = False) -> Settings:

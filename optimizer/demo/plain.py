@@ -24,8 +24,8 @@ def in_words(text: str) -> str:
 
 def _strength(match: re.Match[str]) -> str:
     """Evidence that is below what suffices stays a number: how far off it is, is what a reader wants to know."""
-    found, enough = match["found"], float(match["enough"].replace(",", ""))
-    if "^" not in found and float(found.replace(",", "")) < enough:
+    evidence, enough = match["found"], float(match["enough"].replace(",", ""))
+    if "^" not in evidence and float(evidence.replace(",", "")) < enough:
         return match[0]
     return f"evidence{match['against'] or ''} strong enough; {enough:,.0f} suffices"
 

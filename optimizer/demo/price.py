@@ -48,6 +48,6 @@ def dry_run(context: Context, family: Family, definition: Mapping[str, Any]) -> 
         definition=sizes,
         dry_run=True,
     )
-    made = create_study(replace(context, family=lambda name: family, models=lambda: catalogue), request)
-    assert isinstance(made, CostEstimate)
-    return made, price
+    estimate = create_study(replace(context, family=lambda name: family, models=lambda: catalogue), request)
+    assert isinstance(estimate, CostEstimate)
+    return estimate, price

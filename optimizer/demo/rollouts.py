@@ -46,7 +46,7 @@ class DemoRollouts:
         self._http = httpx.Client(base_url=api_url, timeout=30.0, trust_env=False)
         self._draw = Random("demo")
         self._n_units: dict[str, int] = {}
-        self._told: dict[str, int] = {}  # family > decisions shown
+        self._n_shown: dict[str, int] = {}  # family > decisions shown
         self.n_visits = 0
         self.n_answered = 0  # by the model
         self.forced: list[str] = []
@@ -146,11 +146,11 @@ class DemoRollouts:
     def _visit(self, family: str, n: int) -> None:
         pairs = []
         for _ in range(n):
-            known = self._n_units.get(family, 0)
-            if known and self._draw.randrange(RETURNING_EVERY) == 0:
-                unit = self._draw.randrange(known)
+            n_units = self._n_units.get(family, 0)
+            if n_units and self._draw.randrange(RETURNING_EVERY) == 0:
+                unit = self._draw.randrange(n_units)
             else:
-                unit, self._n_units[family] = known, known + 1
+                unit, self._n_units[family] = n_units, n_units + 1
             pairs.append((f"user-{unit}", self._draw.choice(self._rows[family])))
         traffic = self._users.visit_all(family, pairs)
         self.n_visits += len(traffic.visits)
@@ -162,15 +162,17 @@ class DemoRollouts:
 
     def _tell_decisions(self, bars: Bars, family: str) -> None:
         decisions = self._decisions(family)
-        for decision in decisions[self._told.get(family, 0) :]:
+        for decision in decisions[self._n_shown.get(family, 0) :]:
             if decision["kind"] in TOLD:
                 bars.line(f"{family}: {decision['content']['what']}. Why: {decision['reason']}")
-        self._told[family] = len(decisions)
+        self._n_shown[family] = len(decisions)
 
     def _move_bar(self, bars: Bars, family: str, rollout: Mapping[str, Any]) -> None:
-        share, ended = rollout["share"] or 0.0, rollout["ended_at"] is not None
-        where = f"ended: {rollout['outcome']}" if ended else f"{rollout['status']} at {share:.0%}"
-        bars.show(family, 100 if ended else round(share * 100), 100, f"{where}, {self._n_units[family]} users so far")
+        share, has_ended = rollout["share"] or 0.0, rollout["ended_at"] is not None
+        where = f"ended: {rollout['outcome']}" if has_ended else f"{rollout['status']} at {share:.0%}"
+        bars.show(
+            family, 100 if has_ended else round(share * 100), 100, f"{where}, {self._n_units[family]} users so far"
+        )
 
     def _served(self, family: str) -> set[str]:
         """Who gets what now, asked as users; the variants that any of them got."""
@@ -178,10 +180,10 @@ class DemoRollouts:
         for n in range(N_ASKED):
             served = self._users.fetch(family, f"user-{n}")
             counts[served["role"], served["variant"]] = counts.get((served["role"], served["variant"]), 0) + 1
-        shown = "; ".join(
+        listed = "; ".join(
             f"{n} get {variant} ({role})" for (role, variant), n in sorted(counts.items(), key=lambda item: -item[1])
         )
-        self._screen.say(f"  Of {N_ASKED} users of {family} now: {shown}")
+        self._screen.say(f"  Of {N_ASKED} users of {family} now: {listed}")
         return {variant for _, variant in counts}
 
     def _rollout(self, family: str) -> dict[str, Any]:

@@ -41,8 +41,8 @@ def divided(rows: Iterable[SourceRow], families: Sequence[Family], *, at: dateti
     Args:
         families: all of the same inputs, output field and labels.
     """
-    known = [row for row in rows if row.rejected is None]
-    by_family = [[_example(row, family, at) for row in known] for family in families]
+    usable = [row for row in rows if row.rejected is None]
+    by_family = [[_example(row, family, at) for row in usable] for family in families]
     ids = _last_drawn(by_family[0], families)
     sent = {
         family.name: [example for example in examples if example.id in ids]
@@ -50,7 +50,7 @@ def divided(rows: Iterable[SourceRow], families: Sequence[Family], *, at: dateti
     }
     held_out = {example.group for example in by_family[0] if example.id in ids}
     return DemoRows(
-        imported=[row for row, example in zip(known, by_family[0], strict=True) if example.group not in held_out],
+        imported=[row for row, example in zip(usable, by_family[0], strict=True) if example.group not in held_out],
         sent=sent,
     )
 
@@ -62,13 +62,13 @@ def _last_drawn(examples: Sequence[Example], families: Sequence[Family]) -> set[
     labels = [(id, str(example.expected[field])) for id, example in train.items()]
     orders = [select(labels, len(labels), balance=True, seed_text=f"detent/{family.name}") for family in families]
     orders.append(sorted(train))  # in which the long prompt takes its examples
-    drawn: dict[str, int] = {}  # by group
+    earliest: dict[str, int] = {}  # by group
     for order in orders:
         for place, id in enumerate(order):
             group = train[id].group
-            drawn[group] = min(place, drawn.get(group, place))
+            earliest[group] = min(place, earliest.get(group, place))
     chosen, used, of_label = set[str](), set[str](), Counter[str]()
-    for id, label in sorted(labels, key=lambda one: (-drawn[train[one[0]].group], one[0])):
+    for id, label in sorted(labels, key=lambda pair: (-earliest[train[pair[0]].group], pair[0])):
         if train[id].group not in used and of_label[label] < N_SENT // len(families[0].output.labels or (label,)):
             chosen.add(id)
             used.add(train[id].group)

@@ -77,15 +77,15 @@ class Screen:
         return subprocess.run([*DETENT, *arguments], capture_output=True, text=True, check=False, cwd=self.folder)
 
     def _tell(
-        self, arguments: Sequence[str], done: subprocess.CompletedProcess[str], show: Callable[[str], bool]
+        self, arguments: Sequence[str], process: subprocess.CompletedProcess[str], show: Callable[[str], bool]
     ) -> str:
-        text = (done.stdout + done.stderr).strip()
-        if done.returncode != 0:
-            raise RuntimeError(f"`detent {' '.join(arguments)}` ended with exit code {done.returncode}:\n{text}")
+        text = (process.stdout + process.stderr).strip()
+        if process.returncode != 0:
+            raise RuntimeError(f"`detent {' '.join(arguments)}` ended with exit code {process.returncode}:\n{text}")
         for line in text.splitlines():
             if show(line):
                 self.say("  " + line)
-        return done.stdout
+        return process.stdout
 
     @contextmanager
     def bars(self) -> Iterator[Bars]:

@@ -60,8 +60,8 @@ class Servers:
             time.sleep(0.1)
 
     def url(self, name: str) -> str | None:
-        found = run_files.find(self._settings, name)
-        return found.url if found else None
+        process = run_files.find(self._settings, name)
+        return process.url if process else None
 
     @property
     def pid(self) -> int | None:

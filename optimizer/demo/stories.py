@@ -79,11 +79,11 @@ def better_prompt(
     report: RolloutReport | None = None,
 ) -> Story:
     """Args: rollout: its outcome, such as ``promoted``; "" where there was none."""
-    found = study.confirmation or {}
-    gains = study.outcome == "nominated" and float(found.get("lift_low", 0.0)) > 0
+    sealed = study.confirmation or {}
+    gains = study.outcome == "nominated" and float(sealed.get("lift_low", 0.0)) > 0
     back = "; one command took it back" if taken_back else "; it was not taken back"
     happened = (
-        f"{gain_text(found)}{users_text(report)} Its rollout:"
+        f"{gain_text(sealed)}{users_text(report)} Its rollout:"
         f" {outcome_text(rollout)}{back if rollout == 'promoted' else ''}."
     )
     as_announced = gains and rollout == "promoted" and taken_back
@@ -111,13 +111,13 @@ def careless_edit(*, rollout: str, why: str, report: RolloutReport | None = None
 
 
 def same_for_less(study: Study, *, bars: tuple[Bar, ...] = ()) -> Story:
-    found = study.confirmation or {}
+    sealed = study.confirmation or {}
     if study.outcome == "nominated":
         happened = (
-            f"It costs {found['saving']:.0%} less at the declared price. Quality differs by"
-            f" {signed(100 * found['lift'], 0)} points"
-            f" ({signed_interval(100 * found['lift_low'], 100 * found['lift_high'], digits=0)}, 95 % interval) on"
-            f" {found['n']} sealed examples; worse by the margin of {100 * found['margin']:.0f} points is ruled out."
+            f"It costs {sealed['saving']:.0%} less at the declared price. Quality differs by"
+            f" {signed(100 * sealed['lift'], 0)} points"
+            f" ({signed_interval(100 * sealed['lift_low'], 100 * sealed['lift_high'], digits=0)}, 95 % interval) on"
+            f" {sealed['n']} sealed examples; worse by the margin of {100 * sealed['margin']:.0f} points is ruled out."
         )
     else:
         how = (study.outcome or study.status).replace("_", " ")
@@ -131,16 +131,16 @@ def same_for_less(study: Study, *, bars: tuple[Bar, ...] = ()) -> Story:
     )
 
 
-def gain_text(found: Mapping[str, Any]) -> str:
+def gain_text(sealed: Mapping[str, Any]) -> str:
     """The gain on the sealed examples with its interval, in points of a hundred;
     what there is to say where none was measured.
     """
-    if "winner_mean" not in found:
+    if "winner_mean" not in sealed:
         return "Nothing was better than the present prompt, so the sealed examples were not looked at."
     return (
-        f"{100 * found['champion_mean']:.0f} of 100 right before, {100 * found['winner_mean']:.0f} after, on"
-        f" {found['n']} sealed examples: {signed(100 * found['lift'], 0)} points, 95 % interval"
-        f" {signed_interval(100 * found['lift_low'], 100 * found['lift_high'], digits=0)}."
+        f"{100 * sealed['champion_mean']:.0f} of 100 right before, {100 * sealed['winner_mean']:.0f} after, on"
+        f" {sealed['n']} sealed examples: {signed(100 * sealed['lift'], 0)} points, 95 % interval"
+        f" {signed_interval(100 * sealed['lift_low'], 100 * sealed['lift_high'], digits=0)}."
     )
 
 

@@ -62,10 +62,10 @@ def run(keep: bool = False) -> int:
     servers = Servers(place.settings)
     signal.signal(signal.SIGTERM, _interrupt)
     screen.folder = place.settings.home
-    done = False
+    is_told = False
     try:
         stories = _tell(screen, place, servers)
-        done = True
+        is_told = True
         if keep:
             screen.say(f"\nThe servers run on (pid {servers.pid}). End them with: kill {servers.pid}")
         return exit_code(stories)
@@ -77,7 +77,7 @@ def run(keep: bool = False) -> int:
         screen.say("\nInterrupted; the servers end.")
         return 130
     finally:
-        if not (keep and done):
+        if not (keep and is_told):
             servers.stop()
 
 
@@ -88,13 +88,13 @@ def _tell(screen: Screen, place: Place, servers: Servers) -> list[Story]:
     _say_what_comes(screen, place, answering)
     rows, api, gateway = _import_and_serve(screen, place, servers, [families[name] for name in FAMILIES])
     store, clock, models = wiring.open_store(settings), wiring.open_clock(settings), wiring.open_models(settings)
-    made = {name: wiring.open_scorer(families[name], settings) for name in FAMILIES}
+    scorers = {name: wiring.open_scorer(families[name], settings) for name in FAMILIES}
     embedded = models.get("embedded")
     users = Users(
         api_url=api,
         store=store,
         model_named=models.get,
-        scorer_for=lambda name: made[name],
+        scorer_for=lambda name: scorers[name],
         n_at_once=lambda: embedded.concurrency,
         success_from=SUCCESS_FROM,
     )
@@ -148,7 +148,7 @@ def _tell(screen: Screen, place: Place, servers: Servers) -> list[Story]:
         changes = [(FAMILY, study.champion, rises), (CASCADE_FAMILY, champion, falls.variant)]
         changes.append((CASCADE_FAMILY, champion, cascade.winner))
         stories = [
-            replace(told, prompts=_prompts(store, *change)) for told, change in zip(stories, changes, strict=True)
+            replace(story, prompts=_prompts(store, *change)) for story, change in zip(stories, changes, strict=True)
         ]
         say_what_happened(screen, store, stories, rollouts)
         say_addresses(screen, place, servers, store, study)
@@ -199,8 +199,8 @@ def _import_and_serve(
         " author gave it."
     )
     servers.start()  # takes as long as an import, beside which it starts
-    found = wiring.open_source("installed-docs", families[0]).rows or ()
-    rows = divided(found, families, at=datetime.now(UTC))
+    source_rows = wiring.open_source("installed-docs", families[0]).rows or ()
+    rows = divided(source_rows, families, at=datetime.now(UTC))
     rows.write(place.settings.var() / ROWS)
     screen.say(
         f"{N_SENT} rows are held out with every other of their names: users send them later, and no search sees them."
@@ -242,18 +242,18 @@ def _first_users(screen: Screen, users: Users, rows: Sequence[Example]) -> None:
         traffic = users.visit_all(
             FAMILY,
             [(f"user-{n}", example) for n, example in enumerate(examples)],
-            told=lambda n: bars.show(FAMILY, n, len(examples), f"{n} of {len(examples)} users served"),
+            on_visit=lambda n: bars.show(FAMILY, n, len(examples), f"{n} of {len(examples)} users served"),
         )
     ((role, variant), (n, mean)), *_ = traffic.arms().items()
     screen.say(
         f"  {FAMILY}: {n} users got the {role} {variant}; mean score {_number(mean)}; {traffic.n_accepted} events"
         " accepted"
     )
-    shown = traffic.visits[0]
-    screen.say(f"  such as: {shown.example.input['parameter'][:110]}")
+    visit = traffic.visits[0]
+    screen.say(f"  such as: {visit.example.input['parameter'][:110]}")
     screen.say(
-        f"    model: {' '.join(shown.answer.text.split())[:110]!r}; author:"
-        f" {next(iter(shown.example.expected.values()))!r}"
+        f"    model: {' '.join(visit.answer.text.split())[:110]!r}; author:"
+        f" {next(iter(visit.example.expected.values()))!r}"
     )
 
 

@@ -35,8 +35,8 @@ class EndedStudy:
         """
         if self.is_nominated:
             return self.study.winner
-        others = [t for t in self.trials if t.variant != self.study.champion and t.score is not None]
-        return max(others, key=lambda t: (t.score or 0.0, -t.number)).variant if others else None
+        rivals = [t for t in self.trials if t.variant != self.study.champion and t.score is not None]
+        return max(rivals, key=lambda t: (t.score or 0.0, -t.number)).variant if rivals else None
 
 
 def queue_study(screen: Screen, family: str, definition: Path, home: Path) -> str:
@@ -87,10 +87,10 @@ def watch_study(
 def outcome_lines(searched: EndedStudy) -> list[str]:
     """What came out, in words and figures."""
     study = searched.study
-    spent = f"{study.spend.n_calls} calls, {study.spend.n_from_journal} more answered by the journal"
+    calls = f"{study.spend.n_calls} calls, {study.spend.n_from_journal} more answered by the journal"
     head = (
         f"  {study.family}: {(study.outcome or study.status).replace('_', ' ')} ({len(searched.trials)} trials,"
-        f" {spent})"
+        f" {calls})"
     )
     summary = str((study.confirmation or {}).get("summary") or "")
     if not summary:

@@ -51,7 +51,10 @@ class SimulatedUsers:
         scores: dict[tuple[str, str], list[float | None]] = defaultdict(list)
         for visit in self.visits:
             scores[visit.role, visit.variant].append(visit.score)
-        return {arm: (len(seen), _mean([s for s in seen if s is not None])) for arm, seen in sorted(scores.items())}
+        return {
+            arm: (len(arm_scores), _mean([s for s in arm_scores if s is not None]))
+            for arm, arm_scores in sorted(scores.items())
+        }
 
 
 @dataclass(kw_only=True)
@@ -76,7 +79,7 @@ class Users:
         self._answers: dict[tuple[str, str, str], ModelAnswer] = {}  # by family, variant and example
 
     def visit_all(
-        self, family: str, pairs: Sequence[tuple[str, Example]], *, told: Callable[[int], None] = lambda n: None
+        self, family: str, pairs: Sequence[tuple[str, Example]], *, on_visit: Callable[[int], None] = lambda n: None
     ) -> SimulatedUsers:
         """Every (unit, example) once; answers are asked for as many at once as the model has processes."""
         self.scorer_for(family)  # loaded before the threads need it
@@ -84,7 +87,7 @@ class Users:
         with ThreadPoolExecutor(max_workers=self.n_at_once()) as pool:
             for visit in pool.map(lambda pair: self._visit(family, *pair), pairs):
                 visits.append(visit)
-                told(len(visits))
+                on_visit(len(visits))
         answer = self._http.post("/v1/feedback", json=[self._event(family, v) for v in visits])
         answer.raise_for_status()
         body = answer.json()
@@ -117,9 +120,9 @@ class Users:
 
     def _visit(self, family: str, unit: str, example: Example) -> Visit:
         served = self.fetch(family, unit)
-        asked = (family, str(served["variant"]), example.id)
-        known = self._answers.get(asked)
-        answer = self._answers[asked] = known or self._answer(family, served, example)
+        key = (family, str(served["variant"]), example.id)
+        earlier = self._answers.get(key)
+        answer = self._answers[key] = earlier or self._answer(family, served, example)
         score = self.scorer_for(family).score(example.expected, answer.text, example.input)
         return Visit(
             unit=unit,
@@ -128,7 +131,7 @@ class Users:
             role=served["role"],
             assignment=served["assignment"],
             answer=answer,
-            is_repeated=known is not None,
+            is_repeated=earlier is not None,
             score=score.value,
         )
 

@@ -180,8 +180,8 @@ class ServerLimits(BaseModel):
 
     def share(self, workers: int) -> ServerLimits:
         """What one of several processes may hold of connections, requests in work and bytes: in sum never more."""
-        held = ("connections", "connections_per_address", "requests_at_once", "held_bytes", "held_bytes_per_sender")
-        return self.model_copy(update={name: getattr(self, name) // workers for name in held})
+        shared = ("connections", "connections_per_address", "requests_at_once", "held_bytes", "held_bytes_per_sender")
+        return self.model_copy(update={name: getattr(self, name) // workers for name in shared})
 
 
 class Settings(BaseSettings):
@@ -335,8 +335,8 @@ class Settings(BaseSettings):
         for name in ("families_dir", "models_file", "monitoring_file"):
             data[name] = home / Path(data.get(name) or cls.model_fields[name].default).expanduser()
         more = data.get("more_families_dirs")
-        if isinstance(more, list | tuple) and all(isinstance(one, str | Path) for one in more):
-            data["more_families_dirs"] = tuple(home / Path(one).expanduser() for one in more)
+        if isinstance(more, list | tuple) and all(isinstance(folder, str | Path) for folder in more):
+            data["more_families_dirs"] = tuple(home / Path(folder).expanduser() for folder in more)
         return data
 
     @field_validator(
@@ -413,11 +413,11 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         assert isinstance(init_settings, InitSettingsSource)
-        given = init_settings.init_kwargs
+        values = init_settings.init_kwargs
         return (
             init_settings,
             env_settings,
-            InitSettingsSource(settings_cls, init_kwargs=read_profile(given["home"], given["profile"])),
+            InitSettingsSource(settings_cls, init_kwargs=read_profile(values["home"], values["profile"])),
         )
 
     def var(self) -> Path:
@@ -461,16 +461,16 @@ def load_settings(profile: str | None = None, home: Path | None = None, **explic
     name = profile or os.environ.get("DETENT_PROFILE") or DEFAULT_PROFILE
     if name not in PROFILES:
         raise InvalidInput(f"There is no profile {name!r}. Known: {', '.join(PROFILES)}.")
-    given = {key: value for key, value in explicit.items() if value is not None}
+    options = {key: value for key, value in explicit.items() if value is not None}
     try:
-        return Settings(home=folder, profile=name, **given)
+        return Settings(home=folder, profile=name, **options)
     except ValidationError as error:
         faults = [_fault(e) for e in error.errors()]
         raise InvalidInput(
             f"The settings of profile {name} cannot be used: "
             + "; ".join(f"{f.pointer[1:].replace('/', '.') or 'settings'}: {f.detail}" for f in faults)
-            + f". They come from {'options of the command, from ' if given else ''}the environment (DETENT_*) and from"
-            f" {_profile_file(folder, name)}.",
+            + f". They come from {'options of the command, from ' if options else ''}the environment (DETENT_*) and"
+            f" from {_profile_file(folder, name)}.",
             faults,
         ) from None
 
@@ -501,9 +501,9 @@ def _profile_file(home: Path, profile: str) -> Path:
 
 def project_home() -> Path | None:
     """DETENT_HOME, else the nearest folder upwards that holds ``families/``; None outside of every project."""
-    named = os.environ.get("DETENT_HOME")
-    if named:
-        return Path(named)
+    configured = os.environ.get("DETENT_HOME")
+    if configured:
+        return Path(configured)
     here = Path.cwd()
     return next((folder for folder in (here, *here.parents) if (folder / "families").is_dir()), None)
 

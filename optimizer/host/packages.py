@@ -22,13 +22,13 @@ def look() -> Any:
 @cache
 def added(group: str) -> Sequence[Registration]:
     """What a group holds, by name."""
-    found = [
+    registrations = [
         Registration(
-            name=one.name,
-            place=one.value,
-            package=f"{one.dist.name} {one.dist.version}" if one.dist else "unknown",
-            load=one.load,
+            name=entry.name,
+            place=entry.value,
+            package=f"{entry.dist.name} {entry.dist.version}" if entry.dist else "unknown",
+            load=entry.load,
         )
-        for one in look().select(group=group)
+        for entry in look().select(group=group)
     ]
-    return sorted(found, key=lambda one: (one.name, one.package))
+    return sorted(registrations, key=lambda registration: (registration.name, registration.package))

@@ -57,7 +57,7 @@ class Listening:
         return _bind(self.host, self.port, shared=True)
 
 
-def listen(host: str, wanted: int, what: str) -> Listening:
+def listen(host: str, wanted: int, server: str) -> Listening:
     """Bind ``wanted`` on ``host``, else the next free port (0: any).
 
     Raises:
@@ -70,15 +70,17 @@ def listen(host: str, wanted: int, what: str) -> Listening:
         except OSError as error:
             if error.errno != errno.EADDRINUSE:
                 raise Conflict(
-                    f"{what} cannot listen on {host}:{port}: {error.strerror or error}. Choose another host or port."
+                    f"{server} cannot listen on {host}:{port}: {error.strerror or error}. Choose another host or port."
                 ) from None
             notice = notice or f"Port {wanted} is taken by {owner_of(wanted)}"
             continue
         actual = bound.getsockname()[1]
         return Listening(
-            socket=bound, host=host, port=actual, notice=f"{notice}; {what} uses {actual}." if notice else None
+            socket=bound, host=host, port=actual, notice=f"{notice}; {server} uses {actual}." if notice else None
         )
-    raise Conflict(f"{notice}, and so are the {N_TRIES - 1} ports after it. Free one, or set another port for {what}.")
+    raise Conflict(
+        f"{notice}, and so are the {N_TRIES - 1} ports after it. Free one, or set another port for {server}."
+    )
 
 
 def is_free(host: str, port: int) -> bool:

@@ -33,9 +33,9 @@ class RunningProcess:
 
 def announce(settings: Settings, name: str, url: str | None = None, **more: Any) -> None:
     """Write var/run/<name>.json in one step, once the process is READY: a reader sees all of it or nothing."""
-    started = psutil.Process().create_time()
+    started_at = psutil.Process().create_time()
     settings.run_dir().mkdir(parents=True, exist_ok=True)
-    values = {"pid": os.getpid(), "url": url, "created": started, "folder": _identity(settings), **more}
+    values = {"pid": os.getpid(), "url": url, "created": started_at, "folder": _identity(settings), **more}
     write_whole(settings.run_dir() / f"{name}.json", values)
 
 
@@ -92,14 +92,14 @@ def api_names_running(settings: Settings) -> tuple[str, ...]:
 
 def feedback_names_running(settings: Settings) -> tuple[str, ...]:
     """Of the process for long bodies of feedback; as ``api_names_running``."""
-    told = note(settings, "serve", "feedback_process")
-    return ("feedback",) if (settings.api.feedback_process if told is None else told) else ()
+    noted = note(settings, "serve", "feedback_process")
+    return ("feedback",) if (settings.api.feedback_process if noted is None else noted) else ()
 
 
 def find_api(settings: Settings) -> RunningProcess | None:
     """One of the api's processes, which all answer at the same address."""
-    found = (find(settings, name) for name in api_names_running(settings))
-    return next((one for one in found if one is not None), None)
+    processes = (find(settings, name) for name in api_names_running(settings))
+    return next((process for process in processes if process is not None), None)
 
 
 def lives(pid: int, created: float) -> bool:

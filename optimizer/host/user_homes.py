@@ -31,7 +31,7 @@ def leave(home: Path) -> None:
 
 def running() -> list[Path]:
     """Homes whose server lives, by name."""
-    found = []
+    homes = []
     try:
         files = list(_folder().glob("*.json"))
     except OSError:
@@ -40,10 +40,10 @@ def running() -> list[Path]:
         try:
             values = json.loads(file.read_text(encoding="utf-8"))
             if lives(int(values["pid"]), float(values["created"])):
-                found.append(Path(values["home"]))
+                homes.append(Path(values["home"]))
         except (OSError, ValueError, KeyError, TypeError):
             continue
-    return sorted(found)
+    return sorted(homes)
 
 
 def _folder() -> Path:

@@ -33,8 +33,8 @@ class _Shallow:
     def fetch_flow_collection_start(self, *args: Any, **kwargs: Any) -> None:
         scanner: Any = self
         if scanner.flow_level >= MAX_BRACKETS:
-            said = f"more than {MAX_BRACKETS} brackets stand open inside one another; write it flatter"
-            raise ScannerError(None, None, said, scanner.reader.get_mark())
+            problem = f"more than {MAX_BRACKETS} brackets stand open inside one another; write it flatter"
+            raise ScannerError(None, None, problem, scanner.reader.get_mark())
         super().fetch_flow_collection_start(*args, **kwargs)  # type: ignore[misc]
 
 
@@ -90,9 +90,9 @@ def _size_of(node: Node, sizes: dict[int, int]) -> int:
     """The number of values of the expanded node."""
     if id(node) not in sizes:
         sizes[id(node)] = 0  # not known yet: to come back here is to stand inside itself
-        inside = [one for pair in node.value for one in pair] if isinstance(node, MappingNode) else node.value
+        inside = [part for pair in node.value for part in pair] if isinstance(node, MappingNode) else node.value
         is_scalar = not isinstance(node, MappingNode | SequenceNode)
-        sizes[id(node)] = 1 if is_scalar else 1 + sum(_size_of(one, sizes) for one in inside)
+        sizes[id(node)] = 1 if is_scalar else 1 + sum(_size_of(part, sizes) for part in inside)
     elif not sizes[id(node)]:
         raise YamlTooLarge(ENDLESS)
     return sizes[id(node)]

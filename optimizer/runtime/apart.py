@@ -28,7 +28,7 @@ def answer_apart(use_case: UseCase, context: Context, request: Request, *, figur
     """The report as JSON. Raises the DetentError of the use case, and Busy where another one is under way here, or
     that process does not end well or in time.
     """
-    asked = {
+    order = {
         "function": use_case.function,
         "home": str(context.settings.home),
         "profile": context.settings.profile,
@@ -40,9 +40,9 @@ def answer_apart(use_case: UseCase, context: Context, request: Request, *, figur
     if not _turn.acquire(blocking=False):
         raise Busy("Another read that takes processor time is under way. Try again when it has ended.")
     try:
-        done = subprocess.run(
+        process = subprocess.run(
             [sys.executable, "-m", __name__],
-            input=json.dumps(asked).encode(),
+            input=json.dumps(order).encode(),
             capture_output=True,
             timeout=WITHIN_S,
             check=True,
@@ -55,8 +55,8 @@ def answer_apart(use_case: UseCase, context: Context, request: Request, *, figur
         ) from error
     finally:
         _turn.release()
-    said, _, body = done.stdout.partition(b"\n")
-    if said == b"refused":
+    status, _, body = process.stdout.partition(b"\n")
+    if status == b"refused":
         raise _refusal(json.loads(body))
     return body
 
@@ -68,28 +68,28 @@ def _refusal(document: dict[str, Any]) -> DetentError:
 
 
 def main() -> None:
-    asked = json.loads(sys.stdin.buffer.read())
+    order = json.loads(sys.stdin.buffer.read())
     os.nice(NICER)
-    use_case = use_case_named(asked["function"])
+    use_case = use_case_named(order["function"])
     try:
-        report = use_case.call(_context(asked), use_case.request.model_validate(asked["request"]))
+        report = use_case.call(_context(order), use_case.request.model_validate(order["request"]))
     except DetentError as error:
         document = {"type": error.slug, "detail": error.detail, **error.members}
         sys.stdout.write(f"refused\n{json.dumps(document, default=str)}")
         return
-    sys.stdout.buffer.write(b"answered\n" + use_case.written(report, figures_only=asked["figures_only"]))
+    sys.stdout.buffer.write(b"answered\n" + use_case.written(report, figures_only=order["figures_only"]))
 
 
-def _context(asked: dict[str, Any]) -> Context:
+def _context(order: dict[str, Any]) -> Context:
     from pathlib import Path
 
     from optimizer.host.config import load_settings
     from optimizer.runtime import wiring
 
-    families = asked["access"]["families"]
-    access = Access(roles=tuple(asked["access"]["roles"]), families=None if families is None else tuple(families))
-    settings = load_settings(asked["profile"], Path(asked["home"]))
-    context = wiring.home_context(settings, actor=asked["actor"], access=access)
+    families = order["access"]["families"]
+    access = Access(roles=tuple(order["access"]["roles"]), families=None if families is None else tuple(families))
+    settings = load_settings(order["profile"], Path(order["home"]))
+    context = wiring.home_context(settings, actor=order["actor"], access=access)
     return replace(context, within=0.8 * timedelta(seconds=WITHIN_S))
 
 

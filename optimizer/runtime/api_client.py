@@ -37,14 +37,14 @@ class ApiClient:
     @classmethod
     def of_running_server(cls, settings: Settings) -> ApiClient | None:
         """The server of this home, if one announced itself, lives, and answers /health."""
-        found = run_files.find_api(settings)
-        if found is None or found.url is None:
+        process = run_files.find_api(settings)
+        if process is None or process.url is None:
             return None
         try:
-            answer = httpx.get(f"{found.url}/health", timeout=2.0, trust_env=False)
+            answer = httpx.get(f"{process.url}/health", timeout=2.0, trust_env=False)
         except httpx.HTTPError:
             return None
-        return cls(found.url, settings.api_key) if answer.is_success else None
+        return cls(process.url, settings.api_key) if answer.is_success else None
 
     @classmethod
     def at(cls, url: str, api_key: str | None) -> ApiClient:
@@ -116,10 +116,10 @@ def problem(answer: httpx.Response) -> DetentError:
         document = dict(answer.json())
     except ValueError:
         return DetentError(f"The server answered {answer.status_code} without saying why. Look at var/logs/api.log.")
-    found = error_of(document)
-    if isinstance(found, NotAuthenticated):
-        found.detail += " The command line sends the key in DETENT_API_KEY."
-    return found
+    error = error_of(document)
+    if isinstance(error, NotAuthenticated):
+        error.detail += " The command line sends the key in DETENT_API_KEY."
+    return error
 
 
 def error_of(document: Mapping[str, Any]) -> DetentError:
@@ -132,6 +132,6 @@ def error_of(document: Mapping[str, Any]) -> DetentError:
     members = {k: v for k, v in document.items() if k not in ("title", "status", "instance")}
     if members.get("errors") == [{"pointer": "", "detail": detail}]:  # HTTP's word for a fault that has no place
         del members["errors"]
-    made = DetentError.__new__(BY_SLUG.get(slug, DetentError))
-    DetentError.__init__(made, detail, **members)
-    return made
+    error = DetentError.__new__(BY_SLUG.get(slug, DetentError))
+    DetentError.__init__(error, detail, **members)
+    return error

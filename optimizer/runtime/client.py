@@ -64,20 +64,20 @@ class OverHttp:
 
     def ask(self, function: Callable[[Context, Q], R], request: Q) -> R:
         use_case = use_case_of(function)
-        asked: Any = request
-        fields = type(asked).model_fields
+        fields_of: Any = request
+        fields = type(fields_of).model_fields
         headed = {name for name, field in fields.items() if any(isinstance(mark, Header) for mark in field.metadata)}
         path = use_case.path
         for name, place in use_case.path_members.items():
-            path = path.replace(place, quote(getattr(asked, name), safe=""))
-        rest = asked.model_dump(
+            path = path.replace(place, quote(getattr(fields_of, name), safe=""))
+        members = fields_of.model_dump(
             mode="json", by_alias=True, exclude_unset=True, exclude={*use_case.path_members, *headed}
         )
-        options: dict[str, Any] = {"headers": {n.replace("_", "-"): v for n in headed if (v := getattr(asked, n))}}
+        options: dict[str, Any] = {"headers": {n.replace("_", "-"): v for n in headed if (v := getattr(fields_of, n))}}
         if use_case.method in ("GET", "DELETE"):
-            options["params"] = {name: value for name, value in rest.items() if value is not None}
+            options["params"] = {name: value for name, value in members.items() if value is not None}
         else:
-            options["json"] = rest
+            options["json"] = members
         answer = self._server.content(use_case.method, path, **options)
         try:
             report: R = use_case.answer.validate_json(answer)

@@ -82,12 +82,12 @@ class MlflowDoor:
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
         elif scope["type"] == "http":
-            why, asked = self._why_not(scope), (scope["method"], scope["path"])
+            why, route = self._why_not(scope), (scope["method"], scope["path"])
             if why is not None:
                 await _refuse(send, why)
-            elif asked == _MODELS:
+            elif route == _MODELS:
                 await _answer(send, 200, b"application/json", _NO_MODELS)
-            elif self._page is not None and asked == ("GET", "/"):
+            elif self._page is not None and route == ("GET", "/"):
                 await _answer(send, 200, b"text/html; charset=utf-8", self._page)
             else:
                 await self._app(scope, receive, send)

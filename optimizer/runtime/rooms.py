@@ -37,16 +37,16 @@ ROOMS = {
 @cache
 def declared_in(group: str) -> Sequence[Registration]:
     """What stands in the rooms of a group, in their order; a name means one thing."""
-    found: dict[str, Registration] = {}
+    entries: dict[str, Registration] = {}
     for module in (module for room in ROOMS.get(group, ()) for module in _modules(room)):
         for value in vars(module).values():
             record = declared(value)
             if record is None:
                 continue
-            one = _added(record.name or value.__name__, module, value)
-            if found.setdefault(one.name, one).load() is not value:
-                raise ValueError(f"{found[one.name].place} and {one.place} declare the same name, {one.name}")
-    return tuple(found.values())
+            entry = _added(record.name or value.__name__, module, value)
+            if entries.setdefault(entry.name, entry).load() is not value:
+                raise ValueError(f"{entries[entry.name].place} and {entry.place} declare the same name, {entry.name}")
+    return tuple(entries.values())
 
 
 def _added(name: str, module: ModuleType, value: Any) -> Registration:
@@ -54,8 +54,8 @@ def _added(name: str, module: ModuleType, value: Any) -> Registration:
 
 
 def _modules(room: str) -> Iterator[ModuleType]:
-    found = import_module(room)
-    yield found
-    for one in iter_modules(getattr(found, "__path__", ())):
-        if not one.ispkg:
-            yield import_module(f"{room}.{one.name}")
+    package = import_module(room)
+    yield package
+    for module in iter_modules(getattr(package, "__path__", ())):
+        if not module.ispkg:
+            yield import_module(f"{room}.{module.name}")

@@ -27,7 +27,7 @@ class StoreHealth:
         """
         self._tell()
         fault = self._store.fault
-        is_read_elsewhere = any(pid < os.getpid() and other == fault for pid, other in self._others())
+        is_read_elsewhere = any(pid < os.getpid() and fault_there == fault for pid, fault_there in self._others())
         self._store.look_again(reads_file=not is_read_elsewhere)
         self._tell()
 

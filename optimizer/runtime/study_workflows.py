@@ -71,7 +71,7 @@ class StudyWorkflows:
         """Start workflows for studies that no process runs, oldest first. A freeze leaves queued ones waiting."""
         with self._store.read() as tx:
             freezes = self._store.freezes.all(tx)
-        for study in (one for one in unfinished if may_run(one, freezes)):
+        for study in (candidate for candidate in unfinished if may_run(candidate, freezes)):
             with self._lock:
                 if study.id in self._running:
                     continue
@@ -82,14 +82,14 @@ class StudyWorkflows:
     def purge(self) -> None:
         """Forget finished workflows: the studies table is what people read."""
         before = datetime.now(UTC) - KEEP_FINISHED
-        done = self._dbos.list_workflows(
+        workflows = self._dbos.list_workflows(
             status=["SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"],
             completed_before=before.isoformat(),
             load_input=False,
         )
-        if done:
-            self._dbos.delete_workflows([workflow.workflow_id for workflow in done])
-            log.info("workflows purged", n=len(done))
+        if workflows:
+            self._dbos.delete_workflows([workflow.workflow_id for workflow in workflows])
+            log.info("workflows purged", n=len(workflows))
 
     def _start(self, study: Study) -> None:
         from dbos import SetWorkflowID

@@ -231,10 +231,12 @@ class Supervisor:
         elif not child.is_alive:
             self._bury(child, now)
         elif not child.is_ready:
-            found = run_files.find(self._settings, child.name)
-            if found is not None and found.pid == child.process.pid:
+            process = run_files.find(self._settings, child.name)
+            if process is not None and process.pid == child.process.pid:
                 child.is_ready = True
-                self._tell(f"{child.name} is ready" + (f" at {found.url}" if found.url else "") + f" (pid {found.pid})")
+                self._tell(
+                    f"{child.name} is ready" + (f" at {process.url}" if process.url else "") + f" (pid {process.pid})"
+                )
         elif child.has_alert and now - child.started_at >= STABLE_AFTER_S:
             child.has_alert = False
             self._raise_alarm(child.name, "")
@@ -256,21 +258,21 @@ class Supervisor:
     def _start(self, child: Child) -> None:
         run_files.withdraw(self._settings, child.name)
         command = [sys.executable, "-m", "optimizer.processes", child.entry, "--number", str(child.number)]
-        passed: Sequence[int] = ()
+        descriptors: Sequence[int] = ()
         with ExitStack() as ours, _output(self._settings.log_dir() / f"{child.name}.out") as sink:
             if child.listening is not None and child.listening.socket.fileno() >= 0:
                 bound = child.listening.socket
                 if child.listening.is_shared:
                     bound = ours.enter_context(child.listening.of_one())
-                passed = (bound.fileno(),)
-                command += ["--fd", str(passed[0])]
+                descriptors = (bound.fileno(),)
+                command += ["--fd", str(descriptors[0])]
             child.process = subprocess.Popen(
                 command,
                 stdin=subprocess.PIPE,  # its closing is how the child learns that we are gone
                 stdout=None if self._settings.log_json else sink,
                 stderr=None if self._settings.log_json else sink,
                 start_new_session=True,  # Ctrl-C reaches the supervisor alone, which ends the others in order
-                pass_fds=passed,
+                pass_fds=descriptors,
                 env={**os.environ, **self._environment(), **child.environment},
             )
         child.started_at = time.monotonic()
@@ -297,17 +299,17 @@ class Supervisor:
         how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
         self._start_later(child, f"{child.name} (pid {pid}) {how} after {lived_s:.0f} s", lived_s, now, exit_code=code)
 
-    def _start_later(self, child: Child, what: str, lived_s: float, now: float, **more: object) -> None:
+    def _start_later(self, child: Child, event: str, lived_s: float, now: float, **more: object) -> None:
         """After its wait, with an alert that says what happened; ``more`` goes into the log."""
         run_files.withdraw(self._settings, child.name)
         child.wait_s = FIRST_WAIT_S if lived_s >= STABLE_AFTER_S else child.wait_s
         child.process, child.next_start_at = None, now + child.wait_s
         child.n_restarts += 1
         where = self._settings.log_dir() / f"{child.name}.log"
-        sentence = f"{what}; it starts again in {child.wait_s:g} s. Its log: {where}"
+        sentence = f"{event}; it starts again in {child.wait_s:g} s. Its log: {where}"
         child.wait_s = next_wait_s(child.wait_s, lived_s, self._settings.restart_wait_max_seconds)
         self._tell(sentence)
-        log.warning("restart", child=child.name, why=what, n_restarts=child.n_restarts, **more)
+        log.warning("restart", child=child.name, why=event, n_restarts=child.n_restarts, **more)
         child.has_alert = True
         self._raise_alarm(child.name, sentence)
 

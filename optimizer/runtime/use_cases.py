@@ -64,13 +64,13 @@ class UseCase:
     @cached_property
     def call(self) -> Callable[..., Any]:
         module, _, name = self.function.partition(":")
-        found: Callable[..., Any] = getattr(import_module(module), name)
-        return found
+        function: Callable[..., Any] = getattr(import_module(module), name)
+        return function
 
     @cached_property
     def request(self) -> type[Request]:
-        asked: type[Request] = get_type_hints(self.call)["request"]
-        return asked
+        request: type[Request] = get_type_hints(self.call)["request"]
+        return request
 
     @cached_property
     def report(self) -> Any:
@@ -100,7 +100,7 @@ class UseCase:
     @property
     def path_members(self) -> Mapping[str, str]:
         """By name, as the path has them: ``{family}``, ``{unit:path}``."""
-        return {found[1]: found[0] for found in re.finditer(r"\{(\w+)(?::\w+)?\}", self.path)}
+        return {member[1]: member[0] for member in re.finditer(r"\{(\w+)(?::\w+)?\}", self.path)}
 
 
 def _act(name: str, method: Method, path: str, function: str, group: str, **more: Any) -> UseCase:
@@ -383,7 +383,7 @@ USE_CASES = (
     _act("rotate key", "POST", "/v1/keys/{name}/rotate", "upkeep.manage_keys:rotate_key", "Keys", **KEY),
     _act("revoke key", "POST", "/v1/keys/{name}/revoke", "upkeep.manage_keys:revoke_key", "Keys", **{**KEY, **BRAKE}),
 )
-_BY_FUNCTION = {one.function: one for one in USE_CASES}
+_BY_FUNCTION = {use_case.function: use_case for use_case in USE_CASES}
 
 
 def use_case_named(function: str) -> UseCase:

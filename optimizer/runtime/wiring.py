@@ -128,10 +128,10 @@ def home_context(
     def files() -> FamilySource:
         if families is not None:
             return families
-        found = load_families(settings)
+        files_read = load_families(settings)
         with the_store.read() as tx:
-            found.former_names = the_store.family_names.former(tx)
-        return found
+            files_read.former_names = the_store.family_names.former(tx)
+        return files_read
 
     return open_context(
         settings,
@@ -216,11 +216,11 @@ def migrate_store(settings: Settings) -> None:
     from optimizer.adapters.store.engine import sqlite_path
     from optimizer.core.base.errors import Refused
 
-    named, usual = Path(sqlite_path(settings.db_url())), settings.var() / "detent.db"
+    path, usual = Path(sqlite_path(settings.db_url())), settings.var() / "detent.db"
     has_store = any(Path(f"{usual}{suffix}").exists() for suffix in ("", ".keyed"))
-    if has_store and named.resolve() != usual.resolve() and not (named.exists() and named.stat().st_size):
+    if has_store and path.resolve() != usual.resolve() and not (path.exists() and path.stat().st_size):
         raise Refused(
-            f"DETENT_DATABASE_URL (database_url) names {named}, where there is no store, and this home has one:"
+            f"DETENT_DATABASE_URL (database_url) names {path}, where there is no store, and this home has one:"
             f" {usual}. A new one would be empty, so it would serve what the family files say, to everybody and without"
             " keys. Correct the name or leave it out; to begin anew, make another home: detent init DIR."
         )
@@ -275,10 +275,10 @@ def sync_families(settings: Settings, families: FamilySource, store: Store, cloc
     """Tell the store what the family files hold, under the profile's rule for edited files."""
     from optimizer.jobs.families.sync_families import sync_families
 
-    done = sync_families(families.families, store, clock, serve_file_edits=settings.serve_file_edits)
+    syncs = sync_families(families.families, store, clock, serve_file_edits=settings.serve_file_edits)
     with store.read() as tx:
         families.former_names = store.family_names.former(tx)
-    return done
+    return syncs
 
 
 def open_source(
@@ -338,20 +338,22 @@ def open_channels(settings: Settings) -> list[AlertChannel]:
     from optimizer.adapters import webhooks
 
     installation = f"Detent, profile {settings.profile}"
-    found: list[AlertChannel] = []
+    channels: list[AlertChannel] = []
     if settings.alert_slack_webhook is not None:
-        found.append(webhooks.slack(settings.alert_slack_webhook, installation))
+        channels.append(webhooks.slack(settings.alert_slack_webhook, installation))
     if settings.alert_discord_webhook is not None:
-        found.append(webhooks.discord(settings.alert_discord_webhook, installation))
-    return found
+        channels.append(webhooks.discord(settings.alert_discord_webhook, installation))
+    return channels
 
 
-def write_optimal_config(folder: Path, found: PipelineRecommendation) -> Path:
+def write_optimal_config(folder: Path, recommendation: PipelineRecommendation) -> Path:
     """optimal_config.yaml of a recommendation, in the pipeline's own format."""
     from optimizer.content.adapters.content_files import write_folder
     from optimizer.content.core.policy.files import PipelineFiles
 
-    (path,) = write_folder(folder, PipelineFiles(policy=found.policy, evidence=found.evidence), optimal=True)
+    (path,) = write_folder(
+        folder, PipelineFiles(policy=recommendation.policy, evidence=recommendation.evidence), optimal=True
+    )
     return path
 
 
@@ -362,8 +364,8 @@ def open_models(settings: Settings, *, last_good: bool = False) -> Models:
     """
     from optimizer.adapters.models.language_models import Models
 
-    kept = settings.var() / "last_good" / "models" / "models.yaml" if last_good else None
-    return Models(settings.models_file, settings.run_dir(), kept)
+    last_good_file = settings.var() / "last_good" / "models" / "models.yaml" if last_good else None
+    return Models(settings.models_file, settings.run_dir(), last_good_file)
 
 
 def loaded_models(settings: Settings, wanted: Collection[str] = ()) -> Mapping[str, str] | None:
@@ -429,11 +431,11 @@ def scorers(settings: Settings) -> Callable[[Family], Scorer]:
     return lambda family: open_scorer(family, settings)
 
 
-def classify(texts: Sequence[str], labels: Sequence[str], asked: Sequence[str]) -> Sequence[str]:
+def classify(texts: Sequence[str], labels: Sequence[str], unlabelled: Sequence[str]) -> Sequence[str]:
     """A label for each text that is asked about, learnt without a model."""
     from optimizer.adapters.predictors.text_classifier import classify
 
-    return classify(texts, labels, asked)
+    return classify(texts, labels, unlabelled)
 
 
 def fit_judge(scores: Sequence[float], ratings: Sequence[float], groups: Sequence[str], passes: float) -> FittedJudge:
@@ -489,8 +491,10 @@ def mirrored_pages(families: Mapping[str, Family], store: Store, clock: Clock) -
     from optimizer.ports import Pages
 
     return Pages(
-        study=lambda it: study_page(report_study(it, family=families.get(it.family), store=store, clock=clock)),
-        rollout=lambda it: rollout_page(report_rollout(it.id, store=store, clock=clock)),
+        study=lambda study: study_page(
+            report_study(study, family=families.get(study.family), store=store, clock=clock)
+        ),
+        rollout=lambda rollout: rollout_page(report_rollout(rollout.id, store=store, clock=clock)),
     )
 
 
@@ -536,8 +540,8 @@ def strategy_for(name: str, setting: SearchSetting) -> Strategy:
     """The strategy of one word of a study; raises InvalidInput for an unknown one."""
     from optimizer.core.search.strategies import STRATEGIES, check_strategy
 
-    (known,) = check_strategy(name)
-    return STRATEGIES[known].make(setting)
+    (word,) = check_strategy(name)
+    return STRATEGIES[word].make(setting)
 
 
 def find_packages() -> None:

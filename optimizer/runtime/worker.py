@@ -139,7 +139,7 @@ class Worker:
             self._thread("traffic", self._roll_up_traffic, MINUTES_SECONDS),
             self._thread("champions", self._watch_champions, CHAMPIONS_SECONDS),
             self._thread("switches", self._watch_switches, self._settings.tick_seconds),
-            self._thread("rehearsal", self._rehearse, REHEARSAL_SECONDS),
+            self._thread("rehearsal", self._drill, REHEARSAL_SECONDS),
             self._thread("triggers", self._trigger, TRIGGERS_SECONDS),
             self._thread("reviews", self._collect_reviews, REVIEWS_SECONDS),
             self._thread("judge", self._monitor_traffic, JUDGE_SECONDS),
@@ -273,8 +273,8 @@ class Worker:
             return
         families = self._families.families
         pages = wiring.mirrored_pages(families, self._store, self._clock)
-        known = {**dict.fromkeys(self._families.problems), **families}  # a faulty file is no family that is gone
-        mirror_once(self._store, self._open_tracker, self._clock, known, pages)
+        names = {**dict.fromkeys(self._families.problems), **families}  # a faulty file is no family that is gone
+        mirror_once(self._store, self._open_tracker, self._clock, names, pages)
         self._aliases_due = time.monotonic() + ALIASES_SECONDS
 
     def _open_tracker(self) -> Tracker:
@@ -294,26 +294,28 @@ class Worker:
 
     def _prune(self) -> None:
         files = self._families
-        kept, unpruned = retentions(
+        retention, unpruned = retentions(
             self._store,
             self._clock,
             {**files.retired(), **files.families},
             files.problems,
             pipeline_days=self._settings.pipeline_retain_days,
         )
-        for left in unpruned:
-            log.warning("not pruned", family=left.family, why=left.why)
-        for pruned in prune_records(self._store, self._clock, kept, pause=lambda: self._end.wait(PRUNE_PAUSE_S)).items:
+        for family_left in unpruned:
+            log.warning("not pruned", family=family_left.family, why=family_left.why)
+        for pruned in prune_records(
+            self._store, self._clock, retention, pause=lambda: self._end.wait(PRUNE_PAUSE_S)
+        ).items:
             log.info("pruned", rows=pruned.rows, family=pruned.family, n=pruned.n)
 
     def _roll_up(self) -> None:
         """It reads every event of two days, so it rests for as long as a busy day needs."""
         if time.monotonic() < self._roll_up_from:
             return
-        began = time.monotonic()
+        began_at = time.monotonic()
         roll_up_performance(store=self._store, clock=self._clock)
-        ended = time.monotonic()
-        self._roll_up_from = ended + ROLL_UP_REST * (ended - began)
+        ended_at = time.monotonic()
+        self._roll_up_from = ended_at + ROLL_UP_REST * (ended_at - began_at)
 
     def _roll_up_minutes(self) -> None:
         roll_up_minutes(self._store, self._clock)
@@ -339,13 +341,13 @@ class Worker:
         with self._handing_on:
             hand_on_candidates(self._store, self._clock, dict(self._families.families))
 
-    def _rehearse(self) -> None:
-        def rehearse(family: Family) -> None:
+    def _drill(self) -> None:
+        def drill(family: Family) -> None:
             if is_due(family, store=self._store, clock=self._clock):
                 outcome = rehearse_champion(family, store=self._store, clock=self._clock, models=self._open_models())
                 log.info("way back rehearsed", family=family.name, outcome=outcome)
 
-        each_family(dict(self._families.families), rehearse)
+        each_family(dict(self._families.families), drill)
 
     def _collect_reviews(self) -> None:
         def collect(family: Family) -> None:

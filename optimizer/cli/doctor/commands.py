@@ -54,12 +54,12 @@ def _checked(session: Session) -> list[Finding]:
     """All findings, each fault once; without settings the rest could only repeat why there are none."""
     findings: list[Finding] = []
     for check in CHECKS:
-        said = {
+        faults = {
             f.detail for f in findings if f.verdict == "fault"
         }  # one store that cannot be read stops several checks
-        found = [f for f in _careful(check, session) if f.detail not in said]
-        findings += found
-        if check is _settings and any(f.verdict == "fault" for f in found):
+        new = [f for f in _careful(check, session) if f.detail not in faults]
+        findings += new
+        if check is _settings and any(f.verdict == "fault" for f in new):
             break
     return findings
 
@@ -165,11 +165,11 @@ def _store(session: Session) -> Iterator[Finding]:
     """
     if session.server is not None and (why := session.server.why_not_ready()) is not None:
         yield Finding(check="store", verdict="fault", detail=why)
-    if found := session.store.damage():
+    if damage := session.store.damage():
         yield Finding(
             check="store",
             verdict="fault",
-            detail=f"the file is damaged: {'; '.join(found)}",
+            detail=f"the file is damaged: {'; '.join(damage)}",
             advice="Put a backup in its place. Until then what touches the damaged part answers 503.",
         )
         return
@@ -234,7 +234,7 @@ def _models(session: Session) -> Iterator[Finding]:
     models = wiring.open_models(session.settings)
     if (loaded := wiring.loaded_models(session.settings)) is not None:
         yield from _loaded(models.digests(), loaded)
-    wanted: dict[str, list[str]] = {"embedded": []} if not session.families.families else {}
+    models_used: dict[str, list[str]] = {"embedded": []} if not session.families.families else {}
     for family in session.families.families.values():
         if (unknown := unknown_models(family, models)) is not None:
             advice = (
@@ -244,9 +244,9 @@ def _models(session: Session) -> Iterator[Finding]:
             yield Finding(check="family", verdict="fault", detail=unknown.detail, advice=advice)
             continue
         for _, name in named_models(family):
-            if family.name not in (used := wanted.setdefault(name, [])):
+            if family.name not in (used := models_used.setdefault(name, [])):
                 used.append(family.name)
-    for name, used_by in sorted(wanted.items()):
+    for name, used_by in sorted(models_used.items()):
         if models.describe(name).embedded:
             yield _embedded(name)
         else:
@@ -254,7 +254,7 @@ def _models(session: Session) -> Iterator[Finding]:
             detail = f"{name}, used by {', '.join(used_by)}" + ("" if price else ": no price known")
             advice = "" if price else "A dollar cap needs one: name it under price in config/models.yaml."
             yield Finding(check="model", verdict="ok" if price else "warning", detail=detail, advice=advice)
-    described = {name: models.describe(name) for name in wanted}
+    described = {name: models.describe(name) for name in models_used}
     keys = {name: facts.api_key_env for name, facts in described.items() if facts.api_key_env is not None}
     yield from key_findings(keys, environment_of_server(session.settings), os.environ)
     yield from unnamed({name: facts.litellm for name, facts in described.items() if facts.litellm and name not in keys})
@@ -269,9 +269,9 @@ def _loaded(now: Mapping[str, str], loaded: Mapping[str, str]) -> Iterator[Findi
         "changed": sorted(name for name in now.keys() & loaded.keys() if now[name] != loaded[name]),
         "removed": sorted(loaded.keys() - now.keys()),
     }
-    said = "; ".join(f"{what}: {', '.join(names)}" for what, names in parts.items() if names)
-    if said:
-        detail = f"config/models.yaml was edited, and the running server has not read it again ({said})"
+    changes = "; ".join(f"{change}: {', '.join(names)}" for change, names in parts.items() if names)
+    if changes:
+        detail = f"config/models.yaml was edited, and the running server has not read it again ({changes})"
         yield Finding(
             check="model",
             verdict="warning",
@@ -323,9 +323,9 @@ def _ports(session: Session) -> Iterator[Finding]:
         ("API", session.settings.host, session.settings.port),
         ("MLflow", "127.0.0.1", session.settings.mlflow_port),
     )
-    for what, host, port in places:
+    for server, host, port in places:
         free = is_free(host, port)
-        detail = f"{what}: {port} is free" if free else f"{what}: {port} is taken by {owner_of(port)}"
+        detail = f"{server}: {port} is free" if free else f"{server}: {port} is taken by {owner_of(port)}"
         advice = "" if free else "The next free port will be used and said."
         yield Finding(check="ports", verdict="ok" if free else "warning", detail=detail, advice=advice)
 

@@ -66,9 +66,9 @@ def _finding(name: str, variable: str, is_here: bool, server: tuple[int, Mapping
 def unnamed(names: Mapping[str, str]) -> Iterator[Finding]:
     """Of models whose variable the file does not name: only the provider's library knows it."""
     if names:
-        said = ", ".join(f"{name} ({id})" for name, id in sorted(names.items()))
+        listed = ", ".join(f"{name} ({id})" for name, id in sorted(names.items()))
         detail = (
-            f"{count(len(names), 'model')} without api_key_env: {said}; the provider's own variable is taken, and not"
+            f"{count(len(names), 'model')} without api_key_env: {listed}; the provider's own variable is taken, and not"
             " checked here"
         )
         yield Finding(

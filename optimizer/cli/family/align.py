@@ -39,21 +39,23 @@ def align(
 
     session = Session()
     settings = session.settings
-    found = align_family(session.family(family), store=session.store, clock=session.clock, learn=wiring.learn_alignment)
+    scorer = align_family(
+        session.family(family), store=session.store, clock=session.clock, learn=wiring.learn_alignment
+    )
     file = out or settings.families_dir / family / "aligned.json"
     inside = file.resolve().is_relative_to(settings.home.resolve())
-    named = file.resolve().relative_to(settings.home.resolve()).as_posix() if inside else str(file)
+    shown = file.resolve().relative_to(settings.home.resolve()).as_posix() if inside else str(file)
     if not dry_run:
         session.before_change()
-        wiring.write_predictor(file, found.predictor)
-    show(as_json, {**found.as_data(), "file": None if dry_run else named}, lambda out: None)
+        wiring.write_predictor(file, scorer.predictor)
+    show(as_json, {**scorer.as_data(), "file": None if dry_run else shown}, lambda out: None)
     say(
-        f"{family}: learned from {found.n_earlier} thumbs. On {found.n_later} later ones a liked answer scores above a"
-        f" disliked one {found.area:.2f} of the times (95 % interval {found.low:.2f} to {found.high:.2f}; chance is"
-        f" .50). The answer's length alone reaches {found.length_area:.2f}."
+        f"{family}: learned from {scorer.n_earlier} thumbs. On {scorer.n_later} later ones a liked answer scores above"
+        f" a disliked one {scorer.area:.2f} of the times (95 % interval {scorer.low:.2f} to {scorer.high:.2f}; chance"
+        f" is .50). The answer's length alone reaches {scorer.length_area:.2f}."
     )
     if not dry_run:
         say(
-            f"Written to {named}. Undo: delete it. Next: scorer: {{aligned: {{weight: 1.0, predictor: {named}}}}} in"
+            f"Written to {shown}. Undo: delete it. Next: scorer: {{aligned: {{weight: 1.0, predictor: {shown}}}}} in"
             f" the family's file, then detent study run {family} --dry-run."
         )

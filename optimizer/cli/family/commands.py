@@ -49,13 +49,13 @@ def list_families(as_json: Json = False) -> None:
     page = session.client.ask(read_families, FamiliesRequest())
     rows = [
         {
-            **members_of(one),
-            "family": one.name,
-            "champion": one.champion.variant if one.champion is not None else None,
-            "file": _file_state(one),
-            "rollout": f"{one.rollout.id} ({one.rollout.status})" if one.rollout is not None else None,
+            **members_of(item),
+            "family": item.name,
+            "champion": item.champion.variant if item.champion is not None else None,
+            "file": _file_state(item),
+            "rollout": f"{item.rollout.id} ({item.rollout.status})" if item.rollout is not None else None,
         }
-        for one in page.items
+        for item in page.items
     ]
     columns = {
         "family": "Family",
@@ -91,17 +91,19 @@ def show_family(family: FamilyName, as_json: Json = False) -> None:
     from optimizer.jobs.scheduling.read_families import FamilyRequest, read_family, read_triggers
 
     session, request = Session(), FamilyRequest(family=family)
-    shown = session.client.ask(read_family, request)
-    declared: Family | None = shown.definition  # None to who may read no texts, and of a file that never could be read
-    name = declared.name if declared is not None else shown.name  # its present one, where a former one was asked for
+    summary = session.client.ask(read_family, request)
+    declared: Family | None = (
+        summary.definition
+    )  # None to who may read no texts, and of a file that never could be read
+    name = declared.name if declared is not None else summary.name  # its present one, where a former one was asked for
 
     def view(out: Any) -> None:
-        out.print(f"Family    {name}: {shown.description}", style="bold", markup=False)
-        if shown.former_names and shown.renamed_at is not None:
-            before, since = ", ".join(shown.former_names), when(shown.renamed_at)
+        out.print(f"Family    {name}: {summary.description}", style="bold", markup=False)
+        if summary.former_names and summary.renamed_at is not None:
+            before, since = ", ".join(summary.former_names), when(summary.renamed_at)
             out.print(f"Renamed   {before} before, {name} since {since}", markup=False)
-        out.print(f"Champion  {shown.champion.variant if shown.champion else 'none yet'}", markup=False)
-        out.print(f"File      {_file_state(shown)}", markup=False)
+        out.print(f"Champion  {summary.champion.variant if summary.champion else 'none yet'}", markup=False)
+        out.print(f"File      {_file_state(summary)}", markup=False)
         if declared is not None:
             out.print(f"Inputs    {', '.join(declared.inputs)}", markup=False)
             out.print(f"Output    {declared.output.field} ({declared.output.parser})", markup=False)
@@ -109,19 +111,19 @@ def show_family(family: FamilyName, as_json: Json = False) -> None:
                 out.print(f"Model     {declared.model.default}", markup=False)
             out.print(f"Scorer    {_scorer_text(declared)}", markup=False)
         out.print(
-            f"Examples  {shown.n_train} train, {shown.n_dev} dev, {shown.n_holdout} holdout",
+            f"Examples  {summary.n_train} train, {summary.n_dev} dev, {summary.n_holdout} holdout",
             markup=False,
         )
-        if shown.suites:
-            out.print(f"Suites    {', '.join(shown.suites)}", markup=False)
+        if summary.suites:
+            out.print(f"Suites    {', '.join(summary.suites)}", markup=False)
         if declared is not None:
             for line in trigger_lines(declared, session.client.ask(read_triggers, request)):
                 out.print(line, markup=False)
-        out.print(f"Next      {_next_command(session, name, shown)}", markup=False)
+        out.print(f"Next      {_next_command(session, name, summary)}", markup=False)
 
-    show_report(as_json, read_family, shown, view)
-    if shown.degraded:
-        why = shown.problem["detail"] if shown.problem is not None else ""
+    show_report(as_json, read_family, summary, view)
+    if summary.degraded:
+        why = summary.problem["detail"] if summary.problem is not None else ""
         say(f"The file as it stands cannot be used; its last good version serves.\n{why}", "yellow")
 
 
@@ -129,12 +131,12 @@ def _scorer_text(family: Family) -> str:
     """Each metric with its weight and, where the file gives it any, its parameters."""
     from optimizer.core.base.canonical import canonical_json
 
-    def said(name: str, weight: float) -> str:
-        given = family.metric_parameters.get(name, {})
-        parameters = ", ".join(f"{key} {canonical_json(value).decode()}" for key, value in given.items())
+    def metric_text(name: str, weight: float) -> str:
+        values = family.metric_parameters.get(name, {})
+        parameters = ", ".join(f"{key} {canonical_json(value).decode()}" for key, value in values.items())
         return f"{name} {weight:g}" + (f" ({parameters})" if parameters else "")
 
-    return ", ".join(said(name, weight) for name, weight in family.metrics.items())
+    return ", ".join(metric_text(name, weight) for name, weight in family.metrics.items())
 
 
 def _next_command(session: Session, name: str, family: FamilySummary) -> str:
@@ -154,15 +156,15 @@ def trigger_lines(family: Family, report: TriggerReport) -> list[str]:
     """When a study starts by itself, what it may spend, what each trigger says now, and what would hold it back."""
     from optimizer.core.scheduling.triggers import sentences
 
-    own = family.budget
+    budget = family.budget
     caps = [
-        f"${own.usd:g}",
-        *([f"{own.calls:,} calls"] if own.calls else []),
-        *([f"{own.minutes:g} minutes"] if own.minutes else []),
+        f"${budget.usd:g}",
+        *([f"{budget.calls:,} calls"] if budget.calls else []),
+        *([f"{budget.minutes:g} minutes"] if budget.minutes else []),
     ]
     month = (
-        f"; all its studies and judge runs at most ${own.usd_per_month:g} a month"
-        if own.usd_per_month is not None
+        f"; all its studies and judge runs at most ${budget.usd_per_month:g} a month"
+        if budget.usd_per_month is not None
         else ""
     )
     lines = [f"By itself a study may spend {', '.join(caps)}{month}"]

@@ -100,29 +100,29 @@ def create(
         merge=_merges(merge or []),
     )
     if sys.stdin.isatty() and not as_json:
-        draft = _asked(draft, today, keep_labels=keep_labels)
+        draft = _ask_owner(draft, today, keep_labels=keep_labels)
         keep_labels = True  # the slips among them have been merged
     session.before_change()
-    made = create_family(
+    new_family = create_family(
         draft,
         families_dir=session.settings.families_dir,
         today=today,
-        check=(lambda made: None) if keep_labels else _refuse_slips,
+        check=(lambda new: None) if keep_labels else _refuse_slips,
     )
     session.families.load()
     declared = session.family(family)
     wiring.sync_families(session.settings, session.families, session.store, session.clock)
-    report = session.import_curated(made.examples_file, declared)
+    report = session.import_curated(new_family.examples_file, declared)
     values = {
         "family": family,
-        "files": [made.family_file, made.examples_file],
+        "files": [new_family.family_file, new_family.examples_file],
         "import": report,
-        "labels": dict(made.content.labels),
+        "labels": dict(new_family.content.labels),
     }
     show(as_json, values, lambda out: None)
     for sentence in (
-        *_left_out(sheet, made.content),
-        *_of_labels(made.content, draft.prompt),
+        *_left_out(sheet, new_family.content),
+        *_of_labels(new_family.content, draft.prompt),
         *report.sentences(),
         *_from_before(session, report),
         *_of_judge(draft),
@@ -131,14 +131,14 @@ def create(
     say(f"Studies of {family}: {_by_itself(session, declared)}.")
     serves, then = _what_serves(session, declared)
     tell_change(
-        f"{family}: made {made.family_file} and {made.examples_file}; {serves}.",
+        f"{family}: made {new_family.family_file} and {new_family.examples_file}; {serves}.",
         why="",
         undo=f"detent family delete {family} --confirm {family}",
         then=then,
     )
 
 
-def _asked(draft: FamilyDraft, today: Any, *, keep_labels: bool) -> FamilyDraft:
+def _ask_owner(draft: FamilyDraft, today: Any, *, keep_labels: bool) -> FamilyDraft:
     """On a terminal: what can be read in two ways is asked before anything is written."""
     from optimizer.core.declaration.draft import draft_family, one_brace_columns
 
@@ -159,16 +159,16 @@ def _asked(draft: FamilyDraft, today: Any, *, keep_labels: bool) -> FamilyDraft:
     return replace(draft, merge=merge)
 
 
-def _refuse_slips(made: NewFamily) -> None:
+def _refuse_slips(new: NewFamily) -> None:
     """Where no person can be asked: an example that was taken keeps its label for good,
     so a likely slip is decided before.
     """
-    pairs = made.look_alikes
+    pairs = new.look_alikes
     if pairs:
         merges = " ".join(f"--merge '{pair.rare}={pair.common}'" for pair in pairs)
         keep = "" if any(pair.same for pair in pairs) else "no, they are meant: --keep-labels; "
         raise InvalidInput(
-            f"Cannot make family {made.data['name']!r}: {'; '.join(pair.text for pair in pairs)}. Are these slips? Yes:"
+            f"Cannot make family {new.data['name']!r}: {'; '.join(pair.text for pair in pairs)}. Are these slips? Yes:"
             f" {merges}; {keep}or correct the sheet. Nothing was written."
         )
 
@@ -183,7 +183,7 @@ def _merges(pairs: list[str]) -> dict[str, str]:
     return merge
 
 
-def _left_out(sheet: Sheet, made: NewFamily) -> list[str]:
+def _left_out(sheet: Sheet, new: NewFamily) -> list[str]:
     lines = []
     if sheet.refused:
         shown = "; ".join(f"{where}: {why}" for where, why in sheet.refused[:N_SHOWN])
@@ -191,8 +191,8 @@ def _left_out(sheet: Sheet, made: NewFamily) -> list[str]:
             f"Could not be read: {count(len(sheet.refused), 'row')}"
             f" ({shown}{', ...' if len(sheet.refused) > N_SHOWN else ''})."
         )
-    if made.skipped:
-        places = [sheet.rows[n][0] for n in made.skipped]
+    if new.skipped:
+        places = [sheet.rows[n][0] for n in new.skipped]
         more = ", ..." if len(places) > N_SHOWN else ""
         lines.append(
             f"Left out: {count(len(places), 'row')} without an input or an answer"
@@ -201,23 +201,23 @@ def _left_out(sheet: Sheet, made: NewFamily) -> list[str]:
     return lines
 
 
-def _of_labels(made: NewFamily, prompt: str) -> list[str]:
+def _of_labels(new: NewFamily, prompt: str) -> list[str]:
     from optimizer.core.dataset.labels import counted, labels_in_prompt
 
-    if not made.labels:
+    if not new.labels:
         return []
-    found, lines = labels_in_prompt(prompt, made.labels), [f"Labels, with their rows: {counted(made.labels)}."]
-    if found.unnamed:
-        which = "any label" if len(found.unnamed) == len(made.labels) else ", ".join(map(repr, found.unnamed))
-        lines.append(f"The prompt does not name {which}; a model can learn of it from examples only.")
-    for label, text in found.spelled.items():
+    named, lines = labels_in_prompt(prompt, new.labels), [f"Labels, with their rows: {counted(new.labels)}."]
+    if named.unnamed:
+        missing = "any label" if len(named.unnamed) == len(new.labels) else ", ".join(map(repr, named.unnamed))
+        lines.append(f"The prompt does not name {missing}; a model can learn of it from examples only.")
+    for label, text in named.spelled.items():
         lines.append(
             f"The prompt writes {text!r}, the sheet {label!r}: only what is written as in the sheet is read, so correct"
             " one of the two."
         )
-    if found.unknown:
+    if named.unknown:
         lines.append(
-            f"The prompt names {', '.join(map(repr, found.unknown))}, and no row has it: such an answer cannot be read"
+            f"The prompt names {', '.join(map(repr, named.unknown))}, and no row has it: such an answer cannot be read"
             " until output.labels in the file lists it."
         )
     return lines
@@ -278,11 +278,11 @@ def _what_serves(session: Session, declared: Family) -> tuple[str, str]:
             ),
             f"to serve this file's prompt: detent family adopt {name} --confirm {name}",
         )
-    loaded = wiring.loaded_models(session.settings, asked := {name for _, name in named_models(declared)})
+    loaded = wiring.loaded_models(session.settings, models := {name for _, name in named_models(declared)})
     serves = "its prompt serves once `detent serve` runs"
     if session.server is not None:
         serves = "its prompt serves within a second"
-        if unknown := sorted(asked - (loaded or {}).keys()):
+        if unknown := sorted(models - (loaded or {}).keys()):
             serves += (
                 f"; chat does not answer yet, since the running server does not know {', '.join(unknown)}"
                 " (var/logs/gateway.log says why)"

@@ -70,17 +70,22 @@ def evaluate(
     session = Session()
     with session.store.read() as tx:
         declared = with_kept_golden(tx, session.store, session.family(family))
-    asked = find_variant(session, family, variant).variant
+    measured = find_variant(session, family, variant).variant
     models = wiring.open_models(session.settings)
     scopes = scopes_of(declared, EvaluationScope(split=cast(Splits, split), n=n, bare=bare, suite=suite))
     # every suite is planned before the first is paid for
-    made = [estimate_evaluation(declared, asked, one, store=session.store, models=models) for one in scopes]
+    estimates = [
+        estimate_evaluation(declared, measured, suite_report, store=session.store, models=models)
+        for suite_report in scopes
+    ]
     if dry_run:
         again = _again(variant, suite, split, n, bare)
         show(
             as_json,
-            made[0].as_data() if len(made) == 1 else {"suites": [one.as_data() for one in made]},
-            lambda out: evaluate_view.view_estimates(out, family, made, again),
+            estimates[0].as_data()
+            if len(estimates) == 1
+            else {"suites": [suite_report.as_data() for suite_report in estimates]},
+            lambda out: evaluate_view.view_estimates(out, family, estimates, again),
         )
         return
 
@@ -89,7 +94,7 @@ def evaluate(
     context = wiring.job_context(session.settings, session.store, session.clock, session.families, models, yields=False)
     try:
         report = evaluate_suites(
-            context, declared, asked, scopes, actor=session.actor, classify=wiring.classify, usd=budget_usd
+            context, declared, measured, scopes, actor=session.actor, classify=wiring.classify, usd=budget_usd
         )
     finally:
         models.close()
@@ -100,11 +105,11 @@ def evaluate(
         report.as_data() if suite == FULL else report.suites[0].as_data(),
         lambda out: evaluate_view.view(out, declared, report),
     )
-    for one in report.suites:
-        say(evaluate_view.what_follows(declared, one, is_champion=report.champion == report.variant))
+    for suite_report in report.suites:
+        say(evaluate_view.what_follows(declared, suite_report, is_champion=report.champion == report.variant))
     if output is not None:
         say(f"Written to {output}.")
-    if all(one.batch.mean_score is None for one in report.suites):
+    if all(suite_report.batch.mean_score is None for suite_report in report.suites):
         raise typer.Exit(1)
     if report.verdict not in (None, "met"):
         raise typer.Exit(3)

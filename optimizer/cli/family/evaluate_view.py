@@ -23,30 +23,34 @@ N_LABELS = 30
 NO_PRICE = "dollars unknown: a model has no price in config/models.yaml"
 
 
-def view_estimates(out: Console, family: str, made: Sequence[EvaluationEstimate], again: str) -> None:
-    for one in made:
-        _view_estimate(out, family, one)
+def view_estimates(out: Console, family: str, estimates: Sequence[EvaluationEstimate], again: str) -> None:
+    for estimate in estimates:
+        _view_estimate(out, family, estimate)
     out.print(f"Next      detent family evaluate {family} {again}", markup=False)
 
 
-def _view_estimate(out: Console, family: str, made: EvaluationEstimate) -> None:
-    beside = f", and the champion {made.beside} on the same" if made.beside else ""
-    suite = f", suite {made.suite}" if made.suite else ""
+def _view_estimate(out: Console, family: str, estimate: EvaluationEstimate) -> None:
+    beside = f", and the champion {estimate.beside} on the same" if estimate.beside else ""
+    suite = f", suite {estimate.suite}" if estimate.suite else ""
     out.print(
-        f"{family} {made.variant} on {count(made.n, asked_of(made.split))}{beside}{suite}", style="bold", markup=False
+        f"{family} {estimate.variant} on {count(estimate.n, asked_of(estimate.split))}{beside}{suite}",
+        style="bold",
+        markup=False,
     )
-    _view_fewer(out, made, made.n, made.split)
-    cap = f"with retries at most {made.calls_at_most:,}, the cap where --budget-usd sets none"
-    out.print(f"Calls     at most {made.calls.high:,}; what the journal answers is not asked; {cap}", markup=False)
-    if made.n_timed:
-        what = (
+    _view_fewer(out, estimate, estimate.n, estimate.split)
+    cap = f"with retries at most {estimate.calls_at_most:,}, the cap where --budget-usd sets none"
+    out.print(f"Calls     at most {estimate.calls.high:,}; what the journal answers is not asked; {cap}", markup=False)
+    if estimate.n_timed:
+        calls = (
             "of each that are timed afresh, as many as it takes to tell"
-            if made.beside
+            if estimate.beside
             else "that are timed afresh, where the journal has the answers"
         )
-        out.print(f"          among them at most {made.n_timed} {what}", markup=False)
+        out.print(f"          among them at most {estimate.n_timed} {calls}", markup=False)
     usd = (
-        f"{dollars(made.usd.expected)} expected, at most {dollars(made.usd.high)}" if made.usd is not None else NO_PRICE
+        f"{dollars(estimate.usd.expected)} expected, at most {dollars(estimate.usd.high)}"
+        if estimate.usd is not None
+        else NO_PRICE
     )
     out.print(f"Dollars   {usd}", markup=False)
 
@@ -66,8 +70,8 @@ def _view_fewer(out: Console, evaluation: EvaluationEstimate | EvaluationReport,
 
 
 def view(out: Console, family: Family, report: SuitesReport) -> None:
-    for one in report.suites:
-        _view_one(out, family, one)
+    for suite_report in report.suites:
+        _view_one(out, family, suite_report)
     for missing in report.not_measured:
         out.print(f"{family.name}, suite {missing.suite}: not measured. {missing.why}", markup=False)
 
@@ -90,8 +94,8 @@ def _view_one(out: Console, family: Family, report: EvaluationReport) -> None:
         columns = {"scenario": "Scenario", "n": "Rows", "score": "Score"}
         if report.beside:
             columns["champion"] = "Champion"
-        table([members_of(one) for one in scenarios], columns, empty="")(out)
-    of_scenarios = {f"regression of {one.scenario}" for one in scenarios}
+        table([members_of(scenario) for scenario in scenarios], columns, empty="")(out)
+    of_scenarios = {f"regression of {scenario.scenario}" for scenario in scenarios}
     for check in batch.checks or ():
         if check.verdict != "met" or check.name not in of_scenarios:  # those stand in the table
             out.print(f"  {check.verdict:>10}  {check.said}", markup=False)
@@ -99,9 +103,9 @@ def _view_one(out: Console, family: Family, report: EvaluationReport) -> None:
     if batch.checks is None:
         _view_unchecked(out, family)
     beside = f" (those of the champion {report.beside} included)" if report.beside else ""
-    spent = NO_PRICE if report.spent_usd is None else f"{dollars(report.spent_usd)} spent"
+    cost = NO_PRICE if report.spent_usd is None else f"{dollars(report.spent_usd)} spent"
     out.print(
-        f"{count(report.n_calls_in_all, 'call')} made{beside}, {spent}; the journal answered what was asked before",
+        f"{count(report.n_calls_in_all, 'call')} made{beside}, {cost}; the journal answered what was asked before",
         markup=False,
     )
 
@@ -114,22 +118,24 @@ def _view_unchecked(out: Console, family: Family) -> None:
     if DEFAULT in suites:
         n = suites[DEFAULT].targets.n
         out.print(f"  The targets are checked on {n} dev examples: leave --n and --split out.", markup=False)
-    named = [name for name in suites if name != DEFAULT]
-    if named:
-        out.print(f"  Suites of the family, each asked with --suite NAME: {', '.join(named)}; full: all.", markup=False)
+    suite_names = [name for name in suites if name != DEFAULT]
+    if suite_names:
+        out.print(
+            f"  Suites of the family, each asked with --suite NAME: {', '.join(suite_names)}; full: all.", markup=False
+        )
 
 
 def _view_labels(out: Console, report: LabelReport) -> None:
     """Label by label, the worst first, and what is taken for what."""
     from optimizer.core.evaluation.label_report import confused
 
-    known = [row for row in report.figures if row.n_expected or row.n_given]
-    rows = sorted(known, key=lambda row: (row.f1 or 0.0, row.label))[:N_LABELS]
+    labels = [row for row in report.figures if row.n_expected or row.n_given]
+    rows = sorted(labels, key=lambda row: (row.f1 or 0.0, row.label))[:N_LABELS]
     headings = {"label": "Label", "n_expected": "Examples", "precision": "Precision", "recall": "Recall", "f1": "F1"}
     table([members_of(row) for row in rows], headings, empty="")(out)
-    if len(known) > N_LABELS:
-        out.print(f"  and {len(known) - N_LABELS} more labels that do better; all of them with --json", markup=False)
-    wrong = [f"{expected} > {given} {n}" for expected, given, n in confused(report.confusion)]
+    if len(labels) > N_LABELS:
+        out.print(f"  and {len(labels) - N_LABELS} more labels that do better; all of them with --json", markup=False)
+    wrong = [f"{expected} > {answered} {n}" for expected, answered, n in confused(report.confusion)]
     if wrong:
         out.print(f"Mistakes (expected > given, examples): {', '.join(wrong)}", markup=False)
 

@@ -52,7 +52,7 @@ def list_rows(
     columns = {"scenario": "Scenario", "from": "From", "input": "Input", "expected": "Expected"}
     if family is None:
         columns = {"family": "Family", **columns}
-    shown = [
+    rows = [
         {**row, "from": "golden.jsonl" if row["example"] is None else f"example {row['example']}"}
         for row in answer["items"]
     ]
@@ -60,7 +60,7 @@ def list_rows(
         f"{f'{family} has no' if family else 'No family has'} golden scenarios. Write golden.jsonl beside its file, or"
         f" make one of a released example: detent golden add {family or 'FAMILY'} EXAMPLE"
     )
-    show(as_json, answer, table(shown, columns, empty=empty))
+    show(as_json, answer, table(rows, columns, empty=empty))
 
 
 @app.command()

@@ -64,7 +64,7 @@ def schedule(
         report = session.client.ask(jobs.delete_schedule, jobs.UnsetScheduleRequest(family=family, reason=reason or ""))
     else:
         times = {"cron": cron} if cron is not None or no_cron else {}  # left out: the file's
-        asked = jobs.ScheduleRequest(
+        request = jobs.ScheduleRequest(
             family=family,
             on=True,
             **times,
@@ -74,7 +74,7 @@ def schedule(
             reason=reason or "",
             if_match="*",
         )
-        report = session.client.ask(jobs.put_schedule, asked)
+        report = session.client.ask(jobs.put_schedule, request)
     show_report(as_json, jobs.put_schedule, report, lambda out: None)
     tell_change(f"{family}: {report.what}.", why=report.why, undo=report.undo or "", then=report.next or "")
 
@@ -83,11 +83,11 @@ def _read(session: Session, family: str, as_json: bool) -> None:
     from optimizer.core.base.phrasing import when
     from optimizer.jobs.scheduling.set_schedule import ScheduleReadRequest, read_family_schedule
 
-    found = session.client.ask(read_family_schedule, ScheduleReadRequest(family=family))
+    state = session.client.ask(read_family_schedule, ScheduleReadRequest(family=family))
 
     def view(out: Any) -> None:
-        out.print(f"By itself {found.text}", style="bold", markup=False)
-        if found.next_study_at is not None:
-            out.print(f"Next      {when(found.next_study_at)}", markup=False)
+        out.print(f"By itself {state.text}", style="bold", markup=False)
+        if state.next_study_at is not None:
+            out.print(f"Next      {when(state.next_study_at)}", markup=False)
 
-    show_report(as_json, read_family_schedule, found, view)
+    show_report(as_json, read_family_schedule, state, view)

@@ -11,13 +11,13 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 
-def view_trivial(out: Console, found: Mapping[str, Any] | None) -> None:
+def view_trivial(out: Console, baselines: Mapping[str, Any] | None) -> None:
     """``found``: TrivialBaselines as plain values; None prints nothing."""
     from optimizer.core.evaluation.trivial_baselines import heading, said
 
-    if found is None:
+    if baselines is None:
         return
-    out.print(f"\n{heading(found)}:", markup=False)
-    rows = [{**row, "why": f"left out: {row['why']}" if row["score"] is None else ""} for row in found["rows"]]
+    out.print(f"\n{heading(baselines)}:", markup=False)
+    rows = [{**row, "why": f"left out: {row['why']}" if row["score"] is None else ""} for row in baselines["rows"]]
     table(rows, {"name": "Baseline", "score": "Score", "low": "95 % from", "high": "to", "why": ""}, empty="")(out)
-    out.print(said(found), markup=False)
+    out.print(said(baselines), markup=False)

@@ -44,31 +44,31 @@ def calibrate(
     """
     from optimizer.jobs.feedback.calibrate_judge import CalibrateRequest, calibrate_judge
 
-    made = Session().client.ask(calibrate_judge, CalibrateRequest(family=family, dry_run=dry_run))
-    show_report(as_json, calibrate_judge, made, lambda out: told_calibration(out, made))
+    calibration = Session().client.ask(calibrate_judge, CalibrateRequest(family=family, dry_run=dry_run))
+    show_report(as_json, calibrate_judge, calibration, lambda out: told_calibration(out, calibration))
     if as_json or dry_run:
         return
     tell_change(
-        f"{family}: its judge {made.judge} is measured on {count(made.n, 'rating')}.",
-        why=made.says,
+        f"{family}: its judge {calibration.judge} is measured on {count(calibration.n, 'rating')}.",
+        why=calibration.says,
         undo="none; earlier calibrations are kept, and the latest of this judge counts.",
         then=f"detent judge show {family}",
     )
 
 
-def told_calibration(out: Console, made: CalibrationView) -> None:
+def told_calibration(out: Console, calibration: CalibrationView) -> None:
     rows = [
-        {"figure": words, "value": _value(found), "interval": _interval(found)}
+        {"figure": words, "value": _value(estimate), "interval": _interval(estimate)}
         for name, words in FIGURES.items()
-        if (found := getattr(made.agreement, name))
+        if (estimate := getattr(calibration.agreement, name))
     ]
-    out.print(f"{made.n} ratings, map {made.method}, {made.fitted_at}. {made.says}")
+    out.print(f"{calibration.n} ratings, map {calibration.method}, {calibration.fitted_at}. {calibration.says}")
     table(rows, {"figure": "Out of fold", "value": "Value", "interval": "95 % interval"}, empty="")(out)
 
 
-def _value(found: IntervalEstimate) -> str:
-    return "cannot tell" if found.value is None else f"{found.value:.3f}"
+def _value(estimate: IntervalEstimate) -> str:
+    return "cannot tell" if estimate.value is None else f"{estimate.value:.3f}"
 
 
-def _interval(found: IntervalEstimate) -> str:
-    return "" if found.low is None else f"{found.low:z.3f} to {found.high:z.3f}"
+def _interval(estimate: IntervalEstimate) -> str:
+    return "" if estimate.low is None else f"{estimate.low:z.3f} to {estimate.high:z.3f}"

@@ -38,29 +38,29 @@ def check(
     from optimizer.jobs.studies.evaluations.create_judge_run import JudgeBudgetBody, JudgeCheckRequest, check_biases
 
     session, budget = Session(), JudgeBudgetBody(usd=budget_usd, calls=budget_calls)
-    made = session.client.ask(
+    created = session.client.ask(
         check_biases, JudgeCheckRequest(family=family, n=n, beside=beside, budget=budget, dry_run=dry_run)
     )
-    if isinstance(made, JudgeRunEstimate):
-        head = f"{family}: {count(made.n, 'dev example')}, judged by {', '.join(made.members)}"
-        show_report(as_json, check_biases, made, lambda out: told_estimate(out, made, head))
+    if isinstance(created, JudgeRunEstimate):
+        head = f"{family}: {count(created.n, 'dev example')}, judged by {', '.join(created.members)}"
+        show_report(as_json, check_biases, created, lambda out: told_estimate(out, created, head))
         return
-    run = follow_judge_run(session, made.id, quiet=as_json)
+    run = follow_judge_run(session, created.id, quiet=as_json)
     if run.result is None:
         say("The check was stopped; nothing was found.")
         raise typer.Exit(3)
-    found = run.result
+    result = run.result
 
     def told_biases(out: Console) -> None:
-        for member, biases in found["biases"].items():
-            out.print(f"{member} ({found['judge']}), {count(found['n'], 'example')}:", style="bold", markup=False)
+        for member, biases in result["biases"].items():
+            out.print(f"{member} ({result['judge']}), {count(result['n'], 'example')}:", style="bold", markup=False)
             for bias in biases:
                 out.print(f"  {bias['said']}", markup=False)
 
-    show(as_json, {**found, "run": run.id}, told_biases)
-    if found["stopped"]:
-        say(f"Not all was asked: {found['stopped']}")
-    if found["is_biased"]:
+    show(as_json, {**result, "run": run.id}, told_biases)
+    if result["stopped"]:
+        say(f"Not all was asked: {result['stopped']}")
+    if result["is_biased"]:
         say("Exit 3: a bias was found. Change the judge's model or rubric, or put several models into a committee.")
-    if found["stopped"] or found["is_biased"]:
+    if result["stopped"] or result["is_biased"]:
         raise typer.Exit(3)

@@ -39,20 +39,20 @@ def show_judge(
     """
     from optimizer.jobs.feedback.judge_standing import JudgeReadRequest, read_judge
 
-    found = Session().client.ask(read_judge, JudgeReadRequest(family=family, variant=variant))
+    standing = Session().client.ask(read_judge, JudgeReadRequest(family=family, variant=variant))
 
     def view(out: Console) -> None:
-        out.print(f"{family}: judge {found.judge}.")
-        why = found.uncalibrated
+        out.print(f"{family}: judge {standing.judge}.")
+        why = standing.uncalibrated
         out.print("It may decide: people's ratings vouch for it." if why is None else f"It never decides alone: {why}.")
-        if found.calibration is not None:
-            told_calibration(out, found.calibration)
-        if others := [one for one in found.history if one.judge != found.judge]:
-            out.print(f"{count(len(others), 'calibration')} of earlier judges.")
+        if standing.calibration is not None:
+            told_calibration(out, standing.calibration)
+        if earlier := [calibration for calibration in standing.history if calibration.judge != standing.judge]:
+            out.print(f"{count(len(earlier), 'calibration')} of earlier judges.")
 
-    show_report(as_json, read_judge, found, view)
+    show_report(as_json, read_judge, standing, view)
     if not as_json:
-        say(told_figure(found.figure))
+        say(told_figure(standing.figure))
 
 
 @app.command("runs")
@@ -63,11 +63,11 @@ def list_runs(family: Family, as_json: Json = False) -> None:
     """
     from optimizer.jobs.studies.evaluations.create_judge_run import JudgeRunsRequest, read_judge_runs
 
-    found = Session().client.ask(read_judge_runs, JudgeRunsRequest(family=family, limit=MOST_RUNS))
+    page = Session().client.ask(read_judge_runs, JudgeRunsRequest(family=family, limit=MOST_RUNS))
     columns = {"id": "Run", "kind": "Kind", "status": "Status", "n_done": "Done", "n": "Of at most", "error": "Error"}
-    rows = [asdict(one) for one in found.items]
-    told = table(rows, columns, empty=f"{family}: its judge was asked nothing yet.")
-    show_report(as_json, read_judge_runs, found, told)
+    rows = [asdict(item) for item in page.items]
+    view = table(rows, columns, empty=f"{family}: its judge was asked nothing yet.")
+    show_report(as_json, read_judge_runs, page, view)
 
 
 @app.command("cancel")
@@ -80,7 +80,7 @@ def cancel_run(
     """
     from optimizer.jobs.studies.evaluations.create_judge_run import JudgeRunActRequest, stop_judge_run
 
-    made = Session().client.ask(stop_judge_run, JudgeRunActRequest(id=run))
-    said = "is stopped" if made.status == "cancelled" else f"has ended: {made.status}"
-    said = "stops before its next call" if made.status == "running" else said
-    show_report(as_json, stop_judge_run, made, lambda out: out.print(f"Run {run} {said}.", markup=False))
+    stopped_run = Session().client.ask(stop_judge_run, JudgeRunActRequest(id=run))
+    state = "is stopped" if stopped_run.status == "cancelled" else f"has ended: {stopped_run.status}"
+    state = "stops before its next call" if stopped_run.status == "running" else state
+    show_report(as_json, stop_judge_run, stopped_run, lambda out: out.print(f"Run {run} {state}.", markup=False))

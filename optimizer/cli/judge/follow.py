@@ -40,9 +40,9 @@ def follow_judge_run(session: Session, id: str, *, quiet: bool) -> JudgeRun:
     return run
 
 
-def told_estimate(out: Console, made: JudgeRunEstimate, head: str) -> None:
-    calls, usd = made.calls, made.usd
-    cap = f"with retries at most {made.calls_at_most:,}, the cap where no budget is given"
+def told_estimate(out: Console, estimate: JudgeRunEstimate, head: str) -> None:
+    calls, usd = estimate.calls, estimate.usd
+    cap = f"with retries at most {estimate.calls_at_most:,}, the cap where no budget is given"
     out.print(head, markup=False)
     out.print(f"Calls     {calls.expected:,} expected, at most {calls.high:,}; {cap}", markup=False)
     money = NO_PRICE if usd is None else f"{dollars(usd.expected)} expected, at most {dollars(usd.high)}"
@@ -55,10 +55,10 @@ def _by_worker(session: Session, id: str, quiet: bool) -> JudgeRun:
     request = JudgeRunReadRequest(id=id)
     try:
         with _line(quiet) as tell:
-            asked = polled(
+            answers = polled(
                 lambda: session.client.ask(read_judge_run, request), POLL_S, of_server=session.server is not None
             )
-            while not (run := next(asked)).has_ended:
+            while not (run := next(answers)).has_ended:
                 tell(run)
     except KeyboardInterrupt:
         say(f"Run {id} goes on in the worker. Stop it: detent judge cancel {id}")

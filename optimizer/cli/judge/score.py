@@ -42,31 +42,31 @@ def score(
 
     span_of(days, "judged")  # says what is wrong with --days in the words of a command
     session, budget = Session(), JudgeBudgetBody(usd=budget_usd, calls=budget_calls)
-    made = session.client.ask(
+    created = session.client.ask(
         score_answers, JudgeScoreRequest(family=family, n=n, days=days, budget=budget, dry_run=dry_run)
     )
-    if isinstance(made, JudgeRunEstimate):
-        head = f"{family}: {count(made.n, 'answer')} that the judge has not scored"
-        show_report(as_json, score_answers, made, lambda out: told_estimate(out, made, head))
-        if made.why_none:
-            say(made.why_none)
+    if isinstance(created, JudgeRunEstimate):
+        head = f"{family}: {count(created.n, 'answer')} that the judge has not scored"
+        show_report(as_json, score_answers, created, lambda out: told_estimate(out, created, head))
+        if created.why_none:
+            say(created.why_none)
         return
-    run = follow_judge_run(session, made.id, quiet=as_json)
-    found: dict[str, Any] = {"n_judged": 0, "n_unmeasured": 0, "reviews": [], "usd": 0.0, "stopped": None}
-    found |= run.result or {}
+    run = follow_judge_run(session, created.id, quiet=as_json)
+    result: dict[str, Any] = {"n_judged": 0, "n_unmeasured": 0, "reviews": [], "usd": 0.0, "stopped": None}
+    result |= run.result or {}
     words = (
-        f"{family}: {count(found['n_judged'], 'answer')} judged, {found['n_unmeasured']} not measured,"
-        f" {NO_PRICE if found['usd'] is None else dollars(found['usd']) + ' spent'}"
+        f"{family}: {count(result['n_judged'], 'answer')} judged, {result['n_unmeasured']} not measured,"
+        f" {NO_PRICE if result['usd'] is None else dollars(result['usd']) + ' spent'}"
     )
-    n_reviews = len(found["reviews"])
+    n_reviews = len(result["reviews"])
     reviews = f"; {count(n_reviews, 'review')} opened, since its members differ" if n_reviews else ""
-    show(as_json, {**found, "run": run.id}, lambda out: out.print(f"{words}{reviews}.", markup=False))
-    if found["stopped"] or run.status == "cancelled":
-        say(f"Not all were judged: {found['stopped'] or 'the run was stopped before it began.'}")
+    show(as_json, {**result, "run": run.id}, lambda out: out.print(f"{words}{reviews}.", markup=False))
+    if result["stopped"] or run.status == "cancelled":
+        say(f"Not all were judged: {result['stopped'] or 'the run was stopped before it began.'}")
         raise typer.Exit(3)
     if run.n == 0:
         say(run.request["why_none"] or "")
-    elif found["n_judged"] == 0:
+    elif result["n_judged"] == 0:
         say(
             "None was judged: calls of the judge failed, or its answers could not be read. The same command asks again;"
             " a stronger model may do better (judge.model in family.yaml)."

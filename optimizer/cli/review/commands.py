@@ -42,7 +42,7 @@ def list_reviews(
     client = Session().client
     if family is not None:
         family_view(client, family)
-    found = reviews_of(client, family, None if status == "all" else status)
+    page = reviews_of(client, family, None if status == "all" else status)
     columns = {
         "id": "Review",
         "family": "Family",
@@ -53,8 +53,8 @@ def list_reviews(
         "expected": "Expected",
         "answer": "Answer",
     }
-    rows = [asdict(one) for one in found.items]
-    show_report(as_json, read_reviews, found, table(rows, columns, empty="Nothing waits for an answer."))
+    rows = [asdict(item) for item in page.items]
+    show_report(as_json, read_reviews, page, table(rows, columns, empty="Nothing waits for an answer."))
 
 
 @app.command()
@@ -155,30 +155,30 @@ def _answer_all(session: Session, family: str | None, as_json: bool) -> None:
         )
     if family is not None:
         family_view(session.client, family)
-    rows = [asdict(one) for one in reviews_of(session.client, family, "open").items]
+    rows = [asdict(item) for item in reviews_of(session.client, family, "open").items]
     families = {name: definition_of(session.client, name) for name in {row["family"] for row in rows}}
-    ended = ask_each(rows, families, send=_sender(session), read_key=key_typed)
-    show(as_json, {"items": ended.answered}, lambda out: None)
+    summary = ask_each(rows, families, send=_sender(session), read_key=key_typed)
+    show(as_json, {"items": summary.answered}, lambda out: None)
     open_now = reviews_of(session.client, family, "open").items
     only = f" --family {family}" if family is not None else ""
-    rated = sorted({row["family"] for row in ended.answered if row["kind"] == RATE})
-    left = any(one.kind == RATE for one in open_now)
+    rated = sorted({row["family"] for row in summary.answered if row["kind"] == RATE})
+    unrated = any(item.kind == RATE for item in open_now)
     tell_change(
-        f"{count(len(ended.answered), 'review')} answered, {count(len(open_now), 'review')} open.",
+        f"{count(len(summary.answered), 'review')} answered, {count(len(open_now), 'review')} open.",
         why="",
         undo="none: an answer that was sent stays.",
         then=f"detent review answer --all{only}"
         if open_now
-        else "; ".join(f"detent judge calibrate {name}" for name in rated if not left),
+        else "; ".join(f"detent judge calibrate {name}" for name in rated if not unrated),
     )
-    if ended.n_refused:
+    if summary.n_refused:
         raise typer.Exit(1)
 
 
 def _told_rating(row: Review, waiting: Sequence[Review]) -> None:
     from optimizer.jobs.feedback.rate_answer import UNRATED
 
-    n = sum(one.kind == RATE for one in waiting)
+    n = sum(item.kind == RATE for item in waiting)
     tell_change(
         f"{row.id}: {'not rated' if row.answer == UNRATED else f'rated {row.answer}'}.",
         why="",
@@ -208,18 +208,18 @@ def draw(
     from optimizer.jobs.feedback.draw_ratings import RatingDrawRequest, draw_ratings
 
     span_of(days, "drawn")  # says what is wrong with --days in the words of a command
-    made = Session().client.ask(draw_ratings, RatingDrawRequest(family=family, n=n, days=days, dry_run=dry_run))
-    show_report(as_json, draw_ratings, made, lambda out: None)
-    figure, drawn = made.figure, f"{made.n} of {count(made.frame, 'judged answer')}"
-    chance = f"each with a chance of {percent(made.inclusion)}"
+    draw_report = Session().client.ask(draw_ratings, RatingDrawRequest(family=family, n=n, days=days, dry_run=dry_run))
+    show_report(as_json, draw_ratings, draw_report, lambda out: None)
+    figure, sample = draw_report.figure, f"{draw_report.n} of {count(draw_report.frame, 'judged answer')}"
+    chance = f"each with a chance of {percent(draw_report.inclusion)}"
     if as_json:
         return
     say(told_figure(figure))
     if dry_run:
-        say(f"{family}: would draw {drawn}, {chance}. Nothing was drawn.")
+        say(f"{family}: would draw {sample}, {chance}. Nothing was drawn.")
     else:
         say(
-            f"{family}: {drawn} were drawn, {chance}. Undo: none; answer unrated what cannot be rated. Next: detent"
+            f"{family}: {sample} were drawn, {chance}. Undo: none; answer unrated what cannot be rated. Next: detent"
             f" review list --family {family}."
         )
 
@@ -236,13 +236,13 @@ def collect(
     """
     from optimizer.jobs.feedback.collect_reviews import CollectRequest, collect_family_reviews
 
-    found = Session().client.ask(collect_family_reviews, CollectRequest(family=family, dry_run=dry_run))
-    rows = [asdict(one) for one in found.items]
+    report = Session().client.ask(collect_family_reviews, CollectRequest(family=family, dry_run=dry_run))
+    rows = [asdict(item) for item in report.items]
     columns = {"interaction": "Interaction", "doubt": "Doubt", "why": "Why"}
     show_report(
         as_json,
         collect_family_reviews,
-        found,
+        report,
         table(rows, columns, empty="Nothing in doubt that could be reviewed since the last look."),
     )
     if rows and not dry_run:

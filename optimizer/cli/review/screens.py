@@ -57,11 +57,11 @@ def choices_of(kind: str, family: Family | None) -> dict[str, AnswerOption]:
     right = AnswerOption(means="it was right", answer="release", as_answered=True)
     labels = (family.output.labels or ()) if family is not None else ()
     if 0 < len(labels) <= MOST_LABELS:
-        named = {
+        by_label = {
             str(n): AnswerOption(means=label, answer="release", expected=label)
             for n, label in enumerate(labels, start=1)
         }
-        return {"a": right, **named, "k": keep_back}
+        return {"a": right, **by_label, "k": keep_back}
     return {"a": right, TYPED: AnswerOption(means="type what is right", answer="release"), "k": keep_back}
 
 
@@ -84,11 +84,11 @@ def ask_each(
 
     def send_steps() -> str:
         """What was refused; "" where nothing was."""
-        given = next(((row, choice) for row, choice in steps if choice is not None), None)
+        last_step = next(((row, choice) for row, choice in steps if choice is not None), None)
         steps.clear()
-        if given is None:
+        if last_step is None:
             return ""
-        row, choice = given
+        row, choice = last_step
         try:
             send(row["id"], choice.answer, expected=choice.expected, as_answered=choice.as_answered)
         except DetentError as refused:

@@ -91,7 +91,7 @@ def start(
     shares = shares_of(ladder)
     if not dry_run:
         reason = reason_of(reason, confirm)
-    asked = RolloutRequest(
+    request = RolloutRequest(
         family=family,
         variant=candidate,
         aim=cast("Aim | None", aim),
@@ -102,23 +102,23 @@ def start(
         confirm=confirm,
         dry_run=dry_run,
     )
-    report = session.client.ask(start_rollout, asked)
+    report = session.client.ask(start_rollout, request)
     show_change(as_json, as_json_of(start_rollout, report))
     if dry_run and not as_json:
         view_forecast(console(), report.forecast.as_record())
 
 
-def reason_of(given: str | None, confirm: str | None) -> str | None:
+def reason_of(reason: str | None, confirm: str | None) -> str | None:
     """An act past a gate asks a person at a terminal for a reason that was not given;
     a script goes on without, and the record says so.
     """
-    if given or not confirm:
-        return given
-    asked = ""
+    if reason or not confirm:
+        return reason
+    typed = ""
     if sys.stdin.isatty():
         print("Why? It stays in the record: ", end="", file=sys.stderr, flush=True)
-        asked = sys.stdin.readline()
-    return asked.strip() or "no reason given"
+        typed = sys.stdin.readline()
+    return typed.strip() or "no reason given"
 
 
 def _act(act: OperatorAct, family: str, reason: str | None, confirm: str | None, as_json: bool) -> None:
@@ -127,10 +127,10 @@ def _act(act: OperatorAct, family: str, reason: str | None, confirm: str | None,
 
     session = Session()
     rollout = session.active_rollout(family)
-    done: Callable[[Context, ActRequest], RolloutChange] = getattr(operate_rollout, act)
-    asked = operate_rollout.ActRequest(id=rollout.id, reason=reason_of(reason, confirm) or "", confirm=confirm)
-    report = session.client.ask(done, asked)
-    show_change(as_json, as_json_of(done, report))
+    job: Callable[[Context, ActRequest], RolloutChange] = getattr(operate_rollout, act)
+    request = operate_rollout.ActRequest(id=rollout.id, reason=reason_of(reason, confirm) or "", confirm=confirm)
+    report = session.client.ask(job, request)
+    show_change(as_json, as_json_of(job, report))
     if report.status == "approved" and session.server is None:
         say("No server runs here: the candidate is served once `detent serve` ticks.")
 
@@ -173,17 +173,17 @@ def advance(
 
         session = Session()
         rollout = session.active_rollout(family)
-        seen = session.client.ask(read_next_share, ReadRolloutRequest(id=rollout.id))
-        step = f"from {percent(seen.share)} to {percent(seen.next_share or 1.0)}"
-        told = (
-            f"would be refused: {seen.freeze.sentence}"
-            if seen.freeze is not None
+        step_view = session.client.ask(read_next_share, ReadRolloutRequest(id=rollout.id))
+        step = f"from {percent(step_view.share)} to {percent(step_view.next_share or 1.0)}"
+        sentence = (
+            f"would be refused: {step_view.freeze.sentence}"
+            if step_view.freeze is not None
             else f"would go {step}"
-            if seen.gate_passed
-            else f"would be refused: {shown(seen.reason)}. With --confirm {family} it would go {step}, recorded as"
+            if step_view.gate_passed
+            else f"would be refused: {shown(step_view.reason)}. With --confirm {family} it would go {step}, recorded as"
             " forced"
         )
-        show_report(as_json, read_next_share, seen, lambda out: out.print(f"{family}: {told}", markup=False))
+        show_report(as_json, read_next_share, step_view, lambda out: out.print(f"{family}: {sentence}", markup=False))
         return
     _act("advance", family, reason, confirm, as_json)
 
@@ -228,8 +228,8 @@ def status(family: FamilyName, as_json: Json = False) -> None:
     from optimizer.cli.rollout.picture import picture
     from optimizer.jobs.rollouts.read_rollout import FamilyRolloutRequest, read_rollout_status
 
-    seen = Session().client.ask(read_rollout_status, FamilyRolloutRequest(family=family))
-    show_report(as_json, read_rollout_status, seen, lambda out: picture(out, seen))
+    status_view = Session().client.ask(read_rollout_status, FamilyRolloutRequest(family=family))
+    show_report(as_json, read_rollout_status, status_view, lambda out: picture(out, status_view))
 
 
 @app.command()
@@ -240,21 +240,21 @@ def log(family: FamilyName, as_json: Json = False) -> None:
     """
     from optimizer.jobs.rollouts.read_rollout import FamilyRolloutRequest, read_rollout_log
 
-    found = Session().client.ask(read_rollout_log, FamilyRolloutRequest(family=family))
+    decisions = Session().client.ask(read_rollout_log, FamilyRolloutRequest(family=family))
     rows = [
         {
-            "seq": one.seq,
-            "at": when(one.at),
-            "kind": one.kind + (" (forced)" if one.forced else ""),
-            "actor": one.actor,
-            "evidence": one.evidence,
-            "blocks": one.blocks,
-            "reason": one.reason,
+            "seq": decision.seq,
+            "at": when(decision.at),
+            "kind": decision.kind + (" (forced)" if decision.forced else ""),
+            "actor": decision.actor,
+            "evidence": decision.evidence,
+            "blocks": decision.blocks,
+            "reason": decision.reason,
         }
-        for one in found.items
+        for decision in decisions.items
     ]
-    show_report(as_json, read_rollout_log, found, table(rows, LOG_COLUMNS, empty="No decisions."))
-    say(f"Rollout {found.rollout.id}. Check the chain: detent rollout verify {found.rollout.id}")
+    show_report(as_json, read_rollout_log, decisions, table(rows, LOG_COLUMNS, empty="No decisions."))
+    say(f"Rollout {decisions.rollout.id}. Check the chain: detent rollout verify {decisions.rollout.id}")
 
 
 @app.command()

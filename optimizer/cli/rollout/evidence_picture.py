@@ -32,38 +32,38 @@ CONSEQUENCES = {
 }
 
 
-def print_evidence(out: Console, seen: ForecastView) -> None:
+def print_evidence(out: Console, view: ForecastView) -> None:
     """Everything that the blocks say so far."""
-    out.print(f"Evidence  {seen.verdict}", markup=False)
+    out.print(f"Evidence  {view.verdict}", markup=False)
     out.print(
-        f"          {seen.metric}, margin {seen.margin:g}, {count(seen.n_blocks, 'block')}. Largest so far against"
+        f"          {view.metric}, margin {view.margin:g}, {count(view.n_blocks, 'block')}. Largest so far against"
         " these claims:",
         markup=False,
     )
-    asked = seen.next_step.asks if seen.next_step is not None else None
-    for gate in seen.gates:
-        mark = ">" if gate.name == asked else " "
-        out.print(f"  {mark} {gate.claim:<28}{bar(gate)}  {_gate_note(gate, asked):<25}{gate.text}", markup=False)
+    asked_gate = view.next_step.asks if view.next_step is not None else None
+    for gate in view.gates:
+        mark = ">" if gate.name == asked_gate else " "
+        out.print(f"  {mark} {gate.claim:<28}{bar(gate)}  {_gate_note(gate, asked_gate):<25}{gate.text}", markup=False)
     out.print("Guard     against the champion at the same time; a full bar rolls back:", markup=False)
-    for guardrail in seen.guardrails:
+    for guardrail in view.guardrails:
         style = "red" if guardrail.passed else None
         note = (
             f"{'ALARM; ' if guardrail.passed else ''}may have {guardrail.allowed};"
             f" {count(guardrail.n_candidate, 'outcome')}"
         )
         out.print(f"    {guardrail.name:<28}{bar(guardrail)}  {note}; {guardrail.text}", style=style, markup=False)
-    for kind, why in seen.not_guarded.items():
+    for kind, why in view.not_guarded.items():
         out.print(f"    {kind:<28}{'·' * BAR}  does not look: {why}", markup=False)
     out.print("")
-    table([_arm(arm) for arm in seen.arms], ARMS, empty="")(out)
-    out.print(f"Differ    {difference_text(seen.difference)}{_left_out(seen)}", markup=False)
-    if seen.keys:
-        out.print(f"Keys      {keys_text(seen)}", markup=False)
+    table([_arm(arm) for arm in view.arms], ARMS, empty="")(out)
+    out.print(f"Differ    {difference_text(view.difference)}{_left_out(view)}", markup=False)
+    if view.keys:
+        out.print(f"Keys      {keys_text(view)}", markup=False)
 
 
-def print_progress(out: Console, seen: ForecastView) -> None:
+def print_progress(out: Console, view: ForecastView) -> None:
     """Labels, time, what it waits for and whatever is wrong."""
-    labels, hours = seen.labels, seen.hours
+    labels, hours = view.labels, view.hours
     used = f"{labels.used:,} used"
     if labels.counted != labels.used:
         used += f", {labels.counted:,} counted where the last whole day ended,"
@@ -78,25 +78,25 @@ def print_progress(out: Console, seen: ForecastView) -> None:
         f" cohort's feedback closes after {hours.window:.3g} hours",
         markup=False,
     )
-    for reason in seen.waits_for:
+    for reason in view.waits_for:
         out.print(f"Missing   {reason}", style="yellow", markup=False)
-    if seen.next_step is not None and not seen.waits_for:
+    if view.next_step is not None and not view.waits_for:
         out.print("Waits for the worker's next tick: every gate of this stage has passed", markup=False)
-    if seen.forecast is not None:
-        out.print(f"Forecast  {seen.forecast.summary}", markup=False)
+    if view.forecast is not None:
+        out.print(f"Forecast  {view.forecast.summary}", markup=False)
 
 
-def print_alerts(out: Console, seen: ForecastView) -> None:
-    for stage in seen.stages:
+def print_alerts(out: Console, view: ForecastView) -> None:
+    for stage in view.stages:
         if stage.sample_ratio.passed:
             out.print(
                 f"Invalid   the arms' sizes at {percent(stage.share)} do not fit that share: {stage.sample_ratio.text}",
                 style="red",
                 markup=False,
             )
-    if seen.late_alert is not None:
-        out.print(f"Late      {seen.late_alert}", style="yellow", markup=False)
-    for alert in seen.alerts:
+    if view.late_alert is not None:
+        out.print(f"Late      {view.late_alert}", style="yellow", markup=False)
+    for alert in view.alerts:
         out.print(f"Alert     {alert.kind}: {shown(alert.detail)}", style="yellow", markup=False)
 
 
@@ -106,27 +106,27 @@ def bar(evidence: EvidenceView) -> str:
     return "█" * full + "░" * (BAR - full)
 
 
-def difference_text(found: MeanDifference) -> str:
+def difference_text(lift: MeanDifference) -> str:
     from optimizer.core.views.rollout_status import WITHIN_BLOCKS
 
-    if found.observed is None:
+    if lift.observed is None:
         return "no outcomes of both arms yet"
     span = (
-        f"between {signed(found.lower, 2)} and {signed(found.upper, 2)}"
-        if (found.lower, found.upper) != (-1.0, 1.0)
+        f"between {signed(lift.lower, 2)} and {signed(lift.upper, 2)}"
+        if (lift.lower, lift.upper) != (-1.0, 1.0)
         else "anything is possible"
     )
     return (
-        f"candidate - champion {signed(found.observed)} ({WITHIN_BLOCKS}); {span} at {100 * found.confidence:.0f} %"
+        f"candidate - champion {signed(lift.observed)} ({WITHIN_BLOCKS}); {span} at {100 * lift.confidence:.0f} %"
         " confidence, at every look"
     )
 
 
-def _gate_note(gate: EvidenceView, asked: str | None) -> str:
+def _gate_note(gate: EvidenceView, asked_gate: str | None) -> str:
     if gate.passed:
         refuted = {"roll": "refuted: worse", "roll2": "refuted: worse", "sup": "refuted: better"}
         return refuted.get(gate.name, "ruled out")
-    if gate.name == asked:
+    if gate.name == asked_gate:
         return "asked for at this stage"
     return CONSEQUENCES.get(gate.name, "open")
 
@@ -145,21 +145,21 @@ def _arm(arm: ArmView) -> dict[str, Any]:
     }
 
 
-def keys_text(seen: ForecastView) -> str:
+def keys_text(view: ForecastView) -> str:
     """Who brought the labelled units."""
-    named = ", ".join(f"{one.key or '(not on record)'} {100 * one.share:.0f} %" for one in seen.keys)
+    shares = ", ".join(f"{key_share.key or '(not on record)'} {100 * key_share.share:.0f} %" for key_share in view.keys)
     most = (
-        f"; a step waits while one has more than {100 * seen.max_share_per_key:g} %"
-        if seen.max_share_per_key < 1
+        f"; a step waits while one has more than {100 * view.max_share_per_key:g} %"
+        if view.max_share_per_key < 1
         else ""
     )
     beyond = (
-        f"; {count(seen.beyond_exposures, 'unit')} without a token not counted: their key reported too few exposures"
-        if seen.beyond_exposures
+        f"; {count(view.beyond_exposures, 'unit')} without a token not counted: their key reported too few exposures"
+        if view.beyond_exposures
         else ""
     )
-    return f"{named}{most}{beyond}"
+    return f"{shares}{most}{beyond}"
 
 
-def _left_out(seen: ForecastView) -> str:
-    return f"; {count(seen.left_out, 'unit')} left out, served both" if seen.left_out else ""
+def _left_out(view: ForecastView) -> str:
+    return f"; {count(view.left_out, 'unit')} left out, served both" if view.left_out else ""

@@ -39,8 +39,8 @@ def forecast(
 
     session = Session()
     candidate = variant_id(session, family, variant) if variant is not None else None
-    asked = ForecastRequest(family=family, variant=candidate, ladder=shares_of(ladder), margin=margin)
-    values = as_json_of(read_family_forecast, session.client.ask(read_family_forecast, asked))
+    request = ForecastRequest(family=family, variant=candidate, ladder=shares_of(ladder), margin=margin)
+    values = as_json_of(read_family_forecast, session.client.ask(read_family_forecast, request))
     show(as_json, values, lambda out: view_forecast(out, values))
 
 
@@ -60,10 +60,10 @@ def what_does_not_fit(session: Session, family: str) -> list[str]:
     """
     from optimizer.jobs.rollouts.read_rollout import ReadRolloutRequest, read_forecast
 
-    found = session.client.ask(read_forecast, ReadRolloutRequest(id=session.active_rollout(family).id))
-    if not found.refuses:
+    view = session.client.ask(read_forecast, ReadRolloutRequest(id=session.active_rollout(family).id))
+    if not view.refuses:
         return []
     instead = (
         f"  Another ladder or limit means another rollout: detent rollout rollback {family}, then start it with them."
     )
-    return [f"Forecast: {found.summary}", *(f"  Way out: {way}" for way in found.ways_out), instead]
+    return [f"Forecast: {view.summary}", *(f"  Way out: {way}" for way in view.ways_out), instead]

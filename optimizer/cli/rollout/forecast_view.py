@@ -47,13 +47,13 @@ def view_forecast(out: Console, values: Mapping[str, Any]) -> None:
     gain = signed(values["lift"])
     candidate = f"better by {gain[1:]}" if gain.startswith("+") else "equal to it"
     out.print(f"          candidate {candidate}: {values['lift_why']}", markup=False)
-    known = values["verdict"] != "cannot_tell"
-    if known:
+    is_known = values["verdict"] != "cannot_tell"
+    if is_known:
         out.print(f"Traffic   {_traffic(values)}", markup=False)
     out.print("")
     rows = [_stage(stage) for stage in values["stages"]]
     total = {"share": "All", **_need(values["expected"], ""), **_need(values["nine_in_ten"], "_90"), "drop": ""}
-    columns = STAGE_COLUMNS if known else BY_SETTINGS
+    columns = STAGE_COLUMNS if is_known else BY_SETTINGS
     table([*rows, total], columns, empty="No stage is left.")(out)
     out.print("")
     if values["users_exposed"] is not None:

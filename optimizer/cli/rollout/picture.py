@@ -20,36 +20,36 @@ if TYPE_CHECKING:
     from optimizer.core.views.rollout_status import FamilyRollout
 
 
-def picture(out: Console, seen: FamilyRollout) -> None:
+def picture(out: Console, status: FamilyRollout) -> None:
     """Print it."""
-    champion, rollout = seen.champion, seen.rollout
-    out.print(f"{seen.headline}.", style="bold", markup=False)
-    out.print(f"Family    {seen.family}", markup=False)
+    champion, rollout = status.champion, status.rollout
+    out.print(f"{status.headline}.", style="bold", markup=False)
+    out.print(f"Family    {status.family}", markup=False)
     if champion is not None:
         out.print(f"Champion  {champion.variant} since {when(champion.since)}: {shown(champion.why)}", markup=False)
-    if seen.freeze is not None:
-        out.print(f"Frozen    {seen.freeze.text}", style="yellow", markup=False)
-    if seen.holdback is not None:
-        held = seen.holdback
+    if status.freeze is not None:
+        out.print(f"Frozen    {status.freeze.text}", style="yellow", markup=False)
+    if status.holdback is not None:
+        holdback = status.holdback
         out.print(
-            f"Holdback  {percent(HOLDBACK_SHARE)} of units stay on {held.variant} until {when(held.until)}",
+            f"Holdback  {percent(HOLDBACK_SHARE)} of units stay on {holdback.variant} until {when(holdback.until)}",
             markup=False,
         )
     if rollout is None:
         out.print("Rollout   none yet", markup=False)
     else:
-        _print_rollout(out, seen, rollout)
-        decision = seen.last_decision
+        _print_rollout(out, status, rollout)
+        decision = status.last_decision
         if decision is not None:
             by = f"{decision.kind} by {decision.actor} at {when(decision.at)}"
             out.print(f"Last      {by}: {shown(decision.reason)}", markup=False)
         if rollout.stage_history:
-            _print_evidence(out, rollout, seen)
-    if seen.by_itself is not None:
-        out.print(f"By itself {seen.by_itself}", markup=False)
-    out.print(f"Next      {seen.next}", markup=False)
-    if seen.undo is not None:
-        out.print(f"Undo      {seen.undo}", markup=False)
+            _print_evidence(out, rollout, status)
+    if status.by_itself is not None:
+        out.print(f"By itself {status.by_itself}", markup=False)
+    out.print(f"Next      {status.next}", markup=False)
+    if status.undo is not None:
+        out.print(f"Undo      {status.undo}", markup=False)
 
 
 def ladder(rollout: Rollout) -> str:
@@ -60,7 +60,7 @@ def ladder(rollout: Rollout) -> str:
     return f"{stages}; ended at {steps[rollout.stage]}" if rollout.status == "rolled_back" else stages
 
 
-def _print_rollout(out: Console, seen: FamilyRollout, rollout: Rollout) -> None:
+def _print_rollout(out: Console, status: FamilyRollout, rollout: Rollout) -> None:
     flags = [
         text
         for text, on in (
@@ -78,11 +78,11 @@ def _print_rollout(out: Console, seen: FamilyRollout, rollout: Rollout) -> None:
     out.print(f"Rollout   {rollout.id}: {state}", markup=False)
     out.print(f"Candidate {rollout.candidate} against {rollout.champion}, aim {rollout.aim}", markup=False)
     out.print(f"Ladder    {ladder(rollout)}", markup=False)
-    if rollout.status == "deploying" and seen.freeze is None:
+    if rollout.status == "deploying" and status.freeze is None:
         expires = rollout.lease_expires_at
-        if seen.served and expires is not None:
+        if status.served and expires is not None:
             out.print(
-                f"Lease     good for {max(0, (expires - seen.at).total_seconds()):.0f} s; the worker renews it",
+                f"Lease     good for {max(0, (expires - status.at).total_seconds()):.0f} s; the worker renews it",
                 markup=False,
             )
         else:
@@ -96,22 +96,22 @@ def _print_rollout(out: Console, seen: FamilyRollout, rollout: Rollout) -> None:
 
 
 def _print_evidence(out: Console, rollout: Rollout, status: FamilyRollout) -> None:
-    seen = status.evidence
-    assert seen is not None
-    if seen.followed_by is not None:
-        after = seen.followed_by
+    evidence = status.evidence
+    assert evidence is not None
+    if evidence.followed_by is not None:
+        after = evidence.followed_by
         out.print(
             f"Since     {after.variant} reigns from {when(after.since)} on, by {after.by}: {shown(after.why)}",
             style="yellow",
             markup=False,
         )
     out.print("")
-    print_evidence(out, seen)
+    print_evidence(out, evidence)
     out.print("")
     out.print("Reported  by every user in this rollout, matured or not", markup=False)
     arms = [arm_row(members_of(arm)) for arm in status.arms]
     table(arms, ARM_COLUMNS, empty="Nothing was reported for this rollout yet.")(out)
     out.print("")
     if rollout.status == "deploying":
-        print_progress(out, seen)
-    print_alerts(out, seen)
+        print_progress(out, evidence)
+    print_alerts(out, evidence)

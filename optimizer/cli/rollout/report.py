@@ -33,14 +33,14 @@ def report(
     session = Session()
     id = id_of(session, rollout)
     with blocks_read() as session.progress:
-        found = session.client.ask(read_report, ReportRequest(id=id))
-    deliver(session, wiring.rollout_page(found), {"rollout": id}, name=id, out=out, open=open, as_json=as_json)
+        rollout_report = session.client.ask(read_report, ReportRequest(id=id))
+    deliver(session, wiring.rollout_page(rollout_report), {"rollout": id}, name=id, out=out, open=open, as_json=as_json)
 
 
-def id_of(session: Session, named: str) -> str:
+def id_of(session: Session, name: str) -> str:
     """The id as given, or of the family's last rollout."""
-    if named.startswith("ro_"):
-        return named
+    if name.startswith("ro_"):
+        return name
     from optimizer.jobs.rollouts.read_rollout import FamilyRolloutRequest, read_current_rollout
 
-    return session.client.ask(read_current_rollout, FamilyRolloutRequest(family=named)).id
+    return session.client.ask(read_current_rollout, FamilyRolloutRequest(family=name)).id

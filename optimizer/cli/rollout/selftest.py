@@ -53,12 +53,12 @@ def selftest(
     """
     from optimizer.jobs.rollouts.selftest import SelftestRequest, read_selftest
 
-    asked = SelftestRequest(
+    request = SelftestRequest(
         family=family, runs=runs, injected_drop=injected_drop, seed=seed, margin=margin, minutes=minutes
     )
     session = Session()
     with _progress() as session.progress:
-        values = as_json_of(read_selftest, session.client.ask(read_selftest, asked))
+        values = as_json_of(read_selftest, session.client.ask(read_selftest, request))
     show(as_json, values, lambda out: _view(out, values))
 
 
@@ -66,13 +66,13 @@ def _view(out: Console, values: Mapping[str, Any]) -> None:
     if values["verdict"] == "cannot_tell":
         out.print(f"{values['family']}: {values['summary']}", style="yellow", markup=False)
         return
-    read = (
+    source_text = (
         f"{values['n_requests']:,} requests of {values['n_units']:,} units, {values['n_labelled_units']:,} of them with"
         " feedback"
     )
     since, until = (when(datetime.fromisoformat(values[name])) for name in ("since", "until"))
     out.print(
-        f"Replayed  {read}, {since} to {until}; margin {values['margin']:g}",
+        f"Replayed  {source_text}, {since} to {until}; margin {values['margin']:g}",
         markup=False,
     )
     out.print("")
@@ -82,16 +82,16 @@ def _view(out: Console, values: Mapping[str, Any]) -> None:
 
 
 def _row(cell: Mapping[str, Any]) -> dict[str, Any]:
-    shown = {name: _share(found) for name, found in cell["endings"].items()}
+    shares = {name: _share(ending) for name, ending in cell["endings"].items()}
     labelled = "–" if cell["mean_labelled"] is None else f"{cell['mean_labelled']:,.0f}"
     time = "–" if cell["mean_hours"] is None else span(cell["mean_hours"])
     case = f"{100 * cell['drop']:.1f} points worse" if cell["drop"] else "equal (A against A)"
-    return {"case": case, "runs": cell["n_runs"], **shown, "labelled": labelled, "time": time}
+    return {"case": case, "runs": cell["n_runs"], **shares, "labelled": labelled, "time": time}
 
 
-def _share(found: Mapping[str, Any]) -> str:
-    low, high = (100 * found["interval"][name] for name in ("lower", "upper"))
-    return f"{found['n']} ({low:.0f}–{high:.0f} %)"
+def _share(ending: Mapping[str, Any]) -> str:
+    low, high = (100 * ending["interval"][name] for name in ("lower", "upper"))
+    return f"{ending['n']} ({low:.0f}–{high:.0f} %)"
 
 
 @contextmanager

@@ -27,9 +27,11 @@ def switched_on(store: Store, families: Iterable[Family]) -> list[str]:
     """One line per family whose studies start by themselves; one that says that nothing does where there is none."""
     with store.read() as tx:
         stored = store.schedules.all(tx)
-    found = [in_force(family, stored.get(family.name)) for family in families]
+    states = [in_force(family, stored.get(family.name)) for family in families]
     lines = [
-        f"{one.family}: {one.text}. To end it: detent family schedule {one.family} --off" for one in found if one.on
+        f"{state.family}: {state.text}. To end it: detent family schedule {state.family} --off"
+        for state in states
+        if state.on
     ]
     return lines or [
         "nothing: no study starts before you say so, or switch it on with detent family schedule NAME --on"
@@ -41,7 +43,7 @@ class News:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._told: set[tuple[str, str | None, str]] = set()
+        self._announced: set[tuple[str, str | None, str]] = set()
         self._running: set[str] = set()  # studies whose start was told
 
     def __call__(self) -> list[str]:
@@ -52,19 +54,19 @@ class News:
                     alert for kind in ANNOUNCED for alert in self._store.alerts.all(tx, open_only=True, kind=kind)
                 ]
                 self._running |= {
-                    alert.subject for alert in alerts if alert.kind == STARTED and _key(alert) not in self._told
+                    alert.subject for alert in alerts if alert.kind == STARTED and _key(alert) not in self._announced
                 }
-                ended = [
+                ended_studies = [
                     study
                     for id in sorted(self._running)
                     if (study := self._store.studies.get(tx, id)) is not None and study.status in ENDED
                 ]
         except Busy:
             return []
-        lines = [alert.detail for alert in alerts if _key(alert) not in self._told]
-        self._told = {_key(alert) for alert in alerts}
-        self._running -= {study.id for study in ended}
-        return [printable(line) for line in [*lines, *map(_ended, ended)]]
+        lines = [alert.detail for alert in alerts if _key(alert) not in self._announced]
+        self._announced = {_key(alert) for alert in alerts}
+        self._running -= {study.id for study in ended_studies}
+        return [printable(line) for line in [*lines, *map(_end_line, ended_studies)]]
 
 
 class EditNews:
@@ -77,7 +79,7 @@ class EditNews:
         such as a model that nothing names.
         """
         self._store, self._files, self._faults = store, files, faults
-        self._told = set(self._lines())
+        self._announced = set(self._lines())
         self._is_due = False  # files were read again, and the store not yet asked what that means
 
     def __call__(self) -> list[str]:
@@ -92,8 +94,8 @@ class EditNews:
         except Busy:
             return []
         self._is_due = False
-        new = [line for line in lines if line not in self._told]
-        self._told = set(lines)
+        new = [line for line in lines if line not in self._announced]
+        self._announced = set(lines)
         return [printable(line) for line in new]
 
     def _lines(self) -> list[str]:
@@ -105,17 +107,17 @@ class EditNews:
         faults = self._faults(readable)
         faulty += [f"{name}: what the file says cannot be served. {fault.detail}" for name, fault in faults.items()]
         with self._store.read() as tx:
-            found = [read_edit(tx, self._store, f) for f in readable if f.name not in faults]
-        return [*faulty, *(edit.text for edit in found if edit is not None)]
+            edits = [read_edit(tx, self._store, f) for f in readable if f.name not in faults]
+        return [*faulty, *(edit.text for edit in edits if edit is not None)]
 
 
 def _key(alert: Alert) -> tuple[str, str | None, str]:
     return alert.kind, alert.family, alert.subject
 
 
-def _ended(study: Study) -> str:
-    what = study.outcome.replace("_", " ") if study.outcome is not None else study.status
+def _end_line(study: Study) -> str:
+    outcome = study.outcome.replace("_", " ") if study.outcome is not None else study.status
     return (
-        f"Study {study.id} of {study.family}, which started by itself, ended: {what}. Look: detent study show"
+        f"Study {study.id} of {study.family}, which started by itself, ended: {outcome}. Look: detent study show"
         f" {study.id}"
     )

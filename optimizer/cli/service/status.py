@@ -38,49 +38,47 @@ def status(as_json: Json = False) -> None:
     from optimizer.jobs.upkeep.read_status import StatusRequest, read_status
 
     session = Session()
-    found = session.client.ask(read_status, StatusRequest(forecast=True))
-    show_report(as_json, read_status, found, lambda out: _view(out, found, session.clock.now()))
+    status_view = session.client.ask(read_status, StatusRequest(forecast=True))
+    show_report(as_json, read_status, status_view, lambda out: _view(out, status_view, session.clock.now()))
 
 
-def _view(out: Console, found: StatusView, now: datetime) -> None:
+def _view(out: Console, view: StatusView, now: datetime) -> None:
     def warn(text: str) -> None:
         out.print(text, style="yellow", markup=False)
 
-    out.print(f"{found.headline}.", style="bold", markup=False)
-    for family, headline in found.rollouts.items():
+    out.print(f"{view.headline}.", style="bold", markup=False)
+    for family, headline in view.rollouts.items():
         out.print(f"Rollout   {family}: {headline}.", markup=False)
-    for row in found.families:
+    for row in view.families:
         if row.watched is not None:
             out.print(f"Watched   {row.name}: {row.watched}.", markup=False)
-    out.print(f"Home      {found.home or '–'}, profile {found.profile}", markup=False)
-    age = "no tick yet" if found.last_tick_at is None else _ago(now - found.last_tick_at)
-    out.print(f"Tick      {age}; {found.outbox_waiting} waiting for MLflow", markup=False)
-    for channel, n in found.messages_waiting.items():
+    out.print(f"Home      {view.home or '–'}, profile {view.profile}", markup=False)
+    age = "no tick yet" if view.last_tick_at is None else _ago(now - view.last_tick_at)
+    out.print(f"Tick      {age}; {view.outbox_waiting} waiting for MLflow", markup=False)
+    for channel, n in view.messages_waiting.items():
         if n:
             warn(f"Alerts    {n} waiting for {channel}; why: detent doctor")
-    if found.models_problem is not None:
-        warn(f"Models    the last good file is gone by. {found.models_problem}")
-    if found.notes_dropped:
-        lost = f"{count(found.notes_dropped, 'line')} of the server's messages and log could not be written"
+    if view.models_problem is not None:
+        warn(f"Models    the last good file is gone by. {view.models_problem}")
+    if view.notes_dropped:
+        lost = f"{count(view.notes_dropped, 'line')} of the server's messages and log could not be written"
         warn(f"Notes     {lost}: its terminal is gone, or its disk is full")
-    for freeze in found.freezes:
+    for freeze in view.freezes:
         warn(f"Frozen    {freeze.text}")
-    if found.keyless_until is not None:
-        still = ", ".join(caller.name for caller in found.keyless_callers) or "none was seen"
-        warn(
-            f"Keyless   from {when(found.keyless_until)} on programs without a key are refused; still without: {still}"
-        )
-    for caller in found.refused_callers:
-        seen = f"{count(caller.n_requests, 'request')}, last {_ago(now - caller.last_at)}"
-        warn(f"Refused   {caller.name}: {seen} (detent keys create NAME makes a key)")
-    for row in found.families:
-        for one in row.truncated:
-            if now - one.last_at < CUT_SHOWN:
-                cut = f"{one.input} in {count(one.n_requests, 'request')}, last {_ago(now - one.last_at)}"
-                warn(f"Cut       {row.name}: {cut} (inputs.{one.input}.max_chars in its file)")
+    if view.keyless_until is not None:
+        still = ", ".join(caller.name for caller in view.keyless_callers) or "none was seen"
+        warn(f"Keyless   from {when(view.keyless_until)} on programs without a key are refused; still without: {still}")
+    for caller in view.refused_callers:
+        requests = f"{count(caller.n_requests, 'request')}, last {_ago(now - caller.last_at)}"
+        warn(f"Refused   {caller.name}: {requests} (detent keys create NAME makes a key)")
+    for row in view.families:
+        for field in row.truncated:
+            if now - field.last_at < CUT_SHOWN:
+                cut = f"{field.input} in {count(field.n_requests, 'request')}, last {_ago(now - field.last_at)}"
+                warn(f"Cut       {row.name}: {cut} (inputs.{field.input}.max_chars in its file)")
     out.print("")
     columns = {"process": "Process", "pid": "Pid", "url": "Address", "since": "Since"}
-    table([asdict(process) for process in found.processes], columns, empty="")(out)
+    table([asdict(process) for process in view.processes], columns, empty="")(out)
     out.print("")
     columns = {
         "name": "Family",
@@ -91,16 +89,16 @@ def _view(out: Console, found: StatusView, now: datetime) -> None:
         "next_study_at": "Next study",
         "problem": "Problem",
     }
-    rows = [{**members_of(row), "rollout": _in_short(row.rollout)} for row in found.families]
+    rows = [{**members_of(row), "rollout": _in_short(row.rollout)} for row in view.families]
     table(rows, columns, empty="No families yet.")(out)
-    if found.studies:
+    if view.studies:
         out.print("")
         rows = [
             {"id": study.id, "family": study.family, "status": study.state, "n_calls": study.spend.n_calls}
-            for study in found.studies
+            for study in view.studies
         ]
         table(rows, {"id": "Study", "family": "Family", "status": "Status", "n_calls": "Calls"}, empty="")(out)
-    for alert in found.alerts:
+    for alert in view.alerts:
         say(f"{alert.level}: {alert.kind} since {when(alert.opened_at)}: {shown(alert.detail)}", "yellow")
 
 

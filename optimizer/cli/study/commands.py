@@ -101,10 +101,10 @@ def run(
         seed=seed,
         keep={"keep_saved": keep_saved, "keep_quality": keep_quality},
     )
-    begun = session.client.ask(start_study, wish.of_family(family, dry_run=dry_run))
-    if isinstance(begun, StudyEstimate):
-        estimate = begun.estimate
-        given = {
+    created = session.client.ask(start_study, wish.of_family(family, dry_run=dry_run))
+    if isinstance(created, StudyEstimate):
+        estimate = created.estimate
+        options = {
             "--strategy": strategy,
             "--aim": aim,
             "--budget-usd": budget_usd,
@@ -112,13 +112,15 @@ def run(
             "--seed": seed,
             "--definition": definition,
         }
-        given |= {"--keep-saved": keep_saved, "--keep-quality": keep_quality}
-        again = " ".join(f"{option} {shlex.quote(str(value))}" for option, value in given.items() if value is not None)
-        declared = family_view(session.client, begun.family).definition
+        options |= {"--keep-saved": keep_saved, "--keep-quality": keep_quality}
+        again = " ".join(
+            f"{option} {shlex.quote(str(value))}" for option, value in options.items() if value is not None
+        )
+        declared = family_view(session.client, created.family).definition
         assert declared is not None, "what has no definition has no estimate"
-        show_report(as_json, start_study, begun, lambda out: view_estimate(out, declared, estimate, again))
+        show_report(as_json, start_study, created, lambda out: view_estimate(out, declared, estimate, again))
         return
-    study = study_run.follow_study(session, cast(Study, begun).id, follow=follow, quiet=as_json)
+    study = study_run.follow_study(session, cast(Study, created).id, follow=follow, quiet=as_json)
     print_study(session, study, as_json)
     if study.status == "failed":
         raise typer.Exit(1)
@@ -140,7 +142,7 @@ def list_studies(
     session = Session()
     if family is not None:
         family_view(session.client, family)
-    found = session.client.ask(read_studies, StudiesRequest(family=family, status=cast(StudyStatus | None, status)))
+    page = session.client.ask(read_studies, StudiesRequest(family=family, status=cast(StudyStatus | None, status)))
     rows = [
         {
             "id": s.id,
@@ -153,7 +155,7 @@ def list_studies(
             "started_by": s.trigger.kind if s.trigger else s.created_by,
             "created_at": s.created_at,
         }
-        for s in found.items
+        for s in page.items
     ]
     columns = {
         "id": "Study",
@@ -169,7 +171,7 @@ def list_studies(
     show_report(
         as_json,
         read_studies,
-        found,
+        page,
         table(rows, columns, empty="No studies yet. Start one: detent study run FAMILY --dry-run"),
     )
 
@@ -192,17 +194,17 @@ def cancel(study: StudyId, as_json: Json = False) -> None:
     from optimizer.jobs.studies.start_study import StudyActRequest, cancel_study
 
     session = Session()
-    found = find_study(session, study)
-    if found.status not in UNFINISHED:
-        show(as_json, found, lambda out: None)
-        say(f"Study {found.id} is {found.status} already; nothing changed.")
+    record = find_study(session, study)
+    if record.status not in UNFINISHED:
+        show(as_json, record, lambda out: None)
+        say(f"Study {record.id} is {record.status} already; nothing changed.")
         return
-    show(as_json, session.client.ask(cancel_study, StudyActRequest(id=found.id)), lambda out: None)
+    show(as_json, session.client.ask(cancel_study, StudyActRequest(id=record.id)), lambda out: None)
     tell_change(
-        f"{found.family}: study {found.id} stops before its next call.",
+        f"{record.family}: study {record.id} stops before its next call.",
         why="",
-        undo=f"detent study resume {found.id}",
-        then=f"detent study show {found.id}",
+        undo=f"detent study resume {record.id}",
+        then=f"detent study show {record.id}",
     )
 
 
@@ -217,10 +219,10 @@ def resume(
     from optimizer.jobs.studies.start_study import StudyActRequest, take_up_study
 
     session = Session()
-    found = session.client.ask(take_up_study, StudyActRequest(id=find_study(session, study).id))
-    ended = study_run.follow_study(session, found.id, follow=follow, quiet=as_json)
-    print_study(session, ended, as_json)
-    if ended.status == "failed":
+    resumed = session.client.ask(take_up_study, StudyActRequest(id=find_study(session, study).id))
+    record = study_run.follow_study(session, resumed.id, follow=follow, quiet=as_json)
+    print_study(session, record, as_json)
+    if record.status == "failed":
         raise typer.Exit(1)
 
 
@@ -249,15 +251,15 @@ def nominate(
     session = Session()
     searched = find_study(session, study)
     variant = named_variant(session, searched.family, variant)
-    asked = NominateRequest(id=searched.id, variant=variant, aim=cast(Aim, aim), dry_run=dry_run)
-    named = session.client.ask(nominate_variant, asked)
+    request = NominateRequest(id=searched.id, variant=variant, aim=cast(Aim, aim), dry_run=dry_run)
+    nominated = session.client.ask(nominate_variant, request)
     if dry_run:
-        price = study_run.price_of(named)
+        price = study_run.price_of(nominated)
         show(as_json, {"dry_run": True, "price": price}, lambda out: view_price(out, searched.family, price))
         return
-    found = study_run.follow_study(session, cast(Study, named).id, follow=follow, quiet=as_json)
-    print_study(session, found, as_json)
-    _leave_unless_confirmed(found)
+    record = study_run.follow_study(session, cast(Study, nominated).id, follow=follow, quiet=as_json)
+    print_study(session, record, as_json)
+    _leave_unless_confirmed(record)
 
 
 @app.command()
@@ -284,10 +286,10 @@ def confirm(
 
     check_one_of("--aim", aim, ("quality", "cost", "latency"))
     session = Session()
-    found = study_confirm.run(session, family, variant, aim, dry_run=dry_run, yes=yes, follow=follow, as_json=as_json)
-    if found is not None:
-        print_study(session, found, as_json)
-        _leave_unless_confirmed(found)
+    record = study_confirm.run(session, family, variant, aim, dry_run=dry_run, yes=yes, follow=follow, as_json=as_json)
+    if record is not None:
+        print_study(session, record, as_json)
+        _leave_unless_confirmed(record)
 
 
 def _leave_unless_confirmed(study: Study) -> None:
@@ -311,9 +313,9 @@ def report(study: StudyId, out: Out = None, open: Open = False, as_json: Json = 
     from optimizer.runtime import wiring
 
     session = Session()
-    found = find_study(session, study)
-    page = wiring.study_page(session.client.ask(read_study_report, StudyReadRequest(id=found.id)))
-    deliver(session, page, {"study": found.id}, name=found.id, out=out, open=open, as_json=as_json)
+    record = find_study(session, study)
+    page = wiring.study_page(session.client.ask(read_study_report, StudyReadRequest(id=record.id)))
+    deliver(session, page, {"study": record.id}, name=record.id, out=out, open=open, as_json=as_json)
 
 
 def find_study(session: Session, name: str) -> StudyView:

@@ -29,8 +29,8 @@ def run(
 ) -> StudyView | None:
     """The study that has confirmed the variant, or was asked to; None after a dry run."""
     variant = named_variant(session, family, name)
-    asked = StudyRequest(family=family, strategy=CONFIRM, variant=variant, aim=cast(Aim, aim), dry_run=True)
-    price = price_of(session.client.ask(start_study, asked))
+    request = StudyRequest(family=family, strategy=CONFIRM, variant=variant, aim=cast(Aim, aim), dry_run=True)
+    price = price_of(session.client.ask(start_study, request))
     if dry_run:
         show(as_json, {"dry_run": True, "price": price}, lambda out: view_price(out, family, price))
         return None
@@ -38,8 +38,8 @@ def run(
         return read_study(session, price.id)
     if not yes:
         _ask(family, price)
-    asked = StudyRequest(family=family, strategy=CONFIRM, variant=variant, aim=cast(Aim, aim))
-    return follow_study(session, cast(Study, session.client.ask(start_study, asked)).id, follow=follow, quiet=as_json)
+    request = StudyRequest(family=family, strategy=CONFIRM, variant=variant, aim=cast(Aim, aim))
+    return follow_study(session, cast(Study, session.client.ask(start_study, request)).id, follow=follow, quiet=as_json)
 
 
 def _ask(family: str, price: LookPrice) -> None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from optimizer.jobs.studies.nominate import LookPrice
 
 
-def view_estimate(out: Console, family: Family, made: CostEstimate, again: str = "") -> None:
+def view_estimate(out: Console, family: Family, estimate: CostEstimate, again: str = "") -> None:
     """The estimate for people: each figure with its spread. ``again``: the options that asked for it."""
     from optimizer.core.family.family import kind_of
 
@@ -28,54 +28,58 @@ def view_estimate(out: Console, family: Family, made: CostEstimate, again: str =
 
     asks = kind_of(family).asks_models
     out.print(
-        f"{family.name}: a study of at most {count(made.n_trials, 'trial')}"
-        f" {_asked(family, made) if asks else 'on recorded items'}",
+        f"{family.name}: a study of at most {count(estimate.n_trials, 'trial')}"
+        f" {_models_text(family, estimate) if asks else 'on recorded items'}",
         style="bold",
         markup=False,
     )
-    out.print(f"Calls     {spread(made.calls)}", markup=False)
-    for name, part in made.parts.items():
+    out.print(f"Calls     {spread(estimate.calls)}", markup=False)
+    for name, part in estimate.parts.items():
         out.print(f"  {name:<14}{spread(part)}", markup=False)
-    for line in _cut_lines(made, asks):
+    for line in _cut_lines(estimate, asks):
         out.print(f"          {line}", markup=False)
-    usd = f"${spread(made.usd)}" if made.usd is not None else "unknown: the model has no price in config/models.yaml"
+    usd = (
+        f"${spread(estimate.usd)}"
+        if estimate.usd is not None
+        else "unknown: the model has no price in config/models.yaml"
+    )
     out.print(f"Dollars   {usd}", markup=False)
-    out.print(f"Minutes   {spread(made.minutes)}", markup=False)
-    reserved = count(made.n_confirmation_calls, "call") + (
-        f", {dollars(made.reserved_usd)}" if made.reserved_usd is not None else ""
+    out.print(f"Minutes   {spread(estimate.minutes)}", markup=False)
+    reserved = count(estimate.n_confirmation_calls, "call") + (
+        f", {dollars(estimate.reserved_usd)}" if estimate.reserved_usd is not None else ""
     )
     out.print(
         f"Reserved  for the confirmation on the holdout: {reserved}, for requests of up to"
-        f" {made.longest_request_bytes:,} bytes; a budget below is refused",
+        f" {estimate.longest_request_bytes:,} bytes; a budget below is refused",
         markup=False,
     )
-    if told := too_long_in_words({"truncated": made.truncated, "n_refused": made.n_refused}):
-        out.print(f"Inputs    {told}", style="yellow", markup=False)
-    for sentence in made.remarks:
+    if too_long := too_long_in_words({"truncated": estimate.truncated, "n_refused": estimate.n_refused}):
+        out.print(f"Inputs    {too_long}", style="yellow", markup=False)
+    for sentence in estimate.remarks:
         out.print(f"Note      {sentence}", style="yellow", markup=False)
-    budget = f"--budget-calls {max(1, round(made.calls.high))}" if asks else ""
+    budget = f"--budget-calls {max(1, round(estimate.calls.high))}" if asks else ""
     out.print(f"Next      {' '.join(filter(None, ('detent study run', family.name, again, budget)))}", markup=False)
 
 
-def _cut_lines(made: CostEstimate, asks: bool) -> list[str]:
+def _cut_lines(estimate: CostEstimate, asks: bool) -> list[str]:
     """What the budget may cut, and the caps that cut nothing."""
-    if not made.enough or not asks:
+    if not estimate.enough or not asks:
         return []
-    unsure = " and ".join(made.no_sure_turn)
+    unsure = " and ".join(estimate.no_sure_turn)
     lost = (
         f"{unsure} may have no turn, if what comes before takes its most" if unsure else "not everything may be tried"
     )
-    lines = [f"cut by the budget: {lost}", f"enough for every part in any case: {budget_options(made.enough)}"]
-    if "calls" in made.enough and made.without_a_cap.calls.expected < made.enough["calls"]:
-        lines[-1] += f" (expected: {made.without_a_cap.calls.expected:.0f} calls)"
+    lines = [f"cut by the budget: {lost}", f"enough for every part in any case: {budget_options(estimate.enough)}"]
+    if "calls" in estimate.enough and estimate.without_a_cap.calls.expected < estimate.enough["calls"]:
+        lines[-1] += f" (expected: {estimate.without_a_cap.calls.expected:.0f} calls)"
     return lines
 
 
-def _asked(family: Family, made: CostEstimate) -> str:
+def _models_text(family: Family, estimate: CostEstimate) -> str:
     """The models whose prices these are, and whose the first is where the file has come to name another."""
-    if not made.models:
+    if not estimate.models:
         return f"with model {family.model.default}"
-    first, *others = made.models
+    first, *others = estimate.models
     of = (
         "" if first == family.model.default else f" (the serving champion's; the file now names {family.model.default})"
     )

@@ -17,16 +17,16 @@ def polled(ask: Callable[[], R], seconds: float, *, of_server: bool) -> Iterator
     """Each answer. A server that is busy or does not answer is asked again, and that is said once: what it does goes
     on.
     """
-    told = False
+    is_told = False
     while True:
         try:
-            found = ask()
+            answer = ask()
         except DetentError as error:
             if not of_server or type(error) not in PASSING:
                 raise
-            if not told:
+            if not is_told:
                 say(f"{error.detail} What was asked for goes on there; it is looked at again.", "yellow")
-            told = True
+            is_told = True
         else:
-            yield found
+            yield answer
         time.sleep(seconds)

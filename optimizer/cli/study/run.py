@@ -96,9 +96,9 @@ def read_definition(path: Path | None) -> Mapping[str, Any]:
     return values
 
 
-def price_of(found: object) -> LookPrice | Study:
+def price_of(outcome: object) -> LookPrice | Study:
     """What a look would cost; the study itself where it has confirmed the variant."""
-    return found if isinstance(found, Study) else cast("LookEstimate", found).price
+    return outcome if isinstance(outcome, Study) else cast("LookEstimate", outcome).price
 
 
 def follow_study(session: Session, study_id: str, *, follow: bool, quiet: bool) -> StudyView:
@@ -177,8 +177,8 @@ def _watch(session: Session, study_id: str, quiet: bool, is_alive: Any) -> Study
     Between trials it says how the study stands: on a terminal in a line that moves, elsewhere in one now and then.
     """
     out = console(stderr=True)
-    began, told, first_calls = time.monotonic(), time.monotonic(), None
-    said: set[int] = set()
+    began, told_at, first_calls = time.monotonic(), time.monotonic(), None
+    trials_told: set[int] = set()
     status = out.status("starting") if out.is_terminal and not quiet else None
     if status:
         status.start()
@@ -208,7 +208,7 @@ def _watch(session: Session, study_id: str, quiet: bool, is_alive: Any) -> Study
                     )
             best = max((t.score for t in trials if t.status == "complete" and t.score is not None), default=None)
             if not quiet:
-                for trial in (t for t in trials if t.status != "running" and t.number not in said):
+                for trial in (t for t in trials if t.status != "running" and t.number not in trials_told):
                     score = "no score" if trial.score is None else f"{trial.score:.3f}"
                     out.print(
                         f"trial {trial.number} ({trial.proposer}): {score} on"
@@ -216,14 +216,14 @@ def _watch(session: Session, study_id: str, quiet: bool, is_alive: Any) -> Study
                         f" {trial.variant}",
                         markup=False,
                     )
-                said |= {t.number for t in trials if t.status != "running"}
+                trials_told |= {t.number for t in trials if t.status != "running"}
             if study.status in ENDED or not alive:
                 return study
             line = _moving_line(study, len(trials), best, spend, time.monotonic() - began, spend.n_calls - first_calls)
             if status:
                 status.update(line)
-            elif not quiet and time.monotonic() - told >= TOLD_EVERY_S:
-                told = time.monotonic()
+            elif not quiet and time.monotonic() - told_at >= TOLD_EVERY_S:
+                told_at = time.monotonic()
                 out.print(line, markup=False)
         raise AssertionError("it is asked until the study has ended")
     finally:

@@ -14,10 +14,10 @@ _HEAD = f"  {'on dev':<26}{'items':>6}{'saved':>9}  {'quality of what is in full
 
 def score_lines(study: Study) -> Iterator[str]:
     """Empty where the user asked for no score."""
-    found = (study.findings or {}).get(CONTENT_SCORE)
-    if not found:
+    score = (study.findings or {}).get(CONTENT_SCORE)
+    if not score:
         return
-    for point in found["points"]:
+    for point in score["points"]:
         yield ""
         yield f"Score     {point['variant']}: {point['score']}"
         for name, rows in point["on_dev"].items():
@@ -27,9 +27,9 @@ def score_lines(study: Study) -> Iterator[str]:
             )
             yield _HEAD
             yield from map(_row, rows)
-    for one in found["not_trained"]:
-        yield f"Not trained on {one['type']}: {one['why']}; the filter decides about it."
-    yield found["note"]
+    for untrained in score["not_trained"]:
+        yield f"Not trained on {untrained['type']}: {untrained['why']}; the filter decides about it."
+    yield score["note"]
 
 
 def _row(row: Mapping[str, Any]) -> str:

@@ -31,15 +31,15 @@ def print_study(session: Session, study: StudyView, as_json: bool) -> None:
     from optimizer.jobs.studies.cascade_of_study import read_audit_cost
     from optimizer.jobs.studies.read_studies import StudyReadRequest, read_mlflow_link
 
-    asked, trials = StudyReadRequest(id=study.id), trials_of(session, study.id)
+    request, trials = StudyReadRequest(id=study.id), trials_of(session, study.id)
     is_cascade = study.winner is not None and REPLAY in study.strategy
     cost = None
     if is_cascade:
         try:
-            cost = session.client.ask(read_audit_cost, asked).audit_cost
+            cost = session.client.ask(read_audit_cost, request).audit_cost
         except Busy as busy:
             say(f"What checking the answers costs is left out. {busy.detail}", "yellow")
-    link = session.client.ask(read_mlflow_link, asked).url
+    link = session.client.ask(read_mlflow_link, request).url
     show(
         as_json,
         {"study": study, "trials": trials, "audit_cost": cost, "mlflow": link},
@@ -91,8 +91,8 @@ def view(
         out.print(f"Run-off   {leader}", markup=False)
     if leaks := leaks_in_words(study.findings):
         out.print(f"Refused   {leaks}", style="yellow", markup=False)
-    if told := too_long_in_words(study.dataset):
-        out.print(f"Inputs    {told}", style="yellow", markup=False)
+    if too_long := too_long_in_words(study.dataset):
+        out.print(f"Inputs    {too_long}", style="yellow", markup=False)
     if audit_cost is not None:
         out.print(f"Audits    {audit_cost.in_words}", markup=False)
     if study.error:
@@ -141,15 +141,15 @@ def view(
 
 def _confirmation_lines(study: Study) -> list[str]:
     """The confirmation in words, as the job summed it up."""
-    found = study.confirmation or {}
-    lines = [f"Holdout   {found['summary']}"] if found.get("summary") else []
-    for step in found.get("sequence") or ():
+    confirmation = study.confirmation or {}
+    lines = [f"Holdout   {confirmation['summary']}"] if confirmation.get("summary") else []
+    for step in confirmation.get("sequence") or ():
         verdict = "passed" if step["passed"] else "did not pass"
         lines.append(
             f"  tested {step['variant']}: {verdict}, score {signed(step['lift'])} against the champion,"
             f" p {step['p']:.3g}"
         )
-    for gate in found.get("gates") or ():
+    for gate in confirmation.get("gates") or ():
         lines.append(f"  {gate.get('name', 'gate'):<18}{gate.get('verdict', '')}: {gate.get('reason', '')}")
     return lines
 

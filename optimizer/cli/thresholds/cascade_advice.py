@@ -32,45 +32,45 @@ REFERENCES = {
 }
 
 
-def recommend(session: Session, asked: RecommendThresholdsRequest, *, as_json: bool) -> None:
+def recommend(session: Session, request: RecommendThresholdsRequest, *, as_json: bool) -> None:
     from optimizer.jobs.studies.recommend_cascade import recommend_cascade
 
-    found = session.client.ask(recommend_cascade, asked)
-    then = next_command(found)
+    answer = session.client.ask(recommend_cascade, request)
+    then = next_command(answer)
 
     def view(out: Console) -> None:
-        for line in lines_before(found):
+        for line in lines_before(answer):
             out.print(line, markup=False)
         out.print("")
-        if found.advice.estimated is not None:
-            table(list(_rows(found)), COLUMNS, empty="")(out)
+        if answer.advice.estimated is not None:
+            table(list(_rows(answer)), COLUMNS, empty="")(out)
             out.print("")
-        style = "green" if found.advice.verdict in ("change", "keep") else "yellow"
-        out.print(f"{SAID[found.advice.verdict]} {found.advice.reason}".strip(), style=style, markup=False)
-        for line in lines_after(found):
+        style = "green" if answer.advice.verdict in ("change", "keep") else "yellow"
+        out.print(f"{SAID[answer.advice.verdict]} {answer.advice.reason}".strip(), style=style, markup=False)
+        for line in lines_after(answer):
             out.print(line, markup=False)
         out.print(f"Next      {then}", markup=False)
 
-    show(as_json, {**asdict(found), "next": then}, view)
+    show(as_json, {**asdict(answer), "next": then}, view)
 
 
-def lines_before(found: CascadeRecommendation) -> Iterator[str]:
+def lines_before(answer: CascadeRecommendation) -> Iterator[str]:
     """What was read, and what not."""
-    which = ", ".join(found.variants) or found.champion
-    yield f"Read      {count(found.n_read, 'request')} of the last {found.hours:g} h, served by {which}"
-    if found.n_older:
+    variants = ", ".join(answer.variants) or answer.champion
+    yield f"Read      {count(answer.n_read, 'request')} of the last {answer.hours:g} h, served by {variants}"
+    if answer.n_older:
         yield (
-            f"          {count(found.n_older, 'older request')} of that time left out: only the newest {found.n_read:,}"
-            f" are read, back to {when(found.oldest_at)}"
+            f"          {count(answer.n_older, 'older request')} of that time left out: only the newest"
+            f" {answer.n_read:,} are read, back to {when(answer.oldest_at)}"
         )
-    for why, n in sorted(found.left_out.items()):
+    for why, n in sorted(answer.left_out.items()):
         yield f"          {count(n, 'request')} left out: {why}"
-    said = [
-        text.format(f"{found.references[name]:,}") for name, text in REFERENCES.items() if found.references.get(name)
+    reference_lines = [
+        text.format(f"{answer.references[name]:,}") for name, text in REFERENCES.items() if answer.references.get(name)
     ]
-    for place, text in enumerate(said):
+    for place, text in enumerate(reference_lines):
         yield f"{'Scored' if place == 0 else '':<10}{text}"
-    audits = found.audits
+    audits = answer.audits
     missing = [
         f"{audits.failed:,} with a tier that failed" * bool(audits.failed),
         f"{audits.lost:,} without a trace" * bool(audits.lost),
@@ -84,8 +84,8 @@ def lines_before(found: CascadeRecommendation) -> Iterator[str]:
     )
 
 
-def lines_after(found: CascadeRecommendation) -> Iterator[str]:
-    advice = found.advice
+def lines_after(answer: CascadeRecommendation) -> Iterator[str]:
+    advice = answer.advice
     if advice.margin is not None:
         yield (
             f"Margin    {100 * advice.margin:.2g} points of loss are allowed, half of the family's margin: what is"
@@ -97,29 +97,29 @@ def lines_after(found: CascadeRecommendation) -> Iterator[str]:
         yield f"Note      {knob} is not replayed: {why}"
 
 
-def next_command(found: CascadeRecommendation) -> str:
+def next_command(answer: CascadeRecommendation) -> str:
     """What makes a candidate of it, or gets nearer to one."""
     import json
     import shlex
 
-    advice = found.advice
+    advice = answer.advice
     if advice.verdict == "change" and advice.policy is not None:
         knobs = " ".join(
             f"--policy {shlex.quote(f'{name}={json.dumps(value)}')}" for name, value in advice.policy.items()
         )
-        return f"detent variant create {found.family} --from champion {knobs}"
-    if advice.verdict == "cannot_tell" and found.audits.complete == 0 and advice.requests_missing is None:
-        return f"detent variant create {found.family} --from champion --policy audit_share=0.02"
+        return f"detent variant create {answer.family} --from champion {knobs}"
+    if advice.verdict == "cannot_tell" and answer.audits.complete == 0 and advice.requests_missing is None:
+        return f"detent variant create {answer.family} --from champion --policy audit_share=0.02"
     if advice.requests_missing is not None:
         return (
-            f"detent thresholds recommend {found.family} --hours {found.hours:g}, once some {advice.requests_missing:,}"
-            " more requests were served"
+            f"detent thresholds recommend {answer.family} --hours {answer.hours:g}, once some"
+            f" {advice.requests_missing:,} more requests were served"
         )
-    return f"detent study run {found.family} --strategy replay --aim cost --dry-run"
+    return f"detent study run {answer.family} --strategy replay --aim cost --dry-run"
 
 
-def _rows(found: CascadeRecommendation) -> Iterator[dict[str, str]]:
-    advice = found.advice
+def _rows(answer: CascadeRecommendation) -> Iterator[dict[str, str]]:
+    advice = answer.advice
     if advice.estimated is not None:
         yield _row("present", advice.present, advice.estimated)
     if advice.recommended is not None and advice.estimated_recommended is not None:
@@ -137,14 +137,14 @@ def _rows(found: CascadeRecommendation) -> Iterator[dict[str, str]]:
         }
 
 
-def _row(what: str, setting: CascadeSetting, found: WeightedEstimate) -> dict[str, str]:
+def _row(name: str, setting: CascadeSetting, estimate: WeightedEstimate) -> dict[str, str]:
     return {
-        "what": f"{what}: {' > '.join(setting.tiers)}",
+        "what": f"{name}: {' > '.join(setting.tiers)}",
         "accept": " ".join(map(threshold, setting.accept)),
-        "quality": _span(found.quality),
-        "cost": _usd(found.cost_usd),
-        "loss": "not known" if found.loss is None else _span(found.loss, 100, 1),
-        "n": f"{found.n_known:,} of {found.n_records:,}",
+        "quality": _span(estimate.quality),
+        "cost": _usd(estimate.cost_usd),
+        "loss": "not known" if estimate.loss is None else _span(estimate.loss, 100, 1),
+        "n": f"{estimate.n_known:,} of {estimate.n_records:,}",
     }
 
 

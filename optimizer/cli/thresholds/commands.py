@@ -56,7 +56,7 @@ def recommend(
     from optimizer.jobs.studies.recommend_cascade import RecommendThresholdsRequest
     from optimizer.runtime.client import family_view
 
-    session, asked = Session(), RecommendThresholdsRequest(family=family, hours=hours)
+    session, request = Session(), RecommendThresholdsRequest(family=family, hours=hours)
     declared = family_view(session.client, family)
     kind = declared_kind({"kind": declared.kind})
     if kind is None or not kind.runs_pipeline:
@@ -67,34 +67,36 @@ def recommend(
             )
         from optimizer.cli.thresholds.cascade_advice import recommend as recommend_cascade
 
-        recommend_cascade(session, asked, as_json=as_json)
+        recommend_cascade(session, request, as_json=as_json)
         return
     from optimizer.content.jobs.recommend_thresholds import recommend_thresholds
     from optimizer.runtime import wiring
 
-    found = session.client.ask(recommend_thresholds, asked)
-    written = str(wiring.write_optimal_config(out, found)) if out is not None else None
+    recommendation = session.client.ask(recommend_thresholds, request)
+    path_written = str(wiring.write_optimal_config(out, recommendation)) if out is not None else None
 
     def view(console: Console) -> None:
-        rows = [row_of("now", found.before), row_of("recommended", found.after)]
+        rows = [row_of("now", recommendation.before), row_of("recommended", recommendation.after)]
         table(rows, {**COLUMNS, "what": "On kept-back items"}, empty="")(console)
-        for knob, value in sorted(found.changed.items()):
+        for knob, value in sorted(recommendation.changed.items()):
             console.print(f"  {knob}: {value}", markup=False, highlight=False)
         console.print("")
-        if not found.is_better:
+        if not recommendation.is_better:
             console.print(
                 "On the items that were kept back this is not better than what is in force: leave it as it is.",
                 style="yellow",
             )
-        if unseen := found.evidence["checkpoints_not_seen"]:
+        if unseen := recommendation.evidence["checkpoints_not_seen"]:
             console.print(f"Not seen  {', '.join(unseen)}: {UNSEEN_NOTE}", markup=False)
         console.print(SCORE_NOTE, markup=False)
-        console.print(found.evidence["note"], markup=False)
-        if written:
-            console.print(f"Written to {written}", markup=False)
+        console.print(recommendation.evidence["note"], markup=False)
+        if path_written:
+            console.print(f"Written to {path_written}", markup=False)
         console.print(
             f"Next      a search of its own, confirmed on sealed items: detent study run {family} --dry-run",
             markup=False,
         )
 
-    show(as_json, {**found.optimal_config, "is_better": found.is_better, "written": written}, view)
+    show(
+        as_json, {**recommendation.optimal_config, "is_better": recommendation.is_better, "written": path_written}, view
+    )

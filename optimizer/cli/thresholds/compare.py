@@ -58,30 +58,30 @@ def compare(
     client = Session().client
     definition = family_view(client, family).definition
     versions = definition.prompt.versions if definition is not None else ()
-    asked = CompareThresholdsRequest(
+    request = CompareThresholdsRequest(
         family=family,
         conservative=configuration(conservative, versions),
         aggressive=configuration(aggressive, versions),
         confidence=confidence,
     )
-    found = client.ask(compare_thresholds, asked)
+    comparison = client.ask(compare_thresholds, request)
 
     def view(console: Console) -> None:
-        sides = {"conservative": found.conservative, "aggressive": found.aggressive}
+        sides = {"conservative": comparison.conservative, "aggressive": comparison.aggressive}
         rows = [row_of(f"{role}: {side.configuration}", side.outcome) for role, side in sides.items()]
         table(rows, COLUMNS, empty="")(console)
-        console.print(f"Differ    on {found.n_differing} of {found.n} items", markup=False)
-        console.print(f"Lost      {found.quality_lost} quality of what is processed in full", markup=False)
-        console.print(f"Saved     {found.time_saved_more} more of the time", markup=False)
-        style = "green" if found.choice else "yellow"
-        console.print(f"Answer    {found.answer}", style=style, markup=False)
-        console.print(f"Why       {found.reason}", markup=False)
+        console.print(f"Differ    on {comparison.n_differing} of {comparison.n} items", markup=False)
+        console.print(f"Lost      {comparison.quality_lost} quality of what is processed in full", markup=False)
+        console.print(f"Saved     {comparison.time_saved_more} more of the time", markup=False)
+        style = "green" if comparison.choice else "yellow"
+        console.print(f"Answer    {comparison.answer}", style=style, markup=False)
+        console.print(f"Why       {comparison.reason}", markup=False)
         console.print(SCORE_NOTE, markup=False)
         console.print(
             "Measured by replay on items that are not sealed; times of early exits are a model.", markup=False
         )
 
-    show_report(as_json, compare_thresholds, found, view)
+    show_report(as_json, compare_thresholds, comparison, view)
 
 
 def configuration(name: str, versions: Collection[str]) -> NamedConfiguration:
@@ -101,13 +101,13 @@ def configuration(name: str, versions: Collection[str]) -> NamedConfiguration:
     return NamedConfiguration(name=name, policy=policy)
 
 
-def row_of(what: str, outcome: ReplayedShares) -> dict[str, str | int]:
+def row_of(name: str, outcome: ReplayedShares) -> dict[str, str | int]:
     """A configuration's outcome as a row of a table; the quality with its 95 % interval."""
     quality = "not measured" if outcome.quality is None else f"{outcome.quality:.3f}"
     if outcome.quality_error is not None:
         quality += f" ± {1.96 * outcome.quality_error:.3f}"
     return {
-        "what": what,
+        "what": name,
         "saved": f"{100 * outcome.time_saved_share:.1f} %",
         "quality": quality,
         "score": "not measured" if outcome.score is None else f"{outcome.score:.3f}",

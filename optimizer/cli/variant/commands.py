@@ -43,15 +43,15 @@ def list_variants(family: FamilyName, as_json: Json = False) -> None:
     page = whole(Session().client, read_variants, VariantsRequest(family=family, limit=1000))
     rows = [
         {
-            "variant": one.variant,
-            "use": one.use or "",
-            "source": one.source,
-            "n_examples": len(one.examples or ()),
-            "created_at": one.created_at,
-            "created_by": one.created_by,
-            "note": one.note or (f"version {one.file_version} of the file" if one.file_version else ""),
+            "variant": item.variant,
+            "use": item.use or "",
+            "source": item.source,
+            "n_examples": len(item.examples or ()),
+            "created_at": item.created_at,
+            "created_by": item.created_by,
+            "note": item.note or (f"version {item.file_version} of the file" if item.file_version else ""),
         }
-        for one in sorted(page.items, key=lambda one: one.created_at, reverse=True)
+        for item in sorted(page.items, key=lambda item: item.created_at, reverse=True)
     ]
     columns = {
         "variant": "Variant",
@@ -101,8 +101,8 @@ def diff(
         client.ask(read_named_variant, NamedVariantRequest(family=family, name=name)) for name in (variant, against)
     )
     if as_json:
-        asked = DiffRequest(variant=new.variant, against=old.variant, family=family)
-        show_report(as_json, read_diff, client.ask(read_diff, asked), lambda out: None)
+        request = DiffRequest(variant=new.variant, against=old.variant, family=family)
+        show_report(as_json, read_diff, client.ask(read_diff, request), lambda out: None)
         return
     lines = differences(old, new)
 
@@ -159,13 +159,13 @@ def create(
         note=note,
     )
     created = session.client.ask(create_variant, request)
-    made = created.variant
-    show_report(as_json, create_variant, created, lambda out: out.print(made))
+    variant_made = created.variant
+    show_report(as_json, create_variant, created, lambda out: out.print(variant_made))
     tell_change(
-        f"{family}: variant {made} {'made' if created.new else 'was there already, with the same content'}.",
+        f"{family}: variant {variant_made} {'made' if created.new else 'was there already, with the same content'}.",
         why=note,
         undo="nothing to undo: a variant is served only after a rollout",
-        then=f"detent variant diff {family} {made}; detent rollout start {family} {made} --dry-run",
+        then=f"detent variant diff {family} {variant_made}; detent rollout start {family} {variant_made} --dry-run",
     )
 
 
@@ -184,12 +184,12 @@ def export(
     """
     from optimizer.jobs.champions.read_variants import ExportRequest, read_export
 
-    found = Session().client.ask(read_export, ExportRequest(family=family, name=variant, format=format))
-    text = found.text
+    export_report = Session().client.ask(read_export, ExportRequest(family=family, name=variant, format=format))
+    text = export_report.text
     show_report(
         as_json,
         read_export,
-        found,
+        export_report,
         lambda out: print(printable(text) if out.is_terminal else text, end=""),
     )
 
