@@ -61,7 +61,7 @@ class Sender(threading.Thread):
         return {"id": f"{self.name_of}-{post}-{i}", **(answered(token, i) if i % 2 == 0 else outcome(token, i))}
 
 
-@pytest.mark.parametrize(("seed", "order"), [(1, 1), (2, 1), (3, -1)])
+@pytest.mark.parametrize(("seed", "order"), [(1, 1), pytest.param(2, 1, marks=pytest.mark.long), (3, -1)])
 def test_every_acknowledged_event_is_there_once_and_every_post_whole_or_not(seed: int, order: int) -> None:
     """``order``: which of the two processes ends first."""
     with installation() as place:

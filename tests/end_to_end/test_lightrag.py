@@ -1,4 +1,4 @@
-"""The real LightRAG, with Detent's families behind its model functions and the running service between them."""
+"""The real LightRAG, with Detent's families behind its model functions, and between them an api and its gateway."""
 
 from __future__ import annotations
 
@@ -6,19 +6,24 @@ import asyncio
 import json
 import shutil
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 from lightrag import QueryParam
 
+from api.app import create_app
 from examples.detent_families import DetentFamilies
 from examples.lightrag_families import __main__ as example
 from examples.lightrag_families.families import LightRAGFamilies
+from optimizer.host.config import Settings, load_settings
+from optimizer.host.run_files import announce
 from tests.clock import until
-from tests.gateway_world import interactions
+from tests.command_line import detent
+from tests.gateway_world import interactions, running, serving
 from tests.graph_rag_model import script
-from tests.running_server import Server, make_home, started
+from tests.running_server import make_home
 from tests.scripted_model import Provider, provider
 
 ROOT = Path(__file__).parents[2]
@@ -33,24 +38,40 @@ def model() -> Iterator[Provider]:
         yield script(made)
 
 
+@dataclass(frozen=True)
+class Service:
+    """Of this process, behind real sockets."""
+
+    url: str
+    settings: Settings
+
+    def labelled(self, family: str) -> list[tuple[int, int]]:
+        """How many answers of each arm users have judged, and how many of those were good."""
+        told = detent("feedback", "stats", family, "--json", env={"DETENT_HOME": str(self.settings.home)}).json
+        return [(arm["n_labelled"], arm["n_success"]) for arm in told["items"]]
+
+
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory, model: Provider) -> Iterator[Server]:
+def server(tmp_path_factory: pytest.TempPathFactory, model: Provider) -> Iterator[Service]:
     home = make_home(tmp_path_factory.mktemp("lightrag") / "home", model.url)
     entry = json.loads((home / "config" / "models.yaml").read_text())
     entry["embedded"] |= {"max_output_tokens": 256, "concurrency": 4}
     (home / "config" / "models.yaml").write_text(json.dumps(entry))
     for name in FAMILIES:
         shutil.copytree(ROOT / "families" / name, home / "families" / name)
-    with started(home) as made:
-        yield made
+    settings = load_settings(home=home)
+    with running(settings) as gateway:
+        announce(settings, "gateway", gateway)
+        with serving(create_app(settings), settings) as url:
+            yield Service(url, settings)
 
 
-def recorded(server: Server, family: str) -> list[dict[str, Any]]:
+def recorded(server: Service, family: str) -> list[dict[str, Any]]:
     return interactions(server.settings, family)
 
 
 def test_lightrag_is_answered_by_families_and_what_users_say_comes_back(
-    server: Server, model: Provider, capsys: pytest.CaptureFixture[str]
+    server: Service, model: Provider, capsys: pytest.CaptureFixture[str]
 ) -> None:
     example.main(["--url", server.url])
     said = capsys.readouterr().out
@@ -65,12 +86,11 @@ def test_lightrag_is_answered_by_families_and_what_users_say_comes_back(
     }  # fmt: skip
     for name in ("answer_generation", "query_processing"):
         (asked,) = recorded(server, name)
-        told = json.loads(server.detent("feedback", "stats", name, "--json").out)
         assert asked["unit_hmac"], "the user's own arm"
-        assert [(arm["n_labelled"], arm["n_success"]) for arm in told["items"]] == [(1, 1)], told
+        assert server.labelled(name) == [(1, 1)]
 
 
-def test_descriptions_of_one_thing_are_summarized_by_a_family(server: Server, tmp_path: Path) -> None:
+def test_descriptions_of_one_thing_are_summarized_by_a_family(server: Service, tmp_path: Path) -> None:
     async def build() -> None:
         families = DetentFamilies(server.url)
         model = LightRAGFamilies(families=families, types=example.TYPES, relations=example.RELATIONS)
@@ -92,7 +112,7 @@ def test_descriptions_of_one_thing_are_summarized_by_a_family(server: Server, tm
 
 
 def test_an_answer_that_cannot_be_read_is_reported_and_leaves_the_graph_without_it(
-    server: Server, model: Provider, tmp_path: Path
+    server: Service, model: Provider, tmp_path: Path
 ) -> None:
     before, usual = len(recorded(server, "entity_extraction")), model.answer
     model.answer = lambda body: (200, {}, json.dumps(_prose()).encode())
@@ -110,11 +130,10 @@ def test_an_answer_that_cannot_be_read_is_reported_and_leaves_the_graph_without_
         model.answer = usual
     assert (found.entities, found.relations, found.unreadable) == ((), (), 1)
     until(lambda: len(recorded(server, "entity_extraction")) == before + 1, "the answer to be on record")
-    stats = json.loads(server.detent("feedback", "stats", "entity_extraction", "--json").out)
-    assert [(arm["n_labelled"], arm["n_success"]) for arm in stats["items"]] == [(1, 0)]
+    assert server.labelled("entity_extraction") == [(1, 0)]
 
 
-def test_a_prompt_of_lightrags_own_is_refused_in_words(server: Server) -> None:
+def test_a_prompt_of_lightrags_own_is_refused_in_words(server: Service) -> None:
     model = LightRAGFamilies(families=DetentFamilies(server.url), types="", relations="")
     with pytest.raises(ValueError, match="its templates were not replaced"):
         asyncio.run(model.extract("---Task---\nExtract entities"))

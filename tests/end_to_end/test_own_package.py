@@ -132,7 +132,6 @@ def test_a_family_of_a_package_s_kind_is_served_and_searched_as_that_kind_answer
     family.write_text(json.dumps({**TOPIC_FAMILY, "kind": "terse", "model": {"default": "fake", "max_tokens": 200}}))
     without = command_line.detent("family", "validate", env={"DETENT_HOME": str(home)})
     assert (without.code, "'terse' is not one of 'prompt' or 'policy'" in without.err + without.out) == (2, True)
-    assert detent("family", "validate").returncode == 0
     ran = detent("study", "run", "topics", "--budget-calls", "400", "--json")
     assert ran.returncode == 0, ran.stderr
     study = json.loads(ran.stdout)["study"]
