@@ -76,8 +76,8 @@ def running(settings: Settings) -> Iterator[str]:
 
 
 @contextmanager
-def serving(app: Any, settings: Settings) -> Iterator[str]:
-    server = Server(configuration(app, settings, port=0))
+def serving(app: Any, settings: Settings, *, behind_the_api: bool = False) -> Iterator[str]:
+    server = Server(configuration(app, settings, behind_the_api=behind_the_api, port=0))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     until(lambda: server.started or not thread.is_alive(), "the server to start")

@@ -1,5 +1,5 @@
-"""Requests that ask for another protocol, on every listener of ``detent serve`` and through nginx's well-known block
-for WebSockets: each is answered like any other, and nobody gets an answer that is another's.
+"""Requests that ask for another protocol, on every listener of ``detent serve`` (here in this process) and through
+nginx's well-known block for WebSockets: each is answered like any other, and nobody gets an answer that is another's.
 """
 
 from __future__ import annotations
@@ -8,16 +8,21 @@ import json
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
 import pytest
 
-from optimizer.host.run_files import find
-from tests.clock import PROCESSES_S, until
+from api.app import create_app
+from api.feedback import create_feedback
+from api.gateway.app import create_gateway
+from optimizer.host.config import load_settings
+from optimizer.host.run_files import announce
 from tests.faulty_provider import faulty_provider
-from tests.running_server import Server, make_home
+from tests.gateway_world import serving
+from tests.running_server import make_home
 from tests.upgrades import NGINX, UPGRADES, exchanged, nginx, request
 
 FAMILY = "support_topics"
@@ -37,31 +42,25 @@ ROUTES = {
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with faulty_provider() as provider:
+def addresses(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """Host and port of each listener."""
+    with faulty_provider() as provider, ExitStack() as listeners:
         provider.pieces = ["billing"]
-        made = Server(make_home(tmp_path_factory.mktemp("upgrades") / "home", provider.url))
-        try:
-            made.wait_ready()
-            until(lambda: made.pid("feedback"), "the process for feedback", patience_s=PROCESSES_S)
-            yield made
-        finally:
-            made.end()
-
-
-def address_of(server: Server, process: str) -> str:
-    found = find(server.settings, process)
-    assert found is not None
-    assert found.url is not None
-    return urlsplit(found.url).netloc
+        settings = load_settings(home=make_home(tmp_path_factory.mktemp("upgrades") / "home", provider.url))
+        made = {}
+        for name, create in (("feedback", create_feedback), ("gateway", create_gateway), ("api", create_app)):
+            url = listeners.enter_context(serving(create(settings), settings, behind_the_api=name != "api"))
+            announce(settings, name, url)
+            made[name] = urlsplit(url).netloc
+        yield made
 
 
 @pytest.mark.parametrize("framing", ["length", "chunks"])
 @pytest.mark.parametrize("token", UPGRADES)
 @pytest.mark.parametrize("route", ROUTES)
-def test_it_is_answered_as_if_it_had_not_asked(server: Server, route: str, token: str, framing: str) -> None:
+def test_it_is_answered_as_if_it_had_not_asked(addresses: dict[str, str], route: str, token: str, framing: str) -> None:
     process, method, path, value = ROUTES[route]
-    address = address_of(server, process)
+    address = addresses[process]
     body = json.dumps(value).encode() if value is not None else b"{}"
     behind = f"GET /health HTTP/1.1\r\nHost: {address}\r\n\r\n".encode()
     came = exchanged(address, request(address, method, path, UPGRADES[token], framing, body) + behind)
@@ -75,14 +74,16 @@ needs_nginx = pytest.mark.skipif(NGINX is None, reason="nginx is not installed o
 
 @needs_nginx
 @pytest.mark.parametrize("token", UPGRADES)
-def test_behind_a_proxy_that_speaks_http_1_0_it_is_answered_as_well(server: Server, tmp_path: Path, token: str) -> None:
+def test_behind_a_proxy_that_speaks_http_1_0_it_is_answered_as_well(
+    addresses: dict[str, str], tmp_path: Path, token: str
+) -> None:
     def status(asking: str, method: str, path: str, body: bytes) -> bytes:
         came = exchanged(proxy, request(proxy, method, path, asking, "length", body))
         assert came.count(b"HTTP/1.1 ") == 1, came
         return came.split()[1]
 
     hidden = request("a", "GET", "/health", "", "length", b"")
-    with nginx(tmp_path, address_of(server, "api"), version="1.0") as proxy:
+    with nginx(tmp_path, addresses["api"], version="1.0") as proxy:
         assert status(UPGRADES[token], "GET", "/health", b"") == b"200"
         for _, method, path, _ in ROUTES.values():  # where there are no keys, what a proxy sends is refused
             assert status(UPGRADES[token], method, path, hidden) == status("", method, path, hidden) == b"403"
@@ -90,10 +91,10 @@ def test_behind_a_proxy_that_speaks_http_1_0_it_is_answered_as_well(server: Serv
 
 @needs_nginx
 def test_behind_a_proxy_that_passes_upgrades_on_nobody_gets_the_answer_to_another(
-    server: Server, tmp_path: Path
+    addresses: dict[str, str], tmp_path: Path
 ) -> None:
     n_tries, ended = 200, threading.Event()
-    with nginx(tmp_path, address_of(server, "api")) as proxy, ThreadPoolExecutor(6) as clients:
+    with nginx(tmp_path, addresses["api"]) as proxy, ThreadPoolExecutor(6) as clients:
 
         def victim(name: int) -> list[str]:
             """Ids of the answers that were not to its own request."""
