@@ -100,6 +100,19 @@ def view(
     for line in score_lines(study):
         out.print(line, markup=False)
     out.print("")
+    _view_trials(out, study, trials)
+    view_trivial(out, (study.findings or {}).get(WITHOUT_MODEL))
+    if study.confirmation:
+        out.print("")
+        for line in _confirmation_lines(study):
+            out.print(line, markup=False)
+    out.print("")
+    if mlflow is not None:
+        out.print(f"MLflow    {mlflow}", markup=False)
+    out.print(f"Next      {study.then}", markup=False)
+
+
+def _view_trials(out: Any, study: StudyView, trials: Sequence[Trial]) -> None:
     rows = [
         {
             "number": t.number,
@@ -128,15 +141,6 @@ def view(
     table(rows, columns, empty="It searches nothing." if study.mode == "confirm" else "No trial yet.")(out)
     if any(t.n_errors for t in trials):
         out.print("Errors    answers that did not come or could not be read; each counts as 0", markup=False)
-    view_trivial(out, (study.findings or {}).get(WITHOUT_MODEL))
-    if study.confirmation:
-        out.print("")
-        for line in _confirmation_lines(study):
-            out.print(line, markup=False)
-    out.print("")
-    if mlflow is not None:
-        out.print(f"MLflow    {mlflow}", markup=False)
-    out.print(f"Next      {study.then}", markup=False)
 
 
 def _confirmation_lines(study: Study) -> list[str]:

@@ -221,13 +221,7 @@ def import_rows(
         labels=labels,
         n_released=n_released,
     )
-    detail = {
-        "n_read": n_read,
-        "n_accepted": report.n_accepted,
-        "n_duplicate": report.n_duplicate,
-        "n_rejected": report.n_rejected,
-        "n_released": n_released,
-    }
+    counts = ("n_read", "n_accepted", "n_duplicate", "n_rejected", "n_released")
 
     def record(tx: Transaction) -> ImportReport:
         store.audit.add(
@@ -237,7 +231,7 @@ def import_rows(
             action="import",
             family=family.name,
             subject="examples",
-            detail={**detail, "curated": curated},
+            detail={**{name: getattr(report, name) for name in counts}, "curated": curated},
         )
         return report
 

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 
 from optimizer.core.base.canonical import canonical_json, digest
 from optimizer.core.base.errors import BudgetExhausted, ModelFailed
@@ -113,6 +114,7 @@ def evaluate_variant(
         budget = checked_budget(calls)
         if budget.usd is None and budget.calls is None:
             budget = replace(budget, calls=calls_at_most(estimated(plan, family, models)[0]))
+    calibration = partial(latest_calibration, family, store)
     evaluators = evaluators_of(
         plan,
         family,
@@ -120,7 +122,7 @@ def evaluate_variant(
         opened(EVALUATION),
         open_judge=opened(JUDGE),
         own=own,
-        calibration=lambda: latest_calibration(family, store),
+        calibration=calibration,
     )
     results = measure(plan, variant, evaluators)
     if all(r.output is None for r in results):
@@ -140,12 +142,7 @@ def evaluate_variant(
                 plan,
                 run=calls.timing if isinstance(calls, StudyCalls) else batch.id,
                 open_model=opened(TIMING),
-                evaluator=lambda opened: Evaluator(
-                    family,
-                    scorer.unjudged(),
-                    opened,
-                    calibration=lambda: latest_calibration(family, store),
-                ),
+                evaluator=lambda opened: Evaluator(family, scorer.unjudged(), opened, calibration=calibration),
                 earlier=lambda timed_as: _earlier(plan, family, timed_as, store),
             )
         batch = replace(
@@ -163,7 +160,7 @@ def evaluate_variant(
         trivial_baselines=None
         if plan.rows
         else _without_model(plan, family, evaluators, results, scorer, store, classify),
-        judge=judge_report(family, results, latest_calibration(family, store)) if judged else None,
+        judge=judge_report(family, results, calibration()) if judged else None,
         judgements={r.example: r.judgement for r in results if judged and r.judgement is not None},
         n_calls_in_all=spent.spend.n_calls,
         spent_usd=_priced(plan, family, spent.spend.usd, models),
