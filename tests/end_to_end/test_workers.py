@@ -280,7 +280,7 @@ def test_a_killed_worker_loses_nothing_that_was_acknowledged(server: Server, rol
     kills: list[float] = []
     killed: dict[str, int] = {}
     n_broken, url = 0, server.url
-    over = threading.Event()
+    over, starting = threading.Event(), threading.Event()  # a worker that starts is left the CPU
 
     def user(number: int) -> None:
         nonlocal n_broken
@@ -300,21 +300,23 @@ def test_a_killed_worker_loses_nothing_that_was_acknowledged(server: Server, rol
                 n_broken += 1
                 client.close()
                 client = Client(url)
-            time.sleep(0.05)
+            time.sleep(0.3 if starting.is_set() else 0.02)
         client.close()
 
-    with ThreadPoolExecutor(4) as users:
-        going = [users.submit(user, number) for number in range(4)]
+    with ThreadPoolExecutor(8) as users:
+        going = [users.submit(user, number) for number in range(8)]
         try:
             for name in WORKERS:
                 pid, n = server.pid(name), len(acknowledged)
                 assert pid is not None
                 killed[name] = pid
+                starting.clear()
                 until(lambda n=n: len(acknowledged) > n + 40, "events", patience_s=PROCESSES_S)
                 os.kill(pid, signal.SIGKILL)
                 kills.append(time.monotonic())
                 n = len(acknowledged)
                 until(lambda n=n: len(acknowledged) > n + 40, "events of the other", patience_s=PROCESSES_S)
+                starting.set()
                 until(lambda n=name, p=pid: server.pid(n) not in (None, p), f"{name} again", patience_s=PROCESSES_S)
         finally:
             over.set()
