@@ -172,6 +172,7 @@ def test_init_overwrites_nothing(detent: Detent) -> None:
     [
         pytest.param(["family", "show", "nothing"], 1, "There is no family 'nothing'", id="unknown family"),
         pytest.param(["study", "show", "st_nothing"], 1, "no study", id="unknown study"),
+        pytest.param(["study", "show", "nothing"], 1, "no study and no family", id="neither study nor family"),
         pytest.param(["study", "report", "st_nothing"], 1, "no study", id="report of an unknown study"),
         pytest.param(["study", "report", "support_topics"], 1, "has had no study yet", id="report of no study"),
         pytest.param(

@@ -328,8 +328,13 @@ def find_study(session: Session, name: str) -> StudyView:
     except NotFound as unknown:
         try:
             family_view(session.client, name)
-        except DetentError:
-            raise unknown from None
+        except DetentError as none:
+            if name.startswith("st_") or not isinstance(none, NotFound):
+                raise unknown from None
+            raise NotFound(
+                f"There is no study and no family {name!r}. See them with: detent study list, detent family list.",
+                study=name,
+            ) from None
     latest = session.client.ask(read_studies, StudiesRequest(family=name, limit=1)).items
     if not latest:
         raise NotFound(f"{name} has had no study yet. Start one: detent study run {name} --dry-run.", family=name)
