@@ -14,7 +14,7 @@ from optimizer.cli.output import Json, say, show
 from optimizer.cli.reading_progress import told_while
 from optimizer.cli.server_option import server_asked
 from optimizer.cli.session import Session
-from optimizer.core.base.errors import InvalidInput, NotFound, TooMany
+from optimizer.core.base.errors import DetentError, InvalidInput, NotFound, TooMany
 from optimizer.core.base.phrasing import count
 from optimizer.runtime.use_cases import as_json_of
 
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from optimizer.core.family.family import Family
     from optimizer.jobs.dataset.import_examples import ImportReport
     from optimizer.ports import SourceRow
-    from optimizer.runtime.client import Client
 
 T = TypeVar("T")
 
@@ -76,7 +75,7 @@ def import_(
 
         released = opened.curated if curated is None else curated
         with told_while(opened.rows, "rows read", of=opened.n_rows) as rows:
-            report = _import_examples(_client(session), declared, rows, curated=released)
+            report = _import_examples(session, declared, rows, curated=released)
         value = {**as_json_of(import_examples, report), "columns": opened.columns, "columns_not_read": opened.not_read}
         show(as_json, value, lambda out: None)
         if opened.columns is not None:
@@ -134,15 +133,6 @@ def columns(inputs: list[str], output_field: str, pairs: list[str], output: str 
     return mapping
 
 
-def _client(session: Session) -> Client:
-    """The server that is named. In a home of this machine the command reads and masks the rows itself, so that its
-    server goes on serving meanwhile.
-    """
-    from optimizer.runtime.client import InProcess
-
-    return session.client if server_asked() is not None else InProcess(lambda: session.context)
-
-
 def _declared(session: Session, family: str) -> Family:
     """What the family declares in this home, or on the server that is named."""
     from optimizer.runtime.client import family_view
@@ -159,23 +149,44 @@ def _declared(session: Session, family: str) -> Family:
     return declared
 
 
-def _import_examples(client: Client, family: Family, rows: Iterable[SourceRow], *, curated: bool) -> ImportReport:
-    """Whatever is said of all rows together is said here: a server is sent parts, and never a path."""
+def _import_examples(session: Session, family: Family, rows: Iterable[SourceRow], *, curated: bool) -> ImportReport:
+    """What concerns all rows together is found here: a server is sent parts, and never a path.
+
+    In a home of this machine the command keeps the rows itself, so that its server goes on serving meanwhile.
+    """
     from optimizer.jobs.dataset.import_examples import (
         ImportedRow,
         ImportRequest,
         TextsWithoutGroup,
         import_examples,
+        import_rows,
     )
 
     texts, report = TextsWithoutGroup(family), None
+    if server_asked() is None:
+        context = session.context
+        return texts.told(
+            import_rows(
+                texts.passing(rows),
+                family=family,
+                store=context.store,
+                clock=context.clock,
+                actor=context.actor,
+                curated=curated,
+            )
+        )
     imported = (
         ImportedRow(**{name: value for name in ImportedRow.model_fields if (value := getattr(row, name))})
         for row in texts.passing(rows)
     )
     for part in parts(imported, lambda row: row.model_dump_json(exclude_unset=True), PART_ROWS):
         request = ImportRequest(family=family.name, rows=part, curated=curated)
-        part_report = _in_turn(partial(client.ask, import_examples, request))
+        try:
+            part_report = _in_turn(partial(session.client.ask, import_examples, request))
+        except DetentError:
+            if report is not None:
+                say(f"Before that part: {report.sentences()[0]}")
+            raise
         report = part_report if report is None else report.with_next(part_report)
     assert report is not None
     return texts.told(report)

@@ -226,6 +226,20 @@ def test_an_import_of_more_than_a_sender_may_bring_in_a_minute_waits_and_goes_on
     assert (refused.code, "minute" in refused.err, len(waits)) == (3, True, 2), refused.err
 
 
+def test_a_part_that_is_refused_leaves_the_parts_before_it_and_says_so(
+    sides: Sides, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(imports, "PART_ROWS", 2)
+    rows = [{"input": {"text": f"Part {n}"}, "expected": {"topic": "billing"}} for n in range(2)]
+    clash = {**rows[0], "expected": {"topic": "technical"}}
+    (tmp_path / "rows.jsonl").write_text(
+        "\n".join(map(json.dumps, [*rows, clash, {"input": {"text": 2**60}, "expected": {}}]))
+    )
+    local, by_server = sides.say(f"import {tmp_path / 'rows.jsonl'} --family triage")
+    assert "stands in this source before" in local.err
+    assert (by_server.code, "Before that part: triage: 2 rows read, 2 taken" in by_server.err) == (1, True)
+
+
 def test_a_command_about_this_machine_takes_no_server() -> None:
     for name in HERE:
         ran = detent(*name.split(), "--server", URL)

@@ -117,5 +117,5 @@ def test_a_screen_shows_the_texts_and_every_key(capsys):
 
 def test_what_a_person_types_is_json_where_the_output_is() -> None:
     assert (typed_value("label", "[1]"), typed_value("list", "[1]")) == ("[1]", [1])
-    with pytest.raises(InvalidInput, match=r"--expected is no JSON .* read as json"):
+    with pytest.raises(InvalidInput, match=r"What was expected is no JSON .* read as json"):
         typed_value("json", "{")

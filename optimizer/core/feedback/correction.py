@@ -45,7 +45,8 @@ def typed_value(parser: str, text: str) -> Any:
         return read_json(text)
     except ValueError as error:
         raise InvalidInput(
-            f"--expected is no JSON ({error}), and the family's output is read as {parser}. Put it in single quotes."
+            f"What was expected is no JSON ({error}), and the family's output is read as {parser}. In a shell put it in"
+            " single quotes."
         ) from error
 
 
