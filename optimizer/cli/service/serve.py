@@ -30,7 +30,7 @@ def serve(
     strict: Annotated[bool, typer.Option("--strict", help="Refuse to start while a family file is faulty.")] = False,
     host: Annotated[str | None, typer.Option(help="Address to listen on; others than loopback need keys.")] = None,
     port: Annotated[
-        int | None, typer.Option(help="Port of API and dashboard; a taken one moves up to the next free one.")
+        int | None, typer.Option(help="Port of the API; a taken one moves up to the next free one.")
     ] = None,
     workers: Annotated[
         int | None, typer.Option(min=1, help="Processes of the API, which share its port; default: api.workers.")
