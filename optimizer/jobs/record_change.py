@@ -165,11 +165,15 @@ def described(tx: Transaction, store: Store, reign: Champion) -> str:
 
 def _of_several(tx: Transaction, store: Store, record: VariantRecord) -> str:
     """Which one of those that the file had under this version's name, the first stored first; "" where it is one."""
-    same = [one for one in store.variants.of_family(tx, record.family) if one.file_version == record.file_version]
+    same = [
+        version
+        for version in store.variants.of_family(tx, record.family)
+        if version.file_version == record.file_version
+    ]
     if len(same) == 1:
         return ""
-    same.sort(key=lambda one: (one.created_at, one.variant.id))
-    place = [one.variant.id for one in same].index(record.variant.id)
+    same.sort(key=lambda version: (version.created_at, version.variant.id))
+    place = [version.variant.id for version in same].index(record.variant.id)
     return f", number {place + 1} of {len(same)} that had this name"
 
 

@@ -47,8 +47,8 @@ class StrictModel(BaseModel):
         if not isinstance(value, dict) or len(value) <= n_known + MAX_ALIKE:
             return value
         known = {field.alias or name for name, field in cls.model_fields.items()}
-        taken = known.union(cls.model_fields)
-        unknown = [name for name in value if name not in taken]
+        names = known.union(cls.model_fields)
+        unknown = [name for name in value if name not in names]
         if len(unknown) <= MAX_ALIKE:
             return value
         raise ValueError(
@@ -79,22 +79,22 @@ class Header:
     """Marks a member that comes in the header of its name: ``if_match``, ``if_none_match``."""
 
 
-def from_validation(found: Sequence[Mapping[str, Any]]) -> InvalidInput:
+def from_validation(problems: Sequence[Mapping[str, Any]]) -> InvalidInput:
     """Pydantic's faults, all of them, as one InvalidInput;
     ``pointer`` is a JSON pointer into the body, or names the parameter.
     """
     faults = []
-    for fault in found[:MAX_FAULTS]:
+    for fault in problems[:MAX_FAULTS]:
         where, *path = fault["loc"] or ("body",)
         pointer = shortened(pointer_of(path), MAX_POINTER_CHARS)
-        said = shortened(str(fault["msg"]).removeprefix("Value error, "), MAX_DETAIL_CHARS // 10)
-        faults.append({"in": str(where), "pointer": pointer, "detail": said})
-    count = "One fault" if len(found) == 1 else f"{len(found)} faults"
+        detail = shortened(str(fault["msg"]).removeprefix("Value error, "), MAX_DETAIL_CHARS // 10)
+        faults.append({"in": str(where), "pointer": pointer, "detail": detail})
+    count = "One fault" if len(problems) == 1 else f"{len(problems)} faults"
     listed = "; ".join(f"{f['in']} {f['pointer'] or '/'}: {f['detail']}" for f in faults[:5])
-    more = f"; and {len(found) - 5} more in `errors`" if len(found) > 5 else ""
-    them = "it and send the request" if len(found) == 1 else "them and send it"
-    if len(found) > len(faults):
-        faults.append({"in": "body", "pointer": "", "detail": f"and {len(found) - len(faults):,} more"})
+    more = f"; and {len(problems) - 5} more in `errors`" if len(problems) > 5 else ""
+    them = "it and send the request" if len(problems) == 1 else "them and send it"
+    if len(problems) > len(faults):
+        faults.append({"in": "body", "pointer": "", "detail": f"and {len(problems) - len(faults):,} more"})
     return InvalidInput(f"{count} in the request: {listed}{more}. Correct {them} again.", errors=faults)
 
 
@@ -105,7 +105,7 @@ def invalid(error: ValidationError) -> InvalidInput:
 
 def _few_wrong(value: Any) -> Any:
     if isinstance(value, list):
-        wrong = [place for place, one in enumerate(value) if not isinstance(one, dict)]
+        wrong = [place for place, item in enumerate(value) if not isinstance(item, dict)]
         if len(wrong) > MAX_ALIKE:
             raise ValueError(
                 f"{len(wrong):,} entries are no objects, such as those at {_listed(wrong)} (counted from 0)"
@@ -114,7 +114,7 @@ def _few_wrong(value: Any) -> Any:
 
 
 def _listed(of: list[Any]) -> str:
-    return ", ".join(shortened(str(one), MAX_NAME_CHARS) for one in of[:NAMED])
+    return ", ".join(shortened(str(item), MAX_NAME_CHARS) for item in of[:NAMED])
 
 
 def _storable(at: datetime) -> datetime:

@@ -133,30 +133,30 @@ def judge_request(
     judge: JudgeSettings, name: str, revision: str, messages: Sequence[Mapping[str, Any]]
 ) -> ModelRequest:
     params = {"temperature": 0.0, "max_tokens": judge.max_tokens}
-    return ModelRequest(model=name, revision=revision, messages=[dict(one) for one in messages], params=params)
+    return ModelRequest(model=name, revision=revision, messages=[dict(message) for message in messages], params=params)
 
 
 async def ask_pair(judge: JudgeSettings, pair: Pair, name: str, open_judge: OpenJudge) -> float | None:
     """What the first answer of a pair wins before one member: 1, .5 or 0; None where that could not be measured."""
     model = await open_judge(name)
     request = judge_request(judge, name, model.revision, pair_messages(judge, pair))
-    return (await _asked(model, request, lambda text: read_better(pair, text))).value
+    return (await _ask(model, request, lambda text: read_better(pair, text))).value
 
 
 async def ask_facts(judge: JudgeSettings, claims: Claims, open_judge: OpenJudge) -> JudgeReply[bool]:
     """Whether an answer has a factual error, as more than half of the members say; not measured unless all could be
     read.
     """
-    found, cost_usd = list[bool](), 0.0
+    verdicts, cost_usd = list[bool](), 0.0
     for name in judge.members:
         model = await open_judge(name)
         request = judge_request(judge, name, model.revision, facts_messages(claims))
-        made = await _asked(model, request, lambda text: read_facts(claims, text))
-        cost_usd += made.cost_usd
-        if made.value is None:
-            return JudgeReply(value=None, cost_usd=cost_usd, why=f"{name}: {made.why}")
-        found.append(made.value)
-    return JudgeReply(value=2 * sum(found) > len(found), cost_usd=cost_usd)
+        reply = await _ask(model, request, lambda text: read_facts(claims, text))
+        cost_usd += reply.cost_usd
+        if reply.value is None:
+            return JudgeReply(value=None, cost_usd=cost_usd, why=f"{name}: {reply.why}")
+        verdicts.append(reply.value)
+    return JudgeReply(value=2 * sum(verdicts) > len(verdicts), cost_usd=cost_usd)
 
 
 async def ask_member(judge: JudgeSettings, judged: JudgeCase, name: str, open_judge: OpenJudge) -> MemberScore:
@@ -166,13 +166,13 @@ async def ask_member(judge: JudgeSettings, judged: JudgeCase, name: str, open_ju
 
 async def _opinion(judge: JudgeSettings, judged: JudgeCase, name: str, model: JudgeModel) -> tuple[MemberScore, float]:
     request = judge_request(judge, name, model.revision, judge_messages(judge, judged))
-    made = await _asked(model, request, lambda text: read_scores(judge, judged, text))
-    if made.value is None:
-        return MemberScore(model=name, error=made.why), made.cost_usd
-    return opinion_of(judge, name, made.value), made.cost_usd
+    reply = await _ask(model, request, lambda text: read_scores(judge, judged, text))
+    if reply.value is None:
+        return MemberScore(model=name, error=reply.why), reply.cost_usd
+    return opinion_of(judge, name, reply.value), reply.cost_usd
 
 
-async def _asked(model: JudgeModel, request: ModelRequest, read: Callable[[str], T]) -> JudgeReply[T]:
+async def _ask(model: JudgeModel, request: ModelRequest, read: Callable[[str], T]) -> JudgeReply[T]:
     """Asks, and once more where the answer cannot be read.
 
     An answer of an earlier study or run that cannot be read does not count: the journal would else give it again for

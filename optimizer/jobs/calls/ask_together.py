@@ -66,8 +66,8 @@ class _Batch(Generic[Question, Outcome]):
 
     async def work(self, rows: Rows[Question]) -> None:
         row = None
-        while self.fault is None and (taken := rows.take(row)) is not None:
-            row, question = taken
+        while self.fault is None and (item := rows.take(row)) is not None:
+            row, question = item
             try:
                 outcome = await self._ask(question)
             except BaseException as fault:  # kept here: a loop does not outlive what is no Exception

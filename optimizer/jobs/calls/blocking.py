@@ -44,9 +44,9 @@ _LOOP = _Loop()
 _FUNCTIONS = ThreadPoolExecutor(N_THREADS, thread_name_prefix="detent-functions")
 
 
-async def run_beside(function: Callable[..., T], *given: Any) -> T:
+async def run_beside(function: Callable[..., T], *arguments: Any) -> T:
     """A function of the user, in a thread for such: however long it takes, and whatever it asks, calls go on."""
-    in_context = partial(copy_context().run, function, *given)
+    in_context = partial(copy_context().run, function, *arguments)
     return await asyncio.get_running_loop().run_in_executor(_FUNCTIONS, in_context)
 
 

@@ -40,14 +40,14 @@ class BudgetedModel(WrappedModel):
         reserve_usd = reservation_usd(request, self.price, max_tokens)
         entry = self._book.entry(request, key, self._failed[key] + 1, reserve_usd)
         decision, interrupt = await self._written(self._book.reserve(entry))
-        found = found_or_allowed(decision)
+        answer_known = found_or_allowed(decision)
         if interrupt is not None:
-            if found is None:
+            if answer_known is None:
                 self._failed[key] += 1
                 await self._written(self._book.fail(entry, interrupt, sent=False))
             raise interrupt
-        if found is not None:
-            return found
+        if answer_known is not None:
+            return answer_known
         try:
             answer = await self.inner.complete(request)
         except BaseException as error:

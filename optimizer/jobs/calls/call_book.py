@@ -55,8 +55,10 @@ class CallBook:
     def known(self, keys: Collection[str]) -> dict[str, ModelAnswer]:
         """What the journal answers of these requests, by key."""
         with self._store.read() as tx:
-            found = self._store.journal.find_all(tx, keys, study=self._study, not_before=self._clock.now() - SHARED_FOR)
-        return {key: self._at_todays_price(answer) for key, answer in found.items()}
+            answers = self._store.journal.find_all(
+                tx, keys, study=self._study, not_before=self._clock.now() - SHARED_FOR
+            )
+        return {key: self._at_todays_price(answer) for key, answer in answers.items()}
 
     def entry(self, request: ModelRequest, key: str, attempt: int, reserve_usd: float) -> JournalEntry:
         """One attempt as it is journaled before it is sent."""
@@ -87,9 +89,9 @@ class CallBook:
         """
 
         def write(tx: Transaction) -> ModelAnswer | Denial | None:
-            found = self._find(tx, entry.key)
-            if found is not None:
-                return found
+            answer_stored = self._find(tx, entry.key)
+            if answer_stored is not None:
+                return answer_stored
             spend = self._store.journal.spend(tx, self._study) if self._study is not None else self._own.spend
             decision = may_spend(self._budget, spend, entry.reserved_usd, self._held())
             if isinstance(decision, Denial):
@@ -119,8 +121,8 @@ class CallBook:
         return lambda tx: self._store.journal.fail(tx, entry.id, reason, cost_usd, at)
 
     def _find(self, tx: Transaction, key: str) -> ModelAnswer | None:
-        found = self._store.journal.find(tx, key, study=self._study, not_before=self._clock.now() - SHARED_FOR)
-        return None if found is None else self._at_todays_price(found)
+        entry_answer = self._store.journal.find(tx, key, study=self._study, not_before=self._clock.now() - SHARED_FOR)
+        return None if entry_answer is None else self._at_todays_price(entry_answer)
 
     def _at_todays_price(self, answer: ModelAnswer) -> ModelAnswer:
         """A journaled answer as it would cost now: compared with fresh ones,

@@ -83,8 +83,8 @@ class JournaledModel(WrappedModel):
                     raise  # this call was interrupted, not the one it waits for
         mine = self._in_flight[key] = asyncio.get_running_loop().create_future()
         try:
-            found = None if looked_up else (await asyncio.to_thread(self._book.known, [key])).get(key)
-            answer = await self.inner.complete(request) if found is None else found
+            journalled = None if looked_up else (await asyncio.to_thread(self._book.known, [key])).get(key)
+            answer = await self.inner.complete(request) if journalled is None else journalled
         except asyncio.CancelledError:
             mine.cancel()  # a call that waits for it was not interrupted, and is made instead
             raise
@@ -105,5 +105,5 @@ def pause_before_retry(error: ModelFailed) -> bool | float:
     """False: no retry. True: after the usual backoff. A number: the seconds that the provider asked for."""
     if not worth_a_retry(error.kind, error.members.get("status_of_model")):
         return False
-    asked = error.members.get("retry_after_s")
-    return min(float(asked), BACKOFF.max_s) if isinstance(asked, int | float) and asked > 0 else True
+    asked_s = error.members.get("retry_after_s")
+    return min(float(asked_s), BACKOFF.max_s) if isinstance(asked_s, int | float) and asked_s > 0 else True

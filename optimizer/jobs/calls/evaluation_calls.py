@@ -58,18 +58,18 @@ class EvaluationCalls:
 
     def model(self, name: str) -> Completes:
         """Opened where it was not yet, which blocks while an embedded one starts; one that is open never waits."""
-        found = self._models.get(name)
-        return self._opened(self._models, self._open_model, name) if found is None else found
+        model = self._models.get(name)
+        return self._opened(self._models, self._open_model, name) if model is None else model
 
     async def opened(self, name: str) -> Completes:
         """``model`` within the loop of model calls."""
-        found = self._models.get(name)
-        return await asyncio.to_thread(self.model, name) if found is None else found
+        model = self._models.get(name)
+        return await asyncio.to_thread(self.model, name) if model is None else model
 
     async def opened_judge(self, name: str) -> Completes:
         """The same of a member of the judge."""
-        if (found := self._judges.get(name)) is not None:
-            return found
+        if (judge := self._judges.get(name)) is not None:
+            return judge
         return await asyncio.to_thread(self._opened, self._judges, self._open_judge, name)
 
     def _opened(self, models: dict[str, Completes], open_one: Callable[[str], Completes], name: str) -> Completes:

@@ -82,20 +82,20 @@ class EvaluationPolicies:
     ) -> dict[str, Any] | None:
         """A tier's entry of ``TierRecords.from_rows``; None where it failed or its answer has no score."""
         try:
-            found, *others = await answers_of_tier(wanted, tier, self._completes(variant))
-            if found.answer is None:
+            attempt, *others = await answers_of_tier(wanted, tier, self._completes(variant))
+            if attempt.answer is None:
                 return None
-            given = (example.expected, found.text, example.input)
-            judgement = await self._judge.judgement(*given, counts_for=variant.id)
+            case = (example.expected, attempt.text, example.input)
+            judgement = await self._judge.judgement(*case, counts_for=variant.id)
             # a metric may compute for long, or ask a model itself: not in the loop that all calls wait for
-            scored = await run_beside(partial(self._scorer.score, judgement=judgement), *given)
+            scored = await run_beside(partial(self._scorer.score, judgement=judgement), *case)
         except InvalidInput:
             return None
         if (score := scored.value) is None:
             return None
-        usd = total_cost_usd([found, *others])
-        measured = {"score": score, "cost_usd": usd, "latency_ms": found.latency_ms, "confidence": found.confidence}
-        return {**measured, "own_usd": found.cost_usd, "read": what_is_read(wanted.situation, found.answer)}
+        usd = total_cost_usd([attempt, *others])
+        measured = {"score": score, "cost_usd": usd, "latency_ms": attempt.latency_ms, "confidence": attempt.confidence}
+        return {**measured, "own_usd": attempt.cost_usd, "read": what_is_read(wanted.situation, attempt.answer)}
 
     async def executed(
         self, variant: Variant, example: Example, policy: Policy, rendered: ModelRequest, up_to: int | None
@@ -125,8 +125,8 @@ class EvaluationPolicies:
 
     async def _gate_judge(self, variant: Variant, example: Example, wanted: PolicyRequest) -> JudgeAttempt:
         calibration = await asyncio.to_thread(self._calibration)
-        given = clip_inputs(self._family, self._family.declared_inputs(example.input))
-        shown = replace(wanted.situation, input=given)
+        inputs = clip_inputs(self._family, self._family.declared_inputs(example.input))
+        shown = replace(wanted.situation, input=inputs)
         return gate_judge(self._family, wanted.policy, shown, calibration, partial(self._judge.member, variant.id))
 
     def _completes(self, variant: Variant, later: Sequence[str] | None = None) -> Complete:
@@ -139,10 +139,10 @@ class EvaluationPolicies:
             own = request_for_revision(opened.revision)
             if (remembered := self._of_tiers.get(own.key)) is not None:
                 return remembered
-            known = self._looked_up.get(own.key)
-            if known is None and model in (later or ()):
+            keys_known = self._looked_up.get(own.key)
+            if keys_known is None and model in (later or ()):
                 raise TierNotDue
-            answer = known or await opened.complete(own, looked_up=own.key in self._looked_up)
+            answer = keys_known or await opened.complete(own, looked_up=own.key in self._looked_up)
             self._calls.counted(variant, own.key, answer)
             if own.key in self._calls.asked:  # asked by this study: its latency counts
                 answer = replace(answer, from_journal=False)

@@ -84,15 +84,15 @@ class Execution:
     @property
     def models(self) -> tuple[str, ...]:
         """The models asked for an answer, in the order they were first asked."""
-        asked = (one for one in self.attempts if one.call.purpose != "judge")
-        return tuple(dict.fromkeys(one.answered_by or one.call.model for one in asked))
+        answering = (attempt for attempt in self.attempts if attempt.call.purpose != "judge")
+        return tuple(dict.fromkeys(attempt.answered_by or attempt.call.model for attempt in answering))
 
     def parts(self) -> list[dict[str, Any]]:
         """For the record, in the order they were made."""
-        return [part_of(one, is_answer=one is self.attempt) for one in self.attempts]
+        return [part_of(attempt, is_answer=attempt is self.attempt) for attempt in self.attempts]
 
     def tokens(self) -> Mapping[str, int]:
-        answers = [one.answer for one in self.attempts if one.answer is not None]
+        answers = [attempt.answer for attempt in self.attempts if attempt.answer is not None]
         return {
             "input_tokens": sum(a.input_tokens for a in answers),
             "output_tokens": sum(a.output_tokens for a in answers),
@@ -178,16 +178,16 @@ class _Run:
         self._pending = [call for call in calls if not call.done()]
         return None if over or self._interrupted is not None else done
 
-    async def _judged(self, asked: Judge) -> list[Attempt] | None:
+    async def _judged(self, question: Judge) -> list[Attempt] | None:
         """The attempt as judged; None where the time is over before, or the request."""
-        attempt = asked.attempt
+        attempt = question.attempt
         if self._judge is None:
-            return [unjudged(self._of.policy, asked, NO_JUDGE)]
+            return [unjudged(self._of.policy, question, NO_JUDGE)]
         left_s = self._of.policy.deadline_s - (perf_counter() - self._started)
         if left_s <= 0:
             return None
         self._judge_calls = []
-        judging = asyncio.ensure_future(self._judge(asked, self._judge_calls.append))
+        judging = asyncio.ensure_future(self._judge(question, self._judge_calls.append))
         try:
             await asyncio.wait([judging], timeout=left_s)
         except asyncio.CancelledError:
@@ -220,7 +220,7 @@ class _Run:
         policy, base = self._of.policy, self._bases.of(call.model)
         started = perf_counter()
         try:
-            asked = await ask(
+            outcome = await ask(
                 call.model, lambda model: request_of_call(policy, base, call, revision=model.revision, model=model.name)
             )
         except ModelFailed as error:
@@ -230,13 +230,13 @@ class _Run:
             if not self._past:
                 raise
             return Reply(call=call, error=f"busy: {error.detail}", latency_ms=(perf_counter() - started) * 1000)
-        answered_by = asked.models[-1] if asked.models and asked.models[-1] != call.model else None
+        answered_by = outcome.models[-1] if outcome.models and outcome.models[-1] != call.model else None
         reply = Reply(
-            call=call, answer=asked.answer, latency_ms=(perf_counter() - started) * 1000, answered_by=answered_by
+            call=call, answer=outcome.answer, latency_ms=(perf_counter() - started) * 1000, answered_by=answered_by
         )
         if self._score is None or call.purpose in ("sample", "audit"):
             return reply
-        return replace(reply, score=await self._scored(asked.answer.text))
+        return replace(reply, score=await self._scored(outcome.answer.text))
 
     async def _scored(self, text: str) -> float | None:
         assert self._score is not None

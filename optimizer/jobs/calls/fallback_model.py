@@ -67,6 +67,6 @@ class FallbackModel:
             else:
                 self.asked.append(name)
                 return answer
-        told = failure or min(left_alone, key=lambda error: float(error.members.get("retry_after_s") or 0))
-        told.members = {**told.members, "models_asked": self.asked}
-        raise told
+        reported = failure or min(left_alone, key=lambda error: float(error.members.get("retry_after_s") or 0))
+        reported.members = {**reported.members, "models_asked": self.asked}
+        raise reported

@@ -42,25 +42,25 @@ def gate_judge(
     """
     judge, why = judge_of(family), why_uncalibrated(judge_identity(family), calibration)
 
-    async def judged(asked: Judge, keep: Keep) -> Attempt:
-        attempt = asked.attempt
+    async def judged(question: Judge, keep: Keep) -> Attempt:
+        attempt = question.attempt
         if why is not None:
-            return unjudged(policy, asked, f"{why}; it does not decide")
+            return unjudged(policy, question, f"{why}; it does not decide")
         assert calibration is not None  # else the judge is uncalibrated
 
         async def opened(name: str) -> JudgeModel:
             return _RecordedMember(name, attempt.call.tier, await open_judge(name), keep)
 
         is_readable = parse_output(family.output, attempt.text).error is None
-        if asked.about == "facts":
+        if question.about == "facts":
             assert attempt.answer is not None  # else nothing is asked
             if not is_readable:
-                return unjudged(policy, asked, "the answer cannot be read")
+                return unjudged(policy, question, "the answer cannot be read")
             material = facts_material(checked_answer(situation, attempt.answer))
             if not material or not attempt.text.strip():
                 return with_facts(policy, attempt, False)
-            found = await ask_facts(judge, Claims(material=material, answer=attempt.text), opened)
-            return with_facts(policy, attempt, found.value, found.why)
+            facts = await ask_facts(judge, Claims(material=material, answer=attempt.text), opened)
+            return with_facts(policy, attempt, facts.value, facts.why)
         if not is_readable:
             return replace(attempt, score=0.0)
         judgement = await ask_judge(judge, judged_answer(family, situation.input, {}, attempt.text), opened)

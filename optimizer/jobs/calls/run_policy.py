@@ -49,16 +49,16 @@ async def run_policy(
         ask = next(machine)
         while True:
             if isinstance(ask, Judge):
-                made: list[Attempt] = []
-                scored = await judge(ask, made.append) if judge is not None else unjudged(policy, ask, NO_JUDGE)
-                past = [*(scored if one is ask.attempt else one for one in past), *made]
-                waited += [one.latency_ms for one in made]  # one member after the other
+                judged: list[Attempt] = []
+                scored = await judge(ask, judged.append) if judge is not None else unjudged(policy, ask, NO_JUDGE)
+                past = [*(scored if attempt is ask.attempt else attempt for attempt in past), *judged]
+                waited += [attempt.latency_ms for attempt in judged]  # one member after the other
                 ask = machine.send([scored])
                 continue
             replies = [await _reply(policy, bases, call, complete, failures, score) for call in ask.calls]
             attempts = assess(policy, wanted.situation, replies)
             past += attempts
-            waited.append(max(one.latency_ms for one in attempts))
+            waited.append(max(attempt.latency_ms for attempt in attempts))
             ask = machine.send(attempts)
     except StopIteration as end:
         done = end.value
@@ -86,12 +86,12 @@ def keys_of_tier(wanted: Iterable[PolicyRequest], tier: str, revision: str) -> s
     what cannot be asked has none.
     """
     keys = set[str]()
-    for one in wanted:
+    for request in wanted:
         with suppress(InvalidInput):
-            base = one.bases.of(tier)
+            base = request.bases.of(tier)
             keys |= {
-                request_of_call(one.policy, base, call, revision=revision).key
-                for call in _calls_of_tier(one.policy, tier)
+                request_of_call(request.policy, base, call, revision=revision).key
+                for call in _calls_of_tier(request.policy, tier)
             }
     return keys
 

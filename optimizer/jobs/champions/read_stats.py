@@ -132,15 +132,15 @@ def _summed(minutes: Iterable[MinuteSums], by: By) -> list[StatsRow]:
 
 def _figures(minutes: list[MinuteSums]) -> dict[str, Any]:
     n = {
-        name: sum(getattr(one, name) for one in minutes)
+        name: sum(getattr(minute, name) for minute in minutes)
         for name in ("n_errors", "n_latency", "latency_sum_ms", "cost_sum_usd", "n_success", "success_sum", "n_score",
                      "score_sum")
     }  # fmt: skip
     return {
-        "n_interactions": sum(one.n for one in minutes if one.source == ""),
+        "n_interactions": sum(minute.n for minute in minutes if minute.source == ""),
         "n_errors": n["n_errors"],
         "mean_latency_ms": n["latency_sum_ms"] / n["n_latency"] if n["n_latency"] else None,
-        "p95_latency_ms": quantile(merge(one.latency_histogram for one in minutes), 0.95),
+        "p95_latency_ms": quantile(merge(minute.latency_histogram for minute in minutes), 0.95),
         "cost_usd": n["cost_sum_usd"],
         "n_labelled": n["n_success"],
         "n_success": n["success_sum"],

@@ -121,15 +121,15 @@ def find_variant(context: Context, family: str, name: str) -> VariantRecord:
         if name == "file":
             return _of_file(tx, context, declared)
         id = _in_use(tx, store, family, name)
-        found = store.variants.get(tx, family, id)
-        if found is None and id.startswith("v_"):
+        match = store.variants.get(tx, family, id)
+        if match is None and id.startswith("v_"):
             fitting = [record for record in store.variants.of_family(tx, family) if record.variant.id.startswith(id)]
-            found = fitting[0] if len(fitting) == 1 else None
-    if found is None:
+            match = fitting[0] if len(fitting) == 1 else None
+    if match is None:
         raise NotFound(
             f"{family} has no variant {id!r}. See them with: detent variant list {family}.", family=family, variant=id
         )
-    return found
+    return match
 
 
 def _in_use(tx: Transaction, store: Store, family: str, name: str) -> str:
@@ -168,8 +168,8 @@ def _by_id(tx: Transaction, context: Context, variant: str, family: str | None) 
     files = context.families()
     known = sorted(files.families.keys() | files.problems.keys())
     names = [family] if family is not None else filter(context.access.may_see, known)
-    found = (context.store.variants.get(tx, name, variant) for name in names)
-    return _require(next((record for record in found if record is not None), None), variant, family)
+    records = (context.store.variants.get(tx, name, variant) for name in names)
+    return _require(next((record for record in records if record is not None), None), variant, family)
 
 
 def _require(record: VariantRecord | None, variant: str, family: str | None) -> VariantRecord:

@@ -73,21 +73,23 @@ def _standing(store: Store, now: datetime, until: datetime, family: Family) -> l
         states = store.drift_detectors.get(tx, family.name)
         if champion is None:
             return []
-        kept = {state.watch.metric.field: state for state in states if _goes_on(state, champion, family, until)}
-        if kept and (len(kept) == len(_FIELDS) or min(state.read_until for state in kept.values()) >= until):
-            return list(kept.values())
+        standing = {state.watch.metric.field: state for state in states if _goes_on(state, champion, family, until)}
+        if standing and (
+            len(standing) == len(_FIELDS) or min(state.read_until for state in standing.values()) >= until
+        ):
+            return list(standing.values())
         since = now - timedelta(days=LABEL_WINDOW_DAYS)
         metrics = _metrics(family, store.events.label_summary(tx, family.name, since))
-    begun = [_begin(champion, family, metric, now) for metric in metrics if metric.field not in kept]
+    begun = [_begin(champion, family, metric, now) for metric in metrics if metric.field not in standing]
     if not begun:
-        return list(kept.values())
-    following = [*kept.values(), *begun]
-    gone = {state.watch.metric.field for state in states}.difference(kept)
+        return list(standing.values())
+    following = [*standing.values(), *begun]
+    ended_fields = {state.watch.metric.field for state in states}.difference(standing)
 
     def begin(tx: Transaction) -> None:
         store.drift_detectors.put(tx, following)
         for alert in store.alerts.all(tx, open_only=True, kind=ALERT, family=family.name):
-            if not kept or alert.subject in gone:
+            if not standing or alert.subject in ended_fields:
                 store.alerts.close(tx, ALERT, family.name, alert.subject, now)
 
     store.write(begin)
@@ -103,7 +105,7 @@ def _begin(champion: Champion, family: Family, metric: Metric, now: datetime) ->
 def _metrics(family: Family, labels: Sequence[LabelSummary]) -> list[Metric]:
     """The one that a rollout would decide by first; of another field only what has labels."""
     first = family.rollout.metric or most_labelled(labels)
-    others = [[one for one in labels if one.field == field] for field in _FIELDS if field != first.field]
+    others = [[label for label in labels if label.field == field] for field in _FIELDS if field != first.field]
     return [first, *(most_labelled(own) for own in others if own)]
 
 
@@ -143,7 +145,7 @@ def _one_per_unit(outcomes: Iterable[tuple[datetime, str, float]]) -> list[tuple
     units: dict[str, list[tuple[datetime, float]]] = {}
     for at, unit, y in outcomes:
         units.setdefault(unit, []).append((at, y))
-    return [(found[0][0], fsum(y for _, y in found) / len(found)) for found in units.values()]
+    return [(outcomes[0][0], fsum(y for _, y in outcomes) / len(outcomes)) for outcomes in units.values()]
 
 
 def _keep(tx: Transaction, store: Store, states: Sequence[WatchedReign], state: WatchedReign, now: datetime) -> None:

@@ -52,10 +52,10 @@ def _watch(store: Store, clock: Clock, family: Family, limits: ChampionLimits) -
         champion = store.champions.current(tx, family.name)
         if until is None or champion is None:
             return []
-        told = store.alerts.all(tx, open_only=True, kind=OUT_OF_LIMITS, family=family.name)
-        wanted = _wanted(tx, store, family, champion, until, limits, told)
-        alerts = [_alert(tx, store, champion, one, clock.now()) for one in wanted]
-    if not alerts and not told:
+        open_alerts = store.alerts.all(tx, open_only=True, kind=OUT_OF_LIMITS, family=family.name)
+        crossings = _crossings(tx, store, family, champion, until, limits, open_alerts)
+        alerts = [_alert(tx, store, champion, crossing, clock.now()) for crossing in crossings]
+    if not alerts and not open_alerts:
         return []
     return store.write(lambda tx: keep_alerts(tx, store, OUT_OF_LIMITS, alerts, at=clock.now(), family=family.name))
 
@@ -65,21 +65,24 @@ def _limits(family: Family, limits: ChampionLimits) -> ChampionLimits:
     return replace(limits, p95_latency_ms=own.p95_latency_ms, cost_usd_per_call=own.cost_usd_per_call)
 
 
-def _wanted(
+def _crossings(
     tx: Transaction,
     store: Store,
     family: Family,
     champion: Champion,
     until: datetime,
     limits: ChampionLimits,
-    told: Sequence[Alert],
+    open_alerts: Sequence[Alert],
 ) -> list[LimitCrossing]:
     rows = _rows(tx, store, family.name, until - RECENT)
-    if not is_enough(_own(rows, champion), is_open=bool(told)) or not _is_asked(rows, until):
+    if not is_enough(_own(rows, champion), is_open=bool(open_alerts)) or not _is_asked(rows, until):
         rows = _rows(tx, store, family.name, until - LOOK_BACK)
-    open_figures = [figure for alert in told if (figure := _figure_of(alert, champion)) is not None]
+    open_figures = [figure for alert in open_alerts if (figure := _figure_of(alert, champion)) is not None]
     quiet = [silence(rows, until, limits), _unanswered(tx, store, family.name, until, limits)]
-    return [*crossed(_own(rows, champion), until, limits, open_figures), *(one for one in quiet if one is not None)]
+    return [
+        *crossed(_own(rows, champion), until, limits, open_figures),
+        *(crossing for crossing in quiet if crossing is not None),
+    ]
 
 
 def _unanswered(
@@ -93,11 +96,11 @@ def _unanswered(
         if any(row.minute >= until - LATELY for row in _rows(tx, store, family, until - LATELY, source)):
             continue
         outcomes = _rows(tx, store, family, until - LOOK_BACK, source)
-        found = (
+        crossing = (
             missing_outcomes(_rows(tx, store, family, until - LOOK_BACK), outcomes, until, limits) if outcomes else None
         )
-        if found is not None:
-            return found
+        if crossing is not None:
+            return crossing
     return None
 
 
@@ -125,12 +128,12 @@ def _figure_of(alert: Alert, champion: Champion) -> Figure | None:
     return cast("Figure", figure) if variant == champion.variant else None
 
 
-def _alert(tx: Transaction, store: Store, champion: Champion, one: LimitCrossing, now: datetime) -> Alert:
+def _alert(tx: Transaction, store: Store, champion: Champion, crossing: LimitCrossing, now: datetime) -> Alert:
     f = champion.family
-    back = beneath(store.champions.history(tx, f)) if one.figure not in OF_NO_VARIANT else None
+    back = beneath(store.champions.history(tx, f)) if crossing.figure not in OF_NO_VARIANT else None
     way = f" The way back: detent champion rollback {f}" if back is not None else ""
-    detail = f"Champion {champion.variant} of {f}: {one.detail}. Look: detent feedback stats {f}.{way}"
+    detail = f"Champion {champion.variant} of {f}: {crossing.detail}. Look: detent feedback stats {f}.{way}"
     return Alert(
-        id=new_id("al"), kind=OUT_OF_LIMITS, family=f, subject=_subject(one.figure, champion), level=one.level,
-        opened_at=now, detail=detail
+        id=new_id("al"), kind=OUT_OF_LIMITS, family=f, subject=_subject(crossing.figure, champion),
+        level=crossing.level, opened_at=now, detail=detail
     )  # fmt: skip

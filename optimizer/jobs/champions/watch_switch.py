@@ -43,11 +43,11 @@ class SwitchWatcher:
         """
         since = self._clock.now() - PERIOD
         with self._store.read() as tx:
-            reigns = [one for one in self._store.champions.reigning(tx) if one.forced and one.since > since]
-        watched = {(reign.family, reign.seq) for reign in reigns}
+            terms = [term for term in self._store.champions.reigning(tx) if term.forced and term.since > since]
+        watched = {(reign.family, reign.seq) for reign in terms}
         self._units = {key: units for key, units in self._units.items() if key in watched}
         alarmed, broken = [], []
-        for reign in reigns:
+        for reign in terms:
             try:
                 if self._watch(reign, families.get(reign.family)):
                     alarmed.append(reign.family)
@@ -87,12 +87,12 @@ class SwitchWatcher:
             labels = store.events.label_summary(tx, reign.family, since)
             holdback = holdback_of(reign, store.rollouts.latest(tx, reign.family), self._clock.scale)
             declared = family.rollout.metric if family is not None else None
-            before = next((one.variant for one in history if one.seq == reign.seq - 1), None)
+            before = next((term.variant for term in history if term.seq == reign.seq - 1), None)
             if before is None or (declared is None and not labels):
                 return None
             metric = declared or most_labelled(labels)
             # from its first reign on: the events of those before it would all be read in search of one of its own
-            reigned = max(since, min(one.since for one in history if one.variant == before))
+            reigned = max(since, min(term.since for term in history if term.variant == before))
             first_at = store.switch_watches.first_outcome(tx, reign.family, before, metric, reigned)
         has_judge = metric.source == "judge" and family is not None and family.judge is not None
         watch = SwitchWatch.begin(
@@ -110,8 +110,8 @@ class SwitchWatcher:
             with self._store.read() as tx:
                 outcomes = self._outcomes(tx, state, timedelta(), end)
                 shifts = state.watch.reference.shifts if state.watch.reference is not None else ()
-                earlier = [(shift, one) for shift in shifts for one in self._outcomes(tx, state, shift, end)]
-            if outcomes or earlier or any(one.open for one in state.watch.comparisons):
+                earlier = [(shift, outcome) for shift in shifts for outcome in self._outcomes(tx, state, shift, end)]
+            if outcomes or earlier or any(comparison.open for comparison in state.watch.comparisons):
                 state = replace(state, watch=state.watch.after(outcomes, earlier, end, units))
             state, n = replace(state, read_until=end), n + 1
         return state

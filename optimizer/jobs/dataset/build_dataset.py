@@ -145,10 +145,10 @@ def as_served(family: Family, example: Example) -> Example:
 
 def _holdout(family: Family, definition: Definition, store: Store, tx: Transaction) -> list[tuple[str, str | None]]:
     everything: list[tuple[str, str | None]] = list(store.examples.holdout_ids(tx, family.name))
-    wanted = holdout_size(len(everything), definition)
-    seen = store.examples.looked_at(tx, family.name)
-    fresh = [(id, label) for id, label in everything if id not in seen]
-    return fresh if len(fresh) >= wanted else everything
+    n_holdout = holdout_size(len(everything), definition)
+    looked_at = store.examples.looked_at(tx, family.name)
+    fresh = [(id, label) for id, label in everything if id not in looked_at]
+    return fresh if len(fresh) >= n_holdout else everything
 
 
 def _classes(family: Family, examples: Sequence[Example]) -> list[tuple[str, str | None]]:
@@ -161,5 +161,5 @@ def _chosen(family: Family, ids: Sequence[tuple[str, str | None]], n: int) -> li
 
 def _in_order(family: Family, examples: Sequence[Example], ids: Sequence[str]) -> list[Example]:
     by_id = {e.id: e for e in examples}
-    found = [by_id[id] for id in ids if id in by_id]
-    return [as_served(family, example) for example in found if not is_refused(family, example.input)]
+    in_order = [by_id[id] for id in ids if id in by_id]
+    return [as_served(family, example) for example in in_order if not is_refused(family, example.input)]

@@ -22,12 +22,12 @@ NEVER_STORED = datetime(1970, 1, 1, tzinfo=UTC)  # when these examples were made
 def with_kept_golden(tx: Transaction, store: Store, family: Family) -> Family:
     """The family with the scenarios that people made of its examples behind those of its file."""
     there = {row.id for row in family.golden}
-    kept = [
+    stored_rows = [
         golden_row(family, scenario, e)
         for scenario, e in store.examples.golden(tx, family.name)
         if row_id(e.id) not in there
     ]
-    return family.with_golden((*family.golden, *kept)) if kept else family
+    return family.with_golden((*family.golden, *stored_rows)) if stored_rows else family
 
 
 def golden_row(family: Family, scenario: str, example: Example) -> GoldenRow:
@@ -64,22 +64,22 @@ def asked_by(family: Family, rows: Sequence[GoldenRow]) -> dict[str, str]:
     """What the rows ask, as ``asks`` writes it, to their ids: as they stand, and as the family's masks would have left
     an example that asks the same.
     """
-    found: dict[str, str] = {}
+    ids: dict[str, str] = {}
     masker = Masker(family.privacy.rules)
     for row in rows:
-        found[asks(family, row.input)] = row.id
+        ids[asks(family, row.input)] = row.id
         if masker:
             with suppress(MaskTooSlow):  # no example was kept of it either
-                found[asks(family, masker.mask(dict(row.input)))] = row.id
-    return found
+                ids[asks(family, masker.mask(dict(row.input)))] = row.id
+    return ids
 
 
 def without_golden(family: Family, examples: Sequence[Example]) -> list[Example]:
     """The examples that ask nothing of what a golden scenario asks: what a search has learned from,
     a scenario cannot test.
     """
-    asked = asked_by(family, family.golden)
-    return [e for e in examples if asks(family, e.input) not in asked] if asked else [*examples]
+    questions = asked_by(family, family.golden)
+    return [e for e in examples if asks(family, e.input) not in questions] if questions else [*examples]
 
 
 def require_unsealed(tx: Transaction, store: Store, family: Family, rows: Sequence[GoldenRow]) -> None:
@@ -89,7 +89,7 @@ def require_unsealed(tx: Transaction, store: Store, family: Family, rows: Sequen
     if sealed:
         _refuse(
             family,
-            {by_input[one] for one in sealed},
+            {by_input[sealed_input] for sealed_input in sealed},
             "asked by an example of the sealed holdout, too, which only a study's confirmation may read",
         )
 
@@ -97,15 +97,15 @@ def require_unsealed(tx: Transaction, store: Store, family: Family, rows: Sequen
 def require_unquoted(family: Family, variant: Variant, rows: Sequence[GoldenRow]) -> None:
     """Raises Conflict, naming the rows, where the prompt shows what a scenario asks, with the answer."""
     shown = {asks(family, shot.input) for shot in variant.examples}
-    quoted = {id for asked, id in asked_by(family, rows).items() if asked in shown}
+    quoted = {id for question, id in asked_by(family, rows).items() if question in shown}
     if quoted:
         _refuse(family, quoted, f"shown in the prompt of {variant.id}, which would answer by copying")
 
 
 def _refuse(family: Family, ids: Collection[str], why: str) -> NoReturn:
-    named = ", ".join(sorted(ids)[:10]) + (" …" if len(ids) > 10 else "")
+    listed = ", ".join(sorted(ids)[:10]) + (" …" if len(ids) > 10 else "")
     raise Conflict(
-        f"{count(len(ids), 'golden row')} of {family.name} ({named}) cannot be asked: the same is {why}. Ask it in"
+        f"{count(len(ids), 'golden row')} of {family.name} ({listed}) cannot be asked: the same is {why}. Ask it in"
         " other words in golden.jsonl, and leave this one out (detent golden remove, where it was made of an example).",
         rows=sorted(ids),
     )

@@ -160,9 +160,9 @@ def import_rows(
         The report; a row that cannot be taken is counted there with its reason and stops nothing.
     """
     masker, kind = Masker(family.privacy.rules), kind_of(family)
-    n_read, n_released, seen = 0, 0, Counter[str]()
+    n_read, n_released, n_by_verdict = 0, 0, Counter[str]()
     reasons, cases = Counter[str](), dict[str, list[str]]()
-    taken = set[str]()
+    ids_taken = set[str]()
     labels = dict.fromkeys(family.output.labels or (), 0)
 
     def reject(row: SourceRow, reason: str) -> None:
@@ -173,8 +173,10 @@ def import_rows(
 
     def add(tx: Transaction, examples: Sequence[Example]) -> tuple[list[Added], int]:
         added = store.examples.add(tx, examples)
-        known = [e.id for e, one in zip(examples, added, strict=True) if curated and one == "duplicate"]
-        unreleased = [e.id for e in store.examples.standing(tx, family.name, ids=known, groups=()) if not e.released]
+        duplicates = [e.id for e, outcome in zip(examples, added, strict=True) if curated and outcome == "duplicate"]
+        unreleased = [
+            e.id for e in store.examples.standing(tx, family.name, ids=duplicates, groups=()) if not e.released
+        ]
         for id in unreleased:
             store.examples.release(tx, family.name, id, actor)
         return added, len(unreleased)
@@ -199,20 +201,20 @@ def import_rows(
         n_released += n
         for (row, example), verdict in zip(examples, verdicts, strict=True):
             if verdict == "id_conflict":
-                reject(row, TWICE if example.id in taken else CONFLICT)
+                reject(row, TWICE if example.id in ids_taken else CONFLICT)
             elif verdict == "sealed":
                 reject(row, SEALED)
             else:
-                seen[verdict] += 1
+                n_by_verdict[verdict] += 1
                 if verdict == "accepted":
-                    taken.add(example.id)
+                    ids_taken.add(example.id)
     with store.read() as tx:
         splits = store.examples.counts(tx, family.name)
     report = ImportReport(
         family=family.name,
         n_read=n_read,
-        n_accepted=seen["accepted"],
-        n_duplicate=seen["duplicate"],
+        n_accepted=n_by_verdict["accepted"],
+        n_duplicate=n_by_verdict["duplicate"],
         n_rejected=reasons.total(),
         reasons=dict(reasons),
         cases=cases,

@@ -64,41 +64,45 @@ def add_golden(context: Context, request: GoldenRequest) -> ChangeReport:
     text = checked_reason(request.reason)
     now = context.clock.now()
     with store.read() as reading:  # through all examples, for which no writer should wait
-        found = _released(reading, store, family, request.example)
-        asked = {asks(family, found.input)}
-        is_sealed = bool(store.examples.sealed_among(reading, family.name, asked, lambda input: asks(family, input)))
+        released = _released(reading, store, family, request.example)
+        questions = {asks(family, released.input)}
+        is_sealed = bool(
+            store.examples.sealed_among(reading, family.name, questions, lambda input: asks(family, input))
+        )
         n_sealed = store.examples.counts(reading, family.name)["holdout"]
 
     def change(tx: Transaction) -> ChangeReport:
-        _require_there(tx, store, family, found)
-        name = (found.id if scenario is None else scenario).strip()
+        _require_there(tx, store, family, released)
+        name = (released.id if scenario is None else scenario).strip()
         if not 1 <= len(name) <= MAX_NAME_CHARS:
             raise InvalidInput(f"A scenario has a name of 1 to {MAX_NAME_CHARS} characters, not {len(name)}.")
-        undo = f"detent golden remove {family.name} {found.id}"
+        undo = f"detent golden remove {family.name} {released.id}"
         rows = with_kept_golden(tx, store, family).golden
-        before = next((row for row in rows if row.id == row_id(found.id)), None)
+        before = next((row for row in rows if row.id == row_id(released.id)), None)
         if before is not None and before.scenario != name:
             raise Conflict(
-                f"Example {found.id} is a row of golden scenario {before.scenario!r} already. Take it out first:"
+                f"Example {released.id} is a row of golden scenario {before.scenario!r} already. Take it out first:"
                 f" {undo}.",
                 scenario=before.scenario,
             )
         if before is None:
-            _require_askable(family, found, rows)
-            row = golden_row(family, name, found)
+            _require_askable(family, released, rows)
+            row = golden_row(family, name, released)
             if is_sealed or store.examples.counts(tx, family.name)["holdout"] != n_sealed:
                 require_unsealed(tx, store, family, [row])
             champion = store.champions.current(tx, family.name)
             served = store.variants.get(tx, family.name, champion.variant) if champion is not None else None
             if served is not None:
                 require_unquoted(family, served.variant, [row])
-            store.examples.set_golden(tx, family.name, found.id, name)
+            store.examples.set_golden(tx, family.name, released.id, name)
             detail = {"scenario": name, "reason": text}
-            store.audit.add(tx, at=now, actor=actor, action=ADDED, family=family.name, subject=found.id, detail=detail)
+            store.audit.add(
+                tx, at=now, actor=actor, action=ADDED, family=family.name, subject=released.id, detail=detail
+            )
         again = "" if before is None else " already"
         return ChangeReport(
             family=family.name,
-            what=f"example {found.id} is a row of golden scenario {name!r}{again}; no search learns from it",
+            what=f"example {released.id} is a row of golden scenario {name!r}{again}; no search learns from it",
             why=text,
             undo=undo,
             next=f"detent family evaluate {family.name} --suite golden --dry-run",
@@ -123,15 +127,15 @@ def remove_golden(context: Context, request: GoldenRemovalRequest) -> ChangeRepo
     store, actor, text, now = context.store, context.actor, checked_reason(request.reason), context.clock.now()
 
     def change(tx: Transaction) -> ChangeReport:
-        kept = {e.id: (scenario, e) for scenario, e in store.examples.golden(tx, family.name)}
-        id = next((id for id, (_, e) in kept.items() if example in (id, e.interaction)), None)
+        by_id = {e.id: (scenario, e) for scenario, e in store.examples.golden(tx, family.name)}
+        id = next((id for id, (_, e) in by_id.items() if example in (id, e.interaction)), None)
         if id is None:
             raise NotFound(
                 f"{example!r} is a row of no golden scenario of {family.name} that was made of an example; those of"
                 f" golden.jsonl are taken out there. detent golden list {family.name} shows them.",
                 family=family.name,
             )
-        scenario = kept[id][0]
+        scenario = by_id[id][0]
         store.examples.set_golden(tx, family.name, id, None)
         detail = {"scenario": scenario, "reason": text}
         store.audit.add(tx, at=now, actor=actor, action=REMOVED, family=family.name, subject=id, detail=detail)
@@ -162,8 +166,10 @@ class GoldenRowOfFamily(GoldenRowView):
 
 def read_all_golden(context: Context, request: PageRequest) -> Page[GoldenRowOfFamily]:
     """Every row of the golden scenarios of every family."""
-    seen = [one for name, one in sorted(context.families().families.items()) if context.access.may_see(name)]
-    rows = [GoldenRowOfFamily(**members_of(row), family=one.name) for one in seen for row in _rows(context, one)]
+    visible = [member for name, member in sorted(context.families().families.items()) if context.access.may_see(name)]
+    rows = [
+        GoldenRowOfFamily(**members_of(row), family=member.name) for member in visible for row in _rows(context, member)
+    ]
     return page_of(rows, request.cursor, request.limit)
 
 
@@ -176,12 +182,12 @@ def _rows(context: Context, family: Family) -> list[GoldenRowView]:
 
 def _released(tx: Transaction, store: Store, family: Family, example: str) -> Example:
     outside = [e for split in ("train", "dev") for e in store.examples.of_split(tx, family.name, split=split)]
-    found = next((e for e in outside if example == e.id), None) or next(
+    match = next((e for e in outside if example == e.id), None) or next(
         (e for e in outside if example == e.interaction), None
     )
-    if found is None:
+    if match is None:
         standing = store.examples.standing(tx, family.name, ids=[example, f"ia_{example}"], groups=[])
-        if any(one.split == "holdout" for one in standing):
+        if any(row.split == "holdout" for row in standing):
             raise Conflict(
                 f"Example {example!r} of {family.name} lies in the sealed holdout, which only a confirmation reads."
                 " Take another, or write a scenario of your own into golden.jsonl."
@@ -191,18 +197,18 @@ def _released(tx: Transaction, store: Store, family: Family, example: str) -> Ex
             f" answer becomes one by a review: detent review list --family {family.name}.",
             family=family.name,
         )
-    if not (found.released or family.privacy.examples_from == "any"):
+    if not (match.released or family.privacy.examples_from == "any"):
         raise Conflict(
-            f"Example {found.id} of {family.name} is not released: a person decides first whether its text may be used."
+            f"Example {match.id} of {family.name} is not released: a person decides first whether its text may be used."
             f" detent review list --family {family.name}."
         )
-    return found
+    return match
 
 
 def _require_there(tx: Transaction, store: Store, family: Family, example: Example) -> None:
     """Raises NotFound where the example was forgotten since it was read."""
     if not any(
-        one.split == example.split for one in store.examples.standing(tx, family.name, ids=[example.id], groups=[])
+        row.split == example.split for row in store.examples.standing(tx, family.name, ids=[example.id], groups=[])
     ):
         raise NotFound(f"Example {example.id} of {family.name} was forgotten a moment ago.", family=family.name)
 

@@ -27,16 +27,16 @@ def release_example(review: str, answer: str, *, actor: str, store: Store, clock
     now = clock.now()
 
     def change(tx: Transaction) -> Review:
-        asked = store.reviews.get(tx, review)
-        if asked.kind != KIND:
-            raise InvalidInput(f"Review {review} is about {asked.kind}, not about an example.")
-        if asked.status == "open" and answer == "release":
-            store.examples.release(tx, asked.family, asked.subject, actor)
+        record = store.reviews.get(tx, review)
+        if record.kind != KIND:
+            raise InvalidInput(f"Review {review} is about {record.kind}, not about an example.")
+        if record.status == "open" and answer == "release":
+            store.examples.release(tx, record.family, record.subject, actor)
         answered = store.reviews.answer(tx, review, answer, actor, now)
-        if asked.status == "open":
+        if record.status == "open":
             detail = {"review": review, "answer": answer}
             store.audit.add(
-                tx, at=now, actor=actor, action=KIND, family=asked.family, subject=asked.subject, detail=detail
+                tx, at=now, actor=actor, action=KIND, family=record.family, subject=record.subject, detail=detail
             )
         return answered
 

@@ -85,8 +85,10 @@ def read_playbook(context: Context, request: PlaybookRequest) -> PlaybookView:
     context.family(request.family)
     family, store = request.family, context.store
     with store.read() as tx:
-        kept = store.playbooks.entries(tx, family)
-        return PlaybookView(family=family, entries=_views(tx, store, family, kept), section=section(kept.values()))
+        entries = store.playbooks.entries(tx, family)
+        return PlaybookView(
+            family=family, entries=_views(tx, store, family, entries), section=section(entries.values())
+        )
 
 
 class EntryRequest(Request):
@@ -171,17 +173,17 @@ def _report(tx: Transaction, store: Store, family: str, id: str, before: Entry, 
 
 
 def _entry(tx: Transaction, store: Store, family: str, id: str) -> Entry:
-    found = store.playbooks.entries(tx, family).get(id)
-    if found is None:
+    record = store.playbooks.entries(tx, family).get(id)
+    if record is None:
         raise NotFound(
             f"The playbook of {family} has no entry {id!r}. `detent playbook show {family}` lists them.", entry=id
         )
-    return found
+    return record
 
 
 def _views(tx: Transaction, store: Store, family: str, entries: Mapping[str, Entry]) -> list[EntryView]:
     ids = sorted({example for entry in entries.values() for example in entry.evidence})
-    known = {one.id: one.interaction for one in store.examples.standing(tx, family, ids=ids, groups=())}
+    known = {standing.id: standing.interaction for standing in store.examples.standing(tx, family, ids=ids, groups=())}
     champion = store.champions.current(tx, family)
     served = store.variants.get(tx, family, champion.variant) if champion is not None else None
     shown = set(texts_shown(instruction_of(served.variant) or "")) if served is not None else set()

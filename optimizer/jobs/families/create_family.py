@@ -29,7 +29,7 @@ class CreatedFamily:
 
 
 def create_family(
-    draft: FamilyDraft, *, families_dir: Path, today: date, check: Callable[[NewFamily], None] = lambda made: None
+    draft: FamilyDraft, *, families_dir: Path, today: date, check: Callable[[NewFamily], None] = lambda new_family: None
 ) -> CreatedFamily:
     """The files that were written; all of them or none.
 
@@ -45,22 +45,24 @@ def create_family(
             f"There is a folder {folder} already. Choose another name, or retire the family first: detent family delete"
             f" {draft.name} --confirm {draft.name}."
         )
-    made = draft_family(draft, today=today)
-    check(made)
-    _refuse_labels_written_twice(made)
-    parse_family(made.data)
+    new_family = draft_family(draft, today=today)
+    check(new_family)
+    _refuse_labels_written_twice(new_family)
+    parse_family(new_family.data)
     part = families_dir / f".{draft.name}.part"
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
-    (part / "family.yaml").write_text(HEAD + as_yaml(made.data), encoding="utf-8")
-    lines = (json.dumps(example, ensure_ascii=False) for example in made.examples)
+    (part / "family.yaml").write_text(HEAD + as_yaml(new_family.data), encoding="utf-8")
+    lines = (json.dumps(example, ensure_ascii=False) for example in new_family.examples)
     (part / "examples.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
     part.rename(folder)  # the reload sees a whole family or none
-    return CreatedFamily(family_file=folder / "family.yaml", examples_file=folder / "examples.jsonl", content=made)
+    return CreatedFamily(
+        family_file=folder / "family.yaml", examples_file=folder / "examples.jsonl", content=new_family
+    )
 
 
-def _refuse_labels_written_twice(made: NewFamily) -> None:
-    twice = [pair for pair in made.look_alikes if pair.same]
+def _refuse_labels_written_twice(new_family: NewFamily) -> None:
+    twice = [pair for pair in new_family.look_alikes if pair.same]
     if twice:
         merges = " ".join(f"--merge '{pair.rare}={pair.common}'" for pair in twice)
         raise InvalidInput(

@@ -87,8 +87,8 @@ def create_variant(context: Context, request: VariantRequest) -> CreatedVariant:
     200 instead of 201 when the family holds this content already. `model` takes settings of generation alone; an
     example of the sealed holdout, or of production text that no person released, is 422.
     """
-    given = request.model_dump(exclude={"family", "from_"})
-    draft = VariantDraft(**given, from_variant=request.from_)
+    members = request.model_dump(exclude={"family", "from_"})
+    draft = VariantDraft(**members, from_variant=request.from_)
     return store_draft(
         context.family(request.family), draft, actor=context.actor, store=context.store, clock=context.clock
     )
@@ -150,11 +150,13 @@ def _build(parent: Variant, draft: VariantDraft) -> Variant:
         content["messages"] = [dict(m) for m in draft.messages]
     if draft.examples is not None:
         content["examples"] = [_example(i, e) for i, e in enumerate(draft.examples)]
-    given = dict(draft.model or {})
-    response_format = draft.response_format if draft.response_format is not None else given.pop("response_format", None)
+    settings = dict(draft.model or {})
+    response_format = (
+        draft.response_format if draft.response_format is not None else settings.pop("response_format", None)
+    )
     if response_format is not None:
         content["response_format"] = dict(response_format) or None
-    content["model"] = only_settings({**content["model"], **given})
+    content["model"] = only_settings({**content["model"], **settings})
     preset = preset_named(draft.preset).policy(content["policy"]) if draft.preset is not None else {}
     content["policy"] = {**content["policy"], **preset, **(draft.policy or {})}
     return _checked(Variant.from_content(content))
@@ -171,8 +173,8 @@ def _check_settings(draft: VariantDraft) -> None:
         (draft.response_format, "/response_format"),
     ]
     faults = model_faults(model)
-    for given, pointer in named:
-        faults += format_faults(given or None, pointer)
+    for settings, pointer in named:
+        faults += format_faults(settings or None, pointer)
     for i, message in enumerate(draft.messages or ()):
         strange = [name for name in message if name not in ("role", "content", "name")]
         faults += [
@@ -236,8 +238,8 @@ def _check_examples(tx: Transaction, store: Store, family: Family, variant: Vari
     known = store.examples.standing(tx, family.name, ids=[e.id for e in variant.examples], groups=groups)
     faults = []
     for i, (example, group) in enumerate(zip(variant.examples, groups, strict=True)):
-        same = [one for one in known if one.id == example.id] or [one for one in known if one.group == group]
-        if any(one.split == "holdout" for one in known if one.id == example.id or one.group == group):
+        same = [row for row in known if row.id == example.id] or [row for row in known if row.group == group]
+        if any(row.split == "holdout" for row in known if row.id == example.id or row.group == group):
             detail = (
                 f"example {example.id!r} belongs to the sealed holdout, which only confirmation may read; choose"
                 " another one"
@@ -246,7 +248,7 @@ def _check_examples(tx: Transaction, store: Store, family: Family, variant: Vari
             same
             and example.id in quoted
             and family.privacy.examples_from != "any"
-            and not any(one.released for one in same)
+            and not any(row.released for row in same)
         ):
             detail = f"example {example.id!r} comes from production and is not released; see detent review list"
         else:

@@ -18,17 +18,17 @@ def each_family(families: Mapping[str, Family], look: Callable[[Family], Found |
 
     Raises what kept a family from being looked at, once the others have been.
     """
-    found: list[Found] = []
+    results: list[Found] = []
     broken: list[Exception] = []
     for family in families.values():
         try:
-            seen = look(family)
+            result = look(family)
         except Exception as error:
             log.exception("family not looked at", family=family.name)
             broken.append(error)
             continue
-        if seen is not None:
-            found.append(seen)
+        if result is not None:
+            results.append(result)
     if broken:
         raise broken[0]
-    return found
+    return results

@@ -69,7 +69,9 @@ def copied_beside(target: Path, folder: Path) -> Path:
 def is_copy(copy: Path, folder: Path, *, but: str = "") -> bool:
     """Whether every file of ``folder``, ``but`` the one of that name, stands in ``copy`` as it is."""
     there = ((copy / file.relative_to(folder), file) for file in files_in(folder) if file != folder / but)
-    return copy.is_dir() and all(one.is_file() and one.read_bytes() == file.read_bytes() for one, file in there)
+    return copy.is_dir() and all(
+        copied.is_file() and copied.read_bytes() == file.read_bytes() for copied, file in there
+    )
 
 
 def files_in(folder: Path) -> list[Path]:

@@ -27,11 +27,11 @@ def init_project(folder: Path) -> list[str]:
 
 
 def _walk(folder: Traversable, prefix: str) -> list[tuple[str, Traversable]]:
-    found: list[tuple[str, Traversable]] = []
+    entries: list[tuple[str, Traversable]] = []
     for entry in sorted(folder.iterdir(), key=lambda e: e.name):
         name = prefix + RENAMED.get(entry.name, entry.name)
         if entry.is_dir():
-            found += _walk(entry, name + "/") if entry.name != "__pycache__" else []
+            entries += _walk(entry, name + "/") if entry.name != "__pycache__" else []
         elif not entry.name.endswith((".py", ".pyc")):
-            found.append((name, entry))
-    return found
+            entries.append((name, entry))
+    return entries

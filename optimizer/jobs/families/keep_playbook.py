@@ -39,19 +39,24 @@ class StudyPlaybook:
                 record = [{"id": e.id, **{name: getattr(e, name) for name in STANDING}} for e in entries.values()]
                 self.store.playbooks.add_to_step(tx, self.family, self.study, BEFORE, record, self.clock.now())
                 return entries
-            known = [one for one in before if one["id"] in entries]
-            return {one["id"]: replace(entries[one["id"]], **{name: one[name] for name in STANDING}) for one in known}
+            known = [standing for standing in before if standing["id"] in entries]
+            return {
+                standing["id"]: replace(entries[standing["id"]], **{name: standing[name] for name in STANDING})
+                for standing in known
+            }
 
         return self.store.write(open_once)
 
     def _retire_forgotten(self, tx: Transaction) -> None:
         before = self.store.playbooks.entries(tx, self.family)
         ids = sorted({example for entry in active(before) for example in entry.evidence})
-        kept = {one.id for one in self.store.examples.standing(tx, self.family, ids=ids, groups=())}
+        ids_kept = {
+            example_view.id for example_view in self.store.examples.standing(tx, self.family, ids=ids, groups=())
+        }
         edits = [
-            Retire(id=entry.id, reason=f"{count(len(gone), 'example')} that it was learned from is no longer kept")
+            Retire(id=entry.id, reason=f"{count(len(forgotten), 'example')} that it was learned from is no longer kept")
             for entry in active(before)
-            if (gone := [example for example in entry.evidence if example not in kept])
+            if (forgotten := [example for example in entry.evidence if example not in ids_kept])
         ]
         after = applied(before, edits, at=self.clock.now(), by=STUDY + self.study)
         self.store.playbooks.put(tx, self.family, [entry for id, entry in after.items() if entry != before[id]])
@@ -62,8 +67,8 @@ class StudyPlaybook:
         """
 
         def keep_once(tx: Transaction) -> None:
-            kept = {_key(one) for one in self.store.playbooks.step(tx, self.study, step) or ()}
-            new = [edit for edit in edits if _key(_named(edit)) not in kept]
+            keys = {_key(record) for record in self.store.playbooks.step(tx, self.study, step) or ()}
+            new = [edit for edit in edits if _key(_record_of(edit)) not in keys]
             if not new:
                 return
             now = self.clock.now()
@@ -71,7 +76,7 @@ class StudyPlaybook:
             after = applied(before, new, study=self.study, at=now, by=STUDY + self.study)
             changed = [entry for id, entry in after.items() if entry != before.get(id)]
             self.store.playbooks.put(tx, self.family, changed)
-            self.store.playbooks.add_to_step(tx, self.family, self.study, step, [_named(e) for e in new], now)
+            self.store.playbooks.add_to_step(tx, self.family, self.study, step, [_record_of(e) for e in new], now)
 
         self.store.write(keep_once)
 
@@ -80,7 +85,7 @@ def _key(named: Mapping[str, Any]) -> tuple[str, str]:
     return named["edit"], named["id"]
 
 
-def _named(edit: Edit) -> dict[str, Any]:
+def _record_of(edit: Edit) -> dict[str, Any]:
     """An edit without its text, which stands in the entry alone."""
     values = {name: value for name, value in asdict(edit).items() if name not in ("text", "reason")}
     id = {"id": id_of(edit.text)} if isinstance(edit, Add) else {}

@@ -68,12 +68,14 @@ def labels_not_named(tx: Transaction, store: Store, family: Family) -> str | Non
     output = family.output
     if output.parser != "label" or not output.labels:
         return None
-    named = {label.strip().casefold() for label in output.labels}
-    examples = [one for split in ("train", "dev") for one in store.examples.of_split(tx, family.name, split=split)]
+    labels = {label.strip().casefold() for label in output.labels}
+    examples = [
+        example for split in ("train", "dev") for example in store.examples.of_split(tx, family.name, split=split)
+    ]
     expected = Counter(
-        str(one.expected[output.field]) for one in examples if one.expected.get(output.field) is not None
+        str(example.expected[output.field]) for example in examples if example.expected.get(output.field) is not None
     )
-    missing = {label: n for label, n in expected.items() if label.strip().casefold() not in named}
+    missing = {label: n for label, n in expected.items() if label.strip().casefold() not in labels}
     if not missing:
         return None
     which = ", ".join(f"{label!r} ({count(n, 'example')})" for label, n in sorted(missing.items()))

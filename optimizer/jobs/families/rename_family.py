@@ -54,9 +54,9 @@ def rename_family(context: Context, request: RenameRequest) -> ChangeReport:
         present = store.family_names.former(tx).get(old, old)
         is_half_done = old != present == new and not (folder.is_dir() and target.exists())
         is_half_done |= old != present == new and _is_left_over(folder, target, new)
-        known = bool(store.champions.history(tx, old)) and not is_retired(present)
+        has_served = bool(store.champions.history(tx, old)) and not is_retired(present)
         if not is_half_done:
-            _check(tx, store, old, new, present=present, known=known)
+            _check(tx, store, old, new, present=present, known=has_served)
     if not file.is_file() and not target.is_dir():
         raise NotFound(f"There is no file {file}, so there is no family {old!r} to rename.", family=old)
     if not is_half_done and target.exists():
@@ -70,7 +70,7 @@ def rename_family(context: Context, request: RenameRequest) -> ChangeReport:
     part = _renamed_copy(folder, target, new) if not target.exists() else None
 
     def change(tx: Transaction) -> None:
-        _check(tx, store, old, new, present=old, known=known)
+        _check(tx, store, old, new, present=old, known=has_served)
         store.family_names.rename(tx, old, new, at)
         tell(tx, store, "family.rename", new, new, {"was": old, "why": why}, actor=actor, at=at)
         store.outbox.add(tx, "family", new, {"was": old}, at)

@@ -47,7 +47,7 @@ def retire_family(context: Context, request: RetireRequest) -> ChangeReport:
     name, forget, store, actor = request.family, request.forget, context.store, context.actor
     why, at, folders = checked_reason(request.reason), context.clock.now(), Folders.of_home(context.settings)
     with store.read() as tx:
-        present, gone = store.family_names.former(tx).get(name, name), store.family_names.retired(tx, name)
+        present, retired_as = store.family_names.former(tx).get(name, name), store.family_names.retired(tx, name)
         known = store.champions.history(tx, name) or any(store.examples.counts(tx, name).values())
         lives = present == name and not is_retired(name) and bool(known or (folders.home / name).is_dir())
         if lives:
@@ -55,8 +55,12 @@ def retire_family(context: Context, request: RetireRequest) -> ChangeReport:
         expected = store.family_names.next_retired(tx, name)
     if not lives and present != name and not is_retired(present):
         raise NotFound(f"{name} is a former name of the family {present}: detent family delete {present}.", family=name)
-    if not lives and (gone is None or not forget):
-        where = f"; it was retired, and {gone} is its record. {_back(gone)} takes that back" if gone else " here"
+    if not lives and (retired_as is None or not forget):
+        where = (
+            f"; it was retired, and {retired_as} is its record. {_back(retired_as)} takes that back"
+            if retired_as
+            else " here"
+        )
         raise NotFound(f"There is no family {name!r}{where}.", family=name)
     if request.confirm != name:
         raise Refused(
@@ -66,13 +70,13 @@ def retire_family(context: Context, request: RetireRequest) -> ChangeReport:
         )
     folder, aside = folders.home / name, folders.retired / expected
     if not lives:
-        assert gone is not None
-        aside = folders.retired / gone
-        return _forget(context, gone, name, "was retired before", aside, why=why)
+        assert retired_as is not None
+        aside = folders.retired / retired_as
+        return _forget(context, retired_as, name, "was retired before", aside, why=why)
     is_moved = folders.of(name).is_dir()
     if is_moved:
         if aside.exists() and not is_copy(aside, folder):  # of an act that was cut off; a new folder was made since
-            aside.rename(folders.retired / next_free(expected, (one.name for one in folders.retired.iterdir())))
+            aside.rename(folders.retired / next_free(expected, (folder.name for folder in folders.retired.iterdir())))
         move_folder(folder, aside)
 
     def change(tx: Transaction) -> str:
@@ -170,7 +174,7 @@ def _cut_off(tx: Transaction, store: Store, name: str, folders: Folders) -> tupl
     """
     plain = name.partition(RETIRED)[0]
     present = store.family_names.former(tx).get(plain, plain)
-    acts = [one for one in store.audit.of_subject(tx, present) if one["action"] in ("family.retire", "family.restore")]
+    acts = [act for act in store.audit.of_subject(tx, present) if act["action"] in ("family.retire", "family.restore")]
     if is_retired(present) or not acts or acts[-1]["action"] != "family.restore":
         return None
     was = str(acts[-1]["detail"]["was"])
@@ -188,14 +192,14 @@ def require_idle(tx: Transaction, store: Store, name: str, act: str) -> None:
             f" End it first, if that is meant: detent rollout rollback {name}.",
             rollout=rollout.id,
         )
-    study = next((one for one in store.studies.unfinished(tx) if one.family == name), None)
+    study = next((running for running in store.studies.unfinished(tx) if running.family == name), None)
     if study is not None:
         raise Conflict(
             f"Cannot {act} {name}: its study {study.id} is {study.status}. Wait for it, or end it: detent study cancel"
             f" {study.id}.",
             study=study.id,
         )
-    run = next((one for one in store.judge_runs.unfinished(tx) if one.family == name), None)
+    run = next((running for running in store.judge_runs.unfinished(tx) if running.family == name), None)
     if run is not None:
         raise Conflict(
             f"Cannot {act} {name}: its judge run {run.id} is {run.status}. Wait for it, or end it: detent judge cancel"
@@ -220,9 +224,9 @@ def _forget(context: Context, retired: str, name: str, what: str, aside: Path, *
         tell(
             tx, store, "family.forget", retired, name, {"n": n, "why": why}, actor=context.actor, at=context.clock.now()
         )
-        told = f"{what}; {count(n, 'row')} with texts{f' and the folder {aside}' if has_folder else ''}"
-        told += f" {'is' if n == 1 and not has_folder else 'are'} forgotten, for good; what MLflow has is marked as"
-        told += " deleted there, and on its disk until `mlflow gc`"
-        return ChangeReport(family=name, what=told, why=why)
+        sentence = f"{what}; {count(n, 'row')} with texts{f' and the folder {aside}' if has_folder else ''}"
+        sentence += f" {'is' if n == 1 and not has_folder else 'are'} forgotten, for good; what MLflow has is marked as"
+        sentence += " deleted there, and on its disk until `mlflow gc`"
+        return ChangeReport(family=name, what=sentence, why=why)
 
     return store.write(change)

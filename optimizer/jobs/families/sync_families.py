@@ -66,13 +66,13 @@ def sync_families(
     the file; a champion that was promoted or brought back by a person stays until the file says something new. A frozen
     family keeps its champion either way.
     """
-    done = []
+    syncs = []
     for family in families.values():
         if family.prompt.versions and family.prompt.current in family.prompt.versions and not _in_step(family, store):
             sync, ended = store.write(lambda tx, family=family: _sync(tx, store, clock, family, serve_file_edits))  # type: ignore[misc]
             log_head(ended)
-            done.append(sync)
-    return done
+            syncs.append(sync)
+    return syncs
 
 
 def _in_step(family: Family, store: Store) -> bool:

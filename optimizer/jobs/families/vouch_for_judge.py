@@ -47,15 +47,18 @@ def judge_gates(
             )
     own = None if family.judge is None else judge_identity(family)
     is_own_asked = judge_of_scorer(family) is not None or metric_source == "judge" or any(map(acts_on_judge, variants))
-    asked = dict.fromkeys([*([own] if is_own_asked else ()), *([scored_by] if scored_by is not None else ())])
-    gates = [calibrated_gate(judge, calibration_of_judge(family.name, judge, store, tx)) for judge in asked]
+    judges = dict.fromkeys([*([own] if is_own_asked else ()), *([scored_by] if scored_by is not None else ())])
+    gates = [calibrated_gate(judge, calibration_of_judge(family.name, judge, store, tx)) for judge in judges]
     return [as_record(gate) for gate in sorted(gates, key=lambda gate: gate.verdict is GateVerdict.PASS)[:1]]
 
 
 def calibration_of_judge(family: str, judge: str | None, store: Store, tx: Transaction) -> Calibration | None:
     """Of this judge, else of another one; None where there is none."""
-    found = [record.calibration for record in store.calibrations.history(tx, family)]
-    return next((one for one in found if one.judge == judge), found[0] if found else None)
+    calibrations = [record.calibration for record in store.calibrations.history(tx, family)]
+    return next(
+        (calibration for calibration in calibrations if calibration.judge == judge),
+        calibrations[0] if calibrations else None,
+    )
 
 
 def without_judge_gate(gates: Sequence[GateRecord]) -> list[GateRecord]:

@@ -43,16 +43,20 @@ def align_family(family: Family, *, store: Store, clock: Clock, learn: Learn) ->
         )
     thumbs = _thumbs(family, store)
     with store.read() as tx:
-        kept = store.events.interactions(tx, [each.interaction for each in thumbs if each.interaction is not None])
+        interactions = store.events.interactions(
+            tx, [each.interaction for each in thumbs if each.interaction is not None]
+        )
     rows: list[tuple[dict[str, float | None], bool, str]] = []
     for thumb in thumbs:
-        one = next((each for each in kept.get(str(thumb.interaction), ()) if each.arm.family == family.name), None)
-        if one is None or one.output is None or one.input is None:
+        interaction = next(
+            (each for each in interactions.get(str(thumb.interaction), ()) if each.arm.family == family.name), None
+        )
+        if interaction is None or interaction.output is None or interaction.input is None:
             continue
-        read = parse_output(family.output, one.output)
+        read = parse_output(family.output, interaction.output)
         if read.error is None:
-            numbers = alignment_features(family.declared_inputs(one.input), text_of(read.value))
-            rows.append((numbers, _likes(thumb), one.arm.unit_hmac or one.id))
+            numbers = alignment_features(family.declared_inputs(interaction.input), text_of(read.value))
+            rows.append((numbers, _likes(thumb), interaction.arm.unit_hmac or interaction.id))
     later = [liked for _, liked, _ in rows[int(len(rows) * EARLIER) :]]
     fewest = min(sum(later), len(later) - sum(later))
     if len(rows) < LEAST_THUMBS or fewest < LEAST_OF_A_KIND:
@@ -65,21 +69,21 @@ def align_family(family: Family, *, store: Store, clock: Clock, learn: Learn) ->
             n_required=LEAST_THUMBS,
         )
     noted = {"family": family.name, "thumbs": len(rows), "at": clock.now().isoformat()}
-    found = learn([row[0] for row in rows], [row[1] for row in rows], [row[2] for row in rows], noted)
-    if not found.is_enough:
+    aligned = learn([row[0] for row in rows], [row[1] for row in rows], [row[2] for row in rows], noted)
+    if not aligned.is_enough:
         raise GateNotMet(
-            f"{family.name} was not aligned: on {found.n_later} later thumbs a liked answer scores above a disliked one"
-            f" {found.area:.2f} of the times (95 % interval {found.low:.2f} to {found.high:.2f}; chance is .50), and"
-            f" {LEAST_AREA:.2f} with an interval above .50 is needed. Numbers of request and answer do not say what"
-            " these users like; use a judge.",
-            alignment=found.as_data(),
+            f"{family.name} was not aligned: on {aligned.n_later} later thumbs a liked answer scores above a disliked"
+            f" one {aligned.area:.2f} of the times (95 % interval {aligned.low:.2f} to {aligned.high:.2f}; chance is"
+            f" .50), and {LEAST_AREA:.2f} with an interval above .50 is needed. Numbers of request and answer do not"
+            " say what these users like; use a judge.",
+            alignment=aligned.as_data(),
         )
-    return found
+    return aligned
 
 
 def _thumbs(family: Family, store: Store) -> list[FeedbackEvent]:
     """The latest of each interaction, in the order in which they were received."""
-    found, cursor = dict[str, FeedbackEvent](), None
+    thumbs, cursor = dict[str, FeedbackEvent](), None
     while True:
         with store.read() as tx:
             events, cursor = store.events.page_of_feedback(
@@ -88,10 +92,10 @@ def _thumbs(family: Family, store: Store) -> list[FeedbackEvent]:
         for event in events:
             is_thumb = event.source == "user" and (event.success is not None or event.score is not None)
             if is_thumb and event.interaction is not None:
-                found.pop(event.interaction, None)
-                found[event.interaction] = event
+                thumbs.pop(event.interaction, None)
+                thumbs[event.interaction] = event
         if cursor is None:
-            return list(found.values())[-MOST:]
+            return list(thumbs.values())[-MOST:]
 
 
 def _likes(thumb: FeedbackEvent) -> bool:

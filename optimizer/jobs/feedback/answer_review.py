@@ -69,22 +69,28 @@ def _with_texts(tx: Transaction, context: Context, reviews: Sequence[Review]) ->
             tx, family, split=split, ids=[review.subject for review in reviews if review.family == family]
         )
     }
-    waiting = {one.subject for one in reviews if one.kind in OF_INTERACTIONS and one.status == "open"}
+    waiting = {
+        review_open.subject
+        for review_open in reviews
+        if review_open.kind in OF_INTERACTIONS and review_open.status == "open"
+    }
     answers = {
-        (one.arm.family, one.id): one for some in store.events.interactions(tx, waiting).values() for one in some
+        (interaction.arm.family, interaction.id): interaction
+        for some in store.events.interactions(tx, waiting).values()
+        for interaction in some
     }
     for family in {family for family, _ in answers}:
         labelled = [f"ia_{id}" for of, id in answers if of == family]
         for row in store.examples.standing(tx, family, ids=labelled, groups=[]):
             if row.split == "holdout":
                 answers.pop((family, row.id.removeprefix("ia_")), None)
-    found = []
+    views = []
     for review in reviews:
         about = review.family, review.subject
         example = examples.get(about)
         interaction = answers.get(about) if review.kind in OF_INTERACTIONS and review.status == "open" else None
         shown = interaction or example
-        found.append(
+        views.append(
             ReviewWithTexts(
                 **members_of(review),
                 input=shown.input if shown is not None else None,
@@ -93,7 +99,7 @@ def _with_texts(tx: Transaction, context: Context, reviews: Sequence[Review]) ->
                 why=review.payload.get("why", ""),
             )
         )
-    return found
+    return views
 
 
 def answer_review(context: Context, request: ReviewAnswerRequest) -> Review:
@@ -104,9 +110,9 @@ def answer_review(context: Context, request: ReviewAnswerRequest) -> Review:
     store, clock, actor, review, answer = context.store, context.clock, context.actor, request.id, request.answer
     expected, as_answered = request.expected, request.as_answered
     with store.read() as tx:
-        asked = store.reviews.get(tx, review)
-    context.require_family(asked.family)
-    family, kind = context.family(asked.family), asked.kind
+        record = store.reviews.get(tx, review)
+    context.require_family(record.family)
+    family, kind = context.family(record.family), record.kind
     if request.expected_text is not None:
         if expected is not None:
             raise InvalidInput("What was expected is said twice. Leave out `expected` or `expected_text`.")

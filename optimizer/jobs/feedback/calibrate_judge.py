@@ -91,6 +91,6 @@ def calibrate_judge(context: Context, request: CalibrateRequest) -> CalibrationV
         )
         return calibration_view(record)
 
-    made = store.write(keep, rows=2)
+    calibrated = store.write(keep, rows=2)
     log.info("judge calibrated", family=family.name, n=len(both), spearman=agreement.spearman.value)
-    return made
+    return calibrated

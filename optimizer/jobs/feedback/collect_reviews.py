@@ -78,10 +78,10 @@ def collect_reviews(family: Family, *, store: Store, clock: Clock, dry_run: bool
 
     def keep(tx: Transaction) -> CollectReport:
         before = store.reviews.of_kind(tx, family.name, KIND)  # another process may have collected at the same time
-        new = [one for one in picked if one.interaction not in before]
-        for one in new:
-            payload = {name: value for name, value in asdict(one).items() if name != "interaction"}
-            store.reviews.open(tx, new_id("rv"), family.name, KIND, one.interaction, payload, now)
+        new = [answer for answer in picked if answer.interaction not in before]
+        for answer in new:
+            payload = {name: value for name, value in asdict(answer).items() if name != "interaction"}
+            store.reviews.open(tx, new_id("rv"), family.name, KIND, answer.interaction, payload, now)
         store.minute_stats.set_watermark(tx, _name(family), now - SETTLED)
         return CollectReport(items=new, dry_run=False)
 
@@ -96,30 +96,32 @@ def _picked(family: Family, tx: Transaction, store: Store, now: datetime) -> lis
     last = store.minute_stats.watermark(tx, _name(family))
     since = until - EVERY if last is None else max(last, until - LONGEST)
     before = store.reviews.of_kind(tx, family.name, KIND)
-    left = family.review.per_day - sum(at > now - EVERY for at in before.values())
-    if left <= 0 or since >= until:
+    n_left = family.review.per_day - sum(at > now - EVERY for at in before.values())
+    if n_left <= 0 or since >= until:
         return []
-    seen = store.traffic.seen(tx, family.name, since, until, MOST_READ)
-    found = [one for one in uncertain_answers(seen, family.review) if one.interaction not in before][:MOST_WEIGHED]
+    answers = store.traffic.seen(tx, family.name, since, until, MOST_READ)
+    uncertain = [answer for answer in uncertain_answers(answers, family.review) if answer.interaction not in before][
+        :MOST_WEIGHED
+    ]
     recent = [subject for subject, at in before.items() if at > now - timedelta(days=UNIT_DAYS)]
-    taken = {each.arm.unit_hmac for each in _interactions(family, tx, store, recent) if each.arm.unit_hmac is not None}
+    units = {each.arm.unit_hmac for each in _interactions(family, tx, store, recent) if each.arm.unit_hmac is not None}
     usable = [
         each
-        for each in _interactions(family, tx, store, [one.interaction for one in found])
+        for each in _interactions(family, tx, store, [answer.interaction for answer in uncertain])
         if _can_be_labelled(family, each)
     ]
-    return first_of_units(found, {each.id: each.arm.unit_hmac for each in usable}, known=taken, most=left)
+    return first_of_units(uncertain, {each.id: each.arm.unit_hmac for each in usable}, known=units, most=n_left)
 
 
 def _interactions(family: Family, tx: Transaction, store: Store, ids: Sequence[str]) -> list[Interaction]:
-    kept = store.events.interactions(tx, ids)
-    return [each for name in ids for each in kept.get(name, ()) if each.arm.family == family.name]
+    stored = store.events.interactions(tx, ids)
+    return [each for name in ids for each in stored.get(name, ()) if each.arm.family == family.name]
 
 
 def _can_be_labelled(family: Family, interaction: Interaction) -> bool:
     """Its answer and every input are kept."""
-    given = interaction.input
-    return interaction.output is not None and given is not None and all(name in given for name in family.inputs)
+    inputs = interaction.input
+    return interaction.output is not None and inputs is not None and all(name in inputs for name in family.inputs)
 
 
 def _is_reviewed(family: Family) -> bool:

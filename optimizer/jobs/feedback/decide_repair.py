@@ -89,26 +89,26 @@ def _decide(context: Context, request: RepairRequest, verdict: Verdict) -> Decis
         if after is before:
             return _report(before, after, id, verdict, why, rejected=None)
         store.graphs.decide(tx, before, after)
-        kept = intake.keep(tx, reads)
+        result = intake.keep(tx, reads)
         detail = {"repair": id, "reason": why, "graph": before.id}
         store.audit.add(
             tx, at=at, actor=actor, action=f"graph.{verdict}", family=before.family, subject=id, detail=detail
         )
-        rejected = kept["rejected"][0]["detail"] if kept["rejected"] else ""
+        rejected = result["rejected"][0]["detail"] if result["rejected"] else ""
         return _report(before, after, id, verdict, why, rejected=rejected)
 
     return store.write(change, rows=3)
 
 
 def _graph(store: Store, tx: Transaction, repair: str) -> VerifiedGraph:
-    found = store.graphs.get(tx, repair.rpartition(".")[0])
-    if found is None:
+    graph = store.graphs.get(tx, repair.rpartition(".")[0])
+    if graph is None:
         raise NotFound(
             f"There is no repair {repair!r}. `detent graph list` shows the pending ones; its graph may have been"
             " pruned.",
             repair=repair,
         )
-    return found
+    return graph
 
 
 def _event(graph: VerifiedGraph, repair: str, verdict: Verdict) -> dict[str, Any]:
@@ -130,13 +130,13 @@ def _report(
 ) -> DecisionReport:
     one = after.repair(id)
     changed = rejected is not None
-    left = len(after.pending)
+    n_pending = len(after.pending)
     onward = f"detent graph show {after.id}"
     return DecisionReport(
         what=f"{id} {'is' if changed else 'was'} {verdict}: {one.repair}",
         why=why if changed else one.reason,
         undo=UNDO,
-        next=f"{onward} ({count(left, 'repair')} pending)" if left else f"{onward} --repaired",
+        next=f"{onward} ({count(n_pending, 'repair')} pending)" if n_pending else f"{onward} --repaired",
         changed=changed,
         feedback=id if not rejected else None,
         why_no_feedback=rejected or "",

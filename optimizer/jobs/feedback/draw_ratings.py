@@ -67,15 +67,15 @@ def draw_ratings(context: Context, request: RatingDrawRequest) -> DrawView:
         judged = store.traffic.judged(tx, family.name, judge, since, until)
         before = {each.interaction for each in drawn_answers(family, judge, store, tx)}
         figure = figure_of(family, judge, store, tx)
-    left = [each.interaction for each in judged if each.interaction not in before]
-    if not left and (n_fresh := _n_fresh(family, judge, until, before, store)):
+    undrawn = [each.interaction for each in judged if each.interaction not in before]
+    if not undrawn and (n_fresh := _n_fresh(family, judge, until, before, store)):
         raise DatasetTooSmall(
             f"{count(n_fresh, 'answer')} of {family.name} can be drawn in a minute: the judge has scored them just now,"
             " and a draw is among those of which no other can come any more. Repeat the command then.",
             n_rows=0,
             n_required=1,
         )
-    if not left:
+    if not undrawn:
         drawn_before = f" {count(len(judged), 'answer')}, all of which were drawn before" if judged else " none"
         raise DatasetTooSmall(
             f"No answers of {family.name} can be drawn: of the last {days:g} days its judge has scored{drawn_before}."
@@ -83,8 +83,8 @@ def draw_ratings(context: Context, request: RatingDrawRequest) -> DrawView:
             n_rows=0,
             n_required=1,
         )
-    draw = Draw(id=new_id("dr"), judge=judge, since=since, until=until, frame=len(left), n=min(n, len(left)))
-    chosen = drawn(left, draw.n, seed=draw.id)
+    draw = Draw(id=new_id("dr"), judge=judge, since=since, until=until, frame=len(undrawn), n=min(n, len(undrawn)))
+    chosen = drawn(undrawn, draw.n, seed=draw.id)
     if request.dry_run:
         return draw_view(family.name, draw, (), figure)
 
@@ -100,9 +100,9 @@ def draw_ratings(context: Context, request: RatingDrawRequest) -> DrawView:
         )
         return draw_view(family.name, draw, ids, figure)
 
-    made = store.write(keep, rows=len(chosen) + 1)
+    draw_report = store.write(keep, rows=len(chosen) + 1)
     log.info("answers drawn for rating", family=family.name, n=draw.n, frame=draw.frame)
-    return made
+    return draw_report
 
 
 def _n_fresh(family: Family, judge: str, since: datetime, before: set[str], store: Store) -> int:

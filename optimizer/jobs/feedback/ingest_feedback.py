@@ -169,12 +169,16 @@ class IntakeRequest:
         """Those that name nothing but an interaction get its family's checks and masks:
         that is too slow for inside the transaction.
         """
-        named = {read.report.get("interaction") for read in reads if not read.sent.family}
+        interactions = {read.report.get("interaction") for read in reads if not read.sent.family}
         arms = arms_reported(reads)
         with self._in.store.read() as tx:
-            for id, ones in self._in.store.events.interactions(tx, named).items():
+            for id, ones in self._in.store.events.interactions(tx, interactions).items():
                 arms.setdefault(id, {}).update(
-                    {one.arm.family: one.arm for one in ones if self._in.access.may_see(one.arm.family)}
+                    {
+                        interaction.arm.family: interaction.arm
+                        for interaction in ones
+                        if self._in.access.may_see(interaction.arm.family)
+                    }
                 )
         protected = []
         for read in reads:
@@ -201,15 +205,15 @@ class IntakeRequest:
         if get("assignment") is not None:
             assignment = self._verified(get("assignment"))
             token = assignment.family, assignment.issued_at
-            sent = arm_of_token(report, assignment, unit_hmac)
+            arm = arm_of_token(report, assignment, unit_hmac)
         else:
-            sent = Arm(family=get("family") or "", variant=get("variant"), rollout=get("rollout"), unit_hmac=unit_hmac)
-        if sent.family:
-            known = self._in.families.get(sent.family)
-            if known is not None and known.name != sent.family:  # it was renamed since
-                sent = replace(sent, family=known.name)
-            report = self._protected(report, sent)
-        return ReadEvent(index=index, report=report, sent=sent, by_token=token is not None, token=token)
+            arm = Arm(family=get("family") or "", variant=get("variant"), rollout=get("rollout"), unit_hmac=unit_hmac)
+        if arm.family:
+            known = self._in.families.get(arm.family)
+            if known is not None and known.name != arm.family:  # it was renamed since
+                arm = replace(arm, family=known.name)
+            report = self._protected(report, arm)
+        return ReadEvent(index=index, report=report, sent=arm, by_token=token is not None, token=token)
 
     def _verified(self, token: str) -> Assignment:
         try:

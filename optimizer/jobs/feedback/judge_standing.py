@@ -36,7 +36,7 @@ def read_judge(context: Context, request: JudgeReadRequest) -> JudgeView:
     with store.read() as tx:
         history = [calibration_view(record) for record in store.calibrations.history(tx, family.name)]
         figure = figure_of(family, judge, store, tx, variant)
-    own = next((one for one in history if one.judge == judge), None)
+    own = next((calibration for calibration in history if calibration.judge == judge), None)
     return JudgeView(
         family=family.name,
         judge=judge,
@@ -52,13 +52,13 @@ def figure_of(family: Family, judge: str, store: Store, tx: Transaction, variant
     """Rests on the drawn answers' reviews alone; no other feedback or review is read."""
     drawn = drawn_answers(family, judge, store, tx)
     judged = store.traffic.judged(tx, family.name, judge, *EVER, among={each.interaction for each in drawn})
-    asked = [each for each in judged if variant is None or each.variant == variant]
+    of_variant = [each for each in judged if variant is None or each.variant == variant]
     n, mean = store.traffic.judged_sums(tx, family.name, judge, windows_of(drawn, judge), variant)
-    return figure_by_sums(n, mean, asked, drawn, judge=judge)
+    return figure_by_sums(n, mean, of_variant, drawn, judge=judge)
 
 
 def drawn_answers(family: Family, judge: str, store: Store, tx: Transaction) -> list[DrawnAnswer]:
     """Of every draw among the answers that this judge scored. Another judge's draws are no part of its chances."""
     reviews = [review for review in store.reviews.page(tx, family.name, None) if review.kind == KIND]
-    found = [drawn_of(each.subject, each.payload, each.answer) for each in reviews]
-    return [each for each in found if each.draw.judge == judge]
+    answers = [drawn_of(each.subject, each.payload, each.answer) for each in reviews]
+    return [each for each in answers if each.draw.judge == judge]

@@ -83,21 +83,21 @@ def monitor_traffic(
     with store.read() as tx:
         last = store.minute_stats.watermark(tx, name)
         since = max(last, until - HOUR) if last is not None else until - HOUR
-        found = store.traffic.answered(tx, family.name, since, until, MOST) if since < until else []
+        answered = store.traffic.answered(tx, family.name, since, until, MOST) if since < until else []
         spent = store.journal.usd_of_no_study(tx, family.name, MONITOR, clock.now() - HOUR)
-    sampled = [id for id, _ in found if is_sampled(id, identity, monitor.share)]
+    sampled = [id for id, _ in answered if is_sampled(id, identity, monitor.share)]
     budget = left_of_the_hour(monitor, spent)
     if month is not None and month.usd is not None:
         budget = replace(budget, usd=month.usd if budget.usd is None else min(budget.usd, month.usd))
-    made = judge_answers(
+    judging = judge_answers(
         family,
         sampled,
         JudgeCalls(store=store, clock=clock, models=models, budget=budget, users_wait=users_wait),
         intake=intake,
     )
-    reached = found[-1][1] + timedelta(microseconds=1) if len(found) == MOST else until
+    reached = answered[-1][1] + timedelta(microseconds=1) if len(answered) == MOST else until
     store.write(lambda tx: store.minute_stats.set_watermark(tx, name, reached))
-    return made
+    return judging
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,10 +124,12 @@ def latest_answers(family: Family, n: int, *, days: float, store: Store, clock: 
         )
     now = clock.now()
     with store.read() as tx:
-        found = [id for id, _ in store.traffic.answered(tx, family.name, now - span, now, 100_000)]
-        known = store.events.known(tx, [(family.name, _event_id(identity, id)) for id in found])
-    left = [id for id in found if (family.name, _event_id(identity, id)) not in known]
-    return UnscoredAnswers(ids=first_sampled(left, identity, n), why_none=None if left else _why_none(days, len(found)))
+        ids = [id for id, _ in store.traffic.answered(tx, family.name, now - span, now, 100_000)]
+        known = store.events.known(tx, [(family.name, _event_id(identity, id)) for id in ids])
+    unscored = [id for id in ids if (family.name, _event_id(identity, id)) not in known]
+    return UnscoredAnswers(
+        ids=first_sampled(unscored, identity, n), why_none=None if unscored else _why_none(days, len(ids))
+    )
 
 
 def _why_none(days: float, n_scored: int) -> str:
@@ -143,11 +145,16 @@ def estimate_judging(
     """(calls, dollars; None where a member has no known price) of ``judge_answers``; asks and spends nothing."""
     judge = judge_of(family)
     with store.read() as tx:
-        kept = store.events.interactions(tx, interactions)
+        stored = store.events.interactions(tx, interactions)
     calls, usd = NONE, NONE
     prices = [models.price(name) for name in judge.members]
-    for one in (one for ones in kept.values() for one in ones if one.arm.family == family.name and one.output):
-        messages = judge_messages(judge, _judged(family, one))
+    for interaction in (
+        interaction
+        for ones in stored.values()
+        for interaction in ones
+        if interaction.arm.family == family.name and interaction.output
+    ):
+        messages = judge_messages(judge, _judged(family, interaction))
         n_bytes, again = request_bytes(messages), request_bytes(asked_again(messages, LONGEST_WHY))
         calls += Spread(low=0, expected=len(prices), high=ASKS * len(prices))
         for price in prices:
@@ -180,42 +187,46 @@ def judge_answers(
     calls.require_bounded(judge.members, judge.max_tokens)
     with store.read() as tx:
         known = store.events.known(tx, [(family.name, _event_id(identity, id)) for id in interactions])
-        kept = store.events.interactions(tx, interactions)
-    asked = [
-        one
+        stored = store.events.interactions(tx, interactions)
+    unjudged = [
+        interaction
         for id in dict.fromkeys(interactions)
         if (family.name, _event_id(identity, id)) not in known
-        for one in kept.get(id, ())
-        if one.arm.family == family.name and one.output is not None and _has_inputs(family, one)
+        for interaction in stored.get(id, ())
+        if interaction.arm.family == family.name and interaction.output is not None and _has_inputs(family, interaction)
     ]
 
     @cache
     def opened(name: str) -> JournaledModel:
         return calls.journaled(name, family=family.name, purpose=purpose)
 
-    told = _JudgementSink(family, identity, store, calls.clock, intake)
+    sink = _JudgementSink(family, identity, store, calls.clock, intake)
     if run is not None:
-        told.count_from(len(known), run.told)
-    if not asked:
-        return told.report(calls.spend().usd)
+        sink.count_from(len(known), run.told)
+    if not unjudged:
+        return sink.report(calls.spend().usd)
     for name in judge.members:
         opened(name)  # not within the loop of calls: an embedded one takes a while to start
 
     async def found(name: str) -> JournaledModel:
         return opened(name)
 
-    async def ask(one: Interaction) -> Judgement:
-        return await ask_judge(judge, _judged(family, one), found)
+    async def ask(interaction: Interaction) -> Judgement:
+        return await ask_judge(judge, _judged(family, interaction), found)
 
-    n_at_once = min(len(asked), *(opened(name).concurrency for name in judge.members))
+    n_at_once = min(len(unjudged), *(opened(name).concurrency for name in judge.members))
     stopped: str | None = None
     try:
-        wait_for(ask_together([Share(rows=Rows(("", one) for one in asked), n_at_once=n_at_once)], ask, told.keep))
+        wait_for(
+            ask_together(
+                [Share(rows=Rows(("", interaction) for interaction in unjudged), n_at_once=n_at_once)], ask, sink.keep
+            )
+        )
     except (BudgetExhausted, StudyStopped) as ended:
         stopped = str(ended)
-    made = told.report(calls.spend().usd, stopped)
-    log.info("answers judged", family=family.name, n=made.n_judged, unmeasured=made.n_unmeasured, usd=made.usd)
-    return made
+    judging = sink.report(calls.spend().usd, stopped)
+    log.info("answers judged", family=family.name, n=judging.n_judged, unmeasured=judging.n_unmeasured, usd=judging.usd)
+    return judging
 
 
 class _JudgementSink:
@@ -241,43 +252,43 @@ class _JudgementSink:
             stopped=stopped,
         )
 
-    def keep(self, one: Interaction, judgement: Judgement) -> None:
+    def keep(self, interaction: Interaction, judgement: Judgement) -> None:
         with self._lock:
             if judgement.score is None:
                 self.n_unmeasured += 1
             else:
-                self._intake.take([_event(self._family, self._identity, one, judgement)])
+                self._intake.take([_event(self._family, self._identity, interaction, judgement)])
                 self.n_judged += 1
             if judgement.needs_a_person(judge_of(self._family)):
-                self._open_review(one, judgement)
+                self._open_review(interaction, judgement)
             self._tell(self.n_judged + self.n_unmeasured)
 
-    def _open_review(self, one: Interaction, judgement: Judgement) -> None:
+    def _open_review(self, interaction: Interaction, judgement: Judgement) -> None:
         family, now = self._family, self._clock.now()
         why = f"the judge's members differ by {judgement.spread:.2f}"
         payload = {"doubt": "divided", "why": why}
 
         def write(tx: Transaction) -> str | None:
             before = self._store.reviews.of_kind(tx, family.name, KIND)
-            if one.id in before or sum(at > now - EVERY for at in before.values()) >= family.review.per_day:
+            if interaction.id in before or sum(at > now - EVERY for at in before.values()) >= family.review.per_day:
                 return None
             id = new_id("rv")
-            self._store.reviews.open(tx, id, family.name, KIND, one.id, payload, now)
+            self._store.reviews.open(tx, id, family.name, KIND, interaction.id, payload, now)
             return id
 
         if (review := self._store.write(write)) is not None:
             self.reviews.append(review)
 
 
-def _event(family: Family, identity: str, one: Interaction, judgement: Judgement) -> dict[str, Any]:
+def _event(family: Family, identity: str, interaction: Interaction, judgement: Judgement) -> dict[str, Any]:
     """``tags.judge`` says which judge it was."""
     tags = {"judge": identity, "reasoning": judgement.reasoning[:MOST_REASONING]}
     if judgement.signs:
         tags["signs"] = ", ".join(judgement.signs)
     return {
-        "id": _event_id(identity, one.id),
+        "id": _event_id(identity, interaction.id),
         "family": family.name,
-        "interaction": one.id,
+        "interaction": interaction.id,
         "source": "judge",
         "score": judgement.score,
         "success": judgement.passes(judge_of(family)),
@@ -290,10 +301,10 @@ def _event_id(identity: str, interaction: str) -> str:
     return f"{identity}_{digest(interaction.encode(errors='surrogatepass'))[:24]}"
 
 
-def _judged(family: Family, one: Interaction) -> JudgeCase:
-    given = clip_inputs(family, family.declared_inputs(one.input or {}))
-    return judged_answer(family, given, {}, one.output or "")
+def _judged(family: Family, interaction: Interaction) -> JudgeCase:
+    inputs = clip_inputs(family, family.declared_inputs(interaction.input or {}))
+    return judged_answer(family, inputs, {}, interaction.output or "")
 
 
-def _has_inputs(family: Family, one: Interaction) -> bool:
-    return one.input is not None and all(name in one.input for name in family.inputs)
+def _has_inputs(family: Family, interaction: Interaction) -> bool:
+    return interaction.input is not None and all(name in interaction.input for name in family.inputs)

@@ -40,10 +40,10 @@ class Keeping:
     rejection: Callable[[int, EventRejected], Rejection]
 
     def __call__(self, tx: Transaction) -> dict[str, Any]:
-        (kept,) = keep_all(tx, [self])
-        if isinstance(kept, KeyReused):
-            raise kept
-        return kept
+        (outcome,) = keep_all(tx, [self])
+        if isinstance(outcome, KeyReused):
+            raise outcome
+        return outcome
 
     @property
     def together(self) -> Callable[[Transaction, Sequence[Keeping]], list[dict[str, Any] | KeyReused]] | None:
@@ -64,15 +64,15 @@ def keep_all(tx: Transaction, jobs: Sequence[Keeping]) -> list[dict[str, Any] | 
     at = jobs[0].delivery.clock.now()
     ids = new_ulids()
     begun = [_begin(tx, job, at, ids) for job in jobs]
-    kept = [each for each in begun if isinstance(each, _EventRequest)]
-    named = {one.name for each in kept for one in each.placed if one.is_named}
-    known = store.events.known(tx, named) if named else {}
-    for each in kept:
+    requests = [each for each in begun if isinstance(each, _EventRequest)]
+    names = {event.name for each in requests for event in each.placed if event.is_named}
+    known = store.events.known(tx, names) if names else {}
+    for each in requests:
         each.sort_out(known)
     store.events.add_new(
         tx,
-        [one for each in kept for one in each.interactions()],
-        [one for each in kept for one in each.feedback()],
+        [interaction for each in requests for interaction in each.interactions()],
+        [event for each in requests for event in each.feedback()],
     )
     return [each.answer() if isinstance(each, _EventRequest) else each for each in begun]
 
@@ -105,26 +105,28 @@ class _EventRequest:
 
     def sort_out(self, known: dict[tuple[str, str], str]) -> None:
         """Tells what is new from what is known already, and adds it to that."""
-        for one in self.placed:
-            before = known.get(one.name) if one.is_named else None
-            if not one.is_named:
-                self.fresh.append(one)
+        for event in self.placed:
+            before = known.get(event.name) if event.is_named else None
+            if not event.is_named:
+                self.fresh.append(event)
             elif before is None:
-                known[one.name] = one.content_hash
-                self.fresh.append(one)
-            elif before == one.content_hash:
+                known[event.name] = event.content_hash
+                self.fresh.append(event)
+            elif before == event.content_hash:
                 self.n_duplicates += 1
             else:
-                self.rejected.append(self.job.rejection(one.index, _conflict(one)))
+                self.rejected.append(self.job.rejection(event.index, _conflict(event)))
 
     def interactions(self) -> list[EventRow]:
         actor, by_gateway = self.job.delivery.actor, self.job.delivery.by_gateway
         return [
-            one.interaction(self.at, actor, by_gateway=by_gateway) for one in self.fresh if one.report.is_interaction
+            event.interaction(self.at, actor, by_gateway=by_gateway)
+            for event in self.fresh
+            if event.report.is_interaction
         ]
 
     def feedback(self) -> list[EventRow]:
-        return [one.feedback(self.at, self.job.delivery.actor) for one in self.fresh if one.report.is_feedback]
+        return [event.feedback(self.at, self.job.delivery.actor) for event in self.fresh if event.report.is_feedback]
 
     def answer(self) -> dict[str, Any]:
         if self.before is not None:
@@ -163,24 +165,24 @@ class _EventRequest:
                 placed.append(placing.place(read, placing.arm_of(read)))
             except EventRejected as error:
                 self.rejected.append(self.job.rejection(read.index, error))
-        return sorted(placed, key=lambda one: one.index)
+        return sorted(placed, key=lambda event: event.index)
 
     def _add_corrections(self) -> None:
-        corrections = [one for one in self.fresh if one.report.get("expected") is not None]
-        examples = [example for one in corrections if (example := self._example(one)) is not None]
+        corrections = [event for event in self.fresh if event.report.get("expected") is not None]
+        examples = [example for event in corrections if (example := self._example(event)) is not None]
         if not examples:
             return
         for example, outcome in zip(examples, self.job.delivery.store.examples.add(self.tx, examples), strict=True):
             if outcome == "accepted":
                 self._ask_for_release(example)
 
-    def _example(self, one: PlacedEvent) -> Example | None:
+    def _example(self, placed: PlacedEvent) -> Example | None:
         delivery = self.job.delivery
-        event, input = feedback_of(one.feedback(self.at, delivery.actor)), one.report.get("input")
+        event, input = feedback_of(placed.feedback(self.at, delivery.actor)), placed.report.get("input")
         if input is None and event.interaction is not None:
-            interaction = delivery.store.events.interaction(self.tx, event.interaction, one.arm.family)
+            interaction = delivery.store.events.interaction(self.tx, event.interaction, placed.arm.family)
             input = interaction.input if interaction is not None else None
-        return example_of(delivery.families[one.arm.family], event, input)
+        return example_of(delivery.families[placed.arm.family], event, input)
 
     def _ask_for_release(self, example: Example) -> None:
         if example.released or example.split == "holdout":  # the holdout is never quoted, and no review may show it
@@ -191,9 +193,9 @@ class _EventRequest:
         )
 
 
-def _conflict(one: PlacedEvent) -> EventRejected:
+def _conflict(event: PlacedEvent) -> EventRejected:
     return EventRejected(
         "id_conflict",
-        f"Event {one.id!r} of family {one.arm.family!r} is stored with other content, and events never change. Give a"
-        " new event a new id; an outcome names its interaction by `interaction`.",
+        f"Event {event.id!r} of family {event.arm.family!r} is stored with other content, and events never change. Give"
+        " a new event a new id; an outcome names its interaction by `interaction`.",
     )

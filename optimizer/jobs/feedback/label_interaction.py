@@ -49,17 +49,17 @@ def label_interaction(
     store, actor, now = context.store, context.actor, context.clock.now()
 
     def change(tx: Transaction) -> Review:
-        asked = store.reviews.get(tx, review)
-        if asked.kind != KIND or asked.family != family.name:
+        record = store.reviews.get(tx, review)
+        if record.kind != KIND or record.family != family.name:
             raise InvalidInput(
-                f"Review {review} is about {asked.kind} of {asked.family}, not about an interaction of {family.name}."
+                f"Review {review} is about {record.kind} of {record.family}, not about an interaction of {family.name}."
             )
         detail = {"review": review, "answer": answer}
-        if asked.status == "open" and answer == "release":
-            interaction = store.events.interaction(tx, asked.subject, family.name)
+        if record.status == "open" and answer == "release":
+            interaction = store.events.interaction(tx, record.subject, family.name)
             if interaction is None:
                 raise NotFound(
-                    f"Interaction {asked.subject!r} is no longer kept. Answer keep_back: detent review answer"
+                    f"Interaction {record.subject!r} is no longer kept. Answer keep_back: detent review answer"
                     f" {review} keep_back"
                 )
             example = _example(family, interaction, expected, as_answered, at=now)
@@ -67,9 +67,9 @@ def label_interaction(
             store.examples.release(tx, family.name, example.id, actor)
             detail |= {"example": example.id, "split": example.split}
         answered = store.reviews.answer(tx, review, answer, actor, now)
-        if asked.status == "open":
+        if record.status == "open":
             store.audit.add(
-                tx, at=now, actor=actor, action=KIND, family=family.name, subject=asked.subject, detail=detail
+                tx, at=now, actor=actor, action=KIND, family=family.name, subject=record.subject, detail=detail
             )
         return answered
 
@@ -79,16 +79,16 @@ def label_interaction(
 def _example(
     family: Family, interaction: Interaction, expected: Mapping[str, Any] | None, as_answered: bool, *, at: datetime
 ) -> Example:
-    given = interaction.input
-    missing = [name for name in family.inputs if given is None or name not in given]
-    if given is None or missing:
+    inputs = interaction.input
+    missing = [name for name in family.inputs if inputs is None or name not in inputs]
+    if inputs is None or missing:
         raise NotFound(
             f"Of interaction {interaction.id!r} the input {', '.join(missing)} is no longer kept. Answer keep_back."
         )
     return make_example(
         id=f"ia_{interaction.id}",
         family=family.name,
-        input=family.declared_inputs(given),
+        input=family.declared_inputs(inputs),
         expected=Masker(family.privacy.rules).mask(_expected(family, interaction, expected, as_answered)),
         origin="interaction",
         released=True,
@@ -111,10 +111,10 @@ def _expected(
     if expected is not None:
         read = parse_output(family.output, expected_text(family.output, expected))
         if read.error is not None:
-            said = expected_text(family.output, expected)
+            text = expected_text(family.output, expected)
             detail = (
-                f"The expected {field} {said!r} cannot be read by the family's own parser ({family.output.parser}):"
-                f" {read.error}. Say {_to_type(family.output, said)}."
+                f"The expected {field} {text!r} cannot be read by the family's own parser ({family.output.parser}):"
+                f" {read.error}. Say {_to_type(family.output, text)}."
             )
             raise InvalidInput(detail, [Fault(pointer="/expected", detail=detail)])
         return dict(expected)
@@ -128,14 +128,14 @@ def _expected(
     return {field: read.value}
 
 
-def _to_type(output: Output, said: str = "") -> str:
-    """``--expected`` with what may follow it: of labels the ones most like ``said`` first."""
+def _to_type(output: Output, text: str = "") -> str:
+    """``--expected`` with what may follow it: of labels the ones most like ``text`` first."""
     if output.labels is None:
         return {"json": "--expected 'JSON'", "list": "--expected '[\"TEXT\", ...]'"}.get(
             output.parser, "--expected TEXT"
         )
     folded = {label.casefold(): label for label in output.labels}
-    close = [folded[name] for name in difflib.get_close_matches(said.casefold(), folded, n=1)]
+    close = [folded[name] for name in difflib.get_close_matches(text.casefold(), folded, n=1)]
     shown = list(dict.fromkeys([*close, *output.labels]))[:MOST_LABELS]
     more = (
         f", ... {len(output.labels)} in all: output.labels of its family.yaml"

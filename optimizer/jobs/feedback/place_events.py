@@ -94,10 +94,15 @@ class Placing:
         self._clock_scale = delivery.clock.scale
         named = {id for read in reads if (id := read.report.get("interaction")) is not None}
         self._names_any = bool(named)
-        found = self._store.events.interactions(tx, named) if named else {}
-        seen = {id: [one for one in ones if delivery.access.may_see(one.arm.family)] for id, ones in found.items()}
-        self._stored = {(one.arm.family, one.id) for ones in seen.values() for one in ones}
-        self._arms = {id: {one.arm.family: one.arm for one in ones} for id, ones in seen.items()}
+        stored = self._store.events.interactions(tx, named) if named else {}
+        visible = {
+            id: [interaction for interaction in ones if delivery.access.may_see(interaction.arm.family)]
+            for id, ones in stored.items()
+        }
+        self._stored = {(interaction.arm.family, interaction.id) for ones in visible.values() for interaction in ones}
+        self._arms = {
+            id: {interaction.arm.family: interaction.arm for interaction in ones} for id, ones in visible.items()
+        }
         self._variants: dict[str, set[str]] = {}
         self._rollouts: dict[str, tuple[Rollout | None, datetime | None]] = {}
         self._since: dict[str, datetime | None] = {}
@@ -160,11 +165,11 @@ class Placing:
                 self._variants[family] = self._store.variants.ids(self._tx, family)
             return arm_of_unit(read.report, unit_hmac, self._variants[family])
         if rollout not in self._rollouts:
-            found = self._store.rollouts.get(self._tx, rollout)
-            self._rollouts[rollout] = (found, self._held_back_until(found) if found is not None else None)
-        found, until = self._rollouts[rollout]
+            record = self._store.rollouts.get(self._tx, rollout)
+            self._rollouts[rollout] = (record, self._held_back_until(record) if record is not None else None)
+        record, until = self._rollouts[rollout]
         return arm_of_rollout(
-            read.report, found, unit_hmac, now=self._now, clock_scale=self._clock_scale, held_back_until=until
+            read.report, record, unit_hmac, now=self._now, clock_scale=self._clock_scale, held_back_until=until
         )
 
     def _held_back_until(self, rollout: Rollout) -> datetime | None:

@@ -43,24 +43,31 @@ def propose_repairs(context: Context, request: ProposeRequest) -> ProposedGraph:
     check_family(family)
     with store.read() as tx:
         known = store.graphs.of_interaction(tx, family.name, interaction)
-        asked = store.events.interaction(tx, interaction, family.name)
-    if known is None and asked is None:
+        record = store.events.interaction(tx, interaction, family.name)
+    if known is None and record is None:
         raise NotFound(
             f"{family.name} has no interaction {interaction!r}. It may have been pruned, or never been reported.",
             interaction=interaction,
         )
-    made = known
-    if known is None and asked is not None:
-        if asked.input is None or GRAPH not in asked.input or asked.output is None:
+    proposal = known
+    if known is None and record is not None:
+        if record.input is None or GRAPH not in record.input or record.output is None:
             raise InvalidInput(
                 f"Interaction {interaction!r} has no graph and answer in the store: report it with input.{GRAPH} and"
                 f" output; a family with privacy.store metadata (here {family.privacy.store}) keeps neither."
             )
-        made = verified_graph(
-            family, asked.input, asked.output, id=new_id("gr"), interaction=interaction, unit_hmac=asked.arm.unit_hmac,
-            received_at=asked.received_at, created_by=actor, created_at=context.clock.now(),
-        )  # fmt: skip
-    assert made is not None
+        proposal = verified_graph(
+            family,
+            record.input,
+            record.output,
+            id=new_id("gr"),
+            interaction=interaction,
+            unit_hmac=record.arm.unit_hmac,
+            received_at=record.received_at,
+            created_by=actor,
+            created_at=context.clock.now(),
+        )
+    assert proposal is not None
 
     def report(graph: VerifiedGraph, *, new: bool) -> ProposedGraph:
         return ProposedGraph(**members_of(graph_view(graph)), new=new)
@@ -69,12 +76,16 @@ def propose_repairs(context: Context, request: ProposeRequest) -> ProposedGraph:
         before = store.graphs.of_interaction(tx, family.name, interaction)
         if before is not None:
             return report(before, new=False)
-        store.graphs.add(tx, made)
-        detail = {"interaction": interaction, "n_repairs": len(made.repairs), "n_unreadable": len(made.unreadable)}
+        store.graphs.add(tx, proposal)
+        detail = {
+            "interaction": interaction,
+            "n_repairs": len(proposal.repairs),
+            "n_unreadable": len(proposal.unreadable),
+        }
         store.audit.add(
-            tx, at=made.created_at, actor=actor, action="graph.propose", family=family.name, subject=made.id,
+            tx, at=proposal.created_at, actor=actor, action="graph.propose", family=family.name, subject=proposal.id,
             detail=detail,
         )  # fmt: skip
-        return report(made, new=True)
+        return report(proposal, new=True)
 
     return store.write(keep)

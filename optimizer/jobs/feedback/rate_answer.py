@@ -32,24 +32,30 @@ def rate_answer(review: str, answer: str, *, actor: str, store: Store, clock: Cl
             f" {answer!r}."
         )
     with store.read() as tx:
-        asked = _asked(store, tx, review)
-    said = UNRATED if rating is None else f"{rating:g}"
+        review_asked = _asked(store, tx, review)
+    rating_text = UNRATED if rating is None else f"{rating:g}"
     request = intake.request()
-    reads = [] if rating is None else request.read([_event(asked, rating)])
+    reads = [] if rating is None else request.read([_event(review_asked, rating)])
     if request.rejected:
         raise _refusal(request.rejected[0])
 
     def change(tx: Transaction) -> Review:
         before = _asked(store, tx, review)
         now = clock.now()
-        answered = store.reviews.answer(tx, review, said, actor, now)
+        answered = store.reviews.answer(tx, review, rating_text, actor, now)
         if before.status == "open":
-            kept = request.keep(tx, reads)
-            if kept["rejected"]:
-                raise _refusal(kept["rejected"][0])
-            detail = {"review": review, "answer": said}
+            result = request.keep(tx, reads)
+            if result["rejected"]:
+                raise _refusal(result["rejected"][0])
+            detail = {"review": review, "answer": rating_text}
             store.audit.add(
-                tx, at=now, actor=actor, action=KIND, family=asked.family, subject=asked.subject, detail=detail
+                tx,
+                at=now,
+                actor=actor,
+                action=KIND,
+                family=review_asked.family,
+                subject=review_asked.subject,
+                detail=detail,
             )
         return answered
 
@@ -57,20 +63,20 @@ def rate_answer(review: str, answer: str, *, actor: str, store: Store, clock: Cl
 
 
 def _asked(store: Store, tx: Transaction, review: str) -> Review:
-    asked = store.reviews.get(tx, review)
-    if asked.kind != KIND:
-        raise InvalidInput(f"Review {review} is about {asked.kind}, not about an answer that was drawn for rating.")
-    return asked
+    record = store.reviews.get(tx, review)
+    if record.kind != KIND:
+        raise InvalidInput(f"Review {review} is about {record.kind}, not about an answer that was drawn for rating.")
+    return record
 
 
-def _event(asked: Review, rating: float) -> dict[str, Any]:
+def _event(review: Review, rating: float) -> dict[str, Any]:
     return {
-        "id": f"rating_{asked.id}",
-        "family": asked.family,
-        "interaction": asked.subject,
+        "id": f"rating_{review.id}",
+        "family": review.family,
+        "interaction": review.subject,
         "source": "person",
         "score": rating,
-        "tags": {"draw": asked.payload["draw"]},
+        "tags": {"draw": review.payload["draw"]},
     }
 
 

@@ -29,22 +29,24 @@ def read_feedback(context: Context, request: EventsRequest) -> Page[FeedbackView
     """Feedback events, oldest first."""
     family = context.family_asked(request.family)
     with context.store.read() as tx:
-        found, next_cursor = context.store.events.page_of_feedback(
+        events, next_cursor = context.store.events.page_of_feedback(
             tx, family=family, variant=request.variant, since=_usable(request.since), cursor=request.cursor,
             limit=request.limit,
         )  # fmt: skip
-    return Page(items=[FeedbackView(**members_of(one)) for one in found], next_cursor=next_cursor)
+    return Page(items=[FeedbackView(**members_of(event)) for event in events], next_cursor=next_cursor)
 
 
 def read_interactions(context: Context, request: EventsRequest) -> Page[InteractionView]:  # type: ignore[valid-type]
     """Interactions, oldest first. Their texts are null for a key without role read-texts."""
     family = context.family_asked(request.family)
     with context.store.read() as tx:
-        found, next_cursor = context.store.events.page_of_interactions(
+        interactions, next_cursor = context.store.events.page_of_interactions(
             tx, family=family, variant=request.variant, since=_usable(request.since), cursor=request.cursor,
             limit=request.limit,
         )  # fmt: skip
-    return Page(items=[InteractionView(**members_of(one)) for one in found], next_cursor=next_cursor)
+    return Page(
+        items=[InteractionView(**members_of(interaction)) for interaction in interactions], next_cursor=next_cursor
+    )
 
 
 def read_interaction(context: Context, request: InteractionRequest) -> InteractionWithFeedback:  # type: ignore[valid-type]
@@ -58,16 +60,16 @@ def read_interaction(context: Context, request: InteractionRequest) -> Interacti
     families = own if request.family is None and own is not None else (request.family,)
     with context.store.read() as tx:
         events = context.store.events
-        found = next(filter(None, (events.interaction(tx, id, name) for name in families)), None)
-        if found is None:
+        interaction = next(filter(None, (events.interaction(tx, id, name) for name in families)), None)
+        if interaction is None:
             raise NotFound(
                 f"There is no interaction {id!r}. It may have been pruned, or never been reported.", interaction=id
             )
-        outcomes = events.feedback_of(tx, found.arm.family, id)
-        later = events.later_parts(tx, found.arm.family, {id}).get(id)
+        outcomes = events.feedback_of(tx, interaction.arm.family, id)
+        later = events.later_parts(tx, interaction.arm.family, {id}).get(id)
     return InteractionWithFeedback(  # type: ignore[no-any-return]
-        **members_of(found),
-        feedback=[FeedbackView(**members_of(one)) for one in outcomes],
+        **members_of(interaction),
+        feedback=[FeedbackView(**members_of(outcome)) for outcome in outcomes],
         later_parts=later.parts if later is not None else None,
     )
 

@@ -22,10 +22,10 @@ def read_graphs(context: Context, request: GraphsRequest) -> Page[GraphSummary]:
     """Verified graphs with the repairs proposed for them, oldest first."""
     family, store = context.family_asked(request.family), context.store
     with store.read() as tx:
-        found, next_cursor = store.graphs.page(
+        graphs, next_cursor = store.graphs.page(
             tx, family=family, pending=request.pending, cursor=request.cursor, limit=request.limit
         )
-    return Page(items=[graph_summary(graph) for graph in found], next_cursor=next_cursor)
+    return Page(items=[graph_summary(graph) for graph in graphs], next_cursor=next_cursor)
 
 
 class GraphRequest(Request):
@@ -36,13 +36,13 @@ def read_graph(context: Context, request: GraphRequest) -> GraphView:
     """One graph as it was given and as it is with what was approved, its repairs, and what the model was shown."""
     store = context.store
     with store.read() as tx:
-        found = store.graphs.get(tx, request.id)
-        if found is None:
+        graph = store.graphs.get(tx, request.id)
+        if graph is None:
             raise NotFound(
                 f"There is no graph {request.id!r}. It may have been pruned; detent graph list --status all shows"
                 " them.",
                 graph=request.id,
             )
-        context.require_family(found.family)
-        shown = store.events.interaction(tx, found.interaction, found.family)
-    return graph_view(found, shown.input if shown is not None else None)
+        context.require_family(graph.family)
+        shown = store.events.interaction(tx, graph.interaction, graph.family)
+    return graph_view(graph, shown.input if shown is not None else None)

@@ -72,30 +72,30 @@ def record_exposures(context: Context, request: ExposuresRequest) -> CountsTaken
 def _problems(window: Any, families: Collection[str], now: datetime) -> list[tuple[str, str]]:
     if not isinstance(window, Mapping):
         return [("", f"must be an object with {', '.join(FIELDS)}")]
-    found = [(f"/{name}", "is not a field of a window") for name in window if name not in FIELDS]
+    problems = [(f"/{name}", "is not a field of a window") for name in window if name not in FIELDS]
     family = window.get("family")
     if not isinstance(family, str) or family not in families:
-        found.append(("/family", f"is not the name of a family here: {family!r}"))
+        problems.append(("/family", f"is not the name of a family here: {family!r}"))
     if not _is_name(window.get("variant")):
-        found.append(("/variant", "must be the id of a variant"))
+        problems.append(("/variant", "must be the id of a variant"))
     if window.get("rollout") is not None and not _is_name(window["rollout"]):
-        found.append(("/rollout", "must be the id of a rollout, or null"))
+        problems.append(("/rollout", "must be the id of a rollout, or null"))
     stage, exposed = window.get("stage"), window.get("exposed")
     if stage is not None and (isinstance(stage, bool) or not isinstance(stage, int | float) or not 0 <= stage <= 1):
-        found.append(("/stage", "must be a share from 0 to 1, or null"))
+        problems.append(("/stage", "must be a share from 0 to 1, or null"))
     if isinstance(exposed, bool) or not isinstance(exposed, int) or not 0 <= exposed < 2**31:
-        found.append(("/exposed", "must be a whole number, 0 or larger"))
-    return found + _problems_of_time(moment(window.get("from")), moment(window.get("to")), now)
+        problems.append(("/exposed", "must be a whole number, 0 or larger"))
+    return problems + _problems_of_time(moment(window.get("from")), moment(window.get("to")), now)
 
 
 def _problems_of_time(start: datetime | None, end: datetime | None, now: datetime) -> list[tuple[str, str]]:
-    wanted = "must be a time with its zone, such as 2026-11-20T08:30:00Z"
-    found = [(pointer, wanted) for pointer, at in (("/from", start), ("/to", end)) if at is None]
+    detail = "must be a time with its zone, such as 2026-11-20T08:30:00Z"
+    problems = [(pointer, detail) for pointer, at in (("/from", start), ("/to", end)) if at is None]
     if start is not None and end is not None and not timedelta(0) < end - start <= LONGEST_WINDOW:
-        found.append(("/to", "must lie after from, by at most an hour"))
+        problems.append(("/to", "must lie after from, by at most an hour"))
     if start is not None and start > now + LONGEST_WINDOW:
-        found.append(("/from", "lies in the future; check the sender's clock"))
-    return found
+        problems.append(("/from", "lies in the future; check the sender's clock"))
+    return problems
 
 
 def _row(client: str, window: Mapping[str, Any]) -> Exposure:

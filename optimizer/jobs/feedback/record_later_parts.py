@@ -19,7 +19,7 @@ def later_parts(family: Family, interaction: str, attempts: Sequence[Attempt], c
     if not attempts:
         return None
     privacy = family.privacy
-    parts = [part_of(one) for one in attempts]
+    parts = [part_of(attempt) for attempt in attempts]
     try:
         parts = protect_parts(parts, store=privacy.store, masker=Masker(privacy.rules))
     except MaskTooSlow:  # what cannot be masked is not kept; that it was asked is

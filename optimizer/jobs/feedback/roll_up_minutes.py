@@ -38,8 +38,8 @@ def roll_up_traffic(store: Store, clock: Clock) -> None:
     """The same of ``traffic_sums``, with their hours and days: what triggers, forecasts and settings read."""
 
     def done(tx: Transaction) -> datetime | None:
-        kept = store.traffic_sums.kept(tx)
-        return kept[1] if kept is not None else None
+        span = store.traffic_sums.kept(tx)
+        return span[1] if span is not None else None
 
     for start, end in _chunks(store, minute_of(clock.now() - SETTLED), done):
         with store.read() as tx:
@@ -86,13 +86,13 @@ def roll_up_performance(*, store: Store, clock: Clock, days: int = 2) -> list[st
     now = clock.now()
     today = now.date()
     with store.read() as tx:
-        done = store.minute_stats.watermark(tx, DAYS)
-    missed = (today - done.date()).days + 1 if done is not None else 0
-    n_days = max(days, min(missed, HISTORY.days))
-    wanted = [(today - timedelta(days=back)).isoformat() for back in reversed(range(n_days))]
-    for day in wanted:
+        watermark = store.minute_stats.watermark(tx, DAYS)
+    n_missed = (today - watermark.date()).days + 1 if watermark is not None else 0
+    n_days = max(days, min(n_missed, HISTORY.days))
+    days_missed = [(today - timedelta(days=back)).isoformat() for back in reversed(range(n_days))]
+    for day in days_missed:
         with store.read() as tx:
             rows = store.performance.day_sums(tx, day)
         store.write(lambda tx, day=day, rows=rows: store.performance.put_day(tx, day, rows))  # type: ignore[misc]
     store.write(lambda tx: store.minute_stats.set_watermark(tx, DAYS, now))
-    return wanted
+    return days_missed

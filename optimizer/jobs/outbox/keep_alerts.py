@@ -17,7 +17,7 @@ def keep_alerts(
     returns those that are new.
     """
     alerts = {(alert.family, alert.subject): alert for alert in wanted}
-    for told in store.alerts.all(tx, open_only=True, kind=kind, family=family):
-        if (told.family, told.subject) not in alerts:
-            store.alerts.close(tx, kind, told.family, told.subject, at)
+    for open_alert in store.alerts.all(tx, open_only=True, kind=kind, family=family):
+        if (open_alert.family, open_alert.subject) not in alerts:
+            store.alerts.close(tx, kind, open_alert.family, open_alert.subject, at)
     return [alert for alert in alerts.values() if not store.alerts.reword(tx, alert) and store.alerts.open(tx, alert)]

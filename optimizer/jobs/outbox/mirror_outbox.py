@@ -47,18 +47,18 @@ def mirror_once(
     now = clock.now()
     with store.read() as tx:
         due = store.outbox.due(tx, now, BATCH, topics=TOPICS)
-    sent = 0
+    n_sent = 0
     for item in due:
         try:
             _send(item, store, _opened(tracker), families, pages)
         except Exception as e:  # whatever MLflow raises: the item waits, and the rest of the backlog with it
             _postpone(item, e, store, clock)
-            return sent
+            return n_sent
         store.write(lambda tx, seq=item.seq: store.outbox.sent(tx, seq, clock.now()))  # type: ignore[misc]
-        sent += 1
+        n_sent += 1
     if not due:
         _restore_aliases(store, tracker, clock, families)
-    return sent
+    return n_sent
 
 
 def wait_s(attempts: int) -> int:
@@ -72,14 +72,14 @@ def wanted_aliases(store: Store, tx: Transaction, family: str) -> dict[str, str]
     champion = store.champions.current(tx, family)
     if champion is None:
         return {}
-    wanted = {"champion": champion.variant}
+    aliases = {"champion": champion.variant}
     previous = next((c for c in store.champions.history(tx, family) if c.seq == champion.previous), None)
     if previous is not None:
-        wanted["previous"] = previous.variant
+        aliases["previous"] = previous.variant
     rollout = store.rollouts.active(tx, family)
     if rollout is not None:
-        wanted["candidate"] = rollout.candidate
-    return wanted
+        aliases["candidate"] = rollout.candidate
+    return aliases
 
 
 def _send(
@@ -175,20 +175,22 @@ def _send_rollout(id: str, store: Store, tracker: Tracker, pages: Pages | None) 
 def _send_prompts(family: str, store: Store, tracker: Tracker) -> None:
     """Every Variant that was nominated or served, each with the aliases that name it now."""
     with store.read() as tx:
-        wanted = wanted_aliases(store, tx, family)
+        set_aliases = wanted_aliases(store, tx, family)
         served = [c.variant for c in store.champions.history(tx, family)]
         finished, _ = store.studies.page(tx, family=family, status="finished")
         nominated = [s.winner for s in finished if s.outcome == "nominated" and s.winner]
-        records = [store.variants.get(tx, family, id) for id in dict.fromkeys([*served, *nominated, *wanted.values()])]
+        records = [
+            store.variants.get(tx, family, id) for id in dict.fromkeys([*served, *nominated, *set_aliases.values()])
+        ]
     for record in records:
         if record is None:
             continue
         tags = {"detent.family": family, "detent.source": record.source, "detent.study": record.study or ""}
-        aliases = [alias for alias, variant in wanted.items() if variant == record.variant.id]
+        aliases = [alias for alias, variant in set_aliases.items() if variant == record.variant.id]
         tracker.mirror_prompt(family, record.variant, aliases, tags)
-    if wanted:
+    if set_aliases:
         tracker.restore_aliases(
-            family, wanted
+            family, set_aliases
         )  # a candidate that was neither nominated nor promoted loses its alias here
 
 
@@ -208,11 +210,11 @@ def _restore_aliases(
         return
     for family in families:
         with store.read() as tx:
-            wanted = wanted_aliases(store, tx, family) if _is_shown(tx, store, family) else {}
-            if not wanted or store.outbox.backlog(tx, topics=TOPICS):
+            aliases = wanted_aliases(store, tx, family) if _is_shown(tx, store, family) else {}
+            if not aliases or store.outbox.backlog(tx, topics=TOPICS):
                 continue
         try:
-            moved = _opened(tracker).restore_aliases(family, wanted)
+            moved = _opened(tracker).restore_aliases(family, aliases)
             if moved is None:  # it has served since its first champion was named
                 _send_prompts(family, store, _opened(tracker))
         except Exception as e:

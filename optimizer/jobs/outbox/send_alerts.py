@@ -102,7 +102,7 @@ def _send_queue(store: Store, channel: AlertChannel, clock: Clock) -> int:
 
 
 def _postpone(store: Store, channel: str, item: OutboxItem, error: ChannelFailed, clock: Clock) -> None:
-    asked = min(error.retry_after_s or 0.0, LONGEST_WAIT_S)
-    again = clock.now() + timedelta(seconds=max(asked, wait_s(item.attempts + 1)))
+    asked_s = min(error.retry_after_s or 0.0, LONGEST_WAIT_S)
+    again = clock.now() + timedelta(seconds=max(asked_s, wait_s(item.attempts + 1)))
     store.write(lambda tx: store.outbox.failed(tx, item.seq, str(error), again))
     log.warning("alert_postponed", channel=channel, alert=item.subject, attempts=item.attempts + 1, reason=str(error))

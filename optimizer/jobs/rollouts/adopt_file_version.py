@@ -60,12 +60,12 @@ def adopt_file_version(context: Context, request: AdoptRequest) -> ChangeReport:
     family = _as_it_stands(context, request.family)
     name, version = family.name, family.prompt.current
     variant = family.variant(version)
-    wanted = variant.id
+    variant_id = variant.id
     why = checked_reason(request.reason)
-    cannot, asked = f"Cannot serve version {version} of {name}'s file", asked_by(variant)
-    require_models(asked, ServedModels(catalogue=context.models()), cannot=cannot)
-    loaded = context.loaded_models(asked)
-    require_models(asked, ServedModels(loaded=loaded), cannot=cannot)
+    cannot, models = f"Cannot serve version {version} of {name}'s file", asked_by(variant)
+    require_models(models, ServedModels(catalogue=context.models()), cannot=cannot)
+    loaded = context.loaded_models(models)
+    require_models(models, ServedModels(loaded=loaded), cannot=cannot)
     record = _record(family, store, clock) if request.holdback else None
     recorded: list[Decision | None] = []
 
@@ -74,16 +74,16 @@ def adopt_file_version(context: Context, request: AdoptRequest) -> ChangeReport:
         at, reason_on_record = clock.now(), f"adopted version {version} of the file: {why}"
         store_file_version(tx, store, family, version, at)
         current = store.champions.current(tx, name)
-        if current is not None and current.variant != wanted and confirm != name:
-            raise _unconfirmed(name, version, wanted)
+        if current is not None and current.variant != variant_id and confirm != name:
+            raise _unconfirmed(name, version, variant_id)
         if current is None:
-            reign = champion.first(family=name, variant=wanted, at=at, by=actor, why=reason_on_record)
+            reign = champion.first(family=name, variant=variant_id, at=at, by=actor, why=reason_on_record)
             record_reign(tx, store, reign, action="champion.first")
             return report(reign)
         held_back = record is not None and _stands_in_holdback(tx, store, current, record, family)
         rollout = new_id("ro") if held_back else None
         reign = champion.succeed(
-            current, variant=wanted, at=at, by=actor, why=reason_on_record, forced=True, rollout=rollout
+            current, variant=variant_id, at=at, by=actor, why=reason_on_record, forced=True, rollout=rollout
         )
         ended = promote_file_version(tx, store, clock, reign)
         adopted = None
@@ -110,10 +110,10 @@ def adopt_file_version(context: Context, request: AdoptRequest) -> ChangeReport:
             decision=ended,
         )
 
-    done = store.write(change)
+    report_made = store.write(change)
     for decision in recorded:
         log_head(decision)
-    return done
+    return report_made
 
 
 def _as_it_stands(context: Context, name: str) -> Family:
@@ -144,7 +144,9 @@ def _stands_in_holdback(
     has_evidence = (current.rollout is not None and not current.forced) or n_labelled >= MIN_REFERENCE
     open_alerts = store.alerts.all(tx, open_only=True, family=family.name)
     about = [
-        one for one in open_alerts if one.kind.startswith("champion_") and one.subject not in ("silence", "outcomes")
+        alert
+        for alert in open_alerts
+        if alert.kind.startswith("champion_") and alert.subject not in ("silence", "outcomes")
     ]
     return has_evidence and not about and record.champion == current.variant
 

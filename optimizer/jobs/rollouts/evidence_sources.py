@@ -120,10 +120,10 @@ class RecordedEvidence:
         **_: Metric,
     ) -> UnitOutcomes:
         """Of the one field and source that the recording holds."""
-        found = self.replay.outcomes(rollout, cohort.stage, units, received_since, received_until)
+        outcomes = self.replay.outcomes(rollout, cohort.stage, units, received_since, received_until)
         return UnitOutcomes(
-            means={unit: mean for unit, (mean, _) in found.items()},
-            first_at={unit: at for unit, (_, at) in found.items()},
+            means={unit: mean for unit, (mean, _) in outcomes.items()},
+            first_at={unit: at for unit, (_, at) in outcomes.items()},
         )
 
     def outside(self, family: str, since: datetime, until: datetime) -> set[str]:

@@ -54,7 +54,7 @@ def freeze(context: Context, request: FreezeRequest) -> FreezeReport:
 
     def change(tx: Transaction) -> FreezeReport:
         _require_family(tx, store, family)
-        earlier = next((one for one in store.freezes.all(tx) if one.scope == scope), None)
+        earlier = next((freeze_record for freeze_record in store.freezes.all(tx) if freeze_record.scope == scope), None)
         if earlier is not None:
             what = f"{scope_text(scope)} is frozen already, by {earlier.by} since {when(earlier.since)}"
             return _report(tx, store, family, what, earlier.reason, undo=earlier.undo, changed=False)
@@ -139,13 +139,13 @@ def _end_leases(tx: Transaction, store: Store, family: str | None, at: datetime)
 
     The stage resumes with the first tick after the freeze.
     """
-    ended = []
+    rollouts_ended = []
     for rollout in store.rollouts.all_active(tx):
         lease = rollout.lease_expires_at
         if family in (None, rollout.family) and lease is not None and lease > at:
             store.rollouts.renew_lease(tx, rollout.id, at)
-            ended.append(rollout.id)
-    return ended
+            rollouts_ended.append(rollout.id)
+    return rollouts_ended
 
 
 def _report(
@@ -160,10 +160,14 @@ def _report(
 ) -> FreezeReport:
     """Names what is frozen beside the scope of this act, since a family may stand under two freezes."""
     freezes = tuple(store.freezes.all(tx))
-    others = [one for one in freezes if one.scope != (family or ALL) and (family is None or one.scope == ALL)]
-    own = any(one.scope == (family or ALL) for one in freezes)
+    others = [
+        freeze_record
+        for freeze_record in freezes
+        if freeze_record.scope != (family or ALL) and (family is None or freeze_record.scope == ALL)
+    ]
+    own = any(freeze_record.scope == (family or ALL) for freeze_record in freezes)
     which = "frozen beside it" if own else "still frozen"
-    beside = f"; {which}: {', '.join(scope_text(one.scope) for one in others)}" if others else ""
+    beside = f"; {which}: {', '.join(scope_text(freeze_record.scope) for freeze_record in others)}" if others else ""
     status = f"detent rollout status {family}" if family else "detent status"
     following = others[0].undo if others and not own else status
     return FreezeReport(

@@ -105,7 +105,7 @@ def _operate(context: Context, request: ActRequest, act: OperatorAct) -> Rollout
             refuse_other_clock(rollout, clock.scale)
         at, clock_at = clock.now(), clock.rollout_now()
         lapsed_at, lapsed_clock_at = lapse_of(rollout, at=at, clock_at=clock_at, scale=clock.scale)
-        asked = TransitionRequest(
+        transition_request = TransitionRequest(
             act=act,
             at=at,
             clock_at=clock_at,
@@ -118,7 +118,7 @@ def _operate(context: Context, request: ActRequest, act: OperatorAct) -> Rollout
                 evidence_now(tx, store, rollout, at=at, clock_at=clock_at) if act in ("advance", "promote") else None
             ),
         )
-        transition = apply(rollout, asked)
+        transition = apply(rollout, transition_request)
         if not transition.changed:
             return RolloutChange(**members_of(rollout), what=transition.what, why=rollout.reason or why, changed=False)
         decision = record_transition(tx, store, transition)

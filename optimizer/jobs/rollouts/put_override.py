@@ -56,8 +56,10 @@ def put_override(context: Context, request: OverrideRequest) -> OverrideReport:
         at = clock.now()
         until = request.until or at + timedelta(days=1)
         report = OverrideReport(family=family, unit=request.unit, variant=variant, until=until)
-        known = next((row for row in store.overrides.active(tx, at) if row[:2] == (family, hashed)), None)
-        before = OverrideReport(family=family, unit=request.unit, variant=known[2], until=known[3]) if known else None
+        active = next((row for row in store.overrides.active(tx, at) if row[:2] == (family, hashed)), None)
+        before = (
+            OverrideReport(family=family, unit=request.unit, variant=active[2], until=active[3]) if active else None
+        )
         check_preconditions(
             before.etag if before is not None else None,
             if_match=request.if_match,

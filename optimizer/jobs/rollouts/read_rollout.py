@@ -121,8 +121,8 @@ def read_rollouts(context: Context, request: RolloutsRequest) -> Page[Rollout]:
     """Rollouts of all families or of one, those that ended too, newest first."""
     family, store = context.family_asked(request.family), context.store
     with store.read() as tx:
-        found, next_cursor = store.rollouts.page(tx, family=family, cursor=request.cursor, limit=request.limit)
-    return Page(items=found, next_cursor=next_cursor)
+        rollouts, next_cursor = store.rollouts.page(tx, family=family, cursor=request.cursor, limit=request.limit)
+    return Page(items=rollouts, next_cursor=next_cursor)
 
 
 def read_decisions(context: Context, request: DecisionsRequest) -> Page[Decision]:
@@ -141,8 +141,8 @@ def read_forecast(context: Context, request: ReadRolloutRequest) -> ActiveForeca
     """
     with context.store.read() as tx:
         visible(context.store.rollouts.get(tx, request.id), request.id, context.access)
-    found = forecast_active(request.id, store=context.store, clock=context.clock)
-    return ActiveForecast(**members_of(found), rollout=request.id)
+    forecast = forecast_active(request.id, store=context.store, clock=context.clock)
+    return ActiveForecast(**members_of(forecast), rollout=request.id)
 
 
 def read_family_forecast(context: Context, request: ForecastRequest) -> FamilyForecast:
@@ -155,10 +155,14 @@ def read_family_forecast(context: Context, request: ForecastRequest) -> FamilyFo
         active = store.rollouts.active(tx, family.name)
         variant = request.variant or last_nominated(tx, store, family.name)
     if active is not None and (request.variant, request.ladder, request.margin) == (None, None, None):
-        found, of, variant = forecast_active(active.id, store=store, clock=context.clock), active.id, active.candidate
+        forecast, of, variant = (
+            forecast_active(active.id, store=store, clock=context.clock),
+            active.id,
+            active.candidate,
+        )
     else:
         of = None
-        found = forecast_family(
+        forecast = forecast_family(
             family, variant, store=store, clock=context.clock, ladder=request.ladder, margin=request.margin
         )
         if active is not None:
@@ -167,8 +171,8 @@ def read_family_forecast(context: Context, request: ForecastRequest) -> FamilyFo
                 f" {active.settings['margin']:g} and ladder {ladder_text(active.ladder)} > 100 %; what it still needs:"
                 f" detent rollout forecast {family.name}."
             )
-            found = replace(found, warnings=(running, *found.warnings))
-    return FamilyForecast(**members_of(found), family=family.name, rollout=of, variant=variant)
+            forecast = replace(forecast, warnings=(running, *forecast.warnings))
+    return FamilyForecast(**members_of(forecast), family=family.name, rollout=of, variant=variant)
 
 
 def read_next_share(context: Context, request: ReadRolloutRequest) -> NextShare:
@@ -247,16 +251,16 @@ def _status(context: Context, family: str) -> FamilyRollout:
         by_itself = by_itself_line(tx, store, declared) if declared is not None else None
         decision = store.rollouts.last_decision(tx, rollout.id) if rollout else None
         measured = rollout_view(tx, store, clock, rollout) if rollout else None
-    seen = None
+    evidence = None
     if rollout is not None and measured is not None:
-        seen = with_forecast(measured, rollout, store=store, clock=clock)
+        evidence = with_forecast(measured, rollout, store=store, clock=clock)
     now = clock.now()
     return FamilyRollout(
         family=family,
         at=now,
-        headline=rollout_headline(rollout, seen),
+        headline=rollout_headline(rollout, evidence),
         freeze=freeze,
-        holdback=seen.holdback if seen is not None else None,
+        holdback=evidence.holdback if evidence is not None else None,
         champion=champion,
         rollout=rollout,
         share=rollout.share if rollout else None,
@@ -266,7 +270,7 @@ def _status(context: Context, family: str) -> FamilyRollout:
         by_itself=by_itself,
         last_tick_at=ticked_at,
         last_decision=decision,
-        evidence=seen,
+        evidence=evidence,
         undo=_undo(family, rollout, champion),
         next=_next(family, rollout, now) if freeze is None else f"it is frozen; when it may go on: {freeze.undo}",
     )

@@ -36,12 +36,12 @@ def report_rollout(id: str, *, store: Store, clock: Clock, progress: Progress | 
         rollout = store.rollouts.get(tx, id)
         if rollout is None:
             raise unknown_rollout(id)
-        seen = rollout_view(tx, store, clock, rollout)
+        view = rollout_view(tx, store, clock, rollout)
         decisions = store.rollouts.decisions(tx, id)
-        history = history_of(rollout, fold(rollout, told(store.blocks.each(tx, id), seen.n_blocks, progress), chain))
+        history = history_of(rollout, fold(rollout, told(store.blocks.each(tx, id), view.n_blocks, progress), chain))
     return RolloutReport(
         rollout=rollout,
-        view=with_forecast(seen, rollout, store=store, clock=clock),
+        view=with_forecast(view, rollout, store=store, clock=clock),
         decisions=tuple(decisions),
         history=history_of(rollout, ()) if chain.problems else history,
         problems=tuple(problem.detail for problem in (*verify_chain(decisions), *chain.problems)),

@@ -76,7 +76,7 @@ def rollout_view(tx: Transaction, store: Store, clock: Clock, rollout: Rollout) 
     )
 
 
-def with_forecast(seen: RolloutView, rollout: Rollout, *, store: Store, clock: Clock) -> ForecastView:
+def with_forecast(view: RolloutView, rollout: Rollout, *, store: Store, clock: Clock) -> ForecastView:
     """The same with what an active rollout still needs, read in transactions of its own;
     without it where the rollout moved meanwhile.
     """
@@ -87,13 +87,13 @@ def with_forecast(seen: RolloutView, rollout: Rollout, *, store: Store, clock: C
             now = store.rollouts.get(tx, rollout.id)
         if now is None or now.version != rollout.version:
             forecast = None
-    return ForecastView(**members_of(seen), forecast=forecast)
+    return ForecastView(**members_of(view), forecast=forecast)
 
 
 def comparisons(blocks: list[StoredBlock]) -> list[Block]:
     """The quality blocks among them as the gate takes them."""
-    found = (comparison_of(b.content, "outcomes") for b in blocks if b.kind == "quality")
-    return [block for block in found if block is not None]
+    comparisons_read = (comparison_of(b.content, "outcomes") for b in blocks if b.kind == "quality")
+    return [block for block in comparisons_read if block is not None]
 
 
 def _versions(tx: Transaction, store: Store, rollout: Rollout, variants: list[str]) -> dict[str, str]:
@@ -129,9 +129,9 @@ def _late(tx: Transaction, store: Store, clock: Clock, rollout: Rollout) -> Mapp
         return {}
     now, clock_now = clock.now(), clock.rollout_now()
     window = closing_time(rollout)
-    ended = rollout.stage_history[-1]["clock_to"]
+    ended_at = rollout.stage_history[-1]["clock_to"]
     until = (
-        min(clock_now, datetime.fromisoformat(ended)) if ended is not None else clock_now
+        min(clock_now, datetime.fromisoformat(ended_at)) if ended_at is not None else clock_now
     )  # nothing is closed afterwards
     last = until - window
     return store.observations.late_feedback(

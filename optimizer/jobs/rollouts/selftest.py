@@ -76,9 +76,9 @@ def read_selftest(context: Context, request: SelftestRequest) -> FamilySelftest:
     """
     family = context.family(request.family)
     within = None if context.within is None else context.within.total_seconds() / 60
-    asked = request.model_copy(update={"minutes": min(filter(None, (request.minutes, within)), default=None)})
-    found = run_selftest(family, asked, store=context.store, clock=context.clock, told=context.progress)
-    return FamilySelftest(**members_of(found), family=family.name)
+    limited = request.model_copy(update={"minutes": min(filter(None, (request.minutes, within)), default=None)})
+    result = run_selftest(family, limited, store=context.store, clock=context.clock, told=context.progress)
+    return FamilySelftest(**members_of(result), family=family.name)
 
 
 def run_selftest(
@@ -104,8 +104,8 @@ def run_selftest(
         rng = Random(f"{seed} {number}")
         salt = f"{rng.getrandbits(128):032x}"
         flipped = [n for n in range(len(past.recording.labels)) if rng.random() < injected_drop]
-        for found, flips in ((equal, ()), (worse, flipped)):
-            found.append(_run(past, RecordedRollout(past.recording, salt=salt, flipped=flips), salt))
+        for runs_of_kind, flips in ((equal, ()), (worse, flipped)):
+            runs_of_kind.append(_run(past, RecordedRollout(past.recording, salt=salt, flipped=flips), salt))
             if told is not None:
                 told(len(equal) + len(worse), 2 * runs, _so_far(equal, worse))
     mean = sum(label.value for label in past.recording.labels) / len(past.recording.labels)

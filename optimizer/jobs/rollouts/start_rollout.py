@@ -97,10 +97,10 @@ def make_rollout(family: Family, request: RolloutRequest, *, actor: str, store: 
             freeze = is_frozen(store.freezes.all(tx), family.name)
         return _foreseen(draft, freeze)
     decisions: list[Decision] = []
-    made = store.write(lambda tx: _make(tx, store, clock, basis, decisions))
+    report = store.write(lambda tx: _make(tx, store, clock, basis, decisions))
     for decision in decisions:
         log_head(decision)
-    return made
+    return report
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -191,12 +191,12 @@ def _draft(tx: Transaction, store: Store, clock: Clock, basis: _Basis) -> _Draft
         rollout = replace(rollout, settings={**rollout.settings, "judge": judge_identity(basis.family)})
     gates += judged
     gates += fallen_before(store.rollouts.last_against(tx, name, candidate=variant, champion=champion.variant))
-    asked = with_kept_golden(tx, store, basis.family)
-    gates += gates_of_suites(asked, store.performance.batches(tx, name), variant, champion=champion.variant)
+    family = with_kept_golden(tx, store, basis.family)
+    gates += gates_of_suites(family, store.performance.batches(tx, name), variant, champion=champion.variant)
     forecast = forecast_start(rollout, traffic=basis.traffic, study=evidence, forced=bool(missed(gates)), clock=clock)
     gate = forecast.gate()
-    told = gates if gate is None else [*gates, gate]
-    return _Draft(rollout=rollout, gates=told, forecast=forecast, basis=basis, blind=blind)
+    all_gates = gates if gate is None else [*gates, gate]
+    return _Draft(rollout=rollout, gates=all_gates, forecast=forecast, basis=basis, blind=blind)
 
 
 def _make(tx: Transaction, store: Store, clock: Clock, basis: _Basis, decisions: list[Decision]) -> StartReport:
@@ -287,17 +287,17 @@ def _foreseen(draft: _Draft, freeze: Freeze | None) -> StartReport:
     )
 
 
-def start_command(asked: RolloutRequest, *, forced: bool) -> str:
+def start_command(request: RolloutRequest, *, forced: bool) -> str:
     """That starts what was asked for: another margin or ladder is another rollout."""
     options = {
-        "aim": asked.aim,
-        "ladder": ",".join(f"{share:g}" for share in asked.ladder) if asked.ladder is not None else None,
-        "margin": f"{asked.margin:g}" if asked.margin is not None else None,
-        "study": asked.study,
-        "confirm": asked.family if forced else None,
+        "aim": request.aim,
+        "ladder": ",".join(f"{share:g}" for share in request.ladder) if request.ladder is not None else None,
+        "margin": f"{request.margin:g}" if request.margin is not None else None,
+        "study": request.study,
+        "confirm": request.family if forced else None,
     }
-    given = "".join(f" --{name} {value}" for name, value in options.items() if value is not None)
-    return f"detent rollout start {asked.family} {asked.variant}{given}"
+    option_text = "".join(f" --{name} {value}" for name, value in options.items() if value is not None)
+    return f"detent rollout start {request.family} {request.variant}{option_text}"
 
 
 def _started(rollout: Rollout, draft: _Draft) -> StartReport:

@@ -208,12 +208,19 @@ def _freeze_before(tx: Transaction, store: Store, rollout: Rollout) -> datetime 
     if lapsed_at is None:
         return None
     return next(
-        (one.since for one in ended_freezes(tx, store, rollout.family) if one.since <= lapsed_at <= one.until), None
+        (
+            freeze.since
+            for freeze in ended_freezes(tx, store, rollout.family)
+            if freeze.since <= lapsed_at <= freeze.until
+        ),
+        None,
     )
 
 
 def _thaws(tx: Transaction, store: Store, rollout: Rollout, now: datetime) -> bool:
-    return any(now - one.until < timedelta(seconds=THAW_SECONDS) for one in ended_freezes(tx, store, rollout.family))
+    return any(
+        now - freeze.until < timedelta(seconds=THAW_SECONDS) for freeze in ended_freezes(tx, store, rollout.family)
+    )
 
 
 def _asked(act: Act, reason: str, rollout: Rollout, at: datetime, clock: Clock) -> TransitionRequest:

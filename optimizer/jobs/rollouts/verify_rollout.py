@@ -97,13 +97,13 @@ def verify_rollout(id: str, store: Store, *, progress: Progress | None = None) -
         same = called in store.family_names.names_of(tx, rollout.family)
         as_recorded = replace(rollout, family=called) if same else rollout
         problems = [*verify_chain(decisions), *problems, *compare(replayed, as_recorded)]
-        chain, found = _blocks(tx, store, rollout, decisions if not problems else None, progress)
+        chain, block_problems = _blocks(tx, store, rollout, decisions if not problems else None, progress)
         problems = [*chain.problems, *problems]
         if not problems:  # of a broken record the rest would only repeat what is broken
             problems = [
                 *against_audit(decisions, store.audit.of_subject(tx, id)),
                 *against_outbox(decisions, store.outbox.last(tx, "rollout", id)),
-                *found,
+                *block_problems,
             ]
         problems += against_champions(rollout, store.champions.history(tx, rollout.family))
     head = decisions[-1].hash if decisions else None

@@ -45,23 +45,23 @@ def watch_holdbacks(store: Store, clock: Clock, at: datetime) -> dict[str, Found
         over = _over(store.alerts.all(tx, open_only=True, kind=WORSE), reigning)
     for alert in over:
         store.write(lambda tx, alert=alert: store.alerts.close(tx, WORSE, alert.family, alert.subject, at))  # type: ignore[misc]
-    found: dict[str, Found] = {}
+    results: dict[str, Found] = {}
     broken: list[Exception] = []
     for champion, rollout in promoted:
         if rollout is not None:
             try:
-                found[champion.family] = _watch(store, clock, champion, rollout, at)
+                results[champion.family] = _watch(store, clock, champion, rollout, at)
             except (StaleVersion, Conflict):  # a person was faster; the next tick looks again
-                found[champion.family] = "overtaken"
+                results[champion.family] = "overtaken"
             except Refused as cannot:  # the clock went back
                 log.warning("holdback not watched", family=champion.family, why=cannot.detail)
-                found[champion.family] = "failed"
+                results[champion.family] = "failed"
             except Exception as error:
                 log.exception("holdback not watched", family=champion.family)
                 broken.append(error)
     if broken:
         raise broken[0]
-    return found
+    return results
 
 
 def _over(alerts: Iterable[Alert], reigning: Iterable[Champion]) -> list[Alert]:
@@ -86,11 +86,11 @@ def held_back(tx: Transaction, store: Store, clock: Clock, champion: Champion) -
 def _watch(store: Store, clock: Clock, champion: Champion, rollout: Rollout, at: datetime) -> Found:
     for _ in range(MAX_STEPS):
         with store.read() as tx:
-            seen = look_after_promotion(tx, store, clock, rollout, at)
-        store.write(lambda tx, seen=seen: keep_blocks(tx, store, seen))  # type: ignore[misc]
-        if not seen.more:
+            blocks = look_after_promotion(tx, store, clock, rollout, at)
+        store.write(lambda tx, blocks=blocks: keep_blocks(tx, store, blocks))  # type: ignore[misc]
+        if not blocks.more:
             break
-    state = seen.known.state
+    state = blocks.known.state
     alarm = guardrail_alarm(rollout, state, at=at)
     if alarm is not None and is_adopted(rollout):
         store.write(lambda tx: store.alerts.open(tx, _failing(champion, rollout, alarm, at)))

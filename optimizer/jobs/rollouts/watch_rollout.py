@@ -103,8 +103,10 @@ class TickStep:
 
 def look(evidence: EvidenceSource, clock: Clock, rollout: Rollout, at: datetime) -> TickStep:
     """Reads what is new since the last look. ``at`` is the tick's real time, never before an earlier tick's."""
-    seen = _Look(evidence, clock, rollout, at, gaps(rollout)).close(baseline=True)
-    return TickStep(seen=seen, follows=next_action(rollout, seen.known.state, at=seen.at, clock_at=seen.clock_at))
+    blocks = _Look(evidence, clock, rollout, at, gaps(rollout)).close(baseline=True)
+    return TickStep(
+        seen=blocks, follows=next_action(rollout, blocks.known.state, at=blocks.at, clock_at=blocks.clock_at)
+    )
 
 
 def look_after_promotion(tx: Transaction, store: Store, clock: Clock, rollout: Rollout, at: datetime) -> SeenBlocks:
@@ -206,9 +208,9 @@ class _Look:
         known = self._known.state.baseline
         if known is not None and self._at - datetime.fromisoformat(known["frozen_at"]) < BASELINE_AGE:
             return
-        found = champion_baseline(self._evidence, self._rollout.family, self._rollout.champion, self._now)
-        if found.n >= max(1, int((self._rollout.settings.get("guardrails") or {}).get("min_history", 500))):
-            self._close("baseline", replace(found, frozen_at=self._at).as_record())
+        baseline = champion_baseline(self._evidence, self._rollout.family, self._rollout.champion, self._now)
+        if baseline.n >= max(1, int((self._rollout.settings.get("guardrails") or {}).get("min_history", 500))):
+            self._close("baseline", replace(baseline, frozen_at=self._at).as_record())
 
     # --- quality ------------------------------------------------------------------------------------------------------
 
@@ -225,11 +227,11 @@ class _Look:
     def _cohort(self, cohort: Cohort) -> int:
         """How many units it read."""
         until = self._real(cohort.closes_at)
-        found = self._evidence.cohort_units(self._rollout, cohort.stage, cohort.start, until)
-        counts = self._counts(cohort.stage, found)
-        fresh = {unit: arm for unit, arm in found.items() if counts[unit].cohort_start is None}
+        served = self._evidence.cohort_units(self._rollout, cohort.stage, cohort.start, until)
+        counts = self._counts(cohort.stage, served)
+        fresh = {unit: arm for unit, arm in served.items() if counts[unit].cohort_start is None}
         if not fresh and not self._ends_day(cohort):
-            return len(found)
+            return len(served)
         bounded = self._bounded(cohort, fresh, until)
         fresh = {unit: arm for unit, arm in fresh.items() if unit not in bounded.beyond}
         for unit in fresh:
@@ -249,7 +251,7 @@ class _Look:
             beyond=bounded.beyond,
         )
         self._close("quality", content)
-        return len(found)
+        return len(served)
 
     def _ends_day(self, cohort: Cohort) -> bool:
         """A day ends with the first cohort after it, also where that brings no unit that was not there before."""
@@ -276,14 +278,14 @@ class _Look:
             counts = self._counts(cohort.stage, arms)
             own = {unit for unit in arms if counts[unit].cohort_start in (None, cohort.start)}
             first_at = self._outcomes(cohort, own, self._real(counted_at)).first_at
-            found = [
+            late = [
                 (arms[unit], hours_late)
                 for unit, at in sorted(first_at.items())
                 if (hours_late := max(0.0, (at - closed).total_seconds() * self._scale / 3600))
                 or counts[unit].cohort_start is not None
             ]
-            if found:
-                self._close("late", late_content(cohort, found, until=counted_at))
+            if late:
+                self._close("late", late_content(cohort, late, until=counted_at))
             self._known = replace(self._known, late_cohorts={**self._known.late_cohorts, cohort.stage: cohort.start})
 
     def _outcomes(self, cohort: Cohort, units: Collection[str], received_until: datetime) -> UnitOutcomes:
@@ -298,8 +300,8 @@ class _Look:
 
     def _bounded(self, cohort: Cohort, fresh: Mapping[str, ArmName], until: datetime) -> BoundedCounts:
         """What becomes of the units that came without a token."""
-        sent = self._evidence.recomputed_units(self._rollout, cohort.stage, cohort.start, until)
-        units = {unit: (arm, sorted(sent[unit])) for unit, arm in fresh.items() if unit in sent}
+        requests = self._evidence.recomputed_units(self._rollout, cohort.stage, cohort.start, until)
+        units = {unit: (arm, sorted(requests[unit])) for unit, arm in fresh.items() if unit in requests}
         if not units:
             return BoundedCounts()
         of_variant: dict[str, ArmName] = {self._rollout.candidate: "candidate", self._rollout.champion: "champion"}
@@ -319,14 +321,14 @@ class _Look:
         A request that began in the gap may be reported a little after it.
         """
         begun, closes = self._real(cohort.start), self._real(cohort.closes_at)
-        found: set[str] = set()
+        units: set[str] = set()
         for gap in self._apart:
             if gap.since < closes and gap.until > begun:
                 if gap not in self._outside:  # many cohorts overlap one gap
                     until = gap.until + timedelta(seconds=GRACE_SECONDS)
                     self._outside[gap] = self._evidence.outside(self._rollout.family, gap.since, until)
-                found |= self._outside[gap]
-        return found
+                units |= self._outside[gap]
+        return units
 
     # --- guardrails ---------------------------------------------------------------------------------------------------
 
@@ -362,8 +364,8 @@ class _Look:
         for unit in counted:
             self._units[stage, unit] = replace(counts[unit], n_values=counts[unit].n_values + 1, last_minute=minute)
         sums: dict[ArmName, int] = {"candidate": 0, "champion": 0}
-        for one in fetches:
-            sums[one.arm] += one.n
+        for fetch in fetches:
+            sums[fetch.arm] += fetch.n
         limits = limits_of(self._known.state, self._rollout.settings)
         content = guardrail_content(
             begun=begun,
@@ -378,10 +380,10 @@ class _Look:
         self._known = replace(self._known, last_units=last_units(self._known.last_units, requests))
 
     def _by_window(self, requests: list[ReportedRequest]) -> dict[tuple[datetime, int], list[ReportedRequest]]:
-        found: dict[tuple[datetime, int], list[ReportedRequest]] = {}
+        windows: dict[tuple[datetime, int], list[ReportedRequest]] = {}
         for request in requests:
-            found.setdefault((window_start(request.started_at), request.stage), []).append(request)
-        return found
+            windows.setdefault((window_start(request.started_at), request.stage), []).append(request)
+        return windows
 
     def _counts(self, stage: int, units: Any) -> dict[str, UnitCount]:
         """What the units have been counted for, changes of this look included."""

@@ -107,8 +107,8 @@ def _tell_unconfirmed(store: Store, clock: Clock, family: str) -> None:
 
     def write(tx: Transaction) -> None:
         study = unconfirmed_winner(tx, store, family)
-        wanted = [] if study is None else [_unconfirmed(study, clock)]
-        keep_alerts(tx, store, UNCONFIRMED, wanted, at=clock.now(), family=family)
+        alerts = [] if study is None else [_unconfirmed(study, clock)]
+        keep_alerts(tx, store, UNCONFIRMED, alerts, at=clock.now(), family=family)
 
     store.write(write)
 
@@ -137,7 +137,7 @@ def _tell_approvals(store: Store, clock: Clock, families: Mapping[str, Family]) 
     """
 
     def write(tx: Transaction) -> None:
-        asked = [
+        questioned = [
             rollout
             for rollout in store.rollouts.all_active(tx)
             if rollout.status in WAITING and is_system(rollout.created_by)
@@ -146,7 +146,7 @@ def _tell_approvals(store: Store, clock: Clock, families: Mapping[str, Family]) 
             tx,
             store,
             APPROVAL,
-            [_question(rollout, clock) for rollout in asked if rollout.study is not None],
+            [_question(rollout, clock) for rollout in questioned if rollout.study is not None],
             at=clock.now(),
         )
         for waits in store.alerts.all(tx, open_only=True, kind=WAITS):

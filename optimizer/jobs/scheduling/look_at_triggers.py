@@ -66,7 +66,7 @@ def look_at_triggers(family: Family, *, store: Store, clock: Clock, max_studies:
                 *_evidence(tx, store, family, champion, now, clock.scale),
                 look_at_schedule(schedule.cron, since=since, now=clock_now),
             ]
-        held = kept_from_starting(
+        guard = kept_from_starting(
             family,
             Exposure(
                 freeze=is_frozen(store.freezes.all(tx), family.name),
@@ -81,7 +81,7 @@ def look_at_triggers(family: Family, *, store: Store, clock: Clock, max_studies:
     trigger = first_to_fire(looks) if champion is not None else None
     next_at = next_scheduled(schedule, clock)
     return TriggerReport(
-        family=family.name, looks=looks, trigger=trigger, held=held, next_at=next_at, schedule=schedule
+        family=family.name, looks=looks, trigger=trigger, held=guard, next_at=next_at, schedule=schedule
     )
 
 

@@ -27,9 +27,9 @@ def read_families(context: Context, request: FamiliesRequest) -> Page[FamilySumm
     files = context.families()
     with context.store.read() as tx:
         former = context.store.family_names.former(tx)
-        known = files.families.keys() | files.problems.keys()
-        known -= {old for old, new in former.items() if new in known}
-        names = sorted(name for name in known if context.access.may_see(name))
+        families_known = files.families.keys() | files.problems.keys()
+        families_known -= {old for old, new in former.items() if new in families_known}
+        names = sorted(name for name in families_known if context.access.may_see(name))
         return Page(items=[_summary(tx, context, name) for name in names])
 
 

@@ -145,11 +145,11 @@ def _refuse_lost_words(request: ScheduleRequest) -> None:
     """
     if request.switched_on:
         return
-    said = [name for name in ("cron", "strategy", "aim", "holdout") if getattr(request, name)]
-    if said:
+    members = [name for name in ("cron", "strategy", "aim", "holdout") if getattr(request, name)]
+    if members:
         detail = 'holds only while studies start by themselves, and "on" is false; leave it out, or send "on": true'
-        faults = [Fault(pointer=f"/{name}", detail=detail) for name in said]
-        raise InvalidInput(f"The schedule of {request.family} was not changed: {', '.join(said)} {detail}.", faults)
+        faults = [Fault(pointer=f"/{name}", detail=detail) for name in members]
+        raise InvalidInput(f"The schedule of {request.family} was not changed: {', '.join(members)} {detail}.", faults)
 
 
 def schedule_view(schedule: ScheduleInForce, clock: Clock) -> ScheduleView:

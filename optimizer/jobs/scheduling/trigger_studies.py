@@ -93,16 +93,16 @@ def _start(context: Context, family: Family, trigger: Trigger, *, strategy: str,
     store, all_usd = context.store, context.settings.usd_per_month
     limits = MonthlyLimits(family_usd=family.budget.usd_per_month, all_usd=all_usd)
     with store.read() as tx:
-        left = monthly_left(tx, store, context.clock, family.name, limits)
+        remaining = monthly_left(tx, store, context.clock, family.name, limits)
         earlier, _ = store.studies.page(tx, family=family.name)
     own = family.budget
-    usd = own.usd if left.usd is None else min(own.usd, left.usd)
+    usd = own.usd if remaining.usd is None else min(own.usd, remaining.usd)
     request = StudyRequest(
         family=family.name,
         strategy=strategy,
         aim=aim,
         budget=BudgetBody(usd=usd, calls=own.calls, minutes=own.minutes),
-        seed=max((one.seed + 1 for one in earlier), default=0) % 2**32,
+        seed=max((study.seed + 1 for study in earlier), default=0) % 2**32,
         definition={} if holdout else {"n_holdout": 0},
     )
     study = create_study(replace(context, actor=f"system:{trigger.kind}"), request, trigger=trigger)
@@ -166,9 +166,9 @@ def _tell_started(store: Store, now: datetime, families: Mapping[str, Family]) -
             _notice(study, study.trigger, now) for study in store.studies.unfinished(tx) if study.trigger is not None
         ]
         keep_alerts(tx, store, STARTED, notices, at=now)
-        for told in store.alerts.all(tx, open_only=True, kind=NOT_STARTED):
-            if told.family is not None and told.family not in families:
-                _close_not_started(tx, store, told.family, now)
+        for alert in store.alerts.all(tx, open_only=True, kind=NOT_STARTED):
+            if alert.family is not None and alert.family not in families:
+                _close_not_started(tx, store, alert.family, now)
 
     store.write(write)
 

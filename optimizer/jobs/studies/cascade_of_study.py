@@ -26,12 +26,12 @@ def read_audit_cost(context: Context, request: StudyReadRequest) -> AuditCostRep
 
     It is read by a process of its own, one at a time.
     """
-    study, store, found = stored_study(context, request.id), context.store, None
+    study, store, curves = stored_study(context, request.id), context.store, None
     if study.winner is not None:
         family = context.families().families.get(study.family)
         with store.read() as tx:
-            found = curves_of_study(study, store.studies.trials(tx, study.id), family=family, store=store, tx=tx)
-    cost = found.audit_cost if found is not None and found.variant == study.winner else None
+            curves = curves_of_study(study, store.studies.trials(tx, study.id), family=family, store=store, tx=tx)
+    cost = curves.audit_cost if curves is not None and curves.variant == study.winner else None
     return AuditCostReport(study=study.id, audit_cost=cost)
 
 
@@ -53,7 +53,7 @@ def curves_of_study(
     candidates = [trial.variant for trial in ranked(trials) if trial.variant != study.champion]
     best = [id for id in (study.winner, *candidates, study.champion) if id is not None]
     records = (store.variants.get(tx, study.family, id) for id in best)
-    found = next(
+    variant = next(
         (record.variant for record in records if record is not None and record.variant.policy.get("tiers")), None
     )
     margin = family.rollout.margin if family is not None else None
@@ -61,7 +61,7 @@ def curves_of_study(
     return cascade_curves(
         answers.rows,
         answers.tiers,
-        variant=found,
+        variant=variant,
         explicit_margin=margin,
         champion=study.champion,
         learned=learned,

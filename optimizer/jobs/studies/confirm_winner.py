@@ -91,7 +91,7 @@ def confirm_winner(run: StudyRun, variants: Sequence[Variant], *, stop: StopFlag
     examples, looks = open_holdout(run.family, run.study.dataset or {}, run.study.id, run.store, run.clock.now())
     evaluator = study_kind(run.family).evaluator(run, purpose="confirmation", stop=stop, held=HeldBack)
     settings, steps = gate_settings(run.family), list[SequenceTest]()
-    kept: _VariantComparison | None = None
+    best: _VariantComparison | None = None
     try:
         for variant in variants:
             compared = _compare(run, evaluator, variant, examples, looks)
@@ -99,21 +99,21 @@ def confirm_winner(run: StudyRun, variants: Sequence[Variant], *, stop: StopFlag
             if len(variants) > 1 and compared.pairs:
                 steps.append(_step(compared, settings, looks))
                 passed = steps[-1].passed
-            if kept is None or passed:
-                kept = compared
+            if best is None or passed:
+                best = compared
             if not passed:
                 break
     except BudgetExhausted:
-        if kept is None:
+        if best is None:
             raise  # else the sequence ends here, which costs no test any confidence
     finally:
         run.n_from_journal += evaluator.n_from_journal
-    assert kept is not None
-    if not kept.pairs:
+    assert best is not None
+    if not best.pairs:
         return ConfirmationResult(
-            winner=kept.variant, outcome="not_confirmed", record=_nothing_scored(len(examples), looks)
+            winner=best.variant, outcome="not_confirmed", record=_nothing_scored(len(examples), looks)
         )
-    return _confirmed(run, kept, steps, settings, looks)
+    return _confirmed(run, best, steps, settings, looks)
 
 
 def _compare(
@@ -150,20 +150,20 @@ def _not_lower(
 
 
 def _confirmed(
-    run: StudyRun, kept: _VariantComparison, steps: Sequence[SequenceTest], settings: GateSettings, looks: int
+    run: StudyRun, best: _VariantComparison, steps: Sequence[SequenceTest], settings: GateSettings, looks: int
 ) -> ConfirmationResult:
     seed, saving = (
         run.study.seed,
-        saving_of(run.study.aim, kept.champion, kept.results, run.study.seed, is_replayed=run.is_replayed),
+        saving_of(run.study.aim, best.champion, best.results, run.study.seed, is_replayed=run.is_replayed),
     )
-    before, after, groups = kept.scores()
+    before, after, groups = best.scores()
     comparison = compare_scores(before, after, seed=seed)
     quality = None
     if saving is not None:
         quality = with_sequence(_not_lower(before, after, groups, settings, looks), steps)
-    gates = _gates(comparison, _drops(before, after), saving, quality, kept.wished, settings, looks)
-    if kept.lost and all_passed(gates):
-        gates = _with_losses(kept, gates, saving, steps, settings, looks, seed)
+    gates = _gates(comparison, _drops(before, after), saving, quality, best.wished, settings, looks)
+    if best.lost and all_passed(gates):
+        gates = _with_losses(best, gates, saving, steps, settings, looks, seed)
     judged = judge_gates(run.family, run.store)
     vouched = all(gate["verdict"] == "pass" for gate in judged)
     outcome: Literal["nominated", "not_confirmed"] = "nominated" if all_passed(gates) and vouched else "not_confirmed"
@@ -172,7 +172,7 @@ def _confirmed(
         [*map(as_record, gates), *judged],
         looks=looks,
         margin=quality_margin(comparison.champion_mean, settings.margin),
-        n_unscored=kept.n - comparison.n,
+        n_unscored=best.n - comparison.n,
     )
     if saving is not None and quality is not None:
         level = quality_level(settings, looks)
@@ -182,31 +182,31 @@ def _confirmed(
             "quality_test": quality.test, "quality_n": quality.n, "quality_level": level,
             "loss_at_most": largest_loss(before, after, level=level, groups=groups),
         }  # fmt: skip
-    if kept.wished:
+    if best.wished:
         ps = [comparison.p if saving is None else saving.p]
-        ps += [1.0 if floor.test is None else floor.test.p for floor in kept.wished if floor.name == "quality"]
-        record |= {"confidence": confidence_of(max(ps), looks), "wished": [asdict(floor) for floor in kept.wished]}
+        ps += [1.0 if floor.test is None else floor.test.p for floor in best.wished if floor.name == "quality"]
+        record |= {"confidence": confidence_of(max(ps), looks), "wished": [asdict(floor) for floor in best.wished]}
     if judge_of_scorer(run.family) is not None:
         record["judge"] = judge_identity(run.family)
-        scored = {f"the champion {run.study.champion}": kept.champion, f"the winner {kept.variant}": kept.results}
+        scored = {f"the champion {run.study.champion}": best.champion, f"the winner {best.variant}": best.results}
         record["judged"] = judged_scores(record["judge"], latest_calibration(run.family, run.store), scored).as_data()
     if steps:
         record["sequence"] = [step.as_data() for step in steps]
     return ConfirmationResult(
-        winner=kept.variant,
+        winner=best.variant,
         outcome=outcome,
         record={
             **record,
-            **_figures("champion", kept.champion),
-            **_figures("winner", kept.results),
-            "selection_lift": _selection_lift(run, kept.variant),
-            "summary": _summary(comparison, saving, looks, record, steps, kept.wished),
+            **_figures("champion", best.champion),
+            **_figures("winner", best.results),
+            "selection_lift": _selection_lift(run, best.variant),
+            "summary": _summary(comparison, saving, looks, record, steps, best.wished),
         },
     )
 
 
 def _with_losses(
-    kept: _VariantComparison,
+    best: _VariantComparison,
     gates: tuple[GateResult, ...],
     saving: Saving | None,
     steps: Sequence[SequenceTest],
@@ -215,11 +215,11 @@ def _with_losses(
     seed: int,
 ) -> tuple[GateResult, ...]:
     """The gates, and one that is not met where they would not be if all that the winner left unanswered were lost."""
-    before, after, groups = kept.scores(with_lost=True)
+    before, after, groups = best.scores(with_lost=True)
     quality = with_sequence(_not_lower(before, after, groups, settings, looks), steps) if saving is not None else None
     comparison = compare_scores(before, after, seed=seed)
-    worst = _gates(comparison, _drops(before, after), saving, quality, kept.wished, settings, looks)
-    return gates if all_passed(worst) else (*gates, unmeasured_gate(len(kept.lost), worst))
+    worst = _gates(comparison, _drops(before, after), saving, quality, best.wished, settings, looks)
+    return gates if all_passed(worst) else (*gates, unmeasured_gate(len(best.lost), worst))
 
 
 def gate_settings(family: Family) -> GateSettings:
@@ -244,14 +244,14 @@ def _evaluate(
     """
     with run.store.read() as tx:
         stored = [run.store.studies.results(tx, run.study.id, "confirmation", arm.id).get(arm.id, []) for arm in arms]
-    known = {(arm.id, r.example): r for arm, rows in zip(arms, stored, strict=True) for r in rows}
+    by_example = {(arm.id, r.example): r for arm, rows in zip(arms, stored, strict=True) for r in rows}
     pairs = [(arm, example) for arm in arms for example in examples]
     if run.study.aim == "latency":
         pairs = [(arm, example) for i, example in enumerate(examples) for arm in (arms if i % 2 == 0 else arms[::-1])]
     new: dict[str, list[ExampleResult]] = {arm.id: [] for arm in arms}
     try:
         evaluator.measure_all(
-            [(a, e) for a, e in pairs if (a.id, e.id) not in known],
+            [(a, e) for a, e in pairs if (a.id, e.id) not in by_example],
             lambda variant, result: new[variant.id].append(result),
             in_turns=run.study.aim == "latency",
         )
@@ -259,8 +259,8 @@ def _evaluate(
         for id, results in new.items():
             if results:
                 _put(run, id, results)
-    known |= {(id, r.example): r for id, results in new.items() for r in results}
-    return [[known[arm.id, e.id] for e in examples] for arm in arms]
+    by_example |= {(id, r.example): r for id, results in new.items() for r in results}
+    return [[by_example[arm.id, e.id] for e in examples] for arm in arms]
 
 
 def _put(run: StudyRun, variant: str, results: Sequence[ExampleResult]) -> None:
@@ -369,14 +369,14 @@ def _summary(
     for floor in wished:
         measured = "not known" if floor.measured is None else f"{floor.measured:.3f}"
         figures += f"; {floor.what} {measured}, {floor.floor:.3f} is the floor"
-    told = f" {in_words(steps)}" if steps else ""
-    told += f" {record['judged']['said']}" if "judged" in record else ""
+    remark = f" {in_words(steps)}" if steps else ""
+    remark += f" {record['judged']['said']}" if "judged" in record else ""
     failed = [g["reason"] for g in record["gates"] if g["verdict"] != "pass"]
     if failed:
-        return f"Not confirmed: {figures}. Not met: {'; '.join(failed)}.{told}"
+        return f"Not confirmed: {figures}. Not met: {'; '.join(failed)}.{remark}"
     called = CALLED["quality" if saving is None else saving.aim]
     word = called.capitalize() if record["confidence"] >= IMPROVED else f"Nominated, not yet called {called}"
-    return f"{word}: {figures}.{told}"
+    return f"{word}: {figures}.{remark}"
 
 
 def _nothing_scored(n: int, looks: int) -> dict[str, Any]:

@@ -155,9 +155,11 @@ class StudyRun:
         n_gate = 0 if self.is_replayed else policy_judgements(self.champion, self.space)
         if judge_of_scorer(self.family) is None and not n_gate:
             return NO_JUDGE
-        seen = [*self.train, *self.dev, *self.run_off]
-        inputs, most = longest_inputs(self.family, seen), longest_answer(self.champion, self.space)
-        return judging_cost(self.family, inputs, seen, most, lambda name: self.models.get(name).price, n_gate=n_gate)
+        examples = [*self.train, *self.dev, *self.run_off]
+        inputs, most = longest_inputs(self.family, examples), longest_answer(self.champion, self.space)
+        return judging_cost(
+            self.family, inputs, examples, most, lambda name: self.models.get(name).price, n_gate=n_gate
+        )
 
     @property
     def calls_with_judges(self) -> int:
@@ -234,15 +236,17 @@ class StudyRun:
             def found() -> Fingerprints:
                 with self.store.read() as tx:
                     family = with_kept_golden(tx, self.store, self.family)
-                    asked = asked_by(family, family.golden)
+                    questions = asked_by(family, family.golden)
 
                     def of(example: Example) -> Fingerprints:
-                        is_twin = not hidden and asks(family, example.input) in asked
+                        is_twin = not hidden and asks(family, example.input) in questions
                         return set() if is_twin else of_example(example)
 
-                    kept = self.store.examples.fingerprints(tx, family.name, of, hidden=hidden, any_origin=is_any)
+                    fingerprints = self.store.examples.fingerprints(
+                        tx, family.name, of, hidden=hidden, any_origin=is_any
+                    )
                 rows = golden_examples(family, family.golden) if hidden else []
-                return kept.union(*map(of_example, rows))
+                return fingerprints.union(*map(of_example, rows))
 
             return found
 
@@ -259,7 +263,9 @@ class StudyRun:
         numbers = [
             {
                 **row,
-                "tiers": {tier: {name: found[name] for name in TIER_NUMBERS} for tier, found in row["tiers"].items()},
+                "tiers": {
+                    tier: {name: figures[name] for name in TIER_NUMBERS} for tier, figures in row["tiers"].items()
+                },
             }
             for row in rows
         ]

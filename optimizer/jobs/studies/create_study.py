@@ -95,8 +95,8 @@ def create_study(context: Context, request: StudyRequest, *, trigger: Trigger | 
     store, clock, models = context.store, context.clock, context.models()
     family = context.family(request.family)
     budget = Budget(**request.budget.model_dump()) if request.budget is not None else DEFAULT_BUDGET
-    named = {"space": request.space, "proposer": request.proposer}
-    definition = {**request.definition, **{name: value for name, value in named.items() if value is not None}}
+    options = {"space": request.space, "proposer": request.proposer}
+    definition = {**request.definition, **{name: value for name, value in options.items() if value is not None}}
     if not request.dry_run:
         with store.read() as tx:
             require_unfrozen(store.freezes.all(tx), family.name, f"start a study of {family.name}")
@@ -106,25 +106,25 @@ def create_study(context: Context, request: StudyRequest, *, trigger: Trigger | 
     kind = study_kind(family)
     aim = request.aim or kind.aim(family, definition, store)
     strategy = request.strategy or kind_of(family).default_strategy
-    asked = _asked(family, strategy, aim, caps, definition, store, models)
-    plan = kind.plan(asked, store, models)
+    wish = _asked(family, strategy, aim, caps, definition, store, models)
+    plan = kind.plan(wish, store, models)
     if request.dry_run:
         drawn: Mapping[str, Any] = plan.dataset
         left_out = {n: drawn[n] for n in ("truncated", "n_refused", "n_unreleased") if n in drawn}
         return replace(
-            plan.estimate, **left_out, remarks=[*plan.estimate.remarks, *_remarks(asked, plan.dataset, store)]
+            plan.estimate, **left_out, remarks=[*plan.estimate.remarks, *_remarks(wish, plan.dataset, store)]
         )
     now = clock.now()
     study = Study(
         id=new_id("st"),
         family=family.name,
-        strategy="+".join(asked.names),
+        strategy="+".join(wish.names),
         aim=aim,
         status="queued",
         seed=request.seed,
         budget=plan.budget,
-        definition={k: v for k, v in asdict(asked.definition).items() if v is not None},
-        champion=asked.champion_id,
+        definition={k: v for k, v in asdict(wish.definition).items() if v is not None},
+        champion=wish.champion_id,
         created_at=now,
         created_by=context.actor,
         dataset=plan.dataset,
@@ -159,25 +159,25 @@ def create_study(context: Context, request: StudyRequest, *, trigger: Trigger | 
     return store.write(add)
 
 
-def _remarks(asked: AskedStudy, dataset: Mapping[str, Any], store: Store) -> list[str]:
+def _remarks(wish: AskedStudy, dataset: Mapping[str, Any], store: Store) -> list[str]:
     """What a dry run says of the rows, and of a freeze under which the study would be refused."""
     with store.read() as tx:
-        freeze = is_frozen(store.freezes.all(tx), asked.family.name)
+        freeze = is_frozen(store.freezes.all(tx), wish.family.name)
     frozen = [] if freeze is None else [f"No study would start while {freeze.sentence}."]
-    if not kind_of(asked.family).asks_models:
+    if not kind_of(wish.family).asks_models:
         return frozen
-    train, dev = load_examples(asked.family, dataset, store)
+    train, dev = load_examples(wish.family, dataset, store)
     rows = [*train, *dev]
     alike = near_duplicates({e.id: text for e in rows if (text := text_without_group(e))})
-    told = (
-        unreleased_in_words(asked.family.name, dataset.get("n_unreleased", 0)),
-        small_pool_in_words(len(rows)) if tuple(asked.names) == (REPLAY,) and asked.aim == "cost" else None,
+    sentences = (
+        unreleased_in_words(wish.family.name, dataset.get("n_unreleased", 0)),
+        small_pool_in_words(len(rows)) if tuple(wish.names) == (REPLAY,) and wish.aim == "cost" else None,
         None if alike is None else alike.text,
-        small_holdout_in_words(len(dataset["holdout"]), asked.family.rollout.gates.n)
-        if asked.definition.n_holdout  # else the study is not to look at it
+        small_holdout_in_words(len(dataset["holdout"]), wish.family.rollout.gates.n)
+        if wish.definition.n_holdout  # else the study is not to look at it
         else None,
     )
-    return [*frozen, *(sentence for sentence in told if sentence is not None)]
+    return [*frozen, *(sentence for sentence in sentences if sentence is not None)]
 
 
 def _asked(

@@ -103,12 +103,12 @@ def evaluate_variant(
     """
     store, clock, models = context.store, context.clock, context.models
     plan = plan_evaluation(family, variant, scope, store)
-    scorer, spent, own = context.scorer_for(family), OwnSpend(), calls.own if isinstance(calls, StudyCalls) else {}
+    scorer, spend, own = context.scorer_for(family), OwnSpend(), calls.own if isinstance(calls, StudyCalls) else {}
 
     def opened(purpose: str) -> Callable[[str], JournaledModel]:
         if isinstance(calls, StudyCalls):
             return lambda name: calls.open_model(name, purpose)
-        return opener(context, family, budget, spent, purpose=purpose)
+        return opener(context, family, budget, spend, purpose=purpose)
 
     if not isinstance(calls, StudyCalls):
         budget = checked_budget(calls)
@@ -130,7 +130,7 @@ def evaluate_variant(
             f"The model answered none of the {len(results)} examples. First failure: {results[0].error}",
             kind="unreachable",
         )
-    n_fresh = sum(one.n_fresh for one in set(evaluators.values()))
+    n_fresh = sum(evaluator.n_fresh for evaluator in set(evaluators.values()))
     batch = _batch(plan, family, results, scorer, n_calls=n_fresh, actor=actor, at=clock.now())
     beside: list[ExampleResult] = []
     timing: Timing | None = None
@@ -162,8 +162,8 @@ def evaluate_variant(
         else _without_model(plan, family, evaluators, results, scorer, store, classify),
         judge=judge_report(family, results, calibration()) if judged else None,
         judgements={r.example: r.judgement for r in results if judged and r.judgement is not None},
-        n_calls_in_all=spent.spend.n_calls,
-        spent_usd=_priced(plan, family, spent.spend.usd, models),
+        n_calls_in_all=spend.spend.n_calls,
+        spent_usd=_priced(plan, family, spend.spend.usd, models),
         beside=plan.beside.id if plan.beside is not None else None,
         suite_name=plan.suite.name if plan.suite is not None else None,
         n_wanted=plan.n_wanted,
@@ -190,8 +190,8 @@ def _earlier(plan: EvaluationPlan, family: Family, timed_as: str, store: Store) 
     assert plan.champion is not None
     with store.read() as tx:
         batches = store.performance.batches(tx, family.name)
-    asked = suite_id(family, plan.champion.id, plan.suite)
-    return evidence_of(batches, plan.variant.id, asked, timed_as)
+    suite = suite_id(family, plan.champion.id, plan.suite)
+    return evidence_of(batches, plan.variant.id, suite, timed_as)
 
 
 def _figures(timing: Timing | None) -> TimingFigures | None:
@@ -227,12 +227,12 @@ def _training(family: Family, store: Store, scored: Sequence[Example]) -> list[E
     """
     groups = {e.group for e in scored}
     with store.read() as tx:
-        found = {e.id: e for e in train_examples(family, store, tx) if e.group not in groups}
-    labels = [(e.id, class_of(e.expected, family.sample.balance)) for e in found.values()]
+        by_id = {e.id: e for e in train_examples(family, store, tx) if e.group not in groups}
+    labels = [(e.id, class_of(e.expected, family.sample.balance)) for e in by_id.values()]
     ids = select(
         labels, Definition().n_train, balance=family.sample.balance is not None, seed_text=f"detent/{family.name}"
     )
-    return [as_served(family, found[id]) for id in ids]
+    return [as_served(family, by_id[id]) for id in ids]
 
 
 def _bare_scores(plan: EvaluationPlan, evaluators: dict[str, Evaluator]) -> dict[str, float] | str | None:
@@ -257,9 +257,13 @@ def _why_not_bare(variant: Variant) -> str:
 
 def _priced(plan: EvaluationPlan, family: Family, usd: float, models: ModelSource) -> float | None:
     """None where a model that was asked has no known price, so that its calls count as nothing."""
-    asked = [name for one in plan.variants for name in models_of(one, {})]
+    models_asked = [name for variant in plan.variants for name in models_of(variant, {})]
     judge = judge_asked(family, plan.variants)
-    return usd if all(models.price(name) is not None for name in (*asked, *(judge.members if judge else ()))) else None
+    return (
+        usd
+        if all(models.price(name) is not None for name in (*models_asked, *(judge.members if judge else ())))
+        else None
+    )
 
 
 def opener(

@@ -242,9 +242,9 @@ class Evaluator:
         if text is None:
             return Outcome(answer=answer)
         example = question.example
-        given = (example.expected, text, example.input)
+        case = (example.expected, text, example.input)
         try:
-            judgement = await self._judge.judgement(*given, counts_for=question.variant.id)
+            judgement = await self._judge.judgement(*case, counts_for=question.variant.id)
         except InvalidInput as fault:
             return Outcome(answer=fault)
         return Outcome(answer=answer, judgement=judgement)
@@ -305,9 +305,9 @@ class Evaluator:
             (row, example, self._readable(variant, example, policy))
             for row, example in zip(rows, examples, strict=True)
         )
-        asked = [(row, example, wanted) for row, example, wanted in readable if wanted is not None]
-        for tier in reversed(policy.cascade.models) if policy.cascade is not None and asked else ():
-            places = self._policies.look_up(tier, (wanted for _, _, wanted in asked))
+        readable_rows = [(row, example, wanted) for row, example, wanted in readable if wanted is not None]
+        for tier in reversed(policy.cascade.models) if policy.cascade is not None and readable_rows else ():
+            places = self._policies.look_up(tier, (wanted for _, _, wanted in readable_rows))
 
             async def answer(question: tuple[Any, Example, PolicyRequest], tier: str = tier) -> dict[str, Any] | None:
                 return await self._policies.tier_answer(variant, tier, *question[1:])
@@ -318,7 +318,7 @@ class Evaluator:
                 if answered is not None:
                     question[0]["tiers"][tier] = answered
 
-            share = Share(rows=Rows(("", one) for one in asked), n_at_once=min(places, len(asked)))
+            share = Share(rows=Rows(("", row) for row in readable_rows), n_at_once=min(places, len(readable_rows)))
             wait_for(ask_together([share], answer, keep))
         return rows
 
@@ -335,17 +335,17 @@ class Evaluator:
             failure = executed.failure.detail if executed.failure is not None else executed.why
             return ExampleResult(example=example.id, score=None, output=None, error=failure, cost_usd=executed.cost_usd)
         score = self.scorer.score(example.expected, executed.attempt.text, example.input, judgement=judgement)
-        answers = [one.answer for one in executed.attempts if one.answer is not None]
-        found = any(answer.from_journal for answer in answers)
+        answers = [attempt.answer for attempt in executed.attempts if attempt.answer is not None]
+        is_journalled = any(answer.from_journal for answer in answers)
         return ExampleResult(
             example=example.id,
             score=score.value,
             output=executed.attempt.text,
             error=score.error,
             cost_usd=executed.cost_usd,
-            latency_ms=None if found else executed.latency_ms,
+            latency_ms=None if is_journalled else executed.latency_ms,
             from_journal=all(answer.from_journal for answer in answers),
-            n_retries=sum(one.call.purpose in ("gate", "retry") for one in executed.attempts),
+            n_retries=sum(attempt.call.purpose in ("gate", "retry") for attempt in executed.attempts),
             judgement=None if judgement is None else judgement.as_data(),
         )
 

@@ -153,8 +153,11 @@ def as_confirmed(study: Study, variant: str, family: Family, store: Store) -> St
     """The study, where it has not ended or its gates are met, that of the judge as of now. Raises GateNotMet."""
     if study.status in UNFINISHED or study.outcome == "nominated":
         return study
-    found = study.confirmation or {}
-    gates = [*without_judge_gate(found.get("gates", [])), *judge_gates(family, store, scored_by=found.get("judge"))]
+    confirmation = study.confirmation or {}
+    gates = [
+        *without_judge_gate(confirmation.get("gates", [])),
+        *judge_gates(family, store, scored_by=confirmation.get("judge")),
+    ]
     failed = [gate["name"] for gate in missed(gates)]
     if not failed and gates:  # a calibration has come since
         return study
@@ -216,8 +219,8 @@ def plan_look(
         look = store.examples.looks(tx, family.name, dataset["holdout"]) + 1
         freeze = is_frozen(store.freezes.all(tx), family.name)
         limits = MonthlyLimits(family_usd=family.budget.usd_per_month, all_usd=context.settings.usd_per_month)
-        left = monthly_left(tx, store, clock, family.name, limits)
-    n_calls, asked = 0, []
+        remaining = monthly_left(tx, store, clock, family.name, limits)
+    n_calls, models_asked = 0, []
     for arm in arms if kind_of(family).asks_models else ():  # a replay costs nothing
         per_answer, dearest = calls_per_answer(arm, {}), 0.0
         n_calls += n_holdout * per_answer
@@ -233,18 +236,18 @@ def plan_look(
                     comes_from=f"the serving champion {arm.id}" if is_champion else f"the variant {arm.id}",
                     instead=serve_another(name, family) if is_champion else "nominate a variant without it",
                 )
-            asked.append((name, price, limit))
+            models_asked.append((name, price, limit))
             dearest = max(dearest, usd_of(longest, int(limit or 0), price)) if price is not None else inf
         usd += TO_SPARE * n_holdout * per_answer * dearest
         max_tokens = int(arm.model.get("max_tokens") or DEFAULT_MAX_TOKENS)
         judging = judging_cost(family, inputs, [*train, *dev], max_tokens, models.price, n_gate=policy_judgements(arm))
         n_calls += n_holdout * ceil(judging.calls.expected)
         usd += TO_SPARE * n_holdout * (inf if judging.once_usd is None else judging.once_usd)
-        asked += [(name, models.price(name), judge_of(family).max_tokens) for name in judging.members]
+        models_asked += [(name, models.price(name), judge_of(family).max_tokens) for name in judging.members]
     calls = int(TO_SPARE * n_calls)
-    budget = under(left, Budget(calls=calls, usd=usd if usd < inf else None))
-    for one in asked:
-        require_bounded(*one, budget)
+    budget = under(remaining, Budget(calls=calls, usd=usd if usd < inf else None))
+    for item in models_asked:
+        require_bounded(*item, budget)
     study = Study(
         id=new_id("st"), family=family.name, strategy=CONFIRM, aim=aim, status="queued", seed=seed, budget=budget,
         definition={k: v for k, v in asdict(definition).items() if v is not None}, champion=arms[0].id,

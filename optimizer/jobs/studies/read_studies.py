@@ -40,10 +40,10 @@ def read_studies(context: Context, request: StudiesRequest) -> Page[StudyView]:
     """Studies, newest first."""
     family, store = context.family_asked(request.family), context.store
     with store.read() as tx:
-        found, next_cursor = store.studies.page(
+        studies, next_cursor = store.studies.page(
             tx, family=family, status=request.status, cursor=request.cursor, limit=request.limit
         )
-        return Page(items=[view_now(tx, context, study) for study in found], next_cursor=next_cursor)
+        return Page(items=[view_now(tx, context, study) for study in studies], next_cursor=next_cursor)
 
 
 def read_study(context: Context, request: StudyReadRequest) -> StudyView:
@@ -78,7 +78,7 @@ def view_now(tx: Transaction, context: Context, study: Study) -> StudyView:
 def stored_study(context: Context, id: str) -> Study:
     """Raises NotFound; to a key for other families it does not exist."""
     with context.store.read() as tx:
-        found = context.store.studies.get(tx, id)
-    if found is None or not context.sees(found.family):
+        study = context.store.studies.get(tx, id)
+    if study is None or not context.sees(study.family):
         raise unknown_study(id)
-    return found
+    return study

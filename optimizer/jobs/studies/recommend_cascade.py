@@ -82,11 +82,11 @@ def recommend_cascade(context: Context, request: RecommendThresholdsRequest) -> 
     family = context.family(request.family)
     served = served_requests(family, store=context.store, clock=context.clock, hours=request.hours)
     production = production_of(served, family, context.scorer_for(family))
-    read = [one.interaction for one in served.requests]
+    read = [request_served.interaction for request_served in served.requests]
     return CascadeRecommendation(
         family=family.name,
         champion=served.champion,
-        variants=sorted({str(one.arm.variant) for one in read}),
+        variants=sorted({str(interaction.arm.variant) for interaction in read}),
         hours=request.hours,
         n_read=len(read),
         n_older=served.n_older,
@@ -123,18 +123,18 @@ def served_requests(family: Family, *, store: Store, clock: Clock, hours: float)
         }
         read = store.events.made_of_parts(tx, family.name, alike, since=since, limit=MOST_RECORDS)
         n = len(read) if len(read) < MOST_RECORDS else store.events.n_made_of_parts(tx, family.name, alike, since=since)
-        ids = [one.id for one in read]
+        ids = [interaction.id for interaction in read]
         later = store.events.later_parts(tx, family.name, ids)
         expected = store.events.corrections(tx, family.name, ids)
-    policies = {id: parse_policy(alike[id].policy) for id in {str(one.arm.variant) for one in read}}
+    policies = {id: parse_policy(alike[id].policy) for id in {str(interaction.arm.variant) for interaction in read}}
     requests = [
         ServedRequest(
-            interaction=one,
-            policy=policies[str(one.arm.variant)],
-            later=later[one.id].parts if one.id in later else (),
-            expected=expected.get(one.id),
+            interaction=interaction,
+            policy=policies[str(interaction.arm.variant)],
+            later=later[interaction.id].parts if interaction.id in later else (),
+            expected=expected.get(interaction.id),
         )
-        for one in read
+        for interaction in read
     ]
     return RecordedRequests(champion=champion.variant.id, policy=policy, requests=requests, n_older=n - len(read))
 

@@ -45,7 +45,7 @@ def report_study(study: Study, *, family: Family | None, store: Store, clock: Cl
     with store.read() as tx:
         trials = store.studies.trials(tx, study.id)
         results = store.studies.results(tx, study.id, "search")
-        spent = store.journal.spend_by_purpose(tx, study.id)
+        spend = store.journal.spend_by_purpose(tx, study.id)
         holdout = (study.dataset or {}).get("holdout", ())
         looks = store.examples.looks(tx, study.family, holdout) if study.confirmation else None
         mask = _mask_of(family)
@@ -64,7 +64,7 @@ def report_study(study: Study, *, family: Family | None, store: Store, clock: Cl
         versions={id: r.file_version for id, r in records.items() if r.file_version is not None},
         texts=texts,
         outputs={variant: _outputs(results[variant], texts, mask) for variant in sorted(compared)},
-        spent=spent,
+        spent=spend,
         looks=looks,
         made_at=clock.now(),
         cascade=cascade,
@@ -100,10 +100,10 @@ def _judged(
     """None where no judge scored."""
     if judge is None:
         return None
-    named = {f"the champion {study.champion}": study.champion}
+    variants = {f"the champion {study.champion}": study.champion}
     if study.winner is not None:
-        named[f"the winner {study.winner}"] = study.winner
-    shown = {name: results.get(variant, ()) for name, variant in named.items()}
+        variants[f"the winner {study.winner}"] = study.winner
+    shown = {name: results.get(variant, ()) for name, variant in variants.items()}
     return judged_scores(judge, calibration, shown)
 
 
@@ -137,9 +137,9 @@ def _variants(
     records: Mapping[str, VariantRecord], study: Study, mask: Mask | None, store: Store, tx: Transaction
 ) -> dict[str, Variant]:
     """By the id under which they are stored: what is masked here may have another content."""
-    found = {id: record.variant for id, record in records.items()}
-    released = _released(found.values(), study, store, tx)
-    return {id: _shown(variant, mask, released) for id, variant in found.items()}
+    variants = {id: record.variant for id, record in records.items()}
+    released = _released(variants.values(), study, store, tx)
+    return {id: _shown(variant, mask, released) for id, variant in variants.items()}
 
 
 def _released(variants: Iterable[Variant], study: Study, store: Store, tx: Transaction) -> set[str]:
@@ -149,7 +149,7 @@ def _released(variants: Iterable[Variant], study: Study, store: Store, tx: Trans
     """
     used = {e.id for variant in variants for e in variant.examples}
     standing = store.examples.standing(tx, study.family, ids=sorted(used), groups=())
-    return {one.id for one in standing if one.released and one.split != "holdout"}
+    return {example.id for example in standing if example.released and example.split != "holdout"}
 
 
 def _shown(variant: Variant, mask: Mask | None, released: set[str]) -> Variant:

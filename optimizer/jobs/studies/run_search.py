@@ -292,8 +292,8 @@ def _to_the_end(
             reserve.n_last = race.n_last
             _run_heats(run, race, heats, trials, evaluator)
         if (cap := run.study.budget.calls) is not None:
-            left = (cap - reserve.n_confirmation - evaluator.n_fresh) // max(1, reserve.calls_per_answer)
-            _run_heats(run, race, race.last(left), trials, evaluator)
+            n_left = (cap - reserve.n_confirmation - evaluator.n_fresh) // max(1, reserve.calls_per_answer)
+            _run_heats(run, race, race.last(n_left), trials, evaluator)
     except (BudgetExhausted, StudyStopped):
         reserve.n_last = 0
         if not stop.cancelled:

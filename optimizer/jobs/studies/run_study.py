@@ -193,13 +193,13 @@ def _search_and_confirm(run: StudyRun) -> Study:
         run.tell("started", f"{run.study.strategy} from champion {run.champion.id} with {sizes}")
         reserve = _reserve(run, n_holdout)
         stop = StopFlag(run.store, run.clock, run.study.id, deadline=lambda: _search_deadline(run, reserve.n_calls))
-        found = run_search(run, reserve=reserve, stop=stop)
-        log.info("search_ended", study=run.study.id, ended=found.ended, reason=found.reason, winner=found.winner)
-        if found.ended == "cancelled":
-            return _finish(run, f"Cancelled. {_best_so_far(found)}", status="cancelled", winner=found.winner)
-        if found.winner is None:
-            return _finish_without_winner(run, found)
-        winner = found.winner
+        search = run_search(run, reserve=reserve, stop=stop)
+        log.info("search_ended", study=run.study.id, ended=search.ended, reason=search.reason, winner=search.winner)
+        if search.ended == "cancelled":
+            return _finish(run, f"Cancelled. {_best_so_far(search)}", status="cancelled", winner=search.winner)
+        if search.winner is None:
+            return _finish_without_winner(run, search)
+        winner = search.winner
         if run.definition.n_holdout == 0:
             text = (
                 f"{winner} beats the champion on {chosen_on(run.study)}. The sealed holdout was not looked at, as this"
@@ -219,7 +219,7 @@ def _confirm(run: StudyRun, winner: str, n_holdout: int) -> Study:
     run.tell("confirming", f"{winner} {why}; {n_holdout} sealed holdout examples decide")
     stop = StopFlag(run.store, run.clock, run.study.id)
     try:
-        confirmed = confirm_winner(run, [variant_of(run.store, run.family.name, one) for one in sequence], stop=stop)
+        confirmed = confirm_winner(run, [variant_of(run.store, run.family.name, id) for id in sequence], stop=stop)
         if confirmed.outcome == "nominated" and run.study.trigger is not None:
             ask_suites(run, confirmed.winner, stop=stop)
     except StudyStopped:
@@ -236,15 +236,17 @@ def _confirm(run: StudyRun, winner: str, n_holdout: int) -> Study:
     )
 
 
-def _finish_without_winner(run: StudyRun, found: SearchResult) -> Study:
+def _finish_without_winner(run: StudyRun, search: SearchResult) -> Study:
     """Nothing beat the champion; if not one candidate could be paid for, that is what the outcome says."""
-    if found.n_candidates == 0 and found.ended in ("budget", "time"):
-        return _finish(run, f"Nothing could be compared: {found.reason}", status="finished", outcome="budget_exhausted")
+    if search.n_candidates == 0 and search.ended in ("budget", "time"):
+        return _finish(
+            run, f"Nothing could be compared: {search.reason}", status="finished", outcome="budget_exhausted"
+        )
     text = (
-        f"None of {count(found.n_candidates, 'candidate')} beat the champion on {chosen_on(run.study)}, so the holdout"
+        f"None of {count(search.n_candidates, 'candidate')} beat the champion on {chosen_on(run.study)}, so the holdout"
         " was not looked at."
     )
-    if found.n_candidates == 0 and run.remark:
+    if search.n_candidates == 0 and run.remark:
         text = "Nothing was proposed, so the holdout was not looked at."
     if run.remark:
         text = f"{text} {run.remark}"
@@ -309,8 +311,8 @@ def _finish(run: StudyRun, text: str, **changes: Any) -> Study:
         log.exception("trivial_baselines_not_measured", study=run.study.id)
         trivial = None
     measured = {WITHOUT_MODEL: trivial, LABELS: measure_labels(run)}
-    if found := {name: values for name, values in measured.items() if values is not None}:
-        changes["findings"] = {**(run.study.findings or {}), **found}
+    if findings := {name: values for name, values in measured.items() if values is not None}:
+        changes["findings"] = {**(run.study.findings or {}), **findings}
     now = run.clock.now()
 
     def finish(tx: Transaction) -> None:
@@ -331,10 +333,10 @@ def _finish(run: StudyRun, text: str, **changes: Any) -> Study:
     return run.study
 
 
-def _best_so_far(found: SearchResult) -> str:
+def _best_so_far(search: SearchResult) -> str:
     return (
-        f"Best on dev so far: {found.winner}, not confirmed."
-        if found.winner
+        f"Best on dev so far: {search.winner}, not confirmed."
+        if search.winner
         else "Nothing better than the champion had been found."
     )
 

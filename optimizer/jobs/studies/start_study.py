@@ -50,10 +50,10 @@ def start_study(context: Context, request: StudyRequest) -> Study | StudyEstimat
     """
     if request.strategy == CONFIRM or request.variant is not None:
         return _looked(confirm_variant(context, request))
-    made = create_study(context, request)
-    if isinstance(made, CostEstimate):
-        return StudyEstimate(family=context.family(request.family).name, estimate=made)
-    return study_view(made)
+    created = create_study(context, request)
+    if isinstance(created, CostEstimate):
+        return StudyEstimate(family=context.family(request.family).name, estimate=created)
+    return study_view(created)
 
 
 def nominate_variant(context: Context, request: NominateRequest) -> Study | LookEstimate:
@@ -66,8 +66,8 @@ def nominate_variant(context: Context, request: NominateRequest) -> Study | Look
     return _looked(nominate(context, request))
 
 
-def _looked(found: Study | LookPrice) -> Study | LookEstimate:
-    return LookEstimate(price=found) if isinstance(found, LookPrice) else study_view(found)
+def _looked(outcome: Study | LookPrice) -> Study | LookEstimate:
+    return LookEstimate(price=outcome) if isinstance(outcome, LookPrice) else study_view(outcome)
 
 
 def cancel_study(context: Context, request: StudyActRequest) -> Study:

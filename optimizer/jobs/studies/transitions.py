@@ -115,17 +115,17 @@ def resume_study(
 
 def _require_left(tx: Transaction, store: Store, clock: Clock, study: Study, limits: MonthlyLimits) -> None:
     """A study that goes on may spend what its cap still allows; without a cap a monthly limit could not be kept."""
-    left = monthly_left(tx, store, clock, study.family, limits)
-    if left.usd is None:
+    remaining = monthly_left(tx, store, clock, study.family, limits)
+    if remaining.usd is None:
         return
     cap = study.budget.usd
     if cap is None:
         raise BudgetTooSmall(
-            f"Cannot resume study {study.id}: it has no cap in dollars, and a monthly limit is set ({left.text})."
+            f"Cannot resume study {study.id}: it has no cap in dollars, and a monthly limit is set ({remaining.text})."
             f" Search again: detent study run {study.family} (what was asked at temperature 0 is answered from the"
             " journal)."
         )
-    under(left, Budget(usd=max(0.0, cap - study.spend.usd)))
+    under(remaining, Budget(usd=max(0.0, cap - study.spend.usd)))
 
 
 def fail_study(store: Store, clock: Clock, study_id: str, reason: str) -> Study:
@@ -133,19 +133,19 @@ def fail_study(store: Store, clock: Clock, study_id: str, reason: str) -> Study:
     now = clock.now()
 
     def fail(tx: Transaction) -> Study:
-        ended = store.studies.get(tx, study_id)
-        if ended is not None and ended.status in ENDED:
-            return ended
+        record = store.studies.get(tx, study_id)
+        if record is not None and record.status in ENDED:
+            return record
         store.outbox.add(tx, "study", study_id, {}, now)
         spend = store.journal.spend(tx, study_id)
-        if ended is not None:  # of its own knowledge the journal has only calls and dollars
+        if record is not None:  # of its own knowledge the journal has only calls and dollars
             spend = replace(
                 spend,
-                search_cut=ended.spend.search_cut,
-                remark=ended.spend.remark,
-                n_from_journal=ended.spend.n_from_journal,
+                search_cut=record.spend.search_cut,
+                remark=record.spend.remark,
+                n_from_journal=record.spend.n_from_journal,
             )
-        status: StudyStatus = "failed" if ended is None else allowed(ended, "failed")
+        status: StudyStatus = "failed" if record is None else allowed(record, "failed")
         return store.studies.update(tx, study_id, status=status, error=reason, finished_at=now, spend=spend)
 
     log.error("study_failed", study=study_id, reason=reason)

@@ -177,7 +177,7 @@ def seen_callers(tx: Transaction, store: Store, now: datetime) -> Sequence[Calle
 
 
 def keyless_callers(tx: Transaction, store: Store, now: datetime) -> list[CallerRecord]:
-    return [one for one in seen_callers(tx, store, now) if one.kind == "keyless"]
+    return [caller for caller in seen_callers(tx, store, now) if caller.kind == "keyless"]
 
 
 def _refuse_to_close(callers: Sequence[CallerRecord], name: str) -> None:
@@ -187,13 +187,13 @@ def _refuse_to_close(callers: Sequence[CallerRecord], name: str) -> None:
         f"{name} would be the first key, and from then on every request needs one. In the last day programs of this"
         f" machine sent none: {named(callers)}. They would get 401. Say from when: --close-keyless for now, or"
         " --close-keyless-from 24h to give each its key before (over REST close_keyless_from, a time).",
-        callers=[one._asdict() for one in callers],
+        callers=[caller._asdict() for caller in callers],
     )
 
 
 def named(callers: Sequence[CallerRecord] | Sequence[SeenCaller]) -> str:
     """The first five, with how often and when last."""
-    shown = [f"{one.name} ({one.n_requests:,} requests, last {when(one.last_at)})" for one in callers[:5]]
+    shown = [f"{caller.name} ({caller.n_requests:,} requests, last {when(caller.last_at)})" for caller in callers[:5]]
     return ", ".join(shown) + (f", and {len(callers) - 5} more" if len(callers) > 5 else "")
 
 
@@ -235,7 +235,7 @@ def remove_only_key(name: str, *, actor: str, store: Store, clock: Clock, is_rea
 
     def change(tx: Transaction) -> KeyReport:
         key = _require(tx, store, name)
-        if others := [one.name for one in store.api_keys.all(tx) if one.name != name]:
+        if others := [key.name for key in store.api_keys.all(tx) if key.name != name]:
             raise Conflict(
                 f"There are other keys ({', '.join(others[:5])}), valid or revoked, so requests go on needing one. To"
                 f" end this key alone: detent keys revoke {name}"

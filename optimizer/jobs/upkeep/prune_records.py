@@ -56,29 +56,29 @@ def prune(context: Context, request: PruneRequest) -> PruneReport:
     No undo.
     """
     files, store, clock = context.families(), context.store, context.clock
-    kept, unpruned = retentions(
+    retained, unpruned = retentions(
         store, clock, {**files.retired(), **files.families}, files.problems,
         pipeline_days=context.settings.pipeline_retain_days,
     )  # fmt: skip
-    done = count(1)
+    batches = count(1)
     report = (
-        what_would_go(store, kept)
+        what_would_go(store, retained)
         if request.dry_run
-        else prune_records(store, clock, kept, actor=context.actor, pause=lambda: next(done) >= BATCHES)
+        else prune_records(store, clock, retained, actor=context.actor, pause=lambda: next(batches) >= BATCHES)
     )
     return replace(report, left_alone=unpruned)
 
 
-def what_would_go(store: Store, kept: Sequence[Retention]) -> PruneReport:
+def what_would_go(store: Store, retained: Sequence[Retention]) -> PruneReport:
     """What ``prune_records`` would delete now; deletes nothing."""
     with store.read() as tx:
-        return PruneReport(items=[_pruned(retention, retention.count(tx)) for retention in kept], dry_run=True)
+        return PruneReport(items=[_pruned(retention, retention.count(tx)) for retention in retained], dry_run=True)
 
 
 def prune_records(
     store: Store,
     clock: Clock,
-    kept: Sequence[Retention],
+    retained: Sequence[Retention],
     *,
     actor: str = ACTOR,
     pause: Callable[[], bool] = lambda: False,
@@ -92,11 +92,11 @@ def prune_records(
         pause: called after every full batch; True ends the pruning, which goes on at the next call.
     """
     pruned: list[PruneCount] = []
-    for retention in kept:
+    for retention in retained:
         n, more = 0, True
         while more:
-            found = retention.prune(batch)
-            n, more = n + found, found == batch
+            n_pruned = retention.prune(batch)
+            n, more = n + n_pruned, n_pruned == batch
             if more and pause():
                 return PruneReport(items=[*pruned, _told(store, clock, actor, _pruned(retention, n))], more=True)
         pruned.append(_told(store, clock, actor, _pruned(retention, n)))

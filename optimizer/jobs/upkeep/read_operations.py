@@ -48,17 +48,17 @@ def read_jobs(context: Context, request: JobsRequest) -> Page[QueuedJob]:
     store = context.store
     with store.read() as tx:
         studies, judge_runs = store.studies.unfinished(tx), store.judge_runs.unfinished(tx)
-    found: list[tuple[Study | JudgeRun, str, str]] = [
-        *((one, "study", f"/v1/studies/{one.id}") for one in studies),
-        *((one, f"judge_{one.kind}", f"/v1/judge-runs/{one.id}") for one in judge_runs),
+    jobs: list[tuple[Study | JudgeRun, str, str]] = [
+        *((study, "study", f"/v1/studies/{study.id}") for study in studies),
+        *((run, f"judge_{run.kind}", f"/v1/judge-runs/{run.id}") for run in judge_runs),
     ]
     items = [
         QueuedJob(
-            id=one.id, kind=kind, family=one.family, status=one.status, created_at=one.created_at,
-            started_at=one.started_at, created_by=one.created_by, stop_requested=one.stop_requested, location=location,
+            id=job.id, kind=kind, family=job.family, status=job.status, created_at=job.created_at,
+            started_at=job.started_at, created_by=job.created_by, stop_requested=job.stop_requested, location=location,
         )
-        for one, kind, location in sorted(found, key=lambda row: (row[0].created_at, row[0].id))
-        if context.sees(one.family)
+        for job, kind, location in sorted(jobs, key=lambda row: (row[0].created_at, row[0].id))
+        if context.sees(job.family)
     ]  # fmt: skip
     return page_of(items, request.cursor, request.limit)
 
@@ -66,8 +66,8 @@ def read_jobs(context: Context, request: JobsRequest) -> Page[QueuedJob]:
 def read_alerts(context: Context, request: AlertsRequest) -> Page[Alert]:
     """What an operator should look at: faults of files, processes, rollouts and the mirror."""
     with context.store.read() as tx:
-        found = context.store.alerts.all(tx, open_only=request.open)
-    return page_of([one for one in found if context.sees(one.family)], request.cursor, request.limit)
+        alerts = context.store.alerts.all(tx, open_only=request.open)
+    return page_of([alert for alert in alerts if context.sees(alert.family)], request.cursor, request.limit)
 
 
 def read_audit(context: Context, request: AuditRequest) -> Page[AuditEntry]:

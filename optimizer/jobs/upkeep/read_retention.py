@@ -73,13 +73,13 @@ def retentions(
     broken = set(problems)
     sure = {name: family for name, family in families.items() if name not in broken}
     with store.read() as tx:
-        found = [one for family in sure.values() for one in _of_family(tx, store, clock, family)]
-        found += _of_no_family(store, clock, sure.values(), pipeline_days)
+        retained = [retention for family in sure.values() for retention in _of_family(tx, store, clock, family)]
+        retained += _of_no_family(store, clock, sure.values(), pipeline_days)
         unpruned = [
             UnprunedFamily(family=name, why=_why_kept(name, name in broken))
             for name in sorted({*store.retained.families(tx), *broken} - sure.keys())
         ]
-    return found, unpruned
+    return retained, unpruned
 
 
 def _why_kept(name: str, is_broken: bool) -> str:
@@ -104,18 +104,18 @@ def _of_family(tx: Transaction, store: Store, clock: Clock, family: Family) -> l
 
 
 def _of_no_family(store: Store, clock: Clock, families: Iterable[Family], pipeline_days: int) -> list[Retention]:
-    kept = [family.privacy.retain_days for family in families]
-    days, strictest = key_days(kept), min(kept, default=SENT_DAYS)
-    found = [
+    days_kept = [family.privacy.retain_days for family in families]
+    days, strictest = key_days(days_kept), min(days_kept, default=SENT_DAYS)
+    retained = [
         _retention(store, "idempotency_keys", None, days, cut(clock.now(), days)),
         _retention(store, "interactions", NO_FAMILY, strictest, cut(clock.now(), strictest)),
         _by_age(store, "outbox", store.outbox, SENT_DAYS, cut(clock.now(), SENT_DAYS)),
     ]
     if pipeline_days:
-        found.append(
+        retained.append(
             _by_age(store, "pipeline_records", store.pipeline_stats, pipeline_days, cut(clock.now(), pipeline_days))
         )
-    return found
+    return retained
 
 
 def _by_age(store: Store, rows: str, table: Outbox | PipelineStats, days: int, until: Cut) -> Retention:
@@ -152,8 +152,11 @@ def _watched(tx: Transaction, store: Store, clock: Clock, family: str) -> list[R
     and the one whose promotion is compared with its holdback.
     """
     champion = store.champions.current(tx, family)
-    found = store.rollouts.active(tx, family), held_back(tx, store, clock, champion) if champion is not None else None
-    return [rollout for rollout in found if rollout is not None]
+    rollouts = (
+        store.rollouts.active(tx, family),
+        held_back(tx, store, clock, champion) if champion is not None else None,
+    )
+    return [rollout for rollout in rollouts if rollout is not None]
 
 
 def _of_rollout(watched: Iterable[Rollout]) -> list[Hold]:
@@ -172,9 +175,9 @@ def _of_its_study(tx: Transaction, store: Store, watched: Iterable[Rollout]) -> 
 def _unread(tx: Transaction, store: Store, clock: Clock, family: str) -> list[Hold]:
     """What has not been summed up, or read by the champion's watch, yet: after long without a worker."""
     summed = store.minute_stats.watermark(tx, MINUTES) or clock.now() - HISTORY
-    found = [Hold(since=summed, why="what came later is not summed up yet")]
+    holds = [Hold(since=summed, why="what came later is not summed up yet")]
     for reign in store.drift_detectors.get(tx, family):
         if reign.watch.alarmed:
             continue
-        found.append(Hold(since=reign.read_until, why="the watch on the champion has not read what came later"))
-    return found
+        holds.append(Hold(since=reign.read_until, why="the watch on the champion has not read what came later"))
+    return holds

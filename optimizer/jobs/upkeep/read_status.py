@@ -202,7 +202,7 @@ def read_status(context: Context, request: StatusRequest) -> StatusView:
         for family in families
         if family.rollout is not None
     }
-    running = {one.process for one in processes if one.pid is not None}
+    running = {process.process for process in processes if process.pid is not None}
     headline = home_headline(
         HomeHealth(
             runs="worker" in running and any(name.split("-")[0] == "api" for name in running),
@@ -211,7 +211,7 @@ def read_status(context: Context, request: StatusRequest) -> StatusView:
             n_faulty=sum(family.problem is not None for family in families),
             not_ready=health.not_ready,
             bad_models=models_problem is not None,
-            n_refused=sum(one.kind == "refused" and now - one.last_at < REFUSED_SHOWN for one in callers),
+            n_refused=sum(caller.kind == "refused" and now - caller.last_at < REFUSED_SHOWN for caller in callers),
             frozen=[freeze.family for freeze in freezes],
         )
     )
@@ -248,10 +248,10 @@ def dependencies_of(settings: Settings, health: ServingHealth, now: datetime, de
     is_bad = run_files.note(settings, "gateway", "models_problem") is not None
 
     def process(name: str) -> ProcessState:
-        one = run_files.find(settings, name)
-        return {"ok": one is not None, "age_s": _age(one.since, now) if one is not None else None}
+        process = run_files.find(settings, name)
+        return {"ok": process is not None, "age_s": _age(process.since, now) if process is not None else None}
 
-    found: Dependencies = {
+    dependencies: Dependencies = {
         "store": {
             "ok": health.fault is None,
             "busy": health.lock_held is not None,
@@ -270,13 +270,13 @@ def dependencies_of(settings: Settings, health: ServingHealth, now: datetime, de
     }
     if health.workers > 1:
         running = [run_files.find(settings, name) for name in run_files.api_names(health.workers)]
-        n_running = sum(one is not None for one in running)
-        found["api"] = {"ok": n_running == health.workers, "processes": n_running, "of": health.workers}
+        n_running = sum(process is not None for process in running)
+        dependencies["api"] = {"ok": n_running == health.workers, "processes": n_running, "of": health.workers}
     if tick_age is not None and tick_age < 0:
-        found["worker"]["detail"] = (
+        dependencies["worker"]["detail"] = (
             "the last tick lies ahead of the clock, which once ran ahead or was set back: detent clock reset"
         )
-    return found
+    return dependencies
 
 
 def _families(
@@ -288,12 +288,12 @@ def _families(
     names = files.families.keys() | files.problems.keys()
     names -= {old for old, new in former.items() if new in names}
     schedules, truncated = store.schedules.all(tx), store.exposures.truncated(tx)
-    found = []
+    views = []
     for name in sorted(filter(context.sees, names)):
         declared, champion = files.families.get(name), store.champions.current(tx, name)
         schedule = _schedule(declared, schedules)
         is_pipeline = declared is not None and kind_of(declared).runs_pipeline
-        found.append(
+        views.append(
             FamilyStatus(
                 name=name,
                 family=name,
@@ -317,7 +317,7 @@ def _families(
                 ),
             )
         )
-    return found
+    return views
 
 
 def _schedule(declared: Family | None, stored: Mapping[str, StoredSchedule]) -> ScheduleInForce | None:
@@ -327,21 +327,21 @@ def _schedule(declared: Family | None, stored: Mapping[str, StoredSchedule]) -> 
 def _headline(context: Context, rollout: Rollout, *, forecast: bool) -> str:
     store, clock = context.store, context.clock
     with store.read() as tx:
-        seen = rollout_view(tx, store, clock, rollout)
+        view = rollout_view(tx, store, clock, rollout)
     if forecast:
-        return rollout_headline(rollout, with_forecast(seen, rollout, store=store, clock=clock))
-    return rollout_headline(rollout, ForecastView(**members_of(seen), forecast=None))
+        return rollout_headline(rollout, with_forecast(view, rollout, store=store, clock=clock))
+    return rollout_headline(rollout, ForecastView(**members_of(view), forecast=None))
 
 
 def _processes(settings: Settings) -> Iterator[ProcessBrief]:
     apis, feedback = run_files.api_names_running(settings), run_files.feedback_names_running(settings)
     for name in ("serve", *apis, *feedback, "gateway", "worker", "mlflow"):
-        found = run_files.find(settings, name)
+        process = run_files.find(settings, name)
         yield ProcessBrief(
             process=name,
-            pid=found.pid if found is not None else None,
-            url=found.url if found is not None else None,
-            since=found.since if found is not None else None,
+            pid=process.pid if process is not None else None,
+            url=process.url if process is not None else None,
+            since=process.since if process is not None else None,
         )
 
 
@@ -359,17 +359,19 @@ def _schedule_brief(schedule: ScheduleInForce) -> ScheduleBrief:
     )
 
 
-def _truncated_of(found: Iterable[TruncatedInput], family: str) -> list[Truncation]:
+def _truncated_of(inputs: Iterable[TruncatedInput], family: str) -> list[Truncation]:
     return [
-        Truncation(input=one.input, n_requests=one.n_requests, last_at=one.last_at)
-        for one in found
-        if one.family == family
+        Truncation(input=input.input, n_requests=input.n_requests, last_at=input.last_at)
+        for input in inputs
+        if input.family == family
     ]
 
 
 def _seen_of(callers: Iterable[CallerRecord], kind: Literal["refused", "keyless"]) -> list[SeenCaller]:
     return [
-        SeenCaller(name=one.name, n_requests=one.n_requests, last_at=one.last_at) for one in callers if one.kind == kind
+        SeenCaller(name=caller.name, n_requests=caller.n_requests, last_at=caller.last_at)
+        for caller in callers
+        if caller.kind == kind
     ]
 
 

@@ -47,9 +47,9 @@ def reset_clock(context: Context, request: ClockResetRequest) -> ClockReset:
         at = clock.now()
         _, last = store.serving_version.read(tx)
         if last is None or last <= at:
-            told = f"at {when(last)}" if last is not None else "never yet"
+            tick_text = f"at {when(last)}" if last is not None else "never yet"
             return ClockReset(
-                what=f"nothing to reset: the last tick was {told}, not ahead of the clock",
+                what=f"nothing to reset: the last tick was {tick_text}, not ahead of the clock",
                 why=why,
                 undo="",
                 changed=False,
@@ -79,18 +79,18 @@ def reset_clock(context: Context, request: ClockResetRequest) -> ClockReset:
 def _held(
     tx: Transaction, store: Store, clock: Clock, rollouts: list[Rollout], at: datetime, actor: str, why: str
 ) -> list[Decision]:
-    made = []
+    transitions = []
     for rollout in rollouts:
         transition = apply(
             rollout, TransitionRequest(act="hold", at=at, clock_at=clock.rollout_now(), actor=actor, reason=why)
         )
         if transition.changed:
-            made.append(record_transition(tx, store, transition))
+            transitions.append(record_transition(tx, store, transition))
         if rollout.lease_expires_at is not None and rollout.lease_expires_at > at:
             store.rollouts.renew_lease(
                 tx, rollout.id, at
             )  # given by the clock that was ahead; the next tick gives a new one
-    return made
+    return transitions
 
 
 def _report(last: datetime, at: datetime, why: str, families: tuple[str, ...]) -> ClockReset:

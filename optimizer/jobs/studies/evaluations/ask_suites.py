@@ -28,17 +28,17 @@ def ask_suites(run: StudyRun, winner: str, *, stop: StopFlag) -> None:
         family = with_kept_golden(tx, run.store, run.family)
         champion = run.store.champions.current(tx, family.name)
         batches = run.store.performance.batches(tx, family.name)
-    asked = {batch.suite for batch in batches if (batch.variant, batch.created_by) == (winner, actor)}
+    suites_asked = {batch.suite for batch in batches if (batch.variant, batch.created_by) == (winner, actor)}
     variant = variant_of(run.store, family.name, winner)
 
     def open_model(name: str, purpose: str) -> JournaledModel:
         return run.journaled(name, purpose=purpose, stop=stop)
 
     for name, suite in suites_of(family).items():
-        if suite_id(family, champion.variant if champion is not None else None, suite) in asked:
+        if suite_id(family, champion.variant if champion is not None else None, suite) in suites_asked:
             continue
         try:
-            found = evaluate_variant(
+            report = evaluate_variant(
                 run.job,
                 family,
                 variant,
@@ -53,5 +53,5 @@ def ask_suites(run: StudyRun, winner: str, *, stop: StopFlag) -> None:
             log.info("suites_left_to_a_person", study=study.id, suite=name, reason=str(stopped))
             return
         else:
-            missed = [check.said for check in found.batch.checks or () if check.verdict != "met"]
-            run.tell("call", f"Suite {name}: {'; '.join(missed) or 'all is met'}.")
+            missed_checks = [check.said for check in report.batch.checks or () if check.verdict != "met"]
+            run.tell("call", f"Suite {name}: {'; '.join(missed_checks) or 'all is met'}.")

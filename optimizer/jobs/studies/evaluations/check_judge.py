@@ -122,11 +122,15 @@ def check_judge(
 
     stopped: str | None = None
     try:
-        texts = {one.id: _texts(evaluator, one, plan.examples) for one in plan.variants}
+        texts = {variant.id: _texts(evaluator, variant, plan.examples) for variant in plan.variants}
         questions = list(_questions(family, plan, texts))
         if questions:
             n_at_once = min(len(questions), *(model.concurrency for model in opened.values()))
-            wait_for(ask_together([Share(rows=Rows(("", one) for one in questions), n_at_once=n_at_once)], ask, keep))
+            wait_for(
+                ask_together(
+                    [Share(rows=Rows(("", question) for question in questions), n_at_once=n_at_once)], ask, keep
+                )
+            )
     except (BudgetExhausted, StudyStopped) as ended:
         stopped = str(ended)
     spend = calls.spend()
@@ -161,8 +165,10 @@ def estimate_check(
     prices = [models.price(name) for name in plan.beside]
     answer = "x" * OUTPUT_BYTES_PER_TOKEN * int(plan.champion.model.get("max_tokens") or DEFAULT_MAX_TOKENS)
     longest = max(
-        request_bytes(pair_messages(judge, Pair(task=family.description, input=one.input, first=answer, second=answer)))
-        for one in plan.examples
+        request_bytes(
+            pair_messages(judge, Pair(task=family.description, input=example.input, first=answer, second=answer))
+        )
+        for example in plan.examples
     )
     judged = Spread(low=0, expected=plan.n_judgements, high=plan.n_judgements * ASKS)
     if usd is not None and None not in prices:
@@ -203,14 +209,14 @@ def _plan(family: Family, n: int, beside: str | None, store: Store, models: Mode
 
 def _texts(evaluator: Evaluator, variant: Variant, examples: Sequence[Example]) -> dict[str, str]:
     """By example; those without an answer are left out."""
-    return {one.example: one.output for one in evaluator.evaluate(variant, examples) if one.output}
+    return {result.example: result.output for result in evaluator.evaluate(variant, examples) if result.output}
 
 
 def _questions(
     family: Family, plan: _Plan, texts: Mapping[str, Mapping[str, str]]
 ) -> Iterator[tuple[Key, Example, Pair | str]]:
     for example in plan.examples:
-        first, second = (texts[one.id].get(example.id) for one in (plan.champion, plan.drawn))
+        first, second = (texts[variant.id].get(example.id) for variant in (plan.champion, plan.drawn))
         if first is None:
             continue
         for member in plan.members:

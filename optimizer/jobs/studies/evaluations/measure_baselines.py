@@ -21,8 +21,8 @@ def measure_baselines(run: StudyRun) -> dict[str, Any] | None:
     variant = run.study.winner or run.champion.id
     with run.store.read() as tx:
         results = run.store.studies.results(tx, run.study.id, "search")
-    by_variant = {id: dict(measured(found)) for id, found in results.items()}
-    found = measure_trivial(
+    by_variant = {id: dict(measured(baselines)) for id, baselines in results.items()}
+    baselines = measure_trivial(
         run.train,
         run.dev,
         trivial_scores(run.family, run.train, run.dev, run.scorer, classify=run.classify),
@@ -30,14 +30,14 @@ def measure_baselines(run: StudyRun) -> dict[str, Any] | None:
         scores=by_variant.get(variant, {}),
         bare=_bare(run, by_variant),
     )
-    return found.as_data()
+    return baselines.as_data()
 
 
 def _bare(run: StudyRun, by_variant: Mapping[str, Mapping[str, float]]) -> Mapping[str, float] | str:
     """The champion's prompt without examples, as far as the search met every dev row with it."""
     id = bare_prompt(run.champion).id
-    found = by_variant.get(id, {})
-    whole = {e.id: found[e.id] for e in run.dev if e.id in found}
+    results = by_variant.get(id, {})
+    whole = {e.id: results[e.id] for e in run.dev if e.id in results}
     return (
         whole
         if len(whole) == len(run.dev)
@@ -56,6 +56,6 @@ def measure_labels(run: StudyRun) -> dict[str, Any] | None:
     with run.store.read() as tx:
         results = run.store.studies.results(tx, run.study.id, "search")
     expected = {example.id: example.expected for example in run.dev}
-    named = dict.fromkeys([run.champion.id, run.study.winner or run.champion.id])
-    reports = {variant: read_labels(run.family.output, expected, results.get(variant, ())) for variant in named}
+    ids = dict.fromkeys([run.champion.id, run.study.winner or run.champion.id])
+    reports = {variant: read_labels(run.family.output, expected, results.get(variant, ())) for variant in ids}
     return {variant: asdict(report) for variant, report in reports.items() if report is not None and report.n} or None

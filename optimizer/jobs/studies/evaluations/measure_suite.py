@@ -35,7 +35,7 @@ def evaluators_of(
 ) -> dict[str, Evaluator]:
     """By example id: golden rows may say which metrics count for them. Arguments as in ``Evaluator``."""
     by_metrics: dict[tuple[str, ...], Evaluator] = {}
-    found: dict[str, Evaluator] = {}
+    evaluators: dict[str, Evaluator] = {}
     for example in plan.examples:
         row = plan.rows.get(example.id)
         counts = row.counts if row is not None else ()
@@ -49,17 +49,17 @@ def evaluators_of(
                 open_judge=open_judge,
                 calibration=calibration,
             )
-        found[example.id] = by_metrics[counts]
-    return found
+        evaluators[example.id] = by_metrics[counts]
+    return evaluators
 
 
 def measure(plan: EvaluationPlan, variant: Variant, evaluators: dict[str, Evaluator]) -> list[ExampleResult]:
     """One for each example, in order."""
-    found: dict[str, ExampleResult] = {}
+    results: dict[str, ExampleResult] = {}
     for evaluator in dict.fromkeys(evaluators.values()):
         own = [example for example in plan.examples if evaluators[example.id] is evaluator]
-        found |= {result.example: result for result in evaluator.evaluate(variant, own)}
-    return [found[example.id] for example in plan.examples]
+        results |= {result.example: result for result in evaluator.evaluate(variant, own)}
+    return [results[example.id] for example in plan.examples]
 
 
 def check_results(
@@ -85,12 +85,12 @@ def check_results(
 
 def _tools_used(plan: EvaluationPlan, family: Family, results: Sequence[ExampleResult]) -> dict[str, bool]:
     """By example whose tools found something; one without an answer uses nothing."""
-    asked = plan.suite.targets.tools_used if plan.suite is not None else None
-    if asked is None:
+    target = plan.suite.targets.tools_used if plan.suite is not None else None
+    if target is None:
         return {}
     texts = {r.example: r.output or "" for r in results}
-    found = {e.id: uses_tools(family.output, e.input, asked.inputs, texts[e.id]) for e in plan.examples}
-    return {id: used for id, used in found.items() if used is not None}
+    uses = {e.id: uses_tools(family.output, e.input, target.inputs, texts[e.id]) for e in plan.examples}
+    return {id: used for id, used in uses.items() if used is not None}
 
 
 def scores_by_scenario(
@@ -111,5 +111,5 @@ def scores_by_scenario(
 
 
 def _classes(family: Family, examples: Sequence[Example]) -> dict[str, str]:
-    found = {e.id: class_of(e.expected, family.sample.balance) for e in examples}
-    return {id: name for id, name in found.items() if name is not None}
+    classes = {e.id: class_of(e.expected, family.sample.balance) for e in examples}
+    return {id: name for id, name in classes.items() if name is not None}

@@ -72,7 +72,7 @@ class EvaluationPlan:
 
     @property
     def variants(self) -> list[Variant]:
-        return [one for one in (self.variant, self.beside, self.bare) if one is not None]
+        return [variant for variant in (self.variant, self.beside, self.bare) if variant is not None]
 
     @property
     def times_pairs(self) -> bool:
@@ -125,27 +125,29 @@ def plan_evaluation(family: Family, variant: Variant, scope: EvaluationScope, st
     if named is not None and (n is not None or split != "dev"):
         raise InvalidInput("A suite says which examples it asks: leave n and split out.")
     rows: dict[str, GoldenRow] = {}
-    wanted: int | None = None
+    n_wanted: int | None = None
     n_refused = 0
     if named is not None and named.name == GOLDEN:
         with store.read() as tx:
             require_unsealed(tx, store, family, named.rows)
         for asked_one in filter(None, (variant, champion)):
             require_unquoted(family, asked_one, named.rows)
-        made = golden_examples(family, named.rows)
-        rows = {example.id: row for example, row in zip(made, named.rows, strict=True)}
-        drawn: Sequence[Example] = made
+        golden = golden_examples(family, named.rows)
+        rows = {example.id: row for example, row in zip(golden, named.rows, strict=True)}
+        drawn: Sequence[Example] = golden
     else:
-        asked = named or (suites_of(family).get(DEFAULT) if split == "dev" else None)
-        wanted = asked.targets.n if n is None and asked is not None else n
-        if wanted is not None and wanted < 1:
-            raise InvalidInput(f"An evaluation needs at least one example, not {wanted}.")
-        drawn, n_refused = _drawn(family, split, wanted or DEFAULT_N, store)
-        is_whole = asked is not None and len(drawn) >= min(asked.targets.n, _n_dev(family, store) - n_refused)
-        named = asked if is_whole else None
+        suite_asked = named or (suites_of(family).get(DEFAULT) if split == "dev" else None)
+        n_wanted = suite_asked.targets.n if n is None and suite_asked is not None else n
+        if n_wanted is not None and n_wanted < 1:
+            raise InvalidInput(f"An evaluation needs at least one example, not {n_wanted}.")
+        drawn, n_refused = _drawn(family, split, n_wanted or DEFAULT_N, store)
+        is_whole = suite_asked is not None and len(drawn) >= min(
+            suite_asked.targets.n, _n_dev(family, store) - n_refused
+        )
+        named = suite_asked if is_whole else None
     is_compared = named is not None and named.compares and champion is not None and champion.id != variant.id
     return EvaluationPlan(
-        examples=[as_served(family, one) for one in drawn],
+        examples=[as_served(family, example) for example in drawn],
         split=GOLDEN if rows else split,
         variant=variant,
         suite=named,
@@ -153,7 +155,7 @@ def plan_evaluation(family: Family, variant: Variant, scope: EvaluationScope, st
         beside=champion if is_compared else None,
         bare=bare_prompt(variant) if scope.bare and variant.examples and not rows else None,
         rows=rows,
-        n_wanted=wanted,
+        n_wanted=n_wanted,
         truncated=truncated_of(family, drawn),
         n_refused=n_refused,
     )
@@ -236,7 +238,7 @@ def estimated(
     calls, usd = cost_estimate.estimate_evaluation(plan.variants, plan.examples, family, models.price)
     if plan.times:
         rows = timed_rows(plan.examples) if plan.times_pairs else plan.examples
-        again = [one for block in turns(rows, plan.n_timed) for one in block]
+        again = [row for block in turns(rows, plan.n_timed) for row in block]
         more, more_usd = cost_estimate.estimate_evaluation(plan.timed, again, family, models.price, are_judged=False)
         calls, usd = calls + more, usd + more_usd if usd is not None and more_usd is not None else None
     return calls, usd
@@ -262,18 +264,18 @@ def _n_dev(family: Family, store: Store) -> int:
 
 def drawn_examples(family: Family, split: Splits, n: int, store: Store) -> list[Example]:
     """As serving takes them: none that it refuses, cut as it cuts them."""
-    return [as_served(family, one) for one in _drawn(family, split, n, store)[0]]
+    return [as_served(family, example) for example in _drawn(family, split, n, store)[0]]
 
 
 def _drawn(family: Family, split: Splits, n: int, store: Store) -> tuple[list[Example], int]:
     """The examples, and how many of the split are left out, since serving would refuse them."""
     with store.read() as tx:
-        found = store.examples.of_split(tx, family.name, split=split)
-    everything = {e.id: e for e in found if not is_refused(family, e.input)}
+        examples = store.examples.of_split(tx, family.name, split=split)
+    everything = {e.id: e for e in examples if not is_refused(family, e.input)}
     if not everything:
         raise DatasetTooSmall(
             f"Family {family.name!r} has no {split} examples. Import some: detent import FILE --family {family.name}."
         )
     labels = [(e.id, class_of(e.expected, family.sample.balance)) for e in everything.values()]
     ids = select(labels, n, balance=family.sample.balance is not None, seed_text=f"detent/{family.name}")
-    return [everything[id] for id in ids], len(found) - len(everything)
+    return [everything[id] for id in ids], len(examples) - len(everything)

@@ -73,8 +73,8 @@ def time_calls(
             opened[name] = TimedModel(open_model(name), run)
         return opened[name]
 
-    def latency_ms(asked: Variant, example: Example) -> float | None:
-        (result,) = evaluator(timed).evaluate(asked, [example])  # a new one, which remembers nothing
+    def latency_ms(variant: Variant, example: Example) -> float | None:
+        (result,) = evaluator(timed).evaluate(variant, [example])  # a new one, which remembers nothing
         return result.latency_ms
 
     champion = plan.beside if plan.times_pairs else None
@@ -83,25 +83,25 @@ def time_calls(
     else:
         both, rows = [plan.variant, champion], timed_rows(plan.examples)
         n_each = [repeats * len(rows) for repeats in rounds(len(rows))]
-    found = Timing()
+    timing = Timing()
     try:
         if champion is not None:
-            for asked in both:
-                latency_ms(asked, rows[0])
+            for variant in both:
+                latency_ms(variant, rows[0])
             ids = [example.id for example in rows]
             models = {name: model.revision for name, model in opened.items()}
             timed_as = digest(canonical_json({"examples": ids, "models": models}))[:12]
-            before = [dict(zip(ids, one, strict=True)) for one in earlier(timed_as)]
-            found = replace(found, examples=ids, timed_as=timed_as, earlier=before)
+            before = [dict(zip(ids, round, strict=True)) for round in earlier(timed_as)]
+            timing = replace(timing, examples=ids, timed_as=timed_as, earlier=before)
         for n in n_each:
             more = _round(both, turns(rows, n), latency_ms)
-            found = replace(found, mine=[*found.mine, *more.mine], pairs=[*found.pairs, *more.pairs])
-            if not more.mine or plan.tells(found):
+            timing = replace(timing, mine=[*timing.mine, *more.mine], pairs=[*timing.pairs, *more.pairs])
+            if not more.mine or plan.tells(timing):
                 break
     except BudgetExhausted as exhausted:
-        if not found.mine:
+        if not timing.mine:
             return Timing(why=f"the budget ended while fresh calls were timed. {exhausted}")
-    return found if found.mine else Timing(why="no fresh call was answered")
+    return timing if timing.mine else Timing(why="no fresh call was answered")
 
 
 def _round(
@@ -113,10 +113,10 @@ def _round(
     mine: list[float] = []
     pairs: list[TimedPair] = []
     for i, block in enumerate(blocks):
-        found: dict[str, list[float | None]] = {}
-        for asked in both if i % 2 == 0 else reversed(both):
-            found[asked.id] = [latency_ms(asked, example) for example in block]
-        first, last = found[both[0].id], found[both[-1].id]
+        by_variant: dict[str, list[float | None]] = {}
+        for variant in both if i % 2 == 0 else reversed(both):
+            by_variant[variant.id] = [latency_ms(variant, example) for example in block]
+        first, last = by_variant[both[0].id], by_variant[both[-1].id]
         mine += [ms for ms in first if ms is not None]
         if len(both) > 1:
             of_both = zip(block, first, last, strict=True)

@@ -96,15 +96,15 @@ class PromptStudy:
         return None
 
 
-def _plan(asked: AskedStudy, store: Store, models: ModelCatalogue) -> StudyPlan:
-    family, names, aim, budget, definition = asked.family, asked.names, asked.aim, asked.budget, asked.definition
-    champion, space = asked.champion, asked.space
-    if kept := [name for name in KEEP if getattr(definition, name) is not None]:
+def _plan(wish: AskedStudy, store: Store, models: ModelCatalogue) -> StudyPlan:
+    family, names, aim, budget, definition = wish.family, wish.names, wish.aim, wish.budget, wish.definition
+    champion, space = wish.champion, wish.space
+    if keeps := [name for name in KEEP if getattr(definition, name) is not None]:
         detail = (
-            f"{kept[0]} asks for the knobs of a content pipeline, and {family.name!r} is of kind {family.kind}. Leave"
+            f"{keeps[0]} asks for the knobs of a content pipeline, and {family.name!r} is of kind {family.kind}. Leave"
             " it out."
         )
-        raise InvalidInput(detail, [Fault(pointer=f"/definition/{kept[0]}", detail=detail)])
+        raise InvalidInput(detail, [Fault(pointer=f"/definition/{keeps[0]}", detail=detail)])
     if faults := list(space_policy_faults(definition.space or {}, family, "/definition")):
         raise InvalidInput("The space cannot be searched: " + "; ".join(f.detail for f in faults) + ".", faults)
     if REPLAY in names and (faults := replay_faults(space, "/definition")):
@@ -123,9 +123,9 @@ def _plan(asked: AskedStudy, store: Store, models: ModelCatalogue) -> StudyPlan:
     is_written = writes(names, space)
     if is_written:
         _check_proposer(family, definition.proposer or model, space, budget, models)
-    elif asked.values.get("proposer") is not None:
+    elif wish.values.get("proposer") is not None:
         detail = (
-            f"No strategy of this study ({asked.strategy}) writes an instruction over this space, "
+            f"No strategy of this study ({wish.strategy}) writes an instruction over this space, "
             "so no proposer is asked. Leave it out, or name gepa, mipro, copro, simba or playbook."
         )
         raise InvalidInput(detail, [Fault(pointer="/proposer", detail=detail)])
@@ -217,7 +217,7 @@ def _plan(asked: AskedStudy, store: Store, models: ModelCatalogue) -> StudyPlan:
         n_confirmation=n_confirmation,
         reserved_usd=reserved_usd,
     )
-    left = search_budget(
+    remaining = search_budget(
         budget,
         n_confirmation=n_confirmation,
         reserved_usd=estimate.reserved_usd,
@@ -226,10 +226,10 @@ def _plan(asked: AskedStudy, store: Store, models: ModelCatalogue) -> StudyPlan:
     )
     if is_written:
         proposer = definition.proposer or model
-        require_a_proposal(proposer, models.price(proposer), PROPOSAL_TOKENS, left)
+        require_a_proposal(proposer, models.price(proposer), PROPOSAL_TOKENS, remaining)
     writer = [definition.proposer or model] if is_written else []
-    named = tuple(dict.fromkeys([*models_of(champion, space, tiers), *writer, *judging.members]))
-    return StudyPlan(budget=budget, dataset=dataset, estimate=replace(estimate, models=named))
+    models_named = tuple(dict.fromkeys([*models_of(champion, space, tiers), *writer, *judging.members]))
+    return StudyPlan(budget=budget, dataset=dataset, estimate=replace(estimate, models=models_named))
 
 
 def _check_proposer(
