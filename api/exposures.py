@@ -53,8 +53,8 @@ class ExposureCounts:
         """Writes what was counted and returns how many fetches that were;
         what cannot be written is kept for the next time.
 
-        One at a time: the last one, at the end of the process, so waits for one under way, which may yet put back what
-        it took.
+        One at a time: the last flush, when the process ends, waits for one under way, which may yet put its counts
+        back.
         """
         with self._flushing:
             fetches = Counter(self._fetches.popleft() for _ in range(len(self._fetches)))

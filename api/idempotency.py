@@ -118,7 +118,7 @@ def again(answer: Mapping[str, Any], request: Request, usual_status: int) -> Res
 
 
 class _KeepingStore:
-    """The store, but that a write keeps the answer beside the change; ``record_of`` None: what it gave is no answer."""
+    """The store, whose writes keep the answer beside the change; no answer where ``record_of`` gives None."""
 
     def __init__(
         self, shared: Services, keyed: KeyedRequest, record_of: Callable[[Any], Mapping[str, Any] | None]
@@ -145,7 +145,7 @@ class _KeepingStore:
 
 
 def _as_record(answer: Response, request: Request) -> Mapping[str, Any]:
-    """A unit stands in no store but as its HMAC: the path says it again when the answer is asked for again."""
+    """A unit is stored as its HMAC only; the path names it again when the answer is repeated."""
     values = json.loads(bytes(answer.body))
     if "unit" in values and "unit" in request.path_params:
         values["unit"] = None

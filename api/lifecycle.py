@@ -51,7 +51,7 @@ def services_of_api(settings: Settings) -> AbstractAsyncContextManager[Services]
 
 @asynccontextmanager
 async def running_loops(shared: Services, *own: Loop) -> AsyncIterator[None]:
-    """Keeps what is served fresh, writes exposures, and repeats what the process has of its own beside that."""
+    """Keeps what is served fresh, writes exposures, and runs the process's own loops."""
     everywhere: tuple[Loop, ...] = (
         (POLL_S, shared.serving.refresh, "refresh"),
         (FLUSH_S, lambda: shared.exposures.flush(shared.store), "flush of exposures"),

@@ -200,7 +200,7 @@ class ServedFamily(Serving):
     def decide(self, choice: Choice, record: Mapping[str, Any], at: str) -> ItemDecision:
         """What the policy does with a record.
 
-        A score reads texts as an import keeps them: masked, so that it says what it said of them in a study.
+        A score reads masked texts, as an import keeps them, so that it equals the study's.
 
         Raises:
             InvalidInput: a value of the record is of the wrong kind,

@@ -47,7 +47,7 @@ def guarded(
     ``never-refused`` counts, but passes beyond the limit: rolling back and holding must always be possible. A key for
     named families is held to them where ``{family}`` stands in the path; ``narrows`` says that the route itself does
     so, else such a key is refused. ``keyed`` routes (None: those of a change) keep their answer under an
-    Idempotency-Key; they ask ``idempotency.kept`` for their store. ``passed_on`` to the gateway, which counts the
+    Idempotency-Key; their store is ``idempotency.keyed_store``. ``passed_on`` to the gateway, which counts the
     request for its key: a caller of the gateway itself must not get more. ``also``: good answers of another status than
     the route's own, and what they mean.
     """

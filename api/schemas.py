@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from optimizer.jobs.request import Objects, StrictModel
 
-# Entries of a list, more than anything ordinary has: what is wrong with each of twenty thousand would be told.
+# Entries of a list, more than any ordinary one: else twenty thousand faults would be listed.
 MANY = 1000
 
 

@@ -47,7 +47,7 @@ def _snapshot_body(families: Families, access: Access, now: datetime) -> Snapsho
     visible = {name: family for name, family in sorted(families.items()) if access.may_see(name)}
     visible |= {
         old: visible[new] for old, new in sorted(former_of(families).items()) if new in visible
-    }  # clients go on by it
+    }  # clients still use it
     body = to_json({"families": {name: _snapshot_of(family, now) for name, family in visible.items()}})
     until = min((end for family in visible.values() for end in _ends(family) if end > now), default=None)
     return SnapshotBody(of=families, body=body, etag=etag_of(body), until=until)

@@ -11,7 +11,7 @@ from functools import lru_cache
 from optimizer.core.serving.access import COMMAND_LINE
 from optimizer.ports import CallerKind, Store
 
-MOST_NAMED = 100  # of a kind, between two flushes; whoever makes up names fills no store
+MOST_NAMED = 100  # of a kind, between two flushes; invented names cannot fill the store
 OTHERS = "others"
 MAX_NAME_CHARS = 80
 
@@ -30,7 +30,7 @@ class CallerCounts:
             self._add(kind, _shown(agent) + where, 1)
 
     def flush(self, store: Store, now: datetime) -> None:
-        """Writes what was counted; what cannot be written is counted on."""
+        """Writes the counts; keeps those that cannot be written."""
         counts_by_name = {(kind, name): n for kind, counts in self._counts.items() for name, n in counts.items()}
         self._counts = {"keyless": Counter(), "refused": Counter()}
         if not counts_by_name:
@@ -43,7 +43,7 @@ class CallerCounts:
             raise
 
     def _add(self, kind: CallerKind, name: str, n: int) -> None:
-        """Where there are too many names, the one that was seen least is among the others."""
+        """Of too many names, the rarest is counted among the others."""
         counts = self._counts[kind]
         if name not in counts and len(counts.keys() - {OTHERS}) >= MOST_NAMED:
             least = min((known for known in counts if known != OTHERS), key=counts.__getitem__)  # the first such

@@ -38,7 +38,7 @@ class Quota:
 
 @dataclass(slots=True)
 class MinuteWindow:
-    """A minute of one sender; whoever has it may change it."""
+    """A minute of one sender; its holder may change it."""
 
     start: float
     used: int
@@ -131,7 +131,5 @@ class MinuteWindows:
 
 
 def share_of(limit: int, workers: int) -> int:
-    """What one of so many processes lets through where they cannot count together: at least one, for with none each
-    would refuse everything.
-    """
+    """One process's share where they cannot count together: at least one, or each would refuse everything."""
     return max(1, limit // workers)

@@ -1,6 +1,4 @@
-"""What may come in without a key: requests of programs on this machine,
-checked before anything else is read of them.
-"""
+"""What needs no key: requests of programs on this machine, checked before anything else of them is read."""
 
 from __future__ import annotations
 

@@ -30,9 +30,7 @@ class WrongKeys:
         )  # address -> (wrong keys, when the last one counted)
 
     def came_from(self, address: str) -> TooMany | None:
-        """Counts a wrong key; what comes within the pause is not counted,
-        and the error says how long that still lasts.
-        """
+        """Counts a wrong key. One within the pause is not counted; the error says how long the pause still lasts."""
         place, now = network_of(address), self._now()
         n, last = self._counts.get(place, (0, now))
         if now - last > FORGOTTEN_S:

@@ -1,4 +1,4 @@
-"""CalibrationCache of judges that hold answers back: read from the store now and then, not at every request."""
+"""Calibrations of judges that hold answers back: read from the store now and then, not at every request."""
 
 from __future__ import annotations
 

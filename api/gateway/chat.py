@@ -236,9 +236,7 @@ async def answer(side: ModelSide, call: AnsweredCall, reader: Reader, *, streami
 
 
 async def _while_waited_for(settled: asyncio.Task[ChatResult], request: Request, reader: Reader) -> ChatResult:
-    """A call in progress is finished when its client goes, since it is paid for and goes on record;
-    one that has not begun is spared.
-    """
+    """A call under way is finished though its client goes: it is paid for and recorded. One not begun is dropped."""
     while True:
         done, _ = await asyncio.wait({settled}, timeout=GONE_CHECK_S)
         if done:

@@ -1,6 +1,6 @@
 """The shape of answers: OpenAI's completion, OpenAI's stream, and the interaction's record, all from one ChatResult.
 
-The maker of the answer (one model call, a fallback, a policy of several) hands over an ChatResult;
+The maker of the answer (one model call, a fallback, a policy of several) hands over a ChatResult;
 nothing here asks a model.
 """
 
@@ -178,7 +178,7 @@ class StreamShape:
         return self._event({"error": problem})
 
     def _piece(self, delta: Mapping[str, Any]) -> bytes:
-        """``_chunk`` of one delta, all but which is the same in every piece."""
+        """``_chunk`` of one delta; all else is the same in every piece."""
         return b'%b"delta":%b%b' % (self._before_delta, json_bytes(delta), self._behind_delta)
 
     def _chunk(self, delta: Mapping[str, Any] | None, finish: str | None = None, **more: Any) -> bytes:

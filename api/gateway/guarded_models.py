@@ -114,7 +114,7 @@ class ModelGuard:
         return health
 
     def _refuse_while_open(self) -> None:
-        """Before queueing: who waits in a queue should have a chance at its end. Takes no probe's place."""
+        """Before queueing: whoever queues should have a chance at the end. Takes no probe's place."""
         now = self._now()
         _, verdict = ask(self._breaker, now)
         if isinstance(verdict, BreakerRefusal):
@@ -170,8 +170,7 @@ class ModelGuard:
 def is_the_providers(error: ModelFailed) -> bool:
     """Whether a failure is the provider's, and not that of this one request or of our own queue before it.
 
-    A failure inside a library (kind ``library``) does not:
-    otherwise one caller could have a model paused for all others.
+    A failure inside a library (kind ``library``) is not, or one caller could have a model paused for all others.
     """
     if error.kind == "timeout" and error.members.get("sent") is False:
         return False

@@ -1,4 +1,4 @@
-"""What a family's model calls have cost in the running hour, and what follows once that is more than it may."""
+"""What a family's model calls have cost in this hour, and what follows above its limit."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ class _Waiting:
 class Limiter:
     """Places for calls.
 
-    A free one goes to the sender with the fewest calls out, of several to who came first. Used in one event loop.
+    A free one goes to the sender with the fewest calls out, among equals to the first. Used in one event loop.
 
     A sender alone may hold all places and the whole queue; it keeps no other from the next place, nor from the queue.
     """
@@ -80,8 +80,8 @@ class Limiter:
             raise
 
     def _make_room(self, sender: str) -> None:
-        """The newest call of who has most in a full queue goes,
-        where that has more than the newcomer would have; else raises Full.
+        """Of a full queue, drops the newest call of the sender with most, if more than the newcomer's; else raises
+        Full.
         """
         waiting = Counter(place.sender for place in self._waiting)
         most, n = max(waiting.items(), key=lambda item: item[1], default=("", 0))

@@ -41,8 +41,6 @@ class Reader:
         self._working: list[asyncio.Task[Any]] = []  # what ends with it
         self._woken = asyncio.Event()
 
-    # --- for who makes the answer -------------------------------------------------------------------------------------
-
     @property
     def begun(self) -> bool:
         return self.first_at is not None
@@ -92,15 +90,13 @@ class Reader:
         if self.has_left:
             raise ClientGone
 
-    # --- for who sends it ---------------------------------------------------------------------------------------------
-
     def leave(self, why: str = "client_gone: the client left") -> None:
         """The client has gone, or is sent away since the process ends."""
         self.why = self.why or why
         if not self.has_left:
             self.has_left = True
             for task in self._working:
-                if task is not asyncio.current_task():  # who says so itself ends by ``check``
+                if task is not asyncio.current_task():  # the task that says so ends by ``check``
                     task.cancel()
         self._room.set()
         self.wake()

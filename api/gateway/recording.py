@@ -96,9 +96,7 @@ def _drain(shared: Services, spool: Spool) -> None:
 
 
 async def _in_store(shared: Services, spool: Spool, write: Callable[[Transaction], T]) -> T | None:
-    """What the write gave; None where the store did not take it at once. While something waits in the spool nothing
-    goes past it.
-    """
+    """The write's result; None where the store did not take it at once. Nothing overtakes what waits in the spool."""
     if not spool.is_empty:
         return None
     try:

@@ -1,7 +1,5 @@
-"""What becomes of a call: the answer is made beside the event loop, and then it is on record,
-exactly once, also when it failed.
-
-None of this depends on the client: who leaves ends the work, not its record.
+"""A call's answer is made beside the event loop and recorded exactly once, also when it failed. A client that leaves
+ends the work, not its record.
 """
 
 from __future__ import annotations
@@ -90,7 +88,7 @@ async def _settle(
     except ModelFailed as error:
         if error.kind not in ("busy", "limit") or getattr(
             error, "record", None
-        ):  # which is answered like every refusal of a server that has too much to do: nothing is kept
+        ):  # answered like every refusal of a busy server: nothing is kept
             latency_ms = (perf_counter() - started) * 1000
             report = failure_report(
                 f"{error.kind}: {error.detail}",
@@ -132,7 +130,7 @@ async def _settle(
 
 
 def _paid(error: BaseException) -> Mapping[str, Any]:
-    """What a policy had asked and paid before it came to nothing."""
+    """What a policy had asked and paid before it failed."""
     record: Mapping[str, Any] = getattr(error, "record", {})
     return record
 

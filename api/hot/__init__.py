@@ -1,4 +1,4 @@
-"""What stands in the path of an answer: prompts, filled in or open, the snapshot, events and chats, whole, refusals
-included. A small ASGI application in front of FastAPI, which keeps everything else and documents these. Start at
+"""Routes that must be fast: prompts (open or filled in), the snapshot, events and chats, with their
+refusals. A small ASGI application in front of FastAPI, which keeps everything else and documents these. Start at
 ``application.py``.
 """

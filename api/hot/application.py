@@ -29,7 +29,7 @@ JSON: Header = (b"content-type", b"application/json")
 
 
 class HotResponse(Response):
-    """Its headers are as they are sent, which spares looking at each."""
+    """Its headers are stored as they are sent, so none is converted."""
 
     def __init__(self, body: bytes, headers: list[Header], status: int = 200) -> None:
         self.status_code, self.body, self.raw_headers, self.background = status, body, headers, None

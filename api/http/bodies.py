@@ -205,7 +205,7 @@ def _is_json(media_type: str) -> bool:
 
 
 def _faults(root: Any) -> Iterator[Fault]:
-    """A place is put into words for a fault alone: the path to it is kept as it is walked, one entry for each level."""
+    """Keeps the path as it walks, one entry per level, and writes it out for a fault only."""
     path: list[Any] = []
     levels: list[Iterator[tuple[Any, Any]]] = [iter([("", root)])]
     while levels:

@@ -70,7 +70,7 @@ class Door:
             del self._of[address]
 
     def wait_for_turn(self, connection: Connection) -> None:
-        """One connection after the other reads on, with a rest in between that belongs to those that came alone."""
+        """Connections read on one after the other, with a pause between them for those that came alone."""
         self._line[connection] = None
         if self._next is None:
             self._next = connection.loop.call_later(0, self._begin_turn)
@@ -88,7 +88,7 @@ class Door:
             self.end_turn(connection)
 
     def end_turn(self, connection: Connection) -> None:
-        """When its request is answered, or was for long enough; nothing where it has no turn."""
+        """When its request is answered or has taken too long; does nothing without a turn."""
         if self._turn_of is not connection or self._next is None:
             return
         self._turn_of = None

@@ -47,7 +47,7 @@ class ForwardedAnswer:
     headers: list[tuple[bytes, bytes]]  # without those that this process adds itself
 
     async def send(self, send: Send) -> None:
-        """Raises Lost where the other process breaks off in the middle of its answer."""
+        """Raises AnswerLost where the other process breaks off in the middle of its answer."""
         connection = self.connection
         try:
             body = connection.take_pieces()
@@ -98,7 +98,7 @@ class Neighbour:
         self._connections: NeighbourConnections | None = None
 
     def connections(self) -> NeighbourConnections:
-        """To where it listens; raises as ``away`` says when it has not said that."""
+        """To its address; raises as ``away`` says where it has announced none."""
         try:
             file_state = stat(self._run_file)
             signature = (file_state.st_mtime_ns, file_state.st_ino, file_state.st_size)
@@ -121,7 +121,7 @@ class Neighbour:
     async def passed(self, scope: Scope, receive: Receive, body: bytes, request_id: bytes) -> ForwardedAnswer | None:
         """Its answer from the head on; None where the client went before.
 
-        ``receive`` has nothing more to give than that the client has gone.
+        ``receive`` can only tell that the client has gone.
 
         Raises:
             DetentError: as ``away`` says, also for a request that may have reached it.

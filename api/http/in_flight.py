@@ -83,7 +83,7 @@ class Passage:
 
 
 def share_text(workers: int) -> str:
-    """Goes on a sentence about a limit of which each of several processes has its share; "" where there is one."""
+    """Ends a sentence about a limit that several processes share; "" for one process."""
     return f", of which each of the API's {workers} processes has its share" if workers > 1 else ""
 
 

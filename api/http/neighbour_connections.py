@@ -1,7 +1,7 @@
 """HTTP/1.1 to another process of this server, over loopback: connections are kept, and what comes over one is handed on
 as it came.
 
-A client for every server in the world does more for each request than this hop needs, and changes its bytes.
+A general client does more per request than this hop needs, and changes its bytes.
 """
 
 from __future__ import annotations
@@ -52,8 +52,6 @@ class NeighbourConnection(asyncio.Protocol):
         self._has_head = self._is_whole = self._is_bounded = self._stays = self._is_paused = False
         self._fault: Exception | None = None
 
-    # --- for who asks -------------------------------------------------------------------------------------------------
-
     @property
     def is_open(self) -> bool:
         return self._transport is not None and not self._transport.is_closing()
@@ -79,7 +77,7 @@ class NeighbourConnection(asyncio.Protocol):
         return self._number
 
     async def head(self) -> tuple[int, Headers]:
-        """Status and headers of the answer. Raises Lost, or Left after ``leave``."""
+        """Status and headers of the answer. Raises AnswerLost, or ClientLeft after ``leave``."""
         while not self._has_head:
             await self._news()
         return self._parser.get_status_code(), list(self._headers)
@@ -120,8 +118,6 @@ class NeighbourConnection(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
 
-    # --- what happens -------------------------------------------------------------------------------------------------
-
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is no subclass
 
@@ -161,8 +157,6 @@ class NeighbourConnection(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         self._is_whole, self._stays = True, self._parser.should_keep_alive()
-
-    # ------------------------------------------------------------------------------------------------------------------
 
     def _forget_answer(self) -> None:
         self._headers.clear()
@@ -210,7 +204,7 @@ class NeighbourConnections:
         self._idle: list[NeighbourConnection] = []
 
     async def one(self) -> NeighbourConnection:
-        """Raises Lost where nothing answers at the address."""
+        """Raises AnswerLost where nothing answers at the address."""
         loop = asyncio.get_running_loop()
         oldest = loop.time() - IDLE_S
         while self._idle:

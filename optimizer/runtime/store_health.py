@@ -21,7 +21,7 @@ class StoreHealth:
         self._announced: str | None = None
 
     def look(self) -> None:
-        """Looks whether the own fault is over, and tells what is left of it.
+        """Checks whether this process's fault is over, and announces what is left.
 
         A damaged file is read again by the process that has the lowest pid of those that found it so.
         """

@@ -34,7 +34,7 @@ POLL_S = 0.1
 NEWS_S = 2.0  # how often the supervisor asks what began or ended by itself
 ENDING_ORDER = (("api",), ("feedback", "gateway", "worker", "mlflow"))  # no new requests first, then what they needed
 END_WAIT_S = 6.0
-# at the start each waits for those before it, so that a small machine is not shared by four starts; no longer than this
+# at the start each waits for those before it, at most this long: a small machine has one start at a time
 TURN_WAIT_S = 8.0
 
 Report = Callable[[str], object]  # False: the sentence could not be written
@@ -345,7 +345,7 @@ class Supervisor:
 
 
 def _output(path: Path) -> IO[bytes]:
-    """Where a child's own output goes; nowhere while the disk takes no file, for then it is needed most."""
+    """Where a child's own output goes; nowhere while the disk takes no file: the child is needed most then."""
     try:
         return path.open("ab")
     except OSError:

@@ -386,7 +386,7 @@ def loaded_models(settings: Settings, wanted: Collection[str] = ()) -> Mapping[s
 
 
 def served_models(settings: Settings) -> ServedModels:
-    """Nothing is waited for, and no file refuses what must be done."""
+    """Waits for nothing; a faulty file refuses no act."""
     from optimizer.ports import ServedModels
 
     try:
