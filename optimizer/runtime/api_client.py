@@ -101,9 +101,11 @@ class ApiClient:
                 f"A value cannot be sent to the server: {error}. Numbers must be finite, and texts Unicode."
             ) from None
         except httpx.HTTPError as error:
+            changes_nothing = method == "GET" or isinstance(error, httpx.ConnectError | httpx.ConnectTimeout)
+            outcome = "nothing was changed" if changes_nothing else "the command may or may not have been carried out"
             raise DetentError(
                 f"The server at {self.url} did not answer {method} {path}: {error or type(error).__name__}. "
-                "Look at `detent status` and at var/logs/api.log; the command may or may not have been carried out."
+                f"Look at `detent status` and at var/logs/api.log; {outcome}."
             ) from None
         if answer.is_success:
             return answer.content
