@@ -55,9 +55,10 @@ documents](problems.md).
 ### Limits of a key
 
 `requests_per_minute` counts requests to every route; `calls_per_day` and `usd_per_day` (UTC) count the model calls that
-a client makes with the key through the gateway, retries and fallbacks included. Studies and judge runs are bound by
-their own budgets instead. A call is counted at its highest possible price before it is sent, and at its real one after,
-so no limit is passed. Beyond them 429 with `Retry-After`, for calls and dollars as `key-limit-reached`.
+a client makes with the key through the gateway, retries and fallbacks included. Studies, judge runs and
+comparisons are bound by their own budgets instead. A call is counted at its highest possible price before it is sent,
+and at its real one after, so no limit is passed. Beyond them 429 with `Retry-After`, for calls and dollars as
+`key-limit-reached`.
 
 ## Roles
 

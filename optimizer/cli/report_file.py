@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from optimizer.cli.output import show
+from optimizer.cli.server_option import server_asked
 from optimizer.cli.session import Session
 from optimizer.core.base.errors import Conflict
 
@@ -18,7 +19,10 @@ STDOUT = Path("-")
 Out = Annotated[
     Path | None,
     typer.Option(
-        "--out", "-o", help="Where to write it; - is stdout. Default: var/reports/ of this home.", show_default=False
+        "--out",
+        "-o",
+        help="Where to write it; - is stdout. Default: var/reports/ of this home, with --server this folder.",
+        show_default=False,
     ),
 ]
 Open = Annotated[bool, typer.Option("--open", help="Show it in the browser.")]
@@ -42,7 +46,8 @@ def write_page(session: Session, page: str, *, name: str, out: Path | None) -> P
     if out == STDOUT:
         sys.stdout.write(page)
         return None
-    path = out or session.settings.var() / "reports" / f"{name}.html"
+    folder = session.settings.var() / "reports" if server_asked() is None else Path()
+    path = out or folder / f"{name}.html"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(page, encoding="utf-8")

@@ -304,8 +304,8 @@ class Settings(BaseSettings):
     usd_per_month: float | None = Field(
         default=None,
         ge=0,
-        description="Dollars that the studies and judge runs of all families together may spend in a calendar "
-        "month (UTC). One that goes on counts with its whole cap, so none that starts under the limit"
+        description="Dollars that the studies, judge runs and comparisons of all families together may spend in a "
+        "calendar month (UTC). One that goes on counts with its whole cap, so none that starts under the limit"
         " passes it; one that begins without a cap gets what is left. Models without a known price "
         "are then not asked. Calls of clients do not count. A family's own limit is "
         "`budget.usd_per_month` of its file.",

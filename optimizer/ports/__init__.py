@@ -15,7 +15,7 @@ from optimizer.ports.events import Events, Exposure, Exposures, Traffic, Truncat
 from optimizer.ports.evidence import EvidenceSource
 from optimizer.ports.examples import Examples, ExampleStanding, Review, Reviews
 from optimizer.ports.graphs import Graphs
-from optimizer.ports.judging import Calibrations, JudgeRuns
+from optimizer.ports.judging import Calibrations, Runs
 from optimizer.ports.models import (
     DeltaSink,
     LanguageModel,
@@ -86,7 +86,6 @@ __all__ = [
     "Graphs",
     "Journal",
     "JournalEntry",
-    "JudgeRuns",
     "KeyRecord",
     "KeyUsage",
     "LanguageModel",
@@ -106,6 +105,7 @@ __all__ = [
     "Review",
     "Reviews",
     "Rollouts",
+    "Runs",
     "Schedules",
     "ServedModels",
     "ServingVersion",

@@ -1,4 +1,4 @@
-"""What is known of how far judges agree with people, and what they were asked to do."""
+"""What is known of how far judges agree with people, and what was asked for in the background."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from optimizer.core.evaluation.judging.agreement import CalibrationRecord
 from optimizer.core.evaluation.judging.run import JudgeRun
+from optimizer.core.evaluation.run import QueuedRun
 from optimizer.core.scheduling.monthly_budget import RunSpend
 from optimizer.ports.transaction import Transaction
 
@@ -18,17 +19,17 @@ class Calibrations(Protocol):
         """The latest first."""
 
 
-class JudgeRuns(Protocol):
-    def add(self, tx: Transaction, run: JudgeRun) -> None: ...
-    def get(self, tx: Transaction, id: str) -> JudgeRun | None: ...
-    def unfinished(self, tx: Transaction) -> list[JudgeRun]:
+class Runs(Protocol):
+    def add(self, tx: Transaction, run: QueuedRun) -> None: ...
+    def get(self, tx: Transaction, id: str) -> QueuedRun | None: ...
+    def unfinished(self, tx: Transaction) -> list[QueuedRun]:
         """The oldest first."""
 
-    def latest(self, tx: Transaction, family: str, limit: int) -> list[JudgeRun]:
+    def latest_of_judge(self, tx: Transaction, family: str, limit: int) -> list[JudgeRun]:
         """The newest first."""
 
     def spent_since(self, tx: Transaction, since: datetime) -> list[RunSpend]:
         """What each run has spent as a whole that had not ended before ``since``, by the journal."""
 
-    def update(self, tx: Transaction, id: str, **changes: Any) -> JudgeRun:
+    def update(self, tx: Transaction, id: str, **changes: Any) -> QueuedRun:
         """Raises NotFound."""

@@ -11,7 +11,7 @@ from optimizer.ports.api_keys import ApiKeys, KeyUsage
 from optimizer.ports.events import Events, Exposures, Traffic
 from optimizer.ports.examples import Examples, Reviews
 from optimizer.ports.graphs import Graphs
-from optimizer.ports.judging import Calibrations, JudgeRuns
+from optimizer.ports.judging import Calibrations, Runs
 from optimizer.ports.outbox import Outbox
 from optimizer.ports.performance import (
     DriftDetectors,
@@ -44,7 +44,7 @@ class Store(Protocol):
     reviews: Reviews
     graphs: Graphs
     calibrations: Calibrations
-    judge_runs: JudgeRuns
+    runs: Runs
     variants: Variants
     playbooks: Playbooks
     performance: Performance

@@ -133,15 +133,13 @@ START: Mapping[str, Any] = {
 ROLLOUT, ID = "/v1/families/{family}/rollout", "/v1/rollouts/{id}"
 APART: Mapping[str, Any] = {"narrows": True, "apart": True}
 VARIANTS, READ_VARIANTS = "/v1/families/{family}/variants", "champions.read_variants"
+COMPARISONS = "champions.create_comparison"
 PLAYBOOK, GOLDEN = "/v1/families/{family}/playbook", "/v1/families/{family}/golden"
 OVERRIDES, CHAMPION = "/v1/families/{family}/overrides/{unit:path}", "/v1/families/{family}/champion"
 JUDGE, JUDGE_RUNS = "/v1/families/{family}/judge", "studies.evaluations.create_judge_run"
 SCHEDULE = "/v1/families/{family}/schedule"
-QUEUED_RUN: Mapping[str, Any] = {
-    "status": 202,
-    "location": "/v1/judge-runs/{0.id}",
-    "dry": "With dry_run: calls and dollars expected; nothing is spent.",
-}
+DRY = "With dry_run: calls and dollars expected; nothing is spent."
+QUEUED_RUN: Mapping[str, Any] = {"status": 202, "location": "/v1/judge-runs/{0.id}", "dry": DRY}
 PERFORMANCE = "/api/performance"
 PIPELINE: Mapping[str, Any] = {"group": "Content pipeline", "room": "optimizer.content.jobs"}
 THRESHOLDS = "/v1/families/{family}/thresholds"
@@ -176,6 +174,26 @@ USE_CASES = (
     _read("diff", "/v1/variants/{variant}/diff", f"{READ_VARIANTS}:read_diff", "Variants", **TEXTS, narrows=True),
     _read("named_variant", f"{VARIANTS}/{{name}}", f"{READ_VARIANTS}:read_named_variant", "Variants"),
     _read("export", f"{VARIANTS}/{{name}}/export", f"{READ_VARIANTS}:read_export", "Variants", **TEXTS),
+    _act(
+        "compare variants",
+        "POST",
+        "/v1/families/{family}/comparisons",
+        f"{COMPARISONS}:start_comparison",
+        "Variants",
+        status=202,
+        location="/v1/comparisons/{0.id}",
+        dry=DRY,
+    ),
+    _read("comparison", "/v1/comparisons/{id}", f"{COMPARISONS}:read_comparison", "Variants", narrows=True),
+    _read("grid", "/v1/comparisons/{id}/grid", f"{COMPARISONS}:read_grid", "Variants", **APART),
+    _act(
+        "cancel comparison",
+        "POST",
+        "/v1/comparisons/{id}/cancel",
+        f"{COMPARISONS}:stop_comparison",
+        "Variants",
+        narrows=True,
+    ),
     _read("history", "/v1/families/{family}/history", "champions.read_history:read_history", "Families"),
     _read("stats", "/v1/families/{family}/stats", "champions.read_stats:read_stats", "Families"),
     _act("retire", "DELETE", "/v1/families/{family}", "families.retire_family:retire_family", "Families"),

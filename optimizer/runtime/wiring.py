@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from optimizer.core.evaluation.judging.agreement import FitJudge, FittedJudge
     from optimizer.core.evaluation.scoring import Judge, Scorer
     from optimizer.core.family.family import Family
+    from optimizer.core.family.variant import Variant
     from optimizer.core.feedback.pipeline_targets import Target
     from optimizer.core.predictor.alignment import Alignment
     from optimizer.core.predictor.predictor import Predictor
@@ -498,11 +499,11 @@ def mirrored_pages(families: Mapping[str, Family], store: Store, clock: Clock) -
     )
 
 
-def grid_page(grid: VariantGrid) -> str:
+def grid_page(grid: VariantGrid, variants: Sequence[Variant]) -> str:
     """Variants side by side as one HTML page that needs no network."""
     from optimizer.adapters.reports import variant_grid
 
-    return variant_grid.grid_page(grid)
+    return variant_grid.grid_page(grid, variants)
 
 
 def html_page(template: str, **values: Any) -> str:

@@ -41,7 +41,7 @@ from optimizer.jobs.outbox.send_alerts import send_alerts
 from optimizer.jobs.rollouts.tick import tick
 from optimizer.jobs.scheduling.hand_on_candidates import hand_on_candidates
 from optimizer.jobs.scheduling.trigger_studies import trigger_studies
-from optimizer.jobs.studies.evaluations.run_judge_run import run_judge_run
+from optimizer.jobs.studies.evaluations.carry_out_run import carry_out_run
 from optimizer.jobs.studies.read_spending import monthly_left
 from optimizer.jobs.upkeep.check_store import check_store
 from optimizer.jobs.upkeep.prune_records import prune_records
@@ -143,7 +143,7 @@ class Worker:
             self._thread("triggers", self._trigger, TRIGGERS_SECONDS),
             self._thread("reviews", self._collect_reviews, REVIEWS_SECONDS),
             self._thread("judge", self._monitor_traffic, JUDGE_SECONDS),
-            self._thread("judge runs", self._run_judge_runs, LOOK_SECONDS),
+            self._thread("runs", self._carry_out_runs, LOOK_SECONDS),
         ]
         run_files.announce(self._settings, "worker")
         if on_ready is not None:
@@ -377,12 +377,12 @@ class Worker:
 
         each_family(dict(self._families.families), monitor)
 
-    def _run_judge_runs(self) -> None:
+    def _carry_out_runs(self) -> None:
         """One after the other; one that a killed worker left goes on."""
         with self._store.read() as tx:
-            unfinished = self._store.judge_runs.unfinished(tx)
+            unfinished = self._store.runs.unfinished(tx)
         for run in unfinished:
-            run_judge_run(
+            carry_out_run(
                 run.id,
                 wiring.job_context(
                     self._settings, self._store, self._clock, self._families, self._open_models(), yields=True

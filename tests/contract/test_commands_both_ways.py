@@ -8,6 +8,7 @@ import json
 import random
 import re
 import shutil
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -20,14 +21,19 @@ import pytest
 from api.access.limits import MinuteWindows
 from optimizer.cli import imports
 from optimizer.cli.server_option import HERE
+from optimizer.cli.study import followed_run
+from optimizer.host.config import load_settings
 from optimizer.runtime import wiring
 from optimizer.runtime.api_client import ApiClient
+from optimizer.runtime.worker import Worker
 from tests.api_world import World
 from tests.clock import Clock
 from tests.command_line import Ran, detent
+from tests.end_to_end.test_judge_runs import Models
 from tests.recordings.answers import READING_COMMANDS, _names
 from tests.recordings.fixed import api_of, fixed
 from tests.recordings.home import END, PREFIX, unpacked, without_folder
+from tests.scripted_model import ScriptedModel
 
 URL = "http://localhost"
 # Times move with each request; ids count on; who did it is the key there, and the user of this machine here.
@@ -36,7 +42,7 @@ OWN = re.compile(
 )
 WORDS = ("billing", "technical", "gardening")
 NOT_YET = """
-family evaluate; variant compare
+family evaluate
 """  # reading commands that do not ask a server yet
 ONLY_HERE = "This command reads this machine's own home"
 ACTS = """
@@ -112,6 +118,10 @@ def said(ran: Ran) -> Any:
     return ran.code, shown
 
 
+class Refreshed(Models):
+    def refresh(self) -> None: ...
+
+
 def lines(text: str) -> list[str]:
     return [one.strip() for one in re.split(r"[;\n]", text) if one.strip()]
 
@@ -174,6 +184,60 @@ def test_thresholds_of_a_pipeline_are_the_same_by_a_server_and_files_are_those_o
         assert (local.code == 2) is ("agressive" in line), (line, local.err)
 
 
+def test_a_comparison_is_the_same_by_a_servers_worker_and_its_page_is_written_by_the_caller(
+    sides: Sides, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = ScriptedModel(lambda request, n: "biology", name="embedded")
+    monkeypatch.setattr(wiring, "open_models", lambda settings, last_good=False: Models(model))
+    monkeypatch.setattr(followed_run, "POLL_S", 0.01)
+    worker = Worker(load_settings(home=sides.there))
+    worker._store, worker._clock = wiring.open_store(worker._settings), wiring.open_clock(worker._settings)
+    worker._families = wiring.load_families(worker._settings)
+    worker._models = Refreshed(model)  # type: ignore[assignment]
+    ended = threading.Event()
+
+    def work() -> None:
+        while not ended.is_set():
+            worker._carry_out_runs()
+            ended.wait(0.05)
+
+    first, second, *_ = sides.names["VARIANT"]
+    page, thread = tmp_path / "compare.html", threading.Thread(target=work)
+    asked_for = f"variant compare topics {first} {second} --examples 4 --out {page}"
+    thread.start()
+    try:
+        for line, code in (
+            (f"{asked_for} --budget-calls 1", 3),
+            (f"{asked_for} --dry-run", 0),
+            (asked_for, 0),
+        ):
+            local, asked = sides.say(line)
+            assert (said(asked), local.code) == (said(local), code), (line, local.err, asked.err)
+            assert asked.err.replace(f"Server: {URL}", f"Home: {sides.here}") == local.err
+        monkeypatch.chdir(tmp_path)
+        unnamed = detent("variant", "compare", "topics", first, second, "--server", URL, "--examples", "4", "--json")
+    finally:
+        ended.set()
+        thread.join()
+    _, grid = said(asked)
+    assert (grid["n"], grid["path"], len(grid["rows"][0]["answers"])) == (4, str(page), 2)
+    assert first in page.read_text(encoding="utf-8")
+    assert Path(said(unnamed)[1]["path"]).parent == tmp_path
+
+
+def test_a_comparison_that_is_interrupted_ends(sides: Sides, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(followed_run, "_carry_out", interrupted)
+    first, second, *_ = sides.names["VARIANT"]
+    ran = detent("variant", "compare", "topics", first, second, env={"DETENT_HOME": str(sides.here)})
+    assert ran.code != 0
+    store = wiring.open_store(load_settings(home=sides.here))
+    with store.read() as tx:
+        assert store.runs.unfinished(tx) == []
+
+
 def test_an_import_uploads_what_a_file_holds_in_parts(
     sides: Sides, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -185,8 +249,13 @@ def test_an_import_uploads_what_a_file_holds_in_parts(
     events = [json.dumps({"id": f"e{n}", "unit": "u1", "score": n / 4}) for n in range(6)]
     (tmp_path / "feedback.jsonl").write_text("\n".join([*events, "no JSON"]) + "\n")
     said_of = {}
-    for name, options in (("tickets.csv", "--input text=Body --output topic=Topic"), ("rows.jsonl", "--curated"),
-                          ("rows.jsonl", "--curated"), ("feedback.jsonl", ""), ("none.csv", "")):  # fmt: skip
+    for name, options in (
+        ("tickets.csv", "--input text=Body --output topic=Topic"),
+        ("rows.jsonl", "--curated"),
+        ("rows.jsonl", "--curated"),
+        ("feedback.jsonl", ""),
+        ("none.csv", ""),
+    ):
         local, asked = sides.say(f"import {tmp_path / name} --family triage {options}")
         assert said(asked) == said(local), (name, local.err, asked.err)
         assert asked.err.replace(f"Server: {URL}", f"Home: {sides.here}") == local.err

@@ -1,4 +1,4 @@
-"""What every ports.JudgeRuns must do."""
+"""What every ports.Runs must do."""
 
 from __future__ import annotations
 
@@ -43,13 +43,13 @@ def test_what_a_month_has_cost_counts_runs_and_calls_of_none(database: Database)
 
     def keep(tx: Transaction) -> None:
         for run in runs:
-            database.judge_runs.add(tx, run)
+            database.runs.add(tx, run)
         for sent in calls:
             database.journal.send(tx, sent)
 
     database.write(keep)
     with database.read() as tx:
-        assert database.judge_runs.spent_since(tx, minutes(0)) == [
+        assert database.runs.spent_since(tx, minutes(0)) == [
             RunSpend(run="jr_2", family=FAMILY, cap_usd=1.5, usd=0.5, has_ended=True),
             RunSpend(run="jr_3", family=FAMILY, cap_usd=None, usd=0.2, has_ended=False),
         ]
@@ -60,19 +60,19 @@ def test_a_run_is_kept_and_changed_until_it_has_ended(database: Database) -> Non
     later = replace(RUN, id="jr_2", created_at=minutes(1))
     other = replace(RUN, id="jr_3", family="other")
     for run in (later, RUN, other):
-        database.write(lambda tx, run=run: database.judge_runs.add(tx, run))
+        database.write(lambda tx, run=run: database.runs.add(tx, run))
     changed = database.write(
-        lambda tx: database.judge_runs.update(
+        lambda tx: database.runs.update(
             tx, "jr_2", status="finished", n_done=2, result={"n_judged": 2}, finished_at=minutes(2)
         )
     )
     assert changed == replace(later, status="finished", n_done=2, result={"n_judged": 2}, finished_at=minutes(2))
     assert changed.has_ended
     with database.read() as tx:
-        assert database.judge_runs.get(tx, "jr_1") == RUN
-        assert database.judge_runs.get(tx, "jr_none") is None
-        assert database.judge_runs.latest(tx, FAMILY, 9) == [changed, RUN]
-        assert database.judge_runs.latest(tx, FAMILY, 1) == [changed]
-        assert [run.id for run in database.judge_runs.unfinished(tx)] == ["jr_1", "jr_3"]
+        assert database.runs.get(tx, "jr_1") == RUN
+        assert database.runs.get(tx, "jr_none") is None
+        assert database.runs.latest_of_judge(tx, FAMILY, 9) == [changed, RUN]
+        assert database.runs.latest_of_judge(tx, FAMILY, 1) == [changed]
+        assert [run.id for run in database.runs.unfinished(tx)] == ["jr_1", "jr_3"]
     with pytest.raises(NotFound):
-        database.write(lambda tx: database.judge_runs.update(tx, "jr_none", n_done=1))
+        database.write(lambda tx: database.runs.update(tx, "jr_none", n_done=1))

@@ -92,14 +92,13 @@ from optimizer.jobs.scheduling.set_schedule import (
 )
 from optimizer.jobs.studies.create_study import BudgetBody, StudyRequest
 from optimizer.jobs.studies.evaluations.create_judge_run import (
-    JudgeBudgetBody,
     JudgeCheckRequest,
-    JudgeRunActRequest,
     JudgeScoreRequest,
     check_biases,
     score_answers,
     stop_judge_run,
 )
+from optimizer.jobs.studies.evaluations.queue_run import RunActRequest, RunBudgetBody
 from optimizer.jobs.studies.nominate import NominateRequest
 from optimizer.jobs.studies.start_study import (
     StudyActRequest,
@@ -650,7 +649,7 @@ class TestJudges:
 
     def test_answers_are_queued_for_scoring_and_a_queued_run_is_stopped(self, both: Both) -> None:
         def score(n: int = 3, days: float = 30.0, dry_run: bool = False, **caps: Any) -> Change:
-            asked = JudgeScoreRequest(family=JUDGED, n=n, days=days, budget=JudgeBudgetBody(**caps), dry_run=dry_run)
+            asked = JudgeScoreRequest(family=JUDGED, n=n, days=days, budget=RunBudgetBody(**caps), dry_run=dry_run)
             return lambda side, world: side.ask(score_answers, asked)
 
         both.set_up(add_judged_family)
@@ -667,11 +666,11 @@ class TestJudges:
         assert [job["kind"] for job in there.get("/v1/jobs").json()["items"]] == ["judge_score", "judge_score"]
         listed = there.get(f"/v1/families/{JUDGED}/judge/runs").json()["items"]
         assert listed[-1] == shown
-        ids = {one: world.shared.read(world.shared.store.judge_runs.unfinished)[0].id for one, world in
+        ids = {one: world.shared.read(world.shared.store.runs.unfinished)[0].id for one, world in
                (("here", both.local[1]), ("there", there))}  # fmt: skip
 
         def stop(side: Side, world: World, run: str | None = None) -> Answer:
-            return side.ask(stop_judge_run, JudgeRunActRequest(id=run or ids[world.settings.home.name]))
+            return side.ask(stop_judge_run, RunActRequest(id=run or ids[world.settings.home.name]))
 
         assert [both(stop)["status"], both(stop)["status"]] == ["cancelled", "cancelled"]
         both.refused(NotFound, lambda side, world: stop(side, world, "jr_none"))

@@ -185,6 +185,15 @@ def to_check(world: World) -> Asked:
     return f"/v1/families/{JUDGED}/judge/checks", {"n": 5}
 
 
+def to_compare(world: World) -> Asked:
+    to_study(world)
+    return "/v1/families/triage/comparisons", {"variants": ["champion", world.candidate()], "n": 2}
+
+
+def compared(world: World) -> Asked:
+    return f"{world.post(*to_compare(world)).headers['location']}/cancel", {"reason": "no"}
+
+
 def asked(world: World) -> Asked:
     return f"{world.post(*to_score(world)).headers['location']}/cancel", {"reason": "no"}
 
@@ -238,6 +247,8 @@ CASES: dict[str, Callable[[World], Asked]] = {
     "POST /v1/families/{family}/judge/scores": to_score,
     "POST /v1/families/{family}/judge/checks": to_check,
     "POST /v1/judge-runs/{id}/cancel": asked,
+    "POST /v1/families/{family}/comparisons": to_compare,
+    "POST /v1/comparisons/{id}/cancel": compared,
     "POST /v1/families/{family}/studies": to_study,
     "POST /v1/studies/{id}/cancel": lambda world: (f"/v1/studies/{studied(world)['id']}/cancel", {"reason": "no"}),
     "POST /v1/studies/{id}/nominate": searched,

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from optimizer.adapters.store.repositories.judge_runs import JudgeRunTable
-from optimizer.cli.judge import follow
+from optimizer.adapters.store.repositories.runs import RunTable
+from optimizer.cli.study import followed_run as follow
 from optimizer.core.base.errors import Busy
 from optimizer.jobs.studies.evaluations import create_judge_run
 from optimizer.runtime import wiring
@@ -98,7 +98,7 @@ def test_a_worker_does_what_was_asked_over_rest_while_the_command_waits(
 
     def work() -> None:
         assert begun.wait(30)
-        worker._run_judge_runs()
+        worker._carry_out_runs()
 
     thread = threading.Thread(target=work)
     thread.start()
@@ -115,21 +115,21 @@ def test_a_worker_does_what_was_asked_over_rest_while_the_command_waits(
 def test_a_command_that_meets_a_busy_store_says_who_goes_on_and_the_worker_does(
     world: World, judge: ScriptedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    update, refused = JudgeRunTable.update, []
+    update, refused = RunTable.update, []
 
-    def busy_at_the_end(table: JudgeRunTable, tx: Any, id: str, **changes: Any) -> Any:
+    def busy_at_the_end(table: RunTable, tx: Any, id: str, **changes: Any) -> Any:
         if "finished_at" in changes and not refused:
             refused.append(id)
             raise Busy("The store is busy.")
         return update(table, tx, id, **changes)
 
-    monkeypatch.setattr(JudgeRunTable, "update", busy_at_the_end)
+    monkeypatch.setattr(RunTable, "update", busy_at_the_end)
     told = detent("judge", "score", F, "--n", "2")
     assert (told.code != 0, "the next worker goes on" in told.err) == (True, True), told.err
     worker = Worker(world.settings)
     worker._store, worker._clock = world.shared.store, world.shared.clock  # type: ignore[assignment]
     worker._families = world.shared.families
-    worker._run_judge_runs()
+    worker._carry_out_runs()
     (run,) = world.get(f"/v1/families/{F}/judge/runs").json()["items"]
     assert (run["status"], run["result"]["n_judged"], len(judge.requests)) == ("finished", 2, 2)
 

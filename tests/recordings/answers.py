@@ -134,6 +134,9 @@ POST /v1/families/{triage}/thresholds/comparison {"confidence": 0.9}
 POST /v1/families/{triage}/adopt {"reason": "now"}
 POST /v1/families/{triage}/adopt {"reason": "now", "confirm": "triage"}
 POST /v1/families/{triage}/examples {"rows": [{"input": {"text": "Pay me."}, "expected": {"topic": "billing"}}, {}]}
+POST /v1/families/{topics}/comparisons {"variants": ["champion", "OTHER"], "n": 2, "dry_run": true}
+POST /v1/families/{topics}/comparisons {"variants": ["champion", "OTHER"], "n": 2}
+POST /v1/comparisons/cp_0/cancel
 """
 
 
@@ -178,9 +181,10 @@ def _names(settings: Settings) -> dict[str, list[str]]:
         "GRAPH": ids("graphs"), "REPAIR": [one["id"] for one in repairs], "RUN": ids("judge_runs"),
         "REVIEW": ids("reviews", status="open"), "ENTRY": ids("playbook_entries"),
         "VARIANT": ids("variants", family="topics"), "TRIAGE": ids("variants", family="triage"),
-        "SUMMARY": ids("variants", family="summarization"), "FAMILY": ["triage", "summarization", "cascades"],
+        "OTHER": ids("variants", family="topics")[1:], "SUMMARY": ids("variants", family="summarization"),
+        "FAMILY": ["triage", "summarization", "cascades"],
         "GOLDEN": ids("examples", golden="an invoice"), "INTERACTION": ["in_1", "in_2", "in_0"],
-        "NEW": [],
+        "NEW": [], "COMPARISON": ["cp_0"],
     }  # fmt: skip
 
 
@@ -201,7 +205,7 @@ def _commands(settings: Settings, names: Mapping[str, Sequence[str]], most: int)
 def _reads(api: World, names: Mapping[str, Sequence[str]]) -> Answers:
     """Every GET of OpenAPI, on everything there is; with other keys once."""
     of_path = {"/v1/variants": "TRIAGE", "/v1/studies": "STUDY", "/v1/rollouts": "ROLLOUT", "/v1/graphs": "GRAPH",
-               "/v1/judge-runs": "RUN", "/v1/interactions": "INTERACTION"}  # fmt: skip
+               "/v1/judge-runs": "RUN", "/v1/interactions": "INTERACTION", "/v1/comparisons": "COMPARISON"}  # fmt: skip
     found: Answers = {}
     known = api.app.openapi()["paths"]
     for path in sorted(known, key=_place_in_recording):

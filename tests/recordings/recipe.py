@@ -20,7 +20,7 @@ from optimizer.jobs.context import JobContext
 from optimizer.jobs.families.create_family import as_yaml
 from optimizer.jobs.families.create_variant import VariantDraft, store_draft
 from optimizer.jobs.feedback.roll_up_minutes import roll_up_minutes, roll_up_performance, roll_up_traffic
-from optimizer.jobs.studies.evaluations.run_judge_run import run_judge_run
+from optimizer.jobs.studies.evaluations.carry_out_run import carry_out_run
 from optimizer.runtime import wiring
 from tests import graph_world, rated_world
 from tests.api_world import FAMILY as TRIAGE
@@ -214,7 +214,7 @@ def judges_are_asked(api: Api, clock: Clock) -> None:
         sent(api.post(f"{path}/judge/calibrations"), 201)
     run = sent(api.post(f"{path}/judge/scores", {"n": 4}), 202)
     shared = api.shared
-    run_judge_run(
+    carry_out_run(
         run["id"],
         JobContext(
             store=shared.store,

@@ -61,6 +61,8 @@ OF_STRANGERS = {
         }.items()
         for member in members
     },
+    "GridRow.expected": INPUT,
+    "GridRow.input": INPUT,
     "Knob.default": POLICY,
     "KnobValue.value": POLICY,
     "MetricUse": "parameters of a metric, which a package may have declared",

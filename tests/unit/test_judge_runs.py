@@ -12,16 +12,15 @@ from optimizer.core.base.values import Budget
 from optimizer.core.evaluation.judging.run import JudgeRun, JudgeRunEstimate
 from optimizer.core.scheduling.monthly_budget import MonthlyLimits
 from optimizer.jobs.context import JobContext
+from optimizer.jobs.studies.evaluations.carry_out_run import carry_out_run
 from optimizer.jobs.studies.evaluations.create_judge_run import (
-    JudgeBudgetBody,
     JudgeCheckRequest,
-    JudgeRunActRequest,
     JudgeScoreRequest,
     check_biases,
     score_answers,
     stop_judge_run,
 )
-from optimizer.jobs.studies.evaluations.run_judge_run import run_judge_run
+from optimizer.jobs.studies.evaluations.queue_run import RunActRequest, RunBudgetBody
 from optimizer.jobs.studies.read_spending import monthly_left
 from tests.contexts import context_of
 from tests.judged_world import JudgedWorld, dies_at, judge_model, letters_family, writer
@@ -39,13 +38,13 @@ def asked_by_ann(world, usd_per_month=None, models=None):
 
 
 def ask(act, request, world, budget=None, usd_per_month=None, models=None, **options):
-    caps = JudgeBudgetBody(usd=budget.usd, calls=budget.calls) if budget is not None else JudgeBudgetBody()
+    caps = RunBudgetBody(usd=budget.usd, calls=budget.calls) if budget is not None else RunBudgetBody()
     context = asked_by_ann(world, usd_per_month, models)
     return act(context, request(family=world.family.name, budget=caps, **options))
 
 
 def stop_run(world, run):
-    return stop_judge_run(asked_by_ann(world), JudgeRunActRequest(id=run.id))
+    return stop_judge_run(asked_by_ann(world), RunActRequest(id=run.id))
 
 
 def score(world, **options):
@@ -56,7 +55,7 @@ def do(world, run, **options):
     of_job = {name: options.pop(name) for name in ("intake_of", "watched") if name in options}
     given = {"families": world.families, "models": world, "scorer_for": lambda family: world.scorer, **options}
     context = JobContext(**{"store": world.store, "clock": world.clock, **given})
-    return run_judge_run(run.id, context, **{"intake_of": lambda actor: world.intake, **of_job})
+    return carry_out_run(run.id, context, **{"intake_of": lambda actor: world.intake, **of_job})
 
 
 def live(folder, *judges, usd_per_month=None, **judge):
@@ -73,7 +72,7 @@ def test_answers_are_scored_as_the_run_was_asked_for(tmp_path):
     run = score(world, n=4)
     assert (run.status, run.n, "interactions" in run.request) == ("queued", 4, False)
     with world.store.read() as tx:
-        drawn = world.store.judge_runs.get(tx, run.id).request["interactions"]
+        drawn = world.store.runs.get(tx, run.id).request["interactions"]
     seen = []
     made = do(world, run, watched=lambda one: seen.append((one.status, one.n_done)))
     assert seen == [("running", 1), ("running", 2), ("running", 3), ("running", 4)]
@@ -115,7 +114,7 @@ def test_a_judge_without_a_price_is_refused_under_dollars_before_anything_is_que
     with pytest.raises(BudgetTooSmall):
         score(world, budget=Budget(usd=1.0))
     with world.store.read() as tx:
-        assert world.store.judge_runs.latest(tx, "letters", 9) == []
+        assert world.store.runs.latest_of_judge(tx, "letters", 9) == []
 
 
 def test_a_run_is_held_to_the_month_and_what_it_may_spend_is_kept_from_others(tmp_path):
@@ -146,7 +145,7 @@ def test_two_runs_that_are_asked_for_at_once_do_not_both_get_the_last_of_the_mon
     with pytest.raises(BudgetTooSmall, match="monthly limit"):
         score(world, n=2, budget=Budget(usd=0.7))
     with world.store.read() as tx:
-        assert len(world.store.judge_runs.latest(tx, "letters", 9)) == 1
+        assert len(world.store.runs.latest_of_judge(tx, "letters", 9)) == 1
 
 
 def test_under_a_monthly_limit_a_run_reserves_no_more_than_it_may_need_and_what_it_spent_counts(tmp_path):
@@ -186,7 +185,7 @@ def test_a_run_that_was_killed_goes_on_under_the_same_cap_and_pays_for_nothing_t
     with pytest.raises(Killed):
         do(world, run)
     with world.store.read() as tx:
-        assert world.store.judge_runs.get(tx, run.id).status == "running"
+        assert world.store.runs.get(tx, run.id).status == "running"
     made = do(world, run)
     assert made.result["n_judged"] == 5, "6 calls, of which one was in flight at the kill"
     assert made.result["stopped"] is not None
@@ -295,7 +294,7 @@ class BusyOnce:
 def test_a_busy_store_keeps_progress_from_being_told_and_ends_nothing(tmp_path, monkeypatch):
     world = live(tmp_path, judge_model(concurrency=1))
     run = score(world)
-    busy = BusyOnce(world.store.judge_runs, monkeypatch, "update", lambda given: given.get("n_done") == 2)
+    busy = BusyOnce(world.store.runs, monkeypatch, "update", lambda given: given.get("n_done") == 2)
     made = do(world, run)
     assert (busy.n_refused, made.status, made.n_done, made.result["n_judged"]) == (1, "finished", 6, 6)
 
@@ -307,13 +306,13 @@ def test_a_run_that_met_a_busy_store_goes_on_at_the_next_look_and_pays_for_nothi
     world = live(tmp_path, judge_model(concurrency=1))
     run = score(world, budget=Budget(calls=6))
     if at_the_end:
-        BusyOnce(world.store.judge_runs, monkeypatch, "update", lambda given: "finished_at" in given)
+        BusyOnce(world.store.runs, monkeypatch, "update", lambda given: "finished_at" in given)
     else:
         BusyOnce(type(world.intake), monkeypatch, "take")
     with pytest.raises(Busy):
         do(world, run)
     with world.store.read() as tx:
-        assert world.store.judge_runs.get(tx, run.id).status == "running"
+        assert world.store.runs.get(tx, run.id).status == "running"
     made = do(world, run)
     assert (made.status, made.result["n_judged"], made.result["stopped"]) == ("finished", 6, None)
     assert (len(world.feedback()), sum(world.calls_by_purpose().values())) == (6, 6)
@@ -325,7 +324,7 @@ def test_a_fault_of_ours_is_kept_and_raised(tmp_path):
     with pytest.raises(ZeroDivisionError):
         do(world, run, intake_of=lambda actor: 1 / 0)
     with world.store.read() as tx:
-        assert world.store.judge_runs.get(tx, run.id).status == "failed"
+        assert world.store.runs.get(tx, run.id).status == "failed"
 
 
 def test_the_writer_is_not_asked_by_a_score(tmp_path):

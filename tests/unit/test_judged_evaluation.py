@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 
 import pytest
 
 from optimizer.core.base.errors import BudgetExhausted, BudgetTooSmall
 from optimizer.core.base.values import Budget
-from optimizer.jobs.studies.compare_variants import compare_variants, estimate_comparison
 from optimizer.jobs.studies.evaluations.plan_evaluation import EvaluationScope, estimate_evaluation
 from optimizer.runtime.wiring import classify
-from tests.evaluations import context_in, evaluated
+from tests.evaluations import evaluated
 from tests.judged_world import JudgedWorld, between, judge_model, letters_family, prompt_of, says, writer
 from tests.scripted_model import ScriptedModel, failed
 
@@ -197,16 +195,6 @@ def test_the_batch_says_who_judged_how_many_could_not_be_and_that_nobody_vouches
     told = evaluate(JudgedWorld(tmp_path, strict, kind, family=family).fill_letters(), n=6)["judge"]
     assert (told["n_judged"], told["n_unmeasured"], told["n_passed"], told["n_divided"]) == (6, 0, 0, 6)
     assert "It never decides alone: the judge is uncalibrated" in told["said"]
-
-
-def test_variants_side_by_side_are_judged_under_one_budget(tmp_path):
-    world = JudgedWorld(tmp_path).fill_letters()
-    base = world.family.variant()
-    other = replace(base, model={**base.model, "max_tokens": 30})
-    told = estimate_comparison(world.family, [base, other], n=6, store=world.store, models=world)
-    assert (told.calls.expected, told.models) == (24, ["judge", "writer"])
-    grid = compare_variants(context_in(world), world.family, [base, other], n=6, budget=Budget())
-    assert grid.n_calls <= 24
 
 
 def test_an_answer_that_is_only_timed_is_not_judged(tmp_path):

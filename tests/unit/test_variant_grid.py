@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Sequence
 
 import pytest
 
 from optimizer.core.base.values import ExampleResult
 from optimizer.core.dataset.examples import Example
 from optimizer.core.family.variant import Variant
-from optimizer.core.views.variant_grid import VariantGrid, as_record, variant_grid
+from optimizer.core.views.variant_grid import VariantGrid, variant_grid
 from optimizer.runtime.wiring import grid_page
 from tests.stores import NOW, variant
 
@@ -42,36 +42,45 @@ def grid(*, released: bool = True) -> VariantGrid:
         answered(3, 1.0, "Stars"),
     ]
     examples = [example(n, released=released) for n in range(4)]
-    return variant_grid("topics", "dev", [SHORT, LONG], examples, [first, second], n_calls=8, spent_usd=0.016)
+    return side_by_side([SHORT, LONG], examples, [first, second])
+
+
+def side_by_side(
+    variants: Sequence[Variant],
+    examples: Sequence[Example],
+    results: Sequence[Sequence[ExampleResult]],
+    spent_usd: float | None = 0.016,
+) -> VariantGrid:
+    """``results``: by variant."""
+    answered = [(one, [of[n] for of in results]) for n, one in enumerate(examples)]
+    return variant_grid("topics", "dev", [one.id for one in variants], answered, n_calls=8, spent_usd=spent_usd)
+
+
+def page_of(grid: VariantGrid) -> str:
+    return grid_page(grid, [SHORT, LONG])
 
 
 def test_each_is_scored_and_held_against_the_first_on_what_both_could_be_scored_on() -> None:
-    a, b = grid().columns
-    assert (a.letter, a.score, a.n_errors, a.beside) == ("A", 0.75, 0, None)
-    assert (b.letter, b.score, b.n_scored, b.n_errors) == ("B", 1.0, 3, 1)
-    assert b.beside is not None
-    assert (b.beside.n, b.beside.wins, b.beside.ties, b.beside.losses) == (3, 1, 2, 0)
-    assert b.beside.lift == pytest.approx(1 / 3)
-    assert (b.usd_per_answer, b.p95_ms) == (pytest.approx(0.002), 100.0)
+    a, b = grid()["variants"]
+    assert (a["letter"], a["score"], a["n_errors"], "lead" in a) == ("A", 0.75, 0, False)
+    assert (b["letter"], b["score"], b["n_scored"], b["n_errors"]) == ("B", 1.0, 3, 1)
+    assert (b["wins"], b["ties"], b["losses"]) == (1, 2, 0)
+    assert b["lead"] == pytest.approx(1 / 3)
+    assert (b["usd_per_answer"], b["p95_ms"]) == (pytest.approx(0.002), 100.0)
 
 
 def test_rows_come_with_the_largest_difference_first_and_then_as_they_were() -> None:
-    assert [row.example for row in grid().rows] == ["e1", "e2", "e3", "e0"]
-    assert grid().n_different == 3, "the same score with another text differs, too"
+    assert [row["example"] for row in grid()["rows"]] == ["e1", "e2", "e3", "e0"]
+    assert grid()["n_different"] == 3, "the same score with another text differs, too"
 
 
-def test_the_record_has_every_answer() -> None:
-    record = as_record(grid())
-    assert record["rows"][0]["answers"][0] == {"output": "<b>cars</b>", "score": 0.0, "error": None, "cost_usd": 0.002}
-    assert (record["variants"][1]["lead"], record["variants"][1]["wins"], record["n_different"]) == (
-        pytest.approx(1 / 3),
-        1,
-        3,
-    )
+def test_the_grid_has_every_answer() -> None:
+    answer = grid()["rows"][0]["answers"][0]
+    assert answer == {"output": "<b>cars</b>", "score": 0.0, "error": None, "cost_usd": 0.002}
 
 
 def test_the_page_shows_every_answer_escaped_and_loads_nothing() -> None:
-    page = grid_page(grid())
+    page = page_of(grid())
     for text in (
         "&lt;b&gt;cars&lt;/b&gt;",
         "secret text 3",
@@ -87,22 +96,22 @@ def test_the_page_shows_every_answer_escaped_and_loads_nothing() -> None:
     assert "<script" not in page
 
 
-def test_text_that_nobody_released_stands_neither_on_the_page_nor_in_the_record() -> None:
+def test_text_that_nobody_released_stands_neither_on_the_page_nor_in_the_grid() -> None:
     hidden = grid(released=False)
-    assert "secret text" not in grid_page(hidden)
-    assert "cars" not in grid_page(hidden)
-    assert "not released" in grid_page(hidden)
-    assert "timed out" not in grid_page(hidden), "an error may quote the answer"
-    assert {answer["error"] for row in as_record(hidden)["rows"] for answer in row["answers"]} == {None}
-    assert as_record(hidden)["rows"][0]["answers"][0]["output"] is None
-    assert as_record(hidden)["rows"][0]["answers"][0]["score"] == 0.0
+    page = page_of(hidden)
+    assert "secret text" not in page
+    assert "cars" not in page
+    assert "not released" in page
+    assert "timed out" not in page, "an error may quote the answer"
+    assert {answer["error"] for row in hidden["rows"] for answer in row["answers"]} == {None}
+    first = hidden["rows"][0]
+    assert (first["input"], first["expected"]) == (None, None)
+    assert (first["answers"][0]["output"], first["answers"][0]["score"]) == (None, 0.0)
 
 
 def test_the_same_prompt_with_other_settings_shows_what_differs() -> None:
     warmer = Variant.from_content({**SHORT.content(), "model": {**SHORT.model, "temperature": 0.7}})
     results = [[answered(0, 1.0, "stars")]] * 2
-    page = grid_page(
-        variant_grid("topics", "dev", [SHORT, warmer], [replace(example(0))], results, n_calls=1, spent_usd=None)
-    )
+    page = grid_page(side_by_side([SHORT, warmer], [example(0)], results, spent_usd=None), [SHORT, warmer])
     assert "+temperature: 0.7" in page
     assert "a model has no price" in page

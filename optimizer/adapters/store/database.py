@@ -35,13 +35,13 @@ from optimizer.adapters.store.repositories.examples import CalibrationTable, Exa
 from optimizer.adapters.store.repositories.exposures import ExposureTable
 from optimizer.adapters.store.repositories.graphs import GraphTable
 from optimizer.adapters.store.repositories.journal import JournalTable
-from optimizer.adapters.store.repositories.judge_runs import JudgeRunTable
 from optimizer.adapters.store.repositories.minute_stats import DriftDetectorTable, MinuteStatTables, SwitchWatchTable
 from optimizer.adapters.store.repositories.observations import ObservationQueries
 from optimizer.adapters.store.repositories.outbox import OutboxTable
 from optimizer.adapters.store.repositories.pipeline_stats import PipelineStatTables
 from optimizer.adapters.store.repositories.retention import RetentionTables
 from optimizer.adapters.store.repositories.rollouts import RolloutTables
+from optimizer.adapters.store.repositories.runs import RunTable
 from optimizer.adapters.store.repositories.serving import ChampionTable, FreezeTable, OverrideTable, ServingVersionTable
 from optimizer.adapters.store.repositories.studies import ScheduleTable, StudyTables
 from optimizer.adapters.store.repositories.traffic import TrafficTables
@@ -91,7 +91,7 @@ class Database:
         self.reviews = ReviewTable()
         self.graphs = GraphTable()
         self.calibrations = CalibrationTable()
-        self.judge_runs = JudgeRunTable()
+        self.runs = RunTable()
         self.variants = VariantTable()
         self.playbooks = PlaybookTables()
         self.performance = PerformanceTables()

@@ -275,7 +275,8 @@ def delete(
     Decisions, and which inputs are sealed and how often they were looked at, stay; so do all texts without --forget.
 
     What the store has of it goes on under a name of its own, such as triage~1. A new family of the name begins without
-    any of it; what was sealed for the name stays sealed. Refused while a rollout, study or judge run is under way.
+    any of it; what was sealed for the name stays sealed. Refused while a rollout, study, judge run or
+    comparison is under way.
 
     With --forget (role admin) examples, events, reviews, variants, texts of calls and the folder are deleted for good;
     sums, decisions and seals stay. Without it: undo by `detent family restore`.
@@ -314,7 +315,7 @@ def rename(
     """Give a family, its folder and its file another name; what names the old one goes on finding it.
 
     Tokens, events, prompts, chats and keys of the old name are those of the new one, and the old one is no name for
-    another family. Refused while a rollout, study or judge run is under way. Undo: rename it back.
+    another family. Refused while a rollout, study, judge run or comparison is under way. Undo: rename it back.
 
     Example: detent family rename triage tickets --confirm triage
     """

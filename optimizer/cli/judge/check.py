@@ -35,9 +35,10 @@ def check(
     Example: detent judge check letters --dry-run
     """
     from optimizer.core.evaluation.judging.run import JudgeRunEstimate
-    from optimizer.jobs.studies.evaluations.create_judge_run import JudgeBudgetBody, JudgeCheckRequest, check_biases
+    from optimizer.jobs.studies.evaluations.create_judge_run import JudgeCheckRequest, check_biases
+    from optimizer.jobs.studies.evaluations.queue_run import RunBudgetBody
 
-    session, budget = Session(), JudgeBudgetBody(usd=budget_usd, calls=budget_calls)
+    session, budget = Session(), RunBudgetBody(usd=budget_usd, calls=budget_calls)
     created = session.client.ask(
         check_biases, JudgeCheckRequest(family=family, n=n, beside=beside, budget=budget, dry_run=dry_run)
     )

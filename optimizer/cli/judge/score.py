@@ -38,10 +38,11 @@ def score(
     """
     from optimizer.core.evaluation.judging.run import JudgeRunEstimate
     from optimizer.core.feedback.judge_sampling import span_of
-    from optimizer.jobs.studies.evaluations.create_judge_run import JudgeBudgetBody, JudgeScoreRequest, score_answers
+    from optimizer.jobs.studies.evaluations.create_judge_run import JudgeScoreRequest, score_answers
+    from optimizer.jobs.studies.evaluations.queue_run import RunBudgetBody
 
     span_of(days, "judged")  # says what is wrong with --days in the words of a command
-    session, budget = Session(), JudgeBudgetBody(usd=budget_usd, calls=budget_calls)
+    session, budget = Session(), RunBudgetBody(usd=budget_usd, calls=budget_calls)
     created = session.client.ask(
         score_answers, JudgeScoreRequest(family=family, n=n, days=days, budget=budget, dry_run=dry_run)
     )

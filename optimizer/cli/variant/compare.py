@@ -4,21 +4,22 @@ short in the terminal and whole on a page.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from optimizer.cli.output import Json, dollars, say, show, table
+from optimizer.cli.output import Json, dollars, say, show, show_report, table
 from optimizer.cli.report_file import STDOUT, Open, Out, write_page
 from optimizer.cli.session import Session
 from optimizer.core.base.phrasing import count, signed, signed_interval
-from optimizer.core.base.values import ExampleResult
+from optimizer.runtime.use_cases import as_json_of
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from optimizer.core.views.variant_grid import GridColumn, GridRow, VariantGrid
-    from optimizer.jobs.studies.compare_variants import ComparisonEstimate
+    from optimizer.core.views.variant_grid import GridAnswer, GridColumn, GridRow, VariantGrid
+    from optimizer.jobs.champions.create_comparison import ComparisonEstimate
 
 N_ROWS = 8  # in the terminal
 TEXT_CHARS = 40
@@ -46,6 +47,8 @@ def compare(
 ) -> None:
     """Put variants side by side on the same dev examples: scores, cost, and every answer on one HTML page.
 
+    Where a server runs its worker asks the models, and the command waits; Ctrl-C stops it.
+
     At most ten. What was answered before a cap is kept, so the same command goes on. Text from production that no
     person released is shown by its score alone. Dev examples are no evidence: `detent study confirm` gives that.
 
@@ -53,38 +56,53 @@ def compare(
       detent variant compare triage champion file --dry-run
       detent variant compare triage champion file v_1a2b3c4d5e6f --examples 50 --out compare.html
     """
-    from optimizer.cli.variant.find import find_variant
-    from optimizer.core.base.answers import members_of
-    from optimizer.core.base.values import Budget
-    from optimizer.core.views.variant_grid import as_record
-    from optimizer.jobs.studies.compare_variants import compare_variants, estimate_comparison
+    from optimizer.cli.study.followed_run import follow_run
+    from optimizer.core.base.errors import BudgetExhausted, DetentError, StudyStopped
+    from optimizer.core.family.variant import Variant
+    from optimizer.jobs.champions.create_comparison import (
+        CompareRequest,
+        ComparisonEstimate,
+        read_comparison,
+        read_grid,
+        start_comparison,
+        stop_comparison,
+    )
+    from optimizer.jobs.champions.read_variants import NamedVariantRequest, read_named_variant
+    from optimizer.jobs.studies.evaluations.queue_run import RunActRequest, RunBudgetBody, RunReadRequest
     from optimizer.runtime import wiring
 
-    session = Session()
-    declared = session.family(family)
-    found = [find_variant(session, family, name).variant for name in variants]
-    models = wiring.open_models(session.settings)
-    if dry_run:
-        made = estimate_comparison(declared, found, n=examples, store=session.store, models=models)
-        show(
+    session, budget = Session(), RunBudgetBody(usd=budget_usd, calls=budget_calls)
+    made = session.client.ask(
+        start_comparison, CompareRequest(family=family, variants=variants, n=examples, budget=budget, dry_run=dry_run)
+    )
+    if isinstance(made, ComparisonEstimate):
+        show_report(
             as_json,
-            {"dry_run": True, **members_of(made)},
+            start_comparison,
+            made,
             lambda screen: _view_estimate(screen, family, made, variants, examples),
         )
         return
-    session.before_change()
-    try:
-        context = wiring.job_context(
-            session.settings, session.store, session.clock, session.families, models, yields=False
-        )
-        budget = Budget(usd=budget_usd, calls=budget_calls)
-        grid = compare_variants(context, declared, found, n=examples, budget=budget)
-    finally:
-        models.close()
-    name = f"compare-{family}-{'-'.join(one.id.removeprefix('v_') for one in found)}"
-    path = write_page(session, wiring.grid_page(grid), name=name[:120], out=out)
+
+    def stop(_: bool) -> None:
+        with suppress(DetentError):
+            session.client.ask(stop_comparison, RunActRequest(id=made.id))
+
+    run = follow_run(session, made.id, read_comparison, quiet=as_json, left=stop)
+    if run.status == "cancelled" or run.result is None:
+        raise StudyStopped(f"The comparison {run.id} was stopped; what was answered is kept.")
+    if run.result["stopped"] is not None:
+        kept = "What was answered is kept: the same command with a higher cap goes on from there"
+        raise BudgetExhausted(f"{run.result['stopped']} {kept} (--dry-run says how much it takes).")
+    grid = session.client.ask(read_grid, RunReadRequest(id=run.id))
+    ids = run.request["variants"]
+    views = [session.client.ask(read_named_variant, NamedVariantRequest(family=run.family, name=id)) for id in ids]
+    compared = [Variant.from_content(as_json_of(read_named_variant, view)) for view in views]
+    name = f"compare-{run.family}-{'-'.join(id.removeprefix('v_') for id in ids)}"
+    path = write_page(session, wiring.grid_page(grid, compared), name=name[:120], out=out)
     if out != STDOUT:
-        show(as_json, {**as_record(grid), "path": str(path)}, lambda screen: _view(screen, grid))
+        shown = {**as_json_of(read_grid, grid), "path": str(path)}
+        show(as_json, shown, lambda screen: _view(screen, grid))
         say(f"Every answer: {path}")
     if open and path is not None:
         typer.launch(path.as_uri())
@@ -106,7 +124,8 @@ def _view_estimate(out: Console, family: str, made: ComparisonEstimate, names: l
 
 
 def _view(out: Console, grid: VariantGrid) -> None:
-    first = grid.columns[0].letter
+    columns = grid["variants"]
+    first = columns[0]["letter"]
     headings = {
         "letter": "",
         "variant": "Variant",
@@ -117,57 +136,62 @@ def _view(out: Console, grid: VariantGrid) -> None:
         "p95": "p95 ms",
         "n_errors": "Errors",
     }
-    table([_column(c) for c in grid.columns], headings, empty="")(out)
-    different = [row for row in grid.rows if row.differs]
+    table([_column(c) for c in columns], headings, empty="")(out)
+    n_different, gone = grid["n_different"], grid["n_gone"]
+    left_out = f" Left out: {count(gone, 'example')} whose texts are gone." if gone else ""
     out.print(
-        f"The answers differ on {len(different)} of {count(len(grid.rows), grid.split + ' example')}.", markup=False
+        f"The answers differ on {n_different} of {count(grid['n'], grid['split'] + ' example')}.{left_out}",
+        markup=False,
     )
-    if different:
-        letters = {c.letter: c.letter for c in grid.columns}
+    if n_different:
+        letters = [c["letter"] for c in columns]
         table(
-            [_row(row, list(letters)) for row in different[:N_ROWS]],
-            {"input": "Input", "expected": "Expected", **letters},
+            [_row(row, letters) for row in grid["rows"][: min(n_different, N_ROWS)]],
+            {"input": "Input", "expected": "Expected", **dict(zip(letters, letters, strict=True))},
             empty="",
         )(out)
-    spent = NO_PRICE if grid.spent_usd is None else f"{dollars(grid.spent_usd)} spent"
-    out.print(f"{count(grid.n_calls, 'call')} made, {spent}; the journal answered what was asked before", markup=False)
-    last = grid.columns[-1].variant.id
-    out.print(f"Dev examples are no evidence. Next: detent study confirm {grid.family} {last} --dry-run", markup=False)
+    spent = NO_PRICE if grid["spent_usd"] is None else f"{dollars(grid['spent_usd'])} spent"
+    out.print(
+        f"{count(grid['n_calls'], 'call')} made, {spent}; the journal answered what was asked before", markup=False
+    )
+    last = columns[-1]["variant"]
+    out.print(
+        f"Dev examples are no evidence. Next: detent study confirm {grid['family']} {last} --dry-run", markup=False
+    )
 
 
 def _column(c: GridColumn) -> dict[str, Any]:
-    score = (
-        "none"
-        if c.score is None or c.interval is None
-        else f"{c.score:.3f} ({c.interval.lower:.3f} to {c.interval.upper:.3f})"
-    )
-    found = c.beside
-    lead = (
-        "" if found is None else f"{signed(found.lift)} ({signed_interval(found.interval.lower, found.interval.upper)})"
-    )
+    score, lead, beside = "none", "", ""
+    if c["score"] is not None:
+        score = f"{c['score']:.3f} ({c['score_low']:.3f} to {c['score_high']:.3f})"
+    if "lead" in c:
+        lead = f"{signed(c['lead'])} ({signed_interval(c['lead_low'], c['lead_high'])})"
+        beside = f"{c['wins']}/{c['ties']}/{c['losses']}"
     return {
-        "letter": c.letter,
-        "variant": c.variant.id,
+        "letter": c["letter"],
+        "variant": c["variant"],
         "score": score,
         "lead": lead,
-        "n_errors": c.n_errors,
-        "beside": "" if found is None else f"{found.wins}/{found.ties}/{found.losses}",
-        "usd": dollars(c.usd_per_answer),
-        "p95": "" if c.p95_ms is None else f"{c.p95_ms:.0f}",
+        "beside": beside,
+        "usd": dollars(c["usd_per_answer"]),
+        "p95": "" if c["p95_ms"] is None else f"{c['p95_ms']:.0f}",
+        "n_errors": c["n_errors"],
     }
 
 
 def _row(row: GridRow, letters: list[str]) -> dict[str, str]:
-    hidden = "(not released)"
-    asked = _short(" ".join(map(str, row.input.values()))) if row.is_shown else hidden
-    wanted = _short(" ".join(map(str, row.expected.values()))) if row.is_shown else ""
-    answers = {letter: _answer(result, row.is_shown) for letter, result in zip(letters, row.results, strict=True)}
-    return {"input": asked, "expected": wanted, **answers}
+    asked, wanted = row["input"], row["expected"]
+    answers = {letter: _answer(answer) for letter, answer in zip(letters, row["answers"], strict=True)}
+    return {
+        "input": "(not released)" if asked is None else _short(" ".join(map(str, asked.values()))),
+        "expected": "" if wanted is None else _short(" ".join(map(str, wanted.values()))),
+        **answers,
+    }
 
 
-def _answer(result: ExampleResult, is_shown: bool) -> str:
-    score = "–" if result.score is None else f"{result.score:.2f}"
-    return f"{score} {_short(result.output or result.error or '') if is_shown else ''}".strip()
+def _answer(answer: GridAnswer) -> str:
+    score = "–" if answer["score"] is None else f"{answer['score']:.2f}"
+    return f"{score} {_short(answer['output'] or answer['error'] or '')}".strip()
 
 
 def _short(text: str) -> str:

@@ -7,164 +7,159 @@ Values in, a grid out.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import NotRequired
 
-from optimizer.core.base.values import ExampleResult, Interval, mean_score, p95_ms
+from typing_extensions import TypedDict
+
+from optimizer.core.base.answers import Json
+from optimizer.core.base.texts import Text
+from optimizer.core.base.values import ExampleResult, mean_score, p95_ms
 from optimizer.core.dataset.examples import Example
-from optimizer.core.evaluation.comparison import TIE, Comparison, bootstrap_interval, compare_scores
-from optimizer.core.family.variant import Variant
+from optimizer.core.evaluation.comparison import TIE, bootstrap_interval, compare_scores
 
 SEED = 0
 LETTERS = "ABCDEFGHIJ"
 MOST_VARIANTS = len(LETTERS)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GridColumn:
+class GridColumn(TypedDict):
     """One variant.
 
-    Scores in [0, 1], dollars per answer, milliseconds; None where nothing was measured, and of the first beside itself.
+    Scores in [0, 1], dollars per answer, milliseconds of fresh calls; None where nothing was measured. `score_low` to
+    `score_high`: 95 %. `lead` to `losses`: against the first, on examples where both were scored.
     """
 
     letter: str
-    variant: Variant
+    variant: str
     n_scored: int
     n_errors: int
     score: float | None
-    interval: Interval | None  # 95 %, of the score
+    score_low: NotRequired[float]
+    score_high: NotRequired[float]
+    lead: NotRequired[float]
+    lead_low: NotRequired[float]
+    lead_high: NotRequired[float]
+    wins: NotRequired[int]
+    ties: NotRequired[int]
+    losses: NotRequired[int]
     usd_per_answer: float
-    p95_ms: float | None  # of fresh calls
-    beside: Comparison | None = None  # against the first, on examples where both were scored
+    p95_ms: float | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GridRow:
-    """One example with an answer per column.
+class GridAnswer(TypedDict):
+    """`error` may quote an answer."""
 
-    ``is_shown`` False: a person has not released its text, so only scores may be seen.
-    """
+    output: Text[str | None]
+    score: float | None
+    error: Text[str | None]
+    cost_usd: float
+
+
+class GridRow(TypedDict):
+    """One example with an answer per column; its texts are null where no person has released them."""
 
     example: str
-    input: Mapping[str, Any]
-    expected: Mapping[str, Any]
-    results: Sequence[ExampleResult]
-    is_shown: bool
-
-    def shown(self, text: str | None) -> str | None:
-        """An answer or an error, which may quote one."""
-        return text if self.is_shown else None
-
-    @property
-    def spread(self) -> float:
-        """Between the best and the worst score; an answer without one counts as 0 beside one that has one."""
-        scores = [r.score or 0.0 for r in self.results]
-        return max(scores) - min(scores)
-
-    @property
-    def differs(self) -> bool:
-        return self.spread > TIE or len({r.output for r in self.results}) > 1
+    input: Text[Mapping[str, Json] | None]
+    expected: Text[Mapping[str, Json] | None]
+    answers: Sequence[GridAnswer]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VariantGrid:
-    """``rows``: where scores differ most first, else in the order of the examples.
-
-    ``n_calls`` and ``spent_usd`` (None: unknown price) of this comparison.
+class VariantGrid(TypedDict):
+    """`rows`: where scores differ most first, else in the order of the examples; the first `n_different` differ.
+    `n_gone`: examples left out, since a text was deleted or the family's file asks otherwise by now. `n_calls` and
+    `spent_usd` (null: unknown price) of this comparison.
     """
 
     family: str
     split: str
-    columns: Sequence[GridColumn]
-    rows: Sequence[GridRow]
+    n: int
+    n_gone: int
+    n_different: int
     n_calls: int
     spent_usd: float | None
-
-    @property
-    def n_different(self) -> int:
-        return sum(row.differs for row in self.rows)
+    variants: Sequence[GridColumn]
+    rows: Sequence[GridRow]
 
 
 def variant_grid(
     family: str,
     split: str,
-    variants: Sequence[Variant],
-    examples: Sequence[Example],
-    results: Sequence[Sequence[ExampleResult]],
+    variants: Sequence[str],
+    answered: Sequence[tuple[Example, Sequence[ExampleResult]]],
     *,
+    n_gone: int = 0,
     n_calls: int,
     spent_usd: float | None,
 ) -> VariantGrid:
-    """``results[i][j]`` is what ``variants[i]`` answered to ``examples[j]``."""
-    columns = [_column(i, variant, results[i], results[0]) for i, variant in enumerate(variants)]
-    rows = [
-        GridRow(
-            example=e.id, input=e.input, expected=e.expected, results=[of[j] for of in results], is_shown=e.released
-        )
-        for j, e in enumerate(examples)
-    ]
-    ordered = sorted(rows, key=lambda row: (-row.spread, not row.differs))  # stable: else as they came
-    return VariantGrid(family=family, split=split, columns=columns, rows=ordered, n_calls=n_calls, spent_usd=spent_usd)
+    """``answered``: at least one example, each with a result of each of ``variants``, which are ids."""
+    of_variants = list(zip(*(results for _, results in answered), strict=True))
+    # Stable: else as they came.
+    ordered = sorted(answered, key=lambda one: (-_spread(one[1]), not _differs(one[1])))
+    return VariantGrid(
+        family=family,
+        split=split,
+        n=len(answered),
+        n_gone=n_gone,
+        n_different=sum(_differs(results) for _, results in answered),
+        n_calls=n_calls,
+        spent_usd=spent_usd,
+        variants=[_column(i, id, of_variants[i], of_variants[0]) for i, id in enumerate(variants)],
+        rows=[_row(example, results) for example, results in ordered],
+    )
 
 
-def _column(
-    place: int, variant: Variant, results: Sequence[ExampleResult], first: Sequence[ExampleResult]
-) -> GridColumn:
+def score_spread(scores: Sequence[float | None]) -> float:
+    """Between the best and the worst score; an answer without one counts as 0 beside one that has one."""
+    known = [score or 0.0 for score in scores]
+    return max(known) - min(known)
+
+
+def _spread(results: Sequence[ExampleResult]) -> float:
+    spread = score_spread([r.score for r in results])
+    return spread if spread > TIE else 0.0
+
+
+def _differs(results: Sequence[ExampleResult]) -> bool:
+    return _spread(results) > 0 or len({r.output for r in results}) > 1
+
+
+def _column(place: int, variant: str, results: Sequence[ExampleResult], first: Sequence[ExampleResult]) -> GridColumn:
     scores = [r.score for r in results if r.score is not None]
-    pairs = [
-        (a.score, b.score) for a, b in zip(first, results, strict=True) if a.score is not None and b.score is not None
-    ]
-    beside = compare_scores([a for a, _ in pairs], [b for _, b in pairs], seed=SEED) if place and pairs else None
-    return GridColumn(
+    column = GridColumn(
         letter=LETTERS[place],
         variant=variant,
         n_scored=len(scores),
         n_errors=sum(r.error is not None for r in results),
         score=mean_score(results),
-        interval=bootstrap_interval(scores, seed=SEED) if scores else None,
         usd_per_answer=sum(r.cost_usd for r in results) / len(results),
         p95_ms=p95_ms(results),
-        beside=beside,
     )
-
-
-def as_record(grid: VariantGrid) -> dict[str, Any]:
-    """Plain values, without the text of what a person has not released."""
-    return {
-        "family": grid.family,
-        "split": grid.split,
-        "n": len(grid.rows),
-        "n_different": grid.n_different,
-        "n_calls": grid.n_calls,
-        "spent_usd": grid.spent_usd,
-        "variants": [_column_record(c) for c in grid.columns],
-        "rows": [_row_record(r) for r in grid.rows],
-    }
-
-
-def _column_record(column: GridColumn) -> dict[str, Any]:
-    names = ("letter", "n_scored", "n_errors", "score", "usd_per_answer", "p95_ms")
-    values = {"variant": column.variant.id, **{name: getattr(column, name) for name in names}}
-    if column.interval is not None:
-        values |= {"score_low": column.interval.lower, "score_high": column.interval.upper}
-    if (comparison := column.beside) is not None:
-        values |= {
-            "lead": comparison.lift,
-            "lead_low": comparison.interval.lower,
-            "lead_high": comparison.interval.upper,
-        }
-        values |= {"wins": comparison.wins, "ties": comparison.ties, "losses": comparison.losses}
-    return values
-
-
-def _row_record(row: GridRow) -> dict[str, Any]:
-    shown = (
-        {"input": dict(row.input), "expected": dict(row.expected)}
-        if row.is_shown
-        else {"input": None, "expected": None}
-    )
-    answers = [
-        {"output": row.shown(r.output), "score": r.score, "error": row.shown(r.error), "cost_usd": r.cost_usd}
-        for r in row.results
+    if scores:
+        interval = bootstrap_interval(scores, seed=SEED)
+        column |= {"score_low": interval.lower, "score_high": interval.upper}
+    pairs = [
+        (a.score, b.score) for a, b in zip(first, results, strict=True) if a.score is not None and b.score is not None
     ]
-    return {"example": row.example, **shown, "answers": answers}
+    if place and pairs:
+        found = compare_scores([a for a, _ in pairs], [b for _, b in pairs], seed=SEED)
+        column |= {"lead": found.lift, "lead_low": found.interval.lower, "lead_high": found.interval.upper}
+        column |= {"wins": found.wins, "ties": found.ties, "losses": found.losses}
+    return column
+
+
+def _row(example: Example, results: Sequence[ExampleResult]) -> GridRow:
+    is_shown = example.released
+    return GridRow(
+        example=example.id,
+        input=example.input if is_shown else None,
+        expected=example.expected if is_shown else None,
+        answers=[
+            GridAnswer(
+                output=r.output if is_shown else None,
+                score=r.score,
+                error=r.error if is_shown else None,
+                cost_usd=r.cost_usd,
+            )
+            for r in results
+        ],
+    )

@@ -58,7 +58,7 @@ class CallBook:
             answers = self._store.journal.find_all(
                 tx, keys, study=self._study, not_before=self._clock.now() - SHARED_FOR
             )
-        return {key: self._at_todays_price(answer) for key, answer in answers.items()}
+        return {key: at_todays_price(answer, self._price) for key, answer in answers.items()}
 
     def entry(self, request: ModelRequest, key: str, attempt: int, reserve_usd: float) -> JournalEntry:
         """One attempt as it is journaled before it is sent."""
@@ -122,16 +122,14 @@ class CallBook:
 
     def _find(self, tx: Transaction, key: str) -> ModelAnswer | None:
         entry_answer = self._store.journal.find(tx, key, study=self._study, not_before=self._clock.now() - SHARED_FOR)
-        return None if entry_answer is None else self._at_todays_price(entry_answer)
+        return None if entry_answer is None else at_todays_price(entry_answer, self._price)
 
-    def _at_todays_price(self, answer: ModelAnswer) -> ModelAnswer:
-        """A journaled answer as it would cost now: compared with fresh ones,
-        an old price would look like a saving or a loss.
-        """
-        price = self._price
-        return (
-            answer if price is None else replace(answer, cost_usd=price.of(answer.input_tokens, answer.output_tokens))
-        )
+
+def at_todays_price(answer: ModelAnswer, price: ModelPrice | None) -> ModelAnswer:
+    """A journaled answer as it would cost now: compared with fresh ones, an old price would look like a saving or a
+    loss.
+    """
+    return answer if price is None else replace(answer, cost_usd=price.of(answer.input_tokens, answer.output_tokens))
 
 
 def found_or_allowed(decision: ModelAnswer | Denial | None) -> ModelAnswer | None:

@@ -12,6 +12,7 @@ from pydantic import Field
 
 from optimizer.core.base.errors import Conflict, NotFound, Refused
 from optimizer.core.base.phrasing import count
+from optimizer.core.evaluation.run import ComparisonRun
 from optimizer.core.serving import champion
 from optimizer.core.serving.access import require
 from optimizer.core.serving.family_names import RETIRED, is_retired, next_free
@@ -40,7 +41,7 @@ def retire_family(context: Context, request: RetireRequest) -> ChangeReport:
         NotAuthorised: to forget takes role admin.
         NotFound: there is no family of that name.
         Refused: ``confirm`` is not its name.
-        Conflict: a rollout, study or judge run of it is active; or its folder is not in this home.
+        Conflict: a rollout, study, judge run or comparison of it is active; or its folder is not in this home.
     """
     if request.forget:
         require(context.access, "admin", actor=context.actor)
@@ -199,11 +200,13 @@ def require_idle(tx: Transaction, store: Store, name: str, act: str) -> None:
             f" {study.id}.",
             study=study.id,
         )
-    run = next((running for running in store.judge_runs.unfinished(tx) if running.family == name), None)
+    run = next((running for running in store.runs.unfinished(tx) if running.family == name), None)
     if run is not None:
+        what, end = "judge run", f"detent judge cancel {run.id}"
+        if isinstance(run, ComparisonRun):
+            what, end = "comparison", f"POST /v1/comparisons/{run.id}/cancel"
         raise Conflict(
-            f"Cannot {act} {name}: its judge run {run.id} is {run.status}. Wait for it, or end it: detent judge cancel"
-            f" {run.id}.",
+            f"Cannot {act} {name}: its {what} {run.id} is {run.status}. Wait for it, or end it: {end}.",
             run=run.id,
         )
 

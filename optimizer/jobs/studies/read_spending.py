@@ -7,7 +7,7 @@ from optimizer.ports import Clock, Store, Transaction
 
 
 def monthly_left(tx: Transaction, store: Store, clock: Clock, family: str, limits: MonthlyLimits) -> Remainder:
-    """What a new study or judge run of ``family`` may spend this month; real time, UTC.
+    """What a new study or run of ``family`` may spend this month; real time, UTC.
 
     Calls of no run count too: of evaluations, of a judge that watches traffic, of rehearsals.
     """
@@ -19,7 +19,7 @@ def monthly_left(tx: Transaction, store: Store, clock: Clock, family: str, limit
         limits,
         [
             *store.studies.spent_since(tx, since),
-            *store.judge_runs.spent_since(tx, since),
+            *store.runs.spent_since(tx, since),
             *(RunSpend(run="", family=name, cap_usd=None, usd=usd, has_ended=True) for name, usd in others.items()),
         ],
         family,

@@ -9,7 +9,7 @@ from typing import Annotated
 from pydantic import Field
 
 from optimizer.core.base.answers import Page, page_of
-from optimizer.core.evaluation.judging.run import JudgeRun, RunStatus
+from optimizer.core.evaluation.run import ComparisonRun, QueuedRun, RunStatus
 from optimizer.core.search.study import Study, StudyStatus
 from optimizer.jobs.context import Context
 from optimizer.jobs.request import PageRequest
@@ -18,7 +18,7 @@ from optimizer.ports import Alert, AuditEntry
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueuedJob:
-    """A study or a judge run that the worker runs, or will."""
+    """A study, a judge run or a comparison that the worker runs, or will."""
 
     id: str
     kind: str
@@ -44,13 +44,13 @@ class AuditRequest(PageRequest):
 
 
 def read_jobs(context: Context, request: JobsRequest) -> Page[QueuedJob]:
-    """Work that runs or waits in the worker, oldest first: studies, and what judges were asked to do."""
+    """Work that runs or waits in the worker, oldest first: studies, comparisons, and what judges were asked to do."""
     store = context.store
     with store.read() as tx:
-        studies, judge_runs = store.studies.unfinished(tx), store.judge_runs.unfinished(tx)
-    jobs: list[tuple[Study | JudgeRun, str, str]] = [
+        studies, runs = store.studies.unfinished(tx), store.runs.unfinished(tx)
+    jobs: list[tuple[Study | QueuedRun, str, str]] = [
         *((study, "study", f"/v1/studies/{study.id}") for study in studies),
-        *((run, f"judge_{run.kind}", f"/v1/judge-runs/{run.id}") for run in judge_runs),
+        *((run, *_kind_and_location(run)) for run in runs),
     ]
     items = [
         QueuedJob(
@@ -61,6 +61,12 @@ def read_jobs(context: Context, request: JobsRequest) -> Page[QueuedJob]:
         if context.sees(job.family)
     ]  # fmt: skip
     return page_of(items, request.cursor, request.limit)
+
+
+def _kind_and_location(run: QueuedRun) -> tuple[str, str]:
+    if isinstance(run, ComparisonRun):
+        return "comparison", f"/v1/comparisons/{run.id}"
+    return f"judge_{run.kind}", f"/v1/judge-runs/{run.id}"
 
 
 def read_alerts(context: Context, request: AlertsRequest) -> Page[Alert]:

@@ -30,6 +30,7 @@ from optimizer.adapters.store.repositories.events import KEYS, LATER
 from optimizer.adapters.store.repositories.examples import EXAMPLES, REVIEWS
 from optimizer.adapters.store.repositories.graphs import GRAPHS
 from optimizer.adapters.store.repositories.journal import CALLS
+from optimizer.adapters.store.repositories.runs import RUNS
 from optimizer.adapters.store.repositories.studies import RESULTS, STUDIES, TIER_ANSWERS, TRIALS
 from optimizer.adapters.store.repositories.variants import ENTRIES, VARIANTS
 from optimizer.adapters.store.tables import FEEDBACK_EVENTS, INTERACTIONS
@@ -95,6 +96,7 @@ def _forgotten(family: str) -> Iterator[tuple[Table, Sequence[str], ColumnElemen
     yield TIER_ANSWERS, (), TIER_ANSWERS.c.study.in_(own)
     yield TRIALS, (), TRIALS.c.study.in_(own)  # what was proposed stands in their settings
     yield STUDIES, ("findings", "error"), STUDIES.c.family == family
+    yield RUNS, ("error",), RUNS.c.family == family
 
 
 def _change(kind: _Rows) -> Any:
@@ -133,6 +135,16 @@ def _of_old_studies(study: ColumnElement[str], *more: ColumnElement[bool]) -> Co
     return old
 
 
+def _texts_of_calls(family: str | None, before: datetime) -> ColumnElement[bool]:
+    """Of studies and of runs that ended before."""
+    ended = (
+        select(of.id).where(of.family == family, of.status.in_(ENDED), of.finished_at < before)
+        for of in (STUDIES.c, RUNS.c)
+    )
+    has_text = or_(CALLS.c.request.is_not(None), CALLS.c.answer.is_not(None))
+    return and_(or_(*(CALLS.c.study.in_(ids) for ids in ended)), has_text)
+
+
 def _of_stretches_before(family: str | None, before: datetime) -> ColumnElement[bool]:
     """Those that ended: a day in which something is kept yet goes with its end."""
     s = SUMS.c
@@ -163,7 +175,7 @@ _KINDS: Mapping[OldRows, _Rows] = {
     "texts_of_model_calls": _Rows(
         table=CALLS,
         key=(CALLS.c.id,),
-        old=_of_old_studies(CALLS.c.study, or_(CALLS.c.request.is_not(None), CALLS.c.answer.is_not(None))),
+        old=_texts_of_calls,
         texts=("request", "answer"),
     ),
     "outputs_of_studies": _Rows(

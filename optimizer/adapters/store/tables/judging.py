@@ -24,7 +24,7 @@ class JudgeCalibrationRow(Row):
 
 
 class JudgeRunRow(Row):
-    """Written by judge_runs.py: what a judge was asked to do in the background."""
+    """Written by runs.py: what was asked for in the background outside studies."""
 
     __tablename__ = "judge_runs"
     id: str = Field(primary_key=True)

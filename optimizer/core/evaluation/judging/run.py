@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Literal
 
 from typing_extensions import TypedDict
 
 from optimizer.core.base.spread import Spread
 from optimizer.core.base.texts import Text
-from optimizer.core.base.values import Budget
 from optimizer.core.evaluation.judging.bias import BiasName, BiasVerdict
+from optimizer.core.evaluation.run import QueuedRun
 
 RunKind = Literal["score", "check"]
-RunStatus = Literal["queued", "running", "finished", "failed", "cancelled"]
 
 
 class JudgeRequest(TypedDict, total=False):
@@ -62,11 +60,8 @@ class JudgeResult(TypedDict, total=False):
     is_biased: bool
 
 
-UNFINISHED: tuple[RunStatus, ...] = ("queued", "running")
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
-class JudgeRun:
+class JudgeRun(QueuedRun):
     """Its calls are journaled under ``id``, so the caps of ``budget`` hold over a restart.
 
     Args:
@@ -76,27 +71,9 @@ class JudgeRun:
         error_type: slug of the error's class.
     """
 
-    id: str
-    family: str
     kind: RunKind
-    judge: str
     request: JudgeRequest
-    budget: Budget
-    status: RunStatus
-    n: int
-    created_by: str
-    created_at: datetime
-    n_done: int = 0
-    stop_requested: bool = False
-    started_at: datetime | None = None
-    finished_at: datetime | None = None
     result: JudgeResult | None = None
-    error: Text[str | None] = None
-    error_type: str | None = None
-
-    @property
-    def has_ended(self) -> bool:
-        return self.status not in UNFINISHED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

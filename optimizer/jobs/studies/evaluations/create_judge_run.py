@@ -3,30 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Annotated, Any
+from dataclasses import dataclass
+from typing import Annotated
 
 from pydantic import Field
 
 from optimizer.core.base.answers import Page
 from optimizer.core.base.errors import NotFound
 from optimizer.core.base.spread import Spread
-from optimizer.core.base.values import Budget
 from optimizer.core.evaluation.judging.identity import judge_identity, judge_of
 from optimizer.core.evaluation.judging.run import JudgeRequest, JudgeRun, JudgeRunEstimate, RunKind
 from optimizer.core.family.family import Family
 from optimizer.core.feedback.judge_sampling import MOST_DAYS
-from optimizer.core.models.budget import checked_budget, require_bounded
-from optimizer.core.scheduling.monthly_budget import MonthlyLimits, Remainder, under
+from optimizer.core.models.budget import require_bounded
 from optimizer.core.views.judge import JudgeRunView, judge_run_view
 from optimizer.jobs.context import Context
 from optimizer.jobs.families.check_models import require_known_models
 from optimizer.jobs.feedback.judge_traffic import estimate_judging, latest_answers
 from optimizer.jobs.ids import new_id
-from optimizer.jobs.request import Name, Reason, Request
+from optimizer.jobs.request import Name, Request
 from optimizer.jobs.studies.evaluations.check_judge import estimate_check
 from optimizer.jobs.studies.evaluations.plan_evaluation import calls_at_most
-from optimizer.jobs.studies.read_spending import monthly_left
+from optimizer.jobs.studies.evaluations.queue_run import (
+    RunActRequest,
+    RunBudgetBody,
+    RunReadRequest,
+    budget_of_run,
+    queue_run,
+    stop_run,
+)
 from optimizer.ports import ModelCatalogue, Transaction
 
 MOST_SCORED = 10_000
@@ -46,16 +51,11 @@ class _RunDraft:
     why_none: str | None = None
 
 
-class JudgeBudgetBody(Request):
-    usd: Annotated[float, Field(ge=0)] | None = None
-    calls: Annotated[int, Field(ge=0)] | None = None
-
-
 class JudgeScoreRequest(Request):
     family: str
     n: Annotated[int, Field(ge=1, le=MOST_SCORED, description="Answers at most")] = 50
     days: Annotated[float, Field(gt=0, le=MOST_DAYS, description="Of so many days back")] = 30.0
-    budget: Annotated[JudgeBudgetBody, Field(description="Default: the calls_at_most of a dry run")] = JudgeBudgetBody()
+    budget: Annotated[RunBudgetBody, Field(description="Default: the calls_at_most of a dry run")] = RunBudgetBody()
     dry_run: Annotated[bool, Field(description="Say what would be, and keep nothing")] = False
 
 
@@ -63,17 +63,8 @@ class JudgeCheckRequest(Request):
     family: str
     n: Annotated[int, Field(ge=1, description="Dev examples at most; fewer than 20 tell nothing")] = 40
     beside: Annotated[Name | None, Field(description="A model that judges the judge's own answers, too")] = None
-    budget: Annotated[JudgeBudgetBody, Field(description="Default: the calls_at_most of a dry run")] = JudgeBudgetBody()
+    budget: Annotated[RunBudgetBody, Field(description="Default: the calls_at_most of a dry run")] = RunBudgetBody()
     dry_run: Annotated[bool, Field(description="Say what would be, and keep nothing")] = False
-
-
-class JudgeRunActRequest(Request):
-    id: str
-    reason: Reason = ""
-
-
-class JudgeRunReadRequest(Request):
-    id: str
 
 
 class JudgeRunsRequest(Request):
@@ -85,11 +76,11 @@ def read_judge_runs(context: Context, request: JudgeRunsRequest) -> Page[JudgeRu
     """What the judge was asked to score or to be checked for, the latest first."""
     context.family(request.family)
     with context.store.read() as tx:
-        found = context.store.judge_runs.latest(tx, request.family, request.limit)
+        found = context.store.runs.latest_of_judge(tx, request.family, request.limit)
     return Page(items=[judge_run_view(one) for one in found])
 
 
-def read_judge_run(context: Context, request: JudgeRunReadRequest) -> JudgeRunView:
+def read_judge_run(context: Context, request: RunReadRequest) -> JudgeRunView:
     """How far a run is, and at its end what was found."""
     with context.store.read() as tx:
         return judge_run_view(_seen(context, tx, request.id))
@@ -135,24 +126,20 @@ def _queue(
     context: Context,
     family: Family,
     drafted: _RunDraft,
-    asked: JudgeBudgetBody,
+    asked: RunBudgetBody,
     models: ModelCatalogue,
     *,
     dry_run: bool,
 ) -> JudgeRunView | JudgeRunEstimate:
-    judge, most, store, clock = judge_of(family), calls_at_most(drafted.calls), context.store, context.clock
-    limits = MonthlyLimits(family_usd=family.budget.usd_per_month, all_usd=context.settings.usd_per_month)
-    with store.read() as tx:
-        left = monthly_left(tx, store, clock, family.name, limits)
-    budget = _capped(checked_budget(Budget(usd=asked.usd, calls=asked.calls)), left, drafted, most)
+    judge = judge_of(family)
+    budget = budget_of_run(context, family, asked, drafted.calls, drafted.usd)
     for name in judge.members:
         require_bounded(name, models.price(name), judge.max_tokens, budget)
     if dry_run:
         return JudgeRunEstimate(
             family=family.name, kind=drafted.kind, members=drafted.members, n=drafted.n_asked, calls=drafted.calls,
-            usd=drafted.usd, calls_at_most=most, why_none=drafted.why_none,
+            usd=drafted.usd, calls_at_most=calls_at_most(drafted.calls), why_none=drafted.why_none,
         )  # fmt: skip
-    now = clock.now()
     run = JudgeRun(
         id=new_id("jr"),
         family=family.name,
@@ -163,58 +150,28 @@ def _queue(
         status="queued",
         n=drafted.n,
         created_by=context.actor,
-        created_at=now,
+        created_at=context.clock.now(),
+    )
+    detail = {"n": drafted.n_asked, "judge": run.judge}
+    return context.store.write(
+        lambda tx: judge_run_view(queue_run(context, tx, family, run, action=f"judge.{run.kind}", detail=detail)),
+        rows=2,
     )
 
-    def keep(tx: Transaction) -> JudgeRunView:
-        under(monthly_left(tx, store, clock, family.name, limits), run.budget)  # another may have begun meanwhile
-        store.judge_runs.add(tx, run)
-        detail = {"n": drafted.n_asked, "judge": run.judge}
-        store.audit.add(
-            tx, at=now, actor=context.actor, action=f"judge.{run.kind}", family=family.name, subject=run.id,
-            detail=detail,
-        )  # fmt: skip
-        return judge_run_view(run)
 
-    return store.write(keep, rows=2)
-
-
-def _capped(budget: Budget, left: Remainder, drafted: _RunDraft, most: int) -> Budget:
-    """With a cap of calls or dollars, and under what is left of the month: of that no more than it may need, since
-    what a run may spend is kept from all others until it ends.
-    """
-    is_open = budget.usd is None
-    if is_open and budget.calls is None:
-        budget = replace(budget, calls=most)
-    budget = under(left, budget)
-    if is_open and budget.usd is not None and drafted.usd is not None and drafted.calls.high:
-        return replace(budget, usd=min(budget.usd, drafted.usd.high * most / drafted.calls.high))
-    return budget
-
-
-def stop_judge_run(context: Context, request: JudgeRunActRequest) -> JudgeRunView:
+def stop_judge_run(context: Context, request: RunActRequest) -> JudgeRunView:
     """Stops a run before its next call; what was scored stays. Safe to repeat.
 
     One that has not begun is cancelled at once.
     """
-    store, now = context.store, context.clock.now()
-
-    def stop(tx: Transaction) -> JudgeRunView:
-        run = _seen(context, tx, request.id)
-        if run.has_ended or run.stop_requested:
-            return judge_run_view(run)
-        store.audit.add(
-            tx, at=now, actor=context.actor, action="judge.stop", family=run.family, subject=run.id, detail={}
-        )
-        ended: dict[str, Any] = {"status": "cancelled", "finished_at": now} if run.status == "queued" else {}
-        return judge_run_view(store.judge_runs.update(tx, run.id, stop_requested=True, **ended))
-
-    return store.write(stop, rows=2)
+    return context.store.write(
+        lambda tx: judge_run_view(stop_run(context, tx, _seen(context, tx, request.id), action="judge.stop")), rows=2
+    )
 
 
 def _seen(context: Context, tx: Transaction, id: str) -> JudgeRun:
     """Raises NotFound; to a key for other families it does not exist."""
-    run = context.store.judge_runs.get(tx, id)
-    if run is None or not context.sees(run.family):
+    run = context.store.runs.get(tx, id)
+    if not isinstance(run, JudgeRun) or not context.sees(run.family):
         raise NotFound(f"There is no judge run {id!r}. See them with: detent judge runs FAMILY.", run=id)
     return run

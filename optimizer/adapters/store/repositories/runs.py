@@ -1,4 +1,4 @@
-"""Table judge_runs: what judges were asked to do in the background, and what came of it."""
+"""Table judge_runs: what was asked for in the background outside studies, and what came of it."""
 
 from __future__ import annotations
 
@@ -12,33 +12,36 @@ from optimizer.adapters.store.repositories.journal import JournalTable
 from optimizer.adapters.store.tables import JudgeRunRow
 from optimizer.core.base.errors import NotFound
 from optimizer.core.base.values import Budget
-from optimizer.core.evaluation.judging.run import UNFINISHED, JudgeRun
+from optimizer.core.evaluation.judging.run import JudgeRun
+from optimizer.core.evaluation.run import UNFINISHED, ComparisonRun, QueuedRun
 from optimizer.core.scheduling.monthly_budget import RunSpend
 
 RUNS = JudgeRunRow.__table__
+COMPARISON = "compare"
 
 
-class JudgeRunTable:
-    """ports.JudgeRuns on the database."""
+class RunTable:
+    """ports.Runs on the database."""
 
     def __init__(self) -> None:
         self._journal = JournalTable()
 
-    def add(self, tx: Connection, run: JudgeRun) -> None:
+    def add(self, tx: Connection, run: QueuedRun) -> None:
         tx.execute(insert(RUNS), [{**asdict(run), "request": dict(run.request)}])
 
-    def get(self, tx: Connection, id: str) -> JudgeRun | None:
+    def get(self, tx: Connection, id: str) -> QueuedRun | None:
         row = tx.execute(select(RUNS).where(RUNS.c.id == id)).mappings().first()
         return None if row is None else _run(row)
 
-    def unfinished(self, tx: Connection) -> list[JudgeRun]:
+    def unfinished(self, tx: Connection) -> list[QueuedRun]:
         query = select(RUNS).where(RUNS.c.status.in_(UNFINISHED)).order_by(RUNS.c.created_at, RUNS.c.id)
         return [_run(row) for row in tx.execute(query).mappings()]
 
-    def latest(self, tx: Connection, family: str, limit: int) -> list[JudgeRun]:
+    def latest_of_judge(self, tx: Connection, family: str, limit: int) -> list[JudgeRun]:
         newest = RUNS.c.created_at.desc(), RUNS.c.id.desc()
-        query = select(RUNS).where(RUNS.c.family == family).order_by(*newest).limit(limit)
-        return [_run(row) for row in tx.execute(query).mappings()]
+        of_judge = RUNS.c.family == family, RUNS.c.kind != COMPARISON
+        rows = tx.execute(select(RUNS).where(*of_judge).order_by(*newest).limit(limit)).mappings()
+        return [JudgeRun(**_members(row)) for row in rows]
 
     def spent_since(self, tx: Connection, since: datetime) -> list[RunSpend]:
         r = RUNS.c
@@ -56,13 +59,18 @@ class JudgeRunTable:
             for id, family, budget, finished_at in tx.execute(query.order_by(r.id))
         ]
 
-    def update(self, tx: Connection, id: str, **changes: Any) -> JudgeRun:
+    def update(self, tx: Connection, id: str, **changes: Any) -> QueuedRun:
         if tx.execute(update(RUNS).where(RUNS.c.id == id).values(**changes)).rowcount == 0:
-            raise NotFound(f"There is no judge run {id!r}.", run=id)
+            raise NotFound(f"There is no run {id!r}.", run=id)
         run = self.get(tx, id)
         assert run is not None  # it was just changed
         return run
 
 
-def _run(row: RowMapping) -> JudgeRun:
-    return JudgeRun(**{**row, "budget": Budget(**row["budget"])})
+def _run(row: RowMapping) -> QueuedRun:
+    kind = ComparisonRun if row["kind"] == COMPARISON else JudgeRun
+    return kind(**_members(row))
+
+
+def _members(row: RowMapping) -> dict[str, Any]:
+    return {**row, "budget": Budget(**row["budget"])}

@@ -1,4 +1,4 @@
-"""Does what a judge was asked to do in the background, and keeps what was found."""
+"""Does what was asked for in the background outside studies, and keeps what was found."""
 
 from __future__ import annotations
 
@@ -12,25 +12,27 @@ import structlog
 
 from optimizer.core.base.errors import Busy, Conflict, DetentError, NotFound
 from optimizer.core.evaluation.judging.identity import judge_identity
-from optimizer.core.evaluation.judging.run import JudgeResult, JudgeRun, RunStatus
+from optimizer.core.evaluation.judging.run import JudgeResult, JudgeRun
+from optimizer.core.evaluation.run import ComparisonRun, QueuedRun, RunStatus
 from optimizer.jobs.calls.ask_judge import JUDGE, JudgeCalls, RunCalls
 from optimizer.jobs.context import JobContext
 from optimizer.jobs.feedback.ingest_feedback import Intake
 from optimizer.jobs.feedback.judge_traffic import judge_answers
 from optimizer.jobs.studies.evaluations.check_judge import JudgeCheck, check_judge
+from optimizer.jobs.studies.evaluations.compare_variants import compare_variants
 from optimizer.ports import Clock, Store
 
 STOP_CACHE_S = 0.5  # a stopped run sends no call later than this
 log = structlog.get_logger(__name__)
 
 
-def run_judge_run(
+def carry_out_run(
     id: str,
     context: JobContext,
     *,
     intake_of: Callable[[str], Intake],
-    watched: Callable[[JudgeRun], None] = lambda run: None,
-) -> JudgeRun:
+    watched: Callable[[QueuedRun], None] = lambda run: None,
+) -> QueuedRun:
     """Runs it, or goes on with one that a killed process left: nothing that was answered is asked again.
 
     Returns the run at its end. What its job refuses is kept with it and never raised; a fault of ours is kept and
@@ -44,10 +46,10 @@ def run_judge_run(
     """
     store, clock = context.store, context.clock
     with store.read() as tx:
-        found = store.judge_runs.get(tx, id)
+        found = store.runs.get(tx, id)
     if found is None or found.has_ended:
         if found is None:
-            raise NotFound(f"There is no judge run {id!r}.", run=id)
+            raise NotFound(f"There is no run {id!r}.", run=id)
         return found
     now = clock.now()
     store.write(lambda tx: store.journal.mark_lost(tx, id, now))  # in flight when the process before ended
@@ -61,7 +63,7 @@ def run_judge_run(
     try:
         ended = _do(run, calls, context, intake_of)
     except Busy:
-        log.warning("judge run waits for the store", run=id, family=run.family, kind=run.kind)
+        log.warning("run waits for the store", run=id, family=run.family, kind=run.kind)
         raise
     except DetentError as error:
         ended = {"status": "failed", "error": error.detail, "error_type": error.slug}
@@ -69,12 +71,12 @@ def run_judge_run(
         _keep(store, id, status="failed", error=str(fault), error_type=DetentError.slug, finished_at=clock.now())
         raise
     made = _keep(store, id, **ended, finished_at=clock.now())
-    log.info("judge run ended", run=id, family=run.family, kind=run.kind, status=made.status)
+    log.info("run ended", run=id, family=run.family, kind=run.kind, status=made.status)
     return made
 
 
 def _do(
-    run: JudgeRun,
+    run: QueuedRun,
     calls: RunCalls,
     context: JobContext,
     intake_of: Callable[[str], Intake],
@@ -83,8 +85,6 @@ def _do(
     family = context.families.families.get(run.family)
     if family is None:
         raise NotFound(f"There is no family {run.family!r} any more.", family=run.family)
-    if judge_identity(family) != run.judge:
-        raise Conflict(f"The judge of {run.family} was changed after this run was asked for. Ask for it again.")
     asked = JudgeCalls(
         store=context.store,
         clock=context.clock,
@@ -93,6 +93,12 @@ def _do(
         run=calls,
         users_wait=context.users_wait,
     )
+    if isinstance(run, ComparisonRun):
+        compared = compare_variants(run, family, asked, scorer_for=context.scorer_for)
+        return {"status": _status(compared["stopped"], calls), "result": compared}
+    assert isinstance(run, JudgeRun)
+    if judge_identity(family) != run.judge:
+        raise Conflict(f"The judge of {run.family} was changed after this run was asked for. Ask for it again.")
     if run.kind == "check":
         made = check_judge(
             family, asked, n=run.request["n"], beside=run.request["beside"], scorer_for=context.scorer_for
@@ -121,8 +127,8 @@ def check_as_data(made: JudgeCheck) -> JudgeResult:
     return cast(JudgeResult, {**asdict(made), "biases": biases, "is_biased": made.is_biased})
 
 
-def _keep(store: Store, id: str, **changes: Any) -> JudgeRun:
-    return store.write(lambda tx: store.judge_runs.update(tx, id, **changes))
+def _keep(store: Store, id: str, **changes: Any) -> QueuedRun:
+    return store.write(lambda tx: store.runs.update(tx, id, **changes))
 
 
 class _StopFlag:
@@ -138,6 +144,6 @@ class _StopFlag:
         if not self._is_stopped and (self._read_at is None or (now - self._read_at).total_seconds() >= STOP_CACHE_S):
             self._read_at = now
             with self._store.read() as tx:
-                run = self._store.judge_runs.get(tx, self._id)
+                run = self._store.runs.get(tx, self._id)
             self._is_stopped = run is not None and run.stop_requested
-        return f"Judge run {self._id} was stopped." if self._is_stopped else None
+        return f"Run {self._id} was stopped." if self._is_stopped else None

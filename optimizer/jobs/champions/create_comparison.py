@@ -1,0 +1,179 @@
+"""Queues a comparison of variants, and reads how far it is and what was answered."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from optimizer.core.base.errors import Conflict, InvalidInput, NotFound
+from optimizer.core.base.spread import Spread
+from optimizer.core.evaluation.run import ComparisonRun
+from optimizer.core.family.family import Family
+from optimizer.core.family.variant import Variant
+from optimizer.core.models.budget import require_bounded
+from optimizer.core.search.answer_bounds import models_of
+from optimizer.core.search.cost_estimate import estimate_evaluation
+from optimizer.core.search.judging_cost import judge_asked
+from optimizer.core.views.variant_grid import MOST_VARIANTS, VariantGrid
+from optimizer.jobs.champions.read_variants import find_variant
+from optimizer.jobs.context import Context
+from optimizer.jobs.families.check_models import require_known_models
+from optimizer.jobs.ids import new_id
+from optimizer.jobs.request import Name, Request
+from optimizer.jobs.studies.evaluations.compare_variants import SPLIT, grid_of
+from optimizer.jobs.studies.evaluations.plan_evaluation import drawn_examples
+from optimizer.jobs.studies.evaluations.queue_run import (
+    RunActRequest,
+    RunBudgetBody,
+    RunReadRequest,
+    budget_of_run,
+    queue_run,
+    stop_run,
+)
+from optimizer.ports import Transaction
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComparisonEstimate:
+    """What a comparison would ask at most; ``usd`` None: a model has no known price."""
+
+    dry_run: Literal[True] = True
+    variants: Sequence[str]
+    split: str
+    n: int
+    models: Sequence[str]
+    calls: Spread
+    usd: Spread | None
+
+
+class CompareRequest(Request):
+    family: str
+    variants: Annotated[
+        list[Name],
+        Field(max_length=100, description="Ids, or champion, candidate, file; the others are held against the first"),
+    ]
+    n: Annotated[int, Field(ge=1, description="Dev examples at most")] = 50
+    budget: Annotated[RunBudgetBody, Field(description="Default: one and a half times the calls of a dry run")] = (
+        RunBudgetBody()
+    )
+    dry_run: Annotated[bool, Field(description="Say what would be, and keep nothing")] = False
+
+
+def start_comparison(context: Context, request: CompareRequest) -> ComparisonRun | ComparisonEstimate:
+    """Queues a comparison of variants on the same dev examples, drawn by hash and balanced as the family asks; 202
+    with its Location. At most ten variants.
+
+    Without a cap of calls or dollars it may make half as many calls again as a dry run says. Under a monthly limit a
+    comparison without a cap in dollars gets what it may need at most of what is left.
+
+    Raises:
+        InvalidInput: fewer than two variants, one named twice, more than ten, or a policy without a prompt.
+        NotFound: an unknown variant or model. DatasetTooSmall: there is no dev example.
+        BudgetTooSmall: a cap in dollars, which a monthly limit is too, over a model without a known price, or one that
+            would pass a monthly limit.
+    """
+    family, store = context.family(request.family), context.store
+    records = [find_variant(context, request.family, name) for name in request.variants]
+    models, variants = context.models(), [one.variant for one in records]
+    require_known_models(family, models)
+    _check(family, variants)
+    examples = drawn_examples(family, SPLIT, request.n, store)
+    judge = judge_asked(family, variants)
+    asked = {name for one in variants for name in models_of(one, {})} | set(judge.members if judge else ())
+    for name in asked:
+        models.describe(name)
+    calls, usd = estimate_evaluation(variants, examples, family, models.price)
+    ids = [one.id for one in variants]
+    if request.dry_run:
+        return ComparisonEstimate(
+            variants=ids, split=SPLIT, n=len(examples), models=sorted(asked), calls=calls, usd=usd
+        )
+    budget = budget_of_run(context, family, request.budget, calls, usd)
+    is_priced = True
+    for name in asked:
+        if models.price(name) is None:
+            is_priced = False
+            require_bounded(name, None, None, budget)
+    run = ComparisonRun(
+        id=new_id("cp"),
+        family=family.name,
+        request={"variants": ids, "example_ids": [one.id for one in examples], "is_priced": is_priced},
+        budget=budget,
+        status="queued",
+        n=len(ids) * len(examples),
+        created_by=context.actor,
+        created_at=context.clock.now(),
+    )
+
+    def queue(tx: Transaction) -> ComparisonRun:
+        if any([store.variants.add(tx, record) for record in records]):  # a file's, which was not stored yet
+            store.serving_version.bump(tx)
+        detail = {"variants": ids, "n": len(examples)}
+        return queue_run(context, tx, family, run, action="comparison.start", detail=detail)
+
+    return store.write(queue, rows=2 + len(records))
+
+
+def read_comparison(context: Context, request: RunReadRequest) -> ComparisonRun:
+    """How far a comparison is."""
+    with context.store.read() as tx:
+        return _seen(context, tx, request.id)
+
+
+def read_grid(context: Context, request: RunReadRequest) -> VariantGrid:
+    """Every answer of a comparison that has ended, with its score and cost, and how each variant did beside the first.
+
+    It is made of the kept answers whenever it is read, and scored as the family's file says now. It is read by a
+    process of its own, one at a time.
+
+    Raises:
+        Conflict: the comparison has not come to its end, or what it compared was deleted.
+    """
+    run = read_comparison(context, request)
+    if run.status != "finished" or run.result is None or run.result["stopped"] is not None:
+        stopped = run.result["stopped"] if run.result is not None else None
+        why = run.error or stopped or f"It is {run.status}."
+        raise Conflict(f"The comparison {run.id} has not come to its end. {why}", run=run.id)
+    family = context.family(run.family)
+    return grid_of(run, family, store=context.store, models=context.models(), scorer=context.scorer_for(family))
+
+
+def stop_comparison(context: Context, request: RunActRequest) -> ComparisonRun:
+    """Stops a comparison before its next call; what was answered is kept. Safe to repeat.
+
+    One that has not begun, or that no worker does any more, is cancelled at once.
+    """
+    is_left = not context.is_worker_running()
+
+    def stop(tx: Transaction) -> ComparisonRun:
+        return stop_run(context, tx, _seen(context, tx, request.id), action="comparison.stop", is_left=is_left)
+
+    return context.store.write(stop, rows=2)
+
+
+def _seen(context: Context, tx: Transaction, id: str) -> ComparisonRun:
+    """Raises NotFound; to a key for other families it does not exist."""
+    run = context.store.runs.get(tx, id)
+    if not isinstance(run, ComparisonRun) or not context.sees(run.family):
+        raise NotFound(f"There is no comparison {id!r}.", run=id)
+    return run
+
+
+def _check(family: Family, variants: Sequence[Variant]) -> None:
+    ids = [one.id for one in variants]
+    if len(ids) < 2 or len(set(ids)) < len(ids):
+        twice = next((id for id in ids if ids.count(id) > 1), None)
+        raise InvalidInput("Name two variants or more to compare" + (f"; {twice} is named twice." if twice else "."))
+    if len(ids) > MOST_VARIANTS:
+        raise InvalidInput(
+            f"At most {MOST_VARIANTS} variants stand side by side, not {len(ids)}. A study compares more: detent study"
+            " run."
+        )
+    if without := [one.id for one in variants if not one.messages]:
+        raise InvalidInput(
+            f"{without[0]} of {family.name} is a policy without a prompt, and no model answers it. Policies are scored"
+            " by replay."
+        )

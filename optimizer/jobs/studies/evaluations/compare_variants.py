@@ -1,0 +1,184 @@
+"""Puts variants of a family side by side on the same dev examples, outside a study.
+
+What is asked is kept in the journal alone; a grid is made of it whenever it is read.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Collection, Mapping
+from typing import Literal
+
+from optimizer.core.base.errors import BudgetExhausted, Conflict, ModelFailed, NotFound, StudyStopped
+from optimizer.core.base.values import ExampleResult
+from optimizer.core.dataset.examples import Example
+from optimizer.core.evaluation.run import ComparisonResult, ComparisonRun
+from optimizer.core.evaluation.scoring import Scorer
+from optimizer.core.family.family import Family
+from optimizer.core.family.variant import Variant
+from optimizer.core.models.language import ModelAnswer, ModelPrice, ModelRequest
+from optimizer.core.views.variant_grid import VariantGrid, variant_grid
+from optimizer.jobs.calls.ask_judge import JUDGE, JudgeCalls
+from optimizer.jobs.calls.call_book import SHARED_FOR, at_todays_price
+from optimizer.jobs.calls.call_model import JournaledModel
+from optimizer.jobs.dataset.build_dataset import as_served
+from optimizer.jobs.families.vouch_for_judge import latest_calibration
+from optimizer.jobs.studies.evaluate_variant import EVALUATION
+from optimizer.jobs.studies.evaluation import Evaluator
+from optimizer.ports import ModelCatalogue, Store
+
+SPLIT: Literal["dev"] = "dev"  # train examples stand in prompts, and the holdout is sealed
+
+
+def compare_variants(
+    run: ComparisonRun, family: Family, calls: JudgeCalls, *, scorer_for: Callable[[Family], Scorer]
+) -> ComparisonResult:
+    """Asks all of the run's variants all of its examples that are still there, one variant after the other, as far as
+    the budget goes.
+
+    Raises:
+        NotFound: a variant or every example is gone.
+        ModelFailed: not one example was answered by one of the variants.
+    """
+    store, opened = calls.store, dict[str, JournaledModel]()
+    variants = _variants(run, store)
+    examples = [one for one in _examples(run, family, store).values() if one is not None]
+    if not examples:
+        raise NotFound(f"None of the examples of {run.id} is there any more. Compare anew.", run=run.id)
+
+    def opener(purpose: str) -> Callable[[str], JournaledModel]:
+        def open_model(name: str) -> JournaledModel:
+            opened[name] = calls.journaled(name, family=family.name, purpose=purpose)
+            return opened[name]
+
+        return open_model
+
+    evaluator = Evaluator(
+        family,
+        scorer_for(family),
+        opener(EVALUATION),
+        open_judge=opener(JUDGE),
+        calibration=lambda: latest_calibration(family, store),
+    )
+    n_done, lock, stopped = 0, threading.Lock(), None
+
+    def keep(_: ExampleResult) -> None:
+        nonlocal n_done
+        with lock:
+            n_done += 1
+            if calls.run is not None:
+                calls.run.told(n_done)
+
+    try:
+        for variant in variants:
+            found = evaluator.evaluate(variant, examples, keep=keep)
+            if all(one.output is None for one in found):
+                raise ModelFailed(
+                    f"{variant.id} got no answer to any of {len(found)} examples. First failure: {found[0].error}",
+                    kind="unreachable",
+                )
+    except (BudgetExhausted, StudyStopped) as ended:
+        stopped = str(ended)
+    spend = calls.spend()
+    return ComparisonResult(
+        n_calls=spend.n_calls,
+        usd=spend.usd if run.request["is_priced"] else None,
+        revisions={name: model.revision for name, model in opened.items()},
+        stopped=stopped,
+    )
+
+
+def grid_of(run: ComparisonRun, family: Family, *, store: Store, models: ModelCatalogue, scorer: Scorer) -> VariantGrid:
+    """What the variants of a run that has ended answered, scored as the family's file says now; asks no model.
+
+    An example is left out where it, or an answer to it, is no more. Raises Conflict where none is left.
+    """
+    assert run.result is not None
+    variants, answers = _variants(run, store), KeptAnswers(run, store, models)
+    evaluator = Evaluator(
+        family, scorer, answers.model, own=answers.own, calibration=lambda: latest_calibration(family, store)
+    )
+    answered = []
+    for example in _examples(run, family, store).values():
+        try:
+            if example is not None:
+                answered.append((example, [evaluator.evaluate(variant, [example])[0] for variant in variants]))
+        except BudgetExhausted:  # nothing may be asked here
+            continue
+    if not answered:
+        raise Conflict(
+            f"What {run.id} compared was deleted, or {family.name}'s file asks otherwise by now.", run=run.id
+        )
+    return variant_grid(
+        family.name,
+        SPLIT,
+        [one.id for one in variants],
+        answered,
+        n_gone=len(run.request["example_ids"]) - len(answered),
+        n_calls=run.result["n_calls"],
+        spent_usd=run.result["usd"],
+    )
+
+
+class KeptAnswers:
+    """What the journal holds of a run: its own answers and failures, and what others had asked before it ended."""
+
+    def __init__(self, run: ComparisonRun, store: Store, models: ModelCatalogue) -> None:
+        assert run.result is not None
+        self._run, self._store, self._models, self._revisions = run, store, models, run.result["revisions"]
+        with store.read() as tx:
+            self.own = store.journal.answers(tx, run.id)
+            ended = [call for call in store.journal.calls(tx, run.id) if call.status in ("settled", "failed")]
+        settled = {call.key for call in ended if call.status == "settled"}
+        self.failures = {call.key: call.error or "It failed." for call in ended if call.key not in settled}
+
+    def model(self, name: str) -> KeptModel:
+        """Raises BudgetExhausted for a model that the run did not ask."""
+        if name not in self._revisions:
+            raise BudgetExhausted(f"{self._run.id} asked no model {name!r}.")
+        return KeptModel(self, self._revisions[name], self._models.price(name))
+
+    def found(self, keys: Collection[str], price: ModelPrice | None) -> dict[str, ModelAnswer]:
+        asked, run = [key for key in keys if key not in self.failures], self._run
+        assert run.started_at is not None
+        with self._store.read() as tx:
+            found = self._store.journal.find_all(tx, asked, study=run.id, not_before=run.started_at - SHARED_FOR)
+        return {key: answer if key in self.own else at_todays_price(answer, price) for key, answer in found.items()}
+
+
+class KeptModel:
+    """A model of a run as its journal knows it; nothing is sent."""
+
+    concurrency = 1
+
+    def __init__(self, answers: KeptAnswers, revision: str, price: ModelPrice | None) -> None:
+        self.revision = revision
+        self._answers, self._price = answers, price
+
+    def known(self, keys: Collection[str]) -> Mapping[str, ModelAnswer]:
+        return self._answers.found(keys, self._price)
+
+    async def complete(self, request: ModelRequest, *, looked_up: bool = False) -> ModelAnswer:
+        """Raises ModelFailed as the call did, and BudgetExhausted where there is no answer."""
+        if (failure := self._answers.failures.get(request.key)) is not None:
+            raise ModelFailed(failure, kind="unreachable")
+        found = self.known([request.key])
+        if request.key not in found:
+            raise BudgetExhausted("The answer was deleted.")
+        return found[request.key]
+
+
+def _variants(run: ComparisonRun, store: Store) -> list[Variant]:
+    with store.read() as tx:
+        records = {id: store.variants.get(tx, run.family, id) for id in run.request["variants"]}
+    if gone := [id for id, record in records.items() if record is None]:
+        raise NotFound(f"{run.family} has no variant {gone[0]!r} any more.", variant=gone[0])
+    return [record.variant for record in records.values() if record is not None]
+
+
+def _examples(run: ComparisonRun, family: Family, store: Store) -> dict[str, Example | None]:
+    """By id, in the order in which they were drawn, as they are served; None for those that are gone."""
+    ids = run.request["example_ids"]
+    with store.read() as tx:
+        found = {one.id: one for one in store.examples.of_split(tx, run.family, split=SPLIT, ids=ids)}
+    return {id: as_served(family, found[id]) if id in found else None for id in ids}

@@ -1,0 +1,89 @@
+"""Queues what a worker does outside a study, held to the month, and stops it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Annotated, Any, TypeVar
+
+from pydantic import Field
+
+from optimizer.core.base.spread import Spread
+from optimizer.core.base.values import Budget
+from optimizer.core.evaluation.run import QueuedRun
+from optimizer.core.family.family import Family
+from optimizer.core.models.budget import checked_budget
+from optimizer.core.scheduling.monthly_budget import MonthlyLimits, Remainder, under
+from optimizer.jobs.context import Context
+from optimizer.jobs.request import Reason, Request
+from optimizer.jobs.studies.evaluations.plan_evaluation import calls_at_most
+from optimizer.jobs.studies.read_spending import monthly_left
+from optimizer.ports import Transaction
+
+R = TypeVar("R", bound=QueuedRun)
+
+
+class RunBudgetBody(Request):
+    usd: Annotated[float, Field(ge=0)] | None = None
+    calls: Annotated[int, Field(ge=0)] | None = None
+
+
+class RunActRequest(Request):
+    id: str
+    reason: Reason = ""
+
+
+class RunReadRequest(Request):
+    id: str
+
+
+def budget_of_run(context: Context, family: Family, asked: RunBudgetBody, calls: Spread, usd: Spread | None) -> Budget:
+    """With a cap of calls or dollars, and under what is left of the month: of that no more than it may need, since
+    what a run may spend is kept from all others until it ends.
+
+    Args:
+        calls, usd: what it may take.
+    Raises:
+        BudgetTooSmall: a cap in dollars that would pass a monthly limit.
+    """
+    budget, most = checked_budget(Budget(usd=asked.usd, calls=asked.calls)), calls_at_most(calls)
+    is_open = budget.usd is None
+    if is_open and budget.calls is None:
+        budget = replace(budget, calls=most)
+    with context.store.read() as tx:
+        budget = under(_left(context, tx, family), budget)
+    if is_open and budget.usd is not None and usd is not None and calls.high:
+        return replace(budget, usd=min(budget.usd, usd.high * most / calls.high))
+    return budget
+
+
+def queue_run(
+    context: Context, tx: Transaction, family: Family, run: R, *, action: str, detail: Mapping[str, Any]
+) -> R:
+    """Raises BudgetTooSmall where another run has taken what was left of the month meanwhile."""
+    under(_left(context, tx, family), run.budget)
+    context.store.runs.add(tx, run)
+    context.store.audit.add(
+        tx, at=run.created_at, actor=context.actor, action=action, family=family.name, subject=run.id, detail=detail
+    )
+    return run
+
+
+def stop_run(context: Context, tx: Transaction, run: R, *, action: str, is_left: bool = False) -> R:
+    """Stops it before its next call; one that has not begun is cancelled at once. Safe to repeat.
+
+    ``is_left``: no process does it now, so it is cancelled at once, too.
+    """
+    if run.has_ended or (run.stop_requested and not is_left):
+        return run
+    store, now = context.store, context.clock.now()
+    store.audit.add(tx, at=now, actor=context.actor, action=action, family=run.family, subject=run.id, detail={})
+    ended: dict[str, Any] = {"status": "cancelled", "finished_at": now} if is_left or run.status == "queued" else {}
+    changes: dict[str, Any] = {"stop_requested": True, **ended}
+    store.runs.update(tx, run.id, **changes)
+    return replace(run, **changes)
+
+
+def _left(context: Context, tx: Transaction, family: Family) -> Remainder:
+    limits = MonthlyLimits(family_usd=family.budget.usd_per_month, all_usd=context.settings.usd_per_month)
+    return monthly_left(tx, context.store, context.clock, family.name, limits)

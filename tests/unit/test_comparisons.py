@@ -1,0 +1,307 @@
+"""Variants side by side in the background: capped by itself, resumed for nothing, and read of what is kept alone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+
+from optimizer.core.base.errors import BudgetTooSmall, Conflict, InvalidInput, ModelFailed, NotFound
+from optimizer.core.family.variant import VariantRecord
+from optimizer.jobs.champions.create_comparison import (
+    CompareRequest,
+    ComparisonEstimate,
+    read_comparison,
+    read_grid,
+    start_comparison,
+    stop_comparison,
+)
+from optimizer.jobs.context import JobContext
+from optimizer.jobs.families.retire_family import require_idle
+from optimizer.jobs.studies.evaluations.carry_out_run import carry_out_run
+from optimizer.jobs.studies.evaluations.create_judge_run import JudgeRunsRequest, read_judge_run, read_judge_runs
+from optimizer.jobs.studies.evaluations.queue_run import RunActRequest, RunBudgetBody, RunReadRequest
+from optimizer.jobs.upkeep.read_operations import JobsRequest, read_jobs
+from optimizer.runtime.use_cases import use_case_of
+from tests.contexts import context_of
+from tests.judged_world import JudgedWorld, judge_model, prompt_of, says, writer_by
+from tests.study_world import START, Killed, TopicModel, World, killed_at
+
+MARK = "xylophone"  # in every answer
+
+
+class Compared:
+    """A world with a second variant, and what is asked of it."""
+
+    is_worker_running = True
+
+    def __init__(self, world, usd_per_month=None, **changes):
+        self.world, base = world, world.family.variant()
+        self.other = replace(base, model={**base.model, **(changes or {"max_tokens": 7})})
+        record = VariantRecord(
+            family=world.family.name, variant=self.other, source="person", created_at=START, created_by="ann"
+        )
+        world.store.write(lambda tx: world.store.variants.add(tx, record))
+        self.context = context_of(
+            world.store,
+            world.clock,
+            family=lambda name: world.family,
+            models=lambda: world,
+            families=lambda: SimpleNamespace(problems={}),
+            is_worker_running=lambda: self.is_worker_running,
+            scorer_for=lambda family: world.scorer,
+            settings=SimpleNamespace(usd_per_month=usd_per_month),
+        )
+
+    def start(self, *, n=6, dry_run=False, variants=None, **caps):
+        names = variants or ["champion", self.other.id]
+        asked = CompareRequest(
+            family=self.world.family.name, variants=names, n=n, budget=RunBudgetBody(**caps), dry_run=dry_run
+        )
+        return start_comparison(self.context, asked)
+
+    def do(self, run, watched=lambda run: None):
+        world = self.world
+        context = JobContext(
+            store=world.store,
+            clock=world.clock,
+            families=world.families,
+            models=world,
+            scorer_for=lambda family: world.scorer,
+        )
+        return carry_out_run(run.id, context, intake_of=lambda actor: None, watched=watched)
+
+    def grid(self, run):
+        return read_grid(self.context, RunReadRequest(id=run.id))
+
+    def n_calls(self, run):
+        with self.world.store.read() as tx:
+            return self.world.store.journal.spend(tx, run.id).n_calls
+
+
+@pytest.fixture
+def side(tmp_path):
+    return Compared(World(tmp_path, model=TopicModel(needs=0)).fill(n_dev=8))
+
+
+def answer_with_mark(request):
+    return f"Dear customer, {MARK}: {prompt_of(request)[-12:]}"
+
+
+def judged(folder, *judges, **options):
+    options = {"model": writer_by(answer_with_mark), **options}
+    return Compared(JudgedWorld(folder, *judges, **options).fill_letters(), max_tokens=30)
+
+
+def test_a_grid_is_read_of_what_was_answered_and_asks_no_model(side):
+    told = side.start(dry_run=True)
+    assert isinstance(told, ComparisonEstimate)
+    assert (told.n, told.calls.high, told.models) == (6, 12, ["fake"])
+    run = side.start()
+    assert (run.status, run.n, run.budget.calls) == ("queued", 12, 18)
+    with pytest.raises(Conflict, match="It is queued"):
+        side.grid(run)
+    seen = []
+    made = side.do(run, watched=lambda one: seen.append(one.n_done))
+    assert (made.status, made.n_done, sorted(seen)) == ("finished", 12, list(range(1, 13)))
+    n_asked, grid = len(side.world.model.requests), side.grid(run)
+    assert len(side.world.model.requests) == n_asked == 12
+    assert (grid["n"], grid["n_gone"], grid["n_calls"]) == (6, 0, 12)
+    assert [one["variant"] for one in grid["variants"]] == list(run.request["variants"])
+    assert [one["p95_ms"] for one in grid["variants"]] == [10.0, 10.0], "what was fresh then counts as measured"
+    assert grid["spent_usd"] == pytest.approx(12 * 0.00001)
+    again = side.start()
+    side.do(again)
+    assert len(side.world.model.requests) == 12, "at temperature 0 the journal answers"
+    assert side.grid(again)["rows"] == grid["rows"]
+
+
+def test_drawn_answers_are_those_of_the_run(tmp_path):
+    side = Compared(World(tmp_path, model=TopicModel(needs=0)).fill(), temperature=0.3)
+    run, again = side.start(), side.start()
+    side.do(run)
+    side.do(again)
+    assert (side.n_calls(run), side.n_calls(again)) == (12, 6)
+    assert side.grid(run)["n_gone"] == side.grid(again)["n_gone"] == 0
+
+
+def test_a_killed_worker_goes_on_and_never_passes_the_cap(tmp_path):
+    side = Compared(World(tmp_path, model=TopicModel(needs=0, before=killed_at(5))).fill())
+    run = side.start(calls=13)
+    with pytest.raises(Killed):
+        side.do(run)
+    assert read_comparison(side.context, RunReadRequest(id=run.id)).status == "running"
+    made = side.do(run)
+    assert (made.status, made.result["stopped"], side.n_calls(run)) == ("finished", None, 13)
+    assert side.grid(run)["n"] == 6
+
+
+def test_what_a_killed_worker_spent_counts_for_the_cap(tmp_path):
+    side = Compared(World(tmp_path, model=TopicModel(needs=0, before=killed_at(5))).fill())
+    run = side.start(calls=8)
+    with pytest.raises(Killed):
+        side.do(run)
+    made = side.do(run)
+    assert ("8 calls" in made.result["stopped"], side.n_calls(run)) == (True, 8)
+    with pytest.raises(Conflict, match="has not come to its end"):
+        side.grid(run)
+
+
+def test_it_stops_before_its_next_call_and_a_queued_one_at_once(side):
+    def stop(run):
+        return stop_comparison(side.context, RunActRequest(id=run.id))
+
+    def after_two(one):
+        if one.n_done == 2:
+            stop(one)
+        side.world.clock.pass_seconds(1)
+
+    run = side.start()
+    made = side.do(run, watched=after_two)
+    assert (made.status, made.n_done < 12) == ("cancelled", True)
+    queued = side.start()
+    assert [stop(queued).status, stop(queued).status] == ["cancelled", "cancelled"]
+    assert side.do(queued).result is None
+
+
+def test_one_that_a_killed_process_left_is_cancelled_at_once_where_no_worker_runs(tmp_path):
+    side = Compared(World(tmp_path, model=TopicModel(needs=0, before=killed_at(5))).fill())
+    run = side.start()
+    with pytest.raises(Killed):
+        side.do(run)
+    assert stop_comparison(side.context, RunActRequest(id=run.id)).status == "running", "its worker may be on its way"
+    side.is_worker_running = False
+    assert stop_comparison(side.context, RunActRequest(id=run.id)).status == "cancelled"
+
+
+def test_answers_are_judged_and_judgements_are_read_again(tmp_path):
+    side = judged(tmp_path)
+    told, run = side.start(dry_run=True), side.start()
+    assert (told.calls.expected, told.models) == (24, ["judge", "writer"])
+    assert side.do(run).status == "finished"
+    grid = side.grid(run)
+    assert grid["n_calls"] <= 24
+    assert (grid["n_gone"], grid["n_calls"]) == (0, side.n_calls(run))
+    assert grid["variants"][0]["score"] == pytest.approx(0.7)
+
+
+def test_a_judge_that_could_not_be_understood_is_read_again_as_it_was(tmp_path):
+    def understood_later(request, n):
+        return says(request, 7) if "could not be read" in prompt_of(request) or n % 3 else "?"
+
+    side = judged(tmp_path, judge_model(concurrency=1))
+    side.world.by_name["judge"]._script = understood_later
+    run = side.start()
+    side.do(run)
+    grid = side.grid(run)
+    assert (grid["n_gone"], grid["n"]) == (0, 6)
+    assert [one["n_scored"] for one in grid["variants"]] != [0, 0]
+
+
+def test_a_policy_is_read_again_call_by_call(tmp_path):
+    side = judged(tmp_path, judge_model(lambda answer: 3))
+    gated = replace(side.other, policy={"gate.scorer": "judge", "gate.threshold": 0.9, "gate.prompts": ["Again."]})
+    record = VariantRecord(family="letters", variant=gated, source="person", created_at=START, created_by="ann")
+    side.world.store.write(lambda tx: side.world.store.variants.add(tx, record))
+    run = side.start(variants=["champion", gated.id])
+    made = side.do(run)
+    assert (made.status, made.error) == ("finished", None)
+    n_asked, grid = len(side.world.model.requests), side.grid(run)
+    assert (grid["n_gone"], grid["n"], grid["variants"][1]["n_scored"]) == (0, 6, 6)
+    assert len(side.world.model.requests) == n_asked
+
+
+def test_a_call_that_failed_has_failed_when_it_is_read(tmp_path):
+    class Failing(TopicModel):
+        def _text(self, request):
+            if "number 1 of" in str(request.messages[-1]["content"]):
+                raise ModelFailed("The provider is away.", kind="http")
+            return super()._text(request)
+
+    side = Compared(World(tmp_path, model=Failing(needs=0)).fill())
+    run = side.start(n=12)
+    side.do(run)
+    grid = side.grid(run)
+    said = [[answer["error"] for answer in row["answers"]] for row in grid["rows"]]
+    assert (grid["n_gone"], said.count(["The provider is away."] * 2)) == (0, 1)
+
+
+def test_a_model_that_answers_nothing_fails_the_run(tmp_path):
+    def away(n):
+        raise ModelFailed("The provider is away.", kind="http")
+
+    side = Compared(World(tmp_path, model=TopicModel(before=away)).fill())
+    made = side.do(side.start())
+    assert (made.status, made.error_type) == ("failed", "model-failed")
+    assert "got no answer to any of 6 examples. First failure: The provider is away." in made.error
+
+
+def test_a_key_of_role_read_sees_figures_only(tmp_path):
+    side = judged(tmp_path)
+    run = side.start()
+    side.do(run)
+    grid = side.grid(run)
+    whole, figures = (use_case_of(read_grid).written(grid, figures_only=one).decode() for one in (False, True))
+    assert (MARK in whole, "My parcel" in whole) == (True, True)
+    assert (MARK in figures, "My parcel" in figures, '"score":0.7' in figures) == (False, False, True)
+    row = use_case_of(read_comparison).written(read_comparison(side.context, RunReadRequest(id=run.id))).decode()
+    assert (MARK in row, "My parcel" in row) == (False, False), "the run keeps no text"
+
+
+def test_what_was_forgotten_is_in_no_answer(tmp_path):
+    side = judged(tmp_path)
+    store, run = side.world.store, side.start()
+    side.do(run)
+    assert len(side.grid(run)["rows"]) == 6
+    side.world.clock.pass_seconds(10)
+    with store.read() as tx:
+        old = store.retained.old(tx, "texts_of_model_calls", "letters", side.world.clock.now(), 100)
+    assert len(old) == side.n_calls(run), "their texts go when those of a study would"
+    store.write(lambda tx: store.retained.remove(tx, "texts_of_model_calls", "letters", old))
+    with pytest.raises(Conflict, match="was deleted"):
+        side.grid(run)
+
+
+def test_an_example_that_is_gone_is_left_out(side):
+    store, run = side.world.store, side.start()
+    side.do(run)
+    whole, gone = side.grid(run), run.request["example_ids"][2]
+
+    def forget(tx):
+        from optimizer.adapters.store.repositories.examples import EXAMPLES
+
+        tx.execute(EXAMPLES.delete().where(EXAMPLES.c.id == gone))
+
+    store.write(forget)
+    grid = side.grid(run)
+    assert (grid["n"], grid["n_gone"]) == (5, 1)
+    assert grid["rows"] == [row for row in whole["rows"] if row["example"] != gone]
+
+
+def test_no_list_of_judge_runs_shows_it(tmp_path):
+    side = judged(tmp_path)
+    run = side.start()
+    assert read_judge_runs(side.context, JudgeRunsRequest(family="letters")).items == []
+    with pytest.raises(NotFound):
+        read_judge_run(side.context, RunReadRequest(id=run.id))
+
+
+def test_it_stands_among_the_jobs_and_holds_what_would_take_its_family_away(side):
+    run = side.start()
+    (job,) = read_jobs(side.context, JobsRequest()).items
+    assert (job.kind, job.location) == ("comparison", f"/v1/comparisons/{run.id}")
+    with side.world.store.read() as tx, pytest.raises(Conflict, match=f"its comparison {run.id} is queued"):
+        require_idle(tx, side.world.store, "topics", "retire")
+
+
+def test_it_is_held_to_the_month_and_refused_what_is_no_comparison(tmp_path):
+    side = Compared(World(tmp_path, model=TopicModel(needs=0)).fill(), usd_per_month=0.5)
+    with pytest.raises(BudgetTooSmall, match="monthly limit"):
+        side.start(usd=0.6)
+    assert side.start().budget.usd < 0.5
+    for names, why in ((["champion"], "Name two variants"), (["champion"] * 2, "named twice")):
+        with pytest.raises(InvalidInput, match=why):
+            side.start(variants=names)
+    with pytest.raises(NotFound, match="has no variant"):
+        side.start(variants=["champion", "v_000000000000"])
