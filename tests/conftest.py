@@ -10,6 +10,7 @@ import signal
 import httpx
 import pytest
 import structlog
+import typer.testing
 from hypothesis import settings
 
 from tests.examples import USUAL
@@ -21,6 +22,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Every client reads the machine's certificates anew, which costs 35 ms of CPU;
 # hundreds of tests have clients of their own.
 httpx._transports.default.create_ssl_context = functools.cache(httpx._transports.default.create_ssl_context)
+
+# The tree of commands is made anew for each command line that a runner takes, which costs a tenth of a second.
+typer.testing._get_command = functools.cache(typer.testing._get_command)
 
 # The usual one draws each traceback with colours and the values of a frame's names, which takes longer than most tests.
 structlog.configure(

@@ -145,10 +145,16 @@ def replace_champion(
     record_reign(tx, store, reign, action=by.action, evidence=by.evidence)
     what = f"{described(tx, store, reign)} {by.says}, instead of {described(tx, store, before)}"
     return ChangeReport(
-        family=reign.family, what=what + (f"; rollout {ended.rollout} ended" if ended else ""), why=why, undo=by.undo,
-        forced=reign.forced, champion=reign, decision=ended, models=models_asked(tx, store, reign),
+        family=reign.family,
+        what=what + (f"; rollout {ended.rollout} ended" if ended else ""),
+        why=why,
+        undo=by.undo,
+        forced=reign.forced,
+        champion=reign,
+        decision=ended,
+        models=models_asked(tx, store, reign),
         instead_of=before.variant,
-    )  # fmt: skip
+    )
 
 
 def described(tx: Transaction, store: Store, reign: Champion) -> str:
@@ -204,9 +210,14 @@ def promote(tx: Transaction, store: Store, transition: Transition) -> Champion |
             rollout=rollout.id,
         )
     reign = champion.succeed(
-        current, variant=transition.champion_change, at=request.at, by=request.actor, why=f"promoted: {request.reason}",
-        forced=transition.forced, rollout=rollout.id,
-    )  # fmt: skip
+        current,
+        variant=transition.champion_change,
+        at=request.at,
+        by=request.actor,
+        why=f"promoted: {request.reason}",
+        forced=transition.forced,
+        rollout=rollout.id,
+    )
     record_reign(tx, store, reign, action="champion.promote")
     return reign
 
@@ -223,9 +234,15 @@ def end_active_rollout(
     clock_at = clock.rollout_now()
     lapsed_at, lapsed_clock_at = lapse_of(rollout, at=at, clock_at=clock_at, scale=clock.scale)
     request = TransitionRequest(
-        act="end", at=at, clock_at=clock_at, actor=actor, reason=f"the champion changed: {why}",
-        outcome="champion_changed", lapsed_at=lapsed_at, lapsed_clock_at=lapsed_clock_at,
-    )  # fmt: skip
+        act="end",
+        at=at,
+        clock_at=clock_at,
+        actor=actor,
+        reason=f"the champion changed: {why}",
+        outcome="champion_changed",
+        lapsed_at=lapsed_at,
+        lapsed_clock_at=lapsed_clock_at,
+    )
     return record_transition(tx, store, apply(rollout, request))
 
 

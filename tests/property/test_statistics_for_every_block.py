@@ -33,7 +33,7 @@ boundaries = st.floats(-0.5, 0.5)
 variances = st.floats(0.0004, 0.25)
 sizes = st.integers(1, 200)
 LADDER = (0.10, 0.25, 0.50, 0.75)
-RUNS = pytest.mark.parametrize("runs", [400, pytest.param(3000, marks=pytest.mark.long)])
+RUNS = pytest.mark.parametrize("runs", [1000, pytest.param(3000, marks=pytest.mark.long)])
 
 
 @st.composite

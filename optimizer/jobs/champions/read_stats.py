@@ -133,9 +133,17 @@ def _summed(minutes: Iterable[MinuteSums], by: By) -> list[StatsRow]:
 def _figures(minutes: list[MinuteSums]) -> dict[str, Any]:
     n = {
         name: sum(getattr(minute, name) for minute in minutes)
-        for name in ("n_errors", "n_latency", "latency_sum_ms", "cost_sum_usd", "n_success", "success_sum", "n_score",
-                     "score_sum")
-    }  # fmt: skip
+        for name in (
+            "n_errors",
+            "n_latency",
+            "latency_sum_ms",
+            "cost_sum_usd",
+            "n_success",
+            "success_sum",
+            "n_score",
+            "score_sum",
+        )
+    }
     return {
         "n_interactions": sum(minute.n for minute in minutes if minute.source == ""),
         "n_errors": n["n_errors"],

@@ -134,6 +134,11 @@ def _alert(tx: Transaction, store: Store, champion: Champion, crossing: LimitCro
     way = f" The way back: detent champion rollback {f}" if back is not None else ""
     detail = f"Champion {champion.variant} of {f}: {crossing.detail}. Look: detent feedback stats {f}.{way}"
     return Alert(
-        id=new_id("al"), kind=OUT_OF_LIMITS, family=f, subject=_subject(crossing.figure, champion),
-        level=crossing.level, opened_at=now, detail=detail
-    )  # fmt: skip
+        id=new_id("al"),
+        kind=OUT_OF_LIMITS,
+        family=f,
+        subject=_subject(crossing.figure, champion),
+        level=crossing.level,
+        opened_at=now,
+        detail=detail,
+    )

@@ -96,10 +96,14 @@ class SwitchWatcher:
             first_at = store.switch_watches.first_outcome(tx, reign.family, before, metric, reigned)
         has_judge = metric.source == "judge" and family is not None and family.judge is not None
         watch = SwitchWatch.begin(
-            reign, history, metric=metric, mean=champion_mean(before, metric, labels)[0], first_at=first_at,
+            reign,
+            history,
+            metric=metric,
+            mean=champion_mean(before, metric, labels)[0],
+            first_at=first_at,
             judge=judge_identity(family) if has_judge and family is not None else None,
             rollout=holdback.rollout if holdback is not None else None,
-        )  # fmt: skip
+        )
         return WatchedSwitch(family=reign.family, reign=reign.seq, watch=watch, read_until=reign.since)
 
     def _read(self, state: WatchedSwitch, until: datetime, units: UnitSample, *, most: int | None) -> WatchedSwitch:
@@ -135,8 +139,13 @@ class SwitchWatcher:
             return
         detail = alarm_text(state.watch, state.family)
         alert = Alert(
-            id=new_id("al"), kind=WORSE, level="critical", family=state.family, subject=state.watch.variant,
-            opened_at=self._clock.now(), detail=detail,
-        )  # fmt: skip
+            id=new_id("al"),
+            kind=WORSE,
+            level="critical",
+            family=state.family,
+            subject=state.watch.variant,
+            opened_at=self._clock.now(),
+            detail=detail,
+        )
         if store.alerts.open(tx, alert):
             log.warning("champion worse after a switch", family=state.family, detail=detail)

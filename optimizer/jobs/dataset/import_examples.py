@@ -142,9 +142,13 @@ def import_examples(context: Context, request: ImportRequest) -> ImportReport:
         for place, row in enumerate(request.rows, start=1)
     )
     return import_rows(
-        rows, family=context.family(request.family), store=context.store, clock=context.clock, actor=context.actor,
+        rows,
+        family=context.family(request.family),
+        store=context.store,
+        clock=context.clock,
+        actor=context.actor,
         curated=request.curated,
-    )  # fmt: skip
+    )
 
 
 def import_rows(

@@ -114,9 +114,14 @@ def store_draft(family: Family, draft: VariantDraft, *, actor: str, store: Store
         _check_examples(tx, store, family, variant, quoted={e["id"] for e in draft.examples or ()})
         at = clock.now()
         record = VariantRecord(
-            family=family.name, variant=variant, source="person", created_at=at, created_by=actor, note=draft.note,
-            parent=draft.from_variant
-        )  # fmt: skip
+            family=family.name,
+            variant=variant,
+            source="person",
+            created_at=at,
+            created_by=actor,
+            note=draft.note,
+            parent=draft.from_variant,
+        )
         new = store.variants.add(tx, record)
         if new:
             detail = {"from": draft.from_variant, "note": draft.note}

@@ -58,9 +58,12 @@ def read_edit(tx: Transaction, store: Store, family: Family) -> Edit | None:
     served = [r for r in known if r.variant.id == champion.variant]
     last = max(served or known, key=lambda r: r.created_at, default=None)
     return Edit(
-        family=family.name, version=version, variant=variant, champion=champion.variant,
-        instead_of=last.variant.id if last else None
-    )  # fmt: skip
+        family=family.name,
+        version=version,
+        variant=variant,
+        champion=champion.variant,
+        instead_of=last.variant.id if last else None,
+    )
 
 
 def labels_not_named(tx: Transaction, store: Store, family: Family) -> str | None:

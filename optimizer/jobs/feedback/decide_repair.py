@@ -115,9 +115,15 @@ def _event(graph: VerifiedGraph, repair: str, verdict: Verdict) -> dict[str, Any
     """One outcome per repair: whether a person wanted it."""
     good = verdict == "approved"
     return {
-        "id": repair, "family": graph.family, "interaction": graph.interaction, "source": "person", "success": good,
-        "score": float(good), "label": verdict, "tags": {"graph": graph.id},
-    }  # fmt: skip
+        "id": repair,
+        "family": graph.family,
+        "interaction": graph.interaction,
+        "source": "person",
+        "success": good,
+        "score": float(good),
+        "label": verdict,
+        "tags": {"graph": graph.id},
+    }
 
 
 def _refusal(rejected: dict[str, Any]) -> DetentError:

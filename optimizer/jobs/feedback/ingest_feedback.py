@@ -98,9 +98,14 @@ class Intake(Delivery):
 def intake_of(context: Context) -> Intake:
     """Takes in what the asker may report."""
     return Intake(
-        store=context.store, clock=context.clock, families=context.families().families, verify=context.verify,
-        hmac_unit=context.hmac_unit, actor=context.actor, access=context.access,
-    )  # fmt: skip
+        store=context.store,
+        clock=context.clock,
+        families=context.families().families,
+        verify=context.verify,
+        hmac_unit=context.hmac_unit,
+        actor=context.actor,
+        access=context.access,
+    )
 
 
 class IntakeRequest:

@@ -83,9 +83,14 @@ def propose_repairs(context: Context, request: ProposeRequest) -> ProposedGraph:
             "n_unreadable": len(proposal.unreadable),
         }
         store.audit.add(
-            tx, at=proposal.created_at, actor=actor, action="graph.propose", family=family.name, subject=proposal.id,
+            tx,
+            at=proposal.created_at,
+            actor=actor,
+            action="graph.propose",
+            family=family.name,
+            subject=proposal.id,
             detail=detail,
-        )  # fmt: skip
+        )
         return report(proposal, new=True)
 
     return store.write(keep)

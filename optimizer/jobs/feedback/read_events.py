@@ -30,9 +30,13 @@ def read_feedback(context: Context, request: EventsRequest) -> Page[FeedbackView
     family = context.family_asked(request.family)
     with context.store.read() as tx:
         events, next_cursor = context.store.events.page_of_feedback(
-            tx, family=family, variant=request.variant, since=_usable(request.since), cursor=request.cursor,
+            tx,
+            family=family,
+            variant=request.variant,
+            since=_usable(request.since),
+            cursor=request.cursor,
             limit=request.limit,
-        )  # fmt: skip
+        )
     return Page(items=[FeedbackView(**members_of(event)) for event in events], next_cursor=next_cursor)
 
 
@@ -41,9 +45,13 @@ def read_interactions(context: Context, request: EventsRequest) -> Page[Interact
     family = context.family_asked(request.family)
     with context.store.read() as tx:
         interactions, next_cursor = context.store.events.page_of_interactions(
-            tx, family=family, variant=request.variant, since=_usable(request.since), cursor=request.cursor,
+            tx,
+            family=family,
+            variant=request.variant,
+            since=_usable(request.since),
+            cursor=request.cursor,
             limit=request.limit,
-        )  # fmt: skip
+        )
     return Page(
         items=[InteractionView(**members_of(interaction)) for interaction in interactions], next_cursor=next_cursor
     )

@@ -73,10 +73,16 @@ def _write_log(message: AlertMessage) -> None:
     write = log.error if alert.level == "critical" else log.warning if alert.level == "warning" else log.info
     write = write if message.event == "raised" else log.info
     write(
-        f"alert_{message.event}", alert=alert.id, kind=alert.kind, level_of_alert=alert.level, family=alert.family,
-        subject=alert.subject, detail=alert.detail, opened_at=alert.opened_at.isoformat(),
+        f"alert_{message.event}",
+        alert=alert.id,
+        kind=alert.kind,
+        level_of_alert=alert.level,
+        family=alert.family,
+        subject=alert.subject,
+        detail=alert.detail,
+        opened_at=alert.opened_at.isoformat(),
         closed_at=alert.closed_at.isoformat() if alert.closed_at else None,
-    )  # fmt: skip
+    )
 
 
 def _send_queue(store: Store, channel: AlertChannel, clock: Clock) -> int:

@@ -157,11 +157,23 @@ def _record_adoption(
     ladder = (1 - HOLDBACK_SHARE,)
     fixed = fix_settings(family, family.rollout, record, study=None)
     rollout = Rollout(
-        id=id, family=family.name, candidate=reign.variant, champion=record.champion, aim=family.rollout.gates.aim,
-        ladder=ladder, salt=secrets.token_hex(16), status="pending", stage=-1, held=False, version=0,
-        settings={**fixed, "ladder": list(ladder), "adopted": True}, stage_history=(), created_at=reign.since,
-        created_by=reign.by, simulated_clock=clock.scale != 1.0,
-    )  # fmt: skip
+        id=id,
+        family=family.name,
+        candidate=reign.variant,
+        champion=record.champion,
+        aim=family.rollout.gates.aim,
+        ladder=ladder,
+        salt=secrets.token_hex(16),
+        status="pending",
+        stage=-1,
+        held=False,
+        version=0,
+        settings={**fixed, "ladder": list(ladder), "adopted": True},
+        stage_history=(),
+        created_at=reign.since,
+        created_by=reign.by,
+        simulated_clock=clock.scale != 1.0,
+    )
     store.rollouts.add(tx, rollout)
     acts: tuple[Act, Act] = ("start", "adopt")
     request, adopt = (

@@ -63,6 +63,10 @@ def fix_settings(
     ``study``: whose confirmation speaks for the candidate.
     """
     return frozen(
-        settings, champion=record.champion, labels=record.labels, delays_hours=record.delays_hours,
-        limits=family.constraints.model_dump(mode="json"), holdout_ratios=holdout_ratios(study),
-    )  # fmt: skip
+        settings,
+        champion=record.champion,
+        labels=record.labels,
+        delays_hours=record.delays_hours,
+        limits=family.constraints.model_dump(mode="json"),
+        holdout_ratios=holdout_ratios(study),
+    )

@@ -138,9 +138,12 @@ def _said_again(tx: Transaction, store: Store, history: list[Champion], why: str
         why=why,
         undo=_undo(ended) if ended is not None else None,
         next=f"to go further back: detent champion rollback {below.family} --to {below.variant}" if below else None,
-        changed=False, champion=current, models=models_asked(tx, store, current),
-        instead_of=ended.variant if ended is not None else None, dry_run=dry_run,
-    )  # fmt: skip
+        changed=False,
+        champion=current,
+        models=models_asked(tx, store, current),
+        instead_of=ended.variant if ended is not None else None,
+        dry_run=dry_run,
+    )
 
 
 def _foreseen(tx: Transaction, store: Store, reign: Champion, before: Champion, why: str) -> ChangeReport:
@@ -151,5 +154,9 @@ def _foreseen(tx: Transaction, store: Store, reign: Champion, before: Champion, 
         what=f"{described(tx, store, reign)} would be champion again, instead of {described(tx, store, before)}{ends}",
         why=why,
         next=f"detent champion rollback {reign.family} --to {reign.variant}",
-        changed=False, champion=before, models=models_asked(tx, store, reign), instead_of=before.variant, dry_run=True,
-    )  # fmt: skip
+        changed=False,
+        champion=before,
+        models=models_asked(tx, store, reign),
+        instead_of=before.variant,
+        dry_run=True,
+    )

@@ -157,9 +157,15 @@ def _read(family: Family, store: Store, clock: Clock, margin: float | None) -> _
     for request in requests:
         usual.add_interaction(failed=request.failed, latency_ms=request.latency_ms, cost_usd=request.cost_usd)
     report = SelftestReport(
-        verdict="done", summary="", since=since, until=now, n_requests=len(requests), n_units=len(recording.units),
-        n_labelled_units=len(recording.labels_of), margin=fixed["margin"],
-    )  # fmt: skip
+        verdict="done",
+        summary="",
+        since=since,
+        until=now,
+        n_requests=len(requests),
+        n_units=len(recording.units),
+        n_labelled_units=len(recording.labels_of),
+        margin=fixed["margin"],
+    )
     return _ReplayBasis(
         family=family.name,
         settings=fixed,
@@ -230,11 +236,22 @@ def _looked_at(rollout: Rollout, evidence: RecordedEvidence, clock: _SimulatedCl
 def _deployed(past: _ReplayBasis, salt: str, clock: _SimulatedClock) -> Rollout:
     """A rollout at its first stage, made by the same transitions as any other."""
     draft = Rollout(
-        id="selftest", family=past.family, candidate="A again", champion="A", aim="quality", ladder=past.ladder,
-        salt=salt, status="pending",
-        stage=-1, held=False, version=0, settings=past.settings, stage_history=(), created_at=clock.now(),
+        id="selftest",
+        family=past.family,
+        candidate="A again",
+        champion="A",
+        aim="quality",
+        ladder=past.ladder,
+        salt=salt,
+        status="pending",
+        stage=-1,
+        held=False,
+        version=0,
+        settings=past.settings,
+        stage_history=(),
+        created_at=clock.now(),
         created_by=ACTOR,
-    )  # fmt: skip
+    )
 
     def asked(act: Act) -> TransitionRequest:
         return TransitionRequest(

@@ -73,9 +73,13 @@ def set_champion(context: Context, request: ChampionSetRequest) -> ChangeReport:
             )
         if current.variant == variant:
             return ChangeReport(
-                family=family, what=f"{described(tx, store, current)} is champion already, since {when(current.since)}",
-                why=why, changed=False, champion=current, models=models_asked(tx, store, current),
-            )  # fmt: skip
+                family=family,
+                what=f"{described(tx, store, current)} is champion already, since {when(current.since)}",
+                why=why,
+                changed=False,
+                champion=current,
+                models=models_asked(tx, store, current),
+            )
         require_models(asked_by(record.variant), served, cannot=f"Cannot serve {variant} of {family} at once")
         if request.confirm != family:
             raise Refused(

@@ -88,9 +88,13 @@ def make_rollout(family: Family, request: RolloutRequest, *, actor: str, store: 
     """
     record, traffic = read_recent(family, store=store, clock=clock)
     basis = _Basis(
-        family=family, asked=request, actor=actor, reason=checked_reason(request.reason) if request.reason else None,
-        record=record, traffic=traffic,
-    )  # fmt: skip
+        family=family,
+        asked=request,
+        actor=actor,
+        reason=checked_reason(request.reason) if request.reason else None,
+        record=record,
+        traffic=traffic,
+    )
     if request.dry_run:
         with store.read() as tx:
             draft = _draft(tx, store, clock, basis)
@@ -169,12 +173,24 @@ def _draft(tx: Transaction, store: Store, clock: Clock, basis: _Basis) -> _Draft
             " docs/how-to/report-interactions.md shows how.",
         )
     rollout = Rollout(
-        id=new_id("ro"), family=name, candidate=variant, champion=champion.variant, aim=aim, ladder=settings.ladder,
-        salt=secrets.token_hex(16), status="pending", stage=-1, held=False, version=0,
+        id=new_id("ro"),
+        family=name,
+        candidate=variant,
+        champion=champion.variant,
+        aim=aim,
+        ladder=settings.ladder,
+        salt=secrets.token_hex(16),
+        status="pending",
+        stage=-1,
+        held=False,
+        version=0,
         settings=fix_settings(basis.family, settings, basis.record, study=evidence),
-        stage_history=(), created_at=now, created_by=basis.actor,
-        study=evidence.id if evidence is not None else None, simulated_clock=clock.scale != 1.0,
-    )  # fmt: skip
+        stage_history=(),
+        created_at=now,
+        created_by=basis.actor,
+        study=evidence.id if evidence is not None else None,
+        simulated_clock=clock.scale != 1.0,
+    )
     candidate = store.variants.get(tx, name, variant)
     gates = without_judge_gate(gates_on_record(evidence, variant=variant, champion=champion.variant, aim=aim))
     scored_by = (evidence.confirmation or {}).get("judge") if evidence is not None else None
@@ -260,8 +276,9 @@ def _refusal(draft: _Draft) -> GateNotMet:
     return GateNotMet(
         f"Cannot start a rollout of {variant}: not every gate is met. {why}. {way_out} "
         f"as forced with confirm = {name}{wrong}: {start_command(draft.basis.asked, forced=True)}.",
-        gates=draft.missed, confirm=name,
-    )  # fmt: skip
+        gates=draft.missed,
+        confirm=name,
+    )
 
 
 def _foreseen(draft: _Draft, freeze: Freeze | None) -> StartReport:

@@ -160,6 +160,11 @@ def _worse(champion: Champion, rollout: Rollout, state: EvidenceState, at: datet
 
 def _alert(champion: Champion, detail: str, at: datetime) -> Alert:
     return Alert(
-        id=new_id("al"), kind=WORSE, level="critical", family=champion.family, subject=champion.variant, opened_at=at,
-        detail=detail
-    )  # fmt: skip
+        id=new_id("al"),
+        kind=WORSE,
+        level="critical",
+        family=champion.family,
+        subject=champion.variant,
+        opened_at=at,
+        detail=detail,
+    )

@@ -192,9 +192,15 @@ class _Look:
         self._late_labels()
         self._guardrails()
         return SeenBlocks(
-            rollout=self._rollout, n_before=self._n_before, known=self._known, blocks=tuple(self._blocks),
-            units=self._units, more=self._more, at=self._at, clock_at=self._clock_now,
-        )  # fmt: skip
+            rollout=self._rollout,
+            n_before=self._n_before,
+            known=self._known,
+            blocks=tuple(self._blocks),
+            units=self._units,
+            more=self._more,
+            at=self._at,
+            clock_at=self._clock_now,
+        )
 
     def _close(self, kind: BlockKind, content: Mapping[str, Any]) -> None:
         state = self._known.state
@@ -401,9 +407,14 @@ def request_of(step: TickStep) -> TransitionRequest:
     action = step.follows
     assert action.act != "wait"
     return TransitionRequest(
-        act=action.act, at=step.seen.at, clock_at=step.seen.clock_at, actor=ACTOR, reason=action.reason,
-        outcome=action.outcome, evidence=action.evidence,
-    )  # fmt: skip
+        act=action.act,
+        at=step.seen.at,
+        clock_at=step.seen.clock_at,
+        actor=ACTOR,
+        reason=action.reason,
+        outcome=action.outcome,
+        evidence=action.evidence,
+    )
 
 
 def _say(tx: Transaction, store: Store, rollout: Rollout, step: TickStep) -> None:

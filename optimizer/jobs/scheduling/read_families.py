@@ -64,9 +64,11 @@ def read_family(context: Context, request: FamilyRequest) -> FamilyView:
 def read_triggers(context: Context, request: FamilyRequest) -> TriggerReport:
     """What each trigger of a family says now, and what would keep a study from starting."""
     return look_at_triggers(
-        context.family(request.family), store=context.store, clock=context.clock,
+        context.family(request.family),
+        store=context.store,
+        clock=context.clock,
         max_studies=context.settings.max_studies,
-    )  # fmt: skip
+    )
 
 
 def _summary(tx: Transaction, context: Context, name: str) -> FamilySummary:

@@ -130,9 +130,13 @@ def put_schedule(context: Context, request: ScheduleRequest) -> ScheduleReport:
 def delete_schedule(context: Context, request: UnsetScheduleRequest) -> ScheduleReport:
     """No study of the family starts by itself any more. Safe to repeat; an If-Match that does not fit is 412."""
     return unset_schedule(
-        context.family(request.family), reason=request.reason, actor=context.actor, store=context.store,
-        clock=context.clock, check=_matching(request.if_match),
-    )  # fmt: skip
+        context.family(request.family),
+        reason=request.reason,
+        actor=context.actor,
+        store=context.store,
+        clock=context.clock,
+        check=_matching(request.if_match),
+    )
 
 
 def _matching(if_match: str | None) -> Check:

@@ -125,11 +125,14 @@ def _compare(
         (b.score, c.score, e.group) for b, c, e in zip(champion, results, examples, strict=True) if b.score is not None
     ]
     return _VariantComparison(
-        variant=variant.id, champion=champion, results=results, n=len(examples),
+        variant=variant.id,
+        champion=champion,
+        results=results,
+        n=len(examples),
         pairs=[(b, c, group) for b, c, group in rows if c is not None],
         lost=[(b, 0.0, group) for b, c, group in rows if c is None],
         wished=study_kind(run.family).wished_floors(run.study, champion, results, examples, settings, looks),
-    )  # fmt: skip
+    )
 
 
 def _step(compared: _VariantComparison, settings: GateSettings, looks: int) -> SequenceTest:
@@ -177,11 +180,18 @@ def _confirmed(
     if saving is not None and quality is not None:
         level = quality_level(settings, looks)
         record |= {
-            "confidence": confidence_of(max(saving.p, quality.p), looks), "saving": saving.share, "saving_p": saving.p,
-            "saving_n": saving.n, "saving_from": saving.champion, "saving_to": saving.winner, "quality_p": quality.p,
-            "quality_test": quality.test, "quality_n": quality.n, "quality_level": level,
+            "confidence": confidence_of(max(saving.p, quality.p), looks),
+            "saving": saving.share,
+            "saving_p": saving.p,
+            "saving_n": saving.n,
+            "saving_from": saving.champion,
+            "saving_to": saving.winner,
+            "quality_p": quality.p,
+            "quality_test": quality.test,
+            "quality_n": quality.n,
+            "quality_level": level,
             "loss_at_most": largest_loss(before, after, level=level, groups=groups),
-        }  # fmt: skip
+        }
     if best.wished:
         ps = [comparison.p if saving is None else saving.p]
         ps += [1.0 if floor.test is None else floor.test.p for floor in best.wished if floor.name == "quality"]
@@ -296,9 +306,17 @@ def _gates(
     if saving.champion is None or saving.winner is None:
         return (saving.unmeasured,)
     evidence = ConfirmationEvidence(
-        aim=saving.aim, champion=saving.champion, candidate=saving.winner, champion_quality=mean, p=saving.p,
-        n_aim=saving.n, looks=looks, drops=drops, not_lower=quality, wished=wished,
-    )  # fmt: skip
+        aim=saving.aim,
+        champion=saving.champion,
+        candidate=saving.winner,
+        champion_quality=mean,
+        p=saving.p,
+        n_aim=saving.n,
+        looks=looks,
+        drops=drops,
+        not_lower=quality,
+        wished=wished,
+    )
     return evaluate_gates(evidence, settings)
 
 

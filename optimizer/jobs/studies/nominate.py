@@ -249,11 +249,21 @@ def plan_look(
     for item in models_asked:
         require_bounded(*item, budget)
     study = Study(
-        id=new_id("st"), family=family.name, strategy=CONFIRM, aim=aim, status="queued", seed=seed, budget=budget,
-        definition={k: v for k, v in asdict(definition).items() if v is not None}, champion=arms[0].id,
-        winner=arms[1].id, created_at=clock.now(), created_by=context.actor, dataset=dataset,
+        id=new_id("st"),
+        family=family.name,
+        strategy=CONFIRM,
+        aim=aim,
+        status="queued",
+        seed=seed,
+        budget=budget,
+        definition={k: v for k, v in asdict(definition).items() if v is not None},
+        champion=arms[0].id,
+        winner=arms[1].id,
+        created_at=clock.now(),
+        created_by=context.actor,
+        dataset=dataset,
         simulated_clock=clock.scale != 1.0,
-    )  # fmt: skip
+    )
     price_of_look = LookPrice(
         study=searched,
         variant=arms[1].id,

@@ -281,9 +281,14 @@ def rotate_key(context: Context, request: RotateRequest) -> KeyReport:
         )
         _tell(tx, store, "key.rotate", name, {"old_until": until.isoformat()}, actor=actor, at=now)
         return KeyReport(
-            name=name, what=f"Key {name} has a new secret; {old}", why="", undo=undo, changed=True,
-            key=key_view(_require(tx, store, name)), next="give the new secret to what uses the key",
-        )  # fmt: skip
+            name=name,
+            what=f"Key {name} has a new secret; {old}",
+            why="",
+            undo=undo,
+            changed=True,
+            key=key_view(_require(tx, store, name)),
+            next="give the new secret to what uses the key",
+        )
 
     return replace(store.write(change), secret=secret)
 

@@ -57,9 +57,12 @@ def prune(context: Context, request: PruneRequest) -> PruneReport:
     """
     files, store, clock = context.families(), context.store, context.clock
     retained, unpruned = retentions(
-        store, clock, {**files.retired(), **files.families}, files.problems,
+        store,
+        clock,
+        {**files.retired(), **files.families},
+        files.problems,
         pipeline_days=context.settings.pipeline_retain_days,
-    )  # fmt: skip
+    )
     batches = count(1)
     report = (
         what_would_go(store, retained)
@@ -106,9 +109,13 @@ def prune_records(
 def _pruned(retention: Retention, n: int) -> PruneCount:
     until = retention.cut
     return PruneCount(
-        rows=retention.rows, family=retention.family or None, n=n, before=until.before, retain_days=retention.days,
-        held_by=until.held_by
-    )  # fmt: skip
+        rows=retention.rows,
+        family=retention.family or None,
+        n=n,
+        before=until.before,
+        retain_days=retention.days,
+        held_by=until.held_by,
+    )
 
 
 def _told(store: Store, clock: Clock, actor: str, pruned: PruneCount) -> PruneCount:

@@ -54,12 +54,19 @@ def read_jobs(context: Context, request: JobsRequest) -> Page[QueuedJob]:
     ]
     items = [
         QueuedJob(
-            id=job.id, kind=kind, family=job.family, status=job.status, created_at=job.created_at,
-            started_at=job.started_at, created_by=job.created_by, stop_requested=job.stop_requested, location=location,
+            id=job.id,
+            kind=kind,
+            family=job.family,
+            status=job.status,
+            created_at=job.created_at,
+            started_at=job.started_at,
+            created_by=job.created_by,
+            stop_requested=job.stop_requested,
+            location=location,
         )
         for job, kind, location in sorted(jobs, key=lambda row: (row[0].created_at, row[0].id))
         if context.sees(job.family)
-    ]  # fmt: skip
+    ]
     return page_of(items, request.cursor, request.limit)
 
 

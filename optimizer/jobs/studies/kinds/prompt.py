@@ -97,58 +97,18 @@ class PromptStudy:
 
 
 def _plan(wish: AskedStudy, store: Store, models: ModelCatalogue) -> StudyPlan:
+    _check_definition(wish)
+    _check_models(wish, models)
     family, names, aim, budget, definition = wish.family, wish.names, wish.aim, wish.budget, wish.definition
     champion, space = wish.champion, wish.space
-    if keeps := [name for name in KEEP if getattr(definition, name) is not None]:
-        detail = (
-            f"{keeps[0]} asks for the knobs of a content pipeline, and {family.name!r} is of kind {family.kind}. Leave"
-            " it out."
-        )
-        raise InvalidInput(detail, [Fault(pointer=f"/definition/{keeps[0]}", detail=detail)])
-    if faults := list(space_policy_faults(definition.space or {}, family, "/definition")):
-        raise InvalidInput("The space cannot be searched: " + "; ".join(f.detail for f in faults) + ".", faults)
-    if REPLAY in names and (faults := replay_faults(space, "/definition")):
-        raise InvalidInput("The space cannot be searched: " + "; ".join(f.detail for f in faults), faults)
     model = str(champion.model["name"])
     facts, price = models.describe(model), models.price(model)
-    tiers = searched_tiers(names, family)
-    for name in models_of(champion, space, tiers):
-        limit = champion.model.get("max_tokens") or models.describe(name).max_output_tokens
-        require_bounded(name, models.price(name), limit, budget)
-        if aim == "cost":
-            comes_from, instead = _source_of(name, champion, family, tiers)
-            require_price(
-                name, models.price(name), is_free_allowed=name != model, comes_from=comes_from, instead=instead
-            )
-    is_written = writes(names, space)
-    if is_written:
-        _check_proposer(family, definition.proposer or model, space, budget, models)
-    elif wish.values.get("proposer") is not None:
-        detail = (
-            f"No strategy of this study ({wish.strategy}) writes an instruction over this space, "
-            "so no proposer is asked. Leave it out, or name gepa, mipro, copro, simba or playbook."
-        )
-        raise InvalidInput(detail, [Fault(pointer="/proposer", detail=detail)])
+    tiers, is_written = searched_tiers(names, family), writes(names, space)
     dataset = build_dataset(family, definition, store)
     train, dev = load_examples(family, dataset, store)
     is_sequenced = tuple(names) == (REPLAY,) and aim == "cost"  # chosen on cross-fitted rows
     further = [] if is_sequenced else dev_examples(family, dataset.get(RUN_OFF, ()), store)
-    if (
-        is_written and names != (COPRO,) and not any(example.released for example in train)
-    ):  # copro shows its proposer no example
-        raise DatasetTooSmall(
-            f"Cannot have an instruction for {family.name!r} written: a proposer sees released training examples only,"
-            f" and none of {len(train)} is. Release some: detent review list --family {family.name}, or import with"
-            " --curated examples that a person has checked."
-        )
-    if aim == "latency" and len(dev) < MIN_TIMED:
-        raise DatasetTooSmall(
-            f"Cannot search {family.name!r} for latency: {count(len(dev), 'dev example')} of {definition.n_dev} asked"
-            f" for, and fewer than {MIN_TIMED} timed calls say nothing. Ask for more in the definition (n_dev), or"
-            " import more.",
-            n_dev=len(dev),
-            n_required=MIN_TIMED,
-        )
+    _check_examples(wish, train, dev)
     per_answer = calls_per_answer(champion, space, tiers)
     inputs = longest_inputs(family, [*train, *dev, *further])
     longest = longest_allowed(
@@ -160,9 +120,13 @@ def _plan(wish: AskedStudy, store: Store, models: ModelCatalogue) -> StudyPlan:
         instructions=options_of(space, "instruction"),
     )
     judging = judging_cost(
-        family, inputs, [*train, *dev, *further], longest_answer(champion, space), models.price,
+        family,
+        inputs,
+        [*train, *dev, *further],
+        longest_answer(champion, space),
+        models.price,
         n_gate=policy_judgements(champion, space),
-    )  # fmt: skip
+    )
     for name in judging.members:
         require_bounded(name, models.price(name), judge_of(family).max_tokens, budget)
     n_confirmation = confirmation_calls(len(dataset["holdout"]), per_answer + ceil(judging.calls.high))
@@ -230,6 +194,66 @@ def _plan(wish: AskedStudy, store: Store, models: ModelCatalogue) -> StudyPlan:
     writer = [definition.proposer or model] if is_written else []
     models_named = tuple(dict.fromkeys([*models_of(champion, space, tiers), *writer, *judging.members]))
     return StudyPlan(budget=budget, dataset=dataset, estimate=replace(estimate, models=models_named))
+
+
+def _check_definition(wish: AskedStudy) -> None:
+    """Raises InvalidInput with every fault of what is to be searched."""
+    family, definition = wish.family, wish.definition
+    if keeps := [name for name in KEEP if getattr(definition, name) is not None]:
+        detail = (
+            f"{keeps[0]} asks for the knobs of a content pipeline, and {family.name!r} is of kind {family.kind}. Leave"
+            " it out."
+        )
+        raise InvalidInput(detail, [Fault(pointer=f"/definition/{keeps[0]}", detail=detail)])
+    if faults := list(space_policy_faults(definition.space or {}, family, "/definition")):
+        raise InvalidInput("The space cannot be searched: " + "; ".join(f.detail for f in faults) + ".", faults)
+    if REPLAY in wish.names and (faults := replay_faults(wish.space, "/definition")):
+        raise InvalidInput("The space cannot be searched: " + "; ".join(f.detail for f in faults), faults)
+
+
+def _check_models(wish: AskedStudy, models: ModelCatalogue) -> None:
+    """Raises NotFound for an unknown model, and InvalidInput for one that the budget cannot bound or price, or for a
+    proposer that nothing asks.
+    """
+    family, champion, space, budget = wish.family, wish.champion, wish.space, wish.budget
+    model, tiers = str(champion.model["name"]), searched_tiers(wish.names, family)
+    for name in models_of(champion, space, tiers):
+        limit = champion.model.get("max_tokens") or models.describe(name).max_output_tokens
+        require_bounded(name, models.price(name), limit, budget)
+        if wish.aim == "cost":
+            comes_from, instead = _source_of(name, champion, family, tiers)
+            require_price(
+                name, models.price(name), is_free_allowed=name != model, comes_from=comes_from, instead=instead
+            )
+    if writes(wish.names, space):
+        _check_proposer(family, wish.definition.proposer or model, space, budget, models)
+    elif wish.values.get("proposer") is not None:
+        detail = (
+            f"No strategy of this study ({wish.strategy}) writes an instruction over this space, "
+            "so no proposer is asked. Leave it out, or name gepa, mipro, copro, simba or playbook."
+        )
+        raise InvalidInput(detail, [Fault(pointer="/proposer", detail=detail)])
+
+
+def _check_examples(wish: AskedStudy, train: Sequence[Example], dev: Sequence[Example]) -> None:
+    """Raises DatasetTooSmall where a proposer would see no example, or too few calls would be timed."""
+    family, definition = wish.family, wish.definition
+    if (
+        writes(wish.names, wish.space) and wish.names != (COPRO,) and not any(example.released for example in train)
+    ):  # copro shows its proposer no example
+        raise DatasetTooSmall(
+            f"Cannot have an instruction for {family.name!r} written: a proposer sees released training examples only,"
+            f" and none of {len(train)} is. Release some: detent review list --family {family.name}, or import with"
+            " --curated examples that a person has checked."
+        )
+    if wish.aim == "latency" and len(dev) < MIN_TIMED:
+        raise DatasetTooSmall(
+            f"Cannot search {family.name!r} for latency: {count(len(dev), 'dev example')} of {definition.n_dev} asked"
+            f" for, and fewer than {MIN_TIMED} timed calls say nothing. Ask for more in the definition (n_dev), or"
+            " import more.",
+            n_dev=len(dev),
+            n_required=MIN_TIMED,
+        )
 
 
 def _check_proposer(
