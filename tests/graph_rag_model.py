@@ -11,16 +11,26 @@ from tests.scripted_model import Provider, chat_answer
 
 ROOT = Path(__file__).parents[1]
 ENTITIES = {
-    "Ada Brandt": "person", "Otto Keel": "person", "Marta Keel": "person", "Halm Ferry": "organization",
-    "Nordlake Shipping": "organization", "Ferry Museum": "organization", "Lindau": "location", "Port Ellis": "location",
-}  # fmt: skip
+    "Ada Brandt": "person",
+    "Otto Keel": "person",
+    "Marta Keel": "person",
+    "Halm Ferry": "organization",
+    "Nordlake Shipping": "organization",
+    "Ferry Museum": "organization",
+    "Lindau": "location",
+    "Port Ellis": "location",
+}
 FACTS = [
-    ("Ada Brandt", "founded", "Halm Ferry"), ("Nordlake Shipping", "owns", "Halm Ferry"),
-    ("Nordlake Shipping", "located_in", "Lindau"), ("Otto Keel", "captain_of", "Halm Ferry"),
-    ("Otto Keel", "born_in", "Port Ellis"), ("Ferry Museum", "located_in", "Port Ellis"),
-    ("Marta Keel", "founded", "Ferry Museum"), ("Brandt", "born_in", "Lindau"),
+    ("Ada Brandt", "founded", "Halm Ferry"),
+    ("Nordlake Shipping", "owns", "Halm Ferry"),
+    ("Nordlake Shipping", "located_in", "Lindau"),
+    ("Otto Keel", "captain_of", "Halm Ferry"),
+    ("Otto Keel", "born_in", "Port Ellis"),
+    ("Ferry Museum", "located_in", "Port Ellis"),
+    ("Marta Keel", "founded", "Ferry Museum"),
+    ("Brandt", "born_in", "Lindau"),
     ("Nordlake Shipping", "owns", "Ferry Museum"),  # which is wrong: it wanted to
-]  # fmt: skip
+]
 Messages = list[dict[str, Any]]
 
 

@@ -51,9 +51,13 @@ def add_family(home: Path, privacy: str = "") -> None:
 def report(world: World, repairs: Any = REPAIRS, *, id: str = "in_1", unit: str = "ann", graph: Any = GRAPH) -> str:
     """An interaction whose answer proposes these repairs."""
     event = {
-        "id": id, "family": F, "unit": unit, "input": {"text": "Jakob Renz ran the mill.", "graph": graph},
-        "output": json.dumps({"repairs": repairs}), "latency_ms": 5.0,
-    }  # fmt: skip
+        "id": id,
+        "family": F,
+        "unit": unit,
+        "input": {"text": "Jakob Renz ran the mill.", "graph": graph},
+        "output": json.dumps({"repairs": repairs}),
+        "latency_ms": 5.0,
+    }
     answer = world.post("/v1/interactions", event)
     assert (answer.status_code, answer.json()["accepted"]) == (200, 1), answer.text
     return id

@@ -63,11 +63,15 @@ def main(home: Path) -> dict[str, Any]:
         refused = world.client.delete(path, params={"raeson": "x"}).status_code
         described = world.app.openapi()["paths"]["/v1/families/{family}/overrides/{unit}"]["delete"]
     return {
-        "product": str(Path(optimizer.__path__[0]).parent), "by_rest": by_rest, "here": here,
-        "there": json.loads(there[there.index("\n{\n") + 1 if not there.startswith("{") else 0 :]), "again": again,
-        "refused": refused, "summary": described["summary"],
+        "product": str(Path(optimizer.__path__[0]).parent),
+        "by_rest": by_rest,
+        "here": here,
+        "there": json.loads(there[there.index("\n{\n") + 1 if not there.startswith("{") else 0 :]),
+        "again": again,
+        "refused": refused,
+        "summary": described["summary"],
         "answer": described["responses"]["200"]["content"]["application/json"]["schema"],
-    }  # fmt: skip
+    }
 
 
 if __name__ == "__main__":

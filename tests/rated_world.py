@@ -104,10 +104,15 @@ def add_inputs(world: World, n: int) -> None:
     """Examples of that family, which say nothing of the answer."""
     now = world.shared.clock.now()
     rows = [
-        make_example(family=F, input={"document": f"document {i}"}, expected={"summary": f"{i}"}, created_at=now,
-                     origin="curated")
+        make_example(
+            family=F,
+            input={"document": f"document {i}"},
+            expected={"summary": f"{i}"},
+            created_at=now,
+            origin="curated",
+        )
         for i in range(n)
-    ]  # fmt: skip
+    ]
     world.shared.store.write(lambda tx: world.shared.store.examples.add(tx, rows))
 
 
@@ -117,11 +122,15 @@ def add_unjudged(world: World, n: int) -> None:
     at = shared.clock.now() - timedelta(hours=1)
     rows = [
         interaction(
-            f"in_new_{i}", of=arm(family=F, unit_hmac=f"v{i}"), received_at=at, occurred_at=at,
-            input={"document": f"new text {i}"}, output=f"new answer {i}",
+            f"in_new_{i}",
+            of=arm(family=F, unit_hmac=f"v{i}"),
+            received_at=at,
+            occurred_at=at,
+            input={"document": f"new text {i}"},
+            output=f"new answer {i}",
         )
         for i in range(n)
-    ]  # fmt: skip
+    ]
     keep_events(shared.store, rows)
 
 

@@ -33,13 +33,20 @@ def seeded(world: World) -> World:
     world.post(
         "/v1/feedback",
         {
-            "id": "in_1", "family": "triage", "unit": "u", "input": {"text": SECRET_WORD}, "output": SECRET_WORD,
+            "id": "in_1",
+            "family": "triage",
+            "unit": "u",
+            "input": {"text": SECRET_WORD},
+            "output": SECRET_WORD,
             "error": SECRET_WORD,
-            "label": SECRET_WORD, "tags": {"t": SECRET_WORD}, "conversation": SECRET_WORD,
-            "expected": {"topic": "billing"}, "latency_ms": 4.0,
+            "label": SECRET_WORD,
+            "tags": {"t": SECRET_WORD},
+            "conversation": SECRET_WORD,
+            "expected": {"topic": "billing"},
+            "latency_ms": 4.0,
             "parts": [{"tier": 0, "model": "m", "purpose": "answer", "output": SECRET_WORD}],
         },
-    )  # fmt: skip
+    )
     world.client.put(
         "/v1/families/triage/schedule", json={"cron": None, "reason": SECRET_WORD}, headers={"If-Match": "*"}
     )
@@ -66,11 +73,20 @@ def _add_study(world: World, tx: Any) -> None:
     now = world.shared.clock.now()
     champion = world.shared.serving.now_served.family("triage").champion.variant
     study = Study(
-        id="st_1", family="triage", strategy="bootstrap", aim="quality", status="failed", seed=0,
-        budget=Budget(calls=1), created_at=now,
-        definition={"space": {"instruction": SECRET_WORD}}, champion=champion, created_by="anna", error=SECRET_WORD,
+        id="st_1",
+        family="triage",
+        strategy="bootstrap",
+        aim="quality",
+        status="failed",
+        seed=0,
+        budget=Budget(calls=1),
+        created_at=now,
+        definition={"space": {"instruction": SECRET_WORD}},
+        champion=champion,
+        created_by="anna",
+        error=SECRET_WORD,
         findings={"words": [SECRET_WORD]},
-    )  # fmt: skip
+    )
     world.shared.store.studies.add(tx, study)
     trial = Trial(
         study="st_1",

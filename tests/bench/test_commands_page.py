@@ -30,9 +30,13 @@ def records(gain: list[int]) -> TierRecords:
     score = np.column_stack([[float(g >= 0) for g in gain], [float(g <= 0) for g in gain]])
     cost, sure = np.column_stack([np.ones(n), np.full(n, 10.0)]), np.linspace(0.99, 0.01, n)
     return TierRecords(
-        tiers=("gpt-4o-mini", "gpt-4o"), score=score, cost_usd=cost, latency_ms=cost,
-        confidence=np.column_stack([sure, sure]), weight=np.ones(n),
-    )  # fmt: skip
+        tiers=("gpt-4o-mini", "gpt-4o"),
+        score=score,
+        cost_usd=cost,
+        latency_ms=cost,
+        confidence=np.column_stack([sure, sure]),
+        weight=np.ones(n),
+    )
 
 
 def test_the_page_is_made_of_the_result_file() -> None:

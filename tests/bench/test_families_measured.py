@@ -83,13 +83,20 @@ def cell(name: str, seed: int, base: list[float], winner: list[float], **changes
         return [{"row": f"r{i}", "figure": f, "latency_ms": 1000.0, **fixed} for i, f in enumerate(figures)]
 
     return {
-        "family": name, "seed": seed, "n_rows": len(base), "strategy": "examples", "base": "small", "winner": "v_1",
-        "proposer": "examples", "n_examples": 6, "dev_scores": [0.1, 0.2],
+        "family": name,
+        "seed": seed,
+        "n_rows": len(base),
+        "strategy": "examples",
+        "base": "small",
+        "winner": "v_1",
+        "proposer": "examples",
+        "n_examples": 6,
+        "dev_scores": [0.1, 0.2],
         "search": {"calls": 80, "tokens": 9000, "model_minutes": 1.0},
         "answers": {"base": answers(base), "winner": answers(winner)},
         "trivial": {"majority answer": {"mean": 0.1, "low": 0.0, "high": 0.2, "n": 4}, "first sentence": "no texts"},
         **changes,
-    }  # fmt: skip
+    }
 
 
 def result(*cells: dict[str, Any]) -> dict[str, Any]:

@@ -135,11 +135,26 @@ def test_an_answer_that_was_never_recorded_is_not_made_up(measured: Any) -> None
 
 def cell(outcome: str | None, difference: float, **changes: Any) -> dict[str, Any]:
     return {
-        "family": FAMILY, "candidate": "winner, seed 1", "rows": "held-out rows", "n_rows": 200, "champion_mean": 0.4,
-        "difference": difference, "low": difference - 0.1, "high": difference + 0.1, "margin": 0.04,
-        "refused": "confirmation: none", "outcome": outcome, "reason": "so", "stages": 3, "n_requests": 5000,
-        "n_candidate": 2000, "n_labelled": 4900, "minutes": 3.0, "commit": "abc", **changes,
-    }  # fmt: skip
+        "family": FAMILY,
+        "candidate": "winner, seed 1",
+        "rows": "held-out rows",
+        "n_rows": 200,
+        "champion_mean": 0.4,
+        "difference": difference,
+        "low": difference - 0.1,
+        "high": difference + 0.1,
+        "margin": 0.04,
+        "refused": "confirmation: none",
+        "outcome": outcome,
+        "reason": "so",
+        "stages": 3,
+        "n_requests": 5000,
+        "n_candidate": 2000,
+        "n_labelled": 4900,
+        "minutes": 3.0,
+        "commit": "abc",
+        **changes,
+    }
 
 
 @pytest.mark.parametrize(

@@ -41,8 +41,13 @@ def test_a_prompt_of_a_rollout_is_fetched(place: Any, monkeypatch: pytest.Monkey
         pytest.skip("wrk is not on PATH")
     body = json.loads(serving._fetched(place))
     assert body["rollout"] is not None
-    load = client.ask(place.url, [f"GET {serving.PATH}?unit=u{i}" for i in range(9)], connections=2, seconds=0.5,
-                      headers=place.headers)  # fmt: skip
+    load = client.ask(
+        place.url,
+        [f"GET {serving.PATH}?unit=u{i}" for i in range(9)],
+        connections=2,
+        seconds=0.5,
+        headers=place.headers,
+    )
     assert load.n > 0
     assert load.p50_ms <= load.p99_ms
 
@@ -88,8 +93,17 @@ def test_events_can_be_there_before_the_benchmark_begins(place: Any) -> None:
 
 
 def result(ratio: float, case: str = "prompt fetches with a key, 16 connections") -> dict[str, Any]:
-    cell = {"case": case, "ours": 10_000.0, "other": 10_000 / ratio, "other_name": "a bare Starlette route", "n": 3,
-            "ratio": ratio, "low": ratio, "high": ratio, "unit": "a second; 1 to 2 beside 3 to 4"}  # fmt: skip
+    cell = {
+        "case": case,
+        "ours": 10_000.0,
+        "other": 10_000 / ratio,
+        "other_name": "a bare Starlette route",
+        "n": 3,
+        "ratio": ratio,
+        "low": ratio,
+        "high": ratio,
+        "unit": "a second; 1 to 2 beside 3 to 4",
+    }
     return {"commit": "c", "machine": "m", "cells": [cell]}
 
 

@@ -26,9 +26,13 @@ def pool(n: int = 240) -> TierRecords:
     score = np.column_stack([np.where(wrong, 0.0, 1.0), np.ones(n)])
     confidence = np.column_stack([np.where(wrong, 0.3, 0.9) + np.arange(n) / (100 * n), np.ones(n)])
     return TierRecords(
-        tiers=("gpt-4o-mini", "gpt-4o"), score=score, confidence=np.minimum(confidence, 1.0), weight=np.ones(n),
-        latency_ms=np.ones((n, 2)), cost_usd=np.tile((0.0001, 0.001), (n, 1)),
-    )  # fmt: skip
+        tiers=("gpt-4o-mini", "gpt-4o"),
+        score=score,
+        confidence=np.minimum(confidence, 1.0),
+        weight=np.ones(n),
+        latency_ms=np.ones((n, 2)),
+        cost_usd=np.tile((0.0001, 0.001), (n, 1)),
+    )
 
 
 def test_a_draw_is_searched_by_the_jobs_and_judged_on_the_whole_table_and_not_done_again(
@@ -53,11 +57,21 @@ def test_the_bars_name_what_is_missed(bench: None, capsys: pytest.CaptureFixture
 
     def draw(number: int, saved: float, lost: float) -> Draw:
         return Draw(
-            number=number, outcome="nominated", winner=(0.9,), saved=saved, lost=lost, core_saved=0.5, core_lost=0.0,
+            number=number,
+            outcome="nominated",
+            winner=(0.9,),
+            saved=saved,
+            lost=lost,
+            core_saved=0.5,
+            core_lost=0.0,
             core_saved_all=0.5,
-            boldest_saved=saved, passing_saved=saved, n_proposed=3, n_tested=2, n_holdout=50,
+            boldest_saved=saved,
+            passing_saved=saved,
+            n_proposed=3,
+            n_tested=2,
+            n_holdout=50,
             typed_same=number == 0 or None,
-        )  # fmt: skip
+        )
 
     assert verdict(cells_of("rlc_mmlu", [draw(i, 0.48, 0.01) for i in range(20)])) == 0
     assert verdict(cells_of("rlc_mmlu", [draw(i, 0.3, 0.01) for i in range(20)])) == 1
@@ -74,10 +88,20 @@ def test_the_page_has_a_row_per_table(bench: None) -> None:
     from typed.page import page
 
     one = Draw(
-        number=0, outcome="no_improvement", winner=None, saved=0.0, lost=0.0, core_saved=0.0, core_lost=0.0,
-        core_saved_all=0.0, boldest_saved=0.0,
-        passing_saved=0.0, n_proposed=0, n_tested=0, n_holdout=40,
-    )  # fmt: skip
+        number=0,
+        outcome="no_improvement",
+        winner=None,
+        saved=0.0,
+        lost=0.0,
+        core_saved=0.0,
+        core_lost=0.0,
+        core_saved_all=0.0,
+        boldest_saved=0.0,
+        passing_saved=0.0,
+        n_proposed=0,
+        n_tested=0,
+        n_holdout=40,
+    )
     text = page(
         {"commit": "abc", "machine": "here", "cells": [asdict(cell) for cell in cells_of("rlc_truthfulqa", [one])]}
     )

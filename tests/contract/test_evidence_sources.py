@@ -45,10 +45,11 @@ def source_of(world: World, name: str, tx: Any) -> EvidenceSource:
     anchor = world.clock.anchor
     labels = world.store.traffic.labels(tx, F, started, now, field="success", source="user")
     recording = Recording(
-        world.store.traffic.requests(tx, F, started, now), labels,
+        world.store.traffic.requests(tx, F, started, now),
+        labels,
         cohort_minutes=world.rollout.settings["cohort_minutes"],
         on_clock=lambda at: anchor + (at - anchor) * world.clock.scale,
-    )  # fmt: skip
+    )
     return RecordedEvidence(
         replay=RecordedRollout(recording, salt=world.rollout.salt),
         usual=MinuteSums(family=F, minute=started),

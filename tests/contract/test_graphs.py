@@ -21,10 +21,16 @@ def verified(id: str = "gr_1", **changes: Any) -> VerifiedGraph:
     )
     given = {"entities": ["York", "mill", "Mill"], "relations": []}
     usual: dict[str, Any] = {
-        "family": FAMILY, "interaction": f"in of {id}", "given": given,
-        "repairs": repairs, "unreadable": (Unreadable(index=2, detail="it is no object"),), "unit_hmac": "u1",
-        "received_at": NOW, "created_by": "app", "created_at": NOW,
-    }  # fmt: skip
+        "family": FAMILY,
+        "interaction": f"in of {id}",
+        "given": given,
+        "repairs": repairs,
+        "unreadable": (Unreadable(index=2, detail="it is no object"),),
+        "unit_hmac": "u1",
+        "received_at": NOW,
+        "created_by": "app",
+        "created_at": NOW,
+    }
     return VerifiedGraph(id=id, **{**usual, **changes})
 
 

@@ -666,8 +666,10 @@ class TestJudges:
         assert [job["kind"] for job in there.get("/v1/jobs").json()["items"]] == ["judge_score", "judge_score"]
         listed = there.get(f"/v1/families/{JUDGED}/judge/runs").json()["items"]
         assert listed[-1] == shown
-        ids = {one: world.shared.read(world.shared.store.runs.unfinished)[0].id for one, world in
-               (("here", both.local[1]), ("there", there))}  # fmt: skip
+        ids = {
+            one: world.shared.read(world.shared.store.runs.unfinished)[0].id
+            for one, world in (("here", both.local[1]), ("there", there))
+        }
 
         def stop(side: Side, world: World, run: str | None = None) -> Answer:
             return side.ask(stop_judge_run, RunActRequest(id=run or ids[world.settings.home.name]))
@@ -704,9 +706,12 @@ class TestInstallation:
 
     def test_a_key_is_made_given_a_new_secret_and_ended(self, both: Both) -> None:
         web = KeyRequest(
-            name="web", roles=["read", "feedback"], families=[F], limits=KeyLimitsBody(calls_per_day=9),
+            name="web",
+            roles=["read", "feedback"],
+            families=[F],
+            limits=KeyLimitsBody(calls_per_day=9),
             expires_at=NOW + timedelta(days=2),
-        )  # fmt: skip
+        )
         both.refused(NotFound, lambda side, world: side.ask(revoke_key, RevokeRequest(name="nobody's")))
         both.set_up(lambda world: world.add_key("admin", "admin", secret="s"))
         both.set_up(lambda world: world.client.headers.update({"Authorization": "Bearer s"}))

@@ -14,9 +14,18 @@ from tests.stores import FAMILY, NOW
 
 ONE, OTHER = "Answer with one word.", "Read dates as day, month, year."
 ENTRY = Entry(
-    id=id_of(ONE), kind="directive", text=ONE, position=1, evidence=("e1", "e2"), helpful=3, harmful=1, study="st_1",
-    created_at=NOW, changed_at=NOW, changed_by="study:st_1",
-)  # fmt: skip
+    id=id_of(ONE),
+    kind="directive",
+    text=ONE,
+    position=1,
+    evidence=("e1", "e2"),
+    helpful=3,
+    harmful=1,
+    study="st_1",
+    created_at=NOW,
+    changed_at=NOW,
+    changed_by="study:st_1",
+)
 
 
 def kept(database: Database, family: str = FAMILY) -> list[Entry]:
@@ -111,6 +120,8 @@ def test_an_entry_is_retired_where_an_example_that_it_was_learned_from_is_no_lon
     )
     found = of_study(database, "st_2").opened()
     assert [(e.state, e.reason) for e in found.values()] == [
-        ("active", ""), ("retired", "1 example that it was learned from is no longer kept"), ("active", ""),
-    ]  # fmt: skip
+        ("active", ""),
+        ("retired", "1 example that it was learned from is no longer kept"),
+        ("active", ""),
+    ]
     assert kept(database) == list(found.values())

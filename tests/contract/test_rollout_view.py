@@ -289,11 +289,15 @@ def test_a_report_says_everything_that_a_reader_has_to_know_before_believing_the
         sample_ratio=replace(seen.stages[0].sample_ratio, passed=True, text="1,000 of 100"),
     )
     changed = replace(
-        seen, left_out=3, beyond_exposures=2, late_alert=None, stages=(stage, *seen.stages[1:]),
+        seen,
+        left_out=3,
+        beyond_exposures=2,
+        late_alert=None,
+        stages=(stage, *seen.stages[1:]),
         not_guarded={"cost": "no model has a price"},
         keys=(KeyShare(key="app", labelled=3.0, share=0.75), KeyShare(key="", labelled=1.0, share=0.25)),
         arms=tuple(replace(arm, late=n, late_of=90) for n, arm in enumerate(seen.arms, start=4)),
-    )  # fmt: skip
+    )
     rollout = replace(report.rollout, simulated_clock=True, held=True, forced=True, outcome="promoted")
     decisions = tuple(replace(d, forced=True) for d in report.decisions[:2])
     told = text(

@@ -113,8 +113,9 @@ def test_a_step_up_by_hand_while_nobody_watches_leaves_the_gap_on_record(databas
     world.clock.pass_seconds(5)
     world.tick()
     assert [(gap.since, gap.until) for gap in gaps(world.rollout)] == [
-        (lapsed_at, world.clock.at - timedelta(seconds=5)), (world.clock.at - timedelta(seconds=5), world.clock.at)
-    ]  # fmt: skip
+        (lapsed_at, world.clock.at - timedelta(seconds=5)),
+        (world.clock.at - timedelta(seconds=5), world.clock.at),
+    ]
     assert world.verified().problems == ()
 
 

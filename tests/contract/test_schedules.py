@@ -172,9 +172,13 @@ def test_every_change_is_in_the_audit(nightly: TriggeredWorld) -> None:
     (first,) = [e for e in entries if e["action"] == "schedule.set"]
     assert (first["actor"], first["family"], first["detail"]["why"]) == ("anna", "topics", "a try")
     assert first["detail"]["before"] == {
-        "on": True, "holdout": True, "cron": NIGHTLY, "strategy": "bootstrap+settings", "aim": "quality",
+        "on": True,
+        "holdout": True,
+        "cron": NIGHTLY,
+        "strategy": "bootstrap+settings",
+        "aim": "quality",
         "source": "file",
-    }  # fmt: skip
+    }
     assert first["detail"]["after"]["cron"] == EVERY_HOUR
 
 

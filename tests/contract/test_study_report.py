@@ -194,14 +194,21 @@ def test_a_report_says_everything_that_a_reader_has_to_know_before_believing_the
     quiet = text(study_page(report))
     spend = replace(study.spend, search_cut="the cap of 64 calls was met", remark="Do not cascade.", n_from_journal=2)
     found = replace(
-        study, simulated_clock=True, spend=spend, strategy="bootstrap+race", budget=replace(study.budget, minutes=5.0),
+        study,
+        simulated_clock=True,
+        spend=spend,
+        strategy="bootstrap+race",
+        budget=replace(study.budget, minutes=5.0),
         confirmation={**(study.confirmation or {}), "n_unscored": 2, "looks": 3},
         findings={**(study.findings or {}), ENOUGH: {"calls": 1380}, LEAKS: {"n": 2, "by": {"gepa": 2}}},
-    )  # fmt: skip
+    )
     changed = replace(
-        report, study=found, history=replace(report.history, n_unread=1, n_unmeasured=4), sensitivity=(),
+        report,
+        study=found,
+        history=replace(report.history, n_unread=1, n_unmeasured=4),
+        sensitivity=(),
         spent={**report.spent, "search": replace(report.spent["search"], n_lost=2)},
-    )  # fmt: skip
+    )
     told = text(study_page(changed))
     for note in (
         "This study ran under a simulated clock.",

@@ -69,9 +69,14 @@ class Night(World):
     def adopt(self, *, success: float, holdback: bool = True) -> None:
         self.behaviours[self.edit] = Behaviour(success=success, errors=0)
         adopt_file_version(
-            self.family, actor="ann", confirm=F, store=self.store, clock=self.clock,
-            reason="shorter", holdback=holdback,
-        )  # fmt: skip
+            self.family,
+            actor="ann",
+            confirm=F,
+            store=self.store,
+            clock=self.clock,
+            reason="shorter",
+            holdback=holdback,
+        )
         self._state = None
 
     def ten_seconds(self, per_second: float) -> None:

@@ -504,9 +504,21 @@ def test_a_key_is_shown_once_and_never_again(detent: Detent) -> None:
 
 def test_a_key_says_what_it_may_do_and_for_how_long(detent: Detent) -> None:
     made = detent(
-        "keys", "create", "board", "--role", "read", "--role", "serve", "--family", "support_topics", "--expires",
-        "90d", "--requests-per-minute", "60", "--json",
-    )  # fmt: skip
+        "keys",
+        "create",
+        "board",
+        "--role",
+        "read",
+        "--role",
+        "serve",
+        "--family",
+        "support_topics",
+        "--expires",
+        "90d",
+        "--requests-per-minute",
+        "60",
+        "--json",
+    )
     assert made.json["key"]["roles"] == ["serve", "read"]
     listed = detent("keys", "list").out
     assert "serve, read" in listed

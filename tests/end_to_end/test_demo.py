@@ -256,14 +256,29 @@ def test_a_cascade_that_was_found_is_told_in_dollars_and_quality_and_executed(
         group="a",
     )
     confirmation = {
-        "champion_cost_usd": 0.0002, "winner_cost_usd": 0.0001, "champion_mean": 0.7, "winner_mean": 0.7, "n": 10,
-        "saving": 0.5, "saving_p": 0.001,
-        "lift": 0.0, "lift_low": -0.02, "lift_high": 0.02, "margin": 0.1, "quality_p": 0.002,
-    }  # fmt: skip
+        "champion_cost_usd": 0.0002,
+        "winner_cost_usd": 0.0001,
+        "champion_mean": 0.7,
+        "winner_mean": 0.7,
+        "n": 10,
+        "saving": 0.5,
+        "saving_p": 0.001,
+        "lift": 0.0,
+        "lift_low": -0.02,
+        "lift_high": 0.02,
+        "margin": 0.1,
+        "quality_p": 0.002,
+    }
     ended = a_study(
-        family=family.name, strategy="replay", aim="cost", outcome="nominated", champion=start.id, winner=winner.id,
-        confirmation=confirmation, spend=Spend(remark="embedded-short > embedded-long saves 50 %."),
-    )  # fmt: skip
+        family=family.name,
+        strategy="replay",
+        aim="cost",
+        outcome="nominated",
+        champion=start.id,
+        winner=winner.id,
+        confirmation=confirmation,
+        spend=Spend(remark="embedded-short > embedded-long saves 50 %."),
+    )
     record = VariantRecord(family=family.name, variant=winner, source="study", created_at=NOW, created_by="t")
     rows = {
         id: [ExampleResult(example=str(n), score=float(n < 7), output="int", cost_usd=usd) for n in range(10)]
@@ -393,9 +408,15 @@ def test_a_row_is_answered_by_the_model_once_under_a_prompt_and_never_by_the_jou
     answer = ModelAnswer(text="from a study", input_tokens=9, output_tokens=1, cost_usd=0.0, latency_ms=7.0)
     at = clock.now()
     entry = JournalEntry(
-        id="ca_1", key=request.key, status="sent", purpose="search", model="embedded", attempt=1, reserved_usd=0.0,
+        id="ca_1",
+        key=request.key,
+        status="sent",
+        purpose="search",
+        model="embedded",
+        attempt=1,
+        reserved_usd=0.0,
         sent_at=at,
-    )  # fmt: skip
+    )
     store.write(lambda tx: store.journal.send(tx, replace(entry, family=family.name)))
     store.write(lambda tx: store.journal.settle(tx, "ca_1", answer, at))
     scorer = wiring.open_scorer(family, settings)
@@ -436,11 +457,13 @@ def _chosen(rows: Sequence[SourceRow], family: Family) -> list[list[str]]:
     ]
     return [
         select(
-            [(e.id, e.expected["type"]) for e in examples if e.split == split], n, balance=True,
+            [(e.id, e.expected["type"]) for e in examples if e.split == split],
+            n,
+            balance=True,
             seed_text=f"detent/{family.name}",
         )
         for split, n in (("train", 120), ("dev", 30), ("holdout", 100))
-    ]  # fmt: skip
+    ]
 
 
 def test_what_users_send_was_held_out_of_the_import_with_every_row_of_its_name(home: Path) -> None:

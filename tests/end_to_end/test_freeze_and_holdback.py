@@ -96,9 +96,14 @@ def adopted(world: World, *, holdback: bool = True) -> dict[str, Any]:
     assert world.post("/v1/feedback", outcomes).json()["accepted"] == 200
     shared = world.shared
     adopt_file_version(
-        edited(world), actor="ann", confirm="triage", store=shared.store, clock=shared.clock,
-        reason="shorter", holdback=holdback,
-    )  # fmt: skip
+        edited(world),
+        actor="ann",
+        confirm="triage",
+        store=shared.store,
+        clock=shared.clock,
+        reason="shorter",
+        holdback=holdback,
+    )
     world.shared.serving.refresh()
     rollout: dict[str, Any] = world.get("/v1/families/triage/rollout").json()
     return rollout
@@ -122,8 +127,11 @@ def test_a_frozen_family_serves_its_champion_to_everybody_at_once(world: World, 
     assert rollout["id"] in done["what"]
     for served in (prompt(world, unit), prompt(world, "tester")):
         assert (served["variant"], served["role"], served["rollout"], served["lease_expires_at"]) == (
-            rollout["champion"], "champion", None, None,
-        )  # fmt: skip
+            rollout["champion"],
+            "champion",
+            None,
+            None,
+        )
     assert world.get("/v1/snapshot").json()["families"]["triage"]["rollout"] is None
     status = world.get("/v1/status").json()
     assert status["frozen"] is (scope is None)
@@ -301,8 +309,9 @@ def test_an_adopted_edit_leaves_five_percent_on_the_champion_before_and_is_on_re
     assert (entry["holdback"]["variant"], entry["holdback"]["rollout"]) == (before, rollout["id"])
     decisions = world.get(f"/v1/rollouts/{rollout['id']}/decisions").json()["items"]
     assert [(one["kind"], one["actor"], one["forced"]) for one in decisions] == [
-        ("start", "ann", True), ("adopt", "ann", True),
-    ]  # fmt: skip
+        ("start", "ann", True),
+        ("adopt", "ann", True),
+    ]
     for _ in range(2):
         world.tick()
         assert verify_rollout(rollout["id"], world.shared.store).problems == ()
@@ -441,9 +450,14 @@ def test_events_of_the_holdback_are_kept_in_their_arm_with_a_token_and_without(w
     served = prompt(world, unit)
     by_token = {"id": "in_1", "assignment": served["assignment"], "output": "billing", "success": True}
     recomputed = {
-        "id": "in_2", "family": "triage", "rollout": rollout["id"], "variant": served["variant"], "unit": unit,
-        "output": "billing", "assigned_at": datetime.now(UTC).isoformat(),
-    }  # fmt: skip
+        "id": "in_2",
+        "family": "triage",
+        "rollout": rollout["id"],
+        "variant": served["variant"],
+        "unit": unit,
+        "output": "billing",
+        "assigned_at": datetime.now(UTC).isoformat(),
+    }
     assert world.post("/v1/feedback", [by_token, recomputed]).json()["accepted"] == 2
     arms = [world.get(f"/v1/interactions/{id}").json() for id in ("in_1", "in_2")]
     for arm in arms:
@@ -459,10 +473,13 @@ def test_events_of_the_holdback_are_kept_in_their_arm_with_a_token_and_without(w
 def test_an_event_that_names_the_other_arm_of_a_holdback_is_refused(world: World) -> None:
     rollout = promoted(world)
     event = {
-        "family": "triage", "rollout": rollout["id"], "variant": rollout["candidate"],
+        "family": "triage",
+        "rollout": rollout["id"],
+        "variant": rollout["candidate"],
         "unit": unit_of(rollout, held_back=True),
-        "assigned_at": datetime.now(UTC).isoformat(), "success": True,
-    }  # fmt: skip
+        "assigned_at": datetime.now(UTC).isoformat(),
+        "success": True,
+    }
     assert world.post("/v1/feedback", [event]).json()["rejected"][0]["type"] == "assignment_mismatch"
 
 

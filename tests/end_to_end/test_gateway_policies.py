@@ -69,9 +69,15 @@ def vouch(settings: Settings, name: str) -> None:
     """People have rated what this family's judge scored, and agree with it."""
     judged = wiring.load_families(settings).families[name]
     calibration = Calibration(
-        judge=judge_identity(judged), method="isotonic", n=60, spearman=0.8, kappa=0.6, calibration_error=0.05,
-        fitted_at=datetime(2026, 11, 1, tzinfo=UTC), points=((0.0, 0.0), (1.0, 0.8)),
-    )  # fmt: skip
+        judge=judge_identity(judged),
+        method="isotonic",
+        n=60,
+        spearman=0.8,
+        kappa=0.6,
+        calibration_error=0.05,
+        fitted_at=datetime(2026, 11, 1, tzinfo=UTC),
+        points=((0.0, 0.0), (1.0, 0.8)),
+    )
     unknown = IntervalEstimate(value=None)
     figures = {field.name: unknown for field in fields(Agreement) if field.name != "n"}
     record = CalibrationRecord(

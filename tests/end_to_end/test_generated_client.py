@@ -50,9 +50,20 @@ def ask(url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ask]:
     (folder / "openapi.json").write_text(httpx.get(f"{url}/openapi.json", timeout=60).text, encoding="utf-8")
     (folder / "config.json").write_text(json.dumps(CONFIG), encoding="utf-8")
     command = [
-        sys.executable, "-m", "openapi_python_client", "generate", "--path", "openapi.json", "--config", "config.json",
-        "--meta", "none", "--output-path", PACKAGE, "--fail-on-warning",
-    ]  # fmt: skip
+        sys.executable,
+        "-m",
+        "openapi_python_client",
+        "generate",
+        "--path",
+        "openapi.json",
+        "--config",
+        "config.json",
+        "--meta",
+        "none",
+        "--output-path",
+        PACKAGE,
+        "--fail-on-warning",
+    ]
     ended = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     sys.path.insert(0, str(folder))

@@ -176,13 +176,24 @@ def test_a_released_production_answer_becomes_a_scenario_and_is_taken_out_again(
     at = datetime.now(UTC) - timedelta(minutes=5)
     arm = Arm(family=F, unit_hmac="doubter")
     row = Interaction(
-        id="in_doubt", arm=arm, occurred_at=at, received_at=at, content_hash="", input={"message": message},
+        id="in_doubt",
+        arm=arm,
+        occurred_at=at,
+        received_at=at,
+        content_hash="",
+        input={"message": message},
         output="delivery",
-    )  # fmt: skip
+    )
     low = FeedbackEvent(
-        id="fb", arm=arm, occurred_at=at, received_at=at, content_hash="", source="user", interaction="in_doubt",
+        id="fb",
+        arm=arm,
+        occurred_at=at,
+        received_at=at,
+        content_hash="",
+        source="user",
+        interaction="in_doubt",
         success=False,
-    )  # fmt: skip
+    )
     store = wiring.open_store(load_settings())
     keep_events(store, [row, low])
     store.close()
@@ -196,8 +207,10 @@ def test_a_released_production_answer_becomes_a_scenario_and_is_taken_out_again(
     assert f"Undo: detent golden remove {F} ia_in_doubt" in added.err
     (listed,) = detent("golden", "list", F, "--json").json["items"]
     assert (listed["scenario"], listed["input"], listed["example"]) == (
-        "charged twice", {"message": message}, "ia_in_doubt",
-    )  # fmt: skip
+        "charged twice",
+        {"message": message},
+        "ia_in_doubt",
+    )
     assert "charged twice" in detent("family", "evaluate", F, "--suite", "golden").out
     assert detent("golden", "remove", F, "ia_in_doubt").code == 0
     assert "has no golden scenarios" in detent("golden", "list", F).err

@@ -97,8 +97,16 @@ class TestProposing:
         report(world, id="in_no_graph", graph={"entities": [], "relations": [{"subject": "a", "relation": "b"}]})
         report(world, "none", id="in_no_list")
         report(world, [MERGE] * 101, id="in_many")
-        world.post("/v1/interactions", {"id": "in_prose", "family": F, "unit": "u", "output": "All is well.",
-                                        "input": {"text": "", "graph": GRAPH}})  # fmt: skip
+        world.post(
+            "/v1/interactions",
+            {
+                "id": "in_prose",
+                "family": F,
+                "unit": "u",
+                "output": "All is well.",
+                "input": {"text": "", "graph": GRAPH},
+            },
+        )
         world.post("/v1/interactions", {"id": "in_bare", "family": F, "unit": "u", "latency_ms": 3.0})
         answer = world.post(f"/v1/families/{family}/graphs", {"interaction": interaction})
         assert (answer.status_code, said in answer.json()["detail"]) == (status, True), answer.text

@@ -86,19 +86,26 @@ BODIES: dict[str, tuple[int, Any, dict[str, str]]] = {
     "a correction": (200, {**ANSWERED, "input": {"text": "a bill"}, "expected": {"topic": "billing"}}, {}),
     "a correction that no label fits": (422, {**OUTCOME, "expected": {"topic": "weather"}}, {}),
     "of an interaction that is stored": (200, {"interaction": "in_reported", "success": True}, {}),
-    "of an interaction and a family": (200, 
+    "of an interaction and a family": (
+        200,
         {"family": "triage", "unit": "somebody", "interaction": "in_reported", "success": True},
         {},
     ),
     "of an interaction that is not": (422, {"family": "triage", "interaction": "in_nowhere", "success": True}, {}),
-    "of another unit than its interaction": (422, 
+    "of another unit than its interaction": (
+        422,
         {"family": "triage", "unit": "another", "interaction": "in_reported", "success": True},
         {},
     ),
     "a variant that is none": (422, {"family": "triage", "unit": "u", "variant": "none", "success": True}, {}),
-    "a rollout that is none": (422, 
+    "a rollout that is none": (
+        422,
         {
-            "family": "triage", "unit": "u", "variant": "v", "rollout": "ro_none", "success": True,
+            "family": "triage",
+            "unit": "u",
+            "variant": "v",
+            "rollout": "ro_none",
+            "success": True,
             "assigned_at": "2026-11-20T00:00:00Z",
         },
         {},
@@ -126,7 +133,7 @@ BODIES: dict[str, tuple[int, Any, dict[str, str]]] = {
     "another host": (403, OUTCOME, {"Host": "example.com"}),
     "a strange key": (200, OUTCOME, {"Authorization": "Bearer nothing"}),
     "an idempotency key too long": (422, OUTCOME, {"Idempotency-Key": "k" * 256}),
-}  # fmt: skip
+}
 
 
 def sent(body: Any, token: str) -> bytes:

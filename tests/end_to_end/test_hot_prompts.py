@@ -107,11 +107,13 @@ def test_middleware_sees_each_request_and_fastapi_s_own_way_none_of_these(
     app = create_app(home)
     app.add_middleware(Seeing)
     paths = {
-        PATH: None, RENDER: {"variables": TEXT}, "/v1/snapshot": None,
+        PATH: None,
+        RENDER: {"variables": TEXT},
+        "/v1/snapshot": None,
         "/v1/feedback": {"family": "triage", "unit": "u", "success": True},
         "/v1/interactions": {"family": "triage", "unit": "u", "output": "billing"},
         "/v1/chat/completions": {"model": "triage"},
-    }  # fmt: skip
+    }
     with on_a_socket(app, home) as url:
         monkeypatch.setattr(app.router, "middleware_stack", None)
         told = [httpx.request("POST" if body else "GET", url + path, json=body) for path, body in paths.items()]

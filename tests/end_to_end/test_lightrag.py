@@ -27,9 +27,7 @@ from tests.running_server import make_home
 from tests.scripted_model import Provider, provider
 
 ROOT = Path(__file__).parents[2]
-FAMILIES = (
-    "entity_extraction", "relationship_extraction", "summarization", "query_processing", "answer_generation"
-)  # fmt: skip
+FAMILIES = ("entity_extraction", "relationship_extraction", "summarization", "query_processing", "answer_generation")
 
 
 @pytest.fixture(scope="module")
@@ -81,9 +79,12 @@ def test_lightrag_is_answered_by_families_and_what_users_say_comes_back(
     (answered,) = recorded(server, "answer_generation")
     assert "Marta Keel founded the Ferry Museum" in answered["input"]["context"], "what LightRAG found in its graph"
     assert {name: len(recorded(server, name)) for name in FAMILIES} == {
-        "entity_extraction": 9, "relationship_extraction": 9, "summarization": 0, "query_processing": 1,
+        "entity_extraction": 9,
+        "relationship_extraction": 9,
+        "summarization": 0,
+        "query_processing": 1,
         "answer_generation": 1,
-    }  # fmt: skip
+    }
     for name in ("answer_generation", "query_processing"):
         (asked,) = recorded(server, name)
         assert asked["unit_hmac"], "the user's own arm"

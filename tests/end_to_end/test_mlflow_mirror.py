@@ -191,11 +191,22 @@ def test_a_candidate_that_was_rolled_back_loses_its_alias_without_an_alert(
 ) -> None:
     store, tracker = mirrored
     rollout = Rollout(
-        id="ro_1", family=FAMILY, candidate=VARIANTS[2].id, champion=VARIANTS[0].id, aim="quality", ladder=(0.1,),
-        salt="s", status="deploying", stage=0, held=False, version=1, settings={},
+        id="ro_1",
+        family=FAMILY,
+        candidate=VARIANTS[2].id,
+        champion=VARIANTS[0].id,
+        aim="quality",
+        ladder=(0.1,),
+        salt="s",
+        status="deploying",
+        stage=0,
+        held=False,
+        version=1,
+        settings={},
         stage_history=[{"share": 0.1, "from": story.START.isoformat(), "to": None}],
-        created_at=story.START, created_by="t",
-    )  # fmt: skip
+        created_at=story.START,
+        created_by="t",
+    )
     store.write(lambda tx: store.rollouts.add(tx, rollout))
     story.queue(store, "rollout", "ro_1")
     assert mirror_once(store, tracker, after_it(), [FAMILY]) == 1

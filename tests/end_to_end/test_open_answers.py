@@ -87,8 +87,21 @@ def chat(home: Path, n: int, first: int = 0) -> list[dict[str, Any]]:
 def test_twenty_ratings_make_a_scorer_a_study_a_gate_and_a_figure(home: Path, provider: LetterProvider) -> None:
     refused = detent("family", "create", "letters", "--from", "prompt.txt", "--examples", "letters.jsonl")
     assert (refused.code, "name a model that judges: --judge MODEL" in refused.err) == (2, True)
-    did("family", "create", "letters", "--from", "prompt.txt", "--examples", "letters.jsonl", "--output", "reply",
-        "--model", "writer", "--judge", "large")  # fmt: skip
+    did(
+        "family",
+        "create",
+        "letters",
+        "--from",
+        "prompt.txt",
+        "--examples",
+        "letters.jsonl",
+        "--output",
+        "reply",
+        "--model",
+        "writer",
+        "--judge",
+        "large",
+    )
     assert "No answer of the last 30 days is left to score" in did("judge", "score", "letters").err
 
     chat(home, 22)
@@ -131,8 +144,18 @@ def test_twenty_ratings_make_a_scorer_a_study_a_gate_and_a_figure(home: Path, pr
 
 def test_the_page_names_every_command_of_the_walk() -> None:
     said = PAGE.read_text(encoding="utf-8")
-    for command in ("family create letters", "judge score letters", "judge check letters", "review draw letters",
-                    "review list", "review answer", "judge calibrate letters", "judge show letters",
-                    "study run letters", "family adopt letters", "family evaluate letters"):  # fmt: skip
+    for command in (
+        "family create letters",
+        "judge score letters",
+        "judge check letters",
+        "review draw letters",
+        "review list",
+        "review answer",
+        "judge calibrate letters",
+        "judge show letters",
+        "study run letters",
+        "family adopt letters",
+        "family evaluate letters",
+    ):
         assert f"detent {command}" in said, command
     assert "## When not to trust it" in said

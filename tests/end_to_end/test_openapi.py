@@ -112,10 +112,15 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installat
         world.post("/v1/unfreeze", {"family": "triage"})
         rollout = world.get("/v1/families/triage/rollout").json()
         ids = {
-            "family": ["triage"], "variant": [rollout["candidate"], rollout["champion"]], "rollout": [rollout["id"]],
+            "family": ["triage"],
+            "variant": [rollout["candidate"], rollout["champion"]],
+            "rollout": [rollout["id"]],
             "study": ["st_1"],
-            "interaction": ["in_1"], "unit": ["u"], "name": ["key-serve", "key-read"], "key": ["triage"],
-        }  # fmt: skip
+            "interaction": ["in_1"],
+            "unit": ["u"],
+            "name": ["key-serve", "key-read"],
+            "key": ["triage"],
+        }
         listening = socket.socket()
         listening.bind(("127.0.0.1", 0))
         server = uvicorn.Server(uvicorn.Config(world.app, log_level="error", access_log=False, lifespan="off"))

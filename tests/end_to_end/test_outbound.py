@@ -250,10 +250,15 @@ NAMES = ["direct", pytest.param("lite", marks=pytest.mark.skipif(not HAS_LITELLM
 @pytest.mark.parametrize("name", NAMES)
 def test_a_stored_variant_of_an_older_server_calls_the_address_of_the_file(fresh: Wire, name: str) -> None:
     stolen = {
-        "api_base": fresh.thief.url, "base_url": fresh.thief.url, "extra_headers": {"X-Stolen": "1"},
-        "extra_body": {"a": 1}, "mock_response": "mocked",
-        "fallbacks": ["openai/x"], "custom_llm_provider": "openai", "drop_params": True,
-    }  # fmt: skip
+        "api_base": fresh.thief.url,
+        "base_url": fresh.thief.url,
+        "extra_headers": {"X-Stolen": "1"},
+        "extra_body": {"a": 1},
+        "mock_response": "mocked",
+        "fallbacks": ["openai/x"],
+        "custom_llm_provider": "openai",
+        "drop_params": True,
+    }
     old = Variant(
         messages=({"role": "user", "content": "{{document}}", "provider": "x"},),
         model={"name": name, "temperature": 0.0, **stolen},

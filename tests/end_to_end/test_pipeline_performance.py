@@ -17,10 +17,15 @@ from tests.unit.test_error_shape import assert_problem
 
 RECORD = "/api/performance/record"
 EXIT = {
-    "processing_type": "early_exit", "content_type": "news", "quality_score": 0.31, "processing_time": 12.5,
+    "processing_type": "early_exit",
+    "content_type": "news",
+    "quality_score": 0.31,
+    "processing_time": 12.5,
     "exit_checkpoint": "post_download",
-    "exit_reason": "duration_seconds < 60", "exit_confidence": 0.9, "time_saved_pct": 0.9,
-}  # fmt: skip
+    "exit_reason": "duration_seconds < 60",
+    "exit_confidence": 0.9,
+    "time_saved_pct": 0.9,
+}
 FULL = {"processing_type": "full", "content_type": "talk", "quality_score": 0.8, "processing_time": 125}
 LIGHT = {
     "processing_type": "lightweight",
@@ -88,9 +93,13 @@ def test_the_page_holds_all_parts_and_their_figures(world: World) -> None:
         "talk": 2,
     }
     assert page["checkpoint_analytics"]["post_download"] == {
-        "exits": 3, "exit_rate": 0.3, "share_of_exits": 1.0, "avg_confidence": 0.9, "avg_time_savings": 0.9,
+        "exits": 3,
+        "exit_rate": 0.3,
+        "share_of_exits": 1.0,
+        "avg_confidence": 0.9,
+        "avg_time_savings": 0.9,
         "reasons": {"duration_seconds < 60": 3},
-    }  # fmt: skip
+    }
     assert page["checkpoint_analytics"]["post_analysis"]["exits"] == 0
     assert sum(hour["total_processed"] for hour in page["quality_trends"]) == 10
 
@@ -118,11 +127,19 @@ def test_the_summary_holds_each_figure_against_its_levels(world: World) -> None:
     send(world, FULL, 3)
     found = world.get("/api/performance/metrics/summary").json()
     assert {name: one["status"] for name, one in found["metrics"].items()} == {
-        "bypass_rate": "ok", "early_exit_rate": "ok", "avg_time_savings": "ok", "quality_score_avg": "ok",
-    }  # fmt: skip
+        "bypass_rate": "ok",
+        "early_exit_rate": "ok",
+        "avg_time_savings": "ok",
+        "quality_score_avg": "ok",
+    }
     assert found["metrics"]["bypass_rate"] == {
-        "value": 0.5, "status": "ok", "target": 0.6, "warning_low": 0.5, "critical_low": 0.4, "warning_high": 0.8,
-    }  # fmt: skip
+        "value": 0.5,
+        "status": "ok",
+        "target": 0.6,
+        "warning_low": 0.5,
+        "critical_low": 0.4,
+        "warning_high": 0.8,
+    }
     send(world, FULL, 3)
     assert world.get("/api/performance/metrics/summary").json()["status"] == "critical"
 

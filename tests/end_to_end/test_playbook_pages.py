@@ -63,13 +63,17 @@ def test_a_person_retires_and_restores_an_entry_on_record(world: World) -> None:
     done = act(world, entry, "retire", "it names a customer").json()
     assert done["what"] == f"{entry} is retired"
     assert (done["changed"], done["why"], done["undo"]) == (
-        True, "it names a customer", f"detent playbook restore {F} {entry}",
-    )  # fmt: skip
+        True,
+        "it names a customer",
+        f"detent playbook restore {F} {entry}",
+    )
     assert shown(world)["section"] == ""
     again = act(world, entry, "retire", "once more").json()
     assert (again["changed"], again["what"], again["why"]) == (
-        False, f"{entry} is retired already", "it names a customer",
-    )  # fmt: skip
+        False,
+        f"{entry} is retired already",
+        "it names a customer",
+    )
     assert act(world, entry, "restore").json()["entry"]["state"] == "active"
     acts = [one for one in world.get("/v1/audit").json()["items"] if one["action"].startswith("playbook.")]
     assert sorted((one["action"], one["subject"], one["detail"]["why"]) for one in acts) == [

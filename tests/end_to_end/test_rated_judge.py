@@ -67,8 +67,10 @@ def test_all_draws_are_rated_in_one_go_at_a_terminal(home: World, monkeypatch: p
     ours, theirs = pty.openpty()
     ran = subprocess.Popen(
         [*typed, "review", "answer", "--all", "--family", F, "--json"],
-        stdin=theirs, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    )  # fmt: skip
+        stdin=theirs,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
     os.close(theirs)
     os.write(ours, b"5z1s3u5.")  # five, taken back for one; one skipped; the rest; and the last is sent
     _, err = ran.communicate(timeout=120)

@@ -249,11 +249,20 @@ def test_a_key_for_another_family_reaches_nothing_of_this_one(world: World, subt
 
 def test_a_key_for_this_family_does_here_what_its_roles_say(world: World) -> None:
     world.add_key("at-home", "feedback", "operate", secret="secret-at-home", families=["triage"])
-    ok = {route: call(world, route, "secret-at-home").status_code for route in (
-        "GET /v1/families/{family}/prompt", "POST /v1/feedback", "GET /v1/feedback", "GET /v1/families",
-        "GET /v1/studies",
-        "GET /v1/rollouts/{id}", "GET /v1/interactions/{id:path}", "GET /v1/status", "GET /v1/variants/{variant}",
-    )}  # fmt: skip
+    ok = {
+        route: call(world, route, "secret-at-home").status_code
+        for route in (
+            "GET /v1/families/{family}/prompt",
+            "POST /v1/feedback",
+            "GET /v1/feedback",
+            "GET /v1/families",
+            "GET /v1/studies",
+            "GET /v1/rollouts/{id}",
+            "GET /v1/interactions/{id:path}",
+            "GET /v1/status",
+            "GET /v1/variants/{variant}",
+        )
+    }
     assert set(ok.values()) == {200}, ok
     assert call(world, "POST /v1/freeze", "secret-at-home").status_code == 403  # every family is more than its own
     headers = {"Authorization": "Bearer secret-at-home"}
@@ -270,12 +279,18 @@ def test_every_route_without_a_family_in_its_path_says_whether_it_narrows() -> N
         and not (route.openapi_extra or {})[NARROWS]
     }
     assert refused == {
-        "GET /metrics", "GET /dashboard", "POST /v1/traces", "POST /ofrep/v1/evaluate/flags",
+        "GET /metrics",
+        "GET /dashboard",
+        "POST /v1/traces",
+        "POST /ofrep/v1/evaluate/flags",
         "POST /ofrep/v1/evaluate/flags/{key}",
-        "POST /api/performance/record", "GET /api/performance/", "GET /api/performance/metrics/summary",
+        "POST /api/performance/record",
+        "GET /api/performance/",
+        "GET /api/performance/metrics/summary",
         "GET /api/performance/content-types",
-        "GET /api/performance/checkpoints", "GET /api/performance/quality-trends",
-    }  # fmt: skip
+        "GET /api/performance/checkpoints",
+        "GET /api/performance/quality-trends",
+    }
 
 
 # --- figures and texts ------------------------------------------------------------------------------------------------

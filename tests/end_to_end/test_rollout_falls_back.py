@@ -189,9 +189,12 @@ def test_a_drop_of_twenty_points_in_labels_is_taken_back_by_the_quality_gate(
 
     def report(role: str) -> dict[str, Any]:
         return {
-            "latency_ms": 120.0, "cost_usd": 0.001, "output": "account", "source": "user",
+            "latency_ms": 120.0,
+            "cost_usd": 0.001,
+            "output": "account",
+            "source": "user",
             "success": draw.random() < (0.6 if role == "candidate" else 0.8),
-        }  # fmt: skip
+        }
 
     use(client, rollout["id"], per_second=25, seconds=180, report=report)
     ended = look(client, rollout["id"])

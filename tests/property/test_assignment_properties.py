@@ -57,10 +57,23 @@ def test_a_hash_with_a_key_is_the_standard_library_s(key: bytes, message: bytes)
 
 def rollout(share: float, salt: str = "salt", lease: datetime = T0 + timedelta(seconds=60)) -> Rollout:
     return Rollout(
-        id="ro_1", family="f", candidate="v_c", champion="v_a", aim="quality", ladder=(share,), salt=salt,
-        status="deploying", stage=0,
-        held=False, version=4, settings={}, stage_history=(), created_at=T0, created_by="ann", lease_expires_at=lease,
-    )  # fmt: skip
+        id="ro_1",
+        family="f",
+        candidate="v_c",
+        champion="v_a",
+        aim="quality",
+        ladder=(share,),
+        salt=salt,
+        status="deploying",
+        stage=0,
+        held=False,
+        version=4,
+        settings={},
+        stage_history=(),
+        created_at=T0,
+        created_by="ann",
+        lease_expires_at=lease,
+    )
 
 
 def by_the_book(salt: str, unit: str, share: float) -> bool:

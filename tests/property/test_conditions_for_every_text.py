@@ -172,13 +172,16 @@ def test_columns_of_objects_say_of_each_row_what_its_record_says(tree, rows):
 def test_columns_of_numbers_and_texts_say_of_each_row_what_its_record_says(tree, data):
     condition = compile_condition(text_of(tree), KINDS)
     n = data.draw(st.integers(1, 6))
-    rows = {name: data.draw(st.lists(values, min_size=n, max_size=n)) for name, values in (
-        ("length", st.integers(-100, 100)),
-        ("quality", st.floats(-2, 2, width=32) | st.just(float("nan"))),
-        ("live", st.booleans()),
-        ("topic", words),
-        ("language", st.sampled_from([1.5, 0.0])),
-    )}  # fmt: skip
+    rows = {
+        name: data.draw(st.lists(values, min_size=n, max_size=n))
+        for name, values in (
+            ("length", st.integers(-100, 100)),
+            ("quality", st.floats(-2, 2, width=32) | st.just(float("nan"))),
+            ("live", st.booleans()),
+            ("topic", words),
+            ("language", st.sampled_from([1.5, 0.0])),
+        )
+    }
     columns = {name: np.array(values, dtype=np.float32 if name == "quality" else None) for name, values in rows.items()}
     del columns["language"], rows["language"]
     if data.draw(st.booleans()):

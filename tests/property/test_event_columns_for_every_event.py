@@ -51,9 +51,18 @@ def told(parts: Iterable[LinesPart]) -> list[tuple[int, dict[str, Any]]]:
         ({"colums": {"score": [1]}}, "The columns cannot be read: /colums is misspelt: write columns."),
         ({"Columns": {"score": [1]}, "colour": 1}, "/Columns is misspelt: write columns; /colour is no member"),
     ],
-    ids=["unequal", "unknown", "no list", "empty lists", "no columns", "a list", "another member", "misspelt",
-         "misspelt beside another"],
-)  # fmt: skip
+    ids=[
+        "unequal",
+        "unknown",
+        "no list",
+        "empty lists",
+        "no columns",
+        "a list",
+        "another member",
+        "misspelt",
+        "misspelt beside another",
+    ],
+)
 def test_columns_of_another_form_are_refused_with_what_is_wrong(sent: Any, says: str) -> None:
     body = json.dumps(sent).encode()
     assert is_columns(body)

@@ -77,9 +77,13 @@ def test_figures_are_never_negative_and_can_be_written_as_json(
 def test_more_traffic_never_makes_it_later(plan: ForecastPlan, traffic: RecordedTraffic, times: int) -> None:
     labelled = {metric: times * n for metric, n in traffic.n_labelled_units.items()}
     more = replace(
-        traffic, n_requests=times * traffic.n_requests, n_requests_with_unit=times * traffic.n_requests_with_unit,
-        n_units=times * traffic.n_units, n_late_units=times * traffic.n_late_units, n_labelled_units=labelled,
-    )  # fmt: skip
+        traffic,
+        n_requests=times * traffic.n_requests,
+        n_requests_with_unit=times * traffic.n_requests_with_unit,
+        n_units=times * traffic.n_units,
+        n_late_units=times * traffic.n_late_units,
+        n_labelled_units=labelled,
+    )
     before, after = forecast_rollout(plan, traffic), forecast_rollout(plan, more)
     for few, many in zip(_needs(before), _needs(after), strict=True):
         assert few.labelled == many.labelled

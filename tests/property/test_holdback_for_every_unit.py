@@ -23,11 +23,24 @@ within = st.timedeltas(timedelta(0), WEEK - timedelta(microseconds=1))
 def promoted(salt: str, share: float = 0.5) -> Rollout:
     history = ({"share": share, "from": (T0 - timedelta(hours=1)).isoformat(), "to": T0.isoformat()},)
     return Rollout(
-        id="ro_1", family="f", candidate="v_new", champion="v_old", aim="quality", ladder=(share,), salt=salt,
-        status="deployed", stage=0,
-        held=False, version=5, settings={}, stage_history=history, created_at=T0 - timedelta(hours=1), created_by="ann",
-        outcome="promoted", ended_at=T0,
-    )  # fmt: skip
+        id="ro_1",
+        family="f",
+        candidate="v_new",
+        champion="v_old",
+        aim="quality",
+        ladder=(share,),
+        salt=salt,
+        status="deployed",
+        stage=0,
+        held=False,
+        version=5,
+        settings={},
+        stage_history=history,
+        created_at=T0 - timedelta(hours=1),
+        created_by="ann",
+        outcome="promoted",
+        ended_at=T0,
+    )
 
 
 def holdback(salt: str) -> Holdback:
@@ -91,9 +104,12 @@ def test_a_freeze_goes_before_everything(
     salt: str, unit: str | None, status: str, with_rollout: bool, with_override: bool, with_holdback: bool
 ) -> None:
     deploying = replace(
-        promoted(salt, 0.99), status=status, outcome=None, ended_at=None,
-        lease_expires_at=T0 + timedelta(minutes=1)  # type: ignore[arg-type]
-    )  # fmt: skip
+        promoted(salt, 0.99),
+        status=status,
+        outcome=None,
+        ended_at=None,
+        lease_expires_at=T0 + timedelta(minutes=1),  # type: ignore[arg-type]
+    )
     choice = chosen(
         unit,
         T0,

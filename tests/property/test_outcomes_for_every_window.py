@@ -42,9 +42,14 @@ def test_what_is_read_agrees_with_what_counts(events: list[dict[str, Any]]) -> N
 def read(database: Database) -> Mapping[str, float]:
     with database.read() as tx:
         return database.observations.outcomes(
-            tx, ROLLOUT, COHORT, ["a", "b", "unknown"], metric=Metric(),
-            received_since=COHORT.start, received_until=COHORT.closes_at,
-        ).means  # fmt: skip
+            tx,
+            ROLLOUT,
+            COHORT,
+            ["a", "b", "unknown"],
+            metric=Metric(),
+            received_since=COHORT.start,
+            received_until=COHORT.closes_at,
+        ).means
 
 
 def feedback_of(i: int, *, source: str, success: bool | None, received_at: datetime, **token: Any) -> FeedbackEvent:

@@ -14,12 +14,15 @@ from optimizer.core.graph.repair import DeleteEntity, DeleteRelation, MergeEntit
 NAMES = st.sampled_from("abcd")
 RELATIONS = st.builds(
     lambda subject, relation, object: {"subject": subject, "relation": relation, "object": object},
-    NAMES, st.sampled_from(["in", "of"]), NAMES,
-)  # fmt: skip
+    NAMES,
+    st.sampled_from(["in", "of"]),
+    NAMES,
+)
 GRAPHS = st.builds(
     lambda entities, relations: {"entities": entities, "relations": relations},
-    st.lists(NAMES, unique=True), st.lists(RELATIONS, max_size=6),
-)  # fmt: skip
+    st.lists(NAMES, unique=True),
+    st.lists(RELATIONS, max_size=6),
+)
 
 
 @st.composite

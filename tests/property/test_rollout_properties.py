@@ -56,10 +56,22 @@ def requests(draw: st.DrawFn) -> TransitionRequest:
 
 def begun(ladder: tuple[float, ...]) -> Transition:
     rollout = Rollout(
-        id="ro_1", family="f", candidate="v_c", champion="v_a", aim="quality", ladder=ladder, salt="s",
-        status="pending", stage=-1,
-        held=False, version=0, settings={"margin": 0.05}, stage_history=(), created_at=T0, created_by="ann",
-    )  # fmt: skip
+        id="ro_1",
+        family="f",
+        candidate="v_c",
+        champion="v_a",
+        aim="quality",
+        ladder=ladder,
+        salt="s",
+        status="pending",
+        stage=-1,
+        held=False,
+        version=0,
+        settings={"margin": 0.05},
+        stage_history=(),
+        created_at=T0,
+        created_by="ann",
+    )
     request = TransitionRequest(act="start", at=T0, clock_at=T0, actor="ann", reason="start", confirm="f", gates=GATES)
     return start(rollout, request, forced=True)
 

@@ -269,11 +269,13 @@ def test_units_that_are_drawn_are_the_same_in_every_stretch_and_bring_all_that_t
             assert whole.units.keys() == expected.keys()
             for name, own_told in expected.items():
                 sums_of = [
-                    sum(s is not None for s, _ in own_told), sum(s or 0 for s, _ in own_told),
-                    sum(v is not None for _, v in own_told), sum(v or 0 for _, v in own_told),
+                    sum(s is not None for s, _ in own_told),
+                    sum(s or 0 for s, _ in own_told),
+                    sum(v is not None for _, v in own_told),
+                    sum(v or 0 for _, v in own_told),
                     sum(s is not None or v is not None for s, v in own_told),
                     sum(v if v is not None else s or 0 for s, v in own_told),
-                ]  # fmt: skip
+                ]
                 assert (whole.units[name] or [0] * 6) == sums_of
 
 

@@ -177,15 +177,24 @@ def _names(settings: Settings) -> dict[str, list[str]]:
     repairs = json.loads(graph["repairs"])
     return {
         "FAMILIES": [*ids("family_names", "name"), *ids("champions", "family", seq=1)],
-        "STUDY": ids("studies"), "ROLLOUT": ids("rollouts"), "ACTIVE": ids("rollouts", status="deploying"),
-        "GRAPH": ids("graphs"), "REPAIR": [one["id"] for one in repairs], "RUN": ids("judge_runs"),
-        "REVIEW": ids("reviews", status="open"), "ENTRY": ids("playbook_entries"),
-        "VARIANT": ids("variants", family="topics"), "TRIAGE": ids("variants", family="triage"),
-        "OTHER": ids("variants", family="topics")[1:], "SUMMARY": ids("variants", family="summarization"),
+        "STUDY": ids("studies"),
+        "ROLLOUT": ids("rollouts"),
+        "ACTIVE": ids("rollouts", status="deploying"),
+        "GRAPH": ids("graphs"),
+        "REPAIR": [one["id"] for one in repairs],
+        "RUN": ids("judge_runs"),
+        "REVIEW": ids("reviews", status="open"),
+        "ENTRY": ids("playbook_entries"),
+        "VARIANT": ids("variants", family="topics"),
+        "TRIAGE": ids("variants", family="triage"),
+        "OTHER": ids("variants", family="topics")[1:],
+        "SUMMARY": ids("variants", family="summarization"),
         "FAMILY": ["triage", "summarization", "cascades"],
-        "GOLDEN": ids("examples", golden="an invoice"), "INTERACTION": ["in_1", "in_2", "in_0"],
-        "NEW": [], "COMPARISON": ["cp_0"],
-    }  # fmt: skip
+        "GOLDEN": ids("examples", golden="an invoice"),
+        "INTERACTION": ["in_1", "in_2", "in_0"],
+        "NEW": [],
+        "COMPARISON": ["cp_0"],
+    }
 
 
 def _commands(settings: Settings, names: Mapping[str, Sequence[str]], most: int) -> Iterator[tuple[str, Any]]:
@@ -204,8 +213,15 @@ def _commands(settings: Settings, names: Mapping[str, Sequence[str]], most: int)
 
 def _reads(api: World, names: Mapping[str, Sequence[str]]) -> Answers:
     """Every GET of OpenAPI, on everything there is; with other keys once."""
-    of_path = {"/v1/variants": "TRIAGE", "/v1/studies": "STUDY", "/v1/rollouts": "ROLLOUT", "/v1/graphs": "GRAPH",
-               "/v1/judge-runs": "RUN", "/v1/interactions": "INTERACTION", "/v1/comparisons": "COMPARISON"}  # fmt: skip
+    of_path = {
+        "/v1/variants": "TRIAGE",
+        "/v1/studies": "STUDY",
+        "/v1/rollouts": "ROLLOUT",
+        "/v1/graphs": "GRAPH",
+        "/v1/judge-runs": "RUN",
+        "/v1/interactions": "INTERACTION",
+        "/v1/comparisons": "COMPARISON",
+    }
     found: Answers = {}
     known = api.app.openapi()["paths"]
     for path in sorted(known, key=_place_in_recording):

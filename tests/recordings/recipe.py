@@ -43,10 +43,14 @@ MODELS = ("fake", "cheap", "strong", "embedded")
 CASCADE = {"model": {"default": "strong", "tiers": ["cheap", "strong"], "max_tokens": 8}, "space": {}}
 LESSONS = {"space": {"instruction": {"propose": True}}}
 ROLLOUT = {
-    "ladder": [0.25, 0.5], "min_labelled_per_stage": 60, "min_duration_hours": 0, "whole_days": False,
+    "ladder": [0.25, 0.5],
+    "min_labelled_per_stage": 60,
+    "min_duration_hours": 0,
+    "whole_days": False,
     "cohort_minutes": 5.0,
-    "feedback_window": {"hours": 0.1}, "margin": 0.2,
-}  # fmt: skip
+    "feedback_window": {"hours": 0.1},
+    "margin": 0.2,
+}
 SUMMARIZATION = {
     "name": "summarization",
     "inputs": {"document": {"type": "text"}},
@@ -54,9 +58,14 @@ SUMMARIZATION = {
     "rollout": ROLLOUT,
 }
 KEYS = {
-    "reader": ["read"], "texts": ["read-texts"], "operator": ["operate"], "application": ["feedback"],
-    "server": ["serve"], "gone": ["serve"], "boss": ["admin"],
-}  # fmt: skip
+    "reader": ["read"],
+    "texts": ["read-texts"],
+    "operator": ["operate"],
+    "application": ["feedback"],
+    "server": ["serve"],
+    "gone": ["serve"],
+    "boss": ["admin"],
+}
 
 
 def make_home(home: Path) -> Settings:
@@ -109,13 +118,28 @@ def triage_is_used(api: Api) -> None:
     shown = sent(api.get("/v1/families/triage/prompt?unit=u1"))
     sent(api.post("/v1/families/triage/render", {"unit": "u2", "variables": {"text": "long " * 50}}))
     events = [
-        {"id": "in_1", "assignment": shown["assignment"], "input": {"text": "an invoice"}, "output": "billing",
-         "latency_ms": 12.0, "cost_usd": 0.001, "confidence": 0.4},
-        {"id": "in_2", "family": "triage", "unit": "u2", "input": {"text": "a cable"}, "output": "billing",
-         "error": "upstream failed", "latency_ms": 900.0, "cost_usd": 0.002},
+        {
+            "id": "in_1",
+            "assignment": shown["assignment"],
+            "input": {"text": "an invoice"},
+            "output": "billing",
+            "latency_ms": 12.0,
+            "cost_usd": 0.001,
+            "confidence": 0.4,
+        },
+        {
+            "id": "in_2",
+            "family": "triage",
+            "unit": "u2",
+            "input": {"text": "a cable"},
+            "output": "billing",
+            "error": "upstream failed",
+            "latency_ms": 900.0,
+            "cost_usd": 0.002,
+        },
         {"id": "fb_1", "interaction": "in_1", "success": True, "score": 0.9},
         {"id": "fb_2", "interaction": "in_2", "success": False, "expected": {"topic": "technical"}, "source": "person"},
-    ]  # fmt: skip
+    ]
     sent(api.post("/v1/feedback", events, headers={"Idempotency-Key": "first"}))
     window = {"family": "triage", "variant": api.champion(), "rollout": None, "stage": None, "exposed": 7}
     times = {"from": T0.isoformat(), "to": (T0 + timedelta(minutes=1)).isoformat()}
@@ -144,9 +168,16 @@ def studies_are_run(var: Path, clock: Clock) -> None:
     topics.store.write(lambda tx: topics.store.examples.add(tx, of_topics("topics")))
     topics.run(topics.create(strategy="bootstrap"))
     evaluated(
-        topics.family, topics.family.variant(), n=6, actor="ann", store=topics.store, clock=clock, models=topics,
-        scorer_for=lambda family: topics.scorer, classify=wiring.classify,
-    )  # fmt: skip
+        topics.family,
+        topics.family.variant(),
+        n=6,
+        actor="ann",
+        store=topics.store,
+        clock=clock,
+        models=topics,
+        scorer_for=lambda family: topics.scorer,
+        classify=wiring.classify,
+    )
     topics.store.close()
 
     lessons = Studies(var, clock=clock, model=Learner(), family=topic_family(name="lessons", **LESSONS))
@@ -183,9 +214,16 @@ def rollouts_are_moved(var: Path, clock: Clock) -> None:
     assert world.rollout.outcome == "promoted", world.moves()
 
     set_champion(
-        world.family.name, first, actor="ann", reason="shorter", confirm=world.family.name, store=world.store,
-        clock=clock, models=EMBEDDED_ONLY, loaded=None,
-    )  # fmt: skip
+        world.family.name,
+        first,
+        actor="ann",
+        reason="shorter",
+        confirm=world.family.name,
+        store=world.store,
+        clock=clock,
+        models=EMBEDDED_ONLY,
+        loaded=None,
+    )
     watcher = SwitchWatcher(world.store, clock)
     for _ in range(5):
         world.labels(20)
@@ -242,8 +280,15 @@ def families_come_and_go(api: Api) -> None:
 
 def the_pipeline_reports(api: Api, clock: Clock) -> None:
     record = {"processing_type": "full", "content_type": "talk", "quality_score": 0.8, "processing_time": 125}
-    early = {"processing_type": "early_exit", "content_type": "news", "exit_checkpoint": "post_download",
-             "exit_reason": "short", "exit_confidence": 0.9, "time_saved_pct": 0.9, "processing_time": 3}  # fmt: skip
+    early = {
+        "processing_type": "early_exit",
+        "content_type": "news",
+        "exit_checkpoint": "post_download",
+        "exit_reason": "short",
+        "exit_confidence": 0.9,
+        "time_saved_pct": 0.9,
+        "processing_time": 3,
+    }
     for one in (record, early, record):
         sent(api.post("/api/performance/record", one))
     watch_pipeline(api.shared.store, clock, TARGETS)

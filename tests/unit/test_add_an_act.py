@@ -17,8 +17,11 @@ def test_a_job_a_line_of_the_list_and_a_command_are_an_act(tmp_path: Path) -> No
     done = subprocess.run(
         [sys.executable, "-m", "tests.one_more_act", str(home)],
         env={**os.environ, "PYTHONPATH": f"{product}{os.pathsep}{ROOT}"},
-        cwd=tmp_path, capture_output=True, text=True, timeout=300,
-    )  # fmt: skip
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
     assert done.returncode == 0, done.stderr[-4000:]
     found = json.loads(done.stdout.splitlines()[-1])
     assert found["product"] == str(product)

@@ -29,10 +29,20 @@ OF_STRANGERS = {
     **{
         f"{schema}.{member}": whose
         for schema in (
-            "Variant", "VariantView", "ListedVariant", "CreatedVariant", "ServedVariant", "OpenPrompt", "FilledPrompt"
+            "Variant",
+            "VariantView",
+            "ListedVariant",
+            "CreatedVariant",
+            "ServedVariant",
+            "OpenPrompt",
+            "FilledPrompt",
         )
         for member, whose in {
-            "messages[]": MESSAGES, "model": SETTINGS, "tools[]": TOOLS, "response_format": TOOLS, "policy": POLICY,
+            "messages[]": MESSAGES,
+            "model": SETTINGS,
+            "tools[]": TOOLS,
+            "response_format": TOOLS,
+            "policy": POLICY,
         }.items()
     },
     "CascadeAdvice.policy": POLICY,
@@ -83,7 +93,7 @@ OF_STRANGERS = {
     "StudyView.definition": "as the study has it",
     "StudyView.findings": "as the study has them",
     "Trial.params": "what a strategy tried; one of a package has its own",
-}  # fmt: skip
+}
 # Members that each version wrote in its own way, and over which a rollout's hash chain goes: they are shown as kept.
 AS_KEPT = {
     "Decision.content",
@@ -92,7 +102,7 @@ AS_KEPT = {
     "RolloutChange.settings",
     "RolloutWithEvidence.settings",
     "StartReport.settings",
-}  # fmt: skip
+}
 
 REJECTED = {"index": 0, "type": "malformed", "detail": "", "one_more": 1}
 
@@ -140,7 +150,7 @@ def test_every_recorded_answer_has_the_members_that_are_declared_and_no_other() 
         ("/v1/chat/completions", {"id": "in_1"}),
         ("/v1/freeze", {"scope": 3}),
     ],
-)  # fmt: skip
+)
 def test_a_member_too_many_or_too_few_is_a_fault(path: str, answer: Any) -> None:
     assert answer_schemas().faults("POST", path, 200, "application/json", answer)
     assert not answer_schemas().faults("POST", path, 404, "application/problem+json", answer)
@@ -185,5 +195,10 @@ def test_what_is_not_named_is_found_at_any_depth() -> None:
             "bare": {"type": "array"}, "counts": {"type": "object", "additionalProperties": {"type": "integer"}}}}"""
     )
     assert set(_open_places(schema, "X", {}, set())) == {
-        "X.free", "X.any", "X.list[]", "X.map.*", "X.open", "X.bare[]",
-    }  # fmt: skip
+        "X.free",
+        "X.any",
+        "X.list[]",
+        "X.map.*",
+        "X.open",
+        "X.bare[]",
+    }

@@ -27,14 +27,33 @@ from tests.chosen import chosen
 T0 = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)
 KEYS = (("k2", b"2" * 32), ("k1", b"1" * 32))
 EVERYBODY = Rollout(
-    id="ro_1", family="f", candidate="v_c", champion="v_a", aim="quality", ladder=(1.0,), salt="s", status="deploying",
-    stage=0, held=False, version=4, settings={}, stage_history=(), created_at=T0, created_by="ann",
+    id="ro_1",
+    family="f",
+    candidate="v_c",
+    champion="v_a",
+    aim="quality",
+    ladder=(1.0,),
+    salt="s",
+    status="deploying",
+    stage=0,
+    held=False,
+    version=4,
+    settings={},
+    stage_history=(),
+    created_at=T0,
+    created_by="ann",
     lease_expires_at=T0 + timedelta(seconds=60),
-)  # fmt: skip
+)
 ASSIGNMENT = Assignment(
-    family="f", variant="v_c", role="candidate", issued_at=T0, rollout="ro_1", stage=0.1, cohort_start=T0,
-    unit_hmac=unit_hmac(b"k", "ann")
-)  # fmt: skip
+    family="f",
+    variant="v_c",
+    role="candidate",
+    issued_at=T0,
+    rollout="ro_1",
+    stage=0.1,
+    cohort_start=T0,
+    unit_hmac=unit_hmac(b"k", "ann"),
+)
 
 
 def served(**changes):
@@ -89,9 +108,16 @@ def test_a_token_is_what_the_reference_says():
     body, _, signature = sign_token(ASSIGNMENT, KEYS).partition(".")
     payload = json.loads(base64.urlsafe_b64decode(body + "=="))
     assert payload == {
-        "k": "k2", "family": "f", "variant": "v_c", "rollout": "ro_1", "role": "candidate", "stage": 0.1,
-        "cohort_start": 1795165200, "unit_hmac": unit_hmac(b"k", "ann"), "issued_at": 1795165200,
-    }  # fmt: skip
+        "k": "k2",
+        "family": "f",
+        "variant": "v_c",
+        "rollout": "ro_1",
+        "role": "candidate",
+        "stage": 0.1,
+        "cohort_start": 1795165200,
+        "unit_hmac": unit_hmac(b"k", "ann"),
+        "issued_at": 1795165200,
+    }
     expected = hmac.new(b"2" * 32, body.encode(), hashlib.sha256).digest()
     assert base64.urlsafe_b64decode(signature + "=") == expected
 

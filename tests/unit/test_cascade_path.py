@@ -64,9 +64,13 @@ def test_what_is_predicted_of_a_part_comes_from_the_other_parts_alone():
     spoilt = records.score.copy()
     spoilt[np.array(FOLDS) == 0, 0] = 0.0
     worse = TierRecords(
-        tiers=records.tiers, score=spoilt, cost_usd=records.cost_usd, latency_ms=records.latency_ms,
-        confidence=records.confidence, weight=records.weight,
-    )  # fmt: skip
+        tiers=records.tiers,
+        score=spoilt,
+        cost_usd=records.cost_usd,
+        latency_ms=records.latency_ms,
+        confidence=records.confidence,
+        weight=records.weight,
+    )
     before, after = path_of_pair(records, FOLDS), path_of_pair(worse, FOLDS)
     assert [one.setting for one in before] == [one.setting for one in after]
     assert [one.cost_usd for one in before] == [one.cost_usd for one in after]

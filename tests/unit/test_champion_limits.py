@@ -266,9 +266,12 @@ def look(store: Database, clock: Clock) -> list[Alert]:
 
 def request(i: int, at: datetime, *, failed: bool = False) -> Interaction:
     return interaction(
-        f"in_{i}", of=arm(rollout=None, variant=CHAMPION), received_at=at, occurred_at=at,
-        error="upstream failed" if failed else None
-    )  # fmt: skip
+        f"in_{i}",
+        of=arm(rollout=None, variant=CHAMPION),
+        received_at=at,
+        occurred_at=at,
+        error="upstream failed" if failed else None,
+    )
 
 
 def live(

@@ -149,9 +149,12 @@ def test_every_knob_has_values_to_try_where_the_records_carry_what_it_is_compare
     found = records()
     empty = {knob.name for knob in KNOBS if not values_to_try(found, knob.name)}
     assert empty == {
-        "filter.min_completeness", "filter.min_informativeness", "filter.min_predicted_quality", "score",
+        "filter.min_completeness",
+        "filter.min_informativeness",
+        "filter.min_predicted_quality",
+        "score",
         *(f"exit.{c}.conditions" for c in CHECKPOINTS),
-    }  # fmt: skip
+    }
     with pytest.raises(InvalidInput, match="say which values to try"):
         curve(found, {}, "exit.post_download.conditions")
     with pytest.raises(InvalidInput, match=r"did you mean 'filter\.min_words'"):

@@ -49,8 +49,18 @@ ROWS: list[dict[str, Any]] = [
 def test_the_score_decides_about_the_types_it_knows_and_the_filter_about_the_others() -> None:
     decided = [parse_pipeline(POLICY).decide(row) for row in ROWS]
     assert [one.processing_type == "full" for one in decided] == [
-        True, False, False, False, False, True, False, True, True, False, False,
-    ]  # fmt: skip
+        True,
+        False,
+        False,
+        False,
+        False,
+        True,
+        False,
+        True,
+        True,
+        False,
+        False,
+    ]
     assert decided[0].reason == "score 1.6094 >= 1.5000 of news"
     assert decided[1].reason == "score 1.0986 < 1.5000 of news"
     assert (

@@ -61,12 +61,17 @@ def items(
             worth = rng.random()
             found.append(
                 Example(
-                    id=f"{split}-{name}-{i:03d}", family="content_pipeline", group=f"{split}-{name}-{i}", split=split,
-                    origin="curated" if released else "import", created_at=START, # type: ignore[arg-type]
-                    released=released, input={"content_type": name, "text": text_of(rng, worth)},
+                    id=f"{split}-{name}-{i:03d}",
+                    family="content_pipeline",
+                    group=f"{split}-{name}-{i}",
+                    split=split,
+                    origin="curated" if released else "import",
+                    created_at=START,  # type: ignore[arg-type]
+                    released=released,
+                    input={"content_type": name, "text": text_of(rng, worth)},
                     expected={"quality": min(1.0, max(0.0, worth + rng.gauss(0, 0.1)))},
                 )
-            )  # fmt: skip
+            )
     return found
 
 
@@ -171,8 +176,12 @@ def test_the_table_of_dev_is_what_the_study_measured_item_by_item(kept: tuple[Wo
     }
     assert rows["all"]["n_full"] == len(full)
     assert {name: row["decided_by"] for name, row in rows.items()} == {
-        "all": "", "guide": PLAIN, "forum": PLAIN, "note": LENGTH, "poem": "filter, not trained",
-    }  # fmt: skip
+        "all": "",
+        "guide": PLAIN,
+        "forum": PLAIN,
+        "note": LENGTH,
+        "poem": "filter, not trained",
+    }
     assert rows["guide"]["quality"] > 0.75
     assert rows["guide"]["low"] < rows["guide"]["quality"] < rows["guide"]["high"]
 

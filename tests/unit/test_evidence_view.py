@@ -82,9 +82,16 @@ def test_an_e_value_beyond_every_float_is_still_shown() -> None:
 
 def arm(name: str, late: int, of: int) -> ArmView:
     return ArmView(
-        arm=name, variant="v", units=0, labelled=0, label_rate=None, mean=None, late=late, late_of=of,
-        late_share=late / of if of else None
-    )  # type: ignore[arg-type]  # fmt: skip
+        arm=name,
+        variant="v",
+        units=0,
+        labelled=0,
+        label_rate=None,
+        mean=None,
+        late=late,
+        late_of=of,
+        late_share=late / of if of else None,
+    )  # type: ignore[arg-type]
 
 
 def test_more_than_one_percent_of_one_arms_late_feedback_is_an_alert_that_names_the_arm() -> None:

@@ -213,9 +213,13 @@ def test_the_posterior_is_the_textbooks():
 def test_an_example_without_an_answer_to_show_is_usable_only_where_a_model_answers_it_first():
     def example(id: str, **expected: str) -> Example:
         return make_example(
-            family="search", id=id, input={"x": id}, expected={"passage_id": "p-1", **expected},
-            created_at=datetime(2026, 11, 22, tzinfo=UTC), origin="curated",
-        )  # fmt: skip
+            family="search",
+            id=id,
+            input={"x": id},
+            expected={"passage_id": "p-1", **expected},
+            created_at=datetime(2026, 11, 22, tzinfo=UTC),
+            origin="curated",
+        )
 
     prompt = {"current": "1", "versions": {"1": {"content": [{"role": "user", "content": "{{x}}"}]}}}
     output = {"field": "passage_id", "shown": "query"}

@@ -19,11 +19,24 @@ T0 = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)
 OWN = Freeze(scope="f", reason="launch", by="ann", since=T0)
 EVERY = Freeze(scope="", reason="audit", by="bob", since=T0)
 PROMOTED = Rollout(
-    id="ro_1", family="f", candidate="v_c", champion="v_a", aim="quality", ladder=(0.5,), salt="s", status="deployed",
-    stage=0, held=False,
-    version=5, settings={"cohort_minutes": 15}, stage_history=(), created_at=T0 - timedelta(hours=1), created_by="ann",
-    outcome="promoted", ended_at=T0,
-)  # fmt: skip
+    id="ro_1",
+    family="f",
+    candidate="v_c",
+    champion="v_a",
+    aim="quality",
+    ladder=(0.5,),
+    salt="s",
+    status="deployed",
+    stage=0,
+    held=False,
+    version=5,
+    settings={"cohort_minutes": 15},
+    stage_history=(),
+    created_at=T0 - timedelta(hours=1),
+    created_by="ann",
+    outcome="promoted",
+    ended_at=T0,
+)
 REIGN = Champion(family="f", seq=2, variant="v_c", since=T0, why="promoted", by="ann", previous=1, rollout="ro_1")
 
 

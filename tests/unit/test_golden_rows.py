@@ -42,12 +42,15 @@ def test_a_row_is_a_scenario_of_its_own_or_belongs_to_one() -> None:
         pytest.param({**ROW, "scenario": 3}, "scenario is missing, or no text", id="scenario is a number"),
         pytest.param({**ROW, "scenari": "a"}, "unknown key 'scenari'; did you mean 'scenario'?", id="mistyped key"),
         pytest.param({**ROW, "counts": "label_match"}, "counts is no list", id="counts is a text"),
-        pytest.param({**ROW, "counts": ["rouge_l"]}, "counts names 'rouge_l'; this family's score has label_match",
-                     id="another metric"),
+        pytest.param(
+            {**ROW, "counts": ["rouge_l"]},
+            "counts names 'rouge_l'; this family's score has label_match",
+            id="another metric",
+        ),
         pytest.param({**ROW, "input": {"text": "x"}}, "the input 'document' is missing", id="another input"),
         pytest.param({**ROW, "expected": {"topic": "cooking"}}, "is no label of the family", id="no label"),
     ],
-)  # fmt: skip
+)
 def test_what_is_wrong_with_a_row_is_said_with_its_line(row: Any, says: str) -> None:
     _, ((line, detail),) = read(ROW, row)
     assert line == 2
@@ -56,8 +59,10 @@ def test_what_is_wrong_with_a_row_is_said_with_its_line(row: Any, says: str) -> 
 
 def test_ids_and_inputs_stand_once() -> None:
     _, faults = read(ROW, {**ROW, "input": {"document": "NOTES  on Music."}})
-    assert faults == [(2, "line 1 has the same id; give each row its own"),
-                      (2, "line 1 has the same input; give each row its own")]  # fmt: skip
+    assert faults == [
+        (2, "line 1 has the same id; give each row its own"),
+        (2, "line 1 has the same input; give each row its own"),
+    ]
 
 
 def test_a_family_whose_answers_no_model_makes_has_none() -> None:

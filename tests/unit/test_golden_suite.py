@@ -113,20 +113,30 @@ def test_a_candidate_that_keeps_every_scenario_passes(tmp_path: Path) -> None:
     assert f"detent family evaluate topics --variant {shown(2).id} --suite golden" in gate(it, shown(2))["reason"]
     batch = evaluate(it)
     assert set(verdicts(batch).values()) == {"met"}
-    assert list(verdicts(batch)) == ["regression", *(f"regression of {topic}" for topic in sorted(TOPICS)),
-                                     "regression of latency"]  # fmt: skip
+    assert list(verdicts(batch)) == [
+        "regression",
+        *(f"regression of {topic}" for topic in sorted(TOPICS)),
+        "regression of latency",
+    ]
     assert (batch["split"], batch["n"], batch["mean_score"], batch["beside"]) == (
-        "golden", 3, 1.0, it.family.variant().id,
-    )  # fmt: skip
+        "golden",
+        3,
+        1.0,
+        it.family.variant().id,
+    )
     assert gate(it, shown(2))["verdict"] == "pass"
 
 
 def test_a_candidate_that_loses_one_scenario_is_blocked_and_the_scenario_is_named(tmp_path: Path) -> None:
     rows = [
-        GoldenRow(id=f"g{i}", scenario=TOPICS[i % 3], input={"document": f"{TOPICS[i % 3]} {i}"},
-                  expected={"topic": TOPICS[i % 3]})
+        GoldenRow(
+            id=f"g{i}",
+            scenario=TOPICS[i % 3],
+            input={"document": f"{TOPICS[i % 3]} {i}"},
+            expected={"topic": TOPICS[i % 3]},
+        )
         for i in range(60)
-    ]  # fmt: skip
+    ]
     it = world(tmp_path, Knowing(forgets={2: "music"}), golden_family(*rows))
     found = verdicts(evaluate(it))
     assert [name for name, verdict in found.items() if verdict == "missed"] == ["regression", "regression of music"]
@@ -150,10 +160,15 @@ def test_rows_of_one_scenario_are_compared_together(tmp_path: Path) -> None:
 def test_only_the_metrics_that_count_for_a_row_score_it(tmp_path: Path) -> None:
     scorer = {"token_f1": 1.0, "exact_match": 1.0}
     rows = [
-        GoldenRow(id=name, scenario=name, input={"document": f"{name}: music."}, expected={"topic": "music notes"},
-                  counts=counts)
+        GoldenRow(
+            id=name,
+            scenario=name,
+            input={"document": f"{name}: music."},
+            expected={"topic": "music notes"},
+            counts=counts,
+        )
         for name, counts in (("all", ()), ("words", ("token_f1",)), ("whole", ("exact_match",)))
-    ]  # fmt: skip
+    ]
     texts = {"output": {"field": "topic", "parser": "text"}, "scorer": scorer, "sample": {}}
     family = golden_family(*rows, **texts)
     it = World(tmp_path, family=family, model=Knowing(), scorer=build_scorer(family)).fill()
@@ -340,10 +355,16 @@ def test_a_prompt_that_shows_a_scenario_is_not_asked_it(tmp_path: Path, quoting:
 def test_what_a_scenario_asks_is_in_no_dataset(tmp_path: Path) -> None:
     it = world(tmp_path)
     twins = [
-        make_example(id=f"twin-{split}", family="topics", input={"document": TEXTS["music"]}, origin="curated",
-                     expected={"topic": "music"}, created_at=START)
+        make_example(
+            id=f"twin-{split}",
+            family="topics",
+            input={"document": TEXTS["music"]},
+            origin="curated",
+            expected={"topic": "music"},
+            created_at=START,
+        )
         for split in ("train", "dev")
-    ]  # fmt: skip
+    ]
     rows = [replace(twin, split=split) for twin, split in zip(twins, ("train", "dev"), strict=True)]  # type: ignore[arg-type]
     it.store.write(lambda tx: it.store.examples.add(tx, rows))
     definition = Definition(n_train=99, n_dev=99)

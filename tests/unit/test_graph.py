@@ -140,10 +140,14 @@ class TestApplied:
             (graph("b", "a in b"), MergeEntities(keep="a", remove="b"), graph("a")),
         ],
         ids=[
-            "a relation", "a relation that stands twice", "an entity with its relations", "a merge renames",
-            "a merge keeps a relation once and drops what was between the two", "a name that only a relation had",
+            "a relation",
+            "a relation that stands twice",
+            "an entity with its relations",
+            "a merge renames",
+            "a merge keeps a relation once and drops what was between the two",
+            "a name that only a relation had",
         ],
-    )  # fmt: skip
+    )
     def test_the_graph_after_a_repair(self, before: Any, repair: Repair, after: Any) -> None:
         assert repair.applied(before) == after
 

@@ -32,9 +32,13 @@ from tests.unit.test_judged_traffic import Live, family_of
 
 def asked_by_ann(world, usd_per_month=None, models=None):
     return context_of(
-        world.store, world.clock, "ann", family=lambda name: world.family, models=lambda: models or world,
+        world.store,
+        world.clock,
+        "ann",
+        family=lambda name: world.family,
+        models=lambda: models or world,
         settings=SimpleNamespace(usd_per_month=usd_per_month),
-    )  # fmt: skip
+    )
 
 
 def ask(act, request, world, budget=None, usd_per_month=None, models=None, **options):

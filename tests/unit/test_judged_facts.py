@@ -29,8 +29,10 @@ from tests.judged_world import PRICE, JudgedWorld, between, letters, letters_fam
 from tests.scripted_model import ScriptedModel
 from tests.unit.test_judged_gate import calibrated, failing, gated, run_one
 
-LONG = {"letter": "My parcel with the blue lamp is late. It was sent on Monday by the shop in Harbour Street, and the"
-        " clerk there told me that it would come within two days of that."}  # fmt: skip
+LONG = {
+    "letter": "My parcel with the blue lamp is late. It was sent on Monday by the shop in Harbour Street, and the"
+    " clerk there told me that it would come within two days of that."
+}
 FACTS = {"validate": ["factual_errors"], "validate.facts": "judge", "validate.then": "retry"}
 
 
@@ -205,9 +207,12 @@ def test_its_calls_are_journaled_and_count_under_the_cap(tmp_path: Path) -> None
         more = (context_in(world), family, budget, spent)
         scorer = build_scorer(family, tmp_path)
         evaluator = Evaluator(
-            family, scorer, opener(*more), open_judge=opener(*more, purpose="judge"),
+            family,
+            scorer,
+            opener(*more),
+            open_judge=opener(*more, purpose="judge"),
             calibration=lambda: calibrated(family),
-        )  # fmt: skip
+        )
         return evaluator.evaluate(variant(), rows)
 
     with pytest.raises(BudgetExhausted):

@@ -56,10 +56,17 @@ def create(world, **options):
 
 def calibration(family, **changes):
     given = {
-        "judge": judge_identity(family), "method": "isotonic", "n": 40, "spearman": 0.7, "kappa": 0.6,
-        "calibration_error": 0.05, "fitted_at": START, "points": ((0.0, 0.0), (1.0, 1.0)),
-        "scored": (0.0, 1.0), "rated": (0.0, 1.0),
-    }  # fmt: skip
+        "judge": judge_identity(family),
+        "method": "isotonic",
+        "n": 40,
+        "spearman": 0.7,
+        "kappa": 0.6,
+        "calibration_error": 0.05,
+        "fitted_at": START,
+        "points": ((0.0, 0.0), (1.0, 1.0)),
+        "scored": (0.0, 1.0),
+        "rated": (0.0, 1.0),
+    }
     return Calibration(**{**given, **changes})
 
 

@@ -41,9 +41,13 @@ class Live(JudgedWorld):
     def __init__(self, folder, *judges, family=None):
         super().__init__(folder, *judges, family=family or family_of(monitor={"share": 1.0, "usd_per_hour": 10.0}))
         self.intake = Intake(
-            store=self.store, clock=self.clock, families=self.families.families, actor="test",
-            verify=lambda token: None, hmac_unit=lambda unit: f"h-{unit}",
-        )  # fmt: skip
+            store=self.store,
+            clock=self.clock,
+            families=self.families.families,
+            actor="test",
+            verify=lambda token: None,
+            hmac_unit=lambda unit: f"h-{unit}",
+        )
         self.n = 0
 
     def answered(self, n, *, text="Dear customer, soon."):
@@ -64,7 +68,7 @@ class Live(JudgedWorld):
     def monitor(self, **options):
         return monitor_traffic(
             self.family, store=self.store, clock=self.clock, models=self, intake=self.intake, **options
-        )  # fmt: skip
+        )
 
     def feedback(self):
         with self.store.read() as tx:

@@ -23,11 +23,16 @@ from optimizer.core.statistics.quality_gate import QualityGate
 
 T0 = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)
 SETTINGS: dict[str, Any] = {
-    "margin": 0.05, "champion_mean": 0.8, "metric": {"field": "success", "source": "user"},
+    "margin": 0.05,
+    "champion_mean": 0.8,
+    "metric": {"field": "success", "source": "user"},
     "min_labelled_per_stage": 200,
-    "min_duration_hours": 24, "min_dwell_minutes": 0, "max_labelled": 8000, "max_days": 30,
+    "min_duration_hours": 24,
+    "min_dwell_minutes": 0,
+    "max_labelled": 8000,
+    "max_days": 30,
     "guardrails": {"min_history": 500},
-}  # fmt: skip
+}
 LADDER = (0.1, 0.5, 0.75)
 CERTAIN = 10.0  # a log e-value beyond every threshold
 
@@ -39,10 +44,23 @@ def rollout(stage: int = 0, **changes: Any) -> Rollout:
     ]
     history[-1] = {**history[-1], "to": None, "clock_to": None}
     usual: dict[str, Any] = {
-        "id": "ro_1", "family": "f", "candidate": "v_c", "champion": "v_b", "aim": "quality", "ladder": LADDER,
-        "salt": "s", "status": "deploying", "stage": stage, "held": False, "version": 4, "settings": SETTINGS,
-        "stage_history": tuple(history), "created_at": T0, "created_by": "ann", "started_at": T0,
-    }  # fmt: skip
+        "id": "ro_1",
+        "family": "f",
+        "candidate": "v_c",
+        "champion": "v_b",
+        "aim": "quality",
+        "ladder": LADDER,
+        "salt": "s",
+        "status": "deploying",
+        "stage": stage,
+        "held": False,
+        "version": 4,
+        "settings": SETTINGS,
+        "stage_history": tuple(history),
+        "created_at": T0,
+        "created_by": "ann",
+        "started_at": T0,
+    }
     return Rollout(**{**usual, **changes})
 
 

@@ -55,9 +55,16 @@ def test_a_released_example_is_asked_as_a_scenario_of_its_own(tmp_path: Path) ->
     (row,) = rows(world)
     assert (row.scenario, row.example, row.expected) == ("train-001", "train-001", {"topic": "physics"})
     batch = evaluated(
-        world.family, world.family.variant(), suite="golden", actor="ann", store=world.store, clock=world.clock,
-        models=world, scorer_for=lambda family: world.scorer, classify=classify,
-    )  # fmt: skip
+        world.family,
+        world.family.variant(),
+        suite="golden",
+        actor="ann",
+        store=world.store,
+        clock=world.clock,
+        models=world,
+        scorer_for=lambda family: world.scorer,
+        classify=classify,
+    )
     assert [(one["scenario"], one["n"]) for one in batch["scenarios"]] == [("train-001", 1)]
 
 

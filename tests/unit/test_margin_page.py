@@ -17,9 +17,14 @@ PAGE = (Path(__file__).parents[2] / "docs" / "how-to" / "choose-a-margin.md").re
 ROWS = [[cell.strip() for cell in row.split("|")] for row in re.findall(r"^\| (\.\d+ \|.*) \|$", PAGE, re.MULTILINE)]
 UNTIL = datetime(2026, 1, 8, tzinfo=UTC)
 WEEK = RecordedTraffic(
-    since=UNTIL - timedelta(days=7), until=UNTIL, n_requests=35_000, n_requests_with_unit=35_000, n_units=35_000,
-    n_late_units=17_500, n_labelled_units={("success", "user"): 7_000},
-)  # fmt: skip
+    since=UNTIL - timedelta(days=7),
+    until=UNTIL,
+    n_requests=35_000,
+    n_requests_with_unit=35_000,
+    n_units=35_000,
+    n_late_units=17_500,
+    n_labelled_units={("success", "user"): 7_000},
+)
 
 
 def forecast(margin: float) -> RolloutForecast:

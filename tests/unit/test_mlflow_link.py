@@ -20,9 +20,19 @@ from optimizer.host.config import load_settings
 from tests.study_world import START
 
 STUDY = Study(
-    id="st_1", family="triage", strategy="settings", aim="quality", status="finished", seed=0, budget=Budget(calls=10),
-    definition={}, champion="v_0", created_at=START, created_by="me", mlflow_run_id="r1",
-)  # fmt: skip
+    id="st_1",
+    family="triage",
+    strategy="settings",
+    aim="quality",
+    status="finished",
+    seed=0,
+    budget=Budget(calls=10),
+    definition={},
+    champion="v_0",
+    created_at=START,
+    created_by="me",
+    mlflow_run_id="r1",
+)
 
 
 class Mlflow(BaseHTTPRequestHandler):

@@ -26,8 +26,10 @@ ASKED = {"release": {"mean_score": 0.9}, "tool_use": {"tools_used": {"inputs": [
 def test_suites_by_name_stand_in_the_order_of_the_file_with_the_golden_one_last() -> None:
     family = topic_family(targets=ASKED).with_golden((ROW,))
     assert [(name, suite.gate) for name, suite in suites_of(family).items()] == [
-        ("release", "suite release"), ("tool_use", "suite tool_use"), ("golden", "golden"),
-    ]  # fmt: skip
+        ("release", "suite release"),
+        ("tool_use", "suite tool_use"),
+        ("golden", "golden"),
+    ]
     gates = gates_of_suites(family, [], "v_1", champion="v_0")
     assert [gate["name"] for gate in gates] == ["suite release", "suite tool_use", "golden"]
     assert "detent family evaluate topics --variant v_1 --suite release" in gates[0]["reason"]
@@ -141,9 +143,13 @@ def test_tool_use_is_asked_of_every_answer_that_had_something_to_use(
 def test_a_suite_of_tool_use_is_evaluated_by_its_name(tmp_path: Path) -> None:
     world = World(tmp_path, family=_with_texts()).fill(n_dev=6)
     given = {
-        "actor": "ann", "store": world.store, "clock": world.clock, "models": world,
-        "scorer_for": lambda family: world.scorer, "classify": classify,
-    }  # fmt: skip
+        "actor": "ann",
+        "store": world.store,
+        "clock": world.clock,
+        "models": world,
+        "scorer_for": lambda family: world.scorer,
+        "classify": classify,
+    }
     batch = evaluated(world.family, world.family.variant(), suite="tool_use", **given)
     (check,) = batch["checks"]
     assert (batch["suite_name"], batch["n"], check["name"], check["verdict"]) == ("tool_use", 6, "tools_used", "missed")

@@ -178,9 +178,11 @@ def test_each_figure_stands_beside_its_levels(figure: str, value: float | None, 
 def test_the_worst_status_is_that_of_the_whole() -> None:
     found = overall({"full": sums(1, quality_score=0.9)})
     assert {name: one.status for name, one in standings(found).items()} == {
-        "bypass_rate": "critical", "early_exit_rate": "critical", "avg_time_savings": "critical",
+        "bypass_rate": "critical",
+        "early_exit_rate": "critical",
+        "avg_time_savings": "critical",
         "quality_score_avg": "ok",
-    }  # fmt: skip
+    }
     assert worst(standings(found)) == "critical"
 
 

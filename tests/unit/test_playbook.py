@@ -48,8 +48,12 @@ def test_an_entry_is_added_supported_counted_merged_retired_and_restored_and_nev
     )
     (entry,) = entries.values()
     assert (entry.position, entry.state, entry.study, entry.created_at, entry.changed_by) == (
-        1, "active", "st_1", START, "study:st_1",
-    )  # fmt: skip
+        1,
+        "active",
+        "st_1",
+        START,
+        "study:st_1",
+    )
     entries = applied(entries, [Add(kind="lesson", text=SHORT.upper(), evidence=("e2", "e1"))])
     assert [(e.kind, e.text, e.evidence) for e in entries.values()] == [("directive", SHORT, ("e1", "e2"))]
     entries = applied(entries, [Add(kind="lesson", text=LABEL), Support(id=id_of(LABEL), evidence=("e3",))])
@@ -297,8 +301,10 @@ def test_texts_are_sorted_by_the_likeness_of_their_inputs() -> None:
     ]
     found = clustered(failures, output)
     assert sorted(names(found).values()) == [
-        ["invoice0", "invoice1", "invoice2"], ["refund0", "refund1"], ["weather0", "weather1"],
-    ]  # fmt: skip
+        ["invoice0", "invoice1", "invoice2"],
+        ["refund0", "refund1"],
+        ["weather0", "weather1"],
+    ]
     assert clustered([], output) == []
 
 

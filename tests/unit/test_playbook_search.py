@@ -35,8 +35,13 @@ def test_the_right_lesson_is_found_kept_and_confirmed(tmp_path):
     trials = here.trials(ended)
     assert [t.proposer for t in trials] == ["champion", "playbook"]
     assert trials[1].params == {
-        "step": 1, "parent": ended.champion, "batch_before": 0.0, "batch_after": 1.0, "n_new": 1, "n_entries": 1,
-    }  # fmt: skip
+        "step": 1,
+        "parent": ended.champion,
+        "batch_before": 0.0,
+        "batch_after": 1.0,
+        "n_new": 1,
+        "n_entries": 1,
+    }
     (entry,) = kept_entries(here)
     assert (entry.text, entry.kind, entry.state, entry.study) == (RIGHT, "directive", "active", ended.id)
     assert (entry.helpful, entry.harmful) == (9 + 6, 0)  # training examples of its step, and dev examples
@@ -165,8 +170,9 @@ def test_a_curator_that_is_no_use_leaves_the_rules_that_ask_nobody(tmp_path, cur
     here = learning_world(tmp_path, model).fill()
     assert studied(here).outcome == "nominated"
     assert [(e.text, e.state) for e in kept_entries(here)] == [
-        ("Think again and again.", "retired"), (RIGHT, "active"),
-    ]  # fmt: skip
+        ("Think again and again.", "retired"),
+        (RIGHT, "active"),
+    ]
 
 
 def test_a_lesson_that_quotes_a_hidden_example_is_refused_counted_and_not_kept(tmp_path):

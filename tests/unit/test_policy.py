@@ -79,10 +79,21 @@ def test_all_faults_are_told_at_once_each_at_its_place() -> None:
         context__tool_results="yes",
     )
     assert set(found) == {
-        "/tiers/1", "/tiers/2", "/accept", "/refine", "/acept", "/gate.retries", "/gate.prompts/1", "/gate.scorer",
+        "/tiers/1",
+        "/tiers/2",
+        "/accept",
+        "/refine",
+        "/acept",
+        "/gate.retries",
+        "/gate.prompts/1",
+        "/gate.scorer",
         "/votes.models",
-        "/validate/0", "/validate.then", "/confidence/kind", "/deadline_s", "/context.tool_results",
-    }  # fmt: skip
+        "/validate/0",
+        "/validate.then",
+        "/confidence/kind",
+        "/deadline_s",
+        "/context.tool_results",
+    }
     assert found["/acept"] == "there is no knob 'acept'; did you mean 'accept'?"
     assert "known are tiers, accept" in faults(zzz=1)["/zzz"]
 

@@ -392,9 +392,13 @@ def test_its_registered_prompt_shows_the_knobs() -> None:
 def test_an_exported_variant_is_a_version_that_the_family_s_file_takes() -> None:
     family = parse_family(SMALL)
     record = VariantRecord(
-        family="pipeline", variant=family.variant(), source="person", created_at=datetime(2026, 11, 21, tzinfo=UTC),
-        created_by="a", note="as it is"
-    )  # fmt: skip
+        family="pipeline",
+        variant=family.variant(),
+        source="person",
+        created_at=datetime(2026, 11, 21, tzinfo=UTC),
+        created_by="a",
+        note="as it is",
+    )
     block = YAML(typ="safe", pure=True).load(export_variant(family, record, "yaml"))
     again = parse_family({**SMALL, **block})
     assert again.variant() == family.variant()
@@ -403,6 +407,12 @@ def test_an_exported_variant_is_a_version_that_the_family_s_file_takes() -> None
 def test_no_model_is_asked_to_answer_a_policy() -> None:
     with pytest.raises(InvalidInput, match="scored by replay"):
         evaluated(
-            parse_family(SMALL), parse_family(SMALL).variant(), actor="a", store=None, clock=None, models=None,
-            scorer_for=lambda family: None, classify=None
-        )  # fmt: skip
+            parse_family(SMALL),
+            parse_family(SMALL).variant(),
+            actor="a",
+            store=None,
+            clock=None,
+            models=None,
+            scorer_for=lambda family: None,
+            classify=None,
+        )

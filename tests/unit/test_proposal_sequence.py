@@ -89,9 +89,18 @@ def test_how_the_sequence_went_is_said_in_words():
 
 def test_a_study_with_a_sequence_beats_the_champion_on_cross_fitted_rows_and_another_on_dev():
     study = Study(
-        id="st", family="f", strategy="replay", aim="cost", status="running", seed=1, budget=Budget(), definition={},
-        champion="v", created_at=datetime(2026, 1, 1, tzinfo=UTC), created_by="test",
-    )  # fmt: skip
+        id="st",
+        family="f",
+        strategy="replay",
+        aim="cost",
+        status="running",
+        seed=1,
+        budget=Budget(),
+        definition={},
+        champion="v",
+        created_at=datetime(2026, 1, 1, tzinfo=UTC),
+        created_by="test",
+    )
     assert chosen_on(study) == "dev"
     assert chosen_on(replace(study, findings={"sequence": frozen([])})) == "cross-fitted rows"
 

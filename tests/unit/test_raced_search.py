@@ -236,9 +236,14 @@ def test_a_race_over_one_list_chooses_what_its_rule_alone_chooses_with_the_same_
 def test_what_is_left_of_the_calls_brings_champion_and_leader_onto_the_same_examples():
     levels = {variant(n).id: 0.05 for n in range(1, 11)} | {GOOD: 0.9}
     search = RacedSearch(
-        START, [lambda start: Scripted(list(range(1, 11)), "a")], [e.id for e in DEV], seed=1, calls=90,
-        n_contenders=[10], n_champion_first=0,
-    )  # fmt: skip
+        START,
+        [lambda start: Scripted(list(range(1, 11)), "a")],
+        [e.id for e in DEV],
+        seed=1,
+        calls=90,
+        n_contenders=[10],
+        n_champion_first=0,
+    )
     met = play(search, levels)
     assert {p.variant.id for p in search.pair} == {START.id, GOOD}
     assert 4 <= len(met[START.id]) <= len(met[GOOD]) <= len(DEV)

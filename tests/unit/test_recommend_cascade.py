@@ -183,8 +183,10 @@ def test_requests_of_a_variant_with_other_thresholds_count_at_its_own_share(tmp_
     store_draft(
         world.family,
         VariantDraft(from_variant=cascade_variant(world.family, SERVED, audit_share=SHARE).id, policy=other.policy),
-        actor="test", store=world.store, clock=world.clock,
-    )  # fmt: skip
+        actor="test",
+        store=world.store,
+        clock=world.clock,
+    )
     served(world, 300, accept=0.9, audit_share=0.5, seed=2)
     found = recommended(world)
     assert found.n_read == 600

@@ -23,13 +23,15 @@ def reported(n: int, *, age_hours: float = 1.0) -> list[PipelineRecord]:
     """Items of three content types, of which one in four was given up, at each checkpoint in turn."""
     return [
         PipelineRecord(
-            id=f"r{i}", received_at=START - timedelta(hours=age_hours),
+            id=f"r{i}",
+            received_at=START - timedelta(hours=age_hours),
             processing_type="early_exit" if i % 4 == 0 else "full",
-            content_type=("news", "interview", "qa_forum")[i % 3], quality_score=(i % 10) / 10,
+            content_type=("news", "interview", "qa_forum")[i % 3],
+            quality_score=(i % 10) / 10,
             exit_checkpoint=CHECKPOINTS[i // 4 % 4] if i % 4 == 0 else "",
         )
         for i in range(n)
-    ]  # fmt: skip
+    ]
 
 
 @pytest.fixture

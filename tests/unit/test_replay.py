@@ -48,11 +48,22 @@ def rollout(*stages: tuple[float, float, float | None]) -> Rollout:
         for s, a, b in stages
     )
     return Rollout(
-        id="ro_1", family="f", candidate="A again", champion="A", aim="quality", ladder=(0.1, 0.5), salt=SALT,
+        id="ro_1",
+        family="f",
+        candidate="A again",
+        champion="A",
+        aim="quality",
+        ladder=(0.1, 0.5),
+        salt=SALT,
         status="deploying",
-        stage=len(stages) - 1, held=False, version=len(stages), settings={}, stage_history=history, created_at=T0,
+        stage=len(stages) - 1,
+        held=False,
+        version=len(stages),
+        settings={},
+        stage_history=history,
+        created_at=T0,
         created_by="test",
-    )  # fmt: skip
+    )
 
 
 ONE = rollout((0.5, 0, None))

@@ -68,12 +68,15 @@ def test_a_long_line_is_thinned_without_losing_its_highest_and_lowest_points() -
 def test_what_lies_outside_the_ranges_is_cut_off_at_the_edge_and_a_tick_outside_is_left_out() -> None:
     drawn = figure(
         Plot(
-            title="t", about="a & b", x=Axis(low=0.0, high=10.0, ticks=[Tick(at=5.0, text="5")], label="x"),
-            y=Axis(low=0.0, high=1.0, ticks=[Tick(at=2.0, text="far")]), rules=[GuideLine(y=7.0)],
+            title="t",
+            about="a & b",
+            x=Axis(low=0.0, high=10.0, ticks=[Tick(at=5.0, text="5")], label="x"),
+            y=Axis(low=0.0, high=1.0, ticks=[Tick(at=2.0, text="far")]),
+            rules=[GuideLine(y=7.0)],
             bands=[Band(points=[(0.0, -3.0, 3.0), (5.0, 0.2, 0.4), (10.0, 0.2, 0.4)])],
             lines=[Line(points=[(-5.0, -5.0), (50.0, 50.0)], kind="evidence")],
         )
-    )  # fmt: skip
+    )
     numbers = [float(n) for path in re.findall(r' d="([^"]+)"', drawn) for n in re.findall(r"-?\d+\.?\d*", path)]
     assert numbers
     assert all(0.0 <= n <= 1000.0 for n in numbers)
@@ -84,8 +87,11 @@ def test_what_lies_outside_the_ranges_is_cut_off_at_the_edge_and_a_tick_outside_
 def test_a_band_holds_each_value_until_the_next_point() -> None:
     drawn = figure(
         Plot(
-            title="t", about="a", x=Axis(low=0.0, high=10.0, ticks=[]), y=Axis(low=0.0, high=10.0, ticks=[]),
+            title="t",
+            about="a",
+            x=Axis(low=0.0, high=10.0, ticks=[]),
+            y=Axis(low=0.0, high=10.0, ticks=[]),
             bands=[Band(points=[(0.0, 1.0, 9.0), (5.0, 3.0, 7.0), (10.0, 4.0, 6.0)])],
         )
-    )  # fmt: skip
+    )
     assert 'd="M0.0 100.0H500.0V300.0H1000.0V400.0V700.0H500.0V900.0H0.0Z"' in drawn

@@ -18,11 +18,23 @@ from optimizer.core.rollout.start import frozen
 
 NOW = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)
 PLAN = ForecastPlan(
-    ladder=(0.5,), margin=0.1, base=0.5, base_why="", lift=Lift(), field="success", source="user", min_labelled=200,
+    ladder=(0.5,),
+    margin=0.1,
+    base=0.5,
+    base_why="",
+    lift=Lift(),
+    field="success",
+    source="user",
+    min_labelled=200,
     max_labelled=8000,
-    max_hours=720.0, min_duration_hours=24.0, whole_hours=0.0, dwell_hours=0.0, cohort_hours=1.0, closing_hours=25.0,
+    max_hours=720.0,
+    min_duration_hours=24.0,
+    whole_hours=0.0,
+    dwell_hours=0.0,
+    cohort_hours=1.0,
+    closing_hours=25.0,
     error_margin=0.01,
-)  # fmt: skip
+)
 GROWTH = 0.5 * log(0.5 / 0.45) + 0.5 * log(0.5 / 0.55)  # both arms at .5, projected to .45 and .55
 MEAN, NINE = (log(20) + 0.5) / GROWTH, (log(20) + 4.5) / GROWTH  # 695.6 and 1491.6 labelled outcomes
 LADDER = replace(PLAN, ladder=(0.1, 0.25, 0.5, 0.75), margin=0.05, base=0.8)

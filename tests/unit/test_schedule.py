@@ -102,8 +102,10 @@ def test_a_schedule_and_what_production_says_may_have_a_strategy_each() -> None:
     )
     schedule = in_force(family, None)
     assert [asked_of(family, schedule, kind) for kind in ("schedule", "degradation", "feedback")] == [
-        ("gepa", "quality"), ("mipro", "quality"), ("mipro", "quality"),
-    ]  # fmt: skip
+        ("gepa", "quality"),
+        ("mipro", "quality"),
+        ("mipro", "quality"),
+    ]
 
 
 @pytest.mark.parametrize(

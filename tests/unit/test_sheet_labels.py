@@ -57,18 +57,24 @@ LABELS = ("account_access", "billing", "refund")
         ),
         pytest.param(
             "Answer with one of: account_access, billing, refund, other. Be brief, please, and kind.",
-            (), {}, ("other",), id="one that no row has",
+            (),
+            {},
+            ("other",),
+            id="one that no row has",
         ),
         pytest.param("Choose refund, billing, account_access or\n{{text}}", (), {}, (), id="a placeholder is none"),
         pytest.param('["account_access", "billing", "refund", "spam"]', (), {}, ("spam",), id="a list of JSON"),
         pytest.param("refund|billing|account_access|none", (), {}, ("none",), id="bars"),
         pytest.param(
             "Labels:\n- billing: money, and more\n- refund (money back)\n- account_access\n- bug report\n\nText:",
-            (), {}, ("bug report",), id="bullets",
+            (),
+            {},
+            ("bug report",),
+            id="bullets",
         ),
         pytest.param("Tell billing from refund for account_access users", (), {}, (), id="no list"),
     ],
-)  # fmt: skip
+)
 def test_what_prompt_and_sheet_do_not_share_is_told(
     prompt: str, unnamed: tuple[str, ...], spelled: dict[str, str], unknown: tuple[str, ...]
 ) -> None:

@@ -45,9 +45,12 @@ class TestExposures:
 
     def record(self, database: Database, *windows: Any, client: Any = "app") -> dict[str, int]:
         context = context_of(
-            database, Clock(NOW), "app", settings=SimpleNamespace(limits=SimpleNamespace(batch=1000)),
+            database,
+            Clock(NOW),
+            "app",
+            settings=SimpleNamespace(limits=SimpleNamespace(batch=1000)),
             families=lambda: SimpleNamespace(families={FAMILY}),
-        )  # fmt: skip
+        )
         return asdict(record_exposures(context, asked(ExposuresRequest, client=client, windows=list(windows))))
 
     def n_exposed(self, database: Database) -> int:

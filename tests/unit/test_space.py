@@ -68,8 +68,11 @@ def test_every_entry_that_is_no_range_is_named_at_once():
             max_examples=4,
         )
     assert {f.pointer for f in caught.value.faults} == {
-        "/space/temperature", "/space/moon", "/space/instruction", "/space/model",
-    }  # fmt: skip
+        "/space/temperature",
+        "/space/moon",
+        "/space/instruction",
+        "/space/model",
+    }
 
 
 INFINITY = float("inf")

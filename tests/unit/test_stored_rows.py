@@ -25,10 +25,23 @@ from optimizer.jobs.ids import new_ulids
 from tests.stores import FAMILY, NOW, arm, feedback, interaction, keep_events, temporary_database
 
 REPORTED = {
-    "family": FAMILY, "unit": "u", "output": "out", "input": {"a": 1}, "latency_ms": 1500, "cost_usd": 0.5,
-    "input_tokens": 3, "model": "small", "tags": {"k": "v"}, "score": 0.25, "success": False, "label": "word",
-    "expected": {"topic": "x"}, "conversation": "c", "parts": [{"tier": 0, "output": "o"}], "error": "it failed",
-}  # fmt: skip
+    "family": FAMILY,
+    "unit": "u",
+    "output": "out",
+    "input": {"a": 1},
+    "latency_ms": 1500,
+    "cost_usd": 0.5,
+    "input_tokens": 3,
+    "model": "small",
+    "tags": {"k": "v"},
+    "score": 0.25,
+    "success": False,
+    "label": "word",
+    "expected": {"topic": "x"},
+    "conversation": "c",
+    "parts": [{"tier": 0, "output": "o"}],
+    "error": "it failed",
+}
 
 
 @pytest.mark.parametrize(("kept", "table"), [(Interaction, INTERACTIONS), (FeedbackEvent, FEEDBACK_EVENTS)])

@@ -16,9 +16,18 @@ from tests.stores import NOW
 
 def study(status: StudyStatus) -> Study:
     return Study(
-        id="st_1", family="triage", strategy="confirm", aim="quality", status=status, seed=0, budget=Budget(calls=1),
-        definition={}, champion="v_1", created_at=NOW, created_by="ann",
-    )  # fmt: skip
+        id="st_1",
+        family="triage",
+        strategy="confirm",
+        aim="quality",
+        status=status,
+        seed=0,
+        budget=Budget(calls=1),
+        definition={},
+        champion="v_1",
+        created_at=NOW,
+        created_by="ann",
+    )
 
 
 @pytest.mark.parametrize(("before", "after"), list(product(get_args(StudyStatus), repeat=2)))

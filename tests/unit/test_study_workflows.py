@@ -46,10 +46,18 @@ def world(tmp_path: Path) -> World:
 def workflows(world: World, dbos: Dbos) -> StudyWorkflows:
     made = object.__new__(StudyWorkflows)
     made.__dict__.update(
-        _settings=SimpleNamespace(max_studies=3), _store=world.store, _clock=world.clock, _families=world.families,
-        _dbos=dbos, _workflow=None, _models=None, _open_models=lambda: world,
-        _running=set(), _pending_since={}, _lock=threading.Lock(),
-    )  # fmt: skip
+        _settings=SimpleNamespace(max_studies=3),
+        _store=world.store,
+        _clock=world.clock,
+        _families=world.families,
+        _dbos=dbos,
+        _workflow=None,
+        _models=None,
+        _open_models=lambda: world,
+        _running=set(),
+        _pending_since={},
+        _lock=threading.Lock(),
+    )
     return made
 
 

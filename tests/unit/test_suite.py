@@ -101,9 +101,11 @@ def test_a_fall_behind_the_champion_is_found_overall_by_class_and_in_time() -> N
     checks = {c.name: c for c in found}
     assert checks["regression"].found == pytest.approx(0.125)
     assert {name: c.verdict for name, c in checks.items()} == {
-        "regression": "missed", "regression of common": "met", "regression of rare": "missed",
+        "regression": "missed",
+        "regression of common": "met",
+        "regression of rare": "missed",
         "regression of latency": "missed",
-    }  # fmt: skip
+    }
     assert "slowest is class rare, +25.0%" in checks["regression of latency"].said
     assert [c.verdict for c in checked({"regression": {}}, champion, champion=champion)] == ["met"]
     assert checked({"regression": {}}, now) == []

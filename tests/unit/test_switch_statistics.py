@@ -59,10 +59,16 @@ def served(variant: str, unit: str, value: float, *, at_s: float, age_s: float |
     served_at = None if age_s is None else received - timedelta(seconds=age_s)
     return ServedOutcome(
         **{
-            "received_at": received, "served_at": served_at, "unit": unit, "value": value, "variant": variant,
-            "role": "champion", "rollout": "ro_1", **more,
+            "received_at": received,
+            "served_at": served_at,
+            "unit": unit,
+            "value": value,
+            "variant": variant,
+            "role": "champion",
+            "rollout": "ro_1",
+            **more,
         }
-    )  # fmt: skip
+    )
 
 
 @pytest.mark.parametrize(
@@ -194,9 +200,10 @@ def test_a_unit_counts_once_however_often_it_comes_back() -> None:
 
 
 @pytest.mark.parametrize(
-    ("variant", "at_s", "counts"), [(OLD, 1.0, True), ("v_other", 1.0, False), ("v_other", -60.0, True)],
+    ("variant", "at_s", "counts"),
+    [(OLD, 1.0, True), ("v_other", 1.0, False), ("v_other", -60.0, True)],
     ids=["of the champion before", "of another", "of another, before this week"],
-)  # fmt: skip
+)
 def test_who_was_served_something_else_first_is_not_new_in_that_week(variant: str, at_s: float, counts: bool) -> None:
     """Where another champion reigned at first in a week, a daily user would count later in it than since the switch."""
     first_of_week, later = (
@@ -299,9 +306,10 @@ def test_the_simulation_computes_what_the_product_computes() -> None:
         tests.look(np.stack([n[0], k[0], n[1], k[1]]).astype(float))
         for run in range(3):
             block = Block(
-                stage=0, candidate=Outcomes.binary(int(n[0, run]), int(k[0, run])),
+                stage=0,
+                candidate=Outcomes.binary(int(n[0, run]), int(k[0, run])),
                 champion=Outcomes.binary(int(n[1, run]), int(k[1, run])),
-            )  # fmt: skip
+            )
             product[run] = product[run]._closed(block, 0, "binary")
     assert tests.peak == pytest.approx([one.evidence.peak for one in product], rel=1e-9)
     assert tests.peak.max() > 5

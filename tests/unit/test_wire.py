@@ -80,9 +80,14 @@ def test_a_value_that_does_not_fit_its_setting_is_a_fault(name: str, value: Any)
 
 def test_every_setting_passes_and_a_null_counts_as_absent() -> None:
     values = {
-        "share": 0.5, "number": 1.0, "integer": 1, "flag": True, "text": "low", "list": ["END"],
+        "share": 0.5,
+        "number": 1.0,
+        "integer": 1,
+        "flag": True,
+        "text": "low",
+        "list": ["END"],
         "data": {"50256": -100},
-    }  # fmt: skip
+    }
     model = {"name": "m", **{setting.name: values[setting.kind] for setting in SETTINGS}}
     assert model_faults(model) == []
     assert only_settings({**model, "api_base": "http://x"}) == model

@@ -143,11 +143,22 @@ def confirmed(
         },
     ]
     study = Study(
-        id="st_1", family=F, strategy="bootstrap", aim="quality", status="finished", seed=1, budget=Budget(),
+        id="st_1",
+        family=F,
+        strategy="bootstrap",
+        aim="quality",
+        status="finished",
+        seed=1,
+        budget=Budget(),
         definition={},
-        champion=against or champion(store), created_at=T0, created_by="ann", outcome="nominated", winner=candidate,
-        finished_at=T0, confirmation={"gates": gates},
-    )  # fmt: skip
+        champion=against or champion(store),
+        created_at=T0,
+        created_by="ann",
+        outcome="nominated",
+        winner=candidate,
+        finished_at=T0,
+        confirmation={"gates": gates},
+    )
     store.write(lambda tx: store.studies.add(tx, study))
     return study.id
 

@@ -136,8 +136,12 @@ def test_figures_that_moved_are_told_by_day_and_model(world: World) -> None:
     roll_up_performance(store=world.shared.store, clock=world.shared.clock)
     (day,) = world.get("/v1/families/triage/stats?by=day").json()["items"]
     assert {name: day[name] for name in ("model", "n_interactions", "n_errors", "n_labelled", "cost_usd")} == {
-        "model": "m", "n_interactions": 2, "n_errors": 1, "n_labelled": 1, "cost_usd": 1.0,
-    }  # fmt: skip
+        "model": "m",
+        "n_interactions": 2,
+        "n_errors": 1,
+        "n_labelled": 1,
+        "cost_usd": 1.0,
+    }
     assert world.get("/v1/families/triage/stats?by=week").status_code == 422
     assert world.get("/v1/families/triage/stats?since=2026-01-02T00:00Z&until=2026-01-01T00:00Z").status_code == 422
     assert world.get("/v1/families/triage/stats?by=hour&since=0001-01-01T00:00Z").status_code == 422

@@ -91,9 +91,14 @@ def test_windows_of_exposures_count_as_events(tmp_path: Path) -> None:
 
         def report(client: str) -> Any:
             window = {
-                "family": "triage", "variant": variant, "rollout": None, "stage": None, "from": start.isoformat(),
-                "to": (start + timedelta(minutes=1)).isoformat(), "exposed": 1,
-            }  # fmt: skip
+                "family": "triage",
+                "variant": variant,
+                "rollout": None,
+                "stage": None,
+                "from": start.isoformat(),
+                "to": (start + timedelta(minutes=1)).isoformat(),
+                "exposed": 1,
+            }
             return world.post("/v1/exposures", {"client": client, "windows": [window] * 2})
 
         assert report("a").status_code == 200

@@ -20,9 +20,22 @@ from tests.recordings.fixed import api_of, fixed
 def test_a_prompt_has_the_contract_s_members_in_their_order(world: World) -> None:
     prompt = world.get("/v1/families/triage/prompt", headers={"X-Detent-Unit": "user-1"}).json()
     assert list(prompt) == [
-        "family", "variant", "role", "rollout", "stage", "lease_expires_at", "messages", "example_ids", "variables",
-        "inputs", "model", "tools", "response_format", "policy", "assignment",
-    ]  # fmt: skip
+        "family",
+        "variant",
+        "role",
+        "rollout",
+        "stage",
+        "lease_expires_at",
+        "messages",
+        "example_ids",
+        "variables",
+        "inputs",
+        "model",
+        "tools",
+        "response_format",
+        "policy",
+        "assignment",
+    ]
     assert prompt["role"] == "champion"
     assert prompt["variables"] == ["text"]
     assert [message["role"] for message in prompt["messages"]] == ["system", "user"]

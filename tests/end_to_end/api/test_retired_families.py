@@ -44,11 +44,15 @@ def add(world: World, n: int, *, group: str | None = None, field: str = "text", 
     """What became of so many examples."""
     rows = [
         make_example(
-            family=family, input={field: f"request number {i}"}, expected={"topic": "billing"},
-            created_at=world.shared.clock.now(), origin="curated", group=group,
+            family=family,
+            input={field: f"request number {i}"},
+            expected={"topic": "billing"},
+            created_at=world.shared.clock.now(),
+            origin="curated",
+            group=group,
         )
         for i in range(n)
-    ]  # fmt: skip
+    ]
     return world.shared.store.write(lambda tx: [str(told) for told in world.shared.store.examples.add(tx, rows)])
 
 
@@ -280,8 +284,12 @@ def test_what_waited_in_the_spool_of_the_gateway_is_of_no_later_family(
 
 def _id(i: int) -> str:
     at = make_example(
-        family="triage", input={"text": f"request number {i}"}, expected={}, created_at=None, origin="curated"  # type: ignore[arg-type]
-    )  # fmt: skip
+        family="triage",
+        input={"text": f"request number {i}"},
+        expected={},
+        created_at=None,
+        origin="curated",  # type: ignore[arg-type]
+    )
     return at.id
 
 
@@ -441,8 +449,10 @@ def test_a_rename_whose_folder_did_not_move_is_finished_by_the_same_request(worl
     folder, champion = folder_of(world, "triage"), world.champion()
     part = folder.with_name(".tickets.part")
     steps: dict[str, tuple[Any, str, Path]] = {
-        "copied": (shutil, "copytree", folder), "moved": (Path, "rename", part), "removed": (shutil, "rmtree", folder)
-    }  # fmt: skip
+        "copied": (shutil, "copytree", folder),
+        "moved": (Path, "rename", part),
+        "removed": (shutil, "rmtree", folder),
+    }
     with pytest.MonkeyPatch.context() as patch:
         cut(patch, *steps[step])
         with pytest.raises(OSError, match="No space left"):

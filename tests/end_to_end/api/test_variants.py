@@ -121,8 +121,10 @@ def test_a_time_at_an_end_of_the_calendar_is_a_fault_that_is_named(world: World,
     key = world.post("/v1/keys", {"name": "later", "roles": ["serve"], "expires_at": at})
     counts = world.post("/v1/exposures", {"client": "c", "windows": [window]})
     assert [(one.status_code, one.json()["errors"][0]["pointer"]) for one in (override, key, counts)] == [
-        (422, "/until"), (422, "/expires_at"), (422, "/windows/0/from"),
-    ]  # fmt: skip
+        (422, "/until"),
+        (422, "/expires_at"),
+        (422, "/windows/0/from"),
+    ]
 
 
 @pytest.mark.parametrize("family", [{}, [], {"triage": 1}, 1, True, None])

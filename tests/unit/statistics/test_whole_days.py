@@ -217,8 +217,13 @@ class TestForecast:
     def test_units_that_come_back_often_are_told(self) -> None:
         until = datetime(2026, 1, 8, tzinfo=UTC)
         week = RecordedTraffic(
-            since=until - timedelta(days=7), until=until, n_requests=35_000, n_requests_with_unit=35_000, n_units=2_500,
-            n_late_units=100, n_labelled_units={("success", "user"): 2_000},
-        )  # fmt: skip
+            since=until - timedelta(days=7),
+            until=until,
+            n_requests=35_000,
+            n_requests_with_unit=35_000,
+            n_units=2_500,
+            n_late_units=100,
+            n_labelled_units={("success", "user"): 2_000},
+        )
         assert "a unit sends 2.0 requests a day" in forecast_rollout(self.plan, week).holds
         assert "over whole days" in forecast_rollout(self.plan, replace(week, n_units=35_000)).holds

@@ -102,9 +102,15 @@ def score_answers(context: Context, request: JudgeScoreRequest) -> JudgeRunView 
     left = latest_answers(family, request.n, days=request.days, store=context.store, clock=context.clock)
     calls, usd = estimate_judging(family, left.ids, store=context.store, models=models)
     drafted = _RunDraft(
-        kind="score", request={"interactions": left.ids}, n=len(left.ids), n_asked=len(left.ids),
-        members=judge_of(family).members, calls=calls, usd=usd, why_none=left.why_none,
-    )  # fmt: skip
+        kind="score",
+        request={"interactions": left.ids},
+        n=len(left.ids),
+        n_asked=len(left.ids),
+        members=judge_of(family).members,
+        calls=calls,
+        usd=usd,
+        why_none=left.why_none,
+    )
     return _queue(context, family, drafted, request.budget, models, dry_run=request.dry_run)
 
 
@@ -116,9 +122,14 @@ def check_biases(context: Context, request: JudgeCheckRequest) -> JudgeRunView |
     family, models = context.family(request.family), context.models()
     told = estimate_check(family, n=request.n, beside=request.beside, store=context.store, models=models)
     drafted = _RunDraft(
-        kind="check", request={"n": request.n, "beside": request.beside}, n=told.n_questions, n_asked=told.n,
-        members=told.members, calls=told.calls, usd=told.usd,
-    )  # fmt: skip
+        kind="check",
+        request={"n": request.n, "beside": request.beside},
+        n=told.n_questions,
+        n_asked=told.n,
+        members=told.members,
+        calls=told.calls,
+        usd=told.usd,
+    )
     return _queue(context, family, drafted, request.budget, models, dry_run=request.dry_run)
 
 
@@ -137,9 +148,15 @@ def _queue(
         require_bounded(name, models.price(name), judge.max_tokens, budget)
     if dry_run:
         return JudgeRunEstimate(
-            family=family.name, kind=drafted.kind, members=drafted.members, n=drafted.n_asked, calls=drafted.calls,
-            usd=drafted.usd, calls_at_most=calls_at_most(drafted.calls), why_none=drafted.why_none,
-        )  # fmt: skip
+            family=family.name,
+            kind=drafted.kind,
+            members=drafted.members,
+            n=drafted.n_asked,
+            calls=drafted.calls,
+            usd=drafted.usd,
+            calls_at_most=calls_at_most(drafted.calls),
+            why_none=drafted.why_none,
+        )
     run = JudgeRun(
         id=new_id("jr"),
         family=family.name,
