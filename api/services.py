@@ -86,11 +86,6 @@ class Services:
         """The definition of a family; raises NotFound, or InvalidFamily when its file was never readable here."""
         return definition(name, self.families.families, self.families.problems)
 
-    def family_as_it_stands(self, name: str) -> Family:
-        """The same, of files as they are now."""
-        self.serving.families_as_they_stand()
-        return self.family(name)
-
     def intake(
         self,
         actor: str,
@@ -125,8 +120,8 @@ class Services:
             access=caller.access,
             store=self.store,
             clock=self.clock,
-            families=self.serving.families_as_they_stand,
-            family=self.family_as_it_stands,
+            families=lambda: self.families,
+            family=self.family,
             unit_key=lambda: self.secrets.unit_key,
             verify=lambda token: self.verified.assignment(token, self.clock.now()),
             fit_judge=fit_judge_apart,

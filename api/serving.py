@@ -98,7 +98,7 @@ class ServingState:
         and ``store_error`` says why.
         """
         with self._lock:
-            self.families_as_they_stand()
+            self.load_changed_files()
             self._sync()
             try:
                 with self._store.read() as tx:
@@ -117,12 +117,10 @@ class ServingState:
             self.now_served = served
         self._alert_unwatched(served)
 
-    def families_as_they_stand(self) -> FamilySource:
-        """Read anew where their files changed, for an act that may follow an edit at once."""
+    def load_changed_files(self) -> None:
         if self._families.changed():
             self._families.load()
             self._sync_due = 0.0
-        return self._families
 
     def _sync(self) -> None:
         if self._sync_due is None or monotonic() < self._sync_due:

@@ -25,17 +25,19 @@ def _endpoint(use_case: UseCase) -> Callable[..., Response]:
     members = {name: _source(use_case, name, field) for name, field in use_case.request.model_fields.items()}
     inner = {name for name, source in members.items() if source is Body}
 
-    def endpoint(request: Request, **members: Any) -> Response:
+    def endpoint(request: Request, **values: Any) -> Response:
         shared, caller = services.of(request), caller_of(request)
-        body, figures_only = members.pop("body", None), not caller.access.reaches("read-texts")
+        body, figures_only = values.pop("body", None), not caller.access.reaches("read-texts")
         if body is not None:
-            members |= {name: getattr(body, name) for name in body.model_fields_set}
+            values |= {name: getattr(body, name) for name in body.model_fields_set}
+        if use_case.change is not None:
+            shared.serving.load_changed_files()  # it may follow an edit at once
         context = shared.context(caller)
         store = keyed_store(
             request, shared, use_case.report, lambda report: _answered(use_case, report, figures_only=figures_only)
         )
         try:
-            asking = use_case.request.model_validate(members, by_name=True)
+            asking = use_case.request.model_validate(values, by_name=True)
         except ValidationError as error:  # members that stand against one another
             raise asked.invalid(error) from None
         if use_case.counted is not None:
