@@ -150,31 +150,17 @@ def _declared(session: Session, family: str) -> Family:
 
 
 def _import_examples(session: Session, family: Family, rows: Iterable[SourceRow], *, curated: bool) -> ImportReport:
-    """What concerns all rows together is found here: a server is sent parts, and never a path.
-
-    In a home of this machine the command keeps the rows itself, so that its server goes on serving meanwhile.
-    """
+    """What concerns all rows together is found here: a server is sent parts, and never a path."""
     from optimizer.jobs.dataset.import_examples import (
         ImportedRow,
         ImportRequest,
         TextsWithoutGroup,
         import_examples,
-        import_rows,
     )
 
-    texts, report = TextsWithoutGroup(family), None
     if server_asked() is None:
-        context = session.context
-        return texts.told(
-            import_rows(
-                texts.passing(rows),
-                family=family,
-                store=context.store,
-                clock=context.clock,
-                actor=context.actor,
-                curated=curated,
-            )
-        )
+        return session.import_rows(rows, family, curated=curated)
+    texts, report = TextsWithoutGroup(family), None
     imported = (
         ImportedRow(**{name: value for name in ImportedRow.model_fields if (value := getattr(row, name))})
         for row in texts.passing(rows)

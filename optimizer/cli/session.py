@@ -6,7 +6,7 @@ A command asks for use cases by ``client``: of the server when one runs, else in
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from optimizer.jobs.context import Context
     from optimizer.jobs.dataset.import_examples import ImportReport
     from optimizer.jobs.feedback.ingest_feedback import Intake
-    from optimizer.ports import Clock, FamilySource, Store
+    from optimizer.ports import Clock, FamilySource, SourceRow, Store
     from optimizer.runtime.api_client import ApiClient
     from optimizer.runtime.client import Client
 
@@ -214,16 +214,21 @@ class Session:
 
     def import_curated(self, file: Path, family: Family) -> ImportReport:
         """Takes a file of examples that a person vouches for, such as the one beside a family's own file."""
-        from optimizer.jobs.dataset.import_examples import TextsWithoutGroup, import_rows
         from optimizer.runtime import wiring
 
-        rows, texts = wiring.open_source(str(file), family).rows, TextsWithoutGroup(family)
+        rows = wiring.open_source(str(file), family).rows
         assert rows is not None
-        return texts.told(
-            import_rows(
-                texts.passing(rows), family=family, store=self.store, clock=self.clock, actor=self.actor, curated=True
-            )
+        return self.import_rows(rows, family, curated=True)
+
+    def import_rows(self, rows: Iterable[SourceRow], family: Family, *, curated: bool) -> ImportReport:
+        """Keeps the rows of a whole source in this home, so that its server goes on serving meanwhile."""
+        from optimizer.jobs.dataset.import_examples import TextsWithoutGroup, import_rows
+
+        texts = TextsWithoutGroup(family)
+        report = import_rows(
+            texts.passing(rows), family=family, store=self.store, clock=self.clock, actor=self.actor, curated=curated
         )
+        return texts.told(report)
 
     def active_rollout(self, family: str) -> Rollout:
         """Raises NotFound when none is pending, validating, approved or deploying.

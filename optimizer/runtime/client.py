@@ -64,16 +64,16 @@ class OverHttp:
 
     def ask(self, function: Callable[[Context, Q], R], request: Q) -> R:
         use_case = use_case_of(function)
-        fields_of: Any = request
-        fields = type(fields_of).model_fields
+        values: Any = request
+        fields = type(values).model_fields
         headed = {name for name, field in fields.items() if any(isinstance(mark, Header) for mark in field.metadata)}
         path = use_case.path
         for name, place in use_case.path_members.items():
-            path = path.replace(place, quote(getattr(fields_of, name), safe=""))
-        members = fields_of.model_dump(
+            path = path.replace(place, quote(getattr(values, name), safe=""))
+        members = values.model_dump(
             mode="json", by_alias=True, exclude_unset=True, exclude={*use_case.path_members, *headed}
         )
-        options: dict[str, Any] = {"headers": {n.replace("_", "-"): v for n in headed if (v := getattr(fields_of, n))}}
+        options: dict[str, Any] = {"headers": {n.replace("_", "-"): v for n in headed if (v := getattr(values, n))}}
         if use_case.method in ("GET", "DELETE"):
             options["params"] = {name: value for name, value in members.items() if value is not None}
         else:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def view_trivial(out: Console, baselines: Mapping[str, Any] | None) -> None:
-    """``found``: TrivialBaselines as plain values; None prints nothing."""
+    """``baselines``: TrivialBaselines as plain values; None prints nothing."""
     from optimizer.core.evaluation.trivial_baselines import heading, said
 
     if baselines is None:

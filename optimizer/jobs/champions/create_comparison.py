@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from optimizer.core.base.errors import Conflict, InvalidInput, NotFound
+from optimizer.core.base.errors import Conflict, InvalidInput
 from optimizer.core.base.spread import Spread
 from optimizer.core.evaluation.run import ComparisonRun
 from optimizer.core.family.family import Family
@@ -31,6 +31,7 @@ from optimizer.jobs.studies.evaluations.queue_run import (
     RunReadRequest,
     budget_of_run,
     queue_run,
+    seen_run,
     stop_run,
 )
 from optimizer.ports import Transaction
@@ -155,11 +156,7 @@ def stop_comparison(context: Context, request: RunActRequest) -> ComparisonRun:
 
 
 def _seen(context: Context, tx: Transaction, id: str) -> ComparisonRun:
-    """Raises NotFound; to a key for other families it does not exist."""
-    run = context.store.runs.get(tx, id)
-    if not isinstance(run, ComparisonRun) or not context.sees(run.family):
-        raise NotFound(f"There is no comparison {id!r}.", run=id)
-    return run
+    return seen_run(context, tx, id, ComparisonRun, f"There is no comparison {id!r}.")
 
 
 def _check(family: Family, variants: Sequence[Variant]) -> None:

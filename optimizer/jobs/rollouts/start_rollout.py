@@ -118,6 +118,10 @@ class _Basis:
     record: ChampionRecord
     traffic: RecordedTraffic | None
 
+    @property
+    def is_confirmed(self) -> bool:
+        return self.asked.confirm == self.family.name
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Draft:
@@ -222,7 +226,7 @@ def _make(tx: Transaction, store: Store, clock: Clock, basis: _Basis, decisions:
     if draft.blind is not None:
         raise draft.blind
     forced = bool(draft.missed)
-    if forced and basis.asked.confirm != basis.family.name:
+    if forced and not basis.is_confirmed:
         raise _refusal(draft)
     store.rollouts.add(tx, draft.rollout)
     store.alerts.close(
@@ -285,8 +289,7 @@ def _foreseen(draft: _Draft, freeze: Freeze | None) -> StartReport:
     forced = bool(draft.missed)
     what = f"would start a rollout of {_plan(draft.rollout)}"
     if forced:
-        is_confirmed = draft.basis.asked.confirm == draft.basis.family.name
-        what += "; forced, since" if is_confirmed else "; refused unless confirmed, since"
+        what += "; forced, since" if draft.basis.is_confirmed else "; refused unless confirmed, since"
         what += " not every gate is met"
     hindrances = [f"{freeze.sentence}."] if freeze is not None else []
     hindrances += [draft.blind.detail] if draft.blind is not None else []

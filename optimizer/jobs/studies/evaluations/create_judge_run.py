@@ -9,7 +9,6 @@ from typing import Annotated
 from pydantic import Field
 
 from optimizer.core.base.answers import Page
-from optimizer.core.base.errors import NotFound
 from optimizer.core.base.spread import Spread
 from optimizer.core.evaluation.judging.identity import judge_identity, judge_of
 from optimizer.core.evaluation.judging.run import JudgeRequest, JudgeRun, JudgeRunEstimate, RunKind
@@ -30,6 +29,7 @@ from optimizer.jobs.studies.evaluations.queue_run import (
     RunReadRequest,
     budget_of_run,
     queue_run,
+    seen_run,
     stop_run,
 )
 from optimizer.ports import ModelCatalogue, Transaction
@@ -187,8 +187,6 @@ def stop_judge_run(context: Context, request: RunActRequest) -> JudgeRunView:
 
 
 def _seen(context: Context, tx: Transaction, id: str) -> JudgeRun:
-    """Raises NotFound; to a key for other families it does not exist."""
-    run = context.store.runs.get(tx, id)
-    if not isinstance(run, JudgeRun) or not context.sees(run.family):
-        raise NotFound(f"There is no judge run {id!r}. See them with: detent judge runs FAMILY.", run=id)
-    return run
+    return seen_run(
+        context, tx, id, JudgeRun, f"There is no judge run {id!r}. See them with: detent judge runs FAMILY."
+    )

@@ -8,6 +8,7 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import Field
 
+from optimizer.core.base.errors import NotFound
 from optimizer.core.base.spread import Spread
 from optimizer.core.base.values import Budget
 from optimizer.core.evaluation.run import QueuedRun
@@ -82,6 +83,14 @@ def stop_run(context: Context, tx: Transaction, run: R, *, action: str, is_left:
     changes: dict[str, Any] = {"stop_requested": True, **ended}
     store.runs.update(tx, run.id, **changes)
     return replace(run, **changes)
+
+
+def seen_run(context: Context, tx: Transaction, id: str, of: type[R], refusal: str) -> R:
+    """Raises NotFound; to a key for other families it does not exist."""
+    run = context.store.runs.get(tx, id)
+    if not isinstance(run, of) or not context.sees(run.family):
+        raise NotFound(refusal, run=id)
+    return run
 
 
 def _left(context: Context, tx: Transaction, family: Family) -> Remainder:
