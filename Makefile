@@ -7,7 +7,7 @@ UPGRADE ?= --upgrade
 LOCK = $(if $(wildcard $(VENV)/.synced-dev),requirements-dev.lock,requirements.lock)
 WORKERS ?= $(shell expr $$(nproc 2>/dev/null || echo 2) + 1)
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-bench test-long mutations recordings pages check lock bench bench-model bench-gates bench-rollouts bench-response bench-live bench-tick bench-studies bench-policies bench-data bench-judges bench-commands bench-families bench-family-rollouts bench-search bench-speed bench-paths siege serve clean
+.PHONY: help install demo test test-bench test-long mutations recordings pages check lock bench bench-gates bench-rollouts bench-response bench-data bench-judges bench-commands bench-families bench-family-rollouts bench-search bench-paths siege serve clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -68,11 +68,8 @@ lock: $(VENV)/.synced-dev ## refresh both locks (no address ends up in them); UP
 	@cp requirements-dev.lock requirements.lock # so that both name the same versions
 	@$(BIN)/uv pip compile pyproject.toml --group install -o requirements.lock $(COMPILE)
 
-bench: $(VENV)/.synced-dev ## search against DSPy's own, kill -9 of every process, gates on real logs (about an hour); results in bench/results
-	@for name in search_floor crash gate_trial; do echo "== bench/$$name.py"; $(BIN)/python bench/$$name.py || exit 1; done
-
-bench-model: $(VENV)/.synced-dev ## how the embedded model is best run (wants an idle machine)
-	@$(BIN)/python bench/embedded_model.py
+bench: $(VENV)/.synced-dev ## kill -9 of every process, gates on real logs (half an hour); results in bench/results
+	@for name in crash gate_trial; do echo "== bench/$$name.py"; $(BIN)/python bench/$$name.py || exit 1; done
 
 bench-gates: $(VENV)/.synced-dev ## the gates on recorded A/B tests, beside other rules (a few minutes)
 	@$(BIN)/python bench/gate_trial.py
@@ -83,26 +80,14 @@ bench-rollouts: $(VENV)/.synced-dev ## simulated rollouts beside other rules (ab
 bench-response: $(VENV)/.synced-dev ## how long a bad candidate is served, on simulated time (a quarter of an hour)
 	@$(BIN)/python bench/guardrail_response.py
 
-bench-live: $(VENV)/.synced-dev ## how long a bad candidate is served by real processes, in real time (half an hour)
-	@$(BIN)/python bench/rollouts_live.py
-
-bench-tick: $(VENV)/.synced-dev ## a tick beside ten thousand and beside ten million stored events (a quarter of an hour, some gigabytes under TMPDIR)
-	@$(BIN)/python bench/tick.py
-
-bench-studies: $(VENV)/.synced-dev ## what a study costs beside its model's calls, and fifty kills of one (a quarter of an hour)
-	@for name in study_overhead concurrency mirror resume; do echo "== bench/$$name.py"; $(BIN)/python bench/$$name.py || exit 1; done
-
-bench-policies: $(VENV)/.synced-dev ## CPU of executing a policy, beside one call of the model (two minutes)
-	@$(BIN)/python bench/policy_execution.py
-
 bench-search: $(VENV)/.synced-dev ## rules on recorded tables, searches on recorded and on live answers of the embedded model (hours; a stop loses nothing; data of DETENT_SHARED)
 	@for name in trivial_baselines prompt_tables listed_instructions record_answers search_recorded search_live; do echo "== bench/$$name.py"; $(BIN)/python bench/$$name.py || exit 1; done
 
 siege: $(VENV)/.synced-dev ## the worst text at each entrance, then load while clients, kills and locks attack (a quarter of an hour, quiet machine); ARGS="--only load --minutes 1"
 	@$(BIN)/python bench/siege.py $(ARGS)
 
-bench-data: $(VENV)/.synced-dev ## cascades, learned confidence and learned score on the data of DETENT_SHARED (the last two take about half an hour)
-	@for name in cascades confidence content_quality content_commands content_rules; do echo "== bench/$$name.py"; $(BIN)/python bench/$$name.py || exit 1; done
+bench-data: $(VENV)/.synced-dev ## cascades, learned confidence and learned score of content on the data of DETENT_SHARED (half an hour)
+	@for name in cascades confidence content_commands; do echo "== bench/$$name.py"; $(BIN)/python bench/$$name.py || exit 1; done
 
 bench-judges: $(VENV)/.synced-dev ## recorded judges beside people's ratings: calibration, committees, intervals (a quarter of an hour; data of DETENT_SHARED)
 	@$(BIN)/python bench/judges.py
@@ -115,9 +100,6 @@ bench-families: $(VENV)/.synced-dev ## what studies of the shipped families gain
 
 bench-family-rollouts: $(VENV)/.synced-dev ## what becomes of those winners in rollouts that move by themselves, confirmed on sealed rows before (half an hour, after bench-families); ARGS="--families summarization"
 	@$(BIN)/python bench/family_rollouts.py $(ARGS)
-
-bench-speed: $(VENV)/.synced-dev ## how fast conditions, replay of content and the gateway's streams are
-	@for name in conditions content_replay gateway_streams; do echo "== bench/$$name.py"; $(BIN)/python bench/$$name.py || exit 1; done
 
 bench-paths: $(VENV)/.synced-dev ## how fast prompts are fetched and feedback is kept, beside bare routes and MLflow (half an hour, quiet machine, wrk, 14 GB under TMPDIR)
 	@$(BIN)/python bench/serving.py

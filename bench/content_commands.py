@@ -23,8 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from common import RESULTS, ROOT, SHARED, Cell, write_result
-from learned.content_commands_page import BAND, BAR
-from learned.content_page import PAGE, page
+from learned.content_commands_page import BAND, BAR, PAGE, page
 from typed.command import typed
 
 from optimizer.core.dataset.examples import Split, split_of
@@ -39,12 +38,9 @@ def main(arguments: Sequence[str]) -> int:
         return 0
     if "--page" not in arguments:
         write_result("content_commands", [cell for wish in WISHES for cell in cells_of(wish, study_of(wish))])
-    results = [
-        json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
-        for name in ("content_quality", "content_commands")
-    ]
-    PAGE.write_text(page(*results), encoding="utf-8")
-    return verdict(results[1]["cells"])
+    result = json.loads((RESULTS / "content_commands.json").read_text(encoding="utf-8"))
+    PAGE.write_text(page(result), encoding="utf-8")
+    return verdict(result["cells"])
 
 
 def study_of(wish: tuple[str, str]) -> Mapping[str, Any]:

@@ -1,6 +1,4 @@
-"""The part of docs/reference/content-quality-measured.md that says what the commands keep,
-made of bench/results/content_commands.json.
-"""
+"""docs/reference/content-quality-measured.md, made of bench/results/content_commands.json."""
 
 from __future__ import annotations
 
@@ -8,27 +6,36 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from common import ROOT
+from pages import in_columns
 from simulations.page import table
 
+PAGE = ROOT / "docs" / "reference" / "content-quality-measured.md"
 BAR, BAND = 0.70, (0.65, 0.80)
-TEXT = """
-## By the command, on dev, by content type
+TEXT = """# A learned score of content, measured
 
 `python bench/content_commands.py` types what a user types, in a new home for each wish, and writes
-`bench/results/content_commands.json` (commit {commit}, {machine}):
+`bench/results/content_commands.json` (commit {commit}, {machine}). The data are read from the folder that
+`DETENT_SHARED` names.
 
     detent import items.jsonl --family content_pipeline --curated
     detent study run content_pipeline --keep-saved 0.65
     detent study run content_pipeline --keep-quality 0.70
 
-Training items are those of train, without the topics that the store seals for the confirmation ({n_train} remain); dev
-are the same {n_dev} items as below. The study learns both scores, chooses one and its thresholds on the training items
-alone, by predictors that saw neither the item nor its topic, and then says what both do on dev (`detent study show`).
-The 25 plain statistics serve unless the score by characters is better for sure there. This is a second look at the same
-dev items; nothing was changed after it. {verdict}
+Full processing costs 1, lightweight processing .15: 65 % of the time is saved when 23.5 % of the items are processed
+fully, 80 % when 5.9 % are. *Quality* is the mean mark, from 0 to 1, of what is processed fully; a random choice has
+.50. The marks are ranks within each content type, so every type has a score and a threshold of its own, and types are
+not compared.
+
+Training items are those of train, without the topics that the store seals for the confirmation ({n_train} remain). Dev
+are {n_dev} items of other threads and debate sides; some of its debates have their other side in train. The study
+learns two scores, chooses one and its thresholds on the training items alone, by predictors that saw neither the item
+nor its topic, and then says what both do on dev (`detent study show`). The 25 plain statistics serve unless the score
+by characters is better for sure there. This is a second look at the same dev items; nothing was changed after it.
+{verdict}
 
 **No transfer to other forums.** These figures hold for items of the sources that were trained on. They say nothing
-about other forums, other sources or other content types ([below](#a-type-that-was-not-seen-in-training)).
+about other forums, other sources or other content types.
 
 Mean quality of what is processed in full, with its 95 % interval (bootstrap over groups), at the time really saved;
 *n*: items processed in full.
@@ -46,7 +53,8 @@ What serves, by content type (stories have 22 training items at most and go by t
 """
 
 
-def section(result: Mapping[str, Any]) -> str:
+@in_columns
+def page(result: Mapping[str, Any]) -> str:
     cells = {cell["case"]: cell for cell in result["cells"]}
     one_train = next(cell for case, cell in cells.items() if case.endswith(": train, cross-fitted"))
     one_dev = next(cell for case, cell in cells.items() if case.endswith(": all"))

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import inspect
-import json
 import re
 from importlib import import_module
 
-from docs.generate.markdown import ROOT, linked, page, table
+from docs.generate.markdown import linked, page, table
 from optimizer.core.family.metrics import METRICS, MetricRecord
 
 LEAD = """
@@ -52,7 +51,7 @@ def scorers() -> str:
         module = record.judge.__module__.rsplit(".", 1)[1]
         group = next((name for name, modules in HEADINGS.items() if module in modules), ELSEWHERE)
         groups[group].append(record)
-    parts = [LEAD, _speed()]
+    parts = [LEAD]
     for name, records in groups.items():
         leads = dict.fromkeys(_lead(one) for one in records) if name != ELSEWHERE else ()
         rows, details = [], []
@@ -107,13 +106,3 @@ def _parameters(record: MetricRecord) -> str:
 
 def _line(text: str) -> str:
     return re.sub(r"\bNone\b", "left out", " ".join(text.split()).replace("``", "`"))
-
-
-def _speed() -> str:
-    cells = json.loads((ROOT / "bench" / "results" / "scorers.json").read_text(encoding="utf-8"))["cells"]
-    slowest, *others = sorted((cell["ours"], cell["case"]) for cell in cells)
-    least = int(others[0][0] // 1000 * 1000)
-    return (
-        f"On one core each measures more than {least:,} pairs of short texts a second, but `{slowest[1]}`, which"
-        f" measures about {round(slowest[0], -2):,.0f} (`python bench/scorers.py`)."
-    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from typing import Any
@@ -87,62 +86,3 @@ def test_the_files_on_the_page_can_be_read() -> None:
     content = read_files(files)
     assert dict(content.monitoring) == dict(TARGETS)
     assert content.policy["filter.min_words.news"] == 250
-
-
-FIGURES = Path(__file__).parents[2] / "bench" / "results"
-QUALITY = {c["case"]: c for c in json.loads((FIGURES / "content_rules.json").read_text(encoding="utf-8"))["cells"]}
-SHOWN = (
-    "everything in full",
-    "the default filter",
-    "overall quality alone",
-    "words alone",
-    "words, by type",
-    "filter and routes searched",
-    "learned score, by type",
-    "transfer",
-)
-
-
-def quality_row(case: str) -> str:
-    """A row of the table of measured rules."""
-    cell = QUALITY[case]
-    rule, _, saved = case.rpartition(": saves ")
-    return (
-        f"| {rule} | {saved.removesuffix(' on dev')} | {cell['ours']:.2f} ({cell['low']:.2f} to {cell['high']:.2f}) |"
-        f" {cell['n']} |"
-    )
-
-
-def quality_rows() -> list[str]:
-    """All aims of the learned score, of other rules the first and the third."""
-    aims = ("aimed at 0.65", "aimed at 0.75")
-    return [
-        quality_row(c)
-        for c in QUALITY
-        if c.startswith(SHOWN) and ("aimed" not in c or c.startswith("learned") or any(a in c for a in aims))
-    ]
-
-
-@pytest.mark.parametrize("row", quality_rows())
-def test_the_measured_rules_are_the_result_file_s(row: str) -> None:
-    assert f"\n{row}\n" in PAGE
-
-
-def test_the_learned_score_is_above_every_other_rule_and_above_70_where_65_to_80_of_the_time_is_saved() -> None:
-    for aim in ("0.65", "0.7", "0.75", "0.8"):
-        at = {
-            case: cell["ours"]
-            for case, cell in QUALITY.items()
-            if f"aimed at {aim}:" in case and "alone, aimed" not in case
-        }
-        learned = next(value for case, value in at.items() if case.startswith("learned score, by type"))
-        assert learned == max(at.values()) > 0.70
-
-
-def test_replay_is_as_fast_as_it_has_to_be() -> None:
-    cells = {
-        c["case"]: c["ours"] for c in json.loads((FIGURES / "content_replay.json").read_text(encoding="utf-8"))["cells"]
-    }
-    assert cells["replay, 1,000 settings x 10,000 records"] >= 1
-    assert cells["a study of 1,000 settings on 10,000 records, columns read"] < 10
-    assert cells["all thresholds of one knob over 1,000,000 records"] < 1

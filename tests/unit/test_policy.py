@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -139,14 +138,6 @@ def test_every_knob_stands_on_the_page_with_its_meaning(knob: Any) -> None:
     page = PAGE.read_text(encoding="utf-8")
     assert f"`{knob.name}`" in page
     assert knob.meaning.replace("|", "\\|") in page
-
-
-def test_the_pages_figures_are_those_that_were_measured() -> None:
-    measured = json.loads((PAGE.parents[2] / "bench" / "results" / "policy_execution.json").read_text(encoding="utf-8"))
-    page = PAGE.read_text(encoding="utf-8")
-    for cell in measured["cells"]:
-        assert f"| {cell['case']} | {cell['ours']:.2f} | {cell['low']:.2f} to {cell['high']:.2f} |" in page
-        assert cell["ours"] < 3.0
 
 
 FAMILY = """name: topic

@@ -57,7 +57,7 @@ FEW_STATISTICS = tuple(
 )
 RECIPES: Mapping[
     Method, Recipe
-] = {  # the best of each kind by cross-validation on the training rows of bench/content_quality.py
+] = {  # the best of each kind by cross-validation on the training rows
     PLAIN: Recipe(name=PLAIN, model="linear", features=FEW_STATISTICS, penalty=100),
     CHARACTERS: Recipe(
         name=CHARACTERS,

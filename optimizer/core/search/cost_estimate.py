@@ -34,7 +34,7 @@ REFLECTED_ON = 3  # training examples of one reflection, answered by parent and 
 SUMMARISED = 10  # training examples that one call of DSPy's proposer reads
 # At most, for an item whose text a score is learned from; the two scores of 1,163 items took 20 s of a core.
 LEARNED_S = 0.06
-REPLAYED_PER_S = 1e6  # (setting x item), at least; bench/content_replay.py measures it
+REPLAYED_PER_S = 1e6  # (setting x item), at least
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
