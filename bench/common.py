@@ -27,11 +27,11 @@ class Cell:
 
     case: str
     ours: float | None  # None: not measured
-    other: float | None
-    other_name: str
-    ratio: float | None
-    low: float | None
-    high: float | None
+    other: float | None = None
+    other_name: str = ""
+    ratio: float | None = None
+    low: float | None = None
+    high: float | None = None
     unit: str
     n: int
 

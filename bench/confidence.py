@@ -297,9 +297,7 @@ def _cell(
     other: float | None = None,
     other_name: str = "",
 ) -> Cell:
-    return Cell(
-        case=case, ours=ours, other=other, other_name=other_name, ratio=None, low=low, high=high, unit=unit, n=n
-    )
+    return Cell(case=case, ours=ours, other=other, other_name=other_name, low=low, high=high, unit=unit, n=n)
 
 
 def main(arguments: Sequence[str], write: Callable[..., object] = write_result) -> None:

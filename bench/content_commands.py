@@ -100,17 +100,7 @@ def cells_of(wish: tuple[str, str], study: Mapping[str, Any]) -> list[Cell]:
     outcome = study["outcome"]
     return [
         *cells,
-        Cell(
-            case=f"{name}: {outcome}",
-            ours=None,
-            other=None,
-            other_name="",
-            ratio=None,
-            low=None,
-            high=None,
-            unit="outcome",
-            n=1,
-        ),
+        Cell(case=f"{name}: {outcome}", ours=None, unit="outcome", n=1),
     ]
 
 
@@ -124,9 +114,7 @@ def _cell(
     high: float | None = None,
 ) -> Cell:
     unit = f"mean quality of {n_full} processed in full"
-    return Cell(
-        case=case, ours=quality, other=saved, other_name="time saved", ratio=None, low=low, high=high, unit=unit, n=n
-    )
+    return Cell(case=case, ours=quality, other=saved, other_name="time saved", low=low, high=high, unit=unit, n=n)
 
 
 def verdict(cells: Sequence[Mapping[str, Any]]) -> int:

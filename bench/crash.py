@@ -319,18 +319,7 @@ def cells(result: dict[str, Any]) -> list[Cell]:
         "studies with the winner of the study in peace": result["studies"],
     }
     return [
-        Cell(
-            case=case,
-            ours=n,
-            other=None,
-            other_name="-",
-            ratio=None,
-            low=None,
-            high=None,
-            unit=f"count, {n_kills} kills",
-            n=n_kills,
-        )
-        for case, n in counts.items()
+        Cell(case=case, ours=n, other_name="-", unit=f"count, {n_kills} kills", n=n_kills) for case, n in counts.items()
     ]
 
 

@@ -191,8 +191,6 @@ def beside_mlflow(ours: Cell, seconds: float) -> Cell:
         other=n / took,
         other_name="mlflow.log_trace in one loop, SQLite (WAL, synchronous=NORMAL)",
         ratio=ours.ours * took / n,
-        low=None,
-        high=None,
         unit="events, or traces, a second",
         n=n,
     )

@@ -125,7 +125,6 @@ def committees() -> list[Cell]:
                         ours=hit / n if n else None,
                         other=base if measure == "precision" else float(flagged.mean()),
                         other_name="share of the answers" if measure == "precision" else "flagged",
-                        ratio=None,
                         low=share.lower if share else None,
                         high=share.upper if share else None,
                         unit=f"{measure} (interval: Wilson)",

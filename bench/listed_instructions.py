@@ -162,7 +162,6 @@ def _cell(
         ours=float(ours),
         other=None if other is None else float(other),
         other_name=other_name,
-        ratio=None,
         low=low,
         high=high,
         unit=unit,

@@ -156,17 +156,7 @@ def _fewest(p_of: Callable[[int, int], float], d: int, level: float) -> int:
 
 
 def _cell(case: str, n: int, ours: float, other: float | None) -> Cell:
-    return Cell(
-        case=case,
-        ours=ours,
-        other=other,
-        other_name="e-value",
-        ratio=None,
-        low=None,
-        high=None,
-        unit="chance of passing",
-        n=n,
-    )
+    return Cell(case=case, ours=ours, other=other, other_name="e-value", unit="chance of passing", n=n)
 
 
 def _allowed(cell: Cell) -> float:

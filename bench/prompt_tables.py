@@ -88,7 +88,6 @@ def shuffled(tables: Sequence[Table], seeds: Sequence[int] = STUDIES) -> Cell:
         ours=n_false / n,
         other=MOST_FALSE,
         other_name="the most allowed",
-        ratio=None,
         low=bounds.lower,
         high=bounds.upper,
         unit="share of studies; bounds of ours",
@@ -111,8 +110,6 @@ def _agreed(measured: Sequence[Measured]) -> Cell:
         other=n,
         other_name="all",
         ratio=n_same / n,
-        low=None,
-        high=None,
         unit="choices",
         n=n,
     )

@@ -214,17 +214,7 @@ def compared(cells: Cells, seeds: Sequence[int]) -> list[Cell]:
 
 
 def _pair(case: str, other: str, both: Sequence[tuple[Outcome, Outcome]]) -> list[Cell]:
-    blank = Cell(
-        case=f"{case}, {NOT_RUN}",
-        ours=None,
-        other=None,
-        other_name=other,
-        ratio=None,
-        low=None,
-        high=None,
-        unit=NOT_RUN,
-        n=0,
-    )
+    blank = Cell(case=f"{case}, {NOT_RUN}", ours=None, other_name=other, unit=NOT_RUN, n=0)
     if not both:
         return [blank]
     a, b = [s for one, _ in both for s in one.scores], [s for _, two in both for s in two.scores]

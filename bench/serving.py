@@ -211,8 +211,6 @@ def beside_mlflow(ours: Cell, seconds: float) -> Cell:
         other=other,
         other_name="MLflow's server, one process, SQLite",
         ratio=ours.ours / other,
-        low=None,
-        high=None,
         unit=f"a second; {spread}",
         n=len(loads),
     )

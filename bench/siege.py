@@ -49,10 +49,7 @@ def text_cells(case: str, figures: dict[str, Any]) -> list[Cell]:
         ("answered_bytes", "bytes of the answer"),
     )
     title = f"{case} ({figures['sent_bytes']:,} bytes, answered with {figures['status']})"
-    return [
-        Cell(case=title, ours=figures[name], other=None, other_name="", ratio=None, low=None, high=None, unit=unit, n=1)
-        for name, unit in shown
-    ]
+    return [Cell(case=title, ours=figures[name], unit=unit, n=1) for name, unit in shown]
 
 
 def main() -> int:

@@ -277,9 +277,6 @@ def _quantiles(case: str, values: Floats) -> Cell:
     return Cell(
         case=case,
         ours=shown[0],
-        other=None,
-        other_name="",
-        ratio=None,
         low=shown[1],
         high=shown[2],
         unit="median; low and high: 10 % and 90 % of the runs",
@@ -322,7 +319,6 @@ def equal_cell(case: str, runs: int, seed: int) -> Cell:
         ours=n / runs,
         other=LEVEL,
         other_name="level",
-        ratio=None,
         low=low,
         high=high,
         unit="share of switches within a week",

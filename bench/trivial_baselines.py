@@ -84,7 +84,6 @@ def measured(
                 ours=None,
                 other=sum(scores) / len(scores),
                 other_name=name,
-                ratio=None,
                 low=interval.lower,
                 high=interval.upper,
                 unit=f"score without a model, from {len(draws[0][0])} rows",

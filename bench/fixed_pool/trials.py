@@ -140,9 +140,7 @@ def cells(group: str, found: Sequence[Measured]) -> list[Cell]:
             Cell(
                 case=f"{group}: points lost at {share:.0%}: {OURS}",
                 ours=float(means.mean()),
-                other=None,
                 other_name="full evaluation",
-                ratio=None,
                 low=low,
                 high=high,
                 unit="hundredths of score; bounds of the mean over the tables",

@@ -93,17 +93,7 @@ def cells_of(siege: Siege) -> list[Cell]:
 
 
 def _cell(case: str, ours: float, unit: str, n: int, bar: float | None = None) -> Cell:
-    return Cell(
-        case=LOAD + case,
-        ours=ours,
-        other=bar,
-        other_name="" if bar is None else "bar",
-        ratio=None,
-        low=None,
-        high=None,
-        unit=unit,
-        n=n,
-    )
+    return Cell(case=LOAD + case, ours=ours, other=bar, other_name="" if bar is None else "bar", unit=unit, n=n)
 
 
 def _rates(siege: Siege) -> list[Cell]:

@@ -65,9 +65,6 @@ def share_cell(case: str, runs: list[Ended], outcome: str) -> Cell:
     return Cell(
         case=f"{case}, ended as {outcome}",
         ours=k / n,
-        other=None,
-        other_name="",
-        ratio=None,
         low=middle - half,
         high=min(1.0, middle + half),
         unit="share of rollouts",

@@ -81,9 +81,7 @@ def mean_cell(case: str, ours: list[float], other: float | None, other_name: str
 
 def plain_cell(case: str, ours: float, other: float | None, other_name: str, unit: str, n: int) -> Cell:
     ratio = ours / other if other else None
-    return Cell(
-        case=case, ours=ours, other=other, other_name=other_name, ratio=ratio, low=None, high=None, unit=unit, n=n
-    )
+    return Cell(case=case, ours=ours, other=other, other_name=other_name, ratio=ratio, unit=unit, n=n)
 
 
 def p90(values: Sequence[float]) -> float:

@@ -104,9 +104,6 @@ def _overhead(case: str, ours: Sequence[Load], other: Sequence[Load], what: str)
         ours=float(np.median(over)),
         other=float(np.median(theirs)),
         other_name="the model itself",
-        ratio=None,
-        low=None,
-        high=None,
         unit=f"ms more; {spread}",
         n=len(over),
     )

@@ -74,4 +74,4 @@ def _minute(number: int, sampled: Sequence[float]) -> Cell:
 
 
 def _cell(case: str, ours: float, unit: str, n: int) -> Cell:
-    return Cell(case=case, ours=ours, other=None, other_name="", ratio=None, low=None, high=None, unit=unit, n=n)
+    return Cell(case=case, ours=ours, unit=unit, n=n)

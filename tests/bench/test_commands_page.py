@@ -67,17 +67,7 @@ def test_a_loss_above_the_margin_in_more_draws_than_error_explains_misses_the_ba
     from common import Cell
 
     def lost(share: float) -> Cell:
-        return Cell(
-            case="rlc_gsm8k: loss above the margin",
-            ours=share,
-            other=None,
-            other_name="",
-            ratio=None,
-            low=None,
-            high=None,
-            unit="",
-            n=200,
-        )
+        return Cell(case="rlc_gsm8k: loss above the margin", ours=share, unit="", n=200)
 
     assert [verdict([lost(share)]) for share in (0.13, 0.14)] == [0, 1]
     assert "rlc_gsm8k: loss above the margin: 0.140 of 200 draws" in capsys.readouterr().out

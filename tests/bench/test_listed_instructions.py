@@ -37,17 +37,7 @@ def test_the_bars_name_what_was_left_and_what_lost_more(bench: None, capsys: pyt
     from listed_instructions import verdict
 
     def cell(case: str, ours: float, other: float) -> Cell:
-        return Cell(
-            case=case,
-            ours=ours,
-            other=other,
-            other_name="",
-            ratio=None,
-            low=None,
-            high=None,
-            unit="",
-            n=1,
-        )
+        return Cell(case=case, ours=ours, other=other, unit="", n=1)
 
     lost = "replayed, a (26), 20 dev rows, 1 x: points lost on dev"
     assert verdict([cell("run, a: tried", 26, 26), cell(lost, 1.1, 1)]) == 0
