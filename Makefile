@@ -80,8 +80,8 @@ bench-rollouts: $(VENV)/.synced-dev ## simulated rollouts beside other rules (ab
 bench-response: $(VENV)/.synced-dev ## how long a bad candidate is served, on simulated time (a quarter of an hour)
 	@$(BIN)/python bench/guardrail_response.py
 
-bench-search: $(VENV)/.synced-dev ## rules on recorded tables, searches on recorded and on live answers of the embedded model (hours; a stop loses nothing; data of DETENT_SHARED)
-	@for name in trivial_baselines prompt_tables listed_instructions record_answers search_recorded search_live; do echo "== bench/$$name.py"; $(BIN)/python bench/$$name.py || exit 1; done
+bench-search: $(VENV)/.synced-dev ## rules on recorded tables, searches on live answers of the embedded model (hours; a stop loses nothing; data of DETENT_SHARED)
+	@for name in prompt_tables listed_instructions search_live trivial_baselines; do echo "== bench/$$name.py"; $(BIN)/python bench/$$name.py || exit 1; done
 
 siege: $(VENV)/.synced-dev ## the worst text at each entrance, then load while clients, kills and locks attack (a quarter of an hour, quiet machine); ARGS="--only load --minutes 1"
 	@$(BIN)/python bench/siege.py $(ARGS)

@@ -18,6 +18,11 @@ import numpy as np
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "bench" / "results"
+# Where a run keeps what it would not do again; never inside the project.
+CACHE = Path(
+    os.environ.get("DETENT_RECORDED")
+    or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "detent-bench-recorded"
+)
 SHARED = Path(os.environ.get("DETENT_SHARED", ROOT.parent / "shared"))
 
 

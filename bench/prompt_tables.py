@@ -7,8 +7,8 @@ Same pool, same order, same calls for every rule.
 Needs the tables of DETENT_SHARED (data/prompt_tables, data/judge_calibration/hanna, data/cascade_logs). What each part
 is for, and what is measured, stands on the page that this writes: docs/reference/search-tables-measured.md, beside
 bench/results/prompt_tables.json. --development looks at the development tables alone, at the rules among which ours was
-chosen too, and writes neither. Each table is kept when it is done (folder of DETENT_RECORDED), so a stop loses at most
-one.
+chosen too, and writes neither. Each table is kept when it is done (under DETENT_RECORDED, or in the user's cache
+folder), so a stop loses at most one.
 
 Exits 1 if at 20 % of the calls a published rule loses less than ours by its whole interval on any group of confirmation
 tables, or if more than 5 % of studies report an improvement where none is.
@@ -22,13 +22,11 @@ import sys
 from collections.abc import Sequence
 
 import numpy as np
-from common import RESULTS, ROOT, SHARED, Cell, table, write_result
+from common import CACHE, RESULTS, ROOT, SHARED, Cell, table, write_result
 from fixed_pool.page import page, worse_at_the_bar
 from fixed_pool.pools import CONFIRMATION, DEVELOPMENT, Pool
+from fixed_pool.studies import improved, without_differences
 from fixed_pool.trials import CONSIDERED, RULES, Measured, cells, groups, measure
-from recorded.schedules import raced_search
-from recorded.tables import Arm, Table, recorded_folder
-from recorded.trials import deal, report, without_differences
 
 from optimizer.core.statistics.wilson import wilson_interval
 
@@ -43,16 +41,16 @@ def main() -> int:
     if not folder.is_dir():
         print(f"Skipped: no tables at {folder}. Set DETENT_SHARED to the folder that holds data/.")
         return 0
-    made, measured, tables = list[Cell](), list[Measured](), dict[str, Table]()
+    made, measured, tables = list[Cell](), list[Measured](), dict[str, Pool]()
+    kept = CACHE / "prompt_tables"
     for part in (DEVELOPMENT,) if options.development else (DEVELOPMENT, CONFIRMATION):
         for group in groups(folder, part):
-            kept = recorded_folder() / "prompt_tables"
             rules = {**RULES, **CONSIDERED} if part == DEVELOPMENT else RULES
             found = [
                 measure(pool, kept, options.draws, n_examples=group.n_examples, rules=rules) for pool in group.pools
             ]
             print(f"{group.name} is done", file=sys.stderr, flush=True)
-            tables |= {pool.name: as_table(pool) for pool in group.pools if pool.means is None}
+            tables |= {pool.name: pool for pool in group.pools if pool.means is None}
             made += cells(group.name, found)
             measured += found
     if options.development:
@@ -64,23 +62,14 @@ def main() -> int:
     return verdict(made, false)
 
 
-def as_table(pool: Pool) -> Table:
-    """With STUDIED of its examples at most."""
-    drawn = np.random.default_rng(1).permutation(pool.scores.shape[1])[:STUDIED]
-    arms = [
-        Arm(id=f"{i}", instruction=i, choice="", scores=tuple(map(float, row)))
-        for i, row in enumerate(pool.scores[:, drawn])
-    ]
-    examples = tuple(f"{i}" for i in range(len(drawn)))
-    return Table(family=pool.name, examples=examples, arms=tuple(arms), mean_seconds=0.0)
-
-
-def shuffled(tables: Sequence[Table], seeds: Sequence[int] = STUDIES) -> Cell:
-    """Studies with strategy race, half of the examples held out,
+def shuffled(tables: Sequence[Pool], seeds: Sequence[int] = STUDIES) -> Cell:
+    """Studies with strategy race on STUDIED examples of each table at most, half of them held out,
     each example's scores dealt out among the variants by chance.
     """
-    race = raced_search(staged=False)
-    n_false = sum(report(without_differences(deal(table, seed)), race).improved for table in tables for seed in seeds)
+    n_false = 0
+    for pool in tables:
+        some = pool.scores[:, np.random.default_rng(1).permutation(pool.scores.shape[1])[:STUDIED]]
+        n_false += sum(improved(without_differences(some, seed)) for seed in seeds)
     n = len(tables) * len(seeds)
     bounds = wilson_interval(n_false, n)
     return Cell(

@@ -31,9 +31,9 @@ from typing import Any
 
 from common import RESULTS, ROOT, SHARED, Cell, commit, machine, write_result
 from live.page import NOT_RUN, Cells, page, table
-from live.setup import LIVE_TASKS, SIZES, Counted, Found, Outcome, Setup, Sizes, family_of, rows_of
-from recorded import without_model
-from recorded.tasks import TASKS, Task
+from live.setup import SIZES, Counted, Found, Outcome, Setup, Sizes, family_of, rows_of
+from live.tasks import LIVE_TASKS, TASKS, Task
+from trivial_baselines import with_stored_section
 
 from optimizer.core.evaluation.comparison import bootstrap_interval
 from optimizer.core.search.racing import ContinuousRejects
@@ -71,7 +71,7 @@ def main() -> int:
     path = write_result("search_live", compared(cells, options.seeds), RESULTS if options.rows == "full" else folder)
     if options.rows == "full" and cells:
         whole = page(cells, LIVE_TASKS, ARMS, options.seeds, SIZES["full"], commit=commit(), machine=machine())
-        PAGE.write_text(without_model.with_stored_section(whole, without_model.LIVE), encoding="utf-8")
+        PAGE.write_text(with_stored_section(whole), encoding="utf-8")
     print(f"{len(cells)} of {len(keys)} cells were run. {path}")
     return 0
 

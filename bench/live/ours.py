@@ -8,12 +8,15 @@ from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
-from live.begun import begun_study
 from live.setup import MAX_EXAMPLES, Found, Setup
+from optimizer.core.family.variant import VariantRecord
 from optimizer.core.search.study import Study
+from optimizer.core.serving.champion import first
 from optimizer.jobs.context import JobContext
+from optimizer.jobs.studies.create_study import BudgetBody, StudyRequest, create_study
 from optimizer.jobs.studies.run_study import run_study
 from optimizer.runtime import wiring
+from tests.contexts import study_context
 
 TELL_EVERY_S = 20.0
 
@@ -66,7 +69,22 @@ def search(setup: Setup, strategy: str) -> Found:
 
 
 def _study(setup: Setup, strategy: str) -> Study:
-    sizes = setup.sizes
+    """The study that an earlier run began, or a new one with its examples and the bare prompt as champion."""
+    sizes, store, family = setup.sizes, setup.store, setup.family
+    with store.read() as tx:
+        found, _ = store.studies.page(tx, family=family.name, limit=1)
+    if found:
+        return found[0]
+    now, champion = setup.clock.now(), family.variant()
+    record = VariantRecord(family=family.name, variant=champion, source="file", created_at=now, created_by="bench")
+    promoted = first(family=family.name, variant=champion.id, at=now, by="bench", why="the bare prompt")
+
+    def fill(tx: Any) -> None:
+        store.examples.add(tx, [replace(e, released=True) for e in (*setup.train, *setup.dev, *setup.holdout)])
+        store.variants.add(tx, record)
+        store.champions.put(tx, promoted)
+
+    store.write(fill)
     definition = {
         "n_train": sizes.train,
         "n_dev": sizes.dev,
@@ -76,15 +94,8 @@ def _study(setup: Setup, strategy: str) -> Study:
         "max_examples": MAX_EXAMPLES,
         "n_run_off": 0,
     }
-    examples = [replace(e, released=True) for e in (*setup.train, *setup.dev, *setup.holdout)]
-    return begun_study(
-        setup.family,
-        examples,
-        definition,
-        strategy=strategy,
-        seed=setup.seed,
-        store=setup.store,
-        clock=setup.clock,
-        models=setup.models,
-        calls=setup.calls + 2 * sizes.holdout,
-    )
+    budget = BudgetBody(calls=setup.calls + 2 * sizes.holdout)
+    request = StudyRequest(family=family.name, strategy=strategy, seed=setup.seed, budget=budget, definition=definition)
+    study = create_study(study_context(store, setup.clock, family, setup.models, actor="bench"), request)
+    assert isinstance(study, Study)
+    return study

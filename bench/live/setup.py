@@ -9,8 +9,7 @@ from itertools import cycle
 from pathlib import Path
 from typing import Any
 
-from recorded.tasks import Task
-
+from live.tasks import Task
 from optimizer.core.base.values import Budget
 from optimizer.core.dataset.examples import Example
 from optimizer.core.declaration.read import parse_family
@@ -24,7 +23,6 @@ from optimizer.jobs.calls.call_book import Account
 from optimizer.jobs.calls.call_model import JournaledModel
 from optimizer.ports import Clock, Store
 
-LIVE_TASKS = ("intent_routing",)
 MAX_EXAMPLES = 4
 POOL = 600  # rows of a file from which each seed draws its own
 

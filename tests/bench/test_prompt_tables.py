@@ -16,6 +16,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 pools = importlib.import_module("fixed_pool.pools")
 trials = importlib.import_module("fixed_pool.trials")
+studies = importlib.import_module("fixed_pool.studies")
 rejects = importlib.import_module("fixed_pool.rejects")
 bench = importlib.import_module("prompt_tables")
 page = importlib.import_module("fixed_pool.page").page
@@ -160,9 +161,18 @@ def test_the_page_is_made_of_the_result_file_and_of_nothing_else():
     assert bench.PAGE.read_text(encoding="utf-8") == page(result)
 
 
+def test_scores_dealt_out_by_chance_keep_each_examples_scores_and_leave_no_difference_between_variants():
+    table = np.array([[float(i >= 30 * variant) for i in range(300)] for variant in range(8)])
+    study = studies.without_differences(table, 1)
+    assert sorted([*study.dev, *study.held]) == list(range(300))
+    for before, after in zip(table.T, zip(*study.scores, strict=True), strict=True):
+        assert sorted(before) == sorted(after)
+    means = [study.mean(variant) for variant in range(8)]
+    assert max(means) - min(means) < 0.3
+
+
 def test_studies_on_shuffled_scores_are_told_by_the_products_gates():
-    table = bench.as_table(drawn_pool(2, (6, 80)))
-    cell = bench.shuffled([table], range(1, 5))
+    cell = bench.shuffled([drawn_pool(2, (6, 80))], range(1, 5))
     assert (cell.n, cell.other) == (4, 0.05)
     assert cell.ours is not None
     assert cell.low <= cell.ours <= cell.high

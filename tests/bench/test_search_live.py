@@ -5,14 +5,17 @@ and what was not run is shown as not run.
 from __future__ import annotations
 
 import importlib
+import json
 
 import pytest
+from common import RESULTS
 
 from tests.live_world import SMALL, TASK, Models, live, write_rows
 from tests.live_world import run_arms as run
 
 setup = importlib.import_module("live.setup")
 page = importlib.import_module("live.page")
+baselines = importlib.import_module("trivial_baselines")
 MLFLOW = "MLflow optimize_prompts"  # runs in tests/end_to_end: its store takes half a minute to be made
 
 
@@ -123,3 +126,16 @@ def test_seeds_draw_other_rows_and_no_row_is_both_seen_and_held_out(data):
     ids = [e.id for part in one for e in part]
     assert len(set(ids)) == len(ids)
     assert setup.rows_of(task, data, 1, SMALL) == one
+
+
+def test_the_page_ends_with_what_the_stored_result_says_of_answers_without_a_model():
+    stored = baselines.PAGE.read_text(encoding="utf-8")
+    assert stored == baselines.with_stored_section(stored)
+    assert stored.count(baselines.TITLE) == 1
+
+
+@pytest.mark.skipif(not baselines.DATA.exists(), reason="the task's rows are not here; set DETENT_SHARED")
+def test_answers_without_a_model_measured_again_give_the_figures_of_the_page():
+    result = json.loads((RESULTS / "trivial_baselines.json").read_text(encoding="utf-8"))
+    again = {cell.case: cell.other for task in live.TASKS for cell in baselines.measured(task)}
+    assert again == pytest.approx({cell["case"]: cell["other"] for cell in result["cells"]})

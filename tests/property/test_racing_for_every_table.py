@@ -1,20 +1,14 @@
-"""What holds for a race by every rule, whatever the scores are."""
+"""What holds for a race, whatever the scores are."""
 
 from __future__ import annotations
 
 import pytest
-from fixed_pool.race_rules import ExpectedGain, Halving, SignedRank
 from hypothesis import given
 from hypothesis import strategies as st
 
 from optimizer.core.search.racing import ContinuousRejects, Race
 
 RULES = [
-    Halving(first=2),
-    Halving(first=3, eta=1.5),
-    SignedRank(first=3, step=2),
-    ExpectedGain(first=2, step=3),
-    ExpectedGain(first=2, step=2, width=7),
     ContinuousRejects(),
     ContinuousRejects(calls=9),
     ContinuousRejects(share=0.3),
@@ -87,19 +81,3 @@ def test_a_race_stopped_anywhere_and_fed_its_scores_again_takes_the_same_way(rul
     again, replayed = play(table, rule, seed)  # a new process, whose journal answers
     assert replayed == all_calls
     assert again.leader() == straight.leader()
-
-
-@given(table=tables(), seed=st.integers(0, 3), width=st.integers(1, 30))
-def test_a_round_holds_no_more_calls_than_asked_for_but_for_the_last_turn(table, seed, width):
-    n_examples = len(next(iter(table.values())))
-    race = Race([str(i) for i in range(n_examples)], ExpectedGain(first=2, step=3, width=width), seed=seed)
-    for variant in table:
-        race.enter(variant)
-    first = True
-    while turns := race.turns():
-        assert all(turn.examples for turn in turns)
-        if not first:
-            assert sum(len(turn.examples) for turn in turns[:-1]) < width
-        first = False
-        for turn in turns:
-            race.tell(turn, [table[turn.variant][int(e)] for e in turn.examples])

@@ -1,4 +1,4 @@
-"""Who meets the next example: the race, its four rules, and the two estimates they read."""
+"""Who meets the next example: the race, its rule, and the estimate that it reads."""
 
 from __future__ import annotations
 
@@ -6,11 +6,9 @@ import random
 from math import inf, sqrt
 
 import pytest
-from fixed_pool.race_rules import ExpectedGain, Halving, SignedRank
-from fixed_pool.signed_rank import signed_rank_p
 
 from optimizer.core.search.effects import estimate
-from optimizer.core.search.racing import Advance, ContinuousRejects, Race, RaceStanding, first_look, reach
+from optimizer.core.search.racing import ContinuousRejects, Race, first_look, reach
 
 EXAMPLES = [f"e{i}" for i in range(40)]
 GOOD, BAD = "good", "bad"
@@ -40,16 +38,16 @@ def entered(rule, table, seed=1) -> Race:
 
 
 def test_all_contenders_meet_the_examples_in_one_order_that_the_seed_fixes():
-    race = entered(Halving(first=4), {GOOD: [], BAD: []})
+    race = entered(ContinuousRejects(), {GOOD: [], BAD: []})
     assert {turn.examples for turn in race.turns()} == {race.order[:4]}
     assert sorted(race.order) == sorted(EXAMPLES)
-    assert race.order == Race(EXAMPLES, Halving(), seed=1).order
-    assert race.order != Race(EXAMPLES, Halving(), seed=2).order
+    assert race.order == Race(EXAMPLES, ContinuousRejects(), seed=1).order
+    assert race.order != Race(EXAMPLES, ContinuousRejects(), seed=2).order
 
 
 def test_scores_of_another_turn_than_the_one_due_are_refused():
-    race = entered(Halving(first=4), {GOOD: []})
-    (turn,) = race.turns()
+    race = entered(ContinuousRejects(), {GOOD: [], BAD: []})
+    turn, _ = race.turns()
     with pytest.raises(ValueError, match="scores"):
         race.tell(turn, [1.0] * 5)
     race.tell(turn, [1.0] * 4)
@@ -58,95 +56,55 @@ def test_scores_of_another_turn_than_the_one_due_are_refused():
 
 
 def test_an_interrupted_turn_goes_on_where_it_stopped():
-    race = entered(Halving(first=4), {GOOD: []})
-    (turn,) = race.turns()
+    race = entered(ContinuousRejects(), {GOOD: [], BAD: []})
+    turn, _ = race.turns()
     race.tell(turn, [1.0])
     assert race.turns()[0].examples == race.order[1:4]
 
 
-@pytest.mark.parametrize(
-    "rule",
-    [Halving(), SignedRank(), ExpectedGain(), ContinuousRejects()],
-    ids=["halving", "signed rank", "gain", "rejects"],
-)
-class TestEveryRule:
-    def test_the_best_of_clearly_different_contenders_wins_for_far_fewer_calls_than_all(self, rule):
-        table = {f"v{i}": drawn(0.2, i) for i in range(12)} | {GOOD: drawn(0.95, 99)}
-        race = entered(rule, table)
-        calls = run(race, table)
-        assert race.leader() == GOOD
-        assert sum(calls.values()) < 0.6 * len(table) * len(EXAMPLES)
-
-    def test_a_contender_that_enters_late_can_still_win(self, rule):
-        table = {f"v{i}": drawn(0.2, i) for i in range(6)}
-        race = entered(rule, table)
-        run(race, table)
-        race.enter(GOOD)
-        run(race, table | {GOOD: drawn(0.95, 99)})
-        assert race.leader() == GOOD
-
-    def test_what_could_not_be_measured_never_leads(self, rule):
-        table = {"unmeasured": [None] * 40, BAD: [0.0] * 40}
-        race = entered(rule, table)
-        assert race.leader() is None
-        run(race, table)
-        assert race.leader() == BAD
-
-    def test_a_race_without_contenders_or_examples_is_decided(self, rule):
-        assert Race(EXAMPLES, rule, seed=1).turns() == []
-        empty = Race([], rule, seed=1)
-        empty.enter(GOOD)
-        assert empty.turns() == []
-        assert empty.leader() is None
-
-    def test_one_contender_alone_needs_no_more_than_its_first_examples(self, rule):
-        race = entered(rule, {GOOD: [1.0] * 40})
-        assert run(race, {GOOD: [1.0] * 40})[GOOD] <= 8
-
-    def test_the_first_of_equals_leads(self, rule):
-        table = {"champion": [0.5] * 40, "same": [0.5] * 40}
-        race = entered(rule, table)
-        run(race, table)
-        assert race.leader() == "champion"
+def test_the_best_of_clearly_different_contenders_wins_for_far_fewer_calls_than_all():
+    table = {f"v{i}": drawn(0.2, i) for i in range(12)} | {GOOD: drawn(0.95, 99)}
+    race = entered(ContinuousRejects(), table)
+    calls = run(race, table)
+    assert race.leader() == GOOD
+    assert sum(calls.values()) < 0.6 * len(table) * len(EXAMPLES)
 
 
-def test_halving_sends_the_better_half_of_each_rung_on():
-    scores = {f"v{i}": [i / 10] * 4 for i in range(8)}
-    advances = Halving(first=4, eta=2).advances(RaceStanding(n_examples=40, scores=scores))
-    assert advances == [Advance(variant=f"v{i}", upto=8) for i in (7, 6, 5, 4)]
+def test_a_contender_that_enters_late_can_still_win():
+    table = {f"v{i}": drawn(0.2, i) for i in range(6)}
+    race = entered(ContinuousRejects(), table)
+    run(race, table)
+    race.enter(GOOD)
+    run(race, table | {GOOD: drawn(0.95, 99)})
+    assert race.leader() == GOOD
 
 
-def test_a_signed_rank_race_drops_who_is_behind_and_keeps_who_may_be_equal():
-    ahead, near = [0.8, 0.7, 0.9, 0.8] * 3, [0.7, 0.8, 0.8, 0.9] * 3
-    standing = RaceStanding(n_examples=40, scores={GOOD: ahead, "near": near, BAD: [0.1] * 12})
-    assert [a.variant for a in SignedRank().advances(standing)] == [GOOD, "near"]
+def test_what_could_not_be_measured_never_leads():
+    table = {"unmeasured": [None] * 40, BAD: [0.0] * 40}
+    race = entered(ContinuousRejects(), table)
+    assert race.leader() is None
+    run(race, table)
+    assert race.leader() == BAD
 
 
-def test_luck_on_a_few_examples_does_not_lead():
-    table = {f"v{i}": drawn(0.5, i) for i in range(8)}
-    steady, lucky = [1.0, 0.0, 1.0, 1.0] * 10, [1.0]
-    standing = RaceStanding(n_examples=40, scores={**table, "steady": steady, "lucky": lucky})
-    assert ExpectedGain().leader(standing) == "steady"
+def test_a_race_without_contenders_or_examples_is_decided():
+    assert Race(EXAMPLES, ContinuousRejects(), seed=1).turns() == []
+    empty = Race([], ContinuousRejects(), seed=1)
+    empty.enter(GOOD)
+    assert empty.turns() == []
+    assert empty.leader() is None
 
 
-def test_the_next_examples_go_to_a_rival_that_may_still_win_and_not_to_one_that_cannot():
-    standing = RaceStanding(
-        n_examples=40, scores={GOOD: [1.0, 0.0, 1.0, 1.0] * 5, "rival": [1.0, 0.0, 1.0, 1.0], BAD: [0.0] * 20}
-    )
-    assert [a.variant for a in ExpectedGain().advances(standing)] == ["rival"]
+def test_one_contender_alone_needs_no_more_than_its_first_examples():
+    race = entered(ContinuousRejects(), {GOOD: [1.0] * 40})
+    assert run(race, {GOOD: [1.0] * 40})[GOOD] <= 8
 
 
-def test_as_many_calls_are_given_out_as_the_model_takes_at_once():
-    standing = RaceStanding(n_examples=40, scores={f"v{i}": drawn(0.5, i, 4) for i in range(20)})
-    advances = ExpectedGain(step=4, width=32).advances(standing)
-    assert sum(a.upto - 4 for a in advances) == 32
-    assert len({a.variant for a in advances}) == len(advances)
-
-
-def test_a_gain_that_is_worth_less_than_the_least_is_not_asked_for():
-    standing = RaceStanding(n_examples=40, scores={GOOD: (1.0, 0.0, 1.0, 1.0), BAD: (1.0, 0.0, 0.0, 1.0)})
-    assert ExpectedGain().advances(standing)
-    assert not ExpectedGain(least_gain=0.5).advances(standing)
+def test_the_first_of_equals_leads():
+    table = {"champion": [0.5] * 40, "same": [0.5] * 40}
+    race = entered(ContinuousRejects(), table)
+    run(race, table)
+    assert race.leader() == "champion"
 
 
 def by_the_formula(table: dict[str, list[float]], calls: int, n_examples: int) -> dict[str, int]:
@@ -248,23 +206,6 @@ def test_a_latecomer_brings_back_only_whom_its_coming_makes_too_early_a_fall():
     assert sum(before.values()) + sum(after.values()) <= 0.5 * len(table) * len(EXAMPLES)
 
 
-@pytest.mark.parametrize(
-    "make",
-    [
-        lambda: Halving(first=0),
-        lambda: Halving(eta=1),
-        lambda: SignedRank(alpha=1),
-        lambda: SignedRank(step=0),
-        lambda: ExpectedGain(z=0),
-        lambda: ExpectedGain(width=0),
-        lambda: ExpectedGain(least_gain=-0.1),
-    ],
-)
-def test_settings_that_make_no_race_are_refused(make):
-    with pytest.raises(ValueError, match="at least 1"):
-        make()
-
-
 # --- the estimates --------------------------------------------------------------------------------------------------
 
 
@@ -317,29 +258,3 @@ def test_a_harder_example_for_all_changes_no_gap():
     harder = {v: [x - 0.3 * (i == 8) - 0.2 * (i < 3) for i, x in enumerate(s)] for v, s in scores.items()}
     for other in ("v1", "v2", "v3"):
         assert estimate(harder).gap("v0", other) == pytest.approx(estimate(scores).gap("v0", other), abs=1e-9)
-
-
-@pytest.mark.parametrize(
-    "differences",
-    [
-        [0.3, -0.1, 0.4, 0.2, 0.5, -0.05, 0.6, 0.7, 0.15, 0.25, 0.35, -0.45, 0.55, 0.65, 0.75],
-        [1.0, 1.0, 0.0, -1.0, 1.0, 1.0, 1.0, 0.0, 1.0, -1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0],
-        [-0.3, -0.2, -0.1, 0.05, -0.4, -0.6, -0.7, -0.8, 0.9, -1.0, -0.15, -0.25, -0.35, -0.45],
-    ],
-    ids=["no ties", "zeros and ties", "behind"],
-)
-def test_the_signed_rank_p_is_that_of_random_signs(differences):
-    """Against the definition: the sum of signed ranks under 40,000 random signs."""
-    sizes = [abs(d) for d in differences]
-    ranks = [(sum(t < s for t in sizes) + 1 + sum(t <= s for t in sizes)) / 2 for s in sizes]
-    observed = sum(r * ((d > 0) - (d < 0)) for r, d in zip(ranks, differences, strict=True))
-    rng = random.Random(3)
-    moving = [r for r, s in zip(ranks, sizes, strict=True) if s]
-    sums = [sum(r if rng.random() < 0.5 else -r for r in moving) for _ in range(40_000)]
-    halved = sum((s > observed) + 0.5 * (abs(s - observed) < 1e-9) for s in sums) / len(sums)
-    assert signed_rank_p(differences) == pytest.approx(halved, abs=0.01)
-
-
-def test_without_a_difference_nothing_is_behind():
-    assert signed_rank_p([0.0, 0.0]) == 1.0
-    assert signed_rank_p([]) == 1.0

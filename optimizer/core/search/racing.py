@@ -6,8 +6,7 @@ goes on, and how far. It keeps nothing itself: the same scores give the same ans
 against its journal takes the same way. Randomness is the seed of the order; a race can be stopped after any call and
 still knows its leader.
 
-Studies race by ``ContinuousRejects`` (docs/adr/0039-race-uses-continuous-rejects.md); three other rules, which
-lost more on recorded tables, stand in ``bench/fixed_pool/race_rules.py``.
+Studies race by ``ContinuousRejects`` (docs/adr/0039-race-uses-continuous-rejects.md).
 """
 
 from __future__ import annotations
