@@ -55,9 +55,7 @@ FEW_STATISTICS = tuple(
         "ends",
     )
 )
-RECIPES: Mapping[
-    Method, Recipe
-] = {  # the best of each kind by cross-validation on the training rows
+RECIPES: Mapping[Method, Recipe] = {  # the best of each kind by cross-validation on the training rows
     PLAIN: Recipe(name=PLAIN, model="linear", features=FEW_STATISTICS, penalty=100),
     CHARACTERS: Recipe(
         name=CHARACTERS,
