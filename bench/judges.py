@@ -24,7 +24,7 @@ from judging.page import page
 from judging.rows import Judged, committee, hanna, spread, unieval
 from scipy.stats import spearmanr
 
-from optimizer.adapters.predictors.judge_map import fit_map, mapped
+from optimizer.adapters.predictors.judge_agreement import fit_map, mapped
 from optimizer.adapters.predictors.measures import brier, calibration_error, group_draws
 from optimizer.core.statistics.prediction_powered import RatedAnswer, powered_mean
 from optimizer.core.statistics.wilson import wilson_interval

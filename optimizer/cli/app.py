@@ -72,8 +72,14 @@ app = typer.Typer(
 Exit codes: 0 done, 1 failed, 2 usage, 3 refused by a gate or limit. Every command takes [bold]--json[/bold].
 """,
 )
-for module in (init, serve, entry_points, doctor, status, freeze):
-    module.register(app)
+app.command()(init.init)
+app.command()(serve.serve)
+app.command()(serve.worker)
+entry_points.register(app)
+app.command()(doctor.doctor)
+app.command()(status.status)
+app.command()(freeze.freeze)
+app.command()(freeze.unfreeze)
 for group in (
     family,
     study,

@@ -14,10 +14,6 @@ if TYPE_CHECKING:
     from optimizer.jobs.dataset.import_examples import ImportReport
 
 
-def register(app: typer.Typer) -> None:
-    app.command()(init)
-
-
 def init(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="A new or empty folder.", show_default=False)],
     as_json: Json = False,
@@ -54,16 +50,12 @@ def _make_project(folder: Path) -> tuple[list[str], ImportReport]:
     written = init_project(folder)
     before = os.umask(PRIVATE)
     try:
-        return written, _imported(folder)
+        from optimizer.cli.session import Session
+        from optimizer.host.config import load_settings
+
+        session = Session()
+        session.settings = load_settings(home=folder)
+        family = session.family("support_topics")
+        return written, session.import_curated(folder / "families" / family.name / "examples.jsonl", family)
     finally:
         os.umask(before)
-
-
-def _imported(folder: Path) -> ImportReport:
-    from optimizer.cli.session import Session
-    from optimizer.host.config import load_settings
-
-    session = Session()
-    session.settings = load_settings(home=folder)
-    family = session.family("support_topics")
-    return session.import_curated(folder / "families" / family.name / "examples.jsonl", family)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -15,7 +14,6 @@ from optimizer.content.core.policy.files import PipelineFiles, read_files, write
 from optimizer.content.core.policy.pipeline import BY_NAME, parse_pipeline
 from optimizer.content.core.records.fields import CHECKPOINTS
 from optimizer.content.core.search.replay import outcome, read_columns, rows_to_columns, ways
-from optimizer.content.core.search.sensitivity import sweep
 from optimizer.core.base.errors import Fault, InvalidInput
 from optimizer.core.feedback.pipeline_targets import Target
 from tests.content_records import policies, records, shares
@@ -151,42 +149,3 @@ def test_files_with_anything_in_them_are_read_or_refused_with_a_place(files: dic
     assert not read.policy
     assert {fault.file for fault in found} <= set(files)
     assert all(fault.pointer for fault in found)
-
-
-@given(
-    st.lists(
-        st.tuples(st.none() | shares, shares, st.integers(0, 900), st.sampled_from(["news", "podcast", "discussion"])),
-        min_size=2,
-        max_size=30,
-    ),
-    policies(),
-    st.sampled_from(["filter.min_overall", "filter.min_words", "filter.min_predicted_quality"]),
-)
-def test_the_sweep_gives_what_replaying_each_threshold_gives(
-    items: list[Any], policy: dict[str, Any], knob: str
-) -> None:
-    field = filter.FIELD_OF[knob.removeprefix("filter.")]
-    made = [
-        {
-            "overall_quality": overall,
-            "quality": quality,
-            "word_count": words,
-            "predicted_quality": quality,
-            "content_type": name,
-        }
-        for overall, quality, words, name in items
-    ]
-    columns = read_columns(rows_to_columns(made))
-    if field not in columns.recorded:
-        return
-    own = {name: value for name, value in policy.items() if not name.startswith(f"{knob}.")}
-    found = sweep(columns, policy, knob)
-    for i, threshold in enumerate(found.thresholds):
-        value = int(threshold) if BY_NAME[knob].kind == "integer" else float(threshold)
-        one = outcome(columns, parse_pipeline({**own, knob: value}))
-        near = np.abs(columns.values[field] - threshold)
-        if ((near > 0) & (near < 1e-8)).any():
-            continue  # closer together than the filter tells apart
-        assert found.full_share[i] == pytest.approx(one.full_share)
-        assert found.time_saved_share[i] == pytest.approx(one.time_saved_share)
-        assert (None if np.isnan(found.quality[i]) else found.quality[i]) == pytest.approx(one.quality)

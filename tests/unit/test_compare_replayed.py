@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from optimizer.content.core.search.compare_replayed import ReplayedComparison, compare_replayed
+from optimizer.content.core.search.compare import ReplayedComparison, compare_replayed
 from optimizer.content.core.search.replay import Records, read_columns, rows_to_columns
 from optimizer.content.jobs.compare_thresholds import (
     CompareThresholdsRequest,

@@ -17,7 +17,7 @@ from optimizer.content.core.policy.timing import TimeModel
 from optimizer.content.core.search.recommend import MIN_FULL, PipelineRecommendation, recommend
 from optimizer.content.core.search.replay import outcome, read_columns, replay, rows_to_columns
 from optimizer.content.core.search.score import processed_quality
-from optimizer.content.core.search.sensitivity import curve, sweep, values_to_try
+from optimizer.content.core.search.sensitivity import curve, values_to_try
 from optimizer.core.base.errors import DatasetTooSmall, InvalidInput
 
 CHECKPOINTS = ("post_download", "post_transcription", "post_quality_filtering", "post_analysis")
@@ -159,15 +159,6 @@ def test_every_knob_has_values_to_try_where_the_records_carry_what_it_is_compare
         curve(found, {}, "exit.post_download.conditions")
     with pytest.raises(InvalidInput, match=r"did you mean 'filter\.min_words'"):
         curve(found, {}, "filter.min_word")
-
-
-def test_a_sweep_has_every_threshold_that_changes_anything() -> None:
-    found = records()
-    swept = sweep(found, {"filter.checks_needed": 4}, "filter.min_coherence")
-    assert len(swept.thresholds) > 50
-    assert list(swept.full_share) == sorted(swept.full_share, reverse=True)
-    with pytest.raises(InvalidInput, match="cannot be swept"):
-        sweep(found, {}, "filter.checks_needed")
 
 
 @cache

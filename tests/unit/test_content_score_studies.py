@@ -18,7 +18,7 @@ from markupsafe import escape
 
 from optimizer.adapters.reports.study_report import study_page
 from optimizer.cli.study.run import Wish
-from optimizer.cli.study.score import score_lines
+from optimizer.cli.study.view import score_lines
 from optimizer.content.adapters import score_learning
 from optimizer.content.core.policy import learned_knob
 from optimizer.content.core.search.learned_score import CHARACTERS, LENGTH, PLAIN, JudgedItem, LearnedScore, Method

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from optimizer.content.core.search.pareto_front import ReplayedSetting, candidates, pareto
+from optimizer.content.core.search.replay import ReplayedSetting, candidates, pareto
 from optimizer.core.family.variant import Variant
 
 

@@ -7,7 +7,7 @@ import random
 import pytest
 from sklearn.isotonic import IsotonicRegression
 
-from optimizer.adapters.predictors.judge_map import LEAST_ISOTONIC, fit_map, fitted, mapped
+from optimizer.adapters.predictors.judge_agreement import LEAST_ISOTONIC, fit_map, fitted, mapped
 
 
 def answers(n: int, seed: int = 1) -> tuple[list[float], list[float]]:

@@ -133,7 +133,8 @@ class FamilyFiles:
                 is_as_before = known is not None and known.signature == signature and not models_changed
                 now[name] = known if known is not None and is_as_before else self._read(name, signature, known)
             for name_before in set(before) - set(now):
-                self._forget(name_before)
+                for file_name in _kept_names(name_before):
+                    self._remove(name_before, file_name)
             self._loaded = now
 
     @property
@@ -190,7 +191,12 @@ class FamilyFiles:
         file = files[0] if files else self.directories[0] / name / FILE_NAME
         try:
             if len(files) > 1:
-                raise _stands_twice(name, files)
+                shown = _shown(files[0])
+                others = " and ".join(map(_shown, files[1:]))
+                detail = (
+                    f"{name!r} is declared in {others}, too; one name is one family, so rename or remove one of them"
+                )
+                raise invalid_family(shown, [Fault(pointer="/name", detail=detail, file=shown, line=1)])
             family_name, golden_name = _kept_names(name)
             texts = {family_name: _read(file)}
             golden = file.with_name(golden_files.FILE_NAME)
@@ -200,7 +206,11 @@ class FamilyFiles:
         except InvalidFamily as problem:
             good = known.family if known is not None else None
             return _FileState(signature=signature, problem=problem, family=good or self._last_good(name))
-        self._keep_all(name, texts)
+        for file_name in _kept_names(name):
+            if file_name in texts:
+                self._keep(name, file_name, texts[file_name])
+            else:
+                self._remove(name, file_name)
         return _FileState(signature=signature, family=family)
 
     def _parse_all(self, texts: Mapping[str, str], name: str, file: Path) -> Family:
@@ -231,13 +241,6 @@ class FamilyFiles:
         ):  # none kept, or an older release accepted what this one does not
             return None
 
-    def _keep_all(self, name: str, texts: Mapping[str, str]) -> None:
-        for file_name in _kept_names(name):
-            if file_name in texts:
-                self._keep(name, file_name, texts[file_name])
-            else:
-                self._remove(name, file_name)
-
     def _keep(self, name: str, file_name: str, text: str) -> None:
         if self._last_good_dir is None:
             return
@@ -253,10 +256,6 @@ class FamilyFiles:
             log.warning("the last good version of a family cannot be kept", family=name, error=str(error))
             with suppress(OSError):
                 fresh.unlink(missing_ok=True)
-
-    def _forget(self, name: str) -> None:
-        for file_name in _kept_names(name):
-            self._remove(name, file_name)
 
     def _remove(self, name: str, file_name: str) -> None:
         if self._last_good_dir is None or not (file := self._last_good_dir / file_name).exists():
@@ -305,13 +304,6 @@ def _stat(file: Path) -> _Stat | None:
     except OSError:
         return None
     return stat.st_mtime_ns, stat.st_size, stat.st_ino
-
-
-def _stands_twice(name: str, files: Sequence[Path]) -> InvalidFamily:
-    shown = _shown(files[0])
-    others = " and ".join(map(_shown, files[1:]))
-    detail = f"{name!r} is declared in {others}, too; one name is one family, so rename or remove one of them"
-    return invalid_family(shown, [Fault(pointer="/name", detail=detail, file=shown, line=1)])
 
 
 def _read(file: Path) -> str:

@@ -37,7 +37,9 @@ def read_yaml(text: str) -> SourceFile:
     lines: dict[str, int] = {"": 1}
     faults: list[Fault] = []
     try:
-        reader = _yaml()
+        yaml = safe_yaml(pure=True)  # pure: the C reader knows YAML 1.1 only, where `no` is a boolean
+        yaml.allow_duplicate_keys = True  # found below, all of them and not only the first
+        reader = yaml
         root = reader.compose(text)
         if root is not None:
             _walk(root, [], lines, faults, {})
@@ -62,12 +64,6 @@ def read_yaml(text: str) -> SourceFile:
             faults=(Fault(pointer="", detail=f"this is no YAML: {error}; correct the text", line=1),),
         )
     return SourceFile(data=data, lines=lines, faults=tuple(faults))
-
-
-def _yaml() -> Any:
-    yaml = safe_yaml(pure=True)  # pure: the C reader knows YAML 1.1 only, where `no` is a boolean
-    yaml.allow_duplicate_keys = True  # found below, all of them and not only the first
-    return yaml
 
 
 def _walk(node: Node, path: list[Any], lines: dict[str, int], faults: list[Fault], seen: dict[int, bool]) -> None:

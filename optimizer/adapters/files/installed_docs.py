@@ -13,8 +13,6 @@ import re
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
-from types import ModuleType
-from typing import Any
 
 from optimizer.adapters.files.installed_docs_text import clean_prose, cut_at_sentence, sections_of
 from optimizer.core.base.errors import InvalidInput
@@ -66,7 +64,15 @@ class DocumentedObject:
 def read_installed_docs() -> Iterator[DocumentedObject]:
     """``installed_docstrings`` as prose."""
     for place, name, doc in installed_docstrings():
-        yield _documented(place, name, doc)
+        summary, description = sections_of(doc, name)
+        topic = place.split(".")[0]
+        without_boilerplate = " ".join(_BOILERPLATE.sub("", clean_prose(description)).split())
+        yield DocumentedObject(
+            name=f"scipy.{place}.{name}",
+            topic=topic,
+            summary=clean_prose(summary),
+            description=without_boilerplate,
+        )
 
 
 def installed_docstrings() -> Iterator[tuple[str, str, str]]:
@@ -88,13 +94,18 @@ def installed_docstrings() -> Iterator[tuple[str, str, str]]:
                 raise InvalidInput(
                     "The source 'installed-docs' reads SciPy's documentation, and SciPy is not installed here."
                 ) from e
-            for name in sorted(_public_names(module)):
+            names = getattr(module, "__all__", None) or dir(module)
+            for name in sorted([n for n in names if not n.startswith("_")]):
                 member = getattr(module, name, None)
                 if member is None or inspect.ismodule(member) or not callable(member) or id(member) in seen:
                     continue
                 seen.add(id(member))
                 doc = getattr(member, "__doc__", None)
-                if isinstance(doc, str) and doc.strip() and not _is_exception(member):
+                if (
+                    isinstance(doc, str)
+                    and doc.strip()
+                    and not (inspect.isclass(member) and issubclass(member, BaseException))
+                ):
                     yield place, name, inspect.cleandoc(doc)
 
 
@@ -113,7 +124,16 @@ def docs_for(*, input_field: str, output_field: str, parser: str, labels: tuple[
         if parser == "text":
             yield _summary_example(doc, input_field, output_field)
         else:
-            yield _topic_example(doc, input_field, output_field, labels)
+            summary = doc.summary if doc.summary.endswith((".", "!", "?")) else doc.summary + "."
+            document = cut_at_sentence(f"{summary} {doc.description}".strip(), MAX_CHARS)
+            reason = None
+            if doc.topic not in labels:
+                reason = f"topic {doc.topic!r} is no label of this family"
+            elif len(document) < MIN_CHARS:
+                reason = f"documentation shorter than {MIN_CHARS} characters"
+            yield SourceRow(
+                where=doc.name, input={input_field: document}, expected={output_field: doc.topic}, rejected=reason
+            )
 
 
 def _summary_example(doc: DocumentedObject, input_field: str, output_field: str) -> SourceRow:
@@ -130,28 +150,6 @@ def _summary_example(doc: DocumentedObject, input_field: str, output_field: str)
     )
 
 
-def _topic_example(doc: DocumentedObject, input_field: str, output_field: str, labels: tuple[str, ...]) -> SourceRow:
-    summary = doc.summary if doc.summary.endswith((".", "!", "?")) else doc.summary + "."
-    document = cut_at_sentence(f"{summary} {doc.description}".strip(), MAX_CHARS)
-    reason = None
-    if doc.topic not in labels:
-        reason = f"topic {doc.topic!r} is no label of this family"
-    elif len(document) < MIN_CHARS:
-        reason = f"documentation shorter than {MIN_CHARS} characters"
-    return SourceRow(where=doc.name, input={input_field: document}, expected={output_field: doc.topic}, rejected=reason)
-
-
-def _documented(place: str, name: str, doc: str) -> DocumentedObject:
-    summary, description = sections_of(doc, name)
-    topic = place.split(".")[0]
-    return DocumentedObject(
-        name=f"scipy.{place}.{name}",
-        topic=topic,
-        summary=clean_prose(summary),
-        description=_without_boilerplate(clean_prose(description)),
-    )
-
-
 # Said in the same words of every distribution, or of every function of linalg: it would make a hundred documents alike.
 _BOILERPLATE = re.compile(
     r"As an instance of the rv_(?:continuous|discrete) class,.*?(?:particular distribution\.|$)"
@@ -162,19 +160,6 @@ _BOILERPLATE = re.compile(
     r"|The (?:location|scale) \(\w+\) keyword specifies [^.]*\.|Continuous distributions have [^.]*\.",
     re.DOTALL,
 )
-
-
-def _without_boilerplate(text: str) -> str:
-    return " ".join(_BOILERPLATE.sub("", text).split())
-
-
-def _public_names(module: ModuleType) -> list[str]:
-    names = getattr(module, "__all__", None) or dir(module)
-    return [n for n in names if not n.startswith("_")]
-
-
-def _is_exception(value: Any) -> bool:
-    return inspect.isclass(value) and issubclass(value, BaseException)
 
 
 def _plain(text: str) -> str:

@@ -42,40 +42,7 @@ def clean_prose(text: str) -> str:
     paragraphs: list[str] = []
     # The paragraph before was a formula or code: a paragraph that goes on in lower case belongs to it.
     after_gap = False
-    for paragraph in _prose_paragraphs(text):
-        if paragraph is None:
-            if paragraphs and not re.search(r"[.!?)]$", paragraphs[-1]):
-                paragraphs[-1] = _whole_sentences(paragraphs[-1])
-            after_gap = True
-            continue
-        plain = " ".join(s for s in _sentences(_inline(paragraph)) if not _is_unreadable(s)).strip()
-        if after_gap and plain[:1].islower():
-            plain = " ".join(_sentences(plain)[1:])
-        after_gap = False
-        if plain:
-            paragraphs.append(plain)
-    return " ".join(" ".join(p for p in paragraphs if p).split())
-
-
-def cut_at_sentence(text: str, limit: int) -> str:
-    """At most ``limit`` characters, ending with a whole sentence where one ends in the second half, else
-    with a whole word.
-    """
-    if len(text) <= limit:
-        return text
-    head = text[: limit + 1]
-    ends = [
-        m.end()
-        for m in _SENTENCE_END.finditer(head)
-        if m.end() <= limit and not _ABBREVIATION.search(head[: m.start() + 1])
-    ]
-    if ends and ends[-1] >= limit // 2:
-        return text[: ends[-1]]
-    return head.rsplit(" ", 1)[0].rstrip(" ,;:(")
-
-
-def _prose_paragraphs(text: str) -> list[str | None]:
-    """Paragraphs at the left margin; None stands where a formula, code block, table or directive was."""
+    # Paragraphs at the left margin; None stands where a formula, code block, table or directive was.
     result: list[str | None] = []
     in_block = False
     for block in re.split(r"\n\s*\n", text):
@@ -100,7 +67,40 @@ def _prose_paragraphs(text: str) -> list[str | None]:
         if opens_literal or in_block:
             in_block = True
             result.append(None)
-    return result
+    for paragraph in result:
+        if paragraph is None:
+            if paragraphs and not re.search(r"[.!?)]$", paragraphs[-1]):
+                paragraphs[-1] = " ".join(s for s in _sentences(paragraphs[-1]) if re.search(r"[.!?][\"')\]]*$", s))
+            after_gap = True
+            continue
+        # A formula in TeX, a substitution, a web address or a leftover of markup: the sentence does not stand without
+        # it.
+        plain = " ".join(
+            s for s in _sentences(_inline(paragraph)) if not bool(re.search(r"\\|\||`|https?://|::|>>>|__|\{|\}|\^", s))
+        ).strip()
+        if after_gap and plain[:1].islower():
+            plain = " ".join(_sentences(plain)[1:])
+        after_gap = False
+        if plain:
+            paragraphs.append(plain)
+    return " ".join(" ".join(p for p in paragraphs if p).split())
+
+
+def cut_at_sentence(text: str, limit: int) -> str:
+    """At most ``limit`` characters, ending with a whole sentence where one ends in the second half, else
+    with a whole word.
+    """
+    if len(text) <= limit:
+        return text
+    head = text[: limit + 1]
+    ends = [
+        m.end()
+        for m in _SENTENCE_END.finditer(head)
+        if m.end() <= limit and not _ABBREVIATION.search(head[: m.start() + 1])
+    ]
+    if ends and ends[-1] >= limit // 2:
+        return text[: ends[-1]]
+    return head.rsplit(" ", 1)[0].rstrip(" ,;:(")
 
 
 def _inline(text: str) -> str:
@@ -138,14 +138,3 @@ def _sentences(text: str) -> list[str]:
         start = match.end()
     rest = text[start:].strip()
     return [*sentences, rest] if rest else sentences
-
-
-def _whole_sentences(text: str) -> str:
-    return " ".join(s for s in _sentences(text) if re.search(r"[.!?][\"')\]]*$", s))
-
-
-def _is_unreadable(sentence: str) -> bool:
-    """A formula in TeX, a substitution, a web address or a leftover of markup:
-    the sentence does not stand without it.
-    """
-    return bool(re.search(r"\\|\||`|https?://|::|>>>|__|\{|\}|\^", sentence))

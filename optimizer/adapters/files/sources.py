@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from optimizer.adapters.files import example_files
+from optimizer.adapters.files.installed_docs import installed_docstrings
+from optimizer.adapters.files.installed_docs_text import clean_prose, cut_at_sentence
 from optimizer.adapters.files.table_files import Table, open_table
 from optimizer.core.base.errors import InvalidInput, NotYet
 from optimizer.core.family.family import Family, kind_of
@@ -77,7 +81,6 @@ def open_source(
 
 def _installed_docs(family: Family) -> Iterator[SourceRow]:
     from optimizer.adapters.files.installed_docs import docs_for
-    from optimizer.adapters.files.installed_parameters import TYPES, parameters_for
 
     texts = [name for name, declared in family.inputs.items() if declared.type == "text"]
     if len(family.inputs) != 1 or not texts:
@@ -129,3 +132,61 @@ def _cell(text: str | None, type: str) -> Any:
 
 def _expected(text: str | None, parser: str) -> Any:
     return text if text is None or parser in ("text", "label") else example_files.json_or_text(text)
+
+
+MAX_CHARS = 300
+MIN_CHARS = 20  # of a description
+# How an author's words begin for each type; what may be of several types, or None, is left out.
+TYPES = {
+    "array": re.compile(r"(?:\([^)]*\)\s*)?(?:array|ndarray|array_like|array-like|sequence)\b"),
+    "bool": re.compile(r"(?:bool|boolean)\b"),
+    "callable": re.compile(r"(?:callable|function)\b"),
+    "float": re.compile(r"float\b"),
+    "int": re.compile(r"(?:int|integer)\b"),
+    "str": re.compile(r"(?:str|string)\b"),
+}
+_SECTION = re.compile(r"^Parameters\n-{3,}\n(.*?)(?=^\S[^\n]*\n[-=]{3,}$|\Z)", re.MULTILINE | re.DOTALL)
+_ENTRY = re.compile(r"^(\w+) ?: ([^\n]+)\n((?:(?:[ \t]+[^\n]*)?(?:\n|\Z))+)", re.MULTILINE)
+_SEVERAL = re.compile(r"\bor\b|\bNone\b")
+
+
+def parameters_for(*, input_field: str, output_field: str, labels: tuple[str, ...]) -> Iterator[SourceRow]:
+    """Each parameter once per text, with its name in front; those of one name are one group,
+    so that no split holds what another does.
+
+    Raises:
+        InvalidInput: SciPy is not installed.
+    """
+    seen: set[str] = set()
+    for place, function, doc in installed_docstrings():
+        for name, written, description in _parameters(doc):
+            text = cut_at_sentence(f"{name}. {description}", MAX_CHARS)
+            if text in seen:
+                continue
+            seen.add(text)
+            if _SEVERAL.search(written):
+                type = None
+            else:
+                type = next((name for name, begins in TYPES.items() if begins.match(written)), None)
+            reason = None
+            if type is None:
+                reason = "of several types, or of one that is not told apart here"
+            elif type not in labels:
+                reason = f"type {type!r} is no label of this family"
+            elif len(description) < MIN_CHARS:
+                reason = f"description shorter than {MIN_CHARS} characters"
+            yield SourceRow(
+                where=f"scipy.{place}.{function}, {name}",
+                input={input_field: text},
+                expected={output_field: type},
+                group=name,
+                rejected=reason,
+            )
+
+
+def _parameters(doc: str) -> Iterator[tuple[str, str, str]]:
+    """(name, type as written, description as prose) of a docstring's parameters."""
+    section = _SECTION.search(doc)
+    for entry in _ENTRY.finditer(section.group(1)) if section is not None else ():
+        name, written, description = entry.groups()
+        yield name, written.strip(), clean_prose(inspect.cleandoc(description))

@@ -190,7 +190,11 @@ class Spool:
                 os.close(file)
                 raise
             self._file = file
-            _sync_folder(self.path.parent)
+            file = os.open(self.path.parent, os.O_RDONLY)
+            try:
+                os.fsync(file)
+            finally:
+                os.close(file)
         return self._file
 
     def _busy(self, error: OSError) -> Busy:
@@ -257,11 +261,3 @@ def _write(file: int, text: bytes, place: int) -> None:
         n = os.pwrite(file, rest, place)
         rest, place = rest[n:], place + n
     os.fdatasync(file)
-
-
-def _sync_folder(folder: Path) -> None:
-    file = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(file)
-    finally:
-        os.close(file)

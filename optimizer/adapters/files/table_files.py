@@ -166,16 +166,17 @@ def _read_through(path: Path, codec: str) -> None:
                 decoder.decode(chunk, final=not chunk)
             except UnicodeDecodeError as error:
                 line += error.object[: error.start].count(b"\n")
-                raise _unreadable(path, codec, line, _line_around(error.object, error.start)) from None
+                begin = max(error.object.rfind(b"\n", 0, error.start) + 1, error.start - SHOWN_CHARS)
+                end = error.object.find(b"\n", error.start)
+                raise _unreadable(
+                    path,
+                    codec,
+                    line,
+                    error.object[begin : min(end if end >= 0 else len(error.object), error.start + SHOWN_CHARS)],
+                ) from None
             if not chunk:
                 return
             line += chunk.count(b"\n")
-
-
-def _line_around(data: bytes, at: int) -> bytes:
-    begin = max(data.rfind(b"\n", 0, at) + 1, at - SHOWN_CHARS)
-    end = data.find(b"\n", at)
-    return data[begin : min(end if end >= 0 else len(data), at + SHOWN_CHARS)]
 
 
 def _unreadable(path: Path, codec: str, line: int, raw: bytes) -> InvalidInput:

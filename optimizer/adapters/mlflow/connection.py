@@ -22,7 +22,11 @@ def connect(tracking_uri: str) -> Any:
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "15")
     os.environ.setdefault("MLFLOW_TRACKING_URI", tracking_uri)  # the registry of prompts looks here
-    file = _file_of(tracking_uri)
+    file = (
+        Path(os.path.abspath(tracking_uri.removeprefix("sqlite:///")))
+        if tracking_uri.startswith("sqlite:///")
+        else None
+    )
     if file is not None:
         file.parent.mkdir(parents=True, exist_ok=True)
         _tune(file)
@@ -46,14 +50,6 @@ def making_tables(file: Path) -> Iterator[None]:
 
     with FileLock(file.with_suffix(".lock"), timeout=TABLES_WAIT_S):
         yield
-
-
-def _file_of(tracking_uri: str) -> Path | None:
-    return (
-        Path(os.path.abspath(tracking_uri.removeprefix("sqlite:///")))
-        if tracking_uri.startswith("sqlite:///")
-        else None
-    )
 
 
 def _tune(path: Path) -> None:

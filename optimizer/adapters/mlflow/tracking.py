@@ -82,7 +82,15 @@ class MlflowTracker:
         """
         study = replace(study, mlflow_run_id=None)  # not part of what is shown, and known only after the first send
         experiment = self._experiment(study.family, extras.description)
-        parent = self._parent(experiment, study)
+        run = self._find(experiment, "study", study.id)
+        if run is not None:
+            parent = run
+        else:
+            tags = {"detent.kind": "study", "detent.study": study.id, "detent.family": study.family}
+            tags |= {"mlflow.user": study.created_by, "mlflow.source.name": f"detent study {study.id}"}
+            parent = self._client.create_run(
+                experiment, start_time=fields.ms(study.created_at), run_name=fields.study_name(study), tags=tags
+            )
         # Remembered while the study runs and every send succeeds; its last send looks at what is really there.
         mirrored = self._mirrored.pop(study.id, None)
         if mirrored is None or mirrored.parent != parent.info.run_id or study.status in _RUN_STATUS:
@@ -171,16 +179,6 @@ class MlflowTracker:
 
     # --- one study ----------------------------------------------------------------------------------------------------
 
-    def _parent(self, experiment: str, study: Study) -> Any:
-        run = self._find(experiment, "study", study.id)
-        if run is not None:
-            return run
-        tags = {"detent.kind": "study", "detent.study": study.id, "detent.family": study.family}
-        tags |= {"mlflow.user": study.created_by, "mlflow.source.name": f"detent study {study.id}"}
-        return self._client.create_run(
-            experiment, start_time=fields.ms(study.created_at), run_name=fields.study_name(study), tags=tags
-        )
-
     def _look_up(self, experiment: str, parent: str, study: Study, trials: Sequence[Trial]) -> _SentStudy:
         """A seal counts where the run has its trial's status, which is sent last:
         a new run has its seal before its content.
@@ -253,7 +251,25 @@ class MlflowTracker:
         )
         mirrored.points.update(points)
         self._client.set_tag(run_id, "mlflow.note.content", pages.note(study, trials, extras))
-        self._log_datasets(run_id, study, extras)
+        # Train and dev as dataset inputs; no source is named, since MLflow knows none for a database of ours, and never
+        # the holdout.
+        import mlflow
+        import pandas
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        inputs = []
+        splits: Mapping[str, Any] = study.dataset or {}
+        for split in ("train", "dev"):
+            chosen = [extras.examples[i] for i in splits.get(split, ()) if i in extras.examples]
+            if chosen:
+                frame = pandas.DataFrame(
+                    [{**e.input, **{f"expected.{k}": v for k, v in e.expected.items()}} for e in chosen]
+                )
+                data = mlflow.data.from_pandas(frame, name=f"{study.family}-{split}")
+                context = InputTag("mlflow.data.context", split)
+                inputs.append(DatasetInput(dataset=Dataset.from_dictionary(data.to_dict()), tags=[context]))
+        if inputs:
+            self._client.log_inputs(run_id, datasets=inputs)
         self._log_artifacts(run_id, study, trials, extras)
         if study.status in _RUN_STATUS:
             self._client.set_terminated(
@@ -283,28 +299,6 @@ class MlflowTracker:
         # This tag is how MLflow's pages know a JSON file as a table; log_table itself would append on every send.
         listed = json.dumps([{"path": path, "type": "table"} for path in written])
         self._client.set_tag(run_id, "mlflow.loggedArtifacts", listed)
-
-    def _log_datasets(self, run_id: str, study: Study, extras: StudyEvidence) -> None:
-        """Train and dev as dataset inputs; no source is named,
-        since MLflow knows none for a database of ours, and never the holdout.
-        """
-        import mlflow
-        import pandas
-        from mlflow.entities import Dataset, DatasetInput, InputTag
-
-        inputs = []
-        splits: Mapping[str, Any] = study.dataset or {}
-        for split in ("train", "dev"):
-            chosen = [extras.examples[i] for i in splits.get(split, ()) if i in extras.examples]
-            if chosen:
-                frame = pandas.DataFrame(
-                    [{**e.input, **{f"expected.{k}": v for k, v in e.expected.items()}} for e in chosen]
-                )
-                data = mlflow.data.from_pandas(frame, name=f"{study.family}-{split}")
-                context = InputTag("mlflow.data.context", split)
-                inputs.append(DatasetInput(dataset=Dataset.from_dictionary(data.to_dict()), tags=[context]))
-        if inputs:
-            self._client.log_inputs(run_id, datasets=inputs)
 
     # --- MLflow -------------------------------------------------------------------------------------------------------
 

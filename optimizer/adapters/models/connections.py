@@ -43,7 +43,12 @@ class LoopSessions:
         """For the time of one call."""
         current = self._current
         if current is None or current.loop is not asyncio.get_running_loop():
-            current = self._of_this_loop(await asyncio.to_thread(_ssl_context))
+            loop = asyncio.get_running_loop()
+            if self._current is None or self._current.loop is not loop:  # no other call made it meanwhile
+                if self._current is not None:
+                    _end(self._current)
+                self._current = _LoopSession(loop, _session(self._headers, await asyncio.to_thread(_ssl_context)))
+            current = self._current
         current.n_calls += 1
         try:
             yield current.session
@@ -61,14 +66,6 @@ class LoopSessions:
     def __del__(self) -> None:
         if self._current is not None:  # a command line ends without having closed its models, which aiohttp would log
             _end(self._current)
-
-    def _of_this_loop(self, context: ssl.SSLContext) -> _LoopSession:
-        loop = asyncio.get_running_loop()
-        if self._current is None or self._current.loop is not loop:  # no other call made it meanwhile
-            if self._current is not None:
-                _end(self._current)
-            self._current = _LoopSession(loop, _session(self._headers, context))
-        return self._current
 
 
 @lru_cache(maxsize=64)

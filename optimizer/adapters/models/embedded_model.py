@@ -122,8 +122,13 @@ class EmbeddedModel:
 
     async def _answer(self, request: ModelRequest, ask: _Ask, may_repeat: Callable[[], bool]) -> ModelAnswer:
         body = {**body_of(request, "embedded", self.max_output_tokens), "cache_prompt": True}
-        body.setdefault("seed", _seed(request))
-        prefix = _prefix(request.messages)
+        # The same request draws the same answer; another sample number draws another.
+        body.setdefault("seed", int(request.key[:7], 16))
+        # What calls of one Variant share: every message but the last of the user.
+        last = max(
+            (i for i, m in enumerate(request.messages) if m.get("role") == "user"), default=len(request.messages)
+        )
+        prefix = digest(canonical_json(list(request.messages[:last])))[:16]
         deadline = monotonic() + self._timeout_s
         tries = 0
         while True:
@@ -134,7 +139,15 @@ class EmbeddedModel:
                     values = await ask(url, body, deadline)
                 except ModelFailed as error:
                     if error.members.get("status_of_model") == UNREAD:
-                        raise _unread(self.name, error) from error
+                        # Kind ``library``: the engine is well, and nothing would be gained by asking it again or by
+                        # leaving it alone.
+                        raise ModelFailed(
+                            f"Model {self.name!r} cannot read this request. {IN_THE_LOG}",
+                            kind="library",
+                            said=error.said,
+                            sent=True,
+                            model=self.name,
+                        ) from error
                     tries += 1
                     if error.kind != "unreachable" or tries > RESTART_RETRIES or not may_repeat():
                         raise
@@ -256,24 +269,6 @@ class _Slots:
         return min(
             free, key=lambda url: (prefix not in self._warm.get(url, ()), len(self._warm.get(url, ()))), default=None
         )
-
-
-def _unread(name: str, error: ModelFailed) -> ModelFailed:
-    """Kind ``library``: the engine is well, and nothing would be gained by asking it again or by leaving it alone."""
-    return ModelFailed(
-        f"Model {name!r} cannot read this request. {IN_THE_LOG}", kind="library", said=error.said, sent=True, model=name
-    )
-
-
-def _prefix(messages: Sequence[Mapping[str, Any]]) -> str:
-    """What calls of one Variant share: every message but the last of the user."""
-    last = max((i for i, m in enumerate(messages) if m.get("role") == "user"), default=len(messages))
-    return digest(canonical_json(list(messages[:last])))[:16]
-
-
-def _seed(request: ModelRequest) -> int:
-    """The same request draws the same answer; another sample number draws another."""
-    return int(request.key[:7], 16)
 
 
 def _was_cached_whole(values: Mapping[str, Any]) -> bool:

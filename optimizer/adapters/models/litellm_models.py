@@ -145,7 +145,12 @@ class LiteLLMModel:
         if wire is not None:
             return unreachable(self.name, self._api_base or self._id, _short(wire), sent=True)
         status = getattr(error, "status_code", None)
-        if str(status).isdigit() and not _is_its_own(error):
+        # Whether LiteLLM itself raised the 500, for instance because it cannot translate the request; no provider
+        # answered.
+        if str(status).isdigit() and not (
+            type(error).__name__ == "APIConnectionError"
+            and not any(isinstance(e, httpx.HTTPStatusError) for e in _causes(error))
+        ):
             headers = getattr(error, "litellm_response_headers", None) or {}
             return failure_of(int(str(status)), _short(error), model=self.name, retry_after=headers.get("retry-after"))
         return ModelFailed(
@@ -183,15 +188,6 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 def _provider_ended(stream: Any) -> bool:
     reasons = [getattr(stream, name, "unknown") for name in ("received_finish_reason", "intermittent_finish_reason")]
     return any(reason is not None for reason in reasons)
-
-
-def _is_its_own(error: Exception) -> bool:
-    """Whether LiteLLM itself raised the 500, for instance because it cannot translate the request;
-    no provider answered.
-    """
-    return type(error).__name__ == "APIConnectionError" and not any(
-        isinstance(e, httpx.HTTPStatusError) for e in _causes(error)
-    )
 
 
 def _short(error: BaseException) -> str:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from optimizer.adapters.predictors.judge_map import FittedMap, fit_map
 from optimizer.adapters.predictors.measures import brier, calibration_error, measured
+from optimizer.adapters.predictors.training import TrainingRow, group_folds, squared_error
 from optimizer.core.evaluation.judging.agreement import Agreement, FittedJudge, IntervalEstimate
+from optimizer.core.evaluation.judging.calibration import Method
+from optimizer.core.predictor.parts import Isotonic, logistic
 
 _GRADES = 5
 _PER_BIN, _MOST_BINS = 10, 10
@@ -99,3 +102,87 @@ def _grades(values: Any) -> Any:
     import numpy as np
 
     return np.minimum((np.asarray(values) * _GRADES).astype(int), _GRADES - 1)
+
+
+Points = tuple[tuple[float, float], ...]
+
+# Ratings from which the isotonic map is tried: on recorded judges it follows fewer ratings too closely to be as right
+# as the logistic curve.
+LEAST_ISOTONIC = 200
+_N_POINTS = 50  # of a curve: the chord is then within 1e-3 of it
+_LOOSE = 1e6  # inverse of the penalty: none to speak of
+_DECIMALS = 6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FittedMap:
+    """``points``: (score, rating) in rising order of score, all in [0, 1].
+
+    ``out_of_fold``: the mapped score of each answer in order, by a map that saw neither the answer nor its group.
+    """
+
+    method: Method
+    points: Points
+    out_of_fold: tuple[float, ...]
+
+
+def fit_map(scores: Sequence[float], ratings: Sequence[float], groups: Sequence[str], *, seed: int = 0) -> FittedMap:
+    """The logistic curve (Platt 1999); from ``LEAST_ISOTONIC`` ratings on the isotonic map (Zadrozny and Elkan 2002)
+    where its squared error out of fold is less.
+
+    Args:
+        scores, ratings: in [0, 1], of the same answers in the same order.
+        groups: answers of one group (a user, a dialogue) are never on both sides of a fold.
+    """
+    rows = [TrainingRow(numbers={}, target=rating, group=group) for rating, group in zip(ratings, groups, strict=True)]
+    folds = group_folds(rows, seed=seed)
+    methods: tuple[Method, ...] = ("platt", "isotonic") if len(ratings) >= LEAST_ISOTONIC else ("platt",)
+    predictions = {method: _out_of_fold(method, scores, ratings, folds) for method in methods}
+    method = min(methods, key=lambda each: squared_error(predictions[each], ratings))
+    return FittedMap(method=method, points=fitted(method, scores, ratings), out_of_fold=tuple(predictions[method]))
+
+
+def fitted(method: Method, scores: Sequence[float], ratings: Sequence[float]) -> Points:
+    """The map of all the ratings. It never falls: where a higher score goes with a lower rating it is level."""
+    if method == "isotonic":
+        from sklearn.isotonic import IsotonicRegression
+
+        model = IsotonicRegression(y_min=0, y_max=1, out_of_bounds="clip")
+        model.fit([round(score, _DECIMALS) for score in scores], ratings)
+        return _points(model.X_thresholds_, model.y_thresholds_)
+    mean = sum(ratings) / len(ratings)
+    if len(set(scores)) == 1 or min(ratings) == 1 or max(ratings) == 0:
+        return ((0.0, mean),)
+    from sklearn.linear_model import LogisticRegression
+
+    shares = [*ratings, *(1 - rating for rating in ratings)]  # a rating of .7 is seven tenths of a yes
+    yes_and_no = [1] * len(ratings) + [0] * len(ratings)
+    model = LogisticRegression(C=_LOOSE, max_iter=1000)
+    model.fit([[score] for score in (*scores, *scores)], yes_and_no, sample_weight=shares)
+    slope, intercept = float(model.coef_[0, 0]), float(model.intercept_[0])
+    if slope <= 0:
+        return ((0.0, mean),)
+    at = [i / _N_POINTS for i in range(_N_POINTS + 1)]
+    return _points(at, [logistic(slope * score + intercept) for score in at])
+
+
+def mapped(points: Points, scores: Sequence[float]) -> list[float]:
+    line = Isotonic(x=[score for score, _ in points], y=[rating for _, rating in points])
+    return [line.at(score) for score in scores]
+
+
+def _out_of_fold(
+    method: Method, scores: Sequence[float], ratings: Sequence[float], folds: Sequence[int]
+) -> list[float]:
+    predictions = [0.0] * len(scores)
+    for fold in sorted(set(folds)):
+        others = [i for i, its in enumerate(folds) if its != fold]
+        own = [i for i, its in enumerate(folds) if its == fold]
+        points = fitted(method, [scores[i] for i in others], [ratings[i] for i in others])
+        for i, value in zip(own, mapped(points, [scores[i] for i in own]), strict=True):
+            predictions[i] = value
+    return predictions
+
+
+def _points(scores: Sequence[float], ratings: Sequence[float]) -> Points:
+    return tuple((round(float(s), _DECIMALS), round(float(r), _DECIMALS)) for s, r in zip(scores, ratings, strict=True))

@@ -123,7 +123,9 @@ def reliability(
 
     chosen, right = np.asarray(predictions, dtype=float), np.asarray(targets, dtype=float)
     rows = []
-    for each in _bins(chosen, n_bins):
+
+    place = _places(chosen, n_bins)
+    for each in [np.flatnonzero(place == code) for code in np.unique(place)]:
         interval = wilson_interval(int((right[each] > 0.5).sum()), len(each))
         rows.append(
             ReliabilityRow(
@@ -143,10 +145,3 @@ def _places(predictions: Any, n_bins: int) -> Any:
 
     edges = np.quantile(predictions, np.linspace(0, 1, n_bins + 1)[1:-1])
     return np.searchsorted(edges, predictions - _TINY, side="right")
-
-
-def _bins(predictions: Any, n_bins: int) -> list[Any]:
-    import numpy as np
-
-    place = _places(predictions, n_bins)
-    return [np.flatnonzero(place == code) for code in np.unique(place)]

@@ -80,7 +80,16 @@ def train(
     _enough(rows, probability=True)
     targets = [row.target for row in rows]
     folds = group_folds(rows, seed=seed)
-    _both_kinds(targets, folds)
+    # Each part of the rows is judged by what was trained on the others, so right and wrong ones have to stand in two
+    # parts each.
+    for kind, name in ((True, "right"), (False, "wrong")):
+        if len({fold for target, fold in zip(targets, folds, strict=True) if (target > 0.5) is kind}) < 2:
+            raise DatasetTooSmall(
+                f"Cannot train a predictor: there are too few {name} answers in {len(targets)} to measure it on rows it"
+                " has not seen. Collect more answers of that kind.",
+                n_rows=len(targets),
+                n_required=_LEAST_ROWS,
+            )
     margins = {recipe.name: out_of_fold(rows, recipe, folds, probability=True) for recipe in recipes}
     by_platt = {name: _calibrated("platt", raw, targets, folds) for name, raw in margins.items()}
     losses = {name: log_loss(raw, targets) for name, raw in by_platt.items()}
@@ -195,17 +204,3 @@ def _enough(rows: Sequence[TrainingRow], *, probability: bool) -> None:
             n_rows=len(rows),
             n_required=_LEAST_ROWS,
         )
-
-
-def _both_kinds(targets: Sequence[float], folds: Sequence[int]) -> None:
-    """Each part of the rows is judged by what was trained on the others,
-    so right and wrong ones have to stand in two parts each.
-    """
-    for kind, name in ((True, "right"), (False, "wrong")):
-        if len({fold for target, fold in zip(targets, folds, strict=True) if (target > 0.5) is kind}) < 2:
-            raise DatasetTooSmall(
-                f"Cannot train a predictor: there are too few {name} answers in {len(targets)} to measure it on rows it"
-                " has not seen. Collect more answers of that kind.",
-                n_rows=len(targets),
-                n_required=_LEAST_ROWS,
-            )

@@ -133,7 +133,11 @@ def figure(plot: Plot) -> Markup:
     shapes += [_Shape(kind="mark", path=f"M{_x(plot, at):.1f} 0V{SIZE:.0f}") for at in plot.marks]
     shapes += [_across(plot, rule.kind, rule.y) for rule in plot.rules]
     shapes += [shape for line in plot.lines if line.points for shape in _line(plot, line)]
-    shapes += [_dot(plot, dot) for dot in plot.dots]
+    # A line without length and with round ends: a circle would be stretched.
+    shapes += [
+        _Shape(kind=f"{dot.kind} dot", path=f"M{_x(plot, dot.x):.1f} {_y(plot, dot.y):.1f}h0", about=dot.about)
+        for dot in plot.dots
+    ]
     y_ticks = [_TickLabel(text=tick.text, place=f"{_y(plot, tick.at) / SIZE:.2%}") for tick in plot.y.shown()]
     x_ticks = [_x_tick(plot, tick) for tick in plot.x.shown()]
     return part("plot.html", plot=plot, shapes=shapes, x_ticks=x_ticks, y_ticks=y_ticks, size=f"{SIZE:.0f}")
@@ -196,11 +200,6 @@ def _line(plot: Plot, line: Line) -> list[_Shape]:
     path = _steps(points) if line.steps else "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in points)
     area = [_Shape(kind=f"{line.kind} area", path=f"{path}V{SIZE:.0f}H{points[0][0]:.1f}Z")] if line.filled else []
     return [*area, _Shape(kind=f"{line.kind} line", path=path)]
-
-
-def _dot(plot: Plot, dot: Dot) -> _Shape:
-    """A line without length and with round ends: a circle would be stretched."""
-    return _Shape(kind=f"{dot.kind} dot", path=f"M{_x(plot, dot.x):.1f} {_y(plot, dot.y):.1f}h0", about=dot.about)
 
 
 def _steps(points: Iterable[Point]) -> str:

@@ -191,12 +191,10 @@ def _dots(seen: Iterable[TrialView], x: Callable[[Trial], float]) -> list[Dot]:
 
 def _dot(seen: TrialView, x: float) -> Dot:
     kind = KINDS[seen.mark] + ("" if seen.trial.status == "complete" else " partial")
-    return Dot(x=x, y=seen.trial.score or 0.0, kind=kind, about=_about(seen))
-
-
-def _about(seen: TrialView) -> str:
     mark = f" ({seen.mark})" if seen.mark else ""
-    return f"trial {seen.trial.number}{mark}, {seen.trial.proposer}: {seen.trial.score or 0.0:.3f} on {seen.trial.n}"
+    score = seen.trial.score or 0.0
+    about = f"trial {seen.trial.number}{mark}, {seen.trial.proposer}: {score:.3f} on {seen.trial.n}"
+    return Dot(x=x, y=score, kind=kind, about=about)
 
 
 def _range(values: Iterable[float], *, upto: float | None = 1.0) -> tuple[float, float]:

@@ -16,11 +16,10 @@ from optimizer.adapters.reports import study_plots as plots
 from optimizer.adapters.reports import study_thresholds as thresholds
 from optimizer.adapters.reports.page import cut, page, share, usd
 from optimizer.adapters.reports.study_importance import NOTHING_VARIED, importances
-from optimizer.adapters.reports.study_labels import label_tables
 from optimizer.core.base.canonical import digest
 from optimizer.core.base.phrasing import when
 from optimizer.core.evaluation.gates import improvement_unit, points_text
-from optimizer.core.evaluation.label_report import LABELS
+from optimizer.core.evaluation.label_report import LABELS, NO_LABEL, confused
 from optimizer.core.evaluation.trivial_baselines import WITHOUT_MODEL, heading, said
 from optimizer.core.rollout.transitions import is_system
 from optimizer.core.search.cascade.learned import finding_of
@@ -138,15 +137,16 @@ def _changed(report: StudyReport) -> dict[str, Any] | None:
         return None
     best = "The best candidate so far," if study.status in UNFINISHED else "The best candidate, which did not win,"
     what = "The nominated variant" if study.mode == "confirm" else "The winner" if study.winner else best
-    return {"what": what, "variant": shown, "diff": _diff(variant_diff(champion, other)), "text": variant_text(other)}
-
-
-def _diff(text: str) -> list[tuple[str, str]]:
-    """(CSS class, line) as unified, but for its line numbers, which lead nowhere."""
+    # (CSS class, line) as unified, but for its line numbers, which lead nowhere.
     kinds = {"+": "added", "-": "gone", "…": "at"}
-    body = text.splitlines()[3:]  # before: the variants' names, where it starts
+    body = variant_diff(champion, other).splitlines()[3:]  # before: the variants' names, where it starts
     lines = ["…" if line.startswith("@@") else line for line in body]
-    return [(kinds.get(line[:1], "same"), cut(line, LINE_CHARS) or " ") for line in lines]
+    return {
+        "what": what,
+        "variant": shown,
+        "diff": [(kinds.get(line[:1], "same"), cut(line, LINE_CHARS) or " ") for line in lines],
+        "text": variant_text(other),
+    }
 
 
 def _best_first(seen: TrialView) -> tuple[bool, float, int]:
@@ -172,3 +172,59 @@ def _importances(report: StudyReport, trials: Sequence[Trial]) -> tuple[str | No
     why_not = report.history.cannot_tell
     shares = {} if why_not else importances(trials, report.variants, report.study.seed)
     return why_not or (None if shares else NOTHING_VARIED), shares
+
+
+N_LABELS = 30  # of the table, those that do worst
+N_CROSSED = 12  # labels of the matrix, those of most mistakes
+LABEL_CHARS = 24
+Confusion = Mapping[str, Mapping[str, int]]
+
+
+def label_tables(label_reports: Mapping[str, Any], study: Study) -> dict[str, Any]:
+    """What ``templates/study_labels.html`` shows; ``label_reports``: variant > its LabelReport as plain values."""
+    variants = (("champion", study.champion), ("winner", study.winner or ""))
+    arms = [(name, label_reports[id]) for name, id in variants if id in label_reports]
+    if not arms:
+        return {"arms": []}
+    by_label = [_met_rows(report["figures"]) for _, report in arms]
+    last = by_label[-1]
+    labels = sorted(
+        {label for row in by_label for label in row}, key=lambda it: (last.get(it, {}).get("f1") or 0.0, it)
+    )
+    confusion: Confusion = arms[-1][1]["confusion"]
+
+    def mistakes(label: str) -> int:
+        missed = sum(n for answer, n in confusion.get(label, {}).items() if answer != label)
+        return missed + sum(row.get(label, 0) for expected, row in confusion.items() if expected != label)
+
+    crossed = sorted(sorted(_met(confusion), key=lambda label: (-mistakes(label), label))[:N_CROSSED])
+    answers = [*crossed, *([NO_LABEL] if any(NO_LABEL in confusion.get(label, {}) for label in crossed) else [])]
+    return {
+        "arms": arms,
+        "chars": LABEL_CHARS,
+        "columns": [f"{figure}, {name}" for figure in ("Precision", "Recall", "F1") for name, _ in arms],
+        "rows": [_row(label, [row.get(label, {}) for row in by_label]) for label in labels[:N_LABELS]],
+        "n_left_out": max(0, len(labels) - N_LABELS),
+        "confused": confused(confusion),
+        "confusion": confusion,
+        "crossed": crossed,
+        "n_met": len(_met(confusion)),
+        "given": answers,
+        "given_columns": [cut(answer, LABEL_CHARS) for answer in answers],
+    }
+
+
+def _met_rows(figures: Sequence[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+    """By label, those that were expected or given at least once."""
+    return {row["label"]: row for row in figures if row["n_expected"] or row["n_given"]}
+
+
+def _row(label: str, known: list[Mapping[str, Any]]) -> dict[str, Any]:
+    figures = [row.get(figure) for figure in ("precision", "recall", "f1") for row in known]
+    return {"label": label, "n_expected": max(row.get("n_expected", 0) for row in known), "figures": figures}
+
+
+def _met(confusion: Confusion) -> list[str]:
+    """Labels that were expected or given at least once."""
+    answers = {label for row in confusion.values() for label in row}
+    return sorted(({label for label, row in confusion.items() if row} | answers) - {NO_LABEL})

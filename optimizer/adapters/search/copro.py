@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from optimizer.core.base.values import ExampleResult
-from optimizer.core.family.variant import Variant
 from optimizer.core.search import strategy_calls
 from optimizer.core.search.space import doc_of, with_instruction
 from optimizer.core.search.strategies import strategy
@@ -62,13 +61,33 @@ class CoproSearch:
 
         import dspy
 
-        signature, arguments = self._view()
+        # What the proposer is shown: the start's instruction alone, or what was tried, in the order of rising scores.
+        from dspy.teleprompt.copro_optimizer import BasicGenerateInstruction, GenerateInstructionGivenAttempts
+
+        if len(self._scores) < 2:
+            signature = BasicGenerateInstruction
+            arguments: dict[str, Any] = {"basic_instruction": doc_of(self._setting.start)}
+        else:
+            best = sorted(self._scores.items(), key=lambda of: of[1])[-SHOWN:]
+            attempts = [
+                line
+                for i, (text, score) in enumerate(best, 1)
+                for line in (f"Instruction #{i}: {text}", f"Resulting Score #{i}: {score:.3f}")
+            ]
+            signature, arguments = GenerateInstructionGivenAttempts, {"attempted_instructions": attempts}
         ask = dspy.Predict(signature.delete(PREFIX))
         proposals = []
         for _ in range(min(BREADTH, self._n_remaining)):
             self._n_remaining -= 1
             self._n_asked += 1
-            variant = self._variant(ask, arguments)
+            start, at = self._setting.start, {"proposal": self._n_asked}
+            with self._engine.asked():
+                text = self._engine.proposed(lambda: str(ask(**arguments).proposed_instruction), **at)
+            if text is None:
+                variant = None
+            else:
+                written = with_instruction(start, (self._engine.written() or text).strip().strip('"').strip())
+                variant = written if self._engine.is_usable(start, written, self._seen, **at) else None
             if variant is not None:
                 self._seen.add(variant.id)
                 proposals.append(
@@ -77,29 +96,3 @@ class CoproSearch:
                     )
                 )
         return proposals
-
-    def _view(self) -> tuple[Any, dict[str, Any]]:
-        """What the proposer is shown: the start's instruction alone, or what was tried,
-        in the order of rising scores.
-        """
-
-        from dspy.teleprompt.copro_optimizer import BasicGenerateInstruction, GenerateInstructionGivenAttempts
-
-        if len(self._scores) < 2:
-            return BasicGenerateInstruction, {"basic_instruction": doc_of(self._setting.start)}
-        best = sorted(self._scores.items(), key=lambda of: of[1])[-SHOWN:]
-        attempts = [
-            line
-            for i, (text, score) in enumerate(best, 1)
-            for line in (f"Instruction #{i}: {text}", f"Resulting Score #{i}: {score:.3f}")
-        ]
-        return GenerateInstructionGivenAttempts, {"attempted_instructions": attempts}
-
-    def _variant(self, ask: Any, arguments: dict[str, Any]) -> Variant | None:
-        start, at = self._setting.start, {"proposal": self._n_asked}
-        with self._engine.asked():
-            text = self._engine.proposed(lambda: str(ask(**arguments).proposed_instruction), **at)
-        if text is None:
-            return None
-        written = with_instruction(start, (self._engine.written() or text).strip().strip('"').strip())
-        return written if self._engine.is_usable(start, written, self._seen, **at) else None

@@ -67,7 +67,16 @@ class GepaSearch:
                 return None
             self._n_remaining -= 1
             self._n_reflections += 1
-            proposal = self._reflect(self._parent(), batch)
+            # Drawn by the number of dev examples on which none does better, without dominated ones (algorithm 2).
+            from gepa.gepa_utils import select_program_candidate_from_pareto_front
+
+            fronts: dict[str, set[int]] = {}
+            for example in self._pool[0].scores:
+                best = max(m.scores.get(example, -1.0) for m in self._pool)
+                fronts[example] = {i for i, m in enumerate(self._pool) if m.scores.get(example, -1.0) == best}
+            means = [sum(m.scores.values()) / len(m.scores) for m in self._pool]
+            chosen: int = select_program_candidate_from_pareto_front(fronts, means, self._draw)
+            proposal = self._reflect(self._pool[chosen].variant, batch)
             if proposal is not None:
                 return proposal
         return None
@@ -76,18 +85,6 @@ class GepaSearch:
         scores = {r.example: r.score for r in results if r.score is not None}
         if scores:
             self._pool.append(_PoolMember(variant=proposal.variant, scores=scores))
-
-    def _parent(self) -> Variant:
-        """Drawn by the number of dev examples on which none does better, without dominated ones (algorithm 2)."""
-        from gepa.gepa_utils import select_program_candidate_from_pareto_front
-
-        fronts: dict[str, set[int]] = {}
-        for example in self._pool[0].scores:
-            best = max(m.scores.get(example, -1.0) for m in self._pool)
-            fronts[example] = {i for i, m in enumerate(self._pool) if m.scores.get(example, -1.0) == best}
-        means = [sum(m.scores.values()) / len(m.scores) for m in self._pool]
-        chosen: int = select_program_candidate_from_pareto_front(fronts, means, self._draw)
-        return self._pool[chosen].variant
 
     def _reflect(self, parent: Variant, batch: Sequence[Example]) -> Proposal | None:
         """One proposal. What fails on the way ends this one, not the study."""

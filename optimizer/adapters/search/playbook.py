@@ -112,17 +112,7 @@ class PlaybookSearch:
 
     def _all(self) -> Iterator[Proposal]:
         self._entries = self._setting.playbook.opened()
-        yield from self._as_it_stands()
-        yield from self._templates()
-        while self._n_remaining > 0 and (batch := next(self._batches, None)) is not None:
-            self._n_remaining -= 1
-            self._n_steps += 1
-            proposal = self._step(self._parent, batch)
-            if proposal is not None:
-                yield proposal
-
-    def _as_it_stands(self) -> Iterator[Proposal]:
-        """The start with the active entries of earlier studies that its instruction does not show."""
+        # The start with the active entries of earlier studies that its instruction does not show.
         start = self._setting.start
         shown = set(texts_shown(instruction_of(start) or ""))
         new = tuple(entry.id for entry in active(self._entries) if entry.text not in shown)
@@ -130,14 +120,18 @@ class PlaybookSearch:
         if new and self._is_usable(start, variant):
             self._open[variant.id] = _PendingProposal(parent=start.id, new=new)
             yield self._proposed(variant, {"from": "playbook", "n_entries": len(active(self._entries))})
-
-    def _templates(self) -> Iterator[Proposal]:
         setting = self._setting
         listed = [(space.get("instruction") or {}).get("choices") for space in (setting.space, setting.family.space)]
         for number, text in enumerate(next(filter(None, listed), ())[:TEMPLATES], 1):
             variant = with_section(with_instruction(setting.start, text), self._entries.values())
             if self._is_usable(setting.start, variant):
                 yield self._proposed(variant, {"from": "template", "template": number})
+        while self._n_remaining > 0 and (batch := next(self._batches, None)) is not None:
+            self._n_remaining -= 1
+            self._n_steps += 1
+            proposal = self._step(self._parent, batch)
+            if proposal is not None:
+                yield proposal
 
     def _step(self, parent: Variant, batch: Sequence[Example]) -> Proposal | None:
         """One proposal. What fails on the way ends this one, not the study."""

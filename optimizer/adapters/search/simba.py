@@ -118,7 +118,15 @@ class SimbaSearch:
         reached = sum(d.score for d in known) / len(known)
         born = []
         for bucket in _by_difference(known):
-            variant = self._variant_of(bucket, known)
+            # A prompt of the pool without some of its examples, and with a rule or an example learned from ``bucket``.
+            # A failure ends this one only.
+            parent = self._member().variant
+            forgotten = self._forgetful(parent)
+            scores = sorted(d.score for d in known)
+            if self._max_examples and self._draw.random() < 0.5:
+                variant = self._with_example(forgotten, bucket[0], _quantile(scores, LOW))
+            else:
+                variant = self._with_rule(forgotten, bucket, _quantile(scores, LOW), _quantile(scores, HIGH))
             if variant is not None:
                 self._seen.add(variant.id)
                 answers = [self._answered(variant, example, 0) for example in batch]
@@ -155,18 +163,6 @@ class SimbaSearch:
             return None
         score = self._setting.scorer.score(example.expected, text, example.input).value
         return None if score is None else _Sample(example=example, text=text, score=score)
-
-    def _variant_of(self, bucket: Sequence[_Sample], batch: Sequence[_Sample]) -> Variant | None:
-        """A prompt of the pool without some of its examples, and with a rule or an example learned from ``bucket``.
-
-        A failure ends this one only.
-        """
-        parent = self._member().variant
-        forgotten = self._forgetful(parent)
-        scores = sorted(d.score for d in batch)
-        if self._max_examples and self._draw.random() < 0.5:
-            return self._with_example(forgotten, bucket[0], _quantile(scores, LOW))
-        return self._with_rule(forgotten, bucket, _quantile(scores, LOW), _quantile(scores, HIGH))
 
     def _forgetful(self, parent: Variant) -> Variant:
         """Each example goes with a chance of one in ``max_examples``,

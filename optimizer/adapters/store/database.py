@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
+from collections import deque
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from time import monotonic
-from typing import NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar
+from weakref import WeakKeyDictionary
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
+from optimizer.adapters.store import family_names
 from optimizer.adapters.store.engine import (
     BUSY_TIMEOUT_S,
     DAMAGED,
@@ -26,7 +32,6 @@ from optimizer.adapters.store.engine import (
     sqlite_path,
 )
 from optimizer.adapters.store.families import FamilyNameTables
-from optimizer.adapters.store.readers import Readers
 from optimizer.adapters.store.repositories.alerts import AlertTable, AuditTable
 from optimizer.adapters.store.repositories.api_keys import ApiKeyTable, KeyUsageTable
 from optimizer.adapters.store.repositories.blocks import BlockTables
@@ -47,11 +52,124 @@ from optimizer.adapters.store.repositories.studies import ScheduleTable, StudyTa
 from optimizer.adapters.store.repositories.traffic import TrafficTables
 from optimizer.adapters.store.repositories.unit_counts import UnitCountTable
 from optimizer.adapters.store.repositories.variants import PerformanceTables, PlaybookTables, VariantTable
-from optimizer.adapters.store.told_at_once import Callers
 from optimizer.adapters.store.traffic_sums import TrafficSumTable
 from optimizer.adapters.store.turn import Turn
 from optimizer.adapters.store.writer import Writer
 from optimizer.core.base.errors import Busy, DetentError
+
+PAUSE_S = 1.0  # reads take milliseconds; what takes longer is not worth holding up every other read
+
+
+class Readers:
+    """A pool of reading connections that can be renewed while some are in use.
+
+    A pool that is disposed forgets the connections in use: they would come back to it after it is gone, and stay open
+    for as long as Python likes. Each is closed here as soon as its read ends.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._generation = 0
+        self._in_use = 0
+        self._pausing = False
+        self._changed = threading.Condition()
+
+    @contextmanager
+    def connection(self) -> Iterator[Connection]:
+        """A connection in its transaction; waits up to PAUSE_S while all are being renewed."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._pausing, timeout=PAUSE_S)
+            self._in_use += 1
+            generation = self._generation
+        connection: Connection | None = None
+        try:
+            connection = self._engine.connect()
+            with connection.begin():
+                family_names.look(connection)
+                yield connection
+        finally:
+            with self._changed:  # between this look at the generation and the return to the pool, no pool may go
+                self._in_use -= 1
+                self._changed.notify_all()
+                if connection is not None:
+                    if generation != self._generation:
+                        connection.invalidate()
+                    connection.close()
+
+    def renew(self) -> None:
+        """Later reads get new connections; those in use are closed as their reads end."""
+        with self._changed:
+            self._generation += 1
+            self._engine.dispose()
+
+    def renew_with(self, close_others: Callable[[], object]) -> None:
+        """There is a moment without any open connection, these and what ``close_others`` closes.
+
+        New reads wait meanwhile for those in use; reads that last longer than PAUSE_S are not waited for, and the
+        caller tries again at its next failure.
+        """
+        with self._changed:
+            self._pausing = True
+            try:
+                self._changed.wait_for(lambda: not self._in_use, timeout=PAUSE_S)
+                close_others()
+                self.renew()
+            finally:
+                self._pausing = False
+                self._changed.notify_all()
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+
+class Callers:
+    """The waiting callers by event loop. ``result`` runs on a loop; the writer's thread hands it the outcome."""
+
+    def __init__(self) -> None:
+        self._done: WeakKeyDictionary[asyncio.AbstractEventLoop, _Done] = WeakKeyDictionary()
+
+    async def result(self, written: Future[Any]) -> Any:
+        """The write's result, or what it raises; a cancelled caller withdraws a write that has not begun."""
+        loop = asyncio.get_running_loop()
+        done = self._done.get(loop)
+        if done is None:
+            done = self._done[loop] = _Done()
+        waiting = loop.create_future()
+        written.add_done_callback(lambda written: done.put(waiting, written))
+        try:
+            return await waiting
+        except asyncio.CancelledError:
+            written.cancel()
+            raise
+
+
+class _Done:
+    """Writes that have ended and of which one loop has not heard."""
+
+    def __init__(self) -> None:  # without the loop, which could never be forgotten by what it leads to
+        self._ended = deque[tuple[asyncio.Future[Any], Future[Any]]]()
+        self._is_called = False
+
+    def put(self, waiting: asyncio.Future[Any], written: Future[Any]) -> None:
+        self._ended.append((waiting, written))
+        loop = waiting.get_loop()
+        if not self._is_called and not loop.is_closed():
+            self._is_called = True
+            loop.call_soon_threadsafe(self._tell)
+
+    def _tell(self) -> None:
+        self._is_called = False  # first: what is put from now on calls again
+        while self._ended:
+            waiting, written = self._ended.popleft()
+            if waiting.done():  # its caller has gone
+                continue
+            if written.cancelled():
+                waiting.cancel()
+            elif (error := written.exception()) is not None:
+                waiting.set_exception(error)
+            else:
+                waiting.set_result(written.result())
+
 
 T = TypeVar("T")
 

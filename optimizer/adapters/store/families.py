@@ -56,7 +56,18 @@ class FamilyNameTables:
     def rename(self, tx: Connection, old: str, new: str, at: datetime) -> None:
         key, names = key_of(old), self._names_of_key(tx, old)
         if new not in names:
-            self._carry_seals(tx, old, new)
+            # What is sealed for either name is sealed for ``new``, and the looks at it count for ``old``'s own rows.
+            # Raises Conflict where ``old`` has opened what is sealed for ``new``.
+            n_open = self._carry_looks(tx, old, new)
+            if n_open:
+                raise Conflict(
+                    f"{count(n_open, 'example')} of {old} would be open under the name {new}, for which"
+                    f" {'it is' if n_open == 1 else 'they are'} sealed: in the holdout of a retired family. Choose"
+                    " another name."
+                )
+            columns = SEALED.c.input_hash, SEALED.c.family, SEALED.c.example
+            rows = tx.execute(select(*columns).where(SEALED.c.name == old).distinct()).mappings()
+            insert_new(tx, SEALED, [{"name": new, **row} for row in rows])
         self._call(tx, key, old, new, at)
         for id, families in tx.execute(select(API_KEYS.c.name, API_KEYS.c.families)).all():
             if families is not None and old in families and new not in families:
@@ -113,22 +124,6 @@ class FamilyNameTables:
         since = tx.execute(select(NAMES.c.since).where(NAMES.c.name == new, NAMES.c.key == key)).scalar() or at
         upsert(tx, NAMES, [{"name": new, "key": key, "current": True, "since": since}])
         look(tx)
-
-    def _carry_seals(self, tx: Connection, old: str, new: str) -> None:
-        """What is sealed for either name is sealed for ``new``, and the looks at it count for ``old``'s own rows.
-
-        Raises Conflict where ``old`` has opened what is sealed for ``new``.
-        """
-        n_open = self._carry_looks(tx, old, new)
-        if n_open:
-            raise Conflict(
-                f"{count(n_open, 'example')} of {old} would be open under the name {new}, for which"
-                f" {'it is' if n_open == 1 else 'they are'} sealed: in the holdout of a retired family. Choose another"
-                " name."
-            )
-        columns = SEALED.c.input_hash, SEALED.c.family, SEALED.c.example
-        rows = tx.execute(select(*columns).where(SEALED.c.name == old).distinct()).mappings()
-        insert_new(tx, SEALED, [{"name": new, **row} for row in rows])
 
     def _carry_looks(self, tx: Connection, family: str, name: str) -> int:
         """Counts for the family's holdout the looks at what is sealed for ``name``; how many other examples of it

@@ -22,10 +22,6 @@ MIN_FREE_BYTES = 1024**3
 OTHERS = 0o077
 
 
-def register(app: typer.Typer) -> None:
-    app.command()(doctor)
-
-
 def doctor(as_json: Json = False) -> None:
     """Check Python, disk, settings, store, families, models, ports,
     alert channels and MLflow; changes nothing but var/.

@@ -10,10 +10,6 @@ from optimizer.cli.output import Json, say, show, table, tell_change
 from optimizer.cli.session import Session
 
 
-def register(app: typer.Typer) -> None:
-    app.command("add")(add)
-
-
 def add(
     family: Annotated[
         str | None,

@@ -14,10 +14,6 @@ if TYPE_CHECKING:
     from optimizer.core.base.values import Aim
 
 
-def register(app: typer.Typer) -> None:
-    app.command()(schedule)
-
-
 def schedule(
     family: Annotated[str, typer.Argument(help="Name of the family.", show_default=False)],
     on: Annotated[

@@ -7,24 +7,134 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from optimizer.cli.judge.calibrate import Family, calibrate, told_calibration
-from optimizer.cli.judge.check import check
 from optimizer.cli.judge.figure import told_figure
-from optimizer.cli.judge.score import score
-from optimizer.cli.output import Json, say, show_report, table
+from optimizer.cli.judge.follow import follow_judge_run, told_estimate
+from optimizer.cli.judge.score import BudgetCalls, BudgetUsd, score
+from optimizer.cli.output import Json, say, show, show_report, table, tell_change
 from optimizer.cli.session import Session
 from optimizer.core.base.phrasing import count
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from optimizer.core.evaluation.judging.agreement import IntervalEstimate
+    from optimizer.core.views.judge import CalibrationView
+
+
 MOST_RUNS = 50
 app = typer.Typer(name="judge", no_args_is_help=True, help="A model that scores answers: does it agree with people?")
+Family = Annotated[str, typer.Argument(help="Name of the family.", show_default=False)]
+FIGURES = {
+    "spearman": "rank correlation with the ratings",
+    "kappa": "kappa, passing or failing",
+    "weighted_kappa": "kappa of five grades, quadratic weights",
+    "raw_error": "squared error, as the judge scores",
+    "mapped_error": "squared error, calibrated",
+    "mean_error": "squared error of the mean rating",
+    "less_than_raw": "calibrated less raw",
+    "less_than_mean": "calibrated less mean",
+    "raw_calibration_error": "calibration error, as the judge scores",
+    "calibration_error": "calibration error, calibrated",
+}
 
 
-app.command()(calibrate)
+@app.command()
+def calibrate(
+    family: Family,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what was found, and keep nothing.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Measure how far the judge agrees with people, and fit the map from its scores to their ratings.
+
+    It takes 20 answers that the judge scored and a person rated. All figures are out of fold.
+
+    Example: detent judge calibrate summarization
+    """
+    from optimizer.jobs.feedback.calibrate_judge import CalibrateRequest, calibrate_judge
+
+    calibration = Session().client.ask(calibrate_judge, CalibrateRequest(family=family, dry_run=dry_run))
+    show_report(as_json, calibrate_judge, calibration, lambda out: told_calibration(out, calibration))
+    if as_json or dry_run:
+        return
+    tell_change(
+        f"{family}: its judge {calibration.judge} is measured on {count(calibration.n, 'rating')}.",
+        why=calibration.says,
+        undo="none; earlier calibrations are kept, and the latest of this judge counts.",
+        then=f"detent judge show {family}",
+    )
+
+
+def told_calibration(out: Console, calibration: CalibrationView) -> None:
+    rows = [
+        {"figure": words, "value": _value(estimate), "interval": _interval(estimate)}
+        for name, words in FIGURES.items()
+        if (estimate := getattr(calibration.agreement, name))
+    ]
+    out.print(f"{calibration.n} ratings, map {calibration.method}, {calibration.fitted_at}. {calibration.says}")
+    table(rows, {"figure": "Out of fold", "value": "Value", "interval": "95 % interval"}, empty="")(out)
+
+
+def _value(estimate: IntervalEstimate) -> str:
+    return "cannot tell" if estimate.value is None else f"{estimate.value:.3f}"
+
+
+def _interval(estimate: IntervalEstimate) -> str:
+    return "" if estimate.low is None else f"{estimate.low:z.3f} to {estimate.high:z.3f}"
+
+
 app.command()(score)
-app.command()(check)
+
+
+@app.command()
+def check(
+    family: Family,
+    n: Annotated[int, typer.Option(min=1, help="Dev examples at most; fewer than 20 tell nothing.")] = 40,
+    beside: Annotated[
+        str | None, typer.Option(help="A model that judges the judge's own answers, too.", show_default=False)
+    ] = None,
+    budget_usd: BudgetUsd = None,
+    budget_calls: BudgetCalls = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would cost, and ask nothing.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Measure the biases of the family's judge: swap two answers, pad one with empty sentences, put its own beside
+    another's.
+
+    Exit 3 where a bias is found, or the budget ended before all was asked.
+
+    Example: detent judge check letters --dry-run
+    """
+    from optimizer.core.evaluation.judging.run import JudgeRunEstimate
+    from optimizer.jobs.studies.evaluations.create_judge_run import JudgeCheckRequest, check_biases
+    from optimizer.jobs.studies.evaluations.queue_run import RunBudgetBody
+
+    session, budget = Session(), RunBudgetBody(usd=budget_usd, calls=budget_calls)
+    created = session.client.ask(
+        check_biases, JudgeCheckRequest(family=family, n=n, beside=beside, budget=budget, dry_run=dry_run)
+    )
+    if isinstance(created, JudgeRunEstimate):
+        head = f"{family}: {count(created.n, 'dev example')}, judged by {', '.join(created.members)}"
+        show_report(as_json, check_biases, created, lambda out: told_estimate(out, created, head))
+        return
+    run = follow_judge_run(session, created.id, quiet=as_json)
+    if run.result is None:
+        say("The check was stopped; nothing was found.")
+        raise typer.Exit(3)
+    result = run.result
+
+    def told_biases(out: Console) -> None:
+        for member, biases in result["biases"].items():
+            out.print(f"{member} ({result['judge']}), {count(result['n'], 'example')}:", style="bold", markup=False)
+            for bias in biases:
+                out.print(f"  {bias['said']}", markup=False)
+
+    show(as_json, {**result, "run": run.id}, told_biases)
+    if result["stopped"]:
+        say(f"Not all was asked: {result['stopped']}")
+    if result["is_biased"]:
+        say("Exit 3: a bias was found. Change the judge's model or rubric, or put several models into a committee.")
+    if result["stopped"] or result["is_biased"]:
+        raise typer.Exit(3)
 
 
 @app.command("show")

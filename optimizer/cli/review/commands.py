@@ -19,7 +19,6 @@ from optimizer.core.base.errors import InvalidInput
 from optimizer.core.base.phrasing import count
 
 if TYPE_CHECKING:
-    from optimizer.cli.review.screens import Send
     from optimizer.ports import Review
 
 app = typer.Typer(name="review", no_args_is_help=True, help="Questions waiting for a person: list and answer.")
@@ -136,14 +135,6 @@ def answer(
     )
 
 
-def _sender(session: Session) -> Send:
-    from optimizer.jobs.feedback.answer_review import ReviewAnswerRequest, answer_review
-
-    return lambda id, answer, *, expected, as_answered: session.client.ask(
-        answer_review, ReviewAnswerRequest(id=id, answer=answer, expected=expected, as_answered=as_answered)
-    )
-
-
 def _answer_all(session: Session, family: str | None, as_json: bool) -> None:
     from optimizer.cli.review.screens import ask_each, key_typed
     from optimizer.runtime.client import family_view
@@ -157,7 +148,18 @@ def _answer_all(session: Session, family: str | None, as_json: bool) -> None:
         family_view(session.client, family)
     rows = [asdict(item) for item in reviews_of(session.client, family, "open").items]
     families = {name: definition_of(session.client, name) for name in {row["family"] for row in rows}}
-    summary = ask_each(rows, families, send=_sender(session), read_key=key_typed)
+    from optimizer.jobs.feedback.answer_review import ReviewAnswerRequest, answer_review
+
+    summary = ask_each(
+        rows,
+        families,
+        send=(
+            lambda id, answer, *, expected, as_answered: session.client.ask(
+                answer_review, ReviewAnswerRequest(id=id, answer=answer, expected=expected, as_answered=as_answered)
+            )
+        ),
+        read_key=key_typed,
+    )
     show(as_json, {"items": summary.answered}, lambda out: None)
     open_now = reviews_of(session.client, family, "open").items
     only = f" --family {family}" if family is not None else ""

@@ -9,15 +9,13 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from optimizer.cli.change_report import show_change
-from optimizer.cli.output import Json, console, percent, say, show_report, table, when
+from optimizer.cli.output import Json, console, percent, say, show, show_report, table, when
 from optimizer.cli.reading_progress import blocks_read
-from optimizer.cli.rollout.forecast import LadderOption, MarginOption, forecast, shares_of, what_does_not_fit
+from optimizer.cli.report_file import Open, Out, deliver
 from optimizer.cli.rollout.forecast_view import view_forecast
-from optimizer.cli.rollout.report import id_of
-from optimizer.cli.rollout.report import report as write_report
 from optimizer.cli.rollout.selftest import selftest
 from optimizer.cli.session import Session, check_one_of
-from optimizer.cli.variant.find import named_variant
+from optimizer.cli.variant.find import named_variant, variant_id
 from optimizer.core.base.errors import InvalidInput
 from optimizer.core.base.texts import shown
 from optimizer.runtime.use_cases import as_json_of
@@ -28,6 +26,7 @@ if TYPE_CHECKING:
     from optimizer.jobs.context import Context
     from optimizer.jobs.record_change import RolloutChange
     from optimizer.jobs.rollouts.operate_rollout import ActRequest
+
 
 app = typer.Typer(
     name="rollout",
@@ -40,6 +39,10 @@ Reason = Annotated[str | None, typer.Option(help="Why; kept in the record.")]
 Confirm = Annotated[
     str | None, typer.Option(help="The family's name: go past a gate that has not passed, recorded as forced.")
 ]
+LadderOption = Annotated[
+    str | None, typer.Option(help='Shares of units such as "0.10,0.25,0.50"; the last step to 1.0 is added.')
+]
+MarginOption = Annotated[float | None, typer.Option(help="How much worse is still acceptable, absolute.")]
 AIMS = ("quality", "cost", "latency")
 LOG_COLUMNS = {
     "seq": "#",
@@ -281,6 +284,90 @@ def verify(
         raise typer.Exit(1)
 
 
-app.command()(forecast)
-app.command()(write_report)
+@app.command()
+def forecast(
+    family: Annotated[str, typer.Argument(help="Name of the family.", show_default=False)],
+    variant: Annotated[
+        str | None,
+        typer.Argument(
+            help="A candidate, or file; default: what runs now, else the last study's winner, else an equal one."
+        ),
+    ] = None,
+    ladder: LadderOption = None,
+    margin: MarginOption = None,
+    as_json: Json = False,
+) -> None:
+    """Say how many labelled outcomes, users and hours a rollout takes, and what it can see; writes nothing.
+
+    Example: detent rollout forecast triage --margin 0.03
+    """
+    from optimizer.jobs.rollouts.read_rollout import ForecastRequest, read_family_forecast
+
+    session = Session()
+    candidate = variant_id(session, family, variant) if variant is not None else None
+    request = ForecastRequest(family=family, variant=candidate, ladder=shares_of(ladder), margin=margin)
+    values = as_json_of(read_family_forecast, session.client.ask(read_family_forecast, request))
+    show(as_json, values, lambda out: view_forecast(out, values))
+
+
+@app.command()
+def report(
+    rollout: Annotated[
+        str,
+        typer.Argument(
+            metavar="FAMILY|ROLLOUT", help="A family, for its latest rollout, or a rollout's id.", show_default=False
+        ),
+    ],
+    out: Out = None,
+    open: Open = False,
+    as_json: Json = False,
+) -> None:
+    """Write one self-contained HTML page: what happened, on which evidence, and what the gates cannot see.
+
+    Example: detent rollout report triage --out triage.html
+    """
+    from optimizer.jobs.rollouts.report_rollout import ReportRequest, read_report
+    from optimizer.runtime import wiring
+
+    session = Session()
+    id = id_of(session, rollout)
+    with blocks_read() as session.progress:
+        rollout_report = session.client.ask(read_report, ReportRequest(id=id))
+    deliver(session, wiring.rollout_page(rollout_report), {"rollout": id}, name=id, out=out, open=open, as_json=as_json)
+
+
 app.command()(selftest)
+
+
+def id_of(session: Session, name: str) -> str:
+    """The id as given, or of the family's last rollout."""
+    if name.startswith("ro_"):
+        return name
+    from optimizer.jobs.rollouts.read_rollout import FamilyRolloutRequest, read_current_rollout
+
+    return session.client.ask(read_current_rollout, FamilyRolloutRequest(family=name)).id
+
+
+def shares_of(ladder: str | None) -> list[float] | None:
+    """``--ladder`` as numbers."""
+    if ladder is None:
+        return None
+    try:
+        return [float(part) for part in ladder.replace(",", " ").split()]
+    except ValueError:
+        raise InvalidInput(f"--ladder needs shares between 0 and 1, such as 0.10,0.25,0.50, not {ladder!r}.") from None
+
+
+def what_does_not_fit(session: Session, family: str) -> list[str]:
+    """Of the active rollout: that it will not end within its limits, and the ways out,
+    other ladders among them; empty where it may.
+    """
+    from optimizer.jobs.rollouts.read_rollout import ReadRolloutRequest, read_forecast
+
+    view = session.client.ask(read_forecast, ReadRolloutRequest(id=session.active_rollout(family).id))
+    if not view.refuses:
+        return []
+    instead = (
+        f"  Another ladder or limit means another rollout: detent rollout rollback {family}, then start it with them."
+    )
+    return [f"Forecast: {view.summary}", *(f"  Way out: {way}" for way in view.ways_out), instead]

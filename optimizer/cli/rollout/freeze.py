@@ -20,11 +20,6 @@ FamilyName = Annotated[
 Reason = Annotated[str | None, typer.Option(help="Why; kept in the record.")]
 
 
-def register(app: typer.Typer) -> None:
-    app.command()(freeze)
-    app.command()(unfreeze)
-
-
 def freeze(family: FamilyName = None, reason: Reason = None, as_json: Json = False) -> None:
     """Serve champions only, at once: no candidate, holdback or override, no advance, no study.
     Asks nothing; survives restarts.

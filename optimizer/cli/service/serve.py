@@ -18,11 +18,6 @@ if TYPE_CHECKING:
     from optimizer.runtime.supervise import Alarm
 
 
-def register(app: typer.Typer) -> None:
-    app.command()(serve)
-    app.command()(worker)
-
-
 def serve(
     profile: Annotated[
         str | None, typer.Option(help="demo, dev, staging or prod; default: DETENT_PROFILE, else dev.")

@@ -6,8 +6,6 @@ from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-import typer
-
 from optimizer.cli.output import Json, say, show_report, table, when
 from optimizer.cli.session import Session
 from optimizer.core.base.answers import members_of
@@ -21,10 +19,6 @@ if TYPE_CHECKING:
     from optimizer.jobs.upkeep.read_status import StatusView
 
 CUT_SHOWN = timedelta(days=1)  # since an input was cut last
-
-
-def register(app: typer.Typer) -> None:
-    app.command()(status)
 
 
 def status(as_json: Json = False) -> None:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from optimizer.cli.family.trivial_view import view_trivial
 from optimizer.cli.output import dollars, say, show, table, when
 from optimizer.cli.session import Session
-from optimizer.cli.study.score import score_lines
 from optimizer.core.base.errors import Busy
 from optimizer.core.base.phrasing import count, signed
 from optimizer.core.base.texts import shown
 from optimizer.core.search.study import (
+    CONTENT_SCORE,
     ENOUGH,
     Study,
     Trial,
@@ -178,3 +178,35 @@ def _cut_lines(study: Study, trials: Sequence[Trial]) -> list[str]:
         turn = f"{' and '.join(left_out)} never had a turn"
         return [*lines, f"          {turn}: {more}, or --strategy {alone} alone"]
     return [*lines, f"          not everything was tried; more: {more}"]
+
+
+_HEAD = f"  {'on dev':<26}{'items':>6}{'saved':>9}  {'quality of what is in full':<30}{'in full':>8}  decided by"
+
+
+def score_lines(study: Study) -> Iterator[str]:
+    """Empty where the user asked for no score."""
+    score = (study.findings or {}).get(CONTENT_SCORE)
+    if not score:
+        return
+    for point in score["points"]:
+        yield ""
+        yield f"Score     {point['variant']}: {point['score']}"
+        for name, rows in point["on_dev"].items():
+            yield (
+                f"  {name}{' (serves)' if name == point['score'] else ', beside it'}, thresholds from"
+                f" {point['n_train']} training items"
+            )
+            yield _HEAD
+            yield from map(_row, rows)
+    for untrained in score["not_trained"]:
+        yield f"Not trained on {untrained['type']}: {untrained['why']}; the filter decides about it."
+    yield score["note"]
+
+
+def _row(row: Mapping[str, Any]) -> str:
+    quality = "nothing in full" if row["quality"] is None else f"{row['quality']:.3f}"
+    interval = "" if row["low"] is None else f" ({row['low']:.3f} to {row['high']:.3f})"
+    return (
+        f"  {row['type'] or 'no type':<26}{row['n']:>6}{row['saved']:>9.1%}  {quality + interval:<30}{row['n_full']:>8}"
+        f"  {row['decided_by']}"
+    )

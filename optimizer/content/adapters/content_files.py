@@ -108,17 +108,13 @@ def write_folder(folder: Path, content: PipelineFiles, *, optimal: bool = False)
     folder.mkdir(parents=True, exist_ok=True)
     written = []
     for name, data in files.items():
-        (folder / name).write_text(to_yaml(data), encoding="utf-8")
+        # Plain data as YAML 1.2, keys in the order given.
+        yaml = YAML(typ="safe", pure=True)
+        yaml.default_flow_style = False
+        yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
+        yaml.width = 140
+        out = StringIO()
+        yaml.dump(data, out)
+        (folder / name).write_text(out.getvalue(), encoding="utf-8")
         written.append(folder / name)
     return written
-
-
-def to_yaml(data: Mapping[str, Any]) -> str:
-    """Plain data as YAML 1.2, keys in the order given."""
-    yaml = YAML(typ="safe", pure=True)
-    yaml.default_flow_style = False
-    yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
-    yaml.width = 140
-    out = StringIO()
-    yaml.dump(data, out)
-    return out.getvalue()

@@ -12,8 +12,14 @@ from collections.abc import Sequence
 from optimizer.adapters.search.tpe import dimensions_of, distribution
 from optimizer.content.core.policy.pipeline import parse_pipeline
 from optimizer.content.core.search.learned_score import LearnScore
-from optimizer.content.core.search.pareto_front import ReplayedSetting, candidates
-from optimizer.content.core.search.replay import Records, outcome, read_columns, rows_to_columns
+from optimizer.content.core.search.replay import (
+    Records,
+    ReplayedSetting,
+    candidates,
+    outcome,
+    read_columns,
+    rows_to_columns,
+)
 from optimizer.core.base.values import ExampleResult
 from optimizer.core.evaluation.gates import quality_margin
 from optimizer.core.family.family import kind_of
@@ -71,7 +77,21 @@ class ReplaySearch:
         )
         if any(self._setting.definition.get(name) is not None for name in KEEP):
             return scored
-        settings = self._replayed_settings()
+        setting = self._setting
+        measured = [e for e in setting.train if e.expected.get("quality") is not None]
+        if not measured:
+            setting.remark(
+                "Nothing was replayed: of no training item it is known what it turned out to be worth"
+                " (expected.quality)."
+            )
+            settings = []
+        else:
+            records = read_columns(rows_to_columns([{**e.input, "quality": e.expected["quality"]} for e in measured]))
+            start = replayed(records, setting.start)
+            margin = quality_margin(start.score, setting.family.rollout.margin)
+            settings = candidates(
+                self._drawn(records), start, setting.aim, margin=margin, n=int(setting.definition["n_settings"])
+            )
         return [
             *scored,
             *(
@@ -86,22 +106,6 @@ class ReplaySearch:
 
     def tell(self, proposal: Proposal, score: float | None, results: Sequence[ExampleResult]) -> None:
         pass
-
-    def _replayed_settings(self) -> list[ReplayedSetting]:
-        setting = self._setting
-        measured = [e for e in setting.train if e.expected.get("quality") is not None]
-        if not measured:
-            setting.remark(
-                "Nothing was replayed: of no training item it is known what it turned out to be worth"
-                " (expected.quality)."
-            )
-            return []
-        records = read_columns(rows_to_columns([{**e.input, "quality": e.expected["quality"]} for e in measured]))
-        start = replayed(records, setting.start)
-        margin = quality_margin(start.score, setting.family.rollout.margin)
-        return candidates(
-            self._drawn(records), start, setting.aim, margin=margin, n=int(setting.definition["n_settings"])
-        )
 
     def _drawn(self, records: Records) -> list[ReplayedSetting]:
         import optuna

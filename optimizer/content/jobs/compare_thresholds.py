@@ -9,8 +9,7 @@ from typing import Annotated
 from pydantic import Field
 
 from optimizer.content.core.policy.presets import PRESETS
-from optimizer.content.core.search.compare import AbDifference, Choice
-from optimizer.content.core.search.compare_replayed import compare_replayed
+from optimizer.content.core.search.compare import AbDifference, Choice, compare_replayed
 from optimizer.content.core.search.replay import ReplayedShares, read_columns, rows_to_columns
 from optimizer.core.base.answers import Json
 from optimizer.core.base.errors import DatasetTooSmall, InvalidInput

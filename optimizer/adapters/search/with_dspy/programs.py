@@ -80,7 +80,10 @@ class Program:
         return score
 
     def variant(self, demos: Sequence[Mapping[str, Any]]) -> Variant:
-        return replace(self.start, examples=tuple(_few_shots(demos, self)))
+        # DSPy's demos as our examples: a labelled one carries the expected text, a bootstrapped one what the model
+        # wrote, or its label. One without an answer is left out.
+        shots = [FewShot(id=d[KEY], input=dict(self.example(d[KEY]).input), output=_output(d, self)) for d in demos]
+        return replace(self.start, examples=tuple([s for s in shots if s.output and not VARIABLE.search(s.output)]))
 
     def example(self, id: str) -> Example:
         return self._examples[id]
@@ -150,14 +153,6 @@ def silence_dspy() -> None:
     logging.getLogger("dspy").setLevel(logging.CRITICAL)
     bootstrap.print = lambda *_, **__: None
     bootstrap.tqdm = SimpleNamespace(tqdm=iter)
-
-
-def _few_shots(demos: Sequence[Mapping[str, Any]], program: Program) -> list[FewShot]:
-    """DSPy's demos as our examples: a labelled one carries the expected text,
-    a bootstrapped one what the model wrote, or its label. One without an answer is left out.
-    """
-    shots = [FewShot(id=d[KEY], input=dict(program.example(d[KEY]).input), output=_output(d, program)) for d in demos]
-    return [s for s in shots if s.output and not VARIABLE.search(s.output)]
 
 
 def _output(demo: Mapping[str, Any], program: Program) -> str:

@@ -27,7 +27,9 @@ class PipelineStatTables:
         tx.execute(insert(RECORDS), [asdict(record) for record in records])
         sums: dict[tuple[Any, ...], PipelineSums] = {}
         for record in records:
-            key = _key(record)
+            # In the order of the primary key. Where and why belongs to early exits only.
+            where = (record.exit_checkpoint, record.exit_reason) if record.processing_type == "early_exit" else ("", "")
+            key = (hour_of(record.received_at), record.processing_type, record.content_type, *where)
             sums[key] = sums.get(key, PipelineSums()) + sums_of(record)
         names = [column.name for column in HOURS.primary_key.columns]
         rows = [{**dict(zip(names, key, strict=True)), **asdict(total)} for key, total in sums.items()]
@@ -61,9 +63,3 @@ class PipelineStatTables:
         r = RECORDS.c
         oldest = select(r.id).where(r.received_at < before).order_by(r.received_at).limit(limit)
         return tx.execute(delete(RECORDS).where(r.id.in_(oldest))).rowcount
-
-
-def _key(record: PipelineRecord) -> tuple[Any, ...]:
-    """In the order of the primary key. Where and why belongs to early exits only."""
-    where = (record.exit_checkpoint, record.exit_reason) if record.processing_type == "early_exit" else ("", "")
-    return hour_of(record.received_at), record.processing_type, record.content_type, *where

@@ -103,7 +103,22 @@ class TrafficTables:
         names = sorted({*tx.execute(reported.limit(most)).scalars(), *sure})
         interactions = {name: SampledInteraction(interaction=name, confidence=sure.get(name)) for name in names}
         for some in chunks(names):
-            for row in tx.execute(_by_source(family, some)):
+            # The least and the largest mean of a source, and how many corrections there are, by interaction.
+            f = FEEDBACK_EVENTS.c
+            value = func.coalesce(f.score, _success())
+            of_source = (
+                select(f.interaction, func.avg(value).label("value"), func.count(f.expected).label("n_expected"))
+                .where(f.family == family, f.interaction.in_(some))
+                .group_by(f.interaction, f.source)
+                .subquery()
+            )
+            s = of_source.c
+            sums = (
+                func.min(s.value).label("low"),
+                func.max(s.value).label("high"),
+                func.sum(s.n_expected).label("n_expected"),
+            )
+            for row in tx.execute(select(s.interaction, *sums).group_by(s.interaction)):
                 interactions[row.interaction] = replace(
                     interactions[row.interaction], low=row.low, high=row.high, is_corrected=row.n_expected > 0
                 )
@@ -192,21 +207,6 @@ class TrafficTables:
 def _success() -> ColumnElement[float]:
     f = FEEDBACK_EVENTS.c
     return cast(case((f.success, 1.0), (f.success.is_(False), 0.0)), Float)
-
-
-def _by_source(family: str, interactions: Sequence[str]) -> Select[Any]:
-    """The least and the largest mean of a source, and how many corrections there are, by interaction."""
-    f = FEEDBACK_EVENTS.c
-    value = func.coalesce(f.score, _success())
-    of_source = (
-        select(f.interaction, func.avg(value).label("value"), func.count(f.expected).label("n_expected"))
-        .where(f.family == family, f.interaction.in_(interactions))
-        .group_by(f.interaction, f.source)
-        .subquery()
-    )
-    s = of_source.c
-    sums = func.min(s.value).label("low"), func.max(s.value).label("high"), func.sum(s.n_expected).label("n_expected")
-    return select(s.interaction, *sums).group_by(s.interaction)
 
 
 def _by_judge(judge: str, f: Any = FEEDBACK_EVENTS.c) -> tuple[ColumnElement[bool], ...]:

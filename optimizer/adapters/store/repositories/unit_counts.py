@@ -56,7 +56,11 @@ class UnitCountTable:
         with self._one_at_a_time:
             book = self._books.setdefault(rollout, _Book())
             book.asked_at = time.monotonic()
-            if not _is_still_so(tx, rollout, book):
+            # False where the last row that was read is not there as it was: a backup was restored, or ``tx`` began
+            # before it was written.
+            if not (
+                book.last is None or tx.execute(_ROW, {"of": rollout, "at": book.last[0]}).scalar() == book.last[1]
+            ):
                 book.last, book.stages = None, {}
             _read_on(tx, rollout, book)
             counts = book.stages.get(stage, {})
@@ -81,13 +85,6 @@ class UnitCountTable:
         with self._one_at_a_time:
             for idle in [id for id, book in self._books.items() if time.monotonic() - book.asked_at > IDLE_S]:
                 del self._books[idle]
-
-
-def _is_still_so(tx: Connection, rollout: str, book: _Book) -> bool:
-    """False where the last row that was read is not there as it was: a backup was restored,
-    or ``tx`` began before it was written.
-    """
-    return book.last is None or tx.execute(_ROW, {"of": rollout, "at": book.last[0]}).scalar() == book.last[1]
 
 
 def _read_on(tx: Connection, rollout: str, book: _Book) -> None:

@@ -55,26 +55,26 @@ def text_statistics(text: str, title: str = "") -> dict[str, float]:
     read = text[:READ_CHARS]
     words = [word.lower() for word in WORD.findall(read)]
     sentences = [part for part in SENTENCE_END.split(read) if part.strip()]
-    statistics = {**_size(read, words, sentences), **_choice_of_words(words), **_typing(read, words, sentences)}
-    return {f"text.{name}": value for name, value in statistics.items()} | _title(title, words)
-
-
-def _size(text: str, words: Sequence[str], sentences: Sequence[str]) -> dict[str, float]:
     in_each = [WORD.findall(sentence) for sentence in sentences]
     lengths = [len(each) for each in in_each] or [0]
     mean = sum(lengths) / len(lengths)
     content = [{word.lower() for word in each} - STOP for each in in_each]
     shared = [len(a & b) / max(1, min(len(a), len(b))) for a, b in itertools.pairwise(content)]
-    return {
-        "log_words": math.log1p(len(words)),
-        "log_chars": math.log1p(len(text)),
-        "log_sentences": math.log1p(len(sentences)),
-        "sentence_mean": mean,
-        "sentence_deviation": math.sqrt(sum((length - mean) ** 2 for length in lengths) / len(lengths)),
-        "sentence_max": float(max(lengths)),
-        "log_paragraphs": math.log1p(sum(bool(line.strip()) for line in text.split("\n"))),
-        "sentence_overlap": sum(shared) / len(shared) if shared else 0.0,
+    statistics = {
+        **{
+            "log_words": math.log1p(len(words)),
+            "log_chars": math.log1p(len(read)),
+            "log_sentences": math.log1p(len(sentences)),
+            "sentence_mean": mean,
+            "sentence_deviation": math.sqrt(sum((length - mean) ** 2 for length in lengths) / len(lengths)),
+            "sentence_max": float(max(lengths)),
+            "log_paragraphs": math.log1p(sum(bool(line.strip()) for line in read.split("\n"))),
+            "sentence_overlap": sum(shared) / len(shared) if shared else 0.0,
+        },
+        **_choice_of_words(words),
+        **_typing(read, words, sentences),
     }
+    return {f"text.{name}": value for name, value in statistics.items()} | _title(title, words)
 
 
 def _choice_of_words(words: Sequence[str]) -> dict[str, float]:

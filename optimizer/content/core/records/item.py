@@ -28,21 +28,17 @@ def item_fault(
     try:
         values_of(measured)
     except InvalidInput as fault:
-        return _faults_text([f.pointer.strip("/") for f in fault.faults], measured)
+        # What is wrong with these fields; the same words for every item with the same fields, so that an import counts
+        # them together.
+        wrong = [f.pointer.strip("/") for f in fault.faults]
+        kinds = [name for name in wrong if not is_of_kind(BY_NAME[name], measured[name])]
+        ranges = [f"{name} lies {range_of(BY_NAME[name])}" for name in wrong if name not in kinds]
+        parts = [f"of another kind than declared: {', '.join(kinds)}"] if kinds else []
+        return "; ".join([*parts, f"out of range: {', '.join(ranges)}"] if ranges else parts)
     quality = expected.get(worth)
     if not isinstance(quality, int | float) or isinstance(quality, bool) or not 0 <= quality <= 1:
         return f"expected has no {worth!r} from 0 to 1"
     return None
-
-
-def _faults_text(wrong: Collection[str], measured: Mapping[str, Any]) -> str:
-    """What is wrong with these fields; the same words for every item with the same fields,
-    so that an import counts them together.
-    """
-    kinds = [name for name in wrong if not is_of_kind(BY_NAME[name], measured[name])]
-    ranges = [f"{name} lies {range_of(BY_NAME[name])}" for name in wrong if name not in kinds]
-    parts = [f"of another kind than declared: {', '.join(kinds)}"] if kinds else []
-    return "; ".join([*parts, f"out of range: {', '.join(ranges)}"] if ranges else parts)
 
 
 def measured_of(input: Mapping[str, Any]) -> dict[str, Any]:

@@ -65,7 +65,12 @@ def out_of_range(
         was = before.get(name)
         if reading.n < MIN_ITEMS:
             if was is not None:
-                wanted.append(OutOfRange(figure=name, level=was, detail=_too_few(name)))
+                too_few = (
+                    f"The content pipeline's {name} was out of range, and fewer than {MIN_ITEMS} items of the last"
+                    f" {WINDOW_HOURS} hours have it measured: too few to tell whether it is back. It stays open until"
+                    " there are enough, or none at all."
+                )
+                wanted.append(OutOfRange(figure=name, level=was, detail=too_few))
         elif (level := level_of(reading.value, target, was)) is not None:
             wanted.append(OutOfRange(figure=name, level=level, detail=_detail(name, reading.value, target, level)))
     return wanted
@@ -97,12 +102,4 @@ def _detail(name: str, value: float, target: Target, level: Level) -> str:
         f"The content pipeline's {name} was {value:.2f} over the last {WINDOW_HOURS} hours: {level} {edge}{aimed}. It"
         f" clears {back}. See GET /api/performance/ for where it comes from, and `detent thresholds recommend F` for"
         " other knobs."
-    )
-
-
-def _too_few(name: str) -> str:
-    return (
-        f"The content pipeline's {name} was out of range, and fewer than {MIN_ITEMS} items of the last {WINDOW_HOURS}"
-        " hours have it measured: too few to tell whether it is back. It stays open until there are enough, or none at"
-        " all."
     )

@@ -224,32 +224,36 @@ def search(
     def key(policy: Mapping[str, Any]) -> tuple[float, float]:
         name = repr(sorted((knob, policy.get(knob)) for knob in coordinates))
         if name not in tried:
-            tried[name] = _key(outcome(records, replace(known, policy=policy), times), band)
+            # First how far the time saved lies outside the band, then quality less one standard error.
+            shares = outcome(records, replace(known, policy=policy), times)
+            outside = max(0.0, band[0] - shares.time_saved_share, shares.time_saved_share - band[1])
+            if shares.quality is None or shares.quality_error is None or shares.n_judged < MIN_FULL:
+                tried[name] = -1.0 - outside, 0.0
+            else:
+                tried[name] = -outside, round(shares.quality - shares.quality_error, 9)
         return tried[name]
 
-    starts = sorted(_random_policies(start, coordinates, n_drawn, random.Random(seed)), key=key, reverse=True)
+    # Settings around ``start``: knobs for all types half of the time anew, those of single types less often, so that
+    # most rules stay simple.
+    rng = random.Random(seed)
+    own = {knob for knob in coordinates if knob.startswith("filter.") and knob.count(".") > 1}
+    starts = sorted(
+        [
+            {
+                **start,
+                **{
+                    knob: rng.choice(values)
+                    for knob, values in coordinates.items()
+                    if rng.random() < (0.2 if knob in own else 0.5)
+                },
+            }
+            for _ in range(n_drawn)
+        ],
+        key=key,
+        reverse=True,
+    )
     polished = [_polished(knobs, coordinates, key) for knobs in [dict(start), *starts[:N_POLISHED]]]
     return max(polished, key=key), len(tried)
-
-
-def _random_policies(
-    start: Mapping[str, Any], coordinates: Mapping[str, list[Any]], n: int, rng: random.Random
-) -> list[dict[str, Any]]:
-    """Settings around ``start``: knobs for all types half of the time anew, those of single types less often,
-    so that most rules stay simple.
-    """
-    own = {knob for knob in coordinates if knob.startswith("filter.") and knob.count(".") > 1}
-    return [
-        {
-            **start,
-            **{
-                knob: rng.choice(values)
-                for knob, values in coordinates.items()
-                if rng.random() < (0.2 if knob in own else 0.5)
-            },
-        }
-        for _ in range(n)
-    ]
 
 
 def _polished(
@@ -269,14 +273,6 @@ def _polished(
     return best
 
 
-def _key(shares: ReplayedShares, band: tuple[float, float]) -> tuple[float, float]:
-    """First how far the time saved lies outside the band, then quality less one standard error."""
-    outside = max(0.0, band[0] - shares.time_saved_share, shares.time_saved_share - band[1])
-    if shares.quality is None or shares.quality_error is None or shares.n_judged < MIN_FULL:
-        return -1.0 - outside, 0.0
-    return -outside, round(shares.quality - shares.quality_error, 9)
-
-
 def _coordinates(
     records: Records, start: Mapping[str, Any], checkpoints: Sequence[str]
 ) -> Iterator[tuple[str, list[Any]]]:
@@ -288,7 +284,12 @@ def _coordinates(
     for _, name in many:
         yield f"route.{name}", list(MODES)
     yield "filter.checks_needed", values_to_try(records, "filter.checks_needed")
-    for knob in _exit_knobs(checkpoints):
+    # One number for all checkpoints, or one each where the others are to stay as they are.
+    for knob in (
+        ["exit.min_confidence"]
+        if set(checkpoints) == set(CHECKPOINTS)
+        else [f"exit.{c}.min_confidence" for c in checkpoints]
+    ):
         now = start.get(knob, start.get("exit.min_confidence", 0.80))
         yield knob, sorted({0.70, 0.75, 0.80, 0.85, 0.90, 0.95, float(now)})
     for knob in (f"filter.{name}" for name in filter.FIELD_OF):
@@ -297,15 +298,6 @@ def _coordinates(
             yield knob, values
             for i, name in many:
                 yield f"{knob}.{name}", values_to_try(subset(records, records.codes == i), knob, N_VALUES)
-
-
-def _exit_knobs(checkpoints: Sequence[str]) -> list[str]:
-    """One number for all checkpoints, or one each where the others are to stay as they are."""
-    return (
-        ["exit.min_confidence"]
-        if set(checkpoints) == set(CHECKPOINTS)
-        else [f"exit.{c}.min_confidence" for c in checkpoints]
-    )
 
 
 def _shown(shares: ReplayedShares) -> ShownShares:

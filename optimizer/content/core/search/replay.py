@@ -20,6 +20,8 @@ from optimizer.content.core.policy.timing import TIMES, TimeModel
 from optimizer.content.core.records.fields import CHECKPOINTS, FIELDS
 from optimizer.content.core.search.score import WORTH
 from optimizer.core.base.errors import Fault, InvalidInput
+from optimizer.core.base.values import Aim
+from optimizer.core.family.variant import Variant
 
 MAX_KEPT = 256  # columns of bools
 
@@ -285,21 +287,22 @@ def _light(records: Records, pipeline: Pipeline) -> Any:
     per_type = [pipeline.thresholds(name) for name in records.types]
     thresholds = {knob: _by_record(records, [own[knob] for own in per_type]) for knob in per_type[0]}
     bypassed = filter.is_bypassed(records.values, thresholds)
-    if pipeline.score is not None:
-        bypassed = _by_score(records, pipeline.score, bypassed)
+    score = pipeline.score
+    if score is not None:
+        # Where the score knows an item it decides, elsewhere the filter.
+        import numpy as np
+
+        key = (
+            "score",
+            *((name, scored_type.predictor.hash) for name, scored_type in sorted(score.types.items())),
+        )
+        scores = records.kept(key, lambda: scores_of(records, score))
+        full_from = _by_record(
+            records,
+            [score.types[name].full_from if name in score.types else np.nan for name in records.types],
+        )
+        bypassed = np.where(np.isnan(scores), bypassed, scores < full_from)
     return light | (records.of_types(tuple(mode == "quality_check" for mode in modes)) & bypassed)
-
-
-def _by_score(records: Records, score: ContentScore, bypassed: Any) -> Any:
-    """Where the score knows an item it decides, elsewhere the filter."""
-    import numpy as np
-
-    key = ("score", *((name, scored_type.predictor.hash) for name, scored_type in sorted(score.types.items())))
-    scores = records.kept(key, lambda: scores_of(records, score))
-    full_from = _by_record(
-        records, [score.types[name].full_from if name in score.types else np.nan for name in records.types]
-    )
-    return np.where(np.isnan(scores), bypassed, scores < full_from)
 
 
 def scores_of(records: Records, score: ContentScore) -> Any:
@@ -357,3 +360,36 @@ def _texts(column: Sequence[Any]) -> Any:
 
     texts = [str(text) if text else None for text in column]
     return np.asarray(texts, dtype=object if None in texts else str)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplayedSetting:
+    """A setting with its mean score and mean cost on the records that it was replayed on."""
+
+    variant: Variant
+    score: float
+    cost: float
+
+
+def pareto(replayed: Sequence[ReplayedSetting]) -> list[ReplayedSetting]:
+    """Those that none beats in score and cost at once, the cheapest first; the first of equals."""
+    front: list[ReplayedSetting] = []
+    for setting in sorted(replayed, key=lambda r: (r.cost, -r.score)):
+        if not front or setting.score > front[-1].score:
+            front.append(setting)
+    return front
+
+
+def candidates(
+    replayed: Sequence[ReplayedSetting], start: ReplayedSetting, aim: Aim, *, margin: float, n: int
+) -> list[ReplayedSetting]:
+    """At most ``n`` settings of the front, the most promising first.
+
+    For quality the best scores; for cost the cheapest whose score is at most half of ``margin`` below the start's: the
+    confirmation asks for "not lower by the whole of it" on its own examples, and the boldest setting here is mostly
+    lucky on these.
+    """
+    front = pareto([setting for setting in replayed if setting.variant.id != start.variant.id])
+    if aim == "quality":
+        return sorted(front, key=lambda r: -r.score)[:n]
+    return [setting for setting in front if setting.score >= start.score - margin / 2][:n]

@@ -88,7 +88,19 @@ class ScoreSearch:
         self._items = items = items_by_type(self._train)
         if not items:
             return self._by_knobs() if self._is_kept else self._refused(NO_TEXT)
-        ways = self._ways(items)
+        # The plain way, and the one by characters where any type has enough items with released words.
+        learned: dict[tuple[str, Method], tuple[Sequence[JudgedItem], LearnedScore]] = {}
+        for name, its in sorted(items.items()):
+            methods_of_type, why = methods_of(its)
+            if why is not None:
+                self._not_trained[name] = why
+            for method, used in methods_of_type:
+                trained_on = {"study": self._setting.study, "type": name}
+                learned[name, method] = used, self._learn(used, method, trained_on=trained_on, seed=self._setting.seed)
+        methods = {method for _, method in learned}
+        ways = [
+            self._way(name, learned) for name in (PLAIN, CHARACTERS) if name in methods or (name == PLAIN and methods)
+        ]
         if not ways:
             return self._refused("; ".join(f"{name}: {why}" for name, why in self._not_trained.items()))
         self._records, self._groups = records_of(self._train), [group_of(e) for e in self._train]
@@ -97,7 +109,10 @@ class ScoreSearch:
         )  # every way knows the same types
         chosen = [chosen_point for wish in self._wishes() if (chosen_point := self._chosen(ways, *wish)) is not None]
         if chosen:
-            self._keep(ways, chosen)
+            points = [self._as_data(point, ways) for point in chosen]
+            untrained = [{"type": name, "why": why} for name, why in sorted(self._not_trained.items())]
+            self._setting.keep_finding(CONTENT_SCORE, {"points": points, "not_trained": untrained, "note": NO_TRANSFER})
+            self._setting.remark(" ".join(point["why"] for point in points))
         return [self._proposal(point) for point in chosen]
 
     @property
@@ -146,21 +161,6 @@ class ScoreSearch:
     def _wishes(self) -> list[tuple[float | None, float | None]]:
         saved, quality = (self._setting.definition.get(name) for name in KEEP)
         return [(saved, quality)] if saved is not None or quality is not None else [(point, None) for point in POINTS]
-
-    def _ways(self, items: Mapping[str, Sequence[JudgedItem]]) -> list[ScoringMethod]:
-        """The plain way, and the one by characters where any type has enough items with released words."""
-        learned: dict[tuple[str, Method], tuple[Sequence[JudgedItem], LearnedScore]] = {}
-        for name, its in sorted(items.items()):
-            methods_of_type, why = methods_of(its)
-            if why is not None:
-                self._not_trained[name] = why
-            for method, used in methods_of_type:
-                trained_on = {"study": self._setting.study, "type": name}
-                learned[name, method] = used, self._learn(used, method, trained_on=trained_on, seed=self._setting.seed)
-        methods = {method for _, method in learned}
-        return [
-            self._way(name, learned) for name in (PLAIN, CHARACTERS) if name in methods or (name == PLAIN and methods)
-        ]
 
     def _way(
         self, name: Method, learned: Mapping[tuple[str, Method], tuple[Sequence[JudgedItem], LearnedScore]]
@@ -223,23 +223,17 @@ class ScoreSearch:
 
     def _chosen(self, ways: Sequence[ScoringMethod], saved: float | None, quality: float | None) -> ScorePoint | None:
         if saved is not None:
-            return self._for_saving(ways, saved)
+            # The best quality at this saving.
+            points = [point for way in ways if (point := self._saving(way, saved)) is not None]
+            if points:
+                return simpler(points)
+            most = max(self._curve(way)[-1].outcome.time_saved_share for way in ways)
+            self._refused(
+                f"{saved:.0%} of the time cannot be saved: with no scored item in full it is {most:.1%}. Ask for less"
+            )
+            return None
         assert quality is not None
-        return self._for_quality(ways, quality)
-
-    def _for_saving(self, ways: Sequence[ScoringMethod], saved: float) -> ScorePoint | None:
-        """The best quality at this saving."""
-        points = [point for way in ways if (point := self._saving(way, saved)) is not None]
-        if points:
-            return simpler(points)
-        most = max(self._curve(way)[-1].outcome.time_saved_share for way in ways)
-        self._refused(
-            f"{saved:.0%} of the time cannot be saved: with no scored item in full it is {most:.1%}. Ask for less"
-        )
-        return None
-
-    def _for_quality(self, ways: Sequence[ScoringMethod], quality: float) -> ScorePoint | None:
-        """The most that is saved, up to 80 %, with this quality kept less one standard error."""
+        # The most that is saved, up to 80 %, with this quality kept less one standard error.
         points = [point for way in ways if (point := self._with_quality(way, quality)) is not None]
         if points:
             most = max(point.outcome.time_saved_share for point in points)
@@ -282,12 +276,6 @@ class ScoreSearch:
             "quality_on_train": point.outcome.quality,
         }
         return Proposal(variant=self._variant(point), proposer=REPLAY, params=params)
-
-    def _keep(self, ways: Sequence[ScoringMethod], chosen: Sequence[ScorePoint]) -> None:
-        points = [self._as_data(point, ways) for point in chosen]
-        untrained = [{"type": name, "why": why} for name, why in sorted(self._not_trained.items())]
-        self._setting.keep_finding(CONTENT_SCORE, {"points": points, "not_trained": untrained, "note": NO_TRANSFER})
-        self._setting.remark(" ".join(point["why"] for point in points))
 
     def _as_data(self, point: ScorePoint, ways: Sequence[ScoringMethod]) -> dict[str, Any]:
         """What was chosen and why, and what each way to score does on dev with thresholds of train

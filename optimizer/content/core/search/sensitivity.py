@@ -10,7 +10,7 @@ from optimizer.content.core.policy import filter
 from optimizer.content.core.policy.pipeline import knob_of, parse_pipeline, unknown_knob
 from optimizer.content.core.policy.route import MODES
 from optimizer.content.core.policy.timing import TIMES, TimeModel
-from optimizer.content.core.search.replay import Records, ReplayedShares, outcome, read_columns, ways
+from optimizer.content.core.search.replay import Records, ReplayedShares, outcome, read_columns
 from optimizer.core.base.errors import InvalidInput
 
 N_VALUES = 21
@@ -87,79 +87,3 @@ def values_to_try(records: Records, knob: str, n: int = N_VALUES) -> list[Any]:
     if known.kind == "integer" and known.low is not None and known.high is not None:
         return list(range(int(known.low), int(known.high) + 1))
     return [float(round(v, 4)) for v in np.linspace(0, 1, n)] if known.kind == "share" else []
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sweep:
-    """Every threshold of one knob at once: columns, in rising order of ``thresholds``.
-
-    ``quality`` is NaN where nothing is judged.
-    """
-
-    knob: str
-    thresholds: Any
-    full_share: Any
-    time_saved_share: Any
-    quality: Any
-
-
-def sweep(
-    columns: Mapping[str, Sequence[Any]] | Records, policy: Mapping[str, Any], knob: str, *, times: TimeModel = TIMES
-) -> Sweep:
-    """All thresholds of a filter's knob that differ in what they do: exact, by one sort.
-
-    A record depends on the threshold only if the two ends of the range treat it differently; it then changes where its
-    own value lies. Such records sorted by that value, sums of what changes give the outcome of every threshold.
-
-    Raises:
-        InvalidInput: the knob is no threshold of the filter, or no record carries its value.
-    """
-    import numpy as np
-
-    records = columns if isinstance(columns, Records) else read_columns(columns)
-    field = filter.FIELD_OF.get(knob.removeprefix("filter."))
-    if field is None or field not in records.recorded:
-        raise InvalidInput(
-            f"{knob} cannot be swept: it is no threshold of the filter, or no record carries the value it is compared"
-            " with."
-        )
-    own = {name: value for name, value in policy.items() if not name.startswith(f"{knob}.")}
-    known = knob_of(knob)
-    beyond = int(np.nanmax(records.values[field])) + 1 if known is not None and known.kind == "integer" else 1.0
-    loosest, strictest = (ways(records, parse_pipeline({**own, knob: value})) for value in (0, beyond))
-    weights = np.ones(records.n) if records.weights is None else records.weights
-    measured = ~np.isnan(records.quality)
-    judged = np.where(measured, weights, 0.0)
-    worth = np.where(measured, records.quality, 0.0) * judged
-
-    def cost(routes: Any) -> Any:
-        return (
-            routes.full * times.full
-            + routes.lightweight * times.lightweight
-            + sum(routes.exits[c] * times.exits[c] for c in routes.exits)
-        )
-
-    values = records.values[field]
-    moved = np.flatnonzero(loosest.lightweight != strictest.lightweight)
-    order = moved[np.argsort(values[moved], kind="stable")]
-    thresholds = np.unique(values[order])
-    below = np.searchsorted(values[order], thresholds, side="left")  # how many fail at each threshold
-
-    def running(column: Any, start: float) -> Any:
-        return start + np.concatenate([[0.0], np.cumsum(column[order])])[below]
-
-    gained = (cost(strictest) - cost(loosest)) * weights
-    total = float(weights.sum())
-    full, n_judged, sum_worth = (
-        running(-1.0 * column * loosest.full, float(column[loosest.full].sum())) for column in (weights, judged, worth)
-    )
-    spent = running(gained, float((cost(loosest) * weights).sum()))
-    with np.errstate(invalid="ignore", divide="ignore"):
-        quality = np.where(n_judged > 1e-9, sum_worth / n_judged, np.nan)
-    return Sweep(
-        knob=knob,
-        thresholds=thresholds,
-        full_share=full / total,
-        time_saved_share=1 - spent / total / times.full,
-        quality=quality,
-    )
