@@ -12,7 +12,7 @@ from optimizer.content.core.policy.pipeline import ItemDecision
 from optimizer.core.base.answers import Json
 from optimizer.core.family.variant import Message
 from optimizer.core.models.injection import Sign
-from optimizer.core.serving.assignment import Role
+from optimizer.core.serving.assignment import ServedRole
 from optimizer.core.views.family import EnvironmentView
 
 
@@ -29,7 +29,7 @@ class ServedVariant(TypedDict):
 
     family: str
     variant: str
-    role: Role
+    role: ServedRole
     rollout: str | None
     stage: float | None
     lease_expires_at: datetime | None
@@ -135,7 +135,7 @@ class ChatFacts(TypedDict):
     assignment: str | None
     family: str | None
     variant: str | None
-    role: Role | None
+    role: ServedRole | None
     tiers: Sequence[str]
     confidence: float | None
     cost_usd: float | None

@@ -15,7 +15,7 @@ from api.http.bodies import QUICK_BYTES
 from optimizer.content.core.policy.flags import REASON, Flags
 from optimizer.content.core.policy.learned_knob import READ_BY_SCORE
 from optimizer.content.core.policy.pipeline import ItemDecision, Pipeline, parse_pipeline
-from optimizer.core.base.etags import etag_of
+from optimizer.core.base.answers import etag_of
 from optimizer.core.family.family import Family
 from optimizer.core.family.generation_settings import only_settings
 from optimizer.core.family.masking import Masker
@@ -23,12 +23,12 @@ from optimizer.core.family.rendering import MAX_CHARS, fill, render_open, variab
 from optimizer.core.family.variant import VARIABLE, Message, Variant
 from optimizer.core.serving.assignment import (
     DEFAULT_COHORT_MINUTES,
-    ArmName,
+    ArmKey,
     Assignment,
     Choice,
-    Keys,
     Serving,
     TokenForm,
+    TokenKeys,
     choose,
     cohort_start,
 )
@@ -130,9 +130,9 @@ class ServedFamily(Serving):
     reigned: frozenset[str]  # every variant that ever was champion
     environment: EnvironmentOverride | None = None
     _pipelines: dict[str, Pipeline] = field(default_factory=dict, compare=False)
-    _prebuilt: dict[ArmName, Prebuilt] = field(default_factory=dict, compare=False)
-    _unfilled: dict[ArmName, PromptTemplate] = field(default_factory=dict, compare=False)
-    _forms: dict[ArmName, tuple[Any, TokenForm]] = field(default_factory=dict, compare=False)  # with their seconds
+    _prebuilt: dict[ArmKey, Prebuilt] = field(default_factory=dict, compare=False)
+    _unfilled: dict[ArmKey, PromptTemplate] = field(default_factory=dict, compare=False)
+    _forms: dict[ArmKey, tuple[Any, TokenForm]] = field(default_factory=dict, compare=False)  # with their seconds
 
     def choose(self, unit: str | None, unit_hmac: str | None, now: datetime) -> Choice:
         if self.environment is not None:
@@ -227,7 +227,9 @@ class ServedFamily(Serving):
             template = self._unfilled[choice.arm] = PromptTemplate.of(self.shape(choice), declared)
         return template
 
-    def token(self, choice: Choice, unit_hmac: str | None, *, now: datetime, rollout_now: datetime, keys: Keys) -> str:
+    def token(
+        self, choice: Choice, unit_hmac: str | None, *, now: datetime, rollout_now: datetime, keys: TokenKeys
+    ) -> str:
         arm, seconds = choice.arm, (int(now.timestamp()), int(rollout_now.timestamp()), keys)
         form = self._forms.get(arm)
         if form is None or form[0] != seconds:

@@ -20,12 +20,12 @@ from api.serving import ServingState
 from api.snapshot import Snapshots
 from optimizer.content.core.policy.flags import Flags
 from optimizer.core.family.family import Family
-from optimizer.core.feedback.pipeline_targets import TARGETS, Target
+from optimizer.core.feedback.pipeline_record import TARGETS, Target
 from optimizer.core.serving.access import EVERYTHING, Access
 from optimizer.core.serving.assignment import VerifiedTokens, unit_hmac
 from optimizer.core.serving.family_names import definition
-from optimizer.host.actor import local_actor
 from optimizer.host.config import Settings
+from optimizer.host.user_homes import local_actor
 from optimizer.jobs.context import Context, ServingHealth
 from optimizer.jobs.feedback.ingest_feedback import Intake, Turns
 from optimizer.jobs.feedback.place_events import Idempotency

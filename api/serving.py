@@ -19,8 +19,7 @@ from optimizer.content.core.policy.flags import Flags
 from optimizer.core.base.errors import Busy, DetentError
 from optimizer.core.family.family import kind_of
 from optimizer.core.family.variant import Variant
-from optimizer.core.serving.assignment import Keys as TokenKeys
-from optimizer.core.serving.assignment import holdback_of, leased, overrides_by_family
+from optimizer.core.serving.assignment import TokenKeys, holdback_of, leased, overrides_by_family
 from optimizer.core.serving.family_names import by_name, former_of, is_retired, no_family, retired_family
 from optimizer.core.serving.freezes import Freeze, is_frozen
 from optimizer.core.serving.rollout import Rollout

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from api.prompt import ServedFamily, time_text, to_json
-from optimizer.core.base.etags import etag_of
+from optimizer.core.base.answers import etag_of
 from optimizer.core.serving.access import Access
 from optimizer.core.serving.assignment import HOLDBACK_SHARE, Choice, leased
 from optimizer.core.serving.family_names import former_of

@@ -26,8 +26,8 @@ from scipy.stats import spearmanr
 
 from optimizer.adapters.predictors.judge_agreement import fit_map, mapped
 from optimizer.adapters.predictors.measures import brier, calibration_error, group_draws
+from optimizer.core.statistics.interval import wilson_interval
 from optimizer.core.statistics.prediction_powered import RatedAnswer, powered_mean
-from optimizer.core.statistics.wilson import wilson_interval
 
 DATA = SHARED / "data" / "judge_calibration"
 PAGE = ROOT / "docs" / "reference" / "judges-measured.md"

@@ -28,7 +28,7 @@ from fixed_pool.pools import CONFIRMATION, DEVELOPMENT, Pool
 from fixed_pool.studies import improved, without_differences
 from fixed_pool.trials import CONSIDERED, RULES, Measured, cells, groups, measure
 
-from optimizer.core.statistics.wilson import wilson_interval
+from optimizer.core.statistics.interval import wilson_interval
 
 PAGE = ROOT / "docs" / "reference" / "search-tables-measured.md"
 STUDIES, STUDIED = range(1, 5), 120  # seeds for each table; examples, half of them held out

@@ -12,8 +12,8 @@ from typing import Any
 from optimizer.core.family.family import Family
 from optimizer.core.family.variant import Variant
 from optimizer.core.feedback.events import FeedbackEvent, Interaction, LaterParts
-from optimizer.core.feedback.stored_rows import rows_of
 from optimizer.core.policy.steps import draw_of
+from tests.event_rows import rows_of
 from tests.stores import arm
 from tests.study_world import START, TOPICS, World, topic_family
 

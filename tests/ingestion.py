@@ -13,7 +13,7 @@ from optimizer.core.declaration.read import parse_family
 from optimizer.core.family.family import Family
 from optimizer.core.family.variant import VariantRecord
 from optimizer.core.feedback.events import FeedbackEvent, Interaction
-from optimizer.core.serving.assignment import Assignment, sign_token, unit_hmac, verify_token
+from optimizer.core.serving.assignment import Assignment, TokenForm, unit_hmac, verify_token
 from optimizer.jobs.feedback.ingest_feedback import Intake
 from tests.clock import Clock
 from tests.stores import FAMILY, NOW, temporary_database, variant
@@ -40,6 +40,10 @@ def family(name: str = FAMILY, **privacy: Any) -> Family:
 
 def hmac_unit(unit: str) -> str:
     return unit_hmac(UNIT_KEY, unit)
+
+
+def sign_token(assignment: Assignment, keys: Sequence[tuple[str, bytes]]) -> str:
+    return TokenForm.of(assignment, keys).signed(assignment.unit_hmac)
 
 
 def token(unit: str = "u1", *, keys: Sequence[tuple[str, bytes]] = KEYS, **changes: Any) -> str:

@@ -36,7 +36,7 @@ def main(folder: Path) -> dict[str, Any]:
     from sqlmodel import SQLModel
 
     from api.app import create_app
-    from docs.generate.event_table import event_table
+    from docs.generate.rest import event_table
     from optimizer.core.views.events import InteractionView, members_of
     from optimizer.host.config import load_settings
     from tests.ingestion import Installation, token

@@ -13,7 +13,6 @@ from optimizer.adapters.store import Database
 from optimizer.core.declaration.read import parse_family
 from optimizer.core.family.family import Family
 from optimizer.core.feedback.events import Arm, FeedbackEvent, Interaction
-from optimizer.core.feedback.stored_rows import rows_of
 from optimizer.core.rollout.blocks import StoredBlock, window_start
 from optimizer.core.rollout.transitions import OperatorAct
 from optimizer.core.serving.assignment import Holdback, cohort_start, holdback_of
@@ -27,6 +26,7 @@ from optimizer.jobs.rollouts.tick import TickReport, tick
 from optimizer.jobs.rollouts.verify_rollout import VerifyReport, verify_rollout
 from tests.chosen import chosen
 from tests.clock import Clock
+from tests.event_rows import rows_of
 from tests.rollout_acts import operate, start_rollout
 
 F = "summarization"

@@ -26,13 +26,13 @@ from optimizer.adapters.store.tables import VariantPerformanceRow
 from optimizer.core.base.values import Budget
 from optimizer.core.family.variant import Variant
 from optimizer.core.feedback.events import Arm, FeedbackEvent, Interaction
-from optimizer.core.feedback.stored_rows import rows_of
 from optimizer.core.models.language import ModelAnswer
 from optimizer.core.search.study import Study
 from optimizer.core.serving.rollout import Rollout
 from optimizer.host.config import Settings
 from optimizer.ports import JournalEntry
 from optimizer.runtime import wiring
+from tests.event_rows import rows_of
 
 NOW = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)
 FAMILY = "summarization"

@@ -19,7 +19,7 @@ from api.routing import caller_of
 from api.schemas import RenderBody
 from api.served import ServedChoice, count, decide, unit_of
 from api.services import Services
-from optimizer.core.base.etags import is_listed
+from optimizer.core.base.answers import is_listed
 from optimizer.core.family.policy_text import shown_policy
 from optimizer.core.family.rendering import fill, limit_inputs
 from optimizer.core.family.variant import Message

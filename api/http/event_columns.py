@@ -13,7 +13,7 @@ from api.http.body_limits import BodyLimit
 from api.http.event_lines import LinesPart
 from optimizer.core.base.errors import Fault, InvalidInput, pointer_of, said
 from optimizer.core.base.phrasing import count
-from optimizer.core.feedback.fields import FIELDS
+from optimizer.core.feedback.reported import FIELDS
 
 _COLUMNS = "columns"
 _BEGINNING = re.compile(rb'\s*\{\s*"(\w{1,20})"\s*:\s*(\{?)')

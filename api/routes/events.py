@@ -11,7 +11,7 @@ from api.hot.events import FEEDBACK, IMPORT, INTERACTIONS
 from api.idempotency import KEY_HEADER
 from api.routing import answered_in_front, guarded, router
 from optimizer.core.feedback.event_kinds import schema_of
-from optimizer.core.feedback.fields import FIELDS
+from optimizer.core.feedback.reported import FIELDS
 
 EVENT_SCHEMA: dict[str, Any] = {
     **schema_of(FIELDS, nullable=True),  # null says what leaving the field out says

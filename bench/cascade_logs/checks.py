@@ -21,7 +21,7 @@ from optimizer.core.search.cascade.records import TierRecords
 from optimizer.core.search.cascade.replay import replay, replay_many
 from optimizer.core.search.cascade.sweep import Limit, curve
 from optimizer.core.search.cascade.thresholds import LeastCost, search
-from optimizer.core.statistics.wilson import wilson_interval
+from optimizer.core.statistics.interval import wilson_interval
 
 N_BRUTE = 40  # records of a brute-force search of three tiers: some 40 x 40 settings
 

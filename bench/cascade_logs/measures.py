@@ -15,7 +15,7 @@ from cascade_logs.tables import Logs
 from optimizer.core.search.cascade.replay import replay
 from optimizer.core.search.cascade.thresholds import LeastCost, search
 from optimizer.core.search.cascade.weighted import LOSSES, figure
-from optimizer.core.statistics.wilson import wilson_interval
+from optimizer.core.statistics.interval import wilson_interval
 
 CHEAP, STRONG = "gpt-4o-mini", "gpt-4o"
 CHAINS = (("llama3.1-8b", CHEAP, STRONG), (CHEAP, "llama3.1-70b", "llama3.1-405b"))

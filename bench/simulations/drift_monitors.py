@@ -8,7 +8,7 @@ import numpy as np
 from common import Cell
 from rules.monitors import MONITORS
 
-from optimizer.core.statistics.drift import DriftDetector
+from optimizer.core.rollout.drift import DriftDetector
 from simulations.tally import BASE, REFERENCE, Tally, mean_cell, p90, plain_cell, progress, share_cell
 
 WEEK = 2_800  # outcomes, 400 a day

@@ -20,7 +20,7 @@ from pathlib import Path
 from bench.speed.events import ANSWER
 from optimizer.adapters.store import Database
 from optimizer.core.serving.access import Role, access_of, hash_of
-from optimizer.core.serving.assignment import Assignment, cohort_start, sign_token, unit_hmac
+from optimizer.core.serving.assignment import Assignment, TokenForm, cohort_start, unit_hmac
 from optimizer.core.serving.rollout import Rollout
 from optimizer.host.config import Settings, load_settings
 from optimizer.host.ports_in_use import listen
@@ -212,7 +212,7 @@ def tokens_of(place: Installation, n: int) -> list[str]:
     """Tokens as n units were served them, in both arms of the rollout."""
     rollout, secrets, now = _rollout_of(place), wiring.open_secrets(place.settings), datetime.now(UTC)
     return [
-        sign_token(
+        TokenForm.of(
             Assignment(
                 family=FAMILY,
                 variant=rollout.candidate if i % 2 else rollout.champion,
@@ -221,9 +221,8 @@ def tokens_of(place: Installation, n: int) -> list[str]:
                 stage=rollout.share,
                 issued_at=now,
                 cohort_start=cohort_start(now, 60),
-                unit_hmac=unit_hmac(secrets.unit_key, f"u{i}"),
             ),
             secrets.token_keys,
-        )
+        ).signed(unit_hmac(secrets.unit_key, f"u{i}"))
         for i in range(n)
     ]

@@ -73,20 +73,16 @@ def _page(family: Family) -> str:
         f"    detent study run {name} --strategy {schedule.strategy} --dry-run"
     )
     title = name.replace("_", " ").capitalize()
+    # What the comment at the head of the file says of the task, behind its first line.
+    lines = (SHIPPED / name / "family.yaml").read_text(encoding="utf-8").splitlines()
+    comment = [line.removeprefix("#").removeprefix(" ") for line in takewhile(lambda one: one.startswith("#"), lines)]
     return page(
         f"# {title}",
         sentence(family.description),
         table(("", ""), rows),
-        _notes(name),
+        linked("\n".join(comment[1:]), "../"),
         END.format(commands=commands, name=name),
     )
-
-
-def _notes(name: str) -> str:
-    """What the comment at the head of the file says of the task, behind its first line."""
-    lines = (SHIPPED / name / "family.yaml").read_text(encoding="utf-8").splitlines()
-    comment = [line.removeprefix("#").removeprefix(" ") for line in takewhile(lambda one: one.startswith("#"), lines)]
-    return linked("\n".join(comment[1:]), "../")
 
 
 def _often(family: Family) -> str:

@@ -14,9 +14,11 @@ from fastapi.routing import APIRoute
 from api.app import GROUPS, create_app
 from api.routes.later import LATER
 from api.routing import ROLE
-from docs.generate.event_table import event_table, part_table
 from docs.generate.markdown import linked, page, table
-from optimizer.core.feedback.pipeline_targets import TARGETS
+from optimizer.core.feedback.event_kinds import EventField, fields_in
+from optimizer.core.feedback.events import Part
+from optimizer.core.feedback.pipeline_record import TARGETS
+from optimizer.core.feedback.reported import FIELDS
 from optimizer.core.serving.access import ROLES
 from optimizer.host.config import load_settings
 
@@ -91,9 +93,27 @@ def rest() -> str:
     with tempfile.TemporaryDirectory() as home:
         document = create_app(load_settings("dev", Path(home))).openapi()
     routes = _Routes(document)
+    rows = [
+        (
+            f"`{name}`",
+            f"{one.target:.2f}",
+            ", ".join(
+                f"{word} {level:.2f}"
+                for word, level in (("below", one.warning_low), ("above", one.warning_high))
+                if level is not None
+            ),
+            f"below {one.critical_low:.2f}",
+        )
+        for name, one in TARGETS.items()
+    ]
     last = {
         "Events": [EVENT, event_table(), "and each of `parts`", part_table()],
-        "Content pipeline": [_levels()],
+        "Content pipeline": [
+            (
+                "Levels of the figures, unless `config/monitoring.yaml` says others:\n\n"
+                + table(("Figure", "Target", "Warning", "Critical"), rows)
+            )
+        ],
     }
     groups = [part for name in routes.groups for part in (f"## {name}", *routes.told(name), *last.get(name, ()))]
     later = ", ".join(f"`{one.method} {one.path}`" for one in LATER)
@@ -131,32 +151,29 @@ class _Routes:
             yield f"### {route}"
             text, _, after = operation["description"].partition("\n\nRole: ")
             yield _plain(text) + (f" Role {re.split('[.;]', after)[0]}." if after else "")
-            yield from self._takes(operation)
+            # Parameters and members of the body, but those that are said once for all routes.
+            content = operation.get("requestBody", {}).get("content", {"": {}})
+            body = self._opened(next(iter(content.values())).get("schema", {}))
+            found = {one["name"]: (one["in"], one) for one in operation.get("parameters", ()) if one["in"] != "path"}
+            for name, one in body.get("properties", {}).items():
+                found.setdefault(name, ("body, needed" if name in body.get("required", ()) else "body", one))
+            rows = [
+                (f"`{name}`", place, self._held(one.get("schema", one)), _plain(one.get("description", "")))
+                for name, (place, one) in found.items()
+                if name not in SAID_ABOVE
+            ]
+            if "anyOf" in body:
+                yield "Body: an event or a list of events ([what each may hold](#what-an-event-may-hold))."
+            elif body.get("description"):
+                yield f"Body: {_plain(body['description'])}"
+            if any(meaning for *_, meaning in rows):
+                yield table(("Name", "In", "Holds", "Meaning"), rows)
+            elif rows:
+                yield "Takes " + ", ".join(f"{name} ({place}: {held})" for name, place, held, _ in rows) + "."
             yield " ".join(self._answers(operation))
         if parts := list(self._parts(self.groups[group])):
             yield "Parts of these answers, by the names that `/openapi.json` gives them:"
             yield "\n".join(parts)
-
-    def _takes(self, operation: Mapping[str, Any]) -> Iterator[str]:
-        """Parameters and members of the body, but those that are said once for all routes."""
-        content = operation.get("requestBody", {}).get("content", {"": {}})
-        body = self._opened(next(iter(content.values())).get("schema", {}))
-        found = {one["name"]: (one["in"], one) for one in operation.get("parameters", ()) if one["in"] != "path"}
-        for name, one in body.get("properties", {}).items():
-            found.setdefault(name, ("body, needed" if name in body.get("required", ()) else "body", one))
-        rows = [
-            (f"`{name}`", place, self._held(one.get("schema", one)), _plain(one.get("description", "")))
-            for name, (place, one) in found.items()
-            if name not in SAID_ABOVE
-        ]
-        if "anyOf" in body:
-            yield "Body: an event or a list of events ([what each may hold](#what-an-event-may-hold))."
-        elif body.get("description"):
-            yield f"Body: {_plain(body['description'])}"
-        if any(meaning for *_, meaning in rows):
-            yield table(("Name", "In", "Holds", "Meaning"), rows)
-        elif rows:
-            yield "Takes " + ", ".join(f"{name} ({place}: {held})" for name, place, held, _ in rows) + "."
 
     def _answers(self, operation: Mapping[str, Any]) -> Iterator[str]:
         """What each good status means, and the members of the answer."""
@@ -234,20 +251,20 @@ def _plain(text: str) -> str:
     return linked(" ".join(text.split()))
 
 
-def _levels() -> str:
+WORDS = {"dropped": "dropped", "replaced": "replaced by a remark", "masked": "masked only"}
+ARTICLE = {"interaction": "an interaction", "outcome": "an outcome", None: ""}
+NO_TEXTS = "where no text may be kept"
+
+
+def event_table() -> str:
     rows = [
-        (
-            f"`{name}`",
-            f"{one.target:.2f}",
-            ", ".join(
-                f"{word} {level:.2f}"
-                for word, level in (("below", one.warning_low), ("above", one.warning_high))
-                if level is not None
-            ),
-            f"below {one.critical_low:.2f}",
-        )
-        for name, one in TARGETS.items()
+        (f"`{name}`", one.kind.holds, one.about, ARTICLE[one.reports], WORDS.get(one.private or "", ""))
+        for name, one in FIELDS.items()
     ]
-    return "Levels of the figures, unless `config/monitoring.yaml` says others:\n\n" + table(
-        ("Figure", "Target", "Warning", "Critical"), rows
-    )
+    return table(("field", "holds", "meaning", "makes it a report of", NO_TEXTS), rows)
+
+
+def part_table() -> str:
+    fields: Mapping[str, EventField] = fields_in(Part)
+    rows = [(f"`{name}`", one.kind.holds, one.about, WORDS.get(one.private or "", "")) for name, one in fields.items()]
+    return table(("field", "holds", "meaning", NO_TEXTS), rows)

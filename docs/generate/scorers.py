@@ -53,16 +53,27 @@ def scorers() -> str:
         groups[group].append(record)
     parts = [LEAD]
     for name, records in groups.items():
-        leads = dict.fromkeys(_lead(one) for one in records) if name != ELSEWHERE else ()
+        leads = (
+            dict.fromkeys(
+                linked(inspect.cleandoc(import_module(one.judge.__module__).__doc__ or "").replace("``", "`"))
+                for one in records
+            )
+            if name != ELSEWHERE
+            else ()
+        )
         rows, details = [], []
         for record in records:
             doc = _read(record)
+            known = inspect.signature(record.judge).parameters
+            usual = {name: one.default for name, one in known.items() if isinstance(one.default, int | float | str)}
             rows.append(
                 (
                     f"`{record.name}`",
                     ", ".join(record.parsers or ("any",)),
                     doc[""][0],
-                    _parameters(record),
+                    ", ".join(
+                        f"`{name}`" + (f" ({usual[name]})" if name in usual else "") for name in record.parameters
+                    ),
                     doc["Source"][0],
                 )
             )
@@ -80,10 +91,6 @@ def scorers() -> str:
     return page("# Scorers", *parts)
 
 
-def _lead(record: MetricRecord) -> str:
-    return linked(inspect.cleandoc(import_module(record.judge.__module__).__doc__ or "").replace("``", "`"))
-
-
 def _read(record: MetricRecord) -> dict[str, list[str]]:
     """The docstring's paragraphs under "", and what stands under each of its sections."""
     text, *rest = SECTION.split(inspect.getdoc(record.judge) or "")
@@ -96,12 +103,6 @@ def _read(record: MetricRecord) -> dict[str, list[str]]:
                 re.sub(r"^([\w, ]+):", lambda names: re.sub(r"(\w+)", r"`\1`", names[0]), one) for one in lines
             ]
     return found
-
-
-def _parameters(record: MetricRecord) -> str:
-    known = inspect.signature(record.judge).parameters
-    usual = {name: one.default for name, one in known.items() if isinstance(one.default, int | float | str)}
-    return ", ".join(f"`{name}`" + (f" ({usual[name]})" if name in usual else "") for name in record.parameters)
 
 
 def _line(text: str) -> str:

@@ -84,19 +84,20 @@ class Home:
                 cwd=self.folder,
             )
         try:
-            self._wait(server, log)
+            # Until API, gateway and worker have said where they are.
+            deadline = time.monotonic() + START_S
+            while not all(
+                (self.folder / "var" / "run" / f"{name}.json").exists() for name in ("api", "gateway", "worker")
+            ):
+                if server.poll() is not None or time.monotonic() > deadline:
+                    raise RuntimeError(
+                        f"The service did not start. It says:\n{log.read_text(encoding='utf-8')[-2000:]}"
+                    )
+                time.sleep(0.2)
             yield
         finally:
             server.send_signal(signal.SIGTERM)
             server.wait(timeout=60)
-
-    def _wait(self, server: subprocess.Popen[bytes], log: Path) -> None:
-        """Until API, gateway and worker have said where they are."""
-        deadline = time.monotonic() + START_S
-        while not all((self.folder / "var" / "run" / f"{name}.json").exists() for name in ("api", "gateway", "worker")):
-            if server.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(f"The service did not start. It says:\n{log.read_text(encoding='utf-8')[-2000:]}")
-            time.sleep(0.2)
 
     @property
     def url(self) -> str:

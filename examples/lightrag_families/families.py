@@ -7,14 +7,13 @@ else, so that the function knows what was asked; the prompt is the family's cham
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from lightrag import LightRAG, QueryParam, RoleLLMConfig
 from lightrag.prompt import PROMPTS
 
-from examples.detent_families import Answer, DetentFamilies, Extracted, unit_of_text
+from examples.detent_families import Answer, DetentFamilies, unit_of_text
 
 EXTRACT, SUMMARIZE = "<detent:extract>\n", "<detent:summarize>\n"
 TEMPLATES = {
@@ -82,7 +81,22 @@ class LightRAGFamilies:
             raise ValueError("LightRAG sent a prompt of its own to the extract role: its templates were not replaced.")
         text = prompt.removeprefix(EXTRACT)
         found = await self.families.extract(text, types=self.types, relations=self.relations)
-        return json.dumps(_graph(found), ensure_ascii=False)
+        # As LightRAG reads it. What a sentence says is the description of its entities and relations.
+        return json.dumps(
+            {
+                "entities": [
+                    {"name": name, "type": kind, "description": one.sentence}
+                    for one in found
+                    for name, kind in one.entities
+                ],
+                "relationships": [
+                    {"source": subject, "target": object, "keywords": relation, "description": one.sentence}
+                    for one in found
+                    for subject, relation, object in one.relations
+                ],
+            },
+            ensure_ascii=False,
+        )
 
     async def keywords(self, prompt: str, **_: Any) -> str:
         """A search query: LightRAG looks for it among entities (low level) and relations (high level)."""
@@ -98,17 +112,3 @@ class LightRAGFamilies:
         answer = await self.families.ask(family, variables, unit=self.users.get(question, question))
         self.asked.setdefault(question, []).append(answer)
         return answer
-
-
-def _graph(found: Sequence[Extracted]) -> dict[str, Any]:
-    """As LightRAG reads it. What a sentence says is the description of its entities and relations."""
-    return {
-        "entities": [
-            {"name": name, "type": kind, "description": one.sentence} for one in found for name, kind in one.entities
-        ],
-        "relationships": [
-            {"source": subject, "target": object, "keywords": relation, "description": one.sentence}
-            for one in found
-            for subject, relation, object in one.relations
-        ],
-    }

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 from optimizer.cli.output import say
 from optimizer.cli.server_option import server_asked
 from optimizer.core.base.errors import Busy, Conflict, InvalidInput, NotFound
-from optimizer.host.actor import local_actor
+from optimizer.host.user_homes import local_actor
 from optimizer.runtime.use_cases import use_case_of
 
 if TYPE_CHECKING:

@@ -20,10 +20,9 @@ from optimizer.core.family.family import Family
 from optimizer.core.family.rendering import few_shot
 from optimizer.core.models.language import ModelPrice
 from optimizer.core.search.study import Study
-from optimizer.demo.place import Place
+from optimizer.demo.place import Addresses, Place
 from optimizer.demo.rollouts import DemoCandidate
 from optimizer.demo.screen import Screen, nothing
-from optimizer.demo.servers import Addresses
 from optimizer.demo.stories import Bar, Story, same_for_less
 from optimizer.demo.studies import POLL_S, queue_study, watch_study
 from optimizer.ports import Store
@@ -74,7 +73,29 @@ class CascadeDemo:
         say("depends on it yet, so a person promotes it past the gates, which is recorded as forced:")
         for n in range(N_FIRST_REQUESTS):
             self._ask(self._rows[n], user=f"user-{n}")
-        variant = self._prompt_with_examples()
+        # The champion's prompt with `N_EXAMPLES` released training examples, stored by the route that people use.
+        labels = self._family.output.labels or ()
+        field = self._family.output.field
+        by_label: dict[Any, list[Example]] = {label: [] for label in labels}
+        names: set[str] = set()
+        with self._store.read() as tx:
+            train = self._store.examples.of_split(tx, self._family.name, split="train")
+        for example in sorted(train, key=lambda example: example.id):
+            is_short = len(str(example.input["parameter"])) <= LONGEST_SHOWN
+            if example.released and is_short and example.group not in names:
+                names.add(example.group)
+                by_label[example.expected[field]].append(example)
+        examples = [
+            few_shot(self._family, by_label[label][n]) for n in range(N_EXAMPLES // len(labels)) for label in labels
+        ]
+        served = self._api.get(f"/v1/families/{self._family.name}").raise_for_status().json()
+        body = {
+            "from": served["champion"]["variant"],
+            "examples": [{"id": e.id, "input": dict(e.input), "output": e.output} for e in examples],
+            "note": f"{N_EXAMPLES} examples",
+        }
+        answer = self._api.post(f"/v1/families/{self._family.name}/variants", json=body)
+        variant = str(answer.raise_for_status().json()["variant"])
         quiet = {"show": lambda line: "champion (" in line}
         self._screen.command(
             "rollout", "start", name, variant, "--confirm", name, "--reason", "the prompt that was there", **quiet
@@ -148,31 +169,6 @@ class CascadeDemo:
     def close(self) -> None:
         self._api.close()
         self._gateway.close()
-
-    def _prompt_with_examples(self) -> str:
-        """The champion's prompt with ``N_EXAMPLES`` released training examples, stored by the route that people use."""
-        labels = self._family.output.labels or ()
-        field = self._family.output.field
-        by_label: dict[Any, list[Example]] = {label: [] for label in labels}
-        names: set[str] = set()
-        with self._store.read() as tx:
-            train = self._store.examples.of_split(tx, self._family.name, split="train")
-        for example in sorted(train, key=lambda example: example.id):
-            is_short = len(str(example.input["parameter"])) <= LONGEST_SHOWN
-            if example.released and is_short and example.group not in names:
-                names.add(example.group)
-                by_label[example.expected[field]].append(example)
-        examples = [
-            few_shot(self._family, by_label[label][n]) for n in range(N_EXAMPLES // len(labels)) for label in labels
-        ]
-        served = self._api.get(f"/v1/families/{self._family.name}").raise_for_status().json()
-        body = {
-            "from": served["champion"]["variant"],
-            "examples": [{"id": e.id, "input": dict(e.input), "output": e.output} for e in examples],
-            "note": f"{N_EXAMPLES} examples",
-        }
-        answer = self._api.post(f"/v1/families/{self._family.name}/variants", json=body)
-        return str(answer.raise_for_status().json()["variant"])
 
     def _wait_for_deployment(self) -> None:
         """Waits until the worker's tick has taken up the approved rollout: before that it cannot be promoted."""

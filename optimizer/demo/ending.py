@@ -1,5 +1,5 @@
-"""The end of the demo: what came out as announced, what to open, what to try next,
-and what the search costs on a model with a price.
+"""The end of the demo: what came out as announced, what to open, what to try next, what the search costs on a model
+with a price, and the closing page in HTML, which loads nothing.
 """
 
 from __future__ import annotations
@@ -8,23 +8,58 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from difflib import SequenceMatcher
 from pathlib import Path
+from typing import Any
 
 from optimizer.cli.study.run import read_definition
 from optimizer.core.family.family import Family
+from optimizer.core.family.variant import Variant
+from optimizer.core.models.language import ModelPrice
+from optimizer.core.search.cost_estimate import CostEstimate
 from optimizer.core.search.study import Study
-from optimizer.demo.answering import Answering
-from optimizer.demo.page import demo_page
-from optimizer.demo.place import Place
-from optimizer.demo.price import EXAMPLE_MODEL, dry_run
+from optimizer.core.views.variant import variant_text
+from optimizer.demo.place import Place, Servers
+from optimizer.demo.plain import in_words
 from optimizer.demo.rollouts import DemoRollouts
 from optimizer.demo.screen import Screen
-from optimizer.demo.servers import Servers
 from optimizer.demo.stories import Story
+from optimizer.host.config import Settings
+from optimizer.jobs.context import Context
 from optimizer.jobs.outbox.mirror_outbox import TOPICS
+from optimizer.jobs.studies.create_study import BudgetBody, StudyRequest, create_study
 from optimizer.ports import Clock, Store
 from optimizer.runtime import wiring
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answering:
+    """``is_embedded``: only the embedded model answers, which takes no key, no network and no money.
+
+    ``words`` go on after "with".
+    """
+
+    is_embedded: bool
+    words: str
+
+
+def read_answering(settings: Settings, families: Iterable[Family]) -> Answering:
+    """Reads config/models.yaml and starts no model. Raises NotFound for a model that the file does not name."""
+    models = wiring.open_models(settings)
+    try:
+        names = dict.fromkeys(name for family in families for name in (family.model.default, *family.model.tiers))
+        others = {name: model for name in names if not (model := models.describe(name)).embedded}
+    finally:
+        models.close()
+    if not others:
+        return Answering(is_embedded=True, words="a real and very small language model on this machine")
+    listed = ", ".join(
+        f"{name} ({model.litellm or model.model or 'no embedded model'})" for name, model in others.items()
+    )
+    return Answering(is_embedded=False, words=f"models of config/models.yaml: {listed}")
+
 
 MIRRORED_WITHIN_S = 60.0
 
@@ -121,3 +156,79 @@ def _wait_for_mirror(store: Store) -> int:
 
 def _times(screen: Screen) -> str:
     return ", ".join(f"step {n} {seconds:.0f} s" for n, seconds in enumerate(screen.seconds.values(), start=1))
+
+
+Marked = list[tuple[str, str]]  # (CSS class, line)
+
+
+def demo_page(stories: Sequence[Story], nexts: Sequence[tuple[str, str]], *, took: str, model: str) -> str:
+    """The whole page.
+
+    Args:
+        nexts: (command, what it is for).
+        took: minutes and seconds, such as ``8:31``.
+        model: what answered, in words that go on after "with".
+    """
+    n = sum(story.as_announced for story in stories)
+    return wiring.html_page(
+        "demo.html",
+        stories=stories,
+        n_as_announced=n,
+        nexts=nexts,
+        took=took,
+        model=model,
+        in_words=in_words,
+        side_by_side=side_by_side,
+    )
+
+
+def side_by_side(before: Variant, after: Variant) -> tuple[Marked, Marked]:
+    """Both as readable lines, each marked ``same``, or ``gone`` before and ``added`` after."""
+    old, new = (variant_text(variant).splitlines() for variant in (before, after))
+    blocks = SequenceMatcher(a=old, b=new, autojunk=False).get_matching_blocks()
+    same_lines = {n for block in blocks for n in range(block.a, block.a + block.size)}
+    taken_over = {n for block in blocks for n in range(block.b, block.b + block.size)}
+    return (
+        [("same" if n in same_lines else "gone", line or " ") for n, line in enumerate(old)],
+        [("same" if n in taken_over else "added", line or " ") for n, line in enumerate(new)],
+    )
+
+
+EXAMPLE_MODEL = "openai/gpt-4o-mini"  # only its listed price is used; no call is made
+
+
+class PricedCatalogue:
+    """Every model name means one priced model of LiteLLM's own table."""
+
+    def __init__(self, litellm_id: str) -> None:
+        self._facts = wiring.listed_model(litellm_id)
+        self._price: ModelPrice | None = self._facts.known_price()
+
+    def describe(self, name: str) -> Any:
+        return self._facts
+
+    def price(self, name: str) -> ModelPrice | None:
+        return self._price
+
+
+def dry_run(context: Context, family: Family, definition: Mapping[str, Any]) -> tuple[CostEstimate, ModelPrice] | None:
+    """(estimate, price) of this study on ``EXAMPLE_MODEL``; None where its price is not listed.
+
+    Writes nothing, spends nothing.
+    """
+    catalogue = PricedCatalogue(EXAMPLE_MODEL)
+    price = catalogue.price("")
+    if price is None:
+        return None
+    sizes = {k: v for k, v in definition.items() if k not in ("strategy", "aim", "seed", "budget")}
+    request = StudyRequest(
+        family=family.name,
+        strategy=str(definition["strategy"]),
+        budget=BudgetBody(**definition["budget"]),
+        seed=int(definition["seed"]),
+        definition=sizes,
+        dry_run=True,
+    )
+    estimate = create_study(replace(context, family=lambda name: family, models=lambda: catalogue), request)
+    assert isinstance(estimate, CostEstimate)
+    return estimate, price

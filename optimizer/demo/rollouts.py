@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 
 from optimizer.core.dataset.examples import Example
-from optimizer.demo.screen import Bars, Screen
+from optimizer.demo.screen import Screen
 from optimizer.demo.users import Users
 
 N_BEFORE = 80  # users of the champion before the rollouts, for the guardrails' comparison
@@ -62,8 +62,51 @@ class DemoRollouts:
         )
         say("to wait hours for an answer. Gates and code are the product's.")
         for candidate in candidates:
-            self._start(candidate)
-        self._watch(candidates)
+            family = candidate.family
+            if candidate.is_nominated:
+                self._screen.command("variant", "diff", family, candidate.variant)
+                self._screen.command("rollout", "start", family, candidate.variant)
+            else:
+                self.forced.append(family)
+                self._screen.say(
+                    f"{candidate.variant} of {family} was not nominated by a search, so its rollout is started as"
+                    " FORCED:"
+                )
+                self._screen.command(
+                    "rollout", "start", family, candidate.variant, "--confirm", family, "--reason", "forced by the demo"
+                )
+            self.ids[family] = str(self._rollout(family)["id"])
+            self._screen.command("rollout", "approve", family, "--reason", "diff reviewed")
+        # Traffic until all have ended, every decision told as it falls.
+        deadline = time.monotonic() + MOVED_WITHIN_S
+        with self._screen.bars() as bars:
+            moving = [candidate.family for candidate in candidates]
+            while moving and time.monotonic() < deadline:
+                for name in list(moving):
+                    self._visit(name, BATCH)
+                    rollout = self._rollout(name)
+                    decisions = self._decisions(name)
+                    for decision in decisions[self._n_shown.get(name, 0) :]:
+                        if decision["kind"] in TOLD:
+                            bars.line(f"{name}: {decision['content']['what']}. Why: {decision['reason']}")
+                    self._n_shown[name] = len(decisions)
+                    share, has_ended = rollout["share"] or 0.0, rollout["ended_at"] is not None
+                    where = f"ended: {rollout['outcome']}" if has_ended else f"{rollout['status']} at {share:.0%}"
+                    bars.show(
+                        name,
+                        100 if has_ended else round(share * 100),
+                        100,
+                        f"{where}, {self._n_units[name]} users so far",
+                    )
+                    if rollout["ended_at"] is not None:
+                        moving.remove(name)
+                time.sleep(PAUSE_S)
+        for name in moving:
+            self._screen.say(
+                f"  {name} has not ended within {MOVED_WITHIN_S / 60:g} minutes; inconclusive never ships, so it"
+                " would go on waiting."
+            )
+        self._screen.say(f"  {self.n_visits} requests, with {self.n_answered} answers of the model")
         for candidate in candidates:
             self._screen.command("rollout", "verify", self.ids[candidate.family])
             self._served(candidate.family)
@@ -106,43 +149,6 @@ class DemoRollouts:
         )
         return str(moved[-1]) if moved else ""
 
-    def _start(self, candidate: DemoCandidate) -> None:
-        family = candidate.family
-        if candidate.is_nominated:
-            self._screen.command("variant", "diff", family, candidate.variant)
-            self._screen.command("rollout", "start", family, candidate.variant)
-        else:
-            self.forced.append(family)
-            self._screen.say(
-                f"{candidate.variant} of {family} was not nominated by a search, so its rollout is started as FORCED:"
-            )
-            self._screen.command(
-                "rollout", "start", family, candidate.variant, "--confirm", family, "--reason", "forced by the demo"
-            )
-        self.ids[family] = str(self._rollout(family)["id"])
-        self._screen.command("rollout", "approve", family, "--reason", "diff reviewed")
-
-    def _watch(self, candidates: Sequence[DemoCandidate]) -> None:
-        """Traffic until all have ended, every decision told as it falls."""
-        deadline = time.monotonic() + MOVED_WITHIN_S
-        with self._screen.bars() as bars:
-            moving = [candidate.family for candidate in candidates]
-            while moving and time.monotonic() < deadline:
-                for family in list(moving):
-                    self._visit(family, BATCH)
-                    rollout = self._rollout(family)
-                    self._tell_decisions(bars, family)
-                    self._move_bar(bars, family, rollout)
-                    if rollout["ended_at"] is not None:
-                        moving.remove(family)
-                time.sleep(PAUSE_S)
-        for family in moving:
-            self._screen.say(
-                f"  {family} has not ended within {MOVED_WITHIN_S / 60:g} minutes; inconclusive never ships, so it"
-                " would go on waiting."
-            )
-        self._screen.say(f"  {self.n_visits} requests, with {self.n_answered} answers of the model")
-
     def _visit(self, family: str, n: int) -> None:
         pairs = []
         for _ in range(n):
@@ -159,20 +165,6 @@ class DemoRollouts:
         answer = self._http.get(f"/v1/rollouts/{self.ids[family]}/decisions")
         items: list[dict[str, Any]] = answer.raise_for_status().json()["items"]
         return items
-
-    def _tell_decisions(self, bars: Bars, family: str) -> None:
-        decisions = self._decisions(family)
-        for decision in decisions[self._n_shown.get(family, 0) :]:
-            if decision["kind"] in TOLD:
-                bars.line(f"{family}: {decision['content']['what']}. Why: {decision['reason']}")
-        self._n_shown[family] = len(decisions)
-
-    def _move_bar(self, bars: Bars, family: str, rollout: Mapping[str, Any]) -> None:
-        share, has_ended = rollout["share"] or 0.0, rollout["ended_at"] is not None
-        where = f"ended: {rollout['outcome']}" if has_ended else f"{rollout['status']} at {share:.0%}"
-        bars.show(
-            family, 100 if has_ended else round(share * 100), 100, f"{where}, {self._n_units[family]} users so far"
-        )
 
     def _served(self, family: str) -> set[str]:
         """Who gets what now, asked as users; the variants that any of them got."""

@@ -19,15 +19,19 @@ from optimizer.core.base.errors import DetentError
 from optimizer.core.dataset.examples import Example
 from optimizer.core.family.family import Family
 from optimizer.core.family.variant import Variant
-from optimizer.demo.answering import Answering, read_answering
 from optimizer.demo.cascade import CascadeDemo, StatedPrice, sealed_bars
-from optimizer.demo.ending import say_addresses, say_price, say_what_comes_next, say_what_happened
-from optimizer.demo.place import CASCADE_FAMILY, FAMILIES, FAMILY, Place, choose
+from optimizer.demo.ending import (
+    Answering,
+    read_answering,
+    say_addresses,
+    say_price,
+    say_what_comes_next,
+    say_what_happened,
+)
+from optimizer.demo.place import CASCADE_FAMILY, FAMILIES, FAMILY, Addresses, Place, Servers, choose
 from optimizer.demo.plain import LENGTH
 from optimizer.demo.rollouts import DemoCandidate, DemoRollouts
-from optimizer.demo.rows import N_SENT, DemoRows, divided
 from optimizer.demo.screen import Screen
-from optimizer.demo.servers import Addresses, Servers
 from optimizer.demo.stories import (
     BETTER,
     BETTER_ANNOUNCED,
@@ -41,7 +45,7 @@ from optimizer.demo.stories import (
     exit_code,
 )
 from optimizer.demo.studies import EndedStudy, outcome_lines, queue_study, say_plan, watch_study
-from optimizer.demo.users import Users
+from optimizer.demo.users import N_SENT, DemoRows, Users, divided
 from optimizer.jobs.rollouts.report_rollout import report_rollout
 from optimizer.ports import Store
 from optimizer.runtime import wiring

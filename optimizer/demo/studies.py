@@ -11,7 +11,7 @@ from pathlib import Path
 
 from optimizer.cli.study.run import read_definition
 from optimizer.core.search.study import ENDED, Study, Trial
-from optimizer.demo.screen import Bars, Screen, nothing
+from optimizer.demo.screen import Screen, nothing
 from optimizer.ports import Store
 
 POLL_S = 1.0
@@ -72,7 +72,21 @@ def watch_study(
     with screen.bars() as bars:
         while True:
             searched, n_calls = _look(store, id)
-            _move_bar(bars, searched.study, n_calls, most)
+            words: Mapping[str, str] = {
+                "queued": "waiting for the worker",
+                "running": "searching",
+                "confirming": "confirming on sealed examples",
+            }
+            is_over = searched.study.status in ENDED
+            doing = words.get(
+                searched.study.status, (searched.study.outcome or searched.study.status).replace("_", " ")
+            )
+            text = (
+                f"{doing}, {n_calls} calls"
+                if is_over
+                else f"{doing}, {n_calls} of at most {most} calls{_time_left(searched.study, n_calls, most)}"
+            )
+            bars.show(searched.study.family, most if is_over else min(n_calls, most - 1), most, text)
             if searched.study.status in ENDED or (deadline is not None and time.monotonic() > deadline):
                 break
             time.sleep(POLL_S)
@@ -103,22 +117,6 @@ def _look(store: Store, id: str) -> tuple[EndedStudy, int]:
         study = store.studies.get(tx, id)
         assert study is not None
         return EndedStudy(study=study, trials=store.studies.trials(tx, id)), store.journal.spend(tx, id).n_calls
-
-
-def _move_bar(bars: Bars, study: Study, n_calls: int, most: int) -> None:
-    words: Mapping[str, str] = {
-        "queued": "waiting for the worker",
-        "running": "searching",
-        "confirming": "confirming on sealed examples",
-    }
-    is_over = study.status in ENDED
-    doing = words.get(study.status, (study.outcome or study.status).replace("_", " "))
-    text = (
-        f"{doing}, {n_calls} calls"
-        if is_over
-        else f"{doing}, {n_calls} of at most {most} calls{_time_left(study, n_calls, most)}"
-    )
-    bars.show(study.family, most if is_over else min(n_calls, most - 1), most, text)
 
 
 def _time_left(study: Study, n_calls: int, most: int) -> str:

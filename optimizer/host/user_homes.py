@@ -1,7 +1,10 @@
-"""Which homes have a running server of this user: so that ``detent`` finds it from any folder."""
+"""Who acts at this machine, and which homes have a running server of this user: so that ``detent`` finds it from any
+folder.
+"""
 
 from __future__ import annotations
 
+import getpass
 import json
 import os
 import tempfile
@@ -58,3 +61,10 @@ def _folder() -> Path:
 
 def _file(home: Path) -> Path:
     return _folder() / f"{digest(str(home).encode(errors='surrogateescape'))[:16]}.json"
+
+
+def local_actor() -> str:
+    try:
+        return f"local:{getpass.getuser()}"
+    except (KeyError, OSError):  # a container's user id without a name
+        return f"local:{os.getuid()}"

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from optimizer.core.evaluation.judging.agreement import FitJudge
     from optimizer.core.evaluation.scoring import Scorer
     from optimizer.core.family.family import Family
-    from optimizer.core.feedback.pipeline_targets import Target
+    from optimizer.core.feedback.pipeline_record import Target
     from optimizer.core.search.study import Study
     from optimizer.core.serving.assignment import Assignment
     from optimizer.core.views.family import EnvironmentView

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal, NamedTuple, Protocol
 
-from optimizer.core.feedback.events import FeedbackEvent, Interaction, LabelSummary, LaterParts, Source
+from optimizer.core.feedback.events import FeedbackEvent, FeedbackSource, Interaction, LabelSummary, LaterParts
 from optimizer.core.feedback.rating_draws import JudgedAnswer
 from optimizer.core.feedback.review_sampling import SampledInteraction
 from optimizer.core.feedback.stored_rows import EventRow
@@ -158,7 +158,7 @@ class Traffic(Protocol):
         until: datetime,
         *,
         among: Collection[str] | None = None,
-        rated_by: Source | None = None,
+        rated_by: FeedbackSource | None = None,
     ) -> list[JudgedAnswer]:
         """Interactions of which this judge's score, the first one, was received in that time, in the order of receipt.
 
@@ -178,7 +178,9 @@ class Traffic(Protocol):
         None: there is none. ``variant``: of this one's answers alone.
         """
 
-    def ratings(self, tx: Transaction, family: str, interactions: Collection[str], source: Source) -> dict[str, float]:
+    def ratings(
+        self, tx: Transaction, family: str, interactions: Collection[str], source: FeedbackSource
+    ) -> dict[str, float]:
         """The mean of what this source said of each, scores as they are and success as 1 or 0; those that have any."""
 
 

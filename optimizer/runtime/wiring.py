@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from optimizer.core.evaluation.scoring import Judge, Scorer
     from optimizer.core.family.family import Family
     from optimizer.core.family.variant import Variant
-    from optimizer.core.feedback.pipeline_targets import Target
+    from optimizer.core.feedback.pipeline_record import Target
     from optimizer.core.predictor.alignment import Alignment
     from optimizer.core.predictor.predictor import Predictor
     from optimizer.core.search.strategy import SearchSetting, Strategy
@@ -329,7 +329,7 @@ def load_targets(settings: Settings) -> Mapping[str, Target]:
         InvalidInput: every fault of the file, with its line.
     """
     from optimizer.content.adapters.content_files import read_levels
-    from optimizer.core.feedback.pipeline_targets import TARGETS
+    from optimizer.core.feedback.pipeline_record import TARGETS
 
     return {**TARGETS, **read_levels(settings.monitoring_file)} if settings.monitoring_file.is_file() else TARGETS
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from optimizer.core.views.rollout_story import RolloutReport
-from optimizer.demo.page import demo_page
+from optimizer.demo.ending import demo_page
 from optimizer.demo.stories import users_text
 from optimizer.jobs.rollouts.report_rollout import report_rollout
 from tests.clock import Clock

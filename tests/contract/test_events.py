@@ -9,8 +9,8 @@ import pytest
 
 from optimizer.core.base.errors import Busy, Conflict, InvalidInput
 from optimizer.core.feedback.events import FeedbackEvent, Interaction, LabelSummary, LaterParts
-from optimizer.core.feedback.stored_rows import rows_of
 from tests.contract.conftest import Adapter
+from tests.event_rows import rows_of
 from tests.stores import FAMILY, NOW, arm, feedback, interaction, minutes
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from optimizer.core.base.minute_sums import MinuteSums
 from optimizer.core.family.settings import Metric
-from optimizer.core.forecast.recorded import RecordedRollout, Recording
+from optimizer.core.forecast.selftest import RecordedRollout, Recording
 from optimizer.core.rollout.cohorts import Cohort, due
 from optimizer.jobs.rollouts.evidence_sources import RecordedEvidence, StoreEvidence
 from optimizer.jobs.rollouts.watch_rollout import look

@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 
 from optimizer.core.feedback.events import FeedbackEvent, Interaction
-from optimizer.core.feedback.stored_rows import rows_of
 from optimizer.core.rollout import start
 from optimizer.core.rollout.evidence_state import begin
 from optimizer.core.rollout.next_action import next_action
@@ -21,6 +20,7 @@ from optimizer.core.statistics.late_labels import LateLabels
 from optimizer.core.statistics.outcomes import Block, Outcomes
 from optimizer.core.views.rollout_evidence import evidence_text
 from tests.clock import Clock
+from tests.event_rows import rows_of
 from tests.rollout_world import Behaviour, World
 from tests.stores import new_database
 

@@ -6,8 +6,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from optimizer.adapters.store import Database
-from optimizer.core.base.histogram import bucket_of
-from optimizer.core.base.minute_sums import MinuteSums
+from optimizer.core.base.minute_sums import MinuteSums, bucket_of
 from optimizer.core.family.settings import Metric
 from optimizer.core.rollout.drift import ChampionWatch
 from optimizer.ports import WatchedReign

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from optimizer.host.actor import local_actor
 from optimizer.host.run_files import announce
+from optimizer.host.user_homes import local_actor
 from optimizer.runtime import wiring
 from tests.api_world import World, make_home, serving
 from tests.command_line import Ran, detent

@@ -33,16 +33,14 @@ from optimizer.core.search.call_estimate import expected_calls
 from optimizer.core.search.strategy_calls import Sizes
 from optimizer.core.search.study import Definition, Study, Trial
 from optimizer.demo import place, story
-from optimizer.demo import rows as rows_module
 from optimizer.demo import screen as screen_module
 from optimizer.demo.cascade import N_EXAMPLES, CascadeDemo, StatedPrice, bar_of
-from optimizer.demo.ending import say_addresses
-from optimizer.demo.price import EXAMPLE_MODEL, dry_run
+from optimizer.demo.ending import EXAMPLE_MODEL, dry_run, say_addresses
+from optimizer.demo.place import Addresses, Servers
 from optimizer.demo.screen import Screen
-from optimizer.demo.servers import Addresses, Servers
 from optimizer.demo.stories import Story
 from optimizer.demo.studies import EndedStudy, outcome_lines
-from optimizer.demo.users import Users
+from optimizer.demo.users import N_SENT, Users, divided
 from optimizer.host import run_files
 from optimizer.host.config import load_settings
 from optimizer.jobs.dataset.import_examples import import_rows
@@ -473,20 +471,20 @@ def test_what_users_send_was_held_out_of_the_import_with_every_row_of_its_name(h
     wiring.sync_families(settings, families, store, clock)
     asked = [families.families[name] for name in place.FAMILIES]
     rows = [_row(f"name{n}", f"name{n}. Text {k}.", LABELS[(n + k) % 3]) for n in range(1200) for k in range(2)]
-    divided = rows_module.divided([*rows, _row("n", "n. ?", "array", rejected="of several types")], asked, at=NOW)
-    divided.write(file := settings.var() / "rows.jsonl")
+    parts = divided([*rows, _row("n", "n. ?", "array", rejected="of several types")], asked, at=NOW)
+    parts.write(file := settings.var() / "rows.jsonl")
     opened = wiring.open_source(str(file), asked[0])
     assert opened.rows is not None
     report = import_rows(opened.rows, family=asked[0], store=store, clock=clock, actor="t", curated=True)
-    assert report.n_accepted == len(divided.imported) < len(rows)
+    assert report.n_accepted == len(parts.imported) < len(rows)
     with store.read() as tx:
         kept = [e for split in ("train", "dev") for e in store.examples.of_split(tx, asked[0].name, split=split)]
         sealed = {id for id, _ in store.examples.holdout_ids(tx, asked[0].name)}
     for family in asked:
-        sent = divided.sent[family.name]
-        assert Counter(e.expected["type"] for e in sent) == dict.fromkeys(LABELS, rows_module.N_SENT // 3)
-        assert len({e.group for e in sent}) == rows_module.N_SENT
-        chosen = [_chosen(some, family) for some in (rows, divided.imported)]
+        sent = parts.sent[family.name]
+        assert Counter(e.expected["type"] for e in sent) == dict.fromkeys(LABELS, N_SENT // 3)
+        assert len({e.group for e in sent}) == N_SENT
+        chosen = [_chosen(some, family) for some in (rows, parts.imported)]
         assert chosen[0] == chosen[1], "the searches see the same rows as if everything had been imported"
         assert not {e.id for e in sent} & {*sealed, *(e.id for e in kept)}
         assert not {e.group for e in sent} & {e.group for e in kept}

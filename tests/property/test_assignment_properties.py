@@ -5,7 +5,6 @@ by the contract's formula; no flipped bit passes.
 from __future__ import annotations
 
 import hashlib
-import hmac
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from math import sqrt
@@ -15,19 +14,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from optimizer.core.base.errors import InvalidInput
-from optimizer.core.base.hmac_sha256 import hmac_sha256
 from optimizer.core.serving.assignment import (
     Assignment,
     bucket,
     cohort_start,
     in_candidate,
-    sign_token,
     unit_hmac,
     variant_at,
     verify_token,
 )
 from optimizer.core.serving.rollout import Rollout
 from tests.chosen import chosen
+from tests.ingestion import sign_token
 
 T0 = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)
 KEYS = (("new", b"n" * 32), ("old", b"o" * 32))
@@ -48,11 +46,6 @@ assignments = st.builds(
     cohort_start=st.none() | seconds,
     unit_hmac=st.none() | ids,
 )
-
-
-@given(st.binary(max_size=64) | st.binary(min_size=65, max_size=130), st.binary(max_size=200))
-def test_a_hash_with_a_key_is_the_standard_library_s(key: bytes, message: bytes) -> None:
-    assert hmac_sha256(key, message) == hmac_sha256(key, message) == hmac.digest(key, message, "sha256")
 
 
 def rollout(share: float, salt: str = "salt", lease: datetime = T0 + timedelta(seconds=60)) -> Rollout:

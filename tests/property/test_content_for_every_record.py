@@ -15,7 +15,7 @@ from optimizer.content.core.policy.pipeline import BY_NAME, parse_pipeline
 from optimizer.content.core.records.fields import CHECKPOINTS
 from optimizer.content.core.search.replay import outcome, read_columns, rows_to_columns, ways
 from optimizer.core.base.errors import Fault, InvalidInput
-from optimizer.core.feedback.pipeline_targets import Target
+from optimizer.core.feedback.pipeline_record import Target
 from tests.content_records import policies, records, shares
 from tests.examples import n_examples
 

@@ -15,7 +15,7 @@ from api.http.event_columns import is_columns, read_columns
 from api.http.event_lines import LinesPart, parts_of
 from api.http.problems import MalformedBody
 from optimizer.core.base.errors import InvalidInput, TooLarge
-from optimizer.core.feedback.fields import FIELDS
+from optimizer.core.feedback.reported import FIELDS
 from tests.strategies import json_values
 
 LIMIT = BodyLimit(n_bytes=10**6, n_values=10**5, setting="events_bytes", values_setting="events_values")

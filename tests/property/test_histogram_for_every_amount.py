@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from optimizer.core.base.histogram import (
+from optimizer.core.base.minute_sums import (
     WIDTH,
     Histogram,
     add,

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from optimizer.core.base.errors import KeyReused
-from optimizer.core.feedback.fields import FIELDS
+from optimizer.core.feedback.reported import FIELDS
 from tests.examples import n_examples
 from tests.ingestion import Installation, temporary_installation, token
 from tests.stores import FAMILY

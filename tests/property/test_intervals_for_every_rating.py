@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from optimizer.core.feedback.rating_draws import Draw, DrawnAnswer, JudgedAnswer, JudgedFigure, judged_figure
+from optimizer.core.feedback.rating_draws import Draw, DrawnAnswer, JudgedAnswer, JudgedFigure
 from optimizer.core.statistics.prediction_powered import MOST_SLOPE, RatedAnswer, powered_mean
+from tests.judged_figures import judged_figure
 
 START = datetime(2026, 11, 1, tzinfo=UTC)
 shares = st.sampled_from([0.0, 0.25, 0.5, 0.75, 1.0]) | st.floats(0, 1)

@@ -12,7 +12,7 @@ from typing import Any
 from unittest.mock import patch
 
 from optimizer.content.jobs.watch_pipeline import watch_pipeline
-from optimizer.core.feedback.pipeline_targets import TARGETS
+from optimizer.core.feedback.pipeline_record import TARGETS
 from optimizer.host.config import Settings, load_settings
 from optimizer.jobs.champions.watch_champion import watch_champion
 from optimizer.jobs.champions.watch_switch import SwitchWatcher

@@ -22,9 +22,8 @@ from api.http.bodies import MAX_INTEGER, parse
 from api.http.in_flight import InFlight, Passage
 from api.http.problems import MalformedBody
 from api.http.request_ids import new_request_id
-from optimizer.core.base.answers import page_of
+from optimizer.core.base.answers import check_preconditions, etag_of, is_listed, page_of
 from optimizer.core.base.errors import Busy, InvalidInput, NotAuthenticated, PreconditionFailed, TooMany
-from optimizer.core.base.etags import check_preconditions, etag_of, is_listed
 from optimizer.host.config import ServerLimits
 from optimizer.host.ports_in_use import is_loopback
 

@@ -17,12 +17,12 @@ from optimizer.core.serving.assignment import (
     Assignment,
     VerifiedTokens,
     overrides_by_family,
-    sign_token,
     unit_hmac,
     verify_token,
 )
 from optimizer.core.serving.rollout import Rollout
 from tests.chosen import chosen
+from tests.ingestion import sign_token
 
 T0 = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)
 KEYS = (("k2", b"2" * 32), ("k1", b"1" * 32))

@@ -33,7 +33,7 @@ from optimizer.core.search.cascade import chain_search
 from optimizer.core.search.cascade.records import TierRecords
 from optimizer.core.search.cascade.strategy import _on_groups, _with_policy
 from optimizer.core.search.cascade.thresholds import LeastCost, search
-from optimizer.core.views.study import view_of_study
+from optimizer.core.views.study_headline import view_of_study
 from optimizer.jobs.studies.cascade_of_study import read_audit_cost
 from optimizer.jobs.studies.read_studies import StudyReadRequest
 from optimizer.jobs.studies.report_study import read_study_report, report_study

@@ -18,8 +18,8 @@ from optimizer.core.base.minute_sums import MinuteSums
 from optimizer.core.feedback.events import Interaction
 from optimizer.core.rollout.champion_limits import (
     ChampionLimits,
-    Figure,
     LimitCrossing,
+    LimitedFigure,
     crossed,
     is_enough,
     missing_outcomes,
@@ -53,7 +53,7 @@ def outcomes(at: float, n: int) -> MinuteSums:
 
 
 def figures(
-    rows: Sequence[MinuteSums], *before: Figure, until: float = 60, limits: ChampionLimits = LIMITS
+    rows: Sequence[MinuteSums], *before: LimitedFigure, until: float = 60, limits: ChampionLimits = LIMITS
 ) -> list[str]:
     return [one.figure for one in crossed(rows, minutes(until), limits, before)]
 

@@ -12,7 +12,7 @@ from optimizer.content.core.policy.files import PipelineFiles, read_files, write
 from optimizer.content.core.policy.pipeline import decide
 from optimizer.content.core.policy.presets import PRESETS
 from optimizer.core.base.errors import InvalidInput, NotFound
-from optimizer.core.feedback.pipeline_targets import TARGETS, Target
+from optimizer.core.feedback.pipeline_record import TARGETS, Target
 from tests.content_records import GOOD
 
 AS_FOUND = {

@@ -7,7 +7,7 @@ import pytest
 from optimizer.content.core.policy.flags import read_flags
 from optimizer.content.core.policy.pipeline import decide
 from optimizer.core.base.errors import InvalidInput
-from optimizer.core.feedback.pipeline_targets import TARGETS, Target
+from optimizer.core.feedback.pipeline_record import TARGETS, Target
 from tests.content_records import GOOD
 
 

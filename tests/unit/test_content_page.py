@@ -17,7 +17,7 @@ from optimizer.content.core.policy.route import CONTENT_TYPES
 from optimizer.content.core.policy.timing import TIMES
 from optimizer.content.core.records.fields import FIELDS, Field
 from optimizer.core.base.knob import Knob
-from optimizer.core.feedback.pipeline_targets import TARGETS
+from optimizer.core.feedback.pipeline_record import TARGETS
 
 PAGE = (Path(__file__).parents[2] / "docs" / "reference" / "content-pipeline.md").read_text(encoding="utf-8")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from optimizer.core.family.family import Family
-from optimizer.demo.answering import read_answering
+from optimizer.demo.ending import read_answering
 from optimizer.demo.place import FAMILIES
 from optimizer.host.config import load_settings
 from optimizer.runtime import wiring

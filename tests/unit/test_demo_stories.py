@@ -10,7 +10,7 @@ import pytest
 
 from optimizer.core.base.values import Budget
 from optimizer.core.search.study import Study
-from optimizer.demo.page import demo_page, side_by_side
+from optimizer.demo.ending import demo_page, side_by_side
 from optimizer.demo.plain import in_words
 from optimizer.demo.stories import Bar, Story, better_prompt, careless_edit, exit_code, same_for_less
 from tests.study_world import topic_family

@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import Console
 
 from optimizer.cli.study.estimate_view import view_estimate
-from optimizer.core.base.spread import Spread
+from optimizer.core.base.values import Spread
 from optimizer.core.declaration.read import parse_family
 from optimizer.core.search.cost_estimate import CostEstimate, EstimateTotals
 

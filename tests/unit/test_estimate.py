@@ -7,8 +7,7 @@ from dataclasses import replace
 import pytest
 
 from optimizer.core.base.errors import BudgetTooSmall, InvalidInput
-from optimizer.core.base.spread import Spread
-from optimizer.core.base.values import Budget
+from optimizer.core.base.values import Budget, Spread
 from optimizer.core.family.generation_settings import MAX_OUTPUT_TOKENS, model_faults
 from optimizer.core.family.variant import FewShot
 from optimizer.core.models.language import ModelPrice

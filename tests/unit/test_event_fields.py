@@ -15,7 +15,7 @@ import pytest
 
 from api.routes.events import EVENT_SCHEMA
 from optimizer.core.base.errors import MAX_ALIKE
-from optimizer.core.feedback.fields import FIELDS, read_fields
+from optimizer.core.feedback.reported import FIELDS, read_fields
 from tests.stores import NOW
 
 ROOT = Path(__file__).parents[2]

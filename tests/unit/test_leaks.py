@@ -17,7 +17,7 @@ from optimizer.core.family.variant import FewShot
 from optimizer.core.search.leaks import LeakCheck, fingerprints, texts_of
 from optimizer.core.search.strategy import Proposal, SearchSetting
 from optimizer.core.search.study import LEAKS, leaks_in_words
-from optimizer.core.views.study import view_of_study
+from optimizer.core.views.study_headline import view_of_study
 from tests.study_world import World, topic_examples, topic_family
 from tests.unit.test_gepa_search import Reflective
 

@@ -14,7 +14,7 @@ from optimizer.adapters.mlflow.run_link import link_of
 from optimizer.cli.study.view import view
 from optimizer.core.base.values import Budget
 from optimizer.core.search.study import Study
-from optimizer.core.views.study import view_of_study
+from optimizer.core.views.study_headline import view_of_study
 from optimizer.host import run_files
 from optimizer.host.config import load_settings
 from tests.study_world import START

@@ -17,7 +17,7 @@ from optimizer.core.dataset.examples import make_example
 from optimizer.core.family.variant import FewShot, Variant
 from optimizer.core.search.study import Study, Trial
 from optimizer.core.views.study_story import StudyReport, history_of, pareto_front
-from optimizer.core.views.variant_text import variant_diff
+from optimizer.core.views.variant import variant_diff
 from optimizer.ports import StudyEvidence
 from tests import stores
 

@@ -10,8 +10,7 @@ import pytest
 from optimizer.content.core.records.record import read_record
 from optimizer.content.core.records.report import checkpoints, content_types, overall, standings, total, trends, worst
 from optimizer.core.base.errors import InvalidInput
-from optimizer.core.feedback.pipeline_record import PipelineRecord, PipelineSums, sums_of
-from optimizer.core.feedback.pipeline_targets import TARGETS
+from optimizer.core.feedback.pipeline_record import TARGETS, PipelineRecord, PipelineSums, sums_of
 
 NOW = datetime(2026, 11, 20, 9, 30, tzinfo=UTC)
 

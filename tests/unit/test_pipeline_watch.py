@@ -16,8 +16,7 @@ from optimizer.content.adapters.content_files import read_levels
 from optimizer.content.core.records.limits import MIN_ITEMS, Level, Reading, level_of, out_of_range
 from optimizer.content.jobs.watch_pipeline import OUT_OF_RANGE, watch_pipeline
 from optimizer.core.base.errors import InvalidInput
-from optimizer.core.feedback.pipeline_record import PipelineRecord
-from optimizer.core.feedback.pipeline_targets import TARGETS, Target
+from optimizer.core.feedback.pipeline_record import TARGETS, PipelineRecord, Target
 from tests.clock import Clock
 from tests.stores import NOW, new_database
 

@@ -25,7 +25,7 @@ from optimizer.core.base.errors import InvalidFamily, InvalidInput, NotFound
 from optimizer.core.declaration.read import parse_family
 from optimizer.core.family.rendering import render, render_open
 from optimizer.core.family.variant import FewShot, Variant, VariantRecord
-from optimizer.core.views.variant_text import variant_text
+from optimizer.core.views.variant import variant_text
 from optimizer.jobs.families.export_variant import export_variant
 from tests.api_world import World, make_home, serving
 from tests.evaluations import evaluated

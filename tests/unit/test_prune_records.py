@@ -23,7 +23,6 @@ from optimizer.core.family.family import Family
 from optimizer.core.family.settings import Metric
 from optimizer.core.feedback.events import LaterParts
 from optimizer.core.feedback.pipeline_record import PipelineRecord
-from optimizer.core.feedback.stored_rows import rows_of
 from optimizer.core.rollout.drift import ChampionWatch
 from optimizer.host.config import load_settings
 from optimizer.jobs.feedback.roll_up_minutes import MINUTES, roll_up_traffic
@@ -32,6 +31,7 @@ from optimizer.jobs.upkeep.read_retention import SENT_DAYS, Retention, retention
 from optimizer.ports import TierAnswers, WatchedReign
 from optimizer.runtime.worker import Worker
 from tests.clock import Clock
+from tests.event_rows import rows_of
 from tests.ingestion import family as family_with
 from tests.stores import (
     FAMILY,

@@ -17,8 +17,8 @@ from optimizer.core.feedback.rating_draws import (
     drawn,
     drawn_of,
     inclusion,
-    judged_figure,
 )
+from tests.judged_figures import judged_figure
 
 START = datetime(2026, 11, 1, tzinfo=UTC)
 JUDGE = "j_1"

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from optimizer.core.feedback.traffic import PastLabel, PastRequest
-from optimizer.core.forecast.recorded import RecordedRollout, Recording
+from optimizer.core.forecast.selftest import RecordedRollout, Recording
 from optimizer.core.serving.assignment import bucket, in_candidate
 from optimizer.core.serving.rollout import Rollout, iso
 

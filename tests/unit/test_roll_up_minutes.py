@@ -14,8 +14,7 @@ from typing import Any
 import pytest
 
 from optimizer.adapters.store import Database
-from optimizer.core.base.histogram import bucket_of, edge
-from optimizer.core.base.minute_sums import MinuteSums
+from optimizer.core.base.minute_sums import MinuteSums, bucket_of, edge
 from optimizer.core.rollout.baseline import UNKNOWN_RATE, Baseline
 from optimizer.core.serving.rollout import iso
 from optimizer.jobs.feedback.roll_up_minutes import HISTORY, MINUTES, roll_up_minutes

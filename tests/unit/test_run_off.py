@@ -28,7 +28,7 @@ from optimizer.core.search.run_off import (
     stages,
 )
 from optimizer.core.search.strategy import Proposal
-from optimizer.core.views.study import view_of_study
+from optimizer.core.views.study_headline import view_of_study
 from optimizer.jobs.studies.report_study import report_study
 from tests.study_world import TOPICS, Killed, TopicModel, World, killed_at, topic_family
 

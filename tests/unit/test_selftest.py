@@ -17,7 +17,7 @@ from optimizer.core.declaration.read import parse_family
 from optimizer.core.family.family import Family
 from optimizer.core.feedback.events import Arm, FeedbackEvent, Interaction
 from optimizer.core.forecast.selftest import Run, SelftestReport, cell_of, summary_of
-from optimizer.core.statistics.wilson import wilson_interval
+from optimizer.core.statistics.interval import wilson_interval
 from optimizer.jobs.families.sync_families import sync_families
 from optimizer.jobs.rollouts.selftest import SelftestRequest
 from optimizer.jobs.rollouts.selftest import run_selftest as run

@@ -20,9 +20,9 @@ import pytest
 from bench.rules import totals
 from bench.rules.group_sequential import lan_demets_bounds
 from optimizer.core.evaluation.comparison import mcnemar_p, paired_log_e
+from optimizer.core.rollout.drift import DriftDetector
 from optimizer.core.statistics.block_evalue import Bet, bernoulli_bet, bounded_bet, log_e, ratio_bet
-from optimizer.core.statistics.drift import DriftDetector
-from optimizer.core.statistics.forecast import TrafficRate, detectable_drop, quick_forecast
+from optimizer.core.statistics.forecast import TrafficRate, detectable_drop
 from optimizer.core.statistics.outcomes import Block, Outcomes
 from optimizer.core.statistics.projection import null_projection
 from optimizer.core.statistics.quality_gate import QualityGate, roll_hypothesis, ship_hypothesis
@@ -123,9 +123,11 @@ def of_powered_mean(i: dict[str, Any]) -> dict[str, Any]:
 def of_forecast(i: dict[str, Any]) -> dict[str, Any]:
     traffic = TrafficRate(units_per_hour=i["requests_per_hour"], label_rate=i["feedback_rate"])
     rest = {"base": i["base"], "w": i["w"], "traffic": traffic, "alpha": i["alpha"], "kappa": i["kappa"]}
-    found = quick_forecast(effect=i["effect"], **rest)
     drop = detectable_drop(hours=168, **rest)
-    return {"labelled": found.labelled, "hours": found.hours, "exposed_requests": found.exposed, "mdd_after_168h": drop}
+    hours = 168 * (drop / i["effect"]) ** 2
+    exposed = hours * i["requests_per_hour"] * i["w"]
+    labelled = hours * traffic.labelled_per_hour
+    return {"labelled": labelled, "hours": hours, "exposed_requests": exposed, "mdd_after_168h": drop}
 
 
 def of_wald_bound(i: dict[str, Any]) -> dict[str, Any]:

@@ -19,9 +19,9 @@ from optimizer.core.feedback.stored_rows import (
     feedback_of,
     feedback_row,
     interaction_row,
-    rows_of,
 )
 from optimizer.jobs.ids import new_ulids
+from tests.event_rows import rows_of
 from tests.stores import FAMILY, NOW, arm, feedback, interaction, keep_events, temporary_database
 
 REPORTED = {

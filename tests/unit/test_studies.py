@@ -26,7 +26,7 @@ from optimizer.core.models.language import ModelPrice
 from optimizer.core.search.cost_estimate import CostEstimate
 from optimizer.core.search.strategy import without_turn
 from optimizer.core.search.study import Study, too_long_in_words
-from optimizer.core.views.study import view_of_study
+from optimizer.core.views.study_headline import view_of_study
 from optimizer.jobs.outbox.mirror_outbox import TOPICS as MIRRORED
 from optimizer.jobs.studies.progress import StudyProgress
 from optimizer.jobs.studies.transitions import fail_study, request_stop, resume_study

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from optimizer.core.views.study import view_of_study
+from optimizer.core.views.study_headline import view_of_study
 from optimizer.host import run_files
 from optimizer.host.config import Settings, load_settings
 from optimizer.jobs.studies.read_studies import StudyReadRequest, read_study

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from optimizer.core.base.histogram import Histogram, bucket_of
+from optimizer.core.base.minute_sums import Histogram, bucket_of
 from optimizer.core.family.cron import check_cron, count_fires, next_fire
 from optimizer.core.family.settings import FeedbackTrigger
 from optimizer.core.scheduling.triggers import (

@@ -7,7 +7,7 @@ from typing import Any
 
 from optimizer.core.family.rendering import render_open
 from optimizer.core.family.variant import Variant
-from optimizer.core.views.variant_text import variant_text
+from optimizer.core.views.variant import variant_text
 from optimizer.ports import MovedAlias
 
 ALIASES = ("champion", "candidate", "previous")

@@ -26,7 +26,7 @@ from optimizer.core.family.variant import Variant
 from optimizer.core.search.study import Study, Trial
 from optimizer.core.serving.rollout import Decision, Rollout
 from optimizer.core.views.study_story import mark_of
-from optimizer.core.views.variant_text import variant_diff, variant_text
+from optimizer.core.views.variant import variant_diff, variant_text
 from optimizer.ports import MovedAlias, StudyEvidence
 
 BATCH = 900  # log_batch takes at most 1,000 metrics and 100 parameters

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from optimizer.core.statistics.wilson import wilson_interval
+from optimizer.core.statistics.interval import wilson_interval
 
 N_BINS = 10
 N_DRAWS = 1000

@@ -37,7 +37,7 @@ from optimizer.core.search.study import (
 )
 from optimizer.core.views.study_headline import cost_text, headline, lift_text, next_step
 from optimizer.core.views.study_story import StudyReport, TrialView, usd_per_example
-from optimizer.core.views.variant_text import variant_diff, variant_text
+from optimizer.core.views.variant import variant_diff, variant_text
 
 N_CASES = 5  # of the largest gains, and as many of the largest losses
 LINE_CHARS = 700  # of one line of a diff

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from optimizer.adapters.reports.page import page
 from optimizer.core.family.variant import Variant
+from optimizer.core.views.variant import variant_diff, variant_text
 from optimizer.core.views.variant_grid import VariantGrid, score_spread
-from optimizer.core.views.variant_text import variant_diff, variant_text
 
 
 def grid_page(grid: VariantGrid, variants: Sequence[Variant]) -> str:

@@ -10,8 +10,7 @@ from sqlalchemy import Connection, RowMapping, func, select
 from optimizer.adapters.store.engine import upsert
 from optimizer.adapters.store.family_names import key_of
 from optimizer.adapters.store.tables import ArmStatRow
-from optimizer.core.feedback.arm_sums import KEY, SUMS, sums_by_arm
-from optimizer.core.feedback.stored_rows import EventRow
+from optimizer.core.feedback.stored_rows import KEY, SUMS, EventRow, sums_by_arm
 
 ARMS = ArmStatRow.__table__
 

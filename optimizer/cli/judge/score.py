@@ -37,7 +37,7 @@ def score(
     Example: detent judge score letters --n 50 --dry-run
     """
     from optimizer.core.evaluation.judging.run import JudgeRunEstimate
-    from optimizer.core.feedback.judge_sampling import span_of
+    from optimizer.core.feedback.review_sampling import span_of
     from optimizer.jobs.studies.evaluations.create_judge_run import JudgeScoreRequest, score_answers
     from optimizer.jobs.studies.evaluations.queue_run import RunBudgetBody
 

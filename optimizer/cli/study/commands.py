@@ -19,7 +19,7 @@ from optimizer.core.base.values import Aim
 from optimizer.core.search.study import ENDED, UNFINISHED, Study, StudyStatus
 
 if TYPE_CHECKING:
-    from optimizer.core.views.study import StudyView
+    from optimizer.core.views.study_headline import StudyView
 
 app = typer.Typer(
     name="study", no_args_is_help=True, help="Searches for better variants: run, watch, cancel, resume, report."

@@ -18,7 +18,7 @@ from optimizer.cli.variant.find import named_variant
 from optimizer.core.base.errors import Refused
 from optimizer.core.base.values import Aim
 from optimizer.core.search.study import CONFIRM, Study
-from optimizer.core.views.study import StudyView
+from optimizer.core.views.study_headline import StudyView
 from optimizer.jobs.studies.create_study import StudyRequest
 from optimizer.jobs.studies.nominate import LookPrice
 from optimizer.jobs.studies.start_study import start_study

@@ -21,7 +21,7 @@ from optimizer.core.search.study import ENDED, ENOUGH, KEEP, REMARKS, Study, Tri
 from optimizer.host import run_files
 
 if TYPE_CHECKING:
-    from optimizer.core.views.study import StudyView
+    from optimizer.core.views.study_headline import StudyView
     from optimizer.jobs.studies.create_study import StudyRequest
     from optimizer.jobs.studies.nominate import LookPrice
     from optimizer.jobs.studies.start_study import LookEstimate

@@ -23,7 +23,7 @@ from optimizer.core.search.study import (
 
 if TYPE_CHECKING:
     from optimizer.core.search.cascade.figures import AuditCost
-    from optimizer.core.views.study import StudyView
+    from optimizer.core.views.study_headline import StudyView
 
 
 def print_study(session: Session, study: StudyView, as_json: bool) -> None:

@@ -14,7 +14,7 @@ from optimizer.adapters.files.family_positions import SourceFile, read_yaml
 from optimizer.content.core.policy.file_reading import FILES, MONITORING, OPTIMAL
 from optimizer.content.core.policy.files import PipelineFiles, invalid_files, read_files, write_files, write_optimal
 from optimizer.core.base.errors import Fault, InvalidInput, NotFound
-from optimizer.core.feedback.pipeline_targets import TARGETS, Target
+from optimizer.core.feedback.pipeline_record import TARGETS, Target
 from optimizer.host.yaml_files import YamlTooLarge, read_text
 
 

@@ -8,8 +8,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 
 from optimizer.content.core.records.limits import WINDOW_HOURS, Level, OutOfRange, out_of_range, readings
-from optimizer.core.feedback.pipeline_record import hour_of
-from optimizer.core.feedback.pipeline_targets import Target
+from optimizer.core.feedback.pipeline_record import Target, hour_of
 from optimizer.jobs.ids import new_id
 from optimizer.jobs.outbox.keep_alerts import keep_alerts
 from optimizer.ports import Alert, Clock, Store, Transaction

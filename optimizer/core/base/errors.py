@@ -110,7 +110,14 @@ class InvalidInput(DetentError):
 
     def __init__(self, detail: str, faults: Sequence[Fault] = (), **members: Any) -> None:
         super().__init__(detail, **members)
-        self.faults = _first(faults)
+        listed = [
+            fault
+            if (len(fault.pointer) <= MAX_POINTER_CHARS and len(fault.detail) <= MAX_DETAIL_CHARS // 10)
+            else _short(fault)
+            for fault in faults[:MAX_FAULTS]
+        ]
+        more = sum(fault.n for fault in faults[MAX_FAULTS:])
+        self.faults = (*listed, Fault(pointer="", detail=f"and {more:,} more")) if more > 0 else tuple(listed)
         if faults:
             self.members = {**members, "errors": [_member(fault) for fault in self.faults]}
 
@@ -132,16 +139,6 @@ def _member(fault: Fault) -> FaultMember:
     if fault.file is not None:
         member["file"] = fault.file
     return member
-
-
-def _first(faults: Sequence[Fault]) -> tuple[Fault, ...]:
-    listed = [fault if _is_short(fault) else _short(fault) for fault in faults[:MAX_FAULTS]]
-    more = sum(fault.n for fault in faults[MAX_FAULTS:])
-    return (*listed, Fault(pointer="", detail=f"and {more:,} more")) if more > 0 else tuple(listed)
-
-
-def _is_short(fault: Fault) -> bool:
-    return len(fault.pointer) <= MAX_POINTER_CHARS and len(fault.detail) <= MAX_DETAIL_CHARS // 10
 
 
 def _short(fault: Fault) -> Fault:

@@ -55,16 +55,12 @@ def _within_limits(root: Any) -> Any:
                 below += value
                 below += value.values() if isinstance(value, dict) else ()
             elif isinstance(value, str):
-                _check_text(value)
+                if not is_unicode(value):
+                    raise ValueError("it holds half of a surrogate pair, which is no Unicode text")
             elif isinstance(value, float) and not isfinite(value):
                 raise ValueError("it holds a number that is too large")
         level = below
     return root
-
-
-def _check_text(text: str) -> None:
-    if not is_unicode(text):
-        raise ValueError("it holds half of a surrogate pair, which is no Unicode text")
 
 
 def is_unicode(text: str) -> bool:

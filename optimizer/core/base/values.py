@@ -1,4 +1,6 @@
-"""Values that every stage speaks of: what a study is for, what it may cost, and how a Variant did on one Example."""
+"""Values that every stage speaks of: what a study is for, what it may cost, how a Variant did on one Example, and
+figures that are not known yet.
+"""
 
 from __future__ import annotations
 
@@ -88,3 +90,26 @@ def p95(values: Sequence[float]) -> float:
 def measured(results: Iterable[ExampleResult]) -> dict[str, float]:
     """Score by example, of those that have one."""
     return {r.example: r.score for r in results if r.score is not None}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spread:
+    """The least, the expected and the most: of calls whole numbers, of dollars and minutes none."""
+
+    low: int | float
+    expected: int | float
+    high: int | float
+
+    def __add__(self, other: Spread) -> Spread:
+        return Spread(low=self.low + other.low, expected=self.expected + other.expected, high=self.high + other.high)
+
+    def times(self, factor: float) -> Spread:
+        return Spread(low=self.low * factor, expected=self.expected * factor, high=self.high * factor)
+
+    def capped(self, cap: float | None) -> Spread:
+        if cap is None:
+            return self
+        return Spread(low=min(self.low, cap), expected=min(self.expected, cap), high=min(self.high, cap))
+
+
+NONE = Spread(low=0, expected=0, high=0)

@@ -168,10 +168,10 @@ def _part(fields: Mapping[str, EventField], place: int, part: Any) -> dict[str, 
 def schema_of(fields: Mapping[str, EventField], *, nullable: bool = False) -> dict[str, Any]:
     """The JSON Schema of an object with these fields and no others."""
     properties = {
-        name: {**_or_null(field.kind.schema, nullable), "description": field.about} for name, field in fields.items()
+        name: {
+            **({"anyOf": [dict(field.kind.schema), {"type": "null"}]} if nullable else field.kind.schema),
+            "description": field.about,
+        }
+        for name, field in fields.items()
     }
     return {"type": "object", "additionalProperties": False, "properties": properties}
-
-
-def _or_null(schema: Mapping[str, Any], nullable: bool) -> Mapping[str, Any]:
-    return {"anyOf": [dict(schema), {"type": "null"}]} if nullable else schema

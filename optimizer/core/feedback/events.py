@@ -34,7 +34,7 @@ from optimizer.core.feedback.event_kinds import (
 
 NO_FAMILY = ""  # of an interaction with a model that was asked by its own name
 
-Source = Literal["user", "person", "judge", "system"]
+FeedbackSource = Literal["user", "person", "judge", "system"]
 
 
 class Address(TypedDict, total=False):
@@ -146,7 +146,7 @@ class LaterParts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeedbackEvent(Event):
-    source: Annotated[Source, EventField(one_of(*get_args(Source)), "who says so; by default user")]
+    source: Annotated[FeedbackSource, EventField(one_of(*get_args(FeedbackSource)), "who says so; by default user")]
     interaction: Annotated[str | None, EventField(NAME, "the id of the interaction that it is the outcome of")] = None
     score: Annotated[float | None, EventField(SHARE, "how good it was", "outcome")] = None
     success: Annotated[bool | None, EventField(FLAG, "whether it was good", "outcome")] = None
@@ -162,6 +162,6 @@ class LabelSummary:
 
     variant: str | None
     field: Literal["success", "score"]
-    source: Source
+    source: FeedbackSource
     n: int
     mean: float

@@ -125,24 +125,6 @@ def drawn(interactions: Sequence[str], n: int, *, seed: str) -> list[str]:
     return sorted(interactions, key=lambda each: sha256(f"{seed} {each}".encode()).digest())[:n]
 
 
-def judged_figure(judged: Sequence[JudgedAnswer], drawn_answers: Sequence[DrawnAnswer], *, judge: str) -> JudgedFigure:
-    """The mean rating of the answers that this judge scored while answers were drawn.
-
-    Of each draw only the leading answers count, up to the first that waits: they are a random sample, whenever they are
-    answered, and those that a person picked out of the middle are not. Answers that could not be rated count as 0 for
-    the lower end and as 1 for the upper one.
-
-    Args:
-        judged: by this judge, of one family or one of its variants.
-        drawn_answers: of every draw of the family.
-    """
-    windows = windows_of(drawn_answers, judge)
-    within = [each for each in judged if any(since <= each.judged_at < until for since, until in windows)]
-    population = {each.interaction: each.score for each in within}
-    mean = sum(population.values()) / len(population) if population else None
-    return figure_by_sums(len(population), mean, within, drawn_answers, judge=judge)
-
-
 def windows_of(drawn_answers: Sequence[DrawnAnswer], judge: str) -> list[tuple[datetime, datetime]]:
     """The times of which answers of this judge were drawn, none twice, in order."""
     windows: list[tuple[datetime, datetime]] = []
@@ -164,7 +146,11 @@ def figure_by_sums(
     *,
     judge: str,
 ) -> JudgedFigure:
-    """As ``judged_figure``, of a population that is too large to be read.
+    """The mean rating of the answers that this judge scored while answers were drawn.
+
+    Of each draw only the leading answers count, up to the first that waits: they are a random sample, whenever they are
+    answered, and those that a person picked out of the middle are not. Answers that could not be rated count as 0 for
+    the lower end and as 1 for the upper one.
 
     Args:
         n_judged, mean: of all answers that this judge scored within ``windows_of``.

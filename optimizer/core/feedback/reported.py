@@ -1,18 +1,95 @@
-"""One event as a client sends it, read and stripped of personal data; ``stored_rows.py`` makes rows of it."""
+"""One event as a client sends it, read field by field and stripped of personal data.
+
+A misspelt ``sucess`` is unknown, and refused. Which fields there are is declared in ``events.py``; ``stored_rows.py``
+makes rows of what was read.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from typing import Any
 
 from optimizer.core.base.canonical import canonical_json, digest
-from optimizer.core.base.errors import Fault, InvalidInput, pointer_of, said
+from optimizer.core.base.errors import Fault, InvalidInput, first_alike, pointer_of, said
+from optimizer.core.base.strict_json import is_unicode
 from optimizer.core.family.masking import Masker
-from optimizer.core.feedback.event_kinds import EventField, fields_in
-from optimizer.core.feedback.events import Arm, Part
-from optimizer.core.feedback.fields import FIELDS, OF_INTERACTION, OF_OUTCOME, REPORTING, WHO_AND_WHERE, read_fields
+from optimizer.core.feedback.event_kinds import TIME, EventField, fields_in
+from optimizer.core.feedback.events import Address, Arm, Event, FeedbackEvent, Interaction, Part
+
+MAX_DEPTH = 20
+MAX_SAFE_INTEGER = 2**53 - 1  # RFC 8785 knows no larger one
+CLOCK_SKEW = timedelta(hours=24)
+
+WHO_AND_WHERE = {**fields_in(Address), **fields_in(Arm)}  # stand in the arm
+FIELDS: Mapping[str, EventField] = {
+    **fields_in(Event),
+    **WHO_AND_WHERE,
+    **fields_in(Interaction),
+    **fields_in(FeedbackEvent),
+}
+OF_INTERACTION = frozenset(name for name, field in FIELDS.items() if field.reports == "interaction")
+OF_OUTCOME = frozenset(name for name, field in FIELDS.items() if field.reports == "outcome")
+REPORTING = tuple(
+    name for what in ("interaction", "outcome") for name, field in FIELDS.items() if field.reports == what
+)
+_KINDS = {name: field.kind for name, field in FIELDS.items()}
+_TIMES = frozenset(name for name, kind in _KINDS.items() if kind is TIME)
+
+
+def read_fields(raw: Mapping[Any, Any], *, now: datetime) -> tuple[dict[str, Any], list[Fault]]:
+    """The event's values as kept, without those that are null, and everything wrong with it."""
+    values: dict[str, Any] = {}
+    faults = list[Fault]()
+    for name, value in raw.items():
+        if value is None or name not in _KINDS:
+            continue
+        try:
+            check_json(value)
+            values[name] = _KINDS[name].check(value)
+        except ValueError as error:
+            faults.append(Fault(pointer=pointer_of([name]), detail=str(error)))
+    unknown = first_alike(
+        [name for name in raw if name not in FIELDS],
+        lambda name: Fault(pointer=pointer_of([name]), detail="is not a field of an event"),
+        "are no fields of an event",
+    )
+    if unknown:
+        unknown[0] = replace(unknown[0], detail=f"{unknown[0].detail}; known are {', '.join(FIELDS)}")
+    ahead = "lies more than a day in the future; check the sender's clock"
+    late = [name for name in values if name in _TIMES and values[name] - now > CLOCK_SKEW]
+    return values, [*faults, *unknown, *(Fault(pointer=f"/{name}", detail=ahead) for name in late)]
+
+
+def check_json(value: Any, depth: int = 0) -> None:
+    """Raises ValueError for what JSON readers let through and databases do not hold: NaN, NUL,
+    halves of a surrogate pair, endless nesting.
+    """
+    if isinstance(value, str):
+        if "\x00" in value:
+            raise ValueError("holds the character U+0000, which databases do not keep; leave it out")
+        if not is_unicode(value):
+            raise ValueError("holds half of a surrogate pair, which is no Unicode text")
+    elif isinstance(value, float):
+        if not math.isfinite(value):
+            raise ValueError("must be a finite number")
+    elif isinstance(value, int):
+        if abs(value) > MAX_SAFE_INTEGER:
+            raise ValueError("holds a whole number beyond 2^53; send it as a text")
+    elif depth > MAX_DEPTH:
+        raise ValueError(f"is nested more than {MAX_DEPTH} levels deep")
+    elif isinstance(value, Mapping):
+        for key, member in value.items():
+            if not isinstance(key, str):
+                raise ValueError("has a member whose name is no text")
+            check_json(key)
+            check_json(member, depth + 1)
+    elif isinstance(value, list | tuple):
+        for member in value:
+            check_json(member, depth + 1)
+
 
 _NO_TEXT = frozenset((bool, int, float, datetime))
 NOT_KEPT = "(text not kept)"  # an error without its text is still an error

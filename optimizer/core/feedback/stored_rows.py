@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from typing import Any, get_type_hints
 
 from optimizer.core.feedback.events import Arm, Event, FeedbackEvent, Interaction
@@ -22,17 +22,6 @@ def columns_of(event: type[Event]) -> tuple[str, ...]:
     return tuple(
         column for name, hint in get_type_hints(event).items() for column in (ARM_COLUMNS if hint is Arm else (name,))
     )
-
-
-def rows_of(events: Sequence[Event]) -> list[EventRow]:
-    """The rows of events of one kind."""
-    if not events:
-        return []
-    return list(map(_values_in(columns_of(type(events[0]))), events))
-
-
-def _values_in(columns: Sequence[str]) -> Callable[[Event], EventRow]:
-    return attrgetter(*(f"arm.{name}" if name in ARM_COLUMNS else name for name in columns))
 
 
 ARM_COLUMNS = tuple(Arm.__dataclass_fields__)
@@ -94,3 +83,55 @@ def feedback_row(
 def feedback_of(row: EventRow) -> FeedbackEvent:
     values = dict(zip(FEEDBACK_COLUMNS, row, strict=True))
     return FeedbackEvent(arm=Arm(**{name: values.pop(name) for name in ARM_COLUMNS}), **values)
+
+
+KEY = ("family", "rollout", "variant", "role")
+SUMS = (
+    "n_interactions",
+    "n_errors",
+    "n_latency",  # interactions that say their latency
+    "latency_sum_ms",
+    "cost_usd",
+    "n_labelled",  # outcomes with ``success``
+    "n_success",
+    "n_scored",
+    "score_sum",
+)
+_arm_of_interaction = itemgetter(*map(INTERACTION_COLUMNS.index, KEY))
+_arm_of_feedback = itemgetter(*map(FEEDBACK_COLUMNS.index, KEY))
+_of_interaction = itemgetter(*map(INTERACTION_COLUMNS.index, ("error", "latency_ms", "cost_usd")))
+_of_feedback = itemgetter(*map(FEEDBACK_COLUMNS.index, ("success", "score")))
+
+
+def sums_by_arm(
+    interactions: Sequence[EventRow], feedback: Sequence[EventRow]
+) -> dict[tuple[str | None, ...], list[float]]:
+    """Of rows as ``stored_rows.py`` makes them, by ``KEY``: the values of ``SUMS``, which the path of every event has
+    no time to name.
+    """
+    sums: dict[tuple[str | None, ...], list[float]] = {}
+    for row in interactions:
+        arm = _arm_of_interaction(row)
+        if (own := sums.get(arm)) is None:
+            own = sums[arm] = [0] * len(SUMS)
+        error, latency_ms, cost_usd = _of_interaction(row)
+        own[0] += 1
+        if error is not None:
+            own[1] += 1
+        if latency_ms is not None:
+            own[2] += 1
+            own[3] += latency_ms
+        if cost_usd is not None:
+            own[4] += cost_usd
+    for row in feedback:
+        arm = _arm_of_feedback(row)
+        if (own := sums.get(arm)) is None:
+            own = sums[arm] = [0] * len(SUMS)
+        success, score = _of_feedback(row)
+        if success is not None:
+            own[5] += 1
+            own[6] += success
+        if score is not None:
+            own[7] += 1
+            own[8] += score
+    return sums

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from optimizer.core.feedback.traffic_sums import NO_UNIT, PLACES, Outcomes, TrafficSum, limit_of, summed_by
+from optimizer.core.feedback.traffic_sums import NO_UNIT, PLACES, TrafficSum, UnitOutcomes, limit_of, summed_by
 
 MIN_HOURS = 1 / 60  # one event a second ago is no rate
 
@@ -80,7 +80,7 @@ def recorded_traffic(
     )
 
 
-def _units(sums: TrafficSum) -> dict[str, Outcomes]:
+def _units(sums: TrafficSum) -> dict[str, UnitOutcomes]:
     return {name: outcomes for name, outcomes in sums.units.items() if not name.endswith(NO_UNIT)}
 
 

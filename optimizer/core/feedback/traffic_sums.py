@@ -24,7 +24,9 @@ MOST_UNITS = 1024
 NO_UNIT = "-"  # ends the name of what stands for an outcome without a unit
 ALL = "g"  # a limit above every hash
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-Outcomes = list[float] | None  # of one unit: how many and their sum, of what stands in PLACES; None where it told none
+UnitOutcomes = (
+    list[float] | None
+)  # of one unit: how many and their sum, of what stands in PLACES; None where it told none
 PLACES = {"success": 0, "score": 2}
 VALUE = 4  # the place of scores, and of successes as 1 or 0 where no score came with them
 Stretch = tuple[datetime, datetime]  # [from, until)
@@ -51,7 +53,7 @@ class TrafficSum:
     n_score: int = 0
     score_sum: float = 0.0
     level: int = 0
-    units: dict[str, Outcomes] = field(default_factory=dict)
+    units: dict[str, UnitOutcomes] = field(default_factory=dict)
 
     def add_event(self, id: str, unit: str | None, *, success: bool | None = None, score: float | None = None) -> None:
         """Of an interaction the unit alone is kept; one without a unit is counted only."""
@@ -66,7 +68,7 @@ class TrafficSum:
             self.score_sum += score
         if unit is None and value is None:
             return
-        outcomes: Outcomes = None
+        outcomes: UnitOutcomes = None
         if value is not None:  # whole numbers as such: they are shorter in the store
             outcomes = [int(success is not None), int(success or 0), int(score is not None), score or 0, 1, value + 0]
         name = hash_of(unit) if unit is not None else hash_of(id) + NO_UNIT
@@ -108,7 +110,7 @@ class TrafficSum:
         self.units = {name: outcomes for name, outcomes in self.units.items() if name < limit}
 
 
-def _added(known: Outcomes | None, added: Outcomes) -> Outcomes:
+def _added(known: UnitOutcomes | None, added: UnitOutcomes) -> UnitOutcomes:
     return [a + b for a, b in zip(known, added, strict=True)] if known and added else known or added
 
 

@@ -13,10 +13,16 @@ from typing import Any, Literal
 from optimizer.core.base.phrasing import count, span
 from optimizer.core.evaluation.gates import GateRecord
 from optimizer.core.feedback.traffic import RecordedTraffic
-from optimizer.core.forecast.ladders import LadderWay, ladder_texts, other_ladders
-from optimizer.core.forecast.needs import finite, needs_of, total_of
-from optimizer.core.forecast.plan import NOT_BEGUN, ForecastPlan, Need, Progress
-from optimizer.core.forecast.problems import LimitExceeded, Outlook, problems_of, ways_out
+from optimizer.core.forecast.plan import NOT_BEGUN, ForecastPlan, Need, Progress, finite, needs_of, total_of
+from optimizer.core.forecast.problems import (
+    LadderWay,
+    LimitExceeded,
+    Outlook,
+    ladder_texts,
+    other_ladders,
+    problems_of,
+    ways_out,
+)
 from optimizer.core.statistics.forecast import (
     KAPPA_90,
     KAPPA_MEAN,
@@ -143,12 +149,25 @@ def forecast_rollout(
         traffic: None where nothing was recorded in 30 days.
     """
     missing = _missing(plan, traffic)
-    rates = None if missing else _rates(plan, traffic)  # None rather than a figure that is unreliable
+    rates = None  # rather than a figure that is unreliable
+    if traffic is not None and not missing:
+        rates = TrafficRate(
+            units_per_hour=traffic.units_per_hour / plan.clock_scale,
+            label_rate=traffic.label_rate(plan.field, plan.source),
+            window_hours=plan.closing_hours,
+        )
     expected, nine = (needs_of(plan, rates, progress, kappa) for kappa in (KAPPA_MEAN, KAPPA_90))
     shares = plan.ladder[progress.stage :]
+    alpha = ALPHA_ROLL_DAYS if plan.whole_hours else ALPHA_ROLL
+    drops = [
+        min(1.0, detectable_drop(base=plan.base, w=share, traffic=rates, hours=24.0, alpha=alpha, kappa=KAPPA_MEAN))
+        if rates is not None
+        else None
+        for share in shares
+    ]
     stages = tuple(
-        StageNeed(share=share, expected=e, nine_in_ten=n, detectable_drop=_drop(plan, rates, share))
-        for share, e, n in zip(shares, expected, nine, strict=True)
+        StageNeed(share=share, expected=e, nine_in_ten=n, detectable_drop=drop)
+        for share, e, n, drop in zip(shares, expected, nine, drops, strict=True)
     )
     totals = {name: total_of(plan, needs, progress) for name, needs in (("expected", expected), ("nine_in_ten", nine))}
     outlook = Outlook(
@@ -203,7 +222,10 @@ def _holds(plan: ForecastPlan, traffic: RecordedTraffic | None) -> str:
             "The 5 in 100 are about differences that are alike at every hour. Where they are not, whole_days: true"
             " waits for whole days."
         )
-    if traffic is not None and (a_day := _requests_a_day(traffic)) > OFTEN:
+    a_day = 0.0  # requests of a unit
+    if traffic is not None and traffic.n_units:
+        a_day = traffic.n_requests_with_unit / traffic.n_units / traffic.hours * 24
+    if a_day > OFTEN:
         return (
             f"Here the 5 in 100 are about differences that are alike at every hour: a unit sends {a_day:,.1f} requests"
             " a day and counts once per stage, so most labels of a stage fall into its first hours. A finer unit (a"
@@ -215,27 +237,6 @@ def _holds(plan: ForecastPlan, traffic: RecordedTraffic | None) -> str:
         "The 5 in 100 are about the mean over whole days. Where candidates differ by the day of the week,"
         " min_duration_hours: 168 waits for whole weeks."
     )
-
-
-def _requests_a_day(traffic: RecordedTraffic) -> float:
-    return traffic.n_requests_with_unit / traffic.n_units / traffic.hours * 24 if traffic.n_units else 0.0
-
-
-def _rates(plan: ForecastPlan, traffic: RecordedTraffic | None) -> TrafficRate | None:
-    """None where units or labels are not known."""
-    rate = traffic.label_rate(plan.field, plan.source) if traffic is not None else 0.0
-    if traffic is None or rate <= 0:
-        return None
-    return TrafficRate(
-        units_per_hour=traffic.units_per_hour / plan.clock_scale, label_rate=rate, window_hours=plan.closing_hours
-    )
-
-
-def _drop(plan: ForecastPlan, rates: TrafficRate | None, share: float) -> float | None:
-    if rates is None:
-        return None
-    alpha = ALPHA_ROLL_DAYS if plan.whole_hours else ALPHA_ROLL
-    return min(1.0, detectable_drop(base=plan.base, w=share, traffic=rates, hours=24.0, alpha=alpha, kappa=KAPPA_MEAN))
 
 
 def _alarm(plan: ForecastPlan, traffic: RecordedTraffic | None, share: float, errors: float) -> AlarmNeed:

@@ -1,14 +1,168 @@
-"""What a self-test found: how often rollouts over a family's own recorded traffic would have shipped or rolled back."""
+"""A family's recorded traffic as a rollout would have seen it, its units dealt anew by a salt and its stages as the
+rollout moves; and how often such rollouts would have shipped or rolled back.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from math import floor
 from typing import Any, Literal
 
 from optimizer.core.base.values import Interval
-from optimizer.core.statistics.wilson import wilson_interval
+from optimizer.core.feedback.traffic import PastLabel, PastRequest
+from optimizer.core.rollout.blocks import ArmName, ReportedRequest
+from optimizer.core.rollout.cohorts import stage_of
+from optimizer.core.serving.assignment import N_BUCKETS, bucket, cohort_start
+from optimizer.core.serving.rollout import Rollout
+from optimizer.core.statistics.interval import wilson_interval
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Label:
+    number: int  # place in the recording
+    assigned_at: datetime  # start of the request that it followed
+    received_at: datetime
+    value: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _ServingSpan:
+    """One entry of a stage history; a unit is the candidate's if its bucket lies below ``limit``."""
+
+    since: datetime
+    until: datetime | None
+    stage: int
+    limit: int
+
+
+class Recording:
+    """Requests and outcomes in the order in which they happened, indexed once for all runs."""
+
+    def __init__(
+        self,
+        requests: Sequence[PastRequest],
+        labels: Sequence[PastLabel],
+        *,
+        cohort_minutes: float,
+        on_clock: Callable[[datetime], datetime],
+    ) -> None:
+        """Args: ``on_clock`` turns real time into the rollout clock's."""
+        self.requests = requests
+        self.labels = labels
+        self.starts = [request.at for request in requests]
+        self.labels_of: dict[str, list[_Label]] = {}
+        self.reports: dict[datetime, list[tuple[str, datetime, datetime]]] = {}  # cohort -> unit, assigned, received
+        own: dict[str, list[datetime]] = {}
+        for request in requests:
+            own.setdefault(request.unit_hmac, []).append(request.at)
+        for number, label in enumerate(labels):
+            # The last of the ascending `times` that is not after `at`; `at` itself where there is none.
+            times = own.get(label.unit_hmac, ())
+            place = bisect_right(times, label.at)
+            assigned_at = times[place - 1] if place else label.at
+            recorded = _Label(number=number, assigned_at=assigned_at, received_at=label.at, value=label.value)
+            self.labels_of.setdefault(label.unit_hmac, []).append(recorded)
+        reports = [(r.unit_hmac, r.at, r.at) for r in requests]
+        reports += [
+            (unit, label.assigned_at, label.received_at) for unit, ones in self.labels_of.items() for label in ones
+        ]
+        for unit, at, received_at in reports:
+            self.reports.setdefault(cohort_start(on_clock(at), cohort_minutes), []).append((unit, at, received_at))
+
+    @property
+    def units(self) -> set[str]:
+        return {request.unit_hmac for request in self.requests} | set(self.labels_of)
+
+
+class RecordedRollout:
+    """One run.
+
+    ``flipped``: numbers of the labels that become 0 where their unit is the candidate's: the injected drop.
+    """
+
+    def __init__(self, recording: Recording, *, salt: str, flipped: Collection[int] = ()) -> None:
+        self._recording = recording
+        self._salt = salt
+        self._flipped = frozenset(flipped)
+        self._buckets: dict[str, int] = {}
+        self._history: tuple[int, list[_ServingSpan]] = (-1, [])
+
+    def requests(self, rollout: Rollout, since: datetime, until: datetime) -> list[ReportedRequest]:
+        """Those that started in [since, until) while the rollout served."""
+        low, high = bisect_left(self._recording.starts, since), bisect_left(self._recording.starts, until)
+        requests = []
+        for past in self._recording.requests[low:high]:
+            served = self._served(rollout, past.at)
+            if served is not None:
+                requests.append(
+                    ReportedRequest(
+                        unit_hmac=past.unit_hmac,
+                        arm=self._arm(past.unit_hmac, served),
+                        started_at=past.at,
+                        stage=served.stage,
+                        failed=past.failed,
+                        timed_out=past.timed_out,
+                        latency_ms=past.latency_ms,
+                        cost_usd=past.cost_usd,
+                    )
+                )
+        return requests
+
+    def cohort_units(
+        self, rollout: Rollout, stage: int, cohort: datetime, received_until: datetime
+    ) -> dict[str, ArmName]:
+        arms: dict[str, ArmName] = {}
+        for unit, at, received_at in self._recording.reports.get(cohort, ()):
+            served = self._served(rollout, at)
+            if served is not None and served.stage == stage and received_at <= received_until:
+                arms[unit] = self._arm(unit, served)
+        return arms
+
+    def outcomes(
+        self, rollout: Rollout, stage: int, units: Collection[str], assigned_since: datetime, received_until: datetime
+    ) -> dict[str, tuple[float, datetime]]:
+        """Of each unit the mean of its outcomes of the stage, and when the first of them was received; those of earlier
+        assignments came too late for their cohort.
+        """
+        outcomes = {}
+        for unit in units:
+            values, first_at = [], received_until
+            for label in self._recording.labels_of.get(unit, ()):
+                served = self._served(rollout, label.assigned_at)
+                if served is None or served.stage != stage:
+                    continue
+                if label.assigned_at >= assigned_since and label.received_at <= received_until:
+                    is_flipped = label.number in self._flipped and self._arm(unit, served) == "candidate"
+                    values.append(0.0 if is_flipped else label.value)
+                    first_at = min(first_at, label.received_at)
+            if values:
+                outcomes[unit] = sum(sorted(values)) / len(values), first_at
+        return outcomes
+
+    def _arm(self, unit: str, served: _ServingSpan) -> ArmName:
+        if unit not in self._buckets:
+            self._buckets[unit] = bucket(self._salt, unit)
+        return "candidate" if self._buckets[unit] < served.limit else "champion"
+
+    def _served(self, rollout: Rollout, at: datetime) -> _ServingSpan | None:
+        if self._history[0] != rollout.version:
+            self._history = rollout.version, _history(rollout)
+        return next((s for s in self._history[1] if s.since <= at and (s.until is None or at < s.until)), None)
+
+
+def _history(rollout: Rollout) -> list[_ServingSpan]:
+    spans = []
+    for entry in rollout.stage_history:
+        stage = stage_of(rollout.ladder, entry["share"])
+        assert stage is not None
+        until = None if entry["to"] is None else datetime.fromisoformat(entry["to"])
+        limit = floor(entry["share"] * N_BUCKETS)
+        spans.append(_ServingSpan(since=datetime.fromisoformat(entry["from"]), until=until, stage=stage, limit=limit))
+    return spans
+
 
 Ending = Literal["shipped", "rolled_back", "inconclusive", "invalid", "unfinished"]
 ENDINGS: dict[str | None, Ending] = {

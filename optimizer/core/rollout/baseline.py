@@ -9,8 +9,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from optimizer.core.base.histogram import capped_moments, merge, quantile, share_above
-from optimizer.core.base.minute_sums import MinuteSums
+from optimizer.core.base.minute_sums import MinuteSums, capped_moments, merge, quantile, share_above
 from optimizer.core.serving.rollout import iso
 
 RECENT = timedelta(hours=24)

@@ -79,10 +79,6 @@ class GuardrailLimits:
     absolute_latency_ms: float | None = None
 
 
-def content_text(content: Mapping[str, Any]) -> str:
-    return json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-
-
 def block_hash(*, previous_hash: str, seq: int, kind: str, content: str, closed_at: datetime) -> str:
     """SHA-256(previous hash, number, kind, time as RFC 3339, content; a line feed between them)."""
     return digest("\n".join((previous_hash, str(seq), kind, iso(closed_at), content)).encode())
@@ -99,7 +95,7 @@ def chained(
     """The contents as the next links after block ``n_before`` with hash ``head``."""
     blocks = []
     for seq, (kind, content) in enumerate(contents, start=n_before + 1):
-        text = content_text(content)
+        text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
         link = block_hash(previous_hash=head, seq=seq, kind=kind, content=text, closed_at=closed_at)
         blocks.append(
             StoredBlock(
@@ -205,7 +201,17 @@ def guardrail_content(
         }
     if limits.cost_cap_usd is not None:
         content["cost"] = {
-            arm: _values(_means(per_unit[arm].values(), lambda r: _share_of(r, limits.cost_cap_usd))) for arm in ARMS
+            arm: _values(
+                _means(
+                    per_unit[arm].values(),
+                    lambda r: (
+                        None
+                        if r.cost_usd is None or not limits.cost_cap_usd
+                        else min(r.cost_usd / limits.cost_cap_usd, 1.0)
+                    ),
+                )
+            )
+            for arm in ARMS
         }
     return content
 
@@ -254,10 +260,6 @@ def _too_slow(request: ReportedRequest, limit_ms: float | None) -> float | None:
     if request.timed_out:
         return 1.0
     return None if request.latency_ms is None or limit_ms is None else float(request.latency_ms > limit_ms)
-
-
-def _share_of(request: ReportedRequest, cap_usd: float | None) -> float | None:
-    return None if request.cost_usd is None or not cap_usd else min(request.cost_usd / cap_usd, 1.0)
 
 
 def last_units(before: Sequence[str], requests: Sequence[ReportedRequest]) -> tuple[str, ...]:

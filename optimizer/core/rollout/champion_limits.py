@@ -17,10 +17,9 @@ from math import sqrt
 from operator import attrgetter
 from typing import Literal
 
-from optimizer.core.base.histogram import WIDTH, edge, merge
-from optimizer.core.base.minute_sums import MinuteSums
+from optimizer.core.base.minute_sums import WIDTH, MinuteSums, edge, merge
 from optimizer.core.base.phrasing import count, dollars
-from optimizer.core.statistics.wilson import wilson_interval
+from optimizer.core.statistics.interval import wilson_interval
 
 ENOUGH = 50  # requests, of which a figure is told
 TO_RAISE = (
@@ -35,7 +34,7 @@ STEADY_HOUR = timedelta(hours=1)  # before outcomes stop: they are fewer than re
 STEADY_MINUTES = 10  # before a silence, in each of which something came
 MISSED = 14.0  # requests that a silence should have held: none comes by chance once in a million such silences
 USUAL_PAUSES = 3  # so many pauses of a day are no accident
-Figure = Literal["errors", "latency", "cost", "silence", "outcomes"]
+LimitedFigure = Literal["errors", "latency", "cost", "silence", "outcomes"]
 Level = Literal["warning", "critical"]
 
 
@@ -53,7 +52,7 @@ class ChampionLimits:
 class LimitCrossing:
     """One figure beyond its limit: what is to be told."""
 
-    figure: Figure
+    figure: LimitedFigure
     level: Level
     detail: str
 
@@ -84,7 +83,7 @@ class _Reading:
 
 
 def crossed(
-    rows: Sequence[MinuteSums], until: datetime, limits: ChampionLimits, before: Collection[Figure]
+    rows: Sequence[MinuteSums], until: datetime, limits: ChampionLimits, before: Collection[LimitedFigure]
 ) -> list[LimitCrossing]:
     """Which of errors, latency and cost should be told of now.
 
@@ -97,7 +96,12 @@ def crossed(
         before: the figures that are told of by now.
     """
     wanted, newest_first = [], sorted(rows, key=attrgetter("minute"), reverse=True)
-    for figure, (limit, n_of, read) in _figures(limits).items():
+    figures: Mapping[LimitedFigure, tuple[float | None, Callable[[MinuteSums], int], _Read]] = {
+        "errors": (limits.error_share, _n, _errors),
+        "latency": (limits.p95_latency_ms, _n_latency, _latency),
+        "cost": (limits.cost_usd_per_call, _n_cost, _cost),
+    }
+    for figure, (limit, n_of, read) in figures.items():
         measured = [row for row in newest_first if n_of(row)]
         if limit is None or not measured:
             continue
@@ -204,16 +208,7 @@ def is_enough(rows: Iterable[MinuteSums], *, is_open: bool) -> bool:
     return sums[0] > 0 and all(n >= enough for n in sums if n)
 
 
-def _n(row: MinuteSums) -> int:
-    return row.n
-
-
-def _n_latency(row: MinuteSums) -> int:
-    return row.n_latency
-
-
-def _n_cost(row: MinuteSums) -> int:
-    return row.n_cost
+_n, _n_latency, _n_cost = attrgetter("n"), attrgetter("n_latency"), attrgetter("n_cost")
 
 
 def _newest(
@@ -243,7 +238,9 @@ def _errors(window: _Window, limit: float) -> _Reading:
 
 def _latency(window: _Window, limit: float) -> _Reading:
     n = int(window.total(_n_latency))
-    slower = _above(merge(row.latency_histogram for row in window.rows), limit)
+    # Surely above are those of the buckets that begin at the limit or later.
+    histogram = merge(row.latency_histogram for row in window.rows)
+    slower = sum(k for bucket, k in histogram.items() if edge(bucket) / WIDTH >= limit)
     text = (
         f"{slower / n:.0%} of {count(n, 'request')} took longer than {limit:,.0f} ms ({window.text}); with that as its"
         f" p95 {SLOWER:.0%} may. It clears at {SLOWER / 2:.1%} or less"
@@ -266,13 +263,8 @@ def _share(k: int, n: int, limit: float, text: str) -> _Reading:
     return _Reading(beyond=wilson_interval(k, n, z=Z).lower > limit, inside=k <= limit / 2 * n, text=text)
 
 
-def _above(histogram: Mapping[str, int], limit: float) -> int:
-    """How many values are surely above: those of the buckets that begin at the limit or later."""
-    return sum(n for bucket, n in histogram.items() if edge(bucket) / WIDTH >= limit)
-
-
 _Read = Callable[[_Window, float], _Reading]
-_LEVELS: Mapping[Figure, Level] = {
+_LEVELS: Mapping[LimitedFigure, Level] = {
     "errors": "critical",
     "latency": "warning",
     "cost": "warning",
@@ -283,11 +275,3 @@ _TOO_FEW = (
     "{figure} were beyond their limit, and fewer than 50 requests of the last 24 hours have them measured: too few to"
     " tell whether they are back"
 )
-
-
-def _figures(limits: ChampionLimits) -> Mapping[Figure, tuple[float | None, Callable[[MinuteSums], int], _Read]]:
-    return {
-        "errors": (limits.error_share, _n, _errors),
-        "latency": (limits.p95_latency_ms, _n_latency, _latency),
-        "cost": (limits.cost_usd_per_call, _n_cost, _cost),
-    }

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from itertools import pairwise
 
 from optimizer.core.serving.assignment import HOLDBACK_PERIOD, cohort_minutes, cohort_start
-from optimizer.core.serving.rollout import Rollout, StageSpan
+from optimizer.core.serving.rollout import Rollout
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,11 +88,14 @@ def stage_of(ladder: Sequence[float], share: float | None) -> int | None:
 def served_for(rollout: Rollout, clock_now: datetime, *, share: float | None = None) -> timedelta:
     """How long the candidate has been served, at ``share`` where it is given; a lapse or a freeze is no such time."""
     entries = [s for s in rollout.stage_history if share is None or s["share"] == share]
-    return sum((_until(s, clock_now) - datetime.fromisoformat(s["clock_from"]) for s in entries), start=timedelta())
-
-
-def _until(entry: StageSpan, clock_now: datetime) -> datetime:
-    return clock_now if entry["clock_to"] is None else datetime.fromisoformat(entry["clock_to"])
+    return sum(
+        (
+            (clock_now if s["clock_to"] is None else datetime.fromisoformat(s["clock_to"]))
+            - datetime.fromisoformat(s["clock_from"])
+            for s in entries
+        ),
+        start=timedelta(),
+    )
 
 
 def _spans(rollout: Rollout) -> dict[int, tuple[datetime, datetime | None]]:

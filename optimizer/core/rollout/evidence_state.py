@@ -17,8 +17,7 @@ from optimizer.core.rollout.blocks import FIRST_PREVIOUS_HASH, SECONDS, Guardrai
 from optimizer.core.rollout.evidence_share import SHARE_DECIMALS
 from optimizer.core.rollout.start import assumed_mean
 from optimizer.core.serving.assignment import cohort_minutes
-from optimizer.core.statistics.guardrails import Guardrail, GuardrailKind
-from optimizer.core.statistics.hard_stop import FailureRun
+from optimizer.core.statistics.guardrails import FailureRun, Guardrail, GuardrailKind
 from optimizer.core.statistics.late_labels import LateLabels
 from optimizer.core.statistics.outcomes import Block
 from optimizer.core.statistics.quality_gate import QualityGate
@@ -301,6 +300,25 @@ def _guardrails(state: EvidenceState, block: StoredBlock) -> EvidenceState:
     failures = failures.after_champion([flag == "1" for flag in content["last"]["champion"]])
     begun, stage = datetime.fromisoformat(content["from"]), int(content["stage"])
     is_compared = any(guardrails[kind].n_blocks > before.n_blocks for kind, before in state.guardrails.items())
+    sums = content["candidate"]
+    minute = int(begun.timestamp()) // 60
+    oldest = minute - LIMIT_WINDOW_MIN
+    recent = (
+        state.minutes
+        if not state.minutes or state.minutes[0].minute > oldest
+        else tuple([m for m in state.minutes if m.minute > oldest])
+    )  # in order of time
+    last = Minute(minute=minute)
+    if recent and recent[-1].minute == minute:
+        recent, last = recent[:-1], recent[-1]
+    added = Minute(
+        minute=minute,
+        n_latency=last.n_latency + sums["n_latency"],
+        n_slow=last.n_slow + sums["n_slow"],
+        n_cost=last.n_cost + sums["n_cost"],
+        cost_usd=last.cost_usd + sums["cost_usd"],
+        cost_squares=last.cost_squares + sums["cost_squares"],
+    )
     return replace(
         state,
         n_blocks=block.seq,
@@ -309,7 +327,7 @@ def _guardrails(state: EvidenceState, block: StoredBlock) -> EvidenceState:
         compared=(*state.compared, stage) if is_compared and stage not in state.compared else state.compared,
         failures=failures,
         silence=_silence(state.silence, content, begun),
-        minutes=_minutes(state.minutes, content["candidate"], int(begun.timestamp()) // 60),
+        minutes=((*recent, added)),
         seen_until=datetime.fromtimestamp(begun.timestamp() + SECONDS, begun.tzinfo),
     )
 
@@ -345,22 +363,3 @@ def _silence(before: Silence, content: Mapping[str, Any], begun: datetime) -> Si
     if not silent:
         return counted if counted.found_at is None else replace(counted, found_at=None)
     return counted if counted.found_at is not None else replace(counted, found_at=begun)
-
-
-def _minutes(before: tuple[Minute, ...], sums: Mapping[str, Any], minute: int) -> tuple[Minute, ...]:
-    oldest = minute - LIMIT_WINDOW_MIN
-    recent = (
-        before if not before or before[0].minute > oldest else tuple([m for m in before if m.minute > oldest])
-    )  # in order of time
-    last = Minute(minute=minute)
-    if recent and recent[-1].minute == minute:
-        recent, last = recent[:-1], recent[-1]
-    added = Minute(
-        minute=minute,
-        n_latency=last.n_latency + sums["n_latency"],
-        n_slow=last.n_slow + sums["n_slow"],
-        n_cost=last.n_cost + sums["n_cost"],
-        cost_usd=last.cost_usd + sums["cost_usd"],
-        cost_squares=last.cost_squares + sums["cost_squares"],
-    )
-    return (*recent, added)

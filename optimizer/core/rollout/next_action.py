@@ -13,10 +13,9 @@ from typing import Any, Literal
 
 from optimizer.core.rollout.cohorts import late_hours, served_for
 from optimizer.core.rollout.evidence_share import too_much
-from optimizer.core.rollout.evidence_state import WEEK, EvidenceState, Minute, whole_day
+from optimizer.core.rollout.evidence_state import WEEK, EvidenceState, whole_day
 from optimizer.core.serving.rollout import Rollout, RolloutOutcome, percent
 from optimizer.core.statistics.block_evalue import clip_rate
-from optimizer.core.statistics.guardrails import GuardrailKind
 from optimizer.core.statistics.late_labels import COUNTED
 from optimizer.core.statistics.mixture import Hypothesis, threshold
 from optimizer.core.statistics.outcomes import Sums
@@ -24,7 +23,7 @@ from optimizer.core.statistics.projection import divergence
 from optimizer.core.statistics.sample_ratio import ALPHA_RATIO
 from optimizer.core.statistics.stopping_rule import Standing, shown, stopping_rule
 
-Act = Literal["advance", "promote", "rollback", "hold", "resume", "wait"]
+NextAct = Literal["advance", "promote", "rollback", "hold", "resume", "wait"]
 ACTOR = "system:tick"
 SILENT_FOR = timedelta(minutes=5)
 LATENCY_WINDOW_MIN = 15
@@ -40,7 +39,7 @@ class NextAction:
     open for as long as it holds.
     """
 
-    act: Act
+    act: NextAct
     reason: str
     evidence: Mapping[str, Any]
     alerts: Mapping[str, str]
@@ -59,7 +58,7 @@ def next_action(rollout: Rollout, state: EvidenceState, *, at: datetime, clock_a
     alerts = _alerts(rollout, state)
     standing = _standing(rollout, state, at=at, clock_at=clock_at, alerts=alerts)
     decision = stopping_rule(standing)
-    act: Act = "wait"
+    act: NextAct = "wait"
     outcome: RolloutOutcome = "cancelled"
     if decision.action in ("advance", "promote"):
         act = "advance" if decision.action == "advance" else "promote"
@@ -70,7 +69,23 @@ def next_action(rollout: Rollout, state: EvidenceState, *, at: datetime, clock_a
     reason = decision.reason
     if act == "wait":
         act, reason = _hold(rollout, alerts) or (act, reason)
-    evidence = _evidence(state, standing, act=act, outcome=outcome, reason=reason)
+    # What the decision rests on, as plain JSON; `head` ties it to every byte of every block.
+    evidence = {
+        "act": act,
+        "outcome": outcome if act == "rollback" else None,
+        "reason": reason,
+        "blocks": state.n_blocks,
+        "head": state.head,
+        "log_e": {
+            **standing.peaks,
+            **{f"guardrail_{kind}": g.evidence.peak for kind, g in state.guardrails.items()},
+            **(state.late.peaks if state.late.labelled else {}),  # rollouts of before count no late labels
+        },
+        "labelled": state.quality.labelled,
+        "labelled_in_stage": standing.labelled_in_stage,
+        **({"whole_days": standing.whole.as_record()} if standing.whole is not None else {}),
+        **({"by_key": dict(state.by_key)} if state.by_key else {}),  # blocks of before say nothing of keys
+    }
     return NextAction(
         act=act, reason=reason, outcome=outcome, alerts=alerts, waits_for=decision.missing, evidence=evidence
     )
@@ -79,8 +94,20 @@ def next_action(rollout: Rollout, state: EvidenceState, *, at: datetime, clock_a
 def guardrail_alarm(rollout: Rollout, state: EvidenceState, *, at: datetime) -> str | None:
     """Why the candidate has to go whatever its labels say, as a sentence; None where nothing is wrong."""
     for kind in state.alarmed:
-        return _alarm_text(kind, state)
-    if _fails(rollout, state):
+        guardrail = state.guardrails[kind]
+        allowed = {
+            "errors": f"{_points(guardrail.margin)} more errors",
+            "latency": f"{_points(guardrail.margin)} more slow requests",
+            "cost": f"{guardrail.margin:g} times the cost",
+        }[kind]
+        return (
+            f"guardrail {kind}: evidence {shown(guardrail.evidence.peak)} against at most {allowed} than the"
+            f" champion's, {1 / guardrail.alpha:.0f} suffices, after {guardrail.n_candidate} outcomes of the candidate"
+        )
+    # Ten failures in a row. A champion that has at least half of the units and was not asked meanwhile counts as
+    # working.
+    alone = state.failures.finding == "alone" and rollout.share is not None and rollout.share <= 0.5
+    if alone or state.failures.finding == "failing":
         run = state.failures
         return (
             f"{len(run.candidate)} requests of the candidate failed in a row, from {run.n_units} units, while the"
@@ -92,16 +119,30 @@ def guardrail_alarm(rollout: Rollout, state: EvidenceState, *, at: datetime) -> 
     limits = dict(rollout.settings.get("limits") or {})
     if rollout.outcome == "promoted":  # nearly all users are its now, and the one before it would spend as much on them
         limits.pop("cost_usd_per_hour", None)
-    return _over_limit(state.minutes, limits, int(at.timestamp()) // 60)
-
-
-def _fails(rollout: Rollout, state: EvidenceState) -> bool:
-    """Ten failures in a row.
-
-    A champion that has at least half of the units and was not asked meanwhile counts as working.
-    """
-    alone = state.failures.finding == "alone" and rollout.share is not None and rollout.share <= 0.5
-    return alone or state.failures.finding == "failing"
+    # The family's absolute limits in seconds and money, without a comparison.
+    now = int(at.timestamp()) // 60
+    recent = [m for m in state.minutes if m.minute > now - LATENCY_WINDOW_MIN]
+    n, slow = sum(m.n_latency for m in recent), sum(m.n_slow for m in recent)
+    latency = limits.get("p95_latency_ms")
+    if latency is not None and n >= MIN_LATENCIES and _too_many(slow, n):
+        return (
+            f"{percent(slow / n)} of the candidate's last {n} requests took longer than {latency:g} ms, the family's"
+            " limit of the 95th percentile"
+        )
+    costs = sum((Sums(n=m.n_cost, total=m.cost_usd, squares=m.cost_squares) for m in recent), start=Sums())
+    per_call = limits.get("cost_usd_per_call")
+    if per_call is not None and costs.n >= MIN_COSTS and _too_dear(costs, per_call):
+        return (
+            f"the candidate's last {costs.n:g} requests cost {costs.total / costs.n:.4g} dollars each, and the family's"
+            f" limit is {per_call:g}"
+        )
+    hourly, spent = limits.get("cost_usd_per_hour"), sum(m.cost_usd for m in state.minutes if m.minute > now - 60)
+    if hourly is not None and spent > hourly:
+        return (
+            f"the candidate's requests of the last hour cost {spent:.4g} dollars, and the family's limit is {hourly:g}"
+            " an hour"
+        )
+    return None
 
 
 def _standing(
@@ -110,6 +151,11 @@ def _standing(
     settings, gate = rollout.settings, state.quality
     running = clock_at - datetime.fromisoformat(rollout.stage_history[0]["clock_from"])
     served, in_stage = served_for(rollout, clock_at), served_for(rollout, clock_at, share=rollout.ladder[rollout.stage])
+    days = float(settings.get("max_days", 30))
+    # Withholds a step only: guardrails and proof that the candidate is worse act, whichever key sent the evidence.
+    most = rollout.settings.get("max_share_per_key")
+    excess = too_much(state.by_key, 1.0 if most is None else float(most))
+    hypothesis = state.late.later
     return Standing(
         ladder=rollout.ladder,
         stage=rollout.stage,
@@ -123,23 +169,22 @@ def _standing(
         held=rollout.held,
         sample_ratio_alarm=any(counts.ratio_peak >= threshold(ALPHA_RATIO) for counts in state.stages.values()),
         guardrail_alarm=guardrail_alarm(rollout, state, at=at),
-        labels_later=_labels_later(rollout, state),
-        budget_spent=_days_spent(settings, running),
+        labels_later=(
+            None
+            if hypothesis is None
+            else _later_text(rollout, state, hypothesis, state.late.peaks[hypothesis.name], "come later")
+        ),
+        budget_spent=(f"{days:g} days are over" if running >= timedelta(days=days) else None),
         max_labelled=int(settings.get("max_labelled", 8000)),
         labelled=gate.labelled,
         waits_for=(
             *_no_history(rollout, state),
             *_not_compared(rollout, state),
-            *_one_key(rollout, state),
+            *(() if excess is None else (excess,)),
             *_late_labels(rollout, state),
             *alerts.values(),
         ),
     )
-
-
-def _days_spent(settings: Mapping[str, Any], running: timedelta) -> str | None:
-    days = float(settings.get("max_days", 30))
-    return f"{days:g} days are over" if running >= timedelta(days=days) else None
 
 
 def _no_history(rollout: Rollout, state: EvidenceState) -> tuple[str, ...]:
@@ -169,13 +214,6 @@ def _not_compared(rollout: Rollout, state: EvidenceState) -> tuple[str, ...]:
     )
 
 
-def _one_key(rollout: Rollout, state: EvidenceState) -> tuple[str, ...]:
-    """Withholds a step only: guardrails and proof that the candidate is worse act, whichever key sent the evidence."""
-    most = rollout.settings.get("max_share_per_key")
-    excess = too_much(state.by_key, 1.0 if most is None else float(most))
-    return () if excess is None else (excess,)
-
-
 def _late_labels(rollout: Rollout, state: EvidenceState) -> tuple[str, ...]:
     """What a promotion still has to know of labels that come after the window; rollouts of before count none."""
     late, used = state.late, state.quality.labelled
@@ -191,15 +229,6 @@ def _late_labels(rollout: Rollout, state: EvidenceState) -> tuple[str, ...]:
     if late.suspected is None:
         return ()
     return (_later_text(rollout, state, late.suspected, late.of(late.suspected.name).log_e, "may come later"),)
-
-
-def _labels_later(rollout: Rollout, state: EvidenceState) -> str | None:
-    hypothesis = state.late.later
-    return (
-        None
-        if hypothesis is None
-        else _later_text(rollout, state, hypothesis, state.late.peaks[hypothesis.name], "come later")
-    )
 
 
 def _later_text(rollout: Rollout, state: EvidenceState, hypothesis: Hypothesis, log_e: float, come_later: str) -> str:
@@ -237,7 +266,7 @@ def _alerts(rollout: Rollout, state: EvidenceState) -> dict[str, str]:
     return alerts
 
 
-def _hold(rollout: Rollout, alerts: Mapping[str, str]) -> tuple[Act, str] | None:
+def _hold(rollout: Rollout, alerts: Mapping[str, str]) -> tuple[NextAct, str] | None:
     """The tick holds while both arms fail or the candidate is silent, and takes back only its own hold."""
     why = [alerts[kind] for kind in ("shared_incident", "candidate_silent") if kind in alerts]
     if why and not rollout.held:
@@ -245,19 +274,6 @@ def _hold(rollout: Rollout, alerts: Mapping[str, str]) -> tuple[Act, str] | None
     if not why and rollout.held and rollout.held_by == ACTOR:
         return "resume", "what it was held for is over"
     return None
-
-
-def _alarm_text(kind: GuardrailKind, state: EvidenceState) -> str:
-    guardrail = state.guardrails[kind]
-    allowed = {
-        "errors": f"{_points(guardrail.margin)} more errors",
-        "latency": f"{_points(guardrail.margin)} more slow requests",
-        "cost": f"{guardrail.margin:g} times the cost",
-    }[kind]
-    return (
-        f"guardrail {kind}: evidence {shown(guardrail.evidence.peak)} against at most {allowed} than the champion's, "
-        f"{1 / guardrail.alpha:.0f} suffices, after {guardrail.n_candidate} outcomes of the candidate"
-    )
 
 
 def _points(margin: float) -> str:
@@ -272,32 +288,6 @@ def _silence_text(state: EvidenceState) -> str:
     )
 
 
-def _over_limit(minutes: tuple[Minute, ...], limits: Mapping[str, Any], now: int) -> str | None:
-    """The family's absolute limits in seconds and money, without a comparison."""
-    recent = [m for m in minutes if m.minute > now - LATENCY_WINDOW_MIN]
-    n, slow = sum(m.n_latency for m in recent), sum(m.n_slow for m in recent)
-    latency = limits.get("p95_latency_ms")
-    if latency is not None and n >= MIN_LATENCIES and _too_many(slow, n):
-        return (
-            f"{percent(slow / n)} of the candidate's last {n} requests took longer than {latency:g} ms, the family's"
-            " limit of the 95th percentile"
-        )
-    costs = sum((Sums(n=m.n_cost, total=m.cost_usd, squares=m.cost_squares) for m in recent), start=Sums())
-    per_call = limits.get("cost_usd_per_call")
-    if per_call is not None and costs.n >= MIN_COSTS and _too_dear(costs, per_call):
-        return (
-            f"the candidate's last {costs.n:g} requests cost {costs.total / costs.n:.4g} dollars each, and the family's"
-            f" limit is {per_call:g}"
-        )
-    hourly, spent = limits.get("cost_usd_per_hour"), sum(m.cost_usd for m in minutes if m.minute > now - 60)
-    if hourly is not None and spent > hourly:
-        return (
-            f"the candidate's requests of the last hour cost {spent:.4g} dollars, and the family's limit is {hourly:g}"
-            " an hour"
-        )
-    return None
-
-
 def _too_many(slow: int, n: int) -> bool:
     """More than 5 % beyond chance, by the Chernoff bound:
     of 100 requests at 2 % six are slow in one quarter of an hour out of sixty.
@@ -310,25 +300,3 @@ def _too_dear(costs: Sums, limit: float) -> bool:
     """On average more than the limit beyond chance: by 4.8 standard errors, exp(-4.8^2 / 2) being ``ALPHA_LIMIT``."""
     mean, variance = costs.mean or 0.0, costs.variance or 0.0
     return mean > limit and costs.n * (mean - limit) ** 2 >= 2 * variance * threshold(ALPHA_LIMIT)
-
-
-def _evidence(
-    state: EvidenceState, standing: Standing, *, act: Act, outcome: RolloutOutcome, reason: str
-) -> dict[str, Any]:
-    """What the decision rests on, as plain JSON; ``head`` ties it to every byte of every block."""
-    return {
-        "act": act,
-        "outcome": outcome if act == "rollback" else None,
-        "reason": reason,
-        "blocks": state.n_blocks,
-        "head": state.head,
-        "log_e": {
-            **standing.peaks,
-            **{f"guardrail_{kind}": g.evidence.peak for kind, g in state.guardrails.items()},
-            **(state.late.peaks if state.late.labelled else {}),  # rollouts of before count no late labels
-        },
-        "labelled": state.quality.labelled,
-        "labelled_in_stage": standing.labelled_in_stage,
-        **({"whole_days": standing.whole.as_record()} if standing.whole is not None else {}),
-        **({"by_key": dict(state.by_key)} if state.by_key else {}),  # blocks of before say nothing of keys
-    }

@@ -42,7 +42,7 @@ MOST_WEEKS = 4
 MOST_LATE = 0.05  # share of outcomes of the champion before, up to which those of unknown age have all ages
 MOST_UNITS = 1 << 18  # of all stretches of time together
 Against = Literal["holdback", "before"]
-Kind = Literal["binary", "score"]
+OutcomeKind = Literal["binary", "score"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,7 +119,9 @@ class WindowComparison:
     def alarmed(self) -> bool:
         return self.evidence.peak >= threshold(ALPHA)
 
-    def after(self, outcomes: Iterable[ComparedOutcome], until_s: float, n_late: int, kind: Kind) -> WindowComparison:
+    def after(
+        self, outcomes: Iterable[ComparedOutcome], until_s: float, n_late: int, kind: OutcomeKind
+    ) -> WindowComparison:
         """``until_s``: seconds since the switch, up to when all that was received is known."""
         comparison, slots = self, dict(self.open)
         values: dict[int, tuple[list[float], list[float]]] = {}
@@ -138,7 +140,7 @@ class WindowComparison:
                 comparison = comparison._closed(slots.pop(slot), n_late, kind)
         return replace(comparison, open=slots)
 
-    def _closed(self, block: Block, n_late: int, kind: Kind) -> WindowComparison:
+    def _closed(self, block: Block, n_late: int, kind: OutcomeKind) -> WindowComparison:
         """While many outcomes of unknown age still come from before the switch, those of the new champion are younger
         than those they are compared with, and are left out.
         """
@@ -246,12 +248,13 @@ class SwitchWatch:
         for outcome in outcomes:
             if not (self._is_in_stretch(outcome, timedelta()) and units.admit(outcome.unit, timedelta())):
                 continue
-            if self._is_new(outcome):
+            # The candidate of a rollout that the switch ended was served before it.
+            if outcome.variant == self.variant and (outcome.served_at is not None or outcome.role != "candidate"):
                 compared = self._compared(outcome, timedelta(), is_new=True)
                 before.append(compared)
                 if self.rollout is not None and outcome.rollout == self.rollout:
                     beside.append(compared)
-            elif self._is_held_back(outcome):
+            elif outcome.rollout is not None and outcome.rollout == self.rollout and outcome.role == "holdback":
                 beside.append(self._compared(outcome, timedelta(), is_new=False))
             elif outcome.variant == self.before and outcome.role != "holdback" and outcome.served_at is None:
                 n_late += 1
@@ -259,7 +262,7 @@ class SwitchWatch:
             counts = self._is_in_stretch(outcome, shift) and units.admit(outcome.unit, shift)
             if counts and outcome.variant == self.before:
                 before.append(self._compared(outcome, shift, is_new=False))
-        kind: Kind = "binary" if self.metric.field == "success" else "score"
+        kind: OutcomeKind = "binary" if self.metric.field == "success" else "score"
         until_s = (until - self.at).total_seconds()
         comparisons = tuple(
             outcome.after(beside if outcome.against == "holdback" else before, until_s, n_late, kind)
@@ -272,13 +275,6 @@ class SwitchWatch:
         age_s = (outcome.received_at - served).total_seconds() if outcome.served_at is not None else None
         since_s = (served + shift - self.at).total_seconds()
         return ComparedOutcome(is_new=is_new, value=round(outcome.value, 3), served=since_s, age_s=age_s)
-
-    def _is_new(self, outcome: ServedOutcome) -> bool:
-        """The candidate of a rollout that the switch ended was served before it."""
-        return outcome.variant == self.variant and (outcome.served_at is not None or outcome.role != "candidate")
-
-    def _is_held_back(self, outcome: ServedOutcome) -> bool:
-        return outcome.rollout is not None and outcome.rollout == self.rollout and outcome.role == "holdback"
 
     def _is_in_stretch(self, outcome: ServedOutcome, shift: timedelta) -> bool:
         """Served since the switch; with a shift: since that long before it, and while the champion before served.

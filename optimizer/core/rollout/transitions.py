@@ -149,7 +149,13 @@ def apply(rollout: Rollout, request: TransitionRequest) -> Transition:
         Conflict: the status, or a hold, does not allow the act; the sentence and member ``possible`` say what is.
         GateNotMet: advance or promote without ``confirm`` = the family's name, while no gate has passed.
     """
-    if request.act == "hold" and rollout.is_active and rollout.held and not _takes_over(rollout, request):
+    # A person's hold outlasts the tick's, which would end by itself.
+    if (
+        request.act == "hold"
+        and rollout.is_active
+        and rollout.held
+        and not (rollout.held_by is not None and is_system(rollout.held_by) and not is_system(request.actor))
+    ):
         return Transition(rollout=rollout, request=request, what="already held", content={}, changed=False)
     _check_allowed(rollout, request)
     effect = EFFECTS[request.act](rollout, request)
@@ -380,11 +386,6 @@ def _is_forced(rollout: Rollout, request: TransitionRequest) -> bool:
         gates=[{"name": "quality", "verdict": "inconclusive", "reason": why}],
         confirm=rollout.family,
     )
-
-
-def _takes_over(rollout: Rollout, request: TransitionRequest) -> bool:
-    """A person's hold outlasts the tick's, which would end by itself."""
-    return rollout.held_by is not None and is_system(rollout.held_by) and not is_system(request.actor)
 
 
 def is_system(actor: str) -> bool:

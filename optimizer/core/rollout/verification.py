@@ -45,14 +45,11 @@ class BlockChain:
             except StopIteration:
                 return
             except ValueError as broken:
-                self._say(f"a block cannot be read from the store: {broken}")
+                self.say(f"a block cannot be read from the store: {broken}")
                 return
             self._check(block)
             if not self.problems:
                 yield block
-
-    def cannot_be_folded(self, block: StoredBlock, broken: Exception) -> None:
-        self._say(f"block {block.seq} ({block.kind}) holds what no tick closes: {broken!r}")
 
     def _check(self, b: StoredBlock) -> None:
         """After a gap the rest is only counted: none of it could fit."""
@@ -61,15 +58,15 @@ class BlockChain:
             return
         if b.seq != self.n:
             self._gap = True
-            self._say(f"block {self.n} is missing: the chain goes on with {b.seq}")
+            self.say(f"block {self.n} is missing: the chain goes on with {b.seq}")
             return
         if b.previous_hash != self.head:
-            self._say(f"block {b.seq} ({b.kind}) does not follow the one before it: its previous hash is another")
+            self.say(f"block {b.seq} ({b.kind}) does not follow the one before it: its previous hash is another")
         if _hash_of(b) != b.hash:
-            self._say(f"block {b.seq} ({b.kind}) was changed: its content does not give its hash {b.hash[:12]}")
+            self.say(f"block {b.seq} ({b.kind}) was changed: its content does not give its hash {b.hash[:12]}")
         self.head = b.hash
 
-    def _say(self, detail: str) -> None:
+    def say(self, detail: str) -> None:
         self.problems.append(RecordProblem(seq=None, detail=detail))
 
 
@@ -99,7 +96,7 @@ def fold(rollout: Rollout, blocks: Iterable[StoredBlock], chain: BlockChain) -> 
             TypeError,
             ValueError,
         ) as broken:  # hashed anew around what is no outcome
-            chain.cannot_be_folded(block, broken)
+            chain.say(f"block {block.seq} ({block.kind}) holds what no tick closes: {broken!r}")
             continue
         yield BlockStep(block=block, before=before, after=state)
 
@@ -301,7 +298,11 @@ class PromotionWithdrawal:
         rows = [row for row in rows if row["action"] == ROLLBACK and row["family"] == rollout.family]
         following = after_promotion(history, rollout.id)
         named = [row for row in rows if (row["detail"].get("evidence") or {}).get("rollout") == rollout.id]
-        if following is None or not _falls_back(following, rollout):
+        # Whether the tick went back to the champion before; a later promotion or an edited file follows for reasons of
+        # its own.
+        if following is None or not (
+            following.by == ACTOR and following.rollout is None and following.variant == rollout.champion
+        ):
             self.problems += [
                 RecordProblem(
                     seq=None,
@@ -350,13 +351,6 @@ class PromotionWithdrawal:
 
     def _say(self, detail: str) -> None:
         self.problems.append(RecordProblem(seq=None, detail=detail))
-
-
-def _falls_back(following: Champion, rollout: Rollout) -> bool:
-    """Whether the tick went back to the champion before;
-    a later promotion or an edited file follows for reasons of its own.
-    """
-    return following.by == ACTOR and following.rollout is None and following.variant == rollout.champion
 
 
 def _tells_of(row: Mapping[str, Any], term: Champion) -> bool:

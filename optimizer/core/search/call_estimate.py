@@ -9,8 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from math import ceil, inf
 
-from optimizer.core.base.spread import NONE, Spread
-from optimizer.core.base.values import Aim
+from optimizer.core.base.values import NONE, Aim, Spread
 from optimizer.core.search.calls_within import CHAMPION, CONFIRMATION, PROPOSALS
 from optimizer.core.search.cost_estimate import confirmation_calls
 from optimizer.core.search.proposers.race import CHAMPION_FIRST

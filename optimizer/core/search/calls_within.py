@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from optimizer.core.base.spread import NONE, Spread
+from optimizer.core.base.values import NONE, Spread
 from optimizer.core.search.run_off import RUN_OFF
 
 CONFIRMATION, CHAMPION, PROPOSALS = "confirmation", "champion", "proposals"  # parts beside the strategies

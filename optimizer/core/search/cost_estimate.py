@@ -10,8 +10,7 @@ from math import ceil, inf
 from typing import Any, cast
 
 from optimizer.core.base.errors import BudgetTooSmall, InvalidInput
-from optimizer.core.base.spread import NONE, Spread
-from optimizer.core.base.values import Budget
+from optimizer.core.base.values import NONE, Budget, Spread
 from optimizer.core.dataset.examples import Example
 from optimizer.core.family.family import Family
 from optimizer.core.family.rendering import render

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-from optimizer.core.base.spread import NONE, Spread
+from optimizer.core.base.values import NONE, Spread
 from optimizer.core.dataset.examples import Example
 from optimizer.core.evaluation.judging.facts import Claims, facts_messages
 from optimizer.core.evaluation.judging.rubric import JudgeCase, asked_again, judge_messages

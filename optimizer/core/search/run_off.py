@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from optimizer.core.base.canonical import canonical_json
 from optimizer.core.base.phrasing import count
-from optimizer.core.base.spread import Spread
+from optimizer.core.base.values import Spread
 from optimizer.core.evaluation.comparison import TIE
 from optimizer.core.family.variant import Variant
 

@@ -12,8 +12,7 @@ from typing import Any, Literal
 
 from optimizer.core.base.errors import InvalidInput
 from optimizer.core.base.registry import Registration, Registry, declares
-from optimizer.core.base.spread import Spread
-from optimizer.core.base.values import Aim
+from optimizer.core.base.values import Aim, Spread
 from optimizer.core.search import strategy_calls
 from optimizer.core.search.strategy import (
     DEFAULT_STRATEGY,

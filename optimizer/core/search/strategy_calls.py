@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import ceil
 
-from optimizer.core.base.spread import NONE, Spread
+from optimizer.core.base.values import NONE, Spread
 from optimizer.core.family.sizes import SIZES
 from optimizer.core.search.cost_estimate import REFLECTED_ON, SUMMARISED
 from optimizer.core.search.racing import FIRST, SHARE

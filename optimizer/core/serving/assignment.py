@@ -19,17 +19,16 @@ from typing import Any, Literal
 
 from optimizer.core.base.canonical import canonical_json
 from optimizer.core.base.errors import InvalidInput
-from optimizer.core.base.hmac_sha256 import hmac_sha256
 from optimizer.core.base.phrasing import when
 from optimizer.core.serving.freezes import Freeze
 from optimizer.core.serving.rollout import Champion, Rollout
 
-Role = Literal["champion", "candidate", "holdback"]
-Keys = Sequence[tuple[str, bytes]]  # (id, secret); the first signs, all verify
-ArmName = tuple[str, Role, str | None, float | None]  # variant, role, rollout, stage
-Overrides = Mapping[str, tuple[str, datetime]]  # of one family: unit's HMAC -> (variant, until)
+ServedRole = Literal["champion", "candidate", "holdback"]
+TokenKeys = Sequence[tuple[str, bytes]]  # (id, secret); the first signs, all verify
+ArmKey = tuple[str, ServedRole, str | None, float | None]  # variant, role, rollout, stage
+UnitOverrides = Mapping[str, tuple[str, datetime]]  # of one family: unit's HMAC -> (variant, until)
 
-ROLES: tuple[Role, ...] = ("champion", "candidate", "holdback")
+ROLES: tuple[ServedRole, ...] = ("champion", "candidate", "holdback")
 N_BUCKETS = 2**32
 TOKEN_VALID_DAYS = 30
 TOKEN_VALID = timedelta(days=TOKEN_VALID_DAYS)
@@ -47,14 +46,14 @@ class Choice:
     """
 
     variant: str
-    role: Role
+    role: ServedRole
     rollout: str | None = None
     stage: float | None = None
     counted: bool = True  # False for an override: a test, counted in no arm
     unwatched: bool = False  # True when a rollout is deploying but its lease has run out: every user gets the champion
 
     @property
-    def arm(self) -> ArmName:
+    def arm(self) -> ArmKey:
         """All that the answer and the token of a unit depend on, but the unit."""
         return self.variant, self.role, self.rollout, self.stage
 
@@ -81,7 +80,7 @@ class Assignment:
 
     family: str
     variant: str
-    role: Role
+    role: ServedRole
     issued_at: datetime
     rollout: str | None = None
     stage: float | None = None
@@ -127,7 +126,7 @@ def held_back_until(rollout: Rollout, clock_scale: float) -> datetime | None:
 
 def unit_hmac(key: bytes, unit: str) -> str:
     """HMAC-SHA-256 as 64 hex digits: the only form in which a unit is ever stored or signed."""
-    return hmac_sha256(key, _utf8(unit)).hex()
+    return hmac.digest(key, _utf8(unit), "sha256").hex()
 
 
 def cohort_minutes(settings: Mapping[str, Any]) -> float:
@@ -158,7 +157,7 @@ class Serving:
     name: str
     champion: Champion
     rollout: Rollout | None
-    overrides: Overrides
+    overrides: UnitOverrides
     holdback: Holdback | None = None  # since the last promotion; it ends by its own time
     freeze: Freeze | None = None
 
@@ -181,7 +180,11 @@ def choose(family: Serving, unit: str | None, unit_hmac: str | None, now: dateti
     if override is not None and override[1] > now:
         return Choice(variant=override[0], role="champion" if override[0] == champion else "candidate", counted=False)
     if deploying is None or deploying.share is None:
-        return _after_promotion(family.holdback, unit, champion, now)
+        if family.holdback is None or unit is None or now >= family.holdback.until:
+            return Choice(variant=champion, role="champion")
+        if in_holdback(bucket(family.holdback.salt, unit)):
+            return Choice(variant=family.holdback.variant, role="holdback", rollout=family.holdback.rollout)
+        return Choice(variant=champion, role="champion", rollout=family.holdback.rollout)
     if not leased(deploying, now):
         return Choice(variant=champion, role="champion", unwatched=True)
     if unit is None:
@@ -193,14 +196,6 @@ def choose(family: Serving, unit: str | None, unit_hmac: str | None, now: dateti
         rollout=deploying.id,
         stage=deploying.share,
     )
-
-
-def _after_promotion(holdback: Holdback | None, unit: str | None, champion: str, now: datetime) -> Choice:
-    if holdback is None or unit is None or now >= holdback.until:
-        return Choice(variant=champion, role="champion")
-    if in_holdback(bucket(holdback.salt, unit)):
-        return Choice(variant=holdback.variant, role="holdback", rollout=holdback.rollout)
-    return Choice(variant=champion, role="champion", rollout=holdback.rollout)
 
 
 def leased(rollout: Rollout, now: datetime) -> bool:
@@ -226,13 +221,6 @@ def variant_at(rollout: Rollout, unit: str, at: datetime, held_back_until: datet
     return None
 
 
-def sign_token(assignment: Assignment, keys: Keys) -> str:
-    """base64url(canonical JSON) + "." + base64url(HMAC-SHA-256 of that first part as ASCII),
-    both unpadded, by the first key.
-    """
-    return TokenForm.of(assignment, keys).signed(assignment.unit_hmac)
-
-
 @dataclass(frozen=True, slots=True)
 class TokenForm:
     """What the tokens of one arm and second share, written once; each unit's own costs one HMAC."""
@@ -242,7 +230,7 @@ class TokenForm:
     secret: bytes
 
     @classmethod
-    def of(cls, assignment: Assignment, keys: Keys) -> TokenForm:
+    def of(cls, assignment: Assignment, keys: TokenKeys) -> TokenForm:
         """The unit that ``assignment`` names has no say."""
         key_id, secret = keys[0]
         sorted_before = {
@@ -264,25 +252,33 @@ class TokenForm:
         return f"{body}.{_signature(body, self.secret)}"
 
 
-def verify_token(token: str, keys: Keys, now: datetime) -> Assignment:
+def verify_token(token: str, keys: TokenKeys, now: datetime) -> Assignment:
     """The Assignment that a token carries.
 
     Raises:
         InvalidInput: with member ``type``: malformed_token, unknown_key, forged_token or expired_token (30 days).
     """
-    body, signature = _split(token)
-    payload = _payload(body)
+    parts = token.split(".") if isinstance(token, str) and token.isascii() else []
+    if len(parts) != 2 or not all(parts):
+        raise _malformed("two base64url parts joined by a dot are expected")
+    body, signature = parts
+    try:
+        payload = json.loads(base64.b64decode(body + "=" * (-len(body) % 4), altchars=b"-_", validate=True))
+    except (binascii.Error, ValueError, RecursionError):
+        raise _malformed("its first part is no base64url of JSON") from None
+    if not isinstance(payload, dict) or not isinstance(payload.get("k"), str):
+        raise _malformed("its payload names no key (member k)")
     secret = dict(reversed(keys)).get(payload["k"])
     if secret is None:
-        raise _refusal(
-            "unknown_key",
+        raise InvalidInput(
             f"The assignment token is signed with key {payload['k']!r}, which this installation does not know. "
             "Send a token of this installation, or put the old key at the end of DETENT_TOKEN_KEYS.",
+            type="unknown_key",
         )
     if not hmac.compare_digest(signature.encode(), _signature(body, secret).encode()):
-        raise _refusal(
-            "forged_token",
+        raise InvalidInput(
             "The signature of the assignment token does not fit its content. Send the token as it was served.",
+            type="forged_token",
         )
     return check_age(_assignment(payload), now)
 
@@ -290,10 +286,10 @@ def verify_token(token: str, keys: Keys, now: datetime) -> Assignment:
 def check_age(assignment: Assignment, now: datetime) -> Assignment:
     """The Assignment of a token that was sound; raises InvalidInput (expired_token) after 30 days."""
     if now - assignment.issued_at > TOKEN_VALID:
-        raise _refusal(
-            "expired_token",
+        raise InvalidInput(
             f"The assignment token was issued at {when(assignment.issued_at)} and was valid for {TOKEN_VALID_DAYS}"
             " days. Fetch the prompt again and send the new token.",
+            type="expired_token",
         )
     return assignment
 
@@ -301,7 +297,7 @@ def check_age(assignment: Assignment, now: datetime) -> Assignment:
 class VerifiedTokens:
     """Tokens that were sound before: each is verified once, however many events bring it, but for its age."""
 
-    def __init__(self, keys: Keys, *, most: int = 10_000) -> None:
+    def __init__(self, keys: TokenKeys, *, most: int = 10_000) -> None:
         self._keys, self._most = keys, most
         self._known: dict[str, Assignment] = {}
 
@@ -315,24 +311,6 @@ class VerifiedTokens:
             self._known.clear()  # they come back with the next events, and nothing has to be kept in order
         self._known[token] = assignment
         return assignment
-
-
-def _split(token: str) -> tuple[str, str]:
-    if isinstance(token, str) and token.isascii() and token.count(".") == 1:
-        body, _, signature = token.partition(".")
-        if body and signature:
-            return body, signature
-    raise _malformed("two base64url parts joined by a dot are expected")
-
-
-def _payload(body: str) -> dict[str, Any]:
-    try:
-        payload = json.loads(base64.b64decode(body + "=" * (-len(body) % 4), altchars=b"-_", validate=True))
-    except (binascii.Error, ValueError, RecursionError):
-        raise _malformed("its first part is no base64url of JSON") from None
-    if not isinstance(payload, dict) or not isinstance(payload.get("k"), str):
-        raise _malformed("its payload names no key (member k)")
-    return payload
 
 
 def _assignment(payload: Mapping[str, Any]) -> Assignment:
@@ -355,7 +333,7 @@ def _assignment(payload: Mapping[str, Any]) -> Assignment:
 
 
 def _signature(body: str, secret: bytes) -> str:
-    return _b64(hmac_sha256(secret, body.encode()))
+    return _b64(hmac.digest(secret, body.encode(), "sha256"))
 
 
 def _utf8(unit: str) -> bytes:
@@ -380,8 +358,5 @@ def _time(seconds: int | None) -> datetime | None:
 
 
 def _malformed(why: str) -> InvalidInput:
-    return _refusal("malformed_token", f"This is no assignment token: {why}. Send the value of `assignment` unchanged.")
-
-
-def _refusal(type: str, detail: str) -> InvalidInput:
-    return InvalidInput(detail, type=type)
+    detail = f"This is no assignment token: {why}. Send the value of `assignment` unchanged."
+    return InvalidInput(detail, type="malformed_token")

@@ -10,7 +10,7 @@ from datetime import datetime
 from optimizer.core.base.phrasing import when
 from optimizer.core.feedback.events import Arm
 from optimizer.core.feedback.reported import EventRejected, Report
-from optimizer.core.serving.assignment import Assignment, Role, cohort_minutes, cohort_start, leased, variant_at
+from optimizer.core.serving.assignment import Assignment, ServedRole, cohort_minutes, cohort_start, leased, variant_at
 from optimizer.core.serving.rollout import Rollout
 
 _NAMING = frozenset(("family", "variant", "rollout", "unit"))  # what an event may name beside its token
@@ -22,7 +22,23 @@ def arm_of_token(report: Report, assignment: Assignment, unit_hmac: str | None) 
     What it names must fit the token.
     """
     if not _NAMING.isdisjoint(report.values):
-        _check_names(report, assignment, unit_hmac)
+        if report.get("family") not in (None, assignment.family):
+            raise EventRejected(
+                "foreign_token",
+                f"The token was served for family {assignment.family!r}, and the event names {report.get('family')!r}."
+                " Send each event with the token of its own family.",
+            )
+        for name, claimed, signed in (
+            ("variant", report.get("variant"), assignment.variant),
+            ("rollout", report.get("rollout"), assignment.rollout),
+            ("unit", unit_hmac, assignment.unit_hmac),
+        ):
+            if claimed is not None and claimed != signed:
+                raise EventRejected(
+                    "assignment_mismatch",
+                    f"The event names another {name} than its token was served for. Leave {name} out, or send its own"
+                    " token.",
+                )
     return Arm(
         family=assignment.family,
         variant=assignment.variant,
@@ -32,26 +48,6 @@ def arm_of_token(report: Report, assignment: Assignment, unit_hmac: str | None) 
         cohort_start=assignment.cohort_start,
         unit_hmac=assignment.unit_hmac,
     )
-
-
-def _check_names(report: Report, assignment: Assignment, unit_hmac: str | None) -> None:
-    if report.get("family") not in (None, assignment.family):
-        raise EventRejected(
-            "foreign_token",
-            f"The token was served for family {assignment.family!r}, and the event names {report.get('family')!r}. Send"
-            " each event with the token of its own family.",
-        )
-    for name, claimed, signed in (
-        ("variant", report.get("variant"), assignment.variant),
-        ("rollout", report.get("rollout"), assignment.rollout),
-        ("unit", unit_hmac, assignment.unit_hmac),
-    ):
-        if claimed is not None and claimed != signed:
-            raise EventRejected(
-                "assignment_mismatch",
-                f"The event names another {name} than its token was served for. Leave {name} out, or send its own"
-                " token.",
-            )
 
 
 def check_interaction(arm: Arm, of_interaction: Arm) -> None:
@@ -112,7 +108,7 @@ def arm_of_rollout(
     stage = [stage for stage in rollout.stage_history if datetime.fromisoformat(stage["from"]) <= at][-1]
     assigned = datetime.fromisoformat(stage["clock_from"]) + (at - datetime.fromisoformat(stage["from"])) * clock_scale
     promoted = rollout.ended_at is not None and rollout.ended_at <= at
-    role: Role = "champion"
+    role: ServedRole = "champion"
     if promoted and variant == rollout.champion:
         role = "holdback"
     elif not promoted and variant == rollout.candidate:

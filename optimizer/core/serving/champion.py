@@ -64,7 +64,11 @@ def fall_back(
             champion=current.variant,
             expect=expect,
         )
-    below = beneath(history) if to is None else _last_of(history, to)
+    below = (
+        beneath(history)
+        if to is None
+        else max((term for term in history if term.variant == to), key=lambda term: term.seq, default=None)
+    )
     if below is None:
         without = (
             f"{family} has no champion before {current.variant} to go back to"
@@ -85,10 +89,6 @@ def fall_back(
         by=by,
         previous=below.previous,
     )
-
-
-def _last_of(history: Sequence[Champion], variant: str) -> Champion | None:
-    return max((term for term in history if term.variant == variant), key=lambda term: term.seq, default=None)
 
 
 def is_said_again(history: Sequence[Champion], *, expect: str | None, to: str | None, at: datetime) -> bool:

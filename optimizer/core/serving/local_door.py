@@ -56,10 +56,7 @@ def refusal(method: str, headers: Headers, hosts: frozenset[str], *, http_versio
             f"it answers to {', '.join(sorted(hosts))} only, and the request says {host_text}. Use one of these, port"
             " included, or make a key with `detent keys`"
         )
-    return _page_refusal(method, headers, named[0])
-
-
-def _page_refusal(method: str, headers: Headers, host: str) -> str | None:
+    host = named[0]
     origins = [value for name, value in headers if name == "origin"]
     if any(origin.lower() != f"http://{host.lower()}" for origin in origins):
         return f"it takes no requests from pages of {', '.join(origins)[:100]!r}. Make a key with `detent keys`"
@@ -70,14 +67,14 @@ def _page_refusal(method: str, headers: Headers, host: str) -> str | None:
             " `detent keys`"
         )
     is_of_a_page = bool(origins or sites)
-    if is_of_a_page and method == "POST" and not _is_asked_first(headers):  # others are asked first by their method
+    # Whether a browser would have asked this server before it sent such a request from another origin.
+    if (
+        is_of_a_page
+        and method == "POST"
+        and not any(name in _ASKED_FIRST or (name == "content-type" and not is_form(value)) for name, value in headers)
+    ):  # others are asked first by their method
         return "a page's POST needs `Content-Type: application/json` or `X-Requested-With`, which no form can send"
     return None
-
-
-def _is_asked_first(headers: Headers) -> bool:
-    """Whether a browser would have asked this server before it sent such a request from another origin."""
-    return any(name in _ASKED_FIRST or (name == "content-type" and not is_form(value)) for name, value in headers)
 
 
 def is_form(content_type: str) -> bool:

@@ -16,15 +16,6 @@ KAPPA_90 = 4.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class QuickForecast:
-    """``labelled`` outcomes of both arms; ``exposed`` = units that get the candidate in ``hours``."""
-
-    labelled: float
-    hours: float
-    exposed: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class StageForecast:
     share: float
     labelled: float
@@ -145,20 +136,12 @@ def smallest_feasible_margin(
     return None
 
 
-def quick_forecast(
-    *, base: float, w: float, effect: float, traffic: TrafficRate, alpha: float, kappa: float
-) -> QuickForecast:
-    """By the variance alone: n = 2 p (1 - p)(1 / w + 1 / (1 - w))(log(1 / alpha) + kappa) / effect^2,
-    for one gate at one share.
-    """
-    n = _quick_constant(base, w, alpha, kappa) / effect**2
-    hours = n / traffic.labelled_per_hour
-    return QuickForecast(labelled=n, hours=hours, exposed=hours * traffic.units_per_hour * w)
-
-
 def detectable_drop(*, base: float, w: float, traffic: TrafficRate, hours: float, alpha: float, kappa: float) -> float:
-    """The smallest drop (absolute) that would be found within ``hours`` at share ``w``."""
-    return sqrt(_quick_constant(base, w, alpha, kappa) / (traffic.labelled_per_hour * hours))
+    """The smallest drop (absolute) that would be found within ``hours`` at share ``w``, by the variance alone: n
+    labelled outcomes show a drop of sqrt(2 p (1 - p)(1 / w + 1 / (1 - w))(log(1 / alpha) + kappa) / n).
+    """
+    spread = 2 * base * (1 - base) * (1 / w + 1 / (1 - w))
+    return sqrt(spread * (log(1 / alpha) + kappa) / (traffic.labelled_per_hour * hours))
 
 
 def candidate_requests_to_alarm(
@@ -171,7 +154,3 @@ def candidate_requests_to_alarm(
     if theta_c - theta_b <= margin:
         return inf
     return w * (log(1 / alpha) + kappa) / null_projection(theta_c, theta_b, w=w, d0=margin).growth
-
-
-def _quick_constant(base: float, w: float, alpha: float, kappa: float) -> float:
-    return 2 * base * (1 - base) * (1 / w + 1 / (1 - w)) * (log(1 / alpha) + kappa)

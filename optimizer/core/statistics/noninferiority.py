@@ -14,8 +14,7 @@ from dataclasses import dataclass
 from math import atan, ceil, exp, log, log1p, pi, sin
 from typing import Literal
 
-from optimizer.core.statistics.exact_pairs import exact_p
-from optimizer.core.statistics.score_test import score_test
+from optimizer.core.statistics.exact_pairs import exact_p, score_test
 
 TIE = 1e-12  # differences nearer to 0 than this are rounding
 MOST_EXACT = 5000  # rows: a fifth of a second; above it Tango's statistic is near enough its normal law at small levels

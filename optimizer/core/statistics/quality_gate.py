@@ -28,7 +28,7 @@ MIN_BLOCK = 10  # labels of both arms together; 10 to 40 is best
 NESTED = (3, 2, 1)
 LARGEST_DROP = 0.999  # of a mean: three margins of .4 are no difference that can be, and have no projection
 
-Kind = Literal["binary", "score"]
+OutcomeKind = Literal["binary", "score"]
 
 
 def ship_hypothesis(m: int, margin: float, *, alpha: float = ALPHA_SHIP) -> Hypothesis:
@@ -66,12 +66,14 @@ def hypotheses(margin: float) -> tuple[Hypothesis, ...]:
     return (*ships, superiority_hypothesis(margin), roll_hypothesis(margin), fall_hypothesis(margin))
 
 
-def log_factors(hypothesis: Hypothesis, block: Block, champion: PlugIn, candidate: PlugIn, kind: Kind) -> list[float]:
+def log_factors(
+    hypothesis: Hypothesis, block: Block, champion: PlugIn, candidate: PlugIn, kind: OutcomeKind
+) -> list[float]:
     """One log factor per alternative."""
     return [log_e(bet, block) for bet in bets(hypothesis, block, champion, candidate, kind)]
 
 
-def bets(hypothesis: Hypothesis, block: Block, champion: PlugIn, candidate: PlugIn, kind: Kind) -> list[Bet]:
+def bets(hypothesis: Hypothesis, block: Block, champion: PlugIn, candidate: PlugIn, kind: OutcomeKind) -> list[Bet]:
     """One per alternative, on ``block``'s sizes alone; ``NO_BET`` where clipping left no room beyond the boundary, or
     for an alternative that cannot be.
     """
@@ -94,7 +96,7 @@ class QualityGate:
     """Everything the gate knows after some blocks; a replay of the same blocks gives the same value."""
 
     margin: float
-    kind: Kind
+    kind: OutcomeKind
     champion: PlugIn
     candidate: PlugIn
     evidence: tuple[Evidence, ...]  # in the order of ``hypotheses``; without roll2 five
@@ -112,7 +114,7 @@ class QualityGate:
         margin: float,
         champion_mean: float,
         champion_variance: float | None = None,
-        kind: Kind = "binary",
+        kind: OutcomeKind = "binary",
         prior_n: float = 50.0,
         half_life: float | None = 300.0,
         min_block: int = MIN_BLOCK,

@@ -112,7 +112,13 @@ def stopping_rule(
         return StoppingRule(action="roll_back", reason=harm.reason, share=0.0)
     missing = _missing(standing, alpha_ship)
     if not missing:
-        return _onwards(standing)
+        if standing.stage == len(standing.ladder) - 1:
+            return StoppingRule(
+                action="promote", reason="not worse than the champion by the margin, at every gate", share=1.0
+            )
+        share = standing.ladder[standing.stage + 1]
+        m = margin_needed(standing.ladder[standing.stage], is_last=False)
+        return StoppingRule(action="advance", reason=f"not worse by {m} margin{'s' if m > 1 else ''}", share=share)
     spent = standing.budget_spent or _labels_spent(standing, alpha_ship)
     if spent is not None:
         reason = f"{spent}; still missing: {'; '.join(missing)}"
@@ -180,13 +186,3 @@ def _whole_text(whole: WholeDays, name: str, alpha: float) -> str:
         f"evidence against worse by the margin has to be {1 / alpha:.0f} at the end of a whole {name} of assignment:"
         f" {so_far if whole.n else 'none has ended'}{until} and is counted once its feedback window is over"
     )
-
-
-def _onwards(standing: Standing) -> StoppingRule:
-    if standing.stage == len(standing.ladder) - 1:
-        return StoppingRule(
-            action="promote", reason="not worse than the champion by the margin, at every gate", share=1.0
-        )
-    share = standing.ladder[standing.stage + 1]
-    m = margin_needed(standing.ladder[standing.stage], is_last=False)
-    return StoppingRule(action="advance", reason=f"not worse by {m} margin{'s' if m > 1 else ''}", share=share)

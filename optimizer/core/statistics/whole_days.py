@@ -14,7 +14,7 @@ from optimizer.core.statistics.block_evalue import log_e
 from optimizer.core.statistics.mixture import Evidence, Hypothesis
 from optimizer.core.statistics.outcomes import Block
 from optimizer.core.statistics.plug_in import PlugIn
-from optimizer.core.statistics.quality_gate import Kind, QualityGate, bets, hypotheses
+from optimizer.core.statistics.quality_gate import OutcomeKind, QualityGate, bets, hypotheses
 
 GAMES = ("ship1", "sup", "roll")  # of the quality gate, whose claims have to stand for whole days
 STAKES = (1.0, 1 / 4, 1 / 16, 1 / 64)
@@ -40,7 +40,7 @@ class WholeDays:
     """
 
     margin: float
-    kind: Kind
+    kind: OutcomeKind
     champion: PlugIn
     candidate: PlugIn
     evidence: tuple[Evidence, ...]  # in the order of GAMES, as the last day has left it
@@ -70,7 +70,14 @@ class WholeDays:
             return replace(self, ends_at=start + cohort + day)
         if start < self.ends_at:
             return self
-        stakes = self._stakes()
+        # The blocks of the day, each with the index of its stake. A burst of labels in the best hours would speak for
+        # the whole day. Busy hours of every day are no burst.
+        sizes = sorted([*self.sizes, *(block.n for block in self.blocks)], reverse=True)
+        most = LARGEST_WEIGHT * sizes[len(sizes) // BUSY_PART] if sizes else 0
+        stakes = [
+            (block, next((i for i, stake in enumerate(STAKES) if stake * block.n <= most), len(STAKES) - 1))
+            for block in self.blocks
+        ]
         return replace(
             self,
             champion=gate.champion,
@@ -107,18 +114,6 @@ class WholeDays:
     def peak(self, name: str) -> float:
         """The largest log e-value at the end of a day."""
         return self.of(name).peak
-
-    def _stakes(self) -> list[tuple[BlockEvidence, int]]:
-        """The blocks of the day, each with the index of its stake.
-
-        A burst of labels in the best hours would speak for the whole day. Busy hours of every day are no burst.
-        """
-        sizes = sorted([*self.sizes, *(block.n for block in self.blocks)], reverse=True)
-        most = LARGEST_WEIGHT * sizes[len(sizes) // BUSY_PART] if sizes else 0
-        return [
-            (block, next((i for i, stake in enumerate(STAKES) if stake * block.n <= most), len(STAKES) - 1))
-            for block in self.blocks
-        ]
 
 
 def _sums(factors: list[tuple[float, ...]], n: int) -> list[float]:

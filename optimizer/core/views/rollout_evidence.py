@@ -13,7 +13,7 @@ from optimizer.core.rollout.blocks import ARMS, ArmName
 from optimizer.core.rollout.evidence_state import GUARDRAILS, EvidenceState, StageCounts
 from optimizer.core.serving.assignment import HOLDBACK_SHARE
 from optimizer.core.serving.rollout import Decision, Rollout
-from optimizer.core.statistics.guardrails import ALPHA, Guardrail, GuardrailKind
+from optimizer.core.statistics.guardrails import ALPHA, Guardrail
 from optimizer.core.statistics.interval import running_intervals
 from optimizer.core.statistics.late_labels import LATER
 from optimizer.core.statistics.mixture import threshold
@@ -233,7 +233,12 @@ def silence_of(state: EvidenceState) -> SilenceView:
 
 
 def _guardrail(g: Guardrail) -> GuardrailView:
-    allowed = allowed_text(g.kind, g.margin)
+    points = f"{100 * g.margin:.3g} point{'' if g.margin == 0.01 else 's'}"
+    allowed = {
+        "errors": f"{points} more errors",
+        "latency": f"{points} more slow requests",
+        "cost": f"{100 * (g.margin - 1):.3g} % more cost",
+    }[g.kind]
     e = _evidence(g.kind, f"at most {allowed} than the champion", g.evidence.peak, g.evidence.log_e, g.alpha)
     return GuardrailView(
         **{name: getattr(e, name) for name in EvidenceView.__dataclass_fields__},
@@ -244,15 +249,6 @@ def _guardrail(g: Guardrail) -> GuardrailView:
         champion_mean=g.champion.mean,
         candidate_mean=g.candidate.mean,
     )
-
-
-def allowed_text(kind: GuardrailKind, margin: float) -> str:
-    points = f"{100 * margin:.3g} point{'' if margin == 0.01 else 's'}"
-    return {
-        "errors": f"{points} more errors",
-        "latency": f"{points} more slow requests",
-        "cost": f"{100 * (margin - 1):.3g} % more cost",
-    }[kind]
 
 
 def _evidence(name: str, claim: str, peak: float, now: float, alpha: float) -> EvidenceView:
@@ -283,14 +279,13 @@ def evidence_text(rollout: Rollout, decision: Decision) -> str | None:
     if evidence["outcome"] == "worse":
         harm = harm_evidence(log_e, evidence["whole_days"]["roll"] if "whole_days" in evidence else None)
         return f"{harm.game} {shown(harm.log_e)} of {shown(threshold(harm.alpha))}"
-    elif evidence["outcome"] == "guardrail":
-        alarmed = [kind for kind in GUARDRAILS if log_e.get(f"guardrail_{kind}", 0.0) >= threshold(ALPHA[kind])]
-        if not alarmed:
-            return None
-        return f"{alarmed[0]} {shown(log_e[f'guardrail_{alarmed[0]}'])} of {shown(threshold(ALPHA[alarmed[0]]))}"
-    elif evidence["outcome"] == "invalid":
+    if evidence["outcome"] == "guardrail":
+        for kind in GUARDRAILS:
+            if (peak := log_e.get(f"guardrail_{kind}", 0.0)) >= threshold(ALPHA[kind]):
+                return f"{kind} {shown(peak)} of {shown(threshold(ALPHA[kind]))}"
+    if evidence["outcome"] in ("guardrail", "invalid"):
         return None
-    elif evidence["outcome"] == "inconclusive":
+    if evidence["outcome"] == "inconclusive":
         later = next((h for h in LATER if log_e.get(h.name, 0.0) >= threshold(h.alpha)), None)
         if later is not None:
             return f"{later.name} {shown(log_e[later.name])} of {shown(threshold(later.alpha))}"

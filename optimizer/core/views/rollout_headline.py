@@ -1,4 +1,5 @@
-"""Where a Rollout stands, in one sentence: ``10 %: needs about 400 more labelled users before 25 %``.
+"""Where a Rollout, a home or a champion stands, in one sentence:
+``10 %: needs about 400 more labelled users before 25 %``.
 
 Pure; nothing here decides.
 """
@@ -7,14 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from math import ceil, floor, log10
 
-from optimizer.core.base.phrasing import count, span
-from optimizer.core.forecast.plan import Need
+from optimizer.core.base.phrasing import count, span, when
 from optimizer.core.rollout.next_action import ACTOR
-from optimizer.core.serving.rollout import Rollout, RolloutOutcome, percent
+from optimizer.core.rollout.switch_watch import PERIOD, SwitchWatch
+from optimizer.core.serving.assignment import HOLDBACK_SHARE, Holdback
+from optimizer.core.serving.rollout import Champion, Rollout, RolloutOutcome, percent
 from optimizer.core.views.rollout_status import ForecastView
-from optimizer.core.views.variant_text import named
+from optimizer.core.views.variant import named
 
 ENDED: dict[RolloutOutcome, str] = {
     "worse": "The candidate was worse and is taken back",
@@ -39,7 +42,15 @@ def rollout_headline(rollout: Rollout | None, seen: ForecastView | None) -> str:
     if rollout is None or seen is None:
         return NO_ROLLOUT
     if not rollout.is_active:
-        return _ended(rollout, seen)
+        if rollout.outcome != "promoted":
+            ending = ENDED[rollout.outcome] if rollout.outcome is not None else "The rollout has ended"
+            return f"{ending}: every user gets the champion"
+        if seen.followed_by is not None:
+            return f"Promoted, and followed by {named(seen.followed_by.variant, seen.versions)} since"
+        candidate = named(rollout.candidate, seen.versions)
+        if seen.holdback is not None:
+            return f"Promoted: {candidate} is the champion, and a few users stay on the one before to compare"
+        return f"Promoted: {candidate} is the champion"
     if rollout.status in WAITS_FOR_A_PERSON:
         return f"Waits for a person: detent rollout approve {rollout.family}; until then every user gets the champion"
     first = percent(rollout.share if rollout.share is not None else rollout.ladder[0])
@@ -49,8 +60,11 @@ def rollout_headline(rollout: Rollout | None, seen: ForecastView | None) -> str:
         return f"Approved: the worker's next look gives the candidate {first} of the users"
     if not seen.served:
         return f"{first}, but no worker watches: every user gets the champion until one does (detent serve)"
+    if rollout.held and rollout.held_by == ACTOR:
+        return f"{first}, held by the worker until the alert below is over"
     if rollout.held:
-        return f"{first}, {_why_held(rollout)}"
+        resume = f"it goes no further until detent rollout resume {rollout.family}"
+        return f"{first}, held by {rollout.held_by or 'a person'}: {resume}"
     return f"{first}: {_needs(seen)}"
 
 
@@ -97,24 +111,6 @@ def home_headline(home: HomeHealth) -> str:
     )
 
 
-def _ended(rollout: Rollout, seen: ForecastView) -> str:
-    if rollout.outcome != "promoted":
-        ending = ENDED[rollout.outcome] if rollout.outcome is not None else "The rollout has ended"
-        return f"{ending}: every user gets the champion"
-    if seen.followed_by is not None:
-        return f"Promoted, and followed by {named(seen.followed_by.variant, seen.versions)} since"
-    candidate = named(rollout.candidate, seen.versions)
-    if seen.holdback is not None:
-        return f"Promoted: {candidate} is the champion, and a few users stay on the one before to compare"
-    return f"Promoted: {candidate} is the champion"
-
-
-def _why_held(rollout: Rollout) -> str:
-    if rollout.held_by == ACTOR:
-        return "held by the worker until the alert below is over"
-    return f"held by {rollout.held_by or 'a person'}: it goes no further until detent rollout resume {rollout.family}"
-
-
 def _needs(seen: ForecastView) -> str:
     """What stands before the next step; users first, since only they come by themselves."""
     step = seen.next_step
@@ -122,32 +118,57 @@ def _needs(seen: ForecastView) -> str:
     if not seen.waits_for:
         return f"every gate has passed; the worker's next look goes on to {target}"
     users = _users(seen)
-    if users is None:
-        return f"waits before {target}: {seen.waits_for[0]}"
-    return f"{users} before {target}"
+    return f"waits before {target}: {seen.waits_for[0]}" if users is None else f"{users} before {target}"
 
 
 def _users(seen: ForecastView) -> str | None:
     """None where enough users have answered, and something else is missing."""
-    need = _need(seen)
-    least = max(0, seen.labels.needed_in_stage - seen.labels.in_stage)
-    expected = need.labelled if need is not None else None
-    if expected is None:
-        return f"needs at least {count(least, 'more labelled user')}" if least else None
-    if ceil(expected) < 1:
-        return None
-    hours = need.hours if need is not None else None
-    when = f" (about {span(hours)} at this traffic)" if hours else ""
-    return f"needs about {count(rounded_up(expected), 'more labelled user')}{when}"
-
-
-def _need(seen: ForecastView) -> Need | None:
-    """Of the present stage, on average."""
+    # Of the present stage, on average.
     stages = seen.forecast.stages if seen.forecast is not None else ()
-    return stages[0].expected if stages else None
+    need = stages[0].expected if stages else None
+    least = max(0, seen.labels.needed_in_stage - seen.labels.in_stage)
+    if need is None or need.labelled is None:
+        return f"needs at least {count(least, 'more labelled user')}" if least else None
+    if ceil(need.labelled) < 1:
+        return None
+    how_long = f" (about {span(need.hours)} at this traffic)" if need.hours else ""
+    return f"needs about {count(rounded_up(need.labelled), 'more labelled user')}{how_long}"
 
 
 def rounded_up(n: float) -> int:
     """To two digits that count, upwards: 12.1 is 13, 398.2 is 400, 1,234 is 1,300. ``n`` is above 0."""
     unit = max(1, 10 ** (floor(log10(n)) - 1))
     return int(ceil(n / unit) * unit)
+
+
+def watch_in_words(
+    champion: Champion, *, holdback: Holdback | None, switch: SwitchWatch | None, now: datetime
+) -> str | None:
+    """None where nobody is held back on the champion before and no switch is watched.
+
+    Args:
+        champion: its present term.
+        holdback: that its promotion or adoption brought, over or not.
+        switch: of this term; None before the first outcome, and for a champion that evidence spoke for.
+    """
+    current = holdback if holdback is not None and now < holdback.until else None
+    is_watched = champion.forced and champion.seq > 1 and now < champion.since + PERIOD
+    if current is None and not is_watched:
+        return None
+    parts = [f"{champion.variant} serves since {when(champion.since)}{' by force' if champion.forced else ''}"]
+    if current is not None:
+        parts.append(f"{HOLDBACK_SHARE:.0%} of the users keep {current.variant} until {when(current.until)} to compare")
+    if is_watched:
+        parts.append(_watched(switch, until=champion.since + PERIOD))
+    return f"{'; '.join(parts)} (back: detent champion rollback {champion.family})"
+
+
+def _watched(switch: SwitchWatch | None, *, until: datetime) -> str:
+    if switch is None:
+        return f"watched until {when(until)}, from its first outcome on"
+    if switch.alarm is not None:
+        return "it does worse, and an alert tells how much"
+    if not switch.comparisons:
+        return "there is nothing to compare it with, so only its errors, latency and cost are watched"
+    before = f" with {switch.reference.text}" if switch.reference is not None else " with those users"
+    return f"its outcomes are compared{before} until {when(until)}, and an alert tells when they are worse"

@@ -17,7 +17,7 @@ from optimizer.core.statistics.interval import Running, running_intervals
 from optimizer.core.statistics.outcomes import Block, Sums
 from optimizer.core.views.rollout_evidence import arm_sums, gates_of
 from optimizer.core.views.rollout_status import ForecastView
-from optimizer.core.views.variant_text import named
+from optimizer.core.views.variant import named
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +75,13 @@ def history_of(rollout: Rollout, folded: Iterable[BlockStep]) -> RolloutStory:
     candidate, champion = Sums(), Sums()
     for one in folded:
         if one.block.kind == "guardrails":
-            _add_guardrails(guardrails, one.before, one.after, one.block.closed_at)
+            for metric, guardrail in one.after.guardrails.items():
+                if metric not in one.before.guardrails or guardrail.n_blocks > one.before.guardrails[metric].n_blocks:
+                    guardrails.setdefault(metric, []).append(
+                        GuardrailPoint(
+                            at=one.block.closed_at, log_e=guardrail.evidence.log_e, n_candidate=guardrail.n_candidate
+                        )
+                    )
         comparison = comparison_of(one.block.content, "outcomes") if one.block.kind == "quality" else None
         if comparison is None:
             continue
@@ -96,9 +102,10 @@ def history_of(rollout: Rollout, folded: Iterable[BlockStep]) -> RolloutStory:
         )
         for (at, state, candidate, champion), difference in zip(counted, running, strict=True)
     )
-    stages = {
-        stage: _stage_means([b for b in compared if b.stage == stage]) for stage in sorted({b.stage for b in compared})
-    }
+    stages = {}
+    for stage in sorted({b.stage for b in compared}):
+        own = [b for b in compared if b.stage == stage]
+        stages[stage] = StageMeans(candidate=arm_sums("candidate", own).mean, champion=arm_sums("champion", own).mean)
     return RolloutStory(
         quality=points, guardrails={kind: tuple(own) for kind, own in guardrails.items()}, stages=stages
     )
@@ -143,17 +150,3 @@ def _how(decisions: Sequence[Decision]) -> str:
     if forced == ["start"]:
         return "every step on evidence; its start was forced by a person"
     return f"forced by a person in {len(forced)} of its decisions ({', '.join(forced)})"
-
-
-def _stage_means(blocks: Sequence[Block]) -> StageMeans:
-    return StageMeans(candidate=arm_sums("candidate", blocks).mean, champion=arm_sums("champion", blocks).mean)
-
-
-def _add_guardrails(
-    by_kind: dict[GuardrailKind, list[GuardrailPoint]], before: EvidenceState, state: EvidenceState, at: datetime
-) -> None:
-    for kind, guardrail in state.guardrails.items():
-        if kind not in before.guardrails or guardrail.n_blocks > before.guardrails[kind].n_blocks:
-            by_kind.setdefault(kind, []).append(
-                GuardrailPoint(at=at, log_e=guardrail.evidence.log_e, n_candidate=guardrail.n_candidate)
-            )

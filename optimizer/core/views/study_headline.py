@@ -1,19 +1,51 @@
-"""What came of a Study, in sentences: the first one of its report, the lift beside what selection promised,
-the cost, what comes next.
+"""A Study as people and programs see it, and what came of it in sentences: the first one of its report, the lift beside
+what selection promised, the cost, what comes next.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+from optimizer.core.base.answers import members_of
 from optimizer.core.base.phrasing import count, dollars, signed, signed_interval
 from optimizer.core.base.values import Aim, Spend
 from optimizer.core.evaluation.gates import IMPROVED, confidence_of, missed
 from optimizer.core.evaluation.judging.calibration import GATE as JUDGE_GATE
 from optimizer.core.search.proposal_sequence import chosen_on
-from optimizer.core.search.study import UNFINISHED, Study, Trial, points_in_words, ranked
-from optimizer.core.views.variant_text import named
+from optimizer.core.search.study import UNFINISHED, Study, Trial, points_in_words, ranked, study_view
+from optimizer.core.views.variant import named
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StudyView(Study):
+    """``is_interrupted``: it says that it runs, and no process is there to run it: that one was stopped or killed.
+    ``findings`` of one that ended: ``trivial_baselines`` (what needs no model and scores how much; for read-texts),
+    ``leaks`` (refused proposals), ``run_off``. ``trigger``: why it started by itself, None where a person asked for it.
+    """
+
+    is_interrupted: bool = False
+
+    @property
+    def state(self) -> str:
+        if self.is_interrupted:
+            return f"{self.status}: interrupted"
+        return self.status + (f": {self.outcome}" if self.outcome else "")
+
+    @property
+    def then(self) -> str:
+        """The next command."""
+        if self.is_interrupted:
+            resume = f"detent study resume {self.id}, or with `detent serve`"
+            return f"no process runs it; what was answered is kept. Go on: {resume}"
+        return next_step(self)
+
+
+def view_of_study(study: Study, *, is_worker_running: bool = True) -> StudyView:
+    is_interrupted = study.status in ("running", "confirming") and not is_worker_running
+    return StudyView(**members_of(study_view(study)), is_interrupted=is_interrupted)
+
 
 SAME = 0.05  # costs and times that differ by less are not told apart
 _BETTER: Mapping[Aim, str] = {"quality": "improved on", "cost": "is cheaper than", "latency": "is quicker than"}

@@ -242,7 +242,18 @@ def _trial_views(
     n_dev: int,
 ) -> Iterable[TrialView]:
     champion = scores.get(study.champion, {})
-    front = _front(trials)
+    # Numbers of the trials that none beats in score, dollars and p95 together; where p95 was measured, trials without
+    # one stand outside.
+    measured = ranked(trials)
+    costs: dict[int, tuple[float, ...]] = {}
+    with_p95 = [t for t in measured if t.p95_ms is not None]
+    for t in with_p95 or measured:
+        costs[t.number] = (-(t.score or 0.0), usd_per_example(t) or 0.0, t.p95_ms or 0.0)
+    front = {
+        n
+        for n, own in costs.items()
+        if not any((other != own and all(a <= b for a, b in zip(other, own, strict=True))) for other in costs.values())
+    }
     calls, best = 0, None
     for trial in trials:
         calls += trial.n_calls
@@ -330,22 +341,6 @@ def _duel(trial: Trial, champion: Sequence[ExampleResult], other: Sequence[Examp
         losses=losses,
         n_unmeasured=len(pairs) - len(cases),
     )
-
-
-def _front(trials: Sequence[Trial]) -> set[int]:
-    """Numbers of the trials that none beats in score, dollars and p95 together; where p95 was measured,
-    trials without one stand outside.
-    """
-    measured = ranked(trials)
-    costs: dict[int, tuple[float, ...]] = {}
-    with_p95 = [t for t in measured if t.p95_ms is not None]
-    for t in with_p95 or measured:
-        costs[t.number] = (-(t.score or 0.0), usd_per_example(t) or 0.0, t.p95_ms or 0.0)
-    return {n for n, own in costs.items() if not any(_beats(other, own) for other in costs.values())}
-
-
-def _beats(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
-    return one != other and all(a <= b for a, b in zip(one, other, strict=True))
 
 
 def cannot_tell_importance(

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from optimizer.core.base.errors import Conflict, InvalidInput
-from optimizer.core.base.spread import Spread
+from optimizer.core.base.values import Spread
 from optimizer.core.evaluation.run import ComparisonRun
 from optimizer.core.family.family import Family
 from optimizer.core.family.variant import Variant

@@ -12,8 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AwareDatetime, Field
 
 from optimizer.core.base.errors import Fault, InvalidInput
-from optimizer.core.base.histogram import merge, quantile
-from optimizer.core.base.minute_sums import MinuteSums
+from optimizer.core.base.minute_sums import MinuteSums, merge, quantile
 from optimizer.jobs.context import Context
 from optimizer.jobs.feedback.roll_up_minutes import DAYS, MINUTES
 from optimizer.jobs.request import Request

@@ -14,8 +14,8 @@ from optimizer.core.family.family import Family
 from optimizer.core.rollout.champion_limits import (
     LOOK_BACK,
     ChampionLimits,
-    Figure,
     LimitCrossing,
+    LimitedFigure,
     crossed,
     is_enough,
     missing_outcomes,
@@ -29,7 +29,7 @@ from optimizer.jobs.outbox.keep_alerts import keep_alerts
 from optimizer.ports import Alert, Clock, Store, Transaction
 
 OUT_OF_LIMITS = "champion_out_of_limits"
-OF_NO_VARIANT: tuple[Figure, ...] = ("silence", "outcomes")
+OF_NO_VARIANT: tuple[LimitedFigure, ...] = ("silence", "outcomes")
 LATELY = timedelta(minutes=1)  # in which an outcome shows that they still come
 RECENT = timedelta(minutes=15)  # which is all that is read of a family with enough requests
 
@@ -118,14 +118,14 @@ def _is_asked(rows: Sequence[MinuteSums], until: datetime) -> bool:
     return any(row.minute >= until - timedelta(minutes=1) for row in rows)
 
 
-def _subject(figure: Figure, champion: Champion) -> str:
+def _subject(figure: LimitedFigure, champion: Champion) -> str:
     """An alert about a champion ends with its reign; an alert about what does not come is about no variant."""
     return figure if figure in OF_NO_VARIANT else f"{champion.variant} {figure}"
 
 
-def _figure_of(alert: Alert, champion: Champion) -> Figure | None:
+def _figure_of(alert: Alert, champion: Champion) -> LimitedFigure | None:
     variant, _, figure = alert.subject.rpartition(" ")
-    return cast("Figure", figure) if variant == champion.variant else None
+    return cast("LimitedFigure", figure) if variant == champion.variant else None
 
 
 def _alert(tx: Transaction, store: Store, champion: Champion, crossing: LimitCrossing, now: datetime) -> Alert:

@@ -14,14 +14,14 @@ import structlog
 from optimizer.core.base.canonical import digest
 from optimizer.core.base.errors import BudgetExhausted, InvalidInput, StudyStopped
 from optimizer.core.base.phrasing import count
-from optimizer.core.base.spread import NONE, Spread
+from optimizer.core.base.values import NONE, Spread
 from optimizer.core.evaluation.judging.identity import judge_identity, judge_of
 from optimizer.core.evaluation.judging.judgement import Judgement
 from optimizer.core.evaluation.judging.rubric import JudgeCase, asked_again, judge_messages
 from optimizer.core.family.family import Family
 from optimizer.core.family.rendering import clip_inputs
 from optimizer.core.feedback.events import Interaction
-from optimizer.core.feedback.judge_sampling import first_sampled, is_sampled, left_of_the_hour, span_of
+from optimizer.core.feedback.review_sampling import first_sampled, is_sampled, left_of_the_hour, span_of
 from optimizer.core.scheduling.monthly_budget import Remainder
 from optimizer.core.search.answer_bounds import BYTES_PER_TOKEN, request_bytes, usd_of
 from optimizer.core.search.judging_cost import ASKS, LONGEST_WHY

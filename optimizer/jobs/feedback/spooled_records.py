@@ -13,8 +13,7 @@ from itertools import groupby
 from typing import Any
 
 from optimizer.core.feedback.events import Arm, LaterParts
-from optimizer.core.feedback.fields import FIELDS
-from optimizer.core.feedback.reported import Report
+from optimizer.core.feedback.reported import FIELDS, Report
 from optimizer.jobs.feedback.ingest_feedback import Intake
 from optimizer.jobs.feedback.keep_events import Rejection
 from optimizer.jobs.feedback.place_events import ReadEvent

@@ -9,7 +9,7 @@ from typing import Any
 
 from optimizer.core.base.minute_sums import MinuteSums
 from optimizer.core.family.settings import Metric
-from optimizer.core.forecast.recorded import RecordedRollout
+from optimizer.core.forecast.selftest import RecordedRollout
 from optimizer.core.rollout.blocks import ArmName, ReportedRequest
 from optimizer.core.rollout.cohorts import Cohort
 from optimizer.core.rollout.evidence_state import StoredEvidence, as_text

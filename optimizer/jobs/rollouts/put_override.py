@@ -9,8 +9,8 @@ from typing import Annotated
 from pydantic import Field
 from pydantic_core import to_json
 
+from optimizer.core.base.answers import check_preconditions, etag_of
 from optimizer.core.base.errors import NotFound
-from optimizer.core.base.etags import check_preconditions, etag_of
 from optimizer.core.serving.family_names import no_family
 from optimizer.jobs.context import Context
 from optimizer.jobs.request import EntityTags, Moment, Name, Request

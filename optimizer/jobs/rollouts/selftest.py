@@ -20,8 +20,16 @@ from optimizer.core.base.answers import members_of
 from optimizer.core.base.minute_sums import MinuteSums
 from optimizer.core.evaluation.gates import GateRecord
 from optimizer.core.family.family import Family
-from optimizer.core.forecast.recorded import RecordedRollout, Recording
-from optimizer.core.forecast.selftest import ENDINGS, Cell, Run, SelftestReport, cell_of, summary_of
+from optimizer.core.forecast.selftest import (
+    ENDINGS,
+    Cell,
+    RecordedRollout,
+    Recording,
+    Run,
+    SelftestReport,
+    cell_of,
+    summary_of,
+)
 from optimizer.core.rollout.start import chosen
 from optimizer.core.rollout.transitions import Act, TransitionRequest, apply, start
 from optimizer.core.serving.rollout import Rollout

@@ -9,20 +9,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from optimizer.core.base.histogram import merge
+from optimizer.core.base.minute_sums import merge
 from optimizer.core.family.cron import next_fire
 from optimizer.core.family.family import Family
-from optimizer.core.scheduling.guards import Exposure, Guard, kept_from_starting
 from optimizer.core.scheduling.schedule import ScheduleInForce, in_force
 from optimizer.core.scheduling.triggers import (
     EVIDENCE_KINDS,
     REFERENCE_DAYS,
     WINDOW_HOURS,
+    Exposure,
+    Guard,
     Look,
     Window,
     all_off,
     first_to_fire,
     handled,
+    kept_from_starting,
     look_at_degradation,
     look_at_feedback,
     look_at_schedule,

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from optimizer.core.base.answers import Page, page_of
 from optimizer.core.search.study import ENDED, Study, StudyStatus, Trial, unknown_study
-from optimizer.core.views.study import StudyView, view_of_study
+from optimizer.core.views.study_headline import StudyView, view_of_study
 from optimizer.jobs.context import Context
 from optimizer.jobs.request import PageRequest, Request
 from optimizer.ports import Transaction

@@ -19,11 +19,10 @@ from optimizer.core.scheduling.schedule import ScheduleInForce, StoredSchedule, 
 from optimizer.core.serving.assignment import holdback_of
 from optimizer.core.serving.freezes import ALL, Freeze, is_frozen
 from optimizer.core.serving.rollout import Champion, Rollout
-from optimizer.core.views.champion_watch import watch_in_words
 from optimizer.core.views.family import EnvironmentView
-from optimizer.core.views.rollout_headline import HomeHealth, home_headline, rollout_headline
+from optimizer.core.views.rollout_headline import HomeHealth, home_headline, rollout_headline, watch_in_words
 from optimizer.core.views.rollout_status import ForecastView
-from optimizer.core.views.study import StudyView
+from optimizer.core.views.study_headline import StudyView
 from optimizer.host import run_files
 from optimizer.host.config import Settings
 from optimizer.jobs.context import Context, ServingHealth

@@ -6,9 +6,8 @@ from math import exp, log, prod
 
 import pytest
 
-from optimizer.core.statistics.drift import DriftDetector, reference_mean, weekly_dip
-from optimizer.core.statistics.guardrails import Guardrail
-from optimizer.core.statistics.hard_stop import FailureRun
+from optimizer.core.rollout.drift import DriftDetector, reference_mean, weekly_dip
+from optimizer.core.statistics.guardrails import FailureRun, Guardrail
 from optimizer.core.statistics.outcomes import Sums
 from optimizer.core.statistics.sample_ratio import is_silent, label_rates_differ, sample_ratio_log_e
 from tests.unit.statistics.blocks import after_all, block, scores

@@ -13,8 +13,7 @@ import pytest
 from optimizer.core.family.settings import RolloutSettings
 from optimizer.core.feedback.traffic import RecordedTraffic
 from optimizer.core.forecast.forecast import forecast_rollout
-from optimizer.core.forecast.needs import needs_of, total_of
-from optimizer.core.forecast.plan import Lift, Progress, plan_of
+from optimizer.core.forecast.plan import Lift, Progress, needs_of, plan_of, total_of
 from optimizer.core.statistics.forecast import KAPPA_MEAN, TrafficRate
 from optimizer.core.statistics.outcomes import Block
 from optimizer.core.statistics.quality_gate import QualityGate

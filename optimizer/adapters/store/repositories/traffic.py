@@ -28,7 +28,7 @@ from optimizer.adapters.store.hashed_rows import chunks
 from optimizer.adapters.store.repositories.observations import is_timeout
 from optimizer.adapters.store.tables import FEEDBACK_EVENTS, INTERACTIONS
 from optimizer.adapters.store.traffic_sums import within
-from optimizer.core.feedback.events import Source
+from optimizer.core.feedback.events import FeedbackSource
 from optimizer.core.feedback.rating_draws import JudgedAnswer
 from optimizer.core.feedback.review_sampling import SampledInteraction, confidence_of_parts
 from optimizer.core.feedback.traffic import PastLabel, PastRequest, RecordedTraffic, recorded_traffic
@@ -142,7 +142,7 @@ class TrafficTables:
         until: datetime,
         *,
         among: Collection[str] | None = None,
-        rated_by: Source | None = None,
+        rated_by: FeedbackSource | None = None,
     ) -> list[JudgedAnswer]:
         f = FEEDBACK_EVENTS.c
         query = _of(
@@ -190,7 +190,9 @@ class TrafficTables:
         n, mean = tx.execute(query if variant is None else query.where(f.variant == variant)).one()
         return n, None if mean is None else float(mean)
 
-    def ratings(self, tx: Connection, family: str, interactions: Collection[str], source: Source) -> dict[str, float]:
+    def ratings(
+        self, tx: Connection, family: str, interactions: Collection[str], source: FeedbackSource
+    ) -> dict[str, float]:
         f = FEEDBACK_EVENTS.c
         value = func.avg(func.coalesce(f.score, _success()))
         ratings = dict[str, float]()

@@ -42,7 +42,7 @@ class MinuteStatRow(Row):
     n_errors: int = 0
     n_latency: int = 0
     latency_sum_ms: float = 0.0
-    latency_histogram: dict[str, Any] = json_field()  # bucket (see core/base/histogram.py) -> n
+    latency_histogram: dict[str, Any] = json_field()  # bucket (see core/base/minute_sums.py) -> n
     n_cost: int = 0
     cost_sum_usd: float = 0.0
     cost_histogram: dict[str, Any] = json_field()

@@ -12,7 +12,7 @@ from optimizer.content.core.policy.learned_knob import SCORE
 from optimizer.content.core.policy.pipeline import read_policy
 from optimizer.content.core.records.fields import CHECKPOINTS, OTHER_NAMES
 from optimizer.core.base.errors import Fault, pointer_of
-from optimizer.core.feedback.pipeline_targets import LEVELS, TARGETS, Target
+from optimizer.core.feedback.pipeline_record import LEVELS, TARGETS, Target
 
 FILTER, ROUTING, EXITS = "quality_filtering.yaml", "content_routing.yaml", "early_exit.yaml"
 MONITORING, OPTIMAL = "monitoring.yaml", "optimal_config.yaml"

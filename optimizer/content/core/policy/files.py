@@ -29,7 +29,7 @@ from optimizer.content.core.policy.file_reading import (
 )
 from optimizer.content.core.policy.learned_knob import SCORE
 from optimizer.core.base.errors import Fault, InvalidInput
-from optimizer.core.feedback.pipeline_targets import Target
+from optimizer.core.feedback.pipeline_record import Target
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from optimizer.content.core.records.report import overall, total
-from optimizer.core.feedback.pipeline_record import PipelineSums
-from optimizer.core.feedback.pipeline_targets import Target
+from optimizer.core.feedback.pipeline_record import PipelineSums, Target
 
 WINDOW_HOURS = 24
 MIN_ITEMS = 100  # with the figure measured: a share of so many has a standard error of .05 at most

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from optimizer.core.base.errors import BudgetExhausted, Conflict, StudyStopped
-from optimizer.core.base.spread import Spread
+from optimizer.core.base.values import Spread
 from optimizer.core.dataset.examples import Example
 from optimizer.core.evaluation.judging.bias import Bias, bias_of, own_wins, padded, place_bias
 from optimizer.core.evaluation.judging.identity import judge_identity, judge_of

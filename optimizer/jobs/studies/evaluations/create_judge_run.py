@@ -9,11 +9,11 @@ from typing import Annotated
 from pydantic import Field
 
 from optimizer.core.base.answers import Page
-from optimizer.core.base.spread import Spread
+from optimizer.core.base.values import Spread
 from optimizer.core.evaluation.judging.identity import judge_identity, judge_of
 from optimizer.core.evaluation.judging.run import JudgeRequest, JudgeRun, JudgeRunEstimate, RunKind
 from optimizer.core.family.family import Family
-from optimizer.core.feedback.judge_sampling import MOST_DAYS
+from optimizer.core.feedback.review_sampling import MOST_DAYS
 from optimizer.core.models.budget import require_bounded
 from optimizer.core.views.judge import JudgeRunView, judge_run_view
 from optimizer.jobs.context import Context

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from optimizer.core.base.answers import members_of
 from optimizer.core.base.errors import DatasetTooSmall, InvalidInput
 from optimizer.core.base.phrasing import did_you_mean
-from optimizer.core.base.spread import Spread
+from optimizer.core.base.values import Spread
 from optimizer.core.dataset.examples import Example, class_of, select
 from optimizer.core.evaluation.suites import DEFAULT, GOLDEN, Suite, suites_of
 from optimizer.core.evaluation.timing import N_TIMED, Timing, n_paired, timed_rows, turns

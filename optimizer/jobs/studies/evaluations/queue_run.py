@@ -9,8 +9,7 @@ from typing import Annotated, Any, TypeVar
 from pydantic import Field
 
 from optimizer.core.base.errors import NotFound
-from optimizer.core.base.spread import Spread
-from optimizer.core.base.values import Budget
+from optimizer.core.base.values import Budget, Spread
 from optimizer.core.evaluation.run import QueuedRun
 from optimizer.core.family.family import Family
 from optimizer.core.models.budget import checked_budget

@@ -9,8 +9,7 @@ from typing import Any
 
 from optimizer.core.base.errors import DatasetTooSmall, Fault, InvalidInput
 from optimizer.core.base.phrasing import count
-from optimizer.core.base.spread import Spread
-from optimizer.core.base.values import Aim, Budget
+from optimizer.core.base.values import Aim, Budget, Spread
 from optimizer.core.dataset.examples import Example
 from optimizer.core.declaration.policy_rules import space_policy_faults
 from optimizer.core.evaluation.judging.identity import judge_of
