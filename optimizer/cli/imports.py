@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from optimizer.cli.output import Json, say, show
-from optimizer.cli.reading_progress import told_while
+from optimizer.cli.progress.reading_progress import told_while
 from optimizer.cli.server_option import server_asked
 from optimizer.cli.session import Session
 from optimizer.core.base.errors import DetentError, InvalidInput, NotFound, TooMany

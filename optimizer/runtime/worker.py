@@ -39,9 +39,9 @@ from optimizer.jobs.ids import new_id
 from optimizer.jobs.outbox.mirror_outbox import TOPICS, mirror_once
 from optimizer.jobs.outbox.send_alerts import send_alerts
 from optimizer.jobs.rollouts.tick import tick
+from optimizer.jobs.runs.carry_out_run import carry_out_run
 from optimizer.jobs.scheduling.hand_on_candidates import hand_on_candidates
 from optimizer.jobs.scheduling.trigger_studies import trigger_studies
-from optimizer.jobs.studies.evaluations.carry_out_run import carry_out_run
 from optimizer.jobs.studies.read_spending import monthly_left
 from optimizer.jobs.upkeep.check_store import check_store
 from optimizer.jobs.upkeep.prune_records import prune_records

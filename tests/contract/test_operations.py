@@ -75,6 +75,14 @@ from optimizer.jobs.rollouts.operate_rollout import ActRequest, approve, hold, p
 from optimizer.jobs.rollouts.roll_back_champion import ChampionRollbackRequest, roll_back_champion
 from optimizer.jobs.rollouts.set_champion import ChampionSetRequest, set_champion
 from optimizer.jobs.rollouts.start_rollout import RolloutRequest, start_rollout
+from optimizer.jobs.runs.create_judge_run import (
+    JudgeCheckRequest,
+    JudgeScoreRequest,
+    check_biases,
+    score_answers,
+    stop_judge_run,
+)
+from optimizer.jobs.runs.queue_run import RunActRequest, RunBudgetBody
 from optimizer.jobs.scheduling.read_families import (
     FamiliesRequest,
     FamilyRequest,
@@ -91,14 +99,6 @@ from optimizer.jobs.scheduling.set_schedule import (
     read_family_schedule,
 )
 from optimizer.jobs.studies.create_study import BudgetBody, StudyRequest
-from optimizer.jobs.studies.evaluations.create_judge_run import (
-    JudgeCheckRequest,
-    JudgeScoreRequest,
-    check_biases,
-    score_answers,
-    stop_judge_run,
-)
-from optimizer.jobs.studies.evaluations.queue_run import RunActRequest, RunBudgetBody
 from optimizer.jobs.studies.nominate import NominateRequest
 from optimizer.jobs.studies.start_study import (
     StudyActRequest,

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from optimizer.adapters.store.repositories.runs import RunTable
-from optimizer.cli.study import followed_run as follow
+from optimizer.cli.progress import followed_run as follow
 from optimizer.core.base.errors import Busy
 from optimizer.jobs.studies.evaluations import create_judge_run
 from optimizer.runtime import wiring

@@ -20,7 +20,7 @@ from optimizer.jobs.context import JobContext
 from optimizer.jobs.families.create_family import as_yaml
 from optimizer.jobs.families.create_variant import VariantDraft, store_draft
 from optimizer.jobs.feedback.roll_up_minutes import roll_up_minutes, roll_up_performance, roll_up_traffic
-from optimizer.jobs.studies.evaluations.carry_out_run import carry_out_run
+from optimizer.jobs.runs.carry_out_run import carry_out_run
 from optimizer.runtime import wiring
 from tests import graph_world, rated_world
 from tests.api_world import FAMILY as TRIAGE

@@ -9,7 +9,10 @@ import pytest
 
 from optimizer.core.base.errors import BudgetTooSmall, Conflict, InvalidInput, ModelFailed, NotFound
 from optimizer.core.family.variant import VariantRecord
-from optimizer.jobs.champions.create_comparison import (
+from optimizer.jobs.context import JobContext
+from optimizer.jobs.families.retire_family import require_idle
+from optimizer.jobs.runs.carry_out_run import carry_out_run
+from optimizer.jobs.runs.create_comparison import (
     CompareRequest,
     ComparisonEstimate,
     read_comparison,
@@ -17,11 +20,8 @@ from optimizer.jobs.champions.create_comparison import (
     start_comparison,
     stop_comparison,
 )
-from optimizer.jobs.context import JobContext
-from optimizer.jobs.families.retire_family import require_idle
-from optimizer.jobs.studies.evaluations.carry_out_run import carry_out_run
-from optimizer.jobs.studies.evaluations.create_judge_run import JudgeRunsRequest, read_judge_run, read_judge_runs
-from optimizer.jobs.studies.evaluations.queue_run import RunActRequest, RunBudgetBody, RunReadRequest
+from optimizer.jobs.runs.create_judge_run import JudgeRunsRequest, read_judge_run, read_judge_runs
+from optimizer.jobs.runs.queue_run import RunActRequest, RunBudgetBody, RunReadRequest
 from optimizer.jobs.upkeep.read_operations import JobsRequest, read_jobs
 from optimizer.runtime.use_cases import use_case_of
 from tests.contexts import context_of

@@ -11,8 +11,8 @@ import pytest
 from optimizer.core.base.errors import InvalidInput
 from optimizer.core.base.values import Budget
 from optimizer.core.evaluation.judging.bias import FILLERS, bias_of, own_wins, padded, place_bias
-from optimizer.jobs.calls.ask_judge import JudgeCalls
-from optimizer.jobs.studies.evaluations.check_judge import NO_OTHER, SAME_MODEL, check_judge, estimate_check
+from optimizer.jobs.calls.run_calls import RunCalls
+from optimizer.jobs.runs.check_judge import NO_OTHER, SAME_MODEL, check_judge, estimate_check
 from tests.judged_world import (
     JudgedWorld,
     between,
@@ -68,7 +68,7 @@ def check(folder, *judges, n_dev=40, family=None, **options):
 
 
 def calls_of(world, budget):
-    return JudgeCalls(budget=budget, store=world.store, clock=world.clock, models=world)
+    return RunCalls(budget=budget, store=world.store, clock=world.clock, models=world)
 
 
 def scored(world):

@@ -12,15 +12,15 @@ from optimizer.core.base.values import Budget
 from optimizer.core.evaluation.judging.run import JudgeRun, JudgeRunEstimate
 from optimizer.core.scheduling.monthly_budget import MonthlyLimits
 from optimizer.jobs.context import JobContext
-from optimizer.jobs.studies.evaluations.carry_out_run import carry_out_run
-from optimizer.jobs.studies.evaluations.create_judge_run import (
+from optimizer.jobs.runs.carry_out_run import carry_out_run
+from optimizer.jobs.runs.create_judge_run import (
     JudgeCheckRequest,
     JudgeScoreRequest,
     check_biases,
     score_answers,
     stop_judge_run,
 )
-from optimizer.jobs.studies.evaluations.queue_run import RunActRequest, RunBudgetBody
+from optimizer.jobs.runs.queue_run import RunActRequest, RunBudgetBody
 from optimizer.jobs.studies.read_spending import monthly_left
 from tests.contexts import context_of
 from tests.judged_world import JudgedWorld, dies_at, judge_model, letters_family, writer

@@ -15,7 +15,7 @@ from optimizer.core.base.values import Budget
 from optimizer.core.evaluation.judging.identity import judge_identity
 from optimizer.core.feedback.review_sampling import first_sampled, is_sampled
 from optimizer.core.scheduling.monthly_budget import MonthlyLimits, Remainder
-from optimizer.jobs.calls.ask_judge import JudgeCalls
+from optimizer.jobs.calls.run_calls import RunCalls
 from optimizer.jobs.feedback.ingest_feedback import Intake
 from optimizer.jobs.feedback.judge_traffic import (
     MONITOR,
@@ -136,7 +136,7 @@ def test_each_answer_is_judged_once(live):
     again = judge_answers(
         live.family,
         ids,
-        JudgeCalls(budget=Budget(), store=live.store, clock=live.clock, models=live),
+        RunCalls(budget=Budget(), store=live.store, clock=live.clock, models=live),
         intake=live.intake,
     )
     assert (again.n, len(live.feedback())) == (0, 3)
@@ -269,7 +269,7 @@ def test_a_person_may_have_answers_judged_and_hears_before_what_it_costs(live):
     made = judge_answers(
         live.family,
         ids,
-        JudgeCalls(budget=Budget(usd=usd.high), store=live.store, clock=live.clock, models=live),
+        RunCalls(budget=Budget(usd=usd.high), store=live.store, clock=live.clock, models=live),
         intake=live.intake,
         purpose="judge",
     )

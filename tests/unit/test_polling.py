@@ -7,8 +7,8 @@ from typing import Any, cast
 
 import pytest
 
+from optimizer.cli.progress.polling import polled
 from optimizer.cli.study import run
-from optimizer.cli.study.polling import polled
 from optimizer.core.base.errors import Busy, DetentError, NotFound, TooMany
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from optimizer.cli import reading_progress
+from optimizer.cli.progress import reading_progress
 
 
 def test_a_line_says_how_many_blocks_are_read_but_not_more_often_than_it_may(

@@ -105,8 +105,8 @@ def check(
     Example: detent judge check letters --dry-run
     """
     from optimizer.core.evaluation.judging.run import JudgeRunEstimate
-    from optimizer.jobs.studies.evaluations.create_judge_run import JudgeCheckRequest, check_biases
-    from optimizer.jobs.studies.evaluations.queue_run import RunBudgetBody
+    from optimizer.jobs.runs.create_judge_run import JudgeCheckRequest, check_biases
+    from optimizer.jobs.runs.queue_run import RunBudgetBody
 
     session, budget = Session(), RunBudgetBody(usd=budget_usd, calls=budget_calls)
     created = session.client.ask(
@@ -171,7 +171,7 @@ def list_runs(family: Family, as_json: Json = False) -> None:
 
     Example: detent judge runs summarization
     """
-    from optimizer.jobs.studies.evaluations.create_judge_run import JudgeRunsRequest, read_judge_runs
+    from optimizer.jobs.runs.create_judge_run import JudgeRunsRequest, read_judge_runs
 
     page = Session().client.ask(read_judge_runs, JudgeRunsRequest(family=family, limit=MOST_RUNS))
     columns = {"id": "Run", "kind": "Kind", "status": "Status", "n_done": "Done", "n": "Of at most", "error": "Error"}
@@ -188,8 +188,8 @@ def cancel_run(
 
     Example: detent judge cancel jr_01m5v2s1n8
     """
-    from optimizer.jobs.studies.evaluations.create_judge_run import stop_judge_run
-    from optimizer.jobs.studies.evaluations.queue_run import RunActRequest
+    from optimizer.jobs.runs.create_judge_run import stop_judge_run
+    from optimizer.jobs.runs.queue_run import RunActRequest
 
     stopped_run = Session().client.ask(stop_judge_run, RunActRequest(id=run))
     state = "is stopped" if stopped_run.status == "cancelled" else f"has ended: {stopped_run.status}"

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from optimizer.cli.family.evaluate_view import NO_PRICE
 from optimizer.cli.output import dollars, say
+from optimizer.cli.progress.followed_run import follow_run
 from optimizer.cli.session import Session
-from optimizer.cli.study.followed_run import follow_run
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def follow_judge_run(session: Session, id: str, *, quiet: bool) -> JudgeRun:
     """The run at its end; raises the error with which it failed."""
-    from optimizer.jobs.studies.evaluations.create_judge_run import read_judge_run
+    from optimizer.jobs.runs.create_judge_run import read_judge_run
 
     def left(is_here: bool) -> None:
         end = f"stop it: detent judge cancel {id}"

@@ -38,8 +38,8 @@ def score(
     """
     from optimizer.core.evaluation.judging.run import JudgeRunEstimate
     from optimizer.core.feedback.review_sampling import span_of
-    from optimizer.jobs.studies.evaluations.create_judge_run import JudgeScoreRequest, score_answers
-    from optimizer.jobs.studies.evaluations.queue_run import RunBudgetBody
+    from optimizer.jobs.runs.create_judge_run import JudgeScoreRequest, score_answers
+    from optimizer.jobs.runs.queue_run import RunBudgetBody
 
     span_of(days, "judged")  # says what is wrong with --days in the words of a command
     session, budget = Session(), RunBudgetBody(usd=budget_usd, calls=budget_calls)

@@ -10,7 +10,7 @@ import typer
 
 from optimizer.cli.change_report import show_change
 from optimizer.cli.output import Json, console, percent, say, show, show_report, table, when
-from optimizer.cli.reading_progress import blocks_read
+from optimizer.cli.progress.reading_progress import blocks_read
 from optimizer.cli.report_file import Open, Out, deliver
 from optimizer.cli.rollout.forecast_view import view_forecast
 from optimizer.cli.rollout.selftest import selftest

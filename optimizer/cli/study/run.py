@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from optimizer.cli.output import console, dollars, say
+from optimizer.cli.progress.polling import polled
 from optimizer.cli.session import Session
-from optimizer.cli.study.polling import polled
 from optimizer.cli.study.view import trials_of
 from optimizer.core.base.errors import InvalidInput, NotFound
 from optimizer.core.base.phrasing import count

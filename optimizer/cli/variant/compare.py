@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from optimizer.core.views.variant_grid import GridAnswer, GridColumn, GridRow, VariantGrid
-    from optimizer.jobs.champions.create_comparison import ComparisonEstimate
+    from optimizer.jobs.runs.create_comparison import ComparisonEstimate
 
 N_ROWS = 8  # in the terminal
 TEXT_CHARS = 40
@@ -56,10 +56,11 @@ def compare(
       detent variant compare triage champion file --dry-run
       detent variant compare triage champion file v_1a2b3c4d5e6f --examples 50 --out compare.html
     """
-    from optimizer.cli.study.followed_run import follow_run
+    from optimizer.cli.progress.followed_run import follow_run
     from optimizer.core.base.errors import BudgetExhausted, DetentError, StudyStopped
     from optimizer.core.family.variant import Variant
-    from optimizer.jobs.champions.create_comparison import (
+    from optimizer.jobs.champions.read_variants import NamedVariantRequest, read_named_variant
+    from optimizer.jobs.runs.create_comparison import (
         CompareRequest,
         ComparisonEstimate,
         read_comparison,
@@ -67,8 +68,7 @@ def compare(
         start_comparison,
         stop_comparison,
     )
-    from optimizer.jobs.champions.read_variants import NamedVariantRequest, read_named_variant
-    from optimizer.jobs.studies.evaluations.queue_run import RunActRequest, RunBudgetBody, RunReadRequest
+    from optimizer.jobs.runs.queue_run import RunActRequest, RunBudgetBody, RunReadRequest
     from optimizer.runtime import wiring
 
     session, budget = Session(), RunBudgetBody(usd=budget_usd, calls=budget_calls)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Generic, Protocol, TypeVar
 
 from optimizer.core.base.errors import ModelFailed
-from optimizer.core.base.values import Budget, Spend
 from optimizer.core.evaluation.judging.facts import Claims, facts_messages, read_facts
 from optimizer.core.evaluation.judging.judgement import Judgement, MemberScore, opinion_of
 from optimizer.core.evaluation.judging.pairwise import Pair, pair_messages, read_better
@@ -15,13 +14,9 @@ from optimizer.core.evaluation.judging.rubric import JudgeCase, asked_again, jud
 from optimizer.core.family.answer import expected_text
 from optimizer.core.family.family import Family
 from optimizer.core.family.judge_settings import JudgeSettings
-from optimizer.core.models.budget import require_bounded
 from optimizer.core.models.injection import injection_signs
 from optimizer.core.models.language import ModelAnswer, ModelRequest
 from optimizer.core.search.judging_cost import ASKS
-from optimizer.jobs.calls.call_book import Account, OwnSpend
-from optimizer.jobs.calls.call_model import JournaledModel
-from optimizer.ports import Clock, ModelSource, Store
 
 T = TypeVar("T")
 JUDGE = "judge"  # the purpose of its calls
@@ -34,60 +29,6 @@ class JudgeModel(Protocol):
     @property
     def revision(self) -> str: ...
     async def complete(self, request: ModelRequest) -> ModelAnswer: ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunCalls:
-    """Of a run in the background: its calls are journaled under ``id``, so that its caps hold over a restart.
-
-    ``stop``: asked before each call; a sentence means stop. ``told``: how many have been asked.
-    """
-
-    id: str
-    stop: Callable[[], str | None]
-    told: Callable[[int], None]
-
-
-@dataclass(frozen=True, kw_only=True)
-class JudgeCalls:
-    """How a judge's models are asked. Without a run the calls are of none, and its caps hold for what is asked here."""
-
-    store: Store
-    clock: Clock
-    models: ModelSource
-    budget: Budget
-    run: RunCalls | None = None
-    users_wait: Callable[[], bool] = lambda: False  # whether a user's call is under way, which goes before these
-    spent: OwnSpend = field(default_factory=OwnSpend)
-
-    def require_bounded(self, names: Iterable[str], max_tokens: int) -> None:
-        """Raises BudgetTooSmall: a cap in dollars over a model without a known price."""
-        for name in names:
-            require_bounded(name, self.models.price(name), max_tokens, self.budget)
-
-    def journaled(self, name: str, *, family: str, purpose: str) -> JournaledModel:
-        account = Account(
-            study=self.run.id if self.run is not None else None,
-            family=family,
-            purpose=purpose,
-            budget=self.budget,
-            own_spend=self.spent,
-        )
-        return JournaledModel(
-            self.models.get(name),
-            account,
-            store=self.store,
-            clock=self.clock,
-            stop=self.run.stop if self.run is not None else lambda: None,
-            users_wait=self.users_wait,
-        )
-
-    def spend(self) -> Spend:
-        """With what the run had spent before a restart."""
-        if self.run is None:
-            return self.spent.spend
-        with self.store.read() as tx:
-            return self.store.journal.spend(tx, self.run.id)
 
 
 OpenJudge = Callable[[str], Awaitable[JudgeModel]]  # a name of config/models.yaml -> the model

@@ -26,10 +26,11 @@ from optimizer.core.scheduling.monthly_budget import Remainder
 from optimizer.core.search.answer_bounds import BYTES_PER_TOKEN, request_bytes, usd_of
 from optimizer.core.search.judging_cost import ASKS, LONGEST_WHY
 from optimizer.core.search.prefix_queue import Rows
-from optimizer.jobs.calls.ask_judge import JudgeCalls, ask_judge, judged_answer
+from optimizer.jobs.calls.ask_judge import ask_judge, judged_answer
 from optimizer.jobs.calls.ask_together import Share, ask_together
 from optimizer.jobs.calls.blocking import wait_for
 from optimizer.jobs.calls.call_model import JournaledModel
+from optimizer.jobs.calls.run_calls import RunCalls
 from optimizer.jobs.feedback.collect_reviews import EVERY, SETTLED
 from optimizer.jobs.feedback.ingest_feedback import Intake
 from optimizer.jobs.feedback.label_interaction import KIND
@@ -92,7 +93,7 @@ def monitor_traffic(
     judging = judge_answers(
         family,
         sampled,
-        JudgeCalls(store=store, clock=clock, models=models, budget=budget, users_wait=users_wait),
+        RunCalls(store=store, clock=clock, models=models, budget=budget, users_wait=users_wait),
         intake=intake,
     )
     reached = answered[-1][1] + timedelta(microseconds=1) if len(answered) == MOST else until
@@ -167,7 +168,7 @@ def estimate_judging(
 def judge_answers(
     family: Family,
     interactions: Sequence[str],
-    calls: JudgeCalls,
+    calls: RunCalls,
     *,
     intake: Intake,
     purpose: str = MONITOR,

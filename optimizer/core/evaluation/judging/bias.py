@@ -1,6 +1,6 @@
 """Whether a judge likes a place, a length or its own answers: differences row by row, with an interval and a verdict.
 
-Pure: differences in, verdicts out. What is asked for them stands in ``jobs/studies/evaluations/check_judge.py``.
+Pure: differences in, verdicts out. What is asked for them stands in ``jobs/runs/check_judge.py``.
 """
 
 from __future__ import annotations

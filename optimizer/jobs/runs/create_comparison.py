@@ -23,9 +23,8 @@ from optimizer.jobs.context import Context
 from optimizer.jobs.families.check_models import require_known_models
 from optimizer.jobs.ids import new_id
 from optimizer.jobs.request import Name, Request
-from optimizer.jobs.studies.evaluations.compare_variants import SPLIT, grid_of
-from optimizer.jobs.studies.evaluations.plan_evaluation import drawn_examples
-from optimizer.jobs.studies.evaluations.queue_run import (
+from optimizer.jobs.runs.compare_variants import SPLIT, grid_of
+from optimizer.jobs.runs.queue_run import (
     RunActRequest,
     RunBudgetBody,
     RunReadRequest,
@@ -34,6 +33,7 @@ from optimizer.jobs.studies.evaluations.queue_run import (
     seen_run,
     stop_run,
 )
+from optimizer.jobs.studies.evaluations.plan_evaluation import drawn_examples
 from optimizer.ports import Transaction
 
 

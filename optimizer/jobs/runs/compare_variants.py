@@ -18,9 +18,10 @@ from optimizer.core.family.family import Family
 from optimizer.core.family.variant import Variant
 from optimizer.core.models.language import ModelAnswer, ModelPrice, ModelRequest
 from optimizer.core.views.variant_grid import VariantGrid, variant_grid
-from optimizer.jobs.calls.ask_judge import JUDGE, JudgeCalls
+from optimizer.jobs.calls.ask_judge import JUDGE
 from optimizer.jobs.calls.call_book import SHARED_FOR, at_todays_price
 from optimizer.jobs.calls.call_model import JournaledModel
+from optimizer.jobs.calls.run_calls import RunCalls
 from optimizer.jobs.dataset.build_dataset import as_served
 from optimizer.jobs.families.vouch_for_judge import latest_calibration
 from optimizer.jobs.studies.evaluate_variant import EVALUATION
@@ -31,7 +32,7 @@ SPLIT: Literal["dev"] = "dev"  # train examples stand in prompts, and the holdou
 
 
 def compare_variants(
-    run: ComparisonRun, family: Family, calls: JudgeCalls, *, scorer_for: Callable[[Family], Scorer]
+    run: ComparisonRun, family: Family, calls: RunCalls, *, scorer_for: Callable[[Family], Scorer]
 ) -> ComparisonResult:
     """Asks all of the run's variants all of its examples that are still there, one variant after the other, as far as
     the budget goes.

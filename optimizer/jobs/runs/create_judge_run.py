@@ -21,9 +21,8 @@ from optimizer.jobs.families.check_models import require_known_models
 from optimizer.jobs.feedback.judge_traffic import estimate_judging, latest_answers
 from optimizer.jobs.ids import new_id
 from optimizer.jobs.request import Name, Request
-from optimizer.jobs.studies.evaluations.check_judge import estimate_check
-from optimizer.jobs.studies.evaluations.plan_evaluation import calls_at_most
-from optimizer.jobs.studies.evaluations.queue_run import (
+from optimizer.jobs.runs.check_judge import estimate_check
+from optimizer.jobs.runs.queue_run import (
     RunActRequest,
     RunBudgetBody,
     RunReadRequest,
@@ -32,6 +31,7 @@ from optimizer.jobs.studies.evaluations.queue_run import (
     seen_run,
     stop_run,
 )
+from optimizer.jobs.studies.evaluations.plan_evaluation import calls_at_most
 from optimizer.ports import ModelCatalogue, Transaction
 
 MOST_SCORED = 10_000

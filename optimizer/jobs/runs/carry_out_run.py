@@ -14,12 +14,13 @@ from optimizer.core.base.errors import Busy, Conflict, DetentError, NotFound
 from optimizer.core.evaluation.judging.identity import judge_identity
 from optimizer.core.evaluation.judging.run import JudgeResult, JudgeRun
 from optimizer.core.evaluation.run import ComparisonRun, QueuedRun, RunStatus
-from optimizer.jobs.calls.ask_judge import JUDGE, JudgeCalls, RunCalls
+from optimizer.jobs.calls.ask_judge import JUDGE
+from optimizer.jobs.calls.run_calls import BackgroundRun, RunCalls
 from optimizer.jobs.context import JobContext
 from optimizer.jobs.feedback.ingest_feedback import Intake
 from optimizer.jobs.feedback.judge_traffic import judge_answers
-from optimizer.jobs.studies.evaluations.check_judge import JudgeCheck, check_judge
-from optimizer.jobs.studies.evaluations.compare_variants import compare_variants
+from optimizer.jobs.runs.check_judge import JudgeCheck, check_judge
+from optimizer.jobs.runs.compare_variants import compare_variants
 from optimizer.ports import Clock, Store
 
 STOP_CACHE_S = 0.5  # a stopped run sends no call later than this
@@ -59,9 +60,9 @@ def carry_out_run(
         with suppress(Busy):  # it only shows how far the run is, and the next one says it again
             watched(_keep(store, id, n_done=n_done))
 
-    calls = RunCalls(id=id, stop=_StopFlag(store, clock, id), told=told)
+    background = BackgroundRun(id=id, stop=_StopFlag(store, clock, id), told=told)
     try:
-        ended = _do(run, calls, context, intake_of)
+        ended = _do(run, background, context, intake_of)
     except Busy:
         log.warning("run waits for the store", run=id, family=run.family, kind=run.kind)
         raise
@@ -77,7 +78,7 @@ def carry_out_run(
 
 def _do(
     run: QueuedRun,
-    calls: RunCalls,
+    background: BackgroundRun,
     context: JobContext,
     intake_of: Callable[[str], Intake],
 ) -> dict[str, Any]:
@@ -85,33 +86,36 @@ def _do(
     family = context.families.families.get(run.family)
     if family is None:
         raise NotFound(f"There is no family {run.family!r} any more.", family=run.family)
-    asked = JudgeCalls(
+    calls = RunCalls(
         store=context.store,
         clock=context.clock,
         models=context.models,
         budget=run.budget,
-        run=calls,
+        run=background,
         users_wait=context.users_wait,
     )
     if isinstance(run, ComparisonRun):
-        compared = compare_variants(run, family, asked, scorer_for=context.scorer_for)
-        return {"status": _status(compared["stopped"], calls), "result": compared}
+        compared = compare_variants(run, family, calls, scorer_for=context.scorer_for)
+        return {"status": _status(compared["stopped"], background), "result": compared}
     assert isinstance(run, JudgeRun)
     if judge_identity(family) != run.judge:
         raise Conflict(f"The judge of {run.family} was changed after this run was asked for. Ask for it again.")
     if run.kind == "check":
         made = check_judge(
-            family, asked, n=run.request["n"], beside=run.request["beside"], scorer_for=context.scorer_for
+            family, calls, n=run.request["n"], beside=run.request["beside"], scorer_for=context.scorer_for
         )
-        return {"status": _status(made.stopped, calls), "result": {**check_as_data(made), "usd": _usd(run, made.usd)}}
-    judged = judge_answers(family, run.request["interactions"], asked, intake=intake_of(run.created_by), purpose=JUDGE)
+        return {
+            "status": _status(made.stopped, background),
+            "result": {**check_as_data(made), "usd": _usd(run, made.usd)},
+        }
+    judged = judge_answers(family, run.request["interactions"], calls, intake=intake_of(run.created_by), purpose=JUDGE)
     result = {**asdict(judged), "reviews": [*judged.reviews], "usd": _usd(run, judged.usd)}
-    return {"status": _status(judged.stopped, calls), "result": result}
+    return {"status": _status(judged.stopped, background), "result": result}
 
 
-def _status(stopped: str | None, calls: RunCalls) -> RunStatus:
+def _status(stopped: str | None, background: BackgroundRun) -> RunStatus:
     """A run whose budget ended has finished; ``stopped`` in its result says so."""
-    return "cancelled" if stopped is not None and calls.stop() is not None else "finished"
+    return "cancelled" if stopped is not None and background.stop() is not None else "finished"
 
 
 def _usd(run: JudgeRun, spent: float) -> float | None:

@@ -20,10 +20,11 @@ from optimizer.core.search.answer_bounds import DEFAULT_MAX_TOKENS, models_of, r
 from optimizer.core.search.cost_estimate import estimate_evaluation
 from optimizer.core.search.judging_cost import ASKS, OUTPUT_BYTES_PER_TOKEN
 from optimizer.core.search.prefix_queue import Rows
-from optimizer.jobs.calls.ask_judge import JUDGE, JudgeCalls, ask_member, ask_pair, judged_answer
+from optimizer.jobs.calls.ask_judge import JUDGE, ask_member, ask_pair, judged_answer
 from optimizer.jobs.calls.ask_together import Share, ask_together
 from optimizer.jobs.calls.blocking import wait_for
 from optimizer.jobs.calls.call_model import JournaledModel
+from optimizer.jobs.calls.run_calls import RunCalls
 from optimizer.jobs.families.check_models import require_known_models
 from optimizer.jobs.studies.evaluation import Evaluator
 from optimizer.jobs.studies.evaluations.plan_evaluation import drawn_examples
@@ -78,7 +79,7 @@ class _Plan:
 
 def check_judge(
     family: Family,
-    calls: JudgeCalls,
+    calls: RunCalls,
     *,
     n: int = DEFAULT_N,
     beside: str | None = None,

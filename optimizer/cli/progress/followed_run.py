@@ -7,8 +7,8 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, TypeVar
 
 from optimizer.cli.output import console
+from optimizer.cli.progress.polling import polled
 from optimizer.cli.session import Session
-from optimizer.cli.study.polling import polled
 from optimizer.core.base.errors import Busy, DetentError
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from optimizer.core.evaluation.run import QueuedRun
     from optimizer.jobs.context import Context
-    from optimizer.jobs.studies.evaluations.queue_run import RunReadRequest
+    from optimizer.jobs.runs.queue_run import RunReadRequest
 
 R = TypeVar("R", bound="QueuedRun")
 POLL_S = 2.0
@@ -39,7 +39,7 @@ def follow_run(
         left: called where it is waited for no longer, with whether this process did it.
     """
     from optimizer.host import run_files
-    from optimizer.jobs.studies.evaluations.queue_run import RunReadRequest
+    from optimizer.jobs.runs.queue_run import RunReadRequest
     from optimizer.runtime.api_client import error_of
 
     def asked() -> R:
@@ -69,7 +69,7 @@ def follow_run(
 
 
 def _carry_out(session: Session, id: str, tell: Callable[[QueuedRun], None]) -> None:
-    from optimizer.jobs.studies.evaluations.carry_out_run import carry_out_run
+    from optimizer.jobs.runs.carry_out_run import carry_out_run
     from optimizer.runtime import wiring
 
     settings = session.settings
