@@ -9,6 +9,7 @@ from sqlalchemy import Connection, RowMapping, func, select
 
 from optimizer.adapters.store.engine import upsert
 from optimizer.adapters.store.family_names import key_of
+from optimizer.adapters.store.rows import narrowed
 from optimizer.adapters.store.tables import ArmStatRow
 from optimizer.core.feedback.stored_rows import KEY, SUMS, EventRow, sums_by_arm
 
@@ -39,8 +40,7 @@ def add_events(tx: Connection, interactions: Sequence[EventRow], feedback: Seque
 def summary(tx: Connection, family: str, rollout: str | None) -> list[dict[str, Any]]:
     a = ARMS.c
     query = select(a.variant, a.role, *(func.sum(a[name]).label(name) for name in SUMS)).where(a.family == family)
-    if rollout is not None:
-        query = query.where(a.rollout == rollout)
+    query = narrowed(query, (a.rollout, rollout))
     return [_arm(row) for row in tx.execute(query.group_by(a.variant, a.role).order_by(a.variant, a.role)).mappings()]
 
 

@@ -12,6 +12,7 @@ from sqlalchemy import Connection, delete, select
 
 from optimizer.adapters.store.engine import upsert
 from optimizer.adapters.store.hashed_rows import families_in
+from optimizer.adapters.store.rows import narrowed
 from optimizer.adapters.store.tables import FEEDBACK_EVENTS, INTERACTIONS, TrafficSumRow, WatermarkRow
 from optimizer.core.feedback.traffic_sums import (
     KEPT_FOR,
@@ -103,8 +104,7 @@ def _stored(
     query = select(*(SUMS.columns if units else _WITHOUT_UNITS)).where(
         s.family == family, s.minutes == minutes, s.start >= stretch[0], s.start < stretch[1]
     )
-    if variant is not None:
-        query = query.where(s.variant == variant)
+    query = narrowed(query, (s.variant, variant))
     if feedback_only:
         query = query.where(s.source != "")
     return [TrafficSum(**row) for row in tx.execute(query).mappings()]

@@ -12,6 +12,7 @@ from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, inser
 
 from optimizer.adapters.store import cursors
 from optimizer.adapters.store.repositories.outbox import OutboxTable
+from optimizer.adapters.store.rows import columns_of, record_of
 from optimizer.adapters.store.tables import AlertRow, AuditRow
 from optimizer.ports import Alert, AuditEntry
 from optimizer.ports.alerts import ALERT_TOPIC, AlertEvent, told
@@ -32,7 +33,7 @@ class AlertTable:
     def open(self, tx: Connection, alert: Alert) -> bool:
         if tx.execute(select(ALERTS.c.id).where(_open(alert.kind, alert.family, alert.subject))).first() is not None:
             return False
-        tx.execute(insert(ALERTS), [{name: getattr(alert, name) for name in Alert.__dataclass_fields__}])
+        tx.execute(insert(ALERTS), [columns_of(alert)])
         self._tell(tx, alert, "raised", alert.opened_at)
         return True
 
@@ -65,10 +66,7 @@ class AlertTable:
         return self._read(tx, _all(open_only, tuple(wanted)), {f"of_{name}": value for name, value in wanted.items()})
 
     def _read(self, tx: Connection, query: Select[Any], values: Mapping[str, str] | None = None) -> list[Alert]:
-        return [
-            Alert(**{name: row[name] for name in Alert.__dataclass_fields__})
-            for row in tx.execute(query, values).mappings()
-        ]
+        return [record_of(Alert, row) for row in tx.execute(query, values).mappings()]
 
     def _tell(self, tx: Connection, alert: Alert, event: AlertEvent, at: datetime) -> None:
         self._outbox.add(tx, ALERT_TOPIC, f"{alert.id} {event}", told(alert, event), at)

@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, delete, insert, select, update
+from sqlalchemy import ColumnElement, Connection, RowMapping, and_, delete, insert, select, update
 
 from optimizer.adapters.store.engine import insert_new, upsert
+from optimizer.adapters.store.rows import first, record_of
 from optimizer.adapters.store.tables import ApiKeyRow, CallerRow, KeyUsageRow
 from optimizer.core.base.errors import Busy
 from optimizer.core.serving.access import ROLES, Access, KeyLimits
@@ -84,12 +84,11 @@ class ApiKeyTable:
         tx.execute(update(KEYS).where(KEYS.c.name == name).values(**values))
 
     def get(self, tx: Connection, name: str) -> KeyRecord | None:
-        row = tx.execute(select(KEYS).where(KEYS.c.name == name)).mappings().first()
-        return None if row is None else _record(dict(row))
+        return first(tx, select(KEYS).where(KEYS.c.name == name), _record)
 
     def all(self, tx: Connection) -> list[KeyRecord]:
         """Revoked ones too. Raises Busy where there were keys and are none, unless the only one was removed."""
-        records = [_record(dict(row)) for row in tx.execute(select(KEYS).order_by(KEYS.c.name)).mappings()]
+        records = [_record(row) for row in tx.execute(select(KEYS).order_by(KEYS.c.name)).mappings()]
         if records and not self._has_marked:
             self._has_seen_keys = True
             with suppress(OSError):  # no room: this process remembers it
@@ -124,18 +123,17 @@ class ApiKeyTable:
         return [CallerRecord(*row) for row in rows]
 
 
-def _record(row: dict[str, Any]) -> KeyRecord:
+def _record(row: RowMapping) -> KeyRecord:
     """A role that this version does not know opens nothing: it is left out, and the key holds the others."""
-    roles = row.pop("role").split(",")
+    roles = row["role"].split(",")
     access = Access(
         roles=tuple(role for role in ROLES if role in roles),
-        sources=tuple(row.pop("sources")),
+        sources=tuple(row["sources"]),
         families=None if row["families"] is None else tuple(row["families"]),
-        expires_at=row.pop("expires_at"),
-        limits=KeyLimits(**row.pop("limits")),
+        expires_at=row["expires_at"],
+        limits=KeyLimits(**row["limits"]),
     )
-    del row["families"]
-    return KeyRecord(access=access, **row)
+    return record_of(KeyRecord, row, access=access)
 
 
 class KeyUsageTable:
@@ -161,8 +159,7 @@ class KeyUsageTable:
         return some
 
     def give_back(self, tx: Connection, key: str, limit: Limited, window: datetime, amount: float) -> None:
-        used = self._used(tx, key, limit, window)
-        self._set(tx, key, limit, window, max(0.0, used - amount))
+        self._set(tx, key, limit, window, max(0.0, self._used(tx, key, limit, window) - amount))
 
     def _used(self, tx: Connection, key: str, limit: Limited, window: datetime) -> float:
         if insert_new(tx, USAGE, [{"key": key, "limit": limit, "window": window, "used": 0.0}]):

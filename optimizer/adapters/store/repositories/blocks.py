@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, insert, select
 
 from optimizer.adapters.store.engine import upsert
+from optimizer.adapters.store.rows import columns_of, first, narrowed, record_of
 from optimizer.adapters.store.tables import CohortBlockRow, RolloutWatchRow
 from optimizer.core.rollout.blocks import StoredBlock
 from optimizer.ports import EvidenceRow
@@ -22,25 +24,18 @@ class BlockTables:
     """ports.Blocks on the database."""
 
     def state(self, tx: Connection, rollout: str) -> EvidenceRow | None:
-        row = tx.execute(_WATCH, {"of": rollout}).mappings().first()
-        return (
-            None
-            if row is None
-            else EvidenceRow(n_blocks=row["n_blocks"], state=row["state"], updated_at=row["updated_at"])
-        )
+        return first(tx, _WATCH, partial(record_of, EvidenceRow), {"of": rollout})
 
     def put_state(self, tx: Connection, rollout: str, row: EvidenceRow) -> None:
-        columns = {"rollout": rollout, "n_blocks": row.n_blocks, "state": row.state, "updated_at": row.updated_at}
-        upsert(tx, WATCHES, [columns])
+        upsert(tx, WATCHES, [columns_of(row, rollout=rollout)])
 
     def add(self, tx: Connection, blocks: Sequence[StoredBlock]) -> None:
         if blocks:
             tx.execute(insert(BLOCKS), [_columns(block) for block in blocks])
 
     def of_rollout(self, tx: Connection, rollout: str, *, kind: str | None = None) -> list[StoredBlock]:
-        query = _READ.where(BLOCKS.c.rollout == rollout).order_by(BLOCKS.c.seq)
-        if kind is not None:
-            query = query.where(BLOCKS.c.kind == kind)
+        of_rollout = _READ.where(BLOCKS.c.rollout == rollout).order_by(BLOCKS.c.seq)
+        query = narrowed(of_rollout, (BLOCKS.c.kind, kind))
         return [_block(row) for row in tx.execute(query)]
 
     def each(self, tx: Connection, rollout: str) -> Iterator[StoredBlock]:

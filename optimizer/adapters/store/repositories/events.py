@@ -12,6 +12,7 @@ from optimizer.adapters.store import arm_stats, cursors
 from optimizer.adapters.store.engine import insert_new
 from optimizer.adapters.store.hashed_rows import Name, chunks, families_in, hashes
 from optimizer.adapters.store.new_rows import insert_rows
+from optimizer.adapters.store.rows import first, narrowed
 from optimizer.adapters.store.tables import FEEDBACK_EVENTS, INTERACTIONS, IdempotencyKeyRow, LaterPartsRow
 from optimizer.adapters.store.traffic_sums import within
 from optimizer.core.base.errors import Conflict
@@ -85,10 +86,7 @@ class EventTables:
 
     def interaction(self, tx: Connection, id: str, family: str | None = None) -> Interaction | None:
         query = select(INTERACTIONS).where(INTERACTIONS.c.id == id).order_by(INTERACTIONS.c.received_at).limit(1)
-        if family is not None:
-            query = query.where(INTERACTIONS.c.family == family)
-        row = tx.execute(query).mappings().first()
-        return None if row is None else _interaction(row)
+        return first(tx, narrowed(query, (INTERACTIONS.c.family, family)), _interaction)
 
     def interactions(self, tx: Connection, ids: Collection[str]) -> dict[str, list[Interaction]]:
         by_id: dict[str, list[Interaction]] = {}
@@ -174,8 +172,7 @@ def _page(
     events, read = source
     e = events.c
     query = select(events).order_by(e.received_at, e.id).limit(limit + 1)
-    if variant is not None:
-        query = query.where(e.variant == variant)
+    query = narrowed(query, (e.variant, variant))
     if since is not None:
         query = query.where(e.received_at >= since)
     if cursor is not None:

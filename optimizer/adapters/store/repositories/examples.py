@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from sqlalchemy import Connection, RowMapping, and_, func, insert, not_, or_, select, update
@@ -16,6 +17,7 @@ from sqlalchemy import Connection, RowMapping, and_, func, insert, not_, or_, se
 from optimizer.adapters.store.engine import insert_new
 from optimizer.adapters.store.families import carry_looks, sealed_before
 from optimizer.adapters.store.hashed_rows import add_once, chunks
+from optimizer.adapters.store.rows import columns_of, first, narrowed, record_of
 from optimizer.adapters.store.tables import ExampleRow, HoldoutLookRow, JudgeCalibrationRow, ReviewRow
 from optimizer.core.base.canonical import canonical_json, digest
 from optimizer.core.base.errors import Conflict, NotFound
@@ -162,16 +164,10 @@ def _holdout_queries(family: str, ids: Sequence[str] | None) -> list[Any]:
 
 def _columns(example: Example) -> dict[str, Any]:
     content = {"input": dict(example.input), "expected": dict(example.expected), "group": example.group}
-    return {
-        **{name: getattr(example, name) for name in Example.__dataclass_fields__},
-        "input": content["input"],
-        "expected": content["expected"],
-        "content_hash": digest(canonical_json(content)),
-    }
+    return columns_of(example, **content, content_hash=digest(canonical_json(content)))
 
 
-def _example(row: RowMapping) -> Example:
-    return Example(**{name: row[name] for name in Example.__dataclass_fields__})
+_example = partial(record_of, Example)
 
 
 class ReviewTable:
@@ -192,17 +188,14 @@ class ReviewTable:
         tx.execute(insert(REVIEWS), [row])
 
     def get(self, tx: Connection, id: str) -> Review:
-        row = tx.execute(select(REVIEWS).where(REVIEWS.c.id == id)).mappings().first()
-        if row is None:
+        review = first(tx, select(REVIEWS).where(REVIEWS.c.id == id), partial(record_of, Review))
+        if review is None:
             raise NotFound(f"There is no review {id!r}; `detent review list` shows the open ones.")
-        return Review(**row)
+        return review
 
     def page(self, tx: Connection, family: str | None, status: str | None) -> list[Review]:
-        query = select(REVIEWS).order_by(REVIEWS.c.created_at, REVIEWS.c.id)
-        if family is not None:
-            query = query.where(REVIEWS.c.family == family)
-        if status is not None:
-            query = query.where(REVIEWS.c.status == status)
+        ordered = select(REVIEWS).order_by(REVIEWS.c.created_at, REVIEWS.c.id)
+        query = narrowed(ordered, (REVIEWS.c.family, family), (REVIEWS.c.status, status))
         return [Review(**row) for row in tx.execute(query).mappings()]
 
     def of_kind(self, tx: Connection, family: str, kind: str) -> dict[str, datetime]:

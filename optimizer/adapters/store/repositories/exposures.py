@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, and_, func, select, update
 
 from optimizer.adapters.store.engine import insert_new, upsert
+from optimizer.adapters.store.rows import narrowed
 from optimizer.adapters.store.tables import ExposureCountRow, ExposureSumRow, TruncatedInputRow
 from optimizer.ports import Exposure, TruncatedInput
 
@@ -49,8 +50,7 @@ class ExposureTable:
         query = select(s.variant, s.rollout, s.stage, func.sum(s.n_exposed).label("n_exposed")).where(
             s.family == family
         )
-        if rollout is not None:
-            query = query.where(s.rollout == rollout)
+        query = narrowed(query, (s.rollout, rollout))
         rows = tx.execute(query.group_by(s.variant, s.rollout, s.stage).order_by(s.rollout, s.stage, s.variant))
         return [
             {

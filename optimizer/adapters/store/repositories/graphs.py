@@ -10,6 +10,7 @@ from sqlalchemy import Connection, RowMapping, select, tuple_, update
 
 from optimizer.adapters.store import cursors
 from optimizer.adapters.store.engine import insert_new
+from optimizer.adapters.store.rows import first, narrowed
 from optimizer.adapters.store.tables import GraphRow
 from optimizer.core.base.errors import Conflict, StaleVersion
 from optimizer.core.graph.repair import read_repair
@@ -27,20 +28,17 @@ class GraphTable:
             raise Conflict(f"The graph of interaction {graph.interaction!r} has its repairs already.")
 
     def get(self, tx: Connection, id: str) -> VerifiedGraph | None:
-        row = tx.execute(select(GRAPHS).where(GRAPHS.c.id == id)).mappings().first()
-        return None if row is None else _graph(row)
+        return first(tx, select(GRAPHS).where(GRAPHS.c.id == id), _graph)
 
     def of_interaction(self, tx: Connection, family: str, interaction: str) -> VerifiedGraph | None:
         named = (GRAPHS.c.family == family, GRAPHS.c.interaction == interaction)
-        row = tx.execute(select(GRAPHS).where(*named)).mappings().first()
-        return None if row is None else _graph(row)
+        return first(tx, select(GRAPHS).where(*named), _graph)
 
     def page(
         self, tx: Connection, *, family: str | None, pending: bool | None, cursor: str | None, limit: int
     ) -> tuple[list[VerifiedGraph], str | None]:
-        query = select(GRAPHS).order_by(GRAPHS.c.created_at, GRAPHS.c.id).limit(limit + 1)
-        if family is not None:
-            query = query.where(GRAPHS.c.family == family)
+        oldest_first = select(GRAPHS).order_by(GRAPHS.c.created_at, GRAPHS.c.id).limit(limit + 1)
+        query = narrowed(oldest_first, (GRAPHS.c.family, family))
         if pending is not None:
             query = query.where(GRAPHS.c.n_pending > 0 if pending else GRAPHS.c.n_pending == 0)
         if cursor is not None:

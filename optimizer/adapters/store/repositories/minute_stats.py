@@ -13,6 +13,7 @@ from sqlalchemy import ColumnElement, Connection, Table, and_, func, select
 
 from optimizer.adapters.store.engine import upsert
 from optimizer.adapters.store.hashed_rows import families_in
+from optimizer.adapters.store.rows import narrowed
 from optimizer.adapters.store.tables import (
     FEEDBACK_EVENTS,
     INTERACTIONS,
@@ -74,17 +75,10 @@ class MinuteStatTables:
         source: str | None = None,
     ) -> list[MinuteSums]:
         m = MINUTES.c
-        query = (
-            select(MINUTES)
-            .where(m.family == family, m.minute >= minute_of(since))
-            .order_by(*MINUTES.primary_key.columns)
-        )
+        of_family = select(MINUTES).where(m.family == family, m.minute >= minute_of(since))
+        query = narrowed(of_family, (m.variant, variant), (m.source, source)).order_by(*MINUTES.primary_key.columns)
         if until is not None:
             query = query.where(m.minute < until)
-        if variant is not None:
-            query = query.where(m.variant == variant)
-        if source is not None:
-            query = query.where(m.source == source)
         return [MinuteSums(**row) for row in tx.execute(query).mappings()]
 
     def watermark(self, tx: Connection, name: str) -> datetime | None:
@@ -167,8 +161,7 @@ class DriftDetectorTable:
             .where(f.variant == variant, f.source == metric.source, value.is_not(None))
             .order_by(f.received_at, f.id)
         )
-        if judge is not None:
-            query = query.where(f.tags["judge"].as_string() == judge)
+        query = narrowed(query, (f.tags["judge"].as_string(), judge))
         return [(row.received_at, row.unit, float(row.value)) for row in tx.execute(query)]
 
 
@@ -207,8 +200,7 @@ class SwitchWatchTable:
             .where(f.source == metric.source, value.is_not(None), f.variant.is_not(None))
             .order_by(f.received_at, f.id)
         )
-        if judge is not None:
-            query = query.where(f.tags["judge"].as_string() == judge)
+        query = narrowed(query, (f.tags["judge"].as_string(), judge))
         return [ServedOutcome(**{**row, "value": float(row["value"])}) for row in tx.execute(query).mappings()]
 
     def first_outcome(

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, and_, bindparam, delete, func, insert, select, update
 
+from optimizer.adapters.store.rows import first, record_of
 from optimizer.adapters.store.tables import OutboxRow
 from optimizer.ports import OutboxItem
 
@@ -45,16 +47,12 @@ class OutboxTable:
             .order_by(o.seq)
             .limit(limit)
         )
-        return [_item(dict(row)) for row in tx.execute(query).mappings()]
+        return [_item(row) for row in tx.execute(query).mappings()]
 
     def oldest(self, tx: Connection, topic: str) -> OutboxItem | None:
         o = OUTBOX.c
-        row = (
-            tx.execute(select(OUTBOX).where(o.sent_at.is_(None), o.topic == topic).order_by(o.seq).limit(1))
-            .mappings()
-            .first()
-        )
-        return None if row is None else _item(dict(row))
+        query = select(OUTBOX).where(o.sent_at.is_(None), o.topic == topic).order_by(o.seq).limit(1)
+        return first(tx, query, _item)
 
     def sent(self, tx: Connection, seq: int, at: datetime) -> None:
         tx.execute(
@@ -70,8 +68,8 @@ class OutboxTable:
     def last(self, tx: Connection, topic: str, subject: str) -> Mapping[str, Any] | None:
         o = OUTBOX.c
         query = select(o.payload).where(o.topic == topic, o.subject == subject).order_by(o.seq.desc()).limit(1)
-        row = tx.execute(query).first()
-        return None if row is None else row.payload
+        payload: Mapping[str, Any] | None = tx.execute(query).scalar()
+        return payload
 
     def backlog(self, tx: Connection, *, topics: Collection[str]) -> int:
         unsent = select(func.count()).select_from(OUTBOX).where(OUTBOX.c.sent_at.is_(None), OUTBOX.c.topic.in_(topics))
@@ -93,5 +91,4 @@ def _sent_before(before: datetime) -> ColumnElement[bool]:
     return and_(OUTBOX.c.sent_at < before, OUTBOX.c.seq.not_in(newest))
 
 
-def _item(row: Mapping[str, Any]) -> OutboxItem:
-    return OutboxItem(**{name: row[name] for name in OutboxItem.__dataclass_fields__})
+_item = partial(record_of, OutboxItem)

@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, delete, func, insert, select
 
 from optimizer.adapters.store.engine import upsert
+from optimizer.adapters.store.rows import narrowed
 from optimizer.adapters.store.tables import PipelineHourRow, PipelineRecordRow
 from optimizer.core.feedback.pipeline_record import SUMS, PipelineRecord, PipelineSums, hour_of, sums_of
 from optimizer.ports.performance import Grouping
@@ -40,8 +41,7 @@ class PipelineStatTables:
     ) -> dict[tuple[Any, ...], PipelineSums]:
         groups = [HOURS.c[name] for name in by]
         query = select(*groups, *(func.sum(HOURS.c[name]).label(name) for name in SUMS)).where(HOURS.c.hour >= since)
-        if processing_type is not None:
-            query = query.where(HOURS.c.processing_type == processing_type)
+        query = narrowed(query, (HOURS.c.processing_type, processing_type))
         rows = tx.execute(query.group_by(*groups).order_by(*groups)).mappings()
         return {tuple(row[name] for name in by): PipelineSums(**{name: row[name] for name in SUMS}) for row in rows}
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, RowMapping, and_, bindparam, insert, or_, select, update
 
 from optimizer.adapters.store import cursors
+from optimizer.adapters.store.rows import columns_of, first, narrowed, record_of
 from optimizer.adapters.store.tables import DecisionRow, RolloutRow
 from optimizer.core.base.canonical import canonical_json
 from optimizer.core.base.errors import Conflict, NotFound, StaleVersion
@@ -45,22 +45,18 @@ class RolloutTables:
         tx.execute(insert(ROLLOUTS), [_columns(rollout)])
 
     def get(self, tx: Connection, id: str) -> Rollout | None:
-        row = tx.execute(_BY_ID, {"of_id": id}).mappings().first()
-        return None if row is None else _rollout(row)
+        return first(tx, _BY_ID, _rollout, {"of_id": id})
 
     def active(self, tx: Connection, family: str) -> Rollout | None:
-        row = tx.execute(_ACTIVE, {"of_family": family}).mappings().first()
-        return None if row is None else _rollout(row)
+        return first(tx, _ACTIVE, _rollout, {"of_family": family})
 
     def latest(self, tx: Connection, family: str) -> Rollout | None:
-        row = tx.execute(_LATEST, {"of_family": family}).mappings().first()
-        return None if row is None else _rollout(row)
+        return first(tx, _LATEST, _rollout, {"of_family": family})
 
     def last_against(self, tx: Connection, family: str, *, candidate: str, champion: str) -> Rollout | None:
         r = ROLLOUTS.c
         both = select(ROLLOUTS).where(r.family == family, r.candidate == candidate, r.champion == champion)
-        row = tx.execute(both.order_by(r.created_at.desc(), r.id.desc()).limit(1)).mappings().first()
-        return None if row is None else _rollout(row)
+        return first(tx, both.order_by(r.created_at.desc(), r.id.desc()).limit(1), _rollout)
 
     def all_active(self, tx: Connection) -> list[Rollout]:
         return [_rollout(row) for row in tx.execute(_ALL_ACTIVE).mappings()]
@@ -68,9 +64,7 @@ class RolloutTables:
     def page(
         self, tx: Connection, *, family: str | None, cursor: str | None, limit: int
     ) -> tuple[list[Rollout], str | None]:
-        query = cursors.newest_first(select(ROLLOUTS), ROLLOUTS, cursor, limit)
-        if family is not None:
-            query = query.where(ROLLOUTS.c.family == family)
+        query = narrowed(cursors.newest_first(select(ROLLOUTS), ROLLOUTS, cursor, limit), (ROLLOUTS.c.family, family))
         rollouts = [_rollout(row) for row in tx.execute(query).mappings()]
         return cursors.page(rollouts, limit, lambda rollout: (rollout.created_at, rollout.id))
 
@@ -78,8 +72,7 @@ class RolloutTables:
         r = ROLLOUTS.c
         later = or_(r.created_at > rollout.created_at, and_(r.created_at == rollout.created_at, r.id > rollout.id))
         query = select(ROLLOUTS).where(r.family == rollout.family, later).order_by(r.created_at, r.id).limit(1)
-        row = tx.execute(query).mappings().first()
-        return None if row is None else _rollout(row)
+        return first(tx, query, _rollout)
 
     def save(self, tx: Connection, rollout: Rollout, decision: Decision | None) -> None:
         before = ROLLOUTS.c.version == rollout.version - 1
@@ -94,7 +87,8 @@ class RolloutTables:
                 version=stored,
             )
         if decision is not None:
-            tx.execute(insert(DECISIONS), [_decision_columns(decision)])
+            content = canonical_json(decision.content).decode()
+            tx.execute(insert(DECISIONS), [columns_of(decision, content=content)])
 
     def renew_lease(self, tx: Connection, id: str, until: datetime) -> None:
         tx.execute(_RENEW, {"of_id": id, "until": until})
@@ -105,34 +99,25 @@ class RolloutTables:
 
     def last_decision(self, tx: Connection, rollout: str) -> Decision | None:
         query = select(DECISIONS).where(DECISIONS.c.rollout == rollout).order_by(DECISIONS.c.seq.desc()).limit(1)
-        row = tx.execute(query).mappings().first()
-        return None if row is None else _decision(row)
+        return first(tx, query, _decision)
 
 
 def _columns(rollout: Rollout) -> dict[str, Any]:
-    return {
-        **{name: getattr(rollout, name) for name in Rollout.__dataclass_fields__},
-        "ladder": list(rollout.ladder),
-        "settings": dict(rollout.settings),
-        "stage_history": [dict(stage) for stage in rollout.stage_history],
-        "active_family": rollout.family if rollout.is_active else None,
-    }
+    return columns_of(
+        rollout,
+        ladder=list(rollout.ladder),
+        settings=dict(rollout.settings),
+        stage_history=[dict(stage) for stage in rollout.stage_history],
+        active_family=rollout.family if rollout.is_active else None,
+    )
 
 
 def _rollout(row: RowMapping) -> Rollout:
-    fields = {name: row[name] for name in Rollout.__dataclass_fields__}
-    history: Sequence[Any] = tuple(row["stage_history"])
-    return Rollout(**{**fields, "ladder": tuple(row["ladder"]), "stage_history": history})
-
-
-def _decision_columns(decision: Decision) -> dict[str, Any]:
-    columns = {name: getattr(decision, name) for name in Decision.__dataclass_fields__}
-    return {**columns, "content": canonical_json(decision.content).decode()}
+    return record_of(Rollout, row, ladder=tuple(row["ladder"]), stage_history=tuple(row["stage_history"]))
 
 
 def _decision(row: RowMapping) -> Decision:
-    fields = {name: row[name] for name in Decision.__dataclass_fields__}
-    return Decision(**{**fields, "content": _content(row["content"])})
+    return record_of(Decision, row, content=_content(row["content"]))
 
 
 def _content(text: str) -> Any:

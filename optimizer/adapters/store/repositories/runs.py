@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, RowMapping, insert, or_, select, update
 
 from optimizer.adapters.store.repositories.journal import JournalTable
+from optimizer.adapters.store.rows import first
 from optimizer.adapters.store.tables import JudgeRunRow
 from optimizer.core.base.errors import NotFound
 from optimizer.core.base.values import Budget
@@ -30,8 +31,7 @@ class RunTable:
         tx.execute(insert(RUNS), [{**asdict(run), "request": dict(run.request)}])
 
     def get(self, tx: Connection, id: str) -> QueuedRun | None:
-        row = tx.execute(select(RUNS).where(RUNS.c.id == id)).mappings().first()
-        return None if row is None else _run(row)
+        return first(tx, select(RUNS).where(RUNS.c.id == id), _run)
 
     def unfinished(self, tx: Connection) -> list[QueuedRun]:
         query = select(RUNS).where(RUNS.c.status.in_(UNFINISHED)).order_by(RUNS.c.created_at, RUNS.c.id)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from datetime import datetime
+from functools import partial
 
-from sqlalchemy import Connection, RowMapping, bindparam, delete, func, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 
 from optimizer.adapters.store.engine import upsert
+from optimizer.adapters.store.rows import columns_of, first, record_of
 from optimizer.adapters.store.tables import ChampionRow, FreezeRow, OverrideRow, ServingVersionRow
 from optimizer.core.serving.freezes import Freeze
 from optimizer.core.serving.rollout import Champion
@@ -29,8 +31,7 @@ class ChampionTable:
     """ports.Champions on the database."""
 
     def current(self, tx: Connection, family: str) -> Champion | None:
-        row = tx.execute(_CURRENT, {"of_family": family}).mappings().first()
-        return None if row is None else _champion(row)
+        return first(tx, _CURRENT, _champion, {"of_family": family})
 
     def reigning(self, tx: Connection) -> list[Champion]:
         return [_champion(row) for row in tx.execute(_CURRENT_CHAMPIONS).mappings()]
@@ -40,10 +41,8 @@ class ChampionTable:
         return [_champion(row) for row in tx.execute(query).mappings()]
 
     def put(self, tx: Connection, champion: Champion) -> None:
-        current = update(CHAMPIONS).where(CHAMPIONS.c.family == champion.family, CHAMPIONS.c.current.is_(True))
-        tx.execute(current.values(current=None, until=champion.since))
-        row = {name: getattr(champion, name) for name in Champion.__dataclass_fields__}
-        tx.execute(insert(CHAMPIONS), [{**row, "current": True}])
+        self.end(tx, champion.family, champion.since)
+        tx.execute(insert(CHAMPIONS), [columns_of(champion, current=True)])
 
     def end(self, tx: Connection, family: str, at: datetime) -> None:
         current = update(CHAMPIONS).where(CHAMPIONS.c.family == family, CHAMPIONS.c.current.is_(True))
@@ -56,8 +55,7 @@ class ChampionTable:
         return self.current(tx, family)
 
 
-def _champion(row: RowMapping) -> Champion:
-    return Champion(**{name: row[name] for name in Champion.__dataclass_fields__})
+_champion = partial(record_of, Champion)
 
 
 class OverrideTable:
@@ -66,15 +64,8 @@ class OverrideTable:
     def put(
         self, tx: Connection, family: str, unit_hmac: str, variant: str, until: datetime, by: str, at: datetime
     ) -> None:
-        row = {
-            "family": family,
-            "unit_hmac": unit_hmac,
-            "variant": variant,
-            "until": until,
-            "created_by": by,
-            "created_at": at,
-        }
-        upsert(tx, OVERRIDES, [row])
+        who = {"family": family, "unit_hmac": unit_hmac, "variant": variant}
+        upsert(tx, OVERRIDES, [{**who, "until": until, "created_by": by, "created_at": at}])
 
     def active(self, tx: Connection, now: datetime) -> list[tuple[str, str, str, datetime]]:
         o = OVERRIDES.c
@@ -92,7 +83,7 @@ class FreezeTable:
         return tx.execute(delete(FREEZES).where(FREEZES.c.scope == scope)).rowcount > 0
 
     def all(self, tx: Connection) -> list[Freeze]:
-        return [Freeze(scope=row.scope, reason=row.reason, by=row.by, since=row.since) for row in tx.execute(_FREEZES)]
+        return [record_of(Freeze, row) for row in tx.execute(_FREEZES).mappings()]
 
 
 class ServingVersionTable:

@@ -7,12 +7,14 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, is_dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from sqlalchemy import Connection, RowMapping, bindparam, delete, func, insert, or_, select, update
 
 from optimizer.adapters.store import cursors
 from optimizer.adapters.store.engine import upsert
+from optimizer.adapters.store.rows import columns_of, first, narrowed, record_of
 from optimizer.adapters.store.tables import ScheduleRow, StudyRow, TierAnswersRow, TrialResultRow, TrialRow
 from optimizer.core.base.errors import Conflict, NotFound
 from optimizer.core.base.values import Budget, ExampleResult, Spend
@@ -26,7 +28,6 @@ TRIALS = TrialRow.__table__
 RESULTS = TrialResultRow.__table__
 TIER_ANSWERS = TierAnswersRow.__table__
 SCHEDULES = ScheduleRow.__table__
-_RESULT_FIELDS = tuple(ExampleResult.__dataclass_fields__)
 # Made once: a study's row is read and changed with each trial.
 _BY_ID = select(STUDIES).where(STUDIES.c.id == bindparam("of_id"))
 _CHANGE = update(STUDIES).where(STUDIES.c.id == bindparam("of_id"))
@@ -47,12 +48,11 @@ class StudyTables:
                     f" {running.id}`), or stop it with `detent study cancel {running.id}`.",
                     study=running.id,
                 )
-        columns = {name: getattr(study, name) for name in Study.__dataclass_fields__}
-        tx.execute(insert(STUDIES), [{**_plain(columns), "active_family": _active_family(study.family, study.status)}])
+        row = {**_plain(columns_of(study)), "active_family": _active_family(study.family, study.status)}
+        tx.execute(insert(STUDIES), [row])
 
     def get(self, tx: Connection, id: str) -> Study | None:
-        row = tx.execute(_BY_ID, {"of_id": id}).mappings().first()
-        return None if row is None else _study(row)
+        return first(tx, _BY_ID, _study, {"of_id": id})
 
     def page(
         self,
@@ -64,11 +64,8 @@ class StudyTables:
         limit: int = 100,
     ) -> tuple[list[Study], str | None]:
         s = STUDIES.c
-        query = cursors.newest_first(select(STUDIES), STUDIES, cursor, limit)
-        if family is not None:
-            query = query.where(s.family == family)
-        if status is not None:
-            query = query.where(s.status == status)
+        newest_first = cursors.newest_first(select(STUDIES), STUDIES, cursor, limit)
+        query = narrowed(newest_first, (s.family, family), (s.status, status))
         studies = [_study(row) for row in tx.execute(query).mappings()]
         return cursors.page(studies, limit, lambda study: (study.created_at, study.id))
 
@@ -77,8 +74,7 @@ class StudyTables:
         query = select(STUDIES).where(s.family == family, s.trigger.is_not(None))
         if kinds is not None:
             query = query.where(s.trigger["kind"].as_string().in_(kinds))
-        row = tx.execute(query.order_by(s.created_at.desc(), s.id.desc()).limit(1)).mappings().first()
-        return None if row is None else _study(row)
+        return first(tx, query.order_by(s.created_at.desc(), s.id.desc()).limit(1), _study)
 
     def spent_since(self, tx: Connection, since: datetime) -> list[RunSpend]:
         s = STUDIES.c
@@ -120,35 +116,27 @@ class StudyTables:
         return study
 
     def put_trial(self, tx: Connection, trial: Trial) -> None:
-        row = {name: getattr(trial, name) for name in Trial.__dataclass_fields__}
-        upsert(tx, TRIALS, [{**row, "params": dict(trial.params)}])
+        upsert(tx, TRIALS, [columns_of(trial, params=dict(trial.params))])
 
     def trials(self, tx: Connection, study: str) -> list[Trial]:
         query = select(TRIALS).where(TRIALS.c.study == study).order_by(TRIALS.c.number)
-        return [
-            Trial(**{name: row[name] for name in Trial.__dataclass_fields__}) for row in tx.execute(query).mappings()
-        ]
+        return [record_of(Trial, row) for row in tx.execute(query).mappings()]
 
     def put_results(
         self, tx: Connection, study: str, purpose: str, variant: str, results: Sequence[ExampleResult]
     ) -> None:
         name = {"study": study, "purpose": purpose, "variant": variant}
-        upsert(
-            tx, RESULTS, [{**name, **{field: getattr(result, field) for field in _RESULT_FIELDS}} for result in results]
-        )
+        upsert(tx, RESULTS, [columns_of(result, **name) for result in results])
 
     def results(
         self, tx: Connection, study: str, purpose: str, variant: str | None = None
     ) -> dict[str, list[ExampleResult]]:
         r = RESULTS.c
         query = select(RESULTS).where(r.study == study, r.purpose == purpose).order_by(r.variant, r.example)
-        if variant is not None:
-            query = query.where(r.variant == variant)
+        query = narrowed(query, (r.variant, variant))
         by_variant: dict[str, list[ExampleResult]] = {}
         for row in tx.execute(query).mappings():
-            by_variant.setdefault(row["variant"], []).append(
-                ExampleResult(**{name: row[name] for name in _RESULT_FIELDS})
-            )
+            by_variant.setdefault(row["variant"], []).append(record_of(ExampleResult, row))
         return by_variant
 
     def put_tier_answers(self, tx: Connection, study: str, answers: TierAnswers) -> None:
@@ -159,8 +147,8 @@ class StudyTables:
         )
 
     def tier_answers(self, tx: Connection, study: str) -> TierAnswers | None:
-        row = tx.execute(select(TIER_ANSWERS).where(TIER_ANSWERS.c.study == study)).mappings().first()
-        return None if row is None else TierAnswers(tiers=tuple(row["tiers"]), rows=row["rows"])
+        query = select(TIER_ANSWERS).where(TIER_ANSWERS.c.study == study)
+        return first(tx, query, lambda row: TierAnswers(tiers=tuple(row["tiers"]), rows=row["rows"]))
 
 
 def _active_family(family: str, status: str) -> str | None:
@@ -179,9 +167,8 @@ def _plain(columns: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _study(row: RowMapping) -> Study:
-    fields = {name: row[name] for name in Study.__dataclass_fields__}
     trigger = Trigger(**row["trigger"]) if row["trigger"] is not None else None
-    return Study(**{**fields, "budget": Budget(**row["budget"]), "spend": Spend(**row["spend"]), "trigger": trigger})
+    return record_of(Study, row, budget=Budget(**row["budget"]), spend=Spend(**row["spend"]), trigger=trigger)
 
 
 class ScheduleTable:
@@ -194,8 +181,7 @@ class ScheduleTable:
         return tx.execute(delete(SCHEDULES).where(SCHEDULES.c.family == family)).rowcount > 0
 
     def get(self, tx: Connection, family: str) -> StoredSchedule | None:
-        row = tx.execute(select(SCHEDULES).where(SCHEDULES.c.family == family)).mappings().first()
-        return None if row is None else StoredSchedule(**row)
+        return first(tx, select(SCHEDULES).where(SCHEDULES.c.family == family), partial(record_of, StoredSchedule))
 
     def all(self, tx: Connection) -> dict[str, StoredSchedule]:
         return {

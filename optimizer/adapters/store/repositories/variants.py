@@ -26,6 +26,7 @@ from sqlalchemy import (
 
 from optimizer.adapters.store.engine import insert_new
 from optimizer.adapters.store.hashed_rows import families_in
+from optimizer.adapters.store.rows import first, record_of
 from optimizer.adapters.store.tables import (
     FEEDBACK_EVENTS,
     INTERACTIONS,
@@ -58,8 +59,7 @@ class VariantTable:
         return insert_new(tx, VARIANTS, [{**row, "id": record.variant.id, "content": record.variant.content()}]) > 0
 
     def get(self, tx: Connection, family: str, id: str) -> VariantRecord | None:
-        row = tx.execute(select(VARIANTS).where(VARIANTS.c.family == family, VARIANTS.c.id == id)).mappings().first()
-        return None if row is None else _record(row)
+        return first(tx, select(VARIANTS).where(VARIANTS.c.family == family, VARIANTS.c.id == id), _record)
 
     def of_family(self, tx: Connection, family: str) -> list[VariantRecord]:
         query = select(VARIANTS).where(VARIANTS.c.family == family).order_by(VARIANTS.c.created_at, VARIANTS.c.id)
@@ -193,7 +193,9 @@ class PlaybookTables:
 
     def entries(self, tx: Connection, family: str) -> dict[str, Entry]:
         query = select(ENTRIES).where(ENTRIES.c.family == family).order_by(ENTRIES.c.position)
-        return {row["id"]: _entry(dict(row)) for row in tx.execute(query).mappings()}
+        return {
+            row["id"]: record_of(Entry, row, evidence=tuple(row["evidence"])) for row in tx.execute(query).mappings()
+        }
 
     def put(self, tx: Connection, family: str, entries: Sequence[Entry]) -> None:
         for entry in entries:
@@ -215,8 +217,3 @@ class PlaybookTables:
         records = [*(self.step(tx, study, step) or ()), *map(dict, record)]
         if not insert_new(tx, STEPS, [{"study": study, "step": step, "family": family, "record": records, "at": at}]):
             tx.execute(update(STEPS).where(STEPS.c.study == study, STEPS.c.step == step).values(record=records, at=at))
-
-
-def _entry(row: dict[str, Any]) -> Entry:
-    values = {name: row[name] for name in Entry.__dataclass_fields__}
-    return Entry(**{**values, "evidence": tuple(row["evidence"])})
