@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from optimizer.core.base.values import Budget
-from optimizer.core.evaluation.batch import Check, EvaluationBatch
+from optimizer.core.evaluation.suite import Check, EvaluationBatch
 from optimizer.core.family.family import Family
 from optimizer.core.family.variant import Variant
 from optimizer.core.views.evaluation import EvaluationReport

@@ -11,15 +11,15 @@ from itertools import product
 import numpy as np
 from common import Cell
 
+from cascade_logs.many_settings import replay_many
 from cascade_logs.measures import ALLOWED, STRONG, cell_of, ending
 from cascade_logs.resampling import hardest_case
 from cascade_logs.rules import MARGIN
 from cascade_logs.tables import Logs
-from optimizer.core.search.cascade.coordinate import best_thresholds, setting_of
 from optimizer.core.search.cascade.figures import CascadeSetting
 from optimizer.core.search.cascade.records import TierRecords
-from optimizer.core.search.cascade.replay import replay, replay_many
-from optimizer.core.search.cascade.sweep import Limit, curve
+from optimizer.core.search.cascade.replay import replay
+from optimizer.core.search.cascade.sweep import Limit, best_thresholds, curve, setting_of
 from optimizer.core.search.cascade.thresholds import LeastCost, search
 from optimizer.core.statistics.interval import wilson_interval
 

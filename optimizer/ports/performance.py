@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, Literal, Protocol
 
 from optimizer.core.base.minute_sums import MinuteSums
-from optimizer.core.evaluation.batch import EvaluationBatch
+from optimizer.core.evaluation.suite import EvaluationBatch
 from optimizer.core.family.settings import Metric
 from optimizer.core.feedback.pipeline_record import PipelineRecord, PipelineSums
 from optimizer.core.feedback.traffic_sums import Stretch, TrafficSum

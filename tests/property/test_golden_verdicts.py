@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 from scipy.stats import ttest_1samp
 
 from optimizer.core.base.values import ExampleResult
-from optimizer.core.evaluation.suite import SCENARIOS, check_suite
-from optimizer.core.evaluation.suites import GOLDEN_TARGETS
+from optimizer.core.evaluation.suite import GOLDEN_TARGETS, SCENARIOS, check_suite
 from optimizer.core.evaluation.timing import IN_A_ROW, TimedPair, Timing, turns
 
 scores = st.sampled_from([0.0, 0.25, 0.5, 0.75, 1.0])

@@ -19,8 +19,9 @@ from optimizer.core.search.playbook.entries import (
     active,
     applied,
     id_of,
+    section,
+    texts_shown,
 )
-from optimizer.core.search.playbook.section import section, texts_shown
 
 WORDS = ("answer", "with", "one", "word", "read", "dates", "names", "exactly", "never", "guess")
 texts = st.lists(st.sampled_from(WORDS), min_size=1, max_size=6).map(" ".join)

@@ -10,11 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from optimizer.core.policy.tiers import stands
-from optimizer.core.search.cascade.coordinate import best_thresholds, setting_of
 from optimizer.core.search.cascade.figures import CascadeSetting
 from optimizer.core.search.cascade.records import TierRecords
-from optimizer.core.search.cascade.replay import replay, replay_many
-from optimizer.core.search.cascade.sweep import Limit, curve, last_in_sequence
+from optimizer.core.search.cascade.replay import replay
+from optimizer.core.search.cascade.sweep import Limit, best_thresholds, curve, last_in_sequence, setting_of
 from optimizer.core.search.cascade.thresholds import BestQuality, LeastCost, bound_of, search
 from tests.examples import n_examples
 from tests.policy_records import every_setting, small_records
@@ -92,18 +91,6 @@ def test_the_curve_shows_every_threshold_as_its_own_replay_does(records):
         assert swept.cost_usd[at] == pytest.approx(replayed.cost_usd.mean, abs=1e-9)
         assert swept.answered_share[at] == pytest.approx(replayed.answered_share[0].mean, abs=1e-9)
         assert swept.upper[at] == pytest.approx(bound_of(records, setting), abs=1e-9)
-
-
-@given(small_records(3), st.lists(st.tuples(*[st.sampled_from([0.0, 0.2, 0.4, 1.0])] * 2), min_size=1, max_size=5))
-def test_many_settings_are_replayed_as_each_alone(records, accepts):
-    many = replay_many(records, np.array(accepts))
-    for at, accept in enumerate(accepts):
-        one = replay(records, CascadeSetting(tiers=records.tiers, accept=accept))
-        assert many.quality[at] == pytest.approx(one.quality.mean, abs=1e-9)
-        assert many.loss[at] == pytest.approx(one.loss.mean, abs=1e-9)
-        assert many.cost_usd[at] == pytest.approx(one.cost_usd.mean, abs=1e-9)
-        assert many.latency_ms[at] == pytest.approx(one.latency_ms.mean, abs=1e-9)
-        assert list(many.answered_share[at]) == pytest.approx([share.mean for share in one.answered_share], abs=1e-9)
 
 
 @given(small_records(3), st.tuples(*[st.sampled_from([0.0, 0.2, 0.5, 1.0])] * 2))

@@ -9,7 +9,7 @@ from optimizer.core.base.errors import InvalidInput
 from optimizer.core.policy.tiers import KNOBS, stands
 from optimizer.core.search.cascade.figures import CascadeSetting
 from optimizer.core.search.cascade.records import TierRecords
-from optimizer.core.search.cascade.replay import replay, replay_many
+from optimizer.core.search.cascade.replay import replay
 from optimizer.core.search.cascade.weighted import LOSSES, SHARES, figure
 from tests.policy_records import drawn_records, records_of
 
@@ -52,7 +52,6 @@ def test_what_was_not_measured_is_said_not_guessed():
     records = records_of(score=[[1, 1], [1, 1]], confidence=[[0.9, None]] * 2, latency_ms=[[100, np.nan], [100, 100]])
     assert replay(records, CascadeSetting(tiers=records.tiers, accept=(0.95,))).latency_ms is None
     assert replay(records, CascadeSetting(tiers=records.tiers, accept=(0.9,))).latency_ms.mean == 100
-    assert np.isnan(replay_many(records, np.array([[0.95]])).latency_ms[0])
 
 
 def test_no_loss_seen_in_few_records_is_not_no_loss_for_certain():

@@ -7,7 +7,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from optimizer.core.search.cascade.path import N_STEPS, path_of_pair
+from optimizer.core.search.cascade.cross_fitted import N_STEPS, path_of_pair
 from optimizer.core.search.cascade.records import TierRecords
 from optimizer.core.search.cascade.replay import outcome
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from optimizer.core.search.cascade.advice import refused
 from optimizer.core.search.cascade.records import TierRecords
-from optimizer.core.search.cascade.refusal import refused
 from optimizer.core.search.cascade.thresholds import LeastCost, search
 
 GOAL = LeastCost(margin=0.025)

@@ -10,8 +10,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from optimizer.adapters.files.family_files import FamilyFiles
-from optimizer.core.evaluation.suite import suite_id
-from optimizer.core.evaluation.suites import GOLDEN, suites_of
+from optimizer.core.evaluation.suite import GOLDEN, suite_id, suites_of
 from optimizer.core.family.golden import golden_digest, read_golden, scoring_of
 from tests.study_world import TOPIC_FAMILY, topic_family
 

@@ -10,11 +10,10 @@ import pytest
 from optimizer.core.base.errors import InvalidFamily, InvalidInput
 from optimizer.core.base.values import ExampleResult
 from optimizer.core.declaration.read import parse_family
-from optimizer.core.evaluation.suite import check_suite, gates_of_suites, suite_id
-from optimizer.core.evaluation.suites import GOLDEN, suites_of
+from optimizer.core.evaluation.suite import GOLDEN, check_suite, gates_of_suites, suite_id, suites_of
 from optimizer.core.family.family import Family, GoldenRow
 from optimizer.core.family.fields import Output
-from optimizer.core.policy.tool_use import uses_tools
+from optimizer.core.policy.answer_checks import uses_tools
 from optimizer.jobs.studies.evaluations.plan_evaluation import EvaluationScope, estimate_evaluation
 from tests.evaluations import batch_of, check_of, evaluated
 from tests.study_world import TOPIC_FAMILY, World, classify, topic_family

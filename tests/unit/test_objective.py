@@ -7,8 +7,7 @@ from collections.abc import Sequence
 import pytest
 
 from optimizer.core.base.values import Aim, ExampleResult
-from optimizer.core.search.objective import MIN_TIMED, Objective, paired_by
-from optimizer.core.search.saving import saving_of
+from optimizer.core.search.objective import MIN_TIMED, Objective, paired_by, saving_of
 from optimizer.core.search.study import Trial, aimed_at
 
 

@@ -23,9 +23,11 @@ from optimizer.core.search.playbook.entries import (
     applied,
     cleaned,
     id_of,
+    section,
+    with_section,
+    without_section,
 )
 from optimizer.core.search.playbook.reflection import MOST_LESSONS, read_curation, read_lessons
-from optimizer.core.search.playbook.section import section, with_section, without_section
 from tests.study_world import START
 
 SHORT, LABEL, DATES = "Answer with one word.", "Use only the labels you were given.", "Read dates as day, month, year."

@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 from optimizer.core.base.errors import DatasetTooSmall, InvalidInput, ModelFailed
-from optimizer.core.search.playbook.entries import Retire, id_of
-from optimizer.core.search.playbook.section import HEADING, texts_shown
+from optimizer.core.search.playbook.entries import HEADING, Retire, id_of, texts_shown
 from optimizer.core.search.space import instruction_of
 from optimizer.core.search.study import LEAKS
 from optimizer.jobs.families.keep_playbook import StudyPlaybook

@@ -13,7 +13,7 @@ from optimizer.content.core.policy.text_statistics import text_statistics
 from optimizer.core.predictor import answer_features as answers
 from optimizer.core.predictor import request_features as requests
 from optimizer.core.predictor.answer_features import agreement, answer_features
-from optimizer.core.predictor.grams import count_pieces
+from optimizer.core.predictor.parts import count_pieces
 from optimizer.core.predictor.request_features import request_features
 
 texts = st.text(max_size=300)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from optimizer.core.search.cascade.chain_search import best_skip
 from optimizer.core.search.cascade.records import TierRecords
-from optimizer.core.search.cascade.skip import best_skip
 
 
 def pair(accepted: np.ndarray, cheap_usd: float = 0.2) -> TierRecords:

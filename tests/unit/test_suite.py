@@ -9,8 +9,7 @@ import pytest
 from optimizer.core.base.errors import InvalidFamily
 from optimizer.core.base.values import ExampleResult
 from optimizer.core.declaration.read import parse_family
-from optimizer.core.evaluation.batch import Check, EvaluationBatch
-from optimizer.core.evaluation.suite import check_suite, gates_of_suites, suite_id
+from optimizer.core.evaluation.suite import Check, EvaluationBatch, check_suite, gates_of_suites, suite_id
 from optimizer.core.evaluation.timing import TimedPair, Timing
 from optimizer.core.family.family import Family
 from tests.evaluations import batch_of, check_of

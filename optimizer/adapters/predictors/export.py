@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from optimizer.core.predictor.grams import READ_CHARS
+from optimizer.core.predictor.parts import READ_CHARS
 
 if TYPE_CHECKING:
     from optimizer.adapters.predictors.recipe import GramRecipe, Recipe

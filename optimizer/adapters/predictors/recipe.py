@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from optimizer.core.predictor.grams import Analyzer
+from optimizer.core.predictor.parts import Analyzer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

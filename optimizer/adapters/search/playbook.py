@@ -35,9 +35,10 @@ from optimizer.core.search.playbook.entries import (
     active,
     applied,
     id_of,
+    texts_shown,
+    with_section,
 )
 from optimizer.core.search.playbook.reflection import read_curation, read_lessons, to_curate, to_reflect
-from optimizer.core.search.playbook.section import texts_shown, with_section
 from optimizer.core.search.space import doc_of, instruction_fault, instruction_of, with_instruction
 from optimizer.core.search.strategies import QUALITY, strategy
 from optimizer.core.search.strategy import PLAYBOOK, Proposal, SearchSetting

@@ -61,7 +61,7 @@ def evaluate(
     """
     from optimizer.cli.family import evaluate_view
     from optimizer.cli.variant.find import find_variant
-    from optimizer.core.evaluation.suites import FULL
+    from optimizer.core.evaluation.suite import FULL
     from optimizer.jobs.dataset.golden_scenarios import with_kept_golden
     from optimizer.jobs.runs.evaluate_suites import evaluate_suites, scopes_of
     from optimizer.jobs.studies.evaluations.plan_evaluation import EvaluationScope, Splits, estimate_evaluation

@@ -112,7 +112,7 @@ def _view_one(out: Console, family: Family, report: EvaluationReport) -> None:
 
 def _view_unchecked(out: Console, family: Family) -> None:
     """Which suites the family has, where this was none of them."""
-    from optimizer.core.evaluation.suites import DEFAULT, suites_of
+    from optimizer.core.evaluation.suite import DEFAULT, suites_of
 
     suites = suites_of(family)
     if DEFAULT in suites:
@@ -142,8 +142,7 @@ def _view_labels(out: Console, report: LabelReport) -> None:
 
 def what_follows(family: Family, report: EvaluationReport, *, is_champion: bool) -> str:
     """What was missed, what a rollout's gate makes of it, and the next command."""
-    from optimizer.core.evaluation.suite import TIMED
-    from optimizer.core.evaluation.suites import suites_of
+    from optimizer.core.evaluation.suite import TIMED, suites_of
 
     name, variant = family.name, report.batch.variant
     suite = suites_of(family).get(report.suite_name or "")

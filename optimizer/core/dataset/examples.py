@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
@@ -131,12 +131,8 @@ def select(ids_with_labels: Iterable[tuple[str, str | None]], n: int, *, balance
     for id in ordered:
         classes.setdefault(labels[id], []).append(id)
     queues = [classes[label] for label in sorted(classes, key=lambda label: _rank(seed_text, f"class {label}"))]
-    return _take_turns(queues)[:n]
-
-
-def _take_turns(queues: Sequence[Sequence[str]]) -> list[str]:
     longest = max(map(len, queues), default=0)
-    return [queue[i] for i in range(longest) for queue in queues if i < len(queue)]
+    return [queue[i] for i in range(longest) for queue in queues if i < len(queue)][:n]
 
 
 def _rank(seed_text: str, id: str) -> bytes:

@@ -122,7 +122,13 @@ def draft_family(draft: FamilyDraft, *, today: date) -> NewFamily:
         raise InvalidInput(f"Cannot make family {draft.name!r}: no row has a value in each of {_names(needed)}.")
     parser = draft.parser or (tell_parser([r[column] for r in rows]) if column else "text")
     examples = [_example(r, by_field, answer, column, parser, draft) for r in rows]
-    _refuse_ids_given_twice(draft.name, examples)
+    counts = Counter(e["id"] for e in examples if "id" in e)
+    twice = [id for id, n in counts.items() if n > 1]
+    if twice:
+        raise InvalidInput(
+            f"Cannot make family {draft.name!r}: the column 'id' holds {len(twice)} values more than once, such as"
+            f" {_names(twice[:5])}. An id names one example: correct them, or rename the column if it is no id."
+        )
     labels = Counter(e["expected"][answer] for e in examples) if parser == "label" and column else Counter()
     if unknown := sorted(set(draft.merge) - {str(r[column]).strip() for r in rows if column}):
         raise InvalidInput(f"--merge names {_names(unknown)}, and no row has that label.")
@@ -160,16 +166,6 @@ def _with_placeholders(draft: FamilyDraft, faults: list[Fault]) -> str:
         )
         faults.append(Fault(pointer="/from", detail=detail))
     return draft.prompt
-
-
-def _refuse_ids_given_twice(name: str, examples: Sequence[Mapping[str, Any]]) -> None:
-    counts = Counter(e["id"] for e in examples if "id" in e)
-    twice = [id for id, n in counts.items() if n > 1]
-    if twice:
-        raise InvalidInput(
-            f"Cannot make family {name!r}: the column 'id' holds {len(twice)} values more than once, such as"
-            f" {_names(twice[:5])}. An id names one example: correct them, or rename the column if it is no id."
-        )
 
 
 def tell_parser(outputs: Sequence[Any]) -> str:

@@ -27,7 +27,19 @@ def parse_family(data: Any, sizes: Mapping[str, Size] = MappingProxyType({})) ->
         raise invalid_family(
             "the family", [Fault(pointer="", detail="a family file is a mapping of keys; start it with `name: ...`")]
         )
-    plain = _versions_as_text(data)
+    # YAML reads an unquoted version 1 as a number; whole numbers can mean nothing else, so they become texts.
+    plain = dict(data)
+    prompt = plain.get("prompt")
+    if isinstance(prompt, Mapping):
+        prompt = dict(prompt)
+        versions = prompt.get("versions")
+        if isinstance(versions, Mapping):
+            prompt["versions"] = {_text(k): v for k, v in versions.items()}
+        if "current" in prompt:
+            prompt["current"] = _text(prompt["current"])
+        if isinstance(prompt.get("by_size"), Mapping):
+            prompt["by_size"] = {size: _text(version) for size, version in prompt["by_size"].items()}
+        plain["prompt"] = prompt
     if isinstance(plain.get("prompt"), Mapping):
         declared = plain.get("model")
         model = declared.get("default", "embedded") if isinstance(declared, Mapping) else "embedded"
@@ -64,23 +76,6 @@ def describe(fault: Fault) -> str:
     """``file:line /pointer: sentence`` with the parts that are known."""
     place = ":".join(str(part) for part in (fault.file, fault.line) if part is not None)
     return " ".join(part for part in (place, f"{fault.pointer or '/'}:", fault.detail) if part)
-
-
-def _versions_as_text(data: Mapping[str, Any]) -> dict[str, Any]:
-    """YAML reads an unquoted version 1 as a number; whole numbers can mean nothing else, so they become texts."""
-    plain = dict(data)
-    prompt = plain.get("prompt")
-    if isinstance(prompt, Mapping):
-        prompt = dict(prompt)
-        versions = prompt.get("versions")
-        if isinstance(versions, Mapping):
-            prompt["versions"] = {_text(k): v for k, v in versions.items()}
-        if "current" in prompt:
-            prompt["current"] = _text(prompt["current"])
-        if isinstance(prompt.get("by_size"), Mapping):
-            prompt["by_size"] = {size: _text(version) for size, version in prompt["by_size"].items()}
-        plain["prompt"] = prompt
-    return plain
 
 
 def _text(value: Any) -> Any:

@@ -7,11 +7,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from optimizer.core.base.errors import Fault, pointer_of
-from optimizer.core.declaration.judge_rules import judge_faults
-from optimizer.core.declaration.target_rules import target_faults
+from optimizer.core.base.phrasing import did_you_mean
+from optimizer.core.evaluation.suite import DEFAULT, FULL, GOLDEN
 from optimizer.core.family.family import KINDS, declared_kind
+from optimizer.core.family.judge_settings import DIMENSIONS, SCORER
 from optimizer.core.family.metrics import METRICS, MetricRecord, unknown_metric
 from optimizer.core.family.parsers import PARSERS, unknown_parser
+from optimizer.core.family.settings import is_named
 from optimizer.core.family.space_form import DEFAULT_SPACE, space_faults
 from optimizer.core.family.variant import ROLES, VARIABLE
 
@@ -319,3 +321,123 @@ def _strategies(data: Mapping[str, Any]) -> Iterator[Fault]:
             fault := strategy_fault(strategy, aim, space, kind, load=False)
         ) is not None:  # a broken package must not stop serving
             yield Fault(pointer=pointer, detail=fault)
+
+
+MIN_COMMITTEE = 2
+
+
+def judge_faults(data: Mapping[str, Any]) -> Iterator[Fault]:
+    """Faults of plain data; parts of a wrong type are passed over, since that has been found fault with already."""
+    scorer, judge = data.get("scorer"), data.get("judge")
+    if isinstance(scorer, Mapping) and SCORER in scorer and judge is None:
+        yield Fault(
+            pointer=pointer_of(["scorer", SCORER]),
+            detail="the metric 'judge' needs a model that judges; name one: judge: {model: ...}",
+        )
+    if isinstance(judge, Mapping):
+        yield from _members(judge)
+        yield from _rubric(judge)
+
+
+def _members(judge: Mapping[str, Any]) -> Iterator[Fault]:
+    model, committee = judge.get("model"), judge.get("committee")
+    if model is None and not committee:
+        yield Fault(
+            pointer="/judge/model",
+            detail="no model judges; name one of config/models.yaml: model: ..., or several: committee: [..., ...]",
+        )
+    if not _is_list(committee) or not committee:
+        return
+    if len(set(map(str, committee))) < len(committee):
+        yield Fault(pointer="/judge/committee", detail="a model is named twice; each member of a committee judges once")
+    elif len({*map(str, committee), *([str(model)] if model is not None else [])}) < MIN_COMMITTEE:
+        yield Fault(
+            pointer="/judge/committee",
+            detail="a committee of one is a judge; name a second model, or write model: ... alone",
+        )
+
+
+def _rubric(judge: Mapping[str, Any]) -> Iterator[Fault]:
+    dimensions, weights = judge.get("dimensions", DIMENSIONS), judge.get("weights")
+    if _is_list(dimensions):
+        for name in (name for name in dimensions if isinstance(name, str) and name not in DIMENSIONS):
+            yield Fault(
+                pointer="/judge/dimensions",
+                detail=(
+                    f"{name!r} has no description here, so a model would guess what is meant; describe it: dimensions:"
+                    f" {{{name}: what a good answer does}} (known without one: {', '.join(DIMENSIONS)})"
+                ),
+            )
+        if len(set(map(str, dimensions))) < len(dimensions):
+            yield Fault(pointer="/judge/dimensions", detail="a dimension is named twice; each is scored once")
+    elif isinstance(dimensions, Mapping):
+        for name, meaning in dimensions.items():
+            if isinstance(meaning, str) and not meaning.strip():
+                detail = "say in a sentence what a good answer does; the model reads nothing else of this dimension"
+                yield Fault(pointer=pointer_of(["judge", "dimensions", name]), detail=detail)
+    else:
+        return
+    if not dimensions:
+        yield Fault(pointer="/judge/dimensions", detail="there is no dimension to score; name one, or leave this out")
+    if isinstance(weights, Mapping) and weights:
+        for name in (name for name in weights if name not in dimensions):
+            known = ", ".join(map(str, dimensions))
+            yield Fault(
+                pointer=pointer_of(["judge", "weights", name]),
+                detail=f"there is no dimension {name!r}; weigh those of this rubric: {known}",
+            )
+        for name in (name for name in dimensions if name not in weights):
+            yield Fault(
+                pointer="/judge/weights",
+                detail=f"the dimension {name!r} has no weight; give one above 0, or leave all weights out",
+            )
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, Sequence) and not isinstance(value, str)
+
+
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
+_RESERVED = {FULL: "it means every suite of the family", DEFAULT: "it means the suite that has no name"}
+
+
+def target_faults(data: Mapping[str, Any]) -> Iterator[Fault]:
+    """Faults of plain data; parts of a wrong type are passed over, since that has been found fault with already."""
+    targets = data.get("targets")
+    if not isinstance(targets, Mapping):
+        return
+    inputs = data.get("inputs")
+    known = [name for name in inputs if isinstance(name, str)] if isinstance(inputs, Mapping) else []
+    if not is_named(targets):
+        yield from _tools(targets, ["targets"], known)
+        return
+    for name, suite in targets.items():
+        at = ["targets", name]
+        if not isinstance(name, str) or not _NAME.fullmatch(name):
+            detail = "a suite is named by 1 to 40 small letters, digits and underscores, a letter first"
+            yield Fault(pointer=pointer_of(at), detail=detail)
+        elif name in _RESERVED:
+            detail = f"no suite can have the name {name!r}: {_RESERVED[name]}; choose another"
+            yield Fault(pointer=pointer_of(at), detail=detail)
+        elif isinstance(suite, Mapping) and _asks_nothing(suite, is_golden=name == GOLDEN):
+            yield Fault(pointer=pointer_of(at), detail="it asks nothing, so no candidate could meet it; name a target")
+        yield from _tools(suite, at, known)
+
+
+def _asks_nothing(suite: Mapping[str, Any], *, is_golden: bool) -> bool:
+    """Golden scenarios are asked for the usual regression where the file says nothing of it."""
+    targets = {name for name, target in suite.items() if target is not None} - {"n"}
+    return not targets and not (is_golden and "regression" not in suite)
+
+
+def _tools(suite: Any, at: Sequence[str], known: Sequence[str]) -> Iterator[Fault]:
+    used = suite.get("tools_used") if isinstance(suite, Mapping) else None
+    named = used.get("inputs") if isinstance(used, Mapping) else None
+    if not isinstance(named, Sequence) or isinstance(named, str):
+        return
+    for i, name in enumerate(named):
+        if isinstance(name, str) and name not in known:
+            hint = did_you_mean(name, known) or f"; declared: {', '.join(known) or 'none'}"
+            yield Fault(
+                pointer=pointer_of([*at, "tools_used", "inputs", i]), detail=f"the family has no input {name!r}{hint}"
+            )

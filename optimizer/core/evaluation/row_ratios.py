@@ -73,11 +73,7 @@ def interval_of_mean(rows: Sequence[RowRatios], *, alpha: float) -> Interval:
     if whole == 0:
         return Interval(lower=mean, upper=mean)
     freedom = whole**2 / sum(part**2 / (row.n - 1) for part, row in zip(parts, rows, strict=True))
-    reach = _t_quantile(freedom, 1 - alpha) * sqrt(whole) / len(rows)
-    return Interval(lower=mean - reach, upper=mean + reach)
-
-
-def _t_quantile(freedom: float, p: float) -> float:
     from scipy.special import stdtrit  # at its use: processes that time nothing need not load it
 
-    return float(stdtrit(freedom, p))
+    reach = float(stdtrit(freedom, 1 - alpha)) * sqrt(whole) / len(rows)
+    return Interval(lower=mean - reach, upper=mean + reach)

@@ -120,7 +120,8 @@ class Scorer:
         example = {"input": dict(input or {}), "expected": dict(expected)}
         parts: dict[str, float] = {}
         for name in self._weights:
-            if self._is_left_out(name, wanted):
+            part = self._optional.get(name)
+            if part is not None and not (isinstance(wanted, Mapping) and part in wanted):
                 continue
             try:
                 parts[name] = _measure(self._metrics[name], wanted, example, parsed, judgement)
@@ -133,10 +134,6 @@ class Scorer:
         total = math.fsum(self._weights[name] for name in parts)
         value = math.fsum(self._weights[name] * part for name, part in parts.items()) / total
         return Score(value=min(1.0, max(0.0, value)), parts=parts, error=parsed.error, reasoning=reasoning)
-
-    def _is_left_out(self, name: str, wanted: Any) -> bool:
-        part = self._optional.get(name)
-        return part is not None and not (isinstance(wanted, Mapping) and part in wanted)
 
     def _identity(self) -> Any:
         metrics = {

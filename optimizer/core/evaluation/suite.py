@@ -10,19 +10,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from math import exp
-from typing import Literal
+from typing import Any, Literal
 
 from optimizer.core.base.canonical import canonical_json, digest
 from optimizer.core.base.phrasing import count
 from optimizer.core.base.values import ExampleResult, mean_score
-from optimizer.core.evaluation.batch import Check, EvaluationBatch, TargetVerdict
 from optimizer.core.evaluation.gates import GateRecord
 from optimizer.core.evaluation.judging.identity import judge_identity
 from optimizer.core.evaluation.row_ratios import RowRatios, mean_of_rows
-from optimizer.core.evaluation.suites import DEFAULT, GOLDEN, Suite, suites_of
 from optimizer.core.evaluation.timing import Evidence, Timing, timing_of
-from optimizer.core.family.family import Family
+from optimizer.core.family.family import Family, GoldenRow
 from optimizer.core.family.golden import golden_digest
 from optimizer.core.family.judge_settings import SCORER as JUDGED
 from optimizer.core.family.settings import Regression, Targets
@@ -155,7 +154,9 @@ def gates_of_suites(
 def _gate(family: Family, suite: Suite, batches: Sequence[EvaluationBatch], variant: str, champion: str) -> GateRecord:
     own_suite = suite_id(family, champion, suite)
     own = [b.checks for b in batches if b.variant == variant and b.suite == own_suite and b.checks is not None]
-    checks = _newest_decided(own)
+    # The checks of the newest evaluation, each as the newest one that found it met or missed says.
+    decided = {check.name: check for checks in own for check in checks if check.verdict in DECIDED}
+    checks = [decided.get(check.name, check) for check in own[-1]] if own else []
     verdict = verdict_of(checks)
     option = "" if suite.name == DEFAULT else f" --suite {suite.name}"
     command = f"detent family evaluate {family.name} --variant {variant}{option}"
@@ -170,16 +171,6 @@ def _gate(family: Family, suite: Suite, batches: Sequence[EvaluationBatch], vari
     if any(check.verdict == "undecided" for check in checks):
         reason += f": {command}"
     return {"name": suite.gate, "verdict": verdict, "value": None, "required": None, "reason": reason}
-
-
-def _newest_decided(evaluations: Sequence[Sequence[Check]]) -> list[Check]:
-    """The checks of the newest evaluation, each as the newest one that found it met or missed says.
-
-    Args:
-        evaluations: the checks of each, oldest first.
-    """
-    decided = {check.name: check for checks in evaluations for check in checks if check.verdict in DECIDED}
-    return [decided.get(check.name, check) for check in evaluations[-1]] if evaluations else []
 
 
 def evidence_of(batches: Sequence[EvaluationBatch], variant: str, suite: str, timed_as: str) -> list[list[RowRatios]]:
@@ -341,3 +332,110 @@ def _at_most(found: float, wanted: float) -> bool:
 
 def _share(flags: Sequence[bool]) -> float | None:
     return sum(flags) / len(flags) if flags else None
+
+
+FULL = "full"  # every suite of the family
+DEFAULT = "targets"  # the suite that has no name of its own
+GOLDEN = "golden"
+GOLDEN_TARGETS = Targets(regression=Regression(overall=0.05, per_class=0.10, latency=0.20))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Suite:
+    """``rows``: of the golden scenarios; other suites draw dev examples."""
+
+    name: str
+    targets: Targets
+    rows: tuple[GoldenRow, ...] = ()
+
+    @property
+    def gate(self) -> str:
+        """What a rollout calls it among its gates."""
+        return {DEFAULT: "suite", GOLDEN: GOLDEN}.get(self.name, f"suite {self.name}")
+
+    @property
+    def compares(self) -> bool:
+        """Whether the champion is asked the same."""
+        return self.targets.regression is not None
+
+    @property
+    def asked(self) -> str:
+        """Its name, and how much it asks."""
+        if self.name == GOLDEN:
+            return f"{self.name} ({count(len({row.scenario for row in self.rows}), 'scenario')})"
+        return f"{self.name} ({count(self.targets.n, 'dev example')})"
+
+    @property
+    def said(self) -> str:
+        """In a sentence about what a Variant was evaluated against."""
+        if self.name == GOLDEN:
+            return f"the family's {count(len({row.scenario for row in self.rows}), 'golden scenario')}"
+        return "the family's targets" if self.name == DEFAULT else f"suite {self.name} of the family"
+
+
+def suites_of(family: Family) -> Mapping[str, Suite]:
+    """By name, in the order in which they are asked: what a rollout has as gates.
+
+    What a file says under ``golden`` is asked of its golden scenarios, beside the usual regression where it names none.
+    Where it says so and there are no scenarios, the suite is there all the same, and cannot be met.
+    """
+    declared = family.targets
+    named = {DEFAULT: declared} if isinstance(declared, Targets) else dict(declared or {})
+    is_declared, golden = GOLDEN in named, named.pop(GOLDEN, GOLDEN_TARGETS)
+    suites = {name: Suite(name=name, targets=targets) for name, targets in named.items()}
+    if family.golden or is_declared:
+        if "regression" not in golden.model_fields_set:
+            golden = golden.model_copy(update={"regression": GOLDEN_TARGETS.regression})
+        suites[GOLDEN] = Suite(name=GOLDEN, targets=golden, rows=family.golden)
+    return suites
+
+
+# undecided: measured, and the figures cannot tell
+TargetVerdict = Literal["met", "missed", "unmeasured", "undecided"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One target.
+
+    ``found`` and ``wanted`` in the unit of ``name``: scores, shares, dollars, milliseconds, or a relative change.
+    """
+
+    name: str
+    wanted: float
+    found: float | None
+    verdict: TargetVerdict
+    said: str
+    evidence: Mapping[str, Any] | None = None  # of latency: what was timed, for evaluations to come
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluationBatch:
+    """Scores in [0, 1] with a 95 % interval, None where no example was scored; dollars and calls of the Variant's own
+    answers.
+
+    Args:
+        split: train, dev, or golden.
+        p95_latency_ms: of fresh calls; None: there was none.
+        suite: ``suite_id`` of what was asked. ``checks``: its targets. Both None where nothing was checked.
+    """
+
+    id: str
+    family: str
+    variant: str
+    model: str
+    dataset_hash: str
+    split: str
+    scorer_version: str
+    n: int
+    n_errors: int
+    mean_score: float | None
+    score_low: float | None
+    score_high: float | None
+    cost_usd: float
+    p95_latency_ms: float | None
+    n_calls: int
+    created_by: str
+    created_at: datetime
+    suite: str | None = None
+    checks: Sequence[Check] | None = None

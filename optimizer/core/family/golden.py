@@ -37,7 +37,13 @@ def read_golden(lines: Iterable[NumberedLine], family: Family) -> tuple[tuple[Go
     for line, data in lines:
         details = _wrong(data, family)
         if not details:
-            row = _row(data)
+            row = GoldenRow(
+                id=data["id"],
+                scenario=data.get("scenario", data["id"]),
+                input=dict(data["input"]),
+                expected=dict(data["expected"]),
+                counts=tuple(dict.fromkeys(data.get("counts", ()))),
+            )
             for what, seen, key in (("id", ids, row.id), ("input", inputs, normalise(row.input))):
                 if (before := seen.setdefault(key, line)) != line:
                     details.append(f"line {before} has the same {what}; give each row its own")
@@ -69,16 +75,6 @@ def scoring_of(family: Family, row: GoldenRow) -> Family:
     if not row.counts or not family.scorer:
         return family
     return family.model_copy(update={"scorer": {name: family.scorer[name] for name in row.counts}})
-
-
-def _row(data: Mapping[str, Any]) -> GoldenRow:
-    return GoldenRow(
-        id=data["id"],
-        scenario=data.get("scenario", data["id"]),
-        input=dict(data["input"]),
-        expected=dict(data["expected"]),
-        counts=tuple(dict.fromkeys(data.get("counts", ()))),
-    )
 
 
 def _wrong(data: Any, family: Family) -> list[str]:

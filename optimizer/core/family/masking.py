@@ -154,22 +154,20 @@ class Masker:
             MaskTooSlow: one of the user's own expressions did not get through a text in time.
         """
         if isinstance(value, str):
-            return self._mask_text(value)
+            text = value
+            for _ in range(_MAX_PASSES):  # a removal can bring the halves of another match together
+                masked = text
+                for step in self._steps:
+                    masked = step(masked)
+                if masked == text:
+                    break
+                text = masked
+            return text
         if isinstance(value, Mapping):
             return {self.mask(k): self.mask(v) for k, v in value.items()}
         if isinstance(value, Sequence) and not isinstance(value, bytes | bytearray):
             return [self.mask(v) for v in value]
         return value
-
-    def _mask_text(self, text: str) -> str:
-        for _ in range(_MAX_PASSES):  # a removal can bring the halves of another match together
-            masked = text
-            for step in self._steps:
-                masked = step(masked)
-            if masked == text:
-                break
-            text = masked
-        return text
 
 
 @cache

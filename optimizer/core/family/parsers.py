@@ -72,23 +72,19 @@ def _label(text: str, output: Output) -> str:
         same = [label for label in labels if answer and form(label) == answer]
         if len(same) == 1:
             return same[0]
-    inside = _labels_inside(labels, _folded(first))
-    if len(inside) == 1:
-        return inside[0]
-    if inside:
-        raise ValueError(f"no label: {', '.join(inside)} all stand in the first line")
-    raise ValueError("no label" + (": empty output" if not first else ""))
-
-
-def _labels_inside(labels: Sequence[str], line: str) -> list[str]:
-    """Labels that stand in the line as whole words; one that stands only inside a longer one does not count."""
+    # Labels that stand in the line as whole words; one that stands only inside a longer one does not count.
+    line = _folded(first)
     inside = []
     for label in sorted(labels, key=len, reverse=True):
         pattern = r"(?<!\w)" + re.escape(_folded(label)) + r"(?!\w)"
         line, n = re.subn(pattern, " \x00 ", line)
         if n:
             inside.append(label)
-    return inside
+    if len(inside) == 1:
+        return inside[0]
+    if inside:
+        raise ValueError(f"no label: {', '.join(inside)} all stand in the first line")
+    raise ValueError("no label" + (": empty output" if not first else ""))
 
 
 def _folded(text: str) -> str:

@@ -103,7 +103,17 @@ def parse_policy(policy: Mapping[str, Any]) -> Policy:
         InvalidInput: carries every fault at once, each with a JSON pointer into the policy.
     """
     faults: list[Fault] = []
-    values = _well_typed(policy, faults)
+    values: dict[str, Any] = {}
+    for name, value in policy.items():
+        knob = _BY_NAME.get(name)
+        if knob is None:
+            faults.append(Fault(pointer=pointer_of([name]), detail=_unknown(str(name))))
+        elif value is not None:
+            fault = knob.fault(value)
+            if fault is None:
+                values[name] = value
+            else:
+                faults.append(Fault(pointer=pointer_of([name]), detail=fault))
     signal = read_signal(values["confidence"], faults) if "confidence" in values else Signal()
     cascade, votes_ = read_tiers(values, signal, faults), read_votes(values, faults)
     models = (cascade.models if cascade else ()) + (votes_.models if votes_ else ())
@@ -123,21 +133,6 @@ def parse_policy(policy: Mapping[str, Any]) -> Policy:
             f"The policy has {many}: " + "; ".join(f"{f.pointer} {f.detail}" for f in faults) + ".", faults
         )
     return parsed
-
-
-def _well_typed(policy: Mapping[str, Any], faults: list[Fault]) -> dict[str, Any]:
-    values = {}
-    for name, value in policy.items():
-        knob = _BY_NAME.get(name)
-        if knob is None:
-            faults.append(Fault(pointer=pointer_of([name]), detail=_unknown(str(name))))
-        elif value is not None:
-            fault = knob.fault(value)
-            if fault is None:
-                values[name] = value
-            else:
-                faults.append(Fault(pointer=pointer_of([name]), detail=fault))
-    return values
 
 
 def _unknown(name: str) -> str:

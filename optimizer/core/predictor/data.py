@@ -11,8 +11,7 @@ from typing import Any, get_args
 
 from optimizer.core.base.errors import Fault, pointer_of
 from optimizer.core.base.knob import is_number
-from optimizer.core.predictor.grams import Analyzer, Gram, GramsPart
-from optimizer.core.predictor.parts import LEAF, Isotonic, LinearPart, Platt, Tree, TreesPart
+from optimizer.core.predictor.parts import LEAF, Analyzer, Gram, GramsPart, Isotonic, LinearPart, Platt, Tree, TreesPart
 
 Part = LinearPart | TreesPart | GramsPart
 Calibration = Platt | Isotonic

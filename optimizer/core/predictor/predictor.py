@@ -9,8 +9,7 @@ from typing import Any
 from optimizer.core.base.canonical import canonical_json, digest
 from optimizer.core.base.errors import InvalidInput
 from optimizer.core.predictor.data import Calibration, DataReader, Part, read_calibration, read_features, read_parts
-from optimizer.core.predictor.grams import GramsPart
-from optimizer.core.predictor.parts import Isotonic, Platt, logistic
+from optimizer.core.predictor.parts import GramsPart, Isotonic, Platt, logistic
 
 FORMAT = "detent-predictor-1"
 _KEYS = ("format", "answers", "features", "parts", "calibration", "trained_on", "hash")

@@ -10,8 +10,7 @@ from dataclasses import replace
 from math import ceil, inf
 
 from optimizer.core.base.values import NONE, Aim, Spread
-from optimizer.core.search.calls_within import CHAMPION, CONFIRMATION, PROPOSALS
-from optimizer.core.search.cost_estimate import confirmation_calls
+from optimizer.core.search.cost_estimate import CHAMPION, CONFIRMATION, PROPOSALS, confirmation_calls
 from optimizer.core.search.proposers.race import CHAMPION_FIRST
 from optimizer.core.search.racing import FIRST
 from optimizer.core.search.run_off import RUN_OFF, run_off_answers

@@ -25,8 +25,8 @@ from optimizer.core.search.answer_bounds import (
     request_bytes,
     usd_of,
 )
-from optimizer.core.search.calls_within import PROPOSALS, total, within, without_a_sure_turn
 from optimizer.core.search.judging_cost import NO_JUDGE, JudgingCost, judging_cost, policy_judgements
+from optimizer.core.search.run_off import RUN_OFF
 from optimizer.core.search.study import KEEP, Definition
 
 REFLECTED_ON = 3  # training examples of one reflection, answered by parent and child (Agrawal et al. 2025)
@@ -150,7 +150,16 @@ def estimate_study(
         proposals = parts.get(PROPOSALS, NONE)
         calls = total(parts).capped(cap)
         own = total({name: part for name, part in parts.items() if name != PROPOSALS}).capped(cap)
-        answers, judged = _shared(own, judging.calls)
+        low, expected, high = (
+            n / (1 + each)
+            for n, each in (
+                (own.low, judging.calls.low),
+                (own.expected, judging.calls.expected),
+                (own.high, judging.calls.high),
+            )
+        )
+        answers = Spread(low=low, expected=expected, high=high)
+        judged = Spread(low=own.low - low, expected=own.expected - expected, high=own.high - high)
         judged_usd = judging.usd_of(judged)
         usd = None
         if price is not None and judged_usd is not None and (proposals == NONE or proposals_price is not None):
@@ -161,7 +170,12 @@ def estimate_study(
                 high=answers.high * usd_of(call.longest_bytes / BYTES_PER_TOKEN, call.max_tokens, price),
             )
             usd = usd if proposals_price is None else usd + _dearer(proposals, tokens, proposals_price)
-        return EstimateTotals(calls=calls, usd=usd, minutes=_minutes(calls, call.seconds, call.concurrency))
+        seconds = Spread(
+            low=calls.low * call.seconds.low,
+            expected=calls.expected * call.seconds.expected,
+            high=calls.high * call.seconds.high,
+        )
+        return EstimateTotals(calls=calls, usd=usd, minutes=seconds.times(1 / 60 / max(1, call.concurrency)))
 
     shared = within(parts, budget.calls)
     whole, cut = totals(parts, None), totals(shared, budget.calls)
@@ -180,16 +194,6 @@ def estimate_study(
     )
 
 
-def _shared(calls: Spread, judging: Spread) -> tuple[Spread, Spread]:
-    """(answers, judge's calls) of so many calls in all."""
-    low, expected, high = (
-        n / (1 + each)
-        for n, each in ((calls.low, judging.low), (calls.expected, judging.expected), (calls.high, judging.high))
-    )
-    judged = Spread(low=calls.low - low, expected=calls.expected - expected, high=calls.high - high)
-    return Spread(low=low, expected=expected, high=high), judged
-
-
 def _enough(whole: EstimateTotals, budget: Budget, reserved_usd: float) -> dict[str, float]:
     """For each cap that may cut the study the one that cannot; the confirmation holds its dollars back,
     whatever it comes to cost.
@@ -200,13 +204,6 @@ def _enough(whole: EstimateTotals, budget: Budget, reserved_usd: float) -> dict[
     return {
         name: amount for name, amount in most.items() if (cap := getattr(budget, name)) is not None and cap < amount
     }
-
-
-def _minutes(calls: Spread, seconds: Spread, concurrency: int) -> Spread:
-    total = Spread(
-        low=calls.low * seconds.low, expected=calls.expected * seconds.expected, high=calls.high * seconds.high
-    )
-    return total.times(1 / 60 / max(1, concurrency))
 
 
 def estimate_evaluation(
@@ -332,3 +329,53 @@ def search_budget(
             )
         minutes = minutes - needed
     return Budget(usd=usd, calls=calls, minutes=minutes)
+
+
+CONFIRMATION, CHAMPION, PROPOSALS = "confirmation", "champion", "proposals"  # parts beside the strategies
+FIRST = (CHAMPION, PROPOSALS)  # paid for before, or along with, the first strategy
+
+
+def total(parts: Mapping[str, Spread]) -> Spread:
+    return sum(parts.values(), start=NONE)
+
+
+def within(parts: Mapping[str, Spread], cap: int | None) -> dict[str, Spread]:
+    """The parts under a cap: the confirmation is set aside, the champion comes first,
+    then one strategy after the other until nothing is left.
+
+    Expected calls add up to what the whole study is expected to make. The least a part has is what others leave that
+    take their most, and the other way round.
+    """
+    if cap is None:
+        return dict(parts)
+    room = max(0.0, cap - parts.get(CONFIRMATION, NONE).high)
+    rest = Spread(low=room, expected=room, high=room)
+    spreads = {CONFIRMATION: parts[CONFIRMATION].capped(cap)} if CONFIRMATION in parts else {}
+    for name in _in_turn(parts):
+        part = parts[name]
+        got = Spread(
+            low=min(part.low, rest.low), expected=min(part.expected, rest.expected), high=min(part.high, rest.high)
+        )
+        rest = Spread(
+            low=max(0.0, rest.low - part.high), expected=rest.expected - got.expected, high=rest.high - got.low
+        )
+        spreads[name] = got
+    return {name: spreads[name] for name in parts}
+
+
+def without_a_sure_turn(parts: Mapping[str, Spread], cap: int | None) -> tuple[str, ...]:
+    """The strategies for which nothing is left under the cap if those before them take their most."""
+    if cap is None:
+        return ()
+    room = cap - parts.get(CONFIRMATION, NONE).high
+    unsure = []
+    for name in _in_turn(parts):
+        if room <= 0 and name not in (*FIRST, RUN_OFF) and parts[name].high > 0:
+            unsure.append(name)
+        room -= parts[name].high
+    return tuple(unsure)
+
+
+def _in_turn(parts: Mapping[str, Spread]) -> list[str]:
+    others = [name for name in parts if name not in (*FIRST, CONFIRMATION)]
+    return [name for name in FIRST if name in parts] + others

@@ -59,13 +59,7 @@ def estimate(scores: Mapping[str, Scores]) -> VariantEffects:
     counts = {v: tuple(sum(x is not None for x in s[a:b]) for a, b in segments) for v, s in measured.items()}
     sums = {v: [sum(x for x in s[a:b] if x is not None) for a, b in segments] for v, s in measured.items()}
     noise, spread = _variances(measured)
-    return _solve(counts, sums, noise, spread)
-
-
-def _solve(
-    counts: Mapping[str, tuple[int, ...]], sums: Mapping[str, Sequence[float]], noise: float, spread: float
-) -> VariantEffects:
-    """Effects given the two variances: the effects are eliminated first, which leaves one equation per segment."""
+    # Given the two variances the effects are eliminated first, which leaves one equation per segment.
     kinds = Counter(counts.values())
     precision = {kind: sum(kind) / noise + 1 / spread for kind in kinds}
     loads = {kind: [c / (noise * p) for c in kind] for kind, p in precision.items()}

@@ -9,8 +9,7 @@ from typing import Any
 
 from optimizer.core.base.values import NONE, Spread
 from optimizer.core.dataset.examples import Example
-from optimizer.core.evaluation.judging.facts import Claims, facts_messages
-from optimizer.core.evaluation.judging.rubric import JudgeCase, asked_again, judge_messages
+from optimizer.core.evaluation.judging.rubric import Claims, JudgeCase, asked_again, facts_messages, judge_messages
 from optimizer.core.family.family import Family
 from optimizer.core.family.judge_settings import SCORER, JudgeSettings
 from optimizer.core.family.space_form import varied_knobs
@@ -122,7 +121,12 @@ def judging_cost(
     known = [price for price in prices if price is not None]
     if len(known) < len(prices):
         return JudgingCost(calls=calls, usd=None, members=judge.members)
-    n_bytes = _longest_bytes(judge, family, inputs, seen, max_tokens)
+    references = [str(e.expected[family.output.field]) for e in seen if family.output.field in e.expected]
+    longest = max(references, key=len, default=None) if judge.reference else None
+    answer = "x" * (max_tokens * OUTPUT_BYTES_PER_TOKEN)
+    judged = JudgeCase(task=family.description, input=dict(inputs), answer=answer, reference=longest)
+    prompts = (judge_messages(judge, judged), facts_messages(Claims(material=dict(inputs), answer=answer)))
+    n_bytes = max(request_bytes(asked_again(messages, LONGEST_WHY)) for messages in prompts)
     each = [usd_of(n_bytes, judge.max_tokens, price) for price in known]
     expected = sum(usd_of(n_bytes / BYTES_PER_TOKEN / 2, judge.max_tokens / 2, price) for price in known)
     return JudgingCost(
@@ -131,14 +135,3 @@ def judging_cost(
         most_usd_per_call=max(each),
         members=judge.members,
     )
-
-
-def _longest_bytes(
-    judge: JudgeSettings, family: Family, inputs: Mapping[str, str], seen: Sequence[Example], max_tokens: int
-) -> int:
-    references = [str(e.expected[family.output.field]) for e in seen if family.output.field in e.expected]
-    longest = max(references, key=len, default=None) if judge.reference else None
-    answer = "x" * (max_tokens * OUTPUT_BYTES_PER_TOKEN)
-    judged = JudgeCase(task=family.description, input=dict(inputs), answer=answer, reference=longest)
-    prompts = (judge_messages(judge, judged), facts_messages(Claims(material=dict(inputs), answer=answer)))
-    return max(request_bytes(asked_again(messages, LONGEST_WHY)) for messages in prompts)

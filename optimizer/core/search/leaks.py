@@ -79,7 +79,10 @@ class LeakCheck:
 
     def leaks(self, proposer: str, variant: Variant) -> bool:
         """Whether it quotes one; such a variant is counted once, for its first proposer."""
-        if not self._quoted(texts_of(variant)):
+        texts = texts_of(variant)
+        new = _of(texts) - self._own
+        hidden = new & self._hidden if new else new
+        if not (hidden - self._shown if hidden else hidden):
             return False
         if variant.id not in self._refused:
             self._refused[variant.id] = proposer
@@ -94,11 +97,6 @@ class LeakCheck:
             return _LeakFilter(make(name, replace(setting, leaks=leaks)), leaks)
 
         return made
-
-    def _quoted(self, texts: Iterable[str]) -> Fingerprints:
-        new = _of(texts) - self._own
-        hidden = new & self._hidden if new else new
-        return hidden - self._shown if hidden else hidden
 
     @cached_property
     def _hidden(self) -> Fingerprints:

@@ -183,7 +183,12 @@ class Sequential:
             if self._current is None:
                 if not self._waiting:
                     return None
-                self._current = self._next(self._waiting.pop(0))
+                name = self._waiting.pop(0)
+                start = self._best[1].variant if self._best else self._setting.start
+                strategy = self._make(name, replace(self._setting, start=start))
+                if self._best:
+                    strategy.tell(self._best[1], self._best[0], self._best[2])
+                self._current = strategy
             proposal = self._current.ask()
             if proposal is not None:
                 return proposal
@@ -194,10 +199,3 @@ class Sequential:
             self._best = (score, proposal, results)
         if self._current is not None:
             self._current.tell(proposal, score, results)
-
-    def _next(self, name: str) -> Strategy:
-        start = self._best[1].variant if self._best else self._setting.start
-        strategy = self._make(name, replace(self._setting, start=start))
-        if self._best:
-            strategy.tell(self._best[1], self._best[0], self._best[2])
-        return strategy

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from optimizer.core.evaluation.batch import EvaluationBatch, TargetVerdict
 from optimizer.core.evaluation.judging.report import JudgeReport
 from optimizer.core.evaluation.label_report import LabelReport
+from optimizer.core.evaluation.suite import EvaluationBatch, TargetVerdict
 from optimizer.core.evaluation.trivial_baselines import TrivialBaselines
 
 

@@ -7,10 +7,17 @@ from dataclasses import dataclass, replace
 from typing import Any, Generic, Protocol, TypeVar
 
 from optimizer.core.base.errors import ModelFailed
-from optimizer.core.evaluation.judging.facts import Claims, facts_messages, read_facts
+from optimizer.core.evaluation.judging.bias import Pair, pair_messages, read_better
 from optimizer.core.evaluation.judging.judgement import Judgement, MemberScore, opinion_of
-from optimizer.core.evaluation.judging.pairwise import Pair, pair_messages, read_better
-from optimizer.core.evaluation.judging.rubric import JudgeCase, asked_again, judge_messages, read_scores
+from optimizer.core.evaluation.judging.rubric import (
+    Claims,
+    JudgeCase,
+    asked_again,
+    facts_messages,
+    judge_messages,
+    read_facts,
+    read_scores,
+)
 from optimizer.core.family.answer import expected_text
 from optimizer.core.family.family import Family
 from optimizer.core.family.judge_settings import JudgeSettings

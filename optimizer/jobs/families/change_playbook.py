@@ -8,8 +8,7 @@ from datetime import datetime
 
 from optimizer.core.base.answers import members_of
 from optimizer.core.base.errors import Conflict, NotFound
-from optimizer.core.search.playbook.entries import Entry, Kind, Restore, Retire, State, applied
-from optimizer.core.search.playbook.section import section, texts_shown
+from optimizer.core.search.playbook.entries import Entry, Kind, Restore, Retire, State, applied, section, texts_shown
 from optimizer.core.search.space import instruction_of
 from optimizer.jobs.context import Context
 from optimizer.jobs.record_change import checked_reason

@@ -10,9 +10,8 @@ from typing import Literal
 from optimizer.core.base.errors import BudgetExhausted, Conflict, StudyStopped
 from optimizer.core.base.values import Spread
 from optimizer.core.dataset.examples import Example
-from optimizer.core.evaluation.judging.bias import Bias, bias_of, own_wins, padded, place_bias
+from optimizer.core.evaluation.judging.bias import Bias, Pair, bias_of, own_wins, padded, pair_messages, place_bias
 from optimizer.core.evaluation.judging.identity import judge_identity, judge_of
-from optimizer.core.evaluation.judging.pairwise import Pair, pair_messages
 from optimizer.core.evaluation.scoring import Scorer
 from optimizer.core.family.family import Family
 from optimizer.core.family.variant import Variant

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from optimizer.core.base.errors import BudgetExhausted, InvalidInput, ModelFailed
 from optimizer.core.base.values import Budget
-from optimizer.core.evaluation.suites import FULL, suites_of
+from optimizer.core.evaluation.suite import FULL, suites_of
 from optimizer.core.evaluation.trivial_baselines import Classify
 from optimizer.core.family.family import Family
 from optimizer.core.family.variant import Variant

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from optimizer.core.base.answers import Page, members_of
-from optimizer.core.evaluation.suites import suites_of
+from optimizer.core.evaluation.suite import suites_of
 from optimizer.core.family.family import kind_of
 from optimizer.core.scheduling.schedule import in_force
 from optimizer.core.serving.family_names import is_retired, retired_family

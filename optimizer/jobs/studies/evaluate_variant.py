@@ -14,13 +14,12 @@ from optimizer.core.base.canonical import canonical_json, digest
 from optimizer.core.base.errors import BudgetExhausted, ModelFailed
 from optimizer.core.base.values import Budget, ExampleResult, mean_score, measured, p95_ms
 from optimizer.core.dataset.examples import Example, class_of, select
-from optimizer.core.evaluation.batch import EvaluationBatch
 from optimizer.core.evaluation.comparison import bootstrap_interval
 from optimizer.core.evaluation.judging.report import judge_report
 from optimizer.core.evaluation.label_report import read_labels
 from optimizer.core.evaluation.row_ratios import RowRatios
 from optimizer.core.evaluation.scoring import Scorer
-from optimizer.core.evaluation.suite import evidence_of, suite_id
+from optimizer.core.evaluation.suite import EvaluationBatch, evidence_of, suite_id
 from optimizer.core.evaluation.timing import N_TIMED, Timing, timing_of
 from optimizer.core.evaluation.trivial_baselines import Classify, TrivialBaselines, measure_trivial, trivial_scores
 from optimizer.core.family.family import Family

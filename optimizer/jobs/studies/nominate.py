@@ -16,8 +16,7 @@ from optimizer.core.base.values import Aim, Budget
 from optimizer.core.evaluation.gates import missed
 from optimizer.core.evaluation.judging.calibration import GATE as JUDGE_GATE
 from optimizer.core.evaluation.judging.identity import judge_of
-from optimizer.core.evaluation.suite import gates_of_suites
-from optimizer.core.evaluation.suites import GOLDEN
+from optimizer.core.evaluation.suite import GOLDEN, gates_of_suites
 from optimizer.core.family.family import Family, kind_of
 from optimizer.core.family.variant import Variant
 from optimizer.core.models.budget import require_bounded

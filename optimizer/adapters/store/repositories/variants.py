@@ -36,7 +36,7 @@ from optimizer.adapters.store.tables import (
     VariantPerformanceRow,
     VariantRow,
 )
-from optimizer.core.evaluation.batch import Check, EvaluationBatch
+from optimizer.core.evaluation.suite import Check, EvaluationBatch
 from optimizer.core.family.variant import Variant, VariantRecord
 from optimizer.core.search.playbook.entries import Entry
 

@@ -95,7 +95,12 @@ def judged_scores(
     if why is not None or calibration is None:
         return JudgedScores(judge=judge, uncalibrated=why, agreement="", rated={})
     scores_of = {
-        name: [score for result in of if (score := _score(result)) is not None] for name, of in results.items()
+        name: [
+            score
+            for result in of
+            if result.judgement is not None and (score := judgement_of(result.judgement).score) is not None
+        ]
+        for name, of in results.items()
     }
     why_not = {name: calibration.why_extrapolated(scores) for name, scores in scores_of.items() if scores}
     return JudgedScores(
@@ -108,10 +113,6 @@ def judged_scores(
         rated={name: fmean(map(calibration.mapped, scores_of[name])) for name, why in why_not.items() if why is None},
         extrapolated={name: why for name, why in why_not.items() if why is not None},
     )
-
-
-def _score(result: ExampleResult) -> float | None:
-    return None if result.judgement is None else judgement_of(result.judgement).score
 
 
 def judge_report(family: Family, results: Sequence[ExampleResult], calibration: Calibration | None) -> JudgeReport:

@@ -73,7 +73,10 @@ def judge_messages(judge: JudgeSettings, judged: JudgeCase) -> list[dict[str, An
 def asked_again(messages: Sequence[Mapping[str, Any]], why: str) -> list[dict[str, Any]]:
     """The same question after an answer that could not be read; the answer itself is not shown again."""
     note = f"Your last answer could not be used: {why}. Give the JSON object alone."
-    return [*(dict(message) for message in messages[:-1]), {**messages[-1], "content": _with(messages[-1], note)}]
+    return [
+        *(dict(message) for message in messages[:-1]),
+        {**messages[-1], "content": f"{messages[-1]['content']}\n\n{note}"},
+    ]
 
 
 def read_scores(judge: JudgeSettings, judged: JudgeCase, text: str) -> Scores:
@@ -125,9 +128,45 @@ def _form(judge: JudgeSettings, mark: str) -> str:
     return f'{{"of": "{mark}", "reasoning": "<why, in two or three sentences>", "scores": {{{scores}}}}}'
 
 
-def _with(message: Mapping[str, Any], note: str) -> str:
-    return f"{message['content']}\n\n{note}"
-
-
 def _is_score(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= BEST
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claims:
+    """``material``: the inputs, and what tools found, by name."""
+
+    material: Mapping[str, Any]
+    answer: str
+
+    @property
+    def mark(self) -> str:
+        """12 hex digits over all of it, as of ``rubric.Judged``."""
+        return digest(canonical_json([dict(self.material), self.answer]))[:12]
+
+
+def facts_messages(claims: Claims) -> list[dict[str, Any]]:
+    """What a member is asked."""
+    mark = claims.mark
+    parts = [
+        "Say whether the ANSWER has a factual error: a statement of fact that the MATERIAL contradicts, or that it"
+        " would have to hold and does not. What follows from the material by reasoning is no error, and neither is what"
+        " states no fact.",
+        marked("MATERIAL", input_text(claims.material), mark),
+        marked("ANSWER", claims.answer, mark),
+        "Answer with one JSON object and nothing else:\n"
+        f'{{"of": "{mark}", "reasoning": "<the first wrong statement, or why there is none>",'
+        ' "error": <true or false>}',
+    ]
+    return [
+        {"role": "system", "content": SYSTEM.format(mark=mark)},
+        {"role": "user", "content": "\n\n".join(parts)},
+    ]
+
+
+def read_facts(claims: Claims, text: str) -> bool:
+    """Whether there is an error. Raises ValueError for an answer of another form than the one that was asked for."""
+    answer = read_object(text, {"of", "reasoning", "error"}, claims.mark)
+    if not isinstance(answer["error"], bool):
+        raise ValueError('"error" is neither true nor false')
+    return answer["error"]

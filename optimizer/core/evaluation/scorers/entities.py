@@ -8,12 +8,12 @@ what is said twice is wrong once. Nothing expected and nothing found scores 1; w
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from typing import Any
+from typing import Any, TypeVar
 
-from optimizer.core.evaluation.scorers.matching import matched_pairs
 from optimizer.core.evaluation.scorers.overlap import Overlap, overlap_of
 from optimizer.core.evaluation.scorers.values import Wrong, found_items, wanted_items
 from optimizer.core.evaluation.scorers.words import fold, words
@@ -138,3 +138,41 @@ relation_f1 = _facts(name="relation_f1")(_compare(relation_overlap, False, "f1")
 relation_f1_partial = _facts(name="relation_f1_partial")(_compare(relation_overlap, True, "f1"))
 relation_precision = _facts(name="relation_precision")(_compare(relation_overlap, False, "precision"))
 relation_recall = _facts(name="relation_recall")(_compare(relation_overlap, False, "recall"))
+
+
+T = TypeVar("T")
+
+
+def matched_pairs(left: Sequence[T], right: Sequence[T], fits: Callable[[T, T], bool]) -> int:
+    """The most pairs that fit when each item stands in one pair at most.
+
+    Source: Berge (1957): a matching is largest when no path of alternating edges joins two free items.
+    """
+    fitting = [[j for j, other in enumerate(right) if fits(one, other)] for one in left]
+    owner: dict[int, int] = {}  # of a right item, the left item of its pair
+    owned: dict[int, int] = {}  # the same the other way
+    for start in range(len(left)):
+        _join(start, fitting, owner, owned)
+    return len(owner)
+
+
+def _join(start: int, fitting: Sequence[Sequence[int]], owner: dict[int, int], owned: dict[int, int]) -> None:
+    """Finds a partner for one more left item, where there is one; others move on to make room."""
+    asked_by: dict[int, int] = {}  # of a right item, the left item that came to it first
+    waiting = deque([start])
+    while waiting:
+        one = waiting.popleft()
+        for other in fitting[one]:
+            if other in asked_by:
+                continue
+            asked_by[other] = one
+            if other in owner:
+                waiting.append(owner[other])
+                continue
+            free: int | None = other
+            while free is not None:
+                mover = asked_by[free]
+                left_behind = owned.get(mover)
+                owner[free], owned[mover] = mover, free
+                free = left_behind
+            return

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from optimizer.core.base.errors import DatasetTooSmall
+from optimizer.core.search.cascade.cross_fitted import FittedSetting, path_of_pair
 from optimizer.core.search.cascade.figures import CascadeSetting
 from optimizer.core.search.cascade.learned import (
     Learn,
@@ -22,11 +23,10 @@ from optimizer.core.search.cascade.learned import (
     judged,
     n_from_production,
 )
-from optimizer.core.search.cascade.path import FittedSetting, path_of_pair
-from optimizer.core.search.cascade.records import TierRecords, as_compared
+from optimizer.core.search.cascade.records import Column, TierRecords, as_compared
 from optimizer.core.search.cascade.replay import CascadeReplay
-from optimizer.core.search.cascade.skip import best_skip
 from optimizer.core.search.cascade.thresholds import FoundThresholds, LeastCost, cross_fitted, search
+from optimizer.core.search.cascade.weighted import mean_upper
 from optimizer.core.search.strategy import SearchSetting
 
 PARTS = tuple(k / 8 for k in range(8, 0, -1))  # of the margin, from the boldest to the safest, where dev chooses
@@ -213,3 +213,33 @@ def worth_their_risk(candidates: Sequence[FittedSetting]) -> list[FittedSetting]
         if not worthwhile or candidate.saved_fitted - worthwhile[-1].saved_fitted > WORTH_A_RISK:
             worthwhile.append(candidate)
     return worthwhile[::-1]
+
+
+LEVEL = 0.9  # of the one-sided bound that says a threshold saves
+
+
+def best_skip(pair: TierRecords, accept: float, before: Column) -> float | None:
+    """The confidence before the call below which the cheap tier is not asked, in (0, 1];
+    None where no threshold surely saves.
+
+    Args:
+        pair: complete records of two tiers, with the confidence that ``accept`` is compared with.
+        before: for each record a confidence in [0, 1] from the request alone, of a predictor that has not seen it.
+    """
+    cheap, strong = pair.cost_usd[:, 0], pair.cost_usd[:, 1]
+    more = np.where(
+        pair.confidence[:, 0] >= accept, strong - cheap, -cheap
+    )  # dollars by which skipping makes a request dearer
+    order = np.argsort(before, kind="stable")
+    summed = np.cumsum((pair.weight * more)[order])
+    last = np.flatnonzero(np.append(np.diff(before[order]) != 0, True))[
+        :-1
+    ]  # equal ones are skipped together, and never all
+    if not len(last):
+        return None
+    at = last[int(np.argmin(summed[last]))]
+    threshold = float(
+        np.ceil(before[order][at + 1] * 1e6) / 1e6 if at + 1 < len(order) else 1.0
+    )  # as a Variant keeps it
+    dearer = np.where(before < threshold, more, 0.0)
+    return threshold if 0 < threshold <= 1 and mean_upper(dearer, pair.weight, LEVEL) < 0 else None

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from optimizer.core.base.errors import InvalidInput
 from optimizer.core.search.cascade.figures import CascadeSetting, Figure
 from optimizer.core.search.cascade.records import Column, TierRecords
 from optimizer.core.search.cascade.weighted import LOSSES, SHARES, figure
@@ -55,20 +54,6 @@ class AnswersByRecord:
     score: Column
     cost_usd: Column
     latency_ms: Column
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Means:
-    """One entry per setting; ``answered_share`` has a column per tier.
-
-    ``latency_ms`` is NaN where it was not measured.
-    """
-
-    quality: Column
-    loss: Column
-    cost_usd: Column
-    latency_ms: Column
-    answered_share: Column
 
 
 def answering_tier(confidence: Column, accept: tuple[float, ...] | Column) -> NDArray[np.intp]:
@@ -112,45 +97,6 @@ def replay(records: TierRecords, setting: CascadeSetting) -> CascadeReplay:
             figure((happened.tier == place).astype(float), weight, SHARES) for place in range(len(setting.tiers))
         ),
     )
-
-
-def replay_many(records: TierRecords, accept: Column) -> Means:
-    """Many settings of the records' own chain, means only:
-    ``accept`` has a row per setting and a column per tier but the last.
-    """
-    if accept.ndim != 2 or accept.shape[1] != len(records.tiers) - 1:
-        raise InvalidInput(
-            f"{len(records.tiers)} tiers need {len(records.tiers) - 1} thresholds a setting, not the shape"
-            f" {accept.shape}."
-        )
-    complete = records.complete()
-    share = complete.weight / complete.weight.sum()
-    kinds = (complete.score, np.cumsum(complete.cost_usd, axis=1), np.cumsum(complete.latency_ms, axis=1))
-    steps = [_steps(kind) for kind in kinds]
-    last = [kind[:, -1] @ share for kind in kinds]
-    sums = np.empty((len(accept), 3))
-    answered = np.empty((len(accept), len(records.tiers)))
-    for at, thresholds in enumerate(accept):
-        reached, share_left = share, 1.0
-        sums[at] = last
-        for place, threshold in enumerate(thresholds):
-            answered_here = np.where(complete.confidence[:, place] >= threshold, reached, 0.0)
-            answered[at, place] = answered_here.sum()
-            share_left -= answered[at, place]
-            sums[at] += [step[place] @ answered_here for step in steps]
-            reached = reached - answered_here
-        answered[at, -1] = share_left
-    quality = sums[:, 0]
-    return Means(
-        quality=quality, loss=last[0] - quality, cost_usd=sums[:, 1], latency_ms=sums[:, 2], answered_share=answered
-    )
-
-
-def _steps(kind: Column) -> list[Column]:
-    """Per tier but the last: its value less the last one's,
-    each a column of its own so that a product reads memory in order.
-    """
-    return [np.ascontiguousarray(kind[:, place] - kind[:, -1]) for place in range(kind.shape[1] - 1)]
 
 
 def _saved(cost: Column, strong: Column, weight: Column) -> Figure:

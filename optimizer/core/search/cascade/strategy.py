@@ -16,13 +16,12 @@ from typing import Any
 from optimizer.core.base.errors import InvalidInput
 from optimizer.core.base.phrasing import count, points_lost, threshold
 from optimizer.core.base.values import ExampleResult
-from optimizer.core.dataset.examples import Example
 from optimizer.core.evaluation.gates import quality_margin
 from optimizer.core.family.variant import Variant
 from optimizer.core.policy.policy import parse_policy
 from optimizer.core.policy.shown_examples import EXAMPLES
 from optimizer.core.search.cascade.chain_search import KNOBS_OF_A_CASCADE, LearnedTiers, search_chain
-from optimizer.core.search.cascade.cross_fitted import folds_by_group
+from optimizer.core.search.cascade.cross_fitted import FittedSetting, folds_by_group
 from optimizer.core.search.cascade.figures import CascadeSetting
 from optimizer.core.search.cascade.learned import (
     RECORDED,
@@ -30,7 +29,6 @@ from optimizer.core.search.cascade.learned import (
     asks_to_learn,
     recorded_signal,
 )
-from optimizer.core.search.cascade.path import FittedSetting
 from optimizer.core.search.cascade.records import TierRecords
 from optimizer.core.search.cascade.replay import outcome
 from optimizer.core.search.cascade.thresholds import chains_of
@@ -80,7 +78,12 @@ class CascadeSearch:
         own = setting.start.policy.get("confidence")
         recorded = recorded_signal(setting.space, own)
         signal = recorded if recorded != own else None
-        examples = _rows_to_ask(setting)
+        # All that are not sealed and not in the prompt, which says nothing about how sure a model is of their
+        # answers.
+        shown = {example.id for example in setting.start.examples}
+        learns = asks_to_learn(setting.space) and setting.family.privacy.examples_from != "any"
+        dev = [example for example in setting.dev if example.released or not learns]
+        examples = [example for example in (*setting.train, *dev) if example.id not in shown]
         rows = setting.tier_rows(_with_policy(setting.start, {"tiers": list(tiers)}, signal), examples)
         complete = [at for at, row in enumerate(rows) if len(row["tiers"]) == len(tiers)]
         if len(complete) < 2:
@@ -149,17 +152,6 @@ class CascadeSearch:
         )
 
 
-def _rows_to_ask(setting: SearchSetting) -> list[Example]:
-    """All that are not sealed and not in the prompt, which says nothing about how sure a model is of their answers.
-
-    What is learned from answers may keep words of them, so learning uses released examples only.
-    """
-    shown = {example.id for example in setting.start.examples}
-    learns = asks_to_learn(setting.space) and setting.family.privacy.examples_from != "any"
-    dev = [example for example in setting.dev if example.released or not learns]
-    return [example for example in (*setting.train, *dev) if example.id not in shown]
-
-
 def _champion(start: Variant, records: TierRecords) -> _Champion:
     """The start on the records: the cascade that it is, the tier that it is, else the strongest one."""
     try:
@@ -188,7 +180,7 @@ def _on_proposals(proposed: Sequence[Proposal]) -> list[str]:
     """
     remarks = (
         f"{one.variant.id} ({' > '.join(one.variant.policy['tiers'])}, accept"
-        f" {', '.join(map(threshold, _accepts(one.variant)))}) saves {one.params[SAVED]:.0%} and"
+        f" {', '.join(map(threshold, _accepted(one.variant.policy)))}) saves {one.params[SAVED]:.0%} and"
         f" {points_lost(one.params[LOSS])}"
         for one in proposed
     )
@@ -198,8 +190,8 @@ def _on_proposals(proposed: Sequence[Proposal]) -> list[str]:
     ]
 
 
-def _accepts(variant: Variant) -> list[float]:
-    return [variant.policy[name] for name in KNOBS_OF_A_CASCADE[1:] if name in variant.policy]
+def _accepted(policy: Mapping[str, Any]) -> list[float]:
+    return [policy[name] for name in KNOBS_OF_A_CASCADE[1:] if name in policy]
 
 
 def _too_little(omitted: Sequence[Proposal], worth: float) -> list[str]:
@@ -241,8 +233,7 @@ def _with_policy(start: Variant, cascade: Mapping[str, Any], confidence: Mapping
     """
     replaced = KNOBS_OF_A_CASCADE if confidence is None else (*KNOBS_OF_A_CASCADE, *OF_A_SIGNAL, "confidence")
     policy = {name: value for name, value in start.policy.items() if name not in replaced}
-    accept = [cascade[name] for name in KNOBS_OF_A_CASCADE[1:] if name in cascade]
-    if policy.get("refine") is not None and policy["refine"] > min(accept, default=0.0):
+    if policy.get("refine") is not None and policy["refine"] > min(_accepted(cascade), default=0.0):
         del policy["refine"]
     if policy.get(EXAMPLES.name):
         named = {*cascade["tiers"], *(policy.get("votes.models") or ())}

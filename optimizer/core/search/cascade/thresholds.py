@@ -18,12 +18,20 @@ import numpy as np
 
 from optimizer.core.base.errors import InvalidInput
 from optimizer.core.base.phrasing import change_text, points_lost, threshold
-from optimizer.core.search.cascade.coordinate import Thresholds, best_thresholds, setting_of
 from optimizer.core.search.cascade.cross_fitted import N_FOLDS, folds_of, judged, loss_path
 from optimizer.core.search.cascade.figures import CascadeSetting
 from optimizer.core.search.cascade.records import Column, TierRecords
 from optimizer.core.search.cascade.replay import CascadeReplay, outcome, replay
-from optimizer.core.search.cascade.sweep import NEVER, SLACK, Limit, curve, last_in_sequence
+from optimizer.core.search.cascade.sweep import (
+    NEVER,
+    SLACK,
+    Limit,
+    Thresholds,
+    best_thresholds,
+    curve,
+    last_in_sequence,
+    setting_of,
+)
 from optimizer.core.search.cascade.weighted import loss_upper, mean_upper
 
 Rule = Literal["expected", "confident"]
@@ -89,7 +97,19 @@ def search(records: TierRecords, goal: Goal, *, folds: Sequence[int] | None = No
             f"A cascade of {len(records.tiers)} tiers cannot be searched; name two to {MOST_TIERS}, cheapest first."
         )
     if isinstance(goal, BestQuality):
-        return _best_quality(records, goal)
+        # For ``confident`` the limit of the mean cost is lowered by what its bound exceeds the dollars, until that
+        # is within them.
+        limit, thresholds = goal.usd_per_query, None
+        for _ in range(8):
+            thresholds = best_thresholds(records, "loss", [Limit(most=limit)])[0]
+            setting = _setting(records, thresholds)
+            if setting is None or goal.rule == "expected":
+                break
+            over = mean_upper(outcome(records, setting).cost_usd, records.weight, goal.level) - goal.usd_per_query
+            if over <= 0:
+                break
+            limit, thresholds = limit - over, None
+        return found_of(records, goal, thresholds)
     if goal.rule == "expected":
         return found_of(records, goal, best_thresholds(records, "cost_usd", [Limit(most=goal.margin)])[0])
     if len(records.tiers) > 2:
@@ -165,23 +185,6 @@ def proving_records(goal: LeastCost) -> int:
 def effective_number(records: TierRecords) -> float:
     """Records of equal weight that would say as much (Kish 1965, Survey Sampling, section 11.7)."""
     return float(records.weight.sum() ** 2 / (records.weight @ records.weight))
-
-
-def _best_quality(records: TierRecords, goal: BestQuality) -> FoundThresholds:
-    """For ``confident`` the limit of the mean cost is lowered by what its bound exceeds the dollars,
-    until that is within them.
-    """
-    limit, thresholds = goal.usd_per_query, None
-    for _ in range(8):
-        thresholds = best_thresholds(records, "loss", [Limit(most=limit)])[0]
-        setting = _setting(records, thresholds)
-        if setting is None or goal.rule == "expected":
-            break
-        over = mean_upper(outcome(records, setting).cost_usd, records.weight, goal.level) - goal.usd_per_query
-        if over <= 0:
-            break
-        limit, thresholds = limit - over, None
-    return found_of(records, goal, thresholds)
 
 
 def _setting(records: TierRecords, thresholds: Thresholds | None) -> CascadeSetting | None:

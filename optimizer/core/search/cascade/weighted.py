@@ -46,14 +46,7 @@ def figure(values: Column, weight: Column, bounds: Range | None = None) -> Figur
     if bounds is None:
         half = Z95 * float(np.sqrt(weight**2 @ (values - mean) ** 2)) / total
         return Figure(mean=mean, low=mean - half, high=mean + half)
-    sums = WeightedSums(
-        total=total,
-        first=float(weight @ values),
-        squared=squared,
-        cross=float(weight**2 @ values),
-        squares=float(weight**2 @ values**2),
-    )
-    middle, error = sums.extended(bounds, squared / total)
+    middle, error = WeightedSums.of(values, weight).extended(bounds, squared / total)
     return Figure(
         mean=mean,
         low=max(bounds.low, min(mean, float(middle - Z95 * error))),
@@ -71,6 +64,16 @@ class WeightedSums:
     cross: float | Column
     squares: float | Column
 
+    @classmethod
+    def of(cls, values: Column, weight: Column) -> WeightedSums:
+        return cls(
+            total=float(weight.sum()),
+            first=float(weight @ values),
+            squared=float(weight @ weight),
+            cross=float(weight**2 @ values),
+            squares=float(weight**2 @ values**2),
+        )
+
     def extended(self, bounds: Range, each: float | Column) -> tuple[Column, Column]:
         """Mean and standard error with the observations at either end added, of weight ``each``."""
         first, added = np.asarray(self.first), bounds.ends * np.asarray(each)
@@ -79,26 +82,6 @@ class WeightedSums:
         spread = np.asarray(self.squares) - 2 * mean * self.cross + mean**2 * self.squared
         spread = spread + added * each * ((bounds.low - mean) ** 2 + (bounds.high - mean) ** 2)
         return mean, np.sqrt(np.maximum(spread, 0.0)) / padded
-
-
-def loss_bound(loss: Column, weight: Column, z: float, each: float | None = None) -> float:
-    """The mean loss and z standard errors; with z 0 the mean as it is.
-
-    ``each``: weight of what may be lost, the records' mean by default.
-    """
-    if not z:
-        return float(weight @ loss / weight.sum())
-    squared = float(weight @ weight)
-    total = float(weight.sum())
-    sums = WeightedSums(
-        total=total,
-        first=float(weight @ loss),
-        squared=squared,
-        cross=float(weight**2 @ loss),
-        squares=float(weight**2 @ loss**2),
-    )
-    middle, error = sums.extended(BOUNDED_LOSSES, squared / total if each is None else each)
-    return float(middle + z * error)
 
 
 def loss_upper(loss: Column, weight: Column, is_kept: NDArray[np.bool_], level: float) -> float:
@@ -112,7 +95,8 @@ def loss_upper(loss: Column, weight: Column, is_kept: NDArray[np.bool_], level: 
     each = float(kept_weight @ kept_weight / kept_weight.sum())
     if not (loss * weight).any():
         return float(clean_upper(total / each, level))
-    return loss_bound(loss, weight, NormalDist().inv_cdf(level), each)
+    middle, error = WeightedSums.of(loss, weight).extended(BOUNDED_LOSSES, each)
+    return float(middle + NormalDist().inv_cdf(level) * error)
 
 
 def clean_upper(n: float | Column, level: float) -> Column:

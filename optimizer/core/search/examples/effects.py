@@ -37,7 +37,7 @@ class ExampleEffects:
 
     def __init__(self, similarity: Sequence[Sequence[float]], tried: Sequence[SetScore], *, noise: float) -> None:
         self._covers = [_weights(t.chosen) for t in tried]
-        self._reach = [self._reach_of(cover, similarity) for cover in self._covers]
+        self._reach = [([sum(b * (ALIKE + row[j]) for j, b in cover) for row in similarity]) for cover in self._covers]
         self._similarity = similarity
         self._mean = sum(t.score for t in tried) / len(tried)
         deviations = [t.score - self._mean for t in tried]
@@ -51,7 +51,11 @@ class ExampleEffects:
         for at, row in enumerate(rows):
             row[at] += noise**2
         self._root = _cholesky(rows)
-        self._weights = _solved(self._root, deviations)
+        forward, n = _forward(self._root, deviations), len(self._root)
+        solution = [0.0] * n
+        for i in reversed(range(n)):
+            solution[i] = (forward[i] - sum(self._root[j][i] * solution[j] for j in range(i + 1, n))) / self._root[i][i]
+        self._weights = solution
 
     @property
     def _bare(self) -> float:
@@ -62,7 +66,10 @@ class ExampleEffects:
         """The expected score and ``spread`` standard deviations: what is unknown deserves a try."""
         cover = _weights(chosen)
         shared = [self._unit * self._kernel(cover, at) + self._bare for at in range(len(self._covers))]
-        own = self._unit * sum(a * self._row_sum(i, cover) for i, a in cover) + self._bare
+        own = (
+            self._unit * sum(a * (sum(b * (ALIKE + self._similarity[i][j]) for j, b in cover)) for i, a in cover)
+            + self._bare
+        )
         forward = _forward(self._root, shared)
         variance = max(0.0, own - sum(v * v for v in forward))
         return (
@@ -72,13 +79,6 @@ class ExampleEffects:
     def _kernel(self, cover: Sequence[tuple[int, float]], at: int) -> float:
         reach = self._reach[at]
         return sum(weight * reach[i] for i, weight in cover)
-
-    def _row_sum(self, i: int, cover: Sequence[tuple[int, float]]) -> float:
-        return sum(b * (ALIKE + self._similarity[i][j]) for j, b in cover)
-
-    def _reach_of(self, cover: Sequence[tuple[int, float]], similarity: Sequence[Sequence[float]]) -> list[float]:
-        """Covariance of every example's effect with this set's sum, once per set."""
-        return [sum(b * (ALIKE + row[j]) for j, b in cover) for row in similarity]
 
 
 def _weights(chosen: Chosen) -> list[tuple[int, float]]:
@@ -100,12 +100,4 @@ def _forward(root: Sequence[Sequence[float]], values: Sequence[float]) -> list[f
     solution: list[float] = []
     for row, value in zip(root, values, strict=True):
         solution.append((value - sum(a * b for a, b in zip(row, solution, strict=False))) / row[-1])
-    return solution
-
-
-def _solved(root: Sequence[Sequence[float]], values: Sequence[float]) -> list[float]:
-    forward, n = _forward(root, values), len(root)
-    solution = [0.0] * n
-    for i in reversed(range(n)):
-        solution[i] = (forward[i] - sum(root[j][i] * solution[j] for j in range(i + 1, n))) / root[i][i]
     return solution

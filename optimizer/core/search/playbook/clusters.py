@@ -77,19 +77,15 @@ def _name(one: AnsweredExample, output: Output) -> str | None:
     if output.parser == "label":
         return f"expected {_shown_value(wanted)}, answered {_shown_value(parsed.value)}"
     if isinstance(wanted, Mapping):
-        return _fault_of_object(wanted, parsed.value)
-    return None
-
-
-def _fault_of_object(wanted: Mapping[str, Any], found: Any) -> str | None:
-    if not isinstance(found, Mapping):
-        return "answers that are no object"
-    if lacks := [key for key in wanted if key not in found]:
-        return f"answers without {', '.join(lacks)}"
-    if empty := [key for key in wanted if wanted[key] and not found[key]]:
-        return f"answers with nothing in {', '.join(empty)}"
-    if wrong := [key for key in wanted if wanted[key] != found[key]]:
-        return f"answers with another {', '.join(wrong)}"
+        if not isinstance(parsed.value, Mapping):
+            return "answers that are no object"
+        if lacks := [key for key in wanted if key not in parsed.value]:
+            return f"answers without {', '.join(lacks)}"
+        if empty := [key for key in wanted if wanted[key] and not parsed.value[key]]:
+            return f"answers with nothing in {', '.join(empty)}"
+        if wrong := [key for key in wanted if wanted[key] != parsed.value[key]]:
+            return f"answers with another {', '.join(wrong)}"
+        return None
     return None
 
 

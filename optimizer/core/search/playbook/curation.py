@@ -19,8 +19,8 @@ from optimizer.core.search.playbook.entries import (
     active,
     applied,
     id_of,
+    section,
 )
-from optimizer.core.search.playbook.section import section
 
 SAME = 0.85  # similarity from which two texts say the same
 ALIKE = 0.5  # from which two entries are merged where there is no room for both

@@ -77,7 +77,15 @@ def read_lessons(text: str, clusters: Sequence[Cluster]) -> tuple[list[Lesson], 
     lessons, faults = list[Lesson](), list[str]()
     for item in _list(_object(text), "lessons")[:MOST_LESSONS]:
         try:
-            lessons.append(_lesson(item, clusters))
+            if not isinstance(item, dict) or not isinstance(item.get("text"), str):
+                raise ValueError("it has no text")
+            name = str(item.get("kind") or "").strip().lower()
+            kind: Kind = next((one for one in KINDS if one == name), get_args(Kind)[-1])
+            named = item.get("clusters") if isinstance(item.get("clusters"), list) else []
+            numbers = [n for n in named or () if isinstance(n, int) and 0 < n <= len(clusters)]
+            chosen = [clusters[n - 1] for n in dict.fromkeys(numbers)] or list(clusters)
+            evidence = tuple(one.example.id for cluster in chosen for one in cluster.failures[:SHOWN])
+            lessons.append(Lesson(kind=kind, text=cleaned(item["text"]), evidence=evidence))
         except ValueError as fault:
             faults.append(str(fault))
     return lessons, faults
@@ -99,18 +107,6 @@ def read_curation(text: str) -> CurationProposal:
     retired = [item for item in _list(answer, "retire") if isinstance(item, dict)]
     reasons = {str(item.get("id")): " ".join(str(item.get("why") or "").split())[:MAX_CHARS] for item in retired}
     return CurationProposal(merges=tuple(merges), retirements=reasons)
-
-
-def _lesson(item: Any, clusters: Sequence[Cluster]) -> Lesson:
-    if not isinstance(item, dict) or not isinstance(item.get("text"), str):
-        raise ValueError("it has no text")
-    name = str(item.get("kind") or "").strip().lower()
-    kind: Kind = next((one for one in KINDS if one == name), get_args(Kind)[-1])
-    named = item.get("clusters") if isinstance(item.get("clusters"), list) else []
-    numbers = [n for n in named or () if isinstance(n, int) and 0 < n <= len(clusters)]
-    chosen = [clusters[n - 1] for n in dict.fromkeys(numbers)] or list(clusters)
-    evidence = tuple(one.example.id for cluster in chosen for one in cluster.failures[:SHOWN])
-    return Lesson(kind=kind, text=cleaned(item["text"]), evidence=evidence)
 
 
 def _object(text: str) -> dict[str, Any]:

@@ -92,7 +92,19 @@ class ExampleSearch:
         if not tried or not len(self._pool) or not self._max_examples:
             return None
         best = max(tried, key=lambda t: t.score)  # the first of equals
-        effects = ExampleEffects(self._pool.similarity, tried, noise=self._noise())
+        # Noise of a mean score: differences to the first told, example by example, so hard dev examples are none.
+        tables = [
+            {r.example: r.score for r in results if r.score is not None}
+            for _, _, results in self._results.values()
+            if results
+        ]
+        variances = []
+        for table in tables[1:]:
+            differences = [score - tables[0][example] for example, score in table.items() if example in tables[0]]
+            if len(differences) > 1:
+                variances.append(pvariance(differences) / len(differences))
+        noise = max(LEAST_NOISE, fmean(variances) ** 0.5) if variances else UNKNOWN_NOISE
+        effects = ExampleEffects(self._pool.similarity, tried, noise=noise)
         beside = dict.fromkeys(neighbours(best.chosen, len(self._pool), self._max_examples))
         reach = {chosen: effects.reach(chosen) for chosen in beside}
         for chosen in sorted(beside, key=lambda c: -reach[c]):
@@ -111,22 +123,6 @@ class ExampleSearch:
             if score is not None and -1 not in chosen and showing(variant, pool, ()).id == bare:
                 scores.append(SetScore(chosen=chosen, score=score))
         return scores
-
-    def _noise(self) -> float:
-        """Of a mean score: differences to the first told, example by example,
-        so that hard dev examples are no noise.
-        """
-        tables = [
-            {r.example: r.score for r in results if r.score is not None}
-            for _, _, results in self._results.values()
-            if results
-        ]
-        variances = []
-        for table in tables[1:]:
-            differences = [score - tables[0][example] for example, score in table.items() if example in tables[0]]
-            if len(differences) > 1:
-                variances.append(pvariance(differences) / len(differences))
-        return max(LEAST_NOISE, fmean(variances) ** 0.5) if variances else UNKNOWN_NOISE
 
 
 def pool_of(setting: SearchSetting, start: Sequence[ExampleResult]) -> Pool:

@@ -91,7 +91,23 @@ class RacedSearch:
         turns = [self._race.until(self._champion.variant.id, self._n_champion_first)]
         while not any(turns):
             if self._current is not None:
-                turns = self._next_wave(self._current)
+                # A wave of new contenders meets its first examples; it is smaller where the proposer has no more.
+                estimates = self._race.estimates(self._champion.variant.id)
+                for proposal in self._untold:
+                    self._current.tell(proposal, estimates.get(proposal.variant.id), [])
+                self._untold = []
+                while len(self._untold) < WAVE:
+                    new = self._current.ask()
+                    if new is None:
+                        self._current = None
+                        break
+                    if new.variant.id in self._proposals:
+                        self._current.tell(new, estimates.get(new.variant.id), [])
+                        continue
+                    self._proposals[new.variant.id] = new
+                    self._race.enter(new.variant.id)
+                    self._untold.append(new)
+                turns = [self._race.until(proposal.variant.id, self._first) for proposal in self._untold]
             elif race_turns := self._race.turns():
                 turns = list(race_turns)
             elif self._waiting:
@@ -130,13 +146,10 @@ class RacedSearch:
         rests = {
             id: len(rest.examples)
             for id, p in self._proposals.items()
-            if id in self._race and (rest := self._rest(p)) is not None
+            if id in self._race and (rest := self._race.until(p.variant.id, len(self._race.order))) is not None
         }
         champion = rests.pop(self._champion.variant.id, 0)
         return champion + max(rests.values(), default=0)
-
-    def _rest(self, proposal: Proposal) -> RaceTurn | None:
-        return self._race.until(proposal.variant.id, len(self._race.order))
 
     def leader(self) -> Proposal | None:
         """Who wins if the race ends here; None before the first score."""
@@ -161,27 +174,6 @@ class RacedSearch:
 
     def _heat(self, turn: RaceTurn) -> RaceRound:
         return RaceRound(proposal=self._proposals[turn.variant], turn=turn)
-
-    def _next_wave(self, proposer: Strategy) -> list[RaceTurn | None]:
-        """Lets new contenders enter and meet their first examples;
-        they are fewer than a wave where the proposer has no more.
-        """
-        estimates = self._race.estimates(self._champion.variant.id)
-        for proposal in self._untold:
-            proposer.tell(proposal, estimates.get(proposal.variant.id), [])
-        self._untold = []
-        while len(self._untold) < WAVE:
-            new = proposer.ask()
-            if new is None:
-                self._current = None
-                break
-            if new.variant.id in self._proposals:
-                proposer.tell(new, estimates.get(new.variant.id), [])
-                continue
-            self._proposals[new.variant.id] = new
-            self._race.enter(new.variant.id)
-            self._untold.append(new)
-        return [self._race.until(proposal.variant.id, self._first) for proposal in self._untold]
 
     def _begin(self, make: Callable[[Variant], Strategy]) -> None:
         """A proposer starts from the leader, and its contenders race with their part of the calls."""

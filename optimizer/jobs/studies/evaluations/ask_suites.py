@@ -5,8 +5,7 @@ from __future__ import annotations
 import structlog
 
 from optimizer.core.base.errors import BudgetExhausted, DetentError, StudyStopped
-from optimizer.core.evaluation.suite import suite_id
-from optimizer.core.evaluation.suites import suites_of
+from optimizer.core.evaluation.suite import suite_id, suites_of
 from optimizer.jobs.calls.call_model import JournaledModel
 from optimizer.jobs.dataset.golden_scenarios import with_kept_golden
 from optimizer.jobs.studies.context import StopFlag, StudyRun, variant_of

@@ -7,16 +7,15 @@ from collections.abc import Callable, Mapping, Sequence
 
 from optimizer.core.base.values import ExampleResult, mean_score
 from optimizer.core.dataset.examples import Example, class_of
-from optimizer.core.evaluation.batch import Check
 from optimizer.core.evaluation.judging.calibration import Calibration
 from optimizer.core.evaluation.scoring import Scorer
-from optimizer.core.evaluation.suite import SCENARIOS, Groups, check_suite
+from optimizer.core.evaluation.suite import SCENARIOS, Check, Groups, check_suite
 from optimizer.core.evaluation.timing import Timing
 from optimizer.core.family.family import Family
 from optimizer.core.family.golden import scoring_of
 from optimizer.core.family.variant import Variant
 from optimizer.core.models.language import ModelAnswer
-from optimizer.core.policy.tool_use import uses_tools
+from optimizer.core.policy.answer_checks import uses_tools
 from optimizer.core.views.evaluation import ScenarioScores
 from optimizer.jobs.calls.call_model import JournaledModel
 from optimizer.jobs.studies.evaluation import Evaluator

@@ -11,7 +11,7 @@ from optimizer.core.base.errors import DatasetTooSmall, InvalidInput
 from optimizer.core.base.phrasing import did_you_mean
 from optimizer.core.base.values import Spread
 from optimizer.core.dataset.examples import Example, class_of, select
-from optimizer.core.evaluation.suites import DEFAULT, GOLDEN, Suite, suites_of
+from optimizer.core.evaluation.suite import DEFAULT, GOLDEN, Suite, suites_of
 from optimizer.core.evaluation.timing import N_TIMED, Timing, n_paired, timed_rows, turns
 from optimizer.core.evaluation.trivial_baselines import bare_prompt
 from optimizer.core.family.family import Family, GoldenRow
