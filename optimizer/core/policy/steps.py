@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
+from typing import Literal
 
 from optimizer.core.family.fields import Output
 from optimizer.core.policy.attempts import Ask, Attempt, Call, Done, Judge, Purpose, best, rank, worth
@@ -115,8 +116,7 @@ class _Machine:
         that was told the issues.
         """
         attempts = yield from self.ask(*with_sample(self.policy, Call(model=model, purpose="answer", tier=tier)))
-        first = yield from self.checked(attempts[0])
-        return (yield from self.mended(first))
+        return (yield from self.mended((yield from self.checked(attempts[0]))))
 
     def mended(self, attempt: Attempt) -> _One:
         validator = self.policy.validator
@@ -138,7 +138,9 @@ class _Machine:
         models, cascade = self.plan.tiers, self.policy.cascade
         last = len(models) - 1
         for tier, model in enumerate(models):
-            if tier < last and cascade is not None and self._is_skipped(cascade, tier):
+            predicted = self.plan.predicted[tier] if tier < min(last, len(self.plan.predicted)) else None
+            skip = None if cascade is None else cascade.skip
+            if skip is not None and predicted is not None and predicted < skip:
                 continue
             attempt = yield from self.answer(model, tier if cascade is not None else None)
             if attempt.answer is None:
@@ -154,10 +156,6 @@ class _Machine:
                 refined = yield from self.improved(attempt, "refine", REFINE_NOTE)
                 return refined, f"tier {tier + 1} was asked once more, being sure to {sure:.3f} of {accept:g}"
         return self._at_the_end(cascade)
-
-    def _is_skipped(self, cascade: Tiers, tier: int) -> bool:
-        predicted = self.plan.predicted[tier] if tier < len(self.plan.predicted) else None
-        return cascade.skip is not None and predicted is not None and predicted < cascade.skip
 
     def _at_the_end(self, cascade: Tiers | None) -> tuple[Attempt | None, str]:
         last = best(self.past)
@@ -239,8 +237,7 @@ class _Machine:
             )
             instructions.append(instruction)
             (second,) = yield from self.ask(again)
-            second = yield from self.checked(second)
-            second = yield from self.judged(second)
+            second = yield from self.judged((yield from self.checked(second)))
             chosen = max(chosen, second, key=rank)  # of equals the earlier one
             n += 1
         if chosen.score is None:
@@ -249,20 +246,18 @@ class _Machine:
 
     def judged(self, attempt: Attempt) -> _One:
         """The attempt with the judge's score, where the gate asks the judge."""
-        if not self.policy.is_judged or attempt.answer is None or _calls_tools(attempt):
-            return attempt
-        return (yield from self._put_to_judge(Judge(attempt=attempt)))
+        return (yield from self._put_to_judge(attempt, "score", self.policy.is_judged))
 
     def checked(self, attempt: Attempt) -> _One:
         """The attempt with what the judge finds of its facts, where the validator asks the judge."""
         validator = self.policy.validator
-        if validator is None or not validator.asks_judge or attempt.answer is None or _calls_tools(attempt):
-            return attempt
-        return (yield from self._put_to_judge(Judge(attempt=attempt, about="facts")))
+        return (yield from self._put_to_judge(attempt, "facts", validator is not None and validator.asks_judge))
 
-    def _put_to_judge(self, question: Judge) -> _One:
-        (judged,) = yield question
-        self.past = [judged if attempt is question.attempt else attempt for attempt in self.past]
+    def _put_to_judge(self, attempt: Attempt, about: Literal["score", "facts"], is_asked: bool) -> _One:
+        if not is_asked or attempt.answer is None or _calls_tools(attempt):
+            return attempt
+        (judged,) = yield Judge(attempt=attempt, about=about)
+        self.past = [judged if one is attempt else one for one in self.past]
         return judged
 
 

@@ -49,6 +49,8 @@ class VariantEffects:
 
 def estimate(scores: Mapping[str, Scores]) -> VariantEffects:
     """The effects of all Variants with a score; empty without any."""
+    import numpy as np  # at its use: processes that search nothing need not load it
+
     measured = {v: s for v, s in scores.items() if any(x is not None for x in s)}
     if not measured:
         return VariantEffects(means={})
@@ -73,7 +75,7 @@ def estimate(scores: Mapping[str, Scores]) -> VariantEffects:
     for v, kind in counts.items():
         total = sum(sums[v])
         right = [r + (s - load * total) / noise for r, s, load in zip(right, sums[v], loads[kind], strict=True)]
-    covariance = _inverse(matrix)
+    covariance = np.linalg.inv(matrix).tolist()
     difficulty = [_dot(row, right) for row in covariance]
     means = {v: sum(sums[v]) / (noise * precision[kind]) - _dot(loads[kind], difficulty) for v, kind in counts.items()}
     turned = {kind: [_dot(row, load) for row in covariance] for kind, load in loads.items()}
@@ -117,18 +119,3 @@ def _variances(measured: Mapping[str, Scores]) -> tuple[float, float]:
 
 def _dot(a: Sequence[float], b: Sequence[float]) -> float:
     return sum(x * y for x, y in zip(a, b, strict=True))
-
-
-def _inverse(matrix: Sequence[Sequence[float]]) -> list[list[float]]:
-    """By Gauss-Jordan with pivoting; the matrices here are small, symmetric and positive definite."""
-    n = len(matrix)
-    rows = [[*row, *(float(i == j) for j in range(n))] for i, row in enumerate(matrix)]
-    for i in range(n):
-        pivot = max(range(i, n), key=lambda r: abs(rows[r][i]))
-        rows[i], rows[pivot] = rows[pivot], rows[i]
-        scale = rows[i][i]
-        rows[i] = [x / scale for x in rows[i]]
-        for r in range(n):
-            if r != i and (factor := rows[r][i]):
-                rows[r] = [x - factor * y for x, y in zip(rows[r], rows[i], strict=True)]
-    return [row[n:] for row in rows]

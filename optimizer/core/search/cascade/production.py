@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from math import fsum, nan
 from typing import Any
 
@@ -68,18 +68,10 @@ class _Answer:
     confidence: float | None
     score: float = nan  # not known
 
-    def row(self) -> dict[str, Any]:
-        return {
-            "score": self.score,
-            "cost_usd": self.cost_usd,
-            "latency_ms": self.latency_ms,
-            "confidence": self.confidence,
-        }
 
-
-@dataclass(kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Read:
-    """One request on its way to a record. Mutable: scores are added later."""
+    """One request on its way to a record."""
 
     answers: dict[int, _Answer]
     asked_up_to: int
@@ -122,7 +114,7 @@ def read_production(
     missing = [one for one in counted if not one.complete]
     return Production(
         records=TierRecords.from_rows(
-            [{"tiers": {tiers[at]: a.row() for at, a in one.answers.items()}} for one in read], tiers
+            [{"tiers": {tiers[at]: asdict(answer) for at, answer in one.answers.items()}} for one in read], tiers
         ),
         audits=Audits(asked_up_to=asked_up_to, scored_up_to=scored, audited=audited & complete, share=share),
         counted=AuditCount(
@@ -159,44 +151,37 @@ def _read(request: ServedRequest, n_tiers: int, output: Output, score: Score) ->
     answers = {**late, **first}
     asked_up_to = next(at for at in range(n_tiers + 1) if at not in first) - 1
     strongest = answers.get(n_tiers - 1)
-    expected, reference = request.expected, "expected"
+    expected, reference, is_read = request.expected, "expected", True
     if expected is None and strongest is not None:
         parsed = parse_output(output, strongest.text)
         expected, reference = {output.field: parsed.value}, "strongest"
-        if parsed.error is not None:  # nothing agrees with what cannot be read
-            score = _none_agrees
+        is_read = parsed.error is None
+    unscored = _Read(
+        answers=answers,
+        asked_up_to=asked_up_to,
+        scored_up_to=-1,
+        drawn=is_audited,
+        complete=False,
+        reference="none",
+        share=cascade.audit_share,
+        later=request.later if is_audited else (),
+    )
     if expected is None:
-        return _Read(
-            answers=answers,
-            asked_up_to=asked_up_to,
-            scored_up_to=-1,
-            drawn=is_audited,
-            complete=False,
-            reference="none",
-            share=cascade.audit_share,
-            later=request.later if is_audited else (),
-        )
+        return unscored
     scored = {}
     for at, answer in answers.items():
-        value = score(expected, answer.text, one.input)
+        value = score(expected, answer.text, one.input) if is_read else 0.0  # nothing agrees with what cannot be read
         if value is None:
             return NOT_SCORED
         scored[at] = replace(answer, score=value)
     by_rule = reference == "expected" or asked_up_to == n_tiers - 1
-    return _Read(
+    return replace(
+        unscored,
         answers=scored,
-        asked_up_to=asked_up_to,
         scored_up_to=asked_up_to if by_rule else -1,
-        drawn=is_audited,
         complete=len(scored) == n_tiers,
         reference=reference,
-        share=cascade.audit_share,
-        later=request.later if is_audited else (),
     )
-
-
-def _none_agrees(expected: Mapping[str, Any], text: str, input: Mapping[str, Any] | None) -> float:
-    return 0.0
 
 
 def _answers(parts: Sequence[Part], n_tiers: int, policy: Policy, output: str | None) -> dict[int, _Answer] | None:

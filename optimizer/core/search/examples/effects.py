@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from optimizer.core.search.examples.sets import Chosen
 
@@ -36,68 +37,31 @@ class ExampleEffects:
     """
 
     def __init__(self, similarity: Sequence[Sequence[float]], tried: Sequence[SetScore], *, noise: float) -> None:
-        self._covers = [_weights(t.chosen) for t in tried]
-        self._reach = [([sum(b * (ALIKE + row[j]) for j, b in cover) for row in similarity]) for cover in self._covers]
-        self._similarity = similarity
-        self._mean = sum(t.score for t in tried) / len(tried)
-        deviations = [t.score - self._mean for t in tried]
-        spread = math.sqrt(sum(d * d for d in deviations) / len(tried))
-        self._unit = max(spread, LEAST_SPREAD) ** 2 / max(
-            1.0, max(self._kernel(cover, at) for at, cover in enumerate(self._covers))
-        )
-        rows = [
-            [self._unit * self._kernel(cover, at) + self._bare for at in range(len(tried))] for cover in self._covers
-        ]
-        for at, row in enumerate(rows):
-            row[at] += noise**2
-        self._root = _cholesky(rows)
-        forward, n = _forward(self._root, deviations), len(self._root)
-        solution = [0.0] * n
-        for i in reversed(range(n)):
-            solution[i] = (forward[i] - sum(self._root[j][i] * solution[j] for j in range(i + 1, n))) / self._root[i][i]
-        self._weights = solution
+        import numpy as np  # at its use: processes that search nothing need not load it
 
-    @property
-    def _bare(self) -> float:
-        """Variance of the bare prompt's score, which all sets share."""
-        return LEAST_SPREAD**2
+        self._shared = ALIKE + np.array(similarity)
+        self._covers = np.array([self._cover(t.chosen) for t in tried])
+        scores = np.array([t.score for t in tried])
+        self._mean = float(scores.mean())
+        products = self._covers @ self._shared @ self._covers.T
+        self._unit = max(float(scores.std()), LEAST_SPREAD) ** 2 / max(1.0, float(products.diagonal().max()))
+        covariance = self._unit * products + LEAST_SPREAD**2  # the bare prompt's score, which all sets share
+        self._precision = np.linalg.inv(covariance + noise**2 * np.eye(len(tried)))
+        self._weights = self._precision @ (scores - self._mean)
 
     def reach(self, chosen: Chosen, *, spread: float = 1.0) -> float:
         """The expected score and ``spread`` standard deviations: what is unknown deserves a try."""
-        cover = _weights(chosen)
-        shared = [self._unit * self._kernel(cover, at) + self._bare for at in range(len(self._covers))]
-        own = (
-            self._unit * sum(a * (sum(b * (ALIKE + self._similarity[i][j]) for j, b in cover)) for i, a in cover)
-            + self._bare
-        )
-        forward = _forward(self._root, shared)
-        variance = max(0.0, own - sum(v * v for v in forward))
-        return (
-            self._mean + sum(s * w for s, w in zip(shared, self._weights, strict=True)) + spread * math.sqrt(variance)
-        )
+        row = self._shared @ self._cover(chosen)
+        shared = self._unit * self._covers @ row + LEAST_SPREAD**2
+        own = self._unit * row @ self._cover(chosen) + LEAST_SPREAD**2
+        variance = max(0.0, float(own - shared @ self._precision @ shared))
+        return self._mean + float(shared @ self._weights) + spread * math.sqrt(variance)
 
-    def _kernel(self, cover: Sequence[tuple[int, float]], at: int) -> float:
-        reach = self._reach[at]
-        return sum(weight * reach[i] for i, weight in cover)
+    def _cover(self, chosen: Chosen) -> Any:
+        """The weight of each example of the pool in a set."""
+        import numpy as np
 
-
-def _weights(chosen: Chosen) -> list[tuple[int, float]]:
-    return [(i, LAST if at == len(chosen) - 1 else 1.0) for at, i in enumerate(chosen)]
-
-
-def _cholesky(rows: Sequence[Sequence[float]]) -> list[list[float]]:
-    root: list[list[float]] = []
-    for i, row in enumerate(rows):
-        new: list[float] = []
-        for j in range(i + 1):
-            residual = row[j] - sum(a * b for a, b in zip(new, root[j] if j < i else new, strict=False))
-            new.append(math.sqrt(residual) if j == i else residual / root[j][j])
-        root.append(new)
-    return root
-
-
-def _forward(root: Sequence[Sequence[float]], values: Sequence[float]) -> list[float]:
-    solution: list[float] = []
-    for row, value in zip(root, values, strict=True):
-        solution.append((value - sum(a * b for a, b in zip(row, solution, strict=False))) / row[-1])
-    return solution
+        cover = np.zeros(len(self._shared))
+        cover[list(chosen)] = 1.0
+        cover[list(chosen[-1:])] = LAST
+        return cover
