@@ -10,23 +10,33 @@ import re
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, Strict
 
 Numbers = Sequence[float | None]  # in the order of the predictor's features; None: not measured
 
 LEAF = -1
+Number = Annotated[float, Strict(), Field(allow_inf_nan=False)]
+Whole = Annotated[int, Strict()]
+Positive = Annotated[Number, Field(gt=0)]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LinearPart:
+class PartData(BaseModel):
+    """Base of what is read from a predictor's data: immutable, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class LinearPart(PartData):
     """intercept + sum of weight x (value - centre) / scale; a value that was not measured counts as the centre."""
 
-    centre: Sequence[float]
-    scale: Sequence[float]
-    weights: Sequence[float]
-    intercept: float
-    share: float = 1.0
+    kind: Literal["linear"]
+    centre: tuple[Number, ...]
+    scale: tuple[Positive, ...]
+    weights: tuple[Number, ...]
+    intercept: Number
+    share: Number = 1.0
 
     def margin(self, numbers: Numbers) -> float:
         rows = zip(numbers, self.centre, self.scale, self.weights, strict=True)
@@ -35,19 +45,18 @@ class LinearPart:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tree:
+class Tree(PartData):
     """One tree as arrays over its nodes, root first, children after their parent.
 
     ``feature`` is -1 at a leaf, which holds ``value``.
     """
 
-    feature: Sequence[int]
-    threshold: Sequence[float]  # value <= threshold goes left
-    left: Sequence[int]
-    right: Sequence[int]
-    missing_left: Sequence[bool]  # where a value goes that was not measured
-    value: Sequence[float]
+    feature: tuple[Whole, ...]
+    threshold: tuple[Number, ...]  # value <= threshold goes left
+    left: tuple[Whole, ...]
+    right: tuple[Whole, ...]
+    missing_left: tuple[bool, ...]  # where a value goes that was not measured
+    value: tuple[Number, ...]
 
     def leaf(self, numbers: Numbers) -> float:
         node = 0
@@ -58,34 +67,34 @@ class Tree:
         return self.value[node]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TreesPart:
+class TreesPart(PartData):
     """Gradient-boosted trees (Friedman 2001): start + sum of the leaves,
     whose values hold the learning rate already.
     """
 
-    start: float
-    trees: Sequence[Tree]
-    share: float = 1.0
+    kind: Literal["trees"]
+    start: Number
+    trees: tuple[Tree, ...]
+    share: Number = 1.0
 
     def margin(self, numbers: Numbers) -> float:
         return self.start + math.fsum(tree.leaf(numbers) for tree in self.trees)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Platt:
+class Platt(PartData):
     """Margin times slope plus intercept, before it becomes a probability (Platt 1999). Keeps the order; slope > 0."""
 
-    slope: float
-    intercept: float
+    kind: Literal["platt"] = "platt"
+    slope: Positive
+    intercept: Number
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Isotonic:
+class Isotonic(PartData):
     """Straight lines between knots, level outside them (Zadrozny and Elkan 2002). ``x`` rises, ``y`` never falls."""
 
-    x: Sequence[float]
-    y: Sequence[float]
+    kind: Literal["isotonic"] = "isotonic"
+    x: tuple[Number, ...]
+    y: tuple[Number, ...]
 
     def at(self, value: float) -> float:
         above = bisect_right(self.x, value)
@@ -106,25 +115,16 @@ def logistic(margin: float) -> float:
 
 
 Analyzer = Literal["char", "word", "value"]
+MOST_GRAMS = 200_000
+# Of a piece: its rarity, which is the inverse document frequency, > 0; and what a text of it alone adds to the margin.
+Gram = Annotated[tuple[Number, ...], Field(min_length=2, max_length=2)]
 
 READ_CHARS = 20_000
 _WORD = re.compile(r"\b\w\w+\b")  # as scikit-learn's TfidfVectorizer cuts words
 _SPACES = re.compile(r"\s\s+")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Gram:
-    """``rarity``: the inverse document frequency, > 0.
-
-    ``weight``: what a text of this piece alone adds to the margin.
-    """
-
-    rarity: float
-    weight: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GramsPart:
+class GramsPart(PartData):
     """Margin of one text: weights of its pieces, each counted 1 + ln(count), times its rarity,
     over the Euclidean length of all known pieces.
 
@@ -132,14 +132,15 @@ class GramsPart:
     case first. A text without a known piece, and one that is not given, has the margin ``intercept``.
     """
 
-    text: str
+    kind: Literal["grams"]
+    text: Annotated[str, Field(min_length=1)]
     analyzer: Analyzer
-    low: int
-    high: int
-    lower: bool
-    intercept: float
-    grams: Mapping[str, Gram]
-    share: float = 1.0
+    low: Whole
+    high: Whole
+    lower: Annotated[bool, Strict()]
+    intercept: Number
+    grams: Annotated[dict[str, Gram], Field(max_length=MOST_GRAMS)]
+    share: Number = 1.0
 
     def margin(self, texts: Mapping[str, str]) -> float:
         text = texts.get(self.text)
@@ -147,12 +148,12 @@ class GramsPart:
             return self.intercept
         counted = count_pieces(text, self.analyzer, self.low, self.high, self.lower)
         known = [
-            (gram, (1.0 + math.log(count)) * gram.rarity)
+            (gram[1], (1.0 + math.log(count)) * gram[0])
             for piece, count in counted.items()
             if (gram := self.grams.get(piece))
         ]
         length = math.sqrt(math.fsum(value * value for _, value in known))
-        return self.intercept + (math.fsum(value * gram.weight for gram, value in known) / length if length else 0.0)
+        return self.intercept + (math.fsum(value * weight for weight, value in known) / length if length else 0.0)
 
 
 def count_pieces(text: str, analyzer: Analyzer, low: int, high: int, lower: bool) -> Counter[str]:
