@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 from optimizer.core.base.errors import Fault, pointer_of
 from optimizer.core.base.phrasing import did_you_mean
@@ -98,7 +98,7 @@ def _output(data: Mapping[str, Any]) -> Iterator[Fault]:
             pointer="/output/labels",
             detail=f"labels belong to the parser 'label', and this one is {parser!r}; remove one of the two",
         )
-    if isinstance(labels, Sequence) and not isinstance(labels, str):
+    if _is_list(labels):
         folded = [" ".join(label.casefold().split()) for label in labels if isinstance(label, str)]
         twice = sorted({label for label in folded if folded.count(label) > 1})
         if twice:
@@ -153,17 +153,13 @@ def _prompt(data: Mapping[str, Any]) -> Iterator[Fault]:
         return
     prompt = _mapping(data, "prompt")
     versions = _mapping(prompt, "versions")
-    if isinstance(prompt.get("current"), str) and prompt["current"] not in versions:
-        known = ", ".join(repr(v) for v in versions) or "none"
-        yield Fault(
-            pointer="/prompt/current",
-            detail=f"there is no version {prompt['current']!r}; name one of those below (there are: {known})",
-        )
-    for size, base in _mapping(prompt, "by_size").items():
+    named = {("current",): prompt.get("current")}
+    named |= {("by_size", size): base for size, base in _mapping(prompt, "by_size").items()}
+    for at, base in named.items():
         if isinstance(base, str) and base not in versions:
             known = ", ".join(map(repr, versions)) or "none"
             detail = f"there is no version {base!r}; name one of those below (there are: {known})"
-            yield Fault(pointer=pointer_of(["prompt", "by_size", size]), detail=detail)
+            yield Fault(pointer=pointer_of(["prompt", *at]), detail=detail)
     inputs = _mapping(data, "inputs")
     for name, version in versions.items():
         if isinstance(version, Mapping) and not version.get("content") and kind is not None and kind.asks_models:
@@ -171,11 +167,7 @@ def _prompt(data: Mapping[str, Any]) -> Iterator[Fault]:
                 pointer=pointer_of(["prompt", "versions", name, "content"]),
                 detail="'content' is missing and has no default; add it",
             )
-        elif (
-            isinstance(version, Mapping)
-            and isinstance(version.get("content"), Sequence)
-            and not isinstance(version["content"], str)
-        ):
+        elif isinstance(version, Mapping) and _is_list(version.get("content")):
             yield from _messages(version["content"], ["prompt", "versions", name, "content"], inputs)
 
 
@@ -241,7 +233,7 @@ def _message(message: Mapping[str, Any], at: list[Any], inputs: Mapping[str, Any
 
 def _model(data: Mapping[str, Any]) -> Iterator[Fault]:
     tiers = _mapping(data, "model").get("tiers")
-    if isinstance(tiers, Sequence) and not isinstance(tiers, str):
+    if _is_list(tiers):
         if not tiers:
             yield Fault(
                 pointer="/model/tiers", detail="there is no tier; name at least one model, the first is asked first"
@@ -315,11 +307,9 @@ def _strategies(data: Mapping[str, Any]) -> Iterator[Fault]:
     }
     kind = declared_kind(data)
     for pointer, (strategy, aim) in schedules.items():
-        if not isinstance(strategy, str) or not strategy:
-            continue
-        if (
-            fault := strategy_fault(strategy, aim, space, kind, load=False)
-        ) is not None:  # a broken package must not stop serving
+        named = isinstance(strategy, str) and strategy
+        # load=False: a broken package must not stop serving
+        if named and (fault := strategy_fault(named, aim, space, kind, load=False)) is not None:
             yield Fault(pointer=pointer, detail=fault)
 
 
@@ -328,8 +318,8 @@ MIN_COMMITTEE = 2
 
 def judge_faults(data: Mapping[str, Any]) -> Iterator[Fault]:
     """Faults of plain data; parts of a wrong type are passed over, since that has been found fault with already."""
-    scorer, judge = data.get("scorer"), data.get("judge")
-    if isinstance(scorer, Mapping) and SCORER in scorer and judge is None:
+    judge = data.get("judge")
+    if SCORER in _mapping(data, "scorer") and judge is None:
         yield Fault(
             pointer=pointer_of(["scorer", SCORER]),
             detail="the metric 'judge' needs a model that judges; name one: judge: {model: ...}",
@@ -393,7 +383,7 @@ def _rubric(judge: Mapping[str, Any]) -> Iterator[Fault]:
             )
 
 
-def _is_list(value: Any) -> bool:
+def _is_list(value: Any) -> TypeGuard[Sequence[Any]]:
     return isinstance(value, Sequence) and not isinstance(value, str)
 
 
@@ -406,8 +396,7 @@ def target_faults(data: Mapping[str, Any]) -> Iterator[Fault]:
     targets = data.get("targets")
     if not isinstance(targets, Mapping):
         return
-    inputs = data.get("inputs")
-    known = [name for name in inputs if isinstance(name, str)] if isinstance(inputs, Mapping) else []
+    known = [name for name in _mapping(data, "inputs") if isinstance(name, str)]
     if not is_named(targets):
         yield from _tools(targets, ["targets"], known)
         return
@@ -433,9 +422,7 @@ def _asks_nothing(suite: Mapping[str, Any], *, is_golden: bool) -> bool:
 def _tools(suite: Any, at: Sequence[str], known: Sequence[str]) -> Iterator[Fault]:
     used = suite.get("tools_used") if isinstance(suite, Mapping) else None
     named = used.get("inputs") if isinstance(used, Mapping) else None
-    if not isinstance(named, Sequence) or isinstance(named, str):
-        return
-    for i, name in enumerate(named):
+    for i, name in enumerate(named if _is_list(named) else ()):
         if isinstance(name, str) and name not in known:
             hint = did_you_mean(name, known) or f"; declared: {', '.join(known) or 'none'}"
             yield Fault(

@@ -115,11 +115,7 @@ class Variant:
     @property
     def variables(self) -> tuple[str, ...]:
         """Names of the open variables, in the order they first appear."""
-        names: dict[str, None] = {}
-        for message in self.messages:
-            for name in VARIABLE.findall(message.get("content") or ""):
-                names[name] = None
-        return tuple(names)
+        return tuple(dict.fromkeys(n for m in self.messages for n in VARIABLE.findall(m.get("content") or "")))
 
     @classmethod
     def from_content(cls, content: Mapping[str, Any]) -> Variant:

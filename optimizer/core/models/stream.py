@@ -86,12 +86,7 @@ def size_of(value: Any, depth: int = 0) -> int:
     if isinstance(value, str):
         return len(value) if value.isascii() else len(value.encode("utf-8", "surrogatepass"))
     if isinstance(value, Mapping):
-        n_bytes = 1
-        for name, item in value.items():  # a piece with a text is what a stream is made of
-            n_bytes += size_of(str(name)) + (
-                len(item) if type(item) is str and item.isascii() else size_of(item, depth + 1)
-            )
-        return n_bytes
+        return 1 + sum(size_of(str(name)) + size_of(item, depth + 1) for name, item in value.items())
     return 1 + sum(size_of(item, depth + 1) for item in value) if isinstance(value, list) else 1
 
 

@@ -113,10 +113,6 @@ class CheckedAnswer:
         return [value_text(value)[:READ_CHARS] for value in self.input.values()]
 
 
-def calls_tools(answered: CheckedAnswer) -> bool:
-    return answered.tool_calls
-
-
 def is_empty(answered: CheckedAnswer) -> bool:
     """No character that says anything: white space and punctuation only."""
     return not any(unicodedata.category(c)[0] not in "PZC" for c in answered.text)
@@ -158,9 +154,8 @@ def says_not_found(answered: CheckedAnswer) -> bool:
     if not wanted:
         return bool(results)
     asked_apart = len(answered.inputs) > 1
-    for text in results:
-        if _covered(wanted, text, times=1):
-            return True
+    if any(_covered(wanted, text, times=1) for text in results):
+        return True
     # The question may stand in the same text as the material: then its words are there once without being an answer.
     return any(_covered(wanted, text, times=1 if asked_apart else 2) for text in long)
 

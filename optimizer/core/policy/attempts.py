@@ -65,17 +65,11 @@ class Reply:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Attempt:
+class Attempt(Reply):
     """A reply with what it is worth. ``blocking`` says that an issue was found which the policy acts on."""
 
-    call: Call
-    answer: ModelAnswer | None = None
-    error: str | None = None
-    latency_ms: float = 0.0
-    answered_by: str | None = None
     confidence: float | None = None
     issues: tuple[str, ...] = ()
-    score: float | None = None
     at_least: float | None = None  # what its score would be if what was not measured were an issue
     unscored: str | None = None  # why a judge gave no score
     unchecked: str | None = None  # why a judge did not say whether there are factual errors

@@ -19,7 +19,6 @@ from optimizer.core.policy.answer_checks import (
     MATERIAL_WORDS,
     READ_CHARS,
     CheckedAnswer,
-    calls_tools,
     holds_facts,
     incomplete_coverage,
     is_cut_off,
@@ -169,7 +168,7 @@ def read_validator(values: Mapping[str, Any], faults: list[Fault]) -> Validator 
 
 def issues_in(answered: CheckedAnswer, named: tuple[str, ...] = tuple(CHECKS)) -> tuple[str, ...]:
     """Those of the named issues that the answer has; an answer that calls tools is none yet and has none."""
-    return () if calls_tools(answered) else tuple(issue for issue in named if NAMED_CHECKS[issue](answered))
+    return () if answered.tool_calls else tuple(issue for issue in named if NAMED_CHECKS[issue](answered))
 
 
 def ask_again(issues: tuple[str, ...]) -> str:

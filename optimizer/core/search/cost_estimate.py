@@ -244,18 +244,13 @@ def estimate_evaluation(
             most_usd += per_answer * max((usd_of(n_bytes, max_tokens, p) for p in prices if p), default=inf)
             if not are_judged and not policy_judgements(variant):
                 continue
-            judging = judging_cost(
-                family, _texts(example), [example], max_tokens, price_of, n_gate=policy_judgements(variant)
-            )
+            texts = {name: str(value) for name, value in example.input.items()}
+            judging = judging_cost(family, texts, [example], max_tokens, price_of, n_gate=policy_judgements(variant))
             n_judged, usd = n_judged + judging.calls, None if usd is None or judging.usd is None else usd + judging.usd
     is_priced = all(price_of(name) is not None for variant in variants for name in models_of(variant, {}))
     return Spread(low=0, expected=calls, high=calls) + n_judged, (
         Spread(low=0, expected=expected_usd, high=most_usd) + usd if is_priced and usd is not None else None
     )
-
-
-def _texts(example: Example) -> dict[str, str]:
-    return {name: str(value) for name, value in example.input.items()}
 
 
 def _dearer(proposals: Spread, tokens: float, price: ModelPrice) -> Spread:
@@ -306,7 +301,7 @@ def search_budget(
             n_required=n_confirmation + n_dev,
             n_given=budget.calls,
         )
-    usd = budget.usd
+    usd, minutes = budget.usd, budget.minutes
     if usd is not None and reserved_usd is not None:
         if usd < reserved_usd or (usd <= 0 and reserved_usd > 0):
             raise BudgetTooSmall(
@@ -317,7 +312,6 @@ def search_budget(
                 given_usd=usd,
             )
         usd = usd - reserved_usd
-    minutes = budget.minutes
     if minutes is not None:
         needed = 0.0 if seconds_per_call is None else n_confirmation * seconds_per_call / 60
         if minutes <= 0 or minutes < needed:

@@ -57,7 +57,7 @@ def parse_space(declared: Mapping[str, Any], start: Variant, *, max_examples: in
             "The declared space cannot be searched: " + "; ".join(f"{f.pointer}: {f.detail}" for f in faults), faults
         )
     dimensions = [d for name, entry in declared.items() for d in _dimensions(name, entry, start, max_examples)]
-    return tuple(d for d in dimensions if not _is_fixed(d))
+    return tuple(d for d in dimensions if (d.low < d.high if isinstance(d, FloatRange) else len(_values(d) or ()) > 1))
 
 
 def point_of(variant: Variant, dimensions: Sequence[Dimension]) -> dict[str, Any] | None:
@@ -146,12 +146,8 @@ def _beside(dimension: Dimension, value: Any) -> list[Any]:
 def _dimensions(name: str, entry: Mapping[str, Any], start: Variant, max_examples: int) -> list[Dimension]:
     if name == "examples":
         n = min(entry["max"], max_examples, len(start.examples))
-        counts: list[Dimension] = [IntRange(name="examples", low=0, high=n)]
-        return (
-            [*counts, IntRange(name="examples.order", low=0, high=N_ORDERS - 1)]
-            if entry.get("order") and n > 1
-            else counts
-        )
+        orders = [IntRange(name="examples.order", low=0, high=N_ORDERS - 1)] if entry.get("order") and n > 1 else []
+        return [IntRange(name="examples", low=0, high=n), *orders]
     if name == "instruction" and "choices" in entry:
         entry = {"choices": entry["choices"]}
     ((form, value),) = entry.items()
@@ -170,12 +166,6 @@ def _values(dimension: Dimension) -> Sequence[Any] | None:
     if isinstance(dimension, FloatRange):
         return None
     return dimension.options if isinstance(dimension, ChoiceDimension) else range(dimension.low, dimension.high + 1)
-
-
-def _is_fixed(dimension: Dimension) -> bool:
-    if isinstance(dimension, ChoiceDimension):
-        return len(dimension.options) < 2
-    return dimension.low == dimension.high
 
 
 def _contains(dimension: Dimension, value: Any) -> bool:
@@ -203,13 +193,11 @@ def instruction_of(variant: Variant) -> str | None:
 
 def with_instruction(variant: Variant, text: str) -> Variant:
     """The first system message says ``text``; a variant without one gets it at the front."""
-    if instruction_of(variant) is None:
-        return replace(variant, messages=({"role": "system", "content": text}, *variant.messages))
-    at = next(i for i, m in enumerate(variant.messages) if m["role"] == "system")
-    return replace(
-        variant,
-        messages=(*variant.messages[:at], {**variant.messages[at], "content": text}, *variant.messages[at + 1 :]),
-    )
+    before = variant.messages
+    at = next((i for i, m in enumerate(before) if m["role"] == "system"), None)
+    if at is None:
+        return replace(variant, messages=({"role": "system", "content": text}, *before))
+    return replace(variant, messages=(*before[:at], {**before[at], "content": text}, *before[at + 1 :]))
 
 
 def doc_of(variant: Variant) -> str:

@@ -27,9 +27,7 @@ def chrf(wanted: str, found: str) -> float:
     for n, (ours, theirs) in enumerate(zip(_runs(expected), _runs(answered), strict=True), start=1):
         n_wanted, n_found = len(expected) - n + 1, len(answered) - n + 1
         if n_wanted > 0 and n_found > 0:
-            both = ours.keys() & theirs.keys()
-            once = len(ours) == n_wanted or len(theirs) == n_found  # then none is shared twice
-            right = len(both) if once else sum(min(ours[run], theirs[run]) for run in both)
+            right = (ours & theirs).total()
             precisions.append(right / n_found)
             recalls.append(right / n_wanted)
     if not precisions:

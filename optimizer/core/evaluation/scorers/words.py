@@ -12,7 +12,6 @@ import regex
 # scripts that put no space between words
 _UNSPACED = r"\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}"
 _WORD = regex.compile(rf"[{_UNSPACED}]\p{{M}}*|(?:(?![{_UNSPACED}])[\p{{L}}\p{{N}}]\p{{M}}*)+")
-_ASCII_WORD = re.compile(r"[a-z0-9]+")
 _IN_UNSPACED = regex.compile(rf"[{_UNSPACED}]")
 _LETTER = regex.compile(r"\p{L}")
 _ARTICLE = re.compile(r"\b(a|an|the)\b")
@@ -22,10 +21,7 @@ _PUNCTUATION = regex.compile(r"\p{P}")
 
 def fold(value: Any) -> str:
     """A text without regard to case, width, form of its accents, and white space."""
-    text = str(value)
-    if not text.isascii():
-        text = unicodedata.normalize("NFKC", text)
-    return " ".join(text.casefold().split())
+    return " ".join(unicodedata.normalize("NFKC", str(value)).casefold().split())
 
 
 def words(text: str) -> list[str]:
@@ -33,8 +29,6 @@ def words(text: str) -> list[str]:
 
     On ASCII these are the tokens of Lin's ROUGE before stemming: what is no letter or digit parts words.
     """
-    if text.isascii():
-        return _ASCII_WORD.findall(text.lower())
     matches: list[str] = _WORD.findall(unicodedata.normalize("NFKC", text).casefold())
     return matches
 
@@ -48,8 +42,6 @@ def squad_words(text: str) -> list[str]:
     Source: Rajpurkar et al. (2016), arXiv:1606.05250; Lewis et al. (2020), arXiv:1910.07475.
     """
     text = text.lower().translate(_NO_PUNCTUATION)
-    if text.isascii():
-        return _ARTICLE.sub(" ", text).split()
     text = _ARTICLE.sub(" ", _PUNCTUATION.sub("", unicodedata.normalize("NFKC", text).casefold()))
     tokens: list[str] = _IN_UNSPACED.sub(r" \g<0> ", text).split()
     return tokens
@@ -62,7 +54,7 @@ def has_letters(text: str) -> bool:
 
 def is_spaced(text: str) -> bool:
     """Whether words can be told by spaces: no letter of a script that has none between words."""
-    return text.isascii() or _IN_UNSPACED.search(text) is None
+    return _IN_UNSPACED.search(text) is None
 
 
 def stands_in(part: list[str], whole: list[str]) -> bool:

@@ -85,7 +85,6 @@ def _name(one: AnsweredExample, output: Output) -> str | None:
             return f"answers with nothing in {', '.join(empty)}"
         if wrong := [key for key in wanted if wanted[key] != parsed.value[key]]:
             return f"answers with another {', '.join(wrong)}"
-        return None
     return None
 
 
