@@ -153,7 +153,7 @@ def _prompt(data: Mapping[str, Any]) -> Iterator[Fault]:
         return
     prompt = _mapping(data, "prompt")
     versions = _mapping(prompt, "versions")
-    named = {("current",): prompt.get("current")}
+    named: dict[tuple[str, ...], Any] = {("current",): prompt.get("current")}
     named |= {("by_size", size): base for size, base in _mapping(prompt, "by_size").items()}
     for at, base in named.items():
         if isinstance(base, str) and base not in versions:
