@@ -34,7 +34,7 @@ from optimizer.core.search.cascade.learned import (
 )
 from optimizer.core.search.study import OUT_OF_FOLD, study_view
 from optimizer.jobs.studies.report_study import report_study
-from tests.study_world import START, TOPICS, Killed, TopicModel, World, killed_at, topic_family
+from tests.study_world import START, TOPICS, TopicModel, World, topic_family
 from tests.unit.test_cascade_studies import Models
 
 LEARN = {"policy.confidence": {"choices": [{"kind": "log_probability"}, {"kind": "predictor"}]}}
@@ -225,20 +225,6 @@ def test_too_few_answers_are_no_failure_and_are_said(world: World) -> None:
     assert study.status == "finished", study.error
     assert "No confidence was learned for cheap" in study.spend.remark
     assert study.findings["confidence"][0]["learned"] is None
-
-
-def test_a_killed_study_trains_the_same_predictor_again(tmp_path: Path) -> None:
-    models = guessers(before=killed_at(240))
-    world = world_of(tmp_path / "world")
-    made = create(world, models)
-    with pytest.raises(Killed):
-        world.run(made, models=models)
-    first = [t.variant for t in world.trials(made)]
-    resumed = world.run(made, models=models)
-    assert resumed.outcome == "nominated", resumed.spend.remark
-    settled = [call.key for call in world.calls(resumed) if call.status == "settled"]
-    assert len(settled) == len(set(settled))
-    assert [t.variant for t in world.trials(resumed)][: len(first)] == first
 
 
 def test_a_learned_champion_is_trained_anew_and_not_judged_by_itself(found: tuple[World, Any]) -> None:

@@ -72,9 +72,30 @@ def chat_faults(messages: Sequence[Mapping[str, Any]], params: Mapping[str, Any]
     """
     for i, message in enumerate(messages):
         yield from _content_faults(message.get("content"), f"/messages/{i}/content")
-        yield from _member_faults(message, f"/messages/{i}")
+        # Members of another shape than OpenAI's: what a client library makes of them is not foreseen, and it is no
+        # fault of the provider.
+        pointer = f"/messages/{i}"
+        if message.get("role") not in CHAT_ROLES:
+            yield Fault(pointer=f"{pointer}/role", detail=f"must be one of {', '.join(CHAT_ROLES)}")
+        for name in _TEXTS:
+            if not isinstance(message.get(name), str | None):
+                yield Fault(pointer=f"{pointer}/{name}", detail="a text is needed")
+        for name in _LISTS:
+            value = message.get(name)
+            if value is not None and not (
+                isinstance(value, list | tuple) and all(isinstance(item, Mapping) for item in value)
+            ):
+                yield Fault(pointer=f"{pointer}/{name}", detail="a list of objects is needed")
+        if not isinstance(message.get("function_call"), Mapping | None):
+            yield Fault(pointer=f"{pointer}/function_call", detail="an object is needed")
     yield from _tools_faults(params.get("tools"))
-    yield from _choice_faults(params.get("tool_choice"))
+    choice = params.get("tool_choice")
+    is_named = isinstance(choice, Mapping) and set(choice) == {"type", "function"} and choice["type"] == "function"
+    if not (choice is None or is_named or (isinstance(choice, str) and choice in _CHOICES)):
+        yield Fault(
+            pointer="/tool_choice",
+            detail=f'tool_choice is {", ".join(_CHOICES)} or {{"type": "function", "function": {{"name"}}}}',
+        )
     yield from format_faults(params.get("response_format"))
 
 
@@ -96,25 +117,6 @@ def format_faults(response_format: Any, pointer: str = "/response_format") -> It
             )
     if response_format["type"] == "json_schema" and not isinstance(response_format.get("json_schema"), Mapping):
         yield Fault(pointer=f"{pointer}/json_schema", detail="an object with name and schema is needed")
-
-
-def _member_faults(message: Mapping[str, Any], pointer: str) -> Iterator[Fault]:
-    """Members of another shape than OpenAI's: what a client library makes of them is not foreseen,
-    and it is no fault of the provider.
-    """
-    if message.get("role") not in CHAT_ROLES:
-        yield Fault(pointer=f"{pointer}/role", detail=f"must be one of {', '.join(CHAT_ROLES)}")
-    for name in _TEXTS:
-        if not isinstance(message.get(name), str | None):
-            yield Fault(pointer=f"{pointer}/{name}", detail="a text is needed")
-    for name in _LISTS:
-        value = message.get(name)
-        if value is not None and not (
-            isinstance(value, list | tuple) and all(isinstance(item, Mapping) for item in value)
-        ):
-            yield Fault(pointer=f"{pointer}/{name}", detail="a list of objects is needed")
-    if not isinstance(message.get("function_call"), Mapping | None):
-        yield Fault(pointer=f"{pointer}/function_call", detail="an object is needed")
 
 
 def _content_faults(content: Any, pointer: str) -> Iterator[Fault]:
@@ -168,12 +170,3 @@ def _tools_faults(tools: Any) -> Iterator[Fault]:
                 "a tool has type function and the member function, nothing else: a provider's own tools reach addresses"
             )
             yield Fault(pointer=f"/tools/{i}", detail=detail)
-
-
-def _choice_faults(choice: Any) -> Iterator[Fault]:
-    is_named = isinstance(choice, Mapping) and set(choice) == {"type", "function"} and choice["type"] == "function"
-    if not (choice is None or is_named or (isinstance(choice, str) and choice in _CHOICES)):
-        yield Fault(
-            pointer="/tool_choice",
-            detail=f'tool_choice is {", ".join(_CHOICES)} or {{"type": "function", "function": {{"name"}}}}',
-        )

@@ -12,7 +12,6 @@ import numpy as np
 
 from optimizer.core.base.errors import DatasetTooSmall
 from optimizer.core.search.cascade.cross_fitted import FittedSetting, path_of_pair
-from optimizer.core.search.cascade.figures import CascadeSetting
 from optimizer.core.search.cascade.learned import (
     Learn,
     TierFinding,
@@ -24,7 +23,6 @@ from optimizer.core.search.cascade.learned import (
     n_from_production,
 )
 from optimizer.core.search.cascade.records import Column, TierRecords, as_compared
-from optimizer.core.search.cascade.replay import CascadeReplay
 from optimizer.core.search.cascade.thresholds import FoundThresholds, LeastCost, cross_fitted, search
 from optimizer.core.search.cascade.weighted import mean_upper
 from optimizer.core.search.strategy import SearchSetting
@@ -162,28 +160,19 @@ def search_chain(
         option = search(records, goal, folds=folds)
         settings.append(option)
         if option.setting is not None and option.replay is not None:
-            candidates.append(_candidate(records, goal, folds, option.setting, option.replay, option))
+            loss, cost_usd = cross_fitted(records, goal, folds, option)
+            candidates.append(
+                FittedSetting(
+                    setting=option.setting,
+                    saved_fitted=option.replay.saved_share.mean,
+                    loss_fitted=option.replay.loss.mean,
+                    loss=float(loss.mean()),
+                    cost_usd=float(cost_usd.mean()),
+                )
+            )
     boldest = next(iter(candidates), None)
     proposed = path_of_pair(records, folds) if is_pair and in_steps and boldest else worth_their_risk(candidates)
     return SearchedChain(found=settings, boldest=boldest, candidates=proposed, confidence=confidence)
-
-
-def _candidate(
-    records: TierRecords,
-    goal: LeastCost,
-    folds: Sequence[int],
-    setting: CascadeSetting,
-    fitted: CascadeReplay,
-    option: FoundThresholds,
-) -> FittedSetting:
-    loss, cost_usd = cross_fitted(records, goal, folds, option)
-    return FittedSetting(
-        setting=setting,
-        saved_fitted=fitted.saved_share.mean,
-        loss_fitted=fitted.loss.mean,
-        loss=float(loss.mean()),
-        cost_usd=float(cost_usd.mean()),
-    )
 
 
 def _skipping(

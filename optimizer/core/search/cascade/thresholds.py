@@ -1,5 +1,5 @@
 """The search for a cascade's thresholds, by replay: exact for one and two thresholds,
-pair by pair of thresholds for three.
+for three the first is tried at 48 values at most.
 
 Two goals: least cost with a loss of at most the margin, and best quality within dollars per query. Two rules:
 ``expected`` believes the records as they are; ``confident`` (the default) wants the one-sided upper bound within the

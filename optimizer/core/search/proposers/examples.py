@@ -134,12 +134,14 @@ def pool_of(setting: SearchSetting, start: Sequence[ExampleResult]) -> Pool:
     """
     trained = [few_shot(setting.family, e) for e in usable(setting.train, setting.family, setting.start)]
     shots = list({_name(shot): shot for shot in (*trained, *setting.start.examples)}.values())
-    scores = {r.example: r.score for r in start}
+    scores, output = {r.example: r.score for r in start}, setting.family.output
+    # A bootstrapped example may say its label in a sentence.
+    labels = [str(parse_output(output, shot.output).value or shot.output) for shot in shots]
     return make_pool(
         shots,
         [text_of(clip_inputs(setting.family, e.input)) for e in setting.dev],
         [scores.get(e.id) for e in setting.dev],
-        labels=[_label(setting, shot) for shot in shots] if setting.family.output.parser == "label" else None,
+        labels=labels if output.parser == "label" else None,
     )
 
 
@@ -151,11 +153,6 @@ def made_for(setting: SearchSetting, start: Sequence[ExampleResult]) -> list[tup
         for example_set in made_sets(pool, int(setting.definition["max_examples"]), seed=setting.seed)
     ]
     return [showing(setting.start, pool, chosen).examples for chosen in dict.fromkeys(sets) if chosen]
-
-
-def _label(setting: SearchSetting, shot: FewShot) -> str:
-    """A bootstrapped example may say its label in a sentence."""
-    return str(parse_output(setting.family.output, shot.output).value or shot.output)
 
 
 def _name(shot: FewShot) -> tuple[str, str]:
