@@ -28,7 +28,8 @@ from math import sqrt
 from statistics import mean, stdev
 
 from cascade_logs.tables import CONFIDENT_SETS, read
-from common import ROOT, Cell, write_result
+from common import ROOT, Bounds, Cell, beside, write_result
+from simulations.tally import wilson
 from typed.draws import CHEAP, MARGIN, STRONG, Draw, Table
 from typed.page import SAVING_SETS, SHARE_OF_CORE, page
 
@@ -69,73 +70,26 @@ def cells_of(name: str, draws: Sequence[Draw]) -> list[Cell]:
     saved, core, whole = ([getattr(d, f) for d in draws] for f in ("saved", "core_saved", "core_saved_all"))
     above = sum(d.lost > MARGIN + 1e-12 for d in draws) / n
     core_above = sum(d.core_lost > MARGIN + 1e-12 for d in draws) / n
-    low, high = _interval(saved)
+    typed = [float(bool(d.typed_same)) for d in draws if d.typed_same is not None]
+    rule, share = "core rule, same rows", "share of gpt-4o's dollars"
 
     def cell(
-        case: str,
-        ours: float,
-        other: float | None,
-        other_name: str,
-        unit: str,
-        *,
-        between: tuple[float, float] | None = None,
+        case: str, ours: float, unit: str, other: float | None = None, by: str = "", bounds: Bounds = (None, None)
     ) -> Cell:
-        ratio = ours / other if other else None
-        return Cell(
-            case=f"{name}: {case}",
-            ours=ours,
-            other=other,
-            other_name=other_name,
-            ratio=ratio,
-            unit=unit,
-            n=n,
-            low=between[0] if between else None,
-            high=between[1] if between else None,
-        )
+        return beside(f"{name}: {case}", ours, other, by, unit, n, bounds)
 
-    typed = [d for d in draws if d.typed_same is not None]
     return [
+        cell("saved, 0 where refused", mean(saved), share, mean(core), rule, _interval(saved)),
+        cell("saved by the core rule on all rows of the draw", mean(whole), share),
+        cell("saved by the boldest proposal", mean(d.boldest_saved for d in draws), share),
+        cell("saved by the boldest that passes alone", mean(d.passing_saved for d in draws), share, mean(core), rule),
+        cell("loss above the margin", above, "share of draws", core_above, rule, wilson(above, n, z=1.96)),
+        cell("nominated", mean(d.winner is not None for d in draws), "share of draws"),
+        cell("points lost where nominated", mean([100 * d.lost for d in draws if d.winner] or [0.0]), "points"),
         cell(
-            "saved, 0 where refused",
-            mean(saved),
-            mean(core),
-            "core rule, same rows",
-            "share of gpt-4o's dollars",
-            between=(low, high),
+            "proposals tested", mean(d.n_tested for d in draws), "a draw", mean(d.n_proposed for d in draws), "proposed"
         ),
-        cell("saved by the core rule on all rows of the draw", mean(whole), None, "", "share of gpt-4o's dollars"),
-        cell(
-            "saved by the boldest proposal", mean(d.boldest_saved for d in draws), None, "", "share of gpt-4o's dollars"
-        ),
-        cell(
-            "saved by the boldest that passes alone",
-            mean(d.passing_saved for d in draws),
-            mean(core),
-            "core rule, same rows",
-            "share of gpt-4o's dollars",
-        ),
-        cell(
-            "loss above the margin",
-            above,
-            core_above,
-            "core rule, same rows",
-            "share of draws",
-            between=_wilson(above, n),
-        ),
-        cell("nominated", mean(d.winner is not None for d in draws), None, "", "share of draws"),
-        cell(
-            "points lost where nominated", mean([100 * d.lost for d in draws if d.winner] or [0.0]), None, "", "points"
-        ),
-        cell(
-            "proposals tested", mean(d.n_tested for d in draws), mean(d.n_proposed for d in draws), "proposed", "a draw"
-        ),
-        cell(
-            "typed again, the same outcome",
-            mean([float(bool(d.typed_same)) for d in typed] or [0.0]),
-            len(typed),
-            "typed",
-            "share",
-        ),
+        cell("typed again, the same outcome", mean(typed or [0.0]), "share", len(typed), "typed"),
     ]
 
 
@@ -160,15 +114,6 @@ def verdict(cells: Sequence[Cell]) -> int:
 def _interval(values: Sequence[float]) -> tuple[float, float]:
     half = 1.96 * stdev(values) / sqrt(len(values)) if len(values) > 1 else 0.0
     return mean(values) - half, mean(values) + half
-
-
-def _wilson(share: float, n: int) -> tuple[float, float]:
-    z2 = 1.96**2
-    middle, half = (
-        (share + z2 / (2 * n)) / (1 + z2 / n),
-        1.96 * sqrt(share * (1 - share) / n + z2 / (4 * n * n)) / (1 + z2 / n),
-    )
-    return max(0.0, middle - half), min(1.0, middle + half)
 
 
 def _options() -> argparse.Namespace:

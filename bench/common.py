@@ -25,6 +25,8 @@ CACHE = Path(
 )
 SHARED = Path(os.environ.get("DETENT_SHARED", ROOT.parent / "shared"))
 
+Bounds = tuple[float, float] | tuple[None, None]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
@@ -63,6 +65,17 @@ def table(cells: list[Cell]) -> str:
     widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
     return "\n".join(
         "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    )
+
+
+def beside(
+    case: str, ours: float, other: float | None, other_name: str, unit: str, n: int, bounds: Bounds = (None, None)
+) -> Cell:
+    """A cell with the ratio of both, where the other is known and not 0."""
+    low, high = bounds
+    ratio = ours / other if other else None
+    return Cell(
+        case=case, ours=ours, other=other, other_name=other_name, ratio=ratio, low=low, high=high, unit=unit, n=n
     )
 
 

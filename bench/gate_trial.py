@@ -71,19 +71,11 @@ def trial(case: str, pairs: Iterable[tuple[Arm, Arm]], margin: float, seed: int)
             tallies[name].add(*replay(rng, ramp, candidate, champion, block=BLOCK, ships_at_end=rival.ships_at_end))
     progress(case)
     ours = tallies.pop(OURS)
-    cells: list[Cell | None] = []
+    cells: list[Cell] = []
     for name, tally in tallies.items():
         cells += [share_cell(f"{case}: {end}", ours, end, tally.share(end), name) for end in ENDS]
-        cells.append(
-            mean_cell(
-                f"{case}: outcomes",
-                [float(n) for n in ours.labels],
-                float(np.mean(tally.labels)),
-                name,
-                "outcomes, mean",
-            )
-        )
-    return [cell for cell in cells if cell]
+        cells += mean_cell(f"{case}: outcomes", ours.labels, float(np.mean(tally.labels)), name, "outcomes, mean")
+    return cells
 
 
 def halves(arm: Arm, runs: int, seed: int) -> list[tuple[Arm, Arm]]:

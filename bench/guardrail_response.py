@@ -18,14 +18,17 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
+from math import sqrt
 from pathlib import Path
+from statistics import NormalDist, mean, quantiles, stdev
 from typing import Any
 
 import numpy as np
 import structlog
-from common import ROOT, write_result
-from simulations.ended import RPS, Ended, mean_cell, quantile_cell, share_cell
+from common import ROOT, Cell, beside, write_result
+from simulations.tally import REFERENCE, wilson
 
 sys.path.insert(0, str(ROOT))
 
@@ -33,10 +36,20 @@ from tests.clock import Clock
 from tests.rollout_world import Behaviour, World
 from tests.stores import new_database
 
+RPS = 1.0  # requests a second of each rollout
 CANARY = (0.10, 0.25, 0.50, 0.75)
 LONGEST_S = 2 * 3600
 LABELS_AN_HOUR, LONGEST_H = 40, 24 * 7
 LABEL_SCALE = 72.0  # an hour of rollout durations within 50 s, less than a lease
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ended:
+    """One run: its outcome, None when it still went on; how long it took; what was used up until then."""
+
+    outcome: str | None
+    took: float  # seconds of real time, or hours of rollout time
+    used: float  # requests of the candidate, or labels
 
 
 def failing(folder: Path, seed: int, *, errors: float) -> Ended:
@@ -93,6 +106,29 @@ def runs_of(name: str, run: Callable[[Path, int], Ended], n: int, folder: Path) 
                 f"{name}: {seed} of {n}, {sum(e.outcome is not None for e in found)} ended", file=sys.stderr, flush=True
             )
     return found
+
+
+def share_cell(case: str, runs: list[Ended], outcome: str) -> Cell:
+    share, n = sum(run.outcome == outcome for run in runs) / len(runs), len(runs)
+    low, high = wilson(share, n)
+    bounds = low, min(1.0, high)
+    return beside(f"{case}, ended as {outcome}", share, None, "", "share of rollouts", n, bounds)
+
+
+def mean_cell(case: str, values: list[float], other: float | None, unit: str) -> Cell:
+    ours, half = mean(values), 1.96 * stdev(values) / sqrt(len(values))
+    name = REFERENCE if other else ""
+    return beside(f"{case}, mean", ours, other, name, unit, len(values), (ours - half, ours + half))
+
+
+def quantile_cell(case: str, values: list[float], q: float, other: float | None, unit: str) -> Cell:
+    """Bounds: order statistics between which the true quantile lies in 95 of 100 experiments."""
+    ordered, n, z = sorted(values), len(values), NormalDist().inv_cdf(0.975)
+    half = z * sqrt(n * q * (1 - q))
+    bounds = ordered[max(0, int(n * q - half))], ordered[min(n - 1, int(n * q + half) + 1)]
+    ours = quantiles(ordered, n=100, method="inclusive")[round(100 * q) - 1]
+    name = "median" if q == 0.5 else f"{100 * q:g} % point"
+    return beside(f"{case}, {name}", ours, other, REFERENCE if other else "", unit, n, bounds)
 
 
 def main() -> int:

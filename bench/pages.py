@@ -1,17 +1,19 @@
-"""Markdown pages with prose in lines of at most 120 columns: what a benchmark writes,
-and what a test holds of every page.
+"""The one writer of Markdown pages: tables and figures of cells, prose in lines of at most 120 columns.
+
+A page of a benchmark is made of its stored results and of nothing else; a test holds every page to the columns.
 """
 
 from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import wraps
 from itertools import takewhile
-from typing import ParamSpec
+from typing import Any, ParamSpec
 
 P = ParamSpec("P")
+Cell = Mapping[str, Any]  # of a result file
 
 COLUMNS = 120
 _ITEM = re.compile(r"(?P<mark>\s*(?:[-*+]|\d+[.)])\s+)(?P<text>.*)")
@@ -23,6 +25,34 @@ _MARK_WITHIN = re.compile(
     r" (?=(?:[-*+#>|=]+|\d+[.)]) )"
 )  # at the start of a line it would begin a list, a heading, a quotation
 _JOINED = "\0"
+
+
+def grid(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    return "".join(f"| {' | '.join(row)} |\n" for row in (titles, ["---"] * len(titles), *rows))
+
+
+def table(corner: str, rows: Mapping[str, Mapping[str, str]]) -> str:
+    """Rows and columns by name, in the order in which they come; a dash where a row has no such column."""
+    columns = list(dict.fromkeys(column for row in rows.values() for column in row))
+    return "\n" + grid([corner, *columns], ([name, *(row.get(c, "-") for c in columns)] for name, row in rows.items()))
+
+
+def matching(cells: Iterable[Cell], pattern: str) -> Iterator[tuple[tuple[str, ...], Cell]]:
+    """The cells whose whole case matches, each with the groups of the match."""
+    for cell in cells:
+        if match := re.fullmatch(pattern, cell["case"]):
+            yield match.groups(), cell
+
+
+def bounds(cell: Cell, form: str = ".3f", scale: float = 1) -> str:
+    """A cell's interval."""
+    return f"{scale * cell['low']:{form}} to {scale * cell['high']:{form}}"
+
+
+def bounded(cell: Cell, form: str = ".3f", scale: float = 1) -> str:
+    """Ours with its interval, where there is one."""
+    ours = f"{scale * cell['ours']:{form}}"
+    return ours if cell["low"] is None else f"{ours} ({bounds(cell, form, scale)})"
 
 
 def in_columns(page: Callable[P, str]) -> Callable[P, str]:

@@ -7,9 +7,9 @@ from itertools import combinations
 from math import sqrt
 
 import numpy as np
-from common import Cell
+from common import Bounds, Cell
 
-from cascade_logs.resampling import Draws, chain_draws, pair_draws
+from cascade_logs.resampling import Draws, chain_draws, hardest_case, pair_draws
 from cascade_logs.rules import MARGIN, OURS, Judged, Learned, best_on, judge, judged_by_rule, thresholds_of
 from cascade_logs.tables import Logs
 from optimizer.core.search.cascade.replay import replay
@@ -50,132 +50,81 @@ def with_confidence(logs: Logs, *, n_draws: int, n_chain_draws: int) -> list[Cel
 
 def _again(case: str, drawn: dict[str, Draws]) -> Cell:
     """Of many pairs some are above by luck: more draws, and other ones, tell which."""
-    ours = drawn[OURS]
-    between = wilson_interval(round(ours.above * ours.n), ours.n)
-    return cell_of(
-        f"{case}: drawn again",
-        ours.above,
-        drawn["plain bound"].above,
-        "plain bound",
-        between.lower,
-        between.upper,
-        "share of other draws with a true loss above .01; bounds of ours",
-        ours.n,
-    )
+    ours, unit = drawn[OURS], "share of other draws with a true loss above .01; bounds of ours"
+    plain = drawn["plain bound"].above
+    return cell_of(f"{case}: drawn again", ours.above, plain, "plain bound", unit, ours.n, _wilson(ours))
+
+
+def hardest(n_rows: int) -> Cell:
+    n = 20_000
+    drawn = Draws(n=n, above=hardest_case(n_rows, n, seed=1), saved=0.0)
+    unit = "share of draws accepted though the true loss is .0101"
+    return cell_of(f"hardest case, {n_rows} records", drawn.above, ALLOWED, "allowed", unit, n, _wilson(drawn))
+
+
+def _wilson(drawn: Draws) -> Bounds:
+    between = wilson_interval(round(drawn.above * drawn.n), drawn.n)
+    return between.lower, between.upper
 
 
 def _pair_cells(logs: Logs, cheap: str, strong: str, by_rule: dict[str, Judged], drawn: dict[str, Draws]) -> list[Cell]:
-    case, dev = f"{logs.name}: {cheap} > {strong}", logs.dev
-    usd = dev.chain([strong]).cost_usd[:, 0]
+    case, usd = f"{logs.name}: {cheap} > {strong}", logs.dev.chain([strong]).cost_usd[:, 0]
+    is_key = (cheap, strong) == (CHEAP, STRONG)
+    rules = [r for r in by_rule if r != OURS] if is_key else ["best on dev", "expected", "plain bound"]
     cells = []
-    for rule in (
-        [r for r in by_rule if r != OURS]
-        if (cheap, strong) == (CHEAP, STRONG)
-        else ["best on dev", "expected", "plain bound"]
-    ):
-        saved, low, high = _saved(by_rule[OURS], usd)
-        cells.append(
-            cell_of(
-                f"{case}: saved on dev vs {rule}",
-                saved,
-                _saved(by_rule[rule], usd)[0],
-                rule,
-                low,
-                high,
-                "share of the strong model's cost; bounds of ours",
-                len(dev),
-            )
-        )
-        ours, other = (figure(by_rule[r].loss, np.ones(len(dev)), LOSSES) for r in (OURS, rule))
-        bounds = (0.0, 0.0) if by_rule[OURS].refused else (ours.low, ours.high)
-        cells.append(
-            cell_of(
-                f"{case}: loss on dev vs {rule}",
-                ours.mean,
-                other.mean,
-                rule,
-                *bounds,
-                "mean score, strong less cascade; bounds of ours",
-                len(dev),
-            )
-        )
+    for rule in rules:
+        units = ("share of the strong model's cost; bounds of ours", "mean score, strong less cascade; bounds of ours")
+        cells += _against(case, " on dev", rule, by_rule, usd, units)
+    ours, above = drawn[OURS], "share of draws with a true loss above .01; bounds of ours"
     for rule in [r for r in drawn if r != OURS]:
-        n = drawn[OURS].n
-        between = wilson_interval(round(drawn[OURS].above * n), n)
-        cells += [
-            cell_of(
-                f"{case}: above a point vs {rule}",
-                drawn[OURS].above,
-                drawn[rule].above,
-                rule,
-                between.lower,
-                between.upper,
-                "share of draws with a true loss above .01; bounds of ours",
-                n,
-            ),
-            cell_of(
-                f"{case}: saved over draws vs {rule}",
-                drawn[OURS].saved,
-                drawn[rule].saved,
-                rule,
-                None,
-                None,
-                "mean true saving, share of the strong model's cost",
-                n,
-            ),
-        ]
+        case_of, other = f"{case}: above a point vs {rule}", drawn[rule]
+        cells.append(cell_of(case_of, ours.above, other.above, rule, above, ours.n, _wilson(ours)))
+        unit = "mean true saving, share of the strong model's cost"
+        cells.append(cell_of(f"{case}: saved over draws vs {rule}", ours.saved, other.saved, rule, unit, ours.n))
     return cells
+
+
+def _against(
+    case: str, where: str, rule: str, by_rule: dict[str, Judged], usd: np.ndarray, units: tuple[str, str]
+) -> list[Cell]:
+    """What ours saves and loses, record by record, beside one other rule."""
+    n, (saved, low, high) = len(usd), _saved(by_rule[OURS], usd)
+    ours, other = (figure(by_rule[r].loss, np.ones(n), LOSSES) for r in (OURS, rule))
+    bounds = (0.0, 0.0) if by_rule[OURS].refused else (ours.low, ours.high)
+    theirs = _saved(by_rule[rule], usd)[0]
+    return [
+        cell_of(f"{case}: saved{where} vs {rule}", saved, theirs, rule, units[0], n, (low, high)),
+        cell_of(f"{case}: loss{where} vs {rule}", ours.mean, other.mean, rule, units[1], n, bounds),
+    ]
 
 
 def _all_pairs(logs: Logs, judged: dict[str, list[Judged]], pairs: Sequence[tuple[str, str]]) -> list[Cell]:
     """Means over all pairs, with intervals from drawing dev queries again (bootstrap; the pairs share them)."""
-    n = len(logs.dev)
+    n, n_pairs, case = len(logs.dev), len(pairs), f"{logs.name}: all pairs"
     share = np.random.default_rng(1).multinomial(n, np.full(n, 1 / n), size=N_BOOT) / n
     strong = np.column_stack([logs.dev.chain([b]).cost_usd[:, 0] for _, b in pairs])
     means = {}
     for rule, found in judged.items():
         cost, loss = np.column_stack([f.cost for f in found]), np.column_stack([f.loss for f in found])
-        means[rule] = (
-            1 - cost.mean(axis=0) / strong.mean(axis=0),
-            loss.mean(axis=0),
-            (1 - (share @ cost) / (share @ strong)).mean(axis=1),
-            (share @ loss).mean(axis=1),
-        )
+        means[rule] = {
+            "saved": (
+                1 - cost.mean(axis=0) / strong.mean(axis=0),
+                (1 - (share @ cost) / (share @ strong)).mean(axis=1),
+            ),
+            "loss": (loss.mean(axis=0), (share @ loss).mean(axis=1)),
+        }
     cells = []
     for rule in [r for r in judged if r != OURS]:
-        (saved, loss, saved_drawn, loss_drawn), (o_saved, o_loss, o_saved_drawn, o_loss_drawn) = (
-            means[OURS],
-            means[rule],
-        )
-        for what, ours, other, drawn in (
-            ("saved", saved, o_saved, saved_drawn - o_saved_drawn),
-            ("loss", loss, o_loss, loss_drawn - o_loss_drawn),
-        ):
-            low, high = (float(x) for x in np.quantile(drawn, [0.025, 0.975]))
+        for what in ("saved", "loss"):
+            (ours, our_draws), (other, other_draws) = means[OURS][what], means[rule][what]
+            low, high = (float(x) for x in np.quantile(our_draws - other_draws, [0.025, 0.975]))
+            unit = f"mean {what} on dev; bounds of ours - other"
             cells.append(
-                cell_of(
-                    f"{logs.name}: all pairs: {what} vs {rule}",
-                    ours.mean(),
-                    other.mean(),
-                    rule,
-                    low,
-                    high,
-                    f"mean {what} on dev; bounds of ours - other",
-                    len(pairs),
-                )
+                cell_of(f"{case}: {what} vs {rule}", ours.mean(), other.mean(), rule, unit, n_pairs, (low, high))
             )
-        above = [float((x > MARGIN + 1e-12).mean()) for x in (loss, o_loss)]
-        cells.append(
-            cell_of(
-                f"{logs.name}: all pairs: above a point vs {rule}",
-                *above,
-                rule,
-                None,
-                None,
-                "share of pairs with a dev loss above .01",
-                len(pairs),
-            )
-        )
+        above = [float((means[r]["loss"][0] > MARGIN + 1e-12).mean()) for r in (OURS, rule)]
+        unit = "share of pairs with a dev loss above .01"
+        cells.append(cell_of(f"{case}: above a point vs {rule}", *above, rule, unit, n_pairs))
     return cells
 
 
@@ -195,33 +144,14 @@ def _chains(logs: Logs) -> list[Cell]:
                     if one.replay and judged
                     else (0.0, 0.0, 0.0)
                 )
+        case, n = f"{logs.name}: chains of {length}", len(chains)
         mean = {rule: np.mean(values, axis=0) for rule, values in found.items()}
-        above = {rule: float(np.mean([v[2] > MARGIN + 1e-12 for v in values])) for rule, values in found.items()}
         for at, what in enumerate(("saved on train", "saved on dev", "loss on dev")):
-            cells.append(
-                cell_of(
-                    f"{logs.name}: chains of {length}: {what} vs expected",
-                    mean[OURS][at],
-                    mean["expected"][at],
-                    "expected",
-                    None,
-                    None,
-                    "mean over chains",
-                    len(chains),
-                )
-            )
-        cells.append(
-            cell_of(
-                f"{logs.name}: chains of {length}: above a point vs expected",
-                above[OURS],
-                above["expected"],
-                "expected",
-                None,
-                None,
-                "share of chains with a dev loss above .01",
-                len(chains),
-            )
-        )
+            both = mean[OURS][at], mean["expected"][at]
+            cells.append(cell_of(f"{case}: {what} vs expected", *both, "expected", "mean over chains", n))
+        above = [float(np.mean([v[2] > MARGIN + 1e-12 for v in found[rule]])) for rule in (OURS, "expected")]
+        unit = "share of chains with a dev loss above .01"
+        cells.append(cell_of(f"{case}: above a point vs expected", *above, "expected", unit, n))
     return cells
 
 
@@ -230,18 +160,8 @@ def ending(cheaper: Sequence[str], n: int) -> list[tuple[str, ...]]:
 
 
 def _chain_draw(logs: Logs, tiers: Sequence[str], name: str, drawn: Draws) -> Cell:
-    between = wilson_interval(round(drawn.above * drawn.n), drawn.n)
-    case = f"{logs.name}: {' > '.join(tiers)}: above a point, {name}"
-    return cell_of(
-        case,
-        drawn.above,
-        drawn.saved,
-        "mean true saving",
-        between.lower,
-        between.upper,
-        "share of draws with a true loss above .01",
-        drawn.n,
-    )
+    case, unit = f"{logs.name}: {' > '.join(tiers)}: above a point, {name}", "share of draws with a true loss above .01"
+    return cell_of(case, drawn.above, drawn.saved, "mean true saving", unit, drawn.n, _wilson(drawn))
 
 
 def query_only(logs: Logs) -> list[Cell]:
@@ -255,33 +175,12 @@ def query_only(logs: Logs) -> list[Cell]:
         "RouteLLM, half of the calls": judge(dev, float(np.quantile(train.confidence[:, 0], 0.5)), before_call=True),
         "always cheap": Judged(cost=dev.cost_usd[:, 0], loss=dev.score[:, 1] - dev.score[:, 0]),
     }
-    cells = []
-    for rule in [r for r in by_rule if r != OURS]:
-        saved, low, high = _saved(by_rule[OURS], usd)
-        ours, other = (figure(by_rule[r].loss, np.ones(len(dev)), LOSSES) for r in (OURS, rule))
-        bounds = (0.0, 0.0) if by_rule[OURS].refused else (ours.low, ours.high)
-        cells += [
-            cell_of(
-                f"{logs.name}: query only: saved vs {rule}",
-                saved,
-                _saved(by_rule[rule], usd)[0],
-                rule,
-                low,
-                high,
-                "share of the strong model's cost on dev; bounds of ours",
-                len(dev),
-            ),
-            cell_of(
-                f"{logs.name}: query only: loss vs {rule}",
-                ours.mean,
-                other.mean,
-                rule,
-                *bounds,
-                "mean score on dev, strong less routed; bounds of ours",
-                len(dev),
-            ),
-        ]
-    return cells
+    units = (
+        "share of the strong model's cost on dev; bounds of ours",
+        "mean score on dev, strong less routed; bounds of ours",
+    )
+    others = [r for r in by_rule if r != OURS]
+    return [cell for rule in others for cell in _against(f"{logs.name}: query only", "", rule, by_rule, usd, units)]
 
 
 def _saved(found: Judged, strong_usd: np.ndarray) -> tuple[float, float, float]:
@@ -293,18 +192,8 @@ def _saved(found: Judged, strong_usd: np.ndarray) -> tuple[float, float, float]:
     return 1 - float(ratio), 1 - float(ratio) - half, 1 - float(ratio) + half
 
 
-def cell_of(
-    case: str, ours: float, other: float | None, name: str, low: float | None, high: float | None, unit: str, n: int
-) -> Cell:
-    ours, other = round(float(ours), 6), None if other is None else round(float(other), 6)
-    return Cell(
-        case=case,
-        ours=ours,
-        other=other,
-        other_name=name,
-        ratio=round(ours / other, 4) if other else None,
-        low=None if low is None else round(float(low), 6),
-        high=None if high is None else round(float(high), 6),
-        unit=unit,
-        n=n,
-    )
+def cell_of(case: str, ours: float, other: float, name: str, unit: str, n: int, bounds: Bounds = (None, None)) -> Cell:
+    ours, other = round(float(ours), 6), round(float(other), 6)
+    low, high = (None if bound is None else round(float(bound), 6) for bound in bounds)
+    ratio = round(ours / other, 4) if other else None
+    return Cell(case=case, ours=ours, other=other, other_name=name, ratio=ratio, low=low, high=high, unit=unit, n=n)

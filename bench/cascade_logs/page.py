@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from pages import in_columns
+from pages import Cell, bounded, bounds, grid, in_columns, matching
 
 KEY = "gpt-4o-mini > gpt-4o"
 OURS = "confident"
@@ -123,12 +122,6 @@ its paper ($0.24 and $24.7 a million tokens, equal lengths).
 | set | rule | saved | loss | 95 % interval of the loss |
 | --- | --- | --- | --- | --- |
 """
-CHECKS = """
-## Exact and quick
-
-| check | measured | asked for | unit |
-| --- | --- | --- | --- |
-"""
 EVERY = """
 ## Every pair
 
@@ -143,111 +136,110 @@ def page(result: Mapping[str, Any]) -> str:
     by_case = {cell["case"]: cell for cell in cells}
     sets = list(dict.fromkeys(c["case"].split(":")[0] for c in cells if ": all pairs: " in c["case"]))
     n = max(c["n"] for c in cells if c["case"].endswith("above a point vs expected") and " > " in c["case"])
-    text = HEAD.format(commit=result["commit"], machine=result["machine"]) + PAIR.format(n=n)
-    text += "".join(_key_row(by_case, name) for name in sets)
-    text += RULES + _grid(
-        sets,
-        {
-            rule: [_both(by_case, f"{s}: {KEY}: ", " on dev", rule) for s in sets]
-            for rule in _rules(cells, f"{sets[0]}: {KEY}: saved on dev vs ")
-        },
+    drawn = {rule: [_drawn(cells, s, rule) for s in sets] for rule in DRAWN}
+    again = "".join(
+        f"| {case} | {c['ours']:.3f} | {bounds(c)} | {c['other']:.3f} |\n"
+        for (case,), c in matching(cells, "(.*): drawn again")
     )
-    text += ALL + _grid(
-        sets,
-        {
-            rule: [
-                f"{_both(by_case, f'{s}: all pairs: ', '', rule)}"
-                f" ({_of(by_case, f'{s}: all pairs: above a point vs ', rule):.2f})"
-                for s in sets
-            ]
-            for rule in _rules(cells, f"{sets[0]}: all pairs: saved vs ")
-        },
+    hardest = "".join(
+        f"| {rows} | {c['ours']:.3f} | {bounds(c)} |\n"
+        for (rows,), c in matching(cells, r"hardest case, (\d+) records")
     )
-    text += REGRET
-    for name in sets:
-        cell = by_case[f"{name}: all pairs: saved vs best on dev"]
-        regret = f"{cell['other'] - cell['ours']:+.3f} | {-cell['high']:+.3f} to {-cell['low']:+.3f}"
-        text += f"| {name} | {cell['other']:.3f} | {cell['ours']:.3f} | {regret} |\n"
-    text += DRAWS.format(n=n, limit=0.1 + 1.645 * (0.09 / n) ** 0.5) + _grid(
-        sets, {rule: [_drawn(cells, s, rule) for s in sets] for rule in DRAWN}
+    parts = (
+        HEAD.format(commit=result["commit"], machine=result["machine"]),
+        PAIR.format(n=n),
+        *(_key_row(by_case, name) for name in sets),
+        RULES,
+        _by_set(sets, _key_rules(cells, by_case, sets)),
+        ALL,
+        _by_set(sets, _pair_rules(cells, by_case, sets)),
+        REGRET,
+        *(_regret(name, by_case[f"{name}: all pairs: saved vs best on dev"]) for name in sets),
+        DRAWS.format(n=n, limit=0.1 + 1.645 * (0.09 / n) ** 0.5),
+        _by_set(sets, drawn),
+        AGAIN,
+        again,
+        TENSION.format(kept=_refused(by_case, sets)),
+        hardest,
+        CHAINS,
+        *(_chain_rows(by_case, s) for s in sets),
+        OVERFIT,
+        _chain_draws(cells),
+        QUERY,
+        _query_rows(cells),
+        EVERY,
+        *(_every(cells, by_case, s) for s in sets),
     )
-    text += AGAIN
-    for cell in cells:
-        if cell["case"].endswith(": drawn again"):
-            text += (
-                f"| {cell['case'].removesuffix(': drawn again')} | {cell['ours']:.3f} | {cell['low']:.3f} to"
-                f" {cell['high']:.3f} | {cell['other']:.3f} |\n"
-            )
-    refused = [
-        s
-        for s in sets
-        if _of(by_case, f"{s}: {KEY}: saved on dev vs ", "score test in sequence")
-        == 0
-        < _of(by_case, f"{s}: {KEY}: saved on dev vs ", OURS)
-    ]
-    text += TENSION.format(kept=f"{KEY} on {', '.join(refused)}" if refused else "none of the sets that ours accepts")
-    for cell in cells:
-        if cell["case"].startswith("hardest case"):
-            text += (
-                f"| {re.findall(r'[0-9]+', cell['case'])[0]} | {cell['ours']:.3f} | {cell['low']:.3f} to"
-                f" {cell['high']:.3f} |\n"
-            )
-    text += (
-        CHAINS
-        + "".join(_chain_rows(by_case, s) for s in sets)
-        + OVERFIT
-        + _chain_draws(cells)
-        + QUERY
-        + _query_rows(cells)
-        + CHECKS
-    )
-    for cell in cells:
-        if cell["case"].startswith(("exact search", "speed")):
-            asked = "-" if cell["other"] is None else f"{cell['other']:g}"
-            text += f"| {cell['case']} ({cell['n']:,}) | {cell['ours']:.3g} | {asked} | {cell['unit']} |\n"
-    return text + EVERY + "".join(_every(cells, by_case, s) for s in sets)
+    return "".join(parts)
 
 
-def _of(by_case: Mapping[str, Any], start: str, rule: str) -> float:
+def _by_set(sets: Sequence[str], rows: Mapping[str, Sequence[str]]) -> str:
+    return grid(["rule", *sets], ([name, *row] for name, row in rows.items()))
+
+
+def _key_rules(cells: Sequence[Cell], by_case: Mapping[str, Cell], sets: Sequence[str]) -> dict[str, list[str]]:
+    rules = _rules(cells, f"{sets[0]}: {KEY}: saved on dev vs ")
+    return {rule: [_both(by_case, f"{s}: {KEY}: ", " on dev", rule) for s in sets] for rule in rules}
+
+
+def _pair_rules(cells: Sequence[Cell], by_case: Mapping[str, Cell], sets: Sequence[str]) -> dict[str, list[str]]:
+    rules = _rules(cells, f"{sets[0]}: all pairs: saved vs ")
+    return {
+        rule: [
+            f"{_both(by_case, f'{s}: all pairs: ', '', rule)}"
+            f" ({_of(by_case, f'{s}: all pairs: above a point vs ', rule):.2f})"
+            for s in sets
+        ]
+        for rule in rules
+    }
+
+
+def _regret(name: str, cell: Cell) -> str:
+    regret = f"{cell['other'] - cell['ours']:+.3f} | {-cell['high']:+.3f} to {-cell['low']:+.3f}"
+    return f"| {name} | {cell['other']:.3f} | {cell['ours']:.3f} | {regret} |\n"
+
+
+def _refused(by_case: Mapping[str, Cell], sets: Sequence[str]) -> str:
+    """The sets that the score test refuses and ours does not."""
+
+    def saved(name: str, rule: str) -> float:
+        return _of(by_case, f"{name}: {KEY}: saved on dev vs ", rule)
+
+    refused = [s for s in sets if saved(s, "score test in sequence") == 0 < saved(s, OURS)]
+    return f"{KEY} on {', '.join(refused)}" if refused else "none of the sets that ours accepts"
+
+
+def _of(by_case: Mapping[str, Cell], start: str, rule: str) -> float:
     """A rule's figure: it is the other of its own cell, and ours of every one."""
     if rule == OURS:
         return float(next(c["ours"] for case, c in by_case.items() if case.startswith(start)))
     return float(by_case[start + rule]["other"])
 
 
-def _rules(cells: Iterable[Mapping[str, Any]], start: str) -> list[str]:
+def _rules(cells: Iterable[Cell], start: str) -> list[str]:
     return [OURS, *(c["other_name"] for c in cells if c["case"].startswith(start))]
 
 
-def _both(by_case: Mapping[str, Any], start: str, where: str, rule: str) -> str:
+def _both(by_case: Mapping[str, Cell], start: str, where: str, rule: str) -> str:
     return (
         f"{_of(by_case, f'{start}saved{where} vs ', rule):.2f} /"
         f" {100 * _of(by_case, f'{start}loss{where} vs ', rule):+.2f}"
     )
 
 
-def _grid(columns: Sequence[str], rows: Mapping[str, Sequence[str]]) -> str:
-    lines = [f"| rule | {' | '.join(columns)} |", "| --- |" + " --- |" * len(columns)]
-    return "\n".join([*lines, *(f"| {name} | {' | '.join(row)} |" for name, row in rows.items())]) + "\n"
-
-
-def _points(cell: Mapping[str, Any]) -> str:
-    return f"{100 * cell['ours']:+.2f} ({100 * cell['low']:+.2f} to {100 * cell['high']:+.2f})"
-
-
-def _key_row(by_case: Mapping[str, Any], name: str) -> str:
+def _key_row(by_case: Mapping[str, Cell], name: str) -> str:
     case = f"{name}: {KEY}"
     best, plain = (by_case[f"{case}: saved on dev vs {rule}"] for rule in ("best on dev", "plain bound"))
-    above = [by_case[f"{case}: above a point vs {rule}"] for rule in ("plain bound", "expected")]
-    saved = f"{best['ours']:.3f} ({best['low']:.3f} to {best['high']:.3f})" if best["ours"] else "do not cascade"
+    above, expected = (by_case[f"{case}: above a point vs {rule}"] for rule in ("plain bound", "expected"))
+    saved = bounded(best) if best["ours"] else "do not cascade"
+    lost = bounded(by_case[f"{case}: loss on dev vs best on dev"], "+.2f", 100)
     return (
-        f"| {name} | {best['n']} | {saved} | {plain['other']:.3f} | {best['other']:.3f} |"
-        f" {_points(by_case[f'{case}: loss on dev vs best on dev'])} | {above[0]['ours']:.3f} ({above[0]['low']:.3f} to"
-        f" {above[0]['high']:.3f}) | {above[0]['other']:.3f} | {above[1]['other']:.3f} |\n"
+        f"| {name} | {best['n']} | {saved} | {plain['other']:.3f} | {best['other']:.3f} | {lost} | {bounded(above)} |"
+        f" {above['other']:.3f} | {expected['other']:.3f} |\n"
     )
 
 
-def _drawn(cells: Iterable[Mapping[str, Any]], name: str, rule: str) -> str:
+def _drawn(cells: Iterable[Cell], name: str, rule: str) -> str:
     found: dict[str, list[float]] = {"above a point": [], "saved over draws": []}
     for what, values in found.items():
         wanted = f": {what} vs {'expected' if rule == OURS else rule}"
@@ -260,11 +252,11 @@ def _drawn(cells: Iterable[Mapping[str, Any]], name: str, rule: str) -> str:
     return f"{sum(above) / len(above):.3f}, worst {max(above):.3f}; saved {sum(saved) / len(saved):.2f}"
 
 
-def _is_pair(cell: Mapping[str, Any]) -> bool:
+def _is_pair(cell: Cell) -> bool:
     return str(cell["case"]).count(" > ") == 1
 
 
-def _chain_rows(by_case: Mapping[str, Any], name: str) -> str:
+def _chain_rows(by_case: Mapping[str, Cell], name: str) -> str:
     text = ""
     for length in (3, 4):
         found = [
@@ -280,18 +272,14 @@ def _chain_rows(by_case: Mapping[str, Any], name: str) -> str:
     return text
 
 
-def _chain_draws(cells: Iterable[Mapping[str, Any]]) -> str:
+def _chain_draws(cells: Iterable[Cell]) -> str:
     rows: dict[tuple[str, str], list[str]] = {}
-    for cell in cells:
-        match = re.fullmatch(r"(\w+): (.*): above a point, (.*)", cell["case"])
-        if match:
-            rows.setdefault((match[1], match[2]), []).append(
-                f"{cell['ours']:.2f} ({cell['low']:.2f} to {cell['high']:.2f}) / {cell['other']:.2f}"
-            )
+    for (name, chain), cell in matching(cells, r"(\w+): (.*): above a point, .*"):
+        rows.setdefault((name, chain), []).append(f"{bounded(cell, '.2f')} / {cell['other']:.2f}")
     return "".join(f"| {name} | {chain} | {' | '.join(row)} |\n" for (name, chain), row in rows.items())
 
 
-def _query_rows(cells: Sequence[Mapping[str, Any]]) -> str:
+def _query_rows(cells: Sequence[Cell]) -> str:
     text = ""
     by_case = {c["case"]: c for c in cells}
     names = dict.fromkeys(c["case"].split(":")[0] for c in cells if ": query only: " in c["case"])
@@ -307,7 +295,7 @@ def _query_rows(cells: Sequence[Mapping[str, Any]]) -> str:
     return text
 
 
-def _every(cells: Iterable[Mapping[str, Any]], by_case: Mapping[str, Any], name: str) -> str:
+def _every(cells: Iterable[Cell], by_case: Mapping[str, Cell], name: str) -> str:
     text = (
         f"\n### {name}\n\n| pair | saved (best) | points lost | above a point (expected) |\n| --- | --- | --- | --- |\n"
     )
@@ -320,7 +308,7 @@ def _every(cells: Iterable[Mapping[str, Any]], by_case: Mapping[str, Any], name:
             )
             saved = f"{cell['ours']:.2f}" if cell["ours"] else "no"
             text += (
-                f"| {pair} | {saved} ({cell['other']:.2f}) | {_points(loss) if cell['ours'] else '-'} |"
+                f"| {pair} | {saved} ({cell['other']:.2f}) | {bounded(loss, '+.2f', 100) if cell['ours'] else '-'} |"
                 f" {above['ours']:.3f} ({above['other']:.2f}) |\n"
             )
     return text

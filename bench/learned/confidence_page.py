@@ -6,8 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from pages import in_columns
-from simulations.page import table
+from pages import in_columns, table
 
 HEAD = """# Learned confidence, measured
 

@@ -7,8 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from common import ROOT
-from pages import in_columns
-from simulations.page import table
+from pages import in_columns, table
 
 PAGE = ROOT / "docs" / "reference" / "content-quality-measured.md"
 BAR, BAND = 0.70, (0.65, 0.80)

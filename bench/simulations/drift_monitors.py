@@ -5,11 +5,11 @@ from __future__ import annotations
 from math import pi
 
 import numpy as np
-from common import Cell
+from common import Cell, beside
 from rules.monitors import MONITORS
 
 from optimizer.core.rollout.drift import DriftDetector
-from simulations.tally import BASE, REFERENCE, Tally, mean_cell, p90, plain_cell, progress, share_cell
+from simulations.tally import BASE, REFERENCE, Tally, mean_cell, p90, progress, share_cell
 
 WEEK = 2_800  # outcomes, 400 a day
 SWING = 0.04
@@ -72,18 +72,16 @@ def other_lengths(runs: int, seed: int, case: str) -> dict[str, list[float]]:
 
 
 def table_d(runs: int, seed: int) -> list[Cell]:
-    cells: list[Cell | None] = []
+    cells: list[Cell] = []
     for case, reference in REFERENCE_D.items():
         ours, others = own_lengths(runs, seed, case, BASE), other_lengths(runs, seed, case)
         for name, lengths in others.items():
+            cells += mean_cell(f"D {case}: mean", ours, float(np.mean(lengths)), name, "outcomes to an alarm, mean")
             cells.append(
-                mean_cell(f"D {case}: mean", ours, float(np.mean(lengths)), name, "outcomes to an alarm, mean")
-            )
-            cells.append(
-                plain_cell(f"D {case}: p90 vs {name}", p90(ours), p90(lengths), name, "outcomes to an alarm", runs)
+                beside(f"D {case}: p90 vs {name}", p90(ours), p90(lengths), name, "outcomes to an alarm", runs)
             )
         if reference is not None:
-            cells.append(mean_cell(f"D {case}: mean", ours, reference, REFERENCE, "outcomes to an alarm, mean"))
+            cells += mean_cell(f"D {case}: mean", ours, reference, REFERENCE, "outcomes to an alarm, mean")
         if case.startswith("weekly"):
             dipped, early = Tally(), sum(length <= ALARM_WITHIN for length in ours) / runs
             for length in own_lengths(runs, seed, case, BASE - SWING, ALARM_WITHIN + 1):
@@ -91,10 +89,8 @@ def table_d(runs: int, seed: int) -> list[Cell]:
             cells.append(share_cell(f"D dip, {case}: false alarm within {ALARM_WITHIN}", dipped, "alarm", early, OURS))
         elif case not in ("no change", "-3 pt"):  # at -3 points it has nothing to see
             dipped_lengths = own_lengths(runs, seed, case, BASE - SWING)
-            cells.append(
-                mean_cell(
-                    f"D dip, {case}: mean", dipped_lengths, float(np.mean(ours)), OURS, "outcomes to an alarm, mean"
-                )
+            cells += mean_cell(
+                f"D dip, {case}: mean", dipped_lengths, float(np.mean(ours)), OURS, "outcomes to an alarm, mean"
             )
         progress(f"D {case}")
-    return [c for c in cells if c]
+    return cells

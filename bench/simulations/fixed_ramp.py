@@ -41,7 +41,7 @@ def fixed_ramp(rng: np.random.Generator, difference: float) -> Iterator[tuple[in
 
 
 def table_a(runs: int, seed: int) -> list[Cell]:
-    cells: list[Cell | None] = []
+    cells: list[Cell] = []
     for difference, reference in REFERENCE_A.items():
         tallies = {name: Tally() for name in ("ours", *RULES)}
         for run in range(runs):
@@ -55,13 +55,11 @@ def table_a(runs: int, seed: int) -> list[Cell]:
             }
             for name, (n, s) in others.items():
                 if n is not None:
-                    cells.append(
-                        mean_cell(f"{case}: labels", [float(x) for x in ours.labels_of(end)], n, name, "labels, mean")
-                    )
+                    cells += mean_cell(f"{case}: labels", ours.labels_of(end), n, name, "labels, mean")
                 if s is not None:
                     cells.append(share_cell(f"{case}: rate", ours, end, s, name))
         progress(f"A {difference:+.2f}")
-    return [c for c in cells if c]
+    return cells
 
 
 def watch_ramp(rng: np.random.Generator, difference: float, tallies: dict[str, Tally]) -> None:

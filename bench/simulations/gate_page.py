@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
-from pages import in_columns
+from pages import bounded, in_columns, matching, table
 
-from simulations.page import OURS, table
+from simulations.page import OURS
 
 HEAD = """# The gates on real logs
 
@@ -52,25 +51,16 @@ chi-square test at the same level (valid at one).
 
 @in_columns
 def page(result: Mapping[str, Any]) -> str:
-    ends: dict[str, dict[str, dict[str, float]]] = {OURS: {}}
-    n = max(c["n"] for c in result["cells"] if c["case"].startswith("Cookie Cats"))
-    for cell in result["cells"]:
-        match = re.fullmatch(r"(.*): (promote|roll_back) vs (.*)", cell["case"])
-        if match:
-            case, end, name = match.groups()
-            ends[OURS].setdefault(case, {})[end] = cell["ours"]
-            ends.setdefault(name, {}).setdefault(case, {})[end] = cell["other"]
-    rows = {
-        name: {case: f"{share['promote']:.2f} / {share['roll_back']:.2f}" for case, share in found.items()}
-        for name, found in ends.items()
-    }
+    cells = result["cells"]
+    ends: dict[str, dict[str, str]] = {OURS: {}}
+    for (case, end, name), cell in matching(cells, "(.*): (promote|roll_back) vs (.*)"):
+        for rule, share in ((OURS, cell["ours"]), (name, cell["other"])):
+            row = ends.setdefault(rule, {})
+            row[case] = f"{share:.2f}" if end == "promote" else f"{row[case].split(' / ')[0]} / {share:.2f}"
     alarms = {
-        c["case"].split(": alarm")[0]: {
-            OURS: f"{c['ours']:.3f} ({c['low']:.3f} to {c['high']:.3f})",
-            c["other_name"]: f"{c['other']:.3f}",
-        }
-        for c in result["cells"]
-        if ": alarm" in c["case"]
+        case: {OURS: bounded(cell), cell["other_name"]: f"{cell['other']:.3f}"}
+        for (case,), cell in matching(cells, "(.*?): alarm.*")
     }
+    n = max(c["n"] for c in cells if c["case"].startswith("Cookie Cats"))
     head = HEAD.format(commit=result["commit"], machine=result["machine"], n=n)
-    return head + TABLE + table("rule", rows) + RATIO + table("tests", alarms)
+    return head + TABLE + table("rule", ends) + RATIO + table("tests", alarms)

@@ -8,11 +8,11 @@ from math import exp, inf, log, sqrt
 from statistics import NormalDist
 
 import numpy as np
-from common import Cell
+from common import Cell, beside
 
 from optimizer.core.statistics.guardrails import Guardrail, GuardrailKind
 from optimizer.core.statistics.outcomes import Block, Outcomes
-from simulations.tally import REFERENCE, Tally, plain_cell, progress, share_cell
+from simulations.tally import REFERENCE, Tally, progress, share_cell
 
 THRESHOLD = "99 % threshold, 5 failed minutes"
 SIX_HOURS = 2160  # blocks of ten seconds
@@ -146,7 +146,7 @@ def alarm_cells(case: str, found: list[Alarm], median: float, alarmed: float | N
     rate = sum(s <= WITHIN_S[kind] for s in seconds) / n
     requests = float(np.mean([a.candidate_requests for a in found]))
     cells = [
-        plain_cell(
+        beside(
             f"{case}: alarmed within {WITHIN_S[kind] // 60} min vs {REFERENCE}", rate, alarmed, REFERENCE, "share", n
         )
     ]
@@ -170,8 +170,8 @@ def alarm_cells(case: str, found: list[Alarm], median: float, alarmed: float | N
                 )
             )
     if late < inf:
-        cells.append(plain_cell(f"{case}: p90", late, None, "", "s", n))
-    cells.append(plain_cell(f"{case}: candidate requests", requests, None, "", "requests, mean", n))
+        cells.append(beside(f"{case}: p90", late, None, "", "s", n))
+    cells.append(beside(f"{case}: candidate requests", requests, None, "", "requests, mean", n))
     return cells
 
 

@@ -15,14 +15,14 @@ from re import search
 from typing import Any
 
 import numpy as np
-from common import Cell
+from common import Cell, beside
 
 from optimizer.core.rollout import evidence_state
 from optimizer.core.rollout.next_action import next_action
 from optimizer.core.serving.rollout import iso
 from simulations.late_feedback import BAD_H, GOOD_H, SLOWER, arrivals, window
 from simulations.own_rule import LADDER
-from simulations.tally import BASE, BLOCK, DELTA, Tally, plain_cell, progress, share_cell
+from simulations.tally import BASE, BLOCK, DELTA, Tally, progress, share_cell
 from simulations.whole_rollout import MAX_HOURS, SETTINGS, START, counts, first_state, rollout_at, stored
 
 BEFORE = "rule before"
@@ -147,7 +147,7 @@ def cells_of(name: str, case: Delays, runs: int, seed: int, *, before: bool = Tr
     if len(windows) >= runs / 10:
         for what, q in (("first quarter", 0.25), ("median", 0.5), ("third quarter", 0.75)):
             hours = float(np.quantile(windows, q))
-            cells.append(plain_cell(f"{name}: window named, {what}", hours, None, BEFORE, "hours", len(windows)))
+            cells.append(beside(f"{name}: window named, {what}", hours, None, BEFORE, "hours", len(windows)))
     progress(cells[0].case)
     return cells
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
-from common import Cell
+from common import Cell, beside
 from rules.deciders import full_information
 from rules.gbstats_package import sequential
 from rules.ramps import Clock, FailedChecks, Ramp, SafeRollout
@@ -25,7 +25,6 @@ from simulations.tally import (
     draw_block,
     mean_cell,
     p90,
-    plain_cell,
     progress,
     share_cell,
 )
@@ -68,7 +67,7 @@ def run_ramp(rng: np.random.Generator, ramp: Ramp, difference: float) -> tuple[s
 
 
 def table_b(runs: int, seed: int) -> list[Cell]:
-    cells: list[Cell | None] = []
+    cells: list[Cell] = []
     for difference, reference in REFERENCE_B.items():
         ours, rivals = Tally(), {name: Tally() for name in RIVALS}
         for run in range(runs):
@@ -85,27 +84,21 @@ def table_b(runs: int, seed: int) -> list[Cell]:
                 else (*map(t.share, ENDS), float(np.mean(t.labels)), float(np.mean(t.on_candidate)), p90(t.labels))
             )
             cells += [share_cell(f"{case}: {end}", ours, end, figures[i], name) for i, end in enumerate(ENDS)]
-            cells.append(
-                mean_cell(f"{case}: labels", [float(x) for x in ours.labels], figures[3], name, "labels, mean")
-            )
-            cells.append(
-                plain_cell(f"{case}: labels, p90 vs {name}", p90(ours.labels), figures[5], name, "labels", runs)
-            )
-            cells.append(
-                mean_cell(f"{case}: on candidate", ours.on_candidate, figures[4], name, "labels on the candidate, mean")
+            cells += mean_cell(f"{case}: labels", ours.labels, figures[3], name, "labels, mean")
+            cells.append(beside(f"{case}: labels, p90 vs {name}", p90(ours.labels), figures[5], name, "labels", runs))
+            cells += mean_cell(
+                f"{case}: on candidate", ours.on_candidate, figures[4], name, "labels on the candidate, mean"
             )
             if t is not None and difference < 0:
-                cells.append(
-                    mean_cell(
-                        f"{case}: exposed",
-                        exposed(ours),
-                        float(np.mean(exposed(t))),
-                        name,
-                        "of the first 8,000 labelled units, mean",
-                    )
+                cells += mean_cell(
+                    f"{case}: exposed",
+                    exposed(ours),
+                    float(np.mean(exposed(t))),
+                    name,
+                    "of the first 8,000 labelled units, mean",
                 )
         progress(f"B {difference:+.3f}")
-    return [c for c in cells if c]
+    return cells
 
 
 Share = Callable[[int], float]  # of the candidate, by outcomes so far

@@ -1,13 +1,15 @@
-"""docs/reference/statistics-measured.md, made of bench/results/rollout_statistics.json and of nothing else."""
+"""docs/reference/statistics-measured.md, made of bench/results/rollout_*.json and of nothing else."""
 
 from __future__ import annotations
 
-import re
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from pages import in_columns
+from common import RESULTS, ROOT
+from pages import Cell, bounded, in_columns, matching, table
 
+PAGE = ROOT / "docs" / "reference" / "statistics-measured.md"
 OURS = "**Detent**"
 LEAST_LABELS = {
     "-20 roll": "290",
@@ -134,47 +136,112 @@ DIP = """
 The product lowers its reference by the dip of the weakest weekday: fewer false alarms, and drops of that size go
 unseen.
 """
+DAYS = """
+## Where the difference swings with the hour or the week
+
+Made by `python bench/rollout_days.py` (commit {commit}); {n} rollouts per row by the default (`whole_days: true`), with
+95 % interval, beside the rule without whole days (`whole_days: false`), which the sections above measure. Forty labels
+an hour, base .80, margin .05; the mean difference over a day is 0 or minus the margin, the best hour lies 5 or 10
+points above it, and the rollout begins at any hour. Where nothing else is said, labels may be used without end.
+*Labels jump tenfold*: for six hours, once a day on average, whatever the hour. *A tenth of the labels by night*: the
+mean that is 0 or minus the margin weighs by labels. *168 h*: with `min_duration_hours: 168`. *Wrong*: promoted at -5,
+rolled back at 0. The rule was fixed on 2026-11-23 by runs with other seeds.
+"""
+DAYS_NOT_HELD = """
+### What whole days cannot know
+
+* A swing by the week that is longer than the rollout. With `min_duration_hours: 168` both limits hold (above).
+* Hours that are missing or weigh less: a share that rises within the day (a rollout that begins with its bad half sees
+  more of the good one), and a freeze or an outage.
+* Users who come back often. A user counts once per stage, so that most labels of a stage fall into its first hours, and
+  two such stages may see the same hours. Where units send more than one request a day on average the forecast says so.
+  A finer unit (a conversation) has no such hours.
+* A candidate that is liked at first, five points better for two days and ten worse from then on. The holdback has two
+  labels an hour to compare with and seldom tells within its week; the watch on drift (table D) does.
+"""
+WEEK, TURN, COMES_BACK = "± 10 by the week", "+ 5 for 48 hours", "come back twice a day"
+BEYOND = (WEEK, "400 labels an hour, begins with its bad half", "frozen in the bad half of the second day", COMES_BACK)
+DELAYS = """
+## Labels that come later in one arm
+
+Made by `python bench/rollout_delays.py` (commit {commit}); {n} rollouts per row by the product's default, with 95 %
+interval, beside the rule before 2026-11-23 on the same draws, which knew neither late labels nor whole days. Good news
+takes nine hours in the mean and bad news one, in one arm twice as long, and somebody has fixed the window (`auto`
+learns it): 24 hours, 40 (99 % of the usual labels) or 79 (99 % of the slower ones). Forty units an hour, each of which
+answers in the end, ladder 10, 25, 50, 75 % where nothing else is said; the application reports feedback alone, so that
+no comparison of feedback rates helps. A row is how such rollouts end: `later` = inconclusive, since labels come later
+in one arm; *window named*: by the reason of those.
+"""
+HAPPIER = """
+### Where the promise ends: users who answer more often when they are happy
+
+By the same command: a part of the unhappy users of both arms say nothing, and the window holds all labels. The
+candidate is worse by the margin (.75 against .80) and looks worse by less (by 3.2 points where half are silent, by 1.5
+where four in five are). No rate that can be compared shows it.
+"""
+INTERVALS = """
+## The interval beside the estimate
+
+Made by `python bench/rollout_intervals.py` (commit {commit}); {n} whole rollouts per row, with 95 % interval, looked at
+after every block that the gate counts, until the product's rule ends them. Shares grow by the ladder. Where the
+difference stays the same, at most .08 of the rollouts may show an interval that misses it at any look. *{normal}*: of
+the same blocks, by the formula that is right at one look. The last width is from end to end.
+"""
+SILENT = """
+## Where the promise ends: users who are unhappy and say nothing
+
+Made by `python bench/rollout_limits.py` (commit {commit}); {n} rollouts per row, with 95 % interval. A candidate that
+is worse by the margin (.75 against .80; blocks of 40, ladder 10, 25, 50, 75 %) ships, while a share of those who are
+unhappy sends no outcome. *{seen}*: in how many rollouts the product's comparison of feedback rates noticed. It looks
+for arms that report at very different rates and notices hardly any of this; a random sample that people or a judge
+label has no such silence, and keeps what table B shows.
+"""
+HARDEST = """
+## The hardest case so far
+
+By the same command. Shares of 5, 20 and 40 %, 6,000 users who come back, the n-th of them 1 / n times as often as the
+first (Zipf), 160 requests an hour, two outcomes of one user correlated by .5, a base rate that swings between .70 and
+.90 by the day. *Reference table*: wrong ends that another simulation of this case counted, 172 of 4,000.
+"""
+
+
+def write_page() -> None:
+    PAGE.write_text(page(), encoding="utf-8")
 
 
 @in_columns
-def page(result: Mapping[str, Any]) -> str:
+def page() -> str:
+    """The sections that have been measured."""
+    sections = {"statistics": statistics, "days": days, "intervals": intervals, "delays": delays, "limits": limits}
+    files = {RESULTS / f"rollout_{name}.json": section for name, section in sections.items()}
+    return "".join(section(json.loads(file.read_text("utf-8"))) for file, section in files.items() if file.exists())
+
+
+def statistics(result: Mapping[str, Any]) -> str:
     cells = result["cells"]
     n = max(c["n"] for c in cells if c["case"].startswith("B"))
     head = HEAD.format(commit=result["commit"], machine=result["machine"], n=n, error=2 * (0.05 * 0.95 / n) ** 0.5)
-    return (
-        head
-        + BARS
-        + _bars(cells)
-        + LABELS
-        + _labels(cells)
-        + BETTER
-        + _better(cells)
-        + A
-        + _ramp(cells)
-        + B
-        + _own_ramps(cells)
-        + DRIFT
-        + beside(cells, "drift, ")
-        + LATE
-        + beside([c for c in cells if "twice as slow" not in c["case"]], "late, ")
-        + RETURNING
-        + beside(cells, "returning, ")
-        + WHOLE
-        + beside(cells, "whole, ")
-        + C
-        + _alarms(cells)
-        + FALSE
-        + beside(cells, "C false alarm, ")
-        + HEAVY
-        + beside(cells, "heavy user, ")
-        + D
-        + _monitors(cells)
-        + DIP
-        + beside(cells, "D dip, ")
+    late = [c for c in cells if "twice as slow" not in c["case"]]
+    parts = (
+        (BARS, _bars(cells)),
+        (LABELS, _labels(cells)),
+        (BETTER, _better(cells)),
+        (A, _ramp(cells)),
+        (B, _own_ramps(cells)),
+        (DRIFT, beside(cells, "drift, ")),
+        (LATE, beside(late, "late, ")),
+        (RETURNING, beside(cells, "returning, ")),
+        (WHOLE, beside(cells, "whole, ")),
+        (C, _alarms(cells)),
+        (FALSE, beside(cells, "C false alarm, ")),
+        (HEAVY, beside(cells, "heavy user, ")),
+        (D, _monitors(cells)),
+        (DIP, beside(cells, "D dip, ")),
     )
+    return head + "".join(text + rows for text, rows in parts)
 
 
-def _bars(cells: Sequence[Mapping[str, Any]]) -> str:
+def _bars(cells: Sequence[Cell]) -> str:
     """The worst measured rate of each promise, and whether it stays within .05."""
     promises = {
         "ships at -margin (table B)": r"B -5\.0 pt: promote",
@@ -185,147 +252,152 @@ def _bars(cells: Sequence[Mapping[str, Any]]) -> str:
         "either, late feedback, window long enough (worst)": r"late, both arms alike, .*",
         "either, 500 returning users (worst)": r"returning, .* \+0 pt: roll_back|returning, .* -5 pt: promote",
     }
-    found = {}
+    rows = {}
     for promise, pattern in promises.items():
-        worst = max(
-            (c for c in cells if re.fullmatch(f"(?:{pattern}) vs .*", c["case"])), key=lambda c: c["ours"], default=None
-        )
-        if worst is not None:
-            measured = f"{worst['ours']:.3f} ({worst['low']:.3f} to {worst['high']:.3f})"
-            found[promise] = {
-                "measured": measured,
-                "at most": "0.050",
-                "holds": "yes" if worst["ours"] <= 0.05 else "**no**",
-            }
-    return table("a rollout", found)
+        measured = [cell for _, cell in matching(cells, f"(?:{pattern}) vs .*")]
+        if measured:
+            worst = max(measured, key=lambda c: c["ours"])
+            holds = "yes" if worst["ours"] <= 0.05 else "**no**"
+            rows[promise] = {"measured": bounded(worst), "at most": "0.050", "holds": holds}
+    return table("a rollout", rows)
 
 
-def _labels(cells: Sequence[Mapping[str, Any]]) -> str:
-    found = {}
-    for cell in cells:
-        match = re.fullmatch(r"([AB] \S+ pt.*): labels vs reference table", cell["case"])
-        if match and cell["low"] is not None and cell["other"]:
+def _labels(cells: Sequence[Cell]) -> str:
+    rows = {}
+    for (case,), cell in matching(cells, r"([AB] \S+ pt.*): labels vs reference table"):
+        if cell["low"] is not None and cell["other"]:
             error = (cell["high"] - cell["low"]) / (2 * 1.96) * 2**0.5
             apart = (cell["ours"] - cell["other"]) / error
-            found[match[1]] = {
-                "measured": f"{cell['ours']:.0f} ({cell['low']:.0f} to {cell['high']:.0f})",
+            rows[case] = {
+                "measured": bounded(cell, ".0f"),
                 "reference": f"{cell['other']:.0f}",
                 "apart": f"{apart:+.1f}",
                 "no more within error": "yes" if apart < 1.96 else "**no**",
             }
-    return table("case", found)
+    return table("case", rows)
 
 
-def _better(cells: Sequence[Mapping[str, Any]]) -> str:
+def _better(cells: Sequence[Cell]) -> str:
     wrong: dict[str, float] = {}
-    for cell in cells:
-        match = re.fullmatch(r"A (?:-5 pt ship|\+0 pt roll): rate vs (.*)", cell["case"])
-        if match and cell["other"] is not None:
-            wrong[match[1]] = max(wrong.get(match[1], 0.0), cell["other"])
-    lines = []
-    for cell in cells:
-        match = re.fullmatch(r"A (\S+ pt \w+): labels vs (.*)", cell["case"])
-        if (
-            match
-            and match[2] != "reference table"
-            and wrong.get(match[2], 1.0) <= WITHIN
-            and cell["other"] < cell["low"]
-        ):
-            lines.append(f"- {match[1]}: {match[2]}, {cell['other']:.0f} labels; ours {cell['ours']:.0f}\n")
+    for (name,), cell in matching(cells, r"A (?:-5 pt ship|\+0 pt roll): rate vs (.*)"):
+        if cell["other"] is not None:
+            wrong[name] = max(wrong.get(name, 0.0), cell["other"])
+    lines = [
+        f"- {case}: {name}, {cell['other']:.0f} labels; ours {cell['ours']:.0f}\n"
+        for (case, name), cell in matching(cells, r"A (\S+ pt \w+): labels vs (.*)")
+        if name != "reference table" and wrong.get(name, 1.0) <= WITHIN and cell["other"] < cell["low"]
+    ]
     return "".join(lines) or "- none\n"
 
 
-def _ramp(cells: Sequence[Mapping[str, Any]]) -> str:
-    found: dict[str, dict[str, str]] = {OURS: {}}
-    for cell in cells:
-        match = re.fullmatch(r"A (\S+) pt (\w+): (labels|rate) vs (.*)", cell["case"])
-        if match:
-            difference, end, kind, name = match.groups()
-            right = (end == "roll") == (float(difference) < 0)
-            if (kind == "labels") == right:
-                column = f"{difference} {end}" if right else f"false {end} at {difference}"
-                found[OURS][column] = _number(cell["ours"])
-                found.setdefault(name, {})[column] = _number(cell["other"])
-    return table("rule", {**found, "no rule can be below": LEAST_LABELS})
+def _ramp(cells: Sequence[Cell]) -> str:
+    rows: dict[str, dict[str, str]] = {OURS: {}}
+    for (difference, end, kind, name), cell in matching(cells, r"A (\S+) pt (\w+): (labels|rate) vs (.*)"):
+        right = (end == "roll") == (float(difference) < 0)
+        if (kind == "labels") == right:
+            column = f"{difference} {end}" if right else f"false {end} at {difference}"
+            rows[OURS][column] = _number(cell["ours"])
+            rows.setdefault(name, {})[column] = _number(cell["other"])
+    return table("rule", {**rows, "no rule can be below": LEAST_LABELS})
 
 
-def _own_ramps(cells: Sequence[Mapping[str, Any]]) -> str:
-    found: dict[str, dict[str, str]] = {}
-    for cell in cells:
-        match = re.fullmatch(r"B (\S+) pt: (.*) vs (.*)", cell["case"])
-        if match:
-            difference, column, name = match.groups()
-            found.setdefault(f"{difference} · {OURS}", {})[column] = _number(cell["ours"])
-            found.setdefault(f"{difference} · {name}", {})[column] = _number(cell["other"])
-    return table("points · rule", found)
+def _own_ramps(cells: Sequence[Cell]) -> str:
+    rows: dict[str, dict[str, str]] = {}
+    for (difference, column, name), cell in matching(cells, r"B (\S+) pt: (.*) vs (.*)"):
+        rows.setdefault(f"{difference} · {OURS}", {})[column] = _number(cell["ours"])
+        rows.setdefault(f"{difference} · {name}", {})[column] = _number(cell["other"])
+    return table("points · rule", rows)
 
 
-def beside(cells: Sequence[Mapping[str, Any]], start: str) -> str:
+def beside(cells: Iterable[Cell], start: str) -> str:
     """One row per case: ours with its interval, then each other rule."""
-    found: dict[str, dict[str, str]] = {}
+    rows: dict[str, dict[str, str]] = {}
     for cell in cells:
         if cell["case"].startswith(start):
             case = cell["case"].removeprefix(start).rsplit(" vs ", 1)[0]
-            digits = 3 if cell["unit"].startswith("share") else 0
-            bounds = "" if cell["low"] is None else f" ({cell['low']:.{digits}f} to {cell['high']:.{digits}f})"
-            row = found.setdefault(case, {OURS: f"{cell['ours']:.{digits}f}{bounds}"})
+            form = ".3f" if cell["unit"].startswith("share") else ".0f"
+            row = rows.setdefault(case, {OURS: bounded(cell, form)})
             if cell["other"] is not None:
-                row[cell["other_name"]] = f"{cell['other']:.{digits}f}"
-    return table("case", found)
+                row[cell["other_name"]] = f"{cell['other']:{form}}"
+    return table("case", rows)
 
 
-def _monitors(cells: Sequence[Mapping[str, Any]]) -> str:
+def _monitors(cells: Sequence[Cell]) -> str:
     """One row per monitor, one column per case: mean / p90."""
-    found: dict[str, dict[str, dict[str, float]]] = {OURS: {}}
-    for cell in cells:
-        match = re.fullmatch(r"D (?!dip)(.*): (mean|p90) vs (.*)", cell["case"])
-        if match:
-            case, what, name = match.groups()
-            found[OURS].setdefault(case, {})[what] = cell["ours"]
-            found.setdefault(name, {}).setdefault(case, {})[what] = cell["other"]
-    rows = {
-        name: {
-            case: " / ".join(f"{values[w]:.0f}" for w in ("mean", "p90") if w in values) for case, values in row.items()
-        }
-        for name, row in found.items()
-    }
+    rows: dict[str, dict[str, str]] = {OURS: {}}
+    for (case, what, name), cell in matching(cells, r"D (?!dip)(.*): (mean|p90) vs (.*)"):
+        if what == "mean":
+            rows[OURS][case] = f"{cell['ours']:.0f}"
+            rows.setdefault(name, {})[case] = f"{cell['other']:.0f}"
+    for (case, what, name), cell in matching(cells, r"D (?!dip)(.*): (mean|p90) vs (.*)"):
+        if what == "p90":
+            rows[OURS][case] = f"{rows[OURS][case].split(' / ')[0]} / {cell['ours']:.0f}"
+            rows[name][case] = f"{rows[name][case]} / {cell['other']:.0f}"
     return table("monitor", rows)
 
 
-def _alarms(cells: Sequence[Mapping[str, Any]]) -> str:
-    found: dict[str, dict[str, str]] = {}
-    for cell in cells:
-        match = re.fullmatch(
-            r"C (?!false alarm)(.*?/s(?:, the product's alpha)?)(?:: (.*?))?(?: vs (.*))?", cell["case"]
-        )
-        if not match:
-            continue
-        case, what, name = match.groups()
-        row = found.setdefault(case, {})
+def _alarms(cells: Sequence[Cell]) -> str:
+    rows: dict[str, dict[str, str]] = {}
+    pattern = r"C (?!false alarm)(.*?/s(?:, the product's alpha)?)(?:: (.*?))?(?: vs (.*))?"
+    for (case, what, name), cell in matching(cells, pattern):
+        row = rows.setdefault(case, {})
         ours, other = _number(cell["ours"]), _number(cell["other"])
         if what is None:
             row["median, s"] = ours
             row["reference, s" if name == "reference table" else "threshold, s"] = other
         elif what.startswith("alarmed"):
-            row["alarmed in 30 min (errors), 60 (latency), 120 (cost)"] = (
-                ours if other == "-" else f"{ours} (reference {other})"
-            )
+            shown = ours if other == "-" else f"{ours} (reference {other})"
+            row["alarmed in 30 min (errors), 60 (latency), 120 (cost)"] = shown
         else:
             row[{"p90": "p90, s", "candidate requests": "candidate requests, mean"}[what]] = ours
-    return table("case", found)
-
-
-def table(corner: str, found: Mapping[str, Mapping[str, str]]) -> str:
-    columns = list(dict.fromkeys(column for row in found.values() for column in row))
-    lines: Iterable[list[str]] = ([name, *(row.get(c, "-") for c in columns)] for name, row in found.items())
-    return (
-        "\n"
-        + "\n".join(f"| {' | '.join(line)} |" for line in ([corner, *columns], ["---"] * (len(columns) + 1), *lines))
-        + "\n"
-    )
+    return table("case", rows)
 
 
 def _number(value: float | None) -> str:
     if value is None:
         return "-"
     return f"{value:.3f}" if value <= 1 else f"{value:.0f}"
+
+
+def days(result: Mapping[str, Any]) -> str:
+    held: dict[str, dict[str, str]] = {}
+    other: dict[str, dict[str, str]] = {}
+    ends = {"promote": "promoted", "roll_back": "rolled back", "inconclusive": "inconclusive"}
+    for (name, mean, what), cell in matching(result["cells"], r"days, (.*), ([+-]\d) pt: (.*) vs .*"):
+        rows = other if name.endswith(BEYOND) or name.startswith(TURN) else held
+        row = rows.setdefault(f"{name}, {mean} pt", {})
+        form = ".3f" if cell["unit"].startswith("share") else ".1f" if cell["unit"].startswith("days") else ".0f"
+        is_wrong = (what, mean) in (("promote", "-5"), ("roll_back", "+0"))
+        column = "wrong" if is_wrong else ends.get(what, what)
+        row[column] = bounded(cell, form)
+        if is_wrong or (what not in ends and cell["other"] is not None):
+            row[f"{column} before"] = f"{cell['other']:{form}}"
+    head = DAYS.format(commit=result["commit"], n=f"{result['cells'][0]['n']:,}")
+    counts = ("labels", "labels before", "days", "days before")
+    of_both = ("wrong", "wrong before", "inconclusive", *counts)
+    told = ("told in the holdback's week", "days from the turn until told")
+    beyond = ("wrong", "wrong before", "promoted", *counts, *told)
+    return head + table("case", _kept(held, of_both)) + DAYS_NOT_HELD + table("case", _kept(other, beyond))
+
+
+def _kept(rows: Mapping[str, Mapping[str, str]], columns: Sequence[str]) -> dict[str, dict[str, str]]:
+    return {name: {c: row[c] for c in columns if c in row} for name, row in rows.items()}
+
+
+def delays(result: Mapping[str, Any]) -> str:
+    cells = result["cells"]
+    head = DELAYS.format(commit=result["commit"], n=f"{cells[0]['n']:,}")
+    return head + beside(cells, "delayed, ") + HAPPIER + beside(cells, "happier, ")
+
+
+def intervals(result: Mapping[str, Any]) -> str:
+    cells = result["cells"]
+    head = INTERVALS.format(commit=result["commit"], n=f"{cells[0]['n']:,}", normal=cells[0]["other_name"].capitalize())
+    return head + beside(cells, "interval, ")
+
+
+def limits(result: Mapping[str, Any]) -> str:
+    cells = result["cells"]
+    silent = next(cell for cell in cells if cell["case"].startswith("silent, "))
+    head = SILENT.format(commit=result["commit"], n=f"{silent['n']:,}", seen=silent["other_name"].capitalize())
+    return head + beside(cells, "silent, ") + HARDEST + beside(cells, "hardest, ")

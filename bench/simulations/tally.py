@@ -10,7 +10,7 @@ from math import sqrt
 from statistics import NormalDist
 
 import numpy as np
-from common import Cell
+from common import Cell, beside
 
 from optimizer.core.statistics.outcomes import Block, Outcomes
 
@@ -41,47 +41,26 @@ class Tally:
 
 def share_cell(case: str, ours: Tally, end: str, other: float | None, other_name: str) -> Cell:
     share, n = ours.share(end), len(ours.ends)
-    z = NormalDist().inv_cdf(0.975)
+    unit = "share of rollouts; bounds of ours"
+    return beside(f"{case} vs {other_name}", share, other, other_name, unit, n, wilson(share, n))
+
+
+def wilson(share: float, n: int, z: float = NormalDist().inv_cdf(0.975)) -> tuple[float, float]:
     middle, half = (
         (share + z * z / (2 * n)) / (1 + z * z / n),
         z * sqrt(share * (1 - share) / n + z * z / (4 * n * n)) / (1 + z * z / n),
     )
-    ratio = share / other if other else None
-    return Cell(
-        case=f"{case} vs {other_name}",
-        ours=share,
-        other=other,
-        other_name=other_name,
-        ratio=ratio,
-        low=max(0.0, middle - half),
-        high=middle + half,
-        unit="share of rollouts; bounds of ours",
-        n=n,
-    )
+    return max(0.0, middle - half), middle + half
 
 
-def mean_cell(case: str, ours: list[float], other: float | None, other_name: str, unit: str) -> Cell | None:
+def mean_cell(case: str, ours: Sequence[float], other: float | None, other_name: str, unit: str) -> list[Cell]:
+    """None without a value."""
     if not ours:
-        return None
+        return []
     values = np.asarray(ours, dtype=float)
     mean, half = float(values.mean()), 1.96 * float(values.std()) / sqrt(len(values))
-    ratio = mean / other if other else None
-    return Cell(
-        case=f"{case} vs {other_name}",
-        ours=mean,
-        other=other,
-        other_name=other_name,
-        ratio=ratio,
-        low=mean - half,
-        high=mean + half,
-        unit=f"{unit}; bounds of ours",
-        n=len(values),
-    )
-
-
-def plain_cell(case: str, ours: float, other: float | None, other_name: str, unit: str, n: int) -> Cell:
-    ratio = ours / other if other else None
-    return Cell(case=case, ours=ours, other=other, other_name=other_name, ratio=ratio, unit=unit, n=n)
+    bounds, unit = (mean - half, mean + half), f"{unit}; bounds of ours"
+    return [beside(f"{case} vs {other_name}", mean, other, other_name, unit, len(values), bounds)]
 
 
 def p90(values: Sequence[float]) -> float:

@@ -236,7 +236,7 @@ CASES = {
 
 
 def table_days(runs: int, seed: int, names: list[str]) -> list[Cell]:
-    cells: list[Cell | None] = []
+    cells: list[Cell] = []
     for name in names:
         case = CASES[name]
         for mean in case.differences:
@@ -253,10 +253,10 @@ def table_days(runs: int, seed: int, names: list[str]) -> list[Cell]:
             for what, unit, of in (("labels", "labels, mean", "labels"), ("days", "days, mean", "on_candidate")):
                 scale = 24 if what == "days" else 1
                 mine, other = ([x / scale for x in getattr(tally, of)] for tally in (ours, before))
-                cells.append(mean_cell(f"{label}: {what}", mine, float(np.mean(other)), BEFORE, unit))
+                cells += mean_cell(f"{label}: {what}", mine, float(np.mean(other)), BEFORE, unit)
             if told.ends:
                 hours = [h / 24 for h, end in zip(told.on_candidate, told.ends, strict=True) if end == "told"]
                 cells.append(share_cell(f"{label}: told in the holdback's week", told, "told", None, "none"))
-                cells.append(mean_cell(f"{label}: days from the turn until told", hours, None, "none", "days, mean"))
+                cells += mean_cell(f"{label}: days from the turn until told", hours, None, "none", "days, mean")
             progress(label)
-    return [c for c in cells if c]
+    return cells

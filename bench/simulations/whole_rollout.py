@@ -249,7 +249,7 @@ def _costs_of(factor: float) -> tuple[float, float]:
 
 
 def table_whole(runs: int, seed: int) -> list[Cell]:
-    cells: list[Cell | None] = []
+    cells: list[Cell] = []
     start = first_state()
     for case, (truth, end) in CASES.items():
         ours, safe = Tally(), Tally()
@@ -262,23 +262,13 @@ def table_whole(runs: int, seed: int) -> list[Cell]:
             share_cell(f"whole, {case}: {e}", ours, e, safe.share(e), SAFE)
             for e in (end, *(e for e in ends if e != end))
         ]
-        cells.append(
-            mean_cell(
-                f"whole, {case}: labels",
-                [float(x) for x in ours.labels],
-                float(np.mean(safe.labels)),
-                SAFE,
-                "labels, mean",
-            )
-        )
-        cells.append(
-            mean_cell(
-                f"whole, {case}: units",
-                ours.on_candidate,
-                float(np.mean(safe.on_candidate)),
-                SAFE,
-                "units on the candidate, mean",
-            )
+        cells += mean_cell(f"whole, {case}: labels", ours.labels, float(np.mean(safe.labels)), SAFE, "labels, mean")
+        cells += mean_cell(
+            f"whole, {case}: units",
+            ours.on_candidate,
+            float(np.mean(safe.on_candidate)),
+            SAFE,
+            "units on the candidate, mean",
         )
         progress(f"whole {case}")
-    return [c for c in cells if c]
+    return cells

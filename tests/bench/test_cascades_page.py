@@ -16,7 +16,6 @@ ROOT = Path(__file__).parents[2]
 bench = importlib.import_module("cascades")
 rules = importlib.import_module("cascade_logs.rules")
 resampling = importlib.import_module("cascade_logs.resampling")
-checks = importlib.import_module("cascade_logs.checks")
 tables = importlib.import_module("cascade_logs.tables")
 page = importlib.import_module("cascade_logs.page").page
 
@@ -82,11 +81,6 @@ def test_draws_count_true_losses_of_the_pool():
     assert drawn["confident"].above <= drawn["expected"].above
     assert drawn["confident"].saved <= drawn["expected"].saved
     assert drawn == resampling.pair_draws(pool, 300, 40, seed=1)
-
-
-def test_brute_force_and_exact_search_agree_on_drawn_records():
-    assert checks._gap(drawn_records(60, 2)) < 1e-9
-    assert checks._gap(drawn_records(25, 3), 0.05) < 1e-9
 
 
 @pytest.mark.skipif(
