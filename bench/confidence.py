@@ -1,6 +1,7 @@
 """Is a learned confidence better than the recorded one, and how far do features of the query alone get?
 
-TrainedPredictor on train, judged on dev.
+Claim: where train says with 90 % that a learned confidence is better, it is used, and dev says what that saves. Data:
+the recorded cascades of DETENT_SHARED (data/cascade_logs). Peers: the recorded confidence, random mixing.
 
 python bench/confidence.py            every set, the result and its page (a quarter of an hour)
 python bench/confidence.py --page     the page again from the stored result
@@ -123,36 +124,15 @@ def cost_cells(case: str, name: str, known: Pair, out: np.ndarray, dev: Pair, co
     """
     threshold = best_threshold(known, out)
     found, inside = at_threshold(dev, confidence, threshold), at_threshold(known, out, threshold)
-    accepted = confidence >= threshold
-    each = 100 * np.where(accepted, dev.strong - dev.cheap, 0.0)
+    best = at_threshold(dev, confidence, best_threshold(dev, confidence)).saved
+    each = 100 * np.where(confidence >= threshold, dev.strong - dev.cheap, 0.0)
     drawn = [float(each[rows].mean()) for rows in group_draws(dev.ids, seed=3, n_draws=2000)]
-    low, high = np.quantile(drawn, [0.025, 0.975])
-    n = len(dev.ids)
+    n, train_says = len(dev.ids), "train, cross-fitted"
+    share = "share of the strong model's cost, dev"
     return [
-        _cell(
-            f"{case}: saved, {name}",
-            found.saved,
-            "share of the strong model's cost, dev",
-            n,
-            other=inside.saved,
-            other_name="train, cross-fitted",
-        ),
-        _cell(
-            f"{case}: lost, {name}",
-            found.lost,
-            "points, dev",
-            n,
-            float(low),
-            float(high),
-            inside.lost,
-            "train, cross-fitted",
-        ),
-        _cell(
-            f"{case}: saved at a point of dev itself, {name}",
-            at_threshold(dev, confidence, best_threshold(dev, confidence)).saved,
-            "share, dev",
-            n,
-        ),
+        _cell(f"{case}: saved, {name}", found.saved, share, n, None, inside.saved, train_says),
+        _cell(f"{case}: lost, {name}", found.lost, "points, dev", n, _between(drawn), inside.lost, train_says),
+        _cell(f"{case}: saved at a point of dev itself, {name}", best, "share, dev", n),
     ]
 
 
@@ -162,90 +142,53 @@ def recorded_set(name: str, cheap: str, strong: str) -> list[Cell]:
     rows = rows_of(known, known.cheap)
     says = {"set": name, "model": cheap, "rows": len(rows)}
     found = {"recorded": train(rows, RECORDED, trained_on=says), "learned": train(rows, LEARNED, trained_on=says)}
-    gain = log_loss_gain(found["learned"], found["recorded"], list(known.cheap), known.ids)
+    best, n = found["learned"], len(dev.ids)
+    gain = log_loss_gain(best, found["recorded"], list(known.cheap), known.ids)
     inside = {kind: at_threshold(known, out, best_threshold(known, out)) for kind, out in _out_of_fold(found).items()}
     used = beats(gain.low, saved=inside["learned"].saved, saved_recorded=inside["recorded"].saved)
-    n = len(dev.ids)
-    cells = [
-        _cell(
-            f"{case}: learned is used ({found['learned'].recipe.name}, {found['learned'].calibration})",
-            float(used),
-            "1 yes, 0 no",
-            n,
-        )
-    ]
-    cells.append(
-        _cell(
-            f"{case}: log loss less, train",
-            gain.mean,
-            "log loss of recorded - learned, cross-fitted; low: one-sided 90 %",
-            len(rows),
-            low=gain.low,
-        )
+    recipe, unit = (
+        f"{best.recipe.name}, {best.calibration}",
+        "log loss of recorded - learned, cross-fitted; low: one-sided 90 %",
     )
     both = {kind: answers(each, dev) for kind, each in found.items()}
-    targets = list(dev.cheap)
-    raw = np.array([logistic(numbers["answer.confidence_logit"] or 0.0) for numbers in dev.numbers])
-    for measure in ("Brier", "ECE"):
-        as_recorded = measured(MEASURES[measure], list(raw), targets, dev.ids, seed=7, n_draws=N_DRAWS)
-        cells.append(
-            _cell(
-                f"{case}: {measure}, not calibrated",
-                as_recorded.value or 0.0,
-                f"{measure}, dev",
-                n,
-                as_recorded.low,
-                as_recorded.high,
-            )
-        )
-    for measure, of in MEASURES.items():
-        recorded, learned = (
-            measured(of, both[kind], targets, dev.ids, seed=7, n_draws=N_DRAWS) for kind in ("recorded", "learned")
-        )
-        for kind, each in (("recorded", recorded), ("learned", learned)):
-            if each.value is not None:
-                cells.append(_cell(f"{case}: {measure}, {kind}", each.value, f"{measure}, dev", n, each.low, each.high))
-        if recorded.value is None:  # every answer of dev is right: nothing to tell apart
-            continue
-        draws = group_draws(dev.ids, seed=7, n_draws=N_DRAWS)
-        apart = [(of(both["learned"][d], dev.cheap[d]), of(both["recorded"][d], dev.cheap[d])) for d in draws]
-        low, high = np.quantile([a - b for a, b in apart if a is not None and b is not None], [0.025, 0.975])
-        cells.append(
-            _cell(
-                f"{case}: {measure}, learned - recorded",
-                (learned.value or 0.0) - (recorded.value or 0.0),
-                f"{measure}, dev",
-                n,
-                float(low),
-                float(high),
-            )
-        )
+    cells = [
+        _cell(f"{case}: learned is used ({recipe})", float(used), "1 yes, 0 no", n),
+        _cell(f"{case}: log loss less, train", gain.mean, unit, len(rows), (gain.low, None)),
+        *measure_cells(case, both, dev),
+    ]
     for kind, each in found.items():
         cells += cost_cells(case, kind, known, np.array(each.out_of_fold), dev, both[kind])
     cells.append(_cell(f"{case}: saved, random mixing", random_mixing(dev), "share, dev", n))
     if (cheap, strong) == PAIRS[0]:
         for kind, values in both.items():
-            for i, row in enumerate(reliability(list(values), targets, n_bins=5)):
-                unit = f"share right; promised {row.mean_confidence:.3f}"
-                cells.append(
-                    _cell(
-                        f"{case}: reliability {i + 1}, {kind}",
-                        row.right_share,
-                        unit,
-                        row.n,
-                        row.low,
-                        row.high,
-                        row.mean_confidence,
-                        "promised",
-                    )
-                )
-    print(
-        case,
-        found["learned"].recipe.name,
-        found["learned"].calibration,
-        {k: round(v, 4) for k, v in found["learned"].losses.items()},
-        flush=True,
-    )
+            for i, row in enumerate(reliability(list(values), list(dev.cheap), n_bins=5)):
+                mean, unit = row.mean_confidence, f"share right; promised {row.mean_confidence:.3f}"
+                title = f"{case}: reliability {i + 1}, {kind}"
+                cells.append(_cell(title, row.right_share, unit, row.n, (row.low, row.high), mean, "promised"))
+    print(case, recipe, {k: round(v, 4) for k, v in best.losses.items()}, flush=True)
+    return cells
+
+
+def measure_cells(case: str, both: Mapping[str, np.ndarray], dev: Pair) -> list[Cell]:
+    """The measures of the confidence as recorded, calibrated and learned, and what the last is better by."""
+    cells, n, targets = list[Cell](), len(dev.ids), list(dev.cheap)
+    raw = [logistic(numbers["answer.confidence_logit"] or 0.0) for numbers in dev.numbers]
+    for measure in ("Brier", "ECE"):
+        one = measured(MEASURES[measure], raw, targets, dev.ids, seed=7, n_draws=N_DRAWS)
+        title = f"{case}: {measure}, not calibrated"
+        cells.append(_cell(title, one.value or 0.0, f"{measure}, dev", n, (one.low, one.high)))
+    for measure, of in MEASURES.items():
+        kinds = {kind: measured(of, both[kind], targets, dev.ids, seed=7, n_draws=N_DRAWS) for kind in both}
+        for kind, one in kinds.items():
+            if one.value is not None:
+                cells.append(_cell(f"{case}: {measure}, {kind}", one.value, f"{measure}, dev", n, (one.low, one.high)))
+        if kinds["recorded"].value is None:  # every answer of dev is right: nothing to tell apart
+            continue
+        draws = group_draws(dev.ids, seed=7, n_draws=N_DRAWS)
+        apart = [(of(both["learned"][d], dev.cheap[d]), of(both["recorded"][d], dev.cheap[d])) for d in draws]
+        between = _between([a - b for a, b in apart if a is not None and b is not None])
+        gained = (kinds["learned"].value or 0.0) - (kinds["recorded"].value or 0.0)
+        cells.append(_cell(f"{case}: {measure}, learned - recorded", gained, f"{measure}, dev", n, between))
     return cells
 
 
@@ -264,27 +207,17 @@ def query_set(name: str) -> list[Cell]:
         confidence = answers(found, dev)
         as_good = list((dev.cheap >= dev.strong).astype(float))
         each = measured(area, list(confidence), as_good, dev.ids, seed=7, n_draws=N_DRAWS)
+        recipe = f"{found.recipe.name}, {found.calibration}"
         if each.value is not None:
-            cells.append(
-                _cell(
-                    f"{name}: AUC, {kind} ({found.recipe.name}, {found.calibration})",
-                    each.value,
-                    "AUC, dev",
-                    n,
-                    each.low,
-                    each.high,
-                )
-            )
+            cells.append(_cell(f"{name}: AUC, {kind} ({recipe})", each.value, "AUC, dev", n, (each.low, each.high)))
         cells += cost_cells(name, kind, known, np.array(found.out_of_fold), dev, confidence)
-        print(
-            name,
-            kind,
-            found.recipe.name,
-            found.calibration,
-            {k: round(v, 4) for k, v in found.losses.items()},
-            flush=True,
-        )
+        print(name, kind, recipe, {k: round(v, 4) for k, v in found.losses.items()}, flush=True)
     return [*cells, _cell(f"{name}: saved, random mixing", random_mixing(dev), "share, dev", n)]
+
+
+def _between(drawn: Sequence[float]) -> tuple[float, float]:
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    return float(low), float(high)
 
 
 def _cell(
@@ -292,11 +225,11 @@ def _cell(
     ours: float,
     unit: str,
     n: int,
-    low: float | None = None,
-    high: float | None = None,
+    bounds: tuple[float | None, float | None] | None = None,
     other: float | None = None,
     other_name: str = "",
 ) -> Cell:
+    low, high = bounds or (None, None)
     return Cell(case=case, ours=ours, other=other, other_name=other_name, low=low, high=high, unit=unit, n=n)
 
 

@@ -79,42 +79,24 @@ def named(topic: str, wanted: Split) -> str:
 def cells_of(wish: tuple[str, str], study: Mapping[str, Any]) -> list[Cell]:
     (point,) = study["findings"]["content_score"]["points"]
     name, cells = f"{wish[0]} {wish[1]}", list[Cell]()
-    for score, table in point["on_dev"].items():
+    for score, rows in point["on_dev"].items():
         mark = f"{name}: {score}{', serves' if score == point['score'] else ''}"
-        on_train = point["on_train"][score]
-        cells.append(
-            _cell(
-                f"{mark}: train, cross-fitted",
-                on_train["quality"],
-                on_train["saved"],
-                on_train["n_full"],
-                point["n_train"],
-            )
-        )
-        cells += [
-            _cell(
-                f"{mark}: {row['type']}", row["quality"], row["saved"], row["n_full"], row["n"], row["low"], row["high"]
-            )
-            for row in table
-        ]
-    outcome = study["outcome"]
-    return [
-        *cells,
-        Cell(case=f"{name}: {outcome}", ours=None, unit="outcome", n=1),
-    ]
+        on_train = {**point["on_train"][score], "type": "train, cross-fitted", "n": point["n_train"]}
+        cells += [_cell(f"{mark}: {row['type']}", row) for row in (on_train, *rows)]
+    return [*cells, Cell(case=f"{name}: {study['outcome']}", ours=None, unit="outcome", n=1)]
 
 
-def _cell(
-    case: str,
-    quality: float | None,
-    saved: float,
-    n_full: int,
-    n: int,
-    low: float | None = None,
-    high: float | None = None,
-) -> Cell:
-    unit = f"mean quality of {n_full} processed in full"
-    return Cell(case=case, ours=quality, other=saved, other_name="time saved", low=low, high=high, unit=unit, n=n)
+def _cell(case: str, row: Mapping[str, Any]) -> Cell:
+    return Cell(
+        case=case,
+        ours=row["quality"],
+        other=row["saved"],
+        other_name="time saved",
+        low=row.get("low"),
+        high=row.get("high"),
+        unit=f"mean quality of {row['n_full']} processed in full",
+        n=row["n"],
+    )
 
 
 def verdict(cells: Sequence[Mapping[str, Any]]) -> int:

@@ -33,7 +33,7 @@ from sqlalchemy import Engine, Table, create_engine, event, insert, select
 from sqlmodel import SQLModel
 from ulid import ULID
 
-from bench.common import Cell, write_result
+from bench.common import Cell, beside, write_result
 from bench.serving import PATH, UNITS, WARM_S, cell_of, in_turns, ratio_of_rates, ratio_of_waits
 from bench.speed import client, rivals
 from bench.speed.client import Load
@@ -167,9 +167,6 @@ def as_stored(place: Installation) -> list[tuple[str, dict[str, Any]]]:
     return found
 
 
-# --- MLflow and growth -----------------------------------------------------------------------------------------------
-
-
 def beside_mlflow(ours: Cell, seconds: float) -> Cell:
     quiet = {
         "LITELLM_LOCAL_MODEL_COST_MAP": "True",
@@ -185,15 +182,8 @@ def beside_mlflow(ours: Cell, seconds: float) -> Cell:
         raise RuntimeError(f"MLflow could not be measured: {done.stderr[-1000:]}")
     n, took = json.loads(done.stdout.splitlines()[-1])
     assert ours.ours is not None
-    return Cell(
-        case="batches beside mlflow.log_trace",
-        ours=ours.ours,
-        other=n / took,
-        other_name="mlflow.log_trace in one loop, SQLite (WAL, synchronous=NORMAL)",
-        ratio=ours.ours * took / n,
-        unit="events, or traces, a second",
-        n=n,
-    )
+    name = "mlflow.log_trace in one loop, SQLite (WAL, synchronous=NORMAL)"
+    return beside("batches beside mlflow.log_trace", ours.ours, n / took, name, "events, or traces, a second", n)
 
 
 def growth(stored: int, rounds: int, seconds: float) -> list[Cell]:

@@ -24,7 +24,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from itertools import product
 from typing import Any
@@ -106,15 +106,9 @@ def replays(pool: Pool, n_dev: int, cap: float, n_draws: int) -> list[Cell]:
 
 def _lost(case: str, made: Sequence[Searched], at: int) -> Cell:
     ours, rule = (np.array([getattr(one, name)[at] for one in made]) for name in ("lost", "rule_lost"))
-    return _cell(
-        case,
-        ours.mean(),
-        rule.mean(),
-        "the rule alone",
-        n=len(made),
-        bounds=interval(ours - rule),
-        unit="points; bounds of ours - the rule's over the draws",
-    )
+    found = _cell(case, ours.mean(), rule.mean(), "the rule alone", n=len(made))
+    low, high = interval(ours - rule)
+    return replace(found, low=low, high=high, unit="points; bounds of ours - the rule's over the draws")
 
 
 def run(pool: Pool, seed: int, strategy: str, cap: int, definition: Mapping[str, Any]) -> list[Cell]:
@@ -146,27 +140,9 @@ def verdict(cells: Sequence[Cell]) -> int:
     return 1 if left or worse else 0
 
 
-def _cell(
-    case: str,
-    ours: float,
-    other: float | None,
-    other_name: str,
-    *,
-    n: int = 1,
-    bounds: tuple[float, float] | tuple[None, None] = (None, None),
-    unit: str = "",
-) -> Cell:
-    low, high = bounds
-    return Cell(
-        case=case,
-        ours=float(ours),
-        other=None if other is None else float(other),
-        other_name=other_name,
-        low=low,
-        high=high,
-        unit=unit,
-        n=n,
-    )
+def _cell(case: str, ours: float, other: float | None, other_name: str, *, n: int = 1) -> Cell:
+    other = None if other is None else float(other)
+    return Cell(case=case, ours=float(ours), other=other, other_name=other_name, unit="", n=n)
 
 
 if __name__ == "__main__":

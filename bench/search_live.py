@@ -24,15 +24,15 @@ import os
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from common import RESULTS, ROOT, SHARED, Cell, commit, machine, write_result
+from common import RESULTS, ROOT, SHARED, Cell, beside, commit, machine, write_result
 from live.page import NOT_RUN, Cells, page, table
 from live.setup import SIZES, Counted, Found, Outcome, Setup, Sizes, family_of, rows_of
-from live.tasks import LIVE_TASKS, TASKS, Task
+from live.tasks import LIVE_TASKS, TASKS
 from trivial_baselines import with_stored_section
 
 from optimizer.core.evaluation.comparison import bootstrap_interval
@@ -113,12 +113,27 @@ def _run(key: Key, folder: Path, data: Path, sizes: Sizes, models: Any) -> Outco
     home.mkdir(parents=True, exist_ok=True)
     settings = load_settings(home=home)
     wiring.migrate_store(settings)
+    first = _result(folder, (name, "DSPy MIPROv2", seed))
+    family = family_of(task, sizes)
+    train, dev, holdout = rows_of(task, data, seed, sizes)
     store = wiring.open_store(settings)
     started = time.monotonic()
     try:
-        first = _result(folder, (name, "DSPy MIPROv2", seed))
-        calls = json.loads(first.read_text(encoding="utf-8"))["n_calls"] if first.exists() else sizes.metric_calls
-        setup = _setup(task, data, seed, sizes, settings, store, models, home, calls)
+        setup = Setup(
+            task=task,
+            seed=seed,
+            sizes=sizes,
+            family=family,
+            train=train,
+            dev=dev,
+            holdout=holdout,
+            scorer=wiring.open_scorer(family, settings),
+            store=store,
+            clock=wiring.open_clock(settings),
+            models=models,
+            folder=home,
+            calls=json.loads(first.read_text(encoding="utf-8"))["n_calls"] if first.exists() else sizes.metric_calls,
+        )
         found = searches()[arm](setup)
         minutes = (time.monotonic() - started) / 60
         held = Counted(setup)
@@ -134,28 +149,6 @@ def _run(key: Key, folder: Path, data: Path, sizes: Sizes, models: Any) -> Outco
         )
     finally:
         store.close()
-
-
-def _setup(
-    task: Task, data: Path, seed: int, sizes: Sizes, settings: Any, store: Any, models: Any, home: Path, calls: int
-) -> Setup:
-    family = family_of(task, sizes)
-    train, dev, holdout = rows_of(task, data, seed, sizes)
-    return Setup(
-        task=task,
-        seed=seed,
-        sizes=sizes,
-        family=family,
-        train=train,
-        dev=dev,
-        holdout=holdout,
-        scorer=wiring.open_scorer(family, settings),
-        store=store,
-        clock=wiring.open_clock(settings),
-        models=models,
-        folder=home,
-        calls=calls,
-    )
 
 
 def searches() -> Mapping[str, Callable[[Setup], Found]]:
@@ -214,34 +207,16 @@ def compared(cells: Cells, seeds: Sequence[int]) -> list[Cell]:
 
 
 def _pair(case: str, other: str, both: Sequence[tuple[Outcome, Outcome]]) -> list[Cell]:
-    blank = Cell(case=f"{case}, {NOT_RUN}", ours=None, other_name=other, unit=NOT_RUN, n=0)
     if not both:
-        return [blank]
+        return [Cell(case=f"{case}, {NOT_RUN}", ours=None, other_name=other, unit=NOT_RUN, n=0)]
     a, b = [s for one, _ in both for s in one.scores], [s for _, two in both for s in two.scores]
     interval = bootstrap_interval([x - y for x, y in zip(a, b, strict=True)], seed=1)
-    ours, theirs = sum(a) / len(a), sum(b) / len(b)
-    score = replace(
-        blank,
-        case=case,
-        ours=ours,
-        other=theirs,
-        ratio=ours / theirs if theirs else None,
-        low=interval.lower,
-        high=interval.upper,
-        unit="held-out score (low, high: of ours - other)",
-        n=len(a),
-    )
+    bounds, unit = (interval.lower, interval.upper), "held-out score (low, high: of ours - other)"
     calls, more = (sum(pair[at].n_calls for pair in both) / len(both) for at in (0, 1))
-    cost = replace(
-        blank,
-        case=f"{case}, calls",
-        ours=calls,
-        other=more,
-        ratio=calls / more if more else None,
-        unit="calls of the search",
-        n=len(both),
-    )
-    return [score, cost]
+    return [
+        beside(case, sum(a) / len(a), sum(b) / len(b), other, unit, len(a), bounds),
+        beside(f"{case}, calls", calls, more, other, "calls of the search", len(both)),
+    ]
 
 
 def _name(key: Key) -> str:

@@ -30,7 +30,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from bench.common import Cell, ratio_interval, write_result
+from bench.common import Cell, beside, ratio_interval, write_result
 from bench.speed import chats, client, memory, rivals
 from bench.speed.client import Load
 from bench.speed.events import KINDS, posts
@@ -169,20 +169,10 @@ def ratio_of_waits(case: str, ours: Sequence[Load], other: Sequence[Load], name:
 
 
 def cell_of(case: str, ours: Sequence[float], other: Sequence[float], name: str, unit: str) -> Cell:
-    low, high = ratio_interval(ours, other, np.median)
     mine, theirs = float(np.median(ours)), float(np.median(other))
     spread = f"{min(ours):.4g} to {max(ours):.4g} beside {min(other):.4g} to {max(other):.4g}"
-    return Cell(
-        case=case,
-        ours=mine,
-        other=theirs,
-        other_name=name,
-        ratio=mine / theirs,
-        low=low,
-        high=high,
-        unit=f"{unit}; {spread}",
-        n=len(ours),
-    )
+    bounds = ratio_interval(ours, other, np.median)
+    return beside(case, mine, theirs, name, f"{unit}; {spread}", len(ours), bounds)
 
 
 def _fetched(place: Installation) -> bytes:
@@ -194,9 +184,6 @@ def _fetched(place: Installation) -> bytes:
     return body
 
 
-# --- MLflow ----------------------------------------------------------------------------------------------------------
-
-
 def beside_mlflow(ours: Cell, seconds: float) -> Cell:
     with mlflow_server() as url:
         asked = ["GET /api/2.0/mlflow/registered-models/alias?name=triage&alias=production"]
@@ -205,15 +192,8 @@ def beside_mlflow(ours: Cell, seconds: float) -> Cell:
     other = float(np.median([load.per_s for load in loads]))
     assert ours.ours is not None
     spread = f"{min(load.per_s for load in loads):.4g} to {max(load.per_s for load in loads):.4g} for MLflow"
-    return Cell(
-        case="prompt fetches beside MLflow's prompt by alias over REST",
-        ours=ours.ours,
-        other=other,
-        other_name="MLflow's server, one process, SQLite",
-        ratio=ours.ours / other,
-        unit=f"a second; {spread}",
-        n=len(loads),
-    )
+    case, name = "prompt fetches beside MLflow's prompt by alias over REST", "MLflow's server, one process, SQLite"
+    return beside(case, ours.ours, other, name, f"a second; {spread}", len(loads))
 
 
 @contextmanager

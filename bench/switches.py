@@ -21,12 +21,14 @@ import sys
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import numpy as np
 from common import ROOT, Cell, write_result
 from numpy.typing import NDArray
-from pages import in_columns
+from pages import Cell as PageCell
+from pages import bounds, in_columns, matching
 
 from optimizer.core.rollout.switch_watch import (
     ALPHA,
@@ -257,15 +259,12 @@ def drop_cells(rate: int, drop: float, seed: int) -> list[Cell]:
     cells = []
     rng = np.random.default_rng([seed, rate, round(1000 * drop)])
     found = simulate(World(rng=rng, runs=RUNS_OF_DROP, per_minute=rate, drop=drop))
-    for name, s, labels in (
-        ("holdback", found.holdback_s, found.holdback_labels),
-        ("weeks before", found.before_s, found.before_labels),
-        (
-            "whichever is first",
-            np.minimum(found.holdback_s, found.before_s),
-            np.minimum(found.holdback_labels, found.before_labels),
-        ),
-    ):
+    sides = {
+        "holdback": (found.holdback_s, found.holdback_labels),
+        "weeks before": (found.before_s, found.before_labels),
+    }
+    sides["whichever is first"] = tuple(np.minimum(*both) for both in zip(*sides.values(), strict=True))  # type: ignore[assignment]
+    for name, (s, labels) in sides.items():
         case = f"{rate} requests a minute, {100 * drop:.0f} points lower, {name}"
         cells += [_quantiles(f"{case}: minutes", s / 60), _quantiles(f"{case}: labels", labels)]
     return cells
@@ -273,15 +272,9 @@ def drop_cells(rate: int, drop: float, seed: int) -> list[Cell]:
 
 def _quantiles(case: str, values: Floats) -> Cell:
     low, mid, high = (float(x) for x in np.quantile(values, [0.1, 0.5, 0.9], method="higher"))
-    shown = [None if np.isinf(x) else round(x, 2) for x in (mid, low, high)]
-    return Cell(
-        case=case,
-        ours=shown[0],
-        low=shown[1],
-        high=shown[2],
-        unit="median; low and high: 10 % and 90 % of the runs",
-        n=len(values),
-    )
+    ours, *ends = (None if np.isinf(x) else round(x, 2) for x in (mid, low, high))
+    unit = "median; low and high: 10 % and 90 % of the runs"
+    return Cell(case=case, ours=ours, low=ends[0], high=ends[1], unit=unit, n=len(values))
 
 
 COMING_BACK: dict[str, Any] = {
@@ -314,16 +307,8 @@ def equal_cell(case: str, runs: int, seed: int) -> Cell:
         found = simulate(world, min_drop=min_drop, fine_s=60.0)
         n += int((np.isfinite(found.holdback_s) | np.isfinite(found.before_s)).sum())
     low, high = _share_interval(n, runs)
-    return Cell(
-        case=f"{case}: false alarms",
-        ours=n / runs,
-        other=LEVEL,
-        other_name="level",
-        low=low,
-        high=high,
-        unit="share of switches within a week",
-        n=runs,
-    )
+    unit, case = "share of switches within a week", f"{case}: false alarms"
+    return Cell(case=case, ours=n / runs, other=LEVEL, other_name="level", low=low, high=high, unit=unit, n=runs)
 
 
 def _share_interval(k: int, n: int, z: float = 1.96) -> tuple[float, float]:
@@ -369,38 +354,29 @@ and outcomes of unknown age.
 
 
 @in_columns
-def page(result: dict[str, object]) -> str:
-    cells: list[dict[str, object]] = result["cells"]  # type: ignore[assignment]
-    by_case = {str(cell["case"]): cell for cell in cells}
-    rows = []
-    for rate in RATES:
-        for drop in DROPS:
-            for what in ("minutes", "labels"):
-                shown = [
-                    _shown(by_case[f"{rate} requests a minute, {100 * drop:.0f} points lower, {name}: {what}"])
-                    for name in ("holdback", "weeks before", "whichever is first")
-                ]
-                rows.append(f"| {rate:,} | {100 * drop:.0f} points | {what} | {' | '.join(shown)} |\n")
-    equal = [cell for case, cell in by_case.items() if case.endswith("false alarms")]
-    lines = [
-        f"| {str(c['case']).removesuffix(': false alarms')} | {c['n']:,} | {float(c['ours']):.4f} |"  # type: ignore[arg-type]
-        f" {float(c['low']):.4f} to {float(c['high']):.4f} |\n"  # type: ignore[arg-type]
-        for c in equal
-    ]
-    false = FALSE.format(returning=RETURNING, once=ONCE_A_DAY)
-    return HEAD.format(commit=result["commit"], n_drop=RUNS_OF_DROP) + "".join(rows) + false + "".join(lines)
+def page(result: dict[str, Any]) -> str:
+    cells = {cell["case"]: cell for cell in result["cells"]}
+    text = HEAD.format(commit=result["commit"], n_drop=RUNS_OF_DROP)
+    for rate, drop, what in product(RATES, DROPS, ("minutes", "labels")):
+        case = f"{rate} requests a minute, {100 * drop:.0f} points lower"
+        sides = ("holdback", "weeks before", "whichever is first")
+        shown = " | ".join(_shown(cells[f"{case}, {name}: {what}"]) for name in sides)
+        text += f"| {rate:,} | {100 * drop:.0f} points | {what} | {shown} |\n"
+    text += FALSE.format(returning=RETURNING, once=ONCE_A_DAY)
+    for (case,), cell in matching(result["cells"], "(.*): false alarms"):
+        text += f"| {case} | {cell['n']:,} | {cell['ours']:.4f} | {bounds(cell, '.4f')} |\n"
+    return text
 
 
-def _shown(cell: dict[str, object]) -> str:
+def _shown(cell: PageCell) -> str:
     mid, low, high = (_number(cell[name]) for name in ("ours", "low", "high"))
     return f"{mid} ({low} to {high})" if mid != "–" else f"– ({low} to –)" if low != "–" else "–"
 
 
-def _number(value: object) -> str:
+def _number(value: float | None) -> str:
     if value is None:
         return "–"
-    number = float(str(value))
-    return f"{number:,.0f}" if number >= 20 else f"{number:.1f}"
+    return f"{value:,.0f}" if value >= 20 else f"{value:.1f}"
 
 
 def main() -> int:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from common import Cell
+from common import Cell, beside
 
 from fixed_pool import models, product, rejects
 from fixed_pool.pools import Pool, draw, pools, published_means
@@ -134,39 +134,20 @@ def cells(group: str, found: Sequence[Measured]) -> list[Cell]:
     """For each share and rule the mean over the pools, against ours on the same draws."""
     made = []
     for at, share in enumerate(SHARES):
-        means = np.array([np.mean(one.lost[OURS][at]) for one in found])
-        low, high = interval(means)
-        made.append(
-            Cell(
-                case=f"{group}: points lost at {share:.0%}: {OURS}",
-                ours=float(means.mean()),
-                other_name="full evaluation",
-                low=low,
-                high=high,
-                unit="hundredths of score; bounds of the mean over the tables",
-                n=len(found),
-            )
-        )
-        made += [_against(group, at, found, name) for name in found[0].lost if name != OURS]
+        case, means = f"{group}: points lost at {share:.0%}", np.array([np.mean(one.lost[OURS][at]) for one in found])
+        unit = "hundredths of score; bounds of the mean over the tables"
+        whole = "full evaluation"
+        made.append(beside(f"{case}: {OURS}", float(means.mean()), None, whole, unit, len(found), interval(means)))
+        for name in found[0].lost:
+            if name != OURS:
+                other = np.array([np.mean(one.lost[name][at]) for one in found])
+                ours = np.array([np.mean(one.lost[OURS][at][: len(one.lost[name][at])]) for one in found])
+                both, unit = (
+                    (float(ours.mean()), float(other.mean())),
+                    "hundredths of score; bounds of ours - other over the tables",
+                )
+                made.append(beside(f"{case}: {name}", *both, name, unit, len(found), interval(ours - other)))
     return made
-
-
-def _against(group: str, at: int, found: Sequence[Measured], name: str) -> Cell:
-    other = np.array([np.mean(one.lost[name][at]) for one in found])
-    ours = np.array([np.mean(one.lost[OURS][at][: len(one.lost[name][at])]) for one in found])
-    low, high = interval(ours - other)
-    a, b = float(ours.mean()), float(other.mean())
-    return Cell(
-        case=f"{group}: points lost at {SHARES[at]:.0%}: {name}",
-        ours=a,
-        other=b,
-        other_name=name,
-        ratio=a / b if b else None,
-        low=low,
-        high=high,
-        unit="hundredths of score; bounds of ours - other over the tables",
-        n=len(found),
-    )
 
 
 def interval(values: Any) -> tuple[float, float]:

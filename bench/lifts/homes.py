@@ -184,21 +184,8 @@ def _study(home: Path, name: str, strategy: str, seed: int, definition: Mapping[
         return
     _write_yaml(home / "study.yaml", dict(definition))
     typed(home, "family", "evaluate", name, "--n", str(definition["n_dev"]), "--json")
-    typed(
-        home,
-        "study",
-        "run",
-        name,
-        "--strategy",
-        strategy,
-        "--seed",
-        str(seed),
-        "--definition",
-        str(home / "study.yaml"),
-        "--budget-calls",
-        str(MANY_CALLS),
-        "--json",
-    )
+    words = f"study run {name} --strategy {strategy} --seed {seed} --budget-calls {MANY_CALLS} --json".split()
+    typed(home, *words, "--definition", str(home / "study.yaml"))
 
 
 def _write_lines(path: Path, rows: Sequence[Row]) -> None:

@@ -49,22 +49,8 @@ def study(table: Array, seed: int, *, strategy: str, cap: int, definition: Mappi
         rows = [{"input": {"row": f"row {i}"}, "expected": {"said": "right"}} for i in range(scores.shape[1])]
         (home / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
         typed(home, "import", str(home / "rows.jsonl"), "--family", NAME, "--curated")
-        typed(
-            home,
-            "study",
-            "run",
-            NAME,
-            "--strategy",
-            strategy,
-            "--definition",
-            str(home / "study.yaml"),
-            "--seed",
-            str(seed),
-            "--budget-calls",
-            str(cap),
-            "--json",
-            allowed=(DONE, REFUSED),
-        )
+        words = f"study run {NAME} --strategy {strategy} --seed {seed} --budget-calls {cap} --json".split()
+        typed(home, *words, "--definition", str(home / "study.yaml"), allowed=(DONE, REFUSED))
         return _ended(home, scores)
 
 

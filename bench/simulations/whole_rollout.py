@@ -257,18 +257,10 @@ def table_whole(runs: int, seed: int) -> list[Cell]:
             at = [seed, 9, list(CASES).index(case), run]
             ours.add(*run_whole(np.random.default_rng(at), truth, start))
             safe.add(*run_safe(np.random.default_rng(at), truth))
-        ends = ("roll_back", "promote", "inconclusive")
-        cells += [
-            share_cell(f"whole, {case}: {e}", ours, e, safe.share(e), SAFE)
-            for e in (end, *(e for e in ends if e != end))
-        ]
-        cells += mean_cell(f"whole, {case}: labels", ours.labels, float(np.mean(safe.labels)), SAFE, "labels, mean")
-        cells += mean_cell(
-            f"whole, {case}: units",
-            ours.on_candidate,
-            float(np.mean(safe.on_candidate)),
-            SAFE,
-            "units on the candidate, mean",
-        )
+        ends = (end, *(e for e in ("roll_back", "promote", "inconclusive") if e != end))
+        cells += [share_cell(f"whole, {case}: {e}", ours, e, safe.share(e), SAFE) for e in ends]
+        labels, units = float(np.mean(safe.labels)), float(np.mean(safe.on_candidate))
+        cells += mean_cell(f"whole, {case}: labels", ours.labels, labels, SAFE, "labels, mean")
+        cells += mean_cell(f"whole, {case}: units", ours.on_candidate, units, SAFE, "units on the candidate, mean")
         progress(f"whole {case}")
     return cells

@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 from ruamel.yaml import YAML
 
-from optimizer.core.base.values import Budget
 from optimizer.core.dataset.examples import make_example
 from optimizer.core.declaration.read import parse_family
 from optimizer.core.family.family import Family
@@ -49,7 +48,7 @@ MODELS = {
     }
     for tier in (CHEAP, STRONG)
 }  # nothing listens there: what was recorded is in the journal
-BUDGET = Budget(calls=100_000)
+CALLS = 100_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -183,7 +182,7 @@ class Table:
             self.store.write(write)
         made = begun or create_study(
             study_context(self.store, clock, family, self.models, actor="bench"),
-            StudyRequest(family=family.name, strategy="replay", aim="cost", budget=BudgetBody(calls=100_000)),
+            StudyRequest(family=family.name, strategy="replay", aim="cost", budget=BudgetBody(calls=CALLS)),
         )
         assert isinstance(made, Study)
         source = SimpleNamespace(get=lambda name: Recorded(self, name))
@@ -264,20 +263,8 @@ class Table:
         copy = self.folder / "typed" / family.name
         copy.mkdir(parents=True, exist_ok=True)
         self._copy_without_studies(copy, family.name)
-        said = typed(
-            copy,
-            "study",
-            "run",
-            family.name,
-            "--strategy",
-            "replay",
-            "--aim",
-            "cost",
-            "--budget-calls",
-            str(BUDGET.calls),
-            "--json",
-            allowed=(DONE, REFUSED),
-        )
+        words = f"study run {family.name} --strategy replay --aim cost --budget-calls {CALLS} --json".split()
+        said = typed(copy, *words, allowed=(DONE, REFUSED))
         told = json.loads(said)
         found: Mapping[str, Any] = told.get("study", told)
         return (found.get("outcome"), found.get("winner")) == (study.outcome, study.winner)
