@@ -37,7 +37,6 @@ SIZES, N_JUDGED = (30, 100, 300), 1000
 N_DRAWS, N_DRAWS_SLOW = 2000, 100  # of the other packages' intervals, cje-eval's take a tenth of a second each
 PASS_AT, FAR, SPREADS = 0.75, 0.25, (0.3, 0.5, 0.6)
 LEAST_COVERAGE = 0.93
-Interval = Callable[[np.ndarray, np.ndarray], tuple[float, float]]
 
 
 def calibrations() -> list[Cell]:
