@@ -78,7 +78,7 @@ def assert_sums_are_the_events(database: Database) -> None:
                 assert found == read_from_events(tx, family, rollout), (family, rollout)
 
 
-@settings(max_examples=n_examples(15))
+@settings(max_examples=n_examples(8))
 @example([[{"arm": {"family": FAMILY}, "served": {"error": None, "latency_ms": 0.5, "cost_usd": None}}]] * 2)
 @given(BATCHES)
 def test_the_sums_of_arms_are_those_of_the_events_whichever_process_wrote_them(batches: list[Batch]) -> None:
@@ -90,7 +90,7 @@ def test_the_sums_of_arms_are_those_of_the_events_whichever_process_wrote_them(b
         assert_sums_are_the_events(database)
 
 
-@settings(max_examples=n_examples(5))
+@settings(max_examples=n_examples(2))
 @given(BATCHES)
 def test_a_store_of_before_is_filled_with_the_sums_of_its_events(batches: list[Batch]) -> None:
     with temporary_database() as database:

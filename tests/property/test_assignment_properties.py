@@ -24,6 +24,7 @@ from optimizer.core.serving.assignment import (
     verify_token,
 )
 from optimizer.core.serving.rollout import Rollout
+from tests import stores
 from tests.chosen import chosen
 from tests.ingestion import sign_token
 
@@ -49,24 +50,8 @@ assignments = st.builds(
 
 
 def rollout(share: float, salt: str = "salt", lease: datetime = T0 + timedelta(seconds=60)) -> Rollout:
-    return Rollout(
-        id="ro_1",
-        family="f",
-        candidate="v_c",
-        champion="v_a",
-        aim="quality",
-        ladder=(share,),
-        salt=salt,
-        status="deploying",
-        stage=0,
-        held=False,
-        version=4,
-        settings={},
-        stage_history=(),
-        created_at=T0,
-        created_by="ann",
-        lease_expires_at=lease,
-    )
+    served = {"candidate": "v_c", "champion": "v_a", "ladder": (share,), "status": "deploying", "stage": 0}
+    return stores.rollout(family="f", salt=salt, lease_expires_at=lease, **served)
 
 
 def by_the_book(salt: str, unit: str, share: float) -> bool:

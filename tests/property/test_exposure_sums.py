@@ -68,7 +68,7 @@ def of_one(n: int) -> list[Exposure]:
     return [(FAMILY, "v_a", "ro_1", 0.1, minutes(0), "one", n)]
 
 
-@settings(max_examples=n_examples(20))
+@settings(max_examples=n_examples(6))
 @example([("key_a", of_one(2)), ("key_a", of_one(5)), ("key_a", of_one(3)), (None, of_one(4)), (None, of_one(4))])
 @given(REPORTS)
 def test_the_sums_of_fetches_are_those_of_their_windows(reports: list[tuple[str | None, list[Exposure]]]) -> None:
@@ -77,7 +77,7 @@ def test_the_sums_of_fetches_are_those_of_their_windows(reports: list[tuple[str 
         assert_sums_are_the_windows(database)
 
 
-@settings(max_examples=n_examples(5))
+@settings(max_examples=n_examples(2))
 @given(REPORTS)
 def test_a_store_of_before_is_filled_with_the_sums_of_its_windows(
     reports: list[tuple[str | None, list[Exposure]]],

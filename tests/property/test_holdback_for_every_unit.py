@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from optimizer.core.serving.assignment import Choice, Holdback, bucket, in_candidate, in_holdback, variant_at
 from optimizer.core.serving.rollout import Rollout
+from tests import stores
 from tests.chosen import chosen
 
 T0 = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)
@@ -22,25 +23,8 @@ within = st.timedeltas(timedelta(0), WEEK - timedelta(microseconds=1))
 
 def promoted(salt: str, share: float = 0.5) -> Rollout:
     history = ({"share": share, "from": (T0 - timedelta(hours=1)).isoformat(), "to": T0.isoformat()},)
-    return Rollout(
-        id="ro_1",
-        family="f",
-        candidate="v_new",
-        champion="v_old",
-        aim="quality",
-        ladder=(share,),
-        salt=salt,
-        status="deployed",
-        stage=0,
-        held=False,
-        version=5,
-        settings={},
-        stage_history=history,
-        created_at=T0 - timedelta(hours=1),
-        created_by="ann",
-        outcome="promoted",
-        ended_at=T0,
-    )
+    served = {"candidate": "v_new", "champion": "v_old", "ladder": (share,), "salt": salt, "stage_history": history}
+    return stores.rollout(family="f", status="deployed", stage=0, outcome="promoted", ended_at=T0, **served)
 
 
 def holdback(salt: str) -> Holdback:

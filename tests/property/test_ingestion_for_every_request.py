@@ -38,7 +38,7 @@ def state(here: Installation) -> Any:
 
 
 @given(requests)
-@settings(max_examples=n_examples(40))
+@settings(max_examples=n_examples(15))
 def test_ingesting_twice_equals_once(events: list[Any]) -> None:
     with temporary_installation() as here:
         first = here.send(*events)
@@ -51,7 +51,7 @@ def test_ingesting_twice_equals_once(events: list[Any]) -> None:
 
 
 @given(requests)
-@settings(max_examples=n_examples(40))
+@settings(max_examples=n_examples(15))
 def test_every_event_is_accepted_a_duplicate_or_rejected_and_the_first_of_an_id_stays(events: list[Any]) -> None:
     with temporary_installation() as here:
         answer = here.send(*events)
@@ -70,7 +70,7 @@ def test_every_event_is_accepted_a_duplicate_or_rejected_and_the_first_of_an_id_
 
 
 @given(requests, requests)
-@settings(max_examples=n_examples(20))
+@settings(max_examples=n_examples(10))
 def test_a_key_answers_for_one_body_only(events: list[Any], others: list[Any]) -> None:
     with temporary_installation() as here:
         first = here.send(*events, idempotency=("app", "key", json.dumps(events)))
@@ -86,7 +86,7 @@ def test_a_key_answers_for_one_body_only(events: list[Any], others: list[Any]) -
 
 
 @given(st.lists(any_events, max_size=4))
-@settings(max_examples=n_examples(60))
+@settings(max_examples=n_examples(25))
 def test_no_event_whatever_it_holds_breaks_the_others(events: list[Any]) -> None:
     with temporary_installation() as here:
         answer = here.send(*events, {"id": "sound", "family": FAMILY, "unit": "u", "success": True})

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from optimizer.core.base.errors import Conflict, GateNotMet
 from optimizer.core.rollout.decision_log import compare, next_decision, replay, verify_chain
 from optimizer.core.rollout.transitions import OPERATOR_ACTS, Transition, TransitionRequest, apply, possible, start
-from optimizer.core.serving.rollout import Decision, Rollout, state
+from optimizer.core.serving.rollout import Decision, state
+from tests import stores
 
 T0 = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)
 ACTS = (
@@ -55,23 +56,7 @@ def requests(draw: st.DrawFn) -> TransitionRequest:
 
 
 def begun(ladder: tuple[float, ...]) -> Transition:
-    rollout = Rollout(
-        id="ro_1",
-        family="f",
-        candidate="v_c",
-        champion="v_a",
-        aim="quality",
-        ladder=ladder,
-        salt="s",
-        status="pending",
-        stage=-1,
-        held=False,
-        version=0,
-        settings={"margin": 0.05},
-        stage_history=(),
-        created_at=T0,
-        created_by="ann",
-    )
+    rollout = stores.rollout(family="f", candidate="v_c", champion="v_a", ladder=ladder, version=0)
     request = TransitionRequest(act="start", at=T0, clock_at=T0, actor="ann", reason="start", confirm="f", gates=GATES)
     return start(rollout, request, forced=True)
 

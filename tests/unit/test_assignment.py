@@ -20,28 +20,19 @@ from optimizer.core.serving.assignment import (
     unit_hmac,
     verify_token,
 )
-from optimizer.core.serving.rollout import Rollout
 from tests.chosen import chosen
 from tests.ingestion import sign_token
+from tests.stores import rollout
 
 T0 = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)
 KEYS = (("k2", b"2" * 32), ("k1", b"1" * 32))
-EVERYBODY = Rollout(
-    id="ro_1",
+EVERYBODY = rollout(
     family="f",
     candidate="v_c",
     champion="v_a",
-    aim="quality",
     ladder=(1.0,),
-    salt="s",
     status="deploying",
     stage=0,
-    held=False,
-    version=4,
-    settings={},
-    stage_history=(),
-    created_at=T0,
-    created_by="ann",
     lease_expires_at=T0 + timedelta(seconds=60),
 )
 ASSIGNMENT = Assignment(

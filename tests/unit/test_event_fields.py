@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -52,17 +53,17 @@ class TestOneMoreLine:
         ]
 
 
-@pytest.mark.parametrize(
-    "value", [None, "", " ", "text", 0, 0.5, 1, 1.5, -1, 2**31, 1e12, True, [], ["a"], {}, {"a": 1}]
-)
+VALUES = (None, "", " ", "text", 0, 0.5, 1, 1.5, -1, 2**31, 1e12, True, [], ["a"], {}, {"a": 1})
+
+
 @pytest.mark.parametrize("name", sorted(FIELDS))
-def test_what_the_document_forbids_is_never_taken(name: str, value: Any) -> None:
+def test_what_the_document_forbids_is_never_taken(name: str) -> None:
     """The check may ask for more than JSON Schema can say (no text of spaces, a real date), never for less."""
-    try:
-        FIELDS[name].kind.check(value)
-    except ValueError:
-        return
-    jsonschema.validate({name: value}, EVENT_SCHEMA)
+    document = jsonschema.Draft202012Validator(EVENT_SCHEMA)
+    for value in VALUES:
+        with suppress(ValueError):
+            FIELDS[name].kind.check(value)
+            document.validate({name: value})
 
 
 def test_of_many_unknown_fields_the_first_are_named_and_the_others_counted() -> None:

@@ -11,29 +11,20 @@ from optimizer.core.base.errors import Conflict
 from optimizer.core.base.phrasing import when
 from optimizer.core.serving.assignment import HELD_BACK_FROM, Choice, held_back_until, holdback_of, in_holdback
 from optimizer.core.serving.freezes import Freeze, is_frozen, may_run, require_unfrozen
-from optimizer.core.serving.rollout import Champion, Rollout
+from optimizer.core.serving.rollout import Champion
 from tests.chosen import chosen
-from tests.stores import study
+from tests.stores import rollout, study
 
 T0 = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)
 OWN = Freeze(scope="f", reason="launch", by="ann", since=T0)
 EVERY = Freeze(scope="", reason="audit", by="bob", since=T0)
-PROMOTED = Rollout(
-    id="ro_1",
+PROMOTED = rollout(
     family="f",
     candidate="v_c",
     champion="v_a",
-    aim="quality",
-    ladder=(0.5,),
     salt="s",
     status="deployed",
-    stage=0,
-    held=False,
-    version=5,
     settings={"cohort_minutes": 15},
-    stage_history=(),
-    created_at=T0 - timedelta(hours=1),
-    created_by="ann",
     outcome="promoted",
     ended_at=T0,
 )

@@ -20,6 +20,7 @@ from optimizer.core.rollout.next_action import ACTOR, SILENT_FOR, NextAction, gu
 from optimizer.core.serving.rollout import Rollout, iso
 from optimizer.core.statistics.mixture import Evidence
 from optimizer.core.statistics.quality_gate import QualityGate
+from tests import stores
 
 T0 = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)
 SETTINGS: dict[str, Any] = {
@@ -44,24 +45,15 @@ def rollout(stage: int = 0, **changes: Any) -> Rollout:
     ]
     history[-1] = {**history[-1], "to": None, "clock_to": None}
     usual: dict[str, Any] = {
-        "id": "ro_1",
         "family": "f",
-        "candidate": "v_c",
-        "champion": "v_b",
-        "aim": "quality",
         "ladder": LADDER,
-        "salt": "s",
         "status": "deploying",
         "stage": stage,
-        "held": False,
-        "version": 4,
         "settings": SETTINGS,
         "stage_history": tuple(history),
-        "created_at": T0,
-        "created_by": "ann",
         "started_at": T0,
     }
-    return Rollout(**{**usual, **changes})
+    return stores.rollout(**{**usual, **changes})
 
 
 def state(*, stage: int = 0, labelled: int = 300, **peaks: float) -> EvidenceState:

@@ -10,6 +10,7 @@ from optimizer.core.feedback.traffic import PastLabel, PastRequest
 from optimizer.core.forecast.selftest import RecordedRollout, Recording
 from optimizer.core.serving.assignment import bucket, in_candidate
 from optimizer.core.serving.rollout import Rollout, iso
+from tests import stores
 
 T0 = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)
 UNITS = [f"u{n}" for n in range(200)]
@@ -47,22 +48,8 @@ def rollout(*stages: tuple[float, float, float | None]) -> Rollout:
         }
         for s, a, b in stages
     )
-    return Rollout(
-        id="ro_1",
-        family="f",
-        candidate="A again",
-        champion="A",
-        aim="quality",
-        ladder=(0.1, 0.5),
-        salt=SALT,
-        status="deploying",
-        stage=len(stages) - 1,
-        held=False,
-        version=len(stages),
-        settings={},
-        stage_history=history,
-        created_at=T0,
-        created_by="test",
+    return stores.rollout(
+        salt=SALT, status="deploying", stage=len(stages) - 1, version=len(stages), stage_history=history
     )
 
 

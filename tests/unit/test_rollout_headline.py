@@ -61,16 +61,13 @@ def forecast(labelled: float | None, hours: float | None = None) -> RolloutForec
 def test_a_promotion_is_told_with_the_version_s_name_beside_its_id() -> None:
     promoted = rollout(status="deployed", outcome="promoted", ended_at=NOW)
     named = {"v_bbbbbbbbbbbb": "v2", REIGN.variant: "v3"}
+    assert rollout_headline(None, None) == NO_ROLLOUT
     assert rollout_headline(promoted, replace(VIEW, versions=named)) == (
         "Promoted: v_bbbbbbbbbbbb (version v2) is the champion"
     )
     followed = replace(VIEW, versions=named, followed_by=REIGN)
     assert rollout_headline(promoted, followed) == "Promoted, and followed by v_cccccccccccc (version v3) since"
     assert headline(promoted, replace(VIEW, versions=named), ()).startswith("v_bbbbbbbbbbbb (version v2) was never")
-
-
-def test_a_family_without_a_rollout_says_who_serves() -> None:
-    assert rollout_headline(None, None) == NO_ROLLOUT
 
 
 @pytest.mark.parametrize(
@@ -153,18 +150,6 @@ def test_a_stage_names_what_it_needs_before_the_next(seen: ForecastView, said: s
         ),
         pytest.param(
             replace(DEPLOYING, held=True, held_by=ACTOR), VIEW, "10 %, held by the worker", id="held by the tick"
-        ),
-        pytest.param(
-            replace(DEPLOYING, status="deployed", outcome="promoted"),
-            VIEW,
-            "Promoted: v_bbbbbbbbbbbb is the champion",
-            id="promoted",
-        ),
-        pytest.param(
-            replace(DEPLOYING, status="deployed", outcome="promoted"),
-            replace(VIEW, followed_by=REIGN),
-            "Promoted, and followed by v_cccccccccccc since",
-            id="and followed",
         ),
         pytest.param(
             replace(DEPLOYING, status="rolled_back", outcome="worse"),

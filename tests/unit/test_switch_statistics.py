@@ -175,9 +175,10 @@ def watched(watch: SwitchWatch, weeks: dict[timedelta, list[ServedOutcome]], day
     return watch
 
 
-def test_users_who_come_back_weigh_as_much_in_the_weeks_before_as_after_the_switch() -> None:
+@pytest.mark.parametrize("seeds", [1, pytest.param(5, marks=pytest.mark.long)])
+def test_users_who_come_back_weigh_as_much_in_the_weeks_before_as_after_the_switch(seeds: int) -> None:
     """Equal champions: in each week everybody counts once, so that a daily user is one of four in the reference."""
-    for seed in range(5):
+    for seed in range(seeds):
         draw = random.Random(seed)
         weeks = {shift: week_of(draw, shift, OLD if shift else NEW, 800, 3) for shift in WEEKS}
         watch = watched(begun(29 * DAY, rollout=None), weeks, 3)

@@ -61,7 +61,7 @@ class DriftDetector:
         return log_sum_exp([log(w) + m for w, m in zip(self.weights, self.log_m, strict=True)])
 
 
-def reference_mean(earlier: Sums, *, weekly_dip: float = 0.0, confidence: float = 0.90) -> float:
+def reference_mean(earlier: Sums, *, weekly_dip: float = 0.0) -> float:
     """The lower bound of the reference period's mean, minus the usual dip of a weak day of the week.
 
     Wilson (1927), JASA 22(158), one-sided; for scores it errs on the cautious side, since their variance is at most p
@@ -69,7 +69,7 @@ def reference_mean(earlier: Sums, *, weekly_dip: float = 0.0, confidence: float 
     """
     if not earlier.n:
         raise ValueError("a reference needs outcomes of the champion; wait until some have come")
-    z, p, n = NormalDist().inv_cdf(confidence), earlier.total / earlier.n, earlier.n
+    z, p, n = NormalDist().inv_cdf(0.90), earlier.total / earlier.n, earlier.n
     lower = (p + z * z / (2 * n) - z * sqrt(p * (1 - p) / n + z * z / (4 * n * n))) / (1 + z * z / n)
     return clip_rate(lower - weekly_dip)
 

@@ -49,9 +49,9 @@ class TrafficRate:
         return self.units_per_hour * self.label_rate
 
 
-def assumed_lift(lift: float, standard_error: float, *, forced: bool = False) -> float:
-    """The lower 80 % bound of the holdout lift, at least 0; 0 for a forced start."""
-    return 0.0 if forced else max(0.0, lift - NormalDist().inv_cdf(0.8) * standard_error)
+def assumed_lift(lift: float, standard_error: float) -> float:
+    """The lower 80 % bound of the holdout lift, at least 0."""
+    return max(0.0, lift - NormalDist().inv_cdf(0.8) * standard_error)
 
 
 def gate_growth(base: float, lift: float, *, w: float, m: int, margin: float) -> float:

@@ -31,22 +31,22 @@ LARGEST_DROP = 0.999  # of a mean: three margins of .4 are no difference that ca
 OutcomeKind = Literal["binary", "score"]
 
 
-def ship_hypothesis(m: int, margin: float, *, alpha: float = ALPHA_SHIP) -> Hypothesis:
+def ship_hypothesis(m: int, margin: float) -> Hypothesis:
     gaps = (m * margin, (m + 1) * margin, (m + 3) * margin)
     return Hypothesis(
-        name=f"ship{m}", boundary=-min(m * margin, LARGEST_DROP), gaps=gaps, weights=(0.6, 0.25, 0.15), alpha=alpha
+        name=f"ship{m}", boundary=-min(m * margin, LARGEST_DROP), gaps=gaps, weights=(0.6, 0.25, 0.15), alpha=ALPHA_SHIP
     )
 
 
-def superiority_hypothesis(margin: float, *, alpha: float = ALPHA_SHIP) -> Hypothesis:
+def superiority_hypothesis(margin: float) -> Hypothesis:
     return Hypothesis(
-        name="sup", boundary=0.0, gaps=(margin, 2 * margin, 4 * margin), weights=(0.6, 0.25, 0.15), alpha=alpha
+        name="sup", boundary=0.0, gaps=(margin, 2 * margin, 4 * margin), weights=(0.6, 0.25, 0.15), alpha=ALPHA_SHIP
     )
 
 
-def roll_hypothesis(margin: float, *, alpha: float = ALPHA_ROLL) -> Hypothesis:
+def roll_hypothesis(margin: float) -> Hypothesis:
     return Hypothesis(
-        name="roll", boundary=0.0, gaps=(-margin, -2 * margin, -4 * margin), weights=(0.4, 0.3, 0.3), alpha=alpha
+        name="roll", boundary=0.0, gaps=(-margin, -2 * margin, -4 * margin), weights=(0.4, 0.3, 0.3), alpha=ALPHA_ROLL
     )
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from itertools import product
-from math import exp, log, prod
+from math import exp, log
 
 import pytest
 
-from optimizer.core.statistics.block_evalue import bernoulli_bet, bounded_bet, log_e, ratio_bet
+from optimizer.core.statistics.block_evalue import bernoulli_bet, bounded_bet, log_e
 from optimizer.core.statistics.mixture import Evidence, log_sum_exp
 from optimizer.core.statistics.outcomes import Outcomes, Sums
 from optimizer.core.statistics.plug_in import PlugIn
@@ -68,26 +67,6 @@ class TestBlockEvalue:
             + 2 * log(0.2 / (1 - point.m_b))
         )
         assert log_e(bet, block(4, 3, 4, 2)) == pytest.approx(ratio)
-
-    @pytest.mark.parametrize("shape", ["two points", "spread", "at the ends"])
-    def test_the_mean_of_e_is_at_most_one_for_scores_on_the_nulls_line_by_enumeration(self, shape):
-        values = {"two points": (0.3, 0.9), "spread": (0.1, 0.5, 0.8), "at the ends": (0.0, 1.0)}[shape]
-        chances = {"two points": (0.4, 0.6), "spread": (0.3, 0.3, 0.4), "at the ends": (0.35, 0.65)}[shape]
-        mean = sum(v * p for v, p in zip(values, chances, strict=True))
-        bet = bounded_bet(theta_c=mean + 0.1, theta_b=mean, d0=0.0, w=0.4, var_c=0.02, var_b=0.05)
-        expected = 0.0
-        for drawn in product(range(len(values)), repeat=5):  # two units of the candidate, three of the champion
-            ys = [values[i] for i in drawn]
-            expected += prod(chances[i] for i in drawn) * exp(log_e(bet, scores(ys[:2], ys[2:])))
-        assert 0.5 < expected <= 1 + 1e-12
-
-    def test_the_mean_of_a_cost_e_is_at_most_one_where_the_ratio_is_exactly_allowed(self):
-        bet = ratio_bet(mu_b=0.2, q=1.7, k=1.1, w=0.5, var_c=0.03, var_b=0.02)
-        expected = 0.0
-        for c1, c2, b1, b2 in product((0, 1), repeat=4):  # costs of 0 or the cap: means .22 and .20
-            chance = prod(0.22 if y else 0.78 for y in (c1, c2)) * prod(0.2 if y else 0.8 for y in (b1, b2))
-            expected += chance * exp(log_e(bet, scores([c1, c2], [b1, b2])))
-        assert 0.5 < expected <= 1 + 1e-12
 
     def test_scores_that_only_take_the_ends_count_as_successes_do(self):
         bet = bernoulli_bet(theta_c=0.7, theta_b=0.8, w=0.5, d0=0.0)

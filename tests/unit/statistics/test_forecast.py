@@ -1,9 +1,8 @@
-"""How long a rollout may take, and what the best of several variants owes to luck."""
+"""How long a rollout may take."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import product
 from math import inf
 
 import pytest
@@ -12,13 +11,11 @@ from optimizer.core.statistics.forecast import (
     KAPPA_90,
     RolloutDesign,
     TrafficRate,
-    assumed_lift,
     candidate_requests_to_alarm,
     forecast,
     gate_growth,
     smallest_feasible_margin,
 )
-from tests.selection import max_bias, shrink_best
 from tests.unit.statistics.blocks import LADDER
 
 
@@ -53,11 +50,6 @@ class TestForecast:
         nobody = TrafficRate(units_per_hour=1, label_rate=0.01)
         assert smallest_feasible_margin(self.equal, nobody, **limits) is None
 
-    def test_the_assumed_lift_is_cautious_and_a_forced_start_assumes_none(self):
-        assert assumed_lift(0.10, 0.05) == pytest.approx(0.10 - 0.8416 * 0.05, abs=1e-5)
-        assert assumed_lift(0.01, 0.05) == 0.0
-        assert assumed_lift(0.10, 0.05, forced=True) == 0.0
-
     def test_worse_failures_are_found_sooner_and_within_the_margin_never(self):
         found = [
             candidate_requests_to_alarm(base=0.01, bad=bad, w=0.1, margin=0.01, alpha=0.008)
@@ -65,28 +57,3 @@ class TestForecast:
         ]
         assert found[0] == inf
         assert found == sorted(found, reverse=True)
-
-
-class TestSelection:
-    def test_the_best_of_equals_is_drawn_to_their_mean(self):
-        assert shrink_best([0.06, 0.0, 0.03], variance=1.0).lift == pytest.approx(0.03)
-        assert shrink_best([0.06, 0.0, 0.03], variance=0.0).lift == pytest.approx(0.06)
-
-    def test_one_lift_says_nothing_about_the_spread(self):
-        with pytest.raises(ValueError, match="several"):
-            shrink_best([0.1], variance=0.01)
-
-    def test_the_bias_of_the_best_is_counted_over_all_draws(self):
-        """Two examples, two variants: the four equally likely draws are enumerated."""
-        rows = [[1.0, 0.0], [0.0, 1.0]]
-        slow = (
-            sum(max(sum(row[i] for i in drawn) / 2 for row in rows) - 0.5 for drawn in product(range(2), repeat=2)) / 4
-        )
-        assert max_bias(rows, seed=1, n_draws=20_000) == pytest.approx(slow, abs=0.01)
-
-    def test_one_variant_alone_has_no_bias(self):
-        assert max_bias([[0.0, 1.0, 1.0, 0.0] * 5], seed=1) == pytest.approx(0.0, abs=0.01)
-
-    def test_rows_of_different_examples_are_refused(self):
-        with pytest.raises(ValueError, match="same examples"):
-            max_bias([[1.0], [1.0, 0.0]], seed=1)

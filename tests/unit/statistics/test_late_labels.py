@@ -26,8 +26,18 @@ def followed(seed: int, late: tuple[float, float], *, share: float = 0.5, n_bloc
     return known
 
 
-@pytest.mark.parametrize("share", [0.1, 0.5])
-@pytest.mark.parametrize("late", [(0.2, 0.2), (0.06, 0.05), (0.05, 0.06), (0.0, 0.0), (0.01, 0.0)])
+@pytest.mark.parametrize(
+    ("late", "share"),
+    [
+        ((0.2, 0.2), 0.1),
+        ((0.06, 0.05), 0.5),
+        ((0.05, 0.06), 0.1),
+        *(
+            pytest.param(late, share, marks=pytest.mark.long)
+            for late, share in (((0.2, 0.2), 0.5), ((0.06, 0.05), 0.1), ((0.05, 0.06), 0.5), ((0.01, 0.0), 0.5))
+        ),
+    ],
+)
 def test_delays_alike_up_to_a_point_are_found_different_in_one_rollout_of_a_hundred_at_most(
     late: tuple[float, float], share: float
 ) -> None:
