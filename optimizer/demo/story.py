@@ -117,7 +117,8 @@ def _tell(screen: Screen, place: Place, servers: Servers) -> list[Story]:
         screen.step("2/6  A prompt as it is, and its users")
         _first_users(screen, users, rows.sent[FAMILY])
         screen.step("3/6  A search for a better prompt")
-        id = _queue_search(screen, place)
+        say_plan(screen, place.definition)
+        id = queue_study(screen, FAMILY, place.definition, settings.home)
         cascade.prepare()  # while the study asks the model: most of this waits
         falls = cascade.careless_edit()
         rollouts.answer(CASCADE_FAMILY, falls.variant)
@@ -219,12 +220,6 @@ def _import_and_serve(
     assert gateway is not None
     screen.say(f"  API at {api}, MLflow follows at its own address")
     return rows, api, gateway
-
-
-def _queue_search(screen: Screen, place: Place) -> str:
-    """The id of the queued study."""
-    say_plan(screen, place.definition)
-    return queue_study(screen, FAMILY, place.definition, place.settings.home)
 
 
 def _searched(screen: Screen, place: Place, id: str, store: Store) -> EndedStudy:

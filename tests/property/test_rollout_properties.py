@@ -14,25 +14,20 @@ from hypothesis import strategies as st
 
 from optimizer.core.base.errors import Conflict, GateNotMet
 from optimizer.core.rollout.decision_log import compare, next_decision, replay, verify_chain
-from optimizer.core.rollout.transitions import OPERATOR_ACTS, Transition, TransitionRequest, apply, possible, start
+from optimizer.core.rollout.transitions import (
+    FROM,
+    OPERATOR_ACTS,
+    Transition,
+    TransitionRequest,
+    apply,
+    possible,
+    start,
+)
 from optimizer.core.serving.rollout import Decision, state
 from tests import stores
 
 T0 = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)
-ACTS = (
-    "validate",
-    "approve",
-    "reject",
-    "deploy",
-    "lapse",
-    "advance",
-    "hold",
-    "resume",
-    "promote",
-    "adopt",
-    "rollback",
-    "end",
-)
+ACTS = tuple(FROM)[1:]  # all but start
 GATES = ({"name": "confirmation", "verdict": "inconclusive", "value": None, "required": None, "reason": "no study"},)
 ladders = st.lists(st.integers(1, 99), min_size=1, max_size=5, unique=True).map(
     lambda percents: tuple(p / 100 for p in sorted(percents))

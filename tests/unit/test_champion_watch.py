@@ -18,7 +18,7 @@ from optimizer.core.evaluation.judging.identity import judge_identity
 from optimizer.core.family.family import Family
 from optimizer.core.family.judge_settings import JudgeSettings
 from optimizer.core.family.settings import Metric
-from optimizer.core.rollout.drift import MIN_REFERENCE, ChampionWatch, alarm_text, as_record, usual_dip
+from optimizer.core.rollout.drift import MIN_REFERENCE, STORED_CHAMPION_WATCH, ChampionWatch, alarm_text, usual_dip
 from optimizer.core.serving.champion import first, succeed
 from optimizer.core.serving.rollout import Champion
 from optimizer.core.statistics.outcomes import Sums
@@ -295,7 +295,7 @@ class TestJob:
     def test_what_an_older_version_knew_of_one_metric_goes_on(self, watching: Watching) -> None:
         watching.users(20, 0.8)
         before = watching.state
-        kept = json.dumps(as_record(before.watch))
+        kept = json.dumps(STORED_CHAMPION_WATCH.dump_python(before.watch, mode="json"))
         with closing(sqlite3.connect(watching.database.url.removeprefix("sqlite:///"))) as store, store:
             store.execute("UPDATE drift_detectors SET state = ?", (kept,))
         assert watching.states == [before]

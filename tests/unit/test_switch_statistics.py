@@ -19,14 +19,13 @@ from optimizer.core.rollout.switch_watch import (
     HORIZONS_S,
     LEVEL,
     MOST_LATE,
+    STORED_SWITCH_WATCH,
     ComparedOutcome,
     Reference,
     ServedOutcome,
     SwitchWatch,
     UnitSample,
     WindowComparison,
-    as_record,
-    from_record,
     reference_of,
 )
 from optimizer.core.serving.champion import fall_back, first, succeed
@@ -254,7 +253,8 @@ def test_the_state_survives_as_json_with_every_digit() -> None:
             for i in range(5)
         ]
         watch = watch.after(now, [], T0 + timedelta(minutes=minute + 1), units)
-    assert from_record(json.loads(json.dumps(as_record(watch)))) == watch
+    kept = json.dumps(STORED_SWITCH_WATCH.dump_python(watch, mode="json"))
+    assert STORED_SWITCH_WATCH.validate_python(json.loads(kept)) == watch
     assert any(one.evidence.log_e != 0 for one in watch.comparisons)
 
 

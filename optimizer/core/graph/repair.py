@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, fields
 from itertools import permutations
@@ -92,13 +92,10 @@ class MergeEntities:
                 new.discard(triple)
                 relation = {**relation, **dict(zip(ENDS, triple, strict=True))}
             relations.append(relation)
-        return {**graph, "entities": self._entities(graph["entities"]), "relations": relations}
-
-    def _entities(self, entities: Sequence[Any]) -> list[Any]:
-        """Without ``remove``; with ``keep`` in its place where only a relation named that one."""
-        if self.keep in map(name_of, entities):
-            return [entity for entity in entities if name_of(entity) != self.remove]
-        return [self.keep if name_of(entity) == self.remove else entity for entity in entities]
+        entities = [entity for entity in graph["entities"] if name_of(entity) != self.remove]
+        if self.keep not in map(name_of, graph["entities"]):  # only a relation named it: it takes the other's place
+            entities = [self.keep if name_of(entity) == self.remove else entity for entity in graph["entities"]]
+        return {**graph, "entities": entities, "relations": relations}
 
     def _renamed(self, triple: Thing) -> Thing:
         subject, relation, object = triple

@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from math import exp, fsum, inf, log, log1p, sqrt
 from statistics import NormalDist
-from typing import Any
 
 from pydantic import TypeAdapter
 
@@ -206,16 +205,4 @@ def alarm_text(watch: ChampionWatch, *, family: str, has_way_back: bool) -> str:
     )
 
 
-def as_record(watch: ChampionWatch) -> dict[str, Any]:
-    """Plain JSON values, floats in full."""
-    record: dict[str, Any] = _WATCH.dump_python(watch, mode="json")
-    return record
-
-
-def from_record(record: Any) -> ChampionWatch:
-    """The inverse of ``as_record``; raises pydantic's ValidationError where it is damaged."""
-    watch: ChampionWatch = _WATCH.validate_python(record)
-    return watch
-
-
-_WATCH: TypeAdapter[Any] = TypeAdapter(ChampionWatch)
+STORED_CHAMPION_WATCH: TypeAdapter[ChampionWatch] = TypeAdapter(ChampionWatch)  # as plain JSON values, floats in full

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import TypeAdapter
 
@@ -350,16 +350,4 @@ def alarm_text(watch: SwitchWatch, family: str) -> str:
     )
 
 
-def as_record(watch: SwitchWatch) -> dict[str, Any]:
-    """Plain JSON values, floats in full."""
-    record: dict[str, Any] = _WATCH.dump_python(watch, mode="json")
-    return record
-
-
-def from_record(record: Any) -> SwitchWatch:
-    """The inverse of ``as_record``; raises pydantic's ValidationError where it is damaged."""
-    watch: SwitchWatch = _WATCH.validate_python(record)
-    return watch
-
-
-_WATCH: TypeAdapter[Any] = TypeAdapter(SwitchWatch)
+STORED_SWITCH_WATCH: TypeAdapter[SwitchWatch] = TypeAdapter(SwitchWatch)  # as plain JSON values, floats in full

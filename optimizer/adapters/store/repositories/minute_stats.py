@@ -24,9 +24,8 @@ from optimizer.adapters.store.tables import (
 )
 from optimizer.core.base.minute_sums import MinuteSums, minute_of
 from optimizer.core.family.settings import Metric
-from optimizer.core.rollout import switch_watch
-from optimizer.core.rollout.drift import as_record, from_record
-from optimizer.core.rollout.switch_watch import ServedOutcome
+from optimizer.core.rollout.drift import STORED_CHAMPION_WATCH
+from optimizer.core.rollout.switch_watch import STORED_SWITCH_WATCH, ServedOutcome
 from optimizer.ports import WatchedReign, WatchedSwitch
 
 MINUTES = MinuteStatRow.__table__
@@ -130,14 +129,20 @@ class DriftDetectorTable:
             WatchedReign(
                 family=row.family,
                 reign=row.reign,
-                watch=from_record(record["watch"]),
+                watch=STORED_CHAMPION_WATCH.validate_python(record["watch"]),
                 read_until=datetime.fromisoformat(record["read_until"]),
             )
             for record in records
         ]
 
     def put(self, tx: Connection, rows: Sequence[WatchedReign]) -> None:
-        records = [{"read_until": row.read_until.isoformat(), "watch": as_record(row.watch)} for row in rows]
+        records = [
+            {
+                "read_until": row.read_until.isoformat(),
+                "watch": STORED_CHAMPION_WATCH.dump_python(row.watch, mode="json"),
+            }
+            for row in rows
+        ]
         state = json.dumps(records, separators=(",", ":"), allow_nan=False)
         family, reign, read_until = rows[0].family, rows[0].reign, min(row.read_until for row in rows)
         upsert(tx, DETECTORS, [{"family": family, "reign": reign, "state": state, "read_until": read_until}])
@@ -172,11 +177,13 @@ class SwitchWatchTable:
         row = tx.execute(select(SWITCHES).where(SWITCHES.c.family == family)).first()
         if row is None:
             return None
-        watch = switch_watch.from_record(json.loads(row.state))
+        watch = STORED_SWITCH_WATCH.validate_python(json.loads(row.state))
         return WatchedSwitch(family=row.family, reign=row.reign, watch=watch, read_until=row.read_until)
 
     def put(self, tx: Connection, row: WatchedSwitch) -> None:
-        state = json.dumps(switch_watch.as_record(row.watch), separators=(",", ":"), allow_nan=False)
+        state = json.dumps(
+            STORED_SWITCH_WATCH.dump_python(row.watch, mode="json"), separators=(",", ":"), allow_nan=False
+        )
         upsert(tx, SWITCHES, [{"family": row.family, "reign": row.reign, "state": state, "read_until": row.read_until}])
 
     def outcomes(
