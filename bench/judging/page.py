@@ -6,9 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from pages import in_columns
+from pages import Cell, bounded, bounds, grid, in_columns
 
-Cell = Mapping[str, Any]
 HEAD = """# Judges, measured
 
 Made by `python bench/judges.py` from `bench/results/judges.json` (commit {commit}, {machine}). The data are recorded
@@ -114,7 +113,7 @@ def _calibrated(result: Mapping[str, Any], cells: Mapping[str, Cell]) -> str:
         all_mean=_gain(cells["all judges: squared error less than the mean rating"]),
     )
     titles = ["judge", "answers", "map", "raw > calibrated", "less than raw", "mean rating", "less than mean"]
-    return head + "\n" + _table([*titles, "Spearman, raw > calibrated", "calibration error"], rows) + "\n"
+    return head + "\n" + grid([*titles, "Spearman, raw > calibrated", "calibration error"], rows)
 
 
 def _few(cells: Mapping[str, Cell]) -> str:
@@ -135,7 +134,7 @@ def _few(cells: Mapping[str, Cell]) -> str:
     ]
     first = [its[sizes[0]] for its in found.values()]
     text = FEW.format(draws=first[0]["n"], at_20=f"{np.mean([cell['ratio'] for cell in first]):.0%}")
-    return text + "\n" + _table(["judge", *(f"{n} ratings" for n in sizes), "all of train", "raw"], rows) + "\n"
+    return text + "\n" + grid(["judge", *(f"{n} ratings" for n in sizes), "all of train", "raw"], rows)
 
 
 def _committee(cells: Mapping[str, Cell]) -> str:
@@ -153,7 +152,7 @@ def _committee(cells: Mapping[str, Cell]) -> str:
             ]
         )
     titles = ["judge alone", "Spearman", "committee's more", "squared error, calibrated", "committee's less"]
-    return COMMITTEE + "\n" + _table(titles, rows) + "\n"
+    return COMMITTEE + "\n" + grid(titles, rows)
 
 
 def _spread(cells: Mapping[str, Cell]) -> str:
@@ -174,9 +173,9 @@ def _spread(cells: Mapping[str, Cell]) -> str:
         " lie apart everywhere. An answer that is sent to a person for its spread is a question, not a finding; ratings"
         " for an interval are drawn at random instead."
     )
-    text = SPREAD.format(rank=f"{rank['ours']:.2f} ({rank['low']:.2f} to {rank['high']:.2f})", verdict=verdict)
+    text = SPREAD.format(rank=bounded(rank, ".2f"), verdict=verdict)
     titles = ["spread over", "wrong: the committee is", "sent", "precision", "wrong among all", "recall"]
-    return text + "\n" + _table(titles, rows) + "\n"
+    return text + "\n" + grid(titles, rows)
 
 
 def _intervals(cells: Mapping[str, Cell]) -> str:
@@ -208,14 +207,14 @@ def _intervals(cells: Mapping[str, Cell]) -> str:
         slow=draws["cje-eval"],
         n_figures=len({judge for judge, _ in single}),
     )
-    summary = _table(["ratings", "interval", "mean coverage", "least coverage", "figures below .93", "width"], rows)
+    summary = grid(["ratings", "interval", "mean coverage", "least coverage", "figures below .93", "width"], rows)
     names = list(next(iter(single.values())))
     each = [
         [judge, str(n), *(f"{its[name]['ours']:.3f}, {its[name]['other']:.3f}" for name in names)]
         for (judge, n), its in single.items()
     ]
-    each_text = "\nEach figure: coverage, width.\n\n" + _table(["figure", "ratings", *names], each)
-    return text + "\n" + summary + "\n" + each_text + "\n"
+    each_text = "\nEach figure: coverage, width.\n\n" + grid(["figure", "ratings", *names], each)
+    return text + "\n" + summary + each_text
 
 
 def _predicted(cells: Mapping[str, Cell]) -> str:
@@ -224,7 +223,7 @@ def _predicted(cells: Mapping[str, Cell]) -> str:
 
 
 def _apart(cell: Cell) -> str:
-    return f"{cell['ours'] - cell['other']:+.3f} ({cell['low']:+.3f} to {cell['high']:+.3f})"
+    return f"{cell['ours'] - cell['other']:+.3f} ({bounds(cell, '+.3f')})"
 
 
 def _gain(cell: Cell) -> str:
@@ -232,8 +231,4 @@ def _gain(cell: Cell) -> str:
 
 
 def _share(cell: Cell) -> str:
-    return "-" if cell["ours"] is None else f"{cell['ours']:.2f} ({cell['low']:.2f} to {cell['high']:.2f})"
-
-
-def _table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    return "\n".join(f"| {' | '.join(row)} |" for row in (titles, ["---"] * len(titles), *rows))
+    return "-" if cell["ours"] is None else bounded(cell, ".2f")

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from pages import in_columns, table
+from pages import Cell, bounded, bounds, in_columns, table
 
 HEAD = """# Learned confidence, measured
 
@@ -105,11 +105,11 @@ def page(result: Mapping[str, Any]) -> str:
     )
 
 
-def _used(found: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Any]:
+def _used(found: Mapping[str, Cell]) -> Mapping[str, Any]:
     return next(cell for what, cell in found.items() if what.startswith("learned is used"))
 
 
-def _measures(found: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+def _measures(found: Mapping[str, Cell]) -> dict[str, str]:
     gain = found["log loss less, train"]
     row = {
         "log loss less": f"{gain['ours']:+.4f} ({gain['low']:+.4f})",
@@ -121,26 +121,26 @@ def _measures(found: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     return row
 
 
-def _money(found: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+def _money(found: Mapping[str, Cell]) -> dict[str, str]:
     row = {}
     for kind in ("recorded", "learned"):
         saved, lost = found[f"saved, {kind}"], found[f"lost, {kind}"]
         row[f"{kind}: saved"] = f"{saved['ours']:.0%} (train {saved['other']:.0%})"
-        row[f"{kind}: points lost"] = f"{lost['ours']:+.1f} ({lost['low']:+.1f} to {lost['high']:+.1f})"
+        row[f"{kind}: points lost"] = bounded(lost, "+.1f")
     return row | {
         "random": f"{max(0.0, found['saved, random mixing']['ours']):.0%}",
         "used": "learned" if _used(found)["ours"] else "recorded",
     }
 
 
-def _calibration(found: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+def _calibration(found: Mapping[str, Cell]) -> dict[str, str]:
     return {
         name: _with_interval(found[f"ECE, {kind}"])
         for name, kind in (("as recorded", "not calibrated"), ("calibrated", "recorded"), ("learned", "learned"))
     }
 
 
-def _reliability(found: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, str]]:
+def _reliability(found: Mapping[str, Cell]) -> dict[str, dict[str, str]]:
     rows: dict[str, dict[str, str]] = {}
     for what, cell in found.items():
         match = re.fullmatch(r"reliability (\d+), (.*)", what)
@@ -151,7 +151,7 @@ def _reliability(found: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, 
     return rows
 
 
-def _query(sets: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> dict[str, dict[str, str]]:
+def _query(sets: Mapping[str, Mapping[str, Cell]]) -> dict[str, dict[str, str]]:
     rows = {}
     for case, found in sets.items():
         for what, cell in found.items():
@@ -164,7 +164,7 @@ def _query(sets: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> dict[str, dic
                     "recipe": "" if auc is None else auc["case"].split(f"{kind} (")[1].rstrip(")").rsplit(", ", 1)[0],
                     "AUC": _with_interval(auc),
                     "saved on dev": f"{cell['ours']:.0%} (train {cell['other']:.0%})",
-                    "points lost": f"{lost['ours']:+.1f} ({lost['low']:+.1f} to {lost['high']:+.1f})",
+                    "points lost": bounded(lost, "+.1f"),
                     "at a point of dev": f"{best['ours']:.0%}",
                     "random": f"{max(0.0, found['saved, random mixing']['ours']):.0%}",
                     "rows": str(cell["n"]),
@@ -172,7 +172,7 @@ def _query(sets: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> dict[str, dic
     return rows
 
 
-def _verdict(sets: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
+def _verdict(sets: Mapping[str, Mapping[str, Cell]]) -> str:
     shown = []
     for case, found in sets.items():
         kinds = [what.removeprefix("saved, ") for what in found if what.startswith("saved, query")]
@@ -184,7 +184,7 @@ def _verdict(sets: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
     return "In short: " + "; ".join(shown) + "."
 
 
-def _with_interval(cell: Mapping[str, Any] | None) -> str:
+def _with_interval(cell: Cell | None) -> str:
     if cell is None:
         return "-"
-    return f"{cell['ours']:.3f}" + ("" if cell["low"] is None else f" ({cell['low']:.2f} to {cell['high']:.2f})")
+    return f"{cell['ours']:.3f}" + ("" if cell["low"] is None else f" ({bounds(cell, '.2f')})")

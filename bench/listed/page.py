@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pages import in_columns
+from pages import Cell, bounds, in_columns
 
 MARGIN = 0.2  # points
 HEAD = """# Searches of a list of instructions, measured
@@ -86,8 +86,8 @@ def page(result: Mapping[str, Any]) -> str:
     return head + READING
 
 
-def _grouped(result: Mapping[str, Any], form: re.Pattern[str]) -> dict[tuple[str, ...], dict[str, Mapping[str, Any]]]:
-    groups: dict[tuple[str, ...], dict[str, Mapping[str, Any]]] = {}
+def _grouped(result: Mapping[str, Any], form: re.Pattern[str]) -> dict[tuple[str, ...], dict[str, Cell]]:
+    groups: dict[tuple[str, ...], dict[str, Cell]] = {}
     for cell in result["cells"]:
         if match := form.fullmatch(cell["case"]):
             *group, name = match.groups()
@@ -95,7 +95,7 @@ def _grouped(result: Mapping[str, Any], form: re.Pattern[str]) -> dict[tuple[str
     return groups
 
 
-def _run(group: tuple[str, ...], cells: Mapping[str, Mapping[str, Any]]) -> str:
+def _run(group: tuple[str, ...], cells: Mapping[str, Cell]) -> str:
     table, n, strategy, seed, cap = group
     tried, calls, lost = cells["tried"], cells["calls of its search"], cells["points lost on dev"]
     return (
@@ -104,7 +104,7 @@ def _run(group: tuple[str, ...], cells: Mapping[str, Mapping[str, Any]]) -> str:
     )
 
 
-def _replay(group: tuple[str, ...], cells: Mapping[str, Mapping[str, Any]]) -> str:
+def _replay(group: tuple[str, ...], cells: Mapping[str, Cell]) -> str:
     table, n, n_dev, cap = group
     calls, lost, on_all = cells["calls"], cells["points lost on dev"], cells["points lost on all rows"]
     return (
@@ -113,11 +113,11 @@ def _replay(group: tuple[str, ...], cells: Mapping[str, Mapping[str, Any]]) -> s
     )
 
 
-def _difference(cell: Mapping[str, Any]) -> str:
-    return f"{cell['ours'] - cell['other']:+.2f} ({cell['low']:+.2f} to {cell['high']:+.2f})"
+def _difference(cell: Cell) -> str:
+    return f"{cell['ours'] - cell['other']:+.2f} ({bounds(cell, '+.2f')})"
 
 
-def _summary(replays: Mapping[tuple[str, ...], Mapping[str, Mapping[str, Any]]]) -> str:
+def _summary(replays: Mapping[tuple[str, ...], Mapping[str, Cell]]) -> str:
     """By cap: the mean over the sizes on dev."""
     cells = [{**cell, "case": f"{group[3]} x: {name}"} for group, of in replays.items() for name, cell in of.items()]
     told = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pages import in_columns
+from pages import Cell, bounded, in_columns
 
 SAVING_SETS = ("rlc_mmlu", "rlc_medmcqa", "rlc_triviaqa")
 SHARE_OF_CORE = 0.9
@@ -40,14 +40,16 @@ is not measured here.
 def page(result: Mapping[str, Any]) -> str:
     by_case = {cell["case"]: cell for cell in result["cells"]}
     names = list(dict.fromkeys(case.split(":")[0] for case in by_case))
-    head, rows = (
-        HEAD.format(commit=result["commit"], machine=result["machine"]),
-        "".join(_row(name, by_case) for name in names),
+    head = HEAD.format(commit=result["commit"], machine=result["machine"])
+    return (
+        head
+        + "".join(_row(name, by_case) for name in names)
+        + "".join(_below(name, by_case) for name in names if name in SAVING_SETS)
+        + TAIL
     )
-    return head + rows + "".join(_below(name, by_case) for name in names if name in SAVING_SETS) + TAIL
 
 
-def _below(name: str, by_case: Mapping[str, Mapping[str, Any]]) -> str:
+def _below(name: str, by_case: Mapping[str, Cell]) -> str:
     """Where less is kept than was aimed at: how much, and how much of it no other order would have kept."""
     saved, ceiling = (
         by_case[f"{name}: saved, 0 where refused"],
@@ -67,8 +69,8 @@ def _below(name: str, by_case: Mapping[str, Mapping[str, Any]]) -> str:
     )
 
 
-def _row(name: str, by_case: Mapping[str, Mapping[str, Any]]) -> str:
-    def of(case: str) -> Mapping[str, Any]:
+def _row(name: str, by_case: Mapping[str, Cell]) -> str:
+    def of(case: str) -> Cell:
         return by_case[f"{name}: {case}"]
 
     saved, above, tested = of("saved, 0 where refused"), of("loss above the margin"), of("proposals tested")
@@ -78,14 +80,14 @@ def _row(name: str, by_case: Mapping[str, Mapping[str, Any]]) -> str:
         name.removeprefix("rlc_"),
         str(saved["n"]),
         f"{of('nominated')['ours']:.0%}",
-        f"{saved['ours']:.3f} ({saved['low']:.3f} to {saved['high']:.3f})",
+        bounded(saved),
         f"{saved['other']:.3f}",
         ratio,
         f"{of('saved by the core rule on all rows of the draw')['ours']:.3f}",
         f"{of('saved by the boldest proposal')['ours']:.3f}",
         f"{of('saved by the boldest that passes alone')['ours']:.3f}",
         f"{of('points lost where nominated')['ours']:.2f}",
-        f"{above['ours']:.3f} ({above['low']:.3f} to {above['high']:.3f}), {above['other']:.3f}",
+        f"{bounded(above)}, {above['other']:.3f}",
         f"{tested['ours']:.1f} of {tested['other']:.1f}",
         f"{round(typed['ours'] * typed['other'])} of {typed['other']:.0f}",
     ]
