@@ -10,10 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from optimizer.core.policy.tiers import stands
+from optimizer.core.search.cascade.coordinate import best_thresholds, setting_of
 from optimizer.core.search.cascade.figures import CascadeSetting
 from optimizer.core.search.cascade.records import TierRecords
 from optimizer.core.search.cascade.replay import replay
-from optimizer.core.search.cascade.sweep import Limit, best_thresholds, curve, last_in_sequence, setting_of
+from optimizer.core.search.cascade.sweep import Limit, curve, last_in_sequence
 from optimizer.core.search.cascade.thresholds import BestQuality, LeastCost, bound_of, search
 from tests.examples import n_examples
 from tests.policy_records import every_setting, small_records

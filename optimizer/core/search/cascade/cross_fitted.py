@@ -15,19 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from optimizer.core.base.errors import InvalidInput
+from optimizer.core.search.cascade.coordinate import Thresholds, best_thresholds, setting_of
 from optimizer.core.search.cascade.figures import CascadeSetting
 from optimizer.core.search.cascade.records import Column, TierRecords
 from optimizer.core.search.cascade.replay import outcome
-from optimizer.core.search.cascade.sweep import (
-    NEVER,
-    Limit,
-    LossCurve,
-    Thresholds,
-    best_thresholds,
-    curve,
-    last_in_sequence,
-    setting_of,
-)
+from optimizer.core.search.cascade.sweep import NEVER, Limit, LossCurve, curve, last_in_sequence
 from optimizer.core.search.cascade.weighted import loss_upper
 
 CAUTION = (4.0, 3.0, 2.5, 2.0, 1.75, 1.5, 1.25, 1.0, 0.5, 0.0)  # z: standard errors kept between loss and margin

@@ -1,6 +1,6 @@
 """Every threshold of one knob, and every pair of thresholds of two, on the records: sorted once, then summed up.
 
-For chains of two and three tiers nothing is sampled; of four the first threshold is tried at 48 values at most.
+Nothing is sampled.
 
 A threshold matters only where it passes a recorded confidence, and records of equal confidence are taken together: no
 threshold can split them. So the distinct confidences, and ``NEVER`` above them, are all there is to try.
@@ -9,25 +9,19 @@ threshold can split them. So the distinct confidences, and ``NEVER`` above them,
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from itertools import combinations
+from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from optimizer.core.search.cascade.figures import CascadeSetting
 from optimizer.core.search.cascade.records import Column, TierRecords
 from optimizer.core.search.cascade.weighted import BOUNDED_LOSSES, WeightedSums, clean_upper
 
 NEVER = float("inf")
 SLACK = 1e-12  # sums of the same values in another order may differ by this much
 BLOCK = 4_000_000  # cells of a grid held at once: 32 MB a matrix
-# pairs of thresholds x limits looked at by one exact search; above it first thresholds are taken evenly by rank
-MOST_CELLS = 400_000_000
-MOST_OF_FOUR = 48  # first thresholds, and second ones with each, that a chain of four tiers is searched by
-Least = Literal["cost_usd", "loss"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -99,13 +93,15 @@ def last_in_sequence(upper: Column, margin: float) -> int:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class TwoKnobs:
-    """What one or two thresholds decide per record: stop at the first, at the second, or go on.
+    """What two thresholds decide per record: stop at the first, at the second, or go on.
 
-    ``accepted``: the confidences that they are compared with, one column each; NaN: it never stops there.
+    NaN confidence: it never stops there.
+
     ``loss`` and ``cost_usd``: n x 3, of stopping at the first, at the second, at neither.
     """
 
-    accepted: Column
+    first: Column
+    second: Column
     loss: Column
     cost_usd: Column
     weight: Column
@@ -123,97 +119,22 @@ class Limit:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Thresholds:
-    """One threshold per tier but the last; NEVER: that tier is not asked. ``exact``: none is better on the records.
+class ThresholdPair:
+    """Two thresholds: what was made least, what was held within the limit.
 
-    ``aim``: the mean cost or loss that was made least.
+    ``exact``: no other pair of thresholds is better on the records.
     """
 
-    accept: tuple[float, ...]
+    first: float
+    second: float
+    aim: float
+    held: float
     exact: bool
-    aim: float = 0.0
-
-
-def setting_of(tiers: Sequence[str], thresholds: Thresholds) -> CascadeSetting | None:
-    """The tiers that are asked; None: only the last one is left."""
-    used = [(tier, value) for tier, value in zip(tiers, thresholds.accept, strict=False) if value != NEVER]
-    if not used:
-        return None
-    return CascadeSetting(tiers=(*(tier for tier, _ in used), tiers[-1]), accept=tuple(value for _, value in used))
-
-
-def best_thresholds(
-    records: TierRecords, least: Least, limits: Sequence[Limit], *, most_first: int | None = None
-) -> list[Thresholds | None]:
-    """For every limit the thresholds with the least cost (loss) whose loss (cost) is within it; None: there are none.
-
-    A tier may also not be asked at all (NEVER), down to the strongest alone:
-    every chain of some of the tiers is searched.
-
-    Args:
-        records: complete, two to four tiers.
-        limits: of the loss, as a share of the score's range, or of the mean cost in dollars.
-        most_first: look at no more first thresholds than this (quicker, no longer exact).
-    """
-    n_knobs = len(records.tiers) - 1
-    strong_usd = float(records.weight @ records.cost_usd[:, -1] / records.weight.sum())
-    aim, constraint = (strong_usd, 0.0) if least == "cost_usd" else (0.0, strong_usd)
-    alone = Thresholds(accept=(NEVER,) * n_knobs, exact=True, aim=aim)
-    best = [alone if constraint <= limit.most + SLACK else None for limit in limits]
-    exact = True
-    for length in range(1, n_knobs + 1):
-        for places in combinations(range(n_knobs), length):
-            chain = records.chain([records.tiers[at] for at in (*places, n_knobs)])
-            for at, thresholds in enumerate(_best_of_chain(chain, least, limits, most_first)):
-                if thresholds is None:
-                    continue
-                exact = exact and thresholds.exact
-                before = best[at]
-                if before is None or thresholds.aim < before.aim - SLACK:
-                    asked = dict(zip(places, thresholds.accept, strict=True))
-                    best[at] = replace(thresholds, accept=tuple(asked.get(place, NEVER) for place in range(n_knobs)))
-    return [None if thresholds is None else replace(thresholds, exact=exact) for thresholds in best]
-
-
-def _best_of_chain(
-    chain: TierRecords, least: Least, limits: Sequence[Limit], most_first: int | None
-) -> list[Thresholds | None]:
-    """With all of its tiers asked: one or two thresholds swept, of three the first at values evenly spaced by rank."""
-    n_knobs = len(chain.tiers) - 1
-    if n_knobs < 3:
-        room = max(2, MOST_CELLS // (len(chain) * max(1, len(limits))))
-        return best_points(_knobs(chain, None), least, limits, most_first=min(most_first or room, room))
-    order, ends = _sorted(chain.confidence[:, 0])
-    values = chain.confidence[order[ends], 0]
-    looked_at = values[np.unique(np.linspace(0, len(values) - 1, min(MOST_OF_FOUR, len(values))).astype(int))]
-    best: list[Thresholds | None] = [None] * len(limits)
-    for first in map(float, looked_at):
-        for at, point in enumerate(best_points(_knobs(chain, first), least, limits, most_first=MOST_OF_FOUR)):
-            before = best[at]
-            if point is not None and (before is None or point.aim < before.aim - SLACK):
-                exact = point.exact and len(looked_at) == len(values)
-                best[at] = replace(point, accept=(first, *point.accept), exact=exact)
-    return best
-
-
-def _knobs(chain: TierRecords, fixed: float | None) -> TwoKnobs:
-    """The one or two free thresholds of a chain; ``fixed``: that of the first tier, where it is none of them."""
-    n_fixed, last = int(fixed is not None), len(chain.tiers) - 1
-    is_stopped = chain.confidence[:, 0] >= (NEVER if fixed is None else fixed)
-    free = np.where(is_stopped[:, None], np.nan, chain.confidence[:, n_fixed:last])
-    ends = np.where(is_stopped[:, None], 0, [n_fixed, min(n_fixed + 1, last), last])
-    rows = np.arange(len(chain))[:, None]
-    return TwoKnobs(
-        accepted=free,
-        loss=(chain.score[:, -1:] - chain.score)[rows, ends],
-        cost_usd=np.cumsum(chain.cost_usd, axis=1)[rows, ends],
-        weight=chain.weight,
-    )
 
 
 def best_points(
-    knobs: TwoKnobs, least: Least, limits: Sequence[Limit], *, most_first: int | None = None
-) -> list[Thresholds | None]:
+    knobs: TwoKnobs, least: Literal["cost_usd", "loss"], limits: Sequence[Limit], *, most_first: int | None = None
+) -> list[ThresholdPair | None]:
     """For every limit the pair of thresholds with the least cost (or loss) whose loss (or cost)
     is within it; None: there is none.
 
@@ -222,17 +143,14 @@ def best_points(
     result is then exact only if there are no more.
     """
     total, squared = float(knobs.weight.sum()), float(knobs.weight @ knobs.weight)
-    first, is_pair = knobs.accepted[:, 0], knobs.accepted.shape[1] == 2
-    second = knobs.accepted[:, 1] if is_pair else np.full(len(first), np.nan)
-    order, ends = _sorted(first)
+    order, ends = _sorted(knobs.first)
     starts = np.concatenate(([0], ends + 1))  # records stopped at the first threshold: the first so many of ``order``
-    exact = True
-    if is_pair and most_first is not None and len(starts) > most_first:
-        exact = False
+    exact = most_first is None or len(starts) <= most_first
+    if most_first is not None and not exact:
         starts = starts[np.unique(np.linspace(0, len(starts) - 1, most_first).astype(int))]
-    rank = np.full(len(first), len(order))
+    rank = np.full(len(knobs.first), len(order))
     rank[order] = np.arange(len(order))
-    second_order, second_ends = _sorted(second)
+    second_order, second_ends = _sorted(knobs.second)
     ranked = rank[second_order]
     share = knobs.weight[:, None] / total
     summed = [knobs.cost_usd * share, knobs.loss * share]
@@ -253,33 +171,49 @@ def best_points(
             sums = WeightedSums(total=total, first=loss * total, squared=squared, cross=moments[0], squares=moments[1])
             middle, error = sums.extended(BOUNDED_LOSSES, squared / total)
         for place, limit in enumerate(limits):
-            point = _least(aim, middle + limit.z * error if limit.z else constraint, limit.most, at)
-            before = best[place]
-            if before is None or (point is not None and (point[0] + SLACK, point[1]) < before[:2]):
-                best[place] = point
-    thresholds = list[Thresholds | None]()
-    for found in best:
-        if found is None:
-            thresholds.append(None)
-            continue
-        least_aim, _, row, column = found
-        accept = [float(first[order[starts[row] - 1]]) if starts[row] else NEVER]
-        if is_pair:
-            accept.append(float(second[second_order[second_ends[column - 1]]]) if column else NEVER)
-        thresholds.append(Thresholds(accept=tuple(accept), exact=exact, aim=least_aim))
-    return thresholds
+            best[place] = _better(
+                best[place], _least(aim, middle + limit.z * error if limit.z else constraint, limit.most, at)
+            )
+    return [
+        None if best_point is None else _point(knobs, best_point, starts, order, second_order, second_ends, exact)
+        for best_point in best
+    ]
 
 
 def _least(aim: Column, constraint: Column, limit: float, at: int) -> tuple[float, float, int, int] | None:
-    """(aim, constraint, first threshold, second one) of the least aim; of equals the one with the least constraint."""
     allowed = np.where(constraint <= limit + SLACK, aim, NEVER)
-    least = allowed.min()
-    if least == NEVER:
+    place = int(allowed.argmin())
+    if allowed.flat[place] == NEVER:
         return None
-    equal = np.flatnonzero(allowed.ravel() <= least + SLACK)
+    equal = np.flatnonzero(
+        allowed.ravel() <= allowed.flat[place] + SLACK
+    )  # of equal ones the one that keeps the other value lowest
     place = int(equal[constraint.flat[equal].argmin()])
     row, column = divmod(place, aim.shape[1])
     return float(aim.flat[place]), float(constraint.flat[place]), at + row, column
+
+
+def _better(
+    one: tuple[float, float, int, int] | None, other: tuple[float, float, int, int] | None
+) -> tuple[float, float, int, int] | None:
+    if one is None or other is None:
+        return one or other
+    return other if (other[0] + SLACK, other[1]) < (one[0], one[1]) else one
+
+
+def _point(
+    knobs: TwoKnobs,
+    best: tuple[float, float, int, int],
+    starts: NDArray[np.intp],
+    order: NDArray[np.intp],
+    second_order: NDArray[np.intp],
+    second_ends: NDArray[np.intp],
+    exact: bool,
+) -> ThresholdPair:
+    aim, constraint, row, column = best
+    first = float(knobs.first[order[starts[row] - 1]]) if starts[row] else NEVER
+    second = float(knobs.second[second_order[second_ends[column - 1]]]) if column else NEVER
+    return ThresholdPair(first=first, second=second, aim=aim, held=constraint, exact=exact)
 
 
 def _grid(base: Column, change: Column, going_on: NDArray[np.bool_], ends: NDArray[np.intp]) -> Column:

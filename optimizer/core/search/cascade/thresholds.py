@@ -1,5 +1,5 @@
 """The search for a cascade's thresholds, by replay: exact for one and two thresholds,
-for three the first is tried at 48 values at most.
+pair by pair of thresholds for three.
 
 Two goals: least cost with a loss of at most the margin, and best quality within dollars per query. Two rules:
 ``expected`` believes the records as they are; ``confident`` (the default) wants the one-sided upper bound within the
@@ -18,20 +18,12 @@ import numpy as np
 
 from optimizer.core.base.errors import InvalidInput
 from optimizer.core.base.phrasing import change_text, points_lost, threshold
+from optimizer.core.search.cascade.coordinate import Thresholds, best_thresholds, setting_of
 from optimizer.core.search.cascade.cross_fitted import N_FOLDS, folds_of, judged, loss_path
 from optimizer.core.search.cascade.figures import CascadeSetting
 from optimizer.core.search.cascade.records import Column, TierRecords
 from optimizer.core.search.cascade.replay import CascadeReplay, outcome, replay
-from optimizer.core.search.cascade.sweep import (
-    NEVER,
-    SLACK,
-    Limit,
-    Thresholds,
-    best_thresholds,
-    curve,
-    last_in_sequence,
-    setting_of,
-)
+from optimizer.core.search.cascade.sweep import NEVER, SLACK, Limit, curve, last_in_sequence
 from optimizer.core.search.cascade.weighted import loss_upper, mean_upper
 
 Rule = Literal["expected", "confident"]

@@ -84,6 +84,18 @@ class WeightedSums:
         return mean, np.sqrt(np.maximum(spread, 0.0)) / padded
 
 
+def loss_bound(loss: Column, weight: Column, z: float, each: float | None = None) -> float:
+    """The mean loss and z standard errors; with z 0 the mean as it is.
+
+    ``each``: weight of what may be lost, the records' mean by default.
+    """
+    if not z:
+        return float(weight @ loss / weight.sum())
+    usual = float(weight @ weight) / float(weight.sum())
+    middle, error = WeightedSums.of(loss, weight).extended(BOUNDED_LOSSES, usual if each is None else each)
+    return float(middle + z * error)
+
+
 def loss_upper(loss: Column, weight: Column, is_kept: NDArray[np.bool_], level: float) -> float:
     """One-sided upper bound of the mean loss.
 
@@ -95,8 +107,7 @@ def loss_upper(loss: Column, weight: Column, is_kept: NDArray[np.bool_], level: 
     each = float(kept_weight @ kept_weight / kept_weight.sum())
     if not (loss * weight).any():
         return float(clean_upper(total / each, level))
-    middle, error = WeightedSums.of(loss, weight).extended(BOUNDED_LOSSES, each)
-    return float(middle + NormalDist().inv_cdf(level) * error)
+    return loss_bound(loss, weight, NormalDist().inv_cdf(level), each)
 
 
 def clean_upper(n: float | Column, level: float) -> Column:
