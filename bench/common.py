@@ -9,6 +9,7 @@ import json
 import os
 import platform
 import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import Any
 import numpy as np
 
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))  # what is shared with the tests, before an installed package of that name
 RESULTS = ROOT / "bench" / "results"
 # Where a run keeps what it would not do again; never inside the project.
 CACHE = Path(
