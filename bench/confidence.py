@@ -9,6 +9,7 @@ python bench/confidence.py --page     the page again from the stored result
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import sys
@@ -234,7 +235,9 @@ def _cell(
 
 
 def main(arguments: Sequence[str], write: Callable[..., object] = write_result) -> None:
-    if "--page" not in arguments:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--page", action="store_true", help="write the page again from the stored results")
+    if not parser.parse_args(arguments).page:
         routed = [cell for name in QUERY_SETS for cell in query_set(name)]
         write(
             "confidence",

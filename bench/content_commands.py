@@ -13,6 +13,7 @@ to 80 % of the time on dev has no mean quality above .70 there, or none saves so
 
 from __future__ import annotations
 
+import argparse
 import json
 import shutil
 import sys
@@ -33,10 +34,13 @@ WISHES = (*(("--keep-saved", saved) for saved in ("0.65", "0.70", "0.75", "0.80"
 
 
 def main(arguments: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--page", action="store_true", help="write the page again from the stored results")
+    only_page = parser.parse_args(arguments).page
     if not DATA.is_dir():
         print("Skipped: the texts are not here; set DETENT_SHARED to the folder that holds data/content_quality.")
         return 0
-    if "--page" not in arguments:
+    if not only_page:
         write_result("content_commands", [cell for wish in WISHES for cell in cells_of(wish, study_of(wish))])
     result = json.loads((RESULTS / "content_commands.json").read_text(encoding="utf-8"))
     PAGE.write_text(page(result), encoding="utf-8")

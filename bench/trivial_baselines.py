@@ -9,6 +9,7 @@ bench/results/trivial_baselines.json and the page's section "Without a model". N
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 
@@ -37,6 +38,7 @@ mean above, the embedded model is not worth its calls on that task.**
 
 
 def main() -> int:
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     if not DATA.exists():
         print(f"Skipped: the tasks' rows are not in {DATA}; set DETENT_SHARED.", file=sys.stderr)
         return 0

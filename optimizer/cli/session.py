@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, TypeVar
 from optimizer.cli.output import say
 from optimizer.cli.server_option import server_asked
 from optimizer.core.base.errors import Busy, Conflict, InvalidInput, NotFound
-from optimizer.host.user_homes import local_actor
 from optimizer.runtime.use_cases import use_case_of
 
 if TYPE_CHECKING:
@@ -191,6 +190,8 @@ class Session:
 
     @cached_property
     def actor(self) -> str:
+        from optimizer.host.user_homes import local_actor
+
         return local_actor()
 
     def family(self, name: str) -> Family:

@@ -19,7 +19,8 @@ from typing import Any
 import pytest
 
 from api.access.limits import MinuteWindows
-from optimizer.cli.progress import followed_run, imports
+from optimizer.cli import imports
+from optimizer.cli.progress import followed_run
 from optimizer.cli.server_option import HERE
 from optimizer.host.config import load_settings
 from optimizer.runtime import wiring

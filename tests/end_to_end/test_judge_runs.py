@@ -14,7 +14,7 @@ import pytest
 from optimizer.adapters.store.repositories.runs import RunTable
 from optimizer.cli.progress import followed_run as follow
 from optimizer.core.base.errors import Busy
-from optimizer.jobs.studies.evaluations import create_judge_run
+from optimizer.jobs.runs import create_judge_run
 from optimizer.runtime import wiring
 from optimizer.runtime.worker import Worker
 from tests.api_world import World, make_home, serving

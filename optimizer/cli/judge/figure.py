@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from optimizer.core.base.phrasing import count
-from optimizer.core.views.judge import JudgedFigureView
+
+if TYPE_CHECKING:
+    from optimizer.core.views.judge import JudgedFigureView
 
 
 def told_figure(figure: JudgedFigureView) -> str:
