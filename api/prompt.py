@@ -127,7 +127,7 @@ class ServedFamily(Serving):
 
     definition: Family | None
     variants: Mapping[str, Variant]  # champion, candidate, the one held back, and those of overrides
-    reigned: frozenset[str]  # every variant that ever was champion
+    ever_champion: frozenset[str]  # every variant that ever was champion
     environment: EnvironmentOverride | None = None
     _pipelines: dict[str, Pipeline] = field(default_factory=dict, compare=False)
     _prebuilt: dict[ArmKey, Prebuilt] = field(default_factory=dict, compare=False)

@@ -182,12 +182,15 @@ class ServingState:
         if known is not None and known.definition is definition:
             if known.rollout == rollout and known.overrides == overrides:
                 return known
-            champion, reigned, holdback = known.champion, known.reigned, known.holdback
+            champion, ever_champion, holdback = known.champion, known.ever_champion, known.holdback
         else:
             current = self._store.champions.current(tx, name)
             if current is None:
                 return None
-            champion, reigned = current, frozenset(term.variant for term in self._store.champions.history(tx, name))
+            champion, ever_champion = (
+                current,
+                frozenset(tenure.variant for tenure in self._store.champions.history(tx, name)),
+            )
             holdback = holdback_of(
                 champion, self._store.rollouts.latest(tx, name) if champion.rollout else None, self._clock.scale
             )
@@ -222,7 +225,7 @@ class ServingState:
             definition=definition,
             champion=champion,
             variants=variants,
-            reigned=reigned,
+            ever_champion=ever_champion,
             rollout=rollout,
             overrides=usable,
             holdback=holdback,

@@ -242,7 +242,7 @@ class World:
             return self.store.rollouts.decisions(tx, rollout.id)
 
     @property
-    def reign(self) -> Champion:
+    def tenure(self) -> Champion:
         with self.store.read() as tx:
             found = self.store.champions.current(tx, F)
         assert found is not None

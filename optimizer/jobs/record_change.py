@@ -1,5 +1,5 @@
 """Writes what a change of a rollout or champion leaves behind, in the caller's transaction: decision,
-reign, audit, outbox, version.
+tenure, audit, outbox, version.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class ChangeReport:
 class RolloutChange(Rollout):
     """A rollout as it is now, after what was done to it.
 
-    ``forced``: whether some act on it was; ``decision`` says it of this one. ``reign``: the one that it began.
+    ``forced``: whether some act on it was; ``decision`` says it of this one. ``reign``: the tenure that it began.
     """
 
     what: str
@@ -106,19 +106,19 @@ def _close_alerts(tx: Transaction, store: Store, rollout: Rollout, at: datetime)
         store.alerts.close(tx, alert.kind, alert.family, alert.subject, at)
 
 
-def record_reign(
-    tx: Transaction, store: Store, reign: Champion, *, action: str, evidence: Mapping[str, Any] | None = None
+def record_tenure(
+    tx: Transaction, store: Store, tenure: Champion, *, action: str, evidence: Mapping[str, Any] | None = None
 ) -> None:
-    """Ends the current reign, starts this one and tells audit, outbox and serving processes.
+    """Ends the current tenure, starts this one and tells audit, outbox and serving processes.
 
     ``evidence``: what a change rests on that no person ordered; ``rollout verify`` judges it again.
     """
-    store.champions.put(tx, reign)
-    detail: dict[str, Any] = {"variant": reign.variant, "why": reign.why, "forced": reign.forced, "seq": reign.seq}
+    store.champions.put(tx, tenure)
+    detail: dict[str, Any] = {"variant": tenure.variant, "why": tenure.why, "forced": tenure.forced, "seq": tenure.seq}
     if evidence is not None:
         detail["evidence"] = dict(evidence)
-    tell(tx, store, action, reign.family, reign.variant, detail, actor=reign.by, at=reign.since)
-    store.outbox.add(tx, "prompt", reign.family, {"variant": reign.variant, "seq": reign.seq}, reign.since)
+    tell(tx, store, action, tenure.family, tenure.variant, detail, actor=tenure.by, at=tenure.since)
+    store.outbox.add(tx, "prompt", tenure.family, {"variant": tenure.variant, "seq": tenure.seq}, tenure.since)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,35 +138,35 @@ class Succession:
 
 
 def replace_champion(
-    tx: Transaction, store: Store, clock: Clock, reign: Champion, *, before: Champion, by: Succession, why: str
+    tx: Transaction, store: Store, clock: Clock, tenure: Champion, *, before: Champion, by: Succession, why: str
 ) -> ChangeReport:
-    """Lets ``reign`` begin at once, in place of ``before``; an active rollout ends first."""
-    ended = end_active_rollout(tx, store, clock, reign.family, at=reign.since, actor=reign.by, why=reign.why)
-    record_reign(tx, store, reign, action=by.action, evidence=by.evidence)
-    what = f"{described(tx, store, reign)} {by.says}, instead of {described(tx, store, before)}"
+    """Lets ``tenure`` begin at once, in place of ``before``; an active rollout ends first."""
+    ended = end_active_rollout(tx, store, clock, tenure.family, at=tenure.since, actor=tenure.by, why=tenure.why)
+    record_tenure(tx, store, tenure, action=by.action, evidence=by.evidence)
+    what = f"{described(tx, store, tenure)} {by.says}, instead of {described(tx, store, before)}"
     return ChangeReport(
-        family=reign.family,
+        family=tenure.family,
         what=what + (f"; rollout {ended.rollout} ended" if ended else ""),
         why=why,
         undo=by.undo,
-        forced=reign.forced,
-        champion=reign,
+        forced=tenure.forced,
+        champion=tenure,
         decision=ended,
-        models=models_asked(tx, store, reign),
+        models=models_asked(tx, store, tenure),
         instead_of=before.variant,
     )
 
 
-def described(tx: Transaction, store: Store, reign: Champion) -> str:
-    """The variant of a reign with what tells a person which one that is: its models, and where it came from."""
-    record = store.variants.get(tx, reign.family, reign.variant)
-    models = models_asked(tx, store, reign)
+def described(tx: Transaction, store: Store, tenure: Champion) -> str:
+    """The variant of a tenure with what tells a person which one that is: its models, and where it came from."""
+    record = store.variants.get(tx, tenure.family, tenure.variant)
+    models = models_asked(tx, store, tenure)
     facts = [f"model {' and '.join(models)}"] if models else []
     if record is not None and record.file_version is not None:
         facts.append(f"version {record.file_version} of the file{_of_several(tx, store, record)}")
     elif record is not None and record.study is not None:
         facts.append(f"of study {record.study}")
-    return reign.variant + (f" ({', '.join(facts)})" if facts else "")
+    return tenure.variant + (f" ({', '.join(facts)})" if facts else "")
 
 
 def _of_several(tx: Transaction, store: Store, record: VariantRecord) -> str:
@@ -183,9 +183,9 @@ def _of_several(tx: Transaction, store: Store, record: VariantRecord) -> str:
     return f", number {place + 1} of {len(same)} that had this name"
 
 
-def models_asked(tx: Transaction, store: Store, reign: Champion) -> tuple[str, ...]:
-    """``asked_by`` of the variant of a reign."""
-    record = store.variants.get(tx, reign.family, reign.variant)
+def models_asked(tx: Transaction, store: Store, tenure: Champion) -> tuple[str, ...]:
+    """``asked_by`` of the variant of a tenure."""
+    record = store.variants.get(tx, tenure.family, tenure.variant)
     return asked_by(record.variant) if record is not None else ()
 
 
@@ -195,7 +195,7 @@ def asked_by(variant: Variant) -> tuple[str, ...]:
 
 
 def promote(tx: Transaction, store: Store, transition: Transition) -> Champion | None:
-    """The new reign that a promotion brings, on top of the one that the rollout was compared with;
+    """The new tenure that a promotion brings, on top of the one that the rollout was compared with;
     None for any other transition.
     """
     if transition.champion_change is None:
@@ -209,7 +209,7 @@ def promote(tx: Transaction, store: Store, transition: Transition) -> Champion |
             " champion.",
             rollout=rollout.id,
         )
-    reign = champion.succeed(
+    tenure = champion.succeed(
         current,
         variant=transition.champion_change,
         at=request.at,
@@ -218,8 +218,8 @@ def promote(tx: Transaction, store: Store, transition: Transition) -> Champion |
         forced=transition.forced,
         rollout=rollout.id,
     )
-    record_reign(tx, store, reign, action="champion.promote")
-    return reign
+    record_tenure(tx, store, tenure, action="champion.promote")
+    return tenure
 
 
 def end_active_rollout(

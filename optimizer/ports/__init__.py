@@ -32,8 +32,8 @@ from optimizer.ports.performance import (
     Performance,
     PipelineStats,
     SwitchWatches,
-    WatchedReign,
     WatchedSwitch,
+    WatchedTenure,
 )
 from optimizer.ports.rollouts import (
     Blocks,
@@ -124,6 +124,6 @@ __all__ = [
     "UnitCounts",
     "UnitOutcomes",
     "Variants",
-    "WatchedReign",
     "WatchedSwitch",
+    "WatchedTenure",
 ]

@@ -87,21 +87,21 @@ class TrafficSums(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WatchedReign:
+class WatchedTenure:
     """How a family's champion is doing by one metric, as far as its outcomes have been read."""
 
     family: str
-    reign: int  # seq of the champion
+    tenure: int  # seq of the champion
     watch: ChampionWatch
     read_until: datetime  # everything received before is in ``watch``
 
 
 class DriftDetectors(Protocol):
-    def get(self, tx: Transaction, family: str) -> list[WatchedReign]:
+    def get(self, tx: Transaction, family: str) -> list[WatchedTenure]:
         """One per metric, in the order in which they were put; none where nothing is known of the family yet."""
 
-    def put(self, tx: Transaction, rows: Sequence[WatchedReign]) -> None:
-        """All of one reign, in the place of the family's earlier ones."""
+    def put(self, tx: Transaction, rows: Sequence[WatchedTenure]) -> None:
+        """All of one tenure, in the place of the family's earlier ones."""
 
     def outcomes(
         self,
@@ -125,7 +125,7 @@ class WatchedSwitch:
     """What is known of a family's last switch that no evidence spoke for, as far as its outcomes have been read."""
 
     family: str
-    reign: int  # seq of the champion
+    tenure: int  # seq of the champion
     watch: SwitchWatch
     read_until: datetime  # everything received before, and as long before each moment of the reference, is in ``watch``
 

@@ -12,18 +12,18 @@ from optimizer.ports.transaction import Transaction
 
 class Champions(Protocol):
     def current(self, tx: Transaction, family: str) -> Champion | None: ...
-    def reigning(self, tx: Transaction) -> list[Champion]:
+    def all_current(self, tx: Transaction) -> list[Champion]:
         """The current champion of every family, by family."""
 
     def history(self, tx: Transaction, family: str) -> list[Champion]: ...
     def put(self, tx: Transaction, champion: Champion) -> None:
-        """Ends the current reign at ``champion.since`` and starts this one."""
+        """Ends the current tenure at ``champion.since`` and starts this one."""
 
     def end(self, tx: Transaction, family: str, at: datetime) -> None:
-        """Ends the current reign, and none follows."""
+        """Ends the current tenure, and none follows."""
 
     def resume(self, tx: Transaction, family: str) -> Champion | None:
-        """Lets the last reign go on as if it had not ended; None where there never was one."""
+        """Lets the last tenure go on as if it had not ended; None where there never was one."""
 
 
 class Overrides(Protocol):

@@ -40,11 +40,11 @@ def test_a_promoted_champion_whose_requests_fail_is_taken_back_by_itself(promote
     promoted.behaviours[promoted.candidate] = Behaviour(errors=0.5)
     for _ in range(20):
         promoted.requests(300, 30.0)
-        if promoted.reign.variant != promoted.candidate:
+        if promoted.tenure.variant != promoted.candidate:
             break
-    assert promoted.reign.variant == promoted.champion
-    assert promoted.reign.by == "system:tick"
-    assert "guardrail errors" in promoted.reign.why
+    assert promoted.tenure.variant == promoted.champion
+    assert promoted.tenure.by == "system:tick"
+    assert "guardrail errors" in promoted.tenure.why
     with promoted.store.read() as tx:
         (alert,) = [a for a in promoted.store.alerts.all(tx, open_only=True) if a.kind == "rollout_ended"]
     assert f"{promoted.champion} is champion of {F} again" in alert.detail
@@ -54,7 +54,7 @@ def test_a_promoted_champion_whose_requests_fail_is_taken_back_by_itself(promote
 def test_a_promoted_champion_that_does_well_stays(promoted: World) -> None:
     for _ in range(10):
         promoted.requests(100, 30.0)
-    assert promoted.reign.variant == promoted.candidate
+    assert promoted.tenure.variant == promoted.candidate
     assert promoted.alerts() & {"champion_worse"} == set()
 
 
@@ -67,7 +67,7 @@ def test_money_of_an_hour_limits_a_candidate_and_takes_no_promotion_back(tmp_pat
     operate(world.rollout.id, "promote", actor="ann", reason="trusted", confirm=F, store=database, clock=world.clock)
     for _ in range(4):
         world.requests(100, 30.0)
-    assert world.reign.variant == world.candidate
+    assert world.tenure.variant == world.candidate
     database.close()
 
 
@@ -80,12 +80,12 @@ def test_a_champion_promoted_on_evidence_that_gets_worse_raises_an_alert_that_na
     promoted.behaviours[promoted.champion] = Behaviour(success=0.5)
     promoted.start()
     promoted.climb(400)
-    assert (promoted.reign.variant, promoted.reign.forced) == (promoted.candidate, False)
+    assert (promoted.tenure.variant, promoted.tenure.forced) == (promoted.candidate, False)
     promoted.behaviours[promoted.candidate] = Behaviour(success=0.2)
     promoted.behaviours[promoted.champion] = Behaviour(success=0.95)
     for _ in range(30):
         promoted.labels(120)
-    assert promoted.reign.variant == promoted.candidate
+    assert promoted.tenure.variant == promoted.candidate
     with promoted.store.read() as tx:
         (alert,) = [a for a in promoted.store.alerts.all(tx, open_only=True) if a.kind == "champion_worse"]
     assert f"detent champion rollback {F}" in alert.detail
@@ -95,10 +95,10 @@ def test_a_champion_promoted_on_evidence_that_gets_worse_raises_an_alert_that_na
 def test_one_family_that_cannot_be_watched_is_named_and_does_not_stop_the_watch_on_the_others(
     promoted: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    other = replace(promoted.reign, family="other")
+    other = replace(promoted.tenure, family="other")
     with promoted.store.read() as tx:
         rollout = promoted.store.rollouts.latest(tx, F)
-    monkeypatch.setattr(promoted.store.champions, "reigning", lambda tx: [other, promoted.reign])
+    monkeypatch.setattr(promoted.store.champions, "all_current", lambda tx: [other, promoted.tenure])
     monkeypatch.setattr(promoted.store.rollouts, "latest", lambda tx, family: rollout)
     monkeypatch.setattr(
         watch_holdback, "_watch", lambda *args: fail() if args[2] is other else watched.append(args[2].family)
@@ -114,7 +114,7 @@ def test_one_family_that_cannot_be_watched_is_named_and_does_not_stop_the_watch_
 
 
 @pytest.mark.parametrize("change", ["variant = 'v_000000000000'", "since = '2026-11-20 08:00:00.000000'"])
-def test_a_reign_that_was_changed_after_its_promotion_is_found_by_verify(promoted: World, change: str) -> None:
+def test_a_tenure_that_was_changed_after_its_promotion_is_found_by_verify(promoted: World, change: str) -> None:
     assert verify_rollout(promoted.rollout.id, promoted.store).ok
     with closing(sqlite3.connect(str(promoted.store.url).removeprefix("sqlite:///"), isolation_level=None)) as db:
         db.execute(f"UPDATE champions SET {change} WHERE rollout = ?", (promoted.rollout.id,))
@@ -164,7 +164,7 @@ def taken_back(world: World) -> World:
     world.behaviours[world.candidate] = Behaviour(errors=0.5)
     for _ in range(20):
         world.requests(300, 30.0)
-        if world.reign.variant != world.candidate:
+        if world.tenure.variant != world.candidate:
             break
     assert verify_rollout(world.rollout.id, world.store).problems == ()
     return world
@@ -270,8 +270,8 @@ def test_a_promotion_that_the_next_rollout_followed_by_itself_was_not_taken_back
     promoted.climb(8)
     roll_up_minutes(promoted.store, promoted.clock)  # now it is known what its champion usually does
     promoted.climb(60)
-    assert promoted.reign.variant == promoted.candidate
-    assert promoted.reign.by == "system:tick"
+    assert promoted.tenure.variant == promoted.candidate
+    assert promoted.tenure.by == "system:tick"
     assert verify_rollout(first, promoted.store).problems == ()
     assert promoted.verified().problems == ()
 

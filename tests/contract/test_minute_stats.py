@@ -9,7 +9,7 @@ from optimizer.adapters.store import Database
 from optimizer.core.base.minute_sums import MinuteSums, bucket_of
 from optimizer.core.family.settings import Metric
 from optimizer.core.rollout.drift import ChampionWatch
-from optimizer.ports import WatchedReign
+from optimizer.ports import WatchedTenure
 from tests.stores import FAMILY, NOW, arm, feedback, interaction, keep_events, minutes
 
 VARIANT = "v_aaaaaaaaaaaa"
@@ -138,9 +138,9 @@ class TestDriftDetectors:
         watch = ChampionWatch(variant=VARIANT, metric=Metric(field="score", source="judge"), reigns_since=NOW)
         for i in range(300):
             watch = watch.after(NOW + timedelta(minutes=i), (i % 7) / 7)
-        row = WatchedReign(family=FAMILY, reign=3, watch=watch, read_until=minutes(60))
+        row = WatchedTenure(family=FAMILY, tenure=3, watch=watch, read_until=minutes(60))
         other = replace(row, watch=replace(watch, metric=Metric()), read_until=minutes(90))
-        for rows in ([replace(row, reign=2)], [row, other]):
+        for rows in ([replace(row, tenure=2)], [row, other]):
             database.write(lambda tx, rows=rows: database.drift_detectors.put(tx, rows))
         with database.read() as tx:
             assert database.drift_detectors.get(tx, FAMILY) == [row, other]

@@ -565,8 +565,8 @@ class TestFamilies:
                 side[0].ask(read_family, FamilyRequest(family="none"))
 
     def test_champions_and_figures_are_read(self, both: Both) -> None:
-        (reign,) = both.ask(read_history, HistoryRequest(family=F))["items"]
-        assert (reign["family"], reign["until"]) == (F, None)
+        (tenure,) = both.ask(read_history, HistoryRequest(family=F))["items"]
+        assert (tenure["family"], tenure["until"]) == (F, None)
         assert both.ask(read_stats, StatsRequest(family=F, by="hour"))["items"] == []
         for side in (both.local, both.remote):  # each says where it looked
             with pytest.raises(NotFound, match="There is no family 'none'"):

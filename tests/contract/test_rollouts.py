@@ -75,7 +75,7 @@ class TestRollouts:
 
 
 class TestChampions:
-    def test_a_new_reign_ends_the_one_before(self, database: Database) -> None:
+    def test_a_new_tenure_ends_the_one_before(self, database: Database) -> None:
         first = Champion(family=FAMILY, seq=1, variant="v_a", since=NOW, why="first", by="anna")
         second = Champion(
             family=FAMILY, seq=2, variant="v_b", since=minutes(5), why="promoted", by="anna", previous=1, rollout="ro_1"

@@ -49,7 +49,7 @@ def test_ten_failures_in_a_row_from_three_units_end_the_rollout_before_any_stati
         return
     assert world.rollout.outcome == "guardrail"
     assert "failed in a row" in (world.rollout.reason or "")
-    assert world.reign.variant == world.champion
+    assert world.tenure.variant == world.champion
     assert world.verified().problems == ()
 
 

@@ -51,7 +51,7 @@ def test_a_candidate_that_is_neither_shown_to_be_worse_nor_shown_not_to_be_never
     assert (world.rollout.status, world.rollout.outcome) == ("rolled_back", "inconclusive")
     assert "600 are allowed" in (world.rollout.reason or "")
     assert "still missing: evidence against worse" in (world.rollout.reason or "")
-    assert world.reign.variant == world.champion
+    assert world.tenure.variant == world.champion
     assert "rollout_ended" in world.alerts()
     assert world.verified().problems == ()
 
@@ -64,7 +64,7 @@ def test_a_rollout_that_has_had_its_days_ends_without_shipping_also_while_held(d
     world.climb(8)
     assert world.rollout.outcome == "inconclusive"
     assert "0.25 days are over" in (world.rollout.reason or "")
-    assert world.reign.variant == world.champion
+    assert world.tenure.variant == world.champion
 
 
 # --- a person ---------------------------------------------------------------------------------------------------------
@@ -107,7 +107,7 @@ def test_going_past_a_gate_needs_the_familys_name_says_what_is_missing_and_is_on
     assert fast.operate("advance", confirm=F).decision.forced
     assert (fast.rollout.stage, fast.rollout.forced, fast.decisions[-1].forced) == (1, True, True)
     assert fast.operate("promote", confirm=F).decision.forced
-    assert (fast.reign.variant, fast.reign.forced) == (fast.candidate, True)
+    assert (fast.tenure.variant, fast.tenure.forced) == (fast.candidate, True)
     assert fast.verified().problems == ()
 
 

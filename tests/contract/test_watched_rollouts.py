@@ -14,7 +14,7 @@ def test_a_candidate_that_is_better_climbs_every_stage_and_becomes_champion_by_i
     assert fast.moves() == ["deploy", "advance", "advance", "advance", "promote"]
     assert not any(d.forced for d in fast.decisions if d.actor == "system:tick")
     assert fast.rollout.outcome == "promoted"
-    assert fast.reign.variant == fast.candidate
+    assert fast.tenure.variant == fast.candidate
     assert fast.verified().problems == ()
 
 
@@ -23,7 +23,7 @@ def test_a_candidate_that_is_much_worse_is_rolled_back_by_itself(fast: World) ->
     fast.start()
     fast.climb(60)
     assert (fast.rollout.status, fast.rollout.outcome) == ("rolled_back", "worse")
-    assert fast.reign.variant == fast.champion
+    assert fast.tenure.variant == fast.champion
     assert "rollout_ended" in fast.alerts()
     assert fast.verified().problems == ()
 

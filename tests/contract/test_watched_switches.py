@@ -137,7 +137,7 @@ def test_a_bad_edit_is_told_within_ten_minutes_beside_the_holdback(night: Callab
     assert "5 % of the units still get" in alert.detail
     assert f"ann made it champion at {SWITCH:%Y-%m-%d %H:%M:%S} UTC" in alert.detail
     assert f"Take it back: detent champion rollback {F}" in alert.detail
-    assert world.reign.variant == world.edit
+    assert world.tenure.variant == world.edit
     assert verify_rollout(rollout.id, world.store).problems == ()
 
 
@@ -146,7 +146,7 @@ def test_a_bad_edit_is_told_within_ten_minutes_against_the_same_hours_of_the_wee
 ) -> None:
     world = night(a_week_ago=10)
     world.adopt(success=BAD, holdback=False)
-    assert world.reign.rollout is None
+    assert world.tenure.rollout is None
     minutes = world.minutes_until_told(12, at_most=10)
     assert minutes is not None
     (alert,) = world.worse()
@@ -192,11 +192,11 @@ def test_a_variant_that_was_set_and_a_forced_promotion_are_watched_too(night: Ca
     assert world.serve("somebody").role == "champion"
     assert world.minutes_until_told(12, at_most=10) is not None
     (alert,) = world.worse()
-    assert f"ann made it champion at {world.reign.since:%Y-%m-%d %H:%M:%S} UTC" in alert.detail
+    assert f"ann made it champion at {world.tenure.since:%Y-%m-%d %H:%M:%S} UTC" in alert.detail
 
 
 @pytest.mark.parametrize("how", ["the first", "taken back", "young"])
-def test_a_reign_by_itself_a_rollback_and_one_with_nothing_to_compare_with_are_not(
+def test_a_tenure_by_itself_a_rollback_and_one_with_nothing_to_compare_with_are_not(
     night: Callable[..., Night], how: str
 ) -> None:
     world = night(just_before=5, per_minute=60)
@@ -236,7 +236,7 @@ def test_a_watcher_that_was_killed_goes_on_where_it_stood_and_counts_nobody_twic
     with world.store.read() as tx:
         killed = world.store.switch_watches.get(tx, F)
     assert killed is not None
-    world.store.write(lambda tx: world.store.switch_watches.put(tx, replace(killed, reign=0)))
+    world.store.write(lambda tx: world.store.switch_watches.put(tx, replace(killed, tenure=0)))
     SwitchWatcher(world.store, world.clock).look({F: world.family})
     with world.store.read() as tx:
         at_once = world.store.switch_watches.get(tx, F)
@@ -260,8 +260,8 @@ def test_a_champion_before_stands_in_a_holdback_where_its_outcomes_are_known_and
         )
         world.store.write(lambda tx: world.store.alerts.open(tx, drift))
     world.adopt(success=GOOD)
-    assert (world.reign.rollout is not None) is kept
-    assert world.reign.forced
+    assert (world.tenure.rollout is not None) is kept
+    assert world.tenure.forced
 
 
 def test_requests_that_fail_after_an_adoption_are_told_and_nothing_is_taken_back(night: Callable[..., Night]) -> None:
@@ -270,7 +270,7 @@ def test_requests_that_fail_after_an_adoption_are_told_and_nothing_is_taken_back
     world.behaviours[world.edit] = Behaviour(success=GOOD, errors=0.5)
     for _ in range(30):
         world.ten_seconds(5)
-    assert world.reign.variant == world.edit
+    assert world.tenure.variant == world.edit
     (alert,) = world.worse()
     assert "guardrail errors" in alert.detail
     assert f"detent champion rollback {F}" in alert.detail

@@ -328,7 +328,7 @@ def test_the_loop_by_hand_from_study_to_champion_and_back(detent: Detent) -> Non
     assert all(d["actor"].startswith("local:") for d in log if d["kind"] != "validate")
 
     history = detent("champion", "history", "support_topics", "--json").json["items"]
-    assert [reign["variant"] for reign in history] == [champion]
+    assert [tenure["variant"] for tenure in history] == [champion]
 
 
 def test_a_clock_that_ran_ahead_is_put_right_without_a_server(detent: Detent) -> None:

@@ -22,7 +22,7 @@ from optimizer.core.serving import champion
 from optimizer.core.serving.rollout import Champion, Rollout
 from optimizer.jobs.ids import new_id
 from optimizer.jobs.outbox.mirror_outbox import TOPICS, mirror_once, wait_s
-from optimizer.jobs.record_change import record_reign
+from optimizer.jobs.record_change import record_tenure
 from optimizer.ports import StudyEvidence
 from tests import mlflow_story as story
 from tests.mlflow_store import NewMlflow
@@ -404,11 +404,11 @@ def test_a_family_that_never_served_and_had_no_study_has_no_experiment(tmp_path:
     store, tracker = story.open_database(tmp_path), MlflowTracker(mlflow_uri)
     quiet, at = "quiet", after_it().now()
     own = VariantRecord(family=quiet, variant=VARIANTS[0], source="file", created_at=at, created_by="file")
-    reign = champion.first(family=quiet, variant=own.variant.id, at=at, by="file", why="first")
+    tenure = champion.first(family=quiet, variant=own.variant.id, at=at, by="file", why="first")
 
     def first(tx: Any) -> None:
         store.variants.add(tx, own)
-        record_reign(tx, store, reign, action="champion.first")
+        record_tenure(tx, store, tenure, action="champion.first")
 
     store.write(first)
     assert mirror_once(store, tracker, after_it(), [quiet]) == 1

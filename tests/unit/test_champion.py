@@ -1,4 +1,4 @@
-"""Reigns are a stack: what was rolled back does not come up again."""
+"""Tenures are a stack: what was rolled back does not come up again."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from optimizer.core.serving.rollout import Champion
 T0 = datetime(2026, 11, 20, tzinfo=UTC)
 
 
-def reigns(*variants: str) -> list[Champion]:
+def tenures(*variants: str) -> list[Champion]:
     history = [first(family="f", variant=variants[0], at=T0, by="ann", why="first")]
     for variant in variants[1:]:
         history.append(succeed(history[-1], variant=variant, at=T0, by="ann", why="promoted", forced=False))
@@ -34,7 +34,7 @@ def down(history: list[Champion], **kw: str | None) -> list[Champion]:
 
 
 def test_three_champions_go_down_one_by_one():
-    history = reigns("A", "B", "C")
+    history = tenures("A", "B", "C")
     seen = []
     for _ in range(2):
         history = down(history)
@@ -44,15 +44,15 @@ def test_three_champions_go_down_one_by_one():
         down(history)
 
 
-def test_a_new_champion_after_a_rollback_falls_back_to_what_reigned_then():
-    history = down(reigns("A", "B"))
+def test_a_new_champion_after_a_rollback_falls_back_to_what_was_champion_then():
+    history = down(tenures("A", "B"))
     history.append(succeed(history[-1], variant="C", at=T0, by="ann", why="promoted", forced=True))
     assert beneath(history) == history[2]
     assert down(history)[-1].variant == "A"
 
 
 def test_the_expected_champion_guards_against_saying_it_twice():
-    history = down(reigns("A", "B", "C"), expect="C")
+    history = down(tenures("A", "B", "C"), expect="C")
     with pytest.raises(Conflict, match="meant for C, but B"):
         down(history, expect="C")
 
@@ -73,30 +73,30 @@ def test_the_expected_champion_guards_against_saying_it_twice():
 def test_a_step_back_that_was_taken_is_not_taken_twice(
     expect: str | None, to: str | None, minutes: int, again: bool
 ) -> None:
-    history = down(reigns("A", "B", "C"))
+    history = down(tenures("A", "B", "C"))
     assert is_said_again(history, expect=expect, to=to, at=T0 + timedelta(minutes=minutes)) is again
 
 
 def test_only_a_rollback_is_said_again_and_no_other_change():
-    for history in (reigns("A"), reigns("A", "B"), [*down(reigns("A", "B")), *reigns("A", "B", "C", "D")[3:]]):
+    for history in (tenures("A"), tenures("A", "B"), [*down(tenures("A", "B")), *tenures("A", "B", "C", "D")[3:]]):
         assert taken_back(history) is None
         assert not is_said_again(history, expect=None, to=None, at=T0)
 
 
 def test_a_named_champion_comes_back_with_its_own_way_back():
-    history = reigns("A", "B", "A", "C", "D")
+    history = tenures("A", "B", "A", "C", "D")
     assert (down(history, to="A")[-1].variant, down(history, to="A")[-1].previous) == ("A", 2)
     assert down(history, to="B")[-1].previous == 1
     with pytest.raises(Conflict, match="X has never been a champion"):
         down(history, to="X")
 
 
-def test_who_reigns_cannot_succeed_itself():
+def test_a_champion_cannot_succeed_itself():
     with pytest.raises(Conflict, match="already is the champion"):
-        succeed(reigns("A")[0], variant="A", at=T0, by="ann", why="again", forced=False)
+        succeed(tenures("A")[0], variant="A", at=T0, by="ann", why="again", forced=False)
 
 
 def test_the_order_of_the_history_does_not_matter():
-    history = reigns("A", "B")
+    history = tenures("A", "B")
     assert current_of(history[::-1]).variant == "B"
     assert beneath([replace(r) for r in history[::-1]]) == history[0]

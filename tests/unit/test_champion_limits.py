@@ -368,9 +368,9 @@ def test_a_new_champion_ends_what_was_told_of_the_one_before_and_starts_without_
     clock = Clock(NOW)
     assert live(store, clock, n_polls=25, per_poll=5, fails_every=2)
     with store.read() as tx:
-        reign = store.champions.current(tx, FAMILY)
-    assert reign is not None
-    after = succeed(reign, variant="v_bbbbbbbbbbbb", by="ann", why="better", at=clock.now(), forced=False)
+        tenure = store.champions.current(tx, FAMILY)
+    assert tenure is not None
+    after = succeed(tenure, variant="v_bbbbbbbbbbbb", by="ann", why="better", at=clock.now(), forced=False)
     store.write(lambda tx: store.champions.put(tx, after))
     assert look(store, clock) == []
 

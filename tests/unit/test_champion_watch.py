@@ -23,7 +23,7 @@ from optimizer.core.serving.champion import first, succeed
 from optimizer.core.serving.rollout import Champion
 from optimizer.core.statistics.outcomes import Sums
 from optimizer.jobs.champions.watch_champion import ALERT, watch_champion
-from optimizer.ports import Alert, WatchedReign
+from optimizer.ports import Alert, WatchedTenure
 from tests.clock import Clock
 from tests.ingestion import family
 from tests.stores import FAMILY, NOW, arm, feedback, keep_events, new_database
@@ -48,7 +48,7 @@ def watched(found: list[tuple[datetime, float]], watch: ChampionWatch | None = N
 
 
 class TestReference:
-    def test_the_first_two_hundred_outcomes_of_the_reign_make_it(self) -> None:
+    def test_the_first_two_hundred_outcomes_of_the_tenure_make_it(self) -> None:
         found = outcomes(lambda at: 0.8, n=MIN_REFERENCE + 1)
         waiting = watched(found[:MIN_REFERENCE])
         assert waiting.detector is None
@@ -58,7 +58,7 @@ class TestReference:
         assert begun.detector.reference < begun.usual
         assert len(begun.detector.log_m) == 3  # the 201st outcome was its first
 
-    def test_outcomes_before_the_reign_are_its_reference_and_never_alarm(self) -> None:
+    def test_outcomes_before_the_tenure_are_its_reference_and_never_alarm(self) -> None:
         before = outcomes(
             lambda at: 0.9 if at < NOW - timedelta(days=9) else 0.1, start=NOW - timedelta(days=10), n=1440
         )
@@ -149,12 +149,12 @@ class Watching:
         self.clock = Clock(NOW)
         self.families: dict[str, Family] = {FAMILY: family().model_copy(update=settings)}
         self.n = 0
-        self.reign = first(family=FAMILY, variant=CHAMPION, at=NOW, by="test", why="first")
-        self.crown(self.reign)
+        self.tenure = first(family=FAMILY, variant=CHAMPION, at=NOW, by="test", why="first")
+        self.crown(self.tenure)
 
-    def crown(self, reign: Champion) -> None:
-        self.reign = reign
-        self.database.write(lambda tx: self.database.champions.put(tx, reign))
+    def crown(self, tenure: Champion) -> None:
+        self.tenure = tenure
+        self.database.write(lambda tx: self.database.champions.put(tx, tenure))
 
     def users(self, hours: int, share: float, *, per_hour: int = 25, look: bool = True, **changes: Any) -> None:
         """Every hour ``per_hour`` units report, that share of them a success; then the job looks."""
@@ -164,7 +164,7 @@ class Watching:
                 self.n += 1
                 at = self.clock.now() + timedelta(minutes=59) * i / per_hour
                 kind = {"success": (i * 7919) % per_hour < share * per_hour, "received_at": at, **changes}
-                rows.append(feedback(f"fb_{self.n}", of=arm(variant=self.reign.variant, unit_hmac=f"u{i}"), **kind))
+                rows.append(feedback(f"fb_{self.n}", of=arm(variant=self.tenure.variant, unit_hmac=f"u{i}"), **kind))
             keep_events(self.database, rows)
             self.clock.pass_time(timedelta(hours=1))
             if look:
@@ -174,12 +174,12 @@ class Watching:
         return watch_champion(self.database, self.clock, self.families)
 
     @property
-    def states(self) -> list[WatchedReign]:
+    def states(self) -> list[WatchedTenure]:
         with self.database.read() as tx:
             return self.database.drift_detectors.get(tx, FAMILY)
 
     @property
-    def state(self) -> WatchedReign:
+    def state(self) -> WatchedTenure:
         """By the first metric."""
         return self.states[0]
 
@@ -308,12 +308,17 @@ class TestJob:
         assert len(watching.alerts()) == 1
         watching.crown(
             succeed(
-                watching.reign, variant="v_bbbbbbbbbbbb", at=watching.clock.now(), by="anna", why="better", forced=False
+                watching.tenure,
+                variant="v_bbbbbbbbbbbb",
+                at=watching.clock.now(),
+                by="anna",
+                why="better",
+                forced=False,
             )
         )
         watching.look()
         assert watching.alerts() == []
-        assert (watching.state.reign, watching.state.watch.variant, watching.state.watch.detector) == (
+        assert (watching.state.tenure, watching.state.watch.variant, watching.state.watch.detector) == (
             2,
             "v_bbbbbbbbbbbb",
             None,

@@ -28,7 +28,7 @@ PROMOTED = rollout(
     outcome="promoted",
     ended_at=T0,
 )
-REIGN = Champion(family="f", seq=2, variant="v_c", since=T0, why="promoted", by="ann", previous=1, rollout="ro_1")
+TENURE = Champion(family="f", seq=2, variant="v_c", since=T0, why="promoted", by="ann", previous=1, rollout="ro_1")
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ def test_a_freeze_keeps_studies_from_beginning_and_lets_those_go_on_that_have_be
 
 
 def test_a_promotion_holds_back_for_a_week_of_the_rollout_clock():
-    holdback = holdback_of(REIGN, PROMOTED, 1.0)
+    holdback = holdback_of(TENURE, PROMOTED, 1.0)
     assert holdback is not None
     assert (holdback.rollout, holdback.variant, holdback.salt, holdback.cohort_minutes) == ("ro_1", "v_a", "s", 15)
     assert holdback.until == T0 + timedelta(days=7)
@@ -70,11 +70,11 @@ def test_a_promotion_holds_back_for_a_week_of_the_rollout_clock():
 @pytest.mark.parametrize(
     ("champion", "latest"),
     [
-        (REIGN, None),
-        (replace(REIGN, rollout=None), PROMOTED),
-        (REIGN, replace(PROMOTED, id="ro_2", status="validating", outcome=None, ended_at=None)),
-        (REIGN, replace(PROMOTED, id="ro_2", status="failed", outcome="cancelled")),
-        (REIGN, replace(PROMOTED, status="rolled_back", outcome="worse")),
+        (TENURE, None),
+        (replace(TENURE, rollout=None), PROMOTED),
+        (TENURE, replace(PROMOTED, id="ro_2", status="validating", outcome=None, ended_at=None)),
+        (TENURE, replace(PROMOTED, id="ro_2", status="failed", outcome="cancelled")),
+        (TENURE, replace(PROMOTED, status="rolled_back", outcome="worse")),
     ],
     ids=[
         "no rollout",
@@ -95,5 +95,5 @@ def test_the_border_of_the_holdback_is_the_contracts():
 
 
 def test_without_a_unit_the_champion_is_served_outside_the_arms_of_a_holdback():
-    choice = chosen(None, T0, champion="v_c", holdback=holdback_of(REIGN, PROMOTED, 1.0))
+    choice = chosen(None, T0, champion="v_c", holdback=holdback_of(TENURE, PROMOTED, 1.0))
     assert choice == Choice(variant="v_c", role="champion")

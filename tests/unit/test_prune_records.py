@@ -28,7 +28,7 @@ from optimizer.host.config import load_settings
 from optimizer.jobs.feedback.roll_up_minutes import MINUTES, roll_up_traffic
 from optimizer.jobs.upkeep.prune_records import PruneReport, prune_records, what_would_go
 from optimizer.jobs.upkeep.read_retention import SENT_DAYS, Retention, retentions
-from optimizer.ports import TierAnswers, WatchedReign
+from optimizer.ports import TierAnswers, WatchedTenure
 from optimizer.runtime.worker import Worker
 from tests.clock import Clock
 from tests.event_rows import rows_of
@@ -235,11 +235,11 @@ def test_what_the_watch_on_the_champion_has_not_read_stays(store: Database) -> N
     watch = ChampionWatch(
         variant="v_aaaaaaaaaaaa", metric=Metric(field="success", source="user"), reigns_since=ago(200)
     )
-    reign = WatchedReign(family=FAMILY, reign=1, watch=watch, read_until=ago(100))
-    store.write(lambda tx: store.drift_detectors.put(tx, [reign]))
+    tenure = WatchedTenure(family=FAMILY, tenure=1, watch=watch, read_until=ago(100))
+    store.write(lambda tx: store.drift_detectors.put(tx, [tenure]))
     add_events(store, FAMILY, 99, 1)
     assert gone(prune_records(store, CLOCK, kept(store, family()))) == {}
-    store.write(lambda tx: store.drift_detectors.put(tx, [replace(reign, read_until=NOW)]))
+    store.write(lambda tx: store.drift_detectors.put(tx, [replace(tenure, read_until=NOW)]))
     assert (FAMILY, "interactions") in gone(prune_records(store, CLOCK, kept(store, family())))
 
 

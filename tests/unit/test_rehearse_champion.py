@@ -47,8 +47,8 @@ class Rehearsing(World):
         with self.store.read() as tx:
             current = self.store.champions.current(tx, "topics")
         assert current is not None
-        reign = succeed(current, variant=variant.id, at=self.clock.now(), by="anna", why="better", forced=False)
-        self.store.write(lambda tx: self.store.champions.put(tx, reign))
+        tenure = succeed(current, variant=variant.id, at=self.clock.now(), by="anna", why="better", forced=False)
+        self.store.write(lambda tx: self.store.champions.put(tx, tenure))
 
     def rehearse(self) -> str:
         return rehearse_champion(self.family, store=self.store, clock=self.clock, models=self)

@@ -49,7 +49,7 @@ VIEW = ForecastView(
 )
 DEPLOYING = rollout(family="triage", ladder=(0.1, 0.25, 0.5), status="deploying", stage=0)
 FROZEN = Freeze(scope="triage", reason="launch", by="ann", since=NOW)
-REIGN = Champion(family="triage", seq=3, variant="v_cccccccccccc", since=NOW, why="better", by="ann")
+TENURE = Champion(family="triage", seq=3, variant="v_cccccccccccc", since=NOW, why="better", by="ann")
 
 
 def forecast(labelled: float | None, hours: float | None = None) -> RolloutForecast:
@@ -60,12 +60,12 @@ def forecast(labelled: float | None, hours: float | None = None) -> RolloutForec
 
 def test_a_promotion_is_told_with_the_version_s_name_beside_its_id() -> None:
     promoted = rollout(status="deployed", outcome="promoted", ended_at=NOW)
-    named = {"v_bbbbbbbbbbbb": "v2", REIGN.variant: "v3"}
+    named = {"v_bbbbbbbbbbbb": "v2", TENURE.variant: "v3"}
     assert rollout_headline(None, None) == NO_ROLLOUT
     assert rollout_headline(promoted, replace(VIEW, versions=named)) == (
         "Promoted: v_bbbbbbbbbbbb (version v2) is the champion"
     )
-    followed = replace(VIEW, versions=named, followed_by=REIGN)
+    followed = replace(VIEW, versions=named, followed_by=TENURE)
     assert rollout_headline(promoted, followed) == "Promoted, and followed by v_cccccccccccc (version v3) since"
     assert headline(promoted, replace(VIEW, versions=named), ()).startswith("v_bbbbbbbbbbbb (version v2) was never")
 

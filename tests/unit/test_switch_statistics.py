@@ -38,15 +38,15 @@ OLD, NEW = "v_aaaaaaaaaaaa", "v_bbbbbbbbbbbb"
 DAY = timedelta(days=1)
 
 
-def reigns(*, served_for: timedelta) -> list[Champion]:
-    """The new champion reigns since T0, in place of one that had so long."""
+def tenures(*, served_for: timedelta) -> list[Champion]:
+    """The new champion serves since T0, in place of one that had so long."""
     before = first(family="f", variant=OLD, at=T0 - served_for, by="ann", why="first")
     after = succeed(before, variant=NEW, at=T0, by="ann", why="adopted", forced=True)
     return [before, after]
 
 
 def begun(served_for: timedelta = 15 * DAY, **changes: Any) -> SwitchWatch:
-    history = reigns(served_for=served_for)
+    history = tenures(served_for=served_for)
     watch = SwitchWatch.begin(
         history[-1], history, metric=Metric(), mean=0.85, **{"first_at": T0 - served_for, "rollout": "ro_1", **changes}
     )
@@ -86,11 +86,11 @@ def served(variant: str, unit: str, value: float, *, at_s: float, age_s: float |
 def test_the_reference_is_the_longest_that_the_champion_before_had_outcomes_in(
     served_for: timedelta, first_at: timedelta | None, wanted: Reference | None
 ) -> None:
-    history = reigns(served_for=served_for)
+    history = tenures(served_for=served_for)
     assert reference_of(history, history[-1], None if first_at is None else T0 - first_at) == wanted
 
 
-def test_a_week_in_which_another_variant_reigned_is_no_reference() -> None:
+def test_a_week_in_which_another_variant_was_champion_is_no_reference() -> None:
     old = first(family="f", variant=OLD, at=T0 - 20 * DAY, by="ann", why="first")
     other = succeed(old, variant="v_other", at=T0 - 10 * DAY, by="ann", why="x", forced=True)
     back = fall_back([old, other], expect=None, at=T0 - 2 * DAY, by="ann", why="back")
@@ -205,7 +205,7 @@ def test_a_unit_counts_once_however_often_it_comes_back() -> None:
     ids=["of the champion before", "of another", "of another, before this week"],
 )
 def test_who_was_served_something_else_first_is_not_new_in_that_week(variant: str, at_s: float, counts: bool) -> None:
-    """Where another champion reigned at first in a week, a daily user would count later in it than since the switch."""
+    """Where another champion served at first in a week, a daily user would count later in it than since the switch."""
     first_of_week, later = (
         replace(one, received_at=one.received_at - 7 * DAY, served_at=one.served_at - 7 * DAY)
         for one in (served(variant, "a", 1.0, at_s=at_s + 30, age_s=30.0), served(OLD, "a", 1.0, at_s=120))

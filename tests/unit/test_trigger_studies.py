@@ -160,8 +160,8 @@ def test_feedback_on_the_champion_before_starts_nothing(tmp_path: Path) -> None:
     with world.store.read() as tx:
         before = world.store.champions.current(tx, "topics")
     assert before is not None
-    reign = replace(before, seq=before.seq + 1, since=world.clock.now(), previous=before.seq)
-    world.store.write(lambda tx: world.store.champions.put(tx, reign))
+    tenure = replace(before, seq=before.seq + 1, since=world.clock.now(), previous=before.seq)
+    world.store.write(lambda tx: world.store.champions.put(tx, tenure))
     assert world.check() == []
 
 

@@ -91,7 +91,7 @@ def crossed(
     is left.
 
     Args:
-        rows: the champion's interactions by minute, of its term and up to 24 hours before ``until``, in any order.
+        rows: the champion's interactions by minute, of its tenure and up to 24 hours before ``until``, in any order.
         until: up to when minutes are summed up.
         before: the figures that are told of by now.
     """

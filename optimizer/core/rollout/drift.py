@@ -1,6 +1,6 @@
 """Has the champion become worse? A detector that runs for good and raises few false alarms however long it runs.
 
-What is known about the outcomes of one champion's term: a reference, a detector, and since when they look lower.
+What is known about the outcomes of one champion's tenure: a reference, a detector, and since when they look lower.
 
 Outcomes come in order of receipt, one per unit and hour.
 """
@@ -97,7 +97,7 @@ class Decline:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChampionWatch:
-    """One champion's term, compared with the outcomes of the 30 days before it and its own first (200, or a week).
+    """One champion's tenure, compared with the outcomes of the 30 days before it and its own first (200, or a week).
 
     A reference younger than a week is provisional: it does not know the weak days of the week. When a week is over, a
     new one takes its place; whatever the first one would have found in that week, it has found by then.
@@ -127,7 +127,7 @@ class ChampionWatch:
 
     @property
     def alarmed(self) -> bool:
-        """Latched for the rest of the term."""
+        """Latched for the rest of the tenure."""
         return self.detector is not None and self.detector.alarmed
 
     def after(self, at: datetime, y: float) -> ChampionWatch:

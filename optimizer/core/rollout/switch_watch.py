@@ -181,7 +181,7 @@ class SwitchWatch:
     @classmethod
     def begin(
         cls,
-        term: Champion,
+        tenure: Champion,
         history: Sequence[Champion],
         *,
         metric: Metric,
@@ -193,13 +193,13 @@ class SwitchWatch:
         """Without comparisons where nothing can be told: neither a holdback, nor a time before the switch.
 
         Args:
-            term: the new champion's, not the first of ``history``.
+            tenure: the new champion's, not the first of ``history``.
             mean: of the champion before, as known before the switch.
             first_at: when its first outcome was received; None: there is none.
             rollout: the one whose holdback stands beside the new champion.
         """
-        below = next(each for each in history if each.seq == term.seq - 1)
-        reference = reference_of(history, term, first_at)
+        below = next(each for each in history if each.seq == tenure.seq - 1)
+        reference = reference_of(history, tenure, first_at)
         against: list[tuple[Against, float]] = [("holdback", MIN_DROP)] if rollout is not None else []
         against += [("before", reference.min_drop)] if reference is not None else []
         comparisons = tuple(
@@ -208,11 +208,11 @@ class SwitchWatch:
             for horizon_s in HORIZONS_S
         )
         return cls(
-            variant=term.variant,
+            variant=tenure.variant,
             before=below.variant,
-            at=term.since,
-            by=term.by,
-            why=term.why,
+            at=tenure.since,
+            by=tenure.by,
+            why=tenure.why,
             metric=metric,
             judge=judge,
             rollout=rollout,
@@ -222,7 +222,7 @@ class SwitchWatch:
 
     @property
     def alarm(self) -> WindowComparison | None:
-        """A comparison that tells, the one that knows most; latched for the rest of the term."""
+        """A comparison that tells, the one that knows most; latched for the rest of the tenure."""
         alarmed = [each for each in self.comparisons if each.alarmed]
         return max(alarmed, key=lambda each: each.new.n + each.old.n, default=None)
 
@@ -285,20 +285,20 @@ class SwitchWatch:
         return served >= self.at if not shift else self.at - shift <= served < self.at
 
 
-def reference_of(history: Sequence[Champion], term: Champion, first_at: datetime | None) -> Reference | None:
+def reference_of(history: Sequence[Champion], tenure: Champion, first_at: datetime | None) -> Reference | None:
     """The weeks before where the champion before served and had outcomes then, else the day, else up to two hours
     before the switch; None where those are less than ten minutes.
     """
-    below = next(each for each in history if each.seq == term.seq - 1)
+    below = next(each for each in history if each.seq == tenure.seq - 1)
     if first_at is None:
         return None
     for period, most, min_drop in ((PERIOD, MOST_WEEKS, MIN_DROP_OF_WEEKS), (DAY, 1, MIN_DROP_UNMATCHED)):
         times = 0
-        while times < most and _served_then(below, history, term.since - period * (times + 1), first_at):
+        while times < most and _served_then(below, history, tenure.since - period * (times + 1), first_at):
             times += 1
         if times:
             return Reference(period=period, times=times, min_drop=min_drop)
-    length = min(HOURS, term.since - max(below.since, first_at))
+    length = min(HOURS, tenure.since - max(below.since, first_at))
     return Reference(period=length, times=1, min_drop=MIN_DROP_UNMATCHED) if length >= SHORTEST else None
 
 

@@ -267,16 +267,16 @@ class CountedUnits:
 
 
 def against_champions(rollout: Rollout, history: Sequence[Champion]) -> list[RecordProblem]:
-    """The term that the promotion began; none where there was no promotion."""
-    promoted, terms = rollout.outcome == "promoted", [c for c in history if c.rollout == rollout.id]
-    if promoted != bool(terms):
+    """The tenure that the promotion began; none where there was no promotion."""
+    promoted, tenures = rollout.outcome == "promoted", [c for c in history if c.rollout == rollout.id]
+    if promoted != bool(tenures):
         detail = "was promoted, but no champion names it" if promoted else "was not promoted, but a champion names it"
         return [RecordProblem(seq=None, detail=f"the rollout {detail}")]
-    if terms and [(c.variant, c.since) for c in terms] != [(rollout.candidate, rollout.ended_at)]:
-        terms_text = ", ".join(f"{c.variant} since {iso(c.since)}" for c in terms)
+    if tenures and [(c.variant, c.since) for c in tenures] != [(rollout.candidate, rollout.ended_at)]:
+        tenures_text = ", ".join(f"{c.variant} since {iso(c.since)}" for c in tenures)
         detail = (
             f"the rollout promoted {rollout.candidate} when it ended, but the champions that name it are others:"
-            f" {terms_text}"
+            f" {tenures_text}"
         )
         return [RecordProblem(seq=None, detail=detail)]
     return []
@@ -353,12 +353,12 @@ class PromotionWithdrawal:
         self.problems.append(RecordProblem(seq=None, detail=detail))
 
 
-def _tells_of(row: Mapping[str, Any], term: Champion) -> bool:
+def _tells_of(row: Mapping[str, Any], tenure: Champion) -> bool:
     """The alarm is compared as it was recorded: a later version may put its sentence better."""
     detail = row["detail"]
-    return (row["at"], row["actor"], detail["why"]) == (term.since, term.by, term.why) and detail["evidence"][
+    return (row["at"], row["actor"], detail["why"]) == (tenure.since, tenure.by, tenure.why) and detail["evidence"][
         "alarm"
-    ] in term.why
+    ] in tenure.why
 
 
 def _row(row: Mapping[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""Champions as a stack: each term names the one to fall back to, so that no rollback leads up again."""
+"""Champions as a stack: each tenure names the one to fall back to, so that no rollback leads up again."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ SAID_AGAIN_WITHIN = timedelta(minutes=10)  # two people, or one in a hurry, mean
 
 
 def first(*, family: str, variant: str, at: datetime, by: str, why: str) -> Champion:
-    """The first term, with nothing below it."""
+    """The first tenure, with nothing below it."""
     return Champion(family=family, seq=1, variant=variant, since=at, why=why, by=by)
 
 
 def succeed(
     current: Champion, *, variant: str, at: datetime, by: str, why: str, forced: bool, rollout: str | None = None
 ) -> Champion:
-    """A new term on top of the current one. Raises Conflict when ``variant`` is the champion already."""
+    """A new tenure on top of the current one. Raises Conflict when ``variant`` is the champion already."""
     if variant == current.variant:
         raise Conflict(
             f"{variant} already is the champion of {current.family}, since {when(current.since)}. There is nothing to"
@@ -43,13 +43,13 @@ def succeed(
 def fall_back(
     history: Sequence[Champion], *, expect: str | None, at: datetime, by: str, why: str, to: str | None = None
 ) -> Champion:
-    """A new term of the champion before the current one, with the fallback of that earlier term.
+    """A new tenure of the champion before the current one, with the fallback of that earlier tenure.
 
     After A, then B, falling back makes A champion with nothing below: a second rollback is refused and does not
     bring B back.
 
     Args:
-        to: the variant to go back to, however far below; None: that of the term below.
+        to: the variant to go back to, however far below; None: that of the tenure below.
     Raises:
         Conflict: nothing below, ``to`` was never champion, or ``expect`` (the variant that the caller takes for the
             champion) is not the champion.
@@ -67,7 +67,7 @@ def fall_back(
     below = (
         beneath(history)
         if to is None
-        else max((term for term in history if term.variant == to), key=lambda term: term.seq, default=None)
+        else max((tenure for tenure in history if tenure.variant == to), key=lambda tenure: tenure.seq, default=None)
     )
     if below is None:
         without = (
@@ -102,34 +102,34 @@ def is_said_again(history: Sequence[Champion], *, expect: str | None, to: str | 
 
 
 def taken_back(history: Sequence[Champion]) -> Champion | None:
-    """The term that a rollback ended to begin the current one; None where that began otherwise.
+    """The tenure that a rollback ended to begin the current one; None where that began otherwise.
 
-    Only the term that a rollback begins does not fall back to the term just before it.
+    Only the tenure that a rollback begins does not fall back to the tenure just before it.
     """
     current = current_of(history)
     if current.previous == current.seq - 1:
         return None
-    return next((term for term in history if term.seq == current.seq - 1), None)
+    return next((tenure for tenure in history if tenure.seq == current.seq - 1), None)
 
 
 def current_of(history: Sequence[Champion]) -> Champion:
-    """The term with the highest number; the history must not be empty."""
-    return max(history, key=lambda term: term.seq)
+    """The tenure with the highest number; the history must not be empty."""
+    return max(history, key=lambda tenure: tenure.seq)
 
 
 def variant_at(history: Sequence[Champion], at: datetime) -> str | None:
-    """The variant that was the champion then; None before the first term."""
-    term = max((term for term in history if term.since <= at), key=lambda each: each.seq, default=None)
-    return term.variant if term is not None else None
+    """The variant that was the champion then; None before the first tenure."""
+    tenure = max((tenure for tenure in history if tenure.since <= at), key=lambda each: each.seq, default=None)
+    return tenure.variant if tenure is not None else None
 
 
 def after_promotion(history: Sequence[Champion], rollout: str) -> Champion | None:
-    """The term after the one that this rollout's promotion began; None while that lasts, or without one."""
-    promoted = next((term for term in history if term.rollout == rollout), None)
-    return next((term for term in history if promoted is not None and term.seq == promoted.seq + 1), None)
+    """The tenure after the one that this rollout's promotion began; None while that lasts, or without one."""
+    promoted = next((tenure for tenure in history if tenure.rollout == rollout), None)
+    return next((tenure for tenure in history if promoted is not None and tenure.seq == promoted.seq + 1), None)
 
 
 def beneath(history: Sequence[Champion]) -> Champion | None:
-    """The term that a champion rollback would bring back."""
+    """The tenure that a champion rollback would bring back."""
     previous = current_of(history).previous
-    return next((term for term in history if term.seq == previous), None) if previous is not None else None
+    return next((tenure for tenure in history if tenure.seq == previous), None) if previous is not None else None

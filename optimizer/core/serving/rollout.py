@@ -93,7 +93,9 @@ class Decision:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Champion:
-    """One term as champion. ``previous``: the term to fall back to; a champion rollback only goes down this chain."""
+    """One tenure as champion. ``previous``: the tenure to fall back to; a champion rollback only goes down this
+    chain.
+    """
 
     family: str
     seq: int

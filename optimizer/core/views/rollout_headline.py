@@ -147,9 +147,9 @@ def watch_in_words(
     """None where nobody is held back on the champion before and no switch is watched.
 
     Args:
-        champion: its present term.
+        champion: its present tenure.
         holdback: that its promotion or adoption brought, over or not.
-        switch: of this term; None before the first outcome, and for a champion that evidence spoke for.
+        switch: of this tenure; None before the first outcome, and for a champion that evidence spoke for.
     """
     current = holdback if holdback is not None and now < holdback.until else None
     is_watched = champion.forced and champion.seq > 1 and now < champion.since + PERIOD

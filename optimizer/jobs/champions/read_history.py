@@ -15,7 +15,7 @@ class HistoryRequest(Request):
 def read_history(context: Context, request: HistoryRequest) -> Page[Champion]:
     """Every champion this family has had, oldest first: why, by whom, from when to when."""
     with context.store.read() as tx:
-        reigns = context.store.champions.history(tx, request.family)
-    if not reigns:
+        tenures = context.store.champions.history(tx, request.family)
+    if not tenures:
         context.family(request.family)
-    return Page(items=reigns)
+    return Page(items=tenures)

@@ -1,4 +1,4 @@
-"""Watches whether a champion becomes worse than it was, for as long as it reigns.
+"""Watches whether a champion becomes worse than it was, for as long as its tenure lasts.
 
 It only raises an alert: people decide.
 """
@@ -23,7 +23,7 @@ from optimizer.core.rollout.start import LABEL_WINDOW_DAYS, most_labelled
 from optimizer.core.serving.champion import beneath
 from optimizer.core.serving.rollout import Champion
 from optimizer.jobs.ids import new_id
-from optimizer.ports import Alert, Clock, Store, Transaction, WatchedReign
+from optimizer.ports import Alert, Clock, Store, Transaction, WatchedTenure
 
 ALERT = "champion_drift"
 SETTLED = timedelta(
@@ -41,7 +41,7 @@ def watch_champion(store: Store, clock: Clock, families: Mapping[str, Family]) -
 
     Both success and score are watched, each by one source: the family's ``rollout.metric``, and of each other field the
     source with most labels. What a unit reports within an hour counts once, with its mean. State and ``read_until`` are
-    written together with the alert, so a look that is killed or repeated changes nothing. A new reign begins anew and
+    written together with the alert, so a look that is killed or repeated changes nothing. A new tenure begins anew and
     closes the alerts of the one before; so does an edited judge, where the metric is its feedback.
     """
     return [family.name for family in families.values() if _watch(store, clock.now(), family)]
@@ -62,8 +62,8 @@ def _watch(store: Store, now: datetime, family: Family) -> bool:
     return any(state.watch.alarmed for state in states)
 
 
-def _standing(store: Store, now: datetime, until: datetime, family: Family) -> list[WatchedReign]:
-    """Where the present reign stands by each metric, begun here where nothing is known of it yet; none without a
+def _standing(store: Store, now: datetime, until: datetime, family: Family) -> list[WatchedTenure]:
+    """Where the present tenure stands by each metric, begun here where nothing is known of it yet; none without a
     champion.
 
     While no outcome of a field was found, its metric is chosen again every hour.
@@ -96,10 +96,10 @@ def _standing(store: Store, now: datetime, until: datetime, family: Family) -> l
     return following
 
 
-def _begin(champion: Champion, family: Family, metric: Metric, now: datetime) -> WatchedReign:
+def _begin(champion: Champion, family: Family, metric: Metric, now: datetime) -> WatchedTenure:
     judge = _judge_of(family, metric)
     watch = ChampionWatch(variant=champion.variant, metric=metric, reigns_since=champion.since, judge=judge)
-    return WatchedReign(family=family.name, reign=champion.seq, watch=watch, read_until=_hour(now - HISTORY))
+    return WatchedTenure(family=family.name, tenure=champion.seq, watch=watch, read_until=_hour(now - HISTORY))
 
 
 def _metrics(family: Family, labels: Sequence[LabelSummary]) -> list[Metric]:
@@ -109,12 +109,12 @@ def _metrics(family: Family, labels: Sequence[LabelSummary]) -> list[Metric]:
     return [first, *(most_labelled(own) for own in others if own)]
 
 
-def _goes_on(state: WatchedReign, champion: Champion, family: Family, until: datetime) -> bool:
+def _goes_on(state: WatchedTenure, champion: Champion, family: Family, until: datetime) -> bool:
     """Not under another champion, another declared metric of its field or another judge;
     while no outcome was found, for an hour.
     """
     declared, metric = family.rollout.metric, state.watch.metric
-    if state.reign != champion.seq or (declared is not None and declared.field == metric.field and declared != metric):
+    if state.tenure != champion.seq or (declared is not None and declared.field == metric.field and declared != metric):
         return False
     if state.watch.judge != _judge_of(family, metric):
         return False
@@ -126,7 +126,7 @@ def _judge_of(family: Family, metric: Metric) -> str | None:
     return judge_identity(family) if metric.source == "judge" and family.judge is not None else None
 
 
-def _read_on(store: Store, state: WatchedReign, until: datetime) -> WatchedReign:
+def _read_on(store: Store, state: WatchedTenure, until: datetime) -> WatchedTenure:
     """The state after the next stretch of full hours."""
     end = min(state.read_until + CHUNK, until)
     watch = state.watch
@@ -148,7 +148,7 @@ def _one_per_unit(outcomes: Iterable[tuple[datetime, str, float]]) -> list[tuple
     return [(outcomes[0][0], fsum(y for _, y in outcomes) / len(outcomes)) for outcomes in units.values()]
 
 
-def _keep(tx: Transaction, store: Store, states: Sequence[WatchedReign], state: WatchedReign, now: datetime) -> None:
+def _keep(tx: Transaction, store: Store, states: Sequence[WatchedTenure], state: WatchedTenure, now: datetime) -> None:
     """``state``: the one of them that was read on."""
     store.drift_detectors.put(tx, states)
     if not state.watch.alarmed:

@@ -109,7 +109,7 @@ def _rows(tx: Transaction, store: Store, family: str, since: datetime, source: s
 
 
 def _own(rows: Sequence[MinuteSums], champion: Champion) -> list[MinuteSums]:
-    """Of its reign; requests that name no variant are the champion's."""
+    """Of its tenure; requests that name no variant are the champion's."""
     return [row for row in rows if row.variant in (champion.variant, "") and row.minute >= champion.since]
 
 
@@ -119,7 +119,7 @@ def _is_asked(rows: Sequence[MinuteSums], until: datetime) -> bool:
 
 
 def _subject(figure: LimitedFigure, champion: Champion) -> str:
-    """An alert about a champion ends with its reign; an alert about what does not come is about no variant."""
+    """An alert about a champion ends with its tenure; an alert about what does not come is about no variant."""
     return figure if figure in OF_NO_VARIANT else f"{champion.variant} {figure}"
 
 

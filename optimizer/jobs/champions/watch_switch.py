@@ -37,39 +37,41 @@ class SwitchWatcher:
     def look(self, families: Mapping[str, Family]) -> list[str]:
         """Reads on, and returns the families with an alarm.
 
-        Every reign is watched that began by force, for a week: an adopted or edited file, a forced promotion, a variant
-        that was set. State and ``read_until`` are written together with the alert, so a look that is killed or repeated
-        changes nothing. Raises what kept a family from being watched, once the others have been.
+        Every tenure is watched that began by force, for a week: an adopted or edited file, a forced promotion, a
+        variant that was set. State and ``read_until`` are written together with the alert, so a look that is killed or
+        repeated changes nothing. Raises what kept a family from being watched, once the others have been.
         """
         since = self._clock.now() - PERIOD
         with self._store.read() as tx:
-            terms = [term for term in self._store.champions.reigning(tx) if term.forced and term.since > since]
-        watched = {(reign.family, reign.seq) for reign in terms}
+            tenures = [
+                tenure for tenure in self._store.champions.all_current(tx) if tenure.forced and tenure.since > since
+            ]
+        watched = {(tenure.family, tenure.seq) for tenure in tenures}
         self._units = {key: units for key, units in self._units.items() if key in watched}
         alarmed, broken = [], []
-        for reign in terms:
+        for tenure in tenures:
             try:
-                if self._watch(reign, families.get(reign.family)):
-                    alarmed.append(reign.family)
+                if self._watch(tenure, families.get(tenure.family)):
+                    alarmed.append(tenure.family)
             except Exception as error:
-                self._units.pop((reign.family, reign.seq), None)  # they may name what was not written
-                log.exception("switch not watched", family=reign.family)
+                self._units.pop((tenure.family, tenure.seq), None)  # they may name what was not written
+                log.exception("switch not watched", family=tenure.family)
                 broken.append(error)
         if broken:
             raise broken[0]
         return alarmed
 
-    def _watch(self, reign: Champion, family: Family | None) -> bool:
+    def _watch(self, tenure: Champion, family: Family | None) -> bool:
         with self._store.read() as tx:
-            state = self._store.switch_watches.get(tx, reign.family)
-        if state is None or state.reign != reign.seq:
-            state = self._begin(reign, family)
+            state = self._store.switch_watches.get(tx, tenure.family)
+        if state is None or state.tenure != tenure.seq:
+            state = self._begin(tenure, family)
             if state is None:
                 return False
             self._keep(state)
         if state.watch.alarm is not None or not state.watch.comparisons:
             return state.watch.alarm is not None
-        key, before = (reign.family, reign.seq), state
+        key, before = (tenure.family, tenure.seq), state
         if key not in self._units:
             units, nothing = UnitSample(), replace(state.watch, comparisons=())
             self._read(replace(state, watch=nothing, read_until=nothing.at), state.read_until, units, most=None)
@@ -79,24 +81,24 @@ class SwitchWatcher:
             self._keep(state)
         return state.watch.alarm is not None
 
-    def _begin(self, reign: Champion, family: Family | None) -> WatchedSwitch | None:
+    def _begin(self, tenure: Champion, family: Family | None) -> WatchedSwitch | None:
         """None while there is no outcome by which to choose the metric."""
         store, since = self._store, self._clock.now() - timedelta(days=LABEL_WINDOW_DAYS)
         with store.read() as tx:
-            history = store.champions.history(tx, reign.family)
-            labels = store.events.label_summary(tx, reign.family, since)
-            holdback = holdback_of(reign, store.rollouts.latest(tx, reign.family), self._clock.scale)
+            history = store.champions.history(tx, tenure.family)
+            labels = store.events.label_summary(tx, tenure.family, since)
+            holdback = holdback_of(tenure, store.rollouts.latest(tx, tenure.family), self._clock.scale)
             declared = family.rollout.metric if family is not None else None
-            before = next((term.variant for term in history if term.seq == reign.seq - 1), None)
+            before = next((past.variant for past in history if past.seq == tenure.seq - 1), None)
             if before is None or (declared is None and not labels):
                 return None
             metric = declared or most_labelled(labels)
-            # from its first reign on: the events of those before it would all be read in search of one of its own
-            reigned = max(since, min(term.since for term in history if term.variant == before))
-            first_at = store.switch_watches.first_outcome(tx, reign.family, before, metric, reigned)
+            # from its first tenure on: the events of those before it would all be read in search of one of its own
+            first_served = max(since, min(past.since for past in history if past.variant == before))
+            first_at = store.switch_watches.first_outcome(tx, tenure.family, before, metric, first_served)
         has_judge = metric.source == "judge" and family is not None and family.judge is not None
         watch = SwitchWatch.begin(
-            reign,
+            tenure,
             history,
             metric=metric,
             mean=champion_mean(before, metric, labels)[0],
@@ -104,7 +106,7 @@ class SwitchWatcher:
             judge=judge_identity(family) if has_judge and family is not None else None,
             rollout=holdback.rollout if holdback is not None else None,
         )
-        return WatchedSwitch(family=reign.family, reign=reign.seq, watch=watch, read_until=reign.since)
+        return WatchedSwitch(family=tenure.family, tenure=tenure.seq, watch=watch, read_until=tenure.since)
 
     def _read(self, state: WatchedSwitch, until: datetime, units: UnitSample, *, most: int | None) -> WatchedSwitch:
         """``most``: chunks; None for all."""
@@ -132,7 +134,7 @@ class SwitchWatcher:
     def _put(self, tx: Transaction, state: WatchedSwitch) -> None:
         store = self._store
         current = store.champions.current(tx, state.family)
-        if current is None or current.seq != state.reign:
+        if current is None or current.seq != state.tenure:
             return
         store.switch_watches.put(tx, state)
         if state.watch.alarm is None:

@@ -1,5 +1,5 @@
 """What syncing and adopting a family's file have in common: its prompt versions as stored Variants,
-and the reign of one of them.
+and the tenure of one of them.
 """
 
 from __future__ import annotations
@@ -9,10 +9,12 @@ from datetime import datetime
 from optimizer.core.family.family import Family
 from optimizer.core.family.variant import VariantRecord
 from optimizer.core.serving.rollout import Champion, Decision
-from optimizer.jobs.record_change import end_active_rollout, record_reign
+from optimizer.jobs.record_change import end_active_rollout, record_tenure
 from optimizer.ports import Clock, Store, Transaction
 
-FILE_ACTOR = "system:family-file"  # who reigns by the file alone: the first champion, and edits under serve_file_edits
+FILE_ACTOR = (
+    "system:family-file"  # who is champion by the file alone: the first champion, and edits under serve_file_edits
+)
 
 
 def file_version_record(family: Family, version: str, at: datetime) -> VariantRecord:
@@ -36,8 +38,8 @@ def store_file_version(
     return record, store.variants.add(tx, record)
 
 
-def promote_file_version(tx: Transaction, store: Store, clock: Clock, reign: Champion) -> Decision | None:
-    """Lets a reign of a file's Variant begin; returns the end of the rollout that was active."""
-    ended = end_active_rollout(tx, store, clock, reign.family, at=reign.since, actor=reign.by, why=reign.why)
-    record_reign(tx, store, reign, action="champion.adopt")
+def promote_file_version(tx: Transaction, store: Store, clock: Clock, tenure: Champion) -> Decision | None:
+    """Lets a tenure of a file's Variant begin; returns the end of the rollout that was active."""
+    ended = end_active_rollout(tx, store, clock, tenure.family, at=tenure.since, actor=tenure.by, why=tenure.why)
+    record_tenure(tx, store, tenure, action="champion.adopt")
     return ended

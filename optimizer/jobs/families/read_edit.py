@@ -50,7 +50,7 @@ def read_edit(tx: Transaction, store: Store, family: Family) -> Edit | None:
     if champion is None or not family.prompt.versions:
         return None
     version, variant = family.prompt.current, family.variant().id
-    if any(reign.variant == variant for reign in store.champions.history(tx, family.name)):
+    if any(tenure.variant == variant for tenure in store.champions.history(tx, family.name)):
         return None
     known = [
         r for r in store.variants.of_family(tx, family.name) if r.file_version == version and r.variant.id != variant

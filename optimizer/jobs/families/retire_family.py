@@ -159,12 +159,12 @@ def restore_family(context: Context, request: RestoreRequest) -> ChangeReport:
         move_folder(aside, folder)
 
     def report(tx: Transaction) -> ChangeReport:
-        reign = store.champions.current(tx, plain)
+        tenure = store.champions.current(tx, plain)
         what = f"{retired} is {plain} again"
         what += f"; its folder is {folder} again" if is_moved else "; its folder is not in var/retired, put it back"
-        what += f"; {reign.variant} serves" if reign else ""
+        what += f"; {tenure.variant} serves" if tenure else ""
         undo = f"detent family delete {plain} --confirm {plain}"
-        return ChangeReport(family=plain, what=what, why=why, undo=undo, champion=reign)
+        return ChangeReport(family=plain, what=what, why=why, undo=undo, champion=tenure)
 
     return store.write(report)
 

@@ -13,7 +13,7 @@ from optimizer.core.serving.freezes import is_frozen
 from optimizer.core.serving.rollout import Champion, Decision
 from optimizer.jobs.families.file_versions import FILE_ACTOR, promote_file_version, store_file_version
 from optimizer.jobs.families.read_edit import Edit, read_edit
-from optimizer.jobs.record_change import log_head, record_reign
+from optimizer.jobs.record_change import log_head, record_tenure
 from optimizer.ports import Clock, Store, Transaction
 
 
@@ -62,9 +62,9 @@ def sync_families(
 
     Safe to repeat.
 
-    Under ``serve_file_edits`` the file's version reigns when its content is new, and as long as the champion came from
-    the file; a champion that was promoted or brought back by a person stays until the file says something new. A frozen
-    family keeps its champion either way.
+    Under ``serve_file_edits`` the file's version is champion when its content is new, and as long as the champion came
+    from the file; a champion that was promoted or brought back by a person stays until the file says something new. A
+    frozen family keeps its champion either way.
     """
     syncs = []
     for family in families.values():
@@ -104,7 +104,7 @@ def _sync(
     current = store.champions.current(tx, family.name)
     if current is None:
         why = f"version {family.prompt.current} of the file: the store had no champion"
-        record_reign(
+        record_tenure(
             tx,
             store,
             champion.first(family=family.name, variant=wanted, at=at, by=FILE_ACTOR, why=why),
@@ -119,10 +119,10 @@ def _sync(
         and is_frozen(store.freezes.all(tx), family.name) is None
     ):
         why = f"version {family.prompt.current} of the file was edited, and serve_file_edits is on"
-        reign = champion.succeed(current, variant=wanted, at=at, by=FILE_ACTOR, why=why, forced=True)
-        ended = promote_file_version(tx, store, clock, reign)
+        tenure = champion.succeed(current, variant=wanted, at=at, by=FILE_ACTOR, why=why, forced=True)
+        ended = promote_file_version(tx, store, clock, tenure)
         return FamilySync(family=family.name, champion=wanted, added=tuple(added), promoted=True), ended
-    if any(reign.variant == wanted for reign in store.champions.history(tx, family.name)):
+    if any(tenure.variant == wanted for tenure in store.champions.history(tx, family.name)):
         return FamilySync(family=family.name, champion=current.variant, added=tuple(added), behind=wanted), None
     return (
         FamilySync(family=family.name, champion=current.variant, added=tuple(added), edit=read_edit(tx, store, family)),
@@ -130,5 +130,5 @@ def _sync(
     )
 
 
-def _came_from_file(reign: Champion) -> bool:
-    return reign.by == FILE_ACTOR
+def _came_from_file(tenure: Champion) -> bool:
+    return tenure.by == FILE_ACTOR

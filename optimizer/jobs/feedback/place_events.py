@@ -179,7 +179,7 @@ class Placing:
             return None
         history = self._store.champions.history(self._tx, rollout.family)
         following = self._store.rollouts.following(self._tx, rollout)
-        ends = [reign.until for reign in history if reign.rollout == rollout.id] + [
+        ends = [tenure.until for tenure in history if tenure.rollout == rollout.id] + [
             following.created_at if following is not None else None
         ]
         return min([over, *(end for end in ends if end is not None)])

@@ -201,7 +201,7 @@ def _restore_aliases(
     and an alert names the command meant. A family whose folder is gone is not shown as long as it is.
     """
     with store.read() as tx:
-        without_file = {reign.family for reign in store.champions.reigning(tx)} - {*families}
+        without_file = {tenure.family for tenure in store.champions.all_current(tx)} - {*families}
     try:
         for family in sorted(without_file):
             _opened(tracker).rename_family(family, family, is_shown=False)

@@ -25,7 +25,7 @@ from optimizer.jobs.record_change import (
     asked_by,
     checked_reason,
     log_head,
-    record_reign,
+    record_tenure,
     record_transition,
 )
 from optimizer.jobs.request import Reason, Request
@@ -77,36 +77,36 @@ def adopt_file_version(context: Context, request: AdoptRequest) -> ChangeReport:
         if current is not None and current.variant != variant_id and confirm != name:
             raise _unconfirmed(name, version, variant_id)
         if current is None:
-            reign = champion.first(family=name, variant=variant_id, at=at, by=actor, why=reason_on_record)
-            record_reign(tx, store, reign, action="champion.first")
-            return report(reign)
+            tenure = champion.first(family=name, variant=variant_id, at=at, by=actor, why=reason_on_record)
+            record_tenure(tx, store, tenure, action="champion.first")
+            return report(tenure)
         held_back = record is not None and _stands_in_holdback(tx, store, current, record, family)
         rollout = new_id("ro") if held_back else None
-        reign = champion.succeed(
+        tenure = champion.succeed(
             current, variant=variant_id, at=at, by=actor, why=reason_on_record, forced=True, rollout=rollout
         )
-        ended = promote_file_version(tx, store, clock, reign)
+        ended = promote_file_version(tx, store, clock, tenure)
         adopted = None
         if rollout is not None and record is not None:
-            adopted = _record_adoption(tx, store, clock, family, record, reign, id=rollout)
+            adopted = _record_adoption(tx, store, clock, family, record, tenure, id=rollout)
         recorded[:] = ended, adopted
-        return report(reign, before=current, ended=ended)
+        return report(tenure, before=current, ended=ended)
 
-    def report(reign: Champion, *, before: Champion | None = None, ended: Decision | None = None) -> ChangeReport:
+    def report(tenure: Champion, *, before: Champion | None = None, ended: Decision | None = None) -> ChangeReport:
         instead = f", instead of {before.variant}" if before else ""
-        if reign.rollout is not None:
+        if tenure.rollout is not None:
             instead += (
-                f", which 5 % of the users keep for a week, so that both can be compared (rollout {reign.rollout})"
+                f", which 5 % of the users keep for a week, so that both can be compared (rollout {tenure.rollout})"
             )
         serves = "it serves from now on" if loaded is not None else "it serves once `detent serve` runs"
         return ChangeReport(
             family=name,
-            what=f"{reign.variant} (version {version} of the file) is champion{instead}; {serves}"
+            what=f"{tenure.variant} (version {version} of the file) is champion{instead}; {serves}"
             + (f"; rollout {ended.rollout} ended" if ended else ""),
             why=why,
             undo=f"detent champion rollback {name}" if before else None,
-            forced=reign.forced,
-            champion=reign,
+            forced=tenure.forced,
+            champion=tenure,
             decision=ended,
         )
 
@@ -152,14 +152,14 @@ def _stands_in_holdback(
 
 
 def _record_adoption(
-    tx: Transaction, store: Store, clock: Clock, family: Family, record: ChampionRecord, reign: Champion, *, id: str
+    tx: Transaction, store: Store, clock: Clock, family: Family, record: ChampionRecord, tenure: Champion, *, id: str
 ) -> Decision:
     ladder = (1 - HOLDBACK_SHARE,)
     fixed = fix_settings(family, family.rollout, record, study=None)
     rollout = Rollout(
         id=id,
         family=family.name,
-        candidate=reign.variant,
+        candidate=tenure.variant,
         champion=record.champion,
         aim=family.rollout.gates.aim,
         ladder=ladder,
@@ -170,15 +170,20 @@ def _record_adoption(
         version=0,
         settings={**fixed, "ladder": list(ladder), "adopted": True},
         stage_history=(),
-        created_at=reign.since,
-        created_by=reign.by,
+        created_at=tenure.since,
+        created_by=tenure.by,
         simulated_clock=clock.scale != 1.0,
     )
     store.rollouts.add(tx, rollout)
     acts: tuple[Act, Act] = ("start", "adopt")
     request, adopt = (
         TransitionRequest(
-            act=act, at=reign.since, clock_at=clock.rollout_now(), actor=reign.by, reason=reign.why, confirm=family.name
+            act=act,
+            at=tenure.since,
+            clock_at=clock.rollout_now(),
+            actor=tenure.by,
+            reason=tenure.why,
+            confirm=family.name,
         )
         for act in acts
     )

@@ -21,7 +21,7 @@ from optimizer.ports import Clock, Store, Transaction
 N_DELAYS = 2000  # of the newest outcomes
 
 
-def reigning(tx: Transaction, store: Store, family: str) -> Champion:
+def current_champion(tx: Transaction, store: Store, family: str) -> Champion:
     """The champion of the comparison. Raises NotFound where there is none."""
     champion = store.champions.current(tx, family)
     if champion is None:
@@ -46,7 +46,7 @@ def read_record(tx: Transaction, store: Store, family: str, clock: Clock) -> Cha
 
     Raises NotFound where there is no champion.
     """
-    champion, since = reigning(tx, store, family).variant, clock.now() - timedelta(days=LABEL_WINDOW_DAYS)
+    champion, since = current_champion(tx, store, family).variant, clock.now() - timedelta(days=LABEL_WINDOW_DAYS)
     delays = store.observations.delays_s(tx, family, champion, since, N_DELAYS)
     return ChampionRecord(
         champion=champion,

@@ -122,7 +122,7 @@ def _operate(context: Context, request: ActRequest, act: OperatorAct) -> Rollout
         if not transition.changed:
             return RolloutChange(**members_of(rollout), what=transition.what, why=rollout.reason or why, changed=False)
         decision = record_transition(tx, store, transition)
-        reign = promote_candidate(tx, store, transition)
+        tenure = promote_candidate(tx, store, transition)
         undo, following = _commands(transition.rollout, act, context.families().families.get(rollout.family))
         return RolloutChange(
             **members_of(transition.rollout),
@@ -131,7 +131,7 @@ def _operate(context: Context, request: ActRequest, act: OperatorAct) -> Rollout
             undo=undo,
             next=following,
             decision=decision,
-            reign=reign,
+            reign=tenure,
         )
 
     report = store.write(change)

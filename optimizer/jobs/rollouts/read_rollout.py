@@ -310,8 +310,8 @@ def _undo(family: str, rollout: Rollout | None, champion: Champion | None) -> st
         return None
     if rollout.is_active:
         return f"detent rollout rollback {family}"
-    reigns = champion is not None and champion.rollout == rollout.id
-    return f"detent champion rollback {family}" if rollout.outcome == "promoted" and reigns else None
+    is_champion = champion is not None and champion.rollout == rollout.id
+    return f"detent champion rollback {family}" if rollout.outcome == "promoted" and is_champion else None
 
 
 def _is_served(rollout: Rollout | None, now: datetime) -> bool:

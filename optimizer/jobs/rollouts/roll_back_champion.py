@@ -71,7 +71,7 @@ def take_back(
     grounds: Grounds | None = None,
     served: ServedModels | None = None,
 ) -> ChangeReport:
-    """Ends an active rollout and lets the reign below serve, in one transaction. Said again within ten minutes it
+    """Ends an active rollout and lets the tenure below serve, in one transaction. Said again within ten minutes it
     changes nothing; later it goes further down or is refused.
 
     Args:
@@ -80,7 +80,7 @@ def take_back(
     Raises:
         NotFound: the family has no champion.
         Conflict: nothing below, ``to`` was never champion, or ``expect`` (the variant that shall be replaced) does not
-            reign.
+            tenure.
     """
     family, to, expect, dry_run = request.family, request.to, request.expect, request.dry_run
     why = checked_reason(request.reason)
@@ -101,12 +101,12 @@ def take_back(
         if champion.is_said_again(history, expect=expect, to=to, at=at):
             return _said_again(tx, store, history, why, dry_run=dry_run)
         on_record = f"champion rollback: {why}"
-        reign = champion.fall_back(history, expect=expect, to=to, at=at, by=actor, why=on_record)
+        tenure = champion.fall_back(history, expect=expect, to=to, at=at, by=actor, why=on_record)
         if dry_run:
-            return _foreseen(tx, store, reign, before, why)
+            return _foreseen(tx, store, tenure, before, why)
         evidence = grounds.evidence if grounds is not None else None
         by = Succession(action=ROLLBACK, says="is champion again", undo=_undo(before), evidence=evidence)
-        report = replace_champion(tx, store, clock, reign, before=before, by=by, why=why)
+        report = replace_champion(tx, store, clock, tenure, before=before, by=by, why=why)
         if grounds is not None:
             store.alerts.open(tx, grounds.alert)
         return report
@@ -146,17 +146,17 @@ def _said_again(tx: Transaction, store: Store, history: list[Champion], why: str
     )
 
 
-def _foreseen(tx: Transaction, store: Store, reign: Champion, before: Champion, why: str) -> ChangeReport:
-    active = store.rollouts.active(tx, reign.family)
+def _foreseen(tx: Transaction, store: Store, tenure: Champion, before: Champion, why: str) -> ChangeReport:
+    active = store.rollouts.active(tx, tenure.family)
     ends = f"; rollout {active.id} would end" if active is not None else ""
     return ChangeReport(
-        family=reign.family,
-        what=f"{described(tx, store, reign)} would be champion again, instead of {described(tx, store, before)}{ends}",
+        family=tenure.family,
+        what=f"{described(tx, store, tenure)} would be champion again, instead of {described(tx, store, before)}{ends}",
         why=why,
-        next=f"detent champion rollback {reign.family} --to {reign.variant}",
+        next=f"detent champion rollback {tenure.family} --to {tenure.variant}",
         changed=False,
         champion=before,
-        models=models_asked(tx, store, reign),
+        models=models_asked(tx, store, tenure),
         instead_of=before.variant,
         dry_run=True,
     )

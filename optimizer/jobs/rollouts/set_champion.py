@@ -89,14 +89,14 @@ def set_champion(context: Context, request: ChampionSetRequest) -> ChangeReport:
                 confirm=family,
                 variant=variant,
             )
-        reign = champion.succeed(
+        tenure = champion.succeed(
             current, variant=variant, at=clock.now(), by=context.actor, why=f"served now: {why}", forced=True
         )
         return replace_champion(
             tx,
             store,
             clock,
-            reign,
+            tenure,
             before=current,
             by=Succession(action=SET, says="is champion from now on", undo=f"detent champion rollback {family}"),
             why=why,

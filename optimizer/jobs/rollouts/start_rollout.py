@@ -29,7 +29,7 @@ from optimizer.jobs.families.vouch_for_judge import judge_gates, without_judge_g
 from optimizer.jobs.ids import new_id
 from optimizer.jobs.record_change import RolloutChange, checked_reason, log_head, record_transition
 from optimizer.jobs.request import Name, Reason, Request, Share
-from optimizer.jobs.rollouts.fix_settings import ChampionRecord, fix_settings, reigning
+from optimizer.jobs.rollouts.fix_settings import ChampionRecord, current_champion, fix_settings
 from optimizer.jobs.rollouts.forecast_rollout import forecast_start, read_recent
 from optimizer.jobs.rollouts.watch_rollout import ENDED
 from optimizer.jobs.studies.confirming_study import confirming_study
@@ -147,7 +147,7 @@ def _draft(tx: Transaction, store: Store, clock: Clock, basis: _Basis) -> _Draft
             family=name,
             variant=variant,
         )
-    champion = reigning(tx, store, name)
+    champion = current_champion(tx, store, name)
     if champion.variant == variant:
         raise Conflict(f"Cannot start a rollout of {variant}: it is the champion of {name} already.", champion=variant)
     if champion.variant != basis.record.champion:

@@ -40,9 +40,9 @@ def watch_holdbacks(store: Store, clock: Clock, at: datetime) -> dict[str, Found
     """
     with store.read() as tx:
         freezes = store.freezes.all(tx)
-        reigning = store.champions.reigning(tx)
-        promoted = [(c, held_back(tx, store, clock, c)) for c in reigning if not is_frozen(freezes, c.family)]
-        over = _over(store.alerts.all(tx, open_only=True, kind=WORSE), reigning)
+        champions = store.champions.all_current(tx)
+        promoted = [(c, held_back(tx, store, clock, c)) for c in champions if not is_frozen(freezes, c.family)]
+        over = _over(store.alerts.all(tx, open_only=True, kind=WORSE), champions)
     for alert in over:
         store.write(lambda tx, alert=alert: store.alerts.close(tx, WORSE, alert.family, alert.subject, at))  # type: ignore[misc]
     results: dict[str, Found] = {}
@@ -64,9 +64,9 @@ def watch_holdbacks(store: Store, clock: Clock, at: datetime) -> dict[str, Found
     return results
 
 
-def _over(alerts: Iterable[Alert], reigning: Iterable[Champion]) -> list[Alert]:
-    """Those about a champion that reigns no more."""
-    now = {champion.family: champion.variant for champion in reigning}
+def _over(alerts: Iterable[Alert], champions: Iterable[Champion]) -> list[Alert]:
+    """Those about a champion whose tenure is over."""
+    now = {champion.family: champion.variant for champion in champions}
     return [alert for alert in alerts if now.get(alert.family or "") != alert.subject]
 
 

@@ -116,7 +116,7 @@ def _looked_until(tx: Transaction, store: Store, family: str) -> datetime | None
 def _evidence(
     tx: Transaction, store: Store, family: Family, champion: Champion | None, now: datetime, scale: float
 ) -> list[Look]:
-    """Degradation and feedback, of the reigning champion only,
+    """Degradation and feedback, of the present champion only,
     and only of what came after the family's last study began.
     """
     triggers = family.triggers

@@ -78,8 +78,8 @@ def _summary(tx: Transaction, context: Context, name: str) -> FamilySummary:
     splits = store.examples.counts(tx, name)
     file = None
     if definition is not None and champion is not None:
-        reigned = {reign.variant for reign in store.champions.history(tx, name)}
-        file = family_file(definition, champion.variant, reigned)
+        ever_champion = {tenure.variant for tenure in store.champions.history(tx, name)}
+        file = family_file(definition, champion.variant, ever_champion)
     runs_pipeline = champion is not None and definition is not None and kind_of(definition).runs_pipeline
     return FamilySummary(
         name=name,

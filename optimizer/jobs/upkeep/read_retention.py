@@ -176,8 +176,8 @@ def _unread(tx: Transaction, store: Store, clock: Clock, family: str) -> list[Ho
     """What has not been summed up, or read by the champion's watch, yet: after long without a worker."""
     summed = store.minute_stats.watermark(tx, MINUTES) or clock.now() - HISTORY
     holds = [Hold(since=summed, why="what came later is not summed up yet")]
-    for reign in store.drift_detectors.get(tx, family):
-        if reign.watch.alarmed:
+    for tenure in store.drift_detectors.get(tx, family):
+        if tenure.watch.alarmed:
             continue
-        holds.append(Hold(since=reign.read_until, why="the watch on the champion has not read what came later"))
+        holds.append(Hold(since=tenure.read_until, why="the watch on the champion has not read what came later"))
     return holds

@@ -380,7 +380,7 @@ def _watched(tx: Transaction, store: Store, clock: Clock, champion: Champion) ->
     return watch_in_words(
         champion,
         holdback=holdback_of(champion, store.rollouts.latest(tx, champion.family), clock.scale),
-        switch=switch.watch if switch is not None and switch.reign == champion.seq else None,
+        switch=switch.watch if switch is not None and switch.tenure == champion.seq else None,
         now=clock.now(),
     )
 

@@ -185,9 +185,9 @@ def test_a_variant_is_served_now_past_every_gate_and_recorded_as_forced(store, c
     assert verify_rollout(deploying.id, store).ok
     assert served(store, clock, "u")[1] is None
     with store.read() as tx:
-        reign = store.champions.current(tx, F)
+        tenure = store.champions.current(tx, F)
         [row] = [row for row in store.audit.page(tx, cursor=None, limit=100)[0] if row["action"] == "champion.set"]
-    assert (reign.forced, reign.why, reign.by, reign.rollout) == (True, "served now: outage", "ann", None)
+    assert (tenure.forced, tenure.why, tenure.by, tenure.rollout) == (True, "served now: outage", "ann", None)
     assert (row["actor"], row["subject"], row["detail"]["forced"]) == ("ann", candidate, True)
     again = set_champion(
         F, candidate, actor="ann", reason="outage", confirm=None, store=store, clock=clock, models=None, loaded=None

@@ -36,9 +36,9 @@ def test_a_rollout_goes_up_the_ladder_and_becomes_champion(store, clock, candida
     ended = load(store, deploying.id)
     assert (ended.status, ended.outcome, ended.lease_expires_at) == ("deployed", "promoted", None)
     with store.read() as tx:
-        reigns = store.champions.history(tx, F)
-    assert [(r.variant, r.previous, r.rollout) for r in reigns] == [(first, None, None), (candidate, 1, deploying.id)]
-    assert reigns[0].until == reigns[1].since
+        tenures = store.champions.history(tx, F)
+    assert [(r.variant, r.previous, r.rollout) for r in tenures] == [(first, None, None), (candidate, 1, deploying.id)]
+    assert tenures[0].until == tenures[1].since
 
 
 @pytest.mark.parametrize("act", ["advance", "promote"])

@@ -40,9 +40,9 @@ def load(store: Database, id: str) -> Rollout:
 
 def champion(store: Database) -> str:
     with store.read() as tx:
-        reign = store.champions.current(tx, F)
-    assert reign is not None
-    return reign.variant
+        tenure = store.champions.current(tx, F)
+    assert tenure is not None
+    return tenure.variant
 
 
 def served(store: Database, clock: Clock, unit: str) -> tuple[str, str | None]:

@@ -123,7 +123,7 @@ def test_a_promotion_changes_the_champion_and_a_champion_rollback_takes_it_back(
     assert back.status_code == 200
     assert world.get("/v1/families/triage/prompt?unit=u").json()["variant"] == before
     history = world.get("/v1/families/triage/history").json()["items"]
-    assert [reign["variant"] for reign in history] == [before, rollout["candidate"], before]
+    assert [tenure["variant"] for tenure in history] == [before, rollout["candidate"], before]
 
 
 def test_a_stale_if_match_stops_an_advance_but_never_a_rollback(world: World) -> None:

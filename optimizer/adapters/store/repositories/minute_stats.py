@@ -26,7 +26,7 @@ from optimizer.core.base.minute_sums import MinuteSums, minute_of
 from optimizer.core.family.settings import Metric
 from optimizer.core.rollout.drift import STORED_CHAMPION_WATCH
 from optimizer.core.rollout.switch_watch import STORED_SWITCH_WATCH, ServedOutcome
-from optimizer.ports import WatchedReign, WatchedSwitch
+from optimizer.ports import WatchedSwitch, WatchedTenure
 
 MINUTES = MinuteStatRow.__table__
 WATERMARKS = WatermarkRow.__table__
@@ -118,7 +118,7 @@ def _sums_of(
 class DriftDetectorTable:
     """ports.DriftDetectors on the database, and the outcomes that teach them."""
 
-    def get(self, tx: Connection, family: str) -> list[WatchedReign]:
+    def get(self, tx: Connection, family: str) -> list[WatchedTenure]:
         row = tx.execute(select(DETECTORS).where(DETECTORS.c.family == family)).first()
         if row is None:
             return []
@@ -126,16 +126,16 @@ class DriftDetectorTable:
         if isinstance(records, dict):  # of a version that watched one metric
             records = [{"read_until": row.read_until.isoformat(), "watch": records}]
         return [
-            WatchedReign(
+            WatchedTenure(
                 family=row.family,
-                reign=row.reign,
+                tenure=row.reign,
                 watch=STORED_CHAMPION_WATCH.validate_python(record["watch"]),
                 read_until=datetime.fromisoformat(record["read_until"]),
             )
             for record in records
         ]
 
-    def put(self, tx: Connection, rows: Sequence[WatchedReign]) -> None:
+    def put(self, tx: Connection, rows: Sequence[WatchedTenure]) -> None:
         records = [
             {
                 "read_until": row.read_until.isoformat(),
@@ -144,8 +144,8 @@ class DriftDetectorTable:
             for row in rows
         ]
         state = json.dumps(records, separators=(",", ":"), allow_nan=False)
-        family, reign, read_until = rows[0].family, rows[0].reign, min(row.read_until for row in rows)
-        upsert(tx, DETECTORS, [{"family": family, "reign": reign, "state": state, "read_until": read_until}])
+        family, tenure, read_until = rows[0].family, rows[0].tenure, min(row.read_until for row in rows)
+        upsert(tx, DETECTORS, [{"family": family, "reign": tenure, "state": state, "read_until": read_until}])
 
     def outcomes(
         self,
@@ -178,13 +178,15 @@ class SwitchWatchTable:
         if row is None:
             return None
         watch = STORED_SWITCH_WATCH.validate_python(json.loads(row.state))
-        return WatchedSwitch(family=row.family, reign=row.reign, watch=watch, read_until=row.read_until)
+        return WatchedSwitch(family=row.family, tenure=row.reign, watch=watch, read_until=row.read_until)
 
     def put(self, tx: Connection, row: WatchedSwitch) -> None:
         state = json.dumps(
             STORED_SWITCH_WATCH.dump_python(row.watch, mode="json"), separators=(",", ":"), allow_nan=False
         )
-        upsert(tx, SWITCHES, [{"family": row.family, "reign": row.reign, "state": state, "read_until": row.read_until}])
+        upsert(
+            tx, SWITCHES, [{"family": row.family, "reign": row.tenure, "state": state, "read_until": row.read_until}]
+        )
 
     def outcomes(
         self, tx: Connection, family: str, metric: Metric, start: datetime, until: datetime, *, judge: str | None

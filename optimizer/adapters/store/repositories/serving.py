@@ -33,7 +33,7 @@ class ChampionTable:
     def current(self, tx: Connection, family: str) -> Champion | None:
         return first(tx, _CURRENT, _champion, {"of_family": family})
 
-    def reigning(self, tx: Connection) -> list[Champion]:
+    def all_current(self, tx: Connection) -> list[Champion]:
         return [_champion(row) for row in tx.execute(_CURRENT_CHAMPIONS).mappings()]
 
     def history(self, tx: Connection, family: str) -> list[Champion]:
