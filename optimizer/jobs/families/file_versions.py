@@ -12,9 +12,7 @@ from optimizer.core.serving.rollout import Champion, Decision
 from optimizer.jobs.record_change import end_active_rollout, record_tenure
 from optimizer.ports import Clock, Store, Transaction
 
-FILE_ACTOR = (
-    "system:family-file"  # who is champion by the file alone: the first champion, and edits under serve_file_edits
-)
+FILE_ACTOR = "system:family-file"  # of champions by the file alone: the first, and edits under serve_file_edits
 
 
 def file_version_record(family: Family, version: str, at: datetime) -> VariantRecord:

@@ -79,8 +79,8 @@ def take_back(
         served: an unknown model refuses nothing: the report warns of it.
     Raises:
         NotFound: the family has no champion.
-        Conflict: nothing below, ``to`` was never champion, or ``expect`` (the variant that shall be replaced) does not
-            tenure.
+        Conflict: nothing below, ``to`` was never champion, or ``expect`` (the variant that shall be replaced) is not
+            champion.
     """
     family, to, expect, dry_run = request.family, request.to, request.expect, request.dry_run
     why = checked_reason(request.reason)
