@@ -1,58 +1,51 @@
-"""A process that acknowledges each write on its standard output is killed at a random moment:
+"""A process that acknowledges each write is killed at a random moment:
 every acknowledged write is found, whole.
 """
 
 from __future__ import annotations
 
 import random
-import subprocess
-import sys
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime
+from itertools import count
 from pathlib import Path
 
 import pytest
 
 from optimizer.adapters.store import Database
+from tests.children import telling
 from tests.stores import new_database
 
-ROOT = Path(__file__).resolve().parents[2]
 PARTS = 5  # rows per write that belong together
 
-WRITES = f"""
-import sys, threading
-from datetime import UTC, datetime
-from optimizer.adapters.store import Database
 
-database = Database(sys.argv[1])
-at = datetime.now(UTC)
+def write_for_ever(tell: Callable[[str], object], url: str) -> None:
+    database, at = Database(url), datetime.now(UTC)
 
-def write(thread, i):
-    def fn(tx):
-        for part in range({PARTS}):
-            database.audit.add(tx, at=at, actor=f"{{thread}}-{{i}}", action=str(part), family=None, subject="", detail={{}})
-    database.write(fn)
-    sys.stdout.write(f"{{thread}}-{{i}}\\n")
-    sys.stdout.flush()
+    def run(thread: int) -> None:
+        for i in count():
+            actor = f"{thread}-{i}"
+            database.write(
+                lambda tx, actor=actor: [  # type: ignore[misc]
+                    database.audit.add(tx, at=at, actor=actor, action=str(part), family=None, subject="", detail={})
+                    for part in range(PARTS)
+                ]
+            )
+            tell(actor)
 
-def run(thread):
-    for i in range(1_000_000):
-        write(thread, i)
-
-for thread in range(4):
-    threading.Thread(target=run, args=(thread,)).start()
-"""  # noqa: E501
+    for thread in range(4):
+        threading.Thread(target=run, args=(thread,)).start()
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_no_acknowledged_write_is_lost_and_none_is_half_there(tmp_path: Path, seed: int) -> None:
     new_database(tmp_path).close()
     url = f"sqlite:///{tmp_path / 'detent.db'}"
-    process = subprocess.Popen([sys.executable, "-c", WRITES, url], stdout=subprocess.PIPE, text=True, cwd=ROOT)
-    assert process.stdout is not None
-    acknowledged = [process.stdout.readline() for _ in range(random.Random(seed).randint(1, 300))]
-    process.kill()
-    acknowledged += process.stdout.readlines()
-    process.wait(30)
-    process.stdout.close()
+    with telling(write_for_ever, url) as (process, told):
+        acknowledged = [next(told) for _ in range(random.Random(seed).randint(1, 300))]
+        process.kill()
+        acknowledged += told
     names = {line.strip() for line in acknowledged if line.endswith("\n")}  # the last line may be cut off
     assert names
 

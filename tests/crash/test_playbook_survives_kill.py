@@ -6,17 +6,17 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from optimizer.adapters.store.repositories.variants import PlaybookTables
+from optimizer.jobs.families.keep_playbook import StudyPlaybook
+from tests.children import exit_code
 from tests.playbook_model import RIGHT, Learner, kept_entries, learning_world, lessons, studied
 from tests.study_world import World
 
-ROOT = Path(__file__).resolve().parents[2]
 USELESS = "Think again and again."
 POINTS = {  # (step of the search, where in what it keeps) and how many entries are kept by then
     "before the first step is written": ((1, "before"), 0),
@@ -25,34 +25,6 @@ POINTS = {  # (step of the search, where in what it keeps) and how many entries 
     "in the second step": ((2, "between"), 1),
     "after the second step, before its dev score": ((2, "after"), 2),
 }
-RUN_AND_DIE = """
-import os, signal, sys
-from pathlib import Path
-from optimizer.adapters.store.repositories.variants import PlaybookTables
-from optimizer.jobs.families.keep_playbook import StudyPlaybook
-from tests.crash.test_playbook_survives_kill import FirstUseless
-from tests.playbook_model import learning_world
-
-folder, wanted, where = sys.argv[1:]
-add_to_step, keep = PlaybookTables.add_to_step, StudyPlaybook.keep
-
-def die(step, now):
-    if (step, now) == (1 + 2 * int(wanted), where):
-        os.kill(os.getpid(), signal.SIGKILL)
-
-def dying_add(self, tx, family, study, step, record, at):
-    die(step, "between")  # its entries are written, and nothing is committed
-    add_to_step(self, tx, family, study, step, record, at)
-
-def dying_keep(self, step, edits):
-    die(step, "before")
-    keep(self, step, edits)
-    die(step, "after")
-
-PlaybookTables.add_to_step, StudyPlaybook.keep = dying_add, dying_keep
-world = learning_world(Path(folder), FirstUseless())
-world.run(world.only_study())
-"""
 
 
 class FirstUseless(Learner):
@@ -65,6 +37,27 @@ class FirstUseless(Learner):
         text = super()._text(request)
         is_second = request.sample.startswith("playbook:") and not request.sample.startswith("playbook:1:")
         return lessons(RIGHT) if is_second and "lessons" in text else text
+
+
+def run_and_die(folder: Path, wanted: int, where: str) -> None:
+    add_to_step, keep = PlaybookTables.add_to_step, StudyPlaybook.keep
+
+    def die(step: int, now: str) -> None:
+        if (step, now) == (1 + 2 * wanted, where):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def dying_add(self: Any, tx: Any, family: str, study: str, step: int, *record: Any) -> None:
+        die(step, "between")  # its entries are written, and nothing is committed
+        add_to_step(self, tx, family, study, step, *record)
+
+    def dying_keep(self: Any, step: int, edits: Any) -> None:
+        die(step, "before")
+        keep(self, step, edits)
+        die(step, "after")
+
+    PlaybookTables.add_to_step, StudyPlaybook.keep = dying_add, dying_keep  # type: ignore[method-assign]
+    world = learning_world(folder, FirstUseless())
+    world.run(world.only_study())
 
 
 def kept(world: World) -> list[tuple[Any, ...]]:
@@ -89,14 +82,9 @@ def test_a_killed_study_loses_and_doubles_no_entry(
 ) -> None:
     world = learning_world(tmp_path, FirstUseless()).fill()
     study = world.create(strategy="playbook")
-    died = subprocess.run(
-        [sys.executable, "-c", RUN_AND_DIE, str(tmp_path), *map(str, point)],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        check=False,
-        timeout=60,
-    )
-    assert died.returncode == -signal.SIGKILL
+    world.store.close()
+    assert exit_code(run_and_die, tmp_path, *point) == -signal.SIGKILL
+    world = learning_world(tmp_path, FirstUseless())
     assert len(kept(world)) == n_kept
     ended = world.run(study)
     assert ended.outcome == "nominated"

@@ -5,28 +5,22 @@ nothing journaled is asked twice, the winner is the same.
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
-from tests.study_world import World
-
-ROOT = Path(__file__).resolve().parents[2]
-RUN_AND_DIE = """
-import os, sys
-from pathlib import Path
+from tests.children import exit_code
 from tests.study_world import TopicModel, World
 
-def die(n):
-    if n == int(sys.argv[2]):
-        os._exit(9)  # as kill -9: no handler, no commit, no goodbye
 
-world = World(Path(sys.argv[1]), model=TopicModel(before=die))
-world.run(world.only_study())
-"""
+def run_and_die(folder: Path, at: int) -> None:
+    def die(n: int) -> None:
+        if n == at:
+            os._exit(9)  # as kill -9: no handler, no commit, no goodbye
+
+    world = World(folder, model=TopicModel(before=die))
+    world.run(world.only_study())
 
 
 @pytest.mark.parametrize("at", [20])
@@ -38,13 +32,9 @@ def test_a_killed_study_ends_with_the_same_winner_and_its_lost_call_counted(tmp_
 
     fire = World(tmp_path / "fire").fill()
     study = fire.create()
-    died = subprocess.run(
-        [sys.executable, "-c", RUN_AND_DIE, str(tmp_path / "fire"), str(at)],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        check=False,
-    )
-    assert died.returncode == 9
+    fire.store.close()
+    assert exit_code(run_and_die, tmp_path / "fire", at) == 9
+    fire = World(tmp_path / "fire")
     assert Counter(c.status for c in fire.calls(study)) == {"settled": at - 1, "sent": 1}
 
     ended = fire.run(study)

@@ -5,21 +5,23 @@ one decision stands afterwards, or none, never half.
 from __future__ import annotations
 
 import copy
+import os
+import pkgutil
 import shutil
 import signal
-import subprocess
-import sys
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from optimizer.adapters.store import Database
 from optimizer.jobs.rollouts.tick import tick
+from tests.children import exit_code
 from tests.clock import Clock
 from tests.rollout_world import Behaviour, World
 from tests.stores import new_database
 
-ROOT = Path(__file__).resolve().parents[2]
 POINTS = {  # where the process dies, and whether its decision had been committed by then
     "before anything is written": ("optimizer.jobs.rollouts.watch_rollout.keep_blocks", "before", False),
     "with the blocks written": ("optimizer.adapters.store.repositories.blocks.BlockTables.add", "after", False),
@@ -33,27 +35,19 @@ POINTS = {  # where the process dies, and whether its decision had been committe
     "after the commit": ("optimizer.jobs.rollouts.tick.log_head", "before", True),
 }
 
-TICK = """
-import os, pkgutil, signal, sys
-from datetime import datetime
-from optimizer.adapters.store import Database
-from optimizer.jobs.rollouts.tick import tick
-from tests.clock import Clock
 
-url, now, anchor, path, when = sys.argv[1:]
-clock = Clock(datetime.fromisoformat(now), scale=60.0, anchor=datetime.fromisoformat(anchor))
-owner, _, name = path.rpartition(".")
-owner = pkgutil.resolve_name(owner)
-real = getattr(owner, name)
+def tick_and_die(url: str, at: datetime, anchor: datetime, path: str, when: str) -> None:
+    name_of_owner, _, name = path.rpartition(".")
+    owner = pkgutil.resolve_name(name_of_owner)
+    real = getattr(owner, name)
 
-def dying(*args, **kwargs):
-    if when == "after":
-        real(*args, **kwargs)
-    os.kill(os.getpid(), signal.SIGKILL)
+    def dying(*args: Any, **kwargs: Any) -> None:
+        if when == "after":
+            real(*args, **kwargs)
+        os.kill(os.getpid(), signal.SIGKILL)
 
-setattr(owner, name, dying)
-tick(Database(url), clock)
-"""
+    setattr(owner, name, dying)
+    tick(Database(url), Clock(at, scale=60.0, anchor=anchor))
 
 
 def replace_store(world: World, store: Database) -> World:
@@ -87,11 +81,8 @@ def test_a_step_up_is_made_once_whenever_the_worker_is_killed(due: World, tmp_pa
     world.store.close()
 
     path, when, committed = POINTS[point]
-    arguments = [url, world.clock.now().isoformat(), world.clock.anchor.isoformat(), path, when]
-    died = subprocess.run(
-        [sys.executable, "-c", TICK, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=120
-    )
-    assert died.returncode == -signal.SIGKILL, died.stderr
+    died = exit_code(tick_and_die, url, world.clock.now(), world.clock.anchor, path, when)
+    assert died == -signal.SIGKILL
 
     world = replace_store(due, Database(url))
     assert world.rollout.version == before + committed
