@@ -15,7 +15,7 @@ import httpx
 import psutil
 
 from tests.clock import PROCESSES_S, until
-from tests.running_server import Server, make_home
+from tests.running_server import CHILDREN, Server, make_home
 from tests.small_disk import fill, small_disk
 
 NO_MODEL = "http://127.0.0.1:9"
@@ -52,41 +52,44 @@ def n_dropped(server: Server) -> int:
     return int(server.detent("status", "--json").json["notes_dropped"])
 
 
-def test_who_read_its_messages_may_go(tmp_path: Path) -> None:
-    read, write = os.pipe()
-    with os.fdopen(write, "w") as messages, told_to(messages, make_home(tmp_path / "home", NO_MODEL)) as server:
-        server.wait_ready()
-        assert n_dropped(server) == 0
-        os.close(read)
-        messages.close()
-        url = server.url
-        kill(server, "api")
-        assert httpx.get(f"{url}/health", timeout=60).status_code == 200
-        until(lambda: n_dropped(server) > 0, "the count of what was dropped", patience_s=PROCESSES_S)
-        assert "could not be written" in server.detent("status").out
-        kill(server, "worker")
-        children = psutil.Process(server.process.pid).children()
-        server.process.terminate()
-        assert server.process.wait(timeout=60) == 0, "and it ends in order"
-        assert not any(child.is_running() for child in children)
-
-
-def test_messages_and_log_on_a_full_disk(tmp_path: Path) -> None:
-    """For people, and then as JSON."""
+def test_on_a_full_disk_and_when_who_read_its_messages_has_gone(tmp_path: Path) -> None:
+    """For people with messages onto the full disk, and then as JSON to somebody who goes."""
     home = make_home(tmp_path / "home", NO_MODEL)
-    with small_disk(tmp_path / "disk", megabytes=16) as disk, Path("/dev/full").open("w") as messages:
+    with small_disk(tmp_path / "disk", megabytes=16) as disk:
         home = shutil.copytree(home, disk / "home", symlinks=True)
-        with told_to(messages, home) as server:
+        with Path("/dev/full").open("w") as messages, told_to(messages, home) as server:
             server.wait_ready()
+            assert n_dropped(server) > 0
             meet_a_full_disk(server, disk)
-            kill(server, "gateway")
             server.process.kill()  # and what a disk without room left behind hinders no start
             server.process.wait()
         profile = home / "config" / "dev.yaml"
         profile.write_text(json.dumps({**json.loads(profile.read_text()), "log_json": True}))
-        with told_to(messages, home) as again:
-            again.wait_ready()
+        read, write = os.pipe()
+        with os.fdopen(write, "w") as messages, told_to(messages, home) as again:
+            own = {**dict.fromkeys(CHILDREN), "serve": again.process.pid}  # those of the one before are ending
+            until(
+                lambda: all(again.pid(name) == (pid or pid_of(again, name) or -1) for name, pid in own.items()),
+                "all processes",
+                patience_s=PROCESSES_S,
+            )
+            leave(again, read, messages)
             meet_a_full_disk(again, disk)
+            children = psutil.Process(again.process.pid).children()
+            again.process.terminate()
+            assert again.process.wait(timeout=60) == 0, "and it ends in order"
+            assert not any(child.is_running() for child in children)
+
+
+def leave(server: Server, read: int, messages: IO[str]) -> None:
+    before = n_dropped(server)
+    os.close(read)
+    messages.close()
+    url = server.url
+    kill(server, "api")
+    assert httpx.get(f"{url}/health", timeout=60).status_code == 200
+    until(lambda: n_dropped(server) > before, "the count of what was dropped", patience_s=PROCESSES_S)
+    assert "could not be written" in server.detent("status").out
 
 
 def meet_a_full_disk(server: Server, disk: Path) -> None:

@@ -8,11 +8,9 @@ import json
 import os
 import signal
 import sqlite3
-import subprocess
-import sys
 import threading
+from collections.abc import Callable
 from contextlib import closing, suppress
-from inspect import getsource
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +26,9 @@ from optimizer.jobs.upkeep import check_store
 from optimizer.jobs.upkeep.manage_keys import remove_only_key
 from optimizer.ports import Store
 from optimizer.runtime import wiring, worker
+from optimizer.runtime.store_health import StoreHealth
 from tests.api_world import make_home, serving
+from tests.children import telling
 from tests.clock import until
 from tests.command_line import detent
 from tests.end_to_end.test_serve_without_terminal import NO_MODEL, pid_of
@@ -78,23 +78,12 @@ def meet_damage(store: Store) -> None:
     assert store.fault is not None
 
 
-MEETS_DAMAGE = f"""
-from __future__ import annotations
-import sys
-from contextlib import suppress
-from pathlib import Path
-from optimizer.core.base.errors import Busy
-from optimizer.host.config import load_settings
-from optimizer.runtime import wiring
-from optimizer.runtime.store_health import StoreHealth
-{getsource(meet_damage)}
-settings = load_settings(home=Path(sys.argv[1]))
-store = wiring.open_store(settings)
-meet_damage(store)
-StoreHealth(settings, store).look()
-print("met", flush=True)
-sys.stdin.read()
-"""
+def meet_and_stay(tell: Callable[[str], object], settings: Settings) -> None:
+    store = wiring.open_store(settings)
+    meet_damage(store)
+    StoreHealth(settings, store).look()
+    tell("met")
+    threading.Event().wait()
 
 
 def test_a_damaged_page_turns_ready_and_status_red_until_the_file_is_whole_again(
@@ -124,21 +113,16 @@ def test_a_damaged_page_that_another_process_meets_turns_ready_and_status_red_un
     damaged: tuple[Settings, Path, bytes, int],
 ) -> None:
     settings, *_ = damaged
-    with serving(settings) as world:
-        assert world.get("/ready").status_code == 200
-        with subprocess.Popen(
-            [sys.executable, "-c", MEETS_DAMAGE, str(settings.home)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-        ) as other:
-            assert other.stdout is not None
-            assert other.stdout.readline() == b"met\n"
-            ready = world.get("/ready")
-            store = ready.json()["dependencies"]["store"]
-            assert (ready.status_code, store["ok"]) == (503, False)
-            assert store["detail"].startswith(f"Process {other.pid}: ")
-            assert "damaged" in store["detail"]
-            assert "damaged" in world.get("/v1/status").json()["dependencies"]["store"]["detail"]
-            other.kill()
-            other.wait()
+    with telling(meet_and_stay, settings) as (other, told), serving(settings) as world:
+        assert next(told) == "met\n"
+        ready = world.get("/ready")
+        store = ready.json()["dependencies"]["store"]
+        assert (ready.status_code, store["ok"]) == (503, False)
+        assert store["detail"].startswith(f"Process {other.pid}: ")
+        assert "damaged" in store["detail"]
+        assert "damaged" in world.get("/v1/status").json()["dependencies"]["store"]["detail"]
+        other.kill()
+        other.join()
         assert world.get("/ready").status_code == 200
         assert list(settings.run_dir().glob("store-fault-*")) == []
 
@@ -282,10 +266,10 @@ def test_with_its_log_deleted_nothing_is_answered_that_needs_the_store_and_nothi
         assert any(one["verdict"] == "fault" for one in findings if one["check"] == "store")
         assert server.another("status", "--json").returncode == 1
         lets_nobody_in_after_a_restart(server, key)
-    with started(home) as again:  # the others ended in order, which brings the log into the file
-        assert status(again, "/v1/families") == 401
-        assert status(again, "/v1/alerts", **key) == 200
-        assert status(again, "/ready") == 200
+    with serving(server.settings) as again:  # the others ended in order, which brings the log into the file
+        assert again.get("/v1/families").status_code == 401
+        assert again.get("/v1/alerts", headers=key).status_code == 200
+        assert again.get("/ready").status_code == 200
 
 
 def lose_the_log(server: Server, key: dict[str, str], *gone: str) -> None:
