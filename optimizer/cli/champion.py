@@ -75,9 +75,10 @@ def rollback(
 @app.command()
 def history(family: FamilyName, as_json: Json = False) -> None:
     """Every champion of a family: since when, why, by whom."""
-    from optimizer.jobs.champions.read_history import HistoryRequest, read_history
+    from optimizer.jobs.champions.read_history import read_history
+    from optimizer.jobs.request import FamilyRequest
 
-    page = Session().client.ask(read_history, HistoryRequest(family=family))
+    page = Session().client.ask(read_history, FamilyRequest(family=family))
     rows = [
         {
             "variant": r.variant,

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
     from optimizer.core.views.graph import GraphSummary, GraphView
     from optimizer.jobs.context import Context
-    from optimizer.jobs.feedback.decide_repair import DecisionReport, RepairRequest
+    from optimizer.jobs.feedback.decide_repair import DecisionReport
+    from optimizer.jobs.request import ItemActRequest
 
 app = typer.Typer(
     name="graph", no_args_is_help=True, help="Repairs that a model proposes for a graph: list, approve, reject."
@@ -110,9 +111,10 @@ def show_graph(
 
     Example: detent graph show gr_01… --repaired > graph.json
     """
-    from optimizer.jobs.feedback.read_graphs import GraphRequest, read_graph
+    from optimizer.jobs.feedback.read_graphs import read_graph
+    from optimizer.jobs.request import ItemRequest
 
-    view = Session().client.ask(read_graph, GraphRequest(id=graph))
+    view = Session().client.ask(read_graph, ItemRequest(id=graph))
     if repaired:
         print(printable_json(json.dumps(view.repaired, ensure_ascii=False, indent=2)))
         return
@@ -144,11 +146,12 @@ def reject(repair: Repair, reason: Reason = None, as_json: Json = False) -> None
 
 
 def _decide(
-    act: Callable[[Context, RepairRequest], DecisionReport], repair: str, reason: str | None, as_json: bool
+    act: Callable[[Context, ItemActRequest], DecisionReport], repair: str, reason: str | None, as_json: bool
 ) -> None:
-    from optimizer.jobs.feedback.decide_repair import RepairRequest
 
-    report = Session().client.ask(act, RepairRequest(id=repair, reason=reason or ""))
+    from optimizer.jobs.request import ItemActRequest
+
+    report = Session().client.ask(act, ItemActRequest(id=repair, reason=reason or ""))
     show_report(as_json, act, report, lambda out: None)
     tell_change(f"{report.what}.", why=report.why, undo=report.undo, then=report.next)
     if report.no_longer:

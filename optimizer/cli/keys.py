@@ -98,9 +98,10 @@ def create(
 @app.command("list")
 def list_keys(as_json: Json = False) -> None:
     """Show all keys, the revoked ones too; never their secrets."""
-    from optimizer.jobs.upkeep.manage_keys import KeysRequest, read_keys
+    from optimizer.jobs.request import Request
+    from optimizer.jobs.upkeep.manage_keys import read_keys
 
-    page = Session().client.ask(read_keys, KeysRequest())
+    page = Session().client.ask(read_keys, Request())
     rows = page.items
     columns = {
         "name": "Name",
@@ -176,10 +177,11 @@ def _ask_about_first(
 
     Returns from when requests without a key are refused; None: not said.
     """
-    from optimizer.jobs.upkeep.manage_keys import KeysRequest, named, read_keys
+    from optimizer.jobs.request import Request
+    from optimizer.jobs.upkeep.manage_keys import named, read_keys
     from optimizer.jobs.upkeep.read_status import StatusRequest, read_status
 
-    if session.client.ask(read_keys, KeysRequest()).items:
+    if session.client.ask(read_keys, Request()).items:
         return closes
     callers = session.client.ask(read_status, StatusRequest()).keyless_callers
     keyless = f" In the last day these sent none: {named(callers)}." if callers else ""

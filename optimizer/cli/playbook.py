@@ -43,10 +43,11 @@ def show_playbook(
 
     Example: detent playbook show triage --state active
     """
-    from optimizer.jobs.families.change_playbook import PlaybookRequest, read_playbook
+    from optimizer.jobs.families.change_playbook import read_playbook
+    from optimizer.jobs.request import FamilyRequest
 
     check_one_of("--state", state, ("active", "merged", "retired", "all"))
-    playbook = Session().client.ask(read_playbook, PlaybookRequest(family=family))
+    playbook = Session().client.ask(read_playbook, FamilyRequest(family=family))
     selection = replace(
         playbook, entries=[entry_view for entry_view in playbook.entries if state in ("all", entry_view.state)]
     )

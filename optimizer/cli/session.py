@@ -236,13 +236,15 @@ class Session:
 
         Of this home it is read in the store, whatever the server says: brakes act on it.
         """
+        from optimizer.jobs.request import ItemRequest
+
         rollout: Rollout | None
         if server_asked() is not None:
-            from optimizer.jobs.rollouts.read_rollout import ReadRolloutRequest, read_rollout
+            from optimizer.jobs.rollouts.read_rollout import read_rollout
             from optimizer.runtime.client import family_view
 
             active = family_view(self.client, family).rollout
-            rollout = None if active is None else self.client.ask(read_rollout, ReadRolloutRequest(id=active.id))
+            rollout = None if active is None else self.client.ask(read_rollout, ItemRequest(id=active.id))
         else:
             self.family(family)
             with self.store.read() as tx:

@@ -11,7 +11,7 @@ from typing import Any
 
 import structlog
 
-from optimizer.core.base.errors import Conflict, Fault, InvalidInput
+from optimizer.core.base.errors import Conflict, Fault, InvalidInput, NotFound
 from optimizer.core.family.variant import Variant, VariantRecord
 from optimizer.core.rollout.decision_log import next_decision
 from optimizer.core.rollout.transitions import Transition, TransitionRequest, apply, lapse_of
@@ -96,14 +96,9 @@ def record_transition(tx: Transaction, store: Store, transition: Transition) -> 
     tell(tx, store, f"rollout.{request.act}", rollout.family, rollout.id, detail, actor=request.actor, at=request.at)
     store.outbox.add(tx, "rollout", rollout.id, {"seq": decision.seq, "hash": decision.hash}, request.at)
     if not rollout.is_active:
-        _close_alerts(tx, store, rollout, request.at)
+        for alert in store.alerts.all(tx, open_only=True, subject=rollout.id):
+            store.alerts.close(tx, alert.kind, alert.family, alert.subject, request.at)
     return decision
-
-
-def _close_alerts(tx: Transaction, store: Store, rollout: Rollout, at: datetime) -> None:
-    """Closes every alert about a rollout that has ended, by a person or by the worker."""
-    for alert in store.alerts.all(tx, open_only=True, subject=rollout.id):
-        store.alerts.close(tx, alert.kind, alert.family, alert.subject, at)
 
 
 def record_tenure(
@@ -181,6 +176,18 @@ def _of_several(tx: Transaction, store: Store, record: VariantRecord) -> str:
     same.sort(key=lambda version: (version.created_at, version.variant.id))
     place = [version.variant.id for version in same].index(record.variant.id)
     return f", number {place + 1} of {len(same)} that had this name"
+
+
+def require_variant(tx: Transaction, store: Store, family: str, variant: str) -> VariantRecord:
+    """Raises NotFound where the family has no such variant."""
+    record = store.variants.get(tx, family, variant)
+    if record is None:
+        raise NotFound(
+            f"Family {family!r} has no variant {variant!r}. See them with: detent variant list {family}.",
+            family=family,
+            variant=variant,
+        )
+    return record
 
 
 def models_asked(tx: Transaction, store: Store, tenure: Champion) -> tuple[str, ...]:

@@ -30,6 +30,7 @@ from optimizer.core.base.errors import (
 from optimizer.core.feedback.event_kinds import moment
 
 NAMED = 5  # of what is wrong
+Reason = Annotated[str, Field(max_length=2000)]
 
 
 class StrictModel(BaseModel):
@@ -73,6 +74,38 @@ class PageRequest(Request):
         None
     )
     limit: Annotated[int, Field(ge=1, le=1000, description="How many items a page has at most")] = 100
+
+
+class FamilyRequest(Request):
+    """Of one family."""
+
+    family: str
+
+
+class ItemRequest(Request):
+    """Of one thing that has an id."""
+
+    id: str
+
+
+class ItemActRequest(ItemRequest):
+    reason: Reason = ""
+
+
+class DryRunRequest(FamilyRequest):
+    dry_run: Annotated[bool, Field(description="Say what would be, and keep nothing")] = False
+
+
+class FamilyPageRequest(PageRequest):
+    """Of all families, or of one."""
+
+    family: Annotated[str | None, Field(max_length=200)] = None
+
+
+class ItemPageRequest(PageRequest):
+    """Of what belongs to one thing."""
+
+    id: str
 
 
 class Header:
@@ -123,7 +156,6 @@ def _storable(at: datetime) -> datetime:
     return at
 
 
-Reason = Annotated[str, Field(max_length=2000)]
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 Positive = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(gt=0, lt=1)]

@@ -12,7 +12,6 @@ from optimizer.ports.alerts import Alert, AlertChannel, AlertMessage, Alerts, Au
 from optimizer.ports.api_keys import ApiKeys, CallerKind, CallerRecord, KeyRecord, KeyUsage, Limited
 from optimizer.ports.clock import Clock
 from optimizer.ports.events import Events, Exposure, Exposures, Traffic, TruncatedInput
-from optimizer.ports.evidence import EvidenceSource
 from optimizer.ports.examples import Examples, ExampleStanding, Review, Reviews
 from optimizer.ports.graphs import Graphs
 from optimizer.ports.judging import Calibrations, Runs
@@ -74,7 +73,6 @@ __all__ = [
     "DriftDetectors",
     "Events",
     "EvidenceRow",
-    "EvidenceSource",
     "ExampleStanding",
     "Examples",
     "Exposure",

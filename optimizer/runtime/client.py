@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from optimizer.core.base.answers import Page
 from optimizer.core.base.errors import DetentError
-from optimizer.jobs.request import Header, PageRequest
+from optimizer.jobs.request import FamilyRequest, Header, PageRequest
 from optimizer.runtime.use_cases import use_case_of
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def whole(client: Client, function: Callable[[Context, P], Page[R]], request: P)
 
 def family_view(client: Client, family: str) -> FamilyView:
     """Raises NotFound where there is no such family."""
-    from optimizer.jobs.scheduling.read_families import FamilyRequest, read_family
+    from optimizer.jobs.scheduling.read_families import read_family
 
     return client.ask(read_family, FamilyRequest(family=family))
 

@@ -14,9 +14,8 @@ from optimizer.core.base.minute_sums import MinuteSums
 from optimizer.core.family.settings import Metric
 from optimizer.core.forecast.selftest import RecordedRollout, Recording
 from optimizer.core.rollout.cohorts import Cohort, due
-from optimizer.jobs.rollouts.evidence_sources import RecordedEvidence, StoreEvidence
+from optimizer.jobs.rollouts.evidence_sources import EvidenceSource, RecordedEvidence, StoreEvidence
 from optimizer.jobs.rollouts.watch_rollout import look
-from optimizer.ports import EvidenceSource
 from tests.rollout_world import F, World
 from tests.stores import keep_events
 

@@ -29,7 +29,7 @@ from optimizer.core.base.errors import (
     Refused,
 )
 from optimizer.core.search.study import Trial
-from optimizer.jobs.champions.read_history import HistoryRequest, read_history
+from optimizer.jobs.champions.read_history import read_history
 from optimizer.jobs.champions.read_stats import StatsRequest, read_stats
 from optimizer.jobs.champions.read_variants import (
     DiffRequest,
@@ -53,23 +53,17 @@ from optimizer.jobs.dataset.keep_golden import (
     read_golden,
     remove_golden,
 )
-from optimizer.jobs.families.change_playbook import (
-    EntryRequest,
-    PlaybookRequest,
-    read_playbook,
-    restore_entry,
-    retire_entry,
-)
+from optimizer.jobs.families.change_playbook import EntryRequest, read_playbook, restore_entry, retire_entry
 from optimizer.jobs.families.create_variant import VariantRequest, create_variant
 from optimizer.jobs.families.rename_family import RenameRequest, rename_family
 from optimizer.jobs.families.retire_family import RestoreRequest, RetireRequest, restore_family, retire_family
 from optimizer.jobs.feedback.answer_review import ReviewAnswerRequest, answer_review
-from optimizer.jobs.feedback.calibrate_judge import CalibrateRequest, calibrate_judge
-from optimizer.jobs.feedback.decide_repair import RepairRequest, approve_repair, reject_repair
+from optimizer.jobs.feedback.calibrate_judge import calibrate_judge
+from optimizer.jobs.feedback.decide_repair import approve_repair, reject_repair
 from optimizer.jobs.feedback.draw_ratings import RatingDrawRequest, draw_ratings
 from optimizer.jobs.feedback.propose_repairs import ProposeRequest, propose_repairs
-from optimizer.jobs.feedback.read_graphs import GraphRequest, GraphsRequest, read_graph, read_graphs
-from optimizer.jobs.request import PageRequest
+from optimizer.jobs.feedback.read_graphs import GraphsRequest, read_graph, read_graphs
+from optimizer.jobs.request import DryRunRequest, FamilyRequest, ItemActRequest, ItemRequest, PageRequest, Request
 from optimizer.jobs.rollouts.freeze import FreezeRequest, freeze, unfreeze
 from optimizer.jobs.rollouts.operate_rollout import ActRequest, approve, hold, promote, resume, rollback
 from optimizer.jobs.rollouts.roll_back_champion import ChampionRollbackRequest, roll_back_champion
@@ -83,15 +77,8 @@ from optimizer.jobs.runs.create_judge_run import (
     stop_judge_run,
 )
 from optimizer.jobs.runs.queue_run import RunActRequest, RunBudgetBody
-from optimizer.jobs.scheduling.read_families import (
-    FamiliesRequest,
-    FamilyRequest,
-    read_families,
-    read_family,
-    read_triggers,
-)
+from optimizer.jobs.scheduling.read_families import read_families, read_family, read_triggers
 from optimizer.jobs.scheduling.set_schedule import (
-    ScheduleReadRequest,
     ScheduleRequest,
     UnsetScheduleRequest,
     delete_schedule,
@@ -100,16 +87,10 @@ from optimizer.jobs.scheduling.set_schedule import (
 )
 from optimizer.jobs.studies.create_study import BudgetBody, StudyRequest
 from optimizer.jobs.studies.nominate import NominateRequest
-from optimizer.jobs.studies.start_study import (
-    StudyActRequest,
-    cancel_study,
-    nominate_variant,
-    start_study,
-)
+from optimizer.jobs.studies.start_study import cancel_study, nominate_variant, start_study
 from optimizer.jobs.upkeep.manage_keys import (
     KeyLimitsBody,
     KeyRequest,
-    KeysRequest,
     RevokeRequest,
     RotateRequest,
     create_key,
@@ -360,10 +341,10 @@ class TestVariantsAndStudies:
 
         def cancel(operations: Side, world: World) -> Answer:
             (study,) = world.get("/v1/studies").json()["items"]
-            return operations.ask(cancel_study, StudyActRequest(id=study["id"]))
+            return operations.ask(cancel_study, ItemActRequest(id=study["id"]))
 
         assert [both(cancel)["status"], both(cancel)["status"]] == ["cancelled", "cancelled"]
-        both.refused(NotFound, lambda side, world: side.ask(cancel_study, StudyActRequest(id="st_none")))
+        both.refused(NotFound, lambda side, world: side.ask(cancel_study, ItemActRequest(id="st_none")))
 
     def test_a_preset_sets_what_belongs_together_and_a_knob_comes_on_top(self, both: Both) -> None:
         def draft(preset: str, **policy: Any) -> Change:
@@ -437,7 +418,7 @@ class TestVariantsAndStudies:
         both.refused(InvalidInput, switch("every night"))
         off = UnsetScheduleRequest(family=F)
         assert [both.ask(delete_schedule, off)["changed"] for _ in range(2)] == [True, False]
-        assert both.ask(read_family_schedule, ScheduleReadRequest(family=F))["on"] is False
+        assert both.ask(read_family_schedule, FamilyRequest(family=F))["on"] is False
 
     @pytest.mark.parametrize("margin", [math.nan, math.inf])
     def test_a_number_that_json_does_not_have_is_refused(self, both: Both, margin: float) -> None:
@@ -474,7 +455,7 @@ class TestGraphs:
         def decide(number: int, verdict: str, reason: str = "") -> Change:
             def change(side: Side, world: World) -> Answer:
                 act = approve_repair if verdict == "approved" else reject_repair
-                return side.ask(act, RepairRequest(id=f"{graph_id(world)}.{number}", reason=reason))
+                return side.ask(act, ItemActRequest(id=f"{graph_id(world)}.{number}", reason=reason))
 
             return change
 
@@ -485,10 +466,10 @@ class TestGraphs:
         assert both(decide(3, "rejected"))["repair"]["status"] == "rejected"
         both.refused(Conflict, decide(3, "approved"))
         both.refused(NotFound, decide(9, "approved"))
-        both.refused(NotFound, lambda side, world: side.ask(reject_repair, RepairRequest(id="x")))
-        shown = both(lambda side, world: side.ask(read_graph, GraphRequest(id=graph_id(world))))
+        both.refused(NotFound, lambda side, world: side.ask(reject_repair, ItemActRequest(id="x")))
+        shown = both(lambda side, world: side.ask(read_graph, ItemRequest(id=graph_id(world))))
         assert shown["given"] != shown["repaired"]
-        both.refused(NotFound, lambda side, world: side.ask(read_graph, GraphRequest(id="x")))
+        both.refused(NotFound, lambda side, world: side.ask(read_graph, ItemRequest(id="x")))
 
 
 class TestGolden:
@@ -555,7 +536,7 @@ class TestFamilies:
         assert renamed["undo"] == f"detent family rename tickets {F} --confirm tickets"
 
     def test_families_and_their_triggers_are_read(self, both: Both) -> None:
-        (one,) = both.ask(read_families, FamiliesRequest())["items"]
+        (one,) = both.ask(read_families, Request())["items"]
         whole = both.ask(read_family, FamilyRequest(family=F))
         assert whole | one == whole
         assert (whole["definition"]["name"], whole["schedule"]["on"], whole["former_names"]) == (F, False, [])
@@ -565,7 +546,7 @@ class TestFamilies:
                 side[0].ask(read_family, FamilyRequest(family="none"))
 
     def test_champions_and_figures_are_read(self, both: Both) -> None:
-        (tenure,) = both.ask(read_history, HistoryRequest(family=F))["items"]
+        (tenure,) = both.ask(read_history, FamilyRequest(family=F))["items"]
         assert (tenure["family"], tenure["until"]) == (F, None)
         assert both.ask(read_stats, StatsRequest(family=F, by="hour"))["items"] == []
         for side in (both.local, both.remote):  # each says where it looked
@@ -581,7 +562,7 @@ class TestPlaybooks:
         done = both.ask(retire_entry, of_entry)
         assert (done["changed"], done["why"], done["entry"]["state"]) == (True, "no", "retired")
         assert both.ask(retire_entry, of_entry)["changed"] is False
-        assert both.ask(read_playbook, PlaybookRequest(family=F))["entries"] == [done["entry"]]
+        assert both.ask(read_playbook, FamilyRequest(family=F))["entries"] == [done["entry"]]
         assert both.ask(restore_entry, of_entry)["entry"]["state"] == "active"
         assert both.ask(restore_entry, of_entry)["changed"] is False
         unknown = EntryRequest(family=F, entry="pb_none")
@@ -597,10 +578,10 @@ class TestJudges:
             )
 
         def calibrate(dry_run: bool = False) -> Change:
-            return lambda side, world: side.ask(calibrate_judge, CalibrateRequest(family=JUDGED, dry_run=dry_run))
+            return lambda side, world: side.ask(calibrate_judge, DryRunRequest(family=JUDGED, dry_run=dry_run))
 
         both.set_up(add_judged_family)
-        both.refused(InvalidInput, lambda side, world: side.ask(calibrate_judge, CalibrateRequest(family=F)))
+        both.refused(InvalidInput, lambda side, world: side.ask(calibrate_judge, DryRunRequest(family=F)))
         would = both(draw(dry_run=True))
         assert (would["dry_run"], would["n"], would["frame"], would["reviews"]) == (True, 30, 200, [])
         made = both(draw())
@@ -726,4 +707,4 @@ class TestInstallation:
         assert both.ask(rotate_key, RotateRequest(name="web", undo=True))["changed"] is True
         ended = [both.ask(revoke_key, RevokeRequest(name="web"))["changed"] for _ in range(2)]
         assert ended == [True, False]
-        assert [key["name"] for key in both.ask(read_keys, KeysRequest())["items"]] == ["admin", "web"]
+        assert [key["name"] for key in both.ask(read_keys, Request())["items"]] == ["admin", "web"]

@@ -25,8 +25,9 @@ from optimizer.core.forecast.forecast import RolloutForecast
 from optimizer.core.rollout.evidence_share import KeyShare
 from optimizer.core.views.rollout_evidence import evidence_text
 from optimizer.core.views.rollout_status import FamilyRollout, ForecastView, RolloutView
+from optimizer.jobs.request import FamilyRequest
 from optimizer.jobs.rollouts import rollout_view as rollout_view_job
-from optimizer.jobs.rollouts.read_rollout import FamilyRolloutRequest, read_rollout_status
+from optimizer.jobs.rollouts.read_rollout import read_rollout_status
 from optimizer.jobs.rollouts.report_rollout import report_rollout
 from optimizer.jobs.rollouts.rollout_view import rollout_view, with_forecast
 from tests.clock import Clock
@@ -57,7 +58,7 @@ def world(tmp_path: Path) -> Iterator[World]:
 
 def status(world: World) -> FamilyRollout:
     context = context_of(world.store, world.clock, families=lambda: SimpleNamespace(families={}))
-    return read_rollout_status(context, FamilyRolloutRequest(family=F))
+    return read_rollout_status(context, FamilyRequest(family=F))
 
 
 def view(world: World) -> RolloutView:

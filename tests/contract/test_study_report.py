@@ -21,7 +21,7 @@ from optimizer.core.evaluation.label_report import NO_LABEL
 from optimizer.core.family.family import Family
 from optimizer.core.models.language import ModelAnswer, ModelRequest
 from optimizer.core.search.study import ENOUGH, LEAKS, Study, Trigger
-from optimizer.jobs.studies.read_studies import StudyReadRequest
+from optimizer.jobs.request import ItemRequest
 from optimizer.jobs.studies.report_study import read_study_report, report_study
 from optimizer.runtime.use_cases import use_case_of
 from tests import mlflow_story as story
@@ -246,7 +246,7 @@ def test_a_queued_study_has_a_page_without_plots_and_an_unknown_one_has_none(tmp
     assert "The study of topics is queued." in text(html)
     assert "<figure" not in html
     with pytest.raises(NotFound, match="no study 'st_nothing'"):
-        read_study_report(context_of(world.store, world.clock), StudyReadRequest(id="st_nothing"))
+        read_study_report(context_of(world.store, world.clock), ItemRequest(id="st_nothing"))
     world.store.close()
 
 

@@ -19,7 +19,8 @@ from optimizer.core.serving.assignment import bucket, in_candidate, in_holdback,
 from optimizer.core.views.rollout_status import FamilyRollout
 from optimizer.jobs.champions.watch_switch import SwitchWatcher
 from optimizer.jobs.families.sync_families import sync_families
-from optimizer.jobs.rollouts.read_rollout import FamilyRolloutRequest, read_rollout_status
+from optimizer.jobs.request import FamilyRequest
+from optimizer.jobs.rollouts.read_rollout import read_rollout_status
 from optimizer.jobs.rollouts.verify_rollout import verify_rollout
 from tests.api_world import World, make_home, serving
 from tests.command_line import detent
@@ -67,7 +68,7 @@ def unfreeze(world: World, family: str | None = "triage") -> dict[str, Any]:
 
 def status_of(world: World) -> FamilyRollout:
     context = context_of(world.shared.store, world.shared.clock, families=lambda: world.shared.families)
-    return read_rollout_status(context, FamilyRolloutRequest(family="triage"))
+    return read_rollout_status(context, FamilyRequest(family="triage"))
 
 
 def promoted(world: World) -> dict[str, Any]:

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
+from optimizer.jobs.request import ItemRequest
 from optimizer.jobs.rollouts.verify_rollout import verify_rollout
-from optimizer.jobs.studies.read_studies import StudyReadRequest
 from optimizer.runtime import apart, wiring
 from optimizer.runtime.use_cases import USE_CASES, use_case_named
 from tests.api_world import World, make_home, serving
@@ -98,7 +98,7 @@ def test_what_a_study_has_to_tell_is_read_by_another_process(
     found = world.get(f"/v1/studies/st_1/{what}", headers={"Authorization": "Bearer secret-read-texts"})
     assert (found.status_code, asked) == (200, [function]), found.text
     context, use_case = wiring.home_context(world.settings, actor="ann"), use_case_named(function)
-    expected = json.loads(use_case.written(use_case.call(context, StudyReadRequest(id="st_1"))))
+    expected = json.loads(use_case.written(use_case.call(context, ItemRequest(id="st_1"))))
     assert {**found.json(), "made_at": None} == {**expected, "made_at": None}
 
 

@@ -13,7 +13,8 @@ from optimizer.core.evaluation.gates import GateVerdict
 from optimizer.core.evaluation.judging.calibration import Calibration, calibrated_gate, why_uncalibrated
 from optimizer.core.evaluation.suite import suite_id
 from optimizer.jobs.families.vouch_for_judge import judge_gates
-from optimizer.jobs.feedback.calibrate_judge import CalibrateRequest, calibrate_judge
+from optimizer.jobs.feedback.calibrate_judge import calibrate_judge
+from optimizer.jobs.request import DryRunRequest
 from tests.contexts import context_of
 from tests.judged_world import PRICE, JudgedWorld, between, letters_family, prompt_of, writer_by
 from tests.scripted_model import ScriptedModel
@@ -94,7 +95,7 @@ def test_a_judge_that_says_nothing_is_found_by_what_it_leaves_unmeasured_and_mov
     assert (made.n_judged, made.n_unmeasured, live.feedback()) == (0, 25, [])
     asked = context_of(live.store, live.clock, "ann", family=lambda name: live.family, fit_judge=fit_judge)
     with pytest.raises(DatasetTooSmall, match="0 answers have its score"):
-        calibrate_judge(asked, CalibrateRequest(family=live.family.name))
+        calibrate_judge(asked, DryRunRequest(family=live.family.name))
     assert judge_gates(live.family, live.store)[0]["verdict"] == "error"
     (tmp_path / "study").mkdir()
     world = JudgedWorld(tmp_path / "study", silent(), model=writer_by(by_settings), family=letters_family(space=SPACE))

@@ -34,8 +34,8 @@ from optimizer.core.search.cascade.records import TierRecords
 from optimizer.core.search.cascade.strategy import _on_groups, _with_policy
 from optimizer.core.search.cascade.thresholds import LeastCost, search
 from optimizer.core.views.study_headline import view_of_study
+from optimizer.jobs.request import ItemRequest
 from optimizer.jobs.studies.cascade_of_study import read_audit_cost
-from optimizer.jobs.studies.read_studies import StudyReadRequest
 from optimizer.jobs.studies.report_study import read_study_report, report_study
 from optimizer.runtime.use_cases import use_case_of
 from tests.contexts import context_of
@@ -333,13 +333,13 @@ def test_the_report_shows_what_the_threshold_does_and_what_audits_will_cost(foun
     assert cascade.audit_cost.in_words in html
     assert models.n_calls == n_calls  # a report asks nobody
     context = context_of(world.store, world.clock, families=lambda: world.families)
-    cost = read_audit_cost(context, StudyReadRequest(id=study.id)).audit_cost
+    cost = read_audit_cost(context, ItemRequest(id=study.id)).audit_cost
     assert cost == cascade.audit_cost
     console = Console(file=StringIO(), width=250)
     view(console, view_of_study(study), world.trials(study), cost)
     assert f"Audits    {cascade.audit_cost.in_words}" in console.file.getvalue()  # type: ignore[attr-defined]
     world.store.write(lambda tx: world.store.studies.update(tx, study.id, winner=None))
-    assert read_audit_cost(context, StudyReadRequest(id=study.id)).audit_cost is None
+    assert read_audit_cost(context, ItemRequest(id=study.id)).audit_cost is None
     world.store.write(lambda tx: world.store.studies.update(tx, study.id, winner=study.winner))
 
 

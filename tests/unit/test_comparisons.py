@@ -11,6 +11,7 @@ from optimizer.core.base.errors import BudgetTooSmall, Conflict, InvalidInput, M
 from optimizer.core.family.variant import VariantRecord
 from optimizer.jobs.context import JobContext
 from optimizer.jobs.families.retire_family import require_idle
+from optimizer.jobs.request import PageRequest
 from optimizer.jobs.runs.carry_out_run import carry_out_run
 from optimizer.jobs.runs.create_comparison import (
     CompareRequest,
@@ -22,7 +23,7 @@ from optimizer.jobs.runs.create_comparison import (
 )
 from optimizer.jobs.runs.create_judge_run import JudgeRunsRequest, read_judge_run, read_judge_runs
 from optimizer.jobs.runs.queue_run import RunActRequest, RunBudgetBody, RunReadRequest
-from optimizer.jobs.upkeep.read_operations import JobsRequest, read_jobs
+from optimizer.jobs.upkeep.read_operations import read_jobs
 from optimizer.runtime.use_cases import use_case_of
 from tests.contexts import context_of
 from tests.judged_world import JudgedWorld, judge_model, prompt_of, says, writer_by
@@ -289,7 +290,7 @@ def test_no_list_of_judge_runs_shows_it(tmp_path):
 
 def test_it_stands_among_the_jobs_and_holds_what_would_take_its_family_away(side):
     run = side.start()
-    (job,) = read_jobs(side.context, JobsRequest()).items
+    (job,) = read_jobs(side.context, PageRequest()).items
     assert (job.kind, job.location) == ("comparison", f"/v1/comparisons/{run.id}")
     with side.world.store.read() as tx, pytest.raises(Conflict, match=f"its comparison {run.id} is queued"):
         require_idle(tx, side.world.store, "topics", "retire")

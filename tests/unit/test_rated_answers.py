@@ -18,10 +18,11 @@ from optimizer.core.family.family import Family
 from optimizer.core.serving.access import access_of
 from optimizer.core.views.judge import CalibrationView, DrawView, JudgeView
 from optimizer.jobs.context import Context
-from optimizer.jobs.feedback.calibrate_judge import CalibrateRequest, calibrate_judge
+from optimizer.jobs.feedback.calibrate_judge import calibrate_judge
 from optimizer.jobs.feedback.draw_ratings import RatingDrawRequest, draw_ratings
 from optimizer.jobs.feedback.judge_standing import JudgeReadRequest, read_judge
 from optimizer.jobs.feedback.rate_answer import KIND, rate_answer
+from optimizer.jobs.request import DryRunRequest
 from optimizer.runtime import wiring
 from optimizer.runtime.fit_apart import fit_judge_apart
 from tests.contexts import context_of
@@ -57,7 +58,7 @@ class Place:
 
     def calibrate(self, family: Family | None = None, **options: Any) -> CalibrationView:
         asked = self.asked(family, fit_judge=options.pop("fit", wiring.fit_judge))
-        return calibrate_judge(asked, CalibrateRequest(family=self.family.name, **options))
+        return calibrate_judge(asked, DryRunRequest(family=self.family.name, **options))
 
     def standing(self, **options: Any) -> JudgeView:
         return read_judge(self.asked(), JudgeReadRequest(family=self.family.name, **options))

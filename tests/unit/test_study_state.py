@@ -10,7 +10,8 @@ import pytest
 from optimizer.core.views.study_headline import view_of_study
 from optimizer.host import run_files
 from optimizer.host.config import Settings, load_settings
-from optimizer.jobs.studies.read_studies import StudyReadRequest, read_study
+from optimizer.jobs.request import ItemRequest
+from optimizer.jobs.studies.read_studies import read_study
 from tests.contexts import context_of
 from tests.study_world import World
 
@@ -29,11 +30,11 @@ def test_a_study_that_nobody_runs_is_interrupted_and_its_next_command_takes_it_u
     study = world.store.write(lambda tx: world.store.studies.update(tx, made.id, status=status))
     lock = run_files.ProcessLock(settings, "worker")
     context = context_of(world.store, world.clock, is_worker_running=lock.is_held)
-    seen = read_study(context, StudyReadRequest(id=study.id))
+    seen = read_study(context, ItemRequest(id=study.id))
     assert (seen.is_interrupted, seen.state) == (True, f"{status}: interrupted")
     assert f"detent study resume {study.id}" in seen.then
     assert lock.acquire()
-    seen = read_study(context, StudyReadRequest(id=study.id))
+    seen = read_study(context, ItemRequest(id=study.id))
     assert (seen.is_interrupted, seen.state, "cancel" in seen.then) == (False, status, True)
     lock.release()
     waits = view_of_study(made, is_worker_running=False)

@@ -92,10 +92,11 @@ def list_families(as_json: Json = False) -> None:
 
     Example: detent family list
     """
-    from optimizer.jobs.scheduling.read_families import FamiliesRequest, read_families
+    from optimizer.jobs.request import Request
+    from optimizer.jobs.scheduling.read_families import read_families
 
     session = Session()
-    page = session.client.ask(read_families, FamiliesRequest())
+    page = session.client.ask(read_families, Request())
     rows = [
         {
             **members_of(item),
@@ -137,7 +138,8 @@ def show_family(family: FamilyName, as_json: Json = False) -> None:
     starting.
     """
     from optimizer.core.family.family import kind_of
-    from optimizer.jobs.scheduling.read_families import FamilyRequest, read_family, read_triggers
+    from optimizer.jobs.request import FamilyRequest
+    from optimizer.jobs.scheduling.read_families import read_family, read_triggers
 
     session, request = Session(), FamilyRequest(family=family)
     summary = session.client.ask(read_family, request)

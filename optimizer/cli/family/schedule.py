@@ -77,9 +77,10 @@ def schedule(
 
 def _read(session: Session, family: str, as_json: bool) -> None:
     from optimizer.core.base.phrasing import when
-    from optimizer.jobs.scheduling.set_schedule import ScheduleReadRequest, read_family_schedule
+    from optimizer.jobs.request import FamilyRequest
+    from optimizer.jobs.scheduling.set_schedule import read_family_schedule
 
-    state = session.client.ask(read_family_schedule, ScheduleReadRequest(family=family))
+    state = session.client.ask(read_family_schedule, FamilyRequest(family=family))
 
     def view(out: Any) -> None:
         out.print(f"By itself {state.text}", style="bold", markup=False)

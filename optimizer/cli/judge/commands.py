@@ -50,9 +50,10 @@ def calibrate(
 
     Example: detent judge calibrate summarization
     """
-    from optimizer.jobs.feedback.calibrate_judge import CalibrateRequest, calibrate_judge
+    from optimizer.jobs.feedback.calibrate_judge import calibrate_judge
+    from optimizer.jobs.request import DryRunRequest
 
-    calibration = Session().client.ask(calibrate_judge, CalibrateRequest(family=family, dry_run=dry_run))
+    calibration = Session().client.ask(calibrate_judge, DryRunRequest(family=family, dry_run=dry_run))
     show_report(as_json, calibrate_judge, calibration, lambda out: told_calibration(out, calibration))
     if as_json or dry_run:
         return

@@ -236,9 +236,10 @@ def collect(
 
     Example: detent review collect triage --dry-run
     """
-    from optimizer.jobs.feedback.collect_reviews import CollectRequest, collect_family_reviews
+    from optimizer.jobs.feedback.collect_reviews import collect_family_reviews
+    from optimizer.jobs.request import DryRunRequest
 
-    report = Session().client.ask(collect_family_reviews, CollectRequest(family=family, dry_run=dry_run))
+    report = Session().client.ask(collect_family_reviews, DryRunRequest(family=family, dry_run=dry_run))
     rows = [asdict(item) for item in report.items]
     columns = {"interaction": "Interaction", "doubt": "Doubt", "why": "Why"}
     show_report(

@@ -171,12 +171,14 @@ def advance(
 
     Example: detent rollout advance triage --confirm triage
     """
+    from optimizer.jobs.request import ItemRequest
+
     if dry_run:
-        from optimizer.jobs.rollouts.read_rollout import ReadRolloutRequest, read_next_share
+        from optimizer.jobs.rollouts.read_rollout import read_next_share
 
         session = Session()
         rollout = session.active_rollout(family)
-        step_view = session.client.ask(read_next_share, ReadRolloutRequest(id=rollout.id))
+        step_view = session.client.ask(read_next_share, ItemRequest(id=rollout.id))
         step = f"from {percent(step_view.share)} to {percent(step_view.next_share or 1.0)}"
         sentence = (
             f"would be refused: {step_view.freeze.sentence}"
@@ -229,9 +231,10 @@ def status(family: FamilyName, as_json: Json = False) -> None:
     Example: detent rollout status triage
     """
     from optimizer.cli.rollout.picture import picture
-    from optimizer.jobs.rollouts.read_rollout import FamilyRolloutRequest, read_rollout_status
+    from optimizer.jobs.request import FamilyRequest
+    from optimizer.jobs.rollouts.read_rollout import read_rollout_status
 
-    status_view = Session().client.ask(read_rollout_status, FamilyRolloutRequest(family=family))
+    status_view = Session().client.ask(read_rollout_status, FamilyRequest(family=family))
     show_report(as_json, read_rollout_status, status_view, lambda out: picture(out, status_view))
 
 
@@ -241,9 +244,10 @@ def log(family: FamilyName, as_json: Json = False) -> None:
 
     Each with the evidence that it turned on, such as `ship3 41.2 of 20`, the number of blocks behind it, and why.
     """
-    from optimizer.jobs.rollouts.read_rollout import FamilyRolloutRequest, read_rollout_log
+    from optimizer.jobs.request import FamilyRequest
+    from optimizer.jobs.rollouts.read_rollout import read_rollout_log
 
-    decisions = Session().client.ask(read_rollout_log, FamilyRolloutRequest(family=family))
+    decisions = Session().client.ask(read_rollout_log, FamilyRequest(family=family))
     rows = [
         {
             "seq": decision.seq,
@@ -274,11 +278,12 @@ def verify(
 
     Example: detent rollout verify ro_01…
     """
-    from optimizer.jobs.rollouts.verify_rollout import VerificationRequest, read_verification
+    from optimizer.jobs.request import ItemRequest
+    from optimizer.jobs.rollouts.verify_rollout import read_verification
 
     session = Session()
     with blocks_read() as session.progress:
-        report = session.client.ask(read_verification, VerificationRequest(id=id_of(session, rollout)))
+        report = session.client.ask(read_verification, ItemRequest(id=id_of(session, rollout)))
     show_report(as_json, read_verification, report, lambda out: out.print(report.text, markup=False))
     if not report.ok:
         raise typer.Exit(1)
@@ -326,13 +331,14 @@ def report(
 
     Example: detent rollout report triage --out triage.html
     """
-    from optimizer.jobs.rollouts.report_rollout import ReportRequest, read_report
+    from optimizer.jobs.request import ItemRequest
+    from optimizer.jobs.rollouts.report_rollout import read_report
     from optimizer.runtime import wiring
 
     session = Session()
     id = id_of(session, rollout)
     with blocks_read() as session.progress:
-        rollout_report = session.client.ask(read_report, ReportRequest(id=id))
+        rollout_report = session.client.ask(read_report, ItemRequest(id=id))
     deliver(session, wiring.rollout_page(rollout_report), {"rollout": id}, name=id, out=out, open=open, as_json=as_json)
 
 
@@ -341,11 +347,13 @@ app.command()(selftest)
 
 def id_of(session: Session, name: str) -> str:
     """The id as given, or of the family's last rollout."""
+    from optimizer.jobs.request import FamilyRequest
+
     if name.startswith("ro_"):
         return name
-    from optimizer.jobs.rollouts.read_rollout import FamilyRolloutRequest, read_current_rollout
+    from optimizer.jobs.rollouts.read_rollout import read_current_rollout
 
-    return session.client.ask(read_current_rollout, FamilyRolloutRequest(family=name)).id
+    return session.client.ask(read_current_rollout, FamilyRequest(family=name)).id
 
 
 def shares_of(ladder: str | None) -> list[float] | None:
@@ -362,9 +370,10 @@ def what_does_not_fit(session: Session, family: str) -> list[str]:
     """Of the active rollout: that it will not end within its limits, and the ways out,
     other ladders among them; empty where it may.
     """
-    from optimizer.jobs.rollouts.read_rollout import ReadRolloutRequest, read_forecast
+    from optimizer.jobs.request import ItemRequest
+    from optimizer.jobs.rollouts.read_rollout import read_forecast
 
-    view = session.client.ask(read_forecast, ReadRolloutRequest(id=session.active_rollout(family).id))
+    view = session.client.ask(read_forecast, ItemRequest(id=session.active_rollout(family).id))
     if not view.refuses:
         return []
     instead = (

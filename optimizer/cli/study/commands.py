@@ -191,7 +191,8 @@ def show_study(study: StudyId, as_json: Json = False) -> None:
 @app.command()
 def cancel(study: StudyId, as_json: Json = False) -> None:
     """Stop a study before its next call. What it found stays."""
-    from optimizer.jobs.studies.start_study import StudyActRequest, cancel_study
+    from optimizer.jobs.request import ItemActRequest
+    from optimizer.jobs.studies.start_study import cancel_study
 
     session = Session()
     record = find_study(session, study)
@@ -199,7 +200,7 @@ def cancel(study: StudyId, as_json: Json = False) -> None:
         show(as_json, record, lambda out: None)
         say(f"Study {record.id} is {record.status} already; nothing changed.")
         return
-    show(as_json, session.client.ask(cancel_study, StudyActRequest(id=record.id)), lambda out: None)
+    show(as_json, session.client.ask(cancel_study, ItemActRequest(id=record.id)), lambda out: None)
     tell_change(
         f"{record.family}: study {record.id} stops before its next call.",
         why="",
@@ -216,10 +217,11 @@ def resume(
 ) -> None:
     """Go on with a study that was cancelled, failed or interrupted. Nothing that was answered is asked again."""
     from optimizer.cli.study import run as study_run
-    from optimizer.jobs.studies.start_study import StudyActRequest, take_up_study
+    from optimizer.jobs.request import ItemActRequest
+    from optimizer.jobs.studies.start_study import take_up_study
 
     session = Session()
-    resumed = session.client.ask(take_up_study, StudyActRequest(id=find_study(session, study).id))
+    resumed = session.client.ask(take_up_study, ItemActRequest(id=find_study(session, study).id))
     record = study_run.follow_study(session, resumed.id, follow=follow, quiet=as_json)
     print_study(session, record, as_json)
     if record.status == "failed":
@@ -308,23 +310,24 @@ def report(study: StudyId, out: Out = None, open: Open = False, as_json: Json = 
 
     Example: detent study report triage --out triage.html
     """
-    from optimizer.jobs.studies.read_studies import StudyReadRequest
+    from optimizer.jobs.request import ItemRequest
     from optimizer.jobs.studies.report_study import read_study_report
     from optimizer.runtime import wiring
 
     session = Session()
     record = find_study(session, study)
-    page = wiring.study_page(session.client.ask(read_study_report, StudyReadRequest(id=record.id)))
+    page = wiring.study_page(session.client.ask(read_study_report, ItemRequest(id=record.id)))
     deliver(session, page, {"study": record.id}, name=record.id, out=out, open=open, as_json=as_json)
 
 
 def find_study(session: Session, name: str) -> StudyView:
     """By id, or the latest of a family."""
-    from optimizer.jobs.studies.read_studies import StudiesRequest, StudyReadRequest, read_studies, read_study
+    from optimizer.jobs.request import ItemRequest
+    from optimizer.jobs.studies.read_studies import StudiesRequest, read_studies, read_study
     from optimizer.runtime.client import family_view
 
     try:
-        return session.client.ask(read_study, StudyReadRequest(id=name))
+        return session.client.ask(read_study, ItemRequest(id=name))
     except NotFound as unknown:
         try:
             family_view(session.client, name)

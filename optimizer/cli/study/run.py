@@ -252,6 +252,7 @@ def _moving_line(study: Study, n_trials: int, best: float | None, spend: Any, el
 
 
 def read_study(session: Session, study_id: str) -> StudyView:
+    from optimizer.jobs.request import ItemRequest
     from optimizer.jobs.studies import read_studies
 
-    return session.client.ask(read_studies.read_study, read_studies.StudyReadRequest(id=study_id))
+    return session.client.ask(read_studies.read_study, ItemRequest(id=study_id))

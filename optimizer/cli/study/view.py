@@ -28,10 +28,11 @@ if TYPE_CHECKING:
 
 def print_study(session: Session, study: StudyView, as_json: bool) -> None:
     from optimizer.core.search.strategy import REPLAY
+    from optimizer.jobs.request import ItemRequest
     from optimizer.jobs.studies.cascade_of_study import read_audit_cost
-    from optimizer.jobs.studies.read_studies import StudyReadRequest, read_mlflow_link
+    from optimizer.jobs.studies.read_studies import read_mlflow_link
 
-    request, trials = StudyReadRequest(id=study.id), trials_of(session, study.id)
+    request, trials = ItemRequest(id=study.id), trials_of(session, study.id)
     is_cascade = study.winner is not None and REPLAY in study.strategy
     cost = None
     if is_cascade:
@@ -48,10 +49,11 @@ def print_study(session: Session, study: StudyView, as_json: bool) -> None:
 
 
 def trials_of(session: Session, study_id: str) -> Sequence[Trial]:
-    from optimizer.jobs.studies.read_studies import TrialsRequest, read_trials
+    from optimizer.jobs.request import ItemPageRequest
+    from optimizer.jobs.studies.read_studies import read_trials
     from optimizer.runtime.client import whole
 
-    return whole(session.client, read_trials, TrialsRequest(id=study_id, limit=1000)).items
+    return whole(session.client, read_trials, ItemPageRequest(id=study_id, limit=1000)).items
 
 
 def view(

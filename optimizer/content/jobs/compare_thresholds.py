@@ -16,7 +16,7 @@ from optimizer.core.base.errors import DatasetTooSmall, InvalidInput
 from optimizer.core.family.family import Family, kind_of
 from optimizer.jobs.champions.read_variants import find_variant
 from optimizer.jobs.context import Context
-from optimizer.jobs.request import Request, StrictModel
+from optimizer.jobs.request import FamilyRequest, StrictModel
 
 
 class NamedConfiguration(StrictModel):
@@ -26,8 +26,7 @@ class NamedConfiguration(StrictModel):
     policy: Mapping[str, Json] | None = None
 
 
-class CompareThresholdsRequest(Request):
-    family: str
+class CompareThresholdsRequest(FamilyRequest):
     conservative: Annotated[NamedConfiguration, Field(description="Default: of this name")] = NamedConfiguration(
         name="conservative"
     )

@@ -15,7 +15,7 @@ from typing_extensions import TypedDict
 
 from optimizer.core.base.errors import NotFound, Refused
 from optimizer.core.base.texts import Record, Text
-from optimizer.core.serving.access import Access
+from optimizer.core.serving.access import EVERYTHING, Access
 
 Status = Literal["pending", "validating", "approved", "deploying", "deployed", "rolled_back", "failed"]
 RolloutOutcome = Literal["promoted", "worse", "guardrail", "inconclusive", "invalid", "cancelled", "champion_changed"]
@@ -201,12 +201,8 @@ def ladder_text(ladder: Sequence[float]) -> str:
     return " > ".join(percent(share) for share in ladder)
 
 
-def unknown_rollout(id: str) -> NotFound:
-    return NotFound(f"There is no rollout {id!r}. See them with: detent rollout status FAMILY.", rollout=id)
-
-
-def visible(rollout: Rollout | None, id: str, access: Access) -> Rollout:
-    """The rollout; to a key for other families it does not exist."""
+def visible(rollout: Rollout | None, id: str, access: Access = EVERYTHING) -> Rollout:
+    """The rollout; to a key for other families it does not exist. Raises NotFound."""
     if rollout is None or not access.may_see(rollout.family):
-        raise unknown_rollout(id)
+        raise NotFound(f"There is no rollout {id!r}. See them with: detent rollout status FAMILY.", rollout=id)
     return rollout

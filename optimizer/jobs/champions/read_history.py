@@ -5,14 +5,10 @@ from __future__ import annotations
 from optimizer.core.base.answers import Page
 from optimizer.core.serving.rollout import Champion
 from optimizer.jobs.context import Context
-from optimizer.jobs.request import Request
+from optimizer.jobs.request import FamilyRequest
 
 
-class HistoryRequest(Request):
-    family: str
-
-
-def read_history(context: Context, request: HistoryRequest) -> Page[Champion]:
+def read_history(context: Context, request: FamilyRequest) -> Page[Champion]:
     """Every champion this family has had, oldest first: why, by whom, from when to when."""
     with context.store.read() as tx:
         tenures = context.store.champions.history(tx, request.family)

@@ -15,7 +15,7 @@ from optimizer.core.base.errors import Fault, InvalidInput
 from optimizer.core.base.minute_sums import MinuteSums, merge, quantile
 from optimizer.jobs.context import Context
 from optimizer.jobs.feedback.roll_up_minutes import DAYS, MINUTES
-from optimizer.jobs.request import Request
+from optimizer.jobs.request import FamilyRequest
 
 By = Literal["hour", "day", "model"]
 USUAL: Mapping[By, timedelta] = {"hour": timedelta(days=1), "day": timedelta(days=30), "model": timedelta(days=7)}
@@ -59,8 +59,7 @@ class FeedbackStats:
     next_cursor: None = None
 
 
-class StatsRequest(Request):
-    family: str
+class StatsRequest(FamilyRequest):
     by: Annotated[By | None, Field(description="One row per hour or day, or per variant and model of all the time")] = (
         None
     )

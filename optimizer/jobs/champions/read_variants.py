@@ -17,7 +17,7 @@ from optimizer.core.views.variant import ListedVariant, Use, VariantDiff, Varian
 from optimizer.jobs.context import Context
 from optimizer.jobs.families.export_variant import export_variant
 from optimizer.jobs.families.file_versions import file_version_record
-from optimizer.jobs.request import PageRequest, Request
+from optimizer.jobs.request import FamilyRequest, PageRequest, Request
 from optimizer.jobs.studies.confirming_study import last_nominated
 from optimizer.ports import Store, Transaction
 
@@ -79,8 +79,7 @@ def read_diff(context: Context, request: DiffRequest) -> VariantDiff:
     return changes_between(before, after)
 
 
-class NamedVariantRequest(Request):
-    family: str
+class NamedVariantRequest(FamilyRequest):
     name: str
 
 
@@ -99,8 +98,7 @@ class VariantExport:
     text: str
 
 
-class ExportRequest(Request):
-    family: str
+class ExportRequest(FamilyRequest):
     name: str
     format: str = "messages"
 

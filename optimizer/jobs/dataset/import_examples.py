@@ -22,7 +22,7 @@ from optimizer.core.dataset.similarity import MOST_TEXTS, NearDuplicates, near_d
 from optimizer.core.family.family import Family, kind_of
 from optimizer.core.family.masking import Masker, MaskTooSlow
 from optimizer.jobs.context import Context
-from optimizer.jobs.request import Request, StrictModel
+from optimizer.jobs.request import FamilyRequest, StrictModel
 from optimizer.ports import Added, Clock, SourceRow, Store, Transaction
 
 BATCH = 500  # rows per transaction
@@ -121,8 +121,7 @@ class ImportedRow(StrictModel):
     rejected: Annotated[str | None, Field(description="Why its source could not be read there; it is counted")] = None
 
 
-class ImportRequest(Request):
-    family: str
+class ImportRequest(FamilyRequest):
     rows: Annotated[Sequence[ImportedRow], Field(description="In the order of their source")]
     curated: Annotated[
         bool, Field(description="A person vouches for the texts: they may be quoted in prompts without a review")

@@ -30,7 +30,7 @@ from optimizer.jobs.dataset.golden_scenarios import (
     with_kept_golden,
 )
 from optimizer.jobs.record_change import ChangeReport, checked_reason
-from optimizer.jobs.request import Name, PageRequest, Reason, Request
+from optimizer.jobs.request import FamilyRequest, Name, PageRequest, Reason
 from optimizer.ports import Store, Transaction
 
 
@@ -44,8 +44,7 @@ class GoldenRowView(GoldenRow):
 ADDED, REMOVED = "add_golden", "remove_golden"
 
 
-class GoldenRequest(Request):
-    family: str
+class GoldenRequest(FamilyRequest):
     example: Annotated[Name, Field(description="Its id, or the id of the interaction that it was made of")]
     scenario: Annotated[str | None, Field(min_length=1, max_length=100, description="Default: the example's id")] = None
     reason: Reason = ""
@@ -112,8 +111,7 @@ def add_golden(context: Context, request: GoldenRequest) -> ChangeReport:
     return store.write(change)
 
 
-class GoldenRemovalRequest(Request):
-    family: str
+class GoldenRemovalRequest(FamilyRequest):
     example: Name
     reason: Reason = ""
 

@@ -12,7 +12,7 @@ from optimizer.core.search.playbook.entries import Entry, Kind, Restore, Retire,
 from optimizer.core.search.space import instruction_of
 from optimizer.jobs.context import Context
 from optimizer.jobs.record_change import checked_reason
-from optimizer.jobs.request import Reason, Request
+from optimizer.jobs.request import FamilyRequest, Reason
 from optimizer.ports import Store, Transaction
 
 
@@ -73,11 +73,7 @@ class EntryReport:
     entry: EntryView
 
 
-class PlaybookRequest(Request):
-    family: str
-
-
-def read_playbook(context: Context, request: PlaybookRequest) -> PlaybookView:
+def read_playbook(context: Context, request: FamilyRequest) -> PlaybookView:
     """Every entry with its evidence and counts, those that are merged or retired too, and the section that the active
     ones make.
     """
@@ -90,8 +86,7 @@ def read_playbook(context: Context, request: PlaybookRequest) -> PlaybookView:
         )
 
 
-class EntryRequest(Request):
-    family: str
+class EntryRequest(FamilyRequest):
     entry: str
     reason: Reason = ""
 

@@ -16,15 +16,14 @@ from optimizer.jobs.context import Context
 from optimizer.jobs.families.family_folders import Folders, copied_beside, is_copy
 from optimizer.jobs.families.retire_family import require_idle
 from optimizer.jobs.record_change import ChangeReport, checked_reason, tell
-from optimizer.jobs.request import Reason, Request
+from optimizer.jobs.request import FamilyRequest, Reason
 from optimizer.ports import Store, Transaction
 
 FILE = "family.yaml"
 _NAME_LINE = re.compile(r"^name:.*$", re.MULTILINE)
 
 
-class RenameRequest(Request):
-    family: str
+class RenameRequest(FamilyRequest):
     name: Annotated[str, Field(max_length=200, description="The name from now on")]
     confirm: Annotated[str | None, Field(description="The family's name as it is")] = None
     reason: Reason = ""

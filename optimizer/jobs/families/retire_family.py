@@ -19,14 +19,13 @@ from optimizer.core.serving.family_names import RETIRED, is_retired, next_free
 from optimizer.jobs.context import Context
 from optimizer.jobs.families.family_folders import Folders, is_copy, move_folder
 from optimizer.jobs.record_change import ChangeReport, checked_reason, tell
-from optimizer.jobs.request import Reason, Request
+from optimizer.jobs.request import FamilyRequest, Reason
 from optimizer.ports import Store, Transaction
 
 FORGET_AT_ONCE = 2000  # rows of one transaction
 
 
-class RetireRequest(Request):
-    family: str
+class RetireRequest(FamilyRequest):
     confirm: Annotated[str | None, Field(max_length=200, description="The family's name")] = None
     reason: Reason = ""
     forget: Annotated[bool, Field(description="Its texts too, for good; role admin")] = False
@@ -110,8 +109,7 @@ def retire_family(context: Context, request: RetireRequest) -> ChangeReport:
     return _forget(context, expected, name, what, aside, why=why)
 
 
-class RestoreRequest(Request):
-    family: str
+class RestoreRequest(FamilyRequest):
     reason: Reason = ""
 
 

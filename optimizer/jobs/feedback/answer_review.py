@@ -16,7 +16,7 @@ from optimizer.jobs.context import Context
 from optimizer.jobs.dataset.release_example import release_example
 from optimizer.jobs.feedback import label_interaction, rate_answer
 from optimizer.jobs.feedback.ingest_feedback import intake_of
-from optimizer.jobs.request import Name, PageRequest, Request
+from optimizer.jobs.request import ItemRequest, Name, PageRequest
 from optimizer.ports import Review, Transaction
 
 SPLITS_SHOWN: tuple[Literal["train", "dev"], ...] = ("train", "dev")
@@ -28,8 +28,7 @@ class ReviewsRequest(PageRequest):
     status: Annotated[str | None, Field(description="open or answered")] = None
 
 
-class ReviewAnswerRequest(Request):
-    id: str
+class ReviewAnswerRequest(ItemRequest):
     answer: Annotated[Name, Field(description="release or keep_back; of a drawn answer 0 to 1, or unrated")]
     expected: Annotated[Any, Field(description="Of an answer in doubt: what the output field should have been")] = None
     expected_text: Annotated[

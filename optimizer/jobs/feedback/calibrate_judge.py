@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Any
 
 import structlog
-from pydantic import Field
 
 from optimizer.core.base.errors import DatasetTooSmall
 from optimizer.core.base.phrasing import count
@@ -15,18 +14,13 @@ from optimizer.core.views.judge import CalibrationView, calibration_view
 from optimizer.jobs.context import Context
 from optimizer.jobs.feedback.judge_standing import EVER
 from optimizer.jobs.ids import new_id
-from optimizer.jobs.request import Request
+from optimizer.jobs.request import DryRunRequest
 from optimizer.ports import CalibrationRecord, Transaction
 
 log = structlog.get_logger(__name__)
 
 
-class CalibrateRequest(Request):
-    family: str
-    dry_run: Annotated[bool, Field(description="Say what would be, and keep nothing")] = False
-
-
-def calibrate_judge(context: Context, request: CalibrateRequest) -> CalibrationView:
+def calibrate_judge(context: Context, request: DryRunRequest) -> CalibrationView:
     """Measures how far the judge agrees with people's ratings, and fits the map from its scores to them.
 
     It fits on every answer that this judge has scored and a person has rated, and keeps the result beside the earlier

@@ -8,10 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
-from typing import Annotated
 
 import structlog
-from pydantic import Field
 
 from optimizer.core.family.family import Family, kind_of
 from optimizer.core.feedback.events import Interaction
@@ -19,7 +17,7 @@ from optimizer.core.feedback.review_sampling import UNIT_DAYS, UncertainAnswer, 
 from optimizer.jobs.context import Context
 from optimizer.jobs.feedback.label_interaction import KIND
 from optimizer.jobs.ids import new_id
-from optimizer.jobs.request import Request
+from optimizer.jobs.request import DryRunRequest
 from optimizer.ports import Clock, Store, Transaction
 
 EVERY = timedelta(days=1)
@@ -49,12 +47,7 @@ class CollectReport:
     dry_run: bool
 
 
-class CollectRequest(Request):
-    family: str
-    dry_run: Annotated[bool, Field(description="Say what would be, and keep nothing")] = False
-
-
-def collect_family_reviews(context: Context, request: CollectRequest) -> CollectReport:
+def collect_family_reviews(context: Context, request: DryRunRequest) -> CollectReport:
     """Puts production answers in doubt up for review now; the worker does so once a day."""
     family = context.family(request.family)
     return collect_reviews(family, store=context.store, clock=context.clock, dry_run=request.dry_run)

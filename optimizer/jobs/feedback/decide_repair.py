@@ -13,7 +13,7 @@ from optimizer.core.views.graph import GraphView, RepairView, graph_view, repair
 from optimizer.jobs.context import Context
 from optimizer.jobs.feedback.ingest_feedback import intake_of
 from optimizer.jobs.record_change import checked_reason
-from optimizer.jobs.request import Reason, Request
+from optimizer.jobs.request import ItemActRequest
 from optimizer.ports import Store, Transaction
 
 UNDO = (
@@ -42,12 +42,7 @@ class DecisionReport:
     graph: GraphView
 
 
-class RepairRequest(Request):
-    id: str
-    reason: Reason = ""
-
-
-def approve_repair(context: Context, request: RepairRequest) -> DecisionReport:
+def approve_repair(context: Context, request: ItemActRequest) -> DecisionReport:
     """Carries a pending repair out. Refused where the graph no longer has what it is about. Safe to repeat.
 
     It takes a key that may also report feedback as a person. There is no undo.
@@ -55,7 +50,7 @@ def approve_repair(context: Context, request: RepairRequest) -> DecisionReport:
     return _decide(context, request, "approved")
 
 
-def reject_repair(context: Context, request: RepairRequest) -> DecisionReport:
+def reject_repair(context: Context, request: ItemActRequest) -> DecisionReport:
     """Leaves the graph as it is without a pending repair. Safe to repeat.
 
     It takes a key that may also report feedback as a person. There is no undo.
@@ -63,7 +58,7 @@ def reject_repair(context: Context, request: RepairRequest) -> DecisionReport:
     return _decide(context, request, "rejected")
 
 
-def _decide(context: Context, request: RepairRequest, verdict: Verdict) -> DecisionReport:
+def _decide(context: Context, request: ItemActRequest, verdict: Verdict) -> DecisionReport:
     """What a decision says of the model's answer becomes a person's feedback on it.
 
     Raises:

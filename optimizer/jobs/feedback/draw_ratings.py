@@ -20,7 +20,7 @@ from optimizer.jobs.feedback.collect_reviews import SETTLED
 from optimizer.jobs.feedback.judge_standing import EVER, drawn_answers, figure_of
 from optimizer.jobs.feedback.rate_answer import KIND
 from optimizer.jobs.ids import new_id
-from optimizer.jobs.request import Request
+from optimizer.jobs.request import FamilyRequest
 from optimizer.ports import Store, Transaction
 
 MOST = 1000  # of a draw: people would not rate more
@@ -28,8 +28,7 @@ DAYS = 30.0
 log = structlog.get_logger(__name__)
 
 
-class RatingDrawRequest(Request):
-    family: str
+class RatingDrawRequest(FamilyRequest):
     n: Annotated[int, Field(ge=1, le=MOST, description="Answers to draw")] = 50
     days: Annotated[float, Field(gt=0, le=MOST_DAYS, description="How far back judged answers are drawn from")] = DAYS
     dry_run: Annotated[bool, Field(description="Say what would be, and keep nothing")] = False

@@ -14,14 +14,13 @@ from optimizer.core.feedback.rating_draws import DrawnAnswer, JudgedFigure, draw
 from optimizer.core.views.judge import JudgeView, calibration_view, judged_figure_view
 from optimizer.jobs.context import Context
 from optimizer.jobs.feedback.rate_answer import KIND
-from optimizer.jobs.request import Request
+from optimizer.jobs.request import FamilyRequest
 from optimizer.ports import Store, Transaction
 
 EVER = datetime(1970, 1, 1, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC)
 
 
-class JudgeReadRequest(Request):
-    family: str
+class JudgeReadRequest(FamilyRequest):
     variant: Annotated[str | None, Field(max_length=200, description="The figure is of this one's answers")] = None
 
 

@@ -13,7 +13,7 @@ from optimizer.core.graph.verified import GRAPH, VerifiedGraph, check_family, ve
 from optimizer.core.views.graph import GraphView, graph_view
 from optimizer.jobs.context import Context
 from optimizer.jobs.ids import new_id
-from optimizer.jobs.request import Name, Request
+from optimizer.jobs.request import FamilyRequest, Name
 from optimizer.ports import Transaction
 
 
@@ -24,8 +24,7 @@ class ProposedGraph(GraphView):
     new: bool
 
 
-class ProposeRequest(Request):
-    family: str
+class ProposeRequest(FamilyRequest):
     interaction: Annotated[Name, Field(description="Of which the answer proposes repairs of its graph")]
 
 

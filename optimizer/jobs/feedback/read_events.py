@@ -11,17 +11,15 @@ from optimizer.core.base.answers import Page
 from optimizer.core.base.errors import NotFound
 from optimizer.core.views.events import FeedbackView, InteractionView, InteractionWithFeedback, members_of
 from optimizer.jobs.context import Context
-from optimizer.jobs.request import PageRequest, Request
+from optimizer.jobs.request import FamilyPageRequest, ItemRequest
 
 
-class EventsRequest(PageRequest):
-    family: Annotated[str | None, Field(max_length=200)] = None
+class EventsRequest(FamilyPageRequest):
     variant: Annotated[str | None, Field(max_length=200)] = None
     since: Annotated[AwareDatetime | None, Field(description="Received at or after this time")] = None
 
 
-class InteractionRequest(Request):
-    id: str
+class InteractionRequest(ItemRequest):
     family: Annotated[str | None, Field(max_length=200)] = None
 
 

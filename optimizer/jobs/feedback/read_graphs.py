@@ -10,11 +10,10 @@ from optimizer.core.base.answers import Page
 from optimizer.core.base.errors import NotFound
 from optimizer.core.views.graph import GraphSummary, GraphView, graph_summary, graph_view
 from optimizer.jobs.context import Context
-from optimizer.jobs.request import PageRequest, Request
+from optimizer.jobs.request import FamilyPageRequest, ItemRequest
 
 
-class GraphsRequest(PageRequest):
-    family: Annotated[str | None, Field(max_length=200)] = None
+class GraphsRequest(FamilyPageRequest):
     pending: Annotated[bool | None, Field(description="Whether a repair is pending; left out: all")] = None
 
 
@@ -28,11 +27,7 @@ def read_graphs(context: Context, request: GraphsRequest) -> Page[GraphSummary]:
     return Page(items=[graph_summary(graph) for graph in graphs], next_cursor=next_cursor)
 
 
-class GraphRequest(Request):
-    id: str
-
-
-def read_graph(context: Context, request: GraphRequest) -> GraphView:
+def read_graph(context: Context, request: ItemRequest) -> GraphView:
     """One graph as it was given and as it is with what was approved, its repairs, and what the model was shown."""
     store = context.store
     with store.read() as tx:

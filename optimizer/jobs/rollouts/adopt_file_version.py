@@ -28,13 +28,12 @@ from optimizer.jobs.record_change import (
     record_tenure,
     record_transition,
 )
-from optimizer.jobs.request import Reason, Request
+from optimizer.jobs.request import FamilyRequest, Reason
 from optimizer.jobs.rollouts.fix_settings import ChampionRecord, fix_settings, read_record
 from optimizer.ports import Clock, ServedModels, Store, Transaction
 
 
-class AdoptRequest(Request):
-    family: str
+class AdoptRequest(FamilyRequest):
     confirm: Annotated[
         str | None, Field(max_length=200, description="The family's name; without it 409 where it has a champion")
     ] = None

@@ -1,4 +1,8 @@
-"""The two sources that a look at a rollout reads from: the store, and a recording that a self-test replays."""
+"""The two sources that a look at a rollout reads from, each as of one moment: the store, and a recording that a
+self-test replays.
+
+``stage`` is an index into the ladder. Every time is real time, but ``cohort_start``.
+"""
 
 from __future__ import annotations
 
@@ -19,18 +23,20 @@ from optimizer.ports import EvidenceRow, Fetches, Store, Transaction, UnitCount,
 
 @dataclass(frozen=True, slots=True)
 class StoreEvidence:
-    """EvidenceSource of what was served and reported, within one transaction."""
+    """What was served and reported, within one transaction."""
 
     store: Store
     tx: Transaction
 
     def state(self, rollout: str) -> EvidenceRow | None:
+        """What earlier looks have kept of the rollout; None before the first."""
         return self.store.blocks.state(self.tx, rollout)
 
     def unit_counts(self, rollout: str, stage: int, units: Collection[str]) -> Mapping[str, UnitCount]:
         return self.store.unit_counts.get(self.tx, rollout, stage, units)
 
     def minute_sums(self, family: str, variant: str, since: datetime) -> list[MinuteSums]:
+        """Requests of the variant from the minute of ``since`` on, in order of time."""
         return self.store.minute_stats.of_family(self.tx, family, since, variant=variant, source="")
 
     def requests(self, rollout: Rollout, since: datetime, until: datetime) -> list[ReportedRequest]:
@@ -50,6 +56,7 @@ class StoreEvidence:
         return self.store.observations.recomputed_units(self.tx, rollout, stage, cohort_start, received_until)
 
     def exposures(self, rollout: str) -> Mapping[tuple[str, str, float | None], int]:
+        """(key, variant, share) -> exposures that clients reported."""
         return self.store.exposures.reported(self.tx, rollout)
 
     def outcomes(self, rollout: Rollout, cohort: Cohort, units: Collection[str], **which: Any) -> UnitOutcomes:
@@ -61,7 +68,7 @@ class StoreEvidence:
 
 @dataclass(slots=True, kw_only=True)
 class RecordedEvidence:
-    """EvidenceSource of a recording dealt anew: what looks keep stays in memory,
+    """A recording dealt anew: what looks keep stays in memory,
     and ``usual`` is what the champion was like.
     """
 
@@ -129,3 +136,6 @@ class RecordedEvidence:
     def outside(self, family: str, since: datetime, until: datetime) -> set[str]:
         """None: a replay is served without a gap."""
         return set()
+
+
+EvidenceSource = StoreEvidence | RecordedEvidence

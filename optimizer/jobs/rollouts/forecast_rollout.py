@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from math import inf
 
-from optimizer.core.base.errors import NotFound
 from optimizer.core.evaluation.gates import missed
 from optimizer.core.family.family import Family
 from optimizer.core.family.settings import Metric
@@ -17,13 +16,14 @@ from optimizer.core.rollout import evidence_state
 from optimizer.core.rollout.cohorts import served_for
 from optimizer.core.rollout.start import chosen, gates_on_record, most_labelled
 from optimizer.core.search.study import Study
-from optimizer.core.serving.rollout import Rollout, unknown_rollout
+from optimizer.core.serving.rollout import Rollout, visible
 from optimizer.core.statistics.mixture import threshold
 from optimizer.core.statistics.quality_gate import ALPHA_SHIP, NESTED
-from optimizer.jobs.rollouts.evidence_sources import StoreEvidence
+from optimizer.jobs.record_change import require_variant
+from optimizer.jobs.rollouts.evidence_sources import EvidenceSource, StoreEvidence
 from optimizer.jobs.rollouts.fix_settings import ChampionRecord, fix_settings, read_record
 from optimizer.jobs.studies.confirming_study import confirming_study
-from optimizer.ports import Clock, EvidenceSource, Store, Transaction
+from optimizer.ports import Clock, Store, Transaction
 
 RECENT = timedelta(days=7)
 AT_MOST = timedelta(days=30)  # where the last seven days hold no labels
@@ -79,10 +79,8 @@ def forecast_family(
     settings = chosen(family.rollout, ladder=ladder, margin=margin)
     record, traffic = read_recent(family, store=store, clock=clock)
     with store.read() as tx:
-        if variant is not None and store.variants.get(tx, family.name, variant) is None:
-            raise NotFound(
-                f"Family {family.name!r} has no variant {variant!r}. See them with: detent variant list {family.name}."
-            )
+        if variant is not None:
+            require_variant(tx, store, family.name, variant)
         study = confirming_study(tx, store, family.name, variant) if variant is not None else None
     aim = study.aim if study is not None else settings.gates.aim
     forced = variant is not None and bool(
@@ -96,9 +94,7 @@ def forecast_family(
 def forecast_active(rollout_id: str, *, store: Store, clock: Clock) -> RolloutForecast:
     """What a rollout still needs, from its evidence so far. Raises NotFound."""
     with store.read() as tx:
-        rollout = store.rollouts.get(tx, rollout_id)
-        if rollout is None:
-            raise unknown_rollout(rollout_id)
+        rollout = visible(store.rollouts.get(tx, rollout_id), rollout_id)
         if not rollout.is_active:
             return ended(rollout.outcome)
         study = store.studies.get(tx, rollout.study) if rollout.study is not None else None

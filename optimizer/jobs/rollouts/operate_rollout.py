@@ -15,7 +15,7 @@ from optimizer.core.serving.rollout import Rollout, refuse_other_clock, visible
 from optimizer.jobs.context import Context
 from optimizer.jobs.record_change import RolloutChange, checked_reason, log_head, record_transition
 from optimizer.jobs.record_change import promote as promote_candidate
-from optimizer.jobs.request import EntityTags, Reason, Request
+from optimizer.jobs.request import EntityTags, ItemActRequest
 from optimizer.jobs.rollouts.start_rollout import RolloutRequest, start_command
 from optimizer.jobs.rollouts.watch_rollout import evidence_now
 from optimizer.ports import Transaction
@@ -28,9 +28,7 @@ GOING_ON: tuple[OperatorAct, ...] = (
 )  # a freeze or another clock stops these; never the way back
 
 
-class ActRequest(Request):
-    id: str
-    reason: Reason = ""
+class ActRequest(ItemActRequest):
     confirm: Annotated[
         str | None, Field(description="The family's name: goes past a gate that has not passed, recorded as forced")
     ] = None

@@ -10,15 +10,14 @@ from pydantic import Field
 from pydantic_core import to_json
 
 from optimizer.core.base.answers import check_preconditions, etag_of
-from optimizer.core.base.errors import NotFound
 from optimizer.core.serving.family_names import no_family
 from optimizer.jobs.context import Context
-from optimizer.jobs.request import EntityTags, Moment, Name, Request
+from optimizer.jobs.record_change import require_variant
+from optimizer.jobs.request import EntityTags, FamilyRequest, Moment, Name
 from optimizer.ports import Transaction
 
 
-class OverrideRequest(Request):
-    family: str
+class OverrideRequest(FamilyRequest):
     unit: Annotated[str, Field(min_length=1, max_length=512)]
     variant: Name
     until: Annotated[Moment | None, Field(description="Default: a day from now")] = None
@@ -65,12 +64,7 @@ def put_override(context: Context, request: OverrideRequest) -> OverrideReport:
             if_match=request.if_match,
             if_none_match=request.if_none_match,
         )
-        if store.variants.get(tx, family, variant) is None:
-            raise NotFound(
-                f"Family {family!r} has no variant {variant!r}. See them with: detent variant list {family}.",
-                family=family,
-                variant=variant,
-            )
+        require_variant(tx, store, family, variant)
         store.overrides.put(tx, family, hashed, variant, until, context.actor, at)
         detail = {"variant": variant, "until": until.isoformat()}
         store.audit.add(

@@ -30,7 +30,13 @@ from optimizer.core.views.rollout_status import (
     RolloutWithEvidence,
 )
 from optimizer.jobs.context import Context
-from optimizer.jobs.request import Name, PageRequest, Request
+from optimizer.jobs.request import (
+    FamilyPageRequest,
+    FamilyRequest,
+    ItemPageRequest,
+    ItemRequest,
+    Name,
+)
 from optimizer.jobs.rollouts.forecast_rollout import forecast_active, forecast_family
 from optimizer.jobs.rollouts.rollout_view import rollout_view, with_forecast
 from optimizer.jobs.rollouts.watch_rollout import evidence_now
@@ -40,27 +46,11 @@ from optimizer.ports import Store, Transaction
 READS = 3  # at most; a rollout that moves more often is shown without a forecast
 
 
-class FamilyRolloutRequest(Request):
-    family: str
-
-
-class ArmsRequest(FamilyRolloutRequest):
+class ArmsRequest(FamilyRequest):
     rollout: Annotated[Name | None, Field(description="Only of this rollout; default: everything")] = None
 
 
-class ReadRolloutRequest(Request):
-    id: str
-
-
-class RolloutsRequest(PageRequest):
-    family: Annotated[str | None, Field(max_length=200)] = None
-
-
-class DecisionsRequest(PageRequest):
-    id: str
-
-
-class ForecastRequest(FamilyRolloutRequest):
+class ForecastRequest(FamilyRequest):
     variant: Annotated[
         Name | None,
         Field(description="A candidate; default: what runs now, else the last study's winner, else an equal one"),
@@ -98,26 +88,22 @@ class NextShare:
     dry_run: bool = True
 
 
-def read_current_rollout(context: Context, request: FamilyRolloutRequest) -> RolloutWithEvidence:
+def read_current_rollout(context: Context, request: FamilyRequest) -> RolloutWithEvidence:
     """The active rollout of a family, else its last one,
     with both arms as they stand and the evidence against its thresholds.
     """
     with context.store.read() as tx:
-        rollout = _current(tx, context.store, request.family)
-        if rollout is None:
-            context.family(request.family)
-            raise _none_yet(request.family)
-        return _with_evidence(tx, context, rollout)
+        return _with_evidence(tx, context, _require_current(tx, context, request.family))
 
 
-def read_rollout(context: Context, request: ReadRolloutRequest) -> RolloutWithEvidence:
+def read_rollout(context: Context, request: ItemRequest) -> RolloutWithEvidence:
     """One rollout with both arms as they stand and the evidence against its thresholds. Its ETag is its version."""
     with context.store.read() as tx:
         rollout = visible(context.store.rollouts.get(tx, request.id), request.id, context.access)
         return _with_evidence(tx, context, rollout)
 
 
-def read_rollouts(context: Context, request: RolloutsRequest) -> Page[Rollout]:
+def read_rollouts(context: Context, request: FamilyPageRequest) -> Page[Rollout]:
     """Rollouts of all families or of one, those that ended too, newest first."""
     family, store = context.family_asked(request.family), context.store
     with store.read() as tx:
@@ -125,14 +111,14 @@ def read_rollouts(context: Context, request: RolloutsRequest) -> Page[Rollout]:
     return Page(items=rollouts, next_cursor=next_cursor)
 
 
-def read_decisions(context: Context, request: DecisionsRequest) -> Page[Decision]:
+def read_decisions(context: Context, request: ItemPageRequest) -> Page[Decision]:
     """The rollout's hash chain, oldest first. `detent rollout verify` replays it."""
     with context.store.read() as tx:
         visible(context.store.rollouts.get(tx, request.id), request.id, context.access)
         return page_of(context.store.rollouts.decisions(tx, request.id), request.cursor, request.limit)
 
 
-def read_forecast(context: Context, request: ReadRolloutRequest) -> ActiveForecast:
+def read_forecast(context: Context, request: ItemRequest) -> ActiveForecast:
     """What a rollout still needs until its promotion: labelled outcomes, distinct units and hours per stage,
     on average and in nine of ten.
 
@@ -175,7 +161,7 @@ def read_family_forecast(context: Context, request: ForecastRequest) -> FamilyFo
     return FamilyForecast(**members_of(forecast), family=family.name, rollout=of, variant=variant)
 
 
-def read_next_share(context: Context, request: ReadRolloutRequest) -> NextShare:
+def read_next_share(context: Context, request: ItemRequest) -> NextShare:
     """Which share comes next, and whether the evidence lets the rollout go on; changes nothing."""
     store, clock = context.store, context.clock
     with store.read() as tx:
@@ -207,14 +193,11 @@ def read_arms(context: Context, request: ArmsRequest) -> Page[ArmTotals]:
         return Page(items=[ArmTotals(**arm) for arm in store.events.arm_summary(tx, family, request.rollout)])
 
 
-def read_rollout_log(context: Context, request: FamilyRolloutRequest) -> RolloutLog:
+def read_rollout_log(context: Context, request: FamilyRequest) -> RolloutLog:
     """Every decision of the family's latest rollout, oldest first, with the evidence that it turned on."""
     with context.store.read() as tx:
-        rollout = _current(tx, context.store, request.family)
-        decisions = context.store.rollouts.decisions(tx, rollout.id) if rollout else []
-    if rollout is None:
-        context.family(request.family)
-        raise _none_yet(request.family)
+        rollout = _require_current(tx, context, request.family)
+        decisions = context.store.rollouts.decisions(tx, rollout.id)
     items = [
         LoggedDecision(
             **members_of(decision),
@@ -226,7 +209,7 @@ def read_rollout_log(context: Context, request: FamilyRolloutRequest) -> Rollout
     return RolloutLog(rollout=rollout, items=items)
 
 
-def read_rollout_status(context: Context, request: FamilyRolloutRequest) -> FamilyRollout:
+def read_rollout_status(context: Context, request: FamilyRequest) -> FamilyRollout:
     """Who is served what, and why it goes no further: ladder, evidence against its thresholds, both arms, what it waits
     for, the way back.
     """
@@ -296,10 +279,15 @@ def _current(tx: Transaction, store: Store, family: str) -> Rollout | None:
     return store.rollouts.active(tx, family) or store.rollouts.latest(tx, family)
 
 
-def _none_yet(family: str) -> NotFound:
-    return NotFound(
-        f"Family {family!r} has had no rollout yet. Start one: detent rollout start {family} VARIANT.", family=family
-    )
+def _require_current(tx: Transaction, context: Context, family: str) -> Rollout:
+    rollout = _current(tx, context.store, family)
+    if rollout is None:
+        context.family(family)
+        raise NotFound(
+            f"Family {family!r} has had no rollout yet. Start one: detent rollout start {family} VARIANT.",
+            family=family,
+        )
+    return rollout
 
 
 def _undo(family: str, rollout: Rollout | None, champion: Champion | None) -> str | None:

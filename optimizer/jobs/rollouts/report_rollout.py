@@ -6,20 +6,16 @@ from __future__ import annotations
 
 from optimizer.core.rollout.decision_log import verify_chain
 from optimizer.core.rollout.verification import BlockChain, fold
-from optimizer.core.serving.rollout import unknown_rollout, visible
+from optimizer.core.serving.rollout import visible
 from optimizer.core.views.rollout_story import RolloutReport, history_of
 from optimizer.jobs.context import Context
-from optimizer.jobs.request import Request
+from optimizer.jobs.request import ItemRequest
 from optimizer.jobs.rollouts.rollout_view import rollout_view, with_forecast
 from optimizer.jobs.rollouts.verify_rollout import Progress, told
 from optimizer.ports import Clock, Store
 
 
-class ReportRequest(Request):
-    id: str
-
-
-def read_report(context: Context, request: ReportRequest) -> RolloutReport:
+def read_report(context: Context, request: ItemRequest) -> RolloutReport:
     """A rollout told from its blocks, for its page: what happened, on which evidence, and what the gates cannot see.
 
     It is read by a process of its own, one at a time; a record of very many blocks is read by command.
@@ -33,9 +29,7 @@ def report_rollout(id: str, *, store: Store, clock: Clock, progress: Progress | 
     """Reads every block once; ``progress`` hears how many. Raises NotFound for an unknown rollout."""
     chain = BlockChain()
     with store.read() as tx:
-        rollout = store.rollouts.get(tx, id)
-        if rollout is None:
-            raise unknown_rollout(id)
+        rollout = visible(store.rollouts.get(tx, id), id)
         view = rollout_view(tx, store, clock, rollout)
         decisions = store.rollouts.decisions(tx, id)
         history = history_of(rollout, fold(rollout, told(store.blocks.each(tx, id), view.n_blocks, progress), chain))

@@ -24,12 +24,11 @@ from optimizer.jobs.record_change import (
     models_asked,
     replace_champion,
 )
-from optimizer.jobs.request import Name, Reason, Request
+from optimizer.jobs.request import FamilyRequest, Name, Reason
 from optimizer.ports import Alert, Clock, ServedModels, Store, Transaction
 
 
-class ChampionRollbackRequest(Request):
-    family: str
+class ChampionRollbackRequest(FamilyRequest):
     reason: Reason = ""
     expect: Annotated[
         str | None,

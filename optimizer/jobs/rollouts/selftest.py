@@ -34,7 +34,7 @@ from optimizer.core.rollout.start import chosen
 from optimizer.core.rollout.transitions import Act, TransitionRequest, apply, start
 from optimizer.core.serving.rollout import Rollout
 from optimizer.jobs.context import Context
-from optimizer.jobs.request import Request
+from optimizer.jobs.request import FamilyRequest
 from optimizer.jobs.rollouts.evidence_sources import RecordedEvidence
 from optimizer.jobs.rollouts.fix_settings import fix_settings, read_record
 from optimizer.jobs.rollouts.watch_rollout import look, request_of
@@ -56,8 +56,7 @@ PASSES: GateRecord = {
 Progress = Callable[[int, int, str], None]  # runs of both kinds together, of how many, and what they came to
 
 
-class SelftestRequest(Request):
-    family: str
+class SelftestRequest(FamilyRequest):
     runs: Annotated[int, Field(ge=1, le=10_000, description="Rollouts of each kind: equal, and with the drop")] = 100
     injected_drop: Annotated[
         float,

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from optimizer.core.base.errors import Fault, InvalidInput, NotFound, Refused
+from optimizer.core.base.errors import Fault, InvalidInput, Refused
 from optimizer.core.base.phrasing import when
 from optimizer.core.serving import champion
 from optimizer.jobs.context import Context
@@ -20,16 +20,16 @@ from optimizer.jobs.record_change import (
     log_head,
     models_asked,
     replace_champion,
+    require_variant,
 )
-from optimizer.jobs.request import Name, Reason, Request
+from optimizer.jobs.request import FamilyRequest, Name, Reason
 from optimizer.jobs.rollouts.roll_back_champion import no_champion
 from optimizer.ports import Transaction
 
 SET = "champion.set"
 
 
-class ChampionSetRequest(Request):
-    family: str
+class ChampionSetRequest(FamilyRequest):
     variant: Name
     reason: Annotated[Reason, Field(description="Needed: it is all that the record will hold about the change")] = ""
     confirm: Annotated[
@@ -64,13 +64,7 @@ def set_champion(context: Context, request: ChampionSetRequest) -> ChangeReport:
         current = store.champions.current(tx, family)
         if current is None:
             raise no_champion(family)
-        record = store.variants.get(tx, family, variant)
-        if record is None:
-            raise NotFound(
-                f"Family {family!r} has no variant {variant!r}. See them with: detent variant list {family}.",
-                family=family,
-                variant=variant,
-            )
+        record = require_variant(tx, store, family, variant)
         if current.variant == variant:
             return ChangeReport(
                 family=family,

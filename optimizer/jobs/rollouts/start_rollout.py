@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from optimizer.core.base.answers import members_of
-from optimizer.core.base.errors import Conflict, GateNotMet, NotFound
+from optimizer.core.base.errors import Conflict, GateNotMet
 from optimizer.core.base.values import Aim
 from optimizer.core.evaluation.gates import IMPROVED, GateRecord, missed
 from optimizer.core.evaluation.judging.identity import judge_identity
@@ -27,8 +27,8 @@ from optimizer.jobs.context import Context
 from optimizer.jobs.dataset.golden_scenarios import with_kept_golden
 from optimizer.jobs.families.vouch_for_judge import judge_gates, without_judge_gate
 from optimizer.jobs.ids import new_id
-from optimizer.jobs.record_change import RolloutChange, checked_reason, log_head, record_transition
-from optimizer.jobs.request import Name, Reason, Request, Share
+from optimizer.jobs.record_change import RolloutChange, checked_reason, log_head, record_transition, require_variant
+from optimizer.jobs.request import FamilyRequest, Name, Reason, Share
 from optimizer.jobs.rollouts.fix_settings import ChampionRecord, current_champion, fix_settings
 from optimizer.jobs.rollouts.forecast_rollout import forecast_start, read_recent
 from optimizer.jobs.rollouts.watch_rollout import ENDED
@@ -38,8 +38,7 @@ from optimizer.ports import Clock, Store, Transaction
 AUTO_ACTOR = "system:auto"
 
 
-class RolloutRequest(Request):
-    family: str
+class RolloutRequest(FamilyRequest):
     variant: Name
     aim: Aim | None = None
     ladder: Annotated[list[Share], Field(min_length=1, max_length=50)] | None = None
@@ -141,12 +140,7 @@ class _Draft:
 def _draft(tx: Transaction, store: Store, clock: Clock, basis: _Basis) -> _Draft:
     name, variant = basis.family.name, basis.asked.variant
     settings = chosen(basis.family.rollout, ladder=basis.asked.ladder, margin=basis.asked.margin)
-    if store.variants.get(tx, name, variant) is None:
-        raise NotFound(
-            f"Family {name!r} has no variant {variant!r}. See them with: detent variant list {name}.",
-            family=name,
-            variant=variant,
-        )
+    candidate = require_variant(tx, store, name, variant)
     champion = current_champion(tx, store, name)
     if champion.variant == variant:
         raise Conflict(f"Cannot start a rollout of {variant}: it is the champion of {name} already.", champion=variant)
@@ -195,7 +189,6 @@ def _draft(tx: Transaction, store: Store, clock: Clock, basis: _Basis) -> _Draft
         study=evidence.id if evidence is not None else None,
         simulated_clock=clock.scale != 1.0,
     )
-    candidate = store.variants.get(tx, name, variant)
     gates = without_judge_gate(gates_on_record(evidence, variant=variant, champion=champion.variant, aim=aim))
     scored_by = (evidence.confirmation or {}).get("judge") if evidence is not None else None
     metric_source = rollout.settings["metric"]["source"]
@@ -205,7 +198,7 @@ def _draft(tx: Transaction, store: Store, clock: Clock, basis: _Basis) -> _Draft
         tx,
         metric_source=metric_source,
         scored_by=scored_by,
-        variants=[] if candidate is None else [candidate.variant],
+        variants=[candidate.variant],
     )
     if metric_source == "judge" and not missed(judged):  # an edit of the file puts no other in its place
         rollout = replace(rollout, settings={**rollout.settings, "judge": judge_identity(basis.family)})

@@ -25,9 +25,9 @@ from optimizer.core.rollout.verification import (
     fold,
     verify_state,
 )
-from optimizer.core.serving.rollout import Decision, Rollout, unknown_rollout, visible
+from optimizer.core.serving.rollout import Decision, Rollout, visible
 from optimizer.jobs.context import Context
-from optimizer.jobs.request import Request
+from optimizer.jobs.request import ItemRequest
 from optimizer.ports import Store, Transaction
 
 TELL_EVERY = 1000  # blocks
@@ -63,11 +63,7 @@ class VerifyReport:
         )
 
 
-class VerificationRequest(Request):
-    id: str
-
-
-def read_verification(context: Context, request: VerificationRequest) -> VerifyReport:
+def read_verification(context: Context, request: ItemRequest) -> VerifyReport:
     """Whether a rollout's record is whole: both hash chains, every decision again from its blocks, state, audit and
     champions.
 
@@ -84,9 +80,7 @@ def verify_rollout(id: str, store: Store, *, progress: Progress | None = None) -
     Raises NotFound for an unknown rollout.
     """
     with store.read() as tx:
-        rollout = store.rollouts.get(tx, id)
-        if rollout is None:
-            raise unknown_rollout(id)
+        rollout = visible(store.rollouts.get(tx, id), id)
         try:
             decisions = store.rollouts.decisions(tx, id)
         except ValueError as broken:  # a column that holds no value of its type any more, such as a time that is none

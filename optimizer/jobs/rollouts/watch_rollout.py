@@ -49,13 +49,12 @@ from optimizer.core.serving.freezes import is_frozen
 from optimizer.core.serving.rollout import Decision, Rollout
 from optimizer.jobs.ids import new_id
 from optimizer.jobs.record_change import promote, record_transition
-from optimizer.jobs.rollouts.evidence_sources import StoreEvidence
+from optimizer.jobs.rollouts.evidence_sources import EvidenceSource, StoreEvidence
 from optimizer.jobs.rollouts.freeze import ended_freezes
 from optimizer.ports import (
     Alert,
     Clock,
     EvidenceRow,
-    EvidenceSource,
     Fetches,
     Store,
     Transaction,

@@ -10,17 +10,13 @@ from optimizer.core.serving.family_names import is_retired, retired_family
 from optimizer.core.views.family import FamilySummary, FamilyView, family_file, family_problem, rollout_brief
 from optimizer.jobs.context import Context
 from optimizer.jobs.dataset.golden_scenarios import with_kept_golden
-from optimizer.jobs.request import Request
+from optimizer.jobs.request import FamilyRequest, Request
 from optimizer.jobs.scheduling.look_at_triggers import TriggerReport, look_at_triggers
 from optimizer.jobs.scheduling.set_schedule import schedule_view
 from optimizer.ports import Transaction
 
 
-class FamiliesRequest(Request):
-    """Of all that the caller may see."""
-
-
-def read_families(context: Context, request: FamiliesRequest) -> Page[FamilySummary]:
+def read_families(context: Context, request: Request) -> Page[FamilySummary]:
     """Every family with what it serves; `degraded` ones serve their last good version
     because their file cannot be used.
     """
@@ -31,10 +27,6 @@ def read_families(context: Context, request: FamiliesRequest) -> Page[FamilySumm
         families_known -= {old for old, new in former.items() if new in families_known}
         names = sorted(name for name in families_known if context.access.may_see(name))
         return Page(items=[_summary(tx, context, name) for name in names])
-
-
-class FamilyRequest(Request):
-    family: str
 
 
 def read_family(context: Context, request: FamilyRequest) -> FamilyView:

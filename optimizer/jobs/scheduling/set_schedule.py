@@ -25,7 +25,7 @@ from optimizer.core.scheduling.schedule import (
 )
 from optimizer.jobs.context import Context
 from optimizer.jobs.record_change import checked_reason
-from optimizer.jobs.request import EntityTags, Name, Reason, Request
+from optimizer.jobs.request import EntityTags, FamilyRequest, Name, Reason
 from optimizer.jobs.scheduling.look_at_triggers import next_scheduled, watermark_name
 from optimizer.ports import Clock, Store, Transaction
 
@@ -47,14 +47,9 @@ class ScheduleReport:
         return self.schedule.version
 
 
-class ScheduleReadRequest(Request):
-    family: str
-
-
-class ScheduleRequest(Request):
+class ScheduleRequest(FamilyRequest):
     """That studies of a family start by themselves, when, and whether they may look at the sealed holdout."""
 
-    family: str
     on: Annotated[bool | None, Field(description="Default: whether `cron` names a time; false is as DELETE")] = None
     cron: Annotated[
         str | None, Field(max_length=200, description="Five fields in UTC; left out: the file's; null: at no time")
@@ -70,8 +65,7 @@ class ScheduleRequest(Request):
         return self.cron is not None if self.on is None else self.on
 
 
-class UnsetScheduleRequest(Request):
-    family: str
+class UnsetScheduleRequest(FamilyRequest):
     reason: Reason = ""
     if_match: Annotated[EntityTags, Field(description="The ETag of GET; * for whatever holds now")] = None
 
@@ -79,7 +73,7 @@ class UnsetScheduleRequest(Request):
 Check = Callable[[ScheduleInForce], None]  # what holds before the change; raises where the sender saw another state
 
 
-def read_family_schedule(context: Context, request: ScheduleReadRequest) -> ScheduleView:
+def read_family_schedule(context: Context, request: FamilyRequest) -> ScheduleView:
     """Whether studies of a family start by themselves (`on`), whether they may look at the holdout,
     when, and who switched that on.
     """

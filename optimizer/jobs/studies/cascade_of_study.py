@@ -11,7 +11,8 @@ from optimizer.core.family.family import Family
 from optimizer.core.search.cascade.figures import AuditCost, CascadeCurves
 from optimizer.core.search.study import OUT_OF_FOLD, Study, Trial, ranked
 from optimizer.jobs.context import Context
-from optimizer.jobs.studies.read_studies import StudyReadRequest, stored_study
+from optimizer.jobs.request import ItemRequest
+from optimizer.jobs.studies.read_studies import stored_study
 from optimizer.ports import Store, Transaction
 
 
@@ -21,7 +22,7 @@ class AuditCostReport:
     audit_cost: AuditCost | None
 
 
-def read_audit_cost(context: Context, request: StudyReadRequest) -> AuditCostReport:
+def read_audit_cost(context: Context, request: ItemRequest) -> AuditCostReport:
     """What a nominated cascade's audits will cost once it serves; null for anything else that won, or nothing.
 
     It is read by a process of its own, one at a time.

@@ -41,7 +41,7 @@ from optimizer.jobs.context import Context
 from optimizer.jobs.dataset.build_dataset import load_examples
 from optimizer.jobs.families.check_models import require_known_models
 from optimizer.jobs.ids import new_id
-from optimizer.jobs.request import Name, Positive, Request
+from optimizer.jobs.request import FamilyRequest, Name, Positive, Request
 from optimizer.jobs.studies.kinds.kind import AskedStudy, study_kind
 from optimizer.jobs.studies.read_spending import monthly_left
 from optimizer.ports import ModelCatalogue, Store, Transaction
@@ -55,10 +55,9 @@ class BudgetBody(Request):
     minutes: Positive | None = None
 
 
-class StudyRequest(Request):
+class StudyRequest(FamilyRequest):
     """What to search for and what it may spend, confirmation included."""
 
-    family: str
     strategy: Annotated[
         Name | None, Field(description="`confirm` searches nothing: it takes `variant` to the sealed holdout")
     ] = None

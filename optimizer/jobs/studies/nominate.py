@@ -40,7 +40,7 @@ from optimizer.jobs.dataset.golden_scenarios import with_kept_golden
 from optimizer.jobs.families.check_models import require_known_models
 from optimizer.jobs.families.vouch_for_judge import judge_gates, without_judge_gate
 from optimizer.jobs.ids import new_id
-from optimizer.jobs.request import Name, Request
+from optimizer.jobs.request import ItemRequest, Name
 from optimizer.jobs.studies.confirming_study import standing_look
 from optimizer.jobs.studies.context import variant_of
 from optimizer.jobs.studies.kinds.prompt import require_price, serve_another
@@ -67,8 +67,7 @@ class LookPrice:
     freeze: Freeze | None  # under which the look would be refused
 
 
-class NominateRequest(Request):
-    id: str
+class NominateRequest(ItemRequest):
     variant: Name
     aim: Aim = "quality"
     dry_run: bool = False

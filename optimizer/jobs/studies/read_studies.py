@@ -3,29 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Annotated
-
-from pydantic import Field
 
 from optimizer.core.base.answers import Page, page_of
 from optimizer.core.search.study import ENDED, Study, StudyStatus, Trial, unknown_study
 from optimizer.core.views.study_headline import StudyView, view_of_study
 from optimizer.jobs.context import Context
-from optimizer.jobs.request import PageRequest, Request
+from optimizer.jobs.request import FamilyPageRequest, ItemPageRequest, ItemRequest
 from optimizer.ports import Transaction
 
 
-class StudiesRequest(PageRequest):
-    family: Annotated[str | None, Field(max_length=200)] = None
+class StudiesRequest(FamilyPageRequest):
     status: StudyStatus | None = None
-
-
-class StudyReadRequest(Request):
-    id: str
-
-
-class TrialsRequest(PageRequest):
-    id: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,21 +34,21 @@ def read_studies(context: Context, request: StudiesRequest) -> Page[StudyView]:
         return Page(items=[view_now(tx, context, study) for study in studies], next_cursor=next_cursor)
 
 
-def read_study(context: Context, request: StudyReadRequest) -> StudyView:
+def read_study(context: Context, request: ItemRequest) -> StudyView:
     """One study: what it searched, what it has spent by now, what came out of it."""
     study = stored_study(context, request.id)
     with context.store.read() as tx:
         return view_now(tx, context, study)
 
 
-def read_trials(context: Context, request: TrialsRequest) -> Page[Trial]:
+def read_trials(context: Context, request: ItemPageRequest) -> Page[Trial]:
     """The variants that the study evaluated, in order. A score of null was not measured; it is not zero."""
     stored_study(context, request.id)
     with context.store.read() as tx:
         return page_of(context.store.studies.trials(tx, request.id), request.cursor, request.limit)
 
 
-def read_mlflow_link(context: Context, request: StudyReadRequest) -> MlflowLink:
+def read_mlflow_link(context: Context, request: ItemRequest) -> MlflowLink:
     """Where the study is to be seen in MLflow; null where no MLflow answers."""
     study = stored_study(context, request.id)
     return MlflowLink(study=study.id, url=context.mlflow_link(study))

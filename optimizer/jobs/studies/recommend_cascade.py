@@ -17,7 +17,7 @@ from optimizer.core.family.variant import Variant, VariantRecord
 from optimizer.core.policy.policy import Policy, parse_policy
 from optimizer.core.search.cascade.figures import AuditCount, CascadeAdvice
 from optimizer.jobs.context import Context
-from optimizer.jobs.request import Request
+from optimizer.jobs.request import FamilyRequest
 from optimizer.ports import Clock, Store, Transaction
 
 if TYPE_CHECKING:
@@ -28,8 +28,7 @@ MAX_HOURS = 90 * 24
 THRESHOLDS = ("accept", "accept.2", "accept.3", "refine", "skip", "audit_share", "fall_back", "deadline_s")
 
 
-class RecommendThresholdsRequest(Request):
-    family: str
+class RecommendThresholdsRequest(FamilyRequest):
     hours: Annotated[float, Field(description="So many hours back; default 720")] = 30 * 24
 
 

@@ -17,16 +17,17 @@ from optimizer.core.search.study import JUDGED_BY, Study
 from optimizer.core.views.study_story import StudyReport, StudyStory, history_of
 from optimizer.jobs.context import Context
 from optimizer.jobs.families.vouch_for_judge import calibration_of_judge
+from optimizer.jobs.request import ItemRequest
 from optimizer.jobs.studies.cascade_of_study import curves_of_study
 from optimizer.jobs.studies.kinds.kind import study_kind
-from optimizer.jobs.studies.read_studies import StudyReadRequest, stored_study
+from optimizer.jobs.studies.read_studies import stored_study
 from optimizer.ports import Clock, Store, Transaction
 
 HIDDEN = "(text not shown)"
 Mask = Callable[[Any], Any]
 
 
-def read_study_report(context: Context, request: StudyReadRequest) -> StudyReport:
+def read_study_report(context: Context, request: ItemRequest) -> StudyReport:
     """A study told for its page: what was tried, what won, why, and at what cost.
 
     It is read by a process of its own, one at a time.

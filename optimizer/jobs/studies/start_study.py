@@ -9,7 +9,7 @@ from optimizer.core.scheduling.monthly_budget import MonthlyLimits
 from optimizer.core.search.cost_estimate import CostEstimate
 from optimizer.core.search.study import CONFIRM, Study, study_view
 from optimizer.jobs.context import Context
-from optimizer.jobs.request import Reason, Request
+from optimizer.jobs.request import ItemActRequest
 from optimizer.jobs.studies.confirm_variant import confirm_variant
 from optimizer.jobs.studies.create_study import StudyRequest, create_study
 from optimizer.jobs.studies.nominate import LookPrice, NominateRequest, nominate
@@ -32,11 +32,6 @@ class LookEstimate:
 
     dry_run: Literal[True] = True
     price: LookPrice
-
-
-class StudyActRequest(Request):
-    id: str
-    reason: Reason = ""
 
 
 def start_study(context: Context, request: StudyRequest) -> Study | StudyEstimate | LookEstimate:
@@ -70,13 +65,13 @@ def _looked(outcome: Study | LookPrice) -> Study | LookEstimate:
     return LookEstimate(price=outcome) if isinstance(outcome, LookPrice) else study_view(outcome)
 
 
-def cancel_study(context: Context, request: StudyActRequest) -> Study:
+def cancel_study(context: Context, request: ItemActRequest) -> Study:
     """Stops the study before its next call; what it found stays. Safe to repeat."""
     stored_study(context, request.id)
     return request_stop(request.id, actor=context.actor, store=context.store, clock=context.clock)
 
 
-def take_up_study(context: Context, request: StudyActRequest) -> Study:
+def take_up_study(context: Context, request: ItemActRequest) -> Study:
     """Queues a study again that was cancelled, failed or interrupted; nothing that was answered is asked again."""
     study = stored_study(context, request.id)
     declared = context.families().families.get(study.family)

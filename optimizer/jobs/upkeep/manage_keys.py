@@ -106,11 +106,7 @@ class RevokeRequest(Request):
     name: KeyName
 
 
-class KeysRequest(Request):
-    pass
-
-
-def read_keys(context: Context, request: KeysRequest) -> Page[KeyView]:
+def read_keys(context: Context, request: Request) -> Page[KeyView]:
     """All keys, the revoked ones too; never their secrets."""
     with context.store.read() as tx:
         return Page(items=[key_view(key) for key in context.store.api_keys.all(tx)])

@@ -35,15 +35,7 @@ class AlertsRequest(PageRequest):
     open: Annotated[bool, Field(description="Only those still open")] = True
 
 
-class JobsRequest(PageRequest):
-    pass
-
-
-class AuditRequest(PageRequest):
-    pass
-
-
-def read_jobs(context: Context, request: JobsRequest) -> Page[QueuedJob]:
+def read_jobs(context: Context, request: PageRequest) -> Page[QueuedJob]:
     """Work that runs or waits in the worker, oldest first: studies, comparisons, and what judges were asked to do."""
     store = context.store
     with store.read() as tx:
@@ -83,7 +75,7 @@ def read_alerts(context: Context, request: AlertsRequest) -> Page[Alert]:
     return page_of([alert for alert in alerts if context.sees(alert.family)], request.cursor, request.limit)
 
 
-def read_audit(context: Context, request: AuditRequest) -> Page[AuditEntry]:
+def read_audit(context: Context, request: PageRequest) -> Page[AuditEntry]:
     """Every change that a person or a process caused.
 
     A key for named families sees those of its families, so that a page may hold fewer than `limit`.
