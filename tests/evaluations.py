@@ -2,37 +2,45 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
+from optimizer.core.base.answers import members_of
 from optimizer.core.base.values import Budget
 from optimizer.core.evaluation.suite import Check, EvaluationBatch
 from optimizer.core.family.family import Family
 from optimizer.core.family.variant import Variant
 from optimizer.core.views.evaluation import EvaluationReport
+from optimizer.jobs.calls.run_calls import RunCalls
 from optimizer.jobs.context import JobContext
-from optimizer.jobs.studies.evaluate_variant import evaluate_variant
+from optimizer.jobs.ids import new_id
+from optimizer.jobs.studies.evaluate_variant import CallSource, evaluate_variant
 from optimizer.jobs.studies.evaluations.plan_evaluation import EvaluationScope
 
 OF_SCOPE = ("split", "n", "bare", "suite")
 
 
-def context_in(world: Any) -> JobContext:
-    return JobContext(
-        store=world.store,
-        clock=world.clock,
-        families=world.families,
-        models=world,
-        scorer_for=lambda family: world.scorer,
-    )
-
-
 def evaluated(family: Family, variant: Variant, *, actor: str, classify: Any, **options: Any) -> dict[str, Any]:
     """Its report as one document. ``options``: of the job's context, of the scope, and ``budget`` or ``study``."""
     scope = EvaluationScope(**{name: options.pop(name) for name in OF_SCOPE if name in options})
-    calls = options.pop("study", None) or options.pop("budget", None) or Budget()
+    source, budget = options.pop("study", None), options.pop("budget", Budget())
     context: Any = JobContext(**{"families": None, **options})
-    return evaluate_variant(context, family, variant, scope, actor=actor, classify=classify, calls=calls).as_data()
+    if source is None:
+        source = source_of(context, family, budget, actor)
+    return asdict(evaluate_variant(context, family, variant, scope, classify=classify, calls=source))
+
+
+def source_of(context: Any, family: Family, budget: Budget, actor: str = "anna") -> CallSource:
+    """Calls of no study, each evaluation one of its own."""
+    calls = RunCalls(store=context.store, clock=context.clock, models=context.models, budget=budget)
+    return CallSource(
+        open_model=lambda name, purpose: calls.journaled(name, family=family.name, purpose=purpose),
+        own={},
+        id=new_id("ev"),
+        actor=actor,
+        spend=calls.spend,
+    )
 
 
 def check_of(name: str, verdict: Any, said: str = "") -> Check:
@@ -66,7 +74,7 @@ def batch_of(**members: Any) -> EvaluationBatch:
 def report_of(**members: Any) -> EvaluationReport:
     """Of such a batch."""
     return EvaluationReport(
-        batch=batch_of(**members),
+        **members_of(batch_of(**members)),
         scenarios=None,
         labels=None,
         trivial_baselines=None,

@@ -20,6 +20,7 @@ OldRows = Literal[
     "texts_of_model_calls",
     "outputs_of_studies",
     "tier_answers",
+    "reports_of_evaluations",
     "confidences_of_studies",
     "traffic_sums",
 ]

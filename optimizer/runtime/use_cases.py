@@ -133,7 +133,7 @@ START: Mapping[str, Any] = {
 ROLLOUT, ID = "/v1/families/{family}/rollout", "/v1/rollouts/{id}"
 APART: Mapping[str, Any] = {"narrows": True, "apart": True}
 VARIANTS, READ_VARIANTS = "/v1/families/{family}/variants", "champions.read_variants"
-COMPARISONS = "runs.create_comparison"
+COMPARISONS, EVALUATIONS = "runs.create_comparison", "runs.create_evaluation"
 PLAYBOOK, GOLDEN = "/v1/families/{family}/playbook", "/v1/families/{family}/golden"
 OVERRIDES, CHAMPION = "/v1/families/{family}/overrides/{unit:path}", "/v1/families/{family}/champion"
 JUDGE, JUDGE_RUNS = "/v1/families/{family}/judge", "runs.create_judge_run"
@@ -191,6 +191,25 @@ USE_CASES = (
         "POST",
         "/v1/comparisons/{id}/cancel",
         f"{COMPARISONS}:stop_comparison",
+        "Variants",
+        narrows=True,
+    ),
+    _act(
+        "evaluate variant",
+        "POST",
+        "/v1/families/{family}/evaluations",
+        f"{EVALUATIONS}:start_evaluation",
+        "Variants",
+        status=202,
+        location="/v1/evaluations/{0.id}",
+        dry=DRY,
+    ),
+    _read("evaluation", "/v1/evaluations/{id}", f"{EVALUATIONS}:read_evaluation", "Variants", narrows=True),
+    _act(
+        "cancel evaluation",
+        "POST",
+        "/v1/evaluations/{id}/cancel",
+        f"{EVALUATIONS}:stop_evaluation",
         "Variants",
         narrows=True,
     ),

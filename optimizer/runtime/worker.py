@@ -390,6 +390,7 @@ class Worker:
                 intake_of=lambda actor: wiring.open_intake(
                     self._settings, self._store, self._clock, self._families, actor=actor
                 ),
+                classify=wiring.classify,
             )
 
     def _open_models(self) -> ModelSource:

@@ -195,7 +195,7 @@ def test_an_evaluation_without_any_score_is_none(project: Project) -> None:
     project.file.write_text(json.dumps(judged), encoding="utf-8")  # what it answers is no judgement
     project.edit()
     ran = detent("family", "evaluate", "topics", "--variant", "file", "--n", "5", "--json")
-    assert (ran.code, ran.json["mean_score"]) == (1, None), ran.err
+    assert (ran.code, ran.json["suites"][0]["mean_score"]) == (1, None), ran.err
 
 
 @pytest.mark.parametrize(

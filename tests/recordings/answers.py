@@ -137,6 +137,9 @@ POST /v1/families/{triage}/examples {"rows": [{"input": {"text": "Pay me."}, "ex
 POST /v1/families/{topics}/comparisons {"variants": ["champion", "OTHER"], "n": 2, "dry_run": true}
 POST /v1/families/{topics}/comparisons {"variants": ["champion", "OTHER"], "n": 2}
 POST /v1/comparisons/cp_0/cancel
+POST /v1/families/{topics}/evaluations {"variant": "OTHER", "n": 2, "dry_run": true}
+POST /v1/families/{topics}/evaluations {"variant": "OTHER", "n": 2}
+POST /v1/evaluations/ev_0/cancel
 """
 
 
@@ -194,6 +197,7 @@ def _names(settings: Settings) -> dict[str, list[str]]:
         "INTERACTION": ["in_1", "in_2", "in_0"],
         "NEW": [],
         "COMPARISON": ["cp_0"],
+        "EVALUATION": ["ev_0"],
     }
 
 
@@ -221,6 +225,7 @@ def _reads(api: World, names: Mapping[str, Sequence[str]]) -> Answers:
         "/v1/judge-runs": "RUN",
         "/v1/interactions": "INTERACTION",
         "/v1/comparisons": "COMPARISON",
+        "/v1/evaluations": "EVALUATION",
     }
     found: Answers = {}
     known = api.app.openapi()["paths"]

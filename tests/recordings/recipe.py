@@ -262,6 +262,7 @@ def judges_are_asked(api: Api, clock: Clock) -> None:
             scorer_for=wiring.scorers(api.settings),
         ),
         intake_of=lambda actor: shared.intake(actor),
+        classify=wiring.classify,
     )
 
 

@@ -50,6 +50,7 @@ OF_STRANGERS = {
     "EnvironmentView.variables": "variables of the machine's environment, by their names there",
     "Example.expected": INPUT,
     "Example.input": INPUT,
+    "EvaluationReport.judgements.*": "what a judge said",
     "ExampleResult.judgement": "what a judge said; null in answers",
     "Family.space.*": "the settings that a search may try; a strategy of a package reads its own",
     "FewShot.input": INPUT,

@@ -27,7 +27,7 @@ from optimizer.jobs.upkeep.read_operations import read_jobs
 from optimizer.runtime.use_cases import use_case_of
 from tests.contexts import context_of
 from tests.judged_world import JudgedWorld, judge_model, prompt_of, says, writer_by
-from tests.study_world import START, Killed, TopicModel, World, killed_at
+from tests.study_world import START, Killed, TopicModel, World, classify, killed_at
 
 MARK = "xylophone"  # in every answer
 
@@ -71,7 +71,7 @@ class Compared:
             models=world,
             scorer_for=lambda family: world.scorer,
         )
-        return carry_out_run(run.id, context, intake_of=lambda actor: None, watched=watched)
+        return carry_out_run(run.id, context, intake_of=lambda actor: None, classify=classify, watched=watched)
 
     def grid(self, run):
         return read_grid(self.context, RunReadRequest(id=run.id))

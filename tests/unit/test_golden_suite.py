@@ -268,7 +268,7 @@ def test_the_first_call_of_each_which_may_be_cold_is_not_counted(tmp_path: Path)
 def test_times_are_kept_for_later_evaluations_without_an_id_of_what_may_be_forgotten(tmp_path: Path) -> None:
     it = world(tmp_path)
     evidence = latency_of(evaluate(it))["evidence"]
-    assert evidence["rows"] == [[FIRST / 3, 0.0, 0.0]] * 3
+    assert evidence["rows"] == [(FIRST / 3, 0.0, 0.0)] * 3
     assert "golden/" not in str(evidence)
 
 

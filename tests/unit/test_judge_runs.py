@@ -25,7 +25,7 @@ from optimizer.jobs.studies.read_spending import monthly_left
 from tests.contexts import context_of
 from tests.judged_world import JudgedWorld, dies_at, judge_model, letters_family, writer
 from tests.scripted_model import ScriptedModel
-from tests.study_world import Killed
+from tests.study_world import Killed, classify
 from tests.unit.test_judge_check import judge_that, letter_writer
 from tests.unit.test_judged_traffic import Live, family_of
 
@@ -59,7 +59,7 @@ def do(world, run, **options):
     of_job = {name: options.pop(name) for name in ("intake_of", "watched") if name in options}
     given = {"families": world.families, "models": world, "scorer_for": lambda family: world.scorer, **options}
     context = JobContext(**{"store": world.store, "clock": world.clock, **given})
-    return carry_out_run(run.id, context, **{"intake_of": lambda actor: world.intake, **of_job})
+    return carry_out_run(run.id, context, **{"intake_of": lambda actor: world.intake, "classify": classify, **of_job})
 
 
 def live(folder, *judges, usd_per_month=None, **judge):

@@ -22,9 +22,8 @@ from optimizer.core.policy.steps import most_calls
 from optimizer.core.search.cost_estimate import estimate_evaluation
 from optimizer.core.search.judging_cost import acts_on_judge, fact_checks, policy_judgements
 from optimizer.jobs.calls.call_book import OwnSpend
-from optimizer.jobs.studies.evaluate_variant import opener
+from optimizer.jobs.calls.run_calls import RunCalls
 from optimizer.jobs.studies.evaluation import Evaluator
-from tests.evaluations import context_in
 from tests.judged_world import PRICE, JudgedWorld, between, letters, letters_family, mark_of, prompt_of, says, writer_by
 from tests.scripted_model import ScriptedModel
 from tests.unit.test_judged_gate import calibrated, failing, gated, run_one
@@ -204,13 +203,13 @@ def test_its_calls_are_journaled_and_count_under_the_cap(tmp_path: Path) -> None
         row.input["letter"] = f"{LONG['letter']} {row.id}"  # type: ignore[index]
 
     def evaluated(budget: Budget) -> Any:
-        more = (context_in(world), family, budget, spent)
+        calls = RunCalls(store=world.store, clock=world.clock, models=world, budget=budget, spent=spent)
         scorer = build_scorer(family, tmp_path)
         evaluator = Evaluator(
             family,
             scorer,
-            opener(*more),
-            open_judge=opener(*more, purpose="judge"),
+            lambda name: calls.journaled(name, family=family.name, purpose="evaluation"),
+            open_judge=lambda name: calls.journaled(name, family=family.name, purpose="judge"),
             calibration=lambda: calibrated(family),
         )
         return evaluator.evaluate(variant(), rows)

@@ -32,11 +32,10 @@ from optimizer.jobs.calls.ask_model import ModelReply
 from optimizer.jobs.calls.call_book import OwnSpend
 from optimizer.jobs.calls.execute_policy import Execution, PolicyRequest, execute_policy
 from optimizer.jobs.calls.gate_judge import gate_judge
+from optimizer.jobs.calls.run_calls import RunCalls
 from optimizer.jobs.calls.run_policy import run_policy
 from optimizer.jobs.families.vouch_for_judge import judge_gates
-from optimizer.jobs.studies.evaluate_variant import opener
 from optimizer.jobs.studies.evaluation import Evaluator
-from tests.evaluations import context_in
 from tests.judged_world import PRICE, JudgedWorld, judge_model, letters, letters_family, says, writer_by
 from tests.scripted_model import ScriptedModel
 from tests.stores import new_database
@@ -230,13 +229,13 @@ def evaluate(folder: Path, budget: Budget) -> tuple[JudgedWorld, list[Any], OwnS
     family = letters_family(scorer={"exact_match": 1.0})
     model = writer_by(lambda request: "Dear" if "Be kind." in str(request.messages) else "Wait now.")
     world, spent = JudgedWorld(folder, judge_model(likes_kind), model=model), OwnSpend()
-    more = (context_in(world), family, budget, spent)
+    calls = RunCalls(store=world.store, clock=world.clock, models=world, budget=budget, spent=spent)
     examples = letters(3, "dev", expected=lambda i: {"reply": "Dear"})
     evaluator = Evaluator(
         family,
         build_scorer(family, folder),
-        opener(*more),
-        open_judge=opener(*more, purpose="judge"),
+        lambda name: calls.journaled(name, family=family.name, purpose="evaluation"),
+        open_judge=lambda name: calls.journaled(name, family=family.name, purpose="judge"),
         calibration=lambda: calibrated(family),
     )
     return world, evaluator.evaluate(gated(), examples), spent

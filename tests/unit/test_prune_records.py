@@ -17,13 +17,14 @@ from sqlalchemy import event, select, text
 from optimizer.adapters.store import Database
 from optimizer.adapters.store.repositories.retention import STUDIES
 from optimizer.adapters.store.tables import TrafficSumRow
-from optimizer.core.base.values import ExampleResult
+from optimizer.core.base.values import Budget, ExampleResult
 from optimizer.core.dataset.examples import make_example
 from optimizer.core.family.family import Family
 from optimizer.core.family.settings import Metric
 from optimizer.core.feedback.events import LaterParts
 from optimizer.core.feedback.pipeline_record import PipelineRecord
 from optimizer.core.rollout.drift import ChampionWatch
+from optimizer.core.views.evaluation import EvaluationQuery, EvaluationRun, SuitesReport
 from optimizer.host.config import load_settings
 from optimizer.jobs.feedback.roll_up_minutes import MINUTES, roll_up_traffic
 from optimizer.jobs.upkeep.prune_records import PruneReport, prune_records, what_would_go
@@ -31,6 +32,7 @@ from optimizer.jobs.upkeep.read_retention import SENT_DAYS, Retention, retention
 from optimizer.ports import TierAnswers, WatchedTenure
 from optimizer.runtime.worker import Worker
 from tests.clock import Clock
+from tests.evaluations import batch_of, report_of
 from tests.event_rows import rows_of
 from tests.ingestion import family as family_with
 from tests.stores import (
@@ -343,6 +345,36 @@ def test_texts_and_answers_per_example_of_a_study_go_and_its_money_scores_and_fi
         assert store.journal.find(tx, "key 1", study="st_old", not_before=ago(999)) is not None, (
             "of another study of the same question"
         )
+    assert gone(prune_records(store, CLOCK, kept(store, family()))) == {}
+
+
+def test_the_report_of_an_evaluation_goes_and_its_batch_stays(store: Database) -> None:
+    report = SuitesReport(
+        family=FAMILY,
+        variant="v_1",
+        champion=None,
+        verdict=None,
+        suites=[report_of(family=FAMILY)],
+        not_measured=[],
+        family_suites={},
+    )
+    query = EvaluationQuery(variant="v_1", suite=None, split="dev", n=None, bare=False)
+    run = {"family": FAMILY, "request": query, "budget": Budget(), "n": 1, "created_by": "ann", "created_at": NOW}
+
+    def write(tx: Any) -> None:
+        store.performance.add_batch(tx, batch_of(family=FAMILY))
+        for id, days in (("ev_old", 91), ("ev_young", 80)):
+            store.runs.add(tx, EvaluationRun(id=id, status="queued", **run))
+            store.runs.update(tx, id, status="finished", finished_at=ago(days), result=report)
+
+    store.write(write)
+    assert gone(prune_records(store, CLOCK, kept(store, family()))) == {(FAMILY, "reports_of_evaluations"): 1}
+    with store.read() as tx:
+        old, young = (store.runs.get(tx, id) for id in ("ev_old", "ev_young"))
+        assert old is not None
+        assert young is not None
+        assert (old.result, young.result) == (None, report)
+        assert len(store.performance.batches(tx, FAMILY)) == 1
     assert gone(prune_records(store, CLOCK, kept(store, family()))) == {}
 
 

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import Annotated, Any, cast
 
 import typer
 
-from optimizer.cli.output import Json, plain, say, show
+from optimizer.cli.output import Json, say, show, show_report
 from optimizer.cli.session import Session
-from optimizer.core.base.errors import Conflict
-
-if TYPE_CHECKING:
-    from optimizer.core.views.evaluation import SuitesReport
+from optimizer.core.base.errors import BudgetExhausted, Conflict, DetentError, StudyStopped
+from optimizer.core.base.texts import shown
+from optimizer.runtime.use_cases import as_json_of
 
 
 def register(app: typer.Typer) -> None:
@@ -60,56 +61,53 @@ def evaluate(
     Example: detent family evaluate triage --suite golden --variant candidate
     """
     from optimizer.cli.family import evaluate_view
-    from optimizer.cli.variant.find import find_variant
-    from optimizer.core.evaluation.suite import FULL
-    from optimizer.jobs.dataset.golden_scenarios import with_kept_golden
-    from optimizer.jobs.runs.evaluate_suites import evaluate_suites, scopes_of
-    from optimizer.jobs.studies.evaluations.plan_evaluation import EvaluationScope, Splits, estimate_evaluation
-    from optimizer.runtime import wiring
+    from optimizer.cli.progress.followed_run import follow_run
+    from optimizer.jobs.runs.create_evaluation import (
+        EvaluateRequest,
+        EvaluationDryRun,
+        read_evaluation,
+        start_evaluation,
+        stop_evaluation,
+    )
+    from optimizer.jobs.runs.queue_run import RunActRequest, RunBudgetBody
 
     session = Session()
-    with session.store.read() as tx:
-        declared = with_kept_golden(tx, session.store, session.family(family))
-    measured = find_variant(session, family, variant).variant
-    models = wiring.open_models(session.settings)
-    scopes = scopes_of(declared, EvaluationScope(split=cast(Splits, split), n=n, bare=bare, suite=suite))
-    # every suite is planned before the first is paid for
-    estimates = [
-        estimate_evaluation(declared, measured, suite_report, store=session.store, models=models)
-        for suite_report in scopes
-    ]
-    if dry_run:
+    request = EvaluateRequest(
+        family=family,
+        variant=variant,
+        suite=suite,
+        split=cast(Any, split),
+        n=n,
+        bare=bare,
+        budget=RunBudgetBody(usd=budget_usd),
+        dry_run=dry_run,
+    )
+    made = session.client.ask(start_evaluation, request)
+    if isinstance(made, EvaluationDryRun):
         again = _again(variant, suite, split, n, bare)
-        show(
-            as_json,
-            estimates[0].as_data()
-            if len(estimates) == 1
-            else {"suites": [suite_report.as_data() for suite_report in estimates]},
-            lambda out: evaluate_view.view_estimates(out, family, estimates, again),
+        show_report(
+            as_json, start_evaluation, made, lambda out: evaluate_view.view_estimates(out, family, made.suites, again)
         )
         return
 
-    session.before_change()
+    def stop(_: bool) -> None:
+        with suppress(DetentError):
+            session.client.ask(stop_evaluation, RunActRequest(id=made.id))
 
-    context = wiring.job_context(session.settings, session.store, session.clock, session.families, models, yields=False)
-    try:
-        report = evaluate_suites(
-            context, declared, measured, scopes, actor=session.actor, classify=wiring.classify, usd=budget_usd
-        )
-    finally:
-        models.close()
+    report = follow_run(session, made.id, read_evaluation, quiet=as_json, left=stop).result
+    if report is None:
+        raise StudyStopped(f"The evaluation {made.id} was stopped; what was answered is kept.")
+    if not report.suites:
+        raise BudgetExhausted(shown(report.not_measured[0].why))
+    document = as_json_of(read_evaluation, replace(made, result=report))["result"]
     if output is not None:
-        _write(output, report)
-    show(
-        as_json,
-        report.as_data() if suite == FULL else report.suites[0].as_data(),
-        lambda out: evaluate_view.view(out, declared, report),
-    )
+        _write(output, document)
+    show(as_json, document, lambda out: evaluate_view.view(out, report))
     for suite_report in report.suites:
-        say(evaluate_view.what_follows(declared, suite_report, is_champion=report.champion == report.variant))
+        say(evaluate_view.what_follows(suite_report, is_champion=report.champion == report.variant))
     if output is not None:
         say(f"Written to {output}.")
-    if all(suite_report.batch.mean_score is None for suite_report in report.suites):
+    if all(suite_report.mean_score is None for suite_report in report.suites):
         raise typer.Exit(1)
     if report.verdict not in (None, "met"):
         raise typer.Exit(3)
@@ -126,9 +124,9 @@ def _again(variant: str, suite: str | None, split: str, n: int | None, bare: boo
     )
 
 
-def _write(path: Path, report: SuitesReport) -> None:
+def _write(path: Path, document: object) -> None:
     """Raises Conflict where the file cannot be written."""
-    text = json.dumps(report.as_data(), default=plain, ensure_ascii=False, indent=2)
+    text = json.dumps(document, ensure_ascii=False, indent=2)
     try:
         path.write_text(text + "\n", encoding="utf-8")
     except OSError as refused:

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from optimizer.cli.family.trivial_view import view_trivial
 from optimizer.cli.output import dollars, table
 from optimizer.core.base.answers import members_of
 from optimizer.core.base.phrasing import count
+from optimizer.core.base.texts import shown
 from optimizer.core.search.study import too_long_in_words
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from optimizer.core.evaluation.label_report import LabelReport
-    from optimizer.core.family.family import Family
     from optimizer.core.views.evaluation import EvaluationReport, SuitesReport
     from optimizer.jobs.studies.evaluations.plan_evaluation import EvaluationEstimate
 
@@ -69,20 +70,19 @@ def _view_fewer(out: Console, evaluation: EvaluationEstimate | EvaluationReport,
         out.print(f"  Inputs {long}", style="yellow", markup=False)
 
 
-def view(out: Console, family: Family, report: SuitesReport) -> None:
+def view(out: Console, report: SuitesReport) -> None:
     for suite_report in report.suites:
-        _view_one(out, family, suite_report)
+        _view_one(out, suite_report, report.family_suites)
     for missing in report.not_measured:
-        out.print(f"{family.name}, suite {missing.suite}: not measured. {missing.why}", markup=False)
+        out.print(f"{report.family}, suite {missing.suite}: not measured. {shown(missing.why)}", markup=False)
 
 
-def _view_one(out: Console, family: Family, report: EvaluationReport) -> None:
-    batch = report.batch
-    score = "no score" if batch.mean_score is None else f"{batch.mean_score:.3f}"
-    interval = "" if batch.score_low is None else f" (95 %: {batch.score_low:.3f} to {batch.score_high:.3f})"
-    on = f"{count(batch.n, asked_of(batch.split))}, {count(batch.n_errors, 'error')}"
-    out.print(f"{family.name} {batch.variant}: {score}{interval} on {on}", markup=False)
-    _view_fewer(out, report, batch.n, batch.split)
+def _view_one(out: Console, report: EvaluationReport, family_suites: Mapping[str, int]) -> None:
+    score = "no score" if report.mean_score is None else f"{report.mean_score:.3f}"
+    interval = "" if report.score_low is None else f" (95 %: {report.score_low:.3f} to {report.score_high:.3f})"
+    on = f"{count(report.n, asked_of(report.split))}, {count(report.n_errors, 'error')}"
+    out.print(f"{report.family} {report.variant}: {score}{interval} on {on}", markup=False)
+    _view_fewer(out, report, report.n, report.split)
     if report.commonest_error:
         out.print(f"  The commonest error: {report.commonest_error}", markup=False)
     if report.judge is not None:
@@ -96,12 +96,12 @@ def _view_one(out: Console, family: Family, report: EvaluationReport) -> None:
             columns["champion"] = "Champion"
         table([members_of(scenario) for scenario in scenarios], columns, empty="")(out)
     of_scenarios = {f"regression of {scenario.scenario}" for scenario in scenarios}
-    for check in batch.checks or ():
+    for check in report.checks or ():
         if check.verdict != "met" or check.name not in of_scenarios:  # those stand in the table
             out.print(f"  {check.verdict:>10}  {check.said}", markup=False)
-    view_trivial(out, report.trivial_baselines.as_data() if report.trivial_baselines is not None else None)
-    if batch.checks is None:
-        _view_unchecked(out, family)
+    view_trivial(out, asdict(report.trivial_baselines) if report.trivial_baselines is not None else None)
+    if report.checks is None:
+        _view_unchecked(out, family_suites)
     beside = f" (those of the champion {report.beside} included)" if report.beside else ""
     cost = NO_PRICE if report.spent_usd is None else f"{dollars(report.spent_usd)} spent"
     out.print(
@@ -110,14 +110,14 @@ def _view_one(out: Console, family: Family, report: EvaluationReport) -> None:
     )
 
 
-def _view_unchecked(out: Console, family: Family) -> None:
+def _view_unchecked(out: Console, suites: Mapping[str, int]) -> None:
     """Which suites the family has, where this was none of them."""
-    from optimizer.core.evaluation.suite import DEFAULT, suites_of
+    from optimizer.core.evaluation.suite import DEFAULT
 
-    suites = suites_of(family)
     if DEFAULT in suites:
-        n = suites[DEFAULT].targets.n
-        out.print(f"  The targets are checked on {n} dev examples: leave --n and --split out.", markup=False)
+        out.print(
+            f"  The targets are checked on {suites[DEFAULT]} dev examples: leave --n and --split out.", markup=False
+        )
     suite_names = [name for name in suites if name != DEFAULT]
     if suite_names:
         out.print(
@@ -140,16 +140,15 @@ def _view_labels(out: Console, report: LabelReport) -> None:
         out.print(f"Mistakes (expected > given, examples): {', '.join(wrong)}", markup=False)
 
 
-def what_follows(family: Family, report: EvaluationReport, *, is_champion: bool) -> str:
+def what_follows(report: EvaluationReport, *, is_champion: bool) -> str:
     """What was missed, what a rollout's gate makes of it, and the next command."""
-    from optimizer.core.evaluation.suite import TIMED, suites_of
+    from optimizer.core.evaluation.suite import DEFAULT, GOLDEN, TIMED, gate_of_suite
 
-    name, variant = family.name, report.batch.variant
-    suite = suites_of(family).get(report.suite_name or "")
-    gate = suite.gate if suite is not None else "suite"
+    name, variant = report.family, report.variant
+    gate, is_golden = gate_of_suite(report.suite_name or DEFAULT), report.suite_name == GOLDEN
     study = f"detent study run {name} --dry-run"
     go_on = f"Next: {study}" if is_champion else f"Next: detent rollout start {name} {variant} --dry-run"
-    checks = report.batch.checks
+    checks = report.checks
     if checks is None:
         return go_on
     missed = [check.name for check in checks if check.verdict == "missed"]
@@ -177,7 +176,7 @@ def what_follows(family: Family, report: EvaluationReport, *, is_champion: bool)
     if missed:
         or_else = (
             "correct golden.jsonl where a scenario expects the wrong thing"
-            if suite is not None and suite.rows
+            if is_golden
             else "ask for less under targets in the family's file"
         )
         lines.append(f"Missed: search for a better variant ({study}), or {or_else}.")
@@ -191,7 +190,7 @@ def what_follows(family: Family, report: EvaluationReport, *, is_champion: bool)
     if set(untold) - set(TIMED):
         lines.append(
             "Not measured: the checks say why; where an answer is missing, look at var/logs for what failed."
-            if suite is not None and suite.rows
+            if is_golden
             else f"Not measured: import more examples (detent import FILE --family {name}), or look at var/logs for why"
             " answers failed."
         )

@@ -81,6 +81,7 @@ def _carry_out(session: Session, id: str, tell: Callable[[QueuedRun], None]) -> 
             intake_of=lambda actor: wiring.open_intake(
                 settings, session.store, session.clock, session.families, actor=actor
             ),
+            classify=wiring.classify,
             watched=tell,
         )
     finally:

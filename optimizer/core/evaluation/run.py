@@ -41,7 +41,7 @@ class QueuedRun:
     stop_requested: bool = False
     started_at: datetime | None = None
     finished_at: datetime | None = None
-    result: Mapping[str, object] | None = None
+    result: object = None
     error: Text[str | None] = None
     error_type: str | None = None
 

@@ -12,7 +12,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from math import exp
-from typing import Any, Literal
+from typing import Literal
+
+from typing_extensions import TypedDict
 
 from optimizer.core.base.canonical import canonical_json, digest
 from optimizer.core.base.phrasing import count
@@ -273,7 +275,7 @@ def _latency_check(limit: float, timing: Timing, class_of: Mapping[str, str], gr
         text = f"{LATENCY}: {measured}, at most {limit:.0%} is asked"
     verdict: TargetVerdict = "undecided" if is_slower is None else "missed" if is_slower else "met"
     own = [timing.own.get(example, RowRatios.of([])) for example in timing.examples]  # no id of what may be forgotten
-    evidence = {"timed_as": timing.timed_as, "rows": [[row.n, row.mean, row.squares] for row in own]}
+    evidence = LatencyEvidence(timed_as=timing.timed_as, rows=[(row.n, row.mean, row.squares) for row in own])
     return Check(name=LATENCY, wanted=limit, found=slowdown, verdict=verdict, said=text, evidence=evidence)
 
 
@@ -350,8 +352,12 @@ class Suite:
 
     @property
     def gate(self) -> str:
-        """What a rollout calls it among its gates."""
-        return {DEFAULT: "suite", GOLDEN: GOLDEN}.get(self.name, f"suite {self.name}")
+        return gate_of_suite(self.name)
+
+    @property
+    def n_asked(self) -> int:
+        """Golden rows, or dev examples."""
+        return len(self.rows) if self.name == GOLDEN else self.targets.n
 
     @property
     def compares(self) -> bool:
@@ -371,6 +377,11 @@ class Suite:
         if self.name == GOLDEN:
             return f"the family's {count(len({row.scenario for row in self.rows}), 'golden scenario')}"
         return "the family's targets" if self.name == DEFAULT else f"suite {self.name} of the family"
+
+
+def gate_of_suite(name: str) -> str:
+    """What a rollout calls it among its gates."""
+    return {DEFAULT: "suite", GOLDEN: GOLDEN}.get(name, f"suite {name}")
 
 
 def suites_of(family: Family) -> Mapping[str, Suite]:
@@ -394,6 +405,13 @@ def suites_of(family: Family) -> Mapping[str, Suite]:
 TargetVerdict = Literal["met", "missed", "unmeasured", "undecided"]
 
 
+class LatencyEvidence(TypedDict):
+    """What was timed: of each row the sums of ``RowRatios``."""
+
+    timed_as: str
+    rows: Sequence[tuple[int, float, float]]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
     """One target.
@@ -406,7 +424,7 @@ class Check:
     found: float | None
     verdict: TargetVerdict
     said: str
-    evidence: Mapping[str, Any] | None = None  # of latency: what was timed, for evaluations to come
+    evidence: LatencyEvidence | None = None  # for evaluations to come
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,13 +1,18 @@
-"""An evaluation outside a study as it is told: what is kept of it, what was compared, and what it took."""
+"""An evaluation outside a study: what a worker was asked for, what is kept of it, what was compared, what it took."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
+from typing import Literal
 
+from typing_extensions import TypedDict
+
+from optimizer.core.base.answers import Json
+from optimizer.core.base.texts import Text
 from optimizer.core.evaluation.judging.report import JudgeReport
 from optimizer.core.evaluation.label_report import LabelReport
+from optimizer.core.evaluation.run import QueuedRun
 from optimizer.core.evaluation.suite import EvaluationBatch, TargetVerdict
 from optimizer.core.evaluation.trivial_baselines import TrivialBaselines
 
@@ -37,8 +42,8 @@ class TimingFigures:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EvaluationReport:
-    """``batch`` is what is kept.
+class EvaluationReport(EvaluationBatch):
+    """The batch that is kept, and what is told with it.
 
     Args:
         scenarios: of golden rows alone.
@@ -52,12 +57,11 @@ class EvaluationReport:
         timing: None: nothing was timed.
     """
 
-    batch: EvaluationBatch
     scenarios: Sequence[ScenarioScores] | None
     labels: LabelReport | None
     trivial_baselines: TrivialBaselines | None
     judge: JudgeReport | None
-    judgements: Mapping[str, Mapping[str, Any]]
+    judgements: Text[Mapping[str, Mapping[str, Json]]]
     n_calls_in_all: int
     spent_usd: float | None
     beside: str | None
@@ -66,23 +70,7 @@ class EvaluationReport:
     truncated: Mapping[str, int]
     n_refused: int
     timing: TimingFigures | None
-    commonest_error: str | None
-
-    def as_data(self) -> dict[str, Any]:
-        """As one document, without the members of what was not asked for."""
-        data = {**asdict(self.batch), **asdict(self)}
-        del data["batch"]
-        if self.judge is not None:
-            data["judge"]["said"] = self.judge.said
-        return {name: value for name, value in data.items() if name not in self._absent}
-
-    @property
-    def _absent(self) -> set[str]:
-        return {
-            *(("suite", "checks", "scenarios") if self.batch.checks is None else ()),
-            *(("judge", "judgements") if self.judge is None else ()),
-            *(name for name in ("trivial_baselines", "truncated", "n_refused") if not getattr(self, name)),
-        }
+    commonest_error: Text[str | None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,35 +78,50 @@ class NotMeasured:
     """A suite that could not be measured."""
 
     suite: str
-    why: str
+    why: Text[str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SuitesReport:
-    """Evaluations of one Variant, suite by suite. ``champion``: id of what serves; None: nothing does."""
+    """Evaluations of one Variant, suite by suite.
+
+    Args:
+        champion: id of what serves; None: nothing does.
+        verdict: of all together; None where nothing was checked.
+        family_suites: every suite of the family, and how many dev examples or golden rows it asks.
+    """
 
     family: str
     variant: str
     champion: str | None
+    verdict: TargetVerdict | None
     suites: Sequence[EvaluationReport]
-    not_measured: Sequence[NotMeasured] = ()
+    not_measured: Sequence[NotMeasured]
+    family_suites: Mapping[str, int]
 
-    @property
-    def verdict(self) -> TargetVerdict | None:
-        """Of all together; None where nothing was checked."""
-        verdicts = {check.verdict for one in self.suites for check in one.batch.checks or ()}
-        worst_first: tuple[TargetVerdict, ...] = ("missed", "unmeasured", "undecided", "met")
-        return next(
-            (one for one in worst_first if one in verdicts or (one == "unmeasured" and self.not_measured)), None
-        )
 
-    def as_data(self) -> dict[str, Any]:
-        """As one document."""
-        return {
-            "family": self.family,
-            "variant": self.variant,
-            "champion": self.champion,
-            "verdict": self.verdict,
-            "suites": [one.as_data() for one in self.suites],
-            "not_measured": [asdict(one) for one in self.not_measured],
-        }
+def worst_verdict(suites: Sequence[EvaluationReport], not_measured: Sequence[NotMeasured]) -> TargetVerdict | None:
+    """Of all together; None where nothing was checked."""
+    verdicts = {check.verdict for one in suites for check in one.checks or ()}
+    worst_first: tuple[TargetVerdict, ...] = ("missed", "unmeasured", "undecided", "met")
+    return next((one for one in worst_first if one in verdicts or (one == "unmeasured" and not_measured)), None)
+
+
+class EvaluationQuery(TypedDict):
+    """``variant``: its id. ``suite``: as in EvaluationScope; full: every suite."""
+
+    variant: str
+    suite: str | None
+    split: Literal["train", "dev"]
+    n: int | None
+    bare: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluationRun(QueuedRun):
+    """One Variant on examples or golden scenarios; ``n``: answers of it and the champion at most."""
+
+    kind: Literal["evaluate"] = "evaluate"
+    judge: Literal[""] = ""
+    request: EvaluationQuery
+    result: SuitesReport | None = None

@@ -16,6 +16,7 @@ from optimizer.core.evaluation.run import ComparisonRun
 from optimizer.core.serving import champion
 from optimizer.core.serving.access import require
 from optimizer.core.serving.family_names import RETIRED, is_retired, next_free
+from optimizer.core.views.evaluation import EvaluationRun
 from optimizer.jobs.context import Context
 from optimizer.jobs.families.family_folders import Folders, is_copy, move_folder
 from optimizer.jobs.record_change import ChangeReport, checked_reason, tell
@@ -203,6 +204,8 @@ def require_idle(tx: Transaction, store: Store, name: str, act: str) -> None:
         what, end = "judge run", f"detent judge cancel {run.id}"
         if isinstance(run, ComparisonRun):
             what, end = "comparison", f"POST /v1/comparisons/{run.id}/cancel"
+        elif isinstance(run, EvaluationRun):
+            what, end = "evaluation", f"POST /v1/evaluations/{run.id}/cancel"
         raise Conflict(
             f"Cannot {act} {name}: its {what} {run.id} is {run.status}. Wait for it, or end it: {end}.",
             run=run.id,

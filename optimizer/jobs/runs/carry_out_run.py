@@ -10,10 +10,12 @@ from typing import Any, cast
 
 import structlog
 
-from optimizer.core.base.errors import Busy, Conflict, DetentError, NotFound
+from optimizer.core.base.errors import Busy, Conflict, DetentError, NotFound, StudyStopped
 from optimizer.core.evaluation.judging.identity import judge_identity
 from optimizer.core.evaluation.judging.run import JudgeResult, JudgeRun
 from optimizer.core.evaluation.run import ComparisonRun, QueuedRun, RunStatus
+from optimizer.core.evaluation.trivial_baselines import Classify
+from optimizer.core.views.evaluation import EvaluationRun
 from optimizer.jobs.calls.ask_judge import JUDGE
 from optimizer.jobs.calls.run_calls import BackgroundRun, RunCalls
 from optimizer.jobs.context import JobContext
@@ -21,6 +23,7 @@ from optimizer.jobs.feedback.ingest_feedback import Intake
 from optimizer.jobs.feedback.judge_traffic import judge_answers
 from optimizer.jobs.runs.check_judge import JudgeCheck, check_judge
 from optimizer.jobs.runs.compare_variants import compare_variants
+from optimizer.jobs.runs.evaluate_suites import evaluate_suites
 from optimizer.ports import Clock, Store
 
 STOP_CACHE_S = 0.5  # a stopped run sends no call later than this
@@ -32,6 +35,7 @@ def carry_out_run(
     context: JobContext,
     *,
     intake_of: Callable[[str], Intake],
+    classify: Classify,
     watched: Callable[[QueuedRun], None] = lambda run: None,
 ) -> QueuedRun:
     """Runs it, or goes on with one that a killed process left: nothing that was answered is asked again.
@@ -43,6 +47,7 @@ def carry_out_run(
 
     Args:
         intake_of: takes in the feedback of an actor.
+        classify: learns labels, for a baseline that asks no model.
         watched: told as the run goes on.
     """
     store, clock = context.store, context.clock
@@ -62,7 +67,7 @@ def carry_out_run(
 
     background = BackgroundRun(id=id, stop=_StopFlag(store, clock, id), told=told)
     try:
-        ended = _do(run, background, context, intake_of)
+        ended = _do(run, background, context, intake_of, classify)
     except Busy:
         log.warning("run waits for the store", run=id, family=run.family, kind=run.kind)
         raise
@@ -81,6 +86,7 @@ def _do(
     background: BackgroundRun,
     context: JobContext,
     intake_of: Callable[[str], Intake],
+    classify: Classify,
 ) -> dict[str, Any]:
     """What is kept of its end."""
     family = context.families.families.get(run.family)
@@ -97,6 +103,12 @@ def _do(
     if isinstance(run, ComparisonRun):
         compared = compare_variants(run, family, calls, scorer_for=context.scorer_for)
         return {"status": _status(compared["stopped"], background), "result": compared}
+    if isinstance(run, EvaluationRun):
+        try:
+            report = evaluate_suites(context, family, run, calls, classify=classify)
+        except StudyStopped:
+            return {"status": "cancelled"}
+        return {"status": "finished", "result": report}
     assert isinstance(run, JudgeRun)
     if judge_identity(family) != run.judge:
         raise Conflict(f"The judge of {run.family} was changed after this run was asked for. Ask for it again.")

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import threading
 from dataclasses import replace
 
-from optimizer.core.base.errors import BudgetExhausted, InvalidInput, ModelFailed
-from optimizer.core.base.values import Budget
-from optimizer.core.evaluation.suite import FULL, suites_of
+from optimizer.core.base.errors import BudgetExhausted, InvalidInput, ModelFailed, NotFound
+from optimizer.core.base.values import ExampleResult
+from optimizer.core.evaluation.suite import DEFAULT, FULL, suites_of
 from optimizer.core.evaluation.trivial_baselines import Classify
 from optimizer.core.family.family import Family
-from optimizer.core.family.variant import Variant
-from optimizer.core.views.evaluation import EvaluationReport, NotMeasured, SuitesReport
+from optimizer.core.views.evaluation import (
+    EvaluationReport,
+    EvaluationRun,
+    NotMeasured,
+    SuitesReport,
+    worst_verdict,
+)
+from optimizer.jobs.calls.run_calls import RunCalls
 from optimizer.jobs.context import JobContext
-from optimizer.jobs.studies.evaluate_variant import evaluate_variant
+from optimizer.jobs.dataset.golden_scenarios import with_kept_golden
+from optimizer.jobs.studies.evaluate_variant import CallSource, evaluate_variant
 from optimizer.jobs.studies.evaluations.plan_evaluation import EvaluationScope
 
 
@@ -34,47 +41,59 @@ def scopes_of(family: Family, scope: EvaluationScope) -> list[EvaluationScope]:
 
 
 def evaluate_suites(
-    context: JobContext,
-    family: Family,
-    variant: Variant,
-    scopes: Sequence[EvaluationScope],
-    *,
-    actor: str,
-    classify: Classify,
-    usd: float | None = None,
+    context: JobContext, family: Family, run: EvaluationRun, calls: RunCalls, *, classify: Classify
 ) -> SuitesReport:
     """What was measured, and of each other suite why it was not: what is known is not lost with the rest.
 
     Where the money ends the journal may still have the answers of a later suite, so each is tried.
 
-    Args:
-        usd: dollars at most of all suites together.
     Raises:
-        BudgetExhausted, ModelFailed: no suite could be measured; why the first was not. Else as ``evaluate_variant``.
+        NotFound: the variant is gone.
+        ModelFailed: no suite was measured, one of them since no model answered. Else as ``evaluate_variant``.
     """
+    store, asked = context.store, run.request
+    with store.read() as tx:
+        family = with_kept_golden(tx, store, family)
+        record = store.variants.get(tx, family.name, asked["variant"])
+        champion = store.champions.current(tx, family.name)
+        own = store.journal.answers(tx, run.id)
+    if record is None:
+        raise NotFound(f"{family.name} has no variant {asked['variant']!r} any more.", variant=asked["variant"])
+    n_done, lock = 0, threading.Lock()
+
+    def keep(_: ExampleResult) -> None:
+        nonlocal n_done
+        with lock:
+            n_done += 1
+            if calls.run is not None:
+                calls.run.told(n_done)
+
+    source = CallSource(
+        open_model=lambda name, purpose: calls.journaled(name, family=family.name, purpose=purpose),
+        own=own,
+        id=run.id,
+        actor=run.created_by,
+        spend=calls.spend,
+        keep=keep,
+    )
     reports: list[EvaluationReport] = []
     not_measured: list[NotMeasured] = []
-    first: BaseException | None = None
-    for scope in scopes:
+    failure: ModelFailed | None = None
+    scope = EvaluationScope(split=asked["split"], n=asked["n"], bare=asked["bare"], suite=asked["suite"])
+    for one in scopes_of(family, scope):
         try:
-            report = evaluate_variant(
-                context, family, variant, scope, actor=actor, classify=classify, calls=Budget(usd=usd)
-            )
+            reports.append(evaluate_variant(context, family, record.variant, one, classify=classify, calls=source))
         except (BudgetExhausted, ModelFailed) as reason:
-            first = first or reason
-            not_measured.append(NotMeasured(suite=str(scope.suite), why=str(reason)))
-            usd = None if usd is None else 0.0
-        else:
-            reports.append(report)
-            usd = None if usd is None else max(0.0, usd - (report.spent_usd or 0.0))
-    if first is not None and not reports:
-        raise first
-    with context.store.read() as tx:
-        champion = context.store.champions.current(tx, family.name)
+            failure = reason if isinstance(reason, ModelFailed) else failure
+            not_measured.append(NotMeasured(suite=one.suite or DEFAULT, why=str(reason)))
+    if failure is not None and not reports:
+        raise failure
     return SuitesReport(
         family=family.name,
-        variant=variant.id,
+        variant=record.variant.id,
         champion=champion.variant if champion is not None else None,
+        verdict=worst_verdict(reports, not_measured),
         suites=reports,
         not_measured=not_measured,
+        family_suites={name: suite.n_asked for name, suite in suites_of(family).items()},
     )

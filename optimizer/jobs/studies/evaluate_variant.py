@@ -10,9 +10,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 
+from optimizer.core.base.answers import members_of
 from optimizer.core.base.canonical import canonical_json, digest
 from optimizer.core.base.errors import BudgetExhausted, ModelFailed
-from optimizer.core.base.values import Budget, ExampleResult, mean_score, measured, p95_ms
+from optimizer.core.base.values import ExampleResult, Spend, mean_score, measured, p95_ms
 from optimizer.core.dataset.examples import Example, class_of, select
 from optimizer.core.evaluation.comparison import bootstrap_interval
 from optimizer.core.evaluation.judging.report import judge_report
@@ -24,26 +25,21 @@ from optimizer.core.evaluation.timing import N_TIMED, Timing, timing_of
 from optimizer.core.evaluation.trivial_baselines import Classify, TrivialBaselines, measure_trivial, trivial_scores
 from optimizer.core.family.family import Family
 from optimizer.core.family.variant import Variant
-from optimizer.core.models.budget import checked_budget
 from optimizer.core.models.language import ModelAnswer
 from optimizer.core.search.answer_bounds import models_of
 from optimizer.core.search.judging_cost import judge_asked
 from optimizer.core.search.study import Definition
 from optimizer.core.views.evaluation import EvaluationReport, TimingFigures
 from optimizer.jobs.calls.ask_judge import JUDGE
-from optimizer.jobs.calls.call_book import Account, OwnSpend
 from optimizer.jobs.calls.call_model import JournaledModel
 from optimizer.jobs.context import JobContext
 from optimizer.jobs.dataset.build_dataset import as_served, train_examples
 from optimizer.jobs.families.vouch_for_judge import latest_calibration
-from optimizer.jobs.ids import new_id
 from optimizer.jobs.studies.evaluation import Evaluator
 from optimizer.jobs.studies.evaluations.measure_suite import check_results, evaluators_of, measure, scores_by_scenario
 from optimizer.jobs.studies.evaluations.plan_evaluation import (
     EvaluationPlan,
     EvaluationScope,
-    calls_at_most,
-    estimated,
     plan_evaluation,
 )
 from optimizer.jobs.studies.evaluations.time_calls import PURPOSE as TIMING
@@ -51,22 +47,27 @@ from optimizer.jobs.studies.evaluations.time_calls import time_calls
 from optimizer.ports import ModelSource, Store
 
 EVALUATION = "evaluation"  # the purpose of its calls
-NO_CAP = Budget()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StudyCalls:
-    """The calls of a study: its caps hold in place of a budget, and after a kill nothing is asked twice.
+class CallSource:
+    """The calls of a study or a run, under its caps; after a kill nothing is asked twice.
 
     Args:
         open_model: from (name, purpose).
-        own: request key -> answer that the study asked for before the kill: its latency counts as measured.
-        timing: names the timing of the evaluation, the same before and after a kill.
+        own: request key -> answer that was asked for before the kill: its latency counts as measured.
+        id: of the evaluation, the same before and after a kill: it names the timing, and the batch that is kept.
+        actor: who asked for it.
+        spend: so far, all of the study's or run's.
+        keep: told each result of the Variant and the champion as it is measured.
     """
 
     open_model: Callable[[str, str], JournaledModel]
     own: Mapping[str, ModelAnswer]
-    timing: str
+    id: str
+    actor: str
+    spend: Callable[[], Spend]
+    keep: Callable[[ExampleResult], None] = lambda result: None
 
 
 def evaluate_variant(
@@ -75,94 +76,75 @@ def evaluate_variant(
     variant: Variant,
     scope: EvaluationScope,
     *,
-    actor: str,
     classify: Classify,
-    calls: Budget | StudyCalls = NO_CAP,
+    calls: CallSource,
 ) -> EvaluationReport:
     """Scores ``variant`` on at most ``scope.n`` examples, drawn by hash and balanced as the family asks, and keeps the
     sums.
 
     With targets in the family, an evaluation on at least ``targets.n`` dev examples (all, where there are fewer) is
     checked against them. For ``regression`` the champion is evaluated on the same examples. Where a latency is asked
-    and the journal has the answers, fresh calls are timed.
-
-    Args:
-        calls: those of a study, or what may be spent; without a cap of calls or dollars as many calls as
-            ``estimate_evaluation`` says (``calls_at_most``). Where the budget ends at the bare prompt, the rest is
-            told.
+    and the journal has the answers, fresh calls are timed. Where the budget ends at the bare prompt, the rest is told.
     The holdout cannot be evaluated here: only a study's confirmation looks at it.
 
     Raises:
-        InvalidInput: n below 1, a split that is not train or dev, a suite that the family does not have, or a budget
-            that is none.
+        InvalidInput: n below 1, a split that is not train or dev, or a suite that the family does not have.
         Conflict: a golden scenario asks what the sealed holdout or the prompt of one who is asked holds.
         DatasetTooSmall: the split is empty.
         ModelFailed: not one example was answered.
         BudgetExhausted: the budget ran out; what was answered stays in the journal.
     """
-    store, clock, models = context.store, context.clock, context.models
+    store, before = context.store, calls.spend()
     plan = plan_evaluation(family, variant, scope, store)
-    scorer, spend, own = context.scorer_for(family), OwnSpend(), calls.own if isinstance(calls, StudyCalls) else {}
-
-    def opened(purpose: str) -> Callable[[str], JournaledModel]:
-        if isinstance(calls, StudyCalls):
-            return lambda name: calls.open_model(name, purpose)
-        return opener(context, family, budget, spend, purpose=purpose)
-
-    if not isinstance(calls, StudyCalls):
-        budget = checked_budget(calls)
-        if budget.usd is None and budget.calls is None:
-            budget = replace(budget, calls=calls_at_most(estimated(plan, family, models)[0]))
+    scorer = context.scorer_for(family)
     calibration = partial(latest_calibration, family, store)
     evaluators = evaluators_of(
         plan,
         family,
         context.scorer_for,
-        opened(EVALUATION),
-        open_judge=opened(JUDGE),
-        own=own,
+        lambda name: calls.open_model(name, EVALUATION),
+        open_judge=lambda name: calls.open_model(name, JUDGE),
+        own=calls.own,
         calibration=calibration,
     )
-    results = measure(plan, variant, evaluators)
+    results = measure(plan, variant, evaluators, calls.keep)
     if all(r.output is None for r in results):
         raise ModelFailed(
             f"The model answered none of the {len(results)} examples. First failure: {results[0].error}",
             kind="unreachable",
         )
     n_fresh = sum(evaluator.n_fresh for evaluator in set(evaluators.values()))
-    batch = _batch(plan, family, results, scorer, n_calls=n_fresh, actor=actor, at=clock.now())
+    batch = _batch(plan, family, results, scorer, calls, n_calls=n_fresh, at=context.clock.now())
     beside: list[ExampleResult] = []
     timing: Timing | None = None
     if plan.suite is not None:
-        beside = measure(plan, plan.beside, evaluators) if plan.beside is not None else []
+        beside = measure(plan, plan.beside, evaluators, calls.keep) if plan.beside is not None else []
         timing = timing_of(results)
         if _is_untimed(plan, timing):
             timing = time_calls(
                 plan,
-                run=calls.timing if isinstance(calls, StudyCalls) else batch.id,
-                open_model=opened(TIMING),
+                run=calls.id,
+                open_model=lambda name: calls.open_model(name, TIMING),
                 evaluator=lambda opened: Evaluator(family, scorer.unjudged(), opened, calibration=calibration),
                 earlier=lambda timed_as: _earlier(plan, family, timed_as, store),
             )
         batch = replace(
             batch,
             p95_latency_ms=batch.p95_latency_ms or timing.p95_ms,
-            suite=suite_id(family, plan.champion.id if plan.champion is not None else None, plan.suite),
             checks=check_results(plan, family, results, beside, timing),
         )
     store.write(lambda tx: store.performance.add_batch(tx, batch))
-    judged = scorer.is_judged
+    without_model = None if plan.rows else _without_model(plan, family, evaluators, results, scorer, store, classify)
+    spent = calls.spend()
     return EvaluationReport(
-        batch=batch,
+        **members_of(batch),
         scenarios=scores_by_scenario(plan, results, beside),
         labels=read_labels(family.output, {e.id: e.expected for e in plan.examples}, results),
-        trivial_baselines=None
-        if plan.rows
-        else _without_model(plan, family, evaluators, results, scorer, store, classify),
-        judge=judge_report(family, results, calibration()) if judged else None,
-        judgements={r.example: r.judgement for r in results if judged and r.judgement is not None},
-        n_calls_in_all=spend.spend.n_calls,
-        spent_usd=_priced(plan, family, spend.spend.usd, models),
+        trivial_baselines=without_model,
+        judge=judge_report(family, results, calibration()) if scorer.is_judged else None,
+        judgements={r.example: r.judgement for r in results if scorer.is_judged and r.judgement is not None},
+        n_calls_in_all=spent.n_calls - before.n_calls,
+        spent_usd=_priced(plan, family, spent.usd - before.usd, context.models),
         beside=plan.beside.id if plan.beside is not None else None,
         suite_name=plan.suite.name if plan.suite is not None else None,
         n_wanted=plan.n_wanted,
@@ -265,36 +247,28 @@ def _priced(plan: EvaluationPlan, family: Family, usd: float, models: ModelSourc
     )
 
 
-def opener(
-    context: JobContext, family: Family, budget: Budget, spent: OwnSpend, purpose: str = EVALUATION
-) -> Callable[[str], JournaledModel]:
-    """``spent``: one for all models of a policy, which together keep to the budget."""
-
-    def open_model(name: str) -> JournaledModel:
-        account = Account(study=None, family=family.name, purpose=purpose, budget=budget, own_spend=spent)
-        return JournaledModel(context.models.get(name), account, store=context.store, clock=context.clock)
-
-    return open_model
-
-
 def _batch(
     plan: EvaluationPlan,
     family: Family,
     results: Sequence[ExampleResult],
     scorer: Scorer,
+    calls: CallSource,
     *,
     n_calls: int,
-    actor: str,
     at: datetime,
 ) -> EvaluationBatch:
+    """Without checks. Its id is made of whose it is and what is asked: one that goes on after a kill is kept once."""
     scores = [r.score for r in results if r.score is not None]
     interval = bootstrap_interval(scores, seed=0) if scores else None
+    dataset_hash = digest(canonical_json({"family": family.name, plan.split: [e.id for e in plan.examples]}))
+    champion = plan.champion.id if plan.champion is not None else None
+    suite = suite_id(family, champion, plan.suite) if plan.suite is not None else None
     return EvaluationBatch(
-        id=new_id("eb"),
+        id=f"eb_{digest(canonical_json([calls.id, plan.variant.id, dataset_hash, suite]))[:26]}",
         family=family.name,
         variant=plan.variant.id,
         model=str(plan.variant.model["name"]),
-        dataset_hash=digest(canonical_json({"family": family.name, plan.split: [e.id for e in plan.examples]})),
+        dataset_hash=dataset_hash,
         split=plan.split,
         scorer_version=scorer.version,
         n=len(results),
@@ -305,6 +279,7 @@ def _batch(
         cost_usd=sum(r.cost_usd for r in results),
         p95_latency_ms=p95_ms(results),
         n_calls=n_calls,
-        created_by=actor,
+        created_by=calls.actor,
         created_at=at,
+        suite=suite,
     )

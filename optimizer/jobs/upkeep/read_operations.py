@@ -11,6 +11,7 @@ from pydantic import Field
 from optimizer.core.base.answers import Page, page_of
 from optimizer.core.evaluation.run import ComparisonRun, QueuedRun, RunStatus
 from optimizer.core.search.study import Study, StudyStatus
+from optimizer.core.views.evaluation import EvaluationRun
 from optimizer.jobs.context import Context
 from optimizer.jobs.request import PageRequest
 from optimizer.ports import Alert, AuditEntry
@@ -65,6 +66,8 @@ def read_jobs(context: Context, request: PageRequest) -> Page[QueuedJob]:
 def _kind_and_location(run: QueuedRun) -> tuple[str, str]:
     if isinstance(run, ComparisonRun):
         return "comparison", f"/v1/comparisons/{run.id}"
+    if isinstance(run, EvaluationRun):
+        return "evaluation", f"/v1/evaluations/{run.id}"
     return f"judge_{run.kind}", f"/v1/judge-runs/{run.id}"
 
 

@@ -32,6 +32,7 @@ OF_STUDIES: tuple[OldRows, ...] = (
     "texts_of_model_calls",
     "outputs_of_studies",
     "tier_answers",
+    "reports_of_evaluations",
     "confidences_of_studies",
 )
 assert {*OF_EVENTS, *OF_STUDIES, "idempotency_keys"} == set(get_args(OldRows))

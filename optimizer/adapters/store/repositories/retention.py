@@ -96,7 +96,7 @@ def _forgotten(family: str) -> Iterator[tuple[Table, Sequence[str], ColumnElemen
     yield TIER_ANSWERS, (), TIER_ANSWERS.c.study.in_(own)
     yield TRIALS, (), TRIALS.c.study.in_(own)  # what was proposed stands in their settings
     yield STUDIES, ("findings", "error"), STUDIES.c.family == family
-    yield RUNS, ("error",), RUNS.c.family == family
+    yield RUNS, ("error", "result"), RUNS.c.family == family
 
 
 def _change(kind: _Rows) -> Any:
@@ -145,6 +145,12 @@ def _texts_of_calls(family: str | None, before: datetime) -> ColumnElement[bool]
     return and_(or_(*(CALLS.c.study.in_(ids) for ids in ended)), has_text)
 
 
+def _of_evaluations(family: str | None, before: datetime) -> ColumnElement[bool]:
+    """Reports that may hold what a judge said; their figures stay in the evaluation batches."""
+    r = RUNS.c
+    return and_(r.family == family, r.kind == "evaluate", r.finished_at < before, r.result.is_not(None))
+
+
 def _of_stretches_before(family: str | None, before: datetime) -> ColumnElement[bool]:
     """Those that ended: a day in which something is kept yet goes with its end."""
     s = SUMS.c
@@ -185,6 +191,7 @@ _KINDS: Mapping[OldRows, _Rows] = {
         texts=("output", "judgement"),
     ),
     "tier_answers": _Rows(table=TIER_ANSWERS, key=(TIER_ANSWERS.c.study,), old=_of_old_studies(TIER_ANSWERS.c.study)),
+    "reports_of_evaluations": _Rows(table=RUNS, key=(RUNS.c.id,), old=_of_evaluations, texts=("result",)),
     "confidences_of_studies": _Rows(
         table=STUDIES, key=(STUDIES.c.id,), old=_of_old_studies(STUDIES.c.id, FINDING.as_string().is_not(None))
     ),

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import datetime
+from functools import cache
 from typing import Any
 
+from pydantic import TypeAdapter
 from sqlalchemy import Connection, RowMapping, insert, or_, select, update
 
 from optimizer.adapters.store.repositories.journal import JournalTable
@@ -16,9 +19,10 @@ from optimizer.core.base.values import Budget
 from optimizer.core.evaluation.judging.run import JudgeRun
 from optimizer.core.evaluation.run import UNFINISHED, ComparisonRun, QueuedRun
 from optimizer.core.scheduling.monthly_budget import RunSpend
+from optimizer.core.views.evaluation import EvaluationRun, SuitesReport
 
 RUNS = JudgeRunRow.__table__
-COMPARISON = "compare"
+WITHOUT_JUDGE: Mapping[str, type[QueuedRun]] = {"compare": ComparisonRun, "evaluate": EvaluationRun}
 
 
 class RunTable:
@@ -39,7 +43,7 @@ class RunTable:
 
     def latest_of_judge(self, tx: Connection, family: str, limit: int) -> list[JudgeRun]:
         newest = RUNS.c.created_at.desc(), RUNS.c.id.desc()
-        of_judge = RUNS.c.family == family, RUNS.c.kind != COMPARISON
+        of_judge = RUNS.c.family == family, RUNS.c.kind.not_in(WITHOUT_JUDGE)
         rows = tx.execute(select(RUNS).where(*of_judge).order_by(*newest).limit(limit)).mappings()
         return [JudgeRun(**_members(row)) for row in rows]
 
@@ -60,6 +64,8 @@ class RunTable:
         ]
 
     def update(self, tx: Connection, id: str, **changes: Any) -> QueuedRun:
+        if isinstance(report := changes.get("result"), SuitesReport):
+            changes["result"] = _reports().dump_python(report, mode="json")
         if tx.execute(update(RUNS).where(RUNS.c.id == id).values(**changes)).rowcount == 0:
             raise NotFound(f"There is no run {id!r}.", run=id)
         run = self.get(tx, id)
@@ -68,8 +74,16 @@ class RunTable:
 
 
 def _run(row: RowMapping) -> QueuedRun:
-    kind = ComparisonRun if row["kind"] == COMPARISON else JudgeRun
-    return kind(**_members(row))
+    members = _members(row)
+    kind = WITHOUT_JUDGE.get(row["kind"], JudgeRun)
+    if kind is EvaluationRun and row["result"] is not None:
+        members["result"] = _reports().validate_python(row["result"])
+    return kind(**members)
+
+
+@cache
+def _reports() -> TypeAdapter[SuitesReport]:
+    return TypeAdapter(SuitesReport)
 
 
 def _members(row: RowMapping) -> dict[str, Any]:

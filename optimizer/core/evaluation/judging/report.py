@@ -26,6 +26,7 @@ class JudgeReport:
         n_divided: on which the members differ so much that a person is asked.
         n_with_signs: with words that look as if they were for the judge.
         uncalibrated: why the judge may not decide; None where it may.
+        said: all of it in one sentence or two.
     """
 
     judge: str
@@ -36,17 +37,7 @@ class JudgeReport:
     n_divided: int
     n_with_signs: int
     uncalibrated: str | None
-
-    @property
-    def said(self) -> str:
-        """In one sentence or two."""
-        parts = [f"Judged by {' and '.join(self.members)} ({self.judge}): {count(self.n_judged, 'answer')}"]
-        parts += [f"{self.n_unmeasured} not measured"] * bool(self.n_unmeasured)
-        parts += [f"{self.n_passed} passed"] * (self.n_passed is not None)
-        parts += [f"{self.n_divided} on which its members differ"] * bool(self.n_divided)
-        parts += [f"{self.n_with_signs} that may speak to the judge"] * bool(self.n_with_signs)
-        alone = f" It never decides alone: {self.uncalibrated}." if self.uncalibrated is not None else ""
-        return f"{', '.join(parts)}.{alone}"
+    said: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,13 +111,24 @@ def judge_report(family: Family, results: Sequence[ExampleResult], calibration: 
     judge, identity = judge_of(family), judge_identity(family)
     judgements = [judgement_of(one.judgement) for one in results if one.judgement is not None]
     measured = [one for one in judgements if one.score is not None]
+    n_passed = sum(bool(one.passes(judge)) for one in measured) if len(judge.members) > 1 else None
+    n_unmeasured = len(judgements) - len(measured)
+    n_divided = sum(one.needs_a_person(judge) for one in judgements)
+    n_with_signs = sum(bool(one.signs) for one in judgements)
+    why = why_uncalibrated(identity, calibration)
+    parts = [f"Judged by {' and '.join(judge.members)} ({identity}): {count(len(measured), 'answer')}"]
+    parts += [f"{n_unmeasured} not measured"] * bool(n_unmeasured)
+    parts += [f"{n_passed} passed"] * (n_passed is not None)
+    parts += [f"{n_divided} on which its members differ"] * bool(n_divided)
+    parts += [f"{n_with_signs} that may speak to the judge"] * bool(n_with_signs)
     return JudgeReport(
         judge=identity,
         members=judge.members,
         n_judged=len(measured),
-        n_unmeasured=len(judgements) - len(measured),
-        n_passed=sum(bool(one.passes(judge)) for one in measured) if len(judge.members) > 1 else None,
-        n_divided=sum(one.needs_a_person(judge) for one in judgements),
-        n_with_signs=sum(bool(one.signs) for one in judgements),
-        uncalibrated=why_uncalibrated(identity, calibration),
+        n_unmeasured=n_unmeasured,
+        n_passed=n_passed,
+        n_divided=n_divided,
+        n_with_signs=n_with_signs,
+        uncalibrated=why,
+        said=f"{', '.join(parts)}.{f' It never decides alone: {why}.' if why is not None else ''}",
     )

@@ -5,11 +5,12 @@ from __future__ import annotations
 import structlog
 
 from optimizer.core.base.errors import BudgetExhausted, DetentError, StudyStopped
+from optimizer.core.base.values import Spend
 from optimizer.core.evaluation.suite import suite_id, suites_of
 from optimizer.jobs.calls.call_model import JournaledModel
 from optimizer.jobs.dataset.golden_scenarios import with_kept_golden
 from optimizer.jobs.studies.context import StopFlag, StudyRun, variant_of
-from optimizer.jobs.studies.evaluate_variant import StudyCalls, evaluate_variant
+from optimizer.jobs.studies.evaluate_variant import CallSource, evaluate_variant
 from optimizer.jobs.studies.evaluations.plan_evaluation import EvaluationScope
 
 log = structlog.get_logger("detent.study")
@@ -33,6 +34,10 @@ def ask_suites(run: StudyRun, winner: str, *, stop: StopFlag) -> None:
     def open_model(name: str, purpose: str) -> JournaledModel:
         return run.journaled(name, purpose=purpose, stop=stop)
 
+    def spend() -> Spend:
+        with run.store.read() as tx:
+            return run.spend(tx)
+
     for name, suite in suites_of(family).items():
         if suite_id(family, champion.variant if champion is not None else None, suite) in suites_asked:
             continue
@@ -42,9 +47,8 @@ def ask_suites(run: StudyRun, winner: str, *, stop: StopFlag) -> None:
                 family,
                 variant,
                 EvaluationScope(suite=name),
-                actor=actor,
                 classify=run.classify,
-                calls=StudyCalls(open_model=open_model, own=run.own, timing=f"{study.id}:{name}"),
+                calls=CallSource(open_model=open_model, own=run.own, id=f"{study.id}:{name}", actor=actor, spend=spend),
             )
         except (BudgetExhausted, DetentError) as problem:
             log.warning("suite_not_asked", study=study.id, suite=name, reason=str(problem))
@@ -52,5 +56,5 @@ def ask_suites(run: StudyRun, winner: str, *, stop: StopFlag) -> None:
             log.info("suites_left_to_a_person", study=study.id, suite=name, reason=str(stopped))
             return
         else:
-            missed_checks = [check.said for check in report.batch.checks or () if check.verdict != "met"]
+            missed_checks = [check.said for check in report.checks or () if check.verdict != "met"]
             run.tell("call", f"Suite {name}: {'; '.join(missed_checks) or 'all is met'}.")

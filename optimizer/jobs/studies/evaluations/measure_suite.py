@@ -52,12 +52,17 @@ def evaluators_of(
     return evaluators
 
 
-def measure(plan: EvaluationPlan, variant: Variant, evaluators: dict[str, Evaluator]) -> list[ExampleResult]:
-    """One for each example, in order."""
+def measure(
+    plan: EvaluationPlan,
+    variant: Variant,
+    evaluators: dict[str, Evaluator],
+    keep: Callable[[ExampleResult], None] = lambda result: None,
+) -> list[ExampleResult]:
+    """One for each example, in order; ``keep`` is told each as it is measured."""
     results: dict[str, ExampleResult] = {}
     for evaluator in dict.fromkeys(evaluators.values()):
         own = [example for example in plan.examples if evaluators[example.id] is evaluator]
-        results |= {result.example: result for result in evaluator.evaluate(variant, own)}
+        results |= {result.example: result for result in evaluator.evaluate(variant, own, keep=keep)}
     return [results[example.id] for example in plan.examples]
 
 

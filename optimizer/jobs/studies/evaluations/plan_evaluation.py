@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
-from optimizer.core.base.answers import members_of
 from optimizer.core.base.errors import DatasetTooSmall, InvalidInput
 from optimizer.core.base.phrasing import did_you_mean
 from optimizer.core.base.values import Spread
@@ -192,11 +191,6 @@ class EvaluationEstimate:
     calls: Spread
     usd: Spread | None
     calls_at_most: int
-
-    def as_data(self) -> dict[str, Any]:
-        """As one document, without what became of long inputs where there are none."""
-        absent = {name for name in ("truncated", "n_refused") if not getattr(self, name)}
-        return {name: value for name, value in members_of(self).items() if name not in absent}
 
 
 def estimate_evaluation(
