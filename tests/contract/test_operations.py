@@ -76,7 +76,7 @@ from optimizer.jobs.runs.create_judge_run import (
     score_answers,
     stop_judge_run,
 )
-from optimizer.jobs.runs.queue_run import RunActRequest, RunBudgetBody
+from optimizer.jobs.runs.queue_run import RunBudgetBody
 from optimizer.jobs.scheduling.read_families import read_families, read_family, read_triggers
 from optimizer.jobs.scheduling.set_schedule import (
     ScheduleRequest,
@@ -653,7 +653,7 @@ class TestJudges:
         }
 
         def stop(side: Side, world: World, run: str | None = None) -> Answer:
-            return side.ask(stop_judge_run, RunActRequest(id=run or ids[world.settings.home.name]))
+            return side.ask(stop_judge_run, ItemActRequest(id=run or ids[world.settings.home.name]))
 
         assert [both(stop)["status"], both(stop)["status"]] == ["cancelled", "cancelled"]
         both.refused(NotFound, lambda side, world: stop(side, world, "jr_none"))

@@ -11,7 +11,7 @@ from optimizer.core.base.errors import BudgetTooSmall, Conflict, InvalidInput, M
 from optimizer.core.family.variant import VariantRecord
 from optimizer.jobs.context import JobContext
 from optimizer.jobs.families.retire_family import require_idle
-from optimizer.jobs.request import PageRequest
+from optimizer.jobs.request import ItemActRequest, ItemRequest, PageRequest
 from optimizer.jobs.runs.carry_out_run import carry_out_run
 from optimizer.jobs.runs.create_comparison import (
     CompareRequest,
@@ -22,7 +22,7 @@ from optimizer.jobs.runs.create_comparison import (
     stop_comparison,
 )
 from optimizer.jobs.runs.create_judge_run import JudgeRunsRequest, read_judge_run, read_judge_runs
-from optimizer.jobs.runs.queue_run import RunActRequest, RunBudgetBody, RunReadRequest
+from optimizer.jobs.runs.queue_run import RunBudgetBody
 from optimizer.jobs.upkeep.read_operations import read_jobs
 from optimizer.runtime.use_cases import use_case_of
 from tests.contexts import context_of
@@ -74,7 +74,7 @@ class Compared:
         return carry_out_run(run.id, context, intake_of=lambda actor: None, classify=classify, watched=watched)
 
     def grid(self, run):
-        return read_grid(self.context, RunReadRequest(id=run.id))
+        return read_grid(self.context, ItemRequest(id=run.id))
 
     def n_calls(self, run):
         with self.world.store.read() as tx:
@@ -132,7 +132,7 @@ def test_a_killed_worker_goes_on_and_never_passes_the_cap(tmp_path):
     run = side.start(calls=13)
     with pytest.raises(Killed):
         side.do(run)
-    assert read_comparison(side.context, RunReadRequest(id=run.id)).status == "running"
+    assert read_comparison(side.context, ItemRequest(id=run.id)).status == "running"
     made = side.do(run)
     assert (made.status, made.result["stopped"], side.n_calls(run)) == ("finished", None, 13)
     assert side.grid(run)["n"] == 6
@@ -151,7 +151,7 @@ def test_what_a_killed_worker_spent_counts_for_the_cap(tmp_path):
 
 def test_it_stops_before_its_next_call_and_a_queued_one_at_once(side):
     def stop(run):
-        return stop_comparison(side.context, RunActRequest(id=run.id))
+        return stop_comparison(side.context, ItemActRequest(id=run.id))
 
     def after_two(one):
         if one.n_done == 2:
@@ -171,9 +171,9 @@ def test_one_that_a_killed_process_left_is_cancelled_at_once_where_no_worker_run
     run = side.start()
     with pytest.raises(Killed):
         side.do(run)
-    assert stop_comparison(side.context, RunActRequest(id=run.id)).status == "running", "its worker may be on its way"
+    assert stop_comparison(side.context, ItemActRequest(id=run.id)).status == "running", "its worker may be on its way"
     side.is_worker_running = False
-    assert stop_comparison(side.context, RunActRequest(id=run.id)).status == "cancelled"
+    assert stop_comparison(side.context, ItemActRequest(id=run.id)).status == "cancelled"
 
 
 def test_answers_are_judged_and_judgements_are_read_again(tmp_path):
@@ -246,7 +246,7 @@ def test_a_key_of_role_read_sees_figures_only(tmp_path):
     whole, figures = (use_case_of(read_grid).written(grid, figures_only=one).decode() for one in (False, True))
     assert (MARK in whole, "My parcel" in whole) == (True, True)
     assert (MARK in figures, "My parcel" in figures, '"score":0.7' in figures) == (False, False, True)
-    row = use_case_of(read_comparison).written(read_comparison(side.context, RunReadRequest(id=run.id))).decode()
+    row = use_case_of(read_comparison).written(read_comparison(side.context, ItemRequest(id=run.id))).decode()
     assert (MARK in row, "My parcel" in row) == (False, False), "the run keeps no text"
 
 
@@ -285,7 +285,7 @@ def test_no_list_of_judge_runs_shows_it(tmp_path):
     run = side.start()
     assert read_judge_runs(side.context, JudgeRunsRequest(family="letters")).items == []
     with pytest.raises(NotFound):
-        read_judge_run(side.context, RunReadRequest(id=run.id))
+        read_judge_run(side.context, ItemRequest(id=run.id))
 
 
 def test_it_stands_among_the_jobs_and_holds_what_would_take_its_family_away(side):

@@ -8,6 +8,7 @@ import pytest
 
 from optimizer.core.base.errors import BudgetTooSmall, InvalidInput, NotFound
 from optimizer.jobs.context import JobContext
+from optimizer.jobs.request import ItemActRequest, ItemRequest, PageRequest
 from optimizer.jobs.runs.carry_out_run import carry_out_run
 from optimizer.jobs.runs.create_evaluation import (
     EvaluateRequest,
@@ -16,8 +17,8 @@ from optimizer.jobs.runs.create_evaluation import (
     start_evaluation,
     stop_evaluation,
 )
-from optimizer.jobs.runs.queue_run import RunActRequest, RunBudgetBody, RunReadRequest
-from optimizer.jobs.upkeep.read_operations import JobsRequest, read_jobs
+from optimizer.jobs.runs.queue_run import RunBudgetBody
+from optimizer.jobs.upkeep.read_operations import read_jobs
 from optimizer.runtime.use_cases import use_case_of
 from tests.contexts import context_of
 from tests.judged_world import JudgedWorld, prompt_of, writer_by
@@ -62,10 +63,10 @@ class Evaluated:
         return carry_out_run(run.id, context, intake_of=lambda actor: None, classify=classify, watched=watched)
 
     def read(self, run):
-        return read_evaluation(self.context, RunReadRequest(id=run.id))
+        return read_evaluation(self.context, ItemRequest(id=run.id))
 
     def stop(self, run):
-        return stop_evaluation(self.context, RunActRequest(id=run.id))
+        return stop_evaluation(self.context, ItemActRequest(id=run.id))
 
     def n_calls(self, run):
         with self.world.store.read() as tx:
@@ -151,15 +152,15 @@ def test_it_stops_before_its_next_call_and_a_queued_one_at_once(place):
     place.is_worker_running = False
     left = place.start()
     assert place.stop(left).status == "cancelled"
-    assert [item.kind for item in read_jobs(place.context, JobsRequest()).items] == []
+    assert [item.kind for item in read_jobs(place.context, PageRequest()).items] == []
 
 
 def test_it_stands_among_the_jobs_and_a_stranger_finds_none(place):
     run = place.start()
-    (item,) = read_jobs(place.context, JobsRequest()).items
+    (item,) = read_jobs(place.context, PageRequest()).items
     assert (item.kind, item.location) == ("evaluation", f"/v1/evaluations/{run.id}")
     with pytest.raises(NotFound, match="There is no evaluation 'ev_0'"):
-        read_evaluation(place.context, RunReadRequest(id="ev_0"))
+        read_evaluation(place.context, ItemRequest(id="ev_0"))
 
 
 def test_the_month_bounds_it(tmp_path):

@@ -12,6 +12,7 @@ from optimizer.core.base.values import Budget
 from optimizer.core.evaluation.judging.run import JudgeRun, JudgeRunEstimate
 from optimizer.core.scheduling.monthly_budget import MonthlyLimits
 from optimizer.jobs.context import JobContext
+from optimizer.jobs.request import ItemActRequest
 from optimizer.jobs.runs.carry_out_run import carry_out_run
 from optimizer.jobs.runs.create_judge_run import (
     JudgeCheckRequest,
@@ -20,7 +21,7 @@ from optimizer.jobs.runs.create_judge_run import (
     score_answers,
     stop_judge_run,
 )
-from optimizer.jobs.runs.queue_run import RunActRequest, RunBudgetBody
+from optimizer.jobs.runs.queue_run import RunBudgetBody
 from optimizer.jobs.studies.read_spending import monthly_left
 from tests.contexts import context_of
 from tests.judged_world import JudgedWorld, dies_at, judge_model, letters_family, writer
@@ -48,7 +49,7 @@ def ask(act, request, world, budget=None, usd_per_month=None, models=None, **opt
 
 
 def stop_run(world, run):
-    return stop_judge_run(asked_by_ann(world), RunActRequest(id=run.id))
+    return stop_judge_run(asked_by_ann(world), ItemActRequest(id=run.id))
 
 
 def score(world, **options):

@@ -15,7 +15,12 @@ from optimizer.jobs.request import Request
 from optimizer.runtime.use_cases import USE_CASES, UseCase
 
 # Members that are named as texts are, and hold none.
-NO_TEXTS = {"FamilyStatus/problem": "one of two sentences of ours", "Truncation/input": "the name of an input"}
+NO_TEXTS = {
+    "FamilyStatus/problem": "one of two sentences of ours",
+    "Truncation/input": "the name of an input",
+    "TrivialBaseline/why": "a sentence of ours",
+    "TimingFigures/why": "a sentence of ours",
+}
 EACH = pytest.mark.parametrize("use_case", USE_CASES, ids=lambda one: one.name)
 
 

@@ -62,6 +62,7 @@ def evaluate(
     """
     from optimizer.cli.family import evaluate_view
     from optimizer.cli.progress.followed_run import follow_run
+    from optimizer.jobs.request import ItemActRequest
     from optimizer.jobs.runs.create_evaluation import (
         EvaluateRequest,
         EvaluationDryRun,
@@ -69,7 +70,7 @@ def evaluate(
         start_evaluation,
         stop_evaluation,
     )
-    from optimizer.jobs.runs.queue_run import RunActRequest, RunBudgetBody
+    from optimizer.jobs.runs.queue_run import RunBudgetBody
 
     session = Session()
     request = EvaluateRequest(
@@ -92,7 +93,7 @@ def evaluate(
 
     def stop(_: bool) -> None:
         with suppress(DetentError):
-            session.client.ask(stop_evaluation, RunActRequest(id=made.id))
+            session.client.ask(stop_evaluation, ItemActRequest(id=made.id))
 
     report = follow_run(session, made.id, read_evaluation, quiet=as_json, left=stop).result
     if report is None:

@@ -189,10 +189,10 @@ def cancel_run(
 
     Example: detent judge cancel jr_01m5v2s1n8
     """
+    from optimizer.jobs.request import ItemActRequest
     from optimizer.jobs.runs.create_judge_run import stop_judge_run
-    from optimizer.jobs.runs.queue_run import RunActRequest
 
-    stopped_run = Session().client.ask(stop_judge_run, RunActRequest(id=run))
+    stopped_run = Session().client.ask(stop_judge_run, ItemActRequest(id=run))
     state = "is stopped" if stopped_run.status == "cancelled" else f"has ended: {stopped_run.status}"
     state = "stops before its next call" if stopped_run.status == "running" else state
     show_report(as_json, stop_judge_run, stopped_run, lambda out: out.print(f"Run {run} {state}.", markup=False))

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from optimizer.core.evaluation.run import QueuedRun
     from optimizer.jobs.context import Context
-    from optimizer.jobs.runs.queue_run import RunReadRequest
+    from optimizer.jobs.request import ItemRequest
 
 R = TypeVar("R", bound="QueuedRun")
 POLL_S = 2.0
@@ -25,7 +25,7 @@ POLL_S = 2.0
 def follow_run(
     session: Session,
     id: str,
-    read: Callable[[Context, RunReadRequest], R],
+    read: Callable[[Context, ItemRequest], R],
     *,
     quiet: bool,
     left: Callable[[bool], object],
@@ -39,11 +39,11 @@ def follow_run(
         left: called where it is waited for no longer, with whether this process did it.
     """
     from optimizer.host import run_files
-    from optimizer.jobs.runs.queue_run import RunReadRequest
+    from optimizer.jobs.request import ItemRequest
     from optimizer.runtime.api_client import error_of
 
     def asked() -> R:
-        return session.client.ask(read, RunReadRequest(id=id))
+        return session.client.ask(read, ItemRequest(id=id))
 
     is_here = session.server is None and (lock := run_files.ProcessLock(session.settings, "worker")).acquire()
     try:

@@ -60,6 +60,7 @@ def compare(
     from optimizer.core.base.errors import BudgetExhausted, DetentError, StudyStopped
     from optimizer.core.family.variant import Variant
     from optimizer.jobs.champions.read_variants import NamedVariantRequest, read_named_variant
+    from optimizer.jobs.request import ItemActRequest, ItemRequest
     from optimizer.jobs.runs.create_comparison import (
         CompareRequest,
         ComparisonEstimate,
@@ -68,7 +69,7 @@ def compare(
         start_comparison,
         stop_comparison,
     )
-    from optimizer.jobs.runs.queue_run import RunActRequest, RunBudgetBody, RunReadRequest
+    from optimizer.jobs.runs.queue_run import RunBudgetBody
     from optimizer.runtime import wiring
 
     session, budget = Session(), RunBudgetBody(usd=budget_usd, calls=budget_calls)
@@ -86,7 +87,7 @@ def compare(
 
     def stop(_: bool) -> None:
         with suppress(DetentError):
-            session.client.ask(stop_comparison, RunActRequest(id=made.id))
+            session.client.ask(stop_comparison, ItemActRequest(id=made.id))
 
     run = follow_run(session, made.id, read_comparison, quiet=as_json, left=stop)
     if run.status == "cancelled" or run.result is None:
@@ -94,7 +95,7 @@ def compare(
     if run.result["stopped"] is not None:
         kept = "What was answered is kept: the same command with a higher cap goes on from there"
         raise BudgetExhausted(f"{run.result['stopped']} {kept} (--dry-run says how much it takes).")
-    grid = session.client.ask(read_grid, RunReadRequest(id=run.id))
+    grid = session.client.ask(read_grid, ItemRequest(id=run.id))
     ids = run.request["variants"]
     views = [session.client.ask(read_named_variant, NamedVariantRequest(family=run.family, name=id)) for id in ids]
     compared = [Variant.from_content(as_json_of(read_named_variant, view)) for view in views]

@@ -58,7 +58,7 @@ class EvaluationReport(EvaluationBatch):
     """
 
     scenarios: Sequence[ScenarioScores] | None
-    labels: LabelReport | None
+    labels: Text[LabelReport | None]
     trivial_baselines: TrivialBaselines | None
     judge: JudgeReport | None
     judgements: Text[Mapping[str, Mapping[str, Json]]]

@@ -22,17 +22,9 @@ from optimizer.jobs.champions.read_variants import find_variant
 from optimizer.jobs.context import Context
 from optimizer.jobs.families.check_models import require_known_models
 from optimizer.jobs.ids import new_id
-from optimizer.jobs.request import Name, Request
+from optimizer.jobs.request import ItemActRequest, ItemRequest, Name, Request
 from optimizer.jobs.runs.compare_variants import SPLIT, grid_of
-from optimizer.jobs.runs.queue_run import (
-    RunActRequest,
-    RunBudgetBody,
-    RunReadRequest,
-    budget_of_run,
-    queue_run,
-    seen_run,
-    stop_run,
-)
+from optimizer.jobs.runs.queue_run import RunBudgetBody, budget_of_run, queue_run, seen_run, stop_run
 from optimizer.jobs.studies.evaluations.plan_evaluation import drawn_examples
 from optimizer.ports import Transaction
 
@@ -118,13 +110,13 @@ def start_comparison(context: Context, request: CompareRequest) -> ComparisonRun
     return store.write(queue, rows=2 + len(records))
 
 
-def read_comparison(context: Context, request: RunReadRequest) -> ComparisonRun:
+def read_comparison(context: Context, request: ItemRequest) -> ComparisonRun:
     """How far a comparison is."""
     with context.store.read() as tx:
         return _seen(context, tx, request.id)
 
 
-def read_grid(context: Context, request: RunReadRequest) -> VariantGrid:
+def read_grid(context: Context, request: ItemRequest) -> VariantGrid:
     """Every answer of a comparison that has ended, with its score and cost, and how each variant did beside the first.
 
     It is made of the kept answers whenever it is read, and scored as the family's file says now. It is read by a
@@ -142,7 +134,7 @@ def read_grid(context: Context, request: RunReadRequest) -> VariantGrid:
     return grid_of(run, family, store=context.store, models=context.models(), scorer=context.scorer_for(family))
 
 
-def stop_comparison(context: Context, request: RunActRequest) -> ComparisonRun:
+def stop_comparison(context: Context, request: ItemActRequest) -> ComparisonRun:
     """Stops a comparison before its next call; what was answered is kept. Safe to repeat.
 
     One that has not begun, or that no worker does any more, is cancelled at once.

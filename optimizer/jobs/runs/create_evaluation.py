@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from optimizer.core.base.values import NONE
 from optimizer.core.models.budget import require_bounded
@@ -17,17 +17,9 @@ from optimizer.jobs.champions.read_variants import find_variant
 from optimizer.jobs.context import Context
 from optimizer.jobs.dataset.golden_scenarios import with_kept_golden
 from optimizer.jobs.ids import new_id
-from optimizer.jobs.request import Name, Request
+from optimizer.jobs.request import ItemActRequest, ItemRequest, Name, Request
 from optimizer.jobs.runs.evaluate_suites import scopes_of
-from optimizer.jobs.runs.queue_run import (
-    RunActRequest,
-    RunBudgetBody,
-    RunReadRequest,
-    budget_of_run,
-    queue_run,
-    seen_run,
-    stop_run,
-)
+from optimizer.jobs.runs.queue_run import RunBudgetBody, budget_of_run, queue_run, seen_run, stop_run
 from optimizer.jobs.studies.evaluations.plan_evaluation import (
     EvaluationEstimate,
     EvaluationScope,
@@ -47,6 +39,12 @@ class EvaluationDryRun:
     suites: Sequence[EvaluationEstimate]
 
 
+def _searched(split: object) -> object:
+    if split == "holdout":
+        raise ValueError("the holdout is sealed until a study confirms its winner; use 'dev' or 'train'")
+    return split
+
+
 class EvaluateRequest(Request):
     family: str
     variant: Annotated[Name, Field(description="Id of the variant, or champion, candidate, or file")] = "champion"
@@ -56,7 +54,7 @@ class EvaluateRequest(Request):
             description="A suite of the family, such as golden; full: all of them. Default: the targets without a name"
         ),
     ] = None
-    split: Annotated[Splits, Field(description="The holdout is sealed")] = "dev"
+    split: Annotated[Splits, BeforeValidator(_searched), Field(description="The holdout is sealed")] = "dev"
     n: Annotated[
         int | None,
         Field(ge=1, description="Examples at most; default: the number that the family's targets name, else 20"),
@@ -128,13 +126,13 @@ def start_evaluation(context: Context, request: EvaluateRequest) -> EvaluationRu
     return store.write(queue, rows=3)
 
 
-def read_evaluation(context: Context, request: RunReadRequest) -> EvaluationRun:
+def read_evaluation(context: Context, request: ItemRequest) -> EvaluationRun:
     """How far an evaluation is; once it has ended, what was found."""
     with context.store.read() as tx:
         return _seen(context, tx, request.id)
 
 
-def stop_evaluation(context: Context, request: RunActRequest) -> EvaluationRun:
+def stop_evaluation(context: Context, request: ItemActRequest) -> EvaluationRun:
     """Stops an evaluation before its next call; what was answered is kept, and a suite that was measured counts. Safe
     to repeat.
 

@@ -20,17 +20,9 @@ from optimizer.jobs.context import Context
 from optimizer.jobs.families.check_models import require_known_models
 from optimizer.jobs.feedback.judge_traffic import estimate_judging, latest_answers
 from optimizer.jobs.ids import new_id
-from optimizer.jobs.request import Name, Request
+from optimizer.jobs.request import ItemActRequest, ItemRequest, Name, Request
 from optimizer.jobs.runs.check_judge import estimate_check
-from optimizer.jobs.runs.queue_run import (
-    RunActRequest,
-    RunBudgetBody,
-    RunReadRequest,
-    budget_of_run,
-    queue_run,
-    seen_run,
-    stop_run,
-)
+from optimizer.jobs.runs.queue_run import RunBudgetBody, budget_of_run, queue_run, seen_run, stop_run
 from optimizer.jobs.studies.evaluations.plan_evaluation import calls_at_most
 from optimizer.ports import ModelCatalogue, Transaction
 
@@ -80,7 +72,7 @@ def read_judge_runs(context: Context, request: JudgeRunsRequest) -> Page[JudgeRu
     return Page(items=[judge_run_view(one) for one in found])
 
 
-def read_judge_run(context: Context, request: RunReadRequest) -> JudgeRunView:
+def read_judge_run(context: Context, request: ItemRequest) -> JudgeRunView:
     """How far a run is, and at its end what was found."""
     with context.store.read() as tx:
         return judge_run_view(_seen(context, tx, request.id))
@@ -176,7 +168,7 @@ def _queue(
     )
 
 
-def stop_judge_run(context: Context, request: RunActRequest) -> JudgeRunView:
+def stop_judge_run(context: Context, request: ItemActRequest) -> JudgeRunView:
     """Stops a run before its next call; what was scored stays. Safe to repeat.
 
     One that has not begun is cancelled at once.

@@ -15,7 +15,7 @@ from optimizer.core.family.family import Family
 from optimizer.core.models.budget import checked_budget
 from optimizer.core.scheduling.monthly_budget import MonthlyLimits, Remainder, under
 from optimizer.jobs.context import Context
-from optimizer.jobs.request import Reason, Request
+from optimizer.jobs.request import Request
 from optimizer.jobs.studies.evaluations.plan_evaluation import calls_at_most
 from optimizer.jobs.studies.read_spending import monthly_left
 from optimizer.ports import Transaction
@@ -26,15 +26,6 @@ R = TypeVar("R", bound=QueuedRun)
 class RunBudgetBody(Request):
     usd: Annotated[float, Field(ge=0)] | None = None
     calls: Annotated[int, Field(ge=0)] | None = None
-
-
-class RunActRequest(Request):
-    id: str
-    reason: Reason = ""
-
-
-class RunReadRequest(Request):
-    id: str
 
 
 def budget_of_run(context: Context, family: Family, asked: RunBudgetBody, calls: Spread, usd: Spread | None) -> Budget:
