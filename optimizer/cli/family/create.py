@@ -5,6 +5,7 @@ with a question where the two can be read in two ways.
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -24,6 +25,26 @@ if TYPE_CHECKING:
 
 N_SHOWN = 5
 
+Judge = Annotated[
+    str | None,
+    typer.Option(
+        help="A name from config/models.yaml: this model scores the answers, and no column of outputs is needed.",
+        show_default=False,
+    ),
+]
+Delimiter = Annotated[
+    str | None, typer.Option(help="Of the CSV: one character or tab; default: told by its first line.")
+]
+Parser = Annotated[
+    str | None, typer.Option(help="text, label, json, list or that of a package; default: told by the examples.")
+]
+FString = Annotated[
+    bool | None,
+    typer.Option("--f-string/--no-f-string", help="Whether {name} is a placeholder.", show_default=False),
+]
+KeepLabels = Annotated[bool, typer.Option("--keep-labels", help="Labels that look like a slip of another are meant.")]
+Merges = Annotated[list[str] | None, typer.Option(help="Label that is a slip of another: SLIP=LABEL; may be repeated.")]
+
 
 def register(app: typer.Typer) -> None:
     app.command("create")(create)
@@ -35,32 +56,15 @@ def create(
     examples: Annotated[Path, typer.Option(help="A CSV file, or JSON lines of examples.", show_default=False)],
     input: Annotated[list[str] | None, typer.Option(help="Input: a column, or FIELD=COLUMN; may be repeated.")] = None,
     output: Annotated[str | None, typer.Option(help="Output: a column, or FIELD=COLUMN.")] = None,
-    parser: Annotated[
-        str | None, typer.Option(help="text, label, json, list or that of a package; default: told by the examples.")
-    ] = None,
+    parser: Parser = None,
     model: Annotated[str, typer.Option(help="A name from config/models.yaml.")] = "embedded",
-    judge: Annotated[
-        str | None,
-        typer.Option(
-            help="A name from config/models.yaml: this model scores the answers, and no column of outputs is needed.",
-            show_default=False,
-        ),
-    ] = None,
+    judge: Judge = None,
     description: Annotated[str, typer.Option(help="One sentence.")] = "",
-    f_string: Annotated[
-        bool | None,
-        typer.Option("--f-string/--no-f-string", help="Whether {name} is a placeholder.", show_default=False),
-    ] = None,
-    merge: Annotated[
-        list[str] | None, typer.Option(help="Label that is a slip of another: SLIP=LABEL; may be repeated.")
-    ] = None,
-    keep_labels: Annotated[
-        bool, typer.Option("--keep-labels", help="Labels that look like a slip of another are meant.")
-    ] = False,
+    f_string: FString = None,
+    merge: Merges = None,
+    keep_labels: KeepLabels = False,
     encoding: Annotated[str | None, typer.Option(help="Of the CSV; default: UTF-8, or its byte order mark.")] = None,
-    delimiter: Annotated[
-        str | None, typer.Option(help="Of the CSV: one character or tab; default: told by its first line.")
-    ] = None,
+    delimiter: Delimiter = None,
     as_json: Json = False,
 ) -> None:
     """Make a family from a prompt and examples: families/NAME/family.yaml and examples.jsonl, imported at once.
@@ -80,7 +84,7 @@ def create(
 
     session = Session()
     models = wiring.open_models(session.settings)
-    for name in (model, *([judge] if judge is not None else [])):
+    for name in filter(None, (model, judge)):
         models.describe(name)  # an unknown name is better said before anything is written
     sheet = wiring.read_sheet(examples, encoding=encoding, delimiter=delimiter)
     today = session.clock.now().date()
@@ -109,33 +113,21 @@ def create(
         today=today,
         check=(lambda new: None) if keep_labels else _refuse_slips,
     )
+    files = [new_family.family_file, new_family.examples_file]
     session.families.load()
     declared = session.family(family)
     wiring.sync_families(session.settings, session.families, session.store, session.clock)
     report = session.import_curated(new_family.examples_file, declared)
-    values = {
-        "family": family,
-        "files": [new_family.family_file, new_family.examples_file],
-        "import": report,
-        "labels": dict(new_family.content.labels),
-    }
-    show(as_json, values, lambda out: None)
+    labels = dict(new_family.content.labels)
+    show(as_json, {"family": family, "files": files, "import": report, "labels": labels}, lambda out: None)
     for sentence in (
         *_left_out(sheet, new_family.content),
         *_of_labels(new_family.content, draft.prompt),
         *report.sentences(),
         *_from_before(session, report),
-        *_of_judge(draft),
     ):
         say(sentence)
-    say(f"Studies of {family}: {_by_itself(session, declared)}.")
-    serves, then = _what_serves(session, declared)
-    tell_change(
-        f"{family}: made {new_family.family_file} and {new_family.examples_file}; {serves}.",
-        why="",
-        undo=f"detent family delete {family} --confirm {family}",
-        then=then,
-    )
+    _tell_state(session, declared, draft, files)
 
 
 def _ask_owner(draft: FamilyDraft, today: Any, *, keep_labels: bool) -> FamilyDraft:
@@ -245,21 +237,26 @@ def _from_before(session: Session, report: ImportReport) -> list[str]:
     return lines
 
 
-def _of_judge(draft: FamilyDraft) -> list[str]:
-    if draft.judge != draft.model:
-        return []
-    return [
-        f"{draft.judge} judges its own answers, and a model may prefer these (self-preference); detent judge check"
-        " cannot measure that while no other model answers. Name another one as judge.model in the file."
-    ]
-
-
-def _by_itself(session: Session, declared: Family) -> str:
-    """Off, unless the store has a switch of a family of this name."""
+def _tell_state(session: Session, declared: Family, draft: FamilyDraft, files: Sequence[Path]) -> None:
+    """Who judges, what starts by itself, what serves now, and what comes next."""
     from optimizer.core.scheduling.schedule import in_force
 
-    with session.store.read() as tx:
-        return in_force(declared, session.store.schedules.get(tx, declared.name)).text
+    name, store = declared.name, session.store
+    if draft.judge == draft.model:
+        say(
+            f"{draft.judge} judges its own answers, and a model may prefer these (self-preference); detent judge check"
+            " cannot measure that while no other model answers. Name another one as judge.model in the file."
+        )
+    with store.read() as tx:  # off, unless the store has a switch of a family of this name
+        schedule = in_force(declared, store.schedules.get(tx, name))
+    say(f"Studies of {name}: {schedule.text}.")
+    serves, then = _what_serves(session, declared)
+    tell_change(
+        f"{name}: made {' and '.join(map(str, files))}; {serves}.",
+        why="",
+        undo=f"detent family delete {name} --confirm {name}",
+        then=then,
+    )
 
 
 def _what_serves(session: Session, declared: Family) -> tuple[str, str]:

@@ -6,7 +6,7 @@ import json
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -15,6 +15,9 @@ from optimizer.cli.session import Session
 from optimizer.core.base.errors import BudgetExhausted, Conflict, DetentError, StudyStopped
 from optimizer.core.base.texts import shown
 from optimizer.runtime.use_cases import as_json_of
+
+if TYPE_CHECKING:
+    from optimizer.core.views.evaluation import SuitesReport
 
 
 def register(app: typer.Typer) -> None:
@@ -61,14 +64,11 @@ def evaluate(
     Example: detent family evaluate triage --suite golden --variant candidate
     """
     from optimizer.cli.family import evaluate_view
-    from optimizer.cli.progress.followed_run import follow_run
-    from optimizer.jobs.request import ItemActRequest
     from optimizer.jobs.runs.create_evaluation import (
         EvaluateRequest,
         EvaluationDryRun,
         read_evaluation,
         start_evaluation,
-        stop_evaluation,
     )
     from optimizer.jobs.runs.queue_run import RunBudgetBody
 
@@ -90,16 +90,7 @@ def evaluate(
             as_json, start_evaluation, made, lambda out: evaluate_view.view_estimates(out, family, made.suites, again)
         )
         return
-
-    def stop(_: bool) -> None:
-        with suppress(DetentError):
-            session.client.ask(stop_evaluation, ItemActRequest(id=made.id))
-
-    report = follow_run(session, made.id, read_evaluation, quiet=as_json, left=stop).result
-    if report is None:
-        raise StudyStopped(f"The evaluation {made.id} was stopped; what was answered is kept.")
-    if not report.suites:
-        raise BudgetExhausted(shown(report.not_measured[0].why))
+    report = _at_its_end(session, made.id, quiet=as_json)
     document = as_json_of(read_evaluation, replace(made, result=report))["result"]
     if output is not None:
         _write(output, document)
@@ -112,6 +103,24 @@ def evaluate(
         raise typer.Exit(1)
     if report.verdict not in (None, "met"):
         raise typer.Exit(3)
+
+
+def _at_its_end(session: Session, id: str, *, quiet: bool) -> SuitesReport:
+    """Raises StudyStopped where it was stopped, BudgetExhausted where no suite was measured before the budget ended."""
+    from optimizer.cli.progress.followed_run import follow_run
+    from optimizer.jobs.request import ItemActRequest
+    from optimizer.jobs.runs.create_evaluation import read_evaluation, stop_evaluation
+
+    def stop(_: bool) -> None:
+        with suppress(DetentError):
+            session.client.ask(stop_evaluation, ItemActRequest(id=id))
+
+    report = follow_run(session, id, read_evaluation, quiet=quiet, left=stop).result
+    if report is None:
+        raise StudyStopped(f"The evaluation {id} was stopped; what was answered is kept.")
+    if not report.suites:
+        raise BudgetExhausted(shown(report.not_measured[0].why))
+    return report
 
 
 def _again(variant: str, suite: str | None, split: str, n: int | None, bare: bool) -> str:

@@ -27,47 +27,51 @@ app = typer.Typer(
 
 FamilyName = Annotated[str, typer.Argument(help="Name of the family.", show_default=False)]
 StudyId = Annotated[str, typer.Argument(help="Id of the study, or the family for its latest.", show_default=False)]
+Strategy = Annotated[
+    str | None,
+    typer.Option(
+        help=(
+            "bootstrap, settings, bases, examples, race, replay, gepa, mipro, joint, copro, simba, playbook, or one"
+            " that a package adds; several in a row, such as bootstrap+settings, the default (of kind policy:"
+            " replay)."
+        )
+    ),
+]
+KeepSaved = Annotated[
+    float | None,
+    typer.Option(
+        help="Of a content pipeline: learn a score, and save this share of the time at the best quality, such as 0.65."
+    ),
+]
+KeepQuality = Annotated[
+    float | None,
+    typer.Option(
+        help=(
+            "Of a content pipeline: learn a score, and save the most at this mean quality of what is processed in"
+            " full, such as 0.70."
+        )
+    ),
+]
+ConfirmedAim = Annotated[str, typer.Option(help="What it has to show on the holdout: quality, cost or latency.")]
+DryLook = Annotated[bool, typer.Option("--dry-run", help="Say what the look would cost; spend nothing.")]
+Follow = Annotated[bool, typer.Option(help="Show progress until it ends.")]
 
 
 @app.command()
 def run(
+    context: typer.Context,
     family: FamilyName,
-    strategy: Annotated[
-        str | None,
-        typer.Option(
-            help=(
-                "bootstrap, settings, bases, examples, race, replay, gepa, mipro, joint, copro, simba, playbook, or one"
-                " that a package adds; several in a row, such as bootstrap+settings, the default (of kind policy:"
-                " replay)."
-            )
-        ),
-    ] = None,
+    strategy: Strategy = None,
     aim: Annotated[str | None, typer.Option(help="quality, cost or latency.")] = None,
     budget_usd: Annotated[float | None, typer.Option(min=0, help="Dollars at most, confirmation included.")] = None,
     budget_calls: Annotated[int | None, typer.Option(min=0, help="Model calls at most, confirmation included.")] = None,
     budget_minutes: Annotated[float | None, typer.Option(min=0, help="Minutes at most, confirmation included.")] = None,
     seed: Annotated[int | None, typer.Option(help="Same seed and answers, same study.")] = None,
-    keep_saved: Annotated[
-        float | None,
-        typer.Option(
-            help=(
-                "Of a content pipeline: learn a score, and save this share of the time at the best quality, such as"
-                " 0.65."
-            )
-        ),
-    ] = None,
-    keep_quality: Annotated[
-        float | None,
-        typer.Option(
-            help=(
-                "Of a content pipeline: learn a score, and save the most at this mean quality of what is processed in"
-                " full, such as 0.70."
-            )
-        ),
-    ] = None,
+    keep_saved: KeepSaved = None,
+    keep_quality: KeepQuality = None,
     definition: Annotated[Path | None, typer.Option(help="A study definition such as experiments/quick.yaml.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would cost; spend nothing.")] = False,
-    follow: Annotated[bool, typer.Option(help="Show progress until it ends.")] = True,
+    follow: Follow = True,
     as_json: Json = False,
 ) -> None:
     """Search for a better variant, then compare winner and champion on the sealed holdout.
@@ -90,31 +94,25 @@ def run(
     from optimizer.runtime.client import family_view
 
     session = Session()
-    values = study_run.read_definition(definition)
+    keep = {"keep_saved": keep_saved, "keep_quality": keep_quality}
     wish = study_run.Wish.of(
-        values,
+        study_run.read_definition(definition),
         strategy=strategy,
         aim=aim,
         usd=budget_usd,
         calls=budget_calls,
         minutes=budget_minutes,
         seed=seed,
-        keep={"keep_saved": keep_saved, "keep_quality": keep_quality},
+        keep=keep,
     )
     created = session.client.ask(start_study, wish.of_family(family, dry_run=dry_run))
     if isinstance(created, StudyEstimate):
         estimate = created.estimate
-        options = {
-            "--strategy": strategy,
-            "--aim": aim,
-            "--budget-usd": budget_usd,
-            "--budget-minutes": budget_minutes,
-            "--seed": seed,
-            "--definition": definition,
-        }
-        options |= {"--keep-saved": keep_saved, "--keep-quality": keep_quality}
+        options = ("strategy", "aim", "budget_usd", "budget_minutes", "seed", "definition", *keep)
         again = " ".join(
-            f"{option} {shlex.quote(str(value))}" for option, value in options.items() if value is not None
+            f"--{option.replace('_', '-')} {shlex.quote(str(value))}"
+            for option in options
+            if (value := context.params[option]) is not None
         )
         declared = family_view(session.client, created.family).definition
         assert declared is not None, "what has no definition has no estimate"
@@ -212,7 +210,7 @@ def cancel(study: StudyId, as_json: Json = False) -> None:
 @app.command()
 def resume(
     study: StudyId,
-    follow: Annotated[bool, typer.Option(help="Show progress until it ends.")] = True,
+    follow: Follow = True,
     as_json: Json = False,
 ) -> None:
     """Go on with a study that was cancelled, failed or interrupted. Nothing that was answered is asked again."""
@@ -232,9 +230,9 @@ def resume(
 def nominate(
     study: StudyId,
     variant: Annotated[str, typer.Argument(help="A variant that the study has measured in full.", show_default=False)],
-    aim: Annotated[str, typer.Option(help="What it has to show on the holdout: quality, cost or latency.")] = "quality",
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what the look would cost; spend nothing.")] = False,
-    follow: Annotated[bool, typer.Option(help="Show progress until it ends.")] = True,
+    aim: ConfirmedAim = "quality",
+    dry_run: DryLook = False,
+    follow: Follow = True,
     as_json: Json = False,
 ) -> None:
     """Take another point of a study's search to the sealed holdout: one more look, by a study of its own.
@@ -270,10 +268,10 @@ def confirm(
     variant: Annotated[
         str, typer.Argument(help="Id of any variant, or file: what family.yaml says now.", show_default=False)
     ],
-    aim: Annotated[str, typer.Option(help="What it has to show on the holdout: quality, cost or latency.")] = "quality",
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what the look would cost; spend nothing.")] = False,
+    aim: ConfirmedAim = "quality",
+    dry_run: DryLook = False,
     yes: Annotated[bool, typer.Option("--yes", help="Spend the look without being asked.")] = False,
-    follow: Annotated[bool, typer.Option(help="Show progress until it ends.")] = True,
+    follow: Follow = True,
     as_json: Json = False,
 ) -> None:
     """Take any variant, also one edited by hand, to the sealed holdout: one look, at a price said before.

@@ -68,73 +68,46 @@ def check_suite(
         tools: by example whose tools found something, whether the answer uses it.
     """
     timing = timing or timing_of(results)
-    scores = [r.score for r in results if r.score is not None]
-    n, whole = len(results), len(scores) == len(results)
-    checks: list[Check] = []
-
-    def add(
-        name: str,
-        wanted: float | None,
-        found: float | None,
-        is_met: Callable[[float, float], bool],
-        shown: str,
-        missing: str,
-    ) -> None:
+    checks = _score_checks(targets, results)
+    n, missing = len(results), timing.why or JOURNALED
+    for name, wanted, found, text in (
+        ("errors", targets.errors, sum(r.is_failed for r in results) / n, "{:.1%} errors"),
+        ("retries", targets.retries, sum(r.n_retries > 0 for r in results) / n, "{:.1%} were asked again"),
+        ("cost_usd_per_call", targets.cost_usd_per_call, sum(r.cost_usd for r in results) / n, "${:.6f} a request"),
+        ("p95_latency_ms", targets.p95_latency_ms, timing.p95_ms, "95 % within {:,.0f} ms"),
+    ):
         if wanted is not None:
-            checks.append(_check(name, wanted, found, is_met, shown, missing))
-
-    unscored = f"{n - len(scores)} of {n} examples have no score"
-    add(
-        "mean_score",
-        targets.mean_score,
-        mean_score(results) if whole else None,
-        _at_least,
-        "mean score {:.3f}",
-        unscored,
-    )
-    if targets.high_scores is not None:
-        edge, share = targets.high_scores.edge, _share([s >= targets.high_scores.edge for s in scores])
-        add(
-            "high_scores",
-            targets.high_scores.share,
-            share if whole else None,
-            _at_least,
-            f"{{:.1%}} score {edge:g} or more",
-            unscored,
-        )
-    if targets.low_scores is not None:
-        below = targets.low_scores.below
-        add(
-            "low_scores",
-            targets.low_scores.share,
-            _share([s < below for s in scores]) if whole else None,
-            _at_most,
-            f"{{:.1%}} score below {below:g}",
-            unscored,
-        )
-    add("errors", targets.errors, _share([r.is_failed for r in results]), _at_most, "{:.1%} errors", "")
-    add("retries", targets.retries, _share([r.n_retries > 0 for r in results]), _at_most, "{:.1%} were asked again", "")
-    cost = sum(r.cost_usd for r in results) / n
-    add("cost_usd_per_call", targets.cost_usd_per_call, cost, _at_most, "${:.6f} a request", "")
-    slow = timing.why or JOURNALED
-    add("p95_latency_ms", targets.p95_latency_ms, timing.p95_ms, _at_most, "95 % within {:,.0f} ms", slow)
+            checks.append(_check(name, wanted, found, _at_most, text, missing))
     if targets.tools_used is not None:
         tool_use = tools or {}
         unanswered = sum(r.output is None for r in results if r.example in tool_use)
-        use = _share([*tool_use.values()]) if tool_use and not unanswered else None
+        use = sum(tool_use.values()) / len(tool_use) if tool_use and not unanswered else None
         missing = (
             f"{unanswered} of {len(tool_use)} answers are missing" if tool_use else "no input holds what tools found"
         )
-        add(
-            "tools_used",
-            targets.tools_used.share,
-            use,
-            _at_least,
-            "{:.1%} of the answers use what tools found",
-            missing,
-        )
+        text = "{:.1%} of the answers use what tools found"
+        checks.append(_check("tools_used", targets.tools_used.share, use, _at_least, text, missing))
     if targets.regression is not None and champion is not None:
         checks += _regressions(targets.regression, results, champion, class_of or {}, timing, groups)
+    return checks
+
+
+def _score_checks(targets: Targets, results: Sequence[ExampleResult]) -> list[Check]:
+    """Unmeasured where an example has no score."""
+    scores = [r.score for r in results if r.score is not None]
+    n, is_whole, checks = len(results), len(scores) == len(results), list[Check]()
+    unscored = f"{n - len(scores)} of {n} examples have no score"
+    if targets.mean_score is not None:
+        mean = mean_score(results) if is_whole else None
+        checks.append(_check("mean_score", targets.mean_score, mean, _at_least, "mean score {:.3f}", unscored))
+    if (high := targets.high_scores) is not None:
+        share = sum(s >= high.edge for s in scores) / n if is_whole else None
+        text = f"{{:.1%}} score {high.edge:g} or more"
+        checks.append(_check("high_scores", high.share, share, _at_least, text, unscored))
+    if (low := targets.low_scores) is not None:
+        share = sum(s < low.below for s in scores) / n if is_whole else None
+        text = f"{{:.1%}} score below {low.below:g}"
+        checks.append(_check("low_scores", low.share, share, _at_most, text, unscored))
     return checks
 
 
@@ -330,10 +303,6 @@ def _at_least(found: float, wanted: float) -> bool:
 
 def _at_most(found: float, wanted: float) -> bool:
     return found <= wanted + 1e-12
-
-
-def _share(flags: Sequence[bool]) -> float | None:
-    return sum(flags) / len(flags) if flags else None
 
 
 FULL = "full"  # every suite of the family

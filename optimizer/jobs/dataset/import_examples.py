@@ -162,17 +162,7 @@ def import_rows(
     Returns:
         The report; a row that cannot be taken is counted there with its reason and stops nothing.
     """
-    masker, kind = Masker(family.privacy.rules), kind_of(family)
-    n_read, n_released, n_by_verdict = 0, 0, Counter[str]()
-    reasons, cases = Counter[str](), dict[str, list[str]]()
-    ids_taken = set[str]()
-    labels = dict.fromkeys(family.output.labels or (), 0)
-
-    def reject(row: SourceRow, reason: str) -> None:
-        reasons[reason] += 1
-        cases.setdefault(reason, [])
-        if len(cases[reason]) < N_KEPT:
-            cases[reason].append(row.where)
+    masker, kind, tally = Masker(family.privacy.rules), kind_of(family), _Tally(family)
 
     def add(tx: Transaction, examples: Sequence[Example]) -> tuple[list[Added], int]:
         added = store.examples.add(tx, examples)
@@ -184,48 +174,25 @@ def import_rows(
             store.examples.release(tx, family.name, id, actor)
         return added, len(unreleased)
 
-    for batch in _batches(rows):
-        n_read += len(batch)
+    iterator = iter(rows)
+    while batch := list(islice(iterator, BATCH)):
+        tally.n_read += len(batch)
         examples: list[tuple[SourceRow, Example]] = []
         for row in batch:
             reason = row.rejected or kind.example_fault(family, row.input, row.expected)
             if reason is not None:
-                reject(row, reason)
+                tally.reject(row, reason)
                 continue
             try:
                 examples.append((row, _example(row, family, masker, clock.now(), curated)))
             except MaskTooSlow:
-                reject(row, "a mask of the family's own takes too long for its text")
-        for _, example in examples:
-            label = example.expected.get(family.output.field)
-            if isinstance(label, str) and label in labels:
-                labels[label] += 1
-        verdicts, n = store.write(partial(add, examples=[e for _, e in examples]))
-        n_released += n
+                tally.reject(row, "a mask of the family's own takes too long for its text")
+        verdicts, n_released = store.write(partial(add, examples=[e for _, e in examples]))
+        tally.n_released += n_released
         for (row, example), verdict in zip(examples, verdicts, strict=True):
-            if verdict == "id_conflict":
-                reject(row, TWICE if example.id in ids_taken else CONFLICT)
-            elif verdict == "sealed":
-                reject(row, SEALED)
-            else:
-                n_by_verdict[verdict] += 1
-                if verdict == "accepted":
-                    ids_taken.add(example.id)
+            tally.add(row, example, verdict)
     with store.read() as tx:
-        splits = store.examples.counts(tx, family.name)
-    report = ImportReport(
-        family=family.name,
-        n_read=n_read,
-        n_accepted=n_by_verdict["accepted"],
-        n_duplicate=n_by_verdict["duplicate"],
-        n_rejected=reasons.total(),
-        reasons=dict(reasons),
-        cases=cases,
-        splits=splits,
-        n_gate=family.rollout.gates.n,
-        labels=labels,
-        n_released=n_released,
-    )
+        report = tally.report(store.examples.counts(tx, family.name))
     counts = ("n_read", "n_accepted", "n_duplicate", "n_rejected", "n_released")
 
     def record(tx: Transaction) -> ImportReport:
@@ -241,6 +208,51 @@ def import_rows(
         return report
 
     return store.write(record)
+
+
+class _Tally:
+    """What became of the rows so far."""
+
+    def __init__(self, family: Family) -> None:
+        self._family = family
+        self.n_read, self.n_released, self._n_by_verdict = 0, 0, Counter[Added]()
+        self._reasons, self._cases = Counter[str](), dict[str, list[str]]()
+        self._ids_taken = set[str]()
+        self._labels = dict.fromkeys(family.output.labels or (), 0)
+
+    def reject(self, row: SourceRow, reason: str) -> None:
+        self._reasons[reason] += 1
+        cases = self._cases.setdefault(reason, [])
+        if len(cases) < N_KEPT:
+            cases.append(row.where)
+
+    def add(self, row: SourceRow, example: Example, verdict: Added) -> None:
+        label = example.expected.get(self._family.output.field)
+        if isinstance(label, str) and label in self._labels:
+            self._labels[label] += 1
+        if verdict == "id_conflict":
+            self.reject(row, TWICE if example.id in self._ids_taken else CONFLICT)
+        elif verdict == "sealed":
+            self.reject(row, SEALED)
+        else:
+            self._n_by_verdict[verdict] += 1
+            if verdict == "accepted":
+                self._ids_taken.add(example.id)
+
+    def report(self, splits: Mapping[Split, int]) -> ImportReport:
+        return ImportReport(
+            family=self._family.name,
+            n_read=self.n_read,
+            n_accepted=self._n_by_verdict["accepted"],
+            n_duplicate=self._n_by_verdict["duplicate"],
+            n_rejected=self._reasons.total(),
+            reasons=dict(self._reasons),
+            cases=self._cases,
+            splits=splits,
+            n_gate=self._family.rollout.gates.n,
+            labels=self._labels,
+            n_released=self.n_released,
+        )
 
 
 class TextsWithoutGroup:
@@ -290,9 +302,3 @@ def _nameless(name: str | None, masker: Masker, prefix: str) -> str | None:
     if name is None or masker.mask(str(name)) == str(name):
         return name
     return prefix + digest(str(name).encode(errors="surrogatepass"))[:24]
-
-
-def _batches(rows: Iterable[SourceRow]) -> Iterator[list[SourceRow]]:
-    iterator = iter(rows)
-    while batch := list(islice(iterator, BATCH)):
-        yield batch

@@ -108,11 +108,7 @@ def create_study(context: Context, request: StudyRequest, *, trigger: Trigger | 
     wish = _asked(family, strategy, aim, caps, definition, store, models)
     plan = kind.plan(wish, store, models)
     if request.dry_run:
-        drawn: Mapping[str, Any] = plan.dataset
-        left_out = {n: drawn[n] for n in ("truncated", "n_refused", "n_unreleased") if n in drawn}
-        return replace(
-            plan.estimate, **left_out, remarks=[*plan.estimate.remarks, *_remarks(wish, plan.dataset, store)]
-        )
+        return _with_remarks(plan.estimate, wish, plan.dataset, store)
     now = clock.now()
     study = Study(
         id=new_id("st"),
@@ -158,13 +154,20 @@ def create_study(context: Context, request: StudyRequest, *, trigger: Trigger | 
     return store.write(add)
 
 
-def _remarks(wish: AskedStudy, dataset: Mapping[str, Any], store: Store) -> list[str]:
-    """What a dry run says of the rows, and of a freeze under which the study would be refused."""
+def _with_remarks(estimate: CostEstimate, wish: AskedStudy, dataset: Mapping[str, Any], store: Store) -> CostEstimate:
+    """What a dry run says beside the cost: of the rows, and of a freeze under which the study would be refused."""
+    remarks = [*estimate.remarks]
     with store.read() as tx:
         freeze = is_frozen(store.freezes.all(tx), wish.family.name)
-    frozen = [] if freeze is None else [f"No study would start while {freeze.sentence}."]
-    if not kind_of(wish.family).asks_models:
-        return frozen
+    if freeze is not None:
+        remarks.append(f"No study would start while {freeze.sentence}.")
+    if kind_of(wish.family).asks_models:
+        remarks += _remarks_on_rows(wish, dataset, store)
+    left_out = {name: dataset[name] for name in ("truncated", "n_refused", "n_unreleased") if name in dataset}
+    return replace(estimate, **left_out, remarks=remarks)
+
+
+def _remarks_on_rows(wish: AskedStudy, dataset: Mapping[str, Any], store: Store) -> list[str]:
     train, dev = load_examples(wish.family, dataset, store)
     rows = [*train, *dev]
     alike = near_duplicates({e.id: text for e in rows if (text := text_without_group(e))})
@@ -176,7 +179,7 @@ def _remarks(wish: AskedStudy, dataset: Mapping[str, Any], store: Store) -> list
         if wish.definition.n_holdout  # else the study is not to look at it
         else None,
     )
-    return [*frozen, *(sentence for sentence in sentences if sentence is not None)]
+    return [sentence for sentence in sentences if sentence is not None]
 
 
 def _asked(

@@ -119,15 +119,7 @@ def evaluate_variant(
     timing: Timing | None = None
     if plan.suite is not None:
         beside = measure(plan, plan.beside, evaluators, calls.keep) if plan.beside is not None else []
-        timing = timing_of(results)
-        if _is_untimed(plan, timing):
-            timing = time_calls(
-                plan,
-                run=calls.id,
-                open_model=lambda name: calls.open_model(name, TIMING),
-                evaluator=lambda opened: Evaluator(family, scorer.unjudged(), opened, calibration=calibration),
-                earlier=lambda timed_as: _earlier(plan, family, timed_as, store),
-            )
+        timing = _timing(plan, family, results, scorer, calls, store)
         batch = replace(
             batch,
             p95_latency_ms=batch.p95_latency_ms or timing.p95_ms,
@@ -159,20 +151,36 @@ def _commonest(errors: Sequence[str]) -> str | None:
     return Counter(errors).most_common(1)[0][0] if errors else None
 
 
-def _is_untimed(plan: EvaluationPlan, timing: Timing) -> bool:
-    """Whether the evaluation itself measured no latency that is asked for: none side by side, and of the Variant alone
-    too few where the journal answered.
+def _timing(
+    plan: EvaluationPlan,
+    family: Family,
+    results: Sequence[ExampleResult],
+    scorer: Scorer,
+    calls: CallSource,
+    store: Store,
+) -> Timing:
+    """Of fresh calls where the evaluation itself measured no latency that is asked for: none side by side, and of the
+    Variant alone too few where the journal answered.
     """
-    return plan.times_pairs or (plan.times and len(timing.mine) < min(N_TIMED, len(plan.examples)))
+    timing = timing_of(results)
+    if not plan.times_pairs and (not plan.times or len(timing.mine) >= min(N_TIMED, len(plan.examples))):
+        return timing
 
+    def earlier(timed_as: str) -> list[list[RowRatios]]:
+        """What earlier evaluations of the same Variant beside the same champion measured, oldest first."""
+        assert plan.champion is not None
+        with store.read() as tx:
+            batches = store.performance.batches(tx, family.name)
+        return evidence_of(batches, plan.variant.id, suite_id(family, plan.champion.id, plan.suite), timed_as)
 
-def _earlier(plan: EvaluationPlan, family: Family, timed_as: str, store: Store) -> list[list[RowRatios]]:
-    """What earlier evaluations of the same Variant beside the same champion measured, oldest first."""
-    assert plan.champion is not None
-    with store.read() as tx:
-        batches = store.performance.batches(tx, family.name)
-    suite = suite_id(family, plan.champion.id, plan.suite)
-    return evidence_of(batches, plan.variant.id, suite, timed_as)
+    calibration = partial(latest_calibration, family, store)
+    return time_calls(
+        plan,
+        run=calls.id,
+        open_model=lambda name: calls.open_model(name, TIMING),
+        evaluator=lambda opened: Evaluator(family, scorer.unjudged(), opened, calibration=calibration),
+        earlier=earlier,
+    )
 
 
 def _figures(timing: Timing | None) -> TimingFigures | None:

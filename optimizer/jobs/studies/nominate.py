@@ -7,8 +7,10 @@ that makes studies safe (budget, journal, resume, one at a time).
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from math import ceil, inf
+from typing import Any
 
 from optimizer.core.base.errors import Conflict, DatasetTooSmall, GateNotMet, InvalidInput, NotFound
 from optimizer.core.base.phrasing import count
@@ -20,6 +22,7 @@ from optimizer.core.evaluation.suite import GOLDEN, gates_of_suites
 from optimizer.core.family.family import Family, kind_of
 from optimizer.core.family.variant import Variant
 from optimizer.core.models.budget import require_bounded
+from optimizer.core.models.language import ModelPrice
 from optimizer.core.scheduling.monthly_budget import MonthlyLimits, under
 from optimizer.core.search.answer_bounds import (
     DEFAULT_MAX_TOKENS,
@@ -46,7 +49,7 @@ from optimizer.jobs.studies.context import variant_of
 from optimizer.jobs.studies.kinds.prompt import require_price, serve_another
 from optimizer.jobs.studies.read_spending import monthly_left
 from optimizer.jobs.studies.read_studies import stored_study
-from optimizer.ports import Store, Transaction
+from optimizer.ports import ModelCatalogue, Store, Transaction
 
 TO_SPARE = 1.5  # times the calls of the confirmation: retries count, and so do calls that a kill loses
 
@@ -210,38 +213,14 @@ def plan_look(
             n_holdout=n_holdout,
             n_required=needed,
         )
-    train, dev = load_examples(family, dataset, store)
-    inputs = longest_inputs(family, [*train, *dev])
-    usd = 0.0  # infinite where a price is not known
     with store.read() as tx:
         look = store.examples.looks(tx, family.name, dataset["holdout"]) + 1
         freeze = is_frozen(store.freezes.all(tx), family.name)
         limits = MonthlyLimits(family_usd=family.budget.usd_per_month, all_usd=context.settings.usd_per_month)
         remaining = monthly_left(tx, store, clock, family.name, limits)
-    n_calls, models_asked = 0, []
-    for arm in arms if kind_of(family).asks_models else ():  # a replay costs nothing
-        per_answer, dearest = calls_per_answer(arm, {}), 0.0
-        n_calls += n_holdout * per_answer
-        longest = longest_allowed(arm, inputs, definition, is_written=False, is_asked_again=asks_again(arm, {}))
-        for name in models_of(arm, {}):
-            price, limit = models.price(name), arm.model.get("max_tokens") or models.describe(name).max_output_tokens
-            if aim == "cost":
-                is_champion = arm is arms[0]
-                require_price(
-                    name,
-                    price,
-                    is_free_allowed=name != arms[0].model["name"],
-                    comes_from=f"the serving champion {arm.id}" if is_champion else f"the variant {arm.id}",
-                    instead=serve_another(name, family) if is_champion else "nominate a variant without it",
-                )
-            models_asked.append((name, price, limit))
-            dearest = max(dearest, usd_of(longest, int(limit or 0), price)) if price is not None else inf
-        usd += TO_SPARE * n_holdout * per_answer * dearest
-        max_tokens = int(arm.model.get("max_tokens") or DEFAULT_MAX_TOKENS)
-        judging = judging_cost(family, inputs, [*train, *dev], max_tokens, models.price, n_gate=policy_judgements(arm))
-        n_calls += n_holdout * ceil(judging.calls.expected)
-        usd += TO_SPARE * n_holdout * (inf if judging.once_usd is None else judging.once_usd)
-        models_asked += [(name, models.price(name), judge_of(family).max_tokens) for name in judging.members]
+    if aim == "cost" and kind_of(family).asks_models:
+        _require_prices(arms, family, models)
+    n_calls, usd, models_asked = _cost_of_arms(arms, family, definition, dataset, store, models)
     calls = int(TO_SPARE * n_calls)
     budget = under(remaining, Budget(calls=calls, usd=usd if usd < inf else None))
     for item in models_asked:
@@ -273,6 +252,50 @@ def plan_look(
         freeze=freeze,
     )
     return PlannedLook(study=study, price=price_of_look, limits=limits)
+
+
+def _require_prices(arms: tuple[Variant, Variant], family: Family, models: ModelCatalogue) -> None:
+    champion, candidate = arms
+    for arm in arms:
+        for name in models_of(arm, {}):
+            require_price(
+                name,
+                models.price(name),
+                is_free_allowed=name != champion.model["name"],
+                comes_from=f"the variant {arm.id}" if arm is candidate else f"the serving champion {arm.id}",
+                instead="nominate a variant without it" if arm is candidate else serve_another(name, family),
+            )
+
+
+def _cost_of_arms(
+    arms: Sequence[Variant],
+    family: Family,
+    definition: Definition,
+    dataset: Mapping[str, Any],
+    store: Store,
+    models: ModelCatalogue,
+) -> tuple[int, float, list[tuple[str, ModelPrice | None, int | None]]]:
+    """Calls of each arm on each holdout example, its judge's included; dollars at most, infinite where a price is not
+    known; and each model that is asked, with its price and its output limit.
+    """
+    n_calls, usd, models_asked = 0, 0.0, list[tuple[str, ModelPrice | None, int | None]]()
+    n_holdout, examples = len(dataset["holdout"]), [e for part in load_examples(family, dataset, store) for e in part]
+    inputs = longest_inputs(family, examples)
+    for arm in arms if kind_of(family).asks_models else ():  # a replay costs nothing
+        per_answer, dearest = calls_per_answer(arm, {}), 0.0
+        n_calls += n_holdout * per_answer
+        longest = longest_allowed(arm, inputs, definition, is_written=False, is_asked_again=asks_again(arm, {}))
+        for name in models_of(arm, {}):
+            price, limit = models.price(name), arm.model.get("max_tokens") or models.describe(name).max_output_tokens
+            models_asked.append((name, price, limit))
+            dearest = max(dearest, usd_of(longest, int(limit or 0), price)) if price is not None else inf
+        usd += TO_SPARE * n_holdout * per_answer * dearest
+        max_tokens = int(arm.model.get("max_tokens") or DEFAULT_MAX_TOKENS)
+        judging = judging_cost(family, inputs, examples, max_tokens, models.price, n_gate=policy_judgements(arm))
+        n_calls += n_holdout * ceil(judging.calls.expected)
+        usd += TO_SPARE * n_holdout * (inf if judging.once_usd is None else judging.once_usd)
+        models_asked += [(name, models.price(name), judge_of(family).max_tokens) for name in judging.members]
+    return n_calls, usd, models_asked
 
 
 def queue_look(context: Context, planned: PlannedLook, family: Family) -> Study:

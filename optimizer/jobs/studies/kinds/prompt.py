@@ -38,7 +38,7 @@ from optimizer.core.search.cost_estimate import (
     estimate_study,
     search_budget,
 )
-from optimizer.core.search.judging_cost import judging_cost, policy_judgements
+from optimizer.core.search.judging_cost import JudgingCost, judging_cost, policy_judgements
 from optimizer.core.search.objective import MIN_TIMED
 from optimizer.core.search.run_off import RUN_OFF
 from optimizer.core.search.strategies import writes
@@ -67,7 +67,85 @@ class PromptStudy:
         return "quality"
 
     def plan(self, asked: AskedStudy, store: Store, models: ModelCatalogue) -> StudyPlan:
-        return _plan(asked, store, models)
+        _check_definition(asked)
+        _check_models(asked, models)
+        family, names, aim, budget, definition = asked.family, asked.names, asked.aim, asked.budget, asked.definition
+        champion, space, model = asked.champion, asked.space, str(asked.champion.model["name"])
+        facts = models.describe(model)
+        tiers, is_written = searched_tiers(names, family), writes(names, space)
+        dataset = build_dataset(family, definition, store)
+        train, dev = load_examples(family, dataset, store)
+        is_sequenced = tuple(names) == (REPLAY,) and aim == "cost"  # chosen on cross-fitted rows
+        further = [] if is_sequenced else dev_examples(family, dataset.get(RUN_OFF, ()), store)
+        _check_examples(asked, train, dev)
+        per_answer = calls_per_answer(champion, space, tiers)
+        inputs = longest_inputs(family, [*train, *dev, *further])
+        longest = longest_allowed(
+            champion,
+            inputs,
+            definition,
+            is_written=is_written,
+            is_asked_again=asks_again(champion, space),
+            instructions=options_of(space, "instruction"),
+        )
+        judging = _judging(asked, inputs, [*train, *dev, *further], models)
+        n_holdout = len(dataset["holdout"])
+        n_confirmation = confirmation_calls(n_holdout, per_answer + ceil(judging.calls.high))
+        typical = _typical_bytes(champion, train, dev, family, definition)
+        max_tokens = int(champion.model.get("max_tokens") or 0)
+        measured_seconds = _measured_seconds(family, model, store)
+        at_once = (
+            facts.concurrency if not facts.embedded else facts.processes if isinstance(facts.processes, int) else 1
+        )
+        sizes = Sizes(
+            definition=definition,
+            n_train=len(train),
+            n_dev=len(dev),
+            n_champion_examples=len(champion.examples),
+            per_answer=per_answer,
+            n_tiers=len(tiers),
+        )
+        writer = [definition.proposer or model] if is_written else []
+        profile = CallProfile(
+            longest_bytes=longest,
+            typical_bytes=typical,
+            max_tokens=max_tokens,
+            price=models.price(model),
+            seconds=measured_seconds or _seconds_per_call(facts, typical, max_tokens),
+            concurrency=at_once,
+            proposals_price=models.price(writer[0]) if writer else None,
+            judging=judging,
+        )
+        calls = expected_calls(
+            names, sizes, n_run_off=len(further), n_holdout=n_holdout, is_written=is_written, judging=judging.calls
+        )
+        estimate = estimate_study(
+            calls,
+            profile,
+            budget=budget,
+            n_trials=trials_of(names, definition),
+            n_confirmation=n_confirmation,
+            reserved_usd=confirmation_usd(
+                champion,
+                space,
+                n_calls=confirmation_calls(n_holdout, per_answer),
+                longest_bytes=longest,
+                price_of=models.price,
+                tiers=tiers,
+                judged_usd=judging.most_usd(confirmation_calls(n_holdout)),
+            ),
+        )
+        remaining = search_budget(
+            budget,
+            n_confirmation=n_confirmation,
+            reserved_usd=estimate.reserved_usd,
+            n_dev=len(dev) * (1 + ceil(judging.calls.expected)),
+            seconds_per_call=None if measured_seconds is None else measured_seconds.expected / at_once,
+        )
+        for name in writer:
+            require_a_proposal(name, models.price(name), PROPOSAL_TOKENS, remaining)
+        models_named = tuple(dict.fromkeys([*models_of(champion, space, tiers), *writer, *judging.members]))
+        return StudyPlan(budget=budget, dataset=dataset, estimate=replace(estimate, models=models_named))
 
     def evaluator(self, run: StudyRun, *, purpose: str, stop: StopFlag, held: Callable[[], HeldBack]) -> Evaluator:
         """Its calls go through the journal; what ``held`` says must be left over afterwards."""
@@ -95,104 +173,16 @@ class PromptStudy:
         return None
 
 
-def _plan(wish: AskedStudy, store: Store, models: ModelCatalogue) -> StudyPlan:
-    _check_definition(wish)
-    _check_models(wish, models)
-    family, names, aim, budget, definition = wish.family, wish.names, wish.aim, wish.budget, wish.definition
-    champion, space = wish.champion, wish.space
-    model = str(champion.model["name"])
-    facts, price = models.describe(model), models.price(model)
-    tiers, is_written = searched_tiers(names, family), writes(names, space)
-    dataset = build_dataset(family, definition, store)
-    train, dev = load_examples(family, dataset, store)
-    is_sequenced = tuple(names) == (REPLAY,) and aim == "cost"  # chosen on cross-fitted rows
-    further = [] if is_sequenced else dev_examples(family, dataset.get(RUN_OFF, ()), store)
-    _check_examples(wish, train, dev)
-    per_answer = calls_per_answer(champion, space, tiers)
-    inputs = longest_inputs(family, [*train, *dev, *further])
-    longest = longest_allowed(
-        champion,
-        inputs,
-        definition,
-        is_written=is_written,
-        is_asked_again=asks_again(champion, space),
-        instructions=options_of(space, "instruction"),
-    )
-    judging = judging_cost(
-        family,
-        inputs,
-        [*train, *dev, *further],
-        longest_answer(champion, space),
-        models.price,
-        n_gate=policy_judgements(champion, space),
-    )
+def _judging(
+    wish: AskedStudy, inputs: Mapping[str, str], examples: Sequence[Example], models: ModelCatalogue
+) -> JudgingCost:
+    """Raises BudgetTooSmall where the study has a cap, and a judge has no bounded price."""
+    family, champion, space = wish.family, wish.champion, wish.space
+    n_gate = policy_judgements(champion, space)
+    judging = judging_cost(family, inputs, examples, longest_answer(champion, space), models.price, n_gate=n_gate)
     for name in judging.members:
-        require_bounded(name, models.price(name), judge_of(family).max_tokens, budget)
-    n_confirmation = confirmation_calls(len(dataset["holdout"]), per_answer + ceil(judging.calls.high))
-    typical = _typical_bytes(champion, train, dev, family, definition)
-    max_tokens = int(champion.model.get("max_tokens") or 0)
-    seconds = (
-        _seconds_per_call(facts, typical, max_tokens)
-        if (known := _measured_seconds(family, model, store)) is None
-        else known
-    )
-    concurrency = (
-        facts.concurrency if not facts.embedded else facts.processes if isinstance(facts.processes, int) else 1
-    )
-    parts = expected_calls(
-        names,
-        Sizes(
-            definition=definition,
-            n_train=len(train),
-            n_dev=len(dev),
-            n_champion_examples=len(champion.examples),
-            per_answer=per_answer,
-            n_tiers=len(tiers),
-        ),
-        n_run_off=len(further),
-        n_holdout=len(dataset["holdout"]),
-        is_written=is_written,
-        judging=judging.calls,
-    )
-    reserved_usd = confirmation_usd(
-        champion,
-        space,
-        n_calls=confirmation_calls(len(dataset["holdout"]), per_answer),
-        longest_bytes=longest,
-        price_of=models.price,
-        tiers=tiers,
-        judged_usd=judging.most_usd(confirmation_calls(len(dataset["holdout"]))),
-    )
-    estimate = estimate_study(
-        parts,
-        CallProfile(
-            longest_bytes=longest,
-            typical_bytes=typical,
-            max_tokens=max_tokens,
-            price=price,
-            seconds=seconds,
-            concurrency=concurrency,
-            proposals_price=models.price(definition.proposer or model) if is_written else None,
-            judging=judging,
-        ),
-        budget=budget,
-        n_trials=trials_of(names, definition),
-        n_confirmation=n_confirmation,
-        reserved_usd=reserved_usd,
-    )
-    remaining = search_budget(
-        budget,
-        n_confirmation=n_confirmation,
-        reserved_usd=estimate.reserved_usd,
-        n_dev=len(dev) * (1 + ceil(judging.calls.expected)),
-        seconds_per_call=None if known is None else known.expected / concurrency,
-    )
-    if is_written:
-        proposer = definition.proposer or model
-        require_a_proposal(proposer, models.price(proposer), PROPOSAL_TOKENS, remaining)
-    writer = [definition.proposer or model] if is_written else []
-    models_named = tuple(dict.fromkeys([*models_of(champion, space, tiers), *writer, *judging.members]))
-    return StudyPlan(budget=budget, dataset=dataset, estimate=replace(estimate, models=models_named))
+        require_bounded(name, models.price(name), judge_of(family).max_tokens, wish.budget)
+    return judging
 
 
 def _check_definition(wish: AskedStudy) -> None:
