@@ -62,6 +62,7 @@ check: $(VENV)/.synced-dev ## format, lint, types, import contract
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+	@cd client && ../$(BIN)/mypy && ../$(BIN)/lint-imports
 
 lock: $(VENV)/.synced-dev ## refresh both locks (no address ends up in them); UPGRADE= keeps every version that still fits
 	@$(BIN)/uv pip compile pyproject.toml --group dev -o requirements-dev.lock $(COMPILE) $(UPGRADE)

@@ -1,0 +1,68 @@
+"""What a unit was served, as a text that an application keeps beside its own records, for outcomes in three days."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from detent_client.errors import InvalidAssignment
+
+PREFIX = "dca_"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assignment:
+    """``assigned_at``: by the server's clock, RFC 3339; only within a rollout, whose arm it says. ``variant``: None for
+    a fallback of the application's own, which no server knows.
+    """
+
+    family: str
+    variant: str | None
+    unit: str
+    interaction: str
+    rollout: str | None = None
+    assigned_at: str | None = None
+
+    def __str__(self) -> str:
+        said = {name: value for name, value in asdict(self).items() if value is not None}
+        text = json.dumps(said, separators=(",", ":")).encode()
+        return PREFIX + base64.urlsafe_b64encode(text).rstrip(b"=").decode()
+
+    @classmethod
+    def from_text(cls, text: str) -> Assignment:
+        """Raises InvalidAssignment."""
+        try:
+            if not text.startswith(PREFIX):
+                raise ValueError
+            encoded = text[len(PREFIX) :]
+            said = json.loads(base64.b64decode(encoded + "=" * (-len(encoded) % 4), altchars=b"-_", validate=True))
+            if not all(isinstance(value, str) for value in said.values()):
+                raise ValueError
+            return cls(**{"variant": None, **said})
+        except (ValueError, TypeError, AttributeError, RecursionError):
+            raise InvalidAssignment(
+                "This text is no assignment: keep `prompt.assignment` whole, and give it back unchanged."
+            ) from None
+
+    def address(self) -> dict[str, str]:
+        """Says in an event where it belongs."""
+        told = {"family": self.family, "unit": self.unit, "variant": self.variant}
+        if self.rollout is not None:
+            told |= {"rollout": self.rollout, "assigned_at": self.assigned_at}
+        return {name: value for name, value in told.items() if value is not None}
+
+
+def address_of(assignment: Assignment | str) -> Mapping[str, Any]:
+    """Of an assignment of this client, as such or as its text, or of a token that the server signed.
+
+    Raises:
+        InvalidAssignment: it is none of them.
+    """
+    if isinstance(assignment, str):
+        if not assignment.startswith(PREFIX) and assignment.count(".") == 1:  # the server's own have one dot
+            return {"assignment": assignment}
+        assignment = Assignment.from_text(assignment)
+    return {**assignment.address(), "interaction": assignment.interaction}

@@ -1,0 +1,255 @@
+"""Keeps the snapshot fresh and sends what waits, in one daemon thread that starts with the first use.
+
+No request of a user waits for it, but the first one for the first snapshot, as long as the client was told.
+"""
+
+from __future__ import annotations
+
+import atexit
+import json
+import logging
+import os
+import random
+import threading
+import weakref
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from secrets import token_hex
+from time import monotonic
+from typing import Any
+
+from detent_client.connection import THREAD_NAME, Answer, Connection, RequestFailed
+from detent_client.delivery import deliver
+from detent_client.exposures import ArmWindow, Exposures
+from detent_client.outbox import BATCH_EVENTS, Outbox
+from detent_client.server_time import server_time_of
+from detent_client.snapshot import Snapshot, read_families
+
+SEND_S = 2.0
+JITTER = 0.2  # many clients that were started together do not ask together
+MAX_DELAY_S = 10.0  # between attempts while the server is away
+EXIT_S = 3.0  # for which a program that ends waits for what was not sent
+WINDOWS_AT_ONCE = 500
+
+log = logging.getLogger("detent_client")
+
+
+class Background:
+    """One client's thread, and what it shares with the threads of the application."""
+
+    def __init__(self, connect: Callable[[], Connection], *, refresh_s: float, max_events: int) -> None:
+        self._connect, self._refresh_s, self._max_events = connect, refresh_s, max_events
+        self.snapshot: Snapshot | None = None
+        self.is_closed = False
+        self.reset()
+        _LIVE.add(self)
+
+    def reset(self) -> None:
+        """Empty buffers, no thread, a name of its own: as a new process starts, also a forked one, whose parent sends
+        what the parent counted. The snapshot stays, since its leases run on the same clock.
+        """
+        self.client_id = f"py-{token_hex(8)}"
+        self.exposures, self.outbox = Exposures(), Outbox(self._max_events)
+        self.failure: str | None = None
+        self.is_started = False
+        self._thread: threading.Thread | None = None
+        self._starting = threading.Lock()
+        self._started_at = 0.0
+        self._first_attempt = threading.Event()
+        self._wake = threading.Event()
+        self._rounds = threading.Condition()
+        self._n_asked = self._n_done = 0
+        self._n_failures = 0
+
+    def start(self) -> None:
+        with self._starting:
+            if self.is_started or self.is_closed:
+                return
+            self._started_at = monotonic()
+            self._thread = threading.Thread(target=self._run, name=THREAD_NAME, daemon=True)
+            try:
+                self._thread.start()
+            except RuntimeError:  # the machine has no more threads, or the program is ending
+                self.failure, self._thread = "no thread could be started", None
+                self._first_attempt.set()
+                return
+            self.is_started = True
+
+    def wait_for_snapshot(self, timeout_s: float) -> None:
+        """Until the first attempt is over, at most so long after the thread was started."""
+        if self.must_wait(timeout_s):
+            self._first_attempt.wait(max(0.0, self._started_at + timeout_s - monotonic()))
+
+    def must_wait(self, timeout_s: float) -> bool:
+        return self.snapshot is None and self.is_started and monotonic() < self._started_at + timeout_s
+
+    def report(self, event: Mapping[str, Any]) -> bool:
+        """Never waits. False where the event was dropped."""
+        if not self.is_started:
+            self.start()
+        kept = self.outbox.add(event)
+        if self.outbox.n_waiting == BATCH_EVENTS:
+            with self._rounds:
+                self._n_asked += 1
+            self._wake.set()
+        return kept
+
+    def flush(self, timeout_s: float) -> bool:
+        """True where nothing waits any more."""
+        if self.is_started:
+            with self._rounds:
+                self._n_asked += 1
+                asked = self._n_asked
+                self._wake.set()
+                self._rounds.wait_for(lambda: self._n_done >= asked or self.is_closed, timeout_s)
+        return not self.outbox.n_waiting and not self.exposures.n_waiting
+
+    def stop(self) -> None:
+        """The thread sends once more what waits, and ends."""
+        self.is_closed = True
+        self.outbox.close()
+        self._wake.set()
+
+    def join(self, timeout_s: float) -> None:
+        if self._thread is not None:
+            self._thread.join(timeout_s)
+        if lost := self.outbox.n_waiting:
+            log.warning("the client ends with %d events that were not sent", lost)
+
+    def _run(self) -> None:
+        connection = self._connect()
+        refresh_at = send_at = monotonic()
+        while True:
+            with self._rounds:
+                asked, is_last = self._n_asked, self.is_closed
+            if monotonic() >= refresh_at and not is_last:
+                refresh_at = monotonic() + self._refresh(connection)
+            if monotonic() >= send_at or asked > self._n_done or is_last:
+                send_at = monotonic() + self._send(connection)
+            with self._rounds:
+                self._n_done = asked
+                self._rounds.notify_all()
+            if is_last:
+                connection.close()
+                return
+            self._wake.wait(max(0.0, min(refresh_at, send_at) - monotonic()))
+            self._wake.clear()
+
+    def _refresh(self, connection: Connection) -> float:
+        """Seconds until the next time."""
+        wait: float | None = None
+        try:
+            self.snapshot = self._next_snapshot(connection)
+        except Exception as error:  # whatever an answer does to the reader, the thread goes on with the last good one
+            wait = self._failed(error)
+        else:
+            if self._n_failures:
+                log.info("the snapshot is fresh again")
+            self._n_failures, self.failure = 0, None
+        self._first_attempt.set()
+        return wait if wait is not None else self._jittered(self._refresh_s)
+
+    def _next_snapshot(self, connection: Connection) -> Snapshot:
+        before = self.snapshot
+        answer = connection.snapshot(before.etag if before is not None else None)
+        time = server_time_of(answer.headers, answer.sent_at)
+        if answer.status == 200:
+            return _read_snapshot(answer)
+        if before is None:
+            raise RequestFailed("status 304, though nothing was named")
+        return replace(before, fetched_at=answer.sent_at, time=time)
+
+    def _failed(self, error: Exception) -> float:
+        """What an exception says may quote an answer: only its kind is told, but for what this client says itself."""
+        self.failure = str(error) if isinstance(error, RequestFailed) else type(error).__name__
+        if not self._n_failures:
+            log.warning("the snapshot cannot be refreshed (%s); what was served goes on", self.failure)
+        self._n_failures += 1
+        asked = error.retry_after_s if isinstance(error, RequestFailed) else None
+        delay = min(self._refresh_s * 2 ** min(self._n_failures, 10), MAX_DELAY_S)
+        return self._jittered(max(delay, asked or 0.0))
+
+    def _jittered(self, seconds: float) -> float:
+        return seconds * random.uniform(1 - JITTER, 1 + JITTER)
+
+    def _send(self, connection: Connection) -> float:
+        """Seconds until the next time. Exposures go first: outcomes count only as far as exposures were reported."""
+        try:
+            failure = self._send_exposures(connection) or self._send_events(connection)
+        except Exception as error:  # as above
+            log.error("sending failed (%s)", type(error).__name__)
+            failure = RequestFailed(type(error).__name__)
+        delay = SEND_S if failure is None else max(SEND_S, failure.retry_after_s or 0.0)
+        return self._jittered(delay)
+
+    def _send_exposures(self, connection: Connection) -> RequestFailed | None:
+        def post(windows: Sequence[tuple[ArmWindow, int]]) -> Mapping[str, Any] | None:
+            body = {"client": self.client_id, "windows": [window.shown(n) for window, n in windows]}
+            return connection.post("/v1/exposures", json.dumps(body).encode())
+
+        due = self.exposures.due()
+        for at in range(0, len(due), WINDOWS_AT_ONCE):
+            delivery = deliver(due[at : at + WINDOWS_AT_ONCE], post)
+            self.exposures.acknowledge(delivery.taken)
+            self.exposures.refuse(delivery.refused)
+            if delivery.failure is not None:
+                return delivery.failure
+        return None
+
+    def _send_events(self, connection: Connection) -> RequestFailed | None:
+        def post(events: Sequence[bytes]) -> Mapping[str, Any] | None:
+            return connection.post("/v1/feedback", b"[" + b",".join(events) + b"]")
+
+        while events := self.outbox.take():
+            try:
+                delivery = deliver(events, post)
+            except Exception:
+                self.outbox.settle(again=events)
+                raise
+            rejected = _rejections(delivery.answers)
+            n_sent = len(delivery.taken) - sum(rejected.values())
+            if delivery.refused:
+                rejected["refused"] = len(delivery.refused)
+            self.outbox.settle(sent=n_sent, rejected=rejected, again=delivery.left)
+            if delivery.failure is not None:
+                return delivery.failure
+        return None
+
+
+def _rejections(answers: Sequence[Mapping[str, Any]]) -> Counter[str]:
+    """How many events the server did not take, by its word for why."""
+    rejected = [one for answer in answers for one in answer.get("rejected") or () if isinstance(one, Mapping)]
+    return Counter(str(one.get("type")) for one in rejected)
+
+
+def _read_snapshot(answer: Answer) -> Snapshot:
+    return Snapshot(
+        families=read_families(answer.body),
+        etag=answer.headers.get("etag"),
+        fetched_at=answer.sent_at,
+        time=server_time_of(answer.headers, answer.sent_at),
+        leases={},
+    )
+
+
+_LIVE: weakref.WeakSet[Background] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for background in list(_LIVE):
+        background.reset()
+
+
+def _at_exit() -> None:
+    live = [background for background in _LIVE if background.is_started]
+    for background in live:
+        background.stop()
+    until = monotonic() + EXIT_S
+    for background in live:
+        background.join(max(0.0, until - monotonic()))
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+atexit.register(_at_exit)

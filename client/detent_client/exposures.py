@@ -1,0 +1,81 @@
+"""How many prompts each arm was given, by windows of ten seconds. The server keeps a window's largest count, so each is
+sent again as long as it grows.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import Any, NamedTuple
+
+from detent_client.server_time import time_text
+
+WINDOW_S = 10
+MAX_WINDOWS = 10_000  # a day of a server that is away, for one arm
+KEPT_S = 120  # after its end a window is sent no more, and may be forgotten
+
+
+class ArmWindow(NamedTuple):
+    family: str
+    variant: str
+    rollout: str | None
+    stage: float | None
+    start: int  # seconds since 1970 by the server's clock
+
+    def shown(self, n: int) -> dict[str, Any]:
+        return {
+            "family": self.family,
+            "variant": self.variant,
+            "rollout": self.rollout,
+            "stage": self.stage,
+            "from": time_text(self.start),
+            "to": time_text(self.start + WINDOW_S),
+            "exposed": n,
+        }
+
+
+Counts = dict[ArmWindow, int]
+
+
+class Exposures:
+    """Counts of this process. Any thread may count; one sends."""
+
+    def __init__(self) -> None:
+        self.dropped = 0
+        self._lock = threading.Lock()
+        self._counts: Counts = {}
+        self._acknowledged: Counts = {}
+
+    def count(self, family: str, variant: str, rollout: str | None, stage: float | None, at: float) -> None:
+        window = ArmWindow(family, variant, rollout, stage, int(at) // WINDOW_S * WINDOW_S)
+        with self._lock:
+            n = self._counts.get(window)
+            if n is None and len(self._counts) >= MAX_WINDOWS:
+                self.dropped += 1
+            else:
+                self._counts[window] = (n or 0) + 1
+
+    def due(self) -> list[tuple[ArmWindow, int]]:
+        """Counts that the server does not have yet."""
+        with self._lock:
+            return [(window, n) for window, n in self._counts.items() if n != self._acknowledged.get(window)]
+
+    def acknowledge(self, windows: list[tuple[ArmWindow, int]]) -> None:
+        """Windows that were taken; those that have long ended are forgotten."""
+        with self._lock:
+            self._acknowledged.update(windows)
+            newest = max((window.start for window in self._counts), default=0)
+            for window, n in list(self._acknowledged.items()):
+                if window.start < newest - KEPT_S and self._counts.get(window) == n:
+                    del self._counts[window], self._acknowledged[window]
+
+    def refuse(self, windows: list[tuple[ArmWindow, int]]) -> None:
+        """Windows that the server will never take, such as those of a family that is gone."""
+        with self._lock:
+            for window, n in windows:
+                self._counts.pop(window, None)
+                self.dropped += n - self._acknowledged.pop(window, 0)
+
+    @property
+    def n_waiting(self) -> int:
+        with self._lock:
+            return sum(n - self._acknowledged.get(window, 0) for window, n in self._counts.items())

@@ -1,0 +1,85 @@
+"""Events that wait to be sent: bounded in number and bytes. Where there is no room the oldest goes, and is counted."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections import Counter, deque
+from collections.abc import Mapping
+from typing import Any
+
+MAX_EVENTS = 10_000
+MAX_BYTES = 32 * 1024 * 1024
+MAX_EVENT_BYTES = 4 * 1024 * 1024  # of one: the server takes bodies of eight
+BATCH_EVENTS = 500
+BATCH_BYTES = 1024 * 1024
+
+
+class Outbox:
+    """Each event is the bytes that will be sent, so that what changes later changes no event."""
+
+    def __init__(self, max_events: int = MAX_EVENTS) -> None:
+        self.dropped = 0
+        self.sent = 0
+        self.rejected: Counter[str] = Counter()  # by the server's word for why
+        self._most = max_events
+        self._lock = threading.Lock()
+        self._events: deque[bytes] = deque()
+        self._n_bytes = 0
+        self._n_taken = 0
+        self._is_closed = False
+
+    def add(self, event: Mapping[str, Any]) -> bool:
+        """False where it was dropped. Never raises."""
+        try:
+            text = json.dumps(event, ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=str).encode()
+        except (TypeError, ValueError, RecursionError):
+            text = b""
+        with self._lock:
+            if self._is_closed or not 0 < len(text) <= MAX_EVENT_BYTES:
+                self.dropped += 1
+                return False
+            self._events.append(text)
+            self._n_bytes += len(text)
+            self._make_room()
+        return True
+
+    def take(self) -> list[bytes]:
+        """The oldest, as many as one request carries; ``settle`` says what became of them."""
+        with self._lock:
+            taken: list[bytes] = []
+            n_bytes = 0
+            while self._events and len(taken) < BATCH_EVENTS and (not taken or n_bytes < BATCH_BYTES):
+                taken.append(self._events.popleft())
+                n_bytes += len(taken[-1])
+            self._n_bytes -= n_bytes
+            self._n_taken = len(taken)
+            return taken
+
+    def settle(self, *, sent: int = 0, rejected: Mapping[str, int] | None = None, again: list[bytes]) -> None:
+        """``again``: what must be sent once more, in its order, ahead of what came meanwhile."""
+        with self._lock:
+            self.sent += sent
+            self.rejected.update(rejected or {})
+            self._events.extendleft(reversed(again))
+            self._n_bytes += sum(map(len, again))
+            self._n_taken = 0
+            self._make_room()
+
+    def close(self) -> None:
+        """What comes from now on is dropped, since nobody would send it."""
+        with self._lock:
+            self._is_closed = True
+
+    @property
+    def n_waiting(self) -> int:
+        return len(self._events) + self._n_taken
+
+    def waiting(self) -> list[bytes]:
+        with self._lock:
+            return list(self._events)
+
+    def _make_room(self) -> None:
+        while len(self._events) > self._most or self._n_bytes > MAX_BYTES:
+            self._n_bytes -= len(self._events.popleft())
+            self.dropped += 1

@@ -1,0 +1,123 @@
+"""One prompt that was served: what the model is to be sent, and what came of it."""
+
+from __future__ import annotations
+
+from asyncio import CancelledError
+from collections.abc import Callable, Mapping
+from time import perf_counter
+from types import TracebackType
+from typing import Any
+
+from detent_client.assignment import Assignment
+from detent_client.choice import Choice
+from detent_client.events import error_text, event_of, interaction_id
+from detent_client.server_time import time_text
+from detent_client.template import Message, Rendering
+
+Report = Callable[[Mapping[str, Any]], object]
+
+
+class Prompt:
+    """As a context manager it times the call and reports it, with what ``record`` was told and with an exception that
+    ends it; without, ``record`` reports at once.
+
+    Attributes:
+        messages: what the model is sent.
+        model: its name and generation settings, as the variant has them; empty for a fallback of your own.
+        variant: None for a fallback of your own.
+        role: champion, candidate, holdback or fallback.
+        truncated: inputs that were cut.
+        id: of this interaction.
+    """
+
+    def __init__(
+        self,
+        choice: Choice,
+        rendering: Rendering,
+        *,
+        unit: str | None,
+        variables: Mapping[str, Any],
+        at: float,
+        store: str,
+        report: Report,
+    ) -> None:
+        """``at``: seconds since 1970 by the server's clock."""
+        self.messages: list[Message] = rendering.messages
+        self.truncated = rendering.truncated
+        self.id = interaction_id()
+        variant = choice.variant
+        self.family, self.variant, self.role = variant.family, variant.id, choice.role
+        self.rollout, self.stage = choice.rollout, choice.stage
+        self.model, self.tools, self.response_format = variant.model, variant.tools, variant.response_format
+        self._unit, self._variables, self._at = unit, variables, at
+        self._store, self._report = store, report
+        self._facts: dict[str, Any] = {}
+        self._began: float | None = None
+
+    @property
+    def assignment(self) -> str:
+        """Keep it beside your own record where the outcome comes later, and give it to ``feedback``."""
+        return str(self._assignment())
+
+    def record(
+        self,
+        output: str | None = None,
+        *,
+        model: str | None = None,
+        input_tokens: int | None = None,
+        output_tokens: int | None = None,
+        cost_usd: float | None = None,
+        latency_ms: float | None = None,
+        error: str | None = None,
+        conversation: str | None = None,
+        tags: Mapping[str, Any] | None = None,
+    ) -> None:
+        """What is known of the answer; it may be told in parts within the ``with`` block."""
+        told = {
+            "output": output,
+            "model": model,
+            "input_tokens": input_tokens,
+            "output_tokens": output_tokens,
+            "cost_usd": cost_usd,
+            "latency_ms": latency_ms,
+            "error": error,
+            "conversation": conversation,
+            "tags": tags,
+        }
+        self._facts.update({name: value for name, value in told.items() if value is not None})
+        if self._began is None:
+            self._send()
+
+    def first_token(self) -> None:
+        """The first piece of a stream is there."""
+        if self._began is not None:
+            self._facts.setdefault("time_to_first_token_ms", (perf_counter() - self._began) * 1000)
+
+    def __enter__(self) -> Prompt:
+        self._began = perf_counter()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self._began is not None
+        if error is not None and not isinstance(error, (Exception, CancelledError)):
+            return  # the program is being ended, or a generator left: that says nothing of the prompt
+        self._facts.setdefault("latency_ms", (perf_counter() - self._began) * 1000)
+        if error is not None:
+            self._facts.setdefault("error", error_text(error, store=self._store))
+        self._send()
+
+    def _send(self) -> None:
+        facts = {"input": self._variables, "occurred_at": time_text(self._at), **self._facts}
+        self._report(event_of(self._assignment().address(), facts, id=self.id, store=self._store))
+
+    def _assignment(self) -> Assignment:
+        return Assignment(
+            family=self.family,
+            variant=self.variant,
+            unit=self._unit if self._unit is not None else f"call:{self.id}",  # nobody's: a unit of its own
+            interaction=self.id,
+            rollout=self.rollout,
+            assigned_at=time_text(self._at) if self.rollout is not None else None,
+        )

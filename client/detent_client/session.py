@@ -1,0 +1,210 @@
+"""What both clients do: decide, fill in, count and report. Nothing here waits for the server, but the first decision
+for the first snapshot.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from time import monotonic
+from typing import Any
+
+from detent_client.assignment import address_of
+from detent_client.background import Background
+from detent_client.choice import Choice
+from detent_client.errors import DetentError, InvalidAssignment, InvalidInput, NeedsServer, Unavailable, UnknownFamily
+from detent_client.events import event_of, outcome_id
+from detent_client.fallback import FallbackSource
+from detent_client.prompt import Prompt
+from detent_client.server_time import time_text
+from detent_client.snapshot import Snapshot
+from detent_client.status import Status, families_status
+from detent_client.template import Rendering
+
+DAY_S = 86_400.0
+MAX_UNIT_CHARS = 512
+OUTCOMES = ("success", "score", "label", "expected")
+
+log = logging.getLogger("detent_client")
+
+
+class Session:
+    """``max_stale_s``: an older snapshot is served no more."""
+
+    def __init__(
+        self, background: Background, *, fallback: FallbackSource | None, max_stale_s: float, timeout_s: float
+    ) -> None:
+        self.background = background
+        self.timeout_s = timeout_s
+        self._fallback = fallback
+        self._max_stale_s = max_stale_s
+        self._n_fallbacks = 0
+        self._told: set[tuple[str, str]] = set()
+
+    def decide(self, family: str, unit: str | None, *, count: bool) -> Choice:
+        snapshot = self._snapshot()
+        choice = self._choice(snapshot, family, unit)
+        if count:
+            self._count(snapshot, choice)
+        return choice
+
+    def prompt(
+        self, family: str, unit: str | None, variables: Mapping[str, Any], history: Sequence[Mapping[str, Any]]
+    ) -> Prompt:
+        snapshot = self._snapshot()
+        choice = self._choice(snapshot, family, unit)
+        if choice.role == "fallback":
+            rendering = choice.variant.template.fill_anyhow(variables, history)
+        else:
+            try:
+                rendering = choice.variant.template.fill(variables, history)
+            except InvalidInput as error:
+                choice, rendering = self._filled_fallback(family, unit, variables, history, error)
+        at = self._count(snapshot, choice)
+        return Prompt(
+            choice,
+            rendering,
+            unit=unit if is_unit(unit) else None,
+            variables=variables,
+            at=at,
+            store=_store(snapshot, family),
+            report=self.background.report,
+        )
+
+    def feedback(self, of: Prompt | str, facts: Mapping[str, Any], *, id: str | None, occurred_at: str | None) -> bool:
+        """False where it was dropped. Raises ValueError without an outcome, and InvalidAssignment where no fallback was
+        given.
+        """
+        if all(facts.get(name) is None for name in OUTCOMES):
+            raise ValueError(f"Feedback has at least one of {', '.join(OUTCOMES)}.")
+        try:
+            address = address_of(of.assignment if isinstance(of, Prompt) else of)
+        except InvalidAssignment as error:
+            if self._fallback is None:
+                raise
+            self._tell("feedback was dropped", error)
+            self.background.outbox.dropped += 1
+            return False
+        snapshot = self.background.snapshot
+        at = occurred_at if occurred_at is not None else time_text(_now(snapshot))
+        store = _store(snapshot, address.get("family", ""))
+        return self.background.report(
+            event_of(address, {"occurred_at": at, **facts}, id=id if id is not None else outcome_id(), store=store)
+        )
+
+    def status(self) -> Status:
+        background, now = self.background, monotonic()
+        snapshot = background.snapshot
+        return Status(
+            client=background.client_id,
+            age_s=now - snapshot.fetched_at if snapshot is not None else None,
+            failure=background.failure,
+            families=families_status(snapshot, now),
+            n_fallbacks=self._n_fallbacks,
+            events_sent=background.outbox.sent,
+            events_waiting=background.outbox.n_waiting,
+            events_dropped=background.outbox.dropped,
+            events_rejected=dict(background.outbox.rejected),
+            exposures_waiting=background.exposures.n_waiting,
+            exposures_dropped=background.exposures.dropped,
+        )
+
+    def _snapshot(self) -> Snapshot | None:
+        """The last good one, unless it is too old."""
+        background = self.background
+        if not background.is_started:
+            background.start()
+        snapshot = background.snapshot
+        if snapshot is None:
+            background.wait_for_snapshot(self.timeout_s)
+            snapshot = background.snapshot
+        if snapshot is not None and monotonic() - snapshot.fetched_at > self._max_stale_s:
+            return None
+        return snapshot
+
+    def _choice(self, snapshot: Snapshot | None, family: str, unit: str | None) -> Choice:
+        try:
+            return _choice_from(snapshot, family, unit)
+        except DetentError as error:
+            choice = self._fallback_choice(family, unit, error)
+            if choice is None:
+                raise
+            return choice
+
+    def _filled_fallback(
+        self,
+        family: str,
+        unit: str | None,
+        variables: Mapping[str, Any],
+        history: Sequence[Mapping[str, Any]],
+        error: InvalidInput,
+    ) -> tuple[Choice, Rendering]:
+        choice = self._fallback_choice(family, unit, error)
+        if choice is None:
+            raise error
+        return choice, choice.variant.template.fill_anyhow(variables, history)
+
+    def _fallback_choice(self, family: str, unit: str | None, error: DetentError) -> Choice | None:
+        choice = self._fallback.choice(family, unit) if self._fallback is not None else None
+        if choice is not None:
+            self._n_fallbacks += 1
+            self._tell(f"{family}: the fallback is served", error)
+        return choice
+
+    def _tell(self, what: str, error: DetentError) -> None:
+        """Each kind of fault once, without its words: they may quote what a user wrote."""
+        kind = type(error).__name__
+        if (what, kind) not in self._told:
+            self._told.add((what, kind))
+            log.warning("%s (%s); this is told once", what, kind)
+
+    def _count(self, snapshot: Snapshot | None, choice: Choice) -> float:
+        """The time of the exposure, by the server's clock."""
+        at = _now(snapshot)
+        variant = choice.variant
+        if choice.is_counted and variant.id is not None:
+            self.background.exposures.count(variant.family, variant.id, choice.rollout, choice.stage, at)
+        return at
+
+
+def _choice_from(snapshot: Snapshot | None, family: str, unit: str | None) -> Choice:
+    if snapshot is None:
+        raise Unavailable(
+            "No snapshot of the server is at hand, or it is older than max_stale. Look at the server's address and key,"
+            " or give the client a fallback."
+        )
+    entry = snapshot.families.get(family)
+    if entry is None:
+        raise UnknownFamily(f"The server serves no family {family!r}; `detent family list` shows those it has.")
+    if unit is not None and not is_unit(unit):
+        raise InvalidInput(f"A unit is a text of 1 to {MAX_UNIT_CHARS} characters.", ["/unit"])
+    now = snapshot.time.latest(monotonic()) if snapshot.time is not None else None
+    choice = entry.choose(unit, now, snapshot.leases)
+    if choice.variant.needs_server:
+        raise NeedsServer(
+            f"Family {family!r} has a policy, which the server carries out: send chats to /v1/chat/completions with the"
+            f" family as the model, or records of a family of kind policy to /v1/families/{family}/render."
+        )
+    return choice
+
+
+def is_unit(unit: object) -> bool:
+    return isinstance(unit, str) and 0 < len(unit) <= MAX_UNIT_CHARS
+
+
+def _store(snapshot: Snapshot | None, family: str) -> str:
+    entry = snapshot.families.get(family) if snapshot is not None else None
+    return entry.store if entry is not None else "full"  # the server drops what it does not keep
+
+
+def _now(snapshot: Snapshot | None) -> float:
+    """By the server's clock, where it is known."""
+    if snapshot is not None and snapshot.time is not None:
+        return snapshot.time.latest(monotonic())
+    return time.time()
+
+
+def seconds(value: float | timedelta) -> float:
+    return value.total_seconds() if isinstance(value, timedelta) else float(value)

@@ -1,0 +1,113 @@
+"""What waits to be sent is bounded, and what is lost is counted."""
+
+from __future__ import annotations
+
+import json
+
+import httpx
+
+from detent_client.exposures import MAX_WINDOWS, Exposures
+from detent_client.outbox import MAX_BYTES, MAX_EVENT_BYTES, Outbox
+
+
+def test_where_there_is_no_room_the_oldest_event_goes_and_is_counted(server, stopped, until) -> None:
+    server.fault = stopped
+    with server.client(max_events=10, fallback={"triage": "Own"}) as client:
+        for n in range(25):
+            client.prompt("triage").record(str(n))
+        status = client.status()
+        assert (status.events_waiting, status.events_dropped) == (10, 15)
+        server.fault = lambda request: None
+        until(client.flush)
+    assert [event["output"] for event in server.events] == [str(n) for n in range(15, 25)]
+
+
+def test_events_are_bounded_in_bytes_too() -> None:
+    outbox = Outbox()
+    assert not outbox.add({"output": "x" * MAX_EVENT_BYTES})
+    for _ in range(20):
+        assert outbox.add({"output": "x" * (MAX_EVENT_BYTES - 100)})
+    assert sum(map(len, outbox.waiting())) <= MAX_BYTES
+    assert outbox.dropped == 21 - len(outbox.waiting())
+
+
+def test_what_cannot_be_written_as_json_is_dropped_and_everything_else_is_sent(client, server) -> None:
+    circle: dict = {}
+    circle["circle"] = circle
+    p = client.prompt("triage", unit="ann", message="x")
+    assert not client.feedback(p, score=float("nan"))
+    assert not client.feedback(p, success=True, tags=circle)
+    assert client.feedback(p, success=True, tags={"object": object})
+    assert not client.feedback(p, success=True, tags={"half": "\ud800"})
+    client.flush()
+    assert (len(server.events), client.status().events_dropped) == (1, 3)
+
+
+def test_an_event_that_makes_the_server_refuse_a_batch_is_found_and_the_others_are_taken(client, server) -> None:
+    p = client.prompt("triage", unit="ann", message="x")
+    for n in range(40):
+        client.feedback(p, success=True, label="poison" if n == 23 else "fine")
+    assert client.flush()
+    status = client.status()
+    assert (len(server.events), status.events_sent, status.events_rejected) == (39, 39, {"refused": 1})
+
+
+def test_what_the_server_rejects_is_counted_by_its_word(client, server) -> None:
+    server.rejects = lambda event: "assignment_mismatch" if event.get("score") == 0.5 else None
+    p = client.prompt("triage", unit="ann", message="x")
+    for score in (0.0, 0.5, 1.0, 0.5):
+        client.feedback(p, score=score)
+    client.flush()
+    status = client.status()
+    assert (status.events_sent, status.events_rejected) == (2, {"assignment_mismatch": 2})
+
+
+def test_a_window_that_grows_is_sent_again_with_its_whole_count(client, server) -> None:
+    for _ in range(3):
+        client.decide("triage", "ann")
+    client.flush()
+    for _ in range(4):
+        client.decide("triage", "ann")
+    client.flush()
+    assert server.n_exposed == 7
+    asked = server.n_asked("/v1/exposures")
+    client.flush()
+    assert server.n_asked("/v1/exposures") == asked
+
+
+def test_exposures_of_a_family_that_is_gone_are_dropped_and_the_others_are_taken(server, served) -> None:
+    server.families["gone"] = {"champion": served("x", family="gone", id="v_gone")}
+    with server.client() as client:
+        for _ in range(5):
+            client.decide("gone")
+            client.decide("triage")
+        client.flush()
+        assert client.status().exposures_dropped == 5
+    assert server.n_exposed == 5
+
+
+def test_windows_are_bounded_and_forgotten_once_they_are_over() -> None:
+    exposures = Exposures()
+    for n in range(MAX_WINDOWS + 7):
+        exposures.count("triage", "v", None, None, 10.0 * n)
+    assert (exposures.n_waiting, exposures.dropped) == (MAX_WINDOWS, 7)
+    exposures.acknowledge(exposures.due())
+    assert exposures.n_waiting == 0
+    exposures.count("triage", "v", None, None, 0.0)
+    assert exposures.dropped == 7
+    assert len(exposures.due()) == 1
+
+
+def test_a_server_that_asks_to_wait_is_left_alone(server, until) -> None:
+    server.fault = lambda request: httpx.Response(429, headers={"retry-after": "30"})
+    with server.client(fallback={"triage": "Own"}) as client:
+        client.prompt("triage").record("x")
+        until(lambda: server.n_asked() and server.n_asked("/v1/feedback"))
+        n_asked = len(server.requests)
+        client.decide("triage")
+        assert client.status().failure == "status 429"
+        assert len(server.requests) <= n_asked + 1
+        server.fault = lambda request: None
+        assert client.flush()
+    assert len(server.events) == 1
+    assert json.dumps(server.events).count('"output"') == 1

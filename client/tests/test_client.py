@@ -1,0 +1,359 @@
+"""What an application meets: prompts, outcomes, fallbacks."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+import pytest
+
+from detent_client import (
+    Assignment,
+    AsyncClient,
+    InvalidAssignment,
+    InvalidInput,
+    NeedsServer,
+    Unavailable,
+    UnknownFamily,
+)
+
+
+class NoGzip(httpx.SyncByteStream):
+    def __iter__(self):
+        yield b"no"
+
+
+TOKEN = "eyJmYW1pbHkiOiJ0cmlhZ2UifQ.c2lnbmF0dXJl"
+
+
+def test_a_prompt_is_filled_in_timed_and_reported(client, server) -> None:
+    with client.prompt("triage", unit="ann", message="slow") as p:
+        assert p.messages == [{"role": "user", "content": "Is it slow?"}]
+        assert (p.variant, p.role, p.rollout, p.model["name"]) == ("v_champion", "champion", None, "small")
+        p.first_token()
+        p.record("technical", input_tokens=7, output_tokens=1, model="small-1", cost_usd=0.001)
+    assert client.feedback(p, success=True)
+    assert client.flush()
+    interaction, outcome = server.events
+    assert interaction.pop("latency_ms") >= interaction.pop("time_to_first_token_ms") >= 0
+    assert interaction.pop("occurred_at").endswith("Z")
+    assert interaction == {
+        "id": p.id,
+        "family": "triage",
+        "variant": "v_champion",
+        "unit": "ann",
+        "input": {"message": "slow"},
+        "output": "technical",
+        "model": "small-1",
+        "input_tokens": 7,
+        "output_tokens": 1,
+        "cost_usd": 0.001,
+    }
+    assert (outcome["interaction"], outcome["success"], outcome["unit"]) == (p.id, True, "ann")
+    assert server.n_exposed == 1
+
+
+def test_an_exception_is_reported_and_goes_on(client, server) -> None:
+    with pytest.raises(TimeoutError), client.prompt("triage", unit="ann", message="x"):
+        raise TimeoutError("after 30 s")
+    with pytest.raises(KeyboardInterrupt), client.prompt("triage", unit="ann", message="x"):
+        raise KeyboardInterrupt
+    client.flush()
+    assert [event["error"] for event in server.events] == ["TimeoutError: after 30 s"]
+
+
+def test_a_family_that_keeps_no_texts_sends_none(server, served) -> None:
+    server.families["triage"]["privacy"] = {"store": "metadata"}
+    with server.client() as client:
+        p = client.prompt("triage", unit="ann", message="secret")
+        with contextlib.suppress(ValueError), p:
+            p.record("secret", tags={"of": "secret"})
+            raise ValueError("secret")
+        client.feedback(p, success=False, label="secret", expected={"topic": "secret"})
+        client.flush()
+    assert "secret" not in json.dumps(server.events)
+    assert [event.get("error") for event in server.events] == ["ValueError", None]
+
+
+def test_a_prompt_without_a_block_is_reported_when_it_is_recorded(client, server) -> None:
+    p = client.prompt("triage", message="x")
+    p.record("an answer", latency_ms=12.5)
+    client.flush()
+    (event,) = server.events
+    assert (event["latency_ms"], event["unit"]) == (12.5, f"call:{p.id}")
+
+
+def test_an_assignment_that_was_kept_takes_an_outcome_in_three_days_from_another_process(server, rollout) -> None:
+    server.families["triage"]["rollout"] = rollout(1.0)
+    with server.client() as client:
+        kept = client.prompt("triage", unit="ann", message="x").assignment
+    with server.client() as other:
+        other.feedback(kept, score=0.5, source="person", id="mine")
+        other.feedback(TOKEN, success=True)
+        other.flush()
+    first, second = server.events
+    assignment = Assignment.from_text(kept)
+    assert (assignment.variant, assignment.rollout) == ("v_candidate", "ro_1")
+    for name in ("family", "variant", "unit", "rollout", "assigned_at", "interaction"):
+        assert first[name] == getattr(assignment, name)
+    assert (first["id"], first["score"], first["source"]) == ("mine", 0.5, "person")
+    assert second["assignment"] == TOKEN
+    assert "unit" not in second
+
+
+def test_what_is_no_assignment_or_no_outcome_is_refused(client) -> None:
+    p = client.prompt("triage", message="x")
+    for text in ("", "dca_", "dca_!", p.assignment[:-9], "dca_W10", "dca_e30", "dca_eyJhIjoxfQ"):
+        with pytest.raises(InvalidAssignment):
+            client.feedback(text, success=True)
+    with pytest.raises(ValueError, match="at least one"):
+        client.feedback(p)
+
+
+def test_units_stand_in_their_arms_and_exposures_are_counted_by_arm(server, rollout) -> None:
+    server.families["triage"]["rollout"] = rollout(0.5)
+    with server.client() as client:
+        roles = [client.decide("triage", f"u{n}").role for n in range(200)]
+        assert roles == [client.decide("triage", f"u{n}", count=False).role for n in range(200)]
+        client.flush()
+    assert 70 < roles.count("candidate") < 130
+    windows = [json.loads(key)[1] for key in server.windows]
+    assert {window["stage"] for window in windows} == {0.5}
+    exposed = {}
+    for key, n in server.windows.items():
+        variant = json.loads(key)[1]["variant"]
+        exposed[variant] = exposed.get(variant, 0) + n
+    assert exposed == {"v_candidate": roles.count("candidate"), "v_champion": roles.count("champion")}
+
+
+def test_a_change_is_served_within_the_next_refresh_and_unchanged_bodies_are_not_sent_again(
+    client, server, served, until
+) -> None:
+    assert client.decide("triage").variant.id == "v_champion"
+    until(lambda: server.n_asked(status=304) > 2)
+    assert server.n_asked(status=200) == 1
+    server.families = {"triage": {"champion": served("New {{message}}", id="v_new")}}
+    until(lambda: client.decide("triage").variant.id == "v_new")
+
+
+def test_a_candidate_is_served_no_longer_than_its_lease_by_the_server_s_clock(server, rollout, stopped, until) -> None:
+    for ahead_s in (3600.0, -3600.0):
+        server.clock_ahead_s = ahead_s
+        server.fault = lambda request: None
+        server.families["triage"]["rollout"] = rollout(1.0, lease_s=5.0, at=time.time() + ahead_s)
+        with server.client() as client:
+            began = time.monotonic()
+            assert client.decide("triage", "ann").role == "candidate"
+            assert 0 < client.status().families["triage"].lease_s <= 3.0
+            server.fault = stopped
+            until(lambda: client.decide("triage", "ann").role == "champion")
+            assert time.monotonic() - began < 5.0
+            assert client.status().families["triage"].lease_s == 0.0
+
+
+def test_an_answer_without_a_date_serves_no_candidate(server, rollout) -> None:
+    server.families["triage"]["rollout"] = rollout(1.0)
+
+    def dateless(request):
+        answer = server.answer(request)
+        answer.headers["date"] = ""
+        return answer
+
+    server.fault = dateless
+    with server.client() as client:
+        assert client.decide("triage", "ann").role == "champion"
+
+
+def test_a_policy_goes_through_the_server_and_the_client_says_so(server, served) -> None:
+    server.families["cascade"] = {"champion": served("{{message}}", family="cascade", policy={"models": ["a", "b"]})}
+    server.families["rules"] = {"champion": served("", family="rules", messages=[], policy={"accept": 0.5})}
+    with server.client() as client:
+        for family in ("cascade", "rules"):
+            with pytest.raises(NeedsServer, match="chat/completions"):
+                client.prompt(family, unit="ann", message="x")
+    with server.client(fallback={"cascade": "Own {{message}}"}) as client:
+        assert client.prompt("cascade", message="x").messages[0]["content"] == "Own x"
+
+
+def test_without_a_fallback_each_fault_has_its_name(server, stopped) -> None:
+    with server.client() as client:
+        with pytest.raises(UnknownFamily):
+            client.prompt("elsewhere", message="x")
+        with pytest.raises(InvalidInput) as error:
+            client.prompt("triage", mesage="x")
+        assert error.value.pointers == ("/variables/message", "/variables/mesage")
+        with pytest.raises(InvalidInput):
+            client.prompt("triage", unit="", message="x")
+    server.fault = stopped
+    with server.client() as client, pytest.raises(Unavailable):
+        client.prompt("triage", message="x")
+
+
+@pytest.mark.parametrize("form", ["path", "snapshot", "texts", "messages", "function"])
+def test_where_a_fallback_was_given_nothing_raises(form, server, served, stopped, tmp_path, caplog) -> None:
+    said = {"families": {"triage": {"champion": served("Own {{message}}", id="v_kept")}}}
+    (tmp_path / "snapshot.json").write_text(json.dumps(said))
+    fallback = {
+        "path": tmp_path / "snapshot.json",
+        "snapshot": said,
+        "texts": {"triage": "Own {{message}}"},
+        "messages": {"triage": [{"role": "user", "content": "Own {{message}}"}]},
+        "function": lambda family, unit: "Own {{message}}" if family == "triage" else None,
+    }[form]
+    server.fault = stopped
+    with caplog.at_level(logging.INFO), server.client(fallback=fallback) as client:
+        for unit in ("user-77", None, "", 3, "x" * 600):
+            with client.prompt("triage", unit=unit, message="private") as p:
+                p.record("an answer")
+            assert (p.messages[0]["content"], p.role) == ("Own private", "fallback")
+        assert client.prompt("triage").messages[0]["content"] == "Own {{message}}"
+        assert client.feedback("no assignment", success=True) is False
+        assert client.feedback(p, success=True) is True
+        status = client.status()
+        assert (status.n_fallbacks, status.age_s, status.failure) == (6, None, "ConnectError")
+        assert (status.events_waiting, status.events_dropped) == (6, 1)
+        server.fault = lambda request: None
+        client.flush()
+    assert all(isinstance(event["unit"], str) and 0 < len(event["unit"]) <= 512 for event in server.events)
+    assert {event.get("variant") for event in server.events} == {"v_kept" if form in ("path", "snapshot") else None}
+    assert "private" not in caplog.text
+    assert "user-77" not in caplog.text
+
+
+def test_a_fallback_file_that_was_cut_short_is_read_again_when_it_is_needed(server, served, stopped, tmp_path) -> None:
+    file, said = (
+        tmp_path / "snapshot.json",
+        json.dumps({"families": {"triage": {"champion": served("Own {{message}}")}}}),
+    )
+    file.write_text(said[:60])
+    with server.client(fallback=file) as client:
+        assert client.prompt("triage", message="x").role == "champion"
+    server.fault = stopped
+    with server.client(fallback=file) as client:
+        with pytest.raises(Unavailable):
+            client.prompt("triage", message="x")
+        file.write_text(said)
+        assert client.prompt("triage", message="x").role == "fallback"
+
+
+def test_a_mapping_that_holds_no_prompts_is_a_mistake_that_is_told_at_once(server) -> None:
+    for wrong in ({"triage": 3}, {"triage": []}, {"triage": [{"role": "user"}]}, {"families": 3}):
+        with pytest.raises(ValueError, match=r".*"):
+            server.client(fallback=wrong)
+
+
+def test_a_snapshot_that_is_too_old_is_served_no_more(server, stopped, until) -> None:
+    with server.client(fallback={"triage": "Own"}, max_stale=0.3) as client:
+        assert client.decide("triage").role == "champion"
+        server.fault = stopped
+        until(lambda: client.decide("triage").role == "fallback")
+        assert client.status().age_s > 0.3
+        server.fault = lambda request: None
+        until(lambda: client.decide("triage").role == "champion")
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [
+        pytest.param(lambda r: httpx.Response(500), id="500"),
+        pytest.param(lambda r: httpx.Response(401), id="401"),
+        pytest.param(lambda r: httpx.Response(302, headers={"location": "/login"}), id="another place"),
+        pytest.param(lambda r: httpx.Response(200, text="<html>Sign in"), id="a page"),
+        pytest.param(lambda r: httpx.Response(200, json={"families": {"triage": {"champion": 1}}}), id="other JSON"),
+        pytest.param(lambda r: httpx.Response(200, json=[{"accepted": True}]), id="a list"),
+        pytest.param(lambda r: httpx.Response(200, json={"accepted": "all"}), id="a word"),
+        pytest.param(
+            lambda r: httpx.Response(200, headers={"content-encoding": "gzip"}, stream=NoGzip()), id="no gzip"
+        ),
+        pytest.param(lambda r: httpx.Response(304), id="304 to a stranger"),
+    ],
+)
+def test_a_server_that_lies_changes_nothing_and_loses_no_event(lie, server, until) -> None:
+    with server.client(fallback={"triage": "Own"}) as client:
+        assert client.prompt("triage", unit="ann", message="x").role == "champion"
+        server.fault = lie if lie(None).status_code != 304 else lambda r: httpx.Response(503)
+        with client.prompt("triage", unit="ann", message="x") as p:
+            p.record("an answer")
+        assert not client.flush(0.2)
+        assert client.prompt("triage", unit="ann", message="x").role == "champion"
+        server.fault = lambda request: None
+        until(lambda: client.flush(1))
+    assert [event["id"] for event in server.events] == [p.id]
+    server.fault = lie
+    with server.client(fallback={"triage": "Own"}) as client:
+        assert client.prompt("triage", message="x").role == "fallback"
+
+
+def test_no_call_waits_longer_for_a_slow_server_than_it_was_told(server) -> None:
+    def slow(request: httpx.Request) -> None:
+        time.sleep(1.0)
+
+    server.fault = slow
+    client = server.client(fallback={"triage": "Own"}, timeout=0.2)
+    began = time.monotonic()
+    with ThreadPoolExecutor(20) as pool:
+        roles = {p.role for p in pool.map(lambda n: client.prompt("triage", unit=f"u{n}"), range(100))}
+    assert roles == {"fallback"}
+    assert time.monotonic() - began < 0.7
+    client.close(0.0)
+
+
+def test_threads_share_one_client_and_lose_no_count(client, server) -> None:
+    def one(n: int) -> None:
+        with client.prompt("triage", unit=f"u{n}", message="x") as p:
+            p.record("y")
+        client.feedback(p, success=True)
+
+    with ThreadPoolExecutor(50) as pool:
+        list(pool.map(one, range(1000)))
+    assert client.flush(20)
+    assert (len(server.events), server.n_exposed) == (2000, 1000)
+    status = client.status()
+    assert (status.events_sent, status.events_waiting, status.events_dropped) == (2000, 0, 0)
+
+
+def test_a_client_on_asyncio_does_the_same(server) -> None:
+    async def main() -> None:
+        async with server.client(AsyncClient) as client:
+            async with client.prompt("triage", unit="ann", message="x") as p:
+                p.record("y")
+            other = await client.prompt("triage", unit="ann", message="z")
+            assert other.messages[0]["content"] == "Is it z?"
+            assert (await client.decide("triage")).variant.id == "v_champion"
+            with pytest.raises(asyncio.CancelledError):
+                async with client.prompt("triage", unit="ann", message="x"):
+                    raise asyncio.CancelledError
+            client.feedback(p, success=True)
+            assert await client.flush()
+            assert client.status().events_sent == 3
+
+    asyncio.run(main())
+    assert [event.get("error") for event in server.events] == [None, "CancelledError: ", None]
+    assert server.n_exposed == 4
+
+
+def test_a_slow_server_does_not_hold_up_an_event_loop(server) -> None:
+    server.fault = lambda request: time.sleep(0.4)
+
+    async def main() -> int:
+        n_turns = 0
+
+        async def count() -> None:
+            nonlocal n_turns
+            while True:
+                await asyncio.sleep(0.01)
+                n_turns += 1
+
+        counting = asyncio.create_task(count())
+        client = server.client(AsyncClient, timeout=0.3, fallback={"triage": "Own"})
+        await client.prompt("triage")
+        counting.cancel()
+        await client.aclose(0.0)
+        return n_turns
+
+    assert asyncio.run(main()) > 5

@@ -1,0 +1,154 @@
+"""Threads, forks and the end of a program."""
+
+from __future__ import annotations
+
+import ast
+import gc
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+CLIENT = Path(__file__).parents[1]
+
+
+def threads() -> list[str]:
+    return [thread.name for thread in threading.enumerate() if thread.name == "detent-client"]
+
+
+def test_no_thread_runs_before_the_first_use_and_none_after_the_end(server, until) -> None:
+    until(lambda: not threads())
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    client = server.client()
+    client.status()
+    assert threads() == []
+    client.decide("triage")
+    assert threads() == ["detent-client"]
+    client.close()
+    assert threads() == []
+    assert {number: signal.getsignal(number) for number in before} == before
+
+
+def test_a_client_that_is_forgotten_takes_its_thread_along(server, until) -> None:
+    client = server.client()
+    client.prompt("triage", message="x").record("y")
+    del client
+    gc.collect()
+    until(lambda: not threads())
+    assert len(server.events) == 1
+
+
+def test_after_its_end_a_client_goes_on_deciding_and_counts_what_it_drops(server) -> None:
+    client = server.client(fallback={"triage": "Own"})
+    client.decide("triage")
+    client.close()
+    client.prompt("triage", message="x").record("y")
+    assert (client.decide("triage").role, client.status().events_dropped) == ("champion", 1)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_forked_child_starts_with_empty_buffers_another_name_and_a_thread_of_its_own(server, stopped) -> None:
+    with server.client(fallback={"triage": "Own"}) as client:
+        assert client.decide("triage").role == "champion"
+        server.fault = stopped
+        for _ in range(3):
+            client.prompt("triage", message="x").record("y")
+        name = client.status().client
+        child = os.fork()
+        if child == 0:
+            faults = 0
+            try:
+                status = client.status()
+                server.fault, server.events, server.windows = lambda request: None, [], {}
+                faults |= (status.events_waiting, status.exposures_waiting) != (0, 0)
+                faults |= (status.client == name) << 1
+                faults |= (client.prompt("triage", message="x").role != "champion") << 2
+                client.prompt("triage", message="x").record("y")
+                faults |= (not client.flush(10)) << 3
+                faults |= ((len(server.events), server.n_exposed) != (1, 2)) << 4
+            except BaseException:
+                faults = 64
+            os._exit(faults)
+        _, status = os.waitpid(child, 0)
+        assert os.waitstatus_to_exitcode(status) == 0
+        assert (client.status().client, client.status().events_waiting) == (name, 3)
+
+
+class TakesEvents(BaseHTTPRequestHandler):
+    bodies: list[bytes] = []  # noqa: RUF012
+
+    def do_GET(self) -> None:
+        self._answer(b'{"families": {}}')
+
+    def do_POST(self) -> None:
+        self.bodies.append(self.rfile.read(int(self.headers["content-length"])))
+        self._answer(b'{"accepted": 1, "duplicates": 0, "rejected": []}')
+
+    def _answer(self, body: bytes) -> None:
+        self.send_response(200)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_a_program_that_ends_sends_what_waits(tmp_path) -> None:
+    listening = ThreadingHTTPServer(("127.0.0.1", 0), TakesEvents)
+    threading.Thread(target=listening.serve_forever, daemon=True).start()
+    program = (
+        "import sys; from detent_client import Client\n"
+        f"client = Client('http://127.0.0.1:{listening.server_port}', fallback={{'triage': 'Own'}})\n"
+        "client.prompt('triage').record('the last answer')\n"
+    )
+    try:
+        began = time.monotonic()
+        done = subprocess.run([sys.executable, "-c", program], cwd=CLIENT, capture_output=True, text=True, timeout=60)
+        assert (done.returncode, done.stdout, done.stderr.count("Traceback")) == (0, "", 0)
+        assert any(b"the last answer" in body for body in TakesEvents.bodies)
+        assert time.monotonic() - began < 30
+    finally:
+        listening.shutdown()
+
+
+def test_a_program_that_ends_while_the_server_is_away_is_not_held_up() -> None:
+    program = (
+        "from detent_client import Client\n"
+        "client = Client('http://127.0.0.1:9', fallback={'triage': 'Own'})\n"
+        "client.prompt('triage').record('x')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=CLIENT, capture_output=True, text=True, timeout=30)
+    assert done.returncode == 0
+    assert "1 events that were not sent" in done.stderr
+
+
+def test_the_client_s_requests_are_not_logged_each(server, caplog) -> None:
+    with caplog.at_level("INFO"), server.client() as client:
+        client.decide("triage")
+        client.flush()
+    assert caplog.text == ""
+
+
+def lines_of_code(source: str) -> int:
+    """Without blank lines, comments and docstrings."""
+    tree = ast.parse(source)
+    told = {
+        line
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+        for line in range(node.lineno, (node.end_lineno or 0) + 1)
+    }
+    lines = enumerate(source.splitlines(), start=1)
+    return sum(1 for n, line in lines if line.strip() and not line.strip().startswith("#") and n not in told)
+
+
+def test_the_package_stays_small() -> None:
+    files = list((CLIENT / "detent_client").glob("*.py"))
+    assert 500 < sum(lines_of_code(file.read_text(encoding="utf-8")) for file in files) < 1500
