@@ -10,16 +10,13 @@ from contextlib import asynccontextmanager
 from importlib.metadata import PackageNotFoundError, version
 
 from fastapi import FastAPI
-from fastapi.telemetry import TelemetryConfig
 
 from api import use_cases
 from api.documents import install_documents
 from api.hot import chat as hot_chat
 from api.hot import events as hot_events
 from api.hot import serving as hot_serving
-from api.hot.application import HotRoutes
-from api.http import problems
-from api.http.edge import Edge
+from api.hot.application import Application
 from api.http.forwarding import FeedbackProcess
 from api.http.in_flight import InFlight
 from api.lifecycle import running_loops, services_of_api
@@ -44,10 +41,6 @@ GROUPS = (
 )
 
 
-# FastAPI's own looks for an OpenTelemetry at each request.
-NO_TELEMETRY: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False}
-
-
 def create_app(settings: Settings) -> FastAPI:
     """The application. Store, families and keys are opened when it starts, not here."""
 
@@ -59,7 +52,9 @@ def create_app(settings: Settings) -> FastAPI:
             app.state.services = shared
             yield
 
-    app = FastAPI(
+    app = Application(
+        (*hot_serving.HOT, *hot_events.HOT, *hot_chat.HOT),
+        InFlight(settings.limits, settings.api.workers),
         title="Detent",
         version=_version(),
         description=(
@@ -67,15 +62,8 @@ def create_app(settings: Settings) -> FastAPI:
             " (RFC 9457)."
         ),
         lifespan=lifespan,
-        telemetry=NO_TELEMETRY,
         openapi_url=None,
-        docs_url=None,
-        redoc_url=None,
     )
-    app.state.in_flight = InFlight(settings.limits, settings.api.workers)
-    app.add_middleware(HotRoutes, routes=(*hot_serving.HOT, *hot_events.HOT, *hot_chat.HOT))
-    app.add_middleware(Edge, in_flight=app.state.in_flight)
-    problems.install(app)
     for (
         group
     ) in GROUPS:  # as they are: a router that is included builds its routes a second time, at the first requests

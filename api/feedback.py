@@ -13,9 +13,7 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 
 from api.hot import events
-from api.hot.application import HotRoutes
-from api.http import problems
-from api.http.edge import Edge
+from api.hot.application import Application
 from api.http.in_flight import InFlight
 from api.lifecycle import running_loops, services_of_api
 from optimizer.host.config import Settings
@@ -35,8 +33,4 @@ def create_feedback(settings: Settings) -> FastAPI:
             app.state.services = shared
             yield
 
-    app = FastAPI(title="Detent feedback", lifespan=lifespan, docs_url=None, redoc_url=None)
-    app.add_middleware(HotRoutes, routes=events.HOT)
-    app.add_middleware(Edge, in_flight=InFlight(settings.limits))
-    problems.install(app)
-    return app
+    return Application(events.HOT, InFlight(settings.limits), title="Detent feedback", lifespan=lifespan)

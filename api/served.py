@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import datetime
 from time import time
+from typing import NamedTuple
 
 from api.http.bodies import StrictRequest
 from api.prompt import ServedFamily
@@ -14,8 +14,7 @@ from optimizer.core.base.errors import Fault, InvalidInput
 from optimizer.core.serving.assignment import Choice, unit_hmac
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ServedChoice:
+class ServedChoice(NamedTuple):
     """One answer to "what does this unit get now": the choice with its token."""
 
     family: ServedFamily

@@ -20,9 +20,7 @@ from api.gateway.event_stream import STOPPED
 from api.gateway.hourly_money import limited, models_bound
 from api.gateway.model_side import ModelSide, of
 from api.gateway.recording import drain
-from api.hot.application import HotRoutes
-from api.http import problems
-from api.http.edge import Edge
+from api.hot.application import Application
 from api.http.in_flight import InFlight
 from api.lifecycle import running_loops, running_services
 from api.routing import guarded, router
@@ -79,11 +77,8 @@ def create_gateway(settings: Settings) -> FastAPI:
                 spool.close()
                 await asyncio.to_thread(models.close)
 
-    app = FastAPI(title="Detent gateway", lifespan=lifespan, docs_url=None, redoc_url=None)
+    app = Application(chat.HOT, InFlight(settings.limits), title="Detent gateway", lifespan=lifespan)
     app.state.announce = lambda: None  # the process that has an address to tell puts its own there
-    app.add_middleware(HotRoutes, routes=chat.HOT)
-    app.add_middleware(Edge, in_flight=InFlight(settings.limits))
-    problems.install(app)
     app.router.routes.extend((*chat.routes.routes, *operations.routes))  # as they are, see app.py
     return app
 

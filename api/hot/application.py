@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+from fastapi import FastAPI
+from fastapi.telemetry import TelemetryConfig
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.routing import compile_path
@@ -17,7 +19,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api.http.bodies import StrictRequest
 from api.http.body_limits import BodyLimit, limit_of
-from api.http.problems import on_detent_error, on_gone
+from api.http.edge import Edge
+from api.http.in_flight import InFlight
+from api.http.problems import install, on_bug, on_detent_error, on_gone
 from api.prompt import to_json
 from api.routing import admit, admit_again, check
 from api.services import Services
@@ -26,6 +30,8 @@ from optimizer.core.serving.access import Role
 
 Header = tuple[bytes, bytes]
 JSON: Header = (b"content-type", b"application/json")
+# FastAPI's own looks for an OpenTelemetry at each request.
+NO_TELEMETRY: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False}
 
 
 class HotResponse(Response):
@@ -61,7 +67,7 @@ class HotRoute:
 
 
 class HotRoutes:
-    """ASGI middleware behind ``Edge``: answers these routes, and leaves all else to the application."""
+    """Answers these routes, and leaves all else to ``app``."""
 
     def __init__(self, app: ASGIApp, routes: Sequence[HotRoute]) -> None:
         self._app = app
@@ -87,6 +93,8 @@ class HotRoutes:
             answer = await on_detent_error(request, error)
         except ClientDisconnect as error:
             answer = await on_gone(request, error)
+        except Exception as error:
+            answer = await on_bug(request, error)
         await answer(scope, receive, send)
 
     def _route_of(self, scope: Scope) -> HotRoute | None:
@@ -101,6 +109,24 @@ class HotRoutes:
                 scope["path_params"] = match.groupdict()
                 return route
         return None
+
+
+class Application(FastAPI):
+    """FastAPI behind the hot routes, these behind ``Edge``, which sees each request and each answer, and that behind
+    middleware that is added.
+    """
+
+    def __init__(self, hot: Sequence[HotRoute], in_flight: InFlight, **described: Any) -> None:
+        super().__init__(telemetry=NO_TELEMETRY, docs_url=None, redoc_url=None, **described)
+        self._hot, self.state.in_flight = hot, in_flight
+        install(self)
+
+    def build_middleware_stack(self) -> ASGIApp:
+        added, self.user_middleware = self.user_middleware, []
+        app: ASGIApp = Edge(HotRoutes(super().build_middleware_stack(), self._hot), self.state.in_flight)
+        for middleware, args, kwargs in reversed(added):
+            app = middleware(app, *args, **kwargs)
+        return app
 
 
 async def _answer(route: HotRoute, request: StrictRequest, shared: Services) -> Response:

@@ -18,7 +18,7 @@ from api.http.body_limits import length_of
 from api.http.deadlines import Deadlines
 from api.http.door import Door
 from api.http.problems import raw_response
-from api.http.received import OwnEnd, Pauses, ReceiveBuffer, head_without_upgrade
+from api.http.received import AnswerTransport, Pauses, ReceiveBuffer, head_without_upgrade
 from optimizer.core.base.errors import DetentError
 
 MOST_PIECES = 16  # of a request that one turn parses: a hostile body may look as if it ended thousands of times
@@ -42,7 +42,7 @@ class TimedProtocol(HttpToolsProtocol):
         self._pauses = Pauses(transport)
         self.flow = FlowControl(self._pauses)  # type: ignore[arg-type]
         self._address = self.client[0] if self.client else ""
-        self._last_answer = OwnEnd(transport, self._close_after_answer)
+        self._answers = AnswerTransport(transport, self._close_after_answer)
         self._deadlines.begin("headers", self.loop.time())
         if (refusal := self._door.enter(self._address)) is not None:
             self._refuse(refusal)
@@ -124,7 +124,8 @@ class TimedProtocol(HttpToolsProtocol):
             return  # the head is parsed again without that
         self._deadlines.begin("body", self.loop.time())
         super().on_headers_complete()
-        self.cycle.transport = self._last_answer  # type: ignore[assignment]
+        self._answers.is_head_due = not self.expect_100_continue
+        self.cycle.transport = self._answers  # type: ignore[assignment]
 
     def on_body(self, body: bytes) -> None:
         self._deadlines.n_header_bytes = 0
@@ -137,6 +138,7 @@ class TimedProtocol(HttpToolsProtocol):
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
+        self._answers.send_head()
         super().on_response_complete()
         self._door.end_turn(self)
         if self._pauses.is_held:
@@ -174,6 +176,7 @@ class TimedProtocol(HttpToolsProtocol):
             cycle.disconnected = True
             cycle.message_event.set()
             if cycle.response_started and not cycle.response_complete:
+                self._answers.send_head()
                 self.transport.close()
                 return
         if cycle is None or not cycle.response_started:

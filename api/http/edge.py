@@ -18,7 +18,7 @@ from api.http.body_limits import length_of
 from api.http.in_flight import InFlight, Passage
 from api.http.logged_path import logged_path
 from api.http.request_ids import REQUEST_ID, new_request_id
-from api.http.safe_headers import add_safe_headers
+from api.http.safe_headers import safe_headers
 from optimizer.core.base.errors import TooLarge
 
 log = structlog.get_logger("api")
@@ -52,7 +52,7 @@ class Edge:
             if message["type"] == "http.response.start":
                 headers = message.setdefault("headers", [])
                 headers.append((b"x-request-id", request_id.encode()))
-                add_safe_headers(headers)
+                headers += safe_headers(headers)
                 headers += [(name.lower().encode(), value.encode()) for name, value in state["headers"].items()]
                 if 300 <= message["status"] < 400:
                     headers[:] = [(name, _own_path(value) if name == b"location" else value) for name, value in headers]

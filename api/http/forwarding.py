@@ -17,7 +17,7 @@ from starlette.types import Receive, Scope, Send
 
 from api.http.neighbour_connections import AnswerLost, ClientLeft, Headers, NeighbourConnection, NeighbourConnections
 from api.http.problems import GatewayUnavailable, MalformedBody
-from api.http.safe_headers import SAFE_NAMES
+from api.http.safe_headers import SAFE_HEADERS
 from optimizer.core.base.errors import Busy
 
 HOP_BY_HOP = frozenset(
@@ -30,7 +30,7 @@ CHECKED_HERE = frozenset(
 )  # by the door, against its own address
 NOT_PASSED_ON = HOP_BY_HOP | SET_HERE | CHECKED_HERE
 NOT_FROM_ANSWER = (
-    HOP_BY_HOP - {b"content-length"} | SAFE_NAMES | {b"date", b"server", b"x-request-id"}
+    HOP_BY_HOP - {b"content-length"} | {name for name, _ in SAFE_HEADERS} | {b"date", b"server", b"x-request-id"}
 )  # what this process adds itself
 
 log = structlog.get_logger("api")

@@ -20,7 +20,6 @@ from starlette.responses import Response
 
 from api.http.logged_path import logged_path
 from api.http.request_ids import new_request_id
-from api.http.safe_headers import CSP, SAFE_HEADERS
 from optimizer.core.base import errors
 from optimizer.jobs.request import from_validation
 
@@ -358,6 +357,15 @@ async def on_detent_error(request: Request, error: Exception) -> Response:
     return response(error, request.scope)
 
 
+async def on_bug(request: Request, error: Exception) -> Response:
+    log.error("request failed", path=logged_path(request.scope), method=request.method, exc_info=error)
+    failure = Internal(
+        "The server met a fault of its own while answering. Nothing about the request needs to change; "
+        "the log holds the details under this request_id."
+    )
+    return response(failure, request.scope)
+
+
 async def on_gone(request: Request, error: Exception) -> Response:
     return Response(status_code=499)  # the client has gone
 
@@ -374,19 +382,6 @@ def install(app: FastAPI) -> None:
         if allowed := (error.headers or {}).get("Allow"):  # Starlette joins a set: another order in each process
             error.headers = {"Allow": ", ".join(sorted(allowed.split(", ")))}
         return response(from_http(error, request.method, request.url.path), request.scope, error.headers)
-
-    async def on_bug(request: Request, error: Exception) -> Response:
-        log.error("request failed", path=logged_path(request.scope), method=request.method, exc_info=error)
-        failure = Internal(
-            "The server met a fault of its own while answering. Nothing about the request needs to change; "
-            "the log holds the details under this request_id."
-        )
-        # This answer is made outside the layer that writes these headers on all others.
-        return response(
-            failure,
-            request.scope,
-            {"X-Request-ID": request.state.request_id, **SAFE_HEADERS, "Content-Security-Policy": CSP},
-        )
 
     app.add_exception_handler(ClientDisconnect, on_gone)
     app.add_exception_handler(errors.DetentError, on_detent_error)

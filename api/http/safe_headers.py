@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-CSP = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+from collections.abc import Sequence
+
 NAME_OF_CSP = b"content-security-policy"
-SAFE_HEADERS = {
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
-}
-RAW = tuple((name.lower().encode(), value.encode()) for name, value in SAFE_HEADERS.items())
-SAFE_NAMES = frozenset(name for name, _ in RAW)
-WITH_POLICY = (*RAW, (NAME_OF_CSP, CSP.encode()))
+SAFE_HEADERS = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+)
+CSP = b"default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+WITH_POLICY = (*SAFE_HEADERS, (NAME_OF_CSP, CSP))
 
 
-def add_safe_headers(headers: list[tuple[bytes, bytes]]) -> None:
-    """Adds them in place; a page that has its own policy keeps it."""
-    headers.extend(RAW if NAME_OF_CSP in dict(headers) else WITH_POLICY)
+def safe_headers(answered: Sequence[tuple[bytes, bytes]]) -> Sequence[tuple[bytes, bytes]]:
+    """What an answer with the headers ``answered`` gets besides; a page that has its own policy keeps it."""
+    return SAFE_HEADERS if any([name == NAME_OF_CSP for name, _ in answered]) else WITH_POLICY

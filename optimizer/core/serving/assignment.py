@@ -15,7 +15,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from optimizer.core.base.canonical import canonical_json
 from optimizer.core.base.errors import InvalidInput
@@ -38,8 +38,7 @@ HOLDBACK_PERIOD = timedelta(days=7)  # of the rollout clock
 HELD_BACK_FROM = math.floor((1 - HOLDBACK_SHARE) * N_BUCKETS)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Choice:
+class Choice(NamedTuple):
     """What one unit is served now.
 
     ``rollout`` and ``stage`` (a share) are None unless the unit stands in one of its arms.
