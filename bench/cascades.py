@@ -32,7 +32,10 @@ TOLERANCE = 0.03
 
 
 def main() -> int:
-    options = _options()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--draws", type=int, default=500)
+    parser.add_argument("--chain-draws", type=int, default=60)
+    options = parser.parse_args()
     logs = [found for name in (*CONFIDENT_SETS, *QUERY_SETS) if (found := read(name)) is not None]
     if len(logs) < len(CONFIDENT_SETS) + len(QUERY_SETS):
         print(
@@ -76,13 +79,6 @@ def verdict(cells: Sequence[Cell]) -> int:
     )
     print("\n".join(["Every bar is held."] if not missed else ["Missed:", *missed]))
     return 1 if missed else 0
-
-
-def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--draws", type=int, default=500)
-    parser.add_argument("--chain-draws", type=int, default=60)
-    return parser.parse_args()
 
 
 if __name__ == "__main__":

@@ -39,7 +39,12 @@ ALLOWED = 0.10
 
 
 def main() -> int:
-    options = _options()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--draws", type=int, default=200)
+    parser.add_argument("--typed", type=int, default=10)
+    parser.add_argument("--minutes", type=float, default=None)
+    parser.add_argument("--sets", nargs="+", choices=CONFIDENT_SETS, default=CONFIDENT_SETS)
+    options = parser.parse_args()
     tables = {
         name: Table(name, pool=logs.pool.chain((CHEAP, STRONG)), folder=KEPT / name)
         for name in options.sets
@@ -114,15 +119,6 @@ def verdict(cells: Sequence[Cell]) -> int:
 def _interval(values: Sequence[float]) -> tuple[float, float]:
     half = 1.96 * stdev(values) / sqrt(len(values)) if len(values) > 1 else 0.0
     return mean(values) - half, mean(values) + half
-
-
-def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--draws", type=int, default=200)
-    parser.add_argument("--typed", type=int, default=10)
-    parser.add_argument("--minutes", type=float, default=None)
-    parser.add_argument("--sets", nargs="+", choices=CONFIDENT_SETS, default=CONFIDENT_SETS)
-    return parser.parse_args()
 
 
 if __name__ == "__main__":

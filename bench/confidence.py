@@ -145,7 +145,10 @@ def recorded_set(name: str, cheap: str, strong: str) -> list[Cell]:
     found = {"recorded": train(rows, RECORDED, trained_on=says), "learned": train(rows, LEARNED, trained_on=says)}
     best, n = found["learned"], len(dev.ids)
     gain = log_loss_gain(best, found["recorded"], list(known.cheap), known.ids)
-    inside = {kind: at_threshold(known, out, best_threshold(known, out)) for kind, out in _out_of_fold(found).items()}
+    inside = {
+        kind: at_threshold(known, out, best_threshold(known, out))
+        for kind, out in {kind: np.array(each.out_of_fold) for kind, each in found.items()}.items()
+    }
     used = beats(gain.low, saved=inside["learned"].saved, saved_recorded=inside["recorded"].saved)
     recipe, unit = (
         f"{best.recipe.name}, {best.calibration}",
@@ -191,10 +194,6 @@ def measure_cells(case: str, both: Mapping[str, np.ndarray], dev: Pair) -> list[
         gained = (kinds["learned"].value or 0.0) - (kinds["recorded"].value or 0.0)
         cells.append(_cell(f"{case}: {measure}, learned - recorded", gained, f"{measure}, dev", n, between))
     return cells
-
-
-def _out_of_fold(found: Mapping[str, TrainedPredictor]) -> dict[str, np.ndarray]:
-    return {kind: np.array(each.out_of_fold) for kind, each in found.items()}
 
 
 def query_set(name: str) -> list[Cell]:

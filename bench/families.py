@@ -45,7 +45,14 @@ COPIED = "{} unchanged"
 
 
 def main() -> int:
-    options = _options()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--families", nargs="+", choices=list(PLAN), default=list(PLAN))
+    parser.add_argument("--seeds", nargs="+", type=int, default=list(SEEDS))
+    parser.add_argument("--rows", type=int, default=N_ROWS)
+    parser.add_argument("--minutes", type=float, default=None)
+    parser.add_argument("--list", action="store_true", help="measure nothing; write what is kept")
+    parser.add_argument("--cache", type=Path, default=cache())
+    options = parser.parse_args()
     work = Work.below(options.cache)
     if not work.data.is_dir():
         print(f"Skipped: the rows are not at {work.data}. Set DETENT_SHARED to the folder that holds data/.")
@@ -92,7 +99,12 @@ def measure(name: str, seed: int, work: Work, n_rows: int) -> dict[str, Any] | N
         examples = held.examples(rows)
         base = held.answers(chosen.base, examples)
         winner = base if chosen.winner.id == chosen.base.id else held.answers(chosen.winner, examples)
-        imported = held.examples(_lines(work.home(name, seed) / "rows.jsonl"))
+        imported = held.examples(
+            [
+                json.loads(line)
+                for line in (work.home(name, seed) / "rows.jsonl").read_text(encoding="utf-8").splitlines()
+            ]
+        )
         trivial = _trivial(held, family, plan, imported, examples)
     finally:
         held.close()
@@ -151,21 +163,6 @@ def _short(cell: Mapping[str, Any]) -> str:
 
 def _mean(values: Sequence[float]) -> float:
     return sum(values) / len(values)
-
-
-def _lines(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-
-
-def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--families", nargs="+", choices=list(PLAN), default=list(PLAN))
-    parser.add_argument("--seeds", nargs="+", type=int, default=list(SEEDS))
-    parser.add_argument("--rows", type=int, default=N_ROWS)
-    parser.add_argument("--minutes", type=float, default=None)
-    parser.add_argument("--list", action="store_true", help="measure nothing; write what is kept")
-    parser.add_argument("--cache", type=Path, default=cache())
-    return parser.parse_args()
 
 
 if __name__ == "__main__":

@@ -37,7 +37,13 @@ Ready = tuple[Pair, Mapping[str, Any] | None]
 
 
 def main() -> int:
-    options = _options()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--families", nargs="+", choices=list(PLAN), default=list(PLAN))
+    parser.add_argument("--seeds", nargs="+", type=int, default=list(SEEDS), help="the first whose study changed it")
+    parser.add_argument("--at-once", type=int, default=5, help="homes that are served side by side")
+    parser.add_argument("--list", action="store_true", help="roll out nothing; write what is kept")
+    parser.add_argument("--cache", type=Path, default=cache())
+    options = parser.parse_args()
     work = Work.below(options.cache)
     if not options.list:
         run(options.families, work, options.seeds, options.at_once)
@@ -95,16 +101,6 @@ def _told(name: str) -> Iterator[None]:
         yield
     except Exception as failure:
         print(f"{name}: {type(failure).__name__}: {str(failure)[:800]}", file=sys.stderr, flush=True)
-
-
-def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--families", nargs="+", choices=list(PLAN), default=list(PLAN))
-    parser.add_argument("--seeds", nargs="+", type=int, default=list(SEEDS), help="the first whose study changed it")
-    parser.add_argument("--at-once", type=int, default=5, help="homes that are served side by side")
-    parser.add_argument("--list", action="store_true", help="roll out nothing; write what is kept")
-    parser.add_argument("--cache", type=Path, default=cache())
-    return parser.parse_args()
 
 
 if __name__ == "__main__":

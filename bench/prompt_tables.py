@@ -36,7 +36,10 @@ MOST_FALSE = 0.05
 
 
 def main() -> int:
-    options = _options()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--development", action="store_true")
+    parser.add_argument("--draws", type=int, help="of each table (default: 100, of the means 8)")
+    options = parser.parse_args()
     folder = SHARED / "data" / "prompt_tables"
     if not folder.is_dir():
         print(f"Skipped: no tables at {folder}. Set DETENT_SHARED to the folder that holds data/.")
@@ -102,13 +105,6 @@ def _agreed(measured: Sequence[Measured]) -> Cell:
         unit="choices",
         n=n,
     )
-
-
-def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--development", action="store_true")
-    parser.add_argument("--draws", type=int, help="of each table (default: 100, of the means 8)")
-    return parser.parse_args()
 
 
 if __name__ == "__main__":

@@ -98,7 +98,11 @@ def run_cells(
         except Exception as failure:  # of somebody else's library, as a rule; the other cells can still be run
             print(f"{_name(key)} failed: {type(failure).__name__}: {str(failure)[:500]}", file=sys.stderr, flush=True)
             continue
-        _keep(_result(folder, key), outcome)
+        path = _result(folder, key)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft = path.with_suffix(".part")
+        draft.write_text(json.dumps(asdict(outcome)), encoding="utf-8")
+        draft.replace(path)
         print(
             f"{_name(key)}: {outcome.mean:.3f} held out, {outcome.n_calls} calls, {outcome.minutes:.1f} min",
             file=sys.stderr,
@@ -225,13 +229,6 @@ def _name(key: Key) -> str:
 
 def _result(folder: Path, key: Key) -> Path:
     return folder / "results" / f"{_name(key).replace('/', '_').replace(' ', '_')}.json"
-
-
-def _keep(path: Path, outcome: Outcome) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_suffix(".part")
-    draft.write_text(json.dumps(asdict(outcome)), encoding="utf-8")
-    draft.replace(path)
 
 
 def _options() -> argparse.Namespace:

@@ -35,7 +35,7 @@ class WrongKeys:
         n, last = self._counts.get(place, (0, now))
         if now - last > FORGOTTEN_S:
             n = 0
-        wait_s = last + _pause_s(n) - now
+        wait_s = last + (0.0 if n < FREE else min(LONGEST_S, FIRST_S * 2.0 ** min(n - FREE, 30))) - now
         if wait_s > 0:
             seconds = math.ceil(wait_s)
             return TooMany(
@@ -58,7 +58,3 @@ def network_of(address: str) -> str:
     if not isinstance(parsed, IPv6Address):
         return address
     return str(parsed.ipv4_mapped or f"{parsed.exploded[:19]}::/64")
-
-
-def _pause_s(n_wrong: int) -> float:
-    return 0.0 if n_wrong < FREE else min(LONGEST_S, FIRST_S * 2.0 ** min(n_wrong - FREE, 30))

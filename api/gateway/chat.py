@@ -34,14 +34,13 @@ from optimizer.core.family.rendering import limit_inputs, render
 from optimizer.core.family.variant import Message, Variant
 from optimizer.core.models.chat import pass_through, read_turn
 from optimizer.core.models.injection import injection_signs, texts_in
-from optimizer.core.models.language import ModelRequest, request_for
+from optimizer.core.models.language import request_for
 from optimizer.core.policy.shown_examples import messages_of_fewer
 from optimizer.core.policy.steps import most_calls
 from optimizer.core.serving.assignment import Choice, unit_hmac
 from optimizer.core.serving.freezes import require_unfrozen
 from optimizer.jobs.calls.ask_model import ask_model
 from optimizer.jobs.ids import new_id
-from optimizer.ports import LanguageModel
 
 GONE_CHECK_S = 0.25
 PATH = "/v1/chat/completions"
@@ -226,7 +225,7 @@ async def answer(side: ModelSide, call: AnsweredCall, reader: Reader, *, streami
     outcome = await ask_model(
         models,
         call.request.model,
-        lambda model: _for_model(call.request, model),
+        lambda model: replace(call.request, model=model.name, revision=model.revision),
         sink=reader if streaming else None,
         fallbacks=not call.cheapest_only,
     )
@@ -261,10 +260,6 @@ async def _first_piece(settled: asyncio.Task[ChatResult], request: Request, read
             await asyncio.wait({settled})
     if settled.done() and not reader.begun:
         settled.result()
-
-
-def _for_model(request: ModelRequest, model: LanguageModel) -> ModelRequest:
-    return replace(request, model=model.name, revision=model.revision)
 
 
 def for_client(error: ModelFailed, call: AnsweredCall) -> DetentError:

@@ -73,7 +73,11 @@ class ModelGuard:
         """
         if reader is not None:
             reader.check()
-        self._refuse_while_open()
+        # Before queueing: whoever queues should have a chance at the end. Takes no probe's place
+        now = self._now()
+        _, verdict = ask(self._breaker, now)
+        if isinstance(verdict, BreakerRefusal):
+            raise self._paused(verdict, now)
         try:
             async with self._gate.place(
                 self._wait_s, reader.while_wanted if reader is not None else nullcontext, sender
@@ -112,13 +116,6 @@ class ModelGuard:
         if breaker.state == "open" and breaker.opened_at is not None:
             health["tries_again_in_s"] = max(0.0, round(breaker.opened_at + breaker.settings.cool_down_s - now, 1))
         return health
-
-    def _refuse_while_open(self) -> None:
-        """Before queueing: whoever queues should have a chance at the end. Takes no probe's place."""
-        now = self._now()
-        _, verdict = ask(self._breaker, now)
-        if isinstance(verdict, BreakerRefusal):
-            raise self._paused(verdict, now)
 
     def _ask(self) -> Pass:
         now = self._now()

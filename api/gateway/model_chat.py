@@ -20,7 +20,7 @@ from api.served import unit_of
 from api.services import Services
 from optimizer.core.base.errors import Fault, InvalidInput
 from optimizer.core.family.generation_settings import SETTINGS, model_faults
-from optimizer.core.family.variant import Message, Variant
+from optimizer.core.family.variant import Variant
 from optimizer.core.feedback.events import NO_FAMILY
 from optimizer.core.models.injection import injection_signs, texts_in
 from optimizer.core.models.language import ModelRequest
@@ -60,7 +60,11 @@ def of_model(body: ChatBody, request: StrictRequest, shared: Services, side: Mod
             "The unit is blank. Name a user, session or conversation, or leave it out.",
             [Fault(pointer="/user", detail="is blank")],
         )
-    messages = _messages(body)
+    if not body.messages:
+        raise InvalidInput(
+            "A model needs something to answer.", [Fault(pointer="/messages", detail="a message is needed")]
+        )
+    messages = list(body.messages)
     params = {**_settings(body), **{name: value for name, value in passed_on.items() if value is not None}}
     model_request = ModelRequest(model=body.model, revision="", messages=messages, params=params)
     may_cost_usd = _require_money(model_request, shared, side)
@@ -79,15 +83,6 @@ def of_model(body: ChatBody, request: StrictRequest, shared: Services, side: Mod
         unit=unit,
         may_cost_usd=may_cost_usd,
     )
-
-
-def _messages(body: ChatBody) -> list[Message]:
-    """Raises InvalidInput for none."""
-    if not body.messages:
-        raise InvalidInput(
-            "A model needs something to answer.", [Fault(pointer="/messages", detail="a message is needed")]
-        )
-    return list(body.messages)
 
 
 def _settings(body: ChatBody) -> dict[str, Any]:

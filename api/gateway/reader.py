@@ -57,7 +57,9 @@ class Reader:
             self.first_at = perf_counter()
         self._message.add(delta)
         self._pieces.append(delta)
-        self._unread_bytes += _size_of(delta)
+        self._unread_bytes += FRAME_BYTES + sum(
+            len(value) if isinstance(value, str) else len(repr(value)) for value in delta.values()
+        )
         self._woken.set()
         if self._unread_bytes > MOST_UNREAD_BYTES:
             self._room.clear()
@@ -116,7 +118,3 @@ class Reader:
         self._unread_bytes = 0
         self._room.set()
         return pieces
-
-
-def _size_of(delta: ModelDelta) -> int:
-    return FRAME_BYTES + sum(len(value) if isinstance(value, str) else len(repr(value)) for value in delta.values())

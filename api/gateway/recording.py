@@ -49,7 +49,10 @@ async def record_interaction(shared: Services, spool: Spool, event: Mapping[str,
         if answer is None:
             await asyncio.to_thread(_put, spool, reads[0], actor)
         else:
-            _tell_of_rejected(answer, event["id"])
+            for rejected in answer["rejected"]:
+                log.error(
+                    "interaction rejected", interaction=event["id"], type=rejected["type"], detail=rejected["detail"]
+                )
 
 
 async def _read(intake: Intake, event: Mapping[str, Any]) -> tuple[IntakeRequest, Sequence[ReadEvent]]:
@@ -106,11 +109,6 @@ async def _in_store(shared: Services, spool: Spool, write: Callable[[Transaction
         if not waiting.expired():  # else it is withdrawn, or under way: then it comes twice and counts once
             log.warning("the store took no record, so it goes into the spool", error=str(error))
         return None
-
-
-def _tell_of_rejected(answer: Mapping[str, Any], id: str) -> None:
-    for rejected in answer["rejected"]:
-        log.error("interaction rejected", interaction=id, type=rejected["type"], detail=rejected["detail"])
 
 
 def _put(spool: Spool, read: ReadEvent, actor: str) -> None:

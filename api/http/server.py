@@ -25,7 +25,12 @@ class Server(uvicorn.Server):
         await super().startup(sockets)
         for server in getattr(self, "servers", ()):
             for listener in server.sockets:
-                _write_little_ahead(listener.fileno())
+                # Connections that this socket accepts inherit the bound, where the system knows it (Linux, macOS)
+                fileno = listener.fileno()
+                option = getattr(socket, "TCP_NOTSENT_LOWAT", None)
+                if option is not None:
+                    with socket.socket(fileno=os.dup(fileno)) as listening:
+                        listening.setsockopt(socket.IPPROTO_TCP, option, UNSENT_BYTES)
 
     async def on_tick(self, counter: int) -> bool:
         if counter % LOOK_EVERY_TICKS == 0:
@@ -59,11 +64,3 @@ def configuration(app: Any, settings: Settings, *, behind_the_api: bool = False,
         lifespan="on",
         **more,
     )
-
-
-def _write_little_ahead(fileno: int) -> None:
-    """Connections that this socket accepts inherit the bound, where the system knows it (Linux, macOS)."""
-    option = getattr(socket, "TCP_NOTSENT_LOWAT", None)
-    if option is not None:
-        with socket.socket(fileno=os.dup(fileno)) as listening:
-            listening.setsockopt(socket.IPPROTO_TCP, option, UNSENT_BYTES)

@@ -246,14 +246,10 @@ def _drawn(cells: Iterable[Cell], name: str, rule: str) -> str:
         values += [
             c["ours" if rule == OURS else "other"]
             for c in cells
-            if c["case"].startswith(f"{name}: ") and c["case"].endswith(wanted) and _is_pair(c)
+            if c["case"].startswith(f"{name}: ") and c["case"].endswith(wanted) and (str(c["case"]).count(" > ") == 1)
         ]
     above, saved = found.values()
     return f"{sum(above) / len(above):.3f}, worst {max(above):.3f}; saved {sum(saved) / len(saved):.2f}"
-
-
-def _is_pair(cell: Cell) -> bool:
-    return str(cell["case"]).count(" > ") == 1
 
 
 def _chain_rows(by_case: Mapping[str, Cell], name: str) -> str:

@@ -8,7 +8,6 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import combinations
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -53,7 +52,14 @@ def read(name: str) -> Logs | None:
     """None: the data is not there."""
     if not (FOLDER / name / "train.jsonl").exists():
         return None
-    parts = {split: _rows(FOLDER / name / f"{split}.jsonl") for split in ("train", "dev")}
+    parts = {
+        split: [
+            json.loads(line)
+            for line in (FOLDER / name / f"{split}.jsonl").read_text(encoding="utf-8").split("\n")
+            if line
+        ]
+        for split in ("train", "dev")
+    }
     models = [
         m
         for m in parts["train"][0]["expected"]["models"]
@@ -92,7 +98,3 @@ def _usd(one: Mapping[str, Any], model: str) -> float:
     return (
         float(one["cost_usd"]) if one["cost_usd"] is not None else SET_PRICES[model] / 1000
     )  # a thousand tokens a query
-
-
-def _rows(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]

@@ -60,7 +60,11 @@ class Draws:
 
 def pools(folder: Path, part: str) -> list[Pool]:
     """The pools of a part, by name; empty where the data are absent."""
-    found = [_recorded(path) for pattern in PARTS[part] for path in sorted(folder.glob(pattern))]
+    found = [
+        _whole(path.stem, json.loads(path.read_text(encoding="utf-8"))["scores"])
+        for pattern in PARTS[part]
+        for path in sorted(folder.glob(pattern))
+    ]
     if part == CONFIRMATION:
         found += [*_judges(folder.parent / "judge_calibration" / "hanna"), *_models(folder.parent / "cascade_logs")]
     return found
@@ -96,10 +100,6 @@ def _one(pool: Pool, number: int, n_searched: int | None) -> tuple[Array, Array]
         return pool.scores[np.ix_(variants, examples)], pool.scores.mean(axis=1)[variants]
     means = pool.means[variants]
     return (rng.random((n_variants, n_examples)) < means[:, None]).astype(float), means
-
-
-def _recorded(path: Path) -> Pool:
-    return _whole(path.stem, json.loads(path.read_text(encoding="utf-8"))["scores"])
 
 
 def _whole(name: str, rows: Sequence[Sequence[float | None]]) -> Pool:

@@ -96,7 +96,20 @@ def page(result: Mapping[str, Any]) -> str:
             COST.format(least=min(n_rows), most=max(n_rows)),
             table("set, pair", {case: _money(found) for case, found in recorded.items()}),
             CALIBRATION,
-            table("set", {case.split(",")[0]: _calibration(found) for case, found in first.items()}),
+            table(
+                "set",
+                {
+                    case.split(",")[0]: {
+                        name: _with_interval(found[f"ECE, {kind}"])
+                        for name, kind in (
+                            ("as recorded", "not calibrated"),
+                            ("calibrated", "recorded"),
+                            ("learned", "learned"),
+                        )
+                    }
+                    for case, found in first.items()
+                },
+            ),
             RELIABILITY,
             table("bin", _reliability(reliable)),
             QUERY.format(verdict=_verdict(query)),
@@ -130,13 +143,6 @@ def _money(found: Mapping[str, Cell]) -> dict[str, str]:
     return row | {
         "random": f"{max(0.0, found['saved, random mixing']['ours']):.0%}",
         "used": "learned" if _used(found)["ours"] else "recorded",
-    }
-
-
-def _calibration(found: Mapping[str, Cell]) -> dict[str, str]:
-    return {
-        name: _with_interval(found[f"ECE, {kind}"])
-        for name, kind in (("as recorded", "not calibrated"), ("calibrated", "recorded"), ("learned", "learned"))
     }
 
 

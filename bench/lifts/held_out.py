@@ -61,7 +61,17 @@ class HeldOut:
         wiring.migrate_store(settings)
         self._store, self._models = wiring.open_store(settings), wiring.open_models(settings)
         self._clock = wiring.open_clock(settings)
-        self._scorer = wiring.open_scorer(_scored_by(family, _own(family, measured)), settings)
+        # The parts of the figure, with the parameters that the family gives them
+        self._scorer = wiring.open_scorer(
+            _scored_by(
+                family,
+                {
+                    name: {"weight": weight, **family.metric_parameters.get(name, {})}
+                    for name, weight in measured.parts.items()
+                },
+            ),
+            settings,
+        )
         self._form = wiring.open_scorer(_scored_by(family, {FORMAT: {"weight": 1.0, **measured.format}}), settings)
         support = {"weight": 1.0, "sources": list(measured.sources)}
         self._support = {
@@ -137,10 +147,3 @@ def _scored_by(family: Family, scorer: Mapping[str, Any]) -> Family:
     """The family with another scorer."""
     declared = family.model_dump(mode="json", exclude_unset=True, by_alias=True)
     return parse_family({**declared, "scorer": dict(scorer)})
-
-
-def _own(family: Family, measured: Measured) -> dict[str, Any]:
-    """The parts of the figure, with the parameters that the family gives them."""
-    return {
-        name: {"weight": weight, **family.metric_parameters.get(name, {})} for name, weight in measured.parts.items()
-    }

@@ -6,7 +6,7 @@ import json
 import os
 import random
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -171,7 +171,9 @@ def search(home: Path, name: str, seed: int, base: str, measured: Measured, data
 def _import(home: Path, name: str, seed: int, measured: Measured, data: Path) -> None:
     rows = rows_of(data, name, "train", measured, family_in(home, name))
     drawn = random.Random(f"families {name} {seed}").sample(rows, min(N_IMPORTED, len(rows)))
-    _write_lines(home / "rows.jsonl", drawn)
+    (home / "rows.jsonl").write_text(
+        "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in drawn), encoding="utf-8"
+    )
     typed(home, "import", str(home / "rows.jsonl"), "--family", name, "--curated")
 
 
@@ -186,10 +188,6 @@ def _study(home: Path, name: str, strategy: str, seed: int, definition: Mapping[
     typed(home, "family", "evaluate", name, "--n", str(definition["n_dev"]), "--json")
     words = f"study run {name} --strategy {strategy} --seed {seed} --budget-calls {MANY_CALLS} --json".split()
     typed(home, *words, "--definition", str(home / "study.yaml"))
-
-
-def _write_lines(path: Path, rows: Sequence[Row]) -> None:
-    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
 
 
 def latest_study(home: Path, name: str) -> Any:

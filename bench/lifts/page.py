@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pages import in_columns
@@ -127,12 +127,14 @@ def page(result: Mapping[str, Any], rollouts: Mapping[str, Any] | None = None) -
     form = FORM.format(ceiling=AT_CEILING, floor=1 - AT_CEILING, rises=100 * FORMAT_RISES, falls=100 * INVENTION_FALLS)
     tables = [(GAINS, _gain), (form, _form), (COSTS, _cost), (TRIVIAL, _trivial)]
     missing = [f"[{name}](families/{name}.md)" for name in PLAN if name not in found]
-    parts = [head, *(_table(top, row, found) for top, row in tables)]
+    parts = [
+        head,
+        *(
+            top + "".join(f"| [{name}](families/{name}.md) | {row(name, cells)} |\n" for name, cells in found.items())
+            for top, row in tables
+        ),
+    ]
     return "".join([*parts, rolled_out(rollouts), MISSING.format(names=", ".join(missing)) if missing else ""])
-
-
-def _table(top: str, row: Callable[[str, Cells], str], found: Mapping[str, Cells]) -> str:
-    return top + "".join(f"| [{name}](families/{name}.md) | {row(name, cells)} |\n" for name, cells in found.items())
 
 
 def _gain(name: str, cells: Cells) -> str:
@@ -202,17 +204,13 @@ def _trivial(name: str, cells: Cells) -> str:
         if not isinstance(one, str)
     }
     listed = ", ".join(f"{baseline} {figure}" for baseline, figure in told.items()) or "none can be computed"
-    winner = _mean_of(cells, "winner", "figure")
+    values = _values(cells, "winner", "figure")
+    winner = sum(values) / len(values) if values else None
     return f"{winner:.3f} ({plan.figure}) | {listed}"
 
 
 def _values(cells: Cells, side: str, part: str) -> list[float]:
     return [one[part] for cell in cells for one in cell["answers"][side] if one[part] is not None]
-
-
-def _mean_of(cells: Cells, side: str, part: str) -> float | None:
-    values = _values(cells, side, part)
-    return sum(values) / len(values) if values else None
 
 
 def _median_of(cells: Cells, side: str, part: str) -> float:

@@ -14,7 +14,6 @@ import socket
 import sys
 import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -50,21 +49,17 @@ PROFILE: Mapping[str, Any] = {
 def roll_out(name: str, pair: Pair) -> dict[str, Any]:
     """How the rollout of ``pair.candidate`` ended, as a cell of the result file. Blocks for some minutes."""
     home = pair.home
-    _quicken(home)
-    serve(home, name, pair.version)
-    with started(home) as server:
-        cell = asyncio.run(_Rollout(name, pair, server.url).run())
-        typed(home, "rollout", "verify", name)  # raises where the record does not hold
-    return cell
-
-
-def _quicken(home: Path) -> None:
-    """Settings with a quicker clock, and a free port."""
+    # Settings with a quicker clock, and a free port
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     (home / "config").mkdir(exist_ok=True)
     (home / "config" / "dev.yaml").write_text(json.dumps({**PROFILE, "port": port}), encoding="utf-8")
+    serve(home, name, pair.version)
+    with started(home) as server:
+        cell = asyncio.run(_Rollout(name, pair, server.url).run())
+        typed(home, "rollout", "verify", name)  # raises where the record does not hold
+    return cell
 
 
 class _Rollout:

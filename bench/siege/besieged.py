@@ -17,7 +17,6 @@ import psutil
 
 from bench.siege.one_request import FAMILY_MASKED
 from optimizer.core.serving.access import access_of, hash_of
-from optimizer.host.config import Settings
 from optimizer.runtime import wiring
 from tests.faulty_provider import faulty_provider
 from tests.gateway_world import make_home
@@ -37,7 +36,15 @@ class Besieged:
         family = FAMILY_MASKED + "model: {default: remote, tiers: [remote], max_tokens: 12}\n"
         settings = make_home(home, {FAMILY: family}, {"remote": model})
         (home / "config" / "dev.yaml").write_text(json.dumps({"port": 0}))
-        _add_keys(settings)
+        store, now = wiring.open_store(settings), datetime.now(UTC)
+        try:
+            for role, secret in (("serve", SERVE_KEY), ("feedback", FEEDBACK_KEY)):
+                access = access_of([role], now=now)
+                store.write(
+                    lambda tx, name=secret, access=access: store.api_keys.add(tx, name, access, hash_of(name), now)
+                )
+        finally:
+            store.close()
         self.home, self.server = home, Server(home)
 
     def pid(self, name: str) -> int | None:
@@ -52,16 +59,6 @@ class Besieged:
         except (httpx.TransportError, ValueError, KeyError, AssertionError) as error:  # the api is being started
             return [f"/ready: {type(error).__name__}"]
         return [name for name in NEEDED if not known[name]["ok"]]
-
-
-def _add_keys(settings: Settings) -> None:
-    store, now = wiring.open_store(settings), datetime.now(UTC)
-    try:
-        for role, secret in (("serve", SERVE_KEY), ("feedback", FEEDBACK_KEY)):
-            access = access_of([role], now=now)
-            store.write(lambda tx, name=secret, access=access: store.api_keys.add(tx, name, access, hash_of(name), now))
-    finally:
-        store.close()
 
 
 @contextmanager

@@ -46,12 +46,20 @@ def siege(home: Path, minutes: float) -> Siege:
         memory.start()
         try:
             clients, rounds, seconds = asyncio.run(_under_load(place, faults, minutes))
-            _await_records(place, clients.chats)
+            # The gateway's spool brings what it answered while the store was locked
+            until = monotonic() + RECORDED_S
+            while set(clients.chats) - set(_ids(place.home, "interactions")) and monotonic() < until:
+                sleep(LOOK_S)
         finally:
             faults.end.set()
             memory.finish()
     measured = {"rounds_a_second": rounds, "seconds": seconds, "grown_mb": memory.grown_mb()}
-    return Siege(**measured, clients=clients, faults=faults, kept=_kept(home))
+    return Siege(
+        **measured,
+        clients=clients,
+        faults=faults,
+        kept={table: Counter(_ids(home, table)) for table in ("feedback_events", "interactions")},
+    )
 
 
 async def _under_load(place: Besieged, faults: Faults, minutes: float) -> tuple[Clients, float, float]:
@@ -70,17 +78,6 @@ async def _under_load(place: Besieged, faults: Faults, minutes: float) -> tuple[
             ended.set()
         await load
     return clients, rounds, seconds
-
-
-def _await_records(place: Besieged, chats: list[str]) -> None:
-    """The gateway's spool brings what it answered while the store was locked."""
-    until = monotonic() + RECORDED_S
-    while set(chats) - set(_ids(place.home, "interactions")) and monotonic() < until:
-        sleep(LOOK_S)
-
-
-def _kept(home: Path) -> dict[str, Counter[str]]:
-    return {table: Counter(_ids(home, table)) for table in ("feedback_events", "interactions")}
 
 
 def _ids(home: Path, table: str) -> list[str]:

@@ -105,7 +105,10 @@ def _imported(case: str, settings: Settings) -> dict[str, Any]:
 
 
 def _figures(act: Callable[[], Answer], n_sent: int) -> dict[str, Any]:
-    _forget_peak()
+    # What it took to make the text is not the reader's. Linux alone can forget it: elsewhere growth below that peak
+    # does not show
+    if sys.platform == "linux":
+        Path("/proc/self/clear_refs").write_text("5")
     before_mb = _peak_mb()
     cpu, wall = process_time(), perf_counter()
     status, n_answered = act()
@@ -119,15 +122,6 @@ def _figures(act: Callable[[], Answer], n_sent: int) -> dict[str, Any]:
         "sent_bytes": n_sent,
         "answered_bytes": n_answered,
     }
-
-
-def _forget_peak() -> None:
-    """What it took to make the text is not the reader's.
-
-    Linux alone can forget it: elsewhere growth below that peak does not show.
-    """
-    if sys.platform == "linux":
-        Path("/proc/self/clear_refs").write_text("5")
 
 
 def _peak_mb() -> float:

@@ -207,7 +207,8 @@ def run_safe(rng: np.random.Generator, truth: Truth) -> tuple[str, int, float]:
     quality, errors, slow = np.zeros(4, dtype=int), np.zeros(4, dtype=int), np.zeros(4, dtype=int)
     costs, n_costs, units = np.zeros(2), np.zeros(2), 0.0
     mean, variance = float(USUAL_COST.mean()), float(USUAL_COST.var())
-    dear = _costs_of(truth.cost)
+    values = np.minimum(truth.cost * USUAL_COST, 1.0)
+    dear = float(values.mean()), float(values.var())
     for hour in range(hours):
         coverage = next(c for until, c in SAFE_STEPS if hour < until * hours)
         n = rng.multinomial(int(3600 * RPS), [coverage / 2, coverage / 2, 1 - coverage])[:2]
@@ -241,11 +242,6 @@ def _worse(d: Difference, n: int) -> bool:
 def _costs(rng: np.random.Generator, n: int, factor: float) -> list[list[float]]:
     values = np.minimum(factor * np.exp(SIGMA["cost"] * rng.standard_normal(n)) / CAP, 1.0)
     return [[y, k] for y, k in Outcomes.of(np.round(values, 4)).counts]
-
-
-def _costs_of(factor: float) -> tuple[float, float]:
-    values = np.minimum(factor * USUAL_COST, 1.0)
-    return float(values.mean()), float(values.var())
 
 
 def table_whole(runs: int, seed: int) -> list[Cell]:

@@ -62,7 +62,14 @@ def installation(*, with_keys: bool = True, workers: int = 1) -> Iterator[Instal
         settings = api_world.make_home(home)
         with api_world.serving(settings) as world:
             world.deploying()
-        _prepare(settings, with_keys)
+        # Lets the rollout go on for as long as the benchmark runs, and makes a key
+        store, clock = wiring.open_store(settings), wiring.open_clock(settings)
+        try:
+            tick(store, clock, LEASE_S)
+        finally:
+            store.close()
+        if with_keys:
+            add_key(settings, "feedback")
         environment = {name: value for name, value in os.environ.items() if not name.startswith("DETENT_")}
         listening = listen("127.0.0.1", 0, "api")
         listening = listening.shared() if workers > 1 else listening
@@ -94,17 +101,6 @@ def _started(entry: str, number: int, fd: int, folder: str, environment: Mapping
         stderr=subprocess.DEVNULL,
         env={**environment, "DETENT_HOME": folder, "PYTHONPATH": str(ROOT)},
     )
-
-
-def _prepare(settings: Settings, with_keys: bool) -> None:
-    """Lets the rollout go on for as long as the benchmark runs, and makes a key."""
-    store, clock = wiring.open_store(settings), wiring.open_clock(settings)
-    try:
-        tick(store, clock, LEASE_S)
-    finally:
-        store.close()
-    if with_keys:
-        add_key(settings, "feedback")
 
 
 def add_key(settings: Settings, role: Role) -> None:

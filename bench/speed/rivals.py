@@ -129,16 +129,14 @@ class Writing:
             connection.execute("BEGIN IMMEDIATE")
             ids = [str(ULID()) for _ in group]
             for statement, (_, values) in zip(statements, self._rows, strict=True):
-                rows = [{**values, **_told(event, values)} for event, _ in group]
+                rows = [
+                    {**values, **{name: value for name, value in event.items() if name in values}} for event, _ in group
+                ]
                 named = [{**row, "id": id} for row, id in zip(rows, ids, strict=True)]
                 connection.executemany(statement, [tuple(row.values()) for row in named])
             connection.execute("COMMIT")
             for _, future in group:
                 future.set_result(None)
-
-
-def _told(event: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in event.items() if name in values}
 
 
 def opened(database: str) -> sqlite3.Connection:

@@ -115,7 +115,16 @@ class Supervisor:
         self._is_ending = False  # no Event, whose lock one signal would hold while the next one asks for it
         self._ending_signals = 0
         self._began_at = time.monotonic()
-        self._children = self._api_children()
+        # They share one port: where one dies, the others go on taking what comes
+        first = self._listening_child("api", self._settings.host, self._settings.port)
+        names = run_files.api_names(self._settings.api.workers)
+        if len(names) > 1 and first.listening is not None:
+            first.listening = first.listening.shared()
+        more = (
+            Child(name=name, entry="api", number=number, listening=first.listening)
+            for number, name in enumerate(names[1:], start=2)
+        )
+        self._children = [first, *more]
         if settings.api.feedback_process:
             self._children.append(self._listening_child("feedback", "127.0.0.1", 0))
         self._children.append(self._listening_child("gateway", "127.0.0.1", settings.gateway_port))
@@ -137,7 +146,14 @@ class Supervisor:
             while not self._is_ending:
                 for child in self._children:
                     self._look_after(child)
-                self._tell_news()
+                if time.monotonic() >= self._news_due:
+                    self._news_due = time.monotonic() + NEWS_S
+                    self._announce()
+                    try:
+                        for sentence in self._news():
+                            self._tell(sentence)
+                    except Exception:  # what is only told must not end what serves
+                        log.exception("news could not be told")
                 time.sleep(POLL_S)
         finally:
             self._end_all()
@@ -164,16 +180,6 @@ class Supervisor:
             )
             self._announced = n_dropped
 
-    def _tell_news(self) -> None:
-        if time.monotonic() >= self._news_due:
-            self._news_due = time.monotonic() + NEWS_S
-            self._announce()
-            try:
-                for sentence in self._news():
-                    self._tell(sentence)
-            except Exception:  # what is only told must not end what serves
-                log.exception("news could not be told")
-
     def _tell(self, sentence: str) -> None:
         self._n_dropped += self._report(sentence) is False
 
@@ -190,18 +196,6 @@ class Supervisor:
 
     def pids(self) -> dict[str, int]:
         return {c.name: c.process.pid for c in self._children if c.process is not None and c.is_alive}
-
-    def _api_children(self) -> list[Child]:
-        """They share one port: where one dies, the others go on taking what comes."""
-        first = self._listening_child("api", self._settings.host, self._settings.port)
-        names = run_files.api_names(self._settings.api.workers)
-        if len(names) > 1 and first.listening is not None:
-            first.listening = first.listening.shared()
-        more = (
-            Child(name=name, entry="api", number=number, listening=first.listening)
-            for number, name in enumerate(names[1:], start=2)
-        )
-        return [first, *more]
 
     def _listening_child(self, name: str, host: str, port: int) -> Child:
         listening = listen(host, port, name)

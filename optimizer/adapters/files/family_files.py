@@ -268,7 +268,11 @@ class FamilyFiles:
     def _signatures(self) -> dict[str, _Signature | None]:
         """Of every folder that holds, or held, a family; None: its file is not there."""
         return {
-            name: signature for name in self._names() if (signature := self._signature(name)) or self._was_good(name)
+            name: signature
+            for name in self._names()
+            if (signature := self._signature(name))
+            or name in self._loaded
+            or (self._last_good_dir is not None and (self._last_good_dir / f"{name}.yaml").exists())
         }
 
     def _signature(self, name: str) -> _Signature | None:
@@ -286,11 +290,6 @@ class FamilyFiles:
                 stored_files = self._last_good_dir.glob("*.yaml") if self._last_good_dir is not None else ()
                 names |= {*self._loaded, *(file.stem for file in stored_files)}
         return sorted(names)
-
-    def _was_good(self, name: str) -> bool:
-        return name in self._loaded or (
-            self._last_good_dir is not None and (self._last_good_dir / f"{name}.yaml").exists()
-        )
 
 
 def _kept_names(name: str) -> tuple[str, str]:

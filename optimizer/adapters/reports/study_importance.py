@@ -19,7 +19,11 @@ def importances(trials: Sequence[Trial], variants: Mapping[str, Variant], seed: 
     """
     import optuna
 
-    points = [(settings_of(t, variants.get(t.variant)), t.score) for t in _measured(trials)]
+    points = [
+        (settings_of(t, variants.get(t.variant)), t.score)
+        for t in trials
+        if t.status == "complete" and t.score is not None
+    ]
     values: dict[str, list[Any]] = {}
     for settings, _ in points:
         for key, value in settings.items():
@@ -64,7 +68,3 @@ def _distribution(values: Sequence[Any]) -> Any:
 
 def _is_numeric(values: Sequence[Any]) -> bool:
     return all(isinstance(v, int | float) and not isinstance(v, bool) for v in values)
-
-
-def _measured(trials: Sequence[Trial]) -> list[Trial]:
-    return [t for t in trials if t.status == "complete" and t.score is not None]

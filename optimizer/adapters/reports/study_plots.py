@@ -163,14 +163,16 @@ def reliability(tier: str, shown: Mapping[str, Quality]) -> Plot:
         ),
         x=axis(0.0, 1.0, label=label),
         y=axis(0.0, 1.0),
-        lines=[Line(points=[(0.0, 0.0), (1.0, 1.0)], kind="observed"), *(_upright(name, each) for name, each in bins)],
+        lines=[
+            Line(points=[(0.0, 0.0), (1.0, 1.0)], kind="observed"),
+            *(
+                Line(points=[(each.promised, each.low), (each.promised, each.high)], kind=CONFIDENCES[name])
+                for name, each in bins
+            ),
+        ],
         dots=[_bin(name, each) for name, each in bins],
         tall=True,
     )
-
-
-def _upright(name: str, each: Bin) -> Line:
-    return Line(points=[(each.promised, each.low), (each.promised, each.high)], kind=CONFIDENCES[name])
 
 
 def _bin(name: str, each: Bin) -> Dot:

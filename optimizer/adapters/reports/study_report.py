@@ -186,7 +186,10 @@ def label_tables(label_reports: Mapping[str, Any], study: Study) -> dict[str, An
     arms = [(name, label_reports[id]) for name, id in variants if id in label_reports]
     if not arms:
         return {"arms": []}
-    by_label = [_met_rows(report["figures"]) for _, report in arms]
+    # By label, those that were expected or given at least once
+    by_label = [
+        {row["label"]: row for row in report["figures"] if row["n_expected"] or row["n_given"]} for _, report in arms
+    ]
     last = by_label[-1]
     labels = sorted(
         {label for row in by_label for label in row}, key=lambda it: (last.get(it, {}).get("f1") or 0.0, it)
@@ -212,11 +215,6 @@ def label_tables(label_reports: Mapping[str, Any], study: Study) -> dict[str, An
         "given": answers,
         "given_columns": [cut(answer, LABEL_CHARS) for answer in answers],
     }
-
-
-def _met_rows(figures: Sequence[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
-    """By label, those that were expected or given at least once."""
-    return {row["label"]: row for row in figures if row["n_expected"] or row["n_given"]}
 
 
 def _row(label: str, known: list[Mapping[str, Any]]) -> dict[str, Any]:

@@ -107,7 +107,7 @@ class SimbaSearch:
 
     def _step(self, batch: Sequence[Example]) -> Proposal | None:
         samples = [
-            self._answered(self._at_random(member.variant), e, n)
+            self._answered(replace(member.variant, model={**member.variant.model, "temperature": DRAWN_AT}), e, n)
             for n in range(DRAWS)
             for e in batch
             for member in [self._member()]
@@ -121,7 +121,12 @@ class SimbaSearch:
             # A prompt of the pool without some of its examples, and with a rule or an example learned from ``bucket``.
             # A failure ends this one only.
             parent = self._member().variant
-            forgotten = self._forgetful(parent)
+            # Each example goes with a chance of one in ``max_examples``, and one of them where there is room for no
+            # more
+            shots = [shot for shot in parent.examples if self._draw.random() >= 1 / max(1, self._max_examples)]
+            if len(shots) >= self._max_examples > 0:
+                shots.pop(self._draw.randrange(len(shots)))
+            forgotten = replace(parent, examples=tuple(shots))
             scores = sorted(d.score for d in known)
             if self._max_examples and self._draw.random() < 0.5:
                 variant = self._with_example(forgotten, bucket[0], _quantile(scores, LOW))
@@ -152,9 +157,6 @@ class SimbaSearch:
         among = [self._pool[0], *best]
         return self._draw.choices(among, weights=[math.exp(m.mean / SHARPNESS) for m in among])[0]
 
-    def _at_random(self, variant: Variant) -> Variant:
-        return replace(variant, model={**variant.model, "temperature": DRAWN_AT})
-
     def _answered(self, variant: Variant, example: Example, draw: int) -> _Sample | None:
         """None where the model failed, or its answer could not be measured."""
         try:
@@ -163,15 +165,6 @@ class SimbaSearch:
             return None
         score = self._setting.scorer.score(example.expected, text, example.input).value
         return None if score is None else _Sample(example=example, text=text, score=score)
-
-    def _forgetful(self, parent: Variant) -> Variant:
-        """Each example goes with a chance of one in ``max_examples``,
-        and one of them where there is room for no more.
-        """
-        shots = [shot for shot in parent.examples if self._draw.random() >= 1 / max(1, self._max_examples)]
-        if len(shots) >= self._max_examples > 0:
-            shots.pop(self._draw.randrange(len(shots)))
-        return replace(parent, examples=tuple(shots))
 
     def _with_example(self, parent: Variant, good: _Sample, low: float) -> Variant | None:
         output = good.text.strip()

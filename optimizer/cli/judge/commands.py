@@ -17,7 +17,6 @@ from optimizer.core.base.phrasing import count
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from optimizer.core.evaluation.judging.agreement import IntervalEstimate
     from optimizer.core.views.judge import CalibrationView
 
 
@@ -67,20 +66,16 @@ def calibrate(
 
 def told_calibration(out: Console, calibration: CalibrationView) -> None:
     rows = [
-        {"figure": words, "value": _value(estimate), "interval": _interval(estimate)}
+        {
+            "figure": words,
+            "value": "cannot tell" if estimate.value is None else f"{estimate.value:.3f}",
+            "interval": "" if estimate.low is None else f"{estimate.low:z.3f} to {estimate.high:z.3f}",
+        }
         for name, words in FIGURES.items()
         if (estimate := getattr(calibration.agreement, name))
     ]
     out.print(f"{calibration.n} ratings, map {calibration.method}, {calibration.fitted_at}. {calibration.says}")
     table(rows, {"figure": "Out of fold", "value": "Value", "interval": "95 % interval"}, empty="")(out)
-
-
-def _value(estimate: IntervalEstimate) -> str:
-    return "cannot tell" if estimate.value is None else f"{estimate.value:.3f}"
-
-
-def _interval(estimate: IntervalEstimate) -> str:
-    return "" if estimate.low is None else f"{estimate.low:z.3f} to {estimate.high:z.3f}"
 
 
 app.command()(score)

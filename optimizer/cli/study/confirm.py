@@ -20,7 +20,6 @@ from optimizer.core.base.values import Aim
 from optimizer.core.search.study import CONFIRM, Study
 from optimizer.core.views.study_headline import StudyView
 from optimizer.jobs.studies.create_study import StudyRequest
-from optimizer.jobs.studies.nominate import LookPrice
 from optimizer.jobs.studies.start_study import start_study
 
 
@@ -37,18 +36,13 @@ def run(
     if isinstance(price, Study):
         return read_study(session, price.id)
     if not yes:
-        _ask(family, price)
+        view_price(console(stderr=True), family, price)
+        if not sys.stdin.isatty():
+            raise Refused(
+                f"A look at the sealed holdout of {family} is spent only after a yes. Say it: --yes. Or see the price"
+                " alone: --dry-run."
+            )
+        if not typer.confirm(f"Spend look {price.look} at the sealed holdout of {family}?", default=False, err=True):
+            raise Refused("Nothing was spent.")
     request = StudyRequest(family=family, strategy=CONFIRM, variant=variant, aim=cast(Aim, aim))
     return follow_study(session, cast(Study, session.client.ask(start_study, request)).id, follow=follow, quiet=as_json)
-
-
-def _ask(family: str, price: LookPrice) -> None:
-    """On a terminal. Raises Refused elsewhere, and where the answer is no."""
-    view_price(console(stderr=True), family, price)
-    if not sys.stdin.isatty():
-        raise Refused(
-            f"A look at the sealed holdout of {family} is spent only after a yes. Say it: --yes. Or see the price"
-            " alone: --dry-run."
-        )
-    if not typer.confirm(f"Spend look {price.look} at the sealed holdout of {family}?", default=False, err=True):
-        raise Refused("Nothing was spent.")

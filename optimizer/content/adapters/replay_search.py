@@ -25,7 +25,7 @@ from optimizer.core.evaluation.gates import quality_margin
 from optimizer.core.family.family import kind_of
 from optimizer.core.family.variant import Variant
 from optimizer.core.search import strategy_calls
-from optimizer.core.search.space import Point, apply_point, point_of
+from optimizer.core.search.space import apply_point, point_of
 from optimizer.core.search.strategies import strategy
 from optimizer.core.search.strategy import REPLAY, Proposal, SearchSetting, Strategy
 from optimizer.core.search.study import KEEP
@@ -128,13 +128,10 @@ class ReplaySearch:
         settings: dict[str, ReplayedSetting] = {}
         for _ in range(int(setting.definition["n_replayed"])):
             trial = study.ask(distributions)
-            replayed_setting = replayed(records, self._at(trial.params))
+            replayed_setting = replayed(records, apply_point(self._setting.start, trial.params))
             study.tell(trial, [replayed_setting.score, replayed_setting.cost])
             settings.setdefault(replayed_setting.variant.id, replayed_setting)
         return list(settings.values())
-
-    def _at(self, point: Point) -> Variant:
-        return apply_point(self._setting.start, point)
 
 
 def replayed(records: Records, variant: Variant) -> ReplayedSetting:

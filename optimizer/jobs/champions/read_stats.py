@@ -4,7 +4,7 @@ model.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
 from typing import Annotated, Any, Literal
@@ -95,7 +95,17 @@ def read_stats(context: Context, request: StatsRequest) -> FeedbackStats:
             rows = store.performance.days(tx, family, begin.date().isoformat(), end.date().isoformat())
             items = [_of_day(row) for row in rows]
         else:
-            items = _summed(store.minute_stats.of_family(tx, family, begin, until=end), by)
+            minutes = store.minute_stats.of_family(tx, family, begin, until=end)
+            groups: dict[tuple[datetime | None, str, str], list[MinuteSums]] = {}
+            for minute in minutes:
+                start = _start_of(minute.minute, by) if by == "hour" else None
+                groups.setdefault((start, minute.variant, minute.model), []).append(minute)
+            items = [
+                StatsRow(start=start, variant=variant or None, model=model or None, **_figures(group))
+                for (start, variant, model), group in sorted(
+                    groups.items(), key=lambda item: (str(item[0][0]), *item[0][1:])
+                )
+            ]
         summed_until = store.minute_stats.watermark(tx, DAYS if by == "day" else MINUTES)
     return FeedbackStats(by=by, since=begin, until=end, summed_until=summed_until, items=items)
 
@@ -115,17 +125,6 @@ def _of_day(row: Mapping[str, Any]) -> StatsRow:
     start = datetime.fromisoformat(row["day"]).replace(tzinfo=UTC)
     sums = {name: value for name, value in row.items() if name not in ("family", "day", "variant", "model")}
     return StatsRow(start=start, variant=row["variant"] or None, model=row["model"] or None, **sums)
-
-
-def _summed(minutes: Iterable[MinuteSums], by: By) -> list[StatsRow]:
-    groups: dict[tuple[datetime | None, str, str], list[MinuteSums]] = {}
-    for minute in minutes:
-        start = _start_of(minute.minute, by) if by == "hour" else None
-        groups.setdefault((start, minute.variant, minute.model), []).append(minute)
-    return [
-        StatsRow(start=start, variant=variant or None, model=model or None, **_figures(group))
-        for (start, variant, model), group in sorted(groups.items(), key=lambda item: (str(item[0][0]), *item[0][1:]))
-    ]
 
 
 def _figures(minutes: list[MinuteSums]) -> dict[str, Any]:

@@ -17,7 +17,6 @@ import structlog
 from optimizer.core.evaluation.judging.identity import judge_identity
 from optimizer.core.family.family import Family
 from optimizer.core.family.settings import Metric
-from optimizer.core.feedback.events import LabelSummary
 from optimizer.core.rollout.drift import ChampionWatch, alarm_text
 from optimizer.core.rollout.start import LABEL_WINDOW_DAYS, most_labelled
 from optimizer.core.serving.champion import beneath
@@ -79,7 +78,11 @@ def _standing(store: Store, now: datetime, until: datetime, family: Family) -> l
         ):
             return list(standing.values())
         since = now - timedelta(days=LABEL_WINDOW_DAYS)
-        metrics = _metrics(family, store.events.label_summary(tx, family.name, since))
+        # The one that a rollout would decide by first; of another field only what has labels
+        labels = store.events.label_summary(tx, family.name, since)
+        first = family.rollout.metric or most_labelled(labels)
+        others = [[label for label in labels if label.field == field] for field in _FIELDS if field != first.field]
+        metrics = [first, *(most_labelled(own) for own in others if own)]
     begun = [_begin(champion, family, metric, now) for metric in metrics if metric.field not in standing]
     if not begun:
         return list(standing.values())
@@ -100,13 +103,6 @@ def _begin(champion: Champion, family: Family, metric: Metric, now: datetime) ->
     judge = _judge_of(family, metric)
     watch = ChampionWatch(variant=champion.variant, metric=metric, reigns_since=champion.since, judge=judge)
     return WatchedTenure(family=family.name, tenure=champion.seq, watch=watch, read_until=_hour(now - HISTORY))
-
-
-def _metrics(family: Family, labels: Sequence[LabelSummary]) -> list[Metric]:
-    """The one that a rollout would decide by first; of another field only what has labels."""
-    first = family.rollout.metric or most_labelled(labels)
-    others = [[label for label in labels if label.field == field] for field in _FIELDS if field != first.field]
-    return [first, *(most_labelled(own) for own in others if own)]
 
 
 def _goes_on(state: WatchedTenure, champion: Champion, family: Family, until: datetime) -> bool:

@@ -75,7 +75,10 @@ def _crossings(
     open_alerts: Sequence[Alert],
 ) -> list[LimitCrossing]:
     rows = _rows(tx, store, family.name, until - RECENT)
-    if not is_enough(_own(rows, champion), is_open=bool(open_alerts)) or not _is_asked(rows, until):
+    # In the last full minute; else it may be a silence, which is judged by the whole day
+    if not is_enough(_own(rows, champion), is_open=bool(open_alerts)) or not any(
+        row.minute >= until - timedelta(minutes=1) for row in rows
+    ):
         rows = _rows(tx, store, family.name, until - LOOK_BACK)
     open_figures = [figure for alert in open_alerts if (figure := _figure_of(alert, champion)) is not None]
     quiet = [silence(rows, until, limits), _unanswered(tx, store, family.name, until, limits)]
@@ -113,16 +116,6 @@ def _own(rows: Sequence[MinuteSums], champion: Champion) -> list[MinuteSums]:
     return [row for row in rows if row.variant in (champion.variant, "") and row.minute >= champion.since]
 
 
-def _is_asked(rows: Sequence[MinuteSums], until: datetime) -> bool:
-    """In the last full minute; else it may be a silence, which is judged by the whole day."""
-    return any(row.minute >= until - timedelta(minutes=1) for row in rows)
-
-
-def _subject(figure: LimitedFigure, champion: Champion) -> str:
-    """An alert about a champion ends with its tenure; an alert about what does not come is about no variant."""
-    return figure if figure in OF_NO_VARIANT else f"{champion.variant} {figure}"
-
-
 def _figure_of(alert: Alert, champion: Champion) -> LimitedFigure | None:
     variant, _, figure = alert.subject.rpartition(" ")
     return cast("LimitedFigure", figure) if variant == champion.variant else None
@@ -133,11 +126,12 @@ def _alert(tx: Transaction, store: Store, champion: Champion, crossing: LimitCro
     back = beneath(store.champions.history(tx, f)) if crossing.figure not in OF_NO_VARIANT else None
     way = f" The way back: detent champion rollback {f}" if back is not None else ""
     detail = f"Champion {champion.variant} of {f}: {crossing.detail}. Look: detent feedback stats {f}.{way}"
+    # An alert about a champion ends with its tenure; an alert about what does not come is about no variant
     return Alert(
         id=new_id("al"),
         kind=OUT_OF_LIMITS,
         family=f,
-        subject=_subject(crossing.figure, champion),
+        subject=crossing.figure if crossing.figure in OF_NO_VARIANT else f"{champion.variant} {crossing.figure}",
         level=crossing.level,
         opened_at=now,
         detail=detail,

@@ -47,7 +47,13 @@ def create_family(
         )
     new_family = draft_family(draft, today=today)
     check(new_family)
-    _refuse_labels_written_twice(new_family)
+    twice = [pair for pair in new_family.look_alikes if pair.same]
+    if twice:
+        merges = " ".join(f"--merge '{pair.rare}={pair.common}'" for pair in twice)
+        raise InvalidInput(
+            "Labels that differ in case or white space alone count as one when an answer is read:"
+            f" {'; '.join(pair.text for pair in twice)}. Say {merges}, or correct the sheet; nothing was written."
+        )
     parse_family(new_family.data)
     part = families_dir / f".{draft.name}.part"
     shutil.rmtree(part, ignore_errors=True)
@@ -59,16 +65,6 @@ def create_family(
     return CreatedFamily(
         family_file=folder / "family.yaml", examples_file=folder / "examples.jsonl", content=new_family
     )
-
-
-def _refuse_labels_written_twice(new_family: NewFamily) -> None:
-    twice = [pair for pair in new_family.look_alikes if pair.same]
-    if twice:
-        merges = " ".join(f"--merge '{pair.rare}={pair.common}'" for pair in twice)
-        raise InvalidInput(
-            "Labels that differ in case or white space alone count as one when an answer is read:"
-            f" {'; '.join(pair.text for pair in twice)}. Say {merges}, or correct the sheet; nothing was written."
-        )
 
 
 def read_prompt(path: Path) -> str:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from optimizer.core.family.family import Family
 from optimizer.core.serving import champion
 from optimizer.core.serving.freezes import is_frozen
-from optimizer.core.serving.rollout import Champion, Decision
+from optimizer.core.serving.rollout import Decision
 from optimizer.jobs.families.file_versions import FILE_ACTOR, promote_file_version, store_file_version
 from optimizer.jobs.families.read_edit import Edit, read_edit
 from optimizer.jobs.record_change import log_head, record_tenure
@@ -115,7 +115,7 @@ def _sync(
         return FamilySync(family=family.name, champion=wanted, added=tuple(added)), None
     if (
         serve_file_edits
-        and (wanted in added or _came_from_file(current))
+        and (wanted in added or current.by == FILE_ACTOR)
         and is_frozen(store.freezes.all(tx), family.name) is None
     ):
         why = f"version {family.prompt.current} of the file was edited, and serve_file_edits is on"
@@ -128,7 +128,3 @@ def _sync(
         FamilySync(family=family.name, champion=current.variant, added=tuple(added), edit=read_edit(tx, store, family)),
         None,
     )
-
-
-def _came_from_file(tenure: Champion) -> bool:
-    return tenure.by == FILE_ACTOR

@@ -56,7 +56,13 @@ def align_family(family: Family, *, store: Store, clock: Clock, learn: Learn) ->
         read = parse_output(family.output, interaction.output)
         if read.error is None:
             numbers = alignment_features(family.declared_inputs(interaction.input), text_of(read.value))
-            rows.append((numbers, _likes(thumb), interaction.arm.unit_hmac or interaction.id))
+            rows.append(
+                (
+                    numbers,
+                    thumb.success if thumb.success is not None else (thumb.score or 0.0) >= 0.5,
+                    interaction.arm.unit_hmac or interaction.id,
+                )
+            )
     later = [liked for _, liked, _ in rows[int(len(rows) * EARLIER) :]]
     fewest = min(sum(later), len(later) - sum(later))
     if len(rows) < LEAST_THUMBS or fewest < LEAST_OF_A_KIND:
@@ -96,7 +102,3 @@ def _thumbs(family: Family, store: Store) -> list[FeedbackEvent]:
                 thumbs[event.interaction] = event
         if cursor is None:
             return list(thumbs.values())[-MOST:]
-
-
-def _likes(thumb: FeedbackEvent) -> bool:
-    return thumb.success if thumb.success is not None else (thumb.score or 0.0) >= 0.5

@@ -140,7 +140,14 @@ class IntakeRequest:
         """Whether reading takes some milliseconds at most: few events and characters, none to be looked up,
         and no user's own expression to mask by.
         """
-        if len(events) > self._in.turns.events or any(_names_interaction_only(raw) for raw in events):
+        names_interaction_only = any(
+            isinstance(raw, Mapping)
+            and raw.get("interaction") is not None
+            and raw.get("family") is None
+            and raw.get("assignment") is None
+            for raw in events
+        )
+        if len(events) > self._in.turns.events or names_interaction_only:
             return False
         own = any(not isinstance(rule, str) for family in self._in.families.values() for rule in family.privacy.rules)
         return not own and ((n_bytes is not None and n_bytes <= chars) or is_within(events, chars))
@@ -203,7 +210,13 @@ class IntakeRequest:
         report = read_report(raw, now=self._received_at)
         if self._in.text_bytes is not None:
             check_texts(report, self._in.text_bytes)
-        self._check_source(report)
+        source = report.get("source")
+        if source is not None and not self._in.access.may_send(source):
+            raise EventRejected(
+                "source_not_allowed",
+                f"The key {self._in.actor!r} may not send events of source {source!r}, whose word counts for more than"
+                f" a user's. `detent keys create NAME --role feedback --source {source}` makes a key that may.",
+            )
         get: Callable[[str], Any] = report.values.get
         unit_hmac = self._in.hmac_unit(get("unit")) if get("unit") is not None else None
         token = None
@@ -225,15 +238,6 @@ class IntakeRequest:
             return self._in.verify(token)
         except InvalidInput as error:
             raise EventRejected(str(error.members.get("type", "forged_token")), error.detail) from error
-
-    def _check_source(self, report: Report) -> None:
-        source = report.get("source")
-        if source is not None and not self._in.access.may_send(source):
-            raise EventRejected(
-                "source_not_allowed",
-                f"The key {self._in.actor!r} may not send events of source {source!r}, whose word counts for more than"
-                f" a user's. `detent keys create NAME --role feedback --source {source}` makes a key that may.",
-            )
 
     def _protected(self, report: Report, arm: Arm) -> Report:
         """Checked against its family and without what may not be kept:
@@ -301,12 +305,3 @@ class IntakeRequest:
 
     def job(self, reads: Sequence[ReadEvent]) -> Keeping:
         return Keeping(self._in, reads, self._rejected, self.rejection)
-
-
-def _names_interaction_only(raw: Any) -> bool:
-    return (
-        isinstance(raw, Mapping)
-        and raw.get("interaction") is not None
-        and raw.get("family") is None
-        and raw.get("assignment") is None
-    )

@@ -125,7 +125,19 @@ class Placing:
             return served
         if not read.sent.family or read.sent.unit_hmac is None:
             raise unknown_interaction(read)
-        return self._arm_of_unit(read)
+        family, rollout, unit_hmac = read.sent.family, read.sent.rollout, read.sent.unit_hmac
+        assert unit_hmac is not None
+        if rollout is None:
+            if family not in self._variants:
+                self._variants[family] = self._store.variants.ids(self._tx, family)
+            return arm_of_unit(read.report, unit_hmac, self._variants[family])
+        if rollout not in self._rollouts:
+            record = self._store.rollouts.get(self._tx, rollout)
+            self._rollouts[rollout] = (record, self._held_back_until(record) if record is not None else None)
+        record, until = self._rollouts[rollout]
+        return arm_of_rollout(
+            read.report, record, unit_hmac, now=self._now, clock_scale=self._clock_scale, held_back_until=until
+        )
 
     def _check_token(self, family: str, issued_at: datetime) -> None:
         if family not in self._since:
@@ -156,21 +168,6 @@ class Placing:
             self._arms.setdefault(id, {}).setdefault(arm.family, arm)
         content = content_hash(report, read.sent) if is_named else ""  # only who names an event can send it again
         return PlacedEvent(index=read.index, report=report, arm=arm, id=id, content_hash=content, is_named=is_named)
-
-    def _arm_of_unit(self, read: ReadEvent) -> Arm:
-        family, rollout, unit_hmac = read.sent.family, read.sent.rollout, read.sent.unit_hmac
-        assert unit_hmac is not None
-        if rollout is None:
-            if family not in self._variants:
-                self._variants[family] = self._store.variants.ids(self._tx, family)
-            return arm_of_unit(read.report, unit_hmac, self._variants[family])
-        if rollout not in self._rollouts:
-            record = self._store.rollouts.get(self._tx, rollout)
-            self._rollouts[rollout] = (record, self._held_back_until(record) if record is not None else None)
-        record, until = self._rollouts[rollout]
-        return arm_of_rollout(
-            read.report, record, unit_hmac, now=self._now, clock_scale=self._clock_scale, held_back_until=until
-        )
 
     def _held_back_until(self, rollout: Rollout) -> datetime | None:
         """A week after the promotion, unless another rollout or champion ended the holdback before."""

@@ -14,7 +14,7 @@ from datetime import timedelta
 import structlog
 
 from optimizer.jobs.outbox.mirror_outbox import wait_s
-from optimizer.ports import AlertChannel, AlertMessage, ChannelFailed, Clock, OutboxItem, Store, Transaction
+from optimizer.ports import AlertChannel, ChannelFailed, Clock, OutboxItem, Store, Transaction
 from optimizer.ports.alerts import ALERT_TOPIC, CHANNELS, channel_topic, message_of
 
 BATCH = 100  # raises and clears spread per round
@@ -57,7 +57,20 @@ def _spread(store: Store, channels: Sequence[AlertChannel], clock: Clock, least:
         due = store.outbox.due(tx, clock.now(), BATCH, topics=(ALERT_TOPIC,))
     for item in due:
         message = message_of(item.payload)
-        _write_log(message)
+        alert = message.alert
+        write = log.error if alert.level == "critical" else log.warning if alert.level == "warning" else log.info
+        write = write if message.event == "raised" else log.info
+        write(
+            f"alert_{message.event}",
+            alert=alert.id,
+            kind=alert.kind,
+            level_of_alert=alert.level,
+            family=alert.family,
+            subject=alert.subject,
+            detail=alert.detail,
+            opened_at=alert.opened_at.isoformat(),
+            closed_at=alert.closed_at.isoformat() if alert.closed_at else None,
+        )
         hears = channels if LEVELS.index(message.alert.level) >= LEVELS.index(least) else ()
 
         def hand_on(tx: Transaction, item: OutboxItem = item, hears: Sequence[AlertChannel] = hears) -> None:
@@ -66,23 +79,6 @@ def _spread(store: Store, channels: Sequence[AlertChannel], clock: Clock, least:
             store.outbox.sent(tx, item.seq, clock.now())
 
         store.write(hand_on)
-
-
-def _write_log(message: AlertMessage) -> None:
-    alert = message.alert
-    write = log.error if alert.level == "critical" else log.warning if alert.level == "warning" else log.info
-    write = write if message.event == "raised" else log.info
-    write(
-        f"alert_{message.event}",
-        alert=alert.id,
-        kind=alert.kind,
-        level_of_alert=alert.level,
-        family=alert.family,
-        subject=alert.subject,
-        detail=alert.detail,
-        opened_at=alert.opened_at.isoformat(),
-        closed_at=alert.closed_at.isoformat() if alert.closed_at else None,
-    )
 
 
 def _send_queue(store: Store, channel: AlertChannel, clock: Clock) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Annotated
 
 from pydantic import Field
@@ -60,7 +59,13 @@ def freeze(context: Context, request: FreezeRequest) -> FreezeReport:
             return _report(tx, store, family, what, earlier.reason, undo=earlier.undo, changed=False)
         at = clock.now()
         store.freezes.put(tx, scope, why, actor, at)
-        ended = _end_leases(tx, store, family, at)
+        # Leases that hold beyond ``at`` end. The stage resumes with the first tick after the freeze
+        ended = []
+        for rollout in store.rollouts.all_active(tx):
+            lease = rollout.lease_expires_at
+            if family in (None, rollout.family) and lease is not None and lease > at:
+                store.rollouts.renew_lease(tx, rollout.id, at)
+                ended.append(rollout.id)
         detail = (
             f"{scope_text(scope)} is frozen by {actor}: {why}. Only champions are served. To go on:"
             f" {unfreeze_command(scope)}"
@@ -132,20 +137,6 @@ def _require_family(tx: Transaction, store: Store, family: str | None) -> None:
         raise NotFound(
             f"There is no family {family!r} with a champion. See the families with: detent family list.", family=family
         )
-
-
-def _end_leases(tx: Transaction, store: Store, family: str | None, at: datetime) -> list[str]:
-    """Ends the leases that hold beyond ``at``; returns their rollouts' ids.
-
-    The stage resumes with the first tick after the freeze.
-    """
-    rollouts_ended = []
-    for rollout in store.rollouts.all_active(tx):
-        lease = rollout.lease_expires_at
-        if family in (None, rollout.family) and lease is not None and lease > at:
-            store.rollouts.renew_lease(tx, rollout.id, at)
-            rollouts_ended.append(rollout.id)
-    return rollouts_ended
 
 
 def _report(

@@ -244,7 +244,17 @@ def _make(tx: Transaction, store: Store, clock: Clock, basis: _Basis, decisions:
         why = _why(draft, f"approve: auto, every gate is met at confidence {IMPROVED:g} or more")
         transitions.append(apply(transitions[-1].rollout, asked("approve", AUTO_ACTOR, why)))
     decisions[:] = [record_transition(tx, store, t) for t in transitions]
-    return _started(transitions[-1].rollout, draft)
+    rollout = transitions[-1].rollout
+    waits = "approved by itself" if rollout.status == "approved" else "waiting for approval"
+    return StartReport(
+        **members_of(rollout),
+        what=f"rollout {rollout.id} of {_plan(rollout)}; {waits}",
+        why=_why(draft, _gates_text(draft)),
+        undo=f"detent rollout rollback {rollout.family}",
+        next=f"detent rollout {'status' if rollout.status == 'approved' else 'approve'} {rollout.family}",
+        gates=draft.gates,
+        forecast=draft.forecast,
+    )
 
 
 def _approves_itself(draft: _Draft) -> bool:
@@ -311,19 +321,6 @@ def start_command(request: RolloutRequest, *, forced: bool) -> str:
     }
     option_text = "".join(f" --{name} {value}" for name, value in options.items() if value is not None)
     return f"detent rollout start {request.family} {request.variant}{option_text}"
-
-
-def _started(rollout: Rollout, draft: _Draft) -> StartReport:
-    waits = "approved by itself" if rollout.status == "approved" else "waiting for approval"
-    return StartReport(
-        **members_of(rollout),
-        what=f"rollout {rollout.id} of {_plan(rollout)}; {waits}",
-        why=_why(draft, _gates_text(draft)),
-        undo=f"detent rollout rollback {rollout.family}",
-        next=f"detent rollout {'status' if rollout.status == 'approved' else 'approve'} {rollout.family}",
-        gates=draft.gates,
-        forecast=draft.forecast,
-    )
 
 
 def _plan(rollout: Rollout) -> str:

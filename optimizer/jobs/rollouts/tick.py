@@ -146,7 +146,14 @@ def report_unwatched(store: Store, clock: Clock) -> list[str]:
         deploying = [
             r for r in store.rollouts.all_active(tx) if r.status == "deploying" and is_frozen(freezes, r.family) is None
         ]
-        lapsed = [r for r in deploying if not leased(r, now) and not _thaws(tx, store, r, now)]
+        lapsed = [
+            r
+            for r in deploying
+            if not leased(r, now)
+            and not any(
+                now - freeze.until < timedelta(seconds=THAW_SECONDS) for freeze in ended_freezes(tx, store, r.family)
+            )
+        ]
     for rollout in lapsed:
         store.write(lambda tx, rollout=rollout: store.alerts.open(tx, _alert(rollout, clock.now())))  # type: ignore[misc]
     return [rollout.id for rollout in lapsed]
@@ -214,12 +221,6 @@ def _freeze_before(tx: Transaction, store: Store, rollout: Rollout) -> datetime 
             if freeze.since <= lapsed_at <= freeze.until
         ),
         None,
-    )
-
-
-def _thaws(tx: Transaction, store: Store, rollout: Rollout, now: datetime) -> bool:
-    return any(
-        now - freeze.until < timedelta(seconds=THAW_SECONDS) for freeze in ended_freezes(tx, store, rollout.family)
     )
 
 

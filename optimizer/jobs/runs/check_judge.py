@@ -122,7 +122,13 @@ def check_judge(
 
     stopped: str | None = None
     try:
-        texts = {variant.id: _texts(evaluator, variant, plan.examples) for variant in plan.variants}
+        # By example; those without an answer are left out
+        texts = {
+            variant.id: {
+                result.example: result.output for result in evaluator.evaluate(variant, plan.examples) if result.output
+            }
+            for variant in plan.variants
+        }
         questions = list(_questions(family, plan, texts))
         if questions:
             n_at_once = min(len(questions), *(model.concurrency for model in opened.values()))
@@ -205,11 +211,6 @@ def _plan(family: Family, n: int, beside: str | None, store: Store, models: Mode
         beside=others,
         examples=drawn_examples(family, "dev", n, store),
     )
-
-
-def _texts(evaluator: Evaluator, variant: Variant, examples: Sequence[Example]) -> dict[str, str]:
-    """By example; those without an answer are left out."""
-    return {result.example: result.output for result in evaluator.evaluate(variant, examples) if result.output}
 
 
 def _questions(

@@ -14,7 +14,7 @@ from optimizer.core.base.answers import members_of
 from optimizer.core.base.canonical import canonical_json, digest
 from optimizer.core.base.errors import BudgetExhausted, ModelFailed
 from optimizer.core.base.values import ExampleResult, Spend, mean_score, measured, p95_ms
-from optimizer.core.dataset.examples import Example, class_of, select
+from optimizer.core.dataset.examples import class_of, select
 from optimizer.core.evaluation.comparison import bootstrap_interval
 from optimizer.core.evaluation.judging.report import judge_report
 from optimizer.core.evaluation.label_report import read_labels
@@ -199,29 +199,30 @@ def _without_model(
     classify: Classify,
 ) -> TrivialBaselines:
     bare = _bare_scores(plan, evaluators)
-    train = _training(family, store, plan.examples)
-    return measure_trivial(
-        train,
-        plan.examples,
-        trivial_scores(family, train, plan.examples, scorer, classify=classify),
-        variant=plan.variant.id,
-        scores=measured(results),
-        bare=bare if bare is not None else _why_not_bare(plan.variant),
-    )
-
-
-def _training(family: Family, store: Store, scored: Sequence[Example]) -> list[Example]:
-    """What a study would show and learn from: as many training examples as it takes by itself,
-    none of a group that is scored here.
-    """
-    groups = {e.group for e in scored}
+    # What a study would show and learn from: as many training examples as it takes by itself, none of a group that is
+    # scored here
+    groups = {e.group for e in plan.examples}
     with store.read() as tx:
         by_id = {e.id: e for e in train_examples(family, store, tx) if e.group not in groups}
     labels = [(e.id, class_of(e.expected, family.sample.balance)) for e in by_id.values()]
     ids = select(
         labels, Definition().n_train, balance=family.sample.balance is not None, seed_text=f"detent/{family.name}"
     )
-    return [as_served(family, by_id[id]) for id in ids]
+    train = [as_served(family, by_id[id]) for id in ids]
+    return measure_trivial(
+        train,
+        plan.examples,
+        trivial_scores(family, train, plan.examples, scorer, classify=classify),
+        variant=plan.variant.id,
+        scores=measured(results),
+        bare=bare
+        if bare is not None
+        else (
+            "not asked; --bare asks it, one call an example"
+            if plan.variant.examples
+            else f"{plan.variant.id} is one: it shows no examples"
+        ),
+    )
 
 
 def _bare_scores(plan: EvaluationPlan, evaluators: dict[str, Evaluator]) -> dict[str, float] | str | None:
@@ -234,14 +235,6 @@ def _bare_scores(plan: EvaluationPlan, evaluators: dict[str, Evaluator]) -> dict
         return dict(measured(measure(plan, plan.bare, evaluators)))
     except BudgetExhausted as exhausted:
         return f"the budget ended before every example was asked; what was answered is kept. {exhausted}"
-
-
-def _why_not_bare(variant: Variant) -> str:
-    return (
-        "not asked; --bare asks it, one call an example"
-        if variant.examples
-        else f"{variant.id} is one: it shows no examples"
-    )
 
 
 def _priced(plan: EvaluationPlan, family: Family, usd: float, models: ModelSource) -> float | None:

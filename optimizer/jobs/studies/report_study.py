@@ -64,7 +64,14 @@ def report_study(study: Study, *, family: Family | None, store: Store, clock: Cl
         variants=variants,
         versions={id: r.file_version for id, r in records.items() if r.file_version is not None},
         texts=texts,
-        outputs={variant: _outputs(results[variant], texts, mask) for variant in sorted(compared)},
+        outputs={
+            variant: {
+                r.example: mask(r.output)
+                for r in results[variant]
+                if mask and r.example in texts and r.output is not None
+            }
+            for variant in sorted(compared)
+        },
         spent=spend,
         looks=looks,
         made_at=clock.now(),
@@ -72,10 +79,6 @@ def report_study(study: Study, *, family: Family | None, store: Store, clock: Cl
         judged=_judged(judge, calibration, study, results),
         sensitivity=study_kind(family).sensitivity(study, family, variants, store) if family is not None else None,
     )
-
-
-def _outputs(results: Sequence[ExampleResult], texts: Mapping[str, Example], mask: Mask | None) -> dict[str, str]:
-    return {r.example: mask(r.output) for r in results if mask and r.example in texts and r.output is not None}
 
 
 def _without_answers(history: StudyStory) -> StudyStory:

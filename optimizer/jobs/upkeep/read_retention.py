@@ -96,7 +96,14 @@ def _why_kept(name: str, is_broken: bool) -> str:
 
 def _of_family(tx: Transaction, store: Store, clock: Clock, family: Family) -> list[Retention]:
     days, watched = family.privacy.retain_days, _watched(tx, store, clock, family.name)
-    events = cut(clock.now(), days, [*_of_rollout(watched), *_unread(tx, store, clock, family.name)])
+    events = cut(
+        clock.now(),
+        days,
+        [
+            *[Hold(since=rollout.created_at, why=f"rollout {rollout.id} is not through") for rollout in watched],
+            *_unread(tx, store, clock, family.name),
+        ],
+    )
     studies = cut(clock.now(), days, _of_its_study(tx, store, watched))
     kinds = [(rows, events) for rows in OF_EVENTS] + [(rows, studies) for rows in OF_STUDIES]
     if any(study.family == family.name for study in store.studies.unfinished(tx)):
@@ -158,10 +165,6 @@ def _watched(tx: Transaction, store: Store, clock: Clock, family: str) -> list[R
         held_back(tx, store, clock, champion) if champion is not None else None,
     )
     return [rollout for rollout in rollouts if rollout is not None]
-
-
-def _of_rollout(watched: Iterable[Rollout]) -> list[Hold]:
-    return [Hold(since=rollout.created_at, why=f"rollout {rollout.id} is not through") for rollout in watched]
 
 
 def _of_its_study(tx: Transaction, store: Store, watched: Iterable[Rollout]) -> list[Hold]:

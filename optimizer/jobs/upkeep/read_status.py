@@ -14,8 +14,8 @@ from typing_extensions import TypedDict
 from optimizer.core.base.answers import members_of
 from optimizer.core.base.errors import Busy
 from optimizer.core.base.texts import Text
-from optimizer.core.family.family import Family, kind_of
-from optimizer.core.scheduling.schedule import ScheduleInForce, StoredSchedule, in_force
+from optimizer.core.family.family import kind_of
+from optimizer.core.scheduling.schedule import in_force
 from optimizer.core.serving.assignment import holdback_of
 from optimizer.core.serving.freezes import ALL, Freeze, is_frozen
 from optimizer.core.serving.rollout import Champion, Rollout
@@ -34,7 +34,7 @@ from optimizer.jobs.rollouts.rollout_view import rollout_view, with_forecast
 from optimizer.jobs.scheduling.look_at_triggers import next_scheduled
 from optimizer.jobs.studies.read_studies import view_now
 from optimizer.jobs.upkeep.manage_keys import SeenCaller, seen_callers
-from optimizer.ports import Alert, CallerRecord, Clock, FamilySource, Store, Transaction, TruncatedInput
+from optimizer.ports import Alert, CallerRecord, Clock, FamilySource, Store, Transaction
 
 BAD_MODELS = "config/models.yaml cannot be used, and the last good one is gone by; `detent status` says why"
 TICKS_MISSED = 3  # a worker that missed so many ticks counts as away
@@ -290,7 +290,7 @@ def _families(
     views = []
     for name in sorted(filter(context.sees, names)):
         declared, champion = files.families.get(name), store.champions.current(tx, name)
-        schedule = _schedule(declared, schedules)
+        schedule = in_force(declared, schedules.get(declared.name)) if declared is not None else None
         is_pipeline = declared is not None and kind_of(declared).runs_pipeline
         views.append(
             FamilyStatus(
@@ -301,11 +301,19 @@ def _families(
                 rollout=store.rollouts.active(tx, name),
                 frozen=is_frozen(freezes, name) is not None,
                 overridden=context.environment(champion.variant) if champion is not None and is_pipeline else None,
-                schedule=_schedule_brief(schedule) if schedule is not None else None,
+                schedule=ScheduleBrief(
+                    on=schedule.on, holdout=schedule.holdout, cron=schedule.cron, source=schedule.source, by=schedule.by
+                )
+                if schedule is not None
+                else None,
                 next_study_at=next_scheduled(schedule, context.clock) if schedule is not None else None,
                 by_itself="?" if schedule is None else "on" if schedule.on else "off",
                 watched=_watched(tx, store, context.clock, champion) if champion is not None else None,
-                truncated=_truncated_of(truncated, name),
+                truncated=[
+                    Truncation(input=input.input, n_requests=input.n_requests, last_at=input.last_at)
+                    for input in truncated
+                    if input.family == name
+                ],
                 degraded=name in files.problems,
                 problem=(
                     "faulty file, last good version serves"
@@ -317,10 +325,6 @@ def _families(
             )
         )
     return views
-
-
-def _schedule(declared: Family | None, stored: Mapping[str, StoredSchedule]) -> ScheduleInForce | None:
-    return in_force(declared, stored.get(declared.name)) if declared is not None else None
 
 
 def _headline(context: Context, rollout: Rollout, *, forecast: bool) -> str:
@@ -350,20 +354,6 @@ def _keyless_until(tx: Transaction, store: Store, now: datetime) -> datetime | N
         ends = [key.keyless_until for key in store.api_keys.all(tx) if key.keyless_until is not None]
         return max((at for at in ends if at > now), default=None)
     return None
-
-
-def _schedule_brief(schedule: ScheduleInForce) -> ScheduleBrief:
-    return ScheduleBrief(
-        on=schedule.on, holdout=schedule.holdout, cron=schedule.cron, source=schedule.source, by=schedule.by
-    )
-
-
-def _truncated_of(inputs: Iterable[TruncatedInput], family: str) -> list[Truncation]:
-    return [
-        Truncation(input=input.input, n_requests=input.n_requests, last_at=input.last_at)
-        for input in inputs
-        if input.family == family
-    ]
 
 
 def _seen_of(callers: Iterable[CallerRecord], kind: Literal["refused", "keyless"]) -> list[SeenCaller]:

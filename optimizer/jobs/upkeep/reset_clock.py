@@ -68,7 +68,19 @@ def reset_clock(context: Context, request: ClockResetRequest) -> ClockReset:
             actor=actor,
             at=at,
         )
-        return _report(last, at, why, families)
+        held = f"; held: the rollout of {', '.join(families)}" if families else ""
+        onward = f"look at it, then: detent rollout resume {families[0]}" if families else "detent status"
+        undo = (
+            "none is needed: what was recorded ahead of time stays as it is, and evidence goes on once the clock has"
+            " passed it"
+        )
+        return ClockReset(
+            what=f"the last tick is {when(at)} now and was {when(last)}{held}",
+            why=why,
+            undo=undo,
+            next=onward,
+            held=families,
+        )
 
     report = store.write(change)
     for decision in decisions:
@@ -91,19 +103,3 @@ def _held(
                 tx, rollout.id, at
             )  # given by the clock that was ahead; the next tick gives a new one
     return transitions
-
-
-def _report(last: datetime, at: datetime, why: str, families: tuple[str, ...]) -> ClockReset:
-    held = f"; held: the rollout of {', '.join(families)}" if families else ""
-    onward = f"look at it, then: detent rollout resume {families[0]}" if families else "detent status"
-    undo = (
-        "none is needed: what was recorded ahead of time stays as it is, and evidence goes on once the clock has"
-        " passed it"
-    )
-    return ClockReset(
-        what=f"the last tick is {when(at)} now and was {when(last)}{held}",
-        why=why,
-        undo=undo,
-        next=onward,
-        held=families,
-    )

@@ -31,7 +31,10 @@ class BlockTables:
 
     def add(self, tx: Connection, blocks: Sequence[StoredBlock]) -> None:
         if blocks:
-            tx.execute(insert(BLOCKS), [_columns(block) for block in blocks])
+            tx.execute(
+                insert(BLOCKS),
+                [{**{name: getattr(block, name) for name in _NAMES}, "content": block.text} for block in blocks],
+            )
 
     def of_rollout(self, tx: Connection, rollout: str, *, kind: str | None = None) -> list[StoredBlock]:
         of_rollout = _READ.where(BLOCKS.c.rollout == rollout).order_by(BLOCKS.c.seq)
@@ -53,10 +56,6 @@ _NEXT = (
     .order_by(BLOCKS.c.seq)
     .limit(BLOCKS_PER_QUERY)
 )
-
-
-def _columns(block: StoredBlock) -> dict[str, Any]:
-    return {**{name: getattr(block, name) for name in _NAMES}, "content": block.text}
 
 
 def _block(row: Sequence[Any]) -> StoredBlock:

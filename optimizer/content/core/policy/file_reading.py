@@ -191,7 +191,12 @@ class KnobReader:
         nested = self.mapping((*at, OVERALL), content.get(OVERALL))
         if OVERALL in content:
             self.beside.setdefault(MONITORING, {})[OVERALL] = {}
-        own = {key: value for key, value in content.items() if key != OVERALL and _is_figure(key, value)}
+        own = {
+            key: value
+            for key, value in content.items()
+            if key != OVERALL
+            and (key in TARGETS or (isinstance(value, Mapping) and any(level in value for level in LEVELS)))
+        }
         for figures, figures_at in ((nested, (*at, OVERALL)), (own, at)):
             for name, levels in figures.items():
                 self._target((*figures_at, name), name, self.mapping((*figures_at, name), levels))
@@ -231,10 +236,6 @@ class KnobReader:
             self.fault(shown, path, fault.detail)
             if inner:
                 self.faults[-1] = Fault(pointer=f"{pointer_of(path)}/{inner}", detail=fault.detail, file=shown)
-
-
-def _is_figure(key: str, value: Any) -> bool:
-    return key in TARGETS or (isinstance(value, Mapping) and any(level in value for level in LEVELS))
 
 
 def part_of(content_type: str) -> str:

@@ -4,7 +4,6 @@ a search on complete records, advice.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import ceil
 from typing import Any
@@ -27,7 +26,6 @@ from optimizer.core.search.cascade.replay import NOT_REPLAYED, replay
 from optimizer.core.search.cascade.strategy import ALLOWED
 from optimizer.core.search.cascade.sweep import curve
 from optimizer.core.search.cascade.thresholds import (
-    FoundThresholds,
     LeastCost,
     bound_of,
     chains_of,
@@ -73,7 +71,12 @@ def advise(production: Production, policy: Policy, *, explicit_margin: float | N
         margin=allowed,
     )
     goal = LeastCost(margin=allowed)
-    best = _cheapest([search(complete.chain(chain), goal) for chain in chains_of(records.tiers)])
+    # The result that saves most; where none has thresholds, that of the whole chain
+    options = [search(complete.chain(chain), goal) for chain in chains_of(records.tiers)]
+    there = [option for option in options if option.replay is not None]
+    best = max(
+        there, key=lambda option: 0.0 if option.replay is None else option.replay.saved_share.mean, default=options[0]
+    )
     if best.setting is None:
         refusal = refused(complete, goal)
         if refusal.missing is not None:
@@ -93,14 +96,6 @@ def advise(production: Production, policy: Policy, *, explicit_margin: float | N
     gain = best.replay.saved_share.mean - now.saved_share.mean
     is_worth_it = bound_of(complete, present) > allowed or gain > WORTH_A_CHANGE
     return replace(so_far, verdict="change" if is_worth_it else "keep")
-
-
-def _cheapest(options: Sequence[FoundThresholds]) -> FoundThresholds:
-    """The result that saves most; where none has thresholds, that of the whole chain."""
-    there = [option for option in options if option.replay is not None]
-    return max(
-        there, key=lambda option: 0.0 if option.replay is None else option.replay.saved_share.mean, default=options[0]
-    )
 
 
 def _changed(cascade: Tiers, setting: CascadeSetting) -> dict[str, Any]:
