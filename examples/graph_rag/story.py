@@ -85,7 +85,7 @@ async def _roll_out(
     asked = json.loads(
         home.detent("family", "evaluate", FAMILY, "--suite", "golden", "--variant", variant, "--json", may_refuse=True)
     )
-    missed = [check["name"] for check in asked["checks"] if check["verdict"] != "met"]
+    missed = [check["name"] for suite in asked["suites"] for check in suite["checks"] if check["verdict"] != "met"]
     say(f"  golden scenarios: {'not met: ' + ', '.join(missed) if missed else 'all checks are met'}")
     body = {"variant": variant, "study": study["id"]}
     try:

@@ -6,11 +6,10 @@ from typing import Annotated
 
 import typer
 
-from optimizer.cli.change_report import show_change
-from optimizer.cli.output import Json, show_report, table
+from optimizer.cli.output import Json
 from optimizer.cli.session import Session
 from optimizer.cli.variant.find import variant_id
-from optimizer.runtime.use_cases import as_json_of
+from optimizer.core.base.answers import members_of
 
 app = typer.Typer(
     name="champion", no_args_is_help=True, help="The variant that serves: its history, another at once, and back."
@@ -42,7 +41,7 @@ def set_champion(
     session = Session()
     id = variant_id(session, family, variant)
     request = job.ChampionSetRequest(family=family, variant=id, reason=reason, confirm=confirm)
-    show_change(as_json, as_json_of(job.set_champion, session.client.ask(job.set_champion, request)))
+    session.change(as_json, job.set_champion, request)
 
 
 @app.command()
@@ -69,7 +68,7 @@ def rollback(
     session = Session()
     earlier = variant_id(session, family, to) if to is not None else None
     request = ChampionRollbackRequest(family=family, reason=reason or "", expect=expect, to=earlier, dry_run=dry_run)
-    show_change(as_json, as_json_of(roll_back_champion, session.client.ask(roll_back_champion, request)))
+    session.change(as_json, roll_back_champion, request)
 
 
 @app.command()
@@ -78,16 +77,13 @@ def history(family: FamilyName, as_json: Json = False) -> None:
     from optimizer.jobs.champions.read_history import read_history
     from optimizer.jobs.request import FamilyRequest
 
-    page = Session().client.ask(read_history, FamilyRequest(family=family))
-    rows = [
-        {
-            "variant": r.variant,
-            "since": r.since,
-            "until": r.until,
-            "by": r.by,
-            "why": r.why + (" (forced)" if r.forced else ""),
-        }
-        for r in reversed(page.items)
-    ]
-    columns = {"variant": "Variant", "since": "Since", "until": "Until", "by": "By", "why": "Why"}
-    show_report(as_json, read_history, page, table(rows, columns, empty=f"{family} has had no champion yet."))
+    Session().show_page(
+        as_json,
+        read_history,
+        FamilyRequest(family=family),
+        {"variant": "Variant", "since": "Since", "until": "Until", "by": "By", "why": "Why"},
+        rows=lambda page: [
+            {**members_of(r), "why": r.why + (" (forced)" if r.forced else "")} for r in reversed(page.items)
+        ],
+        empty=f"{family} has had no champion yet.",
+    )

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from optimizer.cli.output import Json, show_report, tell_change
+from optimizer.cli.output import Json
 from optimizer.cli.session import Session
 
 app = typer.Typer(name="clock", no_args_is_help=True, help="The time that ticks go by.")
@@ -31,6 +31,4 @@ def reset(
     """
     from optimizer.jobs.upkeep.reset_clock import ClockResetRequest, reset_clock
 
-    report = Session().client.ask(reset_clock, ClockResetRequest(reason=reason or ""))
-    show_report(as_json, reset_clock, report, lambda out: None)
-    tell_change(f"{report.what}.", why=report.why, undo=report.undo, then=report.next or "")
+    Session().change(as_json, reset_clock, ClockResetRequest(reason=reason or ""))

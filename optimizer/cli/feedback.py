@@ -40,10 +40,14 @@ def stats(
         return
     from optimizer.jobs.rollouts.read_rollout import ArmsRequest, read_arms
 
-    report = session.client.ask(read_arms, ArmsRequest(family=family, rollout=rollout))
-    rows = [arm_row(asdict(arm)) for arm in report.items]
-    empty = f"{family} has no interactions or feedback yet."
-    show_report(as_json, read_arms, report, table(rows, ARM_COLUMNS, empty=empty))
+    session.show_page(
+        as_json,
+        read_arms,
+        ArmsRequest(family=family, rollout=rollout),
+        ARM_COLUMNS,
+        rows=lambda page: [arm_row(asdict(arm)) for arm in page.items],
+        empty=f"{family} has no interactions or feedback yet.",
+    )
 
 
 def _moved(session: Session, family: str, by: str, since: str | None, until: str | None, *, as_json: bool) -> None:

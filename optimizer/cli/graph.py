@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from optimizer.cli.output import Json, say, show, show_report, table, tell_change
+from optimizer.cli.output import Json, say, show_report, table
 from optimizer.cli.session import Session, check_one_of
 from optimizer.core.base.answers import members_of
 from optimizer.core.base.phrasing import count
 from optimizer.core.base.printable import printable_json
-from optimizer.runtime.use_cases import as_json_of
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -52,9 +51,13 @@ def propose(
     """
     from optimizer.jobs.feedback.propose_repairs import ProposeRequest, propose_repairs
 
-    proposal = Session().client.ask(propose_repairs, ProposeRequest(family=family, interaction=interaction))
-    answer = as_json_of(propose_repairs, proposal)
-    show(as_json, answer, table(_rows(proposal), COLUMNS, empty="The answer proposes no repair."))
+    request = ProposeRequest(family=family, interaction=interaction)
+    proposal = Session().show(
+        as_json,
+        propose_repairs,
+        request,
+        lambda out, proposal: table(_rows(proposal), COLUMNS, empty="The answer proposes no repair.")(out),
+    )
     for repair in proposal.unreadable:
         say(f"Number {repair.index + 1} of the answer is no repair: {repair.detail or 'this key reads no texts'}.")
     if not as_json and proposal.n_pending:
@@ -80,20 +83,18 @@ def list_graphs(
     from optimizer.runtime.client import family_view
 
     pending = None if status == "all" else status == "pending"
-    client = Session().client
+    session = Session()
     if family is not None:
-        family_view(client, family)
-    page = client.ask(read_graphs, GraphsRequest(family=family, pending=pending, limit=limit))
-    rows = [row for graph in page.items for row in _rows(graph) if not pending or row["status"] == "pending"]
-    show_report(
+        family_view(session.client, family)
+    page = session.show_page(
         as_json,
         read_graphs,
-        page,
-        table(
-            rows,
-            COLUMNS,
-            empty="No repair waits for a decision." if pending else "No graph has been put before a person.",
-        ),
+        GraphsRequest(family=family, pending=pending, limit=limit),
+        COLUMNS,
+        rows=lambda page: [
+            row for graph in page.items for row in _rows(graph) if not pending or row["status"] == "pending"
+        ],
+        empty="No repair waits for a decision." if pending else "No graph has been put before a person.",
     )
     if page.next_cursor is not None:
         say(f"There are more graphs than {limit}; --limit shows up to 1,000.")
@@ -148,12 +149,9 @@ def reject(repair: Repair, reason: Reason = None, as_json: Json = False) -> None
 def _decide(
     act: Callable[[Context, ItemActRequest], DecisionReport], repair: str, reason: str | None, as_json: bool
 ) -> None:
-
     from optimizer.jobs.request import ItemActRequest
 
-    report = Session().client.ask(act, ItemActRequest(id=repair, reason=reason or ""))
-    show_report(as_json, act, report, lambda out: None)
-    tell_change(f"{report.what}.", why=report.why, undo=report.undo, then=report.next)
+    report = Session().change(as_json, act, ItemActRequest(id=repair, reason=reason or ""))
     if report.no_longer:
         say(f"  No longer apply: {', '.join(report.no_longer)}")
     if report.why_no_feedback:

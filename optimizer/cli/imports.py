@@ -77,7 +77,7 @@ def import_(
         with told_while(opened.rows, "rows read", of=opened.n_rows) as rows:
             report = _import_examples(session, declared, rows, curated=released)
         value = {**as_json_of(import_examples, report), "columns": opened.columns, "columns_not_read": opened.not_read}
-        show(as_json, value, lambda out: None)
+        show(as_json, value)
         if opened.columns is not None:
             columns_read = (
                 name if name == column else f"{name} from {column}" for name, column in opened.columns.items()
@@ -100,7 +100,7 @@ def import_(
         return
     assert opened.events is not None
     counts = _import_events(session, family, opened.events)
-    show(as_json, counts, lambda out: None)
+    show(as_json, counts)
     say(
         f"{family}: {count(counts['accepted'], 'event')} taken, {counts['duplicates']:,} there already,"
         f" {len(counts['rejected']):,} not taken."

@@ -24,7 +24,7 @@ def init(
     """
     there = {entry.name for entry in folder.iterdir()} if folder.is_dir() else set()
     written, report = _make_project(folder)
-    show(as_json, {"folder": folder.absolute(), "files": written, "import": report}, lambda out: None)
+    show(as_json, {"folder": folder.absolute(), "files": written, "import": report})
     for sentence in report.sentences():
         say(sentence)
     here = os.path.relpath(folder)

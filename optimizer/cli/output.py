@@ -46,15 +46,17 @@ def say(text: str, style: str | None = None) -> bool:
     return True
 
 
-def show(as_json: bool, value: Any, view: Callable[[Console], None]) -> None:
+def show(as_json: bool, value: Any, view: Callable[[Console], object] | None = None) -> None:
     """The result of a command: ``value`` as JSON, or ``view`` for people."""
     if as_json:
         print(printable_json(json.dumps(value, default=plain, ensure_ascii=False, indent=2)))
-    else:
+    elif view is not None:
         view(console())
 
 
-def show_report(as_json: bool, use_case: Callable[..., Any], report: object, view: Callable[[Console], None]) -> None:
+def show_report(
+    as_json: bool, use_case: Callable[..., Any], report: object, view: Callable[[Console], object] | None = None
+) -> None:
     """The report of a use case, as its route answers it, or ``view`` for people."""
     show(as_json, as_json_of(use_case, report) if as_json else None, view)
 

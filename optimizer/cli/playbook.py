@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from optimizer.cli.output import Json, show_report, table, tell_change
+from optimizer.cli.output import Json, show_report, table
 from optimizer.cli.session import Session, check_one_of
 
 if TYPE_CHECKING:
@@ -92,6 +92,4 @@ def _change(
 ) -> None:
     from optimizer.jobs.families.change_playbook import EntryRequest
 
-    report = Session().client.ask(act, EntryRequest(family=family, entry=entry, reason=reason or ""))
-    show_report(as_json, act, report, lambda out: None)
-    tell_change(f"{report.family}: {report.what}.", why=report.why, undo=report.undo, then=report.next)
+    Session().change(as_json, act, EntryRequest(family=family, entry=entry, reason=reason or ""))

@@ -6,17 +6,20 @@ A command asks for use cases by ``client``: of the server when one runs, else in
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from optimizer.cli.output import say
+from optimizer.cli.output import say, show_report, table, tell_change
 from optimizer.cli.server_option import server_asked
+from optimizer.core.base.answers import members_of
 from optimizer.core.base.errors import Busy, Conflict, InvalidInput, NotFound
 from optimizer.runtime.use_cases import use_case_of
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from optimizer.adapters.files.secrets import Secrets
     from optimizer.core.family.family import Family
     from optimizer.core.serving.rollout import Rollout
@@ -30,6 +33,14 @@ if TYPE_CHECKING:
 
 Q = TypeVar("Q")
 R = TypeVar("R")
+P = TypeVar("P", bound="Items")
+
+
+class Items(Protocol):
+    """A page, or a report with items."""
+
+    @property
+    def items(self) -> Sequence[Any]: ...
 
 
 class Session:
@@ -93,6 +104,46 @@ class Session:
     def client(self) -> Client:
         """Says before each change where it is made."""
         return GuardedClient(self._client, self.before_change)
+
+    def show(
+        self,
+        as_json: bool,
+        use_case: Callable[[Context, Q], R],
+        request: Q,
+        view: Callable[[Console, R], object] | None = None,
+    ) -> R:
+        """Asks for a use case, and shows its report: as its route answers it, or by ``view`` for people."""
+        report = self.client.ask(use_case, request)
+        show_report(as_json, use_case, report, None if view is None else lambda out: view(out, report))
+        return report
+
+    def show_page(
+        self,
+        as_json: bool,
+        use_case: Callable[[Context, Q], P],
+        request: Q,
+        columns: Mapping[str, str],
+        *,
+        empty: str,
+        rows: Callable[[P], Sequence[Mapping[str, Any]]] | None = None,
+    ) -> P:
+        """Asks for a page, and shows its items: for people as a table of ``rows``, which are the items as they are."""
+
+        def view(out: Console, page: P) -> None:
+            table(rows(page) if rows else [members_of(item) for item in page.items], columns, empty=empty)(out)
+
+        return self.show(as_json, use_case, request, view)
+
+    def change(self, as_json: bool, act: Callable[[Context, Q], R], request: Q) -> R:
+        """Asks for an act, and says what it did, why, how to take it back and what comes next."""
+        change: Any = (report := self.show(as_json, act, request))
+        own = getattr(change, "decision", None) or change  # a rollout's own ``forced`` says that some act on it was
+        forced = " (forced)" if getattr(own, "forced", False) and change.changed else ""
+        of_family = f"{change.family}: " if hasattr(change, "family") else ""
+        tell_change(
+            f"{of_family}{change.what}{forced}.", why=change.why, undo=change.undo or "", then=change.next or ""
+        )
+        return report
 
     @property
     def _client(self) -> Client:

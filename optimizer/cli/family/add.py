@@ -40,7 +40,7 @@ def add(
     examples, report = folder / "examples.jsonl", None
     if examples in written:
         report = session.import_curated(examples, declared)
-    show(as_json, {"family": family, "files": written, "import": report}, lambda out: None)
+    show(as_json, {"family": family, "files": written, "import": report})
     for sentence in report.sentences() if report is not None else ():
         say(sentence)
     tell_change(

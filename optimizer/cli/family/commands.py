@@ -9,17 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from optimizer.cli.change_report import show_change
 from optimizer.cli.family import create as family_create
 from optimizer.cli.family import evaluate as family_evaluate
 from optimizer.cli.family.add import add
 from optimizer.cli.family.schedule import schedule
-from optimizer.cli.output import Json, say, show, show_report, table, when
+from optimizer.cli.output import Json, say, show, show_report, when
 from optimizer.cli.server_option import server_asked
 from optimizer.cli.session import Session
 from optimizer.core.base.answers import members_of
 from optimizer.core.base.texts import shown
-from optimizer.runtime.use_cases import as_json_of
 
 if TYPE_CHECKING:
     from optimizer.core.family.family import Family
@@ -68,7 +66,7 @@ def align(
     if not dry_run:
         session.before_change()
         wiring.write_predictor(file, scorer.predictor)
-    show(as_json, {**scorer.as_data(), "file": None if dry_run else shown}, lambda out: None)
+    show(as_json, {**scorer.as_data(), "file": None if dry_run else shown})
     say(
         f"{family}: learned from {scorer.n_earlier} thumbs. On {scorer.n_later} later ones a liked answer scores above"
         f" a disliked one {scorer.area:.2f} of the times (95 % interval {scorer.low:.2f} to {scorer.high:.2f}; chance"
@@ -96,17 +94,6 @@ def list_families(as_json: Json = False) -> None:
     from optimizer.jobs.scheduling.read_families import read_families
 
     session = Session()
-    page = session.client.ask(read_families, Request())
-    rows = [
-        {
-            **members_of(item),
-            "family": item.name,
-            "champion": item.champion.variant if item.champion is not None else None,
-            "file": _file_state(item),
-            "rollout": f"{item.rollout.id} ({item.rollout.status})" if item.rollout is not None else None,
-        }
-        for item in page.items
-    ]
     columns = {
         "family": "Family",
         "champion": "Champion",
@@ -118,7 +105,23 @@ def list_families(as_json: Json = False) -> None:
     }
     where = f"No families in {session.settings.families_dir}." if server_asked() is None else "No families there."
     empty = f"{where} Make one: detent family create NAME --from prompt.txt --examples sheet.csv"
-    show_report(as_json, read_families, page, table(rows, columns, empty=empty))
+    session.show_page(
+        as_json,
+        read_families,
+        Request(),
+        columns,
+        rows=lambda page: [
+            {
+                **members_of(item),
+                "family": item.name,
+                "champion": item.champion.variant if item.champion is not None else None,
+                "file": _file_state(item),
+                "rollout": f"{item.rollout.id} ({item.rollout.status})" if item.rollout is not None else None,
+            }
+            for item in page.items
+        ],
+        empty=empty,
+    )
 
 
 def _file_state(family: FamilySummary) -> str:
@@ -255,7 +258,7 @@ def validate(
     faults = [
         {"family": name, **row} for name, problem in problems.items() for row in problem.members.get("errors", ())
     ]
-    show(as_json, {"valid": not problems, "families": names, "errors": faults}, lambda out: None)
+    show(as_json, {"valid": not problems, "families": names, "errors": faults})
     for problem in problems.values():
         say(problem.detail, "red")
     if problems:
@@ -306,7 +309,7 @@ def adopt(
     from optimizer.jobs.rollouts.adopt_file_version import AdoptRequest, adopt_file_version
 
     request = AdoptRequest(family=family, confirm=confirm, reason=reason or "", holdback=not no_holdback)
-    show_change(as_json, as_json_of(adopt_file_version, Session().client.ask(adopt_file_version, request)))
+    Session().change(as_json, adopt_file_version, request)
 
 
 Confirm = Annotated[str | None, typer.Option(help="The family's name.")]
@@ -337,7 +340,7 @@ def delete(
     from optimizer.jobs.families.retire_family import RetireRequest, retire_family
 
     request = RetireRequest(family=family, forget=forget, reason=reason or "", confirm=confirm)
-    show_change(as_json, as_json_of(retire_family, Session().client.ask(retire_family, request)))
+    Session().change(as_json, retire_family, request)
 
 
 @app.command()
@@ -352,7 +355,7 @@ def restore(family: FamilyName, reason: Reason = None, as_json: Json = False) ->
     from optimizer.jobs.families.retire_family import RestoreRequest, restore_family
 
     request = RestoreRequest(family=family, reason=reason or "")
-    show_change(as_json, as_json_of(restore_family, Session().client.ask(restore_family, request)))
+    Session().change(as_json, restore_family, request)
 
 
 @app.command()
@@ -373,4 +376,4 @@ def rename(
     from optimizer.jobs.families.rename_family import RenameRequest, rename_family
 
     request = RenameRequest(family=family, name=name, reason=reason or "", confirm=confirm)
-    show_change(as_json, as_json_of(rename_family, Session().client.ask(rename_family, request)))
+    Session().change(as_json, rename_family, request)

@@ -119,7 +119,7 @@ def create(
     wiring.sync_families(session.settings, session.families, session.store, session.clock)
     report = session.import_curated(new_family.examples_file, declared)
     labels = dict(new_family.content.labels)
-    show(as_json, {"family": family, "files": files, "import": report, "labels": labels}, lambda out: None)
+    show(as_json, {"family": family, "files": files, "import": report, "labels": labels})
     for sentence in (
         *_left_out(sheet, new_family.content),
         *_of_labels(new_family.content, draft.prompt),

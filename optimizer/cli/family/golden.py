@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from optimizer.cli.change_report import show_change
 from optimizer.cli.output import Json, show, table
 from optimizer.cli.session import Session
 from optimizer.runtime.use_cases import as_json_of
@@ -78,7 +77,7 @@ def add(
     from optimizer.jobs.dataset.keep_golden import GoldenRequest, add_golden
 
     request = GoldenRequest(family=family, example=example, scenario=scenario, reason=reason or "")
-    show_change(as_json, as_json_of(add_golden, Session().client.ask(add_golden, request)))
+    Session().change(as_json, add_golden, request)
 
 
 @app.command()
@@ -87,4 +86,4 @@ def remove(family: FamilyName, example: ExampleId, reason: Reason = None, as_jso
     from optimizer.jobs.dataset.keep_golden import GoldenRemovalRequest, remove_golden
 
     request = GoldenRemovalRequest(family=family, example=example, reason=reason or "")
-    show_change(as_json, as_json_of(remove_golden, Session().client.ask(remove_golden, request)))
+    Session().change(as_json, remove_golden, request)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from optimizer.cli.output import Json, show_report, tell_change
+from optimizer.cli.output import Json
 from optimizer.cli.session import Session, check_one_of
 from optimizer.core.base.errors import InvalidInput
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from optimizer.core.base.values import Aim
+    from optimizer.core.scheduling.schedule import ScheduleView
 
 
 def schedule(
@@ -57,22 +60,20 @@ def schedule(
     from optimizer.jobs.scheduling import set_schedule as jobs
 
     if off:
-        report = session.client.ask(jobs.delete_schedule, jobs.UnsetScheduleRequest(family=family, reason=reason or ""))
-    else:
-        times = {"cron": cron} if cron is not None or no_cron else {}  # left out: the file's
-        request = jobs.ScheduleRequest(
-            family=family,
-            on=True,
-            **times,
-            holdout=holdout,
-            strategy=strategy,
-            aim=cast("Aim | None", aim),
-            reason=reason or "",
-            if_match="*",
-        )
-        report = session.client.ask(jobs.put_schedule, request)
-    show_report(as_json, jobs.put_schedule, report, lambda out: None)
-    tell_change(f"{family}: {report.what}.", why=report.why, undo=report.undo or "", then=report.next or "")
+        session.change(as_json, jobs.delete_schedule, jobs.UnsetScheduleRequest(family=family, reason=reason or ""))
+        return
+    times = {"cron": cron} if cron is not None or no_cron else {}  # left out: the file's
+    request = jobs.ScheduleRequest(
+        family=family,
+        on=True,
+        **times,
+        holdout=holdout,
+        strategy=strategy,
+        aim=cast("Aim | None", aim),
+        reason=reason or "",
+        if_match="*",
+    )
+    session.change(as_json, jobs.put_schedule, request)
 
 
 def _read(session: Session, family: str, as_json: bool) -> None:
@@ -80,11 +81,9 @@ def _read(session: Session, family: str, as_json: bool) -> None:
     from optimizer.jobs.request import FamilyRequest
     from optimizer.jobs.scheduling.set_schedule import read_family_schedule
 
-    state = session.client.ask(read_family_schedule, FamilyRequest(family=family))
-
-    def view(out: Any) -> None:
+    def view(out: Console, state: ScheduleView) -> None:
         out.print(f"By itself {state.text}", style="bold", markup=False)
         if state.next_study_at is not None:
             out.print(f"Next      {when(state.next_study_at)}", markup=False)
 
-    show_report(as_json, read_family_schedule, state, view)
+    session.show(as_json, read_family_schedule, FamilyRequest(family=family), view)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -17,7 +16,7 @@ from optimizer.core.base.phrasing import count
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from optimizer.core.views.judge import CalibrationView
+    from optimizer.core.views.judge import CalibrationView, JudgeRunView, JudgeView
 
 
 MOST_RUNS = 50
@@ -52,8 +51,8 @@ def calibrate(
     from optimizer.jobs.feedback.calibrate_judge import calibrate_judge
     from optimizer.jobs.request import DryRunRequest
 
-    calibration = Session().client.ask(calibrate_judge, DryRunRequest(family=family, dry_run=dry_run))
-    show_report(as_json, calibrate_judge, calibration, lambda out: told_calibration(out, calibration))
+    request = DryRunRequest(family=family, dry_run=dry_run)
+    calibration = Session().show(as_json, calibrate_judge, request, told_calibration)
     if as_json or dry_run:
         return
     tell_change(
@@ -145,9 +144,7 @@ def show_judge(
     """
     from optimizer.jobs.feedback.judge_standing import JudgeReadRequest, read_judge
 
-    standing = Session().client.ask(read_judge, JudgeReadRequest(family=family, variant=variant))
-
-    def view(out: Console) -> None:
+    def view(out: Console, standing: JudgeView) -> None:
         out.print(f"{family}: judge {standing.judge}.")
         why = standing.uncalibrated
         out.print("It may decide: people's ratings vouch for it." if why is None else f"It never decides alone: {why}.")
@@ -156,7 +153,7 @@ def show_judge(
         if earlier := [calibration for calibration in standing.history if calibration.judge != standing.judge]:
             out.print(f"{count(len(earlier), 'calibration')} of earlier judges.")
 
-    show_report(as_json, read_judge, standing, view)
+    standing = Session().show(as_json, read_judge, JudgeReadRequest(family=family, variant=variant), view)
     if not as_json:
         say(told_figure(standing.figure))
 
@@ -169,11 +166,11 @@ def list_runs(family: Family, as_json: Json = False) -> None:
     """
     from optimizer.jobs.runs.create_judge_run import JudgeRunsRequest, read_judge_runs
 
-    page = Session().client.ask(read_judge_runs, JudgeRunsRequest(family=family, limit=MOST_RUNS))
     columns = {"id": "Run", "kind": "Kind", "status": "Status", "n_done": "Done", "n": "Of at most", "error": "Error"}
-    rows = [asdict(item) for item in page.items]
-    view = table(rows, columns, empty=f"{family}: its judge was asked nothing yet.")
-    show_report(as_json, read_judge_runs, page, view)
+    empty = f"{family}: its judge was asked nothing yet."
+    Session().show_page(
+        as_json, read_judge_runs, JudgeRunsRequest(family=family, limit=MOST_RUNS), columns, empty=empty
+    )
 
 
 @app.command("cancel")
@@ -187,7 +184,9 @@ def cancel_run(
     from optimizer.jobs.request import ItemActRequest
     from optimizer.jobs.runs.create_judge_run import stop_judge_run
 
-    stopped_run = Session().client.ask(stop_judge_run, ItemActRequest(id=run))
-    state = "is stopped" if stopped_run.status == "cancelled" else f"has ended: {stopped_run.status}"
-    state = "stops before its next call" if stopped_run.status == "running" else state
-    show_report(as_json, stop_judge_run, stopped_run, lambda out: out.print(f"Run {run} {state}.", markup=False))
+    def view(out: Console, stopped: JudgeRunView) -> None:
+        state = "is stopped" if stopped.status == "cancelled" else f"has ended: {stopped.status}"
+        state = "stops before its next call" if stopped.status == "running" else state
+        out.print(f"Run {run} {state}.", markup=False)
+
+    Session().show(as_json, stop_judge_run, ItemActRequest(id=run), view)

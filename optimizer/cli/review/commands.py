@@ -106,10 +106,8 @@ def answer(
     from optimizer.jobs.feedback.answer_review import ReviewAnswerRequest, answer_review
 
     session = Session()
-    row = session.client.ask(
-        answer_review, ReviewAnswerRequest(id=review, answer=answer, expected_text=expected, as_answered=as_answered)
-    )
-    show_report(as_json, answer_review, row, lambda out: None)
+    request = ReviewAnswerRequest(id=review, answer=answer, expected_text=expected, as_answered=as_answered)
+    row = session.show(as_json, answer_review, request)
     waiting = reviews_of(session.client, row.family, "open").items
     if row.kind == RATE:
         _told_rating(row, waiting)
@@ -160,7 +158,7 @@ def _answer_all(session: Session, family: str | None, as_json: bool) -> None:
         ),
         read_key=key_typed,
     )
-    show(as_json, {"items": summary.answered}, lambda out: None)
+    show(as_json, {"items": summary.answered})
     open_now = reviews_of(session.client, family, "open").items
     only = f" --family {family}" if family is not None else ""
     rated = sorted({row["family"] for row in summary.answered if row["kind"] == RATE})
@@ -210,8 +208,8 @@ def draw(
     from optimizer.jobs.feedback.draw_ratings import RatingDrawRequest, draw_ratings
 
     span_of(days, "drawn")  # says what is wrong with --days in the words of a command
-    draw_report = Session().client.ask(draw_ratings, RatingDrawRequest(family=family, n=n, days=days, dry_run=dry_run))
-    show_report(as_json, draw_ratings, draw_report, lambda out: None)
+    request = RatingDrawRequest(family=family, n=n, days=days, dry_run=dry_run)
+    draw_report = Session().show(as_json, draw_ratings, request)
     figure, sample = draw_report.figure, f"{draw_report.n} of {count(draw_report.frame, 'judged answer')}"
     chance = f"each with a chance of {percent(draw_report.inclusion)}"
     if as_json:
@@ -239,17 +237,15 @@ def collect(
     from optimizer.jobs.feedback.collect_reviews import collect_family_reviews
     from optimizer.jobs.request import DryRunRequest
 
-    report = Session().client.ask(collect_family_reviews, DryRunRequest(family=family, dry_run=dry_run))
-    rows = [asdict(item) for item in report.items]
-    columns = {"interaction": "Interaction", "doubt": "Doubt", "why": "Why"}
-    show_report(
+    report = Session().show_page(
         as_json,
         collect_family_reviews,
-        report,
-        table(rows, columns, empty="Nothing in doubt that could be reviewed since the last look."),
+        DryRunRequest(family=family, dry_run=dry_run),
+        {"interaction": "Interaction", "doubt": "Doubt", "why": "Why"},
+        empty="Nothing in doubt that could be reviewed since the last look.",
     )
-    if rows and not dry_run:
+    if report.items and not dry_run:
         say(
-            f"{family}: {len(rows)} reviews opened. Undo: detent review answer REVIEW keep_back. Next: detent review"
-            f" list --family {family}."
+            f"{family}: {len(report.items)} reviews opened. Undo: detent review answer REVIEW keep_back. Next: detent"
+            f" review list --family {family}."
         )

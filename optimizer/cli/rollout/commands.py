@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from optimizer.cli.change_report import show_change
-from optimizer.cli.output import Json, console, percent, say, show, show_report, table, when
+from optimizer.cli.output import Json, console, percent, say, show, show_report
 from optimizer.cli.progress.reading_progress import blocks_read
 from optimizer.cli.report_file import Open, Out, deliver
 from optimizer.cli.rollout.forecast_view import view_forecast
 from optimizer.cli.rollout.selftest import selftest
 from optimizer.cli.session import Session, check_one_of
 from optimizer.cli.variant.find import named_variant, variant_id
+from optimizer.core.base.answers import members_of
 from optimizer.core.base.errors import InvalidInput
 from optimizer.core.base.texts import shown
 from optimizer.runtime.use_cases import as_json_of
@@ -105,8 +105,7 @@ def start(
         confirm=confirm,
         dry_run=dry_run,
     )
-    report = session.client.ask(start_rollout, request)
-    show_change(as_json, as_json_of(start_rollout, report))
+    report = session.change(as_json, start_rollout, request)
     if dry_run and not as_json:
         view_forecast(console(), report.forecast.as_record())
 
@@ -132,8 +131,7 @@ def _act(act: OperatorAct, family: str, reason: str | None, confirm: str | None,
     rollout = session.active_rollout(family)
     job: Callable[[Context, ActRequest], RolloutChange] = getattr(operate_rollout, act)
     request = operate_rollout.ActRequest(id=rollout.id, reason=reason_of(reason, confirm) or "", confirm=confirm)
-    report = session.client.ask(job, request)
-    show_change(as_json, as_json_of(job, report))
+    report = session.change(as_json, job, request)
     if report.status == "approved" and session.server is None:
         say("No server runs here: the candidate is served once `detent serve` ticks.")
 
@@ -234,8 +232,7 @@ def status(family: FamilyName, as_json: Json = False) -> None:
     from optimizer.jobs.request import FamilyRequest
     from optimizer.jobs.rollouts.read_rollout import read_rollout_status
 
-    status_view = Session().client.ask(read_rollout_status, FamilyRequest(family=family))
-    show_report(as_json, read_rollout_status, status_view, lambda out: picture(out, status_view))
+    Session().show(as_json, read_rollout_status, FamilyRequest(family=family), picture)
 
 
 @app.command()
@@ -247,20 +244,17 @@ def log(family: FamilyName, as_json: Json = False) -> None:
     from optimizer.jobs.request import FamilyRequest
     from optimizer.jobs.rollouts.read_rollout import read_rollout_log
 
-    decisions = Session().client.ask(read_rollout_log, FamilyRequest(family=family))
-    rows = [
-        {
-            "seq": decision.seq,
-            "at": when(decision.at),
-            "kind": decision.kind + (" (forced)" if decision.forced else ""),
-            "actor": decision.actor,
-            "evidence": decision.evidence,
-            "blocks": decision.blocks,
-            "reason": decision.reason,
-        }
-        for decision in decisions.items
-    ]
-    show_report(as_json, read_rollout_log, decisions, table(rows, LOG_COLUMNS, empty="No decisions."))
+    decisions = Session().show_page(
+        as_json,
+        read_rollout_log,
+        FamilyRequest(family=family),
+        LOG_COLUMNS,
+        rows=lambda page: [
+            {**members_of(decision), "kind": decision.kind + (" (forced)" if decision.forced else "")}
+            for decision in page.items
+        ],
+        empty="No decisions.",
+    )
     say(f"Rollout {decisions.rollout.id}. Check the chain: detent rollout verify {decisions.rollout.id}")
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from optimizer.cli.output import Json, show_report, tell_change
+from optimizer.cli.output import Json, tell_change
 from optimizer.cli.session import Session
 
 if TYPE_CHECKING:
@@ -42,6 +42,5 @@ def unfreeze(family: FamilyName = None, reason: Reason = None, as_json: Json = F
 
 
 def _ask(as_json: bool, act: Callable[[Context, FreezeRequest], FreezeReport], request: FreezeRequest) -> None:
-    report = Session().client.ask(act, request)
-    show_report(as_json, act, report, lambda out: None)
+    report = Session().show(as_json, act, request)
     tell_change(f"{report.what}.", why=report.why, undo=report.undo or "", then=report.next or "")

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from optimizer.cli.output import Json, say, show_report, table, when
+from optimizer.cli.output import Json, say, table, when
 from optimizer.cli.session import Session
 from optimizer.core.base.answers import members_of
 from optimizer.core.base.phrasing import count
@@ -31,9 +31,8 @@ def status(as_json: Json = False) -> None:
     """
     from optimizer.jobs.upkeep.read_status import StatusRequest, read_status
 
-    session = Session()
-    status_view = session.client.ask(read_status, StatusRequest(forecast=True))
-    show_report(as_json, read_status, status_view, lambda out: _view(out, status_view, session.clock.now()))
+    session, request = Session(), StatusRequest(forecast=True)
+    session.show(as_json, read_status, request, lambda out, view: _view(out, view, session.clock.now()))
 
 
 def _view(out: Console, view: StatusView, now: datetime) -> None:

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from optimizer.cli.output import Json, say, show, show_report, table, tell_change
+from optimizer.cli.output import Json, say, show, show_report, tell_change
 from optimizer.cli.report_file import Open, Out, deliver
 from optimizer.cli.session import Session, check_one_of
 from optimizer.cli.study.estimate_view import view_estimate, view_price
 from optimizer.cli.study.view import print_study
 from optimizer.cli.variant.find import named_variant
+from optimizer.core.base.answers import members_of
 from optimizer.core.base.errors import DetentError, NotFound
 from optimizer.core.base.values import Aim
 from optimizer.core.search.study import ENDED, UNFINISHED, Study, StudyStatus
@@ -140,21 +141,6 @@ def list_studies(
     session = Session()
     if family is not None:
         family_view(session.client, family)
-    page = session.client.ask(read_studies, StudiesRequest(family=family, status=cast(StudyStatus | None, status)))
-    rows = [
-        {
-            "id": s.id,
-            "family": s.family,
-            "status": s.state,
-            "strategy": s.strategy,
-            "n_calls": s.spend.n_calls,
-            "usd": s.spend.usd,
-            "winner": s.winner,
-            "started_by": s.trigger.kind if s.trigger else s.created_by,
-            "created_at": s.created_at,
-        }
-        for s in page.items
-    ]
     columns = {
         "id": "Study",
         "family": "Family",
@@ -166,11 +152,22 @@ def list_studies(
         "started_by": "Started by",
         "created_at": "Made",
     }
-    show_report(
+    session.show_page(
         as_json,
         read_studies,
-        page,
-        table(rows, columns, empty="No studies yet. Start one: detent study run FAMILY --dry-run"),
+        StudiesRequest(family=family, status=cast(StudyStatus | None, status)),
+        columns,
+        rows=lambda page: [
+            {
+                **members_of(s),
+                "status": s.state,
+                "n_calls": s.spend.n_calls,
+                "usd": s.spend.usd,
+                "started_by": s.trigger.kind if s.trigger else s.created_by,
+            }
+            for s in page.items
+        ],
+        empty="No studies yet. Start one: detent study run FAMILY --dry-run",
     )
 
 
@@ -195,10 +192,10 @@ def cancel(study: StudyId, as_json: Json = False) -> None:
     session = Session()
     record = find_study(session, study)
     if record.status not in UNFINISHED:
-        show(as_json, record, lambda out: None)
+        show(as_json, record)
         say(f"Study {record.id} is {record.status} already; nothing changed.")
         return
-    show(as_json, session.client.ask(cancel_study, ItemActRequest(id=record.id)), lambda out: None)
+    show(as_json, session.client.ask(cancel_study, ItemActRequest(id=record.id)))
     tell_change(
         f"{record.family}: study {record.id} stops before its next call.",
         why="",

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from optimizer.cli.output import Json, show_report, table
+from optimizer.cli.output import Json, table
 from optimizer.cli.session import Session
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from optimizer.content.core.search.replay import ReplayedShares
-    from optimizer.content.jobs.compare_thresholds import NamedConfiguration
+    from optimizer.content.jobs.compare_thresholds import NamedConfiguration, ThresholdsComparison
 
 COLUMNS = {
     "what": "Configuration",
@@ -55,8 +55,8 @@ def compare(
     from optimizer.content.jobs.compare_thresholds import CompareThresholdsRequest, compare_thresholds
     from optimizer.runtime.client import family_view
 
-    client = Session().client
-    definition = family_view(client, family).definition
+    session = Session()
+    definition = family_view(session.client, family).definition
     versions = definition.prompt.versions if definition is not None else ()
     request = CompareThresholdsRequest(
         family=family,
@@ -64,9 +64,8 @@ def compare(
         aggressive=configuration(aggressive, versions),
         confidence=confidence,
     )
-    comparison = client.ask(compare_thresholds, request)
 
-    def view(console: Console) -> None:
+    def view(console: Console, comparison: ThresholdsComparison) -> None:
         sides = {"conservative": comparison.conservative, "aggressive": comparison.aggressive}
         rows = [row_of(f"{role}: {side.configuration}", side.outcome) for role, side in sides.items()]
         table(rows, COLUMNS, empty="")(console)
@@ -81,7 +80,7 @@ def compare(
             "Measured by replay on items that are not sealed; times of early exits are a model.", markup=False
         )
 
-    show_report(as_json, compare_thresholds, comparison, view)
+    session.show(as_json, compare_thresholds, request, view)
 
 
 def configuration(name: str, versions: Collection[str]) -> NamedConfiguration:

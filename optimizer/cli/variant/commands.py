@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from optimizer.cli.output import Json, say, show, show_report, table, tell_change
+from optimizer.cli.output import Json, console, say, show_report, table, tell_change
 from optimizer.cli.session import Session
 from optimizer.cli.variant import compare as variant_compare
 from optimizer.cli.variant.find import variant_id
@@ -74,8 +74,8 @@ def show_variant(family: FamilyName, variant: VariantId = "champion", as_json: J
     """
     from optimizer.jobs.champions.read_variants import NamedVariantRequest, read_named_variant
 
-    view = Session().client.ask(read_named_variant, NamedVariantRequest(family=family, name=variant))
-    show_report(as_json, read_named_variant, view, lambda out: out.print(reading(view), markup=False))
+    request = NamedVariantRequest(family=family, name=variant)
+    Session().show(as_json, read_named_variant, request, lambda out, view: out.print(reading(view), markup=False))
 
 
 @app.command()
@@ -96,24 +96,20 @@ def diff(
         read_named_variant,
     )
 
-    client = Session().client
+    session = Session()
     new, old = (
-        client.ask(read_named_variant, NamedVariantRequest(family=family, name=name)) for name in (variant, against)
+        session.client.ask(read_named_variant, NamedVariantRequest(family=family, name=name))
+        for name in (variant, against)
     )
     if as_json:
-        request = DiffRequest(variant=new.variant, against=old.variant, family=family)
-        show_report(as_json, read_diff, client.ask(read_diff, request), lambda out: None)
+        session.show(as_json, read_diff, DiffRequest(variant=new.variant, against=old.variant, family=family))
         return
-    lines = differences(old, new)
-
-    def view(out: Any) -> None:
-        if not lines:
-            say(f"{new.variant} and {old.variant} are the same setting.")
-        for line in lines:
-            colour = "green" if line.startswith("+") else "red" if line.startswith("-") else None
-            out.print(line, style=colour, markup=False)
-
-    show(as_json, None, view)
+    lines, out = differences(old, new), console()
+    if not lines:
+        say(f"{new.variant} and {old.variant} are the same setting.")
+    for line in lines:
+        colour = "green" if line.startswith("+") else "red" if line.startswith("-") else None
+        out.print(line, style=colour, markup=False)
 
 
 @app.command()
@@ -158,14 +154,13 @@ def create(
         examples=[] if without_examples else None,
         note=note,
     )
-    created = session.client.ask(create_variant, request)
-    variant_made = created.variant
-    show_report(as_json, create_variant, created, lambda out: out.print(variant_made))
+    created = session.show(as_json, create_variant, request, lambda out, created: out.print(created.variant))
+    id = created.variant
     tell_change(
-        f"{family}: variant {variant_made} {'made' if created.new else 'was there already, with the same content'}.",
+        f"{family}: variant {id} {'made' if created.new else 'was there already, with the same content'}.",
         why=note,
         undo="nothing to undo: a variant is served only after a rollout",
-        then=f"detent variant diff {family} {variant_made}; detent rollout start {family} {variant_made} --dry-run",
+        then=f"detent variant diff {family} {id}; detent rollout start {family} {id} --dry-run",
     )
 
 
@@ -184,13 +179,11 @@ def export(
     """
     from optimizer.jobs.champions.read_variants import ExportRequest, read_export
 
-    export_report = Session().client.ask(read_export, ExportRequest(family=family, name=variant, format=format))
-    text = export_report.text
-    show_report(
+    Session().show(
         as_json,
         read_export,
-        export_report,
-        lambda out: print(printable(text) if out.is_terminal else text, end=""),
+        ExportRequest(family=family, name=variant, format=format),
+        lambda out, export: print(printable(export.text) if out.is_terminal else export.text, end=""),
     )
 
 
