@@ -59,6 +59,36 @@ class FilledPrompt(OpenPrompt):
     decision: NotRequired[ItemDecision]
 
 
+class EvaluatedPrompt(ServedVariant):
+    """``assignment`` where the context has a targeting key."""
+
+    assignment: NotRequired[str]
+
+
+class EvaluationMetadata(TypedDict):
+    """``assignment`` as in the value; ``lease_expires_at`` within a rollout."""
+
+    assignment: NotRequired[str]
+    lease_expires_at: NotRequired[datetime]
+
+
+class Evaluation(TypedDict):
+    """``reason``: `SPLIT` (drawn by a rollout or its holdback), `STATIC` (the same for everyone, or no targeting key),
+    `TARGETING_MATCH` (an override of this unit), `DISABLED` (frozen), `DEFAULT` (the rollout's lease ran out, so the
+    champion is served).
+    """
+
+    key: str
+    reason: Literal["SPLIT", "STATIC", "TARGETING_MATCH", "DISABLED", "DEFAULT"]
+    variant: str
+    metadata: EvaluationMetadata
+    value: EvaluatedPrompt
+
+
+class Evaluations(TypedDict):
+    flags: Sequence[Evaluation]
+
+
 class RolloutSnapshot(TypedDict):
     id: str
     salt: str

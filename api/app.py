@@ -15,6 +15,7 @@ from api import use_cases
 from api.documents import install_documents
 from api.hot import chat as hot_chat
 from api.hot import events as hot_events
+from api.hot import ofrep as hot_ofrep
 from api.hot import serving as hot_serving
 from api.hot.application import Application
 from api.http.forwarding import FeedbackProcess
@@ -53,7 +54,7 @@ def create_app(settings: Settings) -> FastAPI:
             yield
 
     app = Application(
-        (*hot_serving.HOT, *hot_events.HOT, *hot_chat.HOT),
+        (*hot_serving.HOT, *hot_events.HOT, *hot_chat.HOT, *hot_ofrep.HOT),
         InFlight(settings.limits, settings.api.workers),
         title="Detent",
         version=_version(),

@@ -45,6 +45,9 @@ class Prebuilt:
     def with_token(self, token: bytes) -> bytes:
         return b'%b%b"}' % (self.head, token)
 
+    def without_token(self) -> bytes:
+        return self.head.removesuffix(b',"assignment":"') + b"}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PromptTemplate:

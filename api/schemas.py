@@ -22,3 +22,12 @@ class RenderBody(Body):
     history: Annotated[
         Objects, Field(description="Earlier turns, oldest first, where the prompt has {role: history}")
     ] = []
+
+
+class EvaluationBody(BaseModel):
+    """The protocol's; what else it holds is left unread."""
+
+    context: Annotated[
+        dict[str, Any] | None,
+        Field(description="`targetingKey` is the unit, at most 512 characters; nothing else in it has a say"),
+    ] = None

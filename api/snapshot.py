@@ -43,11 +43,15 @@ class Snapshots:
         return snapshot
 
 
-def _snapshot_body(families: Families, access: Access, now: datetime) -> SnapshotBody:
+def visible_families(families: Families, access: Access) -> dict[str, ServedFamily]:
+    """Those that a key may see, by each name that clients still use."""
     visible = {name: family for name, family in sorted(families.items()) if access.may_see(name)}
-    visible |= {
-        old: visible[new] for old, new in sorted(former_of(families).items()) if new in visible
-    }  # clients still use it
+    former = sorted(former_of(families).items())
+    return visible | {old: visible[new] for old, new in former if new in visible}
+
+
+def _snapshot_body(families: Families, access: Access, now: datetime) -> SnapshotBody:
+    visible = visible_families(families, access)
     body = to_json({"families": {name: _snapshot_of(family, now) for name, family in visible.items()}})
     until = min((end for family in visible.values() for end in _ends(family) if end > now), default=None)
     return SnapshotBody(of=families, body=body, etag=etag_of(body), until=until)

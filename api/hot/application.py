@@ -51,6 +51,7 @@ class HotRoute:
         query: the parameters that it takes.
         counts: the request by the minute, for its key; else another process does, to which the request is passed on.
         elsewhere: the answer of another process, which checks and counts the request; None: ``handler`` is asked.
+        refusal: the answer to what raises a DetentError.
     """
 
     path: str
@@ -60,6 +61,7 @@ class HotRoute:
     query: frozenset[str] = frozenset()
     counts: bool = True
     elsewhere: Callable[[StrictRequest, Services], Awaitable[Response | None]] | None = None
+    refusal: Callable[[StrictRequest, Exception], Awaitable[Response]] = on_detent_error
     narrows: bool = field(init=False)
 
     def __post_init__(self) -> None:
@@ -90,7 +92,7 @@ class HotRoutes:
         try:
             answer = await _answer(route, request, shared)
         except DetentError as error:
-            answer = await on_detent_error(request, error)
+            answer = await route.refusal(request, error)
         except ClientDisconnect as error:
             answer = await on_gone(request, error)
         except Exception as error:

@@ -38,13 +38,13 @@ async def prompt(request: StrictRequest, shared: Services) -> Response:
     count(shared, served)
     prebuilt = family.prebuilt(served.choice)
     token = served.token.encode()
-    return _cached(request, prebuilt.etag, prebuilt.with_token(token), (b"x-detent-assignment", token))
+    return cached(request, prebuilt.etag, prebuilt.with_token(token), (b"x-detent-assignment", token))
 
 
 async def snapshot(request: StrictRequest, shared: Services) -> Response:
     families = shared.serving.now_served.families
     snapshot_body = shared.snapshots.of(families, caller_of(request).access, shared.clock.now())
-    return _cached(request, snapshot_body.etag, snapshot_body.body)
+    return cached(request, snapshot_body.etag, snapshot_body.body)
 
 
 async def render(request: StrictRequest, shared: Services) -> Response:
@@ -110,7 +110,7 @@ async def _decided(served: ServedChoice, variables: Variables, history: History)
     }
 
 
-def _cached(request: StrictRequest, etag: str, body: bytes, *own: Header) -> Response:
+def cached(request: StrictRequest, etag: str, body: bytes, *own: Header) -> Response:
     """The body, or 304 for who has it."""
     headers = [(b"etag", etag.encode()), *own, *CACHING]
     if is_listed(etag, request.first.get("if-none-match")):

@@ -34,6 +34,11 @@ class MalformedBody(errors.InvalidInput):
     title = "Malformed body"
 
 
+class InvalidContext(errors.InvalidInput):
+    slug = "invalid-context"
+    title = "Invalid evaluation context"
+
+
 class UnknownParameter(errors.InvalidInput):
     slug = "unknown-parameter"
     title = "Unknown query parameter"
@@ -97,6 +102,13 @@ PROBLEMS: Mapping[type[errors.DetentError], tuple[int, str]] = {
         (
             "The body is not the UTF-8 JSON that was announced, or holds values that no JSON reader keeps (NaN, U+0000,"
             " integers beyond 2^53). Correct what `detail` and `errors` name."
+        ),
+    ),
+    InvalidContext: (
+        400,
+        (
+            "The context of an OpenFeature evaluation is no object, or its `targetingKey` is no text or too long."
+            " `errors` says which."
         ),
     ),
     UnknownParameter: (

@@ -24,8 +24,6 @@ class Later:
 
 
 LATER = (
-    Later("POST", "/ofrep/v1/evaluate/flags/{key}", "serve", "Fetch the prompt with GET /v1/families/{family}/prompt."),
-    Later("POST", "/ofrep/v1/evaluate/flags", "serve", "Fetch all families with GET /v1/snapshot."),
     Later("POST", "/v1/traces", "feedback", "Send interactions with POST /v1/interactions."),
     Later("DELETE", "/v1/units/{unit}", "admin", "Nothing was deleted."),
     Later("GET", "/dashboard", "read", "MLflow shows studies, /docs lists the routes, `detent status` sums up."),

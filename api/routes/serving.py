@@ -7,10 +7,11 @@ from typing import Annotated
 from fastapi import APIRouter, Header, Query
 from starlette.responses import Response
 
-from api.answers import FilledPrompt, OpenPrompt, Snapshot
+from api.answers import Evaluation, Evaluations, FilledPrompt, OpenPrompt, Snapshot
+from api.hot.ofrep import EVALUATION, EVALUATIONS
 from api.hot.serving import PROMPT, RENDER, SNAPSHOT
 from api.routing import answered_in_front, guarded, router
-from api.schemas import RenderBody
+from api.schemas import EvaluationBody, RenderBody
 from api.served import MAX_UNIT_CHARS
 
 routes: APIRouter = router("Serving")
@@ -52,5 +53,28 @@ async def documented_prompt(
 
     The token in `assignment` goes back with feedback. Send the ETag of the last answer as `If-None-Match`: 304 says
     that nothing but the token has changed; a fresh token is in the header `X-Detent-Assignment` either way.
+    """
+    return answered_in_front()
+
+
+@routes.post(EVALUATION, response_model=Evaluation, **guarded("serve", narrows=True))
+async def evaluate_flag(key: str, body: EvaluationBody | None = None) -> Response:
+    """OpenFeature's single evaluation (OFREP 0.3): the flag is a family, its value the prompt of `GET …/prompt`.
+
+    The unit is the context's `targetingKey`; without one the champion is the value, with no `assignment`. Counts as a
+    fetch of the prompt. A refusal is a problem document with `key`, `errorCode` and `errorDetails`: `FLAG_NOT_FOUND`
+    (404), `PARSE_ERROR` and `INVALID_CONTEXT` (400), else `GENERAL` with this interface's usual status.
+    """
+    return answered_in_front()
+
+
+@routes.post(EVALUATIONS, response_model=Evaluations, **guarded("serve", narrows=True))
+async def evaluate_flags(
+    body: EvaluationBody | None = None, if_none_match: Annotated[str | None, Header()] = None
+) -> Response:
+    """OpenFeature's bulk evaluation (OFREP 0.3): every family that the key may see, counted as no fetch.
+
+    Report those that were used with `POST /v1/exposures`. With `If-None-Match`, 304 says that for this unit nothing
+    has changed; the tag changes once a day for fresh tokens.
     """
     return answered_in_front()

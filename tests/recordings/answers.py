@@ -140,6 +140,11 @@ POST /v1/comparisons/cp_0/cancel
 POST /v1/families/{topics}/evaluations {"variant": "OTHER", "n": 2, "dry_run": true}
 POST /v1/families/{topics}/evaluations {"variant": "OTHER", "n": 2}
 POST /v1/evaluations/ev_0/cancel
+POST /ofrep/v1/evaluate/flags/{triage} {"context": {"targetingKey": "u3"}}
+POST /ofrep/v1/evaluate/flags/{triage} {}
+POST /ofrep/v1/evaluate/flags/nope {"context": {"targetingKey": "u3"}}
+POST /ofrep/v1/evaluate/flags {"context": {"targetingKey": "u3"}}
+POST /ofrep/v1/evaluate/flags {"context": 3}
 """
 
 

@@ -36,6 +36,7 @@ OF_STRANGERS = {
             "ServedVariant",
             "OpenPrompt",
             "FilledPrompt",
+            "EvaluatedPrompt",
         )
         for member, whose in {
             "messages[]": MESSAGES,
