@@ -93,6 +93,9 @@ def test_what_is_decided_changes_and_the_answer_says_by_what_and_instead_of_what
     assert answer["policy"]["filter.min_overall"] == 0.6
     prompt = overridden.get(f"{PATH}/prompt").json()
     assert (prompt["variant"], prompt["overridden"]) == (answer["variant"], answer["overridden"])
+    flag = overridden.post(f"/ofrep/v1/evaluate/flags/{F}", {"context": {"targetingKey": "u1"}}).json()
+    assert (flag["variant"], flag["value"]["overridden"]) == (answer["variant"], answer["overridden"])
+    assert flag["reason"] == "STATIC", "everyone gets it"
     snapshot = overridden.get("/v1/snapshot").json()["families"]
     assert snapshot[F]["champion"]["variant"] == answer["variant"]
     (row,) = [one for one in overridden.get("/v1/status").json()["families"] if one["name"] == F]

@@ -81,7 +81,7 @@ def test_without_a_targeting_key_the_champion_is_static_and_has_no_assignment(
 
 
 def test_what_the_protocol_may_add_to_a_request_is_left_unread(world: World) -> None:
-    more = {"context": {"targetingKey": "u1", "plan": {"name": "pro"}, "n": 3}, "flags": ["triage"]}
+    more = {"context": {"targetingKey": "u" * 512, "plan": {"name": "pro"}, "n": 3}, "flags": ["triage"]}
     assert world.post(FLAG, more).status_code == 200
 
 
@@ -132,6 +132,8 @@ def test_the_reason_says_why_this_variant(own: World, make: Callable[[World], st
     evaluated = own.post(FLAG, of("u1")).json()
     assert (evaluated["reason"], evaluated["variant"]) == (reason, variant)
     assert own.post(FLAGS, of("u1")).json()["flags"][0]["reason"] == reason
+    nobody = own.post(FLAG).json()
+    assert (nobody["reason"], nobody["variant"]) == ("STATIC", own.champion()), "without a targeting key"
 
 
 def test_a_single_evaluation_is_counted_as_a_fetch_and_a_bulk_one_is_not(own: World) -> None:
