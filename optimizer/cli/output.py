@@ -9,7 +9,7 @@ import dataclasses
 import json
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -59,6 +59,18 @@ def show_report(
 ) -> None:
     """The report of a use case, as its route answers it, or ``view`` for people."""
     show(as_json, as_json_of(use_case, report) if as_json else None, view)
+
+
+def print_facts(
+    out: Console, *facts: tuple[str, str | Iterable[str] | None] | tuple[str, str | None, str | None]
+) -> None:
+    """A line for each fact: its label, what it says, and its colour, if any.
+
+    Of several texts each has a line; where there is none, there is no line.
+    """
+    for label, value, *style in facts:
+        for text in [value] if isinstance(value, str) else value or ():
+            out.print(f"{label:<10}{text}", style=style[0] if style else None, markup=False)
 
 
 def tell_change(what: str, *, why: str, undo: str, then: str) -> None:

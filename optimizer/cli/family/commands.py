@@ -13,7 +13,7 @@ from optimizer.cli.family import create as family_create
 from optimizer.cli.family import evaluate as family_evaluate
 from optimizer.cli.family.add import add
 from optimizer.cli.family.schedule import schedule
-from optimizer.cli.output import Json, say, show, show_report, when
+from optimizer.cli.output import Json, print_facts, say, show, show_report, when
 from optimizer.cli.server_option import server_asked
 from optimizer.cli.session import Session
 from optimizer.core.base.answers import members_of
@@ -152,28 +152,31 @@ def show_family(family: FamilyName, as_json: Json = False) -> None:
     name = declared.name if declared is not None else summary.name  # its present one, where a former one was asked for
 
     def view(out: Any) -> None:
-        out.print(f"Family    {name}: {summary.description}", style="bold", markup=False)
-        if summary.former_names and summary.renamed_at is not None:
-            before, since = ", ".join(summary.former_names), when(summary.renamed_at)
-            out.print(f"Renamed   {before} before, {name} since {since}", markup=False)
-        out.print(f"Champion  {summary.champion.variant if summary.champion else 'none yet'}", markup=False)
-        out.print(f"File      {_file_state(summary)}", markup=False)
-        if declared is not None:
-            out.print(f"Inputs    {', '.join(declared.inputs)}", markup=False)
-            out.print(f"Output    {declared.output.field} ({declared.output.parser})", markup=False)
-            if kind_of(declared).asks_models:
-                out.print(f"Model     {declared.model.default}", markup=False)
-            out.print(f"Scorer    {_scorer_text(declared)}", markup=False)
-        out.print(
-            f"Examples  {summary.n_train} train, {summary.n_dev} dev, {summary.n_holdout} holdout",
-            markup=False,
+        before, since = ", ".join(summary.former_names), summary.renamed_at
+        print_facts(
+            out,
+            ("Family", f"{name}: {summary.description}", "bold"),
+            ("Renamed", f"{before} before, {name} since {when(since)}" if before and since is not None else None),
+            ("Champion", summary.champion.variant if summary.champion else "none yet"),
+            ("File", _file_state(summary)),
         )
-        if summary.suites:
-            out.print(f"Suites    {', '.join(summary.suites)}", markup=False)
+        if declared is not None:
+            print_facts(
+                out,
+                ("Inputs", ", ".join(declared.inputs)),
+                ("Output", f"{declared.output.field} ({declared.output.parser})"),
+                ("Model", declared.model.default if kind_of(declared).asks_models else None),
+                ("Scorer", _scorer_text(declared)),
+            )
+        print_facts(
+            out,
+            ("Examples", f"{summary.n_train} train, {summary.n_dev} dev, {summary.n_holdout} holdout"),
+            ("Suites", ", ".join(summary.suites) or None),
+        )
         if declared is not None:
             for line in trigger_lines(declared, session.client.ask(read_triggers, request)):
                 out.print(line, markup=False)
-        out.print(f"Next      {_next_command(session, name, summary)}", markup=False)
+        print_facts(out, ("Next", _next_command(session, name, summary)))
 
     show_report(as_json, read_family, summary, view)
     if summary.degraded:

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from optimizer.cli.family.trivial_view import view_trivial
-from optimizer.cli.output import dollars, table
+from optimizer.cli.output import dollars, print_facts, table
 from optimizer.core.base.answers import members_of
 from optimizer.core.base.phrasing import count
 from optimizer.core.base.texts import shown
@@ -40,20 +40,22 @@ def _view_estimate(out: Console, family: str, estimate: EvaluationEstimate) -> N
     )
     _view_fewer(out, estimate, estimate.n, estimate.split)
     cap = f"with retries at most {estimate.calls_at_most:,}, the cap where --budget-usd sets none"
-    out.print(f"Calls     at most {estimate.calls.high:,}; what the journal answers is not asked; {cap}", markup=False)
-    if estimate.n_timed:
-        calls = (
-            "of each that are timed afresh, as many as it takes to tell"
-            if estimate.beside
-            else "that are timed afresh, where the journal has the answers"
-        )
-        out.print(f"          among them at most {estimate.n_timed} {calls}", markup=False)
+    timed = (
+        "of each that are timed afresh, as many as it takes to tell"
+        if estimate.beside
+        else "that are timed afresh, where the journal has the answers"
+    )
     usd = (
         f"{dollars(estimate.usd.expected)} expected, at most {dollars(estimate.usd.high)}"
         if estimate.usd is not None
         else NO_PRICE
     )
-    out.print(f"Dollars   {usd}", markup=False)
+    print_facts(
+        out,
+        ("Calls", f"at most {estimate.calls.high:,}; what the journal answers is not asked; {cap}"),
+        ("", f"among them at most {estimate.n_timed} {timed}" if estimate.n_timed else None),
+        ("Dollars", usd),
+    )
 
 
 def asked_of(split: str) -> str:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from optimizer.cli.output import Json
+from optimizer.cli.output import Json, print_facts
 from optimizer.cli.session import Session, check_one_of
 from optimizer.core.base.errors import InvalidInput
 
@@ -82,8 +82,7 @@ def _read(session: Session, family: str, as_json: bool) -> None:
     from optimizer.jobs.scheduling.set_schedule import read_family_schedule
 
     def view(out: Console, state: ScheduleView) -> None:
-        out.print(f"By itself {state.text}", style="bold", markup=False)
-        if state.next_study_at is not None:
-            out.print(f"Next      {when(state.next_study_at)}", markup=False)
+        at = state.next_study_at
+        print_facts(out, ("By itself", state.text, "bold"), ("Next", when(at) if at is not None else None))
 
     session.show(as_json, read_family_schedule, FamilyRequest(family=family), view)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from optimizer.cli.family.evaluate_view import NO_PRICE
-from optimizer.cli.output import dollars, say
+from optimizer.cli.output import dollars, print_facts, say
 from optimizer.cli.progress.followed_run import follow_run
 from optimizer.cli.session import Session
 
@@ -31,6 +31,5 @@ def told_estimate(out: Console, estimate: JudgeRunEstimate, head: str) -> None:
     calls, usd = estimate.calls, estimate.usd
     cap = f"with retries at most {estimate.calls_at_most:,}, the cap where no budget is given"
     out.print(head, markup=False)
-    out.print(f"Calls     {calls.expected:,} expected, at most {calls.high:,}; {cap}", markup=False)
     money = NO_PRICE if usd is None else f"{dollars(usd.expected)} expected, at most {dollars(usd.high)}"
-    out.print(f"Dollars   {money}", markup=False)
+    print_facts(out, ("Calls", f"{calls.expected:,} expected, at most {calls.high:,}; {cap}"), ("Dollars", money))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from optimizer.cli.output import percent, table
+from optimizer.cli.output import percent, print_facts, table
 from optimizer.core.base.phrasing import count, signed
 from optimizer.core.base.texts import shown
 
@@ -34,17 +34,13 @@ CONSEQUENCES = {
 
 def print_evidence(out: Console, view: ForecastView) -> None:
     """Everything that the blocks say so far."""
-    out.print(f"Evidence  {view.verdict}", markup=False)
-    out.print(
-        f"          {view.metric}, margin {view.margin:g}, {count(view.n_blocks, 'block')}. Largest so far against"
-        " these claims:",
-        markup=False,
-    )
+    figures = f"{view.metric}, margin {view.margin:g}, {count(view.n_blocks, 'block')}"
+    print_facts(out, ("Evidence", view.verdict), ("", f"{figures}. Largest so far against these claims:"))
     asked_gate = view.next_step.asks if view.next_step is not None else None
     for gate in view.gates:
         mark = ">" if gate.name == asked_gate else " "
         out.print(f"  {mark} {gate.claim:<28}{bar(gate)}  {_gate_note(gate, asked_gate):<25}{gate.text}", markup=False)
-    out.print("Guard     against the champion at the same time; a full bar rolls back:", markup=False)
+    print_facts(out, ("Guard", "against the champion at the same time; a full bar rolls back:"))
     for guardrail in view.guardrails:
         style = "red" if guardrail.passed else None
         note = (
@@ -56,9 +52,12 @@ def print_evidence(out: Console, view: ForecastView) -> None:
         out.print(f"    {kind:<28}{'·' * BAR}  does not look: {why}", markup=False)
     out.print("")
     table([_arm(arm) for arm in view.arms], ARMS, empty="")(out)
-    out.print(f"Differ    {difference_text(view.difference)}{_left_out(view)}", markup=False)
-    if view.keys:
-        out.print(f"Keys      {keys_text(view)}", markup=False)
+    left_out = f"; {count(view.left_out, 'unit')} left out, served both" if view.left_out else ""
+    print_facts(
+        out,
+        ("Differ", f"{difference_text(view.difference)}{left_out}"),
+        ("Keys", keys_text(view) if view.keys else None),
+    )
 
 
 def print_progress(out: Console, view: ForecastView) -> None:
@@ -68,36 +67,37 @@ def print_progress(out: Console, view: ForecastView) -> None:
     if labels.counted != labels.used:
         used += f", {labels.counted:,} counted where the last whole day ended,"
     waiting = f", {labels.waiting} more in a block that is not full yet" if labels.waiting else ""
-    out.print(
-        f"Labels    {labels.in_stage:,} in this stage, at least {labels.needed_in_stage:,}; {used} of at most"
-        f" {labels.allowed:,}{waiting}",
-        markup=False,
+    is_ready = view.next_step is not None and not view.waits_for
+    print_facts(
+        out,
+        (
+            "Labels",
+            f"{labels.in_stage:,} in this stage, at least {labels.needed_in_stage:,}; {used} of at most"
+            f" {labels.allowed:,}{waiting}",
+        ),
+        (
+            "Time",
+            f"{hours.running:.3g} hours, at least {hours.least:g} before promotion, at most {hours.allowed:g}; a"
+            f" cohort's feedback closes after {hours.window:.3g} hours",
+        ),
+        *(("Missing", reason, "yellow") for reason in view.waits_for),
+        ("Waits for", "the worker's next tick: every gate of this stage has passed" if is_ready else None),
+        ("Forecast", view.forecast.summary if view.forecast is not None else None),
     )
-    out.print(
-        f"Time      {hours.running:.3g} hours, at least {hours.least:g} before promotion, at most {hours.allowed:g}; a"
-        f" cohort's feedback closes after {hours.window:.3g} hours",
-        markup=False,
-    )
-    for reason in view.waits_for:
-        out.print(f"Missing   {reason}", style="yellow", markup=False)
-    if view.next_step is not None and not view.waits_for:
-        out.print("Waits for the worker's next tick: every gate of this stage has passed", markup=False)
-    if view.forecast is not None:
-        out.print(f"Forecast  {view.forecast.summary}", markup=False)
 
 
 def print_alerts(out: Console, view: ForecastView) -> None:
-    for stage in view.stages:
-        if stage.sample_ratio.passed:
-            out.print(
-                f"Invalid   the arms' sizes at {percent(stage.share)} do not fit that share: {stage.sample_ratio.text}",
-                style="red",
-                markup=False,
-            )
-    if view.late_alert is not None:
-        out.print(f"Late      {view.late_alert}", style="yellow", markup=False)
-    for alert in view.alerts:
-        out.print(f"Alert     {alert.kind}: {shown(alert.detail)}", style="yellow", markup=False)
+    unfit = [
+        f"the arms' sizes at {percent(stage.share)} do not fit that share: {stage.sample_ratio.text}"
+        for stage in view.stages
+        if stage.sample_ratio.passed
+    ]
+    print_facts(
+        out,
+        *(("Invalid", text, "red") for text in unfit),
+        ("Late", view.late_alert, "yellow"),
+        *(("Alert", f"{alert.kind}: {shown(alert.detail)}", "yellow") for alert in view.alerts),
+    )
 
 
 def bar(evidence: EvidenceView) -> str:
@@ -159,7 +159,3 @@ def keys_text(view: ForecastView) -> str:
         else ""
     )
     return f"{shares}{most}{beyond}"
-
-
-def _left_out(view: ForecastView) -> str:
-    return f"; {count(view.left_out, 'unit')} left out, served both" if view.left_out else ""

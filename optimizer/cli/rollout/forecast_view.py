@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from optimizer.cli.output import percent, table
+from optimizer.cli.output import percent, print_facts, table
 from optimizer.core.base.phrasing import signed
 
 if TYPE_CHECKING:
@@ -30,44 +30,39 @@ UNKNOWN = "unknown"
 
 def view_forecast(out: Console, values: Mapping[str, Any]) -> None:
     """``values``: a forecast as the API answers it."""
-    out.print(
-        f"Forecast  {values['summary']}",
-        style=None if values["verdict"] in ("fits", "ended") else "yellow",
-        markup=False,
-    )
+    style = None if values["verdict"] in ("fits", "ended") else "yellow"
+    print_facts(out, ("Forecast", values["summary"], style))
     if values["verdict"] == "ended":
         return
-    for problem in values["problems"]:
-        out.print(f"Problem   {problem['text']}", markup=False)
-    for way in values["ways_out"]:
-        out.print(f"Way out   {way}", markup=False)
-    out.print(
-        f"Assumed   champion at {values['base']:.3f} ({values['base_why']}); margin {values['margin']:g}", markup=False
-    )
-    gain = signed(values["lift"])
+    gain, is_known = signed(values["lift"]), values["verdict"] != "cannot_tell"
     candidate = f"better by {gain[1:]}" if gain.startswith("+") else "equal to it"
-    out.print(f"          candidate {candidate}: {values['lift_why']}", markup=False)
-    is_known = values["verdict"] != "cannot_tell"
-    if is_known:
-        out.print(f"Traffic   {_traffic(values)}", markup=False)
+    print_facts(
+        out,
+        ("Problem", [problem["text"] for problem in values["problems"]]),
+        ("Way out", values["ways_out"]),
+        ("Assumed", f"champion at {values['base']:.3f} ({values['base_why']}); margin {values['margin']:g}"),
+        ("", f"candidate {candidate}: {values['lift_why']}"),
+        ("Traffic", _traffic(values) if is_known else None),
+    )
     out.print("")
     rows = [_stage(stage) for stage in values["stages"]]
     total = {"share": "All", **_need(values["expected"], ""), **_need(values["nine_in_ten"], "_90"), "drop": ""}
     columns = STAGE_COLUMNS if is_known else BY_SETTINGS
     table([*rows, total], columns, empty="No stage is left.")(out)
     out.print("")
-    if values["users_exposed"] is not None:
-        out.print(
-            f"Exposed   about {values['users_exposed']:,.0f} units will be served the candidate before its promotion",
-            markup=False,
-        )
-    out.print(
-        "Alarms    until the guardrail on errors rolls back, at the first share to come, on average:", markup=False
+    exposed = values["users_exposed"]
+    print_facts(
+        out,
+        (
+            "Exposed",
+            f"about {exposed:,.0f} units will be served the candidate before its promotion"
+            if exposed is not None
+            else None,
+        ),
+        ("Alarms", "until the guardrail on errors rolls back, at the first share to come, on average:"),
     )
     table([_alarm(alarm) for alarm in values["guardrails"]], ALARM_COLUMNS, empty="")(out)
-    out.print(f"Holds     {values['holds']}", markup=False)
-    for warning in values["warnings"]:
-        out.print(f"Note      {warning}", style="yellow", markup=False)
+    print_facts(out, ("Holds", values["holds"]), *(("Note", warning, "yellow") for warning in values["warnings"]))
 
 
 def span(hours: float | None) -> str:

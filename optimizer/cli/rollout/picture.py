@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from optimizer.cli.feedback import ARM_COLUMNS, arm_row
-from optimizer.cli.output import percent, table, when
+from optimizer.cli.output import percent, print_facts, table, when
 from optimizer.cli.rollout.evidence_picture import print_alerts, print_evidence, print_progress
 from optimizer.core.base.answers import members_of
 from optimizer.core.base.texts import shown
@@ -24,32 +24,32 @@ def picture(out: Console, status: FamilyRollout) -> None:
     """Print it."""
     champion, rollout = status.champion, status.rollout
     out.print(f"{status.headline}.", style="bold", markup=False)
-    out.print(f"Family    {status.family}", markup=False)
-    if champion is not None:
-        out.print(f"Champion  {champion.variant} since {when(champion.since)}: {shown(champion.why)}", markup=False)
-    if status.freeze is not None:
-        out.print(f"Frozen    {status.freeze.text}", style="yellow", markup=False)
-    if status.holdback is not None:
-        holdback = status.holdback
-        out.print(
-            f"Holdback  {percent(HOLDBACK_SHARE)} of units stay on {holdback.variant} until {when(holdback.until)}",
-            markup=False,
-        )
+    freeze, holdback, decision = status.freeze, status.holdback, status.last_decision
+    print_facts(
+        out,
+        ("Family", status.family),
+        (
+            "Champion",
+            f"{champion.variant} since {when(champion.since)}: {shown(champion.why)}" if champion is not None else None,
+        ),
+        ("Frozen", freeze.text if freeze is not None else None, "yellow"),
+        (
+            "Holdback",
+            f"{percent(HOLDBACK_SHARE)} of units stay on {holdback.variant} until {when(holdback.until)}"
+            if holdback is not None
+            else None,
+        ),
+    )
     if rollout is None:
-        out.print("Rollout   none yet", markup=False)
+        print_facts(out, ("Rollout", "none yet"))
     else:
         _print_rollout(out, status, rollout)
-        decision = status.last_decision
         if decision is not None:
             by = f"{decision.kind} by {decision.actor} at {when(decision.at)}"
-            out.print(f"Last      {by}: {shown(decision.reason)}", markup=False)
+            print_facts(out, ("Last", f"{by}: {shown(decision.reason)}"))
         if rollout.stage_history:
             _print_evidence(out, rollout, status)
-    if status.by_itself is not None:
-        out.print(f"By itself {status.by_itself}", markup=False)
-    out.print(f"Next      {status.next}", markup=False)
-    if status.undo is not None:
-        out.print(f"Undo      {status.undo}", markup=False)
+    print_facts(out, ("By itself", status.by_itself), ("Next", status.next), ("Undo", status.undo))
 
 
 def ladder(rollout: Rollout) -> str:
@@ -75,24 +75,23 @@ def _print_rollout(out: Console, status: FamilyRollout, rollout: Rollout) -> Non
         + (f" ({rollout.outcome})" if rollout.outcome else "")
         + (f", {', '.join(flags)}" if flags else "")
     )
-    out.print(f"Rollout   {rollout.id}: {state}", markup=False)
-    out.print(f"Candidate {rollout.candidate} against {rollout.champion}, aim {rollout.aim}", markup=False)
-    out.print(f"Ladder    {ladder(rollout)}", markup=False)
-    if rollout.status == "deploying" and status.freeze is None:
-        expires = rollout.lease_expires_at
-        if status.served and expires is not None:
-            out.print(
-                f"Lease     good for {max(0, (expires - status.at).total_seconds()):.0f} s; the worker renews it",
-                markup=False,
-            )
-        else:
-            out.print(
-                f"Lease     ran out at {when(expires)}: every user gets the champion until a worker ticks",
-                style="yellow",
-                markup=False,
-            )
-    if rollout.reason:
-        out.print(f"Reason    {rollout.reason}", markup=False)
+    expires = rollout.lease_expires_at
+    is_leased = status.served and expires is not None
+    lease = f"ran out at {when(expires)}: every user gets the champion until a worker ticks"
+    if status.served and expires is not None:
+        lease = f"good for {max(0, (expires - status.at).total_seconds()):.0f} s; the worker renews it"
+    print_facts(
+        out,
+        ("Rollout", f"{rollout.id}: {state}"),
+        ("Candidate", f"{rollout.candidate} against {rollout.champion}, aim {rollout.aim}"),
+        ("Ladder", ladder(rollout)),
+        (
+            "Lease",
+            lease if rollout.status == "deploying" and status.freeze is None else None,
+            None if is_leased else "yellow",
+        ),
+        ("Reason", rollout.reason or None),
+    )
 
 
 def _print_evidence(out: Console, rollout: Rollout, status: FamilyRollout) -> None:
@@ -100,15 +99,12 @@ def _print_evidence(out: Console, rollout: Rollout, status: FamilyRollout) -> No
     assert evidence is not None
     if evidence.followed_by is not None:
         after = evidence.followed_by
-        out.print(
-            f"Since     {after.variant} reigns from {when(after.since)} on, by {after.by}: {shown(after.why)}",
-            style="yellow",
-            markup=False,
-        )
+        text = f"{after.variant} reigns from {when(after.since)} on, by {after.by}: {shown(after.why)}"
+        print_facts(out, ("Since", text, "yellow"))
     out.print("")
     print_evidence(out, evidence)
     out.print("")
-    out.print("Reported  by every user in this rollout, matured or not", markup=False)
+    print_facts(out, ("Reported", "by every user in this rollout, matured or not"))
     arms = [arm_row(members_of(arm)) for arm in status.arms]
     table(arms, ARM_COLUMNS, empty="Nothing was reported for this rollout yet.")(out)
     out.print("")

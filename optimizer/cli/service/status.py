@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from optimizer.cli.output import Json, say, table, when
+from optimizer.cli.output import Json, print_facts, say, table, when
 from optimizer.cli.session import Session
 from optimizer.core.base.answers import members_of
 from optimizer.core.base.phrasing import count
@@ -36,39 +37,16 @@ def status(as_json: Json = False) -> None:
 
 
 def _view(out: Console, view: StatusView, now: datetime) -> None:
-    def warn(text: str) -> None:
-        out.print(text, style="yellow", markup=False)
-
     out.print(f"{view.headline}.", style="bold", markup=False)
-    for family, headline in view.rollouts.items():
-        out.print(f"Rollout   {family}: {headline}.", markup=False)
-    for row in view.families:
-        if row.watched is not None:
-            out.print(f"Watched   {row.name}: {row.watched}.", markup=False)
-    out.print(f"Home      {view.home or '–'}, profile {view.profile}", markup=False)
     age = "no tick yet" if view.last_tick_at is None else _ago(now - view.last_tick_at)
-    out.print(f"Tick      {age}; {view.outbox_waiting} waiting for MLflow", markup=False)
-    for channel, n in view.messages_waiting.items():
-        if n:
-            warn(f"Alerts    {n} waiting for {channel}; why: detent doctor")
-    if view.models_problem is not None:
-        warn(f"Models    the last good file is gone by. {view.models_problem}")
-    if view.notes_dropped:
-        lost = f"{count(view.notes_dropped, 'line')} of the server's messages and log could not be written"
-        warn(f"Notes     {lost}: its terminal is gone, or its disk is full")
-    for freeze in view.freezes:
-        warn(f"Frozen    {freeze.text}")
-    if view.keyless_until is not None:
-        still = ", ".join(caller.name for caller in view.keyless_callers) or "none was seen"
-        warn(f"Keyless   from {when(view.keyless_until)} on programs without a key are refused; still without: {still}")
-    for caller in view.refused_callers:
-        requests = f"{count(caller.n_requests, 'request')}, last {_ago(now - caller.last_at)}"
-        warn(f"Refused   {caller.name}: {requests} (detent keys create NAME makes a key)")
-    for row in view.families:
-        for field in row.truncated:
-            if now - field.last_at < CUT_SHOWN:
-                cut = f"{field.input} in {count(field.n_requests, 'request')}, last {_ago(now - field.last_at)}"
-                warn(f"Cut       {row.name}: {cut} (inputs.{field.input}.max_chars in its file)")
+    print_facts(
+        out,
+        ("Rollout", [f"{family}: {headline}." for family, headline in view.rollouts.items()]),
+        ("Watched", [f"{row.name}: {row.watched}." for row in view.families if row.watched is not None]),
+        ("Home", f"{view.home or '–'}, profile {view.profile}"),
+        ("Tick", f"{age}; {view.outbox_waiting} waiting for MLflow"),
+        *((label, text, "yellow") for label, text in _warnings(view, now)),
+    )
     out.print("")
     columns = {"process": "Process", "pid": "Pid", "url": "Address", "since": "Since"}
     table([asdict(process) for process in view.processes], columns, empty="")(out)
@@ -93,6 +71,31 @@ def _view(out: Console, view: StatusView, now: datetime) -> None:
         table(rows, {"id": "Study", "family": "Family", "status": "Status", "n_calls": "Calls"}, empty="")(out)
     for alert in view.alerts:
         say(f"{alert.level}: {alert.kind} since {when(alert.opened_at)}: {shown(alert.detail)}", "yellow")
+
+
+def _warnings(view: StatusView, now: datetime) -> Iterator[tuple[str, str]]:
+    for channel, n in view.messages_waiting.items():
+        if n:
+            yield "Alerts", f"{n} waiting for {channel}; why: detent doctor"
+    if view.models_problem is not None:
+        yield "Models", f"the last good file is gone by. {view.models_problem}"
+    if view.notes_dropped:
+        lost = f"{count(view.notes_dropped, 'line')} of the server's messages and log could not be written"
+        yield "Notes", f"{lost}: its terminal is gone, or its disk is full"
+    for freeze in view.freezes:
+        yield "Frozen", freeze.text
+    if view.keyless_until is not None:
+        still = ", ".join(caller.name for caller in view.keyless_callers) or "none was seen"
+        since = when(view.keyless_until)
+        yield "Keyless", f"from {since} on programs without a key are refused; still without: {still}"
+    for caller in view.refused_callers:
+        requests = f"{count(caller.n_requests, 'request')}, last {_ago(now - caller.last_at)}"
+        yield "Refused", f"{caller.name}: {requests} (detent keys create NAME makes a key)"
+    for row in view.families:
+        for field in row.truncated:
+            if now - field.last_at < CUT_SHOWN:
+                cut = f"{field.input} in {count(field.n_requests, 'request')}, last {_ago(now - field.last_at)}"
+                yield "Cut", f"{row.name}: {cut} (inputs.{field.input}.max_chars in its file)"
 
 
 def _in_short(rollout: Rollout | None) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from optimizer.cli.output import dollars
+from optimizer.cli.output import dollars, print_facts
 from optimizer.core.base.phrasing import count
 from optimizer.core.search.study import Study, budget_options, too_long_in_words
 
@@ -33,32 +33,33 @@ def view_estimate(out: Console, family: Family, estimate: CostEstimate, again: s
         style="bold",
         markup=False,
     )
-    out.print(f"Calls     {spread(estimate.calls)}", markup=False)
+    print_facts(out, ("Calls", spread(estimate.calls)))
     for name, part in estimate.parts.items():
         out.print(f"  {name:<14}{spread(part)}", markup=False)
-    for line in _cut_lines(estimate, asks):
-        out.print(f"          {line}", markup=False)
     usd = (
         f"${spread(estimate.usd)}"
         if estimate.usd is not None
         else "unknown: the model has no price in config/models.yaml"
     )
-    out.print(f"Dollars   {usd}", markup=False)
-    out.print(f"Minutes   {spread(estimate.minutes)}", markup=False)
     reserved = count(estimate.n_confirmation_calls, "call") + (
         f", {dollars(estimate.reserved_usd)}" if estimate.reserved_usd is not None else ""
     )
-    out.print(
-        f"Reserved  for the confirmation on the holdout: {reserved}, for requests of up to"
-        f" {estimate.longest_request_bytes:,} bytes; a budget below is refused",
-        markup=False,
-    )
-    if too_long := too_long_in_words({"truncated": estimate.truncated, "n_refused": estimate.n_refused}):
-        out.print(f"Inputs    {too_long}", style="yellow", markup=False)
-    for sentence in estimate.remarks:
-        out.print(f"Note      {sentence}", style="yellow", markup=False)
+    too_long = too_long_in_words({"truncated": estimate.truncated, "n_refused": estimate.n_refused})
     budget = f"--budget-calls {max(1, round(estimate.calls.high))}" if asks else ""
-    out.print(f"Next      {' '.join(filter(None, ('detent study run', family.name, again, budget)))}", markup=False)
+    print_facts(
+        out,
+        ("", _cut_lines(estimate, asks)),
+        ("Dollars", usd),
+        ("Minutes", spread(estimate.minutes)),
+        (
+            "Reserved",
+            f"for the confirmation on the holdout: {reserved}, for requests of up to"
+            f" {estimate.longest_request_bytes:,} bytes; a budget below is refused",
+        ),
+        ("Inputs", too_long or None, "yellow"),
+        *(("Note", sentence, "yellow") for sentence in estimate.remarks),
+        ("Next", " ".join(filter(None, ("detent study run", family.name, again, budget)))),
+    )
 
 
 def _cut_lines(estimate: CostEstimate, asks: bool) -> list[str]:
@@ -104,12 +105,11 @@ def view_price(out: Console, family: str, price: LookPrice | Study) -> None:
         f" {price.n_calls_at_most}, {usd}; look {price.look} at these holdout examples",
         markup=False,
     )
-    if price.freeze is not None:
-        out.print(f"Note      No look would start while {price.freeze.sentence}.", style="yellow", markup=False)
     aim = "" if price.aim == "quality" else f" --aim {price.aim}"
     then = (
         f"nominate {price.study} {price.variant} --aim {price.aim}"
         if price.study
         else f"confirm {family} {price.variant}{aim}"
     )
-    out.print(f"Next      detent study {then}", markup=False)
+    frozen = f"No look would start while {price.freeze.sentence}." if price.freeze is not None else None
+    print_facts(out, ("Note", frozen, "yellow"), ("Next", f"detent study {then}"))

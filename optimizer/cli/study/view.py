@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from optimizer.cli.family.trivial_view import view_trivial
-from optimizer.cli.output import dollars, say, show, table, when
+from optimizer.cli.output import dollars, print_facts, say, show, table, when
 from optimizer.cli.session import Session
 from optimizer.core.base.errors import Busy
 from optimizer.core.base.phrasing import count, signed
@@ -69,36 +69,27 @@ def view(
 
     state = study.state + (", simulated clock" if study.simulated_clock else "")
     out.print(f"Study     {study.id} of {study.family}: {state}", style="bold", markup=False)
-    out.print(
-        f"Search    {study.strategy}, aim {study.aim}, seed {study.seed}, made {when(study.created_at)} by"
-        f" {study.created_by}",
-        markup=False,
-    )
-    if study.trigger is not None:
-        out.print(f"By itself {study.trigger.kind}: {shown(study.trigger.reason)}", markup=False)
-    spend = study.spend
+    spend, trigger = study.spend, study.trigger
     lost = f", {spend.n_lost} lost in flight and counted at their reserved price" if spend.n_lost else ""
-    out.print(
-        f"Spent     {count(spend.n_calls, 'call')}, {dollars(spend.usd)}, {spend.n_from_journal} answered from the"
-        f" journal{lost}",
-        markup=False,
+    made = f"made {when(study.created_at)} by {study.created_by}"
+    print_facts(
+        out,
+        ("Search", f"{study.strategy}, aim {study.aim}, seed {study.seed}, {made}"),
+        ("By itself", f"{trigger.kind}: {shown(trigger.reason)}" if trigger is not None else None),
+        (
+            "Spent",
+            f"{count(spend.n_calls, 'call')}, {dollars(spend.usd)}, {spend.n_from_journal} answered from the"
+            f" journal{lost}",
+        ),
+        *((label, text, "yellow") for label, text in _cut_facts(study, trials)),
+        ("Remark", spend.remark or None),
+        ("Choice", rows_in_words(study.findings) or None),
+        ("Run-off", leaders_in_words(study.findings)),
+        ("Refused", leaks_in_words(study.findings) or None, "yellow"),
+        ("Inputs", too_long_in_words(study.dataset) or None, "yellow"),
+        ("Audits", audit_cost.in_words if audit_cost is not None else None),
+        ("Error", study.error or None, "red"),
     )
-    for line in _cut_lines(study, trials):
-        out.print(line, style="yellow", markup=False)
-    if study.spend.remark:
-        out.print(f"Remark    {study.spend.remark}", markup=False)
-    if choice := rows_in_words(study.findings):
-        out.print(f"Choice    {choice}", markup=False)
-    for leader in leaders_in_words(study.findings):
-        out.print(f"Run-off   {leader}", markup=False)
-    if leaks := leaks_in_words(study.findings):
-        out.print(f"Refused   {leaks}", style="yellow", markup=False)
-    if too_long := too_long_in_words(study.dataset):
-        out.print(f"Inputs    {too_long}", style="yellow", markup=False)
-    if audit_cost is not None:
-        out.print(f"Audits    {audit_cost.in_words}", markup=False)
-    if study.error:
-        out.print(f"Error     {study.error}", style="red", markup=False)
     for line in score_lines(study):
         out.print(line, markup=False)
     out.print("")
@@ -109,9 +100,7 @@ def view(
         for line in _confirmation_lines(study):
             out.print(line, markup=False)
     out.print("")
-    if mlflow is not None:
-        out.print(f"MLflow    {mlflow}", markup=False)
-    out.print(f"Next      {study.then}", markup=False)
+    print_facts(out, ("MLflow", mlflow), ("Next", study.then))
 
 
 def _view_trials(out: Any, study: StudyView, trials: Sequence[Trial]) -> None:
@@ -160,7 +149,7 @@ def _confirmation_lines(study: Study) -> list[str]:
     return lines
 
 
-def _cut_lines(study: Study, trials: Sequence[Trial]) -> list[str]:
+def _cut_facts(study: Study, trials: Sequence[Trial]) -> list[tuple[str, str]]:
     """That the budget ended the search, whose turn it left out, and what to do."""
     if study.spend.search_cut is None:
         return []
@@ -174,12 +163,11 @@ def _cut_lines(study: Study, trials: Sequence[Trial]) -> list[str]:
         else "with a larger budget (--dry-run says how much)"
     )
     more = f"detent study run {study.family} {larger}"
-    lines = [f"Cut short {study.spend.search_cut}"]
-    if left_out:
-        alone = "+".join(left_out)
-        turn = f"{' and '.join(left_out)} never had a turn"
-        return [*lines, f"          {turn}: {more}, or --strategy {alone} alone"]
-    return [*lines, f"          not everything was tried; more: {more}"]
+    turn = f"{' and '.join(left_out)} never had a turn: {more}, or --strategy {'+'.join(left_out)} alone"
+    return [
+        ("Cut short", study.spend.search_cut),
+        ("", turn if left_out else f"not everything was tried; more: {more}"),
+    ]
 
 
 _HEAD = f"  {'on dev':<26}{'items':>6}{'saved':>9}  {'quality of what is in full':<30}{'in full':>8}  decided by"

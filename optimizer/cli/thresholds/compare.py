@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from optimizer.cli.output import Json, table
+from optimizer.cli.output import Json, print_facts, table
 from optimizer.cli.session import Session
 
 if TYPE_CHECKING:
@@ -69,12 +69,14 @@ def compare(
         sides = {"conservative": comparison.conservative, "aggressive": comparison.aggressive}
         rows = [row_of(f"{role}: {side.configuration}", side.outcome) for role, side in sides.items()]
         table(rows, COLUMNS, empty="")(console)
-        console.print(f"Differ    on {comparison.n_differing} of {comparison.n} items", markup=False)
-        console.print(f"Lost      {comparison.quality_lost} quality of what is processed in full", markup=False)
-        console.print(f"Saved     {comparison.time_saved_more} more of the time", markup=False)
-        style = "green" if comparison.choice else "yellow"
-        console.print(f"Answer    {comparison.answer}", style=style, markup=False)
-        console.print(f"Why       {comparison.reason}", markup=False)
+        print_facts(
+            console,
+            ("Differ", f"on {comparison.n_differing} of {comparison.n} items"),
+            ("Lost", f"{comparison.quality_lost} quality of what is processed in full"),
+            ("Saved", f"{comparison.time_saved_more} more of the time"),
+            ("Answer", comparison.answer, "green" if comparison.choice else "yellow"),
+            ("Why", comparison.reason),
+        )
         console.print(SCORE_NOTE, markup=False)
         console.print(
             "Measured by replay on items that are not sealed; times of early exits are a model.", markup=False

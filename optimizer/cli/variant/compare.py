@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from optimizer.cli.output import Json, dollars, say, show, show_report, table
+from optimizer.cli.output import Json, dollars, print_facts, say, show, show_report, table
 from optimizer.cli.report_file import STDOUT, Open, Out, write_page
 from optimizer.cli.session import Session
 from optimizer.core.base.phrasing import count, signed, signed_interval
@@ -115,13 +115,16 @@ def _view_estimate(out: Console, family: str, made: ComparisonEstimate, names: l
         style="bold",
         markup=False,
     )
-    out.print(f"Models    {', '.join(made.models)}", markup=False)
-    out.print(f"Calls     at most {made.calls.high:,}; what the journal answers is not asked", markup=False)
     usd = (
         f"{dollars(made.usd.expected)} expected, at most {dollars(made.usd.high)}" if made.usd is not None else NO_PRICE
     )
-    out.print(f"Dollars   {usd}", markup=False)
-    out.print(f"Next      detent variant compare {family} {' '.join(names)} --examples {n}", markup=False)
+    print_facts(
+        out,
+        ("Models", ", ".join(made.models)),
+        ("Calls", f"at most {made.calls.high:,}; what the journal answers is not asked"),
+        ("Dollars", usd),
+        ("Next", f"detent variant compare {family} {' '.join(names)} --examples {n}"),
+    )
 
 
 def _view(out: Console, grid: VariantGrid) -> None:
