@@ -40,6 +40,10 @@ class HotResponse(Response):
     def __init__(self, body: bytes, headers: list[Header], status: int = 200) -> None:
         self.status_code, self.body, self.raw_headers, self.background = status, body, headers, None
 
+    @classmethod
+    def of_json(cls, body: bytes, *headers: Header) -> HotResponse:
+        return cls(body, [(b"content-length", b"%d" % len(body)), JSON, *headers])
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HotRoute:
@@ -90,7 +94,12 @@ class HotRoutes:
         on_whole = partial(admit_again, shared=shared, role=route.role, narrows=route.narrows)
         request = StrictRequest(scope, receive, limit, on_whole)
         try:
-            answer = await _answer(route, request, shared)
+            admit(request, shared, route.role, narrows=route.narrows)
+            answer = await route.elsewhere(request, shared) if route.elsewhere is not None else None
+            if answer is None:
+                await check(request, shared, route.query, counts=route.counts)
+                result = await route.handler(request, shared)
+                answer = result if isinstance(result, Response) else HotResponse.of_json(to_json(result))
         except DetentError as error:
             answer = await route.refusal(request, error)
         except ClientDisconnect as error:
@@ -129,16 +138,3 @@ class Application(FastAPI):
         for middleware, args, kwargs in reversed(added):
             app = middleware(app, *args, **kwargs)
         return app
-
-
-async def _answer(route: HotRoute, request: StrictRequest, shared: Services) -> Response:
-    admit(request, shared, route.role, narrows=route.narrows)
-    answer = await route.elsewhere(request, shared) if route.elsewhere is not None else None
-    if answer is not None:
-        return answer
-    await check(request, shared, route.query, counts=route.counts)
-    result = await route.handler(request, shared)
-    if isinstance(result, Response):
-        return result
-    body = to_json(result)
-    return HotResponse(body, [(b"content-length", b"%d" % len(body)), JSON])

@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import ValidationError
 from starlette.responses import Response
 
-from api.hot.application import JSON, Header, HotResponse, HotRoute
+from api.hot.application import Header, HotResponse, HotRoute
 from api.http.bodies import QUICK_BYTES, StrictRequest
 from api.prompt import to_json
 from api.routing import caller_of
@@ -59,12 +59,10 @@ async def render(request: StrictRequest, shared: Services) -> Response:
         content = await _filled(request, served, variables, body.history, more)
     else:
         content = to_json({**await _decided(served, variables, body.history), **more})
-    headers = [(b"content-length", b"%d" % len(content)), JSON, (b"cache-control", b"no-store")]
-    if truncated:
-        headers.append((b"x-detent-truncated", ", ".join(truncated).encode()))
+    cut = [(b"x-detent-truncated", ", ".join(truncated).encode())] if truncated else []
     count(shared, served, truncated)
     request.state.quiet = True
-    return HotResponse(content, headers)
+    return HotResponse.of_json(content, (b"cache-control", b"no-store"), *cut)
 
 
 async def _body(request: StrictRequest) -> RenderBody:
@@ -115,7 +113,7 @@ def cached(request: StrictRequest, etag: str, body: bytes, *own: Header) -> Resp
     headers = [(b"etag", etag.encode()), *own, *CACHING]
     if is_listed(etag, request.first.get("if-none-match")):
         return HotResponse(b"", headers, status=304)
-    return HotResponse(body, [(b"content-length", b"%d" % len(body)), JSON, *headers])
+    return HotResponse.of_json(body, *headers)
 
 
 HOT = [

@@ -60,7 +60,6 @@ class TimedProtocol(HttpToolsProtocol):
 
     def read_on(self) -> None:
         """Parses what has come: up to the end of a request, or as far as one turn goes."""
-        self._unset_keepalive_if_required()
         n_pieces = 0
         while self._received.has_more and not self.has_request_in_work() and not self.transport.is_closing():
             if self._deadlines.reading is None and self.flow.write_paused:
@@ -138,12 +137,16 @@ class TimedProtocol(HttpToolsProtocol):
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
+        """In place of uvicorn's, which sets a timer for each answer; nothing is in its pipeline here."""
         self._answers.send_head()
-        super().on_response_complete()
+        self.server_state.total_requests += 1
+        if not self.transport.is_closing():
+            self.flow.resume_reading()
         self._door.end_turn(self)
         if self._pauses.is_held:
-            self._unset_keepalive_if_required()  # it waits for its turn, and not for its client
             self._door.wait_for_turn(self)
+        else:
+            self._deadlines.idle_since = self.loop.time()
 
     def pause_writing(self) -> None:
         self._deadlines.unread_since = self.loop.time()

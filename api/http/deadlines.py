@@ -26,9 +26,10 @@ class Deadlines:
     unread_since: float | None = None  # the other side does not take what is written to it
     closing_since: float | None = None
     refused_at: float | None = None
+    idle_since: float | None = None  # the last answer is sent, and nothing more has come
 
     def begin(self, what: Literal["headers", "body"], now: float) -> None:
-        self.reading, self.since = what, now
+        self.reading, self.since, self.idle_since = what, now, None
         self.n_header_bytes = self.n_unused_bytes = 0
 
     def too_much(self) -> DetentError | None:
@@ -57,7 +58,8 @@ class Deadlines:
         if waits_since is not None:  # what was written is not taken
             return "end" if now - waits_since > self.limits.stalled_seconds else None
         if self.reading is None:
-            return None
+            is_over = self.idle_since is not None and now - self.idle_since > self.limits.idle_seconds
+            return "end" if is_over else None
         if is_paused:
             self.since = now  # here the server is the slow one
         most = self.limits.header_seconds if self.reading == "headers" else self.limits.body_seconds

@@ -59,7 +59,6 @@ def configuration(app: Any, settings: Settings, *, behind_the_api: bool = False,
         server_header=False,
         proxy_headers=bool(proxies) and not behind_the_api,  # else an address in a header is whatever the sender wrote
         forwarded_allow_ips=[str(network) for network in proxies],
-        timeout_keep_alive=limits.idle_seconds,  # type: ignore[arg-type]
         timeout_graceful_shutdown=3,
         lifespan="on",
         **more,

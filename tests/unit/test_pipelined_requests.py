@@ -43,6 +43,8 @@ class Wire(asyncio.Transport):
     def close(self) -> None:
         self.is_closed = True
 
+    abort = close
+
     def write_eof(self) -> None:
         self.has_eof = True
 
@@ -413,12 +415,14 @@ async def test_behind_an_answer_no_more_of_a_body_is_thrown_away_than_a_body_may
 async def test_a_connection_that_waits_for_its_turn_is_not_closed_as_idle() -> None:
     app = Application()
     app.may_answer.set()
-    connection, _ = Connections(app).one()
+    connection, wire = Connections(app).one()
     connection.data_received(get("/1") + get("/2"))
     while not app.requests:
         await asyncio.sleep(0)
     await asyncio.sleep(0)
-    assert connection.timeout_keep_alive_task is None
+    connection.end_if_late(connection.loop.time() + 1e6)
+    assert not wire.is_closing()
     await steps()
     assert app.paths == ["/1", "/2"]
-    assert connection.timeout_keep_alive_task is not None
+    connection.end_if_late(connection.loop.time() + 1e6)
+    assert wire.is_closing()

@@ -15,6 +15,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any, Literal, NamedTuple
 
 from optimizer.core.base.canonical import canonical_json
@@ -125,7 +126,7 @@ def held_back_until(rollout: Rollout, clock_scale: float) -> datetime | None:
 
 def unit_hmac(key: bytes, unit: str) -> str:
     """HMAC-SHA-256 as 64 hex digits: the only form in which a unit is ever stored or signed."""
-    return hmac.digest(key, _utf8(unit), "sha256").hex()
+    return _digest(key, _utf8(unit)).hex()
 
 
 def cohort_minutes(settings: Mapping[str, Any]) -> float:
@@ -332,7 +333,19 @@ def _assignment(payload: Mapping[str, Any]) -> Assignment:
 
 
 def _signature(body: str, secret: bytes) -> str:
-    return _b64(hmac.digest(secret, body.encode(), "sha256"))
+    return _b64(_digest(secret, body.encode()))
+
+
+def _digest(key: bytes, content: bytes) -> bytes:
+    digest = _keyed(key).copy()
+    digest.update(content)
+    return digest.digest()
+
+
+@lru_cache(maxsize=16)
+def _keyed(key: bytes) -> hmac.HMAC:
+    """That has taken up its key, which takes longer than a short content."""
+    return hmac.new(key, digestmod="sha256")
 
 
 def _utf8(unit: str) -> bytes:
