@@ -108,10 +108,31 @@ class HoldbackSnapshot(TypedDict):
     prompt: ServedVariant
 
 
+class OverrideSnapshot(TypedDict):
+    variant: str
+    until: datetime
+
+
+class OverridesSnapshot(TypedDict):
+    """``units``: by the hex digits of SHA-256(salt + 0x00 + unit); ``prompts``: by variant."""
+
+    salt: str
+    units: Mapping[str, OverrideSnapshot]
+    prompts: Mapping[str, ServedVariant]
+
+
+class PrivacySnapshot(TypedDict):
+    store: Literal["full", "masked", "metadata"]
+
+
 class FamilySnapshot(TypedDict):
+    """``overrides``: before a rollout or a holdback has its say."""
+
     champion: ServedVariant
     rollout: RolloutSnapshot | None
     holdback: HoldbackSnapshot | None
+    overrides: OverridesSnapshot | None
+    privacy: PrivacySnapshot
 
 
 class Snapshot(TypedDict):

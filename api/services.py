@@ -22,7 +22,7 @@ from optimizer.content.core.policy.flags import Flags
 from optimizer.core.family.family import Family
 from optimizer.core.feedback.pipeline_record import TARGETS, Target
 from optimizer.core.serving.access import EVERYTHING, Access
-from optimizer.core.serving.assignment import VerifiedTokens, unit_hmac
+from optimizer.core.serving.assignment import OVERRIDE_SALT, VerifiedTokens, unit_hmac
 from optimizer.core.serving.family_names import definition
 from optimizer.host.config import Settings
 from optimizer.host.user_homes import local_actor
@@ -62,7 +62,7 @@ class Services:
     event_windows: MinuteWindows = field(init=False)
     chat_windows: MinuteWindows | None = field(init=False)  # None: no limit
     request_limits: RequestLimits = field(init=False)
-    snapshots: Snapshots = field(default_factory=Snapshots)
+    snapshots: Snapshots = field(init=False)
     wrong_keys: WrongKeys = field(default_factory=WrongKeys)
     callers: CallerCounts = field(default_factory=CallerCounts)
     turns: Turns = field(default_factory=Turns)
@@ -70,6 +70,7 @@ class Services:
 
     def __post_init__(self) -> None:
         self.verified = VerifiedTokens(self.serving.token_keys)
+        self.snapshots = Snapshots(unit_hmac(self.secrets.unit_key, OVERRIDE_SALT))
         limits = self.settings.limits
         windows: Callable[[int, str], MinuteWindows] = MinuteWindows
         if (n_processes := self.workers + self.feedback_process) > 1:

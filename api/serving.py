@@ -9,7 +9,6 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from time import monotonic
-from typing import Any
 
 import structlog
 
@@ -19,7 +18,7 @@ from optimizer.content.core.policy.flags import Flags
 from optimizer.core.base.errors import Busy, DetentError
 from optimizer.core.family.family import kind_of
 from optimizer.core.family.variant import Variant
-from optimizer.core.serving.assignment import TokenKeys, holdback_of, leased, overrides_by_family
+from optimizer.core.serving.assignment import TokenKeys, UnitOverrides, holdback_of, leased, overrides_by_family
 from optimizer.core.serving.family_names import by_name, former_of, is_retired, no_family, retired_family
 from optimizer.core.serving.freezes import Freeze, is_frozen
 from optimizer.core.serving.rollout import Rollout
@@ -173,7 +172,7 @@ class ServingState:
         name: str,
         known: ServedFamily | None,
         rollout: Rollout | None,
-        overrides: Mapping[str, Any],
+        overrides: UnitOverrides,
     ) -> ServedFamily | None:
         """The family as it was when nothing about it changed,
         so that prebuilt answers live on; None without a champion.
@@ -194,7 +193,7 @@ class ServingState:
             holdback = holdback_of(
                 champion, self._store.rollouts.latest(tx, name) if champion.rollout else None, self._clock.scale
             )
-        ids = [champion.variant, *(variant for variant, _ in overrides.values())]
+        ids = [champion.variant, *(override.variant for override in overrides.values())]
         if rollout is not None:
             ids.append(rollout.candidate)
         if holdback is not None:
@@ -219,7 +218,7 @@ class ServingState:
                 variant=self._flags.overridden(variants[champion.variant]), flags=self._flags
             )
             variants = {**variants, environment.variant.id: environment.variant}
-        usable = {unit: entry for unit, entry in overrides.items() if entry[0] in variants}
+        usable = {unit: entry for unit, entry in overrides.items() if entry.variant in variants}
         return ServedFamily(
             name=name,
             definition=definition,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -14,33 +14,58 @@ from optimizer.core.serving.assignment import HOLDBACK_SHARE, Choice, leased
 from optimizer.core.serving.family_names import former_of
 
 Families = Mapping[str, ServedFamily]
-MOST = 100  # sets of families that keys are for
+Asked = tuple[tuple[str, ...] | None, frozenset[str] | None]  # families that the key is for, and that it wants
+MOST = 100  # answers that are kept
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SnapshotBody:
-    """``until``: when the first lease or holdback in it ends; None: none does."""
+    """``etag`` covers all but the leases, which each tick of the worker renews: a client that has the rest reads those
+    in ``leases``, a header. ``until``: when the first lease, override or holdback in it ends; None: none does.
+    """
 
     of: Families
     body: bytes
     etag: str
+    leases: bytes
     until: datetime | None
 
 
 @dataclass(slots=True)
 class Snapshots:
-    """The last one for each set of families that a key may see."""
+    """The last one for each set of families that a key may see and asks for.
 
-    _bodies: dict[tuple[str, ...] | None, SnapshotBody] = field(default_factory=dict)
+    ``override_salt``: of the hashes that name the units of overrides.
+    """
 
-    def of(self, families: Families, access: Access, now: datetime) -> SnapshotBody:
-        """``families`` is the same object for as long as nothing in it has changed."""
-        snapshot = self._bodies.get(access.families)
+    override_salt: str = ""
+    _bodies: dict[Asked, SnapshotBody] = field(default_factory=dict)
+
+    def of(
+        self, families: Families, access: Access, now: datetime, wanted: frozenset[str] | None = None
+    ) -> SnapshotBody:
+        """``families`` is the same object for as long as nothing in it has changed. ``wanted``: None for all."""
+        asked = access.families, wanted
+        snapshot = self._bodies.get(asked)
         if snapshot is None or snapshot.of is not families or (snapshot.until is not None and snapshot.until <= now):
             if len(self._bodies) >= MOST:
                 self._bodies.clear()
-            snapshot = self._bodies[access.families] = _snapshot_body(families, access, now)
+            snapshot = self._bodies[asked] = self._body(families, access, now, wanted)
         return snapshot
+
+    def _body(self, families: Families, access: Access, now: datetime, wanted: frozenset[str] | None) -> SnapshotBody:
+        visible = visible_families(families, access)
+        if wanted is not None:
+            visible = {name: family for name, family in visible.items() if name in wanted}
+        entries = {name: _snapshot_of(family, now, self.override_salt) for name, family in visible.items()}
+        until = min((end for family in visible.values() for end in _ends(family) if end > now), default=None)
+        return SnapshotBody(
+            of=families,
+            body=to_json({"families": entries}),
+            etag=etag_of(to_json([(name, _without_lease(entry)) for name, entry in entries.items()])),
+            leases=", ".join(_leases(entries.values())).encode(),
+            until=until,
+        )
 
 
 def visible_families(families: Families, access: Access) -> dict[str, ServedFamily]:
@@ -50,11 +75,16 @@ def visible_families(families: Families, access: Access) -> dict[str, ServedFami
     return visible | {old: visible[new] for old, new in former if new in visible}
 
 
-def _snapshot_body(families: Families, access: Access, now: datetime) -> SnapshotBody:
-    visible = visible_families(families, access)
-    body = to_json({"families": {name: _snapshot_of(family, now) for name, family in visible.items()}})
-    until = min((end for family in visible.values() for end in _ends(family) if end > now), default=None)
-    return SnapshotBody(of=families, body=body, etag=etag_of(body), until=until)
+def _without_lease(entry: Mapping[str, Any]) -> Mapping[str, Any]:
+    if (rollout := entry["rollout"]) is None:
+        return entry
+    candidate = {**rollout["candidate"], "lease_expires_at": None}
+    return {**entry, "rollout": {**rollout, "lease_expires_at": None, "candidate": candidate}}
+
+
+def _leases(entries: Iterable[Mapping[str, Any]]) -> list[str]:
+    rollouts = [entry["rollout"] for entry in entries if entry["rollout"] is not None]
+    return sorted({f"{rollout['id']}={rollout['lease_expires_at']}" for rollout in rollouts})
 
 
 def _ends(family: ServedFamily) -> Iterator[datetime]:
@@ -62,13 +92,23 @@ def _ends(family: ServedFamily) -> Iterator[datetime]:
         yield family.rollout.lease_expires_at
     if family.holdback is not None:
         yield family.holdback.until
+    for override in family.overrides.values():
+        yield override.until
 
 
-def _snapshot_of(family: ServedFamily, now: datetime) -> dict[str, Any]:
-    entry: dict[str, Any] = {"champion": family.shape(family.champion_choice()), "rollout": None, "holdback": None}
+def _snapshot_of(family: ServedFamily, now: datetime, salt: str) -> dict[str, Any]:
+    privacy = family.definition.privacy.store if family.definition is not None else "metadata"
+    entry: dict[str, Any] = {
+        "champion": family.shape(family.champion_choice()),
+        "rollout": None,
+        "holdback": None,
+        "overrides": None,
+        "privacy": {"store": privacy},
+    }
     rollout, holdback = family.rollout, family.holdback
     if family.freeze is not None or family.environment is not None:
         return entry
+    entry["overrides"] = _overrides_of(family, now, salt)
     if rollout is not None and rollout.share is not None and leased(rollout, now):
         candidate = Choice(variant=rollout.candidate, role="candidate", rollout=rollout.id, stage=rollout.share)
         entry["rollout"] = {
@@ -91,3 +131,17 @@ def _snapshot_of(family: ServedFamily, now: datetime) -> dict[str, Any]:
             "prompt": family.shape(before),
         }
     return entry
+
+
+def _overrides_of(family: ServedFamily, now: datetime, salt: str) -> dict[str, Any] | None:
+    """None where a client has none to follow."""
+    units = {
+        override.unit_hash: {"variant": override.variant, "until": time_text(override.until)}
+        for override in family.overrides.values()
+        if override.unit_hash is not None and override.until > now
+    }
+    if not units:
+        return None
+    variants = {str(unit["variant"]) for unit in units.values()}
+    choices = [family.override_choice(id) for id in sorted(variants)]
+    return {"salt": salt, "units": units, "prompts": {choice.variant: family.shape(choice) for choice in choices}}

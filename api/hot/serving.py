@@ -42,9 +42,11 @@ async def prompt(request: StrictRequest, shared: Services) -> Response:
 
 
 async def snapshot(request: StrictRequest, shared: Services) -> Response:
-    families = shared.serving.now_served.families
-    snapshot_body = shared.snapshots.of(families, caller_of(request).access, shared.clock.now())
-    return cached(request, snapshot_body.etag, snapshot_body.body)
+    families, names = shared.serving.now_served.families, request.query.get("family")
+    wanted = frozenset(name for name in names.split(",") if name in families) if names is not None else None
+    snapshot_body = shared.snapshots.of(families, caller_of(request).access, shared.clock.now(), wanted)
+    leases = ((b"x-detent-leases", snapshot_body.leases),) if snapshot_body.leases else ()
+    return cached(request, snapshot_body.etag, snapshot_body.body, *leases)
 
 
 async def render(request: StrictRequest, shared: Services) -> Response:
@@ -119,5 +121,5 @@ def cached(request: StrictRequest, etag: str, body: bytes, *own: Header) -> Resp
 HOT = [
     HotRoute(path=PROMPT, role="serve", handler=prompt, methods=("GET", "HEAD"), query=frozenset({"unit"})),
     HotRoute(path=RENDER, role="serve", handler=render),
-    HotRoute(path=SNAPSHOT, role="serve", handler=snapshot, methods=("GET",)),
+    HotRoute(path=SNAPSHOT, role="serve", handler=snapshot, methods=("GET",), query=frozenset({"family"})),
 ]

@@ -30,8 +30,15 @@ async def render_prompt(family: str, body: RenderBody) -> Response:
 
 
 @routes.get(SNAPSHOT, response_model=Snapshot, **guarded("serve", narrows=True))
-async def snapshot(if_none_match: Annotated[str | None, Header()] = None) -> Response:
-    """Champions, candidates, salts, shares, leases and holdbacks of all families, for clients that decide in process.
+async def snapshot(
+    family: Annotated[str | None, Query(description="Only these, with commas between them")] = None,
+    if_none_match: Annotated[str | None, Header()] = None,
+) -> Response:
+    """Champions, candidates, salts, shares, leases, holdbacks and overrides of all families, for clients that decide in
+    process.
+
+    The ETag covers all but the leases. The header `X-Detent-Leases` has those, of a 304 too: `ID=TIME` of each rollout,
+    with commas between them.
 
     Such a client finds bucket and candidate by the same formula as the server, and counts a lease, and the end of a
     holdback, from the answer's Date header. Until then a unit with bucket >= floor(.95 x 2^32) gets the `prompt` of the

@@ -24,7 +24,7 @@ from detent_client.delivery import deliver
 from detent_client.exposures import ArmWindow, Exposures
 from detent_client.outbox import BATCH_EVENTS, Outbox
 from detent_client.server_time import server_time_of
-from detent_client.snapshot import Snapshot, read_families
+from detent_client.snapshot import Snapshot, leases_of, read_families
 
 SEND_S = 2.0
 JITTER = 0.2  # many clients that were started together do not ask together
@@ -158,7 +158,8 @@ class Background:
             return _read_snapshot(answer)
         if before is None:
             raise RequestFailed("status 304, though nothing was named")
-        return replace(before, fetched_at=answer.sent_at, time=time)
+        leases = leases_of(answer.headers) or before.leases
+        return replace(before, fetched_at=answer.sent_at, time=time, leases=leases)
 
     def _failed(self, error: Exception) -> float:
         """What an exception says may quote an answer: only its kind is told, but for what this client says itself."""
@@ -229,7 +230,7 @@ def _read_snapshot(answer: Answer) -> Snapshot:
         etag=answer.headers.get("etag"),
         fetched_at=answer.sent_at,
         time=server_time_of(answer.headers, answer.sent_at),
-        leases={},
+        leases=leases_of(answer.headers),
     )
 
 

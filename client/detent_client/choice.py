@@ -55,6 +55,18 @@ class Split:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Overrides:
+    """Units that get a variant for testing, by the hash of each; with the time until which they do."""
+
+    salt: bytes
+    units: Mapping[str, tuple[Choice, float]]
+
+    def choice(self, unit: str, server_now: float) -> Choice | None:
+        choice, until = self.units.get(_hash(self.salt, unit).hex(), (None, 0.0))
+        return choice if server_now < until else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FamilyEntry:
     """One family of a snapshot. ``store``: what of its texts may be kept (full, masked or metadata)."""
 
@@ -62,6 +74,7 @@ class FamilyEntry:
     champion: Choice  # of who stands in no arm
     rollout: Split | None = None
     holdback: Split | None = None
+    overrides: Overrides | None = None
     store: str = "full"
 
     def choose(self, unit: str | None, server_now: float | None, leases: Mapping[str, float]) -> Choice:
@@ -70,6 +83,8 @@ class FamilyEntry:
         """
         if unit is None or server_now is None:
             return self.champion
+        if self.overrides is not None and (override := self.overrides.choice(unit, server_now)) is not None:
+            return override
         rollout, holdback = self.rollout, self.holdback
         if rollout is not None:
             return rollout.choice(unit) if server_now < leases.get(rollout.rollout, rollout.until) else self.champion
@@ -80,7 +95,11 @@ class FamilyEntry:
 
 def bucket(salt: bytes, unit: str) -> int:
     """First 4 bytes, big-endian, of the SHA-256 of the salt, which ends with its zero byte, and the unit."""
-    return int.from_bytes(hashlib.sha256(salt + unit.encode("utf-8", "surrogatepass")).digest()[:4], "big")
+    return int.from_bytes(_hash(salt, unit)[:4], "big")
+
+
+def _hash(salt: bytes, unit: str) -> bytes:
+    return hashlib.sha256(salt + unit.encode("utf-8", "surrogatepass")).digest()
 
 
 def salt_bytes(salt: str) -> bytes:

@@ -33,6 +33,7 @@ class BaseClient:
             live for ever.
         timeout: seconds that the first call waits for the first snapshot, at most.
         refresh: seconds between two looks at the server.
+        families: that this application asks for; by default all that the key is for.
         max_events: that wait to be sent; where there are more the oldest is dropped and counted.
         transport: of httpx, for tests and unusual networks.
     """
@@ -46,10 +47,13 @@ class BaseClient:
         max_stale: float | timedelta = DAY_S,
         timeout: float = 2.0,
         refresh: float = 1.0,
+        families: Sequence[str] | None = None,
         max_events: int = MAX_EVENTS,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
-        background = Background(partial(Connection, url, key, transport), refresh_s=refresh, max_events=max_events)
+        background = Background(
+            partial(Connection, url, key, transport, families), refresh_s=refresh, max_events=max_events
+        )
         self._session = Session(
             background,
             fallback=FallbackSource(fallback) if fallback is not None else None,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from time import monotonic
 from typing import Any
@@ -43,7 +43,15 @@ class RequestFailed(Exception):
 class Connection:
     """One server, one key."""
 
-    def __init__(self, url: str, key: str | None, transport: httpx.BaseTransport | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        key: str | None,
+        transport: httpx.BaseTransport | None = None,
+        families: Sequence[str] | None = None,
+    ) -> None:
+        """``families``: those of the snapshot; None for all that the key is for."""
+        self._snapshot_path = "/v1/snapshot" + (f"?family={','.join(families)}" if families is not None else "")
         self._http = httpx.Client(
             base_url=url,
             headers={"Authorization": f"Bearer {key}"} if key is not None else {},
@@ -53,7 +61,7 @@ class Connection:
 
     def snapshot(self, etag: str | None) -> Answer:
         """200 or 304. Raises RequestFailed."""
-        answer = self._ask("GET", "/v1/snapshot", {"If-None-Match": etag} if etag is not None else {}, None)
+        answer = self._ask("GET", self._snapshot_path, {"If-None-Match": etag} if etag is not None else {}, None)
         if answer.status not in (200, 304):
             raise _failure(answer)
         return answer

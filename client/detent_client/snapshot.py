@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from detent_client.choice import Choice, FamilyEntry, Split, Variant, first_bucket_of, salt_bytes
+from detent_client.choice import Choice, FamilyEntry, Overrides, Split, Variant, first_bucket_of, salt_bytes
 from detent_client.server_time import ServerTime, seconds_of
 from detent_client.template import Template
 
@@ -44,12 +44,13 @@ def families_of(said: Any, *, champions_only: bool = False) -> Families:
 
 def _entry_of(name: str, said: Mapping[str, Any], champions_only: bool) -> FamilyEntry:
     champion = _variant_of(said["champion"])
-    rollout, holdback = said.get("rollout"), said.get("holdback")
+    rollout, holdback, overrides = said.get("rollout"), said.get("holdback"), said.get("overrides")
     return FamilyEntry(
         name=champion.family,
         champion=Choice(variant=champion, role="champion"),
         rollout=_rollout_of(rollout, champion) if rollout is not None and not champions_only else None,
         holdback=_holdback_of(holdback, champion) if holdback is not None and not champions_only else None,
+        overrides=_overrides_of(overrides) if overrides is not None and not champions_only else None,
         store=(said.get("privacy") or {}).get("store", "full"),
     )
 
@@ -77,6 +78,22 @@ def _holdback_of(said: Mapping[str, Any], champion: Variant) -> Split:
         from_there=Choice(variant=_variant_of(said["prompt"]), role="holdback", rollout=rollout),
         until=seconds_of(said["until"]),
     )
+
+
+def _overrides_of(said: Mapping[str, Any]) -> Overrides:
+    choices = {
+        id: Choice(variant=_variant_of(prompt), role=_text(prompt["role"]), is_counted=False)
+        for id, prompt in said["prompts"].items()
+    }
+    units = {unit: (choices[each["variant"]], seconds_of(each["until"])) for unit, each in said["units"].items()}
+    return Overrides(salt=salt_bytes(said["salt"]), units=units)
+
+
+def leases_of(headers: Mapping[str, str]) -> Leases:
+    """By rollout, as each answer has them, a 304 too. Raises ValueError."""
+    said = headers.get("x-detent-leases", "")
+    named = [lease.strip().partition("=") for lease in said.split(",") if lease.strip()]
+    return {rollout: seconds_of(time) for rollout, _, time in named}
 
 
 def _variant_of(said: Mapping[str, Any]) -> Variant:

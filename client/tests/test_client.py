@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import json
 import logging
 import time
@@ -21,6 +22,7 @@ from detent_client import (
     Unavailable,
     UnknownFamily,
 )
+from detent_client.server_time import time_text
 
 
 class NoGzip(httpx.SyncByteStream):
@@ -145,15 +147,60 @@ def test_a_candidate_is_served_no_longer_than_its_lease_by_the_server_s_clock(se
     for ahead_s in (3600.0, -3600.0):
         server.clock_ahead_s = ahead_s
         server.fault = lambda request: None
-        server.families["triage"]["rollout"] = rollout(1.0, lease_s=5.0, at=time.time() + ahead_s)
+        server.families["triage"]["rollout"] = rollout(1.0, lease_s=4.0, at=time.time() + ahead_s)
         with server.client() as client:
             began = time.monotonic()
             assert client.decide("triage", "ann").role == "candidate"
-            assert 0 < client.status().families["triage"].lease_s <= 3.0
+            assert 0 < client.status().families["triage"].lease_s <= 2.0
             server.fault = stopped
             until(lambda: client.decide("triage", "ann").role == "champion")
             assert time.monotonic() - began < 5.0
             assert client.status().families["triage"].lease_s == 0.0
+
+
+def test_a_lease_that_is_renewed_in_a_header_serves_on_though_no_prompt_is_sent_again(server, rollout, until) -> None:
+    server.families["triage"]["rollout"] = rollout(1.0, lease_s=3.0)
+
+    def renewing(request):
+        answer = server.answer(request)
+        answer.headers["x-detent-leases"] = f"ro_1={time_text(time.time() + 30)}, ro_2={time_text(0)}"
+        return answer
+
+    with server.client() as client:
+        assert client.decide("triage", "ann").role == "candidate"
+        server.fault = renewing
+        until(lambda: client.status().families["triage"].lease_s > 20)
+        assert server.n_asked(status=200) == 1
+        server.fault = lambda request: None
+        asked = server.n_asked()
+        until(lambda: server.n_asked() > asked + 2)
+        assert client.status().families["triage"].lease_s > 20
+
+
+def test_an_override_comes_first_and_is_counted_in_no_arm(server, served, rollout) -> None:
+    hashed = hashlib.sha256(b"pepper\x00ann").hexdigest()
+    far = {"variant": "v_third", "until": time_text(time.time() + 60)}
+    prompts = {"v_third": served("Third {{message}}", id="v_third", role="candidate")}
+    server.families["triage"]["overrides"] = {"salt": "pepper", "units": {hashed: far}, "prompts": prompts}
+    server.families["triage"]["rollout"] = rollout(1.0)
+    with server.client() as client:
+        p = client.prompt("triage", unit="ann", message="x")
+        assert (p.variant, p.role, p.rollout) == ("v_third", "candidate", None)
+        assert client.prompt("triage", unit="bob", message="x").variant == "v_candidate"
+        client.flush()
+    assert server.n_exposed == 1
+
+
+def test_a_client_may_ask_for_some_families_only(server) -> None:
+    asked = []
+
+    def look(request):
+        asked.append(request.url.query)
+
+    server.fault = look
+    with server.client(families=["triage", "other"]) as client:
+        client.decide("triage")
+    assert asked[0] == b"family=triage,other"
 
 
 def test_an_answer_without_a_date_serves_no_candidate(server, rollout) -> None:

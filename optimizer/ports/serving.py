@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Protocol
 
+from optimizer.core.serving.assignment import Override
 from optimizer.core.serving.freezes import Freeze
 from optimizer.core.serving.rollout import Champion
 from optimizer.ports.transaction import Transaction
@@ -27,11 +28,9 @@ class Champions(Protocol):
 
 
 class Overrides(Protocol):
-    def put(
-        self, tx: Transaction, family: str, unit_hmac: str, variant: str, until: datetime, by: str, at: datetime
-    ) -> None: ...
-    def active(self, tx: Transaction, now: datetime) -> list[tuple[str, str, str, datetime]]:
-        """(family, unit_hmac, variant, until)."""
+    def put(self, tx: Transaction, family: str, unit_hmac: str, override: Override, by: str, at: datetime) -> None: ...
+    def active(self, tx: Transaction, now: datetime) -> list[tuple[str, str, Override]]:
+        """(family, unit_hmac, override)."""
 
 
 class Freezes(Protocol):

@@ -9,6 +9,7 @@ import pytest
 
 from optimizer.adapters.store import Database
 from optimizer.core.base.errors import Conflict, NotFound, StaleVersion
+from optimizer.core.serving.assignment import Override
 from optimizer.core.serving.rollout import Champion, Decision
 from tests.stores import FAMILY, NOW, minutes, rollout
 
@@ -94,9 +95,10 @@ class TestOverrides:
     def test_the_last_word_on_a_unit_holds_until_its_time(self, database: Database) -> None:
         until = NOW + timedelta(hours=1)
         for variant in ("v_a", "v_b"):
-            database.write(lambda tx, v=variant: database.overrides.put(tx, FAMILY, "u1", v, until, "anna", NOW))
+            override = Override(variant, until, f"hash of u1 for {variant}")
+            database.write(lambda tx, o=override: database.overrides.put(tx, FAMILY, "u1", o, "anna", NOW))
         with database.read() as tx:
-            assert database.overrides.active(tx, NOW) == [(FAMILY, "u1", "v_b", until)]
+            assert database.overrides.active(tx, NOW) == [(FAMILY, "u1", override)]
             assert database.overrides.active(tx, until) == []
 
 

@@ -15,6 +15,7 @@ from optimizer.core.base.errors import InvalidInput
 from optimizer.core.serving import assignment
 from optimizer.core.serving.assignment import (
     Assignment,
+    Override,
     VerifiedTokens,
     overrides_by_family,
     unit_hmac,
@@ -91,8 +92,9 @@ def test_an_override_ends_at_its_time():
 
 
 def test_the_stores_overrides_are_sorted_by_family():
-    rows = [("f", "h1", "v_1", T0), ("g", "h1", "v_2", T0), ("f", "h2", "v_3", T0)]
-    assert overrides_by_family(rows) == {"f": {"h1": ("v_1", T0), "h2": ("v_3", T0)}, "g": {"h1": ("v_2", T0)}}
+    one, two, three = (Override(f"v_{n}", T0) for n in (1, 2, 3))
+    rows = [("f", "h1", one), ("g", "h1", two), ("f", "h2", three)]
+    assert overrides_by_family(rows) == {"f": {"h1": one, "h2": three}, "g": {"h1": two}}
 
 
 def test_a_token_is_what_the_reference_says():

@@ -28,7 +28,7 @@ from optimizer.core.declaration.read import parse_family
 from optimizer.core.family.rendering import fill, limit_inputs, render_open
 from optimizer.core.family.variant import FewShot, Message, Variant
 from optimizer.core.serving.access import EVERYTHING
-from optimizer.core.serving.assignment import Holdback, bucket, in_candidate, unit_hmac
+from optimizer.core.serving.assignment import Holdback, Override, bucket, in_candidate, unit_hash, unit_hmac
 from optimizer.core.serving.freezes import Freeze
 from optimizer.core.serving.rollout import Champion
 from tests.stores import rollout
@@ -162,6 +162,7 @@ def champion_of(family: str, of: Variant) -> Champion:
 
 
 CHAMPION, CANDIDATE = variant(SYSTEM, USER), variant({"role": "user", "content": "Topic of {{message}}"})
+THIRD = variant({"role": "user", "content": "Another topic of {{message}}"})
 UNITS = [f"unit-{n}" for n in range(60)] + ["ünit \U0001f4a7", "a" * 512, " ", "0"]
 FREEZE = Freeze(scope="frozen", reason="a test", by="tester", since=T0)
 
@@ -173,7 +174,7 @@ def served(name: str, **changes: Any) -> ServedFamily:
         "rollout": None,
         "overrides": {},
         "definition": family_of(PLAIN, name),
-        "variants": {one.id: one for one in (CHAMPION, CANDIDATE)},
+        "variants": {one.id: one for one in (CHAMPION, CANDIDATE, THIRD)},
         "ever_champion": frozenset([CHAMPION.id]),
     }
     return ServedFamily(**{**usual, **changes})
@@ -199,6 +200,16 @@ def held_back(name: str) -> Holdback:
     )
 
 
+SALT = "salt of overrides"
+OVERRIDES = {
+    unit_hmac(b"k", unit): Override(variant.id, T0 + timedelta(seconds=seconds), unit_hash(SALT, unit))
+    for unit, variant, seconds in (
+        ("unit-1", CHAMPION, 60),
+        ("unit-2", CANDIDATE, 60),
+        ("unit-3", THIRD, 60),
+        ("unit-4", THIRD, 5),
+    )
+}
 FAMILIES = {
     family.name: family
     for family in (
@@ -208,13 +219,14 @@ FAMILIES = {
         served("soon_over", rollout=deploying("soon_over", 0.5, lease_s=10)),
         served("over", rollout=deploying("over", 0.5, lease_s=-1)),
         served("held_back", holdback=held_back("held_back")),
-        served("frozen", rollout=deploying("frozen", 0.5), freeze=FREEZE),
+        served("overridden", rollout=deploying("overridden", 0.5), overrides=OVERRIDES),
+        served("frozen", overrides=OVERRIDES, rollout=deploying("frozen", 0.5), freeze=FREEZE),
     )
 }
 
 
 def decisions() -> list[dict[str, Any]]:
-    at_s = {"soon_over": (0, 9, 10), "held_back": (0, 3599, 3600)}
+    at_s = {"soon_over": (0, 9, 10), "held_back": (0, 3599, 3600), "overridden": (0, 10)}
     rows = []
     for name, family in FAMILIES.items():
         for after_s in at_s.get(name, (0,)):
@@ -227,7 +239,7 @@ def decisions() -> list[dict[str, Any]]:
 
 
 def test_the_server_decides_what_the_client_s_golden_file_says() -> None:
-    body = json.loads(Snapshots().of(FAMILIES, EVERYTHING, T0).body)
+    body = json.loads(Snapshots(SALT).of(FAMILIES, EVERYTHING, T0).body)
     rows = decisions()
     assert is_as_kept("decisions.jsonl", [{"date": format_datetime(T0, usegmt=True), "snapshot": body}, *rows])
     assert {row["role"] for row in rows} == {"champion", "candidate", "holdback"}

@@ -27,7 +27,6 @@ from optimizer.core.serving.rollout import Champion, Rollout
 ServedRole = Literal["champion", "candidate", "holdback"]
 TokenKeys = Sequence[tuple[str, bytes]]  # (id, secret); the first signs, all verify
 ArmKey = tuple[str, ServedRole, str | None, float | None]  # variant, role, rollout, stage
-UnitOverrides = Mapping[str, tuple[str, datetime]]  # of one family: unit's HMAC -> (variant, until)
 
 ROLES: tuple[ServedRole, ...] = ("champion", "candidate", "holdback")
 N_BUCKETS = 2**32
@@ -36,7 +35,23 @@ TOKEN_VALID = timedelta(days=TOKEN_VALID_DAYS)
 DEFAULT_COHORT_MINUTES = 60
 HOLDBACK_SHARE = 0.05
 HOLDBACK_PERIOD = timedelta(days=7)  # of the rollout clock
+OVERRIDE_SALT = "salt of the overrides in snapshots"  # its HMAC is the salt
 HELD_BACK_FROM = math.floor((1 - HOLDBACK_SHARE) * N_BUCKETS)
+
+
+class Override(NamedTuple):
+    """Of one unit of one family, for testing.
+
+    ``unit_hash`` names the unit to clients that decide in process, who have no key for its HMAC; None for one that an
+    older version kept, which only the server follows.
+    """
+
+    variant: str
+    until: datetime
+    unit_hash: str | None = None
+
+
+UnitOverrides = Mapping[str, Override]  # of one family, by the unit's HMAC
 
 
 class Choice(NamedTuple):
@@ -129,6 +144,11 @@ def unit_hmac(key: bytes, unit: str) -> str:
     return _digest(key, _utf8(unit)).hex()
 
 
+def unit_hash(salt: str, unit: str) -> str:
+    """SHA-256 of what ``bucket`` hashes, whole, as 64 hex digits."""
+    return hashlib.sha256(salt.encode() + b"\x00" + _utf8(unit)).hexdigest()
+
+
 def cohort_minutes(settings: Mapping[str, Any]) -> float:
     """Of a rollout, by its frozen settings."""
     return float(settings.get("cohort_minutes") or DEFAULT_COHORT_MINUTES)
@@ -142,11 +162,11 @@ def cohort_start(at: datetime, cohort_minutes: float) -> datetime:
     return datetime.fromtimestamp(math.floor(at.timestamp()) // seconds * seconds, UTC)
 
 
-def overrides_by_family(rows: Iterable[tuple[str, str, str, datetime]]) -> dict[str, dict[str, tuple[str, datetime]]]:
-    """The store's (family, unit's HMAC, variant, until) as ``choose`` wants them."""
-    by_family: dict[str, dict[str, tuple[str, datetime]]] = {}
-    for family, unit, variant, until in rows:
-        by_family.setdefault(family, {})[unit] = (variant, until)
+def overrides_by_family(rows: Iterable[tuple[str, str, Override]]) -> dict[str, dict[str, Override]]:
+    """The store's (family, unit's HMAC, override) as ``choose`` wants them."""
+    by_family: dict[str, dict[str, Override]] = {}
+    for family, unit, override in rows:
+        by_family.setdefault(family, {})[unit] = override
     return by_family
 
 
@@ -160,6 +180,11 @@ class Serving:
     overrides: UnitOverrides
     holdback: Holdback | None = None  # since the last promotion; it ends by its own time
     freeze: Freeze | None = None
+
+    def override_choice(self, variant: str) -> Choice:
+        """Of a unit that gets this variant for testing."""
+        is_champion = variant == self.champion.variant
+        return Choice(variant=variant, role="champion" if is_champion else "candidate", counted=False)
 
 
 def choose(family: Serving, unit: str | None, unit_hmac: str | None, now: datetime) -> Choice:
@@ -178,7 +203,7 @@ def choose(family: Serving, unit: str | None, unit_hmac: str | None, now: dateti
     deploying = rollout if rollout is not None and is_own and rollout.status == "deploying" else None
     override = family.overrides.get(unit_hmac) if unit_hmac is not None else None
     if override is not None and override[1] > now:
-        return Choice(variant=override[0], role="champion" if override[0] == champion else "candidate", counted=False)
+        return family.override_choice(override[0])
     if deploying is None or deploying.share is None:
         if family.holdback is None or unit is None or now >= family.holdback.until:
             return Choice(variant=champion, role="champion")

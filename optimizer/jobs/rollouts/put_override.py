@@ -10,6 +10,7 @@ from pydantic import Field
 from pydantic_core import to_json
 
 from optimizer.core.base.answers import check_preconditions, etag_of
+from optimizer.core.serving.assignment import OVERRIDE_SALT, Override, unit_hash
 from optimizer.core.serving.family_names import no_family
 from optimizer.jobs.context import Context
 from optimizer.jobs.record_change import require_variant
@@ -40,14 +41,15 @@ class OverrideReport:
 def put_override(context: Context, request: OverrideRequest) -> OverrideReport:
     """Serves one unit a named variant until a time, for testing, counted in no arm of a rollout.
 
-    A time that is over ends the override. It is stored under the unit's HMAC; the unit itself is not kept.
+    A time that is over ends the override. It is stored under the unit's HMAC, with a salted hash of the unit for
+    clients that decide in process; the unit itself is not kept.
 
     Raises:
         NotFound: the family serves nothing, or has no such variant.
         PreconditionFailed: the unit has another override than the request was decided on.
     """
     store, clock, family, variant = context.store, context.clock, request.family, request.variant
-    hashed = context.hmac_unit(request.unit)
+    hashed, salt = context.hmac_unit(request.unit), context.hmac_unit(OVERRIDE_SALT)
 
     def change(tx: Transaction) -> OverrideReport:
         if store.champions.current(tx, family) is None:
@@ -55,9 +57,11 @@ def put_override(context: Context, request: OverrideRequest) -> OverrideReport:
         at = clock.now()
         until = request.until or at + timedelta(days=1)
         report = OverrideReport(family=family, unit=request.unit, variant=variant, until=until)
-        active = next((row for row in store.overrides.active(tx, at) if row[:2] == (family, hashed)), None)
+        active = next((row[2] for row in store.overrides.active(tx, at) if row[:2] == (family, hashed)), None)
         before = (
-            OverrideReport(family=family, unit=request.unit, variant=active[2], until=active[3]) if active else None
+            OverrideReport(family=family, unit=request.unit, variant=active.variant, until=active.until)
+            if active
+            else None
         )
         check_preconditions(
             before.etag if before is not None else None,
@@ -65,7 +69,8 @@ def put_override(context: Context, request: OverrideRequest) -> OverrideReport:
             if_none_match=request.if_none_match,
         )
         require_variant(tx, store, family, variant)
-        store.overrides.put(tx, family, hashed, variant, until, context.actor, at)
+        override = Override(variant, until, unit_hash(salt, request.unit))
+        store.overrides.put(tx, family, hashed, override, context.actor, at)
         detail = {"variant": variant, "until": until.isoformat()}
         store.audit.add(
             tx, at=at, actor=context.actor, action="override.put", family=family, subject=hashed, detail=detail

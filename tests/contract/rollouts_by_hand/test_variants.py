@@ -8,6 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from optimizer.core.base.errors import InvalidInput, NotFound, PreconditionFailed
+from optimizer.core.serving.assignment import OVERRIDE_SALT, Override, unit_hash
 from optimizer.jobs.families.create_variant import VariantDraft, store_draft
 from optimizer.jobs.rollouts.put_override import OverrideRequest, put_override
 from tests.contexts import context_of
@@ -82,7 +83,9 @@ def test_an_override_serves_one_unit_and_counts_in_no_arm(store, clock, candidat
     asked = OverrideRequest(family=F, unit="ann", variant=candidate, until=until)
     put = put_override(context, asked)
     with store.read() as tx:
-        assert store.overrides.active(tx, clock.now()) == [(F, "hmac of ann", candidate, until)]
+        ((of, unit, override),) = store.overrides.active(tx, clock.now())
+    salted = unit_hash(f"hmac of {OVERRIDE_SALT}", "ann")
+    assert (of, unit, override) == (F, "hmac of ann", Override(candidate, until, salted))
     assert "override.put" in audited(store)
     assert put_override(context, asked.model_copy(update={"if_match": put.etag})) == put
     with pytest.raises(PreconditionFailed):

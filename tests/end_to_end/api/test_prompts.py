@@ -92,7 +92,9 @@ def test_the_snapshot_s_champion_is_the_prompt_without_its_token(world: World) -
     snapshot = world.get("/v1/snapshot")
     prompt = world.get("/v1/families/triage/prompt").json()
     prompt.pop("assignment")
-    assert snapshot.json()["families"]["triage"] == {"champion": prompt, "rollout": None, "holdback": None}
+    nothing_more = {"rollout": None, "holdback": None, "overrides": None, "privacy": {"store": "full"}}
+    assert snapshot.json()["families"]["triage"] == {"champion": prompt, **nothing_more}
+    assert "x-detent-leases" not in snapshot.headers
     assert world.get("/v1/snapshot", headers={"If-None-Match": snapshot.headers["etag"]}).status_code == 304
 
 
@@ -166,6 +168,29 @@ def test_counts_that_cannot_be_written_are_kept_for_the_next_time(
             exposures.flush(store)
         assert exposures.n_waiting == 1
     until(lambda: exposures.n_waiting == 0)
+
+
+def test_a_renewed_lease_changes_a_header_of_the_snapshot_and_sends_no_prompt_again(tmp_path: Path) -> None:
+    with fixed(Clock()) as clock, api_of(make_home(tmp_path), clock) as world:
+        rollout = world.deploying()
+        first = world.get("/v1/snapshot")
+        entry = first.json()["families"]["triage"]["rollout"]
+        assert first.headers["x-detent-leases"] == f"{rollout['id']}={entry['lease_expires_at']}"
+        clock.pass_seconds(10)
+        world.tick()
+        again = world.get("/v1/snapshot", headers={"If-None-Match": first.headers["etag"]})
+        assert (again.status_code, again.content) == (304, b"")
+        assert again.headers["x-detent-leases"] > first.headers["x-detent-leases"]
+        renewed = world.get("/v1/snapshot").json()["families"]["triage"]["rollout"]["lease_expires_at"]
+        assert again.headers["x-detent-leases"] == f"{rollout['id']}={renewed}"
+
+
+def test_a_snapshot_of_some_families_holds_these_and_has_a_tag_of_its_own(world: World) -> None:
+    whole, same = world.get("/v1/snapshot"), world.get("/v1/snapshot?family=triage,elsewhere")
+    assert list(same.json()["families"]) == ["triage"]
+    none = world.get("/v1/snapshot?family=elsewhere")
+    assert none.json() == {"families": {}}
+    assert none.headers["etag"] != whole.headers["etag"]
 
 
 def test_a_candidate_leaves_the_snapshot_with_its_lease(tmp_path: Path) -> None:

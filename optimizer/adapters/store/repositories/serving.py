@@ -10,6 +10,7 @@ from sqlalchemy import Connection, bindparam, delete, func, insert, select, upda
 from optimizer.adapters.store.engine import upsert
 from optimizer.adapters.store.rows import columns_of, first, record_of
 from optimizer.adapters.store.tables import ChampionRow, FreezeRow, OverrideRow, ServingVersionRow
+from optimizer.core.serving.assignment import Override
 from optimizer.core.serving.freezes import Freeze
 from optimizer.core.serving.rollout import Champion
 
@@ -61,16 +62,15 @@ _champion = partial(record_of, Champion)
 class OverrideTable:
     """ports.Overrides on the database."""
 
-    def put(
-        self, tx: Connection, family: str, unit_hmac: str, variant: str, until: datetime, by: str, at: datetime
-    ) -> None:
-        who = {"family": family, "unit_hmac": unit_hmac, "variant": variant}
-        upsert(tx, OVERRIDES, [{**who, "until": until, "created_by": by, "created_at": at}])
+    def put(self, tx: Connection, family: str, unit_hmac: str, override: Override, by: str, at: datetime) -> None:
+        who = {"family": family, "unit_hmac": unit_hmac}
+        upsert(tx, OVERRIDES, [{**who, **override._asdict(), "created_by": by, "created_at": at}])
 
-    def active(self, tx: Connection, now: datetime) -> list[tuple[str, str, str, datetime]]:
+    def active(self, tx: Connection, now: datetime) -> list[tuple[str, str, Override]]:
         o = OVERRIDES.c
-        query = select(o.family, o.unit_hmac, o.variant, o.until).where(o.until > now).order_by(o.family, o.unit_hmac)
-        return [(row.family, row.unit_hmac, row.variant, row.until) for row in tx.execute(query)]
+        query = select(o.family, o.unit_hmac, o.variant, o.until, o.unit_hash).where(o.until > now)
+        rows = tx.execute(query.order_by(o.family, o.unit_hmac))
+        return [(row.family, row.unit_hmac, Override(row.variant, row.until, row.unit_hash)) for row in rows]
 
 
 class FreezeTable:

@@ -39,6 +39,7 @@ class OverrideRow(Row):
     until: datetime = time_field()
     created_by: str
     created_at: datetime = time_field()
+    unit_hash: str | None = None  # salted, for clients that decide in process; None of one from before there were such
 
 
 class FreezeRow(Row):

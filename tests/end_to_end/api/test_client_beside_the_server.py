@@ -1,0 +1,135 @@
+"""The client under client/ with a running api: it serves what the server serves, and what it reports is taken."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from email.utils import format_datetime
+from typing import Any
+
+import httpx
+import pytest
+
+from detent_client import Client
+from optimizer.core.serving.assignment import unit_hmac
+from tests.api_world import World
+from tests.clock import until
+
+UNITS = [f"user-{n}" for n in range(100_000)]
+
+
+class Dated(httpx.BaseTransport):
+    """Requests to the application in this process, whose answers have the Date that uvicorn would give them."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        headers = {name: value for name, value in request.headers.items() if name != "host"}
+        answer = self._world.client.request(
+            request.method, request.url.raw_path.decode(), content=request.read(), headers=headers
+        )
+        date = format_datetime(self._world.shared.clock.now(), usegmt=True)
+        return httpx.Response(answer.status_code, headers={**answer.headers, "date": date}, content=answer.content)
+
+
+@contextmanager
+def client_of(world: World, **more: Any) -> Iterator[Client]:
+    with Client("http://localhost", transport=Dated(world), refresh=0.02, **more) as client:
+        yield client
+
+
+Arm = tuple[str | None, str, str | None, float | None]
+
+
+def answered(world: World, unit: str) -> Arm:
+    prompt = world.get("/v1/families/triage/prompt", params={"unit": unit}).json()
+    return prompt["variant"], prompt["role"], prompt["rollout"], prompt["stage"]
+
+
+def served(world: World, units: list[str]) -> list[Arm]:
+    """As the route decides, without a request each."""
+    shared = world.shared
+    family, now, key = shared.serving.now_served.family("triage"), shared.clock.now(), shared.secrets.unit_key
+    return [family.choose(unit, unit_hmac(key, unit), now).arm for unit in units]
+
+
+def decided(client: Client, unit: str) -> Arm:
+    choice = client.decide("triage", unit, count=False)
+    return choice.variant.id, choice.role, choice.rollout, choice.stage
+
+
+def agree(client: Client, world: World, n_units: int = 1000) -> set[str]:
+    """Waits until the client has heard, then compares every unit; the roles there are."""
+    asked = {unit: answered(world, unit) for unit in UNITS[:8]}
+    until(lambda: {unit: decided(client, unit) for unit in asked} == asked, "the client to hear")
+    units = UNITS[:n_units]
+    expected = served(world, units)
+    assert [decided(client, unit) for unit in units] == expected
+    return {role for _, role, *_ in expected}
+
+
+def test_client_and_server_decide_alike_through_the_life_of_a_rollout(world: World) -> None:
+    with client_of(world) as client:
+        assert agree(client, world, len(UNITS)) == {"champion"}
+        rollout = world.deploying()
+        path = f"/v1/rollouts/{rollout['id']}"
+        assert agree(client, world, len(UNITS)) == {"champion", "candidate"}
+        world.client.put("/v1/families/triage/overrides/user-0", json={"variant": rollout["candidate"]})
+        world.client.put("/v1/families/triage/overrides/user-1", json={"variant": rollout["champion"]})
+        assert agree(client, world, len(UNITS)) == {"champion", "candidate"}
+        world.post(f"{path}/advance", {"reason": "fine", "confirm": "triage"})
+        assert agree(client, world, len(UNITS)) == {"champion", "candidate"}
+        world.post(f"{path}/hold", {"reason": "lunch"})
+        assert agree(client, world, len(UNITS)) == {"champion", "candidate"}
+        world.post("/v1/freeze", {"family": "triage", "reason": "holidays"})
+        assert agree(client, world, len(UNITS)) == {"champion"}
+        world.post("/v1/unfreeze", {"family": "triage", "reason": "back"})
+        world.post(f"{path}/resume")
+        assert agree(client, world, len(UNITS)) == {"champion", "candidate"}
+        world.post(f"{path}/promote", {"reason": "enough", "confirm": "triage"})
+        assert agree(client, world, len(UNITS)) == {"champion", "holdback", "candidate"}  # user-1 has an override
+        world.post("/v1/families/triage/champion/rollback", {"reason": "back"})
+        assert "holdback" not in agree(client, world, len(UNITS))
+
+
+def test_a_prompt_of_the_client_is_the_server_s_byte_for_byte(world: World) -> None:
+    world.deploying()
+    turns = [{"role": "user", "content": "Hi {{text}}"}, {"role": "assistant", "content": "Hello"}]
+    with client_of(world) as client:
+        agree(client, world)
+        for unit, text in zip(
+            UNITS[:20], ["Grüße \U0001f4a7", "{{text}} \\1", "", "x" * 150, '"\n\t'] * 4, strict=True
+        ):
+            body = {"unit": unit, "variables": {"text": text}, "history": turns}
+            rendered = world.post("/v1/families/triage/render", body).json()
+            p = client.prompt("triage", unit=unit, history=turns, text=text)
+            assert json.dumps(p.messages) == json.dumps(rendered["messages"])
+            assert list(p.truncated) == rendered.get("truncated", [])
+            assert (p.model, p.tools, p.response_format) == (
+                rendered["model"],
+                rendered["tools"],
+                rendered["response_format"],
+            )
+
+
+@pytest.mark.parametrize("role", ["champion", "candidate"])
+def test_what_the_client_reports_counts_in_the_arm_that_was_served(world: World, role: str) -> None:
+    rollout = world.deploying()
+    with client_of(world) as client:
+        agree(client, world)
+        unit = next(unit for unit in UNITS[:1000] if decided(client, unit)[1] == role)
+        with client.prompt("triage", unit=unit, text="An invoice?") as p:
+            p.record("billing", cost_usd=0.001)
+        kept = p.assignment
+        assert client.feedback(kept, success=True)
+        assert client.flush()
+        assert client.status().events_rejected == {}
+        assert client.status().events_sent == 2
+    arm = {"role": role, "rollout": rollout["id"], "variant": rollout[role]}
+    interaction = world.get(f"/v1/interactions/{p.id}").json()
+    (outcome,) = world.get("/v1/feedback?family=triage").json()["items"]
+    for event in (interaction, outcome):
+        assert {name: event[name] for name in arm} == arm
+    assert [one["n_exposed"] for one in world.exposures() if one["variant"] == rollout[role]] == [1]
