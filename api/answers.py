@@ -152,9 +152,14 @@ class RejectedEvent(TypedDict):
 
 
 class EventsTaken(TypedDict):
+    """``in_no_arm``: how many of the accepted ones name a rollout of which no stage gave their unit their variant
+    within the minute before `assigned_at`; left out where there are none.
+    """
+
     accepted: int
     duplicates: int
     rejected: Sequence[RejectedEvent]
+    in_no_arm: NotRequired[int]
 
 
 class EventsImported(EventsTaken):

@@ -21,7 +21,7 @@ from tests.stores import FAMILY, NOW, temporary_database, variant
 KEYS = [("k1", b"1" * 32)]
 UNIT_KEY = b"u" * 32
 VARIANT = variant().id
-CANDIDATE = "v_bbbbbbbbbbbb"
+CANDIDATE = variant("In a sentence: {{document}}").id
 BY_UNIT = {"family": FAMILY, "unit": "u1"}
 
 
@@ -58,8 +58,9 @@ class Installation:
         self.store = store
         self.clock = Clock(NOW, scale)
         self.families: Mapping[str, Family] = {FAMILY: family(**privacy), "triage": family("triage")}
-        record = VariantRecord(family=FAMILY, variant=variant(), source="file", created_at=NOW, created_by="anna")
-        store.write(lambda tx: store.variants.add(tx, record))
+        for each in (variant(), variant("In a sentence: {{document}}")):
+            record = VariantRecord(family=FAMILY, variant=each, source="file", created_at=NOW, created_by="anna")
+            store.write(lambda tx, record=record: store.variants.add(tx, record))
 
     def intake(self, idempotency: tuple[str, str, str] | None = None) -> Intake:
         return Intake(

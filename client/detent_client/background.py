@@ -212,7 +212,8 @@ class Background:
             n_sent = len(delivery.taken) - sum(rejected.values())
             if delivery.refused:
                 rejected["refused"] = len(delivery.refused)
-            self.outbox.settle(sent=n_sent, rejected=rejected, again=delivery.left)
+            in_no_arm = sum(int(answer.get("in_no_arm", 0)) for answer in delivery.answers)
+            self.outbox.settle(sent=n_sent, in_no_arm=in_no_arm, rejected=rejected, again=delivery.left)
             if delivery.failure is not None:
                 return delivery.failure
         return None

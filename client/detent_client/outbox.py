@@ -22,6 +22,7 @@ class Outbox:
         self.dropped = 0
         self.sent = 0
         self.rejected: Counter[str] = Counter()  # by the server's word for why
+        self.in_no_arm = 0  # of those sent: kept, but for no arm of their rollout
         self._most = max_events
         self._lock = threading.Lock()
         self._events: deque[bytes] = deque()
@@ -56,10 +57,13 @@ class Outbox:
             self._n_taken = len(taken)
             return taken
 
-    def settle(self, *, sent: int = 0, rejected: Mapping[str, int] | None = None, again: list[bytes]) -> None:
+    def settle(
+        self, *, sent: int = 0, in_no_arm: int = 0, rejected: Mapping[str, int] | None = None, again: list[bytes]
+    ) -> None:
         """``again``: what must be sent once more, in its order, ahead of what came meanwhile."""
         with self._lock:
             self.sent += sent
+            self.in_no_arm += in_no_arm
             self.rejected.update(rejected or {})
             self._events.extendleft(reversed(again))
             self._n_bytes += sum(map(len, again))

@@ -104,6 +104,7 @@ class Session:
             families=families_status(snapshot, now),
             n_fallbacks=self._n_fallbacks,
             events_sent=background.outbox.sent,
+            events_in_no_arm=background.outbox.in_no_arm,
             events_waiting=background.outbox.n_waiting,
             events_dropped=background.outbox.dropped,
             events_rejected=dict(background.outbox.rejected),

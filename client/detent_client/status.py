@@ -30,6 +30,7 @@ class Status:
     families: Mapping[str, FamilyStatus]
     n_fallbacks: int  # prompts that were served from the fallback
     events_sent: int
+    events_in_no_arm: int  # of these: the server kept them, but no stage of their rollout fits
     events_waiting: int
     events_dropped: int
     events_rejected: Mapping[str, int]  # by the server's word for why

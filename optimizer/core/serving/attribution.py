@@ -5,14 +5,14 @@ rollout and time, recomputed.
 from __future__ import annotations
 
 from collections.abc import Collection
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from optimizer.core.base.phrasing import when
 from optimizer.core.feedback.events import Arm
 from optimizer.core.feedback.reported import EventRejected, Report
 from optimizer.core.serving.assignment import Assignment, ServedRole, cohort_minutes, cohort_start, leased, variant_at
 from optimizer.core.serving.rollout import Rollout
 
+LAG = timedelta(seconds=60)  # so old may the snapshot be from which a client decided in process
 _NAMING = frozenset(("family", "variant", "rollout", "unit"))  # what an event may name beside its token
 
 
@@ -82,11 +82,15 @@ def arm_of_rollout(
     now: datetime,
     clock_scale: float,
     held_back_until: datetime | None = None,
-) -> Arm:
-    """Without a token: the bucket recomputed from salt and stage history must give the variant that the event names.
+) -> Arm | None:
+    """Without a token: the bucket recomputed from salt and stage history must give the variant that the event names, at
+    its time or in a stage that ended up to LAG before, of which the sender had not heard yet. None where it does not:
+    then the event is in no arm.
 
     A lease that has run out by ``now`` ends the open stage, as the history will say once a tick resumes it. After a
     promotion units are held back until ``held_back_until`` (real time).
+
+    Raises EventRejected where the family has no such rollout.
     """
     family, variant, at = report.get("family"), report.get("variant"), report.get("assigned_at")
     if rollout is None or rollout.family != family:
@@ -95,16 +99,18 @@ def arm_of_rollout(
             f"Family {family!r} has no rollout {report.get('rollout')!r}. Send the token that was served.",
         )
     lapsed_at = None if leased(rollout, now) else rollout.lease_expires_at
-    served = (
-        variant_at(rollout, report.get("unit"), at, held_back_until) if lapsed_at is None or at < lapsed_at else None
-    )
-    if served is None or served != variant:
-        what = "no unit was in an arm of it" if served is None else f"it gave this unit {served}"
-        raise EventRejected(
-            "assignment_mismatch",
-            f"Rollout {rollout.id} did not give this unit {variant} at {when(at)}: {what}. Send the token that was"
-            " served.",
-        )
+    ends = [_time(stage["to"]) for stage in rollout.stage_history] + [lapsed_at, held_back_until]
+    # The last moments of what ended within LAG: any moment of it would give the same.
+    before = [end - timedelta(microseconds=1) for end in ends if end is not None and at - LAG < end <= at]
+    for moment in sorted([at, *before], reverse=True):
+        if lapsed_at is not None and moment >= lapsed_at:
+            continue
+        if variant_at(rollout, report.get("unit"), moment, held_back_until) == variant:
+            return _arm_at(moment, rollout, variant, unit_hmac, clock_scale)
+    return None
+
+
+def _arm_at(at: datetime, rollout: Rollout, variant: str, unit_hmac: str, clock_scale: float) -> Arm:
     stage = [stage for stage in rollout.stage_history if datetime.fromisoformat(stage["from"]) <= at][-1]
     assigned = datetime.fromisoformat(stage["clock_from"]) + (at - datetime.fromisoformat(stage["from"])) * clock_scale
     promoted = rollout.ended_at is not None and rollout.ended_at <= at
@@ -114,7 +120,7 @@ def arm_of_rollout(
     elif not promoted and variant == rollout.candidate:
         role = "candidate"
     return Arm(
-        family=family,
+        family=rollout.family,
         variant=variant,
         rollout=rollout.id,
         role=role,
@@ -123,3 +129,7 @@ def arm_of_rollout(
         unit_hmac=unit_hmac,
         recomputed=True,
     )
+
+
+def _time(text: str | None) -> datetime | None:
+    return datetime.fromisoformat(text) if text is not None else None

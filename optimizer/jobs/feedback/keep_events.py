@@ -132,11 +132,13 @@ class _EventRequest:
         if self.before is not None:
             return self.before
         self._add_corrections()
-        answer = {
+        answer: dict[str, Any] = {
             "accepted": len(self.fresh),
             "duplicates": self.n_duplicates,
             "rejected": sorted(self.rejected, key=lambda r: r["index"]),
         }
+        if n := sum(event.fits_no_stage for event in self.fresh):
+            answer["in_no_arm"] = n
         delivery = self.job.delivery
         if delivery.idempotency is not None:
             delivery.store.events.store_answer(self.tx, *delivery.idempotency, answer, self.at)

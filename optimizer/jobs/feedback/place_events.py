@@ -66,6 +66,7 @@ class PlacedEvent:
     id: str
     content_hash: str
     is_named: bool  # by its sender; no other event has a name that was made here
+    fits_no_stage: bool  # of the rollout that it names: it is kept in no arm
 
     @property
     def name(self) -> tuple[str, str]:
@@ -128,16 +129,20 @@ class Placing:
         family, rollout, unit_hmac = read.sent.family, read.sent.rollout, read.sent.unit_hmac
         assert unit_hmac is not None
         if rollout is None:
-            if family not in self._variants:
-                self._variants[family] = self._store.variants.ids(self._tx, family)
-            return arm_of_unit(read.report, unit_hmac, self._variants[family])
+            return arm_of_unit(read.report, unit_hmac, self._known_variants(family))
         if rollout not in self._rollouts:
             record = self._store.rollouts.get(self._tx, rollout)
             self._rollouts[rollout] = (record, self._held_back_until(record) if record is not None else None)
         record, until = self._rollouts[rollout]
-        return arm_of_rollout(
+        arm = arm_of_rollout(
             read.report, record, unit_hmac, now=self._now, clock_scale=self._clock_scale, held_back_until=until
         )
+        return arm if arm is not None else arm_of_unit(read.report, unit_hmac, self._known_variants(family))
+
+    def _known_variants(self, family: str) -> set[str]:
+        if family not in self._variants:
+            self._variants[family] = self._store.variants.ids(self._tx, family)
+        return self._variants[family]
 
     def _check_token(self, family: str, issued_at: datetime) -> None:
         if family not in self._since:
@@ -167,7 +172,15 @@ class Placing:
         if self._names_any and report.is_interaction:
             self._arms.setdefault(id, {}).setdefault(arm.family, arm)
         content = content_hash(report, read.sent) if is_named else ""  # only who names an event can send it again
-        return PlacedEvent(index=read.index, report=report, arm=arm, id=id, content_hash=content, is_named=is_named)
+        return PlacedEvent(
+            index=read.index,
+            report=report,
+            arm=arm,
+            id=id,
+            content_hash=content,
+            is_named=is_named,
+            fits_no_stage=read.sent.rollout is not None and arm.rollout is None,
+        )
 
     def _held_back_until(self, rollout: Rollout) -> datetime | None:
         """A week after the promotion, unless another rollout or champion ended the holdback before."""

@@ -35,8 +35,8 @@ class Dated(httpx.BaseTransport):
 
 
 @contextmanager
-def client_of(world: World, **more: Any) -> Iterator[Client]:
-    with Client("http://localhost", transport=Dated(world), refresh=0.02, **more) as client:
+def client_of(world: World, refresh: float = 0.02) -> Iterator[Client]:
+    with Client("http://localhost", transport=Dated(world), refresh=refresh) as client:
         yield client
 
 
@@ -133,3 +133,24 @@ def test_what_the_client_reports_counts_in_the_arm_that_was_served(world: World,
     for event in (interaction, outcome):
         assert {name: event[name] for name in arm} == arm
     assert [one["n_exposed"] for one in world.exposures() if one["variant"] == rollout[role]] == [1]
+
+
+@pytest.mark.parametrize(
+    "change", [("advance", {"reason": "fine", "confirm": "triage"}), ("rollback", {"reason": "no"})], ids=lambda c: c[0]
+)
+def test_no_outcome_of_who_had_not_heard_of_a_change_is_lost(world: World, change: tuple[str, Any]) -> None:
+    rollout = world.deploying()
+    with client_of(world, refresh=3600.0) as client:
+        before = {unit: decided(client, unit) for unit in UNITS[:100]}
+        world.post(f"/v1/rollouts/{rollout['id']}/{change[0]}", change[1])
+        assert served(world, UNITS[:100]) != list(before.values())
+        for unit in before:
+            assert client.feedback(client.prompt("triage", unit=unit, text="x"), success=True, id=unit)
+        assert client.flush()
+        status = client.status()
+    assert (status.events_sent, status.events_rejected, status.events_in_no_arm) == (100, {}, 0)
+    kept = world.get("/v1/feedback?family=triage&limit=200").json()["items"]
+    moved = {event["id"]: (event["variant"], event["role"], event["rollout"], event["stage"]) for event in kept}
+    # Where both stages give a unit the same, it counts in the one in force.
+    now = dict(zip(before, served(world, list(before)), strict=True))
+    assert moved == {unit: now[unit] if now[unit][:3] == arm[:3] else arm for unit, arm in before.items()}

@@ -129,7 +129,7 @@ class TestUnits:
         ]
 
     def test_a_variant_that_the_family_does_not_have_is_refused(self, here: Installation) -> None:
-        assert here.refusal({**BY_UNIT, "variant": CANDIDATE, "score": 1}) == "unknown_variant"
+        assert here.refusal({**BY_UNIT, "variant": "v_nowhere", "score": 1}) == "unknown_variant"
 
 
 class TestRecomputedArms:
@@ -194,22 +194,60 @@ class TestRecomputedArms:
         assert early.arm.cohort_start == hours(5)  # half an hour at ten times the speed
         assert late.arm.cohort_start == hours(25)
 
-    def test_any_other_claim_is_refused(self, rolling: Installation) -> None:
+    def test_a_stage_that_ended_within_a_minute_counts_for_who_had_not_heard(self, rolling: Installation) -> None:
+        unit, second = self.unit(0.1, 0.5), 1 / 3600
+        assert rolling.send(self.event(unit, 1 + 59 * second, VARIANT, id="a")) == {
+            "accepted": 1,
+            "duplicates": 0,
+            "rejected": [],
+        }
+        (event,) = rolling.feedback()
+        assert (event.arm.role, event.arm.stage, event.arm.rollout) == ("champion", 0.1, "ro_1")
+        assert event.arm.cohort_start == hours(9)  # that of its last moment
+        late = rolling.send(self.event(unit, 1 + 60 * second, VARIANT, id="b"))
+        assert late["in_no_arm"] == 1
+
+    def test_what_fits_two_stages_counts_in_the_later_one(self, rolling: Installation) -> None:
+        start, change = hours(0).isoformat(), hours(2).isoformat()
+        stages = [{"share": 0.1, "from": start, "to": change}, {"share": 0.5, "from": change, "to": None}]
+        one = rollout(
+            "ro_2",
+            champion=VARIANT,
+            candidate=CANDIDATE,
+            salt=self.SALT,
+            stage_history=tuple({**stage, "clock_from": start, "clock_to": None} for stage in stages),
+            status="failed",
+        )
+        rolling.store.write(lambda tx: rolling.store.rollouts.add(tx, one))
+        between, always = self.unit(0.1, 0.5), self.unit(0.0, 0.1)
+        for id, unit, variant in (("a", between, VARIANT), ("b", between, CANDIDATE), ("c", always, CANDIDATE)):
+            rolling.send(self.event(unit, 2.001, variant, rollout="ro_2", id=id))
+        assert {event.id: event.arm.stage for event in rolling.feedback()} == {"a": 0.1, "b": 0.5, "c": 0.5}
+
+    def test_any_other_claim_is_kept_in_no_arm_and_counted_as_such(self, rolling: Installation) -> None:
         unit = self.unit(0.1, 0.5)
-        for claim in (
+        claims = [
             self.event(unit, 0.5, CANDIDATE),
             self.event(unit, 2.5, VARIANT),
             self.event(unit, 1.5, VARIANT),  # no stage was served then
             self.event(unit, -1, VARIANT),
-            self.event(unit, 0.5, VARIANT, rollout="ro_9"),
-            self.event(unit, 0.5, VARIANT, family="triage"),
-        ):
-            assert rolling.refusal(claim) == "assignment_mismatch"
+        ]
+        answer = rolling.send(*claims)
+        assert (answer["accepted"], answer["in_no_arm"]) == (4, 4)
+        arms = [event.arm for event in rolling.feedback()]
+        assert [arm.variant for arm in arms] == [CANDIDATE, VARIANT, VARIANT, VARIANT]
+        assert {(arm.rollout, arm.role, arm.stage, arm.recomputed) for arm in arms} == {(None, None, None, False)}
+
+    def test_a_rollout_or_variant_that_the_family_does_not_have_is_refused(self, rolling: Installation) -> None:
+        unit = self.unit(0.1, 0.5)
+        assert rolling.refusal(self.event(unit, 0.5, VARIANT, rollout="ro_9")) == "assignment_mismatch"
+        assert rolling.refusal(self.event(unit, 0.5, VARIANT, family="triage")) == "assignment_mismatch"
+        assert rolling.refusal(self.event(unit, 0.5, "v_nowhere")) == "unknown_variant"
 
     def test_nobody_is_in_an_arm_after_the_lease_has_run_out(self, rolling: Installation) -> None:
         rolling.store.write(lambda tx: rolling.store.rollouts.renew_lease(tx, "ro_1", hours(2.5)))
         unit = self.unit(0.1, 0.5)
         assert rolling.send(self.event(unit, 2.4, CANDIDATE))["accepted"] == 1
-        assert rolling.refusal(self.event(unit, 2.6, CANDIDATE)) == "assignment_mismatch"
+        assert rolling.send(self.event(unit, 2.6, CANDIDATE))["in_no_arm"] == 1
         rolling.store.write(lambda tx: rolling.store.rollouts.renew_lease(tx, "ro_1", hours(3.1)))
         assert rolling.send(self.event(unit, 3.2, CANDIDATE))["accepted"] == 1  # a sender's clock may be ahead of ours
