@@ -73,11 +73,18 @@ class Session:
     @cached_property
     def server(self) -> ApiClient | None:
         """The one that is named, else the one of this home where it answers."""
+        from optimizer.host import run_files
+
+        named = server_asked()
+        process = run_files.find_api(self.settings) if named is None else None
+        url = named or (process.url if process is not None else None)
+        if url is None:
+            return None  # and nothing that speaks HTTP is loaded
         from optimizer.runtime.api_client import ApiClient
 
-        if (url := server_asked()) is not None:
-            return ApiClient.at(url, os.environ.get("DETENT_API_KEY"))
-        return ApiClient.of_running_server(self.settings)
+        if named is not None:
+            return ApiClient.at(named, os.environ.get("DETENT_API_KEY"))
+        return ApiClient.of_running_server(url, self.settings.api_key)
 
     def before_change(self) -> None:
         """Says, once, on which server or in which home a change is made.

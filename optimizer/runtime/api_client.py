@@ -13,8 +13,6 @@ import httpx
 from optimizer.core.base import errors
 from optimizer.core.base.errors import DetentError, InvalidInput, NotAuthenticated
 from optimizer.core.serving.access import COMMAND_LINE
-from optimizer.host import run_files
-from optimizer.host.config import Settings
 from optimizer.host.ports_in_use import is_loopback
 
 BY_SLUG: Mapping[str, type[DetentError]] = {
@@ -35,16 +33,13 @@ class ApiClient:
         self._http = http or httpx.Client(base_url=url, headers=headers, timeout=timeout_s, trust_env=False)
 
     @classmethod
-    def of_running_server(cls, settings: Settings) -> ApiClient | None:
-        """The server of this home, if one announced itself, lives, and answers /health."""
-        process = run_files.find_api(settings)
-        if process is None or process.url is None:
-            return None
+    def of_running_server(cls, url: str, api_key: str | None) -> ApiClient | None:
+        """The server of this home, which announced itself and lives, if it answers /health."""
         try:
-            answer = httpx.get(f"{process.url}/health", timeout=2.0, trust_env=False)
+            answer = httpx.get(f"{url}/health", timeout=2.0, trust_env=False)
         except httpx.HTTPError:
             return None
-        return cls(process.url, settings.api_key) if answer.is_success else None
+        return cls(url, api_key) if answer.is_success else None
 
     @classmethod
     def at(cls, url: str, api_key: str | None) -> ApiClient:

@@ -6,17 +6,20 @@ import os
 import threading
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import structlog
 
-from optimizer.adapters.models.embedded_model import EmbeddedModel
-from optimizer.adapters.models.litellm_models import LiteLLMModel
 from optimizer.adapters.models.model_settings import ModelSettings, read_models
-from optimizer.adapters.models.openai_compatible import OpenAICompatible
 from optimizer.core.base.canonical import canonical_json, digest
 from optimizer.core.base.errors import InvalidInput, NotFound
 from optimizer.core.models.language import ModelPrice
 from optimizer.ports import LanguageModel
+
+if TYPE_CHECKING:
+    from optimizer.adapters.models.embedded_model import EmbeddedModel
+    from optimizer.adapters.models.litellm_models import LiteLLMModel
+    from optimizer.adapters.models.openai_compatible import OpenAICompatible
 
 log = structlog.get_logger(__name__)
 
@@ -108,6 +111,8 @@ class Models:
 
     def embedded(self) -> EmbeddedModel | None:
         """The embedded model, where the file names one and it is installed."""
+        from optimizer.adapters.models.embedded_model import EmbeddedModel
+
         for name, settings in self._settings.items():
             if settings.embedded:
                 try:
@@ -136,6 +141,11 @@ class Models:
             log.warning("the last good models cannot be kept", error=str(error))
 
     def _make(self, name: str, settings: ModelSettings) -> EmbeddedModel | LiteLLMModel | OpenAICompatible:
+        """What speaks to models loads here: most commands only ask which there are."""
+        from optimizer.adapters.models.embedded_model import EmbeddedModel
+        from optimizer.adapters.models.litellm_models import LiteLLMModel
+        from optimizer.adapters.models.openai_compatible import OpenAICompatible
+
         if settings.embedded:
             return EmbeddedModel(
                 name,
