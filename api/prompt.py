@@ -233,9 +233,9 @@ class ServedFamily(Serving):
     def token(
         self, choice: Choice, unit_hmac: str | None, *, now: datetime, rollout_now: datetime, keys: TokenKeys
     ) -> str:
-        arm, seconds = choice.arm, (int(now.timestamp()), int(rollout_now.timestamp()), keys)
+        arm, second = choice.arm, (now.replace(microsecond=0), rollout_now.replace(microsecond=0), keys)
         form = self._forms.get(arm)
-        if form is None or form[0] != seconds:
+        if form is None or form[0] != second:
             cohort = cohort_start(rollout_now, self._cohort_minutes()) if choice.rollout is not None else None
             assignment = Assignment(
                 family=self.name,
@@ -246,7 +246,7 @@ class ServedFamily(Serving):
                 issued_at=now,
                 cohort_start=cohort,
             )
-            form = self._forms[arm] = seconds, TokenForm.of(assignment, keys)
+            form = self._forms[arm] = second, TokenForm.of(assignment, keys)
         return form[1].signed(unit_hmac)
 
     def _cohort_minutes(self) -> Any:

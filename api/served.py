@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from datetime import datetime
 from time import time
 from typing import NamedTuple
@@ -32,12 +32,13 @@ def decide(shared: Services, family: ServedFamily, unit: str | None, now: dateti
     return ServedChoice(family=family, choice=choice, token=token)
 
 
-def count(shared: Services, served: ServedChoice, truncated: Iterable[str] = ()) -> None:
+def count(shared: Services, served: ServedChoice, truncated: Collection[str] = ()) -> None:
     """Counts the fetch of what a client is answered, and its inputs that were cut: a refused request was exposed to
     nothing.
     """
     shared.exposures.count(served.family, served.choice, time())
-    shared.exposures.count_truncated(served.family.name, truncated)
+    if truncated:
+        shared.exposures.count_truncated(served.family.name, truncated)
 
 
 def unit_of(request: StrictRequest) -> str | None:

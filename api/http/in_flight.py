@@ -38,14 +38,15 @@ class Passage:
         Raises TooMany where that has as many in work as it may.
         """
         most = self._all.limits.requests_at_once
-        if self._all.requests_of[sender] >= most:
+        n_in_work = self._all.requests_of.get(sender, 0)
+        if n_in_work >= most:
             raise TooMany(
                 f"{most:,} requests of this sender are in work already. Send this one again when others have been"
                 f" answered; limits.requests_at_once is a setting{self._all.share_text}.",
                 limit=most,
                 retry_after_s=1,
             )
-        self._all.requests_of[sender] += 1
+        self._all.requests_of[sender] = n_in_work + 1
         self._sender = sender
 
     def take(self, n_bytes: int) -> None:
@@ -78,8 +79,9 @@ class Passage:
     def end(self) -> None:
         """Gives back what the request held."""
         _give_back(self._all.requests_of, self._sender, 1)
-        _give_back(self._all.bytes_of, self._sender, self._n_bytes)
-        self._all.n_bytes -= self._n_bytes
+        if self._n_bytes:
+            _give_back(self._all.bytes_of, self._sender, self._n_bytes)
+            self._all.n_bytes -= self._n_bytes
 
 
 def share_text(workers: int) -> str:
@@ -88,7 +90,7 @@ def share_text(workers: int) -> str:
 
 
 def _give_back(counts: Counter[str], sender: str, n: int) -> None:
-    n_left = counts[sender] - n
+    n_left = counts.get(sender, 0) - n
     if n_left > 0:
         counts[sender] = n_left
     else:

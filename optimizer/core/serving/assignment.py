@@ -204,7 +204,8 @@ def choose(family: Serving, unit: str | None, unit_hmac: str | None, now: dateti
     override = family.overrides.get(unit_hmac) if unit_hmac is not None else None
     if override is not None and override[1] > now:
         return family.override_choice(override[0])
-    if deploying is None or deploying.share is None:
+    share = deploying.share if deploying is not None else None
+    if deploying is None or share is None:
         if family.holdback is None or unit is None or now >= family.holdback.until:
             return Choice(variant=champion, role="champion")
         if in_holdback(bucket(family.holdback.salt, unit)):
@@ -214,12 +215,12 @@ def choose(family: Serving, unit: str | None, unit_hmac: str | None, now: dateti
         return Choice(variant=champion, role="champion", unwatched=True)
     if unit is None:
         return Choice(variant=champion, role="champion")
-    candidate = in_candidate(bucket(deploying.salt, unit), deploying.share)
+    candidate = in_candidate(bucket(deploying.salt, unit), share)
     return Choice(
         variant=deploying.candidate if candidate else champion,
         role="candidate" if candidate else "champion",
         rollout=deploying.id,
-        stage=deploying.share,
+        stage=share,
     )
 
 
