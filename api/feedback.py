@@ -15,7 +15,7 @@ from fastapi import FastAPI
 from api.hot import events
 from api.hot.application import Application
 from api.http.in_flight import InFlight
-from api.lifecycle import running_loops, services_of_api
+from api.lifecycle import ServingVersionMiddleware, running_loops, services_of_api
 from optimizer.host.config import Settings
 from optimizer.jobs.feedback.ingest_feedback import Turns
 
@@ -33,4 +33,6 @@ def create_feedback(settings: Settings) -> FastAPI:
             app.state.services = shared
             yield
 
-    return Application(events.HOT, InFlight(settings.limits), title="Detent feedback", lifespan=lifespan)
+    app = Application(events.HOT, InFlight(settings.limits), title="Detent feedback", lifespan=lifespan)
+    app.add_middleware(ServingVersionMiddleware)
+    return app

@@ -11,8 +11,9 @@ from time import monotonic
 from typing import Any
 
 import structlog
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-from api.http.forwarding import Gateway
+from api.http.forwarding import SERVING_VERSION, Gateway
 from api.services import Services
 from api.serving import ServingState
 from optimizer.host.config import Settings
@@ -67,6 +68,23 @@ async def running_loops(shared: Services, *own: Loop) -> AsyncIterator[None]:
         await asyncio.gather(*loops, return_exceptions=True)
 
 
+class ServingVersionMiddleware:
+    """Reads the store before a request that a process with a newer picture of it passed on: a family or key that this
+    other one has just made is known here, too.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            serving: ServingState = scope["app"].state.services.serving
+            version = next((value for name, value in scope["headers"] if name == SERVING_VERSION), b"")
+            if version.isdigit() and int(version) > (serving.now_served.version or 0):
+                await asyncio.to_thread(serving.refresh)
+        await self._app(scope, receive, send)
+
+
 def _open(settings: Settings, workers: int, feedback_process: bool) -> Services:
     store = wiring.open_store(settings)
     clock = wiring.open_clock(settings)
@@ -93,7 +111,7 @@ def _open(settings: Settings, workers: int, feedback_process: bool) -> Services:
         secrets=secrets,
         serving=state,
         health=StoreHealth(settings, store),
-        gateway=Gateway(settings.run_dir() / "gateway.json"),
+        gateway=Gateway(settings.run_dir() / "gateway.json", lambda: state.now_served.version),
         workers=workers,
         feedback_process=feedback_process,
     )

@@ -22,7 +22,7 @@ from api.gateway.model_side import ModelSide, of
 from api.gateway.recording import drain
 from api.hot.application import Application
 from api.http.in_flight import InFlight
-from api.lifecycle import running_loops, running_services
+from api.lifecycle import ServingVersionMiddleware, running_loops, running_services
 from api.routing import guarded, router
 from api.services import Services, Shared
 from optimizer.core.base.errors import Busy
@@ -78,6 +78,7 @@ def create_gateway(settings: Settings) -> FastAPI:
                 await asyncio.to_thread(models.close)
 
     app = Application(chat.HOT, InFlight(settings.limits), title="Detent gateway", lifespan=lifespan)
+    app.add_middleware(ServingVersionMiddleware)
     app.state.announce = lambda: None  # the process that has an address to tell puts its own there
     app.router.routes.extend((*chat.routes.routes, *operations.routes))  # as they are, see app.py
     return app

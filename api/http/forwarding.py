@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from os import stat
 from pathlib import Path
@@ -24,7 +25,8 @@ HOP_BY_HOP = frozenset(
     b"connection keep-alive proxy-authenticate proxy-authorization te trailer transfer-encoding upgrade host"
     b" content-length expect".split()
 )
-SET_HERE = frozenset({b"x-request-id"})  # the checked one, never the sender's own
+SERVING_VERSION = b"detent-serving-version"  # what the sender has read of the store, at least
+SET_HERE = frozenset({b"x-request-id", SERVING_VERSION})  # the checked one, never the sender's own
 CHECKED_HERE = frozenset(
     b"origin referer sec-fetch-site sec-fetch-mode sec-fetch-dest sec-fetch-user".split()
 )  # by the door, against its own address
@@ -92,8 +94,8 @@ class Neighbour:
 
     patience_s = 600.0  # a model may think for minutes; the gateway has limits of its own
 
-    def __init__(self, run_file: Path) -> None:
-        self._run_file = run_file
+    def __init__(self, run_file: Path, serving_version: Callable[[], int | None] = lambda: None) -> None:
+        self._run_file, self._serving_version = run_file, serving_version
         self._signature: tuple[int, int, int] | None = None
         self._connections: NeighbourConnections | None = None
 
@@ -129,7 +131,10 @@ class Neighbour:
             MalformedBody: a header might break out of its line.
         """
         connections = self.connections()
-        head = _head(scope, len(body), request_id, connections.name)
+        own = [(b"host", connections.name), (b"x-request-id", request_id)]
+        if (version := self._serving_version()) is not None:
+            own.append((SERVING_VERSION, b"%d" % version))
+        head = _head(scope, len(body), own)
         try:
             connection = await connections.one()
         except AnswerLost as error:
@@ -189,9 +194,9 @@ def lines_of(headers: Headers) -> bytes:
     return b"".join([b"%b: %b\r\n" % header for header in headers])
 
 
-def _head(scope: Scope, n_bytes: int, request_id: bytes, host: bytes) -> bytes:
+def _head(scope: Scope, n_bytes: int, own: Headers) -> bytes:
     headers = [(name, value.strip(b" \t")) for name, value in scope["headers"] if name not in NOT_PASSED_ON]
-    headers += [(b"host", host), (b"x-request-id", request_id)]
+    headers += own
     if n_bytes or scope["method"] not in ("GET", "HEAD"):
         headers.append((b"content-length", b"%d" % n_bytes))
     query = b"?" + scope["query_string"] if scope["query_string"] else b""

@@ -56,6 +56,8 @@ class Passage:
             TooMany: this sender's bodies together hold too much.
             Busy: those of all senders do.
         """
+        if not n_bytes:
+            return  # an entry of 0 would stay
         limits, others = self._all.limits, self._all.bytes_of[self._sender] - self._n_bytes
         mine = self._n_bytes + n_bytes
         if others and others + mine > limits.held_bytes_per_sender:

@@ -15,6 +15,7 @@ from rich.console import Console
 
 from optimizer.cli.rollout.picture import picture
 from optimizer.core.base.errors import Conflict
+from optimizer.core.serving import attribution
 from optimizer.core.serving.assignment import bucket, in_candidate, in_holdback, verify_token
 from optimizer.core.views.rollout_status import FamilyRollout
 from optimizer.jobs.champions.watch_switch import SwitchWatcher
@@ -471,7 +472,7 @@ def test_events_of_the_holdback_are_kept_in_their_arm_with_a_token_and_without(w
     assert arms[0]["cohort_start"] == arms[1]["cohort_start"] is not None
 
 
-def test_an_event_that_names_the_other_arm_of_a_holdback_is_refused(world: World) -> None:
+def test_an_event_that_names_the_other_arm_of_a_holdback_is_kept_in_no_arm(world: World) -> None:
     rollout = promoted(world)
     event = {
         "family": "triage",
@@ -479,12 +480,18 @@ def test_an_event_that_names_the_other_arm_of_a_holdback_is_refused(world: World
         "variant": rollout["candidate"],
         "unit": unit_of(rollout, held_back=True),
         "assigned_at": datetime.now(UTC).isoformat(),
+        "output": "billing",
         "success": True,
     }
-    assert world.post("/v1/feedback", [event]).json()["rejected"][0]["type"] == "assignment_mismatch"
+    answer = world.post("/v1/feedback", [{**event, "id": "in_1"}]).json()
+    assert (answer["accepted"], answer["in_no_arm"]) == (1, 1)
+    kept = world.get("/v1/interactions/in_1").json()
+    assert (kept["rollout"], kept["role"]) == (None, None)
 
 
-def test_once_a_new_rollout_has_begun_nothing_counts_for_the_holdback_before_it(world: World) -> None:
+def test_once_a_new_rollout_has_begun_nothing_counts_for_the_holdback_before_it_after_a_minute(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     rollout = promoted(world)
     unit = unit_of(rollout, held_back=True)
     event = {
@@ -492,13 +499,21 @@ def test_once_a_new_rollout_has_begun_nothing_counts_for_the_holdback_before_it(
         "rollout": rollout["id"],
         "variant": rollout["champion"],
         "unit": unit,
+        "output": "billing",
         "success": True,
     }
     held_at = datetime.now(UTC).isoformat()
     world.start(world.candidate("Other?"))
-    events = [{**event, "assigned_at": at} for at in (held_at, datetime.now(UTC).isoformat())]
-    answer = world.post("/v1/feedback", events).json()
-    assert (answer["accepted"], [one["index"] for one in answer["rejected"]]) == (1, [1])
+    begun_at = datetime.now(UTC).isoformat()
+
+    def rollout_of(name: str, at: str) -> str | None:
+        assert world.post("/v1/feedback", [{**event, "id": name, "assigned_at": at}]).json()["accepted"] == 1
+        return world.get(f"/v1/interactions/{name}").json()["rollout"]
+
+    assert rollout_of("in_1", held_at) == rollout["id"]
+    assert rollout_of("in_2", begun_at) == rollout["id"], "its sender had not heard of the new one"
+    monkeypatch.setattr(attribution, "LAG", timedelta(0))
+    assert rollout_of("in_3", begun_at) is None
 
 
 def test_fetches_in_the_holdback_are_counted_for_its_arms(world: World) -> None:

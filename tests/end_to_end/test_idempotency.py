@@ -38,6 +38,8 @@ WINDOW = {
 RECORD = {"processing_type": "full", "content_type": "news"}
 # What changes nothing of the installation, or nothing more when it is repeated.
 NOT_KEYED = {
+    "POST /ofrep/v1/evaluate/flags",
+    "POST /ofrep/v1/evaluate/flags/{key}",
     "POST /v1/families/{family}/render",
     "POST /v1/chat/completions",
     "POST /v1/data/prune",
@@ -190,6 +192,16 @@ def to_compare(world: World) -> Asked:
     return "/v1/families/triage/comparisons", {"variants": ["champion", world.candidate()], "n": 2}
 
 
+def to_evaluate(world: World) -> Asked:
+    scenario = {"id": "late", "input": {"text": "My card was charged twice."}, "expected": {"topic": "billing"}}
+    (world.settings.home / "families" / "triage" / "golden.jsonl").write_text(json.dumps(scenario) + "\n")
+    return "/v1/families/triage/evaluations", {"variant": world.candidate(), "suite": "golden"}
+
+
+def evaluated(world: World) -> Asked:
+    return f"{world.post(*to_evaluate(world)).headers['location']}/cancel", {"reason": "no"}
+
+
 def compared(world: World) -> Asked:
     return f"{world.post(*to_compare(world)).headers['location']}/cancel", {"reason": "no"}
 
@@ -248,6 +260,8 @@ CASES: dict[str, Callable[[World], Asked]] = {
     "POST /v1/families/{family}/judge/checks": to_check,
     "POST /v1/judge-runs/{id}/cancel": asked,
     "POST /v1/families/{family}/comparisons": to_compare,
+    "POST /v1/families/{family}/evaluations": to_evaluate,
+    "POST /v1/evaluations/{id}/cancel": evaluated,
     "POST /v1/comparisons/{id}/cancel": compared,
     "POST /v1/families/{family}/studies": to_study,
     "POST /v1/studies/{id}/cancel": lambda world: (f"/v1/studies/{studied(world)['id']}/cancel", {"reason": "no"}),

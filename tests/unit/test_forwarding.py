@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from api.http.forwarding import Gateway
+from api.http.forwarding import SERVING_VERSION, Gateway
 from api.http.neighbour_connections import MOST_UNREAD_BYTES, AnswerLost, ClientLeft
 from api.http.problems import GatewayUnavailable, MalformedBody
 
@@ -137,6 +138,17 @@ def test_the_address_is_read_again_when_its_file_has_changed(tmp_path: Path) -> 
                 return first, await Client().chat(made)
 
     assert asyncio.run(ask()) == (b"hi", b"yo")
+
+
+def test_a_request_says_which_picture_of_the_store_it_was_passed_on_with(tmp_path: Path) -> None:
+    async def ask() -> bytes:
+        async with gateway(tmp_path, always(WHOLE)) as (_, behind):
+            follower = Gateway(tmp_path / "gateway.json", lambda: 7)
+            await Client().chat(follower, (SERVING_VERSION, b"9000"))
+            follower.close()
+            return behind.heads[0]
+
+    assert re.findall(rb"%b: (.*)\r\n" % SERVING_VERSION, asyncio.run(ask())) == [b"7"]
 
 
 def test_the_gateway_hears_that_the_client_went_before_the_answer(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ import sys
 from pathlib import Path
 from api.access.limits import MinuteWindows
 from api.access.shared_windows import SharedWindows
-windows = MinuteWindows(500, "events", windows=SharedWindows(Path(sys.argv[1])))
+windows = MinuteWindows(500, "events", lambda: 100.0, SharedWindows(Path(sys.argv[1])))
 print("ready", flush=True)
 sys.stdin.readline()
 print(sum(windows.take("a")[1] is None for _ in range(400)))

@@ -7,7 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from starlette.testclient import TestClient
 
+from api import lifecycle
+from api.feedback import create_feedback
+from api.http.forwarding import SERVING_VERSION
 from optimizer.core.serving.access import LADDERS, ROLES
 from tests.api_world import World, make_home, serving
 
@@ -62,6 +66,23 @@ def test_a_key_is_taken_from_either_header_and_its_name_is_the_actor(world: Worl
         headers={"X-API-Key": "s3cret"},
     )
     assert made.json()["created_by"] == "deploy-bot"
+
+
+def test_another_process_of_the_server_knows_a_key_as_soon_as_the_one_that_made_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lifecycle, "POLL_S", 3600.0)
+    settings = make_home(tmp_path)
+    with serving(settings) as world, TestClient(create_feedback(settings), client=("127.0.0.1", 50000)) as behind:
+        made = world.post(
+            "/v1/keys", {"name": "app", "roles": ["feedback"], "close_keyless_from": "2026-01-01T00:00:00Z"}
+        ).json()
+        version = str(world.shared.serving.now_served.version)
+        told = {"Authorization": f"Bearer {made['secret']}", SERVING_VERSION.decode(): version}
+        event = {"family": "triage", "unit": "u", "success": True}
+        wrong_key = {**told, "Authorization": "Bearer other"}
+        assert behind.post("/v1/feedback", json=event, headers=told).json()["accepted"] == 1
+        assert behind.post("/v1/feedback", json=event, headers=wrong_key).status_code == 401
 
 
 def test_revoking_the_last_key_does_not_open_the_server(world: World) -> None:
