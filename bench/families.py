@@ -79,7 +79,11 @@ def run(cells: Sequence[tuple[str, int]], work: Work, *, n_rows: int = N_ROWS, m
             print(f"{name}, seed {seed}: {type(failure).__name__}: {str(failure)[:800]}", file=sys.stderr, flush=True)
             continue
         if measured:
-            print(f"{name}, seed {seed}: {_short(measured)}", file=sys.stderr, flush=True)
+            base, winner = (_mean([one["figure"] for one in measured["answers"][side]]) for side in ("base", "winner"))
+            short = (
+                f"{base:.3f} > {winner:.3f} on {measured['n_rows']} rows, {measured['search']['calls']} calls to search"
+            )
+            print(f"{name}, seed {seed}: {short}", file=sys.stderr, flush=True)
 
 
 def measure(name: str, seed: int, work: Work, n_rows: int) -> dict[str, Any] | None:
@@ -154,11 +158,6 @@ def _cell(
         "answers": {"base": [one.as_data() for one in base], "winner": [one.as_data() for one in winner]},
         "trivial": dict(trivial),
     }
-
-
-def _short(cell: Mapping[str, Any]) -> str:
-    base, winner = (_mean([one["figure"] for one in cell["answers"][side]]) for side in ("base", "winner"))
-    return f"{base:.3f} > {winner:.3f} on {cell['n_rows']} rows, {cell['search']['calls']} calls to search"
 
 
 def _mean(values: Sequence[float]) -> float:

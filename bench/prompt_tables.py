@@ -60,7 +60,17 @@ def main() -> int:
         print(table(made))
         return 0
     false = shuffled(list(tables.values()))
-    path = write_result("prompt_tables", [_agreed(measured), *made, false], RESULTS)
+    n_same, n = (sum(one.agreed[i] for one in measured) for i in (0, 1))
+    agreed = Cell(
+        case="agreed: choices of ours that the product's code makes too",
+        ours=n_same,
+        other=n,
+        other_name="all",
+        ratio=n_same / n,
+        unit="choices",
+        n=n,
+    )
+    path = write_result("prompt_tables", [agreed, *made, false], RESULTS)
     PAGE.write_text(page(json.loads(path.read_text(encoding="utf-8"))), encoding="utf-8")
     return verdict(made, false)
 
@@ -92,19 +102,6 @@ def verdict(made: Sequence[Cell], false: Cell) -> int:
     print(f"At 20 % of the calls a rule loses less than ours by its whole interval: {'; '.join(worse) or 'nowhere'}.")
     print(f"Shuffled, {false.ours:.1%} of {false.n} studies report an improvement; at most {MOST_FALSE:.0%} may.")
     return 1 if worse or false.ours is None or false.ours > MOST_FALSE else 0
-
-
-def _agreed(measured: Sequence[Measured]) -> Cell:
-    n_same, n = (sum(one.agreed[i] for one in measured) for i in (0, 1))
-    return Cell(
-        case="agreed: choices of ours that the product's code makes too",
-        ours=n_same,
-        other=n,
-        other_name="all",
-        ratio=n_same / n,
-        unit="choices",
-        n=n,
-    )
 
 
 if __name__ == "__main__":

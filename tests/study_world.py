@@ -30,10 +30,10 @@ from optimizer.core.search.strategy import SearchSetting
 from optimizer.core.search.study import Study
 from optimizer.core.serving.champion import first
 from optimizer.jobs.context import Context, JobContext
-from optimizer.jobs.studies.confirm_variant import confirm_variant
 from optimizer.jobs.studies.create_study import BudgetBody, StudyRequest, create_study
 from optimizer.jobs.studies.nominate import NominateRequest, nominate
 from optimizer.jobs.studies.run_study import run_study
+from optimizer.jobs.studies.start_study import confirm_variant
 from optimizer.runtime import wiring
 from optimizer.runtime.wiring import strategy_for
 from tests.clock import Clock

@@ -5,11 +5,11 @@ calls under way, counts, money, cache.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import structlog
 from fastapi import Request
@@ -19,10 +19,9 @@ from api.gateway.chat_answer import ChatResult
 from api.gateway.guarded_models import GuardedModels
 from api.gateway.hourly_money import HourlyMoney
 from api.gateway.metrics import Metrics
-from api.gateway.model_calls import ModelCalls
 from api.gateway.reader import Reader
 from api.gateway.response_cache import ResponseCache
-from optimizer.core.base.errors import InvalidInput
+from optimizer.core.base.errors import Busy, InvalidInput
 from optimizer.core.evaluation.judging.calibration import Calibration
 from optimizer.core.evaluation.scoring import Judge
 from optimizer.core.family.family import Family
@@ -32,6 +31,39 @@ from optimizer.core.policy.policy import Policy, parse_policy
 if TYPE_CHECKING:
     from optimizer.adapters.files.spool import Spool
     from optimizer.adapters.models.language_models import Models
+
+T = TypeVar("T")
+
+MOST = 512  # most of them wait: each model lets only as many calls out as config/models.yaml says
+
+
+class ModelCalls:
+    """A bounded number of tasks that call models. Used from one event loop."""
+
+    def __init__(self, most: int = MOST) -> None:
+        self._most = most
+        self._is_closed = False
+        self.n_held = 0
+
+    def start(self, call: Callable[[], Coroutine[Any, Any, T]]) -> asyncio.Task[T]:
+        """The coming result of ``call``; raises Busy where too many wait already, and when the process ends."""
+        if self.n_held >= self._most or self._is_closed:
+            raise Busy(
+                f"{self.n_held} model calls are in work or waiting, and more would only wait longer. Try again in a few"
+                " seconds.",
+                retry_after_s=5,
+            )
+        task = asyncio.create_task(call())
+        self.n_held += 1
+        task.add_done_callback(self._let_go)
+        return task
+
+    def close(self) -> None:
+        """None begins any more."""
+        self._is_closed = True
+
+    def _let_go(self, _: asyncio.Task[Any]) -> None:
+        self.n_held -= 1
 
 
 MAX_KNOWN = 256

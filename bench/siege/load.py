@@ -86,21 +86,23 @@ def _ids(home: Path, table: str) -> list[str]:
 
 
 def cells_of(siege: Siege) -> list[Cell]:
-    return [*_rates(siege), *_promises(siege), *_prompts(siege), *_processes(siege), *_answers(siege)]
-
-
-def _cell(case: str, ours: float, unit: str, n: int, bar: float | None = None) -> Cell:
-    return Cell(case=LOAD + case, ours=ours, other=bar, other_name="" if bar is None else "bar", unit=unit, n=n)
-
-
-def _rates(siege: Siege) -> list[Cell]:
     rounds, n_turns = siege.rounds_a_second, min(map(len, siege.faults.ready_s.values()))
     each = (("prompts", PROMPTS), ("feedback events", POSTS * EVENTS), ("chats", CHATS))
-    return [
+    rates = [
         _cell("faults in turn, for", siege.seconds / 60, "minutes", n_turns),
         *(_cell(f"capacity, {kind}", rounds * n, "a second", 1) for kind, n in each),
         *(_cell(f"asked for under siege, {kind}", rounds * n / 2, "a second", 1) for kind, n in each),
     ]
+    grown = [_cell(f"growth of the {name}, at most", mb, "MB", 1, bar=GROWN_MB) for name, mb in siege.grown_mb.items()]
+    ready = [
+        _cell(f"ready again after {name}, at most", max(turns), "seconds", len(turns), bar=READY_S)
+        for name, turns in siege.faults.ready_s.items()
+    ]
+    return [*rates, *_promises(siege), *_prompts(siege), *grown, *ready, *_answers(siege)]
+
+
+def _cell(case: str, ours: float, unit: str, n: int, bar: float | None = None) -> Cell:
+    return Cell(case=LOAD + case, ours=ours, other=bar, other_name="" if bar is None else "bar", unit=unit, n=n)
 
 
 def _promises(siege: Siege) -> list[Cell]:
@@ -153,15 +155,6 @@ def _p99(when: str, waits: list[float | None], bar_ms: float | None) -> Cell:
 
 def _ms(waits: list[float | None]) -> NDArray[np.float64]:
     return np.array([1000 * (PATIENCE_S if took is None else took) for took in waits] or [0.0])
-
-
-def _processes(siege: Siege) -> list[Cell]:
-    grown = [_cell(f"growth of the {name}, at most", mb, "MB", 1, bar=GROWN_MB) for name, mb in siege.grown_mb.items()]
-    ready = [
-        _cell(f"ready again after {name}, at most", max(turns), "seconds", len(turns), bar=READY_S)
-        for name, turns in siege.faults.ready_s.items()
-    ]
-    return grown + ready
 
 
 def _answers(siege: Siege) -> list[Cell]:

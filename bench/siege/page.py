@@ -59,10 +59,16 @@ def page(result: Mapping[str, Any]) -> str:
         for cell in texts
         if not cell["case"].startswith(FILE)
     )
+    not_kept = missed(cells)
+    verdict = (
+        f"not kept here: {'; '.join(not_kept)}."
+        if not_kept
+        else f"all {sum(c['other_name'] == 'bar' for c in cells)} were kept."
+    )
     head = HEAD.format(
         commit=result["commit"],
         machine=result["machine"],
-        verdict=_verdict(cells),
+        verdict=verdict,
         minutes=begun["ours"],
         turns=begun["n"],
         body_mb=bodies / 1e6,
@@ -80,15 +86,6 @@ def missed(cells: Sequence[Mapping[str, Any]]) -> list[str]:
     return [cell["case"].removeprefix(LOAD) for cell in cells if not is_kept(cell)]
 
 
-def _verdict(cells: Sequence[Mapping[str, Any]]) -> str:
-    not_kept = missed(cells)
-    return (
-        f"not kept here: {'; '.join(not_kept)}."
-        if not_kept
-        else f"all {sum(c['other_name'] == 'bar' for c in cells)} were kept."
-    )
-
-
 def _load_row(cell: Mapping[str, Any]) -> str:
     bar = (
         ""
@@ -97,11 +94,9 @@ def _load_row(cell: Mapping[str, Any]) -> str:
         if cell["other"] == 0
         else f"< {cell['other']:g} {cell['unit']}"
     )
-    return f"| {cell['case'].removeprefix(LOAD)} | {_figure(cell['ours'])} {cell['unit']} | {bar} | {cell['n']:,} |"
-
-
-def _figure(value: float) -> str:
-    return f"{value:,.0f}" if value == int(value) or value >= 100 else f"{value:.3g}"
+    value = cell["ours"]
+    figure = f"{value:,.0f}" if value == int(value) or value >= 100 else f"{value:.3g}"
+    return f"| {cell['case'].removeprefix(LOAD)} | {figure} {cell['unit']} | {bar} | {cell['n']:,} |"
 
 
 def _text_rows(cells: list[Mapping[str, Any]]) -> list[str]:

@@ -47,7 +47,17 @@ def chats() -> Iterator[Chats]:
         folder = opened.enter_context(tempfile.TemporaryDirectory(prefix="detent-speed-chat-"))
         home, answers = Path(folder) / "home", Path(folder) / "answers"
         home.mkdir()
-        answers.write_text(json.dumps({"whole": _whole(), "pieces": _pieces()}), encoding="utf-8")
+        choice = {"index": 0, "message": {"role": "assistant", "content": WORDS}, "finish_reason": "stop"}
+        usage = {"prompt_tokens": 30, "completion_tokens": N_PIECES, "total_tokens": 30 + N_PIECES}
+        whole = {
+            "id": "c",
+            "object": "chat.completion",
+            "created": 1,
+            "model": "m",
+            "choices": [choice],
+            "usage": usage,
+        }
+        answers.write_text(json.dumps({"whole": whole, "pieces": _pieces()}), encoding="utf-8")
         model_url = opened.enter_context(rivals.running("model", answers))
         model = {"openai_compatible": model_url, "model": "m", "concurrency": 128, "queue": 1000, "retries": 0}
         model["price"] = {"input_usd_per_mtok": 0.1, "output_usd_per_mtok": 0.4}
@@ -120,12 +130,6 @@ def _look(place: Chats) -> None:
         answer = httpx.post(place.url + PATH, json=_asked(streams), headers=place.headers, timeout=30)
         answer.raise_for_status()
         assert (answer.text.count('"content":') >= N_PIECES) if streams else WORDS in answer.text, answer.text
-
-
-def _whole() -> dict[str, object]:
-    choice = {"index": 0, "message": {"role": "assistant", "content": WORDS}, "finish_reason": "stop"}
-    usage = {"prompt_tokens": 30, "completion_tokens": N_PIECES, "total_tokens": 30 + N_PIECES}
-    return {"id": "c", "object": "chat.completion", "created": 1, "model": "m", "choices": [choice], "usage": usage}
 
 
 def _pieces() -> list[dict[str, object]]:

@@ -42,8 +42,13 @@ class Webhook:
             failed = ChannelFailed(f"{self.name} could not be reached ({type(error).__name__})", is_refused=unsendable)
         else:
             if not answer.is_success:
+                hint = (
+                    ": the webhook is gone or its address is wrong; make a new one"
+                    if answer.status_code in (401, 403, 404, 410)
+                    else ""
+                )
                 failed = ChannelFailed(
-                    f"{self.name} answered {answer.status_code}{_hint(answer.status_code)}",
+                    f"{self.name} answered {answer.status_code}{hint}",
                     retry_after_s=_retry_after_s(answer),
                     is_refused=answer.status_code in REFUSED,
                 )
@@ -91,10 +96,6 @@ def _slack_body(text: str) -> Mapping[str, Any]:
 def _discord_body(text: str) -> Mapping[str, Any]:
     """Names in a detail notify no member of the channel."""
     return {"content": text, "allowed_mentions": {"parse": []}}
-
-
-def _hint(status: int) -> str:
-    return ": the webhook is gone or its address is wrong; make a new one" if status in (401, 403, 404, 410) else ""
 
 
 def _retry_after_s(answer: httpx.Response) -> float | None:

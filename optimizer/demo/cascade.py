@@ -149,9 +149,10 @@ class CascadeDemo:
                 " it, and asks nothing twice."
             )
             return same_for_less(study)
+        n = len((study.dataset or {}).get("train", ()))
         say(
             f"  {(study.outcome or study.status).replace('_', ' ')} after {study.spend.n_calls} calls. The search, on"
-            f" {self._n(study)} training examples:"
+            f" {n} training examples:"
         )
         say(f"    {study.spend.remark or 'it said nothing'}")
         if study.outcome != "nominated" or study.winner is None:
@@ -252,9 +253,6 @@ class CascadeDemo:
         answer = self._gateway.post("/v1/chat/completions", json=body)
         answered: dict[str, Any] = answer.raise_for_status().json()
         return answered
-
-    def _n(self, study: Study) -> int:
-        return len((study.dataset or {}).get("train", ()))
 
 
 def sealed_bars(study: Study, names: tuple[str, str], *, store: Store) -> tuple[Bar, ...]:

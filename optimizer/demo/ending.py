@@ -75,7 +75,8 @@ def say_what_happened(screen: Screen, store: Store, stories: Sequence[Story], ro
         f"  Traffic of the rollouts: {rollouts.n_visits} requests, with {rollouts.n_answered} answers of the model"
     )
     behind = f", {backlog} items not yet in MLflow (they are sent when it answers)" if backlog else ""
-    screen.say(f"  Time: {screen.elapsed()} ({_times(screen)}){behind}")
+    times = ", ".join(f"step {n} {seconds:.0f} s" for n, seconds in enumerate(screen.seconds.values(), start=1))
+    screen.say(f"  Time: {screen.elapsed()} ({times}){behind}")
 
 
 def say_what_comes_next(
@@ -152,10 +153,6 @@ def _wait_for_mirror(store: Store) -> int:
         if backlog == 0 or time.monotonic() > deadline:
             return backlog
         time.sleep(0.5)
-
-
-def _times(screen: Screen) -> str:
-    return ", ".join(f"step {n} {seconds:.0f} s" for n, seconds in enumerate(screen.seconds.values(), start=1))
 
 
 Marked = list[tuple[str, str]]  # (CSS class, line)

@@ -71,7 +71,8 @@ class Screen:
                 self._tell(arguments, ran.result(), show)
 
     def _type(self, arguments: Sequence[str]) -> None:
-        self.out.print(f"[bold cyan]$ detent {escape(' '.join(_quoted(arguments)))}[/]")
+        quoted = [f'"{a}"' if " " in a else a for a in arguments]
+        self.out.print(f"[bold cyan]$ detent {escape(' '.join(quoted))}[/]")
 
     def _run(self, arguments: Sequence[str]) -> subprocess.CompletedProcess[str]:
         return subprocess.run([*DETENT, *arguments], capture_output=True, text=True, check=False, cwd=self.folder)
@@ -136,7 +137,3 @@ class Bars:
 def nothing(line: str) -> bool:
     """Of a command's answer that the demo reads for itself."""
     return False
-
-
-def _quoted(arguments: Sequence[str]) -> list[str]:
-    return [f'"{a}"' if " " in a else a for a in arguments]

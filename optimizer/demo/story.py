@@ -244,9 +244,9 @@ def _first_users(screen: Screen, users: Users, rows: Sequence[Example]) -> None:
             on_visit=lambda n: bars.show(FAMILY, n, len(examples), f"{n} of {len(examples)} users served"),
         )
     ((role, variant), (n, mean)), *_ = traffic.arms().items()
+    number = "not measured" if mean is None else f"{mean:.3f}"
     screen.say(
-        f"  {FAMILY}: {n} users got the {role} {variant}; mean score {_number(mean)}; {traffic.n_accepted} events"
-        " accepted"
+        f"  {FAMILY}: {n} users got the {role} {variant}; mean score {number}; {traffic.n_accepted} events accepted"
     )
     visit = traffic.visits[0]
     screen.say(f"  such as: {visit.example.input['parameter'][:110]}")
@@ -254,10 +254,6 @@ def _first_users(screen: Screen, users: Users, rows: Sequence[Example]) -> None:
         f"    model: {' '.join(visit.answer.text.split())[:110]!r}; author:"
         f" {next(iter(visit.example.expected.values()))!r}"
     )
-
-
-def _number(value: float | None) -> str:
-    return "not measured" if value is None else f"{value:.3f}"
 
 
 def _interrupt(number: int, frame: FrameType | None) -> NoReturn:

@@ -80,8 +80,9 @@ def check_aliases(root: Node | None) -> None:
     n = _size_of(root, {}) if root is not None else 0
     if n > MAX_VALUES:
         line = root.start_mark.line + 1 if root is not None and root.start_mark is not None else 1
+        about = f"{n:,}" if n < 10**12 else f"some 10^{len(str(n)) - 1}"
         raise YamlTooLarge(
-            f"with its aliases written out the document from line {line} on holds {_about(n)} values, and"
+            f"with its aliases written out the document from line {line} on holds {about} values, and"
             f" {MAX_VALUES:,} are the most that is read; write out what is meant, without aliases of aliases"
         )
 
@@ -96,10 +97,6 @@ def _size_of(node: Node, sizes: dict[int, int]) -> int:
     elif not sizes[id(node)]:
         raise YamlTooLarge(ENDLESS)
     return sizes[id(node)]
-
-
-def _about(n: int) -> str:
-    return f"{n:,}" if n < 10**12 else f"some 10^{len(str(n)) - 1}"
 
 
 def load_file(path: Path, advice: str, *, with_lines: bool = False) -> Any:

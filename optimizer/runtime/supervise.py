@@ -130,7 +130,12 @@ class Supervisor:
         self._children.append(self._listening_child("gateway", "127.0.0.1", settings.gateway_port))
         self._children.append(Child(name="worker"))
         if mlflow and settings.mlflow_tracking_uri is None:
-            self._children.append(self._mlflow_child())
+            # On this machine alone whatever host says, since it has no keys. The port is held from here on: MLflow
+            # takes long to start, and who bound it meanwhile would be taken for it.
+            child = self._listening_child("mlflow", "127.0.0.1", self._settings.mlflow_port)
+            assert child.listening is not None
+            child.environment = {"DETENT_MLFLOW_PORT": str(child.listening.port)}
+            self._children.append(child)
 
     def run(self) -> None:
         """Until SIGTERM, SIGINT or ``stop()``; all children have ended when this returns."""
@@ -203,17 +208,6 @@ class Supervisor:
             self._tell(listening.notice)
         return Child(name=name, listening=listening)
 
-    def _mlflow_child(self) -> Child:
-        """The port is held from here on: MLflow takes long to start,
-        and who bound it meanwhile would be taken for it.
-        """
-        child = self._listening_child(
-            "mlflow", "127.0.0.1", self._settings.mlflow_port
-        )  # it has no keys, whatever host says
-        assert child.listening is not None
-        child.environment = {"DETENT_MLFLOW_PORT": str(child.listening.port)}
-        return child
-
     def _look_after(self, child: Child) -> None:
         now = time.monotonic()
         if child.process is None:
@@ -260,6 +254,16 @@ class Supervisor:
                     bound = ours.enter_context(child.listening.of_one())
                 descriptors = (bound.fileno(),)
                 command += ["--fd", str(descriptors[0])]
+            port = next(c.listening.port for c in self._children if c.entry == "api" and c.listening)
+            environment = {
+                "DETENT_HOME": str(self._settings.home),
+                "DETENT_PROFILE": self._settings.profile,
+                "DETENT_HOST": self._settings.host,
+                "DETENT_PORT": str(port),
+                "DETENT_API__WORKERS": str(self._settings.api.workers),
+                "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+                "MLFLOW_DISABLE_TELEMETRY": "true",
+            }
             child.process = subprocess.Popen(
                 command,
                 stdin=subprocess.PIPE,  # its closing is how the child learns that we are gone
@@ -267,23 +271,11 @@ class Supervisor:
                 stderr=None if self._settings.log_json else sink,
                 start_new_session=True,  # Ctrl-C reaches the supervisor alone, which ends the others in order
                 pass_fds=descriptors,
-                env={**os.environ, **self._environment(), **child.environment},
+                env={**os.environ, **environment, **child.environment},
             )
         child.started_at = time.monotonic()
         child.is_ready = False
         log.info("started", child=child.name, pid=child.process.pid)
-
-    def _environment(self) -> dict[str, str]:
-        port = next(c.listening.port for c in self._children if c.entry == "api" and c.listening)
-        return {
-            "DETENT_HOME": str(self._settings.home),
-            "DETENT_PROFILE": self._settings.profile,
-            "DETENT_HOST": self._settings.host,
-            "DETENT_PORT": str(port),
-            "DETENT_API__WORKERS": str(self._settings.api.workers),
-            "LITELLM_LOCAL_MODEL_COST_MAP": "True",
-            "MLFLOW_DISABLE_TELEMETRY": "true",
-        }
 
     def _bury(self, child: Child, now: float) -> None:
         assert child.process is not None

@@ -136,7 +136,7 @@ def test_no_more_calls_are_in_flight_than_the_limit(store, ask, Model):
 
 
 def test_what_stands_back_for_a_user_holds_no_place_that_another_study_needs(store, ask, monkeypatch):
-    monkeypatch.setattr("optimizer.jobs.calls.limited_model.STAND_BACK_S", 0.001)
+    monkeypatch.setattr("optimizer.jobs.calls.call_model.STAND_BACK_S", 0.001)
     model = AwaitedModel(concurrency=1)
     stood_back, is_over = threading.Event(), threading.Event()
 

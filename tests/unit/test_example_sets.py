@@ -17,7 +17,6 @@ from optimizer.core.dataset.similarity import similarities, vectors
 from optimizer.core.declaration.read import parse_family
 from optimizer.core.family.rendering import few_shot
 from optimizer.core.family.variant import FewShot
-from optimizer.core.search.examples.effects import ExampleEffects, SetScore
 from optimizer.core.search.examples.sets import (
     Pool,
     alternating,
@@ -31,6 +30,7 @@ from optimizer.core.search.examples.sets import (
     typical,
     usable,
 )
+from optimizer.core.search.proposers.examples import ExampleEffects, SetScore
 
 ANIMALS = ("the cat sleeps", "the cat eats", "a cat and a dog", "my dog barks")
 MONEY = ("the bank lends money", "money in the bank", "a bank account")
@@ -181,7 +181,7 @@ def test_the_posterior_is_the_textbooks():
     """
     import numpy as np
 
-    from optimizer.core.search.examples import effects as module
+    from optimizer.core.search.proposers import examples as module
 
     draw = random.Random(3)
     features = np.array([[draw.random() for _ in range(4)] for _ in range(6)])

@@ -10,8 +10,7 @@ import pytest
 
 from optimizer.adapters.mlflow import pages
 from optimizer.adapters.mlflow.fields import trial_metrics
-from optimizer.adapters.reports.study_importance import importances
-from optimizer.adapters.reports.study_report import study_page
+from optimizer.adapters.reports.study_report import importances, study_page
 from optimizer.core.base.values import Budget, ExampleResult
 from optimizer.core.dataset.examples import make_example
 from optimizer.core.family.variant import FewShot, Variant

@@ -161,7 +161,7 @@ class User:
 def test_a_study_that_started_by_itself_asks_no_model_while_a_user_waits(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("optimizer.jobs.calls.limited_model.STAND_BACK_S", 0.0)
+    monkeypatch.setattr("optimizer.jobs.calls.call_model.STAND_BACK_S", 0.0)
     world = complained(tmp_path)
     (study,) = world.check()
     user = User(world)

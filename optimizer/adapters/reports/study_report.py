@@ -15,12 +15,12 @@ from typing import Any
 from optimizer.adapters.reports import study_plots as plots
 from optimizer.adapters.reports import study_thresholds as thresholds
 from optimizer.adapters.reports.page import cut, page, share, usd
-from optimizer.adapters.reports.study_importance import NOTHING_VARIED, importances
-from optimizer.core.base.canonical import digest
+from optimizer.core.base.canonical import canonical_json, digest
 from optimizer.core.base.phrasing import when
 from optimizer.core.evaluation.gates import improvement_unit, points_text
 from optimizer.core.evaluation.label_report import LABELS, NO_LABEL, confused
 from optimizer.core.evaluation.trivial_baselines import WITHOUT_MODEL, heading, said
+from optimizer.core.family.variant import Variant
 from optimizer.core.rollout.transitions import is_system
 from optimizer.core.search.cascade.learned import finding_of
 from optimizer.core.search.run_off import RUN_OFF, leaders_in_words, rows_in_words
@@ -56,6 +56,16 @@ UNCONFIRMED = {
 def study_page(report: StudyReport) -> str:
     """The whole page."""
     study, trials = report.study, [t.trial for t in report.history.trials]
+    # Dev examples on which the duel was won or lost by most; one whose text may not be shown goes by a hash
+    duel = report.history.duel
+    gains = duel.cases[: duel.wins][:N_CASES] if duel else ()
+    losses = duel.cases[::-1][: duel.losses][:N_CASES] if duel else ()
+    cases = {
+        "gains": gains,
+        "losses": losses,
+        "hides_some": any(case.other.example not in report.texts for case in (*gains, *losses)),
+        "hash_of": lambda id: digest(f"{report.study.id}:{id}".encode())[:12],
+    }
     return page(
         "study.html",
         report=report,
@@ -83,7 +93,7 @@ def study_page(report: StudyReport) -> str:
         cost=share if study.is_replayed else usd,  # of one item that was replayed: no call was paid for it
         usd_per_example=usd_per_example,
         n_scored=sum(t.score is not None for t in trials),
-        cases=_cases(report),
+        cases=cases,
         **(_findings(report) if trials else {}),
     )
 
@@ -154,19 +164,6 @@ def _best_first(seen: TrialView) -> tuple[bool, float, int]:
     return not whole, -(seen.trial.score or 0.0), seen.trial.number
 
 
-def _cases(report: StudyReport) -> dict[str, Any]:
-    """Dev examples on which the duel was won or lost by most; one whose text may not be shown goes by a hash."""
-    duel = report.history.duel
-    gains = duel.cases[: duel.wins][:N_CASES] if duel else ()
-    losses = duel.cases[::-1][: duel.losses][:N_CASES] if duel else ()
-    return {
-        "gains": gains,
-        "losses": losses,
-        "hides_some": any(case.other.example not in report.texts for case in (*gains, *losses)),
-        "hash_of": lambda id: digest(f"{report.study.id}:{id}".encode())[:12],
-    }
-
-
 def _importances(report: StudyReport, trials: Sequence[Trial]) -> tuple[str | None, dict[str, float]]:
     """(why no setting can be called important, the share of the variance that each explains)."""
     why_not = report.history.cannot_tell
@@ -226,3 +223,64 @@ def _met(confusion: Confusion) -> list[str]:
     """Labels that were expected or given at least once."""
     answers = {label for row in confusion.values() for label in row}
     return sorted(({label for label, row in confusion.items() if row} | answers) - {NO_LABEL})
+
+
+NOTHING_VARIED = "no setting took more than one value."
+
+
+def importances(trials: Sequence[Trial], variants: Mapping[str, Variant], seed: int) -> dict[str, float]:
+    """Share of the score's variance that each setting explains (fANOVA of Optuna), the largest first.
+
+    {} where no setting was given more than one value.
+    """
+    import optuna
+
+    points = [
+        (settings_of(t, variants.get(t.variant)), t.score)
+        for t in trials
+        if t.status == "complete" and t.score is not None
+    ]
+    values: dict[str, list[Any]] = {}
+    for settings, _ in points:
+        for key, value in settings.items():
+            values.setdefault(key, []).append(value)
+    everywhere = {key: seen for key, seen in values.items() if len(seen) == len(points)}
+    varied = {key: seen for key, seen in everywhere.items() if len({repr(value) for value in seen}) > 1}
+    if not varied:
+        return {}
+    distributions = {key: _distribution(seen) for key, seen in varied.items()}
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    search = optuna.create_study(direction="maximize")
+    for settings, score in points:
+        params = {key: settings[key] if _is_numeric(varied[key]) else str(settings[key]) for key in varied}
+        search.add_trial(optuna.trial.create_trial(params=params, distributions=distributions, value=score))
+    evaluator = optuna.importance.FanovaImportanceEvaluator(seed=seed)
+    shares: dict[str, float] = optuna.importance.get_param_importances(search, evaluator=evaluator)
+    return shares
+
+
+def settings_of(trial: Trial, variant: Variant | None) -> dict[str, Any]:
+    """What may vary between trials, by a flat name: n_examples, instruction (its hash),
+    settings of model and policy.
+    """
+    if variant is None:
+        return {}
+    instruction = digest(canonical_json([dict(message) for message in variant.messages]))[:6]
+    settings: dict[str, Any] = {"n_examples": len(variant.examples), "instruction": instruction}
+    settings |= {k: v for k, v in variant.model.items() if isinstance(v, int | float | str)}
+    settings |= {f"policy.{k}": v for k, v in variant.policy.items() if isinstance(v, int | float | str)}
+    return settings
+
+
+def _distribution(values: Sequence[Any]) -> Any:
+    import optuna
+
+    if not _is_numeric(values):
+        return optuna.distributions.CategoricalDistribution(sorted({str(v) for v in values}))
+    if all(isinstance(v, int) for v in values):
+        return optuna.distributions.IntDistribution(int(min(values)), int(max(values)))
+    return optuna.distributions.FloatDistribution(float(min(values)), float(max(values)))
+
+
+def _is_numeric(values: Sequence[Any]) -> bool:
+    return all(isinstance(v, int | float) and not isinstance(v, bool) for v in values)

@@ -12,7 +12,7 @@ from typing import Any
 
 import typer
 
-from optimizer.cli.doctor.finding import Finding
+from optimizer.cli.doctor.keys import Finding
 from optimizer.cli.output import Json, show
 from optimizer.cli.session import Session
 from optimizer.core.base.errors import DetentError, InvalidInput

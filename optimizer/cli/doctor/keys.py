@@ -6,9 +6,9 @@ Never their values.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
 
-from optimizer.cli.doctor.finding import Finding
 from optimizer.core.base.phrasing import count
 
 if TYPE_CHECKING:
@@ -92,3 +92,16 @@ def environment_of_server(settings: Settings) -> tuple[int, Mapping[str, str]] |
         return running.pid, psutil.Process(running.pid).environ()
     except (psutil.Error, OSError):
         return None
+
+
+Severity = Literal["ok", "warning", "fault"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One check: what was found, and what to do where that is not fine."""
+
+    check: str
+    verdict: Severity
+    detail: str
+    advice: str = ""

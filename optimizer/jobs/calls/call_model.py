@@ -6,19 +6,21 @@ Nothing is asked twice.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Collection
+from contextlib import asynccontextmanager
 from dataclasses import replace
+from typing import TypeVar
 
-from optimizer.core.base.errors import ModelFailed
-from optimizer.core.models.budget import require_bounded, worth_a_retry
+from optimizer.core.base.errors import ModelFailed, StudyStopped
+from optimizer.core.base.values import Budget
+from optimizer.core.models.budget import output_limit, require_bounded, reservation_usd, worth_a_retry
 from optimizer.core.models.language import Backoff, ModelAnswer, ModelRequest
-from optimizer.jobs.calls.budgeted_model import BudgetedModel
-from optimizer.jobs.calls.call_book import Account, CallBook
-from optimizer.jobs.calls.call_slots import wait_checking
-from optimizer.jobs.calls.limited_model import LimitedModel
+from optimizer.jobs.calls.call_book import Account, CallBook, found_or_allowed
+from optimizer.jobs.calls.call_slots import Slots, slots_of, wait_checking
 from optimizer.jobs.calls.retried_model import RetriedModel
 from optimizer.jobs.calls.wrapped_model import WrappedModel
-from optimizer.ports import Clock, LanguageModel, Store
+from optimizer.ports import Clock, LanguageModel, Store, Transaction
 
 BACKOFF = Backoff(initial_s=0.5, max_s=10.0, jitter_s=0.5)
 
@@ -107,3 +109,123 @@ def pause_before_retry(error: ModelFailed) -> bool | float:
         return False
     asked_s = error.members.get("retry_after_s")
     return min(float(asked_s), BACKOFF.max_s) if isinstance(asked_s, int | float) and asked_s > 0 else True
+
+
+STAND_BACK_S = 0.1  # between two looks whether users still wait
+
+
+class LimitedModel(WrappedModel):
+    """Every call of ``complete`` takes a place.
+
+    Args:
+        stop: asked before each call and while it waits; a sentence means stop.
+        users_wait: whether a user's call is under way; no call begins before it says no.
+        concurrency: calls in flight at once; None: what the model is good for, for all studies of the process together.
+    """
+
+    def __init__(
+        self,
+        inner: LanguageModel,
+        *,
+        stop: Callable[[], str | None],
+        users_wait: Callable[[], bool],
+        concurrency: int | None = None,
+    ) -> None:
+        super().__init__(inner)
+        self._stop, self._users_wait = stop, users_wait
+        self._concurrency = None if concurrency == inner.concurrency else concurrency
+        self._slots = (
+            slots_of(_innermost(inner), inner.concurrency) if self._concurrency is None else Slots(self._concurrency)
+        )
+
+    @property
+    def concurrency(self) -> int:
+        return self._concurrency or self.inner.concurrency
+
+    async def complete(self, request: ModelRequest) -> ModelAnswer:
+        """Raises StudyStopped; nothing was sent."""
+        async with self._place():
+            return await self.inner.complete(request)
+
+    def check_stop(self) -> None:
+        """Raises StudyStopped."""
+        reason = self._stop()
+        if reason is not None:
+            raise StudyStopped(reason)
+
+    @asynccontextmanager
+    async def _place(self) -> AsyncIterator[None]:
+        """A place while no user waits. None is held meanwhile: studies that do not stand back share them."""
+        self._slots.grow(self.concurrency)  # an embedded model may have got another process
+        while True:
+            async with self._slots.taken(self.check_stop):
+                self.check_stop()
+                if not self._users_wait():
+                    yield
+                    return
+            await asyncio.sleep(STAND_BACK_S)
+
+
+def _innermost(model: LanguageModel) -> LanguageModel:
+    while isinstance(model, WrappedModel):
+        model = model.inner
+    return model
+
+
+T = TypeVar("T")
+
+
+class BudgetedModel(WrappedModel):
+    """Nothing is sent that could pass a cap, and what was sent counts at the highest price until its own is known.
+
+    The budget is asked in the very transaction that journals the call, so that no two calls see the same rest.
+    """
+
+    def __init__(self, inner: LanguageModel, book: CallBook, store: Store, budget: Budget) -> None:
+        super().__init__(inner)
+        self._book, self._store, self._budget = book, store, budget
+        self._failed: Counter[str] = Counter()  # attempts in a row by request key
+
+    async def complete(self, request: ModelRequest) -> ModelAnswer:
+        """Raises BudgetExhausted (nothing was sent), and what the model raises, once that is journaled.
+
+        An interrupt is raised once the journal says what came of the call.
+        """
+        key = request.key
+        max_tokens = output_limit(request.params, self.max_output_tokens)
+        require_bounded(self.name, self.price, max_tokens, self._budget)
+        reserve_usd = reservation_usd(request, self.price, max_tokens)
+        entry = self._book.entry(request, key, self._failed[key] + 1, reserve_usd)
+        decision, interrupt = await self._written(self._book.reserve(entry))
+        answer_known = found_or_allowed(decision)
+        if interrupt is not None:
+            if answer_known is None:
+                self._failed[key] += 1
+                await self._written(self._book.fail(entry, interrupt, sent=False))
+            raise interrupt
+        if answer_known is not None:
+            return answer_known
+        try:
+            answer = await self.inner.complete(request)
+        except BaseException as error:
+            self._failed[key] += 1
+            await self._written(self._book.fail(entry, error))
+            raise
+        self._failed.pop(key, None)
+        _, interrupt = await self._written(self._book.settle(entry, answer))
+        if interrupt is not None:
+            raise interrupt
+        return replace(answer, from_journal=False)
+
+    async def _written(self, fn: Callable[[Transaction], T]) -> tuple[T, asyncio.CancelledError | None]:
+        """What ``fn`` gave, and the interrupt that came meanwhile: one that ended the write would lose a paid answer,
+        or leave a reservation behind that stands for no call.
+        """
+        writing = asyncio.ensure_future(self._store.awrite(fn))
+        interrupt = None
+        while not writing.done():
+            try:
+                await asyncio.wait([writing])
+            except asyncio.CancelledError as error:
+                interrupt = error
+        return writing.result(), interrupt

@@ -150,7 +150,12 @@ class _Run:
             while True:
                 attempts = await (self._judged(wanted) if isinstance(wanted, Judge) else self._attempts(wanted))
                 if attempts is None:
-                    return self._executed(self._ended())
+                    why = (
+                        "the request was ended"
+                        if self._interrupted is not None
+                        else f"{self._of.policy.deadline_s:g} s are over"
+                    )
+                    return self._executed(Done(attempt=best(self._past), why=f"{why}; the best answer so far"))
                 wanted = machine.send(attempts)
         except StopIteration as end:
             return self._executed(end.value)
@@ -244,10 +249,6 @@ class _Run:
             return await asyncio.to_thread(self._score, text)
         except Exception:  # the user's code: whatever it raises, this answer has no score, and goes out
             return None
-
-    def _ended(self) -> Done:
-        why = "the request was ended" if self._interrupted is not None else f"{self._of.policy.deadline_s:g} s are over"
-        return Done(attempt=best(self._past), why=f"{why}; the best answer so far")
 
     def _executed(self, done: Done) -> Execution:
         if self._interrupted is not None and not self._past:

@@ -73,7 +73,19 @@ def _decide(context: Context, request: ItemActRequest, verdict: Verdict) -> Deci
     why = checked_reason(request.reason)
     graph.repair(id)
     intake = intake_of(context).request()
-    reads = intake.read([_event(graph, id, verdict)])
+    # One outcome per repair: whether a person wanted it
+    good = verdict == "approved"
+    event = {
+        "id": id,
+        "family": graph.family,
+        "interaction": graph.interaction,
+        "source": "person",
+        "success": good,
+        "score": float(good),
+        "label": verdict,
+        "tags": {"graph": graph.id},
+    }
+    reads = intake.read([event])
     if intake.rejected:
         raise _refusal(intake.rejected[0])
 
@@ -104,21 +116,6 @@ def _graph(store: Store, tx: Transaction, repair: str) -> VerifiedGraph:
             repair=repair,
         )
     return graph
-
-
-def _event(graph: VerifiedGraph, repair: str, verdict: Verdict) -> dict[str, Any]:
-    """One outcome per repair: whether a person wanted it."""
-    good = verdict == "approved"
-    return {
-        "id": repair,
-        "family": graph.family,
-        "interaction": graph.interaction,
-        "source": "person",
-        "success": good,
-        "score": float(good),
-        "label": verdict,
-        "tags": {"graph": graph.id},
-    }
 
 
 def _refusal(rejected: dict[str, Any]) -> DetentError:

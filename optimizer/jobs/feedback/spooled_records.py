@@ -61,7 +61,9 @@ def keep_records(
     for actor, some in groupby(records, lambda record: record.get("actor")):
         if actor is None:
             for one in some:
-                add_later_parts_once(tx, store, _later_parts(one["row"]))
+                row = one["row"]
+                later_parts = LaterParts(**{**row, "received_at": datetime.fromisoformat(row["received_at"])})
+                add_later_parts_once(tx, store, later_parts)
         else:
             request = intake_of(actor).request()
             answer = request.keep(tx, [_read(index, one) for index, one in enumerate(some)])
@@ -90,7 +92,3 @@ def _read(index: int, record: Mapping[str, Any]) -> ReadEvent:
         by_token=True,
         token=None if token is None else (token[0], datetime.fromisoformat(token[1])),
     )
-
-
-def _later_parts(row: Mapping[str, Any]) -> LaterParts:
-    return LaterParts(**{**row, "received_at": datetime.fromisoformat(row["received_at"])})

@@ -41,6 +41,18 @@ def rollout_view(tx: Transaction, store: Store, clock: Clock, rollout: Rollout) 
         held_back = None
     followed_by = champion.after_promotion(store.champions.history(tx, rollout.family), rollout.id)
     arms = rollout_evidence.arms_of(rollout, state, blocks, _late(tx, store, clock, rollout))
+    records = (
+        store.variants.get(tx, rollout.family, id)
+        for id in [rollout.candidate, rollout.champion, *([followed_by.variant] if followed_by else [])]
+    )
+    versions = {r.variant.id: r.file_version for r in records if r is not None and r.file_version is not None}
+    latest = store.rollouts.latest(tx, rollout.family)
+    is_last = latest is None or latest.id == rollout.id
+    alerts = tuple(
+        OpenAlert(kind=a.kind, level=a.level, detail=a.detail, opened_at=a.opened_at)
+        for a in store.alerts.all(tx, open_only=True, family=rollout.family)
+        if a.subject == rollout.id or (is_last and a.kind in OF_FAMILY)
+    )
     return RolloutView(
         verdict=rollout_evidence.verdict_of(state.quality, state.whole_days),
         n_blocks=state.n_blocks,
@@ -64,15 +76,13 @@ def rollout_view(tx: Transaction, store: Store, clock: Clock, rollout: Rollout) 
         served=rollout.share is not None and leased(rollout, now) and freeze is None,
         freeze=freeze,
         holdback=held_back,
-        alerts=_alerts(tx, store, rollout),
+        alerts=alerts,
         looked_at=stored.updated_at if stored is not None else None,
         keys=shares(state.by_key),
         max_share_per_key=float(rollout.settings.get("max_share_per_key") or 1.0),
         beyond_exposures=state.n_beyond_exposures,
         followed_by=followed_by,
-        versions=_versions(
-            tx, store, rollout, [rollout.candidate, rollout.champion, *([followed_by.variant] if followed_by else [])]
-        ),
+        versions=versions,
     )
 
 
@@ -94,11 +104,6 @@ def comparisons(blocks: list[StoredBlock]) -> list[Block]:
     """The quality blocks among them as the gate takes them."""
     comparisons_read = (comparison_of(b.content, "outcomes") for b in blocks if b.kind == "quality")
     return [block for block in comparisons_read if block is not None]
-
-
-def _versions(tx: Transaction, store: Store, rollout: Rollout, variants: list[str]) -> dict[str, str]:
-    records = (store.variants.get(tx, rollout.family, id) for id in variants)
-    return {r.variant.id: r.file_version for r in records if r is not None and r.file_version is not None}
 
 
 def _waits_for(rollout: Rollout, state: EvidenceState, now: datetime, clock_now: datetime) -> tuple[str, ...]:
@@ -140,14 +145,4 @@ def _late(tx: Transaction, store: Store, clock: Clock, rollout: Rollout) -> Mapp
         last - timedelta(days=LATE_DAYS),
         last,
         lambda begun: now - (clock_now - begun - window) / clock.scale,
-    )
-
-
-def _alerts(tx: Transaction, store: Store, rollout: Rollout) -> tuple[OpenAlert, ...]:
-    latest = store.rollouts.latest(tx, rollout.family)
-    is_last = latest is None or latest.id == rollout.id
-    return tuple(
-        OpenAlert(kind=a.kind, level=a.level, detail=a.detail, opened_at=a.opened_at)
-        for a in store.alerts.all(tx, open_only=True, family=rollout.family)
-        if a.subject == rollout.id or (is_last and a.kind in OF_FAMILY)
     )

@@ -106,7 +106,16 @@ def _give_up(tx: Transaction, store: Store, rollout: Rollout, why: str, at: date
     now_stored = store.rollouts.get(tx, rollout.id)
     if now_stored is not None and now_stored.lease_expires_at is not None and now_stored.lease_expires_at > latest:
         store.rollouts.renew_lease(tx, rollout.id, latest)
-    store.alerts.open(tx, _failed(rollout, why, at))
+    id, family = rollout.id, rollout.family
+    detail = (
+        f"Rollout {id} of {family} could not be watched: {why.rstrip('.')}. "
+        "Its lease is not renewed, so every user gets the champion within a minute. "
+        f"var/logs/worker.log has the whole story; to end it: detent rollout rollback {family}"
+    )
+    failed = Alert(
+        id=new_id("al"), kind=UNREADABLE, level="critical", family=family, subject=id, opened_at=at, detail=detail
+    )
+    store.alerts.open(tx, failed)
 
 
 def _watch(store: Store, clock: Clock, id: str, at: datetime, lease_seconds: float) -> Done:
@@ -243,18 +252,6 @@ def _leased(tx: Transaction, store: Store, rollout: Rollout, request: Transition
     transition = apply(rollout, request)
     return record_transition(
         tx, store, replace(transition, rollout=replace(transition.rollout, lease_expires_at=until))
-    )
-
-
-def _failed(rollout: Rollout, why: str, at: datetime) -> Alert:
-    id, family = rollout.id, rollout.family
-    detail = (
-        f"Rollout {id} of {family} could not be watched: {why.rstrip('.')}. "
-        "Its lease is not renewed, so every user gets the champion within a minute. "
-        f"var/logs/worker.log has the whole story; to end it: detent rollout rollback {family}"
-    )
-    return Alert(
-        id=new_id("al"), kind=UNREADABLE, level="critical", family=family, subject=id, opened_at=at, detail=detail
     )
 
 

@@ -109,9 +109,19 @@ def confirm_winner(run: StudyRun, variants: Sequence[Variant], *, stop: StopFlag
         run.n_from_journal += evaluator.n_from_journal
     assert best is not None
     if not best.pairs:
-        return ConfirmationResult(
-            winner=best.variant, outcome="not_confirmed", record=_nothing_scored(len(examples), looks)
+        n = len(examples)
+        reason = (
+            "the holdout is empty" if n == 0 else f"on none of the {n} holdout examples both variants could be scored"
         )
+        gate = {"name": "n", "verdict": "fail", "value": 0, "required": 1, "reason": reason}
+        nothing_scored = {
+            "n": 0,
+            "n_unscored": n,
+            "looks": looks,
+            "gates": [gate],
+            "summary": f"Not confirmed: {reason}.",
+        }
+        return ConfirmationResult(winner=best.variant, outcome="not_confirmed", record=nothing_scored)
     return _confirmed(run, best, steps, settings, looks)
 
 
@@ -394,9 +404,3 @@ def _summary(
     called = CALLED["quality" if saving is None else saving.aim]
     word = called.capitalize() if record["confidence"] >= IMPROVED else f"Nominated, not yet called {called}"
     return f"{word}: {figures}.{remark}"
-
-
-def _nothing_scored(n: int, looks: int) -> dict[str, Any]:
-    reason = "the holdout is empty" if n == 0 else f"on none of the {n} holdout examples both variants could be scored"
-    gate = {"name": "n", "verdict": "fail", "value": 0, "required": 1, "reason": reason}
-    return {"n": 0, "n_unscored": n, "looks": looks, "gates": [gate], "summary": f"Not confirmed: {reason}."}

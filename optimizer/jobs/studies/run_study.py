@@ -196,7 +196,12 @@ def _search_and_confirm(run: StudyRun) -> Study:
         search = run_search(run, reserve=reserve, stop=stop)
         log.info("search_ended", study=run.study.id, ended=search.ended, reason=search.reason, winner=search.winner)
         if search.ended == "cancelled":
-            return _finish(run, f"Cancelled. {_best_so_far(search)}", status="cancelled", winner=search.winner)
+            best_so_far = (
+                f"Best on dev so far: {search.winner}, not confirmed."
+                if search.winner
+                else "Nothing better than the champion had been found."
+            )
+            return _finish(run, f"Cancelled. {best_so_far}", status="cancelled", winner=search.winner)
         if search.winner is None:
             return _finish_without_winner(run, search)
         winner = search.winner
@@ -331,14 +336,6 @@ def _finish(run: StudyRun, text: str, **changes: Any) -> Study:
     run.store.write(finish)
     run.tell("finished", text)
     return run.study
-
-
-def _best_so_far(search: SearchResult) -> str:
-    return (
-        f"Best on dev so far: {search.winner}, not confirmed."
-        if search.winner
-        else "Nothing better than the champion had been found."
-    )
 
 
 def _get(store: Store, study_id: str) -> Study:

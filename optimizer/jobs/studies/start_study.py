@@ -5,14 +5,24 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from optimizer.core.base.errors import Fault, InvalidInput
 from optimizer.core.scheduling.monthly_budget import MonthlyLimits
 from optimizer.core.search.cost_estimate import CostEstimate
 from optimizer.core.search.study import CONFIRM, Study, study_view
 from optimizer.jobs.context import Context
 from optimizer.jobs.request import ItemActRequest
-from optimizer.jobs.studies.confirm_variant import confirm_variant
-from optimizer.jobs.studies.create_study import StudyRequest, create_study
-from optimizer.jobs.studies.nominate import LookPrice, NominateRequest, nominate
+from optimizer.jobs.studies.confirming_study import standing_look
+from optimizer.jobs.studies.context import variant_of
+from optimizer.jobs.studies.create_study import StudyRequest, create_study, parse_definition
+from optimizer.jobs.studies.nominate import (
+    LookPrice,
+    NominateRequest,
+    as_confirmed,
+    nominate,
+    plan_look,
+    queue_look,
+    refuse_fallen,
+)
 from optimizer.jobs.studies.read_studies import stored_study
 from optimizer.jobs.studies.transitions import request_stop, resume_study
 
@@ -80,3 +90,37 @@ def take_up_study(context: Context, request: ItemActRequest) -> Study:
         all_usd=context.settings.usd_per_month,
     )
     return resume_study(request.id, actor=context.actor, store=context.store, clock=context.clock, limits=limits)
+
+
+def confirm_variant(context: Context, request: StudyRequest) -> Study | LookPrice:
+    """The study that confirms a variant for an aim (quality, where none is named) against the champion of today, or
+    has; with ``dry_run`` the Price of a new one.
+
+    Safe to repeat: what the holdout has been asked once is not asked again until the champion is another.
+
+    Raises:
+        NotFound: the family has no such variant.
+        Conflict: it is the champion, another study of the family has not ended, or the family is frozen.
+        GateNotMet: it has been confirmed for this aim, and a gate is not met; or it lost a golden scenario.
+        InvalidInput: cost is the aim and a model has no price; or the request asks for a search, too.
+        DatasetTooSmall, BudgetTooSmall: with figures, before anything is spent.
+    """
+    family, store = context.family(request.family), context.store
+    variant, aim = request.variant, request.aim or "quality"
+    more = sorted(request.model_fields_set - {"family", "strategy", "variant", "aim", "dry_run"})
+    if request.strategy != CONFIRM or variant is None or more:
+        detail = (
+            "strategy confirm goes with a variant, an aim and dry_run alone: it searches nothing, and its price is"
+            " fixed before"
+        )
+        raise InvalidInput(
+            f"No study was made: {detail}.", [Fault(pointer=f"/{(more or ['variant'])[0]}", detail=detail)]
+        )
+    variant_of(store, family.name, variant)
+    refuse_fallen(family, variant, store)
+    with store.read() as tx:
+        standing = standing_look(tx, store, family.name, variant, aim)
+    if standing is not None:
+        return as_confirmed(standing, variant, family, store)
+    planned = plan_look(context, family, variant, aim, parse_definition(family, {}))
+    return planned.price if request.dry_run else queue_look(context, planned, family)

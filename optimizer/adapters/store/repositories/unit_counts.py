@@ -72,7 +72,16 @@ class UnitCountTable:
 
     def put(self, tx: Connection, rollout: str, n_blocks: int, counts: Mapping[tuple[int, str], UnitCount]) -> None:
         if counts:
-            tx.execute(insert(UNITS), {"rollout": rollout, "n_blocks": n_blocks, "counts": _as_text(counts)})
+            # {stage: {unit: [start of its cohort, values, minute of the last]}}: as they are after the look, not what
+            # was added
+            stages: dict[int, dict[str, Any]] = {}
+            for (stage, unit), count in counts.items():
+                cohort = None if count.cohort_start is None else count.cohort_start.isoformat()
+                stages.setdefault(stage, {})[unit] = [cohort, count.n_values, count.last_minute]
+            tx.execute(
+                insert(UNITS),
+                {"rollout": rollout, "n_blocks": n_blocks, "counts": json.dumps(stages, separators=(",", ":"))},
+            )
 
     def sums(self, tx: Connection, rollout: str) -> tuple[int, int]:
         """From the rows alone: verification does not trust the memory."""
@@ -106,17 +115,6 @@ _NEXT = (
     .order_by(UNITS.c.n_blocks)
     .limit(bindparam("most"))
 )
-
-
-def _as_text(counts: Mapping[tuple[int, str], UnitCount]) -> str:
-    """{stage: {unit: [start of its cohort, values, minute of the last]}}:
-    as they are after the look, not what was added.
-    """
-    stages: dict[int, dict[str, Any]] = {}
-    for (stage, unit), count in counts.items():
-        cohort = None if count.cohort_start is None else count.cohort_start.isoformat()
-        stages.setdefault(stage, {})[unit] = [cohort, count.n_values, count.last_minute]
-    return json.dumps(stages, separators=(",", ":"))
 
 
 def _add(book: _Book, text: str) -> None:

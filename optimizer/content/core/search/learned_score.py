@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal, Protocol
 
 from optimizer.content.core.policy.learned_knob import SCORE
-from optimizer.content.core.policy.pipeline import Pipeline, parse_pipeline
+from optimizer.content.core.policy.pipeline import parse_pipeline
 from optimizer.content.core.policy.route import is_type_name
 from optimizer.content.core.search.replay import (
     Records,
@@ -175,15 +175,10 @@ def results_by_type(
     for code, name in enumerate(records.types):
         chosen = records.codes == code
         its = [groups[i] for i in np.flatnonzero(chosen)]
-        results.append(
-            _result(name, subset(records, chosen), ways_of(went, chosen), its, _decided_by(name, pipeline, methods))
-        )
+        mode = pipeline.mode(name)
+        decided_by = methods.get(name, "filter, not trained") if mode == "quality_check" else f"route {mode}"
+        results.append(_result(name, subset(records, chosen), ways_of(went, chosen), its, decided_by))
     return results
-
-
-def _decided_by(name: str, pipeline: Pipeline, methods: Mapping[str, str]) -> str:
-    mode = pipeline.mode(name)
-    return methods.get(name, "filter, not trained") if mode == "quality_check" else f"route {mode}"
 
 
 def _result(name: str, records: Records, went: Routes, groups: Sequence[str], decided_by: str) -> TypeResult:
