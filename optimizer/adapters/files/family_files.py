@@ -20,7 +20,7 @@ from optimizer.adapters.files.family_positions import read_yaml
 from optimizer.core.base.errors import Fault, InvalidFamily, InvalidInput
 from optimizer.core.declaration.read import invalid_family, parse_family
 from optimizer.core.family.family import Family
-from optimizer.core.family.sizes import Size
+from optimizer.core.family.variant import Size
 from optimizer.core.serving.family_names import by_name
 from optimizer.host.yaml_files import YamlTooLarge, read_text
 

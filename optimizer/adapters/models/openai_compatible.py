@@ -10,7 +10,7 @@ from optimizer.adapters.models.connections import LoopSessions
 from optimizer.adapters.models.model_settings import ModelSettings
 from optimizer.adapters.models.openai_stream import post_streaming
 from optimizer.adapters.models.openai_wire import body_of, post, read_answer
-from optimizer.core.base.printable import without_passwords
+from optimizer.core.base.phrasing import without_passwords
 from optimizer.core.models.language import ModelAnswer, ModelPrice, ModelRequest
 from optimizer.ports import DeltaSink
 

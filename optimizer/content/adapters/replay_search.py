@@ -26,8 +26,7 @@ from optimizer.core.family.family import kind_of
 from optimizer.core.family.variant import Variant
 from optimizer.core.search import strategy_calls
 from optimizer.core.search.space import apply_point, point_of
-from optimizer.core.search.strategies import strategy
-from optimizer.core.search.strategy import REPLAY, Proposal, SearchSetting, Strategy
+from optimizer.core.search.strategy import REPLAY, Proposal, SearchSetting, Strategy, strategy
 from optimizer.core.search.study import KEEP
 
 

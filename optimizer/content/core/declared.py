@@ -7,8 +7,7 @@ from typing import Any
 
 from optimizer.content.core.policy.pipeline import knob_of, read_policy, unknown_knob, value_fault
 from optimizer.core.base.errors import Fault, pointer_of
-from optimizer.core.family.space_form import is_to_be_learned
-from optimizer.core.family.variant import Variant
+from optimizer.core.family.variant import Variant, is_to_be_learned
 
 
 def policy_faults(data: Mapping[str, Any]) -> Iterator[Fault]:

@@ -11,8 +11,7 @@ from optimizer.adapters.store.engine import upsert
 from optimizer.adapters.store.rows import columns_of, first, record_of
 from optimizer.adapters.store.tables import ChampionRow, FreezeRow, OverrideRow, ServingVersionRow
 from optimizer.core.serving.assignment import Override
-from optimizer.core.serving.freezes import Freeze
-from optimizer.core.serving.rollout import Champion
+from optimizer.core.serving.rollout import Champion, Freeze
 
 CHAMPIONS = ChampionRow.__table__
 OVERRIDES = OverrideRow.__table__
