@@ -23,10 +23,10 @@ from common import RESULTS, ROOT, SHARED, Cell, write_result
 from learned.cascade_rows import Pair, at_threshold, best_threshold, random_mixing, read
 from learned.confidence_page import page
 
+from optimizer.adapters.predictors.export import GramRecipe, Recipe
 from optimizer.adapters.predictors.learning import RECORDED, log_loss_gain
 from optimizer.adapters.predictors.learning import RECORDED_FEATURES as SEEN
 from optimizer.adapters.predictors.measures import area, brier, calibration_error, group_draws, measured, reliability
-from optimizer.adapters.predictors.recipe import GramRecipe, Recipe
 from optimizer.adapters.predictors.training import TrainedPredictor, TrainingRow, train
 from optimizer.core.predictor.parts import logistic
 from optimizer.core.predictor.request_features import FEATURES

@@ -6,7 +6,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from optimizer.core.serving.assignment import Choice, Serving, choose
-from optimizer.core.serving.rollout import ALL, Champion, Freeze
+from optimizer.core.serving.freezes import ALL, Freeze
+from optimizer.core.serving.rollout import Champion
 
 SINCE = datetime(2026, 1, 1, tzinfo=UTC)
 

@@ -45,7 +45,6 @@ def shared_anchor(file: Path, scale: float, now: datetime, *, lock: Path) -> dat
             return datetime.fromisoformat(stored["anchor"])
         anchor = now
         if stored is not None:
-            ahead = (stored["scale"] - 1) * (now - datetime.fromisoformat(stored["anchor"]))
-            anchor = now - ahead / (scale - 1)
+            anchor = now - ((stored["scale"] - 1) * (now - datetime.fromisoformat(stored["anchor"]))) / (scale - 1)
         write_whole(file, {"scale": scale, "anchor": anchor.isoformat()})
         return anchor

@@ -18,7 +18,6 @@ from optimizer.cli import (
     clock,
     data,
     entry_points,
-    export,
     feedback,
     graph,
     imports,
@@ -49,7 +48,7 @@ from optimizer.core.base.errors import (
     TooLarge,
     TooMany,
 )
-from optimizer.core.base.phrasing import printable
+from optimizer.core.base.printable import printable
 
 DONE, FAILED, USAGE, REFUSED = 0, 1, 2, 3
 
@@ -96,7 +95,6 @@ for group in (
     playbook,
     keys,
     data,
-    export,
     clock,
 ):
     app.add_typer(group.app)

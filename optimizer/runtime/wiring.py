@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from optimizer.content.core.policy.flags import Flags
     from optimizer.content.core.search.recommend import PipelineRecommendation
     from optimizer.core.declaration.draft import Sheet
-    from optimizer.core.evaluation.judging.calibration import FitJudge, FittedJudge
+    from optimizer.core.evaluation.judging.agreement import FitJudge, FittedJudge
     from optimizer.core.evaluation.scoring import Judge, Scorer
     from optimizer.core.family.family import Family
     from optimizer.core.family.variant import Variant
@@ -151,7 +151,7 @@ def home_context(
 
 def mlflow_link(settings: Settings, study: Study) -> str | None:
     """Where the study is to be seen in MLflow now."""
-    from optimizer.adapters.mlflow.run_link import link_of
+    from optimizer.adapters.mlflow.connection import link_of
 
     return link_of(settings, study)
 
@@ -298,9 +298,9 @@ def open_source(
 
 def read_sheet(path: Path, *, encoding: str | None = None, delimiter: str | None = None) -> Sheet:
     """A CSV file or JSON lines; of examples their inputs and expected fields, flattened."""
-    from optimizer.adapters.files import sheets
+    from optimizer.adapters.files import sources
 
-    return sheets.read_sheet(path, encoding=encoding, delimiter=delimiter)
+    return sources.read_sheet(path, encoding=encoding, delimiter=delimiter)
 
 
 def read_pipeline_files(path: Path) -> PipelineFiles:
@@ -450,7 +450,7 @@ def learn_alignment(
     numbers: Sequence[dict[str, float | None]], liked: Sequence[bool], groups: Sequence[str], trained_on: dict[str, Any]
 ) -> Alignment:
     """A predictor of users' thumbs, and how well it tells later ones apart."""
-    from optimizer.adapters.predictors.alignment import learn_alignment
+    from optimizer.adapters.predictors.measures import learn_alignment
 
     return learn_alignment(numbers, liked, groups, trained_on)
 
@@ -473,9 +473,9 @@ def open_tracker(settings: Settings) -> Tracker:
 
 def rollout_page(report: RolloutReport) -> str:
     """A rollout's report as one HTML page that needs no network."""
-    from optimizer.adapters.reports import rollout_report
+    from optimizer.adapters.reports import rollout_plots
 
-    return rollout_report.rollout_page(report)
+    return rollout_plots.rollout_page(report)
 
 
 def study_page(report: StudyReport) -> str:
@@ -501,9 +501,9 @@ def mirrored_pages(families: Mapping[str, Family], store: Store, clock: Clock) -
 
 def grid_page(grid: VariantGrid, variants: Sequence[Variant]) -> str:
     """Variants side by side as one HTML page that needs no network."""
-    from optimizer.adapters.reports import variant_grid
+    from optimizer.adapters.reports import study_report
 
-    return variant_grid.grid_page(grid, variants)
+    return study_report.grid_page(grid, variants)
 
 
 def html_page(template: str, **values: Any) -> str:
@@ -539,7 +539,7 @@ def open_intake(settings: Settings, store: Store, clock: Clock, families: Family
 
 def strategy_for(name: str, setting: SearchSetting) -> Strategy:
     """The strategy of one word of a study; raises InvalidInput for an unknown one."""
-    from optimizer.core.search.strategy import STRATEGIES, check_strategy
+    from optimizer.core.search.strategies import STRATEGIES, check_strategy
 
     (word,) = check_strategy(name)
     return STRATEGIES[word].make(setting)

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from api.app import create_app
-from optimizer.adapters.reports.rollout_report import rollout_page
+from optimizer.adapters.reports.rollout_plots import rollout_page
 from optimizer.adapters.reports.study_report import study_page
 from optimizer.core.base.values import Budget
 from optimizer.core.models.language import ModelAnswer, ModelRequest

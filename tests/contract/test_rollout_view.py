@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from optimizer.adapters.reports.rollout_report import rollout_page
+from optimizer.adapters.reports.rollout_plots import rollout_page
 from optimizer.cli.rollout.evidence_picture import difference_text, print_evidence, print_progress
 from optimizer.cli.rollout.picture import picture
 from optimizer.core.base.answers import members_of

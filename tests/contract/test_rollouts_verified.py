@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from optimizer.adapters.store import Database
-from optimizer.adapters.store.repositories import blocks as blocks_on_database
+from optimizer.adapters.store.repositories import rollouts as rollouts_on_database
 from optimizer.core.rollout.blocks import FIRST_PREVIOUS_HASH, chained
 from optimizer.core.rollout.evidence_state import after, as_text, begin, from_text
 from optimizer.core.rollout.next_action import NextAction, next_action
@@ -268,10 +268,10 @@ def test_a_block_hashed_anew_around_what_no_tick_closes_is_named(ended: World) -
 def test_blocks_are_handed_on_one_at_a_time_in_order_and_no_more_are_read_than_asked_for(
     ended: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(blocks_on_database, "_NEXT", blocks_on_database._NEXT.limit(7))
+    monkeypatch.setattr(rollouts_on_database, "_NEXT_BLOCKS", rollouts_on_database._NEXT_BLOCKS.limit(7))
     made: list[int] = []
-    read = blocks_on_database._block
-    monkeypatch.setattr(blocks_on_database, "_block", lambda row: made.append(row[1]) or read(row))
+    read = rollouts_on_database._block
+    monkeypatch.setattr(rollouts_on_database, "_block", lambda row: made.append(row[1]) or read(row))
     with ended.store.read() as tx:
         each = ended.store.blocks.each(tx, ended.rollout.id)
         next(each)
@@ -284,8 +284,8 @@ def test_blocks_are_handed_on_one_at_a_time_in_order_and_no_more_are_read_than_a
 def test_verify_tells_how_far_it_is_and_reads_every_block_once(ended: World, monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[tuple[int, int]] = []
     made: list[int] = []
-    read = blocks_on_database._block
-    monkeypatch.setattr(blocks_on_database, "_block", lambda row: made.append(row[1]) or read(row))
+    read = rollouts_on_database._block
+    monkeypatch.setattr(rollouts_on_database, "_block", lambda row: made.append(row[1]) or read(row))
     monkeypatch.setattr("optimizer.jobs.rollouts.verify_rollout.TELL_EVERY", 10)
     report = verify_rollout(ended.rollout.id, ended.store, progress=lambda n, of: told.append((n, of)))
     assert made == list(range(1, report.n_blocks + 1))

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from optimizer.adapters.models import openai_stream, openai_wire
+from optimizer.adapters.models import openai_wire
 from optimizer.core.base.errors import ModelFailed
 from optimizer.core.models.stream import MessageInPieces, ModelDelta
 from tests.contract.test_language_models import both, own_wire
@@ -115,7 +115,7 @@ def test_a_stream_that_breaks_in_the_middle_has_handed_on_what_came(make: Any, b
 def test_a_stream_that_goes_on_and_on_is_ended_and_what_came_was_handed_on(
     make: Any, behind: FaultyProvider, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(openai_stream, "MessageInPieces", lambda: MessageInPieces(max_bytes=1000))
+    monkeypatch.setattr(openai_wire, "MessageInPieces", lambda: MessageInPieces(max_bytes=1000))
     behind.pieces = ["word "] * 1000
     sink = Sink()
     with pytest.raises(ModelFailed, match="more than 1,000 bytes") as caught:

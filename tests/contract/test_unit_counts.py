@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 
 from optimizer.adapters.store import Database
-from optimizer.adapters.store.repositories import unit_counts
+from optimizer.adapters.store.repositories import rollouts
 from optimizer.jobs.rollouts.tick import tick
 from optimizer.ports import UnitCount
 from tests.clock import Clock
@@ -64,8 +64,8 @@ def test_what_was_not_committed_was_not_counted(database: Database) -> None:
 
 def test_a_row_is_read_once(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[str] = []
-    add = unit_counts._add
-    monkeypatch.setattr(unit_counts, "_add", lambda book, text: (read.append(text), add(book, text)))
+    add = rollouts._add
+    monkeypatch.setattr(rollouts, "_add", lambda book, text: (read.append(text), add(book, text)))
     put(database, 1, {(0, "a"): ONCE})
     assert counts_of(database, "a") == counts_of(database, "a") == {"a": ONCE}
     put(database, 2, {(0, "b"): ONCE})
@@ -110,7 +110,7 @@ def test_a_backup_that_was_restored_is_read_from_its_beginning(tmp_path: Path, d
 
 
 def test_more_rows_than_are_read_at_once_are_all_read(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(unit_counts, "ROWS_PER_QUERY", 3)
+    monkeypatch.setattr(rollouts, "ROWS_PER_QUERY", 3)
     for n_blocks in range(1, 8):
         put(database, n_blocks, {(0, f"u{n_blocks}"): ONCE})
     assert len(counts_of(database, *(f"u{n}" for n in range(1, 8)))) == 7
@@ -121,11 +121,11 @@ def test_units_of_a_rollout_that_nobody_asks_about_leave_the_memory_with_a_tick_
 ) -> None:
     put(database, 1, {(0, "a"): ONCE})
     now = 0.0
-    monkeypatch.setattr(unit_counts.time, "monotonic", lambda: now)
+    monkeypatch.setattr(rollouts.time, "monotonic", lambda: now)
     assert counts_of(database, "a") == {"a": ONCE}
     tick(database, Clock())
     assert list(database.unit_counts._books) == ["ro_1"]
-    now = unit_counts.IDLE_S + 1
+    now = rollouts.IDLE_S + 1
     tick(database, Clock())
     assert database.unit_counts._books == {}
     assert counts_of(database, "a") == {"a": ONCE}

@@ -24,9 +24,9 @@ from tests.stores import new_database
 
 POINTS = {  # where the process dies, and whether its decision had been committed by then
     "before anything is written": ("optimizer.jobs.rollouts.watch_rollout.keep_blocks", "before", False),
-    "with the blocks written": ("optimizer.adapters.store.repositories.blocks.BlockTables.add", "after", False),
+    "with the blocks written": ("optimizer.adapters.store.repositories.rollouts.BlockTables.add", "after", False),
     "with blocks and state written": (
-        "optimizer.adapters.store.repositories.blocks.BlockTables.put_state",
+        "optimizer.adapters.store.repositories.rollouts.BlockTables.put_state",
         "after",
         False,
     ),

@@ -5,7 +5,9 @@ and never with the address in sight.
 from __future__ import annotations
 
 import json
-import os
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from datetime import timedelta
@@ -25,7 +27,6 @@ from optimizer.ports import Alert
 from optimizer.runtime import wiring
 from tests.alert_server import SECRET, WebhookServer, webhook_server
 from tests.clock import PROCESSES_S, Clock, until
-from tests.forked import Forked
 from tests.stores import NOW, migrate_store, new_database
 
 
@@ -241,9 +242,11 @@ def test_the_worker_sends_what_was_raised_while_it_was_away_and_doctor_says_how_
         store = wiring.open_store(settings)
         stack.callback(store.close)
         store.write(lambda tx: store.alerts.open(tx, alert()))
-        worker = Forked(["detent", "worker"], env=os.environ)
+        worker = subprocess.Popen(
+            [sys.executable, "-c", "from optimizer.cli import main; main()", "worker"], stderr=subprocess.DEVNULL
+        )
         stack.callback(worker.wait, 30)
-        stack.callback(worker.terminate)
+        stack.callback(worker.send_signal, signal.SIGTERM)
         until(lambda: len(server.received) == 1, patience_s=PROCESSES_S)
         store.write(lambda tx: store.alerts.close(tx, "pipeline_out_of_range", None, "s", NOW + timedelta(minutes=7)))
         until(lambda: len(server.received) == 2, patience_s=PROCESSES_S)

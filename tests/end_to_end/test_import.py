@@ -12,8 +12,7 @@ from typing import Any
 import pytest
 
 from optimizer.adapters.clock import SystemClock
-from optimizer.adapters.files.example_files import column_mapping, kind_of
-from optimizer.adapters.files.sources import open_source
+from optimizer.adapters.files.sources import column_mapping, format_of, open_source
 from optimizer.adapters.files.table_files import MAX_CELL_CHARS
 from optimizer.adapters.store import Database
 from optimizer.core.base.errors import InvalidInput, NotFound, NotYet
@@ -215,7 +214,7 @@ def test_the_report_says_how_many_holdout_examples_exist_and_how_many_the_gates_
     ],
 )
 def test_what_a_file_holds_is_told_by_its_first_line(tmp_path: Path, first: dict[str, Any], expected: str) -> None:
-    assert kind_of(write_lines(tmp_path / "file.jsonl", first)) == expected
+    assert format_of(write_lines(tmp_path / "file.jsonl", first)) == expected
 
 
 def test_an_unknown_shape_a_missing_file_and_dialogs_are_refused_with_what_to_do(tmp_path: Path) -> None:
@@ -357,4 +356,4 @@ def test_rows_of_named_groups_and_rows_that_differ_are_asked_nothing(store: Data
 
 def test_a_folder_is_told_to_be_one(tmp_path: Path) -> None:
     with pytest.raises(NotFound, match="it is a folder"):
-        kind_of(tmp_path)
+        format_of(tmp_path)

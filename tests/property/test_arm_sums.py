@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from sqlalchemy import Connection, case, func, select
 
 from optimizer.adapters.store import Database
-from optimizer.adapters.store.arm_stats import ARMS
 from optimizer.adapters.store.migrations.versions import r0108_arm_stats
+from optimizer.adapters.store.repositories.events import ARMS
 from optimizer.adapters.store.tables import FEEDBACK_EVENTS, INTERACTIONS
 from optimizer.core.feedback.events import FeedbackEvent, Interaction
 from tests.examples import n_examples

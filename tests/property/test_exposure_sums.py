@@ -10,7 +10,7 @@ from sqlalchemy import Connection, func, select, text
 
 from optimizer.adapters.store import Database
 from optimizer.adapters.store.migrations.versions import r0110_exposure_sums
-from optimizer.adapters.store.repositories.exposures import EXPOSURES, SUMS
+from optimizer.adapters.store.repositories.serving import EXPOSURES, SUMS
 from optimizer.ports import Exposure
 from tests.examples import n_examples
 from tests.stores import FAMILY, minutes, take_step, temporary_database

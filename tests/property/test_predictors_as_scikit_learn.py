@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 
 from optimizer.adapters.predictors.export import (
     _LEAST_SLOPE,
+    GramRecipe,
     fitted_isotonic,
     fitted_platt,
     gram_part,
     trees_part,
     vectorizer,
 )
-from optimizer.adapters.predictors.recipe import GramRecipe
 from optimizer.core.base.canonical import rounded
 from optimizer.core.predictor.predictor import FORMAT, Predictor
 from tests.examples import n_examples

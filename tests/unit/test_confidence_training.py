@@ -7,8 +7,8 @@ import random
 
 import pytest
 
+from optimizer.adapters.predictors.export import GramRecipe, Recipe
 from optimizer.adapters.predictors.measures import area, brier, calibration_error, group_draws, measured, reliability
-from optimizer.adapters.predictors.recipe import GramRecipe, Recipe
 from optimizer.adapters.predictors.training import (
     TrainingRow,
     group_folds,

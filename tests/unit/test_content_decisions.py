@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from optimizer.content.core.policy import filter
+from optimizer.content.core.policy.filter import TIMES
 from optimizer.content.core.policy.pipeline import KNOBS, decide, parse_pipeline
 from optimizer.content.core.policy.presets import PRESETS
 from optimizer.content.core.policy.route import CONTENT_TYPES
-from optimizer.content.core.policy.timing import TIMES
 from optimizer.content.core.records.fields import CHECKPOINTS, FIELDS, known_at
 from optimizer.core.base.errors import InvalidInput
 from tests.content_records import GOOD

@@ -10,11 +10,11 @@ import pytest
 from ruamel.yaml import YAML
 
 from optimizer.content.core.policy.files import FILES, read_files
+from optimizer.content.core.policy.filter import TIMES
 from optimizer.content.core.policy.flags import METRICS, SWITCHES, THRESHOLDS
 from optimizer.content.core.policy.pipeline import KNOBS, PER_TYPE, PRIORITY
 from optimizer.content.core.policy.presets import PRESETS
 from optimizer.content.core.policy.route import CONTENT_TYPES
-from optimizer.content.core.policy.timing import TIMES
 from optimizer.content.core.records.fields import FIELDS, Field
 from optimizer.core.base.knob import Knob
 from optimizer.core.feedback.pipeline_record import TARGETS

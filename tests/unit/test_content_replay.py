@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from optimizer.content.core.policy.files import read_files
+from optimizer.content.core.policy.filter import TimeModel
 from optimizer.content.core.policy.pipeline import KNOBS, parse_pipeline
 from optimizer.content.core.policy.presets import PRESETS
-from optimizer.content.core.policy.timing import TimeModel
 from optimizer.content.core.search.recommend import MIN_FULL, PipelineRecommendation, recommend
 from optimizer.content.core.search.replay import outcome, read_columns, replay, rows_to_columns
 from optimizer.content.core.search.score import processed_quality

@@ -19,11 +19,10 @@ from markupsafe import escape
 from optimizer.adapters.reports.study_report import study_page
 from optimizer.cli.study.run import Wish
 from optimizer.cli.study.view import score_lines
-from optimizer.content.adapters import score_learning
+from optimizer.content.adapters import replay_search
 from optimizer.content.core.policy import learned_knob
 from optimizer.content.core.search.learned_score import CHARACTERS, LENGTH, PLAIN, JudgedItem, LearnedScore, Method
-from optimizer.content.core.search.score_points import whole_groups
-from optimizer.content.core.search.score_strategy import KNOBS, POINTS
+from optimizer.content.core.search.score_strategy import KNOBS, POINTS, whole_groups
 from optimizer.core.base.errors import GateNotMet, InvalidInput
 from optimizer.core.dataset.examples import Example
 from optimizer.core.evaluation.gates import missed
@@ -75,7 +74,7 @@ def items(
     return found
 
 
-LEARN = score_learning.learn_score
+LEARN = replay_search.learn_score
 LEARNED: dict[tuple[tuple[JudgedItem, ...], Method, int], LearnedScore] = {}
 
 
@@ -99,7 +98,7 @@ def each_text_and_score_is_learned_from_once() -> Iterator[None]:
     read = cache(learned_knob.text_statistics)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(learned_knob, "text_statistics", lambda text, title: dict(read(text, title)))
-        patch.setattr(score_learning, "learn_score", learned_once)
+        patch.setattr(replay_search, "learn_score", learned_once)
         yield
 
 
@@ -350,7 +349,7 @@ def test_what_a_predictor_was_not_trained_on_has_no_group_in_common_with_what_it
 
 
 def test_two_runs_learn_the_same(kept: tuple[World, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(score_learning, "learn_score", LEARN)
+    monkeypatch.setattr(replay_search, "learn_score", LEARN)
     again = ended(world_of(tmp_path), keep_saved=0.65)
     one, other = ([(p["score"], p["why"], p["on_dev"]) for p in finding(study)["points"]] for study in (kept[1], again))
     assert one == other

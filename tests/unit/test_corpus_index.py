@@ -13,8 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from optimizer.adapters.corpus_index import open_corpus
-from optimizer.adapters.text_metrics import build_scorer
+from optimizer.adapters.text_metrics import build_scorer, open_corpus
 from optimizer.core.base.errors import InvalidFamily, InvalidInput
 from optimizer.core.evaluation.scoring import Scorer
 from tests.unit.test_scoring import family

@@ -26,7 +26,8 @@ from sqlalchemy import event, text
 from sqlalchemy.exc import OperationalError
 from sqlmodel import SQLModel
 
-from optimizer.adapters.store import Database, cursors, engine, migrations, tables, writer
+from optimizer.adapters.store import Database, engine, migrations, tables, writer
+from optimizer.adapters.store.rows import cursor_at, position_of
 from optimizer.core.base.errors import Busy, Conflict, InvalidInput
 from tests import stores
 from tests.stores import NOW, new_database
@@ -560,4 +561,4 @@ class TestMigrations:
 )
 def test_a_cursor_with_a_place_that_no_database_takes_is_refused(position: Any, kind: type) -> None:
     with pytest.raises(InvalidInput, match="cursor"):
-        cursors.decode(cursors.encode(position), kind)
+        position_of(cursor_at(position), kind)

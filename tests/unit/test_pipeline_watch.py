@@ -13,7 +13,7 @@ import pytest
 
 from optimizer.adapters.store import Database
 from optimizer.content.adapters.content_files import read_levels
-from optimizer.content.core.records.limits import MIN_ITEMS, Level, Reading, level_of, out_of_range
+from optimizer.content.core.records.report import MIN_ITEMS, Level, Reading, level_of, out_of_range
 from optimizer.content.jobs.watch_pipeline import OUT_OF_RANGE, watch_pipeline
 from optimizer.core.base.errors import InvalidInput
 from optimizer.core.feedback.pipeline_record import TARGETS, PipelineRecord, Target

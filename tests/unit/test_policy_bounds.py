@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from optimizer.content.core.records.item import item_fault
+from optimizer.content.core.declared import item_fault
 from optimizer.content.core.search.score import processed_quality
 from optimizer.core.base.errors import InvalidInput
 from optimizer.core.family.variant import Variant

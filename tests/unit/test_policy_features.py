@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from optimizer.content.core.policy import text_statistics as statistics
-from optimizer.content.core.policy.text_statistics import text_statistics
+from optimizer.content.core.policy import learned_knob
+from optimizer.content.core.policy.learned_knob import text_statistics
 from optimizer.core.predictor import answer_features as answers
 from optimizer.core.predictor import request_features as requests
 from optimizer.core.predictor.answer_features import agreement, answer_features
@@ -127,7 +127,7 @@ def test_a_long_text_costs_no_more_than_its_beginning(text):
         name: value for name, value in of_beginning.items() if name not in longer
     }
     assert answer_features(text)["answer.log_words"] == answer_features(text[: answers.READ_CHARS])["answer.log_words"]
-    assert text_statistics(text)["text.log_words"] == text_statistics(text[: statistics.READ_CHARS])["text.log_words"]
+    assert text_statistics(text)["text.log_words"] == text_statistics(text[: learned_knob.READ_CHARS])["text.log_words"]
 
 
 def test_runs_of_characters_are_cut_as_scikit_learn_cuts_them():

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Table
 
-from optimizer.adapters.store import new_rows
+from optimizer.adapters.store.repositories import events
 from optimizer.adapters.store.tables import FEEDBACK_EVENTS, INTERACTIONS
 from optimizer.core.feedback.events import Event, FeedbackEvent, Interaction
 from optimizer.core.feedback.reported import read_report
@@ -69,9 +69,9 @@ def test_a_report_of_both_becomes_the_rows_that_its_events_would() -> None:
 
 @pytest.mark.parametrize("n", [1, 2, 3, 100, 255, 256, 257, 600])
 def test_any_number_of_rows_is_written_in_few_statements(n: int) -> None:
-    sizes = list(new_rows._sizes(n))
+    sizes = list(events._sizes(n))
     assert sum(sizes) == n
-    assert len(sizes) <= 8 + n // new_rows.ROWS_AT_MOST
+    assert len(sizes) <= 8 + n // events.ROWS_AT_MOST
     with temporary_database() as database:
         keep_events(database, [feedback(f"fb_{i:04}", score=i / n) for i in range(n)])
         with database.read() as tx:

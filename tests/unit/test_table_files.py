@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from optimizer.adapters.files.example_files import column_mapping
+from optimizer.adapters.files.sources import column_mapping
 from optimizer.adapters.files.table_files import MAX_CELL_CHARS, open_table
 from optimizer.core.base.errors import InvalidInput
 

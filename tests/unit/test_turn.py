@@ -7,12 +7,12 @@ import sys
 from pathlib import Path
 from time import monotonic, time
 
-from optimizer.adapters.store.turn import Turn
+from optimizer.adapters.store.writer import Turn
 
 WRITE = """
 import sys, time
 from pathlib import Path
-from optimizer.adapters.store.turn import Turn
+from optimizer.adapters.store.writer import Turn
 turn, n = Turn(Path(sys.argv[1]), 10), 0
 print("ready", flush=True)
 until = float(sys.stdin.readline())
@@ -25,7 +25,7 @@ print(n)
 HOLD = """
 import sys
 from pathlib import Path
-from optimizer.adapters.store.turn import Turn
+from optimizer.adapters.store.writer import Turn
 with Turn(Path(sys.argv[1]), 10).mine():
     print("held", flush=True)
     sys.stdin.readline()

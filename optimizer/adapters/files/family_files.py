@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,14 +15,42 @@ from typing import Any
 
 import structlog
 
-from optimizer.adapters.files import golden_files
 from optimizer.adapters.files.family_positions import read_yaml
 from optimizer.core.base.errors import Fault, InvalidFamily, InvalidInput
+from optimizer.core.base.strict_json import read_json
 from optimizer.core.declaration.read import invalid_family, parse_family
 from optimizer.core.family.family import Family
-from optimizer.core.family.variant import Size
+from optimizer.core.family.golden import read_golden
+from optimizer.core.family.sizes import Size
 from optimizer.core.serving.family_names import by_name
 from optimizer.host.yaml_files import YamlTooLarge, read_text
+
+GOLDEN = "golden.jsonl"
+
+
+def with_golden_text(family: Family, text: str, *, file: str) -> Family:
+    """The family with the scenarios of the text.
+
+    Args:
+        file: how faults name the file.
+    Raises:
+        InvalidFamily: every fault at once, each with file and line.
+    """
+    rows, faults = read_golden(_lines(text), family)
+    if faults:
+        raise invalid_family(file, [replace(fault, file=file) for fault in faults])
+    return family.with_golden(rows)
+
+
+def _lines(text: str) -> Iterator[tuple[int, Any]]:
+    for n, line in enumerate(text.splitlines(), start=1):
+        if not line.strip():
+            continue
+        try:
+            yield n, read_json(line)
+        except ValueError:
+            yield n, None
+
 
 FILE_NAME = "family.yaml"
 _Stat = tuple[int, int, int]  # mtime in ns, size, inode: editors that replace the file change at least one
@@ -199,7 +227,7 @@ class FamilyFiles:
                 raise invalid_family(shown, [Fault(pointer="/name", detail=detail, file=shown, line=1)])
             family_name, golden_name = _kept_names(name)
             texts = {family_name: _read(file)}
-            golden = file.with_name(golden_files.FILE_NAME)
+            golden = file.with_name(GOLDEN)
             if golden in dict(signature or ()):
                 texts[golden_name] = _read(golden)
             family = self._parse_all(texts, name, file)
@@ -219,8 +247,8 @@ class FamilyFiles:
         family = self._parse(texts[family_name], name, _shown(file))
         if golden_name not in texts:
             return family
-        golden = _shown(file.with_name(golden_files.FILE_NAME))
-        return golden_files.with_golden_text(family, texts[golden_name], file=golden)
+        golden = _shown(file.with_name(GOLDEN))
+        return with_golden_text(family, texts[golden_name], file=golden)
 
     def _parse(self, text: str, name: str, file: str) -> Family:
         family = parse_family_text(text, file=file, folder=name, overrides=self._overrides, sizes=self._sizes)
@@ -278,7 +306,7 @@ class FamilyFiles:
     def _signature(self, name: str) -> _Signature | None:
         files = [folder / name / FILE_NAME for folder in self.directories]
         declared = tuple((file, stat) for file in files if (stat := _stat(file)) is not None)
-        golden = (file.with_name(golden_files.FILE_NAME) for file, _ in declared)
+        golden = (file.with_name(GOLDEN) for file, _ in declared)
         return (*declared, *((file, stat) for file in golden if (stat := _stat(file)) is not None)) or None
 
     def _names(self) -> list[str]:
@@ -294,7 +322,7 @@ class FamilyFiles:
 
 def _kept_names(name: str) -> tuple[str, str]:
     """The names of the last good copies: of the family's file and of its golden scenarios."""
-    return f"{name}.yaml", f"{name}.{golden_files.FILE_NAME}"
+    return f"{name}.yaml", f"{name}.{GOLDEN}"
 
 
 def _stat(file: Path) -> _Stat | None:

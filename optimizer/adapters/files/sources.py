@@ -1,21 +1,134 @@
-"""One door to everything that can be imported: ``open_source`` turns a name or path into rows for the import job."""
+"""One door to everything that can be imported: ``open_source`` turns a name or path into rows for the import job;
+``read_sheet`` gives a person's examples as columns and rows, from which a new family is drafted. JSON lines are read as
+a stream, tables by ``table_files``.
+"""
 
 from __future__ import annotations
 
 import inspect
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from optimizer.adapters.files import example_files
-from optimizer.adapters.files.installed_docs import installed_docstrings
-from optimizer.adapters.files.installed_docs_text import clean_prose, cut_at_sentence
+from optimizer.adapters.files.installed_docs import clean_prose, cut_at_sentence, installed_docstrings
 from optimizer.adapters.files.table_files import Table, open_table
-from optimizer.core.base.errors import InvalidInput, NotYet
+from optimizer.core.base.errors import InvalidInput, NotFound, NotYet
+from optimizer.core.base.strict_json import read_json
+from optimizer.core.declaration.draft import Sheet
 from optimizer.core.family.family import Family, kind_of
 from optimizer.ports import SourceRow
+
+Kind = Literal["examples", "feedback", "dialogs", "csv"]
+Record = tuple[str, Mapping[str, Any] | None, str | None]  # (where, the object, or None and why it is none)
+_EVENT_FIELDS = {"score", "success", "label", "output", "assignment", "interaction", "error", "latency_ms"}
+_EXAMPLE_FIELDS = {"id", "group", "input"}
+_DIALOG_FIELDS = {"dialog_id", "prompts", "turns", "messages"}
+TABLES = (".csv", ".tsv", ".tab", ".xlsx", ".xls")  # a workbook is told from a table by what it holds, with what to do
+MAX_LINE_CHARS = 4_000_000
+
+
+def format_of(path: Path) -> Kind:
+    """What a file holds, told by its name and its first readable line.
+
+    Raises:
+        NotFound: there is no such file, or it is a folder.
+        InvalidInput: it is neither CSV nor JSON lines of a known shape; the sentence shows the shapes.
+    """
+    if path.is_dir():
+        raise NotFound(f"Cannot import {str(path)!r}: it is a folder. Name one of its files.")
+    if not path.is_file():
+        raise NotFound(f"Cannot import {str(path)!r}: there is no such file. The other source is 'installed-docs'.")
+    if path.suffix.lower() in TABLES:
+        return "csv"
+    first = next((record for _, record, _ in read_json_lines(path) if record is not None), None)
+    if first is not None:
+        if "input" in first and "expected" in first and not _EVENT_FIELDS & first.keys():
+            return "examples"
+        if "input" in first and first.keys() <= _EXAMPLE_FIELDS:  # of open answers, which a judge scores
+            return "examples"
+        if _DIALOG_FIELDS & first.keys():
+            return "dialogs"
+        if _EVENT_FIELDS & first.keys() or "expected" in first:
+            return "feedback"
+    raise InvalidInput(
+        f'Cannot tell what {path.name!r} holds. Examples look like {{"input": {{...}}, "expected": {{...}}}}, feedback'
+        ' events like {"id": "...", "unit": "...", "score": 0.8}, one JSON object per line; a table ends in .csv and'
+        " needs --input and --output."
+    )
+
+
+def read_json_lines(path: Path) -> Iterator[Record]:
+    """Every line that is not blank: (line n, object, None) or (line n, None, why)."""
+    with path.open("rb") as file:
+        for n, raw in enumerate(file, start=1):
+            if not raw.strip():
+                continue
+            where = f"line {n}"
+            if len(raw) > MAX_LINE_CHARS:
+                yield where, None, f"longer than {MAX_LINE_CHARS:,} characters"
+                continue
+            try:
+                record = read_json(raw)
+            except ValueError:
+                yield where, None, "no JSON object in one line"
+                continue
+            if isinstance(record, dict):
+                yield where, record, None
+            else:
+                yield where, None, "no JSON object in one line"
+
+
+def column_mapping(
+    columns: Sequence[str], inputs: Sequence[str], output: str, named: Mapping[str, str], *, may_lack: bool = False
+) -> dict[str, str]:
+    """Field of the family > column of the file: as given, else the column of the same name.
+
+    Args:
+        named: from --input FIELD=COLUMN and --output FIELD=COLUMN (or the column alone).
+        may_lack: inputs without a column are left out, as not measured; one at least has to be there.
+    Raises:
+        InvalidInput: a field has no column, a column named does not exist, or a name stands twice in the first line.
+    """
+    twice = sorted(column for column, n in Counter(columns).items() if column and n > 1)
+    if twice:
+        raise InvalidInput(
+            f"The first line names {', '.join(map(repr, twice))} more than once, so it is unclear which column is"
+            " meant. Rename one."
+        )
+    mapping = {name: named.get(name, name) for name in (*inputs, output)}
+    missing = {field: column for field, column in mapping.items() if column not in columns}
+    lacked = (
+        [field for field in missing if may_lack and field != output and field not in named]
+        if set(inputs) - set(missing)
+        else []
+    )
+    if set(missing) - set(lacked):
+        shown = {field: column for field, column in missing.items() if field not in lacked}
+        known = f"its columns are {', '.join(map(repr, columns)) or 'none'}"
+        if may_lack and len(shown) > 1 and not any(field in named for field in inputs):
+            raise InvalidInput(
+                f"None of the file's columns is an input of the family; {known}. Name one at least with --input"
+                f" FIELD=COLUMN, of the fields {', '.join(inputs)}"
+                + (f", and the output with --output {output}=COLUMN." if output in shown else ".")
+            )
+        options = " ".join(f"--{'output' if f == output else 'input'} {f}=COLUMN" for f in shown)
+        raise InvalidInput(
+            f"The file has no column {', '.join(map(repr, shown.values()))}; {known}. Name the right ones with"
+            f" {options}."
+        )
+    return {field: column for field, column in mapping.items() if field not in lacked}
+
+
+def json_or_text(text: str) -> Any:
+    """The JSON value that a cell holds, else its text."""
+    try:
+        return read_json(text)
+    except ValueError:
+        return text
+
 
 INSTALLED_DOCS = "installed-docs"
 OWN_COLUMNS = ("id", "group")
@@ -27,7 +140,7 @@ class Source:
 
     curated: bool  # released for few-shot examples unless the person says otherwise
     rows: Iterator[SourceRow] | None = None
-    events: Iterator[example_files.Record] | None = None
+    events: Iterator[Record] | None = None
     columns: Mapping[str, str] | None = None  # of a table: field > its column
     not_read: Sequence[str] = ()  # columns of a table that no field takes
     n_rows: int | None = None  # where it is known beforehand
@@ -54,18 +167,18 @@ def open_source(
     if source == INSTALLED_DOCS:
         return Source(curated=True, rows=_installed_docs(family))
     path = Path(source).expanduser()
-    kind = example_files.kind_of(path)
+    kind = format_of(path)
     if kind == "dialogs":
         raise NotYet(
             f"{path.name!r} holds dialogs; importing them is not built yet. Examples, feedback events and CSV can be"
             " imported."
         )
     if kind == "feedback":
-        return Source(curated=False, events=example_files.read_json_lines(path))
+        return Source(curated=False, events=read_json_lines(path))
     if kind == "csv":
         table = open_table(path, encoding=encoding, delimiter=delimiter)
         names = list(table.columns)
-        mapping = example_files.column_mapping(
+        mapping = column_mapping(
             names, list(family.inputs), family.output.field, columns or {}, may_lack=kind_of(family).may_lack_inputs
         )
         used = {*mapping.values(), *OWN_COLUMNS}
@@ -95,7 +208,7 @@ def _installed_docs(family: Family) -> Iterator[SourceRow]:
 
 
 def _json_rows(path: Path) -> Iterator[SourceRow]:
-    for where, record, why in example_files.read_json_lines(path):
+    for where, record, why in read_json_lines(path):
         if record is None:
             yield SourceRow(where=where, rejected=why)
         elif not isinstance(record.get("input"), dict) or not isinstance(record.get("expected", {}), dict):
@@ -127,11 +240,11 @@ def _cell(text: str | None, type: str) -> Any:
         return text
     if not text.strip():
         return None  # an empty cell holds no number
-    return example_files.json_or_text(text)
+    return json_or_text(text)
 
 
 def _expected(text: str | None, parser: str) -> Any:
-    return text if text is None or parser in ("text", "label") else example_files.json_or_text(text)
+    return text if text is None or parser in ("text", "label") else json_or_text(text)
 
 
 MAX_CHARS = 300
@@ -190,3 +303,25 @@ def _parameters(doc: str) -> Iterator[tuple[str, str, str]]:
     for entry in _ENTRY.finditer(section.group(1)) if section is not None else ():
         name, written, description = entry.groups()
         yield name, written.strip(), clean_prose(inspect.cleandoc(description))
+
+
+def read_sheet(path: Path, *, encoding: str | None = None, delimiter: str | None = None) -> Sheet:
+    """A CSV file or JSON lines; of examples their inputs and expected fields, flattened.
+
+    Raises InvalidInput where a line is no JSON object; what cannot be read of a CSV file stands in ``refused``.
+    """
+    if format_of(path) == "csv":
+        table = open_table(path, encoding=encoding, delimiter=delimiter)
+        read = list(table.rows())
+        return Sheet(
+            columns=table.columns,
+            rows=tuple((where, row) for where, row, _ in read if row is not None),
+            refused=tuple((where, why) for where, _, why in read if why is not None),
+        )
+    rows: list[tuple[str, dict[str, Any]]] = []
+    for where, record, why in read_json_lines(path):
+        if record is None:
+            raise InvalidInput(f"{path}, {where}: {why}.")
+        rows.append((where, {**record, **dict(record.get("input") or {}), **dict(record.get("expected") or {})}))
+    names = dict.fromkeys(name for _, row in rows for name in row if name not in ("input", "expected"))
+    return Sheet(columns=tuple(names), rows=tuple(rows))

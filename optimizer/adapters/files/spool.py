@@ -100,8 +100,7 @@ class Spool:
         """
         with self._lock:
             try:
-                file = self._open()
-                text = _whole_lines(file, self._start, self._end)
+                text = _whole_lines(self._open(), self._start, self._end)
             except OSError as error:
                 raise self._busy(error) from error
             records, place = [], self._start

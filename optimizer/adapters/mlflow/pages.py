@@ -75,12 +75,11 @@ def trials_table(study: Study, trials: Sequence[Trial], evidence: StudyEvidence)
         (cost,) = cost_of(study, trial).values()
         spent = (trial.n_calls, round(cost, 6), _rounded(trial.p95_ms, 1))
         setting = (len(variant.examples), _settings(variant)) if variant else (None, "")
-        score = (_rounded(trial.score), *span, _rounded(lift))
         rows.append(
             [
                 trial.number,
                 mark,
-                *score,
+                *(_rounded(trial.score), *span, _rounded(lift)),
                 trial.variant,
                 trial.proposer,
                 *setting,

@@ -28,8 +28,7 @@ class PromptRegistry:
         of ours away from it.
         """
         name = prompt_name(family)
-        versions = self._versions(name)
-        version = versions.get(variant.id)
+        version = self._versions(name).get(variant.id)
         if version is None:
             version = self._register(name, variant, tags, experiment)
         else:

@@ -152,15 +152,13 @@ class MlflowTracker:
         }
         for d in decisions:
             forced = " [forced]" if d.forced else ""
-            summary = (
+            tags[f"{prefix}.decision.{d.seq:03d}"] = (
                 f"{d.at.isoformat(timespec='seconds')} {d.kind}{forced} by {d.actor}:"
                 f" {d.reason}{fields.evidence_note(rollout, d)}"
             )
-            tags[f"{prefix}.decision.{d.seq:03d}"] = summary
-        steps = enumerate(rollout.stage_history)
         metrics = [
             ("rollout.share", float(s["share"]), fields.ms(_when(s["from"])), n)
-            for n, s in steps
+            for n, s in enumerate(rollout.stage_history)
             if s.get("share") is not None
         ]
         metrics.append(
@@ -329,9 +327,8 @@ class MlflowTracker:
         runs: list[Any] = []
         token = None
         while True:
-            order = ["attributes.start_time ASC"]
             page = self._client.search_runs(
-                [experiment], where, max_results=limit or 1000, page_token=token, order_by=order
+                [experiment], where, max_results=limit or 1000, page_token=token, order_by=["attributes.start_time ASC"]
             )
             runs += page
             token = page.token

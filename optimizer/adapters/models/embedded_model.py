@@ -15,10 +15,15 @@ from time import monotonic, perf_counter, sleep
 from typing import Any
 
 from optimizer.adapters.models.connections import LoopSessions
-from optimizer.adapters.models.embedded_files import require_engine, revision_of, weights_file
-from optimizer.adapters.models.embedded_pool import EmbeddedPool, Owner, living_owner
-from optimizer.adapters.models.openai_stream import Look, post_streaming
-from optimizer.adapters.models.openai_wire import IN_THE_LOG, body_of, post, read_answer
+from optimizer.adapters.models.embedded_pool import (
+    EmbeddedPool,
+    Owner,
+    living_owner,
+    require_engine,
+    revision_of,
+    weights_file,
+)
+from optimizer.adapters.models.openai_wire import IN_THE_LOG, Look, body_of, post, post_streaming, read_answer
 from optimizer.core.base.canonical import canonical_json, digest
 from optimizer.core.base.errors import Busy, Conflict, ModelFailed
 from optimizer.core.models.language import ModelAnswer, ModelPrice, ModelRequest
@@ -154,10 +159,10 @@ class EmbeddedModel:
                     self._slots.forget(url)
                 else:
                     elapsed_ms = (perf_counter() - started) * 1000
-                    answer = read_answer(
-                        values, model=self.name, request=request, price=self.price, latency_ms=elapsed_ms
+                    return _with_own_times(
+                        read_answer(values, model=self.name, request=request, price=self.price, latency_ms=elapsed_ms),
+                        values,
                     )
-                    return _with_own_times(answer, values)
             await asyncio.sleep(
                 POLL_S * 2**tries
             )  # its process was killed or restarts: the owner notices within a fraction of a second

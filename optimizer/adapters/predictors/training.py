@@ -10,8 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from optimizer.adapters.predictors.export import fitted_isotonic, fitted_linear, fitted_platt, fitted_trees
-from optimizer.adapters.predictors.recipe import Recipe
+from optimizer.adapters.predictors.export import Recipe, fitted_isotonic, fitted_linear, fitted_platt, fitted_trees
 from optimizer.core.base.canonical import rounded
 from optimizer.core.base.errors import DatasetTooSmall
 from optimizer.core.predictor.predictor import FORMAT, Predictor
@@ -53,8 +52,7 @@ class TrainedPredictor:
 
     def trained_on(self, says: Mapping[str, Any]) -> Predictor:
         """The predictor with another ``trained_on``: its quality is known only after training."""
-        data = {**self.predictor.data, "trained_on": dict(says)}
-        return Predictor.from_data(rounded(data))
+        return Predictor.from_data(rounded({**self.predictor.data, "trained_on": dict(says)}))
 
 
 def log_loss(predictions: Sequence[float], targets: Sequence[float]) -> float:
@@ -77,7 +75,22 @@ def train(
     The predictor's numbers have 6 decimals, as a Variant keeps them. Raises DatasetTooSmall: fewer than 20 rows or 5
     groups, or too few of one kind.
     """
-    _enough(rows, probability=True)
+    n_groups = len({row.group for row in rows})
+    if len(rows) < _LEAST_ROWS or n_groups < N_FOLDS:
+        raise DatasetTooSmall(
+            f"Cannot train a predictor: there are {len(rows)} rows in {n_groups} groups, and it takes at least"
+            f" {_LEAST_ROWS} rows in {N_FOLDS} groups to measure it on rows it has not seen. Collect more labelled"
+            " answers.",
+            n_rows=len(rows),
+            n_required=_LEAST_ROWS,
+        )
+    if len({row.target for row in rows}) < 2:
+        raise DatasetTooSmall(
+            "Cannot train a predictor: every answer has the same label, so there is nothing to tell apart. Collect"
+            " answers of both kinds.",
+            n_rows=len(rows),
+            n_required=_LEAST_ROWS,
+        )
     targets = [row.target for row in rows]
     folds = group_folds(rows, seed=seed)
     # Each part of the rows is judged by what was trained on the others, so right and wrong ones have to stand in two
@@ -161,12 +174,11 @@ def _calibrated(kind: str, margins: Sequence[float], targets: Sequence[float], f
         others = [i for i, its in enumerate(folds) if its != fold]
         calibration = _calibration(kind, [margins[i] for i in others], [targets[i] for i in others])
         # a predictor whose one part is the margin itself
-        identity = {"kind": "linear", "centre": [0.0], "scale": [1.0], "weights": [1.0], "intercept": 0.0}
         data = {
             "format": FORMAT,
             "answers": "probability",
             "features": ["margin"],
-            "parts": [identity],
+            "parts": [{"kind": "linear", "centre": [0.0], "scale": [1.0], "weights": [1.0], "intercept": 0.0}],
             "calibration": calibration,
         }
         predictor = Predictor.from_data(data)
@@ -185,22 +197,3 @@ def _calibration(kind: str, margins: Sequence[float], targets: Sequence[float]) 
 def _matrix(rows: Sequence[TrainingRow], features: Sequence[str]) -> list[list[float]]:
     """NaN where a number was not measured, as scikit-learn wants it."""
     return [[math.nan if (value := row.numbers.get(name)) is None else value for name in features] for row in rows]
-
-
-def _enough(rows: Sequence[TrainingRow], *, probability: bool) -> None:
-    n_groups = len({row.group for row in rows})
-    if len(rows) < _LEAST_ROWS or n_groups < N_FOLDS:
-        raise DatasetTooSmall(
-            f"Cannot train a predictor: there are {len(rows)} rows in {n_groups} groups, and it takes at least"
-            f" {_LEAST_ROWS} rows in {N_FOLDS} groups to measure it on rows it has not seen. Collect more labelled"
-            " answers.",
-            n_rows=len(rows),
-            n_required=_LEAST_ROWS,
-        )
-    if probability and len({row.target for row in rows}) < 2:
-        raise DatasetTooSmall(
-            "Cannot train a predictor: every answer has the same label, so there is nothing to tell apart. Collect"
-            " answers of both kinds.",
-            n_rows=len(rows),
-            n_required=_LEAST_ROWS,
-        )

@@ -1,4 +1,8 @@
-"""The plots of a rollout's report: shares over time, every game's evidence, means with their interval, guardrails."""
+"""A rollout as one HTML page that needs no network: what happened, on which evidence, and what the gates cannot see.
+
+The page is ``templates/rollout.html``. Its plots: shares over time, every game's evidence, means with their interval,
+guardrails.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,8 @@ from datetime import datetime
 from itertools import pairwise
 from math import ceil, floor, log, log10
 
+from optimizer.adapters.reports import rollout_plots as plots
+from optimizer.adapters.reports.page import page
 from optimizer.adapters.reports.plots import (
     Axis,
     Band,
@@ -21,10 +27,11 @@ from optimizer.adapters.reports.plots import (
     differences,
     hour_ticks,
 )
-from optimizer.core.serving.rollout import percent
-from optimizer.core.views.rollout_evidence import CLAIMS
-from optimizer.core.views.rollout_status import EvidenceView
-from optimizer.core.views.rollout_story import RolloutReport
+from optimizer.core.base.phrasing import span
+from optimizer.core.serving.rollout import ladder_text, percent
+from optimizer.core.views.rollout_evidence import CLAIMS, evidence_text
+from optimizer.core.views.rollout_status import WITHIN_BLOCKS, EvidenceView
+from optimizer.core.views.rollout_story import RolloutReport, headline
 
 LOWEST, HIGHEST = -3, 6  # powers of ten shown of an e-value; the caption says what lies beyond
 ROOM = 0.12  # between two ticks of shares, of the plot's height
@@ -214,3 +221,29 @@ def _last_hour(report: RolloutReport) -> float:
 
 def _capital(text: str) -> str:
     return text[:1].upper() + text[1:]
+
+
+def rollout_page(report: RolloutReport) -> str:
+    """The whole page."""
+    rollout = report.rollout
+    return page(
+        "rollout.html",
+        report=report,
+        rollout=rollout,
+        view=report.view,
+        plots=plots,
+        headline=_headline(report),
+        ladder=ladder_text(rollout.ladder),
+        not_drawn="Not drawn: the record does not fit." if report.problems else "",
+        evidence_text=evidence_text,
+        span=span,
+        within_blocks=WITHIN_BLOCKS,
+    )
+
+
+def _headline(report: RolloutReport) -> str:
+    """A record that was changed tells nothing, whatever it says."""
+    rollout = report.rollout
+    if report.problems:
+        return f"The record of rollout {rollout.id} of {rollout.family} does not fit: it was changed or lost in part."
+    return headline(rollout, report.view, report.decisions)

@@ -3,6 +3,8 @@
 The page is ``templates/study.html``, its longer sections the other ``study_*.html``; here are the sentences and lists
 that need more than a look at a value. Plots are in ``study_plots.py``. Of the sealed holdout the page shows what the
 confirmation sums up, and no example.
+
+``grid_page`` shows variants side by side: how each does, its answers, and how the prompts differ.
 """
 
 from __future__ import annotations
@@ -13,7 +15,6 @@ from functools import partial
 from typing import Any
 
 from optimizer.adapters.reports import study_plots as plots
-from optimizer.adapters.reports import study_thresholds as thresholds
 from optimizer.adapters.reports.page import cut, page, share, usd
 from optimizer.core.base.canonical import canonical_json, digest
 from optimizer.core.base.phrasing import when
@@ -38,6 +39,7 @@ from optimizer.core.search.study import (
 from optimizer.core.views.study_headline import cost_text, headline, lift_text, next_step
 from optimizer.core.views.study_story import StudyReport, TrialView, usd_per_example
 from optimizer.core.views.variant import variant_diff, variant_text
+from optimizer.core.views.variant_grid import VariantGrid, score_spread
 
 N_CASES = 5  # of the largest gains, and as many of the largest losses
 LINE_CHARS = 700  # of one line of a diff
@@ -111,7 +113,6 @@ def _findings(report: StudyReport) -> dict[str, Any]:
         "labels": label_tables(labels, study) if labels else None,
         "confidences": [finding_of(each) for each in findings.get("confidence") or ()],
         "learned_score": findings.get(CONTENT_SCORE),
-        "thresholds": thresholds,
         "cannot_tell": cannot_tell,
         "importances": shares,
         "n_complete": sum(t.status == "complete" and t.score is not None for t in trials),
@@ -284,3 +285,18 @@ def _distribution(values: Sequence[Any]) -> Any:
 
 def _is_numeric(values: Sequence[Any]) -> bool:
     return all(isinstance(v, int | float) and not isinstance(v, bool) for v in values)
+
+
+def grid_page(grid: VariantGrid, variants: Sequence[Variant]) -> str:
+    """The whole page, which is ``templates/variant_grid.html``; ``variants`` in the order of the grid."""
+    first, *others = variants
+    diffs = [variant_diff(first, other).replace("--- champion ", "--- ", 1) for other in others]
+    return page(
+        "variant_grid.html",
+        grid=grid,
+        headings=["Input", "Expected", *(f"{column['letter']}: {column['variant']}" for column in grid["variants"])],
+        spread=score_spread,
+        text=variant_text(first),
+        differences=[diff or "the same text and settings" for diff in diffs],
+        not_shown="from production and not released",
+    )

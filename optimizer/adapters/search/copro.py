@@ -13,7 +13,8 @@ from typing import Any
 from optimizer.core.base.values import ExampleResult
 from optimizer.core.search import strategy_calls
 from optimizer.core.search.space import doc_of, with_instruction
-from optimizer.core.search.strategy import COPRO, Proposal, SearchSetting, strategy
+from optimizer.core.search.strategies import strategy
+from optimizer.core.search.strategy import COPRO, Proposal, SearchSetting
 
 BREADTH = 3  # instructions of one round, written from the same view
 SHOWN = 10  # instructions that the proposer sees, the best of those measured
@@ -34,8 +35,7 @@ class CoproSearch:
     """
 
     def __init__(self, setting: SearchSetting) -> None:
-        from optimizer.adapters.search.with_dspy.programs import silence_dspy
-        from optimizer.adapters.search.with_dspy.proposer import ProposerEngine
+        from optimizer.adapters.search.with_dspy.programs import ProposerEngine, silence_dspy
 
         silence_dspy()
         self._setting = setting

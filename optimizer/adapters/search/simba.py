@@ -23,7 +23,8 @@ from optimizer.core.family.variant import VARIABLE, Variant
 from optimizer.core.search import strategy_calls
 from optimizer.core.search.examples.sets import usable
 from optimizer.core.search.space import doc_of, instruction_of, with_instruction
-from optimizer.core.search.strategy import QUALITY, SIMBA, Proposal, SearchSetting, strategy
+from optimizer.core.search.strategies import QUALITY, strategy
+from optimizer.core.search.strategy import SIMBA, Proposal, SearchSetting
 from optimizer.core.search.strategy_calls import BATCH, CANDIDATES, DRAWS
 
 DRAWN_AT = 1.0  # temperature at which answers are drawn, so that they differ
@@ -68,8 +69,7 @@ class SimbaSearch:
     """
 
     def __init__(self, setting: SearchSetting) -> None:
-        from optimizer.adapters.search.with_dspy.programs import silence_dspy
-        from optimizer.adapters.search.with_dspy.proposer import ProposerEngine
+        from optimizer.adapters.search.with_dspy.programs import ProposerEngine, silence_dspy
 
         silence_dspy()
         self._setting = setting
@@ -152,8 +152,7 @@ class SimbaSearch:
 
     def _member(self) -> _Member:
         """The start or one of the best, drawn by a softmax over mean scores."""
-        best = sorted(self._pool[1:], key=lambda m: -m.mean)[: DRAWS - 1]
-        among = [self._pool[0], *best]
+        among = [self._pool[0], *sorted(self._pool[1:], key=lambda m: -m.mean)[: DRAWS - 1]]
         return self._draw.choices(among, weights=[math.exp(m.mean / SHARPNESS) for m in among])[0]
 
     def _answered(self, variant: Variant, example: Example, draw: int) -> _Sample | None:

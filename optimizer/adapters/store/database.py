@@ -32,29 +32,33 @@ from optimizer.adapters.store.engine import (
     sqlite_path,
 )
 from optimizer.adapters.store.families import FamilyNameTables
-from optimizer.adapters.store.repositories.alerts import AlertTable, AuditTable
+from optimizer.adapters.store.repositories.alerts import AlertTable, AuditTable, OutboxTable
 from optimizer.adapters.store.repositories.api_keys import ApiKeyTable, KeyUsageTable
-from optimizer.adapters.store.repositories.blocks import BlockTables
 from optimizer.adapters.store.repositories.events import EventTables
 from optimizer.adapters.store.repositories.examples import CalibrationTable, ExampleTables, ReviewTable
-from optimizer.adapters.store.repositories.exposures import ExposureTable
 from optimizer.adapters.store.repositories.graphs import GraphTable
-from optimizer.adapters.store.repositories.journal import JournalTable
-from optimizer.adapters.store.repositories.minute_stats import DriftDetectorTable, MinuteStatTables, SwitchWatchTable
+from optimizer.adapters.store.repositories.journal import JournalTable, RunTable
+from optimizer.adapters.store.repositories.minute_stats import (
+    DriftDetectorTable,
+    MinuteStatTables,
+    PipelineStatTables,
+    SwitchWatchTable,
+)
 from optimizer.adapters.store.repositories.observations import ObservationQueries
-from optimizer.adapters.store.repositories.outbox import OutboxTable
-from optimizer.adapters.store.repositories.pipeline_stats import PipelineStatTables
 from optimizer.adapters.store.repositories.retention import RetentionTables
-from optimizer.adapters.store.repositories.rollouts import RolloutTables
-from optimizer.adapters.store.repositories.runs import RunTable
-from optimizer.adapters.store.repositories.serving import ChampionTable, FreezeTable, OverrideTable, ServingVersionTable
+from optimizer.adapters.store.repositories.rollouts import BlockTables, RolloutTables, UnitCountTable
+from optimizer.adapters.store.repositories.serving import (
+    ChampionTable,
+    ExposureTable,
+    FreezeTable,
+    OverrideTable,
+    ServingVersionTable,
+)
 from optimizer.adapters.store.repositories.studies import ScheduleTable, StudyTables
 from optimizer.adapters.store.repositories.traffic import TrafficTables
-from optimizer.adapters.store.repositories.unit_counts import UnitCountTable
 from optimizer.adapters.store.repositories.variants import PerformanceTables, PlaybookTables, VariantTable
 from optimizer.adapters.store.traffic_sums import TrafficSumTable
-from optimizer.adapters.store.turn import Turn
-from optimizer.adapters.store.writer import Writer
+from optimizer.adapters.store.writer import Turn, Writer
 from optimizer.core.base.errors import Busy, DetentError
 
 PAUSE_S = 1.0  # reads take milliseconds; what takes longer is not worth holding up every other read

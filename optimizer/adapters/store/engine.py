@@ -223,8 +223,7 @@ _json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=_pla
 def is_one_of(tx: Connection, column: ColumnElement[str], values: Collection[str]) -> ColumnElement[bool]:
     """Whether a column's text is one of any number of them, which go to the database as one value."""
     if tx.dialect.name == "sqlite":
-        listed = func.json_each(_to_json(sorted(values))).table_valued("value", name="given")
-        return column.in_(select(listed.c.value))
+        return column.in_(select(func.json_each(_to_json(sorted(values))).table_valued("value", name="given").c.value))
     return column == any_(literal(sorted(values), ARRAY(String)))
 
 

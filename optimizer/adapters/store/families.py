@@ -10,7 +10,7 @@ from sqlalchemy import Connection, delete, func, select, update
 
 from optimizer.adapters.store.engine import insert_new, upsert
 from optimizer.adapters.store.family_names import is_known, key_of, look
-from optimizer.adapters.store.hashed_rows import chunks
+from optimizer.adapters.store.rows import chunks
 from optimizer.adapters.store.tables import (
     ApiKeyRow,
     ExampleRow,
@@ -71,8 +71,7 @@ class FamilyNameTables:
         self._call(tx, key, old, new, at)
         for id, families in tx.execute(select(API_KEYS.c.name, API_KEYS.c.families)).all():
             if families is not None and old in families and new not in families:
-                named = update(API_KEYS).where(API_KEYS.c.name == id)
-                tx.execute(named.values(families=sorted([*families, new])))
+                tx.execute(update(API_KEYS).where(API_KEYS.c.name == id).values(families=sorted([*families, new])))
 
     def next_retired(self, tx: Connection, name: str) -> str:
         return next_free(name, tx.execute(select(NAMES.c.name)).scalars())
@@ -162,8 +161,7 @@ def sealed_before(
         ids.setdefault(input_hash(input), []).append(id)
     sealed: dict[str, list[tuple[str, str]]] = {}
     for some in chunks(sorted(ids)):
-        query = select(SEALED).where(SEALED.c.name == family, SEALED.c.input_hash.in_(some))
-        for row in tx.execute(query):
+        for row in tx.execute(select(SEALED).where(SEALED.c.name == family, SEALED.c.input_hash.in_(some))):
             for id in ids[row.input_hash]:
                 sealed.setdefault(id, []).append((row.family, row.example))
     return sealed
@@ -173,8 +171,7 @@ def carry_looks(tx: Connection, family: str, id: str, before: Sequence[tuple[str
     """Copies to an example the looks at the sealed examples that it stands for."""
     for other, example in before:
         query = select(LOOKS.c.study, LOOKS.c.looked_at).where(LOOKS.c.family == other, LOOKS.c.example == example)
-        rows = [{"family": family, "example": id, **row} for row in tx.execute(query).mappings()]
-        insert_new(tx, LOOKS, rows)
+        insert_new(tx, LOOKS, [{"family": family, "example": id, **row} for row in tx.execute(query).mappings()])
 
 
 def _number(retired: str) -> int:

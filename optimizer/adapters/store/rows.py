@@ -1,13 +1,94 @@
-"""Rows of the database as records, by the names of their fields, and queries that a filter may narrow."""
+"""What the repositories share: rows as records, queries that a filter may narrow, pages of them, and rows named by
+(family, id), each written once; a later row of the same name is compared by content hash.
+
+A cursor says where the last page ended, as base64url of JSON. Its content may change; clients only hand it back.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import base64
+import binascii
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from functools import cache
 from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, Select
+from sqlalchemy import (
+    BindParameter,
+    ColumnElement,
+    Connection,
+    RowMapping,
+    Select,
+    Table,
+    and_,
+    bindparam,
+    func,
+    or_,
+    select,
+)
 
-T = TypeVar("T")
+from optimizer.adapters.store.engine import insert_new
+from optimizer.core.base.errors import Busy, Fault, InvalidInput
+from optimizer.core.base.strict_json import is_unicode
+from optimizer.ports import Added
+
+
+def cursor_at(*position: datetime | str | int) -> str:
+    plain = [p.isoformat() if isinstance(p, datetime) else p for p in position]
+    return base64.urlsafe_b64encode(json.dumps(plain, separators=(",", ":")).encode()).decode().rstrip("=")
+
+
+def position_of(cursor: str, *kinds: type) -> list[Any]:
+    """The position, one value per kind (datetime, str, int).
+
+    Raises InvalidInput for anything that ``cursor_at`` did not make.
+    """
+    try:
+        plain = json.loads(base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True))
+        if not isinstance(plain, list) or len(plain) != len(kinds):
+            raise ValueError
+        return [_read(value, kind) for value, kind in zip(plain, kinds, strict=True)]
+    except (binascii.Error, ValueError, TypeError, RecursionError):
+        raise InvalidInput(
+            "This cursor was not made by this server; take next_cursor of the page before, unchanged.",
+            [Fault(pointer="/cursor", detail="unknown cursor")],
+        ) from None
+
+
+def newest_first(query: Select[Any], table: Table, cursor: str | None, limit: int) -> Select[Any]:
+    """The query in the order of ``created_at`` and ``id``, behind the cursor, with one row more than the page has."""
+    c = table.c
+    query = query.order_by(c.created_at.desc(), c.id.desc()).limit(limit + 1)
+    if cursor is None:
+        return query
+    at, id = position_of(cursor, datetime, str)
+    return query.where(or_(c.created_at < at, and_(c.created_at == at, c.id < id)))
+
+
+def page_of(
+    rows: Sequence[T], limit: int, position: Callable[[T], Sequence[datetime | str | int]]
+) -> tuple[list[T], str | None]:
+    """Splits ``limit + 1`` rows as queried into the page and the cursor of the next one, None at the end."""
+    if len(rows) <= limit:
+        return list(rows), None
+    shown = list(rows[:limit])
+    return shown, cursor_at(*position(shown[-1]))
+
+
+def _read(value: Any, kind: type) -> Any:
+    if kind is datetime:
+        at = datetime.fromisoformat(value)
+        if at.tzinfo is None or not 1 < at.year < 9999:  # at the ends of the calendar there is no UTC form
+            raise ValueError
+        return at
+    if (
+        type(value) is not kind
+        or (isinstance(value, int) and abs(value) >= 2**63)
+        or (isinstance(value, str) and not is_unicode(value))
+    ):
+        raise ValueError  # no database takes such a one
+    return value
 
 
 def first(
@@ -32,3 +113,64 @@ def columns_of(record: Any, **own: Any) -> dict[str, Any]:
 def narrowed(query: Select[Any], *wanted: tuple[ColumnElement[Any], Any]) -> Select[Any]:
     """``query`` where each column has its value; a value that is None narrows nothing."""
     return query.where(*(column == value for column, value in wanted if value is not None))
+
+
+T = TypeVar("T")
+Name = tuple[str, str]  # (family, id)
+
+IDS_PER_QUERY = 500  # below every database's limit on bound values
+
+
+def chunks(items: Sequence[T], size: int = IDS_PER_QUERY) -> Iterator[Sequence[T]]:
+    for start in range(0, len(items), size):
+        yield items[start : start + size]
+
+
+def families_in(tx: Connection, table: Table) -> Iterator[str]:
+    """From one to the next by the primary key: a DISTINCT would read every event there is."""
+    last = ""
+    while (family := tx.execute(select(func.min(table.c.family)).where(table.c.family > last)).scalar()) is not None:
+        yield family
+        last = family
+
+
+def hashes(tx: Connection, table: Table, names: Iterable[Name]) -> dict[Name, str]:
+    """Content hashes of those rows that exist."""
+    by_family: dict[str, list[str]] = {}
+    for family, id in names:
+        by_family.setdefault(family, []).append(id)
+    by_name: dict[Name, str] = {}
+    for family, ids in by_family.items():
+        for some in chunks(ids):
+            for id, content_hash in tx.execute(_hashes_query(table), {"some_family": family, "some_ids": some}):
+                by_name[family, id] = content_hash
+    return by_name
+
+
+@cache
+def _hashes_query(table: Table) -> Select[Any]:
+    """Built once per table: building it costs more than running it."""
+    family: BindParameter[str] = bindparam("some_family")
+    ids: BindParameter[str] = bindparam("some_ids", expanding=True)
+    return select(table.c.id, table.c.content_hash).where(table.c.family == family, table.c.id.in_(ids))
+
+
+def add_once(tx: Connection, table: Table, rows: Sequence[dict[str, Any]]) -> list[Added]:
+    """Inserts what is new; says per row whether it was, also for repetitions within ``rows``."""
+    known = hashes(tx, table, [(row["family"], row["id"]) for row in rows])
+    outcomes: list[Added] = []
+    new = []
+    for row in rows:
+        name = (row["family"], row["id"])
+        if name not in known:
+            known[name] = row["content_hash"]
+            new.append(row)
+            outcomes.append("accepted")
+        else:
+            outcomes.append("duplicate" if known[name] == row["content_hash"] else "id_conflict")
+    if insert_new(tx, table, new) < len(new):  # possible only where several processes write at once
+        raise Busy(
+            "Another process wrote rows with the same ids at the same moment; nothing was written. Send again.",
+            retry_after_s=1,
+        )
+    return outcomes

@@ -11,8 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, delete, select
 
 from optimizer.adapters.store.engine import upsert
-from optimizer.adapters.store.hashed_rows import families_in
-from optimizer.adapters.store.rows import narrowed
+from optimizer.adapters.store.rows import families_in, narrowed
 from optimizer.adapters.store.tables import FEEDBACK_EVENTS, INTERACTIONS, TrafficSumRow, WatermarkRow
 from optimizer.core.feedback.traffic_sums import (
     KEPT_FOR,

@@ -3,15 +3,30 @@ thousands of settings replayed on the recorded training items, the best few prop
 
 Optuna's NSGA-II (Deb et al. 2002) draws the settings, for score and time at once; a replay is columns of numbers, no
 model call. The study then evaluates what is proposed on dev, and the sealed holdout decides as for any candidate.
+A score of content is learned with scikit-learn, which is loaded when training starts; what comes out is data
+(``content/core/policy/learned_knob.py``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
+from optimizer.adapters.predictors.export import GramRecipe, Recipe
+from optimizer.adapters.predictors.training import TrainingRow, fit, group_folds, out_of_fold
 from optimizer.adapters.search.tpe import dimensions_of, distribution
+from optimizer.content.core.policy.learned_knob import TEXT, read_text, text_statistics
 from optimizer.content.core.policy.pipeline import parse_pipeline
-from optimizer.content.core.search.learned_score import LearnScore
+from optimizer.content.core.search.learned_score import (
+    CHARACTERS,
+    LEAST_GROUPS,
+    LENGTH,
+    PLAIN,
+    JudgedItem,
+    LearnedScore,
+    LearnScore,
+    Method,
+)
 from optimizer.content.core.search.replay import (
     Records,
     ReplayedSetting,
@@ -20,14 +35,108 @@ from optimizer.content.core.search.replay import (
     read_columns,
     rows_to_columns,
 )
+from optimizer.core.base.canonical import rounded
+from optimizer.core.base.errors import DatasetTooSmall
 from optimizer.core.base.values import ExampleResult
 from optimizer.core.evaluation.gates import quality_margin
 from optimizer.core.family.family import kind_of
 from optimizer.core.family.variant import Variant
+from optimizer.core.predictor.predictor import FORMAT, Predictor
 from optimizer.core.search import strategy_calls
 from optimizer.core.search.space import apply_point, point_of
-from optimizer.core.search.strategy import REPLAY, Proposal, SearchSetting, Strategy, strategy
+from optimizer.core.search.strategies import strategy
+from optimizer.core.search.strategy import REPLAY, Proposal, SearchSetting, Strategy
 from optimizer.core.search.study import KEEP
+
+FEW_STATISTICS = tuple(
+    f"text.{name}"
+    for name in (
+        "log_words",
+        "log_chars",
+        "log_sentences",
+        "sentence_mean",
+        "sentence_deviation",
+        "log_paragraphs",
+        "distinct_share",
+        "distinct_root",
+        "word_length",
+        "long_words",
+        "syllables",
+        "connectives",
+        "stop_words",
+        "first_person",
+        "second_person",
+        "hedges",
+        "modals",
+        "digits",
+        "upper",
+        "punctuation",
+        "questions",
+        "exclamations",
+        "commas",
+        "brackets",
+        "ends",
+    )
+)
+RECIPES: Mapping[Method, Recipe] = {  # the best of each kind by cross-validation on the training rows
+    PLAIN: Recipe(name=PLAIN, model="linear", features=FEW_STATISTICS, penalty=100),
+    CHARACTERS: Recipe(
+        name=CHARACTERS,
+        model="linear",
+        features=tuple(text_statistics("")),
+        grams=(GramRecipe(text=TEXT, analyzer="char", low=1, high=3, lower=False, least_rows=2),),
+        penalty=4,
+        number_strength=0.03,
+    ),
+}
+WORDS_OF_LENGTH = "text.log_words"
+_IDENTITY = {"kind": "linear", "centre": [0.0], "scale": [1.0], "weights": [1.0], "intercept": 0.0}
+
+
+def learn_score(
+    items: Sequence[JudgedItem], method: Method, *, trained_on: Mapping[str, Any], seed: int
+) -> LearnedScore:
+    """content.core.search.learned_score.LearnScore.
+
+    Of an item that was not released only its statistics are learned from, never its words.
+    """
+    from threadpoolctl import threadpool_limits
+
+    rows = [_row(item) for item in items]
+    says = {**trained_on, "recipe": method, "rows": len(rows)}
+    if method == LENGTH:
+        data = {
+            "format": FORMAT,
+            "answers": "score",
+            "features": [WORDS_OF_LENGTH],
+            "parts": [_IDENTITY],
+            "trained_on": says,
+        }
+        return LearnedScore(
+            predictor=Predictor.from_data(data).to_data(), out_of_fold=tuple(_length(row) for row in rows)
+        )
+    if (n_groups := len({item.group for item in items})) < LEAST_GROUPS:
+        raise DatasetTooSmall(
+            f"Cannot learn a score: {len(items)} items stand in {n_groups} groups, and it takes {LEAST_GROUPS} to"
+            " measure it on items it has not seen.",
+            n_groups=n_groups,
+            n_required=LEAST_GROUPS,
+        )
+    with threadpool_limits(1):
+        scores = out_of_fold(rows, RECIPES[method], group_folds(rows, seed=seed), probability=False)
+        data = {**fit(rows, RECIPES[method], probability=False), "trained_on": says}
+    return LearnedScore(predictor=Predictor.from_data(rounded(data)).to_data(), out_of_fold=tuple(scores))
+
+
+def _row(item: JudgedItem) -> TrainingRow:
+    numbers, texts = read_text(item.text, item.title)
+    return TrainingRow(numbers=numbers, texts=texts if item.released else {}, target=item.quality, group=item.group)
+
+
+def _length(row: TrainingRow) -> float:
+    value = row.numbers[WORDS_OF_LENGTH]
+    assert value is not None
+    return value
 
 
 @strategy(
@@ -42,7 +151,7 @@ def replay(setting: SearchSetting) -> Strategy:
         from optimizer.core.search.cascade.strategy import CascadeSearch
 
         return CascadeSearch(setting, learn_confidence)
-    from optimizer.content.adapters.score_learning import learn_score
+    from optimizer.content.adapters.replay_search import learn_score
 
     return ReplaySearch(setting, learn_score)
 

@@ -42,7 +42,7 @@ class PolicyKind:
         return {"processed_quality": 1.0}
 
     def example_fault(self, family: Family, input: Mapping[str, Any], expected: Mapping[str, Any]) -> str | None:
-        from optimizer.content.core.records.item import item_fault
+        from optimizer.content.core.declared import item_fault
 
         return item_fault(input, expected, known=family.inputs, worth=family.output.field)
 
@@ -56,7 +56,7 @@ class PolicyKind:
             )
 
     def kept_of(self, input: Mapping[str, Any]) -> dict[str, Any]:
-        from optimizer.content.core.records.item import measured_of
+        from optimizer.content.core.declared import measured_of
 
         return measured_of(input)
 

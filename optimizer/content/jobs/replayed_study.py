@@ -18,7 +18,8 @@ from optimizer.core.dataset.examples import Example
 from optimizer.core.evaluation.gates import GateSettings, WishedFloor, quality_level, quality_margin
 from optimizer.core.evaluation.scoring import Scorer
 from optimizer.core.family.family import Family
-from optimizer.core.family.variant import Variant, varied_knobs
+from optimizer.core.family.space_form import varied_knobs
+from optimizer.core.family.variant import Variant
 from optimizer.core.models.budget import HeldBack
 from optimizer.core.models.language import ModelAnswer
 from optimizer.core.search.cost_estimate import replay_estimate
@@ -249,8 +250,7 @@ def _saving_test(
 
 def _untrained(request: AskedStudy, dataset: Mapping[str, Any], store: Store) -> tuple[str, ...]:
     """Which content types a study that learns a score cannot learn from, and what that costs."""
-    from optimizer.content.core.search.score_points import untrained_in_words
-    from optimizer.content.core.search.score_strategy import asks_for_score
+    from optimizer.content.core.search.score_strategy import asks_for_score, untrained_in_words
 
     if not asks_for_score(request.values, request.space):
         return ()

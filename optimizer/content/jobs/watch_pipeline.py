@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import timedelta
 
-from optimizer.content.core.records.limits import WINDOW_HOURS, Level, OutOfRange, out_of_range, readings
+from optimizer.content.core.records.report import WINDOW_HOURS, Level, OutOfRange, out_of_range, readings
 from optimizer.core.feedback.pipeline_record import Target, hour_of
 from optimizer.jobs.ids import new_id
 from optimizer.jobs.outbox.keep_alerts import keep_alerts

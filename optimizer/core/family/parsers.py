@@ -76,7 +76,8 @@ def _label(text: str, output: Output) -> str:
     line = _folded(first)
     inside = []
     for label in sorted(labels, key=len, reverse=True):
-        line, n = re.subn(r"(?<!\w)" + re.escape(_folded(label)) + r"(?!\w)", " \x00 ", line)
+        pattern = r"(?<!\w)" + re.escape(_folded(label)) + r"(?!\w)"
+        line, n = re.subn(pattern, " \x00 ", line)
         if n:
             inside.append(label)
     if len(inside) == 1:

@@ -18,10 +18,8 @@ def shown_policy(policy: Mapping[str, Any]) -> dict[str, Any]:
     confidence = policy.get("confidence")
     if not isinstance(confidence, Mapping) or confidence.get("kind") != "predictor":
         return dict(policy)
-    return {
-        **policy,
-        "confidence": {when: _shown(part) if isinstance(part, Mapping) else part for when, part in confidence.items()},
-    }
+    shown = {when: _shown(part) if isinstance(part, Mapping) else part for when, part in confidence.items()}
+    return {**policy, "confidence": shown}
 
 
 def _shown(by_model: Mapping[str, Any]) -> dict[str, Any]:

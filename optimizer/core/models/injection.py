@@ -97,7 +97,9 @@ def injection_signs(texts: Iterable[str]) -> tuple[Sign, ...]:
                 if _COMPILED[sign].search(plain if sign == "role" else lines_joined):
                     signs.add(sign)
                 break
-    return () if not signs else tuple(sign for sign in (*_COMPILED, "hidden_text", "not_read") if sign in signs)
+    if not signs:
+        return ()
+    return tuple(sign for sign in (*_COMPILED, "hidden_text", "not_read") if sign in signs)
 
 
 def _both_ends(text: str, signs: set[Sign]) -> str:

@@ -225,7 +225,8 @@ def _covered(wanted: set[str], text: str, *, times: int) -> bool:
     """Whether most of the wanted words stand in the text, each so many times."""
     words = [word.casefold() for word in _WORD.findall(text[:READ_CHARS])]
     stems = [word[:STEM_CHARS] if word.isalpha() else word for word in words]
-    return 2 * sum(1 for stem in wanted if stems.count(stem) >= times) > len(wanted)
+    n_found = sum(1 for stem in wanted if stems.count(stem) >= times)
+    return 2 * n_found > len(wanted)
 
 
 def _facts(tool_result: str) -> set[str]:

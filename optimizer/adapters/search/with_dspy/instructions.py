@@ -15,8 +15,7 @@ import dspy
 from dspy.propose import grounded_proposer
 from dspy.propose.grounded_proposer import TIPS, GroundedProposer
 
-from optimizer.adapters.search.with_dspy.programs import OUTPUT, output_of, silence_dspy
-from optimizer.adapters.search.with_dspy.proposer import ProposerEngine
+from optimizer.adapters.search.with_dspy.programs import OUTPUT, ProposerEngine, output_of, silence_dspy
 from optimizer.core.dataset.examples import Example
 from optimizer.core.family.variant import FewShot, Variant
 from optimizer.core.search.space import doc_of, with_instruction

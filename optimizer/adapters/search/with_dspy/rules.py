@@ -8,8 +8,7 @@ from typing import Any
 import dspy
 from dspy.teleprompt.simba_utils import append_a_rule
 
-from optimizer.adapters.search.with_dspy.programs import OUTPUT, output_of
-from optimizer.adapters.search.with_dspy.proposer import ProposerEngine
+from optimizer.adapters.search.with_dspy.programs import OUTPUT, ProposerEngine, output_of
 from optimizer.core.dataset.examples import Example
 from optimizer.core.family.family import Family
 

@@ -33,7 +33,20 @@ def upgrade(url: str) -> None:
             " (`detent init DIR`) and import the sheets again (`detent import SHEET --family F`)."
         )
     if revision != known[-1]:
-        _run_steps(url)
+        from alembic import command
+        from alembic.config import Config
+
+        if is_sqlite(url):
+            sqlite_path(url).parent.mkdir(parents=True, exist_ok=True)
+        config = Config()
+        config.set_main_option("script_location", str(HERE).replace("%", "%%"))
+        engine = open_engine(url, "create")
+        try:
+            with _alone, engine.begin() as connection:
+                config.attributes["connection"] = connection
+                command.upgrade(config, "head")
+        finally:
+            engine.dispose()
 
 
 def revisions() -> list[str]:
@@ -52,22 +65,5 @@ def _revision_of(url: str) -> str | None:
             if not inspect(connection).has_table("alembic_version"):
                 return None
             return connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
-    finally:
-        engine.dispose()
-
-
-def _run_steps(url: str) -> None:
-    from alembic import command
-    from alembic.config import Config
-
-    if is_sqlite(url):
-        sqlite_path(url).parent.mkdir(parents=True, exist_ok=True)
-    config = Config()
-    config.set_main_option("script_location", str(HERE).replace("%", "%%"))
-    engine = open_engine(url, "create")
-    try:
-        with _alone, engine.begin() as connection:
-            config.attributes["connection"] = connection
-            command.upgrade(config, "head")
     finally:
         engine.dispose()

@@ -1,27 +1,140 @@
-"""Tables interactions, later_parts, feedback_events and idempotency_keys: what production reports."""
+"""Tables interactions, later_parts, feedback_events and idempotency_keys: what production reports; arm_stats: events
+summed up by rollout and arm, in the transaction that keeps them.
+
+Rows of events, of which none is stored yet, are written as the driver's own tuples: on the way of every event, building
+a dictionary for each row and asking each column costs more than writing it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import datetime
+from functools import cache, lru_cache
+from itertools import chain
 from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, Table, and_, func, insert, or_, select
+from sqlalchemy import JSON, ColumnElement, Connection, RowMapping, Table, and_, func, insert, or_, select
+from sqlalchemy.engine import Dialect
 
-from optimizer.adapters.store import arm_stats, cursors
-from optimizer.adapters.store.engine import insert_new
-from optimizer.adapters.store.hashed_rows import Name, chunks, families_in, hashes
-from optimizer.adapters.store.new_rows import insert_rows
-from optimizer.adapters.store.rows import first, narrowed
-from optimizer.adapters.store.tables import FEEDBACK_EVENTS, INTERACTIONS, IdempotencyKeyRow, LaterPartsRow
+from optimizer.adapters.store.engine import insert_new, upsert
+from optimizer.adapters.store.family_names import FamilyKey, key_of
+from optimizer.adapters.store.rows import Name, chunks, families_in, first, hashes, narrowed, page_of, position_of
+from optimizer.adapters.store.tables import (
+    FEEDBACK_EVENTS,
+    INTERACTIONS,
+    ArmStatRow,
+    IdempotencyKeyRow,
+    LaterPartsRow,
+    Utc,
+)
 from optimizer.adapters.store.traffic_sums import within
-from optimizer.core.base.errors import Conflict
+from optimizer.core.base.errors import Busy, Conflict
 from optimizer.core.feedback.events import Arm, FeedbackEvent, Interaction, LabelSummary, LaterParts
-from optimizer.core.feedback.stored_rows import ARM_COLUMNS, EventRow
+from optimizer.core.feedback.stored_rows import ARM_COLUMNS, KEY, SUMS, EventRow, sums_by_arm
 from optimizer.core.feedback.traffic_sums import summed_by
+
+Value = Callable[[Any], Any]
+ROWS_AT_MOST = 256  # of one statement: thirty columns each are a quarter of the values that SQLite binds
+STATEMENTS = 256  # that are kept: by table, columns and number of rows
+TIMES = 4096  # of events that share theirs: when they were received, when their cohort began
+
+
+def insert_rows(tx: Connection, table: Table, rows: Sequence[Sequence[Any]]) -> None:
+    """Rows with a value for each column of the table, in its order.
+
+    Raises Busy where one is there already: another process wrote it at this moment.
+    """
+    if not rows:
+        return
+    if tx.dialect.name == "sqlite":
+        values = _values(tx.dialect, table)
+        n, done = 0, 0
+        for size in _sizes(len(rows)):
+            places, columns = _columns(rows[done : done + size], table, values)
+            statement = _statement(table, places, size)
+            n += tx.exec_driver_sql(statement, tuple(chain.from_iterable(zip(*columns, strict=True)))).rowcount
+            done += size
+    else:
+        names = [column.name for column in table.columns]
+        n = insert_new(tx, table, [dict(zip(names, row, strict=True)) for row in rows])
+    if n < len(rows):
+        raise Busy(
+            "Another process wrote rows with the same ids at the same moment; nothing was written. Send again.",
+            retry_after_s=1,
+        )
+
+
+def _sizes(n: int) -> Iterator[int]:
+    """Powers of two that add up to n: a statement of each is prepared once, and lets other threads run once. A driver's
+    own way, a step of the statement for each row, waits for the interpreter behind every row.
+    """
+    while n:
+        size = min(ROWS_AT_MOST, 1 << n.bit_length() - 1)
+        yield size
+        n -= size
+
+
+def _columns(
+    rows: Sequence[Sequence[Any]], table: Table, values: Mapping[int, Value]
+) -> tuple[tuple[int, ...], list[Sequence[Any]]]:
+    """The places of the columns that have a value in any row, and these columns as they are stored. What is bound costs
+    more than what is stored, and of an event most is absent.
+    """
+    places: list[int] = []
+    columns: list[Sequence[Any]] = []
+    for place, column in enumerate(zip(*rows, strict=True)):
+        if column.count(None) == len(rows) and place in _absent(table):
+            continue
+        stored_as = values.get(place)
+        places.append(place)
+        columns.append(
+            column if stored_as is None else [None if value is None else stored_as(value) for value in column]
+        )
+    return tuple(places), columns
+
+
+@cache
+def _absent(table: Table) -> frozenset[int]:
+    """The places of columns in which a row has NULL where it says nothing."""
+    return frozenset(
+        place
+        for place, column in enumerate(table.columns)
+        if column.nullable and column.server_default is None and column.default is None
+    )
+
+
+@lru_cache(maxsize=STATEMENTS)
+def _statement(table: Table, places: Sequence[int], n_rows: int) -> str:
+    columns = [table.columns[place] for place in places]
+    names = ", ".join(f'"{column.name}"' for column in columns)
+    marks = f"({', '.join('?' for _ in columns)})"
+    return f'INSERT INTO "{table.name}" ({names}) VALUES {", ".join([marks] * n_rows)} ON CONFLICT DO NOTHING'
+
+
+@lru_cache(maxsize=16)
+def _values(dialect: Dialect, table: Table) -> dict[int, Value]:
+    """By the place of each column whose values are stored in another form what makes that form. Numbers, truth and
+    texts are as SQLite's driver takes them.
+    """
+    stored: dict[int, Value] = {}
+    for place, column in enumerate(table.columns):
+        if isinstance(column.type, FamilyKey):
+            stored[place] = key_of
+        elif isinstance(column.type, Utc | JSON):
+            stored_as = column.type.dialect_impl(dialect).bind_processor(dialect)
+            assert stored_as is not None
+            stored[place] = lru_cache(maxsize=TIMES)(stored_as) if isinstance(column.type, Utc) else stored_as
+    return stored
+
 
 KEYS = IdempotencyKeyRow.__table__
 LATER = LaterPartsRow.__table__
+ARMS = ArmStatRow.__table__
+_COLUMNS = (*KEY, *SUMS)
+_ADD = (
+    f"INSERT INTO {ARMS.name} ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' for _ in _COLUMNS)})"
+    f" ON CONFLICT ({', '.join(KEY)}) DO UPDATE SET {', '.join(f'{name} = {name} + excluded.{name}' for name in SUMS)}"
+)
 OneEvent = TypeVar("OneEvent", Interaction, FeedbackEvent)
 
 
@@ -31,7 +144,13 @@ class EventTables:
     def add_new(self, tx: Connection, interactions: Sequence[EventRow], feedback: Sequence[EventRow]) -> None:
         insert_rows(tx, INTERACTIONS, interactions)
         insert_rows(tx, FEEDBACK_EVENTS, feedback)
-        arm_stats.add_events(tx, interactions, feedback)
+        # In the order of the key: two processes that take the same rows the other way round would wait for each other.
+        sums = sorted((*(part or "" for part in arm), *own) for arm, own in sums_by_arm(interactions, feedback).items())
+        if tx.dialect.name == "sqlite":  # text and values as its driver takes them, as in insert_rows
+            for row in sums:
+                tx.exec_driver_sql(_ADD, (key_of(str(row[0])), *row[1:]))
+        else:
+            upsert(tx, ARMS, [dict(zip(_COLUMNS, row, strict=True)) for row in sums], add=SUMS)
 
     def add_later_parts(self, tx: Connection, row: LaterParts) -> None:
         values = {
@@ -127,7 +246,21 @@ class EventTables:
             )
 
     def arm_summary(self, tx: Connection, family: str, rollout: str | None) -> list[dict[str, Any]]:
-        return arm_stats.summary(tx, family, rollout)
+        a = ARMS.c
+        query = select(a.variant, a.role, *(func.sum(a[name]).label(name) for name in SUMS)).where(a.family == family)
+        query = narrowed(query, (a.rollout, rollout))
+        rows = tx.execute(query.group_by(a.variant, a.role).order_by(a.variant, a.role)).mappings()
+        return [
+            {
+                "variant": row["variant"] or None,
+                "role": row["role"] or None,
+                **{name: row[name] for name in ("n_interactions", "n_errors", "n_labelled", "n_success", "n_scored")},
+                "mean_score": row["score_sum"] / row["n_scored"] if row["n_scored"] else None,
+                "mean_latency_ms": row["latency_sum_ms"] / row["n_latency"] if row["n_latency"] else None,
+                "cost_usd": row["cost_usd"],
+            }
+            for row in rows
+        ]
 
     def cost_usd(self, tx: Connection, family: str, since: datetime) -> float:
         own = select(func.sum(INTERACTIONS.c.cost_usd)).where(
@@ -176,7 +309,7 @@ def _page(
     if since is not None:
         query = query.where(e.received_at >= since)
     if cursor is not None:
-        at, id, of = cursors.decode(cursor, datetime, str, str)
+        at, id, of = position_of(cursor, datetime, str, str)
         query = query.where(e.received_at >= at)  # what the index begins with
         query = query.where(or_(e.received_at > at, e.id > id, and_(e.id == id, e.family > of)))
     # Each family's page by its index: asked for all at once, the database would read and sort every event.
@@ -184,7 +317,7 @@ def _page(
     rows = [row for name in families for row in tx.execute(query.where(e.family == name)).mappings()]
     rows.sort(key=lambda row: (row["received_at"], row["id"], row["family"]))
     page = [read(row) for row in rows[: limit + 1]]
-    return cursors.page(page, limit, lambda event: (event.received_at, event.id, event.arm.family))
+    return page_of(page, limit, lambda event: (event.received_at, event.id, event.arm.family))
 
 
 def _made_of_parts(family: str, variants: Collection[str], since: datetime) -> list[ColumnElement[bool]]:

@@ -16,13 +16,13 @@ from sqlalchemy import Connection, RowMapping, and_, func, insert, not_, or_, se
 
 from optimizer.adapters.store.engine import insert_new
 from optimizer.adapters.store.families import carry_looks, sealed_before
-from optimizer.adapters.store.hashed_rows import add_once, chunks
-from optimizer.adapters.store.rows import columns_of, first, narrowed, record_of
+from optimizer.adapters.store.rows import add_once, chunks, columns_of, first, narrowed, record_of
 from optimizer.adapters.store.tables import ExampleRow, HoldoutLookRow, JudgeCalibrationRow, ReviewRow
 from optimizer.core.base.canonical import canonical_json, digest
 from optimizer.core.base.errors import Conflict, NotFound
 from optimizer.core.dataset.examples import Example, Split
-from optimizer.core.evaluation.judging.calibration import agreement_of, calibration_of
+from optimizer.core.evaluation.judging.agreement import agreement_of
+from optimizer.core.evaluation.judging.calibration import calibration_of
 from optimizer.ports import Added, CalibrationRecord, ExampleStanding, Review
 
 EXAMPLES = ExampleRow.__table__

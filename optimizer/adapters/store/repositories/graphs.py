@@ -8,9 +8,8 @@ from typing import Any
 
 from sqlalchemy import Connection, RowMapping, select, tuple_, update
 
-from optimizer.adapters.store import cursors
 from optimizer.adapters.store.engine import insert_new
-from optimizer.adapters.store.rows import first, narrowed
+from optimizer.adapters.store.rows import first, narrowed, page_of, position_of
 from optimizer.adapters.store.tables import GraphRow
 from optimizer.core.base.errors import Conflict, StaleVersion
 from optimizer.core.graph.repair import read_repair
@@ -42,10 +41,10 @@ class GraphTable:
         if pending is not None:
             query = query.where(GRAPHS.c.n_pending > 0 if pending else GRAPHS.c.n_pending == 0)
         if cursor is not None:
-            after = cursors.decode(cursor, datetime, str)
+            after = position_of(cursor, datetime, str)
             query = query.where(tuple_(GRAPHS.c.created_at, GRAPHS.c.id) > tuple_(*after))
         graphs = [_graph(row) for row in tx.execute(query).mappings()]
-        return cursors.page(graphs, limit, lambda graph: (graph.created_at, graph.id))
+        return page_of(graphs, limit, lambda graph: (graph.created_at, graph.id))
 
     def decide(self, tx: Connection, before: VerifiedGraph, after: VerifiedGraph) -> None:
         # Each decision leaves one fewer pending, so their number says whether another came in between.

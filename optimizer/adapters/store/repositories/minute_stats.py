@@ -1,32 +1,37 @@
 """Tables minute_stats, watermarks, drift_detectors and switch_watches: events summed up per minute of receipt, how far
-that has been done, and what is known about how each champion does.
+that has been done, and what is known about how each champion does; pipeline_records and pipeline_hours: what content
+pipelines report, and its sums by hour of receipt.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Table, and_, func, select
+from sqlalchemy import ColumnElement, Connection, Table, and_, delete, func, insert, select
 
 from optimizer.adapters.store.engine import upsert
-from optimizer.adapters.store.hashed_rows import families_in
-from optimizer.adapters.store.rows import narrowed
+from optimizer.adapters.store.rows import families_in, narrowed
 from optimizer.adapters.store.tables import (
     FEEDBACK_EVENTS,
     INTERACTIONS,
     DriftDetectorRow,
     MinuteStatRow,
+    PipelineHourRow,
+    PipelineRecordRow,
     SwitchWatchRow,
     WatermarkRow,
 )
 from optimizer.core.base.minute_sums import MinuteSums, minute_of
 from optimizer.core.family.settings import Metric
+from optimizer.core.feedback.pipeline_record import SUMS, PipelineRecord, PipelineSums, hour_of, sums_of
 from optimizer.core.rollout.drift import STORED_CHAMPION_WATCH
 from optimizer.core.rollout.switch_watch import STORED_SWITCH_WATCH, ServedOutcome
 from optimizer.ports import WatchedSwitch, WatchedTenure
+from optimizer.ports.performance import Grouping
 
 MINUTES = MinuteStatRow.__table__
 WATERMARKS = WatermarkRow.__table__
@@ -225,3 +230,53 @@ class SwitchWatchTable:
         )
         first: datetime | None = tx.execute(query).scalar()
         return first
+
+
+RECORDS = PipelineRecordRow.__table__
+HOURS = PipelineHourRow.__table__
+
+
+class PipelineStatTables:
+    """ports.PipelineStats on the database."""
+
+    def add(self, tx: Connection, records: Sequence[PipelineRecord]) -> None:
+        if not records:
+            return
+        tx.execute(insert(RECORDS), [asdict(record) for record in records])
+        sums: dict[tuple[Any, ...], PipelineSums] = {}
+        for record in records:
+            # In the order of the primary key. Where and why belongs to early exits only.
+            where = (record.exit_checkpoint, record.exit_reason) if record.processing_type == "early_exit" else ("", "")
+            key = (hour_of(record.received_at), record.processing_type, record.content_type, *where)
+            sums[key] = sums.get(key, PipelineSums()) + sums_of(record)
+        names = [column.name for column in HOURS.primary_key.columns]
+        rows = [{**dict(zip(names, key, strict=True)), **asdict(total)} for key, total in sums.items()]
+        upsert(tx, HOURS, rows, add=SUMS)
+
+    def sums(
+        self, tx: Connection, since: datetime, by: Sequence[Grouping], *, processing_type: str | None = None
+    ) -> dict[tuple[Any, ...], PipelineSums]:
+        groups = [HOURS.c[name] for name in by]
+        query = select(*groups, *(func.sum(HOURS.c[name]).label(name) for name in SUMS)).where(HOURS.c.hour >= since)
+        query = narrowed(query, (HOURS.c.processing_type, processing_type))
+        rows = tx.execute(query.group_by(*groups).order_by(*groups)).mappings()
+        return {tuple(row[name] for name in by): PipelineSums(**{name: row[name] for name in SUMS}) for row in rows}
+
+    def records(self, tx: Connection, since: datetime, limit: int) -> list[PipelineRecord]:
+        query = (
+            select(RECORDS)
+            .where(RECORDS.c.received_at >= since)
+            .order_by(RECORDS.c.received_at.desc(), RECORDS.c.id.desc())
+            .limit(limit)
+        )
+        return [PipelineRecord(**row) for row in tx.execute(query).mappings()][::-1]
+
+    def n_old(self, tx: Connection, before: datetime) -> int:
+        return int(
+            tx.execute(select(func.count()).select_from(RECORDS).where(RECORDS.c.received_at < before)).scalar() or 0
+        )
+
+    def prune(self, tx: Connection, before: datetime, limit: int) -> int:
+        r = RECORDS.c
+        oldest = select(r.id).where(r.received_at < before).order_by(r.received_at).limit(limit)
+        return tx.execute(delete(RECORDS).where(r.id.in_(oldest))).rowcount

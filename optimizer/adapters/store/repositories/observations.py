@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, and_, bindparam, func, or_, select
 
 from optimizer.adapters.store.engine import is_one_of
-from optimizer.adapters.store.hashed_rows import chunks
+from optimizer.adapters.store.rows import chunks
 from optimizer.adapters.store.tables import FEEDBACK_EVENTS, INTERACTIONS, ExposureCountRow
 from optimizer.adapters.store.traffic_sums import within
 from optimizer.core.family.settings import Metric

@@ -25,14 +25,13 @@ from sqlalchemy import (
     update,
 )
 
-from optimizer.adapters.store.hashed_rows import chunks, families_in
 from optimizer.adapters.store.repositories.events import KEYS, LATER
 from optimizer.adapters.store.repositories.examples import EXAMPLES, REVIEWS
 from optimizer.adapters.store.repositories.graphs import GRAPHS
-from optimizer.adapters.store.repositories.journal import CALLS
-from optimizer.adapters.store.repositories.runs import RUNS
+from optimizer.adapters.store.repositories.journal import CALLS, RUNS
 from optimizer.adapters.store.repositories.studies import RESULTS, STUDIES, TIER_ANSWERS, TRIALS
 from optimizer.adapters.store.repositories.variants import ENTRIES, VARIANTS
+from optimizer.adapters.store.rows import chunks, families_in
 from optimizer.adapters.store.tables import FEEDBACK_EVENTS, INTERACTIONS
 from optimizer.adapters.store.traffic_sums import SUMS
 from optimizer.core.feedback.traffic_sums import LENGTHS

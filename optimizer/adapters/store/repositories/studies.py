@@ -12,9 +12,8 @@ from typing import Any
 
 from sqlalchemy import Connection, RowMapping, bindparam, delete, func, insert, or_, select, update
 
-from optimizer.adapters.store import cursors
 from optimizer.adapters.store.engine import upsert
-from optimizer.adapters.store.rows import columns_of, first, narrowed, record_of
+from optimizer.adapters.store.rows import columns_of, first, narrowed, newest_first, page_of, record_of
 from optimizer.adapters.store.tables import ScheduleRow, StudyRow, TierAnswersRow, TrialResultRow, TrialRow
 from optimizer.core.base.errors import Conflict, NotFound
 from optimizer.core.base.values import Budget, ExampleResult, Spend
@@ -64,10 +63,9 @@ class StudyTables:
         limit: int = 100,
     ) -> tuple[list[Study], str | None]:
         s = STUDIES.c
-        newest_first = cursors.newest_first(select(STUDIES), STUDIES, cursor, limit)
-        query = narrowed(newest_first, (s.family, family), (s.status, status))
+        query = narrowed(newest_first(select(STUDIES), STUDIES, cursor, limit), (s.family, family), (s.status, status))
         studies = [_study(row) for row in tx.execute(query).mappings()]
-        return cursors.page(studies, limit, lambda study: (study.created_at, study.id))
+        return page_of(studies, limit, lambda study: (study.created_at, study.id))
 
     def last_triggered(self, tx: Connection, family: str, kinds: Collection[TriggerKind] | None = None) -> Study | None:
         s = STUDIES.c

@@ -24,8 +24,8 @@ from sqlalchemy import (
     select,
 )
 
-from optimizer.adapters.store.hashed_rows import chunks
 from optimizer.adapters.store.repositories.observations import is_timeout
+from optimizer.adapters.store.rows import chunks
 from optimizer.adapters.store.tables import FEEDBACK_EVENTS, INTERACTIONS
 from optimizer.adapters.store.traffic_sums import within
 from optimizer.core.feedback.events import FeedbackSource
@@ -106,13 +106,12 @@ class TrafficTables:
             # The least and the largest mean of a source, and how many corrections there are, by interaction.
             f = FEEDBACK_EVENTS.c
             value = func.coalesce(f.score, _success())
-            of_source = (
+            s = (
                 select(f.interaction, func.avg(value).label("value"), func.count(f.expected).label("n_expected"))
                 .where(f.family == family, f.interaction.in_(some))
                 .group_by(f.interaction, f.source)
                 .subquery()
-            )
-            s = of_source.c
+            ).c
             sums = (
                 func.min(s.value).label("low"),
                 func.max(s.value).label("high"),
@@ -179,8 +178,7 @@ class TrafficTables:
         if not windows:
             return 0, None
         f = FEEDBACK_EVENTS.c
-        before = FEEDBACK_EVENTS.alias("before")
-        b = before.c
+        b = FEEDBACK_EVENTS.alias("before").c
         is_earlier = or_(b.received_at < f.received_at, and_(b.received_at == f.received_at, b.id < f.id))
         earlier = (b.family == family) & (b.interaction == f.interaction) & and_(*_by_judge(judge, b)) & is_earlier
         # The family is named in every branch: each is then a search of its own by the index.

@@ -25,8 +25,7 @@ from sqlalchemy import (
 )
 
 from optimizer.adapters.store.engine import insert_new
-from optimizer.adapters.store.hashed_rows import families_in
-from optimizer.adapters.store.rows import first, record_of
+from optimizer.adapters.store.rows import families_in, first, record_of
 from optimizer.adapters.store.tables import (
     FEEDBACK_EVENTS,
     INTERACTIONS,

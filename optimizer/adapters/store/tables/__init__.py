@@ -6,8 +6,6 @@ is too old. What a table is declared with stands in ``row.py``. Start at ``event
 
 from __future__ import annotations
 
-from optimizer.adapters.store.tables.alerts import AlertRow, AuditRow, OutboxRow
-from optimizer.adapters.store.tables.api_keys import ApiKeyRow, CallerRow, KeyUsageRow
 from optimizer.adapters.store.tables.events import (
     FEEDBACK_EVENTS,
     INTERACTIONS,
@@ -21,10 +19,11 @@ from optimizer.adapters.store.tables.examples import (
     ExampleRow,
     GraphRow,
     HoldoutLookRow,
+    JudgeCalibrationRow,
+    JudgeRunRow,
     ReviewRow,
 )
-from optimizer.adapters.store.tables.families import FamilyNameRow, SealedInputRow
-from optimizer.adapters.store.tables.judging import JudgeCalibrationRow, JudgeRunRow
+from optimizer.adapters.store.tables.operators import AlertRow, ApiKeyRow, AuditRow, CallerRow, KeyUsageRow, OutboxRow
 from optimizer.adapters.store.tables.performance import (
     ArmStatRow,
     DriftDetectorRow,
@@ -37,14 +36,17 @@ from optimizer.adapters.store.tables.performance import (
     WatermarkRow,
 )
 from optimizer.adapters.store.tables.rollouts import (
+    ChampionRow,
     CohortBlockRow,
     DecisionRow,
+    FreezeRow,
+    OverrideRow,
     RolloutRow,
     RolloutUnitsRow,
     RolloutWatchRow,
+    ServingVersionRow,
 )
 from optimizer.adapters.store.tables.row import Row, Utc
-from optimizer.adapters.store.tables.serving import ChampionRow, FreezeRow, OverrideRow, ServingVersionRow
 from optimizer.adapters.store.tables.studies import (
     LmCallRow,
     ScheduleRow,
@@ -53,7 +55,14 @@ from optimizer.adapters.store.tables.studies import (
     TrialResultRow,
     TrialRow,
 )
-from optimizer.adapters.store.tables.variants import EvaluationBatchRow, PlaybookEntryRow, PlaybookStepRow, VariantRow
+from optimizer.adapters.store.tables.variants import (
+    EvaluationBatchRow,
+    FamilyNameRow,
+    PlaybookEntryRow,
+    PlaybookStepRow,
+    SealedInputRow,
+    VariantRow,
+)
 
 __all__ = [
     "FEEDBACK_EVENTS",

@@ -85,7 +85,7 @@ class IdempotencyKeyRow(Row):
 
 
 class ExposureCountRow(Row):
-    """Written by exposures.py. Fetches per arm and 10 s; ``client`` is "api" or a client that decides in process."""
+    """Written by serving.py. Fetches per arm and 10 s; ``client`` is "api" or a client that decides in process."""
 
     __tablename__ = "exposure_counts"
     family: str = Field(primary_key=True)
@@ -99,7 +99,7 @@ class ExposureCountRow(Row):
 
 
 class ExposureSumRow(Row):
-    """Written by exposures.py, in the transaction of the windows: their sums by arm and the key that reported them."""
+    """Written by serving.py, in the transaction of the windows: their sums by arm and the key that reported them."""
 
     __tablename__ = "exposure_sums"
     rollout: str = Field(primary_key=True, default="")  # "" outside a rollout
@@ -111,7 +111,7 @@ class ExposureSumRow(Row):
 
 
 class TruncatedInputRow(Row):
-    """Written by exposures.py: requests of which an input was longer than its ``max_chars``, and so was cut."""
+    """Written by serving.py: requests of which an input was longer than its ``max_chars``, and so was cut."""
 
     __tablename__ = "truncated_inputs"
     family: str = Field(primary_key=True)

@@ -1,4 +1,6 @@
-"""What is learned from: examples, what a person is asked about them, and who looked at the sealed ones."""
+"""What is learned from: examples, what a person is asked about them, and who looked at the sealed ones;
+how far a judge is believed, and what it is asked to do in the background.
+"""
 
 from __future__ import annotations
 
@@ -78,3 +80,39 @@ class HoldoutLookRow(Row):
     example: str = Field(primary_key=True)
     study: str = Field(primary_key=True)
     looked_at: datetime = time_field()
+
+
+class JudgeCalibrationRow(Row):
+    """Written by examples.py: how far a judge agreed with people, and the map from its scores to ratings."""
+
+    __tablename__ = "judge_calibrations"
+    id: str = Field(primary_key=True)
+    family: str = Field(index=True)
+    judge: str
+    calibration: dict[str, Any] = json_field()
+    agreement: dict[str, Any] = json_field()
+    created_by: str
+    created_at: datetime = time_field()
+
+
+class JudgeRunRow(Row):
+    """Written by journal.py: what was asked for in the background outside studies."""
+
+    __tablename__ = "judge_runs"
+    id: str = Field(primary_key=True)
+    family: str = Field(index=True)
+    kind: str
+    judge: str
+    request: dict[str, Any] = json_field()
+    budget: dict[str, Any] = json_field()
+    status: str = Field(index=True)
+    n: int
+    n_done: int = 0
+    stop_requested: bool = False
+    result: dict[str, Any] | None = json_field(nullable=True)
+    error: str | None = None
+    error_type: str | None = None
+    created_by: str
+    created_at: datetime = time_field()
+    started_at: datetime | None = time_field(nullable=True)
+    finished_at: datetime | None = time_field(nullable=True)

@@ -54,7 +54,7 @@ class MinuteStatRow(Row):
 
 
 class ArmStatRow(Row):
-    """Written by arm_stats.py, in the transaction of the events: their sums by rollout and arm."""
+    """Written by events.py, in the transaction of the events: their sums by rollout and arm."""
 
     __tablename__ = "arm_stats"
     family: str = Field(primary_key=True)
@@ -94,7 +94,7 @@ class TrafficSumRow(Row):
 
 
 class PipelineRecordRow(Row):
-    """Written by pipeline_stats.py: what a content pipeline reported about one item."""
+    """Written by minute_stats.py: what a content pipeline reported about one item."""
 
     __tablename__ = "pipeline_records"
     id: str = Field(primary_key=True)
@@ -110,7 +110,7 @@ class PipelineRecordRow(Row):
 
 
 class PipelineHourRow(Row):
-    """Written by pipeline_stats.py, in the transaction of the records: their sums per hour of receipt."""
+    """Written by minute_stats.py, in the transaction of the records: their sums per hour of receipt."""
 
     __tablename__ = "pipeline_hours"
     hour: datetime = Field(sa_type=Utc, primary_key=True)

@@ -1,4 +1,6 @@
-"""Variants, what an evaluation found of them, and the playbooks that their texts hold."""
+"""Variants, what an evaluation found of them, and the playbooks that their texts hold; what families are
+called, and which inputs stay sealed for who takes the name of a retired one.
+"""
 
 from __future__ import annotations
 
@@ -83,3 +85,23 @@ class PlaybookStepRow(Row):
     family: str
     record: list[dict[str, Any]] = json_field()
     at: datetime = time_field()
+
+
+class FamilyNameRow(Row):
+    """Written by families.py. A family without a row has its name for a key."""
+
+    __tablename__ = "family_names"
+    name: str = Field(primary_key=True)
+    key: str = Field(index=True)  # under which its rows stand in every table
+    current: bool  # the name that it has now; else one that it had
+    since: datetime = time_field()
+
+
+class SealedInputRow(Row):
+    """Written by families.py: an input that was in the holdout of a retired family of this name, by hash."""
+
+    __tablename__ = "sealed_inputs"
+    name: str = Field(primary_key=True)
+    input_hash: str = Field(primary_key=True)
+    family: str = Field(primary_key=True)  # the retired one, under whose key the looks stand
+    example: str = Field(primary_key=True)

@@ -145,8 +145,7 @@ class _Reader:
         if self.token.kind != "not":
             return self.compared()
         self.deeper(self.step())
-        start = self.token.position
-        inner = opposite(self.condition(start, self.denied()))
+        inner = opposite(self.condition(self.token.position, self.denied()))
         self.depth -= 1
         return inner
 

@@ -170,8 +170,7 @@ class KnobReader:
         for_all = self.mapping((*at, "global"), content.get("global"))
         self.knob(f"exit.min_confidence{suffix}", for_all, "min_exit_confidence", (*at, "global"))
         self.rest(EXITS, (*at, "global"), for_all, ("min_exit_confidence",), (*to, "global"))
-        checkpoints = self.mapping((*at, "checkpoints"), content.get("checkpoints"))
-        for name, rules in checkpoints.items():
+        for name, rules in self.mapping((*at, "checkpoints"), content.get("checkpoints")).items():
             inner_at = (*at, "checkpoints", name)
             checkpoint = OTHER_NAMES.get(name, name)
             if checkpoint not in CHECKPOINTS:

@@ -64,8 +64,7 @@ def read_files(files: Mapping[str, Any]) -> PipelineFiles:
             )
         else:
             reader.file(name, (), name, data)
-    twice = [name for name in (FILTER, ROUTING, EXITS) if name in files and OPTIMAL in files]
-    for name in twice:
+    for name in [name for name in (FILTER, ROUTING, EXITS) if name in files and OPTIMAL in files]:
         reader.fault(name, (), f"{OPTIMAL} stands beside it and holds the same settings; import one of the two")
     reader.check_policy()
     if reader.faults:

@@ -1,4 +1,5 @@
-"""The quality filter: a weighted score, and how many of four checks an item has to pass to be processed in full.
+"""The quality filter: a weighted score, and how many of four checks an item has to pass to be processed in full; and
+how long each way through the pipeline takes, as a share of full processing.
 
 Written with operators only: the same lines judge one record (floats) and all records at once (numpy columns). A value
 that was not measured is NaN; it compares as False both ways, so it fails no check. An item is sent the light way only
@@ -8,8 +9,10 @@ when so many checks are known to fail that the others cannot make up for it: sil
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
+from optimizer.content.core.records.fields import CHECKPOINTS
 from optimizer.core.base.knob import Knob
 
 WEIGHTS: Mapping[str, float] = {
@@ -111,8 +114,7 @@ def failed(values: Mapping[str, Any], thresholds: Mapping[str, Any]) -> dict[str
 def is_bypassed(values: Mapping[str, Any], thresholds: Mapping[str, Any]) -> Any:
     """Whether too many checks fail for full processing, or a score lies below its minimum; bool or a column of them."""
     failures = failed(values, thresholds)
-    n_failed = sum(1 * failures[name] for name in CHECKS)
-    bypassed = n_failed > len(CHECKS) - thresholds["checks_needed"]
+    bypassed = sum(1 * failures[name] for name in CHECKS) > len(CHECKS) - thresholds["checks_needed"]
     for name in MINIMA:
         bypassed = bypassed | failures[name]
     return bypassed
@@ -126,3 +128,23 @@ def checked(values: Mapping[str, Any], thresholds: Mapping[str, Any]) -> dict[st
         for name, (threshold, field) in [*CHECKS.items(), *MINIMA.items()]
         if name in CHECKS or thresholds[threshold] != NEVER
     }
+
+
+_EXITS = dict(zip(CHECKPOINTS, (0.02, 0.08, 0.10, 0.60), strict=True))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimeModel:
+    """Shares of the time of full processing, each from 0 to 1; ``exits`` by checkpoint.
+
+    That the light way takes .15 is given. The exits are assumed: what stands before them has been paid for, and an exit
+    after the filter costs less than the light way, which goes on from there.
+    Give your own where you have measured them.
+    """
+
+    full: float = 1.0
+    lightweight: float = 0.15
+    exits: Mapping[str, float] = field(default_factory=lambda: dict(_EXITS))
+
+
+TIMES = TimeModel()

@@ -15,8 +15,8 @@ from typing import Any
 
 from optimizer.content.core.policy import early_exit, filter, route
 from optimizer.content.core.policy.early_exit import Exit
+from optimizer.content.core.policy.filter import TIMES, TimeModel
 from optimizer.content.core.policy.learned_knob import SCORE, ContentScore, read_score
-from optimizer.content.core.policy.timing import TIMES, TimeModel
 from optimizer.content.core.records.fields import CHECKPOINTS, OTHER_NAMES, values_of
 from optimizer.core.base.errors import Fault, InvalidInput, pointer_of
 from optimizer.core.base.knob import Knob
@@ -218,11 +218,10 @@ class Pipeline:
             for name, (t, fld) in _KINDS.items()
             if checks.get(name) is False
         )
-        reason = (
+        return self._unscored_because(content_type) + (
             f"{_passed(checks)} of {len(filter.CHECKS)} checks passed and {thresholds['checks_needed']:g} are needed"
             f" ({wrong})"
         )
-        return self._unscored_because(content_type) + reason
 
     def _full_from(self, content_type: str) -> float:
         assert self.score is not None

@@ -14,8 +14,8 @@ from math import sqrt
 from statistics import NormalDist, fmean, variance
 from typing import Any, Literal
 
+from optimizer.content.core.policy.filter import TIMES, TimeModel
 from optimizer.content.core.policy.pipeline import parse_pipeline
-from optimizer.content.core.policy.timing import TIMES, TimeModel
 from optimizer.content.core.search.replay import Records, ReplayedShares, Routes, summary, ways
 from optimizer.core.base.errors import DatasetTooSmall, InvalidInput
 from optimizer.core.base.phrasing import signed, signed_interval

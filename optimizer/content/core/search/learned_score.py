@@ -1,6 +1,6 @@
 """The training rows of a learned content score, the training result, and its effect on unseen items.
 
-Training needs scikit-learn and so lies in ``content/adapters/score_learning.py``; what is decided with it is decided
+Training needs scikit-learn and so lies in ``content/adapters/replay_search.py``; what is decided with it is decided
 here and in ``score_strategy.py``.
 """
 

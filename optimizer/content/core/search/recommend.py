@@ -11,10 +11,10 @@ from typing_extensions import TypedDict
 
 from optimizer.content.core.policy import filter
 from optimizer.content.core.policy.files import PipelineFiles, write_optimal
+from optimizer.content.core.policy.filter import TIMES, TimeModel
 from optimizer.content.core.policy.pipeline import parse_pipeline
 from optimizer.content.core.policy.presets import PRESETS
 from optimizer.content.core.policy.route import MODES, is_type_name
-from optimizer.content.core.policy.timing import TIMES, TimeModel
 from optimizer.content.core.records.fields import CHECKPOINTS, OTHER_NAMES
 from optimizer.content.core.search.replay import Records, ReplayedShares, outcome, read_columns, rows_to_columns, subset
 from optimizer.content.core.search.sensitivity import values_to_try

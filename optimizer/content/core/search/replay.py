@@ -14,9 +14,9 @@ from math import sqrt
 from typing import Any
 
 from optimizer.content.core.policy import filter
+from optimizer.content.core.policy.filter import TIMES, TimeModel
 from optimizer.content.core.policy.learned_knob import ContentScore
 from optimizer.content.core.policy.pipeline import Pipeline, parse_pipeline
-from optimizer.content.core.policy.timing import TIMES, TimeModel
 from optimizer.content.core.records.fields import CHECKPOINTS, FIELDS
 from optimizer.content.core.search.score import WORTH
 from optimizer.core.base.errors import Fault, InvalidInput
@@ -158,10 +158,9 @@ def read_columns(columns: Mapping[str, Sequence[Any]]) -> Records:
 
 def rows_to_columns(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
     """Rows as columns: the fields, quality and weight; None where a row does not have one."""
-    names = [known.name for known in FIELDS] + ["quality", "weight"]
     return {
         name: [row.get(name) for row in rows]
-        for name in names
+        for name in ([known.name for known in FIELDS] + ["quality", "weight"])
         if name == "content_type" or any(name in row for row in rows)
     }
 
@@ -222,8 +221,7 @@ def ways(records: Records, pipeline: Pipeline) -> Routes:
 
 def outcome(records: Records, pipeline: Pipeline, times: TimeModel = TIMES) -> ReplayedShares:
     """What one setting does with the records."""
-    routes = ways(records, pipeline)
-    return summary(records, routes, times)
+    return summary(records, ways(records, pipeline), times)
 
 
 def summary(records: Records, routes: Routes, times: TimeModel = TIMES) -> ReplayedShares:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from optimizer.content.core.policy import filter
+from optimizer.content.core.policy.filter import TIMES, TimeModel
 from optimizer.content.core.policy.pipeline import knob_of, parse_pipeline, unknown_knob
 from optimizer.content.core.policy.route import MODES
-from optimizer.content.core.policy.timing import TIMES, TimeModel
 from optimizer.content.core.search.replay import Records, ReplayedShares, outcome, read_columns
 from optimizer.core.base.errors import InvalidInput
 
