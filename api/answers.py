@@ -168,6 +168,20 @@ class EventsImported(EventsTaken):
     rejected_more: NotRequired[int]
 
 
+class PartialSuccess(TypedDict):
+    """How many spans or log records of families were not kept, and why; a message alone is a warning."""
+
+    rejectedSpans: NotRequired[str]
+    rejectedLogRecords: NotRequired[str]
+    errorMessage: NotRequired[str]
+
+
+class TelemetryTaken(TypedDict):
+    """OTLP's own answer, in JSON or protobuf as the request is."""
+
+    partialSuccess: NotRequired[PartialSuccess]
+
+
 class ChatChoice(TypedDict):
     """``message``: as the provider sent it."""
 

@@ -17,6 +17,7 @@ from api.hot import chat as hot_chat
 from api.hot import events as hot_events
 from api.hot import ofrep as hot_ofrep
 from api.hot import serving as hot_serving
+from api.hot import telemetry as hot_telemetry
 from api.hot.application import Application
 from api.http.forwarding import FeedbackProcess
 from api.http.in_flight import InFlight
@@ -55,7 +56,7 @@ def create_app(settings: Settings) -> FastAPI:
             yield
 
     app = Application(
-        (*hot_serving.HOT, *hot_events.HOT, *hot_chat.HOT, *hot_ofrep.HOT),
+        (*hot_serving.HOT, *hot_events.HOT, *hot_chat.HOT, *hot_ofrep.HOT, *hot_telemetry.HOT),
         InFlight(settings.limits, settings.api.workers),
         title="Detent",
         version=_version(),

@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
-from api.hot import events
+from api.hot import events, telemetry
 from api.hot.application import Application
 from api.http.in_flight import InFlight
 from api.lifecycle import ServingVersionMiddleware, running_loops, services_of_api
@@ -33,6 +33,8 @@ def create_feedback(settings: Settings) -> FastAPI:
             app.state.services = shared
             yield
 
-    app = Application(events.HOT, InFlight(settings.limits), title="Detent feedback", lifespan=lifespan)
+    app = Application(
+        (*events.HOT, *telemetry.HOT), InFlight(settings.limits), title="Detent feedback", lifespan=lifespan
+    )
     app.add_middleware(ServingVersionMiddleware)
     return app

@@ -21,6 +21,7 @@ from api.snapshot import Snapshots
 from optimizer.content.core.policy.flags import Flags
 from optimizer.core.family.family import Family
 from optimizer.core.feedback.pipeline_record import TARGETS, Target
+from optimizer.core.feedback.telemetry import PriceOf
 from optimizer.core.serving.access import EVERYTHING, Access
 from optimizer.core.serving.assignment import OVERRIDE_SALT, VerifiedTokens, unit_hmac
 from optimizer.core.serving.family_names import definition
@@ -67,10 +68,12 @@ class Services:
     callers: CallerCounts = field(default_factory=CallerCounts)
     turns: Turns = field(default_factory=Turns)
     verified: VerifiedTokens = field(init=False)
+    prices: PriceOf = field(init=False)
 
     def __post_init__(self) -> None:
         self.verified = VerifiedTokens(self.serving.token_keys)
         self.snapshots = Snapshots(unit_hmac(self.secrets.unit_key, OVERRIDE_SALT))
+        self.prices = wiring.prices_by_name(self.settings)
         limits = self.settings.limits
         windows: Callable[[int, str], MinuteWindows] = MinuteWindows
         if (n_processes := self.workers + self.feedback_process) > 1:

@@ -14,6 +14,8 @@ SETTING: Mapping[str, str] = {  # by path; what is not listed takes OTHER
     "/v1/interactions": EVENTS,
     "/v1/interactions/import": EVENTS,
     "/v1/families/{family}/examples": EVENTS,
+    "/v1/traces": EVENTS,
+    "/v1/logs": EVENTS,
     "/v1/chat/completions": CHAT,
     "/v1/families/{family}/render": TEXTS,
     "/v1/families/{family}/variants": TEXTS,

@@ -6,8 +6,9 @@ from typing import Any
 
 from fastapi import APIRouter
 
-from api.answers import EventsImported, EventsTaken
+from api.answers import EventsImported, EventsTaken, TelemetryTaken
 from api.hot.events import FEEDBACK, IMPORT, INTERACTIONS
+from api.hot.telemetry import LOGS, MEDIA_TYPES, TRACES
 from api.idempotency import KEY_HEADER
 from api.routing import answered_in_front, guarded, router
 from optimizer.core.feedback.event_kinds import schema_of
@@ -44,6 +45,10 @@ LINES: dict[str, Any] = {
     "required": True,
     "content": {"application/x-ndjson": {"schema": {"type": "string"}}, "application/json": {"schema": COLUMNS}},
 }
+OTLP: dict[str, Any] = {
+    "required": True,
+    "content": {media_type: {"schema": {"type": "object"}} for media_type in reversed(MEDIA_TYPES)},
+}
 routes: APIRouter = router("Events")
 
 
@@ -77,5 +82,31 @@ async def import_interactions() -> EventsImported:
 
     An import that broke off may be sent again: events with an id are kept once, and with an Idempotency-Key all are.
     The first thousand rejected lines are named; `rejected_more` says how many there are beyond.
+    """
+    return answered_in_front()
+
+
+def _with_otlp() -> dict[str, Any]:
+    arguments = guarded("feedback", narrows=True)
+    arguments["openapi_extra"] |= {"requestBody": OTLP}
+    arguments["responses"] |= {200: {"content": {MEDIA_TYPES[0]: {}}}}
+    return arguments
+
+
+@routes.post(TRACES, **_with_otlp())
+async def traces() -> TelemetryTaken:
+    """OTLP over HTTP: calls of models in OpenTelemetry's GenAI conventions become interactions.
+
+    A span belongs to a family by `detent.assignment`, else by `gen_ai.prompt.name`; others are acknowledged and not
+    kept. Protobuf or JSON, with gzip or without; refusals have the protocol's `message`. A span that is
+    sent again counts once.
+    """
+    return answered_in_front()
+
+
+@routes.post(LOGS, **_with_otlp())
+async def logs() -> TelemetryTaken:
+    """OTLP over HTTP: `gen_ai.evaluation.result` is an outcome of the span's interaction, of source `judge` where the
+    key may send that, else `system`. Other records are acknowledged and not kept.
     """
     return answered_in_front()

@@ -24,7 +24,6 @@ class Later:
 
 
 LATER = (
-    Later("POST", "/v1/traces", "feedback", "Send interactions with POST /v1/interactions."),
     Later("DELETE", "/v1/units/{unit}", "admin", "Nothing was deleted."),
     Later("GET", "/dashboard", "read", "MLflow shows studies, /docs lists the routes, `detent status` sums up."),
 )

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from optimizer.core.family.family import Family
     from optimizer.core.family.variant import Variant
     from optimizer.core.feedback.pipeline_record import Target
+    from optimizer.core.feedback.telemetry import PriceOf
     from optimizer.core.predictor.alignment import Alignment
     from optimizer.core.predictor.predictor import Predictor
     from optimizer.core.search.strategy import SearchSetting, Strategy
@@ -367,6 +368,13 @@ def open_models(settings: Settings, *, last_good: bool = False) -> Models:
 
     last_good_file = settings.var() / "last_good" / "models" / "models.yaml" if last_good else None
     return Models(settings.models_file, settings.run_dir(), last_good_file)
+
+
+def prices_by_name(settings: Settings) -> PriceOf:
+    """Prices of models by the names that applications report."""
+    from optimizer.adapters.models.language_models import PricesByName
+
+    return PricesByName(settings.models_file)
 
 
 def loaded_models(settings: Settings, wanted: Collection[str] = ()) -> Mapping[str, str] | None:

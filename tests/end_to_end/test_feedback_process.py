@@ -106,6 +106,22 @@ def test_long_bodies_wait_for_it_while_prompts_and_short_events_do_not(
     assert kept(server, name) == N + 1
 
 
+def test_spans_are_read_in_it_so_that_the_api_loads_no_protobuf(server: Server, client: httpx.Client) -> None:
+    names = {"gen_ai.prompt.name": F, "gen_ai.operation.name": "chat", "user.id": "u"}
+    attributes = [{"key": name, "value": {"stringValue": value}} for name, value in names.items()]
+    span = {"traceId": "5" * 32, "spanId": "6" * 16, "startTimeUnixNano": "1795000000000000000"}
+    span |= {"endTimeUnixNano": "1795000001000000000", "attributes": attributes}
+    body = {"resourceSpans": [{"scopeSpans": [{"spans": [span]}]}]}
+    with ThreadPoolExecutor(1) as pool, standing_still(there(server)):
+        sent = pool.submit(client.post, "/v1/traces", json=body)
+        with pytest.raises(TimeoutError):
+            sent.result(0.5)
+        os.kill(there(server), signal.SIGCONT)
+        answer = sent.result(60)
+    assert (answer.status_code, answer.json()) == (200, {})
+    assert kept(server, "5" * 32) == 1
+
+
 def test_it_answers_as_the_api_does(server: Server) -> None:
     """Each body once passed on, and once read by an api without that process."""
     alone = server.settings.model_copy(

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import structlog
 
-from optimizer.adapters.models.model_settings import ModelSettings, read_models
+from optimizer.adapters.models.model_settings import ModelSettings, declared_prices, listed_price, read_models
 from optimizer.core.base.canonical import canonical_json, digest
 from optimizer.core.base.errors import InvalidInput, NotFound
 from optimizer.core.models.language import ModelPrice
@@ -158,6 +159,27 @@ class Models:
             )
         adapter = LiteLLMModel if settings.litellm is not None else OpenAICompatible
         return adapter(name, settings, api_key=_key(name, settings), price=settings.known_price())
+
+
+class PricesByName:
+    """As config/models.yaml has them, which is read again when it has changed, else as LiteLLM's table lists them.
+    Nothing is read before the first question.
+    """
+
+    def __init__(self, models_file: Path) -> None:
+        self._file = models_file
+        self._signature: _Signature | None = None
+        self._declared: Mapping[str, ModelPrice] = {}
+
+    def __call__(self, names: Sequence[str]) -> ModelPrice | None:
+        """Of the first of these names that has one."""
+        signature = _signature_of(self._file)
+        if self._signature != signature:
+            self._signature = signature
+            with suppress(InvalidInput):  # the gateway says what is wrong with it; the last prices hold
+                self._declared = declared_prices(self._file)
+        declared = next((self._declared[name] for name in names if name in self._declared), None)
+        return declared or next((price for name in names if (price := listed_price(name)) is not None), None)
 
 
 def _signature_of(path: Path) -> _Signature:

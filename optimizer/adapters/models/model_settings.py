@@ -172,6 +172,20 @@ def read_sizes_and_places(path: Path) -> tuple[dict[str, Size], dict[str, str]]:
     return {name: settings.known_size() for name, settings in models.items()}, places
 
 
+def declared_prices(path: Path) -> dict[str, ModelPrice]:
+    """Of the models of a models.yaml, by each name that one may be reported under: its own, its id at its provider, and
+    this with the provider before it. Raises InvalidInput.
+    """
+    prices: dict[str, ModelPrice] = {}
+    for name, settings in read_models(path).items():
+        price = settings.known_price()
+        if price is not None:
+            id = settings.litellm or settings.model
+            others = [id, id.partition("/")[2]] if id is not None else []
+            prices |= {other: price for other in others if other and other not in prices} | {name: price}
+    return prices
+
+
 def listed_price(litellm_id: str) -> ModelPrice | None:
     """From the price table inside the installed LiteLLM, read as a file: importing LiteLLM takes seconds."""
     listed = _listed(litellm_id)

@@ -1,0 +1,159 @@
+"""OpenTelemetry in: spans and log records of an application's own instrumentation, taken as events like any others.
+
+OTLP is read in the process for feedback, so that this one need not load protobuf; by this one while that is away.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from api.hot.application import HotResponse, HotRoute
+from api.hot.events import count_events
+from api.http.bodies import StrictRequest
+from api.http.forwarding import NotSent
+from api.http.problems import UnsupportedMediaType, on_detent_error
+from api.routing import caller_of
+from api.services import Services
+from optimizer.core.base.errors import DetentError
+from optimizer.core.base.phrasing import count
+from optimizer.core.feedback.telemetry import PROMPT, events_of_span, outcome_of_record
+
+if TYPE_CHECKING:
+    from api.http.otlp import Signal
+
+TRACES, LOGS = "/v1/traces", "/v1/logs"
+PROTOBUF = "application/x-protobuf"
+MEDIA_TYPES = (PROTOBUF, "application/json")
+MOST_SAID = 5  # of what is told of a body
+
+
+@dataclass(slots=True)
+class _ReadExport:
+    """What a body holds. ``events``: each with the place of its span or log record in the body.
+
+    ``unknown``: prompts that calls name and that are of no family here; how many such calls there are.
+    """
+
+    events: list[tuple[int, dict[str, Any]]] = field(default_factory=list)
+    unknown: set[str] = field(default_factory=set)
+    n_unknown: int = 0
+
+
+async def _take(request: StrictRequest, shared: Services, *, signal: Signal) -> Response:
+    """Answered once every event is on disk; what gives none is acknowledged, and not kept."""
+    media_type = _media_type(request)
+    encoding = request.first.get("content-encoding", "identity").strip().lower()
+    if media_type not in MEDIA_TYPES or encoding not in ("identity", "gzip"):
+        raise UnsupportedMediaType(
+            f"The body is {media_type[:80] or 'of no declared type'}, Content-Encoding {encoding[:80]}, and OTLP over"
+            f" HTTP is expected: {' or '.join(MEDIA_TYPES)}, with gzip or without."
+        )
+    body = await request.body()
+    batch = await asyncio.to_thread(_read, request, shared, body, signal, is_gzip=encoding == "gzip")
+    if batch.events:
+        count_events(request, shared, len(batch.events))
+    rejected, said = await _keep(request, shared, batch.events)
+    if batch.unknown:
+        names = ", ".join(repr(name[:80]) for name in sorted(batch.unknown)[:MOST_SAID])
+        said.append(
+            f"{count(batch.n_unknown, 'span')} not kept: {PROMPT} is {names}, and no family here has such a name"
+        )
+    request.state.quiet = not rejected
+    return _answer(media_type, signal, len(rejected), "; ".join(said))
+
+
+def _read(request: StrictRequest, shared: Services, body: bytes, signal: Signal, *, is_gzip: bool) -> _ReadExport:
+    from api.http import otlp
+
+    access = caller_of(request).access
+    families = {name for name in shared.families.families if access.may_see(name)}
+    by = "judge" if access.may_send("judge") else "system"
+    whole = otlp.decompressed(body, request.limit) if is_gzip else body
+    export = otlp.read_request(whole, signal, _media_type(request), request.limit)
+    batch = _ReadExport()
+    if signal == "log_records":
+        for place, record in enumerate(otlp.records_of(export)):
+            outcome = outcome_of_record(record, evaluations_by=by)
+            batch.events += [(place, outcome)] if outcome is not None else []
+        return batch
+    for place, span in enumerate(otlp.spans_of(export)):
+        events = list(events_of_span(span, families, shared.prices, evaluations_by=by))
+        batch.events += [(place, event) for event in events]
+        name = span.attributes.get(PROMPT)
+        if not events and isinstance(name, str) and name not in families:
+            batch.unknown.add(name)
+            batch.n_unknown += 1
+    return batch
+
+
+async def _keep(
+    request: StrictRequest, shared: Services, events: Sequence[tuple[int, Mapping[str, Any]]]
+) -> tuple[set[int], list[str]]:
+    """The places of what was not kept, and why. A span that comes again is no fault, whatever it holds."""
+    caller, at_once = caller_of(request), shared.settings.limits.batch
+    rejected, reasons = set[int](), dict[str, None]()
+    for start in range(0, len(events), at_once):
+        part = events[start : start + at_once]
+        answer = await shared.intake(caller.actor, None, caller.access).atake([event for _, event in part])
+        for event in answer["rejected"]:
+            if event["type"] != "id_conflict":
+                rejected.add(part[event["index"]][0])
+                reasons[f"{event['type']}: {event['detail']}"] = None
+    said = list(reasons)
+    return rejected, said[:MOST_SAID] + ([f"and {len(said) - MOST_SAID} more"] if len(said) > MOST_SAID else [])
+
+
+def _answer(media_type: str, signal: Signal, n_rejected: int, message: str) -> Response:
+    from api.http import otlp
+
+    return _response(otlp.success(signal, media_type, n_rejected, message), media_type)
+
+
+async def _refusal(request: Request, error: Exception) -> Response:
+    """The problem document with the protocol's member; where protobuf was sent, that alone."""
+    assert isinstance(error, DetentError)
+    error.members = {**error.members, "message": error.detail}
+    problem = await on_detent_error(request, error)
+    body, media_type = bytes(problem.body), "application/json"
+    if _media_type(request) == PROTOBUF:
+        from api.http import otlp
+
+        body, media_type = otlp.failure(error.detail), PROTOBUF
+    own = [header for header in problem.raw_headers if header[0] not in (b"content-length", b"content-type")]
+    return _response(body, media_type, own, problem.status_code)
+
+
+def _response(body: bytes, media_type: str, headers: Sequence[tuple[bytes, bytes]] = (), status: int = 200) -> Response:
+    own = [(b"content-length", b"%d" % len(body)), (b"content-type", media_type.encode())]
+    return HotResponse(body, [*own, *headers], status)
+
+
+def _media_type(request: Request) -> str:
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+async def _by_feedback_process(request: StrictRequest, shared: Services) -> Response | None:
+    """Its answer; None for this process to answer itself. Raises Busy where it is not known what became of the body."""
+    if shared.feedback is None:
+        return None
+    try:
+        answer = await shared.feedback.forward(request)
+    except NotSent:
+        return None
+    request.state.quiet = True  # the other process has its own log
+    return answer
+
+
+def _route(path: str, signal: Signal) -> HotRoute:
+    take = partial(_take, signal=signal)
+    return HotRoute(path=path, role="feedback", handler=take, elsewhere=_by_feedback_process, refusal=_refusal)
+
+
+HOT = [_route(TRACES, "spans"), _route(LOGS, "log_records")]
