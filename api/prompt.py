@@ -17,9 +17,8 @@ from optimizer.content.core.policy.learned_knob import READ_BY_SCORE
 from optimizer.content.core.policy.pipeline import ItemDecision, Pipeline, parse_pipeline
 from optimizer.core.base.answers import etag_of
 from optimizer.core.family.family import Family
-from optimizer.core.family.generation_settings import only_settings
 from optimizer.core.family.masking import Masker
-from optimizer.core.family.rendering import MAX_CHARS, fill, render_open, variables_in
+from optimizer.core.family.rendering import MAX_CHARS, fill, variables_in
 from optimizer.core.family.variant import VARIABLE, Message, Variant
 from optimizer.core.serving.assignment import (
     DEFAULT_COHORT_MINUTES,
@@ -33,6 +32,7 @@ from optimizer.core.serving.assignment import (
     cohort_start,
 )
 from optimizer.core.views.family import EnvironmentView
+from optimizer.core.views.prompt import prompt_members
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,28 +169,8 @@ class ServedFamily(Serving):
             "rollout": choice.rollout,
             "stage": choice.stage,
             "lease_expires_at": time_text(self.lease_of(choice)),
-            "messages": render_open(variant),
-            "example_ids": [example.id for example in variant.examples],
-            "variables": list(variant.variables),
-            "inputs": self._inputs,
-            "model": only_settings(variant.model),
-            "tools": variant.tools,
-            "response_format": variant.response_format,
-            "policy": dict(variant.policy),
+            **prompt_members(variant, self.definition),
             **({"reason": REASON, "overridden": asdict(overridden)} if overridden is not None else {}),
-        }
-
-    @property
-    def _inputs(self) -> dict[str, Any]:
-        """What each input may be, for who fills in the messages; empty where the family's file was never readable."""
-        declared = self.definition.inputs if self.definition is not None else {}
-        return {
-            name: {
-                "type": input.type,
-                "max_chars": input.max_chars,
-                **({"too_long": input.too_long} if input.max_chars else {}),
-            }
-            for name, input in declared.items()
         }
 
     def pipeline(self, choice: Choice) -> Pipeline:

@@ -18,6 +18,7 @@ from optimizer.cli import (
     clock,
     data,
     entry_points,
+    export,
     feedback,
     graph,
     imports,
@@ -95,6 +96,7 @@ for group in (
     playbook,
     keys,
     data,
+    export,
     clock,
 ):
     app.add_typer(group.app)

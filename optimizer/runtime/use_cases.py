@@ -174,6 +174,14 @@ USE_CASES = (
     _read("diff", "/v1/variants/{variant}/diff", f"{READ_VARIANTS}:read_diff", "Variants", **TEXTS, narrows=True),
     _read("named_variant", f"{VARIANTS}/{{name}}", f"{READ_VARIANTS}:read_named_variant", "Variants"),
     _read("export", f"{VARIANTS}/{{name}}/export", f"{READ_VARIANTS}:read_export", "Variants", **TEXTS),
+    _read(
+        "snapshot file",
+        "/v1/snapshot/champions",
+        "champions.export_snapshot:export_snapshot",
+        "Variants",
+        **TEXTS,
+        narrows=True,
+    ),
     _act(
         "compare variants",
         "POST",

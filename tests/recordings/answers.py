@@ -51,8 +51,8 @@ READING_COMMANDS = """
 status; family list; family show FAMILY; family validate; family schedule triage; study list; study list --status failed
 study show STUDY; study run topics --dry-run; study nominate STUDY VARIANT --dry-run; variant list FAMILY
 variant show FAMILY; variant diff triage TRIAGE; variant compare topics VARIANT VARIANT; variant export FAMILY
-variant export cascades --format messages; rollout status FAMILY; rollout log FAMILY; rollout verify ROLLOUT
-rollout forecast triage TRIAGE; rollout advance triage --dry-run; champion history FAMILY
+export snapshot; variant export cascades --format messages; rollout status FAMILY; rollout log FAMILY
+rollout verify ROLLOUT; rollout forecast triage TRIAGE; rollout advance triage --dry-run; champion history FAMILY
 champion rollback summarization --dry-run; feedback stats FAMILY; feedback stats summarization --by hour
 thresholds recommend cascades; thresholds recommend triage; thresholds compare triage
 review list; review list --status all --family summaries; review draw summaries --dry-run
