@@ -40,7 +40,7 @@ def add(app: typer.Typer, name: str, path: str, purpose: str) -> None:
     )
 
 
-DATA = {"forget": "forget a person", "export": "write the data out"}  # beside what cli/data.py does
+DATA = {"forget": "forget a person"}  # beside what cli/data.py does
 
 
 def register(app: typer.Typer) -> None:

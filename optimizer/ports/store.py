@@ -25,6 +25,7 @@ from optimizer.ports.retention import RetainedRows
 from optimizer.ports.rollouts import Blocks, Observations, Rollouts, UnitCounts
 from optimizer.ports.serving import Champions, FamilyNames, Freezes, Overrides, ServingVersion
 from optimizer.ports.studies import Journal, Schedules, Studies
+from optimizer.ports.tables import Tables
 from optimizer.ports.transaction import Transaction
 from optimizer.ports.variants import Playbooks, Variants
 
@@ -71,6 +72,7 @@ class Store(Protocol):
     key_usage: KeyUsage
     audit: Audit
     serving_version: ServingVersion
+    tables: Tables
 
     def read(self) -> AbstractContextManager[Transaction]: ...
     def write(self, fn: Callable[[Transaction], T], *, rows: int = 1) -> T:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 
 import pytest
 
 from detent_client import Client
-from optimizer.host.config import Settings
+from optimizer.host.config import Settings, load_settings
 from optimizer.runtime import wiring
 from tests.clock import Clock
 from tests.command_line import Ran, detent
@@ -62,3 +64,118 @@ def test_a_snapshot_printed_is_the_one_that_a_file_gets(home: Settings, tmp_path
     say(home.home, "export", "snapshot", "--out", str(file))
     assert say(home.home, "export", "snapshot").out == file.read_text(encoding="utf-8")
     assert say(home.home, "export", "snapshot", "--out", str(tmp_path / "no" / "x.json")).code == 2
+
+
+def exported(home: Settings, tmp_path: Path, *options: str) -> Path:
+    folder = tmp_path / "leaving"
+    ran = say(home.home, "data", "export", str(folder), *options)
+    assert ran.code == 0, ran.err
+    return folder
+
+
+def sealed_texts(home: Settings) -> set[str]:
+    """Of every sealed example, each text that is long enough to be its own."""
+    with closing(sqlite3.connect(home.var() / "detent.db")) as database:
+        rows = database.execute("SELECT input, expected FROM examples WHERE split = 'holdout'").fetchall()
+    assert rows
+    texts = {text for input, _ in rows for text in json.loads(input).values() if isinstance(text, str)}
+    return {json.dumps(text, ensure_ascii=False)[1:-1] for text in texts if len(text) > 20}
+
+
+def test_what_was_exported_serves_the_same_bytes_in_an_empty_home_and_its_chains_verify(
+    home: Settings, tmp_path: Path
+) -> None:
+    clock = Clock(datetime.fromisoformat(END.read_text().strip()))
+    folder, new = exported(home, tmp_path), tmp_path / "new"
+    new.mkdir()
+    imported = say(new, "data", "import", str(folder))
+    assert imported.code == 0, imported.err
+    served = []
+    for settings in (home, load_settings(home=new)):
+        with api_of(settings, clock) as api:
+            api.client.headers["Authorization"] = "Bearer secret-boss"
+            families = api.client.get("/v1/snapshot").json()["families"]
+            for entry in families.values():
+                entry["overrides"] = None  # they name units by a hash whose key stays behind
+            served.append(families)
+    assert served[0] == served[1]
+    assert any(entry["rollout"] or entry["holdback"] for entry in served[0].values())
+    before, after = (say(place, "rollout", "verify", "--from", str(folder), "--json") for place in (home.home, new))
+    assert before.code == after.code
+    assert before.json == after.json
+    for report in before.json["items"]:
+        here = say(home.home, "rollout", "verify", report["rollout"], "--json").json
+        assert report == here == say(new, "rollout", "verify", report["rollout"], "--json").json
+    assert any(report["ok"] and report["n_blocks"] for report in before.json["items"])
+
+
+def test_no_text_of_a_sealed_example_and_no_secret_is_in_a_default_export(home: Settings, tmp_path: Path) -> None:
+    texts, folder = sealed_texts(home), exported(home, tmp_path)
+    keys = [file.read_bytes().strip() for file in (home.var() / "keys").rglob("*") if file.is_file()]
+    with closing(sqlite3.connect(home.var() / "detent.db")) as database:
+        keys += [row[0].encode() for row in database.execute("SELECT secret_hash FROM api_keys")]
+    assert texts
+    assert keys
+    for file in folder.rglob("*"):
+        if file.is_file():
+            content = file.read_bytes()
+            assert [text for text in texts if text.encode() in content] == [], file
+            assert [key for key in keys if key in content] == [], file
+
+
+def test_the_sealed_rows_come_in_a_file_of_their_own_and_count_as_a_look(home: Settings, tmp_path: Path) -> None:
+    texts = sealed_texts(home)
+    folder = exported(home, tmp_path, "--sealed")
+    sealed = (folder / "sealed.jsonl").read_text(encoding="utf-8")
+    assert all(text in sealed for text in texts)
+    with closing(sqlite3.connect(home.var() / "detent.db")) as database:
+        (n,) = database.execute("SELECT count(*) FROM examples WHERE split = 'holdout'").fetchone()
+        (looks,) = database.execute(
+            "SELECT count(*) FROM holdout_looks WHERE study LIKE 'ex\\_%' ESCAPE '\\'"
+        ).fetchone()
+    assert n == looks
+    new = tmp_path / "new"
+    new.mkdir()
+    assert say(new, "data", "import", str(folder)).code == 0
+    with closing(sqlite3.connect(new / "var" / "detent.db")) as database:
+        query = "SELECT count(*) FROM examples WHERE split = 'holdout'"
+        assert database.execute(query).fetchone() == (n,)
+    assert sealed_texts(load_settings(home=new)) == texts
+
+
+def test_a_changed_file_is_no_export_and_a_home_with_rows_takes_none(home: Settings, tmp_path: Path) -> None:
+    folder = exported(home, tmp_path)
+    taken = say(home.home, "data", "import", str(folder))
+    assert (taken.code, "no empty home" in taken.err) == (1, True)
+    file = folder / "tables" / "decisions.jsonl"
+    file.write_bytes(file.read_bytes().replace(b"advance", b"advence", 1))
+    for words in (["rollout", "verify", "--from", str(folder)], ["data", "import", str(folder)]):
+        new = tmp_path / "new"
+        new.mkdir(exist_ok=True)
+        ran = say(new, *words)
+        assert (ran.code, "was changed" in ran.err) == (2, True)
+    assert not (new / "var" / "detent.db").exists()
+    again = say(home.home, "data", "export", str(folder))
+    assert (again.code, "is there already" in again.err) == (1, True)
+
+
+@pytest.mark.parametrize("format", ["messages", "yaml"])
+def test_an_imported_variant_says_the_same_and_serves_nobody(home: Settings, tmp_path: Path, format: str) -> None:
+    file = tmp_path / ("triage.json" if format == "messages" else "triage.yaml")
+    made = say(home.home, "variant", "create", "triage", "--model", "temperature=0.35", "--json").json["variant"]
+    file.write_text(say(home.home, "variant", "export", "triage", made, "--format", format).out, encoding="utf-8")
+    champion = say(home.home, "variant", "show", "triage", "champion", "--json").json
+    imported = say(home.home, "variant", "import", "triage", str(file), "--json")
+    assert imported.code == 0, imported.err
+    exported = [say(home.home, "variant", "export", "triage", id) for id in (made, imported.json["variant"])]
+    content = [{**json.loads(ran.out), "variant": None} for ran in exported]
+    assert content[0] == content[1]
+    assert content[0]["model"]["temperature"] == 0.35
+    assert say(home.home, "variant", "show", "triage", "champion", "--json").json == champion
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", "prompt: 3", "prompt: {current: a, versions: {}}", "messages: text"])
+def test_what_is_no_export_of_a_variant_is_refused(home: Settings, tmp_path: Path, text: str) -> None:
+    file = tmp_path / "x.yaml"
+    file.write_text(text, encoding="utf-8")
+    assert say(home.home, "variant", "import", "triage", str(file)).code == 2

@@ -69,6 +69,7 @@ study resume; study confirm; study report; variant create; rollout start; rollou
 rollout resume; rollout promote; rollout rollback; rollout report; rollout selftest; champion set
 review answer; judge cancel; golden add; golden remove; graph propose; graph approve; graph reject; playbook retire
 playbook restore; judge calibrate; keys create; keys rotate; keys revoke; data forget; data export
+data import; variant import
 """
 ACTS_AFTER = timedelta(milliseconds=351)  # the end of the home: a route more that is read moves no act in time
 # In this order, each on what the ones before it left.

@@ -57,6 +57,7 @@ from optimizer.adapters.store.repositories.serving import (
 from optimizer.adapters.store.repositories.studies import ScheduleTable, StudyTables
 from optimizer.adapters.store.repositories.traffic import TrafficTables
 from optimizer.adapters.store.repositories.variants import PerformanceTables, PlaybookTables, VariantTable
+from optimizer.adapters.store.table_rows import TableRows
 from optimizer.adapters.store.traffic_sums import TrafficSumTable
 from optimizer.adapters.store.writer import Turn, Writer
 from optimizer.core.base.errors import Busy, DetentError
@@ -240,6 +241,7 @@ class Database:
         self.key_usage = KeyUsageTable()
         self.audit = AuditTable()
         self.serving_version = ServingVersionTable()
+        self.tables = TableRows()
 
     @contextmanager
     def read(self) -> Iterator[Connection]:

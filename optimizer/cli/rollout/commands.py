@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
@@ -16,7 +17,7 @@ from optimizer.cli.rollout.selftest import selftest
 from optimizer.cli.session import Session, check_one_of
 from optimizer.cli.variant.find import named_variant, variant_id
 from optimizer.core.base.answers import members_of
-from optimizer.core.base.errors import InvalidInput
+from optimizer.core.base.errors import InvalidInput, NotFound
 from optimizer.core.base.texts import shown
 from optimizer.runtime.use_cases import as_json_of
 
@@ -261,8 +262,13 @@ def log(family: FamilyName, as_json: Json = False) -> None:
 @app.command()
 def verify(
     rollout: Annotated[
-        str, typer.Argument(help="Id of the rollout, or the family of which it is the last.", show_default=False)
-    ],
+        str | None,
+        typer.Argument(help="Id of the rollout, or the family of which it is the last.", show_default=False),
+    ] = None,
+    from_: Annotated[
+        Path | None,
+        typer.Option("--from", metavar="DIR", help="Of an export, without its home; all rollouts where none is named."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Check a rollout's record: both hash chains, every decision again from its blocks, state,
@@ -270,16 +276,47 @@ def verify(
 
     Exit 1 where something does not fit, and names it. A month of blocks takes minutes.
 
-    Example: detent rollout verify ro_01…
+    Examples:
+      detent rollout verify ro_01…
+      detent rollout verify --from leaving
     """
     from optimizer.jobs.request import ItemRequest
     from optimizer.jobs.rollouts.verify_rollout import read_verification
 
+    if from_ is not None:
+        _verify_export(from_, rollout, as_json=as_json)
+        return
+    if rollout is None:
+        raise InvalidInput("Name a rollout or a family, or an export with --from DIR.")
     session = Session()
     with blocks_read() as session.progress:
         report = session.client.ask(read_verification, ItemRequest(id=id_of(session, rollout)))
     show_report(as_json, read_verification, report, lambda out: out.print(report.text, markup=False))
     if not report.ok:
+        raise typer.Exit(1)
+
+
+def _verify_export(path: Path, rollout: str | None, *, as_json: bool) -> None:
+    """Needs no home."""
+    from optimizer.jobs.rollouts.verify_rollout import read_verification, verify_rollout
+    from optimizer.jobs.upkeep.export_folder import read_folder, rows_file
+    from optimizer.runtime import wiring
+
+    folder = read_folder(path)
+    rows = [(row["id"], row["family"]) for row in folder.lines(rows_file("rollouts"))]
+    ids = [id for id, family in rows if rollout in (None, id, family)]
+    if rollout is not None and not ids:
+        raise NotFound(f"{path} holds no rollout of {rollout!r}.")
+    if rollout is not None:
+        ids = [max(ids)]  # ids sort by time
+    with wiring.exported_records(folder) as store:
+        reports = [verify_rollout(id, store) for id in ids]
+    show(
+        as_json,
+        {"items": [as_json_of(read_verification, report) for report in reports]},
+        lambda out: out.print("\n".join(report.text for report in reports), markup=False),
+    )
+    if not all(report.ok for report in reports):
         raise typer.Exit(1)
 
 

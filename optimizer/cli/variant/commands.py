@@ -187,6 +187,78 @@ def export(
     )
 
 
+@app.command("import")
+def import_variant(
+    family: FamilyName,
+    file: Annotated[
+        Path,
+        typer.Argument(
+            help="What `variant export` or `data export` wrote: messages (JSON) or yaml.", show_default=False
+        ),
+    ],
+    note: Annotated[str, typer.Option(help="Where it comes from, for people; default: the file's name.")] = "",
+    as_json: Json = False,
+) -> None:
+    """Take a variant that was exported elsewhere. It arrives as one that could be rolled out; nothing is served by it.
+
+    Its messages take the place of the family's own; settings that the file lacks stay as the family's file has them.
+
+    Example: detent variant import triage leaving/prompts/triage/v_0123456789ab.yaml
+    """
+    from optimizer.jobs.families.create_variant import VariantRequest, create_variant
+
+    session, content = Session(), _exported(file)
+    declared = session.client.ask(
+        create_variant,
+        VariantRequest(
+            family=family,
+            messages=content["messages"],
+            examples=[],
+            model=content["model"],
+            policy=content["policy"],
+            response_format=content["response_format"],
+            note=note or f"from {file.name}",
+        ),
+    )
+    show_report(as_json, create_variant, declared, lambda out: out.print(declared.variant))
+    if content["tools"] and [dict(tool) for tool in declared.tools or ()] != content["tools"]:
+        say("Not carried over: tools, which are the family's own; write them into its file.")
+    id = declared.variant
+    tell_change(
+        f"{family}: variant {id} {'has come' if declared.new else 'was there already, with the same content'}.",
+        why=note,
+        undo="nothing to undo: a variant is served only after a rollout",
+        then=f"detent variant diff {family} {id}; detent rollout start {family} {id} --dry-run",
+    )
+
+
+def _exported(path: Path) -> dict[str, Any]:
+    """Messages, model, policy, tools and response format of an export's file; None where it says nothing of one."""
+    from optimizer.host.yaml_files import load_file
+
+    try:
+        data = read_json(path.read_text(encoding="utf-8")) if path.suffix == ".json" else None
+    except (OSError, ValueError) as error:
+        raise InvalidInput(f"{path} cannot be read as an export: {error}.") from None
+    if data is None:
+        data = load_file(path, "Export it anew: detent variant export FAMILY --format yaml.")
+    prompt = data.get("prompt") if isinstance(data, dict) else None
+    if isinstance(prompt, dict):
+        versions = prompt.get("versions")
+        version = versions.get(prompt.get("current")) if isinstance(versions, dict) else None
+        if not isinstance(version, dict):
+            raise InvalidInput(f"{path} names no version of its own under prompt.current.")
+        model = {"name" if name == "default" else name: value for name, value in (data.get("model") or {}).items()}
+        data = {**version, "messages": version.get("content"), "model": model}
+    messages = data.get("messages") if isinstance(data, dict) else None
+    if not isinstance(messages, list) or not all(isinstance(message, dict) for message in messages):
+        raise InvalidInput(
+            f"{path} holds no messages. Export it anew: detent variant export FAMILY --format messages (or yaml)."
+        )
+    names = ("model", "policy", "tools", "response_format")
+    return {"messages": messages, **{name: data.get(name) for name in names}}
+
+
 def _messages(path: Path | None) -> list[dict[str, Any]] | None:
     if path is None:
         return None

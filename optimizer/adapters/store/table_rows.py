@@ -1,0 +1,69 @@
+"""All tables as rows of JSON values, without those that hold secrets or a moment's state."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Column, Connection, String, Table, insert, literal, select, type_coerce
+from sqlalchemy.types import DateTime
+from sqlmodel import SQLModel
+
+from optimizer.adapters.store.engine import insert_new
+from optimizer.adapters.store.family_names import FamilyKey
+from optimizer.adapters.store.migrations import revisions
+from optimizer.adapters.store.repositories.examples import EXAMPLES, LOOKS
+from optimizer.adapters.store.tables import FamilyNameRow, Utc
+
+AT_ONCE = 500  # rows
+SECRET = ("api_keys", "key_usage", "callers")
+OF_A_MOMENT = ("idempotency_keys", "serving_version")
+_LAST = str(FamilyNameRow.__tablename__)  # a transaction that knows names would take a key for one of them
+
+
+class TableRows:
+    """ports.Tables on the database."""
+
+    def names(self) -> Sequence[str]:
+        names = {table.name for table in SQLModel.metadata.sorted_tables} - {*SECRET, *OF_A_MOMENT, _LAST}
+        return [*sorted(names), _LAST]
+
+    def revision(self) -> str:
+        return revisions()[-1]
+
+    def each(self, tx: Connection, table: str) -> Iterator[Mapping[str, Any]]:
+        rows = _table(table)
+        columns = [
+            type_coerce(column, String).label(column.name) if isinstance(column.type, FamilyKey) else column
+            for column in rows.columns
+        ]
+        query = select(*columns).order_by(*rows.primary_key.columns).execution_options(yield_per=AT_ONCE)
+        for row in tx.execute(query).mappings():
+            yield {name: value.isoformat() if isinstance(value, datetime) else value for name, value in row.items()}
+
+    def add(self, tx: Connection, table: str, rows: Sequence[Mapping[str, Any]]) -> int:
+        into = _table(table)
+        return insert_new(tx, into, [_values(into, row) for row in rows])
+
+    def look_at_holdout(self, tx: Connection, look: str, at: datetime) -> int:
+        columns = EXAMPLES.c.family, EXAMPLES.c.id, literal(look), literal(at, Utc)
+        sealed = select(*columns).where(EXAMPLES.c.split == "holdout")
+        return tx.execute(insert(LOOKS).from_select(["family", "example", "study", "looked_at"], sealed)).rowcount
+
+
+def _table(name: str) -> Table:
+    return SQLModel.metadata.tables[name]
+
+
+def _values(table: Table, row: Mapping[str, Any]) -> dict[str, Any]:
+    """Raises ValueError."""
+    if set(row) != set(table.columns.keys()):
+        raise ValueError(f"a row of {table.name} has other columns")
+    return {column.name: _value(column, row[column.name]) for column in table.columns}
+
+
+def _value(column: Column[Any], value: Any) -> Any:
+    if value is None or not isinstance(column.type, Utc | DateTime):
+        return value
+    return datetime.fromisoformat(value)

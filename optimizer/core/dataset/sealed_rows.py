@@ -1,0 +1,56 @@
+"""What of the rows of a store the sealed holdout is in: rows that may not leave, and those that leave without texts.
+
+Rows are as their tables hold them. Tables that name interactions are looked at after the interactions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from optimizer.core.dataset.examples import input_hash
+
+HOLDOUT = "holdout"
+# The journal says of a call what it was for, and not on which example: of these none was sealed.
+OPEN_CALLS = ("search", "proposer")
+EMPTY: Mapping[str, Mapping[str, Any]] = {
+    "interactions": {"input": None, "output": None, "error": None, "tags": {}, "parts": None},
+    "feedback_events": {"expected": None, "label": None, "tags": {}},
+    "later_parts": {"parts": []},
+    "trial_results": {"output": None, "error": None, "judgement": None},
+    "lm_calls": {"request": None, "answer": None, "error": None},
+}
+ORDER = ("examples", "interactions")  # before all other tables
+
+
+class SealedRows:
+    """Knows sealed examples by id, input and interaction, and nothing of their texts."""
+
+    def __init__(self) -> None:
+        self._examples: set[str] = set()
+        self._inputs: set[str] = set()
+        self._interactions: set[str] = set()
+
+    def add(self, example: Mapping[str, Any]) -> None:
+        """A row of examples, of any split."""
+        if example["split"] != HOLDOUT:
+            return
+        self._examples.add(example["id"])
+        self._inputs.add(input_hash(example["input"]))
+        if example["interaction"] is not None:
+            self._interactions.add(example["interaction"])
+
+    def seals(self, table: str, row: Mapping[str, Any]) -> bool:
+        if table == "examples":
+            return bool(row["split"] == HOLDOUT)
+        if table == "interactions":
+            if row["id"] not in self._interactions and row["input"] and input_hash(row["input"]) in self._inputs:
+                self._interactions.add(row["id"])  # the same input was reported again
+            return row["id"] in self._interactions
+        if table in ("feedback_events", "later_parts", "graphs"):
+            return row["interaction"] in self._interactions
+        if table == "reviews":
+            return row["subject"] in self._examples or row["subject"] in self._interactions
+        if table == "trial_results":
+            return row["purpose"] == "confirmation" or row["example"] in self._examples
+        return table == "lm_calls" and row["purpose"] not in OPEN_CALLS

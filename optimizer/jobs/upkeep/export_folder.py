@@ -1,0 +1,161 @@
+"""The folder of an export: JSON lines per table, files of families, prompts as YAML, and a manifest of counts and
+hashes. It is written beside its place and renamed at the end, so a folder that has its name is whole.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from optimizer.core.base.errors import Conflict, InvalidInput
+
+FORMAT = 1
+MANIFEST = "manifest.json"
+SEALED = "sealed.jsonl"
+AT_ONCE = 2**20  # bytes
+
+
+def rows_file(table: str) -> str:
+    return f"tables/{table}.jsonl"
+
+
+class ExportWriter:
+    """Writes the folder's files one after the other, each once; ``with`` renames it to its place, or removes it."""
+
+    def __init__(self, folder: Path) -> None:
+        """Raises Conflict where something stands there."""
+        if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+            raise Conflict(f"{folder} is there already and not empty; an export is written into a new folder.")
+        self._folder, self._part = folder, folder.with_name(f".{folder.name}.part")
+        self._files: dict[str, dict[str, Any]] = {}
+
+    def __enter__(self) -> ExportWriter:
+        shutil.rmtree(self._part, ignore_errors=True)  # of one that was killed
+        self._part.mkdir(parents=True)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: BaseException | TracebackType | None) -> None:
+        if kind is not None:
+            shutil.rmtree(self._part, ignore_errors=True)
+            return
+        if self._folder.exists():
+            self._folder.rmdir()
+        self._part.rename(self._folder)
+        _to_disk(self._folder.parent)
+
+    def lines(self, name: str, values: Iterable[Mapping[str, Any]]) -> int:
+        """A file of JSON lines; returns how many."""
+        n, hash = 0, hashlib.sha256()
+        with self._new(name) as file:
+            for value in values:
+                line = _line(value)
+                hash.update(line)
+                file.write(line)
+                n += 1
+            _flush(file)
+        self._files[name] = {"rows": n, "sha256": hash.hexdigest()}
+        return n
+
+    def content(self, name: str, content: bytes) -> None:
+        with self._new(name) as file:
+            file.write(content)
+            _flush(file)
+        self._files[name] = {"sha256": hashlib.sha256(content).hexdigest()}
+
+    def finish(self, facts: Mapping[str, Any]) -> None:
+        """The manifest, with what else it says."""
+        manifest = {"format": FORMAT, **facts, "files": dict(sorted(self._files.items()))}
+        with self._new(MANIFEST) as file:
+            file.write((json.dumps(manifest, ensure_ascii=False, indent=2) + "\n").encode())
+            _flush(file)
+
+    def _new(self, name: str) -> Any:
+        path = self._part / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path.open("xb")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportFolder:
+    """One that was read: ``files`` as its manifest names them, checked against it."""
+
+    path: Path
+    manifest: Mapping[str, Any]
+    files: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def lines(self, name: str) -> Iterator[dict[str, Any]]:
+        """Nothing where the export has no such file. Raises InvalidInput for what is no JSON object."""
+        if name not in self.files:
+            return
+        with (self.path / name).open("rb") as file:
+            for n, line in enumerate(file, start=1):
+                try:
+                    value = json.loads(line)
+                except ValueError:
+                    value = None
+                if not isinstance(value, dict):
+                    raise InvalidInput(f"Line {n} of {self.path / name} is no JSON object.")
+                yield value
+
+
+def read_folder(path: Path) -> ExportFolder:
+    """Checks every file against the manifest's hash; no file is held in memory.
+
+    Raises InvalidInput for what is no whole export: no manifest, one of another format, a file that is missing or is
+    another than was written.
+    """
+    try:
+        manifest = json.loads((path / MANIFEST).read_bytes())
+        files = {str(name): dict(facts) for name, facts in manifest["files"].items()}
+        format = manifest["format"]
+    except FileNotFoundError:
+        raise InvalidInput(f"{path} is no export: it has no {MANIFEST}. Make one: detent data export DIR.") from None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InvalidInput(f"{path / MANIFEST} cannot be read: {type(error).__name__}.") from None
+    if format != FORMAT:
+        raise InvalidInput(f"{path} is an export of format {format}, and this version reads {FORMAT}.")
+    inside = path.resolve()
+    for name, facts in files.items():
+        if not (path / name).resolve().is_relative_to(inside):
+            raise InvalidInput(f"The manifest of {path} names {name!r}, which is not in it.")
+        if _hash_of(path / name) != facts.get("sha256"):
+            raise InvalidInput(f"{path / name} is missing or was changed: its hash is not that of the manifest.")
+    return ExportFolder(path=path, manifest=manifest, files=files)
+
+
+def _hash_of(path: Path) -> str | None:
+    hash = hashlib.sha256()
+    try:
+        with path.open("rb") as file:
+            while part := file.read(AT_ONCE):
+                hash.update(part)
+    except OSError:
+        return None
+    return hash.hexdigest()
+
+
+def _line(value: Mapping[str, Any]) -> bytes:
+    try:
+        return (json.dumps(value, ensure_ascii=False) + "\n").encode()
+    except UnicodeEncodeError:  # half a pair of surrogates
+        return (json.dumps(value) + "\n").encode()
+
+
+def _flush(file: Any) -> None:
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def _to_disk(folder: Path) -> None:
+    at = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(at)
+    finally:
+        os.close(at)

@@ -1,0 +1,116 @@
+"""Brings the rows of an exported folder into a store, and its families' files into a home."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from optimizer.core.base.errors import Conflict, InvalidInput
+from optimizer.jobs.families.family_folders import is_copy
+from optimizer.jobs.upkeep.export_folder import SEALED, ExportFolder, rows_file
+from optimizer.ports import Clock, Store
+
+AT_ONCE = 500  # rows of a transaction
+# All that `detent rollout verify` reads.
+OF_RECORDS = (
+    "rollouts",
+    "decisions",
+    "cohort_blocks",
+    "rollout_units",
+    "rollout_watches",
+    "champions",
+    "audit",
+    "outbox",
+    "family_names",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataImport:
+    """``sealed``: whether the holdout came along."""
+
+    folder: Path
+    tables: Mapping[str, int]
+    families: tuple[str, ...]
+    sealed: bool
+    exported_at: str
+
+
+def import_rows_of(folder: ExportFolder, store: Store, *, only: Iterable[str] | None = None) -> dict[str, int]:
+    """Adds the export's rows to a new store; sealed rows first, so that of a row that also stands without its texts
+    the whole one stays.
+
+    Args:
+        only: these tables alone.
+    Returns:
+        The rows of each table in the export.
+    Raises:
+        InvalidInput: the export is of other tables than this version has, or holds what is no row of them.
+    """
+    if folder.manifest.get("schema") != store.tables.revision():
+        raise InvalidInput(
+            f"{folder.path} was written by version {folder.manifest.get('made_by')} with tables at"
+            f" {folder.manifest.get('schema')}, and this version has {store.tables.revision()}. Import it with the"
+            " version that wrote it, then go on with this one: it brings the store along."
+        )
+    names = [name for name in store.tables.names() if only is None or name in set(only)]
+    sealed = folder.lines(SEALED) if only is None else iter(())
+    for part in _parts(sealed):
+        for table in {str(line.get("table")) for line in part} & set(names):
+            _add(store, folder, table, [line["row"] for line in part if line["table"] == table])
+    return {
+        name: sum(_add(store, folder, name, part) for part in _parts(folder.lines(rows_file(name)))) for name in names
+    }
+
+
+def begin_serving(store: Store, clock: Clock, *, actor: str, folder: DataImport) -> None:
+    """Says in the record where the rows came from; who serves them reads them anew."""
+
+    def change(tx: Any) -> None:
+        detail = {"exported_at": folder.exported_at, "sealed": folder.sealed}
+        store.audit.add(tx, at=clock.now(), actor=actor, action="data.import", family=None, subject="", detail=detail)
+        store.serving_version.bump(tx)
+
+    store.write(change)
+
+
+def import_families(folder: ExportFolder, families_dir: Path) -> tuple[str, ...]:
+    """Each family's folder, whole or not at all.
+
+    Raises Conflict, and writes nothing, where a family of that name has other files.
+    """
+    source = folder.path / "families"
+    names = sorted({name.split("/")[1] for name in folder.files if name.startswith("families/")})
+    present = [name for name in names if (families_dir / name).exists()]
+    others = [name for name in present if not is_copy(families_dir / name, source / name)]
+    if others:
+        raise Conflict(
+            f"{families_dir} has other files of {', '.join(others)} than the export. Import into an empty home, or move"
+            " these folders away. Nothing was written."
+        )
+    families_dir.mkdir(parents=True, exist_ok=True)
+    for name in (name for name in names if name not in present):
+        part = families_dir / f".{name}.part"
+        shutil.rmtree(part, ignore_errors=True)
+        part.mkdir()
+        for file in (file for file in folder.files if file.startswith(f"families/{name}/")):
+            shutil.copyfile(folder.path / file, part / Path(file).name)
+        part.rename(families_dir / name)  # a reload sees a whole family or none
+    return tuple(names)
+
+
+def _parts(lines: Iterator[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    while part := list(islice(lines, AT_ONCE)):
+        yield part
+
+
+def _add(store: Store, folder: ExportFolder, table: str, rows: list[dict[str, Any]]) -> int:
+    try:
+        store.write(lambda tx: store.tables.add(tx, table, rows))
+    except (ValueError, TypeError, AttributeError) as error:
+        raise InvalidInput(f"{folder.path / rows_file(table)} holds what is no row: {error}.") from None
+    return len(rows)
