@@ -20,8 +20,7 @@ from optimizer.core.family.family import kind_of
 from optimizer.core.family.variant import Variant
 from optimizer.core.serving.assignment import TokenKeys, UnitOverrides, holdback_of, leased, overrides_by_family
 from optimizer.core.serving.family_names import by_name, former_of, is_retired, no_family, retired_family
-from optimizer.core.serving.freezes import Freeze, is_frozen
-from optimizer.core.serving.rollout import Rollout
+from optimizer.core.serving.rollout import Freeze, Rollout, is_frozen
 from optimizer.jobs.rollouts.tick import report_unwatched
 from optimizer.ports import Clock, FamilySource, Store, Transaction
 

@@ -25,7 +25,7 @@ from simulations.own_rule import OwnRule
 from simulations.replay import Arm, HeadlineTest, cookie_cats, open_bandit, replay, upworthy
 from simulations.tally import Tally, mean_cell, progress, share_cell
 
-from optimizer.core.statistics.mixture import threshold
+from optimizer.core.statistics.outcomes import threshold
 from optimizer.core.statistics.sample_ratio import ALPHA_RATIO, sample_ratio_log_e
 
 FULL = 100

@@ -23,8 +23,7 @@ from pages import in_columns
 
 from optimizer.core.evaluation.comparison import paired_log_e
 from optimizer.core.evaluation.gates import quality_margin
-from optimizer.core.statistics.exact_pairs import exact_p
-from optimizer.core.statistics.noninferiority import gaffke_p
+from optimizer.core.statistics.noninferiority import exact_p, gaffke_p
 
 PAGE = ROOT / "docs" / "reference" / "noninferiority-measured.md"
 MARGIN = 0.05

@@ -43,9 +43,7 @@ from optimizer.core.rollout.switch_watch import (
     WEIGHTS,
 )
 from optimizer.core.serving.assignment import HOLDBACK_SHARE
-from optimizer.core.statistics.block_evalue import RATE_FLOOR
-from optimizer.core.statistics.mixture import threshold
-from optimizer.core.statistics.plug_in import HALF_LIFE, PRIOR_N
+from optimizer.core.statistics.outcomes import HALF_LIFE, PRIOR_N, RATE_FLOOR, threshold
 from optimizer.core.statistics.quality_gate import MIN_BLOCK
 
 Floats = NDArray[np.float64]

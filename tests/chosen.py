@@ -6,8 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from optimizer.core.serving.assignment import Choice, Serving, choose
-from optimizer.core.serving.freezes import ALL, Freeze
-from optimizer.core.serving.rollout import Champion
+from optimizer.core.serving.rollout import ALL, Champion, Freeze
 
 SINCE = datetime(2026, 1, 1, tzinfo=UTC)
 

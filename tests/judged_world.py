@@ -16,7 +16,7 @@ from typing import Any
 
 from optimizer.core.dataset.examples import Example
 from optimizer.core.declaration.read import parse_family
-from optimizer.core.evaluation.judging.scorer import judge_metric
+from optimizer.core.evaluation.judging.judgement import judge_metric
 from optimizer.core.evaluation.scoring import Scorer
 from optimizer.core.family.family import Family
 from optimizer.core.family.metrics import METRICS

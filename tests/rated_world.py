@@ -9,7 +9,7 @@ from typing import Any
 from optimizer.adapters.store import Database
 from optimizer.core.dataset.examples import make_example
 from optimizer.core.declaration.read import parse_family
-from optimizer.core.evaluation.judging.identity import judge_identity
+from optimizer.core.evaluation.judging.calibration import judge_identity
 from optimizer.core.family.family import Family
 from optimizer.jobs.feedback.rate_answer import rate_answer
 from tests.api_world import World

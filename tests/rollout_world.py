@@ -16,8 +16,7 @@ from optimizer.core.feedback.events import Arm, FeedbackEvent, Interaction
 from optimizer.core.rollout.blocks import StoredBlock, window_start
 from optimizer.core.rollout.transitions import OperatorAct
 from optimizer.core.serving.assignment import Holdback, cohort_start, holdback_of
-from optimizer.core.serving.freezes import is_frozen
-from optimizer.core.serving.rollout import Champion, Decision, Rollout
+from optimizer.core.serving.rollout import Champion, Decision, Rollout, is_frozen
 from optimizer.jobs.families.create_variant import VariantDraft, store_draft
 from optimizer.jobs.families.sync_families import sync_families
 from optimizer.jobs.feedback.roll_up_minutes import roll_up_minutes

@@ -19,6 +19,7 @@ from optimizer.host.run_files import find
 from optimizer.jobs.families.init_project import init_project
 from tests.clock import PROCESSES_S, until
 from tests.command_line import Ran, detent
+from tests.forked import Forked
 from tests.mlflow_store import NewMlflow
 from tests.stores import migrate_store
 
@@ -30,7 +31,12 @@ class Server:
     """One ``detent serve`` on a home of its own."""
 
     def __init__(
-        self, home: Path, *words: str, environment: Mapping[str, str] | None = None, messages: IO[str] | None = None
+        self,
+        home: Path,
+        *words: str,
+        environment: Mapping[str, str] | None = None,
+        messages: IO[str] | None = None,
+        is_forked: bool = True,
     ) -> None:
         """``messages``: where what it says goes instead of ``lines``."""
         self.home = home
@@ -40,13 +46,18 @@ class Server:
             **(environment or {}),
         }
         self.settings: Settings = load_settings(home=home)
-        self.process = subprocess.Popen(
-            [*CLI, "serve", "--no-mlflow", *words],
-            env=self.environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=messages or subprocess.PIPE,
-            text=True,
+        words, stderr = ("serve", "--no-mlflow", *words), messages or subprocess.PIPE
+        self.process: Forked | subprocess.Popen[str] = (
+            Forked(["detent", *words], env=self.environment, stderr=stderr)
+            if is_forked
+            else subprocess.Popen(
+                [*CLI, *words],
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=stderr,
+                text=True,
+            )
         )
         self.lines: list[str] = []
         if messages is None:

@@ -8,8 +8,7 @@ from time import monotonic
 
 import structlog
 
-from optimizer.core.evaluation.judging.calibration import Calibration
-from optimizer.core.evaluation.judging.identity import judge_identity
+from optimizer.core.evaluation.judging.calibration import Calibration, judge_identity
 from optimizer.core.family.family import Family
 
 FRESH_S = 30.0

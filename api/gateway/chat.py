@@ -32,13 +32,13 @@ from api.services import Services
 from optimizer.core.base.errors import Busy, DetentError, Fault, InvalidInput, ModelFailed, NotFound
 from optimizer.core.family.rendering import limit_inputs, render
 from optimizer.core.family.variant import Message, Variant
-from optimizer.core.models.chat import pass_through, read_turn
 from optimizer.core.models.injection import injection_signs, texts_in
 from optimizer.core.models.language import request_for
-from optimizer.core.policy.shown_examples import messages_of_fewer
+from optimizer.core.models.wire import pass_through, read_turn
+from optimizer.core.policy.policy import messages_of_fewer
 from optimizer.core.policy.steps import most_calls
 from optimizer.core.serving.assignment import Choice, unit_hmac
-from optimizer.core.serving.freezes import require_unfrozen
+from optimizer.core.serving.rollout import require_unfrozen
 from optimizer.jobs.calls.ask_model import ask_model
 from optimizer.jobs.ids import new_id
 

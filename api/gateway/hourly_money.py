@@ -20,8 +20,7 @@ from optimizer.core.models.language import ModelPrice, ModelRequest
 from optimizer.core.policy.context import tool_results
 from optimizer.core.policy.policy import Policy
 from optimizer.core.policy.steps import most_calls
-from optimizer.core.search.answer_bounds import DEFAULT_MAX_TOKENS
-from optimizer.core.search.judging_cost import judging_cost
+from optimizer.core.search.answer_bounds import DEFAULT_MAX_TOKENS, judging_cost
 from optimizer.host.config import Settings
 from optimizer.ports import ModelCatalogue, Store
 

@@ -19,8 +19,7 @@ from optimizer.core.models.language import ModelAnswer, ModelRequest
 from optimizer.core.policy.assess import Situation, own_score
 from optimizer.core.policy.attempts import Attempt
 from optimizer.core.policy.context import tool_results
-from optimizer.core.policy.policy import Policy
-from optimizer.core.policy.shown_examples import messages_of_fewer
+from optimizer.core.policy.policy import Policy, messages_of_fewer
 from optimizer.core.policy.steps import draw_of
 from optimizer.jobs.calls.ask_judge import JudgeModel
 from optimizer.jobs.calls.ask_model import ModelReply, ask_model

@@ -16,10 +16,9 @@ from numpy.typing import NDArray
 from optimizer.core.search.cascade.coordinate import Thresholds
 from optimizer.core.search.cascade.cross_fitted import N_FOLDS, folds_of, judged, loss_path
 from optimizer.core.search.cascade.figures import Figure
-from optimizer.core.search.cascade.records import Column, TierRecords
+from optimizer.core.search.cascade.records import LOSSES, Column, TierRecords, figure
 from optimizer.core.search.cascade.sweep import curve, last_in_sequence
 from optimizer.core.search.cascade.thresholds import FoundThresholds, LeastCost, found_of, search
-from optimizer.core.search.cascade.weighted import LOSSES, figure
 
 MOST_IN_CHAIN = 4
 

@@ -8,7 +8,7 @@ import numpy as np
 from common import Cell
 from rules.deciders import RULES, Look
 
-from optimizer.core.statistics.mixture import threshold
+from optimizer.core.statistics.outcomes import threshold
 from optimizer.core.statistics.quality_gate import QualityGate
 from simulations.tally import (
     BASE,

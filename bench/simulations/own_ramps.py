@@ -11,7 +11,7 @@ from rules.gbstats_package import sequential
 from rules.ramps import Clock, FailedChecks, Ramp, SafeRollout
 from rules.totals import asymptotic_bounds, pooled
 
-from optimizer.core.statistics.mixture import threshold
+from optimizer.core.statistics.outcomes import threshold
 from optimizer.core.statistics.quality_gate import ALPHA_ROLL, ALPHA_SHIP, QualityGate
 from simulations.fixed_ramp import RAMP_A
 from simulations.own_rule import BUDGET, OwnRule

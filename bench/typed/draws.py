@@ -28,7 +28,7 @@ from optimizer.core.search.cascade.replay import replay
 from optimizer.core.search.cascade.thresholds import FoundThresholds, LeastCost, search
 from optimizer.core.search.study import Study
 from optimizer.core.serving.champion import first
-from optimizer.core.statistics.exact_pairs import exact_p
+from optimizer.core.statistics.noninferiority import exact_p
 from optimizer.host.config import load_settings
 from optimizer.jobs.context import JobContext
 from optimizer.jobs.studies.create_study import BudgetBody, StudyRequest, create_study

@@ -10,7 +10,7 @@ import typer
 
 from docs.generate.markdown import ROOT, code, page, sentence, table, title
 from optimizer.cli.app import app
-from optimizer.core.search.strategies import STRATEGIES
+from optimizer.core.search.strategy import STRATEGIES
 
 LEAD = """
 `detent NOUN VERB`. Help leads with examples: `detent rollout start --help`. What holds for every command:

@@ -19,13 +19,13 @@ from optimizer.core.base.errors import Fault, InvalidInput, pointer_of
 from optimizer.core.base.strict_json import read_json
 from optimizer.core.declaration.policy_rules import own_function_unknown
 from optimizer.core.declaration.read import invalid_family
-from optimizer.core.evaluation.judging.scorer import judge_metric
+from optimizer.core.evaluation.judging.judgement import judge_metric
 from optimizer.core.evaluation.scorers.words import words
 from optimizer.core.evaluation.scoring import Judge, Scorer
 from optimizer.core.family.family import Family
-from optimizer.core.family.judge_settings import SCORER as JUDGED
 from optimizer.core.family.metrics import METRICS, MetricRecord, unknown_metric
 from optimizer.core.family.parsers import parser_of
+from optimizer.core.family.settings import SCORER as JUDGED
 
 INDEX_VERSION = "1"  # raise it with every change that finds other passages: scores before and after are not comparable
 

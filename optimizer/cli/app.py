@@ -49,7 +49,7 @@ from optimizer.core.base.errors import (
     TooLarge,
     TooMany,
 )
-from optimizer.core.base.printable import printable
+from optimizer.core.base.phrasing import printable
 
 DONE, FAILED, USAGE, REFUSED = 0, 1, 2, 3
 

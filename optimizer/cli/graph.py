@@ -11,8 +11,7 @@ import typer
 from optimizer.cli.output import Json, say, show_report, table
 from optimizer.cli.session import Session, check_one_of
 from optimizer.core.base.answers import members_of
-from optimizer.core.base.phrasing import count
-from optimizer.core.base.printable import printable_json
+from optimizer.core.base.phrasing import count, printable_json
 
 if TYPE_CHECKING:
     from rich.console import Console

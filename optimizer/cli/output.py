@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from optimizer.core.base import phrasing
-from optimizer.core.base.printable import printable_json
+from optimizer.core.base.phrasing import printable_json
 from optimizer.runtime.use_cases import as_json_of
 
 if TYPE_CHECKING:

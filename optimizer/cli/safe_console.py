@@ -11,7 +11,7 @@ from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 from rich.text import Text
 
-from optimizer.core.base.printable import printable
+from optimizer.core.base.phrasing import printable
 
 
 class SafeConsole(Console):

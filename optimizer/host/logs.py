@@ -13,7 +13,7 @@ from typing import Any
 
 import structlog
 
-from optimizer.core.base.printable import printable_json, printable_lines, without_passwords
+from optimizer.core.base.phrasing import printable_json, printable_lines, without_passwords
 from optimizer.host.config import Settings
 
 MAX_FILE_BYTES = 10 * 1024 * 1024

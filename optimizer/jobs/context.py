@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from optimizer.core.serving.access import EVERYTHING, Access, require_family
 
 if TYPE_CHECKING:
-    from optimizer.core.evaluation.judging.agreement import FitJudge
+    from optimizer.core.evaluation.judging.calibration import FitJudge
     from optimizer.core.evaluation.scoring import Scorer
     from optimizer.core.family.family import Family
     from optimizer.core.feedback.pipeline_record import Target

@@ -7,7 +7,7 @@ transaction may call a model or the network. Ids and times are made by jobs; sto
 
 from __future__ import annotations
 
-from optimizer.core.evaluation.judging.agreement import CalibrationRecord
+from optimizer.core.evaluation.judging.calibration import CalibrationRecord
 from optimizer.ports.alerts import Alert, AlertChannel, AlertMessage, Alerts, Audit, AuditEntry, ChannelFailed
 from optimizer.ports.api_keys import ApiKeys, CallerKind, CallerRecord, KeyRecord, KeyUsage, Limited
 from optimizer.ports.clock import Clock

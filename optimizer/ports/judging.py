@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, Protocol
 
-from optimizer.core.evaluation.judging.agreement import CalibrationRecord
+from optimizer.core.evaluation.judging.calibration import CalibrationRecord
 from optimizer.core.evaluation.judging.run import JudgeRun
 from optimizer.core.evaluation.run import QueuedRun
 from optimizer.core.scheduling.monthly_budget import RunSpend

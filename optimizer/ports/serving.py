@@ -6,8 +6,7 @@ from datetime import datetime
 from typing import Protocol
 
 from optimizer.core.serving.assignment import Override
-from optimizer.core.serving.freezes import Freeze
-from optimizer.core.serving.rollout import Champion
+from optimizer.core.serving.rollout import Champion, Freeze
 from optimizer.ports.transaction import Transaction
 
 

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 
 from optimizer.core.base.errors import Busy
-from optimizer.core.evaluation.judging.agreement import FittedJudge, agreement_of
+from optimizer.core.evaluation.judging.calibration import FittedJudge, agreement_of
 
 WITHIN_S = 120.0
 

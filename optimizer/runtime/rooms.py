@@ -21,7 +21,7 @@ ROOMS = {
     "detent.parsers": ("optimizer.core.family.parsers",),
     "detent.scorers": (
         "optimizer.core.evaluation.scorers",
-        "optimizer.core.evaluation.judging.scorer",
+        "optimizer.core.evaluation.judging.judgement",
         "optimizer.core.predictor.alignment",
         "optimizer.content.core.search.score",
     ),

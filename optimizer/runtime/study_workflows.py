@@ -15,7 +15,7 @@ import structlog
 
 from optimizer.core.base.errors import Busy
 from optimizer.core.search.study import Study
-from optimizer.core.serving.freezes import may_run
+from optimizer.core.serving.rollout import may_run
 from optimizer.host.config import Settings
 from optimizer.jobs.studies import run_study as job
 from optimizer.jobs.studies import transitions

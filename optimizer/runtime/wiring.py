@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from optimizer.content.core.policy.flags import Flags
     from optimizer.content.core.search.recommend import PipelineRecommendation
     from optimizer.core.declaration.draft import Sheet
-    from optimizer.core.evaluation.judging.agreement import FitJudge, FittedJudge
+    from optimizer.core.evaluation.judging.calibration import FitJudge, FittedJudge
     from optimizer.core.evaluation.scoring import Judge, Scorer
     from optimizer.core.family.family import Family
     from optimizer.core.family.variant import Variant
@@ -629,7 +629,7 @@ def open_intake(settings: Settings, store: Store, clock: Clock, families: Family
 
 def strategy_for(name: str, setting: SearchSetting) -> Strategy:
     """The strategy of one word of a study; raises InvalidInput for an unknown one."""
-    from optimizer.core.search.strategies import STRATEGIES, check_strategy
+    from optimizer.core.search.strategy import STRATEGIES, check_strategy
 
     (word,) = check_strategy(name)
     return STRATEGIES[word].make(setting)

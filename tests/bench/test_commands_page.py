@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from optimizer.core.search.cascade.records import TierRecords
-from optimizer.core.statistics.exact_pairs import exact_p
+from optimizer.core.statistics.noninferiority import exact_p
 
 ROOT = Path(__file__).parents[2]
 RESULT = json.loads((ROOT / "bench" / "results" / "commands.json").read_text(encoding="utf-8"))

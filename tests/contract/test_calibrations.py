@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import fields, replace
 
 from optimizer.adapters.store import Database
-from optimizer.core.evaluation.judging.agreement import Agreement, IntervalEstimate
-from optimizer.core.evaluation.judging.calibration import Calibration
+from optimizer.core.evaluation.judging.calibration import Agreement, Calibration, IntervalEstimate
 from optimizer.ports import CalibrationRecord
 from tests.stores import FAMILY, minutes
 

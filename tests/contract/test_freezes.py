@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from optimizer.adapters.store import Database
-from optimizer.core.serving.freezes import Freeze
+from optimizer.core.serving.rollout import Freeze
 from tests.stores import FAMILY, NOW, minutes, rollout
 
 

@@ -16,7 +16,7 @@ from optimizer.core.base.errors import Conflict, GateNotMet
 from optimizer.core.rollout.evidence_state import from_text
 from optimizer.core.rollout.next_action import next_action
 from optimizer.core.rollout.start import frozen
-from optimizer.core.statistics.mixture import threshold
+from optimizer.core.statistics.outcomes import threshold
 from optimizer.core.views.rollout_status import RolloutView
 from optimizer.jobs.feedback.roll_up_minutes import roll_up_minutes
 from optimizer.jobs.rollouts.rollout_view import rollout_view

@@ -5,9 +5,7 @@ and never with the address in sight.
 from __future__ import annotations
 
 import json
-import signal
-import subprocess
-import sys
+import os
 from collections.abc import Iterator
 from contextlib import ExitStack
 from datetime import timedelta
@@ -27,6 +25,7 @@ from optimizer.ports import Alert
 from optimizer.runtime import wiring
 from tests.alert_server import SECRET, WebhookServer, webhook_server
 from tests.clock import PROCESSES_S, Clock, until
+from tests.forked import Forked
 from tests.stores import NOW, migrate_store, new_database
 
 
@@ -242,11 +241,9 @@ def test_the_worker_sends_what_was_raised_while_it_was_away_and_doctor_says_how_
         store = wiring.open_store(settings)
         stack.callback(store.close)
         store.write(lambda tx: store.alerts.open(tx, alert()))
-        worker = subprocess.Popen(
-            [sys.executable, "-c", "from optimizer.cli import main; main()", "worker"], stderr=subprocess.DEVNULL
-        )
+        worker = Forked(["detent", "worker"], env=os.environ)
         stack.callback(worker.wait, 30)
-        stack.callback(worker.send_signal, signal.SIGTERM)
+        stack.callback(worker.terminate)
         until(lambda: len(server.received) == 1, patience_s=PROCESSES_S)
         store.write(lambda tx: store.alerts.close(tx, "pipeline_out_of_range", None, "s", NOW + timedelta(minutes=7)))
         until(lambda: len(server.received) == 2, patience_s=PROCESSES_S)

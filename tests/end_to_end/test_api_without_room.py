@@ -18,21 +18,20 @@ import pytest
 
 from tests.api_world import make_home
 from tests.clock import PROCESSES_S, until
+from tests.forked import Forked
 from tests.small_disk import fill, small_disk
 
 EVENT = {"family": "triage", "unit": "u", "success": True}
 
 
 @contextmanager
-def api(home: Path) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+def api(home: Path) -> Iterator[tuple[Forked, str]]:
     environment = {k: v for k, v in os.environ.items() if not k.startswith("DETENT_")} | {"DETENT_HOME": str(home)}
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         listening.listen()
         command = [sys.executable, "-m", "optimizer.processes", "api", "--fd", str(listening.fileno())]
-        process = subprocess.Popen(
-            command, env=environment, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL, pass_fds=[listening.fileno()]
-        )
+        process = Forked(command, env=environment, stdin=subprocess.PIPE, pass_fds=[listening.fileno()])
         url = f"http://127.0.0.1:{listening.getsockname()[1]}"
     try:
         until(lambda: champion(process, url), "the champion", PROCESSES_S)
@@ -42,7 +41,7 @@ def api(home: Path) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
         process.wait()
 
 
-def champion(process: subprocess.Popen[bytes], url: str) -> bool:
+def champion(process: Forked, url: str) -> bool:
     assert process.poll() is None, "the api has ended"
     try:
         return httpx.get(f"{url}/v1/families/triage/prompt", timeout=20).status_code == 200

@@ -20,9 +20,7 @@ from fastapi.testclient import TestClient
 
 from api.app import create_app
 from api.gateway.reader import Reader
-from optimizer.core.evaluation.judging.agreement import Agreement, IntervalEstimate
-from optimizer.core.evaluation.judging.calibration import Calibration
-from optimizer.core.evaluation.judging.identity import judge_identity
+from optimizer.core.evaluation.judging.calibration import Agreement, Calibration, IntervalEstimate, judge_identity
 from optimizer.core.models.language import ModelRequest
 from optimizer.host.config import Settings
 from optimizer.ports import CalibrationRecord

@@ -23,6 +23,7 @@ from optimizer.host.config import Settings
 from optimizer.host.run_files import find
 from tests.answer_schemas import as_declared
 from tests.clock import PROCESSES_S, until
+from tests.forked import Forked
 from tests.gateway_world import family, interactions, make_home, running
 from tests.scripted_model import Provider, chat_answer, provider
 from tests.small_disk import fill, small_disk
@@ -72,7 +73,7 @@ def locked(settings: Settings) -> Iterator[None]:
 
 
 @contextmanager
-def gateway_process(settings: Settings) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+def gateway_process(settings: Settings) -> Iterator[tuple[Forked, str]]:
     environment = {k: v for k, v in os.environ.items() if not k.startswith("DETENT_")} | {
         "DETENT_HOME": str(settings.home)
     }
@@ -80,7 +81,7 @@ def gateway_process(settings: Settings) -> Iterator[tuple[subprocess.Popen[bytes
         listening.bind(("127.0.0.1", 0))
         listening.listen()
         command = [sys.executable, "-m", "optimizer.processes", "gateway", "--fd", str(listening.fileno())]
-        process = subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, pass_fds=[listening.fileno()])
+        process = Forked(command, env=environment, stdin=subprocess.PIPE, pass_fds=[listening.fileno()])
     try:
         found = until(
             lambda: (at := find(settings, "gateway")) and at.pid == process.pid and at, patience_s=PROCESSES_S

@@ -69,7 +69,7 @@ def server(
         taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         taken.bind(("127.0.0.1", load_settings(home=home).port))
         taken.listen()
-        made = Server(home, environment={"PYTHONPATH": str(noted.parent)})
+        made = Server(home, environment={"PYTHONPATH": str(noted.parent)}, is_forked=False)
         try:
             made.wait_ready()
             yield made

@@ -35,7 +35,7 @@ def pid_of(server: Server, name: str) -> int | None:
     assert server.process.poll() is None, "the supervisor has ended"
     for child in psutil.Process(server.process.pid).children():
         with suppress(psutil.Error):  # it has just ended
-            if name in child.cmdline():
+            if name in (child.name(), *child.cmdline()):
                 return child.pid
     return None
 
@@ -78,7 +78,7 @@ def test_on_a_full_disk_and_when_who_read_its_messages_has_gone(tmp_path: Path) 
             children = psutil.Process(again.process.pid).children()
             again.process.terminate()
             assert again.process.wait(timeout=60) == 0, "and it ends in order"
-            assert not any(child.is_running() for child in children)
+            until(lambda: not any(child.is_running() for child in children), "the end of its children")
 
 
 def leave(server: Server, read: int, messages: IO[str]) -> None:

@@ -23,6 +23,7 @@ from optimizer.host.run_files import find
 from optimizer.runtime import wiring
 from tests.api_world import FAMILY
 from tests.clock import PROCESSES_S, until
+from tests.forked import Forked
 from tests.stores import migrate_store
 
 EVENT = {"family": "triage", "unit": "u", "output": "billing"}
@@ -47,9 +48,8 @@ class Api:
         migrate_store(self.settings)
         self.url = f"http://127.0.0.1:{self.port}"
         environment = {k: v for k, v in os.environ.items() if not k.startswith("DETENT_")} | {"DETENT_HOME": str(home)}
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "optimizer.processes", "api"], env=environment, stdin=subprocess.PIPE
-        )
+        command = [sys.executable, "-m", "optimizer.processes", "api"]
+        self.process = Forked(command, env=environment, stdin=subprocess.PIPE)
         until(
             lambda: find(self.settings, "api") and httpx.get(f"{self.url}/ready").status_code == 200,
             "the api",

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from optimizer.core.base.errors import BudgetTooSmall
 from optimizer.core.base.values import Budget
-from optimizer.core.family.judge_settings import SCORER
+from optimizer.core.family.settings import SCORER
 from tests.examples import n_examples
 from tests.judged_world import JudgedWorld, judge_model, letters_family
 from tests.unit.test_judged_studies import SMALL, SPACE, create, short_is_good

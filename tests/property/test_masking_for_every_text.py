@@ -5,8 +5,7 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from optimizer.core.family.check_digits import CARD_CHARS, IBAN_CHARS, CardRow, IbanRow, runs_of
-from optimizer.core.family.masking import BUILT_IN_RULES, Masker
+from optimizer.core.family.masking import BUILT_IN_RULES, CARD_CHARS, IBAN_CHARS, CardRow, IbanRow, Masker, runs_of
 from tests.strategies import json_values, texts
 
 digits_and_signs = st.text("0123456789 -+.:()@abcDE", max_size=60)

@@ -5,8 +5,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from optimizer.core.statistics.exact_pairs import exact_p, score_test
-from optimizer.core.statistics.noninferiority import gaffke_p
+from optimizer.core.statistics.noninferiority import exact_p, gaffke_p, score_test
 from tests.examples import n_examples
 
 COUNTS = st.integers(1, 60).flatmap(

@@ -5,7 +5,6 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from optimizer.core.search.playbook.curation import CurationProposal, Lesson, Limits, curated
 from optimizer.core.search.playbook.entries import (
     KINDS,
     Add,
@@ -22,6 +21,7 @@ from optimizer.core.search.playbook.entries import (
     section,
     texts_shown,
 )
+from optimizer.core.search.playbook.reflection import CurationProposal, Lesson, Limits, curated
 
 WORDS = ("answer", "with", "one", "word", "read", "dates", "names", "exactly", "never", "guess")
 texts = st.lists(st.sampled_from(WORDS), min_size=1, max_size=6).map(" ".join)

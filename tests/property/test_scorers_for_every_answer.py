@@ -17,9 +17,9 @@ from optimizer.adapters.text_metrics import build_scorer
 from optimizer.core.evaluation.scorers import answers, characters, coverage, entities, retrieval
 from optimizer.core.evaluation.scorers.words import words
 from optimizer.core.evaluation.scoring import Scorer
-from optimizer.core.family.judge_settings import SCORER as JUDGED
 from optimizer.core.family.metrics import METRICS
 from optimizer.core.family.parsers import plain_text
+from optimizer.core.family.settings import SCORER as JUDGED
 from tests.examples import n_examples
 from tests.strategies import json_values, texts
 from tests.unit.test_scoring import family

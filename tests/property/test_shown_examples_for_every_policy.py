@@ -14,8 +14,7 @@ from hypothesis import strategies as st
 from optimizer.core.family.rendering import render
 from optimizer.core.family.variant import FewShot, Message, Variant
 from optimizer.core.models.language import ModelAnswer, ModelRequest, request_for
-from optimizer.core.policy.policy import parse_policy
-from optimizer.core.policy.shown_examples import messages_of_fewer
+from optimizer.core.policy.policy import messages_of_fewer, parse_policy
 from optimizer.jobs.calls.ask_model import ModelReply
 from optimizer.jobs.calls.execute_policy import PolicyRequest, execute_policy
 from optimizer.jobs.calls.run_policy import answers_of_tier, run_policy

@@ -12,11 +12,18 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from optimizer.core.rollout.evidence_state import EvidenceState, StoredEvidence, as_text, from_text
-from optimizer.core.statistics.block_evalue import Bet, bernoulli_bet, bounded_bet, clip_rate, ratio_bet
 from optimizer.core.statistics.guardrails import Guardrail
 from optimizer.core.statistics.interval import running_intervals
-from optimizer.core.statistics.mixture import threshold
-from optimizer.core.statistics.outcomes import Block, Outcomes
+from optimizer.core.statistics.outcomes import (
+    Bet,
+    Block,
+    Outcomes,
+    bernoulli_bet,
+    bounded_bet,
+    clip_rate,
+    ratio_bet,
+    threshold,
+)
 from optimizer.core.statistics.quality_gate import (
     ALPHA_ROLL,
     ALPHA_ROLL_DAYS,

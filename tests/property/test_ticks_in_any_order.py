@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from optimizer.adapters.store import Database
 from optimizer.core.base.errors import Conflict, GateNotMet, StaleVersion
 from optimizer.core.rollout.transitions import OPERATOR_ACTS, OperatorAct
-from optimizer.core.statistics.mixture import threshold
+from optimizer.core.statistics.outcomes import threshold
 from optimizer.core.statistics.quality_gate import ALPHA_SHIP, margin_needed
 from optimizer.jobs.rollouts.freeze import FreezeRequest, freeze, unfreeze
 from optimizer.jobs.rollouts.tick import tick

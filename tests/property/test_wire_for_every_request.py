@@ -14,9 +14,8 @@ from optimizer.adapters.models.openai_wire import body_of
 from optimizer.core.base.errors import InvalidInput
 from optimizer.core.family.generation_settings import model_faults
 from optimizer.core.family.variant import Variant
-from optimizer.core.models.chat import pass_through
 from optimizer.core.models.language import ModelRequest, request_for
-from optimizer.core.models.wire import MESSAGE, PARAMS, RESPONSE_FORMAT
+from optimizer.core.models.wire import MESSAGE, PARAMS, RESPONSE_FORMAT, pass_through
 
 OURS = {
     "model",

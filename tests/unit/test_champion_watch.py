@@ -14,10 +14,9 @@ from typing import Any
 import pytest
 
 from optimizer.adapters.store import Database
-from optimizer.core.evaluation.judging.identity import judge_identity
+from optimizer.core.evaluation.judging.calibration import judge_identity
 from optimizer.core.family.family import Family
-from optimizer.core.family.judge_settings import JudgeSettings
-from optimizer.core.family.settings import Metric
+from optimizer.core.family.settings import JudgeSettings, Metric
 from optimizer.core.rollout.drift import MIN_REFERENCE, STORED_CHAMPION_WATCH, ChampionWatch, alarm_text, usual_dip
 from optimizer.core.serving.champion import first, succeed
 from optimizer.core.serving.rollout import Champion

@@ -4,8 +4,17 @@ from re import _constants, _parser  # type: ignore[attr-defined]
 
 import pytest
 
-from optimizer.core.family.check_digits import BLOCK, MAX_RUNS, CardRow, IbanRow, numbers_in, runs_of
-from optimizer.core.family.masking import BUILT_IN_PATTERNS, BUILT_IN_RULES, Masker
+from optimizer.core.family.masking import (
+    BLOCK,
+    BUILT_IN_PATTERNS,
+    BUILT_IN_RULES,
+    MAX_RUNS,
+    CardRow,
+    IbanRow,
+    Masker,
+    numbers_in,
+    runs_of,
+)
 
 N = 3000
 

@@ -29,8 +29,7 @@ from optimizer.core.family.rendering import fill, limit_inputs, render_open
 from optimizer.core.family.variant import FewShot, Message, Variant
 from optimizer.core.serving.access import EVERYTHING
 from optimizer.core.serving.assignment import Holdback, Override, bucket, in_candidate, unit_hash, unit_hmac
-from optimizer.core.serving.freezes import Freeze
-from optimizer.core.serving.rollout import Champion
+from optimizer.core.serving.rollout import Champion, Freeze
 from tests.stores import rollout
 from tests.strategies import variables_for, variants
 

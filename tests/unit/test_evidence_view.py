@@ -9,8 +9,7 @@ import pytest
 
 from optimizer.cli.rollout.evidence_picture import BAR, bar
 from optimizer.core.statistics.interval import running_intervals
-from optimizer.core.statistics.mixture import Evidence
-from optimizer.core.statistics.outcomes import Block, Outcomes
+from optimizer.core.statistics.outcomes import Block, Evidence, Outcomes
 from optimizer.core.statistics.quality_gate import QualityGate
 from optimizer.core.views.rollout_evidence import CLAIMS, difference_of, gates_of, late_alert, verdict_of
 from optimizer.core.views.rollout_status import ArmView, EvidenceView

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from optimizer.cli.study.run import Wish, read_definition
-from optimizer.core.search.strategies import check_strategy
+from optimizer.core.search.strategy import check_strategy
 from optimizer.core.search.study import Definition
 
 FILES = sorted((Path(__file__).resolve().parents[2] / "experiments").glob("*.yaml"))

@@ -13,7 +13,7 @@ from optimizer.adapters.files.family_files import parse_family_text
 from optimizer.core.family.family import Family
 from optimizer.core.family.masking import BUILT_IN_RULES
 from optimizer.core.family.metrics import METRICS
-from optimizer.core.family.space_form import FORMS
+from optimizer.core.family.variant import FORMS
 from optimizer.core.family.wording import fields_of, models_in
 
 PAGE = (Path(__file__).parents[2] / "docs" / "reference" / "family.md").read_text(encoding="utf-8")

@@ -10,8 +10,7 @@ import pytest
 from optimizer.core.base.errors import Conflict
 from optimizer.core.base.phrasing import when
 from optimizer.core.serving.assignment import HELD_BACK_FROM, Choice, held_back_until, holdback_of, in_holdback
-from optimizer.core.serving.freezes import Freeze, is_frozen, may_run, require_unfrozen
-from optimizer.core.serving.rollout import Champion
+from optimizer.core.serving.rollout import Champion, Freeze, is_frozen, may_run, require_unfrozen
 from tests.chosen import chosen
 from tests.stores import rollout, study
 

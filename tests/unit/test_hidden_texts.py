@@ -10,7 +10,7 @@ from typing import Any, cast
 from rich.console import Console
 
 from optimizer.cli.rollout.evidence_picture import print_alerts
-from optimizer.core.serving.freezes import Freeze
+from optimizer.core.serving.rollout import Freeze
 
 
 def test_a_hidden_text_is_said_to_be_hidden() -> None:

@@ -9,7 +9,7 @@ import pytest
 from optimizer.adapters.text_metrics import build_scorer
 from optimizer.core.base.errors import InvalidFamily, NotFound
 from optimizer.core.declaration.read import parse_family
-from optimizer.core.evaluation.judging.identity import judge_identity
+from optimizer.core.evaluation.judging.calibration import judge_identity
 from optimizer.jobs.families.check_models import require_known_models
 
 SMALL = {

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from optimizer.core.evaluation.judging.identity import judge_identity
+from optimizer.core.evaluation.judging.calibration import judge_identity
 from optimizer.host.config import load_settings
 from optimizer.runtime import wiring
 from tests.rated_world import YAML, F

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from optimizer.core.evaluation.judging.judgement import Judgement, MemberScore, judgement_of, opinion_of
 from optimizer.core.evaluation.judging.rubric import JudgeCase, asked_again, judge_messages, read_scores
-from optimizer.core.family.judge_settings import JudgeSettings
+from optimizer.core.family.settings import JudgeSettings
 
 JUDGE = JudgeSettings(model="a", dimensions={"accuracy": "It is true.", "tone": "It is kind."})
 

@@ -19,8 +19,8 @@ from optimizer.core.models.language import ModelRequest
 from optimizer.core.policy.attempts import Attempt, Call, rank
 from optimizer.core.policy.policy import parse_policy
 from optimizer.core.policy.steps import most_calls
+from optimizer.core.search.answer_bounds import acts_on_judge, fact_checks, policy_judgements
 from optimizer.core.search.cost_estimate import estimate_evaluation
-from optimizer.core.search.judging_cost import acts_on_judge, fact_checks, policy_judgements
 from optimizer.jobs.calls.call_book import OwnSpend
 from optimizer.jobs.calls.run_calls import RunCalls
 from optimizer.jobs.studies.evaluation import Evaluator

@@ -19,15 +19,14 @@ from optimizer.adapters.text_metrics import build_scorer
 from optimizer.core.base.errors import BudgetExhausted, Busy, InvalidInput, ModelFailed
 from optimizer.core.base.values import Budget
 from optimizer.core.declaration.policy_rules import own_function_faults
-from optimizer.core.evaluation.judging.calibration import Calibration
-from optimizer.core.evaluation.judging.identity import judge_identity
+from optimizer.core.evaluation.judging.calibration import Calibration, judge_identity
 from optimizer.core.family.family import Family
 from optimizer.core.family.variant import Variant
 from optimizer.core.models.language import ModelAnswer, ModelRequest
 from optimizer.core.policy.assess import Situation
 from optimizer.core.policy.policy import parse_policy
+from optimizer.core.search.answer_bounds import gate_judgements
 from optimizer.core.search.cost_estimate import estimate_evaluation
-from optimizer.core.search.judging_cost import gate_judgements
 from optimizer.jobs.calls.ask_model import ModelReply
 from optimizer.jobs.calls.call_book import OwnSpend
 from optimizer.jobs.calls.execute_policy import Execution, PolicyRequest, execute_policy

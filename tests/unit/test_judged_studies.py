@@ -13,9 +13,7 @@ from optimizer.adapters.files import sources
 from optimizer.adapters.reports.study_report import study_page
 from optimizer.core.base.errors import BudgetTooSmall, GateNotMet
 from optimizer.core.base.values import Budget
-from optimizer.core.evaluation.judging.agreement import Agreement, IntervalEstimate
-from optimizer.core.evaluation.judging.calibration import GATE, Calibration
-from optimizer.core.evaluation.judging.identity import judge_identity
+from optimizer.core.evaluation.judging.calibration import GATE, Agreement, Calibration, IntervalEstimate, judge_identity
 from optimizer.core.family.family import kind_of
 from optimizer.core.views.study_headline import next_step
 from optimizer.jobs.families.vouch_for_judge import judge_gates

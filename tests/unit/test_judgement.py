@@ -18,7 +18,7 @@ from optimizer.core.rollout.blocks import (
 from optimizer.core.rollout.evidence_state import EvidenceState, Minute, Silence, StageCounts, after, begin
 from optimizer.core.rollout.next_action import ACTOR, SILENT_FOR, NextAction, guardrail_alarm, next_action
 from optimizer.core.serving.rollout import Rollout, iso
-from optimizer.core.statistics.mixture import Evidence
+from optimizer.core.statistics.outcomes import Evidence
 from optimizer.core.statistics.quality_gate import QualityGate
 from tests import stores
 

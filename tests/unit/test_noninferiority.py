@@ -12,8 +12,15 @@ from pathlib import Path
 
 import pytest
 
-from optimizer.core.statistics.exact_pairs import clopper_pearson, exact_p, score_test, statistic
-from optimizer.core.statistics.noninferiority import fewest_rows, gaffke_p, not_lower
+from optimizer.core.statistics.noninferiority import (
+    clopper_pearson,
+    exact_p,
+    fewest_rows,
+    gaffke_p,
+    not_lower,
+    score_test,
+    statistic,
+)
 
 VECTORS = (
     Path(os.environ.get("DETENT_SHARED", Path(__file__).parents[3] / "shared"))

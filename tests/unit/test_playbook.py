@@ -10,7 +10,6 @@ from optimizer.core.dataset.examples import make_example
 from optimizer.core.family.fields import Output
 from optimizer.core.family.variant import Variant
 from optimizer.core.search.playbook.clusters import AnsweredExample, clustered
-from optimizer.core.search.playbook.curation import CurationProposal, Lesson, Limits, curated
 from optimizer.core.search.playbook.entries import (
     Add,
     Count,
@@ -27,7 +26,15 @@ from optimizer.core.search.playbook.entries import (
     with_section,
     without_section,
 )
-from optimizer.core.search.playbook.reflection import MOST_LESSONS, read_curation, read_lessons
+from optimizer.core.search.playbook.reflection import (
+    MOST_LESSONS,
+    CurationProposal,
+    Lesson,
+    Limits,
+    curated,
+    read_curation,
+    read_lessons,
+)
 from tests.study_world import START
 
 SHORT, LABEL, DATES = "Answer with one word.", "Use only the labels you were given.", "Read dates as day, month, year."

@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 
 from optimizer.core.base.errors import InvalidInput
-from optimizer.core.policy.policy import parse_policy
-from optimizer.core.policy.presets import PRESETS, preset_named
+from optimizer.core.policy.policy import PRESETS, parse_policy, preset_named
 
 CASCADE = {"tiers": ["small", "large"], "accept": 0.95, "refine": 0.85}
 

@@ -22,7 +22,7 @@ from rich.text import Text
 from optimizer.cli.app import run
 from optimizer.cli.output import cell, show, table
 from optimizer.cli.safe_console import SafeConsole
-from optimizer.core.base.printable import printable, printable_json, printable_lines
+from optimizer.core.base.phrasing import printable, printable_json, printable_lines
 from optimizer.host.config import load_settings
 from optimizer.host.logs import set_up_logs
 

@@ -12,8 +12,7 @@ import pytest
 from pydantic import ValidationError
 
 from optimizer.core.base.errors import Conflict, DatasetTooSmall, InvalidInput, NotAuthorised, NotFound
-from optimizer.core.evaluation.judging.calibration import why_uncalibrated
-from optimizer.core.evaluation.judging.identity import judge_identity
+from optimizer.core.evaluation.judging.calibration import judge_identity, why_uncalibrated
 from optimizer.core.family.family import Family
 from optimizer.core.serving.access import access_of
 from optimizer.core.views.judge import CalibrationView, DrawView, JudgeView

@@ -22,7 +22,7 @@ from optimizer.core.family.fields import Output
 from optimizer.core.family.metrics import MetricRecord
 from optimizer.core.family.parsers import ParserRecord
 from optimizer.core.family.variant import VariantRecord
-from optimizer.core.search.strategies import STRATEGIES, StrategyRecord, check_strategy, writes
+from optimizer.core.search.strategy import STRATEGIES, StrategyRecord, check_strategy, writes
 from optimizer.jobs.families.export_variant import export_variant
 from optimizer.runtime import wiring
 from tests.study_world import START

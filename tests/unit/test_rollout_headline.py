@@ -9,11 +9,16 @@ import pytest
 from optimizer.core.forecast.forecast import RolloutForecast, StageNeed
 from optimizer.core.forecast.plan import Need
 from optimizer.core.rollout.next_action import ACTOR
-from optimizer.core.serving.freezes import Freeze
-from optimizer.core.serving.rollout import Champion, Rollout
-from optimizer.core.views.rollout_headline import NO_ROLLOUT, HomeHealth, home_headline, rollout_headline, rounded_up
+from optimizer.core.serving.rollout import Champion, Freeze, Rollout
 from optimizer.core.views.rollout_status import ForecastView, Hours, Labels, MeanDifference, NextStep, SilenceView
-from optimizer.core.views.rollout_story import headline
+from optimizer.core.views.rollout_story import (
+    NO_ROLLOUT,
+    HomeHealth,
+    headline,
+    home_headline,
+    rollout_headline,
+    rounded_up,
+)
 from tests.stores import NOW, rollout
 
 VIEW = ForecastView(

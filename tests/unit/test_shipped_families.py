@@ -17,7 +17,7 @@ from optimizer.adapters.text_metrics import build_scorer
 from optimizer.core.family.answer import shown_text
 from optimizer.core.family.family import Family, kind_of
 from optimizer.core.family.rendering import render
-from optimizer.core.family.sizes import SIZES
+from optimizer.core.family.variant import SIZES
 from optimizer.core.models.language import ModelRequest
 from optimizer.jobs.dataset.import_examples import import_rows
 from optimizer.jobs.scheduling.look_at_triggers import look_at_triggers

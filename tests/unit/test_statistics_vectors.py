@@ -21,9 +21,8 @@ from bench.rules import totals
 from bench.rules.group_sequential import lan_demets_bounds
 from optimizer.core.evaluation.comparison import mcnemar_p, paired_log_e
 from optimizer.core.rollout.drift import DriftDetector
-from optimizer.core.statistics.block_evalue import Bet, bernoulli_bet, bounded_bet, log_e, ratio_bet
 from optimizer.core.statistics.forecast import TrafficRate, detectable_drop
-from optimizer.core.statistics.outcomes import Block, Outcomes
+from optimizer.core.statistics.outcomes import Bet, Block, Outcomes, bernoulli_bet, bounded_bet, log_e, ratio_bet
 from optimizer.core.statistics.projection import null_projection
 from optimizer.core.statistics.quality_gate import QualityGate, roll_hypothesis, ship_hypothesis
 from optimizer.core.statistics.sample_ratio import sample_ratio_log_e

@@ -9,8 +9,7 @@ import pytest
 from optimizer.core.base.errors import InvalidInput
 from optimizer.core.family.variant import Variant
 from optimizer.core.search.proposers.bases import BaseSearch
-from optimizer.core.search.strategies import STRATEGIES, check_strategy
-from optimizer.core.search.strategy import Proposal, SearchSetting, Sequential
+from optimizer.core.search.strategy import STRATEGIES, Proposal, SearchSetting, Sequential, check_strategy
 from tests.study_world import World, topic_family
 
 

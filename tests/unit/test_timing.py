@@ -9,8 +9,16 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from optimizer.core.evaluation.row_ratios import RowRatios, interval_of_mean
-from optimizer.core.evaluation.timing import PAIRS, TimedPair, Timing, n_paired, rounds, timed_rows
+from optimizer.core.evaluation.timing import (
+    PAIRS,
+    RowRatios,
+    TimedPair,
+    Timing,
+    interval_of_mean,
+    n_paired,
+    rounds,
+    timed_rows,
+)
 
 ALLOWED = 0.20
 EACH_SIDE = 0.025

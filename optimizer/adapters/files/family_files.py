@@ -21,7 +21,7 @@ from optimizer.core.base.strict_json import read_json
 from optimizer.core.declaration.read import invalid_family, parse_family
 from optimizer.core.family.family import Family
 from optimizer.core.family.golden import read_golden
-from optimizer.core.family.sizes import Size
+from optimizer.core.family.variant import Size
 from optimizer.core.serving.family_names import by_name
 from optimizer.host.yaml_files import YamlTooLarge, read_text
 

@@ -26,7 +26,7 @@ from optimizer.adapters.models.openai_wire import (
     unreachable,
 )
 from optimizer.core.base.errors import ModelFailed, NotFound
-from optimizer.core.base.printable import without_passwords
+from optimizer.core.base.phrasing import without_passwords
 from optimizer.core.models.language import ModelAnswer, ModelPrice, ModelRequest
 from optimizer.ports import DeltaSink
 

@@ -9,7 +9,7 @@ from typing import Any
 from optimizer.adapters.models.connections import LoopSessions
 from optimizer.adapters.models.model_settings import ModelSettings
 from optimizer.adapters.models.openai_wire import body_of, post, post_streaming, read_answer
-from optimizer.core.base.printable import without_passwords
+from optimizer.core.base.phrasing import without_passwords
 from optimizer.core.models.language import ModelAnswer, ModelPrice, ModelRequest
 from optimizer.ports import DeltaSink
 

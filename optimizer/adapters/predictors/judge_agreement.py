@@ -8,8 +8,7 @@ from typing import Any
 
 from optimizer.adapters.predictors.measures import brier, calibration_error, measured
 from optimizer.adapters.predictors.training import TrainingRow, group_folds, squared_error
-from optimizer.core.evaluation.judging.agreement import Agreement, FittedJudge, IntervalEstimate
-from optimizer.core.evaluation.judging.calibration import Method
+from optimizer.core.evaluation.judging.calibration import Agreement, FittedJudge, IntervalEstimate, Method
 from optimizer.core.predictor.parts import Isotonic, logistic
 
 _GRADES = 5

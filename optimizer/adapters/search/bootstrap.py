@@ -13,8 +13,7 @@ from optimizer.core.base.values import ExampleResult, mean_score
 from optimizer.core.family.variant import Variant
 from optimizer.core.search import strategy_calls
 from optimizer.core.search.examples.sets import usable
-from optimizer.core.search.strategies import strategy
-from optimizer.core.search.strategy import Proposal, SearchSetting
+from optimizer.core.search.strategy import Proposal, SearchSetting, strategy
 
 # DSPy's fixed candidates: -3 no examples, -2 labelled ones, -1 unshuffled; from 0 on shuffled by the seed
 FIRST_SEED, LABELLED = -3, -2

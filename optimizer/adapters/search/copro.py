@@ -13,8 +13,7 @@ from typing import Any
 from optimizer.core.base.values import ExampleResult
 from optimizer.core.search import strategy_calls
 from optimizer.core.search.space import doc_of, with_instruction
-from optimizer.core.search.strategies import strategy
-from optimizer.core.search.strategy import COPRO, Proposal, SearchSetting
+from optimizer.core.search.strategy import COPRO, Proposal, SearchSetting, strategy
 
 BREADTH = 3  # instructions of one round, written from the same view
 SHOWN = 10  # instructions that the proposer sees, the best of those measured

@@ -24,8 +24,7 @@ from optimizer.core.search import strategy_calls
 from optimizer.core.search.cost_estimate import REFLECTED_ON
 from optimizer.core.search.playbook.clusters import AnsweredExample
 from optimizer.core.search.space import doc_of, instruction_fault, with_instruction
-from optimizer.core.search.strategies import QUALITY, strategy
-from optimizer.core.search.strategy import GEPA, Proposal, SearchSetting
+from optimizer.core.search.strategy import GEPA, QUALITY, Proposal, SearchSetting, strategy
 
 log = structlog.get_logger(__name__)
 

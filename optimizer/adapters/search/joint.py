@@ -18,8 +18,7 @@ from optimizer.core.family.variant import FewShot, Variant
 from optimizer.core.search import strategy_calls
 from optimizer.core.search.proposers.examples import made_for
 from optimizer.core.search.space import ChoiceDimension, Dimension, Point, apply_point, point_of, with_instruction
-from optimizer.core.search.strategies import strategy
-from optimizer.core.search.strategy import JOINT, MIPRO, Proposal, SearchSetting
+from optimizer.core.search.strategy import JOINT, MIPRO, Proposal, SearchSetting, strategy
 
 N_MADE = 4  # sets of ``joint`` beside the bootstrapped ones
 TEXTS = ("instruction", "examples", "examples.order")  # dimensions in whose place texts and sets stand

@@ -23,7 +23,6 @@ from optimizer.core.dataset.examples import Example
 from optimizer.core.family.variant import Variant
 from optimizer.core.search import strategy_calls
 from optimizer.core.search.playbook.clusters import Cluster, clustered
-from optimizer.core.search.playbook.curation import CurationProposal, Lesson, Limits, curated
 from optimizer.core.search.playbook.entries import (
     Add,
     Count,
@@ -38,10 +37,18 @@ from optimizer.core.search.playbook.entries import (
     texts_shown,
     with_section,
 )
-from optimizer.core.search.playbook.reflection import read_curation, read_lessons, to_curate, to_reflect
+from optimizer.core.search.playbook.reflection import (
+    CurationProposal,
+    Lesson,
+    Limits,
+    curated,
+    read_curation,
+    read_lessons,
+    to_curate,
+    to_reflect,
+)
 from optimizer.core.search.space import doc_of, instruction_fault, instruction_of, with_instruction
-from optimizer.core.search.strategies import QUALITY, strategy
-from optimizer.core.search.strategy import PLAYBOOK, Proposal, SearchSetting
+from optimizer.core.search.strategy import PLAYBOOK, QUALITY, Proposal, SearchSetting, strategy
 from optimizer.core.search.strategy_calls import PLAYBOOK_BATCH, TEMPLATES
 
 log = structlog.get_logger(__name__)

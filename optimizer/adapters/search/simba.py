@@ -23,8 +23,7 @@ from optimizer.core.family.variant import VARIABLE, Variant
 from optimizer.core.search import strategy_calls
 from optimizer.core.search.examples.sets import usable
 from optimizer.core.search.space import doc_of, instruction_of, with_instruction
-from optimizer.core.search.strategies import QUALITY, strategy
-from optimizer.core.search.strategy import SIMBA, Proposal, SearchSetting
+from optimizer.core.search.strategy import QUALITY, SIMBA, Proposal, SearchSetting, strategy
 from optimizer.core.search.strategy_calls import BATCH, CANDIDATES, DRAWS
 
 DRAWN_AT = 1.0  # temperature at which answers are drawn, so that they differ

@@ -25,8 +25,7 @@ from optimizer.core.search.space import (
     parse_space,
     point_of,
 )
-from optimizer.core.search.strategies import strategy
-from optimizer.core.search.strategy import Proposal, SearchSetting
+from optimizer.core.search.strategy import Proposal, SearchSetting, strategy
 from optimizer.core.search.study import POINTS
 
 MAX_REPEATS = 5  # of TPE in a row, after which a point is drawn that was not seen

@@ -384,7 +384,7 @@ def _packages(session: Session) -> Iterator[Finding]:
     """What installed packages add, each of it loaded."""
     from optimizer.core.family.metrics import METRICS
     from optimizer.core.family.parsers import PARSERS
-    from optimizer.core.search.strategies import STRATEGIES
+    from optimizer.core.search.strategy import STRATEGIES
     from optimizer.jobs.families.export_variant import EXPORTERS
     from optimizer.runtime import wiring
 

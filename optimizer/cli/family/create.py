@@ -15,8 +15,7 @@ import typer
 from optimizer.cli.output import Json, say, show, tell_change
 from optimizer.cli.session import Session
 from optimizer.core.base.errors import InvalidInput
-from optimizer.core.base.phrasing import count
-from optimizer.core.base.printable import printable
+from optimizer.core.base.phrasing import count, printable
 
 if TYPE_CHECKING:
     from optimizer.core.declaration.draft import FamilyDraft, NewFamily, Sheet

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from optimizer.core.base.errors import Busy, InvalidFamily
-from optimizer.core.base.printable import printable
+from optimizer.core.base.phrasing import printable
 from optimizer.core.family.family import Family
 from optimizer.core.scheduling.schedule import in_force
 from optimizer.core.search.study import ENDED, Study

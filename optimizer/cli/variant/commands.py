@@ -14,7 +14,7 @@ from optimizer.cli.session import Session
 from optimizer.cli.variant import compare as variant_compare
 from optimizer.cli.variant.find import variant_id
 from optimizer.core.base.errors import InvalidInput
-from optimizer.core.base.printable import printable
+from optimizer.core.base.phrasing import printable
 from optimizer.core.base.strict_json import read_json
 from optimizer.core.family.policy_text import shown_policy
 

@@ -44,8 +44,7 @@ from optimizer.core.family.variant import Variant
 from optimizer.core.predictor.predictor import FORMAT, Predictor
 from optimizer.core.search import strategy_calls
 from optimizer.core.search.space import apply_point, point_of
-from optimizer.core.search.strategies import strategy
-from optimizer.core.search.strategy import REPLAY, Proposal, SearchSetting, Strategy
+from optimizer.core.search.strategy import REPLAY, Proposal, SearchSetting, Strategy, strategy
 from optimizer.core.search.study import KEEP
 
 FEW_STATISTICS = tuple(

@@ -11,8 +11,7 @@ from optimizer.content.core.policy.pipeline import knob_of, read_policy, unknown
 from optimizer.content.core.records.fields import BY_NAME, is_of_kind, range_of, values_of
 from optimizer.core.base.errors import Fault, InvalidInput, pointer_of
 from optimizer.core.base.phrasing import did_you_mean
-from optimizer.core.family.space_form import is_to_be_learned
-from optimizer.core.family.variant import Variant
+from optimizer.core.family.variant import Variant, is_to_be_learned
 
 
 def policy_faults(data: Mapping[str, Any]) -> Iterator[Fault]:

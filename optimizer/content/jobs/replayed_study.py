@@ -18,8 +18,7 @@ from optimizer.core.dataset.examples import Example
 from optimizer.core.evaluation.gates import GateSettings, WishedFloor, quality_level, quality_margin
 from optimizer.core.evaluation.scoring import Scorer
 from optimizer.core.family.family import Family
-from optimizer.core.family.space_form import varied_knobs
-from optimizer.core.family.variant import Variant
+from optimizer.core.family.variant import Variant, varied_knobs
 from optimizer.core.models.budget import HeldBack
 from optimizer.core.models.language import ModelAnswer
 from optimizer.core.search.cost_estimate import replay_estimate

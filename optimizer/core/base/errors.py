@@ -30,7 +30,7 @@ from typing import Any, NotRequired, TypeVar
 
 from typing_extensions import TypedDict
 
-from optimizer.core.base.printable import without_passwords
+from optimizer.core.base.phrasing import without_passwords
 
 T = TypeVar("T")
 # What is told of an input is bounded, however large the input is: an answer must not become larger than the question.

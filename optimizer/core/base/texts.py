@@ -78,8 +78,10 @@ class Redaction:
         from pydantic_core import core_schema  # what only reads values starts without it
 
         inner = handler(source)
-        serialization = core_schema.wrap_serializer_function_ser_schema(self._written, info_arg=True, schema=inner)
-        return core_schema.nullable_schema(inner, serialization=serialization)
+        return core_schema.nullable_schema(
+            inner,
+            serialization=core_schema.wrap_serializer_function_ser_schema(self._written, info_arg=True, schema=inner),
+        )
 
     def __get_pydantic_json_schema__(
         self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler

@@ -131,8 +131,7 @@ def select(ids_with_labels: Iterable[tuple[str, str | None]], n: int, *, balance
     for id in ordered:
         classes.setdefault(labels[id], []).append(id)
     queues = [classes[label] for label in sorted(classes, key=lambda label: _rank(seed_text, f"class {label}"))]
-    longest = max(map(len, queues), default=0)
-    return [queue[i] for i in range(longest) for queue in queues if i < len(queue)][:n]
+    return [queue[i] for i in range(max(map(len, queues), default=0)) for queue in queues if i < len(queue)][:n]
 
 
 def _rank(seed_text: str, id: str) -> bytes:

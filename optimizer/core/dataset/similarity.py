@@ -90,8 +90,9 @@ def near_duplicates(texts: Mapping[str, str]) -> NearDuplicates | None:
     n_rows = sum(map(len, sets))
     if n_rows < max(2, LEAST_SHARE * len(names)):
         return None
-    such_as = [names[at] for at in sets[0][:2]]
-    return NearDuplicates(n_rows=n_rows, n_sets=len(sets), n_compared=len(names), such_as=such_as)
+    return NearDuplicates(
+        n_rows=n_rows, n_sets=len(sets), n_compared=len(names), such_as=[names[at] for at in sets[0][:2]]
+    )
 
 
 def _alike(texts: Sequence[str]) -> list[list[int]]:
@@ -101,8 +102,7 @@ def _alike(texts: Sequence[str]) -> list[list[int]]:
     beside: dict[int, list[int]] = {}  # place of a first text > its own and those of the texts that resemble it
     holders: dict[tuple[str, str], list[int]] = {}  # pair of words > first texts that hold it among their rarer ones
     for at, pairs in enumerate(shingled):
-        by_rarity = sorted(pairs, key=lambda pair: (n_with[pair], pair))
-        rarer = by_rarity[: len(pairs) - math.ceil(ALIKE * len(pairs)) + 1]
+        rarer = sorted(pairs, key=lambda pair: (n_with[pair], pair))[: len(pairs) - math.ceil(ALIKE * len(pairs)) + 1]
         candidates = dict.fromkeys(first for pair in rarer for first in holders.get(pair, ()))
         first = next((candidate for candidate in candidates if _resemblance(pairs, shingled[candidate]) >= ALIKE), None)
         if first is not None:

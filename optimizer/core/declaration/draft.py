@@ -14,8 +14,8 @@ from typing import Any
 from optimizer.core.base.errors import Fault, InvalidInput
 from optimizer.core.base.strict_json import read_json
 from optimizer.core.dataset.labels import LookAlike, look_alikes
-from optimizer.core.family.judge_settings import SCORER as JUDGED
 from optimizer.core.family.parsers import PARSERS, unknown_parser
+from optimizer.core.family.settings import SCORER as JUDGED
 from optimizer.core.family.variant import VARIABLE
 
 MAX_LABELS = 30

@@ -14,8 +14,7 @@ from optimizer.core.declaration.policy_rules import declared_faults, policy_faul
 from optimizer.core.family.answer import expected_text, parse_output
 from optimizer.core.family.family import Family, PromptVersion, kind
 from optimizer.core.family.metrics import usual_metric
-from optimizer.core.family.space_form import DEFAULT_SPACE
-from optimizer.core.family.variant import Variant
+from optimizer.core.family.variant import DEFAULT_SPACE, Variant
 from optimizer.core.search.strategy import DEFAULT_STRATEGY, REPLAY
 
 # Training examples at most that every tier of a cascade answers, and a third of it in dev and holdout.

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from optimizer.core.base.errors import Fault, InvalidFamily, InvalidInput
 from optimizer.core.declaration.rules import check_rules
 from optimizer.core.family.family import Family, declared_kind
-from optimizer.core.family.sizes import Size, with_current_base
+from optimizer.core.family.variant import Size, with_current_base
 from optimizer.core.family.wording import faults_of
 
 

@@ -10,12 +10,10 @@ from optimizer.core.base.errors import Fault, pointer_of
 from optimizer.core.base.phrasing import did_you_mean
 from optimizer.core.evaluation.suite import DEFAULT, FULL, GOLDEN
 from optimizer.core.family.family import KINDS, declared_kind
-from optimizer.core.family.judge_settings import DIMENSIONS, SCORER
 from optimizer.core.family.metrics import METRICS, MetricRecord, unknown_metric
 from optimizer.core.family.parsers import PARSERS, unknown_parser
-from optimizer.core.family.settings import is_named
-from optimizer.core.family.space_form import DEFAULT_SPACE, space_faults
-from optimizer.core.family.variant import ROLES, VARIABLE
+from optimizer.core.family.settings import DIMENSIONS, SCORER, is_named
+from optimizer.core.family.variant import DEFAULT_SPACE, ROLES, VARIABLE, space_faults
 
 _DOTTED = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+")
 _BRACES = re.compile(r"\{\{(.*?)\}\}", re.DOTALL)
@@ -158,8 +156,10 @@ def _prompt(data: Mapping[str, Any]) -> Iterator[Fault]:
     for at, base in named.items():
         if isinstance(base, str) and base not in versions:
             known = ", ".join(map(repr, versions)) or "none"
-            detail = f"there is no version {base!r}; name one of those below (there are: {known})"
-            yield Fault(pointer=pointer_of(["prompt", *at]), detail=detail)
+            yield Fault(
+                pointer=pointer_of(["prompt", *at]),
+                detail=f"there is no version {base!r}; name one of those below (there are: {known})",
+            )
     inputs = _mapping(data, "inputs")
     for name, version in versions.items():
         if isinstance(version, Mapping) and not version.get("content") and kind is not None and kind.asks_models:
@@ -363,8 +363,10 @@ def _rubric(judge: Mapping[str, Any]) -> Iterator[Fault]:
     elif isinstance(dimensions, Mapping):
         for name, meaning in dimensions.items():
             if isinstance(meaning, str) and not meaning.strip():
-                detail = "say in a sentence what a good answer does; the model reads nothing else of this dimension"
-                yield Fault(pointer=pointer_of(["judge", "dimensions", name]), detail=detail)
+                yield Fault(
+                    pointer=pointer_of(["judge", "dimensions", name]),
+                    detail="say in a sentence what a good answer does; the model reads nothing else of this dimension",
+                )
     else:
         return
     if not dimensions:

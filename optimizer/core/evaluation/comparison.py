@@ -93,8 +93,7 @@ def sign_flip_p(differences: Sequence[float], *, seed: int, n_draws: int = N_DRA
     total, at_least = sum(sizes), 1
     for _ in range(n_draws):
         flips = rng.getrandbits(len(sizes))
-        turned = sum(x for i, x in enumerate(sizes) if flips >> i & 1)
-        at_least += total - 2 * turned >= observed - TIE
+        at_least += total - 2 * sum(x for i, x in enumerate(sizes) if flips >> i & 1) >= observed - TIE
     return at_least / (n_draws + 1)
 
 
@@ -169,8 +168,7 @@ def paired_log_e(
     for i, d in enumerate(differences):
         discordance = (nonzero + 10) / (i + 40)
         for j, gain in enumerate(grid):
-            bet = min(gain / discordance, cap / (1 + margin))
-            wealth[j] *= 1 + bet * (d - margin)
+            wealth[j] *= 1 + min(gain / discordance, cap / (1 + margin)) * (d - margin)
         nonzero += abs(d) > TIE
         values.append(log(sum(wealth) / len(grid)))
     return values

@@ -278,13 +278,12 @@ def _risk_gate(risk: float, margin: float, settings: GateSettings, *, is_off: bo
 
 def _wished_gate(wished: WishedFloor, settings: GateSettings, looks: int) -> GateResult:
     if wished.test is None or wished.measured is None:
-        reason = f"{wished.what} cannot be told: no item was processed in full, and {wished.floor:.3f} is the floor"
         return GateResult(
             name=wished.name,
             verdict=GateVerdict.INCONCLUSIVE,
             value=None,
             required=settings.confidence,
-            reason=reason,
+            reason=f"{wished.what} cannot be told: no item was processed in full, and {wished.floor:.3f} is the floor",
         )
     what = (
         f"confidence that {wished.what} is not lower than {wished.floor:.3f} by {wished.margin:.3f}; it is"
@@ -296,9 +295,12 @@ def _wished_gate(wished: WishedFloor, settings: GateSettings, looks: int) -> Gat
 def _quality_gate(evidence: ConfirmationEvidence, settings: GateSettings, margin: float) -> GateResult:
     test = evidence.not_lower
     if test is None:
-        reason = f"quality was not compared, so a loss of {margin:.3f} cannot be ruled out"
         return GateResult(
-            name="quality", verdict=GateVerdict.ERROR, value=None, required=settings.confidence, reason=reason
+            name="quality",
+            verdict=GateVerdict.ERROR,
+            value=None,
+            required=settings.confidence,
+            reason=f"quality was not compared, so a loss of {margin:.3f} cannot be ruled out",
         )
     what = (
         f"confidence that quality is not lower by {margin:.3f}, {CALLED_TESTS[test.test]} on {test.n} independent"

@@ -13,8 +13,7 @@ from typing import Any
 
 from optimizer.core.base.canonical import canonical_json, digest
 from optimizer.core.base.errors import InvalidInput
-from optimizer.core.evaluation.judging.judgement import Judgement
-from optimizer.core.evaluation.judging.scorer import NotJudged
+from optimizer.core.evaluation.judging.judgement import Judgement, NotJudged
 from optimizer.core.family.answer import ParsedAnswer, expected_value, parse_output
 from optimizer.core.family.fields import Output
 from optimizer.core.family.metrics import MetricRecord

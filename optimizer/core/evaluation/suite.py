@@ -20,12 +20,11 @@ from optimizer.core.base.canonical import canonical_json, digest
 from optimizer.core.base.phrasing import count
 from optimizer.core.base.values import ExampleResult, mean_score
 from optimizer.core.evaluation.gates import GateRecord
-from optimizer.core.evaluation.judging.identity import judge_identity
-from optimizer.core.evaluation.row_ratios import RowRatios, mean_of_rows
-from optimizer.core.evaluation.timing import Evidence, Timing, timing_of
+from optimizer.core.evaluation.judging.calibration import judge_identity
+from optimizer.core.evaluation.timing import Evidence, RowRatios, Timing, mean_of_rows, timing_of
 from optimizer.core.family.family import Family, GoldenRow
 from optimizer.core.family.golden import golden_digest
-from optimizer.core.family.judge_settings import SCORER as JUDGED
+from optimizer.core.family.settings import SCORER as JUDGED
 from optimizer.core.family.settings import Regression, Targets
 
 DECIDED = ("met", "missed")

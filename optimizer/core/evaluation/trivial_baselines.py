@@ -193,8 +193,7 @@ def _are_labels(known: Sequence[str]) -> bool:
 
     The share of values that stand there once estimates how often a further row has one that no row has (Good 1953).
     """
-    n_once = sum(n == 1 for n in Counter(known).values())
-    return bool(known) and n_once <= MOST_UNSEEN * len(known)
+    return bool(known) and sum(n == 1 for n in Counter(known).values()) <= MOST_UNSEEN * len(known)
 
 
 def _unlabelled(texts: Sequence[str], known: Sequence[str], *, are_labels: bool) -> str:

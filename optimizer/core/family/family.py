@@ -28,13 +28,13 @@ from optimizer.core.base.errors import Fault, NotFound
 from optimizer.core.base.registry import Registry, declares
 from optimizer.core.family.fields import InputField, Output
 from optimizer.core.family.generation_settings import MAX_OUTPUT_TOKENS
-from optimizer.core.family.judge_settings import JudgeSettings
 from optimizer.core.family.metrics import METRICS
 from optimizer.core.family.settings import (
     Cache,
     Constraints,
     Declaration,
     FamilyLimits,
+    JudgeSettings,
     Privacy,
     ReviewSettings,
     RolloutSettings,
@@ -44,8 +44,7 @@ from optimizer.core.family.settings import (
     Triggers,
     Word,
 )
-from optimizer.core.family.space_form import DEFAULT_SPACE
-from optimizer.core.family.variant import Message, Variant
+from optimizer.core.family.variant import DEFAULT_SPACE, Message, Variant
 
 NAME = re.compile(r"^[a-z][a-z0-9_]{1,62}$")
 

@@ -76,8 +76,7 @@ def _label(text: str, output: Output) -> str:
     line = _folded(first)
     inside = []
     for label in sorted(labels, key=len, reverse=True):
-        pattern = r"(?<!\w)" + re.escape(_folded(label)) + r"(?!\w)"
-        line, n = re.subn(pattern, " \x00 ", line)
+        line, n = re.subn(r"(?<!\w)" + re.escape(_folded(label)) + r"(?!\w)", " \x00 ", line)
         if n:
             inside.append(label)
     if len(inside) == 1:

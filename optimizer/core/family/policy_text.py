@@ -18,8 +18,10 @@ def shown_policy(policy: Mapping[str, Any]) -> dict[str, Any]:
     confidence = policy.get("confidence")
     if not isinstance(confidence, Mapping) or confidence.get("kind") != "predictor":
         return dict(policy)
-    shown = {when: _shown(part) if isinstance(part, Mapping) else part for when, part in confidence.items()}
-    return {**policy, "confidence": shown}
+    return {
+        **policy,
+        "confidence": {when: _shown(part) if isinstance(part, Mapping) else part for when, part in confidence.items()},
+    }
 
 
 def _shown(by_model: Mapping[str, Any]) -> dict[str, Any]:

@@ -206,8 +206,11 @@ def few_shot(family: Family, example: Example, output: str | None = None) -> Few
     Raises:
         InvalidInput: no output is given, and the Example has none to show.
     """
-    text = shown_text(family.output, example.expected) if output is None else output
-    return FewShot(id=example.id, input=clip_inputs(family, family.declared_inputs(example.input)), output=text)
+    return FewShot(
+        id=example.id,
+        input=clip_inputs(family, family.declared_inputs(example.input)),
+        output=shown_text(family.output, example.expected) if output is None else output,
+    )
 
 
 def value_text(value: Any) -> str:

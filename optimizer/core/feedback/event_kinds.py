@@ -56,10 +56,9 @@ class EventField:
 
 def fields_in(declaring: type) -> dict[str, EventField]:
     """The fields that a class declares, in its order."""
-    hints = get_type_hints(declaring, include_extras=True)
     extras_by_name = {
         name: [extra for extra in getattr(hint, "__metadata__", ()) if isinstance(extra, EventField)]
-        for name, hint in hints.items()
+        for name, hint in get_type_hints(declaring, include_extras=True).items()
     }
     return {name: extras[0] for name, extras in extras_by_name.items() if extras}
 

@@ -113,8 +113,7 @@ class Target:
     def fault(self) -> str | None:
         """Why the levels contradict one another; None where they rise."""
         named = [(name, getattr(self, name)) for name in ("critical_low", "warning_low", "target", "warning_high")]
-        limits = [(name, value) for name, value in named if value is not None]
-        for (low, a), (high, b) in pairwise(limits):
+        for (low, a), (high, b) in pairwise([(name, value) for name, value in named if value is not None]):
             if a > b:
                 return (
                     f"{low} ({a:g}) lies above {high} ({b:g}); the levels rise from critical_low over warning_low and"

@@ -13,8 +13,7 @@ from typing import Any, Literal, get_args
 from optimizer.core.base.errors import InvalidInput
 from optimizer.core.base.texts import Text
 from optimizer.core.base.values import Budget
-from optimizer.core.family.judge_settings import MonitorSettings
-from optimizer.core.family.settings import ReviewSettings
+from optimizer.core.family.settings import MonitorSettings, ReviewSettings
 
 MOST_DAYS = 3650  # back, for answers that are judged or rated
 
@@ -45,8 +44,7 @@ def span_of(days: float, act: str) -> timedelta:
 
 
 def _luck(interaction: str, judge: str) -> int:
-    text = f"{judge}\x00{interaction}"
-    return int.from_bytes(sha256(text.encode(errors="surrogatepass")).digest()[:8], "big")
+    return int.from_bytes(sha256(f"{judge}\x00{interaction}".encode(errors="surrogatepass")).digest()[:8], "big")
 
 
 def left_of_the_hour(monitor: MonitorSettings, spent_usd: float) -> Budget:

@@ -46,11 +46,10 @@ def interaction_row(
 ) -> EventRow:
     """Of a report of an interaction. It began when it says so, else its latency before it was reported."""
     get = report.values.get
-    began = get("occurred_at") or received_at - timedelta(milliseconds=get("latency_ms") or 0)
     return (
         id,
         *_of_arm(arm),
-        began,
+        get("occurred_at") or received_at - timedelta(milliseconds=get("latency_ms") or 0),
         received_at,
         content_hash,
         sent_by,
@@ -65,7 +64,6 @@ def feedback_row(
 ) -> EventRow:
     """Of a report of an outcome; one that comes with its interaction belongs to it by the shared id."""
     get = report.values.get
-    of = get("interaction") or (id if report.is_interaction else None)
     return (
         id,
         *_of_arm(arm),
@@ -75,7 +73,7 @@ def feedback_row(
         sent_by,
         get("tags") or {},
         get("source") or "user",
-        of,
+        get("interaction") or (id if report.is_interaction else None),
         *map(get, _OF_FEEDBACK),
     )
 

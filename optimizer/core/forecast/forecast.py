@@ -114,20 +114,18 @@ class RolloutForecast:
         """As one of the gates before a rollout; None where nothing can be told, which is no reason to refuse."""
         if self.verdict == "exceeds":
             worst = self.problems[0]
-            reason = f"{' '.join(p.text for p in self.problems)} Ways out: {'; '.join(self.ways_out)}"
             return {
                 "name": "forecast",
                 "verdict": "fail",
                 "value": worst.needed,
                 "required": worst.allowed,
-                "reason": reason,
+                "reason": f"{' '.join(p.text for p in self.problems)} Ways out: {'; '.join(self.ways_out)}",
             }
         if self.verdict == "fits" and self.nine_in_ten is not None and self.nine_in_ten.hours is not None:
-            days = round(self.nine_in_ten.hours / 24, 2)
             return {
                 "name": "forecast",
                 "verdict": "pass",
-                "value": days,
+                "value": round(self.nine_in_ten.hours / 24, 2),
                 "required": self.max_days,
                 "reason": self.summary.rstrip("."),
             }

@@ -12,10 +12,10 @@ from typing import Any
 from optimizer.core.base.phrasing import signed
 from optimizer.core.rollout.evidence_state import whole_day
 from optimizer.core.rollout.start import assumed_mean
-from optimizer.core.statistics.block_evalue import clip_rate
 from optimizer.core.statistics.forecast import RolloutDesign, TrafficRate, assumed_lift, forecast
 from optimizer.core.statistics.guardrails import MARGIN
 from optimizer.core.statistics.late_labels import LEAST_WINDOWS
+from optimizer.core.statistics.outcomes import clip_rate
 
 WIDTH_OF_95 = 2 * 1.959964  # standard errors between the ends of a 95 % interval
 
@@ -134,8 +134,10 @@ def lift_of(confirmation: Mapping[str, Any] | None, *, forced: bool) -> Lift:
     if forced:
         return Lift(why="no gain is assumed, since not every gate was met")
     lift, low, high = (float(confirmation[name]) for name in ("lift", "lift_low", "lift_high"))
-    value = assumed_lift(lift, (high - low) / WIDTH_OF_95)
-    return Lift(value=value, why=f"the lower 80 % bound of the holdout's lift {signed(lift)}, not below 0")
+    return Lift(
+        value=assumed_lift(lift, (high - low) / WIDTH_OF_95),
+        why=f"the lower 80 % bound of the holdout's lift {signed(lift)}, not below 0",
+    )
 
 
 def needs_of(plan: ForecastPlan, rates: TrafficRate | None, progress: Progress, kappa: float) -> list[Need]:

@@ -131,9 +131,7 @@ def failed(breaker: Breaker, passage: Pass, now: float) -> Breaker:
 
 def withdrawn(breaker: Breaker, passage: Pass) -> Breaker:
     """The call ended without saying anything about the provider; a probe's place is free again."""
-    if passage.era != breaker.era or not passage.probe:
-        return breaker
-    return replace(breaker, probing_since=None)
+    return breaker if passage.era != breaker.era or not passage.probe else replace(breaker, probing_since=None)
 
 
 def slice_index(settings: BreakerSettings, now: float) -> int:

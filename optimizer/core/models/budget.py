@@ -57,8 +57,7 @@ def upper_bound_usd(n_bytes: int, n_messages: int, max_tokens: int, price: Model
         n_messages: messages in it, each counted with 16 tokens for its frame.
         max_tokens: the limit of the answer.
     """
-    input_tokens = n_bytes + TOKENS_PER_MESSAGE * n_messages
-    return price.of(input_tokens, max_tokens)
+    return price.of(n_bytes + TOKENS_PER_MESSAGE * n_messages, max_tokens)
 
 
 def output_limit(params: Mapping[str, Any], default: int | None) -> int | None:

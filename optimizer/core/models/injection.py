@@ -97,9 +97,7 @@ def injection_signs(texts: Iterable[str]) -> tuple[Sign, ...]:
                 if _COMPILED[sign].search(plain if sign == "role" else lines_joined):
                     signs.add(sign)
                 break
-    if not signs:
-        return ()
-    return tuple(sign for sign in (*_COMPILED, "hidden_text", "not_read") if sign in signs)
+    return () if not signs else tuple(sign for sign in (*_COMPILED, "hidden_text", "not_read") if sign in signs)
 
 
 def _both_ends(text: str, signs: set[Sign]) -> str:

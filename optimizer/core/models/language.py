@@ -96,9 +96,12 @@ PROPOSAL_TOKENS = 1000  # that a proposer may write
 
 def proposal_request(model: str, revision: str, messages: Sequence[Mapping[str, Any]], *, sample: str) -> ModelRequest:
     """What a proposer is asked; drawn, since proposals shall differ."""
-    params = {"temperature": 1.0, "max_tokens": PROPOSAL_TOKENS}
     return ModelRequest(
-        model=model, revision=revision, messages=[dict(m) for m in messages], params=params, sample=sample
+        model=model,
+        revision=revision,
+        messages=[dict(m) for m in messages],
+        params={"temperature": 1.0, "max_tokens": PROPOSAL_TOKENS},
+        sample=sample,
     )
 
 

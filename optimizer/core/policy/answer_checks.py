@@ -225,8 +225,7 @@ def _covered(wanted: set[str], text: str, *, times: int) -> bool:
     """Whether most of the wanted words stand in the text, each so many times."""
     words = [word.casefold() for word in _WORD.findall(text[:READ_CHARS])]
     stems = [word[:STEM_CHARS] if word.isalpha() else word for word in words]
-    n_found = sum(1 for stem in wanted if stems.count(stem) >= times)
-    return 2 * n_found > len(wanted)
+    return 2 * sum(1 for stem in wanted if stems.count(stem) >= times) > len(wanted)
 
 
 def _facts(tool_result: str) -> set[str]:

@@ -1,22 +1,81 @@
-"""A Variant's policy as typed parts: what the gateway executes. Every knob of a prompt family stands in ``KNOBS``."""
+"""A Variant's policy as typed parts: what the gateway executes. Every knob of a prompt family stands in ``KNOBS``.
+
+Also how many of a Variant's examples each model is shown (the same model with a short and with a long prompt is a cheap
+and a dear tier), and presets: named settings that belong together, how sure an answer must be and how hard it is tried
+for.
+"""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from optimizer.core.base.errors import Fault, InvalidInput, pointer_of
 from optimizer.core.base.knob import Knob
+from optimizer.core.base.phrasing import did_you_mean
+from optimizer.core.family.variant import Message, Variant
 from optimizer.core.policy import context, refinement, tiers, validator, votes
 from optimizer.core.policy.context import PolicyContext, read_context
 from optimizer.core.policy.refinement import Refinement, read_gate
-from optimizer.core.policy.shown_examples import EXAMPLES, read_examples
 from optimizer.core.policy.signals import Signal, read_signal
 from optimizer.core.policy.tiers import Tiers, read_tiers
 from optimizer.core.policy.validator import Validator, read_validator
 from optimizer.core.policy.votes import Votes, read_votes
+
+EXAMPLES = Knob(
+    name="examples",
+    kind="data",
+    meaning=(
+        "How many of the prompt's few-shot examples a model is shown, the first ones, by its name; raising one makes"
+        " this model dearer, slower and mostly better. A model that is not named is shown all."
+    ),
+)
+
+
+def read_examples(values: Mapping[str, Any], models: Collection[str], faults: list[Fault]) -> Mapping[str, int]:
+    """Model > number of examples.
+
+    ``models``: all that the policy asks by name; none where it asks the Variant's own alone.
+    """
+    named: dict[str, int] = {}
+    for model, n in values.get(EXAMPLES.name, {}).items():
+        at = pointer_of([EXAMPLES.name, model])
+        if not isinstance(n, int) or isinstance(n, bool) or n < 0:
+            faults.append(Fault(pointer=at, detail=f"a model is shown 0 examples or more, not {n!r}"))
+        elif models and model not in models:
+            faults.append(
+                Fault(
+                    pointer=at,
+                    detail=(
+                        f"this policy asks no model {model!r}; it asks {', '.join(sorted(models))}. Name one of these."
+                    ),
+                )
+            )
+        else:
+            named[str(model)] = n
+    return named
+
+
+def messages_of_fewer(
+    examples: Mapping[str, int], variant: Variant, rendered: Callable[[Variant], Sequence[Message]]
+) -> dict[str, Sequence[Message]]:
+    """Model > what it is sent, for those that are shown fewer examples than the Variant has.
+
+    All others are sent it whole.
+
+    Args:
+        rendered: a Variant's messages for this request: the one way in which it is rendered whole, too.
+    Raises:
+        What ``rendered`` raises.
+    """
+    return {
+        model: rendered(replace(variant, examples=variant.examples[:n]))
+        for model, n in examples.items()
+        if n < len(variant.examples)
+    }
+
 
 DEFAULT_DEADLINE_S = 120.0
 
@@ -116,14 +175,13 @@ def parse_policy(policy: Mapping[str, Any]) -> Policy:
                 faults.append(Fault(pointer=pointer_of([name]), detail=fault))
     signal = read_signal(values["confidence"], faults) if "confidence" in values else Signal()
     cascade, votes_ = read_tiers(values, signal, faults), read_votes(values, faults)
-    models = (cascade.models if cascade else ()) + (votes_.models if votes_ else ())
     parsed = Policy(
         cascade=cascade,
         gate=read_gate(values, faults),
         votes=votes_,
         validator=read_validator(values, faults),
         context=read_context(values),
-        examples=read_examples(values, models, faults),
+        examples=read_examples(values, (cascade.models if cascade else ()) + (votes_.models if votes_ else ()), faults),
         signal=signal,
         deadline_s=float(values.get("deadline_s", DEFAULT_DEADLINE_S)),
     )
@@ -140,3 +198,38 @@ def _unknown(name: str) -> str:
     return f"there is no knob {name!r}; " + (
         f"did you mean {close[0]!r}?" if close else f"known are {', '.join(_BY_NAME)}"
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preset:
+    """``accept``: of a cascade; ``threshold`` and ``retries``: of its quality gate."""
+
+    accept: float
+    threshold: float
+    retries: int
+    meaning: str
+
+    def policy(self, present: Mapping[str, Any]) -> dict[str, Any]:
+        """The knobs to lay over a policy; those of a cascade only where it is one."""
+        knobs: dict[str, Any] = {"gate.threshold": self.threshold, "gate.retries": self.retries}
+        if present.get("tiers"):
+            knobs["accept"] = self.accept
+            if isinstance(refine := present.get("refine"), int | float) and refine > self.accept:
+                knobs["refine"] = self.accept  # which may not lie above
+        return knobs
+
+
+PRESETS: Mapping[str, Preset] = {
+    "quick": Preset(accept=0.70, threshold=0.85, retries=2, meaning="fewer calls, some weaker answers"),
+    "thorough": Preset(accept=0.90, threshold=0.95, retries=5, meaning="better answers, dearer and slower"),
+}
+
+
+def preset_named(name: str) -> Preset:
+    """Raises InvalidInput for an unknown one."""
+    preset = PRESETS.get(name)
+    if preset is None:
+        known = did_you_mean(name, PRESETS) or f"; known: {', '.join(PRESETS)}"
+        detail = f"there is no preset {name!r:.80}{known}"
+        raise InvalidInput(f"This is no servable variant: {detail}.", [Fault(pointer="/preset", detail=detail)])
+    return preset

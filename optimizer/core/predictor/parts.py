@@ -160,8 +160,7 @@ def count_pieces(text: str, analyzer: Analyzer, low: int, high: int, lower: bool
     """How often each piece occurs in the first 20,000 characters;
     the same pieces as TfidfVectorizer(analyzer=...) finds there.
     """
-    read = text[:READ_CHARS].lower() if lower else text[:READ_CHARS]
-    return Counter(_CUT[analyzer](read, low, high))
+    return Counter(_CUT[analyzer](text[:READ_CHARS].lower() if lower else text[:READ_CHARS], low, high))
 
 
 def _characters(text: str, low: int, high: int) -> Iterable[str]:

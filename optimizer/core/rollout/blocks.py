@@ -232,9 +232,7 @@ def may_count(*, n_values: int, last_minute: int | None, minute: int) -> bool:
     With growing waits one unit that always fails is soon a small part of the whole, and a family with few units still
     goes on counting.
     """
-    if last_minute is None or n_values == 0:
-        return True
-    return minute - last_minute >= 1 << (n_values - 1)
+    return True if last_minute is None or n_values == 0 else minute - last_minute >= 1 << (n_values - 1)
 
 
 def window_start(at: datetime) -> datetime:

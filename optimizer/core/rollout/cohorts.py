@@ -43,8 +43,7 @@ def due(rollout: Rollout, *, closed: Mapping[int, datetime], clock_now: datetime
     open_for = closing_time(rollout)
     cohorts = []
     for stage, (begun, ended) in _spans(rollout).items():
-        first = cohort_start(begun, cohort_minutes(rollout.settings))
-        start = closed[stage] + length if stage in closed else first
+        start = closed[stage] + length if stage in closed else cohort_start(begun, cohort_minutes(rollout.settings))
         last = cohort_start(ended, cohort_minutes(rollout.settings)) if ended is not None else clock_now
         while start <= last and start + open_for <= clock_now:
             cohorts.append(Cohort(stage=stage, start=start, closes_at=start + open_for))

@@ -17,9 +17,7 @@ from pydantic import TypeAdapter
 
 from optimizer.core.base.phrasing import when
 from optimizer.core.family.settings import Metric
-from optimizer.core.statistics.block_evalue import RATE_FLOOR, clip_rate
-from optimizer.core.statistics.mixture import log_sum_exp
-from optimizer.core.statistics.outcomes import Sums
+from optimizer.core.statistics.outcomes import RATE_FLOOR, Sums, clip_rate, log_sum_exp
 
 DROPS = (0.05, 0.10, 0.20)
 WEIGHTS = (0.4, 0.35, 0.25)
@@ -50,8 +48,9 @@ class DriftDetector:
         rates = [max(RATE_FLOOR, p0 - drop) for drop in self.drops]
         ratios = [log(y * p / p0 + (1 - y) * (1 - p) / (1 - p0)) for p in rates]
         before = self.log_m or (-inf,) * len(rates)
-        log_m = tuple((log1p(exp(m)) if m < 30 else m) + r for m, r in zip(before, ratios, strict=True))
-        following = replace(self, log_m=log_m)
+        following = replace(
+            self, log_m=tuple((log1p(exp(m)) if m < 30 else m) + r for m, r in zip(before, ratios, strict=True))
+        )
         return replace(following, alarmed=self.alarmed or following.log_value >= log(self.run_length))
 
     @property
@@ -145,15 +144,21 @@ class ChampionWatch:
         is_over = at >= self.first_at + WEEK
         if self.detector is not None and not is_over:
             return self
-        detector = DriftDetector(reference=reference_mean(self.reference, weekly_dip=usual_dip(self.weekdays)))
         return replace(
-            self, is_settled=is_over, usual=self.reference.mean, detector=detector, slumps=(None,) * len(DROPS)
+            self,
+            is_settled=is_over,
+            usual=self.reference.mean,
+            detector=DriftDetector(reference=reference_mean(self.reference, weekly_dip=usual_dip(self.weekdays))),
+            slumps=(None,) * len(DROPS),
         )
 
     def _with_earlier(self, at: datetime, y: float) -> ChampionWatch:
         own = Sums(n=1, total=y, squares=y * y)
-        weekdays = tuple(sums + own if day == at.weekday() else sums for day, sums in enumerate(self.weekdays))
-        return replace(self, first_at=self.first_at or at, weekdays=weekdays)
+        return replace(
+            self,
+            first_at=self.first_at or at,
+            weekdays=tuple(sums + own if day == at.weekday() else sums for day, sums in enumerate(self.weekdays)),
+        )
 
     def _with_watched(self, detector: DriftDetector, at: datetime, y: float) -> ChampionWatch:
         slumps = tuple(

@@ -85,5 +85,7 @@ def within_exposures(
             beyond[unit] = min(keys)
         else:
             now[arm, with_room] = now.get((arm, with_room), 0) + 1
-    fresh = {which: n - counted.get(which, 0) for which, n in now.items() if n > counted.get(which, 0)}
-    return BoundedCounts(counted=fresh, beyond=beyond)
+    return BoundedCounts(
+        counted={which: n - counted.get(which, 0) for which, n in now.items() if n > counted.get(which, 0)},
+        beyond=beyond,
+    )

@@ -15,10 +15,8 @@ from optimizer.core.rollout.cohorts import late_hours, served_for
 from optimizer.core.rollout.evidence_share import too_much
 from optimizer.core.rollout.evidence_state import WEEK, EvidenceState, whole_day
 from optimizer.core.serving.rollout import Rollout, RolloutOutcome, percent
-from optimizer.core.statistics.block_evalue import clip_rate
 from optimizer.core.statistics.late_labels import COUNTED
-from optimizer.core.statistics.mixture import Hypothesis, threshold
-from optimizer.core.statistics.outcomes import Sums
+from optimizer.core.statistics.outcomes import Hypothesis, Sums, clip_rate, threshold
 from optimizer.core.statistics.projection import divergence
 from optimizer.core.statistics.sample_ratio import ALPHA_RATIO
 from optimizer.core.statistics.stopping_rule import Standing, shown, stopping_rule

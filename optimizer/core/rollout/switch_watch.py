@@ -6,7 +6,7 @@ served, once those who were served have had that time. Bad news may be quicker t
 quick outcomes can have come: in order of arrival every switch would look like a collapse. A unit counts once since the
 switch, and once in each of the weeks before since the same moment of that week.
 
-All are e-processes of blocks (``core/statistics/block_evalue.py``), valid at every look.
+All are e-processes of blocks (``core/statistics/outcomes.py``), valid at every look.
 """
 
 from __future__ import annotations
@@ -23,9 +23,17 @@ from optimizer.core.family.settings import Metric
 from optimizer.core.feedback.traffic_sums import ALL, hash_of, limit_of
 from optimizer.core.serving.champion import variant_at
 from optimizer.core.serving.rollout import Champion
-from optimizer.core.statistics.mixture import Evidence, Hypothesis, threshold
-from optimizer.core.statistics.outcomes import Block, Outcomes, Sums, gather
-from optimizer.core.statistics.plug_in import NOTHING, PlugIn
+from optimizer.core.statistics.outcomes import (
+    NOTHING,
+    Block,
+    Evidence,
+    Hypothesis,
+    Outcomes,
+    PlugIn,
+    Sums,
+    gather,
+    threshold,
+)
 from optimizer.core.statistics.quality_gate import MIN_BLOCK, log_factors
 
 LEVEL = 0.001  # false alarms per switch between equals, of all tests together
@@ -272,9 +280,12 @@ class SwitchWatch:
 
     def _compared(self, outcome: ServedOutcome, shift: timedelta, *, is_new: bool) -> ComparedOutcome:
         served = outcome.served_at or outcome.received_at
-        age_s = (outcome.received_at - served).total_seconds() if outcome.served_at is not None else None
-        since_s = (served + shift - self.at).total_seconds()
-        return ComparedOutcome(is_new=is_new, value=round(outcome.value, 3), served=since_s, age_s=age_s)
+        return ComparedOutcome(
+            is_new=is_new,
+            value=round(outcome.value, 3),
+            served=(served + shift - self.at).total_seconds(),
+            age_s=(outcome.received_at - served).total_seconds() if outcome.served_at is not None else None,
+        )
 
     def _is_in_stretch(self, outcome: ServedOutcome, shift: timedelta) -> bool:
         """Served since the switch; with a shift: since that long before it, and while the champion before served.

@@ -166,12 +166,11 @@ def apply(rollout: Rollout, request: TransitionRequest) -> Transition:
         reason=request.reason,
         **effect.changes,
     )
-    content = {"act": request.act, "inputs": inputs(request), "before": state(rollout), "after": state(after)}
     return Transition(
         rollout=after,
         request=request,
         what=effect.what,
-        content=content,
+        content={"act": request.act, "inputs": inputs(request), "before": state(rollout), "after": state(after)},
         forced=effect.forced,
         champion_change=effect.champion_change,
     )
@@ -306,14 +305,13 @@ def _promote(rollout: Rollout, request: TransitionRequest) -> _Effect:
 def _adopt(rollout: Rollout, request: TransitionRequest) -> _Effect:
     """Its one stage has no length: the holdback goes by the history's last entry."""
     history = (_opened(rollout.ladder[0], request),)
-    begun = replace(rollout, stage_history=history)
     changes = {
         "status": "deployed",
         "stage": 0,
         "outcome": "promoted",
         "stage_entered_at": request.at,
         "started_at": request.at,
-        **_ended(begun, request),
+        **_ended(replace(rollout, stage_history=history), request),
     }
     what = f"{rollout.candidate} is champion, adopted; 5 % of units stay on {rollout.champion} for a week"
     return _Effect(what=what, changes=changes, forced=_is_forced(rollout, request), champion_change=rollout.candidate)
@@ -372,10 +370,9 @@ def _is_forced(rollout: Rollout, request: TransitionRequest) -> bool:
     why = evidence.get("reason") or NO_GATE
     if request.lapsed_at is not None:
         why = f"no worker has watched it since {when(request.lapsed_at)}, so later evidence has not been looked at"
-    early = rollout.stage < len(rollout.ladder) - 1
     skipped = (
         f" It would also skip the stages {ladder_text(rollout.ladder[rollout.stage + 1 :])}."
-        if request.act == "promote" and early
+        if request.act == "promote" and rollout.stage < len(rollout.ladder) - 1
         else ""
     )
     raise GateNotMet(

@@ -253,7 +253,6 @@ class CountedUnits:
         and their values in guardrail blocks.
         """
         matured = state.n_left_out + sum(c.units_c + c.units_b for c in state.stages.values())
-        counts = [("quality", n_matured, matured), ("guardrail", n_values, self._n_values)]
         return [
             RecordProblem(
                 seq=None,
@@ -261,7 +260,7 @@ class CountedUnits:
                     f"{kind} blocks are missing: {summed} units were counted by them, and those stored count {counted}"
                 ),
             )
-            for kind, summed, counted in counts
+            for kind, summed, counted in [("quality", n_matured, matured), ("guardrail", n_values, self._n_values)]
             if summed > counted
         ]
 

@@ -17,8 +17,7 @@ from optimizer.core.base.texts import Text
 from optimizer.core.base.values import Aim
 from optimizer.core.family.cron import check_cron
 from optimizer.core.family.family import Family, FamilyKind, kind_of
-from optimizer.core.search.strategies import check_strategy, writers_among
-from optimizer.core.search.strategy import may_write
+from optimizer.core.search.strategy import check_strategy, may_write, writers_among
 from optimizer.core.search.study import TriggerKind
 
 

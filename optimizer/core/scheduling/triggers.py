@@ -21,8 +21,7 @@ from optimizer.core.family.settings import FeedbackTrigger
 from optimizer.core.feedback.traffic_sums import PLACES, VALUE, TrafficSum, summed_by
 from optimizer.core.search.study import FigureChange, FiredEvidence, Study, Trigger, TriggerEvidence, TriggerKind
 from optimizer.core.serving.assignment import Holdback
-from optimizer.core.serving.freezes import Freeze
-from optimizer.core.serving.rollout import Rollout
+from optimizer.core.serving.rollout import Freeze, Rollout
 
 State = Literal["fires", "quiet", "cannot_tell", "off"]
 KINDS: tuple[TriggerKind, ...] = ("degradation", "feedback", "schedule")  # the first that fires gives a study its name
@@ -99,8 +98,11 @@ def _mean(sums: TrafficSum | None, place: int) -> UnitMean:
     own = [outcomes for outcomes in sums.units.values() if outcomes and outcomes[place]] if sums is not None else []
     if sums is None or not own:
         return UnitMean()
-    mean = fsum(outcomes[place + 1] / outcomes[place] for outcomes in own) / len(own)
-    return UnitMean(n=len(own) << sums.level, mean=mean, share=sums.share)
+    return UnitMean(
+        n=len(own) << sums.level,
+        mean=fsum(outcomes[place + 1] / outcomes[place] for outcomes in own) / len(own),
+        share=sums.share,
+    )
 
 
 def first_to_fire(looks: Iterable[Look]) -> Trigger | None:
@@ -127,11 +129,10 @@ def look_at_schedule(cron: str | None, *, since: datetime, now: datetime) -> Loo
         return Look(kind="schedule", state="quiet", reason=at, evidence={"cron": cron})
     n = count_fires(cron, min(since, now), now)
     missed = f"; {_many(n - 1)} passed before it could start, and this study stands for all of them" if n > 1 else ""
-    reason = f"scheduled for {when(due)} ({cron}){missed}"
     return Look(
         kind="schedule",
         state="fires",
-        reason=reason,
+        reason=f"scheduled for {when(due)} ({cron}){missed}",
         evidence={"cron": cron, "due_at": due.isoformat(), "n_missed": n - 1},
     )
 

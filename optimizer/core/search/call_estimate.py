@@ -14,8 +14,7 @@ from optimizer.core.search.cost_estimate import CHAMPION, CONFIRMATION, PROPOSAL
 from optimizer.core.search.proposers.race import CHAMPION_FIRST
 from optimizer.core.search.racing import FIRST
 from optimizer.core.search.run_off import RUN_OFF, run_off_answers
-from optimizer.core.search.strategies import records
-from optimizer.core.search.strategy import JOINT, RACE
+from optimizer.core.search.strategy import JOINT, RACE, records
 from optimizer.core.search.strategy_calls import Sizes, asked_for_examples
 from optimizer.core.search.study import Definition
 
@@ -48,9 +47,11 @@ def expected_calls(
         parts[PROPOSALS] = sum(
             (record.proposals(sizes.definition, sizes.n_train) for record in known if record.writes != "never"), NONE
         )
-    confirmation = confirmation_calls(n_holdout, per_answer)
-    high = confirmation_calls(n_holdout, per_answer + ceil(judging.high))
-    parts[CONFIRMATION] = Spread(low=0, expected=confirmation * (1 + judging.expected), high=high)
+    parts[CONFIRMATION] = Spread(
+        low=0,
+        expected=confirmation_calls(n_holdout, per_answer) * (1 + judging.expected),
+        high=confirmation_calls(n_holdout, per_answer + ceil(judging.high)),
+    )
     return parts
 
 
@@ -72,8 +73,7 @@ def calls_for_a_race(
     """
     if budget is None:
         return None
-    n_for_examples = round(asked_for_examples(definition, n_train).expected)
-    return max(0, (budget - n_confirmation) // (1 + n_judges) - n_for_examples)
+    return max(0, (budget - n_confirmation) // (1 + n_judges) - round(asked_for_examples(definition, n_train).expected))
 
 
 def is_raced(strategies: Sequence[str], aim: Aim, definition: Definition, *, calls: int | None, n_dev: int) -> bool:

@@ -19,13 +19,16 @@ from optimizer.core.models.language import PROPOSAL_TOKENS, ModelPrice
 from optimizer.core.search.answer_bounds import (
     BYTES_PER_TOKEN,
     DEFAULT_MAX_TOKENS,
+    NO_JUDGE,
+    JudgingCost,
     calls_per_answer,
+    judging_cost,
     models_of,
     options_of,
+    policy_judgements,
     request_bytes,
     usd_of,
 )
-from optimizer.core.search.judging_cost import NO_JUDGE, JudgingCost, judging_cost, policy_judgements
 from optimizer.core.search.run_off import RUN_OFF
 from optimizer.core.search.study import KEEP, Definition
 
@@ -159,8 +162,7 @@ def estimate_study(
             )
         )
         answers = Spread(low=low, expected=expected, high=high)
-        judged = Spread(low=own.low - low, expected=own.expected - expected, high=own.high - high)
-        judged_usd = judging.usd_of(judged)
+        judged_usd = judging.usd_of(Spread(low=own.low - low, expected=own.expected - expected, high=own.high - high))
         usd = None
         if price is not None and judged_usd is not None and (proposals == NONE or proposals_price is not None):
             tokens = call.typical_bytes / BYTES_PER_TOKEN

@@ -79,8 +79,7 @@ class LeakCheck:
 
     def leaks(self, proposer: str, variant: Variant) -> bool:
         """Whether it quotes one; such a variant is counted once, for its first proposer."""
-        texts = texts_of(variant)
-        new = _of(texts) - self._own
+        new = _of(texts_of(variant)) - self._own
         hidden = new & self._hidden if new else new
         if not (hidden - self._shown if hidden else hidden):
             return False

@@ -9,8 +9,7 @@ from math import inf, prod
 from typing import Any
 
 from optimizer.core.base.errors import InvalidInput
-from optimizer.core.family.space_form import is_to_be_learned, space_faults
-from optimizer.core.family.variant import VARIABLE, Variant
+from optimizer.core.family.variant import VARIABLE, Variant, is_to_be_learned, space_faults
 
 LEAK = "it quotes an example that no proposer may see: eight words in a row of one that is sealed or not released"
 N_ORDERS = 6  # order 0 leaves the examples as they are
@@ -125,8 +124,7 @@ def apply_point(start: Variant, point: Point) -> Variant:
     order = point.get("examples.order", 0)
     if order:
         random.Random(order).shuffle(examples)
-    shots = examples[: point.get("examples", len(examples))]
-    return replace(start, model=model, policy=policy, examples=tuple(shots))
+    return replace(start, model=model, policy=policy, examples=tuple(examples[: point.get("examples", len(examples))]))
 
 
 def neighbours(point: Point, dimensions: Sequence[Dimension]) -> list[dict[str, Any]]:

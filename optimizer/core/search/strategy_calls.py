@@ -1,6 +1,6 @@
 """How many calls and trials each strategy may take, and how many calls its proposer.
 
-``strategies.py`` says which counts how.
+``strategy.py`` says which counts how.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from math import ceil
 
 from optimizer.core.base.values import NONE, Spread
-from optimizer.core.family.sizes import SIZES
+from optimizer.core.family.variant import SIZES
 from optimizer.core.search.cost_estimate import REFLECTED_ON, SUMMARISED
 from optimizer.core.search.racing import FIRST, SHARE
 from optimizer.core.search.study import Definition

@@ -21,8 +21,7 @@ from typing import Any, Literal, NamedTuple
 from optimizer.core.base.canonical import canonical_json
 from optimizer.core.base.errors import InvalidInput
 from optimizer.core.base.phrasing import when
-from optimizer.core.serving.freezes import Freeze
-from optimizer.core.serving.rollout import Champion, Rollout
+from optimizer.core.serving.rollout import Champion, Freeze, Rollout
 
 ServedRole = Literal["champion", "candidate", "holdback"]
 TokenKeys = Sequence[tuple[str, bytes]]  # (id, secret); the first signs, all verify

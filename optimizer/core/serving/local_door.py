@@ -66,10 +66,9 @@ def refusal(method: str, headers: Headers, hosts: frozenset[str], *, http_versio
             f"a browser sent this for a page of another site (Sec-Fetch-Site: {', '.join(sites)[:40]}). Make a key with"
             " `detent keys`"
         )
-    is_of_a_page = bool(origins or sites)
     # Whether a browser would have asked this server before it sent such a request from another origin.
     if (
-        is_of_a_page
+        bool(origins or sites)
         and method == "POST"
         and not any(name in _ASKED_FIRST or (name == "content-type" and not is_form(value)) for name, value in headers)
     ):  # others are asked first by their method

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from math import inf, log, sqrt
 from statistics import NormalDist
 
-from optimizer.core.statistics.block_evalue import clip_rate
+from optimizer.core.statistics.outcomes import clip_rate
 from optimizer.core.statistics.projection import null_projection
 from optimizer.core.statistics.quality_gate import ALPHA_SHIP, LARGEST_DROP, NESTED, margin_needed
 

@@ -13,10 +13,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from optimizer.core.statistics.block_evalue import RATE_FLOOR, bernoulli_bet, clip_rate, log_e, ratio_bet
-from optimizer.core.statistics.mixture import Evidence, threshold
-from optimizer.core.statistics.outcomes import Block, gather
-from optimizer.core.statistics.plug_in import PlugIn
+from optimizer.core.statistics.outcomes import (
+    RATE_FLOOR,
+    Block,
+    Evidence,
+    PlugIn,
+    bernoulli_bet,
+    clip_rate,
+    gather,
+    log_e,
+    ratio_bet,
+    threshold,
+)
 
 GuardrailKind = Literal["errors", "latency", "cost"]
 

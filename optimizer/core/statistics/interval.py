@@ -11,9 +11,7 @@ from math import ceil, floor, sqrt
 from typing import Literal
 
 from optimizer.core.base.values import Interval
-from optimizer.core.statistics.mixture import Evidence, Hypothesis, threshold
-from optimizer.core.statistics.outcomes import Block, gather
-from optimizer.core.statistics.plug_in import PlugIn
+from optimizer.core.statistics.outcomes import Block, Evidence, Hypothesis, PlugIn, gather, threshold
 from optimizer.core.statistics.quality_gate import QualityGate, log_factors, roll_hypothesis, ship_hypothesis
 
 Z95 = 1.959964

@@ -11,9 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from math import expm1, log
 
-from optimizer.core.statistics.mixture import Evidence, Hypothesis, threshold
-from optimizer.core.statistics.outcomes import Block, Outcomes, gather
-from optimizer.core.statistics.plug_in import PlugIn
+from optimizer.core.statistics.outcomes import Block, Evidence, Hypothesis, Outcomes, PlugIn, gather, threshold
 from optimizer.core.statistics.quality_gate import MIN_BLOCK, log_factors
 
 ALPHA_LATE = 0.01  # of a rollout, both arms together

@@ -56,8 +56,7 @@ class PoweredMean:
     def width_after(self, n_more: int) -> float:
         """The width to be expected once ``n_more`` further answers are rated, all else as it is."""
         n = self.n + n_more
-        judged = max(self.n_judged, n)
-        error = _standard_error(self.spread**2, self.rating_spread**2, n, judged)
+        error = _standard_error(self.spread**2, self.rating_spread**2, n, max(self.n_judged, n))
         return min(1.0, 2 * t_quantile(0.975, n - 2) * error)
 
 
@@ -177,9 +176,7 @@ def _skewed(middle: float, error: float, skewness: float, n: int, t: float) -> I
     a = skewness / math.sqrt(n)
 
     def at(quantile: float) -> float:
-        if abs(a) < 1e-9:
-            return quantile
-        return (math.cbrt(1 + a * (quantile - a / 6)) - 1) * 3 / a
+        return quantile if abs(a) < 1e-9 else (math.cbrt(1 + a * (quantile - a / 6)) - 1) * 3 / a
 
     return Interval(lower=middle - error * at(t), upper=middle - error * at(-t))
 

@@ -16,10 +16,19 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Literal
 
-from optimizer.core.statistics.block_evalue import NO_BET, Bet, bernoulli_bet, bounded_bet, clip_rate, log_e
-from optimizer.core.statistics.mixture import Evidence, Hypothesis
-from optimizer.core.statistics.outcomes import Block, gather
-from optimizer.core.statistics.plug_in import PlugIn
+from optimizer.core.statistics.outcomes import (
+    NO_BET,
+    Bet,
+    Block,
+    Evidence,
+    Hypothesis,
+    PlugIn,
+    bernoulli_bet,
+    bounded_bet,
+    clip_rate,
+    gather,
+    log_e,
+)
 
 ALPHA_SHIP = 0.05
 ALPHA_ROLL = 0.03  # the other .02 of "rolled back though not worse" belongs to the guardrails

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from math import lgamma, log
 
-from optimizer.core.statistics.mixture import threshold
+from optimizer.core.statistics.outcomes import threshold
 
 PRIOR_STRENGTH = 100.0
 ALPHA_RATIO = 0.001

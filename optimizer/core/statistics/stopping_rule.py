@@ -10,7 +10,7 @@ from math import exp, log
 from typing import Literal
 
 from optimizer.core.base.phrasing import count
-from optimizer.core.statistics.mixture import threshold
+from optimizer.core.statistics.outcomes import threshold
 from optimizer.core.statistics.quality_gate import (
     ALPHA_ROLL,
     ALPHA_ROLL_DAYS,

@@ -10,10 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from optimizer.core.statistics.block_evalue import log_e
-from optimizer.core.statistics.mixture import Evidence, Hypothesis
-from optimizer.core.statistics.outcomes import Block
-from optimizer.core.statistics.plug_in import PlugIn
+from optimizer.core.statistics.outcomes import Block, Evidence, Hypothesis, PlugIn, log_e
 from optimizer.core.statistics.quality_gate import OutcomeKind, QualityGate, bets, hypotheses
 
 GAMES = ("ship1", "sup", "roll")  # of the quality gate, whose claims have to stand for whole days

@@ -8,8 +8,7 @@ from datetime import datetime
 from typing import Literal
 
 from optimizer.core.base.answers import members_of
-from optimizer.core.evaluation.judging.agreement import Agreement, CalibrationRecord, what_it_says
-from optimizer.core.evaluation.judging.calibration import Calibration
+from optimizer.core.evaluation.judging.calibration import Agreement, Calibration, CalibrationRecord, what_it_says
 from optimizer.core.evaluation.judging.run import JudgeRequest, JudgeRun
 from optimizer.core.feedback.rating_draws import Draw, JudgedFigure
 

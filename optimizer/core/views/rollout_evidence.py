@@ -16,8 +16,7 @@ from optimizer.core.serving.rollout import Decision, Rollout
 from optimizer.core.statistics.guardrails import ALPHA, Guardrail
 from optimizer.core.statistics.interval import running_intervals
 from optimizer.core.statistics.late_labels import LATER
-from optimizer.core.statistics.mixture import threshold
-from optimizer.core.statistics.outcomes import Block, Sums
+from optimizer.core.statistics.outcomes import Block, Sums, threshold
 from optimizer.core.statistics.quality_gate import (
     ALPHA_ROLL,
     ALPHA_ROLL_DAYS,

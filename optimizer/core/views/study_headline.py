@@ -43,8 +43,10 @@ class StudyView(Study):
 
 
 def view_of_study(study: Study, *, is_worker_running: bool = True) -> StudyView:
-    is_interrupted = study.status in ("running", "confirming") and not is_worker_running
-    return StudyView(**members_of(study_view(study)), is_interrupted=is_interrupted)
+    return StudyView(
+        **members_of(study_view(study)),
+        is_interrupted=study.status in ("running", "confirming") and not is_worker_running,
+    )
 
 
 SAME = 0.05  # costs and times that differ by less are not told apart
@@ -86,10 +88,9 @@ def _outcome(study: Study, trials: Sequence[Trial], versions: Mapping[str, str])
     if study.status in UNFINISHED:
         return f"The study of {family} is {study.status}, {tried} compared so far; {_best(study, trials, versions)}."
     if study.outcome == "nominated":
-        improves = float((study.confirmation or {}).get("confidence") or 0.0) >= IMPROVED
         return (
             f"{winner} {_BETTER[study.aim]} the champion of {family} and was nominated{_at_what(study, trials)}."
-            if improves
+            if float((study.confirmation or {}).get("confidence") or 0.0) >= IMPROVED
             else f"{winner} was nominated for {family}; the evidence does not yet allow to call it {CALLED[study.aim]}."
         )
     if study.outcome == "not_confirmed" and study.confirmation is None:

@@ -246,8 +246,7 @@ def _trial_views(
     # one stand outside.
     measured = ranked(trials)
     costs: dict[int, tuple[float, ...]] = {}
-    with_p95 = [t for t in measured if t.p95_ms is not None]
-    for t in with_p95 or measured:
+    for t in [t for t in measured if t.p95_ms is not None] or measured:
         costs[t.number] = (-(t.score or 0.0), usd_per_example(t) or 0.0, t.p95_ms or 0.0)
     front = {
         n
@@ -375,6 +374,4 @@ def _chance(champion: Mapping[str, float], own: Mapping[str, float]) -> float | 
     that of the paired difference, shared by both.
     """
     differences = [own[e] - champion[e] for e in own if e in champion]
-    if len(differences) < 2 or not any(differences):
-        return None
-    return stdev(differences) / sqrt(2 * len(differences))
+    return None if len(differences) < 2 or not any(differences) else stdev(differences) / sqrt(2 * len(differences))

@@ -20,10 +20,10 @@ from optimizer.core.evaluation.judging.rubric import (
 )
 from optimizer.core.family.answer import expected_text
 from optimizer.core.family.family import Family
-from optimizer.core.family.judge_settings import JudgeSettings
+from optimizer.core.family.settings import JudgeSettings
 from optimizer.core.models.injection import injection_signs
 from optimizer.core.models.language import ModelAnswer, ModelRequest
-from optimizer.core.search.judging_cost import ASKS
+from optimizer.core.search.answer_bounds import ASKS
 
 T = TypeVar("T")
 JUDGE = "judge"  # the purpose of its calls

@@ -18,8 +18,7 @@ from optimizer.core.family.variant import Message, Variant
 from optimizer.core.models.language import ModelAnswer, ModelRequest
 from optimizer.core.policy.assess import Situation, own_score, what_is_read
 from optimizer.core.policy.attempts import total_cost_usd
-from optimizer.core.policy.policy import Policy, parse_policy
-from optimizer.core.policy.shown_examples import messages_of_fewer
+from optimizer.core.policy.policy import Policy, messages_of_fewer, parse_policy
 from optimizer.jobs.calls.blocking import run_beside
 from optimizer.jobs.calls.evaluation_calls import EvaluationCalls
 from optimizer.jobs.calls.evaluation_judge import EvaluationJudge

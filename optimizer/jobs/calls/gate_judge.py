@@ -8,8 +8,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
 from optimizer.core.base.errors import ModelFailed
-from optimizer.core.evaluation.judging.calibration import Calibration, why_uncalibrated
-from optimizer.core.evaluation.judging.identity import judge_identity, judge_of
+from optimizer.core.evaluation.judging.calibration import Calibration, judge_identity, judge_of, why_uncalibrated
 from optimizer.core.evaluation.judging.rubric import Claims
 from optimizer.core.family.answer import parse_output
 from optimizer.core.family.family import Family

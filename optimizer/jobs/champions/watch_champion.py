@@ -14,7 +14,7 @@ from typing import Literal
 
 import structlog
 
-from optimizer.core.evaluation.judging.identity import judge_identity
+from optimizer.core.evaluation.judging.calibration import judge_identity
 from optimizer.core.family.family import Family
 from optimizer.core.family.settings import Metric
 from optimizer.core.rollout.drift import ChampionWatch, alarm_text

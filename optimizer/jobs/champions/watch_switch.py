@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 
 import structlog
 
-from optimizer.core.evaluation.judging.identity import judge_identity
+from optimizer.core.evaluation.judging.calibration import judge_identity
 from optimizer.core.family.family import Family
 from optimizer.core.rollout.start import LABEL_WINDOW_DAYS, champion_mean, most_labelled
 from optimizer.core.rollout.switch_watch import PERIOD, ServedOutcome, SwitchWatch, UnitSample, alarm_text

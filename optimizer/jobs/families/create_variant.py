@@ -18,7 +18,7 @@ from optimizer.core.family.generation_settings import model_faults, only_setting
 from optimizer.core.family.rendering import PromptTooLong, render_open
 from optimizer.core.family.variant import Variant, VariantRecord
 from optimizer.core.models.wire import format_faults
-from optimizer.core.policy.presets import preset_named
+from optimizer.core.policy.policy import preset_named
 from optimizer.core.views.variant import VariantView, variant_view
 from optimizer.jobs.context import Context
 from optimizer.jobs.request import Name, Objects, Request, StrictModel

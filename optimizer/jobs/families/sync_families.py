@@ -9,8 +9,7 @@ from dataclasses import dataclass
 
 from optimizer.core.family.family import Family
 from optimizer.core.serving import champion
-from optimizer.core.serving.freezes import is_frozen
-from optimizer.core.serving.rollout import Decision
+from optimizer.core.serving.rollout import Decision, is_frozen
 from optimizer.jobs.families.file_versions import FILE_ACTOR, promote_file_version, store_file_version
 from optimizer.jobs.families.read_edit import Edit, read_edit
 from optimizer.jobs.record_change import log_head, record_tenure

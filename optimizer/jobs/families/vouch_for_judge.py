@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from optimizer.core.evaluation.gates import GateRecord, GateVerdict, as_record
-from optimizer.core.evaluation.judging.calibration import GATE, Calibration, calibrated_gate
-from optimizer.core.evaluation.judging.identity import judge_identity
+from optimizer.core.evaluation.judging.calibration import GATE, Calibration, calibrated_gate, judge_identity
 from optimizer.core.family.family import Family
 from optimizer.core.family.variant import Variant
-from optimizer.core.search.judging_cost import acts_on_judge, judge_of_scorer
+from optimizer.core.search.answer_bounds import acts_on_judge, judge_of_scorer
 from optimizer.ports import Store, Transaction
 
 

@@ -8,8 +8,7 @@ import structlog
 
 from optimizer.core.base.errors import DatasetTooSmall
 from optimizer.core.base.phrasing import count
-from optimizer.core.evaluation.judging.calibration import MIN_RATINGS, Calibration
-from optimizer.core.evaluation.judging.identity import judge_identity, judge_of
+from optimizer.core.evaluation.judging.calibration import MIN_RATINGS, Calibration, judge_identity, judge_of
 from optimizer.core.views.judge import CalibrationView, calibration_view
 from optimizer.jobs.context import Context
 from optimizer.jobs.feedback.judge_standing import EVER

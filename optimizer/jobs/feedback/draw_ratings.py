@@ -10,7 +10,7 @@ from pydantic import Field
 
 from optimizer.core.base.errors import Conflict, DatasetTooSmall, InvalidInput
 from optimizer.core.base.phrasing import count
-from optimizer.core.evaluation.judging.identity import judge_identity
+from optimizer.core.evaluation.judging.calibration import judge_identity
 from optimizer.core.family.family import Family
 from optimizer.core.feedback.rating_draws import Draw, drawn
 from optimizer.core.feedback.review_sampling import MOST_DAYS, span_of

@@ -7,8 +7,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from optimizer.core.evaluation.judging.calibration import why_uncalibrated
-from optimizer.core.evaluation.judging.identity import judge_identity
+from optimizer.core.evaluation.judging.calibration import judge_identity, why_uncalibrated
 from optimizer.core.family.family import Family
 from optimizer.core.feedback.rating_draws import DrawnAnswer, JudgedFigure, drawn_of, figure_by_sums, windows_of
 from optimizer.core.views.judge import JudgeView, calibration_view, judged_figure_view

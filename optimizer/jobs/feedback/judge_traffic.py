@@ -15,7 +15,7 @@ from optimizer.core.base.canonical import digest
 from optimizer.core.base.errors import BudgetExhausted, InvalidInput, StudyStopped
 from optimizer.core.base.phrasing import count
 from optimizer.core.base.values import NONE, Spread
-from optimizer.core.evaluation.judging.identity import judge_identity, judge_of
+from optimizer.core.evaluation.judging.calibration import judge_identity, judge_of
 from optimizer.core.evaluation.judging.judgement import Judgement
 from optimizer.core.evaluation.judging.rubric import JudgeCase, asked_again, judge_messages
 from optimizer.core.family.family import Family
@@ -23,8 +23,7 @@ from optimizer.core.family.rendering import clip_inputs
 from optimizer.core.feedback.events import Interaction
 from optimizer.core.feedback.review_sampling import first_sampled, is_sampled, left_of_the_hour, span_of
 from optimizer.core.scheduling.monthly_budget import Remainder
-from optimizer.core.search.answer_bounds import BYTES_PER_TOKEN, request_bytes, usd_of
-from optimizer.core.search.judging_cost import ASKS, LONGEST_WHY
+from optimizer.core.search.answer_bounds import ASKS, BYTES_PER_TOKEN, LONGEST_WHY, request_bytes, usd_of
 from optimizer.core.search.prefix_queue import Rows
 from optimizer.jobs.calls.ask_judge import ask_judge, judged_answer
 from optimizer.jobs.calls.ask_together import Share, ask_together

@@ -14,8 +14,7 @@ from optimizer.core.rollout.start import champion_mean, most_labelled
 from optimizer.core.rollout.transitions import Act, TransitionRequest, apply, start
 from optimizer.core.serving import champion
 from optimizer.core.serving.assignment import HOLDBACK_SHARE
-from optimizer.core.serving.freezes import require_unfrozen
-from optimizer.core.serving.rollout import Champion, Decision, Rollout
+from optimizer.core.serving.rollout import Champion, Decision, Rollout, require_unfrozen
 from optimizer.jobs.context import Context
 from optimizer.jobs.families.check_models import require_models
 from optimizer.jobs.families.file_versions import promote_file_version, store_file_version

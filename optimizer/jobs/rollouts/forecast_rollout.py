@@ -17,7 +17,7 @@ from optimizer.core.rollout.cohorts import served_for
 from optimizer.core.rollout.start import chosen, gates_on_record, most_labelled
 from optimizer.core.search.study import Study
 from optimizer.core.serving.rollout import Rollout, visible
-from optimizer.core.statistics.mixture import threshold
+from optimizer.core.statistics.outcomes import threshold
 from optimizer.core.statistics.quality_gate import ALPHA_SHIP, NESTED
 from optimizer.jobs.record_change import require_variant
 from optimizer.jobs.rollouts.evidence_sources import EvidenceSource, StoreEvidence

@@ -10,7 +10,7 @@ from pydantic import Field
 from optimizer.core.base.errors import NotFound
 from optimizer.core.base.phrasing import when
 from optimizer.core.rollout.cohorts import Gap
-from optimizer.core.serving.freezes import ALERT, ALL, Freeze, scope_text, unfreeze_command
+from optimizer.core.serving.rollout import ALERT, ALL, Freeze, scope_text, unfreeze_command
 from optimizer.jobs.context import Context
 from optimizer.jobs.ids import new_id
 from optimizer.jobs.record_change import checked_reason, tell

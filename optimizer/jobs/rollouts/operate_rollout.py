@@ -10,8 +10,7 @@ from optimizer.core.base.answers import members_of
 from optimizer.core.base.errors import PreconditionFailed, StaleVersion
 from optimizer.core.family.family import Family
 from optimizer.core.rollout.transitions import BRAKES, OperatorAct, TransitionRequest, apply, lapse_of
-from optimizer.core.serving.freezes import require_unfrozen
-from optimizer.core.serving.rollout import Rollout, refuse_other_clock, visible
+from optimizer.core.serving.rollout import Rollout, refuse_other_clock, require_unfrozen, visible
 from optimizer.jobs.context import Context
 from optimizer.jobs.record_change import RolloutChange, checked_reason, log_head, record_transition
 from optimizer.jobs.record_change import promote as promote_candidate

@@ -17,10 +17,8 @@ from optimizer.core.forecast.forecast import RolloutForecast
 from optimizer.core.scheduling.schedule import in_force
 from optimizer.core.search.study import Study
 from optimizer.core.serving.assignment import leased
-from optimizer.core.serving.freezes import Freeze, is_frozen
-from optimizer.core.serving.rollout import Champion, Decision, Rollout, ladder_text, visible
+from optimizer.core.serving.rollout import Champion, Decision, Freeze, Rollout, is_frozen, ladder_text, visible
 from optimizer.core.views.rollout_evidence import evidence_text
-from optimizer.core.views.rollout_headline import rollout_headline
 from optimizer.core.views.rollout_status import (
     ArmExposures,
     ArmTotals,
@@ -29,6 +27,7 @@ from optimizer.core.views.rollout_status import (
     RolloutLog,
     RolloutWithEvidence,
 )
+from optimizer.core.views.rollout_story import rollout_headline
 from optimizer.jobs.context import Context
 from optimizer.jobs.request import (
     FamilyPageRequest,

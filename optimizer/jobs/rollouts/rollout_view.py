@@ -13,8 +13,7 @@ from optimizer.core.rollout.evidence_state import EvidenceState, begin, from_tex
 from optimizer.core.rollout.next_action import next_action
 from optimizer.core.serving import champion
 from optimizer.core.serving.assignment import leased
-from optimizer.core.serving.freezes import is_frozen
-from optimizer.core.serving.rollout import Rollout
+from optimizer.core.serving.rollout import Rollout, is_frozen
 from optimizer.core.statistics.outcomes import Block
 from optimizer.core.views import rollout_evidence
 from optimizer.core.views.rollout_status import ForecastView, Hours, OpenAlert, RolloutView

@@ -14,15 +14,14 @@ from optimizer.core.base.answers import members_of
 from optimizer.core.base.errors import Conflict, GateNotMet
 from optimizer.core.base.values import Aim
 from optimizer.core.evaluation.gates import IMPROVED, GateRecord, missed
-from optimizer.core.evaluation.judging.identity import judge_identity
+from optimizer.core.evaluation.judging.calibration import judge_identity
 from optimizer.core.evaluation.suite import gates_of_suites
 from optimizer.core.family.family import Family
 from optimizer.core.feedback.traffic import RecordedTraffic
 from optimizer.core.forecast.forecast import RolloutForecast
 from optimizer.core.rollout.start import LABEL_WINDOW_DAYS, chosen, fallen_before, gates_on_record
 from optimizer.core.rollout.transitions import TransitionRequest, apply, start
-from optimizer.core.serving.freezes import Freeze, is_frozen, require_unfrozen
-from optimizer.core.serving.rollout import Decision, Rollout, ladder_text
+from optimizer.core.serving.rollout import Decision, Freeze, Rollout, is_frozen, ladder_text, require_unfrozen
 from optimizer.jobs.context import Context
 from optimizer.jobs.dataset.golden_scenarios import with_kept_golden
 from optimizer.jobs.families.vouch_for_judge import judge_gates, without_judge_gate

@@ -17,8 +17,7 @@ from optimizer.core.base.phrasing import when
 from optimizer.core.rollout.next_action import ACTOR
 from optimizer.core.rollout.transitions import Act, TransitionRequest, apply, lapse_of
 from optimizer.core.serving.assignment import leased
-from optimizer.core.serving.freezes import is_frozen
-from optimizer.core.serving.rollout import Decision, Rollout, refuse_other_clock
+from optimizer.core.serving.rollout import Decision, Rollout, is_frozen, refuse_other_clock
 from optimizer.jobs.ids import new_id
 from optimizer.jobs.record_change import log_head, record_transition
 from optimizer.jobs.rollouts.evidence_sources import StoreEvidence

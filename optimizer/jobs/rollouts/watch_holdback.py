@@ -19,8 +19,7 @@ from optimizer.core.rollout.evidence_state import EvidenceState
 from optimizer.core.rollout.next_action import ACTOR, guardrail_alarm
 from optimizer.core.rollout.verification import holdback_evidence
 from optimizer.core.serving.assignment import held_back_until
-from optimizer.core.serving.freezes import is_frozen
-from optimizer.core.serving.rollout import Champion, Rollout
+from optimizer.core.serving.rollout import Champion, Rollout, is_frozen
 from optimizer.core.statistics.stopping_rule import harm_evidence, shown
 from optimizer.jobs.ids import new_id
 from optimizer.jobs.rollouts.roll_back_champion import ChampionRollbackRequest, Grounds, take_back

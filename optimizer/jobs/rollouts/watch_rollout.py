@@ -45,8 +45,7 @@ from optimizer.core.rollout.evidence_state import (
 from optimizer.core.rollout.next_action import ACTOR, NextAction, next_action
 from optimizer.core.rollout.transitions import TransitionRequest, apply
 from optimizer.core.serving.assignment import leased
-from optimizer.core.serving.freezes import is_frozen
-from optimizer.core.serving.rollout import Decision, Rollout
+from optimizer.core.serving.rollout import Decision, Rollout, is_frozen
 from optimizer.jobs.ids import new_id
 from optimizer.jobs.record_change import promote, record_transition
 from optimizer.jobs.rollouts.evidence_sources import EvidenceSource, StoreEvidence

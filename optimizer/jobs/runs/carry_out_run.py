@@ -11,7 +11,7 @@ from typing import Any, cast
 import structlog
 
 from optimizer.core.base.errors import Busy, Conflict, DetentError, NotFound, StudyStopped
-from optimizer.core.evaluation.judging.identity import judge_identity
+from optimizer.core.evaluation.judging.calibration import judge_identity
 from optimizer.core.evaluation.judging.run import JudgeResult, JudgeRun
 from optimizer.core.evaluation.run import ComparisonRun, QueuedRun, RunStatus
 from optimizer.core.evaluation.trivial_baselines import Classify

@@ -11,13 +11,19 @@ from optimizer.core.base.errors import BudgetExhausted, Conflict, StudyStopped
 from optimizer.core.base.values import Spread
 from optimizer.core.dataset.examples import Example
 from optimizer.core.evaluation.judging.bias import Bias, Pair, bias_of, own_wins, padded, pair_messages, place_bias
-from optimizer.core.evaluation.judging.identity import judge_identity, judge_of
+from optimizer.core.evaluation.judging.calibration import judge_identity, judge_of
 from optimizer.core.evaluation.scoring import Scorer
 from optimizer.core.family.family import Family
 from optimizer.core.family.variant import Variant
-from optimizer.core.search.answer_bounds import DEFAULT_MAX_TOKENS, models_of, request_bytes, usd_of
+from optimizer.core.search.answer_bounds import (
+    ASKS,
+    DEFAULT_MAX_TOKENS,
+    OUTPUT_BYTES_PER_TOKEN,
+    models_of,
+    request_bytes,
+    usd_of,
+)
 from optimizer.core.search.cost_estimate import estimate_evaluation
-from optimizer.core.search.judging_cost import ASKS, OUTPUT_BYTES_PER_TOKEN
 from optimizer.core.search.prefix_queue import Rows
 from optimizer.jobs.calls.ask_judge import JUDGE, ask_member, ask_pair, judged_answer
 from optimizer.jobs.calls.ask_together import Share, ask_together

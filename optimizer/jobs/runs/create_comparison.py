@@ -14,9 +14,8 @@ from optimizer.core.evaluation.run import ComparisonRun
 from optimizer.core.family.family import Family
 from optimizer.core.family.variant import Variant
 from optimizer.core.models.budget import require_bounded
-from optimizer.core.search.answer_bounds import models_of
+from optimizer.core.search.answer_bounds import judge_asked, models_of
 from optimizer.core.search.cost_estimate import estimate_evaluation
-from optimizer.core.search.judging_cost import judge_asked
 from optimizer.core.views.variant_grid import MOST_VARIANTS, VariantGrid
 from optimizer.jobs.champions.read_variants import find_variant
 from optimizer.jobs.context import Context

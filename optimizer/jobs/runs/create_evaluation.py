@@ -10,8 +10,7 @@ from pydantic import BeforeValidator, Field
 
 from optimizer.core.base.values import NONE
 from optimizer.core.models.budget import require_bounded
-from optimizer.core.search.answer_bounds import models_of
-from optimizer.core.search.judging_cost import judge_asked
+from optimizer.core.search.answer_bounds import judge_asked, models_of
 from optimizer.core.views.evaluation import EvaluationQuery, EvaluationRun
 from optimizer.jobs.champions.read_variants import find_variant
 from optimizer.jobs.context import Context

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from optimizer.core.base.answers import Page
 from optimizer.core.base.values import Spread
-from optimizer.core.evaluation.judging.identity import judge_identity, judge_of
+from optimizer.core.evaluation.judging.calibration import judge_identity, judge_of
 from optimizer.core.evaluation.judging.run import JudgeRequest, JudgeRun, JudgeRunEstimate, RunKind
 from optimizer.core.family.family import Family
 from optimizer.core.feedback.review_sampling import MOST_DAYS

@@ -13,8 +13,7 @@ from optimizer.core.base.errors import DetentError
 from optimizer.core.family.family import Family
 from optimizer.core.rollout.transitions import is_system
 from optimizer.core.search.study import Study
-from optimizer.core.serving.freezes import is_frozen
-from optimizer.core.serving.rollout import Rollout
+from optimizer.core.serving.rollout import Rollout, is_frozen
 from optimizer.jobs.families.each_family import each_family
 from optimizer.jobs.ids import new_id
 from optimizer.jobs.outbox.keep_alerts import keep_alerts

@@ -30,8 +30,7 @@ from optimizer.core.scheduling.triggers import (
     look_at_schedule,
 )
 from optimizer.core.search.study import Study, Trigger
-from optimizer.core.serving.freezes import is_frozen
-from optimizer.core.serving.rollout import Champion
+from optimizer.core.serving.rollout import Champion, is_frozen
 from optimizer.jobs.rollouts.read_candidate import current_holdback, waiting_candidate
 from optimizer.ports import Clock, Store, Transaction
 

@@ -25,12 +25,12 @@ from optimizer.core.evaluation.gates import (
     quality_margin,
     unmeasured_gate,
 )
-from optimizer.core.evaluation.judging.identity import judge_identity
+from optimizer.core.evaluation.judging.calibration import judge_identity
 from optimizer.core.evaluation.judging.report import judged_scores
 from optimizer.core.family.family import Family
 from optimizer.core.family.variant import Variant
 from optimizer.core.models.budget import HeldBack
-from optimizer.core.search.judging_cost import judge_of_scorer
+from optimizer.core.search.answer_bounds import judge_of_scorer
 from optimizer.core.search.objective import MIN_TIMED, Saving, saving_of
 from optimizer.core.search.proposal_sequence import SequenceTest, in_words, with_sequence
 from optimizer.core.search.run_off import RUN_OFF

@@ -20,9 +20,17 @@ from optimizer.core.family.family import Family, kind_of
 from optimizer.core.family.variant import Variant
 from optimizer.core.models.budget import HeldBack
 from optimizer.core.models.language import PROPOSAL_TOKENS, PROPOSER, proposal_request
-from optimizer.core.search.answer_bounds import calls_per_answer, longest_answer, longest_inputs
+from optimizer.core.search.answer_bounds import (
+    NO_JUDGE,
+    JudgingCost,
+    calls_per_answer,
+    judge_of_scorer,
+    judging_cost,
+    longest_answer,
+    longest_inputs,
+    policy_judgements,
+)
 from optimizer.core.search.cost_estimate import confirmation_calls
-from optimizer.core.search.judging_cost import NO_JUDGE, JudgingCost, judge_of_scorer, judging_cost, policy_judgements
 from optimizer.core.search.leaks import Fingerprints, LeakCheck, of_example, own_texts
 from optimizer.core.search.strategy import Propose, StrategyMaker, proposers_of, searched_tiers
 from optimizer.core.search.study import KEEP, LEAKS, Definition, Study, Trial

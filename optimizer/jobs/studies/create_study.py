@@ -24,8 +24,7 @@ from optimizer.core.search.answer_bounds import calls_per_answer
 from optimizer.core.search.call_estimate import n_settings_within
 from optimizer.core.search.cost_estimate import CostEstimate
 from optimizer.core.search.space import most_points
-from optimizer.core.search.strategies import check_strategy
-from optimizer.core.search.strategy import REPLAY, check_kind
+from optimizer.core.search.strategy import REPLAY, check_kind, check_strategy
 from optimizer.core.search.study import (
     ENOUGH,
     REMARKS,
@@ -36,7 +35,7 @@ from optimizer.core.search.study import (
     small_pool_in_words,
     unreleased_in_words,
 )
-from optimizer.core.serving.freezes import is_frozen, require_unfrozen
+from optimizer.core.serving.rollout import is_frozen, require_unfrozen
 from optimizer.jobs.context import Context
 from optimizer.jobs.dataset.build_dataset import load_examples
 from optimizer.jobs.families.check_models import require_known_models

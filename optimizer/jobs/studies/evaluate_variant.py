@@ -18,16 +18,14 @@ from optimizer.core.dataset.examples import class_of, select
 from optimizer.core.evaluation.comparison import bootstrap_interval
 from optimizer.core.evaluation.judging.report import judge_report
 from optimizer.core.evaluation.label_report import read_labels
-from optimizer.core.evaluation.row_ratios import RowRatios
 from optimizer.core.evaluation.scoring import Scorer
 from optimizer.core.evaluation.suite import EvaluationBatch, evidence_of, suite_id
-from optimizer.core.evaluation.timing import N_TIMED, Timing, timing_of
+from optimizer.core.evaluation.timing import N_TIMED, RowRatios, Timing, timing_of
 from optimizer.core.evaluation.trivial_baselines import Classify, TrivialBaselines, measure_trivial, trivial_scores
 from optimizer.core.family.family import Family
 from optimizer.core.family.variant import Variant
 from optimizer.core.models.language import ModelAnswer
-from optimizer.core.search.answer_bounds import models_of
-from optimizer.core.search.judging_cost import judge_asked
+from optimizer.core.search.answer_bounds import judge_asked, models_of
 from optimizer.core.search.study import Definition
 from optimizer.core.views.evaluation import EvaluationReport, TimingFigures
 from optimizer.jobs.calls.ask_judge import JUDGE

@@ -17,7 +17,7 @@ from optimizer.core.base.phrasing import count
 from optimizer.core.base.values import Aim, Budget
 from optimizer.core.evaluation.gates import missed
 from optimizer.core.evaluation.judging.calibration import GATE as JUDGE_GATE
-from optimizer.core.evaluation.judging.identity import judge_of
+from optimizer.core.evaluation.judging.calibration import judge_of
 from optimizer.core.evaluation.suite import GOLDEN, gates_of_suites
 from optimizer.core.family.family import Family, kind_of
 from optimizer.core.family.variant import Variant
@@ -28,15 +28,16 @@ from optimizer.core.search.answer_bounds import (
     DEFAULT_MAX_TOKENS,
     asks_again,
     calls_per_answer,
+    judging_cost,
     longest_allowed,
     longest_inputs,
     models_of,
+    policy_judgements,
     usd_of,
 )
-from optimizer.core.search.judging_cost import judging_cost, policy_judgements
 from optimizer.core.search.strategy import check_aim
 from optimizer.core.search.study import CONFIRM, UNFINISHED, Definition, Study
-from optimizer.core.serving.freezes import Freeze, is_frozen, require_unfrozen
+from optimizer.core.serving.rollout import Freeze, is_frozen, require_unfrozen
 from optimizer.jobs.context import Context
 from optimizer.jobs.dataset.build_dataset import build_dataset, load_examples
 from optimizer.jobs.dataset.golden_scenarios import with_kept_golden

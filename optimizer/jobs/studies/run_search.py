@@ -17,16 +17,17 @@ from optimizer.core.search.objective import MIN_TIMED
 from optimizer.core.search.proposal_sequence import SEQUENCE, frozen, ordered
 from optimizer.core.search.proposers.race import RacedSearch, RaceRound
 from optimizer.core.search.run_off import N_LEADERS, RUN_OFF, STEP, rows_record, stages
-from optimizer.core.search.strategies import STRATEGIES, check_strategy
 from optimizer.core.search.strategy import (
     RACE,
     RACED,
     REPLAY,
+    STRATEGIES,
     Proposal,
     Propose,
     SearchSetting,
     Sequential,
     StrategyMaker,
+    check_strategy,
 )
 from optimizer.jobs.families.keep_playbook import StudyPlaybook
 from optimizer.jobs.studies.context import StopFlag, StudyRun

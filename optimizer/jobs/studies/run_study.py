@@ -15,21 +15,19 @@ import structlog
 from optimizer.core.base.errors import BudgetExhausted, Busy, Conflict, DetentError, NotFound, StudyStopped
 from optimizer.core.base.phrasing import count
 from optimizer.core.dataset.examples import Example
-from optimizer.core.evaluation.judging.identity import judge_identity
+from optimizer.core.evaluation.judging.calibration import judge_identity
 from optimizer.core.evaluation.label_report import LABELS
 from optimizer.core.evaluation.scoring import Scorer
 from optimizer.core.evaluation.trivial_baselines import WITHOUT_MODEL, Classify
 from optimizer.core.family.family import Family, kind_of
 from optimizer.core.family.variant import Variant
 from optimizer.core.models.language import ModelPrice
-from optimizer.core.search.answer_bounds import asks_again, longest_allowed, longest_inputs, options_of
+from optimizer.core.search.answer_bounds import asks_again, judge_of_scorer, longest_allowed, longest_inputs, options_of
 from optimizer.core.search.call_estimate import trials_of
 from optimizer.core.search.cost_estimate import confirmation_calls, confirmation_usd, search_budget
-from optimizer.core.search.judging_cost import judge_of_scorer
 from optimizer.core.search.proposal_sequence import chosen_on, read_frozen
 from optimizer.core.search.run_off import RUN_OFF
-from optimizer.core.search.strategies import check_strategy, writes
-from optimizer.core.search.strategy import StrategyMaker, proposers_of
+from optimizer.core.search.strategy import StrategyMaker, check_strategy, proposers_of, writes
 from optimizer.core.search.study import ENDED, JUDGED_BY, Definition, Study
 from optimizer.jobs.context import JobContext
 from optimizer.jobs.dataset.build_dataset import build_dataset, dev_examples, load_examples

@@ -11,7 +11,7 @@ from optimizer.core.base.errors import BudgetTooSmall, Conflict
 from optimizer.core.base.values import Budget
 from optimizer.core.scheduling.monthly_budget import MonthlyLimits, under
 from optimizer.core.search.study import ENDED, UNFINISHED, Study, StudyStatus, study_view, unknown_study
-from optimizer.core.serving.freezes import require_unfrozen
+from optimizer.core.serving.rollout import require_unfrozen
 from optimizer.jobs.studies.read_spending import monthly_left
 from optimizer.ports import Clock, Store, Transaction
 

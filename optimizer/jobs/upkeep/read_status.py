@@ -17,11 +17,10 @@ from optimizer.core.base.texts import Text
 from optimizer.core.family.family import kind_of
 from optimizer.core.scheduling.schedule import in_force
 from optimizer.core.serving.assignment import holdback_of
-from optimizer.core.serving.freezes import ALL, Freeze, is_frozen
-from optimizer.core.serving.rollout import Champion, Rollout
+from optimizer.core.serving.rollout import ALL, Champion, Freeze, Rollout, is_frozen
 from optimizer.core.views.family import EnvironmentView
-from optimizer.core.views.rollout_headline import HomeHealth, home_headline, rollout_headline, watch_in_words
 from optimizer.core.views.rollout_status import ForecastView
+from optimizer.core.views.rollout_story import HomeHealth, home_headline, rollout_headline, watch_in_words
 from optimizer.core.views.study_headline import StudyView
 from optimizer.host import run_files
 from optimizer.host.config import Settings

@@ -6,10 +6,16 @@ from math import exp, log
 
 import pytest
 
-from optimizer.core.statistics.block_evalue import bernoulli_bet, bounded_bet, log_e
-from optimizer.core.statistics.mixture import Evidence, log_sum_exp
-from optimizer.core.statistics.outcomes import Outcomes, Sums
-from optimizer.core.statistics.plug_in import PlugIn
+from optimizer.core.statistics.outcomes import (
+    Evidence,
+    Outcomes,
+    PlugIn,
+    Sums,
+    bernoulli_bet,
+    bounded_bet,
+    log_e,
+    log_sum_exp,
+)
 from optimizer.core.statistics.projection import null_projection
 from tests.unit.statistics.blocks import block, scores
 

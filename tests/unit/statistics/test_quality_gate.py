@@ -12,7 +12,7 @@ from optimizer.core.statistics.forecast import (
     gate_growth,
 )
 from optimizer.core.statistics.interval import running_intervals
-from optimizer.core.statistics.mixture import Evidence, threshold
+from optimizer.core.statistics.outcomes import Evidence, threshold
 from optimizer.core.statistics.quality_gate import (
     QualityGate,
     log_factors,

@@ -21,8 +21,7 @@ from optimizer.adapters.store.tables import ExampleRow, HoldoutLookRow, JudgeCal
 from optimizer.core.base.canonical import canonical_json, digest
 from optimizer.core.base.errors import Conflict, NotFound
 from optimizer.core.dataset.examples import Example, Split
-from optimizer.core.evaluation.judging.agreement import agreement_of
-from optimizer.core.evaluation.judging.calibration import calibration_of
+from optimizer.core.evaluation.judging.calibration import agreement_of, calibration_of
 from optimizer.ports import Added, CalibrationRecord, ExampleStanding, Review
 
 EXAMPLES = ExampleRow.__table__

@@ -24,8 +24,7 @@ from optimizer.adapters.store.tables import (
     TruncatedInputRow,
 )
 from optimizer.core.serving.assignment import Override
-from optimizer.core.serving.freezes import Freeze
-from optimizer.core.serving.rollout import Champion
+from optimizer.core.serving.rollout import Champion, Freeze
 from optimizer.ports import Exposure, TruncatedInput
 
 CHAMPIONS = ChampionRow.__table__

@@ -43,8 +43,7 @@ from optimizer.content.core.search.recommend import search
 from optimizer.content.core.search.replay import ReplayedShares, outcome, subset, summary
 from optimizer.core.base.phrasing import count, signed, signed_interval
 from optimizer.core.dataset.examples import Example
-from optimizer.core.family.space_form import SCORE_SLOT, is_to_be_learned
-from optimizer.core.family.variant import Variant
+from optimizer.core.family.variant import SCORE_SLOT, Variant, is_to_be_learned
 from optimizer.core.predictor.predictor import Predictor
 from optimizer.core.search.strategy import REPLAY, Proposal, SearchSetting
 from optimizer.core.search.study import CONTENT_SCORE, KEEP

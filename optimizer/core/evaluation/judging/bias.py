@@ -14,7 +14,7 @@ from typing import Any, Literal
 from optimizer.core.base.canonical import canonical_json, digest
 from optimizer.core.base.phrasing import signed, signed_interval
 from optimizer.core.evaluation.judging.rubric import SYSTEM, input_text, marked, read_object
-from optimizer.core.family.judge_settings import JudgeSettings
+from optimizer.core.family.settings import JudgeSettings
 
 BiasName = Literal["position", "verbosity", "self_preference"]
 BiasVerdict = Literal["biased", "no_bias_found", "cannot_tell"]

@@ -1,16 +1,24 @@
-"""What is known of how a judge's scores agree with people's ratings, and what an uncalibrated judge may not do."""
+"""How far a judge's scores agree with people's ratings, before and after they are mapped to ratings, and what an
+uncalibrated judge may not do.
+
+Judgements are compared only where their judges are equal and were asked in equal words.
+"""
 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from math import atanh, inf, sqrt, tanh
 from statistics import fmean
 from typing import Any, Literal
 
+from optimizer.core.base.canonical import canonical_json, digest
+from optimizer.core.base.errors import InvalidInput
 from optimizer.core.evaluation.gates import GateResult, GateVerdict
+from optimizer.core.family.family import Family
+from optimizer.core.family.settings import JudgeSettings
 
 Method = Literal["isotonic", "platt"]
 MIN_RATINGS = 20  # fewer say nothing of how a judge agrees with people
@@ -163,3 +171,117 @@ def calibrated_gate(judge: str | None, calibration: Calibration | None) -> GateR
         required=LEAST_SPEARMAN,
         reason=why or f"the judge's scores follow people's ratings: rank correlation {agreement:.2f}",
     )
+
+
+PROMPT_VERSION = "1"  # of the words around the rubric, and of how an answer is read: scores under another are others
+
+
+def judge_of(family: Family) -> JudgeSettings:
+    """The family's judge; raises InvalidInput where it has none."""
+    if family.judge is None:
+        raise InvalidInput(
+            f"Family {family.name!r} has no judge. Name the model that judges in its family.yaml: judge:"
+            " {model: ...}."
+        )
+    return family.judge
+
+
+def judge_identity(family: Family) -> str:
+    """``j_`` and 12 hex digits over all that a judgement of this family's answers rests on: members and which models
+    these are, dimensions, weights, reference, the family's description, and the version of the prompt.
+
+    Where a committee draws the line between pass and fail is no part of it: that changes no score. Raises as
+    ``judge_of``.
+    """
+    judge = judge_of(family)
+    content = {
+        "members": sorted(judge.members),
+        "dimensions": dict(judge.dimensions),
+        "weights": dict(judge.weight_of),
+        "reference": judge.reference,
+        "max_tokens": judge.max_tokens,
+        "task": family.description,
+        "prompt": PROMPT_VERSION,
+        "models": dict(family.judges),
+    }
+    return "j_" + digest(canonical_json(content))[:12]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IntervalEstimate:
+    """A figure with its 95 % interval; None: not defined on these answers."""
+
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Agreement:
+    """Everything of *mapped* scores is out of fold: the map of an answer saw neither it nor its unit.
+
+    Args:
+        n: answers that a person rated and this judge scored.
+        spearman: rank correlation of the judge's scores with the ratings.
+        kappa: Cohen's, of mapped score and rating both passing or failing.
+        weighted_kappa: with quadratic weights, both cut into five equal grades.
+        raw_error, mapped_error, mean_error: squared error of the judge's scores, of the mapped ones, and of the mean
+            rating of the other answers, which asks no judge.
+        less_than_raw, less_than_mean: squared error of the mapped scores less that; below 0 is better.
+        raw_calibration_error, calibration_error: of scores and of mapped ones, over at most ten bins of equal size.
+    """
+
+    n: int
+    spearman: IntervalEstimate
+    kappa: IntervalEstimate
+    weighted_kappa: IntervalEstimate
+    raw_error: IntervalEstimate
+    mapped_error: IntervalEstimate
+    mean_error: IntervalEstimate
+    less_than_raw: IntervalEstimate
+    less_than_mean: IntervalEstimate
+    raw_calibration_error: IntervalEstimate
+    calibration_error: IntervalEstimate
+
+    def as_data(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CalibrationRecord:
+    """A calibration with what was measured of it, and who asked for it."""
+
+    id: str
+    family: str
+    calibration: Calibration
+    agreement: Agreement
+    created_by: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FittedJudge:
+    """A map from scores to ratings as ``Calibration.points`` has it, and how well it does."""
+
+    method: Method
+    points: tuple[tuple[float, float], ...]
+    agreement: Agreement
+
+
+# (scores, ratings, groups, the least score that passes) of the same answers in the same order
+FitJudge = Callable[[Sequence[float], Sequence[float], Sequence[str], float], FittedJudge]
+
+
+def agreement_of(data: Mapping[str, Any]) -> Agreement:
+    """What ``as_data`` wrote."""
+    figures = [each.name for each in fields(Agreement) if each.name != "n"]
+    return Agreement(n=data["n"], **{name: IntervalEstimate(**data[name]) for name in figures})
+
+
+def what_it_says(agreement: Agreement) -> str:
+    """Whether the map is worth anything, as a sentence."""
+    less = agreement.less_than_mean
+    if less.high is not None and less.high < 0:
+        return "Calibrated, the judge comes nearer to people's ratings than their mean alone does."
+    if less.low is not None and less.low > 0:
+        return "Even calibrated, the judge comes less near to people's ratings than their mean alone does: change it."
+    return "It cannot be told yet whether the judge comes nearer to people's ratings than their mean alone does."

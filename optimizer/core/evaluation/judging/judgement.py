@@ -1,14 +1,19 @@
-"""What a judge says of one answer: the opinion of each member, and what a committee makes of them."""
+"""What a judge says of one answer: the opinion of each member, what a committee makes of them, and, as the metric
+``judge``, the score of a judgement that was made before.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from math import fsum
 from typing import Any
 
+from optimizer.core.evaluation.judging.calibration import judge_identity
 from optimizer.core.evaluation.judging.rubric import Scores
-from optimizer.core.family.judge_settings import JudgeSettings
+from optimizer.core.family.family import Family
+from optimizer.core.family.metrics import METRICS, MetricRecord, metric
+from optimizer.core.family.settings import SCORER, JudgeSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,3 +103,31 @@ def opinion_of(judge: JudgeSettings, model: str, scores: Scores) -> MemberScore:
     return MemberScore(
         model=model, score=min(1.0, max(0.0, score)), dimensions=scores.dimensions, reasoning=scores.reasoning
     )
+
+
+class NotJudged(Exception):
+    """A judgement is missing, or has no score; the sentence says why."""
+
+
+@metric(name=SCORER, sees="judgement", needs_expected=False)
+def judged_score(judgement: Judgement | None) -> float:
+    """What the model or committee of the family's `judge` thinks of the answer, by its rubric.
+
+    A study or an evaluation that uses it asks one call more for each answer and member, under the same cap.
+    It needs no expected output.
+
+    Raises:
+        NotJudged: there is no judgement.
+    """
+    if judgement is None:
+        raise NotJudged("the answer was not judged")
+    if judgement.score is None:
+        raise NotJudged(judgement.error or "the judge could not be measured")
+    return judgement.score
+
+
+def judge_metric(family: Family) -> MetricRecord:
+    """Its version is the judge's identity: scores of two judges are never compared. Raises InvalidInput where the
+    family has no judge.
+    """
+    return replace(METRICS[SCORER], version=judge_identity(family))

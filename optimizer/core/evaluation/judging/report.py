@@ -11,8 +11,7 @@ from typing import Any
 
 from optimizer.core.base.phrasing import count
 from optimizer.core.base.values import ExampleResult
-from optimizer.core.evaluation.judging.calibration import Calibration, why_uncalibrated
-from optimizer.core.evaluation.judging.identity import judge_identity, judge_of
+from optimizer.core.evaluation.judging.calibration import Calibration, judge_identity, judge_of, why_uncalibrated
 from optimizer.core.evaluation.judging.judgement import judgement_of
 from optimizer.core.family.family import Family
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from optimizer.core.base.canonical import canonical_json, digest
 from optimizer.core.base.strict_json import read_json
-from optimizer.core.family.judge_settings import JudgeSettings
+from optimizer.core.family.settings import JudgeSettings
 
 BEST = 10  # of the scale that the model is asked for; scores are shares of it
 MOST_REASONING = 4000  # characters that are kept
@@ -91,8 +91,10 @@ def read_scores(judge: JudgeSettings, judged: JudgeCase, text: str) -> Scores:
         raise ValueError(f'"scores" has not exactly the dimensions {", ".join(judge.dimensions)}')
     if wrong := [name for name in judge.dimensions if not _is_score(scores[name])]:
         raise ValueError(f"the score of {wrong[0]} is no number from 0 to {BEST}")
-    shares = {name: scores[name] / BEST for name in judge.dimensions}
-    return Scores(dimensions=shares, reasoning=reasoning.strip()[:MOST_REASONING])
+    return Scores(
+        dimensions={name: scores[name] / BEST for name in judge.dimensions},
+        reasoning=reasoning.strip()[:MOST_REASONING],
+    )
 
 
 def read_object(text: str, keys: Set[str], mark: str) -> dict[str, Any]:

@@ -9,9 +9,15 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from optimizer.core.evaluation.scorers.overlap import Overlap, overlap_of
-from optimizer.core.evaluation.scorers.values import answers_of, text_of
-from optimizer.core.evaluation.scorers.words import squad_words, stands_in, words
+from optimizer.core.evaluation.scorers.words import (
+    Overlap,
+    answers_of,
+    overlap_of,
+    squad_words,
+    stands_in,
+    text_of,
+    words,
+)
 from optimizer.core.family.metrics import metric
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
-from optimizer.core.evaluation.scorers.values import answers_of, source_text, text_of
+from optimizer.core.evaluation.scorers.words import answers_of, source_text, text_of
 from optimizer.core.family.metrics import metric
 
 ORDER, BETA = 6, 2  # runs of one to six characters; recall weighs BETA times as much as precision
@@ -33,9 +33,7 @@ def chrf(wanted: str, found: str) -> float:
     if not precisions:
         return float(not expected and not answered)
     precision, recall = sum(precisions) / len(precisions), sum(recalls) / len(recalls)
-    if not precision + recall:
-        return 0.0
-    return (1 + BETA**2) * precision * recall / (BETA**2 * precision + recall)
+    return 0.0 if not precision + recall else (1 + BETA**2) * precision * recall / (BETA**2 * precision + recall)
 
 
 @lru_cache(maxsize=1024)  # the expected text of an example is measured once per variant

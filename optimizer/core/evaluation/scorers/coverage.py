@@ -6,9 +6,17 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from optimizer.core.base.canonical import canonical_json
-from optimizer.core.evaluation.scorers.overlap import Overlap
-from optimizer.core.evaluation.scorers.values import Wrong, found_items, source_text, text_of, wanted_items
-from optimizer.core.evaluation.scorers.words import fold, stands_in, words
+from optimizer.core.evaluation.scorers.words import (
+    Overlap,
+    Wrong,
+    fold,
+    found_items,
+    source_text,
+    stands_in,
+    text_of,
+    wanted_items,
+    words,
+)
 from optimizer.core.family.metrics import metric
 
 _FUNCTION_WORDS = """
@@ -69,8 +77,7 @@ def structure_detection(wanted: Any, found: Any, *, key: str = "structure") -> f
     """
     expected = [_part(item) for item in wanted_items(wanted, key)]
     parts = [_part(item) for item in found_items(found, key)]
-    right = longest_common(expected, parts)
-    return Overlap(right=right, n_found=len(parts), n_wanted=len(expected)).f1
+    return Overlap(right=longest_common(expected, parts), n_found=len(parts), n_wanted=len(expected)).f1
 
 
 def longest_common(one: Sequence[Any], other: Sequence[Any]) -> int:

@@ -14,9 +14,7 @@ from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import Any, TypeVar
 
-from optimizer.core.evaluation.scorers.overlap import Overlap, overlap_of
-from optimizer.core.evaluation.scorers.values import Wrong, found_items, wanted_items
-from optimizer.core.evaluation.scorers.words import fold, words
+from optimizer.core.evaluation.scorers.words import Overlap, Wrong, fold, found_items, overlap_of, wanted_items, words
 from optimizer.core.family.metrics import metric
 
 HALF = 0.5  # the credit for what is right in part, as in MUC-5 and SemEval-2013

@@ -6,7 +6,7 @@ from collections import Counter
 from typing import Any
 
 from optimizer.core.base.canonical import canonical_json
-from optimizer.core.evaluation.scorers.values import answers_of
+from optimizer.core.evaluation.scorers.words import answers_of
 from optimizer.core.family.metrics import metric
 
 

@@ -7,8 +7,7 @@ from typing import Any
 
 from optimizer.core.base.canonical import canonical_json
 from optimizer.core.evaluation.scorers.answers import information_retention
-from optimizer.core.evaluation.scorers.values import answers_of, source_text, text_of
-from optimizer.core.evaluation.scorers.words import fold, words
+from optimizer.core.evaluation.scorers.words import answers_of, fold, source_text, text_of, words
 from optimizer.core.family.metrics import metric
 
 

@@ -6,8 +6,7 @@ from typing import Any
 
 import regex
 
-from optimizer.core.evaluation.scorers.values import text_of
-from optimizer.core.evaluation.scorers.words import is_spaced
+from optimizer.core.evaluation.scorers.words import is_spaced, text_of
 from optimizer.core.family.metrics import metric
 
 EASY_GRADE, HARD_GRADE = 6.0, 18.0  # read with ease after six years of school; by people with a university degree

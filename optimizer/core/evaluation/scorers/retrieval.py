@@ -17,7 +17,7 @@ from functools import partial
 from math import fsum, log2
 from typing import Any
 
-from optimizer.core.evaluation.scorers.values import Wrong, answers_of, found_items, text_of
+from optimizer.core.evaluation.scorers.words import Wrong, answers_of, found_items, text_of
 from optimizer.core.family.metrics import metric
 
 K = 10

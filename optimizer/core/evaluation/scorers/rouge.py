@@ -11,8 +11,7 @@ from collections.abc import Callable
 from functools import cache, lru_cache, partial
 from typing import Any
 
-from optimizer.core.evaluation.scorers.values import answers_of
-from optimizer.core.evaluation.scorers.words import words
+from optimizer.core.evaluation.scorers.words import answers_of, words
 from optimizer.core.family.metrics import metric
 
 

@@ -13,8 +13,15 @@ from typing import Any
 import regex
 
 from optimizer.core.evaluation.scorers.coverage import FUNCTION_WORDS
-from optimizer.core.evaluation.scorers.values import Wrong, found_items, source_text, text_of
-from optimizer.core.evaluation.scorers.words import has_letters, stands_in, words
+from optimizer.core.evaluation.scorers.words import (
+    Wrong,
+    found_items,
+    has_letters,
+    source_text,
+    stands_in,
+    text_of,
+    words,
+)
 from optimizer.core.family.metrics import metric
 
 Sources = Sequence[str] | None
@@ -66,8 +73,7 @@ def supported_entities(
     if isinstance(found, str):
         known, initials = set(source), "".join(word[0] for word in source)
         return _share([all(_is_said(word, known, initials) for word in name) for name in names_in(found)])
-    items = found_items(found, key)
-    return _share([item is not Wrong and _stands(item, source) for item in items])
+    return _share([item is not Wrong and _stands(item, source) for item in found_items(found, key)])
 
 
 def _is_said(word: str, known: set[str], initials: str) -> bool:

@@ -1,10 +1,18 @@
-"""Texts as words: in every script, without a list and without a model."""
+"""What scorers share: texts as words, in every script, without a list and without a model; the part of a value that is
+measured, or several good answers; and how much of what was found was wanted, and of what was wanted found.
+
+An expected value without the form is the example's fault and raises ValueError;
+a given one is the model's, and no match.
+"""
 
 from __future__ import annotations
 
 import re
 import string
 import unicodedata
+from collections import Counter
+from collections.abc import Hashable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import regex
@@ -61,3 +69,77 @@ def stands_in(part: list[str], whole: list[str]) -> bool:
     """Whether the words follow one another somewhere in the others; no words stand everywhere."""
     n = len(part)
     return any(whole[i : i + n] == part for i in range(len(whole) - n + 1))
+
+
+Wrong = object()  # stands for what a model gave in no usable form: it counts as found, and is never right
+
+
+def answers_of(wanted: Any) -> list[Any]:
+    """Several good answers, or the one."""
+    return list(wanted) if isinstance(wanted, list | tuple) else [wanted]
+
+
+def wanted_items(wanted: Any, key: str) -> list[Any]:
+    """The expected list: the value itself, or what an object has under ``key``;
+    raises ValueError where there is none."""
+    items = wanted.get(key) if isinstance(wanted, Mapping) else wanted
+    if not isinstance(items, list | tuple):
+        raise ValueError(f"the expected output is no list and has none under {key!r}")
+    return list(items)
+
+
+def found_items(found: Any, key: str) -> list[Any]:
+    """As ``wanted_items``, of what a model gave; ``[Wrong]`` where there is no list."""
+    items = found.get(key) if isinstance(found, Mapping) else found
+    return list(items) if isinstance(items, list | tuple) else [Wrong]
+
+
+def text_of(value: Any) -> str:
+    """A text as it is; of a list its items, one a line."""
+    return "\n".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+
+
+def source_text(input: Mapping[str, Any], name: str) -> str:
+    """The text of an input; raises ValueError where the example has none of that name."""
+    if name not in input:
+        raise ValueError(f"the example has no input {name!r} to measure the answer against")
+    return text_of(input[name])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overlap:
+    """Counts of one answer. ``right`` is at most the smaller of the two others; a half counts what is right in part.
+
+    Where one side is empty, precision, recall and F1 are 0; where both are, 1: nothing was wanted, and nothing said.
+
+    Source: van Rijsbergen (1979), Information Retrieval, chapter 7.
+    """
+
+    right: float
+    n_found: int
+    n_wanted: int
+
+    @property
+    def precision(self) -> float:
+        """Share in [0, 1] of what was found that is right."""
+        return self._share(self.n_found)
+
+    @property
+    def recall(self) -> float:
+        """Share in [0, 1] of what was wanted that was found."""
+        return self._share(self.n_wanted)
+
+    @property
+    def f1(self) -> float:
+        """Harmonic mean of precision and recall, in [0, 1]."""
+        both = self.n_found + self.n_wanted
+        return 2 * self.right / both if both else 1.0
+
+    def _share(self, n: int) -> float:
+        return self.right / n if n else float(self.n_found == self.n_wanted)
+
+
+def overlap_of(wanted: Iterable[Hashable], found: Iterable[Hashable]) -> Overlap:
+    """Of two multisets: what stands on both sides counts as often as on the side where it stands less often."""
+    expected, answered = Counter(wanted), Counter(found)
+    return Overlap(right=(expected & answered).total(), n_found=answered.total(), n_wanted=expected.total())

@@ -21,7 +21,7 @@ from optimizer.core.search.cascade.figures import (
     StrongestAlone,
 )
 from optimizer.core.search.cascade.production import Production
-from optimizer.core.search.cascade.records import TierRecords
+from optimizer.core.search.cascade.records import SHARES, TierRecords, figure, loss_upper
 from optimizer.core.search.cascade.replay import NOT_REPLAYED, replay
 from optimizer.core.search.cascade.strategy import ALLOWED
 from optimizer.core.search.cascade.sweep import curve
@@ -33,7 +33,6 @@ from optimizer.core.search.cascade.thresholds import (
     proving_records,
     search,
 )
-from optimizer.core.search.cascade.weighted import SHARES, figure, loss_upper
 
 MIN_AUDITS = 30  # complete ones, before anything is said: a weighted mean of fewer has no honest normal interval
 WORTH_A_CHANGE = 0.01  # of the strongest tier's cost, that other thresholds have to save more than the present ones
@@ -92,8 +91,7 @@ def advise(production: Production, policy: Policy, *, explicit_margin: float | N
     )
     # Where the present thresholds are not known to lose too much, others have to save clearly more.
     assert best.replay is not None
-    now = replay(complete, present)
-    gain = best.replay.saved_share.mean - now.saved_share.mean
+    gain = best.replay.saved_share.mean - replay(complete, present).saved_share.mean
     is_worth_it = bound_of(complete, present) > allowed or gain > WORTH_A_CHANGE
     return replace(so_far, verdict="change" if is_worth_it else "keep")
 
@@ -212,9 +210,8 @@ def refused(records: TierRecords, goal: LeastCost) -> CascadeRefusal:
     # For the place that could be shown safe soonest; else for all that are not ruled out.
     safe = [one.needed(n, allowed) for one in places if one.loss < allowed]
     needed = min(safe) if safe else max(one.needed(n, allowed) for one in places if one.low <= allowed)
-    missing = min(MOST_MISSING, max(1, ceil(needed - n), proving_records(goal) - int(n)))
     return CascadeRefusal(
-        missing=missing,
+        missing=min(MOST_MISSING, max(1, ceil(needed - n), proving_records(goal) - int(n))),
         reason=(
             f"{_place_text(safest)}, with {goal.level:.0%} confidence between {change_text(safest.low)} and"
             f" {change_text(safest.high)}, and {100 * allowed:.2f} are allowed."
@@ -235,13 +232,12 @@ def _places(pair: TierRecords, level: float) -> list[_Place]:
     places, loss = [], pair.score[:, 1] - pair.score[:, 0]
     for at in saving[np.unique(np.linspace(0, len(saving) - 1, N_LOOKED_AT).astype(int))]:
         is_kept = pair.confidence[:, 0] >= swept.threshold[at]
-        low = -loss_upper(-np.where(is_kept, loss, 0.0), pair.weight, is_kept, level)
         places.append(
             _Place(
                 cheap=pair.tiers[0],
                 accept=float(swept.threshold[at]),
                 loss=float(swept.loss[at]),
-                low=low,
+                low=-loss_upper(-np.where(is_kept, loss, 0.0), pair.weight, is_kept, level),
                 high=float(swept.upper[at]),
             )
         )

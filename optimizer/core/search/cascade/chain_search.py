@@ -22,9 +22,8 @@ from optimizer.core.search.cascade.learned import (
     judged,
     n_from_production,
 )
-from optimizer.core.search.cascade.records import Column, TierRecords, as_compared
+from optimizer.core.search.cascade.records import Column, TierRecords, as_compared, mean_upper
 from optimizer.core.search.cascade.thresholds import FoundThresholds, LeastCost, cross_fitted, search
-from optimizer.core.search.cascade.weighted import mean_upper
 from optimizer.core.search.strategy import SearchSetting
 
 PARTS = tuple(k / 8 for k in range(8, 0, -1))  # of the margin, from the boldest to the safest, where dev chooses
@@ -85,9 +84,8 @@ class LearnedTiers:
         alone = np.array([[row["tiers"][tier]["own_usd"] for tier in records.tiers] for row in self._rows])
         after = {tier: dict(training.predictor) for tier, training in known.items()}
         replayed = replace(replayed, cost_usd=alone).chain(chain)
-        in_steps = self._setting.aim == "cost"
         searched = search_chain(
-            replayed, margin, {"kind": "predictor", "after": after}, folds, in_steps=in_steps
+            replayed, margin, {"kind": "predictor", "after": after}, folds, in_steps=self._setting.aim == "cost"
         )  # by confidences out of fold
         if not beats(
             min(training.gain_low for training in known.values()), saved=searched.saved, saved_recorded=recorded.saved

@@ -15,10 +15,9 @@ from typing import Literal
 import numpy as np
 
 from optimizer.core.search.cascade.figures import CascadeSetting
-from optimizer.core.search.cascade.records import Column, TierRecords
+from optimizer.core.search.cascade.records import Column, TierRecords, loss_bound
 from optimizer.core.search.cascade.replay import answering_tier
 from optimizer.core.search.cascade.sweep import NEVER, SLACK, Limit, ThresholdPair, TwoKnobs, best_points
-from optimizer.core.search.cascade.weighted import loss_bound
 
 Least = Literal["cost_usd", "loss"]
 # pairs of thresholds x limits looked at by one exact search; above it first thresholds are taken evenly by rank

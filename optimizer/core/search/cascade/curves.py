@@ -148,11 +148,11 @@ def _values(confidence: Column, chosen: float) -> list[float]:
 
 
 def _point(value: float, replayed: CascadeReplay, place: int) -> ThresholdPoint:
-    answered = sum(share.mean for share in replayed.answered_share[: place + 1])  # by this tier or before it
+    # by this tier or before it
     return ThresholdPoint(
         value=value,
         quality=replayed.quality,
         loss=replayed.loss,
         cost_usd=replayed.cost_usd,
-        escalated_share=max(0.0, 1 - answered),
+        escalated_share=max(0.0, 1 - sum(share.mean for share in replayed.answered_share[: place + 1])),
     )

@@ -23,9 +23,8 @@ from numpy.typing import NDArray
 
 from optimizer.core.base.errors import InvalidInput
 from optimizer.core.search.cascade.figures import AuditCost, CascadeSetting, Figure, WeightedEstimate
-from optimizer.core.search.cascade.records import Column, TierRecords
+from optimizer.core.search.cascade.records import LOSSES, SHARES, Column, Range, TierRecords, figure
 from optimizer.core.search.cascade.replay import answering_tier
-from optimizer.core.search.cascade.weighted import LOSSES, SHARES, Range, figure
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -154,8 +153,7 @@ def _standing_for(records: TierRecords, audits: Audits, by_rule: NDArray[np.bool
     """How many requests each record stands for: those known by production's own rule for themselves,
     audited ones for more, others for none.
     """
-    share = np.where(audits.audited, audits.share, 1.0)
-    return records.weight * np.where(by_rule, 1.0, audits.audited / share)
+    return records.weight * np.where(by_rule, 1.0, audits.audited / np.where(audits.audited, audits.share, 1.0))
 
 
 def _figure(values: Column, weight: Column, bounds: Range | None = None) -> Figure:

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from optimizer.core.base.errors import Fault, pointer_of
 from optimizer.core.dataset.examples import Example
 from optimizer.core.family.family import Family
-from optimizer.core.family.space_form import CONFIDENCE, is_to_be_learned
+from optimizer.core.family.variant import CONFIDENCE, is_to_be_learned
 from optimizer.core.policy.signals import read_signal
 from optimizer.core.predictor.answer_features import answer_features
 from optimizer.core.predictor.attach import ReadAnswer
@@ -209,9 +209,8 @@ def replay_faults(space: Mapping[str, Any], at: str = "") -> list[Fault]:
 def judged(example: Example, answered: Mapping[str, Any]) -> JudgedExample:
     """A tier's entry in ``tier_rows`` as a training row. Words of an unreleased example never leave it."""
     read: ReadAnswer = answered["read"]
-    texts = read.texts if example.released else {}
     return JudgedExample(
-        read=ReadAnswer(numbers=read.numbers, texts=texts),
+        read=ReadAnswer(numbers=read.numbers, texts=read.texts if example.released else {}),
         recorded=answered["confidence"],
         is_right=answered["score"] > RIGHT,
         group=example.group,

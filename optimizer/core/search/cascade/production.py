@@ -174,11 +174,10 @@ def _read(request: ServedRequest, n_tiers: int, output: Output, score: Score) ->
         if value is None:
             return NOT_SCORED
         scored[at] = replace(answer, score=value)
-    by_rule = reference == "expected" or asked_up_to == n_tiers - 1
     return replace(
         unscored,
         answers=scored,
-        scored_up_to=asked_up_to if by_rule else -1,
+        scored_up_to=asked_up_to if reference == "expected" or asked_up_to == n_tiers - 1 else -1,
         complete=len(scored) == n_tiers,
         reference=reference,
     )

@@ -15,8 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from optimizer.core.search.cascade.figures import CascadeSetting, Figure
-from optimizer.core.search.cascade.records import Column, TierRecords
-from optimizer.core.search.cascade.weighted import LOSSES, SHARES, figure
+from optimizer.core.search.cascade.records import LOSSES, SHARES, Column, TierRecords, figure
 
 NOT_REPLAYED: Mapping[str, str] = {  # knobs of a cascade that no record answers for, and why
     "refine": "an improved answer needs a further call, which no record holds",
@@ -32,7 +31,7 @@ class CascadeReplay:
     ``loss``: mean score of the strongest tier less the cascade's, paired by query. ``saved_share``: of the strongest
     tier's own cost; below 0 where the cascade is dearer. ``answered_share``: per tier, in order. ``latency_ms``: summed
     over the tiers asked; None: not measured for every tier. Intervals: linearised weighted means, with observations
-    added at either end of what is bounded (``weighted.py``).
+    added at either end of what is bounded (``records.py``).
     """
 
     n_records: int
@@ -85,12 +84,11 @@ def replay(records: TierRecords, setting: CascadeSetting) -> CascadeReplay:
     """
     happened = outcome(records.complete(), setting)
     weight, strong_usd = records.weight, records.cost_usd[:, -1]
-    cost = figure(happened.cost_usd, weight)
     return CascadeReplay(
         n_records=len(records),
         quality=figure(happened.score, weight, SHARES),
         loss=figure(records.score[:, -1] - happened.score, weight, LOSSES),
-        cost_usd=cost,
+        cost_usd=figure(happened.cost_usd, weight),
         saved_share=_saved(happened.cost_usd, strong_usd, weight),
         latency_ms=None if np.isnan(happened.latency_ms).any() else figure(happened.latency_ms, weight),
         answered_share=tuple(

@@ -18,8 +18,7 @@ from optimizer.core.base.phrasing import count, points_lost, threshold
 from optimizer.core.base.values import ExampleResult
 from optimizer.core.evaluation.gates import quality_margin
 from optimizer.core.family.variant import Variant
-from optimizer.core.policy.policy import parse_policy
-from optimizer.core.policy.shown_examples import EXAMPLES
+from optimizer.core.policy.policy import EXAMPLES, parse_policy
 from optimizer.core.search.cascade.chain_search import KNOBS_OF_A_CASCADE, LearnedTiers, search_chain
 from optimizer.core.search.cascade.cross_fitted import FittedSetting, folds_by_group
 from optimizer.core.search.cascade.figures import CascadeSetting
@@ -144,11 +143,10 @@ class CascadeSearch:
     ) -> Proposal:
         loss = champion.score - float(records.score[:, -1].mean()) + fitted.loss
         saved = 1 - fitted.cost_usd / champion.cost_usd if champion.cost_usd > 0 else 0.0
-        params = {SAVED: saved, LOSS: loss, "saved_fitted": fitted.saved_fitted, "loss_fitted": fitted.loss_fitted}
         return Proposal(
             variant=_with_policy(self._setting.start, fitted.setting.policy(), confidence),
             proposer=REPLAY,
-            params=params,
+            params={SAVED: saved, LOSS: loss, "saved_fitted": fitted.saved_fitted, "loss_fitted": fitted.loss_fitted},
         )
 
 

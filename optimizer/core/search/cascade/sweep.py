@@ -16,8 +16,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from optimizer.core.search.cascade.records import Column, TierRecords
-from optimizer.core.search.cascade.weighted import BOUNDED_LOSSES, WeightedSums, clean_upper
+from optimizer.core.search.cascade.records import BOUNDED_LOSSES, Column, TierRecords, WeightedSums, clean_upper
 
 NEVER = float("inf")
 SLACK = 1e-12  # sums of the same values in another order may differ by this much

@@ -21,10 +21,9 @@ from optimizer.core.base.phrasing import change_text, points_lost, threshold
 from optimizer.core.search.cascade.coordinate import Thresholds, best_thresholds, setting_of
 from optimizer.core.search.cascade.cross_fitted import N_FOLDS, folds_of, judged, loss_path
 from optimizer.core.search.cascade.figures import CascadeSetting
-from optimizer.core.search.cascade.records import Column, TierRecords
+from optimizer.core.search.cascade.records import Column, TierRecords, loss_upper, mean_upper
 from optimizer.core.search.cascade.replay import CascadeReplay, outcome, replay
 from optimizer.core.search.cascade.sweep import NEVER, SLACK, Limit, curve, last_in_sequence
-from optimizer.core.search.cascade.weighted import loss_upper, mean_upper
 
 Rule = Literal["expected", "confident"]
 MARGIN = 0.01

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 
 from optimizer.core.base.values import ExampleResult
 from optimizer.core.search import strategy_calls
-from optimizer.core.search.strategies import strategy
-from optimizer.core.search.strategy import BASES, Proposal, SearchSetting
+from optimizer.core.search.strategy import BASES, Proposal, SearchSetting, strategy
 
 
 @strategy(name=BASES, does="tries the family's base prompts for models of other sizes", n_trials=strategy_calls.n_bases)

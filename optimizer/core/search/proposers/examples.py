@@ -29,8 +29,7 @@ from optimizer.core.search.examples.sets import (
     text_of,
     usable,
 )
-from optimizer.core.search.strategies import strategy
-from optimizer.core.search.strategy import EXAMPLES, Proposal, SearchSetting
+from optimizer.core.search.strategy import EXAMPLES, Proposal, SearchSetting, strategy
 
 FIXED = 3  # proposals beside ``n_candidates``: as many as bootstrap has
 UNKNOWN_NOISE = 0.05  # standard deviation of a score whose results are not told

@@ -16,8 +16,7 @@ from optimizer.core.base.values import ExampleResult
 from optimizer.core.family.variant import Variant
 from optimizer.core.search import strategy_calls
 from optimizer.core.search.racing import ContinuousRejects, Race, RaceTurn, first_look
-from optimizer.core.search.strategies import QUALITY, strategy
-from optimizer.core.search.strategy import RACE, RACED, Proposal, SearchSetting, Strategy, unusable
+from optimizer.core.search.strategy import QUALITY, RACE, RACED, Proposal, SearchSetting, Strategy, strategy, unusable
 
 CHAMPION_FIRST = 12  # examples that the champion meets before a proposer that takes its threshold from them
 # contenders that enter at once: proposing may cost calls, and a proposer may learn from the scores of those before
@@ -127,8 +126,7 @@ class RacedSearch:
         ids = [proposal.variant.id for proposal in self.pair]
         met = [len(self._race.standing.scores[id]) for id in ids]
         room = inf if self._calls is None else max(0, self._calls - self._race.n_met, n_calls or 0)
-        paid = (n for n in range(len(self._race.order) + 1) if sum(max(0, n - m) for m in met) <= room)
-        upto = max(paid)
+        upto = max(n for n in range(len(self._race.order) + 1) if sum(max(0, n - m) for m in met) <= room)
         return [self._heat(turn) for id in ids if (turn := self._race.until(id, upto)) is not None]
 
     @property

@@ -8,7 +8,7 @@ from typing import Any
 from optimizer.core.family.family import Family
 from optimizer.core.family.rendering import render_open
 from optimizer.core.family.variant import Message, VariantRecord
-from optimizer.core.policy.shown_examples import EXAMPLES
+from optimizer.core.policy.policy import EXAMPLES
 from optimizer.jobs.families.export_variant import exporter
 
 _FILE_NAMES = {"name": "default", "temperature": "temperature", "max_tokens": "max_tokens", "stop": "stop"}

@@ -11,8 +11,7 @@ from dataclasses import replace
 from optimizer.core.base.canonical import canonical_json, digest
 from optimizer.core.base.errors import BudgetExhausted
 from optimizer.core.dataset.examples import Example
-from optimizer.core.evaluation.row_ratios import RowRatios
-from optimizer.core.evaluation.timing import N_TIMED, TimedPair, Timing, rounds, timed_rows, turns
+from optimizer.core.evaluation.timing import N_TIMED, RowRatios, TimedPair, Timing, rounds, timed_rows, turns
 from optimizer.core.family.variant import Variant
 from optimizer.core.models.language import ModelAnswer, ModelRequest
 from optimizer.jobs.calls.evaluation_calls import Completes

@@ -12,21 +12,24 @@ from optimizer.core.base.phrasing import count
 from optimizer.core.base.values import Aim, Budget, Spread
 from optimizer.core.dataset.examples import Example
 from optimizer.core.declaration.policy_rules import space_policy_faults
-from optimizer.core.evaluation.judging.identity import judge_of
+from optimizer.core.evaluation.judging.calibration import judge_of
 from optimizer.core.family.family import Family
 from optimizer.core.family.rendering import render
 from optimizer.core.family.variant import FewShot, Variant
 from optimizer.core.models.budget import HeldBack, require_a_proposal, require_bounded
 from optimizer.core.models.language import PROPOSAL_TOKENS, ModelPrice
 from optimizer.core.search.answer_bounds import (
+    JudgingCost,
     asks_again,
     calls_per_answer,
+    judging_cost,
     longest_allowed,
     longest_answer,
     longest_inputs,
     longest_of,
     models_of,
     options_of,
+    policy_judgements,
     request_bytes,
 )
 from optimizer.core.search.call_estimate import expected_calls, trials_of
@@ -38,11 +41,9 @@ from optimizer.core.search.cost_estimate import (
     estimate_study,
     search_budget,
 )
-from optimizer.core.search.judging_cost import JudgingCost, judging_cost, policy_judgements
 from optimizer.core.search.objective import MIN_TIMED
 from optimizer.core.search.run_off import RUN_OFF
-from optimizer.core.search.strategies import writes
-from optimizer.core.search.strategy import COPRO, REPLAY, may_write, searched_tiers
+from optimizer.core.search.strategy import COPRO, REPLAY, may_write, searched_tiers, writes
 from optimizer.core.search.strategy_calls import Sizes
 from optimizer.core.search.study import KEEP, Definition, Study
 from optimizer.jobs.calls.ask_judge import JUDGE
