@@ -8,8 +8,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from optimizer.core.search.cascade.figures import CascadeSetting
-from optimizer.core.search.cascade.records import TierRecords
-from optimizer.core.search.cascade.replay import replay
+from optimizer.core.search.cascade.records import TierRecords, replay
 from optimizer.core.search.cascade.sweep import NEVER
 
 TIERS = ("tiny", "small", "middle", "large")

@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from optimizer.core.dataset.examples import Example, make_example
-from optimizer.core.family.fields import Output
+from optimizer.core.family.settings import Output
 from optimizer.core.family.variant import VARIABLE, FewShot, Message, Variant
 
 NOW = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)

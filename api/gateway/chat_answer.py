@@ -19,8 +19,7 @@ from optimizer.core.base.errors import DetentError
 from optimizer.core.family.family import Family
 from optimizer.core.family.variant import Message, Variant
 from optimizer.core.feedback.events import NO_FAMILY
-from optimizer.core.models.language import ModelAnswer, ModelRequest
-from optimizer.core.models.stream import ModelDelta, delta_of
+from optimizer.core.models.language import ModelAnswer, ModelDelta, ModelRequest, delta_of
 from optimizer.core.policy.attempts import Attempt
 
 MAX_ERROR_CHARS = 1000

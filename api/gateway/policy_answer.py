@@ -14,7 +14,7 @@ from api.gateway.model_side import ModelSide
 from api.gateway.reader import Reader
 from optimizer.core.base.errors import Busy, ModelFailed
 from optimizer.core.family.family import Family
-from optimizer.core.family.fields import Output
+from optimizer.core.family.settings import Output
 from optimizer.core.models.language import ModelAnswer, ModelRequest
 from optimizer.core.policy.assess import Situation, own_score
 from optimizer.core.policy.attempts import Attempt

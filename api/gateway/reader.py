@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from time import perf_counter
 from typing import Any
 
-from optimizer.core.models.stream import MessageInPieces, ModelDelta
+from optimizer.core.models.language import MessageInPieces, ModelDelta
 
 MOST_UNREAD_BYTES = 64 * 1024  # of pieces that the client has not been sent; the model waits from there on
 FRAME_BYTES = 256  # what a piece costs beside its text

@@ -12,8 +12,7 @@ from common import Bounds, Cell
 from cascade_logs.resampling import Draws, chain_draws, hardest_case, pair_draws
 from cascade_logs.rules import MARGIN, OURS, Judged, Learned, best_on, judge, judged_by_rule, thresholds_of
 from cascade_logs.tables import Logs
-from optimizer.core.search.cascade.records import LOSSES, figure
-from optimizer.core.search.cascade.replay import replay
+from optimizer.core.search.cascade.records import LOSSES, figure, replay
 from optimizer.core.search.cascade.thresholds import LeastCost, search
 from optimizer.core.statistics.interval import wilson_interval
 

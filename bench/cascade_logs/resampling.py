@@ -12,8 +12,7 @@ import numpy as np
 from cascade_logs.chain_choice import choose_chain
 from cascade_logs.rules import MARGIN, OURS, thresholds_of
 from cascade_logs.tables import Logs
-from optimizer.core.search.cascade.records import TierRecords
-from optimizer.core.search.cascade.replay import replay
+from optimizer.core.search.cascade.records import TierRecords, replay
 from optimizer.core.search.cascade.sweep import NEVER, curve
 from optimizer.core.search.cascade.thresholds import LeastCost, search
 

@@ -21,7 +21,7 @@ from bench.siege.worst_texts import ANSWERS, COMPLETIONS, FILES, body_of
 from optimizer.adapters.clock import SystemClock
 from optimizer.core.base.errors import DetentError
 from optimizer.core.family.answer import parse_output
-from optimizer.core.family.fields import Output
+from optimizer.core.family.settings import Output
 from optimizer.host.config import Settings
 from optimizer.jobs.dataset.import_examples import import_rows
 from optimizer.runtime import wiring

@@ -20,9 +20,8 @@ from common import Cell
 from optimizer.core.rollout.evidence_state import DAY, WEEK
 from optimizer.core.serving.assignment import HOLDBACK_SHARE
 from optimizer.core.statistics.outcomes import Block, Outcomes
-from optimizer.core.statistics.quality_gate import QualityGate
+from optimizer.core.statistics.quality_gate import QualityGate, WholeDays
 from optimizer.core.statistics.stopping_rule import Standing, harm_evidence, stopping_rule
-from optimizer.core.statistics.whole_days import WholeDays
 from simulations.own_rule import BUDGET, ENDINGS, LADDER
 from simulations.returning_users import Crowd, draw_users
 from simulations.tally import BASE, DELTA, Tally, as_block, mean_cell, progress, share_cell

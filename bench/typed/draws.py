@@ -23,8 +23,7 @@ from optimizer.core.family.variant import VariantRecord
 from optimizer.core.models.language import ModelAnswer, ModelRequest
 from optimizer.core.policy.policy import parse_policy
 from optimizer.core.search.cascade.figures import CascadeSetting
-from optimizer.core.search.cascade.records import TierRecords
-from optimizer.core.search.cascade.replay import replay
+from optimizer.core.search.cascade.records import TierRecords, replay
 from optimizer.core.search.cascade.thresholds import FoundThresholds, LeastCost, search
 from optimizer.core.search.study import Study
 from optimizer.core.serving.champion import first

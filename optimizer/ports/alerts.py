@@ -9,8 +9,7 @@ from typing import Any, Literal, Protocol
 
 from typing_extensions import TypedDict
 
-from optimizer.core.base.answers import Json
-from optimizer.core.base.texts import Text
+from optimizer.core.base.answers import Json, Text
 from optimizer.ports.transaction import Transaction
 
 

@@ -9,7 +9,7 @@ from typing import Any, Literal, Protocol
 
 from typing_extensions import TypedDict
 
-from optimizer.core.base.texts import Text
+from optimizer.core.base.answers import Text
 from optimizer.core.dataset.examples import Example, Split
 from optimizer.ports.transaction import Added, Transaction
 

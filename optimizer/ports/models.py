@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from optimizer.core.models.breaker import BreakerSettings
-from optimizer.core.models.language import Backoff, ModelAnswer, ModelPrice, ModelRequest
-from optimizer.core.models.stream import ModelDelta
+from optimizer.core.models.language import Backoff, ModelAnswer, ModelDelta, ModelPrice, ModelRequest
 
 
 class LanguageModel(Protocol):

@@ -15,7 +15,7 @@ from importlib import import_module
 from inspect import cleandoc
 from typing import TYPE_CHECKING, Any, Literal, get_type_hints
 
-from optimizer.core.base.texts import FIGURES_ONLY
+from optimizer.core.base.answers import FIGURES_ONLY
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter

@@ -12,7 +12,7 @@ import pytest
 
 from optimizer.adapters.models import openai_wire
 from optimizer.core.base.errors import ModelFailed
-from optimizer.core.models.stream import MessageInPieces, ModelDelta
+from optimizer.core.models.language import MessageInPieces, ModelDelta
 from tests.contract.test_language_models import both, own_wire
 from tests.faulty_provider import PIECES, FaultyProvider, faulty_provider
 from tests.scripted_model import request

@@ -4,7 +4,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from optimizer.core.family.answer import expected_text, parse_output
-from optimizer.core.family.fields import Output
+from optimizer.core.family.settings import Output
 from tests.strategies import LABELS, is_open, outputs_with_values, texts
 
 OUTPUTS = [

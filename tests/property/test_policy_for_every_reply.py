@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from optimizer.core.declaration.policy_rules import policy_faults
-from optimizer.core.family.fields import Output
+from optimizer.core.family.settings import Output
 from optimizer.core.models.language import ModelAnswer
 from optimizer.core.policy.assess import Situation, assess, with_facts
 from optimizer.core.policy.attempts import Ask, Attempt, Judge, Reply, best, part_of, rank, total_cost_usd

@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 from optimizer.core.policy.tiers import stands
 from optimizer.core.search.cascade.coordinate import best_thresholds, setting_of
 from optimizer.core.search.cascade.figures import CascadeSetting
-from optimizer.core.search.cascade.records import TierRecords
-from optimizer.core.search.cascade.replay import replay
+from optimizer.core.search.cascade.records import TierRecords, replay
 from optimizer.core.search.cascade.sweep import Limit, curve, last_in_sequence
 from optimizer.core.search.cascade.thresholds import BestQuality, LeastCost, bound_of, search
 from tests.examples import n_examples

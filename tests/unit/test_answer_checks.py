@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from optimizer.core.family.fields import Output
+from optimizer.core.family.settings import Output
 from optimizer.core.policy.answer_checks import CheckedAnswer
 from optimizer.core.policy.validator import NAMED_CHECKS, ask_again, issues_in
 

@@ -8,8 +8,7 @@ import pytest
 from optimizer.core.base.errors import InvalidInput
 from optimizer.core.policy.tiers import KNOBS, stands
 from optimizer.core.search.cascade.figures import CascadeSetting
-from optimizer.core.search.cascade.records import LOSSES, SHARES, TierRecords, figure
-from optimizer.core.search.cascade.replay import replay
+from optimizer.core.search.cascade.records import LOSSES, SHARES, TierRecords, figure, replay
 from tests.policy_records import drawn_records, records_of
 
 

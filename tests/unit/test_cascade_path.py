@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from optimizer.core.search.cascade.cross_fitted import N_STEPS, path_of_pair
-from optimizer.core.search.cascade.records import TierRecords
-from optimizer.core.search.cascade.replay import outcome
+from optimizer.core.search.cascade.records import TierRecords, outcome
 
 
 def pair(n: int = 200, *, seed: int = 1) -> TierRecords:

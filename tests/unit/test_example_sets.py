@@ -12,8 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from optimizer.core.base.errors import InvalidInput
-from optimizer.core.dataset.examples import Example, make_example
-from optimizer.core.dataset.similarity import similarities, vectors
+from optimizer.core.dataset.examples import Example, make_example, similarities, vectors
 from optimizer.core.declaration.read import parse_family
 from optimizer.core.family.rendering import few_shot
 from optimizer.core.family.variant import FewShot

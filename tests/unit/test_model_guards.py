@@ -17,8 +17,7 @@ from api.gateway.model_limiter import Full, Limiter
 from api.gateway.reader import ClientGone, Reader
 from optimizer.core.base.errors import ModelFailed, NotFound
 from optimizer.core.models.breaker import BreakerSettings
-from optimizer.core.models.language import Backoff, ModelPrice
-from optimizer.core.models.stream import AnswerTooLong, MessageInPieces, ModelDelta, delta_of
+from optimizer.core.models.language import AnswerTooLong, Backoff, MessageInPieces, ModelDelta, ModelPrice, delta_of
 from optimizer.jobs.calls.ask_model import ask_model, pause_before_retry
 from optimizer.jobs.calls.blocking import wait_for
 from tests.scripted_model import FREE, ScriptedModel, failed, request

@@ -12,7 +12,7 @@ from optimizer.core.base.values import ExampleResult
 from optimizer.core.declaration.read import parse_family
 from optimizer.core.evaluation.suite import GOLDEN, check_suite, gates_of_suites, suite_id, suites_of
 from optimizer.core.family.family import Family, GoldenRow
-from optimizer.core.family.fields import Output
+from optimizer.core.family.settings import Output
 from optimizer.core.policy.answer_checks import uses_tools
 from optimizer.jobs.studies.evaluations.plan_evaluation import EvaluationScope, estimate_evaluation
 from tests.evaluations import batch_of, check_of, evaluated

@@ -4,7 +4,7 @@ import pytest
 
 from optimizer.core.base.errors import InvalidInput
 from optimizer.core.family.answer import expected_text, parse_output
-from optimizer.core.family.fields import Output
+from optimizer.core.family.settings import Output
 
 TOPICS = Output(
     field="topic", parser="label", labels=("physics", "astrophysics", "machine learning", "learning", "C++", "C")

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from optimizer.core.dataset.examples import make_example
-from optimizer.core.family.fields import Output
+from optimizer.core.family.settings import Output
 from optimizer.core.family.variant import Variant
 from optimizer.core.search.playbook.clusters import AnsweredExample, clustered
 from optimizer.core.search.playbook.entries import (

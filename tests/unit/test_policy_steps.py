@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from optimizer.core.family.fields import Output
+from optimizer.core.family.settings import Output
 from optimizer.core.models.language import ModelAnswer, ModelRequest
 from optimizer.core.policy.assess import Situation, assess
 from optimizer.core.policy.attempts import Attempt, Call, Done, Reply, part_of, total_cost_usd

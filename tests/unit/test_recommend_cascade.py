@@ -19,7 +19,7 @@ from optimizer.core.policy.steps import draw_of
 from optimizer.core.search.cascade.advice import _changed
 from optimizer.core.search.cascade.exploration import complete_records, estimate
 from optimizer.core.search.cascade.figures import CascadeSetting
-from optimizer.core.search.cascade.replay import replay
+from optimizer.core.search.cascade.records import replay
 from optimizer.jobs.families.create_variant import VariantDraft, store_draft
 from optimizer.jobs.studies import recommend_cascade as recommend_cascade_job
 from optimizer.jobs.studies.recommend_cascade import (

@@ -13,7 +13,7 @@ from optimizer.core.policy.tiers import KNOBS
 from optimizer.core.search.cascade.curves import cascade_curves
 from optimizer.core.search.cascade.exploration import audit_cost
 from optimizer.core.search.cascade.figures import CascadeCurves, CascadeSetting
-from optimizer.core.search.cascade.replay import replay
+from optimizer.core.search.cascade.records import replay
 from tests.policy_records import drawn_records
 
 CHAMPION = "v_aaaaaaaaaaaa"

@@ -9,7 +9,7 @@ from typing import Any, get_type_hints
 import pytest
 from pydantic import TypeAdapter
 
-from optimizer.core.base.texts import TEXTS
+from optimizer.core.base.answers import TEXTS
 from optimizer.jobs.context import Context
 from optimizer.jobs.request import Request
 from optimizer.runtime.use_cases import USE_CASES, UseCase

@@ -16,11 +16,13 @@ import aiohttp
 from optimizer.adapters.models.connections import proxy_of
 from optimizer.core.base.errors import ModelFailed
 from optimizer.core.models.budget import TOKENS_PER_MESSAGE, prompt_bytes
-from optimizer.core.models.language import ModelAnswer, ModelPrice, ModelRequest
-from optimizer.core.models.stream import (
+from optimizer.core.models.language import (
     MAX_ANSWER_BYTES,
     AnswerTooLong,
     MessageInPieces,
+    ModelAnswer,
+    ModelPrice,
+    ModelRequest,
     delta_of,
     says_something,
     size_of,

@@ -16,8 +16,7 @@ from optimizer.cli.family.schedule import schedule
 from optimizer.cli.output import Json, print_facts, say, show, show_report, when
 from optimizer.cli.server_option import server_asked
 from optimizer.cli.session import Session
-from optimizer.core.base.answers import members_of
-from optimizer.core.base.texts import shown
+from optimizer.core.base.answers import members_of, shown
 
 if TYPE_CHECKING:
     from optimizer.core.family.family import Family

@@ -12,8 +12,8 @@ import typer
 
 from optimizer.cli.output import Json, say, show, show_report
 from optimizer.cli.session import Session
+from optimizer.core.base.answers import shown
 from optimizer.core.base.errors import BudgetExhausted, Conflict, DetentError, StudyStopped
-from optimizer.core.base.texts import shown
 from optimizer.runtime.use_cases import as_json_of
 
 if TYPE_CHECKING:

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 
 from optimizer.cli.family.trivial_view import view_trivial
 from optimizer.cli.output import dollars, print_facts, table
-from optimizer.core.base.answers import members_of
+from optimizer.core.base.answers import members_of, shown
 from optimizer.core.base.phrasing import count
-from optimizer.core.base.texts import shown
 from optimizer.core.search.study import too_long_in_words
 
 if TYPE_CHECKING:

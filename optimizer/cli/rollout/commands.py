@@ -16,9 +16,8 @@ from optimizer.cli.rollout.forecast_view import view_forecast
 from optimizer.cli.rollout.selftest import selftest
 from optimizer.cli.session import Session, check_one_of
 from optimizer.cli.variant.find import named_variant, variant_id
-from optimizer.core.base.answers import members_of
+from optimizer.core.base.answers import members_of, shown
 from optimizer.core.base.errors import InvalidInput, NotFound
-from optimizer.core.base.texts import shown
 from optimizer.runtime.use_cases import as_json_of
 
 if TYPE_CHECKING:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from optimizer.cli.output import percent, print_facts, table
+from optimizer.core.base.answers import shown
 from optimizer.core.base.phrasing import count, signed
-from optimizer.core.base.texts import shown
 
 if TYPE_CHECKING:
     from rich.console import Console

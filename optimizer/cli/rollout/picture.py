@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 from optimizer.cli.feedback import ARM_COLUMNS, arm_row
 from optimizer.cli.output import percent, print_facts, table, when
 from optimizer.cli.rollout.evidence_picture import print_alerts, print_evidence, print_progress
-from optimizer.core.base.answers import members_of
-from optimizer.core.base.texts import shown
+from optimizer.core.base.answers import members_of, shown
 from optimizer.core.serving.assignment import HOLDBACK_SHARE
 
 if TYPE_CHECKING:

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING
 
 from optimizer.cli.output import Json, print_facts, say, table, when
 from optimizer.cli.session import Session
-from optimizer.core.base.answers import members_of
+from optimizer.core.base.answers import members_of, shown
 from optimizer.core.base.phrasing import count
-from optimizer.core.base.texts import shown
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 from optimizer.cli.family.trivial_view import view_trivial
 from optimizer.cli.output import dollars, print_facts, say, show, table, when
 from optimizer.cli.session import Session
+from optimizer.core.base.answers import shown
 from optimizer.core.base.errors import Busy
 from optimizer.core.base.phrasing import count, signed
-from optimizer.core.base.texts import shown
 from optimizer.core.search.study import (
     CONTENT_SCORE,
     ENOUGH,

@@ -1,15 +1,24 @@
-"""What answers are made of: a page of a list, JSON that a stranger wrote, entity tags as RFC 9110 compares them."""
+"""What answers are made of: a page of a list, JSON that a stranger wrote, entity tags as RFC 9110 compares them; and
+which texts, written by a person or a model, a key of role read does not see.
+
+A member of an answer that holds such a text is annotated: ``reason: Text[str]``. Where its answer is written for such a
+key it is null, and whoever reads it back takes the null.
+"""
 
 from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from hashlib import sha256
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar
 
 from optimizer.core.base.errors import Fault, InvalidInput, PreconditionFailed
+
+if TYPE_CHECKING:
+    from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
+    from pydantic_core import core_schema
 
 # Inputs, outputs and metadata of users, models and packages that are not ours: members that nobody here can name.
 Json = Any
@@ -33,11 +42,12 @@ def page_of(items: Sequence[T], cursor: str | None, limit: int) -> Page[T]:
     """One page of a list that is there whole; raises InvalidInput for a cursor not made here."""
     start = _offset(cursor) if cursor is not None else 0
     end = start + limit
-    return Page(items=items[start:end], next_cursor=_cursor(end) if end < len(items) else None)
-
-
-def _cursor(offset: int) -> str:
-    return base64.urlsafe_b64encode(f"offset:{offset}".encode()).decode().rstrip("=")
+    return Page(
+        items=items[start:end],
+        next_cursor=base64.urlsafe_b64encode(f"offset:{end}".encode()).decode().rstrip("=")
+        if end < len(items)
+        else None,
+    )
 
 
 def _offset(cursor: str) -> int:
@@ -88,3 +98,86 @@ def check_preconditions(current: str | None, *, if_match: str | None, if_none_ma
             f"If-None-Match asked for a resource that is not {if_none_match}, and it is {current}.",
             current=current,
         )
+
+
+FIGURES_ONLY: Mapping[str, bool] = {"texts": False}  # the context in which an answer is written without texts
+
+TEXTS = frozenset(
+    {
+        # what users sent, what models answered, what people made of it
+        "input",
+        "output",
+        "expected",
+        "label",
+        "tags",
+        "error",
+        "conversation",
+        "parts",
+        "later_parts",
+        "payload",
+        "answer",
+        # what prompts are made of, and what searches tried and learned
+        "messages",
+        "examples",
+        "tools",
+        "response_format",
+        "policy",
+        "stop",
+        "definition",
+        "space",
+        "params",
+        "findings",
+        # sentences that people wrote, or that may quote them
+        "note",
+        "reason",
+        "reasons",
+        "why",
+        "detail",
+        "description",
+        "problem",
+        "last_error",
+    }
+)
+
+
+def shown(text: str | None) -> str:
+    """A declared text as a terminal prints it; for one that the key may not read, a note that says so."""
+    return "not shown to this key" if text is None else text
+
+
+def figures_of(value: Any) -> Any:
+    """JSON without declared members, and with every member of TEXTS set to null, at any depth."""
+    if isinstance(value, list | tuple):
+        return [figures_of(item) for item in value]
+    if isinstance(value, Mapping):
+        return {name: None if name in TEXTS else figures_of(item) for name, item in value.items()}
+    return value
+
+
+class Redaction:
+    """How a member is written for a key that may not read texts; ``instead``: what of it stays."""
+
+    def __init__(self, instead: Callable[[Any], Any]) -> None:
+        self.instead = instead
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
+        from pydantic_core import core_schema  # what only reads values starts without it
+
+        inner = handler(source)
+        return core_schema.nullable_schema(
+            inner,
+            serialization=core_schema.wrap_serializer_function_ser_schema(self._written, info_arg=True, schema=inner),
+        )
+
+    def __get_pydantic_json_schema__(
+        self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        return {**handler(schema), "x-detent-text": True}
+
+    def _written(self, value: Any, write: Callable[[Any], Any], info: Any) -> Any:
+        return write(self.instead(value) if info.context == FIGURES_ONLY and value is not None else value)
+
+
+Text = Annotated[T, Redaction(lambda text: None)]
+Record = Annotated[T, Redaction(figures_of)]
+"""A record of Detent's own whose members are not declared: figures stay, members that TEXTS names are hidden."""

@@ -47,7 +47,10 @@ class PromptKind:
             model=model,
             tools=version.tools,
             response_format=version.response_format,
-            policy=_with_tiers(version.policy, declared.tiers),
+            # several ``model.tiers`` are a cascade in every version whose policy names no tiers of its own
+            policy=version.policy
+            if len(declared.tiers) < 2 or "tiers" in version.policy
+            else {"tiers": list(declared.tiers), **version.policy},
         )
 
     def variant_faults(self, family: Family, variant: Variant) -> list[Fault]:
@@ -125,8 +128,3 @@ class PromptKind:
             "n_holdout": max(third, n_holdout),
             "n_settings": STEPS_TESTED,
         }
-
-
-def _with_tiers(policy: Mapping[str, Any], tiers: Sequence[str]) -> Mapping[str, Any]:
-    """Several ``model.tiers`` are a cascade in every version whose policy names no tiers of its own."""
-    return policy if len(tiers) < 2 or "tiers" in policy else {"tiers": list(tiers), **policy}

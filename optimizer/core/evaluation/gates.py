@@ -12,8 +12,8 @@ from typing import Literal
 
 from typing_extensions import TypedDict
 
+from optimizer.core.base.answers import Text
 from optimizer.core.base.phrasing import signed
-from optimizer.core.base.texts import Text
 from optimizer.core.base.values import Aim
 from optimizer.core.statistics.noninferiority import NotLower
 
@@ -158,10 +158,6 @@ def improvement_unit(champion: float) -> float:
     return champion if champion < HIGH_BASE else 1 - champion
 
 
-def improvement_required(aim: Aim, champion: float, settings: GateSettings) -> float:
-    return LOW_BASE_GAIN if aim == "quality" and champion < LOW_BASE else settings.improvement
-
-
 def risk_of(drops: Sequence[float], margin: float) -> float:
     """Share of examples whose quality is lower by more than max(margin, .10)."""
     limit = max(margin, 0.10) + 1e-9  # 0.8 - 0.7 is a little more than 0.1 in binary
@@ -234,7 +230,7 @@ def missed(gates: Sequence[GateRecord]) -> list[GateRecord]:
 
 
 def _improvement_gate(evidence: ConfirmationEvidence, settings: GateSettings) -> GateResult:
-    required = improvement_required(evidence.aim, evidence.champion, settings)
+    required = LOW_BASE_GAIN if evidence.aim == "quality" and evidence.champion < LOW_BASE else settings.improvement
     value = improvement_of(evidence.aim, evidence.champion, evidence.candidate)
     if value is None:
         reason = f"the champion is at {evidence.champion:.4g}: no {evidence.aim} is left to gain"

@@ -9,7 +9,7 @@ from typing import Any
 
 from optimizer.core.base.values import ExampleResult
 from optimizer.core.family.answer import parse_output
-from optimizer.core.family.fields import Output
+from optimizer.core.family.settings import Output
 
 NO_LABEL = "(no label)"  # the answer held none of the family's labels
 N_CONFUSED = 5

@@ -9,7 +9,7 @@ from typing import Literal
 
 from typing_extensions import TypedDict
 
-from optimizer.core.base.texts import Text
+from optimizer.core.base.answers import Text
 from optimizer.core.base.values import Budget
 
 RunStatus = Literal["queued", "running", "finished", "failed", "cancelled"]

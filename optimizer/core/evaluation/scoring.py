@@ -15,9 +15,9 @@ from optimizer.core.base.canonical import canonical_json, digest
 from optimizer.core.base.errors import InvalidInput
 from optimizer.core.evaluation.judging.judgement import Judgement, NotJudged
 from optimizer.core.family.answer import ParsedAnswer, expected_value, parse_output
-from optimizer.core.family.fields import Output
 from optimizer.core.family.metrics import MetricRecord
 from optimizer.core.family.parsers import PARSER_VERSION
+from optimizer.core.family.settings import Output
 
 AskJudge = Callable[[Mapping[str, Any], str, Mapping[str, Any]], Judgement]  # (expected, output text, input)
 Judge = Callable[[Mapping[str, Any], Any], float]  # the user's own: ({"input", "expected"}, parsed value) -> [0, 1]

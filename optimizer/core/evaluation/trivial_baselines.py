@@ -17,8 +17,7 @@ from typing import Any
 from optimizer.core.base.canonical import canonical_json
 from optimizer.core.base.phrasing import signed_interval
 from optimizer.core.base.word_lists import SENTENCE_END
-from optimizer.core.dataset.examples import Example
-from optimizer.core.dataset.similarity import WORD, similarities, vectors
+from optimizer.core.dataset.examples import WORD, Example, similarities, vectors
 from optimizer.core.evaluation.comparison import bootstrap_interval
 from optimizer.core.evaluation.scoring import Scorer
 from optimizer.core.family.answer import expected_text

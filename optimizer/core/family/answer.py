@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from optimizer.core.base.errors import InvalidInput
-from optimizer.core.family.fields import Output
 from optimizer.core.family.parsers import parser_of
+from optimizer.core.family.settings import Output
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

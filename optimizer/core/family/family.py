@@ -26,7 +26,6 @@ from pydantic import (
 from optimizer.core.base.answers import Json
 from optimizer.core.base.errors import Fault, NotFound
 from optimizer.core.base.registry import Registry, declares
-from optimizer.core.family.fields import InputField, Output
 from optimizer.core.family.generation_settings import MAX_OUTPUT_TOKENS
 from optimizer.core.family.metrics import METRICS
 from optimizer.core.family.settings import (
@@ -34,7 +33,9 @@ from optimizer.core.family.settings import (
     Constraints,
     Declaration,
     FamilyLimits,
+    InputField,
     JudgeSettings,
+    Output,
     Privacy,
     ReviewSettings,
     RolloutSettings,

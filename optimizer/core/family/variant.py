@@ -14,11 +14,10 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field
 
-from optimizer.core.base.answers import Json
+from optimizer.core.base.answers import Json, Text
 from optimizer.core.base.canonical import canonical_json, digest, rounded
 from optimizer.core.base.errors import Fault, InvalidInput
 from optimizer.core.base.knob import is_number
-from optimizer.core.base.texts import Text
 from optimizer.core.family.generation_settings import NAME, setting_fault
 
 VARIABLE = re.compile(r"\{\{\s*([a-zA-Z_][a-zA-Z0-9_]*)\s*\}\}")

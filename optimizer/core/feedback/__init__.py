@@ -1,5 +1,5 @@
 """What production reports: an event's fields, its two parts as stored, corrections,
 and which answers a person should look at.
 
-Start at ``fields.py`` (what may come), then ``events.py`` (what is kept).
+Start at ``event_kinds.py`` (what may come), then ``events.py`` (what is kept).
 """

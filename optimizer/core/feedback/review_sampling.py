@@ -10,8 +10,8 @@ from datetime import timedelta
 from hashlib import sha256
 from typing import Any, Literal, get_args
 
+from optimizer.core.base.answers import Text
 from optimizer.core.base.errors import InvalidInput
-from optimizer.core.base.texts import Text
 from optimizer.core.base.values import Budget
 from optimizer.core.family.settings import MonitorSettings, ReviewSettings
 

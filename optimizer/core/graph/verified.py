@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Literal
 
+from optimizer.core.base.answers import Text
 from optimizer.core.base.errors import Conflict, InvalidInput, NotFound
 from optimizer.core.base.phrasing import count
-from optimizer.core.base.texts import Text
 from optimizer.core.family.answer import parse_output
 from optimizer.core.family.family import Family
 from optimizer.core.graph.graph import Graph, read_graph, thing_text, things_in

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from optimizer.core.family.answer import parse_output
-from optimizer.core.family.fields import Output
 from optimizer.core.family.rendering import value_text
+from optimizer.core.family.settings import Output
 
 MATERIAL_WORDS = 25  # an input of that many words may contain answers
 OPENING_CHARS = 300  # refusals and "not found" stand at the start of an answer

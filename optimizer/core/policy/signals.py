@@ -10,7 +10,7 @@ from math import exp
 from typing import Any, Literal, get_args
 
 from optimizer.core.base.errors import Fault
-from optimizer.core.family.fields import Output
+from optimizer.core.family.settings import Output
 from optimizer.core.models.language import ModelAnswer
 from optimizer.core.policy.votes import similarity
 from optimizer.core.predictor.attach import AttachedPredictors, read_predicted

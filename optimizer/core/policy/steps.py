@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Literal
 
-from optimizer.core.family.fields import Output
+from optimizer.core.family.settings import Output
 from optimizer.core.policy.attempts import Ask, Attempt, Call, Done, Judge, Purpose, best, rank, worth
 from optimizer.core.policy.policy import Policy
 from optimizer.core.policy.requests import REFINE_NOTE

@@ -12,7 +12,7 @@ from optimizer.core.base.canonical import canonical_json
 from optimizer.core.base.errors import Fault
 from optimizer.core.base.knob import Knob, model_names
 from optimizer.core.family.answer import parse_output
-from optimizer.core.family.fields import Output
+from optimizer.core.family.settings import Output
 
 DEFAULT_AGREEMENT = 0.6  # two of two, two of three, three of four
 MOST_VOTES = 8

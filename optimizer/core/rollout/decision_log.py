@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
+from optimizer.core.base.answers import Text
 from optimizer.core.base.canonical import canonical_json, digest
 from optimizer.core.base.errors import DetentError
-from optimizer.core.base.texts import Text
 from optimizer.core.rollout.transitions import Transition, TransitionRequest, apply, start
 from optimizer.core.serving.rollout import Decision, Rollout, from_record, identity, iso, state
 

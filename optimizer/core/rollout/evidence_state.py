@@ -20,9 +20,8 @@ from optimizer.core.serving.assignment import cohort_minutes
 from optimizer.core.statistics.guardrails import FailureRun, Guardrail, GuardrailKind
 from optimizer.core.statistics.late_labels import LateLabels
 from optimizer.core.statistics.outcomes import Block
-from optimizer.core.statistics.quality_gate import QualityGate
+from optimizer.core.statistics.quality_gate import QualityGate, WholeDays
 from optimizer.core.statistics.sample_ratio import is_silent, label_rates_differ, sample_ratio_log_e
-from optimizer.core.statistics.whole_days import WholeDays
 
 GUARDRAILS: tuple[GuardrailKind, ...] = ("errors", "latency", "cost")
 ERRORS_UNKNOWN = 0.05  # only what is bet on at first: the evidence is valid from any start

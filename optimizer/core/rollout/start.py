@@ -200,6 +200,4 @@ def _gap(study: Study | None, *, variant: str, champion: str, aim: Aim) -> str |
         return f"study {study.id} confirmed {study.winner}, not {variant}"
     if study.champion != champion:
         return f"study {study.id} compared with {study.champion}, but {champion} is the champion now"
-    if study.aim != aim:
-        return f"study {study.id} was judged for {study.aim}, not for {aim}"
-    return None
+    return f"study {study.id} was judged for {study.aim}, not for {aim}" if study.aim != aim else None

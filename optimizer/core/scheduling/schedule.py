@@ -10,10 +10,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Literal
 
+from optimizer.core.base.answers import Text
 from optimizer.core.base.canonical import canonical_json, digest
 from optimizer.core.base.errors import Fault, InvalidInput
 from optimizer.core.base.phrasing import when
-from optimizer.core.base.texts import Text
 from optimizer.core.base.values import Aim
 from optimizer.core.family.cron import check_cron
 from optimizer.core.family.family import Family, FamilyKind, kind_of

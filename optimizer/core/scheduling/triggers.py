@@ -12,9 +12,9 @@ from datetime import datetime
 from math import fsum
 from typing import Literal
 
+from optimizer.core.base.answers import Text
 from optimizer.core.base.minute_sums import Histogram, quantile
 from optimizer.core.base.phrasing import count, when
-from optimizer.core.base.texts import Text
 from optimizer.core.family.cron import MOST_COUNTED, count_fires, next_fire
 from optimizer.core.family.family import Family
 from optimizer.core.family.settings import FeedbackTrigger

@@ -154,9 +154,7 @@ def _dimensions(name: str, entry: Mapping[str, Any], start: Variant, max_example
         return [ChoiceDimension(name=name, options=tuple(distinct.values()))]
     if form == "float":
         return [FloatRange(name=name, low=float(value[0]), high=float(value[1]))]
-    if form == "int":
-        return [IntRange(name=name, low=value[0], high=value[1])]
-    return []
+    return [IntRange(name=name, low=value[0], high=value[1])] if form == "int" else []
 
 
 def _values(dimension: Dimension) -> Sequence[Any] | None:
@@ -228,6 +226,4 @@ def instruction_fault(
         return "it names other variables than the instruction before it"
     if not fits(written):
         return "it makes a longer request than this study allows (max_request_bytes in its definition)"
-    if leaks(written):
-        return LEAK
-    return None
+    return LEAK if leaks(written) else None

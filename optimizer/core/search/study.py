@@ -11,11 +11,10 @@ from typing import Any, Final, Literal
 
 from typing_extensions import TypedDict
 
-from optimizer.core.base.answers import Json
+from optimizer.core.base.answers import Json, Text
 from optimizer.core.base.errors import Fault, InvalidInput, NotFound
 from optimizer.core.base.knob import is_number
 from optimizer.core.base.phrasing import count
-from optimizer.core.base.texts import Text
 from optimizer.core.base.values import Aim, Budget, Spend
 from optimizer.core.evaluation.gates import GateRecord, WishedRecord
 

@@ -14,9 +14,9 @@ from typing import Any, Literal
 from pydantic import computed_field
 from typing_extensions import TypedDict
 
+from optimizer.core.base.answers import Record, Text, shown
 from optimizer.core.base.errors import Conflict, NotFound, Refused
 from optimizer.core.base.phrasing import when
-from optimizer.core.base.texts import Record, Text, shown
 from optimizer.core.search.study import Study
 from optimizer.core.serving.access import EVERYTHING, Access
 

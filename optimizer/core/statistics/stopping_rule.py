@@ -16,9 +16,9 @@ from optimizer.core.statistics.quality_gate import (
     ALPHA_ROLL_DAYS,
     ALPHA_ROLL_HOURS,
     ALPHA_SHIP,
+    WholeDays,
     margin_needed,
 )
-from optimizer.core.statistics.whole_days import WholeDays
 
 Action = Literal["invalid", "roll_back", "advance", "promote", "inconclusive", "hold"]
 

@@ -8,8 +8,7 @@ from typing import Literal
 
 from typing_extensions import TypedDict
 
-from optimizer.core.base.answers import Json
-from optimizer.core.base.texts import Text
+from optimizer.core.base.answers import Json, Text
 from optimizer.core.evaluation.judging.report import JudgeReport
 from optimizer.core.evaluation.label_report import LabelReport
 from optimizer.core.evaluation.run import QueuedRun

@@ -8,8 +8,7 @@ from typing import Annotated, Any, get_type_hints
 
 from pydantic import Field
 
-from optimizer.core.base.answers import Json
-from optimizer.core.base.texts import TEXTS, Text
+from optimizer.core.base.answers import TEXTS, Json, Text
 from optimizer.core.feedback.events import Arm, Event, FeedbackEvent, Interaction
 
 INNER = ("arm", "content_hash")

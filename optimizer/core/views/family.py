@@ -9,9 +9,8 @@ from typing import Literal, NotRequired
 
 from typing_extensions import TypedDict
 
-from optimizer.core.base.answers import Json
+from optimizer.core.base.answers import Json, Text
 from optimizer.core.base.errors import FaultMember, InvalidFamily
-from optimizer.core.base.texts import Text
 from optimizer.core.family.family import Family
 from optimizer.core.scheduling.schedule import ScheduleView
 from optimizer.core.serving.rollout import Champion, Rollout, Status

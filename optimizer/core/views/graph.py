@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from optimizer.core.base.answers import Json, members_of
-from optimizer.core.base.texts import Text
+from optimizer.core.base.answers import Json, Text, members_of
 from optimizer.core.graph.graph import Graph
 from optimizer.core.graph.repair import Repair
 from optimizer.core.graph.verified import (

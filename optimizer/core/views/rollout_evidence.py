@@ -23,11 +23,11 @@ from optimizer.core.statistics.quality_gate import (
     ALPHA_ROLL_HOURS,
     ALPHA_SHIP,
     QualityGate,
+    WholeDays,
     margin_needed,
 )
 from optimizer.core.statistics.sample_ratio import ALPHA_RATIO
 from optimizer.core.statistics.stopping_rule import harm_evidence, shown
-from optimizer.core.statistics.whole_days import WholeDays
 from optimizer.core.views.rollout_status import (
     ArmView,
     EvidenceView,

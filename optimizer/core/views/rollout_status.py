@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
-from optimizer.core.base.texts import Text
+from optimizer.core.base.answers import Text
 from optimizer.core.forecast.forecast import RolloutForecast
 from optimizer.core.rollout.blocks import ArmName
 from optimizer.core.rollout.evidence_share import KeyShare

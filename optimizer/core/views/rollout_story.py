@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from math import ceil, floor, log10
 
+from optimizer.core.base.answers import Text
 from optimizer.core.base.phrasing import count, span, when
-from optimizer.core.base.texts import Text
 from optimizer.core.rollout.blocks import comparison_of
 from optimizer.core.rollout.evidence_state import EvidenceState, begin
 from optimizer.core.rollout.next_action import ACTOR

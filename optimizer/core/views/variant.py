@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from optimizer.core.base.answers import Json, members_of
+from optimizer.core.base.answers import Json, Record, Text, members_of
 from optimizer.core.base.canonical import canonical_json
-from optimizer.core.base.texts import Record, Text
 from optimizer.core.family.policy_text import shown_policy
 from optimizer.core.family.variant import FewShot, Message, Source, Variant, VariantRecord
 

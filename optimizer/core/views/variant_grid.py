@@ -11,8 +11,7 @@ from typing import NotRequired
 
 from typing_extensions import TypedDict
 
-from optimizer.core.base.answers import Json
-from optimizer.core.base.texts import Text
+from optimizer.core.base.answers import Json, Text
 from optimizer.core.base.values import ExampleResult, mean_score, p95_ms
 from optimizer.core.dataset.examples import Example
 from optimizer.core.evaluation.comparison import TIE, bootstrap_interval, compare_scores

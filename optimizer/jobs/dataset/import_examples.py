@@ -17,8 +17,15 @@ from pydantic import Field
 
 from optimizer.core.base.canonical import digest
 from optimizer.core.base.phrasing import count
-from optimizer.core.dataset.examples import Example, Split, make_example, text_without_group
-from optimizer.core.dataset.similarity import MOST_TEXTS, NearDuplicates, near_duplicates
+from optimizer.core.dataset.examples import (
+    MOST_TEXTS,
+    Example,
+    NearDuplicates,
+    Split,
+    make_example,
+    near_duplicates,
+    text_without_group,
+)
 from optimizer.core.family.family import Family, kind_of
 from optimizer.core.family.masking import Masker, MaskTooSlow
 from optimizer.jobs.context import Context

@@ -8,9 +8,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from optimizer.core.base.answers import Json, Page, members_of, page_of
+from optimizer.core.base.answers import Json, Page, Text, members_of, page_of
 from optimizer.core.base.errors import InvalidInput
-from optimizer.core.base.texts import Text
 from optimizer.core.feedback.correction import typed_value
 from optimizer.jobs.context import Context
 from optimizer.jobs.dataset.release_example import release_example

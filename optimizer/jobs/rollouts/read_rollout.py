@@ -8,10 +8,9 @@ from typing import Annotated
 
 from pydantic import Field
 
-from optimizer.core.base.answers import Page, members_of, page_of
+from optimizer.core.base.answers import Page, Text, members_of, page_of
 from optimizer.core.base.errors import NotFound
 from optimizer.core.base.phrasing import count
-from optimizer.core.base.texts import Text
 from optimizer.core.family.family import Family
 from optimizer.core.forecast.forecast import RolloutForecast
 from optimizer.core.scheduling.schedule import in_force

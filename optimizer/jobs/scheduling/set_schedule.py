@@ -10,9 +10,8 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from optimizer.core.base.answers import check_preconditions, members_of
+from optimizer.core.base.answers import Text, check_preconditions, members_of
 from optimizer.core.base.errors import Fault, InvalidInput, PreconditionRequired
-from optimizer.core.base.texts import Text
 from optimizer.core.base.values import Aim
 from optimizer.core.family.family import Family
 from optimizer.core.scheduling.schedule import (

@@ -10,10 +10,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from optimizer.core.base.answers import Page
+from optimizer.core.base.answers import Page, Text
 from optimizer.core.base.errors import Conflict, Fault, InvalidInput, NotFound, Refused
 from optimizer.core.base.phrasing import when
-from optimizer.core.base.texts import Text
 from optimizer.core.serving.access import Access, LimitsRecord, Role, access_of, hash_of
 from optimizer.jobs.context import Context
 from optimizer.jobs.request import Moment, Name, Positive, Request

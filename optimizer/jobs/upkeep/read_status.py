@@ -11,9 +11,8 @@ from typing import Annotated, Literal, NotRequired
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from optimizer.core.base.answers import members_of
+from optimizer.core.base.answers import Text, members_of
 from optimizer.core.base.errors import Busy
-from optimizer.core.base.texts import Text
 from optimizer.core.family.family import kind_of
 from optimizer.core.scheduling.schedule import in_force
 from optimizer.core.serving.assignment import holdback_of

@@ -7,8 +7,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+from optimizer.core.base.answers import Text
 from optimizer.core.base.phrasing import when
-from optimizer.core.base.texts import Text
 from optimizer.core.rollout.transitions import TransitionRequest, apply
 from optimizer.core.serving.rollout import Decision, Rollout
 from optimizer.jobs.context import Context

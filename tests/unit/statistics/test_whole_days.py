@@ -16,9 +16,8 @@ from optimizer.core.forecast.forecast import forecast_rollout
 from optimizer.core.forecast.plan import Lift, Progress, needs_of, plan_of, total_of
 from optimizer.core.statistics.forecast import KAPPA_MEAN, TrafficRate
 from optimizer.core.statistics.outcomes import Block
-from optimizer.core.statistics.quality_gate import QualityGate
+from optimizer.core.statistics.quality_gate import GAMES, QualityGate, WholeDays
 from optimizer.core.statistics.stopping_rule import Standing, harm_evidence, stopping_rule
-from optimizer.core.statistics.whole_days import GAMES, WholeDays
 from optimizer.core.views.rollout_evidence import gates_of, verdict_of
 from tests.unit.statistics.blocks import LADDER, after_all, block
 

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from optimizer.content.core.records.fields import CHECKPOINTS
 from optimizer.content.core.records.record import PROCESSING_TYPES, UNNAMED
-from optimizer.core.base.texts import Text
+from optimizer.core.base.answers import Text
 from optimizer.core.feedback.pipeline_record import TARGETS, PipelineSums, Target
 
 N_REASONS = 10  # the most frequent ones, per checkpoint

@@ -8,7 +8,7 @@ from typing import Literal
 
 from typing_extensions import TypedDict
 
-from optimizer.core.base.texts import Text
+from optimizer.core.base.answers import Text
 from optimizer.core.base.values import Spread
 from optimizer.core.evaluation.judging.bias import BiasName, BiasVerdict
 from optimizer.core.evaluation.run import QueuedRun

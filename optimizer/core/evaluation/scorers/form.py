@@ -101,9 +101,7 @@ def compression_ratio(wanted: Any, found: Any, inputs: Mapping[str, Any], *, inp
     before = len(words(source_text(inputs, input)))
     if not before:
         raise ValueError(f"the input {input!r} holds no word, so there was nothing to compress")
-    if not information_retention(wanted, found):
-        return 0.0
-    return max(0.0, 1 - len(words(text_of(found))) / before)
+    return 0.0 if not information_retention(wanted, found) else max(0.0, 1 - len(words(text_of(found))) / before)
 
 
 def _as_text(value: Any) -> str:

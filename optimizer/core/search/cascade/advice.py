@@ -21,8 +21,7 @@ from optimizer.core.search.cascade.figures import (
     StrongestAlone,
 )
 from optimizer.core.search.cascade.production import Production
-from optimizer.core.search.cascade.records import SHARES, TierRecords, figure, loss_upper
-from optimizer.core.search.cascade.replay import NOT_REPLAYED, replay
+from optimizer.core.search.cascade.records import NOT_REPLAYED, SHARES, TierRecords, figure, loss_upper, replay
 from optimizer.core.search.cascade.strategy import ALLOWED
 from optimizer.core.search.cascade.sweep import curve
 from optimizer.core.search.cascade.thresholds import (

@@ -15,8 +15,7 @@ from typing import Literal
 import numpy as np
 
 from optimizer.core.search.cascade.figures import CascadeSetting
-from optimizer.core.search.cascade.records import Column, TierRecords, loss_bound
-from optimizer.core.search.cascade.replay import answering_tier
+from optimizer.core.search.cascade.records import Column, TierRecords, answering_tier, loss_bound
 from optimizer.core.search.cascade.sweep import NEVER, SLACK, Limit, ThresholdPair, TwoKnobs, best_points
 
 Least = Literal["cost_usd", "loss"]

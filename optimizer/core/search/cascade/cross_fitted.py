@@ -17,8 +17,7 @@ from numpy.typing import NDArray
 from optimizer.core.base.errors import InvalidInput
 from optimizer.core.search.cascade.coordinate import Thresholds, best_thresholds, setting_of
 from optimizer.core.search.cascade.figures import CascadeSetting
-from optimizer.core.search.cascade.records import Column, TierRecords, loss_upper
-from optimizer.core.search.cascade.replay import outcome
+from optimizer.core.search.cascade.records import Column, TierRecords, loss_upper, outcome
 from optimizer.core.search.cascade.sweep import NEVER, Limit, LossCurve, curve, last_in_sequence
 
 CAUTION = (4.0, 3.0, 2.5, 2.0, 1.75, 1.5, 1.25, 1.0, 0.5, 0.0)  # z: standard errors kept between loss and margin

@@ -19,8 +19,7 @@ from optimizer.core.policy.tiers import CONFIDENCE, Tiers
 from optimizer.core.search.cascade.exploration import audit_cost
 from optimizer.core.search.cascade.figures import CascadeCurves, CascadeSetting, ThresholdCurve, ThresholdPoint
 from optimizer.core.search.cascade.learned import is_recorded
-from optimizer.core.search.cascade.records import Column, TierRecords
-from optimizer.core.search.cascade.replay import NOT_REPLAYED, CascadeReplay, replay
+from optimizer.core.search.cascade.records import NOT_REPLAYED, CascadeReplay, Column, TierRecords, replay
 
 N_VALUES = 31  # of each threshold: quantiles of the recorded confidences
 

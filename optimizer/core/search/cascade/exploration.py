@@ -23,8 +23,7 @@ from numpy.typing import NDArray
 
 from optimizer.core.base.errors import InvalidInput
 from optimizer.core.search.cascade.figures import AuditCost, CascadeSetting, Figure, WeightedEstimate
-from optimizer.core.search.cascade.records import LOSSES, SHARES, Column, Range, TierRecords, figure
-from optimizer.core.search.cascade.replay import answering_tier
+from optimizer.core.search.cascade.records import LOSSES, SHARES, Column, Range, TierRecords, answering_tier, figure
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

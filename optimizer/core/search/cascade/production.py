@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from optimizer.core.family.answer import parse_output
-from optimizer.core.family.fields import Output
+from optimizer.core.family.settings import Output
 from optimizer.core.feedback.events import Interaction
 from optimizer.core.policy.policy import Policy
 from optimizer.core.policy.steps import draw_of

@@ -28,8 +28,7 @@ from optimizer.core.search.cascade.learned import (
     asks_to_learn,
     recorded_signal,
 )
-from optimizer.core.search.cascade.records import TierRecords
-from optimizer.core.search.cascade.replay import outcome
+from optimizer.core.search.cascade.records import TierRecords, outcome
 from optimizer.core.search.cascade.thresholds import chains_of
 from optimizer.core.search.proposal_sequence import LOSS, SAVED
 from optimizer.core.search.strategy import REPLAY, Proposal, SearchSetting

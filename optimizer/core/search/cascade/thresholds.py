@@ -21,8 +21,15 @@ from optimizer.core.base.phrasing import change_text, points_lost, threshold
 from optimizer.core.search.cascade.coordinate import Thresholds, best_thresholds, setting_of
 from optimizer.core.search.cascade.cross_fitted import N_FOLDS, folds_of, judged, loss_path
 from optimizer.core.search.cascade.figures import CascadeSetting
-from optimizer.core.search.cascade.records import Column, TierRecords, loss_upper, mean_upper
-from optimizer.core.search.cascade.replay import CascadeReplay, outcome, replay
+from optimizer.core.search.cascade.records import (
+    CascadeReplay,
+    Column,
+    TierRecords,
+    loss_upper,
+    mean_upper,
+    outcome,
+    replay,
+)
 from optimizer.core.search.cascade.sweep import NEVER, SLACK, Limit, curve, last_in_sequence
 
 Rule = Literal["expected", "confident"]

@@ -15,8 +15,7 @@ from itertools import permutations, zip_longest
 from typing import Any
 
 from optimizer.core.base.errors import InvalidInput
-from optimizer.core.dataset.examples import Example
-from optimizer.core.dataset.similarity import similarities, vectors
+from optimizer.core.dataset.examples import Example, similarities, vectors
 from optimizer.core.family.family import Family
 from optimizer.core.family.rendering import few_shot, render_open, value_text
 from optimizer.core.family.variant import FewShot, Variant

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from optimizer.core.base.errors import InvalidInput
-from optimizer.core.dataset.examples import Example
-from optimizer.core.dataset.similarity import similarities, vectors
+from optimizer.core.dataset.examples import Example, similarities, vectors
 from optimizer.core.family.answer import expected_value, parse_output
-from optimizer.core.family.fields import Output
+from optimizer.core.family.settings import Output
 from optimizer.core.search.examples.sets import text_of
 
 PERFECT = 1.0

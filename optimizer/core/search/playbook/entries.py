@@ -147,9 +147,9 @@ def applied(
     for edit in edits:
         if (
             isinstance(edit, Restore)
-            and _by_study(by)
+            and (by or STUDY).startswith(STUDY)
             and edit.id in by_id
-            and not _by_study(by_id[edit.id].changed_by)
+            and not (by_id[edit.id].changed_by or STUDY).startswith(STUDY)
         ):
             continue  # what a person retired stays so until a person restores it
         for changed in _changed(by_id, edit, study):
@@ -157,10 +157,6 @@ def applied(
             created = known.created_at if known is not None else at
             by_id[changed.id] = replace(changed, created_at=created, changed_at=at, changed_by=by)
     return by_id
-
-
-def _by_study(actor: str | None) -> bool:
-    return (actor or STUDY).startswith(STUDY)
 
 
 def _changed(entries: Entries, edit: Edit, study: str) -> list[Entry]:

@@ -12,7 +12,7 @@ from typing import Any, get_args
 
 from optimizer.core.base.errors import InvalidInput
 from optimizer.core.base.strict_json import read_json
-from optimizer.core.dataset.similarity import similarities, vectors
+from optimizer.core.dataset.examples import similarities, vectors
 from optimizer.core.family.rendering import value_text
 from optimizer.core.search.playbook.clusters import AnsweredExample, Cluster
 from optimizer.core.search.playbook.entries import (

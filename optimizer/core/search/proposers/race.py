@@ -114,7 +114,7 @@ class RacedSearch:
             else:
                 self._decided_for = (self.leader() or self._champion).variant.id
                 return self.last()
-        return [self._heat(turn) for turn in turns if turn is not None]
+        return [RaceRound(proposal=self._proposals[turn.variant], turn=turn) for turn in turns if turn is not None]
 
     def last(self, n_calls: int | None = None) -> list[RaceRound]:
         """What champion and leader have not met of the examples that the calls pay for both to meet: for the end of the
@@ -127,7 +127,11 @@ class RacedSearch:
         met = [len(self._race.standing.scores[id]) for id in ids]
         room = inf if self._calls is None else max(0, self._calls - self._race.n_met, n_calls or 0)
         upto = max(n for n in range(len(self._race.order) + 1) if sum(max(0, n - m) for m in met) <= room)
-        return [self._heat(turn) for id in ids if (turn := self._race.until(id, upto)) is not None]
+        return [
+            RaceRound(proposal=self._proposals[turn.variant], turn=turn)
+            for id in ids
+            if (turn := self._race.until(id, upto)) is not None
+        ]
 
     @property
     def pair(self) -> list[Proposal]:
@@ -169,9 +173,6 @@ class RacedSearch:
         for contender, missing in self._unmeasured.items():
             if missing & self._measured:
                 self._race.withdraw(contender)
-
-    def _heat(self, turn: RaceTurn) -> RaceRound:
-        return RaceRound(proposal=self._proposals[turn.variant], turn=turn)
 
     def _begin(self, make: Callable[[Variant], Strategy]) -> None:
         """A proposer starts from the leader, and its contenders race with their part of the calls."""
