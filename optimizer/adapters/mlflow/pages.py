@@ -168,16 +168,6 @@ def headline(study: Study) -> str:
     return {"cancelled": "cancelled by a person", "failed": f"failed: {study.error}"}.get(study.status, study.status)
 
 
-def verdict_lines(study: Study) -> list[str]:
-    """The confirmation in words: its summary, then one line per gate; empty when nothing was confirmed."""
-    confirmation = study.confirmation or {}
-    lines = [str(confirmation["summary"])] if confirmation.get("summary") else []
-    return lines + [
-        f"Gate {gate.get('name')}: {gate.get('verdict')}. {gate.get('reason', '')}"
-        for gate in confirmation.get("gates", ())
-    ]
-
-
 def confirmation_figures(study: Study) -> dict[str, float]:
     """Every number of the confirmation by a flat name, such as ``lift`` or ``interval.lower``."""
     figures = _numbers(study.confirmation or {})
@@ -191,7 +181,12 @@ def confirmation_figures(study: Study) -> dict[str, float]:
 def note(study: Study, trials: Sequence[Trial], evidence: StudyEvidence) -> str:
     """The markdown on the parent run: outcome, winner, confirmation, best trials, diff, and the next command."""
     lines = [f"### {study.family}: {headline(study)}", ""]
-    verdict = verdict_lines(study)
+    confirmation = study.confirmation or {}
+    verdict = [str(confirmation["summary"])] if confirmation.get("summary") else []
+    verdict += [
+        f"Gate {gate.get('name')}: {gate.get('verdict')}. {gate.get('reason', '')}"
+        for gate in confirmation.get("gates", ())
+    ]
     lines += [*verdict[:1], ""] if verdict else []
     if study.simulated_clock:
         lines += ["_Made under a simulated clock (profile demo)._", ""]

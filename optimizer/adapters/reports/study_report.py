@@ -37,7 +37,7 @@ from optimizer.core.search.study import (
     too_long_in_words,
 )
 from optimizer.core.views.study_headline import cost_text, headline, lift_text, next_step
-from optimizer.core.views.study_story import StudyReport, TrialView, usd_per_example
+from optimizer.core.views.study_story import StudyReport, usd_per_example
 from optimizer.core.views.variant import variant_diff, variant_text
 from optimizer.core.views.variant_grid import VariantGrid, score_spread
 
@@ -90,7 +90,14 @@ def study_page(report: StudyReport) -> str:
         is_look=study.mode == "confirm",
         unconfirmed=UNCONFIRMED.get(study.outcome or study.status, "There has been none yet."),
         changed=_changed(report),
-        best_first=sorted(report.history.trials, key=_best_first),
+        best_first=sorted(
+            report.history.trials,
+            key=lambda seen: (
+                seen.trial.status != "complete" or seen.trial.score is None,
+                -(seen.trial.score or 0.0),
+                seen.trial.number,
+            ),
+        ),
         cost_name="Time share" if study.is_replayed else "Dollars a call",
         cost=share if study.is_replayed else usd,  # of one item that was replayed: no call was paid for it
         usd_per_example=usd_per_example,
@@ -105,7 +112,8 @@ def _findings(report: StudyReport) -> dict[str, Any]:
     study, trials = report.study, [t.trial for t in report.history.trials]
     findings = study.findings or {}
     without_model, labels = findings.get(WITHOUT_MODEL), findings.get(LABELS)
-    cannot_tell, shares = _importances(report, trials)
+    why_not = report.history.cannot_tell
+    shares = {} if why_not else importances(trials, report.variants, study.seed)
     return {
         "without_model": without_model,
         "said": said,
@@ -113,7 +121,7 @@ def _findings(report: StudyReport) -> dict[str, Any]:
         "labels": label_tables(labels, study) if labels else None,
         "confidences": [finding_of(each) for each in findings.get("confidence") or ()],
         "learned_score": findings.get(CONTENT_SCORE),
-        "cannot_tell": cannot_tell,
+        "cannot_tell": why_not or (None if shares else NOTHING_VARIED),  # no setting can be called important
         "importances": shares,
         "n_complete": sum(t.status == "complete" and t.score is not None for t in trials),
         "purposes": sorted(report.spent, key=lambda purpose: (purpose == "confirmation", purpose != "search", purpose)),
@@ -158,18 +166,6 @@ def _changed(report: StudyReport) -> dict[str, Any] | None:
         "diff": [(kinds.get(line[:1], "same"), cut(line, LINE_CHARS) or " ") for line in lines],
         "text": variant_text(other),
     }
-
-
-def _best_first(seen: TrialView) -> tuple[bool, float, int]:
-    whole = seen.trial.status == "complete" and seen.trial.score is not None
-    return not whole, -(seen.trial.score or 0.0), seen.trial.number
-
-
-def _importances(report: StudyReport, trials: Sequence[Trial]) -> tuple[str | None, dict[str, float]]:
-    """(why no setting can be called important, the share of the variance that each explains)."""
-    why_not = report.history.cannot_tell
-    shares = {} if why_not else importances(trials, report.variants, report.study.seed)
-    return why_not or (None if shares else NOTHING_VARIED), shares
 
 
 N_LABELS = 30  # of the table, those that do worst

@@ -296,7 +296,8 @@ class Database:
         """
         if self._write_fault is not None or self._lock_held is not None:
             with suppress(DetentError):
-                self.write(_touch)
+                # writes a page and changes nothing
+                self.write(lambda tx: tx.exec_driver_sql("PRAGMA user_version = 0") and None)
         if self._damage is None or not reads_file or monotonic() < self._check_due:
             return
         if self.damage():
@@ -395,8 +396,3 @@ class Database:
         elif writing:
             self._write_fault = sentence.detail
         raise sentence from error
-
-
-def _touch(tx: Connection) -> None:
-    """Writes a page and changes nothing."""
-    tx.exec_driver_sql("PRAGMA user_version = 0")

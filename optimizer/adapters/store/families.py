@@ -51,7 +51,7 @@ class FamilyNameTables:
         else:
             begins = NAMES.c.name.startswith(f"{name}{RETIRED}", autoescape=True)
             query = select(NAMES.c.name).where(begins, NAMES.c.current)
-        return max(tx.execute(query).scalars(), key=_number, default=None)
+        return max(tx.execute(query).scalars(), key=lambda retired: int(retired.rpartition(RETIRED)[2]), default=None)
 
     def rename(self, tx: Connection, old: str, new: str, at: datetime) -> None:
         key, names = key_of(old), self._names_of_key(tx, old)
@@ -78,7 +78,11 @@ class FamilyNameTables:
 
     def retire(self, tx: Connection, name: str, at: datetime) -> str:
         retired = self.next_retired(tx, name)
-        self._seal(tx, name, sorted(other for other in self._names_of_key(tx, name) if not is_retired(other)))
+        query = select(EXAMPLES.c.id, EXAMPLES.c.input).where(EXAMPLES.c.family == name, EXAMPLES.c.split == "holdout")
+        sealed = [(input_hash(row.input), row.id) for row in tx.execute(query)]
+        for other in sorted(other for other in self._names_of_key(tx, name) if not is_retired(other)):
+            rows = [{"name": other, "input_hash": hash, "family": name, "example": id} for hash, id in sealed]
+            insert_new(tx, SEALED, rows)
         self._call(tx, key_of(name), name, retired, at)
         return retired
 
@@ -137,15 +141,6 @@ class FamilyNameTables:
             carry_looks(tx, family, id, ones)
         return sum(own[id].split != "holdout" for id in before)
 
-    def _seal(self, tx: Connection, family: str, names: Sequence[str]) -> None:
-        query = select(EXAMPLES.c.id, EXAMPLES.c.input).where(
-            EXAMPLES.c.family == family, EXAMPLES.c.split == "holdout"
-        )
-        sealed = [(input_hash(row.input), row.id) for row in tx.execute(query)]
-        for name in names:
-            rows = [{"name": name, "input_hash": hash, "family": family, "example": id} for hash, id in sealed]
-            insert_new(tx, SEALED, rows)
-
 
 def sealed_before(
     tx: Connection, family: str, inputs: Mapping[str, Mapping[str, Any]]
@@ -172,7 +167,3 @@ def carry_looks(tx: Connection, family: str, id: str, before: Sequence[tuple[str
     for other, example in before:
         query = select(LOOKS.c.study, LOOKS.c.looked_at).where(LOOKS.c.family == other, LOOKS.c.example == example)
         insert_new(tx, LOOKS, [{"family": family, "example": id, **row} for row in tx.execute(query).mappings()])
-
-
-def _number(retired: str) -> int:
-    return int(retired.rpartition(RETIRED)[2])

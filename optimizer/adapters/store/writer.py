@@ -117,12 +117,6 @@ class _Outcome:
     value: Any = None
     error: BaseException | None = None
 
-    def tell(self) -> None:
-        if self.error is not None:
-            self.job.future.set_exception(self.error)
-        else:
-            self.job.future.set_result(self.value)
-
 
 class Writer:
     """A bounded queue and the thread that empties it.
@@ -241,7 +235,10 @@ class Writer:
         if failed is not None:
             self._renew(failed)
         for outcome in outcomes:
-            outcome.tell()
+            if outcome.error is not None:
+                outcome.job.future.set_exception(outcome.error)
+            else:
+                outcome.job.future.set_result(outcome.value)
 
 
 def _at_once(connection: Connection, started: list[_Job]) -> list[_Outcome] | None:

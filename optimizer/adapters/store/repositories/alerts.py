@@ -44,18 +44,16 @@ class OutboxTable:
         tx.execute(_INSERT, row)
 
     def due(self, tx: Connection, now: datetime, limit: int, *, topics: Collection[str]) -> list[OutboxItem]:
-        o = OUTBOX.c
         query = (
             select(OUTBOX)
-            .where(o.sent_at.is_(None), o.not_before <= now, o.topic.in_(topics))
-            .order_by(o.seq)
+            .where(_O.sent_at.is_(None), _O.not_before <= now, _O.topic.in_(topics))
+            .order_by(_O.seq)
             .limit(limit)
         )
         return [_item(row) for row in tx.execute(query).mappings()]
 
     def oldest(self, tx: Connection, topic: str) -> OutboxItem | None:
-        o = OUTBOX.c
-        return first(tx, select(OUTBOX).where(o.sent_at.is_(None), o.topic == topic).order_by(o.seq).limit(1), _item)
+        return first(tx, select(OUTBOX).where(_O.sent_at.is_(None), _O.topic == topic).order_by(_O.seq).limit(1), _item)
 
     def sent(self, tx: Connection, seq: int, at: datetime) -> None:
         tx.execute(
@@ -69,8 +67,7 @@ class OutboxTable:
         tx.execute(update(OUTBOX).where(OUTBOX.c.seq == seq).values(**again))
 
     def last(self, tx: Connection, topic: str, subject: str) -> Mapping[str, Any] | None:
-        o = OUTBOX.c
-        query = select(o.payload).where(o.topic == topic, o.subject == subject).order_by(o.seq.desc()).limit(1)
+        query = select(_O.payload).where(_O.topic == topic, _O.subject == subject).order_by(_O.seq.desc()).limit(1)
         payload: Mapping[str, Any] | None = tx.execute(query).scalar()
         return payload
 
@@ -99,6 +96,7 @@ _item = partial(record_of, OutboxItem)
 
 ALERTS = AlertRow.__table__
 AUDIT = AuditRow.__table__
+_O = OUTBOX.c
 
 
 class AlertTable:
@@ -181,14 +179,8 @@ class AuditTable:
         subject: str,
         detail: Mapping[str, Any],
     ) -> None:
-        row = {
-            "at": at,
-            "actor": actor,
-            "action": action,
-            "family": family,
-            "subject": subject,
-        }
-        tx.execute(insert(AUDIT), [{**row, "detail": dict(detail)}])
+        who = {"actor": actor, "action": action, "family": family, "subject": subject}
+        tx.execute(insert(AUDIT), [{"at": at, **who, "detail": dict(detail)}])
 
     def page(self, tx: Connection, cursor: str | None, limit: int) -> tuple[list[AuditEntry], str | None]:
         query = select(AUDIT).order_by(AUDIT.c.seq.desc()).limit(limit + 1)

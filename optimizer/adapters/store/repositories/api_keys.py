@@ -21,6 +21,7 @@ from optimizer.ports import CallerKind, CallerRecord, KeyRecord, Limited
 KEYS = ApiKeyRow.__table__
 USAGE = KeyUsageRow.__table__
 CALLERS = CallerRow.__table__
+_C = CALLERS.c
 MOST_CALLERS = 200  # of a kind; those that were seen least give way
 SHARE_OF_THE_REST = 8  # a process takes so small a part of what is left that others find some, too
 
@@ -106,19 +107,17 @@ class ApiKeyTable:
             {"kind": kind, "name": name, "n_requests": n, "last_at": at} for (kind, name), n in sorted(counts.items())
         ]
         upsert(tx, CALLERS, rows, add=("n_requests",))
-        c = CALLERS.c
         for kind in sorted({kind for kind, _ in counts}):
-            of_kind = select(c.name).where(c.kind == kind).order_by(c.n_requests.desc(), c.last_at.desc(), c.name)
+            of_kind = select(_C.name).where(_C.kind == kind).order_by(_C.n_requests.desc(), _C.last_at.desc(), _C.name)
             least = tx.execute(of_kind.offset(MOST_CALLERS)).scalars().all()
             if least:
-                tx.execute(delete(CALLERS).where(c.kind == kind, c.name.in_(least)))
+                tx.execute(delete(CALLERS).where(_C.kind == kind, _C.name.in_(least)))
 
     def callers(self, tx: Connection, since: datetime) -> list[CallerRecord]:
-        c = CALLERS.c
         rows = tx.execute(
-            select(c.kind, c.name, c.n_requests, c.last_at)
-            .where(c.last_at >= since)
-            .order_by(c.last_at.desc(), c.kind, c.name)
+            select(_C.kind, _C.name, _C.n_requests, _C.last_at)
+            .where(_C.last_at >= since)
+            .order_by(_C.last_at.desc(), _C.kind, _C.name)
         )
         return [CallerRecord(*row) for row in rows]
 

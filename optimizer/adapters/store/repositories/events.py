@@ -130,6 +130,7 @@ def _values(dialect: Dialect, table: Table) -> dict[int, Value]:
 KEYS = IdempotencyKeyRow.__table__
 LATER = LaterPartsRow.__table__
 ARMS = ArmStatRow.__table__
+_I = INTERACTIONS.c
 _COLUMNS = (*KEY, *SUMS)
 _ADD = (
     f"INSERT INTO {ARMS.name} ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' for _ in _COLUMNS)})"
@@ -173,11 +174,10 @@ class EventTables:
     def made_of_parts(
         self, tx: Connection, family: str, variants: Collection[str], *, since: datetime, limit: int
     ) -> list[Interaction]:
-        i = INTERACTIONS.c
         query = (
             select(INTERACTIONS)
             .where(*_made_of_parts(family, variants, since))
-            .order_by(i.received_at.desc(), i.id.desc())
+            .order_by(_I.received_at.desc(), _I.id.desc())
             .limit(limit)
         )
         return [_interaction(row) for row in tx.execute(query).mappings()]
@@ -321,8 +321,7 @@ def _page(
 
 
 def _made_of_parts(family: str, variants: Collection[str], since: datetime) -> list[ColumnElement[bool]]:
-    i = INTERACTIONS.c
-    return [i.family == family, i.received_at >= since, i.variant.in_(sorted(variants)), i.parts.is_not(None)]
+    return [_I.family == family, _I.received_at >= since, _I.variant.in_(sorted(variants)), _I.parts.is_not(None)]
 
 
 _INTERACTION_FIELDS = tuple(name for name in Interaction.__dataclass_fields__ if name != "arm")

@@ -12,7 +12,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, and_, func, insert, not_, or_, select, update
+from sqlalchemy import Connection, and_, func, insert, not_, or_, select, update
 
 from optimizer.adapters.store.engine import insert_new
 from optimizer.adapters.store.families import carry_looks, sealed_before
@@ -28,6 +28,7 @@ EXAMPLES = ExampleRow.__table__
 LOOKS = HoldoutLookRow.__table__
 CALIBRATIONS = JudgeCalibrationRow.__table__
 REVIEWS = ReviewRow.__table__
+_C = EXAMPLES.c
 
 
 class ExampleTables:
@@ -69,7 +70,9 @@ class ExampleTables:
     def sealed_holdout(
         self, tx: Connection, family: str, study: str, ids: Sequence[str] | None, at: datetime
     ) -> list[Example]:
-        examples = [_example(row) for query in _holdout_queries(family, ids) for row in tx.execute(query).mappings()]
+        holdout = select(EXAMPLES).where(_C.family == family, _C.split == "holdout").order_by(_C.id)
+        queries = [holdout] if ids is None else [holdout.where(_C.id.in_(some)) for some in chunks(list(ids))]
+        examples = [_example(row) for query in queries for row in tx.execute(query).mappings()]
         looks = [{"family": family, "example": example.id, "study": study, "looked_at": at} for example in examples]
         insert_new(tx, LOOKS, looks)
         if ids is None:
@@ -97,9 +100,8 @@ class ExampleTables:
             raise NotFound(f"Family {family!r} has no example {id!r} outside its holdout; it may have been forgotten.")
 
     def golden(self, tx: Connection, family: str) -> list[tuple[str, Example]]:
-        c = EXAMPLES.c
-        query = select(EXAMPLES).where(c.family == family, c.golden.is_not(None), c.split != "holdout")
-        return [(row["golden"], _example(row)) for row in tx.execute(query.order_by(c.id)).mappings()]
+        query = select(EXAMPLES).where(_C.family == family, _C.golden.is_not(None), _C.split != "holdout")
+        return [(row["golden"], _example(row)) for row in tx.execute(query.order_by(_C.id)).mappings()]
 
     def sealed_among(
         self, tx: Connection, family: str, inputs: Collection[str], of: Callable[[Mapping[str, Any]], str]
@@ -111,12 +113,11 @@ class ExampleTables:
     def standing(
         self, tx: Connection, family: str, *, ids: Sequence[str], groups: Sequence[str]
     ) -> list[ExampleStanding]:
-        c = EXAMPLES.c
         by_id: dict[str, ExampleStanding] = {}
-        for column, values in ((c.id, ids), (c.group, groups)):
+        for column, values in ((_C.id, ids), (_C.group, groups)):
             for some in chunks(list(values)):
-                query = select(c.id, c.group, c.split, c.released, c.interaction).where(
-                    c.family == family, column.in_(some)
+                query = select(_C.id, _C.group, _C.split, _C.released, _C.interaction).where(
+                    _C.family == family, column.in_(some)
                 )
                 by_id.update((row["id"], ExampleStanding(**row)) for row in tx.execute(query).mappings())
         return sorted(by_id.values(), key=lambda standing: standing.id)
@@ -153,11 +154,6 @@ class ExampleTables:
             raise NotFound(
                 f"Family {family!r} has no example {id!r} to release; it may have been forgotten in between."
             )
-
-
-def _holdout_queries(family: str, ids: Sequence[str] | None) -> list[Any]:
-    query = select(EXAMPLES).where(EXAMPLES.c.family == family, EXAMPLES.c.split == "holdout").order_by(EXAMPLES.c.id)
-    return [query] if ids is None else [query.where(EXAMPLES.c.id.in_(some)) for some in chunks(list(ids))]
 
 
 def _columns(example: Example) -> dict[str, Any]:
@@ -236,14 +232,13 @@ class CalibrationTable:
     def history(self, tx: Connection, family: str) -> list[CalibrationRecord]:
         newest = CALIBRATIONS.c.created_at.desc(), CALIBRATIONS.c.id.desc()
         query = select(CALIBRATIONS).where(CALIBRATIONS.c.family == family).order_by(*newest)
-        return [_calibration(row) for row in tx.execute(query).mappings()]
-
-
-def _calibration(row: RowMapping) -> CalibrationRecord:
-    return CalibrationRecord(
-        id=row["id"],
-        family=row["family"],
-        calibration=calibration_of(row["calibration"]),
-        agreement=agreement_of(row["agreement"]),
-        created_by=row["created_by"],
-    )
+        return [
+            CalibrationRecord(
+                id=row["id"],
+                family=row["family"],
+                calibration=calibration_of(row["calibration"]),
+                agreement=agreement_of(row["agreement"]),
+                created_by=row["created_by"],
+            )
+            for row in tx.execute(query).mappings()
+        ]

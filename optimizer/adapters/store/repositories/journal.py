@@ -90,13 +90,13 @@ class JournalTable:
         return Spend(usd=float(usd or 0.0), n_calls=n_calls, n_lost=int(n_lost or 0))
 
     def usd_of_no_study(self, tx: Connection, family: str, purpose: str, since: datetime) -> float:
-        c = CALLS.c
-        query = select(_SPENT[0]).where(c.study.is_(None), c.family == family, c.purpose == purpose, c.sent_at > since)
+        query = select(_SPENT[0]).where(
+            _C.study.is_(None), _C.family == family, _C.purpose == purpose, _C.sent_at > since
+        )
         return float(tx.execute(query).scalar() or 0.0)
 
     def usd_without_a_run(self, tx: Connection, since: datetime) -> dict[str, float]:
-        c = CALLS.c
-        query = select(c.family, _SPENT[0]).where(c.study.is_(None), c.sent_at >= since).group_by(c.family)
+        query = select(_C.family, _SPENT[0]).where(_C.study.is_(None), _C.sent_at >= since).group_by(_C.family)
         return {family or "": float(usd or 0.0) for family, usd in tx.execute(query).tuples()}
 
     def spend_by_purpose(self, tx: Connection, study: str) -> dict[str, Spend]:
@@ -112,20 +112,18 @@ class JournalTable:
         }
 
     def answers(self, tx: Connection, study: str) -> dict[str, ModelAnswer]:
-        c = CALLS.c
         query = (
-            select(c.key, c.answer)
-            .where(c.study == study, c.status == "settled", c.purpose != PROPOSER, c.answer.is_not(None))
-            .order_by(c.settled_at.desc(), c.id.desc())
+            select(_C.key, _C.answer)
+            .where(_C.study == study, _C.status == "settled", _C.purpose != PROPOSER, _C.answer.is_not(None))
+            .order_by(_C.settled_at.desc(), _C.id.desc())
         )
         return {row.key: ModelAnswer(**row.answer) for row in tx.execute(query)}
 
     def latencies(self, tx: Connection, study: str, model: str) -> list[float]:
-        c = CALLS.c
         query = (
-            select(c.latency_ms)
-            .where(c.study == study, c.status == "settled", c.purpose != PROPOSER, c.model == model)
-            .order_by(c.latency_ms)
+            select(_C.latency_ms)
+            .where(_C.study == study, _C.status == "settled", _C.purpose != PROPOSER, _C.model == model)
+            .order_by(_C.latency_ms)
         )
         return list(tx.execute(query).scalars())
 
@@ -145,6 +143,7 @@ def _entry(row: RowMapping) -> JournalEntry:
 
 
 RUNS = JudgeRunRow.__table__
+_C = CALLS.c
 WITHOUT_JUDGE: Mapping[str, type[QueuedRun]] = {"compare": ComparisonRun, "evaluate": EvaluationRun}
 
 

@@ -37,6 +37,8 @@ MINUTES = MinuteStatRow.__table__
 WATERMARKS = WatermarkRow.__table__
 DETECTORS = DriftDetectorRow.__table__
 SWITCHES = SwitchWatchRow.__table__
+_F, _I = FEEDBACK_EVENTS.c, INTERACTIONS.c
+_JUDGED = FEEDBACK_EVENTS.outerjoin(INTERACTIONS, and_(_F.family == _I.family, _F.interaction == _I.id))
 Key = tuple[str, datetime, str, str, str]  # family, minute, variant, model, source
 _COLUMNS = [column.name for column in MINUTES.columns]
 
@@ -55,11 +57,15 @@ class MinuteStatTables:
     def sums(self, tx: Connection, start: datetime, until: datetime) -> list[MinuteSums]:
         sums: dict[Key, MinuteSums] = {}
         for family in families_in(tx, INTERACTIONS):
-            for row in tx.execute(_interactions(family, start, until)):
+            served = select(
+                _I.received_at, _I.variant, _I.model, _I.error.is_not(None).label("failed"), _I.latency_ms, _I.cost_usd
+            )
+            for row in tx.execute(served.where(_within(INTERACTIONS, family, start, until))):
                 minute = _sums_of(sums, family, row.received_at, row.variant, row.model, "")
                 minute.add_interaction(failed=row.failed, latency_ms=row.latency_ms, cost_usd=row.cost_usd)
         for family in families_in(tx, FEEDBACK_EVENTS):
-            for row in tx.execute(_feedback(family, start, until)):
+            judged = select(_F.received_at, _F.variant, _I.model, _F.source, _F.success, _F.score).select_from(_JUDGED)
+            for row in tx.execute(judged.where(_within(FEEDBACK_EVENTS, family, start, until))):
                 _sums_of(sums, family, row.received_at, row.variant, row.model, row.source).add_outcome(
                     success=row.success, score=row.score
                 )
@@ -95,20 +101,6 @@ class MinuteStatTables:
 
 def _within(events: Table, family: str, start: datetime, until: datetime) -> ColumnElement[bool]:
     return and_(events.c.family == family, events.c.received_at >= start, events.c.received_at < until)
-
-
-def _interactions(family: str, start: datetime, until: datetime) -> Any:
-    i = INTERACTIONS.c
-    return select(
-        i.received_at, i.variant, i.model, i.error.is_not(None).label("failed"), i.latency_ms, i.cost_usd
-    ).where(_within(INTERACTIONS, family, start, until))
-
-
-def _feedback(family: str, start: datetime, until: datetime) -> Any:
-    f, i = FEEDBACK_EVENTS.c, INTERACTIONS.c
-    judged = FEEDBACK_EVENTS.outerjoin(INTERACTIONS, and_(f.family == i.family, f.interaction == i.id))
-    query = select(f.received_at, f.variant, i.model, f.source, f.success, f.score).select_from(judged)
-    return query.where(_within(FEEDBACK_EVENTS, family, start, until))
 
 
 def _sums_of(
@@ -163,15 +155,14 @@ class DriftDetectorTable:
         *,
         judge: str | None = None,
     ) -> list[tuple[datetime, str, float]]:
-        f = FEEDBACK_EVENTS.c
-        value = f[metric.field]
+        value = _F[metric.field]
         query = (
-            select(f.received_at, func.coalesce(f.unit_hmac, f.id).label("unit"), value.label("value"))
-            .where(f.family == family, f.received_at >= start, f.received_at < until)
-            .where(f.variant == variant, f.source == metric.source, value.is_not(None))
-            .order_by(f.received_at, f.id)
+            select(_F.received_at, func.coalesce(_F.unit_hmac, _F.id).label("unit"), value.label("value"))
+            .where(_F.family == family, _F.received_at >= start, _F.received_at < until)
+            .where(_F.variant == variant, _F.source == metric.source, value.is_not(None))
+            .order_by(_F.received_at, _F.id)
         )
-        query = narrowed(query, (f.tags["judge"].as_string(), judge))
+        query = narrowed(query, (_F.tags["judge"].as_string(), judge))
         return [(row.received_at, row.unit, float(row.value)) for row in tx.execute(query)]
 
 
@@ -196,36 +187,33 @@ class SwitchWatchTable:
     def outcomes(
         self, tx: Connection, family: str, metric: Metric, start: datetime, until: datetime, *, judge: str | None
     ) -> list[ServedOutcome]:
-        f, i = FEEDBACK_EVENTS.c, INTERACTIONS.c
-        value = f[metric.field]
-        judged = FEEDBACK_EVENTS.outerjoin(INTERACTIONS, and_(f.family == i.family, f.interaction == i.id))
+        value = _F[metric.field]
         query = (
             select(
-                f.received_at,
-                i.received_at.label("served_at"),
-                func.coalesce(f.unit_hmac, f.id).label("unit"),
+                _F.received_at,
+                _I.received_at.label("served_at"),
+                func.coalesce(_F.unit_hmac, _F.id).label("unit"),
                 value.label("value"),
-                f.variant,
-                f.role,
-                f.rollout,
+                _F.variant,
+                _F.role,
+                _F.rollout,
             )
-            .select_from(judged)
+            .select_from(_JUDGED)
             .where(_within(FEEDBACK_EVENTS, family, start, until))
-            .where(f.source == metric.source, value.is_not(None), f.variant.is_not(None))
-            .order_by(f.received_at, f.id)
+            .where(_F.source == metric.source, value.is_not(None), _F.variant.is_not(None))
+            .order_by(_F.received_at, _F.id)
         )
-        query = narrowed(query, (f.tags["judge"].as_string(), judge))
+        query = narrowed(query, (_F.tags["judge"].as_string(), judge))
         return [ServedOutcome(**{**row, "value": float(row["value"])}) for row in tx.execute(query).mappings()]
 
     def first_outcome(
         self, tx: Connection, family: str, variant: str, metric: Metric, since: datetime
     ) -> datetime | None:
-        f = FEEDBACK_EVENTS.c
         query = (
-            select(f.received_at)
-            .where(f.family == family, f.received_at >= since, f.variant == variant)
-            .where(f.source == metric.source, f[metric.field].is_not(None))
-            .order_by(f.received_at)
+            select(_F.received_at)
+            .where(_F.family == family, _F.received_at >= since, _F.variant == variant)
+            .where(_F.source == metric.source, _F[metric.field].is_not(None))
+            .order_by(_F.received_at)
             .limit(1)
         )
         first: datetime | None = tx.execute(query).scalar()

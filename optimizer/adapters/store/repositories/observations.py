@@ -22,6 +22,7 @@ from optimizer.core.serving.rollout import Rollout
 from optimizer.ports import Fetches, UnitOutcomes
 
 EXPOSURES = ExposureCountRow.__table__
+_F = FEEDBACK_EVENTS.c
 COHORTS_PER_QUERY = 100  # each is a branch of the condition, and SQLite bounds their depth
 
 _I, _E = INTERACTIONS.c, EXPOSURES.c
@@ -134,20 +135,19 @@ class ObservationQueries:
         received_since: datetime,
         received_until: datetime,
     ) -> UnitOutcomes:
-        f = FEEDBACK_EVENTS.c
-        value = f.success if metric.field == "success" else f.score
-        query = select(f.unit_hmac, f.stage, f.sent_by, f.received_at, value.label("value")).where(
-            f.rollout == rollout.id,
-            f.cohort_start >= cohort.start,
-            f.cohort_start <= cohort.closes_at,
-            f.source == metric.source,
+        value = _F.success if metric.field == "success" else _F.score
+        query = select(_F.unit_hmac, _F.stage, _F.sent_by, _F.received_at, value.label("value")).where(
+            _F.rollout == rollout.id,
+            _F.cohort_start >= cohort.start,
+            _F.cohort_start <= cohort.closes_at,
+            _F.source == metric.source,
             value.is_not(None),
-            f.received_at >= received_since,
-            f.received_at <= received_until,
-            is_one_of(tx, f.unit_hmac, units),
+            _F.received_at >= received_since,
+            _F.received_at <= received_until,
+            is_one_of(tx, _F.unit_hmac, units),
         )
         if metric.source == "judge" and (judge := rollout.settings.get("judge")) is not None:
-            query = query.where(f.tags["judge"].as_string() == judge)
+            query = query.where(_F.tags["judge"].as_string() == judge)
         values, first_at = dict[str, list[tuple[float, str]]](), dict[str, datetime]()
         for row in tx.execute(query):
             if stage_of(rollout.ladder, row.stage) == cohort.stage:
@@ -167,8 +167,9 @@ class ObservationQueries:
         return units
 
     def is_reported(self, tx: Connection, family: str, since: datetime) -> bool:
-        i = INTERACTIONS.c
-        return tx.execute(select(i.id).where(i.family == family, i.received_at >= since).limit(1)).first() is not None
+        return (
+            tx.execute(select(_I.id).where(_I.family == family, _I.received_at >= since).limit(1)).first() is not None
+        )
 
     def delays_s(self, tx: Connection, family: str, variant: str, since: datetime, limit: int) -> list[float]:
         sums = within(tx, family, since, variant=variant, feedback_only=True, units=False)
@@ -186,12 +187,11 @@ class ObservationQueries:
             wanted *= 4  # some of these outcomes name no interaction
 
     def _delays_s(self, tx: Connection, family: str, variant: str, since: datetime, limit: int) -> list[float]:
-        f, i = FEEDBACK_EVENTS.c, INTERACTIONS.c
         query = (
-            select(f.received_at, i.received_at.label("served_at"))
-            .join(INTERACTIONS, (i.family == f.family) & (i.id == f.interaction))
-            .where(f.family == family, f.received_at >= since, f.variant == variant)
-            .order_by(f.received_at.desc())
+            select(_F.received_at, _I.received_at.label("served_at"))
+            .join(INTERACTIONS, (_I.family == _F.family) & (_I.id == _F.interaction))
+            .where(_F.family == family, _F.received_at >= since, _F.variant == variant)
+            .order_by(_F.received_at.desc())
             .limit(limit)
         )
         return [max(0.0, (row.received_at - row.served_at).total_seconds()) for row in tx.execute(query)]
@@ -204,11 +204,10 @@ class ObservationQueries:
         until: datetime,
         closed_at: Callable[[datetime], datetime],
     ) -> dict[ArmName, tuple[int, int]]:
-        f = FEEDBACK_EVENTS.c
         query = (
-            select(f.variant, f.cohort_start, func.count().label("n"), func.max(f.received_at).label("last"))
-            .where(f.rollout == rollout.id, f.cohort_start >= since, f.cohort_start <= until)
-            .group_by(f.cohort_start, f.variant)
+            select(_F.variant, _F.cohort_start, func.count().label("n"), func.max(_F.received_at).label("last"))
+            .where(_F.rollout == rollout.id, _F.cohort_start >= since, _F.cohort_start <= until)
+            .group_by(_F.cohort_start, _F.variant)
         )
         late: dict[ArmName, int] = {"candidate": 0, "champion": 0}
         all_of: dict[ArmName, int] = {"candidate": 0, "champion": 0}
@@ -222,9 +221,9 @@ class ObservationQueries:
         for some in chunks(sorted(with_late.items()), COHORTS_PER_QUERY):
             # The rollout is named in every branch: each is then a search of its own by the index.
             received_after = or_(
-                *(and_(f.rollout == rollout.id, f.cohort_start == c, f.received_at > at) for c, at in some)
+                *(and_(_F.rollout == rollout.id, _F.cohort_start == c, _F.received_at > at) for c, at in some)
             )
-            for variant, n in tx.execute(select(f.variant, func.count()).where(received_after).group_by(f.variant)):
+            for variant, n in tx.execute(select(_F.variant, func.count()).where(received_after).group_by(_F.variant)):
                 arm = _arm(rollout, variant)
                 if arm is not None:
                     late[arm] += n

@@ -72,7 +72,12 @@ class RetentionTables:
         kind = _KINDS[rows]
         if rows == "confidences_of_studies":
             return sum(_without_confidences(tx, study) for (study,) in keys)
-        return sum(tx.execute(_change(kind).where(_named(kind, family, some))).rowcount for some in chunks(keys))
+        change: Any = (
+            update(kind.table).values({name: null() for name in kind.texts}) if kind.texts else delete(kind.table)
+        )
+        if "family" in kind.table.primary_key.columns:
+            change = change.where(kind.table.c.family == family)
+        return sum(tx.execute(change.where(tuple_(*kind.key).in_(some))).rowcount for some in chunks(keys))
 
     def forget(self, tx: Connection, family: str, limit: int) -> int:
         for table, texts, of_family in _forgotten(family):
@@ -96,17 +101,6 @@ def _forgotten(family: str) -> Iterator[tuple[Table, Sequence[str], ColumnElemen
     yield TRIALS, (), TRIALS.c.study.in_(own)  # what was proposed stands in their settings
     yield STUDIES, ("findings", "error"), STUDIES.c.family == family
     yield RUNS, ("error", "result"), RUNS.c.family == family
-
-
-def _change(kind: _Rows) -> Any:
-    return update(kind.table).values({name: null() for name in kind.texts}) if kind.texts else delete(kind.table)
-
-
-def _named(kind: _Rows, family: str | None, keys: Sequence[Key]) -> ColumnElement[bool]:
-    if len(kind.key) > 1:
-        return tuple_(*kind.key).in_(keys)
-    named = kind.key[0].in_([key for (key,) in keys])
-    return and_(kind.table.c.family == family, named) if "family" in kind.table.primary_key.columns else named
 
 
 def _without_confidences(tx: Connection, study: str) -> int:

@@ -63,9 +63,8 @@ class RolloutTables:
         return first(tx, _LATEST, _rollout, {"of_family": family})
 
     def last_against(self, tx: Connection, family: str, *, candidate: str, champion: str) -> Rollout | None:
-        r = ROLLOUTS.c
-        both = select(ROLLOUTS).where(r.family == family, r.candidate == candidate, r.champion == champion)
-        return first(tx, both.order_by(r.created_at.desc(), r.id.desc()).limit(1), _rollout)
+        both = select(ROLLOUTS).where(_R.family == family, _R.candidate == candidate, _R.champion == champion)
+        return first(tx, both.order_by(_R.created_at.desc(), _R.id.desc()).limit(1), _rollout)
 
     def all_active(self, tx: Connection) -> list[Rollout]:
         return [_rollout(row) for row in tx.execute(_ALL_ACTIVE).mappings()]
@@ -78,9 +77,8 @@ class RolloutTables:
         return page_of(rollouts, limit, lambda rollout: (rollout.created_at, rollout.id))
 
     def following(self, tx: Connection, rollout: Rollout) -> Rollout | None:
-        r = ROLLOUTS.c
-        later = or_(r.created_at > rollout.created_at, and_(r.created_at == rollout.created_at, r.id > rollout.id))
-        query = select(ROLLOUTS).where(r.family == rollout.family, later).order_by(r.created_at, r.id).limit(1)
+        later = or_(_R.created_at > rollout.created_at, and_(_R.created_at == rollout.created_at, _R.id > rollout.id))
+        query = select(ROLLOUTS).where(_R.family == rollout.family, later).order_by(_R.created_at, _R.id).limit(1)
         return first(tx, query, _rollout)
 
     def save(self, tx: Connection, rollout: Rollout, decision: Decision | None) -> None:
@@ -260,6 +258,7 @@ def _add(book: _Book, text: str) -> None:
 
 BLOCKS = CohortBlockRow.__table__
 WATCHES = RolloutWatchRow.__table__
+_R = ROLLOUTS.c
 BLOCKS_PER_QUERY = 500
 
 

@@ -118,6 +118,7 @@ class ServingVersionTable:
 EXPOSURES = ExposureCountRow.__table__
 SUMS = ExposureSumRow.__table__
 TRUNCATED = TruncatedInputRow.__table__
+_S = SUMS.c
 
 
 class ExposureTable:
@@ -138,20 +139,18 @@ class ExposureTable:
         return [self._put(tx, row, sent_by) for row in rows]
 
     def reported(self, tx: Connection, rollout: str) -> dict[tuple[str, str, float | None], int]:
-        s = SUMS.c
-        query = select(s.sent_by, s.variant, s.stage, func.sum(s.n_exposed).label("n")).where(
-            s.rollout == rollout, s.sent_by != ""
+        query = select(_S.sent_by, _S.variant, _S.stage, func.sum(_S.n_exposed).label("n")).where(
+            _S.rollout == rollout, _S.sent_by != ""
         )
-        rows = tx.execute(query.group_by(s.sent_by, s.variant, s.stage))
+        rows = tx.execute(query.group_by(_S.sent_by, _S.variant, _S.stage))
         return {(r.sent_by, r.variant, float(r.stage) if r.stage else None): int(r.n) for r in rows}
 
     def totals(self, tx: Connection, family: str, rollout: str | None) -> list[dict[str, Any]]:
-        s = SUMS.c
-        query = select(s.variant, s.rollout, s.stage, func.sum(s.n_exposed).label("n_exposed")).where(
-            s.family == family
+        query = select(_S.variant, _S.rollout, _S.stage, func.sum(_S.n_exposed).label("n_exposed")).where(
+            _S.family == family
         )
-        query = narrowed(query, (s.rollout, rollout))
-        rows = tx.execute(query.group_by(s.variant, s.rollout, s.stage).order_by(s.rollout, s.stage, s.variant))
+        query = narrowed(query, (_S.rollout, rollout))
+        rows = tx.execute(query.group_by(_S.variant, _S.rollout, _S.stage).order_by(_S.rollout, _S.stage, _S.variant))
         return [
             {
                 "variant": r.variant,

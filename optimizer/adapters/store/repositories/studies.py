@@ -27,6 +27,7 @@ TRIALS = TrialRow.__table__
 RESULTS = TrialResultRow.__table__
 TIER_ANSWERS = TierAnswersRow.__table__
 SCHEDULES = ScheduleRow.__table__
+_S = STUDIES.c
 # Made once: a study's row is read and changed with each trial.
 _BY_ID = select(STUDIES).where(STUDIES.c.id == bindparam("of_id"))
 _CHANGE = update(STUDIES).where(STUDIES.c.id == bindparam("of_id"))
@@ -62,28 +63,27 @@ class StudyTables:
         cursor: str | None = None,
         limit: int = 100,
     ) -> tuple[list[Study], str | None]:
-        s = STUDIES.c
-        query = narrowed(newest_first(select(STUDIES), STUDIES, cursor, limit), (s.family, family), (s.status, status))
+        query = narrowed(
+            newest_first(select(STUDIES), STUDIES, cursor, limit), (_S.family, family), (_S.status, status)
+        )
         studies = [_study(row) for row in tx.execute(query).mappings()]
         return page_of(studies, limit, lambda study: (study.created_at, study.id))
 
     def last_triggered(self, tx: Connection, family: str, kinds: Collection[TriggerKind] | None = None) -> Study | None:
-        s = STUDIES.c
-        query = select(STUDIES).where(s.family == family, s.trigger.is_not(None))
+        query = select(STUDIES).where(_S.family == family, _S.trigger.is_not(None))
         if kinds is not None:
-            query = query.where(s.trigger["kind"].as_string().in_(kinds))
-        return first(tx, query.order_by(s.created_at.desc(), s.id.desc()).limit(1), _study)
+            query = query.where(_S.trigger["kind"].as_string().in_(kinds))
+        return first(tx, query.order_by(_S.created_at.desc(), _S.id.desc()).limit(1), _study)
 
     def spent_since(self, tx: Connection, since: datetime) -> list[RunSpend]:
-        s = STUDIES.c
-        query = select(s.id, s.family, s.budget, s.spend, s.finished_at).where(
-            or_(s.status.in_(UNFINISHED), s.finished_at >= since)
+        query = select(_S.id, _S.family, _S.budget, _S.spend, _S.finished_at).where(
+            or_(_S.status.in_(UNFINISHED), _S.finished_at >= since)
         )
         return [
             RunSpend(
                 run=id, family=family, cap_usd=budget.get("usd"), usd=spend["usd"], has_ended=finished_at is not None
             )
-            for id, family, budget, spend, finished_at in tx.execute(query.order_by(s.id))
+            for id, family, budget, spend, finished_at in tx.execute(query.order_by(_S.id))
         ]
 
     def unfinished(self, tx: Connection) -> list[Study]:

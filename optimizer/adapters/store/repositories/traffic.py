@@ -34,6 +34,8 @@ from optimizer.core.feedback.review_sampling import SampledInteraction, confiden
 from optimizer.core.feedback.traffic import PastLabel, PastRequest, RecordedTraffic, recorded_traffic
 from optimizer.core.scheduling.triggers import RecentOutcomes, recent_outcomes
 
+_F, _I = FEEDBACK_EVENTS.c, INTERACTIONS.c
+
 
 class TrafficTables:
     """ports.Traffic on the database. Every query goes by (family, received_at)."""
@@ -50,9 +52,10 @@ class TrafficTables:
         return recorded_traffic(first, until, within(tx, family, first, middle), within(tx, family, middle, until))
 
     def requests(self, tx: Connection, family: str, since: datetime, until: datetime) -> list[PastRequest]:
-        i = INTERACTIONS.c
-        query = _of(INTERACTIONS, family, since, until, i.unit_hmac, i.occurred_at, i.error, i.latency_ms, i.cost_usd)
-        rows = tx.execute(query.where(i.unit_hmac.is_not(None)))
+        query = _of(
+            INTERACTIONS, family, since, until, _I.unit_hmac, _I.occurred_at, _I.error, _I.latency_ms, _I.cost_usd
+        )
+        rows = tx.execute(query.where(_I.unit_hmac.is_not(None)))
         requests = [
             PastRequest(
                 unit_hmac=row.unit_hmac,
@@ -79,9 +82,8 @@ class TrafficTables:
         field: Literal["success", "score"],
         source: str,
     ) -> list[PastLabel]:
-        f = FEEDBACK_EVENTS.c
-        query = _of(FEEDBACK_EVENTS, family, since, until, f.unit_hmac, f.received_at, f[field])
-        rows = tx.execute(query.where(f.unit_hmac.is_not(None), f[field].is_not(None), f.source == source))
+        query = _of(FEEDBACK_EVENTS, family, since, until, _F.unit_hmac, _F.received_at, _F[field])
+        rows = tx.execute(query.where(_F.unit_hmac.is_not(None), _F[field].is_not(None), _F.source == source))
         labels = [PastLabel(unit_hmac=row.unit_hmac, at=row.received_at, value=float(row[2])) for row in rows]
         return sorted(labels, key=lambda label: (label.at, label.unit_hmac, label.value))
 
@@ -126,11 +128,10 @@ class TrafficTables:
     def answered(
         self, tx: Connection, family: str, since: datetime, until: datetime, most: int
     ) -> list[tuple[str, datetime]]:
-        i = INTERACTIONS.c
-        query = _of(INTERACTIONS, family, since, until, i.id, i.received_at).where(
-            i.output.is_not(None), i.input.is_not(None), i.error.is_(None)
+        query = _of(INTERACTIONS, family, since, until, _I.id, _I.received_at).where(
+            _I.output.is_not(None), _I.input.is_not(None), _I.error.is_(None)
         )
-        return [(row.id, row.received_at) for row in tx.execute(query.order_by(i.received_at, i.id).limit(most))]
+        return [(row.id, row.received_at) for row in tx.execute(query.order_by(_I.received_at, _I.id).limit(most))]
 
     def judged(
         self,
@@ -143,17 +144,16 @@ class TrafficTables:
         among: Collection[str] | None = None,
         rated_by: FeedbackSource | None = None,
     ) -> list[JudgedAnswer]:
-        f = FEEDBACK_EVENTS.c
         query = _of(
-            FEEDBACK_EVENTS, family, since, until, f.interaction, f.score, f.received_at, f.variant, f.unit_hmac
+            FEEDBACK_EVENTS, family, since, until, _F.interaction, _F.score, _F.received_at, _F.variant, _F.unit_hmac
         ).where(*_by_judge(judge))
         if rated_by is not None:
             rating = FEEDBACK_EVENTS.alias("rating").c
             is_rated = rating.score.is_not(None) | rating.success.is_not(None)
             rated = select(rating.interaction).where(rating.family == family, rating.source == rated_by, is_rated)
-            query = query.where(f.interaction.in_(rated))
-        query = query.order_by(f.received_at, f.id)
-        parts = [query] if among is None else [query.where(f.interaction.in_(some)) for some in chunks(sorted(among))]
+            query = query.where(_F.interaction.in_(rated))
+        query = query.order_by(_F.received_at, _F.id)
+        parts = [query] if among is None else [query.where(_F.interaction.in_(some)) for some in chunks(sorted(among))]
         answers = dict[str, JudgedAnswer]()
         for part in parts:
             for row in tx.execute(part):
@@ -177,36 +177,33 @@ class TrafficTables:
     ) -> tuple[int, float | None]:
         if not windows:
             return 0, None
-        f = FEEDBACK_EVENTS.c
         b = FEEDBACK_EVENTS.alias("before").c
-        is_earlier = or_(b.received_at < f.received_at, and_(b.received_at == f.received_at, b.id < f.id))
-        earlier = (b.family == family) & (b.interaction == f.interaction) & and_(*_by_judge(judge, b)) & is_earlier
+        is_earlier = or_(b.received_at < _F.received_at, and_(b.received_at == _F.received_at, b.id < _F.id))
+        earlier = (b.family == family) & (b.interaction == _F.interaction) & and_(*_by_judge(judge, b)) & is_earlier
         # The family is named in every branch: each is then a search of its own by the index.
-        received = or_(*(and_(f.family == family, f.received_at >= a, f.received_at < z) for a, z in windows))
-        query = select(func.count(), func.avg(f.score)).where(received, *_by_judge(judge))
+        received = or_(*(and_(_F.family == family, _F.received_at >= a, _F.received_at < z) for a, z in windows))
+        query = select(func.count(), func.avg(_F.score)).where(received, *_by_judge(judge))
         query = query.where(~select(b.id).where(earlier).exists())
-        n, mean = tx.execute(query if variant is None else query.where(f.variant == variant)).one()
+        n, mean = tx.execute(query if variant is None else query.where(_F.variant == variant)).one()
         return n, None if mean is None else float(mean)
 
     def ratings(
         self, tx: Connection, family: str, interactions: Collection[str], source: FeedbackSource
     ) -> dict[str, float]:
-        f = FEEDBACK_EVENTS.c
-        value = func.avg(func.coalesce(f.score, _success()))
+        value = func.avg(func.coalesce(_F.score, _success()))
         ratings = dict[str, float]()
         for some in chunks(sorted(interactions)):
             query = (
-                select(f.interaction, value.label("value"))
-                .where(f.family == family, f.interaction.in_(some), f.source == source)
-                .group_by(f.interaction)
+                select(_F.interaction, value.label("value"))
+                .where(_F.family == family, _F.interaction.in_(some), _F.source == source)
+                .group_by(_F.interaction)
             )
             ratings |= {row.interaction: row.value for row in tx.execute(query) if row.value is not None}
         return ratings
 
 
 def _success() -> ColumnElement[float]:
-    f = FEEDBACK_EVENTS.c
-    return cast(case((f.success, 1.0), (f.success.is_(False), 0.0)), Float)
+    return cast(case((_F.success, 1.0), (_F.success.is_(False), 0.0)), Float)
 
 
 def _by_judge(judge: str, f: Any = FEEDBACK_EVENTS.c) -> tuple[ColumnElement[bool], ...]:

@@ -44,6 +44,7 @@ BATCHES = EvaluationBatchRow.__table__
 DAILY = VariantPerformanceRow.__table__
 ENTRIES = PlaybookEntryRow.__table__
 STEPS = PlaybookStepRow.__table__
+_I = INTERACTIONS.c
 FIXED_OF_ENTRY = ("id", "kind", "text", "position", "study", "created_at")
 _PLAIN = ("family", "source", "created_at", "created_by", "note", "file_version", "parent", "study")
 NONE: ColumnElement[str] = literal_column("''")  # no bound value: PostgreSQL would take two of them for two groupings
@@ -124,21 +125,20 @@ def _within(column: ColumnElement[datetime], start: datetime) -> ColumnElement[b
 
 
 def _interactions_of(tx: Connection, family: str, start: datetime) -> dict[Key, dict[str, Any]]:
-    i = INTERACTIONS.c
-    variant, model = func.coalesce(i.variant, NONE).label("variant"), func.coalesce(i.model, NONE).label("model")
+    variant, model = func.coalesce(_I.variant, NONE).label("variant"), func.coalesce(_I.model, NONE).label("model")
     query = (
         select(
-            i.family,
+            _I.family,
             variant,
             model,
             func.count().label("n_interactions"),
-            func.count(i.error).label("n_errors"),
-            func.count(i.latency_ms).label("n_timed"),
-            func.avg(i.latency_ms).label("mean_latency_ms"),
-            func.coalesce(func.sum(i.cost_usd), 0.0).label("cost_usd"),
+            func.count(_I.error).label("n_errors"),
+            func.count(_I.latency_ms).label("n_timed"),
+            func.avg(_I.latency_ms).label("mean_latency_ms"),
+            func.coalesce(func.sum(_I.cost_usd), 0.0).label("cost_usd"),
         )
-        .where(i.family == family, _within(i.received_at, start))
-        .group_by(i.family, variant, model)
+        .where(_I.family == family, _within(_I.received_at, start))
+        .group_by(_I.family, variant, model)
     )
     by_key: dict[Key, dict[str, Any]] = {}
     for row in tx.execute(query).mappings().all():
@@ -152,13 +152,12 @@ def _p95(tx: Connection, key: Key, start: datetime, n: int) -> float | None:
     """Nearest rank: the smallest latency that at least 95 % of the day's do not exceed."""
     if n == 0:
         return None
-    i = INTERACTIONS.c
     family, variant, model = key
     query = (
-        select(i.latency_ms)
-        .where(i.family == family, func.coalesce(i.variant, NONE) == variant, func.coalesce(i.model, NONE) == model)
-        .where(_within(i.received_at, start), i.latency_ms.is_not(None))
-        .order_by(i.latency_ms)
+        select(_I.latency_ms)
+        .where(_I.family == family, func.coalesce(_I.variant, NONE) == variant, func.coalesce(_I.model, NONE) == model)
+        .where(_within(_I.received_at, start), _I.latency_ms.is_not(None))
+        .order_by(_I.latency_ms)
     )
     return float(tx.execute(query.offset(ceil(0.95 * n) - 1).limit(1)).scalar_one())
 
