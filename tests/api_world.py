@@ -17,6 +17,7 @@ from unittest.mock import patch
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
+from api import services
 from api.app import create_app
 from api.services import Services
 from optimizer.core.dataset.examples import make_example
@@ -25,7 +26,8 @@ from optimizer.host.config import Settings, load_settings
 from optimizer.jobs.context import Context
 from optimizer.jobs.request import Request
 from optimizer.jobs.rollouts.tick import tick
-from optimizer.runtime import apart
+from optimizer.runtime import apart, wiring
+from optimizer.runtime.fit_apart import fit_judge_apart
 from optimizer.runtime.use_cases import UseCase
 from tests.answer_schemas import as_declared
 from tests.stores import migrate_store
@@ -193,8 +195,10 @@ def serving(
 ) -> Iterator[World]:
     app = create_app(settings)
     answer_apart = apart.answer_apart if reads_apart else read_here
+    fit_judge = fit_judge_apart if reads_apart else wiring.fit_judge  # which takes seconds in a process of its own
     with (
         patch.object(import_module("api.use_cases"), "answer_apart", answer_apart),
+        patch.object(services, "fit_judge_apart", fit_judge),
         TestClient(
             app, base_url="http://localhost", client=(host, 50000), raise_server_exceptions=raise_faults
         ) as client,

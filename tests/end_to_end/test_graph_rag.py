@@ -7,9 +7,11 @@ from __future__ import annotations
 import json
 import re
 import sqlite3
+import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,6 +21,7 @@ from examples.graph_rag.graph import by_the_facts
 from examples.graph_rag.home import Home
 from optimizer.core.evaluation.suite import LATENCY
 from tests.command_line import detent
+from tests.forked import Forked
 from tests.graph_rag_model import better_when_shown, script
 from tests.scripted_model import provider
 
@@ -32,9 +35,14 @@ def typed(home: Home, *words: str, may_refuse: bool = False) -> str:
     return ran.out
 
 
+def forked(command: list[str], *, stderr: Any, env: dict[str, str], **_usual: Any) -> Forked:
+    return Forked(command, stderr=stderr, env=env)
+
+
 @pytest.fixture(autouse=True)
 def commands_run_here(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Home, "detent", typed)
+    monkeypatch.setattr("examples.graph_rag.home.subprocess", SimpleNamespace(**{**vars(subprocess), "Popen": forked}))
 
 
 def run(folder: Path, *words: str) -> tuple[dict[str, Any], Path]:

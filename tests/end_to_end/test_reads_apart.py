@@ -13,10 +13,11 @@ import pytest
 
 from optimizer.jobs.request import ItemRequest
 from optimizer.jobs.rollouts.verify_rollout import verify_rollout
-from optimizer.runtime import apart, wiring
+from optimizer.runtime import apart, fit_apart, wiring
 from optimizer.runtime.use_cases import USE_CASES, use_case_named
 from tests.api_world import World, make_home, serving
 from tests.clock import until
+from tests.end_to_end.test_idempotency import rated
 from tests.seeded_world import seeded
 
 
@@ -100,6 +101,14 @@ def test_what_a_study_has_to_tell_is_read_by_another_process(
     context, use_case = wiring.home_context(world.settings, actor="ann"), use_case_named(function)
     expected = json.loads(use_case.written(use_case.call(context, ItemRequest(id="st_1"))))
     assert {**found.json(), "made_at": None} == {**expected, "made_at": None}
+
+
+def test_a_judge_is_fitted_by_another_process(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, body = rated(world)
+    fitted, run = list[str](), subprocess.run
+    monkeypatch.setattr(fit_apart.subprocess, "run", lambda *a, **more: fitted.append(a[0][-1]) or run(*a, **more))
+    answer = world.post(path, body)
+    assert (answer.status_code // 100, fitted) == (2, ["optimizer.runtime.fit_apart"]), answer.text
 
 
 def test_what_is_read_apart_changes_nothing() -> None:

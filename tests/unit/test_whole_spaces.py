@@ -59,7 +59,7 @@ def test_every_choice_is_tried_where_the_budget_allows(tmp_path, strategy, seed)
 
 
 @pytest.mark.parametrize("strategy", ["race", "joint"])
-@pytest.mark.parametrize("n", [26, 100])
+@pytest.mark.parametrize("n", [26, pytest.param(100, marks=pytest.mark.long)])
 def test_a_list_is_tried_whole_where_the_budget_pays_for_four_rows_of_each(tmp_path, strategy, n):
     world = world_of(tmp_path, n)
     cap = 40 + 4 * (n + 1)  # the champion's own instruction is not in the list

@@ -16,7 +16,7 @@ from optimizer.core.serving.assignment import unit_hmac
 from tests.api_world import World
 from tests.clock import until
 
-UNITS = [f"user-{n}" for n in range(100_000)]
+UNITS = [f"user-{n}" for n in range(10_000)]
 
 
 class Dated(httpx.BaseTransport):
