@@ -19,8 +19,7 @@ from api.http.bodies import StrictRequest
 from api.served import unit_of
 from api.services import Services
 from optimizer.core.base.errors import Fault, InvalidInput
-from optimizer.core.family.generation_settings import SETTINGS, model_faults
-from optimizer.core.family.variant import Variant
+from optimizer.core.family.variant import SETTINGS, Variant, model_faults
 from optimizer.core.feedback.events import NO_FAMILY
 from optimizer.core.models.injection import injection_signs, texts_in
 from optimizer.core.models.language import ModelRequest

@@ -13,8 +13,7 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from optimizer.core.search.cascade.coordinate import Thresholds
-from optimizer.core.search.cascade.cross_fitted import N_FOLDS, folds_of, judged, loss_path
+from optimizer.core.search.cascade.cross_fitted import N_FOLDS, Thresholds, folds_of, judged, loss_path
 from optimizer.core.search.cascade.figures import Figure
 from optimizer.core.search.cascade.records import LOSSES, Column, TierRecords, figure
 from optimizer.core.search.cascade.sweep import curve, last_in_sequence

@@ -13,9 +13,8 @@ from optimizer.core.base.values import Budget
 from optimizer.core.dataset.examples import Example, make_example
 from optimizer.core.declaration.read import parse_family
 from optimizer.core.evaluation.scoring import Scorer
-from optimizer.core.family.answer import parse_output
 from optimizer.core.family.family import Family
-from optimizer.core.family.rendering import clip_inputs, render
+from optimizer.core.family.rendering import clip_inputs, parse_output, render
 from optimizer.core.family.variant import Variant
 from optimizer.core.models.language import request_for
 from optimizer.host.config import load_settings

@@ -18,8 +18,7 @@ from dspy.lm15 import Message, Response, Usage
 
 from live.setup import MAX_EXAMPLES, Counted, Found, Setup, written
 from optimizer.core.dataset.examples import Example
-from optimizer.core.family.answer import expected_text
-from optimizer.core.family.rendering import clip_inputs
+from optimizer.core.family.rendering import clip_inputs, expected_text
 from optimizer.core.family.variant import FewShot
 
 KEY, ANSWER = "row", "answer"

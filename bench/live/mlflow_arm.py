@@ -56,7 +56,7 @@ def optimize_prompts(setup: Setup) -> Found:
 
 
 def _expected(setup: Setup, example: Example) -> str:
-    from optimizer.core.family.answer import expected_text
+    from optimizer.core.family.rendering import expected_text
 
     return expected_text(setup.family.output, example.expected)
 

@@ -20,7 +20,7 @@ from api.gateway.app import create_gateway
 from bench.siege.worst_texts import ANSWERS, COMPLETIONS, FILES, body_of
 from optimizer.adapters.clock import SystemClock
 from optimizer.core.base.errors import DetentError
-from optimizer.core.family.answer import parse_output
+from optimizer.core.family.rendering import parse_output
 from optimizer.core.family.settings import Output
 from optimizer.host.config import Settings
 from optimizer.jobs.dataset.import_examples import import_rows

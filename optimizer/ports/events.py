@@ -7,8 +7,7 @@ from datetime import datetime
 from typing import Any, Literal, NamedTuple, Protocol
 
 from optimizer.core.feedback.events import FeedbackEvent, FeedbackSource, Interaction, LabelSummary, LaterParts
-from optimizer.core.feedback.rating_draws import JudgedAnswer
-from optimizer.core.feedback.review_sampling import SampledInteraction
+from optimizer.core.feedback.rating_draws import JudgedAnswer, SampledInteraction
 from optimizer.core.feedback.stored_rows import EventRow
 from optimizer.core.feedback.traffic import PastLabel, PastRequest, RecordedTraffic
 from optimizer.core.scheduling.triggers import RecentOutcomes

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from optimizer.adapters.store import Database
-from optimizer.core.feedback.review_sampling import SampledInteraction
+from optimizer.core.feedback.rating_draws import SampledInteraction
 from tests.stores import FAMILY, arm, feedback, interaction, keep_events, minutes
 
 SINCE, UNTIL = minutes(-600), minutes(0)

@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from optimizer.core.family.answer import expected_text, parse_output
+from optimizer.core.family.rendering import expected_text, parse_output
 from optimizer.core.family.settings import Output
 from tests.strategies import LABELS, is_open, outputs_with_values, texts
 

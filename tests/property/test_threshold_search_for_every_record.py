@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from optimizer.core.policy.tiers import stands
-from optimizer.core.search.cascade.coordinate import best_thresholds, setting_of
+from optimizer.core.search.cascade.cross_fitted import best_thresholds, setting_of
 from optimizer.core.search.cascade.figures import CascadeSetting
 from optimizer.core.search.cascade.records import TierRecords, replay
 from optimizer.core.search.cascade.sweep import Limit, curve, last_in_sequence

@@ -12,8 +12,7 @@ from optimizer.adapters.models.litellm_models import ON_THE_WIRE_ALONE, LiteLLMM
 from optimizer.adapters.models.model_settings import ModelSettings
 from optimizer.adapters.models.openai_wire import body_of
 from optimizer.core.base.errors import InvalidInput
-from optimizer.core.family.generation_settings import model_faults
-from optimizer.core.family.variant import Variant
+from optimizer.core.family.variant import Variant, model_faults
 from optimizer.core.models.language import ModelRequest, request_for
 from optimizer.core.models.wire import MESSAGE, PARAMS, RESPONSE_FORMAT, pass_through
 

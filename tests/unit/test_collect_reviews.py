@@ -13,7 +13,7 @@ from optimizer.core.dataset.examples import group_of, split_of
 from optimizer.core.declaration.read import parse_family
 from optimizer.core.family.family import Family
 from optimizer.core.family.settings import ReviewSettings
-from optimizer.core.feedback.review_sampling import (
+from optimizer.core.feedback.rating_draws import (
     SampledInteraction,
     confidence_of_parts,
     first_of_units,

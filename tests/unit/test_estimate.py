@@ -8,8 +8,7 @@ import pytest
 
 from optimizer.core.base.errors import BudgetTooSmall, InvalidInput
 from optimizer.core.base.values import Budget, Spread
-from optimizer.core.family.generation_settings import MAX_OUTPUT_TOKENS, model_faults
-from optimizer.core.family.variant import FewShot
+from optimizer.core.family.variant import MAX_OUTPUT_TOKENS, FewShot, model_faults
 from optimizer.core.models.language import ModelPrice
 from optimizer.core.search.answer_bounds import longest_allowed, longest_inputs, longest_of, request_bytes, usd_of
 from optimizer.core.search.call_estimate import expected_calls, trials_of

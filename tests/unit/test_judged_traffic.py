@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from optimizer.core.base.errors import BudgetTooSmall, InvalidInput
 from optimizer.core.base.values import Budget
 from optimizer.core.evaluation.judging.calibration import judge_identity
-from optimizer.core.feedback.review_sampling import first_sampled, is_sampled
+from optimizer.core.feedback.rating_draws import first_sampled, is_sampled
 from optimizer.core.scheduling.monthly_budget import MonthlyLimits, Remainder
 from optimizer.jobs.calls.run_calls import RunCalls
 from optimizer.jobs.feedback.ingest_feedback import Intake

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from optimizer.core.base.errors import InvalidInput
-from optimizer.core.family.answer import expected_text, parse_output
+from optimizer.core.family.rendering import expected_text, parse_output
 from optimizer.core.family.settings import Output
 
 TOPICS = Output(

@@ -16,8 +16,7 @@ from optimizer.core.family.settings import Output
 from optimizer.core.models.language import ModelAnswer, ModelRequest
 from optimizer.core.policy.assess import Situation, assess
 from optimizer.core.policy.attempts import Attempt, Call, Done, Reply, part_of, total_cost_usd
-from optimizer.core.policy.policy import parse_policy
-from optimizer.core.policy.requests import request_of_call, request_of_policy
+from optimizer.core.policy.policy import parse_policy, request_of_call, request_of_policy
 from optimizer.core.policy.steps import PolicyPlan, audit, is_audited, most_calls, steps
 
 Said = tuple[str, float | None] | str | None  # text and confidence; text alone; None: the call fails

@@ -18,7 +18,7 @@ from optimizer.core.base.errors import BudgetExhausted
 from optimizer.core.base.values import Budget, ExampleResult
 from optimizer.core.dataset.examples import Example
 from optimizer.core.family.variant import Variant
-from optimizer.core.search.proposal_sequence import (
+from optimizer.core.search.run_off import (
     PredictedLoss,
     SequenceTest,
     chosen_on,

@@ -16,10 +16,10 @@ from optimizer.core.base import registry
 from optimizer.core.base.errors import InvalidFamily, InvalidInput
 from optimizer.core.base.registry import Registration
 from optimizer.core.declaration.read import parse_family
-from optimizer.core.family.answer import expected_text, parse_output
 from optimizer.core.family.family import Family
 from optimizer.core.family.metrics import MetricRecord
 from optimizer.core.family.parsers import ParserRecord
+from optimizer.core.family.rendering import expected_text, parse_output
 from optimizer.core.family.settings import Output
 from optimizer.core.family.variant import VariantRecord
 from optimizer.core.search.strategy import STRATEGIES, StrategyRecord, check_strategy, writes

@@ -9,7 +9,7 @@ import pytest
 
 from optimizer.cli.review.screens import Summary, ask_each, choices_of
 from optimizer.core.base.errors import Conflict, InvalidInput
-from optimizer.core.feedback.correction import typed_value
+from optimizer.core.feedback.reported import typed_value
 from tests.rated_world import judged_family
 from tests.study_world import topic_family
 

@@ -14,9 +14,8 @@ from optimizer.adapters.files.family_files import FamilyFiles
 from optimizer.adapters.files.sources import open_source
 from optimizer.adapters.models.model_settings import read_sizes_and_places
 from optimizer.adapters.text_metrics import build_scorer
-from optimizer.core.family.answer import shown_text
 from optimizer.core.family.family import Family, kind_of
-from optimizer.core.family.rendering import render
+from optimizer.core.family.rendering import render, shown_text
 from optimizer.core.family.variant import SIZES
 from optimizer.core.models.language import ModelRequest
 from optimizer.jobs.dataset.import_examples import import_rows

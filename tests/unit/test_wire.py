@@ -9,8 +9,7 @@ import pytest
 
 from optimizer.core.base.errors import InvalidInput
 from optimizer.core.base.knob import Knob
-from optimizer.core.family.generation_settings import SETTINGS, model_faults, only_settings
-from optimizer.core.family.variant import Variant
+from optimizer.core.family.variant import SETTINGS, Variant, model_faults, only_settings
 from optimizer.core.models.wire import MESSAGE, PARAMS, chat_faults, wire_messages, wire_params
 from optimizer.core.search.space import parse_space
 

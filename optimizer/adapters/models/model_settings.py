@@ -12,8 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from optimizer.core.base.canonical import canonical_json, digest
 from optimizer.core.base.errors import Fault, InvalidInput, pointer_of
-from optimizer.core.family.generation_settings import MAX_OUTPUT_TOKENS
-from optimizer.core.family.variant import DEFAULT_SIZE, SMALLEST, Size
+from optimizer.core.family.variant import DEFAULT_SIZE, MAX_OUTPUT_TOKENS, SMALLEST, Size
 from optimizer.core.models.breaker import BreakerSettings as Breaker
 from optimizer.core.models.language import Backoff, ModelPrice
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 
 from optimizer.core.base.errors import InvalidInput, ModelFailed
 from optimizer.core.dataset.examples import Example
-from optimizer.core.family.answer import expected_text
 from optimizer.core.family.family import Family
+from optimizer.core.family.rendering import expected_text
 from optimizer.core.family.variant import Variant
 from optimizer.core.search.playbook.clusters import AnsweredExample
 from optimizer.core.search.strategy import SearchSetting

@@ -97,7 +97,7 @@ def score(
     Example: detent judge score letters --n 50 --dry-run
     """
     from optimizer.core.evaluation.judging.run import JudgeRunEstimate
-    from optimizer.core.feedback.review_sampling import span_of
+    from optimizer.core.feedback.rating_draws import span_of
     from optimizer.jobs.runs.create_judge_run import JudgeScoreRequest, score_answers
     from optimizer.jobs.runs.queue_run import RunBudgetBody
 

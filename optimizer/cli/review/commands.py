@@ -204,7 +204,7 @@ def draw(
 
     Example: detent review draw triage --n 50
     """
-    from optimizer.core.feedback.review_sampling import span_of
+    from optimizer.core.feedback.rating_draws import span_of
     from optimizer.jobs.feedback.draw_ratings import RatingDrawRequest, draw_ratings
 
     span_of(days, "drawn")  # says what is wrong with --days in the words of a command

@@ -20,7 +20,7 @@ from optimizer.cli.output import console, say
 from optimizer.cli.review.reviews import LABEL, RATE
 from optimizer.core.base.errors import DetentError, InvalidInput
 from optimizer.core.family.family import Family
-from optimizer.core.feedback.correction import typed_value
+from optimizer.core.feedback.reported import typed_value
 
 SKIP, UNDO, STOP, TYPED = "s", "z", "q", "e"
 GRADES = {"1": "useless", "2": "poor", "3": "half", "4": "good", "5": "as good as can be"}

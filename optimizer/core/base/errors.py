@@ -90,10 +90,17 @@ def first_alike(places: Sequence[T], fault: Callable[[T], Fault], others: str) -
 
 
 class DetentError(Exception):
-    """Base of all errors with a sentence for the user; ``members`` become named members of the problem document."""
+    """Base of all errors with a sentence for the user; ``members`` become named members of the problem document.
+
+    ``title`` is the slug in words where a class with a slug of its own names no other.
+    """
 
     slug = "error"
     title = "Error"
+
+    def __init_subclass__(cls) -> None:
+        if "slug" in vars(cls) and "title" not in vars(cls):
+            cls.title = cls.slug.replace("-", " ").capitalize()
 
     def __init__(self, detail: str, **members: Any) -> None:
         self.detail = shortened(detail, MAX_DETAIL_CHARS)
@@ -105,7 +112,6 @@ class InvalidInput(DetentError):
     """``faults`` are the first hundred, and how many more there are; none in what was read back from an answer."""
 
     slug = "invalid-input"
-    title = "Invalid input"
     faults: tuple[Fault, ...] = ()
 
     def __init__(self, detail: str, faults: Sequence[Fault] = (), **members: Any) -> None:
@@ -155,7 +161,6 @@ class InvalidCondition(InvalidInput):
     """``position``: offset of the character, from 0; the length of the text where something is missing at its end."""
 
     slug = "invalid-condition"
-    title = "Invalid condition"
 
     def __init__(self, text: str, position: int, reason: str) -> None:
         start = 0 if len(text) <= 80 else max(0, position - 40)
@@ -174,12 +179,10 @@ class KeyReused(InvalidInput):
 
 class NotFound(DetentError):
     slug = "not-found"
-    title = "Not found"
 
 
 class Conflict(DetentError):
     slug = "conflict"
-    title = "Conflict"
 
 
 class StaleVersion(Conflict):
@@ -189,52 +192,42 @@ class StaleVersion(Conflict):
 
 class PreconditionFailed(StaleVersion):
     slug = "precondition-failed"
-    title = "Precondition failed"
 
 
 class PreconditionRequired(DetentError):
     slug = "precondition-required"
-    title = "Precondition required"
 
 
 class Refused(DetentError):
     slug = "refused"
-    title = "Refused"
 
 
 class GateNotMet(Refused):
     slug = "gate-not-met"
-    title = "Gate not met"
 
 
 class BudgetTooSmall(Refused):
     slug = "budget-too-small"
-    title = "Budget too small"
 
 
 class DatasetTooSmall(Refused):
     slug = "dataset-too-small"
-    title = "Dataset too small"
 
 
 class NotAuthenticated(DetentError):
     slug = "not-authenticated"
-    title = "Not authenticated"
 
 
 class NotAuthorised(DetentError):
     slug = "not-authorised"
-    title = "Not authorised"
 
 
 class TooLarge(DetentError):
     slug = "too-large"
-    title = "Too large"
 
 
 class TooMany(DetentError):
     slug = "too-many-requests"
-    title = "Too many requests"
 
 
 class Busy(DetentError):
@@ -243,7 +236,6 @@ class Busy(DetentError):
     """
 
     slug = "busy"
-    title = "Busy"
     said: str | None = None
 
     def __init__(self, detail: str, *, said: str | None = None, **members: Any) -> None:
@@ -276,7 +268,6 @@ class ModelFailed(DetentError):
 
 class NotYet(DetentError):
     slug = "not-yet"
-    title = "Not yet"
 
 
 class BudgetExhausted(BaseException):

@@ -11,9 +11,9 @@ from typing import Any
 from optimizer.core.base.errors import Fault, InvalidInput
 from optimizer.core.base.phrasing import did_you_mean
 from optimizer.core.declaration.policy_rules import declared_faults, policy_faults
-from optimizer.core.family.answer import expected_text, parse_output
 from optimizer.core.family.family import Family, PromptVersion, kind
 from optimizer.core.family.metrics import usual_metric
+from optimizer.core.family.rendering import expected_text, parse_output
 from optimizer.core.family.variant import DEFAULT_SPACE, Variant
 from optimizer.core.search.strategy import DEFAULT_STRATEGY, REPLAY
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from optimizer.core.base.values import ExampleResult
-from optimizer.core.family.answer import parse_output
+from optimizer.core.family.rendering import parse_output
 from optimizer.core.family.settings import Output
 
 NO_LABEL = "(no label)"  # the answer held none of the family's labels

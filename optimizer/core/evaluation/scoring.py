@@ -14,9 +14,9 @@ from typing import Any
 from optimizer.core.base.canonical import canonical_json, digest
 from optimizer.core.base.errors import InvalidInput
 from optimizer.core.evaluation.judging.judgement import Judgement, NotJudged
-from optimizer.core.family.answer import ParsedAnswer, expected_value, parse_output
 from optimizer.core.family.metrics import MetricRecord
 from optimizer.core.family.parsers import PARSER_VERSION
+from optimizer.core.family.rendering import ParsedAnswer, expected_value, parse_output
 from optimizer.core.family.settings import Output
 
 AskJudge = Callable[[Mapping[str, Any], str, Mapping[str, Any]], Judgement]  # (expected, output text, input)

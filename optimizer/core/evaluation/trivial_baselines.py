@@ -20,8 +20,8 @@ from optimizer.core.base.word_lists import SENTENCE_END
 from optimizer.core.dataset.examples import WORD, Example, similarities, vectors
 from optimizer.core.evaluation.comparison import bootstrap_interval
 from optimizer.core.evaluation.scoring import Scorer
-from optimizer.core.family.answer import expected_text
 from optimizer.core.family.family import Family
+from optimizer.core.family.rendering import expected_text
 from optimizer.core.family.variant import Variant
 
 MAJORITY, NEAREST, LOGISTIC, FIRST, BARE = (

@@ -26,7 +26,6 @@ from pydantic import (
 from optimizer.core.base.answers import Json
 from optimizer.core.base.errors import Fault, NotFound
 from optimizer.core.base.registry import Registry, declares
-from optimizer.core.family.generation_settings import MAX_OUTPUT_TOKENS
 from optimizer.core.family.metrics import METRICS
 from optimizer.core.family.settings import (
     Cache,
@@ -45,7 +44,7 @@ from optimizer.core.family.settings import (
     Triggers,
     Word,
 )
-from optimizer.core.family.variant import DEFAULT_SPACE, Message, Variant
+from optimizer.core.family.variant import DEFAULT_SPACE, MAX_OUTPUT_TOKENS, Message, Variant
 
 NAME = re.compile(r"^[a-z][a-z0-9_]{1,62}$")
 

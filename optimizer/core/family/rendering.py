@@ -1,17 +1,74 @@
-"""The one way from a Variant to the messages a model is sent: scoring, serving and export all come through here."""
+"""The one way from a Variant to the messages a model is sent, and from a model's text to a value and back: scoring,
+serving and export all come through here.
+
+``parsers.py`` has the ways to read an answer.
+"""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from optimizer.core.base.errors import MAX_NAME_CHARS, Fault, InvalidInput, first_alike, pointer_of, said, shortened
 from optimizer.core.base.phrasing import did_you_mean
 from optimizer.core.dataset.examples import Example
-from optimizer.core.family.answer import shown_text
 from optimizer.core.family.family import Family
+from optimizer.core.family.parsers import parser_of
+from optimizer.core.family.settings import Output
 from optimizer.core.family.variant import CHAT_ROLES, VARIABLE, FewShot, Message, Variant
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParsedAnswer:
+    """``value`` where the text could be read, else ``error`` with the reason."""
+
+    value: Any = None
+    error: str | None = None
+
+
+def parse_output(output: Output, text: str) -> ParsedAnswer:
+    """Reads the model's text by the parser that the Family declares.
+
+    Never raises: a text that cannot be read is the model's failure and is scored as such.
+    """
+    try:
+        return ParsedAnswer(value=parser_of(output).read(text, output))
+    except ValueError as unreadable:
+        return ParsedAnswer(error=str(unreadable))
+    except InvalidInput as broken:
+        return ParsedAnswer(error=broken.detail)
+
+
+def expected_value(output: Output, expected: Mapping[str, Any]) -> Any:
+    """The part of an Example's ``expected`` that the output is compared with;
+    raises InvalidInput when it is not there.
+    """
+    if output.field not in expected:
+        raise InvalidInput(
+            f"The expected output has no {output.field!r}, only {', '.join(expected) or 'nothing'}. "
+            f"Name the field as the family's output.field does, or change output.field."
+        )
+    return expected[output.field]
+
+
+def expected_text(output: Output, expected: Mapping[str, Any]) -> str:
+    """An expected output as an assistant message: reading it back with ``parse_output`` gives the expected value."""
+    return parser_of(output).write(expected_value(output, expected))
+
+
+def shown_text(output: Output, expected: Mapping[str, Any]) -> str:
+    """An expected output as a few-shot example shows it; raises InvalidInput where the Example has nothing to show."""
+    if output.shown is None:
+        return expected_text(output, expected)
+    if expected.get(output.shown) in (None, "", []):
+        raise InvalidInput(
+            f"The expected output has no {output.shown!r}, which output.shown names, so it shows no answer. It can be"
+            f" scored all the same."
+        )
+    return parser_of(output).write(expected[output.shown])
+
 
 MAX_CHARS = 16 * 1024 * 1024  # of a prompt: more than any body that is taken, so that only repetition comes so far
 # So many unknown inputs are looked up among the known ones: a record of a million names is answered at once.

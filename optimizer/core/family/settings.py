@@ -12,8 +12,8 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Dis
 
 from optimizer.core.base.values import Aim
 from optimizer.core.family.cron import check_cron
-from optimizer.core.family.generation_settings import MAX_OUTPUT_TOKENS
 from optimizer.core.family.masking import BUILT_IN_RULES, check_rule
+from optimizer.core.family.variant import MAX_OUTPUT_TOKENS
 
 Number = Annotated[float, Strict()]
 Share = Annotated[float, Strict(), Field(ge=0, le=1)]

@@ -13,14 +13,20 @@ from typing import Any, Literal
 from optimizer.core.base.phrasing import count, span
 from optimizer.core.evaluation.gates import GateRecord
 from optimizer.core.feedback.traffic import RecordedTraffic
-from optimizer.core.forecast.plan import NOT_BEGUN, ForecastPlan, Need, Progress, finite, needs_of, total_of
-from optimizer.core.forecast.problems import (
+from optimizer.core.forecast.plan import (
+    NOT_BEGUN,
+    ForecastPlan,
     LadderWay,
     LimitExceeded,
+    Need,
     Outlook,
+    Progress,
+    finite,
     ladder_texts,
+    needs_of,
     other_ladders,
     problems_of,
+    total_of,
     ways_out,
 )
 from optimizer.core.statistics.forecast import (

@@ -1,18 +1,32 @@
-"""What a forecast is made for, a rollout's frozen settings as numbers and how far it has come; and what such a plan
-needs at the recorded traffic: labelled outcomes, distinct units and hours, per stage and in all.
+"""What a forecast is made for, a rollout's frozen settings as numbers and how far it has come; what such a plan needs
+at the recorded traffic: labelled outcomes, distinct units and hours, per stage and in all; and which limits it exceeds,
+with the ways out as sentences, other ladders among them.
+
+Evidence comes fastest at a share of one half, and each stage waits for its own feedback window, so a shorter ladder is
+quicker. Its price is exposure: more users get a candidate that is not yet known to be harmless.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from math import ceil, isfinite
-from typing import Any
+from itertools import combinations
+from math import ceil, inf, isfinite
+from typing import Any, Literal
 
-from optimizer.core.base.phrasing import signed
+from optimizer.core.base.phrasing import signed, span
+from optimizer.core.feedback.traffic import RecordedTraffic
 from optimizer.core.rollout.evidence_state import whole_day
 from optimizer.core.rollout.start import assumed_mean
-from optimizer.core.statistics.forecast import RolloutDesign, TrafficRate, assumed_lift, forecast
+from optimizer.core.statistics.forecast import (
+    KAPPA_90,
+    KAPPA_MEAN,
+    RolloutDesign,
+    TrafficRate,
+    assumed_lift,
+    forecast,
+    smallest_feasible_margin,
+)
 from optimizer.core.statistics.guardrails import MARGIN
 from optimizer.core.statistics.late_labels import LEAST_WINDOWS
 from optimizer.core.statistics.outcomes import clip_rate
@@ -181,3 +195,223 @@ def _sum(values: list[float | None]) -> float | None:
 
 def finite(value: float, known: bool = True) -> float | None:
     return value if known and isfinite(value) else None
+
+
+LimitName = Literal["max_labelled", "max_days", "units"]
+NO_LIMIT = TrafficRate(units_per_hour=1e9, label_rate=1.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LimitExceeded:
+    """``needed`` against ``allowed``: labelled outcomes, days, or distinct units of one stage."""
+
+    limit: LimitName
+    needed: float | None  # None: no number would do
+    allowed: float
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outlook:
+    """What is still needed at 90 %, in all and per share, beside what the traffic gives."""
+
+    plan: ForecastPlan
+    progress: Progress
+    shares: Sequence[float]
+    needs: Sequence[Need]
+    total: Need
+    traffic: RecordedTraffic | None
+    rates: TrafficRate | None  # None: units or labels are not known, or nothing to rely on
+
+    @property
+    def pool(self) -> float:
+        """Distinct units that can come into one stage: those known, and the new ones of all the time that is left."""
+        if self.traffic is None or self.rates is None:
+            return inf
+        fresh = self.traffic.fresh_units_per_hour / self.plan.clock_scale
+        return self.traffic.n_units + fresh * max(0.0, self.plan.max_hours - self.progress.hours)
+
+
+def problems_of(outlook: Outlook) -> tuple[LimitExceeded, ...]:
+    plan, progress, total = outlook.plan, outlook.progress, outlook.total
+    problems = []
+    if total.labelled is None:
+        text = "A gate would never be passed: the candidate is assumed to be worse by the margin or more."
+        problems.append(LimitExceeded(limit="max_labelled", needed=None, allowed=plan.max_labelled, text=text))
+    elif (needed := progress.labelled + total.labelled) > plan.max_labelled:
+        text = (
+            f"90 % of such rollouts end within {needed:,.0f} labelled outcomes, and max_labelled is"
+            f" {plan.max_labelled:,}."
+        )
+        problems.append(
+            LimitExceeded(limit="max_labelled", needed=round(needed, 1), allowed=plan.max_labelled, text=text)
+        )
+    hours = 0.0 if total.hours is None else progress.hours + total.hours
+    if outlook.rates is not None and hours > plan.max_hours:
+        text = (
+            f"90 % of such rollouts end within {hours / 24:,.1f} days, and max_days is {plan.max_hours / 24:g}:"
+            f" {outlook.rates.units_per_hour:,.1f} distinct units come in an hour, and"
+            f" {outlook.rates.label_rate:.1%} of them give a label."
+        )
+        problems.append(
+            LimitExceeded(limit="max_days", needed=round(hours / 24, 2), allowed=plan.max_hours / 24, text=text)
+        )
+    # A unit counts once per stage: where the same units always come back, waiting longer brings no new ones.
+    worst, share = max(zip(outlook.needs, outlook.shares, strict=True), key=lambda pair: pair[0].units or 0.0)
+    traffic, pool = outlook.traffic, outlook.pool
+    if traffic is not None and worst.units is not None and worst.units > pool:
+        text = (
+            f"The stage of {share:.0%} takes up to {worst.units:,.0f} distinct units, since a unit counts once per"
+            f" stage; about {pool:,.0f} will come, as {traffic.n_units:,} came in {traffic.hours / 24:.1f} days,"
+            f" {traffic.n_late_units:,} of them first in the second half."
+        )
+        problems.append(LimitExceeded(limit="units", needed=round(worst.units, 1), allowed=round(pool, 1), text=text))
+    return tuple(problems)
+
+
+def ways_out(outlook: Outlook, problems: Sequence[LimitExceeded]) -> tuple[str, ...]:
+    """What would make it fit, each by itself where it says no otherwise. Nothing here loosens the 5 in 100."""
+    if not problems:
+        return ()
+    plan, traffic, rates = outlook.plan, outlook.traffic, outlook.rates
+    ways: list[str] = []
+    # From the start of the ladder, since another margin is another rollout.
+    margin = smallest_feasible_margin(
+        plan.design(),
+        rates or NO_LIMIT,
+        max_labelled=plan.max_labelled,
+        max_hours=plan.max_hours - plan.whole_hours,
+        max_units=outlook.pool,
+    )
+    if margin is None:
+        ways.append("no margin up to .2 would be enough by itself")
+    elif margin > plan.margin:
+        ways.append(f"a margin of {margin:g} (now {plan.margin:g})")
+    for problem in problems:
+        if problem.needed is not None and problem.limit != "units":
+            step = 1 if problem.limit == "max_days" else 100
+            ways.append(f"{problem.limit}: {ceil(problem.needed / step) * step}")
+    if rates is not None and outlook.total.labelled is not None:
+        # How many of the units would have to give a label for hours and units to fit.
+        counting = plan.max_hours - outlook.progress.hours - len(outlook.shares) * plan.closing_hours
+        by_hours = outlook.total.labelled / (rates.units_per_hour * counting) if counting > 0 else inf
+        needed = max(by_hours, *((need.labelled or 0.0) / outlook.pool for need in outlook.needs))
+        if needed > max(1.0, rates.label_rate):
+            ways.append("more users (a label of every one that comes now would not be enough)")
+        elif needed > rates.label_rate:
+            ways.append(f"more labels: from {needed:.0%} of the units (now {rates.label_rate:.1%})")
+    if traffic is not None and traffic.n_labelled_units:
+        # The outcome that most units give, where that is another one than the rollout's metric.
+        field, source = max(traffic.n_labelled_units, key=lambda one: (traffic.n_labelled_units[one], one))
+        rate, now = traffic.label_rate(field, source), traffic.label_rate(plan.field, plan.source)
+        if rate > now:
+            ways.append(
+                f"a denser outcome: rollout.metric {{field: {field}, source: {source}}}, which {rate:.1%} of the units"
+                f" give (now {now:.1%})"
+            )
+    if traffic is not None and traffic.n_units and traffic.n_requests_with_unit >= 1.5 * traffic.n_units:
+        each = traffic.n_requests_with_unit / traffic.n_units
+        ways.append(f"a finer unit, session or conversation instead of user ({each:,.1f} requests came per unit)")
+    return tuple(ways)
+
+
+HALF = 0.5
+MOST_SHARES = 8  # of a longer ladder only those are looked at that leave out its first shares
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LadderWay:
+    """A rollout from its start on this ladder. Units are distinct ones that are served the candidate, expected."""
+
+    ladder: tuple[float, ...]
+    fits: bool  # 90 % of such rollouts end within the limits
+    expected: Need
+    nine_in_ten: Need
+    first_day_units: float
+    units: float | None  # until its promotion
+
+
+def other_ladders(plan: ForecastPlan, traffic: RecordedTraffic | None, rates: TrafficRate) -> tuple[LadderWay, ...]:
+    """The gentlest that fits (the smallest first share, then the most stages) and the quickest, which may be the same;
+    the quickest alone where none fits.
+    """
+    ways = [ladder_way(plan, ladder, traffic, rates) for ladder in _shorter(plan.ladder)]
+    if not ways:
+        return ()
+    quickest = min(ways, key=_hours)
+    fitting = [way for way in ways if way.fits]
+    if not fitting:
+        return (quickest,)
+    gentlest = min(fitting, key=lambda way: (way.ladder[0], -len(way.ladder), _hours(way)))
+    return (gentlest,) if gentlest == quickest else (gentlest, quickest)
+
+
+def ladder_way(
+    plan: ForecastPlan, ladder: tuple[float, ...], traffic: RecordedTraffic | None, rates: TrafficRate
+) -> LadderWay:
+    changed_plan = replace(plan, ladder=ladder)
+    expected, nine = (needs_of(changed_plan, rates, NOT_BEGUN, kappa) for kappa in (KAPPA_MEAN, KAPPA_90))
+    total = total_of(changed_plan, nine, NOT_BEGUN)
+    outlook = Outlook(
+        plan=changed_plan, progress=NOT_BEGUN, shares=ladder, needs=nine, total=total, traffic=traffic, rates=rates
+    )
+    served = [share * need.units for share, need in zip(ladder, expected, strict=True) if need.units is not None]
+    return LadderWay(
+        ladder=ladder,
+        fits=not problems_of(outlook),
+        expected=total_of(changed_plan, expected, NOT_BEGUN),
+        nine_in_ten=total,
+        first_day_units=24 * rates.units_per_hour * ladder[0],
+        units=sum(served) if len(served) == len(ladder) else None,
+    )
+
+
+def ladder_texts(
+    plan: ForecastPlan, traffic: RecordedTraffic | None, rates: TrafficRate, ways: Sequence[LadderWay]
+) -> tuple[str, ...]:
+    """``ways``: as of ``other_ladders``."""
+    now = ladder_way(plan, plan.ladder, traffic, rates)
+    if any(way.fits for way in ways):
+        return tuple(_text(way, now) for way in ways)
+    known = [way for way in ways if way.nine_in_ten.hours is not None]
+    return tuple(
+        f"no ladder would be enough by itself; the quickest, {_name(way)}, takes {_time(way.nine_in_ten)} in 90 % of"
+        " rollouts"
+        for way in known
+    )
+
+
+def _shorter(ladder: tuple[float, ...]) -> Iterator[tuple[float, ...]]:
+    """Ladders of fewer of these shares, and one half alone."""
+    if len(ladder) <= MOST_SHARES:
+        yield from (some for n in range(1, len(ladder)) for some in combinations(ladder, n))
+    else:
+        yield from (ladder[at:] for at in range(1, len(ladder)))
+    if ladder != (HALF,) and (HALF not in ladder or len(ladder) > MOST_SHARES):
+        yield (HALF,)
+
+
+def _text(way: LadderWay, now: LadderWay) -> str:
+    in_all = (
+        f", {way.units:,.0f} instead of {now.units:,.0f} until its promotion"
+        if way.units is not None and now.units is not None
+        else ""
+    )
+    return (
+        f"the ladder {_name(way)} (--ladder {','.join(f'{share:g}' for share in way.ladder)}): {_time(way.expected)}"
+        f" instead of {_time(now.expected)} on average, {_time(way.nine_in_ten)} instead of {_time(now.nine_in_ten)} in"
+        f" 90 %; it serves the candidate to about {way.first_day_units:,.0f} instead of {now.first_day_units:,.0f}"
+        f" units on its first day{in_all}"
+    )
+
+
+def _name(way: LadderWay) -> str:
+    return f"[{', '.join(f'{share:g}' for share in way.ladder)}]"
+
+
+def _time(need: Need) -> str:
+    return "no end" if need.hours is None else span(need.hours)
+
+
+def _hours(way: LadderWay) -> float:
+    return inf if way.nine_in_ten.hours is None else way.nine_in_ten.hours

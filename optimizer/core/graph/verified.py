@@ -13,8 +13,8 @@ from typing import Any, Literal
 from optimizer.core.base.answers import Text
 from optimizer.core.base.errors import Conflict, InvalidInput, NotFound
 from optimizer.core.base.phrasing import count
-from optimizer.core.family.answer import parse_output
 from optimizer.core.family.family import Family
+from optimizer.core.family.rendering import parse_output
 from optimizer.core.graph.graph import Graph, read_graph, thing_text, things_in
 from optimizer.core.graph.repair import Repair, conflicts, missing_in, read_repair
 

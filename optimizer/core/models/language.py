@@ -10,8 +10,7 @@ from typing import Any
 
 from optimizer.core.base.canonical import canonical_json, digest
 from optimizer.core.base.errors import InvalidInput
-from optimizer.core.family.generation_settings import NAME, only_settings
-from optimizer.core.family.variant import Variant
+from optimizer.core.family.variant import NAME, Variant, only_settings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

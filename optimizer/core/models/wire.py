@@ -14,8 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from optimizer.core.base.errors import Fault, InvalidInput
-from optimizer.core.family.generation_settings import SETTINGS
-from optimizer.core.family.variant import CHAT_ROLES, Message, Variant
+from optimizer.core.family.variant import CHAT_ROLES, SETTINGS, Message, Variant
 
 MESSAGE = (
     "role",

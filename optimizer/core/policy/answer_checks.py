@@ -10,8 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from optimizer.core.family.answer import parse_output
-from optimizer.core.family.rendering import value_text
+from optimizer.core.family.rendering import parse_output, value_text
 from optimizer.core.family.settings import Output
 
 MATERIAL_WORDS = 25  # an input of that many words may contain answers

@@ -7,8 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from optimizer.core.evaluation.scoring import Judge
-from optimizer.core.family.answer import parse_output
-from optimizer.core.family.rendering import value_text
+from optimizer.core.family.rendering import parse_output, value_text
 from optimizer.core.family.settings import Output
 from optimizer.core.models.language import ModelAnswer
 from optimizer.core.policy.answer_checks import MATERIAL_WORDS, CheckedAnswer, holds_facts

@@ -18,7 +18,7 @@ NEVER_DELIVERED: tuple[Purpose, ...] = ("sample", "audit", "judge")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
     """One call to be made: of which model, what for, and how its request differs
-    from the rendered one (``requests.py``).
+    from the rendered one (``policy.py``).
 
     ``tier`` counts from 0; None for a model that is no tier.
     """

@@ -15,8 +15,7 @@ from typing import Literal
 
 from optimizer.core.family.settings import Output
 from optimizer.core.policy.attempts import Ask, Attempt, Call, Done, Judge, Purpose, best, rank, worth
-from optimizer.core.policy.policy import Policy
-from optimizer.core.policy.requests import REFINE_NOTE
+from optimizer.core.policy.policy import REFINE_NOTE, Policy
 from optimizer.core.policy.tiers import Tiers, stands
 from optimizer.core.policy.validator import ask_again
 from optimizer.core.policy.votes import agreement_of

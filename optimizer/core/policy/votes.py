@@ -11,7 +11,7 @@ from typing import Any
 from optimizer.core.base.canonical import canonical_json
 from optimizer.core.base.errors import Fault
 from optimizer.core.base.knob import Knob, model_names
-from optimizer.core.family.answer import parse_output
+from optimizer.core.family.rendering import parse_output
 from optimizer.core.family.settings import Output
 
 DEFAULT_AGREEMENT = 0.6  # two of two, two of three, three of four

@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from optimizer.core.family.family import Family
-from optimizer.core.family.generation_settings import only_settings
 from optimizer.core.family.rendering import render_open
-from optimizer.core.family.variant import Variant
+from optimizer.core.family.variant import Variant, only_settings
 
 
 def prompt_members(variant: Variant, definition: Family | None) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from optimizer.core.base.phrasing import count, dollars, signed, signed_interval
 from optimizer.core.base.values import Aim, Spend
 from optimizer.core.evaluation.gates import IMPROVED, confidence_of, missed
 from optimizer.core.evaluation.judging.calibration import GATE as JUDGE_GATE
-from optimizer.core.search.proposal_sequence import chosen_on
+from optimizer.core.search.run_off import chosen_on
 from optimizer.core.search.study import UNFINISHED, Study, Trial, points_in_words, ranked, study_view
 from optimizer.core.views.variant import named
 

@@ -18,8 +18,8 @@ from optimizer.core.evaluation.judging.rubric import (
     read_facts,
     read_scores,
 )
-from optimizer.core.family.answer import expected_text
 from optimizer.core.family.family import Family
+from optimizer.core.family.rendering import expected_text
 from optimizer.core.family.settings import JudgeSettings
 from optimizer.core.models.injection import injection_signs
 from optimizer.core.models.language import ModelAnswer, ModelRequest

@@ -16,8 +16,7 @@ from optimizer.core.base.errors import Busy, ModelFailed
 from optimizer.core.models.language import ModelRequest
 from optimizer.core.policy.assess import Situation, assess, unjudged
 from optimizer.core.policy.attempts import Ask, Attempt, Call, Done, Judge, Reply, best, part_of, total_cost_usd
-from optimizer.core.policy.policy import Policy
-from optimizer.core.policy.requests import Bases, bases_of, request_of_call
+from optimizer.core.policy.policy import Bases, Policy, bases_of, request_of_call
 from optimizer.core.policy.steps import PolicyPlan, audit, is_audited, steps
 from optimizer.jobs.calls.ask_model import ModelReply
 from optimizer.jobs.calls.gate_judge import JudgeAttempt

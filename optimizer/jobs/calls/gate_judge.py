@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from optimizer.core.base.errors import ModelFailed
 from optimizer.core.evaluation.judging.calibration import Calibration, judge_identity, judge_of, why_uncalibrated
 from optimizer.core.evaluation.judging.rubric import Claims
-from optimizer.core.family.answer import parse_output
 from optimizer.core.family.family import Family
+from optimizer.core.family.rendering import parse_output
 from optimizer.core.models.language import ModelAnswer, ModelRequest
 from optimizer.core.policy.assess import Situation, checked_answer, facts_material, unjudged, with_facts
 from optimizer.core.policy.attempts import Attempt, Call, Judge

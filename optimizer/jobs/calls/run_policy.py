@@ -13,8 +13,7 @@ from optimizer.core.base.errors import InvalidInput, ModelFailed
 from optimizer.core.models.language import ModelAnswer, ModelRequest
 from optimizer.core.policy.assess import assess, unjudged
 from optimizer.core.policy.attempts import Attempt, Call, Judge, Reply
-from optimizer.core.policy.policy import Policy
-from optimizer.core.policy.requests import Bases, request_of_call
+from optimizer.core.policy.policy import Bases, Policy, request_of_call
 from optimizer.core.policy.steps import steps, with_sample
 from optimizer.jobs.calls.blocking import run_beside
 from optimizer.jobs.calls.execute_policy import NO_JUDGE, Execution, PolicyRequest, Score

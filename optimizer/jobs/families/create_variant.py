@@ -14,9 +14,8 @@ from optimizer.core.base.errors import Fault, InvalidInput, NotFound, pointer_of
 from optimizer.core.dataset.examples import group_of
 from optimizer.core.declaration.policy_rules import own_function_faults
 from optimizer.core.family.family import Family, kind_of
-from optimizer.core.family.generation_settings import model_faults, only_settings
 from optimizer.core.family.rendering import PromptTooLong, render_open
-from optimizer.core.family.variant import Variant, VariantRecord
+from optimizer.core.family.variant import Variant, VariantRecord, model_faults, only_settings
 from optimizer.core.models.wire import format_faults
 from optimizer.core.policy.policy import preset_named
 from optimizer.core.views.variant import VariantView, variant_view

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from optimizer.core.base.errors import DatasetTooSmall, GateNotMet, InvalidInput
-from optimizer.core.family.answer import parse_output
 from optimizer.core.family.family import Family
+from optimizer.core.family.rendering import parse_output
 from optimizer.core.feedback.events import FeedbackEvent
 from optimizer.core.predictor.alignment import (
     EARLIER,

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from optimizer.core.base.answers import Json, Page, Text, members_of, page_of
 from optimizer.core.base.errors import InvalidInput
-from optimizer.core.feedback.correction import typed_value
+from optimizer.core.feedback.reported import typed_value
 from optimizer.jobs.context import Context
 from optimizer.jobs.dataset.release_example import release_example
 from optimizer.jobs.feedback import label_interaction, rate_answer

@@ -13,7 +13,7 @@ import structlog
 
 from optimizer.core.family.family import Family, kind_of
 from optimizer.core.feedback.events import Interaction
-from optimizer.core.feedback.review_sampling import UNIT_DAYS, UncertainAnswer, first_of_units, uncertain_answers
+from optimizer.core.feedback.rating_draws import UNIT_DAYS, UncertainAnswer, first_of_units, uncertain_answers
 from optimizer.jobs.context import Context
 from optimizer.jobs.feedback.label_interaction import KIND
 from optimizer.jobs.ids import new_id

@@ -12,8 +12,7 @@ from optimizer.core.base.errors import Conflict, DatasetTooSmall, InvalidInput
 from optimizer.core.base.phrasing import count
 from optimizer.core.evaluation.judging.calibration import judge_identity
 from optimizer.core.family.family import Family
-from optimizer.core.feedback.rating_draws import Draw, drawn
-from optimizer.core.feedback.review_sampling import MOST_DAYS, span_of
+from optimizer.core.feedback.rating_draws import MOST_DAYS, Draw, drawn, span_of
 from optimizer.core.views.judge import DrawView, draw_view
 from optimizer.jobs.context import Context
 from optimizer.jobs.feedback.collect_reviews import SETTLED

@@ -15,9 +15,8 @@ from optimizer.core.base.errors import InvalidInput, shortened
 from optimizer.core.base.strict_json import is_within
 from optimizer.core.family.family import Family
 from optimizer.core.family.masking import Masker, MaskTooSlow, masker_of
-from optimizer.core.feedback.correction import check_correction
 from optimizer.core.feedback.events import NO_FAMILY, Arm
-from optimizer.core.feedback.reported import EventRejected, Report, check_texts, protect, read_report
+from optimizer.core.feedback.reported import EventRejected, Report, check_correction, check_texts, protect, read_report
 from optimizer.core.serving.assignment import Assignment
 from optimizer.core.serving.attribution import arm_of_token
 from optimizer.jobs.context import Context

@@ -21,7 +21,7 @@ from optimizer.core.evaluation.judging.rubric import JudgeCase, asked_again, jud
 from optimizer.core.family.family import Family
 from optimizer.core.family.rendering import clip_inputs
 from optimizer.core.feedback.events import Interaction
-from optimizer.core.feedback.review_sampling import first_sampled, is_sampled, left_of_the_hour, span_of
+from optimizer.core.feedback.rating_draws import first_sampled, is_sampled, left_of_the_hour, span_of
 from optimizer.core.scheduling.monthly_budget import Remainder
 from optimizer.core.search.answer_bounds import ASKS, BYTES_PER_TOKEN, LONGEST_WHY, request_bytes, usd_of
 from optimizer.core.search.prefix_queue import Rows

@@ -13,8 +13,7 @@ from typing import Any
 
 from optimizer.core.base.errors import KeyReused
 from optimizer.core.dataset.examples import Example
-from optimizer.core.feedback.correction import example_of
-from optimizer.core.feedback.reported import EventRejected
+from optimizer.core.feedback.reported import EventRejected, example_of
 from optimizer.core.feedback.stored_rows import EventRow, feedback_of
 from optimizer.jobs.dataset import release_example
 from optimizer.jobs.feedback.place_events import Delivery, PlacedEvent, Placing, ReadEvent

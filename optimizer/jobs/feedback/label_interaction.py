@@ -11,9 +11,9 @@ from typing import Any
 
 from optimizer.core.base.errors import Fault, InvalidInput, NotFound
 from optimizer.core.dataset.examples import Example, make_example
-from optimizer.core.family.answer import expected_text, parse_output
 from optimizer.core.family.family import Family
 from optimizer.core.family.masking import Masker
+from optimizer.core.family.rendering import expected_text, parse_output
 from optimizer.core.family.settings import Output
 from optimizer.core.feedback.events import Interaction
 from optimizer.jobs.context import Context

@@ -13,7 +13,7 @@ from optimizer.core.base.values import Spread
 from optimizer.core.evaluation.judging.calibration import judge_identity, judge_of
 from optimizer.core.evaluation.judging.run import JudgeRequest, JudgeRun, JudgeRunEstimate, RunKind
 from optimizer.core.family.family import Family
-from optimizer.core.feedback.review_sampling import MOST_DAYS
+from optimizer.core.feedback.rating_draws import MOST_DAYS
 from optimizer.core.models.budget import require_bounded
 from optimizer.core.views.judge import JudgeRunView, judge_run_view
 from optimizer.jobs.context import Context

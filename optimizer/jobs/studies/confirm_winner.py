@@ -32,8 +32,7 @@ from optimizer.core.family.variant import Variant
 from optimizer.core.models.budget import HeldBack
 from optimizer.core.search.answer_bounds import judge_of_scorer
 from optimizer.core.search.objective import MIN_TIMED, Saving, saving_of
-from optimizer.core.search.proposal_sequence import SequenceTest, in_words, with_sequence
-from optimizer.core.search.run_off import RUN_OFF
+from optimizer.core.search.run_off import RUN_OFF, SequenceTest, in_words, with_sequence
 from optimizer.core.statistics.noninferiority import NotLower, largest_loss, not_lower
 from optimizer.core.views.study_headline import CALLED
 from optimizer.jobs.dataset.build_dataset import open_holdout

@@ -14,9 +14,8 @@ from optimizer.core.models.budget import HeldBack
 from optimizer.core.search.answer_bounds import longest_inputs, longest_of
 from optimizer.core.search.call_estimate import calls_for_a_race, is_raced, n_champion_first
 from optimizer.core.search.objective import MIN_TIMED
-from optimizer.core.search.proposal_sequence import SEQUENCE, frozen, ordered
 from optimizer.core.search.proposers.race import RacedSearch, RaceRound
-from optimizer.core.search.run_off import N_LEADERS, RUN_OFF, STEP, rows_record, stages
+from optimizer.core.search.run_off import N_LEADERS, RUN_OFF, SEQUENCE, STEP, frozen, ordered, rows_record, stages
 from optimizer.core.search.strategy import (
     RACE,
     RACED,

@@ -25,8 +25,7 @@ from optimizer.core.models.language import ModelPrice
 from optimizer.core.search.answer_bounds import asks_again, judge_of_scorer, longest_allowed, longest_inputs, options_of
 from optimizer.core.search.call_estimate import trials_of
 from optimizer.core.search.cost_estimate import confirmation_calls, confirmation_usd, search_budget
-from optimizer.core.search.proposal_sequence import chosen_on, read_frozen
-from optimizer.core.search.run_off import RUN_OFF
+from optimizer.core.search.run_off import RUN_OFF, chosen_on, read_frozen
 from optimizer.core.search.strategy import StrategyMaker, check_strategy, proposers_of, writes
 from optimizer.core.search.study import ENDED, JUDGED_BY, Definition, Study
 from optimizer.jobs.context import JobContext

@@ -15,8 +15,16 @@ from optimizer.core.base.values import ExampleResult, mean_score, p95_ms
 from optimizer.core.dataset.examples import Example
 from optimizer.core.family.variant import Variant, VariantRecord
 from optimizer.core.search.objective import Objective
-from optimizer.core.search.proposal_sequence import LOSS, SAVED, PredictedLoss
-from optimizer.core.search.run_off import RUN_OFF, Leader, change_of, ranked_leaders, run_off_answers
+from optimizer.core.search.run_off import (
+    LOSS,
+    RUN_OFF,
+    SAVED,
+    Leader,
+    PredictedLoss,
+    change_of,
+    ranked_leaders,
+    run_off_answers,
+)
 from optimizer.core.search.strategy import RACE, Proposal
 from optimizer.core.search.strategy_calls import MET_IN_A_RACE
 from optimizer.core.search.study import Trial, aimed_at

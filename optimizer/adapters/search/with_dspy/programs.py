@@ -22,9 +22,8 @@ from dspy.teleprompt import bootstrap
 
 from optimizer.core.base.errors import InvalidInput, ModelFailed
 from optimizer.core.dataset.examples import Example
-from optimizer.core.family.answer import parse_output, shown_text
 from optimizer.core.family.family import Family
-from optimizer.core.family.rendering import render
+from optimizer.core.family.rendering import parse_output, render, shown_text
 from optimizer.core.family.variant import VARIABLE, FewShot, Variant
 from optimizer.core.search.space import instruction_fault
 from optimizer.core.search.strategy import SearchSetting

@@ -29,8 +29,7 @@ from optimizer.adapters.store.rows import chunks
 from optimizer.adapters.store.tables import FEEDBACK_EVENTS, INTERACTIONS
 from optimizer.adapters.store.traffic_sums import within
 from optimizer.core.feedback.events import FeedbackSource
-from optimizer.core.feedback.rating_draws import JudgedAnswer
-from optimizer.core.feedback.review_sampling import SampledInteraction, confidence_of_parts
+from optimizer.core.feedback.rating_draws import JudgedAnswer, SampledInteraction, confidence_of_parts
 from optimizer.core.feedback.traffic import PastLabel, PastRequest, RecordedTraffic, recorded_traffic
 from optimizer.core.scheduling.triggers import RecentOutcomes, recent_outcomes
 

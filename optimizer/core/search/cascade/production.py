@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from optimizer.core.family.answer import parse_output
+from optimizer.core.family.rendering import parse_output
 from optimizer.core.family.settings import Output
 from optimizer.core.feedback.events import Interaction
 from optimizer.core.policy.policy import Policy

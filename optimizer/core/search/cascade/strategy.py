@@ -30,7 +30,7 @@ from optimizer.core.search.cascade.learned import (
 )
 from optimizer.core.search.cascade.records import TierRecords, outcome
 from optimizer.core.search.cascade.thresholds import chains_of
-from optimizer.core.search.proposal_sequence import LOSS, SAVED
+from optimizer.core.search.run_off import LOSS, SAVED
 from optimizer.core.search.strategy import REPLAY, Proposal, SearchSetting
 from optimizer.core.search.study import OUT_OF_FOLD
 

@@ -18,8 +18,15 @@ import numpy as np
 
 from optimizer.core.base.errors import InvalidInput
 from optimizer.core.base.phrasing import change_text, points_lost, threshold
-from optimizer.core.search.cascade.coordinate import Thresholds, best_thresholds, setting_of
-from optimizer.core.search.cascade.cross_fitted import N_FOLDS, folds_of, judged, loss_path
+from optimizer.core.search.cascade.cross_fitted import (
+    N_FOLDS,
+    Thresholds,
+    best_thresholds,
+    folds_of,
+    judged,
+    loss_path,
+    setting_of,
+)
 from optimizer.core.search.cascade.figures import CascadeSetting
 from optimizer.core.search.cascade.records import (
     CascadeReplay,

@@ -8,7 +8,7 @@ from typing import Any
 
 from optimizer.core.base.errors import InvalidInput
 from optimizer.core.dataset.examples import Example, similarities, vectors
-from optimizer.core.family.answer import expected_value, parse_output
+from optimizer.core.family.rendering import expected_value, parse_output
 from optimizer.core.family.settings import Output
 from optimizer.core.search.examples.sets import text_of
 

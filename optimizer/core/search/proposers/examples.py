@@ -13,8 +13,7 @@ from statistics import fmean, pvariance
 from typing import Any
 
 from optimizer.core.base.values import ExampleResult
-from optimizer.core.family.answer import parse_output
-from optimizer.core.family.rendering import clip_inputs, few_shot
+from optimizer.core.family.rendering import clip_inputs, few_shot, parse_output
 from optimizer.core.family.variant import FewShot, Variant
 from optimizer.core.search import strategy_calls
 from optimizer.core.search.examples.sets import (
