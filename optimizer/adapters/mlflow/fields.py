@@ -36,11 +36,12 @@ def trial_name(trial: Trial, mark: str) -> str:
 def trial_params(trial: Trial, variant: Variant | None) -> dict[str, Any]:
     params: dict[str, Any] = {"variant": trial.variant, "proposer": trial.proposer}
     if variant is not None:
-        params |= {f"model.{k}": v for k, v in variant.model.items()} | {
-            f"policy.{k}": v for k, v in shown_policy(variant.policy).items()
+        params |= {
+            **{f"model.{k}": v for k, v in variant.model.items()},
+            **{f"policy.{k}": v for k, v in shown_policy(variant.policy).items()},
+            "n_examples": len(variant.examples),
+            "example_ids": ", ".join(e.id for e in variant.examples),
         }
-        params["n_examples"] = len(variant.examples)
-        params["example_ids"] = ", ".join(e.id for e in variant.examples)
     params |= {f"params.{k}": v for k, v in trial.params.items() if isinstance(v, int | float | str | bool)}
     return params
 
@@ -48,9 +49,15 @@ def trial_params(trial: Trial, variant: Variant | None) -> dict[str, Any]:
 def trial_metrics(study: Study, trial: Trial, results: Sequence[ExampleResult]) -> list[Point]:
     at = ms(trial.finished_at or trial.started_at or study.created_at)
     interval = pages.score_interval(measured(results).values())
-    values: dict[str, float | None] = {"score": trial.score, **pages.cost_of(study, trial), "p95_ms": trial.p95_ms}
-    values |= {"calls": float(trial.n_calls), "n": float(trial.n), "errors": float(trial.n_errors)}
-    values |= {"score_low": interval.lower, "score_high": interval.upper} if interval else {}
+    values: dict[str, float | None] = {
+        "score": trial.score,
+        **pages.cost_of(study, trial),
+        "p95_ms": trial.p95_ms,
+        "calls": float(trial.n_calls),
+        "n": float(trial.n),
+        "errors": float(trial.n_errors),
+        **({"score_low": interval.lower, "score_high": interval.upper} if interval else {}),
+    }
     metrics = [(name, float(value), at, 0) for name, value in values.items() if value is not None]
     total, n = 0.0, 0
     for step, result in enumerate(
@@ -82,9 +89,13 @@ def study_params(study: Study) -> dict[str, Any]:
 
 
 def study_tags(study: Study) -> dict[str, str]:
-    tags = {"mlflow.runName": study_name(study), "detent.status": study.status, "detent.outcome": study.outcome or ""}
-    tags |= {"detent.strategy": study.strategy, "detent.champion": study.champion, "detent.winner": study.winner or ""}
-    tags |= {
+    tags = {
+        "mlflow.runName": study_name(study),
+        "detent.status": study.status,
+        "detent.outcome": study.outcome or "",
+        "detent.strategy": study.strategy,
+        "detent.champion": study.champion,
+        "detent.winner": study.winner or "",
         "detent.scorer_version": study.scorer_version or "",
         "detent.simulated_clock": str(study.simulated_clock).lower(),
     }
@@ -95,8 +106,13 @@ def study_tags(study: Study) -> dict[str, str]:
 
 def study_metrics(study: Study, trials: Sequence[Trial]) -> list[Point]:
     at = ms(study.finished_at or study.started_at or study.created_at)
-    values: dict[str, float] = {"calls": study.spend.n_calls, "calls_from_journal": study.spend.n_from_journal}
-    values |= {"calls_lost": study.spend.n_lost, "cost_usd": study.spend.usd, "n_trials": len(trials)}
+    values: dict[str, float] = {
+        "calls": study.spend.n_calls,
+        "calls_from_journal": study.spend.n_from_journal,
+        "calls_lost": study.spend.n_lost,
+        "cost_usd": study.spend.usd,
+        "n_trials": len(trials),
+    }
     for mark, variant in (("champion", study.champion), ("winner", study.winner)):
         score = next((t.score for t in trials if t.variant == variant and t.score is not None), None)
         if score is not None:

@@ -62,8 +62,24 @@ def shown_variants(study: Study, trials: Sequence[Trial]) -> dict[str, str]:
 
 def trials_table(study: Study, trials: Sequence[Trial], evidence: StudyEvidence) -> dict[str, Any]:
     """All trials as a table that MLflow's pages draw (columns and rows)."""
-    columns = ["trial", "mark", "score", "low", "high", "vs champion", "variant", "proposer", "examples", "settings"]
-    columns += ["n", "errors", "calls", TIME_SHARE if study.is_replayed else "cost_usd", "p95_ms", "status"]
+    columns = [
+        "trial",
+        "mark",
+        "score",
+        "low",
+        "high",
+        "vs champion",
+        "variant",
+        "proposer",
+        "examples",
+        "settings",
+        "n",
+        "errors",
+        "calls",
+        TIME_SHARE if study.is_replayed else "cost_usd",
+        "p95_ms",
+        "status",
+    ]
     champion = measured(evidence.results.get(study.champion, ()))
     rows = []
     for trial in ranked(trials) + [t for t in trials if t.status != "complete" or t.score is None]:
@@ -196,8 +212,6 @@ def note(study: Study, trials: Sequence[Trial], evidence: StudyEvidence) -> str:
             f" {study.created_by}"
         ),
         "",
-    ]
-    lines += [
         (
             f"{count(study.spend.n_calls, 'call')}, {study.spend.n_from_journal} more answered from the journal,"
             f" {dollars(study.spend.usd)}"

@@ -86,8 +86,13 @@ class MlflowTracker:
         if run is not None:
             parent = run
         else:
-            tags = {"detent.kind": "study", "detent.study": study.id, "detent.family": study.family}
-            tags |= {"mlflow.user": study.created_by, "mlflow.source.name": f"detent study {study.id}"}
+            tags = {
+                "detent.kind": "study",
+                "detent.study": study.id,
+                "detent.family": study.family,
+                "mlflow.user": study.created_by,
+                "mlflow.source.name": f"detent study {study.id}",
+            }
             parent = self._client.create_run(
                 experiment, start_time=fields.ms(study.created_at), run_name=fields.study_name(study), tags=tags
             )
@@ -157,7 +162,7 @@ class MlflowTracker:
                 f" {d.reason}{fields.evidence_note(rollout, d)}"
             )
         metrics = [
-            ("rollout.share", float(s["share"]), fields.ms(_when(s["from"])), n)
+            ("rollout.share", float(s["share"]), fields.ms(datetime.fromisoformat(str(s["from"]))), n)
             for n, s in enumerate(rollout.stage_history)
             if s.get("share") is not None
         ]
@@ -204,8 +209,9 @@ class MlflowTracker:
             "mlflow.runName": fields.trial_name(trial, mark),
             "detent.variant": trial.variant,
             "detent.proposer": trial.proposer,
+            "detent.mark": mark,
+            "detent.family": study.family,
         }
-        tags |= {"detent.mark": mark, "detent.family": study.family}
         if before is None:  # a run that is made with its tags costs less than one that gets them
             run_tags = {
                 "mlflow.parentRunId": mirrored.parent,
@@ -213,8 +219,8 @@ class MlflowTracker:
                 "detent.study": study.id,
                 "detent.trial": number,
                 SEAL: seal,
+                **{key: value for key, value in tags.items() if value},
             }
-            run_tags |= {key: value for key, value in tags.items() if value}
             run = self._client.create_run(
                 experiment, start_time=fields.ms(trial.started_at or study.created_at), tags=run_tags
             )
@@ -279,8 +285,8 @@ class MlflowTracker:
         tables = {
             "trials.json": pages.trials_table(study, trials, extras),
             "confirmation.json": pages.confirmation_table(study, extras),
+            **pages.label_tables(study),
         }
-        tables |= pages.label_tables(study)
         champion = extras.variants.get(study.champion)
         for variant_id, label in pages.shown_variants(study, trials).items():
             variant = extras.variants.get(variant_id)
@@ -360,7 +366,3 @@ def _artifact_root(tracking_uri: str) -> Path | None:
     if not tracking_uri.startswith("sqlite:///"):
         return None
     return Path(os.path.abspath(tracking_uri.removeprefix("sqlite:///"))).parent / "artifacts"
-
-
-def _when(value: Any) -> datetime:
-    return value if isinstance(value, datetime) else datetime.fromisoformat(str(value))

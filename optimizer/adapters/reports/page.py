@@ -6,7 +6,6 @@ once, by the filters below.
 
 from __future__ import annotations
 
-from datetime import datetime
 from functools import cache
 from typing import Any
 
@@ -60,24 +59,18 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {"share": share, "number": number, "whole": whole, "cut": cut, "percent": percent}
-    environment.filters |= {"dollars": usd, "significant": _significant, "threshold": threshold, "points": _points}
-    environment.filters |= {"when": _when, "capital": _capital}
+    environment.filters |= {
+        "share": share,
+        "number": number,
+        "whole": whole,
+        "cut": cut,
+        "percent": percent,
+        "dollars": usd,
+        "significant": lambda value: UNKNOWN if value is None else f"{value:.4g}",
+        "threshold": threshold,
+        "points": lambda difference: signed(100 * difference, 0),
+        "when": lambda at: UNKNOWN if at is None else when(at),
+        "capital": lambda text: text[:1].upper() + text[1:],
+    }
     environment.globals |= {"count": count}
     return environment
-
-
-def _significant(value: float | None) -> str:
-    return UNKNOWN if value is None else f"{value:.4g}"
-
-
-def _points(difference: float) -> str:
-    return signed(100 * difference, 0)
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
-
-
-def _when(at: datetime | None) -> str:
-    return UNKNOWN if at is None else when(at)

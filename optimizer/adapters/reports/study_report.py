@@ -263,10 +263,12 @@ def settings_of(trial: Trial, variant: Variant | None) -> dict[str, Any]:
     if variant is None:
         return {}
     instruction = digest(canonical_json([dict(message) for message in variant.messages]))[:6]
-    settings: dict[str, Any] = {"n_examples": len(variant.examples), "instruction": instruction}
-    settings |= {k: v for k, v in variant.model.items() if isinstance(v, int | float | str)}
-    settings |= {f"policy.{k}": v for k, v in variant.policy.items() if isinstance(v, int | float | str)}
-    return settings
+    return {
+        "n_examples": len(variant.examples),
+        "instruction": instruction,
+        **{k: v for k, v in variant.model.items() if isinstance(v, int | float | str)},
+        **{f"policy.{k}": v for k, v in variant.policy.items() if isinstance(v, int | float | str)},
+    }
 
 
 def _distribution(values: Sequence[Any]) -> Any:

@@ -55,7 +55,14 @@ class KnobReader:
             case "monitoring.yaml":
                 self._monitoring(at, content)
             case _:
-                self._optimal(content)
+                sections = {
+                    key: part for part in (FILTER, ROUTING, EXITS) for key in (part, part.removesuffix(".yaml"))
+                }
+                for key, value in content.items():
+                    if key in sections:
+                        self.file(OPTIMAL, (key,), sections[key], value)
+                self.evidence = dict(self.mapping(("evidence",), content.get("evidence")))
+                self.rest(OPTIMAL, (), content, (*sections, "evidence"), (), strict=True)
 
     def fault(self, shown: str, path: Path, detail: str) -> None:
         self.faults.append(Fault(pointer=pointer_of(path), detail=detail, file=shown))
@@ -218,14 +225,6 @@ class KnobReader:
         if name in self.monitoring:
             self.fault(self._shown, at, f"{name} stands at the top and below {OVERALL}; keep one of the two")
         self.monitoring[name] = target
-
-    def _optimal(self, content: Mapping[str, Any]) -> None:
-        sections = {key: name for name in (FILTER, ROUTING, EXITS) for key in (name, name.removesuffix(".yaml"))}
-        for key, value in content.items():
-            if key in sections:
-                self.file(OPTIMAL, (key,), sections[key], value)
-        self.evidence = dict(self.mapping(("evidence",), content.get("evidence")))
-        self.rest(OPTIMAL, (), content, (*sections, "evidence"), (), strict=True)
 
     def check_policy(self) -> None:
         """Faults of values out of range and of unreadable conditions, each with its place."""

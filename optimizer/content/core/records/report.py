@@ -116,7 +116,16 @@ class ProcessingWay:
 def breakdown(by_type: ByType) -> dict[str, ProcessingWay]:
     """Each of the three ways through the pipeline."""
     n = total(by_type.values()).n
-    return {kind: _way(by_type.get(kind, PipelineSums()), n) for kind in PROCESSING_TYPES}
+    return {
+        kind: ProcessingWay(
+            count=sums.n,
+            share=_mean(sums.n, n),
+            avg_quality=_mean(sums.quality_sum, sums.n_quality),
+            avg_processing_time_s=_mean(sums.time_sum_s, sums.n_time),
+            avg_time_savings=_mean(sums.saved_share_sum, sums.n_saved),
+        )
+        for kind, sums in ((kind, by_type.get(kind, PipelineSums())) for kind in PROCESSING_TYPES)
+    }
 
 
 def content_types(sums: Mapping[tuple[Any, ...], PipelineSums]) -> dict[str, Overall]:
@@ -153,7 +162,13 @@ def trends(sums: Mapping[tuple[Any, ...], PipelineSums]) -> list[HourlyOverall]:
 
 def standings(figures: Overall, targets: Mapping[str, Target] = TARGETS) -> dict[str, TargetStanding]:
     """The figures that have targets, each with its status."""
-    return {name: _standing(getattr(figures, name), target) for name, target in targets.items()}
+    return {
+        name: TargetStanding(
+            value=value, status="no data" if value is None else STATUS[target.colour(value)], **asdict(target)
+        )
+        for name, target in targets.items()
+        for value in (getattr(figures, name),)
+    }
 
 
 def worst(by_name: Mapping[str, TargetStanding]) -> Status:
@@ -163,31 +178,7 @@ def worst(by_name: Mapping[str, TargetStanding]) -> Status:
 
 
 def total(sums: Iterable[PipelineSums]) -> PipelineSums:
-    all_sums = PipelineSums()
-    for type_sums in sums:
-        all_sums = all_sums + type_sums
-    return all_sums
-
-
-def _standing(value: float | None, target: Target) -> TargetStanding:
-    return TargetStanding(
-        value=value,
-        status="no data" if value is None else STATUS[target.colour(value)],
-        target=target.target,
-        warning_low=target.warning_low,
-        critical_low=target.critical_low,
-        warning_high=target.warning_high,
-    )
-
-
-def _way(sums: PipelineSums, n: int) -> ProcessingWay:
-    return ProcessingWay(
-        count=sums.n,
-        share=_mean(sums.n, n),
-        avg_quality=_mean(sums.quality_sum, sums.n_quality),
-        avg_processing_time_s=_mean(sums.time_sum_s, sums.n_time),
-        avg_time_savings=_mean(sums.saved_share_sum, sums.n_saved),
-    )
+    return sum(sums, PipelineSums())
 
 
 def _nested(sums: Mapping[tuple[Any, ...], PipelineSums]) -> dict[Any, dict[Any, PipelineSums]]:

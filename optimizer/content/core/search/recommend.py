@@ -121,13 +121,20 @@ def recommend(
     Raises:
         DatasetTooSmall: names everything that is missing: items, content types, quality.
     """
+    import numpy as np
+
     rows = [record_of(row) for row in collected]
     require_enough(rows)
-    n_exits = {c: sum(_checkpoint_of(row) == c for row in rows) for c in CHECKPOINTS}
+    exits_at = [str(named) for row in rows if (named := row.get("exit_checkpoint"))]
+    n_exits = {c: sum(OTHER_NAMES.get(named, named) == c for named in exits_at) for c in CHECKPOINTS}
     seen_exits = tuple(c for c, n in n_exits.items() if n)
     policy = dict(PRESETS["balanced"].policy if present is None else present)
     records = read_columns(rows_to_columns(rows))
-    seen, held_out = _halves(records)
+    # Every second record of each content type, in the order given, and the others.
+    order = np.argsort(records.codes, kind="stable")
+    is_seen = np.zeros(records.n, dtype=bool)
+    is_seen[order[::2]] = True
+    seen, held_out = subset(records, is_seen), subset(records, ~is_seen)
     best_policy, n_tried = search(seen, policy, time_saved, times, seed=seed, checkpoints=seen_exits)
     before, after = (outcome(held_out, parse_pipeline(each), times) for each in (policy, best_policy))
     is_better = (
@@ -136,7 +143,12 @@ def recommend(
         and (before.quality is None or after.quality >= before.quality)
     )
     changed = {knob: value for knob, value in best_policy.items() if policy.get(knob) != value}
-    own_score = any(row.get("quality") is None for row in collected) and "overall_quality" in records.recorded
+    note = "before and after are measured on the items kept back, by replay; times of early exits are a model"
+    if any(row.get("quality") is None for row in collected) and "overall_quality" in records.recorded:
+        note += (
+            "; of items that were only reported the quality is the pipeline's own score, which the thresholds are"
+            " compared with: that says nothing about how good that score is"
+        )
     evidence: RecommendationEvidence = {
         "n_items": len(rows),
         "n_searched_on": seen.n,
@@ -153,7 +165,7 @@ def recommend(
         "before": _shown(before),
         "after": _shown(after),
         "is_better": is_better,
-        "note": _note(own_score),
+        "note": note,
     }
     return PipelineRecommendation(
         policy=best_policy, changed=changed, before=before, after=after, is_better=is_better, evidence=evidence
@@ -178,21 +190,6 @@ def require_enough(rows: Sequence[Mapping[str, Any]]) -> None:
             n_items=n_judged,
             n_required=MIN_ITEMS,
         )
-
-
-def _checkpoint_of(row: Mapping[str, Any]) -> str | None:
-    named = row.get("exit_checkpoint")
-    return OTHER_NAMES.get(str(named), str(named)) if named else None
-
-
-def _halves(records: Records) -> tuple[Records, Records]:
-    """Every second record of each content type, in the order given, and the others."""
-    import numpy as np
-
-    order = np.argsort(records.codes, kind="stable")
-    first = np.zeros(records.n, dtype=bool)
-    first[order[::2]] = True
-    return subset(records, first), subset(records, ~first)
 
 
 def search(
@@ -314,13 +311,3 @@ def _shown(shares: ReplayedShares) -> ShownShares:
         "early_exit_rate": rounded(shares.early_exit_share / not_bypassed if not_bypassed > 0 else None),
         "full_share": rounded(shares.full_share),
     }
-
-
-def _note(own_score: bool) -> str:
-    note = "before and after are measured on the items kept back, by replay; times of early exits are a model"
-    if own_score:
-        return (
-            f"{note}; of items that were only reported the quality is the pipeline's own score, which the thresholds"
-            " are compared with: that says nothing about how good that score is"
-        )
-    return note
