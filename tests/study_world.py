@@ -29,15 +29,18 @@ from optimizer.core.models.language import ModelAnswer, ModelPrice, ModelRequest
 from optimizer.core.search.strategy import SearchSetting
 from optimizer.core.search.study import Study
 from optimizer.core.serving.champion import first
+from optimizer.host.config import Settings
 from optimizer.jobs.context import Context, JobContext
+from optimizer.jobs.runs.carry_out_run import carry_out_run
 from optimizer.jobs.studies.create_study import BudgetBody, StudyRequest, create_study
 from optimizer.jobs.studies.nominate import NominateRequest, nominate
 from optimizer.jobs.studies.run_study import run_study
 from optimizer.jobs.studies.start_study import confirm_variant
+from optimizer.ports import Store
 from optimizer.runtime import wiring
 from optimizer.runtime.wiring import strategy_for
 from tests.clock import Clock
-from tests.contexts import study_context
+from tests.contexts import context_of, study_context
 from tests.stores import new_database
 
 TOPICS = ("biology", "physics", "music")
@@ -228,9 +231,31 @@ class World:
     def run(self, study: Study, **options: Any) -> Study:
         """``options``: of the job's context, or of the job."""
         own = {name: options.pop(name) for name in ("strategies", "classify", "progress") if name in options}
-        given: Any = {"families": self.families, "models": self, "scorer_for": lambda family: self.scorer, **options}
-        context = JobContext(**{"store": self.store, "clock": self.clock, **given})
+        context = self.job_context(**options)
         return run_study(study.id, context, **{"strategies": strategy_for, "classify": classify, **own})
+
+    def carry_out(self, run: Any, **options: Any) -> Any:
+        """``options``: as for ``run``."""
+        own = {name: options.pop(name) for name in ("intake_of", "watched") if name in options}
+        context = self.job_context(**options)
+        return carry_out_run(run.id, context, **{"intake_of": lambda actor: None, "classify": classify, **own})
+
+    def job_context(self, **options: Any) -> JobContext:
+        given: Any = {"families": self.families, "models": self, "scorer_for": lambda family: self.scorer, **options}
+        return JobContext(**{"store": self.store, "clock": self.clock, **given})
+
+    def run_context(self, is_worker_running: Callable[[], bool], usd_per_month: float | None = None) -> Context:
+        """Of what a run is asked for with."""
+        return context_of(
+            self.store,
+            self.clock,
+            family=lambda name: self.family,
+            models=lambda: self,
+            families=lambda: SimpleNamespace(problems={}),
+            is_worker_running=is_worker_running,
+            scorer_for=lambda family: self.scorer,
+            settings=SimpleNamespace(usd_per_month=usd_per_month),
+        )
 
     def nominate(self, study: str, variant: str | None, aim: Aim = "quality", **options: Any) -> Any:
         context = self._context(options)
@@ -327,3 +352,15 @@ def half_released() -> tuple[list[Example], list[Example]]:
     shown = [e for e in topic_examples(30, "train") if not int(e.id[-3:]) % 2]
     sealed = [*hidden, *topic_examples(12, "dev"), *topic_examples(24, "holdout")]
     return [*shown, *sealed], sealed
+
+
+def run_here(study: str, home: Settings, store: Store, clock: Any, families: Any, models: Any) -> Study:
+    """A study of a home, with all that its worker would run it with."""
+    context = JobContext(
+        store=store,
+        clock=clock,
+        families=families,
+        models=models,
+        scorer_for=lambda family: wiring.open_scorer(family, home),
+    )
+    return run_study(study, context, strategies=wiring.strategy_for, classify=wiring.classify)

@@ -11,7 +11,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -21,13 +21,12 @@ import typer
 
 from optimizer.cli.app import app, exit_code
 from optimizer.core.base import errors
-from optimizer.core.feedback.events import Arm, FeedbackEvent, Interaction
 from optimizer.host import run_files
 from optimizer.host.config import load_settings
 from optimizer.runtime import wiring
 from tests import command_line
 from tests.scripted_model import chat_answer, provider
-from tests.stores import keep_events, migrate_store
+from tests.stores import keep_in_doubt, keep_one_request, migrate_store
 
 ROOT = Path(__file__).parents[2]
 
@@ -257,12 +256,8 @@ def test_a_dry_run_names_calls_dollars_and_minutes_and_writes_no_study(detent: D
 
 
 def _report(variant: str) -> None:
-    """One interaction, without which a rollout's guardrails would be blind."""
-    now = datetime.now(UTC)
-    arm = Arm(family="support_topics", variant=variant, unit_hmac="somebody")
     store = wiring.open_store(load_settings())
-    row = Interaction(id="in_1", arm=arm, occurred_at=now, received_at=now, content_hash="", latency_ms=10.0)
-    keep_events(store, [row])
+    keep_one_request(store, "support_topics", variant)
     store.close()
 
 
@@ -429,29 +424,8 @@ def test_feedback_from_a_file_is_taken_once(detent: Detent, tmp_path: Path) -> N
 
 
 def test_an_answer_in_doubt_is_put_up_shown_until_it_is_answered_and_becomes_an_example(detent: Detent) -> None:
-    at = datetime.now(UTC) - timedelta(minutes=5)
-    arm = Arm(family="support_topics", unit_hmac="doubter")
-    row = Interaction(
-        id="in_doubt",
-        arm=arm,
-        occurred_at=at,
-        received_at=at,
-        content_hash="",
-        input={"message": "My card was charged twice."},
-        output="delivery",
-    )
-    low = FeedbackEvent(
-        id="fb_doubt",
-        arm=arm,
-        occurred_at=at,
-        received_at=at,
-        content_hash="",
-        source="user",
-        interaction="in_doubt",
-        success=False,
-    )
     store = wiring.open_store(load_settings())
-    keep_events(store, [row, low])
+    keep_in_doubt(store, "support_topics", "My card was charged twice.")
     store.close()
 
     assert "scored 0.00" in detent("review", "collect", "support_topics", "--dry-run").out

@@ -5,19 +5,17 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from optimizer.core.dataset.examples import group_of, split_of
-from optimizer.core.feedback.events import Arm, FeedbackEvent, Interaction
 from optimizer.host.config import load_settings
 from optimizer.runtime import wiring
 from tests.command_line import Ran, detent
 from tests.scripted_model import chat_answer, provider
-from tests.stores import keep_events
+from tests.stores import keep_in_doubt, keep_one_request
 
 F = "support_topics"
 ASKED = {"delivery": "My golden parcel is late.", "payment": "The golden card was charged twice."}
@@ -60,11 +58,8 @@ def make_variant(*options: str) -> str:
 
 
 def report_one_request() -> None:
-    now = datetime.now(UTC)
-    arm = Arm(family=F, unit_hmac="somebody")
     store = wiring.open_store(load_settings())
-    row = Interaction(id="in_1", arm=arm, occurred_at=now, received_at=now, content_hash="", latency_ms=10.0)
-    keep_events(store, [row])
+    keep_one_request(store, F)
     store.close()
 
 
@@ -173,29 +168,8 @@ def test_fewer_examples_than_were_asked_for_are_told_and_a_champion_has_no_colum
 def test_a_released_production_answer_becomes_a_scenario_and_is_taken_out_again(home: Path) -> None:
     texts = (f"My card was charged twice on day {n}." for n in range(99))
     message = next(text for text in texts if split_of(group_of({"message": text}, None)) == "dev")
-    at = datetime.now(UTC) - timedelta(minutes=5)
-    arm = Arm(family=F, unit_hmac="doubter")
-    row = Interaction(
-        id="in_doubt",
-        arm=arm,
-        occurred_at=at,
-        received_at=at,
-        content_hash="",
-        input={"message": message},
-        output="delivery",
-    )
-    low = FeedbackEvent(
-        id="fb",
-        arm=arm,
-        occurred_at=at,
-        received_at=at,
-        content_hash="",
-        source="user",
-        interaction="in_doubt",
-        success=False,
-    )
     store = wiring.open_store(load_settings())
-    keep_events(store, [row, low])
+    keep_in_doubt(store, F, message)
     store.close()
     assert detent("golden", "add", F, "in_doubt").code == 1, "no example was made of it yet"
     assert detent("review", "collect", F).code == 0

@@ -21,19 +21,17 @@ from optimizer.cli.variant.commands import reading
 from optimizer.core.dataset.examples import make_example
 from optimizer.core.views.variant import variant_view
 from optimizer.host.config import Settings, load_settings
-from optimizer.jobs.context import JobContext
 from optimizer.jobs.families.sync_families import sync_families
 from optimizer.jobs.feedback.collect_reviews import collect_reviews
 from optimizer.jobs.feedback.label_interaction import label_interaction
 from optimizer.jobs.studies.create_study import BudgetBody, StudyRequest, create_study
 from optimizer.jobs.studies.report_study import report_study
-from optimizer.jobs.studies.run_study import run_study
 from optimizer.runtime import wiring
 from tests.clock import Clock, until
 from tests.contexts import context_of, study_context
 from tests.scripted_model import chat_answer, provider
 from tests.stores import migrate_store
-from tests.study_world import TOPICS
+from tests.study_world import TOPICS, run_here
 
 FAMILY = """
 name: topics
@@ -136,18 +134,7 @@ def test_a_learned_cascade_is_found_confirmed_and_executed_and_says_what_it_was_
                 definition=SIZES,
             ),
         )
-        study = run_study(
-            made.id,
-            JobContext(
-                store=store,
-                clock=clock,
-                families=files,
-                models=opened,
-                scorer_for=lambda f: wiring.open_scorer(f, home),
-            ),
-            strategies=wiring.strategy_for,
-            classify=wiring.classify,
-        )
+        study = run_here(made.id, home, store, clock, files, opened)
         assert study.outcome == "nominated", study.error or study.spend.remark or study.confirmation
         with store.read() as tx:
             record = store.variants.get(tx, "topics", study.winner)

@@ -22,18 +22,16 @@ from optimizer.core.family.rendering import clip_inputs, few_shot, fill
 from optimizer.host.config import Settings, load_settings
 from optimizer.jobs.calls.call_book import Account
 from optimizer.jobs.calls.call_model import JournaledModel
-from optimizer.jobs.context import JobContext
 from optimizer.jobs.families.export_variant import export_variant
 from optimizer.jobs.families.sync_families import sync_families
 from optimizer.jobs.studies.create_study import BudgetBody, StudyRequest, create_study
 from optimizer.jobs.studies.evaluation import Evaluator
-from optimizer.jobs.studies.run_study import run_study
 from optimizer.ports import Clock, Store
 from optimizer.runtime import wiring
 from tests.contexts import study_context
 from tests.scripted_model import chat_answer, provider
 from tests.stores import migrate_store
-from tests.study_world import TOPICS
+from tests.study_world import TOPICS, run_here
 
 FAMILY = """
 name: topics
@@ -113,18 +111,7 @@ def test_study_prompt_route_render_route_gateway_and_export_agree_byte_for_byte(
             study_context(store, clock, family, opened),
             StudyRequest(family="topics", strategy="bootstrap", budget=BudgetBody(calls=300), definition=definition),
         )
-        study = run_study(
-            made.id,
-            JobContext(
-                store=store,
-                clock=clock,
-                families=files,
-                models=opened,
-                scorer_for=lambda f: wiring.open_scorer(f, home),
-            ),
-            strategies=wiring.strategy_for,
-            classify=wiring.classify,
-        )
+        study = run_here(made.id, home, store, clock, files, opened)
         assert study.status == "finished", study.error
         assert study.winner is not None
         searched = {as_bytes(body["messages"]): body for body in behind.bodies}

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from types import SimpleNamespace
 
 import pytest
 
 from optimizer.core.base.errors import BudgetTooSmall, Conflict, InvalidInput, ModelFailed, NotFound
 from optimizer.core.family.variant import VariantRecord
-from optimizer.jobs.context import JobContext
 from optimizer.jobs.families.retire_family import require_idle
 from optimizer.jobs.request import ItemActRequest, ItemRequest, PageRequest
-from optimizer.jobs.runs.carry_out_run import carry_out_run
 from optimizer.jobs.runs.create_comparison import (
     CompareRequest,
     ComparisonEstimate,
@@ -25,9 +22,8 @@ from optimizer.jobs.runs.create_judge_run import JudgeRunsRequest, read_judge_ru
 from optimizer.jobs.runs.queue_run import RunBudgetBody
 from optimizer.jobs.upkeep.read_operations import read_jobs
 from optimizer.runtime.use_cases import use_case_of
-from tests.contexts import context_of
 from tests.judged_world import JudgedWorld, judge_model, prompt_of, says, writer_by
-from tests.study_world import START, Killed, TopicModel, World, classify, killed_at
+from tests.study_world import START, Killed, TopicModel, World, killed_at
 
 MARK = "xylophone"  # in every answer
 
@@ -44,16 +40,7 @@ class Compared:
             family=world.family.name, variant=self.other, source="person", created_at=START, created_by="ann"
         )
         world.store.write(lambda tx: world.store.variants.add(tx, record))
-        self.context = context_of(
-            world.store,
-            world.clock,
-            family=lambda name: world.family,
-            models=lambda: world,
-            families=lambda: SimpleNamespace(problems={}),
-            is_worker_running=lambda: self.is_worker_running,
-            scorer_for=lambda family: world.scorer,
-            settings=SimpleNamespace(usd_per_month=usd_per_month),
-        )
+        self.context = world.run_context(lambda: self.is_worker_running, usd_per_month)
 
     def start(self, *, n=6, dry_run=False, variants=None, **caps):
         names = variants or ["champion", self.other.id]
@@ -63,15 +50,7 @@ class Compared:
         return start_comparison(self.context, asked)
 
     def do(self, run, watched=lambda run: None):
-        world = self.world
-        context = JobContext(
-            store=world.store,
-            clock=world.clock,
-            families=world.families,
-            models=world,
-            scorer_for=lambda family: world.scorer,
-        )
-        return carry_out_run(run.id, context, intake_of=lambda actor: None, classify=classify, watched=watched)
+        return self.world.carry_out(run, watched=watched)
 
     def grid(self, run):
         return read_grid(self.context, ItemRequest(id=run.id))

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import pytest
 
 from optimizer.core.base.errors import BudgetTooSmall, InvalidInput, NotFound
-from optimizer.jobs.context import JobContext
 from optimizer.jobs.request import ItemActRequest, ItemRequest, PageRequest
-from optimizer.jobs.runs.carry_out_run import carry_out_run
 from optimizer.jobs.runs.create_evaluation import (
     EvaluateRequest,
     EvaluationDryRun,
@@ -20,9 +16,8 @@ from optimizer.jobs.runs.create_evaluation import (
 from optimizer.jobs.runs.queue_run import RunBudgetBody
 from optimizer.jobs.upkeep.read_operations import read_jobs
 from optimizer.runtime.use_cases import use_case_of
-from tests.contexts import context_of
 from tests.judged_world import JudgedWorld, prompt_of, writer_by
-from tests.study_world import Killed, TopicModel, World, classify, killed_at, topic_family
+from tests.study_world import Killed, TopicModel, World, killed_at, topic_family
 
 MARK = "xylophone"  # in every answer
 
@@ -34,16 +29,7 @@ class Evaluated:
 
     def __init__(self, world, usd_per_month=None):
         self.world = world
-        self.context = context_of(
-            world.store,
-            world.clock,
-            family=lambda name: world.family,
-            models=lambda: world,
-            families=lambda: SimpleNamespace(problems={}),
-            is_worker_running=lambda: self.is_worker_running,
-            scorer_for=lambda family: world.scorer,
-            settings=SimpleNamespace(usd_per_month=usd_per_month),
-        )
+        self.context = world.run_context(lambda: self.is_worker_running, usd_per_month)
 
     def start(self, *, caps=None, **asked):
         budget = RunBudgetBody(**caps or {})
@@ -52,15 +38,7 @@ class Evaluated:
         )
 
     def do(self, run, watched=lambda run: None):
-        world = self.world
-        context = JobContext(
-            store=world.store,
-            clock=world.clock,
-            families=world.families,
-            models=world,
-            scorer_for=lambda family: world.scorer,
-        )
-        return carry_out_run(run.id, context, intake_of=lambda actor: None, classify=classify, watched=watched)
+        return self.world.carry_out(run, watched=watched)
 
     def read(self, run):
         return read_evaluation(self.context, ItemRequest(id=run.id))

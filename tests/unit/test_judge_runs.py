@@ -11,9 +11,7 @@ from optimizer.core.base.errors import BudgetTooSmall, Busy
 from optimizer.core.base.values import Budget
 from optimizer.core.evaluation.judging.run import JudgeRun, JudgeRunEstimate
 from optimizer.core.scheduling.monthly_budget import MonthlyLimits
-from optimizer.jobs.context import JobContext
 from optimizer.jobs.request import ItemActRequest
-from optimizer.jobs.runs.carry_out_run import carry_out_run
 from optimizer.jobs.runs.create_judge_run import (
     JudgeCheckRequest,
     JudgeScoreRequest,
@@ -26,7 +24,7 @@ from optimizer.jobs.studies.read_spending import monthly_left
 from tests.contexts import context_of
 from tests.judged_world import JudgedWorld, dies_at, judge_model, letters_family, writer
 from tests.scripted_model import ScriptedModel
-from tests.study_world import Killed, classify
+from tests.study_world import Killed
 from tests.unit.test_judge_check import judge_that, letter_writer
 from tests.unit.test_judged_traffic import Live, family_of
 
@@ -57,10 +55,7 @@ def score(world, **options):
 
 
 def do(world, run, **options):
-    of_job = {name: options.pop(name) for name in ("intake_of", "watched") if name in options}
-    given = {"families": world.families, "models": world, "scorer_for": lambda family: world.scorer, **options}
-    context = JobContext(**{"store": world.store, "clock": world.clock, **given})
-    return carry_out_run(run.id, context, **{"intake_of": lambda actor: world.intake, "classify": classify, **of_job})
+    return world.carry_out(run, **{"intake_of": lambda actor: world.intake, **options})
 
 
 def live(folder, *judges, usd_per_month=None, **judge):
