@@ -31,6 +31,7 @@ ROOMS = {
         "optimizer.content.adapters.replay_search",
     ),
     "detent.exporters": ("optimizer.jobs.families.exporters",),
+    "detent.prompt_sources": ("optimizer.adapters.prompt_sources",),
 }
 
 

@@ -19,6 +19,7 @@ from optimizer.core.base.phrasing import count, printable
 
 if TYPE_CHECKING:
     from optimizer.core.declaration.draft import FamilyDraft, NewFamily, Sheet
+    from optimizer.core.declaration.foreign_prompt import ForeignPrompt
     from optimizer.core.family.family import Family
     from optimizer.jobs.dataset.import_examples import ImportReport
 
@@ -51,8 +52,22 @@ def register(app: typer.Typer) -> None:
 
 def create(
     family: Annotated[str, typer.Argument(help="Name of the family.", show_default=False)],
-    prompt: Annotated[Path, typer.Option("--from", help="A text file with {{name}} placeholders.", show_default=False)],
-    examples: Annotated[Path, typer.Option(help="A CSV file, or JSON lines of examples.", show_default=False)],
+    prompt: Annotated[
+        str,
+        typer.Option(
+            "--from",
+            help="A text file with {{name}} placeholders, or a prompt elsewhere: dspy:program.json,"
+            " promptfoo:config.yaml, tensorzero:PATH, mlflow:NAME@alias, langfuse:NAME.",
+            show_default=False,
+        ),
+    ],
+    examples: Annotated[
+        Path | None,
+        typer.Option(
+            help="A CSV file, or JSON lines of examples; none where they come along with the prompt.",
+            show_default=False,
+        ),
+    ] = None,
     input: Annotated[list[str] | None, typer.Option(help="Input: a column, or FIELD=COLUMN; may be repeated.")] = None,
     output: Annotated[str | None, typer.Option(help="Output: a column, or FIELD=COLUMN.")] = None,
     parser: Parser = None,
@@ -74,10 +89,13 @@ def create(
     What can be read in two ways ({name} as in Python, labels that look like slips of one another) is asked on a
     terminal, and refused elsewhere with the option that decides. Undo: `detent family delete`.
 
-    Example: detent family create triage --from prompt.txt --examples tickets.csv --input text=Body --output
+    Examples:
+      detent family create triage --from prompt.txt --examples tickets.csv --input text=Body --output
     topic=Category
+      detent family create triage --from dspy:program.json
+      detent family create triage --from tensorzero:config#triage/baseline --examples tickets.csv
     """
-    from optimizer.core.declaration.draft import FamilyDraft
+    from optimizer.core.declaration.draft import FamilyDraft, Sheet
     from optimizer.jobs.families.create_family import create_family, read_prompt
     from optimizer.runtime import wiring
 
@@ -85,12 +103,22 @@ def create(
     models = wiring.open_models(session.settings)
     for name in filter(None, (model, judge)):
         models.describe(name)  # an unknown name is better said before anything is written
-    sheet = wiring.read_sheet(examples, encoding=encoding, delimiter=delimiter)
+    foreign = _foreign(prompt)
+    if examples is not None:
+        sheet = wiring.read_sheet(examples, encoding=encoding, delimiter=delimiter)
+    elif foreign is not None and foreign.rows:
+        sheet = Sheet(
+            columns=list(dict.fromkeys(name for row in foreign.rows for name in row)),
+            rows=[(f"example {n}", row) for n, row in enumerate(foreign.rows, start=1)],
+        )
+        output = output or foreign.output
+    else:
+        raise InvalidInput(f"{prompt} brings no examples along; name a sheet of them: --examples FILE.")
     today = session.clock.now().date()
     session.refuse_former_name(family)
     draft = FamilyDraft(
         name=family,
-        prompt=read_prompt(prompt),
+        prompt=foreign.text if foreign is not None else read_prompt(Path(prompt)),
         columns=sheet.columns,
         rows=[row for _, row in sheet.rows],
         inputs=tuple(input or ()),
@@ -98,9 +126,11 @@ def create(
         parser=parser,
         model=model,
         judge=judge,
-        description=description,
-        f_string=f_string,
+        description=description or (foreign.description if foreign is not None else ""),
+        f_string=f_string if foreign is None else False,
         merge=_merges(merge or []),
+        messages=foreign.messages if foreign is not None else (),
+        settings=foreign.model if foreign is not None else {},
     )
     if sys.stdin.isatty() and not as_json:
         draft = _ask_owner(draft, today, keep_labels=keep_labels)
@@ -118,8 +148,10 @@ def create(
     wiring.sync_families(session.settings, session.families, session.store, session.clock)
     report = session.import_curated(new_family.examples_file, declared)
     labels = dict(new_family.content.labels)
-    show(as_json, {"family": family, "files": files, "import": report, "labels": labels})
+    left = list(foreign.not_carried) if foreign is not None else []
+    show(as_json, {"family": family, "files": files, "import": report, "labels": labels, "not_carried": left})
     for sentence in (
+        *(f"Not carried over: {name}." for name in left),
         *_left_out(sheet, new_family.content),
         *_of_labels(new_family.content, draft.prompt),
         *report.sentences(),
@@ -127,6 +159,16 @@ def create(
     ):
         say(sentence)
     _tell_state(session, declared, draft, files)
+
+
+def _foreign(prompt: str) -> ForeignPrompt | None:
+    """What ``--from SYSTEM:…`` names; None for the path of a text."""
+    from optimizer.core.declaration.foreign_prompt import PROMPT_SOURCES
+
+    name, colon, reference = prompt.partition(":")
+    if not colon or name not in PROMPT_SOURCES.built_in or Path(prompt).exists():
+        return None
+    return PROMPT_SOURCES[name].read(reference)
 
 
 def _ask_owner(draft: FamilyDraft, today: Any, *, keep_labels: bool) -> FamilyDraft:

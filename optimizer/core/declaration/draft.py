@@ -41,7 +41,8 @@ class FamilyDraft:
     """What a person gives. ``inputs`` and ``output`` are columns, or FIELD=COLUMN; empty and None: told by names.
 
     ``f_string``: whether {name} in the prompt is a placeholder; None: not said. ``merge``: label of the sheet > the
-    family's label. ``judge``: the model that scores the answers, which then need no column of outputs.
+    family's label. ``judge``: the model that scores the answers, which then need no column of outputs. ``messages``: of
+    another system, in the place of a prompt that is one text; ``settings``: of the model, as it had them.
     """
 
     name: str
@@ -56,6 +57,8 @@ class FamilyDraft:
     description: str = ""
     f_string: bool | None = None
     merge: Mapping[str, str] = field(default_factory=dict)
+    messages: Sequence[Mapping[str, str]] = ()
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -191,6 +194,12 @@ def json_or_same(value: Any) -> Any:
     return value
 
 
+def _with_examples(messages: Sequence[Mapping[str, str]]) -> list[dict[str, str]]:
+    """With a place for examples: before the last message of the user."""
+    last = max((n for n, message in enumerate(messages) if message["role"] == "user"), default=len(messages))
+    return [*map(dict, messages[:last]), {"role": "examples"}, *map(dict, messages[last:])]
+
+
 def messages_of(prompt: str, inputs: Sequence[str]) -> list[dict[str, str]]:
     """The prompt as messages, with a place for examples.
 
@@ -233,6 +242,7 @@ def _data(
     }
     if parser in ("label", "text") and outputs and not any("\n" in o for o in outputs):
         model["stop"] = ["\n"]  # answers of one line end with it; weak models would go on
+    model |= draft.settings
     data: dict[str, Any] = {
         "name": draft.name,
         "description": draft.description or f"{answer} from {', '.join(inputs)}.",
@@ -242,7 +252,11 @@ def _data(
         "prompt": {
             "current": "1",
             "versions": {
-                "1": {"created_at": today, "description": "as it was", "content": messages_of(prompt, inputs)}
+                "1": {
+                    "created_at": today,
+                    "description": "as it was",
+                    "content": _with_examples(draft.messages) if draft.messages else messages_of(prompt, inputs),
+                }
             },
         },
         "model": model,

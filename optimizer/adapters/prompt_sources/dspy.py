@@ -1,0 +1,87 @@
+"""``dspy:program.json``: the instruction and the demonstrations of a program that DSPy saved as JSON.
+
+``#name`` behind it names one of several predictors.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from optimizer.core.base.errors import InvalidInput
+from optimizer.core.declaration.foreign_prompt import ForeignPrompt, prompt_source
+
+REASONING = "reasoning"  # what ChainOfThought adds: a field that no example of a family has
+
+
+@prompt_source()
+def dspy(reference: str) -> ForeignPrompt:
+    path, _, wanted = reference.partition("#")
+    predictors = _predictors(_program(Path(path)))
+    if wanted and wanted not in predictors:
+        raise InvalidInput(f"{path} has no predictor {wanted!r}; it has {', '.join(predictors)}.")
+    if not predictors:
+        raise InvalidInput(f"{path} holds no predictor: no signature with instructions and fields is in it.")
+    name = wanted or next(iter(predictors))
+    state = predictors[name]
+    fields = [_field(field) for field in state["signature"]["fields"]]
+    *inputs, output = [field for field, _ in fields if field != REASONING]
+    not_carried = [f"predictor {other}" for other in predictors if other != name]
+    if (REASONING, f"{REASONING.title()}:") in fields:
+        not_carried.append(f"field {REASONING} (a model answers at once here)")
+    if state.get("lm"):
+        not_carried.append("lm (name a model of config/models.yaml with --model)")
+    if n_traces := len(state.get("traces") or ()):
+        not_carried.append(f"traces ({n_traces})")
+    asks = [f"{prefix} {{{{{field}}}}}" for field, prefix in fields if field in inputs]
+    answer = next(prefix for field, prefix in fields if field == output)
+    demos = [dict(demo) for demo in state.get("demos") or () if isinstance(demo, Mapping)]
+    whole = [demo for demo in demos if all(demo.get(field) not in (None, "") for field in (*inputs, output))]
+    if len(whole) < len(demos):
+        not_carried.append(f"demonstrations that lack a field ({len(demos) - len(whole)})")
+    return ForeignPrompt(
+        messages=[
+            {"role": "system", "content": str(state["signature"]["instructions"])},
+            {"role": "user", "content": "\n".join([*asks, answer])},
+        ],
+        rows=[{field: demo[field] for field in (*inputs, output)} for demo in whole],
+        output=output,
+        not_carried=not_carried,
+    )
+
+
+def _program(path: Path) -> Any:
+    if path.is_dir() or path.suffix in (".pkl", ".pickle"):
+        raise InvalidInput(
+            f"{path} is a pickle, and reading one runs whatever is in it, so it is refused. Save the program's state as"
+            " JSON: program.save('program.json')."
+        )
+    try:
+        return json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise InvalidInput(f"{path} cannot be read as JSON: {error}. Save it: program.save('program.json').") from None
+
+
+def _predictors(state: Any, name: str = "self") -> dict[str, Mapping[str, Any]]:
+    """A program's predictors by name, as DSPy names them."""
+    if not isinstance(state, Mapping):
+        return {}
+    signature = state.get("signature")
+    if isinstance(signature, Mapping) and "instructions" in signature and len(signature.get("fields") or ()) > 1:
+        return {name: state}
+    found: dict[str, Mapping[str, Any]] = {}
+    for inner, value in state.items():
+        if inner != "metadata":
+            found |= _predictors(value, inner)
+    return found
+
+
+def _field(field: Mapping[str, str]) -> tuple[str, str]:
+    """(name, prefix). A saved field has no name of its own but in a description that nobody wrote."""
+    prefix = str(field.get("prefix", ""))
+    named = re.fullmatch(r"\$\{(\w+)\}", str(field.get("description", field.get("desc", ""))))
+    name = named[1] if named else re.sub(r"\W+", "_", prefix.rstrip(": ").lower()).strip("_")
+    return name, prefix

@@ -1,0 +1,99 @@
+"""``promptfoo:config.yaml``: a prompt of the file and the tests whose answer it knows. ``#label`` names one of several.
+
+What the file would have run or fetched (``file://``, ``exec:``) is refused.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from optimizer.core.base.errors import InvalidInput
+from optimizer.core.declaration.foreign_prompt import ForeignPrompt, plain_template, prompt_source
+from optimizer.host.yaml_files import load_file
+
+OUTPUT = "output"
+REFUSED = re.compile(r"\A\s*(file|exec|https?|python|javascript|golang|package):", re.IGNORECASE)
+A_FILE = re.compile(r"\A\S+\.(txt|json|jsonl|yaml|yml|md|j2|csv|py|js|ts|mjs|cjs)\Z", re.IGNORECASE)
+WHOLE = ("equals", "is-json-equal")
+KNOWN = ("prompts", "tests", "description", "providers", "targets")
+
+
+@prompt_source()
+def promptfoo(reference: str) -> ForeignPrompt:
+    path, _, wanted = reference.partition("#")
+    config = load_file(Path(path), "Name promptfoo's configuration, such as promptfooconfig.yaml.")
+    if not isinstance(config, Mapping):
+        raise InvalidInput(f"{path} is no configuration of promptfoo: it holds no mapping.")
+    named = [_prompt(prompt, n, path) for n, prompt in enumerate(_list(config.get("prompts")), start=1)]
+    chosen = [prompt for prompt in named if prompt[0] == wanted] if wanted else named[:1]
+    if not chosen:
+        names = ", ".join(name for name, _ in named) or "none"
+        raise InvalidInput(f"{path} has no prompt {wanted or 'at all'}; it has {names}.")
+    [(name, text), *_] = chosen
+    not_carried = [f"prompt {other}" for other, _ in named if other != name]
+    not_carried += [f"provider {_name(provider)}" for provider in _list(config.get("providers", config.get("targets")))]
+    not_carried += [str(key) for key in config if key not in KNOWN]
+    rows = [row for n, test in enumerate(_list(config.get("tests")), 1) if (row := _row(test, n, path, not_carried))]
+    return ForeignPrompt(
+        messages=_messages(text, f"{name} of {path}"),
+        rows=rows,
+        output=OUTPUT if rows else None,
+        description=str(config.get("description") or ""),
+        not_carried=list(dict.fromkeys(not_carried)),
+    )
+
+
+def _prompt(prompt: Any, n: int, path: str) -> tuple[str, str]:
+    values = prompt if isinstance(prompt, Mapping) else {"raw": prompt}
+    text = values.get("raw", values.get("id"))
+    if not isinstance(text, str):
+        raise InvalidInput(f"Prompt {n} of {path} is no text.")
+    if REFUSED.match(text) or A_FILE.match(text):
+        raise InvalidInput(
+            f"Prompt {n} of {path} is {text!r:.80}: what the file names is neither read nor run. Write the prompt into"
+            " the file, or hand over its text: --from prompt.txt."
+        )
+    return str(values.get("label") or n), text
+
+
+def _row(test: Any, n: int, path: str, not_carried: list[str]) -> dict[str, Any] | None:
+    """None where the test does not say what the answer is."""
+    if not isinstance(test, Mapping):
+        raise InvalidInput(f"Test {n} of {path} is {test!r:.80}: only tests that stand in the file are taken.")
+    values = test.get("vars") or {}
+    if not isinstance(values, Mapping):
+        raise InvalidInput(f"The vars of test {n} of {path} are {values!r:.80}: only those in the file are taken.")
+    checks = [check for check in _list(test.get("assert")) if isinstance(check, Mapping)]
+    expected = next((check["value"] for check in checks if check.get("type") in WHOLE and "value" in check), None)
+    not_carried += [f"assert {check.get('type')}" for check in checks if check.get("type") not in WHOLE]
+    for value in (*values.values(), expected):
+        if isinstance(value, str) and REFUSED.match(value):
+            raise InvalidInput(f"Test {n} of {path} names {value!r:.80}: what it names is neither read nor run.")
+    if expected is None:
+        not_carried.append(f"test {n} (it does not say what the answer is)")
+        return None
+    return {**{str(name): value for name, value in values.items()}, OUTPUT: expected}
+
+
+def _messages(text: str, where: str) -> list[dict[str, str]]:
+    """A prompt is a text, or a chat as JSON."""
+    if text.lstrip().startswith("["):
+        try:
+            chat = json.loads(text)
+            return [{"role": str(m["role"]), "content": plain_template(str(m["content"]), where)} for m in chat]
+        except (ValueError, KeyError, TypeError):
+            pass  # a text that begins with a bracket
+    return [{"role": "user", "content": plain_template(text, where)}]
+
+
+def _name(provider: Any) -> str:
+    values = next(iter(provider), "") if isinstance(provider, Mapping) and "id" not in provider else provider
+    return str(values.get("id") if isinstance(values, Mapping) else values)[:80]
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [] if value is None else [value]

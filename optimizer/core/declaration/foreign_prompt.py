@@ -1,0 +1,79 @@
+"""A prompt as another system keeps it, read for a new family: what can be carried over, and the names of what cannot.
+
+The systems stand in ``adapters/prompt_sources/``, one a module, declared by ``@prompt_source``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from optimizer.core.base.errors import InvalidInput
+from optimizer.core.base.registry import Registration, Registry, declares
+from optimizer.core.family.variant import VARIABLE
+
+SETTINGS = ("temperature", "max_tokens", "stop")  # that a family's file holds
+_LOGIC = re.compile(r"\{%.*?%\}|\{#.*?#\}|\{\{.*?\}\}", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForeignPrompt:
+    """``messages``: with {{name}} for each variable. ``model``: those of SETTINGS that it names. ``rows``: examples
+    that came along, by column; ``output``: the column of the answer among them. ``not_carried``: by name.
+    """
+
+    messages: Sequence[Mapping[str, str]]
+    model: Mapping[str, Any] = field(default_factory=dict)
+    rows: Sequence[Mapping[str, Any]] = ()
+    output: str | None = None
+    description: str = ""
+    not_carried: Sequence[str] = ()
+
+    @property
+    def text(self) -> str:
+        """All that it says, for who looks for variables and labels in it."""
+        return "\n\n".join(message["content"] for message in self.messages)
+
+
+Read = Callable[[str], ForeignPrompt]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PromptSourceRecord:
+    """``read``: takes what stands behind ``NAME:`` in ``--from``. Raises InvalidInput for what cannot be read."""
+
+    read: Read = field(kw_only=False)
+    name: str = ""
+
+
+prompt_source = declares(PromptSourceRecord)
+
+
+def _named(added: Registration, record: PromptSourceRecord) -> PromptSourceRecord:
+    return replace(record, name=added.name)
+
+
+PROMPT_SOURCES: Registry[PromptSourceRecord] = Registry(
+    "detent.prompt_sources", "prompt source", PromptSourceRecord, _named
+)
+
+
+def plain_template(text: str, where: str) -> str:
+    """The template with {{name}} for each variable. Raises InvalidInput for one that is a program (Jinja, Nunjucks,
+    MiniJinja): left as text it would be sent to the model.
+    """
+    logic = [found for found in _LOGIC.findall(text) if not VARIABLE.fullmatch(found)]
+    if logic:
+        raise InvalidInput(
+            f"The template {where} says {logic[0]!r:.80}, and a family's prompt has no logic, only {{{{name}}}}. Write"
+            " it without, or make one family for each way through it."
+        )
+    return VARIABLE.sub(lambda match: f"{{{{{match[1]}}}}}", text)
+
+
+def settings_of(values: Mapping[str, Any], not_carried: list[str]) -> dict[str, Any]:
+    """Those settings of a model that a family's file holds; the others are added to ``not_carried``, by name."""
+    not_carried += [f"{name} ({value!r:.60})" for name, value in values.items() if name not in SETTINGS and value]
+    return {name: values[name] for name in SETTINGS if values.get(name) is not None}
