@@ -7,8 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from optimizer.content.core.policy.condition_text import MAX_DEPTH, MAX_TERMS, MAX_VALUES
-from optimizer.content.core.policy.condition_tokens import MAX_LENGTH
+from optimizer.content.core.policy.condition_text import MAX_DEPTH, MAX_LENGTH, MAX_TERMS, MAX_VALUES
 from optimizer.content.core.policy.conditions import InvalidCondition, compile_condition
 
 NAMES = ("duration_seconds", "overall_quality", "content_type", "language", "is_live", "größe")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from optimizer.content.core.policy.condition_tokens import MAX_SHOWN, quoted
+from optimizer.content.core.policy.condition_text import MAX_SHOWN, quoted
 from optimizer.content.core.policy.conditions import Condition, compile_condition
 from optimizer.content.core.records.fields import BY_NAME, CHECKPOINTS, known_at
 from optimizer.core.base.errors import Fault, InvalidCondition, pointer_of
