@@ -4,14 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import pytest
-
-from optimizer.core.base.errors import Busy
-from optimizer.core.base.values import Budget
 from optimizer.core.models.language import ModelRequest
 from optimizer.core.search.space import instruction_of
-from tests.proposers import GOOD, busy, fails, proposing_world
-from tests.study_world import TOPICS, TopicModel, World, assert_resumes, half_released, killed_at, topic_family
+from tests.proposers import GOOD, proposing_world
+from tests.study_world import TOPICS, TopicModel, World, half_released, topic_family
 
 
 class Writer(TopicModel):
@@ -72,52 +68,6 @@ def test_no_example_is_shown_to_the_proposer(tmp_path):
     text = "\n".join(model.prompts)
     assert text
     assert "Notes on" not in text
-
-
-@pytest.mark.parametrize(
-    "write",
-    [
-        pytest.param(fails, id="no answer"),
-        pytest.param(lambda n: "", id="nothing written"),
-        pytest.param(lambda n: "Name the topic.", id="the same again"),
-        pytest.param(lambda n: f"One word: {{{{document}}}} {n}", id="another variable"),
-        pytest.param(lambda n: f"In one word. {n} {'x' * 9000}", id="too long"),
-    ],
-)
-def test_a_proposal_that_is_no_use_ends_itself_and_not_the_study(tmp_path, write):
-    here = proposing_world(tmp_path, Writer(write))
-    ended = studied(here)
-    assert (ended.status, ended.outcome) == ("finished", "no_improvement")
-    assert [t.proposer for t in here.trials(ended)] == ["champion"]
-
-
-def test_one_useless_proposal_does_not_stop_the_next(tmp_path):
-    here = proposing_world(tmp_path, Writer(lambda n: fails(n) if n < 5 else GOOD))
-    ended = studied(here)
-    assert ended.outcome == "nominated"
-    assert here.trials(ended)[1].params["proposal"] == 5
-
-
-def test_a_study_that_was_killed_goes_on_and_asks_nothing_twice(tmp_path):
-    def unsure(n: int) -> str:
-        return f"Think, {n} times." if n < 5 else GOOD
-
-    (tmp_path / "other").mkdir()
-    here = proposing_world(tmp_path, Writer(unsure, before=killed_at(26)))
-    undisturbed = proposing_world(tmp_path / "other", Writer(unsure))
-    assert_resumes(here, undisturbed, strategy="copro")
-
-
-def test_every_call_of_the_proposer_stands_under_the_cap(tmp_path):
-    here = proposing_world(tmp_path, Writer(lambda n: f"Think, {n} times."))
-    ended = studied(here, budget=Budget(calls=70), definition={"n_instructions": 100})
-    assert ended.spend.n_calls == len(here.model.requests) <= 70
-    assert ended.spend.search_cut is not None
-
-
-def test_a_store_that_cannot_be_written_is_no_proposers_failure(tmp_path):
-    with pytest.raises(Busy):
-        studied(proposing_world(tmp_path, Writer(busy)))
 
 
 def test_a_dry_run_counts_its_proposals_and_their_dev_examples(tmp_path):

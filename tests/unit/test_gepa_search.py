@@ -11,18 +11,15 @@ from types import SimpleNamespace
 
 import pytest
 
-from optimizer.core.base.errors import Busy, DatasetTooSmall, InvalidInput
+from optimizer.core.base.errors import DatasetTooSmall, InvalidInput
 from optimizer.core.base.values import Budget
 from optimizer.core.models.language import ModelAnswer, ModelPrice, ModelRequest
 from optimizer.core.search.space import instruction_of
-from tests.proposers import busy, fails
 from tests.study_world import (
     TOPICS,
     TopicModel,
     World,
-    assert_resumes,
     half_released,
-    killed_at,
     topic_examples,
     topic_family,
 )
@@ -103,32 +100,6 @@ def test_the_proposer_sees_the_instruction_released_training_examples_and_what_w
         assert example.input["document"] not in text
 
 
-@pytest.mark.parametrize(
-    "write",
-    [
-        pytest.param(fails, id="no answer"),
-        pytest.param(lambda n: "```\n```", id="nothing written"),
-        pytest.param(lambda n: "```\nName the topic.\n```", id="the same again"),
-        pytest.param(lambda n: f"```\nAnswer with one word: {{{{document}}}} {n}\n```", id="another variable"),
-        pytest.param(lambda n: f"```\nIn one word. {n} {'x' * 9000}\n```", id="too long"),
-        pytest.param(lambda n: f"```\nThink again, {n} times.\n```", id="no better"),
-    ],
-)
-def test_a_proposal_that_is_no_use_ends_itself_and_not_the_study(tmp_path, write):
-    here = world(tmp_path, Reflective(write))
-    ended = studied(here, definition={"n_instructions": 3})
-    assert (ended.status, ended.outcome) == ("finished", "no_improvement")
-    assert [t.proposer for t in here.trials(ended)] == ["champion"]
-    assert here.model.prompts or write is fails
-
-
-def test_one_useless_proposal_does_not_stop_the_next(tmp_path):
-    here = world(tmp_path, Reflective(lambda n: "" if n < 3 else GOOD))
-    ended = studied(here)
-    assert ended.outcome == "nominated"
-    assert here.trials(ended)[1].params["reflection"] == 3
-
-
 def test_a_family_without_system_message_gets_one_in_front_and_the_proposer_sees_what_it_asks_now(tmp_path):
     messages = [{"role": "user", "content": "Document: {{document}}\nTopic:"}]
     model = Reflective()
@@ -138,25 +109,6 @@ def test_a_family_without_system_message_gets_one_in_front_and_the_proposer_sees
     with here.store.read() as tx:
         record = here.store.variants.get(tx, "topics", ended.winner)
     assert [m["role"] for m in record.variant.messages] == ["system", "user"]
-
-
-def test_a_study_that_was_killed_goes_on_and_asks_nothing_twice(tmp_path):
-    def unsure(n: int) -> str:
-        return f"```\nThink, {n} times.\n```" if n < 3 else GOOD
-
-    (tmp_path / "other").mkdir()
-    here, undisturbed = (
-        world(tmp_path, Reflective(unsure, before=killed_at(20))),
-        world(tmp_path / "other", Reflective(unsure)),
-    )
-    assert_resumes(here, undisturbed, strategy="gepa")
-
-
-def test_every_call_of_a_proposer_stands_under_the_cap(tmp_path):
-    here = world(tmp_path, Reflective(lambda n: f"```\nThink, {n} times.\n```"))
-    ended = studied(here, budget=Budget(calls=70), definition={"n_instructions": 100})
-    assert ended.spend.n_calls == len(here.model.requests) <= 70
-    assert ended.spend.search_cut is not None
 
 
 def test_without_a_released_training_example_no_study_begins(tmp_path):
@@ -208,12 +160,6 @@ def test_a_dear_proposer_stands_under_the_cap_in_dollars(tmp_path):
     assert "proposer" in {c.purpose for c in here.calls(ended)}
     assert ended.spend.usd <= 0.5
     assert ended.spend.search_cut is not None
-
-
-def test_a_store_that_cannot_be_written_is_no_proposers_failure(tmp_path):
-    here = world(tmp_path, Reflective(busy))
-    with pytest.raises(Busy):
-        studied(here)
 
 
 def test_what_was_cut_off_is_no_instruction(tmp_path):
