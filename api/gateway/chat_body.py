@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import islice
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from optimizer.core.base.errors import MAX_FAULTS, InvalidInput
+from optimizer.core.base.errors import MAX_FAULTS, Fault, InvalidInput, pointer_of
 from optimizer.core.models.wire import chat_faults
 from optimizer.jobs.request import Objects, StrictModel, from_validation
+
+TENSORZERO = "tensorzero::"  # before the names of what its requests hold beside OpenAI's
 
 
 class DetentFields(StrictModel):
@@ -55,10 +58,53 @@ def read_chat(value: Any) -> ChatBody:
     if value is None:
         raise from_validation([{"loc": ("body",), "msg": "Field required"}])
     try:
-        return ChatBody.model_validate(value, from_attributes=True)
+        return _of_tensorzero(ChatBody.model_validate(value, from_attributes=True))
     except ValidationError as error:
         faults = error.errors(include_url=False, include_context=False, include_input=False)
         raise from_validation([{**fault, "loc": ("body", *fault["loc"])} for fault in faults]) from None
+
+
+def _of_tensorzero(body: ChatBody) -> ChatBody:
+    """A request as applications send it to TensorZero: its function is the family of that name, arguments of the
+    system's and of the last user's message are variables, a user's text beside a system's arguments is `message`.
+
+    Raises InvalidInput for arguments of an earlier turn, whose template is not kept.
+    """
+    kind, _, name = body.model.removeprefix(TENSORZERO).partition("::")
+    if not body.model.startswith(TENSORZERO) or kind not in ("function_name", "model_name"):
+        return body
+    last = max((n for n, message in enumerate(body.messages) if message.get("role") == "user"), default=None)
+    variables: dict[str, Any] = {}
+    messages: list[dict[str, Any]] = []
+    for n, message in enumerate(body.messages):
+        arguments = _arguments_of(message)
+        if arguments is None:
+            messages.append(dict(message))
+        elif message.get("role") == "system" or n == last:
+            variables |= arguments
+            if n == last:
+                messages.append({**message, "content": ""})  # marks where the history ends
+        else:
+            detail = "arguments of an earlier turn; send that turn as text"
+            raise InvalidInput(
+                f"Message {n} has the {detail}.", [Fault(pointer=pointer_of(["messages", n, "content"]), detail=detail)]
+            )
+    if variables and last is not None and isinstance(text := body.messages[last].get("content"), str):
+        variables.setdefault("message", text)
+    own = {**variables, **(body.detent.variables or {})}
+    detent = body.detent.model_copy(update={"variables": own or None})
+    return body.model_copy(update={"model": name, "messages": messages, "detent": detent})
+
+
+def _arguments_of(message: Mapping[str, Any]) -> dict[str, Any] | None:
+    """None of a message without blocks of arguments."""
+    content, found = message.get("content"), list[Mapping[str, Any]]()
+    for block in content if isinstance(content, list) else ():
+        if isinstance(block, Mapping):
+            is_template = block.get("type") == f"{TENSORZERO}template"
+            arguments = block.get("arguments") if is_template else block.get(f"{TENSORZERO}arguments")
+            found += [arguments] if isinstance(arguments, Mapping) else []
+    return {name: value for arguments in found for name, value in arguments.items()} if found else None
 
 
 def sent_on(body: ChatBody) -> dict[str, Any]:

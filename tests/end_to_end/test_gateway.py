@@ -121,6 +121,39 @@ def test_the_answer_is_openais_and_says_which_variant_gave_it(setup: Setup) -> N
     assert raw.headers["x-detent-assignment"] == detent["assignment"]
 
 
+@pytest.mark.parametrize(
+    "block",
+    [
+        lambda **arguments: {"type": "text", "tensorzero::arguments": arguments},
+        lambda **arguments: {"type": "tensorzero::template", "name": "user", "arguments": arguments},
+    ],
+    ids=["tensorzero::arguments", "tensorzero::template"],
+)
+def test_a_request_as_tensorzero_takes_it_asks_the_family_of_its_function(
+    setup: Setup, block: Callable[..., dict[str, Any]]
+) -> None:
+    def sent(model: str, messages: list[dict[str, Any]], **more: Any) -> Any:
+        setup.provider.bodies.clear()
+        answer = setup.post({"model": model, "messages": messages, **more})
+        assert answer.status_code == 200, answer.text
+        return setup.provider.bodies[-1]["messages"], answer.json()["detent"]["family"]
+
+    function = "tensorzero::function_name::styled"
+    user = {"role": "user", "content": [block(style="short", document="Stars")]}
+    variables = {"style": "short", "document": "Stars"}
+    here = sent("styled", [{"role": "user", "content": ""}], detent={"variables": variables})
+    assert sent(function, [user]) == here
+    system = {"role": "system", "content": [block(style="short")]}
+    assert sent(function, [system, {"role": "user", "content": [block(document="Stars")]}]) == here
+    extra = {"tensorzero::variant_name": "baseline", "tensorzero::episode_id": "0196"}
+    assert sent("tensorzero::function_name::topic", [{"role": "user", "content": "Stars"}], **extra) == sent(
+        "topic", [{"role": "user", "content": "Stars"}]
+    )
+    refused = setup.post({"model": function, "messages": [user, {"role": "assistant", "content": "x"}, user]})
+    assert (refused.status_code, "earlier turn" in refused.text) == (422, True)
+    assert setup.post({"model": "tensorzero::function_name::nope", "messages": [user]}).status_code == 404
+
+
 def test_a_family_that_was_renamed_answers_chats_that_name_it_as_before(setup: Setup) -> None:
     settings = setup.settings
     context = context_of(setup.store, wiring.open_clock(settings), "person", settings=settings)
