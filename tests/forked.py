@@ -36,7 +36,7 @@ MODULES = [
     "optimizer.adapters.store.database",
     "optimizer.adapters.models.user_calls",
     "optimizer.adapters.webhooks",
-    "optimizer.adapters.files.golden_files",
+    "optimizer.adapters.files.family_files",
     "optimizer.content.adapters.content_files",
     "optimizer.jobs.families.sync_families",
     "api.app",
