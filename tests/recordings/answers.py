@@ -146,6 +146,9 @@ POST /ofrep/v1/evaluate/flags/{triage} {}
 POST /ofrep/v1/evaluate/flags/nope {"context": {"targetingKey": "u3"}}
 POST /ofrep/v1/evaluate/flags {"context": {"targetingKey": "u3"}}
 POST /ofrep/v1/evaluate/flags {"context": 3}
+POST /v1/traces {}
+POST /v1/traces []
+POST /v1/logs {"resourceLogs": []}
 """
 
 

@@ -39,10 +39,12 @@ from optimizer.core.family.settings import (
     ReviewSettings,
     RolloutSettings,
     Schedule,
+    Signal,
     StudyBudget,
     Suites,
     Triggers,
     Word,
+    metric_of_signals,
 )
 from optimizer.core.family.variant import DEFAULT_SPACE, MAX_OUTPUT_TOKENS, Message, Variant
 
@@ -186,11 +188,24 @@ class Family(Declaration):
     schedule: Schedule = Schedule()
     triggers: Triggers = Triggers()
     budget: StudyBudget = StudyBudget()
+    outcome: dict[Signal, Annotated[float, Strict(), Field(gt=0)]] = Field(default_factory=dict)  # weights of signals
     rollout: RolloutSettings = RolloutSettings()
     privacy: Privacy = Privacy()
     review: ReviewSettings = ReviewSettings()
     _golden: tuple[GoldenRow, ...] = PrivateAttr(default=())  # of a file of its own: no key of family.yaml
     _judges: Mapping[str, str] = PrivateAttr(default_factory=dict)  # which models judge, as config/models.yaml says
+
+    @model_validator(mode="before")
+    @classmethod
+    def _metric_of_outcome(cls, declared: Any) -> Any:
+        """The outcome that signals make is the rollout's metric where the file names no other."""
+        if not isinstance(declared, Mapping):
+            return declared
+        signals, rollout = declared.get("outcome"), declared.get("rollout") or {}
+        named = not isinstance(rollout, Mapping) or rollout.get("metric") is not None
+        if named or not isinstance(signals, Mapping) or not signals:
+            return declared
+        return {**declared, "rollout": {**rollout, "metric": metric_of_signals(signals).model_dump()}}
 
     @property
     def golden(self) -> tuple[GoldenRow, ...]:

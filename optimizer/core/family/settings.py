@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Strict, Tag
 
@@ -170,6 +170,18 @@ class Metric(Declaration):
 
     field: Literal["success", "score"] = "success"
     source: Literal["user", "person", "judge", "system"] = "user"
+
+
+# What an application sees of an outcome without asking anybody: whether the answer was used as it was, whether the user
+# asked again, how much of it was changed (0 to 1, or whether), whether a person had to take over.
+Signal = Literal["kept", "retried", "edited", "escalated"]
+SIGNALS: tuple[Signal, ...] = get_args(Signal)
+
+
+def metric_of_signals(weights: Mapping[Any, Any]) -> Metric:
+    """Of the outcome that these signals make: true or false for one of them, else a score."""
+    is_binary = len(weights) == 1 and "edited" not in weights
+    return Metric(field="success" if is_binary else "score", source="system")
 
 
 class FeedbackWindow(Declaration):

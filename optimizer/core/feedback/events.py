@@ -100,9 +100,14 @@ class Event:
     received_at: datetime
     content_hash: str
     sent_by: str | None = None  # the key that it came by; the gateway's own records carry the key that asked
-    tags: Annotated[Mapping[str, Any], EventField(OBJECT, "anything else, by name", private="dropped")] = field(
-        default_factory=dict
-    )
+    tags: Annotated[
+        Mapping[str, Any],
+        EventField(
+            OBJECT,
+            "anything else, by name; kept, retried, edited, escalated make an outcome where the family says so",
+            private="dropped",
+        ),
+    ] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

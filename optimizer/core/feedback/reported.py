@@ -19,6 +19,7 @@ from optimizer.core.base.strict_json import is_unicode, read_json
 from optimizer.core.dataset.examples import Example, make_example
 from optimizer.core.family.family import Family, kind_of
 from optimizer.core.family.masking import Masker
+from optimizer.core.family.settings import SIGNALS
 from optimizer.core.feedback.event_kinds import TIME, EventField, fields_in
 from optimizer.core.feedback.events import Address, Arm, Event, FeedbackEvent, Interaction, Part
 
@@ -177,7 +178,8 @@ def _long_texts(value: Any, most: int, path: tuple[Any, ...]) -> Iterator[tuple[
 
 def _gaps(values: Mapping[str, Any]) -> list[str]:
     gaps = []
-    if OF_INTERACTION.isdisjoint(values) and OF_OUTCOME.isdisjoint(values):
+    signals = not frozenset(SIGNALS).isdisjoint(values.get("tags") or ())  # which the family's rule may make an outcome
+    if OF_INTERACTION.isdisjoint(values) and OF_OUTCOME.isdisjoint(values) and not signals:
         gaps.append(f"it reports nothing; give at least one of {', '.join(REPORTING)}")
     if not ("assignment" in values or "interaction" in values or ("family" in values and "unit" in values)):
         gaps.append(

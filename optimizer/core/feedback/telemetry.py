@@ -223,7 +223,7 @@ def _read_indexed(attributes: Attributes, texts: CallTexts) -> None:
         if name.startswith("gen_ai.") and (match := _INDEXED.fullmatch(name)) is not None:
             indexed.setdefault((match[1], int(match[2])), {})[match[3]] = value
     for (which, place), message in sorted(indexed.items(), key=lambda item: item[0][1]):
-        if which == "prompt":
+        if which != "completion":
             _add(texts, "user", message)
         elif place == 0:
             _answer(texts, message)

@@ -17,6 +17,7 @@ from optimizer.core.family.family import Family
 from optimizer.core.family.masking import Masker, MaskTooSlow, masker_of
 from optimizer.core.feedback.events import NO_FAMILY, Arm
 from optimizer.core.feedback.reported import EventRejected, Report, check_correction, check_texts, protect, read_report
+from optimizer.core.feedback.signals import with_outcome
 from optimizer.core.serving.assignment import Assignment
 from optimizer.core.serving.attribution import arm_of_token
 from optimizer.jobs.context import Context
@@ -249,6 +250,7 @@ class IntakeRequest:
                 f"The key {self._in.actor!r} sends events of {own} only, and this one is of {arm.family!r}.",
             )
         family = self._family(arm.family)
+        report = with_outcome(family, report)
         check_correction(family, report)
         conversation = report.get("conversation")
         if (
