@@ -19,9 +19,10 @@ from optimizer.core.base.errors import InvalidInput, NotFound, NotYet
 from optimizer.core.base.strict_json import read_json
 from optimizer.core.declaration.draft import Sheet
 from optimizer.core.family.family import Family, kind_of
+from optimizer.core.feedback.tensorzero_rows import event_of, is_tensorzero_row
 from optimizer.ports import SourceRow
 
-Kind = Literal["examples", "feedback", "dialogs", "csv"]
+Kind = Literal["examples", "feedback", "dialogs", "csv", "tensorzero"]
 Record = tuple[str, Mapping[str, Any] | None, str | None]  # (where, the object, or None and why it is none)
 _EVENT_FIELDS = {"score", "success", "label", "output", "assignment", "interaction", "error", "latency_ms"}
 _EXAMPLE_FIELDS = {"id", "group", "input"}
@@ -45,6 +46,8 @@ def format_of(path: Path) -> Kind:
         return "csv"
     first = next((record for _, record, _ in read_json_lines(path) if record is not None), None)
     if first is not None:
+        if is_tensorzero_row(first):
+            return "tensorzero"
         if "input" in first and "expected" in first and not _EVENT_FIELDS & first.keys():
             return "examples"
         if "input" in first and first.keys() <= _EXAMPLE_FIELDS:  # of open answers, which a judge scores
@@ -175,6 +178,8 @@ def open_source(
         )
     if kind == "feedback":
         return Source(curated=False, events=read_json_lines(path))
+    if kind == "tensorzero":
+        return Source(curated=False, events=_tensorzero_events(path, family))
     if kind == "csv":
         table = open_table(path, encoding=encoding, delimiter=delimiter)
         names = list(table.columns)
@@ -205,6 +210,15 @@ def _installed_docs(family: Family) -> Iterator[SourceRow]:
     if output.parser == "label" and labels and set(labels) <= set(TYPES):
         return parameters_for(input_field=texts[0], output_field=output.field, labels=labels)
     return docs_for(input_field=texts[0], output_field=output.field, parser=output.parser, labels=labels)
+
+
+def _tensorzero_events(path: Path, family: Family) -> Iterator[Record]:
+    for where, record, why in read_json_lines(path):
+        if record is None or not is_tensorzero_row(record):
+            yield where, None, why or "no row of TensorZero's inferences or feedback"
+        else:
+            event, why = event_of(record, family.name, list(family.inputs), family.output.field)
+            yield where, event, why or None
 
 
 def _json_rows(path: Path) -> Iterator[SourceRow]:

@@ -1,0 +1,101 @@
+"""Rows that TensorZero keeps of inferences and feedback, as events: what was asked, answered, and what came of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from optimizer.core.base.strict_json import read_json
+
+MESSAGE = "message"  # the input that a user's text is, beside arguments of the system
+
+
+def is_tensorzero_row(row: Mapping[str, Any]) -> bool:
+    return (
+        {"function_name", "variant_name", "input"} <= row.keys()
+        or {"target_id", "value"} <= row.keys()
+        or {"inference_id", "value"} <= row.keys()
+    )
+
+
+def event_of(row: Mapping[str, Any], family: str, inputs: list[str], output: str) -> tuple[dict[str, Any] | None, str]:
+    """The event, or None and why the row is none.
+
+    Args:
+        family: rows of inferences are taken where their function has its name.
+        inputs, output: fields of the family.
+    """
+    if "function_name" in row:
+        if row["function_name"] != family:
+            return None, f"of the function {row['function_name']!r}, and not {family!r}"
+        return _interaction(row, inputs), ""
+    id, value = str(row.get("id", "")), row["value"]
+    if "inference_id" in row:
+        answer = _text(value)
+        expected = {output: answer} if answer else None
+        outcome: dict[str, Any] = {"interaction": row["inference_id"], "expected": expected}
+        why = "" if expected else "a demonstration without a text"
+    else:
+        outcome = {"interaction": row["target_id"], "tags": {"metric": row.get("metric_name")}}
+        why = ""
+        if isinstance(value, bool) or ("metric_name" in row and value in ("true", "false")):
+            outcome["success"] = value in (True, "true")
+        elif isinstance(value, int | float) and 0 <= value <= 1:
+            outcome["score"] = float(value)
+        elif "metric_name" in row:
+            why = f"a value of {value!r:.40}, and a score is from 0 to 1"
+        else:
+            why = "a comment, which is no outcome"
+    event = {"id": id, **outcome, "occurred_at": row.get("timestamp")}
+    return ({name: value for name, value in event.items() if value not in (None, "")}, "") if not why else (None, why)
+
+
+def _interaction(row: Mapping[str, Any], inputs: list[str]) -> dict[str, Any]:
+    asked = _json(row["input"])
+    variables: dict[str, Any] = {}
+    if isinstance(asked, Mapping):
+        system, messages = asked.get("system"), asked.get("messages")
+        variables |= system if isinstance(system, Mapping) else {}
+        turns = [turn for turn in messages if isinstance(turn, Mapping)] if isinstance(messages, list) else []
+        users = [turn for turn in turns if turn.get("role") == "user"]
+        content = users[-1].get("content") if users else None
+        for block in content if isinstance(content, list) else [content]:
+            if isinstance(block, Mapping):
+                arguments = block.get("arguments", block.get("value"))
+                block = arguments if isinstance(arguments, Mapping) else block.get("text", arguments)
+            if isinstance(block, Mapping):
+                variables |= block
+            elif isinstance(block, str):
+                variables[inputs[0] if len(inputs) == 1 else MESSAGE] = block
+    event = {
+        "id": row.get("id"),
+        "unit": row.get("episode_id"),
+        "input": variables,
+        "output": _text(row.get("output")),
+        "latency_ms": row.get("processing_time_ms"),
+        "time_to_first_token_ms": row.get("ttft_ms"),
+        "occurred_at": row.get("timestamp"),
+        "tags": {"tensorzero_variant": row["variant_name"]},
+    }
+    return {name: value for name, value in event.items() if value is not None}
+
+
+def _text(output: Any) -> str:
+    """Of a chat its blocks of text, of a JSON function what it answered."""
+    value = _json(output)
+    if isinstance(value, list):
+        return "\n".join(str(block.get("text") or "") for block in value if isinstance(block, Mapping))
+    if isinstance(value, Mapping):
+        return str(value["raw"]) if value.get("raw") is not None else json.dumps(value, ensure_ascii=False)
+    return "" if value is None else str(value)
+
+
+def _json(value: Any) -> Any:
+    """Columns of JSON are texts in most exports."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return read_json(value)
+    except ValueError:
+        return value

@@ -1,0 +1,102 @@
+"""Rows that TensorZero exported are imported as interactions, outcomes and corrections."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from optimizer.core.feedback.tensorzero_rows import event_of, is_tensorzero_row
+from tests.api_world import make_home
+from tests.command_line import detent
+
+ASKED = {"messages": [{"role": "user", "content": [{"type": "text", "text": "My card"}]}]}
+ROW: Mapping[str, Any] = {
+    "id": "0196-1",
+    "function_name": "triage",
+    "variant_name": "base",
+    "episode_id": "ep-1",
+    "input": json.dumps(ASKED),
+    "output": json.dumps([{"type": "text", "text": "billing"}]),
+    "processing_time_ms": 210,
+}
+
+
+def test_an_inference_is_an_interaction_of_its_episode() -> None:
+    assert event_of(ROW, "triage", ["text"], "topic")[0] == {
+        "id": "0196-1",
+        "unit": "ep-1",
+        "input": {"text": "My card"},
+        "output": "billing",
+        "latency_ms": 210,
+        "tags": {"tensorzero_variant": "base"},
+    }
+    assert event_of(ROW, "other", ["text"], "topic") == (None, "of the function 'triage', and not 'other'")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        [{"type": "text", "arguments": {"text": "a", "style": "b"}}],
+        [{"type": "text", "value": {"text": "a", "style": "b"}}],
+        [{"type": "template", "name": "user", "arguments": {"text": "a", "style": "b"}}],
+    ],
+)
+def test_arguments_are_variables_in_every_spelling(content: Any) -> None:
+    asked = {"system": {"shop": "c"}, "messages": [{"role": "user", "content": content}]}
+    event, _ = event_of({**ROW, "input": asked}, "triage", ["text", "style", "shop"], "topic")
+    assert event is not None
+    assert event["input"] == {"text": "a", "style": "b", "shop": "c"}
+
+
+@pytest.mark.parametrize("asked", [3, "{", {"messages": 3}, {"messages": [3]}, {"messages": [{"role": "user"}]}, None])
+def test_an_input_of_another_form_has_no_variables(asked: Any) -> None:
+    event, _ = event_of({**ROW, "input": asked}, "triage", ["text"], "topic")
+    assert event is not None
+    assert event["input"] == {}
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ({"target_id": "i", "metric_name": "solved", "value": True}, {"success": True}),
+        ({"target_id": "i", "metric_name": "solved", "value": False}, {"success": False}),
+        ({"target_id": "i", "metric_name": "stars", "value": 0.0}, {"score": 0.0}),
+        ({"inference_id": "i", "value": '[{"type":"text","text":"billing"}]'}, {"expected": {"topic": "billing"}}),
+        ({"inference_id": "i", "value": '{"raw": "billing"}'}, {"expected": {"topic": "billing"}}),
+        ({"target_id": "i", "metric_name": "stars", "value": 4.5}, "a score is from 0 to 1"),
+        ({"target_id": "i", "target_type": "inference", "value": "nice"}, "a comment"),
+    ],
+)
+def test_a_metric_is_an_outcome_and_a_demonstration_a_correction(row: Mapping[str, Any], said: Any) -> None:
+    assert is_tensorzero_row(row)
+    event, why = event_of({"id": "f", **row}, "triage", ["text"], "topic")
+    if isinstance(said, str):
+        assert (event, said in why) == (None, True)
+    else:
+        assert event is not None
+        assert event["interaction"] == "i"
+        assert {name: event[name] for name in said} == said
+
+
+def test_exported_files_are_imported_and_what_cannot_be_taken_is_named(tmp_path: Path) -> None:
+    make_home(tmp_path)
+    env = {"DETENT_HOME": str(tmp_path), "COLUMNS": "200"}
+    file = tmp_path / "rows.jsonl"
+    file.write_text("\n".join(map(json.dumps, [ROW, {**ROW, "id": "x", "function_name": "other"}])))
+    ran = detent("import", str(file), "--family", "triage", "--json", env=env)
+    assert ran.code == 0, ran.err
+    assert (ran.json["accepted"], [each["detail"] for each in ran.json["rejected"]]) == (
+        1,
+        ["of the function 'other', and not 'triage'"],
+    )
+    outcomes = [
+        {"id": "f1", "target_id": "0196-1", "metric_name": "solved", "value": True},
+        {"id": "f2", "inference_id": "0196-1", "value": '[{"type":"text","text":"technical"}]'},
+    ]
+    file.write_text("\n".join(map(json.dumps, outcomes)))
+    ran = detent("import", str(file), "--family", "triage", "--json", env=env)
+    assert (ran.json["accepted"], ran.json["rejected"]) == (2, []), ran.err
