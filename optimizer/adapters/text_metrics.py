@@ -14,10 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from optimizer.adapters.files.score_files import read_predictor
-from optimizer.core.base.canonical import digest
+from optimizer.core.base.canonical import digest, read_json
 from optimizer.core.base.errors import Fault, InvalidInput, pointer_of
-from optimizer.core.base.strict_json import read_json
-from optimizer.core.declaration.policy_rules import own_function_unknown
+from optimizer.core.declaration.prompt_kind import own_function_unknown
 from optimizer.core.declaration.read import invalid_family
 from optimizer.core.evaluation.judging.judgement import judge_metric
 from optimizer.core.evaluation.scorers.words import words

@@ -22,7 +22,7 @@ ROOMS = {
     "detent.scorers": (
         "optimizer.core.evaluation.scorers",
         "optimizer.core.evaluation.judging.judgement",
-        "optimizer.core.predictor.alignment",
+        "optimizer.core.predictor.attach",
         "optimizer.content.core.search.score",
     ),
     "detent.strategies": (

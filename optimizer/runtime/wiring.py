@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from optimizer.core.family.variant import Variant
     from optimizer.core.feedback.pipeline_record import Target
     from optimizer.core.feedback.telemetry import PriceOf
-    from optimizer.core.predictor.alignment import Alignment
+    from optimizer.core.predictor.attach import Alignment
     from optimizer.core.predictor.predictor import Predictor
     from optimizer.core.search.strategy import SearchSetting, Strategy
     from optimizer.core.search.study import Study

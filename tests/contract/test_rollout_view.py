@@ -22,7 +22,7 @@ from optimizer.core.base.answers import members_of
 from optimizer.core.base.phrasing import when
 from optimizer.core.feedback.events import Arm, FeedbackEvent
 from optimizer.core.forecast.forecast import RolloutForecast
-from optimizer.core.rollout.evidence_share import KeyShare
+from optimizer.core.rollout.blocks import KeyShare
 from optimizer.core.views.rollout_evidence import evidence_text
 from optimizer.core.views.rollout_status import FamilyRollout, ForecastView, RolloutView
 from optimizer.jobs.request import FamilyRequest

@@ -9,7 +9,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from optimizer.core.declaration.policy_rules import policy_faults
+from optimizer.core.declaration.prompt_kind import policy_faults
 from optimizer.core.family.settings import Output
 from optimizer.core.models.language import ModelAnswer
 from optimizer.core.policy.assess import Situation, assess, with_facts

@@ -13,7 +13,7 @@ import pytest
 from optimizer.adapters.files.score_files import read_predictor, write_predictor
 from optimizer.adapters.text_metrics import build_scorer
 from optimizer.core.base.errors import DatasetTooSmall, GateNotMet, InvalidFamily, InvalidInput
-from optimizer.core.predictor.alignment import FEATURES, Alignment, alignment_features
+from optimizer.core.predictor.attach import FEATURES, Alignment, alignment_features
 from optimizer.jobs.feedback.align_family import align_family
 from optimizer.runtime import wiring
 from tests.command_line import detent

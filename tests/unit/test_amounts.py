@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from optimizer.core.base.strict_json import is_within
+from optimizer.core.base.canonical import is_within
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ from optimizer.core.base.errors import InvalidInput, ModelFailed
 from optimizer.core.base.phrasing import threshold
 from optimizer.core.base.values import Budget
 from optimizer.core.dataset.examples import group_of
-from optimizer.core.declaration.policy_rules import policy_faults
+from optimizer.core.declaration.prompt_kind import policy_faults
 from optimizer.core.family.rendering import few_shot
 from optimizer.core.models.language import ModelAnswer, ModelPrice, ModelRequest
 from optimizer.core.policy.tiers import ACCEPT

@@ -7,7 +7,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from optimizer.core.rollout.evidence_share import labelled_by_key, shares, too_much, within_exposures
+from optimizer.core.rollout.blocks import labelled_by_key, shares, too_much, within_exposures
 
 KEYS = st.sampled_from(["a", "b", "c"])
 ARMS = st.sampled_from(["candidate", "champion"])

@@ -14,7 +14,7 @@ import pytest
 from optimizer.adapters.text_metrics import build_scorer
 from optimizer.core.base.errors import BudgetExhausted, InvalidInput
 from optimizer.core.base.values import Budget
-from optimizer.core.declaration.policy_rules import own_function_faults, policy_faults
+from optimizer.core.declaration.prompt_kind import own_function_faults, policy_faults
 from optimizer.core.models.language import ModelRequest
 from optimizer.core.policy.attempts import Attempt, Call, rank
 from optimizer.core.policy.policy import parse_policy

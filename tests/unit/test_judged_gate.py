@@ -18,7 +18,7 @@ from api.http.problems import MoneySpent
 from optimizer.adapters.text_metrics import build_scorer
 from optimizer.core.base.errors import BudgetExhausted, Busy, InvalidInput, ModelFailed
 from optimizer.core.base.values import Budget
-from optimizer.core.declaration.policy_rules import own_function_faults
+from optimizer.core.declaration.prompt_kind import own_function_faults
 from optimizer.core.evaluation.judging.calibration import Calibration, judge_identity
 from optimizer.core.family.family import Family
 from optimizer.core.family.variant import Variant

@@ -9,7 +9,7 @@ import pytest
 
 from optimizer.adapters.files.family_files import parse_family_text
 from optimizer.core.base.errors import InvalidFamily, InvalidInput
-from optimizer.core.declaration.policy_rules import policy_faults
+from optimizer.core.declaration.prompt_kind import policy_faults
 from optimizer.core.policy.policy import KNOBS, parse_policy
 from optimizer.core.policy.refinement import DEFAULT_PROMPTS
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from optimizer.core.declaration.policy_rules import policy_faults
+from optimizer.core.declaration.prompt_kind import policy_faults
 from optimizer.core.family.settings import Output
 from optimizer.core.models.language import ModelAnswer
 from optimizer.core.policy.assess import Situation, assess

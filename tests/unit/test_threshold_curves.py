@@ -10,7 +10,7 @@ import pytest
 
 from optimizer.core.family.variant import Variant
 from optimizer.core.policy.tiers import KNOBS
-from optimizer.core.search.cascade.curves import cascade_curves
+from optimizer.core.search.cascade.advice import cascade_curves
 from optimizer.core.search.cascade.exploration import audit_cost
 from optimizer.core.search.cascade.figures import CascadeCurves, CascadeSetting
 from optimizer.core.search.cascade.records import replay

@@ -16,8 +16,8 @@ from typing import Any
 import structlog
 
 from optimizer.adapters.files.family_positions import read_yaml
+from optimizer.core.base.canonical import read_json
 from optimizer.core.base.errors import Fault, InvalidFamily, InvalidInput
-from optimizer.core.base.strict_json import read_json
 from optimizer.core.declaration.read import invalid_family, parse_family
 from optimizer.core.family.family import Family
 from optimizer.core.family.golden import read_golden

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from optimizer.core.base.canonical import read_json
 from optimizer.core.base.errors import InvalidInput
-from optimizer.core.base.strict_json import read_json
 from optimizer.core.predictor.predictor import Predictor
 
 

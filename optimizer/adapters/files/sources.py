@@ -15,8 +15,8 @@ from typing import Any, Literal
 
 from optimizer.adapters.files.installed_docs import clean_prose, cut_at_sentence, installed_docstrings
 from optimizer.adapters.files.table_files import Table, open_table
+from optimizer.core.base.canonical import read_json
 from optimizer.core.base.errors import InvalidInput, NotFound, NotYet
-from optimizer.core.base.strict_json import read_json
 from optimizer.core.declaration.draft import Sheet
 from optimizer.core.family.family import Family, kind_of
 from optimizer.core.feedback.tensorzero_rows import event_of, is_tensorzero_row

@@ -11,7 +11,7 @@ from typing import Any
 
 from optimizer.adapters.predictors.export import Recipe
 from optimizer.adapters.predictors.training import TrainingRow, train
-from optimizer.core.predictor.alignment import EARLIER, FEATURES, LENGTH, Alignment
+from optimizer.core.predictor.attach import EARLIER, FEATURES, LENGTH, Alignment
 from optimizer.core.statistics.interval import wilson_interval
 
 N_BINS = 10

@@ -29,8 +29,8 @@ from sqlalchemy import (
 )
 
 from optimizer.adapters.store.engine import insert_new
+from optimizer.core.base.canonical import is_unicode
 from optimizer.core.base.errors import Busy, Fault, InvalidInput
-from optimizer.core.base.strict_json import is_unicode
 from optimizer.ports import Added
 
 

@@ -13,9 +13,9 @@ from optimizer.cli.output import Json, console, say, show_report, table, tell_ch
 from optimizer.cli.session import Session
 from optimizer.cli.variant import compare as variant_compare
 from optimizer.cli.variant.find import variant_id
+from optimizer.core.base.canonical import read_json
 from optimizer.core.base.errors import InvalidInput
 from optimizer.core.base.phrasing import printable
-from optimizer.core.base.strict_json import read_json
 from optimizer.core.family.policy_text import shown_policy
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from datetime import date
 from string import Formatter
 from typing import Any
 
+from optimizer.core.base.canonical import read_json
 from optimizer.core.base.errors import Fault, InvalidInput
-from optimizer.core.base.strict_json import read_json
 from optimizer.core.dataset.labels import LookAlike, look_alikes
 from optimizer.core.family.parsers import PARSERS, unknown_parser
 from optimizer.core.family.settings import SCORER as JUDGED

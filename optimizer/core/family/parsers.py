@@ -11,9 +11,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from optimizer.core.base.canonical import read_json, read_json_inside
 from optimizer.core.base.errors import InvalidInput
 from optimizer.core.base.registry import Registration, Registry, declares
-from optimizer.core.base.strict_json import read_json, read_json_inside
 from optimizer.core.family.settings import Output
 
 # Raise it with every change that reads some text differently: scores before and after are not comparable.

@@ -13,9 +13,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from optimizer.core.base.canonical import canonical_json, digest
+from optimizer.core.base.canonical import canonical_json, digest, is_unicode, read_json
 from optimizer.core.base.errors import Fault, InvalidInput, first_alike, pointer_of, said
-from optimizer.core.base.strict_json import is_unicode, read_json
 from optimizer.core.dataset.examples import Example, make_example
 from optimizer.core.family.family import Family, kind_of
 from optimizer.core.family.masking import Masker

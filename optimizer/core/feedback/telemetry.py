@@ -13,8 +13,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from optimizer.core.base.canonical import canonical_json, digest
-from optimizer.core.base.strict_json import read_json
+from optimizer.core.base.canonical import canonical_json, digest, read_json
 from optimizer.core.models.language import ModelPrice
 
 Attributes = Mapping[str, Any]  # of text, numbers, booleans, lists and mappings; an unset value is None

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from optimizer.core.base.strict_json import read_json
+from optimizer.core.base.canonical import read_json
 
 MESSAGE = "message"  # the input that a user's text is, beside arguments of the system
 

@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from optimizer.core.base.answers import Json
+from optimizer.core.base.canonical import read_json
 from optimizer.core.base.errors import Fault, InvalidInput, pointer_of, said
-from optimizer.core.base.strict_json import read_json
 
 Graph = Mapping[str, Json]
 # What a repair may be about: an entity as (name,), a relation as (subject, relation, object).

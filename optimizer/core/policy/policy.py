@@ -19,10 +19,9 @@ from optimizer.core.base.phrasing import did_you_mean
 from optimizer.core.family.variant import Message, Variant
 from optimizer.core.models.language import ModelRequest
 from optimizer.core.policy import context, refinement, tiers, validator, votes
-from optimizer.core.policy.attempts import Call
+from optimizer.core.policy.attempts import Call, Signal, read_signal
 from optimizer.core.policy.context import PolicyContext, read_context, with_tool_results
 from optimizer.core.policy.refinement import Refinement, read_gate
-from optimizer.core.policy.signals import Signal, read_signal
 from optimizer.core.policy.tiers import Tiers, read_tiers
 from optimizer.core.policy.validator import Validator, read_validator
 from optimizer.core.policy.votes import Votes, read_votes

@@ -11,7 +11,7 @@ from typing import Any
 
 from optimizer.core.base.errors import Fault
 from optimizer.core.base.knob import Knob, model_names
-from optimizer.core.policy.signals import Signal
+from optimizer.core.policy.attempts import Signal
 
 DEFAULT_ACCEPT = 0.95
 DEFAULT_AUDIT_SHARE = 0.02

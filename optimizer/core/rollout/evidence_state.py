@@ -13,8 +13,14 @@ from typing import Annotated, Any
 
 from pydantic import Field, TypeAdapter
 
-from optimizer.core.rollout.blocks import FIRST_PREVIOUS_HASH, SECONDS, GuardrailLimits, StoredBlock, comparison_of
-from optimizer.core.rollout.evidence_share import SHARE_DECIMALS
+from optimizer.core.rollout.blocks import (
+    FIRST_PREVIOUS_HASH,
+    SECONDS,
+    SHARE_DECIMALS,
+    GuardrailLimits,
+    StoredBlock,
+    comparison_of,
+)
 from optimizer.core.rollout.start import assumed_mean
 from optimizer.core.serving.assignment import cohort_minutes
 from optimizer.core.statistics.guardrails import FailureRun, Guardrail, GuardrailKind

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
+from optimizer.core.rollout.blocks import too_much
 from optimizer.core.rollout.cohorts import late_hours, served_for
-from optimizer.core.rollout.evidence_share import too_much
 from optimizer.core.rollout.evidence_state import WEEK, EvidenceState, whole_day
 from optimizer.core.serving.rollout import Rollout, RolloutOutcome, percent
 from optimizer.core.statistics.late_labels import COUNTED

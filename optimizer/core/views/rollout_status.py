@@ -14,8 +14,7 @@ from typing import Literal
 
 from optimizer.core.base.answers import Text
 from optimizer.core.forecast.forecast import RolloutForecast
-from optimizer.core.rollout.blocks import ArmName
-from optimizer.core.rollout.evidence_share import KeyShare
+from optimizer.core.rollout.blocks import ArmName, KeyShare
 from optimizer.core.serving.assignment import Holdback
 from optimizer.core.serving.rollout import Champion, Decision, Freeze, Rollout
 from optimizer.core.statistics.quality_gate import ALPHA_ROLL, ALPHA_SHIP

@@ -12,7 +12,7 @@ from optimizer.core.base.answers import members_of
 from optimizer.core.base.canonical import canonical_json
 from optimizer.core.base.errors import Fault, InvalidInput, NotFound, pointer_of
 from optimizer.core.dataset.examples import group_of
-from optimizer.core.declaration.policy_rules import own_function_faults
+from optimizer.core.declaration.prompt_kind import own_function_faults
 from optimizer.core.family.family import Family, kind_of
 from optimizer.core.family.rendering import PromptTooLong, render_open
 from optimizer.core.family.variant import Variant, VariantRecord, model_faults, only_settings

@@ -9,7 +9,7 @@ from optimizer.core.base.errors import DatasetTooSmall, GateNotMet, InvalidInput
 from optimizer.core.family.family import Family
 from optimizer.core.family.rendering import parse_output
 from optimizer.core.feedback.events import FeedbackEvent
-from optimizer.core.predictor.alignment import (
+from optimizer.core.predictor.attach import (
     EARLIER,
     LEAST_AREA,
     LEAST_OF_A_KIND,

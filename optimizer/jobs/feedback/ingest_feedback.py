@@ -11,8 +11,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
+from optimizer.core.base.canonical import is_within
 from optimizer.core.base.errors import InvalidInput, shortened
-from optimizer.core.base.strict_json import is_within
 from optimizer.core.family.family import Family
 from optimizer.core.family.masking import Masker, MaskTooSlow, masker_of
 from optimizer.core.feedback.events import NO_FAMILY, Arm

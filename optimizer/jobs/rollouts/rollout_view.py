@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 from optimizer.core.base.answers import members_of
-from optimizer.core.rollout.blocks import ArmName, StoredBlock, comparison_of
+from optimizer.core.rollout.blocks import ArmName, StoredBlock, comparison_of, shares
 from optimizer.core.rollout.cohorts import closing_time
-from optimizer.core.rollout.evidence_share import shares
 from optimizer.core.rollout.evidence_state import EvidenceState, begin, from_text
 from optimizer.core.rollout.next_action import next_action
 from optimizer.core.serving import champion

@@ -20,6 +20,7 @@ from optimizer.core.rollout.blocks import (
     GRACE_SECONDS,
     ArmName,
     BlockKind,
+    BoundedCounts,
     ReportedRequest,
     StoredBlock,
     UnitOutcome,
@@ -30,9 +31,9 @@ from optimizer.core.rollout.blocks import (
     may_count,
     quality_content,
     window_start,
+    within_exposures,
 )
 from optimizer.core.rollout.cohorts import Cohort, Gap, due, gaps, late_hours, stage_of
-from optimizer.core.rollout.evidence_share import BoundedCounts, within_exposures
 from optimizer.core.rollout.evidence_state import (
     StoredEvidence,
     after,

@@ -45,7 +45,7 @@ def curves_of_study(
     Args:
         family: the study's, for its margin; None: the margin follows from the quality.
     """
-    from optimizer.core.search.cascade.curves import cascade_curves  # these need numpy
+    from optimizer.core.search.cascade.advice import cascade_curves  # these need numpy
     from optimizer.core.search.cascade.learned import RECORDED
 
     answers = store.studies.tier_answers(tx, study.id)

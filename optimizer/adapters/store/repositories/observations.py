@@ -15,9 +15,8 @@ from optimizer.adapters.store.rows import chunks
 from optimizer.adapters.store.tables import FEEDBACK_EVENTS, INTERACTIONS, ExposureCountRow
 from optimizer.adapters.store.traffic_sums import within
 from optimizer.core.family.settings import Metric
-from optimizer.core.rollout.blocks import ArmName, ReportedRequest
+from optimizer.core.rollout.blocks import ArmName, ReportedRequest, labelled_by_key
 from optimizer.core.rollout.cohorts import Cohort, stage_of
-from optimizer.core.rollout.evidence_share import labelled_by_key
 from optimizer.core.serving.rollout import Rollout
 from optimizer.ports import Fetches, UnitOutcomes
 

@@ -11,8 +11,7 @@ from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
-from optimizer.core.base.canonical import canonical_json, digest
-from optimizer.core.base.strict_json import read_json
+from optimizer.core.base.canonical import canonical_json, digest, read_json
 from optimizer.core.family.settings import JudgeSettings
 
 BEST = 10  # of the scale that the model is asked for; scores are shares of it

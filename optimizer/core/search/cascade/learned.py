@@ -14,7 +14,7 @@ from optimizer.core.base.errors import Fault, pointer_of
 from optimizer.core.dataset.examples import Example
 from optimizer.core.family.family import Family
 from optimizer.core.family.variant import CONFIDENCE, is_to_be_learned
-from optimizer.core.policy.signals import read_signal
+from optimizer.core.policy.attempts import read_signal
 from optimizer.core.predictor.answer_features import answer_features
 from optimizer.core.predictor.attach import ReadAnswer
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Any, get_args
 
+from optimizer.core.base.canonical import read_json
 from optimizer.core.base.errors import InvalidInput
-from optimizer.core.base.strict_json import read_json
 from optimizer.core.dataset.examples import similarities, vectors
 from optimizer.core.family.rendering import value_text
 from optimizer.core.search.playbook.clusters import AnsweredExample, Cluster

@@ -11,7 +11,7 @@ from optimizer.core.base.errors import DatasetTooSmall, Fault, InvalidInput
 from optimizer.core.base.phrasing import count
 from optimizer.core.base.values import Aim, Budget, Spread
 from optimizer.core.dataset.examples import Example
-from optimizer.core.declaration.policy_rules import space_policy_faults
+from optimizer.core.declaration.prompt_kind import space_policy_faults
 from optimizer.core.evaluation.judging.calibration import judge_of
 from optimizer.core.family.family import Family
 from optimizer.core.family.rendering import render
