@@ -50,8 +50,9 @@ def create_app(settings: Settings) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with services_of_api(settings) as shared, running_loops(shared):
             if settings.api.feedback_process:
-                run_file = settings.run_dir() / "feedback.json"
-                shared.feedback = FeedbackProcess(run_file, lambda: shared.serving.now_served.version)
+                shared.feedback = FeedbackProcess(
+                    settings.run_dir() / "feedback.json", lambda: shared.serving.now_served.version
+                )
             app.state.services = shared
             yield
 

@@ -75,7 +75,11 @@ PROBLEM: Mapping[str, Any] = {
 
 
 def install_documents(app: FastAPI) -> None:
-    folder = _folder_of_swagger_ui()
+    # where the package keeps the files; it is not imported, since only its files are used
+    spec = find_spec("fastapi_swagger")
+    assert spec is not None
+    assert spec.origin is not None
+    folder = Path(spec.origin).parent / "resources"
     generate = app.openapi
 
     def openapi() -> dict[str, Any]:
@@ -98,15 +102,12 @@ def install_documents(app: FastAPI) -> None:
                 operation.get("responses", {}).pop(
                     "422", None
                 )  # FastAPI's own error form, which this server never sends
-                change = operation.pop(CHANGE, None)
-                operation.pop(NARROWS, None)
-                operation.pop(PASSED_ON, None)
-                role = operation.pop(ROLE, None)
+                role, change, *_ = (operation.pop(name, None) for name in (ROLE, CHANGE, NARROWS, PASSED_ON))
                 if role is not None:
                     limit = "; counts as a change (100 a minute)" if change else ""
                     operation["description"] = f"{operation.get('description', '')}\n\nRole: {role}{limit}.".strip()
-        components["schemas"].pop("HTTPValidationError", None)
-        components["schemas"].pop("ValidationError", None)
+        for name in ("HTTPValidationError", "ValidationError"):
+            components["schemas"].pop(name, None)
         for name, schema in components["schemas"].items():
             schema["title"] = name.strip("_").replace("_", " of ")  # generators name classes so: a page of each kind
         return document
@@ -143,17 +144,12 @@ def install_documents(app: FastAPI) -> None:
             raise NotFound(f"There is no problem {slug!r}. Known: {', '.join(sorted(explanations()))}.")
         return PlainTextResponse(explanation)
 
-    app.add_route("/", root, include_in_schema=False)
-    app.add_route("/openapi.json", description, include_in_schema=False)
-    app.add_route("/docs", docs, include_in_schema=False)
-    app.add_route("/docs/start.js", start, include_in_schema=False)
-    app.add_route("/docs/files/{name}", file, include_in_schema=False)
-    app.add_route("/problems/{slug}", problem, include_in_schema=False)
-
-
-def _folder_of_swagger_ui() -> Path:
-    """Where the package keeps the files; it is not imported, since only its files are used."""
-    spec = find_spec("fastapi_swagger")
-    assert spec is not None
-    assert spec.origin is not None
-    return Path(spec.origin).parent / "resources"
+    for path, answer in (
+        ("/", root),
+        ("/openapi.json", description),
+        ("/docs", docs),
+        ("/docs/start.js", start),
+        ("/docs/files/{name}", file),
+        ("/problems/{slug}", problem),
+    ):
+        app.add_route(path, answer, include_in_schema=False)

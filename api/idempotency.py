@@ -104,7 +104,15 @@ def keyed_store(request: Request, shared: Services, report: Any, answered: Calla
     kinds = get_args(report) or (report,)
 
     def record_of(result: Any) -> Mapping[str, Any] | None:
-        return _as_record(answered(result), request) if isinstance(result, kinds) else None
+        """A unit is stored as its HMAC only; the path names it again when the answer is repeated."""
+        if not isinstance(result, kinds):
+            return None
+        answer = answered(result)
+        values = json.loads(bytes(answer.body))
+        if "unit" in values and "unit" in request.path_params:
+            values["unit"] = None
+        headers = {name: value for name, value in answer.headers.items() if name in ("etag", "location")}
+        return {"status": answer.status_code, "headers": headers, "body": values}
 
     return cast(Store, _KeepingStore(shared, keyed, record_of))
 
@@ -142,12 +150,3 @@ class _KeepingStore:
             return result
 
         return store.write(change, rows=rows + 1)
-
-
-def _as_record(answer: Response, request: Request) -> Mapping[str, Any]:
-    """A unit is stored as its HMAC only; the path names it again when the answer is repeated."""
-    values = json.loads(bytes(answer.body))
-    if "unit" in values and "unit" in request.path_params:
-        values["unit"] = None
-    headers = {name: value for name, value in answer.headers.items() if name in ("etag", "location")}
-    return {"status": answer.status_code, "headers": headers, "body": values}

@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from api.http.forwarding import SERVING_VERSION, Gateway
 from api.services import Services
 from api.serving import ServingState
+from optimizer.host import packages
 from optimizer.host.config import Settings
 from optimizer.runtime import wiring
 from optimizer.runtime.store_health import StoreHealth
@@ -88,7 +89,7 @@ class ServingVersionMiddleware:
 def _open(settings: Settings, workers: int, feedback_process: bool) -> Services:
     store = wiring.open_store(settings)
     clock = wiring.open_clock(settings)
-    wiring.find_packages()
+    packages.look()  # once per process, before the first request
     files = wiring.load_families(settings)
     secrets = wiring.open_secrets(settings)
     flags = wiring.load_flags()

@@ -138,9 +138,7 @@ class ServedFamily(Serving):
     _forms: dict[ArmKey, tuple[Any, TokenForm]] = field(default_factory=dict, compare=False)  # with their seconds
 
     def choose(self, unit: str | None, unit_hmac: str | None, now: datetime) -> Choice:
-        if self.environment is not None:
-            return self.champion_choice()
-        return choose(self, unit, unit_hmac, now)
+        return choose(self, unit, unit_hmac, now) if self.environment is None else self.champion_choice()
 
     def champion_choice(self) -> Choice:
         """The champion outside of any arm, as the environment leaves it."""
@@ -151,9 +149,7 @@ class ServedFamily(Serving):
 
     def override_view(self) -> EnvironmentView | None:
         """What the environment changes; None where it changes nothing."""
-        if self.environment is None:
-            return None
-        return self.environment.flags.view(self.champion.variant)
+        return self.environment.flags.view(self.champion.variant) if self.environment is not None else None
 
     def lease_of(self, choice: Choice) -> datetime | None:
         return self.rollout.lease_expires_at if choice.rollout is not None and self.rollout is not None else None

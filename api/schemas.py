@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from optimizer.jobs.request import Objects, StrictModel
+from optimizer.jobs.request import Objects, StrictModel, from_validation
 
 # Entries of a list, more than any ordinary one: else twenty thousand faults would be listed.
 MANY = 1000
+
+
+M = TypeVar("M", bound=BaseModel)
+
+
+def read_body(model: type[M], value: Any, *, is_missing: bool) -> M:
+    """The JSON value of a body as FastAPI reads one that it declares; raises InvalidInput with every fault."""
+    if is_missing:
+        raise from_validation([{"loc": ("body",), "msg": "Field required"}])
+    try:
+        return model.model_validate(value, from_attributes=True)
+    except ValidationError as error:
+        faults = error.errors(include_url=False, include_context=False, include_input=False)
+        raise from_validation([{**fault, "loc": ("body", *fault["loc"])} for fault in faults]) from None
 
 
 class Body(StrictModel, BaseModel):  # named again for the linter, which looks at this file alone

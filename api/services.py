@@ -135,14 +135,15 @@ class Services:
 
     def serving_health(self) -> ServingHealth:
         served, fault, lock_held = self.serving.now_served, self.store_fault, self.store.lock_held
-        can_serve = served.version is not None and fault is None
         return ServingHealth(
             read_at=served.read_at,
             ticked_at=served.ticked_at,
             fault=fault,
             lock_held=lock_held,
             detail=self.serving.store_error,
-            not_ready=None if can_serve else fault or lock_held or "the store was not read yet",
+            not_ready=None
+            if (served.version is not None and fault is None)
+            else fault or lock_held or "the store was not read yet",
             exposures_waiting=self.exposures.n_waiting,
             workers=self.workers,
         )

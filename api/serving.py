@@ -77,10 +77,7 @@ class ServingState:
         self.store_error: str | None = None  # as it was raised, with addresses
         self._read_fault: str | None = None
         self._flags = flags or Flags()
-        self._store = store
-        self._families = families
-        self._clock = clock
-        self._tell_store = sync
+        self._store, self._families, self._clock, self._tell_store = store, families, clock, sync
         self._lock = threading.Lock()
         self._sync_due: float | None = 0.0  # monotonic; None while the store knows what the files hold
         self._alerted: set[str] = set()
@@ -154,11 +151,10 @@ class ServingState:
             and all(before.families[name] is family for name, family in families_served.items())
         )
         families = before.families if is_as_before else now_found  # what was prepared of them still holds
-        retired = frozenset(old for old, new in former.items() if is_retired(new))
         return ServingPicture(
             version=version,
             families=families,
-            retired=retired,
+            retired=frozenset(old for old, new in former.items() if is_retired(new)),
             freezes=freezes,
             keys=keys,
             ticked_at=ticked_at,
@@ -185,18 +181,14 @@ class ServingState:
             current = self._store.champions.current(tx, name)
             if current is None:
                 return None
-            champion, ever_champion = (
-                current,
-                frozenset(tenure.variant for tenure in self._store.champions.history(tx, name)),
-            )
+            champion = current
+            ever_champion = frozenset(tenure.variant for tenure in self._store.champions.history(tx, name))
             holdback = holdback_of(
                 champion, self._store.rollouts.latest(tx, name) if champion.rollout else None, self._clock.scale
             )
         ids = [champion.variant, *(override.variant for override in overrides.values())]
-        if rollout is not None:
-            ids.append(rollout.candidate)
-        if holdback is not None:
-            ids.append(holdback.variant)
+        ids += [rollout.candidate] if rollout is not None else []
+        ids += [holdback.variant] if holdback is not None else []
         variants = self._variants(tx, name, ids, known.variants if known else {})
         if champion.variant not in variants:
             log.error("champion is missing from the store", family=name, variant=champion.variant)
@@ -217,7 +209,6 @@ class ServingState:
                 variant=self._flags.overridden(variants[champion.variant]), flags=self._flags
             )
             variants = {**variants, environment.variant.id: environment.variant}
-        usable = {unit: entry for unit, entry in overrides.items() if entry.variant in variants}
         return ServedFamily(
             name=name,
             definition=definition,
@@ -225,7 +216,7 @@ class ServingState:
             variants=variants,
             ever_champion=ever_champion,
             rollout=rollout,
-            overrides=usable,
+            overrides={unit: entry for unit, entry in overrides.items() if entry.variant in variants},
             holdback=holdback,
             environment=environment,
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -59,11 +59,12 @@ class Snapshots:
             visible = {name: family for name, family in visible.items() if name in wanted}
         entries = {name: _snapshot_of(family, now, self.override_salt) for name, family in visible.items()}
         until = min((end for family in visible.values() for end in _ends(family) if end > now), default=None)
+        rollouts = [entry["rollout"] for entry in entries.values() if entry["rollout"] is not None]
         return SnapshotBody(
             of=families,
             body=to_json({"families": entries}),
             etag=etag_of(to_json([(name, _without_lease(entry)) for name, entry in entries.items()])),
-            leases=", ".join(_leases(entries.values())).encode(),
+            leases=", ".join(sorted({f"{of['id']}={of['lease_expires_at']}" for of in rollouts})).encode(),
             until=until,
         )
 
@@ -71,20 +72,20 @@ class Snapshots:
 def visible_families(families: Families, access: Access) -> dict[str, ServedFamily]:
     """Those that a key may see, by each name that clients still use."""
     visible = {name: family for name, family in sorted(families.items()) if access.may_see(name)}
-    former = sorted(former_of(families).items())
-    return visible | {old: visible[new] for old, new in former if new in visible}
+    return visible | {old: visible[new] for old, new in sorted(former_of(families).items()) if new in visible}
 
 
 def _without_lease(entry: Mapping[str, Any]) -> Mapping[str, Any]:
     if (rollout := entry["rollout"]) is None:
         return entry
-    candidate = {**rollout["candidate"], "lease_expires_at": None}
-    return {**entry, "rollout": {**rollout, "lease_expires_at": None, "candidate": candidate}}
-
-
-def _leases(entries: Iterable[Mapping[str, Any]]) -> list[str]:
-    rollouts = [entry["rollout"] for entry in entries if entry["rollout"] is not None]
-    return sorted({f"{rollout['id']}={rollout['lease_expires_at']}" for rollout in rollouts})
+    return {
+        **entry,
+        "rollout": {
+            **rollout,
+            "lease_expires_at": None,
+            "candidate": {**rollout["candidate"], "lease_expires_at": None},
+        },
+    }
 
 
 def _ends(family: ServedFamily) -> Iterator[datetime]:

@@ -132,6 +132,5 @@ def family_asked(caller: Caller, family: str | None) -> str | None:
 
 def secret_of(headers: Mapping[str, str]) -> str | None:
     scheme, _, value = headers.get("authorization", "").partition(" ")
-    if scheme.lower() == "bearer" and value.strip():
-        return value.strip()
-    return headers.get("x-api-key") or None
+    key = value.strip() if scheme.lower() == "bearer" else ""
+    return key or headers.get("x-api-key") or None

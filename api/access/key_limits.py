@@ -59,28 +59,30 @@ class RequestLimits:
                 self._callers.count("keyless", caller.agent)
             return
         now = self._clock.now()
-        allotment = self._of_minute(caller.actor, _start(now, MINUTE))
+        window, allotment = _start(now, MINUTE), self._allotments.get(caller.actor)
+        if allotment is None or allotment.window != window:
+            allotment = self._allotments[caller.actor] = _Allotment(window=window)
         if allotment.n_left == 0 and not allotment.used_up:
             async with allotment.turn:
                 if allotment.n_left == 0 and not allotment.used_up:
                     allotment.n_left = await self._some(caller.actor, allotment, most)
                     allotment.used_up = allotment.n_left == 0
         if allotment.n_left == 0:
-            raise _too_many("requests a minute", most, caller.actor, now, MINUTE)
+            wait_s = _wait_s(now, MINUTE)
+            raise TooMany(
+                f"Key {caller.actor!r} has used the {most:,} requests a minute that it may send. Wait {wait_s} s; the"
+                " limit was set when the key was made.",
+                limit=most,
+                retry_after_s=wait_s,
+            )
         allotment.n_left -= 1
 
-    def _of_minute(self, key: str, window: datetime) -> _Allotment:
-        allotment = self._allotments.get(key)
-        if allotment is None or allotment.window != window:
-            allotment = self._allotments[key] = _Allotment(window=window)
-        return allotment
-
     async def _some(self, key: str, allotment: _Allotment, most: int) -> int:
-        def take(tx: Transaction) -> int:
-            return self._store.key_usage.take_some(tx, key, "requests_per_minute", allotment.window, most)
-
+        window = allotment.window
         try:
-            return await self._store.awrite(take)
+            return await self._store.awrite(
+                lambda tx: self._store.key_usage.take_some(tx, key, "requests_per_minute", window, most)
+            )
         except Exception as error:
             if allotment.n_alone == 0:
                 log.warning("limits of a key cannot be shared", key=key, error=str(error))
@@ -211,13 +213,3 @@ def _start(now: datetime, window: timedelta) -> datetime:
 
 def _wait_s(now: datetime, window: timedelta) -> int:
     return max(1, math.ceil((_start(now, window) + window - now).total_seconds()))
-
-
-def _too_many(what: str, most: int, key: str, now: datetime, window: timedelta) -> TooMany:
-    wait_s = _wait_s(now, window)
-    return TooMany(
-        f"Key {key!r} has used the {most:,} {what} that it may send. Wait {wait_s} s; the limit was set when the key"
-        " was made.",
-        limit=most,
-        retry_after_s=wait_s,
-    )

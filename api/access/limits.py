@@ -88,9 +88,7 @@ class MinuteWindows:
         """``windows``: None for a process that counts alone. ``workers``: how many processes count in them; while they
         cannot be used, each holds to its share of the limit by itself.
         """
-        self.limit = limit
-        self._what = counted
-        self._now = now
+        self.limit, self._what, self._now = limit, counted, now
         self._own = OwnWindows()
         self._windows: Windows = windows or self._own
         self._share = share_of(limit, workers)

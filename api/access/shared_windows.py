@@ -43,8 +43,7 @@ class SharedWindows:
         fcntl.lockf(self._fd, fcntl.LOCK_EX, ROW_BYTES, at)
         try:
             content = os.pread(self._fd, ROW_BYTES, at).ljust(ROW_BYTES, b"\0")  # shorter where the file was cut off
-            row = list(PLACE.iter_unpack(content))
-            n, window = _place(row, name, now)
+            n, window = _place(list(PLACE.iter_unpack(content)), name, now)
             yield window
             os.pwrite(self._fd, PLACE.pack(name, window.start, window.used), at + n * PLACE.size)
         finally:

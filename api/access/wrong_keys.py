@@ -55,6 +55,4 @@ def network_of(address: str) -> str:
         parsed = ip_address(address)
     except ValueError:
         return address
-    if not isinstance(parsed, IPv6Address):
-        return address
-    return str(parsed.ipv4_mapped or f"{parsed.exploded[:19]}::/64")
+    return str(parsed.ipv4_mapped or f"{parsed.exploded[:19]}::/64") if isinstance(parsed, IPv6Address) else address

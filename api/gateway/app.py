@@ -17,7 +17,7 @@ from fastapi import FastAPI, Request, Response
 
 from api.gateway import chat
 from api.gateway.event_stream import STOPPED
-from api.gateway.hourly_money import limited, models_bound
+from api.gateway.hourly_money import models_bound
 from api.gateway.model_side import ModelSide, of
 from api.gateway.recording import drain
 from api.hot.application import Application
@@ -156,8 +156,9 @@ def _read_models_again(app: FastAPI, models: Models) -> None:
 
 
 def _read_money(shared: Services, side: ModelSide) -> None:
-    families = limited(shared.families.families)
-    if models_bound(shared.settings, shared.families.families)[0] is not None:
+    declared = shared.families.families
+    families = [name for name, family in declared.items() if family.limits.usd_per_hour is not None]
+    if models_bound(shared.settings, declared)[0] is not None:
         families.append(NO_FAMILY)
     if families:
         side.money.read(shared.store, families, shared.clock.now())

@@ -84,8 +84,13 @@ async def chat_completions(body: ChatBody, request: StrictRequest) -> Response:
         raise for_client(error, call) from error
     except ClientGone:
         return Response(status_code=499)  # the client has gone
-    shape = StreamShape(call, usage=body.stream_options is not None and body.stream_options.include_usage)
-    return EventStream(shape, reader, settled, lambda error: for_client(error, call), headers)
+    return EventStream(
+        StreamShape(call, usage=body.stream_options is not None and body.stream_options.include_usage),
+        reader,
+        settled,
+        lambda error: for_client(error, call),
+        headers,
+    )
 
 
 async def _plain(request: StrictRequest, shared: Services) -> Response:
@@ -98,17 +103,21 @@ HOT = [HotRoute(path=PATH, role="serve", handler=_plain)]
 @routes.get("/v1/models", **guarded("serve", narrows=True))
 async def list_models(request: Request, caller: Asking) -> dict[str, Any]:
     """The families, as OpenAI lists models."""
-    served = services.of(request).serving.now_served.families
     families = {
         name: family
-        for name, family in served.items()
+        for name, family in services.of(request).serving.now_served.families.items()
         if family.variants[family.champion.variant].messages and caller.access.may_see(name)  # a policy is no model
     }
-    created = {name: int(family.champion.since.timestamp()) for name, family in families.items()}
     return {
         "object": "list",
         "data": [
-            {"id": name, "object": "model", "created": created[name], "owned_by": "detent"} for name in sorted(families)
+            {
+                "id": name,
+                "object": "model",
+                "created": int(family.champion.since.timestamp()),
+                "owned_by": "detent",
+            }
+            for name, family in sorted(families.items())
         ],
     }
 
@@ -221,9 +230,8 @@ def _start(side: ModelSide, call: AnsweredCall, reader: Reader, *, streaming: bo
 
 async def answer(side: ModelSide, call: AnsweredCall, reader: Reader, *, streaming: bool) -> ChatResult:
     """Makes the answer. Pieces go to ``reader`` where the client streams; a whole answer needs none."""
-    models = side.models.for_request(call.family, reader, call.spending, call.actor)
     outcome = await ask_model(
-        models,
+        side.models.for_request(call.family, reader, call.spending, call.actor),
         call.request.model,
         lambda model: replace(call.request, model=model.name, revision=model.revision),
         sink=reader if streaming else None,

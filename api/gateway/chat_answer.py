@@ -138,8 +138,7 @@ class StreamShape:
             "created": int(time()),
             "model": call.asked,
         }
-        no_delta = self._chunk(None)
-        self._before_delta, self._behind_delta = no_delta.split(b'"delta":null')
+        self._before_delta, self._behind_delta = self._chunk(None).split(b'"delta":null')
 
     def first(self) -> bytes:
         return self._piece({"role": "assistant", "content": ""})

@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from itertools import islice
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
+from api.schemas import read_body
 from optimizer.core.base.errors import MAX_FAULTS, Fault, InvalidInput, pointer_of
 from optimizer.core.models.wire import chat_faults
-from optimizer.jobs.request import Objects, StrictModel, from_validation
+from optimizer.jobs.request import Objects, StrictModel
 
 TENSORZERO = "tensorzero::"  # before the names of what its requests hold beside OpenAI's
 
@@ -55,13 +56,7 @@ class ChatBody(BaseModel):
 
 def read_chat(value: Any) -> ChatBody:
     """Raises InvalidInput with every fault, as for any other body; ``value`` is None for none."""
-    if value is None:
-        raise from_validation([{"loc": ("body",), "msg": "Field required"}])
-    try:
-        return _of_tensorzero(ChatBody.model_validate(value, from_attributes=True))
-    except ValidationError as error:
-        faults = error.errors(include_url=False, include_context=False, include_input=False)
-        raise from_validation([{**fault, "loc": ("body", *fault["loc"])} for fault in faults]) from None
+    return _of_tensorzero(read_body(ChatBody, value, is_missing=value is None))
 
 
 def _of_tensorzero(body: ChatBody) -> ChatBody:

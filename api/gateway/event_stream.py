@@ -10,6 +10,7 @@ from starlette.types import Receive, Scope, Send
 
 from api.gateway.chat_answer import ChatResult, StreamShape
 from api.gateway.reader import ClientGone, Reader
+from api.http.forwarding import disconnected
 from optimizer.core.base.errors import DetentError, ModelFailed
 
 HEADERS = (
@@ -38,7 +39,7 @@ class EventStream(Response):
         self._shape, self._reader, self._settled, self._problem_of = shape, reader, settled, problem_of
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        leaving = asyncio.ensure_future(_disconnected(receive))
+        leaving = asyncio.ensure_future(disconnected(receive))
         for event in (leaving, self._settled):
             event.add_done_callback(lambda _: self._reader.wake())
         try:
@@ -75,24 +76,14 @@ class EventStream(Response):
     def _end(self) -> bytes:
         try:
             answered = self._settled.result()
+            unsent = b"" if self._reader.begun else self._shape.whole(answered)
+            return unsent + b"".join(self._shape.last(answered))
         except ModelFailed as error:
-            return self._shape.error(self._problem_of(error))
+            failure = error
         except (ClientGone, asyncio.CancelledError):
-            return self._shape.error(
-                self._problem_of(
-                    ModelFailed(
-                        "The gateway ends, and with it this answer. Send the request again.", kind="gateway_stopped"
-                    )
-                )
+            failure = ModelFailed(
+                "The gateway ends, and with it this answer. Send the request again.", kind="gateway_stopped"
             )
         except Exception:  # logged and on record; the status is sent already
-            return self._shape.error(
-                self._problem_of(ModelFailed("The gateway met a fault of its own; its log holds it.", kind="internal"))
-            )
-        unsent = b"" if self._reader.begun else self._shape.whole(answered)
-        return unsent + b"".join(self._shape.last(answered))
-
-
-async def _disconnected(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
+            failure = ModelFailed("The gateway met a fault of its own; its log holds it.", kind="internal")
+        return self._shape.error(self._problem_of(failure))

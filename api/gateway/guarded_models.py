@@ -5,12 +5,10 @@ none while a model keeps failing, and every call counted.
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import (
-    AbstractAsyncContextManager,
     AbstractContextManager,
     asynccontextmanager,
-    contextmanager,
     nullcontext,
 )
 from dataclasses import dataclass
@@ -21,7 +19,7 @@ import structlog
 
 from api.access.key_limits import KeySpending
 from api.gateway.hourly_money import billed_usd
-from api.gateway.metrics import CallCounts, Metrics
+from api.gateway.metrics import Metrics
 from api.gateway.model_limiter import Full, Limiter
 from api.gateway.reader import ClientGone, Reader
 from optimizer.core.base.errors import ModelFailed
@@ -53,12 +51,10 @@ class ModelGuard:
     def __init__(self, name: str, facts: ModelFacts, metrics: Metrics, now: Now = monotonic) -> None:
         self.name, self.facts = name, facts
         self._wait_s = facts.timeout_s
-        self._metrics = metrics
-        self._now = now
+        self.metrics, self._now = metrics, now
         self._gate = Limiter(_places(facts), facts.queue)
         self._breaker = Breaker(settings=facts.breaker)
         self._last_error: tuple[str, float] | None = None
-        self._counts: dict[str, CallCounts] = {}
         self._shown = metrics.breaker_open.labels(model=name)
         self._shown.set(0)
 
@@ -90,17 +86,11 @@ class ModelGuard:
                     self._failed(permit, error)
                     raise
                 except BaseException:
-                    self._change(lambda breaker: withdrawn(breaker, permit))
+                    self._become(withdrawn(self._breaker, permit))
                     raise
-                self._change(lambda breaker: succeeded(breaker, permit, self._now()))
+                self._become(succeeded(self._breaker, permit, self._now()))
         except Full:
             raise self._busy() from None
-
-    def counts_of(self, family: str) -> CallCounts:
-        counts = self._counts.get(family)
-        if counts is None:
-            counts = self._counts[family] = CallCounts(self._metrics, self.name, family)
-        return counts
 
     def health(self) -> dict[str, Any]:
         """For /ready: whether calls go out, and what went wrong last."""
@@ -118,8 +108,8 @@ class ModelGuard:
 
     def _ask(self) -> Pass:
         now = self._now()
-        self._breaker, verdict = ask(self._breaker, now)
-        self._show()
+        breaker, verdict = ask(self._breaker, now)
+        self._become(breaker)
         if isinstance(verdict, BreakerRefusal):
             raise self._paused(verdict, now)
         return verdict
@@ -127,17 +117,12 @@ class ModelGuard:
     def _failed(self, permit: Pass, error: ModelFailed) -> None:
         self._last_error = (error.kind, self._now())
         log.warning("a model call failed", model=self.name, kind=error.kind, said=error.said)
-        if is_the_providers(error):
-            self._change(lambda breaker: failed(breaker, permit, self._now()))
-        else:
-            self._change(lambda breaker: withdrawn(breaker, permit))
+        is_theirs = is_the_providers(error)
+        self._become(failed(self._breaker, permit, self._now()) if is_theirs else withdrawn(self._breaker, permit))
 
-    def _change(self, change: Callable[[Breaker], Breaker]) -> None:
-        self._breaker = change(self._breaker)
-        self._show()
-
-    def _show(self) -> None:
-        self._shown.set(_SHOWN[self._breaker.state])
+    def _become(self, breaker: Breaker) -> None:
+        self._breaker = breaker
+        self._shown.set(_SHOWN[breaker.state])
 
     def _paused(self, refusal: BreakerRefusal, now: float) -> ModelFailed:
         wait_s = max(1, math.ceil(refusal.again_at - now))
@@ -191,14 +176,16 @@ class GuardedModel(WrappedModel):
     ) -> None:
         super().__init__(inner)
         self._guard, self._client, self._users, self._bill = guard, client, users, bill
-        self._counts = guard.counts_of(client.family)
+        self._metrics, self._labels = guard.metrics, {"model": guard.name, "family": client.family}
 
     async def complete(self, request: ModelRequest) -> ModelAnswer:
         return await self._attempt(request, lambda: self.inner.complete(request))
 
     async def stream(self, request: ModelRequest, sink: DeltaSink) -> ModelAnswer:
         """A model that cannot stream hands on its whole answer as the one piece."""
-        timed = _FirstPieceTimer(sink, self._first_token)
+        timed = _FirstPieceTimer(
+            sink, lambda seconds: self._metrics.time_to_first_token.labels(**self._labels).observe(seconds)
+        )
 
         async def ask() -> ModelAnswer:
             timed.started = perf_counter()
@@ -213,61 +200,50 @@ class GuardedModel(WrappedModel):
     async def _attempt(
         self, request: ModelRequest, ask: Callable[[], Awaitable[ModelAnswer]], timed: _FirstPieceTimer | None = None
     ) -> ModelAnswer:
-        async with self._paid(request) as answers, self._counted():
-            with self._billed(request, answers, timed):
-                started = perf_counter()
-                answers.append(self._answered(await ask(), started))
-        return answers[0]
-
-    def _paid(self, request: ModelRequest) -> AbstractAsyncContextManager[list[ModelAnswer]]:
-        """Counts the call for the key that asked for it, where that has limits of its own."""
-        if self._client.spending is None:
-            return nullcontext(list[ModelAnswer]())
-        return self._client.spending.call(request, self.price, self.max_output_tokens)
-
-    @contextmanager
-    def _billed(
-        self, request: ModelRequest, answers: list[ModelAnswer], timed: _FirstPieceTimer | None = None
-    ) -> Iterator[None]:
-        """Tells what this attempt cost: its answer's price,
-        and where none came the most that the provider may ask for it.
+        """It counts for the key that asked for it, where that has limits of its own. What it cost is told: its answer's
+        price, and where none came the most that the provider may ask for it.
         """
-        try:
-            yield
-        except BaseException as error:
-            n_bytes = timed.n_bytes if timed is not None else 0
-            self._bill(self._client.family, billed_usd(error, request, self.price, self.max_output_tokens, n_bytes))
-            raise
-        self._bill(self._client.family, answers[0].cost_usd)
+        spending, metrics = self._client.spending, self._metrics
+        async with (
+            (
+                nullcontext(list[ModelAnswer]())
+                if spending is None
+                else spending.call(request, self.price, self.max_output_tokens)
+            ) as answers,
+            self._counted(),
+        ):
+            try:
+                started = perf_counter()
+                answer = await ask()
+                answers.append(answer)
+                metrics.request_duration.labels(**self._labels).observe(perf_counter() - started)
+                for counter, amount in (
+                    (metrics.tokens_input, answer.input_tokens),
+                    (metrics.tokens_output, answer.output_tokens),
+                    (metrics.cost_dollars, answer.cost_usd),
+                ):  # a provider may say less than nothing, which no counter takes
+                    counter.labels(**self._labels).inc(max(0, amount))
+            except BaseException as error:
+                n_bytes = timed.n_bytes if timed is not None else 0
+                self._bill(self._client.family, billed_usd(error, request, self.price, self.max_output_tokens, n_bytes))
+                raise
+            self._bill(self._client.family, answer.cost_usd)
+        return answer
 
     @asynccontextmanager
     async def _counted(self) -> AsyncIterator[None]:
         try:
             with self._users():
                 async with self._guard.call(self._client.reader, self._client.sender):
-                    self._counts.requests.inc()
-                    with self._counts.active_requests.track_inprogress():
+                    self._metrics.requests.labels(**self._labels).inc()
+                    with self._metrics.active_requests.labels(**self._labels).track_inprogress():
                         yield
         except ModelFailed as error:
-            self._counts.failed(error.kind)
+            self._metrics.errors.labels(**self._labels, kind=error.kind).inc()
             raise
         except ClientGone:
-            self._counts.failed("client_gone")
+            self._metrics.errors.labels(**self._labels, kind="client_gone").inc()
             raise
-
-    def _answered(self, answer: ModelAnswer, started: float) -> ModelAnswer:
-        counts = self._counts
-        counts.request_duration.observe(perf_counter() - started)
-        for counter, amount in (
-            (counts.tokens_input, answer.input_tokens),
-            (counts.tokens_output, answer.output_tokens),
-            (counts.cost_dollars, answer.cost_usd),
-        ):
-            counter.inc(max(0, amount))  # a provider may say less than nothing, which no counter takes
-        return answer
-
-    def _first_token(self, seconds: float) -> None:
-        self._counts.time_to_first_token.observe(seconds)
 
 
 class GuardedModels:

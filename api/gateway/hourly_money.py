@@ -51,14 +51,26 @@ class HourlyMoney:
 
         ``said_by``: the setting that holds it.
         """
-        spent, coming = self.spent_usd(family, now), self.under_way_usd(family)
-        if spent + coming >= limit:
-            raise money_spent(whose, said_by, limit, spent, coming, now)
-
-    def under_way_usd(self, family: str) -> float:
-        """The most that calls which have begun and not ended may cost."""
+        spent = self.spent_usd(family, now)
         with self._lock:
-            return math.fsum(self._under_way[family])
+            coming = math.fsum(self._under_way[family])  # the most that calls which have begun and not ended may cost
+        if spent + coming < limit:
+            return
+        wait_s, until = max(1, math.ceil((hour_of(now) + HOUR - now).total_seconds())), "for the next hour"
+        coming_text = ""
+        if spent < limit:
+            wait_s, until, coming_text = (
+                SOON_S,
+                "until some have been answered",
+                f", calls under way may cost ${coming:.4f} more",
+            )
+        raise MoneySpent(
+            f"{whose} has spent ${spent:.4f} in this hour{coming_text}, and its limit is ${limit:g}. No model was"
+            f" asked. Wait {wait_s} s {until}, or raise {said_by}.",
+            limit_usd=limit,
+            spent_usd=round(spent, 6),
+            retry_after_s=wait_s,
+        )
 
     @contextmanager
     def under_way(self, family: str, usd: float) -> Iterator[None]:
@@ -96,27 +108,6 @@ class HourlyMoney:
         hour = hour_of(now)
         if self._hour is None or hour > self._hour:
             self._hour, self._counted, self._recorded = hour, {}, {}
-
-
-def money_spent(whose: str, setting: str, limit: float, spent: float, coming: float, now: datetime) -> MoneySpent:
-    """The refusal of a call: who has spent how much, what calls under way may cost,
-    and which setting says that it is too much.
-    """
-    wait_s, until = max(1, math.ceil((hour_of(now) + HOUR - now).total_seconds())), "for the next hour"
-    coming_text = ""
-    if spent < limit:
-        wait_s, until, coming_text = (
-            SOON_S,
-            "until some have been answered",
-            f", calls under way may cost ${coming:.4f} more",
-        )
-    return MoneySpent(
-        f"{whose} has spent ${spent:.4f} in this hour{coming_text}, and its limit is ${limit:g}. No model was asked. "
-        f"Wait {wait_s} s {until}, or raise {setting}.",
-        limit_usd=limit,
-        spent_usd=round(spent, 6),
-        retry_after_s=wait_s,
-    )
 
 
 def most_usd(
@@ -206,11 +197,6 @@ def _no_price(model: str, limit: float, said_by: str) -> MoneySpent:
 def hour_of(at: datetime) -> datetime:
     """The start of its hour."""
     return at.replace(minute=0, second=0, microsecond=0)
-
-
-def limited(families: Mapping[str, Family]) -> list[str]:
-    """Families that declare a limit."""
-    return [name for name, family in families.items() if family.limits.usd_per_hour is not None]
 
 
 def models_bound(settings: Settings, families: Mapping[str, Family]) -> tuple[float | None, str]:

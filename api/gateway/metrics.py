@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from functools import cached_property
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric, generate_latest
 from prometheus_client.core import CounterMetricFamily
@@ -86,44 +85,6 @@ class Metrics:
         for row in truncated:
             counts.add_metric((row.family, row.input), row.n_requests)
         return generate_latest(_WithoutStartTimes(self._registry, counts)).decode()
-
-
-class CallCounts:
-    """The counts of one family's calls of one model, each looked up when it is first used."""
-
-    def __init__(self, metrics: Metrics, model: str, family: str) -> None:
-        self._metrics, self._labels = metrics, {"model": model, "family": family}
-
-    @cached_property
-    def requests(self) -> Counter:
-        return self._metrics.requests.labels(**self._labels)
-
-    @cached_property
-    def active_requests(self) -> Gauge:
-        return self._metrics.active_requests.labels(**self._labels)
-
-    @cached_property
-    def request_duration(self) -> Histogram:
-        return self._metrics.request_duration.labels(**self._labels)
-
-    @cached_property
-    def time_to_first_token(self) -> Histogram:
-        return self._metrics.time_to_first_token.labels(**self._labels)
-
-    @cached_property
-    def tokens_input(self) -> Counter:
-        return self._metrics.tokens_input.labels(**self._labels)
-
-    @cached_property
-    def tokens_output(self) -> Counter:
-        return self._metrics.tokens_output.labels(**self._labels)
-
-    @cached_property
-    def cost_dollars(self) -> Counter:
-        return self._metrics.cost_dollars.labels(**self._labels)
-
-    def failed(self, kind: str) -> None:
-        self._metrics.errors.labels(**self._labels, kind=kind).inc()
 
 
 class _WithoutStartTimes(Collector):

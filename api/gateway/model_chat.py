@@ -66,7 +66,12 @@ def of_model(body: ChatBody, request: StrictRequest, shared: Services, side: Mod
     messages = list(body.messages)
     params = {**_settings(body), **{name: value for name, value in passed_on.items() if value is not None}}
     model_request = ModelRequest(model=body.model, revision="", messages=messages, params=params)
-    may_cost_usd = _require_money(model_request, shared, side)
+    may_cost_usd = 0.0  # where nothing limits it
+    limit, said_by = models_bound(shared.settings, shared.families.families)
+    if limit is not None:
+        whose = "Chat with models by their own names"
+        side.money.require_left(NO_FAMILY, limit, shared.clock.now(), whose=whose, said_by=said_by)
+        may_cost_usd = most_usd(model_request, [body.model], 1, side.catalogue, limit=limit, said_by=said_by)
     id = new_id("in")
     return AnsweredCall(
         id=id,
@@ -97,14 +102,3 @@ def _settings(body: ChatBody) -> dict[str, Any]:
             "This request cannot be sent on: " + "; ".join(fault.detail for fault in faults) + ".", faults
         )
     return {"max_tokens": DEFAULT_MAX_TOKENS, **settings}
-
-
-def _require_money(request: ModelRequest, shared: Services, side: ModelSide) -> float:
-    """The most that the answer may cost, 0 where nothing limits it; raises MoneySpent."""
-    limit, said_by = models_bound(shared.settings, shared.families.families)
-    if limit is None:
-        return 0.0
-    side.money.require_left(
-        NO_FAMILY, limit, shared.clock.now(), whose="Chat with models by their own names", said_by=said_by
-    )
-    return most_usd(request, [request.model], 1, side.catalogue, limit=limit, said_by=said_by)

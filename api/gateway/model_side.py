@@ -9,12 +9,12 @@ from collections.abc import Callable, Coroutine
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from time import monotonic
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import structlog
 from fastapi import Request
 
-from api.gateway.calibrations import CalibrationCache
 from api.gateway.chat_answer import ChatResult
 from api.gateway.guarded_models import GuardedModels
 from api.gateway.hourly_money import HourlyMoney
@@ -22,7 +22,7 @@ from api.gateway.metrics import Metrics
 from api.gateway.reader import Reader
 from api.gateway.response_cache import ResponseCache
 from optimizer.core.base.errors import Busy, InvalidInput
-from optimizer.core.evaluation.judging.calibration import Calibration
+from optimizer.core.evaluation.judging.calibration import Calibration, judge_identity
 from optimizer.core.evaluation.scoring import Judge
 from optimizer.core.family.family import Family
 from optimizer.core.family.variant import Variant
@@ -67,6 +67,7 @@ class ModelCalls:
 
 
 MAX_KNOWN = 256
+FRESH_S = 30.0  # of a calibration: the store is read now and then, not at every request
 
 log = structlog.get_logger("gateway")
 
@@ -94,6 +95,28 @@ class Policies:
             log.error("policy not executed; the variant's model answers alone", variant=id, error=error.detail)
             return None
         return None if policy.is_plain else policy
+
+
+class CalibrationCache:
+    """Of judges that hold answers back. Where the store is away the last one that was read holds; before the first
+    there is none, and the judge does not decide. Used in one event loop.
+    """
+
+    def __init__(self, read: Callable[[Family], Calibration | None], now: Callable[[], float] = monotonic) -> None:
+        self._read, self._now = read, now
+        self._known: dict[tuple[str, str], tuple[float, Calibration | None]] = {}
+
+    async def of(self, family: Family) -> Calibration | None:
+        key = (family.name, judge_identity(family))
+        read_at, known = self._known.get(key, (-FRESH_S, None))
+        if self._now() - read_at < FRESH_S and key in self._known:
+            return known
+        try:
+            known = await asyncio.to_thread(self._read, family)
+        except Exception as error:  # whatever is wrong with the store: an answer does not wait for it
+            log.error("calibration of a judge not read; the last one holds", family=family.name, error=str(error))
+        self._known[key] = (self._now(), known)
+        return known
 
 
 @dataclass(kw_only=True)

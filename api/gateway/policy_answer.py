@@ -17,7 +17,6 @@ from optimizer.core.family.family import Family
 from optimizer.core.family.settings import Output
 from optimizer.core.models.language import ModelAnswer, ModelRequest
 from optimizer.core.policy.assess import Situation, own_score
-from optimizer.core.policy.attempts import Attempt
 from optimizer.core.policy.context import tool_results
 from optimizer.core.policy.policy import Policy, messages_of_fewer
 from optimizer.core.policy.steps import draw_of
@@ -75,7 +74,22 @@ async def answer_by_policy(side: ModelSide, call: AnsweredCall, reader: Reader, 
     if executed.attempt is None:
         assert executed.failure is not None
         raise PolicyFailed(executed.failure, _sums(executed)) from executed.failure
-    return _answered(executed, executed.attempt)
+    attempt, tokens = executed.attempt, executed.tokens()
+    assert attempt.answer is not None
+    return ChatResult(
+        answer=replace(
+            attempt.answer,
+            cost_usd=executed.cost_usd,
+            input_tokens=tokens["input_tokens"],
+            output_tokens=tokens["output_tokens"],
+        ),
+        models=executed.models,
+        model=attempt.answered_by or attempt.call.model,
+        confidence=attempt.confidence,
+        parts=_parts(executed),
+        more={"why": executed.why},
+        follow_up=executed.follow_up,
+    )
 
 
 def _asking(side: ModelSide, call: AnsweredCall, reader: Reader | None, *, fallbacks: bool = True) -> AskOne:
@@ -130,26 +144,6 @@ def _score(side: ModelSide, dotted: str, family: Family, situation: Situation) -
     """
     judge_of = side.judge_of
     return None if judge_of is None else lambda text: own_score(judge_of(dotted, family), situation, text)
-
-
-def _answered(executed: Execution, attempt: Attempt) -> ChatResult:
-    assert attempt.answer is not None
-    tokens = executed.tokens()
-    answer = replace(
-        attempt.answer,
-        cost_usd=executed.cost_usd,
-        input_tokens=tokens["input_tokens"],
-        output_tokens=tokens["output_tokens"],
-    )
-    return ChatResult(
-        answer=answer,
-        models=executed.models,
-        model=attempt.answered_by or attempt.call.model,
-        confidence=attempt.confidence,
-        parts=_parts(executed),
-        more={"why": executed.why},
-        follow_up=executed.follow_up,
-    )
 
 
 def _sums(executed: Execution) -> dict[str, Any]:

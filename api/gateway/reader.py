@@ -63,15 +63,12 @@ class Reader:
         self._woken.set()
         if self._unread_bytes > MOST_UNREAD_BYTES:
             self._room.clear()
-            await self._await_room()
-
-    async def _await_room(self) -> None:
-        try:
-            async with asyncio.timeout(self._patience_s):
-                await self._room.wait()
-        except TimeoutError:
-            self.leave(STALLED.format(self._patience_s))
-        self.check()
+            try:
+                async with asyncio.timeout(self._patience_s):
+                    await self._room.wait()
+            except TimeoutError:
+                self.leave(STALLED.format(self._patience_s))
+            self.check()
 
     @contextmanager
     def while_wanted(self) -> Iterator[None]:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from itertools import chain
 from typing import Any, TypeVar
 
 import structlog
@@ -79,23 +81,18 @@ def drain(shared: Services, spool: Spool) -> None:
 
     Raises Busy while the store takes nothing.
     """
-    _drain(shared, spool)
-    for former in left_behind(spool):
-        _drain(shared, former)
-
-
-def _drain(shared: Services, spool: Spool) -> None:
-    while (waiting := spool.waiting())[0]:
-        records, place = waiting
-        try:
-            _keep(shared, records)
-        except Busy:
-            raise
-        except Exception:  # one of them cannot be kept: the others must not wait for it
-            for record in records:
-                _keep_or_set_aside(shared, spool, record)
-        spool.drained(place)
-        log.info("interactions of the spool are in the store", n=len(records))
+    for one in chain([spool], left_behind(spool)):
+        while (waiting := one.waiting())[0]:
+            records, place = waiting
+            try:
+                _keep(shared, records)
+            except Busy:
+                raise
+            except Exception:  # one of them cannot be kept: the others must not wait for it
+                for record in records:
+                    _keep_or_set_aside(shared, one, record)
+            one.drained(place)
+            log.info("interactions of the spool are in the store", n=len(records))
 
 
 async def _in_store(shared: Services, spool: Spool, write: Callable[[Transaction], T]) -> T | None:
@@ -125,9 +122,7 @@ def _put(spool: Spool, read: ReadEvent, actor: str) -> None:
 
 
 def _keep(shared: Services, records: Sequence[Mapping[str, Any]]) -> None:
-    def intake_of(actor: str) -> Intake:
-        return shared.intake(actor, by_gateway=True)
-
+    intake_of = partial(shared.intake, by_gateway=True)
     for rejected in shared.store.write(
         lambda tx: keep_records(tx, records, shared.store, intake_of), rows=len(records)
     ):

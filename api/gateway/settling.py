@@ -38,7 +38,10 @@ async def begin(
         Busy: there is too much to do already, or no room for a record; nothing was begun.
     """
     started = perf_counter()
-    _tell_of_injection(side, call)
+    if call.injection:
+        log.warning("an input speaks to the model", interaction=call.id, family=call.family, signs=list(call.injection))
+    for sign in call.injection:
+        side.metrics.inputs_flagged.labels(family=call.family, sign=sign).inc()
     with ExitStack() as stack:
         stack.enter_context(
             side.money.under_way(call.family, call.may_cost_usd)
@@ -48,22 +51,19 @@ async def begin(
             stack.callback(side.spool.give_back, n_bytes)
         else:
             await asyncio.to_thread(stack.enter_context, side.spool.promise(n_bytes))
-        cached = _cached(side, call)
-        coming = start() if cached is None else _known(cached)
+        cached = side.cache.find(call, call.definition.cache) if call.definition is not None else None
+        if cached is None:
+            coming = start()
+        else:
+            side.metrics.cached_answers.labels(family=call.family, model=cached.models[-1]).inc()
+            coming = asyncio.get_running_loop().create_future()
+            coming.set_result(cached)
         room = stack.pop_all()
     task = asyncio.create_task(_settle(shared, side, call, reader, coming, started))
     task.add_done_callback(lambda _: room.close())
     side.settling[task] = reader
     task.add_done_callback(lambda done: _settled(side, done))
     return task
-
-
-def _tell_of_injection(side: ModelSide, call: AnsweredCall) -> None:
-    if not call.injection:
-        return
-    log.warning("an input speaks to the model", interaction=call.id, family=call.family, signs=list(call.injection))
-    for sign in call.injection:
-        side.metrics.inputs_flagged.labels(family=call.family, sign=sign).inc()
 
 
 def _settled(side: ModelSide, task: asyncio.Task[ChatResult]) -> None:
@@ -96,27 +96,23 @@ async def _settle(
                 latency_ms=latency_ms,
                 time_to_first_token_ms=first_ms(),
             )
-            await _record_failure(shared, side, call, {**report, **_paid(error)})
+            await _record_failure(shared, side, call, report, error)
         raise
     except ClientGone as error:
         if reader.has_asked:  # how long the answer would have taken is not known, so no latency is reported
-            error_text = f"{reader.why} after {len(reader.text)} characters of the answer"
-            report = failure_report(error_text, output=reader.text, time_to_first_token_ms=first_ms())
-            await _record_failure(shared, side, call, {**report, **_paid(error)})
+            report = failure_report(
+                f"{reader.why} after {len(reader.text)} characters of the answer",
+                output=reader.text,
+                time_to_first_token_ms=first_ms(),
+            )
+            await _record_failure(shared, side, call, report, error)
         raise
     except Exception as error:
         log.error("a call failed inside the gateway", interaction=call.id, exc_info=error)
-        await _record_failure(
-            shared,
-            side,
-            call,
-            {
-                **failure_report(
-                    f"internal: {type(error).__name__}; the gateway's log holds the rest", output=reader.text
-                ),
-                **_paid(error),
-            },
+        report = failure_report(
+            f"internal: {type(error).__name__}; the gateway's log holds the rest", output=reader.text
         )
+        await _record_failure(shared, side, call, report, error)
         raise
     latency_ms = (perf_counter() - started) * 1000
     await _record(shared, side, call, report_of(answered, latency_ms=latency_ms, time_to_first_token_ms=first_ms()))
@@ -127,12 +123,6 @@ async def _settle(
         side.recording.add(task)
         task.add_done_callback(side.recording.discard)
     return answered
-
-
-def _paid(error: BaseException) -> Mapping[str, Any]:
-    """What a policy had asked and paid before it failed."""
-    record: Mapping[str, Any] = getattr(error, "record", {})
-    return record
 
 
 async def _follow(
@@ -149,20 +139,6 @@ async def _follow(
                 await record_later(shared, side.spool, row)
     except Exception as error:
         log.error("later parts not recorded", interaction=call.id, error=str(error), exc_info=error)
-
-
-def _cached(side: ModelSide, call: AnsweredCall) -> ChatResult | None:
-    definition = call.definition
-    cached = side.cache.find(call, definition.cache) if definition is not None else None
-    if cached is not None:
-        side.metrics.cached_answers.labels(family=call.family, model=cached.models[-1]).inc()
-    return cached
-
-
-def _known(answered: ChatResult) -> asyncio.Future[ChatResult]:
-    future = asyncio.get_running_loop().create_future()
-    future.set_result(answered)
-    return future
 
 
 async def _record(shared: Services, side: ModelSide, call: AnsweredCall, report: Mapping[str, Any]) -> None:
@@ -189,7 +165,11 @@ async def _record(shared: Services, side: ModelSide, call: AnsweredCall, report:
         raise
 
 
-async def _record_failure(shared: Services, side: ModelSide, call: AnsweredCall, report: Mapping[str, Any]) -> None:
-    """The client hears of the failure itself, whatever becomes of its record."""
+async def _record_failure(
+    shared: Services, side: ModelSide, call: AnsweredCall, report: Mapping[str, Any], error: Exception
+) -> None:
+    """With what a policy had asked and paid before it failed. The client hears of the failure itself, whatever becomes
+    of its record.
+    """
     with suppress(Exception):  # logged
-        await _record(shared, side, call, report)
+        await _record(shared, side, call, {**report, **getattr(error, "record", {})})

@@ -40,6 +40,10 @@ class HotResponse(Response):
     def __init__(self, body: bytes, headers: list[Header], status: int = 200) -> None:
         self.status_code, self.body, self.raw_headers, self.background = status, body, headers, None
 
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        await send({"type": "http.response.body", "body": self.body})
+
     @classmethod
     def of_json(cls, body: bytes, *headers: Header) -> HotResponse:
         return cls(body, [(b"content-length", b"%d" % len(body)), JSON, *headers])
@@ -91,8 +95,9 @@ class HotRoutes:
         limit = self._limits.get(route.path)
         if limit is None:
             limit = self._limits[route.path] = limit_of(route.path, shared.settings.limits)
-        on_whole = partial(admit_again, shared=shared, role=route.role, narrows=route.narrows)
-        request = StrictRequest(scope, receive, limit, on_whole)
+        request = StrictRequest(
+            scope, receive, limit, partial(admit_again, shared=shared, role=route.role, narrows=route.narrows)
+        )
         try:
             admit(request, shared, route.role, narrows=route.narrows)
             answer = await route.elsewhere(request, shared) if route.elsewhere is not None else None

@@ -11,9 +11,8 @@ from starlette.responses import Response
 from api.hot.application import HotRoute
 from api.http.bodies import QUICK_BYTES, StrictRequest, beside, check_lines_type, check_media_type
 from api.http.body_limits import BodyLimit
-from api.http.event_columns import is_columns, read_columns
-from api.http.event_lines import LinesPart, n_lines, parts_of
 from api.http.forwarding import NotSent
+from api.http.imported_events import LinesPart, is_columns, n_lines, parts_of, read_columns
 from api.idempotency import idempotency_of
 from api.routing import caller_of
 from api.services import Services
@@ -32,26 +31,7 @@ async def take(request: StrictRequest, shared: Services) -> dict[str, Any]:
     body = await request.body()
     value = await request.value()
     events = value if isinstance(value, list) else [value]
-    _check_batch(events, shared.settings.limits.batch)
-    count_events(request, shared, len(events))
-    answer = await _intake(request, shared, idempotency_of(request, body)).atake(events, len(body))
-    return _answer_to_sender(request, answer, is_list=isinstance(value, list))
-
-
-def _answer_to_sender(request: Request, answer: Mapping[str, Any], *, is_list: bool = False) -> dict[str, Any]:
-    """The answer as its sender gets it; raises InvalidInput for a single event that could not be taken."""
-    if not is_list and answer["rejected"] and answer["rejected"][0]["type"] != "id_conflict":
-        raise _as_problem(answer)
-    request.state.quiet = not answer["rejected"]
-    return {**answer, "rejected": _rejections(answer["rejected"])}
-
-
-def _intake(request: Request, shared: Services, idempotency: Idempotency | None = None) -> Intake:
-    caller = caller_of(request)
-    return shared.intake(caller.actor, idempotency, caller.access)
-
-
-def _check_batch(events: Sequence[Any], limit: int) -> None:
+    limit = shared.settings.limits.batch
     if not events:
         raise InvalidInput(
             "The list of events is empty. Send one event or a list of them.", [Fault(pointer="", detail="no event")]
@@ -62,6 +42,20 @@ def _check_batch(events: Sequence[Any], limit: int) -> None:
             limit=limit,
             n=len(events),
         )
+    count_events(request, shared, len(events))
+    answer = await _intake(request, shared, idempotency_of(request, body)).atake(events, len(body))
+    rejected = _rejections(answer["rejected"])
+    if rejected and not isinstance(value, list) and rejected[0]["type"] != "id_conflict":
+        refused = answer["rejected"][0]  # a single event that could not be taken
+        errors = {"errors": refused["errors"]} if "errors" in refused else {}
+        raise InvalidInput(refused["detail"], **{**answer, "rejected": rejected[:1], **errors}, reason=refused["type"])
+    request.state.quiet = not rejected
+    return {**answer, "rejected": rejected}
+
+
+def _intake(request: Request, shared: Services, idempotency: Idempotency | None = None) -> Intake:
+    caller = caller_of(request)
+    return shared.intake(caller.actor, idempotency, caller.access)
 
 
 def count_events(request: Request, shared: Services, n: int) -> None:
@@ -75,14 +69,6 @@ def count_events(request: Request, shared: Services, n: int) -> None:
     request.state.headers.update(quota.headers())
     if refusal is not None:
         raise refusal
-
-
-def _as_problem(answer: Mapping[str, Any]) -> InvalidInput:
-    refused = answer["rejected"][0]
-    errors = {"errors": refused["errors"]} if "errors" in refused else {}
-    return InvalidInput(
-        refused["detail"], **{**answer, "rejected": _rejections([refused]), **errors}, reason=refused["type"]
-    )
 
 
 def _rejections(rejected: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -74,8 +74,10 @@ async def _unit(request: StrictRequest) -> str | None:
     if not isinstance(unit, str):
         raise _bad_context("/context/targetingKey", "the targeting key is no text")
     if len(unit) > MAX_UNIT_CHARS:
-        why = f"a targeting key has at most {MAX_UNIT_CHARS} characters, and this one has {len(unit)}"
-        raise _bad_context("/context/targetingKey", why)
+        raise _bad_context(
+            "/context/targetingKey",
+            f"a targeting key has at most {MAX_UNIT_CHARS} characters, and this one has {len(unit)}",
+        )
     return unit
 
 

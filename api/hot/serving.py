@@ -9,14 +9,13 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from pydantic import ValidationError
 from starlette.responses import Response
 
 from api.hot.application import Header, HotResponse, HotRoute
 from api.http.bodies import QUICK_BYTES, StrictRequest
 from api.prompt import to_json
 from api.routing import caller_of
-from api.schemas import RenderBody
+from api.schemas import RenderBody, read_body
 from api.served import ServedChoice, count, decide, unit_of
 from api.services import Services
 from optimizer.core.base.answers import is_listed
@@ -24,7 +23,6 @@ from optimizer.core.family.policy_text import shown_policy
 from optimizer.core.family.rendering import fill, limit_inputs
 from optimizer.core.family.variant import Message
 from optimizer.core.models.injection import injection_signs, texts_in
-from optimizer.jobs.request import from_validation
 
 PROMPT, RENDER, SNAPSHOT = "/v1/families/{family}/prompt", "/v1/families/{family}/render", "/v1/snapshot"
 Variables = Mapping[str, Any]
@@ -50,33 +48,23 @@ async def snapshot(request: StrictRequest, shared: Services) -> Response:
 
 
 async def render(request: StrictRequest, shared: Services) -> Response:
-    body = await _body(request)
+    value = await request.declared_json()
+    body = read_body(RenderBody, value, is_missing=value is None and not await request.body())
     family = shared.serving.now_served.family(request.scope["path_params"]["family"])
     served = decide(shared, family, body.unit, shared.clock.now())
     variables, truncated = limit_inputs(family.definition, body.variables)
     texts = [turn.get("content") for turn in body.history if turn.get("role") in ("user", "tool")]
     signs = injection_signs(texts_in([*variables.values(), *texts]))
     more = {**({"injection": signs} if signs else {}), **({"truncated": truncated} if truncated else {})}
-    if family.variants[served.choice.variant].messages:
-        content = await _filled(request, served, variables, body.history, more)
-    else:
-        content = to_json({**await _decided(served, variables, body.history), **more})
+    content = (
+        await _filled(request, served, variables, body.history, more)
+        if family.variants[served.choice.variant].messages
+        else to_json({**await _decided(served, variables, body.history), **more})
+    )
     cut = [(b"x-detent-truncated", ", ".join(truncated).encode())] if truncated else []
     count(shared, served, truncated)
     request.state.quiet = True
     return HotResponse.of_json(content, (b"cache-control", b"no-store"), *cut)
-
-
-async def _body(request: StrictRequest) -> RenderBody:
-    """Raises what FastAPI raises for a body that it declares."""
-    value = await request.declared_json()
-    if value is None and not await request.body():
-        raise from_validation([{"loc": ("body",), "msg": "Field required"}])
-    try:
-        return RenderBody.model_validate(value, from_attributes=True)
-    except ValidationError as error:
-        faults = [{**fault, "loc": ("body", *fault["loc"])} for fault in error.errors(include_url=False)]
-        raise from_validation(faults) from None
 
 
 async def _filled(

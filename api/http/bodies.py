@@ -44,8 +44,7 @@ class StrictRequest(Request):
     def __init__(self, scope: Scope, receive: Receive, limit: BodyLimit, on_whole: OnWhole | None = None) -> None:
         """``on_whole``: called with this once all of the body has come, before anything is done with it; may raise."""
         super().__init__(scope, receive)
-        self.limit = limit
-        self._on_whole = on_whole
+        self.limit, self._on_whole = limit, on_whole
         headers: Sequence[tuple[bytes, bytes]] = scope["headers"]
         # By name, in lower case, the first header of each.
         self.first = {name.decode("latin-1"): value.decode("latin-1") for name, value in reversed(headers)}
@@ -56,7 +55,11 @@ class StrictRequest(Request):
         """By name the last parameter of each."""
         if self._query is None:
             text = self.scope["query_string"].decode("latin-1")
-            self._query = dict(parse_qsl(text, keep_blank_values=True)) if text else {}
+            if "&" in text or "%" in text or "+" in text:
+                self._query = dict(parse_qsl(text, keep_blank_values=True))
+            else:  # one parameter as it is, as most have it
+                name, _, value = text.partition("=")
+                self._query = {name: value} if text else {}
         return self._query
 
     @property

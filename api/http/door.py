@@ -93,5 +93,4 @@ class Door:
             return
         self._turn_of = None
         self._next.cancel()
-        rest_s = REST * (thread_time() - self._turn_began)
-        self._next = connection.loop.call_later(rest_s, self._begin_turn)
+        self._next = connection.loop.call_later(REST * (thread_time() - self._turn_began), self._begin_turn)

@@ -18,10 +18,21 @@ from api.http.body_limits import length_of
 from api.http.in_flight import InFlight, Passage
 from api.http.logged_path import logged_path
 from api.http.request_ids import REQUEST_ID, new_request_id
-from api.http.safe_headers import safe_headers
 from optimizer.core.base.errors import TooLarge
 
 log = structlog.get_logger("api")
+
+# What every answer tells a browser: run nothing, show it in no frame, take its type as declared.
+SAFE_HEADERS = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+)
+NAME_OF_CSP = b"content-security-policy"
+WITH_POLICY = (
+    *SAFE_HEADERS,
+    (NAME_OF_CSP, b"default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"),
+)
 
 
 class Edge:
@@ -33,15 +44,16 @@ class Edge:
     """
 
     def __init__(self, app: ASGIApp, in_flight: InFlight) -> None:
-        self.app = app
-        self.body_bytes = in_flight.limits.body_bytes
-        self.in_flight = in_flight
+        self.app, self.in_flight, self.body_bytes = app, in_flight, in_flight.limits.body_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        request_id, declared = _read(scope)
+        headers = dict(scope["headers"])  # the last of each name
+        sent, length = headers.get(b"x-request-id"), headers.get(b"content-length", b"")
+        # the sender's own id where it is a plain word of at most 128 characters
+        request_id = sent.decode() if sent is not None and REQUEST_ID.fullmatch(sent) else new_request_id()
         state: MutableMapping[str, Any] = scope.setdefault("state", {})
         state["request_id"] = request_id
         state["headers"] = {}
@@ -50,12 +62,15 @@ class Edge:
 
         async def answer(message: Message) -> None:
             if message["type"] == "http.response.start":
-                headers = message.setdefault("headers", [])
-                headers.append((b"x-request-id", request_id.encode()))
-                headers += safe_headers(headers)
-                headers += [(name.lower().encode(), value.encode()) for name, value in state["headers"].items()]
+                answered = message.setdefault("headers", [])
+                answered.append((b"x-request-id", request_id.encode()))
+                # a page that has its own policy keeps it
+                answered += SAFE_HEADERS if any([name == NAME_OF_CSP for name, _ in answered]) else WITH_POLICY
+                answered += [(name.lower().encode(), value.encode()) for name, value in state["headers"].items()]
                 if 300 <= message["status"] < 400:
-                    headers[:] = [(name, _own_path(value) if name == b"location" else value) for name, value in headers]
+                    answered[:] = [
+                        (name, _own_path(value) if name == b"location" else value) for name, value in answered
+                    ]
                 if message["status"] >= 500 or (scope["method"] not in ("GET", "HEAD") and not state.get("quiet")):
                     log.info(
                         "answered",
@@ -67,7 +82,7 @@ class Edge:
             await send(message)
 
         bind_contextvars(request_id=request_id)  # ends with the request, whose task has a context of its own
-        if declared > self.body_bytes:
+        if length.isdigit() and length_of(length) > self.body_bytes:
             await problems.response(self._too_large(), scope, {"Connection": "close"})(scope, receive, answer)
             return
         try:
@@ -100,18 +115,4 @@ class Edge:
 
 def _own_path(location: bytes) -> bytes:
     """Leads to this server whatever host the request named, which is its sender's word alone."""
-    parts = urlsplit(location)
-    return b"/" + parts._replace(scheme=b"", netloc=b"").geturl().lstrip(b"/")
-
-
-def _read(scope: Scope) -> tuple[str, int]:
-    """The request's id (the sender's if it is a plain word of at most 128 characters,
-    else a new one) and declared body size.
-    """
-    request_id, declared = None, 0
-    for name, value in scope["headers"]:
-        if name == b"x-request-id" and REQUEST_ID.fullmatch(value):
-            request_id = value.decode()
-        elif name == b"content-length" and value.isdigit():
-            declared = length_of(value)
-    return request_id or new_request_id(), declared
+    return b"/" + urlsplit(location)._replace(scheme=b"", netloc=b"").geturl().lstrip(b"/")

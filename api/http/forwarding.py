@@ -16,9 +16,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from api.http.edge import SAFE_HEADERS
 from api.http.neighbour_connections import AnswerLost, ClientLeft, Headers, NeighbourConnection, NeighbourConnections
 from api.http.problems import GatewayUnavailable, MalformedBody
-from api.http.safe_headers import SAFE_HEADERS
 from optimizer.core.base.errors import Busy
 
 HOP_BY_HOP = frozenset(
@@ -140,7 +140,7 @@ class Neighbour:
         except AnswerLost as error:
             raise self.away(str(error)) from error
         number = connection.ask(head, body)
-        leaving = asyncio.ensure_future(_disconnected(receive))
+        leaving = asyncio.ensure_future(disconnected(receive))
         leaving.add_done_callback(lambda done: None if done.cancelled() else connection.leave(number))
         try:
             status, headers = await connection.head()
@@ -152,8 +152,9 @@ class Neighbour:
             if isinstance(error, AnswerLost):
                 raise self.away(str(error), is_sent=True) from error
             raise
-        headers_sent = [header for header in headers if header[0] not in NOT_FROM_ANSWER]
-        return ForwardedAnswer(connections, connection, leaving, status, headers_sent)
+        return ForwardedAnswer(
+            connections, connection, leaving, status, [header for header in headers if header[0] not in NOT_FROM_ANSWER]
+        )
 
     def away(self, why: str, *, is_sent: bool = False) -> Exception:
         """What is raised where no answer came; ``is_sent``: the request may have reached the process."""
@@ -190,17 +191,14 @@ class FeedbackProcess(Neighbour):
         )
 
 
-def lines_of(headers: Headers) -> bytes:
-    return b"".join([b"%b: %b\r\n" % header for header in headers])
-
-
 def _head(scope: Scope, n_bytes: int, own: Headers) -> bytes:
     headers = [(name, value.strip(b" \t")) for name, value in scope["headers"] if name not in NOT_PASSED_ON]
     headers += own
     if n_bytes or scope["method"] not in ("GET", "HEAD"):
         headers.append((b"content-length", b"%d" % n_bytes))
     query = b"?" + scope["query_string"] if scope["query_string"] else b""
-    lines = b"%b %b%b HTTP/1.1\r\n%b" % (scope["method"].encode(), scope["raw_path"], query, lines_of(headers))
+    start = b"%b %b%b HTTP/1.1\r\n" % (scope["method"].encode(), scope["raw_path"], query)
+    lines = start + b"".join([b"%b: %b\r\n" % header for header in headers])
     if lines.count(b"\n") != len(headers) + 1 or lines.count(b"\r") != len(headers) + 1 or b"\0" in lines:
         raise MalformedBody(
             "The request cannot be passed on within this server: a header has a character that ends a line. Correct its"
@@ -209,6 +207,7 @@ def _head(scope: Scope, n_bytes: int, own: Headers) -> bytes:
     return lines + b"\r\n"
 
 
-async def _disconnected(receive: Receive) -> None:
+async def disconnected(receive: Receive) -> None:
+    """Returns once the client has gone."""
     while (await receive())["type"] != "http.disconnect":
         pass

@@ -29,69 +29,56 @@ TYPE_PREFIX = "/problems/"  # a relative reference: the server answers it with t
 log = structlog.get_logger("api")
 
 
-class MalformedBody(errors.InvalidInput):
-    slug = "malformed-body"
-    title = "Malformed body"
+class MalformedBody(errors.InvalidInput, slug="malformed-body"):
+    """A body that is no JSON, or holds what JSON cannot keep."""
 
 
-class InvalidContext(errors.InvalidInput):
-    slug = "invalid-context"
-    title = "Invalid evaluation context"
+class InvalidContext(errors.InvalidInput, slug="invalid-context", title="Invalid evaluation context"):
+    """The context of an OpenFeature evaluation is no object, or its targeting key no text."""
 
 
-class UnknownParameter(errors.InvalidInput):
-    slug = "unknown-parameter"
-    title = "Unknown query parameter"
+class UnknownParameter(errors.InvalidInput, slug="unknown-parameter", title="Unknown query parameter"):
+    """The route has no such query parameter."""
 
 
-class ModelTimedOut(errors.ModelFailed):
-    slug = "model-timeout"
-    title = "Model gave no answer in time"
+class ModelTimedOut(errors.ModelFailed, slug="model-timeout", title="Model gave no answer in time"):
+    """It may have cost money."""
 
 
-class ModelPaused(errors.ModelFailed):
-    slug = "model-paused"
-    title = "Model is left alone for now"
+class ModelPaused(errors.ModelFailed, slug="model-paused", title="Model is left alone for now"):
+    """It was not asked."""
 
 
-class MoneySpent(errors.TooMany):
-    slug = "money-spent"
-    title = "The hour's money is spent"
+class MoneySpent(errors.TooMany, slug="money-spent", title="The hour's money is spent"):
+    """Of a family, or of chats without one."""
 
 
-class KeyLimitReached(errors.TooMany):
-    slug = "key-limit-reached"
-    title = "The key's limit is reached"
+class KeyLimitReached(errors.TooMany, slug="key-limit-reached", title="The key's limit is reached"):
+    """Of its day; no model was asked."""
 
 
-class GatewayUnavailable(errors.Busy):
-    slug = "gateway-unavailable"
-    title = "Gateway unavailable"
+class GatewayUnavailable(errors.Busy, slug="gateway-unavailable"):
+    """The process that answers model calls is away."""
 
 
-class TooSlow(errors.DetentError):
-    slug = "too-slow"
-    title = "Request did not arrive in time"
+class TooSlow(errors.DetentError, slug="too-slow", title="Request did not arrive in time"):
+    """Headers or body."""
 
 
-class HeadersTooLarge(errors.DetentError):
-    slug = "headers-too-large"
-    title = "Headers too large"
+class HeadersTooLarge(errors.DetentError, slug="headers-too-large"):
+    """Of a request, or trailers of its body."""
 
 
-class MethodNotAllowed(errors.DetentError):
-    slug = "method-not-allowed"
-    title = "Method not allowed"
+class MethodNotAllowed(errors.DetentError, slug="method-not-allowed"):
+    """The path exists, the method does not."""
 
 
-class UnsupportedMediaType(errors.DetentError):
-    slug = "unsupported-media-type"
-    title = "Unsupported media type"
+class UnsupportedMediaType(errors.DetentError, slug="unsupported-media-type"):
+    """A body of a type that the route does not take."""
 
 
-class Internal(errors.DetentError):
-    slug = "internal-error"
-    title = "Internal error"
+class Internal(errors.DetentError, slug="internal-error"):
+    """A fault of the server."""
 
 
 # Status, and what the problem means and what to do.
@@ -395,8 +382,11 @@ def install(app: FastAPI) -> None:
             error.headers = {"Allow": ", ".join(sorted(allowed.split(", ")))}
         return response(from_http(error, request.method, request.url.path), request.scope, error.headers)
 
-    app.add_exception_handler(ClientDisconnect, on_gone)
-    app.add_exception_handler(errors.DetentError, on_detent_error)
-    app.add_exception_handler(RequestValidationError, on_validation)
-    app.add_exception_handler(HTTPException, on_http)
-    app.add_exception_handler(Exception, on_bug)
+    for kind, handler in (
+        (ClientDisconnect, on_gone),
+        (errors.DetentError, on_detent_error),
+        (RequestValidationError, on_validation),
+        (HTTPException, on_http),
+        (Exception, on_bug),
+    ):
+        app.add_exception_handler(kind, handler)

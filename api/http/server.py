@@ -49,10 +49,12 @@ def configuration(app: Any, settings: Settings, *, behind_the_api: bool = False,
     workers = 1 if behind_the_api else settings.api.workers
     limits, proxies = settings.limits.share(workers), settings.api.trusted_proxies
     per_address = None if behind_the_api else limits.connections_per_address
-    door = Door(limits, per_address=per_address, is_proxy=settings.api.trusts, share_text=share_text(workers))
     return uvicorn.Config(
         app,
-        http=partial(TimedProtocol, door),  # type: ignore[arg-type]
+        http=partial(
+            TimedProtocol,
+            Door(limits, per_address=per_address, is_proxy=settings.api.trusts, share_text=share_text(workers)),
+        ),  # type: ignore[arg-type]
         ws="none",
         log_config=None,
         access_log=False,

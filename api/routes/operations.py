@@ -47,9 +47,9 @@ def ready(shared: Shared, response: Response) -> Readiness:
     if health.not_ready is not None:
         response.status_code = 503
         response.headers["Retry-After"] = "1"
-    in_words_for_anyone = replace(health, detail=None)
     return Readiness(
         status="ready" if health.not_ready is None else "not ready",
         degraded=degraded,
-        dependencies=dependencies_of(shared.settings, in_words_for_anyone, shared.clock.now(), degraded),
+        # without its detail: in words for anyone
+        dependencies=dependencies_of(shared.settings, replace(health, detail=None), shared.clock.now(), degraded),
     )

@@ -72,9 +72,12 @@ async def record(
     request.state.headers.update(quota.headers())
     if refusal is not None:
         raise refusal
-    idempotency = idempotency_of(request, canonical_json(values))
     answer = await record_performance(
-        values, store=shared.store, clock=shared.clock, keep_it=shared.flags.records_metrics, idempotency=idempotency
+        values,
+        store=shared.store,
+        clock=shared.clock,
+        keep_it=shared.flags.records_metrics,
+        idempotency=idempotency_of(request, canonical_json(values)),
     )
     request.state.quiet = True
     return answer

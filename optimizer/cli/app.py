@@ -100,7 +100,7 @@ for group in (
     clock,
 ):
     app.add_typer(group.app)
-imports.register(app)
+app.command("import")(imports.import_)
 later.register(app)
 
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from optimizer.cli.output import Json
+from optimizer.cli.output import FamilyName, Json, Reason
 from optimizer.cli.session import Session
 from optimizer.cli.variant.find import variant_id
 from optimizer.core.base.answers import members_of
@@ -14,8 +14,6 @@ from optimizer.core.base.answers import members_of
 app = typer.Typer(
     name="champion", no_args_is_help=True, help="The variant that serves: its history, another at once, and back."
 )
-
-FamilyName = Annotated[str, typer.Argument(help="Name of the family.", show_default=False)]
 
 
 @app.command("set")
@@ -40,14 +38,13 @@ def set_champion(
 
     session = Session()
     id = variant_id(session, family, variant)
-    request = job.ChampionSetRequest(family=family, variant=id, reason=reason, confirm=confirm)
-    session.change(as_json, job.set_champion, request)
+    session.change(as_json, job.set_champion, family=family, variant=id, reason=reason, confirm=confirm)
 
 
 @app.command()
 def rollback(
     family: FamilyName,
-    reason: Annotated[str | None, typer.Option(help="Why; kept in the record.")] = None,
+    reason: Reason = None,
     expect: Annotated[
         str | None, typer.Option(help="Only if this variant is the champion: safe to repeat at any time.")
     ] = None,
@@ -63,27 +60,33 @@ def rollback(
 
     Example: detent champion rollback triage --reason "complaints since noon"
     """
-    from optimizer.jobs.rollouts.roll_back_champion import ChampionRollbackRequest, roll_back_champion
+    from optimizer.jobs.rollouts.roll_back_champion import roll_back_champion
 
     session = Session()
     earlier = variant_id(session, family, to) if to is not None else None
-    request = ChampionRollbackRequest(family=family, reason=reason or "", expect=expect, to=earlier, dry_run=dry_run)
-    session.change(as_json, roll_back_champion, request)
+    session.change(
+        as_json,
+        roll_back_champion,
+        family=family,
+        reason=reason or "",
+        expect=expect,
+        to=earlier,
+        dry_run=dry_run,
+    )
 
 
 @app.command()
 def history(family: FamilyName, as_json: Json = False) -> None:
     """Every champion of a family: since when, why, by whom."""
     from optimizer.jobs.champions.read_history import read_history
-    from optimizer.jobs.request import FamilyRequest
 
     Session().show_page(
         as_json,
         read_history,
-        FamilyRequest(family=family),
         {"variant": "Variant", "since": "Since", "until": "Until", "by": "By", "why": "Why"},
         rows=lambda page: [
             {**members_of(r), "why": r.why + (" (forced)" if r.forced else "")} for r in reversed(page.items)
         ],
         empty=f"{family} has had no champion yet.",
+        family=family,
     )

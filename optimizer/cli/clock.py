@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import typer
 
-from optimizer.cli.output import Json
+from optimizer.cli.output import Json, Reason
 from optimizer.cli.session import Session
 
 app = typer.Typer(name="clock", no_args_is_help=True, help="The time that ticks go by.")
@@ -17,9 +15,7 @@ def _group() -> None: ...
 
 
 @app.command()
-def reset(
-    reason: Annotated[str | None, typer.Option(help="Why; kept in the record.")] = None, as_json: Json = False
-) -> None:
+def reset(reason: Reason = None, as_json: Json = False) -> None:
     """Set the last tick to now where a clock that ran ahead left it in the future.
 
     Until then ticks stand still, and so do rollouts. With a server it takes a key of role admin. What was recorded
@@ -29,6 +25,6 @@ def reset(
 
     Example: detent clock reset --reason "the clock ran three hours ahead"
     """
-    from optimizer.jobs.upkeep.reset_clock import ClockResetRequest, reset_clock
+    from optimizer.jobs.upkeep.reset_clock import reset_clock
 
-    Session().change(as_json, reset_clock, ClockResetRequest(reason=reason or ""))
+    Session().change(as_json, reset_clock, reason=reason or "")

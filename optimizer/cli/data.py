@@ -12,6 +12,7 @@ from optimizer.cli import later
 from optimizer.cli.output import Json, say, show, show_report, table, tell_change
 from optimizer.cli.session import Session
 from optimizer.core.base.phrasing import count
+from optimizer.runtime import wiring
 
 if TYPE_CHECKING:
     from optimizer.jobs.upkeep.prune_records import PruneCount
@@ -46,12 +47,12 @@ def prune(
 
     Example: detent data prune --dry-run
     """
-    from optimizer.jobs.upkeep.prune_records import PruneRequest, prune
+    from optimizer.jobs.upkeep.prune_records import prune
 
-    client = Session().client
+    session = Session()
     sums: dict[tuple[str, str | None], PruneCount] = {}
     while True:
-        report = client.ask(prune, PruneRequest(dry_run=dry_run))
+        report = session.ask(prune, dry_run=dry_run)
         for row in report.items:
             before = sums.get((row.rows, row.family))
             sums[row.rows, row.family] = replace(row, n=row.n + (before.n if before is not None else 0))
@@ -59,8 +60,12 @@ def prune(
             break
     deleted = [row for row in sums.values() if row.n]
     total = replace(report, items=list(sums.values()))
-    empty = "Nothing is older than its retention."
-    show_report(as_json, prune, total, table([asdict(row) for row in deleted], COLUMNS, empty=empty))
+    show_report(
+        as_json,
+        prune,
+        total,
+        table([asdict(row) for row in deleted], COLUMNS, empty="Nothing is older than its retention."),
+    )
     for family_left in report.left_alone:
         say(f"Everything of {family_left.family} stays: {family_left.why}, so nothing says how long it may be kept.")
     n = count(sum(row.n for row in deleted), "row")
@@ -135,8 +140,6 @@ def import_data(
 
     Example: DETENT_HOME=new-home detent data import leaving
     """
-    from optimizer.runtime import wiring
-
     session = Session()
     settings = session.settings
     session.before_change()

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from optimizer.cli.output import Json, say, show_report
+from optimizer.cli.output import Json, say
 from optimizer.cli.session import Session
 from optimizer.core.base.errors import InvalidInput
 from optimizer.core.base.phrasing import count
@@ -32,10 +32,9 @@ def snapshot(
 
     Example: detent export snapshot --out champions.json
     """
-    from optimizer.jobs.champions.export_snapshot import SnapshotRequest, export_snapshot
+    from optimizer.jobs.champions.export_snapshot import export_snapshot
 
-    file = Session().client.ask(export_snapshot, SnapshotRequest())
-    show_report(as_json, export_snapshot, file, None if out else lambda out: print(file.text, end=""))
+    file = Session().show(as_json, export_snapshot, None if out else lambda _, file: print(file.text, end=""))
     if out is None:
         return
     part = out.with_name(f".{out.name}.part")

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from optimizer.cli.output import Json, say, show_report, table
+from optimizer.cli.output import FamilyName, Json, say, show_report, table
 from optimizer.cli.session import Session
 from optimizer.core.base.errors import InvalidInput
 
@@ -17,7 +17,7 @@ app = typer.Typer(name="feedback", no_args_is_help=True, help="What users and sy
 
 @app.command()
 def stats(
-    family: Annotated[str, typer.Argument(help="Name of the family.", show_default=False)],
+    family: FamilyName,
     rollout: Annotated[str | None, typer.Option(help="Only of this rollout; default: everything.")] = None,
     by: Annotated[
         str | None, typer.Option(help="hour, day or model: how the figures moved, per variant and model.")
@@ -38,29 +38,28 @@ def stats(
             raise InvalidInput("--rollout sums up a whole rollout: leave out --by, --since and --until, or --rollout.")
         _moved(session, family, by or "day", since, until, as_json=as_json)
         return
-    from optimizer.jobs.rollouts.read_rollout import ArmsRequest, read_arms
+    from optimizer.jobs.rollouts.read_rollout import read_arms
 
     session.show_page(
         as_json,
         read_arms,
-        ArmsRequest(family=family, rollout=rollout),
         ARM_COLUMNS,
+        family=family,
+        rollout=rollout,
         rows=lambda page: [arm_row(asdict(arm)) for arm in page.items],
         empty=f"{family} has no interactions or feedback yet.",
     )
 
 
 def _moved(session: Session, family: str, by: str, since: str | None, until: str | None, *, as_json: bool) -> None:
-    from optimizer.jobs.champions.read_stats import LONGEST, StatsRequest, read_stats
+    from optimizer.jobs.champions.read_stats import LONGEST, read_stats
 
-    period = next((period for period in LONGEST if period == by), None)
-    if period is None:
+    if by not in LONGEST:
         raise InvalidInput(f"--by {by!r} is none of {', '.join(LONGEST)}.")
     now = session.clock.now()
-    request = StatsRequest(
-        family=family, by=period, since=_time(since, now, "--since"), until=_time(until, now, "--until")
+    report = session.ask(
+        read_stats, family=family, by=by, since=_time(since, now, "--since"), until=_time(until, now, "--until")
     )
-    report = session.client.ask(read_stats, request)
     columns = {
         **({"start": "From (UTC)"} if by != "model" else {}),
         "variant": "Variant",

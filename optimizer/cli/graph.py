@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from optimizer.cli.output import Json, say, show_report, table
+from optimizer.cli.output import FamilyName, Json, Reason, say, show_report, table
 from optimizer.cli.session import Session, check_one_of
 from optimizer.core.base.answers import members_of
 from optimizer.core.base.phrasing import count, printable_json
@@ -17,15 +16,12 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from optimizer.core.views.graph import GraphSummary, GraphView
-    from optimizer.jobs.context import Context
     from optimizer.jobs.feedback.decide_repair import DecisionReport
-    from optimizer.jobs.request import ItemActRequest
 
 app = typer.Typer(
     name="graph", no_args_is_help=True, help="Repairs that a model proposes for a graph: list, approve, reject."
 )
 Repair = Annotated[str, typer.Argument(help="Id of the repair.", show_default=False)]
-Reason = Annotated[str | None, typer.Option(help="Why; kept in the record.")]
 COLUMNS = {
     "id": "Repair",
     "family": "Family",
@@ -38,7 +34,7 @@ COLUMNS = {
 
 @app.command()
 def propose(
-    family: Annotated[str, typer.Argument(help="Name of the family.", show_default=False)],
+    family: FamilyName,
     interaction: Annotated[
         str, typer.Argument(help="Id of the interaction that verified a graph.", show_default=False)
     ],
@@ -48,14 +44,14 @@ def propose(
 
     Example: detent graph propose graph_verification in_01…
     """
-    from optimizer.jobs.feedback.propose_repairs import ProposeRequest, propose_repairs
+    from optimizer.jobs.feedback.propose_repairs import propose_repairs
 
-    request = ProposeRequest(family=family, interaction=interaction)
     proposal = Session().show(
         as_json,
         propose_repairs,
-        request,
         lambda out, proposal: table(_rows(proposal), COLUMNS, empty="The answer proposes no repair.")(out),
+        family=family,
+        interaction=interaction,
     )
     for repair in proposal.unreadable:
         say(f"Number {repair.index + 1} of the answer is no repair: {repair.detail or 'this key reads no texts'}.")
@@ -78,18 +74,19 @@ def list_graphs(
     Example: detent graph list --family graph_verification
     """
     check_one_of("--status", status, ("pending", "decided", "all"))
-    from optimizer.jobs.feedback.read_graphs import GraphsRequest, read_graphs
-    from optimizer.runtime.client import family_view
+    from optimizer.jobs.feedback.read_graphs import read_graphs
 
     pending = None if status == "all" else status == "pending"
     session = Session()
     if family is not None:
-        family_view(session.client, family)
+        session.family_view(family)
     page = session.show_page(
         as_json,
         read_graphs,
-        GraphsRequest(family=family, pending=pending, limit=limit),
         COLUMNS,
+        family=family,
+        pending=pending,
+        limit=limit,
         rows=lambda page: [
             row for graph in page.items for row in _rows(graph) if not pending or row["status"] == "pending"
         ],
@@ -112,9 +109,8 @@ def show_graph(
     Example: detent graph show gr_01… --repaired > graph.json
     """
     from optimizer.jobs.feedback.read_graphs import read_graph
-    from optimizer.jobs.request import ItemRequest
 
-    view = Session().client.ask(read_graph, ItemRequest(id=graph))
+    view = Session().ask(read_graph, id=graph)
     if repaired:
         print(printable_json(json.dumps(view.repaired, ensure_ascii=False, indent=2)))
         return
@@ -131,7 +127,7 @@ def approve(repair: Repair, reason: Reason = None, as_json: Json = False) -> Non
     """
     from optimizer.jobs.feedback.decide_repair import approve_repair
 
-    _decide(approve_repair, repair, reason, as_json)
+    _tell(Session().change(as_json, approve_repair, id=repair, reason=reason or ""))
 
 
 @app.command()
@@ -142,15 +138,10 @@ def reject(repair: Repair, reason: Reason = None, as_json: Json = False) -> None
     """
     from optimizer.jobs.feedback.decide_repair import reject_repair
 
-    _decide(reject_repair, repair, reason, as_json)
+    _tell(Session().change(as_json, reject_repair, id=repair, reason=reason or ""))
 
 
-def _decide(
-    act: Callable[[Context, ItemActRequest], DecisionReport], repair: str, reason: str | None, as_json: bool
-) -> None:
-    from optimizer.jobs.request import ItemActRequest
-
-    report = Session().change(as_json, act, ItemActRequest(id=repair, reason=reason or ""))
+def _tell(report: DecisionReport) -> None:
     if report.no_longer:
         say(f"  No longer apply: {', '.join(report.no_longer)}")
     if report.why_no_feedback:

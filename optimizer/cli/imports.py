@@ -16,6 +16,7 @@ from optimizer.cli.server_option import server_asked
 from optimizer.cli.session import Session
 from optimizer.core.base.errors import DetentError, InvalidInput, NotFound, TooMany
 from optimizer.core.base.phrasing import count
+from optimizer.runtime import wiring
 from optimizer.runtime.use_cases import as_json_of
 
 if TYPE_CHECKING:
@@ -29,10 +30,6 @@ T = TypeVar("T")
 PART_ROWS, PART_EVENTS, PART_BYTES, PART_SIGNS = 2000, 1000, 2 * 2**20, 40_000
 SIGNS = ",[{"  # each begins a value at most
 EVENTS = "/v1/interactions/import"
-
-
-def register(app: typer.Typer) -> None:
-    app.command("import")(import_)
 
 
 def import_(
@@ -63,7 +60,6 @@ def import_(
       detent import feedback.jsonl --family triage
     """
     from optimizer.core.family.family import kind_of
-    from optimizer.runtime import wiring
 
     session = Session()
     declared = _declared(session, family)
@@ -135,11 +131,9 @@ def columns(inputs: list[str], output_field: str, pairs: list[str], output: str 
 
 def _declared(session: Session, family: str) -> Family:
     """What the family declares in this home, or on the server that is named."""
-    from optimizer.runtime.client import family_view
-
     if server_asked() is None:
         return session.family(family)
-    declared = family_view(session.client, family).definition
+    declared = session.family_view(family).definition
     if declared is None:
         raise NotFound(
             f"What {family} declares is not to be read there: its file could never be read, or the key may not read"
@@ -153,7 +147,6 @@ def _import_examples(session: Session, family: Family, rows: Iterable[SourceRow]
     """What concerns all rows together is found here: a server is sent parts, and never a path."""
     from optimizer.jobs.dataset.import_examples import (
         ImportedRow,
-        ImportRequest,
         TextsWithoutGroup,
         import_examples,
     )
@@ -166,9 +159,10 @@ def _import_examples(session: Session, family: Family, rows: Iterable[SourceRow]
         for row in texts.passing(rows)
     )
     for part in parts(imported, lambda row: row.model_dump_json(exclude_unset=True), PART_ROWS):
-        request = ImportRequest(family=family.name, rows=part, curated=curated)
         try:
-            part_report = _in_turn(partial(session.client.ask, import_examples, request))
+            part_report = _in_turn(
+                partial(session.ask, import_examples, family=family.name, rows=part, curated=curated)
+            )
         except DetentError:
             if report is not None:
                 say(f"Before that part: {report.sentences()[0]}")
@@ -234,6 +228,7 @@ def _send_lines(session: Session, events: Iterable[Mapping[str, Any]]) -> Mappin
     """As the lines that the route takes: its body is no JSON, so it is no use case."""
     assert session.server is not None
     lines = "\n".join(map(json.dumps, events))
-    headers = {"Content-Type": "application/x-ndjson"}
-    answer: Mapping[str, Any] = json.loads(session.server.content("POST", EVENTS, content=lines, headers=headers))
+    answer: Mapping[str, Any] = json.loads(
+        session.server.content("POST", EVENTS, content=lines, headers={"Content-Type": "application/x-ndjson"})
+    )
     return answer

@@ -66,7 +66,7 @@ def create(
     Example: detent keys create web-app --role feedback --family triage
     """
     from optimizer.core.serving.access import access_of
-    from optimizer.jobs.upkeep.manage_keys import KeyLimitsBody, KeyRequest, create_key
+    from optimizer.jobs.upkeep.manage_keys import create_key
 
     session = Session()
     now = session.clock.now()
@@ -83,26 +83,25 @@ def create(
     if close_keyless_from is not None:
         closes = _end_of(close_keyless_from, now, "--close-keyless-from")
     closes = _ask_about_first(session, name, closes, now, as_json)
-    request = KeyRequest(
+    report = session.ask(
+        create_key,
         name=name,
         roles=list(access.roles),
         sources=list(access.sources),
         families=None if access.families is None else list(access.families),
         expires_at=access.expires_at,
-        limits=KeyLimitsBody(**limits),
+        limits=limits,
         close_keyless_from=closes,
     )
-    _tell(session.client.ask(create_key, request), as_json)
+    _tell(report, as_json)
 
 
 @app.command("list")
 def list_keys(as_json: Json = False) -> None:
     """Show all keys, the revoked ones too; never their secrets."""
-    from optimizer.jobs.request import Request
     from optimizer.jobs.upkeep.manage_keys import read_keys
 
-    page = Session().client.ask(read_keys, Request())
-    rows = page.items
+    page = Session().ask(read_keys)
     columns = {
         "name": "Name",
         "may": "Role",
@@ -111,10 +110,10 @@ def list_keys(as_json: Json = False) -> None:
         "expires_at": "Ends",
         "created_at": "Made",
         "revoked_at": "Revoked",
-        **({"keyless_until": "No key needed until"} if any(row.keyless_until for row in rows) else {}),
+        **({"keyless_until": "No key needed until"} if any(row.keyless_until for row in page.items) else {}),
     }
     view = table(
-        [_in_words(row) for row in rows],
+        [_in_words(row) for row in page.items],
         columns,
         empty="No keys: the server answers this machine only, and asks for none.",
     )
@@ -134,14 +133,14 @@ def rotate(
 
     Example: detent keys rotate web-app --grace 7d
     """
-    from optimizer.jobs.upkeep.manage_keys import MOST_GRACE, RotateRequest, rotate_key
+    from optimizer.jobs.upkeep.manage_keys import MOST_GRACE, rotate_key
 
     ends_in = span(grace, "--grace")
     if not timedelta() <= ends_in <= MOST_GRACE:
         detail = f"needs 0 to {MOST_GRACE.days} days"
         raise InvalidInput(f"The old secret cannot stay valid that long: grace {detail}.")
-    request = RotateRequest(name=name, undo=True) if undo else RotateRequest(name=name, grace_s=ends_in.total_seconds())
-    _tell(Session().client.ask(rotate_key, request), as_json)
+    how: dict[str, Any] = {"undo": True} if undo else {"grace_s": ends_in.total_seconds()}
+    _tell(Session().ask(rotate_key, name=name, **how), as_json)
 
 
 @app.command()
@@ -156,11 +155,10 @@ def revoke(
 
     Revoking the last one does not open the server; --reopen does, where it is the only one.
     """
-    from optimizer.jobs.upkeep.manage_keys import RevokeRequest, revoke_key
+    from optimizer.jobs.upkeep.manage_keys import revoke_key
 
     session = Session()
-    report = _reopened(session, name) if reopen else session.client.ask(revoke_key, RevokeRequest(name=name))
-    _tell(report, as_json)
+    _tell(_reopened(session, name) if reopen else session.ask(revoke_key, name=name), as_json)
 
 
 def _tell(report: KeyReport, as_json: bool) -> None:
@@ -177,13 +175,12 @@ def _ask_about_first(
 
     Returns from when requests without a key are refused; None: not said.
     """
-    from optimizer.jobs.request import Request
     from optimizer.jobs.upkeep.manage_keys import named, read_keys
-    from optimizer.jobs.upkeep.read_status import StatusRequest, read_status
+    from optimizer.jobs.upkeep.read_status import read_status
 
-    if session.client.ask(read_keys, Request()).items:
+    if session.ask(read_keys).items:
         return closes
-    callers = session.client.ask(read_status, StatusRequest()).keyless_callers
+    callers = session.ask(read_status).keyless_callers
     keyless = f" In the last day these sent none: {named(callers)}." if callers else ""
     since = "From then on" if closes is None or closes <= now else f"From {when(closes)} on"
     say(

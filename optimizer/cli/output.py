@@ -1,4 +1,5 @@
-"""What is printed where: data to stdout, messages to stderr, one JSON document with --json.
+"""What commands take alike, and what is printed where: data to stdout, messages to stderr, one JSON document with
+--json.
 
 NO_COLOR and pipes get no colour.
 """
@@ -23,6 +24,8 @@ from optimizer.runtime.use_cases import as_json_of
 if TYPE_CHECKING:
     from rich.console import Console
 
+FamilyName = Annotated[str, typer.Argument(help="Name of the family.", show_default=False)]
+Reason = Annotated[str | None, typer.Option(help="Why; kept in the record.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON document.", rich_help_panel="Output")]
 
 
@@ -93,8 +96,11 @@ def table(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str], *, empt
 
         grid = Table(box=None, pad_edge=False, header_style="bold")
         for key, heading in columns.items():
-            right = all(isinstance(row.get(key), int | float | None) for row in rows)
-            grid.add_column(heading, justify="right" if right else "left", overflow="fold")
+            grid.add_column(
+                heading,
+                justify="right" if all(isinstance(row.get(key), int | float | None) for row in rows) else "left",
+                overflow="fold",
+            )
         for row in rows:
             grid.add_row(*(cell(row.get(key)) for key in columns))
         out.print(grid)
@@ -112,9 +118,7 @@ def cell(value: Any) -> str:
         return "yes" if value else "no"
     if isinstance(value, float):
         return f"{value:.4g}"
-    if isinstance(value, datetime):
-        return when(value)
-    return escape(str(value))
+    return when(value) if isinstance(value, datetime) else escape(str(value))
 
 
 def when(value: datetime | None) -> str:

@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict, replace
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from optimizer.cli.output import Json, show_report, table
+from optimizer.cli.output import FamilyName, Json, Reason, show_report, table
 from optimizer.cli.session import Session, check_one_of
-
-if TYPE_CHECKING:
-    from optimizer.jobs.context import Context
-    from optimizer.jobs.families.change_playbook import EntryReport, EntryRequest
 
 app = typer.Typer(
     name="playbook", no_args_is_help=True, help="What a family has learned from failures: show, retire, restore."
 )
-FamilyName = Annotated[str, typer.Argument(help="Name of the family.", show_default=False)]
 EntryId = Annotated[str, typer.Argument(help="Id of the entry.", show_default=False)]
-Reason = Annotated[str | None, typer.Option(help="Why; kept in the record.")]
 COLUMNS = {
     "id": "Entry",
     "kind": "Kind",
@@ -44,10 +37,9 @@ def show_playbook(
     Example: detent playbook show triage --state active
     """
     from optimizer.jobs.families.change_playbook import read_playbook
-    from optimizer.jobs.request import FamilyRequest
 
     check_one_of("--state", state, ("active", "merged", "retired", "all"))
-    playbook = Session().client.ask(read_playbook, FamilyRequest(family=family))
+    playbook = Session().ask(read_playbook, family=family)
     selection = replace(
         playbook, entries=[entry_view for entry_view in playbook.entries if state in ("all", entry_view.state)]
     )
@@ -73,7 +65,7 @@ def retire(family: FamilyName, entry: EntryId, reason: Reason = None, as_json: J
     """
     from optimizer.jobs.families.change_playbook import retire_entry
 
-    _change(retire_entry, family, entry, reason, as_json)
+    Session().change(as_json, retire_entry, family=family, entry=entry, reason=reason or "")
 
 
 @app.command()
@@ -84,12 +76,4 @@ def restore(family: FamilyName, entry: EntryId, reason: Reason = None, as_json: 
     """
     from optimizer.jobs.families.change_playbook import restore_entry
 
-    _change(restore_entry, family, entry, reason, as_json)
-
-
-def _change(
-    act: Callable[[Context, EntryRequest], EntryReport], family: str, entry: str, reason: str | None, as_json: bool
-) -> None:
-    from optimizer.jobs.families.change_playbook import EntryRequest
-
-    Session().change(as_json, act, EntryRequest(family=family, entry=entry, reason=reason or ""))
+    Session().change(as_json, restore_entry, family=family, entry=entry, reason=reason or "")

@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from optimizer.cli.output import say, show_report, table, tell_change
 from optimizer.cli.server_option import server_asked
-from optimizer.core.base.answers import members_of
+from optimizer.core.base.answers import Page, members_of
 from optimizer.core.base.errors import Busy, Conflict, InvalidInput, NotFound
+from optimizer.core.serving.family_names import definition, is_retired
+from optimizer.runtime import wiring
 from optimizer.runtime.use_cases import use_case_of
 
 if TYPE_CHECKING:
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from optimizer.adapters.files.secrets import Secrets
     from optimizer.core.family.family import Family
     from optimizer.core.serving.rollout import Rollout
+    from optimizer.core.views.family import FamilyView
     from optimizer.host.config import Settings
     from optimizer.jobs.context import Context
     from optimizer.jobs.dataset.import_examples import ImportReport
@@ -112,38 +115,57 @@ class Session:
         """Says before each change where it is made."""
         return GuardedClient(self._client, self.before_change)
 
+    def ask(self, use_case: Callable[[Context, Any], R], /, **members: Any) -> R:
+        """The report of a use case; ``members``: of its request."""
+        return self.client.ask(use_case, use_case_of(use_case).request(**members))
+
+    def whole(self, use_case: Callable[[Context, Any], Page[R]], /, **members: Any) -> Page[R]:
+        """A list to its end."""
+        from optimizer.runtime.client import whole
+
+        request: Any = use_case_of(use_case).request
+        return whole(self.client, use_case, request(**members, limit=1000))
+
+    def family_view(self, family: str) -> FamilyView:
+        """Raises NotFound where there is no such family."""
+        from optimizer.jobs.scheduling.read_families import read_family
+
+        return self.ask(read_family, family=family)
+
     def show(
         self,
         as_json: bool,
-        use_case: Callable[[Context, Q], R],
-        request: Q,
+        use_case: Callable[[Context, Any], R],
         view: Callable[[Console, R], object] | None = None,
+        /,
+        **members: Any,
     ) -> R:
         """Asks for a use case, and shows its report: as its route answers it, or by ``view`` for people."""
-        report = self.client.ask(use_case, request)
+        report = self.ask(use_case, **members)
         show_report(as_json, use_case, report, None if view is None else lambda out: view(out, report))
         return report
 
     def show_page(
         self,
         as_json: bool,
-        use_case: Callable[[Context, Q], P],
-        request: Q,
+        use_case: Callable[[Context, Any], P],
         columns: Mapping[str, str],
+        /,
         *,
         empty: str,
         rows: Callable[[P], Sequence[Mapping[str, Any]]] | None = None,
+        **members: Any,
     ) -> P:
         """Asks for a page, and shows its items: for people as a table of ``rows``, which are the items as they are."""
 
         def view(out: Console, page: P) -> None:
             table(rows(page) if rows else [members_of(item) for item in page.items], columns, empty=empty)(out)
 
-        return self.show(as_json, use_case, request, view)
+        return self.show(as_json, use_case, view, **members)
 
-    def change(self, as_json: bool, act: Callable[[Context, Q], R], request: Q) -> R:
+    def change(self, as_json: bool, act: Callable[[Context, Any], R], /, **members: Any) -> R:
         """Asks for an act, and says what it did, why, how to take it back and what comes next."""
-        change: Any = (report := self.show(as_json, act, request))
+        change: Any = (report := self.show(as_json, act, **members))
         own = getattr(change, "decision", None) or change  # a rollout's own ``forced`` says that some act on it was
         forced = " (forced)" if getattr(own, "forced", False) and change.changed else ""
         of_family = f"{change.family}: " if hasattr(change, "family") else ""
@@ -158,7 +180,6 @@ class Session:
         there, else acts on the store, by the right to write its file.
         """
         from optimizer.cli.brakes import BrakesOnStore
-        from optimizer.runtime import wiring
         from optimizer.runtime.client import InProcess, OverHttp
 
         here = InProcess(lambda: self.context)
@@ -175,7 +196,6 @@ class Session:
     def context(self) -> Context:
         """For use cases in this process."""
         from optimizer.core.serving.assignment import verify_token
-        from optimizer.runtime import wiring
 
         return wiring.open_context(
             self.settings,
@@ -195,7 +215,6 @@ class Session:
 
     @cached_property
     def _secrets(self) -> Secrets:
-        from optimizer.runtime import wiring
 
         return wiring.open_secrets(self.settings)
 
@@ -212,7 +231,6 @@ class Session:
         """The store, migrated where no server does that, and knowing what the family files hold."""
         from optimizer.host import run_files
         from optimizer.host.logs import log_to_file
-        from optimizer.runtime import wiring
 
         log_to_file(self.settings)
         if run_files.find(self.settings, "serve") is None:
@@ -225,16 +243,12 @@ class Session:
     @cached_property
     def clock(self) -> Clock:
         """Of this home; where another server is asked this machine's, which says what 24h ago was."""
-        from optimizer.runtime import wiring
 
-        if server_asked() is not None:
-            return wiring.real_clock()
-        return wiring.open_clock(self.settings)
+        return wiring.real_clock() if server_asked() is not None else wiring.open_clock(self.settings)
 
     @cached_property
     def families(self) -> FamilySource:
         from optimizer.host.logs import log_to_file
-        from optimizer.runtime import wiring
 
         log_to_file(self.settings)
         return wiring.load_families(self.settings)
@@ -242,7 +256,6 @@ class Session:
     @cached_property
     def intake(self) -> Intake:
         """Takes events in on the store, as the person at this machine."""
-        from optimizer.runtime import wiring
 
         return wiring.open_intake(self.settings, self.store, self.clock, self.families, actor=self.actor)
 
@@ -254,8 +267,6 @@ class Session:
 
     def family(self, name: str) -> Family:
         """Raises InvalidFamily where the file is wrong and nothing good is known, NotFound otherwise."""
-        from optimizer.core.serving.family_names import definition
-
         files = self.families
         if name not in files.families and name not in files.problems:
             with self.store.read() as tx:
@@ -264,8 +275,6 @@ class Session:
 
     def refuse_former_name(self, name: str) -> None:
         """Raises Conflict where a family that is to be made would have a name that another one had."""
-        from optimizer.core.serving.family_names import is_retired
-
         with self.store.read() as tx:
             present = self.store.family_names.former(tx).get(name, name)
         if present != name and not is_retired(present):
@@ -273,7 +282,6 @@ class Session:
 
     def import_curated(self, file: Path, family: Family) -> ImportReport:
         """Takes a file of examples that a person vouches for, such as the one beside a family's own file."""
-        from optimizer.runtime import wiring
 
         rows = wiring.open_source(str(file), family).rows
         assert rows is not None
@@ -294,15 +302,12 @@ class Session:
 
         Of this home it is read in the store, whatever the server says: brakes act on it.
         """
-        from optimizer.jobs.request import ItemRequest
-
         rollout: Rollout | None
         if server_asked() is not None:
             from optimizer.jobs.rollouts.read_rollout import read_rollout
-            from optimizer.runtime.client import family_view
 
-            active = family_view(self.client, family).rollout
-            rollout = None if active is None else self.client.ask(read_rollout, ItemRequest(id=active.id))
+            active = self.family_view(family).rollout
+            rollout = None if active is None else self.ask(read_rollout, id=active.id)
         else:
             self.family(family)
             with self.store.read() as tx:

@@ -20,9 +20,9 @@ from optimizer.core.family.family import Family
 from optimizer.core.family.rendering import few_shot
 from optimizer.core.models.language import ModelPrice
 from optimizer.core.search.study import Study
-from optimizer.demo.place import Addresses, Place
+from optimizer.demo.place import Place
 from optimizer.demo.rollouts import DemoCandidate
-from optimizer.demo.screen import Screen, nothing
+from optimizer.demo.screen import Screen
 from optimizer.demo.stories import Bar, Story, same_for_less
 from optimizer.demo.studies import POLL_S, queue_study, watch_study
 from optimizer.ports import Store
@@ -57,12 +57,13 @@ class CascadeDemo:
         price: StatedPrice,
         store: Store,
         rows: Sequence[Example],
-        addresses: Addresses,
+        api_url: str,
+        gateway_url: str,
     ) -> None:
         self._screen, self._place, self._family, self._price, self._store = screen, place, family, price, store
         self._rows = rows  # what users send
-        self._api = httpx.Client(base_url=addresses.api, timeout=30.0, trust_env=False)
-        self._gateway = httpx.Client(base_url=addresses.gateway, timeout=120.0, trust_env=False)
+        self._api = httpx.Client(base_url=api_url, timeout=30.0, trust_env=False)
+        self._gateway = httpx.Client(base_url=gateway_url, timeout=120.0, trust_env=False)
         self._study: str | None = None
         self.winner: str | None = None  # once the study has ended
 
@@ -131,10 +132,9 @@ class CascadeDemo:
             "--note",
             "cheaper",
             "--json",
-            show=nothing,
+            show=lambda line: False,
         )
-        variant = str(json.loads(answer)["variant"])
-        return DemoCandidate(family=name, variant=variant, is_nominated=False)
+        return DemoCandidate(family=name, variant=str(json.loads(answer)["variant"]), is_nominated=False)
 
     def show(self) -> Story:
         """The study's end, in figures; what it found is executed."""
@@ -250,8 +250,7 @@ class CascadeDemo:
         body: dict[str, Any] = {"model": self._family.name, "messages": [], "detent": detent} | (
             {"user": user} if user is not None else {}
         )
-        answer = self._gateway.post("/v1/chat/completions", json=body)
-        answered: dict[str, Any] = answer.raise_for_status().json()
+        answered: dict[str, Any] = self._gateway.post("/v1/chat/completions", json=body).raise_for_status().json()
         return answered
 
 

@@ -66,7 +66,13 @@ MIRRORED_WITHIN_S = 60.0
 
 def say_what_happened(screen: Screen, store: Store, stories: Sequence[Story], rollouts: DemoRollouts) -> None:
     """Waits first until MLflow has everything."""
-    backlog = _wait_for_mirror(store)
+    deadline = time.monotonic() + MIRRORED_WITHIN_S
+    while True:
+        with store.read() as tx:
+            backlog = store.outbox.backlog(tx, topics=TOPICS)
+        if backlog == 0 or time.monotonic() > deadline:
+            break
+        time.sleep(0.5)
     screen.step("What happened")
     for number, story in enumerate(stories, start=1):
         screen.say(f"  {number}. {story.title}: {'as announced' if story.as_announced else 'NOT as announced'}")
@@ -84,7 +90,9 @@ def say_what_comes_next(
 ) -> None:
     """The commands, and the page that shows the stories."""
     home = f"DETENT_HOME={place.settings.home} " if place.why else ""
-    nexts = next_commands(home + _command(), _command(), study.id)
+    # as the reader has to type it here: the environment that make builds is not on the path
+    detent = "detent" if shutil.which("detent") else os.path.relpath(Path(sys.executable).with_name("detent"))
+    nexts = next_commands(home + detent, detent, study.id)
     page = place.settings.var() / "reports" / "demo.html"
     page.parent.mkdir(parents=True, exist_ok=True)
     page.write_text(demo_page(stories, nexts, took=screen.elapsed(), model=answering.words), encoding="utf-8")
@@ -125,34 +133,19 @@ def say_addresses(screen: Screen, place: Place, servers: Servers, store: Store, 
 
 
 def say_price(screen: Screen, place: Place, family: Family, store: Store, clock: Clock) -> None:
-    context = wiring.home_context(place.settings, actor="demo", store=store, clock=clock)
-    estimated = dry_run(context, family, read_definition(place.definition))
-    if estimated is None or estimated[0].usd is None:
+    estimated = dry_run(
+        wiring.home_context(place.settings, actor="demo", store=store, clock=clock),
+        family,
+        read_definition(place.definition),
+    )
+    if estimated is None or (usd := estimated[0].usd) is None:
         return
     estimate, price = estimated
-    usd = estimate.usd
-    assert usd is not None
     screen.say(
         f"  This demo's search on {EXAMPLE_MODEL} (${price.input_usd_per_mtok:g} and ${price.output_usd_per_mtok:g} per"
         f" million tokens in and out) would cost ${usd.expected:.3f}, ${usd.low:.3f} to ${usd.high:.3f}, for"
         f" {estimate.calls.expected:.0f} calls."
     )
-
-
-def _command() -> str:
-    """``detent`` as the reader has to type it here: the environment that make builds is not on the path."""
-    return "detent" if shutil.which("detent") else os.path.relpath(Path(sys.executable).with_name("detent"))
-
-
-def _wait_for_mirror(store: Store) -> int:
-    """What is still unsent after a while; 0 when MLflow has everything."""
-    deadline = time.monotonic() + MIRRORED_WITHIN_S
-    while True:
-        with store.read() as tx:
-            backlog = store.outbox.backlog(tx, topics=TOPICS)
-        if backlog == 0 or time.monotonic() > deadline:
-            return backlog
-        time.sleep(0.5)
 
 
 Marked = list[tuple[str, str]]  # (CSS class, line)
@@ -166,11 +159,10 @@ def demo_page(stories: Sequence[Story], nexts: Sequence[tuple[str, str]], *, too
         took: minutes and seconds, such as ``8:31``.
         model: what answered, in words that go on after "with".
     """
-    n = sum(story.as_announced for story in stories)
     return wiring.html_page(
         "demo.html",
         stories=stories,
-        n_as_announced=n,
+        n_as_announced=sum(story.as_announced for story in stories),
         nexts=nexts,
         took=took,
         model=model,

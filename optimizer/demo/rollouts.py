@@ -6,6 +6,7 @@ The demo only starts, approves and watches.
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
@@ -142,12 +143,8 @@ class DemoRollouts:
 
     def why(self, family: str) -> str:
         """The reason of the rollout's last decision that moved anything; "" where there was none."""
-        moved = (
-            [d["reason"] for d in self._decisions(family) if d["kind"] in ("promote", "rollback")]
-            if family in self.ids
-            else []
-        )
-        return str(moved[-1]) if moved else ""
+        decisions = self._decisions(family) if family in self.ids else []
+        return next((str(d["reason"]) for d in reversed(decisions) if d["kind"] in ("promote", "rollback")), "")
 
     def _visit(self, family: str, n: int) -> None:
         pairs = []
@@ -158,8 +155,7 @@ class DemoRollouts:
             else:
                 unit, self._n_units[family] = n_units, n_units + 1
             pairs.append((f"user-{unit}", self._draw.choice(self._rows[family])))
-        traffic = self._users.visit_all(family, pairs)
-        self.n_visits += len(traffic.visits)
+        self.n_visits += len(self._users.visit_all(family, pairs).visits)
 
     def _decisions(self, family: str) -> list[dict[str, Any]]:
         answer = self._http.get(f"/v1/rollouts/{self.ids[family]}/decisions")
@@ -168,18 +164,12 @@ class DemoRollouts:
 
     def _served(self, family: str) -> set[str]:
         """Who gets what now, asked as users; the variants that any of them got."""
-        counts: dict[tuple[str, str], int] = {}
-        for n in range(N_ASKED):
-            served = self._users.fetch(family, f"user-{n}")
-            counts[served["role"], served["variant"]] = counts.get((served["role"], served["variant"]), 0) + 1
-        listed = "; ".join(
-            f"{n} get {variant} ({role})" for (role, variant), n in sorted(counts.items(), key=lambda item: -item[1])
-        )
+        prompts = [self._users.fetch(family, f"user-{n}") for n in range(N_ASKED)]
+        counts = Counter((prompt["role"], prompt["variant"]) for prompt in prompts)
+        listed = "; ".join(f"{n} get {variant} ({role})" for (role, variant), n in counts.most_common())
         self._screen.say(f"  Of {N_ASKED} users of {family} now: {listed}")
         return {variant for _, variant in counts}
 
     def _rollout(self, family: str) -> dict[str, Any]:
-        answer = self._http.get(f"/v1/families/{family}/rollout")
-        answer.raise_for_status()
-        body: dict[str, Any] = answer.json()
+        body: dict[str, Any] = self._http.get(f"/v1/families/{family}/rollout").raise_for_status().json()
         return body

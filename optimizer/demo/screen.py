@@ -132,8 +132,3 @@ class Bars:
     def stop(self) -> None:
         if self._progress is not None:
             self._progress.stop()
-
-
-def nothing(line: str) -> bool:
-    """Of a command's answer that the demo reads for itself."""
-    return False

@@ -86,12 +86,11 @@ def better_prompt(
         f"{gain_text(sealed)}{users_text(report)} Its rollout:"
         f" {outcome_text(rollout)}{back if rollout == 'promoted' else ''}."
     )
-    as_announced = gains and rollout == "promoted" and taken_back
     return Story(
         title=BETTER,
         announced=BETTER_ANNOUNCED,
         happened=happened,
-        as_announced=as_announced,
+        as_announced=gains and rollout == "promoted" and taken_back,
         bars=bars,
         chance=chance,
         report=report,
@@ -100,11 +99,10 @@ def better_prompt(
 
 def careless_edit(*, rollout: str, why: str, report: RolloutReport | None = None) -> Story:
     """Args: rollout: its outcome; why: the reason of its last decision."""
-    happened = f"Its rollout: {outcome_text(rollout)}{f', because {why}' if why else ''}.{users_text(report)}"
     return Story(
         title=CARELESS,
         announced=CARELESS_ANNOUNCED,
-        happened=happened,
+        happened=f"Its rollout: {outcome_text(rollout)}{f', because {why}' if why else ''}.{users_text(report)}",
         as_announced=rollout in FALLEN,
         report=report,
     )
@@ -162,6 +160,4 @@ def outcome_text(outcome: str) -> str:
     """How a rollout ended, in words."""
     if not outcome:
         return "none that ended in time"
-    if outcome == "promoted":
-        return "promoted by itself"
-    return f"rolled back by itself ({outcome.replace('_', ' ')})"
+    return "promoted by itself" if outcome == "promoted" else f"rolled back by itself ({outcome.replace('_', ' ')})"

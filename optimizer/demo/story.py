@@ -12,8 +12,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from types import FrameType
-from typing import NoReturn
 
 from optimizer.core.base.errors import DetentError
 from optimizer.core.dataset.examples import Example
@@ -28,7 +26,7 @@ from optimizer.demo.ending import (
     say_what_comes_next,
     say_what_happened,
 )
-from optimizer.demo.place import CASCADE_FAMILY, FAMILIES, FAMILY, Addresses, Place, Servers, choose
+from optimizer.demo.place import CASCADE_FAMILY, FAMILIES, FAMILY, Place, Servers, choose
 from optimizer.demo.plain import LENGTH
 from optimizer.demo.rollouts import DemoCandidate, DemoRollouts
 from optimizer.demo.screen import Screen
@@ -44,7 +42,7 @@ from optimizer.demo.stories import (
     careless_edit,
     exit_code,
 )
-from optimizer.demo.studies import EndedStudy, outcome_lines, queue_study, say_plan, watch_study
+from optimizer.demo.studies import outcome_lines, queue_study, say_plan, watch_study
 from optimizer.demo.users import N_SENT, DemoRows, Users, divided
 from optimizer.jobs.rollouts.report_rollout import report_rollout
 from optimizer.ports import Store
@@ -64,7 +62,7 @@ def run(keep: bool = False) -> int:
     screen = Screen()
     place = choose()
     servers = Servers(place.settings)
-    signal.signal(signal.SIGTERM, _interrupt)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     screen.folder = place.settings.home
     is_told = False
     try:
@@ -103,15 +101,17 @@ def _tell(screen: Screen, place: Place, servers: Servers) -> list[Story]:
         success_from=SUCCESS_FROM,
     )
     rollouts = DemoRollouts(screen=screen, users=users, api_url=api, rows=rows.sent)
-    price = models.price(families[CASCADE_FAMILY].model.default)
     cascade = CascadeDemo(
         screen=screen,
         place=place,
         family=families[CASCADE_FAMILY],
-        price=StatedPrice(of_model=price, is_for_show=answering.is_embedded),
+        price=StatedPrice(
+            of_model=models.price(families[CASCADE_FAMILY].model.default), is_for_show=answering.is_embedded
+        ),
         store=store,
         rows=rows.sent[CASCADE_FAMILY],
-        addresses=Addresses(api=api, gateway=gateway),
+        api_url=api,
+        gateway_url=gateway,
     )
     try:
         screen.step("2/6  A prompt as it is, and its users")
@@ -124,7 +124,9 @@ def _tell(screen: Screen, place: Place, servers: Servers) -> list[Story]:
         rollouts.answer(CASCADE_FAMILY, falls.variant)
         for name in FAMILIES:  # by now: what is reported is summed up for the guardrails within two minutes
             rollouts.visit_champion(name)
-        searched = _searched(screen, place, id, store)
+        searched = watch_study(screen, id, place.definition, store=store)
+        for line in outcome_lines(searched):
+            screen.say(line)
         cascade.begin()
         screen.step("4/6  Two rollouts that move by themselves: the winner, and a careless edit")
         rises = searched.candidate
@@ -204,8 +206,7 @@ def _import_and_serve(
         " author gave it."
     )
     servers.start()  # takes as long as an import, beside which it starts
-    source_rows = wiring.open_source("installed-docs", families[0]).rows or ()
-    rows = divided(source_rows, families, at=datetime.now(UTC))
+    rows = divided(wiring.open_source("installed-docs", families[0]).rows or (), families, at=datetime.now(UTC))
     rows.write(place.settings.var() / ROWS)
     screen.say(
         f"{N_SENT} rows are held out with every other of their names: users send them later, and no search sees them."
@@ -220,14 +221,6 @@ def _import_and_serve(
     assert gateway is not None
     screen.say(f"  API at {api}, MLflow follows at its own address")
     return rows, api, gateway
-
-
-def _searched(screen: Screen, place: Place, id: str, store: Store) -> EndedStudy:
-    """The ended study."""
-    searched = watch_study(screen, id, place.definition, store=store)
-    for line in outcome_lines(searched):
-        screen.say(line)
-    return searched
 
 
 def _first_users(screen: Screen, users: Users, rows: Sequence[Example]) -> None:
@@ -254,7 +247,3 @@ def _first_users(screen: Screen, users: Users, rows: Sequence[Example]) -> None:
         f"    model: {' '.join(visit.answer.text.split())[:110]!r}; author:"
         f" {next(iter(visit.example.expected.values()))!r}"
     )
-
-
-def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
-    raise KeyboardInterrupt

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from optimizer.cli.study.run import read_definition
 from optimizer.core.search.study import ENDED, Study, Trial
-from optimizer.demo.screen import Screen, nothing
+from optimizer.demo.screen import Screen
 from optimizer.ports import Store
 
 POLL_S = 1.0
@@ -41,9 +41,17 @@ class EndedStudy:
 
 def queue_study(screen: Screen, family: str, definition: Path, home: Path) -> str:
     """The id of the queued study."""
-    where = str(definition.relative_to(home))
     answer = json.loads(
-        screen.command("study", "run", family, "--definition", where, "--no-follow", "--json", show=nothing)
+        screen.command(
+            "study",
+            "run",
+            family,
+            "--definition",
+            str(definition.relative_to(home)),
+            "--no-follow",
+            "--json",
+            show=lambda line: False,
+        )
     )
     id = str(answer.get("study", answer)["id"])
     screen.say(f"  queued: {id}")

@@ -18,6 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import httpx
@@ -129,10 +130,8 @@ class SimulatedUsers:
         scores: dict[tuple[str, str], list[float | None]] = defaultdict(list)
         for visit in self.visits:
             scores[visit.role, visit.variant].append(visit.score)
-        return {
-            arm: (len(arm_scores), _mean([s for s in arm_scores if s is not None]))
-            for arm, arm_scores in sorted(scores.items())
-        }
+        measured = {arm: [score for score in arm_scores if score is not None] for arm, arm_scores in scores.items()}
+        return {arm: (len(scores[arm]), fmean(values) if values else None) for arm, values in sorted(measured.items())}
 
 
 @dataclass(kw_only=True)
@@ -166,9 +165,8 @@ class Users:
             for visit in pool.map(lambda pair: self._visit(family, *pair), pairs):
                 visits.append(visit)
                 on_visit(len(visits))
-        answer = self._http.post("/v1/feedback", json=[self._event(family, v) for v in visits])
-        answer.raise_for_status()
-        body = answer.json()
+        events = [self._event(family, visit) for visit in visits]
+        body = self._http.post("/v1/feedback", json=events).raise_for_status().json()
         return SimulatedUsers(visits=visits, n_accepted=int(body["accepted"]), n_rejected=len(body["rejected"]))
 
     def answer_all(self, family: str, variant: str, examples: Sequence[Example]) -> int:
@@ -189,8 +187,7 @@ class Users:
     def fetch(self, family: str, unit: str) -> dict[str, Any]:
         """GET the prompt as this unit."""
         answer = self._http.get(f"/v1/families/{family}/prompt", headers={"X-Detent-Unit": unit})
-        answer.raise_for_status()
-        served: dict[str, Any] = answer.json()
+        served: dict[str, Any] = answer.raise_for_status().json()
         return served
 
     def close(self) -> None:
@@ -201,7 +198,6 @@ class Users:
         key = (family, str(served["variant"]), example.id)
         earlier = self._answers.get(key)
         answer = self._answers[key] = earlier or self._answer(family, served, example)
-        score = self.scorer_for(family).score(example.expected, answer.text, example.input)
         return Visit(
             unit=unit,
             example=example,
@@ -210,7 +206,7 @@ class Users:
             assignment=served["assignment"],
             answer=answer,
             is_repeated=earlier is not None,
-            score=score.value,
+            score=self.scorer_for(family).score(example.expected, answer.text, example.input).value,
         )
 
     def _answer(self, family: str, served: Mapping[str, Any], example: Example) -> ModelAnswer:
@@ -243,7 +239,3 @@ class Users:
         if visit.score is not None:
             event |= {"score": visit.score, "success": visit.score >= self.success_from[family]}
         return event
-
-
-def _mean(values: Sequence[float]) -> float | None:
-    return sum(values) / len(values) if values else None

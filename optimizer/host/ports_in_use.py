@@ -6,6 +6,7 @@ import errno
 import ipaddress
 import socket
 import sys
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -94,7 +95,7 @@ def is_free(host: str, port: int) -> bool:
 
 def owner_of(port: int) -> str:
     """Who listens on the port, where the system tells."""
-    try:
+    with suppress(psutil.Error, OSError):
         for connection in psutil.net_connections(kind="inet"):
             if (
                 connection.status == psutil.CONN_LISTEN
@@ -102,8 +103,6 @@ def owner_of(port: int) -> str:
                 and getattr(connection.laddr, "port", None) == port
             ):
                 return f"{psutil.Process(connection.pid).name()} (pid {connection.pid})"
-    except (psutil.Error, OSError):
-        pass
     return "another process (this system does not say which)"
 
 
@@ -127,8 +126,7 @@ def is_loopback(host: str | None) -> bool:
         address = ipaddress.ip_address(host)
     except ValueError:
         return False
-    mapped = getattr(address, "ipv4_mapped", None)
-    return bool((mapped or address).is_loopback)
+    return bool((getattr(address, "ipv4_mapped", None) or address).is_loopback)
 
 
 def reachable_host(host: str) -> str:

@@ -33,8 +33,12 @@ class _Shallow:
     def fetch_flow_collection_start(self, *args: Any, **kwargs: Any) -> None:
         scanner: Any = self
         if scanner.flow_level >= MAX_BRACKETS:
-            problem = f"more than {MAX_BRACKETS} brackets stand open inside one another; write it flatter"
-            raise ScannerError(None, None, problem, scanner.reader.get_mark())
+            raise ScannerError(
+                None,
+                None,
+                f"more than {MAX_BRACKETS} brackets stand open inside one another; write it flatter",
+                scanner.reader.get_mark(),
+            )
         super().fetch_flow_collection_start(*args, **kwargs)  # type: ignore[misc]
 
 

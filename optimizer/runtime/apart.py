@@ -17,6 +17,7 @@ from optimizer.core.base.errors import Busy, DetentError
 from optimizer.core.serving.access import Access
 from optimizer.jobs.context import Context
 from optimizer.jobs.request import Request
+from optimizer.runtime import wiring
 from optimizer.runtime.use_cases import UseCase, use_case_named
 
 WITHIN_S = 50.0  # a client of the command line waits for a minute
@@ -57,14 +58,10 @@ def answer_apart(use_case: UseCase, context: Context, request: Request, *, figur
         _turn.release()
     status, _, body = process.stdout.partition(b"\n")
     if status == b"refused":
-        raise _refusal(json.loads(body))
+        from optimizer.runtime.api_client import error_of
+
+        raise error_of(json.loads(body))
     return body
-
-
-def _refusal(document: dict[str, Any]) -> DetentError:
-    from optimizer.runtime.api_client import error_of
-
-    return error_of(document)
 
 
 def main() -> None:
@@ -84,12 +81,12 @@ def _context(order: dict[str, Any]) -> Context:
     from pathlib import Path
 
     from optimizer.host.config import load_settings
-    from optimizer.runtime import wiring
 
     families = order["access"]["families"]
     access = Access(roles=tuple(order["access"]["roles"]), families=None if families is None else tuple(families))
-    settings = load_settings(order["profile"], Path(order["home"]))
-    context = wiring.home_context(settings, actor=order["actor"], access=access)
+    context = wiring.home_context(
+        load_settings(order["profile"], Path(order["home"])), actor=order["actor"], access=access
+    )
     return replace(context, within=0.8 * timedelta(seconds=WITHIN_S))
 
 

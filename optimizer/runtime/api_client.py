@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import json
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
@@ -66,26 +65,6 @@ class ApiClient:
         except (httpx.HTTPError, ValueError, LookupError) as error:
             return f"/ready does not answer: {error or type(error).__name__}"
         return None if answer.is_success else store["detail"] or "the store was not read yet"
-
-    def get(self, path: str, **query: Any) -> Any:
-        return self._ask("GET", path, params={k: v for k, v in query.items() if v is not None})
-
-    def post(self, path: str, body: Mapping[str, Any]) -> Any:
-        """Members that are None are left out: the server's defaults hold."""
-        return self._ask("POST", path, json={k: v for k, v in body.items() if v is not None})
-
-    def put(self, path: str, body: Mapping[str, Any]) -> Any:
-        """Replaces whatever is there now: a command has not shown it before,
-        so there is no state that it was decided on.
-        """
-        return self._ask("PUT", path, json=dict(body), headers={"If-Match": "*"})
-
-    def delete(self, path: str, **query: Any) -> Any:
-        return self._ask("DELETE", path, params={k: v for k, v in query.items() if v is not None})
-
-    def _ask(self, method: str, path: str, **options: Any) -> Any:
-        content = self.content(method, path, **options)
-        return json.loads(content) if content else None
 
     def content(self, method: str, path: str, **options: Any) -> bytes:
         """The body of a good answer to a request, whose ``options`` are those of httpx."""

@@ -65,8 +65,11 @@ class OverHttp:
     def ask(self, function: Callable[[Context, Q], R], request: Q) -> R:
         use_case = use_case_of(function)
         values: Any = request
-        fields = type(values).model_fields
-        headed = {name for name, field in fields.items() if any(isinstance(mark, Header) for mark in field.metadata)}
+        headed = {
+            name
+            for name, field in type(values).model_fields.items()
+            if any(isinstance(mark, Header) for mark in field.metadata)
+        }
         path = use_case.path
         for name, place in use_case.path_members.items():
             path = path.replace(place, quote(getattr(values, name), safe=""))

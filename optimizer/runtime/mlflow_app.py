@@ -84,7 +84,8 @@ class MlflowDoor:
         elif scope["type"] == "http":
             why, route = self._why_not(scope), (scope["method"], scope["path"])
             if why is not None:
-                await _refuse(send, why)
+                body = json.dumps({"error_code": "PERMISSION_DENIED", "message": why}).encode()
+                await _answer(send, 403, b"application/json", body)
             elif route == _MODELS:
                 await _answer(send, 200, b"application/json", _NO_MODELS)
             elif self._page is not None and route == ("GET", "/"):
@@ -109,18 +110,14 @@ class MlflowDoor:
         return None
 
 
-async def _refuse(send: Send, why: str) -> None:
-    body = json.dumps({"error_code": "PERMISSION_DENIED", "message": why}).encode()
-    await _answer(send, 403, b"application/json", body)
-
-
 async def _answer(send: Send, status: int, content_type: bytes, body: bytes) -> None:
     headers = [
         (b"content-type", content_type),
         (b"content-length", str(len(body)).encode()),
         (b"cache-control", b"no-cache"),
+        (b"x-content-type-options", b"nosniff"),
+        (b"x-frame-options", b"DENY"),
     ]
-    headers += [(b"x-content-type-options", b"nosniff"), (b"x-frame-options", b"DENY")]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
 

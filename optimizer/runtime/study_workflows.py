@@ -81,10 +81,9 @@ class StudyWorkflows:
 
     def purge(self) -> None:
         """Forget finished workflows: the studies table is what people read."""
-        before = datetime.now(UTC) - KEEP_FINISHED
         workflows = self._dbos.list_workflows(
             status=["SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"],
-            completed_before=before.isoformat(),
+            completed_before=(datetime.now(UTC) - KEEP_FINISHED).isoformat(),
             load_input=False,
         )
         if workflows:

@@ -237,10 +237,9 @@ class Supervisor:
         if child.n_restarts or child.entry == "api":
             return True
         before = [c for c in self._children if c.entry == "api" or child.name == "mlflow"]
-        waited_s = now - self._began_at
         return (
             all(c.is_ready for c in before if c is not child)
-            or waited_s >= (2 if child.name == "mlflow" else 1) * TURN_WAIT_S
+            or (now - self._began_at) >= (2 if child.name == "mlflow" else 1) * TURN_WAIT_S
         )
 
     def _start(self, child: Child) -> None:
@@ -339,7 +338,5 @@ def _output(path: Path) -> IO[bytes]:
 
 
 def _kill_group(pid: int) -> None:
-    try:
+    with suppress(ProcessLookupError, PermissionError):
         os.killpg(pid, signal.SIGKILL)
-    except (ProcessLookupError, PermissionError):
-        return

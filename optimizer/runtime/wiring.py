@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, cast
 
 from optimizer.core.base.errors import Conflict, DetentError
 from optimizer.core.serving.access import EVERYTHING, Access
-from optimizer.host.config import Settings
 
 if TYPE_CHECKING:
     from optimizer.adapters.files.family_files import FamilyFiles
@@ -41,6 +40,7 @@ if TYPE_CHECKING:
     from optimizer.core.views.rollout_story import RolloutReport
     from optimizer.core.views.study_story import StudyReport
     from optimizer.core.views.variant_grid import VariantGrid
+    from optimizer.host.config import Settings
     from optimizer.jobs.context import Context, JobContext, ServingHealth
     from optimizer.jobs.families.sync_families import FamilySync
     from optimizer.jobs.feedback.ingest_feedback import Intake
@@ -341,10 +341,9 @@ def load_families(settings: Settings) -> FamilyFiles:
     from optimizer.adapters.models.model_settings import read_sizes_and_places
     from optimizer.jobs.families.family_folders import Folders
 
-    last_good = settings.var() / "last_good"
     files = FamilyFiles(
         settings.families_dir,
-        last_good,
+        settings.var() / "last_good",
         settings.family_overrides,
         more=settings.more_families_dirs,
         retired_dir=Folders.of_home(settings).retired,
@@ -398,8 +397,6 @@ def load_flags() -> Flags:
 
     Raises InvalidInput naming every variable that cannot be read.
     """
-    import os
-
     from optimizer.content.core.policy.flags import read_flags
 
     return read_flags(os.environ)
@@ -421,13 +418,12 @@ def open_channels(settings: Settings) -> list[AlertChannel]:
     """The alert channels that have an address; nothing is connected before the first message."""
     from optimizer.adapters import webhooks
 
+    addresses = (
+        (webhooks.slack, settings.alert_slack_webhook),
+        (webhooks.discord, settings.alert_discord_webhook),
+    )
     installation = f"Detent, profile {settings.profile}"
-    channels: list[AlertChannel] = []
-    if settings.alert_slack_webhook is not None:
-        channels.append(webhooks.slack(settings.alert_slack_webhook, installation))
-    if settings.alert_discord_webhook is not None:
-        channels.append(webhooks.discord(settings.alert_discord_webhook, installation))
-    return channels
+    return [channel(address, installation) for channel, address in addresses if address is not None]
 
 
 def write_optimal_config(folder: Path, recommendation: PipelineRecommendation) -> Path:
@@ -485,13 +481,6 @@ def served_models(settings: Settings) -> ServedModels:
     except (DetentError, OSError):
         models = None
     return ServedModels(catalogue=models, loaded=loaded_models(settings))
-
-
-def models_problem(settings: Settings) -> str | None:
-    """What the running gateway finds wrong with config/models.yaml, while it goes by the last good one."""
-    from optimizer.host.run_files import note
-
-    return cast("str | None", note(settings, "gateway", "models_problem"))
 
 
 def listed_model(litellm_id: str) -> ModelSettings:
@@ -633,10 +622,3 @@ def strategy_for(name: str, setting: SearchSetting) -> Strategy:
 
     (word,) = check_strategy(name)
     return STRATEGIES[word].make(setting)
-
-
-def find_packages() -> None:
-    """Looks at what installed packages add, once per process: for one that answers requests, before the first."""
-    from optimizer.host import packages
-
-    packages.look()

@@ -109,7 +109,9 @@ class Worker:
             on_wait: told once, with the holder's pid, before standing by.
             on_ready: told once the lock is held and the duties have begun.
         """
-        self._listen_to_signals()
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGTERM, signal.SIGINT):
+                signal.signal(number, self._end_on_signal)
         if not self._take_lock(wait, on_wait):
             return
         self._store = wiring.open_store(self._settings)
@@ -129,16 +131,26 @@ class Worker:
         duties = [
             self._thread("tick", self._tick, self._settings.tick_seconds),
             self._thread("mirror", self._mirror, MIRROR_SECONDS),
-            self._thread("alerts", self._send_alerts, ALERTS_SECONDS),
+            self._thread(
+                "alerts",
+                lambda: send_alerts(self._store, self._channels, self._clock, least=self._settings.alert_level),
+                ALERTS_SECONDS,
+            ),
             self._thread("pipeline", self._watch_pipeline, PIPELINE_SECONDS),
             self._thread("store", self._health.look, STORE_SECONDS),
-            self._thread("store pages", self._check_store, STORE_PAGES_SECONDS),
+            self._thread(
+                "store pages", lambda: check_store(self._store, self._clock, self._end.wait), STORE_PAGES_SECONDS
+            ),
             self._thread("prune", self._prune, PRUNE_SECONDS),
             self._thread("roll-up", self._roll_up, ROLL_UP_SECONDS),
             self._thread("minutes", self._roll_up_minutes, MINUTES_SECONDS),
-            self._thread("traffic", self._roll_up_traffic, MINUTES_SECONDS),
-            self._thread("champions", self._watch_champions, CHAMPIONS_SECONDS),
-            self._thread("switches", self._watch_switches, self._settings.tick_seconds),
+            self._thread("traffic", lambda: roll_up_traffic(self._store, self._clock), MINUTES_SECONDS),
+            self._thread(
+                "champions",
+                lambda: watch_champion(self._store, self._clock, self._families.families),
+                CHAMPIONS_SECONDS,
+            ),
+            self._thread("switches", lambda: self._switches.look(self._families.families), self._settings.tick_seconds),
             self._thread("rehearsal", self._drill, REHEARSAL_SECONDS),
             self._thread("triggers", self._trigger, TRIGGERS_SECONDS),
             self._thread("reviews", self._collect_reviews, REVIEWS_SECONDS),
@@ -163,14 +175,9 @@ class Worker:
     def stop(self) -> None:
         self._end.set()
 
-    def _listen_to_signals(self) -> None:
-        def end(number: int, _frame: FrameType | None) -> None:
-            log.info("ending", signal=number)
-            self._end.set()
-
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, end)
-            signal.signal(signal.SIGINT, end)
+    def _end_on_signal(self, number: int, _frame: FrameType | None) -> None:
+        log.info("ending", signal=number)
+        self._end.set()
 
     def _take_lock(self, wait: bool, on_wait: Callable[[int | None], object] | None) -> bool:
         if not wait:
@@ -189,7 +196,7 @@ class Worker:
                 return True
         return False
 
-    def _thread(self, name: str, duty: Callable[[], None], every_s: float) -> threading.Thread:
+    def _thread(self, name: str, duty: Callable[[], object], every_s: float) -> threading.Thread:
         """Runs ``duty`` now and then every so often.
 
         What it raises is logged, alerted until it works again, and does not end the others.
@@ -278,19 +285,12 @@ class Worker:
         self._aliases_due = time.monotonic() + ALIASES_SECONDS
 
     def _open_tracker(self) -> Tracker:
-        if self._tracker is None:
-            self._tracker = wiring.open_tracker(self._settings)
+        self._tracker = self._tracker or wiring.open_tracker(self._settings)
         return self._tracker
-
-    def _send_alerts(self) -> None:
-        send_alerts(self._store, self._channels, self._clock, least=self._settings.alert_level)
 
     def _watch_pipeline(self) -> None:
         keep_environment_override(self._store, self._clock, list(self._families.families.values()), self._flags)
         watch_pipeline(self._store, self._clock, self._targets)
-
-    def _check_store(self) -> None:
-        check_store(self._store, self._clock, self._end.wait)
 
     def _prune(self) -> None:
         files = self._families
@@ -320,15 +320,6 @@ class Worker:
     def _roll_up_minutes(self) -> None:
         roll_up_minutes(self._store, self._clock)
         watch_limits(self._store, self._clock, dict(self._families.families), self._limits)
-
-    def _roll_up_traffic(self) -> None:
-        roll_up_traffic(self._store, self._clock)
-
-    def _watch_champions(self) -> None:
-        watch_champion(self._store, self._clock, self._families.families)
-
-    def _watch_switches(self) -> None:
-        self._switches.look(self._families.families)
 
     def _trigger(self) -> None:
         """Candidates first: while a rollout is under way no study starts by itself."""

@@ -106,7 +106,7 @@ def test_programs_without_a_key_go_on_until_the_time_that_is_named(
 def test_where_nobody_came_without_a_key_nothing_is_asked(world: World) -> None:
     server = ApiClient("http://localhost", http=world.client)
     world.client.headers["User-Agent"] = COMMAND_LINE
-    assert server.get("/v1/families")
+    assert server.content("GET", "/v1/families")
     seen(world)
     assert detent("keys", "create", "web").code == 0, "the command line itself is no program that is shut out"
 

@@ -11,8 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from api.http.body_limits import BodyLimit
-from api.http.event_columns import is_columns, read_columns
-from api.http.event_lines import LinesPart, parts_of
+from api.http.imported_events import LinesPart, is_columns, parts_of, read_columns
 from api.http.problems import MalformedBody
 from optimizer.core.base.errors import InvalidInput, TooLarge
 from optimizer.core.feedback.reported import FIELDS

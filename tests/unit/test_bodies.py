@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis.strategies import booleans, integers, lists, sampled_from
 
-from api.http import bodies, event_lines
+from api.http import bodies, imported_events
 from api.http.bodies import checked, count_values, read_json
 from api.http.body_limits import BodyLimit, limit_of
-from api.http.event_lines import n_lines, parts_of
+from api.http.imported_events import n_lines, parts_of
 from api.http.problems import MalformedBody, from_validation, response
 from optimizer.core.base.errors import MAX_FAULTS, Fault, InvalidInput, TooLarge, pointer_of
 from optimizer.host.config import ServerLimits
@@ -148,5 +148,5 @@ def test_lines_are_read_in_parts_of_so_many_lines_or_values():
 def test_lines_are_those_that_a_file_has_however_many_blank_ones_stand_between(lines, piece_bytes, ends):
     body = b"\n".join(lines) + b"\n" * ends
     expected = [(index, line.strip()) for index, line in enumerate(BytesIO(body)) if line.strip()]
-    with mock.patch.object(event_lines, "PIECE_BYTES", piece_bytes):
-        assert [(index, line.strip()) for index, line in event_lines._lines(body)] == expected
+    with mock.patch.object(imported_events, "PIECE_BYTES", piece_bytes):
+        assert [(index, line.strip()) for index, line in imported_events._lines(body)] == expected

@@ -238,8 +238,8 @@ def test_a_busy_store_is_503_with_a_time_to_wait(world: World, monkeypatch: pyte
 
 
 def test_a_subclass_without_a_row_answers_like_its_parent() -> None:
-    class Odd(errors.Conflict):
-        slug = "odd"
+    class Odd(errors.Conflict, slug="odd"):
+        """Not in the table."""
 
     assert problems.status_of(Odd("It is odd.")) == 409
 

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pytest
 
-from optimizer.cli.progress.polling import polled
+from optimizer.cli.progress.followed_run import polled
 from optimizer.cli.study import run
 from optimizer.core.base.errors import Busy, DetentError, NotFound, TooMany
 

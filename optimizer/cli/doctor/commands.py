@@ -15,8 +15,9 @@ import typer
 from optimizer.cli.doctor.keys import Finding
 from optimizer.cli.output import Json, show
 from optimizer.cli.session import Session
-from optimizer.core.base.errors import DetentError, InvalidInput
+from optimizer.core.base.errors import DetentError, InvalidInput, NotFound
 from optimizer.core.base.phrasing import count, when
+from optimizer.runtime import wiring
 
 MIN_FREE_BYTES = 1024**3
 OTHERS = 0o077
@@ -30,8 +31,7 @@ def doctor(as_json: Json = False) -> None:
 
     Example: detent doctor
     """
-    session = Session()
-    findings = _checked(session)
+    findings = _checked(Session())
     faults = sum(f.verdict == "fault" for f in findings)
 
     def view(out: Any) -> None:
@@ -53,22 +53,19 @@ def _checked(session: Session) -> list[Finding]:
         faults = {
             f.detail for f in findings if f.verdict == "fault"
         }  # one store that cannot be read stops several checks
-        new = [f for f in _careful(check, session) if f.detail not in faults]
+        name = check.__name__.removeprefix("_")
+        try:
+            new = list(check(session))
+        except DetentError as error:  # a check that cannot even be made is a finding
+            new = [Finding(check=name, verdict="fault", detail=error.detail)]
+        except OSError as error:
+            advice = "Check owner and mode of the folder."
+            new = [Finding(check=name, verdict="fault", detail=str(error), advice=advice)]
+        new = [f for f in new if f.detail not in faults]
         findings += new
         if check is _settings and any(f.verdict == "fault" for f in new):
             break
     return findings
-
-
-def _careful(check: Callable[[Session], Iterator[Finding]], session: Session) -> list[Finding]:
-    """A check that cannot even be made is a finding."""
-    name = check.__name__.removeprefix("_")
-    try:
-        return list(check(session))
-    except DetentError as error:
-        return [Finding(check=name, verdict="fault", detail=error.detail)]
-    except OSError as error:
-        return [Finding(check=name, verdict="fault", detail=str(error), advice="Check owner and mode of the folder.")]
 
 
 def _python(session: Session) -> Iterator[Finding]:
@@ -88,7 +85,6 @@ def _settings(session: Session) -> Iterator[Finding]:
 
 def _flags(session: Session) -> Iterator[Finding]:
     """Of this terminal's environment; those of a running server show as its open alerts."""
-    from optimizer.runtime import wiring
 
     flags = wiring.load_flags()
     if flags.knobs:
@@ -188,18 +184,29 @@ def _families(session: Session) -> Iterator[Finding]:
     files = session.families
     with session.store.read() as tx:
         counts = {name: session.store.examples.counts(tx, name) for name in files.families}
-    yield from _without_examples([name for name in sorted(counts) if not any(counts[name].values())])
+    if empty := [name for name in sorted(counts) if not any(counts[name].values())]:
+        # One finding for all of them: such a family serves, and nothing more is expected of it.
+        yield Finding(
+            check="family",
+            verdict="warning",
+            detail=f"no examples yet, so no study can search: {', '.join(empty)}",
+            advice="Import some for those that shall get better: detent import FILE --family NAME",
+        )
     for name, family in sorted(files.families.items()):
         n, wanted = counts[name].get("holdout", 0), family.rollout.gates.n
-        if not any(counts[name].values()):
+        if name in empty:
             continue
         advice = (
             f"Import more (about {round(wanted / 0.18)} in all give {wanted} holdout ones), or lower rollout.gates.n."
             if n < wanted
             else ""
         )
-        detail = f"{name}: {n} holdout examples, the gates ask for {wanted}"
-        yield Finding(check="family", verdict="ok" if n >= wanted else "warning", detail=detail, advice=advice)
+        yield Finding(
+            check="family",
+            verdict="ok" if n >= wanted else "warning",
+            detail=f"{name}: {n} holdout examples, the gates ask for {wanted}",
+            advice=advice,
+        )
     for name, problem in sorted(files.problems.items()):
         yield Finding(
             check="family",
@@ -214,18 +221,9 @@ def _families(session: Session) -> Iterator[Finding]:
         )
 
 
-def _without_examples(names: list[str]) -> Iterator[Finding]:
-    """One finding for all of them: such a family serves, and nothing more is expected of it."""
-    if names:
-        detail = f"no examples yet, so no study can search: {', '.join(names)}"
-        advice = "Import some for those that shall get better: detent import FILE --family NAME"
-        yield Finding(check="family", verdict="warning", detail=detail, advice=advice)
-
-
 def _models(session: Session) -> Iterator[Finding]:
     from optimizer.cli.doctor.keys import environment_of_server, key_findings, unnamed
     from optimizer.jobs.families.check_models import named_models, unknown_models
-    from optimizer.runtime import wiring
 
     models = wiring.open_models(session.settings)
     if (loaded := wiring.loaded_models(session.settings)) is not None:
@@ -267,11 +265,10 @@ def _loaded(now: Mapping[str, str], loaded: Mapping[str, str]) -> Iterator[Findi
     }
     changes = "; ".join(f"{change}: {', '.join(names)}" for change, names in parts.items() if names)
     if changes:
-        detail = f"config/models.yaml was edited, and the running server has not read it again ({changes})"
         yield Finding(
             check="model",
             verdict="warning",
-            detail=detail,
+            detail=f"config/models.yaml was edited, and the running server has not read it again ({changes})",
             advice="It does so within a second; where this stays, var/logs/gateway.log says why.",
         )
 
@@ -329,7 +326,6 @@ def _ports(session: Session) -> Iterator[Finding]:
 def _alerts(session: Session) -> Iterator[Finding]:
     """Which channels hear of alerts, and what waits for them. A connection is made and closed; nothing is sent."""
     from optimizer.ports.alerts import CHANNELS, channel_topic
-    from optimizer.runtime import wiring
 
     yield Finding(
         check="alerts", verdict="ok", detail="the log has a line for each raise and clear (var/logs/worker.log)"
@@ -359,8 +355,6 @@ def _alerts(session: Session) -> Iterator[Finding]:
 def _mlflow(session: Session) -> Iterator[Finding]:
     from importlib.metadata import PackageNotFoundError, version
 
-    from optimizer.core.base.errors import NotFound
-
     if (session.settings.mlflow_dir() / "__init__.py").exists():
         yield Finding(
             check="mlflow",
@@ -385,10 +379,10 @@ def _packages(session: Session) -> Iterator[Finding]:
     from optimizer.core.family.metrics import METRICS
     from optimizer.core.family.parsers import PARSERS
     from optimizer.core.search.strategy import STRATEGIES
+    from optimizer.host import packages
     from optimizer.jobs.families.export_variant import EXPORTERS
-    from optimizer.runtime import wiring
 
-    wiring.find_packages()
+    packages.look()
     for registry in (STRATEGIES, PARSERS, METRICS, EXPORTERS):
         for name, added in registry.added.items():
             try:

@@ -8,6 +8,7 @@ import typer
 
 from optimizer.cli.output import Json, say, show, table, tell_change
 from optimizer.cli.session import Session
+from optimizer.runtime import wiring
 
 
 def add(
@@ -27,7 +28,6 @@ def add(
         _list(as_json)
         return
     from optimizer.jobs.families.add_shipped_family import add_shipped_family
-    from optimizer.runtime import wiring
 
     session = Session()
     session.refuse_former_name(family)
@@ -61,5 +61,12 @@ def _list(as_json: bool) -> None:
         {"family": name, "description": family.description, "here": name in here.families.keys() | here.problems.keys()}
         for name, family in sorted(shipped.families.items())
     ]
-    columns = {"family": "Family", "description": "What it does", "here": "In this project"}
-    show(as_json, {"items": rows}, table(rows, columns, empty="This installation of Detent ships no families."))
+    show(
+        as_json,
+        {"items": rows},
+        table(
+            rows,
+            {"family": "Family", "description": "What it does", "here": "In this project"},
+            empty="This installation of Detent ships no families.",
+        ),
+    )

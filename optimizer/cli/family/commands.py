@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from optimizer.cli.family import create as family_create
-from optimizer.cli.family import evaluate as family_evaluate
 from optimizer.cli.family.add import add
+from optimizer.cli.family.create import create
+from optimizer.cli.family.evaluate import evaluate
 from optimizer.cli.family.schedule import schedule
-from optimizer.cli.output import Json, print_facts, say, show, show_report, when
+from optimizer.cli.output import FamilyName, Json, Reason, print_facts, say, show, show_report, when
 from optimizer.cli.server_option import server_asked
 from optimizer.cli.session import Session
 from optimizer.core.base.answers import members_of, shown
+from optimizer.runtime import wiring
 
 if TYPE_CHECKING:
     from optimizer.core.family.family import Family
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
 app = typer.Typer(name="family", no_args_is_help=True, help="Families: list, show, check, add, make, measure.")
 
-FamilyName = Annotated[str, typer.Argument(help="Name of the family.", show_default=False)]
 
 app.command("add")(add)
 
@@ -52,7 +52,6 @@ def align(
     Example: detent family align letters
     """
     from optimizer.jobs.feedback.align_family import align_family
-    from optimizer.runtime import wiring
 
     session = Session()
     settings = session.settings
@@ -78,8 +77,8 @@ def align(
         )
 
 
-family_create.register(app)
-family_evaluate.register(app)
+app.command("create")(create)
+app.command()(evaluate)
 app.command()(schedule)
 
 
@@ -89,7 +88,6 @@ def list_families(as_json: Json = False) -> None:
 
     Example: detent family list
     """
-    from optimizer.jobs.request import Request
     from optimizer.jobs.scheduling.read_families import read_families
 
     session = Session()
@@ -103,11 +101,9 @@ def list_families(as_json: Json = False) -> None:
         "n_holdout": "Holdout",
     }
     where = f"No families in {session.settings.families_dir}." if server_asked() is None else "No families there."
-    empty = f"{where} Make one: detent family create NAME --from prompt.txt --examples sheet.csv"
     session.show_page(
         as_json,
         read_families,
-        Request(),
         columns,
         rows=lambda page: [
             {
@@ -119,7 +115,7 @@ def list_families(as_json: Json = False) -> None:
             }
             for item in page.items
         ],
-        empty=empty,
+        empty=f"{where} Make one: detent family create NAME --from prompt.txt --examples sheet.csv",
     )
 
 
@@ -140,11 +136,10 @@ def show_family(family: FamilyName, as_json: Json = False) -> None:
     starting.
     """
     from optimizer.core.family.family import kind_of
-    from optimizer.jobs.request import FamilyRequest
     from optimizer.jobs.scheduling.read_families import read_family, read_triggers
 
-    session, request = Session(), FamilyRequest(family=family)
-    summary = session.client.ask(read_family, request)
+    session = Session()
+    summary = session.ask(read_family, family=family)
     declared: Family | None = (
         summary.definition
     )  # None to who may read no texts, and of a file that never could be read
@@ -173,7 +168,7 @@ def show_family(family: FamilyName, as_json: Json = False) -> None:
             ("Suites", ", ".join(summary.suites) or None),
         )
         if declared is not None:
-            for line in trigger_lines(declared, session.client.ask(read_triggers, request)):
+            for line in trigger_lines(declared, session.ask(read_triggers, family=family)):
                 out.print(line, markup=False)
         print_facts(out, ("Next", _next_command(session, name, summary)))
 
@@ -246,7 +241,6 @@ def validate(
     Example: detent family validate triage
     """
     from optimizer.jobs.families.check_models import unknown_models
-    from optimizer.runtime import wiring
 
     session = Session()
     files = session.families
@@ -276,7 +270,6 @@ def _edits(session: Session, names: list[str]) -> list[str]:
     """
     from optimizer.core.base.errors import Busy
     from optimizer.jobs.families.read_edit import labels_not_named, read_edit
-    from optimizer.runtime import wiring
 
     store = wiring.open_store(session.settings)
     try:
@@ -295,7 +288,7 @@ def _edits(session: Session, names: list[str]) -> list[str]:
 def adopt(
     family: FamilyName,
     confirm: Annotated[str | None, typer.Option(help="The family's name.")] = None,
-    reason: Annotated[str | None, typer.Option(help="Why; kept in the record.")] = None,
+    reason: Reason = None,
     no_holdback: Annotated[
         bool, typer.Option("--no-holdback", help="Serve it to every user: no 5 % keep the champion before for a week.")
     ] = False,
@@ -308,14 +301,19 @@ def adopt(
 
     Example: detent family adopt triage --confirm triage
     """
-    from optimizer.jobs.rollouts.adopt_file_version import AdoptRequest, adopt_file_version
+    from optimizer.jobs.rollouts.adopt_file_version import adopt_file_version
 
-    request = AdoptRequest(family=family, confirm=confirm, reason=reason or "", holdback=not no_holdback)
-    Session().change(as_json, adopt_file_version, request)
+    Session().change(
+        as_json,
+        adopt_file_version,
+        family=family,
+        confirm=confirm,
+        reason=reason or "",
+        holdback=not no_holdback,
+    )
 
 
 Confirm = Annotated[str | None, typer.Option(help="The family's name.")]
-Reason = Annotated[str | None, typer.Option(help="Why; kept in the record.")]
 
 
 @app.command()
@@ -339,10 +337,9 @@ def delete(
 
     Example: detent family delete triage --confirm triage
     """
-    from optimizer.jobs.families.retire_family import RetireRequest, retire_family
+    from optimizer.jobs.families.retire_family import retire_family
 
-    request = RetireRequest(family=family, forget=forget, reason=reason or "", confirm=confirm)
-    Session().change(as_json, retire_family, request)
+    Session().change(as_json, retire_family, family=family, forget=forget, reason=reason or "", confirm=confirm)
 
 
 @app.command()
@@ -354,10 +351,9 @@ def restore(family: FamilyName, reason: Reason = None, as_json: Json = False) ->
 
     Example: detent family restore triage
     """
-    from optimizer.jobs.families.retire_family import RestoreRequest, restore_family
+    from optimizer.jobs.families.retire_family import restore_family
 
-    request = RestoreRequest(family=family, reason=reason or "")
-    Session().change(as_json, restore_family, request)
+    Session().change(as_json, restore_family, family=family, reason=reason or "")
 
 
 @app.command()
@@ -375,7 +371,6 @@ def rename(
 
     Example: detent family rename triage tickets --confirm triage
     """
-    from optimizer.jobs.families.rename_family import RenameRequest, rename_family
+    from optimizer.jobs.families.rename_family import rename_family
 
-    request = RenameRequest(family=family, name=name, reason=reason or "", confirm=confirm)
-    Session().change(as_json, rename_family, request)
+    Session().change(as_json, rename_family, family=family, name=name, reason=reason or "", confirm=confirm)

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from optimizer.cli.output import Json, say, show, tell_change
+from optimizer.cli.output import FamilyName, Json, say, show, tell_change
 from optimizer.cli.session import Session
 from optimizer.core.base.errors import InvalidInput
 from optimizer.core.base.phrasing import count, printable
+from optimizer.runtime import wiring
 
 if TYPE_CHECKING:
     from optimizer.core.declaration.draft import FamilyDraft, NewFamily, Sheet
@@ -46,12 +47,8 @@ KeepLabels = Annotated[bool, typer.Option("--keep-labels", help="Labels that loo
 Merges = Annotated[list[str] | None, typer.Option(help="Label that is a slip of another: SLIP=LABEL; may be repeated.")]
 
 
-def register(app: typer.Typer) -> None:
-    app.command("create")(create)
-
-
 def create(
-    family: Annotated[str, typer.Argument(help="Name of the family.", show_default=False)],
+    family: FamilyName,
     prompt: Annotated[
         str,
         typer.Option(
@@ -97,7 +94,6 @@ def create(
     """
     from optimizer.core.declaration.draft import FamilyDraft, Sheet
     from optimizer.jobs.families.create_family import create_family, read_prompt
-    from optimizer.runtime import wiring
 
     session = Session()
     models = wiring.open_models(session.settings)
@@ -303,7 +299,6 @@ def _tell_state(session: Session, declared: Family, draft: FamilyDraft, files: S
 def _what_serves(session: Session, declared: Family) -> tuple[str, str]:
     """What users get now, and the next command: a store that knows a family of this name keeps its champion."""
     from optimizer.jobs.families.check_models import named_models
-    from optimizer.runtime import wiring
 
     store, name = session.store, declared.name
     with store.read() as tx:

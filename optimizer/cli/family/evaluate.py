@@ -6,11 +6,11 @@ import json
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from optimizer.cli.output import Json, say, show, show_report
+from optimizer.cli.output import FamilyName, Json, say, show, show_report
 from optimizer.cli.session import Session
 from optimizer.core.base.answers import shown
 from optimizer.core.base.errors import BudgetExhausted, Conflict, DetentError, StudyStopped
@@ -20,12 +20,8 @@ if TYPE_CHECKING:
     from optimizer.core.views.evaluation import SuitesReport
 
 
-def register(app: typer.Typer) -> None:
-    app.command()(evaluate)
-
-
 def evaluate(
-    family: Annotated[str, typer.Argument(help="Name of the family.", show_default=False)],
+    family: FamilyName,
     variant: Annotated[str, typer.Option(help="Id of the variant, or champion, candidate, or file.")] = "champion",
     suite: Annotated[
         str | None,
@@ -64,26 +60,20 @@ def evaluate(
     Example: detent family evaluate triage --suite golden --variant candidate
     """
     from optimizer.cli.family import evaluate_view
-    from optimizer.jobs.runs.create_evaluation import (
-        EvaluateRequest,
-        EvaluationDryRun,
-        read_evaluation,
-        start_evaluation,
-    )
-    from optimizer.jobs.runs.queue_run import RunBudgetBody
+    from optimizer.jobs.runs.create_evaluation import EvaluationDryRun, read_evaluation, start_evaluation
 
     session = Session()
-    request = EvaluateRequest(
+    made = session.ask(
+        start_evaluation,
         family=family,
         variant=variant,
         suite=suite,
-        split=cast(Any, split),
+        split=split,
         n=n,
         bare=bare,
-        budget=RunBudgetBody(usd=budget_usd),
+        budget={"usd": budget_usd},
         dry_run=dry_run,
     )
-    made = session.client.ask(start_evaluation, request)
     if isinstance(made, EvaluationDryRun):
         again = _again(variant, suite, split, n, bare)
         show_report(
@@ -108,12 +98,11 @@ def evaluate(
 def _at_its_end(session: Session, id: str, *, quiet: bool) -> SuitesReport:
     """Raises StudyStopped where it was stopped, BudgetExhausted where no suite was measured before the budget ended."""
     from optimizer.cli.progress.followed_run import follow_run
-    from optimizer.jobs.request import ItemActRequest
     from optimizer.jobs.runs.create_evaluation import read_evaluation, stop_evaluation
 
     def stop(_: bool) -> None:
         with suppress(DetentError):
-            session.client.ask(stop_evaluation, ItemActRequest(id=id))
+            session.ask(stop_evaluation, id=id)
 
     report = follow_run(session, id, read_evaluation, quiet=quiet, left=stop).result
     if report is None:

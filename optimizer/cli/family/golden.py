@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from optimizer.cli.output import Json, show, table
+from optimizer.cli.output import FamilyName, Json, Reason, show, table
 from optimizer.cli.session import Session
 from optimizer.runtime.use_cases import as_json_of
 
@@ -18,11 +18,9 @@ app = typer.Typer(
     name="golden", no_args_is_help=True, help="Golden scenarios: list; make one of a released example, or take it back."
 )
 
-FamilyName = Annotated[str, typer.Argument(help="Name of the family.", show_default=False)]
 ExampleId = Annotated[
     str, typer.Argument(help="Id of the example, or of the interaction it was made of.", show_default=False)
 ]
-Reason = Annotated[str | None, typer.Option(help="Why; kept in the record.")]
 
 
 @app.command("list")
@@ -36,17 +34,15 @@ def list_rows(
 
     Example: detent golden list triage
     """
-    from optimizer.jobs.dataset.keep_golden import GoldenRowsRequest, read_all_golden, read_golden
-    from optimizer.jobs.request import PageRequest
-    from optimizer.runtime.client import whole
+    from optimizer.jobs.dataset.keep_golden import read_all_golden, read_golden
 
-    client = Session().client
+    session = Session()
     page: Page[GoldenRowOfFamily] | Page[GoldenRowView]
     if family is None:
-        page = whole(client, read_all_golden, PageRequest(limit=1000))
+        page = session.whole(read_all_golden)
         answer = as_json_of(read_all_golden, page)
     else:
-        page = whole(client, read_golden, GoldenRowsRequest(family=family, limit=1000))
+        page = session.whole(read_golden, family=family)
         answer = as_json_of(read_golden, page)
     columns = {"scenario": "Scenario", "from": "From", "input": "Input", "expected": "Expected"}
     if family is None:
@@ -74,16 +70,14 @@ def add(
 
     Example: detent golden add triage ia_in_01… --scenario "refund in two parts"
     """
-    from optimizer.jobs.dataset.keep_golden import GoldenRequest, add_golden
+    from optimizer.jobs.dataset.keep_golden import add_golden
 
-    request = GoldenRequest(family=family, example=example, scenario=scenario, reason=reason or "")
-    Session().change(as_json, add_golden, request)
+    Session().change(as_json, add_golden, family=family, example=example, scenario=scenario, reason=reason or "")
 
 
 @app.command()
 def remove(family: FamilyName, example: ExampleId, reason: Reason = None, as_json: Json = False) -> None:
     """Take an example out of its golden scenario; searches may learn from it again."""
-    from optimizer.jobs.dataset.keep_golden import GoldenRemovalRequest, remove_golden
+    from optimizer.jobs.dataset.keep_golden import remove_golden
 
-    request = GoldenRemovalRequest(family=family, example=example, reason=reason or "")
-    Session().change(as_json, remove_golden, request)
+    Session().change(as_json, remove_golden, family=family, example=example, reason=reason or "")

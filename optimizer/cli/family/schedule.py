@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from optimizer.cli.output import Json, print_facts
+from optimizer.cli.output import FamilyName, Json, Reason, print_facts
 from optimizer.cli.session import Session, check_one_of
 from optimizer.core.base.errors import InvalidInput
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from optimizer.core.base.values import Aim
     from optimizer.core.scheduling.schedule import ScheduleView
 
 
 def schedule(
-    family: Annotated[str, typer.Argument(help="Name of the family.", show_default=False)],
+    family: FamilyName,
     on: Annotated[
         bool, typer.Option("--on", help="Let studies start by themselves, at the file's times and by its triggers.")
     ] = False,
@@ -30,7 +29,7 @@ def schedule(
     holdout: Annotated[bool, typer.Option("--holdout", help="Such studies may look at the sealed holdout.")] = False,
     strategy: Annotated[str | None, typer.Option(help="Of such a study; default: the file's.")] = None,
     aim: Annotated[str | None, typer.Option(help="quality, cost or latency; default: the file's.")] = None,
-    reason: Annotated[str | None, typer.Option(help="Why; kept in the record.")] = None,
+    reason: Reason = None,
     as_json: Json = False,
 ) -> None:
     """Say whether and when studies start by themselves; switch that on or off.
@@ -60,29 +59,29 @@ def schedule(
     from optimizer.jobs.scheduling import set_schedule as jobs
 
     if off:
-        session.change(as_json, jobs.delete_schedule, jobs.UnsetScheduleRequest(family=family, reason=reason or ""))
+        session.change(as_json, jobs.delete_schedule, family=family, reason=reason or "")
         return
     times = {"cron": cron} if cron is not None or no_cron else {}  # left out: the file's
-    request = jobs.ScheduleRequest(
+    session.change(
+        as_json,
+        jobs.put_schedule,
         family=family,
         on=True,
         **times,
         holdout=holdout,
         strategy=strategy,
-        aim=cast("Aim | None", aim),
+        aim=aim,
         reason=reason or "",
         if_match="*",
     )
-    session.change(as_json, jobs.put_schedule, request)
 
 
 def _read(session: Session, family: str, as_json: bool) -> None:
     from optimizer.core.base.phrasing import when
-    from optimizer.jobs.request import FamilyRequest
     from optimizer.jobs.scheduling.set_schedule import read_family_schedule
 
     def view(out: Console, state: ScheduleView) -> None:
         at = state.next_study_at
         print_facts(out, ("By itself", state.text, "bold"), ("Next", when(at) if at is not None else None))
 
-    session.show(as_json, read_family_schedule, FamilyRequest(family=family), view)
+    session.show(as_json, read_family_schedule, view, family=family)

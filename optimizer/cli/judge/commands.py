@@ -8,7 +8,7 @@ import typer
 
 from optimizer.cli.family.evaluate_view import NO_PRICE
 from optimizer.cli.judge.figure import told_figure
-from optimizer.cli.output import Json, dollars, print_facts, say, show, show_report, table, tell_change
+from optimizer.cli.output import FamilyName, Json, dollars, print_facts, say, show, show_report, table, tell_change
 from optimizer.cli.progress.followed_run import follow_run
 from optimizer.cli.session import Session
 from optimizer.core.base.phrasing import count
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 MOST_RUNS = 50
 app = typer.Typer(name="judge", no_args_is_help=True, help="A model that scores answers: does it agree with people?")
-Family = Annotated[str, typer.Argument(help="Name of the family.", show_default=False)]
 FIGURES = {
     "spearman": "rank correlation with the ratings",
     "kappa": "kappa, passing or failing",
@@ -38,7 +37,7 @@ FIGURES = {
 
 @app.command()
 def calibrate(
-    family: Family,
+    family: FamilyName,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what was found, and keep nothing.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -49,10 +48,8 @@ def calibrate(
     Example: detent judge calibrate summarization
     """
     from optimizer.jobs.feedback.calibrate_judge import calibrate_judge
-    from optimizer.jobs.request import DryRunRequest
 
-    request = DryRunRequest(family=family, dry_run=dry_run)
-    calibration = Session().show(as_json, calibrate_judge, request, told_calibration)
+    calibration = Session().show(as_json, calibrate_judge, told_calibration, family=family, dry_run=dry_run)
     if as_json or dry_run:
         return
     tell_change(
@@ -79,7 +76,7 @@ def told_calibration(out: Console, calibration: CalibrationView) -> None:
 
 @app.command()
 def score(
-    family: Annotated[str, typer.Argument(help="Name of the family.", show_default=False)],
+    family: FamilyName,
     n: Annotated[int, typer.Option(min=1, help="Answers at most.")] = 50,
     days: Annotated[float, typer.Option(help="Of so many days back.")] = 30.0,
     budget_usd: BudgetUsd = None,
@@ -98,14 +95,11 @@ def score(
     """
     from optimizer.core.evaluation.judging.run import JudgeRunEstimate
     from optimizer.core.feedback.rating_draws import span_of
-    from optimizer.jobs.runs.create_judge_run import JudgeScoreRequest, score_answers
-    from optimizer.jobs.runs.queue_run import RunBudgetBody
+    from optimizer.jobs.runs.create_judge_run import score_answers
 
     span_of(days, "judged")  # says what is wrong with --days in the words of a command
-    session, budget = Session(), RunBudgetBody(usd=budget_usd, calls=budget_calls)
-    created = session.client.ask(
-        score_answers, JudgeScoreRequest(family=family, n=n, days=days, budget=budget, dry_run=dry_run)
-    )
+    session, budget = Session(), {"usd": budget_usd, "calls": budget_calls}
+    created = session.ask(score_answers, family=family, n=n, days=days, budget=budget, dry_run=dry_run)
     if isinstance(created, JudgeRunEstimate):
         head = f"{family}: {count(created.n, 'answer')} that the judge has not scored"
         show_report(as_json, score_answers, created, lambda out: told_estimate(out, created, head))
@@ -138,7 +132,7 @@ def score(
 
 @app.command()
 def check(
-    family: Family,
+    family: FamilyName,
     n: Annotated[int, typer.Option(min=1, help="Dev examples at most; fewer than 20 tell nothing.")] = 40,
     beside: Annotated[
         str | None, typer.Option(help="A model that judges the judge's own answers, too.", show_default=False)
@@ -156,13 +150,10 @@ def check(
     Example: detent judge check letters --dry-run
     """
     from optimizer.core.evaluation.judging.run import JudgeRunEstimate
-    from optimizer.jobs.runs.create_judge_run import JudgeCheckRequest, check_biases
-    from optimizer.jobs.runs.queue_run import RunBudgetBody
+    from optimizer.jobs.runs.create_judge_run import check_biases
 
-    session, budget = Session(), RunBudgetBody(usd=budget_usd, calls=budget_calls)
-    created = session.client.ask(
-        check_biases, JudgeCheckRequest(family=family, n=n, beside=beside, budget=budget, dry_run=dry_run)
-    )
+    session, budget = Session(), {"usd": budget_usd, "calls": budget_calls}
+    created = session.ask(check_biases, family=family, n=n, beside=beside, budget=budget, dry_run=dry_run)
     if isinstance(created, JudgeRunEstimate):
         head = f"{family}: {count(created.n, 'dev example')}, judged by {', '.join(created.members)}"
         show_report(as_json, check_biases, created, lambda out: told_estimate(out, created, head))
@@ -190,7 +181,7 @@ def check(
 
 @app.command("show")
 def show_judge(
-    family: Family,
+    family: FamilyName,
     variant: Annotated[str | None, typer.Option(help="The quality of this variant's answers alone.")] = None,
     as_json: Json = False,
 ) -> None:
@@ -198,7 +189,7 @@ def show_judge(
 
     Example: detent judge show summarization
     """
-    from optimizer.jobs.feedback.judge_standing import JudgeReadRequest, read_judge
+    from optimizer.jobs.feedback.judge_standing import read_judge
 
     def view(out: Console, standing: JudgeView) -> None:
         out.print(f"{family}: judge {standing.judge}.")
@@ -209,23 +200,27 @@ def show_judge(
         if earlier := [calibration for calibration in standing.history if calibration.judge != standing.judge]:
             out.print(f"{count(len(earlier), 'calibration')} of earlier judges.")
 
-    standing = Session().show(as_json, read_judge, JudgeReadRequest(family=family, variant=variant), view)
+    standing = Session().show(as_json, read_judge, view, family=family, variant=variant)
     if not as_json:
         say(told_figure(standing.figure))
 
 
 @app.command("runs")
-def list_runs(family: Family, as_json: Json = False) -> None:
+def list_runs(family: FamilyName, as_json: Json = False) -> None:
     """List what the judge was asked to score or to be checked for, the latest first.
 
     Example: detent judge runs summarization
     """
-    from optimizer.jobs.runs.create_judge_run import JudgeRunsRequest, read_judge_runs
+    from optimizer.jobs.runs.create_judge_run import read_judge_runs
 
     columns = {"id": "Run", "kind": "Kind", "status": "Status", "n_done": "Done", "n": "Of at most", "error": "Error"}
-    empty = f"{family}: its judge was asked nothing yet."
     Session().show_page(
-        as_json, read_judge_runs, JudgeRunsRequest(family=family, limit=MOST_RUNS), columns, empty=empty
+        as_json,
+        read_judge_runs,
+        columns,
+        empty=f"{family}: its judge was asked nothing yet.",
+        family=family,
+        limit=MOST_RUNS,
     )
 
 
@@ -237,7 +232,6 @@ def cancel_run(
 
     Example: detent judge cancel jr_01m5v2s1n8
     """
-    from optimizer.jobs.request import ItemActRequest
     from optimizer.jobs.runs.create_judge_run import stop_judge_run
 
     def view(out: Console, stopped: JudgeRunView) -> None:
@@ -245,7 +239,7 @@ def cancel_run(
         state = "stops before its next call" if stopped.status == "running" else state
         out.print(f"Run {run} {state}.", markup=False)
 
-    Session().show(as_json, stop_judge_run, ItemActRequest(id=run), view)
+    Session().show(as_json, stop_judge_run, view, id=run)
 
 
 BudgetUsd = Annotated[float | None, typer.Option(min=0, help="Dollars at most.", show_default=False)]
@@ -260,8 +254,11 @@ def follow_judge_run(session: Session, id: str, *, quiet: bool) -> JudgeRun:
 
     def left(is_here: bool) -> None:
         end = f"stop it: detent judge cancel {id}"
-        here = f"Interrupted. What was answered is kept; the next worker goes on, or {end}"
-        say(here if is_here else f"Run {id} goes on in the worker. {end.capitalize()}")
+        say(
+            f"Interrupted. What was answered is kept; the next worker goes on, or {end}"
+            if is_here
+            else f"Run {id} goes on in the worker. {end.capitalize()}"
+        )
 
     return follow_run(session, id, read_judge_run, quiet=quiet, left=left)
 

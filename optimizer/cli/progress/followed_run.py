@@ -2,30 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING, TypeVar
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from optimizer.cli.output import console
-from optimizer.cli.progress.polling import polled
+from optimizer.cli.output import console, say
 from optimizer.cli.session import Session
-from optimizer.core.base.errors import Busy, DetentError
+from optimizer.core.base.errors import Busy, DetentError, TooMany
+from optimizer.runtime import wiring
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from optimizer.core.evaluation.run import QueuedRun
     from optimizer.jobs.context import Context
-    from optimizer.jobs.request import ItemRequest
 
 R = TypeVar("R", bound="QueuedRun")
+T = TypeVar("T")
 POLL_S = 2.0
+PASSING = (Busy, TooMany, DetentError)  # the last as such: the server did not answer
 
 
 def follow_run(
     session: Session,
     id: str,
-    read: Callable[[Context, ItemRequest], R],
+    read: Callable[[Context, Any], R],
     *,
     quiet: bool,
     left: Callable[[bool], object],
@@ -39,11 +39,7 @@ def follow_run(
         left: called where it is waited for no longer, with whether this process did it.
     """
     from optimizer.host import run_files
-    from optimizer.jobs.request import ItemRequest
     from optimizer.runtime.api_client import error_of
-
-    def asked() -> R:
-        return session.client.ask(read, ItemRequest(id=id))
 
     is_here = session.server is None and (lock := run_files.ProcessLock(session.settings, "worker")).acquire()
     try:
@@ -53,7 +49,7 @@ def follow_run(
                     _carry_out(session, id, tell)
                 finally:
                     lock.release()
-            answers = polled(asked, POLL_S, of_server=session.server is not None)
+            answers = polled(lambda: session.ask(read, id=id), POLL_S, of_server=session.server is not None)
             while not (run := next(answers)).has_ended:
                 tell(run)
     except KeyboardInterrupt:
@@ -70,7 +66,6 @@ def follow_run(
 
 def _carry_out(session: Session, id: str, tell: Callable[[QueuedRun], None]) -> None:
     from optimizer.jobs.runs.carry_out_run import carry_out_run
-    from optimizer.runtime import wiring
 
     settings = session.settings
     models = wiring.open_models(settings)
@@ -88,22 +83,31 @@ def _carry_out(session: Session, id: str, tell: Callable[[QueuedRun], None]) -> 
         models.close()
 
 
-def _line(quiet: bool) -> AbstractContextManager[Callable[[QueuedRun], None]]:
+@contextmanager
+def _line(quiet: bool) -> Iterator[Callable[[QueuedRun], None]]:
     """A line that moves on a terminal; nothing elsewhere."""
     out = console(stderr=True)
-    return nullcontext(lambda run: None) if quiet or not out.is_terminal else _Moving(out)
+    if quiet or not out.is_terminal:
+        yield lambda run: None
+        return
+    with out.status("starting") as status:
+        yield lambda run: status.update(f"{run.status} · {run.n_done} of at most {run.n}")
 
 
-class _Moving(AbstractContextManager["_Moving"]):
-    def __init__(self, out: Console) -> None:
-        self._status = out.status("starting")
-
-    def __enter__(self) -> _Moving:
-        self._status.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._status.stop()
-
-    def __call__(self, run: QueuedRun) -> None:
-        self._status.update(f"{run.status} · {run.n_done} of at most {run.n}")
+def polled(ask: Callable[[], T], seconds: float, *, of_server: bool) -> Iterator[T]:
+    """Each answer. A server that is busy or does not answer is asked again, and that is said once: what it does goes
+    on.
+    """
+    is_told = False
+    while True:
+        try:
+            answer = ask()
+        except DetentError as error:
+            if not of_server or type(error) not in PASSING:
+                raise
+            if not is_told:
+                say(f"{error.detail} What was asked for goes on there; it is looked at again.", "yellow")
+            is_told = True
+        else:
+            yield answer
+        time.sleep(seconds)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from optimizer.cli.judge.figure import told_figure
-from optimizer.cli.output import Json, percent, say, show, show_report, table, tell_change
+from optimizer.cli.output import FamilyName, Json, percent, say, show, show_report, table, tell_change
 from optimizer.cli.review.reviews import RATE, definition_of, reviews_of
 from optimizer.cli.session import Session, check_one_of
 from optimizer.core.base.errors import InvalidInput
@@ -36,12 +36,11 @@ def list_reviews(
     """
     check_one_of("--status", status, ("open", "answered", "all"))
     from optimizer.jobs.feedback.answer_review import read_reviews
-    from optimizer.runtime.client import family_view
 
-    client = Session().client
+    session = Session()
     if family is not None:
-        family_view(client, family)
-    page = reviews_of(client, family, None if status == "all" else status)
+        session.family_view(family)
+    page = reviews_of(session, family, None if status == "all" else status)
     columns = {
         "id": "Review",
         "family": "Family",
@@ -52,8 +51,12 @@ def list_reviews(
         "expected": "Expected",
         "answer": "Answer",
     }
-    rows = [asdict(item) for item in page.items]
-    show_report(as_json, read_reviews, page, table(rows, columns, empty="Nothing waits for an answer."))
+    show_report(
+        as_json,
+        read_reviews,
+        page,
+        table([asdict(item) for item in page.items], columns, empty="Nothing waits for an answer."),
+    )
 
 
 @app.command()
@@ -103,12 +106,13 @@ def answer(
         return
     if review is None or answer is None or only_family is not None:
         raise InvalidInput("Name a review and its answer, or say --all, to which alone --family belongs.")
-    from optimizer.jobs.feedback.answer_review import ReviewAnswerRequest, answer_review
+    from optimizer.jobs.feedback.answer_review import answer_review
 
     session = Session()
-    request = ReviewAnswerRequest(id=review, answer=answer, expected_text=expected, as_answered=as_answered)
-    row = session.show(as_json, answer_review, request)
-    waiting = reviews_of(session.client, row.family, "open").items
+    row = session.show(
+        as_json, answer_review, id=review, answer=answer, expected_text=expected, as_answered=as_answered
+    )
+    waiting = reviews_of(session, row.family, "open").items
     if row.kind == RATE:
         _told_rating(row, waiting)
         return
@@ -135,7 +139,6 @@ def answer(
 
 def _answer_all(session: Session, family: str | None, as_json: bool) -> None:
     from optimizer.cli.review.screens import ask_each, key_typed
-    from optimizer.runtime.client import family_view
 
     if not sys.stdin.isatty():
         raise InvalidInput(
@@ -143,23 +146,23 @@ def _answer_all(session: Session, family: str | None, as_json: bool) -> None:
             " REVIEW ANSWER; detent review list --json says which are open."
         )
     if family is not None:
-        family_view(session.client, family)
-    rows = [asdict(item) for item in reviews_of(session.client, family, "open").items]
-    families = {name: definition_of(session.client, name) for name in {row["family"] for row in rows}}
-    from optimizer.jobs.feedback.answer_review import ReviewAnswerRequest, answer_review
+        session.family_view(family)
+    rows = [asdict(item) for item in reviews_of(session, family, "open").items]
+    families = {name: definition_of(session, name) for name in {row["family"] for row in rows}}
+    from optimizer.jobs.feedback.answer_review import answer_review
 
     summary = ask_each(
         rows,
         families,
         send=(
-            lambda id, answer, *, expected, as_answered: session.client.ask(
-                answer_review, ReviewAnswerRequest(id=id, answer=answer, expected=expected, as_answered=as_answered)
+            lambda id, answer, *, expected, as_answered: session.ask(
+                answer_review, id=id, answer=answer, expected=expected, as_answered=as_answered
             )
         ),
         read_key=key_typed,
     )
     show(as_json, {"items": summary.answered})
-    open_now = reviews_of(session.client, family, "open").items
+    open_now = reviews_of(session, family, "open").items
     only = f" --family {family}" if family is not None else ""
     rated = sorted({row["family"] for row in summary.answered if row["kind"] == RATE})
     unrated = any(item.kind == RATE for item in open_now)
@@ -191,7 +194,7 @@ def _told_rating(row: Review, waiting: Sequence[Review]) -> None:
 
 @app.command()
 def draw(
-    family: Annotated[str, typer.Argument(help="Name of the family.", show_default=False)],
+    family: FamilyName,
     n: Annotated[int, typer.Option("--n", help="Answers to draw.", min=1, max=1000)] = 50,
     days: Annotated[float, typer.Option(help="How far back judged answers are drawn from.")] = 30.0,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say from how many, and open no review.")] = False,
@@ -205,11 +208,10 @@ def draw(
     Example: detent review draw triage --n 50
     """
     from optimizer.core.feedback.rating_draws import span_of
-    from optimizer.jobs.feedback.draw_ratings import RatingDrawRequest, draw_ratings
+    from optimizer.jobs.feedback.draw_ratings import draw_ratings
 
     span_of(days, "drawn")  # says what is wrong with --days in the words of a command
-    request = RatingDrawRequest(family=family, n=n, days=days, dry_run=dry_run)
-    draw_report = Session().show(as_json, draw_ratings, request)
+    draw_report = Session().show(as_json, draw_ratings, family=family, n=n, days=days, dry_run=dry_run)
     figure, sample = draw_report.figure, f"{draw_report.n} of {count(draw_report.frame, 'judged answer')}"
     chance = f"each with a chance of {percent(draw_report.inclusion)}"
     if as_json:
@@ -226,7 +228,7 @@ def draw(
 
 @app.command()
 def collect(
-    family: Annotated[str, typer.Argument(help="Name of the family.", show_default=False)],
+    family: FamilyName,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say which answers, and open no review.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -235,14 +237,14 @@ def collect(
     Example: detent review collect triage --dry-run
     """
     from optimizer.jobs.feedback.collect_reviews import collect_family_reviews
-    from optimizer.jobs.request import DryRunRequest
 
     report = Session().show_page(
         as_json,
         collect_family_reviews,
-        DryRunRequest(family=family, dry_run=dry_run),
         {"interaction": "Interaction", "doubt": "Doubt", "why": "Why"},
         empty="Nothing in doubt that could be reviewed since the last look.",
+        family=family,
+        dry_run=dry_run,
     )
     if report.items and not dry_run:
         say(

@@ -5,11 +5,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from optimizer.cli.output import Json, console, percent, say, show, show_report
+from optimizer.cli.output import FamilyName, Json, Reason, console, percent, say, show, show_report
 from optimizer.cli.progress.reading_progress import blocks_read
 from optimizer.cli.report_file import Open, Out, deliver
 from optimizer.cli.rollout.forecast_view import view_forecast
@@ -18,14 +18,13 @@ from optimizer.cli.session import Session, check_one_of
 from optimizer.cli.variant.find import named_variant, variant_id
 from optimizer.core.base.answers import members_of, shown
 from optimizer.core.base.errors import InvalidInput, NotFound
+from optimizer.runtime import wiring
 from optimizer.runtime.use_cases import as_json_of
 
 if TYPE_CHECKING:
-    from optimizer.core.base.values import Aim
     from optimizer.core.rollout.transitions import OperatorAct
     from optimizer.jobs.context import Context
     from optimizer.jobs.record_change import RolloutChange
-    from optimizer.jobs.rollouts.operate_rollout import ActRequest
 
 
 app = typer.Typer(
@@ -34,8 +33,6 @@ app = typer.Typer(
     help="Gradual exposure of a candidate: start, watch, advance, promote, roll back.",
 )
 
-FamilyName = Annotated[str, typer.Argument(help="Name of the family.", show_default=False)]
-Reason = Annotated[str | None, typer.Option(help="Why; kept in the record.")]
 Confirm = Annotated[
     str | None, typer.Option(help="The family's name: go past a gate that has not passed, recorded as forced.")
 ]
@@ -84,7 +81,7 @@ def start(
 
     Example: detent rollout start triage --dry-run
     """
-    from optimizer.jobs.rollouts.start_rollout import RolloutRequest, start_rollout
+    from optimizer.jobs.rollouts.start_rollout import start_rollout
 
     check_one_of("--aim", aim, AIMS)
     session = Session()
@@ -94,10 +91,12 @@ def start(
     shares = shares_of(ladder)
     if not dry_run:
         reason = reason_of(reason, confirm)
-    request = RolloutRequest(
+    report = session.change(
+        as_json,
+        start_rollout,
         family=family,
         variant=candidate,
-        aim=cast("Aim | None", aim),
+        aim=aim,
         ladder=shares,
         margin=margin,
         study=study,
@@ -105,7 +104,6 @@ def start(
         confirm=confirm,
         dry_run=dry_run,
     )
-    report = session.change(as_json, start_rollout, request)
     if dry_run and not as_json:
         view_forecast(console(), report.forecast.as_record())
 
@@ -129,9 +127,8 @@ def _act(act: OperatorAct, family: str, reason: str | None, confirm: str | None,
 
     session = Session()
     rollout = session.active_rollout(family)
-    job: Callable[[Context, ActRequest], RolloutChange] = getattr(operate_rollout, act)
-    request = operate_rollout.ActRequest(id=rollout.id, reason=reason_of(reason, confirm) or "", confirm=confirm)
-    report = session.change(as_json, job, request)
+    job: Callable[[Context, Any], RolloutChange] = getattr(operate_rollout, act)
+    report = session.change(as_json, job, id=rollout.id, reason=reason_of(reason, confirm) or "", confirm=confirm)
     if report.status == "approved" and session.server is None:
         say("No server runs here: the candidate is served once `detent serve` ticks.")
 
@@ -145,8 +142,17 @@ def approve(family: FamilyName, reason: Reason = None, confirm: Confirm = None, 
     Example: detent rollout approve triage --reason "diff reviewed"
     """
     _act("approve", family, reason, confirm, as_json)
-    for line in what_does_not_fit(Session(), family):
-        say(line)
+    from optimizer.jobs.rollouts.read_rollout import read_forecast
+
+    session = Session()
+    view = session.ask(read_forecast, id=session.active_rollout(family).id)
+    if view.refuses:
+        for line in (f"Forecast: {view.summary}", *(f"  Way out: {way}" for way in view.ways_out)):
+            say(line)
+        say(
+            f"  Another ladder or limit means another rollout: detent rollout rollback {family}, then start it with"
+            " them."
+        )
 
 
 @app.command()
@@ -169,14 +175,11 @@ def advance(
 
     Example: detent rollout advance triage --confirm triage
     """
-    from optimizer.jobs.request import ItemRequest
-
     if dry_run:
         from optimizer.jobs.rollouts.read_rollout import read_next_share
 
         session = Session()
-        rollout = session.active_rollout(family)
-        step_view = session.client.ask(read_next_share, ItemRequest(id=rollout.id))
+        step_view = session.ask(read_next_share, id=session.active_rollout(family).id)
         step = f"from {percent(step_view.share)} to {percent(step_view.next_share or 1.0)}"
         sentence = (
             f"would be refused: {step_view.freeze.sentence}"
@@ -229,10 +232,9 @@ def status(family: FamilyName, as_json: Json = False) -> None:
     Example: detent rollout status triage
     """
     from optimizer.cli.rollout.picture import picture
-    from optimizer.jobs.request import FamilyRequest
     from optimizer.jobs.rollouts.read_rollout import read_rollout_status
 
-    Session().show(as_json, read_rollout_status, FamilyRequest(family=family), picture)
+    Session().show(as_json, read_rollout_status, picture, family=family)
 
 
 @app.command()
@@ -241,14 +243,13 @@ def log(family: FamilyName, as_json: Json = False) -> None:
 
     Each with the evidence that it turned on, such as `ship3 41.2 of 20`, the number of blocks behind it, and why.
     """
-    from optimizer.jobs.request import FamilyRequest
     from optimizer.jobs.rollouts.read_rollout import read_rollout_log
 
     decisions = Session().show_page(
         as_json,
         read_rollout_log,
-        FamilyRequest(family=family),
         LOG_COLUMNS,
+        family=family,
         rows=lambda page: [
             {**members_of(decision), "kind": decision.kind + (" (forced)" if decision.forced else "")}
             for decision in page.items
@@ -279,7 +280,6 @@ def verify(
       detent rollout verify ro_01…
       detent rollout verify --from leaving
     """
-    from optimizer.jobs.request import ItemRequest
     from optimizer.jobs.rollouts.verify_rollout import read_verification
 
     if from_ is not None:
@@ -289,7 +289,7 @@ def verify(
         raise InvalidInput("Name a rollout or a family, or an export with --from DIR.")
     session = Session()
     with blocks_read() as session.progress:
-        report = session.client.ask(read_verification, ItemRequest(id=id_of(session, rollout)))
+        report = session.ask(read_verification, id=id_of(session, rollout))
     show_report(as_json, read_verification, report, lambda out: out.print(report.text, markup=False))
     if not report.ok:
         raise typer.Exit(1)
@@ -299,7 +299,6 @@ def _verify_export(path: Path, rollout: str | None, *, as_json: bool) -> None:
     """Needs no home."""
     from optimizer.jobs.rollouts.verify_rollout import read_verification, verify_rollout
     from optimizer.jobs.upkeep.export_folder import read_folder, rows_file
-    from optimizer.runtime import wiring
 
     folder = read_folder(path)
     rows = [(row["id"], row["family"]) for row in folder.lines(rows_file("rollouts"))]
@@ -321,7 +320,7 @@ def _verify_export(path: Path, rollout: str | None, *, as_json: bool) -> None:
 
 @app.command()
 def forecast(
-    family: Annotated[str, typer.Argument(help="Name of the family.", show_default=False)],
+    family: FamilyName,
     variant: Annotated[
         str | None,
         typer.Argument(
@@ -336,12 +335,14 @@ def forecast(
 
     Example: detent rollout forecast triage --margin 0.03
     """
-    from optimizer.jobs.rollouts.read_rollout import ForecastRequest, read_family_forecast
+    from optimizer.jobs.rollouts.read_rollout import read_family_forecast
 
     session = Session()
     candidate = variant_id(session, family, variant) if variant is not None else None
-    request = ForecastRequest(family=family, variant=candidate, ladder=shares_of(ladder), margin=margin)
-    values = as_json_of(read_family_forecast, session.client.ask(read_family_forecast, request))
+    report = session.ask(
+        read_family_forecast, family=family, variant=candidate, ladder=shares_of(ladder), margin=margin
+    )
+    values = as_json_of(read_family_forecast, report)
     show(as_json, values, lambda out: view_forecast(out, values))
 
 
@@ -361,14 +362,12 @@ def report(
 
     Example: detent rollout report triage --out triage.html
     """
-    from optimizer.jobs.request import ItemRequest
     from optimizer.jobs.rollouts.report_rollout import read_report
-    from optimizer.runtime import wiring
 
     session = Session()
     id = id_of(session, rollout)
     with blocks_read() as session.progress:
-        rollout_report = session.client.ask(read_report, ItemRequest(id=id))
+        rollout_report = session.ask(read_report, id=id)
     deliver(session, wiring.rollout_page(rollout_report), {"rollout": id}, name=id, out=out, open=open, as_json=as_json)
 
 
@@ -377,13 +376,11 @@ app.command()(selftest)
 
 def id_of(session: Session, name: str) -> str:
     """The id as given, or of the family's last rollout."""
-    from optimizer.jobs.request import FamilyRequest
-
     if name.startswith("ro_"):
         return name
     from optimizer.jobs.rollouts.read_rollout import read_current_rollout
 
-    return session.client.ask(read_current_rollout, FamilyRequest(family=name)).id
+    return session.ask(read_current_rollout, family=name).id
 
 
 def shares_of(ladder: str | None) -> list[float] | None:
@@ -394,19 +391,3 @@ def shares_of(ladder: str | None) -> list[float] | None:
         return [float(part) for part in ladder.replace(",", " ").split()]
     except ValueError:
         raise InvalidInput(f"--ladder needs shares between 0 and 1, such as 0.10,0.25,0.50, not {ladder!r}.") from None
-
-
-def what_does_not_fit(session: Session, family: str) -> list[str]:
-    """Of the active rollout: that it will not end within its limits, and the ways out,
-    other ladders among them; empty where it may.
-    """
-    from optimizer.jobs.request import ItemRequest
-    from optimizer.jobs.rollouts.read_rollout import read_forecast
-
-    view = session.client.ask(read_forecast, ItemRequest(id=session.active_rollout(family).id))
-    if not view.refuses:
-        return []
-    instead = (
-        f"  Another ladder or limit means another rollout: detent rollout rollback {family}, then start it with them."
-    )
-    return [f"Forecast: {view.summary}", *(f"  Way out: {way}" for way in view.ways_out), instead]

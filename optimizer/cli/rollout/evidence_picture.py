@@ -67,7 +67,6 @@ def print_progress(out: Console, view: ForecastView) -> None:
     if labels.counted != labels.used:
         used += f", {labels.counted:,} counted where the last whole day ended,"
     waiting = f", {labels.waiting} more in a block that is not full yet" if labels.waiting else ""
-    is_ready = view.next_step is not None and not view.waits_for
     print_facts(
         out,
         (
@@ -81,7 +80,12 @@ def print_progress(out: Console, view: ForecastView) -> None:
             f" cohort's feedback closes after {hours.window:.3g} hours",
         ),
         *(("Missing", reason, "yellow") for reason in view.waits_for),
-        ("Waits for", "the worker's next tick: every gate of this stage has passed" if is_ready else None),
+        (
+            "Waits for",
+            "the worker's next tick: every gate of this stage has passed"
+            if (view.next_step is not None and not view.waits_for)
+            else None,
+        ),
         ("Forecast", view.forecast.summary if view.forecast is not None else None),
     )
 
@@ -124,11 +128,10 @@ def difference_text(lift: MeanDifference) -> str:
 
 def _gate_note(gate: EvidenceView, asked_gate: str | None) -> str:
     if gate.passed:
-        refuted = {"roll": "refuted: worse", "roll2": "refuted: worse", "sup": "refuted: better"}
-        return refuted.get(gate.name, "ruled out")
-    if gate.name == asked_gate:
-        return "asked for at this stage"
-    return CONSEQUENCES.get(gate.name, "open")
+        return {"roll": "refuted: worse", "roll2": "refuted: worse", "sup": "refuted: better"}.get(
+            gate.name, "ruled out"
+        )
+    return "asked for at this stage" if gate.name == asked_gate else CONSEQUENCES.get(gate.name, "open")
 
 
 def _arm(arm: ArmView) -> dict[str, Any]:

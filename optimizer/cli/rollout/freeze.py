@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from optimizer.cli.output import Json, tell_change
+from optimizer.cli.output import Json, Reason, tell_change
 from optimizer.cli.session import Session
 
 if TYPE_CHECKING:
-    from optimizer.jobs.context import Context
-    from optimizer.jobs.rollouts.freeze import FreezeReport, FreezeRequest
+    from optimizer.jobs.rollouts.freeze import FreezeReport
 
 FamilyName = Annotated[
     str | None, typer.Argument(help="Name of the family; default: every family.", show_default=False)
 ]
-Reason = Annotated[str | None, typer.Option(help="Why; kept in the record.")]
 
 
 def freeze(family: FamilyName = None, reason: Reason = None, as_json: Json = False) -> None:
@@ -28,7 +25,7 @@ def freeze(family: FamilyName = None, reason: Reason = None, as_json: Json = Fal
     """
     from optimizer.jobs.rollouts import freeze as jobs
 
-    _ask(as_json, jobs.freeze, jobs.FreezeRequest(family=family, reason=reason or ""))
+    _tell(Session().show(as_json, jobs.freeze, family=family, reason=reason or ""))
 
 
 def unfreeze(family: FamilyName = None, reason: Reason = None, as_json: Json = False) -> None:
@@ -38,9 +35,8 @@ def unfreeze(family: FamilyName = None, reason: Reason = None, as_json: Json = F
     """
     from optimizer.jobs.rollouts import freeze as jobs
 
-    _ask(as_json, jobs.unfreeze, jobs.FreezeRequest(family=family, reason=reason or ""))
+    _tell(Session().show(as_json, jobs.unfreeze, family=family, reason=reason or ""))
 
 
-def _ask(as_json: bool, act: Callable[[Context, FreezeRequest], FreezeReport], request: FreezeRequest) -> None:
-    report = Session().show(as_json, act, request)
+def _tell(report: FreezeReport) -> None:
     tell_change(f"{report.what}.", why=report.why, undo=report.undo or "", then=report.next or "")

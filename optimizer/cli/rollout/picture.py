@@ -98,14 +98,23 @@ def _print_evidence(out: Console, rollout: Rollout, status: FamilyRollout) -> No
     assert evidence is not None
     if evidence.followed_by is not None:
         after = evidence.followed_by
-        text = f"{after.variant} reigns from {when(after.since)} on, by {after.by}: {shown(after.why)}"
-        print_facts(out, ("Since", text, "yellow"))
+        print_facts(
+            out,
+            (
+                "Since",
+                f"{after.variant} reigns from {when(after.since)} on, by {after.by}: {shown(after.why)}",
+                "yellow",
+            ),
+        )
     out.print("")
     print_evidence(out, evidence)
     out.print("")
     print_facts(out, ("Reported", "by every user in this rollout, matured or not"))
-    arms = [arm_row(members_of(arm)) for arm in status.arms]
-    table(arms, ARM_COLUMNS, empty="Nothing was reported for this rollout yet.")(out)
+    table(
+        [arm_row(members_of(arm)) for arm in status.arms],
+        ARM_COLUMNS,
+        empty="Nothing was reported for this rollout yet.",
+    )(out)
     out.print("")
     if rollout.status == "deploying":
         print_progress(out, evidence)

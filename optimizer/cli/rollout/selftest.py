@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from optimizer.cli.output import Json, console, say, show, table, when
+from optimizer.cli.output import FamilyName, Json, console, say, show, table, when
 from optimizer.cli.rollout.forecast_view import span
 from optimizer.cli.session import Session
 from optimizer.runtime.use_cases import as_json_of
@@ -33,7 +33,7 @@ COLUMNS = {
 
 
 def selftest(
-    family: Annotated[str, typer.Argument(help="Name of the family.", show_default=False)],
+    family: FamilyName,
     runs: Annotated[int, typer.Option(min=1, help="Rollouts of each kind: equal, and with the drop.")] = 100,
     injected_drop: Annotated[
         float,
@@ -51,14 +51,20 @@ def selftest(
 
     Example: detent rollout selftest triage --runs 200
     """
-    from optimizer.jobs.rollouts.selftest import SelftestRequest, read_selftest
+    from optimizer.jobs.rollouts.selftest import read_selftest
 
-    request = SelftestRequest(
-        family=family, runs=runs, injected_drop=injected_drop, seed=seed, margin=margin, minutes=minutes
-    )
     session = Session()
     with _progress() as session.progress:
-        values = as_json_of(read_selftest, session.client.ask(read_selftest, request))
+        report = session.ask(
+            read_selftest,
+            family=family,
+            runs=runs,
+            injected_drop=injected_drop,
+            seed=seed,
+            margin=margin,
+            minutes=minutes,
+        )
+    values = as_json_of(read_selftest, report)
     show(as_json, values, lambda out: _view(out, values))
 
 

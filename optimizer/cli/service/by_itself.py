@@ -27,10 +27,9 @@ def switched_on(store: Store, families: Iterable[Family]) -> list[str]:
     """One line per family whose studies start by themselves; one that says that nothing does where there is none."""
     with store.read() as tx:
         stored = store.schedules.all(tx)
-    states = [in_force(family, stored.get(family.name)) for family in families]
     lines = [
         f"{state.family}: {state.text}. To end it: detent family schedule {state.family} --off"
-        for state in states
+        for state in [in_force(family, stored.get(family.name)) for family in families]
         if state.on
     ]
     return lines or [

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from optimizer.cli.output import say
+from optimizer.core.base.errors import DetentError, Refused
+from optimizer.runtime import wiring
 
 if TYPE_CHECKING:
     from optimizer.adapters.files.family_files import FamilyFiles
@@ -50,7 +52,6 @@ def serve(
     from optimizer.host import run_files
     from optimizer.host.config import load_settings
     from optimizer.host.logs import set_up_logs
-    from optimizer.runtime import wiring
     from optimizer.runtime.supervise import Supervisor, refuse_open_door, refuse_other_uvicorn
 
     refuse_other_uvicorn(version("uvicorn"))
@@ -92,9 +93,7 @@ def serve(
 
 def _load_families(settings: Settings, store: Store, strict: bool) -> FamilyFiles:
     """As they are. Tell the store what the files hold. A faulty file is said aloud; under --strict it is refused."""
-    from optimizer.core.base.errors import Refused
     from optimizer.jobs.families.check_models import unknown_models
-    from optimizer.runtime import wiring
 
     families = wiring.load_families(settings)
     for name, problem in families.problems.items():
@@ -131,7 +130,6 @@ def _news(settings: Settings, store: Store, families: FamilyFiles) -> Callable[[
     """What began or ended by itself, and what was edited in the files."""
     from optimizer.cli.service.by_itself import EditNews, News
     from optimizer.jobs.families.check_models import with_unknown_model
-    from optimizer.runtime import wiring
 
     unknown = partial(with_unknown_model, partial(wiring.open_models, settings))
     by_itself, edits = News(store), EditNews(store, families, unknown)
@@ -147,11 +145,8 @@ def alarm_into(store: Store) -> Alarm:
 
     A store that cannot be written must not stop the supervision.
     """
-    from datetime import UTC
-
     import structlog
 
-    from optimizer.core.base.errors import DetentError
     from optimizer.jobs.ids import new_id
     from optimizer.ports import Alert
 
@@ -189,7 +184,6 @@ def worker(
 
     from optimizer.host.config import load_settings
     from optimizer.host.logs import set_up_logs
-    from optimizer.runtime import wiring
     from optimizer.runtime.worker import Worker
 
     settings = load_settings()

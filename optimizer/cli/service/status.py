@@ -29,10 +29,10 @@ def status(as_json: Json = False) -> None:
 
     Example: detent status --json
     """
-    from optimizer.jobs.upkeep.read_status import StatusRequest, read_status
+    from optimizer.jobs.upkeep.read_status import read_status
 
-    session, request = Session(), StatusRequest(forecast=True)
-    session.show(as_json, read_status, request, lambda out, view: _view(out, view, session.clock.now()))
+    session = Session()
+    session.show(as_json, read_status, lambda out, view: _view(out, view, session.clock.now()), forecast=True)
 
 
 def _view(out: Console, view: StatusView, now: datetime) -> None:

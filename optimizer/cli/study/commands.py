@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import shlex
+import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from optimizer.cli.output import Json, say, show, show_report, tell_change
+from optimizer.cli.output import FamilyName, Json, console, say, show, show_report, tell_change
 from optimizer.cli.report_file import Open, Out, deliver
 from optimizer.cli.session import Session, check_one_of
 from optimizer.cli.study.estimate_view import view_estimate, view_price
 from optimizer.cli.study.view import print_study
 from optimizer.cli.variant.find import named_variant
 from optimizer.core.base.answers import members_of
-from optimizer.core.base.errors import DetentError, NotFound
-from optimizer.core.base.values import Aim
-from optimizer.core.search.study import ENDED, UNFINISHED, Study, StudyStatus
+from optimizer.core.base.errors import DetentError, NotFound, Refused
+from optimizer.core.search.study import CONFIRM, ENDED, UNFINISHED, Study
+from optimizer.runtime import wiring
 
 if TYPE_CHECKING:
     from optimizer.core.views.study_headline import StudyView
@@ -26,7 +28,6 @@ app = typer.Typer(
     name="study", no_args_is_help=True, help="Searches for better variants: run, watch, cancel, resume, report."
 )
 
-FamilyName = Annotated[str, typer.Argument(help="Name of the family.", show_default=False)]
 StudyId = Annotated[str, typer.Argument(help="Id of the study, or the family for its latest.", show_default=False)]
 Strategy = Annotated[
     str | None,
@@ -92,11 +93,10 @@ def run(
 
     check_one_of("--aim", aim, ("quality", "cost", "latency"))
     from optimizer.jobs.studies.start_study import StudyEstimate, start_study
-    from optimizer.runtime.client import family_view
 
     session = Session()
     keep = {"keep_saved": keep_saved, "keep_quality": keep_quality}
-    wish = study_run.Wish.of(
+    members = study_run.wished(
         study_run.read_definition(definition),
         strategy=strategy,
         aim=aim,
@@ -106,7 +106,7 @@ def run(
         seed=seed,
         keep=keep,
     )
-    created = session.client.ask(start_study, wish.of_family(family, dry_run=dry_run))
+    created = session.ask(start_study, family=family, dry_run=dry_run, **members)
     if isinstance(created, StudyEstimate):
         estimate = created.estimate
         options = ("strategy", "aim", "budget_usd", "budget_minutes", "seed", "definition", *keep)
@@ -115,7 +115,7 @@ def run(
             for option in options
             if (value := context.params[option]) is not None
         )
-        declared = family_view(session.client, created.family).definition
+        declared = session.family_view(created.family).definition
         assert declared is not None, "what has no definition has no estimate"
         show_report(as_json, start_study, created, lambda out: view_estimate(out, declared, estimate, again))
         return
@@ -135,12 +135,11 @@ def list_studies(
 ) -> None:
     """Studies, newest first."""
     check_one_of("--status", status, (*UNFINISHED, *ENDED))
-    from optimizer.jobs.studies.read_studies import StudiesRequest, read_studies
-    from optimizer.runtime.client import family_view
+    from optimizer.jobs.studies.read_studies import read_studies
 
     session = Session()
     if family is not None:
-        family_view(session.client, family)
+        session.family_view(family)
     columns = {
         "id": "Study",
         "family": "Family",
@@ -155,8 +154,9 @@ def list_studies(
     session.show_page(
         as_json,
         read_studies,
-        StudiesRequest(family=family, status=cast(StudyStatus | None, status)),
         columns,
+        family=family,
+        status=status,
         rows=lambda page: [
             {
                 **members_of(s),
@@ -186,7 +186,6 @@ def show_study(study: StudyId, as_json: Json = False) -> None:
 @app.command()
 def cancel(study: StudyId, as_json: Json = False) -> None:
     """Stop a study before its next call. What it found stays."""
-    from optimizer.jobs.request import ItemActRequest
     from optimizer.jobs.studies.start_study import cancel_study
 
     session = Session()
@@ -195,7 +194,7 @@ def cancel(study: StudyId, as_json: Json = False) -> None:
         show(as_json, record)
         say(f"Study {record.id} is {record.status} already; nothing changed.")
         return
-    show(as_json, session.client.ask(cancel_study, ItemActRequest(id=record.id)))
+    show(as_json, session.ask(cancel_study, id=record.id))
     tell_change(
         f"{record.family}: study {record.id} stops before its next call.",
         why="",
@@ -212,11 +211,10 @@ def resume(
 ) -> None:
     """Go on with a study that was cancelled, failed or interrupted. Nothing that was answered is asked again."""
     from optimizer.cli.study import run as study_run
-    from optimizer.jobs.request import ItemActRequest
     from optimizer.jobs.studies.start_study import take_up_study
 
     session = Session()
-    resumed = session.client.ask(take_up_study, ItemActRequest(id=find_study(session, study).id))
+    resumed = session.ask(take_up_study, id=find_study(session, study).id)
     record = study_run.follow_study(session, resumed.id, follow=follow, quiet=as_json)
     print_study(session, record, as_json)
     if record.status == "failed":
@@ -241,15 +239,13 @@ def nominate(
       detent study nominate triage v_1a2b3c4d5e6f --aim cost
     """
     from optimizer.cli.study import run as study_run
-    from optimizer.jobs.studies.nominate import NominateRequest
     from optimizer.jobs.studies.start_study import nominate_variant
 
     check_one_of("--aim", aim, ("quality", "cost", "latency"))
     session = Session()
     searched = find_study(session, study)
     variant = named_variant(session, searched.family, variant)
-    request = NominateRequest(id=searched.id, variant=variant, aim=cast(Aim, aim), dry_run=dry_run)
-    nominated = session.client.ask(nominate_variant, request)
+    nominated = session.ask(nominate_variant, id=searched.id, variant=variant, aim=aim, dry_run=dry_run)
     if dry_run:
         price = study_run.price_of(nominated)
         show(as_json, {"dry_run": True, "price": price}, lambda out: view_price(out, searched.family, price))
@@ -261,7 +257,7 @@ def nominate(
 
 @app.command()
 def confirm(
-    family: Annotated[str, typer.Argument(help="Name of the family.", show_default=False)],
+    family: FamilyName,
     variant: Annotated[
         str, typer.Argument(help="Id of any variant, or file: what family.yaml says now.", show_default=False)
     ],
@@ -279,14 +275,34 @@ def confirm(
       detent study confirm triage file --dry-run
       detent study confirm triage v_1a2b3c4d5e6f --yes
     """
-    from optimizer.cli.study import confirm as study_confirm
+    from optimizer.cli.study import run as study_run
+    from optimizer.jobs.studies.start_study import start_study
 
     check_one_of("--aim", aim, ("quality", "cost", "latency"))
     session = Session()
-    record = study_confirm.run(session, family, variant, aim, dry_run=dry_run, yes=yes, follow=follow, as_json=as_json)
-    if record is not None:
-        print_study(session, record, as_json)
-        _leave_unless_confirmed(record)
+    variant = named_variant(session, family, variant)
+    look = partial(session.ask, start_study, family=family, strategy=CONFIRM, variant=variant, aim=aim)
+    price = study_run.price_of(look(dry_run=True))
+    if dry_run:
+        show(as_json, {"dry_run": True, "price": price}, lambda out: view_price(out, family, price))
+        return
+    if isinstance(price, Study):
+        record = study_run.read_study(session, price.id)
+    else:
+        if not yes:
+            view_price(console(stderr=True), family, price)
+            if not sys.stdin.isatty():
+                raise Refused(
+                    f"A look at the sealed holdout of {family} is spent only after a yes. Say it: --yes. Or see the"
+                    " price alone: --dry-run."
+                )
+            if not typer.confirm(
+                f"Spend look {price.look} at the sealed holdout of {family}?", default=False, err=True
+            ):
+                raise Refused("Nothing was spent.")
+        record = study_run.follow_study(session, cast(Study, look()).id, follow=follow, quiet=as_json)
+    print_study(session, record, as_json)
+    _leave_unless_confirmed(record)
 
 
 def _leave_unless_confirmed(study: Study) -> None:
@@ -305,27 +321,23 @@ def report(study: StudyId, out: Out = None, open: Open = False, as_json: Json = 
 
     Example: detent study report triage --out triage.html
     """
-    from optimizer.jobs.request import ItemRequest
     from optimizer.jobs.studies.report_study import read_study_report
-    from optimizer.runtime import wiring
 
     session = Session()
     record = find_study(session, study)
-    page = wiring.study_page(session.client.ask(read_study_report, ItemRequest(id=record.id)))
+    page = wiring.study_page(session.ask(read_study_report, id=record.id))
     deliver(session, page, {"study": record.id}, name=record.id, out=out, open=open, as_json=as_json)
 
 
 def find_study(session: Session, name: str) -> StudyView:
     """By id, or the latest of a family."""
-    from optimizer.jobs.request import ItemRequest
-    from optimizer.jobs.studies.read_studies import StudiesRequest, read_studies, read_study
-    from optimizer.runtime.client import family_view
+    from optimizer.jobs.studies.read_studies import read_studies, read_study
 
     try:
-        return session.client.ask(read_study, ItemRequest(id=name))
+        return session.ask(read_study, id=name)
     except NotFound as unknown:
         try:
-            family_view(session.client, name)
+            session.family_view(name)
         except DetentError as none:
             if name.startswith("st_") or not isinstance(none, NotFound):
                 raise unknown from None
@@ -333,7 +345,7 @@ def find_study(session: Session, name: str) -> StudyView:
                 f"There is no study and no family {name!r}. See them with: detent study list, detent family list.",
                 study=name,
             ) from None
-    latest = session.client.ask(read_studies, StudiesRequest(family=name, limit=1)).items
+    latest = session.ask(read_studies, family=name, limit=1).items
     if not latest:
         raise NotFound(f"{name} has had no study yet. Start one: detent study run {name} --dry-run.", family=name)
     return latest[0]

@@ -6,23 +6,22 @@ import os
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from optimizer.cli.output import console, dollars, say
-from optimizer.cli.progress.polling import polled
+from optimizer.cli.progress.followed_run import polled
 from optimizer.cli.session import Session
 from optimizer.cli.study.view import trials_of
 from optimizer.core.base.errors import InvalidInput, NotFound
 from optimizer.core.base.phrasing import count
-from optimizer.core.base.values import Aim, Budget
 from optimizer.core.search.study import ENDED, ENOUGH, KEEP, REMARKS, Study, Trial, aimed_at, budget_options
 from optimizer.host import run_files
+from optimizer.runtime import wiring
 
 if TYPE_CHECKING:
     from optimizer.core.views.study_headline import StudyView
-    from optimizer.jobs.studies.create_study import StudyRequest
     from optimizer.jobs.studies.nominate import LookPrice
     from optimizer.jobs.studies.start_study import LookEstimate
 
@@ -31,55 +30,32 @@ TOLD_EVERY_S = 30.0  # where no line moves
 NAMES = ("strategy", "aim", "budget", "seed", "definition", "space", "proposer")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wish:
-    """What was asked for: options beat the definition file, which beats the defaults of the job."""
+def wished(values: Mapping[str, Any], *, keep: Mapping[str, float | None], **options: Any) -> dict[str, Any]:
+    """Members of the request: options beat the definition file (``values``), which beats the defaults of the job.
 
-    strategy: str | None
-    aim: Aim | None  # None: the job's default
-    budget: Budget
-    seed: int
-    definition: Mapping[str, Any] = field(default_factory=dict)
+    ``keep``: by name; one of the two of ``KEEP``, typed, stands in the place of the file's.
+    """
+    caps = dict(values.get("budget") or {})
+    if unknown := sorted(caps.keys() - {"usd", "calls", "minutes"}):
+        raise InvalidInput(f"The definition's budget has {', '.join(unknown)}; it knows usd, calls and minutes.")
+    caps |= {name: options[name] for name in ("usd", "calls", "minutes") if options[name] is not None}
+    if not any(cap is not None for cap in caps.values()):
+        from optimizer.jobs.studies.create_study import DEFAULT_BUDGET
 
-    def of_family(self, family: str, *, dry_run: bool = False) -> StudyRequest:
-        from optimizer.jobs.studies.create_study import BudgetBody, StudyRequest
-
-        caps = {name: cap for name, cap in asdict(self.budget).items() if cap is not None}
-        return StudyRequest(
-            family=family,
-            strategy=self.strategy,
-            aim=self.aim,
-            budget=BudgetBody(**caps),
-            seed=self.seed,
-            definition=dict(self.definition),
-            dry_run=dry_run,
-        )
-
-    @classmethod
-    def of(cls, values: Mapping[str, Any], **options: Any) -> Wish:
-        caps = dict(values.get("budget") or {})
-        unknown = sorted(caps.keys() - {"usd", "calls", "minutes"})
-        if unknown:
-            raise InvalidInput(f"The definition's budget has {', '.join(unknown)}; it knows usd, calls and minutes.")
-        caps.update({name: options[name] for name in ("usd", "calls", "minutes") if options.get(name) is not None})
-        sizes = {k: v for k, v in values.items() if k not in (*NAMES, "family", "name", "description")}
-        definition = {**sizes, **dict(values.get("definition") or {})}
-        definition.update({name: values[name] for name in ("space", "proposer") if values.get(name)})
-        keep = {name: value for name, value in (options.get("keep") or {}).items() if value is not None}
-        if keep:  # one of the two: what is typed stands in the place of the file's
-            definition = {name: value for name, value in definition.items() if name not in KEEP} | keep
-        if not any(cap is not None for cap in caps.values()):
-            from optimizer.jobs.studies.create_study import DEFAULT_BUDGET
-
-            caps = {k: v for k, v in asdict(DEFAULT_BUDGET).items() if v is not None}
-        seed = options.get("seed")
-        return cls(
-            strategy=options.get("strategy") or values.get("strategy"),
-            aim=options.get("aim") or values.get("aim"),
-            budget=Budget(**caps),
-            seed=int(seed if seed is not None else values.get("seed") or 0),
-            definition=definition,
-        )
+        caps = asdict(DEFAULT_BUDGET)
+    sizes = {name: size for name, size in values.items() if name not in (*NAMES, "family", "name", "description")}
+    definition = {**sizes, **dict(values.get("definition") or {})}
+    definition |= {name: values[name] for name in ("space", "proposer") if values.get(name)}
+    if typed := {name: value for name, value in keep.items() if value is not None}:
+        definition = {name: value for name, value in definition.items() if name not in KEEP} | typed
+    seed = options["seed"]
+    return {
+        "strategy": options["strategy"] or values.get("strategy"),
+        "aim": options["aim"] or values.get("aim"),
+        "budget": {name: cap for name, cap in caps.items() if cap is not None},
+        "seed": int(seed if seed is not None else values.get("seed") or 0),
+        "definition": definition,
+    }
 
 
 def read_definition(path: Path | None) -> Mapping[str, Any]:
@@ -139,7 +115,6 @@ def _by_worker(session: Session, study_id: str, follow: bool, quiet: bool) -> St
 def _here(session: Session, study_id: str, quiet: bool) -> StudyView:
     """Runs the study in a thread of this process and shows the store's picture of it."""
     from optimizer.jobs.studies.run_study import run_study
-    from optimizer.runtime import wiring
 
     settings = session.settings
     models = wiring.open_models(settings)
@@ -252,7 +227,6 @@ def _moving_line(study: Study, n_trials: int, best: float | None, spend: Any, el
 
 
 def read_study(session: Session, study_id: str) -> StudyView:
-    from optimizer.jobs.request import ItemRequest
     from optimizer.jobs.studies import read_studies
 
-    return session.client.ask(read_studies.read_study, ItemRequest(id=study_id))
+    return session.ask(read_studies.read_study, id=study_id)

@@ -28,19 +28,18 @@ if TYPE_CHECKING:
 
 def print_study(session: Session, study: StudyView, as_json: bool) -> None:
     from optimizer.core.search.strategy import REPLAY
-    from optimizer.jobs.request import ItemRequest
     from optimizer.jobs.studies.cascade_of_study import read_audit_cost
     from optimizer.jobs.studies.read_studies import read_mlflow_link
 
-    request, trials = ItemRequest(id=study.id), trials_of(session, study.id)
+    trials = trials_of(session, study.id)
     is_cascade = study.winner is not None and REPLAY in study.strategy
     cost = None
     if is_cascade:
         try:
-            cost = session.client.ask(read_audit_cost, request).audit_cost
+            cost = session.ask(read_audit_cost, id=study.id).audit_cost
         except Busy as busy:
             say(f"What checking the answers costs is left out. {busy.detail}", "yellow")
-    link = session.client.ask(read_mlflow_link, request).url
+    link = session.ask(read_mlflow_link, id=study.id).url
     show(
         as_json,
         {"study": study, "trials": trials, "audit_cost": cost, "mlflow": link},
@@ -49,11 +48,9 @@ def print_study(session: Session, study: StudyView, as_json: bool) -> None:
 
 
 def trials_of(session: Session, study_id: str) -> Sequence[Trial]:
-    from optimizer.jobs.request import ItemPageRequest
     from optimizer.jobs.studies.read_studies import read_trials
-    from optimizer.runtime.client import whole
 
-    return whole(session.client, read_trials, ItemPageRequest(id=study_id, limit=1000)).items
+    return session.whole(read_trials, id=study_id).items
 
 
 def view(

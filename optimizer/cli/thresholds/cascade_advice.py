@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from optimizer.core.search.cascade.figures import CascadeSetting, Figure, WeightedEstimate
-    from optimizer.jobs.studies.recommend_cascade import CascadeRecommendation, RecommendThresholdsRequest
+    from optimizer.jobs.studies.recommend_cascade import CascadeRecommendation
 
 COLUMNS = {"what": "", "accept": "accept", "quality": "Quality", "cost": "$ a request", "loss": "Points lost", "n": "n"}
 SAID = {
@@ -32,10 +32,10 @@ REFERENCES = {
 }
 
 
-def recommend(session: Session, request: RecommendThresholdsRequest, *, as_json: bool) -> None:
+def recommend(session: Session, family: str, hours: float, *, as_json: bool) -> None:
     from optimizer.jobs.studies.recommend_cascade import recommend_cascade
 
-    answer = session.client.ask(recommend_cascade, request)
+    answer = session.ask(recommend_cascade, family=family, hours=hours)
     then = next_command(answer)
 
     def view(out: Console) -> None:

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from optimizer.cli.output import Json, show, table
+from optimizer.cli.output import FamilyName, Json, show, table
 from optimizer.cli.session import Session
 from optimizer.cli.thresholds.compare import COLUMNS, SCORE_NOTE, compare, row_of
 from optimizer.core.base.errors import InvalidInput
+from optimizer.runtime import wiring
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -33,7 +34,7 @@ app.command()(compare)
 
 @app.command()
 def recommend(
-    family: Annotated[str, typer.Argument(help="Name of the family.", show_default=False)],
+    family: FamilyName,
     hours: Annotated[float, typer.Option(help="How far back requests or reported items count.")] = 30 * 24,
     out: Annotated[
         Path | None,
@@ -53,11 +54,9 @@ def recommend(
       detent thresholds recommend content_pipeline --out config/
     """
     from optimizer.core.family.family import declared_kind
-    from optimizer.jobs.studies.recommend_cascade import RecommendThresholdsRequest
-    from optimizer.runtime.client import family_view
 
-    session, request = Session(), RecommendThresholdsRequest(family=family, hours=hours)
-    declared = family_view(session.client, family)
+    session = Session()
+    declared = session.family_view(family)
     kind = declared_kind({"kind": declared.kind})
     if kind is None or not kind.runs_pipeline:
         if out is not None and kind is not None:
@@ -67,17 +66,19 @@ def recommend(
             )
         from optimizer.cli.thresholds.cascade_advice import recommend as recommend_cascade
 
-        recommend_cascade(session, request, as_json=as_json)
+        recommend_cascade(session, family, hours, as_json=as_json)
         return
     from optimizer.content.jobs.recommend_thresholds import recommend_thresholds
-    from optimizer.runtime import wiring
 
-    recommendation = session.client.ask(recommend_thresholds, request)
+    recommendation = session.ask(recommend_thresholds, family=family, hours=hours)
     path_written = str(wiring.write_optimal_config(out, recommendation)) if out is not None else None
 
     def view(console: Console) -> None:
-        rows = [row_of("now", recommendation.before), row_of("recommended", recommendation.after)]
-        table(rows, {**COLUMNS, "what": "On kept-back items"}, empty="")(console)
+        table(
+            [row_of("now", recommendation.before), row_of("recommended", recommendation.after)],
+            {**COLUMNS, "what": "On kept-back items"},
+            empty="",
+        )(console)
         for knob, value in sorted(recommendation.changed.items()):
             console.print(f"  {knob}: {value}", markup=False, highlight=False)
         console.print("")

@@ -11,6 +11,7 @@ import typer
 
 from optimizer.cli.output import Json, print_facts, table
 from optimizer.cli.session import Session
+from optimizer.runtime import wiring
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -52,23 +53,17 @@ def compare(
 
     Example: detent thresholds compare content_pipeline --conservative champion --aggressive config/optimal_config.yaml
     """
-    from optimizer.content.jobs.compare_thresholds import CompareThresholdsRequest, compare_thresholds
-    from optimizer.runtime.client import family_view
+    from optimizer.content.jobs.compare_thresholds import compare_thresholds
 
     session = Session()
-    definition = family_view(session.client, family).definition
+    definition = session.family_view(family).definition
     versions = definition.prompt.versions if definition is not None else ()
-    request = CompareThresholdsRequest(
-        family=family,
-        conservative=configuration(conservative, versions),
-        aggressive=configuration(aggressive, versions),
-        confidence=confidence,
-    )
 
     def view(console: Console, comparison: ThresholdsComparison) -> None:
         sides = {"conservative": comparison.conservative, "aggressive": comparison.aggressive}
-        rows = [row_of(f"{role}: {side.configuration}", side.outcome) for role, side in sides.items()]
-        table(rows, COLUMNS, empty="")(console)
+        table(
+            [row_of(f"{role}: {side.configuration}", side.outcome) for role, side in sides.items()], COLUMNS, empty=""
+        )(console)
         print_facts(
             console,
             ("Differ", f"on {comparison.n_differing} of {comparison.n} items"),
@@ -82,7 +77,15 @@ def compare(
             "Measured by replay on items that are not sealed; times of early exits are a model.", markup=False
         )
 
-    session.show(as_json, compare_thresholds, request, view)
+    session.show(
+        as_json,
+        compare_thresholds,
+        view,
+        family=family,
+        conservative=configuration(conservative, versions),
+        aggressive=configuration(aggressive, versions),
+        confidence=confidence,
+    )
 
 
 def configuration(name: str, versions: Collection[str]) -> NamedConfiguration:
@@ -94,7 +97,6 @@ def configuration(name: str, versions: Collection[str]) -> NamedConfiguration:
     """
     from optimizer.content.core.policy.presets import PRESETS
     from optimizer.content.jobs.compare_thresholds import NamedConfiguration
-    from optimizer.runtime import wiring
 
     is_named = name in ("champion", "candidate", *versions, *PRESETS) or name.startswith("v_")
     is_file = os.sep in name or name.endswith((".yaml", ".yml")) or Path(name).is_dir()

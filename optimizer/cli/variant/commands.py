@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from optimizer.cli.output import Json, console, say, show_report, table, tell_change
+from optimizer.cli.output import FamilyName, Json, console, say, show_report, table, tell_change
 from optimizer.cli.session import Session
-from optimizer.cli.variant import compare as variant_compare
+from optimizer.cli.variant.compare import compare
 from optimizer.cli.variant.find import variant_id
 from optimizer.core.base.canonical import read_json
 from optimizer.core.base.errors import InvalidInput
@@ -23,9 +23,8 @@ if TYPE_CHECKING:
 
 app = typer.Typer(name="variant", no_args_is_help=True, help="Variants of a family: list, show, compare, make, export.")
 
-variant_compare.register(app)
+app.command()(compare)
 
-FamilyName = Annotated[str, typer.Argument(help="Name of the family.", show_default=False)]
 VariantId = Annotated[
     str, typer.Argument(help="Id of the variant, or champion, candidate, or file.", show_default=False)
 ]
@@ -37,10 +36,9 @@ def list_variants(family: FamilyName, as_json: Json = False) -> None:
 
     Example: detent variant list triage
     """
-    from optimizer.jobs.champions.read_variants import VariantsRequest, read_variants
-    from optimizer.runtime.client import whole
+    from optimizer.jobs.champions.read_variants import read_variants
 
-    page = whole(Session().client, read_variants, VariantsRequest(family=family, limit=1000))
+    page = Session().whole(read_variants, family=family)
     rows = [
         {
             "variant": item.variant,
@@ -72,10 +70,15 @@ def show_variant(family: FamilyName, variant: VariantId = "champion", as_json: J
     An id may be shortened. candidate is that of the active rollout, else the winner of the last study that nominated
     one; file is what family.yaml says now.
     """
-    from optimizer.jobs.champions.read_variants import NamedVariantRequest, read_named_variant
+    from optimizer.jobs.champions.read_variants import read_named_variant
 
-    request = NamedVariantRequest(family=family, name=variant)
-    Session().show(as_json, read_named_variant, request, lambda out, view: out.print(reading(view), markup=False))
+    Session().show(
+        as_json,
+        read_named_variant,
+        lambda out, view: out.print(reading(view), markup=False),
+        family=family,
+        name=variant,
+    )
 
 
 @app.command()
@@ -89,20 +92,12 @@ def diff(
 
     Example: detent variant diff triage candidate
     """
-    from optimizer.jobs.champions.read_variants import (
-        DiffRequest,
-        NamedVariantRequest,
-        read_diff,
-        read_named_variant,
-    )
+    from optimizer.jobs.champions.read_variants import read_diff, read_named_variant
 
     session = Session()
-    new, old = (
-        session.client.ask(read_named_variant, NamedVariantRequest(family=family, name=name))
-        for name in (variant, against)
-    )
+    new, old = (session.ask(read_named_variant, family=family, name=name) for name in (variant, against))
     if as_json:
-        session.show(as_json, read_diff, DiffRequest(variant=new.variant, against=old.variant, family=family))
+        session.show(as_json, read_diff, variant=new.variant, against=old.variant, family=family)
         return
     lines, out = differences(old, new), console()
     if not lines:
@@ -141,10 +136,13 @@ def create(
       detent variant create triage --from champion --model temperature=0.2 --note "warmer"
       detent variant create triage --policy accept=0.83
     """
-    from optimizer.jobs.families.create_variant import VariantRequest, create_variant
+    from optimizer.jobs.families.create_variant import create_variant
 
     session = Session()
-    request = VariantRequest(
+    created = session.show(
+        as_json,
+        create_variant,
+        lambda out, created: out.print(created.variant),
         family=family,
         from_=variant_id(session, family, start),
         messages=_messages(messages),
@@ -154,7 +152,6 @@ def create(
         examples=[] if without_examples else None,
         note=note,
     )
-    created = session.show(as_json, create_variant, request, lambda out, created: out.print(created.variant))
     id = created.variant
     tell_change(
         f"{family}: variant {id} {'made' if created.new else 'was there already, with the same content'}.",
@@ -177,13 +174,15 @@ def export(
 
     Example: detent variant export triage --format yaml
     """
-    from optimizer.jobs.champions.read_variants import ExportRequest, read_export
+    from optimizer.jobs.champions.read_variants import read_export
 
     Session().show(
         as_json,
         read_export,
-        ExportRequest(family=family, name=variant, format=format),
         lambda out, export: print(printable(export.text) if out.is_terminal else export.text, end=""),
+        family=family,
+        name=variant,
+        format=format,
     )
 
 
@@ -205,22 +204,21 @@ def import_variant(
 
     Example: detent variant import triage leaving/prompts/triage/v_0123456789ab.yaml
     """
-    from optimizer.jobs.families.create_variant import VariantRequest, create_variant
+    from optimizer.jobs.families.create_variant import create_variant
 
-    session, content = Session(), _exported(file)
-    declared = session.client.ask(
+    content = _exported(file)
+    declared = Session().show(
+        as_json,
         create_variant,
-        VariantRequest(
-            family=family,
-            messages=content["messages"],
-            examples=[],
-            model=content["model"],
-            policy=content["policy"],
-            response_format=content["response_format"],
-            note=note or f"from {file.name}",
-        ),
+        lambda out, declared: out.print(declared.variant),
+        family=family,
+        messages=content["messages"],
+        examples=[],
+        model=content["model"],
+        policy=content["policy"],
+        response_format=content["response_format"],
+        note=note or f"from {file.name}",
     )
-    show_report(as_json, create_variant, declared, lambda out: out.print(declared.variant))
     if content["tools"] and [dict(tool) for tool in declared.tools or ()] != content["tools"]:
         say("Not carried over: tools, which are the family's own; write them into its file.")
     id = declared.variant

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from optimizer.cli.output import Json, dollars, print_facts, say, show, show_report, table
+from optimizer.cli.output import FamilyName, Json, dollars, print_facts, say, show, show_report, table
 from optimizer.cli.report_file import STDOUT, Open, Out, write_page
 from optimizer.cli.session import Session
+from optimizer.core.base.errors import BudgetExhausted, DetentError, StudyStopped
 from optimizer.core.base.phrasing import count, signed, signed_interval
+from optimizer.runtime import wiring
 from optimizer.runtime.use_cases import as_json_of
 
 if TYPE_CHECKING:
@@ -26,12 +28,8 @@ TEXT_CHARS = 40
 NO_PRICE = "dollars unknown: a model has no price in config/models.yaml"
 
 
-def register(app: typer.Typer) -> None:
-    app.command()(compare)
-
-
 def compare(
-    family: Annotated[str, typer.Argument(help="Name of the family.", show_default=False)],
+    family: FamilyName,
     variants: Annotated[
         list[str], typer.Argument(help="Ids, or champion, candidate, file; the others are held against the first.")
     ],
@@ -57,25 +55,18 @@ def compare(
       detent variant compare triage champion file v_1a2b3c4d5e6f --examples 50 --out compare.html
     """
     from optimizer.cli.progress.followed_run import follow_run
-    from optimizer.core.base.errors import BudgetExhausted, DetentError, StudyStopped
     from optimizer.core.family.variant import Variant
-    from optimizer.jobs.champions.read_variants import NamedVariantRequest, read_named_variant
-    from optimizer.jobs.request import ItemActRequest, ItemRequest
+    from optimizer.jobs.champions.read_variants import read_named_variant
     from optimizer.jobs.runs.create_comparison import (
-        CompareRequest,
         ComparisonEstimate,
         read_comparison,
         read_grid,
         start_comparison,
         stop_comparison,
     )
-    from optimizer.jobs.runs.queue_run import RunBudgetBody
-    from optimizer.runtime import wiring
 
-    session, budget = Session(), RunBudgetBody(usd=budget_usd, calls=budget_calls)
-    made = session.client.ask(
-        start_comparison, CompareRequest(family=family, variants=variants, n=examples, budget=budget, dry_run=dry_run)
-    )
+    session, budget = Session(), {"usd": budget_usd, "calls": budget_calls}
+    made = session.ask(start_comparison, family=family, variants=variants, n=examples, budget=budget, dry_run=dry_run)
     if isinstance(made, ComparisonEstimate):
         show_report(
             as_json,
@@ -87,7 +78,7 @@ def compare(
 
     def stop(_: bool) -> None:
         with suppress(DetentError):
-            session.client.ask(stop_comparison, ItemActRequest(id=made.id))
+            session.ask(stop_comparison, id=made.id)
 
     run = follow_run(session, made.id, read_comparison, quiet=as_json, left=stop)
     if run.status == "cancelled" or run.result is None:
@@ -95,15 +86,14 @@ def compare(
     if run.result["stopped"] is not None:
         kept = "What was answered is kept: the same command with a higher cap goes on from there"
         raise BudgetExhausted(f"{run.result['stopped']} {kept} (--dry-run says how much it takes).")
-    grid = session.client.ask(read_grid, ItemRequest(id=run.id))
+    grid = session.ask(read_grid, id=run.id)
     ids = run.request["variants"]
-    views = [session.client.ask(read_named_variant, NamedVariantRequest(family=run.family, name=id)) for id in ids]
+    views = [session.ask(read_named_variant, family=run.family, name=id) for id in ids]
     compared = [Variant.from_content(as_json_of(read_named_variant, view)) for view in views]
     name = f"compare-{run.family}-{'-'.join(id.removeprefix('v_') for id in ids)}"
     path = write_page(session, wiring.grid_page(grid, compared), name=name[:120], out=out)
     if out != STDOUT:
-        shown = {**as_json_of(read_grid, grid), "path": str(path)}
-        show(as_json, shown, lambda screen: _view(screen, grid))
+        show(as_json, {**as_json_of(read_grid, grid), "path": str(path)}, lambda screen: _view(screen, grid))
         say(f"Every answer: {path}")
     if open and path is not None:
         typer.launch(path.as_uri())

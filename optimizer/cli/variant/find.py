@@ -20,9 +20,9 @@ def variant_id(session: Session, family: str, name: str) -> str:
 
 def named_variant(session: Session, family: str, name: str) -> str:
     """Its id, as the server has it where one runs."""
-    from optimizer.jobs.champions.read_variants import NamedVariantRequest, read_named_variant
+    from optimizer.jobs.champions.read_variants import read_named_variant
 
-    return session.client.ask(read_named_variant, NamedVariantRequest(family=family, name=name)).variant
+    return session.ask(read_named_variant, family=family, name=name).variant
 
 
 def find_variant(session: Session, family: str, name: str) -> VariantRecord:

@@ -98,9 +98,9 @@ class DetentError(Exception):
     slug = "error"
     title = "Error"
 
-    def __init_subclass__(cls) -> None:
-        if "slug" in vars(cls) and "title" not in vars(cls):
-            cls.title = cls.slug.replace("-", " ").capitalize()
+    def __init_subclass__(cls, *, slug: str | None = None, title: str | None = None) -> None:
+        if slug is not None:
+            cls.slug, cls.title = slug, title or slug.replace("-", " ").capitalize()
 
     def __init__(self, detail: str, **members: Any) -> None:
         self.detail = shortened(detail, MAX_DETAIL_CHARS)
@@ -108,10 +108,9 @@ class DetentError(Exception):
         self.members: Mapping[str, Any] = members
 
 
-class InvalidInput(DetentError):
+class InvalidInput(DetentError, slug="invalid-input"):
     """``faults`` are the first hundred, and how many more there are; none in what was read back from an answer."""
 
-    slug = "invalid-input"
     faults: tuple[Fault, ...] = ()
 
     def __init__(self, detail: str, faults: Sequence[Fault] = (), **members: Any) -> None:
@@ -152,15 +151,12 @@ def _short(fault: Fault) -> Fault:
     return replace(fault, pointer=pointer, detail=detail)
 
 
-class InvalidFamily(InvalidInput):
-    slug = "invalid-family"
-    title = "Invalid family file"
+class InvalidFamily(InvalidInput, slug="invalid-family", title="Invalid family file"):
+    """Its faults have a line in the file."""
 
 
-class InvalidCondition(InvalidInput):
+class InvalidCondition(InvalidInput, slug="invalid-condition"):
     """``position``: offset of the character, from 0; the length of the text where something is missing at its end."""
-
-    slug = "invalid-condition"
 
     def __init__(self, text: str, position: int, reason: str) -> None:
         start = 0 if len(text) <= 80 else max(0, position - 40)
@@ -172,70 +168,67 @@ class InvalidCondition(InvalidInput):
         self.reason = reason
 
 
-class KeyReused(InvalidInput):
-    slug = "idempotency-key-reused"
-    title = "Idempotency-Key reused"
+class KeyReused(InvalidInput, slug="idempotency-key-reused", title="Idempotency-Key reused"):
+    """With another request."""
 
 
-class NotFound(DetentError):
-    slug = "not-found"
+class NotFound(DetentError, slug="not-found"):
+    """What was named is not here."""
 
 
-class Conflict(DetentError):
-    slug = "conflict"
+class Conflict(DetentError, slug="conflict"):
+    """The present state does not allow it."""
 
 
-class StaleVersion(Conflict):
-    slug = "stale-version"
-    title = "Changed in between"
+class StaleVersion(Conflict, slug="stale-version", title="Changed in between"):
+    """It is another version than the one that was read."""
 
 
-class PreconditionFailed(StaleVersion):
-    slug = "precondition-failed"
+class PreconditionFailed(StaleVersion, slug="precondition-failed"):
+    """If-Match or If-None-Match does not fit."""
 
 
-class PreconditionRequired(DetentError):
-    slug = "precondition-required"
+class PreconditionRequired(DetentError, slug="precondition-required"):
+    """A change as a whole says what it replaces."""
 
 
-class Refused(DetentError):
-    slug = "refused"
+class Refused(DetentError, slug="refused"):
+    """A limit or rule says no."""
 
 
-class GateNotMet(Refused):
-    slug = "gate-not-met"
+class GateNotMet(Refused, slug="gate-not-met"):
+    """A person may go past it, as forced."""
 
 
-class BudgetTooSmall(Refused):
-    slug = "budget-too-small"
+class BudgetTooSmall(Refused, slug="budget-too-small"):
+    """It cannot pay for search and confirmation."""
 
 
-class DatasetTooSmall(Refused):
-    slug = "dataset-too-small"
+class DatasetTooSmall(Refused, slug="dataset-too-small"):
+    """Too few examples."""
 
 
-class NotAuthenticated(DetentError):
-    slug = "not-authenticated"
+class NotAuthenticated(DetentError, slug="not-authenticated"):
+    """No key, or none that opens."""
 
 
-class NotAuthorised(DetentError):
-    slug = "not-authorised"
+class NotAuthorised(DetentError, slug="not-authorised"):
+    """The key does not reach."""
 
 
-class TooLarge(DetentError):
-    slug = "too-large"
+class TooLarge(DetentError, slug="too-large"):
+    """A body, or what it holds."""
 
 
-class TooMany(DetentError):
-    slug = "too-many-requests"
+class TooMany(DetentError, slug="too-many-requests"):
+    """More than a limit in a time, or at once."""
 
 
-class Busy(DetentError):
+class Busy(DetentError, slug="busy"):
     """``said``: what a driver or library said, with addresses and paths:
     for the log and the terminal of this machine, never for an answer.
     """
 
-    slug = "busy"
     said: str | None = None
 
     def __init__(self, detail: str, *, said: str | None = None, **members: Any) -> None:
@@ -246,7 +239,7 @@ class Busy(DetentError):
 NOT_ASKED = frozenset({"paused", "busy", "limit"})  # kinds of ModelFailed for a model that was left alone
 
 
-class ModelFailed(DetentError):
+class ModelFailed(DetentError, slug="model-failed", title="Model call failed"):
     """A model call without a usable answer; ``kind`` says how (timeout, rate_limit, http,
     malformed, library, unreachable).
 
@@ -255,8 +248,6 @@ class ModelFailed(DetentError):
     used up what it may) say that it was not asked; ``retry_after_s`` goes with them.
     """
 
-    slug = "model-failed"
-    title = "Model call failed"
     kind = "unknown"
     said: str | None = None
 
@@ -266,8 +257,8 @@ class ModelFailed(DetentError):
         self.said = without_passwords(said) if said is not None else None
 
 
-class NotYet(DetentError):
-    slug = "not-yet"
+class NotYet(DetentError, slug="not-yet"):
+    """A later version brings it."""
 
 
 class BudgetExhausted(BaseException):

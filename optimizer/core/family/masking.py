@@ -178,11 +178,8 @@ _MAX_PASSES = 8
 _WORD = re.compile(r"\w", re.ASCII)
 
 
-class MaskTooSlow(InvalidInput):
+class MaskTooSlow(InvalidInput, slug="mask-too-slow"):
     """A text that a user's own expression did not get through in time: it must not be kept unmasked."""
-
-    slug = "mask-too-slow"
-    title = "Mask too slow"
 
 
 def _may_hold_ip(text: str) -> bool:

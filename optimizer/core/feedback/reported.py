@@ -98,11 +98,8 @@ _NO_TEXT = frozenset((bool, int, float, datetime))
 NOT_KEPT = "(text not kept)"  # an error without its text is still an error
 
 
-class EventRejected(InvalidInput):
+class EventRejected(InvalidInput, slug="event-rejected"):
     """One event that is not taken. ``type`` is the word for it in the answer's list of rejected events."""
-
-    slug = "event-rejected"
-    title = "Event rejected"
 
     def __init__(self, type: str, detail: str, faults: Sequence[Fault] = ()) -> None:
         super().__init__(detail, faults, type=type)
