@@ -82,7 +82,8 @@ def value(of: Any) -> dict[str, Any]:
     if isinstance(of, int):
         return {"intValue": str(of)}
     if isinstance(of, float):
-        return {"doubleValue": of}
+        named = {"inf": "Infinity", "-inf": "-Infinity", "nan": "NaN"}  # as protobuf's JSON has them
+        return {"doubleValue": named.get(str(of), of)}
     if isinstance(of, dict):
         return {"kvlistValue": {"values": pairs(of)}}
     if isinstance(of, list):
