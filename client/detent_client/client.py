@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx
 
+from detent_client.assignment import Assignment
 from detent_client.background import EXIT_S, Background
 from detent_client.choice import Choice
 from detent_client.connection import Connection
@@ -65,7 +66,7 @@ class BaseClient:
 
     def feedback(
         self,
-        of: Prompt | str,
+        of: Prompt | Assignment | str,
         *,
         success: bool | None = None,
         score: float | None = None,
@@ -88,7 +89,7 @@ class BaseClient:
         Returns:
             False where it was dropped.
         Raises:
-            ValueError: it says nothing.
+            ValueError: it says nothing. Where a fallback was given this is told in the log instead.
         """
         facts = {
             "success": success,

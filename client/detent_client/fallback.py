@@ -50,6 +50,8 @@ class FallbackSource:
         entry = self._families.get(family)
         if entry is None:
             return self._own.get(family)
+        if entry.champion.variant.template.is_empty:
+            return None  # of kind policy: the server alone can fill it in
         return Choice(variant=entry.champion.variant, role="fallback")
 
     def _read_file(self) -> None:

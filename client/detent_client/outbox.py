@@ -34,7 +34,7 @@ class Outbox:
         """False where it was dropped. Never raises."""
         try:
             text = json.dumps(event, ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=str).encode()
-        except (TypeError, ValueError, RecursionError):
+        except Exception:  # the text of the application's own object may raise whatever it likes
             text = b""
         with self._lock:
             if self._is_closed or not 0 < len(text) <= MAX_EVENT_BYTES:

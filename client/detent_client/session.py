@@ -11,7 +11,7 @@ from datetime import timedelta
 from time import monotonic
 from typing import Any
 
-from detent_client.assignment import address_of
+from detent_client.assignment import Assignment, address_of
 from detent_client.background import Background
 from detent_client.choice import Choice
 from detent_client.errors import DetentError, InvalidAssignment, InvalidInput, NeedsServer, Unavailable, UnknownFamily
@@ -73,15 +73,17 @@ class Session:
             report=self.background.report,
         )
 
-    def feedback(self, of: Prompt | str, facts: Mapping[str, Any], *, id: str | None, occurred_at: str | None) -> bool:
-        """False where it was dropped. Raises ValueError without an outcome, and InvalidAssignment where no fallback was
-        given.
+    def feedback(
+        self, of: Prompt | Assignment | str, facts: Mapping[str, Any], *, id: str | None, occurred_at: str | None
+    ) -> bool:
+        """False where it was dropped. Where no fallback was given: raises ValueError without an outcome, and
+        InvalidAssignment.
         """
-        if all(facts.get(name) is None for name in OUTCOMES):
-            raise ValueError(f"Feedback has at least one of {', '.join(OUTCOMES)}.")
         try:
+            if all(facts.get(name) is None for name in OUTCOMES):
+                raise ValueError(f"Feedback has at least one of {', '.join(OUTCOMES)}.")
             address = address_of(of.assignment if isinstance(of, Prompt) else of)
-        except InvalidAssignment as error:
+        except (ValueError, InvalidAssignment) as error:
             if self._fallback is None:
                 raise
             self._tell("feedback was dropped", error)
@@ -154,7 +156,7 @@ class Session:
             self._tell(f"{family}: the fallback is served", error)
         return choice
 
-    def _tell(self, what: str, error: DetentError) -> None:
+    def _tell(self, what: str, error: Exception) -> None:
         """Each kind of fault once, without its words: they may quote what a user wrote."""
         kind = type(error).__name__
         if (what, kind) not in self._told:

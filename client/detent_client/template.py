@@ -87,6 +87,10 @@ class Template:
         has_slot = any(message.is_history for message in self._messages)
         self._first_turn_at = users[-1] if users and not has_slot else -1
 
+    @property
+    def is_empty(self) -> bool:
+        return not self._messages
+
     def fill(self, variables: Mapping[str, Any], history: Sequence[Mapping[str, Any]] = ()) -> Rendering:
         """Every variable is replaced once. Texts go in as they are, other values as JSON.
 
@@ -105,10 +109,7 @@ class Template:
     def fill_anyhow(self, variables: Mapping[str, Any], history: Sequence[Mapping[str, Any]] = ()) -> Rendering:
         """For a fallback, which must answer: what is missing stays open, what is unknown or no message is left out."""
         texts = {name: "{{" + name + "}}" for name in self.names}
-        for name in self.names:
-            if name in variables:
-                value = variables[name]
-                texts[name] = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+        texts |= {name: _any_text(variables[name]) for name in self.names if name in variables}
         return Rendering(self._with_turns(texts, [turn for turn in history if _is_turn(turn)]))
 
     def _with_turns(self, texts: Mapping[str, str], history: Sequence[Mapping[str, Any]]) -> list[Message]:
@@ -179,6 +180,15 @@ def value_text(name: str, value: Any) -> str:
         ) from None
     text: str = value
     return text
+
+
+def _any_text(value: Any) -> str:
+    """Of any object. Half of a surrogate pair becomes a question mark."""
+    try:
+        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    except Exception:  # the application's own object, which may hold itself or raise whatever it likes
+        text = object.__repr__(value)
+    return text.encode(errors="replace").decode()
 
 
 def _limit_of(given: Any) -> TextLimit | None:

@@ -272,6 +272,38 @@ def test_where_a_fallback_was_given_nothing_raises(form, server, served, stopped
     assert "user-77" not in caplog.text
 
 
+class Rude:
+    def __str__(self) -> str:
+        raise OSError("private")
+
+    __repr__ = __str__
+
+
+def test_a_fallback_answers_for_inputs_that_no_request_could_carry(client, server) -> None:
+    circle: list[object] = []
+    circle.append(circle)
+    with server.client(fallback={"triage": "Own {{message}}"}) as safe:
+        for value in (circle, Rude(), {(1, 2): 3}, {"a": Rude()}):
+            with pytest.raises(InvalidInput):
+                client.prompt("triage", message=value)
+            p = safe.prompt("triage", message=value)
+            p.record("an answer")
+            assert p.messages[0]["content"].startswith("Own ")
+        assert safe.prompt("triage", message="half \ud83d").messages[0]["content"] == "Own half ?"
+        assert safe.feedback(p) is False
+        assert safe.feedback(Assignment.from_text(p.assignment), success=True) is True
+        safe.flush()
+        status = safe.status()
+    assert (status.events_sent, status.events_dropped) == (1, 5)  # four events that are no JSON, one that says nothing
+
+
+def test_a_fallback_file_has_no_prompt_for_a_family_that_the_server_alone_fills_in(server, served, tmp_path) -> None:
+    said = {"families": {"rules": {"champion": served("", family="rules", messages=[], policy={"accept": 0.5})}}}
+    server.families = said["families"]
+    with server.client(fallback=said) as client, pytest.raises(NeedsServer, match="render"):
+        client.prompt("rules", message="x")
+
+
 def test_a_fallback_file_that_was_cut_short_is_read_again_when_it_is_needed(server, served, stopped, tmp_path) -> None:
     file, said = (
         tmp_path / "snapshot.json",
