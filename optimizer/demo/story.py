@@ -42,7 +42,7 @@ from optimizer.demo.stories import (
     careless_edit,
     exit_code,
 )
-from optimizer.demo.studies import outcome_lines, queue_study, say_plan, watch_study
+from optimizer.demo.studies import EndedStudy, outcome_lines, queue_study, say_plan, watch_study
 from optimizer.demo.users import N_SENT, DemoRows, Users, divided
 from optimizer.jobs.rollouts.report_rollout import report_rollout
 from optimizer.ports import Store
@@ -101,13 +101,12 @@ def _tell(screen: Screen, place: Place, servers: Servers) -> list[Story]:
         success_from=SUCCESS_FROM,
     )
     rollouts = DemoRollouts(screen=screen, users=users, api_url=api, rows=rows.sent)
+    price = models.price(families[CASCADE_FAMILY].model.default)
     cascade = CascadeDemo(
         screen=screen,
         place=place,
         family=families[CASCADE_FAMILY],
-        price=StatedPrice(
-            of_model=models.price(families[CASCADE_FAMILY].model.default), is_for_show=answering.is_embedded
-        ),
+        price=StatedPrice(of_model=price, is_for_show=answering.is_embedded),
         store=store,
         rows=rows.sent[CASCADE_FAMILY],
         api_url=api,
@@ -124,9 +123,7 @@ def _tell(screen: Screen, place: Place, servers: Servers) -> list[Story]:
         rollouts.answer(CASCADE_FAMILY, falls.variant)
         for name in FAMILIES:  # by now: what is reported is summed up for the guardrails within two minutes
             rollouts.visit_champion(name)
-        searched = watch_study(screen, id, place.definition, store=store)
-        for line in outcome_lines(searched):
-            screen.say(line)
+        searched = _searched(screen, place, id, store)
         cascade.begin()
         screen.step("4/6  Two rollouts that move by themselves: the winner, and a careless edit")
         rises = searched.candidate
@@ -135,8 +132,7 @@ def _tell(screen: Screen, place: Place, servers: Servers) -> list[Story]:
         up = [DemoCandidate(family=FAMILY, variant=rises, is_nominated=searched.is_nominated)] if rises else []
         rollouts.move_by_themselves([falls, *up])  # users come as soon as the last is approved
         screen.step("5/6  A promotion taken back")
-        promoted = rollouts.outcome(FAMILY)
-        taken_back = rollouts.back_to_the_champion_before(FAMILY)
+        promoted, taken_back = rollouts.outcome(FAMILY), rollouts.back_to_the_champion_before(FAMILY)
         screen.step("6/6  The same quality for less")
         cheaper = cascade.show()
         screen.finish_step()
@@ -152,11 +148,12 @@ def _tell(screen: Screen, place: Place, servers: Servers) -> list[Story]:
             cheaper,
         ]
         champion = fallen.rollout.champion if fallen is not None else None
-        changes = [(FAMILY, study.champion, rises), (CASCADE_FAMILY, champion, falls.variant)]
-        changes.append((CASCADE_FAMILY, champion, cascade.winner))
-        stories = [
-            replace(story, prompts=_prompts(store, *change)) for story, change in zip(stories, changes, strict=True)
+        changes = [
+            (FAMILY, study.champion, rises),
+            *((CASCADE_FAMILY, champion, variant) for variant in (falls.variant, cascade.winner)),
         ]
+        prompts = [_prompts(store, *change) for change in changes]
+        stories = [replace(story, prompts=pair) for story, pair in zip(stories, prompts, strict=True)]
         say_what_happened(screen, store, stories, rollouts)
         say_addresses(screen, place, servers, store, study)
         say_what_comes_next(screen, place, stories, study, answering)
@@ -221,6 +218,14 @@ def _import_and_serve(
     assert gateway is not None
     screen.say(f"  API at {api}, MLflow follows at its own address")
     return rows, api, gateway
+
+
+def _searched(screen: Screen, place: Place, id: str, store: Store) -> EndedStudy:
+    """The ended study, its outcome told."""
+    searched = watch_study(screen, id, place.definition, store=store)
+    for line in outcome_lines(searched):
+        screen.say(line)
+    return searched
 
 
 def _first_users(screen: Screen, users: Users, rows: Sequence[Example]) -> None:

@@ -26,6 +26,21 @@ if TYPE_CHECKING:
 
 N_SHOWN = 5
 
+From = Annotated[
+    str,
+    typer.Option(
+        "--from",
+        help="A text file with {{name}} placeholders, or a prompt elsewhere: dspy:program.json,"
+        " promptfoo:config.yaml, tensorzero:PATH, mlflow:NAME@alias, langfuse:NAME.",
+        show_default=False,
+    ),
+]
+Examples = Annotated[
+    Path | None,
+    typer.Option(
+        help="A CSV file, or JSON lines of examples; none where they come along with the prompt.", show_default=False
+    ),
+]
 Judge = Annotated[
     str | None,
     typer.Option(
@@ -49,22 +64,8 @@ Merges = Annotated[list[str] | None, typer.Option(help="Label that is a slip of 
 
 def create(
     family: FamilyName,
-    prompt: Annotated[
-        str,
-        typer.Option(
-            "--from",
-            help="A text file with {{name}} placeholders, or a prompt elsewhere: dspy:program.json,"
-            " promptfoo:config.yaml, tensorzero:PATH, mlflow:NAME@alias, langfuse:NAME.",
-            show_default=False,
-        ),
-    ],
-    examples: Annotated[
-        Path | None,
-        typer.Option(
-            help="A CSV file, or JSON lines of examples; none where they come along with the prompt.",
-            show_default=False,
-        ),
-    ] = None,
+    prompt: From,
+    examples: Examples = None,
     input: Annotated[list[str] | None, typer.Option(help="Input: a column, or FIELD=COLUMN; may be repeated.")] = None,
     output: Annotated[str | None, typer.Option(help="Output: a column, or FIELD=COLUMN.")] = None,
     parser: Parser = None,
@@ -92,7 +93,7 @@ def create(
       detent family create triage --from dspy:program.json
       detent family create triage --from tensorzero:config#triage/baseline --examples tickets.csv
     """
-    from optimizer.core.declaration.draft import FamilyDraft, Sheet
+    from optimizer.core.declaration.draft import FamilyDraft
     from optimizer.jobs.families.create_family import create_family, read_prompt
 
     session = Session()
@@ -102,14 +103,9 @@ def create(
     foreign = _foreign(prompt)
     if examples is not None:
         sheet = wiring.read_sheet(examples, encoding=encoding, delimiter=delimiter)
-    elif foreign is not None and foreign.rows:
-        sheet = Sheet(
-            columns=list(dict.fromkeys(name for row in foreign.rows for name in row)),
-            rows=[(f"example {n}", row) for n, row in enumerate(foreign.rows, start=1)],
-        )
-        output = output or foreign.output
     else:
-        raise InvalidInput(f"{prompt} brings no examples along; name a sheet of them: --examples FILE.")
+        sheet = _sheet_of(prompt, foreign)
+        output = output or (foreign.output if foreign is not None else None)
     today = session.clock.now().date()
     session.refuse_former_name(family)
     draft = FamilyDraft(
@@ -144,10 +140,10 @@ def create(
     wiring.sync_families(session.settings, session.families, session.store, session.clock)
     report = session.import_curated(new_family.examples_file, declared)
     labels = dict(new_family.content.labels)
-    left = list(foreign.not_carried) if foreign is not None else []
-    show(as_json, {"family": family, "files": files, "import": report, "labels": labels, "not_carried": left})
+    not_carried = list(foreign.not_carried) if foreign is not None else []
+    show(as_json, {"family": family, "files": files, "import": report, "labels": labels, "not_carried": not_carried})
     for sentence in (
-        *(f"Not carried over: {name}." for name in left),
+        *(f"Not carried over: {name}." for name in not_carried),
         *_left_out(sheet, new_family.content),
         *_of_labels(new_family.content, draft.prompt),
         *report.sentences(),
@@ -165,6 +161,18 @@ def _foreign(prompt: str) -> ForeignPrompt | None:
     if not colon or name not in PROMPT_SOURCES.built_in or Path(prompt).exists():
         return None
     return PROMPT_SOURCES[name].read(reference)
+
+
+def _sheet_of(prompt: str, foreign: ForeignPrompt | None) -> Sheet:
+    """The examples that came along with the prompt."""
+    from optimizer.core.declaration.draft import Sheet
+
+    if foreign is None or not foreign.rows:
+        raise InvalidInput(f"{prompt} brings no examples along; name a sheet of them: --examples FILE.")
+    return Sheet(
+        columns=list(dict.fromkeys(name for row in foreign.rows for name in row)),
+        rows=[(f"example {n}", row) for n, row in enumerate(foreign.rows, start=1)],
+    )
 
 
 def _ask_owner(draft: FamilyDraft, today: Any, *, keep_labels: bool) -> FamilyDraft:
