@@ -45,12 +45,12 @@ class Snapshots:
         self, families: Families, access: Access, now: datetime, wanted: frozenset[str] | None = None
     ) -> SnapshotBody:
         """``families`` is the same object for as long as nothing in it has changed. ``wanted``: None for all."""
-        asked = access.families, wanted
-        snapshot = self._bodies.get(asked)
+        scope = access.families, wanted
+        snapshot = self._bodies.get(scope)
         if snapshot is None or snapshot.of is not families or (snapshot.until is not None and snapshot.until <= now):
             if len(self._bodies) >= MOST:
                 self._bodies.clear()
-            snapshot = self._bodies[asked] = self._body(families, access, now, wanted)
+            snapshot = self._bodies[scope] = self._body(families, access, now, wanted)
         return snapshot
 
     def _body(self, families: Families, access: Access, now: datetime, wanted: frozenset[str] | None) -> SnapshotBody:

@@ -93,13 +93,13 @@ def _of_tensorzero(body: ChatBody) -> ChatBody:
 
 def _arguments_of(message: Mapping[str, Any]) -> dict[str, Any] | None:
     """None of a message without blocks of arguments."""
-    content, found = message.get("content"), list[Mapping[str, Any]]()
+    content, blocks = message.get("content"), list[Mapping[str, Any]]()
     for block in content if isinstance(content, list) else ():
         if isinstance(block, Mapping):
             is_template = block.get("type") == f"{TENSORZERO}template"
             arguments = block.get("arguments") if is_template else block.get(f"{TENSORZERO}arguments")
-            found += [arguments] if isinstance(arguments, Mapping) else []
-    return {name: value for arguments in found for name, value in arguments.items()} if found else None
+            blocks += [arguments] if isinstance(arguments, Mapping) else []
+    return {name: value for arguments in blocks for name, value in arguments.items()} if blocks else None
 
 
 def sent_on(body: ChatBody) -> dict[str, Any]:

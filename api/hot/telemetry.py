@@ -59,14 +59,14 @@ async def _take(request: StrictRequest, shared: Services, *, signal: Signal) -> 
     batch = await asyncio.to_thread(_read, request, shared, body, signal, is_gzip=encoding == "gzip")
     if batch.events:
         count_events(request, shared, len(batch.events))
-    rejected, said = await _keep(request, shared, batch.events)
+    rejected, remarks = await _keep(request, shared, batch.events)
     if batch.unknown:
         names = ", ".join(repr(name[:80]) for name in sorted(batch.unknown)[:MOST_SAID])
-        said.append(
+        remarks.append(
             f"{count(batch.n_unknown, 'span')} not kept: {PROMPT} is {names}, and no family here has such a name"
         )
     request.state.quiet = not rejected
-    return _answer(media_type, signal, len(rejected), "; ".join(said))
+    return _answer(media_type, signal, len(rejected), "; ".join(remarks))
 
 
 def _read(request: StrictRequest, shared: Services, body: bytes, signal: Signal, *, is_gzip: bool) -> _ReadExport:
@@ -106,8 +106,10 @@ async def _keep(
             if event["type"] != "id_conflict":
                 rejected.add(part[event["index"]][0])
                 reasons[f"{event['type']}: {event['detail']}"] = None
-    said = list(reasons)
-    return rejected, said[:MOST_SAID] + ([f"and {len(said) - MOST_SAID} more"] if len(said) > MOST_SAID else [])
+    remarks = list(reasons)
+    return rejected, remarks[:MOST_SAID] + (
+        [f"and {len(remarks) - MOST_SAID} more"] if len(remarks) > MOST_SAID else []
+    )
 
 
 def _answer(media_type: str, signal: Signal, n_rejected: int, message: str) -> Response:

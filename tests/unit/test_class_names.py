@@ -1,45 +1,54 @@
-"""Names of classes: each stands once, and is a noun of the field; no bare participle, no figure of speech."""
+"""Names: a class's stands once and is a noun of the field, and a variable says what it holds."""
 
 from __future__ import annotations
 
 import ast
 import re
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from tests.unit.test_product_imports import ROOT
 
-FIGURES_OF_SPEECH = set(
-    [
-        "Crown",
-        "Doubt",
-        "Duel",
-        "Fates",
-        "Heat",
-        "Left",
-        "Lost",
-        "Made",
-        "Opinion",
-        "Reign",
-        "Sent",
-        "Slump",
-        "Taken",
-        "Told",
-        "Way",
-        "Ways",
-    ]
-)
+GLOSSARY = (ROOT / "docs" / "reference" / "glossary.md").read_text(encoding="utf-8")
+
+
+def listed(beginning: str) -> set[str]:
+    """The words that the glossary's list of this beginning names, as far as its first semicolon or full stop."""
+    words = re.search(rf"^- {beginning}: (.+?)[;.]", GLOSSARY, re.MULTILINE | re.DOTALL)
+    assert words is not None
+    return set(re.findall(r"`(\w+)`", words[1]))
+
+
+FIGURES_OF_SPEECH = listed("Of no class")
+NO_VARIABLES = listed("Of no variable")
 NOUNS = {"Refused"}  # of errors: each says what became of a request
+
+
+def product() -> Iterator[tuple[str, ast.Module]]:
+    """Each file of the product, by its place, with its tree."""
+    for package in ("optimizer", "api"):
+        for file in (ROOT / package).rglob("*.py"):
+            yield str(file.relative_to(ROOT)), ast.parse(file.read_text(encoding="utf-8"))
 
 
 def class_names() -> dict[str, list[str]]:
     places: dict[str, list[str]] = defaultdict(list)
-    for package in ("optimizer", "api"):
-        for file in (ROOT / package).rglob("*.py"):
-            for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-                if isinstance(node, ast.ClassDef):
-                    places[node.name].append(str(file.relative_to(ROOT)))
+    for place, tree in product():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ClassDef):
+                places[node.name].append(place)
     return places
+
+
+def misnamed_variables(tree: ast.Module) -> list[str]:
+    """Variables of functions; a member of a class has a name on the wire, which stays."""
+    return [
+        f"{node.lineno} {node.id}"
+        for function in ast.walk(tree)
+        if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef)
+        for node in ast.walk(function)
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store) and node.id.strip("_") in NO_VARIABLES
+    ]
 
 
 def no_nouns(names: Iterable[str]) -> list[str]:
@@ -63,3 +72,12 @@ def test_a_class_is_named_by_a_noun() -> None:
 
 def test_another_name_would_be_found() -> None:
     assert no_nouns(["_Asked", "Heat", "Request", "Need", "KeyedRequest"]) == ["Asked", "Heat"]
+
+
+def test_a_variable_is_named_after_what_it_holds() -> None:
+    assert {place: names for place, tree in product() if (names := misnamed_variables(tree))} == {}
+
+
+def test_a_variable_named_after_how_it_came_would_be_found() -> None:
+    tree = ast.parse("class Row:\n    given: str\n\ndef read():\n    found = 1\n    answer = found\n")
+    assert misnamed_variables(tree) == ["5 found"]

@@ -72,11 +72,11 @@ def _predictors(state: Any, name: str = "self") -> dict[str, Mapping[str, Any]]:
     signature = state.get("signature")
     if isinstance(signature, Mapping) and "instructions" in signature and len(signature.get("fields") or ()) > 1:
         return {name: state}
-    found: dict[str, Mapping[str, Any]] = {}
+    predictors: dict[str, Mapping[str, Any]] = {}
     for inner, value in state.items():
         if inner != "metadata":
-            found |= _predictors(value, inner)
-    return found
+            predictors |= _predictors(value, inner)
+    return predictors
 
 
 def _field(field: Mapping[str, str]) -> tuple[str, str]:

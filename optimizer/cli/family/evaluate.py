@@ -63,7 +63,7 @@ def evaluate(
     from optimizer.jobs.runs.create_evaluation import EvaluationDryRun, read_evaluation, start_evaluation
 
     session = Session()
-    made = session.ask(
+    run = session.ask(
         start_evaluation,
         family=family,
         variant=variant,
@@ -74,14 +74,14 @@ def evaluate(
         budget={"usd": budget_usd},
         dry_run=dry_run,
     )
-    if isinstance(made, EvaluationDryRun):
+    if isinstance(run, EvaluationDryRun):
         again = _again(variant, suite, split, n, bare)
         show_report(
-            as_json, start_evaluation, made, lambda out: evaluate_view.view_estimates(out, family, made.suites, again)
+            as_json, start_evaluation, run, lambda out: evaluate_view.view_estimates(out, family, run.suites, again)
         )
         return
-    report = _at_its_end(session, made.id, quiet=as_json)
-    document = as_json_of(read_evaluation, replace(made, result=report))["result"]
+    report = _at_its_end(session, run.id, quiet=as_json)
+    document = as_json_of(read_evaluation, replace(run, result=report))["result"]
     if output is not None:
         _write(output, document)
     show(as_json, document, lambda out: evaluate_view.view(out, report))

@@ -68,10 +68,10 @@ def view(
     out.print(f"Study     {study.id} of {study.family}: {state}", style="bold", markup=False)
     spend, trigger = study.spend, study.trigger
     lost = f", {spend.n_lost} lost in flight and counted at their reserved price" if spend.n_lost else ""
-    made = f"made {when(study.created_at)} by {study.created_by}"
+    origin = f"made {when(study.created_at)} by {study.created_by}"
     print_facts(
         out,
-        ("Search", f"{study.strategy}, aim {study.aim}, seed {study.seed}, {made}"),
+        ("Search", f"{study.strategy}, aim {study.aim}, seed {study.seed}, {origin}"),
         ("By itself", f"{trigger.kind}: {shown(trigger.reason)}" if trigger is not None else None),
         (
             "Spent",

@@ -66,26 +66,28 @@ def compare(
     )
 
     session, budget = Session(), {"usd": budget_usd, "calls": budget_calls}
-    made = session.ask(start_comparison, family=family, variants=variants, n=examples, budget=budget, dry_run=dry_run)
-    if isinstance(made, ComparisonEstimate):
+    started = session.ask(
+        start_comparison, family=family, variants=variants, n=examples, budget=budget, dry_run=dry_run
+    )
+    if isinstance(started, ComparisonEstimate):
         show_report(
             as_json,
             start_comparison,
-            made,
-            lambda screen: _view_estimate(screen, family, made, variants, examples),
+            started,
+            lambda screen: _view_estimate(screen, family, started, variants, examples),
         )
         return
 
     def stop(_: bool) -> None:
         with suppress(DetentError):
-            session.ask(stop_comparison, id=made.id)
+            session.ask(stop_comparison, id=started.id)
 
-    run = follow_run(session, made.id, read_comparison, quiet=as_json, left=stop)
+    run = follow_run(session, started.id, read_comparison, quiet=as_json, left=stop)
     if run.status == "cancelled" or run.result is None:
         raise StudyStopped(f"The comparison {run.id} was stopped; what was answered is kept.")
     if run.result["stopped"] is not None:
-        kept = "What was answered is kept: the same command with a higher cap goes on from there"
-        raise BudgetExhausted(f"{run.result['stopped']} {kept} (--dry-run says how much it takes).")
+        remark = "What was answered is kept: the same command with a higher cap goes on from there"
+        raise BudgetExhausted(f"{run.result['stopped']} {remark} (--dry-run says how much it takes).")
     grid = session.ask(read_grid, id=run.id)
     ids = run.request["variants"]
     views = [session.ask(read_named_variant, family=run.family, name=id) for id in ids]
@@ -174,10 +176,10 @@ def _column(c: GridColumn) -> dict[str, Any]:
 
 
 def _row(row: GridRow, letters: list[str]) -> dict[str, str]:
-    asked, wanted = row["input"], row["expected"]
+    inputs, wanted = row["input"], row["expected"]
     answers = {letter: _answer(answer) for letter, answer in zip(letters, row["answers"], strict=True)}
     return {
-        "input": "(not released)" if asked is None else _short(" ".join(map(str, asked.values()))),
+        "input": "(not released)" if inputs is None else _short(" ".join(map(str, inputs.values()))),
         "expected": "" if wanted is None else _short(" ".join(map(str, wanted.values()))),
         **answers,
     }

@@ -64,7 +64,7 @@ def plain_template(text: str, where: str) -> str:
     """The template with {{name}} for each variable. Raises InvalidInput for one that is a program (Jinja, Nunjucks,
     MiniJinja): left as text it would be sent to the model.
     """
-    logic = [found for found in _LOGIC.findall(text) if not VARIABLE.fullmatch(found)]
+    logic = [tag for tag in _LOGIC.findall(text) if not VARIABLE.fullmatch(tag)]
     if logic:
         raise InvalidInput(
             f"The template {where} says {logic[0]!r:.80}, and a family's prompt has no logic, only {{{{name}}}}. Write"

@@ -69,14 +69,14 @@ def check_suite(
     timing = timing or timing_of(results)
     checks = _score_checks(targets, results)
     n, missing = len(results), timing.why or JOURNALED
-    for name, wanted, found, text in (
+    for name, wanted, value, text in (
         ("errors", targets.errors, sum(r.is_failed for r in results) / n, "{:.1%} errors"),
         ("retries", targets.retries, sum(r.n_retries > 0 for r in results) / n, "{:.1%} were asked again"),
         ("cost_usd_per_call", targets.cost_usd_per_call, sum(r.cost_usd for r in results) / n, "${:.6f} a request"),
         ("p95_latency_ms", targets.p95_latency_ms, timing.p95_ms, "95 % within {:,.0f} ms"),
     ):
         if wanted is not None:
-            checks.append(_check(name, wanted, found, _at_most, text, missing))
+            checks.append(_check(name, wanted, value, _at_most, text, missing))
     if targets.tools_used is not None:
         tool_use = tools or {}
         unanswered = sum(r.output is None for r in results if r.example in tool_use)

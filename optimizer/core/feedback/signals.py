@@ -44,8 +44,8 @@ def with_outcome(family: Family, report: Report) -> Report:
             if goodness(name, tags[name]) is None
         ]
         if faults:
-            said = "; ".join(f"{fault.pointer} {fault.detail}" for fault in faults)
-            raise EventRejected("malformed", f"The event is malformed: {said}.", faults)
+            details = "; ".join(f"{fault.pointer} {fault.detail}" for fault in faults)
+            raise EventRejected("malformed", f"The event is malformed: {details}.", faults)
         good = signals_of(tags)
         score = sum(weight * good[name] for name, weight in rule.items()) / sum(rule.values())
         is_binary = metric_of_signals(rule).field == "success"

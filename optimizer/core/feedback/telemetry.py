@@ -115,13 +115,13 @@ def texts_in(carriers: Iterable[TelemetryEvent]) -> CallTexts:
 
 def _interaction(span: TelemetrySpan, price_of: PriceOf) -> dict[str, Any]:
     attributes = span.attributes
-    asked, answered = _text(attributes, "gen_ai.request.model"), _text(attributes, "gen_ai.response.model")
+    requested, answered = _text(attributes, "gen_ai.request.model"), _text(attributes, "gen_ai.response.model")
     input_tokens = _count(attributes, "gen_ai.usage.input_tokens", "gen_ai.usage.prompt_tokens")
     output_tokens = _count(attributes, "gen_ai.usage.output_tokens", "gen_ai.usage.completion_tokens")
     cost_usd = None
     if input_tokens is not None and output_tokens is not None:
         provider = _text(attributes, "gen_ai.provider.name", "gen_ai.system")
-        names = [name for name in (answered, asked) if name is not None]
+        names = [name for name in (answered, requested) if name is not None]
         price = price_of([*names, *(f"{provider}/{name}" for name in names)])
         cost_usd = None if price is None else price.of(input_tokens, output_tokens)
     first_s = _number(attributes, "gen_ai.response.time_to_first_chunk")
@@ -132,7 +132,7 @@ def _interaction(span: TelemetrySpan, price_of: PriceOf) -> dict[str, Any]:
         "occurred_at": _time(span.start_ns),
         "latency_ms": min(max(0.0, (span.end_ns - span.start_ns) / 1e6), _MOST_MS / 2) if span.end_ns else None,
         "time_to_first_token_ms": None if first_s is None or not 0 <= first_s < _MOST_MS / 1000 else first_s * 1000,
-        "model": answered or asked,
+        "model": answered or requested,
         "input_tokens": input_tokens,
         "output_tokens": output_tokens,
         "cost_usd": cost_usd,
@@ -162,9 +162,9 @@ def _outcome(event: TelemetryEvent, trace: str, span: str, of: Attributes, sourc
     label = _text(attributes, "gen_ai.evaluation.score.label")
     score = attributes.get("gen_ai.evaluation.score.value")
     name = _text(attributes, "gen_ai.evaluation.name")
-    said = [trace, span, name, label, score if isinstance(score, int | float | str) else None, event.at_ns]
+    identity = [trace, span, name, label, score if isinstance(score, int | float | str) else None, event.at_ns]
     outcome = {
-        "id": f"{interaction or 'evaluation'}-{digest(canonical_json([str(part) for part in said]))[:12]}",
+        "id": f"{interaction or 'evaluation'}-{digest(canonical_json([str(part) for part in identity]))[:12]}",
         **address,
         "interaction": interaction,
         "occurred_at": _time(event.at_ns),

@@ -52,10 +52,10 @@ def event_of(row: Mapping[str, Any], family: str, inputs: list[str], output: str
 
 
 def _interaction(row: Mapping[str, Any], inputs: list[str]) -> dict[str, Any]:
-    asked = _json(row["input"])
+    input = _json(row["input"])
     variables: dict[str, Any] = {}
-    if isinstance(asked, Mapping):
-        system, messages = asked.get("system"), asked.get("messages")
+    if isinstance(input, Mapping):
+        system, messages = input.get("system"), input.get("messages")
         variables |= system if isinstance(system, Mapping) else {}
         turns = [turn for turn in messages if isinstance(turn, Mapping)] if isinstance(messages, list) else []
         users = [turn for turn in turns if turn.get("role") == "user"]

@@ -140,9 +140,13 @@ def _column(place: int, variant: str, results: Sequence[ExampleResult], first: S
         (a.score, b.score) for a, b in zip(first, results, strict=True) if a.score is not None and b.score is not None
     ]
     if place and pairs:
-        found = compare_scores([a for a, _ in pairs], [b for _, b in pairs], seed=SEED)
-        column |= {"lead": found.lift, "lead_low": found.interval.lower, "lead_high": found.interval.upper}
-        column |= {"wins": found.wins, "ties": found.ties, "losses": found.losses}
+        comparison = compare_scores([a for a, _ in pairs], [b for _, b in pairs], seed=SEED)
+        column |= {
+            "lead": comparison.lift,
+            "lead_low": comparison.interval.lower,
+            "lead_high": comparison.interval.upper,
+        }
+        column |= {"wins": comparison.wins, "ties": comparison.ties, "losses": comparison.losses}
     return column
 
 

@@ -52,14 +52,14 @@ def carry_out_run(
     """
     store, clock = context.store, context.clock
     with store.read() as tx:
-        found = store.runs.get(tx, id)
-    if found is None or found.has_ended:
-        if found is None:
+        stored = store.runs.get(tx, id)
+    if stored is None or stored.has_ended:
+        if stored is None:
             raise NotFound(f"There is no run {id!r}.", run=id)
-        return found
+        return stored
     now = clock.now()
     store.write(lambda tx: store.journal.mark_lost(tx, id, now))  # in flight when the process before ended
-    run = _keep(store, id, status="running", started_at=found.started_at or now)
+    run = _keep(store, id, status="running", started_at=stored.started_at or now)
 
     def told(n_done: int) -> None:
         with suppress(Busy):  # it only shows how far the run is, and the next one says it again
@@ -76,9 +76,9 @@ def carry_out_run(
     except Exception as fault:
         _keep(store, id, status="failed", error=str(fault), error_type=DetentError.slug, finished_at=clock.now())
         raise
-    made = _keep(store, id, **ended, finished_at=clock.now())
-    log.info("run ended", run=id, family=run.family, kind=run.kind, status=made.status)
-    return made
+    ended_run = _keep(store, id, **ended, finished_at=clock.now())
+    log.info("run ended", run=id, family=run.family, kind=run.kind, status=ended_run.status)
+    return ended_run
 
 
 def _do(
@@ -113,12 +113,12 @@ def _do(
     if judge_identity(family) != run.judge:
         raise Conflict(f"The judge of {run.family} was changed after this run was asked for. Ask for it again.")
     if run.kind == "check":
-        made = check_judge(
+        check = check_judge(
             family, calls, n=run.request["n"], beside=run.request["beside"], scorer_for=context.scorer_for
         )
         return {
-            "status": _status(made.stopped, background),
-            "result": {**check_as_data(made), "usd": _usd(run, made.usd)},
+            "status": _status(check.stopped, background),
+            "result": {**check_as_data(check), "usd": _usd(run, check.usd)},
         }
     judged = judge_answers(family, run.request["interactions"], calls, intake=intake_of(run.created_by), purpose=JUDGE)
     result = {**asdict(judged), "reviews": [*judged.reviews], "usd": _usd(run, judged.usd)}

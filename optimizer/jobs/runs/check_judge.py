@@ -250,7 +250,7 @@ def _biases(plan: _Plan, member: str, answers: Mapping[Key, float | None]) -> li
         once, swapped = (answers.get((kind, judge, example.id, author, order)) for order in (False, True))
         return None if once is None or swapped is None else (once, swapped)
 
-    places = [place_bias(*found) for one in plan.examples if (found := wins("place", member, one)) is not None]
+    places = [place_bias(*pair) for one in plan.examples if (pair := wins("place", member, one)) is not None]
     lengths = []
     for one in plan.examples:
         plain, longer = (answers.get((kind, member, one.id, "", False)) for kind in ("plain", "padded"))
@@ -260,7 +260,7 @@ def _biases(plan: _Plan, member: str, answers: Mapping[Key, float | None]) -> li
     for one in plan.examples:
         mine = wins("own", member, one, member)
         theirs = [wins("own", judge, one, member) for judge in plan.beside if judge != member]
-        known = [own_wins(*found) for found in theirs if found is not None]
+        known = [own_wins(*pair) for pair in theirs if pair is not None]
         if mine is not None and known:
             owns.append(own_wins(*mine) - sum(known) / len(known))
     why = "" if member in plan.own else NO_OTHER if len(plan.beside) < 2 else SAME_MODEL

@@ -72,10 +72,10 @@ def compare_variants(
 
     try:
         for variant in variants:
-            found = evaluator.evaluate(variant, examples, keep=keep)
-            if all(one.output is None for one in found):
+            results = evaluator.evaluate(variant, examples, keep=keep)
+            if all(one.output is None for one in results):
                 raise ModelFailed(
-                    f"{variant.id} got no answer to any of {len(found)} examples. First failure: {found[0].error}",
+                    f"{variant.id} got no answer to any of {len(results)} examples. First failure: {results[0].error}",
                     kind="unreachable",
                 )
     except (BudgetExhausted, StudyStopped) as ended:
@@ -140,11 +140,11 @@ class KeptAnswers:
         return KeptModel(self, self._revisions[name], self._models.price(name))
 
     def found(self, keys: Collection[str], price: ModelPrice | None) -> dict[str, ModelAnswer]:
-        asked, run = [key for key in keys if key not in self.failures], self._run
+        open_keys, run = [key for key in keys if key not in self.failures], self._run
         assert run.started_at is not None
         with self._store.read() as tx:
-            found = self._store.journal.find_all(tx, asked, study=run.id, not_before=run.started_at - SHARED_FOR)
-        return {key: answer if key in self.own else at_todays_price(answer, price) for key, answer in found.items()}
+            answers = self._store.journal.find_all(tx, open_keys, study=run.id, not_before=run.started_at - SHARED_FOR)
+        return {key: answer if key in self.own else at_todays_price(answer, price) for key, answer in answers.items()}
 
 
 class KeptModel:
@@ -163,10 +163,10 @@ class KeptModel:
         """Raises ModelFailed as the call did, and BudgetExhausted where there is no answer."""
         if (failure := self._answers.failures.get(request.key)) is not None:
             raise ModelFailed(failure, kind="unreachable")
-        found = self.known([request.key])
-        if request.key not in found:
+        answers = self.known([request.key])
+        if request.key not in answers:
             raise BudgetExhausted("The answer was deleted.")
-        return found[request.key]
+        return answers[request.key]
 
 
 def _variants(run: ComparisonRun, store: Store) -> list[Variant]:
@@ -181,5 +181,5 @@ def _examples(run: ComparisonRun, family: Family, store: Store) -> dict[str, Exa
     """By id, in the order in which they were drawn, as they are served; None for those that are gone."""
     ids = run.request["example_ids"]
     with store.read() as tx:
-        found = {one.id: one for one in store.examples.of_split(tx, run.family, split=SPLIT, ids=ids)}
-    return {id: as_served(family, found[id]) if id in found else None for id in ids}
+        examples = {one.id: one for one in store.examples.of_split(tx, run.family, split=SPLIT, ids=ids)}
+    return {id: as_served(family, examples[id]) if id in examples else None for id in ids}

@@ -74,18 +74,18 @@ def start_comparison(context: Context, request: CompareRequest) -> ComparisonRun
     _check(family, variants)
     examples = drawn_examples(family, SPLIT, request.n, store)
     judge = judge_asked(family, variants)
-    asked = {name for one in variants for name in models_of(one, {})} | set(judge.members if judge else ())
-    for name in asked:
+    model_names = {name for one in variants for name in models_of(one, {})} | set(judge.members if judge else ())
+    for name in model_names:
         models.describe(name)
     calls, usd = estimate_evaluation(variants, examples, family, models.price)
     ids = [one.id for one in variants]
     if request.dry_run:
         return ComparisonEstimate(
-            variants=ids, split=SPLIT, n=len(examples), models=sorted(asked), calls=calls, usd=usd
+            variants=ids, split=SPLIT, n=len(examples), models=sorted(model_names), calls=calls, usd=usd
         )
     budget = budget_of_run(context, family, request.budget, calls, usd)
     is_priced = True
-    for name in asked:
+    for name in model_names:
         if models.price(name) is None:
             is_priced = False
             require_bounded(name, None, None, budget)

@@ -68,8 +68,8 @@ def read_judge_runs(context: Context, request: JudgeRunsRequest) -> Page[JudgeRu
     """What the judge was asked to score or to be checked for, the latest first."""
     context.family(request.family)
     with context.store.read() as tx:
-        found = context.store.runs.latest_of_judge(tx, request.family, request.limit)
-    return Page(items=[judge_run_view(one) for one in found])
+        runs = context.store.runs.latest_of_judge(tx, request.family, request.limit)
+    return Page(items=[judge_run_view(one) for one in runs])
 
 
 def read_judge_run(context: Context, request: ItemRequest) -> JudgeRunView:
@@ -112,15 +112,15 @@ def check_biases(context: Context, request: JudgeCheckRequest) -> JudgeRunView |
     Raises as ``check_judge`` does, and as ``score_answers``.
     """
     family, models = context.family(request.family), context.models()
-    told = estimate_check(family, n=request.n, beside=request.beside, store=context.store, models=models)
+    estimate = estimate_check(family, n=request.n, beside=request.beside, store=context.store, models=models)
     drafted = _RunDraft(
         kind="check",
         request={"n": request.n, "beside": request.beside},
-        n=told.n_questions,
-        n_asked=told.n,
-        members=told.members,
-        calls=told.calls,
-        usd=told.usd,
+        n=estimate.n_questions,
+        n_asked=estimate.n,
+        members=estimate.members,
+        calls=estimate.calls,
+        usd=estimate.usd,
     )
     return _queue(context, family, drafted, request.budget, models, dry_run=request.dry_run)
 

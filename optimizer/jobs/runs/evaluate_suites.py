@@ -51,14 +51,14 @@ def evaluate_suites(
         NotFound: the variant is gone.
         ModelFailed: no suite was measured, one of them since no model answered. Else as ``evaluate_variant``.
     """
-    store, asked = context.store, run.request
+    store, request = context.store, run.request
     with store.read() as tx:
         family = with_kept_golden(tx, store, family)
-        record = store.variants.get(tx, family.name, asked["variant"])
+        record = store.variants.get(tx, family.name, request["variant"])
         champion = store.champions.current(tx, family.name)
         own = store.journal.answers(tx, run.id)
     if record is None:
-        raise NotFound(f"{family.name} has no variant {asked['variant']!r} any more.", variant=asked["variant"])
+        raise NotFound(f"{family.name} has no variant {request['variant']!r} any more.", variant=request["variant"])
     n_done, lock = 0, threading.Lock()
 
     def keep(_: ExampleResult) -> None:
@@ -79,7 +79,7 @@ def evaluate_suites(
     reports: list[EvaluationReport] = []
     not_measured: list[NotMeasured] = []
     failure: ModelFailed | None = None
-    scope = EvaluationScope(split=asked["split"], n=asked["n"], bare=asked["bare"], suite=asked["suite"])
+    scope = EvaluationScope(split=request["split"], n=request["n"], bare=request["bare"], suite=request["suite"])
     for one in scopes_of(family, scope):
         try:
             reports.append(evaluate_variant(context, family, record.variant, one, classify=classify, calls=source))
