@@ -20,7 +20,7 @@ from optimizer.core.family.family import Family
 from optimizer.core.family.rendering import few_shot
 from optimizer.core.models.language import ModelPrice
 from optimizer.core.search.study import Study
-from optimizer.demo.place import Place
+from optimizer.demo.place import Addresses, Place
 from optimizer.demo.rollouts import DemoCandidate
 from optimizer.demo.screen import Screen
 from optimizer.demo.stories import Bar, Story, same_for_less
@@ -57,13 +57,12 @@ class CascadeDemo:
         price: StatedPrice,
         store: Store,
         rows: Sequence[Example],
-        api_url: str,
-        gateway_url: str,
+        addresses: Addresses,
     ) -> None:
         self._screen, self._place, self._family, self._price, self._store = screen, place, family, price, store
         self._rows = rows  # what users send
-        self._api = httpx.Client(base_url=api_url, timeout=30.0, trust_env=False)
-        self._gateway = httpx.Client(base_url=gateway_url, timeout=120.0, trust_env=False)
+        self._api = httpx.Client(base_url=addresses.api, timeout=30.0, trust_env=False)
+        self._gateway = httpx.Client(base_url=addresses.gateway, timeout=120.0, trust_env=False)
         self._study: str | None = None
         self.winner: str | None = None  # once the study has ended
 

@@ -102,6 +102,14 @@ START_S = 90.0
 END_S = 30.0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Addresses:
+    """Where the demo's servers answer."""
+
+    api: str
+    gateway: str
+
+
 class Servers:
     """The supervised processes of one home. The demo is their only user; ``keep`` leaves them running."""
 

@@ -26,7 +26,7 @@ from optimizer.demo.ending import (
     say_what_comes_next,
     say_what_happened,
 )
-from optimizer.demo.place import CASCADE_FAMILY, FAMILIES, FAMILY, Place, Servers, choose
+from optimizer.demo.place import CASCADE_FAMILY, FAMILIES, FAMILY, Addresses, Place, Servers, choose
 from optimizer.demo.plain import LENGTH
 from optimizer.demo.rollouts import DemoCandidate, DemoRollouts
 from optimizer.demo.screen import Screen
@@ -109,8 +109,7 @@ def _tell(screen: Screen, place: Place, servers: Servers) -> list[Story]:
         price=StatedPrice(of_model=price, is_for_show=answering.is_embedded),
         store=store,
         rows=rows.sent[CASCADE_FAMILY],
-        api_url=api,
-        gateway_url=gateway,
+        addresses=Addresses(api=api, gateway=gateway),
     )
     try:
         screen.step("2/6  A prompt as it is, and its users")

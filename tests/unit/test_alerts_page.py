@@ -76,7 +76,7 @@ def test_the_page_explains_nothing_that_cannot_happen():
 
 def test_the_alert_about_a_failing_duty_names_each_duty_of_the_worker():
     duties = re.findall(
-        r'self\._thread\("([a-z-]+)"', (ROOT / "optimizer" / "runtime/worker.py").read_text(encoding="utf-8")
+        r'self\._thread\(\s*"([a-z-]+)"', (ROOT / "optimizer" / "runtime/worker.py").read_text(encoding="utf-8")
     )
     page = (ROOT / "docs" / "how-to" / "when-a-rollout-stops.md").read_text(encoding="utf-8")
     said = re.search(r"One of the worker's duties failed \((.*?)\)", " ".join(page.split()))

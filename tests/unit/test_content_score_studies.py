@@ -17,7 +17,7 @@ import pytest
 from markupsafe import escape
 
 from optimizer.adapters.reports.study_report import study_page
-from optimizer.cli.study.run import Wish
+from optimizer.cli.study.run import request_members
 from optimizer.cli.study.view import score_lines
 from optimizer.content.adapters import replay_search
 from optimizer.content.core.policy import learned_knob
@@ -379,8 +379,9 @@ def test_a_dry_run_counts_the_time_of_learning_and_one_proposal() -> None:
 
 
 def test_what_is_typed_stands_in_the_place_of_what_a_definition_keeps() -> None:
-    asked = Wish.of({"keep_quality": 0.7, "n_dev": 30}, keep={"keep_saved": 0.65, "keep_quality": None})
-    assert (asked.aim, asked.definition) == (None, {"n_dev": 30, "keep_saved": 0.65})
+    typed = {**dict.fromkeys(("strategy", "aim", "usd", "calls", "minutes", "seed")), "keep": {"keep_saved": 0.65}}
+    members = request_members({"keep_quality": 0.7, "n_dev": 30}, **typed)
+    assert (members["aim"], members["definition"]) == (None, {"n_dev": 30, "keep_saved": 0.65})
 
 
 @pytest.mark.parametrize(

@@ -6,25 +6,25 @@ from pathlib import Path
 
 import pytest
 
-from optimizer.cli.study.run import Wish, read_definition
+from optimizer.cli.study.run import read_definition, request_members
 from optimizer.core.search.strategy import check_strategy
 from optimizer.core.search.study import Definition
 
+UNTYPED = dict.fromkeys(("strategy", "aim", "usd", "calls", "minutes", "seed"))
 FILES = sorted((Path(__file__).resolve().parents[2] / "experiments").glob("*.yaml"))
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_a_study_definition_names_only_what_exists_and_can_pay_for_its_confirmation(path: Path):
-    request = Wish.of(read_definition(path))
-    definition = Definition.parse(request.definition)
-    assert check_strategy(request.strategy or "")
-    assert request.budget.calls is not None
-    assert request.budget.calls >= 2 * definition.n_holdout + definition.n_dev
+    request = request_members(read_definition(path), keep={}, **UNTYPED)
+    definition = Definition.parse(request["definition"])
+    assert check_strategy(request["strategy"] or "")
+    assert request["budget"]["calls"] >= 2 * definition.n_holdout + definition.n_dev
 
 
 def test_the_demo_searches_with_at_most_106_calls_its_run_off_included_and_confirms_with_200():
     (demo,) = [path for path in FILES if path.stem == "demo"]
-    request = Wish.of(read_definition(demo))
-    definition = Definition.parse(request.definition)
+    request = request_members(read_definition(demo), keep={}, **UNTYPED)
+    definition = Definition.parse(request["definition"])
     assert 2 * definition.n_holdout == 200
-    assert request.budget.calls == 306
+    assert request["budget"]["calls"] == 306

@@ -96,7 +96,7 @@ def run(
 
     session = Session()
     keep = {"keep_saved": keep_saved, "keep_quality": keep_quality}
-    members = study_run.wished(
+    members = study_run.request_members(
         study_run.read_definition(definition),
         strategy=strategy,
         aim=aim,

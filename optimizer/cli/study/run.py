@@ -30,7 +30,7 @@ TOLD_EVERY_S = 30.0  # where no line moves
 NAMES = ("strategy", "aim", "budget", "seed", "definition", "space", "proposer")
 
 
-def wished(values: Mapping[str, Any], *, keep: Mapping[str, float | None], **options: Any) -> dict[str, Any]:
+def request_members(values: Mapping[str, Any], *, keep: Mapping[str, float | None], **options: Any) -> dict[str, Any]:
     """Members of the request: options beat the definition file (``values``), which beats the defaults of the job.
 
     ``keep``: by name; one of the two of ``KEEP``, typed, stands in the place of the file's.
