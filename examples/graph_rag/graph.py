@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -39,13 +40,24 @@ def graph_of(found: Sequence[Extracted]) -> dict[str, Any]:
     }
 
 
+async def _propose(families: DetentFamilies, interaction: str) -> Any:
+    """While the store is busy an answer's record is on its way into it: 404 is asked again, for some seconds."""
+    for wait_s in (0.25, 0.5, 1.0, 2.0, None):
+        try:
+            return await families.post("/v1/families/graph_verification/graphs", {"interaction": interaction})
+        except httpx.HTTPStatusError as error:
+            if error.response.status_code != 404 or wait_s is None:
+                raise
+            await asyncio.sleep(wait_s)
+
+
 async def repair(
     families: DetentFamilies, text: str, graph: Mapping[str, Any], *, decide: Decide, say: Say
 ) -> Repaired:
     """Asks what to repair, decides each repair, and returns the graph with those that were approved."""
     answer = await families.ask("graph_verification", {"text": text, "graph": graph}, unit=unit_of_text(text))
     try:
-        proposed = await families.post("/v1/families/graph_verification/graphs", {"interaction": answer.interaction})
+        proposed = await _propose(families, answer.interaction)
     except httpx.HTTPStatusError as error:
         if error.response.status_code != 422:
             raise
