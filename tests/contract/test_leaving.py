@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from detent_client import Client
+from optimizer.core.dataset.sealed_rows import EMPTY
 from optimizer.host.config import Settings, load_settings
 from optimizer.runtime import wiring
 from tests.clock import Clock
@@ -78,7 +79,9 @@ def sealed_texts(home: Settings) -> set[str]:
     with closing(sqlite3.connect(home.var() / "detent.db")) as database:
         rows = database.execute("SELECT input, expected FROM examples WHERE split = 'holdout'").fetchall()
     assert rows
-    texts = {text for input, _ in rows for text in json.loads(input).values() if isinstance(text, str)}
+    texts = {
+        text for row in rows for part in row for text in json.loads(part or "{}").values() if isinstance(text, str)
+    }
     return {json.dumps(text, ensure_ascii=False)[1:-1] for text in texts if len(text) > 20}
 
 
@@ -141,6 +144,13 @@ def test_the_sealed_rows_come_in_a_file_of_their_own_and_count_as_a_look(home: S
         query = "SELECT count(*) FROM examples WHERE split = 'holdout'"
         assert database.execute(query).fetchone() == (n,)
     assert sealed_texts(load_settings(home=new)) == texts
+    for table in (*EMPTY, "examples", "graphs", "reviews"):
+        assert rows_of(load_settings(home=new), table) == rows_of(home, table), table
+
+
+def rows_of(home: Settings, table: str) -> list[str]:
+    with closing(sqlite3.connect(home.var() / "detent.db")) as database:
+        return sorted(map(repr, database.execute(f"SELECT * FROM {table}")))
 
 
 def test_a_changed_file_is_no_export_and_a_home_with_rows_takes_none(home: Settings, tmp_path: Path) -> None:

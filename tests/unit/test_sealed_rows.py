@@ -16,8 +16,12 @@ INPUT = {"text": f"A letter about {MARKER}."}
 
 def knowing() -> SealedRows:
     sealed = SealedRows()
-    sealed.add({"id": "ex_open", "split": "train", "input": {"text": "open"}, "interaction": "in_open"})
-    sealed.add({"id": "ex_1", "split": "holdout", "input": INPUT, "interaction": "in_1"})
+    sealed.add(
+        {"id": "ex_open", "family": "post", "split": "train", "input": {"text": "open"}, "interaction": "in_open"}
+    )
+    sealed.add({"id": "ex_1", "family": "post", "split": "holdout", "input": INPUT, "interaction": "in_1"})
+    own = {"id": "co_event-1", "family": "post", "split": "holdout", "input": {"text": "own"}, "interaction": None}
+    sealed.add(own)
     return sealed
 
 
@@ -29,7 +33,22 @@ ROWS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
         "interactions",
         {"id": "in_2", "input": {"body": INPUT["text"].upper() + " "}, "output": "x"},
     ),
-    "its correction": ("feedback_events", {"interaction": "in_1", "expected": {"label": MARKER}, "label": MARKER}),
+    "an interaction that says more beside the input": (
+        "interactions",
+        {"id": "in_3", "input": {"channel": "mail", **INPUT}, "output": MARKER},
+    ),
+    "an interaction with the messages of a model": (
+        "interactions",
+        {"id": "in_4", "family": "post", "input": {"messages": [{"role": "user", "content": MARKER}]}, "output": "x"},
+    ),
+    "a correction that came with its own input": (
+        "feedback_events",
+        {"id": "event-1", "interaction": None, "expected": {"label": MARKER}, "label": None},
+    ),
+    "its correction": (
+        "feedback_events",
+        {"id": "event-2", "interaction": "in_1", "expected": {"label": MARKER}, "label": MARKER},
+    ),
     "what a policy asked later": ("later_parts", {"interaction": "in_1", "parts": [{"output": MARKER}]}),
     "a graph": ("graphs", {"interaction": "in_1", "given": {"text": MARKER}}),
     "a question about it": ("reviews", {"subject": "ex_1", "payload": {"example": MARKER}}),
@@ -52,7 +71,7 @@ def test_a_row_that_a_sealed_example_is_in_is_sealed_and_loses_every_text(table:
 
 
 def test_feedback_on_an_interaction_of_the_same_input_is_sealed_once_the_interaction_was_seen() -> None:
-    sealed, event = knowing(), {"interaction": "in_2", "label": MARKER}
+    sealed, event = knowing(), {"id": "event-3", "interaction": "in_2", "label": MARKER}
     assert not sealed.seals("feedback_events", event)
     assert sealed.seals("interactions", {"id": "in_2", "input": INPUT})
     assert sealed.seals("feedback_events", event)
@@ -63,8 +82,10 @@ def test_feedback_on_an_interaction_of_the_same_input_is_sealed_once_the_interac
     [
         ("examples", {"id": "ex_open", "split": "train"}),
         ("interactions", {"id": "in_open", "input": {"text": "open"}}),
-        ("feedback_events", {"interaction": "in_open"}),
-        ("feedback_events", {"interaction": None}),
+        ("interactions", {"id": "in_5", "family": "other", "input": {"messages": []}}),
+        ("interactions", {"id": "in_6", "family": "post", "input": None}),
+        ("feedback_events", {"id": "event-4", "interaction": "in_open"}),
+        ("feedback_events", {"id": "event-4", "interaction": None}),
         ("reviews", {"subject": "ex_open"}),
         ("trial_results", {"purpose": "search", "example": "ex_open"}),
         ("lm_calls", {"purpose": "search"}),

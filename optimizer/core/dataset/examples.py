@@ -100,6 +100,11 @@ def input_hash(input: Mapping[str, Any]) -> str:
     return digest("\x00".join(sorted(map(normalise, input.values()))).encode(errors="surrogatepass"))
 
 
+def correction_example(event: str) -> str:
+    """The id of the example that a correction makes: one per event, whatever ids the imported ones have."""
+    return f"co_{event}"
+
+
 def group_of(input: Mapping[str, Any], group: str | None) -> str:
     """The group whose hash decides the split: the given one, else one per normalised input."""
     return (

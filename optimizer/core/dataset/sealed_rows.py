@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from optimizer.core.dataset.examples import input_hash
+from optimizer.core.dataset.examples import correction_example, input_hash
 
 HOLDOUT = "holdout"
 # The journal says of a call what it was for, and not on which example: of these none was sealed.
@@ -24,19 +24,22 @@ ORDER = ("examples", "interactions")  # before all other tables
 
 
 class SealedRows:
-    """Knows sealed examples by id, input and interaction, and nothing of their texts."""
+    """Knows sealed examples by family, id, interaction and the hash of each of their texts, and no text."""
 
     def __init__(self) -> None:
+        self._families: set[str] = set()
         self._examples: set[str] = set()
-        self._inputs: set[str] = set()
+        self._inputs: dict[str, list[frozenset[str]]] = {}  # by the hash of one text, those of all texts of an input
         self._interactions: set[str] = set()
 
     def add(self, example: Mapping[str, Any]) -> None:
         """A row of examples, of any split."""
         if example["split"] != HOLDOUT:
             return
+        self._families.add(example["family"])
         self._examples.add(example["id"])
-        self._inputs.add(input_hash(example["input"]))
+        if hashes := _text_hashes(example["input"]):
+            self._inputs.setdefault(min(hashes), []).append(hashes)
         if example["interaction"] is not None:
             self._interactions.add(example["interaction"])
 
@@ -44,9 +47,11 @@ class SealedRows:
         if table == "examples":
             return bool(row["split"] == HOLDOUT)
         if table == "interactions":
-            if row["id"] not in self._interactions and row["input"] and input_hash(row["input"]) in self._inputs:
+            if row["id"] not in self._interactions and self._has_sealed_input(row):
                 self._interactions.add(row["id"])  # the same input was reported again
             return row["id"] in self._interactions
+        if table == "feedback_events" and correction_example(row["id"]) in self._examples:
+            return True
         if table in ("feedback_events", "later_parts", "graphs"):
             return row["interaction"] in self._interactions
         if table == "reviews":
@@ -54,3 +59,17 @@ class SealedRows:
         if table == "trial_results":
             return row["purpose"] == "confirmation" or row["example"] in self._examples
         return table == "lm_calls" and row["purpose"] not in OPEN_CALLS
+
+    def _has_sealed_input(self, interaction: Mapping[str, Any]) -> bool:
+        """Whether all texts of a sealed input are in it, whatever else is. Messages as a model was sent them may hold
+        one anywhere.
+        """
+        input = interaction["input"] or {}
+        if "messages" in input and interaction["family"] in self._families:
+            return True
+        hashes = _text_hashes(input)
+        return any(sealed <= hashes for one in hashes for sealed in self._inputs.get(one, ()))
+
+
+def _text_hashes(input: Mapping[str, Any]) -> frozenset[str]:
+    return frozenset(input_hash({"text": value}) for value in input.values())

@@ -15,7 +15,7 @@ from typing import Any
 
 from optimizer.core.base.canonical import canonical_json, digest, is_unicode, read_json
 from optimizer.core.base.errors import Fault, InvalidInput, first_alike, pointer_of, said
-from optimizer.core.dataset.examples import Example, make_example
+from optimizer.core.dataset.examples import Example, correction_example, make_example
 from optimizer.core.family.family import Family, kind_of
 from optimizer.core.family.masking import Masker
 from optimizer.core.family.settings import SIGNALS
@@ -285,7 +285,7 @@ def example_of(family: Family, event: FeedbackEvent, input: Mapping[str, Any] | 
     except InvalidInput:
         return None
     return make_example(
-        id=f"co_{event.id}",  # one per event, whatever ids the imported ones have
+        id=correction_example(event.id),
         family=family.name,
         input=kind_of(family).kept_of(family.declared_inputs(input)),
         expected=event.expected,

@@ -8,6 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from optimizer.core.base.errors import Conflict
 from optimizer.core.dataset.sealed_rows import EMPTY, HOLDOUT, ORDER, SealedRows
 from optimizer.core.family.family import Family
 from optimizer.jobs.families.export_variant import export_variant
@@ -69,7 +70,7 @@ def export_data(
     Args:
         sealed: the holdout too, in a file of its own; it counts as a look at each of its examples.
     Raises:
-        Conflict: something stands in ``folder``.
+        Conflict: something stands in ``folder``; an example was sealed while a sealed export began.
     """
     at, look, counts = clock.now(), new_id("ex"), _Counts()
     with ExportWriter(folder) as writer:
@@ -133,14 +134,18 @@ def _open(
 def _sealed(
     tx: Transaction, store: Store, tables: Sequence[str], sealed: SealedRows, look: str
 ) -> Iterator[Mapping[str, Any]]:
-    """Whole rows with their table's name. An example that came after the look stays sealed, with all that is of it."""
-    looked_at = {row["example"] for row in store.tables.each(tx, "holdout_looks") if row["study"] == look}
-    n_sealed = sum(row["split"] == HOLDOUT for row in store.tables.each(tx, "examples"))
+    """Whole rows with their table's name. Raises Conflict where an example was sealed after the look."""
+    looks = (row for row in store.tables.each(tx, "holdout_looks") if row["study"] == look)
+    looked_at = {(row["family"], row["example"]) for row in looks}
+    examples = (row for row in store.tables.each(tx, "examples") if row["split"] == HOLDOUT)
+    if late := sorted({(row["family"], row["id"]) for row in examples} - looked_at):
+        raise Conflict(
+            f"Example {late[0][1]} of {late[0][0]} was sealed between the look and the export, so nothing was written."
+            " The looks count. Repeat the command."
+        )
     for table in tables:
-        if table != "examples" and n_sealed > len(looked_at):
-            continue
         for row in store.tables.each(tx, table):
-            if sealed.seals(table, row) and (table != "examples" or row["id"] in looked_at):
+            if sealed.seals(table, row):
                 yield {"table": table, "row": row}
 
 
