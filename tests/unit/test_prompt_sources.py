@@ -115,6 +115,30 @@ def test_a_pickle_of_dspy_is_never_read(tmp_path: Path) -> None:
     assert "holds no predictor" in refusal("dspy", tmp_path / "x.json")
 
 
+FIELDS = [{"prefix": "Text:"}, {"prefix": "Topic:"}]
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        {"signature": {"instructions": "x", "fields": ["a", "b"]}},
+        {"signature": {"instructions": "x", "fields": [{"prefix": "Reasoning:"}, {"prefix": "Reasoning:"}]}},
+        {"signature": {"instructions": "x", "fields": [{"prefix": "Text:"}, {"prefix": "Text:"}]}},
+        {"signature": {"instructions": "x", "fields": FIELDS}, "demos": 5},
+        {"signature": {"instructions": "x", "fields": FIELDS}, "traces": 3},
+        {"signature": {"instructions": "{% if x %}y{% endif %}", "fields": FIELDS}},
+    ],
+)
+def test_what_is_no_program_of_dspy_is_refused(tmp_path: Path, program: Any) -> None:
+    (tmp_path / "x.json").write_text(json.dumps(program))
+    assert refusal("dspy", tmp_path / "x.json")
+
+
+def test_a_program_of_dspy_that_is_nested_too_deep_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "x.json").write_text("[" * 100_000)
+    assert "cannot be read as JSON" in refusal("dspy", tmp_path / "x.json")
+
+
 @pytest.mark.parametrize("config", [NEW, OLD], ids=["templates.system.path", "system_template"])
 def test_a_variant_of_tensorzero_is_read_in_both_spellings(tmp_path: Path, config: str) -> None:
     (tmp_path / "tensorzero.toml").write_text(config)
@@ -140,6 +164,18 @@ def test_a_function_without_a_template_of_the_user_has_its_message_as_input(tmp_
     (tmp_path / "tensorzero.toml").write_text(OLD.replace('user_template = "user.minijinja"', ""))
     (tmp_path / "system.minijinja").write_text("Topic.")
     assert read("tensorzero", tmp_path).messages[-1] == {"role": "user", "content": "{{message}}"}
+
+
+def test_a_template_outside_the_folder_of_a_configuration_is_not_read(tmp_path: Path) -> None:
+    folder = tmp_path / "config"
+    folder.mkdir()
+    (tmp_path / "secret.txt").write_text("a secret")
+    (folder / "link.txt").symlink_to(tmp_path / "secret.txt")
+    for name in ("../secret.txt", str(tmp_path / "secret.txt"), "link.txt"):
+        (folder / "tensorzero.toml").write_text(OLD.replace("system.minijinja", name))
+        detail = refusal("tensorzero", folder)
+        assert name in detail
+        assert "outside its own folder" in detail
 
 
 def test_a_template_that_is_a_program_is_refused_by_what_it_says(tmp_path: Path) -> None:
@@ -178,6 +214,23 @@ def test_a_configuration_of_promptfoo_brings_the_tests_that_know_their_answer(tm
     ],
 )
 def test_what_promptfoo_would_run_or_fetch_is_refused(tmp_path: Path, config: Any) -> None:
+    file = tmp_path / "promptfooconfig.yaml"
+    file.write_text(json.dumps(config))
+    assert refusal("promptfoo", file)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {
+            "prompts": ["{{output}}"],
+            "tests": [{"vars": {"output": "in"}, "assert": [{"type": "equals", "value": "out"}]}],
+        },
+        {"prompts": ["[]"]},
+    ],
+    ids=["a variable called output", "no messages"],
+)
+def test_a_configuration_of_promptfoo_that_would_lose_its_meaning_is_refused(tmp_path: Path, config: Any) -> None:
     file = tmp_path / "promptfooconfig.yaml"
     file.write_text(json.dumps(config))
     assert refusal("promptfoo", file)

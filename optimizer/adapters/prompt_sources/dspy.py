@@ -5,14 +5,14 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from optimizer.core.base.canonical import read_json
 from optimizer.core.base.errors import InvalidInput
-from optimizer.core.declaration.foreign_prompt import ForeignPrompt, prompt_source
+from optimizer.core.declaration.foreign_prompt import ForeignPrompt, plain_template, prompt_source
 
 REASONING = "reasoning"  # what ChainOfThought adds: a field that no example of a family has
 
@@ -28,23 +28,29 @@ def dspy(reference: str) -> ForeignPrompt:
     name = wanted or next(iter(predictors))
     state = predictors[name]
     fields = [_field(field) for field in state["signature"]["fields"]]
-    *inputs, output = [field for field, _ in fields if field != REASONING]
+    names = [field for field, _ in fields if field != REASONING]
+    if len(names) < 2 or len(set(names)) < len(names):
+        raise InvalidInput(
+            f"Predictor {name} of {path} has the fields {', '.join(names) or 'none'} beside {REASONING}: a prompt needs"
+            " an input and an answer, each of a name of its own."
+        )
+    *inputs, output = names
     not_carried = [f"predictor {other}" for other in predictors if other != name]
     if (REASONING, f"{REASONING.title()}:") in fields:
         not_carried.append(f"field {REASONING} (a model answers at once here)")
     if state.get("lm"):
         not_carried.append("lm (name a model of config/models.yaml with --model)")
-    if n_traces := len(state.get("traces") or ()):
+    if n_traces := len(_list(state, "traces", path)):
         not_carried.append(f"traces ({n_traces})")
     asks = [f"{prefix} {{{{{field}}}}}" for field, prefix in fields if field in inputs]
     answer = next(prefix for field, prefix in fields if field == output)
-    demos = [dict(demo) for demo in state.get("demos") or () if isinstance(demo, Mapping)]
+    demos = [dict(demo) for demo in _list(state, "demos", path) if isinstance(demo, Mapping)]
     whole = [demo for demo in demos if all(demo.get(field) not in (None, "") for field in (*inputs, output))]
     if len(whole) < len(demos):
         not_carried.append(f"demonstrations that lack a field ({len(demos) - len(whole)})")
     return ForeignPrompt(
         messages=[
-            {"role": "system", "content": str(state["signature"]["instructions"])},
+            {"role": "system", "content": plain_template(str(state["signature"]["instructions"]), f"of {name}")},
             {"role": "user", "content": "\n".join([*asks, answer])},
         ],
         rows=[{field: demo[field] for field in (*inputs, output)} for demo in whole],
@@ -60,7 +66,7 @@ def _program(path: Path) -> Any:
             " JSON: program.save('program.json')."
         )
     try:
-        return json.loads(path.read_bytes())
+        return read_json(path.read_bytes())
     except (OSError, ValueError) as error:
         raise InvalidInput(f"{path} cannot be read as JSON: {error}. Save it: program.save('program.json').") from None
 
@@ -70,13 +76,22 @@ def _predictors(state: Any, name: str = "self") -> dict[str, Mapping[str, Any]]:
     if not isinstance(state, Mapping):
         return {}
     signature = state.get("signature")
-    if isinstance(signature, Mapping) and "instructions" in signature and len(signature.get("fields") or ()) > 1:
-        return {name: state}
+    if isinstance(signature, Mapping) and "instructions" in signature:
+        fields = signature.get("fields")
+        if isinstance(fields, list) and len(fields) > 1 and all(isinstance(field, Mapping) for field in fields):
+            return {name: state}
     predictors: dict[str, Mapping[str, Any]] = {}
     for inner, value in state.items():
         if inner != "metadata":
             predictors |= _predictors(value, inner)
     return predictors
+
+
+def _list(state: Mapping[str, Any], name: str, path: str) -> list[Any]:
+    values = state.get(name) or []
+    if not isinstance(values, list):
+        raise InvalidInput(f"{path} is no program that DSPy saved: its {name} are {values!r:.80}, which is no list.")
+    return values
 
 
 def _field(field: Mapping[str, str]) -> tuple[str, str]:

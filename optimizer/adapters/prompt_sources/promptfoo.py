@@ -76,6 +76,11 @@ def _row(test: Any, n: int, path: str, not_carried: list[str]) -> dict[str, Any]
     if expected is None:
         not_carried.append(f"test {n} (it does not say what the answer is)")
         return None
+    if OUTPUT in values:
+        raise InvalidInput(
+            f"Test {n} of {path} has a variable called {OUTPUT}, which is where the expected answer stands in a row."
+            " Give the variable another name, in the prompt too."
+        )
     return {**{str(name): value for name, value in values.items()}, OUTPUT: expected}
 
 
@@ -84,6 +89,8 @@ def _messages(text: str, where: str) -> list[dict[str, str]]:
     if text.lstrip().startswith("["):
         try:
             chat = json.loads(text)
+            if chat == []:
+                raise InvalidInput(f"Prompt {where} is a chat of no messages.")
             return [{"role": str(m["role"]), "content": plain_template(str(m["content"]), where)} for m in chat]
         except (ValueError, KeyError, TypeError):
             pass  # a text that begins with a bracket

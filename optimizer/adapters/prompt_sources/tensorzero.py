@@ -80,8 +80,14 @@ def _text(file: Any, folder: Path) -> str:
     if not isinstance(name, str):
         raise InvalidInput(f"A template names no file: {file!r:.80}.")
     try:
-        return (folder / name).read_text(encoding="utf-8")
-    except (OSError, ValueError) as error:
+        path = (folder / name).resolve()
+        if not path.is_relative_to(folder.resolve()):
+            raise InvalidInput(
+                f"The template {name!r:.200} is not in {folder}, and a configuration names no file outside its own"
+                " folder. Copy the file into it."
+            )
+        return path.read_text(encoding="utf-8")
+    except (OSError, ValueError, RuntimeError) as error:  # a link that leads to itself is a RuntimeError
         raise InvalidInput(f"The template {folder / name} cannot be read: {error}.") from None
 
 
