@@ -1,6 +1,6 @@
 """Interactions (one served request as reported) and FeedbackEvents (one observed outcome), as stored.
 
-``report.py`` reads what clients send.
+``reported.py`` reads what clients send.
 
 Each field that clients may send is declared here and nowhere else: its annotation says what it holds
 (``event_kinds.py``), what it means, what it reports and how private it is. A new one is one line, and a migration that
