@@ -31,6 +31,7 @@ from optimizer.core.feedback.telemetry import TelemetryEvent, TelemetryRecord, T
 Signal = Literal["spans", "log_records"]
 JSON = "application/json"
 MAX_MESSAGE_CHARS = 2000
+MAX_GZIP_MEMBERS = 100  # each of them copies what is behind it
 _REQUESTS: Mapping[Signal, type[Message]] = {
     "spans": ExportTraceServiceRequest,
     "log_records": ExportLogsServiceRequest,
@@ -40,16 +41,23 @@ _MESSAGE, _FIXED = 2, {1: 8, 5: 4}  # wire types: with a length, and of so many 
 
 def decompressed(body: bytes, limit: BodyLimit) -> bytes:
     """What a gzip body holds; raises TooLarge before more than the limit is made."""
-    reader = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
-    try:
-        whole = reader.decompress(body, limit.n_bytes + 1)
-    except zlib.error as error:
-        raise MalformedBody(f"The body is no gzip: {error}. Send it as Content-Encoding says, or without.") from None
-    if len(whole) > limit.n_bytes:
-        raise limit.too_large()
-    if not reader.eof:
-        raise MalformedBody("The body is gzip that ends in the middle. Send all of it.")
-    return whole
+    whole, rest = bytearray(), body
+    for _ in range(MAX_GZIP_MEMBERS):
+        reader = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
+        try:
+            whole += reader.decompress(rest, limit.n_bytes + 1 - len(whole))
+        except zlib.error as error:
+            raise MalformedBody(
+                f"The body is no gzip: {error}. Send it as Content-Encoding says, or without."
+            ) from None
+        if len(whole) > limit.n_bytes:
+            raise limit.too_large()
+        if not reader.eof:
+            raise MalformedBody("The body is gzip that ends in the middle. Send all of it.")
+        rest = reader.unused_data  # the next member: gzip may have several
+        if not rest:
+            return bytes(whole)
+    raise MalformedBody(f"The body is gzip of more than {MAX_GZIP_MEMBERS} members. Send one.")
 
 
 def read_request(body: bytes, signal: Signal, media_type: str, limit: BodyLimit) -> Message:
@@ -156,8 +164,9 @@ def _value(value: AnyValue, depth: int = 0) -> Any:
 
 
 def _n_messages(body: bytes, descriptor: Descriptor, enough: int) -> int:
-    """How many messages the body holds, one in another; of more than ``enough`` one more than that. Of a body that is
-    no protobuf, those before the fault.
+    """How many messages the body holds, one in another; of more than ``enough`` one more than that.
+
+    Raises MalformedBody at a group, and at what is no wire type: behind it, messages would go uncounted.
     """
     n, open_ = 0, [(0, len(body), descriptor)]
     while open_:
@@ -180,7 +189,7 @@ def _n_messages(body: bytes, descriptor: Descriptor, enough: int) -> int:
                     open_.append((at, min(end, at + length), child))
                 at += length
             else:
-                return n
+                raise MalformedBody(f"The body has a group, or wire type {kind}, which OTLP has none of. Send OTLP.")
     return n
 
 

@@ -325,6 +325,28 @@ def test_a_small_body_of_many_messages_is_refused_before_they_are_made(world: Wo
     assert post(world, "/v1/traces", many).status_code == 413
 
 
+def test_a_group_hides_no_messages_from_the_bound(world: World) -> None:
+    sent = b"\xa3\x06\xa4\x06" + b"\x0a\x00" * (world.settings.limits.events_values + 1)
+    answer = post(world, "/v1/traces", sent, Content_Type=PROTOBUF)
+    assert (answer.status_code, "group" in Status.FromString(answer.content).message) == (400, True)
+
+
+def test_every_member_of_a_gzip_body_is_read_under_one_bound(world: World) -> None:
+    messages = [ExportTraceServiceRequest(), ExportTraceServiceRequest()]
+    for message, id in zip(messages, ("3a" * 8, "3b" * 8), strict=True):
+        ParseDict(traces(span({**GENERATIONS["second"], **OF_FAMILY})), message)
+        [of] = message.resource_spans[0].scope_spans[0].spans
+        of.trace_id, of.span_id = bytes.fromhex(TRACE), bytes.fromhex(id)
+    packed = b"".join(gzip.compress(message.SerializeToString()) for message in messages)
+    as_sent = {"Content_Type": PROTOBUF, "Content_Encoding": "gzip"}
+    assert post(world, "/v1/traces", packed, **as_sent).status_code == 200
+    assert [interaction(world, id)["output"] for id in ("3a" * 8, "3b" * 8)] == ["billing", "billing"]
+    assert post(world, "/v1/traces", packed + b"junk", **as_sent).status_code == 400
+    assert post(world, "/v1/traces", gzip.compress(b"") * 101, **as_sent).status_code == 400
+    half = gzip.compress(b"\0" * (world.settings.limits.events_bytes // 2 + 1))
+    assert post(world, "/v1/traces", half + half, **as_sent).status_code == 413
+
+
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=8),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
