@@ -288,19 +288,22 @@ def import_data(settings: Settings, path: Path, *, actor: str) -> DataImport:
 
 @contextmanager
 def _new_store(file: Path) -> Iterator[Store]:
-    """One that is whole in its file once it is closed."""
+    """One that is whole in its file once it is closed; nothing of it stays where its filling failed."""
     from optimizer.adapters.store import Database
 
     file.parent.mkdir(parents=True, exist_ok=True)
-    for suffix in ("", "-wal", "-shm", ".turn"):
-        Path(f"{file}{suffix}").unlink(missing_ok=True)  # of one that was killed
-    store = Database(f"sqlite:///{file}")
+    leftovers = [Path(f"{file}{suffix}") for suffix in (".turn", "-wal", "-shm", "")]
+    for leftover in leftovers:
+        leftover.unlink(missing_ok=True)  # of one that was killed
+    store, whole = Database(f"sqlite:///{file}"), False
     try:
         store.migrate()
         yield cast("Store", store)
+        whole = True
     finally:
         store.close()
-        Path(f"{file}.turn").unlink(missing_ok=True)
+        for leftover in leftovers[:1] if whole else leftovers:
+            leftover.unlink(missing_ok=True)
 
 
 def _has_rows(settings: Settings) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sqlite3
 from collections.abc import Iterator
@@ -169,6 +170,37 @@ def test_a_changed_file_is_no_export_and_a_home_with_rows_takes_none(home: Setti
     assert (again.code, "is there already" in again.err) == (1, True)
 
 
+@pytest.mark.parametrize("row", [{"x": 1}, {"family": ["triage"]}, {"id": None}, {"id": 2**70}], ids=str)
+def test_a_row_that_is_none_is_refused_by_its_line_and_leaves_nothing(
+    home: Settings, tmp_path: Path, row: dict[str, object]
+) -> None:
+    folder, new = exported(home, tmp_path), tmp_path / "new"
+    new.mkdir()
+    file = folder / "tables" / "rollouts.jsonl"
+    lines = file.read_text(encoding="utf-8").splitlines()
+    file.write_text(
+        "\n".join([*lines, json.dumps(row if "x" in row else {**json.loads(lines[0]), **row})]), encoding="utf-8"
+    )
+    manifest = json.loads((folder / "manifest.json").read_bytes())
+    manifest["files"]["tables/rollouts.jsonl"]["sha256"] = hashlib.sha256(file.read_bytes()).hexdigest()
+    (folder / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+    for words in (["rollout", "verify", "--from", str(folder)], ["data", "import", str(folder)]):
+        ran = say(new, *words)
+        text = " ".join(ran.err.split())
+        assert (ran.code, f"Line {len(lines) + 1} of" in text) == (2, True), ran.err
+    assert list((new / "var").glob(".detent.db.part*")) == []
+
+
+def test_an_export_into_the_folder_one_is_in_is_refused(
+    home: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    ran = say(home.home, "data", "export", ".")
+    assert (ran.code, "into a new folder" in " ".join(ran.err.split())) == (1, True)
+    assert say(home.home, "data", "export", "leaving/../other").code == 0
+    assert (tmp_path / "other" / "manifest.json").is_file()
+
+
 @pytest.mark.parametrize("format", ["messages", "yaml"])
 def test_an_imported_variant_says_the_same_and_serves_nobody(home: Settings, tmp_path: Path, format: str) -> None:
     file = tmp_path / ("triage.json" if format == "messages" else "triage.yaml")
@@ -184,7 +216,14 @@ def test_an_imported_variant_says_the_same_and_serves_nobody(home: Settings, tmp
     assert say(home.home, "variant", "show", "triage", "champion", "--json").json == champion
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{", "prompt: 3", "prompt: {current: a, versions: {}}", "messages: text"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "[]", "{", "prompt: 3", "prompt: {current: a, versions: {}}", "messages: text"),
+        "prompt: {current: [a], versions: {a: {content: []}}}",
+        "prompt: {current: a, versions: {a: {content: [{role: user, content: x}]}}}\nmodel: [x]",
+    ],
+)
 def test_what_is_no_export_of_a_variant_is_refused(home: Settings, tmp_path: Path, text: str) -> None:
     file = tmp_path / "x.yaml"
     file.write_text(text, encoding="utf-8")

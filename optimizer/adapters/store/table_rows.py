@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Column, Connection, String, Table, insert, literal, select, type_coerce
+from sqlalchemy.exc import OperationalError, StatementError
 from sqlalchemy.types import DateTime
 from sqlmodel import SQLModel
 
@@ -44,7 +45,13 @@ class TableRows:
 
     def add(self, tx: Connection, table: str, rows: Sequence[Mapping[str, Any]]) -> int:
         into = _table(table)
-        return insert_new(tx, into, [_values(into, row) for row in rows])
+        values = [_values(into, row) for row in rows]
+        try:
+            return insert_new(tx, into, values)
+        except OperationalError:  # of the database, not of a row
+            raise
+        except StatementError as error:
+            raise ValueError(f"a row of {into.name} cannot be stored: {error.orig}") from None
 
     def look_at_holdout(self, tx: Connection, look: str, at: datetime) -> int:
         columns = EXAMPLES.c.family, EXAMPLES.c.id, literal(look), literal(at, Utc)

@@ -301,13 +301,13 @@ def _verify_export(path: Path, rollout: str | None, *, as_json: bool) -> None:
     from optimizer.jobs.upkeep.export_folder import read_folder, rows_file
 
     folder = read_folder(path)
-    rows = [(row["id"], row["family"]) for row in folder.lines(rows_file("rollouts"))]
-    ids = [id for id, family in rows if rollout in (None, id, family)]
-    if rollout is not None and not ids:
-        raise NotFound(f"{path} holds no rollout of {rollout!r}.")
-    if rollout is not None:
-        ids = [max(ids)]  # ids sort by time
-    with wiring.exported_records(folder) as store:
+    with wiring.exported_records(folder) as store:  # refuses what is no row
+        rows = [(str(row["id"]), row["family"]) for row in folder.lines(rows_file("rollouts"))]
+        ids = [id for id, family in rows if rollout in (None, id, family)]
+        if rollout is not None and not ids:
+            raise NotFound(f"{path} holds no rollout of {rollout!r}.")
+        if rollout is not None:
+            ids = [max(ids)]  # ids sort by time
         reports = [verify_rollout(id, store) for id in ids]
     show(
         as_json,

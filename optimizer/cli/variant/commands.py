@@ -242,11 +242,13 @@ def _exported(path: Path) -> dict[str, Any]:
         data = load_file(path, "Export it anew: detent variant export FAMILY --format yaml.")
     prompt = data.get("prompt") if isinstance(data, dict) else None
     if isinstance(prompt, dict):
-        versions = prompt.get("versions")
-        version = versions.get(prompt.get("current")) if isinstance(versions, dict) else None
+        versions, current, settings = prompt.get("versions"), prompt.get("current"), data.get("model") or {}
+        version = versions.get(current) if isinstance(versions, dict) and isinstance(current, str) else None
         if not isinstance(version, dict):
             raise InvalidInput(f"{path} names no version of its own under prompt.current.")
-        model = {"name" if name == "default" else name: value for name, value in (data.get("model") or {}).items()}
+        if not isinstance(settings, dict):
+            raise InvalidInput(f"{path} has a model that is no mapping: {settings!r:.80}.")
+        model = {"name" if name == "default" else name: value for name, value in settings.items()}
         data = {**version, "messages": version.get("content"), "model": model}
     messages = data.get("messages") if isinstance(data, dict) else None
     if not isinstance(messages, list) or not all(isinstance(message, dict) for message in messages):

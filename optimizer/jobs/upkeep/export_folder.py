@@ -31,6 +31,9 @@ class ExportWriter:
 
     def __init__(self, folder: Path) -> None:
         """Raises Conflict where something stands there."""
+        folder = folder.resolve()  # "." has no name to write a part beside
+        if folder == Path.cwd():
+            raise Conflict(f"{folder} is the folder you are in; an export is written into a new folder.")
         if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
             raise Conflict(f"{folder} is there already and not empty; an export is written into a new folder.")
         self._folder, self._part = folder, folder.with_name(f".{folder.name}.part")
@@ -98,7 +101,7 @@ class ExportFolder:
             for n, line in enumerate(file, start=1):
                 try:
                     value = json.loads(line)
-                except ValueError:
+                except (ValueError, RecursionError):
                     value = None
                 if not isinstance(value, dict):
                     raise InvalidInput(f"Line {n} of {self.path / name} is no JSON object.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -60,11 +60,10 @@ def import_rows_of(folder: ExportFolder, store: Store, *, only: Iterable[str] | 
     names = [name for name in store.tables.names() if only is None or name in set(only)]
     sealed = folder.lines(SEALED) if only is None else iter(())
     for part in _parts(sealed):
-        for table in {str(line.get("table")) for line in part} & set(names):
-            _add(store, folder, table, [line["row"] for line in part if line["table"] == table])
-    return {
-        name: sum(_add(store, folder, name, part) for part in _parts(folder.lines(rows_file(name)))) for name in names
-    }
+        for table in {str(line.get("table")) for _, line in part} & set(names):
+            rows = [(n, line.get("row")) for n, line in part if line.get("table") == table]
+            _add(store, folder.path / SEALED, table, rows)
+    return {name: _add_file(store, folder, name) for name in names}
 
 
 def begin_serving(store: Store, clock: Clock, *, actor: str, folder: DataImport) -> None:
@@ -103,14 +102,24 @@ def import_families(folder: ExportFolder, families_dir: Path) -> tuple[str, ...]
     return tuple(names)
 
 
-def _parts(lines: Iterator[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
-    while part := list(islice(lines, AT_ONCE)):
+def _parts(lines: Iterator[dict[str, Any]]) -> Iterator[list[tuple[int, dict[str, Any]]]]:
+    """Lines with their numbers."""
+    numbered = enumerate(lines, start=1)
+    while part := list(islice(numbered, AT_ONCE)):
         yield part
 
 
-def _add(store: Store, folder: ExportFolder, table: str, rows: list[dict[str, Any]]) -> int:
+def _add_file(store: Store, folder: ExportFolder, table: str) -> int:
+    file = rows_file(table)
+    return sum(_add(store, folder.path / file, table, part) for part in _parts(folder.lines(file)))
+
+
+def _add(store: Store, file: Path, table: str, rows: Sequence[tuple[int, Any]]) -> int:
     try:
-        store.write(lambda tx: store.tables.add(tx, table, rows))
-    except (ValueError, TypeError, AttributeError) as error:
-        raise InvalidInput(f"{folder.path / rows_file(table)} holds what is no row: {error}.") from None
+        store.write(lambda tx: store.tables.add(tx, table, [row for _, row in rows]))
+    except (ValueError, TypeError, AttributeError, OverflowError) as error:
+        if len(rows) == 1:
+            raise InvalidInput(f"Line {rows[0][0]} of {file} is no row of {table}: {error}.") from None
+        for row in rows:  # one by one, to name the line
+            _add(store, file, table, [row])
     return len(rows)
