@@ -61,9 +61,9 @@ def read_chat(value: Any) -> ChatBody:
 
 def _of_tensorzero(body: ChatBody) -> ChatBody:
     """A request as applications send it to TensorZero: its function is the family of that name, arguments of the
-    system's and of the last user's message are variables, a user's text beside a system's arguments is `message`.
+    system's and of the last user's message are variables, the last user's text beside arguments is `message`.
 
-    Raises InvalidInput for arguments of an earlier turn, whose template is not kept.
+    Raises InvalidInput for arguments of an earlier turn, whose template is not kept, and for what would be lost.
     """
     kind, _, name = body.model.removeprefix(TENSORZERO).partition("::")
     if not body.model.startswith(TENSORZERO) or kind not in ("function_name", "model_name"):
@@ -77,15 +77,17 @@ def _of_tensorzero(body: ChatBody) -> ChatBody:
             messages.append(dict(message))
         elif message.get("role") == "system" or n == last:
             variables |= arguments
+            if n != last and _text_beside(message, n) is not None:
+                raise _unplaced(["messages", n, "content"], "text beside a system's arguments; send arguments alone")
             if n == last:
                 messages.append({**message, "content": ""})  # marks where the history ends
         else:
-            detail = "arguments of an earlier turn; send that turn as text"
-            raise InvalidInput(
-                f"Message {n} has the {detail}.", [Fault(pointer=pointer_of(["messages", n, "content"]), detail=detail)]
-            )
-    if variables and last is not None and isinstance(text := body.messages[last].get("content"), str):
-        variables.setdefault("message", text)
+            raise _unplaced(["messages", n, "content"], "arguments of an earlier turn; send that turn as text")
+    if last is not None and (variables or _arguments_of(body.messages[last]) is not None):
+        text = _text_beside(body.messages[last], last)
+        if text and "message" in variables:
+            raise _unplaced(["messages", last, "content"], "text beside an argument named message; send one of them")
+        variables |= {"message": text} if text is not None and "message" not in variables else {}
     own = {**variables, **(body.detent.variables or {})}
     detent = body.detent.model_copy(update={"variables": own or None})
     return body.model_copy(update={"model": name, "messages": messages, "detent": detent})
@@ -93,13 +95,36 @@ def _of_tensorzero(body: ChatBody) -> ChatBody:
 
 def _arguments_of(message: Mapping[str, Any]) -> dict[str, Any] | None:
     """None of a message without blocks of arguments."""
-    content, blocks = message.get("content"), list[Mapping[str, Any]]()
-    for block in content if isinstance(content, list) else ():
-        if isinstance(block, Mapping):
-            is_template = block.get("type") == f"{TENSORZERO}template"
-            arguments = block.get("arguments") if is_template else block.get(f"{TENSORZERO}arguments")
-            blocks += [arguments] if isinstance(arguments, Mapping) else []
-    return {name: value for arguments in blocks for name, value in arguments.items()} if blocks else None
+    content = message.get("content")
+    blocks = [_arguments_in(block) for block in content] if isinstance(content, list) else []
+    known = [arguments for arguments in blocks if arguments is not None]
+    return {name: value for arguments in known for name, value in arguments.items()} if known else None
+
+
+def _arguments_in(block: Any) -> Mapping[str, Any] | None:
+    if not isinstance(block, Mapping):
+        return None
+    is_template = block.get("type") == f"{TENSORZERO}template"
+    arguments = block.get("arguments") if is_template else block.get(f"{TENSORZERO}arguments")
+    return arguments if isinstance(arguments, Mapping) else None
+
+
+def _text_beside(message: Mapping[str, Any], n: int) -> str | None:
+    """The text that a message has beside arguments; raises InvalidInput for a block that is neither."""
+    content, texts = message.get("content"), list[str]()
+    if isinstance(content, str):
+        return content
+    for i, block in enumerate(content if isinstance(content, list) else ()):
+        if _arguments_in(block) is None:
+            text = block.get("text") if isinstance(block, Mapping) and block.get("type") == "text" else None
+            if not isinstance(text, str):
+                raise _unplaced(["messages", n, "content", i], "block beside arguments that is no text; leave it out")
+            texts.append(text)
+    return "\n".join(texts) if texts else None
+
+
+def _unplaced(place: list[str | int], detail: str) -> InvalidInput:
+    return InvalidInput(f"Message {place[1]} has the {detail}.", [Fault(pointer=pointer_of(place), detail=detail)])
 
 
 def sent_on(body: ChatBody) -> dict[str, Any]:

@@ -14,6 +14,8 @@ import httpx
 import openai
 import pytest
 
+from api.gateway.chat_body import read_chat
+from optimizer.core.base.errors import InvalidInput
 from optimizer.core.serving.access import access_of, hash_of
 from optimizer.core.serving.assignment import verify_token
 from optimizer.host.config import Settings
@@ -152,6 +154,29 @@ def test_a_request_as_tensorzero_takes_it_asks_the_family_of_its_function(
     refused = setup.post({"model": function, "messages": [user, {"role": "assistant", "content": "x"}, user]})
     assert (refused.status_code, "earlier turn" in refused.text) == (422, True)
     assert setup.post({"model": "tensorzero::function_name::nope", "messages": [user]}).status_code == 404
+
+
+def test_a_text_beside_tensorzeros_arguments_is_the_message_and_nothing_is_lost() -> None:
+    def read(*messages: tuple[str, Any]) -> Any:
+        sent = [{"role": role, "content": content} for role, content in messages]
+        return read_chat({"model": "tensorzero::function_name::styled", "messages": sent}).detent.variables
+
+    arguments = {"type": "text", "tensorzero::arguments": {"style": "short"}}
+    text, other = {"type": "text", "text": "MY QUESTION"}, {"type": "text", "text": "and more"}
+    expected = {"style": "short", "message": "MY QUESTION\nand more"}
+    assert read(("user", [text, arguments, other])) == expected
+    assert read(("system", [arguments]), ("user", [text, other])) == expected
+    assert read(("user", [text, {"type": "text", "tensorzero::arguments": {}}])) == {"message": "MY QUESTION"}
+    named = {"type": "text", "tensorzero::arguments": {"message": "x"}}
+    image = {"type": "image_url", "image_url": {"url": "data:image/png;base64,"}}
+    for messages, pointer in (
+        ([("system", [text, arguments]), ("user", "Stars")], "/messages/0/content"),
+        ([("user", [text, named])], "/messages/0/content"),
+        ([("user", [arguments, image])], "/messages/0/content/1"),
+    ):
+        with pytest.raises(InvalidInput) as caught:
+            read(*messages)
+        assert [fault.pointer for fault in caught.value.faults] == [pointer]
 
 
 def test_a_family_that_was_renamed_answers_chats_that_name_it_as_before(setup: Setup) -> None:
