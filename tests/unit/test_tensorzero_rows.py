@@ -37,6 +37,20 @@ def test_an_inference_is_an_interaction_of_its_episode() -> None:
     assert event_of(ROW, "other", ["text"], "topic") == (None, "of the function 'triage', and not 'other'")
 
 
+def test_blocks_of_text_are_one_text() -> None:
+    content = [{"type": "text", "text": "My card"}, {"type": "text", "text": "is lost"}]
+    event, _ = event_of({**ROW, "input": {"messages": [{"role": "user", "content": content}]}}, "triage", ["text"], "")
+    assert event is not None
+    assert event["input"] == {"text": "My card\nis lost"}
+
+
+def test_feedback_that_names_its_function_is_feedback() -> None:
+    row = {"function_name": "triage", "inference_id": "i", "value": "x"}
+    assert is_tensorzero_row(row)
+    assert event_of(row, "triage", ["text"], "topic") == ({"interaction": "i", "expected": {"topic": "x"}}, "")
+    assert event_of(row, "other", ["text"], "topic") == (None, "of the function 'triage', and not 'other'")
+
+
 @pytest.mark.parametrize(
     "content",
     [

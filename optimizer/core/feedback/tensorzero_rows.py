@@ -8,15 +8,12 @@ from typing import Any
 
 from optimizer.core.base.canonical import read_json
 
+_INFERENCE = {"function_name", "variant_name", "input"}
 MESSAGE = "message"  # the input that a user's text is, beside arguments of the system
 
 
 def is_tensorzero_row(row: Mapping[str, Any]) -> bool:
-    return (
-        {"function_name", "variant_name", "input"} <= row.keys()
-        or {"target_id", "value"} <= row.keys()
-        or {"inference_id", "value"} <= row.keys()
-    )
+    return row.keys() >= _INFERENCE or {"target_id", "value"} <= row.keys() or {"inference_id", "value"} <= row.keys()
 
 
 def event_of(row: Mapping[str, Any], family: str, inputs: list[str], output: str) -> tuple[dict[str, Any] | None, str]:
@@ -26,9 +23,9 @@ def event_of(row: Mapping[str, Any], family: str, inputs: list[str], output: str
         family: rows of inferences are taken where their function has its name.
         inputs, output: fields of the family.
     """
-    if "function_name" in row:
-        if row["function_name"] != family:
-            return None, f"of the function {row['function_name']!r}, and not {family!r}"
+    if row.get("function_name", family) != family:
+        return None, f"of the function {row['function_name']!r}, and not {family!r}"
+    if row.keys() >= _INFERENCE:
         return _interaction(row, inputs), ""
     id, value = str(row.get("id", "")), row["value"]
     if "inference_id" in row:
@@ -59,7 +56,7 @@ def _interaction(row: Mapping[str, Any], inputs: list[str]) -> dict[str, Any]:
         variables |= system if isinstance(system, Mapping) else {}
         turns = [turn for turn in messages if isinstance(turn, Mapping)] if isinstance(messages, list) else []
         users = [turn for turn in turns if turn.get("role") == "user"]
-        content = users[-1].get("content") if users else None
+        content, texts = users[-1].get("content") if users else None, list[str]()
         for block in content if isinstance(content, list) else [content]:
             if isinstance(block, Mapping):
                 arguments = block.get("arguments", block.get("value"))
@@ -67,7 +64,9 @@ def _interaction(row: Mapping[str, Any], inputs: list[str]) -> dict[str, Any]:
             if isinstance(block, Mapping):
                 variables |= block
             elif isinstance(block, str):
-                variables[inputs[0] if len(inputs) == 1 else MESSAGE] = block
+                texts.append(block)
+        if texts:
+            variables[inputs[0] if len(inputs) == 1 else MESSAGE] = "\n".join(texts)
     event = {
         "id": row.get("id"),
         "unit": row.get("episode_id"),
