@@ -376,11 +376,16 @@ def test_a_request_sent_twice_acts_once_and_is_answered_as_before(world: World, 
 def test_a_unit_or_a_secret_stands_in_no_kept_answer(world: World) -> None:
     path, body = CASES["PUT /v1/families/{family}/overrides/{unit}"](world)
     assert send(world, "PUT", path, body).json()["unit"] == "a-person"
-    made = send(world, "POST", "/v1/keys", {"name": "app", "roles": ["feedback"]}).json()["secret"]
-    assert made
+    first_key = {
+        "name": "app",
+        "roles": ["feedback"],
+        "close_keyless_from": "2099-01-01T00:00:00Z",
+    }  # this caller has none
+    secret = send(world, "POST", "/v1/keys", first_key).json()["secret"]
+    assert secret
     rows = kept_rows(world)
     assert "a-person" not in rows
-    assert made not in rows
+    assert secret not in rows
 
 
 def test_what_was_refused_is_tried_again_under_the_same_key(world: World) -> None:
