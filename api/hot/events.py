@@ -117,14 +117,11 @@ def _parts(body: bytes, shared: Services, limit: BodyLimit) -> tuple[int, Iterat
 
 
 async def by_feedback_process(request: StrictRequest, shared: Services) -> Response | None:
-    """The answer to a long body, which is read and counted there; None for this process to answer itself.
+    """The answer of the process for feedback; None for this process to answer itself.
 
     Raises Busy where it is not known what became of the body.
     """
     if shared.feedback is None:
-        return None
-    declared = request.declared
-    if (declared if declared is not None else len(await request.body())) <= QUICK_BYTES:
         return None
     try:
         answer = await shared.feedback.forward(request)
@@ -134,7 +131,17 @@ async def by_feedback_process(request: StrictRequest, shared: Services) -> Respo
     return answer
 
 
+async def long_by_feedback_process(request: StrictRequest, shared: Services) -> Response | None:
+    """As ``by_feedback_process``, of a long body alone, which is read and counted there."""
+    if shared.feedback is None:
+        return None
+    declared = request.declared
+    if (declared if declared is not None else len(await request.body())) <= QUICK_BYTES:
+        return None
+    return await by_feedback_process(request, shared)
+
+
 HOT = [
-    HotRoute(path=path, role="feedback", handler=handler, elsewhere=by_feedback_process)
+    HotRoute(path=path, role="feedback", handler=handler, elsewhere=long_by_feedback_process)
     for path, handler in ((FEEDBACK, take), (INTERACTIONS, take), (IMPORT, take_lines))
 ]

@@ -15,9 +15,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api.hot.application import HotResponse, HotRoute
-from api.hot.events import count_events
+from api.hot.events import by_feedback_process, count_events
 from api.http.bodies import StrictRequest
-from api.http.forwarding import NotSent
 from api.http.problems import UnsupportedMediaType, on_detent_error
 from api.routing import caller_of
 from api.services import Services
@@ -141,21 +140,9 @@ def _media_type(request: Request) -> str:
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
-async def _by_feedback_process(request: StrictRequest, shared: Services) -> Response | None:
-    """Its answer; None for this process to answer itself. Raises Busy where it is not known what became of the body."""
-    if shared.feedback is None:
-        return None
-    try:
-        answer = await shared.feedback.forward(request)
-    except NotSent:
-        return None
-    request.state.quiet = True  # the other process has its own log
-    return answer
-
-
 def _route(path: str, signal: Signal) -> HotRoute:
     take = partial(_take, signal=signal)
-    return HotRoute(path=path, role="feedback", handler=take, elsewhere=_by_feedback_process, refusal=_refusal)
+    return HotRoute(path=path, role="feedback", handler=take, elsewhere=by_feedback_process, refusal=_refusal)
 
 
 HOT = [_route(TRACES, "spans"), _route(LOGS, "log_records")]
