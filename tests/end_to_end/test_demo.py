@@ -36,7 +36,7 @@ from optimizer.demo import place, story
 from optimizer.demo import screen as screen_module
 from optimizer.demo.cascade import N_EXAMPLES, CascadeDemo, StatedPrice, bar_of
 from optimizer.demo.ending import EXAMPLE_MODEL, dry_run, say_addresses
-from optimizer.demo.place import Servers
+from optimizer.demo.place import Addresses, Servers
 from optimizer.demo.screen import Screen
 from optimizer.demo.stories import Story
 from optimizer.demo.studies import EndedStudy, outcome_lines
@@ -218,8 +218,7 @@ def test_a_study_that_finds_no_cascade_is_told_and_the_demo_goes_on(
         price=StatedPrice(of_model=None, is_for_show=True),
         store=store,
         rows=[],
-        api_url=here,
-        gateway_url=here,
+        addresses=Addresses(api=here, gateway=here),
     )
     demo._study = ended.id
     story = demo.show()
@@ -297,8 +296,7 @@ def test_a_cascade_that_was_found_is_told_in_dollars_and_quality_and_executed(
         price=StatedPrice(of_model=price, is_for_show=True),
         store=store,
         rows=[example],
-        api_url=here,
-        gateway_url=here,
+        addresses=Addresses(api=here, gateway=here),
     )
     demo._study = ended.id
     said = {"tiers": ["embedded-short"], "why": "tier 1 is sure enough: 0.900 of 0.5", "cost_usd": 0.00005}

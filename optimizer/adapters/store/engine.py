@@ -394,7 +394,7 @@ class FileWatch:
     def _log_is_its_own(self) -> bool:
         if not self._beside:
             return self._path is None or os.path.exists(f"{self._path}-wal") or not _logs_without_name(self._path)
-        for suffix, id in self._beside.items():
+        for suffix, id in tuple(self._beside.items()):  # another thread's first connection may add to it meanwhile
             try:
                 if _id_of(f"{self._path}{suffix}") != id:
                     return False
