@@ -14,6 +14,7 @@ import typer
 from typer.exceptions import Abort, Exit
 
 from optimizer.cli import (
+    backup,
     champion,
     clock,
     data,
@@ -101,6 +102,8 @@ for group in (
 ):
     app.add_typer(group.app)
 app.command("import")(imports.import_)
+app.command()(backup.backup)
+app.command()(backup.restore)
 later.register(app)
 
 

@@ -14,8 +14,6 @@ Words = Annotated[list[str] | None, typer.Argument(help="Ignored for now.", show
 ANYTHING = {"allow_extra_args": True, "ignore_unknown_options": True}
 
 PLAIN = {
-    "backup": "write a consistent copy of the store",
-    "restore": "bring a copy back",
     "mcp": "offer the commands as tools of the Model Context Protocol",
 }
 GROUPS = {

@@ -18,7 +18,18 @@ from optimizer.core.base.errors import InvalidInput
 
 # And those that write the home's own files. `family validate` checks files that are being written here; `family list`
 # shows which of a server's are faulty.
-HERE = ("init", "serve", "worker", "demo", "doctor", "family validate", "data export", "data import")
+HERE = (
+    "init",
+    "serve",
+    "worker",
+    "demo",
+    "doctor",
+    "family validate",
+    "data export",
+    "data import",
+    "backup",
+    "restore",
+)
 _server: ContextVar[str | None] = ContextVar("server", default=None)
 
 

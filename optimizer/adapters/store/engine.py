@@ -54,9 +54,7 @@ LOG_GONE = (
     " store now. End `detent serve` in order (Ctrl-C or SIGTERM, no kill), which brings the log into the file, and"
     " start it again."
 )
-DAMAGED = (
-    "The store's file is damaged or no database. `detent doctor` says what SQLite finds; put a backup in its place."
-)
+DAMAGED = "The store's file is damaged or no database. `detent doctor` says what SQLite finds; restore a backup."
 _FileId = tuple[int, int]  # device and inode
 
 

@@ -15,9 +15,9 @@ T = TypeVar("T")
 
 
 @contextmanager
-def blocks_read() -> Iterator[Callable[[int, int, str], None]]:
-    """Progress over blocks: call it with (how many, of how many, anything)."""
-    with _progress("blocks read") as tell:
+def counted(what: str = "blocks read") -> Iterator[Callable[[int, int, str], None]]:
+    """Call it with (how many, of how many, anything)."""
+    with _progress(what) as tell:
         yield lambda n, of, what: tell(n, of)
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from optimizer.cli.output import FamilyName, Json, Reason, console, percent, say, show, show_report
-from optimizer.cli.progress.reading_progress import blocks_read
+from optimizer.cli.progress.reading_progress import counted
 from optimizer.cli.report_file import Open, Out, deliver
 from optimizer.cli.rollout.forecast_view import view_forecast
 from optimizer.cli.rollout.selftest import selftest
@@ -288,7 +288,7 @@ def verify(
     if rollout is None:
         raise InvalidInput("Name a rollout or a family, or an export with --from DIR.")
     session = Session()
-    with blocks_read() as session.progress:
+    with counted() as session.progress:
         report = session.ask(read_verification, id=id_of(session, rollout))
     show_report(as_json, read_verification, report, lambda out: out.print(report.text, markup=False))
     if not report.ok:
@@ -366,7 +366,7 @@ def report(
 
     session = Session()
     id = id_of(session, rollout)
-    with blocks_read() as session.progress:
+    with counted() as session.progress:
         rollout_report = session.ask(read_report, id=id)
     deliver(session, wiring.rollout_page(rollout_report), {"rollout": id}, name=id, out=out, open=open, as_json=as_json)
 

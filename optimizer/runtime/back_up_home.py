@@ -1,0 +1,221 @@
+"""Writes a whole home into one file while its servers go on: the databases, keys, spool, families and configuration.
+
+A tar file with a member per file, and last the manifest with the SHA-256 of each: a file that was cut has no manifest.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import sqlite3
+import tarfile
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import ExitStack, closing, suppress
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from optimizer.core.base.errors import Busy, Conflict, InvalidInput, NotFound
+
+if TYPE_CHECKING:
+    from optimizer.host.config import Settings
+
+FORMAT = 1
+MANIFEST = "manifest.json"
+STORE, WORKFLOWS, MLFLOW = "var/detent.db", "var/dbos.sqlite", "mlflow/mlflow.db"
+PAGES_AT_ONCE = 4096
+BUSY_TIMEOUT_S = 10.0
+LEFT_OUT = ("run", "logs", "demo-*")  # of var: what only a running process needs, and whole homes of their own
+PASSING = ("*.part", "*-wal", "*-shm", "*-journal", "*.turn", "*.lock", "__pycache__")
+
+Progress = Callable[[int, int, str], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HomeBackup:
+    """``checksum``: SHA-256 of the manifest, which holds those of all files. ``not_in_it``: what stands elsewhere."""
+
+    file: Path
+    checksum: str
+    made_at: datetime
+    n_files: int
+    n_bytes: int
+    not_in_it: tuple[str, ...]
+
+
+def back_up_home(
+    settings: Settings, file: Path, *, at: datetime, version: str, progress: Progress = lambda *_: None
+) -> HomeBackup:
+    """Everything that was acknowledged before the call is in it, and the databases are of one moment.
+
+    Raises:
+        Conflict: something stands at ``file``.
+        NotFound: the home has no store.
+        Busy: the store was locked for ten seconds, or is damaged.
+        InvalidInput: the file cannot be written.
+    """
+    if file.exists():
+        raise Conflict(f"{file} is there already; a backup is written into a new file.")
+    databases = _databases(settings)
+    if not databases[STORE].is_file():
+        raise NotFound(f"{settings.home} has no store at {databases[STORE]}, so there is nothing to back up.")
+    part, copy = (file.with_name(f".{file.name}.{kind}.part") for kind in ("tar", "db"))
+    try:
+        for leftover in (part, copy):
+            leftover.unlink(missing_ok=True)
+            leftover.touch(0o600)  # keys stand in it
+        with part.open("wb") as out:
+            is_packed = file.suffix in (".gz", ".tgz")
+            packing: dict[str, Any] = {"mode": "w:gz", "compresslevel": 1} if is_packed else {"mode": "w"}
+            with tarfile.open(fileobj=out, **packing) as tar:
+                archive = _Archive(tar)
+                # First, and then the store: an event on its way is in one of them, or in both under one id.
+                archive.folder(settings.home, settings.var() / "spool")
+                _add_databases(archive, databases, copy, progress)
+                for folder in _folders(settings):
+                    archive.folder(settings.home, folder, without=set(databases.values()))
+                checksum = archive.finish({"made_by": version, "made_at": at.isoformat()})
+            out.flush()
+            os.fsync(out.fileno())
+        part.replace(file)
+    except OSError as error:
+        raise InvalidInput(f"{file} cannot be written: {error}. Nothing of it was kept.") from error
+    finally:
+        part.unlink(missing_ok=True)
+        copy.unlink(missing_ok=True)
+    return HomeBackup(
+        file=file,
+        checksum=checksum,
+        made_at=at,
+        n_files=len(archive.hashes),
+        n_bytes=file.stat().st_size,
+        not_in_it=tuple(_elsewhere(settings)),
+    )
+
+
+class _Archive:
+    """Adds members, each once, and keeps the hash of each."""
+
+    def __init__(self, tar: tarfile.TarFile) -> None:
+        self._tar = tar
+        self.hashes: dict[str, str] = {}
+
+    def folder(self, home: Path, folder: Path, *, without: Collection[Path] = ()) -> None:
+        """Files as they are when each is read; one that vanishes meanwhile is not in it."""
+        for path in _files(folder):
+            name = path.relative_to(home).as_posix()
+            if name not in self.hashes and path not in without:
+                with suppress(FileNotFoundError):
+                    self.content(name, path.read_bytes())
+
+    def database(self, name: str, path: Path) -> None:
+        info = self._tar.gettarinfo(path, name)
+        with path.open("rb") as source:
+            self.hashes[name] = hashlib.file_digest(source, "sha256").hexdigest()
+            source.seek(0)
+            self._tar.addfile(info, source)
+
+    def finish(self, about: Mapping[str, Any]) -> str:
+        """Adds the manifest; returns its SHA-256."""
+        manifest = json.dumps({"format": FORMAT, **about, "files": self.hashes}, indent=1).encode()
+        self.content(MANIFEST, manifest)
+        return hashlib.sha256(manifest).hexdigest()
+
+    def content(self, name: str, content: bytes) -> None:
+        info = tarfile.TarInfo(name)
+        info.size, info.mode = len(content), 0o600
+        self._tar.addfile(info, io.BytesIO(content))
+        self.hashes[name] = hashlib.sha256(content).hexdigest()
+
+
+def _databases(settings: Settings) -> dict[str, Path]:
+    """Where each stands, by its name in the backup."""
+    from optimizer.adapters.store.engine import sqlite_path
+
+    uri = settings.tracking_uri()
+    databases = {STORE: sqlite_path(settings.db_url()), WORKFLOWS: settings.var() / "dbos.sqlite"}
+    return databases if settings.mlflow_tracking_uri else {**databases, MLFLOW: sqlite_path(uri)}
+
+
+def _folders(settings: Settings) -> Iterator[Path]:
+    """Of this home, those that stand in it."""
+    places = (
+        settings.home / "config",
+        settings.families_dir,
+        *settings.more_families_dirs,
+        settings.models_file,
+        settings.monitoring_file,
+        settings.var(),
+        *(() if settings.mlflow_tracking_uri else (settings.mlflow_dir(),)),
+    )
+    return (place for place in places if place.is_relative_to(settings.home))
+
+
+def _elsewhere(settings: Settings) -> Iterator[str]:
+    if settings.mlflow_tracking_uri:
+        yield f"MLflow ({settings.mlflow_tracking_uri}), which has backups of its own"
+    for place in (settings.families_dir, *settings.more_families_dirs, settings.models_file):
+        if not place.is_relative_to(settings.home) and place.exists():
+            yield f"{place}, which is outside of {settings.home}"
+    named = sorted(name for name in os.environ if name.startswith("DETENT_") and name != "DETENT_HOME")
+    if named:
+        yield f"what the environment says ({', '.join(named)})"
+    yield "keys and addresses of model providers in the environment; logs"
+
+
+def _files(place: Path) -> Iterator[Path]:
+    if place.is_file():
+        yield place
+    elif place.is_dir() and not place.is_symlink():
+        is_var = place.name == "var"
+        for entry in sorted(place.iterdir()):
+            if not any(entry.match(pattern) for pattern in (*PASSING, *(LEFT_OUT if is_var else ()))):
+                yield from _files(entry)
+
+
+def _add_databases(archive: _Archive, databases: Mapping[str, Path], copy: Path, progress: Progress) -> None:
+    """All of one moment: nobody writes into the store while a read of each begins; then each is copied."""
+    with ExitStack() as stack:
+        try:
+            store = stack.enter_context(closing(_connect(databases[STORE])))
+            store.execute("BEGIN IMMEDIATE")
+            sources = {}
+            for name, path in databases.items():
+                if path.is_file():
+                    sources[name] = stack.enter_context(closing(_connect(path)))
+                    sources[name].execute("BEGIN")
+                    sources[name].execute("SELECT count(*) FROM sqlite_master").fetchone()
+            store.execute("ROLLBACK")
+            for name, source in sources.items():
+                copy.unlink(missing_ok=True)
+                copy.touch(0o600)
+                with closing(sqlite3.connect(copy)) as target:
+                    tell = partial(_tell, progress, name)
+                    source.backup(target, pages=PAGES_AT_ONCE, sleep=0, progress=tell)
+                    problem = target.execute("PRAGMA quick_check(1)").fetchone()[0]
+                    target.execute("PRAGMA journal_mode = DELETE")  # one file, without a log beside it
+                if problem != "ok":
+                    raise Busy(
+                        f"{databases[name]} is damaged ({problem}), so a backup of it would be, too. Nothing was"
+                        " written. `detent doctor` says more; an older backup helps: detent restore."
+                    )
+                archive.database(name, copy)
+        except sqlite3.Error as error:
+            raise Busy(
+                f"The databases of this home cannot be read: {error}. Try again; `detent doctor` looks at them."
+            ) from error
+    mark = databases[STORE].with_name(f"{databases[STORE].name}.keyed")
+    if mark.exists():
+        archive.content(f"{STORE}.keyed", mark.read_bytes())
+
+
+def _tell(progress: Progress, name: str, _status: int, n_left: int, n_pages: int) -> None:
+    progress(n_pages - n_left, n_pages, name)
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    return sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True, timeout=BUSY_TIMEOUT_S, isolation_level=None)

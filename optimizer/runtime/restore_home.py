@@ -1,0 +1,162 @@
+"""Makes a home of a backup: every file is checked, the store is brought to this version, and all rollouts are held."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import sqlite3
+import tarfile
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from optimizer.core.base.errors import Conflict, InvalidInput, NotFound
+from optimizer.runtime import wiring
+from optimizer.runtime.back_up_home import FORMAT, MANIFEST, MLFLOW, STORE
+
+if TYPE_CHECKING:
+    from optimizer.host.config import Settings
+
+PART = ".restore.part"
+LAST = "var"  # a home without it serves nothing
+MLFLOW_PLACES = {"experiments": "artifact_location", "runs": "artifact_uri", "logged_models": "artifact_location"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HomeRestore:
+    """``held``: rollouts that were active. ``made_at``, ``made_by``: of the backup, with the version that made it."""
+
+    home: Path
+    checksum: str
+    made_at: str
+    made_by: str
+    n_files: int
+    held: tuple[str, ...]
+
+
+def restore_home(settings: Settings, file: Path, *, actor: str) -> HomeRestore:
+    """What the file holds becomes this home. A kill leaves a home without ``var``; the next call begins anew.
+
+    Raises:
+        NotFound: no such file.
+        Conflict: the home has files of its own.
+        InvalidInput: the file is no whole backup, or of a newer version.
+    """
+    home, part = settings.home, settings.home / PART
+    was_begun = part.is_dir()  # by a call that was killed, so what stands beside it is of a backup
+    present = [entry.name for entry in home.iterdir() if entry != part] if home.is_dir() else []
+    tops = {"config", "families", "mlflow", LAST}
+    if LAST in present or (not was_begun and tops.intersection(present)):
+        raise Conflict(
+            f"{home} is no empty home: it has {', '.join(sorted(tops.intersection(present)))}. Restore into a new one:"
+            f" DETENT_HOME=new-home detent restore {file}. Nothing was changed."
+        )
+    if not file.is_file():
+        raise NotFound(f"There is no file {file}.")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(mode=0o700, parents=True)
+    try:
+        manifest, checksum = _unpack(file, part)
+        held = _hold_all(part, actor=actor, manifest=manifest)
+        _point_at_artifacts(part / MLFLOW, home / "mlflow" / "artifacts")
+    except BaseException:
+        shutil.rmtree(part, ignore_errors=True)
+        raise
+    shutil.rmtree(part / LAST / "run", ignore_errors=True)  # of the holding
+    for entry in sorted(part.iterdir(), key=lambda entry: entry.name == LAST):
+        target = home / entry.name
+        if target.is_dir():
+            shutil.rmtree(target)  # of the call that was killed
+        entry.rename(target)
+    part.rmdir()
+    return HomeRestore(
+        home=home,
+        checksum=checksum,
+        made_at=manifest["made_at"],
+        made_by=manifest["made_by"],
+        n_files=len(manifest["files"]),
+        held=held,
+    )
+
+
+def _unpack(file: Path, part: Path) -> tuple[dict[str, Any], str]:
+    """The manifest and its SHA-256, once every file agrees with it."""
+    hashes: dict[str, str] = {}
+    try:
+        with tarfile.open(file, "r|*") as tar:
+            for member in tar:
+                if not member.isfile():
+                    raise InvalidInput(f"{file} holds {member.name!r}, which is no file: it is no backup of Detent.")
+                tar.extract(member, part, filter="data")
+                with (part / member.name).open("rb") as content:
+                    hashes[member.name] = hashlib.file_digest(content, "sha256").hexdigest()
+        checksum = hashes.pop(MANIFEST)
+        manifest: dict[str, Any] = json.loads((part / MANIFEST).read_bytes())
+        (part / MANIFEST).unlink()
+        declared: Mapping[str, str] = manifest["files"]
+    except (tarfile.TarError, EOFError, OSError, ValueError, KeyError, TypeError) as error:
+        raise InvalidInput(
+            f"{file} is no whole backup ({type(error).__name__}: {error}): it was cut, or is another file. Take another"
+            " one. Nothing was changed."
+        ) from error
+    if manifest.get("format") != FORMAT:
+        raise InvalidInput(
+            f"{file} has format {manifest.get('format')}, and this version reads {FORMAT}. Restore it with the version"
+            f" that made it, {manifest.get('made_by')}."
+        )
+    wrong = sorted(name for name in {*declared, *hashes} if declared.get(name) != hashes.get(name))
+    if wrong or STORE not in declared:
+        raise InvalidInput(
+            f"{file} was changed or damaged: {', '.join(wrong[:3]) or STORE} is not what the manifest says. Nothing was"
+            " changed."
+        )
+    return manifest, checksum
+
+
+def _hold_all(part: Path, *, actor: str, manifest: Mapping[str, Any]) -> tuple[str, ...]:
+    """Brings the unpacked store to this version's tables, and holds its rollouts: what happened to their users since
+    the backup is in no block, so a person says when they go on.
+    """
+    from optimizer.core.rollout.transitions import possible
+    from optimizer.host.config import load_settings
+    from optimizer.host.logs import log_to_file
+    from optimizer.jobs.rollouts.operate_rollout import ActRequest, hold
+
+    settings = load_settings(home=part, database_url=f"sqlite:///{part / STORE}")
+    log_to_file(settings)
+    wiring.migrate_store(settings)
+    store, clock = wiring.open_store(settings), wiring.open_clock(settings)
+    try:
+        context = wiring.home_context(settings, actor=actor, store=store, clock=clock)
+        with store.read() as tx:
+            held = [rollout.id for rollout in store.rollouts.all_active(tx) if "hold" in possible(rollout)]
+        for id in held:
+            hold(context, ActRequest(id=id, reason=f"restored from the backup of {manifest['made_at']}"))
+        detail = {"made_at": manifest["made_at"], "made_by": manifest["made_by"], "held": held}
+        store.write(
+            lambda tx: store.audit.add(
+                tx, at=clock.now(), actor=actor, action="home.restore", family=None, subject="", detail=detail
+            )
+        )
+        store.write(store.serving_version.bump)
+    finally:
+        store.close()
+    return tuple(held)
+
+
+def _point_at_artifacts(database: Path, artifacts: Path) -> None:
+    """MLflow's store names its artifacts by their whole path, which was that of the home of the backup."""
+    if not database.is_file():
+        return
+    with closing(sqlite3.connect(database)) as connection:
+        for table, column in MLFLOW_PLACES.items():
+            if connection.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (table,)).fetchone():
+                connection.execute(
+                    f"UPDATE {table} SET {column} = ? || substr({column}, instr({column}, '/mlflow/artifacts/') + 17)"
+                    f" WHERE {column} LIKE 'file://%/mlflow/artifacts/%'",
+                    (artifacts.as_uri(),),
+                )
+        connection.commit()
