@@ -1,7 +1,7 @@
 """Prompts of a Detent server, decided and filled in within the application.
 
-What lives here: the client that goes into applications. What does not: the server, of which nothing is imported, and
-adapters for other libraries. Start reading at ``session.py``.
+What lives here: the client that goes into applications; ``adapters`` holds what fits it to other packages. What does
+not: the server, of which nothing is imported. Start reading at ``session.py``.
 """
 
 from detent_client.assignment import Assignment

@@ -16,7 +16,7 @@ PREFIX = "dca_"
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Assignment:
     """``assigned_at``: by the server's clock, RFC 3339; only within a rollout, whose arm it says. ``variant``: None for
-    a fallback of the application's own, which no server knows.
+    a fallback of the application's own, which no server knows, and for a prompt that left its arm.
     """
 
     family: str

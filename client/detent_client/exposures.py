@@ -41,6 +41,7 @@ class Exposures:
 
     def __init__(self) -> None:
         self.dropped = 0
+        self.taken_back = 0
         self._lock = threading.Lock()
         self._counts: Counts = {}
         self._acknowledged: Counts = {}
@@ -54,19 +55,30 @@ class Exposures:
             else:
                 self._counts[window] = (n or 0) + 1
 
+    def take_back(self, family: str, variant: str, rollout: str | None, stage: float | None, at: float) -> None:
+        """One that was counted so. What the server has of its window already stays there until the window grows."""
+        window = ArmWindow(family, variant, rollout, stage, int(at) // WINDOW_S * WINDOW_S)
+        with self._lock:
+            self.taken_back += 1
+            n = self._counts.pop(window, 0) - 1
+            if n > 0 or window in self._acknowledged:
+                self._counts[window] = max(n, 0)
+
     def due(self) -> list[tuple[ArmWindow, int]]:
         """Counts that the server does not have yet."""
         with self._lock:
-            return [(window, n) for window, n in self._counts.items() if n != self._acknowledged.get(window)]
+            return [(window, n) for window, n in self._counts.items() if n > self._acknowledged.get(window, 0)]
 
     def acknowledge(self, windows: list[tuple[ArmWindow, int]]) -> None:
         """Windows that were taken; those that have long ended are forgotten."""
         with self._lock:
-            self._acknowledged.update(windows)
+            for window, n in windows:
+                self._acknowledged[window] = max(n, self._acknowledged.get(window, 0))
             newest = max((window.start for window in self._counts), default=0)
             for window, n in list(self._acknowledged.items()):
-                if window.start < newest - KEPT_S and self._counts.get(window) == n:
-                    del self._counts[window], self._acknowledged[window]
+                if window.start < newest - KEPT_S and self._counts.get(window, 0) <= n:
+                    self._counts.pop(window, None)
+                    del self._acknowledged[window]
 
     def refuse(self, windows: list[tuple[ArmWindow, int]]) -> None:
         """Windows that the server will never take, such as those of a family that is gone."""
@@ -78,4 +90,4 @@ class Exposures:
     @property
     def n_waiting(self) -> int:
         with self._lock:
-            return sum(n - self._acknowledged.get(window, 0) for window, n in self._counts.items())
+            return sum(max(0, n - self._acknowledged.get(window, 0)) for window, n in self._counts.items())

@@ -27,6 +27,7 @@ class Prompt:
         variant: None for a fallback of your own.
         role: champion, candidate, holdback or fallback.
         truncated: inputs that were cut.
+        is_in_no_arm: it has left its arm.
         id: of this interaction.
     """
 
@@ -40,8 +41,9 @@ class Prompt:
         at: float,
         store: str,
         report: Report,
+        leave: Callable[[str], None],
     ) -> None:
-        """``at``: seconds since 1970 by the server's clock."""
+        """``at``: seconds since 1970 by the server's clock. ``leave``: takes the exposure back, and tells why once."""
         self.messages: list[Message] = rendering.messages
         self.truncated = rendering.truncated
         self.id = interaction_id()
@@ -50,7 +52,8 @@ class Prompt:
         self.rollout, self.stage = choice.rollout, choice.stage
         self.model, self.tools, self.response_format = variant.model, variant.tools, variant.response_format
         self._unit, self._variables, self._at = unit, variables, at
-        self._store, self._report = store, report
+        self._store, self._report, self._leave = store, report, leave
+        self.is_in_no_arm = False
         self._facts: dict[str, Any] = {}
         self._began: float | None = None
 
@@ -88,6 +91,15 @@ class Prompt:
         if self._began is None:
             self._send()
 
+    def leave_arm(self, reason: str) -> None:
+        """Says, before the answer is recorded, that the model was asked otherwise than the variant says, such as with
+        another temperature: the exposure is taken back, and what comes of the prompt is kept under its family, in no
+        arm and for no variant. ``reason`` goes to the log, once; it quotes no user.
+        """
+        if not self.is_in_no_arm:
+            self.is_in_no_arm = True
+            self._leave(reason)
+
     def first_token(self) -> None:
         """The first piece of a stream is there."""
         if self._began is not None:
@@ -113,11 +125,12 @@ class Prompt:
         self._report(event_of(self._assignment().address(), facts, id=self.id, store=self._store))
 
     def _assignment(self) -> Assignment:
+        rollout = self.rollout if not self.is_in_no_arm else None
         return Assignment(
             family=self.family,
-            variant=self.variant,
+            variant=self.variant if not self.is_in_no_arm else None,
             unit=self._unit if self._unit is not None else f"call:{self.id}",  # nobody's: a unit of its own
             interaction=self.id,
-            rollout=self.rollout,
-            assigned_at=time_text(self._at) if self.rollout is not None else None,
+            rollout=rollout,
+            assigned_at=time_text(self._at) if rollout is not None else None,
         )

@@ -8,6 +8,7 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from functools import partial
 from time import monotonic
 from typing import Any
 
@@ -71,6 +72,7 @@ class Session:
             at=at,
             store=_store(snapshot, family),
             report=self.background.report,
+            leave=partial(self._leave_arm, choice, at),
         )
 
     def feedback(
@@ -112,6 +114,7 @@ class Session:
             events_rejected=dict(background.outbox.rejected),
             exposures_waiting=background.exposures.n_waiting,
             exposures_dropped=background.exposures.dropped,
+            exposures_taken_back=background.exposures.taken_back,
         )
 
     def _snapshot(self) -> Snapshot | None:
@@ -155,6 +158,14 @@ class Session:
             self._n_fallbacks += 1
             self._tell(f"{family}: the fallback is served", error)
         return choice
+
+    def _leave_arm(self, choice: Choice, at: float, reason: str) -> None:
+        variant = choice.variant
+        if choice.is_counted and variant.id is not None:
+            self.background.exposures.take_back(variant.family, variant.id, choice.rollout, choice.stage, at)
+            if (variant.family, reason) not in self._told:
+                self._told.add((variant.family, reason))
+                log.warning("%s: prompts count in no arm, since %s; this is told once", variant.family, reason)
 
     def _tell(self, what: str, error: Exception) -> None:
         """Each kind of fault once, without its words: they may quote what a user wrote."""

@@ -36,6 +36,7 @@ class Status:
     events_rejected: Mapping[str, int]  # by the server's word for why
     exposures_waiting: int
     exposures_dropped: int
+    exposures_taken_back: int  # of prompts that left their arm
 
 
 def families_status(snapshot: Snapshot | None, monotonic_s: float) -> dict[str, FamilyStatus]:

@@ -98,6 +98,29 @@ def test_windows_are_bounded_and_forgotten_once_they_are_over() -> None:
     assert len(exposures.due()) == 1
 
 
+def test_an_exposure_that_is_taken_back_is_not_sent_or_the_next_one_stands_for_it() -> None:
+    exposures, arm = Exposures(), ("triage", "v", None, None, 10.0)
+    exposures.count(*arm)
+    exposures.take_back(*arm)
+    assert (exposures.due(), exposures.n_waiting) == ([], 0)
+    exposures.count(*arm)
+    exposures.acknowledge(exposures.due())
+    exposures.take_back(*arm)
+    assert (exposures.due(), exposures.n_waiting) == ([], 0)
+    exposures.count(*arm)
+    assert exposures.due() == []  # the server has one, and one there was
+    exposures.count(*arm)
+    assert [n for _, n in exposures.due()] == [2]
+
+
+def test_windows_that_were_taken_back_take_no_room() -> None:
+    exposures = Exposures()
+    for n in range(MAX_WINDOWS + 7):
+        exposures.count("triage", "v", None, None, 10.0 * n)
+        exposures.take_back("triage", "v", None, None, 10.0 * n)
+    assert (exposures.dropped, exposures.taken_back) == (0, MAX_WINDOWS + 7)
+
+
 def test_a_server_that_asks_to_wait_is_left_alone(server, until) -> None:
     server.fault = lambda request: httpx.Response(429, headers={"retry-after": "30"})
     with server.client(fallback={"triage": "Own"}) as client:

@@ -117,6 +117,38 @@ def test_what_is_no_assignment_or_no_outcome_is_refused(client) -> None:
         client.feedback(p)
 
 
+def test_a_prompt_that_leaves_its_arm_takes_its_exposure_back_and_its_outcome_names_no_variant(
+    server, rollout, caplog
+) -> None:
+    server.families["triage"]["rollout"] = rollout(1.0)
+    with server.client(refresh=60.0) as client:
+        client.prompt("triage", unit="ben", message="x").record("stays")
+        for _ in range(2):
+            p = client.prompt("triage", unit="ann", message="x")
+            p.leave_arm("the call has its own temperature")
+            p.leave_arm("the call names a model of its own")
+            p.record("leaves")
+        client.feedback(p, success=True)
+        client.flush()
+        assert client.status().exposures_taken_back == 2
+    stays, leaves, _, outcome = server.events
+    assert (stays["variant"], stays["rollout"], server.n_exposed) == ("v_candidate", "ro_1", 1)
+    for event in (leaves, outcome):
+        assert (event["family"], event["unit"]) == ("triage", "ann")
+        assert event.keys().isdisjoint({"variant", "rollout", "assigned_at"})
+    assert outcome["interaction"] == p.id
+    assert caplog.text.count("count in no arm, since the call has its own temperature") == 1
+
+
+def test_a_prompt_that_was_not_counted_takes_no_exposure_back(server) -> None:
+    server.families = {}
+    with server.client(fallback={"triage": "Own"}) as client:
+        p = client.prompt("triage", message="x")
+        p.leave_arm("no reason")
+        client.flush()
+        assert client.status().exposures_taken_back == 0
+
+
 def test_units_stand_in_their_arms_and_exposures_are_counted_by_arm(server, rollout) -> None:
     server.families["triage"]["rollout"] = rollout(0.5)
     with server.client() as client:

@@ -20,13 +20,14 @@ from hypothesis import strategies as st
 import detent_client
 from api.prompt import ServedFamily
 from api.snapshot import Snapshots
+from detent_client.adapters import variant_call
 from detent_client.choice import bucket as client_bucket
 from detent_client.choice import first_bucket_of, salt_bytes
 from detent_client.template import Template
 from optimizer.core.base.errors import InvalidInput
 from optimizer.core.declaration.read import parse_family
 from optimizer.core.family.rendering import fill, limit_inputs, render_open
-from optimizer.core.family.variant import FewShot, Message, Variant
+from optimizer.core.family.variant import SETTINGS, FewShot, Message, Variant
 from optimizer.core.serving.access import EVERYTHING
 from optimizer.core.serving.assignment import Holdback, Override, bucket, in_candidate, unit_hash, unit_hmac
 from optimizer.core.serving.rollout import Champion, Freeze
@@ -257,6 +258,10 @@ def test_every_unit_falls_into_the_same_bucket(salt: str, unit: str, share: floa
     number = client_bucket(salt_bytes(salt), unit)
     assert number == bucket(salt, unit)
     assert (number < first_bucket_of(share)) == in_candidate(number, share)
+
+
+def test_the_adapters_of_the_client_know_every_setting_that_a_variant_may_have() -> None:
+    assert tuple(setting.name for setting in SETTINGS) == variant_call.SETTINGS
 
 
 def test_what_the_server_would_refuse_as_json_is_refused_too() -> None:

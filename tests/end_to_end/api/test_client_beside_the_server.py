@@ -117,8 +117,7 @@ def test_a_prompt_of_the_client_is_the_server_s_byte_for_byte(world: World) -> N
 @pytest.mark.parametrize("role", ["champion", "candidate"])
 def test_what_the_client_reports_counts_in_the_arm_that_was_served(world: World, role: str) -> None:
     rollout = world.deploying()
-    with client_of(world) as client:
-        agree(client, world)
+    with client_of(world, refresh=3600.0) as client:
         unit = next(unit for unit in UNITS[:1000] if decided(client, unit)[1] == role)
         with client.prompt("triage", unit=unit, text="An invoice?") as p:
             p.record("billing", cost_usd=0.001)
@@ -133,6 +132,25 @@ def test_what_the_client_reports_counts_in_the_arm_that_was_served(world: World,
     for event in (interaction, outcome):
         assert {name: event[name] for name in arm} == arm
     assert [one["n_exposed"] for one in world.exposures() if one["variant"] == rollout[role]] == [1]
+
+
+def test_a_prompt_that_left_its_arm_is_kept_in_none_and_so_is_an_outcome_of_an_assignment_from_before(
+    world: World,
+) -> None:
+    rollout = world.deploying()
+    with client_of(world, refresh=3600.0) as client:
+        unit = next(unit for unit in UNITS[:1000] if decided(client, unit)[1] == "candidate")
+        with client.prompt("triage", unit=unit, text="An invoice?") as p:
+            kept = p.assignment
+            p.leave_arm("the call names a model of its own")
+            p.record("billing")
+        client.feedback(kept, success=True)
+        assert client.flush()
+        assert (client.status().events_rejected, client.status().events_sent) == ({}, 2)
+    (outcome,) = world.get("/v1/feedback?family=triage").json()["items"]
+    for event in (world.get(f"/v1/interactions/{p.id}").json(), outcome):
+        assert (event["variant"], event["rollout"], event["role"]) == (None, None, None)
+    assert [one for one in world.exposures() if one["variant"] == rollout["candidate"]] == []
 
 
 @pytest.mark.parametrize(
