@@ -7,7 +7,7 @@ UPGRADE ?= --upgrade
 LOCK = $(if $(wildcard $(VENV)/.synced-dev),requirements-dev.lock,requirements.lock)
 WORKERS ?= $(shell expr $$(nproc 2>/dev/null || echo 2) + 1)
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-bench test-long mutations recordings pages check lock bench bench-gates bench-rollouts bench-response bench-data bench-judges bench-commands bench-families bench-family-rollouts bench-search bench-paths siege serve clean
+.PHONY: help install demo test test-bench test-long mutations recordings pages check lock bench bench-gates bench-rollouts bench-response bench-data bench-judges bench-commands bench-families bench-family-rollouts bench-search bench-client bench-paths siege serve clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -101,6 +101,9 @@ bench-families: $(VENV)/.synced-dev ## what studies of the shipped families gain
 
 bench-family-rollouts: $(VENV)/.synced-dev ## what becomes of those winners in rollouts that move by themselves, confirmed on sealed rows before (half an hour, after bench-families); ARGS="--families summarization"
 	@$(BIN)/python bench/family_rollouts.py $(ARGS)
+
+bench-client: $(VENV)/.synced-dev ## what the client costs in process, beside Langfuse's and OpenFeature's (a few minutes); ARGS="--peers PYTHON", an interpreter that has those
+	@$(BIN)/python bench/client.py $(ARGS)
 
 bench-paths: $(VENV)/.synced-dev ## how fast prompts are fetched and feedback is kept, beside bare routes and MLflow (half an hour, quiet machine, wrk, 14 GB under TMPDIR)
 	@$(BIN)/python bench/serving.py

@@ -1,4 +1,4 @@
-"""docs/reference/speed.md, made of bench/results/serving.json, ingestion.json and growth.json and of nothing else."""
+"""docs/reference/speed.md, made of bench/results/client.json and the other files of FILES, and of nothing else."""
 
 from __future__ import annotations
 
@@ -11,8 +11,11 @@ from bench.common import RESULTS
 from bench.pages import in_columns
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "reference" / "speed.md"
-FILES = ("serving", "memory", "ingestion", "growth")
+FILES = ("client", "serving", "memory", "ingestion", "growth")
 BARS: tuple[tuple[str, str, float], ...] = (  # beginning of a case, what is bounded, the bound
+    ("a decision in process,", "ours at most", 5.0),
+    ("a prompt in process, decided", "ours at most", 20.0),
+    ("requests to the server while", "ratio at most", 1.5),  # one a second, with jitter
     ("prompt fetches with", "ratio at least", 0.6),
     ("p99 of a prompt fetch", "ratio at most", 2.0),
     ("prompts filled in", "ratio at least", 0.4),
@@ -47,6 +50,15 @@ were taken before every request passed one ASGI application.
 
 """
 SECTIONS = {
+    "client": """## In process
+
+`python bench/client.py` (commit {commit}, {machine}): [the client](../../client/README.md) in a process of its own,
+during a rollout, 20,000 units in turn, exposures counted; half of the calls waited no longer than a figure says, or 99
+in a hundred of them (p99). Langfuse's client answers from its cache, which holds one prompt for everybody: it draws no
+version for a user and counts nothing. OpenFeature's provider asks this server for each decision. One client calls while
+the others wait. With 1,000 threads a figure is the time of all calls together, by their number.
+
+""",
     "serving": """## Prompts
 
 `python bench/serving.py` (commit {commit}, {machine}): one api process, with the process for feedback beside it, as

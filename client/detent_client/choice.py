@@ -62,7 +62,8 @@ class Overrides:
     units: Mapping[str, tuple[Choice, float]]
 
     def choice(self, unit: str, server_now: float) -> Choice | None:
-        choice, until = self.units.get(_hash(self.salt, unit).hex(), (None, 0.0))
+        hashed = hashlib.sha256(self.salt + unit.encode("utf-8", "surrogatepass")).hexdigest()
+        choice, until = self.units.get(hashed, (None, 0.0))
         return choice if server_now < until else None
 
 
@@ -95,11 +96,7 @@ class FamilyEntry:
 
 def bucket(salt: bytes, unit: str) -> int:
     """First 4 bytes, big-endian, of the SHA-256 of the salt, which ends with its zero byte, and the unit."""
-    return int.from_bytes(_hash(salt, unit)[:4], "big")
-
-
-def _hash(salt: bytes, unit: str) -> bytes:
-    return hashlib.sha256(salt + unit.encode("utf-8", "surrogatepass")).digest()
+    return int.from_bytes(hashlib.sha256(salt + unit.encode("utf-8", "surrogatepass")).digest()[:4], "big")
 
 
 def salt_bytes(salt: str) -> bytes:

@@ -33,7 +33,8 @@ class ArmWindow(NamedTuple):
         }
 
 
-Counts = dict[ArmWindow, int]
+Key = tuple[str, str, str | None, float | None, int]  # an ArmWindow; made with each prompt, a bare tuple is quicker
+Counts = dict[Key, int]
 
 
 class Exposures:
@@ -47,7 +48,7 @@ class Exposures:
         self._acknowledged: Counts = {}
 
     def count(self, family: str, variant: str, rollout: str | None, stage: float | None, at: float) -> None:
-        window = ArmWindow(family, variant, rollout, stage, int(at) // WINDOW_S * WINDOW_S)
+        window = (family, variant, rollout, stage, int(at) // WINDOW_S * WINDOW_S)
         with self._lock:
             n = self._counts.get(window)
             if n is None and len(self._counts) >= MAX_WINDOWS:
@@ -57,7 +58,7 @@ class Exposures:
 
     def take_back(self, family: str, variant: str, rollout: str | None, stage: float | None, at: float) -> None:
         """One that was counted so. What the server has of its window already stays there until the window grows."""
-        window = ArmWindow(family, variant, rollout, stage, int(at) // WINDOW_S * WINDOW_S)
+        window = (family, variant, rollout, stage, int(at) // WINDOW_S * WINDOW_S)
         with self._lock:
             self.taken_back += 1
             n = self._counts.pop(window, 0) - 1
@@ -67,18 +68,18 @@ class Exposures:
     def due(self) -> list[tuple[ArmWindow, int]]:
         """Counts that the server does not have yet."""
         with self._lock:
-            return [(window, n) for window, n in self._counts.items() if n > self._acknowledged.get(window, 0)]
+            return [(ArmWindow(*key), n) for key, n in self._counts.items() if n > self._acknowledged.get(key, 0)]
 
     def acknowledge(self, windows: list[tuple[ArmWindow, int]]) -> None:
         """Windows that were taken; those that have long ended are forgotten."""
         with self._lock:
             for window, n in windows:
                 self._acknowledged[window] = max(n, self._acknowledged.get(window, 0))
-            newest = max((window.start for window in self._counts), default=0)
-            for window, n in list(self._acknowledged.items()):
-                if window.start < newest - KEPT_S and self._counts.get(window, 0) <= n:
-                    self._counts.pop(window, None)
-                    del self._acknowledged[window]
+            newest = max((start for *_, start in self._counts), default=0)
+            for key, n in list(self._acknowledged.items()):
+                if key[-1] < newest - KEPT_S and self._counts.get(key, 0) <= n:
+                    self._counts.pop(key, None)
+                    del self._acknowledged[key]
 
     def refuse(self, windows: list[tuple[ArmWindow, int]]) -> None:
         """Windows that the server will never take, such as those of a family that is gone."""

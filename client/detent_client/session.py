@@ -46,16 +46,18 @@ class Session:
 
     def decide(self, family: str, unit: str | None, *, count: bool) -> Choice:
         snapshot = self._snapshot()
-        choice = self._choice(snapshot, family, unit)
+        at = _now(snapshot)
+        choice = self._choice(snapshot, family, unit, at)
         if count:
-            self._count(snapshot, choice)
+            self._count(choice, at)
         return choice
 
     def prompt(
         self, family: str, unit: str | None, variables: Mapping[str, Any], history: Sequence[Mapping[str, Any]]
     ) -> Prompt:
         snapshot = self._snapshot()
-        choice = self._choice(snapshot, family, unit)
+        at = _now(snapshot)
+        choice = self._choice(snapshot, family, unit, at)
         if choice.role == "fallback":
             rendering = choice.variant.template.fill_anyhow(variables, history)
         else:
@@ -63,7 +65,7 @@ class Session:
                 rendering = choice.variant.template.fill(variables, history)
             except InvalidInput as error:
                 choice, rendering = self._filled_fallback(family, unit, variables, history, error)
-        at = self._count(snapshot, choice)
+        self._count(choice, at)
         return Prompt(
             choice,
             rendering,
@@ -130,9 +132,9 @@ class Session:
             return None
         return snapshot
 
-    def _choice(self, snapshot: Snapshot | None, family: str, unit: str | None) -> Choice:
+    def _choice(self, snapshot: Snapshot | None, family: str, unit: str | None, at: float) -> Choice:
         try:
-            return _choice_from(snapshot, family, unit)
+            return _choice_from(snapshot, family, unit, at)
         except DetentError as error:
             choice = self._fallback_choice(family, unit, error)
             if choice is None:
@@ -174,16 +176,13 @@ class Session:
             self._told.add((what, kind))
             log.warning("%s (%s); this is told once", what, kind)
 
-    def _count(self, snapshot: Snapshot | None, choice: Choice) -> float:
-        """The time of the exposure, by the server's clock."""
-        at = _now(snapshot)
+    def _count(self, choice: Choice, at: float) -> None:
         variant = choice.variant
         if choice.is_counted and variant.id is not None:
             self.background.exposures.count(variant.family, variant.id, choice.rollout, choice.stage, at)
-        return at
 
 
-def _choice_from(snapshot: Snapshot | None, family: str, unit: str | None) -> Choice:
+def _choice_from(snapshot: Snapshot | None, family: str, unit: str | None, at: float) -> Choice:
     if snapshot is None:
         raise Unavailable(
             "No snapshot of the server is at hand, or it is older than max_stale. Look at the server's address and key,"
@@ -194,8 +193,7 @@ def _choice_from(snapshot: Snapshot | None, family: str, unit: str | None) -> Ch
         raise UnknownFamily(f"The server serves no family {family!r}; `detent family list` shows those it has.")
     if unit is not None and not is_unit(unit):
         raise InvalidInput(f"A unit is a text of 1 to {MAX_UNIT_CHARS} characters.", ["/unit"])
-    now = snapshot.time.latest(monotonic()) if snapshot.time is not None else None
-    choice = entry.choose(unit, now, snapshot.leases)
+    choice = entry.choose(unit, at if snapshot.time is not None else None, snapshot.leases)
     if choice.variant.needs_server:
         raise NeedsServer(
             f"Family {family!r} has a policy, which the server carries out: send chats to /v1/chat/completions with the"

@@ -72,7 +72,7 @@ class Template:
         inputs: what may be given although no message uses it, with limits of texts.
     """
 
-    __slots__ = ("_first_turn_at", "_known", "_length", "_limits", "_messages", "_uses", "names")
+    __slots__ = ("_first_turn_at", "_known", "_length", "_limits", "_messages", "_needed", "_uses", "names")
 
     def __init__(self, messages: Iterable[Mapping[str, Any]], inputs: Mapping[str, Any] | None = None) -> None:
         """Raises ValueError for what are no open messages, or no inputs."""
@@ -80,6 +80,7 @@ class Template:
         uses = Counter(name for message in self._messages for name in message.pieces[1::2])
         self.names = tuple(uses)
         self._uses = tuple(uses.items())
+        self._needed = frozenset(uses)
         self._known = frozenset([*uses, *(inputs or ())])
         self._limits = {name: limit for name, given in (inputs or {}).items() if (limit := _limit_of(given))}
         self._length = sum(len(message.members.get("content", "")) for message in self._messages)
@@ -100,7 +101,7 @@ class Template:
         truncated: tuple[str, ...] = ()
         if self._limits:
             variables, truncated = self._limited(variables)
-        if not self._known.issuperset(variables) or not all(name in variables for name in self.names) or history:
+        if history or not self._known.issuperset(variables) or not variables.keys() >= self._needed:
             self._check(variables, history)
         texts = {name: value_text(name, variables[name]) for name in self.names}
         self._check_length(texts, history)
@@ -124,11 +125,11 @@ class Template:
         return filled
 
     def _limited(self, variables: Mapping[str, Any]) -> tuple[Mapping[str, Any], tuple[str, ...]]:
-        long = {
-            name: limit
-            for name, limit in self._limits.items()
-            if isinstance(value := variables.get(name), str) and len(value) > limit.max_chars
-        }
+        long = {}
+        for name, limit in self._limits.items():
+            value = variables.get(name)
+            if isinstance(value, str) and len(value) > limit.max_chars:
+                long[name] = limit
         if not long:
             return variables, ()
         if refused := [name for name, limit in long.items() if limit.is_refused]:
@@ -157,7 +158,9 @@ class Template:
             )
 
     def _check_length(self, texts: Mapping[str, str], history: Sequence[Mapping[str, Any]]) -> None:
-        length = self._length + sum(n * len(texts[name]) for name, n in self._uses)
+        length = self._length
+        for name, n in self._uses:
+            length += n * len(texts[name])
         if history:
             n_slots = sum(message.is_history for message in self._messages) or (self._first_turn_at >= 0)
             length += n_slots * sum(len(value_text("history", turn)) for turn in history)

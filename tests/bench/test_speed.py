@@ -22,6 +22,7 @@ memory = importlib.import_module("bench.speed.memory")
 pages = importlib.import_module("bench.speed.page")
 rivals = importlib.import_module("bench.speed.rivals")
 speed = importlib.import_module("bench.speed.installation")
+in_process = importlib.import_module("bench.client")
 ingestion = importlib.import_module("bench.ingestion")
 serving = importlib.import_module("bench.serving")
 servers = importlib.import_module("bench.speed.servers")
@@ -55,6 +56,38 @@ def test_a_prompt_of_a_rollout_is_fetched(place: Any, monkeypatch: pytest.Monkey
 def test_a_client_that_is_refused_has_measured_nothing(place: Any) -> None:
     with pytest.raises(client.ClientFailed, match="nothing was measured"):
         client.ask(place.url, [f"GET {serving.PATH}?unit=u1"], connections=1, seconds=2, headers={"X-API-Key": "no"})
+
+
+def test_a_client_in_process_gives_prompts_by_many_threads_and_its_requests_are_counted(place: Any) -> None:
+    with in_process.relay(place.url) as (url, counts), in_process.process("detent", sys.executable, url) as side:
+        assert "Invoice 17" in side.messages[-1]["content"]
+        for call in ("decision", "prompt"):
+            figures = side.asked(call, 500, threads=20)
+            assert 0 < figures["p50_us"] <= figures["p99_us"]
+        assert 1 <= counts["/v1/snapshot"] < 50
+        assert set(counts) <= {"/v1/snapshot", "/v1/exposures"}
+
+
+def test_a_benchmark_beside_packages_that_are_missing_says_how_to_install_them(tmp_path: Path) -> None:
+    empty = tmp_path / "python"
+    empty.write_text("#!/bin/sh\nexit 1\n", encoding="utf-8")
+    empty.chmod(0o755)
+    with pytest.raises(SystemExit, match="pip install langfuse openfeature-provider-ofrep"):
+        in_process.check_packages(str(empty))
+
+
+def test_a_peer_that_fails_measures_nothing(place: Any) -> None:
+    with (
+        pytest.raises(RuntimeError, match="nothing was measured"),
+        in_process.process("none", sys.executable, "http://x"),
+    ):
+        pass
+
+
+def test_langfuse_s_stand_in_answers_with_the_prompt() -> None:
+    with in_process.langfuse_server([{"role": "user", "content": "{{text}}"}]) as url:
+        said = httpx.get(f"{url}/api/public/v2/prompts/triage").json()
+    assert (said["prompt"], said["type"]) == ([{"role": "user", "content": "{{text}}"}], "chat")
 
 
 @pytest.mark.parametrize(("kind", "rows"), [(ingestion.BOTH, 2), (ingestion.OUTCOMES, 1)])
