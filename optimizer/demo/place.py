@@ -12,10 +12,12 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from optimizer.core.base.errors import NotFound, Refused
+from optimizer.adapters.models.embedded_pool import require_engine, weights_file
+from optimizer.core.base.errors import Refused
 from optimizer.demo.screen import DETENT
 from optimizer.host import run_files
 from optimizer.host.config import Settings, load_settings
+from optimizer.jobs.families.add_shipped_family import SHIPPED_HOME
 from optimizer.runtime import wiring
 
 FAMILY = "docstring_type"  # searched for a better prompt
@@ -36,31 +38,40 @@ class Place:
 
 
 def choose() -> Place:
-    """The home of this demo; makes a fresh one where the project's own already knows studies of these families,
-    or serves.
+    """The home of this demo: a fresh one where the project's own is not Detent's, already knows studies of these
+    families, or serves.
 
     Raises:
-        NotFound: this home does not hold the demo's families.
+        NotFound: the embedded model is to answer, and is not installed; nothing was written.
     """
     base = load_settings("demo")
-    missing = [name for name in FAMILIES if not (base.home / FOLDER / name / "family.yaml").is_file()]
-    if missing or not all((base.home / "experiments" / name).is_file() for name in DEFINITIONS):
-        raise NotFound(
-            f"The demo needs the families {', '.join(FAMILIES)} and experiments/{' and '.join(DEFINITIONS)}, which"
-            f" stand in Detent's own folder and not in {base.home}. Run `make demo` there."
-        )
-    why = _occupied(base)
+    has_families = all((base.home / FOLDER / name / "family.yaml").is_file() for name in FAMILIES)
+    is_own = has_families and all((base.home / "experiments" / name).is_file() for name in DEFINITIONS)
+    source = base.home if is_own else SHIPPED_HOME
+    _require_models(load_settings("demo", source))
+    why = _occupied(base) if is_own else f"the demo's families stand in Detent's own folder and not in {base.home}"
     if not why:
         return _place(_with_environment(base.home), why)
     home = next(h for n in range(2, 10_000) if not (h := base.var() / f"demo-{n}").exists())
     for name in FAMILIES:
-        shutil.copytree(base.home / FOLDER / name, home / FOLDER / name)
+        shutil.copytree(source / FOLDER / name, home / FOLDER / name)
     (home / "families").mkdir()  # by which a command that is typed in there finds its home
-    shutil.copytree(base.home / "config", home / "config")
+    shutil.copytree(source / "config", home / "config")
     (home / "experiments").mkdir()
     for name in DEFINITIONS:
-        shutil.copy2(base.home / "experiments" / name, home / "experiments" / name)
+        shutil.copy2(source / "experiments" / name, home / "experiments" / name)
     return _place(_with_environment(home, own_database=True), why)
+
+
+def _require_models(settings: Settings) -> None:
+    models = wiring.open_models(settings)
+    try:
+        families = wiring.load_families(settings).families
+        if any(models.describe(families[name].model.default).embedded for name in FAMILIES):
+            require_engine()
+            weights_file()
+    finally:
+        models.close()
 
 
 def _place(settings: Settings, why: str) -> Place:

@@ -13,8 +13,10 @@ from pathlib import Path
 import pytest
 
 from detent_client import Client
+from optimizer.core.base.errors import Conflict
 from optimizer.core.dataset.sealed_rows import EMPTY
 from optimizer.host.config import Settings, load_settings
+from optimizer.jobs.upkeep.export_folder import ExportWriter, read_folder
 from optimizer.runtime import wiring
 from tests.clock import Clock
 from tests.command_line import Ran, detent
@@ -189,6 +191,46 @@ def test_a_row_that_is_none_is_refused_by_its_line_and_leaves_nothing(
         text = " ".join(ran.err.split())
         assert (ran.code, f"Line {len(lines) + 1} of" in text) == (2, True), ran.err
     assert list((new / "var").glob(".detent.db.part*")) == []
+
+
+@pytest.mark.parametrize("table", ["trails", None, ["examples"]], ids=str)
+def test_a_sealed_row_of_no_table_is_refused_by_its_line(home: Settings, tmp_path: Path, table: object) -> None:
+    folder, new = exported(home, tmp_path, "--sealed"), tmp_path / "new"
+    new.mkdir()
+    file = folder / "sealed.jsonl"
+    lines = [*file.read_text(encoding="utf-8").splitlines(), json.dumps({"table": table, "row": {}})]
+    file.write_text("\n".join(lines), encoding="utf-8")
+    manifest = json.loads((folder / "manifest.json").read_bytes())
+    manifest["files"]["sealed.jsonl"]["sha256"] = hashlib.sha256(file.read_bytes()).hexdigest()
+    (folder / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+    ran = say(new, "data", "import", str(folder))
+    text = "".join(ran.err.split())
+    assert (ran.code, f"Line{len(lines)}of" in text, "sealed.jsonl" in text) == (2, True, True), ran.err
+    assert list((new / "var").glob("*detent.db*")) == []
+
+
+def test_two_exports_into_one_name_share_no_part(tmp_path: Path) -> None:
+    folder = tmp_path / "leaving"
+    late = ExportWriter(folder)  # looked before the other had its name
+    with ExportWriter(folder) as first:
+        first.content("families/triage/family.yaml", b"name: triage")
+        with pytest.raises(Conflict, match="being written"), ExportWriter(folder):
+            pass
+        first.finish({})
+    with pytest.raises(Conflict, match="there already"), late:
+        pass
+    assert list(read_folder(folder).files) == ["families/triage/family.yaml"]
+    assert [entry.name for entry in tmp_path.iterdir()] == ["leaving"]
+
+
+def test_an_export_goes_over_what_a_killed_one_left(tmp_path: Path) -> None:
+    left = tmp_path / ".leaving.part" / "tables"
+    left.mkdir(parents=True)
+    (left / "examples.jsonl").write_text("{}")
+    with ExportWriter(tmp_path / "leaving") as writer:
+        writer.lines("tables/examples.jsonl", [])
+        writer.finish({})
+    assert read_folder(tmp_path / "leaving").files["tables/examples.jsonl"]["rows"] == 0
 
 
 def test_an_export_into_the_folder_one_is_in_is_refused(

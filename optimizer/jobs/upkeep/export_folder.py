@@ -1,9 +1,11 @@
 """The folder of an export: JSON lines per table, files of families, prompts as YAML, and a manifest of counts and
-hashes. It is written beside its place and renamed at the end, so a folder that has its name is whole.
+hashes. It is written beside its place and renamed at the end, so a folder that has its name is whole. A lock on the
+part, which ends with its process, keeps two exports into one name apart.
 """
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
@@ -34,24 +36,55 @@ class ExportWriter:
         folder = folder.resolve()  # "." has no name to write a part beside
         if folder == Path.cwd():
             raise Conflict(f"{folder} is the folder you are in; an export is written into a new folder.")
-        if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
-            raise Conflict(f"{folder} is there already and not empty; an export is written into a new folder.")
         self._folder, self._part = folder, folder.with_name(f".{folder.name}.part")
         self._files: dict[str, dict[str, Any]] = {}
+        self._lock: int | None = None  # of the part, for as long as it is written
+        self._require_room()
 
     def __enter__(self) -> ExportWriter:
-        shutil.rmtree(self._part, ignore_errors=True)  # of one that was killed
-        self._part.mkdir(parents=True)
+        """Raises Conflict where another process writes an export of this name, or has just written one."""
+        self._part.mkdir(parents=True, exist_ok=True)
+        try:
+            self._lock = os.open(self._part, os.O_RDONLY)
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not os.path.samestat(os.fstat(self._lock), os.stat(self._part)):
+                raise FileNotFoundError
+        except (BlockingIOError, FileNotFoundError):
+            self._unlock()
+            raise Conflict(
+                f"Another export into {self._folder} is being written. Wait for it, or name another folder."
+            ) from None
+        try:
+            self._require_room()
+        except Conflict:
+            shutil.rmtree(self._part)
+            self._unlock()
+            raise
+        for left in self._part.iterdir():  # of one that was killed
+            shutil.rmtree(left) if left.is_dir() else left.unlink()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: BaseException | TracebackType | None) -> None:
-        if kind is not None:
-            shutil.rmtree(self._part, ignore_errors=True)
-            return
-        if self._folder.exists():
-            self._folder.rmdir()
-        self._part.rename(self._folder)
-        _to_disk(self._folder.parent)
+        try:
+            if kind is not None:
+                shutil.rmtree(self._part, ignore_errors=True)
+                return
+            if self._folder.exists():
+                self._folder.rmdir()
+            self._part.rename(self._folder)
+            _to_disk(self._folder.parent)
+        finally:
+            self._unlock()
+
+    def _require_room(self) -> None:
+        folder = self._folder
+        if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+            raise Conflict(f"{folder} is there already and not empty; an export is written into a new folder.")
+
+    def _unlock(self) -> None:
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
 
     def lines(self, name: str, values: Iterable[Mapping[str, Any]]) -> int:
         """A file of JSON lines; returns how many."""

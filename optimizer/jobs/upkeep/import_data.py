@@ -60,7 +60,13 @@ def import_rows_of(folder: ExportFolder, store: Store, *, only: Iterable[str] | 
     names = [name for name in store.tables.names() if only is None or name in set(only)]
     sealed = folder.lines(SEALED) if only is None else iter(())
     for part in _parts(sealed):
-        for table in {str(line.get("table")) for _, line in part} & set(names):
+        for n, line in part:
+            if line.get("table") not in names:
+                raise InvalidInput(
+                    f"Line {n} of {folder.path / SEALED} is of the table {line.get('table')!r:.80}, and there is no"
+                    " such table. Export anew."
+                )
+        for table in {str(line["table"]) for _, line in part}:
             rows = [(n, line.get("row")) for n, line in part if line.get("table") == table]
             _add(store, folder.path / SEALED, table, rows)
     return {name: _add_file(store, folder, name) for name in names}
