@@ -27,6 +27,7 @@ class Prompt:
         variant: None for a fallback of your own.
         role: champion, candidate, holdback or fallback.
         truncated: inputs that were cut.
+        variables: that it was filled in with.
         is_in_no_arm: it has left its arm.
         id: of this interaction.
     """
@@ -51,7 +52,8 @@ class Prompt:
         self.family, self.variant, self.role = variant.family, variant.id, choice.role
         self.rollout, self.stage = choice.rollout, choice.stage
         self.model, self.tools, self.response_format = variant.model, variant.tools, variant.response_format
-        self._unit, self._variables, self._at = unit, variables, at
+        self.variables = variables
+        self._unit, self._at = unit, at
         self._store, self._report, self._leave = store, report, leave
         self.is_in_no_arm = False
         self._facts: dict[str, Any] = {}
@@ -121,7 +123,7 @@ class Prompt:
         self._send()
 
     def _send(self) -> None:
-        facts = {"input": self._variables, "occurred_at": time_text(self._at), **self._facts}
+        facts = {"input": self.variables, "occurred_at": time_text(self._at), **self._facts}
         self._report(event_of(self._assignment().address(), facts, id=self.id, store=self._store))
 
     def _assignment(self) -> Assignment:

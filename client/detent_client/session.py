@@ -66,16 +66,42 @@ class Session:
             except InvalidInput as error:
                 choice, rendering = self._filled_fallback(family, unit, variables, history, error)
         self._count(choice, at)
+        return self.served(choice, rendering, unit, variables, at)
+
+    def open_prompt(self, family: str, unit: str | None) -> tuple[Choice, Prompt]:
+        """For a package that fills in by itself: counted, and without messages yet."""
+        snapshot = self._snapshot()
+        at = _now(snapshot)
+        choice = self._choice(snapshot, family, unit, at)
+        self._count(choice, at)
+        return choice, self.served(choice, Rendering([]), unit, {}, at)
+
+    def served(
+        self,
+        choice: Choice,
+        rendering: Rendering,
+        unit: str | None,
+        variables: Mapping[str, Any],
+        at: float | None = None,
+    ) -> Prompt:
+        """Of a choice that is counted already. ``at``: of its exposure, since 1970 by the server's clock; now."""
+        snapshot = self.background.snapshot
+        at = at if at is not None else _now(snapshot)
         return Prompt(
             choice,
             rendering,
             unit=unit if is_unit(unit) else None,
             variables=variables,
             at=at,
-            store=_store(snapshot, family),
+            store=_store(snapshot, choice.variant.family),
             report=self.background.report,
             leave=partial(self._leave_arm, choice, at),
         )
+
+    def count(self, choice: Choice) -> None:
+        """Of a choice that the server made: an exposure, now."""
+        self.background.start()
+        self._count(choice, _now(self.background.snapshot))
 
     def feedback(
         self, of: Prompt | Assignment | str, facts: Mapping[str, Any], *, id: str | None, occurred_at: str | None
