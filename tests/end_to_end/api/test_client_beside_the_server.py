@@ -16,7 +16,7 @@ from optimizer.core.serving.assignment import unit_hmac
 from tests.api_world import World
 from tests.clock import until
 
-UNITS = [f"user-{n}" for n in range(10_000)]
+UNITS = [f"user-{n}" for n in range(100_000)]
 
 
 class Dated(httpx.BaseTransport):
@@ -70,28 +70,46 @@ def agree(client: Client, world: World, n_units: int = 1000) -> set[str]:
     return {role for _, role, *_ in expected}
 
 
-def test_client_and_server_decide_alike_through_the_life_of_a_rollout(world: World) -> None:
+@pytest.mark.parametrize("n_units", [2_000, pytest.param(len(UNITS), marks=pytest.mark.long)])
+def test_client_and_server_decide_alike_through_the_life_of_a_rollout(world: World, n_units: int) -> None:
+    split, everybody = {"champion", "candidate"}, {"champion"}
     with client_of(world) as client:
-        assert agree(client, world, len(UNITS)) == {"champion"}
+        assert agree(client, world, n_units) == everybody
         rollout = world.deploying()
+        world.tick(3600.0)  # a lease that outlasts the test
         path = f"/v1/rollouts/{rollout['id']}"
-        assert agree(client, world, len(UNITS)) == {"champion", "candidate"}
+        assert agree(client, world, n_units) == split
         world.client.put("/v1/families/triage/overrides/user-0", json={"variant": rollout["candidate"]})
         world.client.put("/v1/families/triage/overrides/user-1", json={"variant": rollout["champion"]})
-        assert agree(client, world, len(UNITS)) == {"champion", "candidate"}
-        world.post(f"{path}/advance", {"reason": "fine", "confirm": "triage"})
-        assert agree(client, world, len(UNITS)) == {"champion", "candidate"}
+        assert agree(client, world, n_units) == split
         world.post(f"{path}/hold", {"reason": "lunch"})
-        assert agree(client, world, len(UNITS)) == {"champion", "candidate"}
+        assert agree(client, world, n_units) == split
         world.post("/v1/freeze", {"family": "triage", "reason": "holidays"})
-        assert agree(client, world, len(UNITS)) == {"champion"}
+        assert agree(client, world, n_units) == everybody
         world.post("/v1/unfreeze", {"family": "triage", "reason": "back"})
         world.post(f"{path}/resume")
-        assert agree(client, world, len(UNITS)) == {"champion", "candidate"}
+        shares = []
+        while (share := world.get(path).json()["share"]) not in shares:
+            shares.append(share)
+            assert agree(client, world, n_units) == split
+            world.post(f"{path}/advance", {"reason": "fine", "confirm": "triage"})
+        assert shares == [0.5, 0.75]  # each stage of the family
         world.post(f"{path}/promote", {"reason": "enough", "confirm": "triage"})
-        assert agree(client, world, len(UNITS)) == {"champion", "holdback", "candidate"}  # user-1 has an override
+        assert agree(client, world, n_units) == {"champion", "holdback", "candidate"}  # user-1 has an override
         world.post("/v1/families/triage/champion/rollback", {"reason": "back"})
-        assert "holdback" not in agree(client, world, len(UNITS))
+        assert "holdback" not in agree(client, world, n_units)
+
+
+@pytest.mark.parametrize("n_units", [2_000, pytest.param(len(UNITS), marks=pytest.mark.long)])
+def test_client_and_server_decide_alike_before_and_after_a_rollback(world: World, n_units: int) -> None:
+    rollout = world.deploying()
+    world.tick(3600.0)
+    path = f"/v1/rollouts/{rollout['id']}"
+    with client_of(world) as client:
+        world.post(f"{path}/advance", {"reason": "fine", "confirm": "triage"})
+        assert agree(client, world, n_units) == {"champion", "candidate"}
+        world.post(f"{path}/rollback", {"reason": "worse"})
+        assert agree(client, world, n_units) == {"champion"}
 
 
 def test_a_prompt_of_the_client_is_the_server_s_byte_for_byte(world: World) -> None:
