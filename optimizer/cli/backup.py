@@ -65,5 +65,5 @@ def restore(
         undo=f"remove config, families, mlflow and var of {report.home}",
         then="detent doctor; detent rollout verify ID; detent serve",
     )
-    for id in report.held:
-        say(f"Held: {id}. Let it go on: detent rollout status FAMILY, then detent rollout resume FAMILY")
+    for id, family in report.held.items():
+        say(f"Held: {id}. Look at it: detent rollout status {family}; let it go on: detent rollout resume {family}")

@@ -91,7 +91,7 @@ def back_up_home(
         file=file,
         checksum=checksum,
         made_at=at,
-        n_files=len(archive.hashes),
+        n_files=len(archive.hashes) - 1,  # the manifest is none of the home's
         n_bytes=file.stat().st_size,
         not_in_it=tuple(_elsewhere(settings)),
     )

@@ -27,14 +27,14 @@ MLFLOW_PLACES = {"experiments": "artifact_location", "runs": "artifact_uri", "lo
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HomeRestore:
-    """``held``: rollouts that were active. ``made_at``, ``made_by``: of the backup, with the version that made it."""
+    """``held``: rollouts that were active, with their families. ``made_at``, ``made_by``: of the backup, with the version that made it."""
 
     home: Path
     checksum: str
     made_at: str
     made_by: str
     n_files: int
-    held: tuple[str, ...]
+    held: Mapping[str, str]
 
 
 def restore_home(settings: Settings, file: Path, *, actor: str) -> HomeRestore:
@@ -116,7 +116,7 @@ def _unpack(file: Path, part: Path) -> tuple[dict[str, Any], str]:
     return manifest, checksum
 
 
-def _hold_all(part: Path, *, actor: str, manifest: Mapping[str, Any]) -> tuple[str, ...]:
+def _hold_all(part: Path, *, actor: str, manifest: Mapping[str, Any]) -> dict[str, str]:
     """Brings the unpacked store to this version's tables, and holds its rollouts: what happened to their users since
     the backup is in no block, so a person says when they go on.
     """
@@ -132,10 +132,10 @@ def _hold_all(part: Path, *, actor: str, manifest: Mapping[str, Any]) -> tuple[s
     try:
         context = wiring.home_context(settings, actor=actor, store=store, clock=clock)
         with store.read() as tx:
-            held = [rollout.id for rollout in store.rollouts.all_active(tx) if "hold" in possible(rollout)]
+            held = {ro.id: ro.family for ro in store.rollouts.all_active(tx) if "hold" in possible(ro)}
         for id in held:
             hold(context, ActRequest(id=id, reason=f"restored from the backup of {manifest['made_at']}"))
-        detail = {"made_at": manifest["made_at"], "made_by": manifest["made_by"], "held": held}
+        detail = {"made_at": manifest["made_at"], "made_by": manifest["made_by"], "held": list(held)}
         store.write(
             lambda tx: store.audit.add(
                 tx, at=clock.now(), actor=actor, action="home.restore", family=None, subject="", detail=detail
@@ -144,7 +144,7 @@ def _hold_all(part: Path, *, actor: str, manifest: Mapping[str, Any]) -> tuple[s
         store.write(store.serving_version.bump)
     finally:
         store.close()
-    return tuple(held)
+    return held
 
 
 def _point_at_artifacts(database: Path, artifacts: Path) -> None:

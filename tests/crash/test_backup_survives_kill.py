@@ -77,7 +77,7 @@ def test_a_killed_restore_leaves_a_home_without_a_store_and_the_next_one_is_whol
     back_up(home, file)
     assert exit_code(restore_and_die, new, file, at) == -signal.SIGKILL
     assert not (new.home / "var").exists()
-    assert restore_home.restore_home(new, file, actor="test").held == ()
+    assert restore_home.restore_home(new, file, actor="test").held == {}
     assert sorted(path.name for path in new.home.iterdir()) == ["config", "families", "mlflow", "var"]
     assert (new.home / "families" / "file").read_text() == "families"
     store = Database(f"sqlite:///{new.home / STORE}")

@@ -83,7 +83,8 @@ def test_a_home_made_of_a_backup_serves_the_same_with_its_rollouts_held(world: W
     restored = in_home(new, "restore", tmp_path / "b.tar.gz", "--json")
     assert restored.code == 0, restored.err
     answer = json.loads(restored.out)
-    assert answer["held"] == [rollout]
+    assert answer["held"] == {rollout: "triage"}
+    assert answer["n_files"] == json.loads(backed_up.out)["n_files"]
     assert answer["checksum"] == json.loads(backed_up.out)["checksum"]
     assert in_home(new, "rollout", "verify", rollout).code == 0
     settings = load_settings(home=new)
