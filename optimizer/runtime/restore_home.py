@@ -27,7 +27,9 @@ MLFLOW_PLACES = {"experiments": "artifact_location", "runs": "artifact_uri", "lo
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HomeRestore:
-    """``held``: rollouts that were active, with their families. ``made_at``, ``made_by``: of the backup, with the version that made it."""
+    """``held``: rollouts that were active, with their families. ``made_at``, ``made_by``: the
+    backup's moment, and the version that made it.
+    """
 
     home: Path
     checksum: str

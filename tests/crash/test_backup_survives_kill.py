@@ -65,7 +65,7 @@ def test_a_killed_backup_leaves_no_file_of_its_name_and_the_next_one_is_whole(ho
     assert exit_code(back_up_and_die, home, file) == -signal.SIGKILL
     assert not file.exists()
     assert list(tmp_path.glob(".b.tar.*.part")), "it had begun"
-    assert back_up(home, file).n_files > 4
+    assert back_up(home, file).n_files == 4
     assert not list(tmp_path.glob(".b.tar.*.part"))
 
 
