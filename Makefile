@@ -7,7 +7,7 @@ UPGRADE ?= --upgrade
 LOCK = $(if $(wildcard $(VENV)/.synced-dev),requirements-dev.lock,requirements.lock)
 WORKERS ?= $(shell expr $$(nproc 2>/dev/null || echo 2) + 1)
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-bench test-long mutations recordings pages check lock bench bench-gates bench-rollouts bench-response bench-data bench-judges bench-commands bench-families bench-family-rollouts bench-search bench-client bench-paths siege serve clean
+.PHONY: help install demo test test-bench test-long test-adapters mutations recordings pages check lock bench bench-gates bench-rollouts bench-response bench-data bench-judges bench-commands bench-families bench-family-rollouts bench-search bench-client bench-paths siege serve clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -47,6 +47,17 @@ test-bench: $(VENV)/.synced-dev ## the benchmarks' own tests, and each process o
 
 test-long: $(VENV)/.synced-dev ## every Hypothesis test with twenty times its examples, and the tests marked long (twenty kills)
 	@$(PYTEST) -m "long or hypothesis" --hypothesis-profile=long --timeout=3600 $(or $(ARGS),tests)
+
+# Extras of the client, by the environment that they share: what cannot stand beside another is a word of its own.
+ADAPTERS ?= openai
+
+test-adapters: ## the client's adapters with the packages that they are for, newest versions, each group in an environment of its own (minutes, fetches them); ADAPTERS="openai" for some
+	@for extras in $(ADAPTERS); do \
+	  python=.venv-adapters/$$extras/bin/python; echo "== $$extras"; \
+	  test -x $$python || $(PYTHON) -m venv .venv-adapters/$$extras || exit 1; \
+	  $$python -m pip install --quiet --disable-pip-version-check --upgrade pytest pytest-timeout --editable "client[$$extras]" || exit 1; \
+	  (cd client && DETENT_ADAPTERS=$$extras ../$$python -m pytest tests/adapters $(ARGS)) || exit 1; \
+	done
 
 mutations: $(VENV)/.synced-dev ## sixty faults in copies of the product, each of which the tests named beside it must see (half an hour); ARGS="lease holdout"
 	@$(BIN)/python tests/mutations.py $(ARGS)
@@ -115,4 +126,4 @@ serve: $(VENV)/.synced ## API, gateway, worker and MLflow UI, supervised
 	@$(BIN)/detent serve
 
 clean: ## remove the environment and caches; your data under var/ and mlflow/ stays
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) .venv-adapters .pytest_cache .mypy_cache .ruff_cache

@@ -29,6 +29,7 @@ class Prompt:
         truncated: inputs that were cut.
         variables: that it was filled in with.
         is_in_no_arm: it has left its arm.
+        is_reported: what came of it was sent on its way; nothing more is added.
         id: of this interaction.
     """
 
@@ -55,7 +56,7 @@ class Prompt:
         self.variables = variables
         self._unit, self._at = unit, at
         self._store, self._report, self._leave = store, report, leave
-        self.is_in_no_arm = False
+        self.is_in_no_arm = self.is_reported = False
         self._facts: dict[str, Any] = {}
         self._began: float | None = None
 
@@ -93,12 +94,22 @@ class Prompt:
         if self._began is None:
             self._send()
 
+    def add_tokens(self, input_tokens: int | None, output_tokens: int | None) -> None:
+        """Those of one more call within the block, beside those of the calls before."""
+        for name, n in (("input_tokens", input_tokens), ("output_tokens", output_tokens)):
+            if n is not None:
+                self._facts[name] = self._facts.get(name, 0) + n
+
+    @property
+    def is_in_block(self) -> bool:
+        return self._began is not None and not self.is_reported
+
     def leave_arm(self, reason: str) -> None:
         """Says, before the answer is recorded, that the model was asked otherwise than the variant says, such as with
         another temperature: the exposure is taken back, and what comes of the prompt is kept under its family, in no
         arm and for no variant. ``reason`` goes to the log, once; it quotes no user.
         """
-        if not self.is_in_no_arm:
+        if not self.is_in_no_arm and not self.is_reported:
             self.is_in_no_arm = True
             self._leave(reason)
 
@@ -123,6 +134,7 @@ class Prompt:
         self._send()
 
     def _send(self) -> None:
+        self.is_reported = True
         facts = {"input": self.variables, "occurred_at": time_text(self._at), **self._facts}
         self._report(event_of(self._assignment().address(), facts, id=self.id, store=self._store))
 
