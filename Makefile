@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 COMPILE := --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --quiet
 UPGRADE ?= --upgrade
 LOCK = $(if $(wildcard $(VENV)/.synced-dev),requirements-dev.lock,requirements.lock)
-WORKERS ?= $(shell expr $$(nproc 2>/dev/null || echo 2) + 1)
+WORKERS ?= $(shell expr $$(nproc 2>/dev/null || echo 2) + 2)
 .DEFAULT_GOAL := help
 .PHONY: help install demo test test-bench test-long test-adapters mutations recordings pages check lock bench bench-gates bench-rollouts bench-response bench-data bench-judges bench-commands bench-families bench-family-rollouts bench-search bench-client bench-paths siege serve clean
 
@@ -39,7 +39,7 @@ demo: $(VENV)/.synced ## the whole loop once, on real text, with the embedded mo
 # Bytecode is kept wherever the environment says: pytest spends a quarter of a minute of each process on rewriting assertions.
 PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
-test: $(VENV)/.synced-dev ## the suite, a process per core and one more, for a test that waits
+test: $(VENV)/.synced-dev ## the suite, a process per core and two more, for tests that wait
 	@$(PYTEST) $(ARGS)
 
 test-bench: $(VENV)/.synced-dev ## the benchmarks' own tests, and each process of a service killed twice

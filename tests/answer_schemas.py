@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
@@ -9,9 +10,11 @@ from typing import Any
 
 import httpx
 import jsonschema_rs
+from fastapi import FastAPI
 
 from api.app import create_app
 from optimizer.host.config import load_settings
+from tests.made_once import made_once
 
 Schema = Mapping[str, Any]
 
@@ -26,13 +29,21 @@ def declared_answers(document: Mapping[str, Any]) -> Iterator[tuple[str, str, st
                         yield f"{method.upper()} {path}", status, media_type, content.get("schema", {})
 
 
-class AnswerSchemas:
-    """``document``: as /openapi.json has it."""
+def _app() -> FastAPI:
+    return create_app(load_settings("dev", Path(__file__).parent / "no home"))
 
+
+@cache
+def openapi_document() -> Any:
+    """As /openapi.json has it, which takes seconds to make."""
+    made = made_once("openapi.json", lambda path: path.write_text(json.dumps(_app().openapi()), encoding="utf-8"))
+    return json.loads(made.read_text(encoding="utf-8"))
+
+
+class AnswerSchemas:
     def __init__(self) -> None:
-        app = create_app(load_settings("dev", Path(__file__).parent / "no home"))
-        self._routes = [route for route in app.routes if getattr(route, "include_in_schema", False)]
-        self.document = app.openapi()
+        self._routes = [route for route in _app().routes if getattr(route, "include_in_schema", False)]
+        self.document = openapi_document()
         self._components = {name: _closed(one) for name, one in self.document["components"]["schemas"].items()}
         self._answers = {
             (operation, status, media_type): _closed(schema)

@@ -6,6 +6,7 @@ import functools
 import gc
 import os
 import signal
+import tempfile
 
 import httpx
 import pytest
@@ -14,6 +15,7 @@ import typer.testing
 from hypothesis import settings
 
 from tests.examples import USUAL
+from tests.made_once import FOLDER
 
 # A process per core has no use for more threads each: scikit-learn's would spin and wait for one another. Read when it
 # is first imported.
@@ -46,6 +48,13 @@ pytest_plugins = ["tests.waiting", "tests.mlflow_store"]
 settings.register_profile("detent", deadline=None, max_examples=USUAL)
 settings.register_profile("long", deadline=None, max_examples=1000)
 settings.load_profile("detent")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):
+        folder = tempfile.TemporaryDirectory(prefix="detent-tests-")
+        os.environ[FOLDER] = folder.name
+        config.add_cleanup(folder.cleanup)
 
 
 @pytest.hookimpl(trylast=True)

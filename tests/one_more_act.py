@@ -21,7 +21,7 @@ BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 def copy_with_act(folder: Path) -> None:
     """The product as it is after the page was followed."""
     for package in ("api", "optimizer"):
-        shutil.copytree(ROOT / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(ROOT / package, folder / package)  # with the bytecode, which compiling takes seconds to make
     text = PAGE.read_text(encoding="utf-8")
     for name, content in PLACED.findall(text):
         assert not (folder / name).exists(), name

@@ -33,6 +33,7 @@ from optimizer.host.config import Settings
 from optimizer.ports import JournalEntry
 from optimizer.runtime import wiring
 from tests.event_rows import rows_of
+from tests.made_once import made_once
 
 NOW = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)
 FAMILY = "summarization"
@@ -71,18 +72,15 @@ engine.create_engine = _create_engine
 family_files.read_yaml = _read_yaml
 
 
-@cache
-def _migrated() -> Path:
-    folder = tempfile.TemporaryDirectory(prefix="detent-template-")
-    _KEPT.append(folder)
-    path = Path(folder.name) / "detent.db"
+def _migrate(path: Path) -> None:
     database = Database(f"sqlite:///{path}")
     database.migrate()
     database.close()
-    return path
 
 
-_KEPT: list[tempfile.TemporaryDirectory[str]] = []
+@cache
+def _migrated() -> Path:
+    return made_once("detent.db", _migrate)
 
 
 def new_database(folder: Path) -> Database:

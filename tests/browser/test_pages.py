@@ -25,6 +25,7 @@ from optimizer.demo.ending import demo_page
 from optimizer.demo.stories import users_text
 from optimizer.jobs.rollouts.report_rollout import report_rollout
 from optimizer.jobs.studies.report_study import report_study
+from tests.answer_schemas import openapi_document
 from tests.api_world import make_home
 from tests.clock import Clock
 from tests.gateway_world import serving
@@ -267,6 +268,6 @@ def test_the_page_lists_every_route_and_runs_one_with_nothing_from_elsewhere(bro
             page.evaluate("scrollTo(0, 0)")
             page.screenshot(path=f"{picture}/docs.png")
         page.close()
-    assert shown == sum(len(routes) for routes in app.openapi()["paths"].values())
+    assert shown == sum(len(routes) for routes in openapi_document()["paths"].values())
     assert [address for address in asked if not address.startswith((url, "data:"))] == []
     assert faults == []

@@ -8,17 +8,22 @@ import os
 import random
 import signal
 import sqlite3
+import subprocess
+import sys
 import threading
 import time
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
 import pytest
 
+from bench.speed import installation as speed
 from bench.speed.events import answered, outcome
 from bench.speed.installation import Installation, installation, tokens_of
+from tests.forked import Forked
 
 BATCH, BATCH_SENDERS, SINGLE_SENDERS = 40, 3, 5
 
@@ -61,9 +66,17 @@ class Sender(threading.Thread):
         return {"id": f"{self.name_of}-{post}-{i}", **(answered(token, i) if i % 2 == 0 else outcome(token, i))}
 
 
+def forked(entry: str, number: int, fd: int, folder: str, environment: Mapping[str, str]) -> Forked:
+    command = [sys.executable, "-m", "optimizer.processes", entry, "--fd", str(fd), "--number", str(number)]
+    return Forked(command, env={**environment, "DETENT_HOME": folder}, stdin=subprocess.PIPE, pass_fds=[fd])
+
+
 @pytest.mark.parametrize(("seed", "order"), [(1, 1), pytest.param(2, 1, marks=pytest.mark.long), (3, -1)])
-def test_every_acknowledged_event_is_there_once_and_every_post_whole_or_not(seed: int, order: int) -> None:
+def test_every_acknowledged_event_is_there_once_and_every_post_whole_or_not(
+    seed: int, order: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """``order``: which of the two processes ends first."""
+    monkeypatch.setattr(speed, "_started", forked)
     with installation() as place:
         tokens = tokens_of(place, 20)
         senders = [Sender(place, f"batch{k}", BATCH, tokens) for k in range(BATCH_SENDERS)]

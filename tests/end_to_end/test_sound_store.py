@@ -9,13 +9,14 @@ import os
 import signal
 import sqlite3
 import threading
-from collections.abc import Callable
-from contextlib import closing, suppress
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from dbos import DBOS
 
 from api import lifecycle
 from optimizer.adapters.clock import SystemClock
@@ -43,7 +44,11 @@ def store_of(settings: Settings) -> Path:
     return Path(settings.db_url().removeprefix("sqlite:///"))
 
 
-@pytest.fixture(params=["feedback_events", "sqlite_autoindex_feedback_events_1"])
+TABLE, INDEX = "feedback_events", "sqlite_autoindex_feedback_events_1"
+table_and_index = pytest.mark.parametrize("damaged", [TABLE, INDEX], indirect=True)
+
+
+@pytest.fixture
 def damaged(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Settings, Path, bytes, int]:
     """A home with an event, the first page of whose table or index is overwritten; what stood there, and where."""
     settings = make_home(tmp_path)
@@ -53,7 +58,9 @@ def damaged(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Settings, P
     with closing(sqlite3.connect(file)) as connection:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         size = connection.execute("PRAGMA page_size").fetchone()[0]
-        named = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = ?", [request.param]).fetchone()
+        named = connection.execute(
+            "SELECT rootpage FROM sqlite_master WHERE name = ?", [getattr(request, "param", TABLE)]
+        ).fetchone()
         connection.execute("PRAGMA journal_mode = WAL")
     at = (named[0] - 1) * size
     was = write_at(file, at, os.urandom(size))
@@ -72,7 +79,7 @@ def write_at(file: Path, at: int, page: bytes) -> bytes:
 
 def meet_damage(store: Store) -> None:
     """Reads the table and its index."""
-    for of in ("NOT INDEXED", "INDEXED BY sqlite_autoindex_feedback_events_1"):
+    for of in ("NOT INDEXED", f"INDEXED BY {INDEX}"):
         with suppress(Busy), store.read() as tx:
             tx.exec_driver_sql(f"SELECT * FROM feedback_events {of} WHERE id > ''").all()  # type: ignore[attr-defined]
     assert store.fault is not None
@@ -86,6 +93,7 @@ def meet_and_stay(tell: Callable[[str], object], settings: Settings) -> None:
     threading.Event().wait()
 
 
+@table_and_index
 def test_a_damaged_page_turns_ready_and_status_red_until_the_file_is_whole_again(
     damaged: tuple[Settings, Path, bytes, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -127,21 +135,31 @@ def test_a_damaged_page_that_another_process_meets_turns_ready_and_status_red_un
         assert list(settings.run_dir().glob("store-fault-*")) == []
 
 
-def test_the_worker_tells_of_a_damaged_page_that_it_meets(
-    damaged: tuple[Settings, Path, bytes, int], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    settings, *_ = damaged
-    monkeypatch.setattr(worker, "STORE_SECONDS", 0.1)
+@contextmanager
+def running_worker(settings: Settings) -> Iterator[worker.Worker]:
+    """In this process. DBOS ends with it: its threads draw from ``random``, which Hypothesis would hold against the
+    property tests that follow.
+    """
     running, ready = worker.Worker(settings), threading.Event()
     thread = threading.Thread(target=lambda: running.run(wait=False, on_ready=ready.set))
     thread.start()
     try:
         until(ready.is_set, "the worker's duties")
-        meet_damage(running._store)
-        until(lambda: list(settings.run_dir().glob("store-fault-*")), "the other processes are told")
+        yield running
     finally:
         running.stop()
         thread.join()
+        DBOS.destroy()
+
+
+def test_the_worker_tells_of_a_damaged_page_that_it_meets(
+    damaged: tuple[Settings, Path, bytes, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings, *_ = damaged
+    monkeypatch.setattr(worker, "STORE_SECONDS", 0.1)
+    with running_worker(settings) as running:
+        meet_damage(running._store)
+        until(lambda: list(settings.run_dir().glob("store-fault-*")), "the other processes are told")
     assert list(settings.run_dir().glob("store-fault-*")) == []
 
 
@@ -159,19 +177,12 @@ def test_the_worker_finds_a_damaged_page_that_no_process_needs_and_tells_of_it_u
         with running._store.read() as tx:
             return bool(running._store.alerts.all(tx, open_only=True, kind=check_store.ALERT))
 
-    running, ready = worker.Worker(settings), threading.Event()
-    thread = threading.Thread(target=lambda: running.run(wait=False, on_ready=ready.set))
-    thread.start()
-    try:
-        until(ready.is_set, "the worker's duties")
+    with running_worker(settings) as running:
         until(lambda: list(settings.run_dir().glob("store-fault-*")), "the other processes are told")
         until(is_told, "an alert")
         write_at(file, at, was)
         until(lambda: not list(settings.run_dir().glob("store-fault-*")), "the other processes are told")
         until(lambda: not is_told(), "the alert's end")
-    finally:
-        running.stop()
-        thread.join()
 
 
 def test_a_read_of_all_pages_rests_for_as_long_as_a_fiftieth_of_a_processor_needs(
@@ -236,6 +247,7 @@ def test_a_store_that_another_program_holds_is_busy_and_ready(tmp_path: Path, mo
         assert (store["busy"], store["detail"]) == (False, None)
 
 
+@table_and_index
 def test_doctor_reads_every_page(damaged: tuple[Settings, Path, bytes, int]) -> None:
     settings, file, was, at = damaged
     environment = {"DETENT_HOME": str(settings.home), "NO_COLOR": "1"}

@@ -17,6 +17,7 @@ import typer
 
 from optimizer.host.config import Settings
 from optimizer.runtime import wiring
+from tests.answer_schemas import openapi_document
 from tests.api_world import World
 from tests.clock import Clock
 from tests.command_line import detent
@@ -237,7 +238,7 @@ def _reads(api: World, names: Mapping[str, Sequence[str]]) -> Answers:
         "/v1/evaluations": "EVALUATION",
     }
     found: Answers = {}
-    known = api.app.openapi()["paths"]
+    known = openapi_document()["paths"]
     for path in sorted(known, key=_place_in_recording):
         if "get" not in known[path]:
             continue
