@@ -49,7 +49,7 @@ test-long: $(VENV)/.synced-dev ## every Hypothesis test with twenty times its ex
 	@$(PYTEST) -m "long or hypothesis" --hypothesis-profile=long --timeout=3600 $(or $(ARGS),tests)
 
 # Extras of the client, by the environment that they share: what cannot stand beside another is a word of its own.
-ADAPTERS ?= openai
+ADAPTERS ?= openai,openai-agents
 
 test-adapters: ## the client's adapters with the packages that they are for, newest versions, each group in an environment of its own (minutes, fetches them); ADAPTERS="openai" for some
 	@for extras in $(ADAPTERS); do \

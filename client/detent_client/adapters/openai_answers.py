@@ -16,7 +16,7 @@ def chat_answer(completion: Any) -> Completion:
     choices = getattr(completion, "choices", None)
     message = choices[0].message if choices else None
     calls = [(call.function.name, call.function.arguments) for call in _functions(message)]
-    text = getattr(message, "content", None) or getattr(message, "refusal", None) or _calls_text(calls)
+    text = getattr(message, "content", None) or getattr(message, "refusal", None) or calls_text(calls)
     return _chat_answer(completion, text)
 
 
@@ -26,7 +26,7 @@ def response_answer(response: Any) -> Completion:
     usage, status = getattr(response, "usage", None), getattr(response, "status", None)
     error = getattr(response, "error", None)
     return Completion(
-        text=response.output_text or _calls_text(calls),
+        text=response.output_text or calls_text(calls),
         model=response.model,
         input_tokens=getattr(usage, "input_tokens", None),
         output_tokens=getattr(usage, "output_tokens", None),
@@ -66,7 +66,7 @@ class ChatChunks:
 
     def answer(self, *, is_closed: bool) -> Completion:
         """What has come. ``is_closed``: by the caller."""
-        text = "".join(self._texts) or _calls_text(list(self._calls.values()))
+        text = "".join(self._texts) or calls_text(list(self._calls.values()))
         error = None if self._is_whole else CLOSED if is_closed else CUT
         return _chat_answer(self._last, text, usage=self._usage, error=error)
 
@@ -115,6 +115,6 @@ def _functions(message: Any) -> list[Any]:
     return [call for call in getattr(message, "tool_calls", None) or () if getattr(call, "function", None)]
 
 
-def _calls_text(calls: list[tuple[str, str]]) -> str | None:
+def calls_text(calls: list[tuple[str, str]]) -> str | None:
     """An answer that asks for tools and says nothing."""
     return json.dumps([{"name": name, "arguments": arguments} for name, arguments in calls]) if calls else None
