@@ -7,7 +7,7 @@ UPGRADE ?= --upgrade
 LOCK = $(if $(wildcard $(VENV)/.synced-dev),requirements-dev.lock,requirements.lock)
 WORKERS ?= $(shell expr $$(nproc 2>/dev/null || echo 2) + 2)
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-bench test-long test-adapters mutations recordings pages check lock bench bench-gates bench-rollouts bench-response bench-data bench-judges bench-commands bench-families bench-family-rollouts bench-search bench-client bench-paths siege serve clean
+.PHONY: help install demo wheel test test-wheel test-bench test-long test-adapters mutations recordings pages check lock bench bench-gates bench-rollouts bench-response bench-data bench-judges bench-commands bench-families bench-family-rollouts bench-search bench-client bench-paths siege serve clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -35,6 +35,10 @@ install: ## what runs into .venv, and nothing else: the commands are then in .ve
 demo: $(VENV)/.synced ## the whole loop once, on real text, with the embedded model (under ten minutes on two cores)
 	@$(BIN)/detent demo
 
+wheel: $(VENV)/.synced ## a wheel of the server and one of the client, in dist/ (docs/how-to/install-a-wheel.md)
+	@$(BIN)/python -m hatchling build -t wheel -d dist
+	@cd client && ../$(BIN)/python -m hatchling build -t wheel -d ../dist
+
 # A file is the unit that a worker takes: what a file's tests share (a server, an MLflow store) is made once. WORKERS=0 runs in one process.
 # Bytecode is kept wherever the environment says: pytest spends a quarter of a minute of each process on rewriting assertions.
 PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
@@ -44,6 +48,9 @@ test: $(VENV)/.synced-dev ## the suite, a process per core and two more, for tes
 
 test-bench: $(VENV)/.synced-dev ## the benchmarks' own tests, and each process of a service killed twice
 	@$(PYTEST) $(or $(ARGS),tests/bench)
+
+test-wheel: $(VENV)/.synced-dev ## both wheels and the steps of deploy/Containerfile, each from an empty environment (minutes, package index)
+	@$(BIN)/python -m pytest $(or $(ARGS),tests/wheel)
 
 test-long: $(VENV)/.synced-dev ## every Hypothesis test with twenty times its examples, and the tests marked long (twenty kills)
 	@$(PYTEST) -m "long or hypothesis" --hypothesis-profile=long --timeout=3600 $(or $(ARGS),tests)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
+from pathlib import Path
 from time import sleep
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
@@ -43,6 +44,10 @@ def import_(
     delimiter: Annotated[
         str | None, typer.Option(help="Of a CSV: one character or tab; default: told by its first line.")
     ] = None,
+    metrics: Annotated[
+        Path | None,
+        typer.Option(help="Of TensorZero's feedback: its tensorzero.toml, which says what of a metric is better."),
+    ] = None,
     curated: Annotated[
         bool | None, typer.Option(help="Whether a person vouches for the texts: they may be quoted in prompts.")
     ] = None,
@@ -58,6 +63,7 @@ def import_(
       detent import installed-docs --family summarization
       detent import tickets.csv --family triage --input message=Body --output topic=Category
       detent import feedback.jsonl --family triage
+      detent import feedback.jsonl --family triage --metrics tensorzero.toml
     """
     from optimizer.core.family.family import kind_of
 
@@ -65,7 +71,7 @@ def import_(
     declared = _declared(session, family)
     mapping = columns(list(declared.inputs), declared.output.field, input or [], output)
     session.before_change()
-    opened = wiring.open_source(source, declared, mapping, encoding=encoding, delimiter=delimiter)
+    opened = wiring.open_source(source, declared, mapping, encoding=encoding, delimiter=delimiter, metrics=metrics)
     if opened.rows is not None:
         from optimizer.jobs.dataset.import_examples import import_examples
 

@@ -374,11 +374,12 @@ def open_source(
     *,
     encoding: str | None = None,
     delimiter: str | None = None,
+    metrics: Path | None = None,
 ) -> Source:
     """A file or ``installed-docs``, opened as rows for the import job."""
     from optimizer.adapters.files import sources
 
-    return sources.open_source(source, family, columns, encoding=encoding, delimiter=delimiter)
+    return sources.open_source(source, family, columns, encoding=encoding, delimiter=delimiter, metrics=metrics)
 
 
 def read_sheet(path: Path, *, encoding: str | None = None, delimiter: str | None = None) -> Sheet:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import tomllib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from optimizer.core.base.canonical import read_json
 from optimizer.core.base.errors import InvalidInput, NotFound, NotYet
 from optimizer.core.declaration.draft import Sheet
 from optimizer.core.family.family import Family, kind_of
-from optimizer.core.feedback.tensorzero_rows import event_of, is_tensorzero_row
+from optimizer.core.feedback.tensorzero_rows import directions_of, event_of, is_tensorzero_row
 from optimizer.ports import SourceRow
 
 Kind = Literal["examples", "feedback", "dialogs", "csv", "tensorzero"]
@@ -156,12 +157,14 @@ def open_source(
     *,
     encoding: str | None = None,
     delimiter: str | None = None,
+    metrics: Path | None = None,
 ) -> Source:
     """Opens ``installed-docs`` or a file.
 
     Args:
         columns: field of the family > column, for CSV.
         encoding, delimiter: of a CSV; None: told by the file.
+        metrics: TensorZero's configuration, for its feedback.
     Raises:
         NotFound: no such file.
         InvalidInput: a file of no known shape, a CSV without the columns, or a family that the source cannot serve.
@@ -179,7 +182,7 @@ def open_source(
     if kind == "feedback":
         return Source(curated=False, events=read_json_lines(path))
     if kind == "tensorzero":
-        return Source(curated=False, events=_tensorzero_events(path, family))
+        return Source(curated=False, events=_tensorzero_events(path, family, _directions(metrics)))
     if kind == "csv":
         table = open_table(path, encoding=encoding, delimiter=delimiter)
         names = list(table.columns)
@@ -212,12 +215,21 @@ def _installed_docs(family: Family) -> Iterator[SourceRow]:
     return docs_for(input_field=texts[0], output_field=output.field, parser=output.parser, labels=labels)
 
 
-def _tensorzero_events(path: Path, family: Family) -> Iterator[Record]:
+def _directions(metrics: Path | None) -> dict[str, str]:
+    if metrics is None:
+        return {}
+    try:
+        return directions_of(tomllib.loads(metrics.read_text(encoding="utf-8")))
+    except (OSError, ValueError) as error:
+        raise InvalidInput(f"{metrics} cannot be read as a configuration of TensorZero: {error}.") from None
+
+
+def _tensorzero_events(path: Path, family: Family, directions: Mapping[str, str]) -> Iterator[Record]:
     for where, record, why in read_json_lines(path):
         if record is None or not is_tensorzero_row(record):
             yield where, None, why or "no row of TensorZero's inferences or feedback"
         else:
-            event, why = event_of(record, family.name, list(family.inputs), family.output.field)
+            event, why = event_of(record, family.name, list(family.inputs), family.output.field, directions)
             yield where, event, why or None
 
 

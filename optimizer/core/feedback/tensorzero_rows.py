@@ -16,12 +16,26 @@ def is_tensorzero_row(row: Mapping[str, Any]) -> bool:
     return row.keys() >= _INFERENCE or {"target_id", "value"} <= row.keys() or {"inference_id", "value"} <= row.keys()
 
 
-def event_of(row: Mapping[str, Any], family: str, inputs: list[str], output: str) -> tuple[dict[str, Any] | None, str]:
+def directions_of(config: Mapping[str, Any]) -> dict[str, str]:
+    """By metric that a configuration declares, what it calls better: ``max`` or ``min``."""
+    metrics = config.get("metrics")
+    declared = metrics.items() if isinstance(metrics, Mapping) else ()
+    return {
+        str(name): metric["optimize"]
+        for name, metric in declared
+        if isinstance(metric, Mapping) and metric.get("optimize") in ("max", "min")
+    }
+
+
+def event_of(
+    row: Mapping[str, Any], family: str, inputs: list[str], output: str, directions: Mapping[str, str]
+) -> tuple[dict[str, Any] | None, str]:
     """The event, or None and why the row is none.
 
     Args:
         family: rows of inferences are taken where their function has its name.
         inputs, output: fields of the family.
+        directions: of metrics; of one that is to be small the outcome is how far it is from 1.
     """
     if row.get("function_name", family) != family:
         return None, f"of the function {row['function_name']!r}, and not {family!r}"
@@ -34,16 +48,24 @@ def event_of(row: Mapping[str, Any], family: str, inputs: list[str], output: str
         outcome: dict[str, Any] = {"interaction": row["inference_id"], "expected": expected}
         why = "" if expected else "a demonstration without a text"
     else:
-        outcome = {"interaction": row["target_id"], "tags": {"metric": row.get("metric_name")}}
-        why = ""
-        if isinstance(value, bool) or ("metric_name" in row and value in ("true", "false")):
-            outcome["success"] = value in (True, "true")
-        elif isinstance(value, int | float) and 0 <= value <= 1:
-            outcome["score"] = float(value)
-        elif "metric_name" in row:
-            why = f"a value of {value!r:.40}, and a score is from 0 to 1"
-        else:
+        metric = row.get("metric_name")
+        outcome, why = {"interaction": row["target_id"], "tags": {"metric": metric}}, ""
+        direction = directions.get(str(metric))
+        if metric is None and not isinstance(value, bool | int | float):
             why = "a comment, which is no outcome"
+        elif direction is None:
+            why = (
+                f"of the metric {metric!r:.60}, and whether more of it is better stands in TensorZero's configuration:"
+                " name that with --metrics tensorzero.toml"
+            )
+        elif isinstance(value, bool) or value in ("true", "false"):
+            outcome["success"] = (value in (True, "true")) == (direction == "max")
+        elif isinstance(value, int | float) and 0 <= value <= 1:
+            outcome["score"] = float(value) if direction == "max" else 1 - float(value)
+        else:
+            why = f"a value of {value!r:.40}, and a score is from 0 to 1"
+        if direction == "min":
+            outcome["tags"] = {"metric": metric, "optimize": "min"}
     event = {"id": id, **outcome, "occurred_at": row.get("timestamp")}
     return ({name: value for name, value in event.items() if value not in (None, "")}, "") if not why else (None, why)
 
