@@ -182,6 +182,11 @@ class Traffic(Protocol):
     ) -> dict[str, float]:
         """The mean of what this source said of each, scores as they are and success as 1 or 0; those that have any."""
 
+    def tagged(
+        self, tx: Transaction, family: str, since: datetime, until: datetime, most: int
+    ) -> list[tuple[str | None, Mapping[str, Any]]]:
+        """Interaction and tags of outcomes of source ``system`` that have tags: the newest ``most`` received then."""
+
 
 class Exposures(Protocol):
     def add(self, tx: Transaction, rows: Iterable[Exposure]) -> None:

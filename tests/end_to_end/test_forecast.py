@@ -220,3 +220,24 @@ def test_a_self_test_says_what_would_have_happened_or_that_it_cannot_tell(world:
     shown = run("selftest", F, "--runs", "1", "--margin", "0.2")
     assert "equal (A against A)" in shown
     assert "Replayed  1,500 requests of 1,500 units" in shown
+
+
+def test_signals_stand_beside_thumbs_where_the_file_makes_them_an_outcome(world: World, run: Any) -> None:
+    use(world, units=400, labelled=0)
+    assert json.loads(run("forecast", F, "--json"))["outcomes"] == []
+    file = world.settings.home / "families" / F / "family.yaml"
+    file.write_text(file.read_text(encoding="utf-8") + "outcome: {retried: 1}\n", encoding="utf-8")
+    world.shared.families.load()
+    events: list[dict[str, Any]] = [
+        {"interaction": f"in_{n}_0", "id": f"tag_{n}", "tags": {"retried": n % 4 == 0}} for n in range(200)
+    ]
+    events += [{"interaction": f"in_{n}_0", "id": f"thumb_{n}", "success": n % 2 == 1} for n in range(20)]
+    assert world.post("/v1/feedback", events).json()["rejected"] == []
+    thumbs, retried = json.loads(run("forecast", F, "--json"))["outcomes"]
+    assert (thumbs["outcome"], thumbs["label_rate"], thumbs["n_beside"]) == ("thumbs", 0.05, None)
+    assert (retried["outcome"], retried["label_rate"], retried["mean"]) == ("retried", 0.5, 0.75)
+    assert (retried["n_beside"], retried["agreement"]) == (20, 0.75)
+    assert retried["nine_in_ten"]["hours"] < thumbs["nine_in_ten"]["hours"]
+    shown = " ".join(run("forecast", F).split())
+    assert "Agrees with thumbs" in shown
+    assert "75 % of 20 (by chance 50 %)" in shown

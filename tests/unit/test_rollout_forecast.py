@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
-from optimizer.core.family.settings import RolloutSettings
+from optimizer.core.family.settings import RolloutSettings, Signal
 from optimizer.core.feedback.traffic import RecordedTraffic
 from optimizer.core.forecast.forecast import ended, forecast_rollout
+from optimizer.core.forecast.outcomes import SignalledAnswer, compare_outcomes
 from optimizer.core.forecast.plan import NOT_BEGUN, ForecastPlan, Lift, Progress, lift_of, plan_of
 from optimizer.core.rollout.start import frozen
 
@@ -355,3 +356,40 @@ def test_no_gain_is_assumed_beyond_what_the_metric_can_reach() -> None:
     settings = frozen(RolloutSettings(margin=0.05), champion="v_b", labels=())
     plan = plan_of({**settings, "champion_mean": 0.8}, (0.5,), Lift(value=0.53))
     assert plan.base + plan.lift.value == pytest.approx(1.0)
+
+
+def answer(*, kept: bool, edited: float, thumb: float | None = None) -> SignalledAnswer:
+    return SignalledAnswer(tags={"kept": kept, "edited": edited}, thumb=thumb)
+
+
+def test_each_signal_stands_beside_thumbs_with_its_time_and_how_far_it_agrees() -> None:
+    rule: dict[Signal, float] = {"kept": 3, "edited": 1}
+    both = {("success", "user"): 168, ("score", "system"): 16_800}
+    answers = [
+        answer(kept=True, edited=0.2, thumb=1.0),
+        answer(kept=True, edited=0.6, thumb=1.0),
+        answer(kept=False, edited=0.9, thumb=0.0),
+        answer(kept=True, edited=0.1, thumb=0.0),
+        answer(kept=False, edited=0.7),
+        SignalledAnswer(tags={"kept": True}, thumb=1.0),  # not all of the rule, so no outcome
+    ]
+    thumbs, kept, edited, together = compare_outcomes(PLAN, traffic(n_labelled_units=both), rule, answers)
+    assert [each.outcome for each in (thumbs, kept, edited, together)] == ["thumbs", "kept", "edited", "together"]
+    assert (thumbs.label_rate, kept.label_rate, together.label_rate) == (0.01, 1.0, 1.0)
+    assert (kept.mean, edited.mean) == (pytest.approx(0.6), pytest.approx(0.5))
+    assert together.mean == pytest.approx((3 * 0.6 + 0.5) / 4)
+    assert [each.n_beside for each in (thumbs, kept, edited, together)] == [None, 4, 4, 4]
+    assert (kept.agreement, kept.by_chance) == (0.75, pytest.approx(0.75 * 0.5 + 0.25 * 0.5))
+    assert edited.agreement == 0.5  # .6 of the answer changed is bad, and its user liked it
+    assert thumbs.nine_in_ten.hours is not None
+    assert edited.nine_in_ten.labelled == pytest.approx(NINE)
+    assert edited.nine_in_ten.hours == 75.0  # three windows, the least of every rollout
+    assert thumbs.nine_in_ten.labelled is not None
+    assert thumbs.nine_in_ten.hours == pytest.approx(thumbs.nine_in_ten.labelled + 25)  # one thumb an hour
+
+
+def test_what_nobody_gives_has_no_time_and_no_agreement() -> None:
+    for recorded in (None, traffic(labelled=0)):
+        thumbs, kept = compare_outcomes(PLAN, recorded, {"kept": 1}, [])
+        for each in (thumbs, kept):
+            assert (each.mean, each.nine_in_ten.hours, each.agreement, each.by_chance) == (None, None, None, None)

@@ -30,7 +30,8 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> CleanRoot:
 def test_a_container_serves_its_volume_and_its_health_check_tells_whether_it_does(image: CleanRoot) -> None:
     """As docs/how-to/run-in-a-container.md: a project and a first key on the volume, then the image's own command."""
     image.run(["detent", "init", "."])
-    key = json.loads(image.run(["detent", "keys", "create", "web-app", "--role", "serve", "--json"]))["secret"]
+    made = image.run(["/bin/sh", "-c", "detent keys create web-app --role serve --json 2>/dev/null"])
+    key = json.loads(made)["secret"]
     check, serve = shlex.join(image.health_check), shlex.join(image.command)
     fetch = (
         "from urllib.request import Request, urlopen; print(urlopen(Request("
@@ -54,4 +55,4 @@ def test_a_container_serves_its_volume_and_its_health_check_tells_whether_it_doe
 
 def test_an_image_holds_no_source_and_no_installer_s_cache(image: CleanRoot) -> None:
     assert not (image.path / "src").exists()
-    assert not any((image.path / "root").iterdir())
+    assert not [file for file in (image.path / "root").rglob("*") if file.is_file()]

@@ -25,6 +25,13 @@ BY_SETTINGS = {
     name: STAGE_COLUMNS[name] for name in ("share", "labelled", "labelled_90")
 }  # all that can be told without traffic
 ALARM_COLUMNS = {"errors": "Errors 1 % to", "requests": "Candidate requests", "minutes": "Minutes"}
+OUTCOME_COLUMNS = {
+    "outcome": "Outcome",
+    "rate": "Units that give it",
+    "mean": "Mean",
+    "time_90": "Time in 90 %",
+    "agreement": "Agrees with thumbs",
+}
 UNKNOWN = "unknown"
 
 
@@ -62,6 +69,9 @@ def view_forecast(out: Console, values: Mapping[str, Any]) -> None:
         ("Alarms", "until the guardrail on errors rolls back, at the first share to come, on average:"),
     )
     table([_alarm(alarm) for alarm in values["guardrails"]], ALARM_COLUMNS, empty="")(out)
+    if outcomes := values.get("outcomes"):
+        out.print("")
+        table([_outcome(outcome) for outcome in outcomes], OUTCOME_COLUMNS, empty="")(out)
     print_facts(out, ("Holds", values["holds"]), *(("Note", warning, "yellow") for warning in values["warnings"]))
 
 
@@ -94,6 +104,23 @@ def _alarm(alarm: Mapping[str, Any]) -> dict[str, str]:
         "errors": percent(alarm["errors"]),
         "requests": "never, within the margin" if requests is None else f"{requests:,.0f}",
         "minutes": ("–" if requests is None else UNKNOWN) if minutes is None else f"{minutes:,.1f}",
+    }
+
+
+def _outcome(outcome: Mapping[str, Any]) -> dict[str, str]:
+    rate, mean, n, agreement = (outcome[name] for name in ("label_rate", "mean", "n_beside", "agreement"))
+    if n is None:
+        beside = "–"
+    elif agreement is None:
+        beside = "no answer has both"
+    else:
+        beside = f"{percent(agreement)} of {n:,} (by chance {percent(outcome['by_chance'])})"
+    return {
+        "outcome": outcome["outcome"],
+        "rate": UNKNOWN if rate is None else percent(rate),
+        "mean": UNKNOWN if mean is None else f"{mean:.3f}",
+        "time_90": span(outcome["nine_in_ten"]["hours"]),
+        "agreement": beside,
     }
 
 

@@ -152,14 +152,10 @@ def forecast_rollout(
     Args:
         traffic: None where nothing was recorded in 30 days.
     """
-    missing = _missing(plan, traffic)
+    missing = missing_of(plan, traffic)
     rates = None  # rather than a figure that is unreliable
     if traffic is not None and not missing:
-        rates = TrafficRate(
-            units_per_hour=traffic.units_per_hour / plan.clock_scale,
-            label_rate=traffic.label_rate(plan.field, plan.source),
-            window_hours=plan.closing_hours,
-        )
+        rates = rates_of(plan, traffic)
     expected, nine = (needs_of(plan, rates, progress, kappa) for kappa in (KAPPA_MEAN, KAPPA_90))
     shares = plan.ladder[progress.stage :]
     alpha = ALPHA_ROLL_DAYS if plan.whole_hours else ALPHA_ROLL
@@ -283,7 +279,16 @@ def _warnings(plan: ForecastPlan, traffic: RecordedTraffic | None, share: float)
     )
 
 
-def _missing(plan: ForecastPlan, traffic: RecordedTraffic | None) -> tuple[str, ...]:
+def rates_of(plan: ForecastPlan, traffic: RecordedTraffic) -> TrafficRate:
+    return TrafficRate(
+        units_per_hour=traffic.units_per_hour / plan.clock_scale,
+        label_rate=traffic.label_rate(plan.field, plan.source),
+        window_hours=plan.closing_hours,
+    )
+
+
+def missing_of(plan: ForecastPlan, traffic: RecordedTraffic | None) -> tuple[str, ...]:
+    """Why nothing can be told of the plan's metric at this traffic; nothing where it can."""
     label = f"{plan.field} by {plan.source}"
     if traffic is None:
         return (

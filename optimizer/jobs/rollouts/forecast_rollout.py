@@ -11,7 +11,8 @@ from optimizer.core.family.family import Family
 from optimizer.core.family.settings import Metric
 from optimizer.core.feedback.traffic import RecordedTraffic
 from optimizer.core.forecast.forecast import RolloutForecast, ended, forecast_rollout
-from optimizer.core.forecast.plan import Progress, lift_of, plan_of
+from optimizer.core.forecast.outcomes import OutcomeForecast, SignalledAnswer, compare_outcomes
+from optimizer.core.forecast.plan import Lift, Progress, lift_of, plan_of
 from optimizer.core.rollout import evidence_state
 from optimizer.core.rollout.cohorts import served_for
 from optimizer.core.rollout.start import chosen, gates_on_record, most_labelled
@@ -27,6 +28,7 @@ from optimizer.ports import Clock, Store, Transaction
 
 RECENT = timedelta(days=7)
 AT_MOST = timedelta(days=30)  # where the last seven days hold no labels
+MOST_TAGGED = 5000  # of the newest outcomes with signals
 
 
 def recorded_traffic(
@@ -89,6 +91,24 @@ def forecast_family(
     lift = lift_of(study.confirmation if study is not None else None, forced=forced)
     plan = plan_of(fix_settings(family, settings, record, study=study), settings.ladder, lift, clock_scale=clock.scale)
     return forecast_rollout(plan, traffic)
+
+
+def forecast_outcomes(family: Family, *, store: Store, clock: Clock) -> tuple[OutcomeForecast, ...]:
+    """Of a family with a rule under ``outcome``: thumbs, each of its signals and all together as the metric of a
+    rollout of an equal candidate by the file's settings. Raises NotFound where there is no champion.
+    """
+    if not family.outcome:
+        return ()
+    record, traffic = read_recent(family, store=store, clock=clock)
+    settings = fix_settings(family, family.rollout, record, study=None)
+    plan = plan_of(settings, family.rollout.ladder, Lift(), clock_scale=clock.scale)
+    now = clock.now()
+    with store.read() as tx:
+        tagged = store.traffic.tagged(tx, family.name, now - AT_MOST, now, MOST_TAGGED)
+        names = {interaction for interaction, _ in tagged if interaction is not None}
+        thumbs = store.traffic.ratings(tx, family.name, names, "user")
+    answers = [SignalledAnswer(tags=tags, thumb=thumbs.get(interaction or "")) for interaction, tags in tagged]
+    return compare_outcomes(plan, traffic, family.outcome, answers)
 
 
 def forecast_active(rollout_id: str, *, store: Store, clock: Clock) -> RolloutForecast:

@@ -13,6 +13,7 @@ from optimizer.core.base.errors import NotFound
 from optimizer.core.base.phrasing import count
 from optimizer.core.family.family import Family
 from optimizer.core.forecast.forecast import RolloutForecast
+from optimizer.core.forecast.outcomes import OutcomeForecast
 from optimizer.core.scheduling.schedule import in_force
 from optimizer.core.search.study import Study
 from optimizer.core.serving.assignment import leased
@@ -35,7 +36,7 @@ from optimizer.jobs.request import (
     ItemRequest,
     Name,
 )
-from optimizer.jobs.rollouts.forecast_rollout import forecast_active, forecast_family
+from optimizer.jobs.rollouts.forecast_rollout import forecast_active, forecast_family, forecast_outcomes
 from optimizer.jobs.rollouts.rollout_view import rollout_view, with_forecast
 from optimizer.jobs.rollouts.watch_rollout import evidence_now
 from optimizer.jobs.studies.confirming_study import last_nominated
@@ -66,11 +67,14 @@ class ActiveForecast(RolloutForecast):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FamilyForecast(RolloutForecast):
-    """``rollout``: the active one that it is about; None: as if ``variant`` were started now."""
+    """``rollout``: the active one that it is about; None: as if ``variant`` were started now. ``outcomes``: where the
+    file makes signals an outcome, each of them beside thumbs, as the metric of a rollout of an equal candidate.
+    """
 
     family: str
     rollout: str | None
     variant: str | None
+    outcomes: tuple[OutcomeForecast, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,7 +160,13 @@ def read_family_forecast(context: Context, request: ForecastRequest) -> FamilyFo
                 f" detent rollout forecast {family.name}."
             )
             forecast = replace(forecast, warnings=(running, *forecast.warnings))
-    return FamilyForecast(**members_of(forecast), family=family.name, rollout=of, variant=variant)
+    return FamilyForecast(
+        **members_of(forecast),
+        family=family.name,
+        rollout=of,
+        variant=variant,
+        outcomes=forecast_outcomes(family, store=store, clock=context.clock),
+    )
 
 
 def read_next_share(context: Context, request: ItemRequest) -> NextShare:

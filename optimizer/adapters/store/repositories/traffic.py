@@ -5,7 +5,7 @@ Reads only.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, Literal
@@ -199,6 +199,13 @@ class TrafficTables:
             )
             ratings |= {row.interaction: row.value for row in tx.execute(query) if row.value is not None}
         return ratings
+
+    def tagged(
+        self, tx: Connection, family: str, since: datetime, until: datetime, most: int
+    ) -> list[tuple[str | None, Mapping[str, Any]]]:
+        query = _of(FEEDBACK_EVENTS, family, since, until, _F.interaction, _F.tags).where(_F.source == "system")
+        newest = tx.execute(query.order_by(_F.received_at.desc()).limit(most))
+        return [(row.interaction, row.tags) for row in newest if row.tags]
 
 
 def _success() -> ColumnElement[float]:
