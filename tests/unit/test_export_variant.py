@@ -97,3 +97,34 @@ def test_a_policy_without_a_prompt_is_not_exported_as_an_empty_one(format):
     with pytest.raises(InvalidInput, match="only a policy"):
         export_variant(topic_family(), alone, format)
     assert json.loads(export_variant(topic_family(), alone, "messages"))["policy"] == {"filter.threshold": 0.5}
+
+
+@pytest.mark.parametrize("fails", [(), ("small",), ("small", "middle")], ids=str)
+def test_litellms_router_asks_the_tiers_in_turn_by_the_familys_name_and_what_has_no_place_is_named(fails):
+    base = record().variant
+    policy = {"tiers": ["small", "middle", "large"], "accept": 0.9, "fall_back": False}
+    cascade = replace(record(), variant=Variant(messages=base.messages, model=base.model, policy=policy))
+    text = export_variant(topic_family(), cascade, "litellm")
+    assert '"accept": 0.9' in text
+    assert '"temperature": 0.25' in text
+    from litellm import Router
+
+    router = Router(
+        model_list=[
+            {
+                "model_name": name,
+                "litellm_params": {"model": f"openai/{name}", "api_key": "none", "max_retries": 0}
+                | ({"mock_response": Exception("down")} if name in fails else {"mock_response": name}),
+            }
+            for name in policy["tiers"]
+        ],
+        num_retries=0,
+        **YAML(typ="safe").load(text)["router_settings"],
+    )
+    answer = router.completion(model="topics", messages=[{"role": "user", "content": "x"}])
+    assert answer.choices[0].message.content == policy["tiers"][len(fails)]
+
+
+def test_one_model_is_an_alias_without_fallbacks():
+    settings = YAML(typ="safe").load(exported("litellm"))["router_settings"]
+    assert settings == {"model_group_alias": {"topics": record().variant.model["name"]}}

@@ -166,7 +166,7 @@ def export(
     family: FamilyName,
     variant: VariantId = "champion",
     format: Annotated[
-        str, typer.Option(help="messages, yaml, dspy, mlflow, langchain or that of a package.")
+        str, typer.Option(help="messages, yaml, dspy, mlflow, langchain, litellm or that of a package.")
     ] = "messages",
     as_json: Json = False,
 ) -> None:

@@ -1,0 +1,42 @@
+"""Format ``litellm``: what of a Variant's policy LiteLLM's configuration can hold."""
+
+from __future__ import annotations
+
+import json
+from io import StringIO
+
+from optimizer.core.family.family import Family
+from optimizer.core.family.variant import VariantRecord
+from optimizer.jobs.families.export_variant import exporter
+
+_TIERS, _FALL_BACK = "tiers", "fall_back"
+
+
+@exporter()
+def litellm(family: Family, record: VariantRecord) -> str:
+    """``router_settings`` beside a ``model_list`` whose names are those of config/models.yaml: the first tier under the
+    family's name, the next ones where it fails. LiteLLM knows no confidence of an answer, so thresholds and all that
+    else has no place there are comments, by name.
+    """
+    from ruamel.yaml import YAML
+
+    variant = record.variant
+    tiers = [str(name) for name in variant.policy.get(_TIERS) or [variant.model["name"]]]
+    alias, *rest = tiers
+    settings = {
+        "model_group_alias": {family.name: alias},
+        **({"fallbacks": [{family.name: rest}]} if rest else {}),  # of the alias: LiteLLM looks there, not at its model
+    }
+    out = StringIO()
+    YAML().dump({"router_settings": settings}, out)
+    notes = [
+        f"# {variant.id} of {family.name}: merge into LiteLLM's configuration, whose model_list has {', '.join(tiers)}"
+    ]
+    own = {name: value for name, value in variant.model.items() if name != "name"}
+    if own:
+        notes.append(f"# into litellm_params of each: {json.dumps(own, ensure_ascii=False)}")
+    left = {name: value for name, value in variant.policy.items() if name not in (_TIERS, _FALL_BACK)}
+    if left:
+        values = json.dumps(left, ensure_ascii=False)
+        notes.append(f"# without a place there; Detent's gateway decides by them: {values}")
+    return "\n".join([*notes, out.getvalue()])
