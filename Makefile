@@ -50,7 +50,7 @@ test-bench: $(VENV)/.synced-dev ## the benchmarks' own tests, and each process o
 	@$(PYTEST) $(or $(ARGS),tests/bench)
 
 test-wheel: $(VENV)/.synced-dev ## both wheels and the steps of deploy/Containerfile, each from an empty environment (minutes, package index)
-	@$(BIN)/python -m pytest $(or $(ARGS),tests/wheel)
+	@$(BIN)/python -m pytest --timeout=3600 $(or $(ARGS),tests/wheel)
 
 test-long: $(VENV)/.synced-dev ## every Hypothesis test with twenty times its examples, and the tests marked long (twenty kills)
 	@$(PYTEST) -m "long or hypothesis" --hypothesis-profile=long --timeout=3600 $(or $(ARGS),tests)
