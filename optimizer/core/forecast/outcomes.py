@@ -61,7 +61,9 @@ def compare_outcomes(
     of_rule = replace(plan, field=metric.field, source=metric.source)
     read = [(signals_of(answer.tags), answer.thumb) for answer in answers]
     whole = [(signals, thumb) for signals, thumb in read if rule.keys() <= signals.keys()]
-    goodness = {name: [(signals[name], thumb) for signals, thumb in whole] for name in rule}
+    goodness: dict[str, list[tuple[float, float | None]]] = {
+        name: [(signals[name], thumb) for signals, thumb in whole] for name in rule
+    }
     if len(rule) > 1:
         total = sum(rule.values())
         goodness[TOGETHER] = [
