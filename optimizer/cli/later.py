@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Annotated
 
 import typer
@@ -22,20 +21,13 @@ GROUPS = {
 }
 
 
-def not_yet(name: str, purpose: str) -> Callable[..., None]:
-    """A command that takes anything and answers one sentence with exit code 1."""
-
+def add(app: typer.Typer, name: str, path: str, purpose: str) -> None:
+    # A command that takes anything and answers one sentence with exit code 1.
     def command(words: Words = None, as_json: Json = False) -> None:
-        raise NotYet(f"`detent {name}` will {purpose}; this version cannot do it yet.", command=name)
+        raise NotYet(f"`detent {path}` will {purpose}; this version cannot do it yet.", command=path)
 
     command.__doc__ = f"Not yet: will {purpose}."
-    return command
-
-
-def add(app: typer.Typer, name: str, path: str, purpose: str) -> None:
-    app.command(name, context_settings=dict(ANYTHING), rich_help_panel="Not yet in this version")(
-        not_yet(path, purpose)
-    )
+    app.command(name, context_settings=dict(ANYTHING), rich_help_panel="Not yet in this version")(command)
 
 
 DATA = {"forget": "forget a person"}  # beside what cli/data.py does

@@ -92,7 +92,19 @@ def say_what_comes_next(
     home = f"DETENT_HOME={place.settings.home} " if place.why else ""
     # as the reader has to type it here: the environment that make builds is not on the path
     detent = "detent" if shutil.which("detent") else os.path.relpath(Path(sys.executable).with_name("detent"))
-    nexts = next_commands(home + detent, detent, study.id)
+    # (command, what it is for). `here` is `detent` in the demo's home, `anywhere` in the reader's own.
+    here = home + detent
+    nexts = [
+        (
+            f"{here} serve --profile demo",
+            "the same servers again, with everything that was kept: API, gateway and MLflow",
+        ),
+        (f"DETENT_PROFILE=demo {here} study report {study.id} --open", "the whole search, and how sure the gain is"),
+        (
+            f"{detent} family create mine --from prompt.txt --examples sheet.csv --model gpt-4o-mini",
+            "your own prompt and sheet, on a model named in config/models.yaml",
+        ),
+    ]
     page = place.settings.var() / "reports" / "demo.html"
     page.parent.mkdir(parents=True, exist_ok=True)
     page.write_text(demo_page(stories, nexts, took=screen.elapsed(), model=answering.words), encoding="utf-8")
@@ -102,21 +114,6 @@ def say_what_comes_next(
     for command, why in nexts:
         screen.say(f"  {command}")
         screen.say(f"      {why}")
-
-
-def next_commands(here: str, anywhere: str, study: str) -> list[tuple[str, str]]:
-    """(command, what it is for). ``here`` is ``detent`` in the demo's home, ``anywhere`` in the reader's own."""
-    return [
-        (
-            f"{here} serve --profile demo",
-            "the same servers again, with everything that was kept: API, gateway and MLflow",
-        ),
-        (f"DETENT_PROFILE=demo {here} study report {study} --open", "the whole search, and how sure the gain is"),
-        (
-            f"{anywhere} family create mine --from prompt.txt --examples sheet.csv --model gpt-4o-mini",
-            "your own prompt and sheet, on a model named in config/models.yaml",
-        ),
-    ]
 
 
 def say_addresses(screen: Screen, place: Place, servers: Servers, store: Store, study: Study) -> None:

@@ -60,7 +60,12 @@ def back_up_home(
     """
     if file.exists():
         raise Conflict(f"{file} is there already; a backup is written into a new file.")
-    databases = _databases(settings)
+    # Where each stands, by its name in the backup.
+    from optimizer.adapters.store.engine import sqlite_path
+
+    uri = settings.tracking_uri()
+    databases = {STORE: sqlite_path(settings.db_url()), WORKFLOWS: settings.var() / "dbos.sqlite"}
+    databases = databases if settings.mlflow_tracking_uri else {**databases, MLFLOW: sqlite_path(uri)}
     if not databases[STORE].is_file():
         raise NotFound(f"{settings.home} has no store at {databases[STORE]}, so there is nothing to back up.")
     part, copy = (file.with_name(f".{file.name}.{kind}.part") for kind in ("tar", "db"))
@@ -130,15 +135,6 @@ class _Archive:
         info.size, info.mode = len(content), 0o600
         self._tar.addfile(info, io.BytesIO(content))
         self.hashes[name] = hashlib.sha256(content).hexdigest()
-
-
-def _databases(settings: Settings) -> dict[str, Path]:
-    """Where each stands, by its name in the backup."""
-    from optimizer.adapters.store.engine import sqlite_path
-
-    uri = settings.tracking_uri()
-    databases = {STORE: sqlite_path(settings.db_url()), WORKFLOWS: settings.var() / "dbos.sqlite"}
-    return databases if settings.mlflow_tracking_uri else {**databases, MLFLOW: sqlite_path(uri)}
 
 
 def _folders(settings: Settings) -> Iterator[Path]:

@@ -122,17 +122,18 @@ async def _answer(send: Send, status: int, content_type: bytes, body: bytes) -> 
     await send({"type": "http.response.body", "body": body})
 
 
-def quiet_page(static_folder: Path) -> bytes | None:
-    """MLflow's page, told before it runs that it reports nothing of its use and offers nothing that is refused;
-    None where this MLflow brings none of that form.
-    """
-    file = static_folder / "index.html"
-    text = file.read_text(encoding="utf-8") if file.is_file() else ""
-    return text.replace("<head>", f"<head>{_HEAD}", 1).encode() if "<head>" in text else None
+def hosts(settings: Settings) -> frozenset[str]:
+    """Exact names with their port, and those of mlflow/server.yaml."""
+    return hosts_of(settings.mlflow_port, (HOST, "localhost")) | allowed_hosts(settings)
 
 
-def set_environment(settings: Settings) -> str:
-    """What MLflow's application reads when it is imported, as `mlflow server` sets it. Returns the store's address."""
+def main(fd: int | None = None) -> None:
+    """``fd``: a listening socket to serve on; None: bind the settings' port."""
+    import uvicorn
+
+    settings = load_settings()
+    # What MLflow's application reads when it is imported, as `mlflow server` sets it. Returns the store's
+    # address.
     from mlflow.server import constants
 
     folder = settings.mlflow_dir()
@@ -146,20 +147,6 @@ def set_environment(settings: Settings) -> str:
         "MLFLOW_SERVER_ALLOWED_HOSTS": ",".join(sorted(hosts(settings))),
         "MLFLOW_SERVER_X_FRAME_OPTIONS": "DENY",
     }
-    return store
-
-
-def hosts(settings: Settings) -> frozenset[str]:
-    """Exact names with their port, and those of mlflow/server.yaml."""
-    return hosts_of(settings.mlflow_port, (HOST, "localhost")) | allowed_hosts(settings)
-
-
-def main(fd: int | None = None) -> None:
-    """``fd``: a listening socket to serve on; None: bind the settings' port."""
-    import uvicorn
-
-    settings = load_settings()
-    store = set_environment(settings)
     from mlflow.server import app as pages
     from mlflow.server.handlers import initialize_backend_stores
 
@@ -167,7 +154,13 @@ def main(fd: int | None = None) -> None:
         initialize_backend_stores(store, store, "mlflow-artifacts:/")
     from mlflow.server.fastapi_app import app
 
-    door = MlflowDoor(app, hosts(settings), quiet_page(Path(str(pages.static_folder))))
+    # MLflow's page, told before it runs that it reports nothing of its use and offers nothing that is refused;
+    # None where this MLflow brings none of that form.
+    file = Path(str(pages.static_folder)) / "index.html"
+    text = file.read_text(encoding="utf-8") if file.is_file() else ""
+    door = MlflowDoor(
+        app, hosts(settings), text.replace("<head>", f"<head>{_HEAD}", 1).encode() if "<head>" in text else None
+    )
     config = uvicorn.Config(
         door,
         host=HOST,

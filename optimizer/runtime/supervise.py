@@ -217,7 +217,14 @@ class Supervisor:
                 except OSError as error:  # no more processes, files or sockets: what runs goes on
                     self._start_later(child, f"{child.name} could not be started: {error}", 0.0, now)
         elif not child.is_alive:
-            self._bury(child, now)
+            assert child.process is not None
+            pid, code = child.process.pid, child.process.returncode
+            _kill_group(pid)  # what it had started must not outlive it
+            lived_s = now - child.started_at
+            how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
+            self._start_later(
+                child, f"{child.name} (pid {pid}) {how} after {lived_s:.0f} s", lived_s, now, exit_code=code
+            )
         elif not child.is_ready:
             process = run_files.find(self._settings, child.name)
             if process is not None and process.pid == child.process.pid:
@@ -275,14 +282,6 @@ class Supervisor:
         child.started_at = time.monotonic()
         child.is_ready = False
         log.info("started", child=child.name, pid=child.process.pid)
-
-    def _bury(self, child: Child, now: float) -> None:
-        assert child.process is not None
-        pid, code = child.process.pid, child.process.returncode
-        _kill_group(pid)  # what it had started must not outlive it
-        lived_s = now - child.started_at
-        how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
-        self._start_later(child, f"{child.name} (pid {pid}) {how} after {lived_s:.0f} s", lived_s, now, exit_code=code)
 
     def _start_later(self, child: Child, event: str, lived_s: float, now: float, **more: object) -> None:
         """After its wait, with an alert that says what happened; ``more`` goes into the log."""

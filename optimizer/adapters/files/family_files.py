@@ -28,20 +28,6 @@ from optimizer.host.yaml_files import YamlTooLarge, read_text
 GOLDEN = "golden.jsonl"
 
 
-def with_golden_text(family: Family, text: str, *, file: str) -> Family:
-    """The family with the scenarios of the text.
-
-    Args:
-        file: how faults name the file.
-    Raises:
-        InvalidFamily: every fault at once, each with file and line.
-    """
-    rows, faults = read_golden(_lines(text), family)
-    if faults:
-        raise invalid_family(file, [replace(fault, file=file) for fault in faults])
-    return family.with_golden(rows)
-
-
 def _lines(text: str) -> Iterator[tuple[int, Any]]:
     for n, line in enumerate(text.splitlines(), start=1):
         if not line.strip():
@@ -244,15 +230,18 @@ class FamilyFiles:
     def _parse_all(self, texts: Mapping[str, str], name: str, file: Path) -> Family:
         """The family of these texts, with its golden scenarios where it has some."""
         family_name, golden_name = _kept_names(name)
-        family = self._parse(texts[family_name], name, _shown(file))
+        family = parse_family_text(
+            texts[family_name], file=_shown(file), folder=name, overrides=self._overrides, sizes=self._sizes
+        )
+        family = family.with_models(self._models)
         if golden_name not in texts:
             return family
         golden = _shown(file.with_name(GOLDEN))
-        return with_golden_text(family, texts[golden_name], file=golden)
-
-    def _parse(self, text: str, name: str, file: str) -> Family:
-        family = parse_family_text(text, file=file, folder=name, overrides=self._overrides, sizes=self._sizes)
-        return family.with_models(self._models)
+        # The family with the scenarios of the text.
+        rows, faults = read_golden(_lines(texts[golden_name]), family)
+        if faults:
+            raise invalid_family(golden, [replace(fault, file=golden) for fault in faults])
+        return family.with_golden(rows)
 
     def _last_good(self, name: str) -> Family | None:
         if self._last_good_dir is None:

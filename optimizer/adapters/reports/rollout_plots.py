@@ -58,12 +58,19 @@ def timeline(report: RolloutReport) -> Plot:
         points.append((_hours(report, rollout.ended_at), 1.0 if rollout.outcome == "promoted" else 0.0))
     end = last * AFTER if rollout.ended_at is not None else last
     points.append((end, points[-1][1]))
+    ticks: list[Tick] = [Tick(at=0.0, text="0")]
+    for share in (*rollout.ladder, 1.0):
+        if share - ticks[-1].at < ROOM and share < 1.0:
+            continue
+        if share == 1.0 and len(ticks) > 1 and share - ticks[-1].at < ROOM:
+            ticks.pop()
+        ticks.append(Tick(at=share, text=percent(share)))
     return Plot(
         title="Share of units served the candidate",
         value=_ending(report),
         about="share of units served the candidate over time",
         x=_hours_axis(end),
-        y=Axis(low=0.0, high=1.05, ticks=_share_ticks(rollout.ladder)),
+        y=Axis(low=0.0, high=1.05, ticks=ticks),
         lines=[Line(points=points, kind="candidate", steps=True, filled=True)],
         tall=True,
     )
@@ -169,17 +176,6 @@ def _ending(report: RolloutReport) -> str:
     if rollout.ended_at is None:
         return f"{percent(rollout.share)} now" if rollout.share is not None else "not served now"
     return "promoted: all users" if rollout.outcome == "promoted" else f"ended ({rollout.outcome}): no user"
-
-
-def _share_ticks(ladder: Iterable[float]) -> list[Tick]:
-    ticks: list[Tick] = [Tick(at=0.0, text="0")]
-    for share in (*ladder, 1.0):
-        if share - ticks[-1].at < ROOM and share < 1.0:
-            continue
-        if share == 1.0 and len(ticks) > 1 and share - ticks[-1].at < ROOM:
-            ticks.pop()
-        ticks.append(Tick(at=share, text=percent(share)))
-    return ticks
 
 
 def _powers_axis(log_es: Iterable[float]) -> Axis:

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 
 from optimizer.core.base.errors import InvalidInput, ModelFailed
 from optimizer.core.dataset.examples import Example
-from optimizer.core.family.family import Family
 from optimizer.core.family.rendering import expected_text
 from optimizer.core.family.variant import Variant
 from optimizer.core.search.playbook.clusters import AnsweredExample
@@ -39,7 +38,12 @@ def _answered(setting: SearchSetting, variant: Variant, example: Example) -> Ans
         return AnsweredExample(example=example, text="", score=None, feedback=f"No answer: {failure.detail}")
     try:
         score = setting.scorer.score(example.expected, text, example.input)
-        wanted = _wanted(setting.family, example)
+        # Empty where the example has no expected output, and the score needs none.
+        wanted = (
+            ""
+            if not setting.family.needs_expected and example.expected.get(setting.family.output.field) in (None, "")
+            else f" The expected answer: {expected_text(setting.family.output, example.expected)}"
+        )
     except InvalidInput as failure:
         feedback = f"It could not be measured: {failure.detail}"
         return AnsweredExample(example=example, text=text, score=None, feedback=feedback)
@@ -51,10 +55,3 @@ def _answered(setting: SearchSetting, variant: Variant, example: Example) -> Ans
     judged = f" {score.reasoning}" if score.reasoning else ""
     feedback = f"This answer scores {score.value:.2f} of 1.{unread}{judged}{wanted}"
     return AnsweredExample(example=example, text=text, score=score.value, feedback=feedback)
-
-
-def _wanted(family: Family, example: Example) -> str:
-    """Empty where the example has no expected output, and the score needs none."""
-    if not family.needs_expected and example.expected.get(family.output.field) in (None, ""):
-        return ""
-    return f" The expected answer: {expected_text(family.output, example.expected)}"

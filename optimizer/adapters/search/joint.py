@@ -49,7 +49,18 @@ class JointSearch:
 
     def _new_search(self) -> PointSearch:
         setting = self._setting
-        sets = self._sets()
+        # The start's own examples first, then DSPy's candidates, for `joint` then those made by similarity,
+        # coverage and difficulty.
+        sets: list[Sequence[FewShot]] = [self._setting.start.examples]
+        while (proposal := self._bootstrap.ask()) is not None:
+            sets.append(proposal.variant.examples)
+        if self._name == JOINT:
+            results = next(
+                (results for tried, _, results in self._results if tried.variant.id == self._setting.start.id), ()
+            )
+            sets += [example_set for example_set in made_for(self._setting, results) if example_set not in sets][
+                :N_MADE
+            ]
         texts = self._texts(sets)
         settings = [d for d in dimensions_of(setting) if d.name not in TEXTS] if self._name == JOINT else []
         chosen: list[Dimension] = [
@@ -69,22 +80,6 @@ class JointSearch:
         n_listed = len(texts) - 1 if "choices" in (setting.space.get("instruction") or {}) else 0
         n_beside = n_listed if n_listed <= n else 0  # every instruction of a list is tried, then TPE goes on from them
         return PointSearch(setting, space, n=n, n_beside=n_beside, proposer=self._name)
-
-    def _sets(self) -> list[Sequence[FewShot]]:
-        """The start's own examples first, then DSPy's candidates,
-        for ``joint`` then those made by similarity, coverage and difficulty.
-        """
-        sets: list[Sequence[FewShot]] = [self._setting.start.examples]
-        while (proposal := self._bootstrap.ask()) is not None:
-            sets.append(proposal.variant.examples)
-        if self._name == JOINT:
-            results = next(
-                (results for tried, _, results in self._results if tried.variant.id == self._setting.start.id), ()
-            )
-            sets += [example_set for example_set in made_for(self._setting, results) if example_set not in sets][
-                :N_MADE
-            ]
-        return sets
 
     def _texts(self, sets: Sequence[Sequence[FewShot]]) -> list[Variant]:
         """The start first, then the same with other instructions: those of a list,

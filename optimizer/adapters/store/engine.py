@@ -99,7 +99,13 @@ def _pool(access: Access) -> dict[str, Any]:
 
 
 def _sqlite_engine(path: Path, access: Access) -> Engine:
-    uri = _looked_at(path) if access == "look" else f"{path.as_uri()}?mode={'rwc' if access == 'create' else 'rw'}"
+    # A connection that may not write leaves a log where it is; without one, it would make an empty one and leave
+    # that.
+    uri = (
+        (f"{path.as_uri()}?mode=ro" if _has_log(path) else _unchanging(path))
+        if access == "look"
+        else f"{path.as_uri()}?mode={'rwc' if access == 'create' else 'rw'}"
+    )
     reads = access in ("look", "read")
 
     def connect() -> sqlite3.Connection:
@@ -180,13 +186,6 @@ def _that_reads(path: Path, opened: Callable[[], sqlite3.Connection]) -> sqlite3
     return sqlite3.connect(
         _unchanging(path), uri=True, isolation_level=None, check_same_thread=False, factory=_Immutable
     )
-
-
-def _looked_at(path: Path) -> str:
-    """A connection that may not write leaves a log where it is; without one,
-    it would make an empty one and leave that.
-    """
-    return f"{path.as_uri()}?mode=ro" if _has_log(path) else _unchanging(path)
 
 
 def _unchanging(path: Path) -> str:

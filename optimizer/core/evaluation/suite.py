@@ -67,7 +67,21 @@ def check_suite(
         tools: by example whose tools found something, whether the answer uses it.
     """
     timing = timing or timing_of(results)
-    checks = _score_checks(targets, results)
+    # Unmeasured where an example has no score.
+    scores = [r.score for r in results if r.score is not None]
+    n, is_whole, checks = len(results), len(scores) == len(results), list[Check]()
+    unscored = f"{n - len(scores)} of {n} examples have no score"
+    if targets.mean_score is not None:
+        mean = mean_score(results) if is_whole else None
+        checks.append(_check("mean_score", targets.mean_score, mean, _at_least, "mean score {:.3f}", unscored))
+    if (high := targets.high_scores) is not None:
+        share = sum(s >= high.edge for s in scores) / n if is_whole else None
+        text = f"{{:.1%}} score {high.edge:g} or more"
+        checks.append(_check("high_scores", high.share, share, _at_least, text, unscored))
+    if (low := targets.low_scores) is not None:
+        share = sum(s < low.below for s in scores) / n if is_whole else None
+        text = f"{{:.1%}} score below {low.below:g}"
+        checks.append(_check("low_scores", low.share, share, _at_most, text, unscored))
     n, missing = len(results), timing.why or JOURNALED
     for name, wanted, value, text in (
         ("errors", targets.errors, sum(r.is_failed for r in results) / n, "{:.1%} errors"),
@@ -88,25 +102,6 @@ def check_suite(
         checks.append(_check("tools_used", targets.tools_used.share, use, _at_least, text, missing))
     if targets.regression is not None and champion is not None:
         checks += _regressions(targets.regression, results, champion, class_of or {}, timing, groups)
-    return checks
-
-
-def _score_checks(targets: Targets, results: Sequence[ExampleResult]) -> list[Check]:
-    """Unmeasured where an example has no score."""
-    scores = [r.score for r in results if r.score is not None]
-    n, is_whole, checks = len(results), len(scores) == len(results), list[Check]()
-    unscored = f"{n - len(scores)} of {n} examples have no score"
-    if targets.mean_score is not None:
-        mean = mean_score(results) if is_whole else None
-        checks.append(_check("mean_score", targets.mean_score, mean, _at_least, "mean score {:.3f}", unscored))
-    if (high := targets.high_scores) is not None:
-        share = sum(s >= high.edge for s in scores) / n if is_whole else None
-        text = f"{{:.1%}} score {high.edge:g} or more"
-        checks.append(_check("high_scores", high.share, share, _at_least, text, unscored))
-    if (low := targets.low_scores) is not None:
-        share = sum(s < low.below for s in scores) / n if is_whole else None
-        text = f"{{:.1%}} score below {low.below:g}"
-        checks.append(_check("low_scores", low.share, share, _at_most, text, unscored))
     return checks
 
 

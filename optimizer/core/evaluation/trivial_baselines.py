@@ -177,7 +177,10 @@ def _answers(
     output = family.output
     known = [expected_text(output, e.expected) for e in train]
     texts, questions = [_text(e) for e in train], [_text(e) for e in rows]
-    are_labels = output.parser == "label" or _are_labels(known)
+    # Whether values come from a closed set, such as a list or JSON with one of few topics.
+    are_labels = output.parser == "label" or (
+        bool(known) and sum(n == 1 for n in Counter(known).values()) <= MOST_UNSEEN * len(known)
+    )
     untaught = FREE_TEXT if output.parser == "text" and not are_labels else NO_TRAINING if not train else ""
     return {
         MAJORITY: untaught or [_majority(known)] * len(rows),
@@ -185,14 +188,6 @@ def _answers(
         LOGISTIC: _unlabelled(texts, known, are_labels=are_labels) or list(classify(texts, known, questions)),
         FIRST: NO_SENTENCE if output.parser != "text" else _first_sentences(rows),
     }
-
-
-def _are_labels(known: Sequence[str]) -> bool:
-    """Whether values come from a closed set, such as a list or JSON with one of few topics.
-
-    The share of values that stand there once estimates how often a further row has one that no row has (Good 1953).
-    """
-    return bool(known) and sum(n == 1 for n in Counter(known).values()) <= MOST_UNSEEN * len(known)
 
 
 def _unlabelled(texts: Sequence[str], known: Sequence[str], *, are_labels: bool) -> str:

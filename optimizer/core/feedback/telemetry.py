@@ -212,11 +212,7 @@ def _read_messages(attributes: Attributes, texts: CallTexts) -> None:
     for name in ("gen_ai.output.messages", "gen_ai.completion"):
         for message in _list(attributes.get(name))[:1]:  # the first of several choices
             _answer(texts, message)
-    _read_indexed(attributes, texts)
-
-
-def _read_indexed(attributes: Attributes, texts: CallTexts) -> None:
-    """``gen_ai.prompt.0.content`` and the like, as instrumentations wrote before there were events."""
+    # `gen_ai.prompt.0.content` and the like, as instrumentations wrote before there were events.
     indexed: dict[tuple[str, int], dict[str, Any]] = {}
     for name, value in attributes.items():
         if name.startswith("gen_ai.") and (match := _INDEXED.fullmatch(name)) is not None:

@@ -268,13 +268,17 @@ def _quality(
     for arm, by_key in content.get("recomputed", {}).items():
         for key, n in by_key.items():
             recomputed[recomputed_name(stage, arm, key)] = recomputed.get(recomputed_name(stage, arm, key), 0) + int(n)
+    more = content.get("by_key", {})
     return replace(
         state,
         quality=quality,
         whole_days=_whole_days(state, content, comparison, settings, ladder),
         stages={**state.stages, stage: counts},
         n_left_out=state.n_left_out + int(content["left_out"]),
-        by_key=_added(state.by_key, content.get("by_key", {})),
+        by_key={
+            key: round(state.by_key.get(key, 0.0) + float(more.get(key, 0.0)), SHARE_DECIMALS)
+            for key in sorted({*state.by_key, *more})
+        },
         recomputed=recomputed,
         n_beyond_exposures=state.n_beyond_exposures + sum(content.get("beyond_exposures", {}).values()),
     )
@@ -283,12 +287,6 @@ def _quality(
 def recomputed_name(stage: int, arm: str, key: str) -> str:
     """The name of these units in ``EvidenceState.recomputed``."""
     return f"{stage}/{arm}/{key}"
-
-
-def _added(before: Mapping[str, float], more: Mapping[str, float]) -> Mapping[str, float]:
-    return {
-        key: round(before.get(key, 0.0) + float(more.get(key, 0.0)), SHARE_DECIMALS) for key in sorted({*before, *more})
-    }
 
 
 def _guardrails(state: EvidenceState, block: StoredBlock) -> EvidenceState:

@@ -53,7 +53,18 @@ def next_action(rollout: Rollout, state: EvidenceState, *, at: datetime, clock_a
         rollout: deploying.
         at, clock_at: real time and the rollout clock's.
     """
-    alerts = _alerts(rollout, state)
+    # What a person should know while it lasts; each also stops the next step.
+    alerts = {}
+    if state.failures.finding == "shared_incident":
+        alerts["shared_incident"] = "requests of both arms fail, so the fault is probably not the candidate's"
+    if state.silence.found_at is not None:
+        alerts["candidate_silent"] = _silence_text(state)
+    counts = state.stages.get(rollout.stage)
+    if counts is not None and counts.rates_differ:
+        alerts["feedback_rates_differ"] = (
+            f"feedback rates differ: {counts.labelled_c} of {counts.units_c} units of the candidate gave feedback, and "
+            f"{counts.labelled_b} of {counts.units_b} of the champion"
+        )
     standing = _standing(rollout, state, at=at, clock_at=clock_at, alerts=alerts)
     decision = stopping_rule(standing)
     act: NextAct = "wait"
@@ -246,22 +257,6 @@ def _later_text(rollout: Rollout, state: EvidenceState, hypothesis: Hypothesis, 
         f" {shown(log_e)}, {1 / hypothesis.alpha:.0f} suffices), and labels in time compare the arms only where both"
         f" are as quick; {advice} (rollout.feedback_window.hours)"
     )
-
-
-def _alerts(rollout: Rollout, state: EvidenceState) -> dict[str, str]:
-    """What a person should know while it lasts; each also stops the next step."""
-    alerts = {}
-    if state.failures.finding == "shared_incident":
-        alerts["shared_incident"] = "requests of both arms fail, so the fault is probably not the candidate's"
-    if state.silence.found_at is not None:
-        alerts["candidate_silent"] = _silence_text(state)
-    counts = state.stages.get(rollout.stage)
-    if counts is not None and counts.rates_differ:
-        alerts["feedback_rates_differ"] = (
-            f"feedback rates differ: {counts.labelled_c} of {counts.units_c} units of the candidate gave feedback, and "
-            f"{counts.labelled_b} of {counts.units_b} of the champion"
-        )
-    return alerts
 
 
 def _hold(rollout: Rollout, alerts: Mapping[str, str]) -> tuple[NextAct, str] | None:

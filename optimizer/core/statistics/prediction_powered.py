@@ -88,7 +88,9 @@ def powered_mean(
         raise ValueError(f"{n_judged} judged, {n} rated answers and confidence {confidence} give no interval")
     if n < LEAST_RATINGS:
         return None
-    weights = _weights(rated)
+    # The inverse of the inclusion probabilities, with a mean of 1.
+    total = math.fsum(1 / each.inclusion for each in rated)
+    weights = [len(rated) / each.inclusion / total for each in rated]
     scores, ratings = [each.score for each in rated], [each.rating for each in rated]
     mean_score, mean_rating = _mean(weights, scores), _mean(weights, ratings)
     squares = math.fsum(w * (s - mean_score) ** 2 for w, s in zip(weights, scores, strict=True))
@@ -139,12 +141,6 @@ def t_quantile(level: float, freedom: int) -> float:
         (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92160,
     )
     return z + math.fsum(term / freedom**power for power, term in enumerate(terms, start=1))
-
-
-def _weights(rated: Sequence[RatedAnswer]) -> list[float]:
-    """The inverse of the inclusion probabilities, with a mean of 1."""
-    total = math.fsum(1 / each.inclusion for each in rated)
-    return [len(rated) / each.inclusion / total for each in rated]
 
 
 def _mean(weights: Sequence[float], values: Sequence[float]) -> float:

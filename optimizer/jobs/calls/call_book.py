@@ -89,7 +89,10 @@ class CallBook:
         """
 
         def write(tx: Transaction) -> ModelAnswer | Denial | None:
-            answer_stored = self._find(tx, entry.key)
+            entry_answer = self._store.journal.find(
+                tx, entry.key, study=self._study, not_before=self._clock.now() - SHARED_FOR
+            )
+            answer_stored = None if entry_answer is None else at_todays_price(entry_answer, self._price)
             if answer_stored is not None:
                 return answer_stored
             spend = self._store.journal.spend(tx, self._study) if self._study is not None else self._own.spend
@@ -119,10 +122,6 @@ class CallBook:
         self._own.replace(entry.reserved_usd, cost_usd)
         at = self._clock.now()
         return lambda tx: self._store.journal.fail(tx, entry.id, reason, cost_usd, at)
-
-    def _find(self, tx: Transaction, key: str) -> ModelAnswer | None:
-        entry_answer = self._store.journal.find(tx, key, study=self._study, not_before=self._clock.now() - SHARED_FOR)
-        return None if entry_answer is None else at_todays_price(entry_answer, self._price)
 
 
 def at_todays_price(answer: ModelAnswer, price: ModelPrice | None) -> ModelAnswer:

@@ -64,7 +64,9 @@ def rehearse_champion(family: Family, *, store: Store, clock: Clock, models: Mod
         history = store.champions.history(tx, family.name)
         below = beneath(history) if history else None
         record = store.variants.get(tx, family.name, below.variant) if below is not None else None
-        example = _example(tx, store, family)
+        released_only = family.privacy.examples_from != "any"
+        examples = store.examples.of_split(tx, family.name, split="dev", released_only=released_only)
+        example = min(examples, key=lambda example: example.id, default=None)
     failure: str | None = None
     if below is None:
         outcome: Rehearsal = "nothing to go back to"
@@ -111,12 +113,6 @@ def _failure(
         log.exception("way back not rehearsed", family=family.name, variant=variant.id)
         return f"{type(error).__name__}: {error}"
     return None
-
-
-def _example(tx: Transaction, store: Store, family: Family) -> Example | None:
-    released_only = family.privacy.examples_from != "any"
-    examples = store.examples.of_split(tx, family.name, split="dev", released_only=released_only)
-    return min(examples, key=lambda example: example.id, default=None)
 
 
 def _alert(family: Family, variant: str, failure: str, at: datetime) -> Alert:

@@ -43,7 +43,11 @@ def build_dataset(family: Family, definition: Definition, store: Store) -> Datas
             *train_examples(family, store, tx),
             *_apart(family, store, tx, store.examples.of_split(tx, family.name, split="dev")),
         ]
-        n_unreleased = _n_unreleased(family, store, tx)
+        n_unreleased = (
+            0
+            if not _takes_released_only(family)
+            else sum(not e.released for e in store.examples.of_split(tx, family.name, split="train"))
+        )
         holdout = _holdout(family, definition, store, tx)
         counts = store.examples.counts(tx, family.name)
     served = {e.id: e for e in everything if not is_refused(family, e.input)}
@@ -95,12 +99,6 @@ def train_examples(family: Family, store: Store, tx: Transaction) -> list[Exampl
 
 def _takes_released_only(family: Family) -> bool:
     return family.privacy.examples_from != "any" and kind_of(family).asks_models
-
-
-def _n_unreleased(family: Family, store: Store, tx: Transaction) -> int:
-    if not _takes_released_only(family):
-        return 0
-    return sum(not e.released for e in store.examples.of_split(tx, family.name, split="train"))
 
 
 def _apart(family: Family, store: Store, tx: Transaction, examples: Sequence[Example]) -> list[Example]:

@@ -71,7 +71,12 @@ def add_golden(context: Context, request: GoldenRequest) -> ChangeReport:
         n_sealed = store.examples.counts(reading, family.name)["holdout"]
 
     def change(tx: Transaction) -> ChangeReport:
-        _require_there(tx, store, family, released)
+        # Raises NotFound where the example was forgotten since it was read.
+        if not any(
+            row.split == released.split
+            for row in store.examples.standing(tx, family.name, ids=[released.id], groups=[])
+        ):
+            raise NotFound(f"Example {released.id} of {family.name} was forgotten a moment ago.", family=family.name)
         name = (released.id if scenario is None else scenario).strip()
         if not 1 <= len(name) <= MAX_NAME_CHARS:
             raise InvalidInput(f"A scenario has a name of 1 to {MAX_NAME_CHARS} characters, not {len(name)}.")
@@ -201,14 +206,6 @@ def _released(tx: Transaction, store: Store, family: Family, example: str) -> Ex
             f" detent review list --family {family.name}."
         )
     return match
-
-
-def _require_there(tx: Transaction, store: Store, family: Family, example: Example) -> None:
-    """Raises NotFound where the example was forgotten since it was read."""
-    if not any(
-        row.split == example.split for row in store.examples.standing(tx, family.name, ids=[example.id], groups=[])
-    ):
-        raise NotFound(f"Example {example.id} of {family.name} was forgotten a moment ago.", family=family.name)
 
 
 def _require_askable(family: Family, example: Example, rows: Sequence[GoldenRow]) -> None:

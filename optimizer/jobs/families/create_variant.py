@@ -108,8 +108,34 @@ def store_draft(family: Family, draft: VariantDraft, *, actor: str, store: Store
 
     def change(tx: Transaction) -> CreatedVariant:
         parent = _parent(tx, store, family, draft)
-        variant = _build(parent, draft)
-        _check_inputs(family, variant)
+        _check_settings(draft)
+        content = parent.content()
+        if draft.messages is not None:
+            content["messages"] = [dict(m) for m in draft.messages]
+        if draft.examples is not None:
+            content["examples"] = [_example(i, e) for i, e in enumerate(draft.examples)]
+        settings = dict(draft.model or {})
+        response_format = (
+            draft.response_format if draft.response_format is not None else settings.pop("response_format", None)
+        )
+        if response_format is not None:
+            content["response_format"] = dict(response_format) or None
+        content["model"] = only_settings({**content["model"], **settings})
+        preset = preset_named(draft.preset).policy(content["policy"]) if draft.preset is not None else {}
+        content["policy"] = {**content["policy"], **preset, **(draft.policy or {})}
+        variant = _checked(Variant.from_content(content))
+        known = ", ".join(family.inputs)
+        faults = [
+            Fault(pointer="/messages", detail=f"{{{{{name}}}}} is no input of {family.name}; its inputs: {known}")
+            for name in variant.variables
+            if name not in family.inputs
+        ]
+        faults += kind_of(family).variant_faults(family, variant)
+        faults += own_function_faults(variant.policy, family)
+        if faults:
+            raise InvalidInput(
+                f"This is no variant of {family.name}: " + "; ".join(f.detail for f in faults) + ".", faults
+            )
         _check_examples(tx, store, family, variant, quoted={e["id"] for e in draft.examples or ()})
         at = clock.now()
         record = VariantRecord(
@@ -145,25 +171,6 @@ def _parent(tx: Transaction, store: Store, family: Family, draft: VariantDraft) 
             variant=draft.from_variant,
         )
     return record.variant
-
-
-def _build(parent: Variant, draft: VariantDraft) -> Variant:
-    _check_settings(draft)
-    content = parent.content()
-    if draft.messages is not None:
-        content["messages"] = [dict(m) for m in draft.messages]
-    if draft.examples is not None:
-        content["examples"] = [_example(i, e) for i, e in enumerate(draft.examples)]
-    settings = dict(draft.model or {})
-    response_format = (
-        draft.response_format if draft.response_format is not None else settings.pop("response_format", None)
-    )
-    if response_format is not None:
-        content["response_format"] = dict(response_format) or None
-    content["model"] = only_settings({**content["model"], **settings})
-    preset = preset_named(draft.preset).policy(content["policy"]) if draft.preset is not None else {}
-    content["policy"] = {**content["policy"], **preset, **(draft.policy or {})}
-    return _checked(Variant.from_content(content))
 
 
 def _check_settings(draft: VariantDraft) -> None:
@@ -219,19 +226,6 @@ def _example(place: int, example: Mapping[str, Any]) -> Mapping[str, Any]:
     raise InvalidInput(
         f"Example {place} cannot be used: {detail}.", [Fault(pointer=f"/examples/{place}", detail=detail)]
     )
-
-
-def _check_inputs(family: Family, variant: Variant) -> None:
-    known = ", ".join(family.inputs)
-    faults = [
-        Fault(pointer="/messages", detail=f"{{{{{name}}}}} is no input of {family.name}; its inputs: {known}")
-        for name in variant.variables
-        if name not in family.inputs
-    ]
-    faults += kind_of(family).variant_faults(family, variant)
-    faults += own_function_faults(variant.policy, family)
-    if faults:
-        raise InvalidInput(f"This is no variant of {family.name}: " + "; ".join(f.detail for f in faults) + ".", faults)
 
 
 def _check_examples(tx: Transaction, store: Store, family: Family, variant: Variant, *, quoted: set[str]) -> None:

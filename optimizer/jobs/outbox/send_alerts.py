@@ -32,7 +32,14 @@ def send_alerts(store: Store, channels: Sequence[AlertChannel], clock: Clock, *,
     Args:
         least: alerts below this level (info, warning, critical) go into the log alone.
     """
-    _forget_unconfigured(store, {channel.name for channel in channels})
+    # A channel without an address any more hears nothing, and what waited for it does not wait for ever.
+    configured = {channel.name for channel in channels}
+    with store.read() as tx:
+        waiting = messages_waiting(tx, store)
+    for name, n in waiting.items():
+        if n and name not in configured:
+            store.write(lambda tx, name=name: store.outbox.discard(tx, channel_topic(name)))  # type: ignore[misc]
+            log.warning("alert_messages_discarded", channel=name, n=n, reason="the channel is no longer configured")
     _spread(store, channels, clock, least)
     return sum(_send_queue(store, channel, clock) for channel in channels)
 
@@ -40,16 +47,6 @@ def send_alerts(store: Store, channels: Sequence[AlertChannel], clock: Clock, *,
 def messages_waiting(tx: Transaction, store: Store) -> dict[str, int]:
     """Unsent messages by channel."""
     return {name: store.outbox.backlog(tx, topics=(channel_topic(name),)) for name in CHANNELS}
-
-
-def _forget_unconfigured(store: Store, configured: set[str]) -> None:
-    """A channel without an address any more hears nothing, and what waited for it does not wait for ever."""
-    with store.read() as tx:
-        waiting = messages_waiting(tx, store)
-    for name, n in waiting.items():
-        if n and name not in configured:
-            store.write(lambda tx, name=name: store.outbox.discard(tx, channel_topic(name)))  # type: ignore[misc]
-            log.warning("alert_messages_discarded", channel=name, n=n, reason="the channel is no longer configured")
 
 
 def _spread(store: Store, channels: Sequence[AlertChannel], clock: Clock, least: str) -> None:

@@ -6,7 +6,6 @@ opens an alert that proposes it, since labels come late and a person should look
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Literal
 
@@ -41,7 +40,10 @@ def watch_holdbacks(store: Store, clock: Clock, at: datetime) -> dict[str, Found
         freezes = store.freezes.all(tx)
         champions = store.champions.all_current(tx)
         promoted = [(c, held_back(tx, store, clock, c)) for c in champions if not is_frozen(freezes, c.family)]
-        over = _over(store.alerts.all(tx, open_only=True, kind=WORSE), champions)
+        # Those about a champion whose tenure is over.
+        alerts = store.alerts.all(tx, open_only=True, kind=WORSE)
+        now = {champion.family: champion.variant for champion in champions}
+        over = [alert for alert in alerts if now.get(alert.family or "") != alert.subject]
     for alert in over:
         store.write(lambda tx, alert=alert: store.alerts.close(tx, WORSE, alert.family, alert.subject, at))  # type: ignore[misc]
     results: dict[str, Found] = {}
@@ -61,12 +63,6 @@ def watch_holdbacks(store: Store, clock: Clock, at: datetime) -> dict[str, Found
     if broken:
         raise broken[0]
     return results
-
-
-def _over(alerts: Iterable[Alert], champions: Iterable[Champion]) -> list[Alert]:
-    """Those about a champion whose tenure is over."""
-    now = {champion.family: champion.variant for champion in champions}
-    return [alert for alert in alerts if now.get(alert.family or "") != alert.subject]
 
 
 def held_back(tx: Transaction, store: Store, clock: Clock, champion: Champion) -> Rollout | None:
@@ -91,7 +87,8 @@ def _watch(store: Store, clock: Clock, champion: Champion, rollout: Rollout, at:
             break
     state = blocks.known.state
     alarm = guardrail_alarm(rollout, state, at=at)
-    if alarm is not None and is_adopted(rollout):
+    # A person's own act, which is not taken back by itself.
+    if alarm is not None and bool(rollout.settings.get("adopted")):
         store.write(lambda tx: store.alerts.open(tx, _failing(champion, rollout, alarm, at)))
         return "watched"
     if alarm is not None:
@@ -124,11 +121,6 @@ def _taken_back(champion: Champion, rollout: Rollout, alarm: str, at: datetime) 
         f" champion of {f} again and serves every user. Look: detent champion history {f}"
     )
     return Alert(id=new_id("al"), kind=ENDED, level="critical", family=f, subject=f, opened_at=at, detail=detail)
-
-
-def is_adopted(rollout: Rollout) -> bool:
-    """A person's own act, which is not taken back by itself."""
-    return bool(rollout.settings.get("adopted"))
 
 
 def _failing(champion: Champion, rollout: Rollout, alarm: str, at: datetime) -> Alert:

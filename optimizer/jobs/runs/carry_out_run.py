@@ -21,7 +21,7 @@ from optimizer.jobs.calls.run_calls import BackgroundRun, RunCalls
 from optimizer.jobs.context import JobContext
 from optimizer.jobs.feedback.ingest_feedback import Intake
 from optimizer.jobs.feedback.judge_traffic import judge_answers
-from optimizer.jobs.runs.check_judge import JudgeCheck, check_judge
+from optimizer.jobs.runs.check_judge import check_judge
 from optimizer.jobs.runs.compare_variants import compare_variants
 from optimizer.jobs.runs.evaluate_suites import evaluate_suites
 from optimizer.ports import Clock, Store
@@ -116,9 +116,17 @@ def _do(
         check = check_judge(
             family, calls, n=run.request["n"], beside=run.request["beside"], scorer_for=context.scorer_for
         )
+        # As plain JSON values, each bias with what it `said`.
+        biases = {
+            member: [{**asdict(bias), "said": bias.said} for bias in of_member]
+            for member, of_member in check.biases.items()
+        }
         return {
             "status": _status(check.stopped, background),
-            "result": {**check_as_data(check), "usd": _usd(run, check.usd)},
+            "result": {
+                **cast(JudgeResult, {**asdict(check), "biases": biases, "is_biased": check.is_biased}),
+                "usd": _usd(run, check.usd),
+            },
         }
     judged = judge_answers(family, run.request["interactions"], calls, intake=intake_of(run.created_by), purpose=JUDGE)
     result = {**asdict(judged), "reviews": [*judged.reviews], "usd": _usd(run, judged.usd)}
@@ -133,14 +141,6 @@ def _status(stopped: str | None, background: BackgroundRun) -> RunStatus:
 def _usd(run: JudgeRun, spent: float) -> float | None:
     """None: a model has no known price."""
     return spent if run.request["is_priced"] else None
-
-
-def check_as_data(made: JudgeCheck) -> JudgeResult:
-    """As plain JSON values, each bias with what it ``said``."""
-    biases = {
-        member: [{**asdict(bias), "said": bias.said} for bias in of_member] for member, of_member in made.biases.items()
-    }
-    return cast(JudgeResult, {**asdict(made), "biases": biases, "is_biased": made.is_biased})
 
 
 def _keep(store: Store, id: str, **changes: Any) -> QueuedRun:

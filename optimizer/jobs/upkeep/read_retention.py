@@ -95,13 +95,27 @@ def _why_kept(name: str, is_broken: bool) -> str:
 
 
 def _of_family(tx: Transaction, store: Store, clock: Clock, family: Family) -> list[Retention]:
-    days, watched = family.privacy.retain_days, _watched(tx, store, clock, family.name)
+    # The rollouts whose evidence is still being read: the active one, and the one whose promotion is compared
+    # with its holdback.
+    champion = store.champions.current(tx, family.name)
+    rollouts = (
+        store.rollouts.active(tx, family.name),
+        held_back(tx, store, clock, champion) if champion is not None else None,
+    )
+    days, watched = family.privacy.retain_days, [rollout for rollout in rollouts if rollout is not None]
+    # What has not been summed up, or read by the champion's watch, yet: after long without a worker.
+    summed = store.minute_stats.watermark(tx, MINUTES) or clock.now() - HISTORY
+    holds = [Hold(since=summed, why="what came later is not summed up yet")]
+    for tenure in store.drift_detectors.get(tx, family.name):
+        if tenure.watch.alarmed:
+            continue
+        holds.append(Hold(since=tenure.read_until, why="the watch on the champion has not read what came later"))
     events = cut(
         clock.now(),
         days,
         [
             *[Hold(since=rollout.created_at, why=f"rollout {rollout.id} is not through") for rollout in watched],
-            *_unread(tx, store, clock, family.name),
+            *holds,
         ],
     )
     studies = cut(clock.now(), days, _of_its_study(tx, store, watched))
@@ -155,18 +169,6 @@ def _prune(store: Store, rows: OldRows, family: str | None, until: Cut, most: in
     return store.write(lambda tx: store.retained.remove(tx, rows, family, keys), rows=len(keys)) if keys else 0
 
 
-def _watched(tx: Transaction, store: Store, clock: Clock, family: str) -> list[Rollout]:
-    """The rollouts whose evidence is still being read: the active one,
-    and the one whose promotion is compared with its holdback.
-    """
-    champion = store.champions.current(tx, family)
-    rollouts = (
-        store.rollouts.active(tx, family),
-        held_back(tx, store, clock, champion) if champion is not None else None,
-    )
-    return [rollout for rollout in rollouts if rollout is not None]
-
-
 def _of_its_study(tx: Transaction, store: Store, watched: Iterable[Rollout]) -> list[Hold]:
     studies = [store.studies.get(tx, rollout.study) for rollout in watched if rollout.study is not None]
     return [
@@ -174,14 +176,3 @@ def _of_its_study(tx: Transaction, store: Store, watched: Iterable[Rollout]) -> 
         for study in studies
         if study is not None and study.finished_at is not None
     ]
-
-
-def _unread(tx: Transaction, store: Store, clock: Clock, family: str) -> list[Hold]:
-    """What has not been summed up, or read by the champion's watch, yet: after long without a worker."""
-    summed = store.minute_stats.watermark(tx, MINUTES) or clock.now() - HISTORY
-    holds = [Hold(since=summed, why="what came later is not summed up yet")]
-    for tenure in store.drift_detectors.get(tx, family):
-        if tenure.watch.alarmed:
-            continue
-        holds.append(Hold(since=tenure.read_until, why="the watch on the champion has not read what came later"))
-    return holds

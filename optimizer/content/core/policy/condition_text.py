@@ -73,8 +73,9 @@ def tokens_of(text: str, names: Collection[str]) -> Iterator[Token]:
         match = _PATTERN.match(text, position)
         if match is None:
             shown = quoted(text[position])
+            hint = _HINTS.get(text[position])
             raise InvalidCondition(
-                text, position, f"{shown} does not belong in a condition" + _hint(_HINTS.get(text[position]))
+                text, position, f"{shown} does not belong in a condition" + (f": {hint}" if hint else "")
             )
         kind, token = str(match.lastgroup), match.group()
         if kind == "sign":
@@ -134,10 +135,6 @@ def _check_value(text: str, kind: str, token: str, position: int) -> None:
 def quoted(token: str) -> str:
     """``token`` as a message shows it: in ASCII quotes, shortened, what cannot be printed by its code."""
     return repr(token if len(token) <= MAX_SHOWN else token[:MAX_SHOWN] + "…")
-
-
-def _hint(hint: str | None) -> str:
-    return f": {hint}" if hint else ""
 
 
 MAX_DEPTH = 16  # brackets and `not` within one another

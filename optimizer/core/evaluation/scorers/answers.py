@@ -33,16 +33,6 @@ def answer_match(wanted: Any, found: Any) -> float:
     return float(any(squad_words(str(answer)) == words for answer in answers_of(wanted) or [""]))
 
 
-def token_overlap(wanted: str, found: str) -> Overlap:
-    """Of the words of one recorded answer and of the given one, as multisets.
-
-    Where a side has no words F1 is 1 if the other has none either, as in SQuAD 2.0.
-
-    Source: Rajpurkar et al. (2016), arXiv:1606.05250.
-    """
-    return overlap_of(squad_words(wanted), squad_words(found))
-
-
 @metric(sees="answers", parsers=("text",))
 def information_retention(wanted: Any, found: Any) -> float:
     """1 where a recorded answer still stands in the text, word after word, else 0.
@@ -70,7 +60,10 @@ def _parted(text: str) -> list[str]:
 def _best(measure: Callable[[Overlap], float], about: str) -> Callable[[Any, Any], float]:
     def compare(wanted: Any, found: Any) -> float:
         text = text_of(found)
-        return max(measure(token_overlap(str(answer), text)) for answer in answers_of(wanted) or [""])
+        # Of the words of one recorded answer and of the given one, as multisets.
+        return max(
+            measure(overlap_of(squad_words(str(answer)), squad_words(text))) for answer in answers_of(wanted) or [""]
+        )
 
     compare.__doc__ = f"{about}\n\nSource: F1 of Rajpurkar et al. (2016), arXiv:1606.05250."
     return compare

@@ -68,17 +68,6 @@ def relevant_ids(wanted: Any) -> dict[str, float]:
     return {_id(one): float(grade) for one, grade in wanted.items()}
 
 
-def ranked_grades(relevant: Mapping[str, float], found: Any, k: int) -> list[float]:
-    """The grade of each of the first ``k`` ids given, best first;
-    0 where it is not relevant, or stood there before."""
-    grades, seen = [], set()
-    for one in found_items(found, "ids")[:k]:
-        name = "" if one is Wrong else _id(one)
-        grades.append(0.0 if name in seen else relevant.get(name, 0.0))
-        seen.add(name)
-    return grades
-
-
 def _id(value: Any) -> str:
     return str(value).strip()
 
@@ -86,7 +75,13 @@ def _id(value: Any) -> str:
 def _at(measure: Measure) -> Callable[..., float]:
     def compare(wanted: Any, found: Any, k: int = K) -> float:
         relevant = relevant_ids(wanted)
-        ranked = ranked_grades(relevant, found, k)
+        # The grade of each of the first `k` ids given, best first; 0 where it is not relevant, or stood there
+        # before.
+        ranked, seen = [], set()
+        for one in found_items(found, "ids")[:k]:
+            name = "" if one is Wrong else _id(one)
+            ranked.append(0.0 if name in seen else relevant.get(name, 0.0))
+            seen.add(name)
         if not relevant or not ranked:
             return float(not relevant and not ranked)
         return measure(ranked, list(relevant.values()), k)

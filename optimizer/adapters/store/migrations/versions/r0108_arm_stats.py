@@ -32,33 +32,28 @@ def upgrade() -> None:
         sa.Column("score_sum", sa.Float(), nullable=False),
     )
     names = [*KEY, *COUNTS, *SUMS]
-    parts = sa.union_all(_of_interactions(), _of_feedback()).subquery()
+    error, latency_ms, cost_usd = _column("error"), _column("latency_ms"), _column("cost_usd")
+    success, score = sa.column("success", sa.Boolean()), _column("score")
+    parts = sa.union_all(
+        _by_arm(
+            "interactions",
+            n_interactions=sa.func.count(),
+            n_errors=sa.func.count(error),
+            n_latency=sa.func.count(latency_ms),
+            latency_sum_ms=sa.func.sum(latency_ms),
+            cost_usd=sa.func.sum(cost_usd),
+        ),
+        _by_arm(
+            "feedback_events",
+            n_labelled=sa.func.count(success),
+            n_success=sa.func.sum(sa.case((success.is_(True), 1), else_=0)),
+            n_scored=sa.func.count(score),
+            score_sum=sa.func.sum(score),
+        ),
+    ).subquery()
     sums = [sa.func.sum(parts.c[name]) for name in (*COUNTS, *SUMS)]
     keys = [parts.c[name] for name in KEY]
     op.execute(sa.insert(arms).from_select(names, sa.select(*keys, *sums).group_by(*keys)))
-
-
-def _of_interactions() -> sa.Select[Any]:
-    error, latency_ms, cost_usd = _column("error"), _column("latency_ms"), _column("cost_usd")
-    return _by_arm(
-        "interactions",
-        n_interactions=sa.func.count(),
-        n_errors=sa.func.count(error),
-        n_latency=sa.func.count(latency_ms),
-        latency_sum_ms=sa.func.sum(latency_ms),
-        cost_usd=sa.func.sum(cost_usd),
-    )
-
-
-def _of_feedback() -> sa.Select[Any]:
-    success, score = sa.column("success", sa.Boolean()), _column("score")
-    return _by_arm(
-        "feedback_events",
-        n_labelled=sa.func.count(success),
-        n_success=sa.func.sum(sa.case((success.is_(True), 1), else_=0)),
-        n_scored=sa.func.count(score),
-        score_sum=sa.func.sum(score),
-    )
 
 
 def _by_arm(table: str, **sums: sa.ColumnElement[Any]) -> sa.Select[Any]:
