@@ -38,7 +38,8 @@ from tests.scripted_model import ScriptedModel
 URL = "http://localhost"
 # Times move with each request; ids count on; who did it is the key there, and the user of this machine here.
 OWN = re.compile(
-    r"\d{4}-\d\d-\d\d[T ][\d:.]+(Z|\+00:00| UTC)?|\b[a-z]{2}_[0-9a-z]{26}\b|\b[0-9a-f]{32,}\b|local:recorder|\bboss\b"
+    r"\d{4}-\d\d-\d\d[T ][\d:.]+(Z|\+00:00| UTC)?|\b[a-z]{2}_[0-9a-z]{26}\b|\bdk_\w+|\b[0-9a-f]{32,}\b|local:recorder"
+    r"|\bboss\b"
 )
 WORDS = ("billing", "technical", "gardening")
 ACTS = """
@@ -52,6 +53,18 @@ rollout start topics VARIANT --dry-run; rollout start summarization SUMMARY --co
 rollout approve summarization --reason go; rollout rollback summarization; rollout rollback summarization
 family adopt triage; family adopt triage --confirm triage --reason now --no-holdback
 family adopt triage --confirm triage; review answer REVIEW release
+variant create triage --model temperature=0.35 --note warmer; variant create triage --model temperature=0.35
+variant create cascades --preset thorough --policy gate.retries=4; variant create cascades --preset quik
+family schedule topics --on --reason nightly; family schedule topics --on; family schedule topics --no-cron
+family schedule topics --off; family schedule topics --off
+golden remove triage GOLDEN; golden remove triage GOLDEN; golden add triage GOLDEN --scenario invoices --reason May
+graph approve REPAIR --reason yes; graph approve REPAIR; graph propose graph_check in_0
+playbook retire lessons ENTRY --reason old; playbook retire lessons ENTRY; playbook restore lessons ENTRY
+review draw summaries --n 5
+family delete cascades --confirm cascades --reason unused; family restore cascades; family restore cascades
+family rename lessons rules --confirm lessons; family show lessons; data prune; clock reset --reason sure
+keys create web --role read --role feedback --family triage --calls-per-day 9 --expires 2d; keys create web --role read
+keys rotate web --grace 30m; keys rotate web --undo; keys revoke web; keys revoke web
 """
 
 # By what it is.

@@ -4,6 +4,7 @@ its end, and what is refused.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -29,26 +30,37 @@ from tests.contexts import context_of
 from tests.study_world import START, TopicModel, World, topic_examples, topic_family
 
 
-@pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    """A champion that shows six examples, where two suffice;
-    nothing that is tried can be better, some of it is as good.
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, World, Study]:
+    """A study that has searched: its store, which is copied for each test.
+
+    The champion shows six examples, where two suffice; nothing that is tried can be better, some of it is as good.
     """
+    folder = tmp_path_factory.mktemp("searched")
     family = topic_family(rollout={"gates": {"n": 40, "improvement": 0.0, "confidence": 0.0}})
-    made = World(tmp_path, model=TopicModel(), family=family, clock=Clock(START, step_s=0.001))
+    made = World(folder, model=TopicModel(), family=family, clock=Clock(START, step_s=0.001))
     rows = [*topic_examples(30, "train"), *topic_examples(24, "dev"), *topic_examples(80, "holdout")]
     made.store.write(lambda tx: made.store.examples.add(tx, rows))
     made.crown(replace(family.variant(), examples=tuple(few_shot(family, e) for e in topic_examples(6, "train"))))
+    definition = {"n_train": 9, "n_dev": 24, "n_holdout": 80, "n_settings": 8, "space": {"examples": {"max": 6}}}
+    study = made.run(made.create(strategy="settings", definition=definition, budget=Budget(calls=2000)))
+    assert (study.outcome, study.winner) == ("no_improvement", None)
+    made.store.close()
+    return folder, made, study
+
+
+@pytest.fixture
+def world(template: tuple[Path, World, Study], tmp_path: Path) -> Iterator[World]:
+    folder, before, _ = template
+    shutil.copy(folder / "detent.db", tmp_path)
+    made = World(tmp_path, model=TopicModel(), family=before.family, clock=Clock(before.clock.at, step_s=0.001))
     yield made
     made.store.close()
 
 
 @pytest.fixture
-def searched(world: World) -> Study:
-    definition = {"n_train": 9, "n_dev": 24, "n_holdout": 80, "n_settings": 8, "space": {"examples": {"max": 6}}}
-    study = world.run(world.create(strategy="settings", definition=definition, budget=Budget(calls=2000)))
-    assert (study.outcome, study.winner) == ("no_improvement", None)
-    return study
+def searched(template: tuple[Path, World, Study]) -> Study:
+    return template[2]
 
 
 def as_good(world: World, study: Study) -> Trial:

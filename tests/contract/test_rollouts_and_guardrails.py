@@ -53,7 +53,7 @@ def test_ten_failures_in_a_row_from_three_units_end_the_rollout_before_any_stati
     assert world.verified().problems == ()
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.long)])
 @pytest.mark.parametrize("share", [0.1, 0.75])
 def test_an_outage_of_both_arms_holds_raises_an_alert_and_goes_on_by_itself(
     database: Database, share: float, seed: int

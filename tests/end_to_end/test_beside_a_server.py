@@ -127,7 +127,9 @@ def test_a_model_added_beside_a_running_server_answers_once_a_command_says_so(
     until(lambda: dependency(server, "models_file")["ok"], "the good one again", patience_s=PROCESSES_S)
 
 
-@pytest.mark.parametrize("has_keys", [False, True], ids=["without keys", "with keys"])
+@pytest.mark.parametrize(
+    "has_keys", [pytest.param(False, marks=pytest.mark.long, id="without keys"), pytest.param(True, id="with keys")]
+)
 def test_a_bad_edit_is_noticed_explained_and_taken_back(
     server: Server, model: Provider, words: list[str], monkeypatch: pytest.MonkeyPatch, has_keys: bool
 ) -> None:

@@ -207,7 +207,11 @@ def test_two_processes_work_side_by_side_and_each_call_has_one_to_itself(tmp_pat
 
 @pytest.mark.parametrize(
     ("idle_cores", "first"),
-    [pytest.param(1.9, 2, id="idle"), pytest.param(1.4, 1, id="half a core short"), pytest.param(0.1, 1, id="busy")],
+    [
+        pytest.param(1.9, 2, id="idle"),
+        pytest.param(1.4, 1, id="half a core short"),
+        pytest.param(0.1, 1, marks=pytest.mark.long, id="busy"),
+    ],
 )
 def test_left_to_itself_it_starts_a_second_process_only_where_a_core_is_idle(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, idle_cores: float, first: int
@@ -220,6 +224,7 @@ def test_left_to_itself_it_starts_a_second_process_only_where_a_core_is_idle(
         pool.close()
 
 
+@pytest.mark.long
 def test_it_grows_when_the_machine_becomes_idle_and_then_no_further(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     idle = [0.0]
     monkeypatch.setattr(embedded_pool.IdleMeter, "idle_cores", lambda self, own_pids: idle[0])

@@ -52,18 +52,6 @@ def use(world: World, *, units: int, labelled: int, requests: int = 1, days: flo
     keep_events(store, [*interactions, *events])
 
 
-def test_a_start_with_enough_traffic_says_how_long_it_takes(world: World) -> None:
-    use(world, units=4_000, labelled=4_000)
-    answer = world.post(START, {"variant": world.candidate(), "dry_run": True})
-    forecast = answer.json()["forecast"]
-    assert (answer.status_code, forecast["verdict"], forecast["missing"]) == (200, "fits", [])
-    assert forecast["base"] == pytest.approx(0.8)
-    assert forecast["label_rate"] == 1.0
-    assert forecast["units_per_hour"] == pytest.approx(4_000 / 168, rel=0.01)
-    assert forecast["expected"]["hours"] > 24
-    assert [gate["name"] for gate in answer.json()["gates"]] == ["confirmation", "forecast"]
-
-
 def test_a_start_that_cannot_end_within_its_limits_is_refused_with_the_ways_out_and_can_be_forced(world: World) -> None:
     use(world, units=300, labelled=60, requests=3)
     candidate = world.candidate()
@@ -77,16 +65,6 @@ def test_a_start_that_cannot_end_within_its_limits_is_refused_with_the_ways_out_
     assert "a finer unit, session or conversation instead of user (3.0 requests came per unit)" in gate["reason"]
     forced = world.post(START, {"variant": candidate, "confirm": F})
     assert (forced.status_code, forced.json()["forced"], forced.json()["forecast"]["verdict"]) == (201, True, "exceeds")
-
-
-def test_without_outcomes_a_start_is_allowed_and_says_that_it_cannot_tell(world: World) -> None:
-    use(world, units=50, labelled=0)
-    started = world.post(START, {"variant": world.candidate(), "confirm": F})
-    forecast = started.json()["forecast"]
-    assert (started.status_code, forecast["verdict"]) == (201, "cannot_tell")
-    assert "none of 50 units gave a label" in forecast["missing"][0]
-    assert "Cannot tell how long" in started.json()["why"]
-    assert {stage["expected"]["hours"] for stage in forecast["stages"]} == {None}
 
 
 def test_a_rollout_that_runs_says_what_it_still_needs_and_one_that_ended_needs_nothing(world: World) -> None:
@@ -140,14 +118,6 @@ def test_approving_what_will_not_end_in_time_names_the_ladder_that_would_be_quic
     assert "no ladder would be enough by itself; the quickest, [0.5], takes " in said
 
 
-def test_approving_what_fits_speaks_of_no_other_ladder(world: World, run: Any) -> None:
-    use(world, units=4_000, labelled=4_000)
-    assert world.post(START, {"variant": world.candidate(), "confirm": F}).status_code == 201
-    said = approved()
-    assert "approved" in said
-    assert "Way out" not in said
-
-
 def approved() -> str:
     """What the command says on both streams."""
     result = CliRunner().invoke(app, ["rollout", "approve", F, "--reason", "I know"])
@@ -172,13 +142,6 @@ def test_of_an_active_rollout_the_command_says_what_is_left(world: World, run: A
     (told, *_) = json.loads(run("forecast", F, "--margin", "0.2", "--json"))["warnings"]
     own = f"margin {found['margin']:g} and ladder 50 % > 75 %"
     assert f"Rollout {rollout['id']}, which runs, keeps its own {own}" in told
-
-
-def test_a_dry_run_of_a_start_shows_the_forecast(world: World, run: Any) -> None:
-    use(world, units=4_000, labelled=4_000)
-    shown = run("start", F, world.candidate(), "--dry-run")
-    assert "Fits its limits" in shown
-    assert "Drop seen in a day" in shown
 
 
 def test_dry_runs_name_the_freeze_that_stands_in_the_way_and_how_it_ends(world: World, run: Any) -> None:

@@ -265,11 +265,6 @@ def test_a_family_stays_frozen_while_all_are(world: World) -> None:
     assert world.get("/v1/status").json()["families"][0]["frozen"] is False
 
 
-def test_a_freeze_of_no_family_is_not_found(world: World) -> None:
-    for act in ("freeze", "unfreeze"):
-        assert world.post(f"/v1/{act}", {"family": "nobody"}).status_code == 404
-
-
 def test_no_limit_of_changes_refuses_a_freeze(tmp_path: Path) -> None:
     with serving(make_home(tmp_path, limits={"operator_per_minute": 1})) as world:
         for _ in range(3):

@@ -89,7 +89,15 @@ def _provider_is_well(world: World) -> None:
     world.behind.fault, world.behind.hold = lambda n: None, None
 
 
-@pytest.mark.parametrize(("stream", "model"), [(False, "bare"), (True, "bare"), (False, "patient"), (True, "patient")])
+@pytest.mark.parametrize(
+    ("stream", "model"),
+    [
+        (False, "bare"),
+        pytest.param(True, "bare", marks=pytest.mark.long),
+        pytest.param(False, "patient", marks=pytest.mark.long),
+        (True, "patient"),
+    ],
+)
 def test_no_interaction_is_lost_while_the_provider_fails(world: World, stream: bool, model: str) -> None:
     before = {one["id"] for one in interactions(world.settings, model)}
     world.behind.fault = faults(seed=7)

@@ -207,6 +207,7 @@ def test_a_stream_that_the_end_of_the_gateway_cuts_off_is_on_record(world: World
     assert found["output"] == PIECES[0]
 
 
+@pytest.mark.long
 def test_the_embedded_model_streams_what_it_answers_whole(tmp_path: Path) -> None:
     with embedded_gateway(tmp_path) as (url, settings):
         client = openai.OpenAI(base_url=f"{url}/v1", api_key="unused", max_retries=0)

@@ -143,27 +143,6 @@ def test_days_before_the_calendar_are_refused_by_route_and_command(world: World,
         assert (told.code, "at most 3650" in told.err) == (2, True), told.err
 
 
-def test_a_run_that_would_pass_the_month_is_refused(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    limited = world.settings.model_copy(update={"usd_per_month": 0.01})
-    monkeypatch.setattr(world.shared, "settings", limited)
-    refused = world.post(f"/v1/families/{F}/judge/scores", {"budget": {"usd": 0.02}})
-    assert (refused.status_code, refused.json()["left_usd"]) == (409, 0.01), refused.text
-    monkeypatch.setenv("DETENT_USD_PER_MONTH", "0.01")
-    told = detent("judge", "score", F, "--budget-usd", "0.02")
-    assert (told.code, "would pass a monthly limit" in told.err) == (3, True), told.err
-    worker = Worker(limited)
-    worker._store, worker._clock = world.shared.store, world.shared.clock  # type: ignore[assignment]
-    seen = []
-    monkeypatch.setattr("optimizer.runtime.worker.monitor_traffic", lambda family, **given: seen.append(given["month"]))
-    watched = world.shared.family(F)
-    assert watched.judge is not None
-    monitor = watched.judge.monitor.model_copy(update={"share": 1.0})
-    judge = watched.judge.model_copy(update={"monitor": monitor})
-    worker._families = SimpleNamespace(families={F: watched.model_copy(update={"judge": judge})})  # type: ignore[assignment]
-    worker._monitor_traffic()
-    assert [one.usd for one in seen] == [0.01]
-
-
 def _counting(read: Any, begun: threading.Event) -> Any:
     @wraps(read)
     def counted(*given: Any) -> Any:

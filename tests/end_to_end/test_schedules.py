@@ -62,15 +62,6 @@ def test_nothing_is_switched_on_at_first_and_everywhere_the_same(world: World) -
     }
 
 
-def test_a_person_switches_on_what_the_file_says(world: World) -> None:
-    done = put(world, {"on": True, "reason": "nights are free"}).json()
-    assert (done["schedule"]["on"], done["schedule"]["holdout"], done["schedule"]["source"]) == (True, False, "file")
-    assert done["schedule"]["next_study_at"].endswith("03:00:00Z")
-    assert done["undo"] == "detent family schedule triage --off"
-    assert put(world, {"on": True, "holdout": True}).json()["schedule"]["holdout"] is True
-    assert put(world, {"on": False}).json()["schedule"]["on"] is False
-
-
 def test_a_schedule_that_is_set_says_by_whom_and_how_to_take_it_back(world: World) -> None:
     tag = world.get(PATH).headers["etag"]
     answer = put(world, WEEKLY, if_match=tag)
@@ -101,19 +92,6 @@ def test_put_needs_if_match_and_refuses_what_was_read_before_a_change(world: Wor
     assert world.get(PATH).json()["cron"] == "0 3 * * 1"
 
 
-def test_null_alone_and_delete_switch_it_off(world: World) -> None:
-    put(world, WEEKLY)
-    off = put(world, {"cron": None}).json()
-    assert (off["schedule"]["on"], off["schedule"]["next_study_at"]) == (False, None)
-    assert off["undo"] == 'detent family schedule triage --cron "0 3 * * 1"'
-    triggers = put(world, {"on": True, "cron": None}).json()["schedule"]
-    assert (triggers["on"], triggers["cron"], triggers["next_study_at"]) == (True, None, None)
-    back = world.client.delete(PATH, params={"reason": "too busy"}).json()
-    assert (back["schedule"]["on"], back["why"]) == (False, "too busy")
-    assert back["undo"] == "detent family schedule triage --on --no-cron"
-    assert world.client.delete(PATH).json()["changed"] is False
-
-
 @pytest.mark.parametrize(
     ("body", "status", "pointers"),
     [
@@ -133,21 +111,6 @@ def test_what_cannot_be_a_schedule_is_told_with_its_place(
     assert answer.status_code == status, answer.text
     assert {fault["pointer"] for fault in answer.json()["errors"]} == pointers
     assert world.get(PATH).json()["on"] is False
-
-
-def test_a_schedule_of_no_family_is_not_found(world: World) -> None:
-    assert world.get("/v1/families/nobody/schedule").status_code == 404
-    assert put(world, WEEKLY, path="/v1/families/nobody/schedule").status_code == 404
-
-
-def test_only_operators_set_it(world: World) -> None:
-    world.add_key("reader", "read", secret="s1")
-    world.add_key("ann", "operate", secret="s2")
-    assert world.client.put(PATH, json=WEEKLY, headers={"X-API-Key": "s1", "If-Match": "*"}).status_code == 403
-    assert world.client.delete(PATH, headers={"X-API-Key": "s1"}).status_code == 403
-    done = world.client.put(PATH, json=WEEKLY, headers={"X-API-Key": "s2", "If-Match": "*"})
-    assert done.json()["schedule"]["by"] == "ann"
-    assert world.client.get(PATH, headers={"X-API-Key": "s1"}).status_code == 200
 
 
 # --- from the terminal ------------------------------------------------------------------------------------------------

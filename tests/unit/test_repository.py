@@ -18,10 +18,6 @@ def tracked() -> list[Path]:
     return [ROOT / name for name in names.split("\0") if name and (ROOT / name).exists()]
 
 
-def test_the_mlflow_folder_does_not_shadow_the_mlflow_package():
-    assert not (ROOT / "mlflow" / "__init__.py").exists()
-
-
 LOCKS = ("requirements.lock", "requirements-dev.lock")
 TEST_TOOLS = {"pytest", "pytest-xdist", "hypothesis", "schemathesis", "playwright", "mypy", "ruff", "gbstats"}
 
@@ -66,12 +62,3 @@ def test_nothing_is_tracked_that_belongs_to_one_machine():
 def test_no_tracked_file_holds_the_path_of_this_checkout():
     here = str(ROOT).encode() + b"/"
     assert [str(p.relative_to(ROOT)) for p in tracked() if here in p.read_bytes()] == []
-
-
-def test_every_relative_link_in_the_documentation_leads_somewhere():
-    broken = []
-    for page in (p for p in tracked() if p.suffix == ".md"):
-        for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", page.read_text()):
-            if "://" not in target and not target.startswith("mailto:") and not (page.parent / target).exists():
-                broken.append(f"{page.relative_to(ROOT)} -> {target}")
-    assert broken == []

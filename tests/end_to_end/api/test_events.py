@@ -38,30 +38,6 @@ def test_interactions_takes_the_same_body_as_feedback(world: World) -> None:
     assert [event["score"] for event in world.get("/v1/feedback?family=triage").json()["items"]] == [0.5]
 
 
-def test_sending_an_event_again_is_a_duplicate_and_changing_it_a_conflict(world: World) -> None:
-    event = {"id": "fb_1", "family": "triage", "unit": "u", "success": True}
-    assert world.post("/v1/feedback", event).json()["accepted"] == 1
-    assert world.post("/v1/feedback", event).json()["duplicates"] == 1
-    changed = world.post("/v1/feedback", {**event, "success": False})
-    assert changed.status_code == 200
-    assert changed.json()["rejected"][0]["type"] == "id_conflict"
-
-
-def test_in_a_list_the_sound_events_are_kept_and_the_others_named(world: World) -> None:
-    events = [
-        {"family": "triage", "unit": "a", "success": True},
-        {"family": "triage", "unit": "b", "score": 7},
-        {"assignment": "no.token", "success": True},
-        "not an event",
-        {"family": "triage", "unit": "c", "success": False},
-    ]
-    answer = world.post("/v1/feedback", events)
-    assert answer.status_code == 200
-    assert answer.json()["accepted"] == 2
-    assert [one["index"] for one in answer.json()["rejected"]] == [1, 2, 3]
-    assert all(one["type"] and one["detail"] for one in answer.json()["rejected"])
-
-
 def test_a_single_event_that_is_not_taken_is_a_problem_that_also_says_what_became_of_it(world: World) -> None:
     answer = world.post("/v1/feedback", {"assignment": "no.token", "success": True})
     assert answer.status_code == 422
@@ -75,17 +51,6 @@ def test_a_single_event_that_is_not_taken_is_a_problem_that_also_says_what_becam
     assert set(world.post("/v1/feedback", [wrong]).json()["rejected"][0]) == {"index", "type", "detail"}
     correction = world.post("/v1/feedback", {"family": "triage", "unit": "u", "expected": {"topik": "billing"}}).json()
     assert [fault["pointer"] for fault in correction["errors"]] == ["/expected"]
-
-
-def test_the_same_idempotency_key_gets_the_first_answer_and_another_body_is_refused(world: World) -> None:
-    key = {"Idempotency-Key": "batch-1"}
-    body = [{"family": "triage", "unit": "u", "success": True}]
-    first = world.post("/v1/feedback", body, headers=key)
-    again = world.post("/v1/feedback", body, headers=key)
-    assert first.json() == again.json() == {"accepted": 1, "duplicates": 0, "rejected": []}
-    assert len(world.get("/v1/feedback").json()["items"]) == 1
-    other = world.post("/v1/feedback", [{"family": "triage", "unit": "v", "success": True}], headers=key)
-    assert (other.status_code, other.json()["type"]) == (422, "/problems/idempotency-key-reused")
 
 
 def test_events_with_values_that_no_database_keeps_are_rejected_one_by_one(world: World) -> None:

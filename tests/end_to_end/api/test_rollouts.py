@@ -12,30 +12,6 @@ from optimizer.core.serving.assignment import bucket, in_candidate
 from tests.api_world import World
 
 
-def test_a_dry_run_of_a_rollout_says_what_would_happen_and_changes_nothing(world: World) -> None:
-    world.report()
-    answer = world.post("/v1/families/triage/rollouts", {"variant": world.candidate(), "dry_run": True})
-    assert answer.status_code == 200
-    assert answer.json()["dry_run"] is True
-    forecast = answer.json()["forecast"]
-    assert (forecast["verdict"], [stage["share"] for stage in forecast["stages"]]) == ("cannot_tell", [0.5, 0.75])
-    assert world.get("/v1/families/triage/rollout").status_code == 404
-
-
-def test_a_rollout_past_its_gates_needs_the_family_s_name(world: World) -> None:
-    world.report()
-    candidate = world.candidate()
-    refused = world.post("/v1/families/triage/rollouts", {"variant": candidate})
-    assert (refused.status_code, refused.json()["type"]) == (409, "/problems/gate-not-met")
-    assert refused.json()["gates"]
-    forced = world.post("/v1/families/triage/rollouts", {"variant": candidate, "confirm": "triage"})
-    assert forced.status_code == 201
-    assert forced.json()["forced"] is True
-    assert forced.headers["location"] == f"/v1/rollouts/{forced.json()['id']}"
-    again = world.post("/v1/families/triage/rollouts", {"variant": candidate, "confirm": "triage"})
-    assert (again.status_code, again.json()["type"]) == (409, "/problems/conflict")
-
-
 def test_units_are_served_by_the_contract_s_formula_and_stay_with_the_candidate_as_its_share_grows(
     world: World,
 ) -> None:
@@ -63,12 +39,6 @@ def test_the_snapshot_holds_what_a_client_needs_to_decide_like_the_server(world:
     assert entry["candidate"] == prompt
 
 
-def test_without_a_unit_the_champion_is_served_outside_the_arms(world: World) -> None:
-    world.deploying()
-    prompt = world.get("/v1/families/triage/prompt").json()
-    assert (prompt["role"], prompt["rollout"]) == ("champion", None)
-
-
 def test_rollouts_are_listed_newest_first_with_those_that_ended(world: World) -> None:
     first = world.start(world.candidate())["id"]
     assert world.post(f"/v1/rollouts/{first}/reject", {"reason": "no"}).status_code == 200
@@ -81,49 +51,6 @@ def test_rollouts_are_listed_newest_first_with_those_that_ended(world: World) ->
     world.add_key("elsewhere", "read", secret="elsewhere", families=["elsewhere"])
     assert world.get("/v1/rollouts", headers={"X-API-Key": "elsewhere"}).json()["items"] == []
     assert world.get("/v1/rollouts?family=triage", headers={"X-API-Key": "elsewhere"}).status_code == 403
-
-
-def test_an_operator_s_acts_answer_with_what_they_did_and_how_to_take_it_back(world: World) -> None:
-    rollout = world.deploying()
-    path = f"/v1/rollouts/{rollout['id']}"
-    held = world.post(f"{path}/hold", {"reason": "lunch"}).json()
-    assert held["held"] is True
-    assert held["undo"] == "detent rollout resume triage"
-    assert (
-        held["forced"] is world.get(path).json()["forced"] is True
-    )  # it was started past a gate; holding it was not forced
-    assert held["decision"]["forced"] is False
-    assert world.post(f"{path}/advance", {"reason": "x", "confirm": "triage"}).status_code == 409
-    assert world.post(f"{path}/resume").json()["held"] is False
-    refused = world.post(f"{path}/advance", {"reason": "x"})
-    assert (refused.status_code, refused.json()["type"]) == (409, "/problems/gate-not-met")
-    rolled_back = world.post(f"{path}/rollback", {"reason": "enough"}).json()
-    assert (rolled_back["status"], rolled_back["share"]) == ("rolled_back", None)
-    assert world.get("/v1/families/triage/prompt?unit=u").json()["rollout"] is None
-    decisions = world.get(f"{path}/decisions").json()["items"]
-    assert [decision["kind"] for decision in decisions][-3:] == ["hold", "resume", "rollback"]
-    assert [after["previous_hash"] for after in decisions[1:]] == [before["hash"] for before in decisions[:-1]]
-    assert {decision["actor"] for decision in decisions} >= {world.shared.actor_without_key}
-
-
-def test_a_promotion_changes_the_champion_and_a_champion_rollback_takes_it_back(world: World) -> None:
-    before = world.champion()
-    rollout = world.deploying()
-    promoted = world.post(f"/v1/rollouts/{rollout['id']}/promote", {"reason": "good", "confirm": "triage"})
-    assert promoted.status_code == 200
-    assert (promoted.json()["status"], promoted.json()["outcome"], promoted.json()["champion"]) == (
-        "deployed",
-        "promoted",
-        before,
-    )
-    assert promoted.json()["reign"]["variant"] == world.champion() == rollout["candidate"]
-    wrong = world.post("/v1/families/triage/champion/rollback", {"reason": "bad", "expect": before})
-    assert wrong.status_code == 409
-    back = world.post("/v1/families/triage/champion/rollback", {"reason": "bad", "expect": rollout["candidate"]})
-    assert back.status_code == 200
-    assert world.get("/v1/families/triage/prompt?unit=u").json()["variant"] == before
-    history = world.get("/v1/families/triage/history").json()["items"]
-    assert [tenure["variant"] for tenure in history] == [before, rollout["candidate"], before]
 
 
 def test_a_stale_if_match_stops_an_advance_but_never_a_rollback(world: World) -> None:

@@ -88,14 +88,6 @@ def test_a_variant_quotes_production_only_once_a_person_has_released_it(world: W
     assert world.post("/v1/families/triage/variants", body).status_code == 201
 
 
-def test_the_same_content_again_is_the_same_variant(world: World) -> None:
-    body = {"from": world.champion(), "model": {"temperature": 0.5}, "note": ""}
-    first, again = (world.post("/v1/families/triage/variants", body) for _ in range(2))
-    assert (first.status_code, again.status_code) == (201, 200)
-    assert first.json()["variant"] == again.json()["variant"]
-    assert (first.json()["new"], again.json()["new"]) == (True, False)
-
-
 def test_an_override_serves_its_unit_the_named_variant_and_is_counted_in_no_arm(world: World) -> None:
     candidate = world.candidate()
     put = world.client.put("/v1/families/triage/overrides/tester", json={"variant": candidate})
