@@ -56,15 +56,18 @@ test-long: $(VENV)/.synced-dev ## every Hypothesis test with twenty times its ex
 	@$(PYTEST) -m "long or hypothesis" --hypothesis-profile=long --timeout=3600 $(or $(ARGS),tests)
 
 # Extras of the client, by the environment that they share: what cannot stand beside another is a word of its own.
-ADAPTERS ?= openai,openai-agents
+# The tests of some need more than the extra, since it fits any provider.
+ADAPTERS ?= openai,openai-agents openfeature langchain
 
-test-adapters: ## the client's adapters with the packages that they are for, newest versions, each group in an environment of its own (minutes, fetches them); ADAPTERS="openai" for some
+test-adapters: $(VENV)/.synced-dev ## the client's adapters with the packages that they are for, newest versions, each group in an environment of its own (minutes, fetches them); ADAPTERS="openai" for some
 	@for extras in $(ADAPTERS); do \
 	  python=.venv-adapters/$$extras/bin/python; echo "== $$extras"; \
 	  test -x $$python || $(PYTHON) -m venv .venv-adapters/$$extras || exit 1; \
-	  $$python -m pip install --quiet --disable-pip-version-check --upgrade pytest pytest-timeout --editable "client[$$extras]" || exit 1; \
+	  more=; case $$extras in langchain) more=langchain-openai;; esac; \
+	  $$python -m pip install --quiet --disable-pip-version-check --upgrade pytest pytest-timeout $$more --editable "client[$$extras]" || exit 1; \
 	  (cd client && DETENT_ADAPTERS=$$extras ../$$python -m pytest tests/adapters $(ARGS)) || exit 1; \
 	done
+	@echo "== applications beside a running service"; $(BIN)/python -m pytest tests/adapters $(ARGS)
 
 mutations: $(VENV)/.synced-dev ## sixty faults in copies of the product, each of which the tests named beside it must see (half an hour); ARGS="lease holdout"
 	@$(BIN)/python tests/mutations.py $(ARGS)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
@@ -104,6 +106,17 @@ class BaseClient:
 
     def status(self) -> Status:
         return self._session.status()
+
+    @asynccontextmanager
+    async def lifespan(self, app: object) -> AsyncIterator[None]:
+        """Of a FastAPI or Starlette application: sends what waits when it ends. Their servers end by a signal, at which
+        Python runs no exit handlers.
+        """
+        try:
+            yield
+        finally:
+            self._session.background.stop()
+            await asyncio.to_thread(self._session.background.join, EXIT_S)
 
 
 class Client(BaseClient):

@@ -64,7 +64,7 @@ class Session:
             try:
                 rendering = choice.variant.template.fill(variables, history)
             except InvalidInput as error:
-                choice, rendering = self._filled_fallback(family, unit, variables, history, error)
+                choice, rendering = self.filled_fallback(family, unit, variables, history, error)
         self._count(choice, at)
         return self.served(choice, rendering, unit, variables, at)
 
@@ -167,7 +167,7 @@ class Session:
                 raise
             return choice
 
-    def _filled_fallback(
+    def filled_fallback(
         self,
         family: str,
         unit: str | None,

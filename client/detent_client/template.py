@@ -72,7 +72,7 @@ class Template:
         inputs: what may be given although no message uses it, with limits of texts.
     """
 
-    __slots__ = ("_first_turn_at", "_known", "_length", "_limits", "_messages", "_needed", "_uses", "names")
+    __slots__ = ("_first_turn_at", "_length", "_limits", "_messages", "_needed", "_uses", "known", "names")
 
     def __init__(self, messages: Iterable[Mapping[str, Any]], inputs: Mapping[str, Any] | None = None) -> None:
         """Raises ValueError for what are no open messages, or no inputs."""
@@ -81,7 +81,7 @@ class Template:
         self.names = tuple(uses)
         self._uses = tuple(uses.items())
         self._needed = frozenset(uses)
-        self._known = frozenset([*uses, *(inputs or ())])
+        self.known = frozenset([*uses, *(inputs or ())])
         self._limits = {name: limit for name, given in (inputs or {}).items() if (limit := _limit_of(given))}
         self._length = sum(len(message.members.get("content", "")) for message in self._messages)
         users = [i for i, message in enumerate(self._messages) if message.members.get("role") == "user"]
@@ -101,7 +101,7 @@ class Template:
         truncated: tuple[str, ...] = ()
         if self._limits:
             variables, truncated = self._limited(variables)
-        if history or not self._known.issuperset(variables) or not variables.keys() >= self._needed:
+        if history or not self.known.issuperset(variables) or not variables.keys() >= self._needed:
             self._check(variables, history)
         texts = {name: value_text(name, variables[name]) for name in self.names}
         self._check_length(texts, history)
@@ -144,14 +144,14 @@ class Template:
 
     def _check(self, variables: Mapping[str, Any], history: Sequence[Mapping[str, Any]]) -> None:
         faults = [(f"/variables/{name}", f"{name!r} is missing") for name in self.names if name not in variables]
-        faults += [(f"/variables/{name}", f"{name!r} is unknown") for name in variables if name not in self._known]
+        faults += [(f"/variables/{name}", f"{name!r} is unknown") for name in variables if name not in self.known]
         faults += [
             (f"/history/{i}", f"turn {i} of the history is no chat message")
             for i, turn in enumerate(history)
             if not _is_turn(turn)
         ]
         if faults:
-            known = ", ".join(sorted(self._known)) or "none"
+            known = ", ".join(sorted(self.known)) or "none"
             raise InvalidInput(
                 f"Cannot fill in the prompt: {'; '.join(detail for _, detail in faults)}. It asks for: {known}.",
                 [pointer for pointer, _ in faults],

@@ -14,12 +14,11 @@ from openai.resources.chat.completions import AsyncCompletions, Completions
 from openai.resources.responses import AsyncResponses, Responses
 
 from detent_client.adapters.openai_answers import ChatChunks, ResponseEvents, chat_answer, response_answer
-from detent_client.adapters.openai_requests import Arguments, chat_request, response_request
+from detent_client.adapters.openai_requests import OPENAI_HOST, Arguments, chat_request, response_request
 from detent_client.adapters.recording import CallRecord, Completion
 from detent_client.prompt import Prompt
 
 RAW_HEADER = "X-Stainless-Raw-Response"
-OPENAI_HOST = "api.openai.com"
 
 Wrapped = TypeVar("Wrapped", OpenAI, AsyncOpenAI)
 

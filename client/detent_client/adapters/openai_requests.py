@@ -13,6 +13,7 @@ from detent_client.template import Message
 
 Arguments = dict[str, Any]
 
+OPENAI_HOST = "api.openai.com"
 BEYOND_OPENAI = ("top_k", "min_p", "repetition_penalty")  # servers of the same protocol take them, OpenAI does not
 RESPONSES_LACK = tuple(
     name

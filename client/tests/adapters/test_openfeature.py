@@ -1,0 +1,125 @@
+"""OpenFeature's SDK and its OFREP provider, sent to a server on this machine that answers as Detent does. Beside the
+real server: tests/end_to_end/test_openfeature.py of the server.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+pytest.importorskip("openfeature.contrib.provider.ofrep", reason="it is not installed; `make test-adapters` tests it")
+
+from openfeature import api
+from openfeature.evaluation_context import EvaluationContext
+from openfeature.exception import ErrorCode
+from openfeature.flag_evaluation import Reason
+from openfeature.track import TrackingEventDetails
+
+from detent_client import Client
+from detent_client.adapters.openfeature import DetentBulkProvider, DetentProvider, ExposureHook, flag_prompt
+
+DEFAULT = {"messages": [{"role": "user", "content": "Mine: {{message}}"}], "model": {"max_tokens": 8}}
+LEASE = "2126-01-01T00:00:00Z"
+
+
+class FlagServer(BaseHTTPRequestHandler):
+    """One family in a rollout; each outcome, exposure and path is kept."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        self._answer(200, {"families": {}})
+
+    def do_POST(self) -> None:
+        said = json.loads(self.rfile.read(int(self.headers["content-length"])) or b"{}")
+        self.server.asked.append((self.path, said))
+        flag = self.server.flag
+        if self.path.endswith("/flags"):
+            self._answer(200, {"flags": [flag]})
+        elif self.path.endswith("/triage"):
+            self._answer(200, flag)
+        elif "/ofrep/" in self.path:
+            self._answer(404, {"errorCode": "FLAG_NOT_FOUND", "errorDetails": "no such family"})
+        else:
+            self._answer(200, {"accepted": 1, "duplicates": 0, "rejected": []})
+
+    def _answer(self, status: int, said: object) -> None:
+        body = json.dumps(said).encode()
+        self.send_response(status)
+        for name, value in (("Content-Type", "application/json"), ("Content-Length", len(body)), ("ETag", '"1"')):
+            self.send_header(name, str(value))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def flags(served):
+    """The server; its ``flag`` may be changed."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), FlagServer)
+    server.daemon_threads = True
+    server.asked = []
+    value = served("Is it {{message}}?", rollout="ro_1", stage=0.5, role="candidate")
+    metadata = {"assignment": "payload.signature", "lease_expires_at": LEASE}
+    server.flag = {
+        "key": "triage",
+        "reason": "SPLIT",
+        "variant": value["variant"],
+        "metadata": metadata,
+        "value": value,
+    }
+    server.url = f"http://127.0.0.1:{server.server_port}"
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield server
+    api.clear_providers()
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+@pytest.fixture
+def detent(flags):
+    with Client(flags.url, "key") as client:
+        yield client
+
+
+@pytest.mark.parametrize("kind", [DetentProvider, DetentBulkProvider])
+def test_a_flag_s_prompt_is_filled_in_reported_and_counted_where_the_server_does_not(flags, detent, kind) -> None:
+    api.set_provider(kind(detent, flags.url, "key"))
+    client = api.get_client()
+    client.add_hooks([ExposureHook(detent)])
+    context = EvaluationContext("ann")
+    for _ in range(2):
+        flag = client.get_object_details("triage", DEFAULT, context)
+    assert (flag.error_code, flag.reason) == (None, Reason.SPLIT)
+    with flag_prompt(detent, flag, unit="ann", message="slow") as p:
+        p.record("billing")
+    assert (p.messages[-1]["content"], p.model["name"]) == ("Is it slow?", "small")
+    client.track("solved", context, TrackingEventDetails(0.5, {"assignment": flag.flag_metadata["assignment"]}))
+    assert detent.flush()
+    paths = [path for path, _ in flags.asked]
+    events = [event for path, said in flags.asked if path == "/v1/feedback" for event in said]
+    windows = [window for path, said in flags.asked if path == "/v1/exposures" for window in said["windows"]]
+    assert [(event.get("variant"), event.get("assignment")) for event in events] == [
+        ("v_champion", None),
+        (None, "payload.signature"),
+    ]
+    assert events[1]["score"] == 0.5
+    is_bulk = kind is DetentBulkProvider
+    assert paths.count("/ofrep/v1/evaluate/flags") == (1 if is_bulk else 0)
+    assert [(window["rollout"], window["exposed"]) for window in windows] == ([("ro_1", 2)] if is_bulk else [])
+
+
+@pytest.mark.parametrize("kind", [DetentProvider, DetentBulkProvider])
+def test_the_default_is_served_for_a_family_that_is_not_there(flags, detent, kind) -> None:
+    api.set_provider(kind(detent, flags.url, "key"))
+    flag = api.get_client().get_object_details("nope", DEFAULT, EvaluationContext("ann"))
+    assert flag.error_code is ErrorCode.FLAG_NOT_FOUND
+    p = flag_prompt(detent, flag, unit="ann", message="slow")
+    assert (p.messages, p.variant) == ([{"role": "user", "content": "Mine: slow"}], None)
