@@ -34,7 +34,10 @@ EVENTS = "/v1/interactions/import"
 
 
 def import_(
-    source: Annotated[str, typer.Argument(help="A file (JSON lines or CSV), or installed-docs.", show_default=False)],
+    source: Annotated[
+        str,
+        typer.Argument(help="A file (JSON lines or CSV), installed-docs, or mlflow:EXPERIMENT.", show_default=False),
+    ],
     family: Annotated[str, typer.Option(help="The family it belongs to.", show_default=False)],
     input: Annotated[
         list[str] | None, typer.Option(help="For CSV: FIELD=COLUMN, or the column alone; may be repeated.")
@@ -47,6 +50,10 @@ def import_(
     metrics: Annotated[
         Path | None,
         typer.Option(help="Of TensorZero's feedback: its tensorzero.toml, which says what of a metric is better."),
+    ] = None,
+    prompt: Annotated[
+        str | None,
+        typer.Option(help="Of MLflow's traces: the prompt that they link; default: one of the family's name."),
     ] = None,
     curated: Annotated[
         bool | None, typer.Option(help="Whether a person vouches for the texts: they may be quoted in prompts.")
@@ -64,6 +71,7 @@ def import_(
       detent import tickets.csv --family triage --input message=Body --output topic=Category
       detent import feedback.jsonl --family triage
       detent import feedback.jsonl --family triage --metrics tensorzero.toml
+      detent import mlflow:support --family triage --prompt triage-prompt
     """
     from optimizer.core.family.family import kind_of
 
@@ -71,7 +79,9 @@ def import_(
     declared = _declared(session, family)
     mapping = columns(list(declared.inputs), declared.output.field, input or [], output)
     session.before_change()
-    opened = wiring.open_source(source, declared, mapping, encoding=encoding, delimiter=delimiter, metrics=metrics)
+    opened = wiring.open_source(
+        source, declared, mapping, encoding=encoding, delimiter=delimiter, metrics=metrics, prompt=prompt
+    )
     if opened.rows is not None:
         from optimizer.jobs.dataset.import_examples import import_examples
 

@@ -375,11 +375,19 @@ def open_source(
     encoding: str | None = None,
     delimiter: str | None = None,
     metrics: Path | None = None,
+    prompt: str | None = None,
 ) -> Source:
-    """A file or ``installed-docs``, opened as rows for the import job."""
+    """A file, ``installed-docs`` or ``mlflow:EXPERIMENT``, opened as rows for the import job."""
     from optimizer.adapters.files import sources
 
-    return sources.open_source(source, family, columns, encoding=encoding, delimiter=delimiter, metrics=metrics)
+    system, colon, experiment = source.partition(":")
+    if colon and system == "mlflow":
+        from optimizer.adapters.prompt_sources.mlflow import read_traces
+
+        return sources.Source(curated=False, events=sources.trace_events(read_traces(experiment), family, prompt))
+    return sources.open_source(
+        source, family, columns, encoding=encoding, delimiter=delimiter, metrics=metrics, prompt=prompt
+    )
 
 
 def read_sheet(path: Path, *, encoding: str | None = None, delimiter: str | None = None) -> Sheet:

@@ -9,7 +9,7 @@ import inspect
 import re
 import tomllib
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -20,10 +20,11 @@ from optimizer.core.base.canonical import read_json
 from optimizer.core.base.errors import InvalidInput, NotFound, NotYet
 from optimizer.core.declaration.draft import Sheet
 from optimizer.core.family.family import Family, kind_of
+from optimizer.core.feedback.mlflow_traces import events_of_trace, is_mlflow_trace
 from optimizer.core.feedback.tensorzero_rows import directions_of, event_of, is_tensorzero_row
 from optimizer.ports import SourceRow
 
-Kind = Literal["examples", "feedback", "dialogs", "csv", "tensorzero"]
+Kind = Literal["examples", "feedback", "dialogs", "csv", "tensorzero", "mlflow"]
 Record = tuple[str, Mapping[str, Any] | None, str | None]  # (where, the object, or None and why it is none)
 _EVENT_FIELDS = {"score", "success", "label", "output", "assignment", "interaction", "error", "latency_ms"}
 _EXAMPLE_FIELDS = {"id", "group", "input"}
@@ -49,6 +50,8 @@ def format_of(path: Path) -> Kind:
     if first is not None:
         if is_tensorzero_row(first):
             return "tensorzero"
+        if is_mlflow_trace(first):
+            return "mlflow"
         if "input" in first and "expected" in first and not _EVENT_FIELDS & first.keys():
             return "examples"
         if "input" in first and first.keys() <= _EXAMPLE_FIELDS:  # of open answers, which a judge scores
@@ -158,6 +161,7 @@ def open_source(
     encoding: str | None = None,
     delimiter: str | None = None,
     metrics: Path | None = None,
+    prompt: str | None = None,
 ) -> Source:
     """Opens ``installed-docs`` or a file.
 
@@ -165,6 +169,7 @@ def open_source(
         columns: field of the family > column, for CSV.
         encoding, delimiter: of a CSV; None: told by the file.
         metrics: TensorZero's configuration, for its feedback.
+        prompt: the one that traces of MLflow link; None: of the family's name.
     Raises:
         NotFound: no such file.
         InvalidInput: a file of no known shape, a CSV without the columns, or a family that the source cannot serve.
@@ -183,6 +188,8 @@ def open_source(
         return Source(curated=False, events=read_json_lines(path))
     if kind == "tensorzero":
         return Source(curated=False, events=_tensorzero_events(path, family, _directions(metrics)))
+    if kind == "mlflow":
+        return Source(curated=False, events=trace_events(read_json_lines(path), family, prompt))
     if kind == "csv":
         table = open_table(path, encoding=encoding, delimiter=delimiter)
         names = list(table.columns)
@@ -231,6 +238,17 @@ def _tensorzero_events(path: Path, family: Family, directions: Mapping[str, str]
         else:
             event, why = event_of(record, family.name, list(family.inputs), family.output.field, directions)
             yield where, event, why or None
+
+
+def trace_events(traces: Iterable[Record], family: Family, prompt: str | None) -> Iterator[Record]:
+    """Of MLflow's traces those that link the prompt; None: one of the family's name, or as Detent exports it."""
+    prompts = {prompt} if prompt is not None else {family.name, f"detent-{family.name}"}
+    for where, record, why in traces:
+        if record is None or not is_mlflow_trace(record):
+            yield where, None, why or "no trace of MLflow"
+            continue
+        for event, reason in events_of_trace(record, prompts, list(family.inputs), family.output.field):
+            yield where, event, reason or None
 
 
 def _json_rows(path: Path) -> Iterator[SourceRow]:

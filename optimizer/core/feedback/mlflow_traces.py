@@ -1,0 +1,137 @@
+"""Traces that MLflow keeps, as events: those that link a prompt, with what was asked, answered, and said of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
+
+from optimizer.core.base.canonical import read_json
+
+LINKED = "mlflow.linkedPrompts"
+# Who said it: a code and a model's judgement are the system's, as a judge of Detent's has an identity.
+SOURCES = {"HUMAN": "person", "LLM_JUDGE": "system", "CODE": "system"}
+
+
+def is_mlflow_trace(row: Mapping[str, Any]) -> bool:
+    info, data = row.get("info"), row.get("data")
+    return isinstance(info, Mapping) and "trace_id" in info and isinstance(data, Mapping) and "spans" in data
+
+
+def prompts_of(trace: Mapping[str, Any]) -> set[str]:
+    """Names of the prompts that a trace links."""
+    linked = _json(_table(trace["info"].get("tags")).get(LINKED))
+    return {str(prompt.get("name")) for prompt in _mappings(linked)}
+
+
+def events_of_trace(
+    trace: Mapping[str, Any], prompts: Collection[str], inputs: list[str], output: str
+) -> Iterator[tuple[dict[str, Any] | None, str]]:
+    """Each event, or None and why something of the trace is none.
+
+    Args:
+        prompts: traces are taken where they link one of these.
+        inputs, output: fields of the family.
+    """
+    linked = prompts_of(trace)
+    if linked.isdisjoint(prompts):
+        names = ", ".join(sorted(linked)) or "no prompt"
+        yield None, f"it links {names}, and not {' or '.join(sorted(prompts))}"
+        return
+    info = trace["info"]
+    yield _interaction(trace, inputs, output), ""
+    for assessment in _mappings(info.get("assessments")):
+        if assessment.get("valid") is not False:  # one that was overwritten is kept beside the one that holds
+            yield _outcome(assessment, str(info["trace_id"]), output)
+
+
+def _interaction(trace: Mapping[str, Any], inputs: list[str], output: str) -> dict[str, Any]:
+    info = trace["info"]
+    id, kept = str(info["trace_id"]), _table(info.get("trace_metadata"))
+    spans = list(_mappings(trace["data"].get("spans")))
+    root = next((span for span in spans if not span.get("parent_span_id")), {})
+    tokens, cost = (_table(_json(kept.get(name))) for name in ("mlflow.trace.tokenUsage", "mlflow.trace.cost"))
+    said = _json(_table(root.get("status")).get("message"))
+    event = {
+        "id": id,
+        "unit": kept.get("mlflow.trace.user") or kept.get("mlflow.trace.session") or id,
+        "conversation": kept.get("mlflow.trace.session"),
+        "input": _input(_json(_table(root.get("attributes")).get("mlflow.spanInputs")), inputs),
+        "output": _answer(_json(_table(root.get("attributes")).get("mlflow.spanOutputs")), output),
+        "model": next((model for span in spans if (model := _model(span))), None),
+        "latency_ms": info.get("execution_duration_ms"),
+        "input_tokens": tokens.get("input_tokens"),
+        "output_tokens": tokens.get("output_tokens"),
+        "cost_usd": cost.get("total_cost"),
+        "error": (str(said) if said else "its state is ERROR") if info.get("state") == "ERROR" else None,
+        "occurred_at": info.get("request_time"),
+    }
+    return {name: value for name, value in event.items() if value not in (None, "")}
+
+
+def _input(asked: Any, inputs: list[str]) -> dict[str, Any]:
+    """The family's inputs among the arguments; of a family with one, the text that is alone there, or the last that a
+    user sent.
+    """
+    values = _table(asked)
+    if variables := {name: values[name] for name in inputs if name in values}:
+        return variables
+    users = [message for message in _mappings(values.get("messages")) if message.get("role") == "user"]
+    texts = [asked, *(message.get("content") for message in users[-1:])] if users else [asked, *values.values()]
+    alone = [text for text in texts if isinstance(text, str)]
+    return {inputs[0]: alone[0]} if len(inputs) == len(alone) == 1 else {}
+
+
+def _answer(answered: Any, output: str) -> str:
+    values = _table(answered)
+    message = next((_table(choice.get("message")) for choice in _mappings(values.get("choices"))), {})
+    value = values.get(output, message.get("content", answered))
+    return value if isinstance(value, str) else "" if value is None else json.dumps(value, ensure_ascii=False)
+
+
+def _outcome(assessment: Mapping[str, Any], trace: str, output: str) -> tuple[dict[str, Any] | None, str]:
+    name = str(assessment.get("assessment_name"))
+    event: dict[str, Any] = {
+        "id": assessment.get("assessment_id"),
+        "interaction": trace,
+        "source": SOURCES.get(str(_table(assessment.get("source")).get("source_type")), "system"),
+        "tags": {"assessment": name},
+        "occurred_at": assessment.get("create_time"),
+    }
+    if expected := _table(assessment.get("expectation")):
+        value = expected.get("value", _json(_table(expected.get("serialized_value")).get("value")))
+        if name not in (output, "expected_response") or value is None:
+            return None, f"the expectation {name!r:.60}: one named {output} or expected_response is a correction"
+        event["expected"] = {output: value}
+    else:
+        value = _table(assessment.get("feedback")).get("value")
+        if isinstance(value, bool) or value in ("yes", "no"):  # as MLflow's own judges answer
+            event["success"] = value in (True, "yes")
+        elif isinstance(value, int | float) and 0 <= value <= 1:
+            event["score"] = float(value)
+        else:
+            return None, f"the assessment {name!r:.60} has a value of {value!r:.40}, and a score is from 0 to 1"
+    return {key: value for key, value in event.items() if value is not None}, ""
+
+
+def _model(span: Mapping[str, Any]) -> str | None:
+    model = _json(_table(span.get("attributes")).get("mlflow.llm.model"))
+    return model if isinstance(model, str) else None
+
+
+def _json(value: Any) -> Any:
+    """Attributes, tags and metadata are texts of JSON."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return read_json(value)
+    except ValueError:
+        return value
+
+
+def _table(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _mappings(value: Any) -> Iterator[Mapping[str, Any]]:
+    return (item for item in value if isinstance(item, Mapping)) if isinstance(value, list) else iter(())
