@@ -36,7 +36,7 @@ from optimizer.cli.judge import commands as judge
 from optimizer.cli.review import commands as review
 from optimizer.cli.rollout import commands as rollout
 from optimizer.cli.rollout import freeze
-from optimizer.cli.service import serve, status
+from optimizer.cli.service import mcp, serve, status
 from optimizer.cli.study import commands as study
 from optimizer.cli.thresholds import commands as thresholds
 from optimizer.cli.variant import commands as variant
@@ -80,6 +80,7 @@ app.command()(serve.worker)
 entry_points.register(app)
 app.command()(doctor.doctor)
 app.command()(status.status)
+app.command()(mcp.mcp)
 app.command()(freeze.freeze)
 app.command()(freeze.unfreeze)
 for group in (

@@ -12,9 +12,6 @@ from optimizer.core.base.errors import NotYet
 Words = Annotated[list[str] | None, typer.Argument(help="Ignored for now.", show_default=False)]
 ANYTHING = {"allow_extra_args": True, "ignore_unknown_options": True}
 
-PLAIN = {
-    "mcp": "offer the commands as tools of the Model Context Protocol",
-}
 GROUPS = {
     "quality": {"monitor": "show quality over time", "analytics": "break quality down"},
     "dialogs": {"analyze": "read whole conversations"},
@@ -34,8 +31,6 @@ DATA = {"forget": "forget a person"}  # beside what cli/data.py does
 
 
 def register(app: typer.Typer) -> None:
-    for name, purpose in PLAIN.items():
-        add(app, name, name, purpose)
     for group, commands in GROUPS.items():
         sub = typer.Typer(name=group, no_args_is_help=True, help="Not yet in this version.")
         for name, purpose in commands.items():

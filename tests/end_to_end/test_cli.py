@@ -213,7 +213,7 @@ def test_init_overwrites_nothing(detent: Detent) -> None:
         ),
         pytest.param(["family", "list", "--colour"], 2, "No such option", id="unknown option"),
         pytest.param(["fly"], 2, "No such command", id="unknown command"),
-        pytest.param(["mcp"], 1, "not yet|cannot do it yet", id="a later command"),
+        pytest.param(["dialogs", "analyze"], 1, "not yet|cannot do it yet", id="a later command"),
         pytest.param(["data", "forget", "--unit", "u"], 1, "cannot do it yet", id="a later command with options"),
     ],
 )
