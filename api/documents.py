@@ -16,7 +16,6 @@ from starlette.responses import (
     HTMLResponse,
     JSONResponse,
     PlainTextResponse,
-    RedirectResponse,
     Response,
 )
 
@@ -134,9 +133,6 @@ def install_documents(app: FastAPI) -> None:
             raise NotFound(f"The page has no file {name!r}; it has {', '.join(FILES)}.")
         return FileResponse(folder / name)
 
-    async def root(request: Request) -> Response:
-        return RedirectResponse("/docs")
-
     async def problem(request: Request) -> Response:
         slug = request.path_params["slug"]
         explanation = explanations().get(slug)
@@ -145,7 +141,6 @@ def install_documents(app: FastAPI) -> None:
         return PlainTextResponse(explanation)
 
     for path, answer in (
-        ("/", root),
         ("/openapi.json", description),
         ("/docs", docs),
         ("/docs/start.js", start),

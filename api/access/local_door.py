@@ -12,8 +12,8 @@ from optimizer.core.serving.local_door import LOCAL_NAMES, SAFE_METHODS, hosts_o
 from optimizer.host.ports_in_use import is_loopback, reachable_host
 
 
-def require_program_of_this_machine(request: Request) -> None:
-    """Raises NotAuthorised for another machine, a page of a browser, or a proxy.
+def require_program_of_this_machine(request: Request, *, is_page: bool = False) -> None:
+    """Raises NotAuthorised for another machine, a page of a browser, or a proxy; ``is_page``: of the dashboard's.
 
     Host is compared with the address and port on which the connection came in, as this process's socket knows them.
     """
@@ -25,7 +25,8 @@ def require_program_of_this_machine(request: Request) -> None:
         )
     server = request.scope.get("server")
     hosts = hosts_here(tuple(server) if server else None)
-    why = refusal(request.method, request.headers.items(), hosts, http_version=request.scope["http_version"])
+    version = request.scope["http_version"]
+    why = refusal(request.method, request.headers.items(), hosts, http_version=version, is_page=is_page)
     if why is not None:
         raise NotAuthorised(f"This server has no keys: {why}.")
 

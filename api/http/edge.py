@@ -64,8 +64,9 @@ class Edge:
             if message["type"] == "http.response.start":
                 answered = message.setdefault("headers", [])
                 answered.append((b"x-request-id", request_id.encode()))
-                # a page that has its own policy keeps it
-                answered += SAFE_HEADERS if any([name == NAME_OF_CSP for name, _ in answered]) else WITH_POLICY
+                # a page that has policies of its own keeps them
+                own = [name for name, _ in answered]
+                answered += [one for one in SAFE_HEADERS if one[0] not in own] if NAME_OF_CSP in own else WITH_POLICY
                 answered += [(name.lower().encode(), value.encode()) for name, value in state["headers"].items()]
                 if 300 <= message["status"] < 400:
                     answered[:] = [
@@ -114,5 +115,9 @@ class Edge:
 
 
 def _own_path(location: bytes) -> bytes:
-    """Leads to this server whatever host the request named, which is its sender's word alone."""
+    """Leads to this server whatever host the request named, which is its sender's word alone. A relative one does so
+    already, behind the prefix of a proxy too.
+    """
+    if location.startswith((b"./", b"../")):
+        return location
     return b"/" + urlsplit(location)._replace(scheme=b"", netloc=b"").geturl().lstrip(b"/")

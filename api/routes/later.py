@@ -23,10 +23,7 @@ class Later:
     instead: str
 
 
-LATER = (
-    Later("DELETE", "/v1/units/{unit}", "admin", "Nothing was deleted."),
-    Later("GET", "/dashboard", "read", "MLflow shows studies, /docs lists the routes, `detent status` sums up."),
-)
+LATER = (Later("DELETE", "/v1/units/{unit}", "admin", "Nothing was deleted."),)
 
 
 def _add(later: Later) -> None:

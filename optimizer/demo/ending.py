@@ -122,6 +122,7 @@ def say_addresses(screen: Screen, place: Place, servers: Servers, store: Store, 
         " below starts them again):",
         "bold",
     )
+    screen.say(f"  Pages to look and act  {servers.url('api')}/dashboard")
     screen.say(f"  API documentation  {servers.url('api')}/docs")
     with store.read() as tx:
         mirrored = store.studies.get(tx, study.id) or study  # its run in MLflow was made since

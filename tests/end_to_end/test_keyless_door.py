@@ -5,6 +5,7 @@ With a key the door is the key.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -116,3 +117,37 @@ def test_with_a_key_proxies_and_other_names_are_answered_and_forms_still_are_not
     assert with_key.get("/v1/families", **proxied).status_code == 200
     proxied["headers"]["Content-Type"] = "text/plain"
     assert with_key.client.post(FREEZE, content="{}", **proxied).status_code == 415
+
+
+FORM = {"Content-Type": "application/x-www-form-urlencoded"}
+OPENED = {"Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
+
+
+def test_without_keys_a_page_of_another_site_may_lead_to_the_dashboard_and_do_nothing_there(url: str) -> None:
+    port, freeze = url.rpartition(":")[2], f"{url}/dashboard/acts/freeze"
+    with httpx.Client(trust_env=False) as browser:
+        for site in ("none", "same-origin", "same-site", "cross-site"):
+            answer = browser.get(f"{url}/dashboard", headers={"Sec-Fetch-Site": site, **OPENED})
+            assert answer.status_code == 200, site
+        framed = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "iframe"}
+        assert browser.get(f"{url}/dashboard", headers=framed).status_code == 403
+        rebound = {"Host": f"evil.example:{port}", **OPENED}
+        assert browser.get(f"{url}/dashboard", headers=rebound).status_code == 403
+        token = re.search(r'name="token" value="(\w+)"', browser.get(freeze).text)
+        assert token is not None
+        form = f"token={token[1]}&reason=x"
+        for headers in (
+            {"Sec-Fetch-Site": "cross-site", **OPENED},
+            {"Sec-Fetch-Site": "same-site"},
+            {"Origin": "http://evil.example"},
+            {"Origin": "null"},
+            {"Host": f"evil.example:{port}", "Origin": f"http://evil.example:{port}"},
+            {},
+        ):
+            assert browser.post(freeze, content=form, headers={**FORM, **headers}).status_code == 403, headers
+        own = {**FORM, "Origin": url, "Sec-Fetch-Site": "same-origin"}
+        assert browser.post(freeze, content="token=&reason=x", headers=own).status_code == 403
+        assert browser.get(f"{url}/v1/status").json()["freezes"] == []
+        assert browser.post(freeze, content=form, headers=own).status_code == 303
+        assert browser.get(f"{url}/v1/status").json()["freezes"][0]["by"].startswith("local:")
+        assert browser.post(f"{url}/dashboard/acts/unfreeze", content=form, headers=own).status_code == 303

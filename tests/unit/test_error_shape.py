@@ -175,7 +175,6 @@ CASES = [
         503,
         "gateway-unavailable",
     ),
-    ("later", "GET", "/dashboard", {}, 501, "not-yet"),
     ("freeze-of-nothing", "POST", "/v1/freeze", {"json": {"family": "nobody"}}, 404, "not-found"),
     ("later-with-parameter", "DELETE", "/v1/units/somebody", {}, 501, "not-yet"),
 ]

@@ -76,6 +76,7 @@ def serve(
             settings, report=_report, alarm=alarm_into(store), mlflow=mlflow, news=_news(settings, store, families)
         )
         say(f"Detent, profile {settings.profile}, home {settings.home}")
+        say(f"  Pages       {supervisor.url('api')}/dashboard")
         say(f"  API         {supervisor.url('api')}   (documentation: {supervisor.url('api')}/docs)")
         mlflow_url = supervisor.url("mlflow") or settings.mlflow_tracking_uri
         say(f"  MLflow      {mlflow_url}" if mlflow_url else "  MLflow      not started")

@@ -29,12 +29,15 @@ def hosts_of(port: int | None, names: Iterable[str] = LOCAL_NAMES) -> frozenset[
     return frozenset(numbered | (set(names) if port in (None, 80) else set()))
 
 
-def refusal(method: str, headers: Headers, hosts: frozenset[str], *, http_version: str) -> str | None:
+def refusal(
+    method: str, headers: Headers, hosts: frozenset[str], *, http_version: str, is_page: bool = False
+) -> str | None:
     """Why the request is refused, as a sentence that says what to do;
     None where it comes from a program of this machine.
 
     Args:
         hosts: what Host may say, exactly: name and port.
+        is_page: of the dashboard, to which a link of any site may lead, and whose own forms carry a token.
         http_version: as ASGI has it. nginx, told nothing else, passes requests on as 1.0, with a Host of its own and no
             other sign.
     """
@@ -61,19 +64,43 @@ def refusal(method: str, headers: Headers, hosts: frozenset[str], *, http_versio
     if any(origin.lower() != f"http://{host.lower()}" for origin in origins):
         return f"it takes no requests from pages of {', '.join(origins)[:100]!r}. Make a key with `detent keys`"
     sites = [value for name, value in headers if name == "sec-fetch-site"]
-    if any(site not in ("same-origin", "none") for site in sites):
+    if any(site not in ("same-origin", "none") for site in sites) and not (is_page and is_opened(method, headers)):
         return (
             f"a browser sent this for a page of another site (Sec-Fetch-Site: {', '.join(sites)[:40]}). Make a key with"
             " `detent keys`"
         )
     # Whether a browser would have asked this server before it sent such a request from another origin.
     if (
-        bool(origins or sites)
+        not is_page
+        and bool(origins or sites)
         and method == "POST"
         and not any(name in _ASKED_FIRST or (name == "content-type" and not is_form(value)) for name, value in headers)
     ):  # others are asked first by their method
         return "a page's POST needs `Content-Type: application/json` or `X-Requested-With`, which no form can send"
     return None
+
+
+def is_opened(method: str, headers: Headers) -> bool:
+    """Whether a browser opens a page of its own with this, which the site that leads there cannot read."""
+    named = dict(headers)
+    return method in SAFE_METHODS and (named.get("sec-fetch-mode"), named.get("sec-fetch-dest")) == (
+        "navigate",
+        "document",
+    )
+
+
+def is_of_own_page(headers: Headers) -> bool:
+    """Whether a browser says that a page of the address itself sent this form.
+
+    Sec-Fetch-Site is the browser's own word; without it, as on plain HTTP to another machine, Origin must name the host
+    that was asked. A proxy may speak HTTPS to the browser, so the scheme is not compared.
+    """
+    named = dict(headers)
+    site = named.get("sec-fetch-site")
+    if site is not None:
+        return site == "same-origin"
+    host, origin = named.get("host", "").lower(), named.get("origin", "").lower()
+    return bool(host) and origin in (f"http://{host}", f"https://{host}")
 
 
 def is_form(content_type: str) -> bool:

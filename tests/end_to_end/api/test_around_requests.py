@@ -79,8 +79,8 @@ def test_status_jobs_audit_and_reviews_answer(world: World) -> None:
 
 def test_the_bare_address_leads_to_what_there_is(world: World) -> None:
     answer = world.get("/", follow_redirects=False)
-    assert (answer.status_code, answer.headers["location"]) == (307, "/docs")
-    assert world.get("/").text == world.get("/docs").text
+    assert (answer.status_code, answer.headers["location"]) == (307, "./dashboard")
+    assert world.get("/").text == world.get("/dashboard").text
 
 
 @pytest.mark.parametrize("path", ["/v1/families/?limit=2", "/health/"])
@@ -105,6 +105,9 @@ def test_the_documentation_needs_no_network(world: World) -> None:
     "path",
     [
         "/",
+        "/dashboard",
+        "/dashboard/families/triage",
+        "/dashboard/no/such",
         "/docs",
         "/docs/start.js",
         "/docs/files/swagger-ui.css",

@@ -1,0 +1,245 @@
+"""What a person can do on a page: each act has a confirmation, which names what follows and the way back, and a form
+that asks the use case of its API route.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from api.dashboard.visitors import PageVisit
+from optimizer.core.base.answers import shown
+from optimizer.core.base.errors import NotFound
+from optimizer.core.serving.rollout import percent, scope_text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActConfirmation:
+    """``back``: the page that the act is about, from the server's first one; ``hidden``: members that the form carries
+    on, such as the version that was looked at; ``gate``: why the gate has not passed, where the act goes past it.
+    """
+
+    subject: str
+    consequence: str
+    undo: str
+    back: str
+    hidden: Mapping[str, str]
+    gate: str | None = None
+    confirm: str | None = None  # what has to be typed to go past the gate
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Act:
+    """``use_case``: as the list names it; ``members``: those of its request that a form may carry; ``past``: what a
+    page says when it is done.
+    """
+
+    use_case: str
+    title: str
+    past: str
+    members: frozenset[str]
+    confirmation: Callable[[PageVisit, Mapping[str, str]], ActConfirmation]
+    is_brake: bool = False
+
+
+def family_page(family: str) -> str:
+    return f"dashboard/families/{family}"
+
+
+def of_rollout(
+    consequence: str, undo: str, *, asks_gate: bool = False
+) -> Callable[[PageVisit, Mapping[str, str]], ActConfirmation]:
+    """Of an act on a rollout; ``consequence`` may name its candidate, champion, first and next share."""
+
+    def confirmation(visit: PageVisit, members: Mapping[str, str]) -> ActConfirmation:
+        rollout = visit.ask("rollout", id=members.get("id", ""))
+        step = visit.ask("next share", id=rollout.id) if asks_gate else None
+        following = step.next_share if step is not None else None
+        return ActConfirmation(
+            subject=f"Rollout {rollout.id} of {rollout.family}",
+            consequence=consequence.format(
+                candidate=rollout.candidate,
+                champion=rollout.champion,
+                first=percent(rollout.ladder[0]),
+                now=percent(rollout.share) if rollout.share is not None else "none",
+                next=percent(following) if following is not None else "all",
+            ),
+            undo=undo,
+            back=family_page(rollout.family),
+            hidden={"id": rollout.id, "version": str(rollout.version)},
+            gate=shown(step.reason) if step is not None and not step.gate_passed else None,
+            confirm=rollout.family if step is not None and not step.gate_passed else None,
+        )
+
+    return confirmation
+
+
+def of_champion(visit: PageVisit, members: Mapping[str, str]) -> ActConfirmation:
+    family = members.get("family", "")
+    foreseen = visit.ask("champion_rollback", family=family, dry_run=True)
+    present = foreseen.champion.variant if foreseen.champion is not None else ""
+    return ActConfirmation(
+        subject=f"The champion of {family}",
+        consequence=f"{foreseen.what[:1].upper()}{foreseen.what[1:]}. Every user gets it at once.",
+        undo=f"Set {present} as champion again: {foreseen.undo or f'detent champion set {family} {present}'}",
+        back=family_page(family),
+        hidden={"family": family, "expect": present},
+    )
+
+
+def of_freeze(consequence: str, undo: str) -> Callable[[PageVisit, Mapping[str, str]], ActConfirmation]:
+    def confirmation(visit: PageVisit, members: Mapping[str, str]) -> ActConfirmation:
+        family = members.get("family", "")
+        if family:
+            visit.ask("family", family=family)  # there is such a family, and the visitor may see it
+        subject = scope_text(family)
+        return ActConfirmation(
+            subject=subject[:1].upper() + subject[1:],
+            consequence=consequence.format(scope=subject),
+            undo=undo,
+            back=family_page(family) if family else "dashboard",
+            hidden={"family": family} if family else {},
+        )
+
+    return confirmation
+
+
+def of_study(visit: PageVisit, members: Mapping[str, str]) -> ActConfirmation:
+    study = visit.ask("study", id=members.get("id", ""))
+    return ActConfirmation(
+        subject=f"Study {study.id} of {study.family}",
+        consequence="The study ends after the calls under way. What was answered is kept; nothing is nominated.",
+        undo="Start another study; answers of this one are not asked for again.",
+        back=f"dashboard/studies/{study.id}",
+        hidden={"id": study.id},
+    )
+
+
+ON_ROLLOUT = frozenset(("id", "reason", "confirm", "version"))
+ON_FAMILY = frozenset(("family", "reason"))
+ROLL_BACK = "Roll back: every user gets the champion again, at once."
+ACTS: Mapping[str, Act] = {
+    "approve": Act(
+        use_case="approve",
+        title="Approve",
+        past="Approved: the worker's next tick serves the first share.",
+        members=ON_ROLLOUT,
+        confirmation=of_rollout(
+            "With the worker's next tick {first} of the units get {candidate}; it goes on by itself on evidence.",
+            ROLL_BACK,
+        ),
+    ),
+    "reject": Act(
+        use_case="reject",
+        title="Reject",
+        past="Rejected: the rollout has ended.",
+        members=ON_ROLLOUT,
+        is_brake=True,
+        confirmation=of_rollout("The rollout ends; {candidate} is served to nobody.", "Start its rollout anew."),
+    ),
+    "hold": Act(
+        use_case="hold",
+        title="Hold",
+        past="Held: the share stays as it is until someone resumes.",
+        members=ON_ROLLOUT,
+        is_brake=True,
+        confirmation=of_rollout(
+            "The share stays at {now} until someone resumes. Guardrails and rolling back go on acting.", "Resume."
+        ),
+    ),
+    "resume": Act(
+        use_case="resume",
+        title="Resume",
+        past="Resumed: the rollout goes on by itself on evidence.",
+        members=ON_ROLLOUT,
+        confirmation=of_rollout("The rollout goes on by itself on evidence.", "Hold."),
+    ),
+    "advance": Act(
+        use_case="advance",
+        title="Advance",
+        past="Advanced to the next share.",
+        members=ON_ROLLOUT,
+        confirmation=of_rollout(
+            "The share of the units that get {candidate} goes from {now} to {next}.", ROLL_BACK, asks_gate=True
+        ),
+    ),
+    "promote": Act(
+        use_case="promote",
+        title="Promote",
+        past="Promoted: the candidate is champion.",
+        members=ON_ROLLOUT,
+        confirmation=of_rollout(
+            "{candidate} becomes champion in the place of {champion}; 5 % of the units stay on the one before for a"
+            " week.",
+            "Take back the champion: the one before serves again, at once.",
+            asks_gate=True,
+        ),
+    ),
+    "rollback": Act(
+        use_case="rollback",
+        title="Roll back",
+        past="Rolled back: every user gets the champion.",
+        members=ON_ROLLOUT,
+        is_brake=True,
+        confirmation=of_rollout(
+            "Every user gets {champion} again, at once, and the rollout ends.",
+            "Start its rollout anew, from the first share.",
+        ),
+    ),
+    "take-back": Act(
+        use_case="champion_rollback",
+        title="Take back the champion",
+        past="Taken back: the champion before it serves.",
+        members=frozenset(("family", "reason", "expect")),
+        is_brake=True,
+        confirmation=of_champion,
+    ),
+    "freeze": Act(
+        use_case="freeze",
+        title="Freeze",
+        past="Frozen: only champions are served.",
+        members=ON_FAMILY,
+        is_brake=True,
+        confirmation=of_freeze(
+            "From now on {scope} serves its champion only: no candidate, no advance, no study, until it is unfrozen.",
+            "Unfreeze.",
+        ),
+    ),
+    "unfreeze": Act(
+        use_case="unfreeze",
+        title="Unfreeze",
+        past="Unfrozen: rollouts go on with the worker's next tick.",
+        members=ON_FAMILY,
+        confirmation=of_freeze(
+            "The freeze of {scope} ends; rollouts go on with the worker's next tick, where no other freeze holds them.",
+            "Freeze.",
+        ),
+    ),
+    "cancel-study": Act(
+        use_case="cancel study",
+        title="Cancel the study",
+        past="Cancelled: the study ends after the calls under way.",
+        members=frozenset(("id",)),
+        confirmation=of_study,
+    ),
+}
+
+
+def act_named(name: str) -> Act:
+    """Raises NotFound."""
+    act = ACTS.get(name)
+    if act is None:
+        raise NotFound(f"There is no act {name[:60]!r}. Pages offer {', '.join(ACTS)}.")
+    return act
+
+
+def carry_out(visit: PageVisit, act: Act, fields: Mapping[str, str]) -> Any:
+    """The report. A field that was left empty is left out; ``version`` is what the form's page was made of, so that
+    nobody moves what has moved meanwhile: raises StaleVersion then, and as the use case does.
+    """
+    members = {name: value for name, value in fields.items() if name in act.members and value.strip()}
+    version = members.pop("version", None)
+    if version is not None and not act.is_brake:
+        members["if_match"] = f'"{version}"'
+    return visit.act(act.use_case, **members)

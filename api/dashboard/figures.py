@@ -1,0 +1,98 @@
+"""The last day of a family in a few figures, from the sums of its minutes: no event is read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from api.dashboard.visitors import PageVisit
+from optimizer.core.base.values import Interval
+from optimizer.core.statistics.interval import wilson_interval
+
+HOURS = 24
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HourCount:
+    start: datetime
+    n_interactions: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LastDay:
+    """All variants and models together. ``success_interval``: 95 %; ``p95_ms``: the highest of the last hour that had
+    any; None: not measured.
+    """
+
+    n_interactions: int
+    error_share: float | None
+    success_share: float | None
+    success_interval: Interval | None
+    n_labelled: int
+    mean_score: float | None
+    p95_ms: float | None
+    cost_usd: float
+    hours: Sequence[HourCount]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _HourSums:
+    """Rows of the statistics by hour. ``settled``: before it nothing is summed up any more."""
+
+    settled: datetime
+    rows: Sequence[Any]
+
+
+@dataclass(slots=True)
+class LastDays:
+    """Keeps the sums of hours that are over, which never change: a page reads one hour or two of each family."""
+
+    _sums: dict[str, _HourSums] = field(default_factory=dict)
+
+    def of(self, visit: PageVisit, family: str) -> LastDay:
+        now = visit.shared.clock.now()
+        begin = _hour(now) - timedelta(hours=HOURS - 1)
+        before = self._sums.get(family)
+        since = max(begin, before.settled) if before is not None else begin
+        stats = visit.ask("stats", family=family, by="hour", since=since)
+        earlier = [row for row in before.rows if begin <= row.start < since] if before is not None else []
+        rows = [*earlier, *stats.items]
+        settled = min(_hour(stats.summed_until or begin), _hour(now))
+        self._sums[family] = _HourSums(settled=max(settled, begin), rows=rows)
+        return last_day(rows, begin)
+
+
+def last_day(rows: Sequence[Any], begin: datetime) -> LastDay:
+    """Args: rows: of the statistics by hour, from ``begin`` on."""
+
+    def total(name: str) -> int:
+        return sum(getattr(row, name) for row in rows)
+
+    by_hour: Mapping[datetime, list[Any]] = {
+        start: [row for row in rows if row.start == start]
+        for start in (begin + timedelta(hours=i) for i in range(HOURS))
+    }
+    n, n_labelled, n_scored = total("n_interactions"), total("n_labelled"), total("n_scored")
+    latest = max((row.start for row in rows if row.p95_latency_ms is not None), default=None)
+    p95s = [row.p95_latency_ms for row in rows if row.start == latest and row.p95_latency_ms is not None]
+    scored = [(row.mean_score, row.n_scored) for row in rows if row.n_scored]
+    return LastDay(
+        n_interactions=n,
+        error_share=total("n_errors") / n if n else None,
+        success_share=total("n_success") / n_labelled if n_labelled else None,
+        success_interval=wilson_interval(int(total("n_success")), n_labelled) if n_labelled else None,
+        n_labelled=n_labelled,
+        mean_score=sum(mean * k for mean, k in scored) / n_scored if n_scored else None,
+        p95_ms=max(p95s, default=None),
+        cost_usd=sum(row.cost_usd for row in rows),
+        hours=[
+            HourCount(start=start, n_interactions=sum(row.n_interactions for row in group))
+            for start, group in by_hour.items()
+        ],
+    )
+
+
+def _hour(at: datetime) -> datetime:
+    return at.astimezone(UTC).replace(minute=0, second=0, microsecond=0)

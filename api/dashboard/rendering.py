@@ -1,0 +1,99 @@
+"""Pages from the templates in ``templates/``: every value is escaped, no template names a value that is not there, and
+nothing runs or loads but this server's own two files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from functools import cache
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+
+from api.dashboard.visitors import PageVisit
+from optimizer.core.base.answers import is_listed
+from optimizer.core.base.canonical import canonical_json
+from optimizer.core.base.phrasing import count, dollars, signed, span, when
+from optimizer.core.serving.rollout import ladder_text, percent
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+UNKNOWN = "–"
+HIDDEN = "not shown to this key"
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self';"
+    " base-uri 'none'; frame-ancestors 'none'"
+)
+HEADERS = {
+    "Content-Security-Policy": POLICY,
+    "Referrer-Policy": "same-origin",  # without a referrer, browsers keep the origin of a form to themselves
+    "Cache-Control": "no-store",
+}
+
+
+def root_of(request: Request) -> str:
+    """What leads from the page of this address to the server's first one: pages work behind any prefix of a proxy."""
+    path: str = request.scope["path"].removeprefix(request.scope.get("root_path", ""))
+    return "../" * (path.count("/") - 1) or "./"
+
+
+def shown(request: Request, template: str, visit: PageVisit | None, /, *, code: int = 200, **values: Any) -> Response:
+    """``visit`` None: nobody is known."""
+    values |= {"root": root_of(request), "visit": visit, "visitor": visit.visitor if visit is not None else None}
+    values |= {"freezes": freezes_of(visit) if visit is not None else ()}
+    body = _environment().get_template(template).render(values).encode("utf-8", "replace")
+    tag = f'"{sha256(body).hexdigest()[:32]}"'
+    if code == 200 and is_listed(tag, request.headers.get("if-none-match")):
+        return Response(status_code=304, headers={**HEADERS, "ETag": tag})
+    return HTMLResponse(body, code, {**HEADERS, "ETag": tag})
+
+
+def freezes_of(visit: PageVisit) -> list[Mapping[str, Any]]:
+    """What stands still, as far as the visitor may know of it; from memory, since every page says it."""
+    access = visit.visitor.caller.access
+    reads = access.reaches("read-texts")
+    return [
+        {"family": freeze.family, "by": freeze.by, "since": freeze.since, "reason": freeze.reason if reads else None}
+        for freeze in visit.shared.serving.now_served.freezes
+        if freeze.family is None or access.may_see(freeze.family)
+    ]
+
+
+def age(since: datetime, now: datetime) -> str:
+    """``3.5 days``, ``2 hours``; coarse, so that a page which did not change says the same for a while."""
+    hours = max(0.0, (now - since).total_seconds() / 3600)
+    return "less than an hour" if hours < 1 else count(round(hours), "hour") if hours < 48 else f"{hours / 24:.0f} days"
+
+
+@cache
+def _environment() -> Environment:
+    from jinja2 import Environment, PackageLoader, StrictUndefined  # a server that shows no page starts without it
+
+    environment = Environment(
+        loader=PackageLoader("api.dashboard"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    filters: Mapping[str, Callable[[Any], Any]] = {
+        "share": lambda value: UNKNOWN if value is None else f"{100 * value:.1f} %",
+        "number": lambda value: UNKNOWN if value is None else f"{value:.3f}",
+        "whole": lambda value: UNKNOWN if value is None else f"{value:,.0f}",
+        "usd": lambda value: UNKNOWN if value is None else dollars(value),
+        "ms": lambda value: UNKNOWN if value is None else f"{value:,.0f} ms",
+        "when": lambda at: UNKNOWN if at is None else when(at),
+        "points": lambda difference: signed(100 * difference, 1),
+        "in_address": lambda text: quote(str(text), safe=""),
+        "as_json": lambda value: canonical_json(value) if not isinstance(value, str) else value,
+        "text": lambda value: HIDDEN if value is None else value,
+        "percent": percent,
+    }
+    environment.filters |= filters
+    environment.globals |= {"count": count, "span": span, "age": age, "ladder_text": ladder_text, "hidden": HIDDEN}
+    return environment

@@ -1,0 +1,163 @@
+"""Who opens a page, and what a use case answers them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import parse_qsl
+
+from pydantic import ValidationError
+
+from api.access.auth import Caller, Opens, identify, require, require_family, secret_of, without_key
+from api.access.local_door import require_program_of_this_machine
+from api.dashboard.sessions import DashboardSession, SessionKey
+from api.http.bodies import StrictRequest
+from api.http.problems import MalformedBody, UnsupportedMediaType
+from api.routing import admit, count_change
+from api.services import Services
+from optimizer.core.base.errors import Busy, NotAuthenticated, NotAuthorised
+from optimizer.core.serving.access import hash_of
+from optimizer.core.serving.local_door import is_of_own_page
+from optimizer.jobs.request import invalid
+from optimizer.runtime.apart import answer_apart
+from optimizer.runtime.use_cases import USE_CASES, UseCase
+
+FORM_TYPE = "application/x-www-form-urlencoded"
+MAX_FIELDS = 30
+BY_NAME = {use_case.name: use_case for use_case in USE_CASES}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Visitor:
+    """``session`` None: someone of this machine while no key is asked for, or a program that sends its key with each
+    request.
+    """
+
+    caller: Caller
+    session: DashboardSession | None
+    token: str  # of the forms on the pages that are answered
+
+    def may(self, name: str, family: str | None = None) -> bool:
+        """Whether the use case of this name would not be refused for who asks; what would be is not offered."""
+        access = self.caller.access
+        return access.reaches(BY_NAME[name].role) and access.may_see(family)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PageVisit:
+    """One request of a visitor, for what its page asks."""
+
+    shared: Services
+    visitor: Visitor
+    request: StrictRequest
+
+    def ask(self, name: str, /, **members: Any) -> Any:
+        """The report of a use case, as its API route would answer it: texts are None where the key may not read them.
+
+        Raises as the use case does, NotAuthorised where the visitor's role or families do not reach.
+        """
+        use_case, access = BY_NAME[name], self.visitor.caller.access
+        asking, figures_only = self._asking(use_case, members), not access.reaches("read-texts")
+        context = self.shared.context(self.visitor.caller)
+        if use_case.apart:
+            return use_case.answer.validate_json(
+                answer_apart(use_case, context, asking, figures_only=figures_only)  # beside this process
+            )
+        report = use_case.call(context, asking)
+        return use_case.answer.validate_json(use_case.written(report, figures_only=True)) if figures_only else report
+
+    def act(self, name: str, /, **members: Any) -> Any:
+        """Carries an act out as its API route does. Raises as ``ask``, TooMany beyond the limit of changes."""
+        use_case, shared = BY_NAME[name], self.shared
+        asking = self._asking(use_case, members)
+        if use_case.change is not None:
+            count_change(self.request, shared, use_case.change)
+        shared.serving.load_changed_files()
+        report = use_case.call(shared.context(self.visitor.caller), asking)
+        shared.serving.refresh()
+        return report
+
+    def require(self, name: str) -> None:
+        """Raises NotAuthorised where the visitor's role does not reach."""
+        require(self.visitor.caller, BY_NAME[name].role)
+
+    def _asking(self, use_case: UseCase, members: dict[str, Any]) -> Any:
+        self.require(use_case.name)
+        if not use_case.narrows:
+            require_family(self.visitor.caller, members.get("family"))
+        try:
+            return use_case.request.model_validate(members, by_name=True)
+        except ValidationError as error:
+            raise invalid(error) from None
+
+
+def visitor_of(request: StrictRequest, shared: Services, signing: SessionKey) -> Visitor:
+    """Raises NotAuthenticated where nobody is signed in and a key is needed, NotAuthorised for what is not of this
+    machine where none is.
+    """
+    keys, now = shared.serving.now_served.keys, shared.clock.now()
+    if keys is None:
+        raise Busy("The store has not been read since the server started, so keys cannot be checked yet.")
+    if secret_of(request.first) is not None:
+        caller = admit(request, shared, "read", narrows=True)
+        return Visitor(caller=caller, session=None, token="")
+    session = signing.session(request.first.get("cookie", ""), now)
+    opens: Opens | None = keys.by_hash.get(session.key_hash) if session is not None else None
+    if opens is not None and not opens.is_over(now):
+        caller = opens.caller
+    elif keys.is_open_to(request.first, now):
+        require_program_of_this_machine(request, is_page=True)
+        client, session = request.scope["client"], None
+        caller = without_key(shared.actor_without_key, client[0] if client else None, "dashboard")
+    else:
+        raise NotAuthenticated("Sign in with a key to see this page.")
+    state = request.scope["state"]
+    state["caller"] = caller
+    state["passage"].admit(caller.quota)
+    return Visitor(caller=caller, session=session, token=signing.token(session, now))
+
+
+def sign_in(request: StrictRequest, shared: Services, signing: SessionKey, secret: str) -> str:
+    """The cookie of a session of this key. Raises NotAuthenticated, NotAuthorised for a key that reads nothing, TooMany
+    for an address that goes on with wrong ones.
+    """
+    keys, now, client = shared.serving.now_served.keys, shared.clock.now(), request.scope["client"]
+    if keys is None:
+        raise Busy("The store has not been read since the server started, so keys cannot be checked yet.")
+    host = client[0] if client else ""
+    try:
+        if not keys.any_exist:
+            raise NotAuthenticated("This server has no keys, so there is nothing to sign in with: open /dashboard.")
+        caller = identify({"x-api-key": secret.strip() or "-"}, host, keys, shared.actor_without_key, now)
+    except NotAuthenticated as error:
+        shared.callers.count("refused", request.first.get("user-agent", ""), f" from {host}, a wrong key")
+        raise shared.wrong_keys.came_from(host) or error from None
+    require(caller, "read")
+    return signing.begin(hash_of(secret.strip()), now)
+
+
+def refuse_other_pages(request: StrictRequest) -> None:
+    """Raises NotAuthorised for a form that a page of another site sent."""
+    headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in request.scope["headers"]]
+    if not is_of_own_page(headers):
+        raise NotAuthorised(
+            "A page of another site sent this form, or the browser does not say which one did. Open the page here and"
+            " send it again."
+        )
+
+
+async def form_of(request: StrictRequest) -> dict[str, str]:
+    """The fields of a form, of each name the last. Raises UnsupportedMediaType, TooLarge or MalformedBody."""
+    if request.first.get("content-type", "").partition(";")[0].strip().lower() != FORM_TYPE:
+        raise UnsupportedMediaType(f"A page sends its forms as {FORM_TYPE}.")
+    try:
+        text = (await request.body()).decode()
+        return dict(parse_qsl(text, keep_blank_values=True, max_num_fields=MAX_FIELDS, errors="strict"))
+    except ValueError as error:
+        raise MalformedBody(f"The form cannot be read: {error}.") from None
+
+
+def require_token(form: dict[str, str], visitor: Visitor, shared: Services, signing: SessionKey) -> None:
+    """Raises NotAuthorised for a form that is not of a page which this visitor opened."""
+    if not visitor.token or not signing.accepts(form.get("token", ""), visitor.session, shared.clock.now()):
+        raise NotAuthorised("This form is not of a page that was opened here of late. Open the page and send it again.")

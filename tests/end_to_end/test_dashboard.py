@@ -1,0 +1,266 @@
+"""The pages under /dashboard: who may open them and act, what they show, and that nothing of what people wrote runs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+from api.dashboard.acts import ACTS
+from api.dashboard.pages import PAGES
+from api.dashboard.rendering import POLICY
+from api.dashboard.sessions import LASTS, SessionKey
+from optimizer.core.serving.access import hash_of
+from tests.api_world import World, make_home, serving
+from tests.seeded_world import SECRET_WORD, seeded
+
+OWN_PAGE = {"Origin": "http://localhost", "Sec-Fetch-Site": "same-origin"}
+OTHER_PAGES = [
+    {"Origin": "http://evil.example"},
+    {"Origin": "null"},
+    {"Origin": "http://localhost:8322"},
+    {"Origin": "http://localhost", "Sec-Fetch-Site": "cross-site"},
+    {"Sec-Fetch-Site": "same-site"},
+    {},
+]
+HOSTILE = [
+    "<script>hostile()</script>",
+    '"><img src=x onerror=hostile()>',
+    "' onmouseover='hostile()",
+    "</pre></textarea><svg onload=hostile()>",
+    "javascript:hostile()",
+    "{{ 7 * 191 }}{% raw %}",
+    "&lt;b&gt; \u202e gpj.exe \x1b[31m",
+]
+READERS = {"read", "read-texts", "operate", "admin"}
+ACTORS = {"operate", "admin"}
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    limits = {"operator_per_minute": 1_000_000, "events_per_minute": 1_000_000}
+    with serving(make_home(tmp_path_factory.mktemp("home"), limits=limits)) as world:
+        yield seeded(world)
+
+
+def visitor(world: World, secret: str | None) -> TestClient:
+    """A browser without any key of its own, signed in with this one."""
+    client = TestClient(world.app, base_url="http://localhost", client=("127.0.0.1", 50000), follow_redirects=False)
+    if secret is not None:
+        answer = client.post("/dashboard/sign-in", data={"key": secret}, headers=OWN_PAGE)
+        assert (answer.status_code, answer.headers.get("location")) == (303, "../dashboard"), answer.text
+    return client
+
+
+def addresses(world: World) -> list[str]:
+    rollout = world.get("/v1/families/triage/rollout").json()["id"]
+    named = {"family": "triage", "id": "st_1"}
+    pages = [re.sub(r"\{(\w+)\}", lambda name: named[name[1]], page.path) for page in PAGES if ":path" not in page.path]
+    confirmations = [
+        f"/dashboard/acts/{name}?{'id=st_1' if name == 'cancel-study' else f'id={rollout}'}"
+        for name, act in ACTS.items()
+        if "id" in act.members
+    ]
+    return [*pages, "/dashboard/requests/triage/in_1", *confirmations, "/dashboard/acts/freeze?family=triage"]
+
+
+def form_of_act(client: TestClient, address: str) -> dict[str, str]:
+    page = client.get(address)
+    assert page.status_code == 200, page.text
+    return dict(re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)">', page.text))
+
+
+def test_the_bare_address_leads_to_the_pages_and_they_to_the_door(world: World) -> None:
+    client = visitor(world, None)
+    assert client.get("/").headers["location"] == "./dashboard"
+    for address in addresses(world):
+        answer = client.get(address)
+        assert answer.status_code == 303, address
+        assert answer.headers["location"].endswith("dashboard/sign-in")
+        assert set(answer.headers["location"].partition("dashboard")[0]) <= {".", "/"}  # behind any prefix
+    assert client.get("/dashboard/sign-in").status_code == 200
+
+
+def test_a_wrong_key_opens_nothing_and_an_application_s_key_is_told_why(world: World) -> None:
+    client = visitor(world, None)
+    answer = client.post("/dashboard/sign-in", data={"key": "no such key"}, headers=OWN_PAGE)
+    assert (answer.status_code, "set-cookie" in answer.headers) == (401, False)
+    answer = client.post("/dashboard/sign-in", data={"key": "secret-feedback"}, headers=OWN_PAGE)
+    assert (answer.status_code, "set-cookie" in answer.headers) == (403, False)
+    assert "needs role read" in answer.text
+
+
+def test_a_session_is_no_script_s_to_read_and_bound_to_this_home(world: World) -> None:
+    answer = visitor(world, None).post("/dashboard/sign-in", data={"key": "secret-read"}, headers=OWN_PAGE)
+    cookie = answer.headers["set-cookie"]
+    signing = SessionKey(world.shared.secrets.unit_key)
+    assert cookie.startswith(f"{signing.cookie}=")
+    assert {"HttpOnly", "SameSite=Lax"} <= {flag.strip() for flag in cookie.split(";")}
+    assert "path" not in cookie.lower()  # the folder of the address, which a proxy may have put a prefix before
+    assert "secret-read" not in cookie
+    assert SessionKey(b"of another home" * 3).cookie != signing.cookie
+
+
+def test_a_session_ends_with_its_time_its_key_and_what_was_changed_of_it(world: World) -> None:
+    now, signing = world.shared.clock.now(), SessionKey(world.shared.secrets.unit_key)
+    session = signing.begin(hash_of("secret-read"), now)
+    named = f"{signing.cookie}={session}"
+    assert signing.session(named, now) is not None
+    assert signing.session(named, now + LASTS) is None
+    assert signing.session(f"{named}0", now) is None
+    assert signing.session(f"{signing.cookie}={session.replace(hash_of('secret-read'), hash_of('other'))}", now) is None
+    assert SessionKey(b"of another home" * 3).session(named, now) is None
+    world.add_key("for-a-while", "read", secret="secret-while")
+    client = visitor(world, "secret-while")
+    assert client.get("/dashboard").status_code == 200
+    world.post("/v1/keys/for-a-while/revoke", {})
+    assert client.get("/dashboard").headers["location"] == "./dashboard/sign-in"
+
+
+def test_signing_out_ends_the_session_of_this_browser(world: World) -> None:
+    client = visitor(world, "secret-read")
+    assert client.post("/dashboard/sign-out", data={}, headers={"Origin": "http://evil.example"}).status_code == 403
+    assert client.get("/dashboard").status_code == 200
+    assert client.post("/dashboard/sign-out", data={}, headers=OWN_PAGE).status_code == 303
+    assert client.get("/dashboard").status_code == 303
+
+
+@pytest.mark.parametrize("role", sorted(READERS))
+def test_each_role_reads_its_pages_and_texts_are_for_who_may_read_them(world: World, role: str) -> None:
+    client = visitor(world, f"secret-{role}")
+    seen = 0
+    for address in addresses(world):
+        answer = client.get(address)
+        assert answer.status_code in (200, 403), (address, answer.text)
+        assert answer.headers["content-security-policy"] == POLICY
+        seen += SECRET_WORD in answer.text
+        assert not re.search(r"<script>|style=|javascript:|\son\w+=", answer.text), address
+    assert (seen == 0) == (role == "read")
+    reviews = client.get("/dashboard/reviews").status_code
+    assert reviews == (403 if role == "read" else 200)
+
+
+def test_a_key_of_another_family_sees_nothing_of_this_one(world: World) -> None:
+    client = visitor(world, "elsewhere-operate")
+    for address in addresses(world):
+        answer = client.get(address)
+        own = answer.text.replace("/dashboard/acts/", "")
+        assert "v_" not in own, address
+        assert SECRET_WORD not in own, address
+    assert "triage" not in client.get("/dashboard").text
+
+
+@pytest.mark.parametrize("role", sorted(READERS))
+def test_an_act_is_refused_where_its_route_refuses_the_role_and_is_not_offered(world: World, role: str) -> None:
+    client, signing = visitor(world, f"secret-{role}"), SessionKey(world.shared.secrets.unit_key)
+    now = world.shared.clock.now()
+    session = signing.session(f"{signing.cookie}={client.cookies[signing.cookie]}", now)
+    form = {"token": signing.token(session, now), "id": "no-such", "family": "no-such", "answer": "release"}
+    page = client.get("/dashboard/families/triage").text
+    assert ("/dashboard/acts/" in page) == (role in ACTORS)
+    for path in (*(f"/dashboard/acts/{name}" for name in ACTS), "/dashboard/reviews/no-such"):
+        answer = client.post(path, data=form, headers=OWN_PAGE)
+        assert answer.status_code == (404 if role in ACTORS else 403), (path, answer.text)
+
+
+def test_an_act_needs_the_page_s_own_form(world: World) -> None:
+    """Neither a page of another site nor a form without the token of this session changes anything."""
+    client = visitor(world, "secret-operate")
+    before = world.get("/v1/audit?limit=1").json()["items"][0]["seq"]
+    form = form_of_act(client, "/dashboard/acts/freeze")
+    for headers in OTHER_PAGES:
+        answer = client.post("/dashboard/acts/freeze", data=form, headers=headers)
+        assert (answer.status_code, "page of another site" in answer.text) == (403, True), headers
+    for wrong in ({"reason": "x"}, {"token": ""}, {"token": "0" * 64}, {"token": form["token"][::-1]}):
+        answer = client.post("/dashboard/acts/freeze", data=wrong, headers=OWN_PAGE)
+        assert answer.status_code == 403, wrong
+    assert client.post("/dashboard/acts/freeze", json=form, headers=OWN_PAGE).status_code == 415
+    assert client.get("/dashboard/acts/freeze", params=form).status_code == 400
+    assert world.get("/v1/audit?limit=1").json()["items"][0]["seq"] == before
+
+
+def test_who_may_act_does_what_the_confirmation_says_and_is_named_in_the_record(world: World) -> None:
+    client = visitor(world, "secret-operate")
+    assert "champions only" in client.get("/dashboard/audit").text  # seeded: in sight on every page
+    form = form_of_act(client, "/dashboard/acts/unfreeze?family=triage")
+    answer = client.post("/dashboard/acts/unfreeze", data={**form, "reason": "calm again"}, headers=OWN_PAGE)
+    assert (answer.status_code, answer.headers["location"]) == (
+        303,
+        "../../dashboard/families/triage?done=unfreeze",
+    )
+    page = client.get("/dashboard/families/triage?done=unfreeze").text
+    assert ACTS["unfreeze"].past.replace("'", "&#39;") in page
+    assert "champions only" not in page
+    rollout = world.get("/v1/families/triage/rollout").json()
+    form = form_of_act(client, f"/dashboard/acts/resume?id={rollout['id']}")
+    stale = {**form, "version": str(int(form["version"]) - 1)}
+    assert client.post("/dashboard/acts/resume", data=stale, headers=OWN_PAGE).status_code == 412
+    assert client.post("/dashboard/acts/resume", data=form, headers=OWN_PAGE).status_code == 303
+    advance = form_of_act(client, f"/dashboard/acts/advance?id={rollout['id']}")
+    assert "the gate has not passed" in client.get(f"/dashboard/acts/advance?id={rollout['id']}").text.lower()
+    assert client.post("/dashboard/acts/advance", data=advance, headers=OWN_PAGE).status_code == 409
+    forced = client.post("/dashboard/acts/advance", data={**advance, "confirm": "triage"}, headers=OWN_PAGE)
+    assert forced.status_code == 303
+    last = world.get(f"/v1/rollouts/{rollout['id']}/decisions").json()["items"][-1]
+    assert (last["kind"], last["actor"], last["forced"]) == ("advance", "key-operate", True)
+
+
+def test_a_page_that_did_not_change_says_so(world: World) -> None:
+    client = visitor(world, "secret-read")
+    first = client.get("/dashboard/alerts")
+    again = client.get("/dashboard/alerts", headers={"If-None-Match": first.headers["etag"]})
+    assert (again.status_code, again.content) == (304, b"")
+
+
+class Elements(HTMLParser):
+    """Every element of a page with its attributes, as a browser reads them."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.seen: list[tuple[str, dict[str, str | None]]] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: Any) -> None:
+        self.seen.append((tag, dict(attrs)))
+
+
+def test_nothing_that_people_wrote_becomes_a_part_of_a_page(world: World) -> None:
+    texts = " ".join(HOSTILE)
+    for i, text in enumerate(HOSTILE):
+        event = {"id": f"in_{text}"[:60], "family": "triage", "unit": text, "input": {"text": text}, "output": text}
+        sent = world.post(
+            "/v1/feedback", {**event, "error": text, "model": text[:50], "latency_ms": 5.0, "label": text}
+        )
+        assert sent.status_code == 200, sent.text
+        message = {"role": "user", "content": f"{text.replace('{', '(').replace('}', ')')} {{{{text}}}} {i}"}
+        made = world.post("/v1/families/triage/variants", {"messages": [message], "note": text})
+        assert made.status_code == 201, made.text
+    variant = made.json()["variant"]
+    world.post("/v1/families/triage/champion/set", {"variant": variant, "reason": texts, "confirm": "triage"})
+    world.post("/v1/freeze", {"reason": texts})
+    client = visitor(world, "secret-admin")
+    links = re.findall(r'href="(?:\.\./)*(?:\./)?(dashboard/requests/[^"?]+)"', client.get("/dashboard/requests").text)
+    assert len(links) > len(HOSTILE) - 2
+    places = [*addresses(world), *(f"/{link}" for link in links), "/dashboard/families/%3Cscript%3Ehostile()"]
+    shown = 0
+    for place in places:
+        page = client.get(place).text
+        shown += "hostile()" in page
+        for tag, attributes in Elements(page).seen:
+            assert tag not in ("img", "iframe", "object", "base"), (place, tag)
+            assert tag != "script" or (attributes.get("src") or "").endswith("dashboard/files/dashboard.js"), place
+            assert not any(name.startswith("on") or name == "style" for name in attributes), (place, attributes)
+            link = attributes.get("href") or attributes.get("action") or attributes.get("src") or "./"
+            assert re.match(r"\.{1,2}/|#", link), (place, link)
+    assert shown > len(HOSTILE)
+    assert "1337" not in "".join(client.get(place).text for place in places[:4])
+
+
+def test_pages_name_no_host_and_no_address_from_the_root(world: World) -> None:
+    client = visitor(world, "secret-admin")
+    for address in addresses(world):
+        assert not re.findall(r'(?:href|src|action)="(?:/|https?:)', client.get(address).text), address

@@ -1,0 +1,61 @@
+"""The last day of a family in figures, and where its shapes stand."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from api.dashboard.charts import HEIGHT, WIDTH, difference_chart, traffic_bars
+from api.dashboard.figures import last_day
+from optimizer.core.views.rollout_status import MeanDifference
+from optimizer.jobs.champions.read_stats import StatsRow
+
+BEGIN = datetime(2026, 11, 24, 8, tzinfo=UTC)
+
+
+def hour(after: int, n: int, *, n_success: int = 0, n_labelled: int = 0, p95_ms: float | None = None) -> StatsRow:
+    return StatsRow(
+        start=BEGIN + timedelta(hours=after),
+        variant="v",
+        model=None,
+        n_interactions=n,
+        n_errors=n // 10,
+        mean_latency_ms=None,
+        p95_latency_ms=p95_ms,
+        cost_usd=0.5,
+        n_labelled=n_labelled,
+        n_success=n_success,
+        n_scored=0,
+        mean_score=None,
+    )
+
+
+def test_variants_of_an_hour_are_added_and_the_newest_hour_gives_the_p95() -> None:
+    rows = [hour(2, 10, p95_ms=900.0), hour(5, 30, p95_ms=200.0), hour(5, 20, n_success=8, n_labelled=10, p95_ms=300.0)]
+    day = last_day(rows, BEGIN)
+    assert [(one.start.hour, one.n_interactions) for one in day.hours if one.n_interactions] == [(10, 10), (13, 50)]
+    assert (day.n_interactions, day.error_share, day.p95_ms, day.cost_usd) == (60, 0.1, 300.0, 1.5)
+    assert day.success_share == 0.8
+    assert day.success_interval is not None
+    assert (round(day.success_interval.lower, 3), round(day.success_interval.upper, 3)) == (0.49, 0.943)
+
+
+def test_what_was_not_measured_is_none_and_no_zero() -> None:
+    day = last_day([], BEGIN)
+    assert (day.error_share, day.success_share, day.success_interval, day.mean_score, day.p95_ms) == (None,) * 5
+    assert all(bar.height == 0 for bar in traffic_bars(day.hours))
+
+
+def test_the_fullest_hour_fills_the_chart_and_a_single_request_is_seen() -> None:
+    bars = traffic_bars(last_day([hour(0, 1), hour(23, 1000)], BEGIN).hours)
+    assert (bars[0].height, bars[23].height, bars[1].height) == (2.0, HEIGHT, 0.0)
+    assert bars[23].x + bars[23].width <= WIDTH
+    assert bars[0].about == "08:00 UTC: 1 request"
+
+
+def test_the_interval_stands_around_no_difference_with_the_margin_left_of_it() -> None:
+    chart = difference_chart(MeanDifference(observed=0.01, lower=-0.02, upper=0.04), margin=0.03)
+    assert chart.observed is not None
+    assert 0 < chart.margin < chart.low < chart.zero < chart.observed < chart.high < WIDTH
+    assert chart.zero == WIDTH / 2
+    wide = difference_chart(MeanDifference(observed=None, lower=-1.0, upper=1.0), margin=0.03)
+    assert (wide.low, wide.high, wide.observed) == (0.0, WIDTH, None)
