@@ -9,11 +9,13 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from email.utils import format_datetime
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+import httpx
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
@@ -172,6 +174,21 @@ class World:
         self.tick()
         rollout: dict[str, Any] = self.get(f"/v1/rollouts/{id}").json()
         return rollout
+
+
+class Dated(httpx.BaseTransport):
+    """Requests to the application in this process, whose answers have the Date that uvicorn would give them."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        headers = {name: value for name, value in request.headers.items() if name != "host"}
+        answer = self._world.client.request(
+            request.method, request.url.raw_path.decode(), content=request.read(), headers=headers
+        )
+        date = format_datetime(self._world.shared.clock.now(), usegmt=True)
+        return httpx.Response(answer.status_code, headers={**answer.headers, "date": date}, content=answer.content)
 
 
 def make_home(home: Path, **explicit: Any) -> Settings:

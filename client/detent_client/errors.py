@@ -18,15 +18,15 @@ class DetentError(Exception):
 
 
 class Unavailable(DetentError):
-    pass
+    """No snapshot or answer is at hand."""
 
 
 class UnknownFamily(DetentError):
-    pass
+    """No family of that name is served."""
 
 
 class NeedsServer(DetentError):
-    pass
+    """The server alone can answer for this family."""
 
 
 class InvalidInput(DetentError):
@@ -38,4 +38,4 @@ class InvalidInput(DetentError):
 
 
 class InvalidAssignment(DetentError):
-    pass
+    """A text that is no assignment."""

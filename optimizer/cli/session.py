@@ -52,6 +52,10 @@ class Session:
     progress: Callable[[int, int, str], None] | None = None  # of a long read; set before it
     _place_told = False
 
+    def __init__(self, home: Path | None = None) -> None:
+        """``home``: the one that is meant, whatever the folder; None: as a command finds it."""
+        self._named_home = home
+
     @cached_property
     def settings(self) -> Settings:
         """Under a running server its profile holds, so that both read the same clock.
@@ -66,7 +70,7 @@ class Session:
         from optimizer.host import run_files
         from optimizer.host.config import load_settings
 
-        home = _home()
+        home = self._named_home or _home()
         settings = load_settings(home=home)
         if "DETENT_PROFILE" in os.environ:
             return settings
@@ -95,7 +99,7 @@ class Session:
         Raises InvalidInput outside of every project, where no home and no server is named: the one that happens to run
         may be another one than the one that is meant.
         """
-        if self._place_told:
+        if self._place_told or self._named_home is not None:
             return
         from optimizer.host.config import project_home
 

@@ -77,6 +77,34 @@ def price_of(outcome: object) -> LookPrice | Study:
     return outcome if isinstance(outcome, Study) else cast("LookEstimate", outcome).price
 
 
+class StudyThread(threading.Thread):
+    """Runs a study in this process, which holds the worker's lock. ``failure``: what ended it before its end."""
+
+    def __init__(self, session: Session, study_id: str) -> None:
+        super().__init__(name="study", daemon=True)
+        self._session, self._study_id = session, study_id
+        self.models = wiring.open_models(session.settings)
+        self.failure: BaseException | None = None
+
+    def run(self) -> None:
+        from optimizer.jobs.studies.run_study import run_study
+
+        session = self._session
+        try:
+            run_study(
+                self._study_id,
+                wiring.job_context(
+                    session.settings, session.store, session.clock, session.families, self.models, yields=False
+                ),
+                strategies=wiring.strategy_for,
+                classify=wiring.classify,
+            )
+        except BaseException as error:
+            self.failure = error
+        finally:
+            self.models.close()
+
+
 def follow_study(session: Session, study_id: str, *, follow: bool, quiet: bool) -> StudyView:
     """The study at its end, where it is waited for.
 
@@ -113,36 +141,18 @@ def _by_worker(session: Session, study_id: str, follow: bool, quiet: bool) -> St
 
 
 def _here(session: Session, study_id: str, quiet: bool) -> StudyView:
-    """Runs the study in a thread of this process and shows the store's picture of it."""
-    from optimizer.jobs.studies.run_study import run_study
-
-    settings = session.settings
-    models = wiring.open_models(settings)
-    failures: list[BaseException] = []
-
-    def work() -> None:
-        try:
-            run_study(
-                study_id,
-                wiring.job_context(settings, session.store, session.clock, session.families, models, yields=False),
-                strategies=wiring.strategy_for,
-                classify=wiring.classify,
-            )
-        except BaseException as error:
-            failures.append(error)
-
-    thread = threading.Thread(target=work, name="study", daemon=True)
+    """Shows the store's picture of the study, which runs in a thread of this process."""
+    thread = StudyThread(session, study_id)
     thread.start()
     try:
         study = _watch(session, study_id, quiet, thread.is_alive)
         thread.join()
     except KeyboardInterrupt:
-        models.close()
+        thread.models.close()
         say(f"Interrupted. Everything answered so far is kept; go on with: detent study resume {study_id}")
         os._exit(1)  # the search's threads cannot be stopped in the middle of a call
-    models.close()
-    if failures:
-        raise failures[0]
+    if thread.failure is not None:
+        raise thread.failure
     return study
 
 

@@ -5,33 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from email.utils import format_datetime
 from typing import Any
 
-import httpx
 import pytest
 
 from detent_client import Client
 from optimizer.core.serving.assignment import unit_hmac
-from tests.api_world import World
+from tests.api_world import Dated, World
 from tests.clock import until
 
 UNITS = [f"user-{n}" for n in range(100_000)]
-
-
-class Dated(httpx.BaseTransport):
-    """Requests to the application in this process, whose answers have the Date that uvicorn would give them."""
-
-    def __init__(self, world: World) -> None:
-        self._world = world
-
-    def handle_request(self, request: httpx.Request) -> httpx.Response:
-        headers = {name: value for name, value in request.headers.items() if name != "host"}
-        answer = self._world.client.request(
-            request.method, request.url.raw_path.decode(), content=request.read(), headers=headers
-        )
-        date = format_datetime(self._world.shared.clock.now(), usegmt=True)
-        return httpx.Response(answer.status_code, headers={**answer.headers, "date": date}, content=answer.content)
 
 
 @contextmanager
