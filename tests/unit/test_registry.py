@@ -285,7 +285,7 @@ def test_a_package_adds_a_format_of_exports(install: Callable[..., None]) -> Non
         group="detent.exporters",
     )
     assert export_variant(labels({}), record, "roles") == "triage: user"
-    with pytest.raises(InvalidInput, match="Known: dspy, langchain, messages, mlflow, yaml, roles"):
+    with pytest.raises(InvalidInput, match="Known: dspy, langchain, litellm, messages, mlflow, yaml, roles"):
         export_variant(labels({}), record, "magic")
     install(added("roles", lambda family, one: one.nothing), group="detent.exporters")
     with pytest.raises(
