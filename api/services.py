@@ -15,6 +15,7 @@ from api.access.key_limits import RequestLimits
 from api.access.limits import MinuteWindows
 from api.access.wrong_keys import WrongKeys
 from api.exposures import ExposureCounts
+from api.held_texts import HeldTexts
 from api.http.forwarding import FeedbackProcess, Gateway
 from api.serving import ServingState
 from api.snapshot import Snapshots
@@ -58,6 +59,7 @@ class Services:
     flags: Flags = field(default_factory=Flags)
     targets: Mapping[str, Target] = field(default_factory=lambda: TARGETS)  # of the content pipeline's figures
     exposures: ExposureCounts = field(default_factory=ExposureCounts)
+    held_texts: HeldTexts = field(default_factory=HeldTexts)
     actor_without_key: str = field(default_factory=local_actor)
     operator_windows: MinuteWindows = field(init=False)
     event_windows: MinuteWindows = field(init=False)

@@ -45,6 +45,11 @@ class MemoryEvents:
         self._interactions |= served
         self._feedback |= told
 
+    def add_texts(self, tx: Transaction, interaction: Interaction, texts: Mapping[str, Any]) -> None:
+        known = self._interactions[interaction.arm.family, interaction.id]
+        lacking = {name: value for name, value in texts.items() if getattr(known, name) is None}
+        self._interactions[interaction.arm.family, interaction.id] = replace(known, **lacking)
+
     def add_later_parts(self, tx: Transaction, row: LaterParts) -> None:
         self._later[row.family, row.interaction] = row
 

@@ -22,7 +22,15 @@ from api.routing import caller_of
 from api.services import Services
 from optimizer.core.base.errors import DetentError
 from optimizer.core.base.phrasing import count
-from optimizer.core.feedback.telemetry import PROMPT, events_of_span, outcome_of_record
+from optimizer.core.feedback.telemetry import (
+    PROMPT,
+    CallTexts,
+    events_of_span,
+    interaction_id,
+    outcome_of_record,
+    texts_of_record,
+)
+from optimizer.jobs.feedback.add_texts import add_texts
 
 if TYPE_CHECKING:
     from api.http.otlp import Signal
@@ -35,12 +43,14 @@ MOST_SAID = 5  # of what is told of a body
 
 @dataclass(slots=True)
 class _ReadExport:
-    """What a body holds. ``events``: each with the place of its span or log record in the body.
+    """What a body holds. ``events``: each with the place of its span or log record in the body. ``texts``: those that
+    log records have of a span's call, by its interaction.
 
     ``unknown``: prompts that calls name and that are of no family here; how many such calls there are.
     """
 
     events: list[tuple[int, dict[str, Any]]] = field(default_factory=list)
+    texts: dict[str, CallTexts] = field(default_factory=dict)
     unknown: set[str] = field(default_factory=set)
     n_unknown: int = 0
 
@@ -58,7 +68,11 @@ async def _take(request: StrictRequest, shared: Services, *, signal: Signal) -> 
     batch = await asyncio.to_thread(_read, request, shared, body, signal, is_gzip=encoding == "gzip")
     if batch.events:
         count_events(request, shared, len(batch.events))
+    for interaction, texts in batch.texts.items():
+        shared.held_texts.add(caller_of(request).actor, interaction, texts)
     rejected, remarks = await _keep(request, shared, batch.events)
+    # Whichever of both came first, the other finds it: texts are held before, spans are kept before.
+    await _add_texts(request, shared, [*batch.texts, *(str(event.get("id")) for _, event in batch.events)])
     if batch.unknown:
         names = ", ".join(repr(name[:80]) for name in sorted(batch.unknown)[:MOST_SAID])
         remarks.append(
@@ -81,6 +95,8 @@ def _read(request: StrictRequest, shared: Services, body: bytes, signal: Signal,
         for place, record in enumerate(otlp.records_of(export)):
             outcome = outcome_of_record(record, evaluations_by=by)
             batch.events += [(place, outcome)] if outcome is not None else []
+            if outcome is None and (texts := texts_of_record(record)) is not None:
+                batch.texts.setdefault(interaction_id(record.trace, record.span), CallTexts()).add(texts)
         return batch
     for place, span in enumerate(otlp.spans_of(export)):
         events = list(events_of_span(span, families, shared.prices, evaluations_by=by))
@@ -109,6 +125,16 @@ async def _keep(
     return rejected, remarks[:MOST_SAID] + (
         [f"and {len(remarks) - MOST_SAID} more"] if len(remarks) > MOST_SAID else []
     )
+
+
+async def _add_texts(request: StrictRequest, shared: Services, interactions: Sequence[str]) -> None:
+    """To interactions that are kept; what log records say of others is held on."""
+    caller = caller_of(request)
+    if texts := shared.held_texts.of(caller.actor, interactions):
+        intake = shared.intake(caller.actor, None, caller.access)
+        values = {interaction: of.values() for interaction, of in texts.items()}
+        for interaction in await asyncio.to_thread(add_texts, intake, values):
+            shared.held_texts.take(caller.actor, interaction)
 
 
 def _answer(media_type: str, signal: Signal, n_rejected: int, message: str) -> Response:

@@ -35,6 +35,9 @@ class Events(Protocol):
         Raises Busy where another process has stored one meanwhile.
         """
 
+    def add_texts(self, tx: Transaction, interaction: Interaction, texts: Mapping[str, Any]) -> None:
+        """Its ``input`` and ``output`` where it has none; what is there stays."""
+
     def add_later_parts(self, tx: Transaction, row: LaterParts) -> None:
         """Once per interaction; the interaction need not be stored yet."""
 

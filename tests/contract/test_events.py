@@ -78,6 +78,17 @@ class TestReading:
         assert events.ask("interaction", "in_1", "triage") is None
         assert events.ask("interactions", {"in_1", "in_2"}) == {"in_1": [written]}
 
+    def test_texts_that_come_later_are_added_where_there_are_none(self, events: Adapter) -> None:
+        without, other = interaction(input=None, output=None), interaction("in_2", input=None, output="here")
+        add(events, [without, other], [])
+        for each in (without, other):
+            events.write("add_texts", each, {"input": {"document": "Füße"}, "output": "later"})
+        kept = events.ask("interactions", {"in_1", "in_2"})
+        assert [(one.input, one.output) for (one,) in (kept["in_1"], kept["in_2"])] == [
+            ({"document": "Füße"}, "later"),
+            ({"document": "Füße"}, "here"),
+        ]
+
     def test_later_parts_stand_beside_their_interaction_and_count_as_money(self, events: Adapter) -> None:
         later = LaterParts(
             family=FAMILY,

@@ -21,6 +21,8 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 )
 from opentelemetry.proto.trace.v1.trace_pb2 import Status
 
+from api.held_texts import HELD_S, MOST_CALLS, MOST_CHARS, HeldTexts
+from optimizer.core.feedback.telemetry import CallTexts
 from tests.api_world import World, make_home, serving
 
 TRACE, SPAN = "5b8efff798038103d269b633813fc60c", "eee19b7ec3c1b174"
@@ -211,6 +213,74 @@ def test_a_span_that_is_sent_again_counts_once_also_in_the_other_format(world: W
     changed = traces(span({**GENERATIONS["first"], **OF_FAMILY}, id="f" * 16))
     assert post(world, "/v1/traces", changed).json() == {}
     assert interaction(world, "f" * 16)["output"] == "billing"
+
+
+def message(name: str, body: dict[str, Any], *, id: str) -> dict[str, Any]:
+    """As an instrumentation of the first generation logs one."""
+    return {"eventName": name, "traceId": TRACE, "spanId": id, "timeUnixNano": str(START), "body": value(body)}
+
+
+def messages(id: str, question: str = "Refund?") -> list[dict[str, Any]]:
+    answer = {"index": 0, "message": {"role": "assistant", "content": "billing"}}
+    return [
+        message("gen_ai.user.message", {"content": question}, id=id),
+        message("gen_ai.choice", answer, id=id),
+    ]
+
+
+@pytest.mark.parametrize("spans_at", [0, 1, 2], ids=["before", "between", "after"])
+def test_messages_in_log_records_are_the_texts_of_their_span_whichever_comes_first(world: World, spans_at: int) -> None:
+    id = f"{spans_at + 1:016x}"
+    sent = traces(span({**GENERATIONS["first"], **OF_FAMILY}, id=id))
+    exports = [("/v1/logs", logs(one)) for one in messages(id)]
+    exports.insert(spans_at, ("/v1/traces", sent))
+    for path, body in exports:
+        assert post(world, path, body).json() == {}
+    kept = interaction(world, id)
+    assert ({name: kept[name] for name in TEXTS}, kept["input_tokens"]) == (TEXTS, 100)
+    assert post(world, "/v1/logs", logs(*messages(id, "Another?"))).json() == {}
+    assert post(world, "/v1/traces", sent).json() == {}
+    again = interaction(world, id)
+    assert {name: again[name] for name in TEXTS} == TEXTS
+
+
+def test_log_records_of_another_key_or_of_no_span_give_no_texts(world: World) -> None:
+    id = "a" * 16
+    assert post(world, "/v1/logs", logs(*messages(id)), key="marker").json() == {}
+    assert post(world, "/v1/logs", logs(*messages("0" * 16))).json() == {}
+    assert post(world, "/v1/traces", traces(span({**GENERATIONS["first"], **OF_FAMILY}, id=id))).json() == {}
+    assert post(world, "/v1/logs", logs(*messages(id)), key="marker").json() == {}
+    kept = interaction(world, id)
+    assert (kept["input"], kept["output"]) == (None, None)
+
+
+def test_texts_of_log_records_are_kept_as_the_family_s_privacy_says(tmp_path: Path) -> None:
+    for store, output in (("masked", "mail [email]"), ("metadata", None)):
+        settings = make_home(tmp_path / store)
+        file = settings.home / "families" / "triage" / "family.yaml"
+        file.write_text(file.read_text(encoding="utf-8") + f"privacy: {{store: {store}, mask: [email]}}\n")
+        with serving(settings) as world:
+            sent = [message("gen_ai.choice", {"message": {"content": "mail ada@example.com"}}, id=SPAN)]
+            assert post(world, "/v1/traces", traces(span({**GENERATIONS["first"], **OF_FAMILY}))).json() == {}
+            assert post(world, "/v1/logs", logs(*sent)).json() == {}
+            assert world.get(f"/v1/interactions/{TRACE}-{SPAN}").json()["output"] == output
+
+
+def test_texts_are_held_for_a_minute_and_the_oldest_go_first() -> None:
+    now = [0.0]
+    held = HeldTexts(now=lambda: now[0])
+    held.add("shop", "a", CallTexts(output="x" * (MOST_CHARS - 1)))
+    held.add("shop", "b", CallTexts(output="y"))
+    assert set(held.of("shop", ["a", "b"])) == {"a", "b"}
+    assert held.of("other", ["a", "b"]) == {}
+    held.add("shop", "c", CallTexts(output="z"))
+    assert set(held.of("shop", ["a", "b", "c"])) == {"b", "c"}
+    held.take("shop", "b")
+    now[0] = HELD_S
+    assert held.of("shop", ["b", "c"]) == {}
+    for n in range(MOST_CALLS + 1):
+        held.add("shop", f"call {n}", CallTexts(output="x"))
+    assert set(held.of("shop", ["call 0", "call 1"])) == {"call 1"}
 
 
 def test_an_evaluation_is_an_outcome_by_a_judge_only_where_the_key_may_say_so(world: World) -> None:

@@ -68,6 +68,20 @@ class CallTexts:
     messages: list[dict[str, str]] = field(default_factory=list)
     output: str | None = None
 
+    def add(self, later: CallTexts) -> None:
+        """What came after it of the same call; the first answer stays."""
+        self.messages += later.messages
+        self.output = later.output if self.output is None else self.output
+
+    @property
+    def n_chars(self) -> int:
+        return sum(len(message["content"]) for message in self.messages) + len(self.output or "")
+
+    def values(self) -> dict[str, Any]:
+        """As fields of an interaction."""
+        values = {"input": {"messages": self.messages} if self.messages else None, "output": self.output}
+        return {name: value for name, value in values.items() if value is not None}
+
 
 def interaction_id(trace: str, span: str) -> str:
     """ "" where either is none of the protocol's ids, which an event then is refused for."""
@@ -100,6 +114,14 @@ def outcome_of_record(record: TelemetryRecord, *, evaluations_by: str) -> dict[s
     if record.name != EVALUATION:
         return None
     return _outcome(record, record.trace, record.span, record.attributes, evaluations_by)
+
+
+def texts_of_record(record: TelemetryRecord) -> CallTexts | None:
+    """What a log record says of the call of its span; None where that is nothing, or no span is named."""
+    if not interaction_id(record.trace, record.span):
+        return None
+    texts = texts_in([record])
+    return texts if texts.messages or texts.output is not None else None
 
 
 def texts_in(carriers: Iterable[TelemetryEvent]) -> CallTexts:

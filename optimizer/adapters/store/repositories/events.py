@@ -13,7 +13,7 @@ from functools import cache, lru_cache
 from itertools import chain
 from typing import Any, TypeVar
 
-from sqlalchemy import JSON, ColumnElement, Connection, RowMapping, Table, and_, func, insert, or_, select
+from sqlalchemy import JSON, ColumnElement, Connection, RowMapping, Table, and_, func, insert, null, or_, select, update
 from sqlalchemy.engine import Dialect
 
 from optimizer.adapters.store.engine import insert_new, upsert
@@ -152,6 +152,11 @@ class EventTables:
                 tx.exec_driver_sql(_ADD, (key_of(str(row[0])), *row[1:]))
         else:
             upsert(tx, ARMS, [dict(zip(_COLUMNS, row, strict=True)) for row in sums], add=SUMS)
+
+    def add_texts(self, tx: Connection, interaction: Interaction, texts: Mapping[str, Any]) -> None:
+        for name, value in texts.items():
+            at = (INTERACTIONS.c.family == interaction.arm.family) & (INTERACTIONS.c.id == interaction.id)
+            tx.execute(update(INTERACTIONS).where(at, INTERACTIONS.c[name].is_(null())).values({name: value}))
 
     def add_later_parts(self, tx: Connection, row: LaterParts) -> None:
         values = {

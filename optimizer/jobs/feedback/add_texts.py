@@ -1,0 +1,47 @@
+"""Gives an interaction the texts that came apart from it: a call's span has its figures, log records its messages."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+from optimizer.core.feedback.events import Interaction
+from optimizer.jobs.feedback.ingest_feedback import Intake
+from optimizer.ports import Transaction
+
+WITHIN = timedelta(hours=1)  # of its receipt: what was deleted since, by its age, does not come back
+
+
+def add_texts(intake: Intake, texts: Mapping[str, Mapping[str, Any]]) -> set[str]:
+    """Of interactions that this sender reported without a text, and only there: what is kept stays as it is. Texts are
+    masked, or left out, as the family's ``privacy`` says.
+
+    Args:
+        texts: by interaction, its ``input`` and ``output``.
+    Returns:
+        The interactions that are known: nothing more is to be done for them.
+    """
+    now, request = intake.clock.now(), intake.request()
+    with intake.store.read() as tx:
+        stored = intake.store.events.interactions(tx, texts)
+    added: list[tuple[Interaction, Mapping[str, Any]]] = []
+    for id, interactions in stored.items():
+        for interaction in interactions:
+            lacking = {name: value for name, value in texts[id].items() if getattr(interaction, name) is None}
+            is_own = interaction.sent_by == intake.actor and not interaction.by_gateway
+            if not lacking or not is_own or interaction.received_at < now - WITHIN:
+                continue
+            # A latency makes it a report of an interaction, which an input alone is not.
+            read = request.read([{"family": interaction.arm.family, "unit": id, "latency_ms": 0, **lacking}])
+            kept = {name: each.report.values[name] for each in read for name in lacking if name in each.report.values}
+            if kept:
+                added.append((interaction, kept))
+
+    def write(tx: Transaction) -> None:
+        for interaction, kept in added:
+            intake.store.events.add_texts(tx, interaction, kept)
+
+    if added:
+        intake.store.write(write)
+    return set(stored)
