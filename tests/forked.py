@@ -15,16 +15,18 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import traceback
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from importlib import import_module
 from multiprocessing import reduction
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import IO, Any
 
 MODULES = [
     "optimizer.cli.app",
@@ -77,11 +79,13 @@ class Forked:
         command: Sequence[str],
         *,
         env: Mapping[str, str],
-        stdin: int | None = subprocess.DEVNULL,
+        stdin: Any = subprocess.DEVNULL,
+        stdout: IO[bytes] | None = None,
         stderr: Any = subprocess.DEVNULL,
         pass_fds: Sequence[int] = (),
+        cwd: Path | None = None,
     ) -> None:
-        """``stdin`` and ``stderr`` may be PIPE, ``stderr`` an open file too; what goes to stdout is dropped."""
+        """``stdin`` and ``stderr`` may be PIPE or an open file; without ``stdout`` what goes there is dropped."""
         null = os.open(os.devnull, os.O_RDWR)
         ends = [null]
         self.stdin = self.stderr = None
@@ -90,15 +94,17 @@ class Forked:
             given, write = os.pipe()
             self.stdin = os.fdopen(write, "wb", buffering=0)
             ends.append(given)
+        elif stdin != subprocess.DEVNULL:
+            given = stdin.fileno()
         if stderr == subprocess.PIPE:
             read, taken = os.pipe()
             self.stderr = os.fdopen(read, encoding="utf-8")
             ends.append(taken)
         elif stderr != subprocess.DEVNULL:
             taken = stderr.fileno()
-        files = {0: given, 1: null, 2: taken, **{fd: fd for fd in pass_fds}}
+        files = {0: given, 1: stdout.fileno() if stdout else null, 2: taken, **{fd: fd for fd in pass_fds}}
         descriptors = {at: Descriptor(fd) for at, fd in files.items()}
-        self._process = _context.Process(target=_first, args=(list(command), dict(env), descriptors), daemon=True)
+        self._process = _context.Process(target=_first, args=(list(command), dict(env), descriptors, cwd), daemon=True)
         self._process.start()
         for end in ends:
             os.close(end)
@@ -129,8 +135,42 @@ class Forked:
         self.send_signal(signal.SIGKILL)
 
 
-def _first(command: list[str], environment: dict[str, str], files: dict[int, Descriptor]) -> None:
+def run_forked(
+    command: Sequence[str],
+    *,
+    input: Any = None,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    timeout: float = 120.0,
+    text: bool = False,
+    check: bool = False,
+    capture_output: bool = True,
+) -> subprocess.CompletedProcess[Any]:
+    """As ``subprocess.run`` of the command ``detent`` or of ``python -m`` one of the product's modules."""
+    assert capture_output
+    with tempfile.TemporaryFile() as stdin, tempfile.TemporaryFile() as stdout, tempfile.TemporaryFile() as stderr:
+        stdin.write(input.encode() if isinstance(input, str) else input or b"")
+        stdin.seek(0)
+        env = os.environ if env is None else env
+        process = Forked(command, env=env, stdin=stdin, stdout=stdout, stderr=stderr, cwd=cwd)
+        try:
+            code = process.wait(timeout)
+        finally:
+            process.kill()
+        out, err = (file.seek(0) or file.read() for file in (stdout, stderr))
+    ran = subprocess.CompletedProcess(command, code, *((out.decode(), err.decode()) if text else (out, err)))
+    if check:
+        ran.check_returncode()
+    return ran
+
+
+def _first(
+    command: list[str], environment: dict[str, str], files: dict[int, Descriptor], folder: Path | None = None
+) -> None:
     _become(environment, {at: descriptor.fd for at, descriptor in files.items()})
+    if folder is not None:
+        os.chdir(folder)
+    sys.path[:0] = [one for one in environment.get("PYTHONPATH", "").split(os.pathsep) if one not in sys.path]
     if "serve" in command:
         from optimizer.runtime import supervise
 
@@ -242,6 +282,9 @@ def _run(command: list[str]) -> None:
 
         sys.argv = command[command.index("optimizer.processes") :]
         Path("/proc/self/comm").write_text(sys.argv[1])  # as which the system shows it
+    elif "-m" in command:
+        sys.argv = command[command.index("-m") + 1 :]
+        main = import_module(sys.argv[0]).main
     else:
         from optimizer.cli.app import main
 

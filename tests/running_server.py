@@ -19,7 +19,7 @@ from optimizer.host.run_files import find
 from optimizer.jobs.families.init_project import init_project
 from tests.clock import PROCESSES_S, until
 from tests.command_line import Ran, detent
-from tests.forked import Forked
+from tests.forked import Forked, run_forked
 from tests.mlflow_store import NewMlflow
 from tests.stores import migrate_store
 
@@ -96,9 +96,7 @@ class Server:
 
     def another(self, *words: str) -> subprocess.CompletedProcess[str]:
         """A command in a process of its own, for those that take a lock or signals."""
-        return subprocess.run(
-            [*CLI, *words], env=self.environment, capture_output=True, text=True, timeout=120, cwd=self.home
-        )
+        return run_forked(["detent", *words], env=self.environment, text=True, cwd=self.home)
 
     def end(self) -> None:
         if self.process.poll() is None:

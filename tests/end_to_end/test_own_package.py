@@ -18,6 +18,7 @@ import pytest
 
 from optimizer.runtime import wiring
 from tests import command_line
+from tests.forked import run_forked
 from tests.gateway_world import make_home
 from tests.scripted_model import chat_answer, provider
 from tests.study_world import TOPIC_FAMILY, TOPICS, topic_examples
@@ -81,12 +82,9 @@ def detent(home: Path, installed: Path) -> Callable[..., subprocess.CompletedPro
         "COLUMNS": "400",
         "PYTHONPATH": str(installed),
     }
-    command = [sys.executable, "-c", "from optimizer.cli import main; main()"]
 
     def run(*words: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [*command, *words], env=environment, cwd=home, capture_output=True, text=True, timeout=120
-        )
+        return run_forked(["detent", *words], env=environment, cwd=home, text=True)
 
     return run
 

@@ -7,6 +7,7 @@ import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,16 +19,22 @@ from optimizer.runtime.use_cases import USE_CASES, use_case_named
 from tests.api_world import World, make_home, serving
 from tests.clock import until
 from tests.end_to_end.test_idempotency import rated
+from tests.forked import run_forked
 from tests.seeded_world import seeded
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    """Its processes are forked from one that has loaded the modules."""
+    for module in (apart, fit_apart):
+        monkeypatch.setattr(module, "subprocess", SimpleNamespace(**{**vars(subprocess), "run": run_forked}))
     with serving(make_home(tmp_path), reads_apart=True) as world:
         yield world
 
 
-def test_the_answer_is_that_of_the_function(world: World) -> None:
+def test_the_answer_is_that_of_the_function(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once by a process that starts as it does in production."""
+    monkeypatch.setattr(apart, "subprocess", subprocess)
     rollout = world.deploying()["id"]
     found = world.get(f"/v1/rollouts/{rollout}/verification").json()
     expected = verify_rollout(rollout, world.shared.store)
@@ -89,7 +96,7 @@ def test_what_a_study_has_to_tell_is_read_by_another_process(
     world: World, monkeypatch: pytest.MonkeyPatch, what: str, function: str
 ) -> None:
     seeded(world)
-    asked, run = list[str](), subprocess.run
+    asked, run = list[str](), run_forked
 
     def seen(*command: Any, **options: Any) -> Any:
         asked.append(json.loads(options["input"])["function"])
@@ -105,7 +112,7 @@ def test_what_a_study_has_to_tell_is_read_by_another_process(
 
 def test_a_judge_is_fitted_by_another_process(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     path, body = rated(world)
-    fitted, run = list[str](), subprocess.run
+    fitted, run = list[str](), run_forked
     monkeypatch.setattr(fit_apart.subprocess, "run", lambda *a, **more: fitted.append(a[0][-1]) or run(*a, **more))
     answer = world.post(path, body)
     assert (answer.status_code // 100, fitted) == (2, ["optimizer.runtime.fit_apart"]), answer.text

@@ -157,7 +157,7 @@ def test_a_study_goes_on_by_itself_after_its_worker_was_killed_and_ticks_never_w
     study = ran.json["study"]["id"]
 
     n_kills = 0
-    for enough in (5, 40):
+    for enough in (20,):
         until(lambda enough=enough: len(model.bodies) > enough, f"{enough} calls", patience_s=PROCESSES_S)
         worker = server.pid("worker")
         if worker is not None:
