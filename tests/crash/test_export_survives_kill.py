@@ -94,7 +94,7 @@ def test_a_killed_import_leaves_an_empty_home_and_the_next_one_is_whole(tmp_path
     assert [file.name for file in (home / "var").glob("*.part*")] == []
 
 
-@pytest.mark.parametrize("way", ["export", "import"])
+@pytest.mark.parametrize("way", ["export", pytest.param("import", marks=pytest.mark.long)])
 def test_rows_are_never_all_in_memory(tmp_path: Path, way: str) -> None:
     folder, home = tmp_path / "leaving", tmp_path / "home"
     home.mkdir()

@@ -326,34 +326,6 @@ def test_the_loop_by_hand_from_study_to_champion_and_back(detent: Detent) -> Non
     assert [tenure["variant"] for tenure in history] == [champion]
 
 
-def test_a_clock_that_ran_ahead_is_put_right_without_a_server(detent: Detent) -> None:
-    told = detent("clock", "reset", "--reason", "ran ahead", "--json")
-    assert told.json["changed"] is False
-    assert "nothing to reset" in told.err
-
-
-def test_a_freeze_is_told_shown_and_taken_back(detent: Detent) -> None:
-    frozen = detent("freeze", "support_topics", "--reason", "launch day", "--json")
-    assert (frozen.code, frozen.json["changed"]) == (0, True)
-    assert "Undo: detent unfreeze support_topics" in frozen.err
-    status = detent("status", "--json").json
-    assert [(one["scope"], one["reason"]) for one in status["freezes"]] == [("support_topics", "launch day")]
-    assert status["headline"].startswith("Nothing watches here (detent serve starts it)")
-    assert detent("status").out.startswith(f"{status['headline']}.\n")
-    assert "Frozen    support_topics by local:" in detent("status").out
-    assert "detent unfreeze support_topics" in detent("rollout", "status", "support_topics", "--json").json["next"]
-    assert detent("study", "run", "support_topics", "--budget-calls", "1000").code == 1
-    priced = detent("study", "run", "support_topics", "--budget-calls", "1000", "--dry-run").out
-    assert "No study would start while support_topics is frozen by local:" in priced
-    assert re.search(r"nominates nothing: its confirmation has \d\d holdout examples, and gates.n asks for 100", priced)
-    assert detent("freeze", "nothing").code == 1
-    everywhere = detent("freeze", "--json").json
-    assert (everywhere["family"], [one["family"] for one in everywhere["freezes"]]) == (None, [None, "support_topics"])
-    assert detent("unfreeze").code == 0
-    assert detent("unfreeze", "support_topics", "--json").json["freezes"] == []
-    assert detent("unfreeze", "support_topics", "--json").json["changed"] is False
-
-
 def test_a_finished_study_is_not_resumed(detent: Detent) -> None:
     ran = detent("study", "resume", "support_topics")
     assert ran.code == 1
@@ -403,15 +375,6 @@ def test_a_family_whose_model_nobody_knows_is_not_made(detent: Detent, tmp_path:
     assert (ran.code, ran.out) == (1, "")
     assert "There is no model 'gpt-9'" in ran.err
     assert "unheard_of" not in [row["name"] for row in detent("family", "list", "--json").json["items"]]
-
-
-def test_a_variant_made_by_hand_serves_nothing(detent: Detent) -> None:
-    made = detent("variant", "create", "support_topics", "--model", "temperature=0.5", "--note", "warmer", "--json")
-    assert made.code == 0, made.err
-    listed = {row["variant"]: row for row in detent("variant", "list", "support_topics", "--json").json["items"]}
-    assert listed[made.json["variant"]]["use"] is None
-    exported = detent("variant", "export", "support_topics", made.json["variant"], "--format", "yaml")
-    assert "temperature: 0.5" in exported.out
 
 
 def test_feedback_from_a_file_is_taken_once(detent: Detent, tmp_path: Path) -> None:
@@ -474,33 +437,6 @@ def test_a_key_is_shown_once_and_never_again(detent: Detent) -> None:
     assert detent("keys", "rotate", "web", "--grace", "soon").code == 2
     assert detent("keys", "revoke", "web", "--json").json["changed"] is True
     assert detent("keys", "revoke", "web", "--json").json["changed"] is False
-
-
-def test_a_key_says_what_it_may_do_and_for_how_long(detent: Detent) -> None:
-    made = detent(
-        "keys",
-        "create",
-        "board",
-        "--role",
-        "read",
-        "--role",
-        "serve",
-        "--family",
-        "support_topics",
-        "--expires",
-        "90d",
-        "--requests-per-minute",
-        "60",
-        "--json",
-    )
-    assert made.json["key"]["roles"] == ["serve", "read"]
-    listed = detent("keys", "list").out
-    assert "serve, read" in listed
-    assert "60 requests per minute" in " ".join(listed.split())
-    assert detent("keys", "create", "two", "--role", "serve,feedback").code == 2
-    assert detent("keys", "create", "two", "--role", "read", "--expires", "2020-01-01").code == 2
-    for name in ("board",):
-        assert detent("keys", "revoke", name).code == 0
 
 
 def test_a_faulty_family_file_is_told_with_every_fault(detent: Detent) -> None:

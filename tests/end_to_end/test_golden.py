@@ -10,12 +10,11 @@ from typing import Any
 
 import pytest
 
-from optimizer.core.dataset.examples import group_of, split_of
 from optimizer.host.config import load_settings
 from optimizer.runtime import wiring
 from tests.command_line import Ran, detent
 from tests.scripted_model import chat_answer, provider
-from tests.stores import keep_in_doubt, keep_one_request
+from tests.stores import keep_one_request
 
 F = "support_topics"
 ASKED = {"delivery": "My golden parcel is late.", "payment": "The golden card was charged twice."}
@@ -99,95 +98,6 @@ def test_a_candidate_that_loses_a_scenario_is_refused_by_name_and_starts_only_as
     forced = start(worse, "--confirm", F)
     assert forced.code == 0, forced.err
     assert "scenario delivery" in forced.out + forced.err, "the record says what was passed over"
-
-
-def test_every_suite_of_a_family_is_asked_one_after_the_other_and_written_into_a_file(home: Path) -> None:
-    write_golden(home)
-    file = home / "families" / F / "family.yaml"
-    named = {"answers": {"n": 4, "errors": 0.0}, "quick": {"n": 4, "p95_latency_ms": 1}}
-    file.write_text(f"{file.read_text()}\ntargets: {json.dumps(named)}\n")
-    assert detent("family", "validate", F).code == 0
-    planned = detent("family", "evaluate", F, "--suite", "full", "--dry-run", "--json").json["suites"]
-    assert [one["suite"] for one in planned] == ["answers", "quick", "golden"]
-    assert (
-        "Suites of the family, each asked with --suite NAME: answers, quick, golden"
-        in detent("family", "evaluate", F, "--n", "4").out
-    )
-
-    ran = detent("family", "evaluate", F, "--suite", "full", "--output", "full.json", "--json")
-    assert ran.code == 3
-    assert ran.json == json.loads(Path("full.json").read_text())
-    found = {one["suite_name"]: [check["verdict"] for check in one["checks"]] for one in ran.json["suites"]}
-    assert found == {"answers": ["met"], "quick": ["missed"], "golden": []}
-    assert (ran.json["verdict"], ran.json["champion"]) == ("missed", ran.json["variant"])
-    assert detent("family", "evaluate", F, "--suite", "answers").code == 0
-
-    variant = make_variant("--model", "max_tokens=7")
-    report_one_request()
-    refused = start(variant).err
-    assert all(f"{gate}: {variant} was not evaluated" in refused for gate in ("suite answers", "suite quick", "golden"))
-
-
-def test_what_was_measured_before_the_money_ended_is_shown_and_written(home: Path) -> None:
-    write_golden(home)
-    file = home / "families" / F / "family.yaml"
-    file.write_text(f"{file.read_text()}\ntargets: {json.dumps({'answers': {'n': 4, 'errors': 0.0}})}\n")
-    models = home / "config" / "models.yaml"
-    entry = json.loads(models.read_text())["embedded"]
-    priced = {**entry, "price": {"input_usd_per_mtok": 1, "output_usd_per_mtok": 1}}
-    models.write_text(json.dumps({"embedded": priced}))
-    asked = ("family", "evaluate", F, "--suite", "full", "--variant", make_variant("--model", "max_tokens=7"))
-    first, _ = detent(*asked, "--dry-run", "--json").json["suites"]
-
-    ran = detent(*asked, "--budget-usd", str(first["usd"]["high"]), "--output", "full.json")
-    assert ran.code == 3
-    assert "met  errors: 0.0% errors" in ran.out
-    assert f"{F}, suite golden: not measured. " in ran.out
-    assert "Written to full.json." in ran.err
-    found = json.loads(Path("full.json").read_text())
-    assert ([one["suite_name"] for one in found["suites"]], found["verdict"]) == (["answers"], "unmeasured")
-    assert [one["suite"] for one in found["not_measured"]] == ["golden"]
-
-    nothing = detent(*asked, "--suite", "golden", "--budget-usd", "0", "--output", "none.json")
-    assert nothing.code == 3
-    assert not Path("none.json").exists(), "nothing was measured"
-
-
-def test_fewer_examples_than_were_asked_for_are_told_and_a_champion_has_no_column_of_itself(home: Path) -> None:
-    write_golden(home)
-    assert "5000 were asked for, and there are no more" in detent("family", "evaluate", F, "--n", "5000").out
-    assert "5000 were asked for" in detent("family", "evaluate", F, "--n", "5000", "--dry-run").out
-    assert "asked for" not in detent("family", "evaluate", F, "--n", "1").out
-    own = detent("family", "evaluate", F, "--suite", "golden")
-    assert "Scenario" in own.out
-    assert "Champion" not in own.out
-    beside = detent("family", "evaluate", F, "--suite", "golden", "--variant", make_variant("--model", "max_tokens=7"))
-    assert "Champion" in beside.out
-
-
-def test_a_released_production_answer_becomes_a_scenario_and_is_taken_out_again(home: Path) -> None:
-    texts = (f"My card was charged twice on day {n}." for n in range(99))
-    message = next(text for text in texts if split_of(group_of({"message": text}, None)) == "dev")
-    store = wiring.open_store(load_settings())
-    keep_in_doubt(store, F, message)
-    store.close()
-    assert detent("golden", "add", F, "in_doubt").code == 1, "no example was made of it yet"
-    assert detent("review", "collect", F).code == 0
-    (review,) = [one for one in detent("review", "list", "--json").json["items"] if one["kind"] == "label_interaction"]
-    assert detent("review", "answer", review["id"], "release", "--expected", "payment").code == 0
-
-    added = detent("golden", "add", F, "in_doubt", "--scenario", "charged twice")
-    assert added.code == 0, added.err
-    assert f"Undo: detent golden remove {F} ia_in_doubt" in added.err
-    (listed,) = detent("golden", "list", F, "--json").json["items"]
-    assert (listed["scenario"], listed["input"], listed["example"]) == (
-        "charged twice",
-        {"message": message},
-        "ia_in_doubt",
-    )
-    assert "charged twice" in detent("family", "evaluate", F, "--suite", "golden").out
-    assert detent("golden", "remove", F, "ia_in_doubt").code == 0
-    assert "has no golden scenarios" in detent("golden", "list", F).err
 
 
 def test_a_faulty_golden_file_is_found_by_validate_with_its_line(home: Path) -> None:

@@ -16,7 +16,6 @@ from typing import Any
 
 import httpx
 import pytest
-from dbos import DBOS
 
 from api import lifecycle
 from optimizer.adapters.clock import SystemClock
@@ -140,6 +139,8 @@ def running_worker(settings: Settings) -> Iterator[worker.Worker]:
     """In this process. DBOS ends with it: its threads draw from ``random``, which Hypothesis would hold against the
     property tests that follow.
     """
+    from dbos import DBOS
+
     running, ready = worker.Worker(settings), threading.Event()
     thread = threading.Thread(target=lambda: running.run(wait=False, on_ready=ready.set))
     thread.start()

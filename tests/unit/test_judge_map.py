@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 
 import pytest
-from sklearn.isotonic import IsotonicRegression
 
 from optimizer.adapters.predictors.judge_agreement import LEAST_ISOTONIC, fit_map, fitted, mapped
 
@@ -42,6 +41,8 @@ def test_few_ratings_get_the_curve_and_many_what_is_nearer_out_of_fold() -> None
 
 
 def test_the_isotonic_map_is_that_of_scikit_learn() -> None:
+    from sklearn.isotonic import IsotonicRegression
+
     scores, ratings = answers(250)
     model = IsotonicRegression(y_min=0, y_max=1, out_of_bounds="clip").fit(scores, ratings)
     asked = [i / 37 for i in range(38)]

@@ -7,8 +7,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from ppi_py import ppi_mean_pointestimate
-from scipy.stats import t as student
 
 from optimizer.core.base.values import Interval
 from optimizer.core.statistics.prediction_powered import (
@@ -36,10 +34,14 @@ def powered(ratings: list[float], scores: list[float], n: int) -> PoweredMean:
 
 @pytest.mark.parametrize("freedom", [15, 18, 28, 98, 298])
 def test_the_quantile_of_students_t_is_that_of_scipy(freedom: int) -> None:
+    from scipy.stats import t as student
+
     assert t_quantile(0.975, freedom) == pytest.approx(student.ppf(0.975, freedom), abs=1e-5)
 
 
 def test_the_estimate_is_that_of_ppi_python_with_the_same_slope() -> None:
+    from ppi_py import ppi_mean_pointestimate
+
     ratings, scores = population(400, seed=1)
     ours = powered(ratings, scores, 50)
     theirs = ppi_mean_pointestimate(np.array(ratings[:50]), np.array(scores[:50]), np.array(scores), lam=ours.slope)

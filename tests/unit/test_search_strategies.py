@@ -6,7 +6,6 @@ import random
 from dataclasses import asdict, replace
 
 import pytest
-from dspy.teleprompt import BootstrapFewShotWithRandomSearch
 
 from optimizer.adapters.search.bootstrap import BootstrapSearch
 from optimizer.adapters.search.tpe import SettingsSearch
@@ -109,6 +108,8 @@ def test_bootstrapping_asks_about_training_examples_only():
 
 
 def test_the_candidates_are_those_of_dspys_own_random_search():
+    from dspy.teleprompt import BootstrapFewShotWithRandomSearch
+
     given = setting()
     program = Program(given, given.start)
     search = BootstrapFewShotWithRandomSearch(

@@ -8,7 +8,6 @@ from urllib.parse import quote
 import pytest
 
 from api.http.bodies import MAX_INTEGER
-from optimizer.jobs.feedback.roll_up_minutes import roll_up_performance
 from tests.api_world import World
 
 
@@ -93,21 +92,3 @@ def test_interactions_are_listed_with_their_texts_for_those_who_may_read_texts_a
     ]
     assert [one["output"] for one in seen["read-texts"]] == ["secret"] * 3
     assert world.get("/v1/interactions?family=other", headers={"X-API-Key": "read"}).status_code == 403
-
-
-def test_figures_that_moved_are_told_by_day_and_model(world: World) -> None:
-    told = {"family": "triage", "unit": "u", "output": "x", "model": "m", "latency_ms": 100, "cost_usd": 0.5}
-    world.post("/v1/feedback", [{**told, "id": "in_1", "success": True}, {**told, "id": "in_2", "error": "down"}])
-    roll_up_performance(store=world.shared.store, clock=world.shared.clock)
-    (day,) = world.get("/v1/families/triage/stats?by=day").json()["items"]
-    assert {name: day[name] for name in ("model", "n_interactions", "n_errors", "n_labelled", "cost_usd")} == {
-        "model": "m",
-        "n_interactions": 2,
-        "n_errors": 1,
-        "n_labelled": 1,
-        "cost_usd": 1.0,
-    }
-    assert world.get("/v1/families/triage/stats?by=week").status_code == 422
-    assert world.get("/v1/families/triage/stats?since=2026-01-02T00:00Z&until=2026-01-01T00:00Z").status_code == 422
-    assert world.get("/v1/families/triage/stats?by=hour&since=0001-01-01T00:00Z").status_code == 422
-    assert world.get("/v1/families/nobody/stats").status_code == 404

@@ -45,12 +45,6 @@ def test_lines_are_imported_by_each_of_their_types_and_where_none_is_declared(wo
     assert (taken.status_code, taken.json()["accepted"]) == (200, 1)
 
 
-def test_misspelt_columns_are_named_and_nothing_is_kept(world: World) -> None:
-    refused = world.client.post("/v1/interactions/import", json={"colums": {"score": [1], "unit": ["u"]}})
-    assert refused.status_code == 422
-    assert refused.json()["errors"] == [{"pointer": "/colums", "detail": "is misspelt: write columns"}]
-
-
 def test_columns_are_imported_as_the_same_events_in_lines(world: World) -> None:
     n = 2300
     columns: dict[str, list[Any]] = {

@@ -12,29 +12,6 @@ from optimizer.core.base.errors import Busy
 from tests.api_world import World, make_home, serving
 
 
-def test_requests_of_a_key_are_limited_over_all_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    settings, now = make_home(tmp_path), datetime.now(UTC).replace(second=1)
-    with serving(settings) as one, serving(settings) as other:
-        one.add_key("app", "feedback", secret="s3cret", limits={"requests_per_minute": 20})
-        one.add_key("free", "feedback", secret="free")
-        other.shared.serving.refresh()
-        for world in (one, other):
-            monkeypatch.setattr(world.shared.clock, "now", lambda: now)
-        app, free = {"X-API-Key": "s3cret"}, {"X-API-Key": "free"}
-        requests = [
-            lambda world: world.get("/v1/families/triage/prompt", headers=app),
-            lambda world: world.post("/v1/feedback", {"family": "triage", "unit": "u", "success": True}, headers=app),
-        ]
-        answers = [requests[i // 2 % 2]((one, other)[i % 2]) for i in range(60)]
-        passed = [answer for answer in answers if answer.status_code == 200]
-        assert len(passed) == 20
-        assert {answer.status_code for answer in answers} == {200, 429}
-        assert answers[-1].headers["retry-after"] == "59"
-        assert other.get("/v1/families/triage/prompt", headers=free).status_code == 200
-        now += timedelta(minutes=1)
-        assert one.get("/v1/families/triage/prompt", headers=app).status_code == 200
-
-
 def test_prompts_go_on_for_a_limited_key_while_the_store_cannot_be_written(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -71,17 +48,6 @@ def test_a_script_on_this_machine_meets_no_limit_of_chats_that_nobody_set(tmp_pa
         answers = [world.post("/v1/chat/completions", body) for _ in range(3)]
         assert [answer.status_code for answer in answers] == [503, 503, 429]
         assert [answer.headers["x-ratelimit-remaining"] for answer in answers] == ["1", "0", "0"]
-
-
-def test_events_are_limited_by_their_number(tmp_path: Path) -> None:
-    with serving(make_home(tmp_path, limits={"events_per_minute": 10})) as world:
-        events = [{"family": "triage", "unit": "u", "success": True}] * 6
-        assert world.post("/v1/feedback", events).status_code == 200
-        refused = world.post("/v1/feedback", events)
-        assert (refused.status_code, refused.headers["x-ratelimit-remaining"]) == (429, "4")
-        assert world.post("/v1/feedback", events[:4]).status_code == 200
-        never = world.post("/v1/feedback", events * 2)
-        assert (never.status_code, never.json()["limit"]) == (413, 10)
 
 
 def test_windows_of_exposures_count_as_events(tmp_path: Path) -> None:
