@@ -57,7 +57,7 @@ test-long: $(VENV)/.synced-dev ## every Hypothesis test with twenty times its ex
 
 # Extras of the client, by the environment that they share: what cannot stand beside another is a word of its own.
 # The tests of some need more than the extra, since it fits any provider.
-ADAPTERS ?= openai,openai-agents openfeature langchain
+ADAPTERS ?= openai,openai-agents openfeature langchain litellm,litellm-proxy
 
 test-adapters: $(VENV)/.synced-dev ## the client's adapters with the packages that they are for, newest versions, each group in an environment of its own (minutes, fetches them); ADAPTERS="openai" for some
 	@for extras in $(ADAPTERS); do \

@@ -19,14 +19,14 @@ GOLDEN = Path(__file__).parent / "golden"
 PATIENCE_S = 20.0
 
 
-def until(met: Callable[[], Any], what: str = "it") -> Any:
+def until(met: Callable[[], Any], what: str = "it", patience_s: float = PATIENCE_S) -> Any:
     """The first value of ``met`` that is true."""
-    end = time.monotonic() + PATIENCE_S
+    end = time.monotonic() + patience_s
     while time.monotonic() < end:
         if value := met():
             return value
         time.sleep(0.005)
-    raise AssertionError(f"{what} did not come about within {PATIENCE_S} s")
+    raise AssertionError(f"{what} did not come about within {patience_s} s")
 
 
 def served(text: str, *, family: str = "triage", id: str = "v_champion", **more: Any) -> dict[str, Any]:

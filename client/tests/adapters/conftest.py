@@ -45,6 +45,7 @@ class Provider:
         self.ends_after: int | None = None
         self.tool: str | None = None
         self.requests: list[dict[str, Any]] = []
+        self.prompts: dict[str, Any] = {}  # of LiteLLM's protocol for prompt managers, by id
         self.url = ""
 
     def answer(self, path: str, said: dict[str, Any]) -> tuple[int, dict[str, Any]]:
@@ -131,6 +132,10 @@ class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     provider: Provider
 
+    def do_GET(self) -> None:
+        prompt_id = self.path.partition("prompt_id=")[2].partition("&")[0]
+        self._answer(200, {"prompt_id": prompt_id, "prompt_template": self.provider.prompts[prompt_id]})
+
     def do_POST(self) -> None:
         provider = self.provider
         said = json.loads(self.rfile.read(int(self.headers["content-length"])))
@@ -138,7 +143,9 @@ class Handler(BaseHTTPRequestHandler):
         if said.get("stream") and provider.status == 200:
             self._stream(provider.pieces(self.path, said), provider)
             return
-        status, answer = provider.answer(self.path, said)
+        self._answer(*provider.answer(self.path, said))
+
+    def _answer(self, status: int, answer: dict[str, Any]) -> None:
         body = json.dumps(answer).encode()
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
