@@ -7,6 +7,7 @@ import contextlib
 import hashlib
 import json
 import logging
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -426,6 +427,25 @@ def test_threads_share_one_client_and_lose_no_count(client, server) -> None:
     assert (len(server.events), server.n_exposed) == (2000, 1000)
     status = client.status()
     assert (status.events_sent, status.events_waiting, status.events_dropped) == (2000, 0, 0)
+
+
+def test_a_thousand_threads_share_one_client_and_no_prompt_asks_the_server(server) -> None:
+    with server.client(refresh=3600.0) as client:
+        begin = threading.Barrier(1000)
+
+        def user(n: int) -> None:
+            begin.wait()
+            for _ in range(5):
+                assert client.prompt("triage", unit=f"u{n}", message="x").messages == [
+                    {"role": "user", "content": "Is it x?"}
+                ]
+
+        with ThreadPoolExecutor(1000) as pool:
+            list(pool.map(user, range(1000)))
+        assert client.flush(20)
+    assert (server.n_asked("/v1/snapshot"), server.n_exposed) == (1, 5000)
+    assert {path for path, _ in server.requests} == {"/v1/snapshot", "/v1/exposures"}
+    assert len(server.requests) < 100  # as many as seconds passed, not as prompts
 
 
 def test_a_client_on_asyncio_does_the_same(server) -> None:

@@ -109,8 +109,11 @@ class _CallsBar:
         self._bar = tqdm(total=study["budget"].get("calls"), unit=" calls", desc=f"study of {study['family']}")
 
     def show(self, study: Study) -> None:
-        self._bar.update(study["spend"].n_calls - self._bar.n)
-        self._bar.set_postfix_str(study["outcome"] or study["status"])
+        word, n_new = study["outcome"] or study["status"], study["spend"].n_calls - self._bar.n
+        if (word, n_new) != (self._bar.postfix, 0):  # a notebook keeps each line that is written
+            self._bar.set_postfix_str(word, refresh=False)
+            self._bar.update(n_new)
+            self._bar.refresh()
 
     def close(self) -> None:
         self._bar.close()
