@@ -181,6 +181,24 @@ CASES = [
 
 
 @pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", "/ofrep/v1/evaluate/flags"),
+        ("POST", "/ofrep/v1/evaluate/flags/triage"),
+        ("GET", "/v1/snapshot"),
+        ("POST", "/v1/exposures"),
+        ("POST", "/v1/traces"),
+        ("POST", "/v1/logs"),
+        ("POST", "/v1/chat/completions"),
+        ("POST", "/v1/interactions/import"),
+        ("GET", "/v1/families/triage/variants/champion/export"),
+    ],
+)
+def test_what_an_application_comes_and_leaves_by_is_there(world: World, method: str, path: str) -> None:
+    assert world.client.request(method, path).status_code not in (404, 405, 501)
+
+
+@pytest.mark.parametrize(
     ("method", "path", "options", "status", "slug"), [case[1:] for case in CASES], ids=[case[0] for case in CASES]
 )
 def test_bad_input_is_answered_with_a_problem_document(
