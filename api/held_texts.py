@@ -14,7 +14,7 @@ MOST_CALLS, MOST_CHARS = 2_000, 8_000_000  # of a process; the oldest go first
 
 
 @dataclass(slots=True)
-class _Entry:
+class _HeldCall:
     texts: CallTexts
     until: float
 
@@ -24,14 +24,14 @@ class HeldTexts:
     """By sender and interaction, in memory alone, for a minute from the last record on. Threads may share it."""
 
     now: Callable[[], float] = monotonic
-    _held: dict[tuple[str, str], _Entry] = field(default_factory=dict)
+    _held: dict[tuple[str, str], _HeldCall] = field(default_factory=dict)
     _n_chars: int = 0
     _lock: Lock = field(default_factory=Lock)
 
     def add(self, sender: str, interaction: str, texts: CallTexts) -> None:
         with self._lock:
             key = sender, interaction
-            entry = self._held.pop(key, None) or _Entry(CallTexts(), 0.0)  # behind all others now
+            entry = self._held.pop(key, None) or _HeldCall(CallTexts(), 0.0)  # behind all others now
             entry.texts.add(texts)
             entry.until = self.now() + HELD_S
             self._held[key] = entry

@@ -47,15 +47,15 @@ def events_of_trace(
 
 def _interaction(trace: Mapping[str, Any], inputs: list[str], output: str) -> dict[str, Any]:
     info = trace["info"]
-    id, kept = str(info["trace_id"]), _table(info.get("trace_metadata"))
+    id, metadata = str(info["trace_id"]), _table(info.get("trace_metadata"))
     spans = list(_mappings(trace["data"].get("spans")))
     root = next((span for span in spans if not span.get("parent_span_id")), {})
-    tokens, cost = (_table(_json(kept.get(name))) for name in ("mlflow.trace.tokenUsage", "mlflow.trace.cost"))
-    said = _json(_table(root.get("status")).get("message"))
+    tokens, cost = (_table(_json(metadata.get(name))) for name in ("mlflow.trace.tokenUsage", "mlflow.trace.cost"))
+    message = _json(_table(root.get("status")).get("message"))
     event = {
         "id": id,
-        "unit": kept.get("mlflow.trace.user") or kept.get("mlflow.trace.session") or id,
-        "conversation": kept.get("mlflow.trace.session"),
+        "unit": metadata.get("mlflow.trace.user") or metadata.get("mlflow.trace.session") or id,
+        "conversation": metadata.get("mlflow.trace.session"),
         "input": _input(_json(_table(root.get("attributes")).get("mlflow.spanInputs")), inputs),
         "output": _answer(_json(_table(root.get("attributes")).get("mlflow.spanOutputs")), output),
         "model": next((model for span in spans if (model := _model(span))), None),
@@ -63,7 +63,7 @@ def _interaction(trace: Mapping[str, Any], inputs: list[str], output: str) -> di
         "input_tokens": tokens.get("input_tokens"),
         "output_tokens": tokens.get("output_tokens"),
         "cost_usd": cost.get("total_cost"),
-        "error": (str(said) if said else "its state is ERROR") if info.get("state") == "ERROR" else None,
+        "error": (str(message) if message else "its state is ERROR") if info.get("state") == "ERROR" else None,
         "occurred_at": info.get("request_time"),
     }
     return {name: value for name, value in event.items() if value not in (None, "")}

@@ -14,7 +14,7 @@ WITHIN = timedelta(hours=1)  # of its receipt: what was deleted since, by its ag
 
 
 def add_texts(intake: Intake, texts: Mapping[str, Mapping[str, Any]]) -> set[str]:
-    """Of interactions that this sender reported without a text, and only there: what is kept stays as it is. Texts are
+    """Of interactions that this sender reported without a text, and only there: what is there stays as it is. Texts are
     masked, or left out, as the family's ``privacy`` says.
 
     Args:
@@ -34,13 +34,15 @@ def add_texts(intake: Intake, texts: Mapping[str, Mapping[str, Any]]) -> set[str
                 continue
             # A latency makes it a report of an interaction, which an input alone is not.
             read = request.read([{"family": interaction.arm.family, "unit": id, "latency_ms": 0, **lacking}])
-            kept = {name: each.report.values[name] for each in read for name in lacking if name in each.report.values}
-            if kept:
-                added.append((interaction, kept))
+            permitted = {
+                name: each.report.values[name] for each in read for name in lacking if name in each.report.values
+            }
+            if permitted:
+                added.append((interaction, permitted))
 
     def write(tx: Transaction) -> None:
-        for interaction, kept in added:
-            intake.store.events.add_texts(tx, interaction, kept)
+        for interaction, permitted in added:
+            intake.store.events.add_texts(tx, interaction, permitted)
 
     if added:
         intake.store.write(write)
