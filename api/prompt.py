@@ -209,7 +209,7 @@ class ServedFamily(Serving):
     def token(
         self, choice: Choice, unit_hmac: str | None, *, now: datetime, rollout_now: datetime, keys: TokenKeys
     ) -> str:
-        arm, second = choice.arm, (now.replace(microsecond=0), rollout_now.replace(microsecond=0), keys)
+        arm, second = choice.arm, (int(now.timestamp()), int(rollout_now.timestamp()), keys)
         form = self._forms.get(arm)
         if form is None or form[0] != second:
             cohort = cohort_start(rollout_now, self._cohort_minutes()) if choice.rollout is not None else None

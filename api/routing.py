@@ -126,15 +126,16 @@ async def check(request: StrictRequest, shared: Services, query: frozenset[str],
 
     Raises TooMany, UnsupportedMediaType or UnknownParameter.
     """
-    if counts:
-        await shared.request_limits.count(caller_of(request))
+    if counts and (caller := caller_of(request)).is_counted:
+        await shared.request_limits.count(caller)
     refuse_forms(request)
     check_query(request, query)
 
 
 def check_query(request: StrictRequest, known: frozenset[str]) -> None:
     """Raises UnknownParameter naming every query parameter that the route does not have."""
-    if unknown := [name for name in request.query if name not in known]:
+    if not known.issuperset(request.query):
+        unknown = [name for name in request.query if name not in known]
         listed = ", ".join(sorted(known)) or "none"
         raise UnknownParameter(
             f"Unknown query parameter{'s' if len(unknown) > 1 else ''} {', '.join(map(repr, unknown))}; this route"

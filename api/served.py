@@ -29,7 +29,7 @@ def decide(shared: Services, family: ServedFamily, unit: str | None, now: dateti
     token = family.token(
         choice, hashed, now=now, rollout_now=shared.clock.rollout_now(), keys=shared.serving.token_keys
     )
-    return ServedChoice(family=family, choice=choice, token=token)
+    return ServedChoice(family, choice, token)
 
 
 def count(shared: Services, served: ServedChoice, truncated: Collection[str] = ()) -> None:

@@ -29,6 +29,11 @@ class Caller:
     access: Access
     quota: str  # its name in limits
     agent: str | None = None  # what a caller without a key calls itself; None: it has one
+    is_counted: bool = field(init=False)  # its requests, by the minute or for people to see
+
+    def __post_init__(self) -> None:
+        has_limit = self.access.limits.requests_per_minute is not None
+        object.__setattr__(self, "is_counted", has_limit or self.agent is not None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +55,8 @@ class Keys:
     any_exist: bool
     open_until: datetime | None = None  # requests of this machine without a key go on until then
     by_hash: Mapping[str, Opens] = field(default_factory=dict)
+    # Of secrets that came since this was read, which was less than a second ago: no secret is held for longer.
+    _by_secret: dict[str, Opens] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
     def from_records(cls, records: Sequence[KeyRecord]) -> Keys:
@@ -67,6 +74,12 @@ class Keys:
                 )
         open_until = max((key.keyless_until for key in records if key.keyless_until is not None), default=None)
         return cls(any_exist=bool(records), open_until=open_until, by_hash=valid)
+
+    def opened_by(self, secret: str) -> Opens | None:
+        opens = self._by_secret.get(secret)
+        if opens is None and (opens := self.by_hash.get(hash_of(secret))) is not None:
+            self._by_secret[secret] = opens
+        return opens
 
     def is_open_to(self, headers: Mapping[str, str], now: datetime) -> bool:
         """Whether ``local_door`` decides about a request, and no key."""
@@ -90,7 +103,7 @@ def identify(
             "This server asks for a key. Send `Authorization: Bearer KEY` or `X-API-Key: KEY`;"
             " `detent keys create NAME --role ROLE` makes one."
         )
-    record = keys.by_hash.get(hash_of(secret))
+    record = keys.opened_by(secret)
     if record is None:
         raise WrongKey(
             "The key is unknown or was revoked. `detent keys list` shows the valid ones, and"

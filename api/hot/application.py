@@ -91,7 +91,7 @@ class HotRoutes:
         if route is None:
             await self._app(scope, receive, send)
             return
-        shared: Services = scope["app"].state.services
+        shared: Services = scope["app"].state["services"]
         limit = self._limits.get(route.path)
         if limit is None:
             limit = self._limits[route.path] = limit_of(route.path, shared.settings.limits)
@@ -136,6 +136,14 @@ class Application(FastAPI):
         super().__init__(telemetry=NO_TELEMETRY, docs_url=None, redoc_url=None, **described)
         self._hot, self.state.in_flight = hot, in_flight
         install(self)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Without FastAPI's look for telemetry at each request, which is off."""
+        if scope["type"] != "http" or self.middleware_stack is None:
+            await super().__call__(scope, receive, send)
+        else:
+            scope["app"] = self
+            await self.middleware_stack(scope, receive, send)
 
     def build_middleware_stack(self) -> ASGIApp:
         added, self.user_middleware = self.user_middleware, []

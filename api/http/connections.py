@@ -8,17 +8,19 @@ All inner names of uvicorn's that this server leans on stand here; ``detent serv
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, cast
 
 import httptools
+from starlette.types import Scope
 from uvicorn.protocols.http.flow_control import FlowControl
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from api.http.body_limits import length_of
 from api.http.deadlines import Deadlines
 from api.http.door import Door
+from api.http.exchange import Exchange, add_first_line
 from api.http.problems import raw_response
-from api.http.received import AnswerTransport, Pauses, ReceiveBuffer, head_without_upgrade
+from api.http.received import Pauses, ReceiveBuffer, head_without_upgrade
 from optimizer.core.base.errors import DetentError
 
 MOST_PIECES = 16  # of a request that one turn parses: a hostile body may look as if it ended thousands of times
@@ -26,11 +28,11 @@ OPTIONAL_SPACE = b" \t"  # around a header's value it is no part of it (RFC 9110
 
 
 class TimedProtocol(HttpToolsProtocol):
-    """uvicorn's HTTP/1.1 on llhttp, with a bound on every wait for the other side.
-
-    One request after another: the next is parsed when the one before it is answered, its client has taken most of that,
-    and other connections had their turn. Until then nothing more is read.
+    """uvicorn's HTTP/1.1 on llhttp. One request after another: the next is parsed when the one before it is answered,
+    its client has taken most of that, and other connections had their turn. Until then nothing more is read.
     """
+
+    cycle: Exchange | None  # type: ignore[assignment]
 
     def __init__(self, door: Door, **given: Any) -> None:
         super().__init__(**given)
@@ -42,7 +44,6 @@ class TimedProtocol(HttpToolsProtocol):
         self._pauses = Pauses(transport)
         self.flow = FlowControl(self._pauses)  # type: ignore[arg-type]
         self._address = self.client[0] if self.client else ""
-        self._answers = AnswerTransport(transport, self._close_after_answer)
         self._deadlines.begin("headers", self.loop.time())
         if (refusal := self._door.enter(self._address)) is not None:
             self._refuse(refusal)
@@ -84,7 +85,7 @@ class TimedProtocol(HttpToolsProtocol):
         self._parse(piece)
         if self._deadlines.reading is None or self.transport.is_closing():
             return
-        cycle = self._cycle_of_body()
+        cycle = self.cycle if self._deadlines.reading == "body" else None
         if (refusal := self._deadlines.too_much()) is not None:
             self._refuse(refusal)
         elif cycle is not None and cycle.response_complete and self._deadlines.unused(len(piece)):
@@ -122,9 +123,13 @@ class TimedProtocol(HttpToolsProtocol):
         if self.parser.should_upgrade():
             return  # the head is parsed again without that
         self._deadlines.begin("body", self.loop.time())
-        super().on_headers_complete()
-        self._answers.is_head_due = not self.expect_100_continue
-        self.cycle.transport = self._answers  # type: ignore[assignment]
+        version, scope = self.parser.get_http_version(), cast(Scope, self.scope)
+        add_first_line(scope, self.parser.get_method(), self.url, version)
+        keep_alive = version != "1.0" and self.parser.should_keep_alive()
+        self.cycle = Exchange(scope, self, self.server_state.default_headers, self.expect_100_continue, keep_alive)
+        task = self.loop.create_task(self.cycle.run(self.app))
+        task.add_done_callback(self.tasks.discard)
+        self.tasks.add(task)
 
     def on_body(self, body: bytes) -> None:
         self._deadlines.n_header_bytes = 0
@@ -138,7 +143,6 @@ class TimedProtocol(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         """In place of uvicorn's, which sets a timer for each answer; nothing is in its pipeline here."""
-        self._answers.send_head()
         self.server_state.total_requests += 1
         if not self.transport.is_closing():
             self.flow.resume_reading()
@@ -168,28 +172,22 @@ class TimedProtocol(HttpToolsProtocol):
         elif late is not None:
             self._refuse(late)
 
-    def _cycle_of_body(self) -> RequestResponseCycle | None:
-        """Of the request whose body is being read."""
-        return self.cycle if self._deadlines.reading == "body" else None
-
     def _refuse(self, error: DetentError) -> None:
         """Answers, unless an answer has begun, and takes nothing more; a route hears that its client has gone."""
-        cycle = self._cycle_of_body()
+        cycle = self.cycle if self._deadlines.reading == "body" else None
         if cycle is not None:
             cycle.disconnected = True
             cycle.message_event.set()
             if cycle.response_started and not cycle.response_complete:
-                self._answers.send_head()
+                cycle.send_head()
                 self.transport.close()
                 return
         if cycle is None or not cycle.response_started:
             self.transport.write(raw_response(error))
         self._linger()
 
-    def _close_after_answer(self) -> None:
-        """A body that was refused by its declared size, or another request, is still being sent:
-        a proxy would answer 502 for a connection reset in the middle of it.
-        """
+    def close_after_answer(self) -> None:
+        """A proxy would answer 502 for a connection reset in the middle of a body, or of another request."""
         if (self._deadlines.reading == "body" or self._pauses.is_held) and not self.transport.is_closing():
             self._linger()
         else:

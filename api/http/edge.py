@@ -62,22 +62,22 @@ class Edge:
 
         async def answer(message: Message) -> None:
             if message["type"] == "http.response.start":
-                answered = message.setdefault("headers", [])
-                answered.append((b"x-request-id", request_id.encode()))
-                # a page that has policies of its own keeps them
-                own = [name for name, _ in answered]
-                answered += [one for one in SAFE_HEADERS if one[0] not in own] if NAME_OF_CSP in own else WITH_POLICY
-                answered += [(name.lower().encode(), value.encode()) for name, value in state["headers"].items()]
-                if 300 <= message["status"] < 400:
+                answered, status = message.setdefault("headers", []), message["status"]
+                names = dict(answered)  # a page that has policies of its own keeps them
+                always = [one for one in SAFE_HEADERS if one[0] not in names] if NAME_OF_CSP in names else WITH_POLICY
+                answered += ((b"x-request-id", request_id.encode()), *always)
+                if own := state["headers"]:
+                    answered += [(name.lower().encode(), value.encode()) for name, value in own.items()]
+                if 300 <= status < 400:
                     answered[:] = [
                         (name, _own_path(value) if name == b"location" else value) for name, value in answered
                     ]
-                if message["status"] >= 500 or (scope["method"] not in ("GET", "HEAD") and not state.get("quiet")):
+                if status >= 500 or (scope["method"] not in ("GET", "HEAD") and not state.get("quiet")):
                     log.info(
                         "answered",
                         method=scope["method"],
                         path=logged_path(scope),
-                        status=message["status"],
+                        status=status,
                         ms=round((perf_counter() - started) * 1000, 1),
                     )
             await send(message)

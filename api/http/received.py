@@ -1,10 +1,9 @@
-"""What came over a connection and is not parsed yet, and the end of its answers."""
+"""What came over a connection and is not parsed yet."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 END = b"\r\n\r\n"  # of a head, and of a body in chunks; llhttp takes no other
 
@@ -63,35 +62,6 @@ class Pauses:
         before, self.is_held, self._is_paused = self.is_held or self._is_paused, is_held, is_paused
         if before != (is_held or is_paused):
             (self._transport.resume_reading if before else self._transport.pause_reading)()
-
-
-class AnswerTransport:
-    """A transport that sends an answer's head with the first piece of its body, and ends as ``close`` says.
-
-    Two writes would be two system calls, and ASGI wants no head sent before a piece of the body is there.
-    """
-
-    def __init__(self, transport: asyncio.Transport, close: Callable[[], None]) -> None:
-        self._transport, self.close = transport, close
-        self._head: bytes | None = None
-        self.is_head_due = False  # the next write is a head
-
-    def write(self, data: bytes) -> None:
-        if self.is_head_due:
-            self._head, self.is_head_due = data, False
-        elif self._head is not None:
-            head, self._head = self._head, None
-            self._transport.write(head + data)
-        else:
-            self._transport.write(data)
-
-    def send_head(self) -> None:
-        """Where no body follows: the answer to HEAD, or one that broke off."""
-        if self._head is not None:
-            self.write(b"")
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._transport, name)
 
 
 def head_without_upgrade(method: bytes, url: bytes, version: str, headers: Sequence[tuple[bytes, bytes]]) -> bytes:

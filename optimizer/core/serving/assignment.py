@@ -32,6 +32,7 @@ N_BUCKETS = 2**32
 TOKEN_VALID_DAYS = 30
 TOKEN_VALID = timedelta(days=TOKEN_VALID_DAYS)
 DEFAULT_COHORT_MINUTES = 60
+UNITS_KEPT = 2**15  # hashes of units that came lately; one takes a third of a kilobyte
 HOLDBACK_SHARE = 0.05
 HOLDBACK_PERIOD = timedelta(days=7)  # of the rollout clock
 OVERRIDE_SALT = "salt of the overrides in snapshots"  # its HMAC is the salt
@@ -102,6 +103,7 @@ class Assignment:
     unit_hmac: str | None = None
 
 
+@lru_cache(maxsize=UNITS_KEPT)
 def bucket(salt: str, unit: str) -> int:
     """First 4 bytes, big-endian, of SHA-256(UTF-8 of the salt + 0x00 + UTF-8 of the unit as sent): in [0, 2**32)."""
     return int.from_bytes(hashlib.sha256(salt.encode() + b"\x00" + _utf8(unit)).digest()[:4], "big")
@@ -138,6 +140,7 @@ def held_back_until(rollout: Rollout, clock_scale: float) -> datetime | None:
     return rollout.ended_at + HOLDBACK_PERIOD / clock_scale
 
 
+@lru_cache(maxsize=UNITS_KEPT)
 def unit_hmac(key: bytes, unit: str) -> str:
     """HMAC-SHA-256 as 64 hex digits: the only form in which a unit is ever stored or signed."""
     return _digest(key, _utf8(unit)).hex()
@@ -250,6 +253,7 @@ def variant_at(rollout: Rollout, unit: str, at: datetime, held_back_until: datet
 class TokenForm:
     """What the tokens of one arm and second share, written once; each unit's own costs one HMAC."""
 
+    start: bytes  # base64 of what does not depend on the unit
     before: bytes
     after: bytes
     secret: bytes
@@ -268,13 +272,15 @@ class TokenForm:
             "stage": assignment.stage,
         }
         before = canonical_json(sorted_before)[:-1] + b',"unit_hmac":'
-        return cls(before, b"," + canonical_json({"variant": assignment.variant})[1:], secret)
+        whole = len(before) // 3 * 3
+        after = b"," + canonical_json({"variant": assignment.variant})[1:]
+        return cls(_b64(before[:whole]), before[whole:], after, secret)
 
     def signed(self, unit_hmac: str | None) -> str:
         is_hex = unit_hmac is not None and unit_hmac.isascii() and unit_hmac.isalnum()
         unit = b'"%b"' % unit_hmac.encode() if unit_hmac is not None and is_hex else canonical_json(unit_hmac)
-        body = _b64(self.before + unit + self.after)
-        return f"{body}.{_signature(body, self.secret)}"
+        body = self.start + _b64(self.before + unit + self.after)
+        return (body + b"." + _signature(body, self.secret)).decode()
 
 
 def verify_token(token: str, keys: TokenKeys, now: datetime) -> Assignment:
@@ -300,7 +306,7 @@ def verify_token(token: str, keys: TokenKeys, now: datetime) -> Assignment:
             "Send a token of this installation, or put the old key at the end of DETENT_TOKEN_KEYS.",
             type="unknown_key",
         )
-    if not hmac.compare_digest(signature.encode(), _signature(body, secret).encode()):
+    if not hmac.compare_digest(signature.encode(), _signature(body.encode(), secret)):
         raise InvalidInput(
             "The signature of the assignment token does not fit its content. Send the token as it was served.",
             type="forged_token",
@@ -357,8 +363,8 @@ def _assignment(payload: Mapping[str, Any]) -> Assignment:
         raise _malformed("its payload is signed but lacks what an assignment needs") from None
 
 
-def _signature(body: str, secret: bytes) -> str:
-    return _b64(_digest(secret, body.encode()))
+def _signature(body: bytes, secret: bytes) -> bytes:
+    return _b64(_digest(secret, body))
 
 
 def _digest(key: bytes, content: bytes) -> bytes:
@@ -374,13 +380,12 @@ def _keyed(key: bytes) -> hmac.HMAC:
 
 
 def _utf8(unit: str) -> bytes:
-    return unit.encode(
-        errors="surrogatepass"
-    )  # JSON can carry half a surrogate pair; it is a strange unit, not a crash
+    # JSON can carry half a surrogate pair; it is a strange unit, not a crash
+    return unit.encode("utf-8", "surrogatepass")
 
 
-def _b64(data: bytes) -> str:
-    return binascii.b2a_base64(data, newline=False).translate(_URL_SAFE).rstrip(b"=").decode()
+def _b64(data: bytes) -> bytes:
+    return binascii.b2a_base64(data, newline=False).translate(_URL_SAFE).rstrip(b"=")
 
 
 _URL_SAFE = bytes.maketrans(b"+/", b"-_")
