@@ -181,6 +181,7 @@ def test_three_in_ten_requests_that_fail_are_taken_back_by_the_guardrail(
     assert "rollout_ended" in {a["kind"] for a in client.get("/v1/alerts").json()["items"]}
 
 
+@pytest.mark.long  # its rule is tried on a store in contract/test_watched_rollouts.py
 def test_a_drop_of_twenty_points_in_labels_is_taken_back_by_the_quality_gate(
     server: Server, client: httpx.Client, rollout: dict[str, Any]
 ) -> None:
@@ -246,7 +247,11 @@ def database_removed(server: Server) -> Iterator[None]:
         away.rmdir()
 
 
-@pytest.mark.parametrize("trouble", [worker_killed, database_locked, database_removed], ids=lambda t: t.__name__)
+@pytest.mark.parametrize(
+    "trouble",
+    [worker_killed, database_locked, pytest.param(database_removed, marks=pytest.mark.long)],
+    ids=lambda t: t.__name__,
+)
 def test_when_the_lease_has_run_out_nobody_is_served_the_candidate_and_afterwards_it_goes_on(
     server: Server, client: httpx.Client, watched: dict[str, Any], trouble: Callable[[Server], Any]
 ) -> None:

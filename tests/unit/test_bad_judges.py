@@ -23,6 +23,7 @@ from tests.unit.test_judged_studies import SPACE, by_settings, create
 from tests.unit.test_judged_traffic import Live
 
 N = 60
+SEEDS = [0, *(pytest.param(seed, marks=pytest.mark.long) for seed in (1, 2))]
 
 
 def rated(seed: int) -> list[tuple[str, float, str]]:
@@ -49,7 +50,7 @@ def gate_of(judge: Callable[[str, float, str], float], seed: int) -> GateVerdict
     return calibrated_gate("j_1", record).verdict
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize(
     "judge",
     [
@@ -63,7 +64,7 @@ def test_a_judge_that_does_not_follow_people_is_found_by_its_calibration_and_pas
     assert gate_of(judge, seed) is GateVerdict.ERROR
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", SEEDS)
 def test_a_judge_that_follows_people_with_noise_passes_it(seed):
     draw = random.Random(seed)
     noisy = gate_of(lambda kind, rating, answer: min(1.0, max(0.0, rating + draw.uniform(-0.3, 0.3))), seed)

@@ -217,7 +217,7 @@ class TestSimulated:
             before = now
         return found
 
-    @pytest.mark.parametrize("per_minute", [1.0, 6.0, 40.0])
+    @pytest.mark.parametrize("per_minute", [6.0, *(pytest.param(n, marks=pytest.mark.long) for n in (1.0, 40.0))])
     def test_healthy_traffic_raises_nothing_in_a_week(self, per_minute: float) -> None:
         n_minutes = 7 * 24 * 60 if per_minute < 10 else 24 * 60
         assert self.raised(1, per_minute=per_minute, errors=0.02, slow=0.01, n_minutes=n_minutes) == []

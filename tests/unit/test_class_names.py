@@ -5,7 +5,8 @@ from __future__ import annotations
 import ast
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
+from functools import cache
 
 from tests.unit.test_product_imports import ROOT
 
@@ -24,20 +25,19 @@ NO_VARIABLES = listed("Of no variable")
 NOUNS = {"Refused"}  # of errors: each says what became of a request
 
 
-def product() -> Iterator[tuple[str, ast.Module]]:
-    """Each file of the product, by its place, with its tree."""
-    for package in ("optimizer", "api"):
-        for file in (ROOT / package).rglob("*.py"):
-            yield str(file.relative_to(ROOT)), ast.parse(file.read_text(encoding="utf-8"))
-
-
-def class_names() -> dict[str, list[str]]:
+@cache
+def product() -> tuple[dict[str, list[str]], dict[str, list[str]]]:
+    """Of all files: where each class name stands, and by file which variables are misnamed."""
     places: dict[str, list[str]] = defaultdict(list)
-    for place, tree in product():
+    misnamed: dict[str, list[str]] = {}
+    for file in (file for package in ("optimizer", "api") for file in (ROOT / package).rglob("*.py")):
+        place, tree = str(file.relative_to(ROOT)), ast.parse(file.read_text(encoding="utf-8"))
         for node in ast.walk(tree):
             if isinstance(node, ast.ClassDef):
                 places[node.name].append(place)
-    return places
+        if names := misnamed_variables(tree):
+            misnamed[place] = names
+    return places, misnamed
 
 
 def misnamed_variables(tree: ast.Module) -> list[str]:
@@ -61,13 +61,13 @@ def no_nouns(names: Iterable[str]) -> list[str]:
 
 
 def test_no_class_name_stands_twice() -> None:
-    places = class_names()
+    places, _ = product()
     assert len(places) > 1000
     assert {name: found for name, found in places.items() if len(found) > 1} == {}
 
 
 def test_a_class_is_named_by_a_noun() -> None:
-    assert no_nouns(class_names()) == []
+    assert no_nouns(product()[0]) == []
 
 
 def test_another_name_would_be_found() -> None:
@@ -75,7 +75,7 @@ def test_another_name_would_be_found() -> None:
 
 
 def test_a_variable_is_named_after_what_it_holds() -> None:
-    assert {place: names for place, tree in product() if (names := misnamed_variables(tree))} == {}
+    assert product()[1] == {}
 
 
 def test_a_variable_named_after_how_it_came_would_be_found() -> None:
