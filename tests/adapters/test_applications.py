@@ -1,5 +1,6 @@
-"""The two applications of examples/ten_lines as processes of their own, beside a running Detent and a provider: each
-answers before and after its ten lines; after them its customers stand in arms, and its outcomes are counted there.
+"""Applications of examples/ as processes of their own, beside a running Detent and a provider. Those of ten_lines
+answer before and after their ten lines; after them their customers stand in arms, and outcomes are counted there.
+
 `make test-adapters` runs this; what docs/how-to/ten-lines.md has typed is typed here.
 """
 
@@ -195,6 +196,30 @@ def test_the_application_serves_before_and_after_and_its_outcomes_stand_in_arms(
     reported = [one for one in items(detent, "interactions") if one["rollout"] == rollout]
     assert {one["output"] for one in reported} == {"billing"}
     assert sum(one["variant"] == candidate for one in reported) >= sent
+
+
+def test_the_application_with_flags_of_openfeature_serves_and_its_outcomes_are_counted(
+    detent: Server, model: Provider
+) -> None:
+    mails = [{"id": f"m{n}", "customer": f"customer-{n}", "text": "Where is my invoice?"} for n in range(6)]
+    verdicts = [{"id": mail["id"], "was_moved": mail["id"] == "m0"} for mail in mails]
+    environment = {**os.environ, "OPENAI_BASE_URL": model.url, "OPENAI_API_KEY": "x", "DETENT_SERVER": detent.url}
+    ran = subprocess.run(
+        [sys.executable, str(ROOT / "examples" / "openfeature_flags.py")],
+        input="\n".join(json.dumps(one) for one in [*mails, *verdicts]),
+        env=environment | {"PYTHONPATH": str(ROOT / "client")},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert [json.loads(line)["topic"] for line in ran.stdout.splitlines()] == ["billing"] * 6
+    assert [body["model"] for body in model.bodies] == ["gpt-4o-mini"] * 6
+    champion = httpx.get(f"{detent.url}/v1/families/triage").json()["champion"]["variant"]
+    outcomes = until(lambda: len(seen := items(detent, "feedback")) == 6 and seen, "the outcomes")
+    assert sorted(one["success"] for one in outcomes) == [False, True, True, True, True, True]
+    assert {one["variant"] for one in outcomes} == {champion}
+    assert {one["output"] for one in items(detent, "interactions")} == {"billing"}
 
 
 def candidates_of(application: Application, requests: list[dict[str, Any]], text: str) -> int:
