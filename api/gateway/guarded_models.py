@@ -26,7 +26,7 @@ from optimizer.core.base.errors import ModelFailed
 from optimizer.core.models.breaker import Breaker, BreakerRefusal, Pass, State, ask, failed, succeeded, withdrawn
 from optimizer.core.models.budget import worth_a_retry
 from optimizer.core.models.language import ModelAnswer, ModelDelta, ModelPrice, ModelRequest, delta_of, size_of
-from optimizer.jobs.calls.wrapped_model import WrappedModel
+from optimizer.jobs.calls.retried_model import WrappedModel
 from optimizer.ports import DeltaSink, LanguageModel, ModelFacts, ModelSource, StreamingModel
 
 BUSY_RETRY_S = 2

@@ -20,7 +20,7 @@ from api.gateway.recording import ANSWER_BYTES, record_interaction, record_later
 from api.services import Services
 from optimizer.core.base.errors import ModelFailed
 from optimizer.core.policy.attempts import Attempt
-from optimizer.jobs.feedback.record_later_parts import later_parts
+from optimizer.jobs.feedback.spooled_records import later_parts
 
 log = structlog.get_logger("gateway")
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Protocol, TypeVar
+from datetime import datetime
+from typing import Any, Protocol, TypeVar
 
 from optimizer.ports.alerts import Alerts, Audit
 from optimizer.ports.api_keys import ApiKeys, KeyUsage
@@ -25,9 +26,28 @@ from optimizer.ports.retention import RetainedRows
 from optimizer.ports.rollouts import Blocks, Observations, Rollouts, UnitCounts
 from optimizer.ports.serving import Champions, FamilyNames, Freezes, Overrides, ServingVersion
 from optimizer.ports.studies import Journal, Schedules, Studies
-from optimizer.ports.tables import Tables
 from optimizer.ports.transaction import Transaction
 from optimizer.ports.variants import Playbooks, Variants
+
+
+class Tables(Protocol):
+    """Rows as values of JSON, under the keys of families in the place of their names; times as ISO 8601 in UTC."""
+
+    def names(self) -> Sequence[str]:
+        """Those that hold no secret and no more than a moment's state, in the order in which they are to be added."""
+
+    def revision(self) -> str:
+        """Of the tables' columns."""
+
+    def each(self, tx: Transaction, table: str) -> Iterator[Mapping[str, Any]]:
+        """By primary key; few at a time are held in memory."""
+
+    def add(self, tx: Transaction, table: str, rows: Sequence[Mapping[str, Any]]) -> int:
+        """Those whose key is not there yet; returns how many. Raises ValueError for what is no row of the table."""
+
+    def look_at_holdout(self, tx: Transaction, look: str, at: datetime) -> int:
+        """Records a look, under this name, at every sealed example there is; returns how many there are."""
+
 
 T = TypeVar("T")
 

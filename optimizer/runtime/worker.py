@@ -27,7 +27,7 @@ from optimizer.core.rollout.champion_limits import ChampionLimits
 from optimizer.core.scheduling.monthly_budget import MonthlyLimits
 from optimizer.host import run_files
 from optimizer.host.config import Settings
-from optimizer.jobs.champions.rehearse_champion import is_due, rehearse_champion
+from optimizer.jobs.champions.drill_rollback import drill_rollback, is_due
 from optimizer.jobs.champions.watch_champion import watch_champion
 from optimizer.jobs.champions.watch_limits import watch_limits
 from optimizer.jobs.champions.watch_switch import SwitchWatcher
@@ -71,7 +71,7 @@ ROLL_UP_REST = 49.0  # times what it took: a fiftieth of one processor at the mo
 MINUTES_SECONDS = 20.0
 CHAMPIONS_SECONDS = 60.0
 TRIGGERS_SECONDS = 300.0
-REHEARSAL_SECONDS = 60.0  # how often is looked whether one is due
+DRILL_SECONDS = 60.0  # how often is looked whether one is due
 REVIEWS_SECONDS = 300.0  # how often is looked whether answers in doubt are due
 JUDGE_SECONDS = 60.0  # how often answers of live traffic are put before a judge, where a family's file asks for it
 PURGE_SECONDS = 3600.0
@@ -151,7 +151,7 @@ class Worker:
                 CHAMPIONS_SECONDS,
             ),
             self._thread("switches", lambda: self._switches.look(self._families.families), self._settings.tick_seconds),
-            self._thread("rehearsal", self._drill, REHEARSAL_SECONDS),
+            self._thread("rehearsal", self._drill, DRILL_SECONDS),
             self._thread("triggers", self._trigger, TRIGGERS_SECONDS),
             self._thread("reviews", self._collect_reviews, REVIEWS_SECONDS),
             self._thread("judge", self._monitor_traffic, JUDGE_SECONDS),
@@ -335,8 +335,8 @@ class Worker:
     def _drill(self) -> None:
         def drill(family: Family) -> None:
             if is_due(family, store=self._store, clock=self._clock):
-                outcome = rehearse_champion(family, store=self._store, clock=self._clock, models=self._open_models())
-                log.info("way back rehearsed", family=family.name, outcome=outcome)
+                outcome = drill_rollback(family, store=self._store, clock=self._clock, models=self._open_models())
+                log.info("rollback drill ended", family=family.name, outcome=outcome)
 
         each_family(dict(self._families.families), drill)
 

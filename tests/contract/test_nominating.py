@@ -20,8 +20,8 @@ from optimizer.core.search.study import Study, Trial
 from optimizer.core.views.study_headline import headline, next_step
 from optimizer.jobs.rollouts.freeze import FreezeRequest, freeze
 from optimizer.jobs.rollouts.start_rollout import _approves_itself
-from optimizer.jobs.studies.confirming_study import confirming_study
 from optimizer.jobs.studies.nominate import LookPrice
+from optimizer.jobs.studies.read_studies import confirming_study
 from optimizer.jobs.studies.report_study import report_study
 from optimizer.jobs.studies.transitions import request_stop, resume_study
 from optimizer.runtime.wiring import study_page

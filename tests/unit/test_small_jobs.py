@@ -19,8 +19,8 @@ from optimizer.core.models.language import ModelAnswer
 from optimizer.core.policy.attempts import Attempt, Call
 from optimizer.host.config import load_settings
 from optimizer.jobs.feedback.record_exposures import ExposuresRequest, record_exposures
-from optimizer.jobs.feedback.record_later_parts import later_parts
 from optimizer.jobs.feedback.roll_up_minutes import roll_up_performance
+from optimizer.jobs.feedback.spooled_records import later_parts
 from optimizer.jobs.ids import new_id
 from optimizer.runtime.worker import Worker
 from tests.clock import Clock

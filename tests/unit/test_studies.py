@@ -28,7 +28,7 @@ from optimizer.core.search.strategy import without_turn
 from optimizer.core.search.study import Study, too_long_in_words
 from optimizer.core.views.study_headline import view_of_study
 from optimizer.jobs.outbox.mirror_outbox import TOPICS as MIRRORED
-from optimizer.jobs.studies.progress import StudyProgress
+from optimizer.jobs.studies.context import StudyProgress
 from optimizer.jobs.studies.transitions import fail_study, request_stop, resume_study
 from tests.clock import Clock
 from tests.study_world import START, TOPICS, Broken, TopicModel, World, topic_examples, topic_family

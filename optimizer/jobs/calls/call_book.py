@@ -24,7 +24,7 @@ class Account:
     Args:
         study: whose calls these are; None for calls outside a study, whose budget then counts ``own_spend`` only, where
             it is given, else what one model is asked.
-        purpose: search, confirmation, proposer, evaluation, timing, serving or rehearsal.
+        purpose: search, confirmation, proposer, evaluation, timing, serving or rehearsal (a drill).
         budget: caps of calls and dollars over everything the study has spent, in whatever process.
         held: what must be left over at the moment, where ``budget`` does not already leave it out.
     """

@@ -9,8 +9,24 @@ import stamina
 
 from optimizer.core.base.errors import NOT_ASKED, ModelFailed
 from optimizer.core.models.language import Backoff, ModelAnswer, ModelRequest
-from optimizer.jobs.calls.wrapped_model import WrappedModel
 from optimizer.ports import DeltaSink, LanguageModel
+
+
+class WrappedModel:
+    """A LanguageModel around another, ``inner``, whose facts it has."""
+
+    def __init__(self, inner: LanguageModel) -> None:
+        self.inner = inner
+        self.name, self.revision, self.price, self.retries = inner.name, inner.revision, inner.price, inner.retries
+        self.max_output_tokens = inner.max_output_tokens
+
+    @property
+    def concurrency(self) -> int:
+        return self.inner.concurrency
+
+    async def complete(self, request: ModelRequest) -> ModelAnswer:
+        return await self.inner.complete(request)
+
 
 # False: no other attempt; True: after the usual pause; a number: after so many seconds
 Pause = Callable[[ModelFailed], bool | float]

@@ -18,7 +18,7 @@ from optimizer.jobs.context import Context
 from optimizer.jobs.families.export_variant import export_variant
 from optimizer.jobs.families.file_versions import file_version_record
 from optimizer.jobs.request import FamilyRequest, PageRequest, Request
-from optimizer.jobs.studies.confirming_study import last_nominated
+from optimizer.jobs.studies.read_studies import last_nominated
 from optimizer.ports import Store, Transaction
 
 OfFamily = Annotated[str | None, Field(description="Where several families hold the same content: which one is meant")]

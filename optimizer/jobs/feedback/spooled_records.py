@@ -12,12 +12,15 @@ from datetime import datetime
 from itertools import groupby
 from typing import Any
 
+from optimizer.core.family.family import Family
+from optimizer.core.family.masking import Masker, MaskTooSlow
 from optimizer.core.feedback.events import Arm, LaterParts
-from optimizer.core.feedback.reported import FIELDS, Report
+from optimizer.core.feedback.reported import FIELDS, Report, protect_parts
+from optimizer.core.policy.attempts import Attempt, part_of, total_cost_usd
 from optimizer.jobs.feedback.ingest_feedback import Intake
 from optimizer.jobs.feedback.keep_events import Rejection
 from optimizer.jobs.feedback.place_events import ReadEvent
-from optimizer.ports import Store, Transaction
+from optimizer.ports import Clock, Store, Transaction
 
 _TEXTS = ("input", "output", "tags", "conversation")
 
@@ -91,4 +94,23 @@ def _read(index: int, record: Mapping[str, Any]) -> ReadEvent:
         sent=Arm(**arm),
         by_token=True,
         token=None if token is None else (token[0], datetime.fromisoformat(token[1])),
+    )
+
+
+def later_parts(family: Family, interaction: str, attempts: Sequence[Attempt], clock: Clock) -> LaterParts | None:
+    """The row beside the interaction, its texts under the family's privacy; None where there are no attempts."""
+    if not attempts:
+        return None
+    privacy = family.privacy
+    parts = [part_of(attempt) for attempt in attempts]
+    try:
+        parts = protect_parts(parts, store=privacy.store, masker=Masker(privacy.rules))
+    except MaskTooSlow:  # what cannot be masked is not kept; that it was asked is
+        parts = protect_parts(parts, store="metadata", masker=Masker(()))
+    return LaterParts(
+        family=family.name,
+        interaction=interaction,
+        parts=parts,
+        cost_usd=total_cost_usd(attempts),
+        received_at=clock.now(),
     )

@@ -23,7 +23,7 @@ from optimizer.core.statistics.quality_gate import ALPHA_SHIP, NESTED
 from optimizer.jobs.record_change import require_variant
 from optimizer.jobs.rollouts.evidence_sources import EvidenceSource, StoreEvidence
 from optimizer.jobs.rollouts.fix_settings import ChampionRecord, fix_settings, read_record
-from optimizer.jobs.studies.confirming_study import confirming_study
+from optimizer.jobs.studies.read_studies import confirming_study
 from optimizer.ports import Clock, Store, Transaction
 
 RECENT = timedelta(days=7)

@@ -39,7 +39,7 @@ from optimizer.jobs.request import (
 from optimizer.jobs.rollouts.forecast_rollout import forecast_active, forecast_family, forecast_outcomes
 from optimizer.jobs.rollouts.rollout_view import rollout_view, with_forecast
 from optimizer.jobs.rollouts.watch_rollout import evidence_now
-from optimizer.jobs.studies.confirming_study import last_nominated
+from optimizer.jobs.studies.read_studies import last_nominated
 from optimizer.ports import Store, Transaction
 
 READS = 3  # at most; a rollout that moves more often is shown without a forecast

@@ -31,7 +31,7 @@ from optimizer.jobs.request import FamilyRequest, Name, Reason, Share
 from optimizer.jobs.rollouts.fix_settings import ChampionRecord, current_champion, fix_settings
 from optimizer.jobs.rollouts.forecast_rollout import forecast_start, read_recent
 from optimizer.jobs.rollouts.watch_rollout import ENDED
-from optimizer.jobs.studies.confirming_study import confirming_study
+from optimizer.jobs.studies.read_studies import confirming_study
 from optimizer.ports import Clock, Store, Transaction
 
 AUTO_ACTOR = "system:auto"

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cache, cached_property
 from math import ceil
-from typing import Any
+from typing import Any, Literal
 
 from optimizer.core.base.errors import ModelFailed, NotFound, StudyStopped
 from optimizer.core.base.values import Spend
@@ -40,9 +40,34 @@ from optimizer.jobs.calls.call_model import JournaledModel
 from optimizer.jobs.context import JobContext
 from optimizer.jobs.dataset.golden_scenarios import asked_by, asks, golden_examples, with_kept_golden
 from optimizer.jobs.studies.evaluation import Measures
-from optimizer.jobs.studies.progress import ProgressCallback, StudyProgress
 from optimizer.jobs.studies.transitions import allowed
 from optimizer.ports import Clock, ModelSource, Store, TierAnswers, Transaction
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StudyProgress:
+    """One moment of a study. ``n_calls`` and ``usd`` are spent so far; ``eta_s`` is None until the pace is known."""
+
+    kind: Literal["started", "call", "trial", "confirming", "finished"]
+    study: str
+    family: str
+    text: str
+    n_trials: int  # done
+    n_trials_most: int
+    n_calls: int
+    usd: float
+    best_score: float | None = None
+    champion_score: float | None = None
+    eta_s: float | None = None
+    trial: Trial | None = None
+
+
+ProgressCallback = Callable[[StudyProgress], None]
+
+
+def unwatched(event: StudyProgress) -> None:
+    """The observer of a study that is not watched."""
+
 
 STOP_CACHE_S = 0.5  # a cancelled study sends no call later than this
 CALLS_FOR_A_PACE = 10

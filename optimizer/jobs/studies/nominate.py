@@ -45,11 +45,10 @@ from optimizer.jobs.families.check_models import require_known_models
 from optimizer.jobs.families.vouch_for_judge import judge_gates, without_judge_gate
 from optimizer.jobs.ids import new_id
 from optimizer.jobs.request import ItemRequest, Name
-from optimizer.jobs.studies.confirming_study import standing_look
 from optimizer.jobs.studies.context import variant_of
 from optimizer.jobs.studies.kinds.prompt import require_price, serve_another
 from optimizer.jobs.studies.read_spending import monthly_left
-from optimizer.jobs.studies.read_studies import stored_study
+from optimizer.jobs.studies.read_studies import standing_look, stored_study
 from optimizer.ports import ModelCatalogue, Store, Transaction
 
 TO_SPARE = 1.5  # times the calls of the confirmation: retries count, and so do calls that a kill loses

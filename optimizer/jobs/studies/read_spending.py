@@ -9,7 +9,7 @@ from optimizer.ports import Clock, Store, Transaction
 def monthly_left(tx: Transaction, store: Store, clock: Clock, family: str, limits: MonthlyLimits) -> Remainder:
     """What a new study or run of ``family`` may spend this month; real time, UTC.
 
-    Calls of no run count too: of evaluations, of a judge that watches traffic, of rehearsals.
+    Calls of no run count too: of evaluations, of a judge that watches traffic, of drills.
     """
     if limits.family_usd is None and limits.all_usd is None:
         return Remainder()

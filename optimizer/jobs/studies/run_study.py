@@ -31,10 +31,9 @@ from optimizer.core.search.study import ENDED, JUDGED_BY, Definition, Study
 from optimizer.jobs.context import JobContext
 from optimizer.jobs.dataset.build_dataset import build_dataset, dev_examples, load_examples
 from optimizer.jobs.studies.confirm_winner import confirm_winner
-from optimizer.jobs.studies.context import StopFlag, StudyRun, variant_of
+from optimizer.jobs.studies.context import ProgressCallback, StopFlag, StudyRun, unwatched, variant_of
 from optimizer.jobs.studies.evaluations.ask_suites import ask_suites
 from optimizer.jobs.studies.evaluations.measure_baselines import measure_baselines, measure_labels
-from optimizer.jobs.studies.progress import ProgressCallback, unwatched
 from optimizer.jobs.studies.run_search import Reserve, SearchResult, run_search
 from optimizer.jobs.studies.transitions import allowed, fail_study
 from optimizer.ports import Store, Transaction

@@ -11,7 +11,6 @@ from optimizer.core.search.cost_estimate import CostEstimate
 from optimizer.core.search.study import CONFIRM, Study, study_view
 from optimizer.jobs.context import Context
 from optimizer.jobs.request import ItemActRequest
-from optimizer.jobs.studies.confirming_study import standing_look
 from optimizer.jobs.studies.context import variant_of
 from optimizer.jobs.studies.create_study import StudyRequest, create_study, parse_definition
 from optimizer.jobs.studies.nominate import (
@@ -23,7 +22,7 @@ from optimizer.jobs.studies.nominate import (
     queue_look,
     refuse_fallen,
 )
-from optimizer.jobs.studies.read_studies import stored_study
+from optimizer.jobs.studies.read_studies import standing_look, stored_study
 from optimizer.jobs.studies.transitions import request_stop, resume_study
 
 

@@ -110,7 +110,7 @@ class LmCallRow(Row):
     key: str
     study: str | None = None
     family: str | None = None
-    purpose: str  # search, confirmation, proposer, evaluation, timing, judge, monitor, serving, rehearsal
+    purpose: str  # search, confirmation, proposer, evaluation, timing, judge, monitor, serving, rehearsal (a drill)
     model: str
     attempt: int
     status: str  # sent, settled, failed, lost

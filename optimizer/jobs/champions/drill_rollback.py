@@ -1,5 +1,5 @@
-"""Rehearses the way back: the champion before the present one is rendered and its model called once,
-so that it is known to work.
+"""The drill of a rollback: the champion before the present one is rendered and its model called once,
+so that the way back is known to work.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from optimizer.jobs.ids import new_id
 from optimizer.ports import Alert, Clock, ModelSource, Store, Transaction
 
 ALERT = "way_back_broken"
-PURPOSE = "rehearsal"
+PURPOSE = "rehearsal"  # a drill's name in the journal and in alerts, which are kept
 EVERY = timedelta(hours=24)
 EVERY_WHILE_BROKEN = timedelta(hours=1)
 LATEST_STUDIES = 5  # looked through for a nomination
-Rehearsal = Literal["works", "broken", "not possible", "nothing to go back to"]
+DrillOutcome = Literal["works", "broken", "not possible", "nothing to go back to"]
 log = structlog.get_logger(__name__)
 
 
@@ -52,7 +52,7 @@ def is_due(family: Family, *, store: Store, clock: Clock) -> bool:
     return any(at > last for at in (current_of(history).since, *nominated))
 
 
-def rehearse_champion(family: Family, *, store: Store, clock: Clock, models: ModelSource) -> Rehearsal:
+def drill_rollback(family: Family, *, store: Store, clock: Clock, models: ModelSource) -> DrillOutcome:
     """Renders the champion before this one with a released dev example and asks its model,
     past the answers in the journal.
 
@@ -69,11 +69,11 @@ def rehearse_champion(family: Family, *, store: Store, clock: Clock, models: Mod
         example = min(examples, key=lambda example: example.id, default=None)
     failure: str | None = None
     if below is None:
-        outcome: Rehearsal = "nothing to go back to"
+        outcome: DrillOutcome = "nothing to go back to"
     elif example is None:
         outcome = "not possible"
         log.info(
-            "way back not rehearsed",
+            "rollback drill not possible",
             family=family.name,
             variant=below.variant,
             why="there is no released dev example to render",
@@ -110,7 +110,7 @@ def _failure(
     except DetentError as error:
         return error.detail
     except Exception as error:  # whatever it is, that champion would not answer either
-        log.exception("way back not rehearsed", family=family.name, variant=variant.id)
+        log.exception("rollback drill failed", family=family.name, variant=variant.id)
         return f"{type(error).__name__}: {error}"
     return None
 
@@ -125,7 +125,7 @@ def _alert(family: Family, variant: str, failure: str, at: datetime) -> Alert:
         opened_at=at,
         detail=(
             f"The way back of {family.name} is broken: {variant}, the champion before this one, was rendered and its"
-            f" model called as a rehearsal, and that failed: {failure.rstrip('.')}. Put that right; it is tried again"
+            f" model called in a drill, and that failed: {failure.rstrip('.')}. Put that right; it is tried again"
             f" every hour and this alert closes by itself. Until then `detent champion rollback {family.name}` would"
             " bring back a champion that does not answer."
         ),
@@ -133,7 +133,7 @@ def _alert(family: Family, variant: str, failure: str, at: datetime) -> Alert:
 
 
 def _keep(tx: Transaction, store: Store, family: Family, broken: Alert | None, now: datetime) -> None:
-    """The rehearsal's date, the new alert, and an end to those about what works again or is no longer the way back."""
+    """The drill's date, the new alert, and an end to those about what works again or is no longer the way back."""
     store.minute_stats.set_watermark(tx, _name(family), now)
     for alert in _open_alerts(tx, store, family):
         if broken is None or alert.subject != broken.subject:

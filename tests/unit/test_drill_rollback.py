@@ -1,4 +1,4 @@
-"""The rehearsal of the way back: a real call outside studies, an alert while it fails,
+"""The drill of the way back: a real call outside studies, an alert while it fails,
 and never a look at the holdout.
 """
 
@@ -15,14 +15,14 @@ from optimizer.core.family.rendering import render
 from optimizer.core.family.variant import Variant, VariantRecord
 from optimizer.core.models.language import request_for
 from optimizer.core.serving.champion import fall_back, succeed
-from optimizer.jobs.champions.rehearse_champion import ALERT, is_due, rehearse_champion
+from optimizer.jobs.champions.drill_rollback import ALERT, drill_rollback, is_due
 from optimizer.jobs.dataset.build_dataset import as_served
 from optimizer.ports import Alert
 from tests.stores import study
 from tests.study_world import START, TopicModel, World, topic_examples, topic_family
 
 
-class Rehearsing(World):
+class DrillWorld(World):
     """A family whose first champion lies beneath a second one, and whose model may break."""
 
     def __init__(self, folder: Path, **changes: Any) -> None:
@@ -50,8 +50,8 @@ class Rehearsing(World):
         tenure = succeed(current, variant=variant.id, at=self.clock.now(), by="anna", why="better", forced=False)
         self.store.write(lambda tx: self.store.champions.put(tx, tenure))
 
-    def rehearse(self) -> str:
-        return rehearse_champion(self.family, store=self.store, clock=self.clock, models=self)
+    def drill(self) -> str:
+        return drill_rollback(self.family, store=self.store, clock=self.clock, models=self)
 
     def due(self, after: timedelta = timedelta(0)) -> bool:
         self.clock.at += after
@@ -63,123 +63,123 @@ class Rehearsing(World):
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> Rehearsing:
-    return Rehearsing(tmp_path)
+def world(tmp_path: Path) -> DrillWorld:
+    return DrillWorld(tmp_path)
 
 
-class TestRehearsal:
-    def test_the_champion_beneath_is_asked_as_serving_would_ask_it(self, world: Rehearsing) -> None:
-        assert world.rehearse() == "works"
+class TestDrill:
+    def test_the_champion_beneath_is_asked_as_serving_would_ask_it(self, world: DrillWorld) -> None:
+        assert world.drill() == "works"
         (sent,) = world.model.requests
         example = as_served(world.family, topic_examples(1, "dev")[0])
         served = request_for(world.first, render(world.first, example.input), revision=world.model.revision)
         assert (sent.messages, sent.params) == (served.messages, served.params)
         assert world.alerts(open_only=False) == []
 
-    def test_it_really_calls_every_time_though_the_journal_knows_an_answer(self, world: Rehearsing) -> None:
-        assert [world.rehearse(), world.rehearse()] == ["works", "works"]
+    def test_it_really_calls_every_time_though_the_journal_knows_an_answer(self, world: DrillWorld) -> None:
+        assert [world.drill(), world.drill()] == ["works", "works"]
         assert len(world.model.requests) == 2
 
-    def test_its_call_stands_in_the_journal_outside_every_study(self, world: Rehearsing) -> None:
-        world.rehearse()
+    def test_its_call_stands_in_the_journal_outside_every_study(self, world: DrillWorld) -> None:
+        world.drill()
         with world.store.read() as tx:
             rows = tx.exec_driver_sql("SELECT study, family, purpose, status, cost_usd FROM lm_calls").all()
         assert rows == [(None, "topics", "rehearsal", "settled", 0.00001)]
 
     def test_a_broken_model_opens_one_alert_which_says_what_to_do_and_a_working_one_closes_it(
-        self, world: Rehearsing
+        self, world: DrillWorld
     ) -> None:
         world.broken = ModelFailed("The key of the model was refused (401).", kind="http", status_of_model=401)
-        assert [world.rehearse(), world.rehearse()] == ["broken", "broken"]
+        assert [world.drill(), world.drill()] == ["broken", "broken"]
         (alert,) = world.alerts()
         assert (alert.family, alert.subject, alert.level) == ("topics", world.first.id, "critical")
         assert "The key of the model was refused (401)." in alert.detail
         assert "tried again every hour" in alert.detail
         world.broken = None
-        assert world.rehearse() == "works"
+        assert world.drill() == "works"
         assert world.alerts() == []
 
     def test_a_model_that_is_not_there_any_more_and_a_prompt_that_asks_for_more_are_broken_ways_back(
-        self, world: Rehearsing, monkeypatch: pytest.MonkeyPatch
+        self, world: DrillWorld, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         def gone(name: str) -> Any:
             raise NotFound(f"There is no model {name!r}.")
 
         with monkeypatch.context() as patched:
             patched.setattr(world, "get", gone)
-            assert world.rehearse() == "broken"
+            assert world.drill() == "broken"
         assert "There is no model 'fake'." in world.alerts()[0].detail
         asks_more = world.variant("{{document}} of {{author}}?")
         world.crown_next(asks_more)
         world.crown_next(world.first)
-        assert world.rehearse() == "broken"
+        assert world.drill() == "broken"
         (alert,) = world.alerts()
         assert alert.subject == asks_more.id
         assert "author" in alert.detail
 
-    def test_a_store_that_is_busy_says_nothing_about_the_way_back(self, world: Rehearsing) -> None:
+    def test_a_store_that_is_busy_says_nothing_about_the_way_back(self, world: DrillWorld) -> None:
         world.broken = Busy("The database is locked.")
         with pytest.raises(Busy):
-            world.rehearse()
+            world.drill()
         assert world.alerts(open_only=False) == []
 
     def test_only_released_dev_examples_are_shown(self, tmp_path: Path) -> None:
-        world = Rehearsing(tmp_path)
+        world = DrillWorld(tmp_path)
         with world.store.read() as tx:
             names = {
                 example.id for example in world.store.examples.of_split(tx, "topics", split="dev", released_only=True)
             }
         world.store.write(lambda tx: tx.exec_driver_sql("UPDATE examples SET released = 0"))
         assert len(names) == 12
-        assert world.rehearse() == "not possible"
+        assert world.drill() == "not possible"
         assert world.model.requests == []
         assert world.alerts(open_only=False) == []
         with world.store.read() as tx:
             assert world.store.examples.looked_at(tx, "topics") == set()
 
-    def test_with_nothing_beneath_nothing_is_called_and_an_old_alert_closes(self, world: Rehearsing) -> None:
+    def test_with_nothing_beneath_nothing_is_called_and_an_old_alert_closes(self, world: DrillWorld) -> None:
         world.broken = ModelFailed("Down.", kind="malformed")
-        world.rehearse()
+        world.drill()
         with world.store.read() as tx:
             history = world.store.champions.history(tx, "topics")
         back = fall_back(history, expect=None, at=world.clock.now(), by="anna", why="worse")
         world.store.write(lambda tx: world.store.champions.put(tx, back))
         n_calls = len(world.model.requests)
         assert world.due()
-        assert world.rehearse() == "nothing to go back to"
+        assert world.drill() == "nothing to go back to"
         assert len(world.model.requests) == n_calls
         assert world.alerts() == []
         assert not world.due(timedelta(days=2))
 
 
 class TestWhen:
-    def test_once_a_day(self, world: Rehearsing) -> None:
+    def test_once_a_day(self, world: DrillWorld) -> None:
         assert world.due()
-        world.rehearse()
+        world.drill()
         assert not world.due(timedelta(hours=23))
         assert world.due(timedelta(hours=1))
 
-    def test_every_hour_while_it_is_broken(self, world: Rehearsing) -> None:
+    def test_every_hour_while_it_is_broken(self, world: DrillWorld) -> None:
         world.broken = ModelFailed("Down.", kind="malformed")
-        world.rehearse()
+        world.drill()
         assert not world.due(timedelta(minutes=59))
         assert world.due(timedelta(minutes=1))
 
-    def test_at_once_when_the_champion_changes(self, world: Rehearsing) -> None:
-        world.rehearse()
+    def test_at_once_when_the_champion_changes(self, world: DrillWorld) -> None:
+        world.drill()
         assert not world.due()
         world.crown_next(world.variant("Say the topic of {{document}}"))
         assert world.due()
 
-    def test_at_once_after_a_nomination(self, world: Rehearsing) -> None:
-        world.rehearse()
+    def test_at_once_after_a_nomination(self, world: DrillWorld) -> None:
+        world.drill()
         for outcome, expected in (("no_improvement", False), ("nominated", True)):
             at = world.clock.now()
             found = study(f"st_{outcome}", family="topics", status="finished", outcome=outcome, finished_at=at)
             world.store.write(lambda tx, found=found: world.store.studies.add(tx, found))
             assert world.due() == expected
 
-    def test_never_without_a_champion_or_for_a_policy(self, world: Rehearsing) -> None:
+    def test_never_without_a_champion_or_for_a_policy(self, world: DrillWorld) -> None:
         world.family = topic_family(name="nobody")
         assert not world.due()
         world.family = topic_family().model_copy(update={"kind": "policy"})
