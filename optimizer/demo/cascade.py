@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -162,29 +162,7 @@ class CascadeDemo:
             )
             return same_for_less(study)
         self.winner = study.winner
-        bars = self._say_figures(study, study.confirmation or {})
-        self._execute(study.winner)
-        return same_for_less(study, bars=bars)
-
-    def close(self) -> None:
-        self._api.close()
-        self._gateway.close()
-
-    def _wait_for_deployment(self) -> None:
-        """Waits until the worker's tick has taken up the approved rollout: before that it cannot be promoted."""
-        deadline = time.monotonic() + DEPLOYED_WITHIN_S
-        while time.monotonic() < deadline:
-            with self._store.read() as tx:
-                rollout = self._store.rollouts.active(tx, self._family.name)
-            if rollout is None or rollout.status != "approved":
-                return
-            time.sleep(POLL_S)
-        raise RuntimeError(
-            f"the worker did not take up the rollout of {self._family.name} within {DEPLOYED_WITHIN_S:g} seconds. See"
-            " `detent status`."
-        )
-
-    def _say_figures(self, study: Study, figures: Mapping[str, Any]) -> tuple[Bar, ...]:
+        figures = study.confirmation or {}
         say, price = self._screen.say, self._price.of_model
         bars = sealed_bars(study, ("the long prompt alone", "the cascade that was found"), store=self._store)
         if price is not None:
@@ -210,7 +188,26 @@ class CascadeDemo:
             "    The margin is this demo's own, wider than the default of at most 0.05: so few examples would seldom"
             " rule out that. More would."
         )
-        return bars
+        self._execute(study.winner)
+        return same_for_less(study, bars=bars)
+
+    def close(self) -> None:
+        self._api.close()
+        self._gateway.close()
+
+    def _wait_for_deployment(self) -> None:
+        """Waits until the worker's tick has taken up the approved rollout: before that it cannot be promoted."""
+        deadline = time.monotonic() + DEPLOYED_WITHIN_S
+        while time.monotonic() < deadline:
+            with self._store.read() as tx:
+                rollout = self._store.rollouts.active(tx, self._family.name)
+            if rollout is None or rollout.status != "approved":
+                return
+            time.sleep(POLL_S)
+        raise RuntimeError(
+            f"the worker did not take up the rollout of {self._family.name} within {DEPLOYED_WITHIN_S:g} seconds. See"
+            " `detent status`."
+        )
 
     def _execute(self, winner: str) -> None:
         """Of rows that were held out of the import: the holdout stays sealed."""

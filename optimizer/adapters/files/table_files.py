@@ -73,7 +73,32 @@ def open_table(path: Path, *, encoding: str | None = None, delimiter: str | None
         InvalidInput: no table, empty, an encoding or delimiter that cannot be told, or quotes that do not pair; with
             row and remedy.
     """
-    encoding = _encoding(path, encoding)
+    # The codec with which every byte of the file can be read.
+    with path.open("rb") as file:
+        head = file.read(SAMPLE_BYTES)
+    for mark, what in _NO_TABLES:
+        if head.startswith(mark):
+            raise InvalidInput(
+                f"{path.name!r} is {what}, not a table of text. Save the sheet as CSV (UTF-8) and give that file."
+            )
+    marked = next((encoding for mark, encoding in _MARKS if head.startswith(mark)), None)
+    if encoding is not None:
+        try:
+            encoding = codecs.lookup(encoding).name
+        except LookupError:
+            raise InvalidInput(
+                f"There is no encoding {encoding!r}. Common ones are utf-8, cp1252 (Western Windows), latin-1 and"
+                " utf-16."
+            ) from None
+        encoding = "utf-8-sig" if encoding == "utf-8" else encoding
+    else:
+        encoding = marked or "utf-8-sig"
+        if marked is None and b"\0" in head:
+            raise InvalidInput(
+                f"{path.name!r} holds NUL bytes, so it is no UTF-8 text. If it is UTF-16, say --encoding utf-16-le (or"
+                " utf-16-be); nothing was taken."
+            )
+    _read_through(path, encoding)
     with _opened(path, encoding) as file:
         first = file.readline()
     announced = first.strip().removeprefix("sep=") if first.lower().startswith("sep=") else None
@@ -122,35 +147,6 @@ def _records(file: TextIO, delimiter: str, skip: int) -> Iterator[tuple[str, lis
             ) from None
         if cells and n > skip:
             yield f"row {n}", cells
-
-
-def _encoding(path: Path, name: str | None) -> str:
-    """The codec with which every byte of the file can be read."""
-    with path.open("rb") as file:
-        head = file.read(SAMPLE_BYTES)
-    for mark, what in _NO_TABLES:
-        if head.startswith(mark):
-            raise InvalidInput(
-                f"{path.name!r} is {what}, not a table of text. Save the sheet as CSV (UTF-8) and give that file."
-            )
-    marked = next((codec for mark, codec in _MARKS if head.startswith(mark)), None)
-    if name is not None:
-        try:
-            codec = codecs.lookup(name).name
-        except LookupError:
-            raise InvalidInput(
-                f"There is no encoding {name!r}. Common ones are utf-8, cp1252 (Western Windows), latin-1 and utf-16."
-            ) from None
-        codec = "utf-8-sig" if codec == "utf-8" else codec
-    else:
-        codec = marked or "utf-8-sig"
-        if marked is None and b"\0" in head:
-            raise InvalidInput(
-                f"{path.name!r} holds NUL bytes, so it is no UTF-8 text. If it is UTF-16, say --encoding utf-16-le (or"
-                " utf-16-be); nothing was taken."
-            )
-    _read_through(path, codec)
-    return codec
 
 
 def _read_through(path: Path, codec: str) -> None:

@@ -274,14 +274,6 @@ class MlflowTracker:
                 inputs.append(DatasetInput(dataset=Dataset.from_dictionary(data.to_dict()), tags=[context]))
         if inputs:
             self._client.log_inputs(run_id, datasets=inputs)
-        self._log_artifacts(run_id, study, trials, extras)
-        if study.status in _RUN_STATUS:
-            self._client.set_terminated(
-                run_id, _RUN_STATUS[study.status], fields.ms(study.finished_at or study.created_at)
-            )
-        self._client.set_tag(run_id, SEAL, seal)
-
-    def _log_artifacts(self, run_id: str, study: Study, trials: Sequence[Trial], extras: StudyEvidence) -> None:
         tables = {
             "trials.json": pages.trials_table(study, trials, extras),
             "confirmation.json": pages.confirmation_table(study, extras),
@@ -303,6 +295,11 @@ class MlflowTracker:
         # This tag is how MLflow's pages know a JSON file as a table; log_table itself would append on every send.
         listed = json.dumps([{"path": path, "type": "table"} for path in written])
         self._client.set_tag(run_id, "mlflow.loggedArtifacts", listed)
+        if study.status in _RUN_STATUS:
+            self._client.set_terminated(
+                run_id, _RUN_STATUS[study.status], fields.ms(study.finished_at or study.created_at)
+            )
+        self._client.set_tag(run_id, SEAL, seal)
 
     # --- MLflow -------------------------------------------------------------------------------------------------------
 

@@ -230,25 +230,6 @@ class _Slots:
 
     @asynccontextmanager
     async def take(self, urls: Sequence[str], prefix: str, deadline: float, model: str) -> AsyncIterator[str]:
-        url = await self._free(urls, prefix, deadline, model)
-        self._busy.add(url)
-        seen = self._warm.setdefault(url, OrderedDict())
-        seen[prefix] = None
-        seen.move_to_end(prefix)
-        while len(seen) > WARM_PREFIXES:
-            seen.popitem(last=False)
-        try:
-            yield url
-        finally:
-            self._busy.discard(url)
-            for waiting in self._waiting:
-                if not waiting.done():
-                    waiting.set_result(None)
-
-    def forget(self, url: str) -> None:
-        self._warm.pop(url, None)
-
-    async def _free(self, urls: Sequence[str], prefix: str, deadline: float, model: str) -> str:
         while (url := self._best(urls, prefix)) is None:
             changed = asyncio.get_running_loop().create_future()
             self._waiting.append(changed)
@@ -265,7 +246,22 @@ class _Slots:
                 ) from None
             finally:
                 self._waiting.remove(changed)
-        return url
+        self._busy.add(url)
+        seen = self._warm.setdefault(url, OrderedDict())
+        seen[prefix] = None
+        seen.move_to_end(prefix)
+        while len(seen) > WARM_PREFIXES:
+            seen.popitem(last=False)
+        try:
+            yield url
+        finally:
+            self._busy.discard(url)
+            for waiting in self._waiting:
+                if not waiting.done():
+                    waiting.set_result(None)
+
+    def forget(self, url: str) -> None:
+        self._warm.pop(url, None)
 
     def _best(self, urls: Sequence[str], prefix: str) -> str | None:
         free = [url for url in urls if url not in self._busy]

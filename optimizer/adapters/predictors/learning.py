@@ -61,7 +61,21 @@ def learn_confidence(
         ]
         recorded = train(plain, RECORDED, trained_on={}, seed=seed)
         training = train(rows, recipes(answers, has_labels=has_labels), trained_on={}, seed=seed)
-        alone = train(rows, recipes_before(answers), trained_on={}, seed=seed)
+        # What is tried where only the request is known: its features, and with them its words.
+        features = tuple(name for name in FEATURES if name in _measured(answers))
+        words = Recipe(
+            name="request and words", model="linear", features=features, grams=(_WORDS,), penalty=5, number_strength=0.2
+        )
+        alone = train(
+            rows,
+            (
+                Recipe(name="request", model="linear", features=features, penalty=30),
+                Recipe(name="request, trees", model="trees", features=features, n_trees=40, penalty=10),
+                *([words] if any(REQUEST in each.read.texts for each in answers) else []),
+            ),
+            trained_on={},
+            seed=seed,
+        )
         gain = log_loss_gain(training, recorded, targets, groups)
         learned = quality(training.out_of_fold, targets, groups)
         as_recorded = [
@@ -133,19 +147,6 @@ def recipes(answers: Sequence[JudgedExample], *, has_labels: bool) -> tuple[Reci
             if label
             else []
         ),
-        *([words] if any(REQUEST in each.read.texts for each in answers) else []),
-    )
-
-
-def recipes_before(answers: Sequence[JudgedExample]) -> tuple[Recipe, ...]:
-    """What is tried where only the request is known: its features, and with them its words."""
-    features = tuple(name for name in FEATURES if name in _measured(answers))
-    words = Recipe(
-        name="request and words", model="linear", features=features, grams=(_WORDS,), penalty=5, number_strength=0.2
-    )
-    return (
-        Recipe(name="request", model="linear", features=features, penalty=30),
-        Recipe(name="request, trees", model="trees", features=features, n_trees=40, penalty=10),
         *([words] if any(REQUEST in each.read.texts for each in answers) else []),
     )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
@@ -72,8 +71,14 @@ def serve(
                 refuse_other_clock(rollout, settings.clock_scale)
         families = _load_families(settings, store, strict)
         usable = list(families.families.values())
+        # What began or ended by itself, and what was edited in the files.
+        from optimizer.cli.service.by_itself import EditNews, News
+        from optimizer.jobs.families.check_models import with_unknown_model
+
+        unknown = partial(with_unknown_model, partial(wiring.open_models, settings))
+        by_itself, edits = News(store), EditNews(store, families, unknown)
         supervisor = Supervisor(
-            settings, report=_report, alarm=alarm_into(store), mlflow=mlflow, news=_news(settings, store, families)
+            settings, report=_report, alarm=alarm_into(store), mlflow=mlflow, news=lambda: [*by_itself(), *edits()]
         )
         say(f"Detent, profile {settings.profile}, home {settings.home}")
         say(f"  Pages       {supervisor.url('api')}/dashboard")
@@ -125,16 +130,6 @@ def _load_families(settings: Settings, store: Store, strict: bool) -> FamilyFile
             " --examples sheet.csv"
         )
     return families
-
-
-def _news(settings: Settings, store: Store, families: FamilyFiles) -> Callable[[], list[str]]:
-    """What began or ended by itself, and what was edited in the files."""
-    from optimizer.cli.service.by_itself import EditNews, News
-    from optimizer.jobs.families.check_models import with_unknown_model
-
-    unknown = partial(with_unknown_model, partial(wiring.open_models, settings))
-    by_itself, edits = News(store), EditNews(store, families, unknown)
-    return lambda: [*by_itself(), *edits()]
 
 
 def _report(sentence: str) -> bool:

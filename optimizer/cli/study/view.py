@@ -94,7 +94,18 @@ def view(
     view_trivial(out, (study.findings or {}).get(WITHOUT_MODEL))
     if study.confirmation:
         out.print("")
-        for line in _confirmation_lines(study):
+        # The confirmation in words, as the job summed it up.
+        confirmation = study.confirmation or {}
+        lines = [f"Holdout   {confirmation['summary']}"] if confirmation.get("summary") else []
+        for step in confirmation.get("sequence") or ():
+            verdict = "passed" if step["passed"] else "did not pass"
+            lines.append(
+                f"  tested {step['variant']}: {verdict}, score {signed(step['lift'])} against the champion,"
+                f" p {step['p']:.3g}"
+            )
+        for gate in confirmation.get("gates") or ():
+            lines.append(f"  {gate.get('name', 'gate'):<18}{gate.get('verdict', '')}: {gate.get('reason', '')}")
+        for line in lines:
             out.print(line, markup=False)
     out.print("")
     print_facts(out, ("MLflow", mlflow), ("Next", study.then))
@@ -129,21 +140,6 @@ def _view_trials(out: Any, study: StudyView, trials: Sequence[Trial]) -> None:
     table(rows, columns, empty="It searches nothing." if study.mode == "confirm" else "No trial yet.")(out)
     if any(t.n_errors for t in trials):
         out.print("Errors    answers that did not come or could not be read; each counts as 0", markup=False)
-
-
-def _confirmation_lines(study: Study) -> list[str]:
-    """The confirmation in words, as the job summed it up."""
-    confirmation = study.confirmation or {}
-    lines = [f"Holdout   {confirmation['summary']}"] if confirmation.get("summary") else []
-    for step in confirmation.get("sequence") or ():
-        verdict = "passed" if step["passed"] else "did not pass"
-        lines.append(
-            f"  tested {step['variant']}: {verdict}, score {signed(step['lift'])} against the champion,"
-            f" p {step['p']:.3g}"
-        )
-    for gate in confirmation.get("gates") or ():
-        lines.append(f"  {gate.get('name', 'gate'):<18}{gate.get('verdict', '')}: {gate.get('reason', '')}")
-    return lines
 
 
 def _cut_facts(study: Study, trials: Sequence[Trial]) -> list[tuple[str, str]]:

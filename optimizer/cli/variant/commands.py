@@ -204,9 +204,33 @@ def import_variant(
 
     Example: detent variant import triage leaving/prompts/triage/v_0123456789ab.yaml
     """
+    # Messages, model, policy, tools and response format of an export's file; None where it says nothing of one.
+    from optimizer.host.yaml_files import load_file
     from optimizer.jobs.families.create_variant import create_variant
 
-    content = _exported(file)
+    try:
+        data = read_json(file.read_text(encoding="utf-8")) if file.suffix == ".json" else None
+    except (OSError, ValueError) as error:
+        raise InvalidInput(f"{file} cannot be read as an export: {error}.") from None
+    if data is None:
+        data = load_file(file, "Export it anew: detent variant export FAMILY --format yaml.")
+    prompt = data.get("prompt") if isinstance(data, dict) else None
+    if isinstance(prompt, dict):
+        versions, current, settings = prompt.get("versions"), prompt.get("current"), data.get("model") or {}
+        version = versions.get(current) if isinstance(versions, dict) and isinstance(current, str) else None
+        if not isinstance(version, dict):
+            raise InvalidInput(f"{file} names no version of its own under prompt.current.")
+        if not isinstance(settings, dict):
+            raise InvalidInput(f"{file} has a model that is no mapping: {settings!r:.80}.")
+        model = {"name" if name == "default" else name: value for name, value in settings.items()}
+        data = {**version, "messages": version.get("content"), "model": model}
+    messages = data.get("messages") if isinstance(data, dict) else None
+    if not isinstance(messages, list) or not all(isinstance(message, dict) for message in messages):
+        raise InvalidInput(
+            f"{file} holds no messages. Export it anew: detent variant export FAMILY --format messages (or yaml)."
+        )
+    names = ("model", "policy", "tools", "response_format")
+    content = {"messages": messages, **{name: data.get(name) for name in names}}
     declared = Session().show(
         as_json,
         create_variant,
@@ -228,35 +252,6 @@ def import_variant(
         undo="nothing to undo: a variant is served only after a rollout",
         then=f"detent variant diff {family} {id}; detent rollout start {family} {id} --dry-run",
     )
-
-
-def _exported(path: Path) -> dict[str, Any]:
-    """Messages, model, policy, tools and response format of an export's file; None where it says nothing of one."""
-    from optimizer.host.yaml_files import load_file
-
-    try:
-        data = read_json(path.read_text(encoding="utf-8")) if path.suffix == ".json" else None
-    except (OSError, ValueError) as error:
-        raise InvalidInput(f"{path} cannot be read as an export: {error}.") from None
-    if data is None:
-        data = load_file(path, "Export it anew: detent variant export FAMILY --format yaml.")
-    prompt = data.get("prompt") if isinstance(data, dict) else None
-    if isinstance(prompt, dict):
-        versions, current, settings = prompt.get("versions"), prompt.get("current"), data.get("model") or {}
-        version = versions.get(current) if isinstance(versions, dict) and isinstance(current, str) else None
-        if not isinstance(version, dict):
-            raise InvalidInput(f"{path} names no version of its own under prompt.current.")
-        if not isinstance(settings, dict):
-            raise InvalidInput(f"{path} has a model that is no mapping: {settings!r:.80}.")
-        model = {"name" if name == "default" else name: value for name, value in settings.items()}
-        data = {**version, "messages": version.get("content"), "model": model}
-    messages = data.get("messages") if isinstance(data, dict) else None
-    if not isinstance(messages, list) or not all(isinstance(message, dict) for message in messages):
-        raise InvalidInput(
-            f"{path} holds no messages. Export it anew: detent variant export FAMILY --format messages (or yaml)."
-        )
-    names = ("model", "policy", "tools", "response_format")
-    return {"messages": messages, **{name: data.get(name) for name in names}}
 
 
 def _messages(path: Path | None) -> list[dict[str, Any]] | None:

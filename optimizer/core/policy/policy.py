@@ -9,7 +9,7 @@ answer must be and how hard it is tried for.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -34,30 +34,6 @@ EXAMPLES = Knob(
         " this model dearer, slower and mostly better. A model that is not named is shown all."
     ),
 )
-
-
-def read_examples(values: Mapping[str, Any], models: Collection[str], faults: list[Fault]) -> Mapping[str, int]:
-    """Model > number of examples.
-
-    ``models``: all that the policy asks by name; none where it asks the Variant's own alone.
-    """
-    named: dict[str, int] = {}
-    for model, n in values.get(EXAMPLES.name, {}).items():
-        at = pointer_of([EXAMPLES.name, model])
-        if not isinstance(n, int) or isinstance(n, bool) or n < 0:
-            faults.append(Fault(pointer=at, detail=f"a model is shown 0 examples or more, not {n!r}"))
-        elif models and model not in models:
-            faults.append(
-                Fault(
-                    pointer=at,
-                    detail=(
-                        f"this policy asks no model {model!r}; it asks {', '.join(sorted(models))}. Name one of these."
-                    ),
-                )
-            )
-        else:
-            named[str(model)] = n
-    return named
 
 
 def messages_of_fewer(
@@ -177,13 +153,31 @@ def parse_policy(policy: Mapping[str, Any]) -> Policy:
                 faults.append(Fault(pointer=pointer_of([name]), detail=fault))
     signal = read_signal(values["confidence"], faults) if "confidence" in values else Signal()
     cascade, votes_ = read_tiers(values, signal, faults), read_votes(values, faults)
+    # Model > number of examples.
+    models = (cascade.models if cascade else ()) + (votes_.models if votes_ else ())
+    named: dict[str, int] = {}
+    for model, n in values.get(EXAMPLES.name, {}).items():
+        at = pointer_of([EXAMPLES.name, model])
+        if not isinstance(n, int) or isinstance(n, bool) or n < 0:
+            faults.append(Fault(pointer=at, detail=f"a model is shown 0 examples or more, not {n!r}"))
+        elif models and model not in models:
+            faults.append(
+                Fault(
+                    pointer=at,
+                    detail=(
+                        f"this policy asks no model {model!r}; it asks {', '.join(sorted(models))}. Name one of these."
+                    ),
+                )
+            )
+        else:
+            named[str(model)] = n
     parsed = Policy(
         cascade=cascade,
         gate=read_gate(values, faults),
         votes=votes_,
         validator=read_validator(values, faults),
         context=read_context(values),
-        examples=read_examples(values, (cascade.models if cascade else ()) + (votes_.models if votes_ else ()), faults),
+        examples=named,
         signal=signal,
         deadline_s=float(values.get("deadline_s", DEFAULT_DEADLINE_S)),
     )

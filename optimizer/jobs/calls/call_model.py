@@ -133,8 +133,11 @@ class LimitedModel(WrappedModel):
         super().__init__(inner)
         self._stop, self._users_wait = stop, users_wait
         self._concurrency = None if concurrency == inner.concurrency else concurrency
+        # The places of one model, for all studies of this process together; `n` counts when they are made.
         self._slots = (
-            slots_of(_innermost(inner), inner.concurrency) if self._concurrency is None else Slots(self._concurrency)
+            _OF_MODELS.setdefault(_innermost(inner), Slots(inner.concurrency))
+            if self._concurrency is None
+            else Slots(self._concurrency)
         )
 
     @property
@@ -250,7 +253,14 @@ class Slots:
     async def taken(self, check: Callable[[], None]) -> AsyncIterator[None]:
         """``check`` is asked now and then while one waits, and raises to give up."""
         if self._free.locked():
-            await self._take_turn(check)
+            turn = asyncio.ensure_future(self._free.acquire())
+            try:
+                await wait_checking(turn, check)
+            except BaseException:
+                if turn.done() and not turn.cancelled():
+                    self._free.release()  # it was given at this very moment
+                turn.cancel()
+                raise
         else:
             await self._free.acquire()
         try:
@@ -258,23 +268,8 @@ class Slots:
         finally:
             self._free.release()
 
-    async def _take_turn(self, check: Callable[[], None]) -> None:
-        turn = asyncio.ensure_future(self._free.acquire())
-        try:
-            await wait_checking(turn, check)
-        except BaseException:
-            if turn.done() and not turn.cancelled():
-                self._free.release()  # it was given at this very moment
-            turn.cancel()
-            raise
-
 
 _OF_MODELS: WeakKeyDictionary[object, Slots] = WeakKeyDictionary()
-
-
-def slots_of(model: object, n: int) -> Slots:
-    """The places of one model, for all studies of this process together; ``n`` counts when they are made."""
-    return _OF_MODELS.setdefault(model, Slots(n))
 
 
 async def wait_checking(future: asyncio.Future[T], check: Callable[[], None]) -> T:

@@ -193,7 +193,9 @@ def judge_answers(
         for id in dict.fromkeys(interactions)
         if (family.name, _event_id(identity, id)) not in known
         for interaction in stored.get(id, ())
-        if interaction.arm.family == family.name and interaction.output is not None and _has_inputs(family, interaction)
+        if interaction.arm.family == family.name
+        and interaction.output is not None
+        and (interaction.input is not None and all(name in interaction.input for name in family.inputs))
     ]
 
     @cache
@@ -304,7 +306,3 @@ def _event_id(identity: str, interaction: str) -> str:
 def _judged(family: Family, interaction: Interaction) -> JudgeCase:
     inputs = clip_inputs(family, family.declared_inputs(interaction.input or {}))
     return judged_answer(family, inputs, {}, interaction.output or "")
-
-
-def _has_inputs(family: Family, interaction: Interaction) -> bool:
-    return interaction.input is not None and all(name in interaction.input for name in family.inputs)

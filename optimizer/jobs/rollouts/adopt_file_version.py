@@ -55,7 +55,11 @@ def adopt_file_version(context: Context, request: AdoptRequest) -> ChangeReport:
             it asks.
     """
     store, clock, actor, confirm = context.store, context.clock, context.actor, request.confirm
-    family = _as_it_stands(context, request.family)
+    # The family of its file, and never of the last good one.
+    problems, family = context.families().problems, context.family(request.family)
+    problem = problems.get(request.family) or problems.get(family.name)
+    if problem is not None:
+        raise InvalidFamily(f"The file as it stands cannot be served. {problem.detail}", problem.faults)
     name, version = family.name, family.prompt.current
     variant = family.variant(version)
     variant_id = variant.id
@@ -112,15 +116,6 @@ def adopt_file_version(context: Context, request: AdoptRequest) -> ChangeReport:
     for decision in recorded:
         log_head(decision)
     return report_made
-
-
-def _as_it_stands(context: Context, name: str) -> Family:
-    """The family of its file, and never of the last good one."""
-    problems, family = context.families().problems, context.family(name)
-    problem = problems.get(name) or problems.get(family.name)
-    if problem is not None:
-        raise InvalidFamily(f"The file as it stands cannot be served. {problem.detail}", problem.faults)
-    return family
 
 
 def _record(family: Family, store: Store, clock: Clock) -> ChampionRecord | None:

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from optimizer.core.base.answers import members_of
 from optimizer.core.rollout.blocks import ArmName, StoredBlock, comparison_of, shares
 from optimizer.core.rollout.cohorts import closing_time
-from optimizer.core.rollout.evidence_state import EvidenceState, begin, from_text
+from optimizer.core.rollout.evidence_state import begin, from_text
 from optimizer.core.rollout.next_action import next_action
 from optimizer.core.serving import champion
 from optimizer.core.serving.assignment import leased
@@ -68,7 +68,9 @@ def rollout_view(tx: Transaction, store: Store, clock: Clock, rollout: Rollout) 
         labels=rollout_evidence.labels_of(rollout, state),
         hours=_hours(rollout, clock_now),
         silence=rollout_evidence.silence_of(state),
-        waits_for=_waits_for(rollout, state, now, clock_now),
+        waits_for=(
+            () if rollout.status != "deploying" else next_action(rollout, state, at=now, clock_at=clock_now).waits_for
+        ),
         next_step=rollout_evidence.next_step_of(rollout),
         lease_expires_at=rollout.lease_expires_at,
         served=rollout.share is not None and leased(rollout, now) and freeze is None,
@@ -102,12 +104,6 @@ def comparisons(blocks: list[StoredBlock]) -> list[Block]:
     """The quality blocks among them as the gate takes them."""
     comparisons_read = (comparison_of(b.content, "outcomes") for b in blocks if b.kind == "quality")
     return [block for block in comparisons_read if block is not None]
-
-
-def _waits_for(rollout: Rollout, state: EvidenceState, now: datetime, clock_now: datetime) -> tuple[str, ...]:
-    if rollout.status != "deploying":
-        return ()
-    return next_action(rollout, state, at=now, clock_at=clock_now).waits_for
 
 
 def _hours(rollout: Rollout, clock_now: datetime) -> Hours:

@@ -23,7 +23,7 @@ from optimizer.jobs.families.check_models import require_known_models
 from optimizer.jobs.ids import new_id
 from optimizer.jobs.request import ItemActRequest, ItemRequest, Name, Request
 from optimizer.jobs.runs.compare_variants import SPLIT, grid_of
-from optimizer.jobs.runs.queue_run import RunBudgetBody, budget_of_run, queue_run, seen_run, stop_run
+from optimizer.jobs.runs.queue_run import RunBudgetBody, budget_of_run, queue_run, read_run, stop_run
 from optimizer.jobs.studies.evaluations.plan_evaluation import drawn_examples
 from optimizer.ports import Transaction
 
@@ -111,8 +111,7 @@ def start_comparison(context: Context, request: CompareRequest) -> ComparisonRun
 
 def read_comparison(context: Context, request: ItemRequest) -> ComparisonRun:
     """How far a comparison is."""
-    with context.store.read() as tx:
-        return _seen(context, tx, request.id)
+    return read_run(context, request.id, ComparisonRun)
 
 
 def read_grid(context: Context, request: ItemRequest) -> VariantGrid:
@@ -139,15 +138,7 @@ def stop_comparison(context: Context, request: ItemActRequest) -> ComparisonRun:
     One that has not begun, or that no worker does any more, is cancelled at once.
     """
     is_left = not context.is_worker_running()
-
-    def stop(tx: Transaction) -> ComparisonRun:
-        return stop_run(context, tx, _seen(context, tx, request.id), action="comparison.stop", is_left=is_left)
-
-    return context.store.write(stop, rows=2)
-
-
-def _seen(context: Context, tx: Transaction, id: str) -> ComparisonRun:
-    return seen_run(context, tx, id, ComparisonRun, f"There is no comparison {id!r}.")
+    return stop_run(context, request.id, ComparisonRun, action="comparison.stop", is_left=is_left)
 
 
 def _check(family: Family, variants: Sequence[Variant]) -> None:

@@ -18,7 +18,7 @@ from optimizer.jobs.dataset.golden_scenarios import with_kept_golden
 from optimizer.jobs.ids import new_id
 from optimizer.jobs.request import ItemActRequest, ItemRequest, Name, Request
 from optimizer.jobs.runs.evaluate_suites import scopes_of
-from optimizer.jobs.runs.queue_run import RunBudgetBody, budget_of_run, queue_run, seen_run, stop_run
+from optimizer.jobs.runs.queue_run import RunBudgetBody, budget_of_run, queue_run, read_run, stop_run
 from optimizer.jobs.studies.evaluations.plan_evaluation import (
     EvaluationEstimate,
     EvaluationScope,
@@ -127,8 +127,7 @@ def start_evaluation(context: Context, request: EvaluateRequest) -> EvaluationRu
 
 def read_evaluation(context: Context, request: ItemRequest) -> EvaluationRun:
     """How far an evaluation is; once it has ended, what was found."""
-    with context.store.read() as tx:
-        return _seen(context, tx, request.id)
+    return read_run(context, request.id, EvaluationRun)
 
 
 def stop_evaluation(context: Context, request: ItemActRequest) -> EvaluationRun:
@@ -138,12 +137,4 @@ def stop_evaluation(context: Context, request: ItemActRequest) -> EvaluationRun:
     One that has not begun, or that no worker does any more, is cancelled at once.
     """
     is_left = not context.is_worker_running()
-
-    def stop(tx: Transaction) -> EvaluationRun:
-        return stop_run(context, tx, _seen(context, tx, request.id), action="evaluation.stop", is_left=is_left)
-
-    return context.store.write(stop, rows=2)
-
-
-def _seen(context: Context, tx: Transaction, id: str) -> EvaluationRun:
-    return seen_run(context, tx, id, EvaluationRun, f"There is no evaluation {id!r}.")
+    return stop_run(context, request.id, EvaluationRun, action="evaluation.stop", is_left=is_left)

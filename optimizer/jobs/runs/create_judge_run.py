@@ -22,9 +22,9 @@ from optimizer.jobs.feedback.judge_traffic import estimate_judging, latest_answe
 from optimizer.jobs.ids import new_id
 from optimizer.jobs.request import ItemActRequest, ItemRequest, Name, Request
 from optimizer.jobs.runs.check_judge import estimate_check
-from optimizer.jobs.runs.queue_run import RunBudgetBody, budget_of_run, queue_run, seen_run, stop_run
+from optimizer.jobs.runs.queue_run import RunBudgetBody, budget_of_run, queue_run, read_run, stop_run
 from optimizer.jobs.studies.evaluations.plan_evaluation import calls_at_most
-from optimizer.ports import ModelCatalogue, Transaction
+from optimizer.ports import ModelCatalogue
 
 MOST_SCORED = 10_000
 
@@ -74,8 +74,7 @@ def read_judge_runs(context: Context, request: JudgeRunsRequest) -> Page[JudgeRu
 
 def read_judge_run(context: Context, request: ItemRequest) -> JudgeRunView:
     """How far a run is, and at its end what was found."""
-    with context.store.read() as tx:
-        return judge_run_view(_seen(context, tx, request.id))
+    return judge_run_view(read_run(context, request.id, JudgeRun))
 
 
 def score_answers(context: Context, request: JudgeScoreRequest) -> JudgeRunView | JudgeRunEstimate:
@@ -173,12 +172,4 @@ def stop_judge_run(context: Context, request: ItemActRequest) -> JudgeRunView:
 
     One that has not begun is cancelled at once.
     """
-    return context.store.write(
-        lambda tx: judge_run_view(stop_run(context, tx, _seen(context, tx, request.id), action="judge.stop")), rows=2
-    )
-
-
-def _seen(context: Context, tx: Transaction, id: str) -> JudgeRun:
-    return seen_run(
-        context, tx, id, JudgeRun, f"There is no judge run {id!r}. See them with: detent judge runs FAMILY."
-    )
+    return judge_run_view(stop_run(context, request.id, JudgeRun, action="judge.stop"))

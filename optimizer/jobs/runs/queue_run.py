@@ -10,10 +10,12 @@ from pydantic import Field
 
 from optimizer.core.base.errors import NotFound
 from optimizer.core.base.values import Budget, Spread
-from optimizer.core.evaluation.run import QueuedRun
+from optimizer.core.evaluation.judging.run import JudgeRun
+from optimizer.core.evaluation.run import ComparisonRun, QueuedRun
 from optimizer.core.family.family import Family
 from optimizer.core.models.budget import checked_budget
 from optimizer.core.scheduling.monthly_budget import MonthlyLimits, Remainder, under
+from optimizer.core.views.evaluation import EvaluationRun
 from optimizer.jobs.context import Context
 from optimizer.jobs.request import Request
 from optimizer.jobs.studies.evaluations.plan_evaluation import calls_at_most
@@ -21,6 +23,11 @@ from optimizer.jobs.studies.read_spending import monthly_left
 from optimizer.ports import Transaction
 
 R = TypeVar("R", bound=QueuedRun)
+_UNKNOWN: Mapping[type[QueuedRun], str] = {
+    ComparisonRun: "There is no comparison {id!r}.",
+    EvaluationRun: "There is no evaluation {id!r}.",
+    JudgeRun: "There is no judge run {id!r}. See them with: detent judge runs FAMILY.",
+}
 
 
 class RunBudgetBody(Request):
@@ -60,26 +67,36 @@ def queue_run(
     return run
 
 
-def stop_run(context: Context, tx: Transaction, run: R, *, action: str, is_left: bool = False) -> R:
+def read_run(context: Context, id: str, kind: type[R]) -> R:
+    """Raises NotFound; to a key for other families it does not exist."""
+    with context.store.read() as tx:
+        return _run(context, tx, id, kind)
+
+
+def stop_run(context: Context, id: str, kind: type[R], *, action: str, is_left: bool = False) -> R:
     """Stops it before its next call; one that has not begun is cancelled at once. Safe to repeat.
 
     ``is_left``: no process does it now, so it is cancelled at once, too.
     """
-    if run.has_ended or (run.stop_requested and not is_left):
-        return run
     store, now = context.store, context.clock.now()
-    store.audit.add(tx, at=now, actor=context.actor, action=action, family=run.family, subject=run.id, detail={})
-    ended: dict[str, Any] = {"status": "cancelled", "finished_at": now} if is_left or run.status == "queued" else {}
-    changes: dict[str, Any] = {"stop_requested": True, **ended}
-    store.runs.update(tx, run.id, **changes)
-    return replace(run, **changes)
+
+    def stop(tx: Transaction) -> R:
+        run = _run(context, tx, id, kind)
+        if run.has_ended or (run.stop_requested and not is_left):
+            return run
+        store.audit.add(tx, at=now, actor=context.actor, action=action, family=run.family, subject=run.id, detail={})
+        ended: dict[str, Any] = {"status": "cancelled", "finished_at": now} if is_left or run.status == "queued" else {}
+        changes: dict[str, Any] = {"stop_requested": True, **ended}
+        store.runs.update(tx, run.id, **changes)
+        return replace(run, **changes)
+
+    return store.write(stop, rows=2)
 
 
-def seen_run(context: Context, tx: Transaction, id: str, of: type[R], refusal: str) -> R:
-    """Raises NotFound; to a key for other families it does not exist."""
+def _run(context: Context, tx: Transaction, id: str, kind: type[R]) -> R:
     run = context.store.runs.get(tx, id)
-    if not isinstance(run, of) or not context.sees(run.family):
-        raise NotFound(refusal, run=id)
+    if not isinstance(run, kind) or not context.sees(run.family):
+        raise NotFound(_UNKNOWN[kind].format(id=id), run=id)
     return run
 
 

@@ -210,6 +210,12 @@ def _confirmed(
         record["judged"] = judged_scores(record["judge"], latest_calibration(run.family, run.store), scored).as_data()
     if steps:
         record["sequence"] = [step.as_data() for step in steps]
+    # The winner's lead on dev, where it was chosen for being best.
+    with run.store.read() as tx:
+        both = [run.store.studies.results(tx, run.study.id, purpose) for purpose in ("search", RUN_OFF)]
+    champion = {r.example: r.score for results in both for r in results.get(run.champion.id, [])}
+    pairs = [(champion.get(r.example), r.score) for results in both for r in results.get(best.variant, [])]
+    leads = [c - b for b, c in pairs if b is not None and c is not None]
     return ConfirmationResult(
         winner=best.variant,
         outcome=outcome,
@@ -217,7 +223,7 @@ def _confirmed(
             **record,
             **_figures("champion", best.champion),
             **_figures("winner", best.results),
-            "selection_lift": _selection_lift(run, best.variant),
+            "selection_lift": (sum(leads) / len(leads) if leads else None),
             "summary": _summary(comparison, saving, looks, record, steps, best.wished),
         },
     )
@@ -335,16 +341,6 @@ def _figures(arm: str, results: Sequence[ExampleResult]) -> dict[str, Any]:
     fresh = [r.latency_ms for r in results if r.latency_ms is not None]
     mean = sum(r.cost_usd for r in results) / len(results) if results else None
     return {f"{arm}_cost_usd": mean, f"{arm}_p95_ms": p95(fresh) if len(fresh) >= MIN_TIMED else None}
-
-
-def _selection_lift(run: StudyRun, winner: str) -> float | None:
-    """The winner's lead on dev, where it was chosen for being best."""
-    with run.store.read() as tx:
-        both = [run.store.studies.results(tx, run.study.id, purpose) for purpose in ("search", RUN_OFF)]
-    champion = {r.example: r.score for results in both for r in results.get(run.champion.id, [])}
-    pairs = [(champion.get(r.example), r.score) for results in both for r in results.get(winner, [])]
-    leads = [c - b for b, c in pairs if b is not None and c is not None]
-    return sum(leads) / len(leads) if leads else None
 
 
 def _record(

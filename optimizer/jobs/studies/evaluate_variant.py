@@ -126,6 +126,7 @@ def evaluate_variant(
     store.write(lambda tx: store.performance.add_batch(tx, batch))
     without_model = None if plan.rows else _without_model(plan, family, evaluators, results, scorer, store, classify)
     spent = calls.spend()
+    errors = [r.error for r in results if r.error is not None]
     return EvaluationReport(
         **members_of(batch),
         scenarios=scores_by_scenario(plan, results, beside),
@@ -141,12 +142,8 @@ def evaluate_variant(
         truncated=plan.truncated,
         n_refused=plan.n_refused,
         timing=_figures(timing),
-        commonest_error=_commonest([r.error for r in results if r.error is not None]),
+        commonest_error=Counter(errors).most_common(1)[0][0] if errors else None,
     )
-
-
-def _commonest(errors: Sequence[str]) -> str | None:
-    return Counter(errors).most_common(1)[0][0] if errors else None
 
 
 def _timing(

@@ -49,7 +49,9 @@ def report_study(study: Study, *, family: Family | None, store: Store, clock: Cl
         spend = store.journal.spend_by_purpose(tx, study.id)
         holdout = (study.dataset or {}).get("holdout", ())
         looks = store.examples.looks(tx, study.family, holdout) if study.confirmation else None
-        mask = _mask_of(family)
+        # What is done to texts of examples before they are shown; None where they may not be, for only
+        # metadata is kept or no rule is known.
+        mask = None if family is None or family.privacy.store == "metadata" else Masker(family.privacy.rules).mask
         texts = _texts(study, mask, store, tx)
         records = _records(study, {t.variant for t in trials}, store, tx)
         variants = _variants(records, study, mask, store, tx)
@@ -109,17 +111,6 @@ def _judged(
         variants[f"the winner {study.winner}"] = study.winner
     shown = {name: results.get(variant, ()) for name, variant in variants.items()}
     return judged_scores(judge, calibration, shown)
-
-
-def _mask_of(family: Family | None) -> Mask | None:
-    """What is done to texts of examples before they are shown; None where they may not be,
-    for only metadata is kept or no rule is known.
-
-    They were masked before they were written; a rule may have come later.
-    """
-    if family is None or family.privacy.store == "metadata":
-        return None
-    return Masker(family.privacy.rules).mask
 
 
 def _texts(study: Study, mask: Mask | None, store: Store, tx: Transaction) -> dict[str, Example]:
