@@ -72,7 +72,7 @@ async def _take(request: StrictRequest, shared: Services, *, signal: Signal) -> 
         shared.held_texts.add(caller_of(request).actor, interaction, texts)
     rejected, remarks = await _keep(request, shared, batch.events)
     # Whichever of both came first, the other finds it: texts are held before, spans are kept before.
-    await _add_texts(request, shared, [*batch.texts, *(str(event.get("id")) for _, event in batch.events)])
+    remarks += await _add_texts(request, shared, [*batch.texts, *(str(event.get("id")) for _, event in batch.events)])
     if batch.unknown:
         names = ", ".join(repr(name[:80]) for name in sorted(batch.unknown)[:MOST_SAID])
         remarks.append(
@@ -127,14 +127,17 @@ async def _keep(
     )
 
 
-async def _add_texts(request: StrictRequest, shared: Services, interactions: Sequence[str]) -> None:
-    """To interactions that are kept; what log records say of others is held on."""
+async def _add_texts(request: StrictRequest, shared: Services, interactions: Sequence[str]) -> list[str]:
+    """To interactions that are kept; what log records say of others is held on. Returns why texts were refused."""
     caller = caller_of(request)
-    if texts := shared.held_texts.of(caller.actor, interactions):
-        intake = shared.intake(caller.actor, None, caller.access)
-        values = {interaction: of.values() for interaction, of in texts.items()}
-        for interaction in await asyncio.to_thread(add_texts, intake, values):
-            shared.held_texts.take(caller.actor, interaction)
+    texts = shared.held_texts.of(caller.actor, interactions)
+    if not texts:
+        return []
+    intake = shared.intake(caller.actor, None, caller.access)
+    report = await asyncio.to_thread(add_texts, intake, {id: of.values() for id, of in texts.items()})
+    for interaction in report.known:
+        shared.held_texts.take(caller.actor, interaction)
+    return [f"texts of a span were not kept: {reason}" for reason in report.refused[:MOST_SAID]]
 
 
 def _answer(media_type: str, signal: Signal, n_rejected: int, message: str) -> Response:

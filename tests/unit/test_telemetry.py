@@ -254,6 +254,15 @@ def test_log_records_of_another_key_or_of_no_span_give_no_texts(world: World) ->
     assert (kept["input"], kept["output"]) == (None, None)
 
 
+def test_texts_of_log_records_that_are_too_long_are_told_and_the_span_is_kept(world: World) -> None:
+    id = "b" * 16
+    assert post(world, "/v1/traces", traces(span({**GENERATIONS["first"], **OF_FAMILY}, id=id))).json() == {}
+    told = post(world, "/v1/logs", logs(*messages(id, "x" * 1_100_000))).json()["partialSuccess"]
+    assert "rejectedLogRecords" not in told
+    assert "texts of a span were not kept" in told["errorMessage"]
+    assert interaction(world, id)["input"] is None
+
+
 def test_texts_of_log_records_are_kept_as_the_family_s_privacy_says(tmp_path: Path) -> None:
     for store, output in (("masked", "mail [email]"), ("metadata", None)):
         settings = make_home(tmp_path / store)

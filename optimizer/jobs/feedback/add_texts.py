@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
@@ -13,14 +14,20 @@ from optimizer.ports import Transaction
 WITHIN = timedelta(hours=1)  # of its receipt: what was deleted since, by its age, does not come back
 
 
-def add_texts(intake: Intake, texts: Mapping[str, Mapping[str, Any]]) -> set[str]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextsReport:
+    """``known``: interactions for which nothing more is to be done. ``refused``: why texts of some were not added."""
+
+    known: frozenset[str]
+    refused: tuple[str, ...]
+
+
+def add_texts(intake: Intake, texts: Mapping[str, Mapping[str, Any]]) -> TextsReport:
     """Of interactions that this sender reported without a text, and only there: what is there stays as it is. Texts are
     masked, or left out, as the family's ``privacy`` says.
 
     Args:
         texts: by interaction, its ``input`` and ``output``.
-    Returns:
-        The interactions that are known: nothing more is to be done for them.
     """
     now, request = intake.clock.now(), intake.request()
     with intake.store.read() as tx:
@@ -46,4 +53,5 @@ def add_texts(intake: Intake, texts: Mapping[str, Mapping[str, Any]]) -> set[str
 
     if added:
         intake.store.write(write)
-    return set(stored)
+    refused = dict.fromkeys(str(rejection["detail"]) for rejection in request.rejected)
+    return TextsReport(known=frozenset(stored), refused=tuple(refused))
