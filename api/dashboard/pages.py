@@ -11,10 +11,10 @@ from api.dashboard.acts import ACTS
 from api.dashboard.charts import difference_chart, traffic_bars
 from api.dashboard.figures import LastDays
 from api.dashboard.visitors import PageVisit
-from optimizer.core.search.study import ranked
+from optimizer.core.search.study import UNFINISHED, ranked
 from optimizer.core.serving.rollout import ALERT
 
-FAMILIES_SHOWN, WAITING_SHOWN, LISTED = 50, 50, 50
+FAMILIES_SHOWN, WAITING_SHOWN, LISTED = 24, 50, 50
 WINDOWS = {"1h": timedelta(hours=1), "6h": timedelta(hours=6), "24h": timedelta(hours=24)}
 USUAL_WINDOW = "1h"
 
@@ -130,9 +130,8 @@ def study(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
 
 def money(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
     """What serving has cost in a day and thirty, and what studies have spent of what they may."""
-    status = visit.ask("status")
-    shown = status.families[:FAMILIES_SHOWN]
-    days = {family.name: visit.ask("stats", family=family.name, by="day") for family in shown}
+    names = visit.family_names()
+    days = {name: visit.ask("stats", family=name, by="day") for name in names[:FAMILIES_SHOWN]}
     return {
         "families": [
             {
@@ -143,8 +142,8 @@ def money(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
             }
             for name, stats in days.items()
         ],
-        "n_more": len(status.families) - len(shown),
-        "studies": status.studies,
+        "n_more": len(names) - len(days),
+        "studies": [study for status in UNFINISHED for study in visit.ask("studies", status=status).items],
         "settings": visit.shared.settings,
     }
 
@@ -168,7 +167,7 @@ def requests(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
         "windows": tuple(WINDOWS),
         "of_family": of_family,
         "variant": variant,
-        "names": [summary.name for summary in visit.ask("families").items],
+        "names": visit.family_names(),
     }
 
 

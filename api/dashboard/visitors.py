@@ -77,6 +77,10 @@ class PageVisit:
         shared.serving.refresh()
         return report
 
+    def family_names(self) -> list[str]:
+        """Of what is served and the visitor may see, from memory."""
+        return sorted(filter(self.visitor.caller.access.may_see, self.shared.serving.now_served.families))
+
     def require(self, name: str) -> None:
         """Raises NotAuthorised where the visitor's role does not reach."""
         require(self.visitor.caller, BY_NAME[name].role)

@@ -128,6 +128,7 @@ class FamilyFiles:
         self._models: Mapping[str, str] = {}
         self.former_names: Mapping[str, str] = {}
         self._loaded: Mapping[str, _FileState] = {}
+        self._families: tuple[Mapping[str, _FileState], Mapping[str, str], Mapping[str, Family]] | None = None
         self._lock = threading.Lock()
 
     def load(self) -> None:
@@ -153,7 +154,15 @@ class FamilyFiles:
 
     @property
     def families(self) -> Mapping[str, Family]:
-        """By name: the newest good version of each."""
+        """By name: the newest good version of each; the same object until a file or a name changes, since it is asked
+        for at every turn.
+        """
+        loaded, former = self._loaded, self.former_names
+        if self._families is None or self._families[0] is not loaded or self._families[1] is not former:
+            self._families = loaded, former, self._read_families()
+        return self._families[2]
+
+    def _read_families(self) -> Mapping[str, Family]:
         present = ((name, file.family) for name, file in self._loaded.items() if not self._is_former(name))
         valid = {name: family for name, family in present if family is not None}
         return MappingProxyType(by_name(valid, self.former_names))
@@ -171,7 +180,8 @@ class FamilyFiles:
 
     def _is_former(self, name: str) -> bool:
         """Whether this is the former name of another family, and so still finds that family."""
-        return self.former_names.get(name, name) in self._loaded.keys() - {name}
+        present = self.former_names.get(name, name)
+        return present != name and present in self._loaded
 
     def _named_again(self, name: str) -> InvalidFamily:
         file = _shown(self.directories[0] / name / FILE_NAME)
