@@ -24,7 +24,7 @@ from tests.examples import n_examples
 from tests.scripted_model import AwaitedModel, ScriptedModel, failed, request
 from tests.stores import new_database
 
-N_STUDIES = n_examples(40)
+N_STUDIES = n_examples(100)
 KINDS = [
     ("timeout", None, True),
     ("rate_limit", 429, True),

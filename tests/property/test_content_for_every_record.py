@@ -23,7 +23,7 @@ rows = st.lists(records(), min_size=1, max_size=12)
 
 
 @given(rows, policies())
-@settings(max_examples=n_examples(40))
+@settings(max_examples=n_examples(75))
 def test_replay_sends_every_record_where_the_decision_sends_it(
     rows: list[dict[str, Any]], policy: dict[str, Any]
 ) -> None:
