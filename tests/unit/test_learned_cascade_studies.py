@@ -111,10 +111,29 @@ def world(tmp_path: Path) -> World:
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory: pytest.TempPathFactory) -> tuple[World, Any]:
-    """(world, study that learned a confidence): run once for the tests that only read it."""
-    world, models = world_of(tmp_path_factory.mktemp("found")), guessers()
-    return world, world.run(create(world, models), models=models)
+def mixed(tmp_path_factory: pytest.TempPathFactory) -> tuple[World, Any, Models]:
+    """(world, study, models): a third of the released training answers is from production,
+    and beside each stands one that nobody released.
+    """
+    train = [*documents(200, "train"), *documents(300, "train", origin="interaction")[200:]]
+    hidden = [
+        replace(
+            e,
+            id=f"h{e.id}",
+            group=f"h{e.group}",
+            input={"document": f"{e.input['document']} Zanzibar!"},
+            released=False,
+        )
+        for e in documents(300, "train", origin="correction")
+    ]
+    world, models = world_of(tmp_path_factory.mktemp("mixed"), [*train, *hidden]), guessers()
+    return world, world.run(create(world, models, definition={**SIZES, "n_train": 600}), models=models), models
+
+
+@pytest.fixture
+def found(mixed: tuple[World, Any, Models]) -> tuple[World, Any]:
+    """(world, study that learned a confidence)."""
+    return mixed[:2]
 
 
 def test_where_the_recorded_confidence_tells_nothing_a_learned_one_is_proposed_and_confirmed(
@@ -131,7 +150,7 @@ def test_where_the_recorded_confidence_tells_nothing_a_learned_one_is_proposed_a
     assert found["is_used"]
     assert found["predictor"] == policy["confidence"]["after"]["cheap"]["hash"]
     assert found["learned"]["brier"] < found["recorded"]["brier"]
-    assert sum(each["n"] for each in found["learned"]["reliability"]) == 240
+    assert sum(each["n"] for each in found["learned"]["reliability"]) == 340
 
 
 def test_the_report_replays_the_learned_confidence_and_not_the_recorded_one(found: tuple[World, Any]) -> None:
@@ -146,6 +165,7 @@ def test_the_report_replays_the_learned_confidence_and_not_the_recorded_one(foun
     assert OUT_OF_FOLD not in (study_view(study).findings or {})
 
 
+@pytest.mark.long  # what is skipped is tried in test_skip_search.py
 def test_requests_that_are_hopeless_for_the_cheap_tier_may_skip_it(tmp_path: Path) -> None:
     """Half of what it costs to ask: then leaving out calls that come to nothing is worth it,
     and it is told before the call.
@@ -179,26 +199,6 @@ def test_a_recorded_confidence_that_tells_everything_stays(world: World) -> None
     assert world.winner(study).policy.get("confidence", {"kind": "log_probability"}) == {"kind": "log_probability"}
     assert not study.findings["confidence"][0]["is_used"]
     assert "is not used" in study.spend.remark
-
-
-@pytest.fixture(scope="module")
-def mixed(tmp_path_factory: pytest.TempPathFactory) -> tuple[World, Any, Models]:
-    """(world, study, models): a third of the released training answers is from production,
-    and beside each stands one that nobody released.
-    """
-    train = [*documents(200, "train"), *documents(300, "train", origin="interaction")[200:]]
-    hidden = [
-        replace(
-            e,
-            id=f"h{e.id}",
-            group=f"h{e.group}",
-            input={"document": f"{e.input['document']} Zanzibar!"},
-            released=False,
-        )
-        for e in documents(300, "train", origin="correction")
-    ]
-    world, models = world_of(tmp_path_factory.mktemp("mixed"), [*train, *hidden]), guessers()
-    return world, world.run(create(world, models, definition={**SIZES, "n_train": 600}), models=models), models
 
 
 def test_what_it_was_trained_on_stands_in_the_variant(mixed: tuple[World, Any, Models]) -> None:

@@ -51,12 +51,6 @@ def test_a_family_that_is_switched_on_and_set_nothing_searches_at_three_for_no_d
     assert world.check() == []
 
 
-def test_a_family_just_switched_on_starts_nothing_for_the_nights_before(tmp_path: Path) -> None:
-    world = TriggeredWorld(tmp_path, **EVERY_NIGHT)
-    world.begin_at(datetime(2026, 11, 21, 3, 30, tzinfo=UTC))
-    assert world.check() == []
-
-
 def test_a_week_of_downtime_is_one_study_that_says_so(nightly: TriggeredWorld) -> None:
     nightly.clock.pass_hours(7 * 24)
     (study,) = nightly.check()
@@ -85,15 +79,6 @@ def test_a_worker_killed_between_study_and_notice_starts_no_second_one(
     assert nightly.check() == []
     assert len(nightly.studies()) == 1
     assert "study_started" not in nightly.alerts()
-
-
-def test_a_changed_schedule_is_not_due_for_times_before_the_change(tmp_path: Path) -> None:
-    world = at_two(TriggeredWorld(tmp_path, **EVERY_NIGHT))
-    hourly = world.family.model_copy(
-        update={"schedule": world.family.schedule.model_copy(update={"cron": "30 1 * * *"})}
-    )
-    world.families.families = {hourly.name: hourly}
-    assert world.check() == []
 
 
 def test_each_study_has_a_seed_of_its_own(nightly: TriggeredWorld) -> None:
@@ -186,12 +171,6 @@ def test_a_confirmation_that_a_person_asked_for_answers_no_feedback(tmp_path: Pa
     world.store.write(lambda tx: world.store.studies.add(tx, asked))
     world.end(asked)
     assert len(world.check()) == 1
-
-
-def test_what_is_switched_off_starts_nothing(tmp_path: Path) -> None:
-    world = TriggeredWorld(tmp_path, triggers={"degradation": None, "feedback": None})
-    world.users(300, score=0.0)
-    assert world.check() == []
 
 
 # --- guards -----------------------------------------------------------------------------------------------------------
