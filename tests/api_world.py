@@ -215,6 +215,7 @@ def serving(
     fit_judge = fit_judge_apart if reads_apart else wiring.fit_judge  # which takes seconds in a process of its own
     with (
         patch.object(import_module("api.use_cases"), "answer_apart", answer_apart),
+        patch.object(import_module("api.dashboard.visitors"), "answer_apart", answer_apart),
         patch.object(services, "fit_judge_apart", fit_judge),
         TestClient(
             app, base_url="http://localhost", client=(host, 50000), raise_server_exceptions=raise_faults

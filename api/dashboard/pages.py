@@ -51,6 +51,7 @@ def home(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
         ],
         "reviews": reviews,
         "alarms": [alert for alert in status.alerts if alert.kind != ALERT and alert.level != "info"],
+        "done": _done(visit),
         "now": visit.shared.clock.now(),
     }
 

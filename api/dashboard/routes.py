@@ -10,6 +10,7 @@ from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from fastapi import FastAPI
 from starlette.requests import Request
@@ -159,7 +160,8 @@ class Dashboard:
         elif form.get("as_answered"):
             members["as_answered"] = True
         await asyncio.to_thread(lambda: visit.act("answer review", **members))
-        return _redirect(request, "dashboard/reviews?done=1")
+        of_family = f"&family={quote(form['family'])}" if form.get("family") else ""
+        return _redirect(request, f"dashboard/reviews?done=1{of_family}")
 
     async def _nothing(self, request: StrictRequest, shared: Services) -> Response:
         await self._visit(request, shared)

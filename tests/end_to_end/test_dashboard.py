@@ -13,6 +13,7 @@ from fastapi.testclient import TestClient
 from api.dashboard.acts import ACTS
 from api.dashboard.pages import PAGES
 from api.dashboard.rendering import POLICY
+from api.dashboard.routes import REPORT_POLICY
 from api.dashboard.sessions import LASTS, SessionKey
 from optimizer.core.serving.access import hash_of
 from tests.api_world import World, make_home, serving
@@ -207,6 +208,45 @@ def test_who_may_act_does_what_the_confirmation_says_and_is_named_in_the_record(
     assert forced.status_code == 303
     last = world.get(f"/v1/rollouts/{rollout['id']}/decisions").json()["items"][-1]
     assert (last["kind"], last["actor"], last["forced"]) == ("advance", "key-operate", True)
+
+
+def test_a_review_is_answered_on_its_page_and_the_next_one_is_asked(world: World) -> None:
+    client = visitor(world, "secret-operate")
+    before = world.get("/v1/reviews?status=open").json()["items"]
+    page = client.get("/dashboard/reviews").text
+    assert f"/dashboard/reviews/{before[0]['id']}" in page
+    form = {**form_of_act(client, "/dashboard/reviews"), "answer": "keep_back"}
+    answer = client.post(f"/dashboard/reviews/{before[0]['id']}", data=form, headers=OWN_PAGE)
+    assert (answer.status_code, answer.headers["location"]) == (303, "../../dashboard/reviews?done=1")
+    assert f"/dashboard/reviews/{before[0]['id']}" not in client.get("/dashboard/reviews?done=1").text
+    answered = world.get("/v1/reviews?status=answered").json()["items"]
+    assert [(one["id"], one["answer"], one["answered_by"]) for one in answered] == [
+        (before[0]["id"], "keep_back", "key-operate")
+    ]
+
+
+def test_a_champion_is_taken_back_as_its_confirmation_says(world: World) -> None:
+    client, before = visitor(world, "secret-operate"), world.champion()
+    bad = world.candidate("A bad champion:")
+    world.post("/v1/families/triage/champion/set", {"variant": bad, "reason": "a try", "confirm": "triage"})
+    form = form_of_act(client, "/dashboard/acts/take-back?family=triage")
+    assert form["expect"] == bad
+    assert f"would be champion again, instead of {bad}" in client.get("/dashboard/acts/take-back?family=triage").text
+    answer = client.post("/dashboard/acts/take-back", data={**form, "reason": "it was bad"}, headers=OWN_PAGE)
+    assert answer.status_code == 303, answer.text
+    assert world.champion() == before
+    assert "it was bad" in client.get("/dashboard/families/triage").text
+
+
+def test_a_report_is_one_file_that_may_run_and_load_nothing(world: World) -> None:
+    rollout = world.get("/v1/families/triage/rollout").json()["id"]
+    for address in (f"/dashboard/rollouts/{rollout}/report", "/dashboard/studies/st_1/report"):
+        answer = visitor(world, "secret-read-texts").get(address)
+        assert answer.status_code == 200, answer.text
+        assert answer.headers["content-security-policy"] == REPORT_POLICY
+        assert {tag for tag, _ in Elements(answer.text).seen} & {"script", "link", "img", "form"} == set()
+        assert visitor(world, None).get(address).status_code == 303
+        assert visitor(world, "elsewhere-operate").get(address).status_code == 404
 
 
 def test_a_page_that_did_not_change_says_so(world: World) -> None:
