@@ -19,6 +19,7 @@ from detent_client.adapters.variant_call import VariantCall, variant_call
 from detent_client.async_client import AsyncClient
 from detent_client.client import Client
 from detent_client.prompt import Prompt
+from detent_client.template import Message
 
 Instructions = Callable[[RunContextWrapper[Any], Agent[Any]], Awaitable[str]]
 
@@ -44,6 +45,7 @@ class AgentRun:
     trace: str
     prompt: Prompt
     instructions: str
+    others: list[Message]  # of the prompt: the run's input must hold them
     n_asked: int = 0  # as the variant says
     n_answers: int = 0
     text: str | None = None
@@ -115,8 +117,6 @@ class AgentPrompts(TracingProcessor):
             )
             prompt = asked if isinstance(asked, Prompt) else await asked
             text = "\n\n".join(message["content"] for message in prompt.messages if _is_instruction(message))
-            if not all(_is_instruction(message) for message in prompt.messages):
-                prompt.leave_arm("an agent is given instructions alone, and its prompt has other messages")
             self._begin(prompt, text)
             if on_prompt is not None:
                 on_prompt(value, prompt)
@@ -135,7 +135,8 @@ class AgentPrompts(TracingProcessor):
         with self._lock:
             agent = self._agents.get(span.span_id) if span is not None else None
             if span is not None and agent is not None:
-                self._runs[agent] = AgentRun(span.trace_id, prompt.__enter__(), text)
+                others = [message for message in prompt.messages if not _is_instruction(message)]
+                self._runs[agent] = AgentRun(span.trace_id, prompt.__enter__(), text, others)
         if agent is None:
             prompt.leave_arm("an agent's run is not traced: call add_trace_processor(prompts), and leave tracing on")
 
@@ -191,24 +192,26 @@ class VariantModel(Model):
     async def get_response(
         self, system_instructions: Any, input: Any, model_settings: ModelSettings, *more: Any, **named: Any
     ) -> Any:
-        model, settings = self._asked(model_settings)
+        model, settings = self._asked(model_settings, input)
         return await model.get_response(system_instructions, input, settings, *more, **named)
 
     async def stream_response(
         self, system_instructions: Any, input: Any, model_settings: ModelSettings, *more: Any, **named: Any
     ) -> AsyncIterator[Any]:
         run = self._run()
-        model, settings = self._asked(model_settings)
+        model, settings = self._asked(model_settings, input)
         async for event in model.stream_response(system_instructions, input, settings, *more, **named):
             if run is not None and event.type.endswith(".delta"):
                 run.prompt.first_token()
             yield event
 
-    def _asked(self, own: ModelSettings) -> tuple[Model, ModelSettings]:
+    def _asked(self, own: ModelSettings, input: Any) -> tuple[Model, ModelSettings]:
         run = self._run()
         if run is None:
             return self._provider.get_model(self._name), own
         run.n_asked += 1
+        if not _holds(input, run.others):
+            run.prompt.leave_arm("an agent's prompt has messages beside its instructions that its input does not hold")
         own_settings = {name: value for name in NAMED_ALIKE if (value := getattr(own, name)) is not None}
         if own.reasoning is not None and own.reasoning.effort is not None:
             own_settings["reasoning_effort"] = own.reasoning.effort
@@ -236,6 +239,14 @@ def _with_settings(own: ModelSettings, call: VariantCall) -> ModelSettings:
 
 def _is_instruction(message: Mapping[str, Any]) -> bool:
     return message.get("role") in INSTRUCTION_ROLES
+
+
+def _holds(input: Any, messages: list[Message]) -> bool:
+    """Whether they stand in the input of a run, one after the other."""
+    items = [{"role": "user", "content": input}] if isinstance(input, str) else input
+    said = [(item.get("role"), item.get("content")) for item in items if isinstance(item, Mapping)]
+    wanted = [(message["role"], message["content"]) for message in messages]
+    return any(said[at : at + len(wanted)] == wanted for at in range(len(said) + 1))
 
 
 def _message_text(output: Any) -> str | None:

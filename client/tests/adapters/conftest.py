@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import ast
+import asyncio
+import inspect
 import json
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
+HOW_TO = Path(__file__).parents[3] / "docs" / "how-to"
+WAITING = """
+import asyncio
+while getattr(globals().get("prompts"), "_open", ()):
+    await asyncio.sleep(0.01)
+"""
 REQUIRED = os.environ.get("DETENT_ADAPTERS", "").replace("-", "_").split(",")  # `make test-adapters` names them
 USAGE = {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10}
 RESPONSE_USAGE = {
@@ -191,3 +201,55 @@ def provider() -> Iterator[Provider]:
     http.shutdown()
     http.server_close()
     thread.join()
+
+
+@pytest.fixture
+def detent_url(server: Any) -> Iterator[str]:
+    """The stub of a Detent server, on a port."""
+
+    class DetentHandler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            body = self.rfile.read(int(self.headers.get("content-length", 0)))
+            answer = server(
+                httpx.Request(self.command, f"http://detent{self.path}", headers=dict(self.headers), content=body)
+            )
+            self.send_response(answer.status_code)
+            for name, value in answer.headers.items():
+                if name not in ("content-length", "date"):
+                    self.send_header(name, value)
+            self.send_header("Content-Length", str(len(answer.content)))
+            self.end_headers()
+            self.wfile.write(answer.content)
+
+        do_POST = do_GET
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    http = ThreadingHTTPServer(("127.0.0.1", 0), DetentHandler)
+    thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield f"http://127.0.0.1:{http.server_port}"
+    http.shutdown()
+    http.server_close()
+    thread.join()
+
+
+@pytest.fixture
+def run_page(detent_url: str, provider: Provider, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Any]]:
+    """Runs the Python of a how-to page, with the names that it takes for given, beside the two servers; gives all."""
+    monkeypatch.setenv("OPENAI_BASE_URL", provider.url)
+    monkeypatch.setenv("OPENAI_API_KEY", "x")
+
+    def run(page: str, **names: Any) -> dict[str, Any]:
+        text = (HOW_TO / page).read_text(encoding="utf-8")
+        code = text.split("```python\n")[1].split("```")[0].replace("http://127.0.0.1:8321", detent_url)
+        code += WAITING  # LiteLLM's callbacks are run by the loop, some time after the answer
+        code += "\nimport inspect\nsent = detent.flush()\nif inspect.isawaitable(sent):\n    await sent\n"
+        compiled = compile(code, page, "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+        running = eval(compiled, names)
+        if inspect.isawaitable(running):
+            asyncio.run(running)  # type: ignore[arg-type]
+        return names
+
+    return run

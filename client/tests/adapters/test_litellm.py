@@ -236,3 +236,13 @@ def test_a_change_of_the_champion_is_answered_at_once(world, server, served, unt
     until(lambda: world.client.decide("triage", count=False).variant.id == "v_new")
     world.ask("async")
     assert [sent["messages"][0]["content"] for sent in world.provider.requests] == ["Is it slow?", "New slow"]
+
+
+def test_the_page_does_what_it_says(run_page, server, served, provider, until) -> None:
+    server.families["triage"] = {"champion": served("Is it {{message}}?", model={"name": "gpt-4o-mini"})}
+    names = run_page("litellm.md", key=None, user_id="ann", text="slow")
+    litellm.callbacks = []
+    assert [sent["messages"] for sent in provider.requests] == [PROMPT, PROMPT]
+    until(lambda: names["detent"].flush() and len(server.events) == 3, "the reports")
+    assert {event.get("output", event.get("success")) for event in server.events} == {"billing", True}
+    assert {event["variant"] for event in server.events} == {"v_champion"}

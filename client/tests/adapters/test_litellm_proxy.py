@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
+import shutil
 import socket
 import subprocess
 import sys
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import httpx
@@ -18,57 +18,15 @@ pytest.importorskip(
     "litellm_proxy_extras", reason="LiteLLM's proxy is not installed here: `make test-adapters` tests it"
 )
 
-CONFIG = """\
-model_list:
-  - {{model_name: gpt-own, litellm_params: {{model: openai/gpt-own, api_base: "{url}", api_key: x}}}}
-  - {{model_name: gpt-small, litellm_params: {{model: openai/gpt-small, api_base: "{url}", api_key: x}}}}
-litellm_settings: {{callbacks: [detent_prompts.prompts]}}
-"""
-PROMPTS = """\
-from detent_client import Client
-from detent_client.adapters.litellm import DetentPrompts
-
-prompts = DetentPrompts(Client("{url}"), models={{"small": "gpt-small"}})
-"""
+EXAMPLE = Path(__file__).parents[3] / "examples" / "litellm_proxy"
+KEY = "sk-" + secrets.token_hex(32)
 PATIENCE_S = 500.0  # its modules take a minute and more to load on a busy machine
 
 
 @pytest.fixture
-def detent_url(server):
-    """The stub of a Detent server, on a port."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            body = self.rfile.read(int(self.headers.get("content-length", 0)))
-            answer = server(
-                httpx.Request(self.command, f"http://detent{self.path}", headers=dict(self.headers), content=body)
-            )
-            self.send_response(answer.status_code)
-            for name, value in answer.headers.items():
-                if name not in ("content-length", "date"):
-                    self.send_header(name, value)
-            self.send_header("Content-Length", str(len(answer.content)))
-            self.end_headers()
-            self.wfile.write(answer.content)
-
-        do_POST = do_GET
-
-        def log_message(self, *_) -> None:
-            pass
-
-    http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield f"http://127.0.0.1:{http.server_port}"
-    http.shutdown()
-    http.server_close()
-    thread.join()
-
-
-@pytest.fixture
 def proxy(tmp_path: Path, provider, detent_url, until):
-    (tmp_path / "config.yaml").write_text(CONFIG.format(url=provider.url))
-    (tmp_path / "detent_prompts.py").write_text(PROMPTS.format(url=detent_url))
+    for file in EXAMPLE.glob("*.*"):
+        shutil.copy(file, tmp_path)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -84,14 +42,24 @@ def proxy(tmp_path: Path, provider, detent_url, until):
             "127.0.0.1",
         ],
         cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths)), "LITELLM_LOCAL_MODEL_COST_MAP": "True"},
+        env={
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join(filter(None, paths)),
+            "DETENT_URL": detent_url,
+            "OPENAI_BASE_URL": provider.url,
+            "OPENAI_API_KEY": "x",
+            "LITELLM_MASTER_KEY": KEY,
+            "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+        },
         stdout=(tmp_path / "log").open("w"),
         stderr=subprocess.STDOUT,
     )
-    with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60.0) as caller:
+    with httpx.Client(
+        base_url=f"http://127.0.0.1:{port}", timeout=60.0, headers={"Authorization": f"Bearer {KEY}"}
+    ) as caller:
 
         def is_ready() -> bool:
-            assert process.poll() is None, (tmp_path / "log").read_text()
+            assert process.poll() is None, (tmp_path / "log").read_text()[-2000:]
             try:
                 return caller.get("/health/liveliness").status_code == 200
             except httpx.TransportError:
@@ -107,9 +75,9 @@ def proxy(tmp_path: Path, provider, detent_url, until):
 def test_a_caller_of_the_proxy_names_a_family_and_gets_the_assignment_in_a_header(
     proxy, provider, server, served, until
 ) -> None:
-    server.families["triage"] = {"champion": served("Is it {{message}}?", model={"name": "small", "temperature": 0.0})}
+    server.families["triage"] = {"champion": served("Is it {{message}}?", model={"name": "gpt-4o", "temperature": 0.0})}
     request = {
-        "model": "gpt-own",
+        "model": "gpt-4o-mini",
         "messages": [],
         "prompt_id": "triage",
         "prompt_variables": {"message": "slow"},
@@ -119,7 +87,7 @@ def test_a_caller_of_the_proxy_names_a_family_and_gets_the_assignment_in_a_heade
     assert answer.status_code == 200, answer.text
     assert answer.json()["choices"][0]["message"]["content"] == "billing"
     (sent,) = provider.requests
-    assert (sent["model"], sent["messages"][0]["content"], sent["temperature"]) == ("gpt-small", "Is it slow?", 0.0)
+    assert (sent["model"], sent["messages"][0]["content"], sent["temperature"]) == ("gpt-4o", "Is it slow?", 0.0)
     (event,) = until(lambda: server.events, "the record")
     assert (event["unit"], event["variant"], event["output"]) == ("ann", "v_champion", "billing")
     assert answer.headers["x-detent-assignment"].startswith("dca_")

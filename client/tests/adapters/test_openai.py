@@ -324,3 +324,12 @@ def test_a_raw_response_is_refused_since_nothing_could_be_recorded(provider, ser
     with served_model() as client, pytest.raises(TypeError, match="raw response"):
         asker.client.chat.completions.with_raw_response.create(client.prompt("triage", message="slow"))
     assert provider.requests == []
+
+
+def test_the_page_does_what_it_says(run_page, server, served, provider, capsys) -> None:
+    server.families["triage"] = {"champion": served("Is it {{message}}?", model={"name": "large"})}
+    names = run_page("openai-sdk.md", key=None, user_id="ann", text="slow")
+    assert (names["topic"], capsys.readouterr().out) == ("billing", "billing")
+    assert [sent["model"] for sent in provider.requests] == ["gpt-4o", "gpt-4o"]
+    first, second, outcome = server.events
+    assert (first["variant"], second["output"], outcome["success"]) == ("v_champion", "billing", True)

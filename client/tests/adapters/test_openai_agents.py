@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import subprocess
+import sys
 from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -24,6 +29,7 @@ from openai import AsyncOpenAI, InternalServerError
 from detent_client import AsyncClient
 from detent_client.adapters.openai_agents import AgentPrompts
 
+ROOT = Path(__file__).parents[3]
 MODEL = {"name": "small", "temperature": 0.0, "max_tokens": 50, "reasoning_effort": "low"}
 SYSTEM = [{"role": "system", "content": "Answer for {{shop}}."}]
 
@@ -195,6 +201,18 @@ def test_what_an_agent_cannot_be_given_counts_in_no_arm(world, server, more) -> 
         assert "variant" not in event
 
 
+def test_a_question_of_the_prompt_is_the_input_of_the_run(world, server) -> None:
+    family = server.families["triage"]["champion"]
+    question = {"role": "user", "content": "Is it {{pace}}?"}
+    champion = {**family, "messages": [*SYSTEM, question], "inputs": {"shop": {}, "pace": {}}}
+    server.families = {"triage": {"champion": champion}}
+    world.provider.tool = "look_up"
+    instructions = world.prompts.instructions("triage", variables=lambda context: {"shop": "Blue", "pace": "slow"})
+    world.run(world.agent(tools=[look_up]).clone(instructions=instructions))
+    (event,) = server.events
+    assert (event["variant"], event["output"]) == ("v_champion", "billing")
+
+
 def test_a_run_that_is_not_traced_counts_in_no_arm_and_nothing_is_recorded(world) -> None:
     world.run(world.agent(), run_config=RunConfig(tracing_disabled=True))
     assert (world.server.events, world.server.n_exposed) == ([], 0)
@@ -213,3 +231,41 @@ def test_a_run_that_is_broken_off_is_forgotten(world) -> None:
     asyncio.run(run())
     assert world.prompts._runs == {}
     assert world.prompts._agents == {}
+
+
+DESK = [{"role": "system", "content": "Help."}, {"role": "user", "content": "{{question}}"}]
+
+
+def test_the_page_does_what_it_says(run_page, server, served) -> None:
+    champion = served("", family="desk", messages=DESK, inputs={"question": {}}, model={"name": "small"})
+    server.families = {"desk": {"champion": champion}}
+    context = SimpleNamespace(customer="ann", question="Is it slow?")
+    names = run_page("openai-agents.md", key=None, own_messages=DESK, context=context)
+    assert names["result"].final_output == "billing"
+    interaction, outcome = server.events
+    assert (interaction["variant"], interaction["unit"], outcome["success"]) == ("v_champion", "ann", True)
+    set_trace_processors([])
+
+
+@pytest.mark.timeout(300)
+def test_the_example_answers_customers_and_names_their_assignments(detent_url, server, served, provider) -> None:
+    champion = served("", family="desk", messages=DESK, inputs={"question": {}}, model={"name": "gpt-4o-mini"})
+    server.families = {"desk": {"champion": champion}}
+    provider.tool = "find_invoice"
+    environment = {**os.environ, "OPENAI_BASE_URL": provider.url, "OPENAI_API_KEY": "x", "DETENT_URL": detent_url}
+    environment |= {"PYTHONPATH": str(ROOT / "client"), "OPENAI_AGENTS_DISABLE_TRACING": "0"}
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "examples" / "agents_desk.py")],
+        input="ann: Where is my invoice?\nben: Is it slow?\n",
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    answers = [line.split() for line in done.stdout.splitlines()]
+    assert [(answer, assignment[:4]) for answer, assignment in answers] == [("billing", "dca_"), ("billing", "dca_")]
+    assert [(event["unit"], event["variant"], event["output"]) for event in server.events] == [
+        ("ann", "v_champion", "billing"),
+        ("ben", "v_champion", "billing"),
+    ]
