@@ -36,7 +36,9 @@ EVENTS = "/v1/interactions/import"
 def import_(
     source: Annotated[
         str,
-        typer.Argument(help="A file (JSON lines or CSV), installed-docs, or mlflow:EXPERIMENT.", show_default=False),
+        typer.Argument(
+            help="A file (JSON lines or CSV), installed-docs, mlflow:EXPERIMENT or langfuse:PROMPT.", show_default=False
+        ),
     ],
     family: Annotated[str, typer.Option(help="The family it belongs to.", show_default=False)],
     input: Annotated[
@@ -72,6 +74,7 @@ def import_(
       detent import feedback.jsonl --family triage
       detent import feedback.jsonl --family triage --metrics tensorzero.toml
       detent import mlflow:support --family triage --prompt triage-prompt
+      detent import langfuse:triage-prompt --family triage
     """
     from optimizer.core.family.family import kind_of
 

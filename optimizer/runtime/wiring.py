@@ -377,14 +377,21 @@ def open_source(
     metrics: Path | None = None,
     prompt: str | None = None,
 ) -> Source:
-    """A file, ``installed-docs`` or ``mlflow:EXPERIMENT``, opened as rows for the import job."""
+    """A file, ``installed-docs``, ``mlflow:EXPERIMENT`` or ``langfuse:PROMPT``, opened as rows for the import job."""
     from optimizer.adapters.files import sources
 
-    system, colon, experiment = source.partition(":")
+    system, colon, name = source.partition(":")
     if colon and system == "mlflow":
         from optimizer.adapters.prompt_sources.mlflow import read_traces
 
-        return sources.Source(curated=False, events=sources.trace_events(read_traces(experiment), family, prompt))
+        return sources.Source(curated=False, events=sources.trace_events(read_traces(name), family, prompt))
+    if colon and system == "langfuse":
+        from optimizer.adapters.prompt_sources.langfuse import read_generations, read_scores
+        from optimizer.core.feedback.langfuse_rows import ASSIGNMENT
+
+        generations = read_generations([ASSIGNMENT, *family.inputs])
+        events = sources.langfuse_events(generations, read_scores(), family, name or family.name)
+        return sources.Source(curated=False, events=events)
     return sources.open_source(
         source, family, columns, encoding=encoding, delimiter=delimiter, metrics=metrics, prompt=prompt
     )

@@ -20,6 +20,7 @@ from optimizer.core.base.canonical import read_json
 from optimizer.core.base.errors import InvalidInput, NotFound, NotYet
 from optimizer.core.declaration.draft import Sheet
 from optimizer.core.family.family import Family, kind_of
+from optimizer.core.feedback.langfuse_rows import event_of_generation, event_of_score
 from optimizer.core.feedback.mlflow_traces import events_of_trace, is_mlflow_trace
 from optimizer.core.feedback.tensorzero_rows import directions_of, event_of, is_tensorzero_row
 from optimizer.ports import SourceRow
@@ -249,6 +250,24 @@ def trace_events(traces: Iterable[Record], family: Family, prompt: str | None) -
             continue
         for event, reason in events_of_trace(record, prompts, list(family.inputs), family.output.field):
             yield where, event, reason or None
+
+
+def langfuse_events(
+    generations: Iterable[Mapping[str, Any]], scores: Iterable[Mapping[str, Any]], family: Family, prompt: str
+) -> Iterator[Record]:
+    """Of Langfuse's generations those that link the prompt, and their scores; a trace's are of its last generation."""
+    interactions: dict[str, str] = {}
+    for observation in generations:
+        where = f"observation {observation.get('id')}"
+        if (linked := observation.get("promptName")) != prompt:
+            yield where, None, f"it links {linked or 'no prompt'}, and not {prompt}"
+            continue
+        event = event_of_generation(observation, list(family.inputs), family.output.field)
+        interactions[str(observation.get("traceId"))] = interactions[event["id"]] = event["id"]
+        yield where, event, None
+    for score in scores:
+        outcome, why = event_of_score(score, interactions, family.output.field)
+        yield f"score {score.get('id')}", outcome, why or None
 
 
 def _json_rows(path: Path) -> Iterator[SourceRow]:

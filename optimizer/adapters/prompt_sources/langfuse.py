@@ -1,9 +1,11 @@
-"""``langfuse:NAME`` or ``langfuse:NAME@label``: a prompt of the project whose keys the caller's environment has."""
+"""``langfuse:NAME`` or ``langfuse:NAME@label``: a prompt of the project whose keys the caller's environment has; and
+what the project knows of its use.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -12,6 +14,9 @@ from optimizer.core.declaration.foreign_prompt import ForeignPrompt, plain_templ
 
 ADDRESS, PUBLIC, SECRET = "LANGFUSE_BASE_URL", "LANGFUSE_PUBLIC_KEY", "LANGFUSE_SECRET_KEY"
 TIMEOUT_S = 20.0
+ROWS_AT_ONCE = 100
+OBSERVATIONS, SCORES = "/api/public/v2/observations", "/api/public/v3/scores"
+OBSERVED = "core,basic,io,metadata,model,usage,prompt,metrics"
 
 
 @prompt_source()
@@ -35,6 +40,32 @@ def langfuse(reference: str) -> ForeignPrompt:
         description=str(answer.get("commitMessage") or ""),
         not_carried=not_carried,
     )
+
+
+def read_generations(metadata: Sequence[str]) -> Iterator[Mapping[str, Any]]:
+    """Every generation of the project, a page at a time. ``metadata``: keys whose values are not cut short. Raises
+    InvalidInput.
+    """
+    return _pages(OBSERVATIONS, {"type": "GENERATION", "fields": OBSERVED, "expandMetadata": ",".join(metadata)})
+
+
+def read_scores() -> Iterator[Mapping[str, Any]]:
+    """Every score of the project with what it is of. Raises InvalidInput."""
+    return _pages(SCORES, {"fields": "subject"})
+
+
+def _pages(path: str, query: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    cursor: dict[str, Any] = {}
+    while True:
+        answer = ask(path, {**query, "limit": ROWS_AT_ONCE, **cursor})
+        rows, meta = answer.get("data"), answer.get("meta")
+        if not isinstance(rows, list):
+            raise InvalidInput(f"Langfuse answers without data to {path}.")
+        yield from (row for row in rows if isinstance(row, Mapping))
+        after = meta.get("cursor") if isinstance(meta, Mapping) else None
+        if not after or {"cursor": after} == cursor:
+            return
+        cursor = {"cursor": after}
 
 
 def ask(path: str, query: Mapping[str, Any]) -> dict[str, Any]:

@@ -20,7 +20,7 @@ def is_mlflow_trace(row: Mapping[str, Any]) -> bool:
 
 def prompts_of(trace: Mapping[str, Any]) -> set[str]:
     """Names of the prompts that a trace links."""
-    linked = _json(_table(trace["info"].get("tags")).get(LINKED))
+    linked = json_of(table_of(trace["info"].get("tags")).get(LINKED))
     return {str(prompt.get("name")) for prompt in _mappings(linked)}
 
 
@@ -47,17 +47,17 @@ def events_of_trace(
 
 def _interaction(trace: Mapping[str, Any], inputs: list[str], output: str) -> dict[str, Any]:
     info = trace["info"]
-    id, metadata = str(info["trace_id"]), _table(info.get("trace_metadata"))
+    id, metadata = str(info["trace_id"]), table_of(info.get("trace_metadata"))
     spans = list(_mappings(trace["data"].get("spans")))
     root = next((span for span in spans if not span.get("parent_span_id")), {})
-    tokens, cost = (_table(_json(metadata.get(name))) for name in ("mlflow.trace.tokenUsage", "mlflow.trace.cost"))
-    message = _json(_table(root.get("status")).get("message"))
+    tokens, cost = (table_of(json_of(metadata.get(name))) for name in ("mlflow.trace.tokenUsage", "mlflow.trace.cost"))
+    message = json_of(table_of(root.get("status")).get("message"))
     event = {
         "id": id,
         "unit": metadata.get("mlflow.trace.user") or metadata.get("mlflow.trace.session") or id,
         "conversation": metadata.get("mlflow.trace.session"),
-        "input": _input(_json(_table(root.get("attributes")).get("mlflow.spanInputs")), inputs),
-        "output": _answer(_json(_table(root.get("attributes")).get("mlflow.spanOutputs")), output),
+        "input": input_of(json_of(table_of(root.get("attributes")).get("mlflow.spanInputs")), inputs),
+        "output": answer_of(json_of(table_of(root.get("attributes")).get("mlflow.spanOutputs")), output),
         "model": next((model for span in spans if (model := _model(span))), None),
         "latency_ms": info.get("execution_duration_ms"),
         "input_tokens": tokens.get("input_tokens"),
@@ -69,11 +69,11 @@ def _interaction(trace: Mapping[str, Any], inputs: list[str], output: str) -> di
     return {name: value for name, value in event.items() if value not in (None, "")}
 
 
-def _input(asked: Any, inputs: list[str]) -> dict[str, Any]:
+def input_of(asked: Any, inputs: list[str]) -> dict[str, Any]:
     """The family's inputs among the arguments; of a family with one, the text that is alone there, or the last that a
     user sent.
     """
-    values = _table(asked)
+    values = table_of(asked)
     if variables := {name: values[name] for name in inputs if name in values}:
         return variables
     users = [message for message in _mappings(values.get("messages")) if message.get("role") == "user"]
@@ -82,9 +82,9 @@ def _input(asked: Any, inputs: list[str]) -> dict[str, Any]:
     return {inputs[0]: alone[0]} if len(inputs) == len(alone) == 1 else {}
 
 
-def _answer(answered: Any, output: str) -> str:
-    values = _table(answered)
-    message = next((_table(choice.get("message")) for choice in _mappings(values.get("choices"))), {})
+def answer_of(answered: Any, output: str) -> str:
+    values = table_of(answered)
+    message = next((table_of(choice.get("message")) for choice in _mappings(values.get("choices"))), {})
     value = values.get(output, message.get("content", answered))
     return value if isinstance(value, str) else "" if value is None else json.dumps(value, ensure_ascii=False)
 
@@ -94,17 +94,17 @@ def _outcome(assessment: Mapping[str, Any], trace: str, output: str) -> tuple[di
     event: dict[str, Any] = {
         "id": assessment.get("assessment_id"),
         "interaction": trace,
-        "source": SOURCES.get(str(_table(assessment.get("source")).get("source_type")), "system"),
+        "source": SOURCES.get(str(table_of(assessment.get("source")).get("source_type")), "system"),
         "tags": {"assessment": name},
         "occurred_at": assessment.get("create_time"),
     }
-    if expected := _table(assessment.get("expectation")):
-        value = expected.get("value", _json(_table(expected.get("serialized_value")).get("value")))
+    if expected := table_of(assessment.get("expectation")):
+        value = expected.get("value", json_of(table_of(expected.get("serialized_value")).get("value")))
         if name not in (output, "expected_response") or value is None:
             return None, f"the expectation {name!r:.60}: one named {output} or expected_response is a correction"
         event["expected"] = {output: value}
     else:
-        value = _table(assessment.get("feedback")).get("value")
+        value = table_of(assessment.get("feedback")).get("value")
         if isinstance(value, bool) or value in ("yes", "no"):  # as MLflow's own judges answer
             event["success"] = value in (True, "yes")
         elif isinstance(value, int | float) and 0 <= value <= 1:
@@ -115,11 +115,11 @@ def _outcome(assessment: Mapping[str, Any], trace: str, output: str) -> tuple[di
 
 
 def _model(span: Mapping[str, Any]) -> str | None:
-    model = _json(_table(span.get("attributes")).get("mlflow.llm.model"))
+    model = json_of(table_of(span.get("attributes")).get("mlflow.llm.model"))
     return model if isinstance(model, str) else None
 
 
-def _json(value: Any) -> Any:
+def json_of(value: Any) -> Any:
     """Attributes, tags and metadata are texts of JSON."""
     if not isinstance(value, str):
         return value
@@ -129,7 +129,7 @@ def _json(value: Any) -> Any:
         return value
 
 
-def _table(value: Any) -> Mapping[str, Any]:
+def table_of(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
 
 
