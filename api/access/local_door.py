@@ -25,10 +25,18 @@ def require_program_of_this_machine(request: Request, *, is_page: bool = False) 
         )
     server = request.scope.get("server")
     hosts = hosts_here(tuple(server) if server else None)
-    version = request.scope["http_version"]
-    why = refusal(request.method, request.headers.items(), hosts, http_version=version, is_page=is_page)
+    scope = request.scope
+    why = _refusal(scope["method"], tuple(scope["headers"]), hosts, scope["http_version"], is_page)
     if why is not None:
         raise NotAuthorised(f"This server has no keys: {why}.")
+
+
+@lru_cache(maxsize=64)  # the requests of one client hardly differ in their headers
+def _refusal(
+    method: str, headers: tuple[tuple[bytes, bytes], ...], hosts: frozenset[str], version: str, is_page: bool
+) -> str | None:
+    texts = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in headers]
+    return refusal(method, texts, hosts, http_version=version, is_page=is_page)
 
 
 is_of_this_machine = lru_cache(maxsize=1024)(is_loopback)

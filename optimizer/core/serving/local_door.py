@@ -46,13 +46,19 @@ def refusal(
             f"the request is HTTP/{http_version}, which proxies send and no client of today. Make a key with `detent"
             " keys` for what comes through a proxy"
         )
-    forwarded = next((name for name, _ in headers if name in _FORWARDED or name.startswith("x-forwarded-")), None)
-    if forwarded is not None:
-        return (
-            f"the request was forwarded (header {forwarded}), so it is not known who sent it. Make a key with `detent"
-            " keys` for what comes through a proxy"
-        )
-    named = [value for name, value in headers if name == "host"]
+    named, origins, sites = list[str](), list[str](), list[str]()
+    for name, value in headers:  # once: every request without a key comes through here
+        if name in _FORWARDED or name.startswith("x-forwarded-"):
+            return (
+                f"the request was forwarded (header {name}), so it is not known who sent it. Make a key with `detent"
+                " keys` for what comes through a proxy"
+            )
+        if name == "host":
+            named.append(value)
+        elif name == "origin":
+            origins.append(value)
+        elif name == "sec-fetch-site":
+            sites.append(value)
     if len(named) != 1 or named[0].lower() not in hosts:
         host_text = repr(", ".join(named)[:100]) if named else "no Host"
         return (
@@ -60,10 +66,8 @@ def refusal(
             " included, or make a key with `detent keys`"
         )
     host = named[0]
-    origins = [value for name, value in headers if name == "origin"]
     if any(origin.lower() != f"http://{host.lower()}" for origin in origins):
         return f"it takes no requests from pages of {', '.join(origins)[:100]!r}. Make a key with `detent keys`"
-    sites = [value for name, value in headers if name == "sec-fetch-site"]
     if any(site not in ("same-origin", "none") for site in sites) and not (is_page and is_opened(method, headers)):
         return (
             f"a browser sent this for a page of another site (Sec-Fetch-Site: {', '.join(sites)[:40]}). Make a key with"
