@@ -12,7 +12,6 @@ from optimizer.cli import later
 from optimizer.cli.output import Json, say, show, show_report, table, tell_change
 from optimizer.cli.session import Session
 from optimizer.core.base.phrasing import count
-from optimizer.runtime import wiring
 
 if TYPE_CHECKING:
     from optimizer.jobs.upkeep.prune_records import PruneCount
@@ -140,10 +139,12 @@ def import_data(
 
     Example: DETENT_HOME=new-home detent data import leaving
     """
+    from optimizer.runtime import import_home
+
     session = Session()
     settings = session.settings
     session.before_change()
-    report = wiring.import_data(settings, folder, actor=session.actor)
+    report = import_home.import_data(settings, folder, actor=session.actor)
     show(as_json, report)
     rows = count(sum(report.tables.values()), "row")
     tell_change(

@@ -16,7 +16,7 @@ from optimizer.adapters.store.table_rows import TableRows
 from optimizer.host.config import load_settings
 from optimizer.jobs.upkeep.export_data import DataExport, HomeFamilies, export_data
 from optimizer.jobs.upkeep.export_folder import MANIFEST, read_folder
-from optimizer.runtime import wiring
+from optimizer.runtime import import_home, wiring
 from tests.children import exit_code
 from tests.clock import Clock
 from tests.stores import NOW, arm, interaction, keep_events, new_database
@@ -66,7 +66,7 @@ def import_and_die(home: Path, folder: Path) -> None:
         return n
 
     TableRows.add = dying  # type: ignore[method-assign]
-    wiring.import_data(load_settings(home=home), folder, actor="test")
+    import_home.import_data(load_settings(home=home), folder, actor="test")
 
 
 def test_a_killed_export_leaves_no_folder_of_its_name_and_the_next_one_is_whole(tmp_path: Path) -> None:
@@ -86,7 +86,7 @@ def test_a_killed_import_leaves_an_empty_home_and_the_next_one_is_whole(tmp_path
     leave(filled(tmp_path), folder)
     assert exit_code(import_and_die, home, folder) == -signal.SIGKILL
     assert not (home / "var" / "detent.db").exists()
-    assert wiring.import_data(load_settings(home=home), folder, actor="test").tables["interactions"] == N
+    assert import_home.import_data(load_settings(home=home), folder, actor="test").tables["interactions"] == N
     store = wiring.open_store(load_settings(home=home))
     with store.read() as tx:
         assert sum(1 for _ in store.tables.each(tx, "interactions")) == N
@@ -106,7 +106,7 @@ def test_rows_are_never_all_in_memory(tmp_path: Path, way: str) -> None:
         if way == "export":
             leave(store, folder)
         else:
-            wiring.import_data(load_settings(home=home), folder, actor="test")
+            import_home.import_data(load_settings(home=home), folder, actor="test")
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()

@@ -299,9 +299,10 @@ def _verify_export(path: Path, rollout: str | None, *, as_json: bool) -> None:
     """Needs no home."""
     from optimizer.jobs.rollouts.verify_rollout import read_verification, verify_rollout
     from optimizer.jobs.upkeep.export_folder import read_folder, rows_file
+    from optimizer.runtime.import_home import exported_records
 
     folder = read_folder(path)
-    with wiring.exported_records(folder) as store:  # refuses what is no row
+    with exported_records(folder) as store:  # refuses what is no row
         rows = [(str(row["id"]), row["family"]) for row in folder.lines(rows_file("rollouts"))]
         ids = [id for id, family in rows if rollout in (None, id, family)]
         if rollout is not None and not ids:

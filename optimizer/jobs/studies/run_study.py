@@ -14,10 +14,12 @@ import structlog
 
 from optimizer.core.base.errors import BudgetExhausted, Busy, Conflict, DetentError, NotFound, StudyStopped
 from optimizer.core.base.phrasing import count
+from optimizer.core.base.values import Spend
 from optimizer.core.dataset.examples import Example
 from optimizer.core.evaluation.judging.calibration import judge_identity
 from optimizer.core.evaluation.label_report import LABELS
 from optimizer.core.evaluation.scoring import Scorer
+from optimizer.core.evaluation.suite import suite_id, suites_of
 from optimizer.core.evaluation.trivial_baselines import WITHOUT_MODEL, Classify
 from optimizer.core.family.family import Family, kind_of
 from optimizer.core.family.variant import Variant
@@ -28,12 +30,15 @@ from optimizer.core.search.cost_estimate import confirmation_calls, confirmation
 from optimizer.core.search.run_off import RUN_OFF, chosen_on, read_frozen
 from optimizer.core.search.strategy import StrategyMaker, check_strategy, proposers_of, writes
 from optimizer.core.search.study import ENDED, JUDGED_BY, Definition, Study
+from optimizer.jobs.calls.call_model import JournaledModel
 from optimizer.jobs.context import JobContext
 from optimizer.jobs.dataset.build_dataset import build_dataset, dev_examples, load_examples
+from optimizer.jobs.dataset.golden_scenarios import with_kept_golden
 from optimizer.jobs.studies.confirm_winner import confirm_winner
 from optimizer.jobs.studies.context import ProgressCallback, StopFlag, StudyRun, unwatched, variant_of
-from optimizer.jobs.studies.evaluations.ask_suites import ask_suites
+from optimizer.jobs.studies.evaluate_variant import CallSource, evaluate_variant
 from optimizer.jobs.studies.evaluations.measure_baselines import measure_baselines, measure_labels
+from optimizer.jobs.studies.evaluations.plan_evaluation import EvaluationScope
 from optimizer.jobs.studies.run_search import Reserve, SearchResult, run_search
 from optimizer.jobs.studies.transitions import allowed, fail_study
 from optimizer.ports import Store, Transaction
@@ -222,7 +227,7 @@ def _confirm(run: StudyRun, winner: str, n_holdout: int) -> Study:
     try:
         confirmed = confirm_winner(run, [variant_of(run.store, run.family.name, id) for id in sequence], stop=stop)
         if confirmed.outcome == "nominated" and run.study.trigger is not None:
-            ask_suites(run, confirmed.winner, stop=stop)
+            _ask_suites(run, confirmed.winner, stop=stop)
     except StudyStopped:
         return _finish(run, f"Cancelled during the confirmation of {winner}.", status="cancelled")
     except BudgetExhausted as exhausted:
@@ -340,3 +345,47 @@ def _get(store: Store, study_id: str) -> Study:
     if study is None:
         raise NotFound(f"There is no study {study_id!r}; `detent study list` shows those that exist.")
     return study
+
+
+def _ask_suites(run: StudyRun, winner: str, *, stop: StopFlag) -> None:
+    """Evaluates ``winner`` against each suite with what is left of the study's budget; after a kill, against those that
+    are left.
+
+    What cannot be measured, or paid for, is left to a person: the rollout's gate names the command. So is the rest once
+    the study is cancelled, since its look at the holdout has been taken.
+    """
+    study, actor = run.study, f"study:{run.study.id}"
+    with run.store.read() as tx:
+        family = with_kept_golden(tx, run.store, run.family)
+        champion = run.store.champions.current(tx, family.name)
+        batches = run.store.performance.batches(tx, family.name)
+    suites_asked = {batch.suite for batch in batches if (batch.variant, batch.created_by) == (winner, actor)}
+    variant = variant_of(run.store, family.name, winner)
+
+    def open_model(name: str, purpose: str) -> JournaledModel:
+        return run.journaled(name, purpose=purpose, stop=stop)
+
+    def spend() -> Spend:
+        with run.store.read() as tx:
+            return run.spend(tx)
+
+    for name, suite in suites_of(family).items():
+        if suite_id(family, champion.variant if champion is not None else None, suite) in suites_asked:
+            continue
+        try:
+            report = evaluate_variant(
+                run.job,
+                family,
+                variant,
+                EvaluationScope(suite=name),
+                classify=run.classify,
+                calls=CallSource(open_model=open_model, own=run.own, id=f"{study.id}:{name}", actor=actor, spend=spend),
+            )
+        except (BudgetExhausted, DetentError) as problem:
+            log.warning("suite_not_asked", study=study.id, suite=name, reason=str(problem))
+        except StudyStopped as stopped:
+            log.info("suites_left_to_a_person", study=study.id, suite=name, reason=str(stopped))
+            return
+        else:
+            missed_checks = [check.said for check in report.checks or () if check.verdict != "met"]
+            run.tell("call", f"Suite {name}: {'; '.join(missed_checks) or 'all is met'}.")

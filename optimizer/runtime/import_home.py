@@ -1,0 +1,97 @@
+"""Makes a home of an exported folder, and a store for a while of what an export says of its rollouts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, cast
+
+from optimizer.adapters.store import Database
+from optimizer.adapters.store.engine import sqlite_path
+from optimizer.core.base.errors import Conflict
+from optimizer.host import run_files
+from optimizer.jobs.upkeep.export_folder import SEALED, ExportFolder, read_folder
+from optimizer.jobs.upkeep.import_data import (
+    OF_RECORDS,
+    DataImport,
+    begin_serving,
+    import_families,
+    import_rows_of,
+)
+from optimizer.runtime import wiring
+
+if TYPE_CHECKING:
+    from optimizer.host.config import Settings
+    from optimizer.ports import Store
+
+
+@contextmanager
+def exported_records(folder: ExportFolder) -> Iterator[Store]:
+    """A store of what an export says of its rollouts, for as long as it is checked."""
+    with TemporaryDirectory(prefix="detent-verify-") as place, _new_store(Path(place) / "detent.db") as store:
+        import_rows_of(folder, store, only=OF_RECORDS)
+        yield store
+
+
+def import_data(settings: Settings, path: Path, *, actor: str) -> DataImport:
+    """An exported folder becomes this home's store and families; a kill before the end leaves a home as empty as it
+    was, but for folders of families.
+
+    Raises:
+        Conflict: the home has a store with rows, or other files of a family.
+        InvalidInput: the folder is no whole export.
+    """
+    target = Path(sqlite_path(settings.db_url()))
+    if run_files.find(settings, "serve") is not None or Path(f"{target}.keyed").exists() or _has_rows(settings):
+        raise Conflict(
+            f"{settings.home} is no empty home: its store has variants or keys, or a server runs there. Import into a"
+            " new one: mkdir new && DETENT_HOME=new detent data import DIR."
+        )
+    folder = read_folder(path)
+    part = target.with_name(f".{target.name}.part")
+    with _new_store(part) as store:
+        tables = import_rows_of(folder, store)
+        report = DataImport(
+            folder=path,
+            tables=tables,
+            families=import_families(folder, settings.families_dir),
+            sealed=SEALED in folder.files,
+            exported_at=str(folder.manifest.get("exported_at")),
+        )
+        begin_serving(store, wiring.open_clock(settings), actor=actor, folder=report)
+    for suffix in ("-wal", "-shm", ".turn"):
+        Path(f"{target}{suffix}").unlink(missing_ok=True)
+    part.replace(target)
+    return report
+
+
+@contextmanager
+def _new_store(file: Path) -> Iterator[Store]:
+    """One that is whole in its file once it is closed; nothing of it stays where its filling failed."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    leftovers = [Path(f"{file}{suffix}") for suffix in (".turn", "-wal", "-shm", "")]
+    for leftover in leftovers:
+        leftover.unlink(missing_ok=True)  # of one that was killed
+    store, whole = Database(f"sqlite:///{file}"), False
+    try:
+        store.migrate()
+        yield cast("Store", store)
+        whole = True
+    finally:
+        store.close()
+        for leftover in leftovers[:1] if whole else leftovers:
+            leftover.unlink(missing_ok=True)
+
+
+def _has_rows(settings: Settings) -> bool:
+    if not Path(sqlite_path(settings.db_url())).exists():
+        return False
+    wiring.migrate_store(settings)
+    store = wiring.open_store(settings)
+    try:
+        with store.read() as tx:
+            return any(next(iter(store.tables.each(tx, name)), None) is not None for name in ("variants", "champions"))
+    finally:
+        store.close()
