@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from typing import Any
+from urllib.parse import urljoin
 
 import pytest
 from fastapi.testclient import TestClient
@@ -300,7 +301,10 @@ def test_nothing_that_people_wrote_becomes_a_part_of_a_page(world: World) -> Non
     assert "1337" not in "".join(client.get(place).text for place in places[:4])
 
 
-def test_pages_name_no_host_and_no_address_from_the_root(world: World) -> None:
-    client = visitor(world, "secret-admin")
+def test_every_link_stays_below_the_prefix_of_a_proxy(world: World) -> None:
+    client, front = visitor(world, "secret-admin"), "https://detent.example/below/here"
     for address in addresses(world):
-        assert not re.findall(r'(?:href|src|action)="(?:/|https?:)', client.get(address).text), address
+        for _, attributes in Elements(client.get(address).text).seen:
+            for name in {"href", "src", "action"} & attributes.keys():
+                place = urljoin(front + address, attributes[name])
+                assert place.startswith((f"{front}/dashboard", f"{front}/docs")), (address, attributes)

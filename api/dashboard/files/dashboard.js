@@ -1,28 +1,37 @@
 // A live page is asked for again while its tab is in sight, and its main part replaced where it changed.
-const EVERY_MS = 15000;
+const EVERY_MS = 10000;
+const QUIET_MS = 30000; // while nothing changes: fifty open pages cost little
 const STOPS_BELOW = 500; // an answer from here on is a fault of the server, which may pass
 
 let tag = null;
 let isAsking = false;
+let timer = null; // none while the tab is hidden, or once nobody is signed in
 
 function isInUse(main) {
   return main.contains(document.activeElement) || String(getSelection()).length > 0;
 }
 
 async function renew() {
+  clearTimeout(timer);
   const main = document.querySelector("main[data-live]");
-  if (!main || document.hidden || isAsking || isInUse(main)) return;
+  if (!main || document.hidden || isAsking) return;
+  let next = QUIET_MS;
   isAsking = true;
   try {
-    const headers = tag ? { "If-None-Match": tag } : {};
-    const answer = await fetch(location.href, { headers, cache: "no-store", redirect: "manual" });
-    if (answer.status === 200) replace(main, await answer.text(), answer.headers.get("ETag"));
-    else if (answer.status !== 304 && answer.status < STOPS_BELOW) clearInterval(timer); // signed out: the next click says so
+    if (!isInUse(main)) {
+      const headers = tag ? { "If-None-Match": tag } : {};
+      const answer = await fetch(location.href, { headers, cache: "no-store", redirect: "manual" });
+      if (answer.status === 200) {
+        replace(main, await answer.text(), answer.headers.get("ETag"));
+        next = EVERY_MS;
+      } else if (answer.status !== 304 && answer.status < STOPS_BELOW) next = null; // signed out: the next click says so
+    }
   } catch {
     // away for the moment: asked again
   } finally {
     isAsking = false;
   }
+  if (next !== null) timer = setTimeout(renew, next);
 }
 
 function replace(main, text, newTag) {
@@ -52,6 +61,6 @@ function press(event) {
   }
 }
 
-const timer = setInterval(renew, EVERY_MS);
+timer = setTimeout(renew, EVERY_MS);
 document.addEventListener("visibilitychange", renew);
 document.addEventListener("keydown", press);
