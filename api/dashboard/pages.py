@@ -80,6 +80,19 @@ def family(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
     }
 
 
+def variant(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
+    """Its prompt, and what differs from the champion for who may read texts."""
+    parameters = visit.request.path_params
+    of_family = parameters["family"]
+    view = visit.ask("named_variant", family=of_family, name=parameters["variant"])
+    has_champion = visit.ask("family", family=of_family).champion is not None
+    compares = has_champion and visit.visitor.may("diff", of_family)
+    return {
+        "variant": view,
+        "diff": visit.ask("diff", variant=view.variant, family=of_family) if compares else None,
+    }
+
+
 def reviews(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
     """One question at a time; ``skip`` leaves so many for later."""
     of_family = visit.request.query.get("family") or None
@@ -201,6 +214,7 @@ DONE = frozenset(("done",))
 PAGES = (
     PageRoute(path="/dashboard", template="home.html", values=home, query=frozenset(("from", "done"))),
     PageRoute(path="/dashboard/families/{family}", template="family.html", values=family, query=DONE),
+    PageRoute(path="/dashboard/families/{family}/variants/{variant}", template="variant.html", values=variant),
     PageRoute(
         path="/dashboard/reviews",
         template="reviews.html",

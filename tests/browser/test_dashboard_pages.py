@@ -22,6 +22,7 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this ma
 PLACES = (
     "/dashboard",
     "/dashboard/families/triage",
+    "/dashboard/families/triage/variants/candidate",
     "/dashboard/reviews",
     "/dashboard/alerts",
     "/dashboard/studies",

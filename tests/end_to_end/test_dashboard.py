@@ -60,7 +60,7 @@ def visitor(world: World, secret: str | None) -> TestClient:
 
 def addresses(world: World) -> list[str]:
     rollout = world.get("/v1/families/triage/rollout").json()["id"]
-    named = {"family": "triage", "id": "st_1"}
+    named = {"family": "triage", "id": "st_1", "variant": world.champion()}
     pages = [re.sub(r"\{(\w+)\}", lambda name: named[name[1]], page.path) for page in PAGES if ":path" not in page.path]
     confirmations = [
         f"/dashboard/acts/{name}?{'id=st_1' if name == 'cancel-study' else f'id={rollout}'}"
@@ -237,6 +237,14 @@ def test_a_champion_is_taken_back_as_its_confirmation_says(world: World) -> None
     assert answer.status_code == 303, answer.text
     assert world.champion() == before
     assert "it was bad" in client.get("/dashboard/families/triage").text
+
+
+def test_a_candidate_s_prompt_stands_beside_the_champion_s(world: World) -> None:
+    candidate = world.candidate("Quite another question:")
+    place = f"/dashboard/families/triage/variants/{candidate}"
+    page = visitor(world, "secret-read-texts").get(place).text
+    assert re.search(r'<span class="added">[^<]*Quite another question:', page)
+    assert "Quite another question" not in visitor(world, "secret-read").get(place).text
 
 
 def test_a_report_is_one_file_that_may_run_and_load_nothing(world: World) -> None:
