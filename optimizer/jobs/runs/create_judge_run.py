@@ -128,13 +128,13 @@ def _queue(
     context: Context,
     family: Family,
     drafted: _RunDraft,
-    asked: RunBudgetBody,
+    cap: RunBudgetBody,
     models: ModelCatalogue,
     *,
     dry_run: bool,
 ) -> JudgeRunView | JudgeRunEstimate:
     judge = judge_of(family)
-    budget = budget_of_run(context, family, asked, drafted.calls, drafted.usd)
+    budget = budget_of_run(context, family, cap, drafted.calls, drafted.usd)
     for name in judge.members:
         require_bounded(name, models.price(name), judge.max_tokens, budget)
     if dry_run:

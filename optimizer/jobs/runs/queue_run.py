@@ -35,7 +35,7 @@ class RunBudgetBody(Request):
     calls: Annotated[int, Field(ge=0)] | None = None
 
 
-def budget_of_run(context: Context, family: Family, asked: RunBudgetBody, calls: Spread, usd: Spread | None) -> Budget:
+def budget_of_run(context: Context, family: Family, cap: RunBudgetBody, calls: Spread, usd: Spread | None) -> Budget:
     """With a cap of calls or dollars, and under what is left of the month: of that no more than it may need, since
     what a run may spend is kept from all others until it ends.
 
@@ -44,7 +44,7 @@ def budget_of_run(context: Context, family: Family, asked: RunBudgetBody, calls:
     Raises:
         BudgetTooSmall: a cap in dollars that would pass a monthly limit.
     """
-    budget, most = checked_budget(Budget(usd=asked.usd, calls=asked.calls)), calls_at_most(calls)
+    budget, most = checked_budget(Budget(usd=cap.usd, calls=cap.calls)), calls_at_most(calls)
     is_open = budget.usd is None
     if is_open and budget.calls is None:
         budget = replace(budget, calls=most)
