@@ -147,24 +147,25 @@ def test_generations_and_scores_become_interactions_and_outcomes_over_all_pages(
         generation(4, level="ERROR", statusMessage="timeout", output=None, sessionId="s-4"),
         {**generation(5), "type": "SPAN"},
         generation(6, userId=None),
+        generation(0, traceId="trace-6"),
     ]
     Langfuse.scores += [
         score(1, "BOOLEAN", True, "obs-1"),
         score(2, "CORRECTION", "technical", "obs-3"),
         score(3, "NUMERIC", 0.25, "trace-4", source="EVAL"),
         score(4, "NUMERIC", 4, "obs-1"),
-        score(5, "CATEGORICAL", "billing", "trace-6", source="API"),
+        score(5, "CATEGORICAL", "billing", "trace-6", source="API"),  # of its last generation
         score(6, "CORRECTION", "", "obs-1"),
         score(7, "BOOLEAN", False, "obs-2"),
     ]
     ran = imported()
     assert ran.code == 0, ran.err
-    assert (ran.json["accepted"], ran.json["duplicates"]) == (8, 0)
+    assert (ran.json["accepted"], ran.json["duplicates"]) == (9, 0)
     rejected = {one["where"]: one["detail"] for one in ran.json["rejected"]}
     assert set(rejected) == {"observation obs-2", "score score-4", "score score-6", "score score-7"}
     assert "it links another" in rejected["observation obs-2"]
     interactions, outcomes = items(world, "interactions"), items(world, "feedback")
-    assert set(interactions) == {"obs-1", "obs-3", "obs-4", "obs-6"}
+    assert set(interactions) == {"obs-0", "obs-1", "obs-3", "obs-4", "obs-6"}
     first = world.get("/v1/interactions/obs-1").json()
     shown = [first[name] for name in ("input", "output", "model", "latency_ms", "cost_usd", "input_tokens")]
     assert shown == [{"text": "request 1"}, "billing", "gpt-4o-mini", 500.0, 0.002, 12]
@@ -176,9 +177,10 @@ def test_generations_and_scores_become_interactions_and_outcomes_over_all_pages(
     assert outcomes["score-2"]["expected"] == {"topic": "technical"}
     assert (outcomes["score-3"]["score"], outcomes["score-3"]["source"]) == (0.25, "system")
     assert (outcomes["score-5"]["label"], outcomes["score-5"]["source"]) == ("billing", "user")
+    assert outcomes["score-5"]["interaction"] == "obs-6"
     assert Langfuse.asked.count("/api/public/v2/observations") == 3
     again = imported()
-    assert (again.json["accepted"], again.json["duplicates"]) == (0, 8)
+    assert (again.json["accepted"], again.json["duplicates"]) == (0, 9)
 
 
 def test_a_wrong_key_and_an_answer_of_another_shape_are_refused(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

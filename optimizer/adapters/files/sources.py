@@ -257,14 +257,17 @@ def langfuse_events(
 ) -> Iterator[Record]:
     """Of Langfuse's generations those that link the prompt, and their scores; a trace's are of its last generation."""
     interactions: dict[str, str] = {}
+    newest: dict[str, str] = {}  # start of the generation that stands for a trace; pages come in no promised order
     for observation in generations:
-        where = f"observation {observation.get('id')}"
-        if (linked := observation.get("promptName")) != prompt:
-            yield where, None, f"it links {linked or 'no prompt'}, and not {prompt}"
+        id, trace, start = (str(observation.get(name) or "") for name in ("id", "traceId", "startTime"))
+        where, linked = f"observation {id}", observation.get("promptName")
+        if linked != prompt or not id:
+            yield where, None, f"it links {linked or 'no prompt'}, and not {prompt}" if id else "it has no id"
             continue
-        event = event_of_generation(observation, list(family.inputs), family.output.field)
-        interactions[str(observation.get("traceId"))] = interactions[event["id"]] = event["id"]
-        yield where, event, None
+        interactions[id] = id
+        if start >= newest.get(trace, ""):
+            newest[trace], interactions[trace] = start, id
+        yield where, event_of_generation(observation, list(family.inputs), family.output.field), None
     for score in scores:
         outcome, why = event_of_score(score, interactions, family.output.field)
         yield f"score {score.get('id')}", outcome, why or None

@@ -25,7 +25,7 @@ def event_of_generation(observation: Mapping[str, Any], inputs: list[str], outpu
     if "role" in table_of(received):
         received = {"choices": [{"message": received}]}
     event = {
-        "id": str(observation["id"]),
+        "id": observation.get("id"),
         "conversation": observation.get("sessionId"),
         "input": {name: json_of(metadata[name]) for name in inputs if name in metadata} or input_of(sent, inputs),
         "output": answer_of(received, output),
@@ -62,7 +62,8 @@ def event_of_score(
         "occurred_at": score.get("timestamp"),
     }
     if kind == "CORRECTION" and isinstance(value, str) and value:
-        event["expected"] = {output: value}
+        corrected = json_of(value)
+        event["expected"] = {output: corrected if isinstance(corrected, dict | list) else value}
     elif kind == "BOOLEAN" and value in (True, False):
         event["success"] = bool(value)
     elif kind == "NUMERIC" and isinstance(value, int | float) and 0 <= value <= 1:
