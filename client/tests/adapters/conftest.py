@@ -236,10 +236,14 @@ def detent_url(server: Any) -> Iterator[str]:
 
 
 @pytest.fixture
-def run_page(detent_url: str, provider: Provider, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Any]]:
+def run_page(
+    detent_url: str, provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[..., dict[str, Any]]]:
     """Runs the Python of a how-to page, with the names that it takes for given, beside the two servers; gives all."""
     monkeypatch.setenv("OPENAI_BASE_URL", provider.url)
     monkeypatch.setenv("OPENAI_API_KEY", "x")
+
+    clients: list[Any] = []  # no other test finds their threads
 
     def run(page: str, **names: Any) -> dict[str, Any]:
         text = (HOW_TO / page).read_text(encoding="utf-8")
@@ -250,6 +254,9 @@ def run_page(detent_url: str, provider: Provider, monkeypatch: pytest.MonkeyPatc
         running = eval(compiled, names)
         if inspect.isawaitable(running):
             asyncio.run(running)  # type: ignore[arg-type]
+        clients.append(names["detent"])
         return names
 
-    return run
+    yield run
+    for client in clients:
+        asyncio.run(client.aclose()) if hasattr(client, "aclose") else client.close()

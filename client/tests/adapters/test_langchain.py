@@ -332,3 +332,16 @@ def test_the_fake_client_serves_chains_too(provider) -> None:
     served = detent_prompt(fake, "triage", unit="ann")
     (served.template | served.bind(chat(provider))).invoke({"message": "slow"})
     assert [event["output"] for event in fake.interactions] == ["billing"]
+
+
+def test_the_page_does_what_it_says(run_page, server, served, provider) -> None:
+    server.families["triage"] = {"champion": served("Is it {{message}}?", model={"name": "gpt-4o-mini"})}
+    names = run_page("langchain.md", key=None, user_id="ann", text="slow", turns=[("user", "My bill.")])
+    (sent,) = provider.requests
+    assert (sent["model"], [message["content"] for message in sent["messages"]]) == (
+        "gpt-4o-mini",
+        ["My bill.", "Is it slow?"],
+    )
+    assert names["topic"] == "billing"
+    interaction, outcome = server.events
+    assert (interaction["variant"], outcome["success"]) == ("v_champion", True)
