@@ -13,8 +13,9 @@ import numpy as np
 from common import Cell
 
 from optimizer.core.statistics.sample_ratio import label_rates_differ
-from simulations.own_rule import BUDGET, OwnRule
+from simulations.own_rule import BUDGET, LADDER, OwnRule
 from simulations.tally import BASE, BLOCK, DELTA, Tally, as_block, progress, share_cell
+from simulations.whole_days import MAX_HOURS, OURS, Rules
 
 SILENT = (0.05, 0.10, 0.20)  # of the unhappy
 FEEDBACK = {1.0: "everybody else gives feedback", 0.2: "one in five of the others does"}
@@ -57,6 +58,21 @@ def run_silent(rng: np.random.Generator, silence: Silence) -> tuple[str, int, fl
     return "inconclusive", seen, on_candidate, ever
 
 
+def run_silent_days(rng: np.random.Generator, silence: Silence) -> tuple[str, int, float]:
+    """As ``run_silent`` by the default rule, which waits for whole days, with a block an hour. Nothing waits for the
+    rates of feedback.
+    """
+    rules, on_candidate = Rules(names=(OURS,), week=False, budget=BUDGET), 0
+    for hour in range(MAX_HOURS):
+        units, outcomes = draw_units(rng, LADDER[rules.stage], silence)
+        on_candidate += units[0]
+        rules.after(as_block(rules.stage, outcomes), cohort=hour, now=hour + 1)
+        if rules.over:
+            break
+    ending, labels, _ = rules.ends.get(OURS, ("inconclusive", rules.gate.labelled, MAX_HOURS))
+    return ending, labels, on_candidate
+
+
 def draw_units(rng: np.random.Generator, share: float, silence: Silence) -> tuple[list[int], list[int]]:
     """Units of either arm, and n_c, s_c, n_b, s_b of those whose outcome is told."""
     n = round(BLOCK / silence.feedback)
@@ -84,4 +100,13 @@ def table_silent(runs: int, seed: int) -> list[Cell]:
                 n_seen += differ
             cells.append(share_cell(f"silent, {name}, {others}: ships", tally, "promote", n_seen / runs, SEEN))
             progress(cells[-1].case)
+    for share in SILENT:
+        tally = Tally()
+        for run in range(runs):
+            tally.add(
+                *run_silent_days(np.random.default_rng([seed, 13, round(share * 100), run]), Silence(candidate=share))
+            )
+        case = f"silent, {share:.0%} of the candidate's unhappy, everybody else gives feedback, whole days: ships"
+        cells.append(share_cell(case, tally, "promote", None, SEEN))
+        progress(cells[-1].case)
     return cells
