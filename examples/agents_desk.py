@@ -41,7 +41,7 @@ async def answer(agent: Agent[Context], line: str) -> None:
 
 
 async def main() -> None:
-    url = os.environ.get("DETENT_URL", "http://127.0.0.1:8321")
+    url = os.environ.get("DETENT_SERVER", "http://127.0.0.1:8321")
     async with AsyncClient(url, os.environ.get("DETENT_API_KEY"), fallback={"desk": OWN}) as detent:
         prompts = AgentPrompts(detent, model="gpt-4o-mini")
         set_trace_processors([prompts])  # and no other: what customers say goes into no trace elsewhere

@@ -16,7 +16,8 @@ from starlette.types import ASGIApp, Message, Scope
 Headers = Sequence[tuple[bytes, bytes]]
 NO_NAME = re.compile(rb"^$|[^!#$%&'*+.^_`|~0-9a-z-]")  # of a header, which ASGI has in lower case
 NO_VALUE = bytes({*range(0x20), 0x7F} - {ord("\t")})
-_STATUS_LINES = {int(status): b"HTTP/1.1 %d %b\r\n" % (status, status.phrase.encode()) for status in HTTPStatus}
+_PHRASES = {int(status): status.phrase.encode() for status in HTTPStatus}
+_STATUS_LINES = {status: b"HTTP/1.1 %d %b\r\n" % (status, _PHRASES.get(status, b"")) for status in range(100, 600)}
 _names = set[bytes]()  # of headers that were answered so far: few, and each was looked at
 
 log = getLogger("uvicorn.error")
@@ -80,6 +81,8 @@ class Exchange:
             await app(self._scope, self.receive, self.send)
         except BaseException as error:
             log.error("Exception in ASGI application\n", exc_info=error)
+            if self.response_complete:
+                return  # the next request on this connection is another application's matter
         else:
             if self.response_complete or self.disconnected:
                 return
@@ -126,10 +129,12 @@ class Exchange:
             self._head = b""
 
     def _begin(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
+        if self._expects_continue:  # who was not asked for the body sends none, or sends it late
+            self.keep_alive = False
         self.response_started, self._expects_continue = True, False
         by_name = dict(headers)
         if not _names.issuperset(by_name):
-            if wrong := next((name for name in by_name if NO_NAME.search(name)), None):
+            if (wrong := next((name for name in by_name if NO_NAME.search(name)), None)) is not None:
                 raise RuntimeError(f"{wrong!r} is no name of a header.")
             _names.update(by_name)
         if b"close" in by_name.get(b"connection", b"").lower():

@@ -132,6 +132,18 @@ def _summary(replays: Mapping[tuple[str, ...], Mapping[str, Cell]]) -> str:
         for group, of in replays.items()
         if not (cell := of["points lost on dev"])["low"] <= 0 <= cell["high"]
     ]
+    by_list = {
+        name: [of["points lost on dev"] for g, of in replays.items() if g[:2] == name]
+        for name in {g[:2] for g in replays}
+    }
+    lost = {
+        name: sum((c["ours"] - c["other"]) * c["n"] for c in of) / sum(c["n"] for c in of)
+        for name, of in by_list.items()
+    }
+    each = "; ".join(f"{size}, {name} {lost[name, size]:+.2f}" for name, size in sorted(lost))
+    missed = [f"{size}, {name}" for name, size in sorted(lost) if lost[name, size] > MARGIN]
+    holds = f"It is missed by {', '.join(missed)}." if missed else "It holds for each list."
+    told.append(f"* By list, all caps together: {each}. The bar is about the mean of all lists. {holds}")
     told.append(
         f"* {len(whole)} of the {len(replays)} cells differ by their whole interval ({'; '.join(whole)}). Cells of one"
         " list share its draws, so that they err to one side together."

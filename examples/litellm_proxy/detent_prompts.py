@@ -6,7 +6,7 @@ from detent_client import Client
 from detent_client.adapters.litellm import DetentPrompts
 
 detent = Client(
-    os.environ.get("DETENT_URL", "http://127.0.0.1:8321"),
+    os.environ.get("DETENT_SERVER", "http://127.0.0.1:8321"),
     os.environ.get("DETENT_API_KEY"),
     fallback={"triage": "Is this request about billing or technical? Answer with one word.\n\n{{message}}"},
 )

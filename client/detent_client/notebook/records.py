@@ -100,7 +100,7 @@ class Table(Sequence[Record]):
         try:
             import pandas
         except ImportError:
-            raise MissingPackage("A DataFrame needs pandas: pip install 'detent-client[notebook]'") from None
+            raise MissingPackage("A DataFrame needs pandas: pip install './client[notebook]'") from None
         return pandas.DataFrame(self._rows)
 
     def _cells(self) -> list[list[str]]:

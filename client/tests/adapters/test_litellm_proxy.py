@@ -45,7 +45,7 @@ def proxy(tmp_path: Path, provider, detent_url, until):
         env={
             **os.environ,
             "PYTHONPATH": os.pathsep.join(filter(None, paths)),
-            "DETENT_URL": detent_url,
+            "DETENT_SERVER": detent_url,
             "OPENAI_BASE_URL": provider.url,
             "OPENAI_API_KEY": "x",
             "LITELLM_MASTER_KEY": KEY,

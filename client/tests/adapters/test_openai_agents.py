@@ -252,7 +252,7 @@ def test_the_example_answers_customers_and_names_their_assignments(detent_url, s
     champion = served("", family="desk", messages=DESK, inputs={"question": {}}, model={"name": "gpt-4o-mini"})
     server.families = {"desk": {"champion": champion}}
     provider.tool = "find_invoice"
-    environment = {**os.environ, "OPENAI_BASE_URL": provider.url, "OPENAI_API_KEY": "x", "DETENT_URL": detent_url}
+    environment = {**os.environ, "OPENAI_BASE_URL": provider.url, "OPENAI_API_KEY": "x", "DETENT_SERVER": detent_url}
     environment |= {"PYTHONPATH": str(ROOT / "client"), "OPENAI_AGENTS_DISABLE_TRACING": "0"}
     done = subprocess.run(
         [sys.executable, str(ROOT / "examples" / "agents_desk.py")],
