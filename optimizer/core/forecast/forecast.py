@@ -234,8 +234,8 @@ def _holds(plan: ForecastPlan, traffic: RecordedTraffic | None) -> str:
     if plan.whole_hours > DAY_HOURS:
         return "The 5 in 100 are about the mean over whole weeks."
     return (
-        "The 5 in 100 are about the mean over whole days. Where candidates differ by the day of the week (by ten points:"
-        " 44 in 100 wrong promotions), min_duration_hours: 168 waits for whole weeks."
+        "The 5 in 100 are about the mean over whole days. Where candidates differ by the day of the week (by ten"
+        " points: 44 in 100 wrong promotions), min_duration_hours: 168 waits for whole weeks."
     )
 
 

@@ -138,7 +138,7 @@ def stop_comparison(context: Context, request: ItemActRequest) -> ComparisonRun:
     One that has not begun, or that no worker does any more, is cancelled at once.
     """
     is_left = not context.is_worker_running()
-    return stop_run(context, request.id, ComparisonRun, action="comparison.stop", is_left=is_left)
+    return stop_run(context, request.id, ComparisonRun, view=lambda run: run, action="comparison.stop", is_left=is_left)
 
 
 def _check(family: Family, variants: Sequence[Variant]) -> None:

@@ -137,4 +137,4 @@ def stop_evaluation(context: Context, request: ItemActRequest) -> EvaluationRun:
     One that has not begun, or that no worker does any more, is cancelled at once.
     """
     is_left = not context.is_worker_running()
-    return stop_run(context, request.id, EvaluationRun, action="evaluation.stop", is_left=is_left)
+    return stop_run(context, request.id, EvaluationRun, view=lambda run: run, action="evaluation.stop", is_left=is_left)

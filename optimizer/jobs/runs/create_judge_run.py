@@ -172,4 +172,4 @@ def stop_judge_run(context: Context, request: ItemActRequest) -> JudgeRunView:
 
     One that has not begun is cancelled at once.
     """
-    return judge_run_view(stop_run(context, request.id, JudgeRun, action="judge.stop"))
+    return stop_run(context, request.id, JudgeRun, view=judge_run_view, action="judge.stop")

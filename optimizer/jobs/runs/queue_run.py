@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Annotated, Any, TypeVar
 
@@ -23,6 +23,7 @@ from optimizer.jobs.studies.read_spending import monthly_left
 from optimizer.ports import Transaction
 
 R = TypeVar("R", bound=QueuedRun)
+V = TypeVar("V")
 _UNKNOWN: Mapping[type[QueuedRun], str] = {
     ComparisonRun: "There is no comparison {id!r}.",
     EvaluationRun: "There is no evaluation {id!r}.",
@@ -73,22 +74,26 @@ def read_run(context: Context, id: str, kind: type[R]) -> R:
         return _run(context, tx, id, kind)
 
 
-def stop_run(context: Context, id: str, kind: type[R], *, action: str, is_left: bool = False) -> R:
+def stop_run(
+    context: Context, id: str, kind: type[R], *, view: Callable[[R], V], action: str, is_left: bool = False
+) -> V:
     """Stops it before its next call; one that has not begun is cancelled at once. Safe to repeat.
 
-    ``is_left``: no process does it now, so it is cancelled at once, too.
+    Args:
+        view: what is answered, made within the transaction, which keeps the answer under an Idempotency-Key.
+        is_left: no process does it now, so it is cancelled at once, too.
     """
     store, now = context.store, context.clock.now()
 
-    def stop(tx: Transaction) -> R:
+    def stop(tx: Transaction) -> V:
         run = _run(context, tx, id, kind)
         if run.has_ended or (run.stop_requested and not is_left):
-            return run
+            return view(run)
         store.audit.add(tx, at=now, actor=context.actor, action=action, family=run.family, subject=run.id, detail={})
         ended: dict[str, Any] = {"status": "cancelled", "finished_at": now} if is_left or run.status == "queued" else {}
         changes: dict[str, Any] = {"stop_requested": True, **ended}
         store.runs.update(tx, run.id, **changes)
-        return replace(run, **changes)
+        return view(replace(run, **changes))
 
     return store.write(stop, rows=2)
 
