@@ -20,6 +20,7 @@ STARTED = {
     "optimizer.processes": "python -m, by optimizer/runtime/supervise.py: api, gateway, worker, mlflow",
     "optimizer.runtime.mlflow_app": "python -m, by optimizer/runtime/mlflow_server.py",
     "optimizer.adapters.models.embedded_server": "python -m, by optimizer/adapters/models/embedded_pool.py",
+    "optimizer.cli.study.open_project": "detent_client.Detent.open, in client/detent_client/notebook/detent.py",
     "optimizer.templates": "the files of `detent init`, read through importlib.resources",
     f"{MIGRATIONS}.env": "Alembic runs it by its path",
     **{
