@@ -17,7 +17,7 @@ _OWN: list[tempfile.TemporaryDirectory[str]] = []  # of a process that no run of
 
 def made_once(name: str, make: Callable[[Path], object]) -> Path:
     """The file of this name; ``make`` writes a new one to the path that it is given."""
-    if FOLDER not in os.environ and not _OWN:
+    if not os.environ.get(FOLDER) and not _OWN:
         _OWN.append(tempfile.TemporaryDirectory(prefix="detent-tests-"))
     path = Path(os.environ.get(FOLDER) or _OWN[0].name) / name
     with FileLock(path.with_suffix(".lock")):

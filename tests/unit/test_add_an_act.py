@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.made_once import FOLDER
 from tests.one_more_act import ROOT, copy_with_act
 
 
@@ -16,7 +17,7 @@ def test_a_job_a_line_of_the_list_and_a_command_are_an_act(tmp_path: Path) -> No
     copy_with_act(product)
     done = subprocess.run(
         [sys.executable, "-m", "tests.one_more_act", str(home)],
-        env={**os.environ, "PYTHONPATH": f"{product}{os.pathsep}{ROOT}"},
+        env={**os.environ, "PYTHONPATH": f"{product}{os.pathsep}{ROOT}", FOLDER: ""},  # of another product than this
         cwd=tmp_path,
         capture_output=True,
         text=True,
