@@ -183,7 +183,8 @@ INTERVALS = """
 ## The interval beside the estimate
 
 Made by `python bench/rollout_intervals.py` (commit {commit}); {n} whole rollouts per row, with 95 % interval, looked at
-after every block that the gate counts, until the product's rule ends them. Shares grow by the ladder. Where the
+after every block that the gate counts, until the product's rule without whole days ends them. Shares grow by the
+ladder. Where the
 difference stays the same, at most .08 of the rollouts may show an interval that misses it at any look. *{normal}*: of
 the same blocks, by the formula that is right at one look. The last width is from end to end.
 """
@@ -192,16 +193,18 @@ SILENT = """
 
 Made by `python bench/rollout_limits.py` (commit {commit}); {n} rollouts per row, with 95 % interval. A candidate that
 is worse by the margin (.75 against .80; blocks of 40, ladder 10, 25, 50, 75 %) ships, while a share of those who are
-unhappy sends no outcome. *{seen}*: in how many rollouts the product's comparison of feedback rates noticed. It looks
+unhappy sends no outcome. All rows but the one that says so are by the rule without whole days (`whole_days: false`),
+which passes more. *{seen}*: in how many rollouts the product's comparison of feedback rates noticed. It looks
 for arms that report at very different rates and notices hardly any of this; a random sample that people or a judge
 label has no such silence, and keeps what table B shows.
 """
 HARDEST = """
 ## The hardest case so far
 
-By the same command. Shares of 5, 20 and 40 %, 6,000 users who come back, the n-th of them 1 / n times as often as the
-first (Zipf), 160 requests an hour, two outcomes of one user correlated by .5, a base rate that swings between .70 and
-.90 by the day. *Reference table*: wrong ends that another simulation of this case counted, 172 of 4,000.
+By the same command and the rule without whole days. Shares of 5, 20 and 40 %, 6,000 users who come back, the n-th of
+them 1 / n times as often as the first (Zipf), 160 requests an hour, two outcomes of one user correlated by .5, a base
+rate that swings between .70 and .90 by the day. *Reference table*: wrong ends that another simulation of this case
+counted, 172 of 4,000.
 """
 
 
