@@ -49,7 +49,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
             Path("shorter.json").write_text(
                 json.dumps([{"role": "system", "content": SHORTER}, {"role": "user", "content": "{{task}}"}])
             )
-            subprocess.run(next(line for line in PAGE.splitlines() if line.startswith("(cat SKILL.md")), shell=True)
+            subprocess.run(next(line for line in PAGE.splitlines() if line.startswith("printf")), shell=True)
             ran = running.detent(*typed("family create"))
             assert ran.code == 0, ran.err
             yield running
