@@ -211,6 +211,7 @@ def test_how_the_same_rollout_ended_before_stands_beside() -> None:
     assert "| rolled back as worse (before: 1 x promoted) |" in rolled.rolled_out(result(second))
 
 
+@pytest.mark.usefixtures("model")  # not the embedded one, of which the repository keeps figures
 def test_nothing_measured_is_told_and_writes_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
