@@ -117,6 +117,14 @@ def read_json(text: str | bytes) -> Any:
         raise ValueError(_TOO_DEEP) from None
 
 
+def json_of(value: Any) -> Any:
+    """The value of a JSON text; what is none, or no text, as it is."""
+    try:
+        return read_json(value) if isinstance(value, str) else value
+    except ValueError:
+        return value
+
+
 def read_json_inside(text: str, start: int) -> Any:
     """The value that begins at a place of the text, whatever follows it; raises as ``read_json`` does."""
     try:

@@ -7,7 +7,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from optimizer.core.feedback.mlflow_traces import answer_of, input_of, json_of, table_of
+from optimizer.core.base.canonical import json_of
+from optimizer.core.feedback.mlflow_traces import answer_of, input_of, table_of
 
 ASSIGNMENT = "detent.assignment"  # of an observation's metadata: the token that came with the prompt
 # Who said it: an evaluator of Langfuse's is the system's, as a judge of Detent's has an identity.

@@ -6,7 +6,7 @@ import json
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
-from optimizer.core.base.canonical import read_json
+from optimizer.core.base.canonical import json_of  # attributes, tags and metadata are texts of JSON
 
 LINKED = "mlflow.linkedPrompts"
 # Who said it: a code and a model's judgement are the system's, as a judge of Detent's has an identity.
@@ -117,16 +117,6 @@ def _outcome(assessment: Mapping[str, Any], trace: str, output: str) -> tuple[di
 def _model(span: Mapping[str, Any]) -> str | None:
     model = json_of(table_of(span.get("attributes")).get("mlflow.llm.model"))
     return model if isinstance(model, str) else None
-
-
-def json_of(value: Any) -> Any:
-    """Attributes, tags and metadata are texts of JSON."""
-    if not isinstance(value, str):
-        return value
-    try:
-        return read_json(value)
-    except ValueError:
-        return value
 
 
 def table_of(value: Any) -> Mapping[str, Any]:

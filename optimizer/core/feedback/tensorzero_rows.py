@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from optimizer.core.base.canonical import read_json
+from optimizer.core.base.canonical import json_of  # columns of JSON are texts in most exports
 
 _INFERENCE = {"function_name", "variant_name", "input"}
 MESSAGE = "message"  # the input that a user's text is, beside arguments of the system
@@ -71,7 +71,7 @@ def event_of(
 
 
 def _interaction(row: Mapping[str, Any], inputs: list[str]) -> dict[str, Any]:
-    input = _json(row["input"])
+    input = json_of(row["input"])
     variables: dict[str, Any] = {}
     if isinstance(input, Mapping):
         system, messages = input.get("system"), input.get("messages")
@@ -104,19 +104,9 @@ def _interaction(row: Mapping[str, Any], inputs: list[str]) -> dict[str, Any]:
 
 def _text(output: Any) -> str:
     """Of a chat its blocks of text, of a JSON function what it answered."""
-    value = _json(output)
+    value = json_of(output)
     if isinstance(value, list):
         return "\n".join(str(block.get("text") or "") for block in value if isinstance(block, Mapping))
     if isinstance(value, Mapping):
         return str(value["raw"]) if value.get("raw") is not None else json.dumps(value, ensure_ascii=False)
     return "" if value is None else str(value)
-
-
-def _json(value: Any) -> Any:
-    """Columns of JSON are texts in most exports."""
-    if not isinstance(value, str):
-        return value
-    try:
-        return read_json(value)
-    except ValueError:
-        return value
