@@ -11,7 +11,7 @@ from api.http.bodies import StrictRequest
 from api.prompt import ServedFamily
 from api.services import Services
 from optimizer.core.base.errors import Fault, InvalidInput
-from optimizer.core.serving.assignment import Choice, unit_hmac
+from optimizer.core.serving.assignment import Choice
 
 
 class ServedChoice(NamedTuple):
@@ -24,7 +24,7 @@ class ServedChoice(NamedTuple):
 
 def decide(shared: Services, family: ServedFamily, unit: str | None, now: datetime) -> ServedChoice:
     """Decides from memory. Who answers with it calls ``count`` once nothing can be refused any more."""
-    hashed = unit_hmac(shared.secrets.unit_key, unit) if unit is not None else None
+    hashed = shared.hmac_unit(unit) if unit is not None else None
     choice = family.choose(unit, hashed, now)
     token = family.token(
         choice, hashed, now=now, rollout_now=shared.clock.rollout_now(), keys=shared.serving.token_keys

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import partial
+from functools import lru_cache, partial
 from typing import Annotated, Any, TypeVar
 
 from fastapi import Depends, Request
@@ -24,7 +24,7 @@ from optimizer.core.family.family import Family
 from optimizer.core.feedback.pipeline_record import TARGETS, Target
 from optimizer.core.feedback.telemetry import PriceOf
 from optimizer.core.serving.access import EVERYTHING, Access
-from optimizer.core.serving.assignment import OVERRIDE_SALT, VerifiedTokens, unit_hmac
+from optimizer.core.serving.assignment import OVERRIDE_SALT, UNITS_KEPT, VerifiedTokens, unit_hmac
 from optimizer.core.serving.family_names import definition
 from optimizer.host.config import Settings
 from optimizer.host.user_homes import local_actor
@@ -70,10 +70,12 @@ class Services:
     callers: CallerCounts = field(default_factory=CallerCounts)
     turns: Turns = field(default_factory=Turns)
     verified: VerifiedTokens = field(init=False)
+    hmac_unit: Callable[[str], str] = field(init=False)  # that of a unit which came lately is not made anew
     prices: PriceOf = field(init=False)
 
     def __post_init__(self) -> None:
         self.verified = VerifiedTokens(self.serving.token_keys)
+        self.hmac_unit = lru_cache(maxsize=UNITS_KEPT)(partial(unit_hmac, self.secrets.unit_key))
         self.snapshots = Snapshots(unit_hmac(self.secrets.unit_key, OVERRIDE_SALT))
         self.prices = wiring.prices_by_name(self.settings)
         limits = self.settings.limits
@@ -107,7 +109,7 @@ class Services:
             clock=self.clock,
             families=self.families.families,
             verify=lambda token: self.verified.assignment(token, now),
-            hmac_unit=partial(unit_hmac, self.secrets.unit_key),
+            hmac_unit=self.hmac_unit,
             actor=actor,
             access=access,
             by_gateway=by_gateway,

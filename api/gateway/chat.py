@@ -37,7 +37,7 @@ from optimizer.core.models.language import request_for
 from optimizer.core.models.wire import pass_through, read_turn
 from optimizer.core.policy.policy import messages_of_fewer
 from optimizer.core.policy.steps import most_calls
-from optimizer.core.serving.assignment import Choice, unit_hmac
+from optimizer.core.serving.assignment import Choice
 from optimizer.core.serving.rollout import require_unfrozen
 from optimizer.jobs.calls.ask_model import ask_model
 from optimizer.jobs.ids import new_id
@@ -181,7 +181,7 @@ def _as_told(shared: Services, name: str, variant_id: str, unit: str | None) -> 
     if not is_champion and family.freeze is not None:
         require_unfrozen([family.freeze], name, f"answer with {variant_id}")
     choice = Choice(variant=variant_id, role="champion" if is_champion else "candidate", counted=False)
-    hashed = unit_hmac(shared.secrets.unit_key, unit) if unit is not None else None
+    hashed = shared.hmac_unit(unit) if unit is not None else None
     token = family.token(
         choice, hashed, now=shared.clock.now(), rollout_now=shared.clock.rollout_now(), keys=shared.serving.token_keys
     )

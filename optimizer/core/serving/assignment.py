@@ -140,7 +140,6 @@ def held_back_until(rollout: Rollout, clock_scale: float) -> datetime | None:
     return rollout.ended_at + HOLDBACK_PERIOD / clock_scale
 
 
-@lru_cache(maxsize=UNITS_KEPT)
 def unit_hmac(key: bytes, unit: str) -> str:
     """HMAC-SHA-256 as 64 hex digits: the only form in which a unit is ever stored or signed."""
     return _digest(key, _utf8(unit)).hex()
