@@ -17,13 +17,12 @@ from starlette.responses import HTMLResponse, Response
 from api.dashboard.visitors import PageVisit
 from optimizer.core.base.answers import is_listed
 from optimizer.core.base.canonical import canonical_json
-from optimizer.core.base.phrasing import count, dollars, signed, span, when
+from optimizer.core.base.phrasing import count, signed, span, when
 from optimizer.core.serving.rollout import ladder_text, percent
 
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-UNKNOWN = "–"
 HIDDEN = "not shown to this key"
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self';"
@@ -72,7 +71,10 @@ def age(since: datetime, now: datetime) -> str:
 
 @cache
 def _environment() -> Environment:
-    from jinja2 import Environment, PackageLoader, StrictUndefined  # a server that shows no page starts without it
+    # A server that shows no page starts without it.
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    from optimizer.adapters.reports.page import UNKNOWN, number, share, usd, whole
 
     environment = Environment(
         loader=PackageLoader("api.dashboard"),
@@ -82,10 +84,10 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     filters: Mapping[str, Callable[[Any], Any]] = {
-        "share": lambda value: UNKNOWN if value is None else f"{100 * value:.1f} %",
-        "number": lambda value: UNKNOWN if value is None else f"{value:.3f}",
-        "whole": lambda value: UNKNOWN if value is None else f"{value:,.0f}",
-        "usd": lambda value: UNKNOWN if value is None else dollars(value),
+        "share": share,
+        "number": number,
+        "whole": whole,
+        "usd": usd,
         "ms": lambda value: UNKNOWN if value is None else f"{value:,.0f} ms",
         "when": lambda at: UNKNOWN if at is None else when(at),
         "points": lambda difference: signed(100 * difference, 1),
