@@ -13,7 +13,7 @@ from fastapi.testclient import TestClient
 
 from api.app import create_app
 from tests.api_world import World, make_home
-from tests.browser.test_pages import ARGUMENTS, CHROMIUM
+from tests.chromium import CHROMIUM
 from tests.end_to_end.test_dashboard import HOSTILE
 from tests.gateway_world import serving
 
@@ -51,15 +51,6 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
             assert sent.status_code == 200, sent.text
         world.post("/v1/freeze", {"family": "triage", "reason": " ".join(HOSTILE)})
         yield world
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    with playwright.sync_playwright() as p:
-        started = p.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield started
-        started.close()
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(390, "dark"), (820, "light"), (1440, "dark")])

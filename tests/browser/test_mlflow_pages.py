@@ -6,7 +6,6 @@ Skipped where no browser is.
 from __future__ import annotations
 
 import os
-import shutil
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -19,10 +18,10 @@ from optimizer.adapters.mlflow.tracking import MlflowTracker
 from optimizer.jobs.outbox.mirror_outbox import mirror_once
 from optimizer.runtime.mlflow_server import ENVIRONMENT, command
 from tests import mlflow_story as story
+from tests.chromium import CHROMIUM
 from tests.clock import until
 from tests.mlflow_store import NewMlflow
 
-CHROMIUM = os.environ.get("DETENT_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
 ARGUMENTS = [
     "--headless",
     "--no-sandbox",

@@ -6,8 +6,6 @@ Skipped where no browser is.
 from __future__ import annotations
 
 import os
-import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,6 +25,7 @@ from optimizer.jobs.rollouts.report_rollout import report_rollout
 from optimizer.jobs.studies.report_study import report_study
 from tests.answer_schemas import openapi_document
 from tests.api_world import make_home
+from tests.chromium import CHROMIUM
 from tests.clock import Clock
 from tests.gateway_world import serving
 from tests.rollout_world import Behaviour
@@ -37,8 +36,6 @@ from tests.unit.test_cascade_studies import cascade_world, two_tiers
 from tests.unit.test_cascade_studies import create as create_cascade
 from tests.unit.test_demo_stories import PROMPTS, all_stories
 
-CHROMIUM = os.environ.get("DETENT_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
-ARGUMENTS = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
 WIDTHS = [1280, 390]
 N_TRIALS = 11
 
@@ -64,15 +61,6 @@ SMALL = """() => [...document.querySelectorAll(".plot span, td, li, dd")].filter
 FLAT = """
 () => [...document.querySelectorAll("svg path.line")].filter((p) => p.getBBox().width < 300).map((p) => p.closest("figure").textContent)
 """  # noqa: E501
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    with playwright.sync_playwright() as p:
-        started = p.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield started
-        started.close()
 
 
 class Metered(TopicModel):
