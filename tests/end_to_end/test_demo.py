@@ -123,6 +123,7 @@ def test_a_folder_without_the_demo_s_families_gets_a_home_of_those_that_came_alo
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DETENT_HOME", str(tmp_path))
+    monkeypatch.setenv("DETENT_PROFILE", "demo")  # the demo sets both, and the test takes them back
     chosen = place.choose()
     assert chosen.settings.home == tmp_path / "var" / "demo-2"
     assert str(tmp_path) in chosen.why
