@@ -14,18 +14,16 @@ error (pairs above it in their first draws are decided by 3,000 others, since of
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 from collections.abc import Sequence
 from math import sqrt
 
 from cascade_logs.measures import ALLOWED, CHEAP, STRONG, hardest, query_only, with_confidence
-from cascade_logs.page import page
 from cascade_logs.tables import CONFIDENT_SETS, QUERY_SETS, read
-from common import ROOT, Cell, write_result
+from common import Cell, write_result
+from pages import publish
 
-PAGE = ROOT / "docs" / "reference" / "cascades-measured.md"
 YARDSTICKS = {"rlc_mmlu": 0.43, "rlc_medmcqa": 0.31, "rlc_triviaqa": 0.69, "rlc_gsm8k": 0.52}
 REFUSED = "rlc_truthfulqa"
 TOLERANCE = 0.03
@@ -52,8 +50,8 @@ def main() -> int:
         )
         print(f"{one.name}: {time.monotonic() - started:.0f} s", file=sys.stderr)
     cells += [hardest(n) for n in (157, 230, 400, 638, 918, 2000)]
-    path = write_result("cascades", cells)
-    PAGE.write_text(page(json.loads(path.read_text(encoding="utf-8"))), encoding="utf-8")
+    write_result("cascades", cells)
+    publish("cascades-measured")
     return verdict(cells)
 
 

@@ -35,8 +35,8 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from bench.common import ROOT, Cell, beside, ratio_interval, write_result
+from bench.pages import publish
 from bench.speed.installation import FAMILY, KEY, Installation, installation
-from bench.speed.page import write_page
 
 PROGRAM = ROOT / "bench" / "speed" / "prompt_clients.py"
 PACKAGES = {"langfuse": "langfuse", "openfeature": "openfeature-provider-ofrep"}
@@ -53,7 +53,7 @@ def main() -> None:
     given = parser.parse_args()
     check_packages(given.peers)
     write_result("client", cells(given.rounds, given.peers))
-    write_page()
+    publish("speed")
 
 
 def check_packages(peers: str) -> None:

@@ -20,7 +20,6 @@ medmcqa and triviaqa, and a loss above the margin in at most 10 % of the draws w
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 from collections.abc import Sequence
@@ -29,11 +28,11 @@ from statistics import mean, stdev
 
 from cascade_logs.tables import CONFIDENT_SETS, read
 from common import ROOT, Bounds, Cell, beside, write_result
+from pages import publish
 from simulations.tally import wilson
 from typed.draws import CHEAP, MARGIN, STRONG, Draw, Table
-from typed.page import SAVING_SETS, SHARE_OF_CORE, page
+from typed.page import SAVING_SETS, SHARE_OF_CORE
 
-PAGE = ROOT / "docs" / "reference" / "commands-measured.md"
 KEPT = ROOT / "var" / "bench" / "commands"
 ALLOWED = 0.10
 
@@ -65,8 +64,8 @@ def main() -> int:
                 print(f"{name} {number}: {time.process_time() - begun:.1f} s of CPU", file=sys.stderr, flush=True)
     done = {name: table.done() for name, table in tables.items()}
     cells = [cell for name, draws in done.items() if draws for cell in cells_of(name, draws)]
-    path = write_result("commands", cells)
-    PAGE.write_text(page(json.loads(path.read_text(encoding="utf-8"))), encoding="utf-8")
+    write_result("commands", cells)
+    publish("commands-measured")
     return verdict(cells)
 
 

@@ -3,25 +3,21 @@
 Claim: where train says with 90 % that a learned confidence is better, it is used, and dev says what that saves. Data:
 the recorded cascades of DETENT_SHARED (data/cascade_logs). Peers: the recorded confidence, random mixing.
 
-python bench/confidence.py            every set, the result and its page (a quarter of an hour)
-python bench/confidence.py --page     the page again from the stored result
+python bench/confidence.py     every set, the result and its page (a quarter of an hour)
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
-from common import RESULTS, ROOT, SHARED, Cell, write_result
+from common import SHARED, Cell, write_result
 from learned.cascade_rows import Pair, at_threshold, best_threshold, random_mixing, read
-from learned.confidence_page import page
+from pages import publish
 
 from optimizer.adapters.predictors.export import GramRecipe, Recipe
 from optimizer.adapters.predictors.learning import RECORDED, log_loss_gain
@@ -33,7 +29,6 @@ from optimizer.core.predictor.request_features import FEATURES
 from optimizer.core.search.cascade.learned import beats
 
 DATA = SHARED / "data" / "cascade_logs"
-PAGE = ROOT / "docs" / "reference" / "confidence-measured.md"
 RECORDED_SETS = ("rlc_mmlu", "rlc_medmcqa", "rlc_triviaqa", "rlc_truthfulqa", "rlc_gsm8k")
 PAIRS = (
     ("gpt-4o-mini", "gpt-4o"),
@@ -233,17 +228,12 @@ def _cell(
     return Cell(case=case, ours=ours, other=other, other_name=other_name, low=low, high=high, unit=unit, n=n)
 
 
-def main(arguments: Sequence[str], write: Callable[..., object] = write_result) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--page", action="store_true", help="write the page again from the stored results")
-    if not parser.parse_args(arguments).page:
-        routed = [cell for name in QUERY_SETS for cell in query_set(name)]
-        write(
-            "confidence",
-            [*(cell for name in RECORDED_SETS for pair in PAIRS for cell in recorded_set(name, *pair)), *routed],
-        )
-    PAGE.write_text(page(json.loads((RESULTS / "confidence.json").read_text(encoding="utf-8"))), encoding="utf-8")
+def main() -> None:
+    routed = [cell for name in QUERY_SETS for cell in query_set(name)]
+    recorded = [cell for name in RECORDED_SETS for pair in PAIRS for cell in recorded_set(name, *pair)]
+    write_result("confidence", [*recorded, *routed])
+    publish("confidence-measured")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()

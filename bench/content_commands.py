@@ -1,8 +1,7 @@
 """What the commands of a content pipeline keep on texts of known quality: typed as a user types them,
 measured on dev, by content type.
 
-    python bench/content_commands.py          five studies, each in a home of its own, and the page (three minutes)
-    python bench/content_commands.py --page   the page again from the stored results
+    python bench/content_commands.py     five studies, each in a home of its own, and the page (three minutes)
 
 The rows of train.jsonl are training items, but for the topics that the store seals by their hash; those of dev.jsonl
 are dev. `detent import` takes them with their groups (topic of a debate, thread, dialogue), then `detent study run
@@ -13,18 +12,19 @@ to 80 % of the time on dev has no mean quality above .70 there, or none saves so
 
 from __future__ import annotations
 
-import argparse
 import json
 import shutil
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from itertools import count
 from pathlib import Path
 from typing import Any
 
-from common import RESULTS, ROOT, SHARED, Cell, write_result
-from learned.content_commands_page import BAND, BAR, PAGE, page
+from common import ROOT, SHARED, Cell, write_result
+from learned.content_commands_page import BAND, BAR
+from pages import publish
 from typed.command import typed
 
 from optimizer.core.dataset.examples import Split, split_of
@@ -33,18 +33,14 @@ DATA = SHARED / "data" / "content_quality"
 WISHES = (*(("--keep-saved", saved) for saved in ("0.65", "0.70", "0.75", "0.80")), ("--keep-quality", "0.70"))
 
 
-def main(arguments: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--page", action="store_true", help="write the page again from the stored results")
-    only_page = parser.parse_args(arguments).page
+def main() -> int:
     if not DATA.is_dir():
         print("Skipped: the texts are not here; set DETENT_SHARED to the folder that holds data/content_quality.")
         return 0
-    if not only_page:
-        write_result("content_commands", [cell for wish in WISHES for cell in cells_of(wish, study_of(wish))])
-    result = json.loads((RESULTS / "content_commands.json").read_text(encoding="utf-8"))
-    PAGE.write_text(page(result), encoding="utf-8")
-    return verdict(result["cells"])
+    cells = [cell for wish in WISHES for cell in cells_of(wish, study_of(wish))]
+    write_result("content_commands", cells)
+    publish("content-quality-measured")
+    return verdict([asdict(cell) for cell in cells])
 
 
 def study_of(wish: tuple[str, str]) -> Mapping[str, Any]:
@@ -120,4 +116,4 @@ def verdict(cells: Sequence[Mapping[str, Any]]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

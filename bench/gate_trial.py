@@ -11,16 +11,15 @@ bench/results/gate_trial.json and docs/reference/gate-trial.md.
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from common import ROOT, SHARED, Cell, write_result
+from common import SHARED, Cell, write_result
+from pages import publish
 from rules.deciders import RULES
 from rules.ramps import Clock, FailedChecks, Ramp, SafeRollout, Watched
-from simulations.gate_page import page
 from simulations.own_rule import OwnRule
 from simulations.replay import Arm, HeadlineTest, cookie_cats, open_bandit, replay, upworthy
 from simulations.tally import Tally, mean_cell, progress, share_cell
@@ -169,8 +168,8 @@ def main() -> None:
     if arguments.runs < FULL:
         write_result("gate_trial_part", cells)
         return
-    result = json.loads(write_result("gate_trial", cells).read_text(encoding="utf-8"))
-    (ROOT / "docs" / "reference" / "gate-trial.md").write_text(page(result), encoding="utf-8")
+    write_result("gate_trial", cells)
+    publish("gate-trial")
 
 
 if __name__ == "__main__":

@@ -34,12 +34,12 @@ from sqlmodel import SQLModel
 from ulid import ULID
 
 from bench.common import Cell, beside, write_result
+from bench.pages import publish
 from bench.serving import PATH, UNITS, WARM_S, cell_of, in_turns, ratio_of_rates, ratio_of_waits
 from bench.speed import client, rivals
 from bench.speed.client import Load
 from bench.speed.events import KINDS, posts
 from bench.speed.installation import Installation, fill, installation, tokens_of
-from bench.speed.page import write_page
 from optimizer.adapters.store.tables import FEEDBACK_EVENTS, INTERACTIONS
 
 BATCH, BATCH_CONNECTIONS, SINGLE_CONNECTIONS = 100, 4, 16
@@ -76,7 +76,7 @@ def main() -> None:
         cells = [cell for kind in KINDS for cell in batches(kind, given.rounds, given.seconds)]
         cells += [cell for kind in KINDS for cell in single(kind, given.rounds, given.seconds)]
         write_result("ingestion", [*cells, beside_mlflow(cells[0], given.seconds)])
-    write_page()
+    publish("speed")
 
 
 def batches(kind: str, rounds: int, seconds: float) -> list[Cell]:

@@ -1,7 +1,6 @@
 """Do calibrated judges agree with people, and do the intervals of judged figures hold?
 
-    python bench/judges.py            everything, the result and its page (a quarter of an hour)
-    python bench/judges.py --page     the page again from the stored result
+    python bench/judges.py     everything, the result and its page (a quarter of an hour)
 
 Recorded scores of judges beside people's ratings (data2text, hanna, qags, topical_chat). Maps are fitted on train and
 measured on dev; the interval's rule was chosen on train, and its coverage is measured on dev. No model is asked. Needs
@@ -10,18 +9,17 @@ ppi-python and cje-eval, which the development lock holds. Exits 1 where the int
 
 from __future__ import annotations
 
-import json
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
-from common import RESULTS, ROOT, SHARED, Cell, write_result
+from common import SHARED, Cell, write_result
 from judging import others
-from judging.page import page
 from judging.rows import Judged, committee, hanna, spread, unieval
+from pages import publish
 from scipy.stats import spearmanr
 
 from optimizer.adapters.predictors.judge_agreement import fit_map, mapped
@@ -30,7 +28,6 @@ from optimizer.core.statistics.interval import wilson_interval
 from optimizer.core.statistics.prediction_powered import RatedAnswer, powered_mean
 
 DATA = SHARED / "data" / "judge_calibration"
-PAGE = ROOT / "docs" / "reference" / "judges-measured.md"
 N_BOOTSTRAP = 2000
 FEW, N_FEW = (20, 50, 100), 200  # ratings of train that a map is fitted on, and how often they are drawn
 SIZES, N_JUDGED = (30, 100, 300), 1000
@@ -235,18 +232,17 @@ def _cell(
     )
 
 
-def main(arguments: Sequence[str], write: Callable[..., object] = write_result) -> int:
-    if "--page" not in arguments:
-        if not DATA.exists():
-            print(f"Skipped: the recorded judges are not in {DATA}; set DETENT_SHARED.", file=sys.stderr)
-            return 0
-        write("judges", [*calibrations(), *committees(), *intervals()])
-    result = json.loads((RESULTS / "judges.json").read_text(encoding="utf-8"))
-    PAGE.write_text(page(result), encoding="utf-8")
-    low = [c["case"] for c in result["cells"] if c["case"].endswith(": Detent") and c["ours"] < LEAST_COVERAGE]
+def main() -> int:
+    if not DATA.exists():
+        print(f"Skipped: the recorded judges are not in {DATA}; set DETENT_SHARED.", file=sys.stderr)
+        return 0
+    cells = [*calibrations(), *committees(), *intervals()]
+    write_result("judges", cells)
+    publish("judges-measured")
+    low = [c.case for c in cells if c.case.endswith(": Detent") and (c.ours or 0) < LEAST_COVERAGE]
     print("\n".join(low) or f"No interval covers less than {LEAST_COVERAGE}.")
     return 1 if low else 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

@@ -33,11 +33,11 @@ import numpy as np
 from common import RESULTS, ROOT, SHARED, Cell, write_result
 from fixed_pool.pools import CONFIRMATION, Pool, pools
 from fixed_pool.trials import interval
-from listed.page import MARGIN, mean_difference, page
+from listed.page import MARGIN, mean_difference
 from listed.replays import Searched, drawn, least_calls, raced
 from listed.studies import PLAIN, study
+from pages import publish
 
-PAGE = ROOT / "docs" / "reference" / "listed-instructions-measured.md"
 Make = Callable[[], list[Cell]]
 KEPT = ROOT / "var" / "bench" / "listed"
 TABLES = ("trec_relevance_binary_gpt-4o", "trec_relevance_binary_mistral", "ups_sst2_opt-2.7b")
@@ -58,8 +58,8 @@ def main() -> int:
     for name, make in tasks(found, options.draws):
         is_late = options.minutes is not None and time.monotonic() - started > 60 * options.minutes
         cells += kept(name, None if is_late else make)
-    path = write_result("listed_instructions", cells, RESULTS)
-    PAGE.write_text(page(json.loads(path.read_text(encoding="utf-8"))), encoding="utf-8")
+    write_result("listed_instructions", cells, RESULTS)
+    publish("listed-instructions-measured")
     return verdict(cells)
 
 

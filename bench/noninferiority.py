@@ -11,55 +11,40 @@ two standard errors).
 
 from __future__ import annotations
 
-import json
 import random
 import sys
 from collections.abc import Callable
 from functools import cache
 from math import comb, log, sqrt
+from typing import Any
 
-from common import ROOT, Cell, write_result
-from pages import in_columns
+from common import Cell, write_result
+from pages import lines, publish, text_of
 
 from optimizer.core.evaluation.comparison import paired_log_e
 from optimizer.core.evaluation.gates import quality_margin
 from optimizer.core.statistics.noninferiority import exact_p, gaffke_p
 
-PAGE = ROOT / "docs" / "reference" / "noninferiority-measured.md"
 MARGIN = 0.05
 SIZES, LEVELS, DISCORDANCES = (60, 100), (0.1, 0.2, 0.0125), (0.05, 0.1, 0.2, 0.4)
 RUNS = 1000
-HEAD = """# "Not lower by the margin", measured
-
-Made by `python bench/noninferiority.py` from [noninferiority.json](../../bench/results/noninferiority.json) at commit
-{commit}. *Size*: how often a candidate passes that is worse by exactly the margin (.05); it must not exceed the level.
-*Power*: how often one passes that is not different. Levels .20 and .10 are those of `gates.confidence` .8 and .9 at a
-first look; .0125 is what each of eight proposals would have to pass if a level of .10 were split among them instead of
-tested [in a fixed sequence](../how-to/search-a-cascade.md). *Old*: the e-value that was used before, simulated
-({runs:,} runs). n counts independent examples; discordance is the share on which the two differ.
-
-| case | n | this test | old e-value |
-| --- | --- | --- | --- |
-"""
 
 
 def main() -> int:
     cells = [*exact_cells(), *own_margin_cells(), *graded_cells()]
-    path = write_result("noninferiority", cells)
-    PAGE.write_text(page(json.loads(path.read_text(encoding="utf-8"))), encoding="utf-8")
+    write_result("noninferiority", cells)
+    publish("noninferiority-measured")
     missed = [cell.case for cell in cells if "size" in cell.case and (cell.ours or 0) > _allowed(cell)]
     print("\n".join(missed) or "No size exceeds its level.")
     return 1 if missed else 0
 
 
-@in_columns
-def page(result: dict[str, object]) -> str:
-    cells: list[dict[str, object]] = result["cells"]  # type: ignore[assignment]
+def page(result: dict[str, Any]) -> str:
     rows = [
-        f"| {c['case']} | {c['n']} | {c['ours']:.3f} | {'–' if c['other'] is None else format(c['other'], '.3f')} |\n"
-        for c in cells
+        [c["case"], str(c["n"]), f"{c['ours']:.3f}", "–" if c["other"] is None else f"{c['other']:.3f}"]
+        for c in result["cells"]
     ]
-    return HEAD.format(commit=result["commit"], runs=RUNS) + "".join(rows)
+    return text_of("noninferiority-measured", **result, runs=RUNS, rows=lines(rows))
 
 
 def exact_cells() -> list[Cell]:

@@ -1,18 +1,44 @@
-"""The one writer of Markdown pages: tables and figures of cells, prose in lines of at most 120 columns.
+"""The one writer of Markdown pages: a text of bench/texts, with figures and tables of the results put in.
 
-A page of a benchmark is made of its stored results and of nothing else; a test holds every page to the columns.
+    python bench/pages.py     every page again, of the stored results
+
+A page of a benchmark is made of its text and its stored results, and of nothing else; a test holds it to that. The one
+exception is search-live.md, which is made of the cells that bench/search_live.py keeps outside the project.
 """
 
 from __future__ import annotations
 
+import json
 import re
+import sys
 import textwrap
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import wraps
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from importlib import import_module
 from itertools import takewhile
-from typing import Any, ParamSpec
+from pathlib import Path
+from typing import Any
 
-P = ParamSpec("P")
+BENCH = Path(__file__).parent
+TEXTS, RESULTS, DOCS = BENCH / "texts", BENCH / "results", BENCH.parent / "docs" / "reference"
+PAGES = {  # the module with the function page, and the results that it takes
+    "cascades-measured": ("cascade_logs.page", "cascades"),
+    "commands-measured": ("typed.page", "commands"),
+    "confidence-measured": ("learned.confidence_page", "confidence"),
+    "content-quality-measured": ("learned.content_commands_page", "content_commands"),
+    "families-measured": ("lifts.page", "families", "family_rollouts"),
+    "gate-trial": ("simulations.gate_page", "gate_trial"),
+    "judges-measured": ("judging.page", "judges"),
+    "listed-instructions-measured": ("listed.page", "listed_instructions"),
+    "noninferiority-measured": ("noninferiority", "noninferiority"),
+    "reliability": ("siege.page", "siege"),
+    "search-tables-measured": ("fixed_pool.page", "prompt_tables"),
+    "speed": ("speed.page", "client", "serving", "memory", "ingestion", "growth"),
+    "statistics-measured": (
+        "simulations.page",
+        *(f"rollout_{part}" for part in ("statistics", "days", "intervals", "delays", "limits")),
+    ),
+    "switches-measured": ("switches", "switches"),
+}
 Cell = Mapping[str, Any]  # of a result file
 
 COLUMNS = 120
@@ -27,8 +53,40 @@ _MARK_WITHIN = re.compile(
 _JOINED = "\0"
 
 
+def text_of(page: str, /, left_out: Collection[str] = (), **values: Any) -> str:
+    """The page of this name, ``wrapped``.
+
+    Args:
+        left_out: titles of sections that have nothing to show.
+        values: what the text names in braces.
+    """
+    sections = re.split(r"^(?=## )", (TEXTS / f"{page}.txt").read_text(encoding="utf-8"), flags=re.MULTILINE)
+    shown = "".join(part for part in sections if part.partition("\n")[0].removeprefix("## ") not in left_out)
+    return wrapped(shown.format(**values).rstrip("\n") + "\n")
+
+
+def results_of(page: str) -> list[dict[str, Any]]:
+    """The stored results of a page; those that were withdrawn are left out."""
+    files = (RESULTS / f"{name}.json" for name in PAGES[page][1:])
+    return [json.loads(file.read_text(encoding="utf-8")) for file in files if file.exists()]
+
+
+def made(page: str) -> str:
+    """The page of the stored results."""
+    return str(import_module(PAGES[page][0]).page(*results_of(page)))
+
+
+def publish(page: str) -> None:
+    (DOCS / f"{page}.md").write_text(made(page), encoding="utf-8")
+
+
+def lines(rows: Iterable[Sequence[str]]) -> str:
+    """Rows of a table whose head stands in the text."""
+    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
+
+
 def grid(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    return "".join(f"| {' | '.join(row)} |\n" for row in (titles, ["---"] * len(titles), *rows))
+    return lines((titles, ["---"] * len(titles), *rows))
 
 
 def table(corner: str, rows: Mapping[str, Mapping[str, str]]) -> str:
@@ -53,16 +111,6 @@ def bounded(cell: Cell, form: str = ".3f", scale: float = 1) -> str:
     """Ours with its interval, where there is one."""
     ours = f"{scale * cell['ours']:{form}}"
     return ours if cell["low"] is None else f"{ours} ({bounds(cell, form, scale)})"
-
-
-def in_columns(page: Callable[P, str]) -> Callable[P, str]:
-    """For a function that makes a page: its text, ``wrapped``."""
-
-    @wraps(page)
-    def made(*args: P.args, **kwargs: P.kwargs) -> str:
-        return wrapped(page(*args, **kwargs))
-
-    return made
 
 
 def wrapped(text: str) -> str:
@@ -110,3 +158,9 @@ def _block(block: list[str]) -> list[str]:
         words, COLUMNS, initial_indent=first, subsequent_indent=later, break_long_words=False, break_on_hyphens=False
     )
     return [line.replace(_JOINED, " ") for line in parted]
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(BENCH.parent))
+    for name in PAGES:
+        publish(name)

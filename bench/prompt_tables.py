@@ -17,20 +17,19 @@ tables, or if more than 5 % of studies report an improvement where none is.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 
 import numpy as np
-from common import CACHE, RESULTS, ROOT, SHARED, Cell, table, write_result
-from fixed_pool.page import page, worse_at_the_bar
+from common import CACHE, RESULTS, SHARED, Cell, table, write_result
+from fixed_pool.page import worse_at_the_bar
 from fixed_pool.pools import CONFIRMATION, DEVELOPMENT, Pool
 from fixed_pool.studies import improved, without_differences
 from fixed_pool.trials import CONSIDERED, RULES, Measured, cells, groups, measure
+from pages import publish
 
 from optimizer.core.statistics.interval import wilson_interval
 
-PAGE = ROOT / "docs" / "reference" / "search-tables-measured.md"
 STUDIES, STUDIED = range(1, 5), 120  # seeds for each table; examples, half of them held out
 MOST_FALSE = 0.05
 
@@ -70,8 +69,8 @@ def main() -> int:
         unit="choices",
         n=n,
     )
-    path = write_result("prompt_tables", [agreed, *made, false], RESULTS)
-    PAGE.write_text(page(json.loads(path.read_text(encoding="utf-8"))), encoding="utf-8")
+    write_result("prompt_tables", [agreed, *made, false], RESULTS)
+    publish("search-tables-measured")
     return verdict(made, false)
 
 

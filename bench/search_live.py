@@ -29,10 +29,11 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from common import RESULTS, ROOT, SHARED, Cell, beside, commit, machine, write_result
+from common import RESULTS, SHARED, Cell, beside, commit, machine, write_result
 from live.page import NOT_RUN, Cells, page, table
 from live.setup import SIZES, Counted, Found, Outcome, Setup, Sizes, family_of, rows_of
 from live.tasks import LIVE_TASKS, TASKS
+from pages import DOCS
 from trivial_baselines import with_stored_section
 
 from optimizer.core.evaluation.comparison import bootstrap_interval
@@ -40,7 +41,6 @@ from optimizer.core.search.racing import ContinuousRejects
 from optimizer.host.config import load_settings
 from optimizer.runtime import wiring
 
-PAGE = ROOT / "docs" / "reference" / "search-live.md"
 BARE = "bare prompt"
 OURS = ("bootstrap+settings", "race", "joint", "examples")
 OTHERS = ("DSPy random search", "DSPy MIPROv2", "DSPy GEPA", "MLflow optimize_prompts")
@@ -71,7 +71,7 @@ def main() -> int:
     path = write_result("search_live", compared(cells, options.seeds), RESULTS if options.rows == "full" else folder)
     if options.rows == "full" and cells:
         whole = page(cells, LIVE_TASKS, ARMS, options.seeds, SIZES["full"], commit=commit(), machine=machine())
-        PAGE.write_text(with_stored_section(whole), encoding="utf-8")
+        (DOCS / "search-live.md").write_text(with_stored_section(whole), encoding="utf-8")
     print(f"{len(cells)} of {len(keys)} cells were run. {path}")
     return 0
 

@@ -31,11 +31,11 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from bench.common import Cell, beside, ratio_interval, write_result
+from bench.pages import publish
 from bench.speed import chats, client, memory, rivals
 from bench.speed.client import Load
 from bench.speed.events import KINDS, posts
 from bench.speed.installation import FAMILY, Installation, installation, tokens_of
-from bench.speed.page import write_page
 from bench.speed.servers import free_port, wait_until_up
 
 CONNECTIONS, UNITS = 16, 20_000
@@ -55,7 +55,7 @@ def main() -> None:
         write_result("memory", memory.cells(given.minutes))
     else:
         write_result("serving", serving(given.rounds, given.seconds))
-    write_page()
+    publish("speed")
 
 
 def serving(rounds: int, seconds: float) -> list[Cell]:

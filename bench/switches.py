@@ -15,7 +15,6 @@ comes from another user but where some come back: those count once in each week,
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 from collections.abc import Iterator
@@ -25,10 +24,10 @@ from itertools import product
 from typing import Any
 
 import numpy as np
-from common import ROOT, Cell, write_result
+from common import Cell, write_result
 from numpy.typing import NDArray
 from pages import Cell as PageCell
-from pages import bounds, in_columns, matching
+from pages import bounds, lines, matching, publish, text_of
 
 from optimizer.core.rollout.switch_watch import (
     ALPHA,
@@ -47,7 +46,6 @@ from optimizer.core.statistics.outcomes import HALF_LIFE, PRIOR_N, RATE_FLOOR, t
 from optimizer.core.statistics.quality_gate import MIN_BLOCK
 
 Floats = NDArray[np.float64]
-PAGE = ROOT / "docs" / "reference" / "switches-measured.md"
 RATES, DROPS = (5, 60, 3000), (0.10, 0.20, 0.50)  # requests a minute; of the mean
 RUNS_OF_DROP = 400
 MOST_RUNS_OF_USERS = 5000  # who come back: these take ten times as long
@@ -318,52 +316,20 @@ def _share_interval(k: int, n: int, z: float = 1.96) -> tuple[float, float]:
     return round(float((middle - half) / (1 + z * z / n)), 6), round(float((middle + half) / (1 + z * z / n)), 6)
 
 
-HEAD = """# A switch without evidence, measured
-
-Made by `python bench/switches.py` from [switches.json](../../bench/results/switches.json) at commit {commit}: simulated
-switches, watched as [the page of statistics](statistics.md#a-switch-of-champion--switch_watchpy) says. Every request is
-labelled; where one in ten is, as many labels are needed, in up to ten times the time. Good outcomes come five minutes
-after their request on average, bad ones one minute. The mean of .85 swings by 5 points with the day and falls by 4 at
-weekends, the traffic goes up and down by 60 %, and the switch is at a random hour. Two weeks before are known, and
-every request comes from another user, where nothing else is said.
-
-## Until a worse champion is told
-
-Median of {n_drop:,} switches, with 10 % and 90 % of them; minutes since the switch, and labels of all users by then. A
-dash: not within the week.
-
-| requests a minute | drop | | holdback | weeks before | whichever is first |
-| --- | --- | --- | --- | --- | --- |
-"""
-FALSE = """
-## Equal champions that are called worse
-
-Within a week, by either comparison; the level is one in 1,000. The interval is of 95 %. *Weeks that differ by a point*:
-each week has a level of its own, with a standard deviation of 1 point, so that the week of the switch really is better
-or worse than those before; it is shown for what the smallest drop that is told protects from, and has no level to keep.
-*Users who come back*: {returning:,} come once a day on average and have a mean of .60, {once:,} a day come once and
-have .90; four weeks before are known, and each user counts once in each week. They *say the same* where each of them
-reports the same in all weeks. Not simulated: more users than are kept, users who are others from week to week, scores,
-and outcomes of unknown age.
-
-| case | switches | false alarms | interval |
-| --- | --- | --- | --- |
-"""
-
-
-@in_columns
 def page(result: dict[str, Any]) -> str:
     cells = {cell["case"]: cell for cell in result["cells"]}
-    text = HEAD.format(commit=result["commit"], n_drop=RUNS_OF_DROP)
+    sides = ("holdback", "weeks before", "whichever is first")
+    drops = []
     for rate, drop, what in product(RATES, DROPS, ("minutes", "labels")):
         case = f"{rate} requests a minute, {100 * drop:.0f} points lower"
-        sides = ("holdback", "weeks before", "whichever is first")
-        shown = " | ".join(_shown(cells[f"{case}, {name}: {what}"]) for name in sides)
-        text += f"| {rate:,} | {100 * drop:.0f} points | {what} | {shown} |\n"
-    text += FALSE.format(returning=RETURNING, once=ONCE_A_DAY)
-    for (case,), cell in matching(result["cells"], "(.*): false alarms"):
-        text += f"| {case} | {cell['n']:,} | {cell['ours']:.4f} | {bounds(cell, '.4f')} |\n"
-    return text
+        shown = (_shown(cells[f"{case}, {name}: {what}"]) for name in sides)
+        drops.append([f"{rate:,}", f"{100 * drop:.0f} points", what, *shown])
+    false = [
+        [case, f"{cell['n']:,}", f"{cell['ours']:.4f}", bounds(cell, ".4f")]
+        for (case,), cell in matching(result["cells"], "(.*): false alarms")
+    ]
+    counts = {"n_drop": RUNS_OF_DROP, "returning": RETURNING, "once": ONCE_A_DAY}
+    return text_of("switches-measured", **result, **counts, drops=lines(drops), false=lines(false))
 
 
 def _shown(cell: PageCell) -> str:
@@ -387,8 +353,8 @@ def main() -> int:
         drops = [pool.submit(drop_cells, rate, drop, args.seed) for rate in RATES for drop in DROPS]
         equals = [pool.submit(equal_cell, case, args.runs, args.seed) for case in EQUAL]
         equal = [one.result() for one in equals]
-        path = write_result("switches", [*(cell for one in drops for cell in one.result()), *equal])
-    PAGE.write_text(page(json.loads(path.read_text(encoding="utf-8"))), encoding="utf-8")
+        write_result("switches", [*(cell for one in drops for cell in one.result()), *equal])
+    publish("switches-measured")
     missed = [cell.case for cell in equal if (cell.ours or 0) > LEVEL and "differ" not in cell.case]
     print("\n".join(missed) or "No more than one equal switch in 1,000 is called worse.")
     return 1 if missed else 0

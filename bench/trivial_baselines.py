@@ -16,7 +16,7 @@ import sys
 from common import RESULTS, ROOT, SHARED, Cell, write_result
 from live.setup import SIZES, rows_of
 from live.tasks import TASKS, Task
-from pages import in_columns
+from pages import DOCS, bounds, grid, wrapped
 
 from optimizer.core.evaluation.comparison import bootstrap_interval
 from optimizer.core.evaluation.trivial_baselines import trivial_scores
@@ -25,15 +25,12 @@ from optimizer.runtime import wiring
 
 SEEDS = (1, 2, 3)
 DATA = SHARED / "data"
-PAGE = ROOT / "docs" / "reference" / "search-live.md"
+PAGE = DOCS / "search-live.md"
 TITLE = "\n## Without a model\n"
 HEAD = """
 Made by `python bench/trivial_baselines.py` (commit {commit}). Learnt from the {train} training rows of each seed, on
 the held-out rows of all three, by the same scorer; with 95 % interval over rows. **Where it is higher than a search's
 mean above, the embedded model is not worth its calls on that task.**
-
-| family | baseline | without a model | 95 % interval | rows |
-| --- | --- | --- | --- | --- |
 """
 
 
@@ -74,17 +71,22 @@ def measured(task: Task) -> list[Cell]:
     return cells
 
 
-@in_columns
 def with_stored_section(page: str) -> str:
     """The page with the section of the stored result as its last."""
     result = json.loads((RESULTS / "trivial_baselines.json").read_text(encoding="utf-8"))
-    rows = []
-    for cell in result["cells"]:
-        family = cell["case"].removeprefix("live, ").split(":")[0]
-        interval = f"{cell['low']:.3f} to {cell['high']:.3f}"
-        rows.append(f"| {family} | {cell['other_name']} | {cell['other']:.3f} | {interval} | {cell['n']} |\n")
-    train = result["cells"][0]["unit"].split()[-2]
-    return page.split(TITLE)[0] + TITLE + HEAD.format(commit=result["commit"], train=train) + "".join(rows)
+    rows = [
+        [
+            cell["case"].removeprefix("live, ").split(":")[0],
+            cell["other_name"],
+            f"{cell['other']:.3f}",
+            bounds(cell),
+            str(cell["n"]),
+        ]
+        for cell in result["cells"]
+    ]
+    head = HEAD.format(commit=result["commit"], train=result["cells"][0]["unit"].split()[-2])
+    shown = grid(["family", "baseline", "without a model", "95 % interval", "rows"], rows)
+    return wrapped(f"{page.split(TITLE)[0]}{TITLE}{head}\n{shown}")
 
 
 if __name__ == "__main__":

@@ -6,65 +6,36 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from common import ROOT
-from pages import in_columns, table
+from pages import table, text_of
 
-PAGE = ROOT / "docs" / "reference" / "content-quality-measured.md"
 BAR, BAND = 0.70, (0.65, 0.80)
-TEXT = """# A learned score of content, measured
-
-`python bench/content_commands.py` types what a user types, in a new home for each wish, and writes
-`bench/results/content_commands.json` (commit {commit}, {machine}). The data are read from the folder that
-`DETENT_SHARED` names.
-
-    detent import items.jsonl --family content_pipeline --curated
-    detent study run content_pipeline --keep-saved 0.65
-    detent study run content_pipeline --keep-quality 0.70
-
-Full processing costs 1, lightweight processing .15: 65 % of the time is saved when 23.5 % of the items are processed
-fully, 80 % when 5.9 % are. *Quality* is the mean mark, from 0 to 1, of what is processed fully; a random choice has
-.50. The marks are ranks within each content type, so every type has a score and a threshold of its own, and types are
-not compared.
-
-Training items are those of train, without the topics that the store seals for the confirmation ({n_train} remain). Dev
-are {n_dev} items of other threads and debate sides; some of its debates have their other side in train. The study
-learns two scores, chooses one and its thresholds on the training items alone, by predictors that saw neither the item
-nor its topic, and then says what both do on dev (`detent study show`). The 25 plain statistics serve unless the score
-by characters is better for sure there. This is a second look at the same dev items; nothing was changed after it.
-{verdict}
-
-**No transfer to other forums.** These figures hold for items of the sources that were trained on. They say nothing
-about other forums, other sources or other content types.
-
-Mean quality of what is processed in full, with its 95 % interval (bootstrap over groups), at the time really saved;
-*n*: items processed in full.
-
-"""
 # Mean quality of what was processed in full and the time really saved, by wish, on items that were withheld from this
 # project: measured by others, so that no file here holds the cells.
 WITHHELD = ((0.65, 0.684, 0.615), (0.70, 0.713, 0.718), (0.75, 0.746, 0.759), (0.80, 0.768, 0.772))
-WITHHELD_TEXT = """
-**On withheld items**, which are not in the data here and were measured by others:
-"""
-BY_TYPE = """
-What serves, by content type (stories have 22 training items at most and go by their length):
-
-"""
 
 
-@in_columns
 def page(result: Mapping[str, Any]) -> str:
     cells = {cell["case"]: cell for cell in result["cells"]}
-    one_train = next(cell for case, cell in cells.items() if case.endswith(": train, cross-fitted"))
-    one_dev = next(cell for case, cell in cells.items() if case.endswith(": all"))
-    text = TEXT.format(
-        commit=result["commit"],
-        machine=result["machine"],
-        n_train=one_train["n"],
-        n_dev=one_dev["n"],
+    missed = [
+        f"{wish:.0%} ({saved:.1%} saved" + (f", quality {quality:.3f} not above .70)" if quality <= BAR else ")")
+        for wish, quality, saved in WITHHELD
+        if saved < wish or quality <= BAR
+    ]
+    withheld = {
+        f"`--keep-saved {wish:.2f}`": {"quality": f"{quality:.3f}", "saved": f"{saved:.1%}"}
+        for wish, quality, saved in WITHHELD
+    }
+    return text_of(
+        "content-quality-measured",
+        **result,
+        n_train=next(cell["n"] for case, cell in cells.items() if case.endswith(": train, cross-fitted")),
+        n_dev=next(cell["n"] for case, cell in cells.items() if case.endswith(": all")),
         verdict=verdict(cells),
+        wishes=table("wish", _wishes(cells)),
+        withheld=table("wish", withheld),
+        withheld_missed=" and ".join(missed),
+        types=table("type", _types(cells)),
     )
-    return "".join((text, table("wish", _wishes(cells)), withheld(), BY_TYPE, table("type", _types(cells))))
 
 
 def verdict(cells: Mapping[str, Mapping[str, Any]]) -> str:
@@ -90,21 +61,6 @@ def verdict(cells: Mapping[str, Mapping[str, Any]]) -> str:
         f" % of the time on dev{sure}."
     )
     return f"{held}{_weak(cells, [cell['case'].split(':')[0] for cell in within])}"
-
-
-def withheld() -> str:
-    """Figures of other items, and the wishes that miss there: less saved than wished, or quality not above the bar."""
-    rows = {
-        f"`--keep-saved {wish:.2f}`": {"quality": f"{quality:.3f}", "saved": f"{saved:.1%}"}
-        for wish, quality, saved in WITHHELD
-    }
-    missed = [
-        f"{wish:.0%} ({saved:.1%} saved" + (f", quality {quality:.3f} not above .70)" if quality <= BAR else ")")
-        for wish, quality, saved in WITHHELD
-        if saved < wish or quality <= BAR
-    ]
-    told = f"Wishes of {' and '.join(missed)} **miss** there; the others are held.\n"
-    return f"{WITHHELD_TEXT}{table('wish', rows)}\n{told}"
 
 
 def _weak(cells: Mapping[str, Mapping[str, Any]], wishes: Sequence[str]) -> str:

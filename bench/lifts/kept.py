@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from common import RESULTS, ROOT, SHARED, commit, machine
+from common import RESULTS, SHARED, commit, machine
+from pages import DOCS
 
 from lifts.homes import Answering
 from lifts.page import page
 from lifts.plan import PER_SECOND, PLAN, SCALE
 from optimizer.core.family.settings import RolloutSettings
 
-PAGE = ROOT / "docs" / "reference" / "families-measured.md"
 LIFTS, ROLLOUTS = "families.json", "family_rollouts.json"
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "detent-bench-families"
 
@@ -87,12 +87,12 @@ def rolled_out(work: Work) -> dict[str, Any] | None:
 def publish(work: Work) -> None:
     """Results and page, of what is kept; another model's stay in its folder."""
     result, rollouts = collected(work), rolled_out(work)
-    results, to = (RESULTS, PAGE) if work.is_ours else (work.folder, work.folder / PAGE.name)
+    results, to = (RESULTS, DOCS) if work.is_ours else (work.folder, work.folder)
     results.mkdir(parents=True, exist_ok=True)
     (results / LIFTS).write_text(json.dumps(result) + "\n", encoding="utf-8")
     if rollouts is not None:
         (results / ROLLOUTS).write_text(json.dumps(rollouts, indent=1) + "\n", encoding="utf-8")
-    to.write_text(page(result, rollouts), encoding="utf-8")
+    (to / "families-measured.md").write_text(page(result, rollouts), encoding="utf-8")
 
 
 def _rounded(value: Any) -> Any:

@@ -6,48 +6,12 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pages import bounds, lines
+
 from lifts.plan import PLAN
 
 Cell = Mapping[str, Any]
 RIGHT, WRONG, TOO_FEW = "right", "**wrong**", "safe, but a gain was left lying"
-
-ROLLED_OUT = """
-## Rolled out
-
-Made by `python bench/family_rollouts.py` (`make bench-family-rollouts`) from
-[family_rollouts.json](../../bench/results/family_rollouts.json), at commit {commits}. In a copy of the home where its
-study ran, each family is served by `detent serve` with the best of its bases as the champion, and `detent rollout
-start` lets the winner of the first seed that changed something out against it. At most {per_second} users a second
-fetch the prompt over HTTP; each has one of the rows, reports what the variant that it was served had answered to that
-row when it was measured, and as outcome the family's own score of that answer. No model is asked in the rollout. The
-worker then advances, promotes or rolls back by itself: ladder, margin, gates and the {most:,} outcomes after which it
-gives up are the defaults, only its clock runs {scale:,} times as fast. `detent rollout verify` holds for each of them.
-
-Rows come again and again, so that a rollout judges these rows and not all that there might be, and on these the
-difference is known: a promotion is right where it lies above minus the margin, and being called worse where it lies
-below 0. Each rollout is another draw of users, so how earlier ones of the same pair ended stands beside. Of candidates
-that are worse by the margin at most 5 of 100 may be promoted. Labelled are the outcomes that served as evidence: those
-that came within their hour of rollout time, which is 1.25 s here, and whose hour was over at the end. Latencies are not
-reported: base and winner were asked at different hours of a busy machine. A winner that shows examples takes longer
-([what it takes](#what-it-takes)), and in production the latency guardrail sees that.
-
-**The difference here is of the family's own score, as a whole**, since that is what its outcomes report; the gains
-above are of the one measure that the table names, and of the mean of two seeds. So the two can differ.
-
-{started}
-
-| family | candidate | rows | score of the champion | difference (95 %) | margin | started | ended | requests, of the candidate | labelled | |
-| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |
-"""  # noqa: E501
-STARTED = (
-    "**Started** as nominated are those whose winner `detent study confirm` had confirmed before, on the rows of the"
-    " home that the import had sealed and no study had opened; the other gates were met, too. The gates ask for 100"
-    " sealed rows by default, and 200 imported ones give 30 to 50: the family's file was made to ask for as many as"
-    " there are (`rollout.gates.n`), all else is the default. The figures are the means of base and winner there."
-    " **Forced** are those that `detent rollout start` refused without `--confirm`: a gate was not met, or no"
-    " confirmation was asked for. Where a study changed nothing, a worse base is let out in its place, to see it fall:"
-    " there is nothing to confirm. {confirmed}"
-)
 
 
 def judged(cell: Cell) -> str:
@@ -78,20 +42,21 @@ def ended(cell: Cell) -> str:
     return words.get(cell["outcome"], f"rolled back: {cell['outcome']}")
 
 
-def rolled_out(result: Mapping[str, Any] | None) -> str:
-    """The section of the page; empty where nothing was rolled out yet."""
-    if result is None:
-        return ""
+def rolled_out(result: Mapping[str, Any]) -> dict[str, Any]:
+    """What the section of the page shows."""
     cells = by_name(result)
-    commits = " and ".join(dict.fromkeys(str(cell["commit"]) for cell in cells.values()))
-    started = STARTED.format(confirmed=_confirmed(cells))
-    top = ROLLED_OUT.format(**result["setting"], commits=commits, started=started)
-    return top + "".join(f"| [{name}](families/{name}.md) | {_row(cell)} |\n" for name, cell in cells.items())
+    rows = ((f"[{name}](families/{name}.md)", *_row(cell)) for name, cell in cells.items())
+    return {
+        "setting": result["setting"],
+        "commits": " and ".join(dict.fromkeys(str(cell["commit"]) for cell in cells.values())),
+        "confirmed": _confirmed(cells),
+        "rollouts": lines(rows),
+    }
 
 
-def by_name(result: Mapping[str, Any] | None) -> dict[str, Cell]:
+def by_name(result: Mapping[str, Any]) -> dict[str, Cell]:
     """By family, in the plan's order."""
-    cells: Sequence[Cell] = [] if result is None else result["cells"]
+    cells: Sequence[Cell] = result["cells"]
     return {cell["family"]: cell for cell in sorted(cells, key=lambda cell: list(PLAN).index(cell["family"]))}
 
 
@@ -126,15 +91,19 @@ def _started(cell: Cell) -> str:
     return f"forced: {missed}: {on}"
 
 
-def _row(cell: Cell) -> str:
-    difference = f"**{cell['difference']:+.3f}** ({cell['low']:+.3f} to {cell['high']:+.3f})"
-    requests = f"{cell['n_requests']:,}, {cell['n_candidate']:,}"
-    scores = f"{cell['champion_mean']:.3f} | {difference} | {cell['margin']:.3f}"
-    labelled = "-" if cell["n_labelled"] is None else f"{cell['n_labelled']:,}"
+def _row(cell: Cell) -> Sequence[str]:
+    difference = f"**{cell['difference']:+.3f}** ({bounds(cell, '+.3f')})"
     others = Counter(ended({"outcome": outcome}) for outcome in cell.get("earlier", ()))
     before = f" (before: {', '.join(f'{n} x {what}' for what, n in others.items())})" if others else ""
-    of_rows = f"{cell['n_rows']} {cell['rows']}"
     return (
-        f"{cell['candidate']} | {of_rows} | {scores} | {_started(cell)} | {ended(cell)}{before} | {requests} |"
-        f" {labelled} | {judged(cell)}"
+        cell["candidate"],
+        f"{cell['n_rows']} {cell['rows']}",
+        f"{cell['champion_mean']:.3f}",
+        difference,
+        f"{cell['margin']:.3f}",
+        _started(cell),
+        f"{ended(cell)}{before}",
+        f"{cell['n_requests']:,}, {cell['n_candidate']:,}",
+        "-" if cell["n_labelled"] is None else f"{cell['n_labelled']:,}",
+        judged(cell),
     )

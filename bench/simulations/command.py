@@ -9,8 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from common import Cell, commit, table, write_result
-
-from simulations.page import write_page
+from pages import publish
 
 Table = Callable[[int, int], list[Cell]]  # of so many runs, by a seed
 
@@ -30,7 +29,7 @@ def command(name: str, tables: Mapping[str, Table], *, about: str, full: int, se
     parser.add_argument("--page", action="store_true", help="run nothing, make the page of the stored results")
     options = parser.parse_args()
     if options.page:
-        write_page()
+        publish("statistics-measured")
         return
     if options.merge:
         cells = merged(options.merge, list(tables), full)
@@ -46,7 +45,7 @@ def command(name: str, tables: Mapping[str, Table], *, about: str, full: int, se
             print(table(cells))
             return
     write_result(name, cells)
-    write_page()
+    publish("statistics-measured")
 
 
 def merged(parts: list[Path], tables: list[str], full: int) -> list[Cell]:

@@ -5,48 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pages import Cell, bounded, in_columns
+from pages import Cell, bounded, lines, text_of
 
 SAVING_SETS = ("rlc_mmlu", "rlc_medmcqa", "rlc_triviaqa")
 SHARE_OF_CORE = 0.9
 
-HEAD = """# What the command finds on recorded cascades
 
-Made by `python bench/commands.py` from [commands.json](../../bench/results/commands.json) at commit {commit}
-({machine}). Each draw takes as many rows of a recorded table (gpt-4o-mini and gpt-4o) as it has, with replacement,
-every copy in a group of its own; the whole table is the truth. The study is the one of
-
-    detent study run FAMILY --strategy replay --aim cost --budget-calls 100000
-
-with `margin: 0.05`, `gates: {{aim: cost, confidence: 0.9, n: 30}}`, through the same jobs; the draws counted as typed
-were made again by that command in a process of its own, on a copy of the home, and had to end alike. A draw in which
-nothing was nominated saves and loses nothing. *Core rule*: the confident rule alone (margin .05, level .9, no holdout)
-on the very rows that the study was free to see; *on all rows*: as if nothing had to be sealed. *Boldest*: the last
-proposal, as if the holdout had let it pass. *Ceiling*: the boldest threshold that passes the holdout's test by itself,
-picked after the look as no rule may; what has to pass that test saves no more, in whatever order it is tested. The
-steps of the sequence were chosen on other draws, with other seeds, and fixed before these were made.
-
-| table | draws | nominated | saved (95 % interval) | core rule | ratio | core rule on all rows | boldest | ceiling | points lost where nominated | loss above the margin (95 % interval), core rule | tested of proposed | typed, the same |
-| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |
-"""  # noqa: E501
-
-TAIL = """
-Rows of a table that are drawn again are the same question; what a table does not hold, other questions, other models,
-is not measured here.
-"""
-
-
-@in_columns
 def page(result: Mapping[str, Any]) -> str:
     by_case = {cell["case"]: cell for cell in result["cells"]}
     names = list(dict.fromkeys(case.split(":")[0] for case in by_case))
-    head = HEAD.format(commit=result["commit"], machine=result["machine"])
-    return (
-        head
-        + "".join(_row(name, by_case) for name in names)
-        + "".join(_below(name, by_case) for name in names if name in SAVING_SETS)
-        + TAIL
-    )
+    below = "".join(_below(name, by_case) for name in names if name in SAVING_SETS)
+    return text_of("commands-measured", **result, rows=lines(_row(name, by_case) for name in names), below=below)
 
 
 def _below(name: str, by_case: Mapping[str, Cell]) -> str:
@@ -69,14 +38,14 @@ def _below(name: str, by_case: Mapping[str, Cell]) -> str:
     )
 
 
-def _row(name: str, by_case: Mapping[str, Cell]) -> str:
+def _row(name: str, by_case: Mapping[str, Cell]) -> list[str]:
     def of(case: str) -> Cell:
         return by_case[f"{name}: {case}"]
 
     saved, above, tested = of("saved, 0 where refused"), of("loss above the margin"), of("proposals tested")
     typed = of("typed again, the same outcome")
     ratio = "–" if saved["ratio"] is None else f"{saved['ratio']:.2f}"
-    cells = [
+    return [
         name.removeprefix("rlc_"),
         str(saved["n"]),
         f"{of('nominated')['ours']:.0%}",
@@ -91,4 +60,3 @@ def _row(name: str, by_case: Mapping[str, Cell]) -> str:
         f"{tested['ours']:.1f} of {tested['other']:.1f}",
         f"{round(typed['ours'] * typed['other'])} of {typed['other']:.0f}",
     ]
-    return f"| {' | '.join(cells)} |\n"

@@ -1,4 +1,4 @@
-"""The benchmark of cascades: its rules on drawn records, and the page that says what the result file says."""
+"""The benchmark of cascades: its rules on drawn records, and its bars."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ bench = importlib.import_module("cascades")
 rules = importlib.import_module("cascade_logs.rules")
 resampling = importlib.import_module("cascade_logs.resampling")
 tables = importlib.import_module("cascade_logs.tables")
-page = importlib.import_module("cascade_logs.page").page
 
 FILE = ROOT / "bench" / "results" / "cascades.json"
 measured = pytest.mark.skipif(not FILE.exists(), reason="python bench/cascades.py has not been run here")
@@ -26,11 +25,6 @@ measured = pytest.mark.skipif(not FILE.exists(), reason="python bench/cascades.p
 def result() -> dict[str, object]:
     found: dict[str, object] = json.loads(FILE.read_text(encoding="utf-8"))
     return found
-
-
-@measured
-def test_the_page_is_made_of_the_result_file():
-    assert (ROOT / "docs" / "reference" / "cascades-measured.md").read_text(encoding="utf-8") == page(result())
 
 
 @measured

@@ -1,4 +1,4 @@
-"""The page of what the command finds says what the result file says, and says plainly which bar is missed."""
+"""The page of what the command finds says plainly which bar is missed."""
 
 from __future__ import annotations
 
@@ -37,12 +37,6 @@ def records(gain: list[int]) -> TierRecords:
         confidence=np.column_stack([sure, sure]),
         weight=np.ones(n),
     )
-
-
-def test_the_page_is_made_of_the_result_file() -> None:
-    from typed.page import page
-
-    assert (ROOT / "docs" / "reference" / "commands-measured.md").read_text(encoding="utf-8") == page(RESULT)
 
 
 def test_a_bar_that_is_missed_is_told_with_the_most_that_the_holdout_lets_through() -> None:

@@ -208,13 +208,3 @@ def test_what_the_repository_keeps_is_published_again_where_nothing_was_measured
     lifts = importlib.import_module("lifts.kept")
     kept = json.loads((ROOT / "bench" / "results" / "families.json").read_text(encoding="utf-8"))
     assert lifts.collected(lifts.Work.below(tmp_path)) == kept
-
-
-def test_the_page_is_made_of_the_result_files() -> None:
-    pages = importlib.import_module("lifts.page")
-    kept, rollouts = (
-        json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
-        for path in (ROOT / "bench" / "results" / name for name in ("families.json", "family_rollouts.json"))
-    )
-    page = ROOT / "docs" / "reference" / "families-measured.md"
-    assert page.read_text(encoding="utf-8") == pages.page(kept, rollouts)

@@ -1,8 +1,7 @@
-"""The replays of bench/listed_instructions.py on a made-up table, its bars, and its page beside its result."""
+"""The replays of bench/listed_instructions.py on a made-up table, and its bars."""
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 
@@ -44,11 +43,3 @@ def test_the_bars_name_what_was_left_and_what_lost_more(bench: None, capsys: pyt
     assert verdict([cell("run, a: tried", 25, 26)]) == 1
     assert verdict([cell(lost, 2, 1)]) == 1
     assert verdict([cell(lost, 1.3, 1), cell(lost.replace("(26)", "(100)"), 1, 1)]) == 0  # the mean of the cap counts
-
-
-def test_the_page_is_made_of_the_result(bench: None) -> None:
-    from listed.page import page
-
-    result = json.loads((ROOT / "bench" / "results" / "listed_instructions.json").read_text(encoding="utf-8"))
-    stored = (ROOT / "docs" / "reference" / "listed-instructions-measured.md").read_text(encoding="utf-8")
-    assert page(result) == stored

@@ -6,6 +6,7 @@ import importlib
 from typing import Any
 
 import numpy as np
+import pages
 import pytest
 
 deciders = importlib.import_module("rules.deciders")
@@ -27,7 +28,7 @@ returning_users = importlib.import_module("simulations.returning_users")
 selective_silence = importlib.import_module("simulations.selective_silence")
 tally = importlib.import_module("simulations.tally")
 whole_rollout = importlib.import_module("simulations.whole_rollout")
-statistics = importlib.import_module("simulations.page").statistics
+statistics_page = importlib.import_module("simulations.page").page
 
 
 class Asked(Exception):
@@ -273,7 +274,8 @@ def test_the_page_of_the_simulations_names_a_broken_promise_and_a_better_rule():
         cell("A -5 pt ship: rate vs reckless", 0.03, 0.3, 0.02, 0.04, share),
         cell("A -5 pt roll: labels vs reckless", 2000.0, 500.0, 1900.0, 2100.0, labels),
     ]
-    shown = statistics({"commit": "abc", "machine": "m", "cells": cells})
+    stored = pages.results_of("statistics-measured")[1:]
+    shown = statistics_page({"commit": "abc", "machine": "m", "cells": cells}, *stored)
     assert "| ships at -margin (table B) | 0.200 (0.180 to 0.220) | 0.050 | **no** |" in shown
     assert "| rolls an equal candidate back (table B) | 0.020 (0.010 to 0.030) | 0.050 | yes |" in shown
     assert "- -5 pt roll: quick, 1500 labels; ours 2000" in shown

@@ -1,15 +1,13 @@
-"""The page of the siege says what the result file says, and no bar is called kept that was missed."""
+"""On the page of the siege no bar is called kept that was missed."""
 
 from __future__ import annotations
 
 import importlib
-import json
 from typing import Any
 
 import pytest
 
 siege = importlib.import_module("siege.page")
-FILE = siege.PAGE.parents[2] / "bench" / "results" / "siege.json"
 
 
 def cell(case: str, ours: float, bar: float | None, unit: str = "ms") -> dict[str, Any]:
@@ -26,11 +24,6 @@ def result(p99: float, lost: int) -> dict[str, Any]:
         cell("file: brackets (67,000,000 bytes, answered with a report)", figure, None) for figure in (0.5, 30, 400)
     ]
     return {"commit": "c", "machine": "m", "cells": [begun, *load, *texts]}
-
-
-@pytest.mark.skipif(not FILE.exists(), reason="make siege has not been run here")
-def test_the_page_is_made_of_the_result_file():
-    assert siege.PAGE.read_text(encoding="utf-8") == siege.page(json.loads(FILE.read_text(encoding="utf-8")))
 
 
 def test_a_siege_in_which_every_bar_is_kept_says_so():

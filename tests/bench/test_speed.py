@@ -1,4 +1,4 @@
-"""The benchmarks of speed ask what they say they ask, and their page says what the result files say."""
+"""The benchmarks of speed ask what they say they ask, and their page names each bar that is missed."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def test_events_can_be_there_before_the_benchmark_begins(place: Any) -> None:
     assert n_stored() == before + 2500
 
 
-def result(ratio: float, case: str = "prompt fetches with a key, 16 connections") -> dict[str, Any]:
+def result(ratio: float, case: str = "prompt fetches with a key, 16 connections", name: str = "serving") -> Any:
     cell = {
         "case": case,
         "ours": 10_000.0,
@@ -137,24 +137,18 @@ def result(ratio: float, case: str = "prompt fetches with a key, 16 connections"
         "high": ratio,
         "unit": "a second; 1 to 2 beside 3 to 4",
     }
-    return {"commit": "c", "machine": "m", "cells": [cell]}
+    return {"name": name, "commit": "c", "machine": "m", "cells": [cell]}
 
 
 @pytest.mark.parametrize(("ratio", "said"), [(0.61, "All bars were kept."), (0.59, "Not kept here: prompt fetches")])
 def test_a_bar_that_is_missed_is_named(ratio: float, said: str) -> None:
-    assert said in pages.page({"serving": result(ratio)})
+    assert said in pages.page(result(ratio))
 
 
 def test_growth_is_held_to_the_upper_end_of_its_interval() -> None:
-    kept, missed = result(1.2, "one by one"), result(1.31, "one by one")
-    assert "All bars" in pages.page({"growth": kept})
-    assert "Not kept" in pages.page({"growth": missed})
-
-
-def test_the_page_is_made_of_the_result_files() -> None:
-    files = {name: pages.RESULTS / f"{name}.json" for name in pages.FILES}
-    results = {name: json.loads(file.read_text(encoding="utf-8")) for name, file in files.items() if file.exists()}
-    assert pages.PAGE.read_text(encoding="utf-8") == pages.page(results)
+    kept, missed = (result(ratio, "one by one", "growth") for ratio in (1.2, 1.31))
+    assert "All bars" in pages.page(kept)
+    assert "Not kept" in pages.page(missed)
 
 
 def test_two_workers_are_asked_at_one_address() -> None:
@@ -209,8 +203,8 @@ def test_memory_that_grows_is_told_with_its_spread(per_minute: float, is_kept: b
     found = memory.of_samples(list(100 + per_minute * np.arange(600) / 60 + noise), 60)
     assert found[0].ours == pytest.approx(per_minute, abs=0.1)
     assert len(found) == 11
-    values = {"commit": "c", "machine": "m", "cells": [asdict(cell) for cell in found]}
-    assert ("All bars were kept." in pages.page({"memory": values})) is is_kept
+    values = {"name": "memory", "commit": "c", "machine": "m", "cells": [asdict(cell) for cell in found]}
+    assert ("All bars were kept." in pages.page(values)) is is_kept
     with pytest.raises(client.ClientFailed, match="too few"):
         memory.of_samples([100.0] * 100, 60)
 
@@ -220,7 +214,7 @@ def test_the_median_of_what_a_chat_takes_longer_is_held_to_its_bar() -> None:
     model = [client.Load(n=1, seconds=1, p50_ms=0.5, p99_ms=1.0, failed=0)] * 3
     cell = chats._overhead("p99 of a chat, 16 at once, answers whole", loads, model, "p99")
     assert cell.ours == 29.0
-    shown = pages.page({"serving": {"commit": "c", "machine": "m", "cells": [asdict(cell)]}})
+    shown = pages.page({"name": "serving", "commit": "c", "machine": "m", "cells": [asdict(cell)]})
     assert "Not kept here: p99 of a chat, 16 at once, answers whole." in shown
     assert "| 29 ms more (4 to 30) | the model itself: 1 (1 to 1) |  | ours at most 20 |" in shown
 
