@@ -132,6 +132,9 @@ class WatchedSwitch:
 
 class SwitchWatches(Protocol):
     def get(self, tx: Transaction, family: str) -> WatchedSwitch | None: ...
+    def all(self, tx: Transaction) -> dict[str, WatchedSwitch]:
+        """By family."""
+
     def put(self, tx: Transaction, row: WatchedSwitch) -> None:
         """In the place of the family's earlier one."""
 

@@ -25,6 +25,9 @@ class Rollouts(Protocol):
         """The newest rollout of this candidate against this champion."""
 
     def all_active(self, tx: Transaction) -> list[Rollout]: ...
+    def all_latest(self, tx: Transaction) -> dict[str, Rollout]:
+        """The newest rollout of every family that had one, by family."""
+
     def page(
         self, tx: Transaction, *, family: str | None, cursor: str | None, limit: int
     ) -> tuple[list[Rollout], str | None]:
@@ -65,6 +68,9 @@ class UnitCount:
 
 class Blocks(Protocol):
     def state(self, tx: Transaction, rollout: str) -> EvidenceRow | None: ...
+    def states_of_active(self, tx: Transaction) -> dict[str, EvidenceRow]:
+        """What is known of each active rollout that the tick has looked at, by its id."""
+
     def put_state(self, tx: Transaction, rollout: str, row: EvidenceRow) -> None: ...
     def add(self, tx: Transaction, blocks: Sequence[StoredBlock]) -> None: ...
     def of_rollout(self, tx: Transaction, rollout: str, *, kind: str | None = None) -> list[StoredBlock]:

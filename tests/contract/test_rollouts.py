@@ -11,6 +11,7 @@ from optimizer.adapters.store import Database
 from optimizer.core.base.errors import Conflict, NotFound, StaleVersion
 from optimizer.core.serving.assignment import Override
 from optimizer.core.serving.rollout import Champion, Decision
+from optimizer.ports import EvidenceRow
 from tests.stores import FAMILY, NOW, minutes, rollout
 
 DECISION = Decision(
@@ -48,6 +49,24 @@ class TestRollouts:
             assert database.rollouts.active(tx, FAMILY) == later
             assert database.rollouts.latest(tx, FAMILY) == later
             assert database.rollouts.all_active(tx) == [later]
+
+    def test_what_is_known_of_all_families_at_once_is_what_is_known_of_each(self, database: Database) -> None:
+        ended = {"status": "failed", "outcome": "cancelled"}
+        rollouts = [
+            rollout("ro_1", **ended),
+            rollout("ro_2", **ended, created_at=minutes(1)),
+            rollout("ro_3", family="other", **ended, created_at=minutes(2)),
+            rollout("ro_4", family="other", created_at=minutes(2)),
+        ]
+        looked = EvidenceRow(n_blocks=3, state="{}", updated_at=NOW)
+        for one in rollouts:
+            database.write(lambda tx, one=one: database.rollouts.add(tx, one))
+            database.write(lambda tx, one=one: database.blocks.put_state(tx, one.id, looked))
+        with database.read() as tx:
+            latest = {family: database.rollouts.latest(tx, family) for family in (FAMILY, "other")}
+            assert database.rollouts.all_latest(tx) == latest
+            assert {family: one.id for family, one in latest.items() if one} == {FAMILY: "ro_2", "other": "ro_4"}
+            assert database.blocks.states_of_active(tx) == {"ro_4": looked}
 
     def test_a_change_made_for_an_older_version_is_refused_with_its_decision(self, database: Database) -> None:
         database.write(lambda tx: database.rollouts.add(tx, rollout()))

@@ -240,6 +240,7 @@ def test_a_watcher_that_was_killed_goes_on_where_it_stood_and_counts_nobody_twic
     SwitchWatcher(world.store, world.clock).look({F: world.family})
     with world.store.read() as tx:
         at_once = world.store.switch_watches.get(tx, F)
+        assert world.store.switch_watches.all(tx) == {F: at_once}
     assert at_once is not None
     assert killed.watch.comparisons == at_once.watch.comparisons
     assert sum(one.new.n + one.old.n for one in killed.watch.comparisons) > 100

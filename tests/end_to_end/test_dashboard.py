@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from html.parser import HTMLParser
+from pathlib import Path
+from threading import get_ident
 from typing import Any
 from urllib.parse import urljoin
 
 import pytest
 from fastapi.testclient import TestClient
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
 
+from api.access.auth import without_key
 from api.dashboard.acts import ACTS
 from api.dashboard.pages import PAGES
 from api.dashboard.rendering import POLICY
 from api.dashboard.routes import REPORT_POLICY
 from api.dashboard.sessions import LASTS, SessionKey
 from optimizer.core.serving.access import hash_of
-from tests.api_world import World, make_home, serving
+from optimizer.jobs.context import Context
+from optimizer.jobs.upkeep.read_status import StatusRequest, read_status
+from tests.api_world import FAMILY, World, make_home, serving
 from tests.seeded_world import SECRET_WORD, seeded
 
 OWN_PAGE = {"Origin": "http://localhost", "Sec-Fetch-Site": "same-origin"}
@@ -307,6 +315,59 @@ def test_nothing_that_people_wrote_becomes_a_part_of_a_page(world: World) -> Non
             assert re.match(r"\.{1,2}/|#", link), (place, link)
     assert shown > len(HOSTILE)
     assert "1337" not in "".join(client.get(place).text for place in places[:4])
+
+
+def test_the_first_page_asks_the_store_no_more_often_for_more_families(tmp_path: Path) -> None:
+    n_queries = []
+    for n_families in (1, 4):
+        settings = make_home(tmp_path / str(n_families))
+        for i in range(1, n_families):
+            folder = settings.families_dir / f"triage{i}"
+            folder.mkdir()
+            (folder / "family.yaml").write_text(FAMILY.replace("name: triage", f"name: triage{i}"))
+        with serving(settings) as world:
+            for i in range(n_families):
+                rollout_of(world, f"triage{i or ''}")
+            world.tick()
+            n_queries.append(queries_of(partial(read_status, context_of(world), StatusRequest())))
+    assert n_queries[0] == n_queries[1]
+
+
+def rollout_of(world: World, family: str) -> None:
+    """Approved, of a candidate that differs from the champion."""
+    message = {"role": "user", "content": "Another question: {{text}}"}
+    variant = world.post(f"/v1/families/{family}/variants", {"messages": [message]}).json()["variant"]
+    served = {
+        "id": f"in_{family}",
+        "family": family,
+        "unit": "u",
+        "output": "billing",
+        "latency_ms": 1.0,
+        "cost_usd": 0.1,
+    }
+    assert world.post("/v1/interactions", served).status_code == 200
+    started = world.post(f"/v1/families/{family}/rollouts", {"variant": variant, "confirm": family, "reason": "a try"})
+    assert world.post(f"/v1/rollouts/{started.json()['id']}/approve", {"reason": "go"}).status_code == 200
+
+
+def context_of(world: World) -> Context:
+    return world.shared.context(without_key(world.shared.actor_without_key, "127.0.0.1", "dashboard"))
+
+
+def queries_of(ask: Callable[[], object]) -> int:
+    """Of this thread: others look at the store by themselves."""
+    statements, here = list[str](), get_ident()
+
+    def note(*about: Any) -> None:
+        if get_ident() == here:
+            statements.append(about[2])
+
+    event.listen(Engine, "before_cursor_execute", note)
+    try:
+        assert ask()
+    finally:
+        event.remove(Engine, "before_cursor_execute", note)
+    return len(statements)
 
 
 def test_every_link_stays_below_the_prefix_of_a_proxy(world: World) -> None:

@@ -14,18 +14,19 @@ from math import ceil, floor, log10
 
 from optimizer.core.base.answers import Text
 from optimizer.core.base.phrasing import count, span, when
+from optimizer.core.forecast.forecast import RolloutForecast
 from optimizer.core.rollout.blocks import comparison_of
 from optimizer.core.rollout.evidence_state import EvidenceState, begin
 from optimizer.core.rollout.next_action import ACTOR
 from optimizer.core.rollout.switch_watch import PERIOD, SwitchWatch
 from optimizer.core.rollout.verification import BlockStep
 from optimizer.core.serving.assignment import HOLDBACK_SHARE, Holdback
-from optimizer.core.serving.rollout import Champion, Decision, Rollout, RolloutOutcome, percent
+from optimizer.core.serving.rollout import Champion, Decision, Freeze, Rollout, RolloutOutcome, percent
 from optimizer.core.statistics.guardrails import GuardrailKind
 from optimizer.core.statistics.interval import Running, running_intervals
 from optimizer.core.statistics.outcomes import Block, Sums
 from optimizer.core.views.rollout_evidence import arm_sums, gates_of
-from optimizer.core.views.rollout_status import ForecastView
+from optimizer.core.views.rollout_status import ForecastView, Labels, NextStep
 from optimizer.core.views.variant import named
 
 
@@ -173,6 +174,18 @@ NO_ROLLOUT = "No rollout: every user gets the champion"
 WAITS_FOR_A_PERSON = ("pending", "validating")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActiveStanding:
+    """What the sentence about an active rollout rests on; its members are those of RolloutView and ForecastView."""
+
+    freeze: Freeze | None
+    served: bool
+    waits_for: tuple[str, ...]
+    next_step: NextStep | None
+    labels: Labels
+    forecast: RolloutForecast | None = None
+
+
 def rollout_headline(rollout: Rollout | None, seen: ForecastView | None) -> str:
     """One sentence for a person, without a full stop.
 
@@ -193,6 +206,21 @@ def rollout_headline(rollout: Rollout | None, seen: ForecastView | None) -> str:
         if seen.holdback is not None:
             return f"Promoted: {candidate} is the champion, and a few users stay on the one before to compare"
         return f"Promoted: {candidate} is the champion"
+    return active_headline(
+        rollout,
+        ActiveStanding(
+            freeze=seen.freeze,
+            served=seen.served,
+            waits_for=seen.waits_for,
+            next_step=seen.next_step,
+            labels=seen.labels,
+            forecast=seen.forecast,
+        ),
+    )
+
+
+def active_headline(rollout: Rollout, seen: ActiveStanding) -> str:
+    """As ``rollout_headline``, of one that is active."""
     if rollout.status in WAITS_FOR_A_PERSON:
         return f"Waits for a person: detent rollout approve {rollout.family}; until then every user gets the champion"
     first = percent(rollout.share if rollout.share is not None else rollout.ladder[0])
@@ -253,7 +281,7 @@ def home_headline(home: HomeHealth) -> str:
     )
 
 
-def _needs(seen: ForecastView) -> str:
+def _needs(seen: ActiveStanding) -> str:
     """What stands before the next step; users first, since only they come by themselves."""
     step = seen.next_step
     target = "the promotion" if step is None or step.act == "promote" else percent(step.share)
@@ -263,7 +291,7 @@ def _needs(seen: ForecastView) -> str:
     return f"waits before {target}: {seen.waits_for[0]}" if users is None else f"{users} before {target}"
 
 
-def _users(seen: ForecastView) -> str | None:
+def _users(seen: ActiveStanding) -> str | None:
     """None where enough users have answered, and something else is missing."""
     # Of the present stage, on average.
     stages = seen.forecast.stages if seen.forecast is not None else ()

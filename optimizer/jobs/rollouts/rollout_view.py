@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 
 from optimizer.core.base.answers import members_of
 from optimizer.core.rollout.blocks import ArmName, StoredBlock, comparison_of, shares
 from optimizer.core.rollout.cohorts import closing_time
-from optimizer.core.rollout.evidence_state import begin, from_text
+from optimizer.core.rollout.evidence_state import EvidenceState, begin, from_text
 from optimizer.core.rollout.next_action import next_action
 from optimizer.core.serving import champion
 from optimizer.core.serving.assignment import leased
-from optimizer.core.serving.rollout import Rollout, is_frozen
+from optimizer.core.serving.rollout import Freeze, Rollout, is_frozen
 from optimizer.core.statistics.outcomes import Block
 from optimizer.core.views import rollout_evidence
 from optimizer.core.views.rollout_status import ForecastView, Hours, OpenAlert, RolloutView
+from optimizer.core.views.rollout_story import ActiveStanding
 from optimizer.jobs.rollouts.forecast_rollout import forecast_active
 from optimizer.jobs.rollouts.read_candidate import current_holdback
-from optimizer.ports import Clock, Store, Transaction
+from optimizer.ports import Clock, EvidenceRow, Store, Transaction
 
 LATE_DAYS = 7.0  # of the rollout clock: whose late feedback is counted; all of a rollout's would grow with its traffic
 OF_FAMILY = ("rollout_ended", "champion_worse")  # alerts whose subject is the family or its champion
@@ -68,12 +69,10 @@ def rollout_view(tx: Transaction, store: Store, clock: Clock, rollout: Rollout) 
         labels=rollout_evidence.labels_of(rollout, state),
         hours=_hours(rollout, clock_now),
         silence=rollout_evidence.silence_of(state),
-        waits_for=(
-            () if rollout.status != "deploying" else next_action(rollout, state, at=now, clock_at=clock_now).waits_for
-        ),
+        waits_for=_waits_for(rollout, state, now, clock_now),
         next_step=rollout_evidence.next_step_of(rollout),
         lease_expires_at=rollout.lease_expires_at,
-        served=rollout.share is not None and leased(rollout, now) and freeze is None,
+        served=_is_served(rollout, freeze, now),
         freeze=freeze,
         holdback=held_back,
         alerts=alerts,
@@ -83,6 +82,21 @@ def rollout_view(tx: Transaction, store: Store, clock: Clock, rollout: Rollout) 
         beyond_exposures=state.n_beyond_exposures,
         followed_by=followed_by,
         versions=versions,
+    )
+
+
+def active_standing(
+    rollout: Rollout, evidence: EvidenceRow | None, freezes: Iterable[Freeze], clock: Clock
+) -> ActiveStanding:
+    """Of an active rollout, from what was read of all of them: the same as the view has."""
+    state = from_text(evidence.state).state if evidence is not None else begin(rollout.settings)
+    freeze, now = is_frozen(freezes, rollout.family), clock.now()
+    return ActiveStanding(
+        freeze=freeze,
+        served=_is_served(rollout, freeze, now),
+        waits_for=_waits_for(rollout, state, now, clock.rollout_now()),
+        next_step=rollout_evidence.next_step_of(rollout),
+        labels=rollout_evidence.labels_of(rollout, state),
     )
 
 
@@ -104,6 +118,14 @@ def comparisons(blocks: list[StoredBlock]) -> list[Block]:
     """The quality blocks among them as the gate takes them."""
     comparisons_read = (comparison_of(b.content, "outcomes") for b in blocks if b.kind == "quality")
     return [block for block in comparisons_read if block is not None]
+
+
+def _waits_for(rollout: Rollout, state: EvidenceState, now: datetime, clock_now: datetime) -> tuple[str, ...]:
+    return () if rollout.status != "deploying" else next_action(rollout, state, at=now, clock_at=clock_now).waits_for
+
+
+def _is_served(rollout: Rollout, freeze: Freeze | None, now: datetime) -> bool:
+    return rollout.share is not None and leased(rollout, now) and freeze is None
 
 
 def _hours(rollout: Rollout, clock_now: datetime) -> Hours:

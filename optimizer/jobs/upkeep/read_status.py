@@ -11,15 +11,20 @@ from typing import Annotated, Literal, NotRequired
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from optimizer.core.base.answers import Text, members_of
+from optimizer.core.base.answers import Text
 from optimizer.core.base.errors import Busy
 from optimizer.core.family.family import kind_of
 from optimizer.core.scheduling.schedule import in_force
 from optimizer.core.serving.assignment import holdback_of
 from optimizer.core.serving.rollout import ALL, Champion, Freeze, Rollout, is_frozen
 from optimizer.core.views.family import EnvironmentView
-from optimizer.core.views.rollout_status import ForecastView
-from optimizer.core.views.rollout_story import HomeHealth, home_headline, rollout_headline, watch_in_words
+from optimizer.core.views.rollout_story import (
+    HomeHealth,
+    active_headline,
+    home_headline,
+    rollout_headline,
+    watch_in_words,
+)
 from optimizer.core.views.study_headline import StudyView
 from optimizer.host import run_files
 from optimizer.host.config import Settings
@@ -28,11 +33,20 @@ from optimizer.jobs.families.check_models import with_unknown_model
 from optimizer.jobs.outbox.mirror_outbox import TOPICS
 from optimizer.jobs.outbox.send_alerts import messages_waiting
 from optimizer.jobs.request import Request
-from optimizer.jobs.rollouts.rollout_view import rollout_view, with_forecast
+from optimizer.jobs.rollouts.rollout_view import active_standing, rollout_view, with_forecast
 from optimizer.jobs.scheduling.look_at_triggers import next_scheduled
 from optimizer.jobs.studies.read_studies import view_now
 from optimizer.jobs.upkeep.manage_keys import SeenCaller, seen_callers
-from optimizer.ports import Alert, CallerRecord, Clock, FamilySource, Store, Transaction
+from optimizer.ports import (
+    Alert,
+    CallerRecord,
+    Clock,
+    EvidenceRow,
+    FamilySource,
+    Store,
+    Transaction,
+    WatchedSwitch,
+)
 
 BAD_MODELS = "config/models.yaml cannot be used, and the last good one is gone by; `detent status` says why"
 TICKS_MISSED = 3  # a worker that missed so many ticks counts as away
@@ -175,6 +189,27 @@ class StatusView:
     messages_waiting: Mapping[str, int]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _RowsOfAll:
+    """Of every family, one query each, however many there are; by family, ``states`` by rollout."""
+
+    champions: Mapping[str, Champion]
+    active: Mapping[str, Rollout]
+    latest: Mapping[str, Rollout]
+    switches: Mapping[str, WatchedSwitch]
+    states: Mapping[str, EvidenceRow]
+
+
+def _read_rows(tx: Transaction, store: Store) -> _RowsOfAll:
+    return _RowsOfAll(
+        champions={champion.family: champion for champion in store.champions.all_current(tx)},
+        active={rollout.family: rollout for rollout in store.rollouts.all_active(tx)},
+        latest=store.rollouts.all_latest(tx),
+        switches=store.switch_watches.all(tx),
+        states=store.blocks.states_of_active(tx),
+    )
+
+
 def read_status(context: Context, request: StatusRequest) -> StatusView:
     """One page for an operator: processes, freezes, families with champion and rollout, running studies, open alerts,
     what waits.
@@ -187,7 +222,8 @@ def read_status(context: Context, request: StatusRequest) -> StatusView:
     with store.read() as tx:
         freezes = [freeze for freeze in store.freezes.all(tx) if freeze.scope == ALL or sees(freeze.family)]
         callers = seen_callers(tx, store, now) if sees_home else []
-        families = _families(tx, context, files, freezes, unknown)
+        rows = _read_rows(tx, store)
+        families = _families(tx, context, files, freezes, unknown, rows)
         alerts = [alert for alert in store.alerts.all(tx, open_only=True) if sees(alert.family)]
         studies = [view_now(tx, context, study) for study in store.studies.unfinished(tx) if sees(study.family)]
         keyless_until = _keyless_until(tx, store, now) if sees_home else None
@@ -195,7 +231,11 @@ def read_status(context: Context, request: StatusRequest) -> StatusView:
     models_problem = run_files.note(settings, "gateway", "models_problem")
     processes = list(_processes(settings))
     rollouts = {
-        family.name: _headline(context, family.rollout, forecast=request.forecast)
+        family.name: _with_forecast(context, family.rollout)
+        if request.forecast
+        else active_headline(
+            family.rollout, active_standing(family.rollout, rows.states.get(family.rollout.id), freezes, context.clock)
+        )
         for family in families
         if family.rollout is not None
     }
@@ -277,17 +317,24 @@ def dependencies_of(settings: Settings, health: ServingHealth, now: datetime, de
 
 
 def _families(
-    tx: Transaction, context: Context, files: FamilySource, freezes: Sequence[Freeze], unknown: Collection[str]
+    tx: Transaction,
+    context: Context,
+    files: FamilySource,
+    freezes: Sequence[Freeze],
+    unknown: Collection[str],
+    rows: _RowsOfAll,
 ) -> list[FamilyStatus]:
     """``unknown``: families whose file names a model that is in no file."""
     store = context.store
     former = store.family_names.former(tx)
-    names = files.families.keys() | files.problems.keys()
+    declared_now, problems = files.families, files.problems  # each look at them makes them anew
+    names = declared_now.keys() | problems.keys()
     names -= {old for old, new in former.items() if new in names}
     schedules, truncated = store.schedules.all(tx), store.exposures.truncated(tx)
     views = []
     for name in sorted(filter(context.sees, names)):
-        declared, champion = files.families.get(name), store.champions.current(tx, name)
+        declared, present = declared_now.get(name), former.get(name, name)
+        champion = rows.champions.get(present)
         schedule = in_force(declared, schedules.get(declared.name)) if declared is not None else None
         is_pipeline = declared is not None and kind_of(declared).runs_pipeline
         views.append(
@@ -296,7 +343,7 @@ def _families(
                 family=name,
                 champion=champion.variant if champion is not None else None,
                 since=champion.since if champion is not None else None,
-                rollout=store.rollouts.active(tx, name),
+                rollout=rows.active.get(present),
                 frozen=is_frozen(freezes, name) is not None,
                 overridden=context.environment(champion.variant) if champion is not None and is_pipeline else None,
                 schedule=ScheduleBrief(
@@ -306,16 +353,16 @@ def _families(
                 else None,
                 next_study_at=next_scheduled(schedule, context.clock) if schedule is not None else None,
                 by_itself="?" if schedule is None else "on" if schedule.on else "off",
-                watched=_watched(tx, store, context.clock, champion) if champion is not None else None,
+                watched=_watched(rows, context.clock, champion) if champion is not None else None,
                 truncated=[
                     Truncation(input=input.input, n_requests=input.n_requests, last_at=input.last_at)
                     for input in truncated
                     if input.family == name
                 ],
-                degraded=name in files.problems,
+                degraded=name in problems,
                 problem=(
                     "faulty file, last good version serves"
-                    if name in files.problems
+                    if name in problems
                     else "its file names an unknown model"
                     if name in unknown
                     else None
@@ -325,13 +372,11 @@ def _families(
     return views
 
 
-def _headline(context: Context, rollout: Rollout, *, forecast: bool) -> str:
+def _with_forecast(context: Context, rollout: Rollout) -> str:
     store, clock = context.store, context.clock
     with store.read() as tx:
         view = rollout_view(tx, store, clock, rollout)
-    if forecast:
-        return rollout_headline(rollout, with_forecast(view, rollout, store=store, clock=clock))
-    return rollout_headline(rollout, ForecastView(**members_of(view), forecast=None))
+    return rollout_headline(rollout, with_forecast(view, rollout, store=store, clock=clock))
 
 
 def _processes(settings: Settings) -> Iterator[ProcessBrief]:
@@ -362,12 +407,12 @@ def _seen_of(callers: Iterable[CallerRecord], kind: Literal["refused", "keyless"
     ]
 
 
-def _watched(tx: Transaction, store: Store, clock: Clock, champion: Champion) -> str | None:
+def _watched(rows: _RowsOfAll, clock: Clock, champion: Champion) -> str | None:
     """What the champion is compared with, and until when, as a sentence; None where with nothing."""
-    switch = store.switch_watches.get(tx, champion.family)
+    switch = rows.switches.get(champion.family)
     return watch_in_words(
         champion,
-        holdback=holdback_of(champion, store.rollouts.latest(tx, champion.family), clock.scale),
+        holdback=holdback_of(champion, rows.latest.get(champion.family), clock.scale),
         switch=switch.watch if switch is not None and switch.tenure == champion.seq else None,
         now=clock.now(),
     )

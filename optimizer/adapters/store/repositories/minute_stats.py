@@ -11,10 +11,10 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Table, and_, delete, func, insert, select
+from sqlalchemy import ColumnElement, Connection, RowMapping, Table, and_, delete, func, insert, select
 
 from optimizer.adapters.store.engine import upsert
-from optimizer.adapters.store.rows import families_in, narrowed
+from optimizer.adapters.store.rows import families_in, first, narrowed
 from optimizer.adapters.store.tables import (
     FEEDBACK_EVENTS,
     INTERACTIONS,
@@ -170,11 +170,10 @@ class SwitchWatchTable:
     """ports.SwitchWatches on the database, and the outcomes that are compared."""
 
     def get(self, tx: Connection, family: str) -> WatchedSwitch | None:
-        row = tx.execute(select(SWITCHES).where(SWITCHES.c.family == family)).first()
-        if row is None:
-            return None
-        watch = STORED_SWITCH_WATCH.validate_python(json.loads(row.state))
-        return WatchedSwitch(family=row.family, tenure=row.reign, watch=watch, read_until=row.read_until)
+        return first(tx, select(SWITCHES).where(SWITCHES.c.family == family), _watched)
+
+    def all(self, tx: Connection) -> dict[str, WatchedSwitch]:
+        return {row["family"]: _watched(row) for row in tx.execute(select(SWITCHES)).mappings()}
 
     def put(self, tx: Connection, row: WatchedSwitch) -> None:
         state = json.dumps(
@@ -216,8 +215,13 @@ class SwitchWatchTable:
             .order_by(_F.received_at)
             .limit(1)
         )
-        first: datetime | None = tx.execute(query).scalar()
-        return first
+        at: datetime | None = tx.execute(query).scalar()
+        return at
+
+
+def _watched(row: RowMapping) -> WatchedSwitch:
+    watch = STORED_SWITCH_WATCH.validate_python(json.loads(row["state"]))
+    return WatchedSwitch(family=row["family"], tenure=row["reign"], watch=watch, read_until=row["read_until"])
 
 
 RECORDS = PipelineRecordRow.__table__

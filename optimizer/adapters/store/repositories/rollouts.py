@@ -13,7 +13,7 @@ from functools import partial
 from threading import Lock
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, and_, bindparam, insert, or_, select, update
+from sqlalchemy import Connection, RowMapping, and_, bindparam, func, insert, or_, select, update
 
 from optimizer.adapters.store.engine import upsert
 from optimizer.adapters.store.rows import columns_of, first, narrowed, newest_first, page_of, record_of
@@ -37,6 +37,11 @@ _LATEST = (
     .order_by(ROLLOUTS.c.created_at.desc(), ROLLOUTS.c.id.desc())
     .limit(1)
 )
+_NEWER = func.row_number().over(
+    partition_by=ROLLOUTS.c.family, order_by=(ROLLOUTS.c.created_at.desc(), ROLLOUTS.c.id.desc())
+)
+_PLACES = select(ROLLOUTS.c.id, _NEWER.label("place")).subquery()
+_ALL_LATEST = select(ROLLOUTS).join(_PLACES, _PLACES.c.id == ROLLOUTS.c.id).where(_PLACES.c.place == 1)
 
 
 class RolloutTables:
@@ -68,6 +73,10 @@ class RolloutTables:
 
     def all_active(self, tx: Connection) -> list[Rollout]:
         return [_rollout(row) for row in tx.execute(_ALL_ACTIVE).mappings()]
+
+    def all_latest(self, tx: Connection) -> dict[str, Rollout]:
+        rollouts = (_rollout(row) for row in tx.execute(_ALL_LATEST).mappings())
+        return {rollout.family: rollout for rollout in rollouts}
 
     def page(
         self, tx: Connection, *, family: str | None, cursor: str | None, limit: int
@@ -268,6 +277,9 @@ class BlockTables:
     def state(self, tx: Connection, rollout: str) -> EvidenceRow | None:
         return first(tx, _WATCH, partial(record_of, EvidenceRow), {"of": rollout})
 
+    def states_of_active(self, tx: Connection) -> dict[str, EvidenceRow]:
+        return {row["rollout"]: record_of(EvidenceRow, row) for row in tx.execute(_ACTIVE_WATCHES).mappings()}
+
     def put_state(self, tx: Connection, rollout: str, row: EvidenceRow) -> None:
         upsert(tx, WATCHES, [columns_of(row, rollout=rollout)])
 
@@ -291,6 +303,9 @@ class BlockTables:
 
 _NAMES = ("rollout", "seq", "kind", "content", "closed_at", "previous_hash", "hash")
 _WATCH = select(WATCHES).where(WATCHES.c.rollout == bindparam("of"))
+_ACTIVE_WATCHES = (
+    select(WATCHES).join(ROLLOUTS, ROLLOUTS.c.id == WATCHES.c.rollout).where(ROLLOUTS.c.active_family.is_not(None))
+)
 _READ = select(*(BLOCKS.c[name] for name in _NAMES))
 _NEXT_BLOCKS = (
     _READ.where(BLOCKS.c.rollout == bindparam("of"), BLOCKS.c.seq > bindparam("after"))
