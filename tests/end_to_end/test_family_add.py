@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,7 +14,6 @@ from optimizer.cli.app import app
 from optimizer.core.base.errors import Conflict, NotFound
 from optimizer.jobs.families.add_shipped_family import SHIPPED
 
-ROOT = Path(__file__).parents[2]
 ASKING = sorted(file.parent.name for file in SHIPPED.glob("*/examples.jsonl"))
 Detent = Callable[..., Result]
 
@@ -93,22 +88,3 @@ def test_an_unknown_name_is_told_the_names_there_are(detent: Detent) -> None:
     refused = detent("family", "add", "summaries").exception
     assert isinstance(refused, NotFound)
     assert "summarization" in refused.detail
-
-
-def test_an_installed_package_carries_them(tmp_path: Path) -> None:
-    """The wheel, unpacked where there is no checkout: the families are the package's own."""
-    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
-    subprocess.run(build, cwd=ROOT, check=True, capture_output=True, timeout=120)
-    (wheel,) = tmp_path.glob("*.whl")
-    zipfile.ZipFile(wheel).extractall(tmp_path / "installed")
-    environment = {**os.environ, "PYTHONPATH": str(tmp_path / "installed"), "DETENT_HOME": str(tmp_path / "home")}
-
-    def run(*words: str) -> str:
-        command = [sys.executable, "-c", "from optimizer.cli import main; main()", *words]
-        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
-    run("init", str(tmp_path / "home"))
-    assert json.loads(run("family", "add", "query_processing", "--json"))["import"]["n_accepted"] >= 20
-    assert (tmp_path / "home" / "families" / "query_processing" / "golden.jsonl").is_file()

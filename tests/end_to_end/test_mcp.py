@@ -12,8 +12,6 @@ from typing import Any
 
 import anyio
 import pytest
-from mcp import ClientSession, StdioServerParameters
-from mcp.client.stdio import stdio_client
 
 from optimizer.core.base.errors import DetentError
 from optimizer.runtime.api_client import ApiClient
@@ -32,6 +30,9 @@ def world(tmp_path: Path) -> Iterator[World]:
 
 
 def test_the_official_client_reads_and_is_told_what_it_may_not_do(tmp_path: Path) -> None:
+    from mcp import ClientSession, StdioServerParameters  # not at import: it loads for seconds
+    from mcp.client.stdio import stdio_client
+
     make_home(tmp_path / "home")
 
     @asynccontextmanager

@@ -60,13 +60,6 @@ def test_a_record_comes_as_query_parameters_or_as_a_body_and_is_there_at_once(wo
     assert world.get("/api/performance/").json()["overall_metrics"]["early_exits"] == 1
 
 
-def test_a_client_that_sends_empty_parameters_for_what_it_does_not_know_is_understood(world: World) -> None:
-    answer = world.client.post(
-        f"{RECORD}?processing_type=full&content_type=news&exit_checkpoint=&exit_confidence=&quality_score=0.5"
-    )
-    assert answer.status_code == 200
-
-
 def test_the_page_holds_all_parts_and_their_figures(world: World) -> None:
     send(world, EXIT, 3)
     send(world, LIGHT, 5)
@@ -180,11 +173,6 @@ def test_every_fault_of_a_record_is_named_and_nothing_is_kept(world: World) -> N
     named = {fault["pointer"] for fault in document["errors"]}
     assert named == {"/processing_type", "/quality_score", "/exit_confidence", "/color"}
     assert world.get("/api/performance/").json()["overall_metrics"]["total_processed"] == 0
-
-
-def test_a_record_without_a_content_type_is_taken_and_shown_as_unknown(world: World) -> None:
-    send(world, {"processing_type": "full", "quality_score": "0.8"})
-    assert list(world.get("/api/performance/content-types").json()["content_types"]) == ["unknown"]
 
 
 def test_one_fault_is_spoken_of_as_one(world: World) -> None:

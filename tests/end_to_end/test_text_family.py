@@ -25,7 +25,6 @@ ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "how-to" / "text-as-a-family.md").read_text(encoding="utf-8")
 TEXT = "# Changelog\n\nName the section that a change belongs to: added, changed or fixed. Say that word alone."
 SHORTER = "Added, changed or fixed?"
-N_UNITS = 8
 
 
 def typed(beginning: str) -> list[str]:
@@ -108,17 +107,22 @@ def test_a_new_text_is_searched_rolled_out_to_some_units_and_rolled_back(server:
     run(*start, "--ladder", "0.5")
     run(*typed("rollout approve"))
     until(lambda: candidate in httpx.get(f"{server.url}/v1/snapshot").text, "the rollout")
-    texts = {f"u{n}": session(server.url, f"u{n}").stdout.strip() for n in range(N_UNITS)}
-    assert set(texts.values()) == {TEXT, SHORTER}
-    assert {unit: session(server.url, unit).stdout.strip() for unit in list(texts)[:2]} == dict(list(texts.items())[:2])
+    served = {role_of(server, f"u{n}"): f"u{n}" for n in range(60)}
+    for _ in range(2):
+        assert session(server.url, served["champion"]).stdout.strip() == TEXT
+        assert session(server.url, served["candidate"]).stdout.strip() == SHORTER
     counted = until(
-        lambda: len(seen := [one for one in items(server, "feedback") if one["rollout"]]) == N_UNITS + 2 and seen,
+        lambda: len(seen := [one for one in items(server, "feedback") if one["rollout"]]) == 4 and seen,
         "their outcomes",
     )
     assert {one["variant"] == candidate for one in counted} == {True, False}
     run(*typed("rollout rollback"))
-    one_of_the_candidate = next(unit for unit, text in texts.items() if text == SHORTER)
-    until(lambda: session(server.url, one_of_the_candidate).stdout.strip() == TEXT, "the champion's text")
+    until(lambda: role_of(server, served["candidate"]) == "champion", "the champion for everybody")
+    assert session(server.url, served["candidate"]).stdout.strip() == TEXT
+
+
+def role_of(server: Server, unit: str) -> str:
+    return str(httpx.get(f"{server.url}/v1/families/changelog/prompt", params={"unit": unit}).json()["role"])
 
 
 def test_the_page_s_lines_of_an_application_run(server: Server) -> None:

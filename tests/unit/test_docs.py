@@ -24,7 +24,7 @@ PAST = ("CHANGELOG.md", "docs/adr")  # say what was so when they were written
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 COMMAND = re.compile(r"(?:^|^\$ |`|^ {4}|&& )detent ([a-z][^`#\n]*)", re.MULTILINE)
-GENERATED = pages()
+GENERATED = [page for page in PAGES if page.read_text(encoding="utf-8").startswith(MARK)]
 WHICH = re.compile(r"--[a-z][a-z-]*")
 
 
@@ -144,11 +144,18 @@ def test_prose_stands_in_lines_of_120_columns(page: Path) -> None:
     assert too_long(page.read_text(encoding="utf-8")) == []
 
 
+@cache
+def made() -> dict[Path, str]:
+    """Not at import: it takes seconds, and each process of a run imports this."""
+    return pages()
+
+
 @pytest.mark.parametrize("page", GENERATED, ids=named)
 def test_a_generated_page_is_what_the_code_makes_of_it(page: Path) -> None:
-    written = page.read_text(encoding="utf-8") if page.exists() else ""
-    assert written == GENERATED[page], f"{named(page)} is not what the code says: run `make pages`"
+    assert page.read_text(encoding="utf-8") == made()[page], (
+        f"{named(page)} is not what the code says: run `make pages`"
+    )
 
 
 def test_a_page_that_says_it_is_generated_is_one_of_them() -> None:
-    assert {page for page in PAGES if page.read_text(encoding="utf-8").startswith(MARK)} == set(GENERATED)
+    assert set(GENERATED) == set(made())

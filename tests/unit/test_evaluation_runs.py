@@ -78,16 +78,17 @@ def test_a_dry_run_says_what_a_run_may_ask_and_a_run_asks_no_more(place):
     assert suite.spent_usd == pytest.approx(6 * 0.00001)
 
 
-def test_twelve_hundred_examples_are_one_run_that_a_killed_worker_finishes_asking_nothing_twice(tmp_path):
-    place = Evaluated(World(tmp_path, model=TopicModel(needs=0, before=killed_at(700))).fill(n_dev=1200))
-    run = place.start(n=1200)
-    assert (run.status, run.n) == ("queued", 1200)
+@pytest.mark.parametrize("n", [200, pytest.param(1200, marks=pytest.mark.long)])
+def test_many_examples_are_one_run_that_a_killed_worker_finishes_asking_nothing_twice(tmp_path, n):
+    place = Evaluated(World(tmp_path, model=TopicModel(needs=0, before=killed_at(n // 2))).fill(n_dev=n))
+    run = place.start(n=n)
+    assert (run.status, run.n) == ("queued", n)
     with pytest.raises(Killed):
         place.do(run)
     made = place.do(run)
     (suite,) = made.result.suites
-    assert (made.status, suite.n, len(place.batches())) == ("finished", 1200, 1)
-    assert place.n_calls(run) <= 1201, "the call under way at the kill counts, and may be sent once more"
+    assert (made.status, suite.n, len(place.batches())) == ("finished", n, 1)
+    assert place.n_calls(run) <= n + 1, "the call under way at the kill counts, and may be sent once more"
 
 
 def test_every_suite_is_planned_before_the_first_is_paid_for(tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import inspect
 from collections.abc import Iterator
+from functools import cache
 from importlib import import_module
 from textwrap import dedent
 from threading import Thread
@@ -28,15 +29,11 @@ def is_private(name: str) -> bool:
 
 def used(source: str) -> Iterator[str]:
     """Private names that are imported, or read from something that is not ``self`` and has them nowhere in the file."""
-    tree = ast.parse(source)
-    own = {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
-    own |= {
-        node.target.id
-        for node in ast.walk(tree)
-        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)
-    }
-    own |= {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute) and _is_own(node)}
-    for node in ast.walk(tree):
+    nodes = list(ast.walk(ast.parse(source)))
+    own = {node.name for node in nodes if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
+    own |= {node.target.id for node in nodes if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)}
+    own |= {node.attr for node in nodes if isinstance(node, ast.Attribute) and _is_own(node)}
+    for node in nodes:
         if isinstance(node, ast.ImportFrom):
             parts = [*(node.module or "").split("."), *(alias.name for alias in node.names)]
             yield from (part for part in parts if is_private(part))
@@ -62,17 +59,18 @@ def shared_with_a_base(kind: type[Any]) -> set[str]:
     found = set[str]()
     for base in kind.__mro__[1:]:
         if base.__module__.partition(".")[0] not in (*OURS, "builtins", "typing", "abc", "enum"):
-            theirs = set(vars(base)) | set(_attributes(base))
+            theirs = set(vars(base)) | _attributes(base)
             found |= {name for name in named if is_private(name) and name in theirs}
     return found
 
 
-def _attributes(base: type[Any]) -> Iterator[str]:
+@cache
+def _attributes(base: type[Any]) -> frozenset[str]:
     try:
         tree = ast.parse(dedent(inspect.getsource(base)))
     except (OSError, TypeError):  # it has no source in Python
-        return
-    yield from (node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute) and _is_own(node))
+        return frozenset()
+    return frozenset(node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute) and _is_own(node))
 
 
 def test_no_private_name_of_another_package_is_imported_or_read() -> None:

@@ -120,6 +120,9 @@ def test_a_project_is_made_and_lists_its_family_and_those_that_came_along(server
     assert [family["name"] for family in json.loads(listed.stdout)["items"]] == ["support_topics"]
     shipped = server.run("detent", "family", "add", "--json", folder=project)
     assert {"summarization", "content_pipeline"} <= {row["family"] for row in json.loads(shipped.stdout)["items"]}
+    added = server.run("detent", "family", "add", "query_processing", "--json", folder=project)
+    assert json.loads(added.stdout)["import"]["n_accepted"] >= 20, added.stderr
+    assert (project / "families" / "query_processing" / "golden.jsonl").is_file()
 
 
 def test_the_server_serves_its_prompt(served: str) -> None:

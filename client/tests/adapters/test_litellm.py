@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+from importlib.util import find_spec
 
 import pytest
 
-litellm = pytest.importorskip("litellm", reason="LiteLLM is not installed here; `make test-adapters` tests it")
-
-from litellm.integrations.generic_prompt_management import GenericPromptManager  # noqa: E402
-
-from detent_client.adapters.litellm import DetentPrompts  # noqa: E402
+if find_spec("litellm") is None:
+    pytest.skip("LiteLLM is not installed here; `make test-adapters` tests it", allow_module_level=True)
 
 PROMPT = [{"role": "user", "content": "Is it slow?"}]
 TOOL = {"type": "function", "function": {"name": "look_up", "parameters": {"type": "object", "properties": {}}}}
 MODEL = {"name": "small", "temperature": 0.0, "max_tokens": 50, "top_k": 5}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _loaded() -> None:
+    """Not at import: LiteLLM takes seconds to load, and each process of a run imports this."""
+    global litellm, GenericPromptManager, DetentPrompts
+    import litellm
+    from litellm.integrations.generic_prompt_management import GenericPromptManager
+
+    from detent_client.adapters.litellm import DetentPrompts
 
 
 class World:
