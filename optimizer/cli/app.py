@@ -33,6 +33,7 @@ from optimizer.cli.doctor import commands as doctor
 from optimizer.cli.family import commands as family
 from optimizer.cli.family import golden
 from optimizer.cli.judge import commands as judge
+from optimizer.cli.judge import quality
 from optimizer.cli.review import commands as review
 from optimizer.cli.rollout import commands as rollout
 from optimizer.cli.rollout import freeze
@@ -93,6 +94,7 @@ for group in (
     thresholds,
     review,
     judge,
+    quality,
     golden,
     graph,
     playbook,

@@ -13,7 +13,6 @@ Words = Annotated[list[str] | None, typer.Argument(help="Ignored for now.", show
 ANYTHING = {"allow_extra_args": True, "ignore_unknown_options": True}
 
 GROUPS = {
-    "quality": {"monitor": "show quality over time", "analytics": "break quality down"},
     "dialogs": {"analyze": "read whole conversations"},
 }
 

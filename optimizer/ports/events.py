@@ -11,6 +11,7 @@ from optimizer.core.feedback.rating_draws import JudgedAnswer, SampledInteractio
 from optimizer.core.feedback.stored_rows import EventRow
 from optimizer.core.feedback.traffic import PastLabel, PastRequest, RecordedTraffic
 from optimizer.core.scheduling.triggers import RecentOutcomes
+from optimizer.core.views.quality import ScoreCount
 from optimizer.ports.transaction import Transaction
 
 Exposure = tuple[
@@ -189,6 +190,27 @@ class Traffic(Protocol):
         self, tx: Transaction, family: str, since: datetime, until: datetime, most: int
     ) -> list[tuple[str | None, Mapping[str, Any]]]:
         """Interaction and tags of outcomes of source ``system`` that have tags: the newest ``most`` received then."""
+
+    def scores(self, tx: Transaction, family: str, since: datetime, until: datetime) -> list[ScoreCount]:
+        """The scores of outcomes received in that time, equal ones counted together."""
+
+    def issues(
+        self, tx: Transaction, family: str, since: datetime, until: datetime, most: int
+    ) -> tuple[int, Mapping[tuple[str, str], int]]:
+        """How often each (found by, issue) was told in that time: ``label`` of outcomes, ``judge`` for words to it in
+        an answer, ``check`` of a policy in the newest ``most`` interactions that have parts; and how many those were.
+        """
+
+    def turns(
+        self,
+        tx: Transaction,
+        family: str,
+        conversations: Collection[str],
+        since: datetime,
+        until: datetime,
+        most: int,
+    ) -> list[Interaction]:
+        """Interactions of any of these conversations, in the order of receipt, at most ``most``."""
 
 
 class Exposures(Protocol):

@@ -142,6 +142,7 @@ DRY = "With dry_run: calls and dollars expected; nothing is spent."
 QUEUED_RUN: Mapping[str, Any] = {"status": 202, "location": "/v1/judge-runs/{0.id}", "dry": DRY}
 PERFORMANCE = "/api/performance"
 PIPELINE: Mapping[str, Any] = {"group": "Content pipeline", "room": "optimizer.content.jobs"}
+QUALITY = "champions.read_quality"
 THRESHOLDS = "/v1/families/{family}/thresholds"
 KEY: Mapping[str, Any] = {"role": "admin", "is_private": True}
 USE_CASES = (
@@ -392,6 +393,8 @@ USE_CASES = (
         "feedback.collect_reviews:collect_family_reviews",
         "Operations",
     ),
+    _read("quality analytics", "/v1/quality/analytics", f"{QUALITY}:read_analytics", "Operations", narrows=True),
+    _read("quality monitor", "/v1/quality/monitor", f"{QUALITY}:read_conversation", "Operations", narrows=True),
     _read("performance", f"{PERFORMANCE}/", "report_performance:read_performance", **PIPELINE),
     _read("summary", f"{PERFORMANCE}/metrics/summary", "report_performance:read_performance_summary", **PIPELINE),
     _read("content_types", f"{PERFORMANCE}/content-types", "report_performance:read_content_types", **PIPELINE),

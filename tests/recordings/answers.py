@@ -44,6 +44,8 @@ QUERIES: Mapping[str, Sequence[str]] = {
     "/v1/alerts": ["?open=true", "?open=false&limit=2"],
     "/v1/audit": ["?limit=5"],
     "/v1/jobs": ["?limit=2"],
+    "/v1/quality/analytics": ["?range=31d", "?family=summaries&range=31d", "?range=32d"],
+    "/v1/quality/monitor": ["?conversation=c-1&range=31d", "?conversation=c-1&family=nope"],
     "/api/performance/": ["?hours=1", "?hours=0"],
 }
 # As many runs as it does by itself take a minute.
@@ -55,6 +57,7 @@ variant show FAMILY; variant diff triage TRIAGE; variant compare topics VARIANT 
 export snapshot; variant export cascades --format messages; rollout status FAMILY; rollout log FAMILY
 rollout verify ROLLOUT; rollout forecast triage TRIAGE; rollout advance triage --dry-run; champion history FAMILY
 champion rollback summarization --dry-run; feedback stats FAMILY; feedback stats summarization --by hour
+quality analytics --range 31d; quality monitor --conversation c-1 --range 31d
 thresholds recommend cascades; thresholds recommend triage; thresholds compare triage
 review list; review list --status all --family summaries; review draw summaries --dry-run
 review collect triage --dry-run; judge score summaries --dry-run
@@ -64,7 +67,7 @@ data prune --dry-run; family evaluate topics --dry-run; family list --no-such-op
 """
 # Commands that change something, or that this machine answers: no recording of reading.
 OTHER_COMMANDS = """
-init serve worker demo doctor freeze unfreeze import backup restore mcp clock quality dialogs
+init serve worker demo doctor freeze unfreeze import backup restore mcp clock dialogs
 family add; family align; family create; family adopt; family delete; family restore; family rename; study cancel
 study resume; study confirm; study report; variant create; rollout start; rollout approve; rollout reject; rollout hold
 rollout resume; rollout promote; rollout rollback; rollout report; rollout selftest; champion set

@@ -50,6 +50,7 @@ OF_STRANGERS = {
     "EnvironmentView.knobs": POLICY,
     "EnvironmentView.variables": "variables of the machine's environment, by their names there",
     "Example.expected": INPUT,
+    "ConversationTurn.input": INPUT,
     "Example.input": INPUT,
     "EvaluationReport.judgements.*": "what a judge said",
     "ExampleResult.judgement": "what a judge said; null in answers",

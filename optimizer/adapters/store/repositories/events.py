@@ -185,7 +185,7 @@ class EventTables:
             .order_by(_I.received_at.desc(), _I.id.desc())
             .limit(limit)
         )
-        return [_interaction(row) for row in tx.execute(query).mappings()]
+        return [interaction_of(row) for row in tx.execute(query).mappings()]
 
     def n_made_of_parts(self, tx: Connection, family: str, variants: Collection[str], *, since: datetime) -> int:
         return int(
@@ -210,13 +210,13 @@ class EventTables:
 
     def interaction(self, tx: Connection, id: str, family: str | None = None) -> Interaction | None:
         query = select(INTERACTIONS).where(INTERACTIONS.c.id == id).order_by(INTERACTIONS.c.received_at).limit(1)
-        return first(tx, narrowed(query, (INTERACTIONS.c.family, family)), _interaction)
+        return first(tx, narrowed(query, (INTERACTIONS.c.family, family)), interaction_of)
 
     def interactions(self, tx: Connection, ids: Collection[str]) -> dict[str, list[Interaction]]:
         by_id: dict[str, list[Interaction]] = {}
         for some in chunks(sorted(ids)):
             for row in tx.execute(select(INTERACTIONS).where(INTERACTIONS.c.id.in_(some))).mappings():
-                by_id.setdefault(row["id"], []).append(_interaction(row))
+                by_id.setdefault(row["id"], []).append(interaction_of(row))
         return by_id
 
     def feedback_of(self, tx: Connection, family: str, interaction: str) -> list[FeedbackEvent]:
@@ -337,7 +337,7 @@ def _arm(row: RowMapping) -> Arm:
     return Arm(**{name: row[name] for name in ARM_COLUMNS})
 
 
-def _interaction(row: RowMapping) -> Interaction:
+def interaction_of(row: RowMapping) -> Interaction:
     return Interaction(arm=_arm(row), **{name: row[name] for name in _INTERACTION_FIELDS})
 
 
@@ -346,4 +346,4 @@ def _feedback(row: RowMapping) -> FeedbackEvent:
 
 
 _READS_FEEDBACK = FEEDBACK_EVENTS, _feedback
-_READS_INTERACTIONS = INTERACTIONS, _interaction
+_READS_INTERACTIONS = INTERACTIONS, interaction_of

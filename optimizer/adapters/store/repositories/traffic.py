@@ -5,6 +5,7 @@ Reads only.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -24,14 +25,16 @@ from sqlalchemy import (
     select,
 )
 
+from optimizer.adapters.store.repositories.events import interaction_of
 from optimizer.adapters.store.repositories.observations import is_timeout
 from optimizer.adapters.store.rows import chunks
 from optimizer.adapters.store.tables import FEEDBACK_EVENTS, INTERACTIONS
 from optimizer.adapters.store.traffic_sums import within
-from optimizer.core.feedback.events import FeedbackSource
+from optimizer.core.feedback.events import FeedbackSource, Interaction
 from optimizer.core.feedback.rating_draws import JudgedAnswer, SampledInteraction, confidence_of_parts
 from optimizer.core.feedback.traffic import PastLabel, PastRequest, RecordedTraffic, recorded_traffic
 from optimizer.core.scheduling.triggers import RecentOutcomes, recent_outcomes
+from optimizer.core.views.quality import ScoreCount
 
 _F, _I = FEEDBACK_EVENTS.c, INTERACTIONS.c
 
@@ -206,6 +209,42 @@ class TrafficTables:
         query = _of(FEEDBACK_EVENTS, family, since, until, _F.interaction, _F.tags).where(_F.source == "system")
         newest = tx.execute(query.order_by(_F.received_at.desc()).limit(most))
         return [(row.interaction, row.tags) for row in newest if row.tags]
+
+    def scores(self, tx: Connection, family: str, since: datetime, until: datetime) -> list[ScoreCount]:
+        judge = case((_F.source == "judge", _F.tags["judge"].as_string())).label("judge")
+        query = _of(FEEDBACK_EVENTS, family, since, until, _F.source, judge, _F.score, func.count().label("n"))
+        rows = tx.execute(query.where(_F.score.is_not(None)).group_by(_F.source, judge, _F.score))
+        return [ScoreCount(source=row.source, judge=row.judge, score=row.score, n=row.n) for row in rows]
+
+    def issues(
+        self, tx: Connection, family: str, since: datetime, until: datetime, most: int
+    ) -> tuple[int, Mapping[tuple[str, str], int]]:
+        issues = Counter[tuple[str, str]]()
+        labels = _of(FEEDBACK_EVENTS, family, since, until, _F.label, func.count().label("n"))
+        for row in tx.execute(labels.where(_F.label.is_not(None)).group_by(_F.label)):
+            issues["label", row.label] += row.n
+        signs = _F.tags["signs"].as_string().label("signs")
+        judged = _of(FEEDBACK_EVENTS, family, since, until, signs, func.count().label("n"))
+        for row in tx.execute(judged.where(_F.source == "judge", signs.is_not(None)).group_by(signs)):
+            issues.update({("judge", sign): row.n for sign in row.signs.split(", ")})
+        checked = _of(INTERACTIONS, family, since, until, _I.parts).where(_I.parts.is_not(None))
+        parts = tx.execute(checked.order_by(_I.received_at.desc()).limit(most)).scalars().all()
+        for calls in parts:
+            issues.update({("check", issue) for call in calls for issue in call.get("issues") or ()})
+        return len(parts), issues
+
+    def turns(
+        self,
+        tx: Connection,
+        family: str,
+        conversations: Collection[str],
+        since: datetime,
+        until: datetime,
+        most: int,
+    ) -> list[Interaction]:
+        query = _of(INTERACTIONS, family, since, until, *INTERACTIONS.columns)
+        query = query.where(_I.conversation.in_(sorted(conversations))).order_by(_I.received_at, _I.id).limit(most)
+        return [interaction_of(row) for row in tx.execute(query).mappings()]
 
 
 def _success() -> ColumnElement[float]:
