@@ -16,16 +16,17 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from optimizer.core.serving.rollout import Rollout
-    from optimizer.jobs.upkeep.read_status import StatusView
+    from optimizer.jobs.upkeep.read_status import FamilyStatus, StatusView
 
 CUT_SHOWN = timedelta(days=1)  # since an input was cut last
+MOVED_SHOWN = timedelta(days=1)  # since a champion took over from another
 
 
 def status(as_json: Json = False) -> None:
     """Processes, families, studies and open alerts of this home.
 
-    It begins with one sentence: what is wrong here, or that all is well. Where rollouts stand, which champions are
-    watched, freezes, refused programs and inputs that were cut within a day stand below it.
+    It begins with one sentence: what is wrong here, or that all is well. Where rollouts stand, which champions took
+    over within a day and how to take that back, which are watched, freezes, refused programs and inputs that were cut within a day stand below it.
 
     Example: detent status --json
     """
@@ -41,6 +42,7 @@ def _view(out: Console, view: StatusView, now: datetime) -> None:
     print_facts(
         out,
         ("Rollout", [f"{family}: {headline}." for family, headline in view.rollouts.items()]),
+        ("Moved", [_moved(row) for row in view.families if _has_moved(row, now)]),
         ("Watched", [f"{row.name}: {row.watched}." for row in view.families if row.watched is not None]),
         ("Home", f"{view.home or '–'}, profile {view.profile}"),
         ("Tick", f"{age}; {view.outbox_waiting} waiting for MLflow"),
@@ -53,13 +55,17 @@ def _view(out: Console, view: StatusView, now: datetime) -> None:
     columns = {
         "name": "Family",
         "champion": "Champion",
+        "serves_since": "Since",
+        "by": "By",
         "rollout": "Rollout",
         "frozen": "Frozen",
         "by_itself": "By itself",
         "next_study_at": "Next study",
         "problem": "Problem",
     }
-    rows = [{**members_of(row), "rollout": _in_short(row.rollout)} for row in view.families]
+    rows = [
+        {**members_of(row), "serves_since": when(row.since), "rollout": _in_short(row.rollout)} for row in view.families
+    ]
     table(rows, columns, empty="No families yet.")(out)
     if view.studies:
         out.print("")
@@ -95,6 +101,18 @@ def _warnings(view: StatusView, now: datetime) -> Iterator[tuple[str, str]]:
             if now - field.last_at < CUT_SHOWN:
                 cut = f"{field.input} in {count(field.n_requests, 'request')}, last {_ago(now - field.last_at)}"
                 yield "Cut", f"{row.name}: {cut} (inputs.{field.input}.max_chars in its file)"
+
+
+def _has_moved(row: FamilyStatus, now: datetime) -> bool:
+    return row.has_previous and row.since is not None and now - row.since < MOVED_SHOWN
+
+
+def _moved(row: FamilyStatus) -> str:
+    """What serves since when, by whom and why, and the command that takes it back."""
+    return (
+        f"{row.name}: {row.champion} serves since {when(row.since)}, by {row.by}: {shown(row.why or '–')}. Back: detent"
+        f" champion rollback {row.name}"
+    )
 
 
 def _in_short(rollout: Rollout | None) -> str | None:

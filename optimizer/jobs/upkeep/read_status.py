@@ -139,13 +139,17 @@ class ProcessBrief:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FamilyStatus:
     """``watched``: what an adopted, promoted or set champion is compared with, and until when. ``family`` is its
-    ``name``.
+    ``name``. ``by`` and ``why``: who made the champion what it is; ``has_previous``: `champion rollback` leads
+    somewhere.
     """
 
     name: str
     family: str
     champion: str | None
     since: datetime | None
+    by: str | None
+    why: Text[str | None]
+    has_previous: bool
     rollout: Rollout | None
     frozen: bool
     overridden: EnvironmentView | None
@@ -343,6 +347,9 @@ def _families(
                 family=name,
                 champion=champion.variant if champion is not None else None,
                 since=champion.since if champion is not None else None,
+                by=champion.by if champion is not None else None,
+                why=champion.why if champion is not None else None,
+                has_previous=champion is not None and champion.previous is not None,
                 rollout=rows.active.get(present),
                 frozen=is_frozen(freezes, name) is not None,
                 overridden=context.environment(champion.variant) if champion is not None and is_pipeline else None,
