@@ -25,8 +25,9 @@ MOVED_SHOWN = timedelta(days=1)  # since a champion took over from another
 def status(as_json: Json = False) -> None:
     """Processes, families, studies and open alerts of this home.
 
-    It begins with one sentence: what is wrong here, or that all is well. Where rollouts stand, which champions took
-    over within a day and how to take that back, which are watched, freezes, refused programs and inputs that were cut within a day stand below it.
+    It begins with one sentence: what is wrong here, or that all is well. Below it stand: where rollouts are, which
+    champions took over within a day and how to take that back, which are watched, freezes, refused programs, and
+    inputs that were cut within a day.
 
     Example: detent status --json
     """
