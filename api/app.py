@@ -12,7 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from fastapi import FastAPI
 
 from api import use_cases
-from api.dashboard.routes import install_dashboard
+from api.dashboard.routes import Dashboard
 from api.documents import install_documents
 from api.hot import chat as hot_chat
 from api.hot import events as hot_events
@@ -74,7 +74,7 @@ def create_app(settings: Settings) -> FastAPI:
     ) in GROUPS:  # as they are: a router that is included builds its routes a second time, at the first requests
         app.router.routes.extend(group.routes.routes)
     install_documents(app)
-    install_dashboard(app)
+    app.router.routes.extend(Dashboard().routes())
     return app
 
 

@@ -56,8 +56,14 @@ def _endpoint(use_case: UseCase) -> Callable[..., Response]:
         field = use_case.request.model_fields[name]
         if source is not Body:
             default = Parameter.empty if field.is_required() else field.default
+            marks = [mark for mark in field.metadata if not isinstance(mark, asked.Header)]
             parameters.append(
-                Parameter(name, Parameter.KEYWORD_ONLY, default=default, annotation=_annotated(field, source))
+                Parameter(
+                    name,
+                    Parameter.KEYWORD_ONLY,
+                    default=default,
+                    annotation=Annotated[(field.annotation, *marks, source(description=field.description))],
+                )
             )
     if inner:
         body, is_needed = _body_of(use_case.request, frozenset(inner))
@@ -74,11 +80,6 @@ def _source(use_case: UseCase, name: str, field: FieldInfo) -> Any:
     if any(isinstance(mark, asked.Header) for mark in field.metadata):
         return Header
     return Query if use_case.method in ("GET", "DELETE") else Body
-
-
-def _annotated(field: FieldInfo, source: Any) -> Any:
-    marks = [mark for mark in field.metadata if not isinstance(mark, asked.Header)]
-    return Annotated[(field.annotation, *marks, source(description=field.description))]
 
 
 @cache

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
@@ -215,7 +214,3 @@ async def _file(request: Request) -> Response:
         raise NotFound(f"The pages have no file {name[:60]!r}; they have {', '.join(FILES)}.")
     text = await asyncio.to_thread((FOLDER / name).read_bytes)
     return Response(text, media_type=FILES[name], headers={"Cache-Control": "no-cache"})
-
-
-def install_dashboard(app: FastAPI) -> None:
-    app.router.routes.extend(Dashboard().routes())

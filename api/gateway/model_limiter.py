@@ -55,29 +55,26 @@ class Limiter:
         if self.n_out < self.places and not self._waiting:
             self._out[sender] += 1
         else:
-            await self._wait_in_line(wait_s, while_wanted, sender)
+            if len(self._waiting) >= self.queue:
+                self._make_room(sender)
+            mine = _Waiting(sender)
+            self._waiting.append(mine)
+            try:
+                with while_wanted(), suppress(TimeoutError):
+                    async with asyncio.timeout(wait_s):
+                        await mine.turn.wait()
+                if not mine.has_place:  # the time is over, or another sender has its place in the queue
+                    raise Full
+            except BaseException:
+                if mine in self._waiting:
+                    self._waiting.remove(mine)
+                if mine.has_place:
+                    self._leave(sender)  # the place came too late for this caller
+                raise
         try:
             yield
         finally:
             self._leave(sender)
-
-    async def _wait_in_line(self, wait_s: float, while_wanted: WhileWanted, sender: str) -> None:
-        if len(self._waiting) >= self.queue:
-            self._make_room(sender)
-        mine = _Waiting(sender)
-        self._waiting.append(mine)
-        try:
-            with while_wanted(), suppress(TimeoutError):
-                async with asyncio.timeout(wait_s):
-                    await mine.turn.wait()
-            if not mine.has_place:  # the time is over, or another sender has its place in the queue
-                raise Full
-        except BaseException:
-            if mine in self._waiting:
-                self._waiting.remove(mine)
-            if mine.has_place:
-                self._leave(sender)  # the place came too late for this caller
-            raise
 
     def _make_room(self, sender: str) -> None:
         """Of a full queue, drops the newest call of the sender with most, if more than the newcomer's; else raises

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import asyncio
 from typing import Any, cast
+from urllib.parse import unquote
 
 import httptools
+from httptools import parse_url
 from starlette.types import Scope
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -18,7 +20,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from api.http.body_limits import length_of
 from api.http.deadlines import Deadlines
 from api.http.door import Door
-from api.http.exchange import Exchange, add_first_line
+from api.http.exchange import Exchange
 from api.http.problems import raw_response
 from api.http.received import Pauses, ReceiveBuffer, head_without_upgrade
 from optimizer.core.base.errors import DetentError
@@ -124,7 +126,13 @@ class TimedProtocol(HttpToolsProtocol):
             return  # the head is parsed again without that
         self._deadlines.begin("body", self.loop.time())
         version, scope = self.parser.get_http_version(), cast(Scope, self.scope)
-        add_first_line(scope, self.parser.get_method(), self.url, version)
+        # Puts what the first line of a head says into the scope.
+        method = self.parser.get_method()
+        url = parse_url(self.url)
+        path = url.path.decode("ascii")
+        scope["method"], scope["http_version"] = method.decode("ascii"), version
+        scope["path"], scope["raw_path"] = unquote(path) if "%" in path else path, url.path
+        scope["query_string"] = url.query or b""
         keep_alive = version != "1.0" and self.parser.should_keep_alive()
         self.cycle = Exchange(scope, self, self.server_state.default_headers, self.expect_100_continue, keep_alive)
         task = self.loop.create_task(self.cycle.run(self.app))

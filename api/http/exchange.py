@@ -8,9 +8,7 @@ from collections.abc import Sequence
 from http import HTTPStatus
 from logging import getLogger
 from typing import Protocol
-from urllib.parse import unquote
 
-from httptools import parse_url
 from starlette.types import ASGIApp, Message, Scope
 
 Headers = Sequence[tuple[bytes, bytes]]
@@ -46,15 +44,6 @@ class ServerConnection(Protocol):
     def close_after_answer(self) -> None: ...
 
     def on_response_complete(self) -> None: ...
-
-
-def add_first_line(scope: Scope, method: bytes, target: bytes, version: str) -> None:
-    """Puts what the first line of a head says into the scope."""
-    url = parse_url(target)
-    path = url.path.decode("ascii")
-    scope["method"], scope["http_version"] = method.decode("ascii"), version
-    scope["path"], scope["raw_path"] = unquote(path) if "%" in path else path, url.path
-    scope["query_string"] = url.query or b""
 
 
 class Exchange:
@@ -120,7 +109,28 @@ class Exchange:
         if not self.response_started:
             self._begin(message["status"], [*self._headers, *message.get("headers", ())])
         else:
-            self._go_on(message.get("body", b""), is_last=not message.get("more_body", False))
+            body = message.get("body", b"")
+            is_last = not message.get("more_body", False)
+            if self._scope["method"] == "HEAD":
+                body = b""
+            elif self._is_chunked:
+                body = b"%x\r\n%b\r\n" % (len(body), body) if body else b""
+                body += b"0\r\n\r\n" if is_last else b""
+            else:
+                self._n_due -= len(body)
+                if self._n_due < 0:
+                    raise RuntimeError("The answer is longer than its Content-Length.")
+            if self._head or body:
+                self._connection.transport.write(self._head + body)
+                self._head = b""
+            if is_last:
+                if self._n_due:
+                    raise RuntimeError("The answer is shorter than its Content-Length.")
+                self.response_complete = True
+                self.message_event.set()
+                if not self.keep_alive:
+                    self._connection.close_after_answer()
+                self._connection.on_response_complete()
 
     def send_head(self) -> None:
         """Of an answer that broke off before a piece of its body."""
@@ -152,25 +162,3 @@ class Exchange:
         if len(lines) - len(lines.translate(None, NO_VALUE)) != 2 * (len(headers) - 1):
             raise RuntimeError("A header of the answer holds a character that ends its line.")
         self._head = b"%b%b\r\n\r\n" % (_STATUS_LINES[status], lines)
-
-    def _go_on(self, body: bytes, *, is_last: bool) -> None:
-        if self._scope["method"] == "HEAD":
-            body = b""
-        elif self._is_chunked:
-            body = b"%x\r\n%b\r\n" % (len(body), body) if body else b""
-            body += b"0\r\n\r\n" if is_last else b""
-        else:
-            self._n_due -= len(body)
-            if self._n_due < 0:
-                raise RuntimeError("The answer is longer than its Content-Length.")
-        if self._head or body:
-            self._connection.transport.write(self._head + body)
-            self._head = b""
-        if is_last:
-            if self._n_due:
-                raise RuntimeError("The answer is shorter than its Content-Length.")
-            self.response_complete = True
-            self.message_event.set()
-            if not self.keep_alive:
-                self._connection.close_after_answer()
-            self._connection.on_response_complete()

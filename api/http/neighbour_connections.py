@@ -64,7 +64,11 @@ class NeighbourConnection(asyncio.Protocol):
     def ask(self, head: bytes, body: bytes = b"") -> int:
         """Sends a whole request; the number is for ``leave``. A long body is not copied: it is held once already."""
         assert self._transport is not None
-        self._forget_answer()
+        self._headers.clear()
+        self._pieces.clear()
+        self._n_unread = 0
+        self._has_head = self._is_whole = self._is_bounded = self._stays = self._is_paused = False
+        self._fault = None
         self._is_asked = True
         self._number += 1
         self._heard_at = self._loop.time()
@@ -157,13 +161,6 @@ class NeighbourConnection(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         self._is_whole, self._stays = True, self._parser.should_keep_alive()
-
-    def _forget_answer(self) -> None:
-        self._headers.clear()
-        self._pieces.clear()
-        self._n_unread = 0
-        self._has_head = self._is_whole = self._is_bounded = self._stays = self._is_paused = False
-        self._fault = None
 
     async def _news(self) -> None:
         """Waits until something has come; raises what ended it."""

@@ -64,7 +64,20 @@ def read_request(body: bytes, signal: Signal, media_type: str, limit: BodyLimit)
     """Raises MalformedBody, or TooLarge before it makes more than the limit's values."""
     kind = _REQUESTS[signal]
     if media_type == JSON:
-        return _read_json(body, kind(), limit)
+        message = kind()
+        value = read_json(body, limit)
+        if not isinstance(value, dict):
+            raise MalformedBody("The body is no JSON object. Send OTLP.")
+        try:
+            ParseDict(value, message, ignore_unknown_fields=True)
+        except (ParseError, ValueError, TypeError, AttributeError, KeyError, OverflowError, RecursionError) as error:
+            raise MalformedBody(
+                f"The body is no {message.DESCRIPTOR.name} in JSON: {str(error)[:300]}. Send OTLP."
+            ) from None
+        # Ids are hexadecimal there, where protobuf's own JSON has base64: each of their digits is one of base64, too.
+        for item in _items(message):
+            item.trace_id, item.span_id = (_from_hex(b64encode(id)) for id in (item.trace_id, item.span_id))
+        return message
     if 2 * limit.n_values < len(body) and _n_messages(body, kind.DESCRIPTOR, limit.n_values) > limit.n_values:
         raise limit.too_many_values()
     try:
@@ -117,22 +130,6 @@ def success(signal: Signal, media_type: str, n_rejected: int, message: str) -> b
 def failure(detail: str) -> bytes:
     """The protocol's ``google.rpc.Status`` in protobuf, which has its message where a span's status has it."""
     return bytes(Status(message=detail[:MAX_MESSAGE_CHARS]).SerializeToString())
-
-
-def _read_json(body: bytes, message: Message, limit: BodyLimit) -> Message:
-    value = read_json(body, limit)
-    if not isinstance(value, dict):
-        raise MalformedBody("The body is no JSON object. Send OTLP.")
-    try:
-        ParseDict(value, message, ignore_unknown_fields=True)
-    except (ParseError, ValueError, TypeError, AttributeError, KeyError, OverflowError, RecursionError) as error:
-        raise MalformedBody(
-            f"The body is no {message.DESCRIPTOR.name} in JSON: {str(error)[:300]}. Send OTLP."
-        ) from None
-    # Ids are hexadecimal there, where protobuf's own JSON has base64: each of their digits is one of base64, too.
-    for item in _items(message):
-        item.trace_id, item.span_id = (_from_hex(b64encode(id)) for id in (item.trace_id, item.span_id))
-    return message
 
 
 def _items(request: Any) -> Sequence[Any]:

@@ -67,7 +67,20 @@ async def record(
     of full processing that names no saving has saved nothing. `status` is "not recorded" where the flag
     ENABLE_DASHBOARD_METRICS is off. Records count as events in the limits.
     """
-    values = _together(list(request.query_params.multi_items()), await _body(request))
+    # Parameters and members as one; raises InvalidInput for those that come more than once.
+    query = list(request.query_params.multi_items())
+    body = await _body(request)
+    values, faults = dict(body), []
+    for name, value in query:
+        if value == "":
+            continue
+        if values.get(name) is not None:
+            faults.append(
+                Fault(pointer=f"/{name}", detail="is given more than once; send it as a query parameter or in the body")
+            )
+        values[name] = value
+    if faults:
+        raise InvalidInput("; ".join(f"{fault.pointer[1:]} {fault.detail}" for fault in faults) + ".", faults)
     quota, refusal = shared.event_windows.take(request.state.caller.quota)
     request.state.headers.update(quota.headers())
     if refusal is not None:
@@ -96,19 +109,3 @@ async def _body(request: Request) -> dict[str, Any]:
             [Fault(pointer="", detail="must be an object")],
         )
     return body or {}
-
-
-def _together(query: list[tuple[str, str]], body: dict[str, Any]) -> dict[str, Any]:
-    """Parameters and members as one; raises InvalidInput for those that come more than once."""
-    values, faults = dict(body), []
-    for name, value in query:
-        if value == "":
-            continue
-        if values.get(name) is not None:
-            faults.append(
-                Fault(pointer=f"/{name}", detail="is given more than once; send it as a query parameter or in the body")
-            )
-        values[name] = value
-    if faults:
-        raise InvalidInput("; ".join(f"{fault.pointer[1:]} {fault.detail}" for fault in faults) + ".", faults)
-    return values

@@ -48,7 +48,15 @@ def choose() -> Place:
     has_families = all((base.home / FOLDER / name / "family.yaml").is_file() for name in FAMILIES)
     is_own = has_families and all((base.home / "experiments" / name).is_file() for name in DEFINITIONS)
     source = base.home if is_own else SHIPPED_HOME
-    _require_models(load_settings("demo", source))
+    settings = load_settings("demo", source)
+    models = wiring.open_models(settings)
+    try:
+        families = wiring.load_families(settings).families
+        if any(models.describe(families[name].model.default).embedded for name in FAMILIES):
+            require_engine()
+            weights_file()
+    finally:
+        models.close()
     why = _occupied(base) if is_own else f"the demo's families stand in Detent's own folder and not in {base.home}"
     if not why:
         return _place(_with_environment(base.home), why)
@@ -61,17 +69,6 @@ def choose() -> Place:
     for name in DEFINITIONS:
         shutil.copy2(source / "experiments" / name, home / "experiments" / name)
     return _place(_with_environment(home, own_database=True), why)
-
-
-def _require_models(settings: Settings) -> None:
-    models = wiring.open_models(settings)
-    try:
-        families = wiring.load_families(settings).families
-        if any(models.describe(families[name].model.default).embedded for name in FAMILIES):
-            require_engine()
-            weights_file()
-    finally:
-        models.close()
 
 
 def _place(settings: Settings, why: str) -> Place:

@@ -70,20 +70,8 @@ def divided(rows: Iterable[SourceRow], families: Sequence[Family], *, at: dateti
         ]
         for family in families
     ]
-    ids = _last_drawn(by_family[0], families)
-    sent = {
-        family.name: [example for example in examples if example.id in ids]
-        for family, examples in zip(families, by_family, strict=True)
-    }
-    held_out = {example.group for example in by_family[0] if example.id in ids}
-    return DemoRows(
-        imported=[row for row, example in zip(usable, by_family[0], strict=True) if example.group not in held_out],
-        sent=sent,
-    )
-
-
-def _last_drawn(examples: Sequence[Example], families: Sequence[Family]) -> set[str]:
-    """``N_SENT`` training examples, of the names whose first row the studies would draw last."""
+    # Of the training examples those of the names whose first row the studies would draw last.
+    examples = by_family[0]
     field = families[0].output.field
     train = {example.id: example for example in examples if example.split == "train"}
     labels = [(id, str(example.expected[field])) for id, example in train.items()]
@@ -94,13 +82,21 @@ def _last_drawn(examples: Sequence[Example], families: Sequence[Family]) -> set[
         for place, id in enumerate(order):
             group = train[id].group
             earliest[group] = min(place, earliest.get(group, place))
-    chosen, used, of_label = set[str](), set[str](), Counter[str]()
+    ids, used, of_label = set[str](), set[str](), Counter[str]()
     for id, label in sorted(labels, key=lambda pair: (-earliest[train[pair[0]].group], pair[0])):
         if train[id].group not in used and of_label[label] < N_SENT // len(families[0].output.labels or (label,)):
-            chosen.add(id)
+            ids.add(id)
             used.add(train[id].group)
             of_label[label] += 1
-    return chosen
+    sent = {
+        family.name: [example for example in examples if example.id in ids]
+        for family, examples in zip(families, by_family, strict=True)
+    }
+    held_out = {example.group for example in by_family[0] if example.id in ids}
+    return DemoRows(
+        imported=[row for row, example in zip(usable, by_family[0], strict=True) if example.group not in held_out],
+        sent=sent,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -81,7 +81,17 @@ def back_up_home(
                 # First, and then the store: an event on its way is in one of them, or in both under one id.
                 archive.folder(settings.home, settings.var() / "spool")
                 _add_databases(archive, databases, copy, progress)
-                for folder in _folders(settings):
+                # Of this home, those that stand in it.
+                places = (
+                    settings.home / "config",
+                    settings.families_dir,
+                    *settings.more_families_dirs,
+                    settings.models_file,
+                    settings.monitoring_file,
+                    settings.var(),
+                    *(() if settings.mlflow_tracking_uri else (settings.mlflow_dir(),)),
+                )
+                for folder in (place for place in places if place.is_relative_to(settings.home)):
                     archive.folder(settings.home, folder, without=set(databases.values()))
                 checksum = archive.finish({"made_by": version, "made_at": at.isoformat()})
             out.flush()
@@ -135,20 +145,6 @@ class _Archive:
         info.size, info.mode = len(content), 0o600
         self._tar.addfile(info, io.BytesIO(content))
         self.hashes[name] = hashlib.sha256(content).hexdigest()
-
-
-def _folders(settings: Settings) -> Iterator[Path]:
-    """Of this home, those that stand in it."""
-    places = (
-        settings.home / "config",
-        settings.families_dir,
-        *settings.more_families_dirs,
-        settings.models_file,
-        settings.monitoring_file,
-        settings.var(),
-        *(() if settings.mlflow_tracking_uri else (settings.mlflow_dir(),)),
-    )
-    return (place for place in places if place.is_relative_to(settings.home))
 
 
 def _elsewhere(settings: Settings) -> Iterator[str]:

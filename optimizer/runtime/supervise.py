@@ -161,7 +161,23 @@ class Supervisor:
                         log.exception("news could not be told")
                 time.sleep(POLL_S)
         finally:
-            self._end_all()
+            self._tell("Ending: " + ", ".join(self.pids()) + ".")
+            for names in ENDING_ORDER:
+                group = [c for c in self._children if c.entry in names]
+                for child in group:
+                    if child.listening is not None:  # else who connects now waits for what will never accept
+                        child.listening.socket.close()
+                    if child.process is not None and child.is_alive:
+                        child.process.terminate()
+                until = time.monotonic() + END_WAIT_S
+                while time.monotonic() < until and any(c.is_alive for c in group):
+                    time.sleep(POLL_S / 2)
+            self._kill_all()
+            for child in self._children:
+                if child.process is not None:
+                    child.process.wait()
+                run_files.withdraw(self._settings, child.name)
+            self._tell("Everything has ended.")
             user_homes.leave(self._settings.home)
             run_files.withdraw(self._settings, "serve")
 
@@ -302,25 +318,6 @@ class Supervisor:
         self._is_ending = True
         if self._ending_signals > 1:
             self._kill_all()
-
-    def _end_all(self) -> None:
-        self._tell("Ending: " + ", ".join(self.pids()) + ".")
-        for names in ENDING_ORDER:
-            group = [c for c in self._children if c.entry in names]
-            for child in group:
-                if child.listening is not None:  # else who connects now waits for what will never accept
-                    child.listening.socket.close()
-                if child.process is not None and child.is_alive:
-                    child.process.terminate()
-            until = time.monotonic() + END_WAIT_S
-            while time.monotonic() < until and any(c.is_alive for c in group):
-                time.sleep(POLL_S / 2)
-        self._kill_all()
-        for child in self._children:
-            if child.process is not None:
-                child.process.wait()
-            run_files.withdraw(self._settings, child.name)
-        self._tell("Everything has ended.")
 
     def _kill_all(self) -> None:
         for child in self._children:

@@ -159,13 +159,10 @@ class FamilyFiles:
         """
         loaded, former = self._loaded, self.former_names
         if self._families is None or self._families[0] is not loaded or self._families[1] is not former:
-            self._families = loaded, former, self._read_families()
+            present = ((name, file.family) for name, file in self._loaded.items() if not self._is_former(name))
+            valid = {name: family for name, family in present if family is not None}
+            self._families = loaded, former, MappingProxyType(by_name(valid, self.former_names))
         return self._families[2]
-
-    def _read_families(self) -> Mapping[str, Family]:
-        present = ((name, file.family) for name, file in self._loaded.items() if not self._is_former(name))
-        valid = {name: family for name, family in present if family is not None}
-        return MappingProxyType(by_name(valid, self.former_names))
 
     @property
     def problems(self) -> Mapping[str, InvalidFamily]:

@@ -295,7 +295,8 @@ def _csv_rows(table: Table, family: Family, mapping: Mapping[str, str]) -> Itera
             for name in family.inputs
             if name in mapping
         }
-        expected = {field: _expected(record.get(mapping[field]), family.output.parser)}
+        text = record.get(mapping[field])
+        expected = {field: (text if text is None or family.output.parser in ("text", "label") else json_or_text(text))}
         id, group = ((record.get(k) or None) if k not in mapping.values() else None for k in OWN_COLUMNS)
         yield SourceRow(where=where, input=input, expected=expected, id=id, group=group)
 
@@ -307,10 +308,6 @@ def _cell(text: str | None, type: str) -> Any:
     if not text.strip():
         return None  # an empty cell holds no number
     return json_or_text(text)
-
-
-def _expected(text: str | None, parser: str) -> Any:
-    return text if text is None or parser in ("text", "label") else json_or_text(text)
 
 
 MAX_CHARS = 300

@@ -184,7 +184,17 @@ class Spool:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 os.fchmod(file, 0o600)
                 self._room = os.fstat(file).st_size
-                self._start, self._end = 0, _end_of_records(os.pread(file, self._room, 0))
+                text = os.pread(file, self._room, 0)
+                end = 0
+                for line in text.splitlines(keepends=True):
+                    try:
+                        whole = line.endswith(b"\n") and int(line[:8], 16) == crc32(line[9:-1])
+                    except ValueError:
+                        whole = False
+                    if not whole:
+                        break
+                    end += len(line)
+                self._start, self._end = 0, end
             except BaseException:
                 os.close(file)
                 raise
@@ -238,19 +248,6 @@ def _whole_lines(file: int, start: int, end: int) -> bytes:
         if size >= end - start or b"\n" in text:
             return text[: text.rfind(b"\n") + 1]
         size *= 4
-
-
-def _end_of_records(text: bytes) -> int:
-    end = 0
-    for line in text.splitlines(keepends=True):
-        try:
-            whole = line.endswith(b"\n") and int(line[:8], 16) == crc32(line[9:-1])
-        except ValueError:
-            whole = False
-        if not whole:
-            break
-        end += len(line)
-    return end
 
 
 def _write(file: int, text: bytes, place: int) -> None:

@@ -30,7 +30,29 @@ class PromptRegistry:
         name = prompt_name(family)
         version = self._versions(name).get(variant.id)
         if version is None:
-            version = self._register(name, variant, tags, experiment)
+            model = {"model_name": str(variant.model.get("name", ""))}
+            settings = {"temperature": float, "max_tokens": int, "top_p": float}
+            config = model | {
+                key: kind(variant.model[key]) for key, kind in settings.items() if variant.model.get(key) is not None
+            }
+            # Earlier turns have no place in MLflow's templates: the server of the prompt fills the history slot.
+            template = [
+                {"role": m["role"], "content": m["content"]} for m in render_open(variant) if m["role"] != "history"
+            ]
+            own = {VARIANT_TAG: variant.id, **{key: value for key, value in tags.items() if value}}
+            version = self._client.register_prompt(
+                name=name,
+                template=template or variant_text(variant),  # of a policy alone: its knobs
+                commit_message=f"{variant.id}: {len(variant.examples)} examples",
+                tags={**own, _EXPERIMENTS_TAG: f",{experiment},"},
+                model_config=config,
+                response_format=dict(variant.response_format) if variant.response_format else None,
+            )
+            for key in (
+                own
+            ):  # MLflow writes a version's tags on the prompt as well, where they would seem to hold for all versions
+                if key != "detent.family":
+                    self._client.delete_prompt_tag(name, key)
         else:
             for key, value in tags.items():
                 if value and version.tags.get(key) != value:
@@ -70,32 +92,6 @@ class PromptRegistry:
                 self._client.delete_prompt_alias(name, alias)
             moved.append(MovedAlias(family=family, alias=alias, found=actual, restored=right))
         return moved
-
-    def _register(self, name: str, variant: Variant, tags: Mapping[str, str], experiment: str) -> Any:
-        model = {"model_name": str(variant.model.get("name", ""))}
-        settings = {"temperature": float, "max_tokens": int, "top_p": float}
-        config = model | {
-            key: kind(variant.model[key]) for key, kind in settings.items() if variant.model.get(key) is not None
-        }
-        # Earlier turns have no place in MLflow's templates: the server of the prompt fills the history slot.
-        template = [
-            {"role": m["role"], "content": m["content"]} for m in render_open(variant) if m["role"] != "history"
-        ]
-        own = {VARIANT_TAG: variant.id, **{key: value for key, value in tags.items() if value}}
-        version = self._client.register_prompt(
-            name=name,
-            template=template or variant_text(variant),  # of a policy alone: its knobs
-            commit_message=f"{variant.id}: {len(variant.examples)} examples",
-            tags={**own, _EXPERIMENTS_TAG: f",{experiment},"},
-            model_config=config,
-            response_format=dict(variant.response_format) if variant.response_format else None,
-        )
-        for key in (
-            own
-        ):  # MLflow writes a version's tags on the prompt as well, where they would seem to hold for all versions
-            if key != "detent.family":
-                self._client.delete_prompt_tag(name, key)
-        return version
 
     def _versions(self, name: str) -> dict[str, Any]:
         """By Variant id; {} when the prompt does not exist."""

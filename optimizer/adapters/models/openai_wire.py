@@ -297,7 +297,13 @@ async def post_streaming(
         async with opened(session, url, {**body, **STREAMED}, model=model, timeout_s=timeout_s) as response:
             if "text/event-stream" not in response.headers.get("content-type", ""):
                 values = await whole(response, model=model)
-                await put_whole(values, sink, model=model)
+                try:
+                    delta = delta_of(values["choices"][0]["message"])
+                    MessageInPieces().add(delta)
+                except UNFIT as error:
+                    raise no_answer(model, error) from None
+                if says_something(delta):
+                    await sink.put(delta)
                 return values
             return await gather(_chunks(response, model), sink, model=model, where=url, look=look)
 
@@ -332,16 +338,6 @@ async def gather(
     if finish_reason is None:
         raise unreachable(model, where, "its stream ended before the answer did", sent=True)
     return {"choices": [{"index": 0, "message": message.message(), "finish_reason": finish_reason}], **more}
-
-
-async def put_whole(values: Mapping[str, Any], sink: DeltaSink, *, model: str) -> None:
-    try:
-        delta = delta_of(values["choices"][0]["message"])
-        MessageInPieces().add(delta)
-    except UNFIT as error:
-        raise no_answer(model, error) from None
-    if says_something(delta):
-        await sink.put(delta)
 
 
 async def _chunks(response: aiohttp.ClientResponse, model: str) -> AsyncIterator[Mapping[str, Any]]:

@@ -25,7 +25,28 @@ def add(
     Example: detent family add summarization
     """
     if family is None:
-        _list(as_json)
+        from optimizer.adapters.files.family_files import FamilyFiles
+        from optimizer.jobs.families.add_shipped_family import SHIPPED
+
+        here, shipped = Session().families, FamilyFiles(SHIPPED)
+        shipped.load()
+        rows = [
+            {
+                "family": name,
+                "description": family.description,
+                "here": name in here.families.keys() | here.problems.keys(),
+            }
+            for name, family in sorted(shipped.families.items())
+        ]
+        show(
+            as_json,
+            {"items": rows},
+            table(
+                rows,
+                {"family": "Family", "description": "What it does", "here": "In this project"},
+                empty="This installation of Detent ships no families.",
+            ),
+        )
         return
     from optimizer.jobs.families.add_shipped_family import add_shipped_family
 
@@ -48,25 +69,4 @@ def add(
         why="",
         undo=f"detent family delete {family} --confirm {family}",
         then=f"detent family show {family}",
-    )
-
-
-def _list(as_json: bool) -> None:
-    from optimizer.adapters.files.family_files import FamilyFiles
-    from optimizer.jobs.families.add_shipped_family import SHIPPED
-
-    here, shipped = Session().families, FamilyFiles(SHIPPED)
-    shipped.load()
-    rows = [
-        {"family": name, "description": family.description, "here": name in here.families.keys() | here.problems.keys()}
-        for name, family in sorted(shipped.families.items())
-    ]
-    show(
-        as_json,
-        {"items": rows},
-        table(
-            rows,
-            {"family": "Family", "description": "What it does", "here": "In this project"},
-            empty="This installation of Detent ships no families.",
-        ),
     )

@@ -75,7 +75,14 @@ def evaluate(
         dry_run=dry_run,
     )
     if isinstance(run, EvaluationDryRun):
-        again = _again(variant, suite, split, n, bare)
+        # The options of the same command without its dry run.
+        again = (
+            f"--variant {variant}"
+            + (f" --suite {suite}" if suite is not None else "")
+            + (f" --split {split}" if split != "dev" else "")
+            + (f" --n {n}" if n is not None else "")
+            + (" --bare" if bare else "")
+        )
         show_report(
             as_json, start_evaluation, run, lambda out: evaluate_view.view_estimates(out, family, run.suites, again)
         )
@@ -110,17 +117,6 @@ def _at_its_end(session: Session, id: str, *, quiet: bool) -> SuitesReport:
     if not report.suites:
         raise BudgetExhausted(shown(report.not_measured[0].why))
     return report
-
-
-def _again(variant: str, suite: str | None, split: str, n: int | None, bare: bool) -> str:
-    """The options of the same command without its dry run."""
-    return (
-        f"--variant {variant}"
-        + (f" --suite {suite}" if suite is not None else "")
-        + (f" --split {split}" if split != "dev" else "")
-        + (f" --n {n}" if n is not None else "")
-        + (" --bare" if bare else "")
-    )
 
 
 def _write(path: Path, document: object) -> None:

@@ -15,7 +15,6 @@ from optimizer.core.search.study import too_long_in_words
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from optimizer.core.evaluation.label_report import LabelReport
     from optimizer.core.views.evaluation import EvaluationReport, SuitesReport
     from optimizer.jobs.studies.evaluations.plan_evaluation import EvaluationEstimate
 
@@ -25,36 +24,32 @@ NO_PRICE = "dollars unknown: a model has no price in config/models.yaml"
 
 def view_estimates(out: Console, family: str, estimates: Sequence[EvaluationEstimate], again: str) -> None:
     for estimate in estimates:
-        _view_estimate(out, family, estimate)
+        beside = f", and the champion {estimate.beside} on the same" if estimate.beside else ""
+        suite = f", suite {estimate.suite}" if estimate.suite else ""
+        out.print(
+            f"{family} {estimate.variant} on {count(estimate.n, asked_of(estimate.split))}{beside}{suite}",
+            style="bold",
+            markup=False,
+        )
+        _view_fewer(out, estimate, estimate.n, estimate.split)
+        cap = f"with retries at most {estimate.calls_at_most:,}, the cap where --budget-usd sets none"
+        timed = (
+            "of each that are timed afresh, as many as it takes to tell"
+            if estimate.beside
+            else "that are timed afresh, where the journal has the answers"
+        )
+        usd = (
+            f"{dollars(estimate.usd.expected)} expected, at most {dollars(estimate.usd.high)}"
+            if estimate.usd is not None
+            else NO_PRICE
+        )
+        print_facts(
+            out,
+            ("Calls", f"at most {estimate.calls.high:,}; what the journal answers is not asked; {cap}"),
+            ("", f"among them at most {estimate.n_timed} {timed}" if estimate.n_timed else None),
+            ("Dollars", usd),
+        )
     out.print(f"Next      detent family evaluate {family} {again}", markup=False)
-
-
-def _view_estimate(out: Console, family: str, estimate: EvaluationEstimate) -> None:
-    beside = f", and the champion {estimate.beside} on the same" if estimate.beside else ""
-    suite = f", suite {estimate.suite}" if estimate.suite else ""
-    out.print(
-        f"{family} {estimate.variant} on {count(estimate.n, asked_of(estimate.split))}{beside}{suite}",
-        style="bold",
-        markup=False,
-    )
-    _view_fewer(out, estimate, estimate.n, estimate.split)
-    cap = f"with retries at most {estimate.calls_at_most:,}, the cap where --budget-usd sets none"
-    timed = (
-        "of each that are timed afresh, as many as it takes to tell"
-        if estimate.beside
-        else "that are timed afresh, where the journal has the answers"
-    )
-    usd = (
-        f"{dollars(estimate.usd.expected)} expected, at most {dollars(estimate.usd.high)}"
-        if estimate.usd is not None
-        else NO_PRICE
-    )
-    print_facts(
-        out,
-        ("Calls", f"at most {estimate.calls.high:,}; what the journal answers is not asked; {cap}"),
-        ("", f"among them at most {estimate.n_timed} {timed}" if estimate.n_timed else None),
-        ("Dollars", usd),
-    )
 
 
 def asked_of(split: str) -> str:
@@ -89,7 +84,26 @@ def _view_one(out: Console, report: EvaluationReport, family_suites: Mapping[str
     if report.judge is not None:
         out.print(report.judge.said, markup=False)
     if report.labels is not None:
-        _view_labels(out, report.labels)
+        # Label by label, the worst first, and what is taken for what.
+        from optimizer.core.evaluation.label_report import confused
+
+        labels = [row for row in report.labels.figures if row.n_expected or row.n_given]
+        rows = sorted(labels, key=lambda row: (row.f1 or 0.0, row.label))[:N_LABELS]
+        headings = {
+            "label": "Label",
+            "n_expected": "Examples",
+            "precision": "Precision",
+            "recall": "Recall",
+            "f1": "F1",
+        }
+        table([members_of(row) for row in rows], headings, empty="")(out)
+        if len(labels) > N_LABELS:
+            out.print(
+                f"  and {len(labels) - N_LABELS} more labels that do better; all of them with --json", markup=False
+            )
+        wrong = [f"{expected} > {answered} {n}" for expected, answered, n in confused(report.labels.confusion)]
+        if wrong:
+            out.print(f"Mistakes (expected > given, examples): {', '.join(wrong)}", markup=False)
     scenarios = report.scenarios or ()
     if scenarios:
         columns = {"scenario": "Scenario", "n": "Rows", "score": "Score"}
@@ -102,43 +116,26 @@ def _view_one(out: Console, report: EvaluationReport, family_suites: Mapping[str
             out.print(f"  {check.verdict:>10}  {check.said}", markup=False)
     view_trivial(out, asdict(report.trivial_baselines) if report.trivial_baselines is not None else None)
     if report.checks is None:
-        _view_unchecked(out, family_suites)
+        # Which suites the family has, where this was none of them.
+        suites = family_suites
+        from optimizer.core.evaluation.suite import DEFAULT
+
+        if DEFAULT in suites:
+            out.print(
+                f"  The targets are checked on {suites[DEFAULT]} dev examples: leave --n and --split out.", markup=False
+            )
+        suite_names = [name for name in suites if name != DEFAULT]
+        if suite_names:
+            out.print(
+                f"  Suites of the family, each asked with --suite NAME: {', '.join(suite_names)}; full: all.",
+                markup=False,
+            )
     beside = f" (those of the champion {report.beside} included)" if report.beside else ""
     cost = NO_PRICE if report.spent_usd is None else f"{dollars(report.spent_usd)} spent"
     out.print(
         f"{count(report.n_calls_in_all, 'call')} made{beside}, {cost}; the journal answered what was asked before",
         markup=False,
     )
-
-
-def _view_unchecked(out: Console, suites: Mapping[str, int]) -> None:
-    """Which suites the family has, where this was none of them."""
-    from optimizer.core.evaluation.suite import DEFAULT
-
-    if DEFAULT in suites:
-        out.print(
-            f"  The targets are checked on {suites[DEFAULT]} dev examples: leave --n and --split out.", markup=False
-        )
-    suite_names = [name for name in suites if name != DEFAULT]
-    if suite_names:
-        out.print(
-            f"  Suites of the family, each asked with --suite NAME: {', '.join(suite_names)}; full: all.", markup=False
-        )
-
-
-def _view_labels(out: Console, report: LabelReport) -> None:
-    """Label by label, the worst first, and what is taken for what."""
-    from optimizer.core.evaluation.label_report import confused
-
-    labels = [row for row in report.figures if row.n_expected or row.n_given]
-    rows = sorted(labels, key=lambda row: (row.f1 or 0.0, row.label))[:N_LABELS]
-    headings = {"label": "Label", "n_expected": "Examples", "precision": "Precision", "recall": "Recall", "f1": "F1"}
-    table([members_of(row) for row in rows], headings, empty="")(out)
-    if len(labels) > N_LABELS:
-        out.print(f"  and {len(labels) - N_LABELS} more labels that do better; all of them with --json", markup=False)
-    wrong = [f"{expected} > {answered} {n}" for expected, answered, n in confused(report.confusion)]
-    if wrong:
-        out.print(f"Mistakes (expected > given, examples): {', '.join(wrong)}", markup=False)
 
 
 def what_follows(report: EvaluationReport, *, is_champion: bool) -> str:

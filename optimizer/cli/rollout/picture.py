@@ -42,7 +42,37 @@ def picture(out: Console, status: FamilyRollout) -> None:
     if rollout is None:
         print_facts(out, ("Rollout", "none yet"))
     else:
-        _print_rollout(out, status, rollout)
+        flags = [
+            text
+            for text, on in (
+                ("held", rollout.held),
+                ("forced", rollout.forced),
+                ("simulated clock", rollout.simulated_clock),
+            )
+            if on
+        ]
+        state = (
+            rollout.status
+            + (f" ({rollout.outcome})" if rollout.outcome else "")
+            + (f", {', '.join(flags)}" if flags else "")
+        )
+        expires = rollout.lease_expires_at
+        is_leased = status.served and expires is not None
+        lease = f"ran out at {when(expires)}: every user gets the champion until a worker ticks"
+        if status.served and expires is not None:
+            lease = f"good for {max(0, (expires - status.at).total_seconds()):.0f} s; the worker renews it"
+        print_facts(
+            out,
+            ("Rollout", f"{rollout.id}: {state}"),
+            ("Candidate", f"{rollout.candidate} against {rollout.champion}, aim {rollout.aim}"),
+            ("Ladder", ladder(rollout)),
+            (
+                "Lease",
+                lease if rollout.status == "deploying" and status.freeze is None else None,
+                None if is_leased else "yellow",
+            ),
+            ("Reason", rollout.reason or None),
+        )
         if decision is not None:
             by = f"{decision.kind} by {decision.actor} at {when(decision.at)}"
             print_facts(out, ("Last", f"{by}: {shown(decision.reason)}"))
@@ -57,40 +87,6 @@ def ladder(rollout: Rollout) -> str:
     place = len(steps) - 1 if rollout.status == "deployed" else rollout.stage if rollout.is_active else -1
     stages = " > ".join(f"[{step}]" if i == place else step for i, step in enumerate(steps))
     return f"{stages}; ended at {steps[rollout.stage]}" if rollout.status == "rolled_back" else stages
-
-
-def _print_rollout(out: Console, status: FamilyRollout, rollout: Rollout) -> None:
-    flags = [
-        text
-        for text, on in (
-            ("held", rollout.held),
-            ("forced", rollout.forced),
-            ("simulated clock", rollout.simulated_clock),
-        )
-        if on
-    ]
-    state = (
-        rollout.status
-        + (f" ({rollout.outcome})" if rollout.outcome else "")
-        + (f", {', '.join(flags)}" if flags else "")
-    )
-    expires = rollout.lease_expires_at
-    is_leased = status.served and expires is not None
-    lease = f"ran out at {when(expires)}: every user gets the champion until a worker ticks"
-    if status.served and expires is not None:
-        lease = f"good for {max(0, (expires - status.at).total_seconds()):.0f} s; the worker renews it"
-    print_facts(
-        out,
-        ("Rollout", f"{rollout.id}: {state}"),
-        ("Candidate", f"{rollout.candidate} against {rollout.champion}, aim {rollout.aim}"),
-        ("Ladder", ladder(rollout)),
-        (
-            "Lease",
-            lease if rollout.status == "deploying" and status.freeze is None else None,
-            None if is_leased else "yellow",
-        ),
-        ("Reason", rollout.reason or None),
-    )
 
 
 def _print_evidence(out: Console, rollout: Rollout, status: FamilyRollout) -> None:

@@ -7,8 +7,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import timedelta
 
-from optimizer.content.core.records.report import WINDOW_HOURS, Level, OutOfRange, out_of_range, readings
-from optimizer.core.feedback.pipeline_record import Target, hour_of
+from optimizer.content.core.records.report import WINDOW_HOURS, Level, OutOfRange, Reading, out_of_range, overall, total
+from optimizer.core.feedback.pipeline_record import PipelineSums, Target, hour_of
 from optimizer.jobs.ids import new_id
 from optimizer.jobs.outbox.keep_alerts import keep_alerts
 from optimizer.ports import Alert, Clock, Store, Transaction
@@ -30,7 +30,20 @@ def watch_pipeline(store: Store, clock: Clock, targets: Mapping[str, Target]) ->
         for alert in store.alerts.all(tx, open_only=True, kind=OUT_OF_RANGE):
             if alert.level != "info":
                 before[alert.subject.rsplit(" ", 1)[0]] = alert.level
-        wanted = out_of_range(readings({key[0]: type_sums for key, type_sums in sums.items()}), targets, before)
+        # The figures that have targets, from sums by processing type.
+        by_type = {key[0]: type_sums for key, type_sums in sums.items()}
+        figures_of_all, both = overall(by_type), total(by_type.values())
+        n_of = {
+            "early_exit_rate": both.n - figures_of_all.quality_bypassed,
+            "avg_time_savings": both.n_saved,
+            "quality_score_avg": by_type.get("full", PipelineSums()).n_quality,
+        }
+        figures = ("bypass_rate", "early_exit_rate", "avg_time_savings", "quality_score_avg")
+        wanted = out_of_range(
+            {name: Reading(value=getattr(figures_of_all, name), n=n_of.get(name, both.n)) for name in figures},
+            targets,
+            before,
+        )
         alerts = [
             Alert(
                 id=new_id("al"),

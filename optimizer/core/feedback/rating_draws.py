@@ -15,8 +15,8 @@ from typing import Any, Literal, get_args
 
 from optimizer.core.base.answers import Text
 from optimizer.core.base.errors import InvalidInput
-from optimizer.core.base.values import Budget, Interval
-from optimizer.core.family.settings import MonitorSettings, ReviewSettings
+from optimizer.core.base.values import Interval
+from optimizer.core.family.settings import ReviewSettings
 from optimizer.core.statistics.prediction_powered import LEAST_RATINGS, PoweredMean, RatedAnswer, powered_mean
 
 NEXT = 50  # ratings, of which is said what they would narrow
@@ -265,11 +265,6 @@ def span_of(days: float, act: str) -> timedelta:
 
 def _luck(interaction: str, judge: str) -> int:
     return int.from_bytes(sha256(f"{judge}\x00{interaction}".encode(errors="surrogatepass")).digest()[:8], "big")
-
-
-def left_of_the_hour(monitor: MonitorSettings, spent_usd: float) -> Budget:
-    """What may be spent now, where ``spent_usd`` was spent or reserved within the last hour."""
-    return Budget(usd=max(0.0, monitor.usd_per_hour - spent_usd))
 
 
 UncertaintyKind = Literal["disputed", "low", "unsure"]

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import combinations
 from math import ceil, inf, isfinite
+from statistics import NormalDist
 from typing import Any, Literal
 
 from optimizer.core.base.phrasing import signed, span
@@ -23,7 +24,6 @@ from optimizer.core.statistics.forecast import (
     KAPPA_MEAN,
     RolloutDesign,
     TrafficRate,
-    assumed_lift,
     forecast,
     smallest_feasible_margin,
 )
@@ -148,8 +148,10 @@ def lift_of(confirmation: Mapping[str, Any] | None, *, forced: bool) -> Lift:
     if forced:
         return Lift(why="no gain is assumed, since not every gate was met")
     lift, low, high = (float(confirmation[name]) for name in ("lift", "lift_low", "lift_high"))
+    # The lower 80 % bound of the holdout lift, at least 0.
+    standard_error = (high - low) / WIDTH_OF_95
     return Lift(
-        value=assumed_lift(lift, (high - low) / WIDTH_OF_95),
+        value=max(0.0, lift - NormalDist().inv_cdf(0.8) * standard_error),
         why=f"the lower 80 % bound of the holdout's lift {signed(lift)}, not below 0",
     )
 

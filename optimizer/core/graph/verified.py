@@ -16,7 +16,7 @@ from optimizer.core.base.phrasing import count
 from optimizer.core.family.family import Family
 from optimizer.core.family.rendering import parse_output
 from optimizer.core.graph.graph import Graph, read_graph, thing_text, things_in
-from optimizer.core.graph.repair import Repair, conflicts, missing_in, read_repair
+from optimizer.core.graph.repair import Repair, missing_in, read_repair
 
 GRAPH = "graph"  # the input that holds it
 REPAIRS = "repairs"  # the member of the answer
@@ -180,14 +180,6 @@ def applicable(graph: VerifiedGraph) -> set[str]:
     """The pending repairs that apply to the graph as it is now."""
     there = things_in(graph.repaired)
     return {proposed.id for proposed in graph.pending if proposed.repair.needs <= there}
-
-
-def conflicts_of(graph: VerifiedGraph) -> dict[str, dict[str, str]]:
-    """Of the pending repairs that apply: by id, those that it conflicts with, and why."""
-    apply = applicable(graph)
-    return conflicts(
-        {proposed.id: proposed.repair for proposed in graph.pending if proposed.id in apply}, graph.repaired
-    )
 
 
 def _items(family: Family, output: str) -> Sequence[Any]:

@@ -250,14 +250,6 @@ class Bases:
         return self.fewer.get(model, self.whole)
 
 
-def bases_of(policy: Policy, rendered: ModelRequest, fewer: Mapping[str, Sequence[Mapping[str, Any]]]) -> Bases:
-    """``fewer``: of ``shown_examples.messages_of_fewer``."""
-    short = {
-        model: request_of_policy(policy, replace(rendered, messages=messages)) for model, messages in fewer.items()
-    }
-    return Bases(whole=request_of_policy(policy, rendered), fewer=short)
-
-
 def request_of_policy(policy: Policy, rendered: ModelRequest) -> ModelRequest:
     """What every call of the policy starts from: tool results put back,
     log-probabilities asked for where confidence comes from them.

@@ -17,7 +17,7 @@ from optimizer.core.base.phrasing import when
 from optimizer.core.base.values import Aim
 from optimizer.core.family.cron import check_cron
 from optimizer.core.family.family import Family, FamilyKind, kind_of
-from optimizer.core.search.strategy import check_strategy, may_write, writers_among
+from optimizer.core.search.strategy import check_strategy, may_write, records
 from optimizer.core.search.study import TriggerKind
 
 
@@ -124,7 +124,10 @@ def strategy_fault(
         return unusable.detail
     if kind is not None and (fault := kind.strategy_fault(names)) is not None:
         return fault
-    if (writers := writers_among(names, load=load)) and not may_write(space):
+    # The strategies that do nothing where the space does not let a model write an instruction.
+    if (
+        writers := [record.name for record in records(names, load=load) if record.writes == "always"]
+    ) and not may_write(space):
         return (
             f"strategy {writers[0]} lets a model write instructions, and the space does not allow it; "
             "add space: {instruction: {propose: true}} or name another strategy"

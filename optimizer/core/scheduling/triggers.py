@@ -243,11 +243,6 @@ def _many(n: int) -> str:
     return f"{n:,} or more later times" if n >= MOST_COUNTED - 1 else count(n, "later time")
 
 
-def all_off(reason: str) -> list[Look]:
-    """Where a person has not switched on that studies start by themselves."""
-    return [Look(kind=kind, state="off", reason=reason) for kind in KINDS]
-
-
 def sentences(looks: Sequence[Look]) -> list[str]:
     """One line per trigger, for a person."""
     words = {"fires": "fires", "quiet": "quiet", "cannot_tell": "cannot tell", "off": "off"}

@@ -42,7 +42,12 @@ def expected_calls(
     if n_run_off:
         answers = run_off_answers(n_run_off)
         parts[RUN_OFF] = Spread(low=0, expected=answers.expected * (1 + per_answer) / 2, high=answers.high * per_answer)
-    parts = {name: part + judged_calls(part, judging) for name, part in parts.items()}
+    # The judge's calls for so many answers.
+    parts = {
+        name: part
+        + Spread(low=part.low * judging.low, expected=part.expected * judging.expected, high=part.high * judging.high)
+        for name, part in parts.items()
+    }
     if is_written:
         parts[PROPOSALS] = sum(
             (record.proposals(sizes.definition, sizes.n_train) for record in known if record.writes != "never"), NONE
@@ -53,13 +58,6 @@ def expected_calls(
         high=confirmation_calls(n_holdout, per_answer + ceil(judging.high)),
     )
     return parts
-
-
-def judged_calls(answers: Spread, judging: Spread) -> Spread:
-    """The judge's calls for so many answers."""
-    return Spread(
-        low=answers.low * judging.low, expected=answers.expected * judging.expected, high=answers.high * judging.high
-    )
 
 
 def calls_for_a_race(

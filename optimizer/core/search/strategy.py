@@ -311,11 +311,6 @@ def records(names: Sequence[str], *, load: bool = True) -> list[StrategyRecord]:
         raise unusable(broken.detail) from broken
 
 
-def writers_among(names: Sequence[str], *, load: bool = True) -> list[str]:
-    """The strategies that do nothing where the space does not let a model write an instruction."""
-    return [record.name for record in records(names, load=load) if record.writes == "always"]
-
-
 def writes(names: Sequence[str], space: Mapping[str, Any]) -> bool:
     """Whether a proposer is asked for instructions."""
     return any(record.writes_in(space) for record in records(names))

@@ -106,29 +106,28 @@ def arm_of_rollout(
         if lapsed_at is not None and moment >= lapsed_at:
             continue
         if variant_at(rollout, report.get("unit"), moment, held_back_until) == variant:
-            return _arm_at(moment, rollout, variant, unit_hmac, clock_scale)
+            stage = [stage for stage in rollout.stage_history if datetime.fromisoformat(stage["from"]) <= moment][-1]
+            assigned = (
+                datetime.fromisoformat(stage["clock_from"])
+                + (moment - datetime.fromisoformat(stage["from"])) * clock_scale
+            )
+            promoted = rollout.ended_at is not None and rollout.ended_at <= moment
+            role: ServedRole = "champion"
+            if promoted and variant == rollout.champion:
+                role = "holdback"
+            elif not promoted and variant == rollout.candidate:
+                role = "candidate"
+            return Arm(
+                family=rollout.family,
+                variant=variant,
+                rollout=rollout.id,
+                role=role,
+                stage=None if promoted else stage["share"],
+                cohort_start=cohort_start(assigned, cohort_minutes(rollout.settings)),
+                unit_hmac=unit_hmac,
+                recomputed=True,
+            )
     return None
-
-
-def _arm_at(at: datetime, rollout: Rollout, variant: str, unit_hmac: str, clock_scale: float) -> Arm:
-    stage = [stage for stage in rollout.stage_history if datetime.fromisoformat(stage["from"]) <= at][-1]
-    assigned = datetime.fromisoformat(stage["clock_from"]) + (at - datetime.fromisoformat(stage["from"])) * clock_scale
-    promoted = rollout.ended_at is not None and rollout.ended_at <= at
-    role: ServedRole = "champion"
-    if promoted and variant == rollout.champion:
-        role = "holdback"
-    elif not promoted and variant == rollout.candidate:
-        role = "candidate"
-    return Arm(
-        family=rollout.family,
-        variant=variant,
-        rollout=rollout.id,
-        role=role,
-        stage=None if promoted else stage["share"],
-        cohort_start=cohort_start(assigned, cohort_minutes(rollout.settings)),
-        unit_hmac=unit_hmac,
-        recomputed=True,
-    )
 
 
 def _time(text: str | None) -> datetime | None:

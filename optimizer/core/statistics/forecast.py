@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import inf, log, sqrt
-from statistics import NormalDist
 
 from optimizer.core.statistics.outcomes import clip_rate
 from optimizer.core.statistics.projection import null_projection
@@ -47,11 +46,6 @@ class TrafficRate:
     @property
     def labelled_per_hour(self) -> float:
         return self.units_per_hour * self.label_rate
-
-
-def assumed_lift(lift: float, standard_error: float) -> float:
-    """The lower 80 % bound of the holdout lift, at least 0."""
-    return max(0.0, lift - NormalDist().inv_cdf(0.8) * standard_error)
 
 
 def gate_growth(base: float, lift: float, *, w: float, m: int, margin: float) -> float:

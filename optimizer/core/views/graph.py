@@ -9,14 +9,14 @@ from typing import Any
 
 from optimizer.core.base.answers import Json, Text, members_of
 from optimizer.core.graph.graph import Graph
-from optimizer.core.graph.repair import Repair
+from optimizer.core.graph.repair import Repair, conflicts
 from optimizer.core.graph.verified import (
     GRAPH,
     ProposedRepair,
     Status,
     Unreadable,
     VerifiedGraph,
-    conflicts_of,
+    applicable,
     reasons_against,
 )
 
@@ -92,7 +92,12 @@ def graph_view(graph: VerifiedGraph, input: Mapping[str, Json] | None = None) ->
 
 
 def _summary(graph: VerifiedGraph) -> dict[str, Any]:
-    not_now, against = reasons_against(graph), conflicts_of(graph)
+    # Of the pending repairs that apply: by id, those that it conflicts with, and why.
+    apply = applicable(graph)
+    not_now, against = (
+        reasons_against(graph),
+        conflicts({proposed.id: proposed.repair for proposed in graph.pending if proposed.id in apply}, graph.repaired),
+    )
     repairs = [
         RepairInGraph(
             **members_of(one),

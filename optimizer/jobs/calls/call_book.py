@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
-from optimizer.core.base.errors import BudgetExhausted, ModelFailed
+from optimizer.core.base.errors import ModelFailed
 from optimizer.core.base.values import Budget, Spend
 from optimizer.core.models.budget import Denial, HeldBack, charge_after_failure, may_spend
 from optimizer.core.models.language import ModelAnswer, ModelPrice, ModelRequest
@@ -129,13 +129,6 @@ def at_todays_price(answer: ModelAnswer, price: ModelPrice | None) -> ModelAnswe
     loss.
     """
     return answer if price is None else replace(answer, cost_usd=price.of(answer.input_tokens, answer.output_tokens))
-
-
-def found_or_allowed(decision: ModelAnswer | Denial | None) -> ModelAnswer | None:
-    """The answer that another process settled meanwhile, or None: the call may be sent. Raises BudgetExhausted."""
-    if isinstance(decision, Denial):
-        raise BudgetExhausted(decision.reason)
-    return decision
 
 
 class OwnSpend:

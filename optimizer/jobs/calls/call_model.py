@@ -13,11 +13,11 @@ from dataclasses import replace
 from typing import TypeVar
 from weakref import WeakKeyDictionary
 
-from optimizer.core.base.errors import ModelFailed, StudyStopped
+from optimizer.core.base.errors import BudgetExhausted, ModelFailed, StudyStopped
 from optimizer.core.base.values import Budget
-from optimizer.core.models.budget import output_limit, require_bounded, reservation_usd, worth_a_retry
+from optimizer.core.models.budget import Denial, output_limit, require_bounded, reservation_usd, worth_a_retry
 from optimizer.core.models.language import Backoff, ModelAnswer, ModelRequest
-from optimizer.jobs.calls.call_book import Account, CallBook, found_or_allowed
+from optimizer.jobs.calls.call_book import Account, CallBook
 from optimizer.jobs.calls.retried_model import RetriedModel, WrappedModel
 from optimizer.ports import Clock, LanguageModel, Store, Transaction
 
@@ -199,7 +199,10 @@ class BudgetedModel(WrappedModel):
         reserve_usd = reservation_usd(request, self.price, max_tokens)
         entry = self._book.entry(request, key, self._failed[key] + 1, reserve_usd)
         decision, interrupt = await self._written(self._book.reserve(entry))
-        answer_known = found_or_allowed(decision)
+        # Another process may have settled the answer meanwhile; None: the call may be sent.
+        if isinstance(decision, Denial):
+            raise BudgetExhausted(decision.reason)
+        answer_known = decision
         if interrupt is not None:
             if answer_known is None:
                 self._failed[key] += 1

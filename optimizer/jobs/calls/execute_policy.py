@@ -16,7 +16,7 @@ from optimizer.core.base.errors import Busy, ModelFailed
 from optimizer.core.models.language import ModelRequest
 from optimizer.core.policy.assess import Situation, assess, unjudged
 from optimizer.core.policy.attempts import Ask, Attempt, Call, Done, Judge, Reply, best, part_of, total_cost_usd
-from optimizer.core.policy.policy import Bases, Policy, bases_of, request_of_call
+from optimizer.core.policy.policy import Bases, Policy, request_of_call, request_of_policy
 from optimizer.core.policy.steps import PolicyPlan, audit, is_audited, steps
 from optimizer.jobs.calls.ask_model import ModelReply
 from optimizer.jobs.calls.gate_judge import JudgeAttempt
@@ -44,7 +44,11 @@ class PolicyRequest:
 
     @property
     def bases(self) -> Bases:
-        return bases_of(self.policy, self.rendered, self.fewer)
+        short = {
+            model: request_of_policy(self.policy, replace(self.rendered, messages=messages))
+            for model, messages in self.fewer.items()
+        }
+        return Bases(whole=request_of_policy(self.policy, self.rendered), fewer=short)
 
     @property
     def plan(self) -> PolicyPlan:

@@ -11,7 +11,6 @@ from pydantic import Field
 
 from optimizer.core.base.answers import Page, members_of, page_of
 from optimizer.core.base.errors import NotFound
-from optimizer.core.family.family import Family
 from optimizer.core.family.variant import VariantRecord
 from optimizer.core.views.variant import ListedVariant, Use, VariantDiff, VariantView, changes_between, variant_view
 from optimizer.jobs.context import Context
@@ -117,7 +116,16 @@ def find_variant(context: Context, family: str, name: str) -> VariantRecord:
     declared, store = context.family(family), context.store
     with store.read() as tx:
         if name == "file":
-            return _of_file(tx, context, declared)
+            # What the family's file says now; whoever serves the file stores it within a second.
+            if problem := context.families().problems.get(declared.name):
+                raise problem
+            if not declared.prompt.versions:
+                raise NotFound(
+                    f"The file of {declared.name} has no prompt version, so it is no variant by itself.",
+                    family=declared.name,
+                )
+            now = file_version_record(declared, declared.prompt.current, context.clock.now())
+            return context.store.variants.get(tx, declared.name, now.variant.id) or now
         id = _in_use(tx, store, family, name)
         match = store.variants.get(tx, family, id)
         if match is None and id.startswith("v_"):
@@ -146,18 +154,6 @@ def _in_use(tx: Transaction, store: Store, family: str, name: str) -> str:
             variant=name,
         )
     return candidate
-
-
-def _of_file(tx: Transaction, context: Context, declared: Family) -> VariantRecord:
-    """What the family's file says now; whoever serves the file stores it within a second."""
-    if problem := context.families().problems.get(declared.name):
-        raise problem
-    if not declared.prompt.versions:
-        raise NotFound(
-            f"The file of {declared.name} has no prompt version, so it is no variant by itself.", family=declared.name
-        )
-    now = file_version_record(declared, declared.prompt.current, context.clock.now())
-    return context.store.variants.get(tx, declared.name, now.variant.id) or now
 
 
 def _by_id(tx: Transaction, context: Context, variant: str, family: str | None) -> VariantRecord:

@@ -52,7 +52,17 @@ def _watch(store: Store, now: datetime, family: Family) -> bool:
     states = _standing(store, now, until, family)
     for place, state in enumerate(states):
         while state.read_until < until and not state.watch.alarmed:
-            before, state = state, _read_on(store, state, until)
+            # The state after the next stretch of full hours.
+            end = min(state.read_until + CHUNK, until)
+            watch = state.watch
+            with store.read() as tx:
+                outcomes = store.drift_detectors.outcomes(
+                    tx, state.family, watch.variant, watch.metric, state.read_until, end, judge=watch.judge
+                )
+            for _, of_hour in groupby(outcomes, key=lambda outcome: _hour(outcome[0])):
+                for at, y in _one_per_unit(of_hour):
+                    watch = watch.after(at, y)
+            before, state = state, replace(state, watch=watch, read_until=end)
             states[place] = state
             if (
                 state.watch is not before.watch or state.read_until == until
@@ -120,20 +130,6 @@ def _goes_on(state: WatchedTenure, champion: Champion, family: Family, until: da
 def _judge_of(family: Family, metric: Metric) -> str | None:
     """Whose scores are compared: those of two judges never are."""
     return judge_identity(family) if metric.source == "judge" and family.judge is not None else None
-
-
-def _read_on(store: Store, state: WatchedTenure, until: datetime) -> WatchedTenure:
-    """The state after the next stretch of full hours."""
-    end = min(state.read_until + CHUNK, until)
-    watch = state.watch
-    with store.read() as tx:
-        outcomes = store.drift_detectors.outcomes(
-            tx, state.family, watch.variant, watch.metric, state.read_until, end, judge=watch.judge
-        )
-    for _, of_hour in groupby(outcomes, key=lambda outcome: _hour(outcome[0])):
-        for at, y in _one_per_unit(of_hour):
-            watch = watch.after(at, y)
-    return replace(state, watch=watch, read_until=end)
 
 
 def _one_per_unit(outcomes: Iterable[tuple[datetime, str, float]]) -> list[tuple[datetime, float]]:

@@ -53,7 +53,18 @@ def _watch(store: Store, clock: Clock, family: Family, limits: ChampionLimits) -
         if until is None or champion is None:
             return []
         open_alerts = store.alerts.all(tx, open_only=True, kind=OUT_OF_LIMITS, family=family.name)
-        crossings = _crossings(tx, store, family, champion, until, limits, open_alerts)
+        rows = _rows(tx, store, family.name, until - RECENT)
+        # In the last full minute; else it may be a silence, which is judged by the whole day
+        if not is_enough(_own(rows, champion), is_open=bool(open_alerts)) or not any(
+            row.minute >= until - timedelta(minutes=1) for row in rows
+        ):
+            rows = _rows(tx, store, family.name, until - LOOK_BACK)
+        open_figures = [figure for alert in open_alerts if (figure := _figure_of(alert, champion)) is not None]
+        quiet = [silence(rows, until, limits), _unanswered(tx, store, family.name, until, limits)]
+        crossings = [
+            *crossed(_own(rows, champion), until, limits, open_figures),
+            *(crossing for crossing in quiet if crossing is not None),
+        ]
         alerts = [_alert(tx, store, champion, crossing, clock.now()) for crossing in crossings]
     if not alerts and not open_alerts:
         return []
@@ -63,29 +74,6 @@ def _watch(store: Store, clock: Clock, family: Family, limits: ChampionLimits) -
 def _limits(family: Family, limits: ChampionLimits) -> ChampionLimits:
     own = family.constraints
     return replace(limits, p95_latency_ms=own.p95_latency_ms, cost_usd_per_call=own.cost_usd_per_call)
-
-
-def _crossings(
-    tx: Transaction,
-    store: Store,
-    family: Family,
-    champion: Champion,
-    until: datetime,
-    limits: ChampionLimits,
-    open_alerts: Sequence[Alert],
-) -> list[LimitCrossing]:
-    rows = _rows(tx, store, family.name, until - RECENT)
-    # In the last full minute; else it may be a silence, which is judged by the whole day
-    if not is_enough(_own(rows, champion), is_open=bool(open_alerts)) or not any(
-        row.minute >= until - timedelta(minutes=1) for row in rows
-    ):
-        rows = _rows(tx, store, family.name, until - LOOK_BACK)
-    open_figures = [figure for alert in open_alerts if (figure := _figure_of(alert, champion)) is not None]
-    quiet = [silence(rows, until, limits), _unanswered(tx, store, family.name, until, limits)]
-    return [
-        *crossed(_own(rows, champion), until, limits, open_figures),
-        *(crossing for crossing in quiet if crossing is not None),
-    ]
 
 
 def _unanswered(

@@ -6,7 +6,6 @@ file could not be forgotten.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from shlex import quote
 from typing import Annotated
@@ -90,7 +89,25 @@ def add_golden(context: Context, request: GoldenRequest) -> ChangeReport:
                 scenario=before.scenario,
             )
         if before is None:
-            _require_askable(family, released, rows)
+            example = released
+            kind = kind_of(family)
+            if not kind.asks_models:
+                raise InvalidInput(
+                    f"Golden scenarios are answered by a model, and {family.name}, a family of kind {family.kind}, asks"
+                    " none."
+                )
+            fault = kind.example_fault(family, family.declared_inputs(example.input), example.expected)
+            if fault is not None:
+                raise InvalidInput(f"Example {example.id} cannot be asked as a golden scenario: {fault}.")
+            if (same := asked_by(family, rows).get(asks(family, example.input))) is not None:
+                raise Conflict(
+                    f"Golden row {same!r} of {family.name} asks the same as example {example.id}; one is enough."
+                )
+            if len(rows) >= MAX_ROWS:
+                raise Conflict(
+                    f"{family.name} has {count(len(rows), 'golden row')}, and {MAX_ROWS:,} are the most. Take others"
+                    f" out first: detent golden list {family.name}."
+                )
             row = golden_row(family, name, released)
             if is_sealed or store.examples.counts(tx, family.name)["holdout"] != n_sealed:
                 require_unsealed(tx, store, family, [row])
@@ -206,21 +223,3 @@ def _released(tx: Transaction, store: Store, family: Family, example: str) -> Ex
             f" detent review list --family {family.name}."
         )
     return match
-
-
-def _require_askable(family: Family, example: Example, rows: Sequence[GoldenRow]) -> None:
-    kind = kind_of(family)
-    if not kind.asks_models:
-        raise InvalidInput(
-            f"Golden scenarios are answered by a model, and {family.name}, a family of kind {family.kind}, asks none."
-        )
-    fault = kind.example_fault(family, family.declared_inputs(example.input), example.expected)
-    if fault is not None:
-        raise InvalidInput(f"Example {example.id} cannot be asked as a golden scenario: {fault}.")
-    if (same := asked_by(family, rows).get(asks(family, example.input))) is not None:
-        raise Conflict(f"Golden row {same!r} of {family.name} asks the same as example {example.id}; one is enough.")
-    if len(rows) >= MAX_ROWS:
-        raise Conflict(
-            f"{family.name} has {count(len(rows), 'golden row')}, and {MAX_ROWS:,} are the most. Take others out first:"
-            f" detent golden list {family.name}."
-        )

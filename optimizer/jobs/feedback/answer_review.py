@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -16,7 +16,7 @@ from optimizer.jobs.dataset.release_example import release_example
 from optimizer.jobs.feedback import label_interaction, rate_answer
 from optimizer.jobs.feedback.ingest_feedback import intake_of
 from optimizer.jobs.request import ItemRequest, Name, PageRequest
-from optimizer.ports import Review, Transaction
+from optimizer.ports import Review
 
 SPLITS_SHOWN: tuple[Literal["train", "dev"], ...] = ("train", "dev")
 OF_INTERACTIONS = (label_interaction.KIND, rate_answer.KIND)
@@ -54,50 +54,46 @@ def read_reviews(context: Context, request: ReviewsRequest) -> Page[ReviewWithTe
     family = context.family_asked(request.family)
     with context.store.read() as tx:
         page = page_of(context.store.reviews.page(tx, family, request.status), request.cursor, request.limit)
-        return Page(items=_with_texts(tx, context, page.items), next_cursor=page.next_cursor)
-
-
-def _with_texts(tx: Transaction, context: Context, reviews: Sequence[Review]) -> list[ReviewWithTexts]:
-    store = context.store
-    examples = {
-        (family, example.id): example
-        for family in {review.family for review in reviews}
-        for split in SPLITS_SHOWN
-        for example in store.examples.of_split(
-            tx, family, split=split, ids=[review.subject for review in reviews if review.family == family]
-        )
-    }
-    waiting = {
-        review_open.subject
-        for review_open in reviews
-        if review_open.kind in OF_INTERACTIONS and review_open.status == "open"
-    }
-    answers = {
-        (interaction.arm.family, interaction.id): interaction
-        for some in store.events.interactions(tx, waiting).values()
-        for interaction in some
-    }
-    for family in {family for family, _ in answers}:
-        labelled = [f"ia_{id}" for of, id in answers if of == family]
-        for row in store.examples.standing(tx, family, ids=labelled, groups=[]):
-            if row.split == "holdout":
-                answers.pop((family, row.id.removeprefix("ia_")), None)
-    views = []
-    for review in reviews:
-        about = review.family, review.subject
-        example = examples.get(about)
-        interaction = answers.get(about) if review.kind in OF_INTERACTIONS and review.status == "open" else None
-        shown = interaction or example
-        views.append(
-            ReviewWithTexts(
-                **members_of(review),
-                input=shown.input if shown is not None else None,
-                output=interaction.output if interaction is not None else None,
-                expected=example.expected if example is not None else None,
-                why=review.payload.get("why", ""),
+        store = context.store
+        examples = {
+            (family, example.id): example
+            for family in {review.family for review in page.items}
+            for split in SPLITS_SHOWN
+            for example in store.examples.of_split(
+                tx, family, split=split, ids=[review.subject for review in page.items if review.family == family]
             )
-        )
-    return views
+        }
+        waiting = {
+            review_open.subject
+            for review_open in page.items
+            if review_open.kind in OF_INTERACTIONS and review_open.status == "open"
+        }
+        answers = {
+            (interaction.arm.family, interaction.id): interaction
+            for some in store.events.interactions(tx, waiting).values()
+            for interaction in some
+        }
+        for family in {family for family, _ in answers}:
+            labelled = [f"ia_{id}" for of, id in answers if of == family]
+            for row in store.examples.standing(tx, family, ids=labelled, groups=[]):
+                if row.split == "holdout":
+                    answers.pop((family, row.id.removeprefix("ia_")), None)
+        views = []
+        for review in page.items:
+            about = review.family, review.subject
+            example = examples.get(about)
+            interaction = answers.get(about) if review.kind in OF_INTERACTIONS and review.status == "open" else None
+            shown = interaction or example
+            views.append(
+                ReviewWithTexts(
+                    **members_of(review),
+                    input=shown.input if shown is not None else None,
+                    output=interaction.output if interaction is not None else None,
+                    expected=example.expected if example is not None else None,
+                    why=review.payload.get("why", ""),
+                )
+            )
+        return Page(items=views, next_cursor=page.next_cursor)
 
 
 def answer_review(context: Context, request: ReviewAnswerRequest) -> Review:

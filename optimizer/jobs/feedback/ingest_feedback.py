@@ -26,7 +26,6 @@ from optimizer.jobs.feedback.place_events import (
     Delivery,
     ReadEvent,
     arm_of_interaction,
-    arms_reported,
     unknown_interaction,
 )
 from optimizer.ports import Transaction
@@ -182,7 +181,12 @@ class IntakeRequest:
         that is too slow for inside the transaction.
         """
         interactions = {read.report.get("interaction") for read in reads if not read.sent.family}
-        arms = arms_reported(reads)
+        # By id and family, the arms of the interactions that events of a request report under a family of their own.
+        arms: dict[str, dict[str, Arm]] = {}
+        for read in reads:
+            id = read.report.get("id") or read.report.get("interaction")
+            if read.report.is_interaction and read.sent.family and id is not None:
+                arms.setdefault(id, {}).setdefault(read.sent.family, read.sent)
         with self._in.store.read() as tx:
             for id, ones in self._in.store.events.interactions(tx, interactions).items():
                 arms.setdefault(id, {}).update(

@@ -14,14 +14,14 @@ import structlog
 from optimizer.core.base.canonical import digest
 from optimizer.core.base.errors import BudgetExhausted, InvalidInput, StudyStopped
 from optimizer.core.base.phrasing import count
-from optimizer.core.base.values import NONE, Spread
+from optimizer.core.base.values import NONE, Budget, Spread
 from optimizer.core.evaluation.judging.calibration import judge_identity, judge_of
 from optimizer.core.evaluation.judging.judgement import Judgement
 from optimizer.core.evaluation.judging.rubric import JudgeCase, asked_again, judge_messages
 from optimizer.core.family.family import Family
 from optimizer.core.family.rendering import clip_inputs
 from optimizer.core.feedback.events import Interaction
-from optimizer.core.feedback.rating_draws import first_sampled, is_sampled, left_of_the_hour, span_of
+from optimizer.core.feedback.rating_draws import first_sampled, is_sampled, span_of
 from optimizer.core.scheduling.monthly_budget import Remainder
 from optimizer.core.search.answer_bounds import ASKS, BYTES_PER_TOKEN, LONGEST_WHY, request_bytes, usd_of
 from optimizer.core.search.prefix_queue import Rows
@@ -86,7 +86,8 @@ def monitor_traffic(
         answered = store.traffic.answered(tx, family.name, since, until, MOST) if since < until else []
         spent = store.journal.usd_of_no_study(tx, family.name, MONITOR, clock.now() - HOUR)
     sampled = [id for id, _ in answered if is_sampled(id, identity, monitor.share)]
-    budget = left_of_the_hour(monitor, spent)
+    # What is left of the hour after what was spent or reserved within it.
+    budget = Budget(usd=max(0.0, monitor.usd_per_hour - spent))
     if month is not None and month.usd is not None:
         budget = replace(budget, usd=month.usd if budget.usd is None else min(budget.usd, month.usd))
     judging = judge_answers(

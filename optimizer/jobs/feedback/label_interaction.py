@@ -6,11 +6,10 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Any
 
 from optimizer.core.base.errors import Fault, InvalidInput, NotFound
-from optimizer.core.dataset.examples import Example, make_example
+from optimizer.core.dataset.examples import make_example
 from optimizer.core.family.family import Family
 from optimizer.core.family.masking import Masker
 from optimizer.core.family.rendering import expected_text, parse_output
@@ -62,7 +61,24 @@ def label_interaction(
                     f"Interaction {record.subject!r} is no longer kept. Answer keep_back: detent review answer"
                     f" {review} keep_back"
                 )
-            example = _example(family, interaction, expected, as_answered, at=now)
+            inputs = interaction.input
+            missing = [name for name in family.inputs if inputs is None or name not in inputs]
+            if inputs is None or missing:
+                raise NotFound(
+                    f"Of interaction {interaction.id!r} the input {', '.join(missing)} is no longer kept. Answer"
+                    " keep_back."
+                )
+            example = make_example(
+                id=f"ia_{interaction.id}",
+                family=family.name,
+                input=family.declared_inputs(inputs),
+                expected=Masker(family.privacy.rules).mask(_expected(family, interaction, expected, as_answered)),
+                origin="interaction",
+                released=True,
+                created_at=now,
+                unit_hmac=interaction.arm.unit_hmac,
+                interaction=interaction.id,
+            )
             store.examples.add(tx, [example])
             store.examples.release(tx, family.name, example.id, actor)
             detail |= {"example": example.id, "split": example.split}
@@ -74,28 +90,6 @@ def label_interaction(
         return answered
 
     return store.write(change)
-
-
-def _example(
-    family: Family, interaction: Interaction, expected: Mapping[str, Any] | None, as_answered: bool, *, at: datetime
-) -> Example:
-    inputs = interaction.input
-    missing = [name for name in family.inputs if inputs is None or name not in inputs]
-    if inputs is None or missing:
-        raise NotFound(
-            f"Of interaction {interaction.id!r} the input {', '.join(missing)} is no longer kept. Answer keep_back."
-        )
-    return make_example(
-        id=f"ia_{interaction.id}",
-        family=family.name,
-        input=family.declared_inputs(inputs),
-        expected=Masker(family.privacy.rules).mask(_expected(family, interaction, expected, as_answered)),
-        origin="interaction",
-        released=True,
-        created_at=at,
-        unit_hmac=interaction.arm.unit_hmac,
-        interaction=interaction.id,
-    )
 
 
 def _expected(

@@ -195,16 +195,6 @@ class Placing:
         return min([over, *(end for end in ends if end is not None)])
 
 
-def arms_reported(reads: Iterable[ReadEvent]) -> dict[str, dict[str, Arm]]:
-    """By id and family, the arms of the interactions that events of a request report under a family of their own."""
-    arms: dict[str, dict[str, Arm]] = {}
-    for read in reads:
-        id = read.report.get("id") or read.report.get("interaction")
-        if read.report.is_interaction and read.sent.family and id is not None:
-            arms.setdefault(id, {}).setdefault(read.sent.family, read.sent)
-    return arms
-
-
 def arm_of_interaction(read: ReadEvent, known: Mapping[str, Mapping[str, Arm]]) -> Arm | None:
     """The arm of the interaction that an event names, of the event's family where it has one; None: it is not known.
 

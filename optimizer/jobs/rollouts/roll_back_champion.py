@@ -98,11 +98,46 @@ def take_back(
             raise no_champion(family)
         at, before = clock.now(), champion.current_of(history)
         if champion.is_said_again(history, expect=expect, to=to, at=at):
-            return _said_again(tx, store, history, why, dry_run=dry_run)
+            # What was done, by whom, and how to go further back, which names the variant: nobody goes there by
+            # mistake.
+            current, ended, below = (
+                champion.current_of(history),
+                champion.taken_back(history),
+                champion.beneath(history),
+            )
+            since = f"since {when(current.since)}, by {current.by}"
+            instead = f" instead of {ended.variant}" if ended is not None else ""
+            return ChangeReport(
+                family=current.family,
+                what=f"{described(tx, store, current)} is champion{instead} already, {since}; nothing changed",
+                why=why,
+                undo=_undo(ended) if ended is not None else None,
+                next=f"to go further back: detent champion rollback {below.family} --to {below.variant}"
+                if below
+                else None,
+                changed=False,
+                champion=current,
+                models=models_asked(tx, store, current),
+                instead_of=ended.variant if ended is not None else None,
+                dry_run=dry_run,
+            )
         on_record = f"champion rollback: {why}"
         tenure = champion.fall_back(history, expect=expect, to=to, at=at, by=actor, why=on_record)
         if dry_run:
-            return _foreseen(tx, store, tenure, before, why)
+            active = store.rollouts.active(tx, tenure.family)
+            ends = f"; rollout {active.id} would end" if active is not None else ""
+            return ChangeReport(
+                family=tenure.family,
+                what=f"{described(tx, store, tenure)} would be champion again,"
+                f" instead of {described(tx, store, before)}{ends}",
+                why=why,
+                next=f"detent champion rollback {tenure.family} --to {tenure.variant}",
+                changed=False,
+                champion=before,
+                models=models_asked(tx, store, tenure),
+                instead_of=before.variant,
+                dry_run=True,
+            )
         evidence = grounds.evidence if grounds is not None else None
         by = Succession(action=ROLLBACK, says="is champion again", undo=_undo(before), evidence=evidence)
         report = replace_champion(tx, store, clock, tenure, before=before, by=by, why=why)
@@ -124,38 +159,3 @@ def no_champion(family: str) -> NotFound:
 
 def _undo(before: Champion) -> str:
     return f"detent champion set {before.family} {before.variant} --reason WHY --confirm {before.family}"
-
-
-def _said_again(tx: Transaction, store: Store, history: list[Champion], why: str, *, dry_run: bool) -> ChangeReport:
-    """What was done, by whom, and how to go further back, which names the variant: nobody goes there by mistake."""
-    current, ended, below = champion.current_of(history), champion.taken_back(history), champion.beneath(history)
-    since = f"since {when(current.since)}, by {current.by}"
-    instead = f" instead of {ended.variant}" if ended is not None else ""
-    return ChangeReport(
-        family=current.family,
-        what=f"{described(tx, store, current)} is champion{instead} already, {since}; nothing changed",
-        why=why,
-        undo=_undo(ended) if ended is not None else None,
-        next=f"to go further back: detent champion rollback {below.family} --to {below.variant}" if below else None,
-        changed=False,
-        champion=current,
-        models=models_asked(tx, store, current),
-        instead_of=ended.variant if ended is not None else None,
-        dry_run=dry_run,
-    )
-
-
-def _foreseen(tx: Transaction, store: Store, tenure: Champion, before: Champion, why: str) -> ChangeReport:
-    active = store.rollouts.active(tx, tenure.family)
-    ends = f"; rollout {active.id} would end" if active is not None else ""
-    return ChangeReport(
-        family=tenure.family,
-        what=f"{described(tx, store, tenure)} would be champion again, instead of {described(tx, store, before)}{ends}",
-        why=why,
-        next=f"detent champion rollback {tenure.family} --to {tenure.variant}",
-        changed=False,
-        champion=before,
-        models=models_asked(tx, store, tenure),
-        instead_of=before.variant,
-        dry_run=True,
-    )

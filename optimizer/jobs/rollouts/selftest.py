@@ -114,7 +114,15 @@ def run_selftest(
         for runs_of_kind, flips in ((equal, ()), (worse, flipped)):
             runs_of_kind.append(_run(past, RecordedRollout(past.recording, salt=salt, flipped=flips), salt))
             if told is not None:
-                told(len(equal) + len(worse), 2 * runs, _so_far(equal, worse))
+                back, shipped = (
+                    sum(run.ending == ending for run in runs)
+                    for runs, ending in ((equal, "rolled_back"), (worse, "shipped"))
+                )
+                told(
+                    len(equal) + len(worse),
+                    2 * runs,
+                    f"equal rolled back {back} of {len(equal)}, worse shipped {shipped} of {len(worse)}",
+                )
     mean = sum(label.value for label in past.recording.labels) / len(past.recording.labels)
     cells: tuple[Cell, ...] = (
         cell_of(equal, injected=0.0, drop=0.0),
@@ -270,13 +278,6 @@ def _deployed(past: _ReplayBasis, salt: str, clock: _SimulatedClock) -> Rollout:
     for act in steps:
         rollout = apply(rollout, asked(act)).rollout
     return rollout
-
-
-def _so_far(equal: list[Run], worse: list[Run]) -> str:
-    back, shipped = (
-        sum(run.ending == ending for run in runs) for runs, ending in ((equal, "rolled_back"), (worse, "shipped"))
-    )
-    return f"equal rolled back {back} of {len(equal)}, worse shipped {shipped} of {len(worse)}"
 
 
 class _SimulatedClock:

@@ -21,7 +21,7 @@ from optimizer.core.feedback.traffic import RecordedTraffic
 from optimizer.core.forecast.forecast import RolloutForecast
 from optimizer.core.rollout.start import LABEL_WINDOW_DAYS, chosen, fallen_before, gates_on_record
 from optimizer.core.rollout.transitions import TransitionRequest, apply, start
-from optimizer.core.serving.rollout import Decision, Freeze, Rollout, is_frozen, ladder_text, require_unfrozen
+from optimizer.core.serving.rollout import Decision, Rollout, is_frozen, ladder_text, require_unfrozen
 from optimizer.jobs.context import Context
 from optimizer.jobs.dataset.golden_scenarios import with_kept_golden
 from optimizer.jobs.families.vouch_for_judge import judge_gates, without_judge_gate
@@ -97,7 +97,25 @@ def make_rollout(family: Family, request: RolloutRequest, *, actor: str, store: 
         with store.read() as tx:
             draft = _draft(tx, store, clock, basis)
             freeze = is_frozen(store.freezes.all(tx), family.name)
-        return _foreseen(draft, freeze)
+        forced = bool(draft.missed)
+        what = f"would start a rollout of {_plan(draft.rollout)}"
+        if forced:
+            what += "; forced, since" if draft.basis.is_confirmed else "; refused unless confirmed, since"
+            what += " not every gate is met"
+        hindrances = [f"{freeze.sentence}."] if freeze is not None else []
+        hindrances += [draft.blind.detail] if draft.blind is not None else []
+        if hindrances:
+            what = f"nothing would start: {' '.join(hindrances)} After that it {what}"
+        return StartReport(
+            **members_of(draft.rollout),
+            what=what,
+            why=_gates_text(draft),
+            next=freeze.undo if freeze is not None else start_command(draft.basis.asked, forced=forced),
+            changed=False,
+            gates=draft.gates,
+            forecast=draft.forecast,
+            dry_run=True,
+        )
     decisions: list[Decision] = []
     report = store.write(lambda tx: _make(tx, store, clock, basis, decisions))
     for decision in decisions:
@@ -284,28 +302,6 @@ def _refusal(draft: _Draft) -> GateNotMet:
         f"as forced with confirm = {name}{wrong}: {start_command(draft.basis.asked, forced=True)}.",
         gates=draft.missed,
         confirm=name,
-    )
-
-
-def _foreseen(draft: _Draft, freeze: Freeze | None) -> StartReport:
-    forced = bool(draft.missed)
-    what = f"would start a rollout of {_plan(draft.rollout)}"
-    if forced:
-        what += "; forced, since" if draft.basis.is_confirmed else "; refused unless confirmed, since"
-        what += " not every gate is met"
-    hindrances = [f"{freeze.sentence}."] if freeze is not None else []
-    hindrances += [draft.blind.detail] if draft.blind is not None else []
-    if hindrances:
-        what = f"nothing would start: {' '.join(hindrances)} After that it {what}"
-    return StartReport(
-        **members_of(draft.rollout),
-        what=what,
-        why=_gates_text(draft),
-        next=freeze.undo if freeze is not None else start_command(draft.basis.asked, forced=forced),
-        changed=False,
-        gates=draft.gates,
-        forecast=draft.forecast,
-        dry_run=True,
     )
 
 

@@ -6,7 +6,7 @@ Writes nothing and asks no model.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from optimizer.core.base.minute_sums import merge
@@ -15,13 +15,13 @@ from optimizer.core.family.family import Family
 from optimizer.core.scheduling.schedule import ScheduleInForce, in_force
 from optimizer.core.scheduling.triggers import (
     EVIDENCE_KINDS,
+    KINDS,
     REFERENCE_DAYS,
     WINDOW_HOURS,
     Exposure,
     Guard,
     Look,
     Window,
-    all_off,
     first_to_fire,
     handled,
     kept_from_starting,
@@ -61,7 +61,8 @@ def look_at_triggers(family: Family, *, store: Store, clock: Clock, max_studies:
         schedule = in_force(family, store.schedules.get(tx, family.name))
         champion = store.champions.current(tx, family.name)
         since = _looked_until(tx, store, family.name) or clock_now
-        looks = all_off(schedule.text)
+        # Where a person has not switched on that studies start by themselves.
+        looks = [Look(kind=kind, state="off", reason=schedule.text) for kind in KINDS]
         if schedule.on:
             looks = [
                 *_evidence(tx, store, family, champion, now, clock.scale),
@@ -95,13 +96,6 @@ def next_scheduled(schedule: ScheduleInForce, clock: Clock) -> datetime | None:
     if due is None or clock.scale == 1.0:
         return due
     return clock.now() + (due - clock_now) / clock.scale
-
-
-def as_started(trigger: Trigger, clock_now: datetime) -> Trigger:
-    """The trigger with the time up to which it answers the schedule: kept with the study itself,
-    so that a kill makes no second one.
-    """
-    return replace(trigger, evidence={**trigger.evidence, "clock_at": clock_now.isoformat()})
 
 
 def _looked_until(tx: Transaction, store: Store, family: str) -> datetime | None:

@@ -20,7 +20,7 @@ from optimizer.jobs.context import Context
 from optimizer.jobs.families.each_family import each_family
 from optimizer.jobs.ids import new_id
 from optimizer.jobs.outbox.keep_alerts import keep_alerts
-from optimizer.jobs.scheduling.look_at_triggers import TriggerReport, as_started, look_at_triggers, watermark_name
+from optimizer.jobs.scheduling.look_at_triggers import TriggerReport, look_at_triggers, watermark_name
 from optimizer.jobs.studies.create_study import BudgetBody, StudyRequest, create_study
 from optimizer.jobs.studies.read_spending import monthly_left
 from optimizer.ports import Alert, Clock, Store, Transaction
@@ -65,7 +65,9 @@ def _look(
     if report.held is not None and report.held.needs_person:
         problem = _Problem(about=EXAMPLES, detail=report.held.reason)
     elif report.held is None and report.trigger is not None:
-        trigger = as_started(report.trigger, looked_at)
+        # The trigger with the time up to which it answers the schedule: kept with the study itself, so that a kill
+        # makes no second one.
+        trigger = replace(report.trigger, evidence={**report.trigger.evidence, "clock_at": looked_at.isoformat()})
         strategy, aim = asked_of(family, report.schedule, trigger.kind)
         try:
             study = _start(context, family, trigger, strategy=strategy, aim=aim, holdout=report.schedule.holdout)
@@ -123,33 +125,30 @@ def _leave(store: Store, clock: Clock, report: TriggerReport, looked_at: datetim
         if all(look.state == "off" for look in report.looks):
             _close_not_started(tx, store, report.family, now)
         if problem is not None and report.trigger is not None:
-            _say_not_started(tx, store, report, report.trigger, problem, now)
+            # Once: not again every five minutes, and always with what keeps it from starting now.
+            trigger = report.trigger
+            again = (
+                f" Tried again at {when(report.next_at)}."
+                if report.next_at is not None and trigger.kind == "schedule"
+                else ""
+            )
+            detail = (
+                f"A study of {report.family} would start by itself ({trigger.kind}: {trigger.reason}), and cannot."
+                f" {problem.detail.rstrip('.')}.{again}"
+            )
+            alert = Alert(
+                id=new_id("al"),
+                kind=NOT_STARTED,
+                level="warning",
+                family=report.family,
+                subject=problem.about,
+                opened_at=now,
+                detail=detail,
+            )
+            if not store.alerts.reword(tx, alert) and store.alerts.open(tx, alert):
+                log.warning("study not started", family=report.family, detail=detail)
 
     store.write(write)
-
-
-def _say_not_started(
-    tx: Transaction, store: Store, report: TriggerReport, trigger: Trigger, problem: _Problem, now: datetime
-) -> None:
-    """Once: not again every five minutes, and always with what keeps it from starting now."""
-    again = (
-        f" Tried again at {when(report.next_at)}." if report.next_at is not None and trigger.kind == "schedule" else ""
-    )
-    detail = (
-        f"A study of {report.family} would start by itself ({trigger.kind}: {trigger.reason}), and cannot."
-        f" {problem.detail.rstrip('.')}.{again}"
-    )
-    alert = Alert(
-        id=new_id("al"),
-        kind=NOT_STARTED,
-        level="warning",
-        family=report.family,
-        subject=problem.about,
-        opened_at=now,
-        detail=detail,
-    )
-    if not store.alerts.reword(tx, alert) and store.alerts.open(tx, alert):
-        log.warning("study not started", family=report.family, detail=detail)
 
 
 def _close_not_started(tx: Transaction, store: Store, family: str, now: datetime) -> None:

@@ -160,24 +160,20 @@ def _with_remarks(estimate: CostEstimate, wish: AskedStudy, dataset: Mapping[str
     if freeze is not None:
         remarks.append(f"No study would start while {freeze.sentence}.")
     if kind_of(wish.family).asks_models:
-        remarks += _remarks_on_rows(wish, dataset, store)
+        train, dev = load_examples(wish.family, dataset, store)
+        rows = [*train, *dev]
+        alike = near_duplicates({e.id: text for e in rows if (text := text_without_group(e))})
+        sentences = (
+            unreleased_in_words(wish.family.name, dataset.get("n_unreleased", 0)),
+            small_pool_in_words(len(rows)) if tuple(wish.names) == (REPLAY,) and wish.aim == "cost" else None,
+            None if alike is None else alike.text,
+            small_holdout_in_words(len(dataset["holdout"]), wish.family.rollout.gates.n)
+            if wish.definition.n_holdout  # else the study is not to look at it
+            else None,
+        )
+        remarks += [sentence for sentence in sentences if sentence is not None]
     left_out = {name: dataset[name] for name in ("truncated", "n_refused", "n_unreleased") if name in dataset}
     return replace(estimate, **left_out, remarks=remarks)
-
-
-def _remarks_on_rows(wish: AskedStudy, dataset: Mapping[str, Any], store: Store) -> list[str]:
-    train, dev = load_examples(wish.family, dataset, store)
-    rows = [*train, *dev]
-    alike = near_duplicates({e.id: text for e in rows if (text := text_without_group(e))})
-    sentences = (
-        unreleased_in_words(wish.family.name, dataset.get("n_unreleased", 0)),
-        small_pool_in_words(len(rows)) if tuple(wish.names) == (REPLAY,) and wish.aim == "cost" else None,
-        None if alike is None else alike.text,
-        small_holdout_in_words(len(dataset["holdout"]), wish.family.rollout.gates.n)
-        if wish.definition.n_holdout  # else the study is not to look at it
-        else None,
-    )
-    return [sentence for sentence in sentences if sentence is not None]
 
 
 def _asked(

@@ -115,7 +115,19 @@ def served_requests(family: Family, *, store: Store, clock: Clock, hours: float)
     since = clock.now() - timedelta(hours=hours)
     with store.read() as tx:
         champion = _champion(family, store, tx)
-        policy = _cascade_of(family, champion.variant)
+        policy = parse_policy(champion.variant.policy)
+        if policy.cascade is None:
+            raise InvalidInput(
+                f"The champion of family {family.name!r} has no cascade, so no request has asked its tiers in turn. A"
+                f" study finds the thresholds of one: detent study run {family.name} --strategy replay --aim cost"
+                " --dry-run."
+            )
+        if policy.votes is not None:
+            raise InvalidInput(
+                f"The champion of family {family.name!r} lets its models vote before it asks the last tier, and"
+                " thresholds of accept play no part in that. Take votes.models out of a variant's policy to use a"
+                " cascade's thresholds."
+            )
         same = _answers(champion.variant)
         alike = {
             r.variant.id: r.variant for r in store.variants.of_family(tx, family.name) if _answers(r.variant) == same
@@ -161,22 +173,6 @@ def _champion(family: Family, store: Store, tx: Transaction) -> VariantRecord:
             " once."
         )
     return record
-
-
-def _cascade_of(family: Family, champion: Variant) -> Policy:
-    policy = parse_policy(champion.policy)
-    if policy.cascade is None:
-        raise InvalidInput(
-            f"The champion of family {family.name!r} has no cascade, so no request has asked its tiers in turn. A study"
-            f" finds the thresholds of one: detent study run {family.name} --strategy replay --aim cost --dry-run."
-        )
-    if policy.votes is not None:
-        raise InvalidInput(
-            f"The champion of family {family.name!r} lets its models vote before it asks the last tier, and thresholds"
-            " of accept play no part in that. Take votes.models out of a variant's policy to use a cascade's"
-            " thresholds."
-        )
-    return policy
 
 
 def _answers(variant: Variant) -> bytes:

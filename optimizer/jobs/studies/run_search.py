@@ -117,7 +117,18 @@ def run_search(run: StudyRun, *, reserve: Reserve, stop: StopFlag) -> SearchResu
             race = _race_of(run, names, strategies, setting, calls)
             _race(run, race, trials, evaluator, reserve, stop)
         else:
-            _evaluate_in_full(run, trials, evaluator, Sequential(names, setting, strategies), stop)
+            # Every proposal on every dev example.
+            search = Sequential(names, setting, strategies)
+            proposal: Proposal | None = Proposal(variant=run.champion, proposer="champion")
+            while proposal is not None:
+                stop.check_cancelled()
+                (results,) = trials.evaluate(evaluator, [(proposal, run.dev)])
+                objective = trials.objective()
+                assert objective is not None  # the champion is the first
+                if proposal.variant.id == run.champion.id:
+                    _require_timed(run, results)
+                search.tell(proposal, objective.told(results), results)
+                proposal = search.ask()
     except BudgetExhausted as exhausted:
         ended, reason = "budget", str(exhausted)
     except StudyStopped as stopped:
@@ -220,20 +231,6 @@ def _setting(run: StudyRun, evaluator: Measures, propose: Propose) -> SearchSett
     )
 
 
-def _evaluate_in_full(run: StudyRun, trials: Trials, evaluator: Measures, search: Sequential, stop: StopFlag) -> None:
-    """Every proposal on every dev example."""
-    proposal: Proposal | None = Proposal(variant=run.champion, proposer="champion")
-    while proposal is not None:
-        stop.check_cancelled()
-        (results,) = trials.evaluate(evaluator, [(proposal, run.dev)])
-        objective = trials.objective()
-        assert objective is not None  # the champion is the first
-        if proposal.variant.id == run.champion.id:
-            _require_timed(run, results)
-        search.tell(proposal, objective.told(results), results)
-        proposal = search.ask()
-
-
 def _require_timed(run: StudyRun, champion: Sequence[ExampleResult]) -> None:
     """Before anything is spent on candidates.
 
@@ -274,31 +271,25 @@ def _race(
     Cut short by dollars or time, leader and champion still meet every example: calls were left over for that.
     """
     try:
-        _to_the_end(run, race, trials, evaluator, reserve, stop)
+        try:
+            while heats := race.heats():
+                stop.check_cancelled()
+                reserve.n_last = race.n_last
+                _run_heats(run, race, heats, trials, evaluator)
+            if (cap := run.study.budget.calls) is not None:
+                n_left = (cap - reserve.n_confirmation - evaluator.n_fresh) // max(1, reserve.calls_per_answer)
+                _run_heats(run, race, race.last(n_left), trials, evaluator)
+        except (BudgetExhausted, StudyStopped):
+            reserve.n_last = 0
+            if not stop.cancelled:
+                _run_heats(run, race, race.last(), trials, evaluator)
+            raise
     except (BudgetExhausted, StudyStopped):
         if not stop.cancelled:
             trials.end_race(race.pair)
         raise
     if not stop.cancelled:
         trials.end_race(race.pair)
-
-
-def _to_the_end(
-    run: StudyRun, race: RacedSearch, trials: Trials, evaluator: Measures, reserve: Reserve, stop: StopFlag
-) -> None:
-    try:
-        while heats := race.heats():
-            stop.check_cancelled()
-            reserve.n_last = race.n_last
-            _run_heats(run, race, heats, trials, evaluator)
-        if (cap := run.study.budget.calls) is not None:
-            n_left = (cap - reserve.n_confirmation - evaluator.n_fresh) // max(1, reserve.calls_per_answer)
-            _run_heats(run, race, race.last(n_left), trials, evaluator)
-    except (BudgetExhausted, StudyStopped):
-        reserve.n_last = 0
-        if not stop.cancelled:
-            _run_heats(run, race, race.last(), trials, evaluator)
-        raise
 
 
 def _run_heats(

@@ -61,7 +61,10 @@ def run_study(
     A study that started by itself asks a model only while no user waits.
     """
     store, clock = context.store, context.clock
-    study = _get(store, study_id)
+    with store.read() as tx:
+        study = store.studies.get(tx, study_id)
+    if study is None:
+        raise NotFound(f"There is no study {study_id!r}; `detent study list` shows those that exist.")
     if study.status in ENDED:
         return study
     try:
@@ -337,14 +340,6 @@ def _finish(run: StudyRun, text: str, **changes: Any) -> Study:
     run.store.write(finish)
     run.tell("finished", text)
     return run.study
-
-
-def _get(store: Store, study_id: str) -> Study:
-    with store.read() as tx:
-        study = store.studies.get(tx, study_id)
-    if study is None:
-        raise NotFound(f"There is no study {study_id!r}; `detent study list` shows those that exist.")
-    return study
 
 
 def _ask_suites(run: StudyRun, winner: str, *, stop: StopFlag) -> None:

@@ -72,7 +72,11 @@ class ExportWriter:
             if self._folder.exists():
                 self._folder.rmdir()
             self._part.rename(self._folder)
-            _to_disk(self._folder.parent)
+            at = os.open(self._folder.parent, os.O_RDONLY)
+            try:
+                os.fsync(at)
+            finally:
+                os.close(at)
         finally:
             self._unlock()
 
@@ -187,11 +191,3 @@ def _line(value: Mapping[str, Any]) -> bytes:
 def _flush(file: Any) -> None:
     file.flush()
     os.fsync(file.fileno())
-
-
-def _to_disk(folder: Path) -> None:
-    at = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(at)
-    finally:
-        os.close(at)

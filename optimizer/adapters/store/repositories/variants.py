@@ -87,7 +87,30 @@ class PerformanceTables:
         start = datetime.strptime(day, "%Y-%m-%d").replace(tzinfo=UTC)
         sums: dict[Key, dict[str, Any]] = {}
         for family in sorted({*families_in(tx, INTERACTIONS), *families_in(tx, FEEDBACK_EVENTS)}):
-            for part in (_interactions_of(tx, family, start), _feedback_of(tx, family, start)):
+            variant, model = (
+                func.coalesce(_I.variant, NONE).label("variant"),
+                func.coalesce(_I.model, NONE).label("model"),
+            )
+            query = (
+                select(
+                    _I.family,
+                    variant,
+                    model,
+                    func.count().label("n_interactions"),
+                    func.count(_I.error).label("n_errors"),
+                    func.count(_I.latency_ms).label("n_timed"),
+                    func.avg(_I.latency_ms).label("mean_latency_ms"),
+                    func.coalesce(func.sum(_I.cost_usd), 0.0).label("cost_usd"),
+                )
+                .where(_I.family == family, _within(_I.received_at, start))
+                .group_by(_I.family, variant, model)
+            )
+            by_key: dict[Key, dict[str, Any]] = {}
+            for row in tx.execute(query).mappings().all():
+                key = (row["family"], row["variant"], row["model"])
+                columns = {name: row[name] for name in ("n_interactions", "n_errors", "mean_latency_ms", "cost_usd")}
+                by_key[key] = {**columns, "p95_latency_ms": _p95(tx, key, start, row["n_timed"])}
+            for part in (by_key, _feedback_of(tx, family, start)):
                 for key, columns in part.items():
                     sums.setdefault(key, dict(_NOTHING)).update(columns)
         return [{"family": f, "variant": v, "model": m, "day": day, **columns} for (f, v, m), columns in sums.items()]
@@ -122,30 +145,6 @@ _NOTHING: Mapping[str, Any] = {
 
 def _within(column: ColumnElement[datetime], start: datetime) -> ColumnElement[bool]:
     return and_(column >= start, column < start + timedelta(days=1))
-
-
-def _interactions_of(tx: Connection, family: str, start: datetime) -> dict[Key, dict[str, Any]]:
-    variant, model = func.coalesce(_I.variant, NONE).label("variant"), func.coalesce(_I.model, NONE).label("model")
-    query = (
-        select(
-            _I.family,
-            variant,
-            model,
-            func.count().label("n_interactions"),
-            func.count(_I.error).label("n_errors"),
-            func.count(_I.latency_ms).label("n_timed"),
-            func.avg(_I.latency_ms).label("mean_latency_ms"),
-            func.coalesce(func.sum(_I.cost_usd), 0.0).label("cost_usd"),
-        )
-        .where(_I.family == family, _within(_I.received_at, start))
-        .group_by(_I.family, variant, model)
-    )
-    by_key: dict[Key, dict[str, Any]] = {}
-    for row in tx.execute(query).mappings().all():
-        key = (row["family"], row["variant"], row["model"])
-        columns = {name: row[name] for name in ("n_interactions", "n_errors", "mean_latency_ms", "cost_usd")}
-        by_key[key] = {**columns, "p95_latency_ms": _p95(tx, key, start, row["n_timed"])}
-    return by_key
 
 
 def _p95(tx: Connection, key: Key, start: datetime, n: int) -> float | None:

@@ -83,7 +83,19 @@ def tokens_of(text: str, names: Collection[str]) -> Iterator[Token]:
         elif kind == "name":
             yield Token(_kind_of_word(text, token, position, names), token, position)
         elif kind != "space":
-            _check_value(text, kind, token, position)
+            end = position + len(token)
+            follower = text[end : end + 1]
+            if kind == "text" and not token.isprintable():
+                odd = next(i for i, character in enumerate(token) if not character.isprintable())
+                raise InvalidCondition(
+                    text, position + odd, f"{quoted(token[odd])} cannot stand in a text: only what can be printed does"
+                )
+            if kind == "number" and (follower.isalnum() or follower in {".", "_"}):
+                raise InvalidCondition(
+                    text, end, "the number ends here; write digits with one decimal point, and a space before a word"
+                )
+            if kind == "number" and re.match(r"0[0-9]", token):
+                raise InvalidCondition(text, position, "a number does not begin with 0 and a digit")
             yield Token(kind, token, position)
         position = match.end()
     yield Token("end", "", len(text))
@@ -114,22 +126,6 @@ def _unknown(word: str, names: Collection[str]) -> str:
         return f"no variable is called {quoted(word)}, and none is declared"
     shown = ", ".join(sorted(names)[:MAX_SHOWN]) + (", …" if len(names) > MAX_SHOWN else "")
     return f"no variable is called {quoted(word)}{meant or '.'} Known: {shown}"
-
-
-def _check_value(text: str, kind: str, token: str, position: int) -> None:
-    end = position + len(token)
-    follower = text[end : end + 1]
-    if kind == "text" and not token.isprintable():
-        odd = next(i for i, character in enumerate(token) if not character.isprintable())
-        raise InvalidCondition(
-            text, position + odd, f"{quoted(token[odd])} cannot stand in a text: only what can be printed does"
-        )
-    if kind == "number" and (follower.isalnum() or follower in {".", "_"}):
-        raise InvalidCondition(
-            text, end, "the number ends here; write digits with one decimal point, and a space before a word"
-        )
-    if kind == "number" and re.match(r"0[0-9]", token):
-        raise InvalidCondition(text, position, "a number does not begin with 0 and a digit")
 
 
 def quoted(token: str) -> str:

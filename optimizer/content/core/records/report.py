@@ -214,18 +214,6 @@ class OutOfRange:
     detail: str
 
 
-def readings(by_type: Mapping[str, PipelineSums]) -> dict[str, Reading]:
-    """The figures that have targets, from sums by processing type."""
-    figures_of_all, both = overall(by_type), total(by_type.values())
-    n_of = {
-        "early_exit_rate": both.n - figures_of_all.quality_bypassed,
-        "avg_time_savings": both.n_saved,
-        "quality_score_avg": by_type.get("full", PipelineSums()).n_quality,
-    }
-    figures = ("bypass_rate", "early_exit_rate", "avg_time_savings", "quality_score_avg")
-    return {name: Reading(value=getattr(figures_of_all, name), n=n_of.get(name, both.n)) for name in figures}
-
-
 def out_of_range(
     now: Mapping[str, Reading], targets: Mapping[str, Target], before: Mapping[str, Level]
 ) -> list[OutOfRange]:

@@ -272,29 +272,30 @@ class ScoreSearch:
             did = outcome(records, parse_pipeline(knobs))
             surely = -1.0 if did.quality is None else did.quality - (did.quality_error or 1.0)
             if did.time_saved_share >= low - 1e-9 and surely >= (quality or 0.0):
-                return [self._knobs_proposed(knobs, did)]
+                variant = replace(self._setting.start, policy=dict(knobs))
+                why = (
+                    f"{KNOBS} serve, since {NO_TEXT}: on the training items they were fitted to they save"
+                    f" {did.time_saved_share:.1%} of the time at a mean quality of {did.quality:.3f}."
+                )
+                on_dev = [result.as_data() for result in results_by_type(self._dev, knobs, {})] if self._dev else []
+                point = {
+                    "variant": variant.id,
+                    "score": KNOBS,
+                    "why": why,
+                    "n_train": len(self._train),
+                    "on_dev": {KNOBS: on_dev},
+                }
+                self._setting.keep_finding(CONTENT_SCORE, {"points": [point], "not_trained": [], "note": NO_TRANSFER})
+                self._setting.remark(why)
+                return [
+                    Proposal(
+                        variant=variant,
+                        proposer=REPLAY,
+                        params={"score": KNOBS, "saved_on_train": did.time_saved_share},
+                    )
+                ]
         wish = f"{saved:.0%} of the time saved" if saved is not None else f"a quality of {quality:g}"
         return self._refused(f"{NO_TEXT}; and no setting of filter and routes keeps {wish} on the training items")
-
-    def _knobs_proposed(self, policy: Mapping[str, Any], did: ReplayedShares) -> Proposal:
-        variant = replace(self._setting.start, policy=dict(policy))
-        why = (
-            f"{KNOBS} serve, since {NO_TEXT}: on the training items they were fitted to they save"
-            f" {did.time_saved_share:.1%} of the time at a mean quality of {did.quality:.3f}."
-        )
-        on_dev = [result.as_data() for result in results_by_type(self._dev, policy, {})] if self._dev else []
-        point = {
-            "variant": variant.id,
-            "score": KNOBS,
-            "why": why,
-            "n_train": len(self._train),
-            "on_dev": {KNOBS: on_dev},
-        }
-        self._setting.keep_finding(CONTENT_SCORE, {"points": [point], "not_trained": [], "note": NO_TRANSFER})
-        self._setting.remark(why)
-        return Proposal(
-            variant=variant, proposer=REPLAY, params={"score": KNOBS, "saved_on_train": did.time_saved_share}
-        )
 
     def _refused(self, why: str) -> list[Proposal]:
         self._setting.remark(f"No score was learned: {why}.")

@@ -28,13 +28,12 @@ from optimizer.core.search.cascade.figures import (
     ThresholdCurve,
     ThresholdPoint,
 )
-from optimizer.core.search.cascade.learned import is_recorded
+from optimizer.core.search.cascade.learned import DEFAULT_SIGNAL
 from optimizer.core.search.cascade.production import Production
 from optimizer.core.search.cascade.records import (
     NOT_REPLAYED,
     SHARES,
     CascadeReplay,
-    Column,
     TierRecords,
     figure,
     loss_upper,
@@ -324,7 +323,8 @@ def _decides_by(variant: Variant, recorded: Mapping[str, Any] | None, learned: M
     signal = variant.policy.get(CONFIDENCE.name)
     after = (signal or {}).get("after") or {}
     if not after:
-        return is_recorded(signal, recorded)
+        # Whether a policy's confidence is the recorded one; None is the default of both.
+        return (signal or DEFAULT_SIGNAL) == (recorded or DEFAULT_SIGNAL)
     return all(tier in learned and learned[tier]["hash"] == one.get("hash") for tier, one in after.items())
 
 
@@ -368,22 +368,19 @@ def _knob(name: str) -> Knob:
 
 def _curve(chain: TierRecords, setting: CascadeSetting, place: int, *, is_present: bool) -> ThresholdCurve:
     at = setting.accept[place]
+    # Quantiles of what was recorded, the value chosen, and 1, which only a whole confidence passes.
+    confidence = chain.confidence[:, place]
+    known = confidence[~np.isnan(confidence)]
+    quantiles = np.quantile(known, np.linspace(0, 1, N_VALUES), method="lower") if len(known) else np.array([])
     accepts = [
         (value, (*setting.accept[:place], value, *setting.accept[place + 1 :]))
-        for value in _values(chain.confidence[:, place], at)
+        for value in sorted({float(value) for value in quantiles} | {at, 1.0})
     ]
     points = [_point(value, replay(chain, replace(setting, accept=accept)), place) for value, accept in accepts]
     name = "accept" if place == 0 else f"accept.{place + 1}"
     return ThresholdCurve(
         knob=_knob(name), tier=setting.tiers[place], present=at if is_present else None, points=tuple(points)
     )
-
-
-def _values(confidence: Column, chosen: float) -> list[float]:
-    """Quantiles of what was recorded, the value chosen, and 1, which only a whole confidence passes."""
-    known = confidence[~np.isnan(confidence)]
-    quantiles = np.quantile(known, np.linspace(0, 1, N_VALUES), method="lower") if len(known) else np.array([])
-    return sorted({float(value) for value in quantiles} | {chosen, 1.0})
 
 
 def _point(value: float, replayed: CascadeReplay, place: int) -> ThresholdPoint:

@@ -160,11 +160,6 @@ def asks_to_learn(space: Mapping[str, Any]) -> bool:
     return any(is_to_be_learned(CONFIDENCE, choice) for choice in _choices(space))
 
 
-def is_recorded(signal: Mapping[str, Any] | None, recorded: Mapping[str, Any] | None) -> bool:
-    """Whether a policy's confidence is the recorded one; None is the default of both."""
-    return (signal or DEFAULT_SIGNAL) == (recorded or DEFAULT_SIGNAL)
-
-
 def recorded_signal(space: Mapping[str, Any], own: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
     """The confidence that tiers' answers are recorded with:
     the one the space names beside the predictor, else the policy's own.
