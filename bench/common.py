@@ -21,10 +21,8 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # what is shared with the tests, before an installed package of that name
 RESULTS = ROOT / "bench" / "results"
 # Where a run keeps what it would not do again; never inside the project.
-CACHE = Path(
-    os.environ.get("DETENT_RECORDED")
-    or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "detent-bench-recorded"
-)
+CACHES = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+CACHE = Path(os.environ.get("DETENT_RECORDED") or CACHES / "detent-bench-recorded")
 SHARED = Path(os.environ.get("DETENT_SHARED", ROOT.parent / "shared"))
 
 Bounds = tuple[float, float] | tuple[None, None]

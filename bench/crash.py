@@ -333,7 +333,6 @@ def main() -> int:
     )
     parser.add_argument("--seed", type=int, default=1, help="of the random moments")
     parser.add_argument("--no-result", action="store_true", help="write no bench/results/crash.json")
-    parser.add_argument("--keep", action="store_true", help="keep the folder")
     args = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="detent-crash-"))
     started = time.monotonic()
@@ -369,10 +368,7 @@ def main() -> int:
             write_result("crash", cells(result))
         return 1 if broken else 0
     finally:
-        if args.keep:
-            print(f"kept: {folder}", file=sys.stderr)
-        else:
-            shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 if __name__ == "__main__":

@@ -26,12 +26,11 @@ import json
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from lifts.held_out import Answered, HeldOut
 from lifts.homes import Chosen, best_base, family_in, make_home, rows_of, search
-from lifts.kept import Work, cache, collected, publish
+from lifts.kept import Work, collected, publish
 from lifts.plan import PLAN, SEEDS, Measured
 from lifts.verdict import verdicts
 
@@ -51,9 +50,8 @@ def main() -> int:
     parser.add_argument("--rows", type=int, default=N_ROWS)
     parser.add_argument("--minutes", type=float, default=None)
     parser.add_argument("--list", action="store_true", help="measure nothing; write what is kept")
-    parser.add_argument("--cache", type=Path, default=cache())
     options = parser.parse_args()
-    work = Work.below(options.cache)
+    work = Work.kept()
     if not work.data.is_dir():
         print(f"Skipped: the rows are not at {work.data}. Set DETENT_SHARED to the folder that holds data/.")
         return 0

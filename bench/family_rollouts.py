@@ -27,7 +27,7 @@ from typing import Any
 
 from common import commit
 from lifts.confirming import confirm
-from lifts.kept import Work, cache, publish, rolled_out
+from lifts.kept import Work, publish, rolled_out
 from lifts.plan import PLAN, SEEDS
 from lifts.recorded import Pair, pair_of
 from lifts.rolled import WRONG, earlier, ended, judged
@@ -42,9 +42,8 @@ def main() -> int:
     parser.add_argument("--seeds", nargs="+", type=int, default=list(SEEDS), help="the first whose study changed it")
     parser.add_argument("--at-once", type=int, default=5, help="homes that are served side by side")
     parser.add_argument("--list", action="store_true", help="roll out nothing; write what is kept")
-    parser.add_argument("--cache", type=Path, default=cache())
     options = parser.parse_args()
-    work = Work.below(options.cache)
+    work = Work.kept()
     if not options.list:
         run(options.families, work, options.seeds, options.at_once)
     result = rolled_out(work)

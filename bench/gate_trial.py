@@ -11,16 +11,18 @@ bench/results/gate_trial.json and docs/reference/gate-trial.md.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from common import SHARED, Cell, write_result
-from pages import publish
+from pages import bounded, matching, publish, table, text_of
 from rules.deciders import RULES
 from rules.ramps import Clock, FailedChecks, Ramp, SafeRollout, Watched
 from simulations.own_rule import OwnRule
+from simulations.page import OURS as SHOWN
 from simulations.replay import Arm, HeadlineTest, cookie_cats, open_bandit, replay, upworthy
 from simulations.tally import Tally, mean_cell, progress, share_cell
 
@@ -148,6 +150,21 @@ def ratio_cells(tests: list[HeadlineTest]) -> list[Cell]:
 
 
 CHI_SQUARE = 10.828  # one degree of freedom at .001
+
+
+def page(result: Mapping[str, Any]) -> str:
+    cells = result["cells"]
+    ends: dict[str, dict[str, str]] = {SHOWN: {}}
+    for (case, end, name), cell in matching(cells, "(.*): (promote|roll_back) vs (.*)"):
+        for rule, share in ((SHOWN, cell["ours"]), (name, cell["other"])):
+            row = ends.setdefault(rule, {})
+            row[case] = f"{share:.2f}" if end == "promote" else f"{row[case].split(' / ')[0]} / {share:.2f}"
+    alarms = {
+        case: {SHOWN: bounded(cell), cell["other_name"]: f"{cell['other']:.3f}"}
+        for (case,), cell in matching(cells, "(.*?): alarm.*")
+    }
+    n = max(c["n"] for c in cells if c["case"].startswith("Cookie Cats"))
+    return text_of("gate-trial", **result, n=n, ends=table("rule", ends), alarms=table("tests", alarms))
 
 
 def main() -> None:

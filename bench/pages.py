@@ -22,11 +22,11 @@ BENCH = Path(__file__).parent
 TEXTS, RESULTS, DOCS = BENCH / "texts", BENCH / "results", BENCH.parent / "docs" / "reference"
 PAGES = {  # the module with the function page, and the results that it takes
     "cascades-measured": ("cascade_logs.page", "cascades"),
-    "commands-measured": ("typed.page", "commands"),
+    "commands-measured": ("commands", "commands"),
     "confidence-measured": ("learned.confidence_page", "confidence"),
     "content-quality-measured": ("learned.content_commands_page", "content_commands"),
     "families-measured": ("lifts.page", "families", "family_rollouts"),
-    "gate-trial": ("simulations.gate_page", "gate_trial"),
+    "gate-trial": ("gate_trial", "gate_trial"),
     "judges-measured": ("judging.page", "judges"),
     "listed-instructions-measured": ("listed.page", "listed_instructions"),
     "noninferiority-measured": ("noninferiority", "noninferiority"),

@@ -1,19 +1,18 @@
-"""Searches side by side on the live model: ours against DSPy's and MLflow's, on the same rows, prompt and model.
+"""Searches side by side on the live model: ours against DSPy's, on the same rows, prompt and model.
 
     python bench/search_live.py [--cells 'intent_routing/*/1' ...] [--minutes 60] [--rows full|small]
         [--seeds 1 2 3] [--list]
 
-A cell is task/search/seed. Searches: the bare prompt; ours (bootstrap+settings, race, joint, examples); DSPy's
-BootstrapFewShotWithRandomSearch, MIPROv2 and GEPA; mlflow.genai.optimize_prompts. The embedded model cannot write
-instructions, so every search that wants some gets those of the task's list from a deterministic proposer; ours has the
-same list in its space. All see the same train and dev rows; what each chose is scored once on the same held-out rows.
+A cell is task/search/seed. Searches: the bare prompt; ours (race, joint); DSPy's MIPROv2 and GEPA. The embedded model
+cannot write instructions, so theirs get those of the task's list from a deterministic proposer; ours has the same list
+in its space. All see the same train and dev rows; what each chose is scored once on the same held-out rows.
 Calls and minutes are those of the search, the held-out rows not counted;
 minutes are what the model took to answer them.
 
 Each cell keeps its own journal and result outside the repository, under DETENT_LIVE (default: detent-bench-search-live
 in the user's cache folder), so that a stop loses nothing: run again and it goes on. `--minutes`: no cell begins after
-that. MIPROv2 is run first: ours and GEPA may make as many calls as it made. In full: 27 cells, about an hour on an idle
-core; the table goes to docs/reference/search-live.md.
+that. MIPROv2 is run first: ours and GEPA may make as many calls as it made. In full: 15 cells, about an hour on an
+idle core; the table goes to docs/reference/search-live.md.
 """
 
 from __future__ import annotations
@@ -23,17 +22,16 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from common import RESULTS, SHARED, Cell, beside, commit, machine, write_result
-from live.page import NOT_RUN, Cells, page, table
+from common import CACHES, RESULTS, SHARED, Cell, beside, commit, machine, write_result
 from live.setup import SIZES, Counted, Found, Outcome, Setup, Sizes, family_of, rows_of
 from live.tasks import LIVE_TASKS, TASKS
-from pages import DOCS
+from pages import DOCS, grid, text_of
 from trivial_baselines import with_stored_section
 
 from optimizer.core.evaluation.comparison import bootstrap_interval
@@ -42,17 +40,24 @@ from optimizer.host.config import load_settings
 from optimizer.runtime import wiring
 
 BARE = "bare prompt"
-OURS = ("bootstrap+settings", "race", "joint", "examples")
-OTHERS = ("DSPy random search", "DSPy MIPROv2", "DSPy GEPA", "MLflow optimize_prompts")
-ARMS = (BARE, "DSPy MIPROv2", *OURS, *(arm for arm in OTHERS if arm != "DSPy MIPROv2"))
-Key = tuple[str, str, int]
+OURS = ("race", "joint")
+FIRST = "DSPy MIPROv2"  # by whose calls the others' caps are set
+OTHERS = (FIRST, "DSPy GEPA")
+ARMS = (BARE, FIRST, *OURS, "DSPy GEPA")
+Key = tuple[str, str, int]  # task, arm, seed
+Cells = Mapping[Key, Outcome]
+NOT_RUN = "not run"
+NOTHING = """
+**No search was run at equal calls with the rule in force.** The figures of the rule before, and a family of which
+nothing but the bare prompt was run, are withdrawn.
+"""
 
 
 def main() -> int:
     options = _options()
     keys = [(task, arm, seed) for seed in options.seeds for task in LIVE_TASKS for arm in ARMS]
     chosen = [key for key in keys if any(fnmatch(_name(key), pattern) for pattern in options.cells)]
-    folder = options.cache / options.rows
+    folder = Path(os.environ.get("DETENT_LIVE") or CACHES / "detent-bench-search-live") / options.rows
     if not (SHARED / "data").is_dir():
         print(f"Skipped: the rows are not at {SHARED / 'data'}. Set DETENT_SHARED to the folder that holds data/.")
         return 0
@@ -117,7 +122,7 @@ def _run(key: Key, folder: Path, data: Path, sizes: Sizes, models: Any) -> Outco
     home.mkdir(parents=True, exist_ok=True)
     settings = load_settings(home=home)
     wiring.migrate_store(settings)
-    first = _result(folder, (name, "DSPy MIPROv2", seed))
+    first = _result(folder, (name, FIRST, seed))
     family = family_of(task, sizes)
     train, dev, holdout = rows_of(task, data, seed, sizes)
     store = wiring.open_store(settings)
@@ -138,7 +143,7 @@ def _run(key: Key, folder: Path, data: Path, sizes: Sizes, models: Any) -> Outco
             folder=home,
             calls=json.loads(first.read_text(encoding="utf-8"))["n_calls"] if first.exists() else sizes.metric_calls,
         )
-        found = searches()[arm](setup)
+        found = _searched(arm, setup)
         minutes = (time.monotonic() - started) / 60
         held = Counted(setup)
         return Outcome(
@@ -155,36 +160,17 @@ def _run(key: Key, folder: Path, data: Path, sizes: Sizes, models: Any) -> Outco
         store.close()
 
 
-def searches() -> Mapping[str, Callable[[Setup], Found]]:
-    """By arm; each is loaded when it is run."""
-
-    def bare(setup: Setup) -> Found:
+def _searched(arm: str, setup: Setup) -> Found:
+    """What is loaded takes seconds: only for an arm that is run."""
+    if arm == BARE:
         return Found(variant=setup.family.variant(), dev_score=None, n_calls=0, model_minutes=0.0)
+    if arm in OURS:
+        from live.ours import search
 
-    def ours(strategy: str) -> Callable[[Setup], Found]:
-        def run(setup: Setup) -> Found:
-            from live.ours import search
+        return search(setup, arm)
+    from live import dspy_arms
 
-            return search(setup, strategy)
-
-        return run
-
-    def dspy(name: str) -> Callable[[Setup], Found]:
-        def run(setup: Setup) -> Found:
-            from live import dspy_arms
-
-            found: Found = getattr(dspy_arms, name)(setup)
-            return found
-
-        return run
-
-    def mlflow(setup: Setup) -> Found:
-        from live.mlflow_arm import optimize_prompts
-
-        return optimize_prompts(setup)
-
-    others = (dspy("random_search"), dspy("miprov2"), dspy("gepa"), mlflow)
-    return {BARE: bare, **{name: ours(name) for name in OURS}, **dict(zip(OTHERS, others, strict=True))}
+    return (dspy_arms.miprov2 if arm == FIRST else dspy_arms.gepa)(setup)
 
 
 def read_cells(folder: Path, keys: Sequence[Key]) -> Cells:
@@ -223,6 +209,38 @@ def _pair(case: str, other: str, both: Sequence[tuple[Outcome, Outcome]]) -> lis
     ]
 
 
+def page(
+    cells: Cells, tasks: Sequence[str], arms: Sequence[str], seeds: Sequence[int], sizes: Sizes, **made: str | None
+) -> str:
+    run = {arm for _, arm, _ in cells}
+    shown = table(cells, tasks, [arm for arm in arms if arm in run], seeds) if cells else NOTHING
+    return text_of("search-live", sizes=sizes, error=0.5 / sizes.holdout**0.5, table=shown, **made)
+
+
+def table(cells: Cells, tasks: Sequence[str], arms: Sequence[str], seeds: Sequence[int]) -> str:
+    """Held-out score by seed, and the mean, calls and minutes of the seeds that were run."""
+    text = ""
+    for task in tasks:
+        rows = []
+        for arm in arms:
+            run = {seed: cells[task, arm, seed] for seed in seeds if (task, arm, seed) in cells}
+            by_seed = [f"{run[seed].mean:.3f}" if seed in run else NOT_RUN for seed in seeds]
+            rows.append([arm, *by_seed, *_means(list(run.values()))])
+        titles = ["search", *(f"seed {seed}" for seed in seeds), "mean", "calls", "model minutes"]
+        text += f"\n## {task}\n\n{grid(titles, rows)}"
+    return text
+
+
+def _means(found: Sequence[Outcome]) -> list[str]:
+    if not found:
+        return [NOT_RUN] * 3
+    n = len(found)
+    mean, calls, minutes = (
+        sum(values) / n for values in zip(*((o.mean, o.n_calls, o.model_minutes) for o in found), strict=True)
+    )
+    return [f"{mean:.3f}", f"{calls:.0f}", f"{minutes:.1f}"]
+
+
 def _name(key: Key) -> str:
     return "/".join(map(str, key))
 
@@ -243,10 +261,6 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--rows", choices=sorted(SIZES), default="full")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--list", action="store_true", help="say which cells there are and which were run")
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "detent-bench-search-live"
-    parser.add_argument(
-        "--cache", type=Path, default=Path(os.environ.get("DETENT_LIVE") or cache), help="outside the repository"
-    )
     return parser.parse_args()
 
 

@@ -347,9 +347,8 @@ def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("--runs", type=int, default=10_000)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--processes", type=int, default=os.cpu_count())
     args = parser.parse_args()
-    with ProcessPoolExecutor(args.processes) as pool:
+    with ProcessPoolExecutor(os.cpu_count()) as pool:
         drops = [pool.submit(drop_cells, rate, drop, args.seed) for rate in RATES for drop in DROPS]
         equals = [pool.submit(equal_cell, case, args.runs, args.seed) for case in EQUAL]
         equal = [one.result() for one in equals]

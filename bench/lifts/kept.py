@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from common import RESULTS, SHARED, commit, machine
+from common import CACHES, RESULTS, SHARED, commit, machine
 from pages import DOCS
 
 from lifts.homes import Answering
@@ -18,7 +18,6 @@ from lifts.plan import PER_SECOND, PLAN, SCALE
 from optimizer.core.family.settings import RolloutSettings
 
 LIFTS, ROLLOUTS = "families.json", "family_rollouts.json"
-CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "detent-bench-families"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,10 +29,15 @@ class Work:
     model: Answering
 
     @classmethod
-    def below(cls, cache: Path) -> Work:
+    def kept(cls) -> Work:
         """Of the environment's model."""
         model = Answering.from_environment()
-        return cls(folder=cache / model.label.replace("/", "_"), data=SHARED / "data", model=model)
+        cache = Path(os.environ.get("DETENT_FAMILIES") or CACHES / "detent-bench-families")
+        return cls(
+            folder=cache / model.label.replace("/", "_"),
+            data=SHARED / "data",
+            model=model,
+        )
 
     def home(self, name: str, seed: int | None = None) -> Path:
         return self.folder / name / ("held_out" if seed is None else f"seed_{seed}")
@@ -54,10 +58,6 @@ class Work:
     def is_ours(self) -> bool:
         """Whether the embedded model answered, whose figures the repository keeps."""
         return self.model.entry is None
-
-
-def cache() -> Path:
-    return Path(os.environ.get("DETENT_FAMILIES", CACHE))
 
 
 def collected(work: Work) -> dict[str, Any]:

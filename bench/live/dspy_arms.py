@@ -25,23 +25,6 @@ KEY, ANSWER = "row", "answer"
 NEVER = 10**9  # errors before DSPy gives up
 
 
-def random_search(setup: Setup) -> Found:
-    """BootstrapFewShotWithRandomSearch."""
-    from dspy.teleprompt import BootstrapFewShotWithRandomSearch
-
-    program = _Program(setup)
-    search = BootstrapFewShotWithRandomSearch(
-        metric=program.metric,
-        max_bootstrapped_demos=MAX_EXAMPLES,
-        max_labeled_demos=MAX_EXAMPLES,
-        num_candidate_programs=setup.sizes.candidates,
-        num_threads=1,
-        max_errors=NEVER,
-    )
-    best = program.run(lambda: search.compile(program.student(), trainset=program.train, valset=program.dev))
-    return program.found(best, best.candidate_programs[0]["score"] / 100)
-
-
 def miprov2(setup: Setup) -> Found:
     from dspy.teleprompt import MIPROv2
 

@@ -32,7 +32,7 @@ class Sizes:
     train: int
     dev: int
     holdout: int
-    candidates: int  # drawn ones, beside the three fixed ones of DSPy's random search
+    candidates: int  # sets of examples that are drawn
 
     @property
     def trials(self) -> int:

@@ -40,7 +40,7 @@ def records(gain: list[int]) -> TierRecords:
 
 
 def test_a_bar_that_is_missed_is_told_with_the_most_that_the_holdout_lets_through() -> None:
-    from typed.page import page
+    from commands import page
 
     def with_saved(ratio: float) -> str:
         cells = [

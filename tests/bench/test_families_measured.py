@@ -207,4 +207,5 @@ def test_what_the_repository_keeps_is_published_again_where_nothing_was_measured
         monkeypatch.delenv(name, raising=False)
     lifts = importlib.import_module("lifts.kept")
     kept = json.loads((ROOT / "bench" / "results" / "families.json").read_text(encoding="utf-8"))
-    assert lifts.collected(lifts.Work.below(tmp_path)) == kept
+    monkeypatch.setenv("DETENT_FAMILIES", str(tmp_path))
+    assert lifts.collected(lifts.Work.kept()) == kept

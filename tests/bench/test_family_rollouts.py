@@ -179,15 +179,20 @@ def result(*cells: dict[str, Any]) -> dict[str, Any]:
     return {"setting": {"per_second": 30, "scale": 2880, "most": 8000}, "cells": list(cells)}
 
 
+def shown(rolled: Any, *cells: dict[str, Any]) -> str:
+    """The sentence on the confirmations, and the table."""
+    section = rolled.rolled_out(result(*cells))
+    return f"{section['confirmed']}\n{section['rollouts']}"
+
+
 def test_the_section_says_how_each_ended_and_whether_that_is_right() -> None:
     rolled = importlib.import_module("lifts.rolled")
     look = {"outcome": "nominated", "n": 40, "champion_mean": 0.4, "winner_mean": 0.5, "missed": {}}
     missed = {**look, "outcome": "not_confirmed", "missed": {"improvement": "0.4 to 0.42"}}
     nominated = cell("inconclusive", 0.02, family="summarization", refused=None, n_labelled=None, confirmed=look)
-    text = rolled.rolled_out(result(nominated, cell("promoted", 0.1)))
+    text = shown(rolled, nominated, cell("promoted", 0.1))
     assert "Of the winners: confirmed: summarization; rolled out without having been asked: intent_routing." in text
-    assert "at commit abc." in text
-    assert "8,000 outcomes" in text
+    assert rolled.rolled_out(result(nominated))["commits"] == "abc"
     of_routing, of_summaries = text.strip().splitlines()[-2:]
     assert of_routing == (
         "| [intent_routing](families/intent_routing.md) | winner, seed 1 | 200 held-out rows | 0.400 | **+0.100**"
@@ -195,8 +200,7 @@ def test_the_section_says_how_each_ended_and_whether_that_is_right() -> None:
     )
     assert "| nominated: 0.400 > 0.500 on 40 sealed rows | ended as inconclusive | 5,000, 2,000 | - |" in of_summaries
     assert of_summaries.endswith("| safe, but a gain was left lying |")
-    assert rolled.rolled_out(None) == ""
-    failed = rolled.rolled_out(result(cell("promoted", 0.1, confirmed=missed)))
+    failed = shown(rolled, cell("promoted", 0.1, confirmed=missed))
     assert "| forced: improvement not met: 0.400 > 0.500 on 40 sealed rows |" in failed
     assert "Of the winners: asked and not confirmed: intent_routing." in failed
 
@@ -208,7 +212,7 @@ def test_how_the_same_rollout_ended_before_stands_beside() -> None:
     assert second["earlier"] == ["promoted"]
     assert rolled.earlier(first, second) == ["promoted", "worse"]
     assert rolled.earlier(first, other) == rolled.earlier(first, None) == []
-    assert "| rolled back as worse (before: 1 x promoted) |" in rolled.rolled_out(result(second))
+    assert "| rolled back as worse (before: 1 x promoted) |" in shown(rolled, second)
 
 
 @pytest.mark.usefixtures("model")  # not the embedded one, of which the repository keeps figures
@@ -216,7 +220,8 @@ def test_nothing_measured_is_told_and_writes_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     rollouts = importlib.import_module("family_rollouts")
-    monkeypatch.setattr(sys, "argv", ["family_rollouts.py", "--cache", str(tmp_path)])
+    monkeypatch.setattr(sys, "argv", ["family_rollouts.py"])
+    monkeypatch.setenv("DETENT_FAMILIES", str(tmp_path))
     assert rollouts.main() == 0
     assert "First: python bench/families.py" in capsys.readouterr().out
     assert list(tmp_path.iterdir()) == []

@@ -15,7 +15,6 @@ totals = importlib.import_module("rules.totals")
 ramps = importlib.import_module("rules.ramps")
 drift_monitors = importlib.import_module("simulations.drift_monitors")
 fixed_ramp = importlib.import_module("simulations.fixed_ramp")
-gate_page = importlib.import_module("simulations.gate_page")
 gate_trial = importlib.import_module("gate_trial")
 guardrail_alarms = importlib.import_module("simulations.guardrail_alarms")
 heavy_user = importlib.import_module("simulations.heavy_user")
@@ -246,7 +245,7 @@ def test_the_page_of_the_replays_is_made_of_its_cells():
     cells = gate_trial.trial(
         "Cookie Cats, margin 0.05", [(replay.Arm(n=500, good=250), replay.Arm(n=500, good=250))], 0.05, 1
     )
-    shown = gate_page.page({"commit": "abc", "machine": "m", "cells": [vars(cell) for cell in cells]})
+    shown = gate_trial.page({"commit": "abc", "machine": "m", "cells": [vars(cell) for cell in cells]})
     assert "safe rollout (GrowthBook)" in shown
     assert "Cookie Cats, margin 0.05" in shown
 

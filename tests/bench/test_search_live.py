@@ -14,9 +14,7 @@ from tests.live_world import SMALL, TASK, Models, live, write_rows
 from tests.live_world import run_arms as run
 
 setup = importlib.import_module("live.setup")
-page = importlib.import_module("live.page")
 baselines = importlib.import_module("trivial_baselines")
-MLFLOW = "MLflow optimize_prompts"  # runs in tests/end_to_end: its store takes half a minute to be made
 
 
 @pytest.fixture
@@ -24,7 +22,7 @@ def data(tmp_path):
     return write_rows(tmp_path / "data")
 
 
-@pytest.mark.parametrize("arm", [arm for arm in live.ARMS if arm != MLFLOW])
+@pytest.mark.parametrize("arm", live.ARMS)
 def test_every_search_runs_and_those_that_have_instructions_written_find_the_one_that_helps(tmp_path, data, arm):
     models = Models()
     outcome = run(tmp_path, data, [arm], models)[TASK, arm, 1]
@@ -42,14 +40,14 @@ def test_every_search_runs_and_those_that_have_instructions_written_find_the_one
 
 
 def test_a_cell_that_was_run_is_not_run_again_and_one_that_failed_is(tmp_path, data):
-    first = run(tmp_path, data, [live.BARE, "DSPy random search"], Models(fails_after=SMALL.holdout))
+    first = run(tmp_path, data, [live.BARE, live.FIRST], Models(fails_after=SMALL.holdout))
     assert set(first) == {(TASK, live.BARE, 1)}
     models = Models()
-    again = run(tmp_path, data, [live.BARE, "DSPy random search"], models)
+    again = run(tmp_path, data, [live.BARE, live.FIRST], models)
     assert again[TASK, live.BARE, 1] == first[TASK, live.BARE, 1]
     assert len(again) == 2
     n = len(models.model.requests)
-    run(tmp_path, data, [live.BARE, "DSPy random search"], models)
+    run(tmp_path, data, [live.BARE, live.FIRST], models)
     assert len(models.model.requests) == n
 
 
@@ -65,10 +63,10 @@ def test_a_stop_within_a_cell_loses_no_answer(tmp_path, data):
 
     stopped, resumed, undisturbed = Stopped(), Models(), Models()
     with pytest.raises(Killed):
-        run(tmp_path, data, ["DSPy random search"], stopped)
-    outcome = run(tmp_path, data, ["DSPy random search"], resumed)[TASK, "DSPy random search", 1]
+        run(tmp_path, data, [live.FIRST], stopped)
+    outcome = run(tmp_path, data, [live.FIRST], resumed)[TASK, live.FIRST, 1]
     (tmp_path / "other").mkdir()
-    whole = run(tmp_path / "other", data, ["DSPy random search"], undisturbed)[TASK, "DSPy random search", 1]
+    whole = run(tmp_path / "other", data, [live.FIRST], undisturbed)[TASK, live.FIRST, 1]
     assert (outcome.scores, outcome.n_calls) == (whole.scores, whole.n_calls)
     assert len(stopped.model.requests) - 1 + len(resumed.model.requests) == len(undisturbed.model.requests)
 
@@ -91,17 +89,17 @@ def outcome(mean: float, n_calls: int = 10):
 
 def test_what_was_not_run_is_said_and_no_number_stands_in_its_place():
     cells = {(TASK, "race", 1): outcome(0.75), (TASK, "race", 2): outcome(0.25), (TASK, live.BARE, 1): outcome(0.5, 0)}
-    text = page.table(cells, [TASK], live.ARMS, [1, 2])
+    text = live.table(cells, [TASK], live.ARMS, [1, 2])
     assert "| race | 0.750 | 0.250 | 0.500 | 10 | 1.0 |" in text
     assert "| bare prompt | 0.500 | not run | 0.500 | 0 | 1.0 |" in text
     assert "| joint | not run | not run | not run | not run | not run |" in text
-    whole = page.page(cells, [TASK], live.ARMS, [1, 2], SMALL, commit="abc", machine="here")
+    whole = live.page(cells, [TASK], live.ARMS, [1, 2], SMALL, commit="abc", machine="here")
     assert "commit abc, here" in whole
-    assert whole.endswith(page.table(cells, [TASK], [live.BARE, "race"], [1, 2]))
+    assert whole.endswith(live.table(cells, [TASK], [live.BARE, "race"], [1, 2]))
     compared = live.compared(cells, [1, 2])
     (known,) = [c for c in compared if c.case == f"{TASK}: race" and c.other_name == live.BARE]
     assert (known.ours, known.other, known.n) == (0.75, 0.5, 4)  # the seed that both were run on
-    assert all(c.ours is None and c.other is None for c in compared if c.unit == page.NOT_RUN)
+    assert all(c.ours is None and c.other is None for c in compared if c.unit == live.NOT_RUN)
     assert any(c.case == f"{TASK}: joint, not run" for c in compared)
 
 
@@ -112,10 +110,10 @@ def test_ours_and_gepa_may_make_as_many_calls_as_miprov2_made_on_the_same_rows(t
 
 
 def test_searches_that_were_not_run_have_no_row(tmp_path):
-    whole = page.page({(TASK, "race", 1): outcome(0.75)}, [TASK], live.ARMS, [1], SMALL, commit="abc", machine="here")
+    whole = live.page({(TASK, "race", 1): outcome(0.75)}, [TASK], live.ARMS, [1], SMALL, commit="abc", machine="here")
     assert "| race | 0.750 |" in whole
     assert "| joint |" not in whole
-    assert page.NOTHING in page.page({}, [TASK], live.ARMS, [1], SMALL, commit="abc", machine="here")
+    assert live.NOTHING in live.page({}, [TASK], live.ARMS, [1], SMALL, commit="abc", machine="here")
 
 
 def test_seeds_draw_other_rows_and_no_row_is_both_seen_and_held_out(data):

@@ -83,9 +83,8 @@ def test_the_bars_name_what_is_missed(bench: None, capsys: pytest.CaptureFixture
 def test_the_page_has_a_row_per_table(bench: None) -> None:
     from dataclasses import asdict
 
-    from commands import cells_of
+    from commands import cells_of, page
     from typed.draws import Draw
-    from typed.page import page
 
     one = Draw(
         number=0,
