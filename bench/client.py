@@ -30,12 +30,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from bench.common import ROOT, Cell, beside, ratio_interval, write_result
+from bench.common import ROOT, Cell, beside, write_result
 from bench.pages import publish
+from bench.speed.client import cell_of
 from bench.speed.installation import FAMILY, KEY, Installation, installation
 
 PROGRAM = ROOT / "bench" / "speed" / "prompt_clients.py"
@@ -93,6 +92,7 @@ def cells(rounds: int, peers: str) -> list[Cell]:
             [found["mean_us"] for found in threads],
             alone,
             "one thread",
+            "us",
         ),
         *counted,
     ]
@@ -105,13 +105,7 @@ def cells_of(
     for peer in PACKAGES:
         for figure, of in (("p50_us", ""), ("p99_us", "p99 of ")):
             ours, other = ([found[figure] for found in measured[side, call]] for side in ("detent", peer))
-            yield cell_of(f"{of}{what}, beside {peer}", ours, other, sides[peer].name)
-
-
-def cell_of(case: str, ours: Sequence[float], other: Sequence[float], name: str) -> Cell:
-    spread = f"{min(ours):.4g} to {max(ours):.4g} beside {min(other):.4g} to {max(other):.4g}"
-    bounds = ratio_interval(ours, other, np.median)
-    return beside(case, float(np.median(ours)), float(np.median(other)), name, f"us; {spread}", len(ours), bounds)
+            yield cell_of(f"{of}{what}, beside {peer}", ours, other, sides[peer].name, "us")
 
 
 @dataclass(frozen=True, slots=True)

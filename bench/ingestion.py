@@ -35,9 +35,9 @@ from ulid import ULID
 
 from bench.common import Cell, beside, write_result
 from bench.pages import publish
-from bench.serving import PATH, UNITS, WARM_S, cell_of, in_turns, ratio_of_rates, ratio_of_waits
+from bench.serving import PATH, UNITS
 from bench.speed import client, rivals
-from bench.speed.client import Load
+from bench.speed.client import WARM_S, Load, cell_of, in_turns, ratio_of_rates, ratio_of_waits
 from bench.speed.events import KINDS, posts
 from bench.speed.installation import Installation, fill, installation, tokens_of
 from optimizer.adapters.store.tables import FEEDBACK_EVENTS, INTERACTIONS

@@ -22,7 +22,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -30,19 +30,18 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from bench.common import Cell, beside, ratio_interval, write_result
+from bench.common import Cell, beside, write_result
 from bench.pages import publish
 from bench.speed import chats, client, memory, rivals
-from bench.speed.client import Load
+from bench.speed.client import CONNECTIONS, WARM_S, Load, in_turns, ratio_of_rates, ratio_of_waits
 from bench.speed.events import KINDS, posts
 from bench.speed.installation import FAMILY, Installation, installation, tokens_of
 from bench.speed.servers import free_port, wait_until_up
 
-CONNECTIONS, UNITS = 16, 20_000
+UNITS = 20_000
 BATCH, BATCH_CONNECTIONS = 100, 4
 PATH = f"/v1/families/{FAMILY}/prompt"
 RENDER_PATH = f"/v1/families/{FAMILY}/render"
-WARM_S = 1.0
 
 
 def main() -> None:
@@ -138,41 +137,6 @@ def beside_feedback(rounds: int, seconds: float) -> Cell:
                 print(f"{how}: {load.per_s:,.0f}/s p50 {load.p50_ms:.2f} p99 {load.p99_ms:.2f} ms", file=sys.stderr)
     case = f"p99 of prompts while feedback comes in at half of what is kept, {CONNECTIONS} connections"
     return ratio_of_waits(case, busy, quiet, "without feedback")
-
-
-def in_turns(
-    sides: Mapping[str, Mapping[str, str]],
-    asked: Sequence[str],
-    *,
-    rounds: int,
-    seconds: float,
-    connections: int = CONNECTIONS,
-) -> dict[str, list[Load]]:
-    """Loads by address, one of each round. The side that begins changes from round to round."""
-    for url, headers in sides.items():
-        client.ask(url, asked, connections=connections, seconds=WARM_S, headers=headers)
-    found: dict[str, list[Load]] = {url: [] for url in sides}
-    for number in range(rounds):
-        for url in list(sides)[:: 1 if number % 2 else -1]:
-            load = client.ask(url, asked, connections=connections, seconds=seconds, headers=sides[url])
-            found[url].append(load)
-            print(f"{url} {load.per_s:,.0f}/s p50 {load.p50_ms:.2f} p99 {load.p99_ms:.2f} ms", file=sys.stderr)
-    return found
-
-
-def ratio_of_rates(case: str, ours: Sequence[Load], other: Sequence[Load], name: str) -> Cell:
-    return cell_of(case, [load.per_s for load in ours], [load.per_s for load in other], name, "a second")
-
-
-def ratio_of_waits(case: str, ours: Sequence[Load], other: Sequence[Load], name: str) -> Cell:
-    return cell_of(case, [load.p99_ms for load in ours], [load.p99_ms for load in other], name, "ms")
-
-
-def cell_of(case: str, ours: Sequence[float], other: Sequence[float], name: str, unit: str) -> Cell:
-    mine, theirs = float(np.median(ours)), float(np.median(other))
-    spread = f"{min(ours):.4g} to {max(ours):.4g} beside {min(other):.4g} to {max(other):.4g}"
-    bounds = ratio_interval(ours, other, np.median)
-    return beside(case, mine, theirs, name, f"{unit}; {spread}", len(ours), bounds)
 
 
 def _fetched(place: Installation) -> bytes:

@@ -23,7 +23,7 @@ from bench.speed.installation import KEY, ROOT, add_key, address_of
 from bench.speed.servers import free_port
 from tests.gateway_world import family, make_home
 
-FAMILY, N_PIECES, WARM_S = "topic", 20, 1.0
+FAMILY, N_PIECES = "topic", 20
 PATH = "/v1/chat/completions"
 STREAMS = (1, 16, 64)
 WORDS = "It is about an invoice that was charged twice, so billing has to look at it once more today please."
@@ -85,23 +85,10 @@ def cells(rounds: int, seconds: float) -> list[Cell]:
 
 def in_turns(place: Chats, n: int, streams: bool, rounds: int, seconds: float) -> tuple[list[Load], list[Load]]:
     """Loads through Detent and of the model itself, by turns."""
-    body = json.dumps(_asked(streams), separators=(",", ":"))
-    via = [f"POST {PATH} {body}"]
-    sides = ((place.url, via, place.headers), (place.model_url, via, {"Content-Type": "application/json"}))
-    for url, asked, headers in sides:
-        client.ask(url, asked, connections=n, seconds=WARM_S, headers=headers)
-    found: tuple[list[Load], list[Load]] = ([], [])
-    for number in range(rounds):
-        for side in (0, 1)[:: 1 if number % 2 else -1]:
-            url, asked, headers = sides[side]
-            load = client.ask(url, asked, connections=n, seconds=seconds, headers=headers)
-            found[side].append(load)
-            told = f"{load.per_s:,.0f}/s p50 {load.p50_ms:.2f} p99 {load.p99_ms:.2f} ms"
-            print(
-                f"{'ours' if side == 0 else 'the model'}, {n} {'streams' if streams else 'whole'}: {told}",
-                file=sys.stderr,
-            )
-    return found
+    asked = [f"POST {PATH} {json.dumps(_asked(streams), separators=(',', ':'))}"]
+    sides = {place.url: place.headers, place.model_url: {"Content-Type": "application/json"}}
+    found = client.in_turns(sides, asked, rounds=rounds, seconds=seconds, connections=n)
+    return found[place.url], found[place.model_url]
 
 
 def _overhead(case: str, ours: Sequence[Load], other: Sequence[Load], what: str) -> Cell:

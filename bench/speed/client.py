@@ -1,5 +1,5 @@
 """Load over HTTP by a client that is never slower than the server: wrk, or, where that is not on PATH,
-raw sockets on asyncio in a process of its own.
+raw sockets on asyncio in a process of its own. Sides are asked in turns, and a cell has the median of the rounds.
 """
 
 from __future__ import annotations
@@ -14,6 +14,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
+from bench.common import Cell, beside, ratio_interval
+
+CONNECTIONS, WARM_S = 16, 1.0
 OWN = Path(__file__).with_name("raw_client.py")
 SCRIPT = """
 local requests, n = {}, 0
@@ -87,6 +92,41 @@ def ask(
     if load.failed or not load.n:
         raise ClientFailed(f"{load.failed} of {load.n} requests failed, so nothing was measured.")
     return load
+
+
+def in_turns(
+    sides: Mapping[str, Mapping[str, str]],
+    asked: Sequence[str],
+    *,
+    rounds: int,
+    seconds: float,
+    connections: int = CONNECTIONS,
+) -> dict[str, list[Load]]:
+    """Loads by address, one of each round. The side that begins changes from round to round."""
+    for url, headers in sides.items():
+        ask(url, asked, connections=connections, seconds=WARM_S, headers=headers)
+    found: dict[str, list[Load]] = {url: [] for url in sides}
+    for number in range(rounds):
+        for url in list(sides)[:: 1 if number % 2 else -1]:
+            load = ask(url, asked, connections=connections, seconds=seconds, headers=sides[url])
+            found[url].append(load)
+            print(f"{url} {load.per_s:,.0f}/s p50 {load.p50_ms:.2f} p99 {load.p99_ms:.2f} ms", file=sys.stderr)
+    return found
+
+
+def ratio_of_rates(case: str, ours: Sequence[Load], other: Sequence[Load], name: str) -> Cell:
+    return cell_of(case, [load.per_s for load in ours], [load.per_s for load in other], name, "a second")
+
+
+def ratio_of_waits(case: str, ours: Sequence[Load], other: Sequence[Load], name: str) -> Cell:
+    return cell_of(case, [load.p99_ms for load in ours], [load.p99_ms for load in other], name, "ms")
+
+
+def cell_of(case: str, ours: Sequence[float], other: Sequence[float], name: str, unit: str) -> Cell:
+    mine, theirs = float(np.median(ours)), float(np.median(other))
+    spread = f"{min(ours):.4g} to {max(ours):.4g} beside {min(other):.4g} to {max(other):.4g}"
+    bounds = ratio_interval(ours, other, np.median)
+    return beside(case, mine, theirs, name, f"{unit}; {spread}", len(ours), bounds)
 
 
 @contextmanager
