@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from datetime import date
 from typing import Protocol, runtime_checkable
 
 from optimizer.core.models.breaker import BreakerSettings
@@ -84,6 +85,10 @@ class ModelFacts(Protocol):
     @property
     def fallbacks(self) -> Sequence[str]:
         """Names of the models that are asked after this one has failed."""
+
+    @property
+    def retires_on(self) -> date | None:
+        """The day from which its provider answers no more, where the file says so."""
 
 
 class ModelCatalogue(Protocol):

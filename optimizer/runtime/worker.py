@@ -32,6 +32,7 @@ from optimizer.jobs.champions.watch_champion import watch_champion
 from optimizer.jobs.champions.watch_limits import watch_limits
 from optimizer.jobs.champions.watch_switch import SwitchWatcher
 from optimizer.jobs.families.each_family import each_family
+from optimizer.jobs.families.watch_retirements import watch_retirements
 from optimizer.jobs.feedback import collect_reviews
 from optimizer.jobs.feedback.judge_traffic import monitor_traffic
 from optimizer.jobs.feedback.roll_up_minutes import roll_up_minutes, roll_up_performance, roll_up_traffic
@@ -74,6 +75,7 @@ TRIGGERS_SECONDS = 300.0
 DRILL_SECONDS = 60.0  # how often is looked whether one is due
 REVIEWS_SECONDS = 300.0  # how often is looked whether answers in doubt are due
 JUDGE_SECONDS = 60.0  # how often answers of live traffic are put before a judge, where a family's file asks for it
+RETIREMENTS_SECONDS = 3600.0
 PURGE_SECONDS = 3600.0
 PRUNE_SECONDS = 24 * 3600.0
 PRUNE_PAUSE_S = 0.05  # between two batches, so that other processes can write
@@ -156,6 +158,7 @@ class Worker:
             self._thread("reviews", self._collect_reviews, REVIEWS_SECONDS),
             self._thread("judge", self._monitor_traffic, JUDGE_SECONDS),
             self._thread("runs", self._carry_out_runs, LOOK_SECONDS),
+            self._thread("retirements", self._watch_retirements, RETIREMENTS_SECONDS),
         ]
         run_files.announce(self._settings, "worker")
         if on_ready is not None:
@@ -287,6 +290,9 @@ class Worker:
     def _open_tracker(self) -> Tracker:
         self._tracker = self._tracker or wiring.open_tracker(self._settings)
         return self._tracker
+
+    def _watch_retirements(self) -> None:
+        watch_retirements(self._store, self._clock, list(self._families.families.values()), self._open_models())
 
     def _watch_pipeline(self) -> None:
         keep_environment_override(self._store, self._clock, list(self._families.families.values()), self._flags)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from datetime import date
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -82,6 +83,7 @@ class ModelSettings(BaseModel):
     max_output_tokens: int | None = Field(default=None, ge=1, le=MAX_OUTPUT_TOKENS)
     processes: Literal["auto"] | int = "auto"
     fallbacks: tuple[str, ...] = ()
+    retires_on: date | None = None  # the day from which its provider answers no more
 
     @model_validator(mode="after")
     def _one_way_to_reach_it(self) -> ModelSettings:
