@@ -90,7 +90,14 @@ class Dashboard:
                     raise
                 return _redirect(strict, "dashboard/sign-in")
             except DetentError as error:
-                return _failure(strict, error)
+                # The same sentence as over the API; for a visitor who is known with the pages that lead on.
+                status = status_of(error)
+                visit: PageVisit | None = strict.scope["state"].get("visit")
+                title = HTTPStatus(status).phrase if status != 422 else "That cannot be used"
+                answer = shown(strict, "error.html", visit, code=status, title=title, detail=error.detail)
+                if (wait_s := error.members.get("retry_after_s")) is not None:
+                    answer.headers["Retry-After"] = str(wait_s)
+                return answer
 
         endpoint.__name__ = f"{method} {path}"
         return Route(path, endpoint, methods=[method], include_in_schema=False)
@@ -186,17 +193,6 @@ class Dashboard:
         over = set_cookie(self.signing(shared).cookie, "", secure=request.url.scheme == "https", lasts_s=0)
         answer.headers.update(over)
         return answer
-
-
-def _failure(request: StrictRequest, error: DetentError) -> Response:
-    """The same sentence as over the API; for a visitor who is known with the pages that lead on."""
-    status = status_of(error)
-    visit: PageVisit | None = request.scope["state"].get("visit")
-    title = HTTPStatus(status).phrase if status != 422 else "That cannot be used"
-    answer = shown(request, "error.html", visit, code=status, title=title, detail=error.detail)
-    if (wait_s := error.members.get("retry_after_s")) is not None:
-        answer.headers["Retry-After"] = str(wait_s)
-    return answer
 
 
 def _redirect(request: Request, place: str) -> Response:

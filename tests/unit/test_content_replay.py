@@ -129,8 +129,9 @@ def test_a_search_that_writes_its_own_conditions_keeps_no_more_than_it_may() -> 
 def test_raising_min_overall_bypasses_more() -> None:
     """Advice is found that says the opposite; the measured curve does not."""
     found = curve(records(), {}, "filter.min_overall").points
-    assert [p.outcome.bypass_share for p in found] == sorted(p.outcome.bypass_share for p in found)
-    assert found[0].outcome.bypass_share < found[-1].outcome.bypass_share
+    bypassed = [p.outcome.lightweight_share + p.outcome.early_exit_share for p in found]
+    assert bypassed == sorted(bypassed)
+    assert bypassed[0] < bypassed[-1]
 
 
 def test_raising_the_confidence_asked_for_ends_fewer_early() -> None:

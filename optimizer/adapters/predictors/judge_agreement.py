@@ -32,7 +32,6 @@ def measure_agreement(
     fitted: FittedMap,
     *,
     passes: float,
-    seed: int = 0,
 ) -> Agreement:
     """Args:
     scores, ratings: in [0, 1], of the same answers in the same order.
@@ -45,7 +44,7 @@ def measure_agreement(
     others = [(total - rating) / (len(ratings) - 1) for rating in ratings]
 
     def of(measure: Callable[[Any, Any], float | None], predicted: Sequence[float]) -> IntervalEstimate:
-        got = measured(measure, predicted, ratings, groups, seed=seed)
+        got = measured(measure, predicted, ratings, groups, seed=0)
         return IntervalEstimate(value=got.value, low=got.low, high=got.high)
 
     def less_than(predicted: Sequence[float]) -> IntervalEstimate:
@@ -125,7 +124,7 @@ class FittedMap:
     out_of_fold: tuple[float, ...]
 
 
-def fit_map(scores: Sequence[float], ratings: Sequence[float], groups: Sequence[str], *, seed: int = 0) -> FittedMap:
+def fit_map(scores: Sequence[float], ratings: Sequence[float], groups: Sequence[str]) -> FittedMap:
     """The logistic curve (Platt 1999); from ``LEAST_ISOTONIC`` ratings on the isotonic map (Zadrozny and Elkan 2002)
     where its squared error out of fold is less.
 
@@ -134,7 +133,7 @@ def fit_map(scores: Sequence[float], ratings: Sequence[float], groups: Sequence[
         groups: answers of one group (a user, a dialogue) are never on both sides of a fold.
     """
     rows = [TrainingRow(numbers={}, target=rating, group=group) for rating, group in zip(ratings, groups, strict=True)]
-    folds = group_folds(rows, seed=seed)
+    folds = group_folds(rows, seed=0)
     methods: tuple[Method, ...] = ("platt", "isotonic") if len(ratings) >= LEAST_ISOTONIC else ("platt",)
     predictions = {method: _out_of_fold(method, scores, ratings, folds) for method in methods}
     method = min(methods, key=lambda each: squared_error(predictions[each], ratings))

@@ -45,16 +45,16 @@ def own_function_unknown(dotted: Any, family: str) -> str:
     )
 
 
-def own_function_faults(policy: Mapping[str, Any], family: Family, pointer: str = "/policy") -> Iterator[Fault]:
+def own_function_faults(policy: Mapping[str, Any], family: Family) -> Iterator[Fault]:
     """A gate's function in a policy from outside the files, where the family's file does not name it, and a judge that
     the file does not name.
     """
     scorer = policy.get("gate.scorer")
     if family.judge is None:
         for knob in _asking_judge(policy):
-            yield Fault(pointer=pointer + pointer_of([knob]), detail=NO_JUDGE)
+            yield Fault(pointer=pointer_of(["policy", knob]), detail=NO_JUDGE)
     if isinstance(scorer, str) and scorer not in (*SCORERS, *family.own_functions):
-        yield Fault(pointer=pointer + pointer_of(["gate.scorer"]), detail=own_function_unknown(scorer, family.name))
+        yield Fault(pointer=pointer_of(["policy", "gate.scorer"]), detail=own_function_unknown(scorer, family.name))
 
 
 def space_policy_faults(space: Mapping[str, Any], family: Family, pointer: str) -> Iterator[Fault]:

@@ -152,12 +152,11 @@ def paired_log_e(
     *,
     margin: float = 0.0,
     grid: Sequence[float] = (0.02, 0.05, 0.1, 0.2),
-    cap: float = 0.9,
 ) -> list[float]:
     """Log e-value after each pair, against "the mean of the differences (in [-1, 1]) is at most ``margin``".
 
     One bet per assumed gain in ``grid``, gain / discordance, mixed evenly. The discordance is predicted from the pairs
-    before: .25 at first, then (nonzero + 10) / (i + 40). A bet never stakes more than ``cap`` of what a loss would
+    before: .25 at first, then (nonzero + 10) / (i + 40). A bet never stakes more than .9 of what a loss would
     take, so that e stays positive. With margin = -h a large value says "not worse by h"; 1 / e is a p-value at any
     time, for those who look again and again. At one look ``statistics.noninferiority`` has up to .59 more power.
 
@@ -168,7 +167,7 @@ def paired_log_e(
     for i, d in enumerate(differences):
         discordance = (nonzero + 10) / (i + 40)
         for j, gain in enumerate(grid):
-            wealth[j] *= 1 + min(gain / discordance, cap / (1 + margin)) * (d - margin)
+            wealth[j] *= 1 + min(gain / discordance, 0.9 / (1 + margin)) * (d - margin)
         nonzero += abs(d) > TIE
         values.append(log(sum(wealth) / len(grid)))
     return values

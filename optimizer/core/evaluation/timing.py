@@ -173,11 +173,11 @@ def _share(log_ratio: float) -> float:
     return exp(log_ratio) - 1 if log_ratio < 700 else inf
 
 
-def timing_of(results: Sequence[ExampleResult], *, why: str = "") -> Timing:
+def timing_of(results: Sequence[ExampleResult]) -> Timing:
     """What an evaluation measured besides. It answers many at once and one Variant after the other, so that no two
     latencies of it are compared.
     """
-    return Timing(mine=[r.latency_ms for r in results if r.latency_ms is not None], why=why)
+    return Timing(mine=[r.latency_ms for r in results if r.latency_ms is not None])
 
 
 def timed_rows(rows: Sequence[T]) -> list[T]:

@@ -323,12 +323,12 @@ def is_to_be_learned(slot: str, option: Any) -> bool:
     )
 
 
-def space_faults(space: Any, pointer: str = "/space") -> list[Fault]:
+def space_faults(space: Any) -> list[Fault]:
     """Everything wrong with a declared space; empty when it can be searched."""
     if not isinstance(space, Mapping):
         return [
             Fault(
-                pointer=pointer,
+                pointer="/space",
                 detail="the space is a mapping of slots to ranges, such as {temperature: {float: [0.0, 1.0]}}",
             )
         ]
@@ -336,7 +336,7 @@ def space_faults(space: Any, pointer: str = "/space") -> list[Fault]:
     for slot, entry in space.items():
         problem = _slot_problem(str(slot), entry)
         if problem:
-            faults.append(Fault(pointer=f"{pointer}/{slot}", detail=problem))
+            faults.append(Fault(pointer=f"/space/{slot}", detail=problem))
     return faults
 
 

@@ -76,9 +76,8 @@ def _chunks(
         yield chunk
 
 
-def roll_up_performance(*, store: Store, clock: Clock, days: int = 2) -> list[str]:
-    """Writes the sums of today and the days before it (UTC; ``days`` in all, and those since the last time) and returns
-    them, oldest first.
+def roll_up_performance(*, store: Store, clock: Clock) -> list[str]:
+    """Writes the sums of today, of yesterday (UTC) and of the days since the last time; returns these days in order.
 
     Yesterday is included, since its last events come in after the last roll-up before midnight. Each day has its own
     transaction, which only writes: summing up a day of events inside it would block other writers for seconds.
@@ -88,7 +87,7 @@ def roll_up_performance(*, store: Store, clock: Clock, days: int = 2) -> list[st
     with store.read() as tx:
         watermark = store.minute_stats.watermark(tx, DAYS)
     n_missed = (today - watermark.date()).days + 1 if watermark is not None else 0
-    n_days = max(days, min(n_missed, HISTORY.days))
+    n_days = max(2, min(n_missed, HISTORY.days))
     days_missed = [(today - timedelta(days=back)).isoformat() for back in reversed(range(n_days))]
     for day in days_missed:
         with store.read() as tx:

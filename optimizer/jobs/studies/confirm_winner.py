@@ -95,7 +95,18 @@ def confirm_winner(run: StudyRun, variants: Sequence[Variant], *, stop: StopFlag
             compared = _compare(run, evaluator, variant, examples, looks)
             passed = False
             if len(variants) > 1 and compared.pairs:
-                steps.append(_step(compared, settings, looks))
+                # Examples that only the champion could answer count as lost: leaving them out would hide failures.
+                before, after, groups = compared.scores(with_lost=True)
+                test = _not_lower(before, after, groups, settings, looks)
+                lift = (sum(after) - sum(before)) / len(before)
+                steps.append(
+                    SequenceTest(
+                        variant=compared.variant,
+                        p=test.p,
+                        lift=lift,
+                        passed=confidence_of(test.p, looks) >= settings.confidence - TIE,
+                    )
+                )
                 passed = steps[-1].passed
             if best is None or passed:
                 best = compared
@@ -140,16 +151,6 @@ def _compare(
         pairs=[(b, c, group) for b, c, group in rows if c is not None],
         lost=[(b, 0.0, group) for b, c, group in rows if c is None],
         wished=study_kind(run.family).wished_floors(run.study, champion, results, examples, settings, looks),
-    )
-
-
-def _step(compared: _VariantComparison, settings: GateSettings, looks: int) -> SequenceTest:
-    """Examples that only the champion could answer count as lost: leaving them out would hide failures."""
-    before, after, groups = compared.scores(with_lost=True)
-    test = _not_lower(before, after, groups, settings, looks)
-    lift = (sum(after) - sum(before)) / len(before)
-    return SequenceTest(
-        variant=compared.variant, p=test.p, lift=lift, passed=confidence_of(test.p, looks) >= settings.confidence - TIE
     )
 
 

@@ -13,12 +13,12 @@ from optimizer.core.base.canonical import canonical_json
 from optimizer.core.base.errors import Conflict, InvalidInput
 from optimizer.core.evaluation.scoring import Scorer
 from optimizer.core.family.family import Family
-from optimizer.core.family.variant import Variant, VariantRecord
+from optimizer.core.family.variant import Variant
 from optimizer.core.policy.policy import Policy, parse_policy
 from optimizer.core.search.cascade.figures import AuditCount, CascadeAdvice
 from optimizer.jobs.context import Context
 from optimizer.jobs.request import FamilyRequest
-from optimizer.ports import Clock, Store, Transaction
+from optimizer.ports import Clock, Store
 
 if TYPE_CHECKING:
     from optimizer.core.search.cascade.production import Production, ServedRequest
@@ -114,7 +114,13 @@ def served_requests(family: Family, *, store: Store, clock: Clock, hours: float)
         raise InvalidInput(f"Requests of the last 1 to {MAX_HOURS:,} hours can be read, not of {hours:g}.")
     since = clock.now() - timedelta(hours=hours)
     with store.read() as tx:
-        champion = _champion(family, store, tx)
+        tenure = store.champions.current(tx, family.name)
+        champion = store.variants.get(tx, family.name, tenure.variant) if tenure is not None else None
+        if champion is None:
+            raise Conflict(
+                f"Family {family.name!r} has no champion yet, so nothing of it was served. Start the server or the"
+                " worker once."
+            )
         policy = parse_policy(champion.variant.policy)
         if policy.cascade is None:
             raise InvalidInput(
@@ -162,17 +168,6 @@ def production_of(served: RecordedRequests, family: Family, scorer: Scorer) -> P
 
     assert served.policy.cascade is not None
     return read_production(served.requests, tiers=served.policy.cascade.models, output=family.output, score=score)
-
-
-def _champion(family: Family, store: Store, tx: Transaction) -> VariantRecord:
-    champion = store.champions.current(tx, family.name)
-    record = store.variants.get(tx, family.name, champion.variant) if champion is not None else None
-    if record is None:
-        raise Conflict(
-            f"Family {family.name!r} has no champion yet, so nothing of it was served. Start the server or the worker"
-            " once."
-        )
-    return record
 
 
 def _answers(variant: Variant) -> bytes:

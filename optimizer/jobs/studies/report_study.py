@@ -53,7 +53,10 @@ def report_study(study: Study, *, family: Family | None, store: Store, clock: Cl
         # metadata is kept or no rule is known.
         mask = None if family is None or family.privacy.store == "metadata" else Masker(family.privacy.rules).mask
         texts = _texts(study, mask, store, tx)
-        records = _records(study, {t.variant for t in trials}, store, tx)
+        tried = {t.variant for t in trials}
+        ids = sorted({*tried, study.champion, *([study.winner] if study.winner else [])})
+        stored = [store.variants.get(tx, study.family, id) for id in ids]
+        records = {id: record for id, record in zip(ids, stored, strict=True) if record is not None}
         variants = _variants(records, study, mask, store, tx)
         judge = (study.findings or {}).get(JUDGED_BY)
         calibration = calibration_of_judge(study.family, judge, store, tx) if judge is not None else None
@@ -120,12 +123,6 @@ def _texts(study: Study, mask: Mask | None, store: Store, tx: Transaction) -> di
     chosen = set((study.dataset or {}).get("dev", ()))
     released = store.examples.of_split(tx, study.family, split="dev", released_only=True)
     return {e.id: replace(e, input=mask(e.input), expected=mask(e.expected)) for e in released if e.id in chosen}
-
-
-def _records(study: Study, tried: set[str], store: Store, tx: Transaction) -> dict[str, VariantRecord]:
-    ids = sorted({*tried, study.champion, *([study.winner] if study.winner else [])})
-    records = [store.variants.get(tx, study.family, id) for id in ids]
-    return {id: record for id, record in zip(ids, records, strict=True) if record is not None}
 
 
 def _variants(

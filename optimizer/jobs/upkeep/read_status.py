@@ -204,16 +204,6 @@ class _RowsOfAll:
     states: Mapping[str, EvidenceRow]
 
 
-def _read_rows(tx: Transaction, store: Store) -> _RowsOfAll:
-    return _RowsOfAll(
-        champions={champion.family: champion for champion in store.champions.all_current(tx)},
-        active={rollout.family: rollout for rollout in store.rollouts.all_active(tx)},
-        latest=store.rollouts.all_latest(tx),
-        switches=store.switch_watches.all(tx),
-        states=store.blocks.states_of_active(tx),
-    )
-
-
 def read_status(context: Context, request: StatusRequest) -> StatusView:
     """One page for an operator: processes, freezes, families with champion and rollout, running studies, open alerts,
     what waits.
@@ -226,7 +216,13 @@ def read_status(context: Context, request: StatusRequest) -> StatusView:
     with store.read() as tx:
         freezes = [freeze for freeze in store.freezes.all(tx) if freeze.scope == ALL or sees(freeze.family)]
         callers = seen_callers(tx, store, now) if sees_home else []
-        rows = _read_rows(tx, store)
+        rows = _RowsOfAll(
+            champions={champion.family: champion for champion in store.champions.all_current(tx)},
+            active={rollout.family: rollout for rollout in store.rollouts.all_active(tx)},
+            latest=store.rollouts.all_latest(tx),
+            switches=store.switch_watches.all(tx),
+            states=store.blocks.states_of_active(tx),
+        )
         families = _families(tx, context, files, freezes, unknown, rows)
         alerts = [alert for alert in store.alerts.all(tx, open_only=True) if sees(alert.family)]
         studies = [view_now(tx, context, study) for study in store.studies.unfinished(tx) if sees(study.family)]

@@ -47,11 +47,6 @@ class ReplayedShares:
     n_judged: int
 
     @property
-    def bypass_share(self) -> float:
-        """What is not processed in full: light way and early exits together."""
-        return self.lightweight_share + self.early_exit_share
-
-    @property
     def score(self) -> float | None:
         """What a study scores (``score.py``): also what is not processed in full counts.
 

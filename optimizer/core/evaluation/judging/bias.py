@@ -64,7 +64,7 @@ class Bias:
         )
 
 
-def bias_of(name: BiasName, differences: Sequence[float], *, seed: int = 0, why_few: str = "") -> Bias:
+def bias_of(name: BiasName, differences: Sequence[float], *, why_few: str = "") -> Bias:
     """The verdict on one difference per row.
 
     Args:
@@ -76,7 +76,7 @@ def bias_of(name: BiasName, differences: Sequence[float], *, seed: int = 0, why_
         why = why_few or f"{n} rows could be measured and {MIN_ROWS} are needed"
         return Bias(name=name, verdict="cannot_tell", n=n, why=why)
     mean = sum(differences) / n
-    low, high = _interval(differences, seed)
+    low, high = _interval(differences)
     worst = high if name != "position" else max(high, -low)
     if worst <= TOLERATED:
         why = "what there is, is too small to matter" if _likes(name, low, high) else ""
@@ -116,9 +116,9 @@ def _likes(name: BiasName, low: float, high: float) -> bool:
     return low > 0 or (name == "position" and high < 0)
 
 
-def _interval(values: Sequence[float], seed: int) -> tuple[float, float]:
+def _interval(values: Sequence[float]) -> tuple[float, float]:
     """Bootstrap by rows, never narrower than a row of the other kind would make it."""
-    draw, n = random.Random(seed), len(values)
+    draw, n = random.Random(0), len(values)
     means = sorted(sum(draw.choices(values, k=n)) / n for _ in range(N_DRAWS))
     tail = (1 - CONFIDENCE) / 2
     low, high = means[floor(tail * N_DRAWS)], means[ceil((1 - tail) * N_DRAWS) - 1]

@@ -279,9 +279,7 @@ def folds_by_group(groups: Sequence[str], n_folds: int = N_FOLDS) -> list[int]:
     return [places[group] % n_folds for group in groups]
 
 
-def loss_path(
-    records: TierRecords, folds: NDArray[np.intp], margin: float, level: float, *, most_first: int = MOST_FIRST
-) -> LossPath:
+def loss_path(records: TierRecords, folds: NDArray[np.intp], margin: float, level: float) -> LossPath:
     """Cross-fitted test of every caution, and the thresholds of the least that holds.
 
     The level is that of each test's own bound, which takes the records as independent though parts share fitted
@@ -293,7 +291,7 @@ def loss_path(
     is_kept = np.empty((len(limits), len(records)), dtype=bool)
     for fold in np.unique(folds):
         other, own = records.take(folds != fold), np.flatnonzero(folds == fold)
-        for at, thresholds in enumerate(best_thresholds(other, "cost_usd", limits, most_first=most_first)):
+        for at, thresholds in enumerate(best_thresholds(other, "cost_usd", limits, most_first=MOST_FIRST)):
             loss[at, own], cost[at, own], is_kept[at, own] = judged(records.take(own), thresholds or never)
     upper = np.array([loss_upper(loss[at], records.weight, is_kept[at], level) for at in range(len(limits))])
     last_held = last_in_sequence(upper, margin)
