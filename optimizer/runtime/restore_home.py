@@ -92,9 +92,7 @@ def _unpack(file: Path, part: Path) -> tuple[dict[str, Any], str]:
             for member in tar:
                 if not member.isfile():
                     raise InvalidInput(f"{file} holds {member.name!r}, which is no file: it is no backup of Detent.")
-                tar.extract(member, part, filter="data")
-                with (part / member.name).open("rb") as content:
-                    hashes[member.name] = hashlib.file_digest(content, "sha256").hexdigest()
+                hashes[member.name] = _write(tar, member, part)
         checksum = hashes.pop(MANIFEST)
         manifest: dict[str, Any] = json.loads((part / MANIFEST).read_bytes())
         (part / MANIFEST).unlink()
@@ -116,6 +114,23 @@ def _unpack(file: Path, part: Path) -> tuple[dict[str, Any], str]:
             " changed."
         )
     return manifest, checksum
+
+
+def _write(tar: tarfile.TarFile, member: tarfile.TarInfo, part: Path) -> str:
+    """The SHA-256 of the file, which stands below ``part`` now. Not by ``extract(filter="data")``, which Pythons before
+    3.11.4 have not.
+    """
+    target = part / member.name
+    if not target.resolve().is_relative_to(part.resolve()):
+        raise ValueError(f"{member.name!r} leads out of the home")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    content = tar.extractfile(member)
+    assert content is not None  # of a file
+    with content, target.open("xb") as out:
+        shutil.copyfileobj(content, out)
+    target.chmod(0o600 | member.mode & 0o100)
+    with target.open("rb") as written:
+        return hashlib.file_digest(written, "sha256").hexdigest()
 
 
 def _hold_all(part: Path, *, actor: str, manifest: Mapping[str, Any]) -> dict[str, str]:
