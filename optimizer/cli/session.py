@@ -161,11 +161,14 @@ class Session:
         **members: Any,
     ) -> P:
         """Asks for a page, and shows its items: for people as a table of ``rows``, which are the items as they are."""
-
-        def view(out: Console, page: P) -> None:
-            table(rows(page) if rows else [members_of(item) for item in page.items], columns, empty=empty)(out)
-
-        return self.show(as_json, use_case, view, **members)
+        return self.show(
+            as_json,
+            use_case,
+            lambda out, page: table(
+                rows(page) if rows else [members_of(item) for item in page.items], columns, empty=empty
+            )(out),
+            **members,
+        )
 
     def change(self, as_json: bool, act: Callable[[Context, Any], R], /, **members: Any) -> R:
         """Asks for an act, and says what it did, why, how to take it back and what comes next."""

@@ -84,20 +84,6 @@ def _number(at_least: float, *, at_most: float | None = None, below: float | Non
     return Kind(holds, {"type": "number", **{name: bound for name, bound in bounds.items() if bound is not None}}, keep)
 
 
-def _count() -> Kind:
-    def keep(value: Any) -> Any:
-        return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**31 else None
-
-    return Kind("a whole number, 0 or larger", {"type": "integer", "minimum": 0, "exclusiveMaximum": 2**31}, keep)
-
-
-def _object(*, at_least: int, holds: str) -> Kind:
-    def keep(value: Any) -> Any:
-        return value if isinstance(value, Mapping) and len(value) >= at_least else None
-
-    return Kind(holds, {"type": "object", **({"minProperties": at_least} if at_least else {})}, keep)
-
-
 def one_of(*words: str) -> Kind:
     return Kind(
         f"one of {', '.join(words)}",
@@ -123,17 +109,26 @@ SOME_TEXT = _text(at_least=1, blank=False, holds="a text that says something")
 FLAG = Kind("true or false", {"type": "boolean"}, lambda value: value if isinstance(value, bool) else None)
 SHARE = _number(0, at_most=1, holds="a number from 0 to 1")
 AMOUNT = _number(0, below=1e12, holds="a number, 0 or larger")
-COUNT = _count()
-OBJECT = _object(at_least=0, holds="an object")
-FILLED_OBJECT = _object(at_least=1, holds="an object with at least one member")
+COUNT = Kind(
+    "a whole number, 0 or larger",
+    {"type": "integer", "minimum": 0, "exclusiveMaximum": 2**31},
+    lambda value: value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**31 else None,
+)
+OBJECT = Kind("an object", {"type": "object"}, lambda value: value if isinstance(value, Mapping) else None)
+FILLED_OBJECT = Kind(
+    "an object with at least one member",
+    {"type": "object", "minProperties": 1},
+    lambda value: value if isinstance(value, Mapping) and value else None,
+)
 TIME = Kind("a time with its zone, such as 2026-11-20T08:30:00Z", {"type": "string", "format": "date-time"}, moment)
 
 
 def list_of(kind: Kind) -> Kind:
-    def keep(value: Any) -> Any:
-        return [kind.check(item) for item in value] if isinstance(value, list | tuple) else None
-
-    return Kind("a list", {"type": "array", "items": dict(kind.schema)}, keep)
+    return Kind(
+        "a list",
+        {"type": "array", "items": dict(kind.schema)},
+        lambda value: [kind.check(item) for item in value] if isinstance(value, list | tuple) else None,
+    )
 
 
 def parts_of(fields: Mapping[str, EventField]) -> Kind:

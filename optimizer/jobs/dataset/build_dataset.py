@@ -126,13 +126,12 @@ def open_holdout(
 ) -> tuple[list[Example], int]:
     """Confirmation only: the holdout's examples and how often any of them has been looked at, this look included."""
     ids = list(dataset["holdout"])
-
-    def look(tx: Transaction) -> tuple[list[Example], int]:
-        return store.examples.sealed_holdout(tx, family.name, study, ids, at), store.examples.looks(
-            tx, family.name, ids
+    examples, looks = store.write(
+        lambda tx: (
+            store.examples.sealed_holdout(tx, family.name, study, ids, at),
+            store.examples.looks(tx, family.name, ids),
         )
-
-    examples, looks = store.write(look)
+    )
     return _in_order(family, examples, ids), max(1, looks)
 
 

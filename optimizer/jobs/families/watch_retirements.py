@@ -25,7 +25,12 @@ def watch_retirements(store: Store, clock: Clock, families: Iterable[Family], mo
     def look(tx: Transaction) -> None:
         now, near = clock.now(), dict[tuple[str, str], date]()
         for family in families:
-            for name in _models_of(tx, store, family):
+            # Those that the file names, and the champion's.
+            names = {name for _, name in named_models(family)}
+            champion = store.champions.current(tx, family.name)
+            record = store.variants.get(tx, family.name, champion.variant) if champion is not None else None
+            served = record.variant.model.get("name") if record is not None else None
+            for name in names | ({str(served)} if served is not None else set()):
                 day = _day_of(models, name)
                 if day is not None and day - now.date() <= AHEAD:
                     near[family.name, name] = day
@@ -52,15 +57,6 @@ def watch_retirements(store: Store, clock: Clock, families: Iterable[Family], mo
             )
 
     store.write(look)
-
-
-def _models_of(tx: Transaction, store: Store, family: Family) -> set[str]:
-    """Those that the file names, and the champion's."""
-    names = {name for _, name in named_models(family)}
-    champion = store.champions.current(tx, family.name)
-    record = store.variants.get(tx, family.name, champion.variant) if champion is not None else None
-    served = record.variant.model.get("name") if record is not None else None
-    return names | ({str(served)} if served is not None else set())
 
 
 def _day_of(models: ModelCatalogue, name: str) -> date | None:

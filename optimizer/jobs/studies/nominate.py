@@ -219,7 +219,16 @@ def plan_look(
         limits = MonthlyLimits(family_usd=family.budget.usd_per_month, all_usd=context.settings.usd_per_month)
         remaining = monthly_left(tx, store, clock, family.name, limits)
     if aim == "cost" and kind_of(family).asks_models:
-        _require_prices(arms, family, models)
+        champion, candidate = arms
+        for arm in arms:
+            for name in models_of(arm, {}):
+                require_price(
+                    name,
+                    models.price(name),
+                    is_free_allowed=name != champion.model["name"],
+                    comes_from=f"the variant {arm.id}" if arm is candidate else f"the serving champion {arm.id}",
+                    instead="nominate a variant without it" if arm is candidate else serve_another(name, family),
+                )
     n_calls, usd, models_asked = _cost_of_arms(arms, family, definition, dataset, store, models)
     calls = int(TO_SPARE * n_calls)
     budget = under(remaining, Budget(calls=calls, usd=usd if usd < inf else None))
@@ -252,19 +261,6 @@ def plan_look(
         freeze=freeze,
     )
     return PlannedLook(study=study, price=price_of_look, limits=limits)
-
-
-def _require_prices(arms: tuple[Variant, Variant], family: Family, models: ModelCatalogue) -> None:
-    champion, candidate = arms
-    for arm in arms:
-        for name in models_of(arm, {}):
-            require_price(
-                name,
-                models.price(name),
-                is_free_allowed=name != champion.model["name"],
-                comes_from=f"the variant {arm.id}" if arm is candidate else f"the serving champion {arm.id}",
-                instead="nominate a variant without it" if arm is candidate else serve_another(name, family),
-            )
 
 
 def _cost_of_arms(

@@ -23,7 +23,6 @@ from optimizer.core.evaluation.suite import suite_id, suites_of
 from optimizer.core.evaluation.trivial_baselines import WITHOUT_MODEL, Classify
 from optimizer.core.family.family import Family, kind_of
 from optimizer.core.family.variant import Variant
-from optimizer.core.models.language import ModelPrice
 from optimizer.core.search.answer_bounds import asks_again, judge_of_scorer, longest_allowed, longest_inputs, options_of
 from optimizer.core.search.call_estimate import trials_of
 from optimizer.core.search.cost_estimate import confirmation_calls, confirmation_usd, search_budget
@@ -270,16 +269,13 @@ def _reserve(run: StudyRun, n_holdout: int) -> Reserve:
     if run.is_replayed:
         return Reserve(n_confirmation=run.n_confirmation, usd_confirmation=0.0, usd_per_call=0.0)
 
-    def price_of(model: str) -> ModelPrice | None:
-        return run.models.get(model).price
-
     def usd_of(n_answers: int, n_judged: int) -> float | None:
         return confirmation_usd(
             run.champion,
             run.space,
             n_calls=n_answers,
             longest_bytes=run.longest_bytes,
-            price_of=price_of,
+            price_of=lambda model: run.models.get(model).price,
             tiers=run.searched_tiers,
             judged_usd=run.judging.most_usd(n_judged),
         )

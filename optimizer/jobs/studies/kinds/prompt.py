@@ -47,7 +47,6 @@ from optimizer.core.search.strategy import COPRO, REPLAY, may_write, searched_ti
 from optimizer.core.search.strategy_calls import Sizes
 from optimizer.core.search.study import KEEP, Definition, Study
 from optimizer.jobs.calls.ask_judge import JUDGE
-from optimizer.jobs.calls.call_model import JournaledModel
 from optimizer.jobs.dataset.build_dataset import build_dataset, dev_examples, load_examples
 from optimizer.jobs.families.vouch_for_judge import latest_calibration
 from optimizer.jobs.studies.context import StopFlag, StudyRun
@@ -151,19 +150,13 @@ class PromptStudy:
     def evaluator(self, run: StudyRun, *, purpose: str, stop: StopFlag, held: Callable[[], HeldBack]) -> Evaluator:
         """Its calls go through the journal; what ``held`` says must be left over afterwards."""
 
-        def open_model(name: str) -> JournaledModel:
-            return run.journaled(name, purpose=purpose, stop=stop, held=held)
-
-        def open_judge(name: str) -> JournaledModel:
-            return run.journaled(name, purpose=JUDGE, stop=stop, held=held)
-
         return Evaluator(
             run.family,
             run.scorer,
-            open_model,
+            lambda name: run.journaled(name, purpose=purpose, stop=stop, held=held),
             on_call=run.called,
             own=run.own,
-            open_judge=open_judge,
+            open_judge=lambda name: run.journaled(name, purpose=JUDGE, stop=stop, held=held),
             calibration=lambda: latest_calibration(run.family, run.store),
         )
 
