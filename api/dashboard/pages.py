@@ -8,8 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 from api.dashboard.acts import ACTS
-from api.dashboard.charts import difference_chart, traffic_bars
-from api.dashboard.figures import LastDays
+from api.dashboard.figures import LastDays, difference_chart, traffic_bars
 from api.dashboard.visitors import PageVisit
 from optimizer.core.search.study import UNFINISHED, ranked
 from optimizer.core.serving.rollout import ALERT

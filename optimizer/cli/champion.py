@@ -78,7 +78,7 @@ def rollback(
 @app.command()
 def history(family: FamilyName, as_json: Json = False) -> None:
     """Every champion of a family: since when, why, by whom."""
-    from optimizer.jobs.champions.read_history import read_history
+    from optimizer.jobs.champions.read_variants import read_history
 
     Session().show_page(
         as_json,

@@ -222,7 +222,7 @@ USE_CASES = (
         "Variants",
         narrows=True,
     ),
-    _read("history", "/v1/families/{family}/history", "champions.read_history:read_history", "Families"),
+    _read("history", "/v1/families/{family}/history", f"{READ_VARIANTS}:read_history", "Families"),
     _read("stats", "/v1/families/{family}/stats", "champions.read_stats:read_stats", "Families"),
     _act("retire", "DELETE", "/v1/families/{family}", "families.retire_family:retire_family", "Families"),
     _act("restore", "POST", "/v1/families/{family}/restore", "families.retire_family:restore_family", "Families"),

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from api.dashboard.charts import HEIGHT, WIDTH, difference_chart, traffic_bars
-from api.dashboard.figures import last_day
+from api.dashboard.figures import HEIGHT, WIDTH, difference_chart, last_day, traffic_bars
 from optimizer.core.views.rollout_status import MeanDifference
 from optimizer.jobs.champions.read_stats import StatsRow
 

@@ -1,5 +1,5 @@
-"""The variants of a family: all of them, one by its id or by its use, what differs between two, and one for use
-elsewhere.
+"""The variants of a family: all of them, those that were champion, one by its id or by its use, what differs between
+two, and one for use elsewhere.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from pydantic import Field
 from optimizer.core.base.answers import Page, members_of, page_of
 from optimizer.core.base.errors import NotFound
 from optimizer.core.family.variant import VariantRecord
+from optimizer.core.serving.rollout import Champion
 from optimizer.core.views.variant import ListedVariant, Use, VariantDiff, VariantView, changes_between, variant_view
 from optimizer.jobs.context import Context
 from optimizer.jobs.families.export_variant import export_variant
@@ -43,6 +44,15 @@ def read_variants(context: Context, request: VariantsRequest) -> Page[ListedVari
         ListedVariant(**members_of(variant_view(record)), use=uses.get(record.variant.id)) for record in shown.items
     ]
     return Page(items=listed, next_cursor=shown.next_cursor)
+
+
+def read_history(context: Context, request: FamilyRequest) -> Page[Champion]:
+    """Every champion this family has had, oldest first: why, by whom, from when to when."""
+    with context.store.read() as tx:
+        tenures = context.store.champions.history(tx, request.family)
+    if not tenures:
+        context.family(request.family)
+    return Page(items=tenures)
 
 
 class VariantByIdRequest(Request):
