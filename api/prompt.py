@@ -31,7 +31,6 @@ from optimizer.core.serving.assignment import (
     choose,
     cohort_start,
 )
-from optimizer.core.views.family import EnvironmentView
 from optimizer.core.views.prompt import prompt_members
 
 
@@ -147,17 +146,13 @@ class ServedFamily(Serving):
         id = self.environment.variant.id
         return Choice(variant=id, role="champion" if id == self.champion.variant else "candidate", counted=False)
 
-    def override_view(self) -> EnvironmentView | None:
-        """What the environment changes; None where it changes nothing."""
-        return self.environment.flags.view(self.champion.variant) if self.environment is not None else None
-
     def lease_of(self, choice: Choice) -> datetime | None:
         return self.rollout.lease_expires_at if choice.rollout is not None and self.rollout is not None else None
 
     def shape(self, choice: Choice) -> dict[str, Any]:
         """The contract's object without its assignment."""
         variant = self.variants[choice.variant]
-        overridden = self.override_view()
+        overridden = self.environment.flags.view(self.champion.variant) if self.environment is not None else None
         return {
             "family": self.name,
             "variant": choice.variant,

@@ -101,10 +101,6 @@ class ModelSettings(BaseModel):
     def embedded(self) -> bool:
         return self.provider == "embedded"
 
-    def known_size(self) -> Size:
-        """As given here, else small for the embedded model and medium for any other."""
-        return self.size or (SMALLEST if self.embedded else DEFAULT_SIZE)
-
     @property
     def backoff(self) -> Backoff:
         return Backoff(**self.backoff_settings.model_dump())
@@ -170,7 +166,9 @@ def read_sizes_and_places(path: Path) -> tuple[dict[str, Size], dict[str, str]]:
         name: digest(canonical_json(settings.model_dump(mode="json", include=set(WHICH_MODEL))))[:12]
         for name, settings in models.items()
     }
-    return {name: settings.known_size() for name, settings in models.items()}, places
+    # A size that is not given: small for the embedded model and medium for any other.
+    sizes = {name: one.size or (SMALLEST if one.embedded else DEFAULT_SIZE) for name, one in models.items()}
+    return sizes, places
 
 
 def declared_prices(path: Path) -> dict[str, ModelPrice]:
