@@ -127,7 +127,9 @@ def test_every_list_and_figure_that_needs_no_name_is_read(ask: Ask, url: str) ->
     n_read = 0
     for path in Path(import_module(PACKAGE).__file__ or "").parent.glob("api/*/*_v1_*_get.py"):
         route = import_module(f"{PACKAGE}.api.{path.parent.name}.{path.stem}")
-        if not route.__dict__["_get_kwargs"].__code__.co_argcount:  # what stands in a path comes by place
+        arguments = route.__dict__["_get_kwargs"]
+        is_named = len(arguments.__kwdefaults__ or {}) < arguments.__code__.co_kwonlyargcount  # such as a conversation
+        if not arguments.__code__.co_argcount and not is_named:  # what stands in a path comes by place
             with import_module(f"{PACKAGE}.client").Client(base_url=url) as client:
                 answer = route.sync_detailed(client=client)
             assert answer.status_code == 200, answer.content

@@ -48,7 +48,7 @@ def test_an_outcome_adds_up_and_its_quality_is_the_weighted_mean_of_the_full(
     decisions = [pipeline.decide(row) for row in judged]
     total = sum(row["weight"] for row in judged)
     full = [row for row, d in zip(judged, decisions, strict=True) if d.processing_type == "full"]
-    assert found.full_share + found.bypass_share == pytest.approx(1)
+    assert found.full_share + found.lightweight_share + found.early_exit_share == pytest.approx(1)
     assert found.time_saved_share == pytest.approx(
         1 - sum(d.time_share * r["weight"] for d, r in zip(decisions, judged, strict=True)) / total
     )
