@@ -92,7 +92,7 @@ def _environment() -> Environment:
         "when": lambda at: UNKNOWN if at is None else when(at),
         "points": lambda difference: signed(100 * difference, 1),
         "in_address": lambda text: quote(str(text), safe=""),
-        "as_json": lambda value: canonical_json(value) if not isinstance(value, str) else value,
+        "as_json": lambda value: canonical_json(value).decode() if not isinstance(value, str) else value,
         "text": lambda value: HIDDEN if value is None else value,
         "percent": percent,
     }

@@ -224,6 +224,7 @@ def test_a_review_is_answered_on_its_page_and_the_next_one_is_asked(world: World
     before = world.get("/v1/reviews?status=open").json()["items"]
     page = client.get("/dashboard/reviews").text
     assert f"/dashboard/reviews/{before[0]['id']}" in page
+    assert "<pre>{" in page  # the input as JSON, not as Python's bytes
     form = {**form_of_act(client, "/dashboard/reviews"), "answer": "keep_back"}
     answer = client.post(f"/dashboard/reviews/{before[0]['id']}", data=form, headers=OWN_PAGE)
     assert (answer.status_code, answer.headers["location"]) == (303, "../../dashboard/reviews?done=1")
