@@ -7,7 +7,7 @@ UPGRADE ?= --upgrade
 LOCK = $(if $(wildcard $(VENV)/.synced-dev),requirements-dev.lock,requirements.lock)
 WORKERS ?= $(shell expr $$(nproc 2>/dev/null || echo 2) + 2)
 .DEFAULT_GOAL := help
-.PHONY: help install demo wheel test test-wheel test-bench test-long test-adapters mutations recordings pages check lock bench bench-gates bench-rollouts bench-response bench-data bench-judges bench-commands bench-families bench-family-rollouts bench-search bench-client bench-paths siege serve clean
+.PHONY: help install demo wheel test test-wheel test-bench test-long test-adapters mutations recordings pages pictures check lock bench bench-gates bench-rollouts bench-response bench-data bench-judges bench-commands bench-families bench-family-rollouts bench-search bench-client bench-paths siege serve clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -67,6 +67,11 @@ test-adapters: $(VENV)/.synced-dev ## the client's adapters with the packages th
 	  $$python -m pip install --quiet --disable-pip-version-check --upgrade pytest pytest-timeout $$more --editable "client[$$extras]" || exit 1; \
 	  (cd client && DETENT_ADAPTERS=$$extras ../$$python -m pytest tests/adapters $(ARGS)) || exit 1; \
 	done
+	@for generation in first second; do \
+	  folder=.venv-adapters/telemetry-$$generation; echo "== OpenTelemetry, $$generation generation"; rm -rf $$folder; \
+	  $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target $$folder -r tests/adapters/telemetry-$$generation.txt || exit 1; \
+	  PYTHONPATH=$$folder $(BIN)/python -m pytest tests/end_to_end/test_telemetry_sdk.py -k $$generation $(ARGS) || exit 1; \
+	done
 	@echo "== applications beside a running service"; $(BIN)/python -m pytest tests/adapters $(ARGS)
 
 mutations: $(VENV)/.synced-dev ## sixty faults in copies of the product, each of which the tests named beside it must see (half an hour); ARGS="lease holdout"
@@ -77,6 +82,9 @@ recordings: $(VENV)/.synced-dev ## write down anew what the product answers and 
 
 pages: $(VENV)/.synced-dev ## write the reference pages that the code makes: after a change to a command, route, setting, error, scorer or shipped family
 	@$(BIN)/python -m docs.generate
+
+pictures: $(VENV)/.synced-dev ## take the tutorial's pictures anew, of the state that `detent demo --keep` leaves, by Chromium; ARGS="http://127.0.0.1:8321" where it answers elsewhere
+	@$(BIN)/python -m docs.pictures $(ARGS)
 
 check: $(VENV)/.synced-dev ## format, lint, types, import contract
 	@$(BIN)/ruff format --check .
@@ -131,6 +139,9 @@ bench-paths: $(VENV)/.synced-dev ## how fast prompts are fetched and feedback is
 	@$(BIN)/python bench/serving.py --minutes 10
 	@$(BIN)/python bench/ingestion.py
 	@$(BIN)/python bench/ingestion.py --growth 10000000
+
+bench-pages: $(VENV)/.synced-dev ## how long pages of a home that has grown take, and what open ones cost (half an hour, quiet machine, chromium); ARGS="--home FOLDER" keeps the home
+	@$(BIN)/python bench/dashboard.py $(ARGS)
 
 serve: $(VENV)/.synced ## API, gateway, worker and MLflow UI, supervised
 	@$(BIN)/detent serve

@@ -25,7 +25,7 @@ from api.http.in_flight import InFlight
 from api.lifecycle import running_loops, services_of_api
 from api.routes import (
     events,
-    later,
+    mcp,
     models,
     operations,
     performance,
@@ -39,13 +39,14 @@ GROUPS = (
     operations,
     performance,
     models,
-    later,
     use_cases,
 )
 
 
 def create_app(settings: Settings) -> FastAPI:
     """The application. Store, families and keys are opened when it starts, not here."""
+
+    dashboard = Dashboard()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -56,12 +57,17 @@ def create_app(settings: Settings) -> FastAPI:
                 )
             app.state.services = shared
             yield
+            dashboard.close()
 
+    try:
+        released = version("detent-server")
+    except PackageNotFoundError:
+        released = "0"
     app = Application(
         (*hot_serving.HOT, *hot_events.HOT, *hot_chat.HOT, *hot_ofrep.HOT, *hot_telemetry.HOT),
         InFlight(settings.limits, settings.api.workers),
         title="Detent",
-        version=_version(),
+        version=released,
         description=(
             "Fetch prompts, send feedback, search for better ones, roll them out and back. Errors are problem documents"
             " (RFC 9457)."
@@ -69,17 +75,9 @@ def create_app(settings: Settings) -> FastAPI:
         lifespan=lifespan,
         openapi_url=None,
     )
-    for (
-        group
-    ) in GROUPS:  # as they are: a router that is included builds its routes a second time, at the first requests
+    # Routes are added one by one: an included router would build its routes again, at the first requests.
+    for group in GROUPS:
         app.router.routes.extend(group.routes.routes)
     install_documents(app)
-    app.router.routes.extend(Dashboard().routes())
+    app.router.routes.extend((*mcp.routes, *dashboard.routes()))
     return app
-
-
-def _version() -> str:
-    try:
-        return version("detent-server")
-    except PackageNotFoundError:
-        return "0"

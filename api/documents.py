@@ -1,6 +1,4 @@
-"""The API's own description: /openapi.json, /docs from files of an installed package (no network),
-and a page per problem.
-"""
+"""The API's own description: /openapi.json, /docs from an installed package (no network), and a page per problem."""
 
 from __future__ import annotations
 
@@ -46,7 +44,7 @@ START = """SwaggerUIBundle({
 });
 """
 # Swagger UI brings its icons as data: addresses and sets styles by script;
-# nothing else than this server's own is run or asked.
+# the page runs and asks nothing but this server's own.
 PAGE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -74,7 +72,7 @@ PROBLEM: Mapping[str, Any] = {
 
 
 def install_documents(app: FastAPI) -> None:
-    # where the package keeps the files; it is not imported, since only its files are used
+    # the package's folder; the package is not imported, since only its files are used
     spec = find_spec("fastapi_swagger")
     assert spec is not None
     assert spec.origin is not None
@@ -95,12 +93,10 @@ def install_documents(app: FastAPI) -> None:
         for operations in document["paths"].values():
             for operation in operations.values():
                 first = operation.get("description", "").split("\n")[0].split(". ")[0].rstrip(".")
-                operation["summary"] = (
-                    first or operation["summary"]
-                )  # the page lists these: a sentence says more than a function's name
-                operation.get("responses", {}).pop(
-                    "422", None
-                )  # FastAPI's own error form, which this server never sends
+                # The page lists these: a sentence says more than a function's name.
+                operation["summary"] = first or operation["summary"]
+                # FastAPI's own error form, which this server never sends.
+                operation.get("responses", {}).pop("422", None)
                 role, change, *_ = (operation.pop(name, None) for name in (ROLE, CHANGE, NARROWS, PASSED_ON))
                 if role is not None:
                     limit = "; counts as a change (100 a minute)" if change else ""

@@ -1,5 +1,6 @@
-"""Counts of fetches per arm and 10 s, and of inputs that were cut, kept in memory and written by a background loop: no
-request waits for them.
+"""Counts of fetches per arm and 10 s, and of inputs that were cut: in memory, written by a background loop.
+
+No request waits for them.
 """
 
 from __future__ import annotations
@@ -18,9 +19,8 @@ from optimizer.ports import Store, Transaction
 WINDOW_S = 10
 CLIENT = "api"
 
-Arm = tuple[
-    str, str, str | None, float | None, int
-]  # family, variant, rollout, stage, window start in seconds since 1970
+# Family, variant, rollout, stage, window start in seconds since 1970.
+Arm = tuple[str, str, str | None, float | None, int]
 
 log = structlog.get_logger("api")
 
@@ -36,7 +36,7 @@ class ExposureCounts:
         self._flushing = threading.Lock()
 
     def count(self, served: ServedFamily, choice: Choice, now_s: float) -> None:
-        """One fetch; overrides are tests and stand in no arm."""
+        """Counts one fetch. Overrides are tests, and in no arm."""
         if choice.counted:
             window = int(now_s) // WINDOW_S * WINDOW_S
             self._fetches.append((served.name, choice.variant, choice.rollout, choice.stage, window))
@@ -50,11 +50,10 @@ class ExposureCounts:
         return len(self._fetches) + self._unwritten.total()
 
     def flush(self, store: Store) -> int:
-        """Writes what was counted and returns how many fetches that were;
-        what cannot be written is kept for the next time.
+        """Writes the counts; returns how many fetches they were. What cannot be written stays for the next time.
 
-        One at a time: the last flush, when the process ends, waits for one under way, which may yet put its counts
-        back.
+        Only one runs at a time: the last flush, when the process ends, waits for one under way, which may put its
+        counts back.
         """
         with self._flushing:
             fetches = Counter(self._fetches.popleft() for _ in range(len(self._fetches)))

@@ -19,7 +19,7 @@ from api.lifecycle import ServingVersionMiddleware, running_loops, services_of_a
 from optimizer.host.config import Settings
 from optimizer.jobs.feedback.ingest_feedback import Turns
 
-# of one body that is read on the event loop, where no prompt waits: handing it to a thread takes longer
+# a body this short is read on the event loop, where no prompt waits: handing it to a thread takes longer
 AT_ONCE_EVENTS, AT_ONCE_CHARS = 200, 131_072
 
 

@@ -21,7 +21,7 @@ class _HeldCall:
 
 @dataclass(slots=True)
 class HeldTexts:
-    """By sender and interaction, in memory alone, for a minute from the last record on. Threads may share it."""
+    """Texts by sender and interaction: in memory alone, for a minute from the last record on. Threads may share it."""
 
     now: Callable[[], float] = monotonic
     _held: dict[tuple[str, str], _HeldCall] = field(default_factory=dict)
@@ -44,7 +44,7 @@ class HeldTexts:
                 self._remove(next(iter(self._held)))
 
     def of(self, sender: str, interactions: Collection[str]) -> dict[str, CallTexts]:
-        """Those that are held; they stay until they are taken."""
+        """The texts that are held; they stay until they are taken."""
         with self._lock:
             if not self._held:
                 return {}
@@ -55,6 +55,11 @@ class HeldTexts:
         with self._lock:
             if (sender, interaction) in self._held:
                 self._remove((sender, interaction))
+
+    def clear(self) -> None:
+        with self._lock:
+            self._held.clear()
+            self._n_chars = 0
 
     def _remove(self, key: tuple[str, str]) -> None:
         self._n_chars -= self._held.pop(key).texts.n_chars

@@ -59,7 +59,7 @@ class KeyedRequest:
 
 
 class RepeatedRequest(Exception):
-    """While this request was prepared, the same one was carried out: its answer holds for both."""
+    """While this request was prepared, the same one was carried out: its answer is the answer to both."""
 
     def __init__(self, answer: Mapping[str, Any]) -> None:
         super().__init__("answered before")
@@ -83,17 +83,18 @@ def idempotency_of(request: Request, body: bytes) -> tuple[str, str, str] | None
 
 
 def keyed_request(request: Request, body: bytes, shared: Services) -> KeyedRequest | None:
-    """The request's key; None without one. A path may hold a unit, so its HMAC stands for it."""
+    """The request's key; None without one. A path may hold a unit, so the path's HMAC takes its place."""
     parts = idempotency_of(request, b"%s %s\n%s" % (request.method.encode(), request.url.query.encode(), body))
     if parts is None:
         return None
-    where = unit_hmac(shared.secrets.unit_key, request.url.path)
+    where = unit_hmac(shared.secrets.unit_keys[-1], request.url.path)  # the same after a rotation
     return KeyedRequest(scope=f"{request.state.caller.quota} {where}", key=parts[1], sent=parts[2])
 
 
 def keyed_store(request: Request, shared: Services, report: Any, answered: Callable[[Any], Response]) -> Store:
-    """The store for a use case: a writing transaction that gives its report keeps the answer, too, where the request
-    names a key.
+    """The store for a use case.
+
+    The writing transaction that gives the report also stores the answer, where the request names a key.
 
     Args:
         report: the type of the report, or several in a union.
@@ -118,7 +119,7 @@ def keyed_store(request: Request, shared: Services, report: Any, answered: Calla
 
 
 def again(answer: Mapping[str, Any], request: Request, usual_status: int) -> Response:
-    """The first answer as it was, to the byte: written by what wrote it then."""
+    """The first answer again, to the byte."""
     body = dict(answer["body"])
     if "unit" in body:
         body["unit"] = request.path_params["unit"]

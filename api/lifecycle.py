@@ -1,6 +1,4 @@
-"""What every HTTP process of this package does around its requests: opens what they share,
-repeats its loops, closes in order.
-"""
+"""What every HTTP process does around its requests: opens what they share, repeats its loops, closes in order."""
 
 from __future__ import annotations
 
@@ -47,7 +45,7 @@ async def running_services(
 
 
 def services_of_api(settings: Settings) -> AbstractAsyncContextManager[Services]:
-    """Of the processes that answer at the api's address, and of that for feedback, which counts with them."""
+    """The services of the processes at the api's address, and of that for feedback, which counts with them."""
     return running_services(settings, settings.api.workers, feedback_process=settings.api.feedback_process)
 
 
@@ -70,8 +68,9 @@ async def running_loops(shared: Services, *own: Loop) -> AsyncIterator[None]:
 
 
 class ServingVersionMiddleware:
-    """Reads the store before a request that a process with a newer picture of it passed on: a family or key that this
-    other one has just made is known here, too.
+    """Reads the store before a request that a process with a newer picture of it passed on.
+
+    So a family or key that the other process has just made is known here, too.
     """
 
     def __init__(self, app: ASGIApp) -> None:

@@ -1,6 +1,4 @@
-"""What a unit is served, as the wire shows it: one shape for prompt, render and snapshot,
-prebuilt but for its token.
-"""
+"""What a unit is served, as it is sent: one shape for prompt, render and snapshot, prepared except for the token."""
 
 from __future__ import annotations
 
@@ -84,10 +82,10 @@ class PromptTemplate:
         return cls(messages=messages, before=head, after=tail, known=known, parts=parts, places=places)
 
     def filled_with(self, texts: Mapping[str, Any], token: bytes, more: Mapping[str, Any]) -> bytes | None:
-        """What ``filled`` makes of what ``fill`` makes of these variables.
+        """The same bytes as ``filled`` gives for these variables once ``fill`` has filled them in.
 
-        None where they are not those that the prompt asks for, or no texts of whole characters. Together they
-        are no longer than QUICK_BYTES, so that nothing becomes too long.
+        None where the variables are not those that the prompt needs, or are no texts of whole characters. Together they
+        have at most QUICK_BYTES, so that nothing becomes too long.
         """
         if not self.parts or not self.known.issuperset(texts):
             return None
@@ -114,7 +112,7 @@ def _end(more: Mapping[str, Any]) -> bytes:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EnvironmentOverride:
-    """What the environment's flags make of a content pipeline's champion; served to every user, counted in no arm."""
+    """A content pipeline's champion as the environment's flags change it; it is served to every user and in no arm."""
 
     variant: Variant
     flags: Flags
@@ -122,9 +120,9 @@ class EnvironmentOverride:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServedFamily(Serving):
-    """All that is needed to serve one family from memory.
+    """All that serving one family from memory needs.
 
-    ``definition`` is None when its file cannot be read and never could be.
+    ``definition`` is None where its file cannot be read and never could be.
     """
 
     definition: Family | None
@@ -194,7 +192,7 @@ class ServedFamily(Serving):
         return prebuilt
 
     def unfilled(self, choice: Choice) -> PromptTemplate:
-        """Of a family whose variants have messages."""
+        """The open prompt of a family whose variants have messages."""
         template = self._unfilled.get(choice.arm)
         if template is None:
             declared = self.definition.inputs if self.definition is not None else ()

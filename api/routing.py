@@ -44,12 +44,14 @@ def guarded(
 ) -> dict[str, Any]:
     """Keyword arguments of a route: who may call it (None: any caller) and whether it counts as an operator's change.
 
-    ``never-refused`` counts, but passes beyond the limit: rolling back and holding must always be possible. A key for
-    named families is held to them where ``{family}`` stands in the path; ``narrows`` says that the route itself does
-    so, else such a key is refused. ``keyed`` routes (None: those of a change) keep their answer under an
-    Idempotency-Key; their store is ``idempotency.keyed_store``. ``passed_on`` to the gateway, which counts the
-    request for its key: a caller of the gateway itself must not get more. ``also``: good answers of another status than
-    the route's own, and what they mean.
+    Args:
+        change: ``never-refused`` counts, but passes beyond the limit: rolling back and holding must always be possible.
+        narrows: the route itself holds a key for named families to them. Without it, a key is held to the ``{family}``
+            of the path, and refused where the path has none.
+        keyed: its answer is stored under an Idempotency-Key, by ``idempotency.keyed_store``; None: as for a change.
+        passed_on: to the gateway, which counts the request for its key, since a caller of the gateway itself must not
+            get more.
+        also: good answers of another status than the route's own, and what they mean.
     """
     extra: dict[str, Any] = {}
     if role is not None:
@@ -70,9 +72,12 @@ def guarded(
     return {"openapi_extra": extra, "responses": {**others, "4XX": ERROR, "5XX": ERROR}}
 
 
-def admit(request: StrictRequest, shared: Services, role: Role, *, narrows: bool = False) -> Caller:
-    """Puts the caller into ``request.state.caller``, or raises NotAuthenticated, NotAuthorised or TooMany."""
-    caller = _allowed(request, shared, role, narrows=narrows)
+def admit(request: StrictRequest, shared: Services, role: Role | None, *, narrows: bool = False) -> Caller:
+    """Puts the caller into ``request.state.caller``, or raises NotAuthenticated, NotAuthorised or TooMany.
+
+    ``role``: None where any key may come in, since what it asks for is looked at again.
+    """
+    caller = _admitted_caller(request, shared, role, narrows=narrows)
     state = request.scope["state"]
     state["caller"] = caller
     state["passage"].admit(caller.quota)
@@ -80,11 +85,11 @@ def admit(request: StrictRequest, shared: Services, role: Role, *, narrows: bool
 
 
 def admit_again(request: StrictRequest, shared: Services, role: Role, *, narrows: bool = False) -> None:
-    """As ``admit``, of a request that was admitted: its body may have taken a minute, and its key ended meanwhile."""
-    request.scope["state"]["caller"] = _allowed(request, shared, role, narrows=narrows)
+    """As ``admit``, for a request that was admitted: its body may have taken a minute, and its key ended meanwhile."""
+    request.scope["state"]["caller"] = _admitted_caller(request, shared, role, narrows=narrows)
 
 
-def _allowed(request: StrictRequest, shared: Services, role: Role, *, narrows: bool) -> Caller:
+def _admitted_caller(request: StrictRequest, shared: Services, role: Role | None, *, narrows: bool) -> Caller:
     keys = shared.serving.now_served.keys
     if keys is None:
         raise Busy(
@@ -102,7 +107,8 @@ def _allowed(request: StrictRequest, shared: Services, role: Role, *, narrows: b
         where = f" from {host}, {'a wrong key' if is_wrong else 'no key'}"
         shared.callers.count("refused", request.first.get("user-agent", ""), where)
         raise (shared.wrong_keys.came_from(host or "") if is_wrong else None) or error from None
-    require(caller, role)
+    if role is not None:
+        require(caller, role)
     if not narrows:
         require_family(caller, request.scope["path_params"].get("family"))
     return caller
@@ -114,7 +120,7 @@ def caller_of(request: Request) -> Caller:
 
 
 async def _asking(request: Request) -> Caller:
-    """On the event loop, as ``services.Shared``."""
+    """The caller. Runs on the event loop, as ``services.Shared``."""
     return caller_of(request)
 
 
@@ -223,7 +229,7 @@ class DetentRoute(APIRoute):
 
 
 def answered_in_front() -> NoReturn:
-    """Of a route that stands here for OpenAPI alone: ``api/hot/`` answers its requests."""
+    """The handler of a route that is here for OpenAPI alone: ``api/hot/`` answers its requests."""
     raise AssertionError("a request that is answered in front of FastAPI came to it")
 
 

@@ -23,7 +23,7 @@ class ServedChoice(NamedTuple):
 
 
 def decide(shared: Services, family: ServedFamily, unit: str | None, now: datetime) -> ServedChoice:
-    """Decides from memory. Who answers with it calls ``count`` once nothing can be refused any more."""
+    """Decides from memory. Call ``count`` once nothing can be refused any more."""
     hashed = shared.hmac_unit(unit) if unit is not None else None
     choice = family.choose(unit, hashed, now)
     token = family.token(
@@ -33,9 +33,7 @@ def decide(shared: Services, family: ServedFamily, unit: str | None, now: dateti
 
 
 def count(shared: Services, served: ServedChoice, truncated: Collection[str] = ()) -> None:
-    """Counts the fetch of what a client is answered, and its inputs that were cut: a refused request was exposed to
-    nothing.
-    """
+    """Counts the fetch and the inputs that were cut. A refused request was exposed to nothing, so it is not counted."""
     shared.exposures.count(served.family, served.choice, time())
     if truncated:
         shared.exposures.count_truncated(served.family.name, truncated)

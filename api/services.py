@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import lru_cache, partial
-from typing import Annotated, Any, TypeVar
+from time import monotonic
+from typing import Annotated, TypeVar
 
+import structlog
 from fastapi import Depends, Request
 
 from api.access.auth import Caller
@@ -19,12 +22,14 @@ from api.held_texts import HeldTexts
 from api.http.forwarding import FeedbackProcess, Gateway
 from api.serving import ServingState
 from api.snapshot import Snapshots
+from optimizer.adapters.files.secrets import Secrets
 from optimizer.content.core.policy.flags import Flags
+from optimizer.core.base.errors import InvalidInput
 from optimizer.core.family.family import Family
 from optimizer.core.feedback.pipeline_record import TARGETS, Target
 from optimizer.core.feedback.telemetry import PriceOf
 from optimizer.core.serving.access import EVERYTHING, Access
-from optimizer.core.serving.assignment import OVERRIDE_SALT, UNITS_KEPT, VerifiedTokens, unit_hmac
+from optimizer.core.serving.assignment import OVERRIDE_SALT, UNITS_KEPT, Assignment, VerifiedTokens, unit_hmac
 from optimizer.core.serving.family_names import definition
 from optimizer.host.config import Settings
 from optimizer.host.user_homes import local_actor
@@ -38,6 +43,8 @@ from optimizer.runtime.store_health import StoreHealth
 
 T = TypeVar("T")
 
+log = structlog.get_logger("api")
+READ_KEYS_AGAIN_S = 0.2  # at the soonest, for tokens of an unknown key
 MINUTES = "minutes"  # a file of the run folder, in which several workers count
 
 
@@ -49,7 +56,7 @@ class Services:
     store: Store
     clock: Clock
     families: FamilySource
-    secrets: Any
+    secrets: Secrets
     serving: ServingState
     health: StoreHealth
     gateway: Gateway
@@ -63,20 +70,21 @@ class Services:
     actor_without_key: str = field(default_factory=local_actor)
     operator_windows: MinuteWindows = field(init=False)
     event_windows: MinuteWindows = field(init=False)
-    chat_windows: MinuteWindows | None = field(init=False)  # None: no limit
+    chat_windows: MinuteWindows | None = field(init=False)  # without a key; None: no limit
+    address_windows: MinuteWindows | None = field(init=False)  # of chats; None: no limit
     request_limits: RequestLimits = field(init=False)
     snapshots: Snapshots = field(init=False)
     wrong_keys: WrongKeys = field(default_factory=WrongKeys)
     callers: CallerCounts = field(default_factory=CallerCounts)
     turns: Turns = field(default_factory=Turns)
     verified: VerifiedTokens = field(init=False)
-    hmac_unit: Callable[[str], str] = field(init=False)  # that of a unit which came lately is not made anew
+    hmac_unit: Callable[[str], str] = field(init=False)  # cached for units that came lately
     prices: PriceOf = field(init=False)
+    _keys_read_at: float = field(default_factory=monotonic, init=False)  # monotonic
 
     def __post_init__(self) -> None:
-        self.verified = VerifiedTokens(self.serving.token_keys)
-        self.hmac_unit = lru_cache(maxsize=UNITS_KEPT)(partial(unit_hmac, self.secrets.unit_key))
-        self.snapshots = Snapshots(unit_hmac(self.secrets.unit_key, OVERRIDE_SALT))
+        self._use(self.secrets)
+        self.serving.on_new_version.append(self.read_keys)
         self.prices = wiring.prices_by_name(self.settings)
         limits = self.settings.limits
         windows: Callable[[int, str], MinuteWindows] = MinuteWindows
@@ -88,7 +96,44 @@ class Services:
         self.event_windows = windows(limits.events_per_minute, "events")
         most = limits.keyless_chat_per_minute
         self.chat_windows = None if most is None else windows(most, "chat requests without a key")
+        most = limits.address_chats_per_minute
+        self.address_windows = None if most is None else windows(most, "chat requests of one address")
+        self.serving.on_forgotten += [lambda: self.verified.clear(), self.held_texts.clear]
         self.request_limits = RequestLimits(self.store, self.clock, self.workers, self.callers)
+
+    def _use(self, secrets: Secrets) -> None:
+        self.secrets, self.serving.token_keys = secrets, secrets.token_keys
+        self.verified = VerifiedTokens(secrets.token_keys)
+        self.hmac_unit = lru_cache(maxsize=UNITS_KEPT)(partial(unit_hmac, secrets.unit_key))
+        self.snapshots = Snapshots(unit_hmac(secrets.unit_key, OVERRIDE_SALT))
+
+    def read_keys(self) -> bool:
+        """Takes over keys of the installation that were rotated; whether there were any. Keys that cannot be read
+        leave those that are in use.
+        """
+        self._keys_read_at = monotonic()
+        try:
+            secrets = wiring.open_secrets(self.settings)
+        except (OSError, InvalidInput) as error:
+            log.error("keys of the installation cannot be read; the ones before stay in use", error=str(error))
+            return False
+        if secrets == self.secrets:
+            return False
+        self._use(secrets)
+        return True
+
+    def assignment(self, token: str, now: datetime) -> Assignment:
+        """As ``VerifiedTokens``. A key that is not known here may be a moment old: another process has signed by it."""
+        try:
+            return self.verified.assignment(token, now)
+        except InvalidInput as error:
+            is_unknown = error.members.get("type") == "unknown_key"
+            if not is_unknown or monotonic() - self._keys_read_at < READ_KEYS_AGAIN_S or not self.read_keys():
+                raise
+        return self.verified.assignment(token, now)
+
+    def older_hmacs(self, unit: str) -> Sequence[str]:
+        return [unit_hmac(key, unit) for key in self.secrets.unit_keys[1:]]
 
     def family(self, name: str) -> Family:
         """The definition of a family; raises NotFound, or InvalidFamily when its file was never readable here."""
@@ -108,8 +153,9 @@ class Services:
             store=self.store,
             clock=self.clock,
             families=self.families.families,
-            verify=lambda token: self.verified.assignment(token, now),
+            verify=lambda token: self.assignment(token, now),
             hmac_unit=self.hmac_unit,
+            older_hmacs=self.older_hmacs,
             actor=actor,
             access=access,
             by_gateway=by_gateway,
@@ -121,7 +167,7 @@ class Services:
         )
 
     def context(self, caller: Caller) -> Context:
-        """Of one request, for its use case."""
+        """The context of one request, for its use case."""
         return wiring.open_context(
             self.settings,
             actor=caller.actor,
@@ -130,8 +176,8 @@ class Services:
             clock=self.clock,
             families=lambda: self.families,
             family=self.family,
-            unit_key=lambda: self.secrets.unit_key,
-            verify=lambda token: self.verified.assignment(token, self.clock.now()),
+            unit_keys=lambda: self.secrets.unit_keys,
+            verify=lambda token: self.assignment(token, self.clock.now()),
             fit_judge=fit_judge_apart,
             serving_health=self.serving_health,
             pipeline_targets=lambda: self.targets,
@@ -168,7 +214,7 @@ def of(request: Request) -> Services:
 
 
 async def _shared(request: Request) -> Services:
-    """On the event loop: FastAPI hands a plain function to a thread, and each request would wait for one."""
+    """Runs on the event loop: FastAPI hands a plain function to a thread, and each request would wait for one."""
     return of(request)
 
 

@@ -1,6 +1,4 @@
-"""What is served, in memory: read from the store whenever its serving version changes,
-kept when the store cannot be read.
-"""
+"""What is served, in memory: read when the store's serving version changes, kept while the store cannot be read."""
 
 from __future__ import annotations
 
@@ -18,16 +16,18 @@ from optimizer.content.core.policy.flags import Flags
 from optimizer.core.base.errors import Busy, DetentError
 from optimizer.core.family.family import kind_of
 from optimizer.core.family.variant import Variant
-from optimizer.core.serving.assignment import TokenKeys, UnitOverrides, holdback_of, leased, overrides_by_family
+from optimizer.core.serving.assignment import TokenKeys, UnitOverrides, has_lease, holdback_of, overrides_by_family
 from optimizer.core.serving.family_names import by_name, former_of, is_retired, no_family, retired_family
 from optimizer.core.serving.rollout import Freeze, Rollout, is_frozen
+from optimizer.core.views.forgetting import FORGOTTEN
+from optimizer.host.memory import drop_cached
 from optimizer.jobs.rollouts.tick import report_unwatched
 from optimizer.ports import Clock, FamilySource, Store, Transaction
 
 log = structlog.get_logger("api.serving")
 
 STORE_AWAY = "the store cannot be read; the log says why"  # a driver's own words name its address and user
-SYNC_AGAIN_S = 5.0  # after a failed attempt to tell the store what the family files hold
+SYNC_AGAIN_S = 5.0  # the pause after a failed attempt to sync the family files with the store
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +36,7 @@ class ServingPicture:
 
     version: int | None = None  # None: the store has not been read since this process started
     families: Mapping[str, ServedFamily] = field(default_factory=dict)
-    retired: Collection[str] = ()  # names that a retired family had, and that nobody has taken since
+    retired: Collection[str] = ()  # names of retired families that no other family has taken
     freezes: Sequence[Freeze] = ()
     keys: Keys | None = None
     ticked_at: datetime | None = None  # the worker's last tick
@@ -81,6 +81,9 @@ class ServingState:
         self._lock = threading.Lock()
         self._sync_due: float | None = 0.0  # monotonic; None while the store knows what the files hold
         self._alerted: set[str] = set()
+        self._forgotten_at: datetime | None = None  # when somebody was forgotten last
+        self.on_new_version: list[Callable[[], object]] = []  # what a process reads again when something has changed
+        self.on_forgotten: list[Callable[[], object]] = [drop_cached]  # what throws away what a process has read lately
 
     @property
     def store_fault(self) -> str | None:
@@ -88,18 +91,24 @@ class ServingState:
         return self._read_fault or self._store.fault
 
     def refresh(self) -> None:
-        """Never raises for a store or file that cannot be read: what was served goes on,
-        and ``store_error`` says why.
-        """
+        """Never raises for a store or file that cannot be read: serving goes on, and ``store_error`` says why."""
         with self._lock:
             self.load_changed_files()
             self._sync()
             try:
                 with self._store.read() as tx:
                     served = self._read(tx)
+                    if served.version != self.now_served.version:
+                        for read_again in self.on_new_version:
+                            read_again()
+                        forgotten_at = self._store.minute_stats.watermark(tx, FORGOTTEN)
+                        before, self._forgotten_at = self._forgotten_at, forgotten_at
+                        # Without a version this process has just begun.
+                        if forgotten_at != before and self.now_served.version is not None:
+                            for drop in self.on_forgotten:
+                                drop()
             except Exception as error:
-                # Whatever keeps the store away (locked, gone, disk full),
-                # serving from memory is right and stopping is not.
+                # While the store is away (locked, gone, disk full), serving from memory is right, and stopping is not.
                 if self.store_error is None:
                     log.warning("store unreadable, serving from memory", error=str(error), exc_info=error)
                 self.store_error = str(error)
@@ -119,7 +128,7 @@ class ServingState:
     def _sync(self) -> None:
         if self._sync_due is None or monotonic() < self._sync_due:
             return
-        self._sync_due = None  # an edit that is read meanwhile is told in the next round
+        self._sync_due = None  # an edit that is read meanwhile is synced in the next round
         try:
             self._tell_store()
         except Exception as error:
@@ -169,8 +178,9 @@ class ServingState:
         rollout: Rollout | None,
         overrides: UnitOverrides,
     ) -> ServedFamily | None:
-        """The family as it was when nothing about it changed,
-        so that prebuilt answers live on; None without a champion.
+        """The same object as before where nothing about the family changed, so that its prepared answers stay.
+
+        None without a champion.
         """
         definition = self._families.families.get(name) or (known.definition if known else None)
         if known is not None and known.definition is definition:
@@ -240,7 +250,7 @@ class ServingState:
             for family in served.families.values()
             if family.rollout is not None and family.freeze is None
         ]
-        lapsed = {rollout.id for rollout in active if rollout.share is not None and not leased(rollout, now)}
+        lapsed = {rollout.id for rollout in active if rollout.share is not None and not has_lease(rollout, now)}
         if lapsed <= self._alerted:
             self._alerted = lapsed
             return

@@ -10,7 +10,7 @@ from typing import Any
 from api.prompt import ServedFamily, time_text, to_json
 from optimizer.core.base.answers import etag_of
 from optimizer.core.serving.access import Access
-from optimizer.core.serving.assignment import HOLDBACK_SHARE, Choice, leased
+from optimizer.core.serving.assignment import HOLDBACK_SHARE, Choice, has_lease
 from optimizer.core.serving.family_names import former_of
 
 Families = Mapping[str, ServedFamily]
@@ -20,8 +20,10 @@ MOST = 100  # answers that are kept
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SnapshotBody:
-    """``etag`` covers all but the leases, which each tick of the worker renews: a client that has the rest reads those
-    in ``leases``, a header. ``until``: when the first lease, override or holdback in it ends; None: none does.
+    """The snapshot as it is sent.
+
+    ``etag`` covers all but the leases, which each tick of the worker renews: a client that has the rest reads those in
+    ``leases``, a header. ``until``: when the first lease, override or holdback in it ends; None: none does.
     """
 
     of: Families
@@ -50,27 +52,24 @@ class Snapshots:
         if snapshot is None or snapshot.of is not families or (snapshot.until is not None and snapshot.until <= now):
             if len(self._bodies) >= MOST:
                 self._bodies.clear()
-            snapshot = self._bodies[scope] = self._body(families, access, now, wanted)
+            visible = visible_families(families, access)
+            if wanted is not None:
+                visible = {name: family for name, family in visible.items() if name in wanted}
+            entries = {name: _snapshot_of(family, now, self.override_salt) for name, family in visible.items()}
+            until = min((end for family in visible.values() for end in _ends(family) if end > now), default=None)
+            rollouts = [entry["rollout"] for entry in entries.values() if entry["rollout"] is not None]
+            snapshot = self._bodies[scope] = SnapshotBody(
+                of=families,
+                body=to_json({"families": entries}),
+                etag=etag_of(to_json([(name, _without_lease(entry)) for name, entry in entries.items()])),
+                leases=", ".join(sorted({f"{of['id']}={of['lease_expires_at']}" for of in rollouts})).encode(),
+                until=until,
+            )
         return snapshot
-
-    def _body(self, families: Families, access: Access, now: datetime, wanted: frozenset[str] | None) -> SnapshotBody:
-        visible = visible_families(families, access)
-        if wanted is not None:
-            visible = {name: family for name, family in visible.items() if name in wanted}
-        entries = {name: _snapshot_of(family, now, self.override_salt) for name, family in visible.items()}
-        until = min((end for family in visible.values() for end in _ends(family) if end > now), default=None)
-        rollouts = [entry["rollout"] for entry in entries.values() if entry["rollout"] is not None]
-        return SnapshotBody(
-            of=families,
-            body=to_json({"families": entries}),
-            etag=etag_of(to_json([(name, _without_lease(entry)) for name, entry in entries.items()])),
-            leases=", ".join(sorted({f"{of['id']}={of['lease_expires_at']}" for of in rollouts})).encode(),
-            until=until,
-        )
 
 
 def visible_families(families: Families, access: Access) -> dict[str, ServedFamily]:
-    """Those that a key may see, by each name that clients still use."""
+    """The families that a key may see, by each name that clients still use."""
     visible = {name: family for name, family in sorted(families.items()) if access.may_see(name)}
     return visible | {old: visible[new] for old, new in sorted(former_of(families).items()) if new in visible}
 
@@ -109,8 +108,23 @@ def _snapshot_of(family: ServedFamily, now: datetime, salt: str) -> dict[str, An
     rollout, holdback = family.rollout, family.holdback
     if family.freeze is not None or family.environment is not None:
         return entry
-    entry["overrides"] = _overrides_of(family, now, salt)
-    if rollout is not None and rollout.share is not None and leased(rollout, now):
+    # None where a client has no override to follow.
+    units = {
+        override.unit_hash: {"variant": override.variant, "until": time_text(override.until)}
+        for override in family.overrides.values()
+        if override.unit_hash is not None and override.until > now
+    }
+    if not units:
+        entry["overrides"] = None
+    else:
+        variants = {str(unit["variant"]) for unit in units.values()}
+        choices = [family.override_choice(id) for id in sorted(variants)]
+        entry["overrides"] = {
+            "salt": salt,
+            "units": units,
+            "prompts": {choice.variant: family.shape(choice) for choice in choices},
+        }
+    if rollout is not None and rollout.share is not None and has_lease(rollout, now):
         candidate = Choice(variant=rollout.candidate, role="candidate", rollout=rollout.id, stage=rollout.share)
         entry["rollout"] = {
             "id": rollout.id,
@@ -132,17 +146,3 @@ def _snapshot_of(family: ServedFamily, now: datetime, salt: str) -> dict[str, An
             "prompt": family.shape(before),
         }
     return entry
-
-
-def _overrides_of(family: ServedFamily, now: datetime, salt: str) -> dict[str, Any] | None:
-    """None where a client has none to follow."""
-    units = {
-        override.unit_hash: {"variant": override.variant, "until": time_text(override.until)}
-        for override in family.overrides.values()
-        if override.unit_hash is not None and override.until > now
-    }
-    if not units:
-        return None
-    variants = {str(unit["variant"]) for unit in units.values()}
-    choices = [family.override_choice(id) for id in sorted(variants)]
-    return {"salt": salt, "units": units, "prompts": {choice.variant: family.shape(choice) for choice in choices}}

@@ -74,7 +74,7 @@ def _endpoint(use_case: UseCase) -> Callable[..., Response]:
 
 
 def _source(use_case: UseCase, name: str, field: FieldInfo) -> Any:
-    """Where a member of the request comes from, as FastAPI names it."""
+    """Where a member of the request comes from, in FastAPI's terms."""
     if name in use_case.path_members:
         return Path
     if any(isinstance(mark, asked.Header) for mark in field.metadata):
@@ -84,7 +84,7 @@ def _source(use_case: UseCase, name: str, field: FieldInfo) -> Any:
 
 @cache
 def _body_of(request: type[asked.Request], members: frozenset[str]) -> tuple[Any, bool]:
-    """The members that come in the body, as a model of their own, and whether one of them has to."""
+    """A model of the members that come in the body, and whether one of them is required."""
     fields: dict[str, Any] = {
         name: (field.annotation, field) for name, field in request.model_fields.items() if name in members
     }

@@ -22,7 +22,14 @@ from pages import publish
 from optimizer.adapters.predictors.export import GramRecipe, Recipe
 from optimizer.adapters.predictors.learning import RECORDED, log_loss_gain
 from optimizer.adapters.predictors.learning import RECORDED_FEATURES as SEEN
-from optimizer.adapters.predictors.measures import area, brier, calibration_error, group_draws, measured, reliability
+from optimizer.adapters.predictors.measures import (
+    area,
+    brier,
+    calibration_error,
+    group_draws,
+    reliability,
+    with_interval,
+)
 from optimizer.adapters.predictors.training import TrainedPredictor, TrainingRow, train
 from optimizer.core.predictor.parts import logistic
 from optimizer.core.predictor.request_features import FEATURES
@@ -73,21 +80,16 @@ _SUBJECT = GramRecipe(text="subject", analyzer="value", lower=False, least_rows=
 QUERY = (
     Recipe(name="query", model="linear", features=tuple(FEATURES), penalty=30),
     Recipe(name="query, trees", model="trees", features=tuple(FEATURES), n_trees=40, penalty=10),
-    Recipe(
-        name="query and words",
-        model="linear",
-        features=tuple(FEATURES),
-        grams=(_WORDS,),
-        penalty=2,
-        number_strength=0.1,
-    ),
-    Recipe(
-        name="query and characters",
-        model="linear",
-        features=tuple(FEATURES),
-        grams=(_CHARACTERS,),
-        penalty=2,
-        number_strength=0.1,
+    *(
+        Recipe(
+            name=f"query and {name}",
+            model="linear",
+            features=tuple(FEATURES),
+            grams=(grams,),
+            penalty=2,
+            number_strength=0.1,
+        )
+        for name, grams in (("words", _WORDS), ("characters", _CHARACTERS))
     ),
 )
 SUBJECT = (
@@ -173,11 +175,11 @@ def measure_cells(case: str, both: Mapping[str, np.ndarray], dev: Pair) -> list[
     cells, n, targets = list[Cell](), len(dev.ids), list(dev.cheap)
     raw = [logistic(numbers["answer.confidence_logit"] or 0.0) for numbers in dev.numbers]
     for measure in ("Brier", "ECE"):
-        one = measured(MEASURES[measure], raw, targets, dev.ids, seed=7, n_draws=N_DRAWS)
+        one = with_interval(MEASURES[measure], raw, targets, dev.ids, seed=7, n_draws=N_DRAWS)
         title = f"{case}: {measure}, not calibrated"
         cells.append(_cell(title, one.value or 0.0, f"{measure}, dev", n, (one.low, one.high)))
     for measure, of in MEASURES.items():
-        kinds = {kind: measured(of, both[kind], targets, dev.ids, seed=7, n_draws=N_DRAWS) for kind in both}
+        kinds = {kind: with_interval(of, both[kind], targets, dev.ids, seed=7, n_draws=N_DRAWS) for kind in both}
         for kind, one in kinds.items():
             if one.value is not None:
                 cells.append(_cell(f"{case}: {measure}, {kind}", one.value, f"{measure}, dev", n, (one.low, one.high)))
@@ -201,7 +203,7 @@ def query_set(name: str) -> list[Cell]:
         found = train(rows, recipes, trained_on={"set": name, "rows": len(rows)})
         confidence = answers(found, dev)
         as_good = list((dev.cheap >= dev.strong).astype(float))
-        each = measured(area, list(confidence), as_good, dev.ids, seed=7, n_draws=N_DRAWS)
+        each = with_interval(area, list(confidence), as_good, dev.ids, seed=7, n_draws=N_DRAWS)
         recipe = f"{found.recipe.name}, {found.calibration}"
         if each.value is not None:
             cells.append(_cell(f"{name}: AUC, {kind} ({recipe})", each.value, "AUC, dev", n, (each.low, each.high)))

@@ -22,7 +22,7 @@ from judging.rows import Judged, committee, hanna, spread, unieval
 from pages import publish
 from scipy.stats import spearmanr
 
-from optimizer.adapters.predictors.judge_agreement import fit_map, mapped
+from optimizer.adapters.predictors.judge_agreement import fit_map, map_scores
 from optimizer.adapters.predictors.measures import brier, calibration_error, group_draws
 from optimizer.core.statistics.interval import wilson_interval
 from optimizer.core.statistics.prediction_powered import RatedAnswer, powered_mean
@@ -41,7 +41,7 @@ def calibrations() -> list[Cell]:
     cells, gained = [], dict[str, list[list[float]]]()
     for train, dev in zip(_all_judges("train"), _all_judges("dev"), strict=True):
         found = fit_map(list(train.scores), list(train.ratings), train.groups)
-        ours = np.array(mapped(found.points, list(dev.scores)))
+        ours = np.array(map_scores(found.points, list(dev.scores)))
         mean = np.full(len(ours), train.ratings.mean())
         draws = group_draws(dev.groups, seed=1, n_draws=N_BOOTSTRAP)
         error = {
@@ -75,7 +75,7 @@ def _few(train: Judged, dev: Judged, raw: float) -> list[Cell]:
         for _ in range(N_FEW):
             rows = rng.permutation(len(train.scores))[:n]
             found = fit_map(list(train.scores[rows]), list(train.ratings[rows]), [train.groups[i] for i in rows])
-            errors.append(brier(mapped(found.points, list(dev.scores)), dev.ratings))
+            errors.append(brier(map_scores(found.points, list(dev.scores)), dev.ratings))
             means.append(brier(np.full(len(dev.ratings), train.ratings[rows].mean()), dev.ratings))
         unit = f"squared error, {N_FEW} draws of ratings (interval: of the draws); ratio: share below the mean's error"
         less = float(np.mean(np.array(errors) < np.array(means)))
@@ -91,14 +91,14 @@ def committees() -> list[Cell]:
     fit = {name: fit_map(list(each.scores), list(each.ratings), each.groups) for name, each in train.items()}
     all_of = committee(train)
     together = fit_map(list(all_of.scores), list(all_of.ratings), all_of.groups)
-    ours = (np.array(mapped(together.points, list(whole.scores))) - whole.ratings) ** 2
+    ours = (np.array(map_scores(together.points, list(whole.scores))) - whole.ratings) ** 2
     cells = []
     for name, each in dev.items():
         apart = [_rank(whole.scores[r], whole.ratings[r]) - _rank(each.scores[r], each.ratings[r]) for r in draws]
         rank = _rank(whole.scores, whole.ratings), _rank(each.scores, each.ratings)
         unit = "Spearman (interval: committee - judge)"
         cells.append(_cell(f"committee: Spearman beside {name}", rank[0], unit, apart, rank[1], name, len(ours)))
-        error = (np.array(mapped(fit[name].points, list(each.scores))) - each.ratings) ** 2
+        error = (np.array(map_scores(fit[name].points, list(each.scores))) - each.ratings) ** 2
         lost = [float((ours - error)[rows].mean()) for rows in draws]
         unit = "squared error, both calibrated (interval: committee - judge)"
         what = f"committee: squared error beside {name}"

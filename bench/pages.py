@@ -21,23 +21,27 @@ from typing import Any
 BENCH = Path(__file__).parent
 TEXTS, RESULTS, DOCS = BENCH / "texts", BENCH / "results", BENCH.parent / "docs" / "reference"
 PAGES = {  # the module with the function page, and the results that it takes
+    "alerts-measured": ("alert_rules", "alert_rules"),
     "cascades-measured": ("cascade_logs.page", "cascades"),
     "commands-measured": ("commands", "commands"),
     "confidence-measured": ("learned.confidence_page", "confidence"),
     "content-quality-measured": ("learned.content_commands_page", "content_commands"),
+    "faults-measured": ("faults", "faults"),
     "families-measured": ("lifts.page", "families", "family_rollouts"),
     "gate-trial": ("gate_trial", "gate_trial"),
     "judges-measured": ("judging.page", "judges"),
     "listed-instructions-measured": ("listed.page", "listed_instructions"),
+    "load-measured": ("chat_load", "chat_load"),
     "noninferiority-measured": ("noninferiority", "noninferiority"),
     "reliability": ("siege.page", "siege"),
     "search-tables-measured": ("fixed_pool.page", "prompt_tables"),
-    "speed": ("speed.page", "client", "serving", "memory", "ingestion", "growth"),
+    "speed": ("speed.page", "client", "serving", "memory", "ingestion", "growth", "dashboard"),
     "statistics-measured": (
         "simulations.page",
         *(f"rollout_{part}" for part in ("statistics", "days", "intervals", "delays", "limits")),
     ),
     "switches-measured": ("switches", "switches"),
+    "upkeep-measured": ("upkeep", "upkeep"),
 }
 Cell = Mapping[str, Any]  # of a result file
 

@@ -17,9 +17,9 @@ def _in_rooms(group: str) -> Sequence[Registration]:
 
 
 def _in_packages(group: str) -> Sequence[Registration]:
-    from optimizer.host.packages import added
+    from optimizer.host.packages import registrations_of
 
-    return added(group)
+    return registrations_of(group)
 
 
 find_with(rooms=_in_rooms, packages=_in_packages)

@@ -25,6 +25,7 @@ from optimizer.host.config import Settings, load_settings
 from optimizer.host.logs import set_up_logs
 from optimizer.host.ports_in_use import reachable_host
 from optimizer.host.run_files import PRIVATE, announce_soon, api_names, withdraw
+from optimizer.host.tracing import TRACING
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -56,6 +57,7 @@ def main() -> None:
     settings = load_settings()
     name = api_names(arguments.number)[-1] if arguments.name == "api" else arguments.name
     set_up_logs(settings, name, terminal=settings.log_json)
+    TRACING.start(settings, name)
     try:
         ENTRY_POINTS[arguments.name](settings, name, arguments.fd)
     except Exception:
@@ -65,11 +67,12 @@ def main() -> None:
         withdraw(settings, name)
 
 
-def stand_back() -> None:
+def stand_back(niceness: int = NICENESS) -> None:
     """For processes behind those that serve prompts and chats: these come first where there is no core to spare, and
-    are not interrupted each time that one behind them wakes up.
+    are not interrupted each time that one behind them wakes up. A client waits for what has a ``niceness`` of 0.
     """
-    os.nice(NICENESS)
+    if niceness:
+        os.nice(niceness)
     if hasattr(os, "SCHED_BATCH"):  # Linux
         with suppress(OSError):
             os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
@@ -97,7 +100,7 @@ def run_api(settings: Settings, name: str, fd: int | None) -> None:
 def run_feedback(settings: Settings, name: str, fd: int | None) -> None:
     from api.feedback import create_feedback
 
-    stand_back()
+    stand_back(niceness=0)
     _serve(create_feedback(settings), settings, name, 0, fd)
 
 

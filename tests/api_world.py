@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from email.utils import format_datetime
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryFile
+from typing import IO, Any
 from unittest.mock import patch
 
 import httpx
@@ -28,7 +29,8 @@ from optimizer.host.config import Settings, load_settings
 from optimizer.jobs.context import Context
 from optimizer.jobs.request import Request
 from optimizer.jobs.rollouts.tick import tick
-from optimizer.runtime import apart, wiring
+from optimizer.jobs.upkeep.export_folder import Archive
+from optimizer.runtime import apart, export_home, wiring
 from optimizer.runtime.fit_apart import fit_judge_apart
 from optimizer.runtime.use_cases import UseCase
 from tests.answer_schemas import as_declared
@@ -206,16 +208,27 @@ def read_here(use_case: UseCase, context: Context, request: Request, *, figures_
     return use_case.written(use_case.call(context, request), figures_only=figures_only)
 
 
+def archive_here(context: Context, *, sealed: bool) -> IO[bytes]:
+    """An export that a server has a process of its own write, written in this one."""
+    archive = TemporaryFile(dir=context.settings.run_dir())  # noqa: SIM115  its reader closes it
+    with Archive(archive, context.settings.run_dir()) as target:
+        export_home._write(context, target, sealed=sealed)
+    archive.seek(0)
+    return archive
+
+
 @contextmanager
 def serving(
     settings: Settings, *, host: str = "127.0.0.1", raise_faults: bool = True, reads_apart: bool = False
 ) -> Iterator[World]:
     app = create_app(settings)
     answer_apart = apart.answer_apart if reads_apart else read_here
+    archive_apart = export_home.archive_apart if reads_apart else archive_here
     fit_judge = fit_judge_apart if reads_apart else wiring.fit_judge  # which takes seconds in a process of its own
     with (
         patch.object(import_module("api.use_cases"), "answer_apart", answer_apart),
         patch.object(import_module("api.dashboard.visitors"), "answer_apart", answer_apart),
+        patch.object(import_module("api.routes.operations"), "archive_apart", archive_apart),
         patch.object(services, "fit_judge_apart", fit_judge),
         TestClient(
             app, base_url="http://localhost", client=(host, 50000), raise_server_exceptions=raise_faults

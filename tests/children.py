@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from multiprocessing.process import BaseProcess
@@ -33,6 +34,24 @@ def exit_code(do: Callable[..., object], *given: Any) -> int | None:
     child.join(PATIENCE_S)
     assert not child.is_alive(), "the child hangs"
     return child.exitcode
+
+
+def die_at(owner: Any, name: str, number: int = 1, *, after: bool) -> None:
+    """This process is killed at that call of ``owner.name``: before the call, or after it."""
+    real: Callable[..., Any] = getattr(owner, name)
+    calls = 0
+
+    def dying(*args: Any, **more: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == number and not after:
+            os.kill(os.getpid(), signal.SIGKILL)
+        outcome = real(*args, **more)
+        if calls == number:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return outcome
+
+    setattr(owner, name, dying)
 
 
 @contextmanager

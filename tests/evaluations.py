@@ -17,6 +17,7 @@ from optimizer.jobs.context import JobContext
 from optimizer.jobs.ids import new_id
 from optimizer.jobs.studies.evaluate_variant import CallSource, evaluate_variant
 from optimizer.jobs.studies.evaluations.plan_evaluation import EvaluationScope
+from tests.study_world import classify
 
 OF_SCOPE = ("split", "n", "bare", "suite")
 
@@ -29,6 +30,20 @@ def evaluated(family: Family, variant: Variant, *, actor: str, classify: Any, **
     if source is None:
         source = source_of(context, family, budget, actor)
     return asdict(evaluate_variant(context, family, variant, scope, classify=classify, calls=source))
+
+
+def evaluate(world: Any, variant: Variant | None = None, **options: Any) -> dict[str, Any]:
+    """Of the champion of a world of studies, as a person asks for it."""
+    given = {
+        "actor": "person",
+        "store": world.store,
+        "clock": world.clock,
+        "models": world,
+        "scorer_for": lambda family: world.scorer,
+        "classify": classify,
+        **options,
+    }
+    return evaluated(world.family, variant or world.family.variant(), **given)
 
 
 def source_of(context: Any, family: Family, budget: Budget, actor: str = "anna") -> CallSource:

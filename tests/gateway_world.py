@@ -16,7 +16,7 @@ from api.gateway.app import create_gateway
 from api.http.server import Server, configuration
 from optimizer.host.config import Settings, load_settings
 from optimizer.runtime import wiring
-from tests.clock import until
+from tests.clock import PROCESSES_S, until
 from tests.stores import migrate_store
 
 FAMILY = """
@@ -87,6 +87,24 @@ def serving(app: Any, settings: Settings, *, behind_the_api: bool = False) -> It
     finally:
         server.should_exit = True
         thread.join()
+
+
+def recorded(settings: Settings, name: str, n: int) -> list[dict[str, Any]]:
+    """``interactions`` once there are as many: what a busy store did not take at once comes out of the spool later."""
+    rows: list[dict[str, Any]] = until(
+        lambda: len(found := interactions(settings, name)) >= n and found, f"{n} records", patience_s=PROCESSES_S
+    )
+    return rows
+
+
+def record_of(settings: Settings, name: str, id: str) -> dict[str, Any]:
+    """The one record of this interaction, once it is there."""
+    (row,) = until(
+        lambda: [row for row in interactions(settings, name) if row["id"] == id],
+        f"the record of {id}",
+        patience_s=PROCESSES_S,
+    )
+    return dict(row)
 
 
 def interactions(settings: Settings, name: str) -> list[dict[str, Any]]:

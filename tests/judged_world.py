@@ -154,7 +154,11 @@ class JudgedWorld(World):
     def describe(self, name: str) -> Any:
         known = self.by_name[name]
         return SimpleNamespace(
-            embedded=False, concurrency=known.concurrency, processes="auto", max_output_tokens=known.max_output_tokens
+            embedded=False,
+            student=False,
+            concurrency=known.concurrency,
+            processes="auto",
+            max_output_tokens=known.max_output_tokens,
         )
 
     def calls_by_purpose(self) -> dict[str, int]:

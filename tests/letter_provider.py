@@ -10,12 +10,11 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from hashlib import sha256
-from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 from optimizer.core.models.language import ModelRequest
 from tests.judged_world import between, mark_of, prompt_of, says
-from tests.local_server import local_server
+from tests.scripted_model import chat_answer, provider
 
 COURTESIES = ("Dear customer,", "we are sorry.", "It arrives tomorrow.", "Best regards.")
 KIND = "Be kind"
@@ -70,24 +69,8 @@ def judged(request: ModelRequest) -> str:
 def letter_provider() -> Iterator[LetterProvider]:
     state = LetterProvider()
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_POST(self) -> None:
-            body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-            message = {"role": "assistant", "content": state.answer(body)}
-            choices = [{"index": 0, "finish_reason": "stop", "message": message}]
-            usage = {"prompt_tokens": 200, "completion_tokens": 50, "total_tokens": 250}
-            whole = {"id": "c", "object": "chat.completion", "created": 1, "model": body["model"]}
-            answer = json.dumps({**whole, "choices": choices, "usage": usage}).encode()
-            self.send_response(200)
-            self.send_header("content-type", "application/json")
-            self.send_header("content-length", str(len(answer)))
-            self.end_headers()
-            self.wfile.write(answer)
-
-        def log_message(self, *args: object) -> None: ...
-
-    with local_server(Handler) as url:
-        state.url = f"{url}/v1"
+    with provider() as behind:
+        usage = {"prompt_tokens": 200, "completion_tokens": 50, "total_tokens": 250}
+        behind.answer = lambda body: (200, {}, json.dumps({**chat_answer(state.answer(body)), "usage": usage}).encode())
+        state.url = behind.url
         yield state

@@ -53,7 +53,7 @@ class Models:
         return self.model
 
     def describe(self, name):
-        return SimpleNamespace(embedded=False, concurrency=1, processes="auto", max_output_tokens=20)
+        return SimpleNamespace(embedded=False, student=False, concurrency=1, processes="auto", max_output_tokens=20)
 
     def price(self, name):
         return self.model.price

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from optimizer.core.models.language import ModelRequest
-from optimizer.core.search.playbook.entries import Add, Entry, applied
+from optimizer.core.search.playbook.entries import Add, Entry, apply_edits
 from optimizer.core.search.playbook.reflection import CURATE, REFLECT
 from tests.study_world import TOPICS, TopicModel, World, topic_family
 
@@ -61,7 +61,7 @@ def studied(here: World, **options: Any) -> Any:
 def add_entry(store: Any, family: str, text: str = RIGHT, *, evidence: tuple[str, ...] = (), **more: Any) -> str:
     """An active entry as a study adds one; its id."""
     at = datetime(2026, 11, 20, tzinfo=UTC)
-    (made,) = applied(
+    (made,) = apply_edits(
         {}, [Add(kind="directive", text=text, evidence=evidence)], study="st_1", at=at, by="study:st_1"
     ).values()
     with store.read() as tx:

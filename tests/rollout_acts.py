@@ -14,7 +14,7 @@ from optimizer.jobs.request import Request, invalid
 from optimizer.jobs.rollouts import adopt_file_version as adopting
 from optimizer.jobs.rollouts import operate_rollout
 from optimizer.jobs.rollouts import set_champion as setting
-from optimizer.jobs.rollouts.roll_back_champion import ChampionRollbackRequest, take_back
+from optimizer.jobs.rollouts.roll_back_champion import ChampionRollbackRequest, return_to_earlier
 from optimizer.jobs.rollouts.start_rollout import RolloutRequest, StartReport, make_rollout
 from optimizer.ports import Clock, ServedModels, Store
 from tests.contexts import context_of
@@ -50,7 +50,7 @@ def roll_back_champion(
 ) -> ChangeReport:
     request = ChampionRollbackRequest(family=family, **given)
     served = ServedModels(catalogue=models, loaded=loaded)
-    return take_back(request, actor=actor, store=store, clock=clock, served=served)
+    return return_to_earlier(request, actor=actor, store=store, clock=clock, served=served)
 
 
 def set_champion(

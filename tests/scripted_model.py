@@ -24,7 +24,10 @@ FREE = ModelPrice(input_usd_per_mtok=0.0, output_usd_per_mtok=0.0)
 
 
 class ScriptedModel:
-    """``script(request, n)`` gives the text of the n-th attempt on the wire (from 1), or raises."""
+    """``script(request, n)`` gives the text of the n-th attempt on the wire (from 1), or raises.
+
+    ``together``: nothing is answered before so many have been in flight at once (twenty seconds at most).
+    """
 
     revision = "r1"
 
@@ -39,10 +42,11 @@ class ScriptedModel:
         max_output_tokens: int | None = 20,
         cost_share: float = 1.0,
         delay_s: float = 0.0,
+        together: int = 0,
     ) -> None:
         self.name, self.price, self.concurrency, self.retries = name, price, concurrency, retries
         self.max_output_tokens = max_output_tokens
-        self._script, self._cost_share, self._delay_s = script, cost_share, delay_s
+        self._script, self._cost_share, self._delay_s, self._together = script, cost_share, delay_s, together
         self._lock = threading.Lock()
         self.requests: list[ModelRequest] = []
         self.in_flight = self.most_in_flight = 0
@@ -50,6 +54,9 @@ class ScriptedModel:
     async def complete(self, request: ModelRequest) -> ModelAnswer:
         with self._on_the_wire(request) as n:
             await asyncio.sleep(self._delay_s)
+            async with asyncio.timeout(20):
+                while self.most_in_flight < self._together:
+                    await asyncio.sleep(0.001)
             return await self._answered(request, n)
 
     async def _answered(self, request: ModelRequest, n: int) -> ModelAnswer:

@@ -1,4 +1,4 @@
-"""An installation with something behind every route: a rollout, a study, events, a review, an alert,
+"""An installation with something behind every route: a rollout, a study, runs, events, a review, an alert,
 freezes, keys of every role.
 """
 
@@ -7,8 +7,12 @@ from __future__ import annotations
 from typing import Any
 
 from optimizer.core.base.values import Budget
+from optimizer.core.evaluation.judging.run import JudgeRun
+from optimizer.core.evaluation.label_report import label_report
+from optimizer.core.evaluation.run import ComparisonRun
 from optimizer.core.search.study import Study, Trial
 from optimizer.core.serving.access import ROLES
+from optimizer.core.views.evaluation import EvaluationQuery, EvaluationReport, EvaluationRun, SuitesReport
 from tests.api_world import World
 
 SECRET_WORD = "zanzibar"  # stands in every text that a person could write into this installation
@@ -60,7 +64,8 @@ def seeded(world: World) -> World:
             "exit_reason": SECRET_WORD,
         },
     )
-    world.shared.store.write(lambda tx: _add_study(world, tx))
+    world.shared.store.write(lambda tx: add_study(world, tx))
+    world.shared.store.write(lambda tx: add_runs(world, tx))
     for role in ROLES:
         world.add_key(f"key-{role}", role, secret=f"secret-{role}")
         if role != "admin":
@@ -69,7 +74,8 @@ def seeded(world: World) -> World:
     return world
 
 
-def _add_study(world: World, tx: Any) -> None:
+def add_study(world: World, tx: Any) -> None:
+    """A study that failed, with one trial."""
     now = world.shared.clock.now()
     champion = world.shared.serving.now_served.family("triage").champion.variant
     study = Study(
@@ -97,3 +103,59 @@ def _add_study(world: World, tx: Any) -> None:
         status="complete",
     )
     world.shared.store.studies.put_trial(tx, trial)
+
+
+def add_runs(world: World, tx: Any) -> None:
+    """An evaluation that came to its end, and a comparison and a check of a judge that wait."""
+    now, runs = world.shared.clock.now(), world.shared.store.runs
+    champion = world.shared.serving.now_served.family("triage").champion.variant
+    common: dict[str, Any] = {"family": "triage", "budget": Budget(calls=9), "created_by": "anna", "created_at": now}
+    asked = EvaluationQuery(variant=champion, suite=None, split="dev", n=2, bare=False)
+    suite = EvaluationReport(
+        id="eb_1",
+        family="triage",
+        variant=champion,
+        model="m",
+        dataset_hash="0",
+        split="dev",
+        scorer_version="1",
+        n=2,
+        n_errors=0,
+        mean_score=0.5,
+        score_low=0.1,
+        score_high=0.9,
+        cost_usd=0.0,
+        p95_latency_ms=8.0,
+        n_calls=2,
+        created_by="anna",
+        created_at=now,
+        scenarios=None,
+        labels=label_report(["billing", SECRET_WORD], [("billing", "billing"), (SECRET_WORD, "billing")]),
+        trivial_baselines=None,
+        judge=None,
+        judgements={},
+        n_calls_in_all=2,
+        spent_usd=0.0,
+        beside=None,
+        suite_name=None,
+        n_wanted=2,
+        truncated={},
+        n_refused=0,
+        timing=None,
+        commonest_error=SECRET_WORD,
+    )
+    report = SuitesReport(
+        family="triage",
+        variant=champion,
+        champion=champion,
+        verdict=None,
+        suites=[suite],
+        not_measured=[],
+        family_suites={},
+    )
+    runs.add(tx, EvaluationRun(id="ev_1", request=asked, status="running", n=2, n_done=2, **common))
+    runs.update(tx, "ev_1", status="finished", finished_at=now, result=report, error=SECRET_WORD)
+    pair = {"variants": [champion, champion], "example_ids": [], "is_priced": True}
+    runs.add(tx, ComparisonRun(id="cp_1", request=pair, status="queued", n=4, **common))  # type: ignore[arg-type]
+    check = {"n": 2, "beside": None}
+    runs.add(tx, JudgeRun(id="jr_1", kind="check", judge="j", request=check, status="queued", n=4, **common))  # type: ignore[arg-type]

@@ -202,7 +202,11 @@ class World:
 
     def describe(self, name: str) -> Any:
         return SimpleNamespace(
-            embedded=False, concurrency=1, processes="auto", max_output_tokens=self.model.max_output_tokens
+            embedded=False,
+            student=False,
+            concurrency=1,
+            processes="auto",
+            max_output_tokens=self.model.max_output_tokens,
         )
 
     def price(self, name: str) -> ModelPrice | None:
@@ -362,5 +366,6 @@ def run_here(study: str, home: Settings, store: Store, clock: Any, families: Any
         families=families,
         models=models,
         scorer_for=lambda family: wiring.open_scorer(family, home),
+        learn_student=wiring.learn_student,
     )
     return run_study(study, context, strategies=wiring.strategy_for, classify=wiring.classify)

@@ -5,7 +5,7 @@ what makes studies start by themselves.
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -189,3 +189,10 @@ class TriggeredWorld(World):
         """As if it had found nothing."""
         changes = {"status": "finished", "outcome": "no_improvement", "finished_at": self.clock.now()}
         self.store.write(lambda tx: self.store.studies.update(tx, study.id, **changes))
+
+
+def at_two(world: TriggeredWorld) -> TriggeredWorld:
+    """An hour before the nightly time, with nothing to do."""
+    world.begin_at(datetime(2026, 11, 21, 2, 0, tzinfo=UTC))
+    assert world.check() == []
+    return world

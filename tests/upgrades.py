@@ -65,17 +65,24 @@ def request(address: str, method: str, path: str, asking: str, framing: str, bod
 @contextmanager
 def nginx(folder: Path, api: str, version: str = "1.1") -> Iterator[str]:
     """Its address. ``version``: of HTTP, in which it asks the api; 1.0 where its configuration names none."""
-    assert NGINX is not None
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     text = NGINX_CONF.format(folder=folder, api=api, port=port, version=version)
     (folder / "nginx.conf").write_text(text, encoding="utf-8")
+    with nginx_in(folder, port):
+        yield f"127.0.0.1:{port}"
+
+
+@contextmanager
+def nginx_in(folder: Path, port: int) -> Iterator[None]:
+    """Runs until the end by the ``nginx.conf`` of the folder, by which it listens at this port."""
+    assert NGINX is not None
     process = subprocess.Popen([NGINX, "-p", str(folder), "-c", "nginx.conf", "-g", "daemon off; master_process off;"])
     try:
         until(lambda: process.poll() is not None or _listens(port), "nginx", patience_s=PROCESSES_S)
         assert process.poll() is None, (folder / "error.log").read_text()
-        yield f"127.0.0.1:{port}"
+        yield
     finally:
         process.terminate()
         process.wait(60)

@@ -1,4 +1,4 @@
-"""Pytest plugin: prints how long the tests waited, which is their wall time less the CPU time of their processes.
+"""Pytest plugin: prints how long the tests waited: their wall time less the CPU time of their processes.
 
 ``--waiting-table FILE`` writes one line a test: seconds of waiting, of wall time, of CPU time, and its id.
 """

@@ -1,1 +1,1 @@
-"""Who is asking, and how much of it: keys, limits of keys, local callers. Start at ``auth.py``."""
+"""Who sends a request, and how much they may send: keys, their limits, local callers. Start at ``auth.py``."""

@@ -1,6 +1,6 @@
-"""Who is asking: keys, what each may do, and the name that stands in every decision.
+"""Who sends a request: keys, what each may do, and the name that every decision records.
 
-Without any key the server is open to this machine alone. Once a key was made, every request needs one, also after the
+Without any key the server is open to this machine alone. Once a key was made, every request needs one, even after the
 last one was revoked: revoking a key must never open a server.
 """
 
@@ -29,7 +29,7 @@ class Caller:
     access: Access
     quota: str  # its name in limits
     agent: str | None = None  # what a caller without a key calls itself; None: it has one
-    is_counted: bool = field(init=False)  # its requests, by the minute or for people to see
+    is_counted: bool = field(init=False)  # whether its requests are counted, by the minute or for people to see
 
     def __post_init__(self) -> None:
         has_limit = self.access.limits.requests_per_minute is not None
@@ -55,7 +55,7 @@ class Keys:
     any_exist: bool
     open_until: datetime | None = None  # requests of this machine without a key go on until then
     by_hash: Mapping[str, Opens] = field(default_factory=dict)
-    # Of secrets that came since this was read, which was less than a second ago: no secret is held for longer.
+    # The secrets that came since this was read, less than a second ago; no secret is held for longer.
     _by_secret: dict[str, Opens] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
@@ -91,9 +91,9 @@ class Keys:
 def identify(
     headers: Mapping[str, str], client_host: str | None, keys: Keys, actor_without_key: str, now: datetime
 ) -> Caller:
-    """The caller; raises NotAuthenticated for a missing or unknown key.
+    """The caller. Raises NotAuthenticated for a missing or unknown key.
 
-    Where no key is asked for ``local_door`` has allowed the request.
+    Where no key is required, ``local_door`` has allowed the request.
     """
     if keys.is_open_to(headers, now):
         return without_key(actor_without_key, client_host, headers.get("user-agent", ""))
@@ -129,18 +129,6 @@ def require(caller: Caller, role: Role) -> None:
 
 def require_family(caller: Caller, family: str | None) -> None:
     access.require_family(caller.access, family, actor=caller.actor)
-
-
-def family_asked(caller: Caller, family: str | None) -> str | None:
-    """The family of a list's filter: a key for one family means it where it names none.
-
-    Raises NotAuthorised for all others.
-    """
-    families = caller.access.families
-    if family is None and families is not None and len(families) == 1:
-        return families[0]
-    require_family(caller, family)
-    return family
 
 
 def secret_of(headers: Mapping[str, str]) -> str | None:

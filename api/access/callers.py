@@ -1,5 +1,6 @@
-"""Who sends requests without a key, and who is refused for want of a right one: counted in memory, written for people
-to see.
+"""Who sends requests without a key, and who is refused for lack of a right one.
+
+They are counted in memory, and written for people to see.
 """
 
 from __future__ import annotations
@@ -11,21 +12,24 @@ from functools import lru_cache
 from optimizer.core.serving.access import COMMAND_LINE
 from optimizer.ports import CallerKind, Store
 
-MOST_NAMED = 100  # of a kind, between two flushes; invented names cannot fill the store
+MOST_NAMED = 100  # names of a kind between two flushes, so that invented names cannot fill the store
 OTHERS = "others"
 MAX_NAME_CHARS = 80
 
 
 class CallerCounts:
-    """Counts on the event loop; ``flush`` writes in a thread. A count that comes in that instant may be lost: it is
-    told, and decides nothing.
+    """Counts on the event loop; ``flush`` writes in a thread. A count at that instant may be lost, and
+    decides nothing.
     """
 
     def __init__(self) -> None:
         self._counts: dict[CallerKind, Counter[str]] = {"keyless": Counter(), "refused": Counter()}
 
     def count(self, kind: CallerKind, agent: str, where: str = "") -> None:
-        """``agent``: what the caller calls itself, as it was sent; ``where``: what else tells it from others."""
+        """Args:
+        agent: what the caller calls itself, as it was sent.
+        where: what else tells it from others.
+        """
         if agent != COMMAND_LINE:
             self._add(kind, _shown(agent) + where, 1)
 
@@ -43,7 +47,7 @@ class CallerCounts:
             raise
 
     def _add(self, kind: CallerKind, name: str, n: int) -> None:
-        """Of too many names, the rarest is counted among the others."""
+        """Where there are too many names, the rarest counts among the others."""
         counts = self._counts[kind]
         if name not in counts and len(counts.keys() - {OTHERS}) >= MOST_NAMED:
             least = min((known for known in counts if known != OTHERS), key=counts.__getitem__)  # the first such

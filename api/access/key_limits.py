@@ -1,5 +1,6 @@
-"""Limits of single keys, held across processes: what a key has used stands in the store,
-and nothing is let through that is not counted there first.
+"""Limits of single keys, which hold across processes: the store counts what a key uses before it is let through.
+
+Only while the store cannot be written are requests let through uncounted, up to each process's share.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from datetime import datetime, timedelta
 
 import structlog
 
+from api.access.answer_lengths import AnswerLengths
 from api.access.auth import Caller
 from api.access.callers import CallerCounts
 from api.access.limits import share_of
@@ -95,16 +97,19 @@ class RequestLimits:
 class KeySpending:
     """Model calls and dollars a day of one key, counted before each call and settled after it."""
 
-    def __init__(self, key: str, limits: KeyLimits, store: Store, clock: Clock) -> None:
-        self._key, self._limits, self._store, self._clock = key, limits, store, clock
+    def __init__(
+        self, key: str, limits: KeyLimits, store: Store, clock: Clock, lengths: AnswerLengths | None = None
+    ) -> None:
+        """Args: lengths: by which calls are reserved; None: by the longest possible answer."""
+        self._key, self._limits, self._store, self._clock, self._lengths = key, limits, store, clock, lengths
 
     @classmethod
-    def of(cls, caller: Caller, store: Store, clock: Clock) -> KeySpending | None:
-        """None for a key without such limits, which then pays nothing for them."""
+    def of(cls, caller: Caller, store: Store, clock: Clock, lengths: AnswerLengths | None = None) -> KeySpending | None:
+        """None for a key without such limits, whose calls then need no count."""
         limits = caller.access.limits
         if limits.calls_per_day is None and limits.usd_per_day is None:
             return None
-        return cls(caller.actor, limits, store, clock)
+        return cls(caller.actor, limits, store, clock, lengths)
 
     @asynccontextmanager
     async def call(
@@ -146,7 +151,8 @@ class KeySpending:
                     " key's calls instead.",
                     now,
                 )
-            usd = reservation_usd(request, price, tokens)
+            expected = tokens if self._lengths is None else self._lengths.expected(request.model, tokens)
+            usd = reservation_usd(request, price, expected)
 
         def take(tx: Transaction) -> Limited | None:
             usage = self._store.key_usage
@@ -165,7 +171,7 @@ class KeySpending:
         try:
             limit_reached = await self._store.awrite(take)
         except Busy as error:  # what cannot be counted is not spent
-            raise ModelFailed(error.detail, kind="busy", sent=False, **error.members) from error
+            raise ModelFailed.unsent(error) from error
         if limit_reached == "calls_per_day":
             raise self._refused(
                 f"Key {self._key!r} has used the {limits.calls_per_day:,} model calls that it may make in a day (UTC).",
@@ -203,7 +209,7 @@ class KeySpending:
 
 
 def _start(now: datetime, window: timedelta) -> datetime:
-    """Of the minute or day (UTC) of ``now``."""
+    """The start of the minute or day (UTC) of ``now``."""
     return (
         now.replace(second=0, microsecond=0)
         if window == MINUTE

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, MutableMapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from time import monotonic
@@ -59,7 +59,7 @@ class Windows(Protocol):
 
 
 class OwnWindows:
-    """Of one process."""
+    """The windows of one process."""
 
     def __init__(self) -> None:
         self._windows: dict[str, MinuteWindow] = {}
@@ -85,8 +85,9 @@ class MinuteWindows:
         windows: Windows | None = None,
         workers: int = 1,
     ) -> None:
-        """``windows``: None for a process that counts alone. ``workers``: how many processes count in them; while they
-        cannot be used, each holds to its share of the limit by itself.
+        """Args:
+        windows: None for a process that counts alone.
+        workers: how many processes count in them; while they cannot be used, each holds to its share of the limit.
         """
         self.limit, self._what, self._now = limit, counted, now
         self._own = OwnWindows()
@@ -95,8 +96,8 @@ class MinuteWindows:
         self._is_told = False
 
     def take(self, key: str, n: int = 1, *, refuse: bool = True) -> tuple[Quota, TooMany | None]:
-        """Counts ``n`` for ``key``; the error is returned, not raised,
-        so that its answer can carry the quota's headers too.
+        """Counts ``n`` for ``key``. An error is returned, not raised, so that its answer can have the quota's headers
+        too.
 
         A request that does not fit uses nothing up. With ``refuse=False`` it is counted and allowed.
         """
@@ -115,7 +116,7 @@ class MinuteWindows:
         self, window: MinuteWindow, n: int, refuse: bool, now: float, limit: int
     ) -> tuple[Quota, TooMany | None]:
         fits = not refuse or window.used + n <= limit
-        window.used += n if fits else 0
+        window.used = max(0, window.used + n) if fits else window.used  # what is given back may be of an earlier minute
         reset_s = max(1, math.ceil(window.start + WINDOW_S - now))
         quota = Quota(limit=limit, remaining=max(0, limit - window.used), reset_s=reset_s)
         if fits:
@@ -126,6 +127,28 @@ class MinuteWindows:
             limit=limit,
             retry_after_s=reset_s,
         )
+
+
+def count_one(windows: MinuteWindows, sender: str, headers: MutableMapping[str, str]) -> None:
+    """Counts one request of the sender. Of several limits that hold for it, ``headers`` tell the nearest.
+
+    Raises TooMany.
+    """
+    quota, refusal = windows.take(sender)
+    _tell(quota, headers)
+    if refusal is not None:
+        raise refusal
+
+
+def give_back(windows: MinuteWindows, sender: str, headers: MutableMapping[str, str]) -> None:
+    """What ``count_one`` counted for a request that another limit refused."""
+    quota, _ = windows.take(sender, -1, refuse=False)
+    _tell(quota, headers)
+
+
+def _tell(quota: Quota, headers: MutableMapping[str, str]) -> None:
+    if quota.remaining < int(headers.get("X-RateLimit-Remaining", quota.remaining + 1)):
+        headers.update(quota.headers())
 
 
 def share_of(limit: int, workers: int) -> int:

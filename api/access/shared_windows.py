@@ -1,8 +1,8 @@
-"""The counts of a minute in a file that several processes of one machine share.
+"""The counts of a minute, in a file that several processes of one machine share.
 
-The file is a table of places. A sender has one of the eight places of its row, and whoever counts for it locks the row,
-reads and writes it: three calls of the system, of which none waits for a disk. Times are those of the machine's
-monotonic clock, which its processes share.
+The file is a table of places. A sender has one of the eight places of its row. A process that counts for it locks the
+row, reads and writes it: three system calls, none of which waits for a disk. Times are those of the machine's monotonic
+clock, which its processes share.
 """
 
 from __future__ import annotations
@@ -23,9 +23,10 @@ ROW_BYTES = IN_ROW * PLACE.size
 
 
 class SharedWindows:
-    """Of all processes that open the same file. Used on the event loop only: a lock holds off other processes alone.
+    """The windows of all processes that open the same file.
 
-    Where a row is full, the sender that used least begins anew.
+    Use it on the event loop only: a lock holds off other processes alone. In a full row the sender that used least
+    begins anew.
     """
 
     def __init__(self, file: Path) -> None:
@@ -64,9 +65,9 @@ def _place(row: list[tuple[bytes, float, int]], name: bytes, now: float) -> tupl
 
 
 def minute_windows(workers: int, file: Path) -> Callable[[int, str], MinuteWindows]:
-    """Makes the windows of one of several processes, of a limit and what it limits.
+    """Makes the windows of one of several processes, for a limit and what it limits.
 
-    They count together in the file; where that cannot be used, each holds to its share of the limit by itself.
+    They count together in the file; where that cannot be used, each holds to its share of the limit.
     """
     try:
         shared = SharedWindows(file)

@@ -16,7 +16,7 @@ from optimizer.core.base.errors import TooMany
 
 FREE = 5  # wrong keys before the first pause: a person who mistypes is not punished
 FIRST_S, LONGEST_S = 1.0, 60.0
-FORGOTTEN_S = 600.0  # after so long without a wrong key an address begins anew
+FORGOTTEN_S = 600.0  # after so long without a wrong key, the count of an address begins anew
 MOST = 10_000  # addresses; the one that was wrong longest ago leaves first
 
 
@@ -25,9 +25,8 @@ class WrongKeys:
 
     def __init__(self, now: Callable[[], float] = monotonic) -> None:
         self._now = now
-        self._counts: OrderedDict[str, tuple[int, float]] = (
-            OrderedDict()
-        )  # address -> (wrong keys, when the last one counted)
+        # Address -> (wrong keys, when the last one counted).
+        self._counts: OrderedDict[str, tuple[int, float]] = OrderedDict()
 
     def came_from(self, address: str) -> TooMany | None:
         """Counts a wrong key. One within the pause is not counted; the error says how long the pause still lasts."""

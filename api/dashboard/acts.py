@@ -11,6 +11,9 @@ from typing import Any
 from api.dashboard.visitors import PageVisit
 from optimizer.core.base.answers import shown
 from optimizer.core.base.errors import NotFound
+from optimizer.core.base.phrasing import count, dollars
+from optimizer.core.base.values import Budget
+from optimizer.core.evaluation.gates import missed_gates
 from optimizer.core.serving.rollout import percent, scope_text
 
 
@@ -41,10 +44,26 @@ class Act:
     members: frozenset[str]
     confirmation: Callable[[PageVisit, Mapping[str, str]], ActConfirmation]
     is_brake: bool = False
+    place: Callable[[Any], str] | None = None  # the page that its report leads to; None: back to where it came from
 
 
 def family_page(family: str) -> str:
     return f"dashboard/families/{family}"
+
+
+def variant_page(family: str, variant: str) -> str:
+    return f"{family_page(family)}/variants/{variant}"
+
+
+def run_page(run: Any) -> str:
+    return f"dashboard/runs/{run.kind}/{run.id}"
+
+
+def cap_text(budget: Budget) -> str:
+    """The hard cap of a run: ``at most 15 calls and $0.02``."""
+    calls = [count(budget.calls, "call")] if budget.calls is not None else []
+    usd = [dollars(budget.usd)] if budget.usd is not None else []
+    return f"at most {' and '.join([*calls, *usd])}"
 
 
 def of_rollout(
@@ -81,7 +100,7 @@ def of_champion(visit: PageVisit, members: Mapping[str, str]) -> ActConfirmation
     present = foreseen.champion.variant if foreseen.champion is not None else ""
     return ActConfirmation(
         subject=f"The champion of {family}",
-        consequence=f"{foreseen.what[:1].upper()}{foreseen.what[1:]}. Every user gets it at once.",
+        consequence=f"{foreseen.what}. Every user gets it at once.",  # it begins with a variant's id
         undo=f"Set {present} as champion again: {foreseen.undo or f'detent champion set {family} {present}'}",
         back=family_page(family),
         hidden={"family": family, "expect": present},
@@ -116,6 +135,53 @@ def of_study(visit: PageVisit, members: Mapping[str, str]) -> ActConfirmation:
     )
 
 
+def of_evaluation(visit: PageVisit, members: Mapping[str, str]) -> ActConfirmation:
+    family, variant = members.get("family", ""), members.get("variant", "")
+    foreseen = visit.ask("evaluate variant", family=family, variant=variant, dry_run=True)
+    n = sum(suite.n for suite in foreseen.suites)
+    usd = "the price is not known" if foreseen.usd is None else f"{dollars(foreseen.usd.expected)} expected"
+    return ActConfirmation(
+        subject=f"{foreseen.variant} of {family}",
+        consequence=f"A model answers {count(n, 'dev example')} with it, and the answers are scored: {usd}, and"
+        f" {cap_text(foreseen.budget)}. Nothing is served by it.",
+        undo="Cancel it on its page; what was answered is kept.",
+        back=variant_page(family, foreseen.variant),
+        hidden={"family": family, "variant": foreseen.variant},
+    )
+
+
+def of_start(visit: PageVisit, members: Mapping[str, str]) -> ActConfirmation:
+    family, variant = members.get("family", ""), members.get("variant", "")
+    foreseen = visit.ask("start", family=family, variant=variant, dry_run=True)
+    what = f"{'It ' if foreseen.what.startswith('would') else ''}{foreseen.what}"
+    gates = [f"{gate['name']}: {shown(gate['reason'])}" for gate in missed_gates(foreseen.gates)]
+    return ActConfirmation(
+        subject=f"{variant} of {family}",
+        consequence=f"{what}. {foreseen.forecast.summary}",
+        undo="Reject it before it is approved, or roll it back after: every user gets the champion again, at once.",
+        back=variant_page(family, variant),
+        hidden={"family": family, "variant": variant},
+        gate="; ".join(gates) or None,
+        confirm=family if gates else None,
+    )
+
+
+def of_run(use_case: str, what: str) -> Callable[[PageVisit, Mapping[str, str]], ActConfirmation]:
+    def confirmation(visit: PageVisit, members: Mapping[str, str]) -> ActConfirmation:
+        run = visit.ask(use_case, id=members.get("id", ""))
+        return ActConfirmation(
+            subject=f"{what} {run.id} of {run.family}",
+            consequence="It ends before its next call. What was answered is kept.",
+            undo="Ask for it anew; answers that were kept are not paid for again.",
+            back=run_page(run),
+            hidden={"id": run.id},
+        )
+
+    return confirmation
+
+
+ON_RUN = frozenset(("id", "reason"))
+STOPPED = "Cancelled: it ends before its next call."
 ON_ROLLOUT = frozenset(("id", "reason", "confirm", "version"))
 ON_FAMILY = frozenset(("family", "reason"))
 ROLL_BACK = "Roll back: every user gets the champion again, at once."
@@ -223,6 +289,43 @@ ACTS: Mapping[str, Act] = {
         members=frozenset(("id",)),
         confirmation=of_study,
     ),
+    "evaluate": Act(
+        use_case="evaluate variant",
+        title="Evaluate",
+        past="Queued: the worker begins within a second or two.",
+        members=frozenset(("family", "variant")),
+        confirmation=of_evaluation,
+        place=run_page,
+    ),
+    "start": Act(
+        use_case="start",
+        title="Start the rollout",
+        past="Started: it serves nobody until it is approved.",
+        members=frozenset(("family", "variant", "reason", "confirm")),
+        confirmation=of_start,
+        place=lambda rollout: family_page(rollout.family),
+    ),
+    "cancel-comparison": Act(
+        use_case="cancel comparison",
+        title="Cancel the comparison",
+        past=STOPPED,
+        members=ON_RUN,
+        confirmation=of_run("comparison", "Comparison"),
+    ),
+    "cancel-evaluation": Act(
+        use_case="cancel evaluation",
+        title="Cancel the evaluation",
+        past=STOPPED,
+        members=ON_RUN,
+        confirmation=of_run("evaluation", "Evaluation"),
+    ),
+    "cancel-judge-run": Act(
+        use_case="cancel run",
+        title="Cancel the judge's run",
+        past=STOPPED,
+        members=ON_RUN,
+        confirmation=of_run("judge run", "Judge run"),
+    ),
 }
 
 
@@ -243,3 +346,11 @@ def carry_out(visit: PageVisit, act: Act, fields: Mapping[str, str]) -> Any:
     if version is not None and not act.is_brake:
         members["if_match"] = f'"{version}"'
     return visit.act(act.use_case, **members)
+
+
+def notice_of(visit: PageVisit) -> str | None:
+    """What the act has done that led to this page, in words of this server alone."""
+    name = visit.request.query.get("done", "")
+    if name == "save":
+        return "Saved. Nothing is served by it yet."
+    return ACTS[name].past if name in ACTS else None

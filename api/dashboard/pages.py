@@ -7,11 +7,18 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from api.dashboard.acts import ACTS
+from api.dashboard.acts import notice_of
+from api.dashboard.family_pages import examples, quality, schedule
+from api.dashboard.figure_pages import conversation, performance, pipeline
 from api.dashboard.figures import LastDays, difference_chart, traffic_bars
 from api.dashboard.visitors import PageVisit
+from api.dashboard.work_pages import run, runs, settings
+from api.dashboard.workbench import workbench
+from optimizer.core.evaluation.label_report import LABELS
+from optimizer.core.evaluation.trivial_baselines import WITHOUT_MODEL, said
 from optimizer.core.search.study import UNFINISHED, ranked
 from optimizer.core.serving.rollout import ALERT
+from optimizer.core.views.study_story import on_front
 
 FAMILIES_SHOWN, WAITING_SHOWN, LISTED = 24, 50, 50
 WINDOWS = {"1h": timedelta(hours=1), "6h": timedelta(hours=6), "24h": timedelta(hours=24)}
@@ -50,7 +57,7 @@ def home(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
         ],
         "reviews": reviews,
         "alarms": [alert for alert in status.alerts if alert.kind != ALERT and alert.level != "info"],
-        "done": _done(visit),
+        "done": notice_of(visit),
         "now": visit.shared.clock.now(),
     }
 
@@ -75,20 +82,22 @@ def family(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
         "bars": traffic_bars(day.hours),
         "reviews": _waiting_reviews(visit, name),
         "now": visit.shared.clock.now(),
-        "done": _done(visit),
+        "done": notice_of(visit),
     }
 
 
 def variant(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
-    """Its prompt, and what differs from the champion for who may read texts."""
+    """Its prompt, and for who may read texts what differs from the champion and its block for the family's file."""
     parameters = visit.request.path_params
     of_family = parameters["family"]
     view = visit.ask("named_variant", family=of_family, name=parameters["variant"])
     has_champion = visit.ask("family", family=of_family).champion is not None
-    compares = has_champion and visit.visitor.may("diff", of_family)
+    reads = visit.visitor.may("diff", of_family)
     return {
         "variant": view,
-        "diff": visit.ask("diff", variant=view.variant, family=of_family) if compares else None,
+        "diff": visit.ask("diff", variant=view.variant, family=of_family) if reads and has_champion else None,
+        "export": visit.ask("export", family=of_family, name=view.variant, format="yaml") if reads else None,
+        "done": notice_of(visit),
     }
 
 
@@ -96,9 +105,7 @@ def reviews(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
     """One question at a time; ``skip`` leaves so many for later."""
     of_family = visit.request.query.get("family") or None
     waiting = visit.ask("reviews", family=of_family, status="open", limit=1000)
-    skip = visit.request.query.get("skip", "0")
-    place = min(int(skip), 1000) if skip.isascii() and skip.isdigit() and len(skip) < 5 else 0
-    items = waiting.items
+    place, items = _place_in(visit, "skip"), waiting.items
     return {
         "review": items[place % len(items)] if items else None,
         "n_waiting": len(items),
@@ -110,14 +117,11 @@ def reviews(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
 
 
 def alerts(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
-    page = visit.ask("alerts", open=False, limit=1000)
+    newest = visit.ask("alerts", open=False, limit=LISTED).items
+    resolved = [alert for alert in newest if alert.closed_at is not None]
     return {
-        "firing": [alert for alert in page.items if alert.closed_at is None],
-        "resolved": sorted(
-            (alert for alert in page.items if alert.closed_at is not None),
-            key=lambda alert: alert.closed_at,
-            reverse=True,
-        )[:LISTED],
+        "firing": visit.ask("alerts", limit=1000).items,
+        "resolved": sorted(resolved, key=lambda alert: alert.closed_at, reverse=True),
         "now": visit.shared.clock.now(),
     }
 
@@ -132,13 +136,42 @@ def studies(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
 def study(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
     id = visit.request.path_params["id"]
     view, trials = visit.ask("study", id=id), visit.ask("trials", id=id, limit=1000)
-    best = ranked(trials.items)
+    best, findings = ranked(trials.items), view.findings or {}
+    complete = {trial.number for trial in best}
+    ordered = [*best, *(trial for trial in trials.items if trial.number not in complete)]
+    start = place if (place := _place_in(visit, "from")) < len(ordered) else 0
     return {
         "study": view,
-        "trials": [*best, *(trial for trial in trials.items if trial not in best)],
-        "mlflow": visit.ask("mlflow", id=id).url,
-        "done": _done(visit),
+        "trials": ordered[start : start + LISTED],
+        "start": start,
+        "n_trials": len(ordered),
+        "following": start + LISTED if start + LISTED < len(ordered) else None,
+        "front": on_front(trials.items),
+        "without_model": findings.get(WITHOUT_MODEL),
+        "said": said,
+        "labels_by_variant": findings.get(LABELS) or {},
+        "mlflow": _mlflow_place(visit, id),
+        "done": notice_of(visit),
     }
+
+
+def _mlflow_place(visit: PageVisit, study: str) -> str | None:
+    """Where MLflow shows it: from the server's first page on for the MLflow that runs here, which only this machine
+    reaches, or the whole address of another one. None without any, and for who may not read its texts.
+    """
+    if not visit.visitor.caller.access.reaches("read-texts"):
+        return None
+    url: str | None = visit.ask("mlflow", id=study).url
+    if url is None or visit.shared.settings.mlflow_tracking_uri is not None:
+        return url
+    return f"dashboard/mlflow/#{url.partition('#')[2]}" if visit.visitor.caller.access.may_see(None) else None
+
+
+def compare_studies(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
+    """Two studies side by side, by their ids."""
+    ids = [visit.request.query.get(name, "")[:200].strip() for name in ("first", "second")]
+    pair = [visit.ask("study", id=id) for id in ids] if all(ids) else []
+    return {"pair": pair, "ids": ids, "without_model": [(one.findings or {}).get(WITHOUT_MODEL) for one in pair]}
 
 
 def money(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
@@ -193,6 +226,12 @@ def audit(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
     return {"page": visit.ask("audit", cursor=visit.request.query.get("cursor"), limit=LISTED)}
 
 
+def _place_in(visit: PageVisit, name: str) -> int:
+    """How many of a list the address leaves out; 0 where it says nothing that can be used."""
+    place = visit.request.query.get(name, "0")
+    return min(int(place), 1000) if place.isascii() and place.isdigit() and len(place) < 5 else 0
+
+
 def _waiting_reviews(visit: PageVisit, of_family: str | None) -> str | None:
     """How many wait, as ``12`` or ``50 or more``; None where none does, or the visitor may not read them."""
     if not visit.visitor.may("reviews"):
@@ -203,17 +242,27 @@ def _waiting_reviews(visit: PageVisit, of_family: str | None) -> str | None:
     return f"{len(page.items)} or more" if page.next_cursor is not None else str(len(page.items))
 
 
-def _done(visit: PageVisit) -> str | None:
-    """What the act has done that led here, in words of this server alone."""
-    act = ACTS.get(visit.request.query.get("done", ""))
-    return act.past if act is not None else None
-
-
 DONE = frozenset(("done",))
 PAGES = (
     PageRoute(path="/dashboard", template="home.html", values=home, query=frozenset(("from", "done"))),
     PageRoute(path="/dashboard/families/{family}", template="family.html", values=family, query=DONE),
-    PageRoute(path="/dashboard/families/{family}/variants/{variant}", template="variant.html", values=variant),
+    PageRoute(path="/dashboard/families/{family}/examples", template="family_examples.html", values=examples),
+    PageRoute(
+        path="/dashboard/families/{family}/quality",
+        template="family_quality.html",
+        values=quality,
+        query=frozenset(("range",)),
+    ),
+    PageRoute(path="/dashboard/families/{family}/schedule", template="family_schedule.html", values=schedule),
+    PageRoute(
+        path="/dashboard/families/{family}/variants/{variant}", template="variant.html", values=variant, query=DONE
+    ),
+    PageRoute(
+        path="/dashboard/families/{family}/workbench",
+        template="workbench.html",
+        values=workbench,
+        query=frozenset(("from",)),
+    ),
     PageRoute(
         path="/dashboard/reviews",
         template="reviews.html",
@@ -224,7 +273,13 @@ PAGES = (
     PageRoute(
         path="/dashboard/studies", template="studies.html", values=studies, query=frozenset(("family", "cursor"))
     ),
-    PageRoute(path="/dashboard/studies/{id}", template="study.html", values=study, query=DONE),
+    PageRoute(
+        path="/dashboard/studies/compare",  # before the next one, which would take it for an id
+        template="compare_studies.html",
+        values=compare_studies,
+        query=frozenset(("first", "second")),
+    ),
+    PageRoute(path="/dashboard/studies/{id}", template="study.html", values=study, query=DONE | {"from"}),
     PageRoute(path="/dashboard/money", template="money.html", values=money),
     PageRoute(
         path="/dashboard/requests",
@@ -233,5 +288,21 @@ PAGES = (
         query=frozenset(("family", "variant", "window", "cursor")),
     ),
     PageRoute(path="/dashboard/requests/{family}/{id:path}", template="request.html", values=one_request),
+    PageRoute(
+        path="/dashboard/performance",
+        template="performance.html",
+        values=performance,
+        query=frozenset(("family", "range")),
+    ),
+    PageRoute(
+        path="/dashboard/conversation",
+        template="conversation.html",
+        values=conversation,
+        query=frozenset(("conversation", "family", "range")),
+    ),
+    PageRoute(path="/dashboard/pipeline", template="pipeline.html", values=pipeline, query=frozenset(("hours",))),
+    PageRoute(path="/dashboard/runs", template="runs.html", values=runs, query=frozenset(("family",))),
+    PageRoute(path="/dashboard/runs/{kind}/{run}", template="run.html", values=run, query=DONE),
+    PageRoute(path="/dashboard/settings", template="settings.html", values=settings),
     PageRoute(path="/dashboard/audit", template="audit.html", values=audit, query=frozenset(("cursor",))),
 )

@@ -4,13 +4,15 @@ nothing runs or loads but this server's own two files.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from functools import cache
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from markupsafe import Markup, escape
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
@@ -23,7 +25,23 @@ from optimizer.core.serving.rollout import ladder_text, percent
 if TYPE_CHECKING:
     from jinja2 import Environment
 
+# Address from the server's first page, name, and the use case that it asks where not every visitor may.
+MENU = (
+    ("dashboard", "Home", None),
+    ("dashboard/reviews", "Reviews", "reviews"),
+    ("dashboard/alerts", "Alerts", None),
+    ("dashboard/performance", "Performance", None),
+    ("dashboard/studies", "Studies", None),
+    ("dashboard/runs", "Runs", None),
+    ("dashboard/requests", "Requests", None),
+    ("dashboard/pipeline", "Pipeline", "performance"),
+    ("dashboard/money", "Money", None),
+    ("dashboard/audit", "Audit", None),
+    ("dashboard/settings", "Settings", "settings"),
+    ("docs", "API", None),
+)
 HIDDEN = "not shown to this key"
+BRIEF_CHARS, ROW_CHARS, MOST_ROWS = 160, 70, 24
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self';"
     " base-uri 'none'; frame-ancestors 'none'"
@@ -37,13 +55,19 @@ HEADERS = {
 
 def root_of(request: Request) -> str:
     """What leads from the page of this address to the server's first one: pages work behind any prefix of a proxy."""
-    path: str = request.scope["path"].removeprefix(request.scope.get("root_path", ""))
-    return "../" * (path.count("/") - 1) or "./"
+    return "../" * (_path(request).count("/") - 1) or "./"
+
+
+def _path(request: Request) -> str:
+    """Of the address, without what a proxy put before it."""
+    path: str = request.scope["path"]
+    return path.removeprefix(request.scope.get("root_path", ""))
 
 
 def shown(request: Request, template: str, visit: PageVisit | None, /, *, code: int = 200, **values: Any) -> Response:
     """``visit`` None: nobody is known."""
-    values |= {"root": root_of(request), "visit": visit, "visitor": visit.visitor if visit is not None else None}
+    values |= {"root": root_of(request), "place": _path(request).lstrip("/"), "menu": MENU}
+    values |= {"visit": visit, "visitor": visit.visitor if visit is not None else None}
     values |= {"freezes": freezes_of(visit) if visit is not None else ()}
     body = _environment().get_template(template).render(values).encode("utf-8", "replace")
     tag = f'"{sha256(body).hexdigest()[:32]}"'
@@ -69,12 +93,30 @@ def age(since: datetime, now: datetime) -> str:
     return "less than an hour" if hours < 1 else count(round(hours), "hour") if hours < 48 else f"{hours / 24:.0f} days"
 
 
+def with_columns(rows: Markup, columns: Sequence[str]) -> Markup:
+    """Rows of a table, each cell with the name of its column, for where they stand one below the other."""
+    cells = re.split(r"(<t[rdh]\b)", rows)  # a text that somebody wrote holds no `<` of its own
+    place = 0
+    for i in range(1, len(cells), 2):
+        if cells[i] == "<tr":
+            place = 0
+        else:
+            cells[i] += f' data-column="{escape(columns[place])}"' if place < len(columns) else ""
+            place += 1
+    return Markup("".join(cells))
+
+
+def rows_of(text: str) -> int:
+    """Of a field that shows a text whole, where it is not very long."""
+    return min(MOST_ROWS, 1 + sum(1 + len(line) // ROW_CHARS for line in text.split("\n")))
+
+
 @cache
 def _environment() -> Environment:
     # A server that shows no page starts without it.
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
-    from optimizer.adapters.reports.page import UNKNOWN, number, share, usd, whole
+    from optimizer.adapters.reports.page import UNKNOWN, clip, number, share, usd, whole
 
     environment = Environment(
         loader=PackageLoader("api.dashboard"),
@@ -93,9 +135,21 @@ def _environment() -> Environment:
         "points": lambda difference: signed(100 * difference, 1),
         "in_address": lambda text: quote(str(text), safe=""),
         "as_json": lambda value: canonical_json(value).decode() if not isinstance(value, str) else value,
+        "brief": lambda value: clip(" ".join(" ".join(map(str, value.values())).split()), BRIEF_CHARS),
         "text": lambda value: HIDDEN if value is None else value,
         "percent": percent,
     }
-    environment.filters |= filters
-    environment.globals |= {"count": count, "span": span, "age": age, "ladder_text": ladder_text, "hidden": HIDDEN}
+    environment.filters |= {
+        **filters,
+        "with_columns": with_columns,
+        "as_figure": lambda value, name: filters[name](value),
+    }
+    environment.globals |= {
+        "rows_of": rows_of,
+        "count": count,
+        "span": span,
+        "age": age,
+        "ladder_text": ladder_text,
+        "hidden": HIDDEN,
+    }
     return environment

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from http import HTTPStatus
 from pathlib import Path
@@ -13,11 +14,13 @@ from typing import Any
 from urllib.parse import quote
 
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.responses import HTMLResponse, RedirectResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from api.dashboard.acts import act_named, carry_out
+from api.dashboard.changes import Changes
 from api.dashboard.figures import LastDays
+from api.dashboard.mlflow_pages import PREFIX, MlflowProcess, passed_on, require_reader
 from api.dashboard.pages import PAGES, PageRoute
 from api.dashboard.rendering import HEADERS, root_of, shown
 from api.dashboard.sessions import SessionKey, set_cookie
@@ -27,8 +30,10 @@ from api.dashboard.visitors import (
     refuse_other_pages,
     require_token,
     sign_in,
+    still_opens,
     visitor_of,
 )
+from api.dashboard.workbench import WorkbenchForm, after_refusal, carry_out_form, form_in, form_values
 from api.http.bodies import StrictRequest
 from api.http.body_limits import limit_of
 from api.http.problems import status_of
@@ -43,7 +48,7 @@ FILES: Mapping[str, str] = {
     "icon.svg": "image/svg+xml",
 }
 FOLDER = Path(__file__).parent / "files"
-ACT_QUERY = frozenset(("id", "family"))
+ACT_QUERY = frozenset(("id", "family", "variant"))
 # A report is one file to mail, its style inside: it may show that and nothing else, and runs nothing.
 REPORT_POLICY = "sandbox; default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"  # noqa: E501
 REPORTS: Mapping[str, tuple[str, Callable[[Any], str]]] = {
@@ -58,19 +63,30 @@ class Dashboard:
     """What the pages of one process share."""
 
     def __init__(self) -> None:
-        self._last_days = LastDays()
-        self._signing: SessionKey | None = None
+        self._last_days, self._changes = LastDays(), Changes()
+        self._signing: tuple[bytes, SessionKey] | None = None  # with the unit key that it is made of
+        self._mlflow: MlflowProcess | None = None
+
+    def close(self) -> None:
+        if self._mlflow is not None:
+            self._mlflow.close()
 
     def routes(self) -> list[Route]:
         pages = [self._route(page.path, partial(self._page, page), page.query) for page in PAGES]
         reports = [self._route(path, partial(self._report, *REPORTS[path]), frozenset()) for path in REPORTS]
         return [
             Route("/", _to_dashboard, include_in_schema=False),
+            Route("/mlflow", _to_mlflow, include_in_schema=False),
+            Route(PREFIX, _to_mlflow, include_in_schema=False),
+            self._route(f"{PREFIX}/{{rest:path}}", self._mlflow_page, None),
+            self._route(f"{PREFIX}/{{rest:path}}", self._mlflow_page, None, "POST"),
             *pages,
             *reports,
+            self._route("/dashboard/changes", self._stream, frozenset()),
             self._route("/dashboard/acts/{act}", self._confirmation, ACT_QUERY),
             self._route("/dashboard/acts/{act}", self._act, frozenset(), "POST"),
             self._route("/dashboard/reviews/{id}", self._review, frozenset(), "POST"),
+            self._route("/dashboard/families/{family}/workbench", self._workbench, frozenset(), "POST"),
             self._route("/dashboard/sign-in", self._sign_in_page, frozenset()),
             self._route("/dashboard/sign-in", self._sign_in, frozenset(), "POST"),
             self._route("/dashboard/sign-out", self._sign_out, frozenset(), "POST"),
@@ -78,12 +94,15 @@ class Dashboard:
             self._route("/dashboard/{rest:path}", self._nothing, frozenset()),
         ]
 
-    def _route(self, path: str, answers: Answers, query: frozenset[str], method: str = "GET") -> Route:
+    def _route(self, path: str, answers: Answers, query: frozenset[str] | None, method: str = "GET") -> Route:
+        """``query``: the parameters that the address may carry; None: any."""
+
         async def endpoint(request: Request) -> Response:
             shared: Services = request.scope["app"].state.services
             strict = StrictRequest(request.scope, request.receive, limit_of(path, shared.settings.limits))
             try:
-                check_query(strict, query)
+                if query is not None:
+                    check_query(strict, query)
                 return await answers(strict, shared)
             except NotAuthenticated:
                 if path in ("/dashboard/sign-in", "/dashboard/sign-out"):
@@ -103,8 +122,10 @@ class Dashboard:
         return Route(path, endpoint, methods=[method], include_in_schema=False)
 
     def signing(self, shared: Services) -> SessionKey:
-        self._signing = self._signing or SessionKey(shared.secrets.unit_key)
-        return self._signing
+        unit_key = shared.secrets.unit_key
+        if self._signing is None or self._signing[0] != unit_key:
+            self._signing = unit_key, SessionKey(unit_key)
+        return self._signing[1]
 
     async def _visit(self, request: StrictRequest, shared: Services) -> PageVisit:
         visitor = visitor_of(request, shared, self.signing(shared))
@@ -117,6 +138,25 @@ class Dashboard:
         return await asyncio.to_thread(
             lambda: shown(request, page.template, visit, **page.values(visit, self._last_days))
         )
+
+    async def _stream(self, request: StrictRequest, shared: Services) -> Response:
+        """As long as the page is open, its key or session opens it, and this process goes on."""
+        await self._visit(request, shared)
+        state = request.scope["app"].state
+
+        def goes_on() -> bool:
+            return not getattr(state, "is_ending", False) and still_opens(request, shared, self.signing(shared))
+
+        events = self._changes.events(shared, goes_on)
+        return StreamingResponse(events, media_type="text/event-stream", headers={**HEADERS, "X-Accel-Buffering": "no"})
+
+    async def _mlflow_page(self, request: StrictRequest, shared: Services) -> Response:
+        visit = await self._visit(request, shared)
+        if request.method == "POST":
+            refuse_other_pages(request)
+        require_reader(visit.visitor.caller.access)
+        self._mlflow = self._mlflow or MlflowProcess(shared.settings.run_dir() / "mlflow.json")
+        return await passed_on(request, self._mlflow)
 
     async def _report(
         self, name: str, page: Callable[[Any], str], request: StrictRequest, shared: Services
@@ -152,11 +192,32 @@ class Dashboard:
         visit.require(act.use_case)
 
         def back() -> str:
+            if act.place is not None:
+                return act.place(carry_out(visit, act, form))
             page = act.confirmation(visit, form).back  # before the act, after which there may be nothing to confirm
             carry_out(visit, act, form)
             return page
 
         return _redirect(request, f"{await asyncio.to_thread(back)}?done={name}")
+
+    async def _workbench(self, request: StrictRequest, shared: Services) -> Response:
+        visit, fields = await self._form(request, shared)
+        act = fields.get("do", "")
+
+        def answer(form: WorkbenchForm) -> Response:
+            refusal, code = None, 200
+            if act in ("save", "try"):
+                try:
+                    return _redirect(request, carry_out_form(visit, form, act))
+                except DetentError as error:
+                    form, refusal, code = after_refusal(form, error), error.detail, status_of(error)
+            elif act == "redraw":
+                form = replace(form, seed=(form.seed or 0) + 1, example_ids=None)
+            elif act == "typing":
+                form = replace(form, seed=None)
+            return shown(request, "workbench.html", visit, code=code, **form_values(visit, form, refusal))
+
+        return await asyncio.to_thread(answer, form_in(fields))
 
     async def _review(self, request: StrictRequest, shared: Services) -> Response:
         visit, form = await self._form(request, shared)
@@ -202,6 +263,11 @@ def _redirect(request: Request, place: str) -> Response:
 
 async def _to_dashboard(request: Request) -> Response:
     return RedirectResponse("./dashboard")
+
+
+async def _to_mlflow(request: Request) -> Response:
+    """Below the pages, since a session's cookie is sent to nothing else."""
+    return RedirectResponse(f"{root_of(request)}dashboard/mlflow/")
 
 
 async def _file(request: Request) -> Response:

@@ -13,9 +13,9 @@ from api.access.local_door import require_program_of_this_machine
 from api.dashboard.sessions import DashboardSession, SessionKey
 from api.http.bodies import StrictRequest
 from api.http.problems import MalformedBody, UnsupportedMediaType
-from api.routing import admit, count_change
+from api.routing import admit, admit_again, count_change
 from api.services import Services
-from optimizer.core.base.errors import Busy, NotAuthenticated, NotAuthorised
+from optimizer.core.base.errors import Busy, DetentError, NotAuthenticated, NotAuthorised
 from optimizer.core.serving.access import hash_of
 from optimizer.core.serving.local_door import is_of_own_page
 from optimizer.jobs.request import invalid
@@ -23,7 +23,7 @@ from optimizer.runtime.apart import answer_apart
 from optimizer.runtime.use_cases import USE_CASES, UseCase
 
 FORM_TYPE = "application/x-www-form-urlencoded"
-MAX_FIELDS = 30
+MAX_FIELDS = 300  # the workbench has some for each message and example
 BY_NAME = {use_case.name: use_case for use_case in USE_CASES}
 
 
@@ -99,26 +99,42 @@ def visitor_of(request: StrictRequest, shared: Services, signing: SessionKey) ->
     """Raises NotAuthenticated where nobody is signed in and a key is needed, NotAuthorised for what is not of this
     machine where none is.
     """
-    keys, now = shared.serving.now_served.keys, shared.clock.now()
-    if keys is None:
-        raise Busy("The store has not been read since the server started, so keys cannot be checked yet.")
     if secret_of(request.first) is not None:
         caller = admit(request, shared, "read", narrows=True)
         return Visitor(caller=caller, session=None, token="")
-    session = signing.session(request.first.get("cookie", ""), now)
-    opens: Opens | None = keys.by_hash.get(session.key_hash) if session is not None else None
-    if opens is not None and not opens.is_over(now):
-        caller = opens.caller
-    elif keys.is_open_to(request.first, now):
-        require_program_of_this_machine(request, is_page=True)
-        client, session = request.scope["client"], None
-        caller = without_key(shared.actor_without_key, client[0] if client else None, "dashboard")
-    else:
-        raise NotAuthenticated("Sign in with a key to see this page.")
+    caller, session = _known(request, shared, signing)
     state = request.scope["state"]
     state["caller"] = caller
     state["passage"].admit(caller.quota)
-    return Visitor(caller=caller, session=session, token=signing.token(session, now))
+    return Visitor(caller=caller, session=session, token=signing.token(session, shared.clock.now()))
+
+
+def still_opens(request: StrictRequest, shared: Services, signing: SessionKey) -> bool:
+    """Whether the page of a request that was admitted would be opened now, too: its key or session may have ended."""
+    try:
+        if secret_of(request.first) is not None:
+            admit_again(request, shared, "read", narrows=True)
+        else:
+            _known(request, shared, signing)
+    except DetentError:
+        return False
+    return True
+
+
+def _known(request: StrictRequest, shared: Services, signing: SessionKey) -> tuple[Caller, DashboardSession | None]:
+    """Who sent it without a key of its own, and the session; raises as ``visitor_of``."""
+    keys, now = shared.serving.now_served.keys, shared.clock.now()
+    if keys is None:
+        raise Busy("The store has not been read since the server started, so keys cannot be checked yet.")
+    session = signing.session(request.first.get("cookie", ""), now)
+    opens: Opens | None = keys.by_hash.get(session.key_hash) if session is not None else None
+    if opens is not None and not opens.is_over(now):
+        return opens.caller, session
+    if keys.is_open_to(request.first, now):
+        require_program_of_this_machine(request, is_page=True)
+        client = request.scope["client"]
+        return without_key(shared.actor_without_key, client[0] if client else None, "dashboard"), None
+    raise NotAuthenticated("Sign in with a key to see this page.")
 
 
 def sign_in(request: StrictRequest, shared: Services, signing: SessionKey, secret: str) -> str:

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 import structlog
 from fastapi import FastAPI, Request, Response
 
+from api.access.answer_lengths import AnswerLengths
+from api.access.limits import MinuteWindows
 from api.gateway import chat
 from api.gateway.event_stream import STOPPED
 from api.gateway.hourly_money import models_bound
@@ -28,6 +30,7 @@ from api.services import Services, Shared
 from optimizer.core.base.errors import Busy
 from optimizer.core.feedback.events import NO_FAMILY
 from optimizer.host.config import Settings
+from optimizer.jobs.calls.student_shelf import StudentShelf
 from optimizer.jobs.families.vouch_for_judge import latest_calibration
 from optimizer.runtime import wiring
 
@@ -52,23 +55,27 @@ def create_gateway(settings: Settings) -> FastAPI:
         models = await asyncio.to_thread(partial(wiring.open_models, settings, last_good=True))
         async with running_services(settings) as shared:
             app.state.services = shared
-            spool = wiring.open_spool(settings)
+            spool, most = wiring.open_spool(settings), settings.limits.user_chats_per_minute
+            shelf = StudentShelf(shared.store, models)
             side = app.state.model_side = ModelSide(
                 catalogue=models,
                 spool=spool,
                 users=wiring.user_calls(settings).one,
                 now=shared.clock.now,
+                user_windows=MinuteWindows(most, "chat requests of one user") if most is not None else None,
+                lengths=AnswerLengths() if settings.limits.reserve_measured_lengths else None,
                 judge_of=lambda dotted, family: wiring.open_metric(dotted, family, settings),
                 calibration_of=lambda family: latest_calibration(family, shared.store),
+                shelf=shelf,
             )
+            shared.serving.on_forgotten += [side.cache.clear, shelf.clear]
             embedded = (EMBEDDED_EVERY_S, lambda: _keep_embedded(shared, side), "start of the embedded model")
             money = (MONEY_EVERY_S, lambda: _read_money(shared, side), "sums of the hour's money")
             edits = (MODELS_EVERY_S, lambda: _read_models_again(app, models), "reading of config/models.yaml")
             draining = (DRAIN_EVERY_S, lambda: drain(shared, spool), "drain of the spool")
             try:
-                await asyncio.to_thread(
-                    models.embedded
-                )  # reads the weights where their revision is not known: no call should wait for that
+                # Reads the weights where their revision is not known: no call should wait for that.
+                await asyncio.to_thread(models.embedded)
                 await asyncio.to_thread(_read_money, shared, side)
                 async with running_loops(shared, embedded, money, draining, edits):
                     yield
@@ -132,9 +139,7 @@ def metrics(request: Request, shared: Shared) -> Response:
 
 
 async def _end_calls(side: ModelSide) -> None:
-    """Calls under way end: streams at once, the others as soon as their model has answered;
-    all that have ended go on record.
-    """
+    """Ends calls under way: streams at once, the others once their model has answered. All of them are recorded."""
     for reader in list(side.settling.values()):
         reader.leave(STOPPED)
     side.calls.close()
@@ -145,7 +150,7 @@ async def _end_calls(side: ModelSide) -> None:
 
 
 def _read_models_again(app: FastAPI, models: Models) -> None:
-    """Tells the other processes of this home what is gone by now; calls under way go on as they began."""
+    """Announces the present models to the other processes of this home; calls under way go on as they began."""
     if not models.refresh():
         return
     if models.problem is not None:

@@ -1,5 +1,5 @@
-"""POST /v1/chat/completions: a unit's prompt filled in, a model's answer, whole or as a stream,
-and the interaction on record.
+"""POST /v1/chat/completions: fills in a unit's prompt, answers by a model, whole or as a stream, records the
+interaction.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from starlette.responses import Response
 from api import services
 from api.access.auth import require, require_family
 from api.access.key_limits import KeySpending
+from api.access.limits import count_one
 from api.gateway.chat_answer import AnsweredCall, ChatResult, StreamShape, completion, json_bytes
 from api.gateway.chat_body import ChatBody, read_chat, sent_on
 from api.gateway.event_stream import EventStream
@@ -61,11 +62,13 @@ async def chat_completions(body: ChatBody, request: StrictRequest) -> Response:
             [Fault(pointer="/n", detail="must be 1")],
         )
     by_name = names_a_model(body.model, shared, side)
-    call = (
-        of_model(body, request, shared, side)
-        if by_name
-        else _within_limits(await _prepare(body, request, shared), shared, side)
-    )
+    call = of_model(body, request, shared, side) if by_name else await _prepare(body, request, shared, side)
+    if side.user_windows is not None and (user := _unit(body, request)) is not None:
+        # As the same name under two keys may be two people's.
+        sender = f"{request.state.caller.actor} {shared.hmac_unit(user)}"
+        count_one(side.user_windows, sender, request.state.headers)
+    if not by_name:
+        call = _within_limits(call, shared, side)
     headers = {"X-Detent-Assignment": call.token} if call.token is not None else {}
     reader = Reader(shared.settings.limits.stalled_seconds)
     settled = await begin(shared, side, call, reader, lambda: _start(side, call, reader, streaming=bool(body.stream)))
@@ -91,6 +94,10 @@ async def chat_completions(body: ChatBody, request: StrictRequest) -> Response:
         lambda error: for_client(error, call),
         headers,
     )
+
+
+def _unit(body: ChatBody, request: StrictRequest) -> str | None:
+    return body.user or body.detent.unit or unit_of(request)
 
 
 async def _plain(request: StrictRequest, shared: Services) -> Response:
@@ -122,10 +129,10 @@ async def list_models(request: Request, caller: Asking) -> dict[str, Any]:
     }
 
 
-async def _prepare(body: ChatBody, request: StrictRequest, shared: Services) -> AnsweredCall:
+async def _prepare(body: ChatBody, request: StrictRequest, shared: Services, side: ModelSide) -> AnsweredCall:
     require_family(request.state.caller, body.model)
     passed_through = sent_on(body)
-    unit = body.user or body.detent.unit or unit_of(request)
+    unit = _unit(body, request)
     family = shared.serving.now_served.family(body.model)
     if body.detent.variant is not None:
         require(request.state.caller, "operate")
@@ -151,7 +158,7 @@ async def _prepare(body: ChatBody, request: StrictRequest, shared: Services) -> 
     id = new_id("in")
     request_now = request_for(variant, rendered(variant), revision="")
     params = {**request_now.params, **pass_through(variant, passed_through)}
-    # Above temperature 0 every request is a draw of its own, also for a model that is seeded.
+    # Above temperature 0 every request is a draw of its own, even for a model with a seed.
     sample = id if params.get("temperature") else "0"
     return AnsweredCall(
         id=id,
@@ -161,15 +168,16 @@ async def _prepare(body: ChatBody, request: StrictRequest, shared: Services) -> 
         input=variables,
         rendered=rendered,
         sticky=unit is not None,
+        follows_on=bool(turn.history or turn.after),
         actor=request.state.caller.actor,
-        spending=KeySpending.of(request.state.caller, shared.store, shared.clock),
+        spending=KeySpending.of(request.state.caller, shared.store, shared.clock, side.lengths),
         injection=injection_signs(texts_in([*variables.values(), *texts])),
         truncated=truncated,
     )
 
 
 def _as_told(shared: Services, name: str, variant_id: str, unit: str | None) -> tuple[ServedChoice, Variant]:
-    """A named variant, for tests: it stands in no arm and is not counted."""
+    """A named variant, for tests: it is in no arm and not counted."""
     family = shared.serving.now_served.family(name)
     record = shared.read(lambda tx: shared.store.variants.get(tx, name, variant_id))
     if record is None:
@@ -189,7 +197,7 @@ def _as_told(shared: Services, name: str, variant_id: str, unit: str | None) -> 
 
 
 def _within_limits(call: AnsweredCall, shared: Services, side: ModelSide) -> AnsweredCall:
-    """The call as the family's money for this hour allows it; raises MoneySpent where nothing is allowed any more."""
+    """The call as the family's money for this hour allows it. Raises MoneySpent where it allows nothing any more."""
     definition = call.definition
     if definition is None or definition.limits.usd_per_hour is None:
         return call
@@ -213,14 +221,16 @@ def _within_limits(call: AnsweredCall, shared: Services, side: ModelSide) -> Ans
     n_calls = most_calls(policy) if policy is not None else 1
     return replace(
         call,
-        may_cost_usd=most_usd(call.request, names, n_calls, side.catalogue, limit=limit, said_by=said_by)
+        may_cost_usd=most_usd(
+            call.request, names, n_calls, side.catalogue, limit=limit, said_by=said_by, lengths=side.lengths
+        )
         + most_judging_usd(definition, policy, call.request, call.input, side.catalogue, limit=limit, said_by=said_by),
     )
 
 
 def _start(side: ModelSide, call: AnsweredCall, reader: Reader, *, streaming: bool) -> asyncio.Future[ChatResult]:
-    """A variant with a policy is answered as it says, and streamed once that is decided;
-    any other by one call of its model.
+    """A variant with a policy is answered as that says, and streamed once it is decided; any other by one
+    model call.
     """
     policy = None if call.cheapest_only else side.policies.of(call.variant.id, call.variant)
     if policy is not None:
@@ -253,9 +263,7 @@ async def _while_waited_for(settled: asyncio.Task[ChatResult], request: Request,
 
 
 async def _first_piece(settled: asyncio.Task[ChatResult], request: Request, reader: Reader) -> None:
-    """Waits until there is something to send, so that a call that fails before is answered
-    with a problem's own status.
-    """
+    """Waits until there is something to send, so that a call that fails before is answered with a problem's status."""
     settled.add_done_callback(lambda _: reader.wake())
     while not reader.begun and not settled.done():
         try:
@@ -271,8 +279,8 @@ async def _first_piece(settled: asyncio.Task[ChatResult], request: Request, read
 
 
 def for_client(error: ModelFailed, call: AnsweredCall) -> DetentError:
-    """504 for a model that was too slow, 503 for one that was not asked, 502 for all else;
-    only what was busy is not on record.
+    """504 for a model that was too slow, 503 for one that was not asked, 502 for all else; only busy ones are
+    unrecorded.
     """
     members = {name: value for name, value in error.members.items() if name not in ("kind", "sent")}
     if error.kind == "busy":

@@ -28,15 +28,16 @@ DONE = b"data: [DONE]\n\n"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnsweredCall:
-    """One request on its way: what is served, what goes to the model, and under which id it will be on record."""
+    """One request on its way: what is served, what the model gets, and the id of its record."""
 
     id: str
     served: ServedChoice | None  # None: the request names a model and no family
-    variant: Variant  # of a model by its own name: one that says nothing
+    variant: Variant  # for a model by its own name, an empty one
     request: ModelRequest
     input: Mapping[str, Any]
-    rendered: Callable[[Variant], list[Message]]  # what a variant of the family makes of this very request
+    rendered: Callable[[Variant], list[Message]]  # a variant of the family -> its messages for this request
     sticky: bool
+    follows_on: bool = False  # brings earlier turns, or what tools found
     cheapest_only: bool = False  # the family's money for this hour is spent: no dearer model may answer
     actor: str = ""
     spending: KeySpending | None = None  # where the sender's key has limits of its own
@@ -58,7 +59,7 @@ class AnsweredCall:
         return self.served.token if self.served is not None else None
 
     @property
-    def asked(self) -> str:
+    def requested_model(self) -> str:
         """The request's ``model``."""
         return self.family or self.request.model
 
@@ -71,7 +72,7 @@ class ChatResult:
     models: tuple[str, ...]
     confidence: float | None = None  # in [0, 1]; None where nothing estimates it
     cached: bool = False
-    model: str | None = None  # that gave the answer, where it is not the last one asked
+    model: str | None = None  # the one that answered, where it is not the last one asked
     parts: Sequence[Mapping[str, Any]] = ()  # the calls it was made of, where a policy made several
     follow_up: Callable[[], Awaitable[Sequence[Attempt]]] | None = None  # what is still asked once the answer is out
     tags: Mapping[str, Any] = field(default_factory=dict)  # for the interaction's record
@@ -85,7 +86,7 @@ def completion(call: AnsweredCall, answered: ChatResult) -> dict[str, Any]:
         "id": call.id,
         "object": "chat.completion",
         "created": int(time()),
-        "model": call.asked,
+        "model": call.requested_model,
         "choices": [
             {"index": 0, "message": message_of(answer), "finish_reason": answer.finish_reason, "logprobs": None}
         ],
@@ -136,7 +137,7 @@ class StreamShape:
             "id": call.id,
             "object": "chat.completion.chunk",
             "created": int(time()),
-            "model": call.asked,
+            "model": call.requested_model,
         }
         self._before_delta, self._behind_delta = self._chunk(None).split(b'"delta":null')
 
@@ -149,7 +150,7 @@ class StreamShape:
         )
 
     def whole(self, answered: ChatResult) -> bytes:
-        """For an answer of which no piece was sent yet."""
+        """The chunks of an answer of which no piece was sent yet."""
         delta = delta_of(message_of(answered.answer))
         return self._chunk(delta) if delta else b""
 
@@ -237,7 +238,5 @@ def failure_report(
 
 
 def storable(text: str) -> str:
-    """Without what no database keeps (U+0000, halves of surrogate pairs):
-    a provider's odd byte must not cost a record.
-    """
+    """The text without what no database stores (U+0000, half surrogate pairs): an odd byte must not cost a record."""
     return text.replace("\x00", "\ufffd").encode("utf-8", "replace").decode()

@@ -13,7 +13,7 @@ from optimizer.core.base.errors import MAX_FAULTS, Fault, InvalidInput, pointer_
 from optimizer.core.models.wire import chat_faults
 from optimizer.jobs.request import Objects, StrictModel
 
-TENSORZERO = "tensorzero::"  # before the names of what its requests hold beside OpenAI's
+TENSORZERO = "tensorzero::"  # begins the names of its members beside OpenAI's
 
 
 class DetentFields(StrictModel):
@@ -55,15 +55,16 @@ class ChatBody(BaseModel):
 
 
 def read_chat(value: Any) -> ChatBody:
-    """Raises InvalidInput with every fault, as for any other body; ``value`` is None for none."""
+    """The body. Raises InvalidInput with every fault; ``value`` is None for no body."""
     return _of_tensorzero(read_body(ChatBody, value, is_missing=value is None))
 
 
 def _of_tensorzero(body: ChatBody) -> ChatBody:
-    """A request as applications send it to TensorZero: its function is the family of that name, arguments of the
-    system's and of the last user's message are variables, the last user's text beside arguments is `message`.
+    """A request as applications send it to TensorZero.
 
-    Raises InvalidInput for arguments of an earlier turn, whose template is not kept, and for what would be lost.
+    Its function is the family of that name. Arguments of the system's and of the last user's message are variables; the
+    last user's text beside arguments is `message`. Raises InvalidInput for arguments of an earlier turn, whose template
+    is not stored, and for what would be lost.
     """
     kind, _, name = body.model.removeprefix(TENSORZERO).partition("::")
     if not body.model.startswith(TENSORZERO) or kind not in ("function_name", "model_name"):
@@ -94,7 +95,7 @@ def _of_tensorzero(body: ChatBody) -> ChatBody:
 
 
 def _arguments_of(message: Mapping[str, Any]) -> dict[str, Any] | None:
-    """None of a message without blocks of arguments."""
+    """The arguments; None for a message without blocks of arguments."""
     content = message.get("content")
     blocks = [_arguments_in(block) for block in content] if isinstance(content, list) else []
     known = [arguments for arguments in blocks if arguments is not None]

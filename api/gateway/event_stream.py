@@ -10,7 +10,7 @@ from starlette.types import Receive, Scope, Send
 
 from api.gateway.chat_answer import ChatResult, StreamShape
 from api.gateway.reader import ClientGone, Reader
-from api.http.forwarding import disconnected
+from api.http.forwarding import wait_for_disconnect
 from optimizer.core.base.errors import DetentError, ModelFailed
 
 HEADERS = (
@@ -22,8 +22,8 @@ STOPPED = "gateway_stopped: the gateway ended"  # for the record
 
 
 class EventStream(Response):
-    """Sends pieces as ``reader`` gets them, until ``settled`` says what became of the call (which is on record
-    by then).
+    """Sends pieces as ``reader`` gets them, until ``settled`` says what became of the call, which is
+    recorded by then.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class EventStream(Response):
         self._shape, self._reader, self._settled, self._problem_of = shape, reader, settled, problem_of
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        leaving = asyncio.ensure_future(disconnected(receive))
+        leaving = asyncio.ensure_future(wait_for_disconnect(receive))
         for event in (leaving, self._settled):
             event.add_done_callback(lambda _: self._reader.wake())
         try:

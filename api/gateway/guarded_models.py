@@ -1,6 +1,4 @@
-"""Models as the gateway asks them: at most so many calls at once,
-none while a model keeps failing, and every call counted.
-"""
+"""Models as the gateway asks them: with a limit of calls at once, paused while they keep failing, and counted."""
 
 from __future__ import annotations
 
@@ -17,15 +15,26 @@ from typing import Any
 
 import structlog
 
+from api.access.answer_lengths import AnswerLengths
 from api.access.key_limits import KeySpending
 from api.gateway.hourly_money import billed_usd
 from api.gateway.metrics import Metrics
 from api.gateway.model_limiter import Full, Limiter
 from api.gateway.reader import ClientGone, Reader
 from optimizer.core.base.errors import ModelFailed
-from optimizer.core.models.breaker import Breaker, BreakerRefusal, Pass, State, ask, failed, succeeded, withdrawn
+from optimizer.core.models.breaker import (
+    Breaker,
+    BreakerRefusal,
+    Pass,
+    State,
+    after_failure,
+    after_success,
+    ask,
+    withdrawn,
+)
 from optimizer.core.models.budget import worth_a_retry
 from optimizer.core.models.language import ModelAnswer, ModelDelta, ModelPrice, ModelRequest, delta_of, size_of
+from optimizer.host.tracing import TRACING
 from optimizer.jobs.calls.retried_model import WrappedModel
 from optimizer.ports import DeltaSink, LanguageModel, ModelFacts, ModelSource, StreamingModel
 
@@ -35,9 +44,8 @@ EMBEDDED_PLACES = 2  # the most processes that `processes: auto` makes; each tak
 
 Now = Callable[[], float]
 Around = Callable[[], AbstractContextManager[None]]
-Bill = Callable[
-    [str, float], None
-]  # of a family ("" for none): dollars of one attempt on the wire, as soon as they are known
+# Takes a family ("" for none) and the dollars of one attempt on the wire, as soon as they are known.
+Bill = Callable[[str, float], None]
 
 log = structlog.get_logger("gateway")
 
@@ -88,12 +96,12 @@ class ModelGuard:
                 except BaseException:
                     self._become(withdrawn(self._breaker, permit))
                     raise
-                self._become(succeeded(self._breaker, permit, self._now()))
+                self._become(after_success(self._breaker, permit, self._now()))
         except Full:
             raise self._busy() from None
 
     def health(self) -> dict[str, Any]:
-        """For /ready: whether calls go out, and what went wrong last."""
+        """For /ready: whether calls go out, and the last error."""
         breaker, last, now = self._breaker, self._last_error, self._now()
         health: dict[str, Any] = {
             "ok": breaker.state != "open",
@@ -118,7 +126,9 @@ class ModelGuard:
         self._last_error = (error.kind, self._now())
         log.warning("a model call failed", model=self.name, kind=error.kind, said=error.said)
         is_theirs = is_the_providers(error)
-        self._become(failed(self._breaker, permit, self._now()) if is_theirs else withdrawn(self._breaker, permit))
+        self._become(
+            after_failure(self._breaker, permit, self._now()) if is_theirs else withdrawn(self._breaker, permit)
+        )
 
     def _become(self, breaker: Breaker) -> None:
         self._breaker = breaker
@@ -151,7 +161,7 @@ class ModelGuard:
 def is_the_providers(error: ModelFailed) -> bool:
     """Whether a failure is the provider's, and not that of this one request or of our own queue before it.
 
-    A failure inside a library (kind ``library``) is not, or one caller could have a model paused for all others.
+    A failure inside a library (kind ``library``) is not: otherwise one caller could have a model paused for all others.
     """
     if error.kind == "timeout" and error.members.get("sent") is False:
         return False
@@ -160,7 +170,7 @@ def is_the_providers(error: ModelFailed) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelClient:
-    """For whom a model is asked: a family, for the counts; who waits; whose limits it counts for; and who sends."""
+    """The caller of a model: its family, for the counts; who waits; whose limits it counts for; who sends."""
 
     family: str = ""
     reader: Reader | None = None
@@ -172,10 +182,17 @@ class GuardedModel(WrappedModel):
     """A model behind its guard, for one family and one client: every attempt is counted, paid for and billed."""
 
     def __init__(
-        self, inner: LanguageModel, guard: ModelGuard, client: ModelClient, *, users: Around, bill: Bill
+        self,
+        inner: LanguageModel,
+        guard: ModelGuard,
+        client: ModelClient,
+        *,
+        users: Around,
+        bill: Bill,
+        lengths: AnswerLengths | None = None,
     ) -> None:
         super().__init__(inner)
-        self._guard, self._client, self._users, self._bill = guard, client, users, bill
+        self._guard, self._client, self._users, self._bill, self._lengths = guard, client, users, bill, lengths
         self._metrics, self._labels = guard.metrics, {"model": guard.name, "family": client.family}
 
     async def complete(self, request: ModelRequest) -> ModelAnswer:
@@ -200,8 +217,9 @@ class GuardedModel(WrappedModel):
     async def _attempt(
         self, request: ModelRequest, ask: Callable[[], Awaitable[ModelAnswer]], timed: _FirstPieceTimer | None = None
     ) -> ModelAnswer:
-        """It counts for the key that asked for it, where that has limits of its own. What it cost is told: its answer's
-        price, and where none came the most that the provider may ask for it.
+        """Counts the attempt for its key, where that has limits of its own, and bills its cost.
+
+        That is its answer's price or, without an answer, the most that the provider may charge.
         """
         spending, metrics = self._client.spending, self._metrics
         async with (
@@ -214,8 +232,12 @@ class GuardedModel(WrappedModel):
         ):
             try:
                 started = perf_counter()
-                answer = await ask()
+                with TRACING.model_call(request) as span:
+                    answer = await ask()
+                    TRACING.answered(span, answer)
                 answers.append(answer)
+                if self._lengths is not None:
+                    self._lengths.add(request.model, answer.output_tokens)
                 metrics.request_duration.labels(**self._labels).observe(perf_counter() - started)
                 for counter, amount in (
                     (metrics.tokens_input, answer.input_tokens),
@@ -249,7 +271,8 @@ class GuardedModel(WrappedModel):
 class GuardedModels:
     """A ModelSource whose models share one guard each.
 
-    ``for_request`` binds it to a family, for the counts, to who waits, to whose limits it counts for, and to who sends.
+    ``for_request`` binds it to the family, for the counts, to who waits, to whose limits it counts for, and to who
+    sends.
     """
 
     def __init__(
@@ -260,8 +283,13 @@ class GuardedModels:
         now: Now = monotonic,
         users: Around = nullcontext,
         bill: Bill = lambda family, usd: None,
+        lengths: AnswerLengths | None = None,
     ) -> None:
-        """``users`` is entered around each call, waiting included: what runs by itself stands back meanwhile."""
+        """Args:
+        users: entered around each call, waiting included: background work stands back meanwhile.
+        lengths: takes how long answers were; None: nobody asks.
+        """
+        self._lengths = lengths
         self._source, self._metrics, self._now, self._users, self._bill = source, metrics, now, users, bill
         self._client = ModelClient()
         self._guards: dict[str, ModelGuard] = {}
@@ -269,13 +297,22 @@ class GuardedModels:
     def for_request(
         self, family: str, reader: Reader | None, spending: KeySpending | None = None, sender: str = ""
     ) -> GuardedModels:
-        bound = GuardedModels(self._source, self._metrics, now=self._now, users=self._users, bill=self._bill)
+        bound = GuardedModels(
+            self._source, self._metrics, now=self._now, users=self._users, bill=self._bill, lengths=self._lengths
+        )
         bound._client = ModelClient(family=family, reader=reader, spending=spending, sender=sender)
         bound._guards = self._guards
         return bound
 
     def get(self, name: str) -> GuardedModel:
-        return GuardedModel(self._source.get(name), self._guard(name), self._client, users=self._users, bill=self._bill)
+        return GuardedModel(
+            self._source.get(name),
+            self._guard(name),
+            self._client,
+            users=self._users,
+            bill=self._bill,
+            lengths=self._lengths,
+        )
 
     def describe(self, name: str) -> ModelFacts:
         return self._source.describe(name)
@@ -284,7 +321,7 @@ class GuardedModels:
         return self._source.price(name)
 
     def health(self) -> Mapping[str, Any]:
-        """Of every model that was asked since the start."""
+        """The health of every model that was asked since the start."""
         return {name: guard.health() for name, guard in sorted(dict(self._guards).items())}
 
     def _guard(self, name: str) -> ModelGuard:

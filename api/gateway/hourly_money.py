@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any
 
+from api.access.answer_lengths import AnswerLengths
 from api.http.problems import MoneySpent
 from optimizer.core.base.errors import DetentError, ModelFailed
 from optimizer.core.family.family import Family
@@ -22,10 +23,11 @@ from optimizer.core.policy.policy import Policy
 from optimizer.core.policy.steps import most_calls
 from optimizer.core.search.answer_bounds import DEFAULT_MAX_TOKENS, judging_cost
 from optimizer.host.config import Settings
+from optimizer.jobs.calls.student_shelf import is_student
 from optimizer.ports import ModelCatalogue, Store
 
 HOUR = timedelta(hours=1)
-SOON_S = 2  # until some call under way may have been answered
+SOON_S = 2  # by then some call under way may have been answered
 
 
 class HourlyMoney:
@@ -111,10 +113,19 @@ class HourlyMoney:
 
 
 def most_usd(
-    request: ModelRequest, names: Iterable[str], n_calls: int, models: ModelCatalogue, *, limit: float, said_by: str
+    request: ModelRequest,
+    names: Iterable[str],
+    n_calls: int,
+    models: ModelCatalogue,
+    *,
+    limit: float,
+    said_by: str,
+    lengths: AnswerLengths | None = None,
 ) -> float:
     """The most that one answer may cost whose ``n_calls`` calls of this request go to the dearest of the named models.
 
+    Args:
+        lengths: by which answers are expected; None: the longest possible ones.
     Raises:
         MoneySpent: one of them has no price, so that no limit could hold its calls.
     """
@@ -126,7 +137,8 @@ def most_usd(
             continue
         if price is None:
             raise _no_price(name, limit, said_by)
-        most = max(most, reservation_usd(request, price, output_limit(request.params, facts.max_output_tokens)))
+        tokens = output_limit(request.params, facts.max_output_tokens)
+        most = max(most, reservation_usd(request, price, lengths.expected(name, tokens) if lengths else tokens))
     return n_calls * most
 
 
@@ -221,12 +233,11 @@ def models_bound(settings: Settings, families: Mapping[str, Family]) -> tuple[fl
 
 
 def cheapest_tier(family: Family, variant: Variant, models: ModelCatalogue) -> str:
-    """The model of the lowest price among those that this variant may use; among equals,
-    and without prices, the first named.
-    """
+    """The model of the lowest price among those that this variant may use; of equals, and without prices, the first."""
     tiers = variant.policy.get("tiers")
     names = [str(name) for name in tiers] if isinstance(tiers, list | tuple) and tiers else list(family.model.tiers)
-    return min([*names, str(variant.model["name"])], key=lambda name: _usd_per_mtok(models, name))
+    names = [name for name in (*names, str(variant.model["name"])) if not is_student(models, name)]
+    return min(names, key=lambda name: _usd_per_mtok(models, name))
 
 
 def _usd_per_mtok(models: ModelCatalogue, name: str) -> float:

@@ -15,7 +15,7 @@ CALL = ("family", "model")
 
 
 class Metrics:
-    """One process's counts since it started, in a registry of their own. Thread-safe."""
+    """The counts of one process since it started, in a registry of their own. Thread-safe."""
 
     def __init__(self) -> None:
         self._registry = registry = CollectorRegistry()
@@ -88,8 +88,8 @@ class Metrics:
 
 
 class _WithoutStartTimes(Collector):
-    """The library adds to each counter and histogram one more metric, when it began;
-    its only switch for that is the whole process's.
+    """The library adds to each counter and histogram the time when it began, and can only stop that for
+    all registries.
     """
 
     def __init__(self, inner: Collector, *more: Metric) -> None:

@@ -1,7 +1,7 @@
-"""A chat that names a model of config/models.yaml and no family: the request as it came,
-to that model, on record as no family's.
+"""A chat that names a model of config/models.yaml and no family: the request goes to that model as it came.
 
-No prompt, no variant, no arm: nothing of it counts for any family, and no text of it is kept.
+It has no prompt, no variant and no arm. It is recorded as no family's, counts for none, and none of its texts is
+stored.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from optimizer.core.models.language import ModelRequest
 from optimizer.core.search.answer_bounds import DEFAULT_MAX_TOKENS
 from optimizer.jobs.ids import new_id
 
-NONE = Variant(messages=({"role": "user", "content": ""},))  # nothing is rendered, and no policy is executed
+NONE = Variant(messages=({"role": "user", "content": ""},))  # without messages and policy
 
 
 def names_a_model(name: str, shared: Services, side: ModelSide) -> bool:
-    """Whether a chat's ``model`` is one of config/models.yaml; a family of that name comes first,
-    also one that cannot be served now.
+    """Whether a chat's ``model`` is one of config/models.yaml. A family of that name wins, even one that cannot be
+    served.
     """
     served, files = shared.serving.now_served, shared.families
     is_family = name in served.families or name in files.families or name in files.problems
@@ -43,7 +43,7 @@ def of_model(body: ChatBody, request: StrictRequest, shared: Services, side: Mod
     MoneySpent where the hour's money is gone.
     """
     caller = request.state.caller
-    for family in (body.model, None):  # to a key for named families this is a family like any other that is not its own
+    for family in (body.model, None):  # for a key for named families this is just another foreign family
         require_family(caller, family)
     for field in ("variables", "variant"):
         if getattr(body.detent, field) is not None:
@@ -71,7 +71,9 @@ def of_model(body: ChatBody, request: StrictRequest, shared: Services, side: Mod
     if limit is not None:
         whose = "Chat with models by their own names"
         side.money.require_left(NO_FAMILY, limit, shared.clock.now(), whose=whose, said_by=said_by)
-        may_cost_usd = most_usd(model_request, [body.model], 1, side.catalogue, limit=limit, said_by=said_by)
+        may_cost_usd = most_usd(
+            model_request, [body.model], 1, side.catalogue, limit=limit, said_by=said_by, lengths=side.lengths
+        )
     id = new_id("in")
     return AnsweredCall(
         id=id,
@@ -82,7 +84,7 @@ def of_model(body: ChatBody, request: StrictRequest, shared: Services, side: Mod
         rendered=lambda shown: messages,
         sticky=False,
         actor=caller.actor,
-        spending=KeySpending.of(caller, shared.store, shared.clock),
+        spending=KeySpending.of(caller, shared.store, shared.clock, side.lengths),
         injection=injection_signs(texts_in([m.get("content") for m in messages if m.get("role") in ("user", "tool")])),
         unit=unit,
         may_cost_usd=may_cost_usd,

@@ -1,4 +1,4 @@
-"""How many calls of one model are out at once, how many may wait for a place, and who is next."""
+"""How many calls of one model are under way at once, how many may wait for a slot, and who is next."""
 
 from __future__ import annotations
 
@@ -77,8 +77,9 @@ class Limiter:
             self._leave(sender)
 
     def _make_room(self, sender: str) -> None:
-        """Of a full queue, drops the newest call of the sender with most, if more than the newcomer's; else raises
-        Full.
+        """In a full queue, drops the newest call of the sender with most calls, if it has more than the newcomer's.
+
+        Otherwise raises Full.
         """
         waiting = Counter(place.sender for place in self._waiting)
         most, n = max(waiting.items(), key=lambda item: item[1], default=("", 0))

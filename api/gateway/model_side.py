@@ -1,6 +1,4 @@
-"""What the gateway has beside the services that every process has: models behind their guards,
-calls under way, counts, money, cache.
-"""
+"""What the gateway has beside the services of every process: guarded models, calls under way, counts, money, cache."""
 
 from __future__ import annotations
 
@@ -15,6 +13,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import structlog
 from fastapi import Request
 
+from api.access.answer_lengths import AnswerLengths
+from api.access.limits import MinuteWindows
 from api.gateway.chat_answer import ChatResult
 from api.gateway.guarded_models import GuardedModels
 from api.gateway.hourly_money import HourlyMoney
@@ -27,6 +27,7 @@ from optimizer.core.evaluation.scoring import Judge
 from optimizer.core.family.family import Family
 from optimizer.core.family.variant import Variant
 from optimizer.core.policy.policy import Policy, parse_policy
+from optimizer.jobs.calls.student_shelf import StudentShelf
 
 if TYPE_CHECKING:
     from optimizer.adapters.files.spool import Spool
@@ -59,7 +60,7 @@ class ModelCalls:
         return task
 
     def close(self) -> None:
-        """None begins any more."""
+        """Lets no call begin any more."""
         self._is_closed = True
 
     def _let_go(self, _: asyncio.Task[Any]) -> None:
@@ -67,19 +68,19 @@ class ModelCalls:
 
 
 MAX_KNOWN = 256
-FRESH_S = 30.0  # of a calibration: the store is read now and then, not at every request
+FRESH_S = 30.0  # how long a calibration is used before the store is read again
 
 log = structlog.get_logger("gateway")
 
 
 class Policies:
-    """By variant id. A policy that cannot be read stops only its own variant."""
+    """Policies by variant id. One that cannot be read stops only its own variant."""
 
     def __init__(self) -> None:
         self._known: dict[str, Policy | None] = {}
 
     def of(self, id: str, variant: Variant) -> Policy | None:
-        """None for a variant that is answered by one call of its model."""
+        """The policy; None for a variant that one call of its model answers."""
         if not variant.policy:
             return None
         if id not in self._known:
@@ -98,8 +99,10 @@ class Policies:
 
 
 class CalibrationCache:
-    """Of judges that hold answers back. Where the store is away the last one that was read holds; before the first
-    there is none, and the judge does not decide. Used in one event loop.
+    """Calibrations of judges that hold answers back.
+
+    While the store is away the last one that was read holds. Before the first there is none, and the judge does not
+    decide. Used in one event loop.
     """
 
     def __init__(self, read: Callable[[Family], Calibration | None], now: Callable[[], float] = monotonic) -> None:
@@ -124,27 +127,29 @@ class ModelSide:
     """``catalogue`` is what config/models.yaml names; ``models`` is the one way to ask them."""
 
     catalogue: Models
-    spool: Spool  # for records that the store does not take at once
+    spool: Spool  # takes records that the store does not take at once
     metrics: Metrics = field(default_factory=Metrics)
     models: GuardedModels = field(init=False)
     calls: ModelCalls = field(default_factory=ModelCalls)
     money: HourlyMoney = field(default_factory=HourlyMoney)
     cache: ResponseCache = field(default_factory=ResponseCache)
-    settling: dict[asyncio.Task[ChatResult], Reader] = field(
-        default_factory=dict
-    )  # calls under way, and who waits for them
+    # Calls under way, and who waits for them.
+    settling: dict[asyncio.Task[ChatResult], Reader] = field(default_factory=dict)
     recording: set[asyncio.Task[None]] = field(default_factory=set)
     policies: Policies = field(default_factory=Policies)
-    # A function that a family's file names, by its dotted path; None: there are none.
+    # Opens a function of a family's file by its dotted path; None: there are none.
     judge_of: Callable[[str, Family], Judge] | None = None
 
     # The latest calibration of a family's judge, read from the store; None: no judge decides here.
     calibration_of: Callable[[Family], Calibration | None] | None = None
     calibrations: CalibrationCache = field(init=False)
+    shelf: StudentShelf | None = None  # the students that answer as tiers; None: there are none
 
     users: Callable[[], AbstractContextManager[None]] = nullcontext  # entered around each call for a user
 
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    user_windows: MinuteWindows | None = None  # of chats; None: no limit
+    lengths: AnswerLengths | None = None  # by which limits of money reserve; None: by the longest possible answer
 
     def __post_init__(self) -> None:
         self.calibrations = CalibrationCache(self.calibration_of or (lambda family: None))
@@ -153,6 +158,7 @@ class ModelSide:
             self.metrics,
             users=self.users,
             bill=lambda family, usd: self.money.add(family, usd, self.now()),
+            lengths=self.lengths,
         )
 
 

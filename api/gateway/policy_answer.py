@@ -5,14 +5,17 @@ What it may ask is in core/policy/.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+import structlog
+
 from api.gateway.chat_answer import AnsweredCall, ChatResult, storable
 from api.gateway.model_side import ModelSide
 from api.gateway.reader import Reader
-from optimizer.core.base.errors import Busy, ModelFailed
+from optimizer.core.base.errors import Busy, DetentError, ModelFailed
 from optimizer.core.family.family import Family
 from optimizer.core.family.settings import Output
 from optimizer.core.models.language import ModelAnswer, ModelRequest
@@ -22,13 +25,15 @@ from optimizer.core.policy.policy import Policy, messages_of_fewer
 from optimizer.core.policy.steps import draw_of
 from optimizer.jobs.calls.ask_judge import JudgeModel
 from optimizer.jobs.calls.ask_model import ModelReply, ask_model
-from optimizer.jobs.calls.execute_policy import AskOne, Execution, PolicyRequest, Score, execute_policy
+from optimizer.jobs.calls.execute_policy import AskOne, Execution, PolicyRequest, Score, Student, execute_policy
 from optimizer.jobs.calls.gate_judge import JudgeAttempt, gate_judge
 from optimizer.ports import LanguageModel
 
+log = structlog.get_logger("gateway")
+
 
 class PolicyFailed(ModelFailed):
-    """No model gave an answer that may go out. ``record`` holds what was asked and paid for it all the same."""
+    """No model gave an answer that may be delivered. ``record`` holds what was asked, and paid for all the same."""
 
     def __init__(self, failure: ModelFailed, record: Mapping[str, Any]) -> None:
         members = {name: value for name, value in failure.members.items() if name != "kind"}
@@ -37,11 +42,11 @@ class PolicyFailed(ModelFailed):
 
 
 async def answer_by_policy(side: ModelSide, call: AnsweredCall, reader: Reader, policy: Policy) -> ChatResult:
-    """The answer that the policy lets go out, with the sums of all its calls.
+    """The answer that the policy delivers, with the sums of all its calls.
 
     Raises:
-        PolicyFailed: no answer may go out.
-        ClientGone: the client went before one could; its ``record`` holds what was paid.
+        PolicyFailed: no answer may be delivered.
+        ClientGone: the client left before one could be; its ``record`` holds what was paid.
     """
     definition = call.definition
     situation = Situation(
@@ -49,12 +54,15 @@ async def answer_by_policy(side: ModelSide, call: AnsweredCall, reader: Reader, 
         input=call.input,
         tool_results=tool_results(call.request.messages),
     )
+    students, passed_over = await _students(side, call, policy)
     request = PolicyRequest(
         policy=policy,
         rendered=call.request,
         fewer=messages_of_fewer(policy.examples, call.variant, call.rendered),
         situation=situation,
         draw=draw_of(call.id),
+        students=students,
+        passed_over=passed_over,
     )
     ask, ask_later = _asking(side, call, reader), _asking(side, call, None)
     score = (
@@ -67,7 +75,7 @@ async def answer_by_policy(side: ModelSide, call: AnsweredCall, reader: Reader, 
             request, ask, ask_later=ask_later, score=score, judge=await _judge(side, call, reader, policy, situation)
         )
     except Busy as error:
-        raise ModelFailed(error.detail, kind="busy", sent=False, **error.members) from error
+        raise ModelFailed.unsent(error) from error
     if executed.interrupted is not None:
         executed.interrupted.record = _sums(executed)  # type: ignore[attr-defined]
         raise executed.interrupted
@@ -92,6 +100,26 @@ async def answer_by_policy(side: ModelSide, call: AnsweredCall, reader: Reader, 
     )
 
 
+async def _students(
+    side: ModelSide, call: AnsweredCall, policy: Policy
+) -> tuple[Mapping[str, Student], frozenset[str]]:
+    """The students that answer as tiers, and the tiers that are passed over.
+
+    A request that follows on others, or brings tools, is more than a student reads. One that the store does not give
+    at once is passed over: an answer does not wait for it.
+    """
+    shelf = side.shelf
+    if shelf is None or policy.cascade is None:
+        return {}, frozenset()
+    students: dict[str, Student] = {}
+    if policy.cascade.students and not call.follows_on and not call.request.params.get("tools"):
+        try:
+            students = await asyncio.to_thread(shelf.answering, call.family, policy)
+        except DetentError as error:
+            log.error("a student could not be read; its tier is passed over", family=call.family, error=error.detail)
+    return students, shelf.passed_over(policy, students)
+
+
 def _asking(side: ModelSide, call: AnsweredCall, reader: Reader | None, *, fallbacks: bool = True) -> AskOne:
     models = side.models.for_request(call.family, reader, call.spending, call.actor)
 
@@ -106,7 +134,7 @@ def _asking(side: ModelSide, call: AnsweredCall, reader: Reader | None, *, fallb
 async def _judge(
     side: ModelSide, call: AnsweredCall, reader: Reader, policy: Policy, situation: Situation
 ) -> JudgeAttempt | None:
-    """None where the policy asks no judge, or there is none."""
+    """The judge; None where the policy asks none, or there is none."""
     family = call.definition
     if not policy.asks_judge or family is None or family.judge is None:
         return None
@@ -127,13 +155,13 @@ class _PolicyMember:
     revision: str = ""  # the model's own is known once it is asked
 
     async def complete(self, request: ModelRequest) -> ModelAnswer:
-        """Raises ModelFailed, for too many calls at once as well: the answer goes out unjudged, and says so."""
+        """Raises ModelFailed, also for too many calls at once: the answer is then delivered unjudged, and says so."""
         try:
             outcome = await self.ask(
                 self.name, lambda model: replace(request, model=model.name, revision=model.revision)
             )
         except Busy as error:
-            raise ModelFailed(error.detail, kind="busy", sent=False) from error
+            raise ModelFailed.unsent(error) from error
         return outcome.answer
 
 

@@ -1,4 +1,4 @@
-"""The client who waits for an answer, as seen by the task that makes it and by the one that sends it."""
+"""The client who waits for an answer, as the task that makes it and the task that sends it see it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 from optimizer.core.models.language import MessageInPieces, ModelDelta
 
-MOST_UNREAD_BYTES = 64 * 1024  # of pieces that the client has not been sent; the model waits from there on
+MOST_UNREAD_BYTES = 64 * 1024  # of pieces that were not sent yet; with more, the model waits
 FRAME_BYTES = 256  # what a piece costs beside its text
 STALLED = "client_gone: the client read nothing for {:g} s"
 
@@ -51,7 +51,7 @@ class Reader:
         return self._message.text
 
     async def put(self, delta: ModelDelta) -> None:
-        """Waits while too much is unread; raises ClientGone once the client reads no more."""
+        """Waits while too much is unread. Raises ClientGone once the client reads no more."""
         self.check()
         if self.first_at is None:
             self.first_at = perf_counter()

@@ -1,5 +1,4 @@
-"""Interactions onto the record: into the store where it takes them at once, else into the spool,
-which is drained when it does again.
+"""Records interactions: in the store if it takes them at once, else in the spool, which is drained later.
 
 Either way an interaction is on disk before its answer is given.
 """
@@ -25,7 +24,6 @@ from optimizer.jobs.feedback.spooled_records import (
     interaction_record,
     keep_records,
     later_parts_record,
-    shortened,
     without_texts,
 )
 from optimizer.ports import Transaction
@@ -42,9 +40,8 @@ async def record_interaction(shared: Services, spool: Spool, event: Mapping[str,
     """Returns once it is on disk. Raises Busy where it can be put nowhere."""
     intake = shared.intake(actor, by_gateway=True)
     request, reads = await _read(intake, event)
-    if (
-        not reads
-    ):  # nested too deep, too slow to mask: its sender chose the texts, and must not choose to leave no record
+    # Nested too deep, too slow to mask: its sender chose the texts, and must not choose to leave no record.
+    if not reads:
         request, reads = await _read(intake, without_texts(event))
     if reads:
         answer = await _in_store(shared, spool, request.job(reads))
@@ -66,7 +63,7 @@ async def _read(intake: Intake, event: Mapping[str, Any]) -> tuple[IntakeRequest
 
 
 async def record_later(shared: Services, spool: Spool, row: LaterParts) -> None:
-    """The same for what was asked behind an answer."""
+    """Records what was asked after an answer, in the same way."""
 
     def write(tx: Transaction) -> bool:
         add_later_parts_once(tx, shared.store, row)
@@ -103,7 +100,9 @@ async def _in_store(shared: Services, spool: Spool, write: Callable[[Transaction
         async with asyncio.timeout(RECORD_WAIT_S) as waiting:
             return await shared.store.awrite(write)
     except Exception as error:
-        if not waiting.expired():  # else it is withdrawn, or under way: then it comes twice and counts once
+        if (
+            not waiting.expired()
+        ):  # after a timeout it is withdrawn, or it is under way and comes twice, which counts once
             log.warning("the store took no record, so it goes into the spool", error=str(error))
         return None
 
@@ -118,7 +117,7 @@ def _put(spool: Spool, read: ReadEvent, actor: str) -> None:
             interaction=read.report.get("id"),
             error=str(error),
         )
-        spool.append(shortened(record))
+        spool.append({**record, "values": without_texts(record["values"])})
 
 
 def _keep(shared: Services, records: Sequence[Mapping[str, Any]]) -> None:

@@ -1,5 +1,6 @@
-"""Answers given before, by sender, variant and rendered messages: off unless a family switches it on,
-bounded in age, number and size.
+"""Earlier answers by sender, variant and rendered messages: off unless a family switches it on.
+
+It is bounded in age, number and size.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ class ResponseCache:
         return replace(answered, cached=True, answer=replace(answered.answer, cost_usd=0.0))
 
     def keep(self, call: AnsweredCall, answered: ChatResult, settings: Cache) -> None:
-        """Only what the model of the variant itself said: a fallback's answer should not outlive its outage."""
+        """Stores only answers of the variant's own model: a fallback's answer should not outlive its outage."""
         n_chars = len(answered.answer.text) + len(str(answered.answer.raw_message or ""))
         if (
             not _may(call, settings)
@@ -62,12 +63,15 @@ class ResponseCache:
         family, key = call.family, _key(call)
         self._drop(family, key)
         entries = self._families.setdefault(family, OrderedDict())
-        entries[key] = _CacheEntry(
-            replace(answered, parts=(), follow_up=None), self._now(), n_chars
-        )  # which are of that request alone
+        # Which are of that request alone.
+        entries[key] = _CacheEntry(replace(answered, parts=(), follow_up=None), self._now(), n_chars)
         self._n_chars[family] = self._n_chars.get(family, 0) + n_chars
         while len(entries) > settings.max_entries or self._n_chars[family] > MAX_CHARS:
             self._drop(family, next(iter(entries)))
+
+    def clear(self) -> None:
+        """From any thread: what is answered meanwhile may be kept by those that go."""
+        self._families, self._n_chars = {}, {}
 
     def _drop(self, family: str, key: str) -> None:
         entry = self._families.get(family, OrderedDict()).pop(key, None)
@@ -80,5 +84,5 @@ def _may(call: AnsweredCall, settings: Cache) -> bool:
 
 
 def _key(call: AnsweredCall) -> str:
-    """Of one key's own: from another's answers it would learn what that was asked."""
+    """The key of the cache, within one sender: another one's answers would tell what that one was asked."""
     return digest(canonical_json([call.actor, call.variant.id, list(call.request.messages), dict(call.request.params)]))

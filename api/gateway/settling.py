@@ -1,5 +1,6 @@
-"""A call's answer is made beside the event loop and recorded exactly once, also when it failed. A client that leaves
-ends the work, not its record.
+"""Makes a call's answer beside the event loop, and records it exactly once, even if it failed.
+
+A client that leaves ends the work, not its record.
 """
 
 from __future__ import annotations
@@ -43,9 +44,8 @@ async def begin(
     for sign in call.injection:
         side.metrics.inputs_flagged.labels(family=call.family, sign=sign).inc()
     with ExitStack() as stack:
-        stack.enter_context(
-            side.money.under_way(call.family, call.may_cost_usd)
-        )  # before anything is waited for: the next one counts it
+        # Before any wait, so that the next call counts it.
+        stack.enter_context(side.money.under_way(call.family, call.may_cost_usd))
         n_bytes = ANSWER_BYTES + 2 * len(json_bytes(call.input))
         if side.spool.promise_at_once(n_bytes):
             stack.callback(side.spool.give_back, n_bytes)
@@ -86,9 +86,8 @@ async def _settle(
     try:
         answered = await coming
     except ModelFailed as error:
-        if error.kind not in ("busy", "limit") or getattr(
-            error, "record", None
-        ):  # answered like every refusal of a busy server: nothing is kept
+        # Answered like every refusal of a busy server: nothing is kept.
+        if error.kind not in ("busy", "limit") or getattr(error, "record", None):
             latency_ms = (perf_counter() - started) * 1000
             report = failure_report(
                 f"{error.kind}: {error.detail}",
@@ -146,9 +145,8 @@ async def _record(shared: Services, side: ModelSide, call: AnsweredCall, report:
 
     Raises Busy where that cannot be done: an answer that is on no record is not given.
     """
-    began = shared.clock.now() - timedelta(
-        milliseconds=report.get("latency_ms") or 0
-    )  # it may reach the store much later
+    # It may reach the store much later.
+    began = shared.clock.now() - timedelta(milliseconds=report.get("latency_ms") or 0)
     event = {"id": call.id, "occurred_at": began, **report}
     if call.served is not None:
         event |= {"assignment": call.token, "input": dict(call.input)}
@@ -168,8 +166,9 @@ async def _record(shared: Services, side: ModelSide, call: AnsweredCall, report:
 async def _record_failure(
     shared: Services, side: ModelSide, call: AnsweredCall, report: Mapping[str, Any], error: Exception
 ) -> None:
-    """With what a policy had asked and paid before it failed. The client hears of the failure itself, whatever becomes
-    of its record.
+    """Records a failure with what a policy had asked and paid before.
+
+    The client hears of the failure itself, whatever becomes of its record.
     """
     with suppress(Exception):  # logged
         await _record(shared, side, call, {**report, **getattr(error, "record", {})})

@@ -1,4 +1,5 @@
-"""Routes that must be fast: prompts (open or filled in), the snapshot, events and chats, with their
-refusals. A small ASGI application in front of FastAPI, which keeps everything else and documents these. Start at
+"""Routes that must be fast: prompts (open or filled in), the snapshot, events and chats, with their refusals.
+
+They are a small ASGI application in front of FastAPI, which serves all other routes and documents these. Start at
 ``application.py``.
 """

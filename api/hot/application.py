@@ -1,6 +1,7 @@
-"""The ASGI application in front of FastAPI, whose own way from a body to an answer costs more than most answers here.
+"""The ASGI application in front of FastAPI. Most answers here cost less than FastAPI's own work on a request.
 
-Key, limits, body, errors: each is checked by the function that FastAPI's routes call too (``api/routing.py``).
+The functions that check key, limits and body, and that answer errors, are those of FastAPI's routes
+(``api/routing.py``).
 """
 
 from __future__ import annotations
@@ -30,12 +31,12 @@ from optimizer.core.serving.access import Role
 
 Header = tuple[bytes, bytes]
 JSON: Header = (b"content-type", b"application/json")
-# FastAPI's own looks for an OpenTelemetry at each request.
+# Otherwise FastAPI would look for OpenTelemetry at each request.
 NO_TELEMETRY: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False}
 
 
 class HotResponse(Response):
-    """Its headers are stored as they are sent, so none is converted."""
+    """A response whose headers are stored as they are sent, so that none is converted."""
 
     def __init__(self, body: bytes, headers: list[Header], status: int = 200) -> None:
         self.status_code, self.body, self.raw_headers, self.background = status, body, headers, None
@@ -51,15 +52,16 @@ class HotResponse(Response):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HotRoute:
-    """A route of its own; a ``DetentRoute`` of the same path documents it.
+    """A route of this application. A ``DetentRoute`` of the same path documents it.
 
     Args:
-        path: as FastAPI has it; where it names no family, ``handler`` holds the caller to those of its key.
-        handler: gives the answer, or what that says as JSON.
+        path: as FastAPI writes it. Where it names no family, ``handler`` itself holds a key for named families to them.
+        handler: gives the answer, or a mapping that is sent as JSON.
         query: the parameters that it takes.
-        counts: the request by the minute, for its key; else another process does, to which the request is passed on.
-        elsewhere: the answer of another process, which checks and counts the request; None: ``handler`` is asked.
-        refusal: the answer to what raises a DetentError.
+        counts: whether the request counts towards its key's requests a minute; False where another process counts it,
+            to which it is passed on.
+        elsewhere: asks another process, which checks and counts the request. If it gives None, ``handler`` is asked.
+        refusal: gives the answer to a DetentError.
     """
 
     path: str
@@ -77,7 +79,7 @@ class HotRoute:
 
 
 class HotRoutes:
-    """Answers these routes, and leaves all else to ``app``."""
+    """Answers these routes, and passes all other requests on to ``app``."""
 
     def __init__(self, app: ASGIApp, routes: Sequence[HotRoute]) -> None:
         self._app = app
@@ -114,7 +116,7 @@ class HotRoutes:
         await answer(scope, receive, send)
 
     def _route_of(self, scope: Scope) -> HotRoute | None:
-        """The route, its parameters in ``scope``."""
+        """The route of a request; its parameters go into ``scope``."""
         method, path = scope["method"], scope["path"]
         route = self._by_path.get((method, path))
         if route is not None:
@@ -128,8 +130,9 @@ class HotRoutes:
 
 
 class Application(FastAPI):
-    """FastAPI behind the hot routes, these behind ``Edge``, which sees each request and each answer, and that behind
-    middleware that is added.
+    """FastAPI behind the hot routes, and these behind ``Edge``, which sees each request and answer.
+
+    Middleware that is added stands in front of all of them.
     """
 
     def __init__(self, hot: Sequence[HotRoute], in_flight: InFlight, **described: Any) -> None:
@@ -138,7 +141,7 @@ class Application(FastAPI):
         install(self)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Without FastAPI's look for telemetry at each request, which is off."""
+        """Leaves out FastAPI's check for telemetry, which is off."""
         if scope["type"] != "http" or self.middleware_stack is None:
             await super().__call__(scope, receive, send)
         else:

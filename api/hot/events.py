@@ -1,8 +1,9 @@
-"""Events in: interactions and feedback as they happened, one or up to 1,000 at once, answered once they are on disk."""
+"""Events in: interactions and feedback, one or up to 1,000 at once, answered once they are on disk."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from fastapi import Request
@@ -12,16 +13,17 @@ from api.hot.application import HotRoute
 from api.http.bodies import QUICK_BYTES, StrictRequest, beside, check_lines_type, check_media_type
 from api.http.body_limits import BodyLimit
 from api.http.forwarding import NotSent
-from api.http.imported_events import LinesPart, is_columns, n_lines, parts_of, read_columns
+from api.http.imported_events import LinesPart, Prompts, is_columns, n_lines, parts_of, read_columns
 from api.idempotency import idempotency_of
 from api.routing import caller_of
 from api.services import Services
 from optimizer.core.base.errors import Fault, InvalidInput, TooLarge
+from optimizer.core.feedback.dialogs import TEXT, events_of_dialog
 from optimizer.jobs.feedback.ingest_feedback import Intake
 from optimizer.jobs.feedback.place_events import Idempotency
 
 FEEDBACK, INTERACTIONS, IMPORT = "/v1/feedback", "/v1/interactions", "/v1/interactions/import"
-MAX_NAMED = 1000  # lines of an import that are named as rejected; of further ones only how many there are
+MAX_NAMED = 1000  # rejected lines of an import that the answer names; further ones are only counted
 NOTHING: Mapping[str, Any] = {"accepted": 0, "duplicates": 0, "rejected": []}
 
 
@@ -46,7 +48,7 @@ async def take(request: StrictRequest, shared: Services) -> dict[str, Any]:
     answer = await _intake(request, shared, idempotency_of(request, body)).atake(events, len(body))
     rejected = _rejections(answer["rejected"])
     if rejected and not isinstance(value, list) and rejected[0]["type"] != "id_conflict":
-        refused = answer["rejected"][0]  # a single event that could not be taken
+        refused = answer["rejected"][0]  # the one event, which was rejected
         errors = {"errors": refused["errors"]} if "errors" in refused else {}
         raise InvalidInput(refused["detail"], **{**answer, "rejected": rejected[:1], **errors}, reason=refused["type"])
     request.state.quiet = not rejected
@@ -60,7 +62,7 @@ def _intake(request: Request, shared: Services, idempotency: Idempotency | None 
 
 def count_events(request: Request, shared: Services, n: int) -> None:
     most = shared.event_windows.limit
-    if n > most:  # waiting would never help
+    if n > most:  # no wait would make room for them
         raise TooLarge(
             f"The body has more than {most:,} events, the most that one sender may send in a minute. Send it in parts.",
             limit=most,
@@ -80,17 +82,23 @@ async def take_lines(request: StrictRequest, shared: Services) -> dict[str, Any]
     """An import: JSON lines, or columns."""
     check_lines_type(request)
     body = await request.body()
-    keyed = idempotency_of(request, body)
-    n, parts = await beside(len(body), lambda: _parts(body, shared, request.limit))
+    idempotency = idempotency_of(request, body)
+    prompts = _prompts_of(request.query.get("family"), shared)
+    n, parts = await beside(len(body), lambda: _parts(body, shared, request.limit, prompts))
     count_events(request, shared, n)
     rejected: list[dict[str, Any]] = []
     answer: dict[str, Any] = {"accepted": 0, "duplicates": 0, "rejected": rejected}
     n_rejected = n_read = 0
     while (part := await beside(len(body), lambda: next(parts, None))) is not None:
-        of_part = None if keyed is None else (keyed[0], f"{keyed[1]} from event {n_read}", keyed[2])
+        of_part = (
+            None if idempotency is None else (idempotency[0], f"{idempotency[1]} from event {n_read}", idempotency[2])
+        )
         n_read += len(part.events)
+        if part.n_more:
+            count_events(request, shared, part.n_more)
         events = [event for _, event in part.events]
-        report = await _intake(request, shared, of_part).atake(events) if events else NOTHING  # which takes no key
+        # Which needs no idempotency key.
+        report = await _intake(request, shared, of_part).atake(events) if events else NOTHING
         answer["accepted"] += report["accepted"]
         answer["duplicates"] += report["duplicates"]
         if "in_no_arm" in report:
@@ -104,8 +112,25 @@ async def take_lines(request: StrictRequest, shared: Services) -> dict[str, Any]
     return answer if n_rejected <= MAX_NAMED else {**answer, "rejected_more": n_rejected - MAX_NAMED}
 
 
-def _parts(body: bytes, shared: Services, limit: BodyLimit) -> tuple[int, Iterator[LinesPart]]:
-    """How many events a body brings, and these."""
+def _prompts_of(family: str | None, shared: Services) -> Prompts | None:
+    """What makes events of a dialog of that family's users. Raises NotFound, and InvalidInput where its prompts' one
+    text does not fill the family's inputs.
+    """
+    if family is None:
+        return None
+    inputs = list(shared.family(family).inputs)
+    if len(inputs) != 1:
+        detail = (
+            f"{family} has the inputs {', '.join(inputs)}, and a prompt of a dialog has one text. Import the dialogs"
+            f" with detent import FOLDER --family {family} --input {inputs[0]}=MEMBER ..., or send their prompts as"
+            " events."
+        )
+        raise InvalidInput(detail, [Fault(pointer="/family", detail=detail)])
+    return partial(events_of_dialog, family=family, inputs={inputs[0]: TEXT})
+
+
+def _parts(body: bytes, shared: Services, limit: BodyLimit, prompts: Prompts | None) -> tuple[int, Iterator[LinesPart]]:
+    """The number of events in a body, and the events in parts."""
     at_once = shared.settings.limits.batch
     if is_columns(body):
         columns = read_columns(body, limit)
@@ -113,13 +138,13 @@ def _parts(body: bytes, shared: Services, limit: BodyLimit) -> tuple[int, Iterat
     n = n_lines(body, shared.event_windows.limit)
     if not n:
         raise InvalidInput("The body has no lines. Send one JSON object per line.", [Fault(pointer="", detail="empty")])
-    return n, parts_of(body, at_once, limit)
+    return n, parts_of(body, at_once, limit, prompts)
 
 
 async def by_feedback_process(request: StrictRequest, shared: Services) -> Response | None:
-    """The answer of the process for feedback; None for this process to answer itself.
+    """The answer of the process for feedback; None where this process has to answer itself.
 
-    Raises Busy where it is not known what became of the body.
+    Raises Busy where it is unknown whether that process took the body.
     """
     if shared.feedback is None:
         return None
@@ -132,7 +157,7 @@ async def by_feedback_process(request: StrictRequest, shared: Services) -> Respo
 
 
 async def long_by_feedback_process(request: StrictRequest, shared: Services) -> Response | None:
-    """As ``by_feedback_process``, of a long body alone, which is read and counted there."""
+    """As ``by_feedback_process``, for long bodies only: they are read and counted there."""
     if shared.feedback is None:
         return None
     declared = request.declared
@@ -142,6 +167,6 @@ async def long_by_feedback_process(request: StrictRequest, shared: Services) -> 
 
 
 HOT = [
-    HotRoute(path=path, role="feedback", handler=handler, elsewhere=long_by_feedback_process)
-    for path, handler in ((FEEDBACK, take), (INTERACTIONS, take), (IMPORT, take_lines))
+    HotRoute(path=path, role="feedback", handler=handler, query=frozenset(query), elsewhere=long_by_feedback_process)
+    for path, handler, query in ((FEEDBACK, take, ()), (INTERACTIONS, take, ()), (IMPORT, take_lines, ("family",)))
 ]

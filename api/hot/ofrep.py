@@ -1,7 +1,7 @@
-"""OpenFeature's remote evaluation protocol, OFREP 0.3: a family is a flag, and its value the prompt that a unit gets.
+"""OpenFeature's remote evaluation protocol, OFREP 0.3: a family is a flag, and its value is a unit's prompt.
 
-Among the hot routes, since what they need is there: the decision, the count and the prepared bytes of GET …/prompt are
-a call each. As a use case of FastAPI's list it would need a request, an answer and a reader of the store more.
+It is a hot route because the decision, the count and the prepared bytes of GET …/prompt are one call each here. As a
+use case it would need a request, a report and a reader of the store besides.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from api.access.auth import require_family
 from api.hot.application import JSON, HotResponse, HotRoute
-from api.hot.serving import cached
+from api.hot.serving import cacheable_response
 from api.http.bodies import StrictRequest
 from api.http.problems import InvalidContext, MalformedBody, UnsupportedMediaType, on_detent_error
 from api.prompt import time_text, to_json
@@ -32,7 +32,7 @@ ERROR_CODES = (
 
 
 async def evaluation(request: StrictRequest, shared: Services) -> Response:
-    """One family's, counted like a fetch of the prompt."""
+    """One family's prompt, counted like a fetch of it."""
     key = request.scope["path_params"]["key"]
     unit = await _unit(request)
     require_family(caller_of(request), key)
@@ -44,9 +44,10 @@ async def evaluation(request: StrictRequest, shared: Services) -> Response:
 
 
 async def evaluations(request: StrictRequest, shared: Services) -> Response:
-    """Of all families that the key may see. Not counted: nobody knows which of them will be used.
+    """The prompts of all families that the key may see. They are not counted, since nobody knows which will be used.
 
-    Without a header for each fresh token, the tag covers the unit whose tokens these are, and the day: they end.
+    No header carries the fresh tokens here, so the tag covers the unit that they are for, and the day, since tokens
+    end.
     """
     unit, now = await _unit(request), shared.clock.now()
     families = visible_families(shared.serving.now_served.families, caller_of(request).access)
@@ -54,11 +55,11 @@ async def evaluations(request: StrictRequest, shared: Services) -> Response:
     shown = [(key, _reason(one, unit), one.family.prebuilt(one.choice).etag) for key, one in served.items()]
     body = b'{"flags":[%b]}' % b",".join(_evaluated(key, one, unit) for key, one in served.items())
     request.state.quiet = True
-    return cached(request, etag_of(to_json([unit, now.date().isoformat(), shown])), body)
+    return cacheable_response(request, etag_of(to_json([unit, now.date().isoformat(), shown])), body)
 
 
 async def _unit(request: StrictRequest) -> str | None:
-    """The context's targeting key; None without one. Providers leave out an empty one, so it is none.
+    """The context's targeting key; None without one. Some providers send an empty key where they have none.
 
     Raises MalformedBody or InvalidContext.
     """
@@ -86,10 +87,10 @@ def _bad_context(pointer: str, why: str) -> InvalidContext:
 
 
 def _evaluated(key: str, served: ServedChoice, unit: str | None) -> bytes:
-    """Without a unit no assignment: nothing makes it stick."""
+    """One flag as JSON. Without a unit it has no assignment, since nothing would keep it the same."""
     prebuilt, lease = served.family.prebuilt(served.choice), time_text(served.family.lease_of(served.choice))
     metadata = {} if unit is None else {"assignment": served.token}
-    if lease is not None:  # the protocol knows no null here
+    if lease is not None:  # the protocol allows no null here
         metadata["lease_expires_at"] = lease
     about = {"key": key, "reason": _reason(served, unit), "variant": served.choice.variant, "metadata": metadata}
     value = prebuilt.without_token() if unit is None else prebuilt.with_token(served.token.encode())
@@ -97,7 +98,7 @@ def _evaluated(key: str, served: ServedChoice, unit: str | None) -> bytes:
 
 
 def _reason(served: ServedChoice, unit: str | None) -> str:
-    """Why this variant, as OpenFeature words it."""
+    """Why the unit gets this variant, in OpenFeature's words."""
     family, choice = served.family, served.choice
     if unit is None or family.environment is not None:
         return "STATIC"
@@ -111,7 +112,7 @@ def _reason(served: ServedChoice, unit: str | None) -> str:
 
 
 async def _refusal(request: Request, error: Exception) -> Response:
-    """The problem document, with the protocol's members of a failure."""
+    """The problem document, with the members that the protocol gives a failure."""
     assert isinstance(error, DetentError)
     code = next(code for of, code in ERROR_CODES if isinstance(error, of))
     error.members = {**error.members, **request.path_params, "errorCode": code, "errorDetails": error.detail}

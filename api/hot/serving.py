@@ -1,5 +1,6 @@
-"""The prompt of a unit, open or filled in, and the snapshot from which clients decide in process: from memory, without
-a write.
+"""The prompt of a unit, open or filled in, and the snapshot for clients that decide in process.
+
+All come from memory, and nothing is written.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ async def prompt(request: StrictRequest, shared: Services) -> Response:
     count(shared, served)
     prebuilt = family.prebuilt(served.choice)
     token = served.token.encode()
-    return cached(request, prebuilt.etag, prebuilt.with_token(token), (b"x-detent-assignment", token))
+    return cacheable_response(request, prebuilt.etag, prebuilt.with_token(token), (b"x-detent-assignment", token))
 
 
 async def snapshot(request: StrictRequest, shared: Services) -> Response:
@@ -44,7 +45,7 @@ async def snapshot(request: StrictRequest, shared: Services) -> Response:
     wanted = frozenset(name for name in names.split(",") if name in families) if names is not None else None
     snapshot_body = shared.snapshots.of(families, caller_of(request).access, shared.clock.now(), wanted)
     leases = ((b"x-detent-leases", snapshot_body.leases),) if snapshot_body.leases else ()
-    return cached(request, snapshot_body.etag, snapshot_body.body, *leases)
+    return cacheable_response(request, snapshot_body.etag, snapshot_body.body, *leases)
 
 
 async def render(request: StrictRequest, shared: Services) -> Response:
@@ -55,22 +56,22 @@ async def render(request: StrictRequest, shared: Services) -> Response:
     variables, truncated = limit_inputs(family.definition, body.variables)
     texts = [turn.get("content") for turn in body.history if turn.get("role") in ("user", "tool")]
     signs = injection_signs(texts_in([*variables.values(), *texts]))
-    more = {**({"injection": signs} if signs else {}), **({"truncated": truncated} if truncated else {})}
+    extra_members = {**({"injection": signs} if signs else {}), **({"truncated": truncated} if truncated else {})}
     content = (
-        await _filled(request, served, variables, body.history, more)
+        await _filled(request, served, variables, body.history, extra_members)
         if family.variants[served.choice.variant].messages
-        else to_json({**await _decided(served, variables, body.history), **more})
+        else to_json({**await _decided(served, variables, body.history), **extra_members})
     )
-    cut = [(b"x-detent-truncated", ", ".join(truncated).encode())] if truncated else []
+    truncated_header = [(b"x-detent-truncated", ", ".join(truncated).encode())] if truncated else []
     count(shared, served, truncated)
     request.state.quiet = True
-    return HotResponse.of_json(content, (b"cache-control", b"no-store"), *cut)
+    return HotResponse.of_json(content, (b"cache-control", b"no-store"), *truncated_header)
 
 
 async def _filled(
     request: StrictRequest, served: ServedChoice, variables: Variables, history: History, more: Mapping[str, Any]
 ) -> bytes:
-    """Between prepared bytes where that is possible, else by ``fill``: both say the same."""
+    """The filled prompt: between prepared bytes where that is possible, else by ``fill``. Both give the same."""
     unfilled, definition = served.family.unfilled(served.choice), served.family.definition
     if not history and len(await request.body()) <= QUICK_BYTES:
         content = unfilled.filled_with(variables, served.token.encode(), more)
@@ -82,7 +83,7 @@ async def _filled(
 
 
 async def _decided(served: ServedChoice, variables: Variables, history: History) -> dict[str, Any]:
-    """Of a family of kind policy, which has no messages: what its policy does with the variables, as a record."""
+    """What the policy of a family without messages does with the variables, as a record."""
     family, choice = served.family, served.choice
     variant, definition = family.variants[choice.variant], family.definition
     messages = fill([], variables, history, declared=definition.inputs if definition is not None else None)
@@ -92,14 +93,14 @@ async def _decided(served: ServedChoice, variables: Variables, history: History)
     return {
         **family.shape(choice),
         "messages": messages,
-        "policy": shown_policy(variant.policy),  # it has decided; the data of a learned score are in the open prompt
+        "policy": shown_policy(variant.policy),  # without the data of a learned score, which the open prompt has
         "assignment": served.token,
         "decision": decision.as_data(),
     }
 
 
-def cached(request: StrictRequest, etag: str, body: bytes, *own: Header) -> Response:
-    """The body, or 304 for who has it."""
+def cacheable_response(request: StrictRequest, etag: str, body: bytes, *own: Header) -> Response:
+    """The body, or 304 where the client has it already."""
     headers = [(b"etag", etag.encode()), *own, *CACHING]
     if is_listed(etag, request.first.get("if-none-match")):
         return HotResponse(b"", headers, status=304)

@@ -1,6 +1,7 @@
-"""OpenTelemetry in: spans and log records of an application's own instrumentation, taken as events like any others.
+"""OpenTelemetry in: spans and log records of an application's own instrumentation are taken as events.
 
-OTLP is read in the process for feedback, so that this one need not load protobuf; by this one while that is away.
+The process for feedback reads OTLP, so that this process need not load protobuf. While that process is away, this one
+does.
 """
 
 from __future__ import annotations
@@ -38,15 +39,16 @@ if TYPE_CHECKING:
 TRACES, LOGS = "/v1/traces", "/v1/logs"
 PROTOBUF = "application/x-protobuf"
 MEDIA_TYPES = (PROTOBUF, "application/json")
-MOST_SAID = 5  # of what is told of a body
+MOST_SAID = 5  # remarks in one answer
 
 
 @dataclass(slots=True)
 class _ReadExport:
-    """What a body holds. ``events``: each with the place of its span or log record in the body. ``texts``: those that
-    log records have of a span's call, by its interaction.
+    """What a body holds.
 
-    ``unknown``: prompts that calls name and that are of no family here; how many such calls there are.
+    ``events``: each with the place of its span or log record in the body. ``texts``: interaction -> the texts that log
+    records have of its call. ``unknown``: prompts that no family here is named after. ``n_unknown``: calls with such a
+    prompt.
     """
 
     events: list[tuple[int, dict[str, Any]]] = field(default_factory=list)
@@ -56,7 +58,7 @@ class _ReadExport:
 
 
 async def _take(request: StrictRequest, shared: Services, *, signal: Signal) -> Response:
-    """Answered once every event is on disk; what gives none is acknowledged, and not kept."""
+    """Answers once every event is on disk. A span or record that gives no event is acknowledged and not stored."""
     media_type = _media_type(request)
     encoding = request.first.get("content-encoding", "identity").strip().lower()
     if media_type not in MEDIA_TYPES or encoding not in ("identity", "gzip"):
@@ -71,7 +73,7 @@ async def _take(request: StrictRequest, shared: Services, *, signal: Signal) -> 
     for interaction, texts in batch.texts.items():
         shared.held_texts.add(caller_of(request).actor, interaction, texts)
     rejected, remarks = await _keep(request, shared, batch.events)
-    # Whichever of both came first, the other finds it: texts are held before, spans are kept before.
+    # Texts and their span come in either order: texts are held, and spans are stored, before the other is looked for.
     remarks += await _add_texts(request, shared, [*batch.texts, *(str(event.get("id")) for _, event in batch.events)])
     if batch.unknown:
         names = ", ".join(repr(name[:80]) for name in sorted(batch.unknown)[:MOST_SAID])
@@ -79,7 +81,9 @@ async def _take(request: StrictRequest, shared: Services, *, signal: Signal) -> 
             f"{count(batch.n_unknown, 'span')} not kept: {PROMPT} is {names}, and no family here has such a name"
         )
     request.state.quiet = not rejected
-    return _answer(media_type, signal, len(rejected), "; ".join(remarks))
+    from api.http import otlp
+
+    return _response(otlp.success(signal, media_type, len(rejected), "; ".join(remarks)), media_type)
 
 
 def _read(request: StrictRequest, shared: Services, body: bytes, signal: Signal, *, is_gzip: bool) -> _ReadExport:
@@ -88,7 +92,7 @@ def _read(request: StrictRequest, shared: Services, body: bytes, signal: Signal,
     access = caller_of(request).access
     families = {name for name in shared.families.families if access.may_see(name)}
     by = "judge" if access.may_send("judge") else "system"
-    whole = otlp.decompressed(body, request.limit) if is_gzip else body
+    whole = otlp.decompress_body(body, request.limit) if is_gzip else body
     export = otlp.read_request(whole, signal, _media_type(request), request.limit)
     batch = _ReadExport()
     if signal == "log_records":
@@ -111,7 +115,10 @@ def _read(request: StrictRequest, shared: Services, body: bytes, signal: Signal,
 async def _keep(
     request: StrictRequest, shared: Services, events: Sequence[tuple[int, Mapping[str, Any]]]
 ) -> tuple[set[int], list[str]]:
-    """The places of what was not kept, and why. A span that comes again is no fault, whatever it holds."""
+    """Stores the events; returns the places of those that were not stored, and why.
+
+    A span that comes again is no fault, whatever it holds.
+    """
     caller, at_once = caller_of(request), shared.settings.limits.batch
     rejected, reasons = set[int](), dict[str, None]()
     for start in range(0, len(events), at_once):
@@ -128,7 +135,9 @@ async def _keep(
 
 
 async def _add_texts(request: StrictRequest, shared: Services, interactions: Sequence[str]) -> list[str]:
-    """To interactions that are kept; what log records say of others is held on. Returns why texts were refused."""
+    """Adds held texts to interactions that are stored, and goes on holding the others. Returns why texts
+    were refused.
+    """
     caller = caller_of(request)
     texts = shared.held_texts.of(caller.actor, interactions)
     if not texts:
@@ -140,14 +149,8 @@ async def _add_texts(request: StrictRequest, shared: Services, interactions: Seq
     return [f"texts of a span were not kept: {reason}" for reason in report.refused[:MOST_SAID]]
 
 
-def _answer(media_type: str, signal: Signal, n_rejected: int, message: str) -> Response:
-    from api.http import otlp
-
-    return _response(otlp.success(signal, media_type, n_rejected, message), media_type)
-
-
 async def _refusal(request: Request, error: Exception) -> Response:
-    """The problem document with the protocol's member; where protobuf was sent, that alone."""
+    """The problem document with the protocol's member; as protobuf that member alone."""
     assert isinstance(error, DetentError)
     error.members = {**error.members, "message": error.detail}
     problem = await on_detent_error(request, error)

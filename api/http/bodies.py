@@ -1,6 +1,6 @@
-"""JSON bodies, read strictly: what comes through can be stored, hashed and sent on without surprises.
+"""JSON bodies, read strictly, so that every value can be stored, hashed and sent on.
 
-What a text costs is not its bytes but its values (three bytes, ``[],``, become an object of sixty), so these are
+What a text costs depends on its values, not its bytes (three bytes, ``[],``, become an object of sixty), so values are
 counted before any is made (docs/adr/0017-request-bodies-are-bounded-before-parsing.md).
 """
 
@@ -27,7 +27,10 @@ MAX_DEPTH = 64  # what looks at a value later goes a few calls deeper with each 
 # A longer text is read beside the event loop:
 # looking at the eight thousand values that so many bytes may hold takes 10 ms.
 QUICK_BYTES = 16_384
-QUICK_TEXT_BYTES, QUICK_VALUES = 131_072, 2_000  # of a longer text with few values, which takes half a millisecond
+QUICK_TEXT_BYTES, QUICK_VALUES = (
+    131_072,
+    2_000,
+)  # a longer text with few values is also quick: it takes half a millisecond
 PIECE_BYTES = 1_048_576  # of a body that one step takes: other threads run between two of them
 # Lines have no registered type; a client that knows only that it sends a file says octet-stream, or nothing.
 LINES_TYPES = frozenset(
@@ -46,13 +49,13 @@ class StrictRequest(Request):
         super().__init__(scope, receive)
         self.limit, self._on_whole = limit, on_whole
         headers: Sequence[tuple[bytes, bytes]] = scope["headers"]
-        # By name, in lower case, the first header of each.
+        # Name, in lower case -> its first header.
         self.first = {name.decode("latin-1"): value.decode("latin-1") for name, value in reversed(headers)}
         self._query: Mapping[str, str] | None = None
 
     @property
     def query(self) -> Mapping[str, str]:
-        """By name the last parameter of each."""
+        """Name -> its last parameter."""
         if self._query is None:
             text = self.scope["query_string"].decode("latin-1")
             if "&" in text or "%" in text or "+" in text:
@@ -87,7 +90,7 @@ class StrictRequest(Request):
     async def json(self) -> Any:
         if not hasattr(self, "_checked"):
             value = await self.value()
-            self._checked = await beside(len(await self.body()), lambda: checked(value))
+            self._checked = await beside(len(await self.body()), lambda: storable_value(value))
         return self._checked
 
     async def declared_json(self) -> Any:
@@ -109,15 +112,16 @@ OnWhole = Callable[[StrictRequest], object]
 
 
 async def beside(n_bytes: int, work: Callable[[], T]) -> T:
-    """What ``work`` gives, of so many bytes: beside the event loop
-    where that may take longer than serving should wait.
+    """The result of ``work`` on so many bytes, beside the event loop where that may take longer than serving should
+    wait.
     """
     return work() if n_bytes <= QUICK_BYTES else await asyncio.to_thread(work)
 
 
 def read_json(body: bytes, limit: BodyLimit | None = None) -> Any:
-    """The value of a JSON text; raises MalformedBody with the position of what is wrong,
-    TooLarge before it makes more values than the limit says.
+    """The value of a JSON text.
+
+    Raises MalformedBody with the position of the fault, and TooLarge before it makes more values than the limit allows.
     """
     if limit is not None and count_values(body, limit.n_values) > limit.n_values:
         raise limit.too_many_values()
@@ -128,11 +132,11 @@ def read_json(body: bytes, limit: BodyLimit | None = None) -> Any:
 
 
 def count_values(body: bytes, enough: int) -> int:
-    """At least as many values as the text holds, names of members apart;
-    of a text with more than ``enough``, some number above that.
+    """At least the number of values in the text, without names of members; for more than ``enough``, some larger
+    number.
 
-    Texts in it are left out only where there might be more than enough: signs inside them are no values. Each step is
-    one pass in C over a piece of the body, since a look at each sign costs a hundred times that.
+    Texts inside are skipped only where there might be more than enough, since signs inside them are no values. Each
+    step is one pass in C over a piece of the body: a look at each sign costs a hundred times that.
     """
     most = 1 + _n_separators(body)
     if most <= enough:
@@ -144,7 +148,7 @@ def count_values(body: bytes, enough: int) -> int:
 
 
 def _signs(piece: bytes) -> bytes:
-    """Its quotes that begin or end a text, commas and opening brackets: of ordinary texts a hundredth."""
+    """The quotes, commas and opening brackets that matter: in ordinary texts a hundredth of all signs."""
     if b"\\" in piece:
         piece = piece.replace(b"\\\\", b"").replace(b'\\"', b"")
     return piece.translate(None, _NO_SIGNS)
@@ -167,10 +171,10 @@ def _n_separators(text: bytes) -> int:
 
 def parse(body: bytes, limit: BodyLimit | None = None) -> Any:
     """``read_json``, and MalformedBody with the first hundred members that cannot be kept."""
-    return checked(read_json(body, limit))
+    return storable_value(read_json(body, limit))
 
 
-def checked(value: Any) -> Any:
+def storable_value(value: Any) -> Any:
     """The value; raises MalformedBody with the first hundred members that cannot be kept."""
     faults = list(islice(_faults(value), MAX_FAULTS))
     if faults:
@@ -220,18 +224,14 @@ def _faults(root: Any) -> Iterator[Fault]:
             continue
         path.append(name)
         if isinstance(name, str) and "\0" in name:
-            yield Fault(pointer=_pointer(path), detail="a name holds the character U+0000; remove it")
+            yield Fault(pointer=pointer_of(path[1:]), detail="a name holds the character U+0000; remove it")
         if isinstance(value, dict | list) and len(levels) <= MAX_DEPTH:
             members: Iterable[tuple[Any, Any]] = value.items() if isinstance(value, dict) else enumerate(value)
             levels.append(iter(members))
             continue
         if (problem := _problem(value)) is not None:
-            yield Fault(pointer=_pointer(path), detail=problem)
+            yield Fault(pointer=pointer_of(path[1:]), detail=problem)
         path.pop()
-
-
-def _pointer(path: list[Any]) -> str:
-    return pointer_of(path[1:])
 
 
 def _problem(value: Any) -> str | None:

@@ -19,6 +19,8 @@ SETTING: Mapping[str, str] = {  # by path; what is not listed takes OTHER
     "/v1/chat/completions": CHAT,
     "/v1/families/{family}/render": TEXTS,
     "/v1/families/{family}/variants": TEXTS,
+    "/v1/families/{family}/variants/preview": TEXTS,
+    "/dashboard/families/{family}/workbench": TEXTS,
     "/v1/exposures": TEXTS,
     "/ofrep/v1/evaluate/flags": TEXTS,
     "/ofrep/v1/evaluate/flags/{key}": TEXTS,
@@ -68,7 +70,8 @@ def limit_of(path: str, limits: ServerLimits) -> BodyLimit:
 
 
 def length_of(digits: bytes) -> int:
-    """Bytes that a Content-Length says. Zeros in front may be as many as a header holds, and Python reads no number of
-    more than 4,300 digits.
+    """The bytes that a Content-Length says.
+
+    A header may have many zeros in front, and Python reads no number of more than 4,300 digits.
     """
     return int(digits.lstrip(b"0") or b"0")

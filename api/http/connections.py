@@ -1,8 +1,9 @@
-"""Connections: uvicorn's, with a bound on every wait for the other side. uvicorn bounds only the pause between two
-requests: a sender that is slow on purpose, or away without having said so, would keep a connection for ever.
+"""Connections: uvicorn's, with a bound on every wait for the other side.
 
-All inner names of uvicorn's that this server leans on stand here; ``detent serve`` refuses another version of it
-(``refuse_other_uvicorn``). ``door.py`` says how many connections there may be, ``deadlines.py`` how long each may take.
+uvicorn bounds only the pause between two requests. A sender that is slow on purpose, or gone without a word, would keep
+a connection for ever. All inner names of uvicorn's that this server uses are in this module; ``detent serve`` refuses
+another version of it (``refuse_other_uvicorn``). ``door.py`` says how many connections there may be, ``deadlines.py``
+how long each may take.
 """
 
 from __future__ import annotations
@@ -25,19 +26,21 @@ from api.http.problems import raw_response
 from api.http.received import Pauses, ReceiveBuffer, head_without_upgrade
 from optimizer.core.base.errors import DetentError
 
-MOST_PIECES = 16  # of a request that one turn parses: a hostile body may look as if it ended thousands of times
+MOST_PIECES = 16  # of a request that one turn parses: a hostile body may seem to end thousands of times
 OPTIONAL_SPACE = b" \t"  # around a header's value it is no part of it (RFC 9110, 5.5)
 
 
 class TimedProtocol(HttpToolsProtocol):
-    """uvicorn's HTTP/1.1 on llhttp. One request after another: the next is parsed when the one before it is answered,
-    its client has taken most of that, and other connections had their turn. Until then nothing more is read.
+    """uvicorn's HTTP/1.1 on llhttp, one request after another.
+
+    The next one is parsed when the one before is answered, its client has taken most of that, and other connections had
+    their turn. Until then nothing more is read.
     """
 
     cycle: Exchange | None  # type: ignore[assignment]
 
-    def __init__(self, door: Door, **given: Any) -> None:
-        super().__init__(**given)
+    def __init__(self, door: Door, **options: Any) -> None:
+        super().__init__(**options)
         self._door, self._deadlines, self._received = door, Deadlines(door.limits), ReceiveBuffer()
         self._address = ""
 
@@ -150,7 +153,7 @@ class TimedProtocol(HttpToolsProtocol):
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
-        """In place of uvicorn's, which sets a timer for each answer; nothing is in its pipeline here."""
+        """Replaces uvicorn's, which sets a timer for each answer; its pipeline is always empty here."""
         self.server_state.total_requests += 1
         if not self.transport.is_closing():
             self.flow.resume_reading()
@@ -181,7 +184,9 @@ class TimedProtocol(HttpToolsProtocol):
             self._refuse(late)
 
     def _refuse(self, error: DetentError) -> None:
-        """Answers, unless an answer has begun, and takes nothing more; a route hears that its client has gone."""
+        """Answers, unless an answer has begun, and takes nothing more; a running route hears that its
+        client has gone.
+        """
         cycle = self.cycle if self._deadlines.reading == "body" else None
         if cycle is not None:
             cycle.disconnected = True

@@ -9,19 +9,19 @@ from api.http.problems import HeadersTooLarge, TooSlow
 from optimizer.core.base.errors import DetentError
 from optimizer.host.config import ServerLimits
 
-MAX_HEADER_BYTES = 64 * 1024  # of a head, and of what is no content of a body: trailers, extensions of a chunk
+MAX_HEADER_BYTES = 64 * 1024  # of a head, and of a body's parts without content: trailers, extensions of a chunk
 # an answer stays readable for so long while what is still sent is thrown away; closing at once would take it back
 LINGER_S = 5.0
 
 
 @dataclass(slots=True)
 class Deadlines:
-    """Of one connection. Times are seconds of the event loop's clock."""
+    """The deadlines of one connection. Times are seconds of the event loop's clock."""
 
     limits: ServerLimits
     reading: Literal["headers", "body"] | None = None
     since: float = 0.0  # when it began to wait for what it reads
-    n_header_bytes: int = 0  # since the request began or its last content came
+    n_header_bytes: int = 0  # since the request began, or since its last content
     n_unused_bytes: int = 0  # of a body, since its answer was complete
     unread_since: float | None = None  # the other side does not take what is written to it
     closing_since: float | None = None
@@ -47,8 +47,10 @@ class Deadlines:
     def late(
         self, now: float, *, is_closing: bool, is_paused: bool, is_held: bool = False
     ) -> Literal["end"] | DetentError | None:
-        """What becomes of the connection; an error is its answer. ``is_paused``: the server itself reads nothing;
-        ``is_held``: it has more than one turn reads, which has its time like any other.
+        """What becomes of the connection; an error is its answer.
+
+        ``is_paused``: the server itself reads nothing. ``is_held``: the connection has more than one turn reads, which
+        has its time like any other.
         """
         if self.refused_at is not None:
             return "end" if now - self.refused_at > LINGER_S else None

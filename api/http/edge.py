@@ -1,10 +1,11 @@
-"""The outermost layer of every request: its id in and out and in each log line,
-the size of its body, and what is under way.
+"""The outermost layer of every request: its id, its log line, the size of its body, and its place among those under
+way.
 """
 
 from __future__ import annotations
 
 from collections.abc import MutableMapping
+from functools import partial
 from time import perf_counter
 from typing import Any
 from urllib.parse import urlsplit
@@ -19,6 +20,9 @@ from api.http.in_flight import InFlight, Passage
 from api.http.logged_path import logged_path
 from api.http.request_ids import REQUEST_ID, new_request_id
 from optimizer.core.base.errors import TooLarge
+from optimizer.host.tracing import TRACING
+
+TRACES = "/v1/traces"  # a span about each batch of spans would never end where this server takes its own
 
 log = structlog.get_logger("api")
 
@@ -39,8 +43,8 @@ class Edge:
     """ASGI middleware.
 
     Later layers find ``request_id`` and ``passage`` in the scope's state and may add ``headers`` there for the answer.
-
-    Changes and faults get a log line each; what comes thousands of times a minute sets ``quiet`` when all went well.
+    Changes and faults get a log line each; a route that is called thousands of times a minute sets ``quiet`` when all
+    went well.
     """
 
     def __init__(self, app: ASGIApp, in_flight: InFlight) -> None:
@@ -82,12 +86,14 @@ class Edge:
                     )
             await send(message)
 
-        bind_contextvars(request_id=request_id)  # ends with the request, whose task has a context of its own
+        bind_contextvars(request_id=request_id)  # until the request ends: its task has a context of its own
         if length.isdigit() and length_of(length) > self.body_bytes:
             await problems.response(self._too_large(), scope, {"Connection": "close"})(scope, receive, answer)
             return
+        is_traced = TRACING.tracer is not None and scope["path"] != TRACES
+        app = partial(_traced, self.app) if is_traced else self.app
         try:
-            await self.app(scope, self._counted(receive, passage), answer)
+            await app(scope, self._counted(receive, passage), answer)
         finally:
             passage.end()
 
@@ -115,9 +121,24 @@ class Edge:
 
 
 def _own_path(location: bytes) -> bytes:
-    """Leads to this server whatever host the request named, which is its sender's word alone. A relative one does so
-    already, behind the prefix of a proxy too.
-    """
+    """The location without a host, which only the sender named. A relative one already leads to this server."""
     if location.startswith((b"./", b"../")):
         return location
     return b"/" + urlsplit(location)._replace(scheme=b"", netloc=b"").geturl().lstrip(b"/")
+
+
+async def _traced(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+    """The request in a span of its own. A unit in its path stays out of it, as out of logs."""
+    headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+    attributes = {"http.request.method": scope["method"], "detent.request_id": scope["state"]["request_id"]}
+    with TRACING.request(scope["method"], headers, attributes) as span:
+
+        async def send_named(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                path, status = logged_path(scope), message["status"]
+                span.update_name(f"{scope['method']} {path}")
+                span.set_attribute("url.path", path)
+                span.set_attribute("http.response.status_code", status)
+            await send(message)
+
+        await app(scope, receive, send_named)

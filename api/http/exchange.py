@@ -16,13 +16,13 @@ NO_NAME = re.compile(rb"^$|[^!#$%&'*+.^_`|~0-9a-z-]")  # of a header, which ASGI
 NO_VALUE = bytes({*range(0x20), 0x7F} - {ord("\t")})
 _PHRASES = {int(status): status.phrase.encode() for status in HTTPStatus}
 _STATUS_LINES = {status: b"HTTP/1.1 %d %b\r\n" % (status, _PHRASES.get(status, b"")) for status in range(100, 600)}
-_names = set[bytes]()  # of headers that were answered so far: few, and each was looked at
+_names = set[bytes]()  # names of headers that were sent so far: few, and each was checked
 
 log = getLogger("uvicorn.error")
 
 
 class Flow(Protocol):
-    """Who waits for the other side of a connection."""
+    """The side of a connection that waits for the other."""
 
     @property
     def write_paused(self) -> bool: ...
@@ -47,8 +47,10 @@ class ServerConnection(Protocol):
 
 
 class Exchange:
-    """In place of uvicorn's, which looks at each header of each answer anew. The head goes out with the first piece of
-    the body: two writes would be two system calls, and ASGI wants no head sent before a piece of the body is there.
+    """Replaces uvicorn's, which reads each header of each answer anew.
+
+    The head goes out with the first piece of the body: two writes would be two system calls, and ASGI wants no head
+    sent before a piece of the body is there.
     """
 
     def __init__(
@@ -62,7 +64,7 @@ class Exchange:
         self.body, self.more_body, self.disconnected = bytearray(), True, False
         # of the answer
         self.response_started = self.response_complete = self._is_chunked = False
-        self._head, self._n_due = b"", 0  # not sent yet; bytes of the body that are still to come
+        self._head, self._n_due = b"", 0  # the head until it is sent; bytes of the body that are still due
 
     async def run(self, app: ASGIApp) -> None:
         """The application's answer; where it gives none, an error, and where it breaks off, the connection's end."""
@@ -133,13 +135,13 @@ class Exchange:
                 self._connection.on_response_complete()
 
     def send_head(self) -> None:
-        """Of an answer that broke off before a piece of its body."""
+        """Sends the head of an answer that broke off before a piece of its body."""
         if self._head:
             self._connection.transport.write(self._head)
             self._head = b""
 
     def _begin(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
-        if self._expects_continue:  # who was not asked for the body sends none, or sends it late
+        if self._expects_continue:  # a client that was not asked for the body sends none, or sends it late
             self.keep_alive = False
         self.response_started, self._expects_continue = True, False
         by_name = dict(headers)

@@ -1,5 +1,6 @@
-"""Requests that another process of this server answers, passed on over loopback with their bytes untouched, streams
-included: chats go to the gateway, long bodies of feedback to the process for these.
+"""Passes requests on to another process of this server over loopback, bytes untouched, streams included.
+
+Chats go to the gateway, long bodies of feedback to the process for these.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from api.http.edge import SAFE_HEADERS
 from api.http.neighbour_connections import AnswerLost, ClientLeft, Headers, NeighbourConnection, NeighbourConnections
 from api.http.problems import GatewayUnavailable, MalformedBody
 from optimizer.core.base.errors import Busy
+from optimizer.host.tracing import TRACEPARENT, TRACING
 
 HOP_BY_HOP = frozenset(
     b"connection keep-alive proxy-authenticate proxy-authorization te trailer transfer-encoding upgrade host"
@@ -27,9 +29,8 @@ HOP_BY_HOP = frozenset(
 )
 SERVING_VERSION = b"detent-serving-version"  # what the sender has read of the store, at least
 SET_HERE = frozenset({b"x-request-id", SERVING_VERSION})  # the checked one, never the sender's own
-CHECKED_HERE = frozenset(
-    b"origin referer sec-fetch-site sec-fetch-mode sec-fetch-dest sec-fetch-user".split()
-)  # by the door, against its own address
+# By the door, against its own address.
+CHECKED_HERE = frozenset(b"origin referer sec-fetch-site sec-fetch-mode sec-fetch-dest sec-fetch-user".split())
 NOT_PASSED_ON = HOP_BY_HOP | SET_HERE | CHECKED_HERE
 NOT_FROM_ANSWER = (
     HOP_BY_HOP - {b"content-length"} | {name for name, _ in SAFE_HEADERS} | {b"date", b"server", b"x-request-id"}
@@ -87,12 +88,12 @@ class NotSent(Exception):
 
 
 class Neighbour:
-    """Another process of this server as its run file names it, whose address is read again when the file has changed.
+    """Another process of this server as its run file names it; the address is read again when the file changes.
 
-    It checks keys itself, as every program of this machine reaches it.
+    It checks keys itself, since every program of this machine reaches it.
     """
 
-    patience_s = 600.0  # a model may think for minutes; the gateway has limits of its own
+    patience_s = 600.0  # a model may take minutes; the gateway has limits of its own
 
     def __init__(self, run_file: Path, serving_version: Callable[[], int | None] = lambda: None) -> None:
         self._run_file, self._serving_version = run_file, serving_version
@@ -100,7 +101,7 @@ class Neighbour:
         self._connections: NeighbourConnections | None = None
 
     def connections(self) -> NeighbourConnections:
-        """To its address; raises as ``away`` says where it has announced none."""
+        """The connections to its address. Raises as ``away`` says where it has announced none."""
         try:
             file_state = stat(self._run_file)
             signature = (file_state.st_mtime_ns, file_state.st_ino, file_state.st_size)
@@ -121,26 +122,28 @@ class Neighbour:
         return Response(status_code=499) if answer is None else PassedResponse(answer)
 
     async def passed(self, scope: Scope, receive: Receive, body: bytes, request_id: bytes) -> ForwardedAnswer | None:
-        """Its answer from the head on; None where the client went before.
+        """Its answer from the head on; None where the client left before.
 
-        ``receive`` can only tell that the client has gone.
+        ``receive`` can only report that the client has gone.
 
         Raises:
             DetentError: as ``away`` says, also for a request that may have reached it.
-            NotSent: it did not, and this process can take it.
+            NotSent: the request did not reach it, and this process can take it.
             MalformedBody: a header might break out of its line.
         """
         connections = self.connections()
         own = [(b"host", connections.name), (b"x-request-id", request_id)]
         if (version := self._serving_version()) is not None:
             own.append((SERVING_VERSION, b"%d" % version))
+        if TRACING.tracer is not None and (traceparent := TRACING.traceparent()) is not None:
+            own.append((TRACEPARENT.encode(), traceparent.encode()))  # behind the sender's own, and so it holds
         head = _head(scope, len(body), own)
         try:
             connection = await connections.one()
         except AnswerLost as error:
             raise self.away(str(error)) from error
         number = connection.ask(head, body)
-        leaving = asyncio.ensure_future(disconnected(receive))
+        leaving = asyncio.ensure_future(wait_for_disconnect(receive))
         leaving.add_done_callback(lambda done: None if done.cancelled() else connection.leave(number))
         try:
             status, headers = await connection.head()
@@ -207,7 +210,7 @@ def _head(scope: Scope, n_bytes: int, own: Headers) -> bytes:
     return lines + b"\r\n"
 
 
-async def disconnected(receive: Receive) -> None:
+async def wait_for_disconnect(receive: Receive) -> None:
     """Returns once the client has gone."""
     while (await receive())["type"] != "http.disconnect":
         pass

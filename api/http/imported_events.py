@@ -6,7 +6,7 @@ As JSON lines, or as columns, ``{"columns": {"assignment": [...], "success": [..
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from itertools import islice
@@ -15,8 +15,9 @@ from typing import Any
 from api.http.bodies import PIECE_BYTES, count_values, read_json
 from api.http.body_limits import BodyLimit
 from api.http.problems import MalformedBody
-from optimizer.core.base.errors import Fault, InvalidInput, TooLarge, pointer_of, said
+from optimizer.core.base.errors import Fault, InvalidInput, TooLarge, faults_text, pointer_of
 from optimizer.core.base.phrasing import count
+from optimizer.core.feedback.dialogs import PromptEvent, is_dialog
 from optimizer.core.feedback.reported import FIELDS
 
 _COLUMNS = "columns"
@@ -24,43 +25,59 @@ _BEGINNING = re.compile(rb'\s*\{\s*"(\w{1,20})"\s*:\s*(\{?)')
 Line = tuple[int, bytes]  # (its number from 0, blank ones counted, too)
 
 
+Prompts = Callable[[Mapping[str, Any]], Iterator[tuple[str, PromptEvent]]]  # of a dialog
+
+
 @dataclass(slots=True)
 class LinesPart:
-    """Some lines, read: (number, event) of those that are JSON, and the others as rejected."""
+    """Some lines, read: (number, event) of those that are JSON, and the others as rejected. ``n_more``: events beyond
+    one of each line, which dialogs have.
+    """
 
     events: list[tuple[int, Any]] = field(default_factory=list)
     rejected: list[dict[str, Any]] = field(default_factory=list)
     n_values: int = 0
+    n_more: int = 0
 
-    def add(self, index: int, line: bytes, limit: BodyLimit) -> None:
+    def add(self, index: int, line: bytes, limit: BodyLimit, prompts: Prompts | None) -> None:
         self.n_values += count_values(line, limit.n_values)
         try:
             event = read_json(line, limit)
         except (MalformedBody, TooLarge) as error:
             self.rejected.append({"index": index, "type": "malformed", "detail": error.detail})
             return
-        if isinstance(event, dict) and isinstance(event.get("prompts"), list):
-            self.rejected.append(
-                {
-                    "index": index,
-                    "type": "not-yet",
-                    "detail": "The line is a dialog; importing dialogs comes later. Send its interactions as events.",
-                }
-            )
+        if isinstance(event, dict) and is_dialog(event):
+            self._add_dialog(index, event, prompts)
             return
         self.events.append((index, event))
 
+    def _add_dialog(self, index: int, dialog: Mapping[str, Any], prompts: Prompts | None) -> None:
+        if prompts is None:
+            detail = "The line is a dialog. Say which family's users it is of, as in ?family=support."
+            self.rejected.append({"index": index, "type": "malformed", "detail": detail})
+            return
+        n_before = len(self.events)
+        for where, (event, why) in prompts(dialog):
+            if event is None:
+                self.rejected.append({"index": index, "type": "malformed", "detail": f"Of {where}: {why}."})
+            else:
+                self.events.append((index, event))
+        self.n_more += max(0, len(self.events) - n_before - 1)
+
 
 def n_lines(body: bytes, enough: int) -> int:
-    """Of those that are not blank; of more than ``enough`` one more than that."""
+    """The number of lines that are not blank; for more than ``enough``, one more than that."""
     return sum(1 for _ in islice(_lines(body), enough + 1))
 
 
-def parts_of(body: bytes, n_most: int, limit: BodyLimit) -> Iterator[LinesPart]:
-    """Parts of at most ``n_most`` lines, and of few more values than the limit says (by at most one line)."""
+def parts_of(body: bytes, n_most: int, limit: BodyLimit, prompts: Prompts | None = None) -> Iterator[LinesPart]:
+    """Parts of at most ``n_most`` lines, and of few more values than the limit says (by at most one line).
+
+    ``prompts``: gives the events of a line that is a dialog; None: it is not said whose they are.
+    """
     part = LinesPart()
     for index, line in _lines(body):
-        part.add(index, line, limit)
+        part.add(index, line, limit, prompts)
         if len(part.events) + len(part.rejected) >= n_most or part.n_values >= limit.n_values:
             yield part
             part = LinesPart()
@@ -154,5 +171,5 @@ def read_columns(body: bytes, limit: BodyLimit) -> EventColumns:
     if not faults and not any(lengths.values()):
         faults.append(Fault(pointer=f"/{_COLUMNS}", detail="holds no events: its lists are empty"))
     if faults:
-        raise InvalidInput(f"The columns cannot be read: {said(faults)}. Nothing was kept.", faults)
+        raise InvalidInput(f"The columns cannot be read: {faults_text(faults)}. Nothing was kept.", faults)
     return EventColumns(tuple(columns), tuple(columns.values()), next(iter(lengths.values())))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-KNOWN_SEGMENTS = 2  # of a path that no route answers: what follows may be anything
+KNOWN_SEGMENTS = 2  # of a path without a route; the rest may be anything, and is not logged
 
 
 def logged_path(scope: Mapping[str, Any]) -> str:

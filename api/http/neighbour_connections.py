@@ -1,7 +1,7 @@
-"""HTTP/1.1 to another process of this server, over loopback: connections are kept, and what comes over one is handed on
-as it came.
+"""HTTP/1.1 to another process of this server, over loopback: connections are reused, and answers passed on as they
+come.
 
-A general client does more per request than this hop needs, and changes its bytes.
+A general client does more per request than this hop needs, and changes bytes.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from urllib.parse import urlsplit
 import httptools
 
 CONNECT_S = 2.0
-IDLE_S = 2.0  # servers close what is idle for longer, also just as it is used again
-MOST_UNREAD_BYTES = 64 * 1024  # of an answer that its client has not taken; the other process waits from there on
-MOST_COPIED_BYTES = 64 * 1024  # of a body, to send it in one write with its head
+IDLE_S = 2.0  # servers close connections that are idle for longer, perhaps just as one is used again
+MOST_UNREAD_BYTES = 64 * 1024  # of an answer that its client has not taken; with more, the other process waits
+MOST_COPIED_BYTES = 64 * 1024  # of a body that is sent in one write with its head
 
 Headers = Sequence[tuple[bytes, bytes]]
 
@@ -103,7 +103,7 @@ class NeighbourConnection(asyncio.Protocol):
         return pieces
 
     def leave(self, number: int) -> None:
-        """The client of that request has gone, and the other process hears of it."""
+        """The client of that request has gone; tells the other process."""
         if number == self._number:
             self._fail(ClientLeft())
 
@@ -186,12 +186,12 @@ class NeighbourConnection(asyncio.Protocol):
         left_s = self._heard_at + self._patience_s - self._loop.time()
         if left_s <= 0 and not self._is_paused:
             self._fail(AnswerLost("it did not answer in time"))
-        else:  # while the client does not read, the silence is none of the other process's
+        else:  # while the client does not read, the other process is not to blame for the silence
             self._timer = self._loop.call_later(max(1.0, left_s), self._end_if_silent)
 
 
 class NeighbourConnections:
-    """Those to one address, made when they are needed; the one used last is used first."""
+    """The connections to one address, made on demand; the one used last is used first."""
 
     def __init__(self, url: str, patience_s: float) -> None:
         self._make = partial(NeighbourConnection, patience_s)

@@ -39,7 +39,7 @@ _REQUESTS: Mapping[Signal, type[Message]] = {
 _MESSAGE, _FIXED = 2, {1: 8, 5: 4}  # wire types: with a length, and of so many bytes
 
 
-def decompressed(body: bytes, limit: BodyLimit) -> bytes:
+def decompress_body(body: bytes, limit: BodyLimit) -> bytes:
     """What a gzip body holds; raises TooLarge before more than the limit is made."""
     whole, rest = bytearray(), body
     for _ in range(MAX_GZIP_MEMBERS):

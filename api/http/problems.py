@@ -77,6 +77,10 @@ class UnsupportedMediaType(errors.DetentError, slug="unsupported-media-type"):
     """A body of a type that the route does not take."""
 
 
+class PackageMissing(errors.DetentError, slug="package-missing", title="A package is not installed"):
+    """What the route needs is an extra of the installation."""
+
+
 class Internal(errors.DetentError, slug="internal-error"):
     """A fault of the server."""
 
@@ -101,6 +105,10 @@ PROBLEMS: Mapping[type[errors.DetentError], tuple[int, str]] = {
     UnknownParameter: (
         400,
         "The query holds parameters that this route does not have; `detail` lists those it has. Nothing was done.",
+    ),
+    PackageMissing: (
+        501,
+        "The route needs a package that is an extra of the installation; `detail` says how to install it.",
     ),
     errors.InvalidInput: (
         422,
@@ -220,7 +228,6 @@ PROBLEMS: Mapping[type[errors.DetentError], tuple[int, str]] = {
         ),
     ),
     Internal: (500, "A fault of the server. The log holds it under `request_id`; please report it with that."),
-    errors.NotYet: (501, "The contract names this, and a later version brings it."),
     errors.ModelFailed: (
         502,
         "A model gave no usable answer; `kind` says how: timeout, rate_limit, http, malformed, library, unreachable.",
@@ -272,8 +279,9 @@ PROBLEMS: Mapping[type[errors.DetentError], tuple[int, str]] = {
 
 
 def explanations() -> dict[str, str]:
-    """What each problem means and what to do, by slug: answered at /problems/{slug},
-    and the text of docs/reference/problems.md.
+    """What each problem means and what to do, by slug.
+
+    /problems/{slug} answers with it, and docs/reference/problems.md has the same text.
     """
     return {cls.slug: f"{cls.title} ({status})\n\n{text}\n" for cls, (status, text) in PROBLEMS.items()}
 
@@ -285,9 +293,9 @@ def status_of(error: errors.DetentError) -> int:
 def document(
     error: errors.DetentError, *, instance: str | None = None, request_id: str | None = None
 ) -> dict[str, Any]:
-    """The problem as JSON values. Members of the error never replace the five members that RFC 9457 names.
+    """The problem as JSON values. Members of the error never replace the five members of RFC 9457.
 
-    What was wrong with a request as a whole, rather than with a part of it, stands in ``errors`` under the pointer "".
+    A fault of a request as a whole is in ``errors`` under the pointer "".
     """
     body: dict[str, Any] = {
         "type": TYPE_PREFIX + error.slug,
@@ -298,7 +306,7 @@ def document(
     if instance is not None:
         body["instance"] = instance
     for name, value in error.members.items():
-        body.setdefault(name, errors.shortened(value, errors.MAX_DETAIL_CHARS) if isinstance(value, str) else value)
+        body.setdefault(name, errors.shorten(value, errors.MAX_DETAIL_CHARS) if isinstance(value, str) else value)
     if isinstance(error, errors.InvalidInput):
         body.setdefault("errors", [{"pointer": "", "detail": error.detail}])
     if request_id is not None:

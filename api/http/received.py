@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-END = b"\r\n\r\n"  # of a head, and of a body in chunks; llhttp takes no other
+END = b"\r\n\r\n"  # ends a head, and a body in chunks; llhttp takes nothing else
 
 
 class ReceiveBuffer:
@@ -34,7 +34,7 @@ class ReceiveBuffer:
         return self._bytes[start : self._n_parsed]
 
     def forget_parsed(self, *, is_within: bool) -> None:
-        """Where all is parsed; a request that is not whole (``is_within``) may end in the midst of END."""
+        """Forgets parsed bytes. A request that is not whole (``is_within``) may end in the midst of END."""
         if not self.has_more:
             self._bytes = self._bytes[1 - len(END) :] if is_within else b""
             self._n_parsed = len(self._bytes)
@@ -44,7 +44,7 @@ class ReceiveBuffer:
 
 
 class Pauses:
-    """Of a transport's reading: uvicorn's flow control asks for some, and who holds what is not parsed for others."""
+    """Pauses of a transport's reading: uvicorn's flow control asks for some, unparsed bytes for others."""
 
     def __init__(self, transport: asyncio.Transport) -> None:
         self._transport, self.is_held, self._is_paused = transport, False, False
@@ -65,9 +65,9 @@ class Pauses:
 
 
 def head_without_upgrade(method: bytes, url: bytes, version: str, headers: Sequence[tuple[bytes, bytes]]) -> bytes:
-    """A head as of a client that asks for the answer and the end of the connection alone.
+    """A head that asks for an answer and then the end of the connection.
 
-    llhttp leaves what follows a head with Upgrade to another protocol. None is spoken here, and the body would be
+    After a head with Upgrade, llhttp leaves the rest to another protocol. None is spoken here, and the body would be
     taken for the next request.
     """
     lines = [b"%b: %b" % header for header in headers if header[0] not in (b"connection", b"upgrade")]

@@ -12,7 +12,11 @@ _DIGITS = "0123456789abcdefghjkmnpqrstvwxyz"  # as ULIDs are written, in lower c
 _PAIRS = [first + second for first in _DIGITS for second in _DIGITS]
 
 
-_last: tuple[int, str, count[int]] = 0, "", count(len(_PAIRS))  # its millisecond, all but two digits, and what follows
+_last: tuple[int, str, count[int]] = (
+    0,
+    "",
+    count(len(_PAIRS)),
+)  # the millisecond, the id but two digits, and the counter of these two
 
 
 def new_request_id() -> str:

@@ -15,7 +15,7 @@ from api.http.in_flight import share_text
 from optimizer.host.config import Settings
 
 LOOK_EVERY_TICKS = 5  # of a tenth of a second
-UNSENT_BYTES = 64 * 1024  # of an answer that the system takes over before the client reads; it would take megabytes
+UNSENT_BYTES = 64 * 1024  # of an answer that the system buffers before the client reads; its default is megabytes
 
 
 class Server(uvicorn.Server):
@@ -31,6 +31,11 @@ class Server(uvicorn.Server):
                 if option is not None:
                     with socket.socket(fileno=os.dup(fileno)) as listening:
                         listening.setsockopt(socket.IPPROTO_TCP, option, UNSENT_BYTES)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        if (state := getattr(self.config.app, "state", None)) is not None:
+            state.is_ending = True  # a stream that would go on for hours ends by itself
+        await super().shutdown(sockets)
 
     async def on_tick(self, counter: int) -> bool:
         if counter % LOOK_EVERY_TICKS == 0:
@@ -59,7 +64,8 @@ def configuration(app: Any, settings: Settings, *, behind_the_api: bool = False,
         log_config=None,
         access_log=False,
         server_header=False,
-        proxy_headers=bool(proxies) and not behind_the_api,  # else an address in a header is whatever the sender wrote
+        proxy_headers=bool(proxies)
+        and not behind_the_api,  # otherwise the sender could write any address into a header
         forwarded_allow_ips=[str(network) for network in proxies],
         timeout_graceful_shutdown=3,
         lifespan="on",

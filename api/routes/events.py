@@ -52,9 +52,18 @@ OTLP: dict[str, Any] = {
 routes: APIRouter = router("Events")
 
 
-def _with_body(body: dict[str, Any]) -> dict[str, Any]:
+OF_DIALOGS: dict[str, Any] = {
+    "name": "family",
+    "in": "query",
+    "required": False,
+    "description": "Of lines that are dialogs: the family whose users they are of",
+    "schema": {"type": "string"},
+}
+
+
+def _with_body(body: dict[str, Any], *parameters: dict[str, Any]) -> dict[str, Any]:
     arguments = guarded("feedback", narrows=True)
-    arguments["openapi_extra"] |= {"requestBody": body, "parameters": [KEY_HEADER]}
+    arguments["openapi_extra"] |= {"requestBody": body, "parameters": [KEY_HEADER, *parameters]}
     return arguments
 
 
@@ -74,11 +83,13 @@ async def interactions() -> EventsTaken:
     return answered_in_front()
 
 
-@routes.post(IMPORT, **_with_body(LINES))
+@routes.post(IMPORT, **_with_body(LINES, OF_DIALOGS))
 async def import_interactions() -> EventsImported:
-    """JSON lines of events, or `{"columns": {field: [a value of each event]}}`; kept in parts of 1,000.
+    """JSON lines of events or dialogs, or `{"columns": {field: [a value of each event]}}`; kept in parts of 1,000.
 
-    `index` counts lines, or rows, from 0. In a column null says that the event has no such field.
+    `index` counts lines, or rows, from 0. In a column null says that the event has no such field. A dialog,
+    `{"dialog_id", "user_id", "timestamp", "prompts": [{"text", "response_time_ms", "provider", "status"}]}`, is an
+    interaction for each prompt; `family` says whose.
 
     An import that broke off may be sent again: events with an id are kept once, and with an Idempotency-Key all are.
     The first thousand rejected lines are named; `rejected_more` says how many there are beyond.

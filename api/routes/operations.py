@@ -1,17 +1,24 @@
-"""Whether this process is alive, and whether it can serve."""
+"""Whether this process is alive, and whether it can serve; everything that is kept, for who leaves."""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 from fastapi import APIRouter, Response
+from fastapi.responses import StreamingResponse
 
-from api.routing import guarded, router
+from api.routing import Asking, guarded, router
 from api.services import Shared
+from optimizer.jobs.request import Request
 from optimizer.jobs.upkeep.read_status import Dependencies, dependencies_of
+from optimizer.runtime.export_home import EXPORT, archive_apart
 
 routes: APIRouter = router("Operations")
+TAR = "application/x-tar"
+PIECE_BYTES = 2**18
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,3 +60,37 @@ def ready(shared: Shared, response: Response) -> Readiness:
         # without its detail: in words for anyone
         dependencies=dependencies_of(shared.settings, replace(health, detail=None), shared.clock.now(), degraded),
     )
+
+
+class ArchiveRequest(Request):
+    """``sealed``: the holdout too, in a file of its own, which counts as a look at each of its examples."""
+
+    sealed: bool = False
+
+
+def _with_archive() -> dict[str, Any]:
+    arguments = guarded("admin", "limited", keyed=False)
+    arguments["responses"] |= {200: {"description": "The archive.", "content": {TAR: {}}}}
+    return arguments
+
+
+@routes.post(EXPORT, response_class=StreamingResponse, **_with_archive())
+def export(shared: Shared, asking: Asking, body: ArchiveRequest | None = None) -> Response:
+    """Everything that is kept, as a tar of the files that `detent data export` writes; its manifest comes last.
+
+    No secret is in it. What the sealed holdout is in stays out, or loses its texts, but with `sealed`. It is written
+    before the first byte is sent, by a process of its own, and takes as much room on the disk until it is read.
+    """
+    archive = archive_apart(shared.context(asking), sealed=body is not None and body.sealed)
+    headers = {
+        "Content-Length": str(os.fstat(archive.fileno()).st_size),
+        "Content-Disposition": 'attachment; filename="detent-export.tar"',
+        "Cache-Control": "no-store",
+    }
+
+    def pieces() -> Iterator[bytes]:
+        with archive:
+            while piece := archive.read(PIECE_BYTES):
+                yield piece
+
+    return StreamingResponse(pieces(), headers=headers, media_type=TAR)

@@ -28,6 +28,8 @@ MEMBERS: dict[str, dict[str, Any]] = {
     "exit_reason": {"type": "string", "maxLength": MAX_REASON_CHARS},
     "exit_confidence": SHARE,
     "time_saved_pct": {**SHARE, "description": "Share of the time of full processing: 65 % is 0.65"},
+    "config_version": {**NAME, "description": "The configuration that dealt with it, such as conservative"},
+    "variant": {**NAME, "description": "The same, where a variant dealt with it: its id"},
 }
 BODY: dict[str, Any] = {
     "required": False,
@@ -58,6 +60,8 @@ async def record(
     exit_reason: Annotated[Text, WithJsonSchema(MEMBERS["exit_reason"])] = None,
     exit_confidence: Annotated[Text, WithJsonSchema(MEMBERS["exit_confidence"])] = None,
     time_saved_pct: Annotated[Text, WithJsonSchema(MEMBERS["time_saved_pct"])] = None,
+    config_version: Annotated[Text, WithJsonSchema(MEMBERS["config_version"])] = None,
+    variant: Annotated[Text, WithJsonSchema(MEMBERS["variant"])] = None,
 ) -> RecordAnswer:
     """Takes what a content pipeline did with one item,
     as query parameters or as a body of JSON; 200 once it is on disk.

@@ -15,7 +15,7 @@ from api.schemas import EvaluationBody, RenderBody
 from api.served import MAX_UNIT_CHARS
 
 routes: APIRouter = router("Serving")
-# Of another method FastAPI says which there are, and of a route of its own it says nothing of HEAD.
+# For another method FastAPI lists the methods that there are, but for a plain route it leaves out HEAD.
 routes.add_route(PROMPT, lambda request: answered_in_front(), methods=["GET"], include_in_schema=False)
 
 

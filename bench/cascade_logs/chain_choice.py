@@ -13,7 +13,7 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from optimizer.core.search.cascade.cross_fitted import N_FOLDS, Thresholds, folds_of, judged, loss_path
+from optimizer.core.search.cascade.cross_fitted import N_FOLDS, Thresholds, folds_of, loss_path, losses_and_costs
 from optimizer.core.search.cascade.figures import Figure
 from optimizer.core.search.cascade.records import LOSSES, Column, TierRecords, figure
 from optimizer.core.search.cascade.sweep import curve, last_in_sequence
@@ -114,7 +114,7 @@ def _pair_out_of_sample(records: TierRecords, parts: NDArray[np.intp], goal: Lea
         swept = curve(records.take(parts != part), level=goal.level)
         threshold = float(swept.threshold[last_in_sequence(swept.upper, goal.margin)])
         own = np.flatnonzero(parts == part)
-        loss[own], cost[own], _ = judged(records.take(own), Thresholds(accept=(threshold,), exact=True))
+        loss[own], cost[own], _ = losses_and_costs(records.take(own), Thresholds(accept=(threshold,), exact=True))
     return loss, cost
 
 

@@ -6,10 +6,8 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from threading import Thread
 from typing import Any
 
 import numpy as np
@@ -23,6 +21,7 @@ from optimizer.core.search.space import instruction_of
 from optimizer.core.views.study_headline import headline
 from optimizer.host.config import load_settings
 from optimizer.runtime import wiring
+from tests.scripted_model import chat_answer, provider
 
 NAME, MODEL = "listed", "recorded"
 PLAIN = {"n_candidates": 0, "max_examples": 0, "n_run_off": 0}  # nothing but the list, and no calls after the race
@@ -84,34 +83,14 @@ def _yaml(path: Path, values: Mapping[str, Any]) -> None:
 
 @contextmanager
 def _provider(scores: Array) -> Iterator[str]:
-    """Speaks OpenAI's protocol on a free port of loopback."""
-
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_POST(self) -> None:
-            body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-            message = {"role": "assistant", "content": _answered(scores, body["messages"])}
-            usage = {"prompt_tokens": 20, "completion_tokens": 1, "total_tokens": 21}
-            choices = [{"index": 0, "finish_reason": "stop", "message": message}]
-            whole = {"id": "c", "object": "chat.completion", "created": 1, "model": MODEL}
-            answer = json.dumps({**whole, "choices": choices, "usage": usage}).encode()
-            self.send_response(200)
-            self.send_header("content-type", "application/json")
-            self.send_header("content-length", str(len(answer)))
-            self.end_headers()
-            self.wfile.write(answer)
-
-        def log_message(self, *args: object) -> None: ...
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}/v1"
-    finally:
-        server.shutdown()
-        server.server_close()
+    with provider() as behind:
+        usage = {"prompt_tokens": 20, "completion_tokens": 1, "total_tokens": 21}
+        behind.answer = lambda body: (
+            200,
+            {},
+            json.dumps({**chat_answer(_answered(scores, body["messages"])), "usage": usage}).encode(),
+        )
+        yield behind.url
 
 
 def _answered(scores: Array, messages: Sequence[Mapping[str, Any]]) -> str:

@@ -118,12 +118,6 @@ def gbstats_bayes(d: Difference, *, champion_mean: float, prior_sd: float = 0.3)
     )
 
 
-def fixed_n(*, base: float, w: float, delta: float, alpha: float, power: float) -> float:
-    """Outcomes of both arms that one look needs, by the normal approximation."""
-    z = NORMAL.inv_cdf(1 - alpha) + NORMAL.inv_cdf(power)
-    return base * (1 - base) * (1 / w + 1 / (1 - w)) * (z / delta) ** 2
-
-
 def cusum(outcomes: Sequence[float], *, p0: float, p1: float) -> list[float]:
     """Page's (1954) sums of log likelihood ratios of p1 against p0, never below 0."""
     sums, s = [], 0.0
@@ -131,8 +125,3 @@ def cusum(outcomes: Sequence[float], *, p0: float, p1: float) -> list[float]:
         s = max(0.0, s + y * log(p1 / p0) + (1 - y) * log((1 - p1) / (1 - p0)))
         sums.append(s)
     return sums
-
-
-def wald_n(growth: float, *, alpha: float, beta: float) -> float:
-    """Wald's lower bound of the mean number of outcomes of any test with these errors."""
-    return ((1 - beta) * log((1 - beta) / alpha) + beta * log(beta / (1 - alpha))) / growth

@@ -150,7 +150,7 @@ def _told(rng: np.random.Generator, case: Case, rules: Rules, begins: float) -> 
         n_c = case.labels - n_b
         good_c = int(rng.binomial(n_c, BASE + case.difference(0.0, hour + begins)))
         rules.add(as_block(len(LADDER), [n_c, good_c, n_b, int(rng.binomial(n_b, BASE))]), cohort=hour)
-        if harm_evidence(rules.gate.peaks, rules.days.peak("roll")).found:
+        if harm_evidence(rules.gate.peaks, rules.days.peak("roll")).proven:
             return "told", rules.gate.labelled, hour + 1 - case.turns[0] if case.turns else 0
     return "not told", rules.gate.labelled, 168
 

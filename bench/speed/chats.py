@@ -57,7 +57,7 @@ def chats() -> Iterator[Chats]:
             "choices": [choice],
             "usage": usage,
         }
-        answers.write_text(json.dumps({"whole": whole, "pieces": _pieces()}), encoding="utf-8")
+        answers.write_text(json.dumps({"whole": whole, "pieces": pieces()}), encoding="utf-8")
         model_url = opened.enter_context(rivals.running("model", answers))
         model = {"openai_compatible": model_url, "model": "m", "concurrency": 128, "queue": 1000, "retries": 0}
         model["price"] = {"input_usd_per_mtok": 0.1, "output_usd_per_mtok": 0.4}
@@ -119,7 +119,7 @@ def _look(place: Chats) -> None:
         assert (answer.text.count('"content":') >= N_PIECES) if streams else WORDS in answer.text, answer.text
 
 
-def _pieces() -> list[dict[str, object]]:
+def pieces() -> list[dict[str, object]]:
     head = {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "m"}
     words = [f"{word} " for word in WORDS.split()][:N_PIECES]
     chunks = [{**head, "choices": [{"index": 0, "delta": {"content": word}, "finish_reason": None}]} for word in words]

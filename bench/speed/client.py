@@ -61,6 +61,10 @@ class ClientFailed(RuntimeError):
     """The client ended with an error, or some request was not answered as it should be: nothing was measured."""
 
 
+class TooFewSent(ClientFailed):
+    """The machine had no room for the load that was wanted."""
+
+
 def name() -> str:
     return "wrk" if shutil.which("wrk") else "raw sockets on asyncio (wrk is not on PATH)"
 
@@ -141,7 +145,8 @@ def steady(
 ) -> Iterator[None]:
     """Sends so many requests a second for so long beside what the block does, and has ended when this ends.
 
-    Raises ClientFailed where any was not answered as it should be, or fewer than nine in ten of them came to be sent.
+    Raises ClientFailed where any was not answered as it should be, and TooFewSent where fewer than nine in ten of them
+    came to be sent.
     """
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "requests"
@@ -159,4 +164,4 @@ def steady(
     if load is None or load.failed:
         raise ClientFailed("Requests of the steady client failed, so nothing was measured beside them.")
     if load.per_s < 0.9 * per_s:
-        raise ClientFailed(f"Only {load.per_s:.0f} of {per_s:.0f} requests a second came to be sent.")
+        raise TooFewSent(f"Only {load.per_s:.0f} of {per_s:.0f} requests a second came to be sent.")

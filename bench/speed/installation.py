@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import cycle
 from pathlib import Path
 
 from bench.speed.events import ANSWER
@@ -33,13 +34,13 @@ ROOT = Path(__file__).resolve().parents[2]
 FAMILY = "triage"
 LEASE_S = 6 * 3600.0  # no worker runs beside, so that nothing but the api is measured
 KEY = "key-of-the-benchmark"
-START_S = 60.0
+START_S = 180.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Installation:
     url: str
-    pids: tuple[int, ...]  # of the api's processes, that for feedback last
+    pids: tuple[int, ...]  # of the api's processes, then of that for feedback, and of the worker where one runs
     home: Path
     settings: Settings
 
@@ -56,9 +57,7 @@ def installation(*, with_keys: bool = True, workers: int = 1) -> Iterator[Instal
     """Everything that was started has ended when this ends."""
     with tempfile.TemporaryDirectory(prefix="detent-speed-") as folder:
         home = Path(folder)
-        (home / "config").mkdir()
-        profile = {"limits": {"events_per_minute": 10**9}, "api": {"workers": workers}}
-        (home / "config" / "dev.yaml").write_text(json.dumps(profile), encoding="utf-8")
+        write_profile(home, workers)
         settings = api_world.make_home(home)
         with api_world.serving(settings) as world:
             world.deploying()
@@ -70,32 +69,51 @@ def installation(*, with_keys: bool = True, workers: int = 1) -> Iterator[Instal
             store.close()
         if with_keys:
             add_key(settings, "feedback")
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("DETENT_")}
-        listening = listen("127.0.0.1", 0, "api")
-        listening = listening.shared() if workers > 1 else listening
-        processes = []
-        for number in range(1, workers + 1):  # they announce the address of a socket that they are given
-            with listening.of_one() if listening.is_shared else listening.socket.dup() as one:
-                processes.append(_started("api", number, one.fileno(), folder, environment))
-        listening.socket.close()
-        with listen("127.0.0.1", 0, "feedback").socket as one:
-            processes.append(_started("feedback", 1, one.fileno(), folder, environment))
-        try:
-            names = (*api_names(workers), "feedback")
-            urls = [address_of(settings, name, one) for name, one in zip(names, processes, strict=True)]
-            pids = tuple(one.pid for one in processes)
-            yield Installation(url=urls[0], pids=pids, home=home, settings=load_settings("dev", home))
-        finally:
-            for process in processes:
-                process.terminate()
-            for process in processes:
-                process.wait(30)
+        with running(load_settings("dev", home)) as place:
+            yield place
 
 
-def _started(entry: str, number: int, fd: int, folder: str, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
+def write_profile(home: Path, workers: int = 1) -> None:
+    (home / "config").mkdir()
+    profile = {"limits": {"events_per_minute": 10**9}, "api": {"workers": workers}}
+    (home / "config" / "dev.yaml").write_text(json.dumps(profile), encoding="utf-8")
+
+
+@contextmanager
+def running(settings: Settings, *, with_worker: bool = False) -> Iterator[Installation]:
+    """The api's processes, and that for feedback, of a home; with the worker where what it does belongs to it."""
+    folder, workers = str(settings.home), settings.api.workers
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("DETENT_")}
+    listening = listen("127.0.0.1", 0, "api")
+    listening = listening.shared() if workers > 1 else listening
+    processes = []
+    for number in range(1, workers + 1):  # they announce the address of a socket that they are given
+        with listening.of_one() if listening.is_shared else listening.socket.dup() as one:
+            processes.append(_started("api", number, one.fileno(), folder, environment))
+    listening.socket.close()
+    with listen("127.0.0.1", 0, "feedback").socket as one:
+        processes.append(_started("feedback", 1, one.fileno(), folder, environment))
+    if with_worker:
+        processes.append(_started("worker", 1, None, folder, environment))
+    try:
+        names = (*api_names(workers), "feedback")
+        urls = [address_of(settings, name, one) for name, one in zip(names, processes, strict=False)]
+        pids = tuple(one.pid for one in processes)
+        yield Installation(url=urls[0], pids=pids, home=settings.home, settings=settings)
+    finally:
+        for process in processes:
+            process.terminate()
+        for process in processes:
+            process.wait(30)
+
+
+def _started(
+    entry: str, number: int, fd: int | None, folder: str, environment: Mapping[str, str]
+) -> subprocess.Popen[bytes]:
+    listening = [] if fd is None else ["--fd", str(fd)]
     return subprocess.Popen(
-        [sys.executable, "-m", "optimizer.processes", entry, "--fd", str(fd), "--number", str(number)],
-        pass_fds=(fd,),
+        [sys.executable, "-m", "optimizer.processes", entry, *listening, "--number", str(number)],
+        pass_fds=() if fd is None else (fd,),
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -202,6 +220,24 @@ OF_OUTCOME = {
     "success": "1",
     "score": "0.5",
 }
+
+
+def tokens_of_champions(place: Installation, n: int) -> list[str]:
+    """Tokens as n units were served them by the champions of all families in turn."""
+    store = place.store()
+    try:
+        with store.read() as tx:
+            champions = store.champions.all_current(tx)
+    finally:
+        store.close()
+    secrets, now = wiring.open_secrets(place.settings), datetime.now(UTC)
+    return [
+        TokenForm.of(
+            Assignment(family=champion.family, variant=champion.variant, role="champion", issued_at=now),
+            secrets.token_keys,
+        ).signed(unit_hmac(secrets.unit_key, f"u{i}"))
+        for i, champion in zip(range(n), cycle(champions), strict=False)
+    ]
 
 
 def tokens_of(place: Installation, n: int) -> list[str]:

@@ -14,6 +14,7 @@ SECTIONS = {  # by the name of their result
     "memory": "Memory",
     "ingestion": "Feedback",
     "growth": "What is stored already",
+    "dashboard": "Pages",
 }
 BARS: tuple[tuple[str, str, float], ...] = (  # beginning of a case, what is bounded, the bound
     ("a decision in process,", "ours at most", 5.0),
@@ -31,6 +32,9 @@ BARS: tuple[tuple[str, str, float], ...] = (  # beginning of a case, what is bou
     ("answers with outcomes (two rows each), one by one over", "ratio at least", 0.4),
     ("outcomes (one row each), one by one over", "ratio at least", 0.4),
     ("batches beside mlflow.log_trace", "ratio at least", 100),
+    ("first byte of", "ours at most", 150.0),
+    ("50 open pages while", "ours at most", 5.0),
+    ("prompt fetches beside 50", "ratio at least", 0.9),
 )
 GROWTH_BAR = ("ratio at most", 1.3)
 
@@ -58,6 +62,8 @@ def _kept(cell: Mapping[str, Any], name: str) -> bool:
     if bar is None:
         return True
     what, bound = bar
+    if cell["ours"] is None:
+        return False  # what could not be measured is not shown
     figure = cell["ours"] if what.startswith("ours") else cell["high"] if name == "growth" else cell["ratio"]
     return bool(figure >= bound if what.endswith("least") else figure <= bound)
 
@@ -68,6 +74,8 @@ def _row(cell: Mapping[str, Any], name: str) -> Sequence[str]:
     interval = "" if cell["low"] is None else f" ({bounds(cell, '.3g')})"
     bar = bar_of(cell["case"], name)
     is_alone = cell["other"] is None
+    if cell["ours"] is None:
+        return cell["case"], f"not measured ({spread})", "", "", "" if bar is None else f"{bar[0]} {bar[1]:,g}"
     ours = f"{_figure(cell['ours'])} {unit}" + (f" ({mine})" if theirs or (is_alone and mine) else "")
     other = "" if is_alone else f"{cell['other_name']}: {_figure(cell['other'])}" + (f" ({theirs})" if theirs else "")
     ratio = "" if cell["ratio"] is None else f"{cell['ratio']:.3g}{interval}"

@@ -1,9 +1,10 @@
-"""Servers that do the least: ``python -m bench.speed.rivals hash|fill|model|durable FILE FILENO``.
+"""Servers that do the least: ``python -m bench.speed.rivals hash|fill|model|durable|page FILE FILENO``.
 
 ``model`` answers chat completions at once, whole or in pieces. ``fill`` is a bare Starlette route that reads a JSON
 body, hashes the unit, puts the variables into the messages of FILE and returns them as JSON. ``hash`` is one that
 hashes the unit and returns the bytes of FILE. ``durable`` is one that reads the event, and answers once its rows are on
-disk: one thread writes those of up to sixteen requests in one transaction.
+disk: one thread writes those of up to sixteen requests in one transaction. ``page`` returns as many bytes as are asked
+for, and reads no FILE.
 """
 
 from __future__ import annotations
@@ -48,6 +49,15 @@ def hashing(file: Path) -> Starlette:
     return Starlette(routes=[Route("/v1/families/{family}/prompt", prompt)])
 
 
+def sized(file: Path) -> Starlette:
+    """Pages of so many bytes as are asked for."""
+
+    async def page(request: Request) -> Response:
+        return Response(b"x" * int(request.query_params["bytes"]), media_type="text/html")
+
+    return Starlette(routes=[Route("/page", page)])
+
+
 def durable(file: Path) -> Starlette:
     """FILE: {"database", "rows": [[table, {column: value}], ...]}; each event becomes these rows, with its own id."""
     given = json.loads(file.read_text(encoding="utf-8"))
@@ -80,7 +90,10 @@ def filling(file: Path) -> Starlette:
 
 
 def answering(file: Path) -> Any:
-    """A model that needs no time. FILE: {"whole": an answer, "pieces": [chunks of a stream, ...]}."""
+    """A model that needs no time, or the seconds that FILE says.
+
+    FILE: {"whole": an answer, "pieces": [chunks of a stream, ...], "first_s"?: before the first, "between_s"?}.
+    """
     given = json.loads(file.read_text(encoding="utf-8"))
     whole = json.dumps(given["whole"]).encode()
     pieces = [b"data: %b\n\n" % json.dumps(piece).encode() for piece in given["pieces"]] + [b"data: [DONE]\n\n"]
@@ -98,6 +111,9 @@ def answering(file: Path) -> Any:
             headers.append((b"content-length", b"%d" % len(whole)))
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         for n, piece in enumerate(sent, start=1):
+            wait_s = given.get("first_s" if n == 1 else "between_s", 0.0)
+            if wait_s:
+                await asyncio.sleep(wait_s)
             await send({"type": "http.response.body", "body": piece, "more_body": n < len(sent)})
 
     return app
@@ -160,6 +176,7 @@ RIVALS: dict[str, Callable[[Path], Any]] = {
     "fill": filling,
     "model": answering,
     "durable": durable,
+    "page": sized,
 }
 
 

@@ -184,7 +184,9 @@ class Table:
             StudyRequest(family=family.name, strategy="replay", aim="cost", budget=BudgetBody(calls=CALLS)),
         )
         assert isinstance(made, Study)
-        source = SimpleNamespace(get=lambda name: Recorded(self, name))
+        source = SimpleNamespace(
+            get=lambda name: Recorded(self, name), describe=self.models.describe, price=self.models.price
+        )
         ended = run_study(
             made.id,
             JobContext(

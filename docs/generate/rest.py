@@ -12,7 +12,6 @@ from typing import Any
 from fastapi.routing import APIRoute
 
 from api.app import GROUPS, create_app
-from api.routes.later import LATER
 from api.routing import ROLE
 from docs.generate.markdown import linked, page, table
 from optimizer.core.feedback.event_kinds import EventField, fields_in
@@ -51,7 +50,8 @@ documents](problems.md).
   (`next`), and `changed`, which is false where it was so already. A `reason` stays in the record. `dry_run` says what
   would happen and does nothing.
 - **Limits** by the minute, in work, and of time are [settings](settings.md#limits); beyond them 429, or 408 and 503,
-  with `Retry-After`. Changes answer with `X-RateLimit-Limit`, `-Remaining` and `-Reset` (seconds). Brakes (`hold`,
+  with `Retry-After`. Changes, events and [limited chats](settings.md#limitsuser_chats_per_minute) answer with
+  `X-RateLimit-Limit`, `-Remaining` and `-Reset` (seconds) of the limit that is nearest. Brakes (`hold`,
   `reject`, `rollback`, `freeze`, `champion/set`) are counted and never refused. Serving has no limit by the minute.
 
 ### Limits of a key
@@ -59,7 +59,8 @@ documents](problems.md).
 `requests_per_minute` counts requests to every route; `calls_per_day` and `usd_per_day` (UTC) count the model calls that
 a client makes with the key through the gateway, retries and fallbacks included. Studies, judge runs and
 comparisons are bound by their own budgets instead. A call is counted at its highest possible price before it is sent,
-and at its real one after, so no limit is passed. Beyond them 429 with `Retry-After`, for calls and dollars as
+and at its real one after, so no limit is passed; [by measured lengths](settings.md#limitsreserve_measured_lengths) more
+calls fit, and a limit may be. Beyond them 429 with `Retry-After`, for calls and dollars as
 `key-limit-reached`.
 
 ## Roles
@@ -116,10 +117,8 @@ def rest() -> str:
         ],
     }
     groups = [part for name in routes.groups for part in (f"## {name}", *routes.told(name), *last.get(name, ()))]
-    later = ", ".join(f"`{one.method} {one.path}`" for one in LATER)
     roles = table(("Route", "Role"), _roles())
-    end = f"These answer 501 `not-yet`, after the same check of keys: {later}."
-    return page("# REST, version 1", LEAD, roles, NO_KEY, *groups, "## Later", end)
+    return page("# REST, version 1", LEAD, roles, NO_KEY, *groups)
 
 
 def _roles() -> Iterator[tuple[str, str]]:

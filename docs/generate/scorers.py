@@ -10,8 +10,8 @@ from docs.generate.markdown import linked, page, table
 from optimizer.core.family.metrics import METRICS, MetricRecord
 
 LEAD = """
-A scorer measures one answer: a number from 0 to 1, without a unit. [`scorer:` of family.yaml](family.md#scorer) names
-them, each with a weight above 0; the score of an answer is their weighted mean. Some take parameters beside the weight:
+A metric measures one answer: a number from 0 to 1, without a unit. [`scorer:` of family.yaml](family.md#scorer) names
+some, each with a weight above 0; the score of an answer is their weighted mean. Some take parameters beside the weight:
 
 ```yaml
 scorer:
@@ -20,14 +20,14 @@ scorer:
   format_compliance: {weight: 0.2, max_words: 120}
 ```
 
-- An answer that cannot be read scores 0, and so does what a model gives in another form than the scorer's. What cannot
+- An answer that cannot be read scores 0, and so does what a model gives in another form than the metric's. What cannot
   be computed is an error, never 0: the example counts as not measured, and the reason is kept.
-- A scorer with `optional: true` and a `key` is left out for examples whose expected output has no part of that name;
+- A metric with `optional: true` and a `key` is left out for examples whose expected output has no part of that name;
   its weight is shared by the others.
-- Weights, parameters and the version of each scorer's code are part of the scorer's version. Scores of two versions are
+- Weights, parameters and the version of each metric's code are part of the scorer's version. Scores of two versions are
   never compared.
 
-None of them asks a model but [`judge`](judge.md). A scorer of your own is [a function](family.md#scorer) or [a
+None of them asks a model but [`judge`](judge.md). A metric of your own is [a function](family.md#scorer) or [a
 package](../how-to/add-a-strategy-or-scorer.md). Tests hold each to cases computed by hand, and to a second
 implementation where there is one.
 """

@@ -25,7 +25,7 @@ with JSON logs, and in demo two days of rollout time pass in a minute and less e
 profile's file runs on the defaults.
 
 Every YAML file (settings, models, families, study definitions) may have 1 MiB, and 100,000 values once its aliases are
-written out. Each process writes JSON lines to `var/logs/<process>.log`, of which five old files of 10 MB are kept.
+written out. Each process writes JSON lines to `var/logs/<process>.log`.
 """
 # the first setting of each, in the order in which they are declared
 HEADINGS = {

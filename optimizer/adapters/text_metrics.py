@@ -1,5 +1,7 @@
-"""The Scorer of a Family: of what rooms and packages declare, and of functions of the user's own, which are loaded only
-when a Family names them. A family's corpus is searched by BM25: what a query finds there tells how good the query is.
+"""The Scorer of a Family, from the metrics of rooms and packages and from the user's own functions.
+
+The latter are loaded only when a Family names them. A family's corpus is searched by BM25: what a query finds there
+says how good the query is.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from optimizer.core.base.errors import Fault, InvalidInput, pointer_of
 from optimizer.core.declaration.prompt_kind import own_function_unknown
 from optimizer.core.declaration.read import invalid_family
 from optimizer.core.evaluation.judging.judgement import judge_metric
-from optimizer.core.evaluation.scorers.words import words
+from optimizer.core.evaluation.metrics.words import words
 from optimizer.core.evaluation.scoring import Judge, Scorer
 from optimizer.core.family.family import Family
 from optimizer.core.family.metrics import METRICS, MetricRecord, unknown_metric
@@ -44,8 +46,8 @@ class CorpusIndex:
     scores: Any  # of bm25s: words -> a score per passage
 
     def search(self, query: str, k: int) -> list[str]:
-        """The ids of at most ``k`` passages that share a word with the query, best first,
-        equals in the file's order.
+        """The ids of at most ``k`` passages that share a word with the query, best first, equals in the
+        file's order.
         """
         query_words = words(query)
         if not query_words:
@@ -144,8 +146,8 @@ def build_scorer(family: Family, user_folder: Path | None = None) -> Scorer:
 
 
 def _metric(name: str, family: Family, user_folder: Path | None) -> MetricRecord:
-    """Raises InvalidInput where no package has it any more, it cannot be loaded,
-    or it judges outputs of other parsers.
+    """The metric. Raises InvalidInput where no package has it any more, it cannot be loaded, or it needs another
+    parser.
     """
     if name == JUDGED:
         return judge_metric(family)
@@ -207,14 +209,16 @@ def _own_metric(dotted: str, user_folder: Path | None) -> MetricRecord:
 
 
 def _version_of(package: str, place: str) -> str:
-    """Of what a package adds: that of its distribution, with a hash of its module's source where that can be read."""
+    """The version of a package's metric: its distribution's, with a hash of its module's source where
+    that can be read.
+    """
     with suppress(OSError):
         return f"{package} {_digest_of(place.partition(':')[0])}"
     return package
 
 
 def _digest_of(module: str) -> str:
-    """Of the source of a module that is loaded, where it can be read: an edited metric is another metric."""
+    """A digest of a loaded module's source, where it can be read: an edited metric is another metric."""
     file = sys.modules[module].__file__
     return digest(Path(file).read_bytes() if file else b"")[:16]
 

@@ -17,7 +17,7 @@ from optimizer.ports import AlertMessage, ChannelFailed
 
 TIMEOUT_S = 10.0
 CHECK_TIMEOUT_S = 3.0
-REFUSED = (400, 413, 422)  # said of the message, not of the address or the hour
+REFUSED = (400, 413, 422)  # these concern the message, not the address or the time
 MOST_CHARS = 1900  # Discord takes 2,000; a longer detail is in the log and in `detent status`
 
 
@@ -36,9 +36,8 @@ class Webhook:
         try:
             answer = self._client.post(self._address, json=self._body(text_of(message, self._installation)))
         except Exception as error:  # whatever it is, its text may hold the address, so that only its kind goes on
-            unsendable = isinstance(
-                error, ValueError | TypeError
-            )  # a text that has no encoding, say: no fault of the channel
+            # A text that has no encoding, say: no fault of the channel.
+            unsendable = isinstance(error, ValueError | TypeError)
             failed = ChannelFailed(f"{self.name} could not be reached ({type(error).__name__})", is_refused=unsendable)
         else:
             if not answer.is_success:
@@ -47,9 +46,13 @@ class Webhook:
                     if answer.status_code in (401, 403, 404, 410)
                     else ""
                 )
+                try:
+                    retry_after_s = max(0.0, float(answer.headers.get("Retry-After", "")))
+                except ValueError:
+                    retry_after_s = None
                 failed = ChannelFailed(
                     f"{self.name} answered {answer.status_code}{hint}",
-                    retry_after_s=_retry_after_s(answer),
+                    retry_after_s=retry_after_s,
                     is_refused=answer.status_code in REFUSED,
                 )
         if failed is not None:
@@ -96,10 +99,3 @@ def _slack_body(text: str) -> Mapping[str, Any]:
 def _discord_body(text: str) -> Mapping[str, Any]:
     """Names in a detail notify no member of the channel."""
     return {"content": text, "allowed_mentions": {"parse": []}}
-
-
-def _retry_after_s(answer: httpx.Response) -> float | None:
-    try:
-        return max(0.0, float(answer.headers.get("Retry-After", "")))
-    except ValueError:
-        return None

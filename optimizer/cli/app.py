@@ -18,6 +18,7 @@ from optimizer.cli import (
     champion,
     clock,
     data,
+    dialogs,
     entry_points,
     export,
     feedback,
@@ -25,7 +26,6 @@ from optimizer.cli import (
     imports,
     init,
     keys,
-    later,
     playbook,
     server_option,
 )
@@ -37,7 +37,7 @@ from optimizer.cli.judge import quality
 from optimizer.cli.review import commands as review
 from optimizer.cli.rollout import commands as rollout
 from optimizer.cli.rollout import freeze
-from optimizer.cli.service import mcp, serve, status
+from optimizer.cli.service import alerts, events, mcp, serve, status
 from optimizer.cli.study import commands as study
 from optimizer.cli.thresholds import commands as thresholds
 from optimizer.cli.variant import commands as variant
@@ -95,11 +95,14 @@ for group in (
     review,
     judge,
     quality,
+    dialogs,
     golden,
     graph,
     playbook,
     keys,
     data,
+    alerts,
+    events,
     export,
     clock,
 ):
@@ -107,7 +110,6 @@ for group in (
 app.command("import")(imports.import_)
 app.command()(backup.backup)
 app.command()(backup.restore)
-later.register(app)
 
 
 def _version(is_asked: bool) -> None:

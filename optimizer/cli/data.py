@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from optimizer.cli import later
 from optimizer.cli.output import Json, say, show, show_report, table, tell_change
+from optimizer.cli.server_option import chosen_server
 from optimizer.cli.session import Session
 from optimizer.core.base.phrasing import count
 
@@ -21,8 +21,6 @@ app = typer.Typer(
     no_args_is_help=True,
     help="What is kept: delete what is too old, leave with all of it, bring it along.",
 )
-for name, purpose in later.DATA.items():
-    later.add(app, name, f"data {name}", purpose)
 COLUMNS = {
     "family": "Family",
     "rows": "Rows",
@@ -74,6 +72,53 @@ def prune(
         say(f"{n} would be deleted. Do it now: detent data prune")
 
 
+@app.command()
+def forget(
+    unit: Annotated[str, typer.Option("--unit", help="The person's unit, as it was sent.", show_default=False)],
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would go, place by place; delete nothing.")
+    ] = False,
+    confirm: Annotated[str | None, typer.Option(help="The unit again: there is no undo.", show_default=False)] = None,
+    own_words: Annotated[
+        bool,
+        typer.Option("--own-words", help="What families' files say word for word is theirs, and stays."),
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Forget a person: delete what they said, and what was made of it, wherever this home keeps it.
+
+    Sums, blocks and decisions stay, so that rollouts still verify. Prompts that quote the person go; where one is
+    champion, the first one before it that does not quote them serves. Where a server runs its worker does it, and the
+    command waits; it goes on when the command is ended. There is no undo.
+
+    Examples:
+      detent data forget --unit user-4711 --dry-run
+      detent data forget --unit user-4711 --confirm user-4711
+    """
+    from optimizer.cli.progress.followed_run import follow_run
+    from optimizer.jobs.upkeep.forget_person import forget_person, read_forgetting
+
+    session = Session()
+    queued = session.ask(forget_person, unit=unit, confirm=confirm, own_words=own_words, dry_run=dry_run)
+    run = follow_run(
+        session, queued.id, read_forgetting, quiet=as_json, left=lambda _: say(f"It goes on as {queued.id}.")
+    )
+    assert run.result is not None  # of one that has finished
+    columns = {"place": "Where", "n": "How many"}
+    rows = [dict(place) for place in run.result["places"]]
+    show_report(as_json, read_forgetting, run, table(rows, columns, empty="Nothing of this person was found."))
+    for family, variants in run.result["variants"].items():
+        serves = run.result["champions"].get(family)
+        after = f"; {serves} {'would serve' if dry_run else 'serves'} there" if serves is not None else ""
+        say(f"{family}: {', '.join(variants)} {'quote' if len(variants) > 1 else 'quotes'} the person{after}.")
+    for sentence in (*run.result["first"], *run.result["not_reached"]):
+        say(sentence, "yellow")
+    if dry_run:
+        say("Nothing was deleted. Do it: the same with --confirm UNIT in the place of --dry-run.")
+    else:
+        tell_change(f"The person is forgotten ({run.id}).", why="", undo="none", then="")
+
+
 @app.command("export")
 def export_data(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="A new folder.", show_default=False)],
@@ -86,34 +131,20 @@ def export_data(
     """Write everything that is kept: JSON lines per table, families, prompts as YAML, a manifest of counts and hashes.
 
     No secret is in it. What the sealed holdout is in stays out, or loses its texts. Servers go on meanwhile. The folder
-    has its name once it is whole.
+    has its name once it is whole. With --server it is of that server, by a key of role admin, and the folder here.
 
     Examples:
       detent data export leaving
       detent rollout verify --from leaving
     """
-    from importlib.metadata import version
-
-    from optimizer.jobs.upkeep.export_data import HomeFamilies, export_data
+    from optimizer.runtime.export_home import export_home, export_of_server
 
     session = Session()
-    store, files = session.store, session.families
-    folders = {
-        name: place / name
-        for place in (*session.settings.more_families_dirs, session.settings.families_dir)
-        for name in files.families
-        if (place / name / "family.yaml").is_file()
-    }
     session.before_change()
-    report = export_data(
-        store,
-        folder,
-        families=HomeFamilies(declared=files.families, folders=folders),
-        clock=session.clock,
-        actor=session.actor,
-        version=version("detent-server"),
-        sealed=sealed,
-    )
+    if chosen_server() is not None and session.server is not None:
+        report = export_of_server(session.server, folder, sealed=sealed)
+    else:
+        report = export_home(session.context, folder, sealed=sealed)
     show(as_json, report, lambda out: out.print(str(report.folder), markup=False))
     say(f"{count(sum(report.tables.values()), 'row')} of {count(len(report.tables), 'table')}.")
     if report.n_sealed is None:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from importlib.metadata import EntryPoint, PackageNotFoundError, distribution
+from typing import Annotated
 
 import typer
 
-from optimizer.cli.later import ANYTHING, Words
 from optimizer.core.base.errors import NotFound
 
 DISTRIBUTION, GROUP = "detent-server", "detent.commands"
 COMMANDS = ("demo",)
+Words = Annotated[list[str] | None, typer.Argument(help="Ignored.", show_default=False)]
+ANYTHING = {"allow_extra_args": True, "ignore_unknown_options": True}
 
 
 def register(app: typer.Typer) -> None:
@@ -24,7 +26,7 @@ def register(app: typer.Typer) -> None:
 
 
 def _declared() -> Iterable[EntryPoint]:
-    """Of our own distribution only: to look through all that are installed takes three times as long."""
+    """The entry points of our own distribution: reading those of all installed ones takes three times as long."""
     try:
         return distribution(DISTRIBUTION).entry_points.select(group=GROUP)
     except PackageNotFoundError:

@@ -58,7 +58,7 @@ def _moved(session: Session, family: str, by: str, since: str | None, until: str
         raise InvalidInput(f"--by {by!r} is none of {', '.join(LONGEST)}.")
     now = session.clock.now()
     report = session.ask(
-        read_stats, family=family, by=by, since=_time(since, now, "--since"), until=_time(until, now, "--until")
+        read_stats, family=family, by=by, since=time_of(since, now, "--since"), until=time_of(until, now, "--until")
     )
     columns = {
         **({"start": "From (UTC)"} if by != "model" else {}),
@@ -82,7 +82,7 @@ def _moved(session: Session, family: str, by: str, since: str | None, until: str
     say(f"Summed up: {summed}; the worker of `detent serve` goes on with it.")
 
 
-def _time(text: str | None, now: datetime, option: str) -> datetime | None:
+def time_of(text: str | None, now: datetime, option: str) -> datetime | None:
     from optimizer.cli.keys import span
 
     if text is None:

@@ -13,7 +13,7 @@ import typer
 
 from optimizer.cli.output import Json, say, show
 from optimizer.cli.progress.reading_progress import told_while
-from optimizer.cli.server_option import server_asked
+from optimizer.cli.server_option import chosen_server
 from optimizer.cli.session import Session
 from optimizer.core.base.errors import DetentError, InvalidInput, NotFound, TooMany
 from optimizer.core.base.phrasing import count
@@ -37,12 +37,18 @@ def import_(
     source: Annotated[
         str,
         typer.Argument(
-            help="A file (JSON lines or CSV), installed-docs, mlflow:EXPERIMENT or langfuse:PROMPT.", show_default=False
+            help=(
+                "A file (JSON lines or CSV), a folder of dialogs, installed-docs, mlflow:EXPERIMENT or langfuse:PROMPT."
+            ),
+            show_default=False,
         ),
     ],
     family: Annotated[str, typer.Option(help="The family it belongs to.", show_default=False)],
     input: Annotated[
-        list[str] | None, typer.Option(help="For CSV: FIELD=COLUMN, or the column alone; may be repeated.")
+        list[str] | None,
+        typer.Option(
+            help="For CSV: FIELD=COLUMN, or the column alone; for dialogs FIELD=MEMBER of a prompt. May be repeated."
+        ),
     ] = None,
     output: Annotated[str | None, typer.Option(help="For CSV: FIELD=COLUMN, or the column alone.")] = None,
     encoding: Annotated[str | None, typer.Option(help="Of a CSV; default: UTF-8, or its byte order mark.")] = None,
@@ -72,6 +78,7 @@ def import_(
       detent import installed-docs --family summarization
       detent import tickets.csv --family triage --input message=Body --output topic=Category
       detent import feedback.jsonl --family triage
+      detent import dialogs/ --family triage
       detent import feedback.jsonl --family triage --metrics tensorzero.toml
       detent import mlflow:support --family triage --prompt triage-prompt
       detent import langfuse:triage-prompt --family triage
@@ -150,7 +157,7 @@ def columns(inputs: list[str], output_field: str, pairs: list[str], output: str 
 
 def _declared(session: Session, family: str) -> Family:
     """What the family declares in this home, or on the server that is named."""
-    if server_asked() is None:
+    if chosen_server() is None:
         return session.family(family)
     declared = session.family_view(family).definition
     if declared is None:
@@ -170,7 +177,7 @@ def _import_examples(session: Session, family: Family, rows: Iterable[SourceRow]
         import_examples,
     )
 
-    if server_asked() is None:
+    if chosen_server() is None:
         return session.import_rows(rows, family, curated=curated)
     texts, report = TextsWithoutGroup(family), None
     imported = (
@@ -188,7 +195,7 @@ def _import_examples(session: Session, family: Family, rows: Iterable[SourceRow]
             raise
         report = part_report if report is None else report.with_next(part_report)
     assert report is not None
-    return texts.told(report)
+    return texts.with_look_alikes(report)
 
 
 def parts(items: Iterable[T], as_text: Callable[[T], str], n_most: int) -> Iterator[list[T]]:
@@ -209,7 +216,7 @@ def parts(items: Iterable[T], as_text: Callable[[T], str], n_most: int) -> Itera
 def _import_events(session: Session, family: str, records: Iterable[Any]) -> dict[str, Any]:
     """Feedback from a file goes the way of every event: masked, deduplicated by id, a thousand at a time."""
     total: dict[str, Any] = {"accepted": 0, "duplicates": 0, "rejected": []}
-    by_server = server_asked() is not None
+    by_server = chosen_server() is not None
     for batch in parts(records, json.dumps, PART_EVENTS if by_server else session.settings.limits.batch):
         readable = [(where, {"family": family, **event}) for where, event, _ in batch if event is not None]
         total["rejected"] += [
@@ -244,7 +251,7 @@ def _in_turn(send: Callable[[], T]) -> T:
 
 
 def _send_lines(session: Session, events: Iterable[Mapping[str, Any]]) -> Mapping[str, Any]:
-    """As the lines that the route takes: its body is no JSON, so it is no use case."""
+    """Sends the events as the lines that the route takes; its body is no JSON, so it is no use case."""
     assert session.server is not None
     lines = "\n".join(map(json.dumps, events))
     answer: Mapping[str, Any] = json.loads(

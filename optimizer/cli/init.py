@@ -28,11 +28,15 @@ def init(
     for sentence in report.sentences():
         say(sentence)
     here = os.path.relpath(folder)
+    is_here = here == os.curdir
+    undo = f"remove, in {here}: {', '.join(_new(written, there))}"
     tell_change(
-        f"{here}: made a project with the family support_topics and its {report.n_accepted} examples.",
+        f"{folder.absolute().name if is_here else here}: made a project with the family support_topics and its"
+        f" {report.n_accepted} examples.",
         why="",
-        undo=f"remove the folder {here}" if not there else f"remove, in {here}: {', '.join(_new(written, there))}",
-        then=f"cd {here} && detent serve; in another terminal: detent study run support_topics --dry-run",
+        undo=undo if there or is_here else f"remove the folder {here}",
+        then=f"{'' if is_here else f'cd {here} && '}detent serve; in another terminal: detent study run support_topics"
+        " --dry-run",
     )
 
 

@@ -16,6 +16,7 @@ from optimizer.core.base.errors import InvalidInput, Refused
 
 if TYPE_CHECKING:
     from optimizer.jobs.upkeep.manage_keys import KeyReport, KeyView
+    from optimizer.ports import KeyKind
 
 UNITS = {"m": 60, "h": 3600, "d": 86400}
 
@@ -122,25 +123,58 @@ def list_keys(as_json: Json = False) -> None:
 
 @app.command()
 def rotate(
-    name: Name,
+    name: Annotated[str | None, typer.Argument(help="Name of the key.", show_default=False)] = None,
+    token: Annotated[
+        bool, typer.Option("--token", help="The key that signs tokens; those that were served stay valid.")
+    ] = False,
+    unit: Annotated[
+        bool, typer.Option("--unit", help="The key under which units are stored; no rollout or holdback may run.")
+    ] = False,
     grace: Annotated[
         str, typer.Option(help="How long the old secret still opens: 24h, 30m, 7d, or 0 for not at all.")
     ] = "24h",
     undo: Annotated[bool, typer.Option("--undo", help="Back to the old secret, while it still opens.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Of --token and --unit: say what would happen, and change nothing.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Give a key a new secret; the old one opens for a while, so that what uses it can be changed meanwhile.
+
+    With --token or --unit it is a key of the installation, for which there is no undo.
 
     Example: detent keys rotate web-app --grace 7d
     """
     from optimizer.jobs.upkeep.manage_keys import MOST_GRACE, rotate_key
 
+    if [name is not None, token, unit].count(True) != 1 or ((token or unit) and (undo or grace != "24h")):
+        raise InvalidInput(
+            "Say one thing to rotate: the NAME of a key, --token or --unit. --grace and --undo are of a named key."
+        )
+    if name is None:
+        _rotate_installation_key("token" if token else "unit", dry_run, as_json)
+        return
+    if dry_run:
+        raise InvalidInput("--dry-run is of --token and --unit; a named key keeps its old secret for a while.")
     ends_in = span(grace, "--grace")
     if not timedelta() <= ends_in <= MOST_GRACE:
         detail = f"needs 0 to {MOST_GRACE.days} days"
         raise InvalidInput(f"The old secret cannot stay valid that long: grace {detail}.")
     how: dict[str, Any] = {"undo": True} if undo else {"grace_s": ends_in.total_seconds()}
     _tell(Session().ask(rotate_key, name=name, **how), as_json)
+
+
+def _rotate_installation_key(kind: KeyKind, dry_run: bool, as_json: bool) -> None:
+    from optimizer.jobs.upkeep.rotate_installation_key import rotate_installation_key
+
+    report = Session().ask(rotate_installation_key, kind=kind, dry_run=dry_run)
+    show_report(as_json, rotate_installation_key, report)
+    tell_change(
+        f"{report.key}: {report.what}." if dry_run else f"{report.what[0].upper()}{report.what[1:]}.",
+        why=" ".join(report.first),
+        undo=report.undo,
+        then=report.next,
+    )
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""Where a report goes: into a file whose path is printed, or to stdout; and into the browser on request."""
+"""Writes a report into a file and prints its path, or to stdout; opens it in the browser on request."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from optimizer.cli.output import show
-from optimizer.cli.server_option import server_asked
+from optimizer.cli.server_option import chosen_server
 from optimizer.cli.session import Session
 from optimizer.core.base.errors import Conflict
 
@@ -42,11 +42,11 @@ def deliver(
 
 
 def write_page(session: Session, page: str, *, name: str, out: Path | None) -> Path | None:
-    """Where the page is now, in full; None where it went to stdout. Raises Conflict where it cannot be written."""
+    """The page's full path; None where it went to stdout. Raises Conflict where it cannot be written."""
     if out == STDOUT:
         sys.stdout.write(page)
         return None
-    folder = session.settings.var() / "reports" if server_asked() is None else Path()
+    folder = session.settings.var() / "reports" if chosen_server() is None else Path()
     path = out or folder / f"{name}.html"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -18,7 +18,7 @@ class SafeConsole(Console):
     """Rich's own control sequences (colours, moving bars) pass; those inside of texts do not."""
 
     def on_broken_pipe(self) -> None:
-        """Where the reader of results went, the command has nothing left to do; where that of messages went, it has."""
+        """Ends the command where the reader of results has gone; goes on where only the reader of messages has."""
         if not self.stderr:
             super().on_broken_pipe()
         raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))

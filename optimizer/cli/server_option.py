@@ -25,7 +25,6 @@ HERE = (
     "demo",
     "doctor",
     "family validate",
-    "data export",
     "data import",
     "backup",
     "restore",
@@ -33,13 +32,13 @@ HERE = (
 _server: ContextVar[str | None] = ContextVar("server", default=None)
 
 
-def server_asked() -> str | None:
+def chosen_server() -> str | None:
     """The address that ``--server`` names, else DETENT_SERVER; None: this machine's own home."""
     return _server.get()
 
 
 def begin() -> None:
-    """Before a command line is read."""
+    """Runs before a command line is read."""
     _server.set(os.environ.get("DETENT_SERVER") or None)
 
 
@@ -86,7 +85,7 @@ def _staying(
 
 @cache
 def _option(command: Callable[..., None]) -> Any:
-    """Of the command, as Typer makes it of the declaration."""
+    """The option of a command, as Typer makes it of the declaration."""
     app = typer.Typer(add_completion=False)
     app.command()(command)
     return next(param for param in typer.main.get_command(app).params if param.name == "server")

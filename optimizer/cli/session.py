@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from optimizer.cli.output import say, show_report, table, tell_change
-from optimizer.cli.server_option import server_asked
+from optimizer.cli.server_option import chosen_server
 from optimizer.core.base.answers import Page, members_of
 from optimizer.core.base.errors import Busy, Conflict, InvalidInput, NotFound
 from optimizer.core.serving.family_names import definition, is_retired
@@ -62,7 +62,7 @@ class Session:
 
         Raises InvalidInput where another server is asked: then nothing of this home is meant.
         """
-        if (url := server_asked()) is not None:
+        if (url := chosen_server()) is not None:
             raise InvalidInput(
                 f"This command reads this machine's own home, and the server {url} was named (--server or"
                 " DETENT_SERVER). Run it where that server runs, or name none."
@@ -82,7 +82,7 @@ class Session:
         """The one that is named, else the one of this home where it answers."""
         from optimizer.host import run_files
 
-        named = server_asked()
+        named = chosen_server()
         process = run_files.find_api(self.settings) if named is None else None
         url = named or (process.url if process is not None else None)
         if url is None:
@@ -103,7 +103,7 @@ class Session:
             return
         from optimizer.host.config import project_home
 
-        url = server_asked()
+        url = chosen_server()
         if url is None and project_home() is None:
             running = f", or --server {self.server.url}" if self.server is not None else ""
             raise InvalidInput(
@@ -193,7 +193,7 @@ class Session:
         if self.server is None:
             return here
         there = OverHttp(self.server)
-        if server_asked() is not None or not wiring.may_write_store(self.settings):
+        if chosen_server() is not None or not wiring.may_write_store(self.settings):
             return there
         if self.settings.api_key is None and self._has_keys():
             return here
@@ -201,7 +201,7 @@ class Session:
 
     @cached_property
     def context(self) -> Context:
-        """For use cases in this process."""
+        """The context of use cases in this process."""
         from optimizer.core.serving.assignment import verify_token
 
         return wiring.open_context(
@@ -211,7 +211,7 @@ class Session:
             clock=self.clock,
             families=lambda: self.families,
             family=self.family,
-            unit_key=lambda: self._secrets.unit_key,
+            unit_keys=lambda: self._secrets.unit_keys,
             verify=lambda token: verify_token(token, self._secrets.token_keys, self.clock.now()),
             progress=self.progress,
             fit_judge=wiring.fit_judge,
@@ -249,9 +249,9 @@ class Session:
 
     @cached_property
     def clock(self) -> Clock:
-        """Of this home; where another server is asked this machine's, which says what 24h ago was."""
+        """The clock of this home; where another server is asked, this machine's, for times such as 24h ago."""
 
-        return wiring.real_clock() if server_asked() is not None else wiring.open_clock(self.settings)
+        return wiring.real_clock() if chosen_server() is not None else wiring.open_clock(self.settings)
 
     @cached_property
     def families(self) -> FamilySource:
@@ -302,7 +302,7 @@ class Session:
         report = import_rows(
             texts.passing(rows), family=family, store=self.store, clock=self.clock, actor=self.actor, curated=curated
         )
-        return texts.told(report)
+        return texts.with_look_alikes(report)
 
     def active_rollout(self, family: str) -> Rollout:
         """Raises NotFound when none is pending, validating, approved or deploying.
@@ -310,7 +310,7 @@ class Session:
         Of this home it is read in the store, whatever the server says: brakes act on it.
         """
         rollout: Rollout | None
-        if server_asked() is not None:
+        if chosen_server() is not None:
             from optimizer.jobs.rollouts.read_rollout import read_rollout
 
             active = self.family_view(family).rollout

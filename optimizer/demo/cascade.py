@@ -27,7 +27,7 @@ from optimizer.demo.stories import Bar, Story, same_for_less
 from optimizer.demo.studies import POLL_S, queue_study, watch_study
 from optimizer.ports import Store
 
-N_EXAMPLES = 24  # of the prompt that is to become cheaper, labels in turn, no two of one parameter name
+N_EXAMPLES = 24  # in the prompt that is to become cheaper: labels in turn, no two of one parameter name
 LONGEST_SHOWN = 160  # characters of an example
 N_FIRST_REQUESTS = 3  # a rollout does not start without earlier requests
 N_LAST_REQUESTS = 3
@@ -210,7 +210,7 @@ class CascadeDemo:
         )
 
     def _execute(self, winner: str) -> None:
-        """Of rows that were held out of the import: the holdout stays sealed."""
+        """Runs rows that were held out of the import: the holdout stays sealed."""
         say = self._screen.say
         with self._store.read() as tx:
             record = self._store.variants.get(tx, self._family.name, winner)

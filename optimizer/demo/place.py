@@ -1,5 +1,6 @@
-"""Where the demo runs: in the project's own home the first time, in a fresh one under var/ after that; and the servers
-that it starts there.
+"""The home of the demo, and the servers that it starts there.
+
+It is the project's own home the first time, and a fresh one under var/ after that.
 """
 
 from __future__ import annotations
@@ -63,7 +64,7 @@ def choose() -> Place:
     home = next(h for n in range(2, 10_000) if not (h := base.var() / f"demo-{n}").exists())
     for name in FAMILIES:
         shutil.copytree(source / FOLDER / name, home / FOLDER / name)
-    (home / "families").mkdir()  # by which a command that is typed in there finds its home
+    (home / "families").mkdir()  # with this folder, a command that is typed in there finds its home
     shutil.copytree(source / "config", home / "config")
     (home / "experiments").mkdir()
     for name in DEFINITIONS:
@@ -112,7 +113,7 @@ END_S = 30.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Addresses:
-    """Where the demo's servers answer."""
+    """The addresses at which the demo's servers answer."""
 
     api: str
     gateway: str
@@ -139,7 +140,7 @@ class Servers:
             )
 
     def wait(self, *names: str, within_s: float = START_S) -> None:
-        """Until these processes announced that they are ready.
+        """Waits until these processes announced that they are ready.
 
         Raises Refused with the log's last lines when they do not.
         """

@@ -163,7 +163,7 @@ class DemoRollouts:
         return items
 
     def _served(self, family: str) -> set[str]:
-        """Who gets what now, asked as users; the variants that any of them got."""
+        """Asks as users who gets what now; returns the variants that any of them got."""
         prompts = [self._users.fetch(family, f"user-{n}") for n in range(N_ASKED)]
         counts = Counter((prompt["role"], prompt["variant"]) for prompt in prompts)
         listed = "; ".join(f"{n} get {variant} ({role})" for (role, variant), n in counts.most_common())

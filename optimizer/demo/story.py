@@ -43,7 +43,7 @@ from optimizer.demo.stories import (
     exit_code,
 )
 from optimizer.demo.studies import EndedStudy, outcome_lines, queue_study, say_plan, watch_study
-from optimizer.demo.users import N_SENT, DemoRows, Users, divided
+from optimizer.demo.users import N_SENT, DemoRows, Users, divide_rows
 from optimizer.jobs.rollouts.report_rollout import report_rollout
 from optimizer.ports import Store
 from optimizer.runtime import wiring
@@ -120,7 +120,7 @@ def _tell(screen: Screen, place: Place, servers: Servers) -> list[Story]:
         cascade.prepare()  # while the study asks the model: most of this waits
         falls = cascade.careless_edit()
         rollouts.answer(CASCADE_FAMILY, falls.variant)
-        for name in FAMILIES:  # by now: what is reported is summed up for the guardrails within two minutes
+        for name in FAMILIES:  # by now reports are summed up for the guardrails, which takes up to two minutes
             rollouts.visit_champion(name)
         searched = _searched(screen, place, id, store)
         cascade.begin()
@@ -202,7 +202,7 @@ def _import_and_serve(
         " author gave it."
     )
     servers.start()  # takes as long as an import, beside which it starts
-    rows = divided(wiring.open_source("installed-docs", families[0]).rows or (), families, at=datetime.now(UTC))
+    rows = divide_rows(wiring.open_source("installed-docs", families[0]).rows or (), families, at=datetime.now(UTC))
     rows.write(place.settings.var() / ROWS)
     screen.say(
         f"{N_SENT} rows are held out with every other of their names: users send them later, and no search sees them."

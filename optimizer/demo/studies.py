@@ -79,7 +79,11 @@ def watch_study(
     deadline = None if within_s is None else time.monotonic() + within_s
     with screen.bars() as bars:
         while True:
-            searched, n_calls = _look(store, id)
+            with store.read() as tx:
+                stored = store.studies.get(tx, id)
+                assert stored is not None
+                searched = EndedStudy(study=stored, trials=store.studies.trials(tx, id))
+                n_calls = store.journal.spend(tx, id).n_calls
             words: Mapping[str, str] = {
                 "queued": "waiting for the worker",
                 "running": "searching",
@@ -118,13 +122,6 @@ def outcome_lines(searched: EndedStudy) -> list[str]:
     if not summary:
         summary = "nothing was better than the champion on the dev examples, so the sealed ones were not looked at"
     return [head, f"    {summary}"]
-
-
-def _look(store: Store, id: str) -> tuple[EndedStudy, int]:
-    with store.read() as tx:
-        study = store.studies.get(tx, id)
-        assert study is not None
-        return EndedStudy(study=study, trials=store.studies.trials(tx, id)), store.journal.spend(tx, id).n_calls
 
 
 def _time_left(study: Study, n_calls: int, most: int) -> str:

@@ -49,7 +49,7 @@ class DemoRows:
         path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
 
 
-def divided(rows: Iterable[SourceRow], families: Sequence[Family], *, at: datetime) -> DemoRows:
+def divide_rows(rows: Iterable[SourceRow], families: Sequence[Family], *, at: datetime) -> DemoRows:
     """A row that cannot be imported goes to neither side.
 
     Args:

@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import ipaddress
 import os
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
@@ -13,7 +15,9 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ConfigDict, Field, IPvAnyNetwork, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
+from optimizer.core.base.canonical import canonical_json
 from optimizer.core.base.errors import Fault, InvalidInput, pointer_of
+from optimizer.core.base.phrasing import without_passwords
 
 Profile = Literal["demo", "dev", "staging", "prod"]
 PROFILES: tuple[Profile, ...] = ("demo", "dev", "staging", "prod")
@@ -21,6 +25,10 @@ DEFAULT_PROFILE: Profile = "dev"
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 SQLITE = ("sqlite", "sqlite+pysqlite")
 SECRET = ("token_keys", "api_key", "alert_slack_webhook", "alert_discord_webhook")  # never repeated in a message
+
+
+SET_AT_START = ("home", "profile", "host", "port", "api.workers", "mlflow_port")  # by the supervisor, of its children
+Source = Literal["start", "environment", "profile", "default"]
 
 
 class Api(BaseModel):
@@ -47,6 +55,12 @@ class Api(BaseModel):
         " list. Of a request that comes from one of them the client is the last address of `X-Forwarded-For` that is"
         " not itself in the list. The header of any other sender is not read. In the environment:"
         " `DETENT_API__TRUSTED_PROXIES='[\"10.0.0.7\"]'`.",
+    )
+
+    mcp_allow: tuple[Literal["optimize", "promote", "rollback"], ...] = Field(
+        default=(),
+        description="What a model may change over `/mcp`, as a list; never past a gate, and a study only within a"
+        " budget. What the key's role does not reach is refused.",
     )
 
     def trusts(self, address: str) -> bool:
@@ -128,6 +142,25 @@ class ServerLimits(BaseModel):
         description="Chat completions a minute without a key, per address. What a family's chats may cost is "
         "`limits.usd_per_hour` of its file.",
     )
+    user_chats_per_minute: int | None = Field(
+        default=None,
+        ge=1,
+        description="Chat completions a minute of one end user: the unit of a chat, under one key. 100 is a sound"
+        " start. The gateway counts for all workers. Chats without a unit are not counted.",
+    )
+    address_chats_per_minute: int | None = Field(
+        default=None,
+        ge=1,
+        description="Chat completions a minute of one address, whatever its keys. 100 is a sound start where users'"
+        " own machines ask; one server that asks for all its users is one address. Behind a proxy it needs"
+        " `api.trusted_proxies`.",
+    )
+    reserve_measured_lengths: bool = Field(
+        default=False,
+        description="Limits of money of keys and hours reserve for a call under way what 19 of 20 of its model's last"
+        " 200 answers stayed below, and not the longest possible answer, once there are 20. More calls fit, and a limit"
+        " may be passed: at most by the price of what all calls under way may be longer. A study's cap stays hard.",
+    )
     models_usd_per_hour: float | None = Field(
         default=None,
         ge=0,
@@ -184,6 +217,24 @@ class ServerLimits(BaseModel):
         return self.model_copy(update={name: getattr(self, name) // workers for name in shared})
 
 
+class TracingSettings(BaseModel):
+    """Spans of OpenTelemetry: requests, model calls, ticks and studies. They need the package
+    `opentelemetry-exporter-otlp-proto-http`.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    otlp_endpoint: str | None = Field(
+        default=None,
+        description="Where spans are sent over HTTP, such as `http://127.0.0.1:4318/v1/traces`. Without it there are"
+        " none, and the SDK is not loaded. Headers, such as a key of the collector, are those of"
+        " `OTEL_EXPORTER_OTLP_HEADERS`.",
+    )
+    include_prompts: bool = Field(
+        default=False, description="Whether spans of model calls hold what is asked and answered, as it is."
+    )
+
+
 class Settings(BaseSettings):
     """Everything an installation may choose. Frozen: a changed setting needs a restart."""
 
@@ -221,6 +272,11 @@ class Settings(BaseSettings):
         description="The levels of the content pipeline's figures, below the home: docs/reference/content-"
         "pipeline.md. Without the file those of docs/reference/rest.md hold. A faulty file is refused"
         " at the start with its lines.",
+    )
+    alert_rules_file: Path = Field(
+        default=Path("config/alert_rules.yaml"),
+        description="The rules of alerts, below the home: docs/how-to/alert-on-rules.md. Without the file those that"
+        " come along hold. An edit holds within a minute; a faulty one leaves the rules before, and opens an alert.",
     )
     mlflow_tracking_uri: str | None = Field(
         default=None,
@@ -322,17 +378,26 @@ class Settings(BaseSettings):
         description="A process that keeps dying starts again after a wait that doubles from half a second up to this.",
     )
     limits: ServerLimits = ServerLimits()
+    tracing: TracingSettings = TracingSettings()
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="From which level on lines are written."
     )
     log_json: bool = Field(default=False, description="true: the same JSON lines on stderr too, for a collector.")
+    log_file_mb: float = Field(
+        default=100.0,
+        ge=0.1,
+        description="MB of a file under `var/logs/`, behind which a new one begins. Each process has files of its own.",
+    )
+    log_files: int = Field(
+        default=10, ge=2, le=1000, description="Files of a process that are kept, the one that is written included."
+    )
 
     @model_validator(mode="before")
     @classmethod
     def _paths_stand_under_home(cls, data: Any) -> Any:
         home = Path(data["home"]).expanduser().absolute()
         data["home"] = home
-        for name in ("families_dir", "models_file", "monitoring_file"):
+        for name in ("families_dir", "models_file", "monitoring_file", "alert_rules_file"):
             data[name] = home / Path(data.get(name) or cls.model_fields[name].default).expanduser()
         more = data.get("more_families_dirs")
         if isinstance(more, list | tuple) and all(isinstance(folder, str | Path) for folder in more):
@@ -438,7 +503,7 @@ class Settings(BaseSettings):
         return self.database_url or f"sqlite:///{self.var() / 'detent.db'}"
 
     def tracking_uri(self) -> str:
-        """Where studies are mirrored to: the configured MLflow, else the local store's database file."""
+        """Where studies are mirrored: the configured MLflow, else the local store's database file."""
         return self.mlflow_tracking_uri or f"sqlite:///{self.mlflow_dir() / 'mlflow.db'}"
 
     @property
@@ -497,6 +562,57 @@ def read_profile(home: Path, profile: str) -> dict[str, Any]:
 
 def _profile_file(home: Path, profile: str) -> Path:
     return home / "config" / f"{profile}.yaml"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SettingInEffect:
+    """``name``: with dots, as settings.md has it. ``value`` as the environment would have it; None where it is a secret
+    or there is none, which ``is_set`` says. ``source``: ``start`` is what `detent serve` chose for its processes.
+    """
+
+    name: str
+    value: str | None
+    is_secret: bool
+    is_set: bool
+    source: Source
+
+
+def settings_in_effect(settings: Settings) -> list[SettingInEffect]:
+    """Each setting with where it comes from: the environment of this process and the profile's file, as they are now.
+
+    Raises InvalidInput where that file cannot be read any more.
+    """
+    of_file = read_profile(settings.home, settings.profile)
+    of_environment = {name.upper() for name, text in os.environ.items() if text}
+    rows = []
+    for name, value in settings.model_dump(mode="json").items():
+        section = isinstance(getattr(settings, name), BaseModel)
+        for path, one in [((name, inner), value[inner]) for inner in value] if section else [((name,), value)]:
+            is_secret = name in SECRET
+            rows.append(
+                SettingInEffect(
+                    name=".".join(path),
+                    value=None
+                    if is_secret or one is None
+                    else without_passwords(one if isinstance(one, str) else canonical_json(one).decode()),
+                    is_secret=is_secret,
+                    is_set=one is not None,
+                    source=_source(path, of_file, of_environment),
+                )
+            )
+    return rows
+
+
+def _source(path: tuple[str, ...], of_file: Mapping[str, Any], of_environment: Collection[str]) -> Source:
+    if ".".join(path) in SET_AT_START:
+        return "start"
+    variables = (f"DETENT_{'__'.join(path[:depth])}".upper() for depth in range(1, len(path) + 1))
+    if any(name in of_environment for name in variables):
+        return "environment"
+    inside: Any = of_file
+    for part in path:
+        inside = inside.get(part) if isinstance(inside, Mapping) else None
+    return "profile" if inside is not None else "default"
 
 
 def project_home() -> Path | None:

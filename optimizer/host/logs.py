@@ -1,5 +1,5 @@
-"""Logs: JSON lines with rotation under var/logs, one file per process; readable lines on a terminal;
-a request id on every line.
+"""Logs: JSON lines with rotation under var/logs, one file per process, with a request id; readable lines
+on a terminal.
 """
 
 from __future__ import annotations
@@ -16,8 +16,6 @@ import structlog
 from optimizer.core.base.phrasing import printable_json, printable_lines, without_passwords
 from optimizer.host.config import Settings
 
-MAX_FILE_BYTES = 10 * 1024 * 1024
-N_OLD_FILES = 5
 NOISY = (
     "httpx",
     "httpcore",
@@ -79,8 +77,8 @@ def set_up_logs(settings: Settings, process: str, *, terminal: bool = True) -> N
 
     file = _Rotating(
         settings.log_dir() / f"{process}.log",
-        maxBytes=MAX_FILE_BYTES,
-        backupCount=N_OLD_FILES,
+        maxBytes=int(settings.log_file_mb * 1024 * 1024),
+        backupCount=settings.log_files - 1,
         encoding="utf-8",
         delay=True,
     )
@@ -138,7 +136,7 @@ class _Rotating(_Counting, RotatingFileHandler):
 
 
 def log_to_file(settings: Settings) -> None:
-    """Of a command: what it logs goes to var/logs/cli.log, so that its output holds its answer and messages alone."""
+    """A command logs to var/logs/cli.log, so that its output has only its answer and messages."""
     if not structlog.is_configured():
         set_up_logs(settings, "cli", terminal=False)
         structlog.configure(cache_logger_on_first_use=False)  # the process may come to have logs of its own

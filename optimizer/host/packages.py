@@ -20,7 +20,7 @@ def look() -> Any:
 
 
 @cache
-def added(group: str) -> Sequence[Registration]:
+def registrations_of(group: str) -> Sequence[Registration]:
     """What a group holds, by name."""
     registrations = [
         Registration(

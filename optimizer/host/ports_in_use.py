@@ -17,7 +17,7 @@ from optimizer.core.base.errors import Conflict
 Bound = socket.socket
 
 N_TRIES = 50
-SPREADS = sys.platform == "linux"  # over all sockets of a port; elsewhere the last one would get every connection
+SPREADS = sys.platform == "linux"  # connections over all sockets of a port; elsewhere the last one gets them all
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,9 +36,8 @@ class Listening:
     def shared(self) -> Listening:
         """The same port for several processes, over which the system spreads connections, where it can.
 
-        The port was free for this one alone, or another server's connections would be spread over here, too. It is held
-        from then to the end, whatever becomes of the processes: no other user's process can listen on it, and no other
-        server of the same user.
+        The port was free: otherwise another server's connections would be spread over here, too. It is held to the end,
+        whatever becomes of the processes, so that no other process of any user can listen on it.
         """
         if not SPREADS:
             return self
@@ -51,7 +50,7 @@ class Listening:
         return replace(self, socket=holding, is_shared=True)
 
     def of_one(self) -> Bound:
-        """For the process that begins to listen when it is ready, and is asked nothing more once it has died.
+        """A socket for a process that listens once it is ready, and gets no connection once it has died.
 
         Where it is passed on, this process closes it. Raises OSError where the system has no more sockets.
         """
@@ -117,9 +116,7 @@ def listening_hosts(pid: int) -> set[str]:
 
 @lru_cache(maxsize=4096)
 def is_loopback(host: str | None) -> bool:
-    """Whether a name or address is this machine's own and reached from nowhere else;
-    None is the end of a Unix socket.
-    """
+    """Whether an address is reachable from this machine only; None is the end of a Unix socket."""
     if host is None or host == "localhost":
         return True
     try:

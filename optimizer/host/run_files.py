@@ -51,17 +51,17 @@ def announce_soon(settings: Settings, name: str, url: str | None = None, **more:
 
 
 def withdraw(settings: Settings, name: str) -> None:
-    """Take the address away; a missing file is fine,
-    and one that cannot be removed counts for nothing once its process has ended.
+    """Removes the address. A missing file is fine, and one that cannot be removed is ignored once its process has
+    ended.
     """
     with suppress(OSError):
         (settings.run_dir() / f"{name}.json").unlink(missing_ok=True)
 
 
 def find(settings: Settings, name: str) -> RunningProcess | None:
-    """Who announced ``name`` here, if that process still lives; the file of a killed process counts for nothing.
+    """Who announced ``name`` here, if that process still lives; a killed process's file is ignored.
 
-    Nor does one in the copy of a home: its process serves the home that was copied.
+    So is a file in the copy of a home: its process serves the home that was copied.
     """
     try:
         values = json.loads((settings.run_dir() / f"{name}.json").read_text(encoding="utf-8"))
@@ -75,7 +75,7 @@ def find(settings: Settings, name: str) -> RunningProcess | None:
 
 
 def _identity(settings: Settings) -> list[int]:
-    """Of the folder of run files on this machine: a copy has another one, a folder that was moved keeps its own."""
+    """The identity of the folder of run files on this machine: a copy has another one, a moved folder keeps its own."""
     folder = settings.run_dir().stat()
     return [folder.st_dev, folder.st_ino]
 
@@ -86,12 +86,12 @@ def api_names(n_workers: int) -> tuple[str, ...]:
 
 
 def api_names_running(settings: Settings) -> tuple[str, ...]:
-    """As the server that runs started them; where none runs, as this home's settings would."""
+    """The names as the running server started them; where none runs, as this home's settings would."""
     return api_names(int(note(settings, "serve", "api_workers") or settings.api.workers))
 
 
 def feedback_names_running(settings: Settings) -> tuple[str, ...]:
-    """Of the process for long bodies of feedback; as ``api_names_running``."""
+    """The name of the process for long bodies of feedback; as ``api_names_running``."""
     noted = note(settings, "serve", "feedback_process")
     return ("feedback",) if (settings.api.feedback_process if noted is None else noted) else ()
 

@@ -1,5 +1,5 @@
-"""Who acts at this machine, and which homes have a running server of this user: so that ``detent`` finds it from any
-folder.
+"""Who acts at this machine, and which homes have a running server of this user, so that ``detent`` finds
+it anywhere.
 """
 
 from __future__ import annotations

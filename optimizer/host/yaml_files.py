@@ -1,8 +1,8 @@
 """YAML files within bounds: the largest size, and the most values that aliases may expand to.
 
-An alias costs nothing while it is only read: both places share one value. But code that walks over the values meets
-them once for each place, so ten lines of ten aliases each stand for ten thousand million values. They are counted on
-the nodes, each of which is looked at once.
+An alias costs nothing while it is only read, since both places share one value. But code that walks over the values
+meets them once for each place, so ten lines of ten aliases each stand for ten thousand million values. They are counted
+on the nodes, each of which is visited once.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def _with_lines() -> Any:
 
 
 def read_text(file: Path) -> str:
-    """The file's text; of one that is too large no more is read than shows it.
+    """The file's text. Of one that is too large only as much is read as shows it.
 
     Raises:
         YamlTooLarge, OSError, UnicodeDecodeError
@@ -94,7 +94,7 @@ def check_aliases(root: Node | None) -> None:
 def _size_of(node: Node, sizes: dict[int, int]) -> int:
     """The number of values of the expanded node."""
     if id(node) not in sizes:
-        sizes[id(node)] = 0  # not known yet: to come back here is to stand inside itself
+        sizes[id(node)] = 0  # not known yet: a node that comes back here contains itself
         inside = [part for pair in node.value for part in pair] if isinstance(node, MappingNode) else node.value
         is_scalar = not isinstance(node, MappingNode | SequenceNode)
         sizes[id(node)] = 1 if is_scalar else 1 + sum(_size_of(part, sizes) for part in inside)

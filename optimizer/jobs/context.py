@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -12,27 +12,31 @@ from optimizer.core.serving.access import EVERYTHING, Access, require_family
 if TYPE_CHECKING:
     from optimizer.core.evaluation.judging.calibration import FitJudge
     from optimizer.core.evaluation.scoring import Scorer
+    from optimizer.core.evaluation.trivial_baselines import Classify
     from optimizer.core.family.family import Family
     from optimizer.core.feedback.pipeline_record import Target
+    from optimizer.core.predictor.student import LearnStudent
+    from optimizer.core.rollout.alert_rules import AlertRule
     from optimizer.core.search.study import Study
     from optimizer.core.serving.assignment import Assignment
+    from optimizer.core.views.dialogs import GroupTexts
     from optimizer.core.views.family import EnvironmentView
     from optimizer.host.config import Settings
-    from optimizer.ports import Clock, FamilySource, ModelCatalogue, ModelSource, ServedModels, Store
+    from optimizer.ports import Clock, FamilySource, InstallationKeys, ModelCatalogue, ModelSource, ServedModels, Store
 
 
 @dataclass(frozen=True, kw_only=True)
 class ServingHealth:
-    """What a process that serves knows of itself; of one that does not, what it finds.
+    """What a process that serves knows of itself; in a process that does not, what it finds out.
 
     Args:
-        read_at: when it read the store last.
+        read_at: when it last read the store.
         ticked_at: the worker's last tick.
         fault: why a process of this home cannot read or write the store, in words for anyone.
         detail: the same as it was raised, with addresses.
         lock_held: who holds the store locked.
-        not_ready: why the server that runs cannot serve or keep what is sent.
-        exposures_waiting: that were counted and are not written yet.
+        not_ready: why the running server cannot serve or store what is sent.
+        exposures_waiting: exposures that were counted and are not written yet.
         workers: processes that answer the same requests.
     """
 
@@ -48,12 +52,11 @@ class ServingHealth:
 
 @dataclass(frozen=True, kw_only=True)
 class Context:
-    """Of one request: who asks, what they may see, and where it is done.
+    """The context of one request: who asks, what they may see, and where it is done.
 
-    What is dear to open is a function, called by the use case that needs it, and opened once.
-
-    The writing transaction of an act gives the act's report: an answer that is kept under an Idempotency-Key is kept
-    in that transaction.
+    What is expensive to open is a function; the use case that needs it calls it, and it is opened once. The writing
+    transaction of an act gives the act's report: an answer that is stored under an Idempotency-Key is stored in that
+    transaction.
     """
 
     settings: Settings
@@ -62,24 +65,29 @@ class Context:
     actor: str
     families: Callable[[], FamilySource]
     family: Callable[[str], Family]  # raises NotFound, or InvalidFamily where its file was never readable here
-    models: Callable[[], ModelCatalogue]  # that config/models.yaml names; raises what is wrong with the file
+    models: Callable[[], ModelCatalogue]  # those in config/models.yaml; raises what is wrong with the file
     served_models: Callable[[], ServedModels]
     scorer_for: Callable[[Family], Scorer]
     loaded_models: Callable[[Collection[str]], Collection[str] | None]  # of the running gateway; waits for these
     hmac_unit: Callable[[str], str]  # under which a unit stands in the store
+    older_hmacs: Callable[[str], Sequence[str]]  # the same under unit keys that were in use before
+    installation_keys: InstallationKeys
+    classify: Classify  # learns labels without a model
     fit_judge: FitJudge  # of a judge's scores to people's ratings
+    group_texts: GroupTexts  # those that are alike
     verify: Callable[[str], Assignment]  # reads a token; raises what is wrong with it
     environment: Callable[[str], EnvironmentView | None]  # what it changes of a pipeline's champion
     pipeline_targets: Callable[[], Mapping[str, Target]]  # of a content pipeline's figures
-    is_worker_running: Callable[[], bool]  # of this home, a command that works in its place too
-    mlflow_link: Callable[[Study], str | None]  # to the study's run there; None where no MLflow answers
+    alert_rules: Callable[[], Sequence[AlertRule]]  # of the file as it is; raises what is wrong with it
+    is_worker_running: Callable[[], bool]  # this home's worker, or a command that works in its place
+    mlflow_link: Callable[[Study], str | None]  # the address of the study's run; None where no MLflow answers
     serving_health: Callable[[], ServingHealth]
     access: Access = EVERYTHING
     progress: Callable[[int, int, str], None] | None = None  # hears how far a long read is: so many, of so many, what
     within: timedelta | None = None  # how long a read may take; None: as long as it takes
 
     def blocks_read(self, n: int, of: int) -> None:
-        """Tells of a long read of blocks how far it is."""
+        """Reports how far a long read of blocks is."""
         if self.progress is not None:
             self.progress(n, of, "blocks read")
 
@@ -113,3 +121,4 @@ class JobContext:
     models: ModelSource
     scorer_for: Callable[[Family], Scorer]
     users_wait: Callable[[], bool] = lambda: False
+    learn_student: LearnStudent | None = None  # None: no study of this process teaches one

@@ -17,8 +17,10 @@ def new_id(prefix: str) -> str:
 
 
 def new_ulids() -> Iterator[str]:
-    """Lower-case ULIDs in their order, as many as are asked for: those of one millisecond count on in their last ten
-    bits, after seventy that are drawn anew for each 1,024. Rows of one commit so stand side by side in every index.
+    """As many lower-case ULIDs as requested, in order.
+
+    Those of one millisecond count on in their last ten bits, after seventy bits that are drawn anew for each 1,024. So
+    rows of one commit lie side by side in every index.
     """
     while True:
         drawn = randbits(70)

@@ -1,18 +1,19 @@
-"""Writes what a change of a rollout or champion leaves behind, in the caller's transaction: decision,
-tenure, audit, outbox, version.
+"""Writes what a change of a rollout or champion leaves behind: decision, tenure, audit, outbox, version.
+
+All of it is in the caller's transaction.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 import structlog
 
 from optimizer.core.base.errors import Conflict, Fault, InvalidInput, NotFound
-from optimizer.core.family.variant import Variant, VariantRecord
+from optimizer.core.family.variant import DRAFT, Variant, VariantRecord
 from optimizer.core.rollout.decision_log import next_decision
 from optimizer.core.rollout.transitions import Transition, TransitionRequest, apply, lapse_of
 from optimizer.core.search.answer_bounds import models_of
@@ -118,11 +119,11 @@ def record_tenure(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Succession:
-    """How one champion comes in the place of another.
+    """How one champion replaces another.
 
     Args:
         action: its name on record.
-        says: what it makes of the variant, after the variant's name.
+        says: the text behind the variant's name.
         evidence: what it rests on where no person ordered it.
     """
 
@@ -138,7 +139,7 @@ def replace_champion(
     """Lets ``tenure`` begin at once, in place of ``before``; an active rollout ends first."""
     ended = end_active_rollout(tx, store, clock, tenure.family, at=tenure.since, actor=tenure.by, why=tenure.why)
     record_tenure(tx, store, tenure, action=by.action, evidence=by.evidence)
-    what = f"{described(tx, store, tenure)} {by.says}, instead of {described(tx, store, before)}"
+    what = f"{describe_tenure(tx, store, tenure)} {by.says}, instead of {describe_tenure(tx, store, before)}"
     return ChangeReport(
         family=tenure.family,
         what=what + (f"; rollout {ended.rollout} ended" if ended else ""),
@@ -152,7 +153,7 @@ def replace_champion(
     )
 
 
-def described(tx: Transaction, store: Store, tenure: Champion) -> str:
+def describe_tenure(tx: Transaction, store: Store, tenure: Champion) -> str:
     """The variant of a tenure with what tells a person which one that is: its models, and where it came from."""
     record = store.variants.get(tx, tenure.family, tenure.variant)
     models = models_asked(tx, store, tenure)
@@ -165,7 +166,9 @@ def described(tx: Transaction, store: Store, tenure: Champion) -> str:
 
 
 def _of_several(tx: Transaction, store: Store, record: VariantRecord) -> str:
-    """Which one of those that the file had under this version's name, the first stored first; "" where it is one."""
+    """Which one it is of those that the file had under this version's name, the first stored first; ""
+    where it is one.
+    """
     same = [
         version
         for version in store.variants.of_family(tx, record.family)
@@ -190,6 +193,12 @@ def require_variant(tx: Transaction, store: Store, family: str, variant: str) ->
     return record
 
 
+def list_draft(tx: Transaction, store: Store, record: VariantRecord) -> None:
+    """What is put to use is listed, also where nobody has saved it."""
+    if record.source == DRAFT:
+        store.variants.add(tx, replace(record, source="person"))
+
+
 def models_asked(tx: Transaction, store: Store, tenure: Champion) -> tuple[str, ...]:
     """``asked_by`` of the variant of a tenure."""
     record = store.variants.get(tx, tenure.family, tenure.variant)
@@ -202,8 +211,8 @@ def asked_by(variant: Variant) -> tuple[str, ...]:
 
 
 def promote(tx: Transaction, store: Store, transition: Transition) -> Champion | None:
-    """The new tenure that a promotion brings, on top of the one that the rollout was compared with;
-    None for any other transition.
+    """The new tenure of a promotion, on top of the one that the rollout was compared with; None for other
+    transitions.
     """
     if transition.champion_change is None:
         return None
@@ -216,7 +225,7 @@ def promote(tx: Transaction, store: Store, transition: Transition) -> Champion |
             " champion.",
             rollout=rollout.id,
         )
-    tenure = champion.succeed(
+    tenure = champion.next_tenure(
         current,
         variant=transition.champion_change,
         at=request.at,
@@ -232,9 +241,7 @@ def promote(tx: Transaction, store: Store, transition: Transition) -> Champion |
 def end_active_rollout(
     tx: Transaction, store: Store, clock: Clock, family: str, *, at: datetime, actor: str, why: str
 ) -> Decision | None:
-    """Ends the family's active rollout because its champion changes
-    in this same transaction; None when there is none.
-    """
+    """Ends the family's active rollout, since its champion changes in this transaction; None when there is none."""
     rollout = store.rollouts.active(tx, family)
     if rollout is None:
         return None

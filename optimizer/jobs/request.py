@@ -1,4 +1,4 @@
-"""What is asked of a use case. Unknown members are refused: a misspelt option must not be taken for the default."""
+"""Requests to use cases. Unknown members are refused: a misspelt option must not be taken for the default."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from optimizer.core.base.errors import (
     MAX_POINTER_CHARS,
     InvalidInput,
     pointer_of,
-    shortened,
+    shorten,
 )
 from optimizer.core.feedback.event_kinds import moment
 
@@ -58,10 +58,10 @@ class StrictModel(BaseModel):
 
 
 class Request(StrictModel):
-    """Of one use case, or of several that are asked alike.
+    """A request to one use case, or to several with equal requests.
 
-    Over HTTP a member stands in the path where the use case's path names it, in a header where it is marked so, else
-    in the query of a GET or DELETE and in the body of all others.
+    Over HTTP a member is in the path where the use case's path names it, in a header where it is marked so, else in the
+    query of a GET or DELETE and in the body of all others.
     """
 
     model_config = ConfigDict(allow_inf_nan=False, frozen=True)
@@ -113,14 +113,15 @@ class Header:
 
 
 def from_validation(problems: Sequence[Mapping[str, Any]]) -> InvalidInput:
-    """Pydantic's faults, all of them, as one InvalidInput;
+    """All of pydantic's faults as one InvalidInput.
+
     ``pointer`` is a JSON pointer into the body, or names the parameter.
     """
     faults = []
     for fault in problems[:MAX_FAULTS]:
         where, *path = fault["loc"] or ("body",)
-        pointer = shortened(pointer_of(path), MAX_POINTER_CHARS)
-        detail = shortened(str(fault["msg"]).removeprefix("Value error, "), MAX_DETAIL_CHARS // 10)
+        pointer = shorten(pointer_of(path), MAX_POINTER_CHARS)
+        detail = shorten(str(fault["msg"]).removeprefix("Value error, "), MAX_DETAIL_CHARS // 10)
         faults.append({"in": str(where), "pointer": pointer, "detail": detail})
     count = "One fault" if len(problems) == 1 else f"{len(problems)} faults"
     listed = "; ".join(f"{f['in']} {f['pointer'] or '/'}: {f['detail']}" for f in faults[:5])
@@ -132,7 +133,7 @@ def from_validation(problems: Sequence[Mapping[str, Any]]) -> InvalidInput:
 
 
 def invalid(error: ValidationError) -> InvalidInput:
-    """The same of a request that was not sent: its members stand in a body."""
+    """The same for a request that was not sent: its members count as a body's."""
     return from_validation([{**fault, "loc": ("body", *fault["loc"])} for fault in error.errors()])
 
 
@@ -147,7 +148,7 @@ def _few_wrong(value: Any) -> Any:
 
 
 def _listed(of: list[Any]) -> str:
-    return ", ".join(shortened(str(item), MAX_NAME_CHARS) for item in of[:NAMED])
+    return ", ".join(shorten(str(item), MAX_NAME_CHARS) for item in of[:NAMED])
 
 
 def _storable(at: datetime) -> datetime:

@@ -8,8 +8,27 @@ transaction may call a model or the network. Ids and times are made by jobs; sto
 from __future__ import annotations
 
 from optimizer.core.evaluation.judging.calibration import CalibrationRecord
-from optimizer.ports.alerts import Alert, AlertChannel, AlertMessage, Alerts, Audit, AuditEntry, ChannelFailed
-from optimizer.ports.api_keys import ApiKeys, CallerKind, CallerRecord, KeyRecord, KeyUsage, Limited
+from optimizer.ports.alerts import (
+    Alert,
+    AlertChannel,
+    AlertMessage,
+    Alerts,
+    AlertSilence,
+    Audit,
+    AuditEntry,
+    ChannelFailed,
+)
+from optimizer.ports.api_keys import (
+    ApiKeys,
+    CallerKind,
+    CallerRecord,
+    InstallationKey,
+    InstallationKeys,
+    KeyKind,
+    KeyRecord,
+    KeyUsage,
+    Limited,
+)
 from optimizer.ports.clock import Clock
 from optimizer.ports.events import Events, Exposure, Exposures, Traffic, TruncatedInput
 from optimizer.ports.examples import Examples, ExampleStanding, Review, Reviews
@@ -57,6 +76,7 @@ __all__ = [
     "Alert",
     "AlertChannel",
     "AlertMessage",
+    "AlertSilence",
     "Alerts",
     "ApiKeys",
     "Audit",
@@ -82,8 +102,11 @@ __all__ = [
     "Fetches",
     "Freezes",
     "Graphs",
+    "InstallationKey",
+    "InstallationKeys",
     "Journal",
     "JournalEntry",
+    "KeyKind",
     "KeyRecord",
     "KeyUsage",
     "LanguageModel",

@@ -1,4 +1,4 @@
-"""What people are told, and what they did."""
+"""Alerts to people, and the audit of what they did."""
 
 from __future__ import annotations
 
@@ -25,8 +25,24 @@ class Alert:
     closed_at: datetime | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlertSilence:
+    """No message until then of what ``rule`` raises, in ``family``; "" means any. ``rule`` may name a kind of alert."""
+
+    rule: str
+    family: str
+    until: datetime
+    reason: Text[str]
+    by: str
+    since: datetime
+
+    def covers(self, rule: str, family: str | None) -> bool:
+        """Args: rule: by which an alert was raised, or its kind."""
+        return self.rule in ("", rule) and self.family in ("", family)
+
+
 AlertEvent = Literal["raised", "cleared"]
-ALERT_TOPIC = "alert"  # in the outbox: every raise and every clear, before it is known who listens
+ALERT_TOPIC = "alert"  # in the outbox: every raise and every clear, before they are spread over the channels
 CHANNELS = ("slack", "discord")  # beside the log
 
 
@@ -43,7 +59,7 @@ class AlertMessage:
     event: AlertEvent
 
 
-def told(alert: Alert, event: AlertEvent) -> dict[str, Any]:
+def payload_of(alert: Alert, event: AlertEvent) -> dict[str, Any]:
     """A message as plain data of the outbox; ``message_of`` reads it again."""
     closed_at = alert.closed_at.isoformat() if alert.closed_at is not None else None
     return {"event": event, **asdict(alert), "opened_at": alert.opened_at.isoformat(), "closed_at": closed_at}
@@ -87,8 +103,9 @@ class Alerts(Protocol):
         """False when the same (kind, family, subject) is already open."""
 
     def reword(self, tx: Transaction, alert: Alert) -> bool:
-        """Gives the open one of the same (kind, family, subject) this detail;
-        False where none is open or it says so already.
+        """Gives the open alert of the same (kind, family, subject) this detail.
+
+        False where none is open, or its detail is the same already.
         """
 
     def close(self, tx: Transaction, kind: str, family: str | None, subject: str, at: datetime) -> int: ...
@@ -100,8 +117,18 @@ class Alerts(Protocol):
         kind: str | None = None,
         family: str | None = None,
         subject: str | None = None,
+        most: int | None = None,
     ) -> list[Alert]:
-        """The newest first; of one kind, family or subject where one is named."""
+        """The newest first, no more than ``most``; of one kind, family or subject where one is named."""
+
+    def silence(self, tx: Transaction, silence: AlertSilence) -> None:
+        """In the place of an earlier one of the same rule and family."""
+
+    def end_silence(self, tx: Transaction, rule: str, family: str) -> bool:
+        """False where there is none."""
+
+    def silences(self, tx: Transaction, now: datetime) -> list[AlertSilence]:
+        """Those that last beyond ``now``."""
 
 
 class AuditEntry(TypedDict):

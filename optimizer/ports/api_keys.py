@@ -1,4 +1,4 @@
-"""The keys of the api."""
+"""The keys of the api, and those of the installation itself."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Limited = Literal["requests_per_minute", "calls_per_day", "usd_per_day"]
 class KeyRecord:
     """A key as it is stored: hashes, never secrets.
 
-    After a rotation the secret before it opens too, until ``previous_until``.
+    After a rotation the secret before it is valid, too, until ``previous_until``.
     """
 
     name: str
@@ -28,7 +28,7 @@ class KeyRecord:
     revoked_at: datetime | None = None
     previous_hash: str | None = None
     previous_until: datetime | None = None
-    keyless_until: datetime | None = None  # of the first key: until when requests without one go on
+    keyless_until: datetime | None = None  # on the first key: until when requests without one are still served
 
 
 class CallerRecord(NamedTuple):
@@ -59,11 +59,12 @@ class ApiKeys(Protocol):
         """Changes nothing where it was revoked before."""
 
     def remove(self, tx: Transaction, name: str) -> None:
-        """As if it had never been made. Once that is committed, ``unmark`` follows."""
+        """Removes a key without a trace. Call ``unmark`` once that is committed."""
 
     def unmark(self) -> None:
-        """The store has no keys any more, by a person's act, and that is no loss. Called after the commit: a process
-        that still sees the key would note again that there are some.
+        """Notes that a person removed the last key, which is no loss of keys.
+
+        Call it after the commit: a process that still sees the key would note again that there are some.
         """
 
     def replace_secret(
@@ -72,12 +73,13 @@ class ApiKeys(Protocol):
     def get(self, tx: Transaction, name: str) -> KeyRecord | None: ...
     def all(self, tx: Transaction) -> Sequence[KeyRecord]: ...
     def add_callers(self, tx: Transaction, counts: Mapping[tuple[CallerKind, str], int], at: datetime) -> None:
-        """Requests of callers that were seen until ``at``; who was seen a day before, and not since, is forgotten,
-        and of very many those that were seen least.
+        """Adds the requests of callers until ``at``.
+
+        Callers last seen over a day before are forgotten, and of very many those that were seen least.
         """
 
     def callers(self, tx: Transaction, since: datetime) -> Sequence[CallerRecord]:
-        """Who was seen since then, the last one first."""
+        """Callers seen since then, the last one first."""
 
 
 class KeyUsage(Protocol):
@@ -90,7 +92,28 @@ class KeyUsage(Protocol):
         """Counts ``amount`` and returns True, or False where it would pass ``most``; nothing is counted then."""
 
     def take_some(self, tx: Transaction, key: str, limit: Limited, window: datetime, most: int) -> int:
-        """Counts a part of what is left of ``most`` and returns it: at least 1, or 0 where nothing is left."""
+        """Takes a part of what is left of ``most`` and returns it: at least 1, or 0 where nothing is left."""
 
     def give_back(self, tx: Transaction, key: str, limit: Limited, window: datetime, amount: float) -> None:
         """What was taken and not used."""
+
+
+KeyKind = Literal["token", "unit"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstallationKey:
+    """``name``: says nothing of the secret. ``rotated_at``: when its file says that it took over from an earlier one;
+    None where there was none.
+    """
+
+    name: str
+    n_older: int
+    rotated_at: datetime | None
+    is_in_environment: bool = False
+
+
+class InstallationKeys(Protocol):
+    def newest(self, kind: KeyKind) -> InstallationKey: ...
+    def rotate(self, kind: KeyKind, at: datetime) -> str:
+        """Makes a new key the newest; returns its name. The others stay for what they have signed or stored."""

@@ -7,7 +7,7 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    scale: float  # of rollout_now against now; 1.0 = both are real time
+    scale: float  # how much faster rollout_now runs than now; 1.0 = both are real time
 
     def now(self) -> datetime:
         """Real time, UTC: leases, ticks, timeouts, tokens."""

@@ -1,4 +1,4 @@
-"""What was served and what users made of it, as it was reported."""
+"""What was served, and what users made of it, as reported."""
 
 from __future__ import annotations
 
@@ -11,12 +11,11 @@ from optimizer.core.feedback.rating_draws import JudgedAnswer, SampledInteractio
 from optimizer.core.feedback.stored_rows import EventRow
 from optimizer.core.feedback.traffic import PastLabel, PastRequest, RecordedTraffic
 from optimizer.core.scheduling.triggers import RecentOutcomes
-from optimizer.core.views.quality import ScoreCount
+from optimizer.core.views.quality import LowValue, ScoreCount
 from optimizer.ports.transaction import Transaction
 
-Exposure = tuple[
-    str, str, str | None, float | None, datetime, str, int
-]  # family, variant, rollout, stage, window start, client, n
+# Family, variant, rollout, stage, window start, client, n.
+Exposure = tuple[str, str, str | None, float | None, datetime, str, int]
 
 
 class TruncatedInput(NamedTuple):
@@ -30,40 +29,40 @@ class TruncatedInput(NamedTuple):
 
 class Events(Protocol):
     def add_new(self, tx: Transaction, interactions: Sequence[EventRow], feedback: Sequence[EventRow]) -> None:
-        """Rows (core/feedback/stored_rows.py) of which none is stored, as ``known`` said in this transaction or because
-        their ids were made for them.
+        """Adds rows (core/feedback/stored_rows.py) that are not stored yet.
 
-        Raises Busy where another process has stored one meanwhile.
+        ``known`` said so in this transaction, or their ids were made for them. Raises Busy where another process has
+        stored one meanwhile.
         """
 
     def add_texts(self, tx: Transaction, interaction: Interaction, texts: Mapping[str, Any]) -> None:
-        """Its ``input`` and ``output`` where it has none; what is there stays."""
+        """Adds ``input`` and ``output`` where the interaction has none; stored texts stay."""
 
     def add_later_parts(self, tx: Transaction, row: LaterParts) -> None:
-        """Once per interaction; the interaction need not be stored yet."""
+        """Adds the parts, once per interaction, which need not be stored yet."""
 
     def later_parts(self, tx: Transaction, family: str, interactions: Collection[str]) -> dict[str, LaterParts]:
-        """By interaction, those that have any."""
+        """Interaction -> its later parts, for those that have any."""
 
     def made_of_parts(
         self, tx: Transaction, family: str, variants: Collection[str], *, since: datetime, limit: int
     ) -> list[Interaction]:
-        """Interactions of these variants that a policy made of several calls, received since then:
-        at most ``limit``, the newest first.
+        """At most ``limit`` interactions of these variants with several calls, received since then, the
+        newest first.
         """
 
     def n_made_of_parts(self, tx: Transaction, family: str, variants: Collection[str], *, since: datetime) -> int:
         """How many there are of these."""
 
     def corrections(self, tx: Transaction, family: str, interactions: Collection[str]) -> dict[str, Mapping[str, Any]]:
-        """By interaction the expected output that its latest correction brought, of those that have one."""
+        """Interaction -> the expected output of its latest correction, for those that have one."""
 
     def known(self, tx: Transaction, names: Collection[tuple[str, str]]) -> dict[tuple[str, str], str]:
         """Content hashes of those (family, id) that exist as an interaction or a feedback event."""
 
     def interaction(self, tx: Transaction, id: str, family: str | None = None) -> Interaction | None: ...
     def interactions(self, tx: Transaction, ids: Collection[str]) -> dict[str, list[Interaction]]:
-        """By id; several when families share an id."""
+        """The interactions with these ids; several where families share an id."""
 
     def feedback_of(self, tx: Transaction, family: str, interaction: str) -> list[FeedbackEvent]: ...
     def page_of_feedback(
@@ -76,7 +75,7 @@ class Events(Protocol):
         cursor: str | None,
         limit: int,
     ) -> tuple[list[FeedbackEvent], str | None]:
-        """In the order of receipt, from the cursor on, and the cursor of the next page."""
+        """Events in the order of receipt from the cursor on, and the cursor of the next page."""
 
     def page_of_interactions(
         self,
@@ -88,7 +87,7 @@ class Events(Protocol):
         cursor: str | None,
         limit: int,
     ) -> tuple[list[Interaction], str | None]:
-        """The same of interactions."""
+        """Interactions in the order of receipt from the cursor on, and the cursor of the next page."""
 
     def stored_answer(self, tx: Transaction, scope: str, key: str) -> tuple[str, Mapping[str, Any]] | None:
         """(body hash, answer) under an Idempotency-Key, or None."""
@@ -106,8 +105,9 @@ class Events(Protocol):
         """
 
     def cost_usd(self, tx: Transaction, family: str, since: datetime) -> float:
-        """Dollars of the interactions that the gateway recorded itself since then,
-        and of their later parts; never what a client said.
+        """Dollars of the interactions that the gateway itself recorded since then, and of their later parts.
+
+        What a client said never counts.
         """
 
     def label_summary(self, tx: Transaction, family: str, since: datetime) -> list[LabelSummary]:
@@ -124,7 +124,7 @@ class Traffic(Protocol):
         """Interactions with a unit, in the order in which they started."""
 
     def outcomes(self, tx: Transaction, family: str, variant: str, since: datetime, until: datetime) -> RecentOutcomes:
-        """What was made of one variant; an outcome that names no unit stands for one of its own."""
+        """What users reported of one variant; an outcome without a unit counts as a unit of its own."""
 
     def labels(
         self,
@@ -141,8 +141,7 @@ class Traffic(Protocol):
     def seen(
         self, tx: Transaction, family: str, since: datetime, until: datetime, most: int
     ) -> list[SampledInteraction]:
-        """Interactions with an outcome received in that time, and those received then that a policy executed,
-        the latest ``most`` of each.
+        """The latest ``most`` interactions with an outcome in that time, and as many that a policy executed then.
 
         Outcomes of any time count; each source with the mean of what it reported.
         """
@@ -177,14 +176,18 @@ class Traffic(Protocol):
         windows: Sequence[tuple[datetime, datetime]],
         variant: str | None = None,
     ) -> tuple[int, float | None]:
-        """How many interactions this judge has scored, first of all within one of these windows, and their mean score;
-        None: there is none. ``variant``: of this one's answers alone.
+        """Number and mean score of the interactions that this judge first scored within one of these windows.
+
+        The mean is None where there is none. ``variant``: only this one's answers.
         """
 
     def ratings(
         self, tx: Transaction, family: str, interactions: Collection[str], source: FeedbackSource
     ) -> dict[str, float]:
-        """The mean of what this source said of each, scores as they are and success as 1 or 0; those that have any."""
+        """Interaction -> the mean of what this source said of it, scores as they are and success as 1 or 0.
+
+        Only those that have any.
+        """
 
     def tagged(
         self, tx: Transaction, family: str, since: datetime, until: datetime, most: int
@@ -201,6 +204,14 @@ class Traffic(Protocol):
         an answer, ``check`` of a policy in the newest ``most`` interactions that have parts; and how many those were.
         """
 
+    def label_counts(
+        self, tx: Transaction, families: Sequence[str], since: datetime, until: datetime
+    ) -> Mapping[str, int]:
+        """How often outcomes of these families had each label."""
+
+    def lowest(self, tx: Transaction, family: str, since: datetime, until: datetime, most: int) -> list[LowValue]:
+        """Outcomes of interactions, the lowest value first, of equal ones the newest."""
+
     def turns(
         self,
         tx: Transaction,
@@ -212,13 +223,16 @@ class Traffic(Protocol):
     ) -> list[Interaction]:
         """Interactions of any of these conversations, in the order of receipt, at most ``most``."""
 
+    def newest(self, tx: Transaction, family: str, since: datetime, until: datetime, most: int) -> list[Interaction]:
+        """The newest ``most`` interactions received in that time, the newest first."""
+
 
 class Exposures(Protocol):
     def add(self, tx: Transaction, rows: Iterable[Exposure]) -> None:
         """Counts of one window add up."""
 
     def put(self, tx: Transaction, rows: Iterable[Exposure], sent_by: str) -> list[bool]:
-        """For clients that repeat themselves: a window of a key's client keeps its largest count.
+        """Adds counts of clients that may repeat themselves: a window of a key's client keeps its largest count.
 
         False where nothing changed.
         """

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from typing_extensions import TypedDict
 
@@ -13,10 +13,13 @@ from optimizer.core.base.answers import Text
 from optimizer.core.dataset.examples import Example, Split
 from optimizer.ports.transaction import Added, Transaction
 
+if TYPE_CHECKING:
+    from optimizer.core.predictor.student import TaughtStudent
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExampleStanding:
-    """Where an Example stands, without its text."""
+    """An Example's split and state, without its text."""
 
     id: str
     group: str
@@ -38,27 +41,30 @@ class Examples(Protocol):
     ) -> list[Example]:
         """Every reader but confirmation. The holdout cannot be asked for here. ``ids`` None: all there are."""
 
+    def named(self, tx: Transaction, names: Collection[tuple[str, str]]) -> dict[tuple[str, str], Example]:
+        """Those of these names (family, id) that are there and not in a holdout, of many families at once."""
+
     def sealed_holdout(
         self, tx: Transaction, family: str, study: str, ids: Sequence[str] | None, at: datetime
     ) -> list[Example]:
         """Confirmation only: records a look per example in the same transaction."""
 
     def holdout_ids(self, tx: Transaction, family: str) -> list[tuple[str, str]]:
-        """(id, hash of the expected label text) without any text: for fixing the selection beforehand."""
+        """(id, hash of the expected label) without any text, to fix the selection beforehand."""
 
     def fingerprints(
         self, tx: Transaction, family: str, of: Callable[[Example], set[int]], *, hidden: bool, any_origin: bool = False
     ) -> set[int]:
-        """What ``of`` makes of the examples that are sealed or not released (``hidden``), or of all others.
+        """``of`` applied to the sealed or unreleased examples (``hidden``), or to all others.
 
-        For the check of leaks alone: of the hidden ones nothing else comes out, and no look is recorded.
+        Only the check of leaks calls it: nothing else of the hidden ones comes out, and no look is recorded.
 
         Args:
-            any_origin: the family takes every example outside the holdout for released.
+            any_origin: the family treats every example outside the holdout as released.
         """
 
     def set_golden(self, tx: Transaction, family: str, id: str, scenario: str | None) -> None:
-        """Makes an example a row of a golden scenario; None: of none any more. Raises NotFound."""
+        """Makes an example a row of a golden scenario; None: no longer of any. Raises NotFound."""
 
     def golden(self, tx: Transaction, family: str) -> list[tuple[str, Example]]:
         """(scenario, example) of the examples that are rows of one; none of the holdout."""
@@ -74,6 +80,12 @@ class Examples(Protocol):
         """The examples that have one of these ids or belong to one of these groups, without any text."""
 
     def counts(self, tx: Transaction, family: str) -> dict[Split, int]: ...
+    def labels(self, tx: Transaction, family: str, field: str) -> dict[str, dict[Split, int]]:
+        """How many train and dev examples have this value of ``field``, by value; none of the holdout is counted."""
+
+    def unreleased(self, tx: Transaction, family: str) -> int:
+        """How many outside the holdout no person has released."""
+
     def looks(self, tx: Transaction, family: str, ids: Sequence[str]) -> int:
         """The largest number of studies that have looked at any of these examples."""
 
@@ -135,3 +147,15 @@ class Reviews(Protocol):
 
     def answer(self, tx: Transaction, id: str, answer: str, by: str, at: datetime) -> Review:
         """The review as answered. Raises NotFound, and Conflict when it has another answer already."""
+
+
+class Students(Protocol):
+    """What studies taught, under the hash of its content."""
+
+    def add(self, tx: Transaction, family: str, taught: TaughtStudent, *, study: str, at: datetime) -> None:
+        """One that is there already stays as it is."""
+
+    def get(self, tx: Transaction, family: str, id: str) -> TaughtStudent | None: ...
+    def ids(self, tx: Transaction, family: str) -> set[str]: ...
+    def drop_unnamed(self, tx: Transaction, family: str, but: str) -> int:
+        """Deletes those that no variant names, except this one; returns how many."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime
 from typing import Any, Protocol
 
 from optimizer.core.evaluation.judging.calibration import CalibrationRecord
 from optimizer.core.evaluation.judging.run import JudgeRun
-from optimizer.core.evaluation.run import QueuedRun
+from optimizer.core.evaluation.run import QueuedRun, RunSummary
 from optimizer.core.scheduling.monthly_budget import RunSpend
 from optimizer.ports.transaction import Transaction
 
@@ -24,6 +25,9 @@ class Runs(Protocol):
     def get(self, tx: Transaction, id: str) -> QueuedRun | None: ...
     def unfinished(self, tx: Transaction) -> list[QueuedRun]:
         """The oldest first."""
+
+    def latest(self, tx: Transaction, families: Collection[str] | None, limit: int) -> list[RunSummary]:
+        """Of these families, None: of all; the newest first."""
 
     def latest_of_judge(self, tx: Transaction, family: str, limit: int) -> list[JudgeRun]:
         """The newest first."""

@@ -59,6 +59,10 @@ class ModelFacts(Protocol):
     @property
     def embedded(self) -> bool: ...
     @property
+    def student(self) -> bool:
+        """Whether it is no model, but what a study teaches from a family's released examples."""
+
+    @property
     def concurrency(self) -> int:
         """Calls in flight at once."""
 
@@ -68,7 +72,7 @@ class ModelFacts(Protocol):
 
     @property
     def timeout_s(self) -> float:
-        """Of one attempt."""
+        """Seconds that one attempt may take."""
 
     @property
     def backoff(self) -> Backoff: ...
@@ -76,7 +80,7 @@ class ModelFacts(Protocol):
     def breaker(self) -> BreakerSettings: ...
     @property
     def processes(self) -> int | str:
-        """Of the embedded model: a number, or "auto"."""
+        """The embedded model's processes: a number, or "auto"."""
 
     @property
     def max_output_tokens(self) -> int | None:
@@ -88,7 +92,7 @@ class ModelFacts(Protocol):
 
     @property
     def retires_on(self) -> date | None:
-        """The day from which its provider answers no more, where the file says so."""
+        """The day from which its provider no longer answers, where the file says so."""
 
 
 class ModelCatalogue(Protocol):

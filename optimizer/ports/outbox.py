@@ -23,8 +23,8 @@ class OutboxItem:
 
 class Outbox(Protocol):
     def add(self, tx: Transaction, topic: str, subject: str, payload: Mapping[str, Any], at: datetime) -> None:
-        """An unsent item of the same topic and subject is replaced: the mirror reads the store,
-        not the payload, for bulk.
+        """Replaces an unsent item of the same topic and subject: the mirror reads the store, not the
+        payload, for bulk.
         """
 
     def due(self, tx: Transaction, now: datetime, limit: int, *, topics: Collection[str]) -> list[OutboxItem]:
@@ -35,6 +35,9 @@ class Outbox(Protocol):
 
     def sent(self, tx: Transaction, seq: int, at: datetime) -> None: ...
     def failed(self, tx: Transaction, seq: int, error: str, not_before: datetime) -> None: ...
+    def withdraw(self, tx: Transaction, topic: str, subject: str) -> bool:
+        """Deletes what waits unsent of this topic and subject; False where nothing does."""
+
     def backlog(self, tx: Transaction, *, topics: Collection[str]) -> int: ...
     def n_old(self, tx: Transaction, before: datetime) -> int:
         """How many items ``prune`` would delete in the end."""
@@ -46,7 +49,7 @@ class Outbox(Protocol):
         """
 
     def discard(self, tx: Transaction, topic: str) -> int:
-        """Deletes the unsent rows of a topic that has no listener any more; returns how many."""
+        """Deletes the unsent rows of a topic to which nobody listens any more; returns how many."""
 
     def last(self, tx: Transaction, topic: str, subject: str) -> Mapping[str, Any] | None:
         """The payload of the newest item, sent or not."""

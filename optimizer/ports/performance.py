@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, Protocol
 
-from optimizer.core.base.minute_sums import MinuteSums
+from optimizer.core.base.minute_sums import DAY, HOUR, MinuteSums
 from optimizer.core.evaluation.suite import EvaluationBatch
 from optimizer.core.family.settings import Metric
 from optimizer.core.feedback.pipeline_record import PipelineRecord, PipelineSums
@@ -31,7 +31,7 @@ class Performance(Protocol):
         """
 
     def days(self, tx: Transaction, family: str, first: str, until: str) -> list[dict[str, Any]]:
-        """What was kept of the days in [first, until), by day, variant and model."""
+        """The stored sums of the days in [first, until), by day, variant and model."""
 
     def put_day(self, tx: Transaction, day: str, rows: Sequence[Mapping[str, Any]]) -> None:
         """Keeps a day's sums in the place of earlier ones of that day."""
@@ -45,7 +45,36 @@ class MinuteStats(Protocol):
         """The events received in [start, until), summed up from the events themselves; both are full minutes."""
 
     def put(self, tx: Transaction, rows: Sequence[MinuteSums]) -> None:
-        """Keeps each row in the place of an earlier one of the same minute and kind."""
+        """Keeps each row in the place of an earlier one of the same minute and kind, and adds it to the sums of its
+        hour and day, by family and of all.
+        """
+
+    def within(
+        self,
+        tx: Transaction,
+        family: str,
+        since: datetime,
+        until: datetime,
+        *,
+        lengths: Sequence[int] = (HOUR, DAY),
+        source: str | None = None,
+    ) -> list[MinuteSums]:
+        """Sums of days and hours as far as they lie in that time, and of minutes at its ends; without ``DAY`` among
+        the ``lengths`` no longer ones than hours.
+        """
+
+    def of_all(
+        self, tx: Transaction, families: Collection[str], since: datetime, until: datetime
+    ) -> list[MinuteSums] | None:
+        """Sums of these families together, from those of all less those of the others: it takes as long as there are
+        others. None where minutes would have to be read, of which there are no such sums.
+        """
+
+    def n_judged(self, tx: Transaction, since: datetime, until: datetime) -> dict[str, int]:
+        """How many scores of judges each family had, by the sums that ``of_all`` reads."""
+
+    def summed(self, tx: Transaction) -> Stretch | None:
+        """Hours and days that begin in it are summed up, scores among them; None before the first."""
 
     def of_family(
         self,
@@ -57,9 +86,13 @@ class MinuteStats(Protocol):
         variant: str | None = None,
         source: str | None = None,
     ) -> list[MinuteSums]:
-        """What was kept of the minutes from that of ``since`` on that begin before ``until``, in order of time; source
-        "" for interactions alone.
+        """The stored minutes from that of ``since`` on that begin before ``until``, in order of time.
+
+        Source "": only interactions.
         """
+
+    def newest_outcome(self, tx: Transaction, family: str, since: datetime) -> datetime | None:
+        """The last minute from ``since`` on in which an outcome came; None where none did."""
 
     def watermark(self, tx: Transaction, name: str) -> datetime | None:
         """Up to when the job of that name has done its work, as it said itself."""
@@ -70,19 +103,19 @@ class MinuteStats(Protocol):
 class TrafficSums(Protocol):
     """What triggers, forecasts and settings read in the place of events."""
 
-    def kept(self, tx: Transaction) -> Stretch | None:
-        """Of which stretch there are sums, in whole minutes; None before the first."""
+    def stretch(self, tx: Transaction) -> Stretch | None:
+        """The stretch of which there are sums, in whole minutes; None before the first."""
 
     def of_minutes(self, tx: Transaction, start: datetime, until: datetime) -> list[TrafficSum]:
-        """The events received in [start, until), summed up by minute from the events themselves; both are full
-        minutes.
+        """The events received in [start, until), summed up by minute from the events themselves; both are
+        full minutes.
         """
 
     def put(self, tx: Transaction, rows: Sequence[TrafficSum], start: datetime, until: datetime) -> None:
-        """Keeps the sums of all minutes of [start, until), each in the place of an earlier one; with them those of the
-        hours and days that have ended, and that all is summed up until then.
+        """Stores the sums of all minutes of [start, until), and those of the hours and days that have ended.
 
-        Nothing may have been received between the end of what is kept and ``start``.
+        Each replaces an earlier one, and everything counts as summed up until then. Nothing may have been received
+        between the end of the stored sums and ``start``.
         """
 
 
@@ -101,7 +134,7 @@ class DriftDetectors(Protocol):
         """One per metric, in the order in which they were put; none where nothing is known of the family yet."""
 
     def put(self, tx: Transaction, rows: Sequence[WatchedTenure]) -> None:
-        """All of one tenure, in the place of the family's earlier ones."""
+        """Stores all detectors of one tenure; they replace the family's earlier ones."""
 
     def outcomes(
         self,
@@ -114,9 +147,10 @@ class DriftDetectors(Protocol):
         *,
         judge: str | None = None,
     ) -> list[tuple[datetime, str, float]]:
-        """(received at, unit, value in [0, 1]) of what was received in [start, until), in order of receipt.
+        """(received at, unit, value in [0, 1]) of outcomes received in [start, until), in order of receipt.
 
-        An outcome that names no unit stands for one of its own. ``judge``: only what has this identity in its tags.
+        An outcome without a unit counts as a unit of its own. ``judge``: only outcomes with this identity in their
+        tags.
         """
 
 
@@ -133,22 +167,23 @@ class WatchedSwitch:
 class SwitchWatches(Protocol):
     def get(self, tx: Transaction, family: str) -> WatchedSwitch | None: ...
     def all(self, tx: Transaction) -> dict[str, WatchedSwitch]:
-        """By family."""
+        """The watches by family."""
 
     def put(self, tx: Transaction, row: WatchedSwitch) -> None:
-        """In the place of the family's earlier one."""
+        """Stores the watch; it replaces the family's earlier one."""
 
     def outcomes(
         self, tx: Transaction, family: str, metric: Metric, start: datetime, until: datetime, *, judge: str | None
     ) -> list[ServedOutcome]:
-        """What was received in [start, until) of all variants, in order of receipt; an outcome that names no unit
-        stands for one of its own.
+        """Outcomes received in [start, until), of all variants, in order of receipt.
+
+        An outcome without a unit counts as a unit of its own.
         """
 
     def first_outcome(
         self, tx: Transaction, family: str, variant: str, metric: Metric, since: datetime
     ) -> datetime | None:
-        """When the variant's first one since then was received; None: there is none."""
+        """When the variant's first outcome since then was received; None: there is none."""
 
 
 class PipelineStats(Protocol):

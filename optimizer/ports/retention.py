@@ -34,18 +34,20 @@ class RetainedRows(Protocol):
     """
 
     def families(self, tx: Transaction) -> list[str]:
-        """Those that have interactions or feedback, in order."""
+        """Families that have interactions or feedback, in order."""
 
     def n_old(self, tx: Transaction, rows: OldRows, family: str | None, before: datetime) -> int: ...
     def old(self, tx: Transaction, rows: OldRows, family: str | None, before: datetime, limit: int) -> list[Key]:
         """Keys of up to so many."""
 
     def remove(self, tx: Transaction, rows: OldRows, family: str | None, keys: Sequence[Key]) -> int:
-        """Deletes these rows, or of calls and results of studies their texts alone,
-        since their money and scores stay; returns how many.
+        """Deletes these rows; of calls and results of studies only the texts, since their money and scores stay.
+
+        Returns how many.
         """
 
     def forget(self, tx: Transaction, family: str, limit: int) -> int:
-        """Deletes up to so many rows with texts of a retired family, whatever their age, or of those whose figures stay
-        the texts alone; returns how many.
+        """Deletes up to ``limit`` rows with texts of a retired family, whatever their age.
+
+        Of rows whose figures stay, only the texts. Returns how many.
         """

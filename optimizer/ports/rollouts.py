@@ -37,8 +37,9 @@ class Rollouts(Protocol):
         """The family's next rollout, made after this one."""
 
     def save(self, tx: Transaction, rollout: Rollout, decision: Decision | None) -> None:
-        """Writes the rollout where its stored version is ``rollout.version - 1`` and appends the decision;
-        raises StaleVersion otherwise.
+        """Writes the rollout where its stored version is ``rollout.version - 1``, and appends the decision.
+
+        Raises StaleVersion otherwise.
         """
 
     def renew_lease(self, tx: Transaction, id: str, until: datetime) -> None:
@@ -74,30 +75,32 @@ class Blocks(Protocol):
     def put_state(self, tx: Transaction, rollout: str, row: EvidenceRow) -> None: ...
     def add(self, tx: Transaction, blocks: Sequence[StoredBlock]) -> None: ...
     def of_rollout(self, tx: Transaction, rollout: str, *, kind: str | None = None) -> list[StoredBlock]:
-        """In the order of their numbers; all of them, or those of one kind."""
+        """The blocks in the order of their numbers; all of them, or those of one kind."""
 
     def each(self, tx: Transaction, rollout: str) -> Iterator[StoredBlock]:
-        """All of them in that order, a few in memory at a time; raises ValueError where one cannot be read."""
+        """All blocks in that order, a few in memory at a time. Raises ValueError where one cannot be read."""
 
 
 class UnitCounts(Protocol):
     """What the units of rollouts were counted for, by rollout."""
 
     def get(self, tx: Transaction, rollout: str, stage: int, units: Collection[str]) -> dict[str, UnitCount]:
-        """Of those units (HMACs) that have been counted for anything."""
+        """The counts of those units (HMACs) that have been counted for anything."""
 
     def put(self, tx: Transaction, rollout: str, n_blocks: int, counts: Mapping[tuple[int, str], UnitCount]) -> None:
         """What a look has counted (stage, unit) for; ``n_blocks``: of the rollout, those of the look included."""
 
     def sums(self, tx: Transaction, rollout: str) -> tuple[int, int]:
-        """(units that count in a closed cohort, values that units gave to guardrail blocks),
-        over all stages, as stored.
+        """(units in a closed cohort, values that units gave to guardrail blocks), over all stages, as stored.
 
         Raises ValueError where that cannot be read.
         """
 
     def forget_idle(self) -> None:
-        """Lets go of what is kept in memory of rollouts that no look asks about any more."""
+        """Frees the memory of rollouts that no look asks about any more."""
+
+    def forget_all(self) -> None:
+        """Everything leaves the memory; asked again, it is read again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,7 +137,7 @@ class Observations(Protocol):
     def recomputed_units(
         self, tx: Transaction, rollout: Rollout, stage: int, cohort_start: datetime, received_until: datetime
     ) -> Mapping[str, Collection[str]]:
-        """Those of the cohort's units of which no report came with a token -> the keys that sent them."""
+        """The cohort's units of which no report came with a token -> the keys that sent them."""
 
     def outcomes(
         self,
@@ -147,11 +150,11 @@ class Observations(Protocol):
         received_since: datetime,
         received_until: datetime,
     ) -> UnitOutcomes:
-        """Of each unit the mean of its outcomes of the cohort's stage; without those that have none. Of judges'
-        feedback that of the judge alone whose identity the rollout's settings name under ``judge``, where they do.
+        """Unit -> the mean of its outcomes of the cohort's stage, for units that have some.
 
-        Outcomes of earlier cohorts came too late for theirs and are left out. ``received_since`` and ``received_until``
-        are when the cohort started and closes.
+        Of judges' feedback only that of the judge whose identity the rollout's settings name under ``judge``, where
+        they do. Outcomes of earlier cohorts came too late for theirs and are left out. ``received_since`` and
+        ``received_until`` are when the cohort started and closes.
         """
 
     def outside(self, tx: Transaction, family: str, since: datetime, until: datetime) -> set[str]:
@@ -171,8 +174,8 @@ class Observations(Protocol):
         until: datetime,
         closed_at: Callable[[datetime], datetime],
     ) -> dict[ArmName, tuple[int, int]]:
-        """Arm > (feedback received after its cohort was closed, all feedback),
-        of the cohorts that started in [since, until].
+        """Arm -> (feedback received after its cohort closed, all feedback), of the cohorts that started in [since,
+        until].
 
-        ``closed_at``: start of a cohort > the real time at which it was closed.
+        ``closed_at``: start of a cohort -> the real time at which it closed.
         """

@@ -51,8 +51,10 @@ class ServingVersion(Protocol):
 
 
 class FamilyNames(Protocol):
-    """What families are called. A name that is none of these is its family's only one; every other part of the store
-    takes present and former names, and gives the present one.
+    """What families are called.
+
+    A name that is none of these is its family's only one. Every other part of the store takes present and former names,
+    and gives the present one.
     """
 
     def former(self, tx: Transaction) -> dict[str, str]:
@@ -62,10 +64,10 @@ class FamilyNames(Protocol):
         """Every name that the family of this one has or had."""
 
     def retired(self, tx: Transaction, name: str) -> str | None:
-        """Under which name the family that was last retired under this one goes on, such as ``triage~1``."""
+        """The present name, such as ``triage~1``, of the family that was last retired under this one."""
 
     def since(self, tx: Transaction, name: str) -> datetime | None:
-        """From when on the name, which may be a former one, means the family that it means now. None: ever."""
+        """Since when the name, which may be a former one, has meant its present family; None: always."""
 
     def rename(self, tx: Transaction, old: str, new: str, at: datetime) -> None:
         """Keys for the old name are for the new one too, and what is sealed for either is sealed for ``new``.
@@ -80,11 +82,12 @@ class FamilyNames(Protocol):
         """Frees the name, and keeps its holdout sealed for who takes it; the name that the family has from now on."""
 
     def restore(self, tx: Transaction, retired: str, name: str, at: datetime) -> None:
-        """Gives a retired family its name back, which nobody has. Looks that others of the name took count for it."""
+        """Gives a retired family its name back, which nobody has. Looks of other families of that name count for it."""
 
     def claim(self, tx: Transaction, name: str, at: datetime) -> str | None:
-        """Lets a new family have this name, under which nothing of a retired one is found any more. Returns the family
-        that has it as a former name, and keeps it; None: the name may be used.
+        """Lets a new family have this name, under which nothing of a retired one is found any more.
+
+        Returns the family that has it as a former name, and keeps it; None: the name may be used.
         """
 
     def n_sealed(self, tx: Transaction, name: str) -> int:

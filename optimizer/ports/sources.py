@@ -29,7 +29,7 @@ class FamilySource(Protocol):
         """Read what changed; a file that is wrong leaves its last good definition standing."""
 
     def retired(self) -> Mapping[str, Family]:
-        """By the name of their record; those whose file was put aside and can be read."""
+        """Retired name -> the family, for those whose file was put aside and can be read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

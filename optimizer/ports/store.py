@@ -10,7 +10,7 @@ from typing import Any, Protocol, TypeVar
 from optimizer.ports.alerts import Alerts, Audit
 from optimizer.ports.api_keys import ApiKeys, KeyUsage
 from optimizer.ports.events import Events, Exposures, Traffic
-from optimizer.ports.examples import Examples, Reviews
+from optimizer.ports.examples import Examples, Reviews, Students
 from optimizer.ports.graphs import Graphs
 from optimizer.ports.judging import Calibrations, Runs
 from optimizer.ports.outbox import Outbox
@@ -22,6 +22,7 @@ from optimizer.ports.performance import (
     SwitchWatches,
     TrafficSums,
 )
+from optimizer.ports.personal import PersonalData
 from optimizer.ports.retention import RetainedRows
 from optimizer.ports.rollouts import Blocks, Observations, Rollouts, UnitCounts
 from optimizer.ports.serving import Champions, FamilyNames, Freezes, Overrides, ServingVersion
@@ -34,16 +35,18 @@ class Tables(Protocol):
     """Rows as values of JSON, under the keys of families in the place of their names; times as ISO 8601 in UTC."""
 
     def names(self) -> Sequence[str]:
-        """Those that hold no secret and no more than a moment's state, in the order in which they are to be added."""
+        """Tables without secrets and without momentary state, in the order in which rows are to be added."""
 
     def revision(self) -> str:
-        """Of the tables' columns."""
+        """The revision of the tables' columns."""
 
     def each(self, tx: Transaction, table: str) -> Iterator[Mapping[str, Any]]:
-        """By primary key; few at a time are held in memory."""
+        """The rows by primary key, with few in memory at a time."""
 
     def add(self, tx: Transaction, table: str, rows: Sequence[Mapping[str, Any]]) -> int:
-        """Those whose key is not there yet; returns how many. Raises ValueError for what is no row of the table."""
+        """Adds the rows whose key is not there yet; returns how many. Raises ValueError for what is no row of the
+        table.
+        """
 
     def look_at_holdout(self, tx: Transaction, look: str, at: datetime) -> int:
         """Records a look, under this name, at every sealed example there is; returns how many there are."""
@@ -65,6 +68,7 @@ class Store(Protocol):
     reviews: Reviews
     graphs: Graphs
     calibrations: Calibrations
+    students: Students
     runs: Runs
     variants: Variants
     playbooks: Playbooks
@@ -86,6 +90,7 @@ class Store(Protocol):
     freezes: Freezes
     schedules: Schedules
     retained: RetainedRows
+    personal: PersonalData
     outbox: Outbox
     alerts: Alerts
     api_keys: ApiKeys
@@ -111,7 +116,9 @@ class Store(Protocol):
 
     @property
     def lock_held(self) -> str | None:
-        """That another process kept the last write waiting for too long, which is no fault; None where it did not."""
+        """The sentence that another process kept the last write waiting too long; None where it did not. It is no
+        fault.
+        """
 
     def look_again(self, *, reads_file: bool = True) -> None:
         """Whether what ``fault`` and ``lock_held`` say is over; nothing where they say nothing. May take seconds.
@@ -119,10 +126,16 @@ class Store(Protocol):
         ``reads_file``: whether a damaged file may be read again, which is done ever more seldom.
         """
 
+    def compact(self) -> None:
+        """Writes the whole file anew, without what was deleted: neither file nor log hold a byte of it afterwards.
+
+        Other writers wait meanwhile; raises Busy where they or readers left no moment for it.
+        """
+
     def damage(self) -> list[str]:
-        """What is wrong with the file as it is on disk, all of which is read; empty where it is sound."""
+        """What is wrong with the file on disk, all of which is read; empty where it is sound."""
 
     def damage_by_tables(self) -> Iterator[list[str]]:
-        """The same in parts, between which the caller may rest; ``fault`` tells of what is found."""
+        """The same in parts, between which the caller may rest; ``fault`` takes what is found."""
 
     def close(self) -> None: ...

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Protocol
 
-from optimizer.core.family.variant import VariantRecord
+from optimizer.core.family.variant import Source, VariantRecord
 from optimizer.core.search.playbook.entries import Entry
 from optimizer.ports.transaction import Transaction
 
 
 class Variants(Protocol):
     def add(self, tx: Transaction, record: VariantRecord) -> bool:
-        """False when the family already holds this content."""
+        """False when the family already holds this content; a draft of it takes this record's origin, which is True."""
 
     def get(self, tx: Transaction, family: str, id: str) -> VariantRecord | None: ...
-    def of_family(self, tx: Transaction, family: str) -> list[VariantRecord]: ...
+    def of_family(self, tx: Transaction, family: str, sources: Collection[Source] | None = None) -> list[VariantRecord]:
+        """Oldest first; of these sources, where some are given."""
+
     def ids(self, tx: Transaction, family: str) -> set[str]: ...
 
 

@@ -1,4 +1,5 @@
-"""Reads that take processor time are answered by a process of their own, beside the api, which goes on serving:
+"""Answers reads that take processor time in a process of their own, so that the api goes on serving.
+
 ``python -m optimizer.runtime.apart`` reads one request from stdin and writes its answer to stdout.
 """
 
@@ -20,14 +21,16 @@ from optimizer.jobs.request import Request
 from optimizer.runtime import wiring
 from optimizer.runtime.use_cases import UseCase, use_case_named
 
-WITHIN_S = 50.0  # a client of the command line waits for a minute
-NICER = 10  # than what serves
+WITHIN_S = 50.0  # the command line waits for a minute
+NICER = 10  # by how much its priority is below that of the processes that serve
 _turn = threading.Lock()
 
 
 def answer_apart(use_case: UseCase, context: Context, request: Request, *, figures_only: bool) -> bytes:
-    """The report as JSON. Raises the DetentError of the use case, and Busy where another one is under way here, or
-    that process does not end well or in time.
+    """The report as JSON.
+
+    Raises the DetentError of the use case. Raises Busy where another such read is under way, or where the process does
+    not end well or in time.
     """
     order = {
         "function": use_case.function,

@@ -1,9 +1,10 @@
-"""The command line's way to a running server: problem documents come back as the errors they were."""
+"""The command line's connection to a running server. Problem documents come back as the errors that they were."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -20,20 +21,22 @@ BY_SLUG: Mapping[str, type[DetentError]] = {
 
 
 class ApiClient:
-    """One server. Raises the DetentError that the server's problem document names."""
+    """One server. Its methods raise the DetentError that the server's problem document names."""
 
     def __init__(
         self, url: str, api_key: str | None = None, *, timeout_s: float = 60.0, http: httpx.Client | None = None
     ) -> None:
-        """``http``: what reaches the server, instead of a connection to ``url``."""
+        """Args:
+        http: what reaches the server, in place of a connection to ``url``.
+        """
         self.url = url
         key = {"Authorization": f"Bearer {api_key}"} if api_key else {}
-        headers = httpx.Headers({"User-Agent": COMMAND_LINE, **key}, encoding="utf-8")  # whatever the key was set to
+        headers = httpx.Headers({"User-Agent": COMMAND_LINE, **key}, encoding="utf-8")  # a key may hold any character
         self._http = http or httpx.Client(base_url=url, headers=headers, timeout=timeout_s, trust_env=False)
 
     @classmethod
     def of_running_server(cls, url: str, api_key: str | None) -> ApiClient | None:
-        """The server of this home, which announced itself and lives, if it answers /health."""
+        """The server that this home announces, if it lives and answers /health; else None."""
         try:
             answer = httpx.get(f"{url}/health", timeout=2.0, trust_env=False)
         except httpx.HTTPError:
@@ -42,9 +45,9 @@ class ApiClient:
 
     @classmethod
     def at(cls, url: str, api_key: str | None) -> ApiClient:
-        """A server of another machine, say.
+        """The server at an address, which may be on another machine.
 
-        Raises InvalidInput for what is no address, and where the key would be sent in the clear over a network.
+        Raises InvalidInput for what is no address, and where the key would cross a network unencrypted.
         """
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
@@ -58,7 +61,7 @@ class ApiClient:
         return cls(url.rstrip("/"), api_key)
 
     def why_not_ready(self) -> str | None:
-        """What /ready of the server says is wrong; None where it is ready."""
+        """What the server's /ready says is wrong; None where it is ready."""
         try:
             answer = self._http.get("/ready")
             store = answer.json()["dependencies"]["store"]
@@ -66,28 +69,44 @@ class ApiClient:
             return f"/ready does not answer: {error or type(error).__name__}"
         return None if answer.is_success else store["detail"] or "the store was not read yet"
 
+    @contextmanager
+    def stream(self, method: str, path: str, *, within_s: float, **options: Any) -> Iterator[Iterator[bytes]]:
+        """The body of a good answer, piece by piece as it comes. ``within_s``: how long each piece may take."""
+        try:
+            timeout = httpx.Timeout(60.0, read=within_s)
+            with self._http.stream(method, path, timeout=timeout, **options) as answer:
+                if not answer.is_success:
+                    answer.read()
+                    raise problem(answer)
+                yield answer.iter_bytes()
+        except httpx.HTTPError as error:
+            raise self._silent(error, method, path) from None
+
     def content(self, method: str, path: str, **options: Any) -> bytes:
-        """The body of a good answer to a request, whose ``options`` are those of httpx."""
+        """The body of the answer to a request, whose ``options`` are those of httpx."""
         try:
             answer = self._http.request(method, path, **options)
-        except ValueError as error:  # NaN, Infinity, half a character: JSON has none of them
+        except ValueError as error:  # JSON has no NaN, no Infinity and no half character
             raise InvalidInput(
                 f"A value cannot be sent to the server: {error}. Numbers must be finite, and texts Unicode."
             ) from None
         except httpx.HTTPError as error:
-            changes_nothing = method == "GET" or isinstance(error, httpx.ConnectError | httpx.ConnectTimeout)
-            outcome = "nothing was changed" if changes_nothing else "the command may or may not have been carried out"
-            raise DetentError(
-                f"The server at {self.url} did not answer {method} {path}: {error or type(error).__name__}. "
-                f"Look at `detent status` and at var/logs/api.log; {outcome}."
-            ) from None
+            raise self._silent(error, method, path) from None
         if answer.is_success:
             return answer.content
         raise problem(answer)
 
+    def _silent(self, error: httpx.HTTPError, method: str, path: str) -> DetentError:
+        changes_nothing = method == "GET" or isinstance(error, httpx.ConnectError | httpx.ConnectTimeout)
+        outcome = "nothing was changed" if changes_nothing else "the command may or may not have been carried out"
+        return DetentError(
+            f"The server at {self.url} did not answer {method} {path}: {error or type(error).__name__}. "
+            f"Look at `detent status` and at var/logs/api.log; {outcome}."
+        )
+
 
 def problem(answer: httpx.Response) -> DetentError:
-    """The error behind an answer."""
+    """The error that an answer describes."""
     try:
         document = dict(answer.json())
     except ValueError:
@@ -99,14 +118,15 @@ def problem(answer: httpx.Response) -> DetentError:
 
 
 def error_of(document: Mapping[str, Any]) -> DetentError:
-    """The error that a problem document names: its class by the last word of ``type``, its members as they were
-    sent.
+    """The error that a problem document names.
+
+    The last word of ``type`` gives its class; its members come back as they were sent.
     """
     document = dict(document)
     slug = str(document.pop("type", "")).rstrip("/").rsplit("/", 1)[-1]
     detail = str(document.pop("detail", document.get("title", "The server refused without saying why.")))
     members = {k: v for k, v in document.items() if k not in ("title", "status", "instance")}
-    if members.get("errors") == [{"pointer": "", "detail": detail}]:  # HTTP's word for a fault that has no place
+    if members.get("errors") == [{"pointer": "", "detail": detail}]:  # a fault without a place
         del members["errors"]
     error = DetentError.__new__(BY_SLUG.get(slug, DetentError))
     DetentError.__init__(error, detail, **members)

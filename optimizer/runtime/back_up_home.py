@@ -1,6 +1,7 @@
-"""Writes a whole home into one file while its servers go on: the databases, keys, spool, families and configuration.
+"""Writes a whole home into one file while its servers go on: databases, keys, spool, families, configuration.
 
-A tar file with a member per file, and last the manifest with the SHA-256 of each: a file that was cut has no manifest.
+It is a tar file with a member per file. The manifest, with the SHA-256 of each member, comes last: a file that was cut
+off has none.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from optimizer.core.base.errors import Busy, Conflict, InvalidInput, NotFound
+from optimizer.runtime.personal_home import keep_beside
 
 if TYPE_CHECKING:
     from optimizer.host.config import Settings
@@ -29,7 +31,7 @@ MANIFEST = "manifest.json"
 STORE, WORKFLOWS, MLFLOW = "var/detent.db", "var/dbos.sqlite", "mlflow/mlflow.db"
 PAGES_AT_ONCE = 4096
 BUSY_TIMEOUT_S = 10.0
-LEFT_OUT = ("run", "logs", "demo-*")  # of var: what only a running process needs, and whole homes of their own
+LEFT_OUT = ("run", "logs", "demo-*")  # folders of var that only a running process needs, or that are homes of their own
 PASSING = ("*.part", "*-wal", "*-shm", "*-journal", "*.turn", "*.lock", "__pycache__")
 
 Progress = Callable[[int, int, str], None]
@@ -37,7 +39,9 @@ Progress = Callable[[int, int, str], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HomeBackup:
-    """``checksum``: SHA-256 of the manifest, which holds those of all files. ``not_in_it``: what stands elsewhere."""
+    """``checksum``: SHA-256 of the manifest, which holds those of all files. ``not_in_it``: what the home keeps
+    elsewhere.
+    """
 
     file: Path
     checksum: str
@@ -50,17 +54,17 @@ class HomeBackup:
 def back_up_home(
     settings: Settings, file: Path, *, at: datetime, version: str, progress: Progress = lambda *_: None
 ) -> HomeBackup:
-    """Everything that was acknowledged before the call is in it, and the databases are of one moment.
+    """Writes the backup. It holds all that was acknowledged before the call, and databases of one moment.
 
     Raises:
-        Conflict: something stands at ``file``.
+        Conflict: a file exists at ``file``.
         NotFound: the home has no store.
         Busy: the store was locked for ten seconds, or is damaged.
         InvalidInput: the file cannot be written.
     """
     if file.exists():
         raise Conflict(f"{file} is there already; a backup is written into a new file.")
-    # Where each stands, by its name in the backup.
+    # The path of each database, by its name in the backup.
     from optimizer.adapters.store.engine import sqlite_path
 
     uri = settings.tracking_uri()
@@ -72,22 +76,23 @@ def back_up_home(
     try:
         for leftover in (part, copy):
             leftover.unlink(missing_ok=True)
-            leftover.touch(0o600)  # keys stand in it
+            leftover.touch(0o600)  # it holds keys
         with part.open("wb") as out:
             is_packed = file.suffix in (".gz", ".tgz")
             packing: dict[str, Any] = {"mode": "w:gz", "compresslevel": 1} if is_packed else {"mode": "w"}
             with tarfile.open(fileobj=out, **packing) as tar:
                 archive = _Archive(tar)
-                # First, and then the store: an event on its way is in one of them, or in both under one id.
+                # The spool before the store: an event on its way is then in one of them, or in both under one id.
                 archive.folder(settings.home, settings.var() / "spool")
                 _add_databases(archive, databases, copy, progress)
-                # Of this home, those that stand in it.
+                # Of the databases, those that lie in this home.
                 places = (
                     settings.home / "config",
                     settings.families_dir,
                     *settings.more_families_dirs,
                     settings.models_file,
                     settings.monitoring_file,
+                    settings.alert_rules_file,
                     settings.var(),
                     *(() if settings.mlflow_tracking_uri else (settings.mlflow_dir(),)),
                 )
@@ -97,6 +102,7 @@ def back_up_home(
             out.flush()
             os.fsync(out.fileno())
         part.replace(file)
+        keep_beside(settings, file)
     except OSError as error:
         raise InvalidInput(f"{file} cannot be written: {error}. Nothing of it was kept.") from error
     finally:
@@ -106,21 +112,21 @@ def back_up_home(
         file=file,
         checksum=checksum,
         made_at=at,
-        n_files=len(archive.hashes) - 1,  # the manifest is none of the home's
+        n_files=len(archive.hashes) - 1,  # without the manifest, which is no file of the home
         n_bytes=file.stat().st_size,
         not_in_it=tuple(_elsewhere(settings)),
     )
 
 
 class _Archive:
-    """Adds members, each once, and keeps the hash of each."""
+    """Adds members, each once, and keeps their hashes."""
 
     def __init__(self, tar: tarfile.TarFile) -> None:
         self._tar = tar
         self.hashes: dict[str, str] = {}
 
     def folder(self, home: Path, folder: Path, *, without: Collection[Path] = ()) -> None:
-        """Files as they are when each is read; one that vanishes meanwhile is not in it."""
+        """Adds each file as it is when it is read; a file that vanishes meanwhile is left out."""
         for path in _files(folder):
             name = path.relative_to(home).as_posix()
             if name not in self.hashes and path not in without:
@@ -170,7 +176,10 @@ def _files(place: Path) -> Iterator[Path]:
 
 
 def _add_databases(archive: _Archive, databases: Mapping[str, Path], copy: Path, progress: Progress) -> None:
-    """All of one moment: nobody writes into the store while a read of each begins; then each is copied."""
+    """Adds the databases, all of one moment.
+
+    Nobody writes into the store while a read of each begins. Then each is copied from its read.
+    """
     with ExitStack() as stack:
         try:
             store = stack.enter_context(closing(_connect(databases[STORE])))
@@ -189,7 +198,7 @@ def _add_databases(archive: _Archive, databases: Mapping[str, Path], copy: Path,
                     tell = partial(_tell, progress, name)
                     source.backup(target, pages=PAGES_AT_ONCE, sleep=0, progress=tell)
                     problem = target.execute("PRAGMA quick_check(1)").fetchone()[0]
-                    target.execute("PRAGMA journal_mode = DELETE")  # one file, without a log beside it
+                    target.execute("PRAGMA journal_mode = DELETE")  # the copy is one file, without a log beside it
                 if problem != "ok":
                     raise Busy(
                         f"{databases[name]} is damaged ({problem}), so a backup of it would be, too. Nothing was"

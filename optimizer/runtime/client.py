@@ -1,4 +1,4 @@
-"""Asks for a use case: over HTTP where a server answers, else by calling its function here. The report is the same."""
+"""Asks for a use case: over HTTP where a server answers, else by a call in this process. The report is the same."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ P = TypeVar("P", bound=PageRequest)
 
 class Client(Protocol):
     def ask(self, function: Callable[[Context, Q], R], request: Q) -> R:
-        """What the use case of this function reports; raises its DetentError."""
+        """The report of the use case that this function is. Raises its DetentError."""
 
 
 def whole(client: Client, function: Callable[[Context, P], Page[R]], request: P) -> Page[R]:
-    """A list to its end, however many pages that takes."""
+    """All items of a list, however many pages it takes."""
     items: list[R] = []
     while True:
         page = client.ask(function, request)
@@ -40,14 +40,14 @@ def whole(client: Client, function: Callable[[Context, P], Page[R]], request: P)
 
 
 def family_view(client: Client, family: str) -> FamilyView:
-    """Raises NotFound where there is no such family."""
+    """The family. Raises NotFound where there is no such family."""
     from optimizer.jobs.scheduling.read_families import read_family
 
     return client.ask(read_family, FamilyRequest(family=family))
 
 
 class InProcess:
-    """As the person at this machine. A server or worker that starts meanwhile sees all of a change or nothing."""
+    """Asks as the person at this machine. A server or worker that starts meanwhile sees all of a change, or nothing."""
 
     def __init__(self, context: Callable[[], Context]) -> None:
         self._context = context
@@ -57,7 +57,7 @@ class InProcess:
 
 
 class OverHttp:
-    """By a running server, which serves what changed at once."""
+    """Asks a running server, which applies a change at once."""
 
     def __init__(self, server: ApiClient) -> None:
         self._server = server
@@ -65,7 +65,7 @@ class OverHttp:
     def ask(self, function: Callable[[Context, Q], R], request: Q) -> R:
         use_case = use_case_of(function)
         values: Any = request
-        headed = {
+        header_members = {
             name
             for name, field in type(values).model_fields.items()
             if any(isinstance(mark, Header) for mark in field.metadata)
@@ -74,9 +74,11 @@ class OverHttp:
         for name, place in use_case.path_members.items():
             path = path.replace(place, quote(getattr(values, name), safe=""))
         members = values.model_dump(
-            mode="json", by_alias=True, exclude_unset=True, exclude={*use_case.path_members, *headed}
+            mode="json", by_alias=True, exclude_unset=True, exclude={*use_case.path_members, *header_members}
         )
-        options: dict[str, Any] = {"headers": {n.replace("_", "-"): v for n in headed if (v := getattr(values, n))}}
+        options: dict[str, Any] = {
+            "headers": {n.replace("_", "-"): v for n in header_members if (v := getattr(values, n))}
+        }
         if use_case.method in ("GET", "DELETE"):
             options["params"] = {name: value for name, value in members.items() if value is not None}
         else:

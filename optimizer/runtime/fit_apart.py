@@ -1,5 +1,6 @@
-"""Fits a judge's map in a process of its own, so that the api never loads scikit-learn: ``python -m
-optimizer.runtime.fit_apart`` reads the answers as JSON from stdin and writes the fit to stdout.
+"""Fits a judge's map in a process of its own, so that the api never loads scikit-learn.
+
+``python -m optimizer.runtime.fit_apart`` reads the answers as JSON from stdin and writes the fit to stdout.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 
 from optimizer.core.base.errors import Busy
 from optimizer.core.evaluation.judging.calibration import FittedJudge, agreement_of
@@ -18,7 +20,7 @@ WITHIN_S = 120.0
 def fit_judge_apart(
     scores: Sequence[float], ratings: Sequence[float], groups: Sequence[str], passes: float
 ) -> FittedJudge:
-    """core.evaluation.judging.agreement.FitJudge. Raises Busy where that process does not end well or in time."""
+    """core.evaluation.judging.agreement.FitJudge. Raises Busy where the process does not end well or in time."""
     values = json.dumps([list(scores), list(ratings), list(groups), passes])
     command = [sys.executable, "-m", __name__]
     try:
@@ -40,7 +42,7 @@ def main() -> None:
 
     scores, ratings, groups, passes = json.load(sys.stdin)
     fitted = fit_judge(scores, ratings, groups, passes)
-    json.dump({"method": fitted.method, "points": fitted.points, "agreement": fitted.agreement.as_data()}, sys.stdout)
+    json.dump({"method": fitted.method, "points": fitted.points, "agreement": asdict(fitted.agreement)}, sys.stdout)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Makes a home of an exported folder, and a store for a while of what an export says of its rollouts."""
+"""Makes a home of an exported folder, and a temporary store of what an export says of its rollouts."""
 
 from __future__ import annotations
 
@@ -29,15 +29,16 @@ if TYPE_CHECKING:
 
 @contextmanager
 def exported_records(folder: ExportFolder) -> Iterator[Store]:
-    """A store of what an export says of its rollouts, for as long as it is checked."""
+    """A store of what an export says of its rollouts. It lasts while the rollouts are checked."""
     with TemporaryDirectory(prefix="detent-verify-") as place, _new_store(Path(place) / "detent.db") as store:
         import_rows_of(folder, store, only=OF_RECORDS)
         yield store
 
 
 def import_data(settings: Settings, path: Path, *, actor: str) -> DataImport:
-    """An exported folder becomes this home's store and families; a kill before the end leaves a home as empty as it
-    was, but for folders of families.
+    """Makes an exported folder this home's store and families.
+
+    If it is killed before the end, the home stays as empty as it was, except for folders of families.
 
     Raises:
         Conflict: the home has a store with rows, or other files of a family.
@@ -69,11 +70,11 @@ def import_data(settings: Settings, path: Path, *, actor: str) -> DataImport:
 
 @contextmanager
 def _new_store(file: Path) -> Iterator[Store]:
-    """One that is whole in its file once it is closed; nothing of it stays where its filling failed."""
+    """A new store, which is whole in its file once it is closed. If filling it fails, no file is left."""
     file.parent.mkdir(parents=True, exist_ok=True)
     leftovers = [Path(f"{file}{suffix}") for suffix in (".turn", "-wal", "-shm", "")]
     for leftover in leftovers:
-        leftover.unlink(missing_ok=True)  # of one that was killed
+        leftover.unlink(missing_ok=True)  # an import that was killed left it
     store, whole = Database(f"sqlite:///{file}"), False
     try:
         store.migrate()

@@ -1,7 +1,8 @@
-"""MLflow's server behind a door of ours: the local MLflow shows what Detent keeps, and has no keys of its own.
+"""MLflow's server behind a door of ours. The local MLflow only shows what Detent keeps, and has no keys of its own.
 
-Out of the box it creates experiments whose files land in any folder, calls any address by its webhooks and its gateway,
-and runs an assistant's commands. Here a request may read, search, and set tags and aliases; everything else is refused.
+Out of the box MLflow creates experiments whose files land in any folder, calls any address by its webhooks and its
+gateway, and runs an assistant's commands. The door lets requests read, search, and set tags and aliases, and refuses
+everything else.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from optimizer.core.serving.local_door import SAFE_METHODS, hosts_of, refusal
 from optimizer.host.config import Settings, load_settings
 from optimizer.runtime.mlflow_server import allowed_hosts
 
-HOST = "127.0.0.1"  # whatever the API listens on
+HOST = "127.0.0.1"  # in any case, whatever address the API listens on
 _CHANGES = re.compile(
     r"/(?:ajax-)?api/[23]\.0/mlflow/(?:"
     r"(?:experiments|runs|logged-models|datasets|traces|issues)/search|experiments/search-datasets"
@@ -29,8 +30,8 @@ _CHANGES = re.compile(
     r"|runs/(?:set-tag|delete-tag)|experiments/(?:set|delete)-experiment-tag"
     r"|registered-models/(?:alias|set-tag|delete-tag)|model-versions/(?:set-tag|delete-tag))|/graphql"
 )
-# MLflow's pages keep in the browser whether they report their use and whether they say so: here they do neither. Nor do
-# they offer what the door refuses: an assistant, which opens by itself the first time, and a demo that makes runs.
+# In the browser, MLflow's pages remember whether they report their use and whether they announce it. Here they do
+# neither. Nor do they offer what the door refuses: an assistant, which opens by itself at first, and a demo.
 _KEPT_BY_PAGES = {
     "mlflow.settings.telemetry.enabled_v1": "false",
     "mlflow.telemetry.info.alert.dismissed_v1": "true",
@@ -38,7 +39,7 @@ _KEPT_BY_PAGES = {
     "mlflow.assistant.panelOpen_v1": "false",
     "mlflow.home.getting-started.collapsed_v1": "true",
 }
-_NOT_OFFERED = (  # by the names of this MLflow's pages; one that is named anew is offered again, and refused as before
+_NOT_OFFERED = (  # named as in this MLflow's pages; an element that MLflow renames shows again, and is still refused
     "[data-assistant-ui]",
     'a[href^="#/mcp-registry"]',
     *(
@@ -65,17 +66,19 @@ _HEAD = (
 )
 _MARKS = ("POST", "PATCH", "DELETE")
 _REACHES_OUT = re.compile(r"/gateway|/assistant|/mcp")
-# The list of runs asks which models a new run may call. There are none, which is what MLflow itself says without a
-# gateway; refused, it opens with an error.
+# The list of runs asks which models a new run may call. The answer is that there are none, as MLflow without a gateway
+# says itself; a refusal would show as an error.
 _MODELS = ("GET", "/ajax-api/2.0/mlflow/gateway-proxy")
 _NO_MODELS = b'{"endpoints": []}'
 
 
 class MlflowDoor:
-    """ASGI middleware: requests of programs and pages of this machine, to what reads and marks."""
+    """ASGI middleware that lets programs and pages of this machine read and mark, and refuses the rest."""
 
     def __init__(self, app: ASGIApp, hosts: frozenset[str], page: bytes | None = None) -> None:
-        """``page``: the one page of MLflow's interface; None: MLflow sends its own."""
+        """Args:
+        page: the one page of MLflow's interface; None: MLflow sends its own.
+        """
         self._app, self._hosts, self._page = app, hosts, page
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -123,17 +126,20 @@ async def _answer(send: Send, status: int, content_type: bytes, body: bytes) -> 
 
 
 def hosts(settings: Settings) -> frozenset[str]:
-    """Exact names with their port, and those of mlflow/server.yaml."""
+    """The names that Host may say, each with its port, and those of mlflow/server.yaml."""
     return hosts_of(settings.mlflow_port, (HOST, "localhost")) | allowed_hosts(settings)
 
 
 def main(fd: int | None = None) -> None:
-    """``fd``: a listening socket to serve on; None: bind the settings' port."""
+    """Serves MLflow.
+
+    Args:
+        fd: a listening socket to serve on; None: bind the settings' port.
+    """
     import uvicorn
 
     settings = load_settings()
-    # What MLflow's application reads when it is imported, as `mlflow server` sets it. Returns the store's
-    # address.
+    # Sets what MLflow's application reads when it is imported, as `mlflow server` does. Returns the store's address.
     from mlflow.server import constants
 
     folder = settings.mlflow_dir()

@@ -24,17 +24,17 @@ ENVIRONMENT = {
     "LITELLM_LOCAL_MODEL_COST_MAP": "True",
     "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
     "MLFLOW_DISABLE_TELEMETRY": "true",
-    "MLFLOW_ENABLE_AI_GATEWAY": "false",  # which the door refuses, so that no page offers it
+    "MLFLOW_ENABLE_AI_GATEWAY": "false",  # the door refuses it, so no page should offer it
     "DO_NOT_TRACK": "true",
 }
 ALLOWED_HOSTS = "allowed-hosts"
-LOOK_S = 0.5  # how often it is looked whether the server answers, and whether it has ended
+LOOK_S = 0.5  # between two looks at whether the server answers, or has ended
 
 
 def prepare_store(settings: Settings) -> None:
-    """Make the folders and the database file once.
+    """Makes the folders and the database file.
 
-    WAL is a property of the file, so it is set before MLflow opens it first.
+    WAL is a property of the file, so it is set before MLflow first opens it.
     """
     settings.mlflow_dir().mkdir(parents=True, exist_ok=True)
     (settings.mlflow_dir() / "artifacts").mkdir(exist_ok=True)
@@ -46,9 +46,10 @@ def prepare_store(settings: Settings) -> None:
 
 
 def command(fd: int | None = None) -> list[str]:
-    """The command line of the server; its settings come from the environment, as this process's own did.
+    """The command line of the server. Its settings come from this process's environment.
 
-    ``fd``: its listening socket.
+    Args:
+        fd: its listening socket.
     """
     return [sys.executable, "-m", "optimizer.runtime.mlflow_app", *([] if fd is None else ["--fd", str(fd)])]
 
@@ -57,7 +58,7 @@ def allowed_hosts(settings: Settings) -> frozenset[str]:
     """``allowed-hosts`` of mlflow/server.yaml: further ``name:port`` that Host may say; none without the file.
 
     Raises:
-        InvalidInput: an unreadable file, another option, or a pattern: each host is allowed by its exact name.
+        InvalidInput: an unreadable file, another option, or a pattern: each host needs its exact name.
     """
     path = settings.mlflow_dir() / "server.yaml"
     if not path.exists():
@@ -85,14 +86,15 @@ def allowed_hosts(settings: Settings) -> frozenset[str]:
 
 
 def run(settings: Settings, fd: int | None = None) -> None:
-    """Start the server, announce it when it answers, wait for its end.
+    """Starts the server, announces it when it answers, and waits for its end.
 
-    Runs in a process group of its own, killed as one.
+    The server runs in a process group of its own, which is killed as one.
 
-    ``fd``: the listening socket, bound by the caller, so that whatever answers at the address is this server.
+    Args:
+        fd: the listening socket, which the caller has bound, so that no other program can answer at the address.
     """
     prepare_store(settings)
-    allowed_hosts(settings)  # a fault of the file is told before anything starts
+    allowed_hosts(settings)  # a fault of the file is reported before anything starts
     server = subprocess.Popen(
         command(fd),
         pass_fds=() if fd is None else (fd,),
@@ -112,12 +114,12 @@ def run(settings: Settings, fd: int | None = None) -> None:
         os._exit(0)
 
     signal.signal(signal.SIGTERM, end)
-    url = f"http://127.0.0.1:{settings.mlflow_port}"  # never another address: it has no keys
+    url = f"http://127.0.0.1:{settings.mlflow_port}"  # this address only, since it has no keys
     while server.poll() is None and not _answers(url):
         time.sleep(LOOK_S)
     if server.poll() is None:
         announce(settings, "mlflow", url)
-    while server.poll() is None:  # `wait` here would hold the lock that ``end`` asks for
+    while server.poll() is None:  # `wait` would hold the lock that ``end`` needs
         time.sleep(LOOK_S)
     withdraw(settings, "mlflow")
     log.error("mlflow server ended", exit_code=server.returncode)

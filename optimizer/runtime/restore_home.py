@@ -1,4 +1,4 @@
-"""Makes a home of a backup: every file is checked, the store is brought to this version, and all rollouts are held."""
+"""Makes a home of a backup: checks every file, brings the store to this version, and holds all rollouts."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 import shutil
 import sqlite3
 import tarfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from optimizer.core.base.errors import Conflict, InvalidInput, NotFound
 from optimizer.runtime import wiring
 from optimizer.runtime.back_up_home import FORMAT, MANIFEST, MLFLOW, STORE
+from optimizer.runtime.personal_home import BESIDE_BACKUPS, FORGOTTEN, forgetting_home, forgotten_in
 
 if TYPE_CHECKING:
     from optimizer.host.config import Settings
@@ -27,8 +28,8 @@ MLFLOW_PLACES = {"experiments": "artifact_location", "runs": "artifact_uri", "lo
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HomeRestore:
-    """``held``: rollouts that were active, with their families. ``made_at``, ``made_by``: the
-    backup's moment, and the version that made it.
+    """``held``: rollouts that were active, with their families. ``made_at``, ``made_by``: when the backup was made, and
+    by which version.
     """
 
     home: Path
@@ -37,18 +38,21 @@ class HomeRestore:
     made_by: str
     n_files: int
     held: Mapping[str, str]
+    n_forgotten: int
 
 
-def restore_home(settings: Settings, file: Path, *, actor: str) -> HomeRestore:
-    """What the file holds becomes this home. A kill leaves a home without ``var``; the next call begins anew.
+def restore_home(settings: Settings, file: Path, *, actor: str, forgotten: str | None = None) -> HomeRestore:
+    """Makes the backup this home. If it is killed, the home has no ``var``, and the next call begins anew.
 
+    Args:
+        forgotten: the file that names who was forgotten since; None: the one beside the backup; "none": nobody was.
     Raises:
-        NotFound: no such file.
-        Conflict: the home has files of its own.
+        NotFound: no such file, or none that names who was forgotten.
+        Conflict: the home has files of its own, or one of the people cannot be forgotten in the backup.
         InvalidInput: the file is no whole backup, or of a newer version.
     """
     home, part = settings.home, settings.home / PART
-    was_begun = part.is_dir()  # by a call that was killed, so what stands beside it is of a backup
+    was_begun = part.is_dir()  # a call that was killed began it, so the files beside it come from a backup
     present = [entry.name for entry in home.iterdir() if entry != part] if home.is_dir() else []
     tops = {"config", "families", "mlflow", LAST}
     if LAST in present or (not was_begun and tops.intersection(present)):
@@ -63,15 +67,16 @@ def restore_home(settings: Settings, file: Path, *, actor: str) -> HomeRestore:
     try:
         manifest, checksum = _unpack(file, part)
         held = _hold_all(part, actor=actor, manifest=manifest)
+        n_forgotten = _forget_again(part, _forgotten_since(file, forgotten), actor=actor)
         _point_at_artifacts(part / MLFLOW, home / "mlflow" / "artifacts")
     except BaseException:
         shutil.rmtree(part, ignore_errors=True)
         raise
-    shutil.rmtree(part / LAST / "run", ignore_errors=True)  # of the holding
+    shutil.rmtree(part / LAST / "run", ignore_errors=True)  # opening the store to hold rollouts made it
     for entry in sorted(part.iterdir(), key=lambda entry: entry.name == LAST):
         target = home / entry.name
         if target.is_dir():
-            shutil.rmtree(target)  # of the call that was killed
+            shutil.rmtree(target)  # the call that was killed left it
         entry.rename(target)
     part.rmdir()
     return HomeRestore(
@@ -81,11 +86,25 @@ def restore_home(settings: Settings, file: Path, *, actor: str) -> HomeRestore:
         made_by=manifest["made_by"],
         n_files=len(manifest["files"]),
         held=held,
+        n_forgotten=n_forgotten,
     )
 
 
+def _forgotten_since(file: Path, named: str | None) -> list[str]:
+    """HMACs. Raises NotFound."""
+    if named == "none":
+        return []
+    beside = file.resolve().parent / BESIDE_BACKUPS if named is None else Path(named)
+    if not beside.is_file():
+        raise NotFound(
+            f"There is no {beside}, which says who was forgotten since the backup was made. Name it: --forgotten FILE;"
+            " or say that nobody was: --forgotten none. Nothing was changed."
+        )
+    return forgotten_in(beside)
+
+
 def _unpack(file: Path, part: Path) -> tuple[dict[str, Any], str]:
-    """The manifest and its SHA-256, once every file agrees with it."""
+    """The manifest and its SHA-256, once every file fits it."""
     hashes: dict[str, str] = {}
     try:
         with tarfile.open(file, "r|*") as tar:
@@ -117,8 +136,9 @@ def _unpack(file: Path, part: Path) -> tuple[dict[str, Any], str]:
 
 
 def _write(tar: tarfile.TarFile, member: tarfile.TarInfo, part: Path) -> str:
-    """The SHA-256 of the file, which stands below ``part`` now. Not by ``extract(filter="data")``, which Pythons before
-    3.11.4 have not.
+    """Writes the file below ``part``; returns its SHA-256.
+
+    ``extract(filter="data")`` is no alternative: Pythons before 3.11.4 lack it.
     """
     target = part / member.name
     if not target.resolve().is_relative_to(part.resolve()):
@@ -134,8 +154,9 @@ def _write(tar: tarfile.TarFile, member: tarfile.TarInfo, part: Path) -> str:
 
 
 def _hold_all(part: Path, *, actor: str, manifest: Mapping[str, Any]) -> dict[str, str]:
-    """Brings the unpacked store to this version's tables, and holds its rollouts: what happened to their users since
-    the backup is in no block, so a person says when they go on.
+    """Brings the unpacked store to this version's tables, and holds its rollouts.
+
+    No block knows what happened to their users since the backup, so a person says when they go on.
     """
     from optimizer.core.rollout.transitions import possible
     from optimizer.host.config import load_settings
@@ -149,10 +170,10 @@ def _hold_all(part: Path, *, actor: str, manifest: Mapping[str, Any]) -> dict[st
     try:
         context = wiring.home_context(settings, actor=actor, store=store, clock=clock)
         with store.read() as tx:
-            held = {ro.id: ro.family for ro in store.rollouts.all_active(tx) if "hold" in possible(ro)}
-        for id in held:
+            held_rollouts = {ro.id: ro.family for ro in store.rollouts.all_active(tx) if "hold" in possible(ro)}
+        for id in held_rollouts:
             hold(context, ActRequest(id=id, reason=f"restored from the backup of {manifest['made_at']}"))
-        detail = {"made_at": manifest["made_at"], "made_by": manifest["made_by"], "held": list(held)}
+        detail = {"made_at": manifest["made_at"], "made_by": manifest["made_by"], "held": list(held_rollouts)}
         store.write(
             lambda tx: store.audit.add(
                 tx, at=clock.now(), actor=actor, action="home.restore", family=None, subject="", detail=detail
@@ -161,11 +182,41 @@ def _hold_all(part: Path, *, actor: str, manifest: Mapping[str, Any]) -> dict[st
         store.write(store.serving_version.bump)
     finally:
         store.close()
-    return held
+    return held_rollouts
+
+
+def _forget_again(part: Path, units: Sequence[str], *, actor: str) -> int:
+    """How many were not forgotten in the backup yet. Raises Conflict where one cannot be."""
+    from optimizer.core.views.forgetting import ForgetQuery
+    from optimizer.host.config import load_settings
+    from optimizer.jobs.upkeep.forget_person import carry_out_forgetting, queue_forgetting
+
+    settings = load_settings(home=part, database_url=f"sqlite:///{part / STORE}")
+    known = set(forgotten_in(settings.var() / FORGOTTEN))
+    new = [unit for unit in units if unit not in known]
+    if not new:
+        return 0
+    store, clock = wiring.open_store(settings), wiring.open_clock(settings)
+    try:
+        home = forgetting_home(settings, store, clock, wiring.load_families(settings), is_alone=True)
+        for unit in new:
+            query = ForgetQuery(unit=unit, own_words=False, dry_run=False)
+            queued = store.write(
+                lambda tx, query=query: queue_forgetting(tx, store, query, actor=actor, at=clock.now())  # type: ignore[misc]
+            )
+            run = carry_out_forgetting(queued.id, home)
+            if run.status != "finished":
+                raise Conflict(
+                    f"Somebody who was forgotten since stands in this backup. {run.error} To do so, restore it with"
+                    " --forgotten none into a home that nobody reads, and forget them there; or take another backup."
+                )
+    finally:
+        store.close()
+    return len(new)
 
 
 def _point_at_artifacts(database: Path, artifacts: Path) -> None:
-    """MLflow's store names its artifacts by their whole path, which was that of the home of the backup."""
+    """MLflow's store names its artifacts by their whole path, which was the path of the backup's home."""
     if not database.is_file():
         return
     with closing(sqlite3.connect(database)) as connection:

@@ -1,6 +1,6 @@
-"""Where what is declared by a decorator is found: each group's rooms, whose modules are imported at the first question.
+"""Finds what a decorator declares: each group has rooms, whose modules are imported at the first question.
 
-A module in a room is found by standing there. So nothing in a room imports a heavy library at its top.
+A module belongs to a room by lying in it. So no module of a room imports a heavy library at its top.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from pkgutil import iter_modules
 from types import ModuleType
 from typing import Any
 
-from optimizer.core.base.registry import Registration, declared
+from optimizer.core.base.registry import Registration, record_of
 
-# a package, with the modules right in it, or one module
+# Each room is a package, whose direct modules count, or one module.
 ROOMS = {
     "detent.kinds": ("optimizer.core.declaration.prompt_kind", "optimizer.content.core.kind"),
     "detent.study_kinds": ("optimizer.jobs.studies.kinds", "optimizer.content.jobs.replayed_study"),
     "detent.parsers": ("optimizer.core.family.parsers",),
     "detent.scorers": (
-        "optimizer.core.evaluation.scorers",
+        "optimizer.core.evaluation.metrics",
         "optimizer.core.evaluation.judging.judgement",
         "optimizer.core.predictor.attach",
         "optimizer.content.core.search.score",
@@ -37,11 +37,11 @@ ROOMS = {
 
 @cache
 def declared_in(group: str) -> Sequence[Registration]:
-    """What stands in the rooms of a group, in their order; a name means one thing."""
+    """What the rooms of a group declare, in their order. A name has one meaning."""
     entries: dict[str, Registration] = {}
     for module in (module for room in ROOMS.get(group, ()) for module in _modules(room)):
         for value in vars(module).values():
-            record = declared(value)
+            record = record_of(value)
             if record is None:
                 continue
             entry = _added(record.name or value.__name__, module, value)

@@ -1,4 +1,4 @@
-"""Whether all processes of a home can read and write its store: each tells the others of its fault while it lasts."""
+"""Whether all processes of a home can read and write its store: each announces its fault while it lasts."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from optimizer.host import run_files
 from optimizer.host.config import Settings
 from optimizer.ports import Store
 
-NAME = "store-fault-"  # then the pid: a file of the run folder, while that process has a fault
+NAME = "store-fault-"  # and the pid: a file of the run folder that exists while that process has a fault
 
 
 class StoreHealth:
-    """Of one process. ``look`` is called every few seconds by one thread, ``elsewhere`` by any."""
+    """The view of one process. One thread calls ``look`` every few seconds; any thread may call ``elsewhere``."""
 
     def __init__(self, settings: Settings, store: Store) -> None:
         self._settings, self._store = settings, store
         self._announced: str | None = None
 
     def look(self) -> None:
-        """Checks whether this process's fault is over, and announces what is left.
+        """Checks whether this process's fault is over, and announces a fault that is left.
 
-        A damaged file is read again by the process that has the lowest pid of those that found it so.
+        Of the processes that found the file damaged, the one with the lowest pid reads it again.
         """
         self._tell()
         fault = self._store.fault
@@ -32,7 +32,7 @@ class StoreHealth:
         self._tell()
 
     def elsewhere(self) -> str | None:
-        """The fault of another process that runs, in words for anyone; None where no other has one."""
+        """The fault of another running process, in words for anyone; None where no other has one."""
         return next((f"Process {pid}: {fault}" for pid, fault in self._others()), None)
 
     def close(self) -> None:
@@ -42,7 +42,7 @@ class StoreHealth:
         fault, name = self._store.fault, f"{NAME}{os.getpid()}"
         if fault == self._announced:
             return
-        with suppress(OSError):  # no room: it is tried again
+        with suppress(OSError):  # the disk is full: the next look tries again
             if fault is None:
                 run_files.withdraw(self._settings, name)
             else:
@@ -54,7 +54,7 @@ class StoreHealth:
             process = run_files.find(self._settings, path.stem)
             if process is None:
                 with suppress(OSError):
-                    path.unlink()  # of one that was killed
+                    path.unlink()  # a process that was killed left it
             elif process.pid != os.getpid():
                 with suppress(OSError, ValueError):
                     fault = run_files.note(self._settings, path.stem, "fault")

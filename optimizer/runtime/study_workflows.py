@@ -1,6 +1,4 @@
-"""Studies as DBOS workflows: the workflow's id is the study's, so that one study runs once,
-and again after a kill -9.
-"""
+"""Studies as DBOS workflows. The workflow's id is the study's, so that a study runs once, also after a kill -9."""
 
 from __future__ import annotations
 
@@ -16,10 +14,12 @@ import structlog
 from optimizer.core.base.errors import Busy
 from optimizer.core.search.study import Study
 from optimizer.core.serving.rollout import may_run
+from optimizer.core.views.forgetting import ForgetRun
 from optimizer.host.config import Settings
+from optimizer.host.tracing import TRACING
 from optimizer.jobs.studies import run_study as job
 from optimizer.jobs.studies import transitions
-from optimizer.ports import Clock, FamilySource, ModelSource, Store
+from optimizer.ports import Clock, FamilySource, ModelSource, Store, Transaction
 from optimizer.runtime import wiring
 
 if TYPE_CHECKING:
@@ -27,15 +27,15 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-EXECUTOR = "detent-worker"  # fixed: the next worker takes up what this one left
-VERSION = "1"  # fixed: a new release takes up the studies of the one before it
+EXECUTOR = "detent-worker"  # fixed, so that the next worker continues what this one left
+VERSION = "1"  # fixed, so that a new release continues the studies of the one before
 KEEP_FINISHED = timedelta(days=1)
-MOST_RECOVERIES = 50  # a study that kills its worker so often is ended, or it would do so for ever
-RECOVERY_WAIT_S = 60.0  # how long a workflow may be pending at DBOS without running here
+MOST_RECOVERIES = 50  # a study that killed its worker so often is ended, or it would go on doing so
+RECOVERY_WAIT_S = 60.0  # how long DBOS may call a workflow pending that does not run here
 
 
 class StudyWorkflows:
-    """Begins queued studies, at most ``max_studies`` at once, and takes up those that a dead worker left."""
+    """Begins queued studies, at most ``max_studies`` at once, and continues those that a dead worker left."""
 
     def __init__(self, settings: Settings, store: Store, clock: Clock, families: FamilySource) -> None:
         from dbos import DBOS
@@ -64,13 +64,15 @@ class StudyWorkflows:
         self._workflow = run_study
         DBOS.launch()
         for handler in list(logging.getLogger("dbos").handlers):
-            logging.getLogger("dbos").removeHandler(handler)  # our own handlers write its warnings already
+            logging.getLogger("dbos").removeHandler(handler)  # our handlers write its warnings already
         self._dbos = DBOS
 
     def take_up(self, unfinished: Sequence[Study]) -> None:
-        """Start workflows for studies that no process runs, oldest first. A freeze leaves queued ones waiting."""
+        """Starts workflows for studies that no process runs, oldest first. During a freeze queued ones wait."""
         with self._store.read() as tx:
             freezes = self._store.freezes.all(tx)
+            if self._is_forgetting(tx):
+                return
         for study in (candidate for candidate in unfinished if may_run(candidate, freezes)):
             with self._lock:
                 if study.id in self._running:
@@ -80,7 +82,7 @@ class StudyWorkflows:
             self._start(study)
 
     def purge(self) -> None:
-        """Forget finished workflows: the studies table is what people read."""
+        """Deletes finished workflows at DBOS. People read the table of studies."""
         workflows = self._dbos.list_workflows(
             status=["SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"],
             completed_before=(datetime.now(UTC) - KEEP_FINISHED).isoformat(),
@@ -107,10 +109,11 @@ class StudyWorkflows:
             raise
 
     def _free_id(self, study: Study) -> str | None:
-        """The study's id, or with ``.2``, ``.3`` … when an earlier workflow of it ended and the study goes on.
+        """The workflow's id: the study's, or with ``.2``, ``.3`` … where an earlier workflow of it ended and the study
+        goes on.
 
-        None while DBOS has one pending, which its recovery at launch takes up, and for a study that is ended here
-        because it killed its worker too often.
+        None while DBOS calls one pending, which it continues at launch, and for a study that is ended here because it
+        killed its worker too often.
         """
         attempt = 1
         while True:
@@ -133,7 +136,7 @@ class StudyWorkflows:
                 return None
 
     def _is_stuck(self, workflow_id: str) -> bool:
-        """Whether DBOS has long called a workflow pending that no process here runs; a new one then replaces it."""
+        """Whether DBOS has long called a workflow pending that no process here runs. Then a new one replaces it."""
         since = self._pending_since.setdefault(workflow_id, time.monotonic())
         if time.monotonic() - since < RECOVERY_WAIT_S:
             return False
@@ -142,31 +145,30 @@ class StudyWorkflows:
         return True
 
     def _run(self, study_id: str) -> str:
-        """The whole study; returns how it ended."""
+        """Runs the whole study; returns how it ended."""
         with self._lock:
             self._running.add(study_id)
         log.info("study runs", study=study_id)
         try:
-            if self._must_wait(study_id):  # DBOS takes up at launch what a dead worker had begun, frozen or not
+            if self._must_wait(study_id):  # at launch, DBOS continues what a dead worker began, frozen or not
                 return "waiting"
-            study = job.run_study(
-                study_id,
-                wiring.job_context(
-                    self._settings, self._store, self._clock, self._families, self._open_models(), yields=True
-                ),
-                strategies=wiring.strategy_for,
-                classify=wiring.classify,
+            context = wiring.job_context(
+                self._settings, self._store, self._clock, self._families, self._open_models(), yields=True
             )
+            with TRACING.span("study", study=study_id) as span:
+                study = job.run_study(study_id, context, strategies=wiring.strategy_for, classify=wiring.classify)
+                if span is not None:
+                    span.set_attribute("detent.family", study.family)
+                    span.set_attribute("detent.status", study.status)
             log.info("study ended", study=study_id, status=study.status, outcome=study.outcome)
             return study.status
         except Busy as busy:
             log.warning("study waits for the store", study=study_id, detail=busy.detail)
-            return "waiting"  # the next look around takes it up again
+            return "waiting"  # the worker's next look continues it
         except Exception as error:
             log.exception("study failed", study=study_id)
-            transitions.fail_study(
-                self._store, self._clock, study_id, str(error)
-            )  # it may not even have begun: a models file that cannot be read
+            # It may not have begun, as where the models file cannot be read.
+            transitions.fail_study(self._store, self._clock, study_id, str(error))
             return "failed"
         finally:
             with self._lock:
@@ -175,7 +177,11 @@ class StudyWorkflows:
     def _must_wait(self, study_id: str) -> bool:
         with self._store.read() as tx:
             study = self._store.studies.get(tx, study_id)
-            return study is not None and not may_run(study, self._store.freezes.all(tx))
+            return self._is_forgetting(tx) or (study is not None and not may_run(study, self._store.freezes.all(tx)))
+
+    def _is_forgetting(self, tx: Transaction) -> bool:
+        """Whether a person is being forgotten: a study would hold examples in memory, and write them down again."""
+        return any(isinstance(run, ForgetRun) and run.status == "running" for run in self._store.runs.unfinished(tx))
 
     def _open_models(self) -> ModelSource:
         with self._lock:

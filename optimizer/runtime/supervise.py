@@ -1,5 +1,6 @@
-"""``detent serve``: starts api, gateway, worker and mlflow, starts them again when they die,
-and ends them with itself. The api may be several processes, which share a port.
+"""``detent serve``: starts api, gateway, worker and mlflow, restarts them when they die, and ends them with itself.
+
+The api may be several processes, which share a port.
 """
 
 from __future__ import annotations
@@ -28,26 +29,26 @@ from optimizer.host.ports_in_use import Listening, is_loopback, listen, reachabl
 log = structlog.get_logger(__name__)
 
 FIRST_WAIT_S = 0.5
-STABLE_AFTER_S = 30.0  # a process that lived this long starts again with the first wait
+STABLE_AFTER_S = 30.0  # after a life this long, the wait before a restart is the first one again
 UVICORN = "0.54"  # as pyproject.toml bounds it
 POLL_S = 0.1
-NEWS_S = 2.0  # how often the supervisor asks what began or ended by itself
+NEWS_S = 2.0  # between two questions about studies and rollouts that began or ended by themselves
 ENDING_ORDER = (("api",), ("feedback", "gateway", "worker", "mlflow"))  # no new requests first, then what they needed
 END_WAIT_S = 6.0
-# at the start each waits for those before it, at most this long: a small machine has one start at a time
+# At the start each process waits at most this long for those before it: a small machine copes with one start at a time.
 TURN_WAIT_S = 8.0
 
-Report = Callable[[str], object]  # False: the sentence could not be written
+Report = Callable[[str], object]  # takes a sentence; False: it could not be written
 Alarm = Callable[[str, str], None]  # (process, sentence); "" closes the alert
 
 
 @dataclass(kw_only=True)
 class Child:
-    """One process under supervision and what is known about it."""
+    """One supervised process, and what is known of it."""
 
     name: str  # of its run file, its logs and its alerts
-    entry: str = ""  # of optimizer.processes; "": its name
-    number: int = 1  # among the processes of its entry
+    entry: str = ""  # entry point in optimizer.processes; "": the name
+    number: int = 1  # its number among the processes of its entry point
     listening: Listening | None = None
     process: subprocess.Popen[bytes] | None = None
     started_at: float = 0.0  # monotonic seconds
@@ -67,14 +68,14 @@ class Child:
 
 
 def next_wait_s(current_s: float, lived_s: float, longest_s: float) -> float:
-    """How long to wait before the start after the next: twice as long each time,
-    from the beginning after a stable run.
-    """
+    """The wait before the start after the next: twice as long each time, and the first one after a stable run."""
     return FIRST_WAIT_S if lived_s >= STABLE_AFTER_S else min(current_s * 2, longest_s)
 
 
 def refuse_other_uvicorn(version: str) -> None:
-    """Raises Refused for a version to whose inner parts ``api/http/connections.py`` is not fitted."""
+    """Raises Refused for a version of uvicorn that ``api/http/connections.py``, which uses its inner parts, does not
+    fit.
+    """
     if not version.startswith(f"{UVICORN}."):
         raise Refused(
             f"The server is written for uvicorn {UVICORN}, and {version} is installed here. Install that one:"
@@ -92,11 +93,11 @@ def refuse_open_door(host: str, has_keys: bool) -> None:
 
 
 class Supervisor:
-    """The loop.
+    """The loop that supervises.
 
-    ``report`` takes one line per event for a person, ``alarm`` what belongs into the alerts;
-    ``news`` is asked now and then. None of them ends what serves: lines that cannot be written are dropped, and their
-    number stands in the run file as ``notes_dropped``.
+    ``report`` takes one line per event for a person, ``alarm`` takes alerts, and ``news`` is asked every few seconds. A
+    fault in any of them never ends what serves. Lines that cannot be written are dropped; the run file counts them as
+    ``notes_dropped``.
     """
 
     def __init__(
@@ -111,41 +112,41 @@ class Supervisor:
         self._settings, self._report, self._alarm, self._news = settings, report, alarm, news
         self._news_due = 0.0  # monotonic seconds
         self._n_dropped = 0  # sentences that could not be reported
-        self._announced: int | None = None  # how many dropped notes the run file tells; None: there is none yet
-        self._is_ending = False  # no Event, whose lock one signal would hold while the next one asks for it
+        self._announced: int | None = None  # the number of dropped notes in the run file; None: there is no file yet
+        self._is_ending = False  # no Event: one signal would hold its lock while the next one needs it
         self._ending_signals = 0
         self._began_at = time.monotonic()
-        # They share one port: where one dies, the others go on taking what comes
+        # The api processes share one port: where one dies, the others go on taking requests
         first = self._listening_child("api", self._settings.host, self._settings.port)
         names = run_files.api_names(self._settings.api.workers)
         if len(names) > 1 and first.listening is not None:
             first.listening = first.listening.shared()
-        more = (
+        others = (
             Child(name=name, entry="api", number=number, listening=first.listening)
             for number, name in enumerate(names[1:], start=2)
         )
-        self._children = [first, *more]
+        self._children = [first, *others]
         if settings.api.feedback_process:
             self._children.append(self._listening_child("feedback", "127.0.0.1", 0))
         self._children.append(self._listening_child("gateway", "127.0.0.1", settings.gateway_port))
         self._children.append(Child(name="worker"))
         if mlflow and settings.mlflow_tracking_uri is None:
-            # On this machine alone whatever host says, since it has no keys. The port is held from here on: MLflow
-            # takes long to start, and who bound it meanwhile would be taken for it.
+            # MLflow has no keys, so it listens on this machine only, whatever ``host`` says. The port is bound here,
+            # since MLflow takes long to start, and another program that bound it meanwhile would pass for MLflow.
             child = self._listening_child("mlflow", "127.0.0.1", self._settings.mlflow_port)
             assert child.listening is not None
             child.environment = {"DETENT_MLFLOW_PORT": str(child.listening.port)}
             self._children.append(child)
 
     def run(self) -> None:
-        """Until SIGTERM, SIGINT or ``stop()``; all children have ended when this returns."""
+        """Supervises until SIGTERM, SIGINT or ``stop()``. All children have ended when this returns."""
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-                if signal.getsignal(number) is not signal.SIG_IGN:  # as `nohup` asks for
+                if signal.getsignal(number) is not signal.SIG_IGN:  # `nohup` has the signal ignored
                     signal.signal(number, self._on_signal)
         self._announce()
         user_homes.enter(self._settings.home)
-        for child in self._children:  # what a machine that lost its power left may name another program's port by now
+        for child in self._children:  # run files from before a loss of power may name another program's port
             run_files.withdraw(self._settings, child.name)
         try:
             while not self._is_ending:
@@ -157,7 +158,7 @@ class Supervisor:
                     try:
                         for sentence in self._news():
                             self._tell(sentence)
-                    except Exception:  # what is only told must not end what serves
+                    except Exception:  # a report that fails must not end what serves
                         log.exception("news could not be told")
                 time.sleep(POLL_S)
         finally:
@@ -165,7 +166,8 @@ class Supervisor:
             for names in ENDING_ORDER:
                 group = [c for c in self._children if c.entry in names]
                 for child in group:
-                    if child.listening is not None:  # else who connects now waits for what will never accept
+                    # Else a client that connects now waits for a process that never accepts.
+                    if child.listening is not None:
                         child.listening.socket.close()
                     if child.process is not None and child.is_alive:
                         child.process.terminate()
@@ -185,7 +187,7 @@ class Supervisor:
         self._is_ending = True
 
     def _announce(self) -> None:
-        """Again whenever more notes were dropped; on a full disk as soon as there is room."""
+        """Writes the run file again whenever more notes were dropped; on a full disk as soon as there is room."""
         n_dropped = self._n_dropped + logs.n_dropped()
         if n_dropped == self._announced:
             return
@@ -230,12 +232,12 @@ class Supervisor:
             if now >= child.next_start_at and self._is_its_turn(child, now):
                 try:
                     self._start(child)
-                except OSError as error:  # no more processes, files or sockets: what runs goes on
+                except OSError as error:  # no process, file or socket to be had: what runs goes on
                     self._start_later(child, f"{child.name} could not be started: {error}", 0.0, now)
         elif not child.is_alive:
             assert child.process is not None
             pid, code = child.process.pid, child.process.returncode
-            _kill_group(pid)  # what it had started must not outlive it
+            _kill_group(pid)  # its own children must not outlive it
             lived_s = now - child.started_at
             how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
             self._start_later(
@@ -253,9 +255,9 @@ class Supervisor:
             self._raise_alarm(child.name, "")
 
     def _is_its_turn(self, child: Child, now: float) -> bool:
-        """First the api, then gateway and worker, MLflow last.
+        """Whether the child may start: the api first, then gateway and worker, MLflow last.
 
-        Only at the very start: a restarted child does not wait.
+        This order is kept at the first start only; a restarted child does not wait.
         """
         if child.n_restarts or child.entry == "api":
             return True
@@ -288,10 +290,13 @@ class Supervisor:
             }
             child.process = subprocess.Popen(
                 command,
-                stdin=subprocess.PIPE,  # its closing is how the child learns that we are gone
+                stdin=subprocess.PIPE,  # when it closes, the child learns that the supervisor is gone
                 stdout=None if self._settings.log_json else sink,
                 stderr=None if self._settings.log_json else sink,
-                start_new_session=True,  # Ctrl-C reaches the supervisor alone, which ends the others in order
+                # A group of its own: Ctrl-C reaches the supervisor alone, which ends the others in order. A session of
+                # its own would do the same, but where Linux shares cores by session (autogroup) ``stand_back`` has no
+                # effect.
+                process_group=0,
                 pass_fds=descriptors,
                 env={**os.environ, **environment, **child.environment},
             )
@@ -300,7 +305,7 @@ class Supervisor:
         log.info("started", child=child.name, pid=child.process.pid)
 
     def _start_later(self, child: Child, event: str, lived_s: float, now: float, **more: object) -> None:
-        """After its wait, with an alert that says what happened; ``more`` goes into the log."""
+        """Restarts the child after its wait, with an alert that says what happened; ``more`` goes into the log."""
         run_files.withdraw(self._settings, child.name)
         child.wait_s = FIRST_WAIT_S if lived_s >= STABLE_AFTER_S else child.wait_s
         child.process, child.next_start_at = None, now + child.wait_s
@@ -326,7 +331,7 @@ class Supervisor:
 
 
 def _output(path: Path) -> IO[bytes]:
-    """Where a child's own output goes; nowhere while the disk takes no file: the child is needed most then."""
+    """Where a child's own output goes. While the disk takes no file it goes nowhere: the child is needed most then."""
     try:
         return path.open("ab")
     except OSError:

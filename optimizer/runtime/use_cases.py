@@ -1,7 +1,7 @@
 """What a person or a program can ask for: each act and each read, once.
 
-``api`` builds its routes from this list, the command line its requests. A use case is one function of ``jobs`` (or
-``content``) that takes a Context and its own request and gives its own report; it is imported when it is used.
+``api`` builds its routes from this list, and the command line its requests. A use case is one function of ``jobs`` (or
+``content``) that takes a Context and its own request, and gives its own report. It is imported when it is used.
 """
 
 from __future__ import annotations
@@ -29,25 +29,25 @@ Change = Literal["limited", "never-refused"]
 
 @dataclass(frozen=True, kw_only=True)
 class UseCase:
-    """``change``: whether it counts as an operator's change; ``never-refused`` passes beyond the limit, too.
+    """One act or read.
 
-    ``narrows``: the function holds a key for named families to them itself; else such a key is held to the ``{family}``
-    of the path, and refused where there is none. ``keyed``: the answer is kept under an Idempotency-Key. A ``brake``
-    stops what is served or takes it back, or says how the home is: by command it works on the store where the server
-    does not carry it out.
-    ``counted``: the member whose entries count for what a sender may send in a minute.
-    ``apart``: takes processor time, so the api has it done by another process.
-    ``dry``: what 200 means of a report whose ``dry_run`` is true, where the usual status is another; ``again``: of one
-    whose ``new`` is false.
-    ``location``, ``etag``: the headers, made of the report's members. ``is_private``: no cache may keep the answer.
+    ``change``: whether it counts against the limit on an operator's changes; ``never-refused`` passes beyond the limit.
+    ``narrows``: the function itself holds a key for named families to them; else such a key is held to the ``{family}``
+    of the path, and refused where the path has none. ``keyed``: the answer is kept under an Idempotency-Key. ``brake``:
+    it stops or takes back what is served, or says how the home is; as a command it works on the store where the server
+    does not carry it out. ``counted``: the member whose entries count towards what a sender may send in a minute.
+    ``apart``: it takes processor time, so another process than the api does it. ``dry``: what 200 means for a report
+    whose ``dry_run`` is true, where the usual status is another. ``again``: the same for a report whose ``new`` is
+    false. ``location``, ``etag``: the headers, made of the report's members. ``is_private``: no cache may keep the
+    answer.
     """
 
     name: str
     method: Method
     path: str
     role: Role
-    function: str  # module:name
-    group: str  # under which the API's page lists it
+    function: str  # "module:name"
+    group: str  # the heading of the API's page that lists it
     change: Change | None = None
     narrows: bool = False
     keyed: bool = False
@@ -73,38 +73,43 @@ class UseCase:
         return request
 
     @cached_property
+    def schema(self) -> Mapping[str, Any]:
+        """JSON Schema of the request."""
+        return self.request.model_json_schema()
+
+    @cached_property
     def report(self) -> Any:
         return get_type_hints(self.call)["return"]
 
     @cached_property
     def answer(self) -> TypeAdapter[Any]:
-        """Writes and reads reports as JSON."""
+        """The type adapter that writes and reads reports as JSON."""
         from pydantic import TypeAdapter
 
         return TypeAdapter(self.report)
 
     @property
     def is_read(self) -> bool:
-        """A read is a POST where its request is too long for an address."""
+        """Whether it changes nothing. A read whose request is too long for an address is a POST."""
         return self.method == "GET" or self.role in ("read", "read-texts")
 
     def written(self, report: Any, *, figures_only: bool = False) -> bytes:
-        """The report as JSON, as its route answers it: without texts where ``figures_only``."""
+        """The report as JSON, as its route answers; without texts where ``figures_only``."""
         return self.answer.dump_json(report, by_alias=True, context=FIGURES_ONLY if figures_only else None)
 
     @property
     def description(self) -> str:
-        """What the function's docstring says to who asks."""
+        """The function's docstring, which is shown to those who ask."""
         return re.split(r"\n\s*(?:Args|Raises):|\n*Raises ", cleandoc(self.call.__doc__ or ""), maxsplit=1)[0].strip()
 
     @property
     def path_members(self) -> Mapping[str, str]:
-        """By name, as the path has them: ``{family}``, ``{unit:path}``."""
+        """The members of the path, by name, as the path has them: ``{family}``, ``{unit:path}``."""
         return {member[1]: member[0] for member in re.finditer(r"\{(\w+)(?::\w+)?\}", self.path)}
 
 
 def _act(name: str, method: Method, path: str, function: str, group: str, **more: Any) -> UseCase:
-    """An operator's change, which may be repeated under an Idempotency-Key."""
+    """A change by an operator. It may be repeated under an Idempotency-Key."""
     facts: dict[str, Any] = {"role": "operate", "change": "limited", "keyed": True, **more}
     return UseCase(name=name, method=method, path=path, function=f"optimizer.jobs.{function}", group=group, **facts)
 
@@ -137,17 +142,20 @@ COMPARISONS, EVALUATIONS = "runs.create_comparison", "runs.create_evaluation"
 PLAYBOOK, GOLDEN = "/v1/families/{family}/playbook", "/v1/families/{family}/golden"
 OVERRIDES, CHAMPION = "/v1/families/{family}/overrides/{unit:path}", "/v1/families/{family}/champion"
 JUDGE, JUDGE_RUNS = "/v1/families/{family}/judge", "runs.create_judge_run"
+SILENCES = "/v1/alert-silences/{name}"
 SCHEDULE = "/v1/families/{family}/schedule"
 DRY = "With dry_run: calls and dollars expected; nothing is spent."
 QUEUED_RUN: Mapping[str, Any] = {"status": 202, "location": "/v1/judge-runs/{0.id}", "dry": DRY}
 PERFORMANCE = "/api/performance"
 PIPELINE: Mapping[str, Any] = {"group": "Content pipeline", "room": "optimizer.content.jobs"}
 QUALITY = "champions.read_quality"
+FORGET = "upkeep.forget_person"
 THRESHOLDS = "/v1/families/{family}/thresholds"
 KEY: Mapping[str, Any] = {"role": "admin", "is_private": True}
 USE_CASES = (
     _read("families", "/v1/families", "scheduling.read_families:read_families", "Families", narrows=True),
     _read("family", "/v1/families/{family}", "scheduling.read_families:read_family", "Families"),
+    _read("worth", "/v1/families/{family}/worth", "studies.read_worth:read_worth", "Families", apart=True),
     _read("triggers", "/v1/families/{family}/triggers", "scheduling.read_families:read_triggers", "Studies"),
     _act(
         "exposures",
@@ -170,6 +178,14 @@ USE_CASES = (
         status=201,
         again="The family has this variant already.",
         location="/v1/variants/{0.variant}",
+    ),
+    _read(
+        "preview variant",
+        f"{VARIANTS}/preview",
+        "runs.preview_variant:preview_variant",
+        "Variants",
+        **TEXTS,
+        method="POST",
     ),
     _read("variant", "/v1/variants/{variant}", f"{READ_VARIANTS}:read_variant", "Variants", narrows=True),
     _read("diff", "/v1/variants/{variant}/diff", f"{READ_VARIANTS}:read_diff", "Variants", **TEXTS, narrows=True),
@@ -235,6 +251,7 @@ USE_CASES = (
         "dataset.import_examples:import_examples",
         "Families",
     ),
+    _read("examples", "/v1/families/{family}/examples", "dataset.read_examples:read_examples", "Families"),
     _read("golden", GOLDEN, "dataset.keep_golden:read_golden", "Families", **TEXTS),
     _read("all_golden", "/v1/golden", "dataset.keep_golden:read_all_golden", "Families", **TEXTS, narrows=True),
     _act("golden_add", "POST", GOLDEN, "dataset.keep_golden:add_golden", "Families"),
@@ -274,6 +291,17 @@ USE_CASES = (
     _act(
         "entry_restore", "POST", f"{PLAYBOOK}/{{entry}}/restore", "families.change_playbook:restore_entry", "Playbooks"
     ),
+    _act(
+        "forget person",
+        "DELETE",
+        "/v1/units/{unit:path}",
+        f"{FORGET}:forget_person",
+        "Operations",
+        role="admin",
+        status=202,
+        location="/v1/forgettings/{0.id}",
+    ),
+    _read("forgetting", "/v1/forgettings/{id}", f"{FORGET}:read_forgetting", "Operations", role="admin"),
     _act("prune", "POST", "/v1/data/prune", "upkeep.prune_records:prune", "Operations", role="admin", keyed=False),
     _act(
         "start", "POST", "/v1/families/{family}/rollouts", "rollouts.start_rollout:start_rollout", "Rollouts", **START
@@ -374,8 +402,27 @@ USE_CASES = (
         narrows=True,
     ),
     _read("status", "/v1/status", "upkeep.read_status:read_status", "Operations", narrows=True, brake=True),
+    _read("runs", "/v1/runs", "runs.read_runs:read_runs", "Operations", narrows=True),
+    _read(
+        "settings",
+        "/v1/settings",
+        "read_settings:read_settings",
+        "Operations",
+        room="optimizer.content.jobs",
+        role="operate",
+    ),
     _read("jobs", "/v1/jobs", "upkeep.read_operations:read_jobs", "Operations", narrows=True),
     _read("alerts", "/v1/alerts", "upkeep.read_operations:read_alerts", "Operations", narrows=True),
+    _read("alert rules", "/v1/alert-rules", "champions.read_rules:read_rules", "Operations", narrows=True),
+    _act(
+        "silence alerts",
+        "PUT",
+        SILENCES,
+        "outbox.silence_alerts:silence_alerts",
+        "Operations",
+        narrows=True,
+    ),
+    _act("end silence", "DELETE", SILENCES, "outbox.silence_alerts:end_silence", "Operations", narrows=True),
     _read("audit", "/v1/audit", "upkeep.read_operations:read_audit", "Operations", narrows=True),
     _read("reviews", "/v1/reviews", "feedback.answer_review:read_reviews", "Operations", **TEXTS, narrows=True),
     _act(
@@ -395,6 +442,17 @@ USE_CASES = (
     ),
     _read("quality analytics", "/v1/quality/analytics", f"{QUALITY}:read_analytics", "Operations", narrows=True),
     _read("quality monitor", "/v1/quality/monitor", f"{QUALITY}:read_conversation", "Operations", narrows=True),
+    _read("lowest answers", "/v1/families/{family}/lowest", f"{QUALITY}:read_lowest", "Operations", **TEXTS),
+    _read(
+        "dialogs", "/v1/dialogs/analysis", "champions.read_dialogs:read_dialogs", "Operations", narrows=True, apart=True
+    ),
+    _act(
+        "offer scenarios",
+        "POST",
+        "/v1/families/{family}/scenario-offers",
+        "feedback.collect_reviews:offer_scenarios",
+        "Operations",
+    ),
     _read("performance", f"{PERFORMANCE}/", "report_performance:read_performance", **PIPELINE),
     _read("summary", f"{PERFORMANCE}/metrics/summary", "report_performance:read_performance_summary", **PIPELINE),
     _read("content_types", f"{PERFORMANCE}/content-types", "report_performance:read_content_types", **PIPELINE),
@@ -425,17 +483,36 @@ USE_CASES = (
         apart=True,
         method="POST",
     ),
+    _read(
+        "live comparison",
+        f"{PERFORMANCE}/comparison",
+        "compare_live_records:compare_live_records",
+        **PIPELINE,
+        **TEXTS,
+        apart=True,
+    ),
     _act("reset clock", "POST", "/v1/clock/reset", "upkeep.reset_clock:reset_clock", "Operations", role="admin"),
     _read("keys", "/v1/keys", "upkeep.manage_keys:read_keys", "Keys", role="admin"),
     _act("create key", "POST", "/v1/keys", "upkeep.manage_keys:create_key", "Keys", **KEY, status=201),
     _act("rotate key", "POST", "/v1/keys/{name}/rotate", "upkeep.manage_keys:rotate_key", "Keys", **KEY),
+    _act(
+        "rotate installation key",
+        "POST",
+        "/v1/installation-keys/{kind}/rotate",
+        "upkeep.rotate_installation_key:rotate_installation_key",
+        "Keys",
+        **KEY,
+        dry="With dry_run: what would happen; nothing is changed.",
+    ),
     _act("revoke key", "POST", "/v1/keys/{name}/revoke", "upkeep.manage_keys:revoke_key", "Keys", **{**KEY, **BRAKE}),
 )
 _BY_FUNCTION = {use_case.function: use_case for use_case in USE_CASES}
 
 
 def use_case_named(function: str) -> UseCase:
-    """Args: function: module:name."""
+    """Args:
+    function: "module:name".
+    """
     return _BY_FUNCTION[function]
 
 
@@ -444,5 +521,5 @@ def use_case_of(function: Callable[..., Any]) -> UseCase:
 
 
 def as_json_of(function: Callable[..., Any], report: object) -> Any:
-    """The report as its route answers it."""
+    """The report as its route answers."""
     return json.loads(use_case_of(function).written(report))

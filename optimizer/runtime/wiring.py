@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -13,6 +13,7 @@ from optimizer.core.base.errors import DetentError
 from optimizer.core.serving.access import EVERYTHING, Access
 
 if TYPE_CHECKING:
+    from optimizer.adapters.files.alert_rule_files import AlertRuleFile
     from optimizer.adapters.files.family_files import FamilyFiles
     from optimizer.adapters.files.secrets import Secrets
     from optimizer.adapters.files.sources import Source
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from optimizer.adapters.models.user_calls import UserCalls
     from optimizer.content.core.policy.files import PipelineFiles
     from optimizer.content.core.policy.flags import Flags
+    from optimizer.content.core.records.saved import SavedMetrics
     from optimizer.content.core.search.recommend import PipelineRecommendation
     from optimizer.core.declaration.draft import Sheet
     from optimizer.core.evaluation.judging.calibration import FitJudge, FittedJudge
@@ -32,9 +34,12 @@ if TYPE_CHECKING:
     from optimizer.core.feedback.telemetry import PriceOf
     from optimizer.core.predictor.attach import Alignment
     from optimizer.core.predictor.predictor import Predictor
+    from optimizer.core.predictor.student import TaughtStudent
+    from optimizer.core.predictor.teaching import TeachingRow
     from optimizer.core.search.strategy import SearchSetting, Strategy
     from optimizer.core.search.study import Study
     from optimizer.core.serving.assignment import Assignment
+    from optimizer.core.views.dialogs import TextGroup
     from optimizer.core.views.rollout_story import RolloutReport
     from optimizer.core.views.study_story import StudyReport
     from optimizer.core.views.variant_grid import VariantGrid
@@ -44,19 +49,19 @@ if TYPE_CHECKING:
     from optimizer.jobs.feedback.ingest_feedback import Intake
     from optimizer.ports import AlertChannel, Clock, FamilySource, ModelSource, Pages, ServedModels, Store, Tracker
 
-MODELS_WAIT_S = 3.0  # for the gateway to read config/models.yaml again
-USER_CALLS = "users"  # a file of the run folder, locked while a user's model call is under way
+MODELS_WAIT_S = 3.0  # how long to wait for the gateway to read config/models.yaml again
+USER_CALLS = "users"  # a file of the run folder that is locked while a user's model call is under way
 
 
 def open_store(settings: Settings) -> Store:
-    """The store as this process reads and writes it; nothing is opened before the first use."""
+    """The store as this process reads and writes it. Nothing is opened before the first use."""
     from optimizer.adapters.store import Database
 
     return cast("Store", Database(settings.db_url()))
 
 
 def may_write_store(settings: Settings) -> bool:
-    """Whether this account may change the file of the store, and so all that is in it."""
+    """Whether this account may change the store's file, and so everything in it."""
     from optimizer.adapters.store.engine import is_sqlite, sqlite_path
 
     url = settings.db_url()
@@ -71,7 +76,7 @@ def open_context(
     clock: Clock,
     families: Callable[[], FamilySource],
     family: Callable[[str], Family],
-    unit_key: Callable[[], bytes],
+    unit_keys: Callable[[], Sequence[bytes]],
     verify: Callable[[str], Assignment],
     fit_judge: FitJudge,
     serving_health: Callable[[], ServingHealth],
@@ -79,10 +84,12 @@ def open_context(
     progress: Callable[[int, int, str], None] | None = None,
     pipeline_targets: Callable[[], Mapping[str, Target]] | None = None,
 ) -> Context:
-    """What a use case needs, of a process that has these open; no model is opened before one is asked for.
+    """The Context of a use case, for a process that has these open. No model is opened before one is asked for.
 
-    ``pipeline_targets``: None: of the file as it is when they are asked for.
+    Args:
+        pipeline_targets: None: those of the file when they are asked for.
     """
+    from optimizer.adapters.files.secrets import KeyFiles
     from optimizer.core.serving.assignment import unit_hmac
     from optimizer.host import run_files
     from optimizer.jobs.context import Context
@@ -99,15 +106,20 @@ def open_context(
         served_models=lambda: served_models(settings),
         scorer_for=scorers(settings),
         loaded_models=lambda wanted: loaded_models(settings, wanted),
-        hmac_unit=lambda unit: unit_hmac(unit_key(), unit),
+        hmac_unit=lambda unit: unit_hmac(unit_keys()[0], unit),
+        older_hmacs=lambda unit: [unit_hmac(key, unit) for key in unit_keys()[1:]],
+        installation_keys=KeyFiles(settings.var() / "keys", settings.token_keys),
         verify=verify,
         environment=lambda champion: load_flags().view(champion),
         pipeline_targets=pipeline_targets or (lambda: load_targets(settings)),
+        alert_rules=lambda: open_alert_rules(settings).read(),
         is_worker_running=lambda: run_files.ProcessLock(settings, "worker").is_held(),
         mlflow_link=lambda study: mlflow_link(settings, study),
         serving_health=serving_health,
         progress=progress,
+        classify=classify,
         fit_judge=fit_judge,
+        group_texts=group_texts,
     )
 
 
@@ -120,7 +132,7 @@ def home_context(
     clock: Clock | None = None,
     families: FamilySource | None = None,
 ) -> Context:
-    """Of a process that answers no requests: what it has not open is opened here."""
+    """The Context of a use case, for a process that answers no requests. What it has not open is opened here."""
     from optimizer.core.serving.assignment import verify_token
     from optimizer.core.serving.family_names import definition
 
@@ -143,7 +155,7 @@ def home_context(
         clock=the_clock,
         families=files,
         family=lambda name: definition(name, files().families, files().problems),
-        unit_key=lambda: open_secrets(settings).unit_key,
+        unit_keys=lambda: open_secrets(settings).unit_keys,
         verify=lambda token: verify_token(token, open_secrets(settings).token_keys, the_clock.now()),
         fit_judge=fit_judge,
         serving_health=lambda: health_beside_server(the_store, the_clock),
@@ -151,14 +163,18 @@ def home_context(
 
 
 def mlflow_link(settings: Settings, study: Study) -> str | None:
-    """Where the study is to be seen in MLflow now."""
+    """Where MLflow shows the study now."""
     from optimizer.adapters.mlflow.connection import link_of
 
     return link_of(settings, study)
 
 
 def health_beside_server(store: Store, clock: Clock, not_ready: str | None = None) -> ServingHealth:
-    """Of a process that serves nothing. ``not_ready``: what the server that runs says of itself."""
+    """The health that a process which serves nothing sees.
+
+    Args:
+        not_ready: what the running server says is wrong with it.
+    """
     from optimizer.jobs.context import ServingHealth
 
     with store.read() as tx:
@@ -171,7 +187,11 @@ def health_beside_server(store: Store, clock: Clock, not_ready: str | None = Non
 def job_context(
     settings: Settings, store: Store, clock: Clock, families: FamilySource, models: ModelSource, *, yields: bool
 ) -> JobContext:
-    """What a queued job runs with; ``yields``: to calls of users, as where a worker runs it."""
+    """What a queued job runs with.
+
+    Args:
+        yields: whether its calls wait for users' calls, as in the worker.
+    """
     from optimizer.jobs.context import JobContext
 
     return JobContext(
@@ -181,20 +201,19 @@ def job_context(
         models=models,
         scorer_for=scorers(settings),
         users_wait=lambda: yields and users_wait(settings),
+        learn_student=learn_student,
     )
 
 
 def open_spool(settings: Settings) -> Spool:
-    """Where this gateway puts records that the store does not take at once;
-    each gateway of a home has one of its own.
-    """
+    """Where this gateway puts records that the store does not take at once; each gateway of a home has its own."""
     from optimizer.adapters.files.spool import claim
 
     return claim(settings.var() / "spool")
 
 
 def user_calls(settings: Settings) -> UserCalls:
-    """How a process that answers users marks their calls."""
+    """Marks the calls of a process that answers users."""
     from optimizer.adapters.models.user_calls import UserCalls
 
     return UserCalls(settings.run_dir() / USER_CALLS)
@@ -208,9 +227,9 @@ def users_wait(settings: Settings) -> bool:
 
 
 def migrate_store(settings: Settings) -> None:
-    """Bring the tables to this version, one process at a time; makes the file where there is none.
+    """Brings the tables to this version, one process at a time; makes the file where there is none.
 
-    Raises Refused where the settings name a file that is not there, and this home has a store in its usual place.
+    Raises Refused where the settings name a file that does not exist while this home has a store in its usual place.
     """
     from filelock import FileLock
 
@@ -236,7 +255,7 @@ def migrate_store(settings: Settings) -> None:
 
 
 def open_clock(settings: Settings) -> Clock:
-    """Real time, and beside it the clock of rollouts, which all processes of a home scale from the same moment."""
+    """Real time, and the clock of rollouts, which all processes of a home scale from the same moment."""
     from optimizer.adapters.clock import SystemClock, shared_anchor
 
     anchor = None
@@ -254,7 +273,7 @@ def real_clock() -> Clock:
 
 
 def load_families(settings: Settings) -> FamilyFiles:
-    """The families' files, read once; the profile's ``family_overrides`` lie over each."""
+    """The families' files, read once, under the profile's ``family_overrides``."""
     from optimizer.adapters.files.family_files import FamilyFiles
     from optimizer.adapters.models.model_settings import read_sizes_and_places
     from optimizer.jobs.families.family_folders import Folders
@@ -273,7 +292,7 @@ def load_families(settings: Settings) -> FamilyFiles:
 
 
 def sync_families(settings: Settings, families: FamilySource, store: Store, clock: Clock) -> list[FamilySync]:
-    """Tell the store what the family files hold, under the profile's rule for edited files."""
+    """Tells the store what the family files hold; the profile says what an edited file does."""
     from optimizer.jobs.families.sync_families import sync_families
 
     syncs = sync_families(families.families, store, clock, serve_file_edits=settings.serve_file_edits)
@@ -292,7 +311,7 @@ def open_source(
     metrics: Path | None = None,
     prompt: str | None = None,
 ) -> Source:
-    """A file, ``installed-docs``, ``mlflow:EXPERIMENT`` or ``langfuse:PROMPT``, opened as rows for the import job."""
+    """The rows of a file, ``installed-docs``, ``mlflow:EXPERIMENT`` or ``langfuse:PROMPT``, for the import job."""
     from optimizer.adapters.files import sources
 
     system, colon, name = source.partition(":")
@@ -313,23 +332,30 @@ def open_source(
 
 
 def read_sheet(path: Path, *, encoding: str | None = None, delimiter: str | None = None) -> Sheet:
-    """A CSV file or JSON lines; of examples their inputs and expected fields, flattened."""
+    """The rows of a CSV file or of JSON lines; an example is flattened into its inputs and expected fields."""
     from optimizer.adapters.files import sources
 
     return sources.read_sheet(path, encoding=encoding, delimiter=delimiter)
 
 
 def read_pipeline_files(path: Path) -> PipelineFiles:
-    """The content pipeline's own files: all of a folder, or one."""
+    """The content pipeline's own files: one, or all of a folder."""
     from optimizer.content.adapters.content_files import read_file, read_folder
 
     return read_folder(path) if path.is_dir() else read_file(path)
 
 
-def load_flags() -> Flags:
-    """The content pipeline's flags of this process's environment.
+def read_saved_metrics(path: Path) -> list[SavedMetrics]:
+    """The content pipeline's saved metrics_*.json: all of a folder, or one."""
+    from optimizer.content.adapters.content_files import read_saved_metrics
 
-    Raises InvalidInput naming every variable that cannot be read.
+    return read_saved_metrics(path)
+
+
+def load_flags() -> Flags:
+    """The content pipeline's flags in this process's environment.
+
+    Raises InvalidInput, which names every variable that cannot be read.
     """
     from optimizer.content.core.policy.flags import read_flags
 
@@ -337,7 +363,7 @@ def load_flags() -> Flags:
 
 
 def load_targets(settings: Settings) -> Mapping[str, Target]:
-    """The levels of the content pipeline's figures: monitoring.yaml's where there is one, else the built-in ones.
+    """The targets of the content pipeline's figures: those of monitoring.yaml where it exists, else the built-in ones.
 
     Raises:
         InvalidInput: every fault of the file, with its line.
@@ -348,8 +374,22 @@ def load_targets(settings: Settings) -> Mapping[str, Target]:
     return {**TARGETS, **read_levels(settings.monitoring_file)} if settings.monitoring_file.is_file() else TARGETS
 
 
+def open_alert_rules(settings: Settings) -> AlertRuleFile:
+    """The rules of the home's config/alert_rules.yaml, else those that come along."""
+    return _open_alert_rules(settings.alert_rules_file)
+
+
+@lru_cache(maxsize=8)
+def _open_alert_rules(file: Path) -> AlertRuleFile:
+    """Kept, since to read the file takes a page as long as all else on it; it is looked at for changes each time."""
+    from optimizer.adapters.files.alert_rule_files import AlertRuleFile
+    from optimizer.jobs.families.add_shipped_family import SHIPPED_HOME
+
+    return AlertRuleFile(file, SHIPPED_HOME / "config" / "alert_rules.yaml")
+
+
 def open_channels(settings: Settings) -> list[AlertChannel]:
-    """The alert channels that have an address; nothing is connected before the first message."""
+    """The alert channels that have an address. No connection is made before the first message."""
     from optimizer.adapters import webhooks
 
     addresses = (
@@ -361,7 +401,7 @@ def open_channels(settings: Settings) -> list[AlertChannel]:
 
 
 def write_optimal_config(folder: Path, recommendation: PipelineRecommendation) -> Path:
-    """optimal_config.yaml of a recommendation, in the pipeline's own format."""
+    """Writes a recommendation as optimal_config.yaml, in the pipeline's own format."""
     from optimizer.content.adapters.content_files import write_folder
     from optimizer.content.core.policy.files import PipelineFiles
 
@@ -374,7 +414,8 @@ def write_optimal_config(folder: Path, recommendation: PipelineRecommendation) -
 def open_models(settings: Settings, *, last_good: bool = False) -> Models:
     """The models that config/models.yaml names. No model is loaded before the first call.
 
-    ``last_good``: for what serves. The file's last good text is kept, and gone by where the file cannot be used.
+    Args:
+        last_good: True for what serves: the file's last good text is kept, and used while the file cannot be read.
     """
     from optimizer.adapters.models.language_models import Models
 
@@ -383,16 +424,16 @@ def open_models(settings: Settings, *, last_good: bool = False) -> Models:
 
 
 def prices_by_name(settings: Settings) -> PriceOf:
-    """Prices of models by the names that applications report."""
+    """Prices of models, by the names that applications report."""
     from optimizer.adapters.models.language_models import PricesByName
 
     return PricesByName(settings.models_file)
 
 
 def loaded_models(settings: Settings, wanted: Collection[str] = ()) -> Mapping[str, str] | None:
-    """The models that the running gateway knows, with a digest of each one's settings; None where none runs.
+    """The models that the running gateway knows, with a digest of each one's settings; None where no gateway runs.
 
-    It reads config/models.yaml again soon after a change: where it does not know ``wanted`` yet, it is waited for.
+    The gateway reads config/models.yaml again soon after a change. Where it does not know ``wanted`` yet, this waits.
     """
     from time import monotonic, sleep
 
@@ -400,14 +441,14 @@ def loaded_models(settings: Settings, wanted: Collection[str] = ()) -> Mapping[s
 
     until = monotonic() + MODELS_WAIT_S
     while True:
-        known = cast("Mapping[str, str] | None", note(settings, "gateway", "models"))
-        if known is None or known.keys() >= set(wanted) or monotonic() >= until:
-            return known
+        gateway_models = cast("Mapping[str, str] | None", note(settings, "gateway", "models"))
+        if gateway_models is None or gateway_models.keys() >= set(wanted) or monotonic() >= until:
+            return gateway_models
         sleep(0.1)
 
 
 def served_models(settings: Settings) -> ServedModels:
-    """Waits for nothing; a faulty file refuses no act."""
+    """The same without a wait, and without a refusal where the file has faults."""
     from optimizer.ports import ServedModels
 
     try:
@@ -418,22 +459,23 @@ def served_models(settings: Settings) -> ServedModels:
 
 
 def listed_model(litellm_id: str) -> ModelSettings:
-    """A model as LiteLLM's own table lists it, for estimates; it is not called and needs no key."""
+    """A model as LiteLLM's own table lists it, for estimates. It is not called, and needs no key."""
     from optimizer.adapters.models.model_settings import ModelSettings
 
     return ModelSettings(litellm=litellm_id)
 
 
 def open_scorer(family: Family, settings: Settings) -> Scorer:
-    """The family's scorer; its user's own metrics are looked for in the home folder last."""
+    """The family's scorer. Metrics of the user's own are looked for in the home folder last."""
     from optimizer.adapters.text_metrics import build_scorer
 
     return build_scorer(family, settings.home)
 
 
 def open_metric(dotted: str, family: Family, settings: Settings) -> Judge:
-    """A function that the family's file gives to a gate, (example, output) -> 0..1;
-    raises InvalidInput where it may not or cannot be loaded.
+    """A function that the family's file gives to a gate, (example, output) -> 0..1.
+
+    Raises InvalidInput where it is not allowed, or cannot be loaded.
     """
     from optimizer.adapters.text_metrics import own_metric
 
@@ -441,19 +483,33 @@ def open_metric(dotted: str, family: Family, settings: Settings) -> Judge:
 
 
 def scorers(settings: Settings) -> Callable[[Family], Scorer]:
-    """``open_scorer`` with the settings filled in, as jobs take it."""
+    """``open_scorer`` with the settings filled in, as jobs need it."""
     return lambda family: open_scorer(family, settings)
 
 
 def classify(texts: Sequence[str], labels: Sequence[str], unlabelled: Sequence[str]) -> Sequence[str]:
-    """A label for each text that is asked about, learnt without a model."""
+    """A label for each of ``unlabelled``, learned without a model."""
     from optimizer.adapters.predictors.text_classifier import classify
 
     return classify(texts, labels, unlabelled)
 
 
+def learn_student(rows: Sequence[TeachingRow], *, trained_on: Mapping[str, Any]) -> TaughtStudent:
+    """A student that these rows taught."""
+    from optimizer.adapters.predictors.student_learning import learn_student
+
+    return learn_student(rows, trained_on=trained_on)
+
+
+def group_texts(texts: Sequence[str]) -> Sequence[TextGroup]:
+    """Texts that are alike. It takes processor time and scikit-learn, so what asks it is read apart from the api."""
+    from optimizer.adapters.predictors.text_groups import group_texts
+
+    return group_texts(texts)
+
+
 def fit_judge(scores: Sequence[float], ratings: Sequence[float], groups: Sequence[str], passes: float) -> FittedJudge:
-    """The map from a judge's scores to people's ratings, and how well it does."""
+    """The map from a judge's scores to people's ratings, and how good it is."""
     from optimizer.adapters.predictors.judge_agreement import fit_judge
 
     return fit_judge(scores, ratings, groups, passes)
@@ -462,14 +518,14 @@ def fit_judge(scores: Sequence[float], ratings: Sequence[float], groups: Sequenc
 def learn_alignment(
     numbers: Sequence[dict[str, float | None]], liked: Sequence[bool], groups: Sequence[str], trained_on: dict[str, Any]
 ) -> Alignment:
-    """A predictor of users' thumbs, and how well it tells later ones apart."""
+    """A predictor of users' thumbs, and how well it predicts later ones."""
     from optimizer.adapters.predictors.measures import learn_alignment
 
     return learn_alignment(numbers, liked, groups, trained_on)
 
 
 def write_predictor(file: Path, predictor: Predictor) -> None:
-    """As the file of a learned scorer."""
+    """Writes the predictor as the file of a learned scorer."""
     from optimizer.adapters.files.score_files import write_predictor
 
     write_predictor(file, predictor)
@@ -499,7 +555,7 @@ def study_page(report: StudyReport) -> str:
 
 
 def mirrored_pages(families: Mapping[str, Family], store: Store, clock: Clock) -> Pages:
-    """What puts into MLflow the pages that ``detent study report`` and ``detent rollout report`` write."""
+    """Puts the pages that ``detent study report`` and ``detent rollout report`` write into MLflow."""
     from optimizer.jobs.rollouts.report_rollout import report_rollout
     from optimizer.jobs.studies.report_study import report_study
     from optimizer.ports import Pages
@@ -513,7 +569,7 @@ def mirrored_pages(families: Mapping[str, Family], store: Store, clock: Clock) -
 
 
 def grid_page(grid: VariantGrid, variants: Sequence[Variant]) -> str:
-    """Variants side by side as one HTML page that needs no network."""
+    """Variants side by side, as one HTML page that needs no network."""
     from optimizer.adapters.reports import study_report
 
     return study_report.grid_page(grid, variants)
@@ -528,14 +584,14 @@ def html_page(template: str, **values: Any) -> str:
 
 
 def open_secrets(settings: Settings) -> Secrets:
-    """Keys of tokens and of units' HMACs, made under var/keys (mode 600) where there are none."""
+    """The keys of tokens and of units' HMACs; makes them under var/keys (mode 600) where there are none."""
     from optimizer.adapters.files.secrets import Secrets
 
     return Secrets.load(settings.var() / "keys", settings.token_keys)
 
 
 def open_intake(settings: Settings, store: Store, clock: Clock, families: FamilySource, *, actor: str) -> Intake:
-    """Takes events in for someone of this machine, who may report anything."""
+    """Takes events from someone at this machine, who may report anything."""
     from optimizer.core.serving.assignment import unit_hmac, verify_token
     from optimizer.jobs.feedback.ingest_feedback import Intake
 
@@ -546,12 +602,13 @@ def open_intake(settings: Settings, store: Store, clock: Clock, families: Family
         families=families.families,
         verify=lambda token: verify_token(token, secrets.token_keys, clock.now()),
         hmac_unit=lambda unit: unit_hmac(secrets.unit_key, unit),
+        older_hmacs=lambda unit: [unit_hmac(key, unit) for key in secrets.unit_keys[1:]],
         actor=actor,
     )
 
 
 def strategy_for(name: str, setting: SearchSetting) -> Strategy:
-    """The strategy of one word of a study; raises InvalidInput for an unknown one."""
+    """The strategy of one word of a study. Raises InvalidInput for an unknown word."""
     from optimizer.core.search.strategy import STRATEGIES, check_strategy
 
     (word,) = check_strategy(name)

@@ -1,14 +1,14 @@
 """The worker: exactly one per database.
 
-Ticks, studies as DBOS workflows, the mirror to MLflow, roll-ups, the watch on champions.
-
-Each duty has a thread of its own, so that the tick goes on while a search computes or MLflow hangs. DBOS keeps which
-studies were begun: after a kill -9 the next worker's launch takes them up again, and the study's journal answers what
-was already asked. Heavy libraries are imported when the first study or mirror needs them, after the first tick.
+It ticks, runs studies as DBOS workflows, mirrors to MLflow, rolls up, and watches champions. Each duty has a thread of
+its own, so that the tick goes on while a search computes or MLflow hangs. DBOS records which studies have begun: after
+a kill -9 the next worker continues them, and the study's journal answers what was asked before. Heavy libraries are
+imported when the first study or mirror needs them, after the first tick.
 """
 
 from __future__ import annotations
 
+import shutil
 import signal
 import threading
 import time
@@ -25,11 +25,15 @@ from optimizer.content.jobs.watch_pipeline import watch_pipeline
 from optimizer.core.family.family import Family
 from optimizer.core.rollout.champion_limits import ChampionLimits
 from optimizer.core.scheduling.monthly_budget import MonthlyLimits
+from optimizer.core.views.forgetting import ForgetRun
 from optimizer.host import run_files
 from optimizer.host.config import Settings
+from optimizer.host.memory import drop_cached
+from optimizer.host.tracing import TRACING
 from optimizer.jobs.champions.drill_rollback import drill_rollback, is_due
 from optimizer.jobs.champions.watch_champion import watch_champion
 from optimizer.jobs.champions.watch_limits import watch_limits
+from optimizer.jobs.champions.watch_rules import HomeFigures, RuleWatcher, tell_faulty_file
 from optimizer.jobs.champions.watch_switch import SwitchWatcher
 from optimizer.jobs.families.each_family import each_family
 from optimizer.jobs.families.watch_retirements import watch_retirements
@@ -45,10 +49,12 @@ from optimizer.jobs.scheduling.hand_on_candidates import hand_on_candidates
 from optimizer.jobs.scheduling.trigger_studies import trigger_studies
 from optimizer.jobs.studies.read_spending import monthly_left
 from optimizer.jobs.upkeep.check_store import check_store
+from optimizer.jobs.upkeep.forget_person import carry_out_forgetting
 from optimizer.jobs.upkeep.prune_records import prune_records
 from optimizer.jobs.upkeep.read_retention import retentions
 from optimizer.ports import Alert, ModelSource, Tracker
 from optimizer.runtime import wiring
+from optimizer.runtime.personal_home import forgetting_home
 from optimizer.runtime.store_health import StoreHealth
 from optimizer.runtime.study_workflows import StudyWorkflows
 
@@ -57,33 +63,33 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-LOOK_SECONDS = 1.0  # how often the worker looks for what is queued, and for changed family files
-END_SECONDS = 0.5  # how often it is looked whether the worker shall end
+LOOK_SECONDS = 1.0  # between two looks for queued work and changed family files
+END_SECONDS = 0.5  # between two looks at whether the worker shall end
 MIRROR_SECONDS = 2.0
 ALERTS_SECONDS = 2.0
 STORE_SECONDS = 2.0
-STORE_PAGES_SECONDS = 60.0  # at least, between two reads of the whole file
+STORE_PAGES_SECONDS = 60.0  # the shortest time between two reads of the whole file
 PIPELINE_SECONDS = 60.0
-# To load MLflow takes three seconds of CPU, which a service that has just begun needs for its users.
+# Loading MLflow takes three seconds of CPU, which a service that has just started needs for its users.
 MLFLOW_AFTER_SECONDS = 10.0
-ALIASES_SECONDS = 60.0  # with nothing to send, MLflow is only looked at this often
+ALIASES_SECONDS = 60.0  # between two looks at MLflow while there is nothing to send
 ROLL_UP_SECONDS = 60.0
-ROLL_UP_REST = 49.0  # times what it took: a fiftieth of one processor at the most
+ROLL_UP_REST = 49.0  # it rests for so many times as long as it took, so it uses at most a fiftieth of one processor
 MINUTES_SECONDS = 20.0
 CHAMPIONS_SECONDS = 60.0
 TRIGGERS_SECONDS = 300.0
-DRILL_SECONDS = 60.0  # how often is looked whether one is due
-REVIEWS_SECONDS = 300.0  # how often is looked whether answers in doubt are due
-JUDGE_SECONDS = 60.0  # how often answers of live traffic are put before a judge, where a family's file asks for it
+DRILL_SECONDS = 60.0  # between two looks at whether a drill is due
+REVIEWS_SECONDS = 300.0  # between two looks for answers in doubt that are due for review
+JUDGE_SECONDS = 60.0  # between two looks for answers of live traffic that a judge should score
 RETIREMENTS_SECONDS = 3600.0
 PURGE_SECONDS = 3600.0
 PRUNE_SECONDS = 24 * 3600.0
-PRUNE_PAUSE_S = 0.05  # between two batches, so that other processes can write
+PRUNE_PAUSE_S = 0.05  # between two batches, in which other processes can write
 FAILED = "worker_duty_failed"
 
 
 class Worker:
-    """Holds the lock for as long as it lives; ``run`` returns after SIGTERM, SIGINT or ``stop()``."""
+    """Holds the lock for as long as it lives. ``run`` returns after SIGTERM, SIGINT or ``stop()``."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -95,7 +101,7 @@ class Worker:
         self._aliases_due = 0.0  # monotonic seconds
         self._roll_up_from = 0.0  # monotonic seconds
         self._under_way: set[str] = set()  # studies, at the last look
-        self._handing_on = threading.Lock()  # two duties do it: now and then, and when a study has ended
+        self._handing_on = threading.Lock()  # two duties hand candidates on: a regular one, and the end of a study
 
     def run(
         self,
@@ -104,12 +110,12 @@ class Worker:
         on_wait: Callable[[int | None], object] | None = None,
         on_ready: Callable[[], object] | None = None,
     ) -> None:
-        """Do the worker's duties until told to end.
+        """Does the worker's duties until it is told to end.
 
         Args:
-            wait: stand by until the lock is free; False raises Refused naming the holder.
-            on_wait: told once, with the holder's pid, before standing by.
-            on_ready: told once the lock is held and the duties have begun.
+            wait: stand by until the lock is free; with False, raises Refused, which names the holder.
+            on_wait: called once with the holder's pid, before it stands by.
+            on_ready: called once the lock is held and the duties have begun.
         """
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGTERM, signal.SIGINT):
@@ -128,6 +134,7 @@ class Worker:
         self._targets = wiring.load_targets(self._settings)
         self._flags = wiring.load_flags()
         self._channels = wiring.open_channels(self._settings)
+        self._rules, self._rule_watcher = wiring.open_alert_rules(self._settings), RuleWatcher(self._store, self._clock)
         alarms = self._settings.alarms
         self._limits = ChampionLimits(error_share=alarms.error_share, silence_minutes=alarms.silence_minutes)
         duties = [
@@ -135,7 +142,13 @@ class Worker:
             self._thread("mirror", self._mirror, MIRROR_SECONDS),
             self._thread(
                 "alerts",
-                lambda: send_alerts(self._store, self._channels, self._clock, least=self._settings.alert_level),
+                lambda: send_alerts(
+                    self._store,
+                    self._channels,
+                    self._clock,
+                    least=self._settings.alert_level,
+                    rules=self._rules.rules(),
+                ),
                 ALERTS_SECONDS,
             ),
             self._thread("pipeline", self._watch_pipeline, PIPELINE_SECONDS),
@@ -166,7 +179,7 @@ class Worker:
         self._studies = StudyWorkflows(self._settings, self._store, self._clock, self._families)
         duties.append(self._thread("studies", self._look_around, LOOK_SECONDS))
         duties.append(self._thread("purge", self._studies.purge, PURGE_SECONDS))
-        while not self._end.is_set():  # `wait` here would hold the lock that a signal's `set` may ask for
+        while not self._end.is_set():  # `wait` would hold the lock that a signal's `set` may need
             time.sleep(END_SECONDS)
         for duty in duties:
             duty.join(timeout=2)
@@ -200,13 +213,13 @@ class Worker:
         return False
 
     def _thread(self, name: str, duty: Callable[[], object], every_s: float) -> threading.Thread:
-        """Runs ``duty`` now and then every so often.
+        """Runs ``duty`` every so often.
 
-        What it raises is logged, alerted until it works again, and does not end the others.
+        An error is logged, and alerted until the duty works again. It does not end the other duties.
         """
 
         def loop() -> None:
-            may_be_open = True  # an alert: of this duty, or left by a worker before
+            may_be_open = True  # an alert on this duty may be open, from this worker or an earlier one
             while not self._end.is_set():
                 began = time.monotonic()
                 try:
@@ -216,7 +229,7 @@ class Worker:
                             lambda tx: self._store.alerts.close(tx, FAILED, None, name, datetime.now(UTC))
                         )
                         may_be_open = False
-                except Exception as error:  # one bad round must not end the leases of all rollouts
+                except Exception as error:  # a failed round must not end the leases of all rollouts
                     log.exception("duty failed", duty=name)
                     self._alert(name, error)
                     may_be_open = True
@@ -244,7 +257,8 @@ class Worker:
             log.exception("alert not written", duty=duty)
 
     def _tick(self) -> None:
-        report = tick(self._store, self._clock, self._settings.lease_seconds)
+        with TRACING.span("tick"):
+            report = tick(self._store, self._clock, self._settings.lease_seconds)
         if report.done or report.overtaken:
             log.debug("tick", at=report.at, done=report.done, overtaken=report.overtaken)
 
@@ -270,9 +284,9 @@ class Worker:
             self._hand_on()
 
     def _mirror(self) -> None:
-        """Everything that is due, then the aliases now and then.
+        """Sends everything that is due, then looks at the aliases every so often.
 
-        MLflow is opened only when there is something to say to it, and not at once.
+        MLflow is opened only when there is something to send, and not at once.
         """
         if self._tracker is None and time.monotonic() < self._mlflow_from:
             return
@@ -283,7 +297,7 @@ class Worker:
             return
         families = self._families.families
         pages = wiring.mirrored_pages(families, self._store, self._clock)
-        names = {**dict.fromkeys(self._families.problems), **families}  # a faulty file is no family that is gone
+        names = {**dict.fromkeys(self._families.problems), **families}  # a family whose file has a fault still exists
         mirror_once(self._store, self._open_tracker, self._clock, names, pages)
         self._aliases_due = time.monotonic() + ALIASES_SECONDS
 
@@ -315,7 +329,7 @@ class Worker:
             log.info("pruned", rows=pruned.rows, family=pruned.family, n=pruned.n)
 
     def _roll_up(self) -> None:
-        """It reads every event of two days, so it rests for as long as a busy day needs."""
+        """Sums up every event of two days. On a busy day that takes long, so it then rests for longer."""
         if time.monotonic() < self._roll_up_from:
             return
         began_at = time.monotonic()
@@ -325,10 +339,19 @@ class Worker:
 
     def _roll_up_minutes(self) -> None:
         roll_up_minutes(self._store, self._clock)
-        watch_limits(self._store, self._clock, dict(self._families.families), self._limits)
+        families = dict(self._families.families)
+        watch_limits(self._store, self._clock, families, self._limits)
+        rules = self._rules.rules()
+        problem = self._rules.problem
+        tell_faulty_file(self._store, self._clock, problem.detail if problem is not None else None)
+        disk = shutil.disk_usage(self._settings.var())
+        figures = HomeFigures(disk=disk.used / (disk.used + disk.free), all_usd=self._settings.usd_per_month)
+        self._rule_watcher.look(families, rules, figures)
 
     def _trigger(self) -> None:
-        """Candidates first: while a rollout is under way no study starts by itself."""
+        """Starts studies that are due. Candidates come first: while a rollout is under way no study
+        starts by itself.
+        """
         try:
             self._hand_on()
         finally:
@@ -375,10 +398,16 @@ class Worker:
         each_family(dict(self._families.families), monitor)
 
     def _carry_out_runs(self) -> None:
-        """One after the other; one that a killed worker left goes on."""
+        """Carries out queued runs, one after the other; continues one that a killed worker left."""
         with self._store.read() as tx:
             unfinished = self._store.runs.unfinished(tx)
         for run in unfinished:
+            if isinstance(run, ForgetRun):
+                home = forgetting_home(self._settings, self._store, self._clock, self._families)
+                if carry_out_forgetting(run.id, home).has_ended:
+                    self._store.unit_counts.forget_all()
+                    drop_cached()
+                continue
             carry_out_run(
                 run.id,
                 wiring.job_context(

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,10 @@ import pytest
 
 chats = importlib.import_module("bench.speed.chats")
 client = importlib.import_module("bench.speed.client")
+dashboard = importlib.import_module("bench.dashboard")
 events = importlib.import_module("bench.speed.events")
+grown = importlib.import_module("bench.speed.grown")
+page_answers = importlib.import_module("bench.speed.page_answers")
 memory = importlib.import_module("bench.speed.memory")
 pages = importlib.import_module("bench.speed.page")
 rivals = importlib.import_module("bench.speed.rivals")
@@ -125,6 +129,62 @@ def test_events_can_be_there_before_the_benchmark_begins(place: Any) -> None:
     assert n_stored() == before + 2500
 
 
+@pytest.fixture(scope="module")
+def size() -> Any:
+    return grown.Size(families=3, events=600, trials=1100, alerts=20, changes=200, records=100)
+
+
+@pytest.fixture(scope="module")
+def grown_place(tmp_path_factory: pytest.TempPathFactory, size: Any) -> Iterator[Any]:
+    with dashboard.grown_installation(tmp_path_factory.mktemp("grown"), size) as found:
+        yield found
+
+
+def test_every_page_of_a_home_that_has_grown_is_asked_for_beside_a_bare_one(grown_place: Any, size: Any) -> None:
+    pages = page_answers.addresses(grown.places_of(grown_place.settings, size))
+    asked = {name: address for name, address in pages.items() if not page_answers.is_report(name)}
+    assert {"/dashboard", "/dashboard/requests?window=24h", "/dashboard/runs/{kind}/{run}"} <= asked.keys()
+    with rivals.running("page", Path(__file__)) as bare:
+        assert page_answers.Visits(bare, {}).first_byte("/page?bytes=5000")[1] == 5000
+        with pytest.raises(client.ClientFailed, match="take longer"):
+            page_answers.ask_in_turns(grown_place.url, bare, asked, headers=grown_place.headers, seconds=0.01)
+    with pytest.raises(client.ClientFailed, match="answered with 404"):
+        page_answers.Visits(grown_place.url, grown_place.headers).first_byte("/dashboard/nothing")
+
+
+def test_a_home_that_has_grown_is_summed_up(grown_place: Any, size: Any) -> None:
+    store = grown_place.store()
+    with store.read() as tx:
+        summed = sum(
+            row.n
+            for name in size.names
+            for row in store.minute_stats.of_family(tx, name, datetime(2000, 1, 1, tzinfo=UTC))
+        )
+        n_trials = sum(len(store.studies.trials(tx, f"st_{number:03}")) for number in range(3))
+    store.close()
+    assert summed >= 0.9 * size.events
+    assert n_trials == size.trials
+
+
+@pytest.mark.skipif(page_answers.CHROMIUM is None, reason="no chromium on this machine")
+def test_open_pages_stand_in_a_browser(grown_place: Any, size: Any) -> None:
+    with page_answers.open_pages(grown_place.url, size.names, 2, grown_place.headers):
+        assert dashboard._busy_share(grown_place, 0.5) >= 0
+    with (
+        pytest.raises(client.ClientFailed, match="did not open"),
+        page_answers.open_pages(grown_place.url, size.names, 1, {"Authorization": "Bearer no"}),
+    ):
+        pass
+
+
+@pytest.mark.parametrize(("p95", "said"), [(149.0, "All bars were kept."), (151.0, "Not kept here: first byte of /d")])
+def test_the_slowest_twentieth_of_a_page_is_held_to_its_bar(p95: float, said: str) -> None:
+    cell = dashboard._of_page("/dashboard", [p95] * 20, [1.0] * 20, 9.0)
+    shown = pages.page({"name": "dashboard", "commit": "c", "machine": "m", "cells": [asdict(cell)]})
+    assert said in shown
+    assert f"| {p95:.0f} ms (p50 {p95:.0f}, processor 9) | a bare page of as many bytes: 1 (p50 1) |" in shown
+
+
 def result(ratio: float, case: str = "prompt fetches with a key, 16 connections", name: str = "serving") -> Any:
     cell = {
         "case": case,
@@ -143,6 +203,15 @@ def result(ratio: float, case: str = "prompt fetches with a key, 16 connections"
 @pytest.mark.parametrize(("ratio", "said"), [(0.61, "All bars were kept."), (0.59, "Not kept here: prompt fetches")])
 def test_a_bar_that_is_missed_is_named(ratio: float, said: str) -> None:
     assert said in pages.page(result(ratio))
+
+
+def test_what_could_not_be_measured_is_no_pass() -> None:
+    case = "p99 of prompts while feedback comes in at half of what is kept, 16 connections"
+    values = result(1.0, case)
+    values["cells"][0] |= {"ours": None, "unit": "ms; feedback kept its rate in 3 of 20 rounds"}
+    shown = pages.page(values)
+    assert f"Not kept here: {case}." in shown
+    assert "| not measured (feedback kept its rate in 3 of 20 rounds) |" in shown
 
 
 def test_growth_is_held_to_the_upper_end_of_its_interval() -> None:
@@ -185,7 +254,7 @@ def test_a_steady_client_keeps_its_rate_and_says_where_it_could_not(place: Any) 
     with client.steady(place.url, asked, per_s=40, **sent):
         pass
     with (
-        pytest.raises(client.ClientFailed, match="came to be sent"),
+        pytest.raises(client.TooFewSent, match="came to be sent"),
         client.steady(place.url, asked, per_s=1_000_000, **sent),
     ):
         pass

@@ -8,6 +8,22 @@ from typing import Any
 import pytest
 
 from tests.chromium import ARGUMENTS, CHROMIUM
+from tests.clock import PROCESSES_S
+
+
+class PatientBrowser:
+    """Whose pages wait as long as processes may take to start: a page of a comparison is read in one of its own."""
+
+    def __init__(self, browser: Any) -> None:
+        self._browser = browser
+
+    def new_context(self, **options: Any) -> Any:
+        context = self._browser.new_context(**options)
+        context.set_default_timeout(1000 * PROCESSES_S)
+        return context
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._browser, name)
 
 
 @pytest.fixture(scope="module")
@@ -15,5 +31,5 @@ def browser() -> Iterator[Any]:
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     with playwright.sync_playwright() as p:
         started = p.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield started
+        yield PatientBrowser(started)
         started.close()

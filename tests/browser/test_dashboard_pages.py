@@ -4,8 +4,11 @@ keyboard, and nothing that people wrote runs. Skipped where no browser is.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, cast
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -16,13 +19,30 @@ from tests.api_world import World, make_home
 from tests.chromium import CHROMIUM
 from tests.end_to_end.test_dashboard import HOSTILE
 from tests.gateway_world import serving
+from tests.seeded_world import add_runs, add_study
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine")
 
+REFUSED = {"/dashboard/acts/take-back?family=triage": 409, "/dashboard/no-such-page": 404}
 PLACES = (
     "/dashboard",
     "/dashboard/families/triage",
     "/dashboard/families/triage/variants/candidate",
+    "/dashboard/families/triage/quality?range=30d",
+    "/dashboard/families/triage/examples",
+    "/dashboard/families/triage/schedule",
+    "/dashboard/performance?family=triage",
+    "/dashboard/performance?family=triage&range=30d",
+    "/dashboard/families/triage/workbench",
+    f"/dashboard/conversation?conversation={quote(HOSTILE[0])}",
+    "/dashboard/pipeline",
+    "/dashboard/runs",
+    "/dashboard/runs/evaluate/ev_1",
+    "/dashboard/runs/compare/cp_1",
+    "/dashboard/runs/check/jr_1",
+    "/dashboard/studies/st_1",
+    "/dashboard/studies/compare?first=st_1&second=st_1",
+    "/dashboard/settings",
     "/dashboard/reviews",
     "/dashboard/alerts",
     "/dashboard/studies",
@@ -32,9 +52,23 @@ PLACES = (
     "/dashboard/audit",
     "/dashboard/acts/freeze?family=triage",
     "/dashboard/sign-in",
+    *REFUSED,
 )
+SCHEMES = ("light", "dark")
+WIDTHS = (390, 820, 1440)
+# axe-core's axe.min.js: `npm pack axe-core` brings it (CONTRIBUTING.md).
+AXE = os.environ.get("DETENT_AXE")
+WORST = ("serious", "critical")
+# Cells of tables that end beyond the right edge of the page.
+CUT_OFF = """[...document.querySelectorAll("td")].filter((cell) => cell.checkVisibility()
+    && cell.getBoundingClientRect().right > innerWidth).map((cell) => cell.outerHTML.slice(0, 200))"""
 # What a hostile text would call, where a browser ran it.
 LISTEN = "window.ran = []; window.hostile = () => ran.push(location.href); window.alert = hostile;"
+
+
+HIDE = """Object.defineProperty(document, "hidden", {value: true, configurable: true});
+document.dispatchEvent(new Event("visibilitychange"))"""
+SHOW = HIDE.replace("true,", "false,", 1)
 
 
 @pytest.fixture(scope="module")
@@ -47,8 +81,11 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         world.deploying()
         for i, text in enumerate(HOSTILE):
             event = {"id": f"in_{i}", "family": "triage", "unit": text, "input": {"text": text}, "output": text}
-            sent = world.post("/v1/feedback", {**event, "error": text, "model": text[:50], "latency_ms": 5.0})
+            event |= {"error": text, "model": text[:50], "conversation": text, "expected": {"topic": "billing"}}
+            sent = world.post("/v1/feedback", {**event, "latency_ms": 5.0})
             assert sent.status_code == 200, sent.text
+        world.shared.store.write(lambda tx: add_study(world, tx))
+        world.shared.store.write(lambda tx: add_runs(world, tx))
         world.post("/v1/freeze", {"family": "triage", "reason": " ".join(HOSTILE)})
         yield world
 
@@ -65,11 +102,54 @@ def test_every_page_is_readable_at_this_width_and_runs_only_what_is_its_own(
     page.on("console", lambda message: faults.append(message.text) if message.type in ("error", "warning") else None)
     page.on("pageerror", lambda fault: faults.append(str(fault)))
     page.on("request", lambda request: hosts.add(request.url.split("/")[2]))
+    refused: dict[str, int] = {}
+    page.on("response", lambda answer: answer.ok or refused.update({answer.url.removeprefix(url): answer.status}))
     for place in PLACES:
         page.goto(url + place)
         assert page.evaluate("document.documentElement.scrollWidth") == width, f"{place} scrolls sideways"
         assert page.evaluate("ran") == [], place
-    assert (faults, hosts) == ([], {url.split("/")[2]})
+        if width == min(WIDTHS):
+            assert page.evaluate(CUT_OFF) == [], f"{place} has cells that a phone does not show"
+    assert refused == REFUSED
+    assert [fault for fault in faults if "Failed to load resource" not in fault] == []
+    assert hosts == {url.split("/")[2]}
+    context.close()
+
+
+def test_on_a_phone_the_menu_is_one_button_which_the_keyboard_opens_and_esc_closes(browser: Any, world: World) -> None:
+    context = browser.new_context(viewport={"width": 390, "height": 844}, java_script_enabled=False)
+    page, url = context.new_page(), str(world.client.base_url).rstrip("/")
+    page.goto(f"{url}/dashboard")
+    assert page.locator("header").bounding_box()["height"] < 60
+    settings = page.locator("nav >> text=Settings")
+    assert not settings.is_visible()
+    page.locator("button.menu").focus()
+    page.keyboard.press("Enter")
+    assert page.locator("nav[popover] a:visible").count() == page.locator("nav[popover] a").count() > 10
+    page.keyboard.press("Escape")
+    assert not settings.is_visible()
+    page.keyboard.press("Enter")
+    settings.click()
+    page.wait_for_selector("h1:has-text('Settings in effect')")
+    context.close()
+
+
+@pytest.mark.skipif(AXE is None, reason="DETENT_AXE names no axe.min.js")
+@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("width", WIDTHS)
+def test_axe_has_no_serious_finding_on_any_page(browser: Any, world: World, width: int, scheme: str) -> None:
+    assert AXE is not None
+    context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
+    page, url = context.new_page(), str(world.client.base_url).rstrip("/")
+    axe = Path(AXE).read_text(encoding="utf-8")
+    for place in PLACES:
+        page.goto(url + place)
+        if page.locator("button.menu").is_visible():
+            page.click("button.menu")
+        page.evaluate(axe)
+        violations = page.evaluate("axe.run(document, {resultTypes: ['violations']})")["violations"]
+        worst = [(one["id"], one["nodes"][0]["html"][:200]) for one in violations if one["impact"] in WORST]
+        assert worst == [], place
     context.close()
 
 
@@ -96,10 +176,16 @@ def test_a_live_page_renews_itself_and_the_keyboard_rolls_back(browser: Any, wor
     rollout = world.get("/v1/families/triage/rollout").json()["id"]
     world.post("/v1/unfreeze", {"family": "triage", "reason": "the test before"})
     world.post(f"/v1/rollouts/{rollout}/resume", {"reason": "the test before"})
-    page.goto(f"{url}/dashboard/families/triage")
+    with page.expect_request("**/dashboard/changes"):
+        page.goto(f"{url}/dashboard/families/triage")
     world.post(f"/v1/rollouts/{rollout}/hold", {"reason": "seen by nobody yet"})
-    page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")  # as when the tab comes into sight
     page.wait_for_selector(".timeline >> text=seen by nobody yet")
+    with page.expect_event("requestfailed", lambda request: request.url.endswith("/dashboard/changes")):
+        page.evaluate(HIDE)  # no connection is held for a tab that nobody sees
+    world.post(f"/v1/rollouts/{rollout}/resume", {"reason": "while it was hidden"})
+    with page.expect_request("**/dashboard/changes"):
+        page.evaluate(SHOW)
+    page.wait_for_selector(".timeline >> text=while it was hidden")
     page.locator("a.button:text-is('Roll back')").focus()
     page.keyboard.press("Enter")
     page.wait_for_selector("h1:has-text('Roll back?')")
@@ -109,4 +195,43 @@ def test_a_live_page_renews_itself_and_the_keyboard_rolls_back(browser: Any, wor
     page.keyboard.press("Enter")
     page.wait_for_selector("[role=status]:has-text('Rolled back')")
     assert world.get(f"/v1/rollouts/{rollout}").json()["status"] == "rolled_back"
+    context.close()
+
+
+def reach(page: Any, name: str) -> None:
+    """Presses Tab until what has the focus says ``name``."""
+    for _ in range(80):
+        page.keyboard.press("Tab")
+        focused = page.evaluate("[document.activeElement.innerText, document.activeElement.name]")
+        if name in [(text or "").strip() for text in focused]:
+            return
+    raise AssertionError(f"the keyboard does not reach {name!r}")
+
+
+def test_the_keyboard_alone_approves_a_rollout_and_answers_a_review(browser: Any, world: World) -> None:
+    world.post("/v1/unfreeze", {"family": "triage", "reason": "the tests before"})
+    before = world.get("/v1/families/triage/rollout").json()
+    world.post(f"/v1/rollouts/{before['id']}/rollback", {"reason": "where the tests before left it"})
+    rollout = world.start(world.candidate("By the keyboard alone:"))["id"]
+    n_open = len(world.get("/v1/reviews?status=open").json()["items"])
+    context = browser.new_context()
+    page, url = context.new_page(), str(world.client.base_url).rstrip("/")
+    page.goto(f"{url}/dashboard")
+    reach(page, "Approve")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("h1:has-text('Approve?')")
+    reach(page, "reason")
+    page.keyboard.type("read and compared")
+    reach(page, "Approve")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("[role=status]:has-text('Approved')")
+    assert world.get(f"/v1/rollouts/{rollout}").json()["status"] != "validating"
+    reach(page, "Reviews")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("h1:has-text('Reviews')")
+    page.keyboard.press("j")
+    page.wait_for_url("**skip=*")
+    page.keyboard.press("1")
+    page.wait_for_selector("[role=status]:has-text('Answered')")
+    assert len(world.get("/v1/reviews?status=open").json()["items"]) == n_open - 1
     context.close()

@@ -9,17 +9,22 @@ import os
 import socket
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from api.app import create_app
 from optimizer.adapters.mlflow.tracking import MlflowTracker
+from optimizer.host import run_files
 from optimizer.jobs.outbox.mirror_outbox import mirror_once
 from optimizer.runtime.mlflow_server import ENVIRONMENT, command
 from tests import mlflow_story as story
+from tests.api_world import make_home
 from tests.chromium import CHROMIUM
 from tests.clock import until
+from tests.gateway_world import serving
 from tests.mlflow_store import NewMlflow
 
 ARGUMENTS = [
@@ -193,3 +198,23 @@ def test_the_registered_prompt_shows_the_champion_alias(page: Any, mlflow: str) 
     page.goto(f"{mlflow}/#/prompts/detent-{story.FAMILY}")
     page.wait_for_selector("text=champion")
     page.wait_for_selector("text=Summarize the document in one sentence.")
+
+
+def test_below_the_dashboard_a_reader_opens_the_run_and_its_files_and_finds_the_way_back(
+    page: Any, mlflow: str, run_page: str, tmp_path: Path
+) -> None:
+    settings = make_home(tmp_path)
+    run_files.announce(settings, "mlflow", mlflow)
+    blocked: list[str] = []
+    other = page.context.new_page()
+    other.on("console", lambda message: blocked.append(message.text) if "Content Security" in message.text else None)
+    with serving(create_app(settings), settings) as url:
+        other.goto(f"{url}/dashboard/mlflow/#{run_page.partition('#')[2]}")
+        other.wait_for_selector(f"text=nominated {WINNER}")
+        other.click("text=Artifacts")
+        other.click("text=trials.json")
+        other.wait_for_selector("text=/bootstrap/")
+        other.click("text=Studies in Detent")
+        other.wait_for_selector("h1:has-text('Studies')")
+    other.close()
+    assert blocked == []

@@ -245,8 +245,16 @@ def test_the_page_lists_every_route_and_runs_one_with_nothing_from_elsewhere(bro
         page.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
         page.goto(f"{url}/docs")
         page.wait_for_selector(".opblock")
-        shown = page.locator(".opblock").count()
         health = page.locator(".opblock", has=page.locator('[data-path="/health"]'))
+        shown: set[str] = set()  # of many routes the page holds those alone that are in sight
+        for top in range(0, 30_000, 600):
+            page.evaluate(f"scrollTo(0, {top})")
+            page.wait_for_timeout(50)
+            shown |= set(page.locator(".opblock").evaluate_all("blocks => blocks.map(block => block.id)"))
+        page.evaluate("scrollTo(0, 0)")
+        while not health.count():
+            page.mouse.wheel(0, 300)
+            page.wait_for_timeout(50)
         health.locator(".opblock-summary-control").click()
         health.locator(".try-out__btn").click()
         health.locator(".execute").click()
@@ -256,6 +264,6 @@ def test_the_page_lists_every_route_and_runs_one_with_nothing_from_elsewhere(bro
             page.evaluate("scrollTo(0, 0)")
             page.screenshot(path=f"{picture}/docs.png")
         page.close()
-    assert shown == sum(len(routes) for routes in openapi_document()["paths"].values())
+    assert len(shown) == sum(len(routes) for routes in openapi_document()["paths"].values())
     assert [address for address in asked if not address.startswith((url, "data:"))] == []
     assert faults == []

@@ -1,9 +1,8 @@
-"""Each contract runs against every adapter that offers it: dictionaries in memory, and a database file."""
+"""What a database file must do behind each port."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,6 @@ import pytest
 
 from optimizer.adapters.store import Database
 from tests.clock import Clock
-from tests.memory_adapters import MemoryEvents, MemoryJournal
 from tests.rollout_world import World
 from tests.stores import new_database
 
@@ -45,33 +43,21 @@ class Adapter:
     """One implementation of a port, and how its transactions are had."""
 
     port: Any
-    database: Database | None = None
-
-    def read(self) -> AbstractContextManager[Any]:
-        return nullcontext() if self.database is None else self.database.read()
+    database: Database
 
     def write(self, name: str, *args: Any, **kwargs: Any) -> Any:
-        method = getattr(self.port, name)
-        if self.database is None:
-            return method(None, *args, **kwargs)
-        return self.database.write(lambda tx: method(tx, *args, **kwargs))
+        return self.database.write(lambda tx: getattr(self.port, name)(tx, *args, **kwargs))
 
     def ask(self, name: str, *args: Any, **kwargs: Any) -> Any:
-        with self.read() as tx:
+        with self.database.read() as tx:
             return getattr(self.port, name)(tx, *args, **kwargs)
 
 
-@pytest.fixture(params=["memory", "database"])
-def events(request: pytest.FixtureRequest) -> Adapter:
-    if request.param == "memory":
-        return Adapter(MemoryEvents())
-    database = request.getfixturevalue("database")
+@pytest.fixture
+def events(database: Database) -> Adapter:
     return Adapter(database.events, database)
 
 
-@pytest.fixture(params=["memory", "database"])
-def journal(request: pytest.FixtureRequest) -> Adapter:
-    if request.param == "memory":
-        return Adapter(MemoryJournal())
-    database = request.getfixturevalue("database")
+@pytest.fixture
+def journal(database: Database) -> Adapter:
     return Adapter(database.journal, database)

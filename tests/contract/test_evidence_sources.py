@@ -13,7 +13,7 @@ import pytest
 from optimizer.core.base.minute_sums import MinuteSums
 from optimizer.core.family.settings import Metric
 from optimizer.core.forecast.selftest import RecordedRollout, Recording
-from optimizer.core.rollout.cohorts import Cohort, due
+from optimizer.core.rollout.cohorts import Cohort, due_cohorts
 from optimizer.jobs.rollouts.evidence_sources import EvidenceSource, RecordedEvidence, StoreEvidence
 from optimizer.jobs.rollouts.watch_rollout import look
 from tests.rollout_world import F, World
@@ -63,7 +63,7 @@ def both(world: World, ask: Any) -> list[Any]:
 
 def cohorts(world: World) -> list[Cohort]:
     """All that were full when the traffic ended."""
-    return due(world.rollout, closed={}, clock_now=world.clock.rollout_now() + timedelta(days=2))
+    return due_cohorts(world.rollout, closed={}, clock_now=world.clock.rollout_now() + timedelta(days=2))
 
 
 class TestEvidenceSources:

@@ -152,6 +152,14 @@ class TestGolden:
                 filled.write(lambda tx, id=id: filled.examples.set_golden(tx, FAMILY, id, "a"))  # type: ignore[misc]
         assert _golden(filled) == []
 
+    def test_examples_are_found_by_family_and_name_and_none_of_the_holdout(self, filled: Database) -> None:
+        names = [(FAMILY, "t1"), (FAMILY, "d1"), (FAMILY, "h1"), (FAMILY, "nobody"), ("another", "t1")]
+        with filled.read() as tx:
+            examples = filled.examples.named(tx, names)
+            assert examples == {(FAMILY, one.id): one for one in examples.values()}
+            assert {id for _, id in examples} == {"t1", "d1"}
+            assert filled.examples.named(tx, []) == {}
+
     def test_what_the_holdout_asks_is_told_of_given_inputs_alone(self, filled: Database) -> None:
         asked = {normalise({"document": text}) for text in ("TEXT  h1", "text t1", "text nobody")}
         with filled.read() as tx:
@@ -163,3 +171,10 @@ class TestGolden:
 def _golden(database: Database) -> list[tuple[str, str]]:
     with database.read() as tx:
         return [(scenario, one.id) for scenario, one in database.examples.golden(tx, FAMILY)]
+
+
+def test_labels_are_counted_without_the_sealed_ones(filled: Database) -> None:
+    with filled.read() as tx:
+        labels = filled.examples.labels(tx, FAMILY, "summary")
+        assert labels == {"d1": {"dev": 1}, "t1": {"train": 1}, "t2": {"train": 1}}
+        assert filled.examples.unreleased(tx, FAMILY) == 2

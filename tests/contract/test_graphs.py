@@ -10,7 +10,7 @@ import pytest
 from optimizer.adapters.store import Database
 from optimizer.core.base.errors import Conflict, InvalidInput, StaleVersion
 from optimizer.core.graph.repair import DeleteEntity, MergeEntities
-from optimizer.core.graph.verified import ProposedRepair, Unreadable, VerifiedGraph, decided
+from optimizer.core.graph.verified import ProposedRepair, Unreadable, VerifiedGraph, decide
 from tests.stores import FAMILY, NOW, minutes
 
 
@@ -58,8 +58,8 @@ def test_an_interaction_has_one_graph(database: Database) -> None:
 def test_a_decision_is_kept_and_one_that_was_overtaken_is_not(database: Database) -> None:
     before = verified()
     keep(database, before)
-    approved = decided(before, "gr_1.1", "approved", by="ann", reason="so", at=minutes(1))
-    rejected = decided(before, "gr_1.2", "rejected", by="ben", reason="no", at=minutes(2))
+    approved = decide(before, "gr_1.1", "approved", by="ann", reason="so", at=minutes(1))
+    rejected = decide(before, "gr_1.2", "rejected", by="ben", reason="no", at=minutes(2))
     database.write(lambda tx: database.graphs.decide(tx, before, approved))
     with pytest.raises(StaleVersion, match="at the same moment"):
         database.write(lambda tx: database.graphs.decide(tx, before, rejected))

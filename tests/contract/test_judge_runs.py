@@ -76,3 +76,14 @@ def test_a_run_is_kept_and_changed_until_it_has_ended(database: Database) -> Non
         assert [run.id for run in database.runs.unfinished(tx)] == ["jr_1", "jr_3"]
     with pytest.raises(NotFound):
         database.write(lambda tx: database.runs.update(tx, "jr_none", n_done=1))
+
+
+def test_the_newest_runs_come_first_and_of_the_named_families_alone(database: Database) -> None:
+    later = replace(RUN, id="jr_2", created_at=minutes(1))
+    other = replace(RUN, id="jr_3", family="other", created_at=minutes(2))
+    for run in (RUN, later, other):
+        database.write(lambda tx, run=run: database.runs.add(tx, run))  # type: ignore[misc]
+    with database.read() as tx:
+        assert [run.id for run in database.runs.latest(tx, None, 2)] == ["jr_3", "jr_2"]
+        assert [run.id for run in database.runs.latest(tx, [FAMILY], 9)] == ["jr_2", "jr_1"]
+        assert database.runs.latest(tx, [], 9) == []

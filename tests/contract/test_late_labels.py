@@ -127,11 +127,11 @@ def test_a_rollout_that_began_before_late_labels_were_counted_goes_on_by_its_own
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def of_before(*args: Any, **kwargs: Any) -> dict[str, Any]:
-        settings = start.frozen(*args, **kwargs)
+        settings = start.fixed_settings(*args, **kwargs)
         window = {name: value for name, value in settings["feedback_window"].items() if name != "late_hours"}
         return {**settings, "feedback_window": window}
 
-    monkeypatch.setattr("optimizer.jobs.rollouts.fix_settings.frozen", of_before)
+    monkeypatch.setattr("optimizer.jobs.rollouts.fix_settings.fixed_settings", of_before)
     world = delayed(tmp_path, champion_h=6.0, candidate_h=1.0, success=0.97)
     assert world.rollout.outcome == "promoted"
     assert world.blocks("late") == []

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import sqlite3
+import tempfile
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from detent_client import Client
-from optimizer.core.base.errors import Conflict
+from optimizer.core.base.errors import Conflict, InvalidInput
 from optimizer.core.dataset.sealed_rows import EMPTY
 from optimizer.host.config import Settings, load_settings
-from optimizer.jobs.upkeep.export_folder import ExportWriter, read_folder
+from optimizer.jobs.upkeep.export_folder import Archive, ExportWriter, NewFolder, read_folder, unpack
 from optimizer.runtime import wiring
+from optimizer.runtime.api_client import ApiClient
 from tests.clock import Clock
 from tests.command_line import Ran, detent
 from tests.recordings.fixed import api_of, fixed
@@ -208,12 +212,13 @@ def test_a_sealed_row_of_no_table_is_refused_by_its_line(home: Settings, tmp_pat
 
 def test_two_exports_into_one_name_share_no_part(tmp_path: Path) -> None:
     folder = tmp_path / "leaving"
-    late = ExportWriter(folder)  # looked before the other had its name
-    with ExportWriter(folder) as first:
-        first.content("families/triage/family.yaml", b"name: triage")
-        with pytest.raises(Conflict, match="being written"), ExportWriter(folder):
+    late = NewFolder(folder)  # looked before the other had its name
+    with NewFolder(folder) as first:
+        writer = ExportWriter(first)
+        writer.content("families/triage/family.yaml", b"name: triage")
+        with pytest.raises(Conflict, match="being written"), NewFolder(folder):
             pass
-        first.finish({})
+        writer.finish({})
     with pytest.raises(Conflict, match="there already"), late:
         pass
     assert list(read_folder(folder).files) == ["families/triage/family.yaml"]
@@ -224,10 +229,83 @@ def test_an_export_goes_over_what_a_killed_one_left(tmp_path: Path) -> None:
     left = tmp_path / ".leaving.part" / "tables"
     left.mkdir(parents=True)
     (left / "examples.jsonl").write_text("{}")
-    with ExportWriter(tmp_path / "leaving") as writer:
+    with NewFolder(tmp_path / "leaving") as target:
+        writer = ExportWriter(target)
         writer.lines("tables/examples.jsonl", [])
         writer.finish({})
     assert read_folder(tmp_path / "leaving").files["tables/examples.jsonl"]["rows"] == 0
+
+
+def test_a_colleague_leaves_by_the_server_with_the_same_files_and_nothing_stays_there(
+    home: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts, at_home = sealed_texts(home), exported(home, tmp_path / "at-home")
+    with api_of(home, Clock(datetime.fromisoformat(END.read_text().strip()))) as api:
+        monkeypatch.setattr(ApiClient, "at", lambda url, key: ApiClient(url, http=api.client))
+
+        def ask(key: str, *words: str) -> Ran:
+            api.client.headers["Authorization"] = f"Bearer secret-{key}"
+            return detent(*words, "--server", "http://localhost", env={"DETENT_HOME": "/nowhere", "COLUMNS": "100"})
+
+        for key in ("texts", "application"):
+            refused = ask(key, "data", "export", str(tmp_path / "refused"))
+            assert (refused.code, "role admin" in " ".join(refused.err.split())) == (1, True), refused.err
+        folder = tmp_path / "leaving"
+        before = {file.name for file in home.run_dir().iterdir()}
+        ran = ask("boss", "data", "export", str(folder))
+        assert ran.code == 0, ran.err
+        with_sealed = ask("boss", "data", "export", str(tmp_path / "sealed"), "--sealed")
+        assert with_sealed.code == 0, with_sealed.err
+        assert {file.name for file in home.run_dir().iterdir()} == before
+    mine, theirs = read_folder(at_home), read_folder(folder)
+    changed = {name for name in mine.files if mine.files[name] != theirs.files.get(name)}
+    assert (mine.files.keys(), changed) == (theirs.files.keys(), {"tables/audit.jsonl"})  # each export is on record
+    (own,) = list(theirs.lines("tables/audit.jsonl"))[len(list(mine.lines("tables/audit.jsonl"))) :]
+    assert (own["actor"], own["action"], own["detail"]) == ("boss", "data.export", {})
+    for file in (*folder.rglob("*"), *tmp_path.glob(".*.part")):
+        assert not file.is_file() or [text for text in texts if text.encode() in file.read_bytes()] == [], file
+    assert all(text in (tmp_path / "sealed" / "sealed.jsonl").read_text(encoding="utf-8") for text in texts)
+    with closing(sqlite3.connect(home.var() / "detent.db")) as database:
+        (n,) = database.execute("SELECT count(*) FROM examples WHERE split = 'holdout'").fetchone()
+        (looks,) = database.execute("SELECT count(*) FROM holdout_looks WHERE study LIKE 'ex%'").fetchone()
+    assert (n, n > 0) == (looks, True)
+
+
+def archive(*members: tuple[str, bytes], manifest: dict[str, Any] | None = None) -> io.BytesIO:
+    file = io.BytesIO()
+    with Archive(file, Path(tempfile.gettempdir())) as target:
+        for name, content in members:
+            with target.new(name) as member:
+                member.write(content)
+        if manifest is not None:
+            with target.new("manifest.json") as member:
+                member.write(json.dumps({"format": 1, **manifest}).encode())
+    file.seek(0)
+    return file
+
+
+HASH = {"sha256": hashlib.sha256(b"x").hexdigest()}
+
+
+@pytest.mark.parametrize(
+    ("sent", "why"),
+    [
+        (archive(("tables/a.jsonl", b"x")), "ends before its manifest"),
+        (io.BytesIO(archive(("a", b"x" * 20_000), manifest={"files": {}}).getvalue()[:9000]), "not whole"),
+        (io.BytesIO(b"<html>"), "not whole"),
+        (archive(("../a", b"x"), manifest={"files": {"../a": HASH}}), "no file of an export"),
+        (archive(("/tmp/a", b"x"), manifest={"files": {"/tmp/a": HASH}}), "no file of an export"),
+        (archive(("a", b"y"), manifest={"files": {"a": HASH}}), "was changed"),
+        (archive(("a", b"x"), ("b", b"x"), manifest={"files": {"a": HASH}}), "its manifest does not name"),
+        (archive(("a", b"x"), manifest={"files": {"a": HASH, "b": HASH}}), "missing"),
+    ],
+    ids=["no-manifest", "cut", "no-tar", "above", "absolute", "changed", "more", "less"],
+)
+def test_what_is_no_whole_export_leaves_no_folder(tmp_path: Path, sent: io.BytesIO, why: str) -> None:
+    sent.seek(0)
+    with pytest.raises(InvalidInput, match=why), NewFolder(tmp_path / "leaving") as target:
+        unpack(sent, target)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_an_export_into_the_folder_one_is_in_is_refused(

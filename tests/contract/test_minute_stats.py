@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import random
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import timedelta
+from itertools import pairwise
+from typing import Any
 
 from optimizer.adapters.store import Database
-from optimizer.core.base.minute_sums import MinuteSums, bucket_of
+from optimizer.core.base.minute_sums import DAY, HOUR, MinuteSums, bucket_of, judge_mark
 from optimizer.core.family.settings import Metric
 from optimizer.core.rollout.drift import ChampionWatch
 from optimizer.ports import WatchedTenure
@@ -55,7 +60,13 @@ class TestSums:
         rows = [
             feedback("fb_1", interaction="in_1", success=True, score=0.5),
             feedback("fb_2", interaction="in_1", success=False, score=1.0),
-            feedback("fb_3", source="judge", success=None, score=0.25),
+            feedback(
+                "fb_3",
+                source="judge",
+                success=None,
+                score=0.25,
+                tags={"judge": "j", "signs": "role, what a user wrote"},
+            ),
         ]
         keep_events(database, [interaction("in_1", model="m", received_at=minutes(-60)), *rows])
         with database.read() as tx:
@@ -68,6 +79,8 @@ class TestSums:
             1,
         )
         assert (by_user.n_score, by_user.score_sum, by_user.score_squares) == (2, 1.5, 1.25)
+        assert by_user.scores == {"": {"0.5": 1, "1": 1}}
+        assert (by_judge.scores, by_judge.issues) == ({judge_mark("j"): {"0.25": 1}}, {"judge role": 1})
         assert (by_judge.source, by_judge.model, by_judge.n, by_judge.n_success, by_judge.n_score) == (
             "judge",
             "",
@@ -93,6 +106,76 @@ class TestSums:
                 minutes(5),
                 None,
             ]
+
+
+class TestLongerSums:
+    """Sums of hours and days say what the minutes in them say, however those came."""
+
+    def rows(self, draw: random.Random, n: int) -> list[MinuteSums]:
+        """At most one of each minute and kind, over four days."""
+        rows: dict[Any, MinuteSums] = {}
+        for _ in range(n):
+            row = MinuteSums(
+                family=draw.choice((FAMILY, "triage")),
+                minute=minutes(draw.randrange(4 * DAY)),
+                variant=draw.choice(("", VARIANT)),
+                source=draw.choice(("", "judge")),
+                n=draw.randint(1, 5),
+                latency_sum_ms=float(draw.randint(0, 9)),
+                latency_histogram={str(draw.randint(1, 3)): draw.randint(1, 5)},
+                n_score=1,
+                issues={draw.choice(("check a", "check b")): 1},
+                scores={draw.choice(("", "mark")): {"0.5": draw.randint(1, 3)}},
+            )
+            rows[row.family, row.minute, row.variant, row.source] = row
+        return list(rows.values())
+
+    @staticmethod
+    def total(rows: Iterable[MinuteSums]) -> MinuteSums:
+        total = MinuteSums(family="", minute=NOW)
+        for row in rows:
+            total.add(row)
+        total.scores = {judge: counts for judge, counts in total.scores.items() if counts}
+        return total
+
+    def test_every_window_has_what_its_minutes_have_also_where_some_were_summed_up_again(
+        self, database: Database
+    ) -> None:
+        draw, stats = random.Random(3), database.minute_stats
+        stored: dict[Any, MinuteSums] = {}
+        for _ in range(6):
+            rows = self.rows(draw, 40)
+            database.write(lambda tx, rows=rows: stats.put(tx, rows))  # type: ignore[misc]
+            stored |= {(row.family, row.minute, row.variant, row.source): row for row in rows}
+            database.write(lambda tx: stats.set_watermark(tx, "minute_stats", minutes(4 * DAY)))
+        edges = sorted(draw.randrange(4 * DAY + 100) for _ in range(14))
+        with database.read() as tx:
+            for since, until in [(minutes(a), minutes(b)) for a, b in pairwise(edges) if a < b]:
+                for family in (FAMILY, "triage"):
+                    inside = [r for r in stored.values() if r.family == family and since <= r.minute < until]
+                    for lengths in ((HOUR,), (HOUR, DAY)):
+                        assert self.total(stats.within(tx, family, since, until, lengths=lengths)) == self.total(inside)
+            for since in (minutes(0), minutes(5 * HOUR), minutes(30 * HOUR)):
+                for families in ({FAMILY, "triage"}, {FAMILY}):
+                    inside = [r for r in stored.values() if r.family in families and since <= r.minute]
+                    of_all = stats.of_all(tx, families, since, minutes(4 * DAY))
+                    assert of_all is not None
+                    assert self.total(of_all) == self.total(inside)
+            judged = [row for row in stored.values() if row.source == "judge"]
+            counts = stats.n_judged(tx, minutes(0), minutes(4 * DAY))
+            assert counts == Counter({f: sum(r.n_score for r in judged if r.family == f) for f in (FAMILY, "triage")})
+            assert stats.of_all(tx, {FAMILY}, minutes(7), minutes(4 * DAY)) is None, "no minutes of all are kept"
+
+    def test_of_an_older_home_minutes_are_read_for_the_time_before_its_first_sums(self, database: Database) -> None:
+        stats = database.minute_stats
+        database.write(lambda tx: stats.set_watermark(tx, "minute_stats", minutes(90)))
+        first = MinuteSums(family=FAMILY, minute=minutes(90), n=1)
+        database.write(lambda tx: stats.put(tx, [first]))
+        database.write(lambda tx: stats.set_watermark(tx, "minute_stats", minutes(91)))
+        with database.read() as tx:
+            assert stats.summed(tx) == (minutes(90), minutes(91))
+            assert stats.within(tx, FAMILY, minutes(0), minutes(100)) == [first]
+            assert stats.of_all(tx, {FAMILY}, minutes(0), minutes(100)) is None
 
 
 class TestRows:
@@ -135,7 +218,7 @@ class TestRows:
 
 class TestDriftDetectors:
     def test_a_family_has_one_state_which_comes_back_exactly(self, database: Database) -> None:
-        watch = ChampionWatch(variant=VARIANT, metric=Metric(field="score", source="judge"), reigns_since=NOW)
+        watch = ChampionWatch(variant=VARIANT, metric=Metric(field="score", source="judge"), tenure_since=NOW)
         for i in range(300):
             watch = watch.after(NOW + timedelta(minutes=i), (i % 7) / 7)
         row = WatchedTenure(family=FAMILY, tenure=3, watch=watch, read_until=minutes(60))

@@ -233,11 +233,13 @@ class TestAlerts:
             database.write(lambda tx, alert=alert: database.alerts.open(tx, alert))
         database.write(lambda tx: database.alerts.close(tx, "frozen", FAMILY, FAMILY, minutes(1)))
 
-        def ids(open_only: bool = True, **wanted: str) -> list[str]:
+        def ids(open_only: bool = True, **wanted: Any) -> list[str]:
             with database.read() as tx:
                 return [a.id for a in database.alerts.all(tx, open_only=open_only, **wanted)]
 
         assert ids(kind="frozen") == ["al_3"]
+        assert ids(most=2) == ["al_3", "al_2"]
+        assert ids(open_only=False, kind="frozen", most=1) == ["al_4"]
         assert ids(open_only=False, kind="frozen") == ["al_4", "al_3"]
         assert ids(family=FAMILY) == ["al_1"]
         assert ids(open_only=False, family=FAMILY, kind="frozen") == ["al_4"]

@@ -23,7 +23,7 @@ def look(world: World, folder: Path, *, days: int, family: Family | None = None)
     watch_retirements(world.store, world.clock, [family or world.family], Models(folder / "models.yaml", folder))
     with world.store.read() as tx:
         alerts = world.store.alerts.all(tx, open_only=True, kind=ALERT)
-    assert all("detent variant create summarization" in alert.detail for alert in alerts)
+    assert all("detent study run summarization --move-to NEW" in alert.detail for alert in alerts)
     return [(alert.level, alert.family, alert.subject) for alert in alerts]
 
 

@@ -19,7 +19,7 @@ from optimizer.jobs.families.create_variant import VariantDraft, store_draft
 from optimizer.jobs.rollouts import watch_rollout
 from optimizer.jobs.rollouts.forecast_rollout import read_recent
 from optimizer.jobs.rollouts.freeze import FreezeRequest, freeze, unfreeze
-from optimizer.jobs.rollouts.watch_rollout import evidence_now
+from optimizer.jobs.rollouts.watch_rollout import present_evidence
 from tests.clock import Clock
 from tests.contexts import context_of
 from tests.rollout_acts import adopt_file_version, operate, roll_back_champion
@@ -128,7 +128,9 @@ def test_evidence_from_before_a_lapse_moves_nobody_on_by_itself(database: Databa
         world.labels(400)
     world.operate("resume")
     with database.read() as tx:
-        said = evidence_now(tx, world.store, world.rollout, at=world.clock.now(), clock_at=world.clock.rollout_now())
+        said = present_evidence(
+            tx, world.store, world.rollout, at=world.clock.now(), clock_at=world.clock.rollout_now()
+        )
     assert said is not None
     assert said["act"] == "promote"
     world.clock.pass_seconds(100)

@@ -15,7 +15,7 @@ from optimizer.adapters.store import Database
 from optimizer.core.base.errors import Conflict, GateNotMet
 from optimizer.core.rollout.evidence_state import from_text
 from optimizer.core.rollout.next_action import next_action
-from optimizer.core.rollout.start import frozen
+from optimizer.core.rollout.start import fixed_settings
 from optimizer.core.statistics.outcomes import threshold
 from optimizer.core.views.rollout_status import RolloutView
 from optimizer.jobs.feedback.roll_up_minutes import roll_up_minutes
@@ -224,7 +224,7 @@ def test_a_rollout_from_before_whole_days_goes_on_and_verifies_by_its_own_rule(d
     world = World(store=database, clock=Clock(scale=60.0), rollout_settings={"ladder": [0.5]})
     world.history()
     world.behaviours[world.candidate] = Behaviour(success=0.95)
-    with patch("optimizer.jobs.rollouts.fix_settings.frozen", without_whole_days):
+    with patch("optimizer.jobs.rollouts.fix_settings.fixed_settings", without_whole_days):
         world.start()
     assert "whole_days" not in world.rollout.settings
     while world.rollout.is_active:
@@ -238,7 +238,7 @@ def test_a_rollout_from_before_whole_days_goes_on_and_verifies_by_its_own_rule(d
 
 
 def without_whole_days(*args: Any, **options: Any) -> dict[str, Any]:
-    return {name: value for name, value in frozen(*args, **options).items() if name != "whole_days"}
+    return {name: value for name, value in fixed_settings(*args, **options).items() if name != "whole_days"}
 
 
 def rollout_view_of(world: World) -> RolloutView:

@@ -15,17 +15,18 @@ import pytest
 
 from optimizer.adapters.store import Database
 from optimizer.adapters.store.repositories import rollouts as rollouts_on_database
-from optimizer.core.rollout.blocks import FIRST_PREVIOUS_HASH, chained
+from optimizer.core.rollout.blocks import FIRST_PREVIOUS_HASH, chain_blocks
 from optimizer.core.rollout.evidence_state import after, as_text, begin, from_text
 from optimizer.core.rollout.next_action import NextAction, next_action
 from optimizer.core.rollout.verification import BlockChain, ReplayedDecisions, fold
+from optimizer.core.views.forgetting import ForgetQuery
 from optimizer.jobs.rollouts.verify_rollout import verify_rollout
+from optimizer.jobs.upkeep.forget_person import ForgettingHome, carry_out_forgetting, queue_forgetting
 from tests.clock import Clock
 from tests.rollout_world import Behaviour, World
 from tests.stores import new_database
 
 BLOCKS, DECISIONS = "cohort_blocks", "decisions"
-FORGET = """UPDATE rollout_units SET counts = json_remove(counts, '$."0"."' || ?1 || '"', '$."1"."' || ?1 || '"') WHERE counts LIKE '%"' || ?1 || '"%'"""  # noqa: E501
 
 
 @pytest.fixture(scope="module")
@@ -239,25 +240,37 @@ def test_audit_and_outbox_know_every_decision(
     assert any(says in p for p in problems(ended)), problems(ended)
 
 
-def test_a_person_who_was_forgotten_leaves_a_record_that_still_fits(ended: World, tamper: Callable[..., None]) -> None:
-    with ended.store.read() as tx:
-        before = ended.store.unit_counts.sums(tx, ended.rollout.id)
-        counts = json.loads(
-            tx.exec_driver_sql("SELECT counts FROM rollout_units ORDER BY n_blocks LIMIT 1").scalar_one()
-        )  # type: ignore[attr-defined]
-    unit = next(iter(counts["0"]))
-    tamper(FORGET, unit)
-    with closing(Database(str(ended.store.url))) as another, another.read() as tx:  # a process that starts now
-        kept = another.unit_counts.sums(tx, ended.rollout.id)
-        report = verify_rollout(ended.rollout.id, another)
+def test_a_person_who_was_forgotten_leaves_a_record_that_still_fits(ended: World, tmp_path: Path) -> None:
+    copy = tmp_path / "detent.db"
+    with (
+        closing(sqlite3.connect(str(ended.store.url).removeprefix("sqlite:///"))) as source,
+        closing(sqlite3.connect(copy)) as target,
+    ):
+        source.backup(target)
+    clock, rollout = ended.clock, ended.rollout.id
+    with closing(Database(f"sqlite:///{copy}")) as store:
+        with store.read() as tx:
+            before = store.unit_counts.sums(tx, rollout)
+            counts = json.loads(
+                tx.exec_driver_sql("SELECT counts FROM rollout_units ORDER BY n_blocks LIMIT 1").scalar_one()
+            )
+        query = ForgetQuery(unit=next(iter(counts["0"])), own_words=False, dry_run=False)
+        queued = store.write(lambda tx: queue_forgetting(tx, store, query, actor="ann", at=clock.now()))  # type: ignore[arg-type]
+        home = ForgettingHome(store=store, clock=clock, places=(), own_texts=tuple, notes=tmp_path)  # type: ignore[arg-type]
+        run = carry_out_forgetting(queued.id, home)
+        assert run.status == "finished", run.error
+    with closing(Database(f"sqlite:///{copy}")) as another, another.read() as tx:  # a process that starts now
+        kept = another.unit_counts.sums(tx, rollout)
+        report = verify_rollout(rollout, another)  # type: ignore[arg-type]
     assert (kept[0], kept[1] < before[1]) == (before[0] - 1, True)
     assert report.problems == ()
+    assert query["unit"].encode() not in copy.read_bytes()
 
 
 def test_a_block_hashed_anew_around_what_no_tick_closes_is_named(ended: World) -> None:
     with ended.store.read() as tx:
         first = next(ended.store.blocks.each(tx, ended.rollout.id))
-    (forged,) = chained(
+    (forged,) = chain_blocks(
         first.rollout, [("quality", {"stage": "none"})], n_before=0, head=FIRST_PREVIOUS_HASH, closed_at=first.closed_at
     )
     chain = BlockChain()
@@ -306,7 +319,7 @@ def test_a_chain_made_anew_around_other_outcomes_is_found_by_the_evidence_in_the
     ]
     forged, head = [], FIRST_PREVIOUS_HASH
     for n, (block, content) in enumerate(zip(blocks, better, strict=True)):
-        (link,) = chained(block.rollout, [(block.kind, content)], n_before=n, head=head, closed_at=block.closed_at)
+        (link,) = chain_blocks(block.rollout, [(block.kind, content)], n_before=n, head=head, closed_at=block.closed_at)
         forged.append(link)
         head = link.hash
     chain, replayed = BlockChain(), ReplayedDecisions(ended.rollout, ended.decisions)
@@ -318,10 +331,10 @@ def test_a_chain_made_anew_around_other_outcomes_is_found_by_the_evidence_in_the
 
 def test_a_block_of_another_chain_is_named_though_its_own_hash_fits(ended: World) -> None:
     first, second = ended.blocks("guardrails")[:2]
-    (foreign,) = chained(
+    (foreign,) = chain_blocks(
         first.rollout, [("guardrails", second.content)], n_before=1, head="f" * 64, closed_at=second.closed_at
     )
-    (begun,) = chained(
+    (begun,) = chain_blocks(
         first.rollout, [("guardrails", first.content)], n_before=0, head=FIRST_PREVIOUS_HASH, closed_at=first.closed_at
     )
     chain = BlockChain()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from optimizer.core.base.errors import InvalidInput, StaleVersion
 from optimizer.core.scheduling.schedule import ScheduleInForce, StoredSchedule
 from optimizer.jobs.scheduling.set_schedule import Check, ScheduleReport, read_schedule, set_schedule, unset_schedule
 from tests.stores import FAMILY, NOW, minutes
-from tests.triggered_world import NIGHTLY, TriggeredWorld
+from tests.triggered_world import NIGHTLY, TriggeredWorld, at_two
 
 WEEKLY = StoredSchedule(
     family=FAMILY, cron="0 3 * * 1", holdout=True, strategy="gepa", aim="quality", reason="enough", by="anna", since=NOW
@@ -36,12 +35,6 @@ def test_what_was_set_comes_back_as_it_was_written_until_it_is_removed(database:
     assert database.write(lambda tx: database.schedules.remove(tx, FAMILY)) is False
     with database.read() as tx:
         assert database.schedules.all(tx) == {"triage": of_file}
-
-
-def at_two(world: TriggeredWorld) -> TriggeredWorld:
-    world.begin_at(datetime(2026, 11, 21, 2, 0, tzinfo=UTC))
-    assert world.check() == []
-    return world
 
 
 @pytest.fixture

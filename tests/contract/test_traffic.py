@@ -169,3 +169,19 @@ def test_what_a_source_said_of_interactions_is_averaged(database: Database) -> N
     with database.read() as tx:
         found = database.traffic.ratings(tx, FAMILY, ["in_1", "in_2", "in_3", "in_9"], "person")
     assert found == {"in_1": 0.6, "in_2": 0.0}
+
+
+def test_the_lowest_outcomes_come_first_and_of_equal_ones_the_newest(database: Database) -> None:
+    for n, (at, changes) in enumerate(
+        [
+            (-50, {"success": False}),
+            (-40, {"success": None, "score": 0.4}),
+            (-30, {"success": False}),
+            (-20, {"success": True}),
+        ]
+    ):
+        _label(database, n, "u1", at, interaction=f"in_{n}", **changes)
+    _label(database, 9, "u1", -10, success=False)  # of no interaction
+    with database.read() as tx:
+        lowest = database.traffic.lowest(tx, FAMILY, SINCE, UNTIL, 3)
+    assert [(one.interaction, one.value) for one in lowest] == [("in_2", 0.0), ("in_0", 0.0), ("in_1", 0.4)]

@@ -14,8 +14,8 @@ import pytest
 from optimizer.adapters.store import Database
 from optimizer.adapters.store.table_rows import TableRows
 from optimizer.host.config import load_settings
-from optimizer.jobs.upkeep.export_data import DataExport, HomeFamilies, export_data
-from optimizer.jobs.upkeep.export_folder import MANIFEST, read_folder
+from optimizer.jobs.upkeep.export_data import HomeFamilies, export_data
+from optimizer.jobs.upkeep.export_folder import MANIFEST, NewFolder, read_folder
 from optimizer.runtime import import_home, wiring
 from tests.children import exit_code
 from tests.clock import Clock
@@ -24,10 +24,10 @@ from tests.stores import NOW, arm, interaction, keep_events, new_database
 N = 1200
 
 
-def leave(store: Any, folder: Path) -> DataExport:
-    return export_data(
-        store, folder, families=HomeFamilies(declared={}, folders={}), clock=Clock(NOW), actor="test", version="1"
-    )
+def leave(store: Any, folder: Path) -> Any:
+    families = HomeFamilies(declared={}, folders={})
+    with NewFolder(folder) as target:
+        return export_data(store, target, families=families, clock=Clock(NOW), actor="test", version="1")
 
 
 def filled(folder: Path, *, n: int = N, n_chars: int = 10) -> Database:
@@ -75,7 +75,7 @@ def test_a_killed_export_leaves_no_folder_of_its_name_and_the_next_one_is_whole(
     assert not folder.exists()
     assert (tmp_path / ".leaving.part" / "tables").is_dir()  # it had begun
     assert not (tmp_path / ".leaving.part" / MANIFEST).exists()
-    assert leave(Database(url), folder).tables["interactions"] == N
+    assert leave(Database(url), folder)["tables"]["interactions"] == N
     assert read_folder(folder).manifest["tables"]["interactions"] == N
     assert not (tmp_path / ".leaving.part").exists()
 

@@ -4,11 +4,9 @@ whole batches have gone, and the next run goes on.
 
 from __future__ import annotations
 
-import os
 import signal
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 from sqlalchemy import text
@@ -18,7 +16,7 @@ from optimizer.adapters.store.repositories.retention import RetentionTables
 from optimizer.jobs.feedback.roll_up_minutes import MINUTES
 from optimizer.jobs.upkeep.prune_records import prune_records
 from optimizer.jobs.upkeep.read_retention import retentions
-from tests.children import exit_code
+from tests.children import die_at, exit_code
 from tests.clock import Clock
 from tests.ingestion import family
 from tests.stores import NOW, arm, interaction, keep_events, new_database
@@ -30,17 +28,7 @@ POINTS = {  # where the third batch dies, and how many of 20 rows are left: 5 go
 
 
 def prune_and_die(url: str, when: str) -> None:
-    real, calls = RetentionTables.remove, list[Any]()
-
-    def dying(*args: Any) -> Any:
-        calls.append(args)
-        if when == "after" or len(calls) < 3:
-            removed = real(*args)
-        if len(calls) == 3:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return removed
-
-    RetentionTables.remove = dying  # type: ignore[method-assign]
+    die_at(RetentionTables, "remove", 3, after=when == "after")
     store, clock = Database(url), Clock(NOW)
     prune_records(store, clock, retentions(store, clock, {family().name: family()})[0], batch=5)
 

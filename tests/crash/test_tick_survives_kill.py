@@ -5,25 +5,23 @@ one decision stands afterwards, or none, never half.
 from __future__ import annotations
 
 import copy
-import os
 import pkgutil
 import shutil
 import signal
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from optimizer.adapters.store import Database
 from optimizer.jobs.rollouts.tick import tick
-from tests.children import exit_code
+from tests.children import die_at, exit_code
 from tests.clock import Clock
 from tests.rollout_world import Behaviour, World
 from tests.stores import new_database
 
 POINTS = {  # where the process dies, and whether its decision had been committed by then
-    "before anything is written": ("optimizer.jobs.rollouts.watch_rollout.keep_blocks", "before", False),
+    "before anything is written": ("optimizer.jobs.rollouts.watch_rollout.write_blocks", "before", False),
     "with the blocks written": ("optimizer.adapters.store.repositories.rollouts.BlockTables.add", "after", False),
     "with blocks and state written": (
         "optimizer.adapters.store.repositories.rollouts.BlockTables.put_state",
@@ -39,14 +37,7 @@ POINTS = {  # where the process dies, and whether its decision had been committe
 def tick_and_die(url: str, at: datetime, anchor: datetime, path: str, when: str) -> None:
     name_of_owner, _, name = path.rpartition(".")
     owner = pkgutil.resolve_name(name_of_owner)
-    real = getattr(owner, name)
-
-    def dying(*args: Any, **kwargs: Any) -> None:
-        if when == "after":
-            real(*args, **kwargs)
-        os.kill(os.getpid(), signal.SIGKILL)
-
-    setattr(owner, name, dying)
+    die_at(owner, name, after=when == "after")
     tick(Database(url), Clock(at, scale=60.0, anchor=anchor))
 
 

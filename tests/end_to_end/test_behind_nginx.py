@@ -26,11 +26,10 @@ import pytest
 from api.app import create_app
 from optimizer.core.serving.access import EVERYTHING
 from optimizer.runtime import wiring
-from tests.clock import PROCESSES_S, until
 from tests.faulty_provider import PIECES, FaultyProvider, faulty_provider
 from tests.gateway_world import family, make_home, running, serving
+from tests.upgrades import NGINX, nginx_in
 
-NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
 OPENSSL = shutil.which("openssl")
 pytestmark = pytest.mark.skipif(
     NGINX is None or OPENSSL is None, reason="nginx and openssl are not installed on this machine"
@@ -95,23 +94,11 @@ def configuration(folder: Path, api: str, tls: int, plain: int) -> str:
 
 @contextmanager
 def nginx(folder: Path, api: str) -> Iterator[tuple[int, int]]:
-    assert NGINX is not None
     tls, plain = free_port(), free_port()
     certificate(folder)
     (folder / "nginx.conf").write_text(configuration(folder, api, tls, plain), encoding="utf-8")
-    process = subprocess.Popen([NGINX, "-p", str(folder), "-c", "nginx.conf", "-g", "daemon off; master_process off;"])
-    try:
-        until(lambda: process.poll() is not None or _listens(tls), "nginx", patience_s=PROCESSES_S)
-        assert process.poll() is None, (folder / "error.log").read_text()
+    with nginx_in(folder, tls):
         yield tls, plain
-    finally:
-        process.terminate()
-        process.wait(60)
-
-
-def _listens(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,10 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -107,6 +110,11 @@ def test_a_model_added_beside_a_running_server_answers_once_a_command_says_so(
     )
     until(lambda: chat(server, "desk").status_code == 200, "its first answer")
     assert model.bodies[-1]["model"] == "second"
+    smoke = [sys.executable, str(Path(__file__).parents[2] / "deploy" / "smoke.py"), server.url, "--chat", "--report"]
+    ran = subprocess.run([*smoke, "--family", "desk"], capture_output=True, text=True, timeout=60)
+    assert (ran.returncode, ran.stdout.count("ok    ")) == (0, 6), ran.stdout
+    ran = subprocess.run([*smoke, "--family", "nobody"], capture_output=True, text=True, timeout=60)
+    assert (ran.returncode, ran.stdout.count("FAIL  ")) == (1, 3), ran.stdout
 
     file.write_text(json.dumps({**models, "second": {**entry, "model": "second"}, "third": entry}))
     family = server.home / "families" / "desk" / "family.yaml"

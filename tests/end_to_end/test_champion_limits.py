@@ -13,6 +13,8 @@ import pytest
 from sqlalchemy import text
 
 from optimizer.core.rollout.champion_limits import ChampionLimits
+from optimizer.jobs.champions.watch_rules import RuleWatcher
+from optimizer.runtime import wiring
 from optimizer.runtime.worker import Worker
 from tests.api_world import World, make_home, serving
 
@@ -43,6 +45,8 @@ def test_half_of_fifty_reported_requests_failing_is_an_alert_at_the_workers_next
     _received_minutes_ago(world, 3)
     worker = Worker(world.settings)
     worker._store, worker._clock, worker._limits = world.shared.store, world.shared.clock, ChampionLimits()
+    worker._rules = wiring.open_alert_rules(world.settings)
+    worker._rule_watcher = RuleWatcher(world.shared.store, world.shared.clock)
     worker._families = SimpleNamespace(families=dict(world.shared.families.families))  # type: ignore[assignment]
     worker._roll_up_minutes()
     (alert,) = world.get("/v1/alerts").json()["items"]

@@ -22,7 +22,7 @@ from optimizer.jobs.upkeep.read_retention import retentions
 from optimizer.runtime import wiring
 from tests.answer_schemas import as_declared
 from tests.faulty_provider import PIECES, FaultyProvider, faulty_provider
-from tests.gateway_world import family, interactions, make_home, running
+from tests.gateway_world import family, interactions, make_home, record_of, running
 
 TEXT = "".join(PIECES)
 COST_USD = 0.002  # of one answer of the provider
@@ -68,7 +68,7 @@ def test_the_request_goes_to_the_model_as_it_is_and_is_on_record_as_no_familys(w
     detent = answer.model_extra["detent"]
     assert (detent["family"], detent["variant"], detent["role"], detent["assignment"]) == (None, None, None, None)
     assert "x-detent-assignment" not in raw.headers
-    (found,) = [one for one in interactions(settings, NO_FAMILY) if one["id"] == answer.id]
+    found = record_of(settings, NO_FAMILY, answer.id)
     assert (found["variant"], found["model"], found["input"], found["output"]) == (None, "remote", None, None)
     assert found["cost_usd"] == pytest.approx(COST_USD)
     assert found["unit_hmac"] == unit_hmac(wiring.open_secrets(settings).unit_key, "u1")
@@ -80,7 +80,7 @@ def test_a_stream_of_a_model_has_openais_form_and_a_record(world) -> None:
     chunks = list(client_of(url).chat.completions.create(model="remote", messages=ASKED, stream=True))
     assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices) == TEXT
     assert {chunk.model for chunk in chunks} == {"remote"}
-    assert chunks[0].id in {one["id"] for one in interactions(settings, NO_FAMILY)}
+    assert record_of(settings, NO_FAMILY, chunks[0].id)
 
 
 def test_a_family_comes_before_a_model_of_its_name_and_a_name_of_neither_is_404(world) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from html.parser import HTMLParser
 from pathlib import Path
@@ -22,6 +23,8 @@ from api.dashboard.pages import PAGES
 from api.dashboard.rendering import POLICY
 from api.dashboard.routes import REPORT_POLICY
 from api.dashboard.sessions import LASTS, SessionKey
+from optimizer.core.dataset.examples import make_example
+from optimizer.core.search.study import Trial
 from optimizer.core.serving.access import hash_of
 from optimizer.jobs.context import Context
 from optimizer.jobs.upkeep.read_status import StatusRequest, read_status
@@ -46,6 +49,7 @@ HOSTILE = [
     "{{ 7 * 191 }}{% raw %}",
     "&lt;b&gt; \u202e gpj.exe \x1b[31m",
 ]
+TYPED = f'value="{SECRET_WORD}"'  # what the visitor wrote into the address stands in the form
 READERS = {"read", "read-texts", "operate", "admin"}
 ACTORS = {"operate", "admin"}
 
@@ -68,14 +72,26 @@ def visitor(world: World, secret: str | None) -> TestClient:
 
 def addresses(world: World) -> list[str]:
     rollout = world.get("/v1/families/triage/rollout").json()["id"]
-    named = {"family": "triage", "id": "st_1", "variant": world.champion()}
+    named = {"family": "triage", "id": "st_1", "variant": world.champion(), "kind": "evaluate", "run": "ev_1"}
+    of_act = {
+        "cancel-study": "st_1",
+        "cancel-comparison": "cp_1",
+        "cancel-evaluation": "ev_1",
+        "cancel-judge-run": "jr_1",
+    }
     pages = [re.sub(r"\{(\w+)\}", lambda name: named[name[1]], page.path) for page in PAGES if ":path" not in page.path]
     confirmations = [
-        f"/dashboard/acts/{name}?{'id=st_1' if name == 'cancel-study' else f'id={rollout}'}"
-        for name, act in ACTS.items()
-        if "id" in act.members
+        f"/dashboard/acts/{name}?id={of_act.get(name, rollout)}" for name, act in ACTS.items() if "id" in act.members
     ]
-    return [*pages, "/dashboard/requests/triage/in_1", *confirmations, "/dashboard/acts/freeze?family=triage"]
+    asked = [
+        "/dashboard/performance?family=triage",
+        "/dashboard/performance?family=triage&range=30d",
+        f"/dashboard/conversation?conversation={SECRET_WORD}",
+        "/dashboard/studies/compare?first=st_1&second=st_1",
+        "/dashboard/runs/compare/cp_1",
+        "/dashboard/runs/check/jr_1",
+    ]
+    return [*pages, *asked, "/dashboard/requests/triage/in_1", *confirmations, "/dashboard/acts/freeze?family=triage"]
 
 
 def form_of_act(client: TestClient, address: str) -> dict[str, str]:
@@ -147,7 +163,7 @@ def test_each_role_reads_its_pages_and_texts_are_for_who_may_read_them(world: Wo
         answer = client.get(address)
         assert answer.status_code in (200, 403), (address, answer.text)
         assert answer.headers["content-security-policy"] == POLICY
-        seen += SECRET_WORD in answer.text
+        seen += SECRET_WORD in answer.text.replace(TYPED, "")
         assert not re.search(r"<script>|style=|javascript:|\son\w+=", answer.text), address
     assert (seen == 0) == (role == "read")
     reviews = client.get("/dashboard/reviews").status_code
@@ -158,8 +174,8 @@ def test_a_key_of_another_family_sees_nothing_of_this_one(world: World) -> None:
     client = visitor(world, "elsewhere-operate")
     for address in addresses(world):
         answer = client.get(address)
-        own = answer.text.replace("/dashboard/acts/", "")
-        assert "v_" not in own, address
+        own = answer.text.replace("/dashboard/acts/", "").replace(TYPED, "")
+        assert not re.search(r"\bv_", own), address
         assert SECRET_WORD not in own, address
     assert "triage" not in client.get("/dashboard").text
 
@@ -170,6 +186,7 @@ def test_an_act_is_refused_where_its_route_refuses_the_role_and_is_not_offered(w
     now = world.shared.clock.now()
     session = signing.session(f"{signing.cookie}={client.cookies[signing.cookie]}", now)
     form = {"token": signing.token(session, now), "id": "no-such", "family": "no-such", "answer": "release"}
+    form["variant"] = "v_no_such"
     page = client.get("/dashboard/families/triage").text
     assert ("/dashboard/acts/" in page) == (role in ACTORS)
     for path in (*(f"/dashboard/acts/{name}" for name in ACTS), "/dashboard/reviews/no-such"):
@@ -191,6 +208,17 @@ def test_an_act_needs_the_page_s_own_form(world: World) -> None:
     assert client.post("/dashboard/acts/freeze", json=form, headers=OWN_PAGE).status_code == 415
     assert client.get("/dashboard/acts/freeze", params=form).status_code == 400
     assert world.get("/v1/audit?limit=1").json()["items"][0]["seq"] == before
+
+
+@pytest.mark.parametrize("headers", OTHER_PAGES, ids=str)
+def test_no_form_of_another_site_acts_on_any_page(world: World, headers: dict[str, str]) -> None:
+    client, signing = visitor(world, "secret-admin"), SessionKey(world.shared.secrets.unit_key)
+    now = world.shared.clock.now()
+    token = signing.token(signing.session(f"{signing.cookie}={client.cookies[signing.cookie]}", now), now)
+    places = ["/dashboard/reviews/no-such", "/dashboard/families/triage/workbench"]
+    for place in (*(f"/dashboard/acts/{name}" for name in ACTS), *places):
+        answer = client.post(place, data={"token": token, "family": "triage", "id": "x", "do": "save"}, headers=headers)
+        assert (answer.status_code, "page of another site" in answer.text) == (403, True), place
 
 
 def test_who_may_act_does_what_the_confirmation_says_and_is_named_in_the_record(world: World) -> None:
@@ -272,6 +300,89 @@ def test_a_page_that_did_not_change_says_so(world: World) -> None:
     first = client.get("/dashboard/alerts")
     again = client.get("/dashboard/alerts", headers={"If-None-Match": first.headers["etag"]})
     assert (again.status_code, again.content) == (304, b"")
+
+
+def test_a_study_with_many_trials_shows_them_fifty_at_a_time_by_rank(world: World) -> None:
+    store, champion = world.shared.store, world.champion()
+    with store.read() as tx:
+        study = store.studies.get(tx, "st_1")
+    assert study is not None
+    store.write(lambda tx: store.studies.add(tx, replace(study, id="st_many")))
+    for n in range(60):
+        score = None if n == 7 else n / 60
+        one = Trial(
+            study="st_many",
+            number=n,
+            variant=champion,
+            proposer=f"proposer-{n}-",
+            params={},
+            status="complete" if score is not None else "stopped",
+            score=score,
+        )
+        store.write(lambda tx, one=one: store.studies.put_trial(tx, one))  # type: ignore[misc]
+    client = visitor(world, "secret-read")
+    first = client.get("/dashboard/studies/st_many").text
+    assert "1 to 50 of 60" in first
+    assert "proposer-59-" in first
+    assert "proposer-7-" not in first
+    assert 'href="../../dashboard/studies/st_many?from=50"' in first
+    rest = client.get("/dashboard/studies/st_many?from=50").text
+    assert "51 to 60 of 60" in rest
+    assert "proposer-7-" in rest, "one without a score comes last"
+    assert "proposer-59-" not in rest
+    assert "More trials" not in rest
+    assert "1 to 50 of 60" in client.get("/dashboard/studies/st_many?from=900").text
+
+
+def test_a_run_is_seen_with_how_far_it_is_and_cancelled_on_its_page(world: World) -> None:
+    client = visitor(world, "secret-operate")
+    page = client.get("/dashboard/runs").text
+    assert re.search(r"<progress[^>]*>0</progress> 0 of 4", page)
+    form = form_of_act(client, "/dashboard/acts/cancel-comparison?id=cp_1")
+    answer = client.post("/dashboard/acts/cancel-comparison", data=form, headers=OWN_PAGE)
+    assert (answer.status_code, answer.headers["location"]) == (
+        303,
+        "../../dashboard/runs/compare/cp_1?done=cancel-comparison",
+    )
+    assert world.get("/v1/comparisons/cp_1").json()["status"] == "cancelled"
+    assert "acts/cancel-comparison" not in client.get("/dashboard/runs/compare/cp_1").text
+
+
+def test_settings_name_their_source_and_keep_secrets(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert visitor(world, "secret-read-texts").get("/dashboard/settings").status_code == 403
+    monkeypatch.setenv("DETENT_LIMITS__BATCH", "900")
+    monkeypatch.setenv("QUALITY_MIN_OVERALL", "0.7")
+    monkeypatch.setenv("DETENT_ALERT_SLACK_WEBHOOK", f"https://hooks.example/{SECRET_WORD}")
+    page = visitor(world, "secret-operate").get("/dashboard/settings").text
+    rows = dict(re.findall(r"<tr><td[^>]*><code>([\w.]+)</code></td>(.*?)</tr>", page, flags=re.DOTALL))
+    assert rows["limits.batch"].endswith(">environment</td>")
+    assert "default" in rows["limits.header_seconds"]
+    assert "hidden" in rows["api_key"] or "not set" in rows["api_key"]
+    assert "<b>0.7</b>" in rows["QUALITY_MIN_OVERALL"]
+    assert SECRET_WORD not in page.partition("<main")[2]  # a freeze above it, where there is one, says its reason
+
+
+def test_what_the_sealed_holdout_asks_is_counted_and_not_shown_among_the_lowest(world: World) -> None:
+    now, client = world.shared.clock.now(), visitor(world, "secret-read-texts")
+    for id, text in (("in_low", "a plain question"), ("in_sealed", "a sealed question")):
+        event = {"id": id, "family": "triage", "unit": id, "input": {"text": text}, "output": "x", "latency_ms": 1.0}
+        assert world.post("/v1/feedback", event).status_code == 200
+        assert world.post("/v1/feedback", {"interaction": id, "family": "triage", "score": 0.0}).status_code == 200
+    drawn = make_example(
+        family="triage",
+        input={"text": "a sealed question"},
+        expected={"topic": "billing"},
+        created_at=now,
+        origin="curated",
+    )
+    world.shared.store.write(lambda tx: world.shared.store.examples.add(tx, [replace(drawn, split="holdout")]))
+    page = client.get("/dashboard/families/triage/quality").text
+    assert "a plain question" in page
+    assert "a sealed question" not in page
+    assert "1 answer not shown" in page
+    counts = client.get("/dashboard/families/triage/examples").text
+    assert "a sealed question" not in counts
+    assert "<dt>Sealed, never shown</dt>" in counts
 
 
 class Elements(HTMLParser):

@@ -40,7 +40,7 @@ from optimizer.demo.place import Addresses, Servers
 from optimizer.demo.screen import Screen
 from optimizer.demo.stories import Story
 from optimizer.demo.studies import EndedStudy, outcome_lines
-from optimizer.demo.users import N_SENT, Users, divided
+from optimizer.demo.users import N_SENT, Users, divide_rows
 from optimizer.host import run_files
 from optimizer.host.config import load_settings
 from optimizer.jobs.dataset.import_examples import import_rows
@@ -485,7 +485,7 @@ def test_what_users_send_was_held_out_of_the_import_with_every_row_of_its_name(h
     wiring.sync_families(settings, families, store, clock)
     asked = [families.families[name] for name in place.FAMILIES]
     rows = [_row(f"name{n}", f"name{n}. Text {k}.", LABELS[(n + k) % 3]) for n in range(1200) for k in range(2)]
-    parts = divided([*rows, _row("n", "n. ?", "array", rejected="of several types")], asked, at=NOW)
+    parts = divide_rows([*rows, _row("n", "n. ?", "array", rejected="of several types")], asked, at=NOW)
     parts.write(file := settings.var() / "rows.jsonl")
     opened = wiring.open_source(str(file), asked[0])
     assert opened.rows is not None

@@ -18,7 +18,7 @@ import pytest
 from optimizer.host.config import Settings
 from tests.clock import until
 from tests.faulty_provider import FAULTS, PIECES, FaultyProvider, faulty_provider
-from tests.gateway_world import family, interactions, make_home, running
+from tests.gateway_world import family, interactions, make_home, recorded, running
 
 TEXT = "".join(PIECES)
 N_REQUESTS = 120
@@ -106,13 +106,10 @@ def test_no_interaction_is_lost_while_the_provider_fails(world: World, stream: b
     assert set(world.behind.seen) == {*FAULTS, "none"}, "every kind of fault was met"
     assert len({id for id, _, _ in told}) == N_REQUESTS
 
-    def recorded() -> list[dict[str, Any]] | None:
-        found = [one for one in interactions(world.settings, model) if one["id"] not in before]
-        return found if len(found) >= N_REQUESTS else None
-
-    by_id = Counter(one["id"] for one in until(recorded))
+    found = [one for one in recorded(world.settings, model, len(before) + N_REQUESTS) if one["id"] not in before]
+    by_id = Counter(one["id"] for one in found)
     assert by_id == Counter(id for id, _, _ in told), "each request is on record exactly once"
-    records = {one["id"]: one for one in until(recorded)}
+    records = {one["id"]: one for one in found}
     for id, kind, text in told:
         record = records[id]
         assert (record["output"] or "") == text
@@ -148,8 +145,8 @@ def test_a_model_that_keeps_failing_is_left_alone(world: World) -> None:
     metrics = httpx.get(f"{world.url}/metrics").text
     assert 'llm_breaker_open{model="brittle"} 1' in metrics
     assert 'llm_errors_total{family="brittle",kind="http",model="brittle"} 3' in metrics
-    paused = [one for one in interactions(world.settings, "brittle") if one["error"].startswith("paused: ")]
-    assert len(paused) == 6, "also those are requests that users made in vain"
+    errors = Counter(one["error"].split(":")[0] for one in recorded(world.settings, "brittle", 9))
+    assert errors == {"http": 3, "paused": 6}, "also those are requests that users made in vain"
 
 
 def test_a_model_that_is_well_again_is_asked_again(world: World) -> None:
@@ -184,7 +181,7 @@ def test_a_full_queue_is_busy_and_nobody_else_is_kept_waiting(world: World) -> N
         finally:
             world.behind.hold.set()
         assert [answer.result().status_code for answer in held] == [200, 200]
-    assert len(interactions(world.settings, "narrow")) == 2, "a refusal is no interaction"
+    assert len(recorded(world.settings, "narrow", 2)) == 2, "a refusal is no interaction"
 
 
 def test_a_call_that_is_paid_for_is_finished_and_recorded_when_its_client_leaves(world: World) -> None:
@@ -202,13 +199,18 @@ def test_a_call_that_is_paid_for_is_finished_and_recorded_when_its_client_leaves
 
 def test_metrics_count_calls_tokens_money_and_times_by_model_and_family(world: World) -> None:
     world.ask("bare", 1, stream=True)
-    text = httpx.get(f"{world.url}/metrics").text
-    of_bare = {line.split(" ")[0]: float(line.split(" ")[1]) for line in text.splitlines() if 'family="bare"' in line}
     label = '{family="bare",model="bare"}'
+
+    def figures() -> dict[str, float]:
+        lines = httpx.get(f"{world.url}/metrics").text.splitlines()
+        rows = [line.split(" ") for line in lines if 'family="bare"' in line]
+        return {name: float(value) for name, value in rows}
+
+    until(lambda: figures()[f"llm_active_requests{label}"] == 0, "the stream to have ended there, too")
+    of_bare = figures()
     assert of_bare[f"llm_requests_total{label}"] >= 1
     assert of_bare[f"llm_tokens_input_total{label}"] >= 1000
     assert of_bare[f"llm_tokens_output_total{label}"] >= 100
-    assert of_bare[f"llm_active_requests{label}"] == 0
     buckets = [value for name, value in of_bare.items() if name.startswith("llm_request_duration_seconds_bucket")]
     assert buckets == sorted(buckets)
     assert buckets[-1] == of_bare[f"llm_request_duration_seconds_count{label}"]

@@ -22,7 +22,7 @@ from optimizer.jobs.feedback.ingest_feedback import Intake
 from optimizer.runtime import wiring
 from tests.clock import until
 from tests.faulty_provider import PIECES, FaultyProvider, faulty_provider
-from tests.gateway_world import family, interactions, make_home, running
+from tests.gateway_world import family, make_home, record_of, running
 
 TEXT = "".join(PIECES)
 COST_USD = 0.002  # of one answer of the provider
@@ -42,11 +42,7 @@ class World:
         )
 
     def record(self, model: str, id: str) -> dict[str, Any]:
-        found: list[dict[str, Any]] = until(
-            lambda: [one for one in interactions(self.settings, model) if one["id"] == id]
-        )
-        assert len(found) == 1
-        return found[0]
+        return record_of(self.settings, model, id)
 
 
 def models(url: str) -> dict[str, Any]:

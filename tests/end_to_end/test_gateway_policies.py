@@ -27,7 +27,7 @@ from optimizer.ports import CalibrationRecord
 from optimizer.runtime import wiring
 from tests.answer_schemas import as_declared
 from tests.clock import until
-from tests.gateway_world import HAS_EMBEDDED_MODEL, family, interactions, make_home, running
+from tests.gateway_world import HAS_EMBEDDED_MODEL, family, interactions, make_home, record_of, running
 from tests.judged_world import between, prompt_of, says
 from tests.scripted_model import Provider, chat_answer, provider
 from tests.waited import Waited
@@ -121,10 +121,7 @@ class Setup:
         return self.client.chat.completions.create(model=name, messages=[{"role": "user", "content": text}], **more)
 
     def interaction(self, id: str, name: str) -> dict[str, Any]:
-        found: dict[str, Any] = until(
-            lambda: next((row for row in interactions(self.settings, name) if row["id"] == id), None)
-        )
-        return found
+        return record_of(self.settings, name, id)
 
     def asked(self) -> list[str]:
         return [body["model"] for body in self.behind.bodies]

@@ -24,7 +24,7 @@ from optimizer.host.run_files import find
 from tests.answer_schemas import as_declared
 from tests.clock import PROCESSES_S, until
 from tests.forked import Forked
-from tests.gateway_world import family, interactions, make_home, running
+from tests.gateway_world import family, interactions, make_home, record_of, recorded, running
 from tests.scripted_model import Provider, chat_answer, provider
 from tests.small_disk import fill, small_disk
 
@@ -109,7 +109,7 @@ def test_what_is_answered_while_another_process_holds_the_store_is_on_record_aft
         rows = interactions(settings, "topic")
         assert [row["input"]["document"] for row in rows] == [f"Text {n}" for n in range(8)], "in order"
         assert all(row["received_at"] > row["occurred_at"] for row in rows)
-        assert id_of(chat(url, "later")) in on_record(settings), "what comes after goes straight into the store"
+        assert record_of(settings, "topic", id_of(chat(url, "later")))
 
 
 def test_a_kill_between_the_answer_and_the_store_costs_no_record(tmp_path: Path, behind: Provider) -> None:
@@ -183,6 +183,6 @@ def test_an_answer_whose_texts_cannot_be_kept_is_on_record_without_them(
     body = {"model": "topic", "messages": [], "detent": {"variables": {"document": value}}, "stream": stream}
     with running(settings) as url:
         answered = id_of(httpx.post(f"{url}/v1/chat/completions", json=body, timeout=60))
-        (found,) = interactions(settings, "topic")
+        (found,) = recorded(settings, "topic", 1)
     assert (found["id"], found["input"], found["output"], found["tags"]) == (answered, None, "", {"shortened": True})
     assert found["cost_usd"] > 0

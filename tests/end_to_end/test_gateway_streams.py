@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -17,7 +19,7 @@ import pytest
 from optimizer.host.config import Settings
 from tests.clock import until
 from tests.faulty_provider import PIECES, FaultyProvider, faulty_provider
-from tests.gateway_world import embedded_gateway, family, interactions, make_home, running
+from tests.gateway_world import embedded_gateway, family, interactions, make_home, recorded, running
 
 TEXT = "".join(PIECES)
 
@@ -222,7 +224,7 @@ def test_the_embedded_model_streams_what_it_answers_whole(tmp_path: Path) -> Non
         whole = client.chat.completions.create(model="topic", messages=messages).choices[0].message.content
         assert streamed == [whole, whole]
         assert whole
-        assert [one["output"] for one in interactions(settings, "topic")] == [whole] * 3
+        assert [one["output"] for one in recorded(settings, "topic", 3)] == [whole] * 3
 
 
 def test_streams_that_are_not_read_hold_little_and_end_and_stay_on_record(world: World, tmp_path: Path) -> None:
@@ -259,3 +261,29 @@ def _unread_stream(url: str, body: str) -> socket.socket:
     )
     made.sendall((head + body).encode())
     return made
+
+
+def load(world: World, *words: str) -> tuple[int, dict[str, Any]]:
+    script = str(Path(__file__).parents[2] / "deploy" / "load.py")
+    command = [sys.executable, script, world.url, "--family", "topic", "--users", "4", "--seconds", "1", "--json"]
+    ran = subprocess.run([*command, *words], capture_output=True, text=True, timeout=60)
+    assert ran.stderr == ""
+    return ran.returncode, json.loads(ran.stdout)
+
+
+def test_the_load_script_counts_what_users_get_and_repeats_what_failed_once(world: World) -> None:
+    code, figures = load(world)
+    assert (code, figures["missed"], figures["error_share"], figures["repeated"]) == (0, [], 0.0, 0)
+    assert figures["chats"] == len(world.behind.bodies) >= 4
+    assert 0 < figures["first_piece_p95_ms"] <= figures["p95_ms"]
+
+    n_before = len(world.behind.bodies)
+    world.behind.fault = lambda n: "broken" if n == n_before else None
+    code, figures = load(world)
+    assert (code, figures["repeated"], figures["error_share"]) == (0, 1, 0.0)
+    assert figures["p95_ms"] is not None
+
+    world.behind.fault = lambda n: "broken"
+    code, figures = load(world)
+    assert (code, figures["error_share"], figures["why"]) == (1, 1.0, {"status 502": figures["chats"]})
+    assert "error_share" in figures["missed"]

@@ -22,8 +22,8 @@ from tests.gateway_world import running, serving
 from tests.running_server import make_home
 
 PACKAGE = "client_of_openapi"
-# It knows no lines of JSON and no protobuf; what it would tidy up needs no tidying here.
-BYTES = ("application/x-ndjson", "application/x-protobuf")
+# It knows no lines of JSON, protobuf or tar; what it would tidy up needs no tidying here.
+BYTES = ("application/x-ndjson", "application/x-protobuf", "application/x-tar")
 CONFIG = {"post_hooks": [], "content_type_overrides": dict.fromkeys(BYTES, "application/octet-stream")}
 SHEET = "message,label\n" + "".join(f"message {n},{('card', 'refund')[n % 2]}\n" for n in range(50))
 Ask = Callable[..., Any]

@@ -15,7 +15,7 @@ from optimizer.adapters.clock import SystemClock
 from optimizer.adapters.files.sources import column_mapping, format_of, open_source
 from optimizer.adapters.files.table_files import MAX_CELL_CHARS
 from optimizer.adapters.store import Database
-from optimizer.core.base.errors import InvalidInput, NotFound, NotYet
+from optimizer.core.base.errors import InvalidInput, NotFound
 from optimizer.core.declaration.read import parse_family
 from optimizer.core.family.family import Family
 from optimizer.jobs.dataset.import_examples import ImportReport, TextsWithoutGroup, import_rows
@@ -61,7 +61,7 @@ def take(
         actor="local:tester",
         curated=source.curated if curated is None else curated,
     )
-    return texts.told(report)
+    return texts.with_look_alikes(report)
 
 
 def write_lines(path: Path, *rows: Any) -> Path:
@@ -217,13 +217,13 @@ def test_what_a_file_holds_is_told_by_its_first_line(tmp_path: Path, first: dict
     assert format_of(write_lines(tmp_path / "file.jsonl", first)) == expected
 
 
-def test_an_unknown_shape_a_missing_file_and_dialogs_are_refused_with_what_to_do(tmp_path: Path) -> None:
+def test_an_unknown_shape_a_missing_file_and_other_dialogs_are_refused_with_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match="Examples look like"):
         open_source(str(write_lines(tmp_path / "x.jsonl", {"a": 1})), family())
     with pytest.raises(NotFound, match="installed-docs"):
         open_source(str(tmp_path / "none.jsonl"), family())
-    with pytest.raises(NotYet, match="not built yet"):
-        open_source(str(write_lines(tmp_path / "d.jsonl", {"dialog_id": "d", "prompts": []})), family())
+    with pytest.raises(InvalidInput, match="of a form that is not read"):
+        open_source(str(write_lines(tmp_path / "d.jsonl", {"id": "d", "messages": []})), family())
 
 
 PIPELINE = "content_type,word_count,coherence_score,note,quality\n"

@@ -16,7 +16,7 @@ from optimizer.core.family.rendering import fill
 from optimizer.host.config import Settings
 from tests.clock import until
 from tests.command_line import detent
-from tests.gateway_world import family, interactions, make_home, running
+from tests.gateway_world import family, interactions, make_home, recorded, running
 from tests.scripted_model import Provider, chat_answer, provider
 
 LONG = "x" * 59 + "yz: the matter stands at the end"
@@ -47,7 +47,7 @@ def test_a_cut_is_in_the_answer_on_record_in_the_metrics_and_in_the_status(tmp_p
         last = chat(LONG, stream=True).text.rsplit("data: ", 2)[-2]
         assert cut["detent"]["truncated"] == ["document"] == json.loads(last)["detent"]["truncated"]
         assert "truncated" not in whole["detent"]
-        kept = {row["id"]: (row["tags"], row["input"]) for row in interactions(settings, "cutting")}
+        kept = {row["id"]: (row["tags"], row["input"]) for row in recorded(settings, "cutting", 3)}
         assert kept[cut["id"]] == ({"truncated": "document"}, {"document": LONG[:60]})
         assert kept[whole["id"]] == ({}, {"document": "short"})
         counted = 'llm_inputs_truncated_total{family="cutting",input="document"} 2'

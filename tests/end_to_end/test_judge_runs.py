@@ -37,7 +37,7 @@ class Models:
         return self.judge.price
 
     def describe(self, name: str) -> Any:
-        return SimpleNamespace(embedded=False, concurrency=1, processes="auto", max_output_tokens=600)
+        return SimpleNamespace(embedded=False, student=False, concurrency=1, processes="auto", max_output_tokens=600)
 
     def close(self) -> None: ...
 

@@ -5,19 +5,23 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import anyio
+import httpx
 import pytest
 
 from optimizer.core.base.errors import DetentError
+from optimizer.core.serving.access import access_of, hash_of
 from optimizer.runtime.api_client import ApiClient
 from optimizer.runtime.client import OverHttp
 from optimizer.runtime.tools import ACTS, NOT_FOR_MODELS, tools_of
 from tests.api_world import World, make_home, serving
+from tests.gateway_world import serving as on_a_socket
 
 READS = ["diff_variants", "list_alerts", "list_families", "list_studies", "list_variants"]
 ALWAYS = [*READS, "get_prompt", "record_feedback", "rollout_status", "show_study", "show_variant", "status"]
@@ -64,6 +68,138 @@ def test_the_official_client_reads_and_is_told_what_it_may_not_do(tmp_path: Path
             assert "--allow" in refused.content[0].text
 
     anyio.run(walk)
+
+
+@pytest.fixture
+def open_server(tmp_path: Path) -> Iterator[tuple[World, str]]:
+    """A real server with a key of each ladder and an operator's; models may optimize and promote over it."""
+    settings = make_home(tmp_path / "home", api={"mcp_allow": ["optimize", "promote"]})
+    with serving(settings) as made, on_a_socket(made.app, settings) as url:
+        for name, role in (("app", "feedback"), ("reader", "read"), ("boss", "admin")):
+            made.add_key(name, role, secret=name)
+        made.client.headers["Authorization"] = "Bearer boss"
+        yield made, url
+
+
+def over_http(url: str, key: str, walk: Any) -> None:
+    """What the official client does at the server's address, with this key."""
+    from mcp import ClientSession
+    from mcp.client.streamable_http import streamable_http_client
+    from mcp.shared._httpx_utils import create_mcp_http_client
+
+    async def run() -> None:
+        async with (
+            create_mcp_http_client(headers={"Authorization": f"Bearer {key}"}) as http,
+            streamable_http_client(f"{url}/mcp", http_client=http) as (read, write),
+            ClientSession(read, write) as client,
+        ):
+            await client.initialize()
+            await walk(client)
+
+    anyio.run(run)
+
+
+def test_over_http_the_official_client_does_what_the_role_of_its_key_may(open_server: tuple[World, str]) -> None:
+    world, url = open_server
+    rollout = world.deploying()["id"]
+    answers: dict[str, Any] = {}
+
+    async def as_app(client: Any) -> None:
+        listed = {tool.name for tool in (await client.list_tools()).tools}
+        assert listed == {*ALWAYS, "optimize", "promote"}  # rollback is not allowed here
+        answers["prompt"] = await client.call_tool("get_prompt", {"family": "triage", "unit": "u1"})
+        token = json.loads(answers["prompt"].content[0].text)["assignment"]
+        answers["feedback"] = await client.call_tool("record_feedback", {"assignment": token, "success": True})
+        answers["app reads"] = await client.call_tool("status", {})
+
+    async def as_reader(client: Any) -> None:
+        answers["status"] = await client.call_tool("status", {})
+        answers["reader promotes"] = await client.call_tool("promote", {"id": rollout})
+
+    async def as_boss(client: Any) -> None:
+        answers["past a gate"] = await client.call_tool("promote", {"id": rollout})
+        answers["forced"] = await client.call_tool("promote", {"id": rollout, "confirm": "triage"})
+        answers["without budget"] = await client.call_tool("optimize", {"family": "triage"})
+        answers["not allowed"] = await client.call_tool("rollback_rollout", {"id": rollout})
+
+    for key, walk in (("app", as_app), ("reader", as_reader), ("boss", as_boss)):
+        over_http(url, key, walk)
+    said = {name: answer.content[0].text for name, answer in answers.items()}
+    assert json.loads(said["feedback"])["accepted"] == 1
+    assert [family["name"] for family in json.loads(said["status"])["families"]] == ["triage"]
+    assert not any(answers[name].is_error for name in ("prompt", "feedback", "status"))
+    refused = {
+        "app reads": "role",
+        "reader promotes": "role",
+        "past a gate": "inconclusive never ships",
+        "forced": "no argument confirm",
+        "without budget": "needs a budget",
+        "not allowed": "api.mcp_allow",
+    }
+    for name, why in refused.items():
+        assert (answers[name].is_error, why in said[name]) == (True, True), (name, said[name])
+    assert world.get(f"/v1/rollouts/{rollout}").json()["status"] == "deploying"
+
+
+def test_over_http_nobody_comes_in_without_a_key_and_without_the_package_it_says_what_to_install(
+    open_server: tuple[World, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world, url = open_server
+    initialize = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {}}
+    assert httpx.post(f"{url}/mcp", json=initialize).status_code == 401
+    assert httpx.post(f"{url}/mcp", json=initialize, headers={"X-API-Key": "wrong"}).status_code == 401
+    assert httpx.get(f"{url}/mcp", headers={"X-API-Key": "app"}).status_code == 405
+    monkeypatch.setitem(sys.modules, "mcp.server.streamable_http_manager", None)
+    missing = httpx.post(f"{url}/mcp", json=initialize, headers={"X-API-Key": "app"})
+    assert (missing.status_code, missing.json()["type"]) == (501, "/problems/package-missing")
+    assert "pip install 'mcp" in missing.json()["detail"]
+    assert world.get("/health").status_code == 200
+
+
+def called(world: World, tool: str, headers: Sequence[tuple[str, str]] = ()) -> Any:
+    """What one call of a tool answers over HTTP."""
+    call = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": tool, "arguments": {}}}
+    headers = [("Accept", "application/json, text/event-stream"), *headers]
+    answer = world.client.post("/mcp", json=call, headers=headers)
+    assert answer.status_code == 200, answer.text
+    return answer.json()["result"]
+
+
+def test_tools_leave_the_routes_their_threads(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("api.routes.mcp.WAIT_S", 5.0)
+    assert world.client.portal is not None
+    threads = world.client.portal.call(anyio.to_thread.current_default_thread_limiter)
+    monkeypatch.setattr(threads, "total_tokens", 1)
+    assert not called(world, "list_studies")["isError"]
+
+
+@pytest.mark.parametrize("name", ["X-API-Key", "Authorization"])
+def test_tools_are_asked_by_the_key_that_was_admitted_and_by_no_later_one(world: World, name: str) -> None:
+    now = world.shared.clock.now()
+    access, open_until = access_of(["serve"], now=now), now + timedelta(hours=1)
+    world.shared.store.write(
+        lambda tx: world.shared.store.api_keys.add(tx, "app", access, hash_of("app"), now, keyless_until=open_until)
+    )
+    world.shared.serving.refresh()
+    assert not called(world, "list_studies")["isError"]  # open to this machine without a key
+    key = "app" if name == "X-API-Key" else "Bearer app"
+    answer = called(world, "list_studies", [(name, key), (name, "")])
+    assert (answer["isError"], "role" in answer["content"][0]["text"]) == (True, True), answer
+
+
+def test_a_tool_that_waited_in_vain_says_so(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("api.routes.mcp.WAIT_S", 0.0)
+    answer = called(world, "list_studies")
+    assert (answer["isError"], "no answer within" in answer["content"][0]["text"]) == (True, True), answer
+
+
+def test_each_request_counts_in_the_minute_of_its_key(world: World) -> None:
+    world.add_key("reader", "read", secret="reader", limits={"requests_per_minute": 2})
+    world.client.headers["Authorization"] = "Bearer reader"
+    world.client.headers["Accept"] = "application/json, text/event-stream"
+    listing = {"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {}}
+    answered = [world.post("/mcp", listing).status_code for _ in range(5)]  # across a minute's end four pass
+    assert (answered[0], 429 in answered) == (200, True)
 
 
 def tools(world: World, *allowed: str) -> dict[str, Any]:

@@ -83,6 +83,22 @@ def test_doctor_finds_the_unknown_model_and_goes_on_to_the_others(home: Home) ->
     assert "mlflow" in ran.out
 
 
+def test_doctor_says_which_library_of_the_system_the_embedded_model_lacks(
+    home: Home, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    why = "libgomp.so.1: cannot open shared object file: No such file or directory"
+    (tmp_path / "broken" / "xllamacpp").mkdir(parents=True)
+    (tmp_path / "broken" / "xllamacpp" / "__init__.py").write_text(f"raise ImportError({why!r})")
+    (tmp_path / "config" / "models.yaml").write_text(json.dumps({"remote": REMOTE, "here": {"provider": "embedded"}}))
+    home.name("here")
+    assert "here: engine and weights are installed" in detent("doctor").out
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "broken"))
+    ran = detent("doctor")
+    assert ran.code == 1
+    assert f"here: its engine does not start (ImportError: {why})" in ran.out
+    assert "apt-get install libgomp1" in ran.out
+
+
 def test_doctor_says_that_a_key_is_missing_and_in_which_shell(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     home.name("other")
     missing = detent("doctor")

@@ -19,6 +19,7 @@ from openfeature.track import TrackingEventDetails
 from api.app import create_app
 from detent_client import Client
 from detent_client.adapters.openfeature import DetentBulkProvider, DetentProvider, ExposureHook, flag_prompt
+from optimizer.adapters.clock import SystemClock
 from tests.api_world import World, make_home, serving
 from tests.clock import until
 from tests.gateway_world import serving as on_a_socket
@@ -118,7 +119,9 @@ def test_what_goes_wrong_gives_the_fallback_and_says_why(home: tuple[str, World]
     assert told(flags(stopped))[0] is ErrorCode.GENERAL
 
 
-def test_a_key_s_limit_makes_the_provider_wait(home: tuple[str, World]) -> None:
+def test_a_key_s_limit_makes_the_provider_wait(home: tuple[str, World], monkeypatch: pytest.MonkeyPatch) -> None:
+    now = home[1].shared.clock.now()
+    monkeypatch.setattr(SystemClock, "now", lambda _: now)  # or a minute may begin anew meanwhile
     client = flags(home[0], "slow")
     context = EvaluationContext("u1")
     assert client.get_object_details("triage", FALLBACK, context).error_code is None

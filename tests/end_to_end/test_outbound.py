@@ -20,7 +20,7 @@ from optimizer.host.config import Settings
 from optimizer.runtime import wiring
 from tests import api_world
 from tests.api_world import World
-from tests.gateway_world import family, interactions, make_home, running
+from tests.gateway_world import family, interactions, make_home, record_of, running
 from tests.scripted_model import Provider, provider
 
 KEY = "sk-the-providers-own"
@@ -331,7 +331,8 @@ def test_what_a_provider_says_of_a_failed_call_is_told_to_nobody_else(
     finally:
         fresh.right.answer = before
     assert answer.status_code in (502, 503, 504), answer.text
-    kept = interactions(fresh.settings, name)[-1]["error"] if "interaction" in answer.json() else ""
+    id = answer.json().get("interaction")
+    kept = record_of(fresh.settings, name, id)["error"] if id else ""
     for text in (answer.text, kept):
         assert not any(
             word in text for word in ("10.0.0.5", "pass@", KEY, "/srv/", "Traceback", "Name the topic", fresh.right.url)

@@ -74,7 +74,11 @@ def test_the_page_holds_all_parts_and_their_figures(world: World) -> None:
         "content_type_breakdown",
         "checkpoint_analytics",
         "quality_trends",
+        "guide_targets",
     ]
+    assert page["guide_targets"]["bypass_rate"] == {"value": 0.5, "low": 0.55, "high": 0.75, "is_met": False}
+    assert page["guide_targets"]["api_calls_saved"] == {"value": 0.8, "low": 0.6, "high": None, "is_met": True}
+    assert page["checkpoint_analytics"]["post_download"]["expected_rate"] == 0.05
     found = page["overall_metrics"]
     assert list(found)[:8] == [*OVERALL, "avg_time_savings", "total_time_saved_hours"]
     assert [found[name] for name in OVERALL] == [10, 5, 3, 2, 0.5, 0.6]
@@ -88,6 +92,7 @@ def test_the_page_holds_all_parts_and_their_figures(world: World) -> None:
     assert page["checkpoint_analytics"]["post_download"] == {
         "exits": 3,
         "exit_rate": 0.3,
+        "expected_rate": 0.05,
         "share_of_exits": 1.0,
         "avg_confidence": 0.9,
         "avg_time_savings": 0.9,
@@ -135,6 +140,23 @@ def test_the_summary_holds_each_figure_against_its_levels(world: World) -> None:
     }
     send(world, FULL, 3)
     assert world.get("/api/performance/metrics/summary").json()["status"] == "critical"
+
+
+def test_two_configurations_are_compared_by_the_name_that_their_records_carry(world: World) -> None:
+    send(world, FULL, 30)
+    send(world, {**FULL, "config_version": "conservative"}, 30)
+    send(world, {**FULL, "variant": "aggressive"}, 29)
+    path = "/api/performance/comparison?hours=1"
+    document = assert_problem(world.get(path), 409, "dataset-too-small")
+    assert (document["n"], document["n_required"]) == (29, 30)
+    send(world, {**FULL, "quality_score": 0.5, "config_version": "aggressive"})
+    answer = world.get(path).json()
+    assert (answer["choice"], answer["others"]) == ("balanced", {"": 30})
+    assert answer["quality_lost"]["estimate"] == pytest.approx(0.01)
+    document = assert_problem(world.get(f"{path}&aggressive=bold"), 404, "not-found")
+    assert "none named (30)" in document["detail"]
+    both = world.client.post(RECORD, params={**FULL, "variant": "a", "config_version": "b"})
+    assert [fault["pointer"] for fault in assert_problem(both, 422, "invalid-input")["errors"]] == ["/variant"]
 
 
 def test_hours_are_those_of_the_clock_with_the_present_one(world: World) -> None:

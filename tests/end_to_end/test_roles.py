@@ -19,7 +19,6 @@ from api.access.wrong_keys import WrongKeys
 from api.app import GROUPS
 from api.gateway import app as gateway
 from api.gateway import chat
-from api.routes.later import LATER
 from api.routing import NARROWS, ROLE
 from api.serving import STORE_AWAY
 from optimizer.core.serving.access import LADDERS, ROLES, Role
@@ -42,6 +41,7 @@ BODIES: dict[str, Any] = {
     "POST /v1/families/{family}/variants": {"messages": [{"role": "user", "content": "{{text}} again"}]},
     "POST /v1/families/{family}/studies": {"dry_run": True},
     "PUT /v1/families/{family}/schedule": {"cron": None},
+    "POST /v1/installation-keys/{kind}/rotate": {"dry_run": True},
     "POST /v1/keys": {"name": "another", "roles": ["serve"]},
     "POST /v1/studies/{id}/nominate": {"variant": "v_000000000000", "dry_run": True},
 }
@@ -113,6 +113,7 @@ def call(world: World, route: str, secret: str | None, family: str = "triage") -
         "key": "triage",
         "entry": "pb_none",
         "example": "ex_none",
+        "kind": "token",
     }
     filled = re.sub(r"\{(\w+)(:path)?\}", lambda found: named[found[1]], path)
     headers = {} if secret is None else {"Authorization": f"Bearer {secret}"}
@@ -143,8 +144,7 @@ def test_the_table_of_the_reference_is_what_the_routes_declare() -> None:
 def test_every_route_of_the_document_is_one_of_the_tables() -> None:
     paths = openapi_document()["paths"]
     documented = {f"{method.upper()} {path}" for path, operations in paths.items() for method in operations}
-    later = {f"{one.method} {one.path}" for one in LATER}
-    assert documented | later == {*_table(), "GET /health", "GET /ready"}
+    assert documented == {*_table(), "GET /health", "GET /ready"}
 
 
 def test_the_gateway_asks_for_the_same_roles_as_the_api_that_forwards_to_it() -> None:
@@ -192,11 +192,10 @@ def test_without_a_key_or_with_a_wrong_one_no_route_of_the_table_answers(world: 
 
 def test_a_key_that_was_revoked_while_the_body_came_opens_no_route(world: World, subtests: pytest.Subtests) -> None:
     store, headers = world.shared.store, {"Content-Type": "application/json", "If-Match": "*"}
-    later = {f"{one.method} {one.path}" for one in LATER}
     for n, (route, needed) in enumerate(_table().items()):
         method, path = route.split(" ")
-        if method == "GET" or route in later:
-            continue  # answered without a body, or does nothing yet
+        if method == "GET":
+            continue  # answered without a body
         body = json.dumps(BODIES.get(route, {})).encode()
         name = f"revoked-{n}"
         world.add_key(name, needed, secret=name)
@@ -288,12 +287,14 @@ def test_every_route_without_a_family_in_its_path_says_whether_it_narrows() -> N
     }
     assert refused == {
         "GET /metrics",
+        "GET /v1/settings",
         "POST /api/performance/record",
         "GET /api/performance/",
         "GET /api/performance/metrics/summary",
         "GET /api/performance/content-types",
         "GET /api/performance/checkpoints",
         "GET /api/performance/quality-trends",
+        "GET /api/performance/comparison",
     }
 
 

@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+import json
+import random
 import re
 import shlex
+import shutil
+import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from optimizer.content.core.records.fields import CHECKPOINTS
+from optimizer.content.core.records.record import read_record
+from optimizer.content.jobs.watch_pipeline import watch_pipeline
+from optimizer.core.base.errors import Busy
+from optimizer.core.feedback.pipeline_record import TARGETS
+from optimizer.core.views.forgetting import ForgetRun
 from optimizer.host.run_files import announce
+from optimizer.jobs.upkeep.forget_person import carry_out_forgetting
+from optimizer.runtime.personal_home import forgetting_home
 from tests.api_world import World, make_home, serving
 from tests.command_line import detent
 from tests.gateway_world import serving as on_a_socket
@@ -29,6 +42,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "backups").mkdir()
     (tmp_path / "srv").mkdir()
+    shutil.copytree(PAGE.parents[1] / "families" / "content_pipeline", home / "families" / "content_pipeline")
     settings = make_home(home)
     with serving(settings) as running, on_a_socket(running.app, settings) as url:
         announce(settings, "api", url)
@@ -37,7 +51,24 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
         running.add_key("batch", "feedback", secret="batch")
         running.client.headers["Authorization"] = "Bearer boss"
         monkeypatch.setenv("DETENT_API_KEY", "boss")
+        ended = threading.Event()
+        worker = threading.Thread(target=forget, args=(running, ended), daemon=True)
+        worker.start()
         yield running
+        ended.set()
+        worker.join()
+
+
+def forget(world: World, ended: threading.Event) -> None:
+    """What the worker does of it."""
+    shared = world.shared
+    home = forgetting_home(world.settings, shared.store, shared.clock, shared.families)
+    while not ended.wait(0.1):
+        with shared.store.read() as tx:
+            runs = [run for run in shared.store.runs.unfinished(tx) if isinstance(run, ForgetRun)]
+        for run in runs:
+            with suppress(Busy):  # as when a long read keeps the log from being emptied: the next look goes on
+                carry_out_forgetting(run.id, home)
 
 
 def chapters() -> list[tuple[str, list[tuple[str | None, str]]]]:
@@ -49,10 +80,39 @@ def chapters() -> list[tuple[str, list[tuple[str | None, str]]]]:
     ]
 
 
+def two_configurations(world: World) -> None:
+    """A second champion of the content pipeline, and what a week with half of the items under each reported."""
+    made = detent("variant", "create", "content_pipeline", "--policy", "filter.min_overall=0.7", "--json")
+    second = json.loads(made.out)["variant"]
+    assert (
+        detent("champion", "set", "content_pipeline", second, "--reason", "x", "--confirm", "content_pipeline").code
+        == 0
+    )
+    rng, shared = random.Random(7), world.shared
+    records = [
+        read_record(
+            {
+                "processing_type": ("full", "lightweight", "early_exit")[i % 3],
+                "content_type": rng.choice(("news", "talk", "interview")),
+                "quality_score": rng.random(),
+                "time_saved_pct": (0, 0.8, 0.9)[i % 3],
+                "config_version": rng.choice(("conservative", "aggressive")),
+                **({"exit_checkpoint": CHECKPOINTS[i // 3 % 4]} if i % 3 == 2 else {}),
+            },
+            id=f"pr_{i}",
+            received_at=shared.clock.now(),
+        )
+        for i in range(600)
+    ]
+    shared.store.write(lambda tx: shared.store.pipeline_stats.add(tx, records))
+    assert watch_pipeline(shared.store, shared.clock, TARGETS)
+
+
 def test_every_command_of_the_runbook_does_what_its_chapter_says(world: World, tmp_path: Path) -> None:
     night = world.candidate("Is it billing? Answer with one word.")
     assert detent("champion", "set", "triage", night, "--reason", "before", "--confirm", "triage").code == 0
     world.deploying()
+    two_configurations(world)
     assert detent("backup", str(tmp_path / "backups" / "monday.tar.gz")).code == 0
     n_run = 0
     for title, commands in chapters():

@@ -262,6 +262,32 @@ def test_doctor_reads_every_page(damaged: tuple[Settings, Path, bytes, int]) -> 
     assert verdicts() == ["ok"]
 
 
+def test_a_log_is_missed_where_a_process_has_it_open_and_not_where_it_went_with_the_last_connection(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("BESIDE_EVERY_S", "PROCESSES_EVERY_S"):
+        monkeypatch.setattr(engine, name, 0.0)
+    home = tmp_path / "linked"
+    home.symlink_to(tmp_path, target_is_directory=True)
+    new_database(tmp_path).close()
+    url = f"sqlite:///{home / 'detent.db'}"
+    watch, other = engine.FileWatch(url), engine.FileWatch(url)
+    with closing(sqlite3.connect(home / "detent.db")) as connection:
+        connection.execute("SELECT * FROM sqlite_master").fetchall()
+        watch.opened()
+        other.opened()
+        assert not watch.changed()
+    assert not Path(f"{home / 'detent.db'}-wal").exists()
+    assert not watch.changed()
+    with closing(sqlite3.connect(home / "detent.db")) as connection:
+        connection.execute("SELECT * FROM sqlite_master").fetchall()
+        assert not other.changed(), "another log, in order"
+        watch.opened()
+        Path(f"{home / 'detent.db'}-wal").unlink()
+        with pytest.raises(Busy, match="log was deleted"):
+            watch.changed()
+
+
 @pytest.mark.parametrize("gone", [("-wal",), pytest.param(("-wal", "-shm"), marks=pytest.mark.long)], ids="".join)
 def test_with_its_log_deleted_nothing_is_answered_that_needs_the_store_and_nothing_without_a_key(
     tmp_path: Path, gone: tuple[str, ...]

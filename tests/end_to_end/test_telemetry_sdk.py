@@ -1,4 +1,7 @@
-"""OpenTelemetry's own SDK exports over the network what its instrumentation of the OpenAI SDK saw of real requests."""
+"""OpenTelemetry's own SDK exports over the network what its instrumentation of the OpenAI SDK saw of real requests.
+
+No instrumentation speaks both generations: `make test-adapters` runs this beside one of each.
+"""
 
 from __future__ import annotations
 

@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 import random
 import shutil
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from optimizer.cli.app import run
+from optimizer.content.core.records.record import read_record
+from optimizer.host.config import load_settings
+from optimizer.runtime import wiring
 
 ROOT = Path(__file__).parents[2]
 
@@ -125,3 +129,70 @@ def test_too_few_items_are_refused_as_by_a_limit(home: Path, capsys: pytest.Capt
     strict.write_text("thresholds: {min_coherence: 0.99}\nchecks: {needed: 4}\n", encoding="utf-8")
     assert run(["thresholds", "compare", "content_pipeline", "--conservative", str(strict)]) == 3
     assert "30 are needed" in capsys.readouterr().err
+
+
+def test_a_pipelines_own_files_become_a_family(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home, files = tmp_path / "home", tmp_path / "pipeline"
+    (home / "families").mkdir(parents=True)
+    files.mkdir()
+    monkeypatch.setenv("DETENT_HOME", str(home))
+    monkeypatch.setenv("COLUMNS", "200")
+    (files / "quality_filtering.yaml").write_text("thresholds: {min_overall: 0.7}\nnotes: ours\n", encoding="utf-8")
+    (files / "monitoring.yaml").write_text(
+        "overall_metrics:\n  bypass_rate: {target: 0.6, warning_low: 0.55}\n", encoding="utf-8"
+    )
+    assert run(["family", "create", "content_pipeline", "--from", str(files)]) == 0
+    said = capsys.readouterr().err
+    assert "version adopted serves, with 1 knob" in said
+    assert "Keys of the files that decide nothing, and stay there alone: 1." in said
+    assert run(["family", "show", "content_pipeline", "--json"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert shown["definition"]["prompt"]["versions"]["adopted"]["policy"] == {"filter.min_overall": 0.7}
+    assert "warning_low: 0.55" in (home / "config" / "monitoring.yaml").read_text(encoding="utf-8")
+    assert run(["family", "create", "content_pipeline", "--from", str(files)]) == 1
+    assert "nothing is overwritten" in capsys.readouterr().err
+
+    saved = {"total_processed": 20, "quality_bypassed": 10, "early_exits": 4, "full_processing": 6}
+    (tmp_path / "metrics_20261120_0830.json").write_text(json.dumps({"overall_metrics": saved}), encoding="utf-8")
+    assert run(["thresholds", "recommend", "content_pipeline", "--metrics", str(tmp_path), "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["recommendation"] is None
+    assert answer["saved_metrics"]["figures"]["bypass_rate"]["status"] == "warning"
+    assert run(["thresholds", "recommend", "content_pipeline", "--metrics", str(tmp_path)]) == 0
+    assert "raise filter.min_overall" in capsys.readouterr().out
+
+
+def test_two_configurations_are_compared_on_what_their_records_say(
+    home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    live = ["thresholds", "compare", "content_pipeline", "--live", "--hours", "1"]
+    assert run([*live, "--aggressive", "conservative"]) == 2
+    assert "compared with itself" in capsys.readouterr().err
+    assert run(live) == 1
+    assert "No record of the last 1 hours carries config_version conservative or aggressive" in capsys.readouterr().err
+    rng, saved, records = random.Random(3), {"conservative": 0.6, "aggressive": 0.9}, []
+    for i in range(480):
+        name, full = list(saved)[i % 2], i % 4 < 2
+        measured = {
+            "processing_type": "full" if full else "lightweight",
+            "quality_score": rng.gauss(0.8, 0.02),
+            "time_saved_pct": 0.0 if full else saved[name],
+            "config_version": name,
+        }
+        records.append(read_record(measured, id=f"pr_{i}", received_at=datetime.now(UTC)))
+    store = wiring.open_store(load_settings())
+    store.write(lambda tx: store.pipeline_stats.add(tx, records))
+    store.close()
+    capsys.readouterr()
+    assert run([*live, "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert (answer["choice"], answer["conservative"]["n_judged"], answer["aggressive"]["n"]) == ("aggressive", 120, 240)
+    assert answer["time_saved_more"]["estimate"] == pytest.approx(0.15)
+    for most, is_cut in ((480, False), (479, True)):
+        monkeypatch.setattr("optimizer.content.jobs.compare_live_records.MOST_RECORDS", most)
+        assert run([*live, "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)["is_cut"] is is_cut
+    assert run(live) == 0
+    assert "aggressive: quality lost" in " ".join(capsys.readouterr().out.split())

@@ -223,7 +223,7 @@ def test_a_lease_that_ends_ends_for_both(server: Server, each: dict[str, Client]
             "no candidate from either",
             patience_s=PROCESSES_S,
         )
-        assert time.monotonic() - stopped < LEASE_S + 2
+        assert time.monotonic() - stopped < LEASE_S + PROCESSES_S / 3, "a busy machine is slow to ask, too"
     finally:
         os.kill(pid, signal.SIGCONT)
     until(lambda: all(map(role_of, each.values())), "the candidate from both", patience_s=PROCESSES_S)

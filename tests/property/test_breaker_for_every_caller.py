@@ -15,10 +15,10 @@ from optimizer.core.models.breaker import (
     BreakerRefusal,
     BreakerSettings,
     Pass,
+    after_failure,
+    after_success,
     ask,
-    failed,
     slice_index,
-    succeeded,
     withdrawn,
 )
 from tests.examples import n_examples
@@ -85,7 +85,7 @@ class Callers(RuleBasedStateMachine):
     @rule(data=st.data())
     def a_call_went_well(self, data: st.DataObject) -> None:
         given_pass, before = self._take(data), self.breaker
-        self.breaker = succeeded(before, given_pass, self.now)
+        self.breaker = after_success(before, given_pass, self.now)
         if given_pass.era != before.era:
             assert self.breaker == before
         elif given_pass.probe:
@@ -100,7 +100,7 @@ class Callers(RuleBasedStateMachine):
     @rule(data=st.data())
     def a_call_failed(self, data: st.DataObject) -> None:
         given_pass, before = self._take(data), self.breaker
-        self.breaker = failed(before, given_pass, self.now)
+        self.breaker = after_failure(before, given_pass, self.now)
         if given_pass.era != before.era:
             assert self.breaker == before
         elif given_pass.probe:
@@ -141,7 +141,7 @@ def opened(rules: BreakerSettings, at: float = 0.0) -> Breaker:
     while breaker.state == "closed":
         breaker, given_pass = ask(breaker, at)
         assert isinstance(given_pass, Pass)
-        breaker = failed(breaker, given_pass, at)
+        breaker = after_failure(breaker, given_pass, at)
     return breaker
 
 
@@ -151,7 +151,7 @@ def test_as_many_failures_as_said_open_it_and_one_fewer_does_not(rules: BreakerS
     for n in range(1, rules.failures + 1):
         breaker, given_pass = ask(breaker, 5.0)
         assert isinstance(given_pass, Pass)
-        breaker = failed(breaker, given_pass, 5.0)
+        breaker = after_failure(breaker, given_pass, 5.0)
         assert breaker.state == ("open" if n == rules.failures else "closed")
 
 
@@ -170,7 +170,7 @@ def test_after_an_outage_as_many_good_probes_as_said_close_it(rules: BreakerSett
     for n in range(1, rules.successes + 1):
         breaker, given_pass = ask(breaker, now)
         assert isinstance(given_pass, Pass)
-        breaker = succeeded(breaker, given_pass, now)
+        breaker = after_success(breaker, given_pass, now)
         assert breaker.state == ("closed" if n == rules.successes else "half_open")
 
 
@@ -179,7 +179,7 @@ def test_failures_that_are_few_among_many_calls_open_nothing() -> None:
     for i in range(100):
         breaker, given_pass = ask(breaker, i * 0.1)
         assert isinstance(given_pass, Pass)
-        breaker = (failed if i % 5 == 4 else succeeded)(breaker, given_pass, i * 0.1)
+        breaker = (after_failure if i % 5 == 4 else after_success)(breaker, given_pass, i * 0.1)
     assert breaker.state == "closed"
 
 
@@ -188,7 +188,7 @@ def test_failures_far_apart_open_nothing() -> None:
     for i in range(20):
         breaker, given_pass = ask(breaker, i * 16.0)
         assert isinstance(given_pass, Pass)
-        breaker = failed(breaker, given_pass, i * 16.0)
+        breaker = after_failure(breaker, given_pass, i * 16.0)
     assert breaker.state == "closed"
 
 
@@ -198,8 +198,8 @@ def test_a_late_success_of_a_call_from_before_the_outage_closes_nothing() -> Non
     for _ in range(SOME.failures):
         breaker, given_pass = ask(breaker, 1.0)
         assert isinstance(given_pass, Pass)
-        breaker = failed(breaker, given_pass, 1.0)
-    assert succeeded(breaker, early, 2.0) == breaker
+        breaker = after_failure(breaker, given_pass, 1.0)
+    assert after_success(breaker, early, 2.0) == breaker
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 
 from hypothesis import given
@@ -65,7 +65,7 @@ def test_figures_are_never_negative_and_can_be_written_as_json(
     plan: ForecastPlan, traffic: RecordedTraffic | None
 ) -> None:
     found = forecast_rollout(plan, traffic)
-    json.dumps(found.as_record(), allow_nan=False)
+    json.dumps(asdict(found), allow_nan=False)
     for need in _needs(found):
         assert all(value is None or value >= 0 for value in (need.labelled, need.units, need.hours))
     assert all(alarm.minutes is None or alarm.minutes > 0 for alarm in found.guardrails)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime, timedelta
 from math import ceil
 
 import pytest
@@ -10,15 +11,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from optimizer.core.base.minute_sums import (
+    DAY,
+    HOUR,
     WIDTH,
     Histogram,
     add,
     bucket_of,
     capped_moments,
     edge,
+    floor,
     merge,
     quantile,
     share_above,
+    stat_cover,
 )
 
 amounts = (
@@ -113,3 +118,30 @@ def test_the_share_above_a_value_inside_a_bucket_is_not_known() -> None:
 def test_a_quantile_outside_its_range_is_refused(q: float) -> None:
     with pytest.raises(ValueError, match="quantile"):
         quantile({"3": 1}, q)
+
+
+@given(
+    since=st.integers(0, 5 * DAY),
+    length=st.integers(0, 5 * DAY),
+    summed=st.one_of(st.none(), st.tuples(st.integers(0, 3 * DAY), st.integers(1, 3 * DAY))),
+    lengths=st.sampled_from([(HOUR,), (HOUR, DAY)]),
+)
+def test_every_minute_of_a_time_that_is_summed_up_is_covered_once(
+    since: int, length: int, summed: tuple[int, int] | None, lengths: tuple[int, ...]
+) -> None:
+    start = datetime(2026, 11, 20, tzinfo=UTC)
+
+    def at(minute: int) -> datetime:
+        return start + timedelta(minutes=minute)
+
+    stretch = None if summed is None else (at(summed[0]), at(summed[0] + summed[1]))
+    cover = stat_cover(at(since), at(since + length), stretch, lengths)
+    covered: list[datetime] = []
+    for minutes, (begin, end) in (*cover.sums, *((1, part) for part in cover.minutes)):
+        assert begin == floor(begin, minutes)
+        assert minutes == 1 or minutes in lengths
+        covered += [begin + timedelta(minutes=n) for n in range(int((end - begin) / timedelta(minutes=1)))]
+    wanted = {at(minute) for minute in range(since, since + length)}
+    assert len(covered) == len(set(covered))
+    summed_until = at(since + length) if stretch is None else stretch[1]
+    assert {minute for minute in covered if minute < summed_until} == {m for m in wanted if m < summed_until}

@@ -16,12 +16,12 @@ from optimizer.core.search.playbook.entries import (
     Retire,
     Support,
     active,
-    applied,
+    apply_edits,
     id_of,
     section,
-    texts_shown,
+    section_texts,
 )
-from optimizer.core.search.playbook.reflection import CurationProposal, Lesson, Limits, curated
+from optimizer.core.search.playbook.reflection import CurationProposal, Lesson, Limits, curate
 
 WORDS = ("answer", "with", "one", "word", "read", "dates", "names", "exactly", "never", "guess")
 texts = st.lists(st.sampled_from(WORDS), min_size=1, max_size=6).map(" ".join)
@@ -43,7 +43,7 @@ lessons = st.builds(Lesson, kind=st.sampled_from(KINDS), text=texts, evidence=ev
 def playbooks(draw: st.DrawFn) -> Entries:
     """Texts that occur often, so that most edits meet an entry."""
     added = [Add(kind="lesson", text=text) for text in draw(st.lists(texts, max_size=8))]
-    return applied({}, [*added, *draw(st.lists(edits, max_size=8))])
+    return apply_edits({}, [*added, *draw(st.lists(edits, max_size=8))])
 
 
 def assert_kept(before: Entries, after: Entries) -> None:
@@ -62,15 +62,15 @@ def assert_kept(before: Entries, after: Entries) -> None:
 
 @given(playbooks(), st.lists(edits, max_size=20))
 def test_no_entry_is_lost_or_rewritten(before: Entries, done: list[Edit]) -> None:
-    assert_kept(before, applied(before, done))
+    assert_kept(before, apply_edits(before, done))
 
 
 @given(playbooks(), st.lists(edits, max_size=8))
 def test_edits_one_by_one_are_edits_together(before: Entries, done: list[Edit]) -> None:
     now = before
     for edit in done:
-        now = applied(now, [edit])
-    assert now == applied(before, done)
+        now = apply_edits(now, [edit])
+    assert now == apply_edits(before, done)
 
 
 @given(
@@ -91,14 +91,14 @@ def test_the_curator_keeps_the_limits_and_every_entry(
 ) -> None:
     limits = Limits(n_entries=n_entries, n_chars=n_chars)
     proposed = CurationProposal(merges=merges, retirements=retired)
-    done = curated(before, new, proposed, limits)
-    after = applied(before, done)
+    done = curate(before, new, proposed, limits)
+    after = apply_edits(before, done)
     assert_kept(before, after)
     assert limits.holds(after)
-    assert done == curated(before, new, proposed, limits)
+    assert done == curate(before, new, proposed, limits)
 
 
 @given(playbooks())
 def test_a_section_shows_the_active_entries_and_nothing_else(entries: Entries) -> None:
-    shown = texts_shown("Name the topic.\n\n" + section(entries.values()))
+    shown = section_texts("Name the topic.\n\n" + section(entries.values()))
     assert sorted(shown) == sorted(entry.text for entry in active(entries))

@@ -20,7 +20,7 @@ from optimizer.adapters.predictors.export import (
     trees_part,
     vectorizer,
 )
-from optimizer.core.base.canonical import rounded
+from optimizer.core.base.canonical import round_floats
 from optimizer.core.predictor.predictor import FORMAT, Predictor
 from tests.examples import n_examples
 
@@ -157,6 +157,6 @@ def test_the_hash_outlives_the_rounding_of_a_variant_and_the_way_through_json(se
     predictor = _predictor(
         [trees_part(model)], features=["f0", "f1", "f2", "f3"], calibration=fitted_isotonic(matrix[:, 0], right)
     )
-    again = Predictor.from_data(json.loads(json.dumps(rounded(predictor.to_data()))))
+    again = Predictor.from_data(json.loads(json.dumps(round_floats(predictor.to_data()))))
     assert again.hash == predictor.hash
     assert replace(again, data={}) == replace(Predictor.from_data(again.to_data()), data={})

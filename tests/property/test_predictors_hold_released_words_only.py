@@ -12,7 +12,7 @@ from optimizer.core.base.canonical import canonical_json
 from optimizer.core.dataset.examples import Example
 from optimizer.core.models.language import ModelAnswer
 from optimizer.core.predictor.attach import read_answer
-from optimizer.core.search.cascade.learned import judged
+from optimizer.core.search.cascade.learned import training_row
 from tests.examples import n_examples
 from tests.study_world import START
 
@@ -58,7 +58,7 @@ def examples(draw: st.DrawFn) -> list[tuple[Example, dict[str, object]]]:
 )
 @given(examples())
 def test_no_unreleased_word_stands_in_a_predictor(rows: list[tuple[Example, dict[str, object]]]) -> None:
-    answers = [judged(*row) for row in rows]
+    answers = [training_row(*row) for row in rows]
     found = learn_confidence(answers, has_labels=True, trained_on={}, seed=0)
     held = canonical_json({"after": found.predictor, "before": found.before}).decode()
     assert not re.search("|".join(SECRETS), held)
@@ -70,5 +70,5 @@ def test_words_are_learned_at_all_where_they_are_released() -> None:
     for i in range(60):
         text = f"{SHARED[i % 4]} {SHARED[(i * 7) % 4]}"
         rows.append(answered(i, text, SHARED[i % 4], released=True, right="refund" in text))
-    found = learn_confidence([judged(*row) for row in rows], has_labels=True, trained_on={}, seed=0)
+    found = learn_confidence([training_row(*row) for row in rows], has_labels=True, trained_on={}, seed=0)
     assert "refund" in canonical_json(found.predictor).decode()

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from scipy.optimize import linear_sum_assignment
 
 from optimizer.adapters.text_metrics import build_scorer
-from optimizer.core.evaluation.scorers import answers, characters, coverage, entities, retrieval
-from optimizer.core.evaluation.scorers.words import words
+from optimizer.core.evaluation.metrics import answers, characters, coverage, entities, retrieval
+from optimizer.core.evaluation.metrics.words import words
 from optimizer.core.evaluation.scoring import Scorer
 from optimizer.core.family.metrics import METRICS
 from optimizer.core.family.parsers import plain_text

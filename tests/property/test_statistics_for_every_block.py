@@ -251,7 +251,7 @@ def test_one_gate_that_has_not_passed_keeps_the_exposure(standing, missing, valu
 def test_what_hurts_users_always_ends_the_exposure(standing):
     hurts = standing.sample_ratio_alarm or standing.guardrail_alarm or standing.peaks["roll"] >= threshold(ALPHA_ROLL)
     if hurts or standing.budget_spent:
-        assert stopping_rule(standing).action != "hold"
+        assert stopping_rule(standing).action != "wait"
     if hurts:
         assert stopping_rule(standing).share == 0.0
 

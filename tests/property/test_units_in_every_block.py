@@ -10,7 +10,14 @@ from hashlib import sha256
 from hypothesis import given
 from hypothesis import strategies as st
 
-from optimizer.core.rollout.blocks import LAST, GuardrailLimits, ReportedRequest, chained, guardrail_content, last_units
+from optimizer.core.rollout.blocks import (
+    LAST,
+    GuardrailLimits,
+    ReportedRequest,
+    chain_blocks,
+    guardrail_content,
+    last_units,
+)
 from optimizer.core.rollout.evidence_state import StoredEvidence, after, as_text, begin, from_text
 
 T0 = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)
@@ -45,7 +52,7 @@ def test_the_last_requests_show_as_many_units_as_there_were(windows: list[list[t
             numbers=known.numbers,
         )
         assert not any(hmac(unit)[:4] in json.dumps(content["last"]) for unit in range(14))
-        (block,) = chained("ro_1", [("guardrails", content)], n_before=n, head=known.state.head, closed_at=begun)
+        (block,) = chain_blocks("ro_1", [("guardrails", content)], n_before=n, head=known.state.head, closed_at=begun)
         known = replace(
             known, state=after(known.state, block, SETTINGS, (0.1,)), last_units=last_units(known.last_units, requests)
         )

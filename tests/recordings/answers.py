@@ -42,9 +42,11 @@ QUERIES: Mapping[str, Sequence[str]] = {
     "/v1/reviews": ["?family=summaries&status=answered&limit=3", "?status=open", "?family=triage"],
     "/v1/graphs": ["?family=graph_check", "?pending=true"],
     "/v1/alerts": ["?open=true", "?open=false&limit=2"],
+    "/v1/alert-rules": ["?family=triage"],
     "/v1/audit": ["?limit=5"],
     "/v1/jobs": ["?limit=2"],
     "/v1/quality/analytics": ["?range=31d", "?family=summaries&range=31d", "?range=32d"],
+    "/v1/dialogs/analysis": ["?range=31d", "?family=triage&range=31d", "?range=1w"],
     "/v1/quality/monitor": ["?conversation=c-1&range=31d", "?conversation=c-1&family=nope"],
     "/api/performance/": ["?hours=1", "?hours=0"],
 }
@@ -57,23 +59,25 @@ variant show FAMILY; variant diff triage TRIAGE; variant compare topics VARIANT 
 export snapshot; variant export cascades --format messages; rollout status FAMILY; rollout log FAMILY
 rollout verify ROLLOUT; rollout forecast triage TRIAGE; rollout advance triage --dry-run; champion history FAMILY
 champion rollback summarization --dry-run; feedback stats FAMILY; feedback stats summarization --by hour
-quality analytics --range 31d; quality monitor --conversation c-1 --range 31d
+quality analytics --range 31d; quality monitor --conversation c-1 --range 31d; dialogs analyze --range 31d
 thresholds recommend cascades; thresholds recommend triage; thresholds compare triage
 review list; review list --status all --family summaries; review draw summaries --dry-run
 review collect triage --dry-run; judge score summaries --dry-run
 judge check summaries --dry-run; judge show summaries; judge runs summaries; golden list triage; graph list
 graph show GRAPH; graph show GRAPH --repaired; playbook show lessons; playbook show lessons --state active; keys list
-data prune --dry-run; family evaluate topics --dry-run; family list --no-such-option; study show st_0
+alerts list --all; alerts list --family triage; alerts rules --family triage
+data prune --dry-run; family worth FAMILY; family evaluate topics --dry-run; family list --no-such-option
+study show st_0
 """
 # Commands that change something, or that this machine answers: no recording of reading.
 OTHER_COMMANDS = """
-init serve worker demo doctor freeze unfreeze import backup restore mcp clock dialogs
+init serve worker demo doctor freeze unfreeze import backup restore mcp clock; dialogs offer
 family add; family align; family create; family adopt; family delete; family restore; family rename; study cancel
 study resume; study confirm; study report; variant create; rollout start; rollout approve; rollout reject; rollout hold
 rollout resume; rollout promote; rollout rollback; rollout report; rollout selftest; champion set
 review answer; judge cancel; golden add; golden remove; graph propose; graph approve; graph reject; playbook retire
-playbook restore; judge calibrate; keys create; keys rotate; keys revoke; data forget; data export
-data import; variant import
+playbook restore; judge calibrate; alerts silence; events tail; keys create; keys rotate; keys revoke; data forget
+data export; data import; variant import
 """
 ACTS_AFTER = timedelta(milliseconds=351)  # the end of the home: a route more that is read moves no act in time
 # In this order, each on what the ones before it left.
@@ -83,6 +87,7 @@ POST /v1/families/{triage}/render {"variables": {}}
 PUT /v1/families/{triage}/overrides/u5 {"variant": "TRIAGE"}
 POST /v1/families/{triage}/variants {"from": "TRIAGE", "note": "again", "model": {"temperature": 0.5}}
 POST /v1/families/{triage}/variants {"messages": [{"role": "user", "content": "{{other}}"}]}
+POST /v1/families/{triage}/variants/preview {"from": "TRIAGE", "messages": [{"role": "user", "content": "{{other}}"}]}
 POST /v1/feedback {"family": "triage", "unit": "u3", "success": true, "id": "fb_9"}
 POST /v1/feedback [{"family": "triage", "unit": "u3"}, {"interaction": "in_1", "score": 0.4}, 3]
 POST /v1/interactions {"family": "triage", "unit": "u3", "output": "billing", "id": "in_9"}
@@ -138,9 +143,12 @@ POST /v1/families/{triage}/reviews {"dry_run": true}
 POST /v1/families/{triage}/thresholds/comparison {"confidence": 0.9}
 POST /v1/families/{triage}/adopt {"reason": "now"}
 POST /v1/families/{triage}/adopt {"reason": "now", "confirm": "triage"}
+DELETE /v1/units/u3
+DELETE /v1/units/u3?dry_run=true
 POST /v1/families/{triage}/examples {"rows": [{"input": {"text": "Pay me."}, "expected": {"topic": "billing"}}, {}]}
 POST /v1/families/{topics}/comparisons {"variants": ["champion", "OTHER"], "n": 2, "dry_run": true}
 POST /v1/families/{topics}/comparisons {"variants": ["champion", "OTHER"], "n": 2}
+POST /v1/families/{topics}/variants/preview {"from": "OTHER", "model": {"temperature": 0.3}, "expect": "none"}
 POST /v1/comparisons/cp_0/cancel
 POST /v1/families/{topics}/evaluations {"variant": "OTHER", "n": 2, "dry_run": true}
 POST /v1/families/{topics}/evaluations {"variant": "OTHER", "n": 2}
@@ -153,6 +161,12 @@ POST /ofrep/v1/evaluate/flags {"context": 3}
 POST /v1/traces {}
 POST /v1/traces []
 POST /v1/logs {"resourceLogs": []}
+POST /v1/data/export {"sealed": 3}
+POST /v1/families/{triage}/scenario-offers {"interactions": ["in_2", "no such"]}
+POST /v1/families/{triage}/scenario-offers {"interactions": ["in_2"], "reason": "asked often"}
+PUT /v1/alert-silences/errors {"minutes": 30, "reason": "night"}
+DELETE /v1/alert-silences/errors
+POST /v1/installation-keys/unit/rotate {"dry_run": true}
 """
 
 
@@ -236,6 +250,7 @@ def _reads(api: World, names: Mapping[str, Sequence[str]]) -> Answers:
         "/v1/rollouts": "ROLLOUT",
         "/v1/graphs": "GRAPH",
         "/v1/judge-runs": "RUN",
+        "/v1/forgettings": "RUN",
         "/v1/interactions": "INTERACTION",
         "/v1/comparisons": "COMPARISON",
         "/v1/evaluations": "EVALUATION",

@@ -5,14 +5,19 @@ hand. What users do is drawn from a seed.
 from __future__ import annotations
 
 import json
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from random import Random
 from typing import Any
 from unittest.mock import patch
 
+import numpy as np
+
 from optimizer.content.jobs.watch_pipeline import watch_pipeline
 from optimizer.core.feedback.pipeline_record import TARGETS
+from optimizer.core.predictor.parts import Platt
+from optimizer.core.predictor.student import Student, TaughtStudent, Vocabulary
+from optimizer.core.predictor.teaching import StudentAnswer
 from optimizer.host.config import Settings, load_settings
 from optimizer.jobs.champions.watch_champion import watch_champion
 from optimizer.jobs.champions.watch_switch import SwitchWatcher
@@ -21,6 +26,7 @@ from optimizer.jobs.families.create_family import as_yaml
 from optimizer.jobs.families.create_variant import VariantDraft, store_draft
 from optimizer.jobs.feedback.roll_up_minutes import roll_up_minutes, roll_up_performance, roll_up_traffic
 from optimizer.jobs.runs.carry_out_run import carry_out_run
+from optimizer.ports import AlertSilence
 from optimizer.runtime import wiring
 from tests import graph_world, rated_world
 from tests.api_world import FAMILY as TRIAGE
@@ -317,3 +323,18 @@ def keys_are_made(api: Api) -> None:
     sent(api.post("/v1/keys/gone/revoke"))
     sent(api.get("/v1/status"))
     shared.exposures.flush(shared.store)
+    at = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)
+    silence = AlertSilence(rule="errors", family="triage", until=at, reason="over", by="ann", since=at)
+    shared.store.write(lambda tx: shared.store.alerts.silence(tx, silence))
+    words = Vocabulary(words=("invoice", "parcel"), letters=(), n_holding=(3, 3), n_texts=6)
+    student = Student(
+        method="complement_naive_bayes",
+        labels=("billing", "delivery"),
+        vocabulary=words,
+        weights=np.array([[2, 0], [0, 2]], dtype=np.int16),
+        scale=np.ones(2),
+        intercept=np.zeros(2),
+        calibration=Platt(slope=1.0, intercept=0.0),
+    )
+    taught = TaughtStudent(student=student, out_of_fold={"taught-1": StudentAnswer(label="billing", confidence=0.75)})
+    shared.store.write(lambda tx: shared.store.students.add(tx, "triage", taught, study="st-1", at=at))

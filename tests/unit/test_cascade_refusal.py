@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from optimizer.core.search.cascade.advice import refused
+from optimizer.core.search.cascade.advice import refusal_of
 from optimizer.core.search.cascade.records import TierRecords
 from optimizer.core.search.cascade.thresholds import LeastCost, search
 
@@ -29,7 +29,7 @@ def records(n: int, lost: float, *, sure: float = 0.9, usd: tuple[float, float] 
 
 
 def test_a_cheap_tier_that_surely_loses_more_than_is_allowed_is_ruled_out():
-    found = refused(records(400, 0.2), GOAL)
+    found = refusal_of(records(400, 0.2), GOAL)
     assert found.missing is None
     assert found.reason.startswith(
         "Do not cascade: cheap at accept 0.9 loses 20.00 points, with 90% confidence at least"
@@ -40,7 +40,7 @@ def test_a_cheap_tier_that_surely_loses_more_than_is_allowed_is_ruled_out():
 def test_where_the_bound_alone_is_too_high_it_cannot_tell_and_the_number_named_would_tell():
     few = records(100, 0.01)
     assert search(few, GOAL).setting is None
-    found = refused(few, GOAL)
+    found = refusal_of(few, GOAL)
     assert found.missing is not None
     assert "Do not cascade" not in found.reason
     assert "between" in found.reason
@@ -50,18 +50,18 @@ def test_where_the_bound_alone_is_too_high_it_cannot_tell_and_the_number_named_w
 
 
 def test_a_loss_a_little_above_what_is_allowed_is_not_ruled_out_either_until_so_many_tell():
-    found = refused(records(200, 0.04), GOAL)
+    found = refusal_of(records(200, 0.04), GOAL)
     assert found.missing is not None
     more = 200 + found.missing
-    assert refused(records(int(more * 1.2), 0.04), GOAL).missing is None
+    assert refusal_of(records(int(more * 1.2), 0.04), GOAL).missing is None
 
 
 def test_without_a_difference_it_takes_the_records_that_prove_the_margin():
-    found = refused(records(50, 0.0), GOAL)
+    found = refusal_of(records(50, 0.0), GOAL)
     assert found.missing == 91 - 50
 
 
 def test_a_tier_that_saves_nothing_needs_no_more_audits_to_be_refused():
-    found = refused(records(50, 0.2, usd=(1.0, 1.0)), GOAL)
+    found = refusal_of(records(50, 0.2, usd=(1.0, 1.0)), GOAL)
     assert found.missing is None
     assert "no thresholds save" in found.reason

@@ -88,7 +88,12 @@ class Models:
 
     def describe(self, name: str) -> Any:
         return SimpleNamespace(
-            embedded=False, concurrency=1, processes="auto", max_output_tokens=16, name=self.tiers[name].name
+            embedded=False,
+            student=False,
+            concurrency=1,
+            processes="auto",
+            max_output_tokens=16,
+            name=self.tiers[name].name,
         )
 
     def price(self, name: str) -> ModelPrice | None:

@@ -14,7 +14,7 @@ from optimizer.core.serving.champion import (
     fall_back,
     first,
     is_said_again,
-    succeed,
+    next_tenure,
     taken_back,
 )
 from optimizer.core.serving.rollout import Champion
@@ -25,7 +25,7 @@ T0 = datetime(2026, 11, 20, tzinfo=UTC)
 def tenures(*variants: str) -> list[Champion]:
     history = [first(family="f", variant=variants[0], at=T0, by="ann", why="first")]
     for variant in variants[1:]:
-        history.append(succeed(history[-1], variant=variant, at=T0, by="ann", why="promoted", forced=False))
+        history.append(next_tenure(history[-1], variant=variant, at=T0, by="ann", why="promoted", forced=False))
     return history
 
 
@@ -46,7 +46,7 @@ def test_three_champions_go_down_one_by_one():
 
 def test_a_new_champion_after_a_rollback_falls_back_to_what_was_champion_then():
     history = down(tenures("A", "B"))
-    history.append(succeed(history[-1], variant="C", at=T0, by="ann", why="promoted", forced=True))
+    history.append(next_tenure(history[-1], variant="C", at=T0, by="ann", why="promoted", forced=True))
     assert beneath(history) == history[2]
     assert down(history)[-1].variant == "A"
 
@@ -93,7 +93,7 @@ def test_a_named_champion_comes_back_with_its_own_way_back():
 
 def test_a_champion_cannot_succeed_itself():
     with pytest.raises(Conflict, match="already is the champion"):
-        succeed(tenures("A")[0], variant="A", at=T0, by="ann", why="again", forced=False)
+        next_tenure(tenures("A")[0], variant="A", at=T0, by="ann", why="again", forced=False)
 
 
 def test_the_order_of_the_history_does_not_matter():

@@ -20,12 +20,12 @@ from optimizer.core.rollout.champion_limits import (
     ChampionLimits,
     LimitCrossing,
     LimitedFigure,
-    crossed,
     is_enough,
-    missing_outcomes,
-    silence,
+    limits_crossed,
+    outcomes_alarm,
+    silence_alarm,
 )
-from optimizer.core.serving.champion import first, succeed
+from optimizer.core.serving.champion import first, next_tenure
 from optimizer.jobs.champions.watch_limits import OUT_OF_LIMITS, watch_limits
 from optimizer.jobs.feedback.roll_up_minutes import MINUTES, roll_up_minutes
 from optimizer.ports import Alert
@@ -55,12 +55,12 @@ def outcomes(at: float, n: int) -> MinuteSums:
 def figures(
     rows: Sequence[MinuteSums], *before: LimitedFigure, until: float = 60, limits: ChampionLimits = LIMITS
 ) -> list[str]:
-    return [one.figure for one in crossed(rows, minutes(until), limits, before)]
+    return [one.figure for one in limits_crossed(rows, minutes(until), limits, before)]
 
 
 class TestFigures:
     def test_half_of_the_first_fifty_requests_failing_is_told_with_its_numbers(self) -> None:
-        (told,) = crossed([minute(58, 50, failed=25)], minutes(60), LIMITS, ())
+        (told,) = limits_crossed([minute(58, 50, failed=25)], minutes(60), LIMITS, ())
         assert (told.figure, told.level) == ("errors", "critical")
         assert (
             "25 of 50 requests failed (50%, 09:58 to 10:00 UTC), and 10% is the limit. It clears at 5.0% or less"
@@ -78,7 +78,7 @@ class TestFigures:
 
     def test_slow_and_dear_requests_are_told_of_too(self) -> None:
         rows = [minute(58, 60, latency_ms=9000.0, cost_usd=0.5)]
-        latency, cost = crossed(rows, minutes(60), LIMITS, ())
+        latency, cost = limits_crossed(rows, minutes(60), LIMITS, ())
         assert (latency.figure, latency.level, cost.figure, cost.level) == ("latency", "warning", "cost", "warning")
         assert "100% of 60 requests took longer than 5,000 ms" in latency.detail
         assert "a request costs $0.50 on average of 60" in cost.detail
@@ -110,7 +110,7 @@ class TestFigures:
         assert figures(rows, "errors", until=66) == []
 
     def test_what_is_open_stays_open_while_there_are_too_few_requests_and_ends_when_there_are_none(self) -> None:
-        (told,) = crossed([minute(58, 20)], minutes(60), LIMITS, ["errors"])
+        (told,) = limits_crossed([minute(58, 20)], minutes(60), LIMITS, ["errors"])
         assert "too few to tell whether they are back" in told.detail
         assert figures([], "errors") == []
 
@@ -118,7 +118,7 @@ class TestFigures:
 class TestMissingOutcomes:
     def missing(self, told: Sequence[MinuteSums], until: float, **limits: Any) -> LimitCrossing | None:
         asked = [minute(at, 20) for at in range(int(until))]
-        return missing_outcomes(asked, told, minutes(until), ChampionLimits(**limits))
+        return outcomes_alarm(asked, told, minutes(until), ChampionLimits(**limits))
 
     def test_it_says_how_many_requests_came_without_one(self) -> None:
         found = self.missing([outcomes(at, 10) for at in range(20)], 23)
@@ -148,7 +148,7 @@ class TestMissingOutcomes:
 
 class TestSilence:
     def quiet(self, rows: Sequence[MinuteSums], until: float, **limits: Any) -> LimitCrossing | None:
-        return silence(rows, minutes(until), ChampionLimits(**limits))
+        return silence_alarm(rows, minutes(until), ChampionLimits(**limits))
 
     def test_no_request_for_two_minutes_after_ten_steady_ones_is_told(self) -> None:
         steady = [minute(at, 10) for at in range(10)]
@@ -211,8 +211,8 @@ class TestSimulated:
         for row in self.day(random.Random(seed), **traffic):
             rows = [*rows[-60:], row]
             until = row.minute + timedelta(minutes=1)
-            now = {one.figure for one in crossed(rows, until, LIMITS, before)}  # type: ignore[arg-type]
-            now |= {one.figure for one in [silence(rows, until, LIMITS)] if one is not None}
+            now = {one.figure for one in limits_crossed(rows, until, LIMITS, before)}  # type: ignore[arg-type]
+            now |= {one.figure for one in [silence_alarm(rows, until, LIMITS)] if one is not None}
             found += sorted(now - before)
             before = now
         return found
@@ -370,7 +370,7 @@ def test_a_new_champion_ends_what_was_told_of_the_one_before_and_starts_without_
     with store.read() as tx:
         tenure = store.champions.current(tx, FAMILY)
     assert tenure is not None
-    after = succeed(tenure, variant="v_bbbbbbbbbbbb", by="ann", why="better", at=clock.now(), forced=False)
+    after = next_tenure(tenure, variant="v_bbbbbbbbbbbb", by="ann", why="better", at=clock.now(), forced=False)
     store.write(lambda tx: store.champions.put(tx, after))
     assert look(store, clock) == []
 

@@ -18,7 +18,7 @@ from optimizer.core.evaluation.judging.calibration import judge_identity
 from optimizer.core.family.family import Family
 from optimizer.core.family.settings import JudgeSettings, Metric
 from optimizer.core.rollout.drift import MIN_REFERENCE, STORED_CHAMPION_WATCH, ChampionWatch, alarm_text, usual_dip
-from optimizer.core.serving.champion import first, succeed
+from optimizer.core.serving.champion import first, next_tenure
 from optimizer.core.serving.rollout import Champion
 from optimizer.core.statistics.outcomes import Sums
 from optimizer.jobs.champions.watch_champion import ALERT, watch_champion
@@ -40,7 +40,7 @@ def outcomes(
 
 
 def watched(found: list[tuple[datetime, float]], watch: ChampionWatch | None = None, **changes: Any) -> ChampionWatch:
-    watch = watch or ChampionWatch(**{"variant": CHAMPION, "metric": Metric(), "reigns_since": NOW, **changes})
+    watch = watch or ChampionWatch(**{"variant": CHAMPION, "metric": Metric(), "tenure_since": NOW, **changes})
     for at, y in found:
         watch = watch.after(at, y)
     return watch
@@ -122,14 +122,14 @@ class TestAlarm:
 
     def test_it_says_from_what_to_what_and_since_when(self) -> None:
         fell = NOW + timedelta(days=10)
-        watch = ChampionWatch(variant=CHAMPION, metric=Metric(), reigns_since=NOW)
+        watch = ChampionWatch(variant=CHAMPION, metric=Metric(), tenure_since=NOW)
         for at, y in outcomes(lambda at: 0.8 if at < fell else 0.4, n=2000):
             watch = watch.after(at, y)
-        assert watch.slump is not None
-        assert abs(watch.slump.since - fell) < timedelta(hours=8)
-        assert watch.slump.outcomes.mean == pytest.approx(0.4, abs=0.15)
+        assert watch.decline is not None
+        assert abs(watch.decline.since - fell) < timedelta(hours=8)
+        assert watch.decline.outcomes.mean == pytest.approx(0.4, abs=0.15)
         text = alarm_text(watch, family=FAMILY, has_way_back=True)
-        assert f"success by user went from about {watch.usual:.2f} to about {watch.slump.outcomes.mean:.2f}" in text
+        assert f"success by user went from about {watch.usual:.2f} to about {watch.decline.outcomes.mean:.2f}" in text
         assert f"detent champion rollback {FAMILY}" in text
         assert f"detent study run {FAMILY}" in text
         assert "rollback" not in alarm_text(watch, family=FAMILY, has_way_back=False)
@@ -294,7 +294,7 @@ class TestJob:
     def test_what_an_older_version_knew_of_one_metric_goes_on(self, watching: Watching) -> None:
         watching.users(20, 0.8)
         before = watching.state
-        kept = json.dumps(STORED_CHAMPION_WATCH.dump_python(before.watch, mode="json"))
+        kept = json.dumps(STORED_CHAMPION_WATCH.dump_python(before.watch, mode="json", by_alias=True))
         with closing(sqlite3.connect(watching.database.url.removeprefix("sqlite:///"))) as store, store:
             store.execute("UPDATE drift_detectors SET state = ?", (kept,))
         assert watching.states == [before]
@@ -306,7 +306,7 @@ class TestJob:
         watching.users(12, 0.3)
         assert len(watching.alerts()) == 1
         watching.crown(
-            succeed(
+            next_tenure(
                 watching.tenure,
                 variant="v_bbbbbbbbbbbb",
                 at=watching.clock.now(),

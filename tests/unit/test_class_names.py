@@ -21,7 +21,8 @@ def listed(beginning: str) -> set[str]:
 
 
 FIGURES_OF_SPEECH = listed("Of no class")
-NO_VARIABLES = listed("Of no variable")
+NO_VARIABLES = listed("Of no variable, parameter or function")
+ON_THE_WIRE = {"said"}  # a member of answers, which some properties give
 NOUNS = {"Refused"}  # of errors: each says what became of a request
 
 
@@ -41,14 +42,17 @@ def product() -> tuple[dict[str, list[str]], dict[str, list[str]]]:
 
 
 def misnamed_variables(tree: ast.Module) -> list[str]:
-    """Variables of functions; a member of a class has a name on the wire, which stays."""
-    return [
-        f"{node.lineno} {node.id}"
-        for function in ast.walk(tree)
-        if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef)
-        for node in ast.walk(function)
-        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store) and node.id.strip("_") in NO_VARIABLES
-    ]
+    """Functions, their parameters and variables; a member of a class has a name on the wire, which stays."""
+    names: set[tuple[int, str]] = set()
+    for function in ast.walk(tree):
+        if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
+            names.add((function.lineno, function.name))
+            for node in ast.walk(function):
+                if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+                    names.add((node.lineno, node.id))
+                elif isinstance(node, ast.arg):
+                    names.add((node.lineno, node.arg))
+    return [f"{line} {name}" for line, name in sorted(names) if name.strip("_") in NO_VARIABLES - ON_THE_WIRE]
 
 
 def no_nouns(names: Iterable[str]) -> list[str]:
@@ -79,5 +83,5 @@ def test_a_variable_is_named_after_what_it_holds() -> None:
 
 
 def test_a_variable_named_after_how_it_came_would_be_found() -> None:
-    tree = ast.parse("class Row:\n    given: str\n\ndef read():\n    found = 1\n    answer = found\n")
-    assert misnamed_variables(tree) == ["5 found"]
+    tree = ast.parse("class Row:\n    given: str\n\ndef asked(told):\n    found = 1\n    answer = found\n")
+    assert misnamed_variables(tree) == ["4 asked", "4 told", "5 found"]

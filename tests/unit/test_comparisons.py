@@ -19,11 +19,12 @@ from optimizer.jobs.runs.create_comparison import (
     stop_comparison,
 )
 from optimizer.jobs.runs.create_judge_run import JudgeRunsRequest, read_judge_run, read_judge_runs
+from optimizer.jobs.runs.preview_variant import PreviewRequest, preview_variant
 from optimizer.jobs.runs.queue_run import RunBudgetBody
 from optimizer.jobs.upkeep.read_operations import read_jobs
 from optimizer.runtime.use_cases import use_case_of
 from tests.judged_world import JudgedWorld, judge_model, prompt_of, says, writer_by
-from tests.study_world import START, Killed, TopicModel, World, killed_at
+from tests.study_world import START, Killed, TopicModel, World, killed_at, topic_examples
 
 MARK = "xylophone"  # in every answer
 
@@ -95,6 +96,71 @@ def test_a_grid_is_read_of_what_was_answered_and_asks_no_model(side):
     side.do(again)
     assert len(side.world.model.requests) == 12, "at temperature 0 the journal answers"
     assert side.grid(again)["rows"] == grid["rows"]
+
+
+def test_named_examples_are_asked_and_none_that_is_no_dev_example(side):
+    with side.world.store.read() as tx:
+        dev = [one.id for one in side.world.store.examples.of_split(tx, side.world.family.name, split="dev")]
+        others = [one.id for one in side.world.store.examples.of_split(tx, side.world.family.name, split="train")]
+        others += [id for id, _ in side.world.store.examples.holdout_ids(tx, side.world.family.name)]
+    assert others
+    request = CompareRequest(family=side.world.family.name, variants=["champion", side.other.id], example_ids=dev[:3])
+    told = start_comparison(side.context, request.model_copy(update={"dry_run": True}))
+    assert isinstance(told, ComparisonEstimate)
+    assert (told.n, told.calls.high, told.budget.calls) == (3, 6, 9)
+    run = start_comparison(side.context, request)
+    assert (list(run.request["example_ids"]), run.budget) == (dev[:3], told.budget)
+    side.do(run)
+    assert {row["example"] for row in side.grid(run)["rows"]} == set(dev[:3])
+    for id in [*others, "no-such"]:
+        with pytest.raises(InvalidInput, match="has no dev example"):
+            start_comparison(side.context, request.model_copy(update={"example_ids": [dev[0], id]}))
+
+
+def preview_of(side, text, **more):
+    messages = [{"role": "user", "content": text}]
+    asked = PreviewRequest(family=side.world.family.name, from_=side.other.id, messages=messages, **more)
+    return preview_variant(side.context, asked)
+
+
+def test_a_preview_says_what_differs_and_what_trying_it_would_cost_and_keeps_nothing(side):
+    name, (before,) = side.world.family.name, side.world.family.inputs
+    with side.world.store.read() as tx:
+        n_variants = len(side.world.store.variants.of_family(tx, name))
+    seen = preview_of(side, f"What is it about: {{{{{before}}}}}")
+    assert (seen.parent, seen.faults, seen.is_listed, seen.why_no_comparison) == (side.other.id, (), False, None)
+    assert [one.kind for one in seen.edited.lines if one.kind != "same"]
+    assert (seen.comparison.n, seen.comparison.calls.high, seen.comparison.budget.calls) == (5, 10, 15)
+    assert seen.comparison.variants == [side.world.family.variant().id, seen.variant]
+    assert 0 < seen.price.usd.expected <= seen.price.usd.high
+    assert seen.price.tokens > 0
+    assert [one.is_chosen for one in seen.examples] == [True] * 5 + [False] * 3
+    other = preview_of(side, f"{{{{{before}}}}}", seed=1)
+    assert [one.example for one in other.examples] != [one.example for one in seen.examples]
+    named = preview_of(side, f"{{{{{before}}}}}", example_ids=[seen.examples[7].example], budget={"calls": 3})
+    assert (named.comparison.n, named.comparison.budget.calls) == (1, 3)
+    with side.world.store.read() as tx:
+        assert len(side.world.store.variants.of_family(tx, name)) == n_variants
+    assert side.world.model.requests == []
+
+
+def test_a_preview_names_what_is_wrong_and_what_keeps_it_from_being_tried(side):
+    wrong = preview_of(side, "About {{no_such_input}}?")
+    assert wrong.variant is wrong.comparison is None
+    assert "no_such_input" in wrong.faults[0]["detail"]
+    assert "as it stands" in wrong.why_no_comparison
+    base = side.world.family.variant()
+    same = PreviewRequest(family=side.world.family.name, from_=base.id)
+    assert "It is the champion" in preview_variant(side.context, same).why_no_comparison
+    assert "none is chosen" in preview_of(side, base.messages[-1]["content"], example_ids=[]).why_no_comparison
+
+
+def test_texts_that_nobody_released_are_not_offered_to_be_read(tmp_path):
+    hidden = [replace(one, released=False) for one in topic_examples(8, "dev")]
+    side = Compared(World(tmp_path, model=TopicModel(needs=0)).fill(examples=hidden))
+    seen = preview_of(side, side.world.family.variant().messages[-1]["content"])
+    assert len(seen.examples) == 8
+    assert {(one.input is None, one.expected is None) for one in seen.examples} == {(True, True)}
 
 
 def test_drawn_answers_are_those_of_the_run(tmp_path):

@@ -8,7 +8,14 @@ import random
 import pytest
 
 from optimizer.adapters.predictors.export import GramRecipe, Recipe
-from optimizer.adapters.predictors.measures import area, brier, calibration_error, group_draws, measured, reliability
+from optimizer.adapters.predictors.measures import (
+    area,
+    brier,
+    calibration_error,
+    group_draws,
+    reliability,
+    with_interval,
+)
 from optimizer.adapters.predictors.training import (
     TrainingRow,
     group_folds,
@@ -178,7 +185,7 @@ def test_an_interval_over_few_groups_is_wider_than_one_over_as_many_rows():
     level = [rng.choice([0.1, 0.9]) for _ in range(10)]
     targets = [float(rng.random() < level[i % 10]) for i in range(400)]
     grouped, alone = (
-        measured(
+        with_interval(
             lambda _, right: float(right.mean()),
             [0.5] * 400,
             targets,

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from optimizer.core.base.errors import InvalidInput
-from optimizer.host.config import PROFILES, Alarms, Api, ServerLimits, Settings, load_settings
+from optimizer.host.config import PROFILES, Alarms, Api, ServerLimits, Settings, TracingSettings, load_settings
 
 ROOT = Path(__file__).parents[2]
 
@@ -167,6 +167,6 @@ def test_a_proxy_is_trusted_by_its_address_or_network_and_nothing_else_is(
 
 
 def test_every_setting_says_what_it_means() -> None:
-    models = (Settings, ServerLimits, Api, Alarms)
+    models = (Settings, ServerLimits, Api, Alarms, TracingSettings)
     unsaid = [name for model in models for name, field in model.model_fields.items() if not field.description]
-    assert unsaid == ["api", "alarms", "limits"], "groups, whose docstrings say it"
+    assert unsaid == ["api", "alarms", "limits", "tracing"], "groups, whose docstrings say it"

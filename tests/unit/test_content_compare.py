@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from optimizer.content.core.search.compare import AbArm, MeanWithError, compare, measured, rule
+from optimizer.content.core.search.compare import AbArm, MeanWithError, compare, mean_with_error, rule
 from optimizer.core.base.errors import DatasetTooSmall
 
 
@@ -59,7 +59,7 @@ def test_too_few_items_are_refused_with_the_number_that_is_needed() -> None:
     with pytest.raises(DatasetTooSmall, match="aggressive has 12 items with measured quality, and 30 are needed"):
         compare(arm("conservative", 0.8, 0.5), arm("aggressive", 0.7, 0.6, n=12))
     with pytest.raises(DatasetTooSmall, match="one has 2 measured items"):
-        measured([0.1, 0.2])
+        mean_with_error([0.1, 0.2])
 
 
 def test_a_truth_beyond_the_edge_is_called_wrongly_in_at_most_five_of_a_hundred_tests() -> None:
@@ -67,7 +67,7 @@ def test_a_truth_beyond_the_edge_is_called_wrongly_in_at_most_five_of_a_hundred_
     rng = random.Random(7)
     wrong = 0
     for _ in range(400):
-        lost = [measured([rng.gauss(mean, 0.2) for _ in range(100)]) for mean in (0.80, 0.80 - 0.0501)]
+        lost = [mean_with_error([rng.gauss(mean, 0.2) for _ in range(100)]) for mean in (0.80, 0.80 - 0.0501)]
         saved = MeanWithError(mean=0.5, error=0.001, n=100), MeanWithError(mean=0.7, error=0.001, n=100)
         verdict = compare(
             AbArm(name="c", quality=lost[0], time_saved=saved[0]), AbArm(name="a", quality=lost[1], time_saved=saved[1])

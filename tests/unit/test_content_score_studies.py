@@ -25,7 +25,7 @@ from optimizer.content.core.search.learned_score import CHARACTERS, LENGTH, PLAI
 from optimizer.content.core.search.score_strategy import KNOBS, POINTS, whole_groups
 from optimizer.core.base.errors import GateNotMet, InvalidInput
 from optimizer.core.dataset.examples import Example
-from optimizer.core.evaluation.gates import missed
+from optimizer.core.evaluation.gates import missed_gates
 from optimizer.core.predictor.predictor import Predictor
 from optimizer.core.rollout.start import gates_on_record
 from optimizer.core.search.cost_estimate import replay_estimate
@@ -231,7 +231,7 @@ def test_what_was_wished_is_confirmed_though_most_good_items_are_left_out(
     assert {floor["name"]: floor["floor"] for floor in confirmation["wished"]}[
         "saving" if "keep_saved" in asked else "quality"
     ] in asked.values()
-    assert not missed(gates_on_record(study, variant=study.winner, champion=study.champion, aim="cost"))
+    assert not missed_gates(gates_on_record(study, variant=study.winner, champion=study.champion, aim="cost"))
 
 
 def test_a_saving_is_that_of_the_items_however_unequal_their_groups_are(tmp_path: Path) -> None:
@@ -254,7 +254,7 @@ def test_a_wish_that_the_sealed_items_do_not_bear_out_starts_no_rollout(tmp_path
     sealed = [replace(e, expected={"quality": 0.5}) for e in items("holdout", 0.4, by_length)]
     study = ended(world.fill(examples=[e for part in [*parts, sealed] for e in part]), keep_quality=0.7, n_holdout=110)
     assert study.outcome == "not_confirmed"
-    (quality,) = missed(gates_on_record(study, variant=study.winner, champion=study.champion, aim="cost"))
+    (quality,) = missed_gates(gates_on_record(study, variant=study.winner, champion=study.champion, aim="cost"))
     assert quality["name"] == "quality"
     assert "0.500" in quality["reason"]
     with pytest.raises(GateNotMet, match="did not pass: quality"):

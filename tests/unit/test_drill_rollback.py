@@ -14,9 +14,9 @@ from optimizer.core.base.errors import Busy, ModelFailed, NotFound
 from optimizer.core.family.rendering import render
 from optimizer.core.family.variant import Variant, VariantRecord
 from optimizer.core.models.language import request_for
-from optimizer.core.serving.champion import fall_back, succeed
+from optimizer.core.serving.champion import fall_back, next_tenure
 from optimizer.jobs.champions.drill_rollback import ALERT, drill_rollback, is_due
-from optimizer.jobs.dataset.build_dataset import as_served
+from optimizer.jobs.dataset.build_dataset import cut_as_served
 from optimizer.ports import Alert
 from tests.stores import study
 from tests.study_world import START, TopicModel, World, topic_examples, topic_family
@@ -47,7 +47,7 @@ class DrillWorld(World):
         with self.store.read() as tx:
             current = self.store.champions.current(tx, "topics")
         assert current is not None
-        tenure = succeed(current, variant=variant.id, at=self.clock.now(), by="anna", why="better", forced=False)
+        tenure = next_tenure(current, variant=variant.id, at=self.clock.now(), by="anna", why="better", forced=False)
         self.store.write(lambda tx: self.store.champions.put(tx, tenure))
 
     def drill(self) -> str:
@@ -71,7 +71,7 @@ class TestDrill:
     def test_the_champion_beneath_is_asked_as_serving_would_ask_it(self, world: DrillWorld) -> None:
         assert world.drill() == "works"
         (sent,) = world.model.requests
-        example = as_served(world.family, topic_examples(1, "dev")[0])
+        example = cut_as_served(world.family, topic_examples(1, "dev")[0])
         served = request_for(world.first, render(world.first, example.input), revision=world.model.revision)
         assert (sent.messages, sent.params) == (served.messages, served.params)
         assert world.alerts(open_only=False) == []

@@ -176,7 +176,7 @@ CASES = [
         "gateway-unavailable",
     ),
     ("freeze-of-nothing", "POST", "/v1/freeze", {"json": {"family": "nobody"}}, 404, "not-found"),
-    ("later-with-parameter", "DELETE", "/v1/units/somebody", {}, 501, "not-yet"),
+    ("unit-not-confirmed", "DELETE", "/v1/units/somebody", {}, 409, "refused"),
 ]
 
 

@@ -15,21 +15,8 @@ from optimizer.core.search.answer_bounds import calls_per_answer
 from optimizer.core.views.evaluation import NotMeasured, worst_verdict
 from optimizer.jobs.studies import evaluation
 from optimizer.jobs.studies.evaluations.plan_evaluation import EvaluationScope, estimate_evaluation
-from tests.evaluations import check_of, evaluated, report_of
-from tests.study_world import Broken, TopicModel, World, classify, topic_examples, topic_family
-
-
-def evaluate(world, variant=None, **options):
-    given = {
-        "actor": "person",
-        "store": world.store,
-        "clock": world.clock,
-        "models": world,
-        "scorer_for": lambda family: world.scorer,
-        "classify": classify,
-        **options,
-    }
-    return evaluated(world.family, variant or world.family.variant(), **given)
+from tests.evaluations import check_of, evaluate, report_of
+from tests.study_world import Broken, TopicModel, World, topic_examples, topic_family
 
 
 def with_examples(world):

@@ -77,7 +77,7 @@ def statuses(store: Database) -> Counter[str]:
 
 
 def test_sixty_four_calls_are_in_flight_at_once_and_every_result_is_in_its_place(store: Database) -> None:
-    model = AwaitedModel(lambda r, n: str(r.messages[-1]["content"]).split()[2].strip(","), concurrency=64, delay_s=0.3)
+    model = AwaitedModel(lambda r, n: str(r.messages[-1]["content"]).split()[2].strip(","), concurrency=64, together=64)
     results = evaluator(store, model).evaluate(variant(), EXAMPLES)
     assert model.most_in_flight == 64
     assert [r.example for r in results] == [e.id for e in EXAMPLES]
@@ -86,7 +86,7 @@ def test_sixty_four_calls_are_in_flight_at_once_and_every_result_is_in_its_place
 
 
 def test_studies_share_their_model_s_limit(store: Database) -> None:
-    model = AwaitedModel(lambda r, n: "biology", concurrency=8, delay_s=0.05)
+    model = AwaitedModel(lambda r, n: "biology", concurrency=8, together=8)
     studies = [evaluator(store, model, study=f"st_{i}") for i in range(3)]
     with ThreadPoolExecutor(3) as pool:
         done = [pool.submit(one.evaluate, variant(temperature=0.5), EXAMPLES[:20]) for one in studies]
@@ -192,7 +192,7 @@ def test_a_budget_that_runs_out_ends_the_batch_after_what_is_in_flight_and_keeps
 
 
 def test_dollars_are_reserved_before_each_of_many_calls(store: Database) -> None:
-    model = AwaitedModel(lambda r, n: "biology", price=PRICE, concurrency=64, delay_s=0.05, cost_share=1.0)
+    model = AwaitedModel(lambda r, n: "biology", price=PRICE, concurrency=64, together=15, cost_share=1.0)
     asked: list[ModelRequest] = []
     probe = AwaitedModel(lambda r, n: asked.append(r) or "x")
     evaluator(store, probe, study="st_probe").evaluate(variant(temperature=0.5), EXAMPLES[:1])
@@ -269,8 +269,8 @@ def test_the_loop_outlives_what_ends_a_batch(store: Database) -> None:
 
 
 def test_models_of_both_kinds_are_asked_side_by_side_each_within_its_limit(store: Database) -> None:
-    remote = AwaitedModel(lambda r, n: "biology", name="remote", concurrency=16, delay_s=0.2)
-    local = ScriptedModel(lambda r, n: "physics", name="local", concurrency=2, delay_s=0.02)
+    remote = AwaitedModel(lambda r, n: "biology", name="remote", concurrency=16, together=16)
+    local = ScriptedModel(lambda r, n: "physics", name="local", concurrency=2, together=2)
     pairs = [(variant(name), example) for example in EXAMPLES[:16] for name in ("remote", "local")]
     kept: dict[str, list[str | None]] = {"remote": [], "local": []}
     evaluator(store, remote, local).measure_all(

@@ -7,7 +7,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from optimizer.core.rollout.blocks import labelled_by_key, shares, too_much, within_exposures
+from optimizer.core.rollout.blocks import excess_of_one_key, key_shares, labelled_by_key, within_exposures
 
 KEYS = st.sampled_from(["a", "b", "c"])
 ARMS = st.sampled_from(["candidate", "champion"])
@@ -17,15 +17,15 @@ ARMS = st.sampled_from(["candidate", "champion"])
 def test_the_parts_of_all_keys_sum_up_to_the_labelled_units(units: list[list[str]]) -> None:
     found = labelled_by_key(units)
     assert abs(sum(found.values()) - len(units)) < 0.001
-    assert abs(sum(one.share for one in shares(found)) - (1.0 if units else 0.0)) < 1e-9
+    assert abs(sum(one.share for one in key_shares(found)) - (1.0 if units else 0.0)) < 1e-9
 
 
 def test_a_share_is_too_much_only_above_the_most() -> None:
-    assert too_much({"a": 6.0, "b": 4.0}, 0.6) is None
-    assert "key 'a' brought 61 %" in (too_much({"a": 6.1, "b": 3.9}, 0.6) or "")
-    assert too_much({"a": 1.0}, 1.0) is None
-    assert too_much({}, 0.1) is None
-    assert "not on record" in (too_much({"": 1.0}, 0.5) or "")
+    assert excess_of_one_key({"a": 6.0, "b": 4.0}, 0.6) is None
+    assert "key 'a' brought 61 %" in (excess_of_one_key({"a": 6.1, "b": 3.9}, 0.6) or "")
+    assert excess_of_one_key({"a": 1.0}, 1.0) is None
+    assert excess_of_one_key({}, 0.1) is None
+    assert "not on record" in (excess_of_one_key({"": 1.0}, 0.5) or "")
 
 
 @given(

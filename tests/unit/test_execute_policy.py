@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable, Mapping
 from math import log
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 from optimizer.core.base.errors import Busy, ModelFailed
 from optimizer.core.models.language import ModelAnswer, ModelRequest
 from optimizer.core.policy.policy import parse_policy
+from optimizer.core.predictor.teaching import StudentAnswer
 from optimizer.jobs.calls.ask_model import ModelReply
 from optimizer.jobs.calls.execute_policy import AskOne, Execution, PolicyRequest, execute_policy
 from optimizer.ports import LanguageModel
@@ -64,6 +66,21 @@ def execute(
         return await execute_policy(wanted, models.ask, ask_later=later, **more)
 
     return asyncio.run(run())
+
+
+def test_a_student_computes_beside_the_loop_that_serves_everybody() -> None:
+    threads = list[int]()
+
+    def student(input: Mapping[str, Any]) -> StudentAnswer:
+        threads.append(threading.get_ident())
+        return StudentAnswer(label="A", confidence=0.95)
+
+    wanted = PolicyRequest(policy=parse_policy(TWO), rendered=RENDERED, students={"cheap": student})
+    done = asyncio.run(execute_policy(wanted, Models().ask))
+    assert done.attempt is not None
+    assert done.attempt.text == "A"
+    assert len(threads) == 1
+    assert threads[0] != threading.get_ident()
 
 
 def test_the_answer_comes_with_a_record_of_all_its_parts() -> None:

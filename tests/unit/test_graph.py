@@ -18,7 +18,7 @@ from optimizer.core.graph.repair import (
     missing_in,
     read_repair,
 )
-from optimizer.core.graph.verified import ProposedRepair, VerifiedGraph, decided, reasons_against
+from optimizer.core.graph.verified import ProposedRepair, VerifiedGraph, decide, reasons_against
 from tests.stores import NOW
 
 
@@ -38,7 +38,7 @@ def verified_with(given: dict[str, Any], *repairs: Repair) -> VerifiedGraph:
 
 def approve(verified: VerifiedGraph, *ids: str) -> VerifiedGraph:
     for id in ids:
-        verified = decided(verified, id, "approved", by="me", reason="", at=NOW)
+        verified = decide(verified, id, "approved", by="me", reason="", at=NOW)
     return verified
 
 

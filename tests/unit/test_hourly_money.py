@@ -58,6 +58,7 @@ class Catalogue:
     """Two models, one of which has no price."""
 
     max_output_tokens = 7
+    student = False
 
     def price(self, name: str) -> ModelPrice | None:
         if name not in ("priced", "unpriced"):
@@ -128,6 +129,7 @@ class Shelf:
     backoff = Backoff(initial_s=0.001, max_s=0.001, jitter_s=0.0)
     fallbacks = ()
     max_output_tokens = None
+    student = False
 
     def __init__(self, model: ScriptedModel) -> None:
         self.model = model

@@ -9,12 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from optimizer.core.base.errors import Busy, InvalidInput
-from optimizer.core.base.values import Budget
+from optimizer.core.base.errors import InvalidInput
 from optimizer.core.models.language import ModelRequest
 from optimizer.core.search.space import instruction_of
-from tests.proposers import GOOD, busy, fails
-from tests.study_world import TOPICS, TopicModel, World, assert_resumes, half_released, killed_at, topic_family
+from tests.proposers import GOOD, fails
+from tests.study_world import TOPICS, TopicModel, World, half_released, topic_family
 
 SIZES = {"n_settings": 8, "n_instructions": 3, "n_candidates": 1}
 
@@ -118,11 +117,6 @@ def test_an_instruction_that_begins_like_a_heading_is_kept_whole(tmp_path):
     assert instruction_of(here.winner(studied(here))) == "Answer with one word: biology, physics or music."
 
 
-def test_a_store_that_cannot_be_written_is_no_proposers_failure(tmp_path):
-    with pytest.raises(Busy):
-        studied(world(tmp_path, Reader(busy)))
-
-
 def test_joint_searches_for_what_costs_less_too(tmp_path):
     here = world(tmp_path, Reader())
     ended = studied(here, "joint", aim="cost")
@@ -142,23 +136,6 @@ def test_what_nobody_released_is_not_shown_to_the_proposer(tmp_path):
     assert "of train" in text
     for example in sealed:
         assert example.input["document"] not in text
-
-
-def test_a_study_that_was_killed_goes_on_and_asks_nothing_twice(tmp_path):
-    (tmp_path / "other").mkdir()
-    here, undisturbed = (
-        world(tmp_path, Reader(lambda n: f"{GOOD} {n}", before=killed_at(45))),
-        world(tmp_path / "other", Reader(lambda n: f"{GOOD} {n}")),
-    )
-    assert_resumes(here, undisturbed, strategy="mipro", definition=SIZES)
-
-
-def test_every_call_of_the_proposer_stands_under_the_cap(tmp_path):
-    here = world(tmp_path, Reader(lambda n: f"Think, {n} times."))
-    ended = studied(here, budget=Budget(calls=80), definition={"n_instructions": 100})
-    assert ended.spend.n_calls == len(here.model.requests) <= 80
-    assert here.model.n_written > 3
-    assert ended.spend.search_cut is not None
 
 
 def test_mipro_needs_the_familys_leave_to_write_and_joint_does_not(tmp_path):

@@ -10,7 +10,7 @@ import pytest
 
 from optimizer.core.base.errors import InvalidInput
 from optimizer.core.base.values import Budget
-from optimizer.core.evaluation.judging.bias import FILLERS, bias_of, own_wins, padded, place_bias
+from optimizer.core.evaluation.judging.bias import FILLERS, bias_of, own_wins, pad, place_bias
 from optimizer.jobs.calls.run_calls import RunCalls
 from optimizer.jobs.runs.check_judge import NO_OTHER, SAME_MODEL, check_judge, estimate_check
 from tests.judged_world import (
@@ -253,7 +253,7 @@ def test_what_a_place_and_an_answer_won_of_a_pair_in_both_orders(first, swapped,
 
 def test_padding_says_nothing_and_about_doubles_the_answer():
     for answer in ("Soon.", "It comes on Monday. " * 20):
-        longer = padded(answer)
+        longer = pad(answer)
         assert longer.startswith(answer.rstrip())
         assert len(longer) >= 2 * len(answer.rstrip())
         assert len(longer) <= 2 * len(answer) + 150

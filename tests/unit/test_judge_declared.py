@@ -95,6 +95,7 @@ def test_a_judge_that_config_does_not_name_is_a_fault_of_the_file():
     def describe(name):
         if name not in ("embedded", "a"):
             raise NotFound(f"There is no model {name!r}.")
+        return SimpleNamespace(student=False)
 
     family = parse_family(changed(judge={"model": "a", "committee": ["b"]}))
     with pytest.raises(InvalidFamily, match="/judge/committee/0"):

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from optimizer.adapters.predictors.judge_agreement import LEAST_ISOTONIC, fit_map, fitted, mapped
+from optimizer.adapters.predictors.judge_agreement import LEAST_ISOTONIC, fit_map, fit_points, map_scores
 
 
 def answers(n: int, seed: int = 1) -> tuple[list[float], list[float]]:
@@ -26,8 +26,8 @@ def test_a_map_brings_scores_nearer_to_the_ratings_of_other_answers(n: int) -> N
     later_scores, later = answers(400, seed=2)
     found = fit_map(scores, ratings, [str(i) for i in range(n)])
     mean = [sum(ratings) / n] * 400
-    assert error(mapped(found.points, later_scores), later) < 0.5 * error(later_scores, later)
-    assert error(mapped(found.points, later_scores), later) < 0.5 * error(mean, later)
+    assert error(map_scores(found.points, later_scores), later) < 0.5 * error(later_scores, later)
+    assert error(map_scores(found.points, later_scores), later) < 0.5 * error(mean, later)
 
 
 def test_few_ratings_get_the_curve_and_many_what_is_nearer_out_of_fold() -> None:
@@ -46,12 +46,14 @@ def test_the_isotonic_map_is_that_of_scikit_learn() -> None:
     scores, ratings = answers(250)
     model = IsotonicRegression(y_min=0, y_max=1, out_of_bounds="clip").fit(scores, ratings)
     asked = [i / 37 for i in range(38)]
-    assert mapped(fitted("isotonic", scores, ratings), asked) == pytest.approx(list(model.predict(asked)), abs=1e-4)
+    assert map_scores(fit_points("isotonic", scores, ratings), asked) == pytest.approx(
+        list(model.predict(asked)), abs=1e-4
+    )
 
 
 def test_a_judge_that_is_wrong_way_round_gets_the_mean_rating() -> None:
     scores, ratings = answers(60)
-    points = fitted("platt", [1 - score for score in scores], ratings)
+    points = fit_points("platt", [1 - score for score in scores], ratings)
     assert points == ((0.0, pytest.approx(sum(ratings) / 60)),)
 
 
@@ -64,7 +66,7 @@ def test_a_judge_that_is_wrong_way_round_gets_the_mean_rating() -> None:
     ],
 )
 def test_what_tells_nothing_gets_the_mean_rating(scores: list[float], ratings: list[float], expected: float) -> None:
-    assert mapped(fit_map(scores, ratings, [str(i) for i in range(20)]).points, [0.1, 0.9]) == [expected, expected]
+    assert map_scores(fit_map(scores, ratings, [str(i) for i in range(20)]).points, [0.1, 0.9]) == [expected, expected]
 
 
 def test_an_answer_out_of_fold_does_not_know_the_ratings_of_its_group() -> None:

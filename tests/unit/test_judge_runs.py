@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from types import SimpleNamespace
 
 import pytest
@@ -29,7 +30,7 @@ from tests.unit.test_judge_check import judge_that, letter_writer
 from tests.unit.test_judged_traffic import Live, family_of
 
 
-def asked_by_ann(world, usd_per_month=None, models=None):
+def asked_by_ann(world, usd_per_month=None, models=None, is_worker_running=True):
     return context_of(
         world.store,
         world.clock,
@@ -37,6 +38,7 @@ def asked_by_ann(world, usd_per_month=None, models=None):
         family=lambda name: world.family,
         models=lambda: models or world,
         settings=SimpleNamespace(usd_per_month=usd_per_month),
+        is_worker_running=lambda: is_worker_running,
     )
 
 
@@ -46,8 +48,8 @@ def ask(act, request, world, budget=None, usd_per_month=None, models=None, **opt
     return act(context, request(family=world.family.name, budget=caps, **options))
 
 
-def stop_run(world, run):
-    return stop_judge_run(asked_by_ann(world), ItemActRequest(id=run.id))
+def stop_run(world, run, **options):
+    return stop_judge_run(asked_by_ann(world, **options), ItemActRequest(id=run.id))
 
 
 def score(world, **options):
@@ -195,24 +197,33 @@ def test_a_run_that_was_killed_goes_on_under_the_same_cap_and_pays_for_nothing_t
 
 
 def test_a_run_stops_before_its_next_call_and_a_queued_one_at_once(tmp_path):
-    world = live(tmp_path, judge_model(concurrency=1))
+    asked = itertools.count(1)
 
-    def stop(run):
-        return stop_run(world, run)
+    def thinks(answer):
+        if next(asked) == 3:  # while it is asked, so that no other call may have begun
+            stop_run(world, run)
+            world.clock.pass_seconds(1)
+        return 7
 
+    world = live(tmp_path, judge_model(thinks, concurrency=1))
     run = score(world)
-
-    def after_two(one):
-        if one.n_done >= 2:
-            stop(one)
-        world.clock.pass_seconds(1)
-
-    made = do(world, run, watched=after_two)
+    made = do(world, run)
     assert (made.status, made.result["n_judged"] < 6) == ("cancelled", True)
     assert "was stopped" in made.result["stopped"]
     queued = score(world)
-    assert stop(queued).status == stop(queued).status == "cancelled"
+    assert stop_run(world, queued).status == stop_run(world, queued).status == "cancelled"
     assert do(world, queued).result is None
+
+
+def test_one_that_a_killed_process_left_is_cancelled_at_once_where_no_worker_runs(tmp_path):
+    world = live(tmp_path, judge_model(dies_at(3), concurrency=1))
+    run = score(world)
+    with pytest.raises(Killed):
+        do(world, run)
+    assert stop_run(world, run).status == "running", "its worker may be on its way"
+    ended = stop_run(world, run, is_worker_running=False)
+    assert (ended.status, ended.finished_at is None) == ("cancelled", False)
+    assert do(world, run).n_done == 2, "what has ended is not done again"
 
 
 def test_a_run_of_a_judge_that_was_changed_meanwhile_asks_nothing(tmp_path):

@@ -9,23 +9,9 @@ import pytest
 from optimizer.core.base.errors import BudgetExhausted, BudgetTooSmall
 from optimizer.core.base.values import Budget
 from optimizer.jobs.studies.evaluations.plan_evaluation import EvaluationScope, estimate_evaluation
-from optimizer.runtime.wiring import classify
-from tests.evaluations import evaluated
+from tests.evaluations import evaluate
 from tests.judged_world import JudgedWorld, between, judge_model, letters_family, prompt_of, says, writer
 from tests.scripted_model import ScriptedModel, failed
-
-
-def evaluate(world, **options):
-    given = {
-        "actor": "person",
-        "store": world.store,
-        "clock": world.clock,
-        "models": world,
-        "scorer_for": lambda family: world.scorer,
-        "classify": classify,
-        **options,
-    }
-    return evaluated(world.family, options.pop("variant", None) or world.family.variant(), **given)
 
 
 def folder(tmp_path, name):

@@ -22,6 +22,7 @@ from optimizer.core.policy.steps import most_calls
 from optimizer.core.search.answer_bounds import acts_on_judge, fact_checks, policy_judgements
 from optimizer.core.search.cost_estimate import estimate_evaluation
 from optimizer.jobs.calls.call_book import OwnSpend
+from optimizer.jobs.calls.evaluation_calls import JudgeAccess
 from optimizer.jobs.calls.run_calls import RunCalls
 from optimizer.jobs.studies.evaluation import Evaluator
 from tests.judged_world import PRICE, JudgedWorld, between, letters, letters_family, mark_of, prompt_of, says, writer_by
@@ -209,8 +210,10 @@ def test_its_calls_are_journaled_and_count_under_the_cap(tmp_path: Path) -> None
             family,
             scorer,
             lambda name: calls.journaled(name, family=family.name, purpose="evaluation"),
-            open_judge=lambda name: calls.journaled(name, family=family.name, purpose="judge"),
-            calibration=lambda: calibrated(family),
+            judge=JudgeAccess(
+                open_model=lambda name: calls.journaled(name, family=family.name, purpose="judge"),
+                calibration=lambda: calibrated(family),
+            ),
         )
         return evaluator.evaluate(variant(), rows)
 

@@ -29,6 +29,7 @@ from optimizer.core.search.answer_bounds import gate_judgements
 from optimizer.core.search.cost_estimate import estimate_evaluation
 from optimizer.jobs.calls.ask_model import ModelReply
 from optimizer.jobs.calls.call_book import OwnSpend
+from optimizer.jobs.calls.evaluation_calls import JudgeAccess
 from optimizer.jobs.calls.execute_policy import Execution, PolicyRequest, execute_policy
 from optimizer.jobs.calls.gate_judge import gate_judge
 from optimizer.jobs.calls.run_calls import RunCalls
@@ -207,14 +208,14 @@ def test_a_judge_that_people_do_not_vouch_for_is_not_asked_and_does_not_decide(c
 def test_an_answer_goes_out_when_the_time_is_over_and_the_judges_call_is_on_record_later() -> None:
     class Slow(ScriptedModel):
         async def complete(self, request: ModelRequest) -> ModelAnswer:
-            await asyncio.sleep(0.4)
+            await asyncio.sleep(1.5)
             return await super().complete(request)
 
     judge = Slow(lambda request, n: says(request, 1), name="judge", price=PRICE)
-    done, model = run_one(judge, calibrated(letters_family()), deadline_s=0.1)
+    done, model = run_one(judge, calibrated(letters_family()), deadline_s=0.5)
     assert done.attempt is not None
     assert (done.attempt.text, len(model.requests), len(judge.requests)) == ("Wait.", 1, 1)
-    assert "0.1 s are over" in done.why
+    assert "0.5 s are over" in done.why
     assert done.follow_up is not None
 
 
@@ -234,8 +235,10 @@ def evaluate(folder: Path, budget: Budget) -> tuple[JudgedWorld, list[Any], OwnS
         family,
         build_scorer(family, folder),
         lambda name: calls.journaled(name, family=family.name, purpose="evaluation"),
-        open_judge=lambda name: calls.journaled(name, family=family.name, purpose="judge"),
-        calibration=lambda: calibrated(family),
+        judge=JudgeAccess(
+            open_model=lambda name: calls.journaled(name, family=family.name, purpose="judge"),
+            calibration=lambda: calibrated(family),
+        ),
     )
     return world, evaluator.evaluate(gated(), examples), spent
 

@@ -12,7 +12,7 @@ from optimizer.core.rollout.blocks import (
     FIRST_PREVIOUS_HASH,
     GuardrailLimits,
     ReportedRequest,
-    chained,
+    chain_blocks,
     guardrail_content,
 )
 from optimizer.core.rollout.evidence_state import EvidenceState, Minute, Silence, StageCounts, after, begin
@@ -165,7 +165,7 @@ def failures(of: Rollout, champion: str, *, n: int = 10) -> EvidenceState:
         limits=GuardrailLimits(),
         numbers={},
     )
-    (block,) = chained("ro_1", [("guardrails", content)], n_before=0, head=FIRST_PREVIOUS_HASH, closed_at=T0)
+    (block,) = chain_blocks("ro_1", [("guardrails", content)], n_before=0, head=FIRST_PREVIOUS_HASH, closed_at=T0)
     return after(state(), block, SETTINGS, LADDER)
 
 

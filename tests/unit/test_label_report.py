@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from optimizer.core.evaluation.label_report import NO_LABEL, confused, label_report
+from optimizer.core.evaluation.label_report import NO_LABEL, confusions, label_report
 
 LABELS = ("card", "refund", "other")
 
@@ -22,13 +22,13 @@ def test_each_label_has_its_own_figures() -> None:
 
 def test_an_answer_without_a_label_is_a_mistake_of_its_own() -> None:
     report = label_report(LABELS, [("card", None), ("card", None), ("refund", "card")])
-    assert confused(report.confusion) == [("card", NO_LABEL, 2), ("refund", "card", 1)]
+    assert confusions(report.confusion) == [("card", NO_LABEL, 2), ("refund", "card", 1)]
     assert report.figures[0].recall == 0.0
 
 
 def test_without_examples_nothing_is_known() -> None:
     report = label_report(LABELS, [])
-    assert (report.n, report.macro_f1, confused(report.confusion)) == (0, None, [])
+    assert (report.n, report.macro_f1, confusions(report.confusion)) == (0, None, [])
 
 
 @given(st.lists(st.tuples(st.sampled_from(LABELS), st.sampled_from(LABELS)), min_size=1, max_size=40))

@@ -26,11 +26,11 @@ from optimizer.core.search.cascade.learned import (
     TrainingResult,
     asks_to_learn,
     beats,
-    judged,
     n_from_production,
     recorded_signal,
     replay_faults,
     signal_faults,
+    training_row,
 )
 from optimizer.core.search.study import OUT_OF_FOLD, study_view
 from optimizer.jobs.studies.report_study import report_study
@@ -277,8 +277,8 @@ def test_a_learned_confidence_is_used_where_it_is_less_wrong_and_saves_more(
 def test_words_of_what_nobody_released_never_leave_the_example() -> None:
     (example,) = documents(1, "train", released=False)
     answered = {"read": ReadAnswer(numbers={"x": 1.0}, texts={"request": "secret"}), "confidence": 0.5, "score": 1.0}
-    assert judged(example, answered).read.texts == {}
-    assert judged(replace(example, released=True), answered).read.texts == {"request": "secret"}
+    assert training_row(example, answered).read.texts == {}
+    assert training_row(replace(example, released=True), answered).read.texts == {"request": "secret"}
     assert (
         n_from_production([example, replace(example, origin="correction"), replace(example, origin="interaction")]) == 2
     )

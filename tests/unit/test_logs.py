@@ -16,14 +16,14 @@ from optimizer.adapters.models.openai_compatible import OpenAICompatible
 from optimizer.adapters.models.openai_wire import unreachable
 from optimizer.cli.session import Session
 from optimizer.host.config import load_settings
-from optimizer.host.logs import MAX_FILE_BYTES, set_up_logs
+from optimizer.host.logs import set_up_logs
 
 
 @pytest.fixture
 def lines(tmp_path: Path) -> Iterator[Path]:
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
-    set_up_logs(load_settings(home=tmp_path), "api", terminal=False)
+    set_up_logs(load_settings(home=tmp_path, log_file_mb=0.1, log_files=3), "api", terminal=False)
     yield tmp_path / "var" / "logs" / "api.log"
     for handler in root.handlers:
         handler.close()
@@ -75,11 +75,16 @@ def _fail_with(secret: str) -> None:
     raise ValueError("broken" if secret else "")
 
 
-def test_a_full_file_is_set_aside(lines: Path) -> None:
+def test_a_full_file_is_set_aside_and_no_more_are_kept_than_are_set(lines: Path) -> None:
     log = structlog.get_logger("detent")
-    for _ in range(3):
-        log.info("x" * (MAX_FILE_BYTES // 2))
-    assert (lines.parent / "api.log.1").exists()
+    for _ in range(9):
+        log.info("x" * 60_000)
+    assert sorted(path.name for path in lines.parent.iterdir()) == ["api.log", "api.log.1", "api.log.2"]
+
+
+def test_ten_files_of_a_hundred_megabytes_are_kept_unless_something_else_is_set(tmp_path: Path) -> None:
+    settings = load_settings(home=tmp_path)
+    assert (settings.log_file_mb, settings.log_files) == (100.0, 10)
 
 
 def test_what_a_command_logs_is_in_a_file_and_not_in_its_output(tmp_path, monkeypatch, capsys):

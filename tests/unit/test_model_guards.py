@@ -34,6 +34,7 @@ class Facts:
     backoff: Backoff = QUICK
     breaker: BreakerSettings = field(default_factory=lambda: BreakerSettings(failures=3, cool_down_s=10.0, successes=1))
     processes: int | str = "auto"
+    student: bool = False
     max_output_tokens: int | None = None
     fallbacks: tuple[str, ...] = ()
 
@@ -242,7 +243,7 @@ def test_all_families_share_a_models_breaker_and_each_has_its_own_counts() -> No
 
 
 def test_no_more_calls_are_out_than_places_and_all_are_answered() -> None:
-    model = ScriptedModel(name="a", delay_s=0.01)
+    model = ScriptedModel(name="a", delay_s=0.01, together=3)
     models = GuardedModels(Shelf(model, a=Facts(concurrency=3, queue=50)), Metrics())
     threads = [threading.Thread(target=ask, args=(models, "a")) for _ in range(30)]
     for thread in threads:

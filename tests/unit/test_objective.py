@@ -28,7 +28,7 @@ def objective(aim: Aim) -> Objective:
 def test_quality_gains_by_the_mean_lead_and_is_told_the_mean_score() -> None:
     better = results([1.0, 0.7] * 15)
     assert objective("quality").gain(better) == pytest.approx(0.1)
-    assert objective("quality").told(better) == pytest.approx(0.85)
+    assert objective("quality").figure(better) == pytest.approx(0.85)
 
 
 @pytest.mark.parametrize(("aim", "cheaper"), [("cost", {"usd": 0.0015}), ("latency", {"ms": 71.0})])
@@ -44,7 +44,7 @@ def test_cost_and_latency_gain_by_the_share_that_is_saved_while_quality_holds(
 
 
 def test_strategies_are_told_that_any_usable_variant_is_worth_more_than_one_that_is_worse() -> None:
-    told = objective("cost").told
+    told = objective("cost").figure
     ten_times_as_dear, worse, much_worse = (
         results([1.0, 0.5] * 15, usd=0.02),
         results([1.0, 0.3] * 15, usd=0.0),
@@ -65,7 +65,7 @@ def test_latency_that_was_not_measured_is_no_gain_and_no_loss() -> None:
     few = [*results([1.0, 0.5] * 15)[: MIN_TIMED - 1], *from_journal[MIN_TIMED - 1 :]]
     for found in (from_journal, few):
         assert objective("latency").gain(found) is None
-        assert objective("latency").told(found) is None
+        assert objective("latency").figure(found) is None
 
 
 def test_a_call_that_failed_is_neither_cheap_nor_quick() -> None:

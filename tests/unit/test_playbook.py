@@ -9,7 +9,7 @@ import pytest
 from optimizer.core.dataset.examples import make_example
 from optimizer.core.family.settings import Output
 from optimizer.core.family.variant import Variant
-from optimizer.core.search.playbook.clusters import AnsweredExample, clustered
+from optimizer.core.search.playbook.clusters import AnsweredExample, cluster_failures
 from optimizer.core.search.playbook.entries import (
     Add,
     Count,
@@ -19,8 +19,8 @@ from optimizer.core.search.playbook.entries import (
     Retire,
     Support,
     active,
-    applied,
-    cleaned,
+    apply_edits,
+    clean_text,
     id_of,
     section,
     with_section,
@@ -31,7 +31,7 @@ from optimizer.core.search.playbook.reflection import (
     CurationProposal,
     Lesson,
     Limits,
-    curated,
+    curate,
     read_curation,
     read_lessons,
 )
@@ -44,7 +44,7 @@ ONE_WORD = Lesson(kind="directive", text=SHORT, evidence=("e1", "e2"))
 def book(*texts: str, **edits: tuple[int, int]) -> Entries:
     """Active lessons; by keyword ``helpful, harmful`` of the entry with that number."""
     counts = [Count(id=id_of(texts[int(n[1:])]), helpful=h, harmful=b) for n, (h, b) in edits.items()]
-    return applied({}, [*(Add(kind="lesson", text=text) for text in texts), *counts])
+    return apply_edits({}, [*(Add(kind="lesson", text=text) for text in texts), *counts])
 
 
 def states(entries: Entries) -> dict[str, str]:
@@ -52,7 +52,7 @@ def states(entries: Entries) -> dict[str, str]:
 
 
 def test_an_entry_is_added_supported_counted_merged_retired_and_restored_and_never_lost() -> None:
-    entries = applied(
+    entries = apply_edits(
         {}, [Add(kind="directive", text=SHORT, evidence=("e1",))], study="st_1", at=START, by="study:st_1"
     )
     (entry,) = entries.values()
@@ -63,15 +63,17 @@ def test_an_entry_is_added_supported_counted_merged_retired_and_restored_and_nev
         START,
         "study:st_1",
     )
-    entries = applied(entries, [Add(kind="lesson", text=SHORT.upper(), evidence=("e2", "e1"))])
+    entries = apply_edits(entries, [Add(kind="lesson", text=SHORT.upper(), evidence=("e2", "e1"))])
     assert [(e.kind, e.text, e.evidence) for e in entries.values()] == [("directive", SHORT, ("e1", "e2"))]
-    entries = applied(entries, [Add(kind="lesson", text=LABEL), Support(id=id_of(LABEL), evidence=("e3",))])
-    entries = applied(entries, [Count(id=entry.id, helpful=3, harmful=1), Count(id=id_of(LABEL), helpful=1, harmful=0)])
-    entries = applied(entries, [Merge(id=entry.id, into=id_of(LABEL), reason="alike")])
+    entries = apply_edits(entries, [Add(kind="lesson", text=LABEL), Support(id=id_of(LABEL), evidence=("e3",))])
+    entries = apply_edits(
+        entries, [Count(id=entry.id, helpful=3, harmful=1), Count(id=id_of(LABEL), helpful=1, harmful=0)]
+    )
+    entries = apply_edits(entries, [Merge(id=entry.id, into=id_of(LABEL), reason="alike")])
     merged, heir = entries.values()
     assert (merged.state, merged.merged_into, merged.reason) == ("merged", heir.id, "alike")
     assert (heir.helpful, heir.harmful, heir.evidence) == (4, 1, ("e3", "e1", "e2"))
-    entries = applied(entries, [Retire(id=heir.id, reason="of no use"), Restore(id=merged.id)])
+    entries = apply_edits(entries, [Retire(id=heir.id, reason="of no use"), Restore(id=merged.id)])
     merged, heir = entries.values()
     assert (merged.state, merged.merged_into, merged.reason, merged.helpful) == ("active", None, "", 3)
     assert (heir.state, heir.reason, heir.helpful, heir.harmful) == ("retired", "of no use", 1, 0)
@@ -91,14 +93,14 @@ def test_an_entry_is_added_supported_counted_merged_retired_and_restored_and_nev
     ],
 )
 def test_an_edit_that_no_longer_fits_changes_nothing(edit) -> None:
-    entries = applied(book(SHORT, LABEL), [Retire(id=id_of(SHORT), reason="a person said so")])
-    assert applied(entries, [edit], at=START, by="study:st_1") == entries
+    entries = apply_edits(book(SHORT, LABEL), [Retire(id=id_of(SHORT), reason="a person said so")])
+    assert apply_edits(entries, [edit], at=START, by="study:st_1") == entries
 
 
 def test_a_study_does_not_restore_what_a_person_retired() -> None:
-    entries = applied(book(SHORT), [Retire(id=id_of(SHORT), reason="no")], by="local:anna")
-    assert states(applied(entries, [Restore(id=id_of(SHORT))], by="study:st_1")) == {SHORT: "retired"}
-    assert states(applied(entries, [Restore(id=id_of(SHORT))], by="local:bob")) == {SHORT: "active"}
+    entries = apply_edits(book(SHORT), [Retire(id=id_of(SHORT), reason="no")], by="local:anna")
+    assert states(apply_edits(entries, [Restore(id=id_of(SHORT))], by="study:st_1")) == {SHORT: "retired"}
+    assert states(apply_edits(entries, [Restore(id=id_of(SHORT))], by="local:bob")) == {SHORT: "active"}
 
 
 @pytest.mark.parametrize(
@@ -112,11 +114,11 @@ def test_a_study_does_not_restore_what_a_person_retired() -> None:
 )
 def test_a_text_that_can_be_no_entry_says_why(text, why) -> None:
     with pytest.raises(ValueError, match="^" + why.replace("{", r"\{")):
-        cleaned(text)
+        clean_text(text)
 
 
 def test_an_entry_stands_on_one_line() -> None:
-    assert cleaned("- Answer\n   with one word. ") == SHORT
+    assert clean_text("- Answer\n   with one word. ") == SHORT
 
 
 # the section
@@ -135,13 +137,13 @@ SECTION = f"## Playbook\nDirectives:\n- {SHORT}\nLessons:\n- {LABEL}\n- {DATES}"
 
 
 def three() -> Entries:
-    return applied(book(LABEL, DATES), [Add(kind="directive", text=SHORT)])
+    return apply_edits(book(LABEL, DATES), [Add(kind="directive", text=SHORT)])
 
 
 def test_a_section_lists_active_entries_by_kind_and_then_by_position() -> None:
     assert section(three().values()) == SECTION
     assert section(reversed(list(three().values()))) == SECTION
-    assert section(applied(three(), [Retire(id=id_of(LABEL), reason="x")]).values()) == SECTION.replace(
+    assert section(apply_edits(three(), [Retire(id=id_of(LABEL), reason="x")]).values()) == SECTION.replace(
         f"- {LABEL}\n", ""
     )
     assert section([]) == ""
@@ -151,7 +153,7 @@ def test_the_section_is_the_end_of_the_instruction_and_replaces_the_one_before()
     made = with_section(variant("Name the topic."), three().values())
     assert told(made) == f"Name the topic.\n\n{SECTION}"
     assert with_section(made, three().values()) == made
-    retired = applied(three(), [Retire(id=id, reason="x") for id in three()])
+    retired = apply_edits(three(), [Retire(id=id, reason="x") for id in three()])
     assert with_section(made, retired.values()) == variant("Name the topic.")
 
 
@@ -168,7 +170,7 @@ def test_lines_that_a_person_wrote_into_the_section_stay() -> None:
 
 
 def kept(entries: Entries, lessons, proposed: CurationProposal | None = None, limits: Limits | None = None) -> Entries:
-    return applied(entries, curated(entries, lessons, proposed or CurationProposal(), limits or Limits()))
+    return apply_edits(entries, curate(entries, lessons, proposed or CurationProposal(), limits or Limits()))
 
 
 def test_a_new_lesson_is_added_with_its_evidence() -> None:
@@ -183,7 +185,7 @@ def test_a_lesson_that_is_there_already_supports_it(said) -> None:
 
 
 def test_a_lesson_that_was_merged_supports_the_entry_that_says_it_now() -> None:
-    entries = applied(book(SHORT, DATES), [Merge(id=id_of(SHORT), into=id_of(DATES), reason="x")])
+    entries = apply_edits(book(SHORT, DATES), [Merge(id=id_of(SHORT), into=id_of(DATES), reason="x")])
     entries = kept(entries, [ONE_WORD])
     assert entries[id_of(DATES)].evidence == ("e1", "e2")
     assert states(entries) == {SHORT: "merged", DATES: "active"}
@@ -191,8 +193,8 @@ def test_a_lesson_that_was_merged_supports_the_entry_that_says_it_now() -> None:
 
 @pytest.mark.parametrize("said", [SHORT, "Answer with one word!"])
 def test_a_lesson_that_was_tried_and_retired_is_not_taken_up_again(said) -> None:
-    entries = applied(book(SHORT, DATES), [Retire(id=id_of(SHORT), reason="no better")])
-    assert curated(entries, [replace(ONE_WORD, text=said)], CurationProposal(), Limits()) == []
+    entries = apply_edits(book(SHORT, DATES), [Retire(id=id_of(SHORT), reason="no better")])
+    assert curate(entries, [replace(ONE_WORD, text=said)], CurationProposal(), Limits()) == []
 
 
 def test_the_model_may_merge_entries_and_retire_those_that_did_not_help() -> None:
@@ -211,7 +213,7 @@ def test_the_model_may_not_retire_what_has_helped_nor_merge_what_is_not_there() 
     proposed = CurationProposal(
         merges=[((id_of(SHORT), "pb_none"), "One text.")], retirements={id_of(SHORT): "", "pb_none": ""}
     )
-    assert curated(entries, [], proposed, Limits()) == []
+    assert curate(entries, [], proposed, Limits()) == []
 
 
 def test_over_the_limit_the_most_alike_are_merged_and_else_the_least_worth_is_retired_with_the_reason() -> None:
@@ -261,7 +263,7 @@ LABELS = Output(field="out", parser="label", labels=["a", "b", "c"])
 
 
 def test_failures_are_sorted_by_the_wrong_label_and_what_went_well_or_was_not_measured_is_left_out() -> None:
-    found = clustered(
+    found = cluster_failures(
         [
             answered("1", "b", "a"),
             answered("2", "b", "a"),
@@ -285,7 +287,7 @@ def test_failures_are_sorted_by_the_wrong_label_and_what_went_well_or_was_not_me
 def test_objects_are_sorted_by_what_they_lack() -> None:
     output = Output(field="out", parser="json", schema={"type": "object"})
     wanted = {"people": ["Ada"], "places": ["Rome"]}
-    found = clustered(
+    found = cluster_failures(
         [
             answered("1", '{"people": ["Ada"]}', wanted, 0.5),
             answered("2", '{"people": [], "places": ["Rome"]}', wanted, 0.6),
@@ -308,17 +310,17 @@ def test_texts_are_sorted_by_the_likeness_of_their_inputs() -> None:
         for word, many in rows
         for n in range(many)
     ]
-    found = clustered(failures, output)
+    found = cluster_failures(failures, output)
     assert sorted(names(found).values()) == [
         ["invoice0", "invoice1", "invoice2"],
         ["refund0", "refund1"],
         ["weather0", "weather1"],
     ]
-    assert clustered([], output) == []
+    assert cluster_failures([], output) == []
 
 
 def test_a_reflector_s_answer_gives_lessons_with_the_examples_they_come_from() -> None:
-    clusters = clustered([answered("1", "b", "a"), answered("2", "b", "a"), answered("3", "a", "b")], LABELS)
+    clusters = cluster_failures([answered("1", "b", "a"), answered("2", "b", "a"), answered("3", "a", "b")], LABELS)
     lessons, faults = read_lessons(
         'Sure! ```json\n{"lessons": [{"kind": "Directive", "text": "Say a.", "clusters": [1]},'
         ' {"kind": "?", "text": "Think.\\nTwice.", "clusters": [7]}, {"text": ""},'

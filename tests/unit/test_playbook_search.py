@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from optimizer.core.base.errors import DatasetTooSmall, InvalidInput, ModelFailed
-from optimizer.core.search.playbook.entries import HEADING, Retire, id_of, texts_shown
+from optimizer.core.search.playbook.entries import HEADING, Retire, id_of, section_texts
 from optimizer.core.search.space import instruction_of
 from optimizer.core.search.study import LEAKS
 from optimizer.jobs.families.keep_playbook import StudyPlaybook
@@ -319,6 +319,6 @@ def test_what_a_study_learns_only_when_it_goes_on_is_kept_beside_what_it_learned
     assert [e.text for e in kept_entries(here)] == ["Rule 2, in one word."]
     model.is_away = False
     ended = here.run(made)
-    shown = {text for t in here.trials(ended) for text in texts_shown(instruction(here, t.variant) or "")}
+    shown = {text for t in here.trials(ended) for text in section_texts(instruction(here, t.variant) or "")}
     assert "Rule 1, in one word." in shown
     assert shown <= {e.text for e in kept_entries(here)}

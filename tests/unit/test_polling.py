@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pytest
 
-from optimizer.cli.progress.followed_run import polled
+from optimizer.cli.progress.followed_run import poll
 from optimizer.cli.study import run
 from optimizer.core.base.errors import Busy, DetentError, NotFound, TooMany
 
@@ -45,4 +45,4 @@ def test_what_does_not_pass_ends_the_wait() -> None:
         raise NotFound("There is no such study.")
 
     with pytest.raises(NotFound):
-        next(polled(fail, 0.0, of_server=True))
+        next(poll(fail, 0.0, of_server=True))

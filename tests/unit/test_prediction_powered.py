@@ -64,14 +64,6 @@ def test_a_judge_whose_scores_go_the_wrong_way_is_not_used() -> None:
     assert _width(found.interval) == pytest.approx(_width(found.people), rel=0.03)
 
 
-def test_an_offset_of_the_judge_changes_nothing() -> None:
-    ratings, scores = population(300, seed=4, noise=0.05)
-    plain, lowered = powered(ratings, scores, 50), powered(ratings, [score - 0.3 for score in scores], 50)
-    assert lowered.mean == pytest.approx(plain.mean)
-    assert lowered.interval.lower == pytest.approx(plain.interval.lower)
-    assert lowered.interval.upper == pytest.approx(plain.interval.upper)
-
-
 def test_too_few_ratings_give_no_interval() -> None:
     ratings, scores = population(100, seed=5)
     rated = [RatedAnswer(score=s, rating=r) for s, r in zip(scores, ratings, strict=True)]

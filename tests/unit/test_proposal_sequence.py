@@ -22,10 +22,10 @@ from optimizer.core.search.run_off import (
     PredictedLoss,
     SequenceTest,
     chosen_on,
-    frozen,
     in_words,
-    ordered,
     read_frozen,
+    safest_first,
+    sequence_record,
     with_sequence,
 )
 from optimizer.core.search.study import Definition, Study
@@ -46,7 +46,7 @@ def predicted(variant: str, saved: float, loss: float) -> PredictedLoss:
 
 
 def test_the_safest_comes_first_and_what_saves_too_little_is_left_out():
-    found = ordered(
+    found = safest_first(
         [
             predicted("bold", 0.6, 0.03),
             predicted("small", 0.1, -0.01),
@@ -60,10 +60,10 @@ def test_the_safest_comes_first_and_what_saves_too_little_is_left_out():
 
 def test_what_was_frozen_is_read_back_and_its_hash_tells_a_changed_order():
     sequence = [predicted("mild", 0.3, 0.0), predicted("bold", 0.6, 0.03)]
-    kept = frozen(sequence)
+    kept = sequence_record(sequence)
     assert read_frozen({"sequence": kept}) == ["mild", "bold"]
-    assert kept["hash"] != frozen(sequence[::-1])["hash"]
-    assert kept == frozen(sequence)
+    assert kept["hash"] != sequence_record(sequence[::-1])["hash"]
+    assert kept == sequence_record(sequence)
     assert read_frozen({"confidence": []}) is read_frozen(None) is None
 
 
@@ -102,7 +102,7 @@ def test_a_study_with_a_sequence_beats_the_champion_on_cross_fitted_rows_and_ano
         created_by="test",
     )
     assert chosen_on(study) == "dev"
-    assert chosen_on(replace(study, findings={"sequence": frozen([])})) == "cross-fitted rows"
+    assert chosen_on(replace(study, findings={"sequence": sequence_record([])})) == "cross-fitted rows"
 
 
 class Scores:

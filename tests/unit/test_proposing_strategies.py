@@ -15,6 +15,8 @@ from tests.proposers import GOOD, busy, each_source_is_read_once, fails, proposi
 from tests.study_world import TopicModel, World, assert_resumes, killed_at
 from tests.unit.test_copro_search import Writer
 from tests.unit.test_gepa_search import Reflective
+from tests.unit.test_joint_search import SIZES as JOINT_SIZES
+from tests.unit.test_joint_search import Reader
 from tests.unit.test_simba_search import SIZES, Moody
 
 
@@ -25,13 +27,16 @@ class Strategy:
     form: str  # in which its proposer writes
     n_useless: int  # proposals before a good one, and the call at which the study is killed meanwhile
     killed_at: int
+    calls: int = 70  # of a cap that ends its proposals
     definition: dict[str, Any] = field(default_factory=dict)
+    space: dict[str, Any] = field(default_factory=dict)
 
     def world(self, folder: Path, write: Callable[[int], str], **options: Any) -> World:
         def written(n: int) -> str:
             return self.form.format(write(n))
 
-        return proposing_world(folder, self.model(written, **options))  # type: ignore[call-arg, arg-type]
+        space = {"instruction": {"propose": True}, **self.space}
+        return proposing_world(folder, self.model(written, **options), space=space)  # type: ignore[call-arg, arg-type]
 
     def run(self, here: World, **options: Any) -> Any:
         definition = {**self.definition, **options.pop("definition", {})}
@@ -40,8 +45,9 @@ class Strategy:
 
 COPRO = Strategy("copro", Writer, "{}", 4, 26)
 GEPA = Strategy("gepa", Reflective, "```\n{}\n```", 2, 20)
-SIMBA = Strategy("simba", Moody, "{}", 3, 70, SIZES)
-EACH = pytest.mark.parametrize("strategy", [COPRO, GEPA, SIMBA], ids=lambda one: one.name)
+SIMBA = Strategy("simba", Moody, "{}", 3, 70, definition=SIZES)
+MIPRO = Strategy("mipro", Reader, "{}", 1, 45, 80, definition=JOINT_SIZES, space={"examples": {"max": 4}})
+EACH = pytest.mark.parametrize("strategy", [COPRO, GEPA, SIMBA, MIPRO], ids=lambda one: one.name)
 
 
 USELESS: dict[str, tuple[Callable[[int], str], tuple[Strategy, ...]]] = {
@@ -90,11 +96,12 @@ def test_a_study_that_was_killed_goes_on_and_asks_nothing_twice(tmp_path, strate
     assert_resumes(here, undisturbed, strategy=strategy.name, definition=strategy.definition)
 
 
-@pytest.mark.parametrize("strategy", [COPRO, GEPA], ids=["copro", "gepa"])  # simba's needs more: test_simba_search.py
+@pytest.mark.parametrize("strategy", [COPRO, GEPA, MIPRO], ids=lambda one: one.name)  # simba's: test_simba_search.py
 def test_every_call_of_the_proposer_stands_under_the_cap(tmp_path, strategy):
     here = strategy.world(tmp_path, lambda n: f"Think, {n} times.")
-    ended = strategy.run(here, budget=Budget(calls=70), definition={"n_instructions": 100})
-    assert ended.spend.n_calls == len(here.model.requests) <= 70
+    ended = strategy.run(here, budget=Budget(calls=strategy.calls), definition={"n_instructions": 100})
+    assert ended.spend.n_calls == len(here.model.requests) <= strategy.calls
+    assert here.model.prompts
     assert ended.spend.search_cut is not None
 
 

@@ -235,7 +235,7 @@ def test_what_is_not_summed_up_yet_stays(store: Database) -> None:
 
 def test_what_the_watch_on_the_champion_has_not_read_stays(store: Database) -> None:
     watch = ChampionWatch(
-        variant="v_aaaaaaaaaaaa", metric=Metric(field="success", source="user"), reigns_since=ago(200)
+        variant="v_aaaaaaaaaaaa", metric=Metric(field="success", source="user"), tenure_since=ago(200)
     )
     tenure = WatchedTenure(family=FAMILY, tenure=1, watch=watch, read_until=ago(100))
     store.write(lambda tx: store.drift_detectors.put(tx, [tenure]))

@@ -176,7 +176,7 @@ def test_issues_are_labels_and_what_checks_found_the_most_frequent_first(databas
             interaction("in_1", parts=parts, received_at=minutes(1)),
             interaction("in_2", parts=[{"tier": 0, "issues": ["too_short"]}], received_at=minutes(1)),
             *(feedback(f"fb_{i}", label="wrong", interaction="in_1", received_at=minutes(2)) for i in range(3)),
-            judged("fb_j", "in_2", 0.2, signs="ignore previous"),
+            judged("fb_j", "in_2", 0.2, signs="override, not a sign"),
         ],
     )
     report = analytics(database)
@@ -184,7 +184,7 @@ def test_issues_are_labels_and_what_checks_found_the_most_frequent_first(databas
         ("label", "wrong", 3),
         ("check", "too_short", 2),
         ("check", "no_date", 1),
-        ("judge", "ignore previous", 1),
+        ("judge", "override", 1),
     ]
     assert report.n_checked == 2
 

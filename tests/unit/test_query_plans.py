@@ -13,7 +13,7 @@ from optimizer.adapters.store import Database
 from optimizer.core.family.settings import Metric
 from optimizer.core.rollout.cohorts import Cohort
 from optimizer.ports import UnitCount
-from tests.stores import FAMILY, NOW, feedback, interaction, keep_events, minutes, new_database, rollout
+from tests.stores import FAMILY, NOW, arm, feedback, interaction, keep_events, minutes, new_database, rollout
 
 WATCHED = rollout(ladder=(0.5,))
 KNOWN = "ro_counted"  # a rollout with a look that is known already
@@ -180,6 +180,10 @@ HOT: dict[str, tuple[Callable[[Database, Connection], Any], tuple[str, ...]]] = 
         lambda d, tx: d.pipeline_stats.records(tx, NOW, 10),
         ("ix_pipeline_records_received_at (received_at>?)",),
     ),
+    "labels of a time": (
+        lambda d, tx: d.traffic.label_counts(tx, [FAMILY, "triage"], NOW, NOW),
+        ("COVERING INDEX ix_feedback_labelled (family=? AND received_at>? AND received_at<?)",),
+    ),
     "how far minutes are summed up": (lambda d, tx: d.minute_stats.watermark(tx, "minute_stats"), ("(name=?)",)),
     "outcomes of a champion": (
         lambda d, tx: d.drift_detectors.outcomes(tx, FAMILY, "v_a", Metric(), NOW, NOW),
@@ -226,6 +230,7 @@ HOT: dict[str, tuple[Callable[[Database, Connection], Any], tuple[str, ...]]] = 
 }
 
 
+EVENTS = ("interactions", "feedback_events")
 OF_MINUTES: dict[str, Callable[[Database, Connection], Any]] = {
     "the first event since": lambda d, tx: d.minute_stats.oldest(tx, NOW),
     "the events of a minute": lambda d, tx: d.minute_stats.sums(tx, NOW, minutes(1)),
@@ -238,7 +243,7 @@ def test_summing_up_minutes_reads_events_by_family_and_time_of_receipt(database:
     plans = plans_of(database, OF_MINUTES[name])
     by_receipt = [plan for plan in plans if "_family_received (family=? AND received_at>?" in plan]
     assert len(by_receipt) == 2
-    assert not any("SCAN" in plan or "TEMP B-TREE" in plan for plan in plans)
+    assert not any(f"SCAN {table}" in plan or "TEMP B-TREE" in plan for plan in plans for table in EVENTS)
 
 
 @pytest.mark.parametrize("family", [None, FAMILY])
@@ -248,8 +253,19 @@ def test_a_page_of_feedback_is_read_by_family_and_time_of_receipt(database: Data
     with database.read() as tx:
         _, cursor = database.events.page_of_feedback(tx, cursor=None, **ask)
     plans = plans_of(database, lambda d, tx: d.events.page_of_feedback(tx, cursor=cursor, **ask))
-    assert sum("ix_feedback_family_received (family=? AND received_at>?)" in plan for plan in plans) == 1
+    by_receipt = [plan for plan in plans if "ix_feedback_family_received (family=? AND received_at>?" in plan]
+    assert len(by_receipt) == (2 if family is None else 1), "of all, first when each family's events begin"
     assert not any("SCAN feedback_events" in plan for plan in plans)
+
+
+def test_a_page_of_all_families_asks_only_those_whose_events_come_early_enough(database: Database) -> None:
+    events = [feedback(str(i), of=arm(family=f"f{i:02}"), received_at=minutes(i)) for i in range(30)]
+    keep_events(database, events)
+    plans = plans_of(
+        database,
+        lambda d, tx: d.events.page_of_feedback(tx, family=None, variant=None, since=None, cursor=None, limit=3),
+    )
+    assert len(plans) == 5, "when each begins, and the four that fill the page and say that there is more"
 
 
 @pytest.mark.parametrize("name", HOT)

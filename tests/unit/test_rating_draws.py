@@ -14,7 +14,7 @@ from optimizer.core.feedback.rating_draws import (
     DrawnAnswer,
     JudgedAnswer,
     JudgedFigure,
-    drawn,
+    draw_interactions,
     drawn_of,
     inclusion,
 )
@@ -53,21 +53,21 @@ def rated(made: Draw, interactions: list[str], *, n_answered: int | None = None)
 def figure_of(n_answered: int = 40, n: int = 40, population: int = 400) -> JudgedFigure:
     answers = judged(population)
     made = draw(answers, n)
-    some = drawn([each.interaction for each in answers], n, seed="dr_1")
+    some = draw_interactions([each.interaction for each in answers], n, seed="dr_1")
     return judged_figure(answers, rated(made, some, n_answered=n_answered), judge=JUDGE)
 
 
 def test_what_is_drawn_is_the_same_again_and_another_for_another_seed() -> None:
     ids = [f"in_{i}" for i in range(100)]
-    assert drawn(ids, 10, seed="a") == drawn(ids[::-1], 10, seed="a")
-    assert drawn(ids, 10, seed="a") != drawn(ids, 10, seed="b")
+    assert draw_interactions(ids, 10, seed="a") == draw_interactions(ids[::-1], 10, seed="a")
+    assert draw_interactions(ids, 10, seed="a") != draw_interactions(ids, 10, seed="b")
 
 
 def test_every_answer_is_drawn_equally_often() -> None:
     ids = [f"in_{i}" for i in range(20)]
     counts = dict.fromkeys(ids, 0)
     for seed in range(4000):
-        for each in drawn(ids, 5, seed=f"dr_{seed}"):
+        for each in draw_interactions(ids, 5, seed=f"dr_{seed}"):
             counts[each] += 1
     assert all(900 < n < 1100 for n in counts.values())
 
@@ -105,7 +105,7 @@ def test_only_the_leading_answers_of_a_draw_count() -> None:
     """A person who skips what is hard would choose; what is answered behind the first gap waits."""
     answers = judged(400)
     made = draw(answers, 40)
-    some = rated(made, drawn([each.interaction for each in answers], 40, seed="dr_1"))
+    some = rated(made, draw_interactions([each.interaction for each in answers], 40, seed="dr_1"))
     gap = [replace(each, rating=None) if each.place == 25 else each for each in some]
     assert judged_figure(answers, gap, judge=JUDGE).n_rated == 25
 
@@ -113,7 +113,7 @@ def test_only_the_leading_answers_of_a_draw_count() -> None:
 def test_an_answer_that_cannot_be_rated_counts_as_bad_below_and_as_good_above() -> None:
     answers = judged(400)
     made = draw(answers, 40)
-    some = rated(made, drawn([each.interaction for each in answers], 40, seed="dr_1"))
+    some = rated(made, draw_interactions([each.interaction for each in answers], 40, seed="dr_1"))
     unsure = [replace(each, rating=None, is_unrated=True) if each.place in (3, 9) else each for each in some]
     found, sure = judged_figure(answers, unsure, judge=JUDGE), judged_figure(answers, some, judge=JUDGE)
     assert found.interval is not None
@@ -169,7 +169,7 @@ def test_what_was_not_in_a_draw_changes_nothing(
     change: Callable[[list[JudgedAnswer]], list[JudgedAnswer]],
 ) -> None:
     answers = judged(400)
-    made = rated(draw(answers, 40), drawn([each.interaction for each in answers], 40, seed="dr_1"))
+    made = rated(draw(answers, 40), draw_interactions([each.interaction for each in answers], 40, seed="dr_1"))
     one, other = (judged_figure(each, made, judge=JUDGE).interval for each in (answers, change(answers)))
     assert one is not None
     assert other is not None
@@ -178,7 +178,7 @@ def test_what_was_not_in_a_draw_changes_nothing(
 
 def test_the_next_fifty_narrow_it() -> None:
     answers = [replace(each, score=0.5) for each in judged(2000)]
-    made = rated(draw(answers, 40), drawn([each.interaction for each in answers], 40, seed="dr_1"))
+    made = rated(draw(answers, 40), draw_interactions([each.interaction for each in answers], 40, seed="dr_1"))
     found = judged_figure(answers, made, judge=JUDGE)
     assert found.interval is not None
     assert found.width_after_next == pytest.approx(

@@ -12,7 +12,7 @@ def test_a_line_says_how_many_blocks_are_read_but_not_more_often_than_it_may(
 ) -> None:
     now = [100.0]
     monkeypatch.setattr(reading_progress.time, "monotonic", lambda: now[0])
-    with reading_progress.counted() as told:
+    with reading_progress.counting() as told:
         told(0, 260_000, "blocks read")
         now[0] += reading_progress.LINE_EVERY_S
         told(20_000, 260_000, "blocks read")

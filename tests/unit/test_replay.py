@@ -64,15 +64,6 @@ def test_units_are_dealt_by_the_products_bucket() -> None:
     }
 
 
-def test_a_larger_share_never_takes_a_unit_from_the_candidate() -> None:
-    world = replay(sorted((request(u, m) for u in UNITS for m in (1, 61)), key=lambda r: r.at))
-    first, second = (
-        {r.unit_hmac for r in world.requests(TWO, a, b) if r.arm == "candidate"}
-        for a, b in ((T0, at(60)), (at(60), at(120)))
-    )
-    assert first < second
-
-
 def test_a_cohort_holds_the_units_of_its_hour_and_stage() -> None:
     world = replay([request("u1", 5), request("u2", 59), request("u3", 61), request("u1", 70)])
     assert world.cohort_units(TWO, 0, T0, at(300)).keys() == {"u1", "u2"}

@@ -19,7 +19,7 @@ from optimizer.adapters.reports.plots import (
     figure,
     hour_ticks,
     nice_ticks,
-    thinned,
+    thin,
 )
 
 
@@ -57,7 +57,7 @@ def test_a_long_line_is_thinned_without_losing_its_highest_and_lowest_points() -
     points = [(float(i), 0.0) for i in range(50_000)]
     points[31_234] = (31_234.0, 9.0)
     points[777] = (777.0, -9.0)
-    kept = thinned(points)
+    kept = thin(points)
     assert len(kept) <= MAX_POINTS + 4
     assert (31_234.0, 9.0) in kept
     assert (777.0, -9.0) in kept

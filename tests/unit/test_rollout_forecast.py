@@ -12,10 +12,10 @@ import pytest
 
 from optimizer.core.family.settings import RolloutSettings, Signal
 from optimizer.core.feedback.traffic import RecordedTraffic
-from optimizer.core.forecast.forecast import ended, forecast_rollout
+from optimizer.core.forecast.forecast import ended_forecast, forecast_rollout
 from optimizer.core.forecast.outcomes import SignalledAnswer, compare_outcomes
 from optimizer.core.forecast.plan import NOT_BEGUN, ForecastPlan, Lift, Progress, lift_of, plan_of
-from optimizer.core.rollout.start import frozen
+from optimizer.core.rollout.start import fixed_settings
 
 NOW = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)
 PLAN = ForecastPlan(
@@ -326,7 +326,7 @@ def test_later_stages_only_are_left() -> None:
 
 
 def test_a_rollout_that_has_ended_needs_nothing() -> None:
-    assert ended("promoted").verdict == "ended"
+    assert ended_forecast("promoted").verdict == "ended"
 
 
 # --- what it is made for ----------------------------------------------------------------------------------------------
@@ -342,7 +342,7 @@ def test_the_assumed_lift_is_the_lower_80_percent_bound_and_0_when_forced() -> N
 
 
 def test_the_plan_is_read_from_the_frozen_settings() -> None:
-    settings = frozen(RolloutSettings(), champion="v_a", labels=[])
+    settings = fixed_settings(RolloutSettings(), champion="v_a", labels=[])
     plan = plan_of(settings, (0.1, 0.5), Lift())
     assert (plan.min_labelled, plan.max_labelled, plan.max_hours, plan.closing_hours) == (200, 8000, 720.0, 25.0)
     assert (plan.base, plan.field, plan.source) == (0.5, "success", "user")
@@ -353,7 +353,7 @@ def test_the_plan_is_read_from_the_frozen_settings() -> None:
 
 
 def test_no_gain_is_assumed_beyond_what_the_metric_can_reach() -> None:
-    settings = frozen(RolloutSettings(margin=0.05), champion="v_b", labels=())
+    settings = fixed_settings(RolloutSettings(margin=0.05), champion="v_b", labels=())
     plan = plan_of({**settings, "champion_mean": 0.8}, (0.5,), Lift(value=0.53))
     assert plan.base + plan.lift.value == pytest.approx(1.0)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from optimizer.core.base.registry import declared, declares
+from optimizer.core.base.registry import declares, record_of
 from optimizer.core.family.metrics import METRICS, MetricRecord, metric
 from optimizer.runtime import rooms
 
@@ -64,7 +64,7 @@ def test_a_decorator_leaves_the_function_as_it_is_and_is_not_inherited() -> None
         return 0.5
 
     assert half({}, "x") == 0.5
-    assert declared(half) == MetricRecord(half, parsers=("text",))
+    assert record_of(half) == MetricRecord(half, parsers=("text",))
     assert METRICS["rouge_l"].name == "rouge_l"
 
     @declares(MetricRecord)(name="above")
@@ -74,5 +74,5 @@ def test_a_decorator_leaves_the_function_as_it_is_and_is_not_inherited() -> None
     class Below(Above):
         pass
 
-    assert declared(Above).name == "above"
-    assert declared(Below) is None
+    assert record_of(Above).name == "above"
+    assert record_of(Below) is None

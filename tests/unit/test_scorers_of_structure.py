@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from optimizer.core.evaluation.scorers import coverage, entities, form, retrieval
+from optimizer.core.evaluation.metrics import coverage, entities, form, retrieval
 
 
 def value(measure: Callable[..., float], wanted: Any, found: Any, **parameters: Any) -> float:

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from optimizer.adapters.text_metrics import build_scorer
-from optimizer.core.evaluation.scorers import answers, characters, readability, support
-from optimizer.core.evaluation.scorers.words import squad_words, words
+from optimizer.core.evaluation.metrics import answers, characters, readability, support
+from optimizer.core.evaluation.metrics.words import squad_words, words
 from tests.unit.test_scoring import TEXT, family
 
 

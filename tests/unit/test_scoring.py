@@ -7,7 +7,7 @@ import pytest
 from optimizer.adapters.text_metrics import build_scorer
 from optimizer.core.base.errors import InvalidFamily
 from optimizer.core.declaration.read import parse_family
-from optimizer.core.evaluation.scorers.equality import exact_match, label_match, list_f1
+from optimizer.core.evaluation.metrics.equality import exact_match, label_match, list_f1
 from optimizer.core.family.family import Family
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import threading
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from optimizer.adapters.files.secrets import Secrets, parse_keys
+from optimizer.adapters.files.secrets import KeyFiles, Secrets, parse_keys
 from optimizer.core.base.errors import InvalidInput
 
 HEX = "ab" * 32
@@ -90,3 +91,26 @@ def test_a_damaged_key_file_is_named(tmp_path: Path):
     (tmp_path / "var" / "keys" / "unit.key").write_text("oops")
     with pytest.raises(InvalidInput, match=r"unit\.key"):
         Secrets.load(tmp_path / "var" / "keys")
+
+
+def test_a_token_key_goes_when_no_valid_token_can_be_signed_by_it(tmp_path: Path):
+    files, folder = KeyFiles(tmp_path, None), tmp_path
+    first = Secrets.load(folder).token_keys[0][0]
+    day = datetime(2026, 11, 1, 12, tzinfo=UTC)
+    second = files.rotate("token", day)
+    third = files.rotate("token", day + timedelta(days=10))
+    assert [id for id, _ in Secrets.load(folder).token_keys] == [third, second, first]
+    fourth = files.rotate("token", day + timedelta(days=35))  # the first one signed until 35 days before
+    assert [id for id, _ in Secrets.load(folder).token_keys] == [fourth, third, second]
+    assert (folder / "token.keys").stat().st_mode & 0o777 == 0o600
+
+
+def test_an_older_release_reads_the_newest_unit_key_alone(tmp_path: Path):
+    files = KeyFiles(tmp_path, None)
+    first = Secrets.load(tmp_path).unit_key
+    names = [files.rotate("unit", datetime(2026, 11, 1, tzinfo=UTC)) for _ in range(2)]
+    loaded = Secrets.load(tmp_path)
+    assert (len(loaded.unit_keys), loaded.unit_keys[-1]) == (3, first)
+    assert bytes.fromhex((tmp_path / "unit.key").read_text()) == loaded.unit_key
+    assert files.newest("unit").name == names[-1]
+    assert loaded.unit_key.hex() not in names[-1]

@@ -83,8 +83,10 @@ def contents(store: Database) -> dict[str, int]:
         return {name: tx.execute(text(f"SELECT COUNT(*) FROM {name}")).scalar_one() for name in names}
 
 
-def run_selftest(family: Family, *, store: Database, clock: Clock, told: Any = None, **given: Any) -> SelftestReport:
-    return run(family, SelftestRequest(family=family.name, **given), store=store, clock=clock, told=told)
+def run_selftest(
+    family: Family, *, store: Database, clock: Clock, progress: Any = None, **given: Any
+) -> SelftestReport:
+    return run(family, SelftestRequest(family=family.name, **given), store=store, clock=clock, progress=progress)
 
 
 def test_an_equal_candidate_ships_and_a_much_worse_one_does_not(store: Database, clock: Clock) -> None:
@@ -92,7 +94,7 @@ def test_an_equal_candidate_ships_and_a_much_worse_one_does_not(store: Database,
     before = contents(store)
     told: list[tuple[int, int, str]] = []
     found = run_selftest(
-        family(), store=store, clock=clock, runs=4, injected_drop=0.5, told=lambda *one: told.append(one)
+        family(), store=store, clock=clock, runs=4, injected_drop=0.5, progress=lambda *one: told.append(one)
     )
     equal, worse = found.cells
     assert found.verdict == "done"
@@ -146,7 +148,7 @@ def test_it_stops_beginning_runs_when_its_minutes_are_over(store: Database, cloc
         clock=clock,
         runs=5,
         minutes=1.5,
-        told=lambda *told: clock.pass_time(timedelta(minutes=1)) and None,
+        progress=lambda *told: clock.pass_time(timedelta(minutes=1)) and None,
     )
     assert found.cells[0].n_runs == 1
     assert "Stopped after 1 of 5 runs of each kind" in found.summary

@@ -77,7 +77,7 @@ def test_the_second_strategy_starts_from_the_best_of_the_first():
 def test_the_bases_of_other_sizes_are_proposed_once_each_and_too_long_ones_are_passed_over():
     small, medium, large = (variant(text) for text in ("small", "medium", "large"))
     family = SimpleNamespace(bases=lambda: (small, medium, large))
-    setting = SimpleNamespace(family=family, start=medium, fits=lambda v: v.id != large.id)
+    setting = SimpleNamespace(family=family, start=medium, definition={}, fits=lambda v: v.id != large.id)
     search = BaseSearch(setting)  # type: ignore[arg-type]
     proposal = search.ask()
     assert proposal is not None

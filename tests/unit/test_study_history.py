@@ -14,7 +14,7 @@ import pytest
 from optimizer.core.base.values import Budget, ExampleResult, Spend
 from optimizer.core.search.study import Study, Trial, ranked
 from optimizer.core.views.study_headline import cost_text, headline, lift_text, next_step
-from optimizer.core.views.study_story import StudyStory, common_order, history_of, score_band
+from optimizer.core.views.study_story import StudyStory, common_order, history_of, on_front, score_band
 from tests import stores
 
 NOW = datetime(2026, 11, 20, tzinfo=UTC)
@@ -144,6 +144,19 @@ def test_the_front_keeps_what_nothing_beats_in_score_dollars_and_latency_togethe
     }
     trials = [trial(n, v, s, cost_usd=usd, p95_ms=ms) for n, (v, (s, usd, ms)) in enumerate(measured.items())]
     assert [t.on_front for t in told(trials, {}).trials] == [True, True, False, True]
+
+
+def test_the_front_is_that_of_all_pairs_also_where_figures_are_equal() -> None:
+    draw = random.Random(7)
+    figures = [(draw.randint(0, 5) / 5, draw.randint(0, 5) / 5, float(draw.randint(0, 5))) for _ in range(120)]
+    trials = [trial(n, f"v_{n}", s, cost_usd=usd, p95_ms=ms) for n, (s, usd, ms) in enumerate(figures)]
+    lost = [(-s, usd, ms) for s, usd, ms in figures]
+    beaten = {
+        n
+        for n, own in enumerate(lost)
+        if any(other != own and all(a <= b for a, b in zip(other, own, strict=True)) for other in lost)
+    }
+    assert on_front(trials) == set(range(120)) - beaten
 
 
 def test_a_band_is_agresti_and_coulls_for_scores_of_0_and_1_and_holds_the_mean() -> None:

@@ -15,7 +15,7 @@ from optimizer.core.evaluation.scoring import Scorer
 from optimizer.core.family.metrics import METRICS
 from optimizer.core.family.variant import VariantRecord
 from optimizer.core.models.language import ModelPrice
-from optimizer.core.serving.champion import succeed
+from optimizer.core.serving.champion import next_tenure
 from optimizer.jobs.studies import run_study as job
 from optimizer.jobs.studies.transitions import request_stop, resume_study
 from tests.clock import Clock
@@ -167,7 +167,7 @@ def replace_champion(world, tx, variant):
     world.store.variants.add(tx, record)
     current = world.store.champions.current(tx, "topics")
     world.store.champions.put(
-        tx, succeed(current, variant=variant.id, at=START, by="test", why="no limit", forced=True)
+        tx, next_tenure(current, variant=variant.id, at=START, by="test", why="no limit", forced=True)
     )
 
 
@@ -245,7 +245,7 @@ def test_nothing_is_in_flight_and_nothing_is_asked_after_a_cancelled_search(tmp_
     def slow(n):
         if n == 30:
             in_flight.set()
-            release.wait(5)
+            release.wait(60)
 
     model.before = slow
     seen = []
@@ -253,7 +253,7 @@ def test_nothing_is_in_flight_and_nothing_is_asked_after_a_cancelled_search(tmp_
 
     def searched(run, **kwargs):
         def stop_soon():
-            in_flight.wait(5)
+            in_flight.wait(60)
             request_stop(study.id, actor="person", store=world.store, clock=world.clock)
             threading.Timer(0.3, release.set).start()
 

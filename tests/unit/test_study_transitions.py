@@ -10,7 +10,7 @@ import pytest
 from optimizer.core.base.errors import Conflict
 from optimizer.core.base.values import Budget
 from optimizer.core.search.study import ENDED, UNFINISHED, Study, StudyStatus
-from optimizer.jobs.studies.transitions import NEXT, allowed
+from optimizer.jobs.studies.transitions import NEXT, next_status
 from tests.stores import NOW
 
 
@@ -33,10 +33,10 @@ def study(status: StudyStatus) -> Study:
 @pytest.mark.parametrize(("before", "after"), list(product(get_args(StudyStatus), repeat=2)))
 def test_a_status_follows_or_is_refused(before: StudyStatus, after: StudyStatus) -> None:
     if after in NEXT[before]:
-        assert allowed(study(before), after) == after
+        assert next_status(study(before), after) == after
     else:
         with pytest.raises(Conflict, match=f"is {before}, and cannot become {after}"):
-            allowed(study(before), after)
+            next_status(study(before), after)
 
 
 def test_what_has_ended_begins_only_by_waiting_again_and_what_finished_never() -> None:

@@ -28,7 +28,7 @@ from optimizer.core.rollout.switch_watch import (
     WindowComparison,
     reference_of,
 )
-from optimizer.core.serving.champion import fall_back, first, succeed
+from optimizer.core.serving.champion import fall_back, first, next_tenure
 from optimizer.core.serving.rollout import Champion
 from optimizer.core.statistics.outcomes import Block, Outcomes
 from tests.clock import T0
@@ -41,7 +41,7 @@ DAY = timedelta(days=1)
 def tenures(*, served_for: timedelta) -> list[Champion]:
     """The new champion serves since T0, in place of one that had so long."""
     before = first(family="f", variant=OLD, at=T0 - served_for, by="ann", why="first")
-    after = succeed(before, variant=NEW, at=T0, by="ann", why="adopted", forced=True)
+    after = next_tenure(before, variant=NEW, at=T0, by="ann", why="adopted", forced=True)
     return [before, after]
 
 
@@ -92,9 +92,9 @@ def test_the_reference_is_the_longest_that_the_champion_before_had_outcomes_in(
 
 def test_a_week_in_which_another_variant_was_champion_is_no_reference() -> None:
     old = first(family="f", variant=OLD, at=T0 - 20 * DAY, by="ann", why="first")
-    other = succeed(old, variant="v_other", at=T0 - 10 * DAY, by="ann", why="x", forced=True)
+    other = next_tenure(old, variant="v_other", at=T0 - 10 * DAY, by="ann", why="x", forced=True)
     back = fall_back([old, other], expect=None, at=T0 - 2 * DAY, by="ann", why="back")
-    new = succeed(back, variant=NEW, at=T0, by="ann", why="adopted", forced=True)
+    new = next_tenure(back, variant=NEW, at=T0, by="ann", why="adopted", forced=True)
     reference = reference_of([old, other, back, new], new, T0 - 20 * DAY)
     assert reference is not None
     assert reference.period == DAY

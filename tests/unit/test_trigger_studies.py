@@ -20,15 +20,9 @@ from optimizer.jobs.studies.transitions import request_stop
 from tests.contexts import context_of
 from tests.rollout_acts import operate
 from tests.study_world import TopicModel, topic_examples
-from tests.triggered_world import NIGHTLY, TriggeredWorld
+from tests.triggered_world import NIGHTLY, TriggeredWorld, at_two
 
 EVERY_NIGHT = {"schedule": {"cron": NIGHTLY}}
-
-
-def at_two(world: TriggeredWorld) -> TriggeredWorld:
-    world.begin_at(datetime(2026, 11, 21, 2, 0, tzinfo=UTC))
-    assert world.check() == []
-    return world
 
 
 @pytest.fixture

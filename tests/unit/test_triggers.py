@@ -15,7 +15,7 @@ from optimizer.core.scheduling.triggers import (
     UnitMean,
     Window,
     first_to_fire,
-    handled,
+    handled_look,
     look_at_degradation,
     look_at_feedback,
     look_at_schedule,
@@ -211,11 +211,11 @@ def test_what_is_switched_off_says_so_and_never_fires() -> None:
     ]
     assert [look.state for look in looks] == ["off"] * 3
     assert sentences(looks) == ["degradation: off", "feedback: off", "schedule: off"]
-    assert handled(looks[0], study="st_1", since=NOW, again_at=NOW) is looks[0]
+    assert handled_look(looks[0], study="st_1", since=NOW, again_at=NOW) is looks[0]
 
 
 def test_what_a_study_has_answered_is_quiet_and_says_until_when() -> None:
-    look = handled(
+    look = handled_look(
         look_at_feedback(RULE, window(all=(60, 0.1))), study="st_1", since=NOW, again_at=NOW + timedelta(hours=6)
     )
     assert look.state == "quiet"

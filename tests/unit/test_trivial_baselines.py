@@ -5,7 +5,7 @@ scored as the model is, left out with a reason.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from io import StringIO
 from pathlib import Path
@@ -85,7 +85,7 @@ def measured(
     by_example = {asked[at].id: score for at, score in (scores or {}).items()}
     without_model = trivial.trivial_scores(declared, examples(train), asked, scorer, classify=classify)
     given = {"variant": "v_1", "scores": by_example, "bare": "not asked", **more}
-    return trivial.measure_trivial(examples(train), asked, without_model, **given).as_data()
+    return asdict(trivial.measure_trivial(examples(train), asked, without_model, **given))
 
 
 def by_name(found: Mapping[str, Any]) -> dict[str, Any]:

@@ -61,8 +61,8 @@ def test_who_has_waited_long_goes_on_and_a_dead_holder_holds_nothing(tmp_path: P
         holder.kill()
         holder.wait()
     began = monotonic()
-    with Turn(file, patience_s=5).mine():
-        assert monotonic() - began < 1
+    with Turn(file, patience_s=60).mine():
+        assert monotonic() - began < 30
 
 
 def test_without_a_file_to_lock_there_are_no_turns(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from optimizer.cli import output
 from optimizer.core.base.phrasing import count, did_you_mean, dollars, when
 from optimizer.core.family.settings import Metric
 from optimizer.core.feedback.events import LabelSummary
-from optimizer.core.rollout.start import fallen_before, margin_of
+from optimizer.core.rollout.start import earlier_rollback_gate, margin_of
 from tests.stores import rollout
 
 
@@ -65,7 +65,7 @@ def test_a_time_is_written_in_utc_to_the_second_wherever_it_was_taken() -> None:
 
 def test_the_gate_of_an_earlier_rollout_writes_its_time_so_too() -> None:
     at = datetime(2026, 3, 1, 1, 30, 59, 987_654, tzinfo=timezone(timedelta(hours=2)))
-    (gate,) = fallen_before(rollout(outcome="worse", ended_at=at, reason="users say so"))
+    (gate,) = earlier_rollback_gate(rollout(outcome="worse", ended_at=at, reason="users say so"))
     assert (
         gate["reason"]
         == f"v_bbbbbbbbbbbb was rolled back against this champion on {when(at)} (worse, ro_1): users say so"

@@ -103,6 +103,8 @@ def build(file: Path, context: Path, to: Path, *, cache: Path | None) -> CleanRo
             stages[name] = root
             continue
         assert root is not None, f"{word} stands before FROM"
+        if word == "RUN" and rest.startswith("apt-get "):
+            continue  # packages of the distribution: those of the machine are seen here
         if word == "RUN":
             root.run(["/bin/sh", "-c", rest], cache=cache)
         elif word == "COPY":

@@ -1,42 +1,85 @@
-// A live page is asked for again while its tab is in sight, and its main part replaced where it changed.
-const EVERY_MS = 10000;
-const QUIET_MS = 30000; // while nothing changes: fifty open pages cost little
+// A live page hears of changes by the server's stream while its tab is in sight, and asks for its main part again where
+// what it shows has changed. Without the stream it asks by itself, now and then.
+const SLOW_MS = 120000; // while the stream tells of changes: an age that is shown goes on
+const EVERY_MS = 10000; // without the stream
+const QUIET_MS = 30000; // without the stream and while nothing changes
+const AGAIN_MS = 1000; // between a change and the next one, and while someone uses what would be replaced
 const STOPS_BELOW = 500; // an answer from here on is a fault of the server, which may pass
+const CHANGES = new URL("../changes", document.currentScript.src);
 
 let tag = null;
 let isAsking = false;
+let isStale = false; // something changed since the page was asked for
+let stream = null; // none while the tab is hidden: a browser keeps six connections to a server for all its tabs
 let timer = null; // none while the tab is hidden, or once nobody is signed in
+
+function live() {
+  return document.querySelector("main[data-live]");
+}
 
 function isInUse(main) {
   return main.contains(document.activeElement) || String(getSelection()).length > 0;
 }
 
+function isHeard() {
+  return stream !== null && stream.readyState === EventSource.OPEN;
+}
+
+function watch() {
+  if (document.hidden || !live()) {
+    if (stream) stream.close();
+    stream = null;
+    clearTimeout(timer);
+    return;
+  }
+  if (!stream) {
+    stream = new EventSource(CHANGES);
+    stream.addEventListener("open", stale); // what changed before the stream began
+    stream.addEventListener("message", (event) => {
+      const topics = event.data.split(" ");
+      if (live() && live().dataset.live.split(" ").some((topic) => topics.includes(topic))) stale();
+    });
+  }
+  if (isHeard()) renew();
+  else later(EVERY_MS);
+}
+
+function stale() {
+  isStale = true;
+  if (!isAsking) later(0);
+}
+
+function later(ms) {
+  clearTimeout(timer);
+  timer = setTimeout(renew, ms);
+}
+
 async function renew() {
   clearTimeout(timer);
-  const main = document.querySelector("main[data-live]");
+  const main = live();
   if (!main || document.hidden || isAsking) return;
-  let next = QUIET_MS;
+  if (isInUse(main)) return later(AGAIN_MS);
+  let next = isHeard() ? SLOW_MS : QUIET_MS;
   isAsking = true;
+  isStale = false;
   try {
-    if (!isInUse(main)) {
-      const headers = tag ? { "If-None-Match": tag } : {};
-      const answer = await fetch(location.href, { headers, cache: "no-store", redirect: "manual" });
-      if (answer.status === 200) {
-        replace(main, await answer.text(), answer.headers.get("ETag"));
-        next = EVERY_MS;
-      } else if (answer.status !== 304 && answer.status < STOPS_BELOW) next = null; // signed out: the next click says so
-    }
+    const headers = tag ? { "If-None-Match": tag } : {};
+    const answer = await fetch(location.href, { headers, cache: "no-store", redirect: "manual" });
+    if (answer.status === 200) {
+      replace(main, await answer.text(), answer.headers.get("ETag"));
+      if (!isHeard()) next = EVERY_MS;
+    } else if (answer.status !== 304 && answer.status < STOPS_BELOW) next = null; // signed out: the next click says so
   } catch {
-    // away for the moment: asked again
+    next = EVERY_MS; // away for the moment: asked again
   } finally {
     isAsking = false;
   }
-  if (next !== null) timer = setTimeout(renew, next);
+  if (next !== null) later(isStale ? AGAIN_MS : next);
 }
 
 function replace(main, text, newTag) {
   const page = new DOMParser().parseFromString(text, "text/html");
-  const next = page.querySelector("main[data-live]");
+  const next = page.querySelector("main");
   if (!next || isInUse(main)) return;
   for (const open of main.querySelectorAll("details[open][id]")) {
     const same = next.querySelector(`#${CSS.escape(open.id)}`);
@@ -47,6 +90,7 @@ function replace(main, text, newTag) {
   if (notice && before) before.replaceWith(notice);
   main.replaceWith(next);
   tag = newTag;
+  if (!live() && stream) watch(); // what ran has come to its end
 }
 
 // One review at a time, by the keys that its buttons name.
@@ -61,6 +105,39 @@ function press(event) {
   }
 }
 
-timer = setTimeout(renew, EVERY_MS);
-document.addEventListener("visibilitychange", renew);
+// What a form would do is shown while it is typed, as its button Preview shows it.
+const TYPED_MS = 400;
+let typed = null;
+let preview = null;
+
+function type(event) {
+  const form = event.target.closest("form[data-preview]");
+  if (!form) return;
+  clearTimeout(typed);
+  typed = setTimeout(() => show(form), TYPED_MS);
+}
+
+async function show(form) {
+  if (preview) preview.abort();
+  preview = new AbortController();
+  const body = new URLSearchParams(new FormData(form));
+  body.set("do", "typing");
+  try {
+    const answer = await fetch(form.action, { method: "POST", body, redirect: "manual", signal: preview.signal });
+    if (!answer.ok) return; // signed out, or the server is at fault: the form's own buttons say so
+    const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+    for (const part of document.querySelectorAll("[data-part]")) {
+      const next = page.getElementById(part.id);
+      const focused = part.contains(document.activeElement) ? document.activeElement.value : null;
+      if (next) part.replaceChildren(...next.childNodes);
+      if (focused !== null) for (const button of part.querySelectorAll("button")) if (button.value === focused) button.focus();
+    }
+  } catch {
+    // away for the moment, or typed on meanwhile
+  }
+}
+
+watch();
+document.addEventListener("visibilitychange", watch);
 document.addEventListener("keydown", press);
+document.addEventListener("input", type);

@@ -22,6 +22,7 @@ from litellm.integrations.custom_prompt_management import CustomPromptManagement
 from detent_client.adapters.openai_answers import chat_answer
 from detent_client.adapters.recording import Completion
 from detent_client.adapters.variant_call import SETTINGS, VariantCall, variant_call
+from detent_client.assignment import Assignment
 from detent_client.client import Client
 from detent_client.prompt import Prompt
 
@@ -32,7 +33,8 @@ FORMATS = ("tools", "response_format")
 OF_PROMPTS = ("prompt_id", "prompt_variables", "prompt_label", "prompt_version")
 CHAT_CALLS = ("completion", "acompletion")
 MAX_CALLS = 10_000  # that are under way, or whose assignment may still be asked for
-HEADER = "x-detent-assignment"
+ASSIGNMENT_HEADER = "x-detent-assignment"
+INTERACTION_HEADER = "x-detent-interaction"
 
 
 class DetentPrompts(CustomPromptManagement):
@@ -87,9 +89,11 @@ class DetentPrompts(CustomPromptManagement):
         return self._filled_in(kwargs) if getattr(call_type, "value", call_type) in CHAT_CALLS else kwargs
 
     async def async_post_call_response_headers_hook(self, data: Request, *_: Any, **__: Any) -> dict[str, str] | None:
-        """Of the proxy: the caller sends the header's value with its feedback."""
+        """Of the proxy: its caller says with its feedback what this was, with a client or without."""
         assignment = self._assignments.get(data.get("litellm_call_id", ""))
-        return {HEADER: assignment} if assignment is not None else None
+        if assignment is None:
+            return None
+        return {ASSIGNMENT_HEADER: assignment, INTERACTION_HEADER: Assignment.from_text(assignment).interaction}
 
     def get_chat_completion_prompt(
         self,

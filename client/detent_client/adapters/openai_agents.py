@@ -15,6 +15,7 @@ from agents.tracing import Span, Trace, TracingProcessor, get_current_span
 from openai.types.shared import Reasoning
 
 from detent_client.adapters.openai_answers import calls_text, response_answer
+from detent_client.adapters.openai_requests import response_lacks, response_tokens
 from detent_client.adapters.variant_call import VariantCall, variant_call
 from detent_client.async_client import AsyncClient
 from detent_client.client import Client
@@ -217,9 +218,12 @@ class VariantModel(Model):
             own_settings["reasoning_effort"] = own.reasoning.effort
         own_settings |= {name: value for name, value in (own.extra_args or {}).items() if name in ARGUMENTS}
         is_chat = isinstance(self._provider.get_model(self._name), OpenAIChatCompletionsModel)
-        lacks = FORMATS if is_chat else (*FORMATS, *ARGUMENTS, *BODY)
+        lacks = FORMATS if is_chat else (*FORMATS, *response_lacks(run.prompt))
         call = variant_call(run.prompt, model=self._name, models=self._models, own=own_settings, lacks=lacks)
-        return self._provider.get_model(call.model), _with_settings(own, call)
+        settings = _with_settings(own, call)
+        if not is_chat:
+            settings = replace(settings, max_tokens=response_tokens(run.prompt, call))
+        return self._provider.get_model(call.model), settings
 
 
 def _with_settings(own: ModelSettings, call: VariantCall) -> ModelSettings:

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from detent_client.adapters.variant_call import SETTINGS, variant_call
+from detent_client.adapters.variant_call import SETTINGS, VariantCall, variant_call
 from detent_client.prompt import Prompt
 from detent_client.template import Message
 
@@ -20,6 +20,7 @@ RESPONSES_LACK = tuple(
     for name in SETTINGS
     if name not in ("temperature", "max_tokens", "top_p", "reasoning_effort", "verbosity", "parallel_tool_calls")
 )
+RESPONSES_MIN_TOKENS = 16  # the responses API refuses to write fewer
 
 
 def chat_request(
@@ -59,10 +60,10 @@ def response_request(prompt: Prompt, own: Arguments, *, model: str, models: Mapp
         said["tools"] = [_chat_tool(tool) for tool in own["tools"]]
     items = input_items(prompt.messages)
     _check_messages(prompt, own, "input", items, ("instructions", "prompt"))
-    call = variant_call(prompt, model=model, models=models, own=said, lacks=RESPONSES_LACK)
+    call = variant_call(prompt, model=model, models=models, own=said, lacks=response_lacks(prompt))
     sent: Arguments = _named(call.settings, ("temperature", "top_p", "parallel_tool_calls"))
-    if "max_tokens" in call.settings:
-        sent["max_output_tokens"] = call.settings["max_tokens"]
+    if (max_tokens := response_tokens(prompt, call)) is not None:
+        sent["max_output_tokens"] = max_tokens
     if "reasoning_effort" in call.settings:
         sent["reasoning"] = {**reasoning, "effort": call.settings["reasoning_effort"]}
     if "verbosity" in call.settings:
@@ -72,6 +73,20 @@ def response_request(prompt: Prompt, own: Arguments, *, model: str, models: Mapp
     if call.tools is not None:
         sent["tools"] = [_response_tool(tool) for tool in call.tools]
     return {"input": items, **own, **sent, **({"text": text} if text else {}), "model": call.model}
+
+
+def response_lacks(prompt: Prompt) -> tuple[str, ...]:
+    """What of the variant's settings the responses API cannot be sent."""
+    max_tokens = prompt.model.get("max_tokens")
+    is_too_few = max_tokens is not None and max_tokens < RESPONSES_MIN_TOKENS
+    return (*RESPONSES_LACK, "max_tokens") if is_too_few else RESPONSES_LACK
+
+
+def response_tokens(prompt: Prompt, call: VariantCall) -> int | None:
+    """How many tokens an answer of the responses API may have: the variant's, or the fewest that the API takes."""
+    if "max_tokens" in call.settings:
+        return int(call.settings["max_tokens"])
+    return RESPONSES_MIN_TOKENS if prompt.model.get("max_tokens") is not None else None
 
 
 def input_items(messages: list[Message]) -> list[dict[str, Any]]:

@@ -91,6 +91,7 @@ def test_a_caller_of_the_proxy_names_a_family_and_gets_the_assignment_in_a_heade
     (event,) = until(lambda: server.events, "the record")
     assert (event["unit"], event["variant"], event["output"]) == ("ann", "v_champion", "billing")
     assert answer.headers["x-detent-assignment"].startswith("dca_")
+    assert answer.headers["x-detent-interaction"] == event["id"]
     streamed = proxy.post("/v1/chat/completions", json={**request, "stream": True})
     pieces = [json.loads(line[6:]) for line in streamed.text.splitlines() if line.startswith("data: {")]
     assert (

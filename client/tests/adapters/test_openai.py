@@ -319,6 +319,17 @@ def test_settings_that_only_other_servers_take_go_to_them_and_openai_itself_gets
     assert p.is_in_no_arm
 
 
+def test_fewer_tokens_than_the_responses_api_takes_are_not_sent_to_it_and_the_call_counts_in_no_arm(
+    asker, provider, served_model, server
+) -> None:
+    with served_model(model={"name": "small", "max_tokens": 8}) as client:
+        asker.ask(client.prompt("triage", unit="ann", message="slow"))
+        event = event_of(client, server)
+    (sent,) = provider.requests
+    assert sent["max_tokens" if asker.api == "chat" else "max_output_tokens"] == (8 if asker.api == "chat" else 16)
+    assert ("variant" in event) == (asker.api == "chat")
+
+
 def test_a_raw_response_is_refused_since_nothing_could_be_recorded(provider, served_model) -> None:
     asker = Asker("sync", "chat", provider)
     with served_model() as client, pytest.raises(TypeError, match="raw response"):

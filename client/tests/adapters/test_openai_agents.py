@@ -184,21 +184,27 @@ def test_an_agent_that_overrides_model_or_settings_counts_in_no_arm(world, of_ag
     "more",
     [
         {"model": {**MODEL, "min_p": 0.1, "seed": 7}},
+        {"model": {**MODEL, "frequency_penalty": 0.1}},
+        {"model": {**MODEL, "max_tokens": 8}},
         {"tools": [{"type": "function", "function": {"name": "look_up", "parameters": {}}}]},
         {"messages": [*SYSTEM, {"role": "user", "content": "Is it {{shop}}?"}]},
     ],
-    ids=["settings", "tools", "messages"],
+    ids=["settings", "a penalty", "few tokens", "tools", "messages"],
 )
 def test_what_an_agent_cannot_be_given_counts_in_no_arm(world, server, more) -> None:
     family = server.families["triage"]["champion"]
     server.families = {"triage": {"champion": {**family, **more}}}
     world.run(world.agent())
     (event,) = server.events
+    (sent,) = world.provider.requests
     if world.is_chat and "model" in more:
-        assert (world.provider.requests[0]["seed"], world.provider.requests[0]["min_p"]) == (7, 0.1)
+        for setting in ("seed", "min_p", "frequency_penalty", "max_tokens"):
+            assert sent.get(setting) == more["model"].get(setting)
         assert event["variant"] == "v_champion"
     else:
         assert "variant" not in event
+    if not world.is_chat:
+        assert sent["max_output_tokens"] >= 16  # that API refuses fewer
 
 
 def test_a_question_of_the_prompt_is_the_input_of_the_run(world, server) -> None:

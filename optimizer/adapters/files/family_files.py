@@ -1,5 +1,6 @@
-"""Families as files: ``<dir>/<name>/family.yaml`` and ``golden.jsonl`` beside it, read again when they change;
-a bad edit leaves the last good version of both.
+"""Families as files: ``<dir>/<name>/family.yaml`` with ``golden.jsonl`` beside it, read again when they change.
+
+A bad edit leaves the last good version of both.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ def _lines(text: str) -> Iterator[tuple[int, Any]]:
 
 FILE_NAME = "family.yaml"
 _Stat = tuple[int, int, int]  # mtime in ns, size, inode: editors that replace the file change at least one
-_Signature = tuple[tuple[Path, _Stat], ...]  # of the files that declare the name, of which there should be one,
+_Signature = tuple[tuple[Path, _Stat], ...]  # the files that declare the name, of which there should be one,
 #                                              and of those with its golden scenarios
 
 log = structlog.get_logger(__name__)
@@ -84,9 +85,7 @@ def parse_family_text(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _FileState:
-    """What is known of one name: what it looked like on disk, its last good version,
-    and what is wrong with the newest.
-    """
+    """What is known of one name: its file as it was read, its last good version, and the faults of the newest."""
 
     signature: _Signature | None
     family: Family | None = None
@@ -98,13 +97,13 @@ class FamilyFiles:
 
     Args:
         directory: holds one folder per family.
-        more: further folders of the same form; a name that stands in two of them is a problem of that family.
-        retired_dir: where the folders of retired families are put aside, each under the name of its record.
+        more: further folders of the same form; a name in two of them is a problem of that family.
+        retired_dir: has the folders of retired families, each under the name of its record.
         models_file: config/models.yaml, read again when it changes; None: no model is known.
-        read_models: gives of that file the sizes of models by name, which choose among base prompts, and which model
-            each name means; raises InvalidInput for a bad edit, which leaves what was known.
-        last_good_dir: where the last good text of each family is kept, so that a bad edit survives a restart; None:
-            memory only.
+        read_models: gives from that file the sizes of models by name, which choose among base prompts, and the model
+            that each name means; raises InvalidInput for a bad edit, which leaves what was known.
+        last_good_dir: stores the last good text of each family, so that a bad edit survives a restart; None: memory
+            only.
         overrides: a profile's values, laid over every file.
     """
 
@@ -154,8 +153,8 @@ class FamilyFiles:
 
     @property
     def families(self) -> Mapping[str, Family]:
-        """By name: the newest good version of each; the same object until a file or a name changes, since it is asked
-        for at every turn.
+        """Name -> the newest good version; the same object until a file or a name changes, since every turn asks for
+        it.
         """
         loaded, former = self._loaded, self.former_names
         if self._families is None or self._families[0] is not loaded or self._families[1] is not former:
@@ -166,7 +165,7 @@ class FamilyFiles:
 
     @property
     def problems(self) -> Mapping[str, InvalidFamily]:
-        """By name: what is wrong with the file as it stands.
+        """Name -> what is wrong with the present file.
 
         A name here and in ``families`` is degraded: its last good version serves.
         """
@@ -290,10 +289,17 @@ class FamilyFiles:
             log.warning("a kept text of a family cannot be removed", family=name, file=file_name, error=str(error))
 
     def _signatures(self) -> dict[str, _Signature | None]:
-        """Of every folder that holds, or held, a family; None: its file is not there."""
+        """The signature of every folder that has, or had, a family; None: its file does not exist."""
+        names: set[str] = set()
+        for folder in self.directories:
+            try:
+                names |= {e.name for e in os.scandir(folder) if e.is_dir() and not e.name.startswith((".", "_"))}
+            except OSError:  # a disk that is not there is no order to remove every family
+                stored_files = self._last_good_dir.glob("*.yaml") if self._last_good_dir is not None else ()
+                names |= {*self._loaded, *(file.stem for file in stored_files)}
         return {
             name: signature
-            for name in self._names()
+            for name in sorted(names)
             if (signature := self._signature(name))
             or name in self._loaded
             or (self._last_good_dir is not None and (self._last_good_dir / f"{name}.yaml").exists())
@@ -304,16 +310,6 @@ class FamilyFiles:
         declared = tuple((file, stat) for file in files if (stat := _stat(file)) is not None)
         golden = (file.with_name(GOLDEN) for file, _ in declared)
         return (*declared, *((file, stat) for file in golden if (stat := _stat(file)) is not None)) or None
-
-    def _names(self) -> list[str]:
-        names: set[str] = set()
-        for folder in self.directories:
-            try:
-                names |= {e.name for e in os.scandir(folder) if e.is_dir() and not e.name.startswith((".", "_"))}
-            except OSError:  # a disk that is not there is no order to remove every family
-                stored_files = self._last_good_dir.glob("*.yaml") if self._last_good_dir is not None else ()
-                names |= {*self._loaded, *(file.stem for file in stored_files)}
-        return sorted(names)
 
 
 def _kept_names(name: str) -> tuple[str, str]:

@@ -24,16 +24,14 @@ class SourceFile:
     faults: tuple[Fault, ...] = ()
 
     def line_of(self, pointer: str) -> int:
-        """The line of the place, or of the nearest one around it that stands in the file."""
+        """The line of the place, or of the nearest one around it in the file."""
         while pointer and pointer not in self.lines:
             pointer = pointer.rpartition("/")[0]
         return self.lines.get(pointer, 1)
 
 
 def read_yaml(text: str) -> SourceFile:
-    """YAML 1.2 as plain data; keys that stand twice, broken syntax and aliases beyond measure become faults
-    with their line.
-    """
+    """YAML 1.2 as plain data. Duplicate keys, broken syntax and too many aliases become faults with their line."""
     lines: dict[str, int] = {"": 1}
     faults: list[Fault] = []
     try:

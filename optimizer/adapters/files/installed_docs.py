@@ -27,9 +27,7 @@ _ABBREVIATION = re.compile(
 
 
 def sections_of(doc: str, name: str) -> tuple[str, str]:
-    """(one-line summary, extended description) of a cleaned docstring:
-    what stands before the first underlined heading.
-    """
+    """(one-line summary, extended description) of a cleaned docstring: the text before the first underlined heading."""
     lines = doc.splitlines()
     end = (
         next((i for i in range(1, len(lines)) if _UNDERLINE.match(lines[i]) and lines[i - 1].strip()), len(lines) + 1)
@@ -49,8 +47,9 @@ def _is_signature(paragraph: str, name: str) -> bool:
 
 
 def clean_prose(text: str) -> str:
-    """Running text in one line: no directive, formula, code, list marker, citation or role is left;
-    a sentence that needs one goes with it.
+    """Running text in one line, without directives, formulas, code, list marks, citations or roles.
+
+    A sentence that needs one is left out with it.
     """
     paragraphs: list[str] = []
     # The paragraph before was a formula or code: a paragraph that goes on in lower case belongs to it.
@@ -99,9 +98,7 @@ def clean_prose(text: str) -> str:
 
 
 def cut_at_sentence(text: str, limit: int) -> str:
-    """At most ``limit`` characters, ending with a whole sentence where one ends in the second half, else
-    with a whole word.
-    """
+    """At most ``limit`` characters: up to a whole sentence if one ends in the second half, else up to a whole word."""
     if len(text) <= limit:
         return text
     head = text[: limit + 1]
@@ -116,12 +113,10 @@ def cut_at_sentence(text: str, limit: int) -> str:
 
 
 def _inline(text: str) -> str:
-    text = re.sub(
-        r"\s*\((?:see|cf\.|from)?(?:\s*\[[\w\s,.-]*\]_,?)+\)", "", text, flags=re.IGNORECASE
-    )  # citations in brackets
-    text = re.sub(
-        r"\b(in|see|See|from|of|to|by|and|on|also|Reference|Ref\.)\s+\[[\w\s,.-]*\]_", r"\1 \\cite", text
-    )  # … as a noun
+    # Citations in brackets.
+    text = re.sub(r"\s*\((?:see|cf\.|from)?(?:\s*\[[\w\s,.-]*\]_,?)+\)", "", text, flags=re.IGNORECASE)
+    # … as a noun.
+    text = re.sub(r"\b(in|see|See|from|of|to|by|and|on|also|Reference|Ref\.)\s+\[[\w\s,.-]*\]_", r"\1 \\cite", text)
     text = re.sub(r"\s*\[[\w\s,.-]*\]_", "", text)  # … at the end of what they support
     text = re.sub(
         r":math:`([^`]*)`", lambda m: m[1] if re.fullmatch(r"[\w\s+\-*/=<>.,()\[\]]{1,40}", m[1]) else "\\math", text
@@ -185,8 +180,8 @@ PUBLIC = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DocumentedObject:
-    """One public object: where it lives, its author's one-line summary,
-    and its description as clean prose (may be empty).
+    """One public object: its place, its author's one-line summary, and its description as clean prose
+    (may be empty).
     """
 
     name: str  # scipy.signal.find_peaks
@@ -208,10 +203,9 @@ def read_installed_docs() -> Iterator[DocumentedObject]:
 
 
 def installed_docstrings() -> Iterator[tuple[str, str, str]]:
-    """(module, name, docstring) of every documented public object of SciPy once, in the order of its modules and names;
-    what is re-exported elsewhere is skipped.
+    """(module, name, docstring) of every documented public object of SciPy, once, in order of modules and names.
 
-    The docstring is without its common indent.
+    Objects that are re-exported elsewhere are skipped. The docstring is without its common indent.
 
     Raises:
         InvalidInput: SciPy is not installed.
@@ -254,7 +248,17 @@ def docs_for(*, input_field: str, output_field: str, parser: str, labels: tuple[
         )
     for doc in read_installed_docs():
         if parser == "text":
-            yield _summary_example(doc, input_field, output_field)
+            document = cut_at_sentence(doc.description, MAX_CHARS)
+            reason = None
+            if len(document) < MIN_CHARS:
+                reason = f"description shorter than {MIN_CHARS} characters"
+            elif len(doc.summary) < MIN_SUMMARY_CHARS:
+                reason = f"summary shorter than {MIN_SUMMARY_CHARS} characters"
+            elif _plain(doc.summary) in _plain(document):
+                reason = "the document contains its summary"
+            yield SourceRow(
+                where=doc.name, input={input_field: document}, expected={output_field: doc.summary}, rejected=reason
+            )
         else:
             summary = doc.summary if doc.summary.endswith((".", "!", "?")) else doc.summary + "."
             document = cut_at_sentence(f"{summary} {doc.description}".strip(), MAX_CHARS)
@@ -266,20 +270,6 @@ def docs_for(*, input_field: str, output_field: str, parser: str, labels: tuple[
             yield SourceRow(
                 where=doc.name, input={input_field: document}, expected={output_field: doc.topic}, rejected=reason
             )
-
-
-def _summary_example(doc: DocumentedObject, input_field: str, output_field: str) -> SourceRow:
-    document = cut_at_sentence(doc.description, MAX_CHARS)
-    reason = None
-    if len(document) < MIN_CHARS:
-        reason = f"description shorter than {MIN_CHARS} characters"
-    elif len(doc.summary) < MIN_SUMMARY_CHARS:
-        reason = f"summary shorter than {MIN_SUMMARY_CHARS} characters"
-    elif _plain(doc.summary) in _plain(document):
-        reason = "the document contains its summary"
-    return SourceRow(
-        where=doc.name, input={input_field: document}, expected={output_field: doc.summary}, rejected=reason
-    )
 
 
 # Said in the same words of every distribution, or of every function of linalg: it would make a hundred documents alike.

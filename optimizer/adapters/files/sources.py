@@ -1,6 +1,7 @@
-"""One door to everything that can be imported: ``open_source`` turns a name or path into rows for the import job;
-``read_sheet`` gives a person's examples as columns and rows, from which a new family is drafted. JSON lines are read as
-a stream, tables by ``table_files``.
+"""The one way into everything that can be imported.
+
+``open_source`` turns a name or path into rows for the import job; ``read_sheet`` gives a person's examples as columns
+and rows, from which a new family is drafted. JSON lines are read as a stream, tables by ``table_files``.
 """
 
 from __future__ import annotations
@@ -17,9 +18,10 @@ from typing import Any, Literal
 from optimizer.adapters.files.installed_docs import clean_prose, cut_at_sentence, installed_docstrings
 from optimizer.adapters.files.table_files import Table, open_table
 from optimizer.core.base.canonical import read_json
-from optimizer.core.base.errors import InvalidInput, NotFound, NotYet
+from optimizer.core.base.errors import InvalidInput, NotFound
 from optimizer.core.declaration.draft import Sheet
 from optimizer.core.family.family import Family, kind_of
+from optimizer.core.feedback.dialogs import TEXT, events_of_dialog, is_dialog
 from optimizer.core.feedback.langfuse_rows import event_of_generation, event_of_score
 from optimizer.core.feedback.mlflow_traces import events_of_trace, is_mlflow_trace
 from optimizer.core.feedback.tensorzero_rows import directions_of, event_of, is_tensorzero_row
@@ -29,7 +31,8 @@ Kind = Literal["examples", "feedback", "dialogs", "csv", "tensorzero", "mlflow"]
 Record = tuple[str, Mapping[str, Any] | None, str | None]  # (where, the object, or None and why it is none)
 _EVENT_FIELDS = {"score", "success", "label", "output", "assignment", "interaction", "error", "latency_ms"}
 _EXAMPLE_FIELDS = {"id", "group", "input"}
-_DIALOG_FIELDS = {"dialog_id", "prompts", "turns", "messages"}
+_OTHER_DIALOG_FIELDS = {"turns", "messages"}  # of forms that are not read
+DIALOG_FILES = (".json", ".jsonl")  # of a folder of dialogs
 TABLES = (".csv", ".tsv", ".tab", ".xlsx", ".xls")  # a workbook is told from a table by what it holds, with what to do
 MAX_LINE_CHARS = 4_000_000
 
@@ -42,11 +45,18 @@ def format_of(path: Path) -> Kind:
         InvalidInput: it is neither CSV nor JSON lines of a known shape; the sentence shows the shapes.
     """
     if path.is_dir():
-        raise NotFound(f"Cannot import {str(path)!r}: it is a folder. Name one of its files.")
+        if dialog_files(path):
+            return "dialogs"
+        raise NotFound(
+            f"Cannot import {str(path)!r}: it is a folder without dialogs ({' or '.join(DIALOG_FILES)}). Name one of"
+            " its files."
+        )
     if not path.is_file():
         raise NotFound(f"Cannot import {str(path)!r}: there is no such file. The other source is 'installed-docs'.")
     if path.suffix.lower() in TABLES:
         return "csv"
+    if (whole := _whole_object(path)) is not None and is_dialog(whole):
+        return "dialogs"
     first = next((record for _, record, _ in read_json_lines(path) if record is not None), None)
     if first is not None:
         if is_tensorzero_row(first):
@@ -57,8 +67,13 @@ def format_of(path: Path) -> Kind:
             return "examples"
         if "input" in first and first.keys() <= _EXAMPLE_FIELDS:  # of open answers, which a judge scores
             return "examples"
-        if _DIALOG_FIELDS & first.keys():
+        if is_dialog(first):
             return "dialogs"
+        if _OTHER_DIALOG_FIELDS & first.keys():
+            raise InvalidInput(
+                f'{path.name!r} holds conversations of a form that is not read. A dialog looks like {{"dialog_id":'
+                ' "001", "user_id": "...", "prompts": [{"text": "...", "response_time_ms": 3200}]}.'
+            )
         if _EVENT_FIELDS & first.keys() or "expected" in first:
             return "feedback"
     raise InvalidInput(
@@ -87,6 +102,60 @@ def read_json_lines(path: Path) -> Iterator[Record]:
                 yield where, record, None
             else:
                 yield where, None, "no JSON object in one line"
+
+
+def _whole_object(path: Path) -> Mapping[str, Any] | None:
+    """Of a file that is one JSON object, which may have several lines."""
+    if path.stat().st_size > MAX_LINE_CHARS:
+        return None
+    try:
+        whole = read_json(path.read_bytes())
+    except ValueError:
+        return None
+    return whole if isinstance(whole, dict) else None
+
+
+def dialog_files(folder: Path) -> list[Path]:
+    """In the order of their names."""
+    return sorted(file for file in folder.iterdir() if file.suffix.lower() in DIALOG_FILES and file.is_file())
+
+
+def read_dialogs(path: Path) -> Iterator[Record]:
+    """Of a folder, of JSON lines, or of one object in a file: (where, dialog, None) or (where, None, why)."""
+    if path.is_dir():
+        for file in dialog_files(path):
+            yield from ((f"{file.name} {where}".strip(), record, why) for where, record, why in read_dialogs(file))
+        return
+    whole = _whole_object(path)
+    records: Iterable[Record] = [("", whole, None)] if whole is not None else read_json_lines(path)
+    for where, record, why in records:
+        if record is not None and not is_dialog(record):
+            record, why = None, "no dialog: it has no list of prompts"
+        yield where, record, why
+
+
+def dialog_events(dialogs: Iterable[Record], family: Family, columns: Mapping[str, str]) -> Iterator[Record]:
+    """An event of each prompt. ``columns``: input of the family > member of a prompt; a single input takes its text.
+
+    Raises InvalidInput where it is not said what fills an input.
+    """
+    inputs = dict(columns) or (dict.fromkeys(family.inputs, TEXT) if len(family.inputs) == 1 else {})
+    inputs.pop(family.output.field, None)
+    if missing := [name for name in family.inputs if name not in inputs]:
+        raise InvalidInput(
+            f"A prompt of a dialog has one text, and {family.name} has the inputs {', '.join(family.inputs)}. Say"
+            f" which member of a prompt fills each: {' '.join(f'--input {name}=MEMBER' for name in missing)}."
+        )
+    return _prompt_events(dialogs, family.name, inputs)
+
+
+def _prompt_events(dialogs: Iterable[Record], family: str, inputs: Mapping[str, str]) -> Iterator[Record]:
+    for where, dialog, why in dialogs:
+        if dialog is None:
+            yield where, None, why
+            continue
+        for prompt, (event, reason) in events_of_dialog(dialog, family, inputs):
+            yield f"{where} {prompt}".strip(), event, reason
 
 
 def column_mapping(
@@ -167,28 +236,31 @@ def open_source(
     """Opens ``installed-docs`` or a file.
 
     Args:
-        columns: field of the family > column, for CSV.
+        columns: field of the family > column, for CSV; of dialogs > member of a prompt.
         encoding, delimiter: of a CSV; None: told by the file.
         metrics: TensorZero's configuration, for its feedback.
         prompt: the one that traces of MLflow link; None: of the family's name.
     Raises:
         NotFound: no such file.
-        InvalidInput: a file of no known shape, a CSV without the columns, or a family that the source cannot serve.
-        NotYet: a file of dialogs.
+        InvalidInput: a file of no known shape, a CSV without the columns, dialogs whose text fills no input, or a
+            family that the source cannot serve.
     """
     if source == INSTALLED_DOCS:
         return Source(curated=True, rows=_installed_docs(family))
     path = Path(source).expanduser()
     kind = format_of(path)
     if kind == "dialogs":
-        raise NotYet(
-            f"{path.name!r} holds dialogs; importing them is not built yet. Examples, feedback events and CSV can be"
-            " imported."
-        )
+        return Source(curated=False, events=dialog_events(read_dialogs(path), family, columns or {}))
     if kind == "feedback":
         return Source(curated=False, events=read_json_lines(path))
     if kind == "tensorzero":
-        return Source(curated=False, events=_tensorzero_events(path, family, _directions(metrics)))
+        directions = {}
+        if metrics is not None:
+            try:
+                directions = directions_of(tomllib.loads(metrics.read_text(encoding="utf-8")))
+            except (OSError, ValueError) as error:
+                raise InvalidInput(f"{metrics} cannot be read as a configuration of TensorZero: {error}.") from None
+        return Source(curated=False, events=_tensorzero_events(path, family, directions))
     if kind == "mlflow":
         return Source(curated=False, events=trace_events(read_json_lines(path), family, prompt))
     if kind == "csv":
@@ -223,15 +295,6 @@ def _installed_docs(family: Family) -> Iterator[SourceRow]:
     return docs_for(input_field=texts[0], output_field=output.field, parser=output.parser, labels=labels)
 
 
-def _directions(metrics: Path | None) -> dict[str, str]:
-    if metrics is None:
-        return {}
-    try:
-        return directions_of(tomllib.loads(metrics.read_text(encoding="utf-8")))
-    except (OSError, ValueError) as error:
-        raise InvalidInput(f"{metrics} cannot be read as a configuration of TensorZero: {error}.") from None
-
-
 def _tensorzero_events(path: Path, family: Family, directions: Mapping[str, str]) -> Iterator[Record]:
     for where, record, why in read_json_lines(path):
         if record is None or not is_tensorzero_row(record):
@@ -242,7 +305,7 @@ def _tensorzero_events(path: Path, family: Family, directions: Mapping[str, str]
 
 
 def trace_events(traces: Iterable[Record], family: Family, prompt: str | None) -> Iterator[Record]:
-    """Of MLflow's traces those that link the prompt; None: one of the family's name, or as Detent exports it."""
+    """The events of MLflow's traces that link the prompt; None: one of the family's name, or as Detent exports it."""
     prompts = {prompt} if prompt is not None else {family.name, f"detent-{family.name}"}
     for where, record, why in traces:
         if record is None or not is_mlflow_trace(record):
@@ -255,9 +318,11 @@ def trace_events(traces: Iterable[Record], family: Family, prompt: str | None) -
 def langfuse_events(
     generations: Iterable[Mapping[str, Any]], scores: Iterable[Mapping[str, Any]], family: Family, prompt: str
 ) -> Iterator[Record]:
-    """Of Langfuse's generations those that link the prompt, and their scores; a trace's are of its last generation."""
+    """The events of Langfuse's generations that link the prompt, and their scores; a trace's belong to its last
+    generation.
+    """
     interactions: dict[str, str] = {}
-    newest: dict[str, str] = {}  # start of the generation that stands for a trace; pages come in no promised order
+    newest: dict[str, str] = {}  # trace -> start of its last generation; pages may come in any order
     for observation in generations:
         id, trace, start = (str(observation.get(name) or "") for name in ("id", "traceId", "startTime"))
         where, linked = f"observation {id}", observation.get("promptName")
@@ -327,8 +392,9 @@ _SEVERAL = re.compile(r"\bor\b|\bNone\b")
 
 
 def parameters_for(*, input_field: str, output_field: str, labels: tuple[str, ...]) -> Iterator[SourceRow]:
-    """Each parameter once per text, with its name in front; those of one name are one group,
-    so that no split holds what another does.
+    """Each parameter once per text, with its name in front.
+
+    Parameters of one name are one group, so that no split has what another has.
 
     Raises:
         InvalidInput: SciPy is not installed.
@@ -369,9 +435,9 @@ def _parameters(doc: str) -> Iterator[tuple[str, str, str]]:
 
 
 def read_sheet(path: Path, *, encoding: str | None = None, delimiter: str | None = None) -> Sheet:
-    """A CSV file or JSON lines; of examples their inputs and expected fields, flattened.
+    """The rows of a CSV file or of JSON lines; an example is flattened into its inputs and expected fields.
 
-    Raises InvalidInput where a line is no JSON object; what cannot be read of a CSV file stands in ``refused``.
+    Raises InvalidInput where a line is no JSON object; ``refused`` has what cannot be read of a CSV file.
     """
     if format_of(path) == "csv":
         table = open_table(path, encoding=encoding, delimiter=delimiter)

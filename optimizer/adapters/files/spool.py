@@ -1,9 +1,8 @@
-"""Records that the store could not take yet: one append-only file, on disk before ``append`` returns,
-in order, bounded in size.
+"""Records that the store could not take yet: one append-only file, in order, bounded in size.
 
-A line is a CRC-32 in hex, a space, JSON and a newline. Room is allocated before it is promised, so that a record still
-has its place when the disk is full. What lies behind the last whole line (zeros of the allocated room, a line torn by a
-kill) is not read.
+A record is on disk before ``append`` returns. A line is a CRC-32 in hex, a space, JSON and a newline. Room is allocated
+before it is promised, so that a record still has its place when the disk is full. What follows the last whole line
+(zeros of allocated room, a line torn by a kill) is not read.
 """
 
 from __future__ import annotations
@@ -73,7 +72,7 @@ class Spool:
         self._promise(-n_bytes)
 
     def _promise(self, n_bytes: int) -> None:
-        with self._counting:  # never held while the disk works, so that an event loop may give its room back
+        with self._counting:  # never held while the disk works, so that an event loop can give room back
             self._promised += n_bytes
 
     def append(self, record: Mapping[str, Any]) -> None:
@@ -134,12 +133,11 @@ class Spool:
         finally:
             os.close(file)
 
-    def hold(self, *, made: bool = False) -> bool:
+    def hold(self, *, must_open: bool = False) -> bool:
         """Whether this process holds the file from now on; False where another one does.
 
-        ``made``: only where the disk can be read.
-
-        A disk that fails is not taken for another process: the next write reports it.
+        ``must_open``: only where the disk can be read. A disk that fails is not taken for another process: the next
+        write reports it.
         """
         with self._lock:
             try:
@@ -147,7 +145,7 @@ class Spool:
             except BlockingIOError:
                 return False
             except OSError:
-                return not made
+                return not must_open
             return True
 
     def close(self) -> None:
@@ -218,7 +216,7 @@ class Spool:
 def claim(folder: Path) -> Spool:
     """The first spool of the folder that no other process holds.
 
-    Where the disk takes nothing it is the first of all, whose use then says so.
+    Where the disk takes nothing it is the first of all, whose use then reports that.
     """
     for number in range(1, MOST_SPOOLS + 1):
         spool = Spool(folder / (NAME if number == 1 else f"{NAME}-{number}"))
@@ -234,7 +232,7 @@ def left_behind(own: Spool) -> Iterator[Spool]:
             continue
         spool = Spool(path)
         try:
-            if spool.hold(made=True) and not spool.is_empty:
+            if spool.hold(must_open=True) and not spool.is_empty:
                 yield spool
         finally:
             spool.close()
@@ -251,7 +249,7 @@ def _whole_lines(file: int, start: int, end: int) -> bytes:
 
 
 def _write(file: int, text: bytes, place: int) -> None:
-    """All of it, on disk."""
+    """Writes the whole text to disk."""
     rest = memoryview(text)
     while rest:
         n = os.pwrite(file, rest, place)

@@ -150,9 +150,7 @@ def _records(file: TextIO, delimiter: str, skip: int) -> Iterator[tuple[str, lis
 
 
 def _read_through(path: Path, codec: str) -> None:
-    """Raises InvalidInput with the line of the first byte that ``codec`` cannot read,
-    and with how another would read that line.
-    """
+    """Raises InvalidInput with the line of the first byte that ``codec`` cannot read, and how another would read it."""
     decoder = codecs.getincrementaldecoder(codec)("strict")
     line = 1
     with path.open("rb") as file:

@@ -1,5 +1,5 @@
-"""One connection to MLflow: an own client, quick to give up, and its SQLite file in WAL mode; and the page on
-which a study is to be seen there.
+"""One connection to MLflow: a client of its own that gives up quickly, its SQLite file in WAL mode, and a
+study's page.
 """
 
 from __future__ import annotations
@@ -50,8 +50,9 @@ def connect(tracking_uri: str) -> Any:
 
 @contextmanager
 def making_tables(file: Path) -> Iterator[None]:
-    """One process at a time: two that open an empty file at once both run MLflow's migrations,
-    and one of them ends with an error.
+    """Lets one process at a time make tables.
+
+    Two that open an empty file at once both run MLflow's migrations, and one of them ends with an error.
 
     Raises:
         filelock.Timeout: another process has been at it for ``TABLES_WAIT_S`` seconds.
@@ -63,10 +64,10 @@ def making_tables(file: Path) -> Iterator[None]:
 
 
 def _tune(path: Path) -> None:
-    """WAL and synchronous=NORMAL for MLflow's own file: ten times faster,
-    and a lost mirror is sent again from the store.
+    """WAL and synchronous=NORMAL for MLflow's own file: ten times faster, and a lost mirror is sent again from the
+    store.
 
-    SQLAlchemy offers no hook before MLflow makes its engine, so the listener hears every engine of the process; it acts
+    SQLAlchemy offers no hook before MLflow makes its engine, so the listener hears every engine of the process. It acts
     on this one file only, since the store's own database needs synchronous=FULL.
     """
     if path in _tuned:
@@ -103,22 +104,21 @@ def link_of(settings: Settings, study: Study) -> str | None:
     shown = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))  # without a password
     if study.mlflow_run_id is None:
         return f"{shown}/#/experiments"
-    experiment = _experiment(base, study.mlflow_run_id, trust_env=settings.mlflow_tracking_uri is not None)
+    import httpx
+
+    try:
+        answer = httpx.get(
+            f"{base}/api/2.0/mlflow/runs/get",
+            params={"run_id": study.mlflow_run_id},
+            timeout=WAIT_S,
+            trust_env=settings.mlflow_tracking_uri is not None,
+        )
+        experiment = str(answer.json()["run"]["info"]["experiment_id"])
+    except (httpx.HTTPError, ValueError, KeyError, TypeError):
+        experiment = None
     return None if experiment is None else f"{shown}/#/experiments/{experiment}/runs/{study.mlflow_run_id}"
 
 
 def _local(settings: Settings) -> str | None:
     run = run_files.find(settings, "mlflow")
     return run.url if run is not None else None
-
-
-def _experiment(base: str, run: str, *, trust_env: bool) -> str | None:
-    import httpx
-
-    try:
-        answer = httpx.get(
-            f"{base}/api/2.0/mlflow/runs/get", params={"run_id": run}, timeout=WAIT_S, trust_env=trust_env
-        )
-        return str(answer.json()["run"]["info"]["experiment_id"])
-    except (httpx.HTTPError, ValueError, KeyError, TypeError):
-        return None

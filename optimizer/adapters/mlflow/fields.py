@@ -1,5 +1,5 @@
-"""Names, parameters, metrics and tags of the runs in MLflow: plain values out of studies and trials;
-nothing is sent from here.
+"""Names, parameters, metrics and tags of the runs in MLflow, as plain values of studies and trials; it
+sends nothing.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 
 from optimizer.adapters.mlflow import pages
 from optimizer.core.base.phrasing import count
-from optimizer.core.base.values import ExampleResult, measured
+from optimizer.core.base.values import ExampleResult, scores_by_example
 from optimizer.core.evaluation.trivial_baselines import BARE, WITHOUT_MODEL
 from optimizer.core.family.policy_text import shown_policy
 from optimizer.core.family.variant import Variant
@@ -26,11 +26,6 @@ def study_name(study: Study) -> str:
     """What came out stands first: lists show the first 20 characters."""
     stand = (study.outcome or study.status).replace("_", " ")
     return f"{stand} {study.winner or ''} {study.strategy} {study.created_at:%Y-%m-%d %H:%M}".replace("  ", " ")
-
-
-def trial_name(trial: Trial, mark: str) -> str:
-    score = "not measured" if trial.score is None else f"{trial.score:.3f}"
-    return f"{trial.number:02d} {trial.proposer} {score}" + (f" ({mark})" if mark and mark != trial.proposer else "")
 
 
 def trial_params(trial: Trial, variant: Variant | None) -> dict[str, Any]:
@@ -48,7 +43,7 @@ def trial_params(trial: Trial, variant: Variant | None) -> dict[str, Any]:
 
 def trial_metrics(study: Study, trial: Trial, results: Sequence[ExampleResult]) -> list[Point]:
     at = ms(trial.finished_at or trial.started_at or study.created_at)
-    interval = pages.score_interval(measured(results).values())
+    interval = pages.score_interval(scores_by_example(results).values())
     values: dict[str, float | None] = {
         "score": trial.score,
         **pages.cost_of(study, trial),
@@ -60,9 +55,8 @@ def trial_metrics(study: Study, trial: Trial, results: Sequence[ExampleResult]) 
     }
     metrics = [(name, float(value), at, 0) for name, value in values.items() if value is not None]
     total, n = 0.0, 0
-    for step, result in enumerate(
-        results if trial.status != "running" else (), start=1
-    ):  # of a running one the steps still change
+    # Of a running one the steps still change.
+    for step, result in enumerate(results if trial.status != "running" else (), start=1):
         if result.score is not None:
             total, n = total + result.score, n + 1
             metrics.append(("mean_score_by_example", total / n, at, step))
@@ -129,9 +123,8 @@ def study_metrics(study: Study, trials: Sequence[Trial]) -> list[Point]:
             values[f"{name}_score" if row["name"] == BARE else f"without_model.{name}"] = row["score"]
     metrics = [(name, float(value), at, 0) for name, value in values.items()]
     if study.status in ENDED and (score := values.get("winner_score", values.get("champion_score"))) is not None:
-        metrics.append(
-            ("score", score, at, len(trials))
-        )  # what lists of runs show: of what came out, and not of the last trial
+        # What lists of runs show: of what came out, and not of the last trial.
+        metrics.append(("score", score, at, len(trials)))
     best: float | None = None
     for trial in sorted(trials, key=lambda t: t.number):
         if trial.status == "complete" and trial.score is not None:
@@ -148,9 +141,7 @@ def evidence_note(rollout: Rollout, decision: Decision) -> str:
 
 
 def evidence_metrics(decision: Decision) -> list[Point]:
-    """What a decision rested on, a step per decision: every e-value as its power of ten,
-    and the labelled outcomes used.
-    """
+    """What a decision rested on, a step per decision: every e-value as its power of ten, and the labelled outcomes."""
     evidence = decision.content["inputs"].get("evidence")
     if evidence is None:
         return []

@@ -12,7 +12,7 @@ from typing import Any
 
 from optimizer.core.base.canonical import digest
 from optimizer.core.base.phrasing import count, dollars
-from optimizer.core.base.values import Interval, measured
+from optimizer.core.base.values import Interval, scores_by_example
 from optimizer.core.evaluation.label_report import LABELS
 from optimizer.core.family.policy_text import shown_policy
 from optimizer.core.family.variant import Variant
@@ -24,7 +24,7 @@ from optimizer.ports import StudyEvidence
 N_BEST = 5
 NOTE_COLUMNS = 88
 TIE = 1e-9
-TIME_SHARE = (  # of processing an item in full: what the trials of a replayed study cost in the place of dollars
+TIME_SHARE = (  # share of processing an item in full: the cost of a replayed study's trials, in place of dollars
     "time_share"
 )
 _OUTCOMES = {
@@ -36,9 +36,7 @@ _OUTCOMES = {
 
 
 def cost_of(study: Study, trial: Trial) -> dict[str, float]:
-    """What the trial cost, by the name of its unit: dollars in all, or, where nothing was paid,
-    the mean share of the time of full processing.
-    """
+    """The trial's cost with its unit: dollars in all, or, where nothing was paid, the mean share of full processing."""
     return {TIME_SHARE: trial.usd_per_example} if study.is_replayed else {"cost_usd": trial.cost_usd}
 
 
@@ -48,8 +46,9 @@ def score_interval(scores: Collection[float]) -> Interval | None:
 
 
 def shown_variants(study: Study, trials: Sequence[Trial]) -> dict[str, str]:
-    """Variant id > file name part, for the champion, the winner and, once no place changes any more,
-    the five best: files stay.
+    """Variant id -> part of a file name, for the champion and the winner.
+
+    Also the five best, once no place changes any more, since files stay.
     """
     shown = {study.champion: "champion"}
     if study.winner and study.winner not in shown:
@@ -80,10 +79,10 @@ def trials_table(study: Study, trials: Sequence[Trial], evidence: StudyEvidence)
         "p95_ms",
         "status",
     ]
-    champion = measured(evidence.results.get(study.champion, ()))
+    champion = scores_by_example(evidence.results.get(study.champion, ()))
     rows = []
     for trial in ranked(trials) + [t for t in trials if t.status != "complete" or t.score is None]:
-        own = measured(evidence.results.get(trial.variant, ()))
+        own = scores_by_example(evidence.results.get(trial.variant, ()))
         interval, lift = score_interval(own.values()), lead(own, champion)
         variant = evidence.variants.get(trial.variant)
         mark = mark_of(study, trial)
@@ -142,9 +141,7 @@ def confirmation_table(study: Study, evidence: StudyEvidence) -> dict[str, Any] 
 
 
 def label_tables(study: Study) -> dict[str, dict[str, Any]]:
-    """Figures and confusion matrix of champion and winner on dev, by the name of their file;
-    empty in a family without labels.
-    """
+    """Name of a file -> figures or confusion matrix of champion or winner on dev; empty in a family without labels."""
     tables = {}
     for mark, variant, report in label_reports(study):
         columns = ["label", "n_expected", "n_given", "precision", "recall", "f1"]
@@ -180,6 +177,8 @@ def headline(study: Study) -> str:
                 "the best variant of the search beat the champion on dev; the holdout was not looked at, as this study"
                 " was not to"
             )
+        if study.move_to is not None and study.winner is None:
+            return f"no variant with {study.move_to} could be compared with the champion"
         return _OUTCOMES.get(study.outcome or "", study.outcome or "finished")
     return {"cancelled": "cancelled by a person", "failed": f"failed: {study.error}"}.get(study.status, study.status)
 
@@ -221,7 +220,7 @@ def note(study: Study, trials: Sequence[Trial], evidence: StudyEvidence) -> str:
     if ranked(trials):
         lines += ["| place | trial | variant | from | dev score | 95 % interval |", "|---|---|---|---|---|---|"]
         for place, trial in enumerate(ranked(trials)[:N_BEST], start=1):
-            interval = score_interval(measured(evidence.results.get(trial.variant, ())).values())
+            interval = score_interval(scores_by_example(evidence.results.get(trial.variant, ())).values())
             span = f"{interval.lower:.3f} to {interval.upper:.3f}" if interval else ""
             mark = (
                 " **(winner)**"

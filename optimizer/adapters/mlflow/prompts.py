@@ -12,7 +12,7 @@ from optimizer.ports import MovedAlias
 
 ALIASES = ("champion", "candidate", "previous")
 VARIANT_TAG = "detent.variant"
-_EXPERIMENTS_TAG = "_mlflow_experiment_ids"  # by this MLflow's pages list a prompt inside an experiment
+_EXPERIMENTS_TAG = "_mlflow_experiment_ids"  # with it, MLflow's pages list a prompt inside an experiment
 
 
 class PromptRegistry:
@@ -24,9 +24,7 @@ class PromptRegistry:
     def mirror(
         self, family: str, variant: Variant, aliases: Sequence[str], tags: Mapping[str, str], *, experiment: str
     ) -> None:
-        """Registers the Variant unless it is there, points ``aliases`` at it and takes every other alias
-        of ours away from it.
-        """
+        """Registers the Variant unless it is there, points ``aliases`` at it, and removes our other aliases from it."""
         name = prompt_name(family)
         version = self._versions(name).get(variant.id)
         if version is None:
@@ -48,9 +46,8 @@ class PromptRegistry:
                 model_config=config,
                 response_format=dict(variant.response_format) if variant.response_format else None,
             )
-            for key in (
-                own
-            ):  # MLflow writes a version's tags on the prompt as well, where they would seem to hold for all versions
+            # MLflow writes a version's tags on the prompt as well, where they would seem to hold for all versions.
+            for key in own:
                 if key != "detent.family":
                     self._client.delete_prompt_tag(name, key)
         else:
@@ -71,8 +68,9 @@ class PromptRegistry:
             self._client.delete_prompt(prompt_name(family))
 
     def restore(self, family: str, wanted: Mapping[str, str]) -> list[MovedAlias] | None:
-        """Puts back what differs from ``wanted``; an alias that should point at an unregistered Variant is left
-        for ``mirror``. None where no Variant is registered.
+        """Puts back what differs from ``wanted``; None where no Variant is registered.
+
+        An alias of an unregistered Variant is left for ``mirror``.
         """
         name = prompt_name(family)
         if self._client.get_prompt(name) is None:
@@ -94,7 +92,7 @@ class PromptRegistry:
         return moved
 
     def _versions(self, name: str) -> dict[str, Any]:
-        """By Variant id; {} when the prompt does not exist."""
+        """Variant id -> version; {} when the prompt does not exist."""
         if self._client.get_prompt(name) is None:
             return {}
         by_variant: dict[str, Any] = {}
@@ -109,9 +107,9 @@ class PromptRegistry:
                 return by_variant
 
     def _aliases(self, name: str) -> dict[str, int]:
-        """Where our aliases stand.
+        """Our aliases and the versions that they name.
 
-        Asked one by one: lists of versions come without them, and so does the prompt itself.
+        They are asked for one by one, since lists of versions come without them, and so does the prompt itself.
         """
         from mlflow.exceptions import MlflowException
 

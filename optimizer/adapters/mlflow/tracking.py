@@ -80,7 +80,7 @@ class MlflowTracker:
 
         Returns the parent run's id.
         """
-        study = replace(study, mlflow_run_id=None)  # not part of what is shown, and known only after the first send
+        study = replace(study, mlflow_run_id=None)  # no page shows it, and it is unknown before the first send
         experiment = self._experiment(study.family, extras.description)
         run = self._find(experiment, "study", study.id)
         if run is not None:
@@ -132,9 +132,7 @@ class MlflowTracker:
         self._client.log_text(run, page, name)
 
     def mirror_rollout(self, rollout: Rollout, decisions: Sequence[Decision]) -> str:
-        """Tags and metrics on the run of the study that nominated the candidate;
-        a rollout without a study gets a run of its own.
-        """
+        """Tags and metrics on the run of the study that nominated the candidate, else on a run of the rollout's own."""
         experiment = self._experiment(rollout.family)
         run = self._find(experiment, "study", rollout.study) if rollout.study else None
         if run is None:
@@ -183,8 +181,8 @@ class MlflowTracker:
     # --- one study ----------------------------------------------------------------------------------------------------
 
     def _look_up(self, experiment: str, parent: str, study: Study, trials: Sequence[Trial]) -> _SentStudy:
-        """A seal counts where the run has its trial's status, which is sent last:
-        a new run has its seal before its content.
+        """A seal counts where the run has its trial's status, which is sent last: a new run has its seal before its
+        content.
         """
         status = {str(t.number): _RUN_STATUS.get(t.status) for t in trials}
         mirrored = {}
@@ -205,8 +203,10 @@ class MlflowTracker:
         before = mirrored.trials.get(number)
         if before is not None and before.seal == seal:
             return
+        score = "not measured" if trial.score is None else f"{trial.score:.3f}"
+        mark_text = f" ({mark})" if mark and mark != trial.proposer else ""
         tags = {
-            "mlflow.runName": fields.trial_name(trial, mark),
+            "mlflow.runName": f"{trial.number:02d} {trial.proposer} {score}{mark_text}",
             "detent.variant": trial.variant,
             "detent.proposer": trial.proposer,
             "detent.mark": mark,
@@ -313,7 +313,7 @@ class MlflowTracker:
             location = (root / family).as_uri() if root is not None else None
             tags = {"mlflow.note.content": description or f"Studies of the family {family}.", FAMILY_TAG: family}
             tags["mlflow.experimentKind"] = (
-                "custom_model_development"  # where MLflow goes by it, it opens on the runs and not on traces
+                "custom_model_development"  # with it, MLflow opens on the runs and not on traces
             )
             self._experiments[family] = self._client.create_experiment(name, artifact_location=location, tags=tags)
         else:

@@ -16,7 +16,7 @@ from urllib.request import getproxies, proxy_bypass
 import aiohttp
 
 CLOSE_S = 5.0
-IDLE_S = 2.0  # servers close what is idle for longer, many after 5 s, also just as it is used again
+IDLE_S = 2.0  # many servers close connections after 5 idle seconds, perhaps just as one is used again
 MAX_HEADER_BYTES = 64 * 1024
 _MAKING = threading.Lock()
 
@@ -40,14 +40,25 @@ class LoopSessions:
 
     @asynccontextmanager
     async def session(self) -> AsyncIterator[aiohttp.ClientSession]:
-        """For the time of one call."""
+        """The session, for the time of one call."""
         current = self._current
         if current is None or current.loop is not asyncio.get_running_loop():
             loop = asyncio.get_running_loop()
             if self._current is None or self._current.loop is not loop:  # no other call made it meanwhile
                 if self._current is not None:
                     _end(self._current)
-                self._current = _LoopSession(loop, _session(self._headers, await asyncio.to_thread(_ssl_context)))
+                self._current = _LoopSession(
+                    loop,
+                    aiohttp.ClientSession(
+                        connector=aiohttp.TCPConnector(
+                            limit=0, keepalive_timeout=IDLE_S, ssl=await asyncio.to_thread(_ssl_context)
+                        ),
+                        headers=self._headers,
+                        cookie_jar=aiohttp.DummyCookieJar(),
+                        max_line_size=MAX_HEADER_BYTES,
+                        max_field_size=MAX_HEADER_BYTES,
+                    ),
+                )
             current = self._current
         current.n_calls += 1
         try:
@@ -58,7 +69,7 @@ class LoopSessions:
                 await current.session.close()
 
     def close(self) -> None:
-        """What is in flight ends by itself and closes behind it."""
+        """Closes the sessions; calls under way end by themselves."""
         current, self._current = self._current, None
         if current is not None and (closing := _end(current)) is not None:
             closing.result(timeout=CLOSE_S)
@@ -75,16 +86,6 @@ def proxy_of(url: str) -> str | None:
     proxies = {} if to.hostname is None or proxy_bypass(to.hostname) else getproxies()
     proxy = proxies.get(to.scheme) or proxies.get("all")
     return proxy if proxy is None or "://" in proxy else f"http://{proxy}"
-
-
-def _session(headers: Mapping[str, str], context: ssl.SSLContext) -> aiohttp.ClientSession:
-    return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=IDLE_S, ssl=context),
-        headers=headers,
-        cookie_jar=aiohttp.DummyCookieJar(),
-        max_line_size=MAX_HEADER_BYTES,
-        max_field_size=MAX_HEADER_BYTES,
-    )
 
 
 def _end(session: _LoopSession) -> Future[None] | None:

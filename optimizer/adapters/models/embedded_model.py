@@ -1,6 +1,4 @@
-"""The embedded model as a LanguageModel: finds its owner's processes,
-becomes the owner where there is none, keeps prefixes warm.
-"""
+"""The embedded model as a LanguageModel: finds or becomes the owner of its processes, and keeps prefixes warm."""
 
 from __future__ import annotations
 
@@ -127,7 +125,7 @@ class EmbeddedModel:
 
     async def _answer(self, request: ModelRequest, ask: _Ask, may_repeat: Callable[[], bool]) -> ModelAnswer:
         body = {**body_of(request, "embedded", self.max_output_tokens), "cache_prompt": True}
-        # The same request draws the same answer; another sample number draws another.
+        # The same request draws the same answer, and another sample number another one.
         body.setdefault("seed", int(request.key[:7], 16))
         # What calls of one Variant share: every message but the last of the user.
         last = max(
@@ -163,9 +161,8 @@ class EmbeddedModel:
                         read_answer(values, model=self.name, request=request, price=self.price, latency_ms=elapsed_ms),
                         values,
                     )
-            await asyncio.sleep(
-                POLL_S * 2**tries
-            )  # its process was killed or restarts: the owner notices within a fraction of a second
+            # Its process was killed or restarts: the owner notices within a fraction of a second.
+            await asyncio.sleep(POLL_S * 2**tries)
 
     async def _post(self, url: str, body: Mapping[str, Any], deadline: float) -> dict[str, Any]:
         async with self._connections.session() as session:

@@ -59,9 +59,7 @@ def require_engine() -> None:
 
 
 def revision_of(weights: Path, run_dir: Path) -> str:
-    """First 16 hex digits of the weights' SHA-256, remembered in ``run_dir`` for as long as size and time
-    of the file stay.
-    """
+    """First 16 hex digits of the weights' SHA-256; ``run_dir`` remembers them while the file's size and time stay."""
     stat = weights.stat()
     stamp = {"path": str(weights), "size": stat.st_size, "mtime_ns": stat.st_mtime_ns}
     cache = run_dir / "weights.json"
@@ -70,7 +68,7 @@ def revision_of(weights: Path, run_dir: Path) -> str:
         if all(known[name] == value for name, value in stamp.items()):
             return str(known["revision"])
     except (OSError, ValueError, KeyError, TypeError):
-        pass  # nothing remembered, or half a file of a killed process: read the weights again
+        pass  # nothing is remembered, or a killed process left half a file: read the weights again
     with weights.open("rb") as file:
         revision = hashlib.file_digest(file, "sha256").hexdigest()[:REVISION_DIGITS]
     write_whole(cache, {**stamp, "revision": revision})
@@ -94,7 +92,7 @@ FIRST_SAMPLE_S = 0.3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Owner:
-    """Who owns the processes, and under which addresses they answer now."""
+    """The owner of the processes, and the addresses at which they answer now."""
 
     pid: int
     urls: tuple[str, ...]
@@ -115,9 +113,7 @@ def living_owner(run_dir: Path) -> Owner | None:
 
 
 class IdleMeter:
-    """How many cores the rest of the machine leaves idle:
-    all work but that of the given processes, since the last sample.
-    """
+    """How many cores the other programs of the machine have left idle since the last sample."""
 
     def __init__(self) -> None:
         self._cores = psutil.cpu_count() or 1
@@ -157,7 +153,9 @@ class EmbeddedPool:
             self._meter = IdleMeter()
             self._closing = threading.Event()
             self._guard = threading.Lock()
-            self._children = [self._child(i) for i in range(size or self._first_size())]
+            self._children = [
+                _Child(self._weights, self._run_dir / f"embedded-{i}.log") for i in range(size or self._first_size())
+            ]
             for child in self._children:
                 child.start()
             if not any(child.wait_ready() for child in self._children):
@@ -186,7 +184,7 @@ class EmbeddedPool:
 
     @property
     def pids(self) -> tuple[int, ...]:
-        """Of the server processes alive now."""
+        """Process ids of the servers that are alive."""
         return tuple(
             child.process.pid for child in self._children if child.process is not None and child.process.poll() is None
         )
@@ -203,25 +201,9 @@ class EmbeddedPool:
         self._stop_children()
         self._lock.release()
 
-    def _child(self, number: int) -> _Child:
-        return _Child(self._weights, self._run_dir / f"embedded-{number}.log")
-
     def _first_size(self) -> int:
         sleep(FIRST_SAMPLE_S)
         return max(1, min(MOST_BY_ITSELF, int(self._meter.idle_cores(()) + 1 - IDLE_CORES_NEEDED)))
-
-    def _grow_when_idle(self) -> None:
-        """One more process once the machine has had room for it for a while;
-        the one too many on a busy machine would only share cores.
-        """
-        n = len(self._children)
-        room = self._meter.idle_cores(self.pids) >= n + IDLE_CORES_NEEDED
-        self._idle_samples = self._idle_samples + 1 if room else 0
-        if self._idle_samples >= GROW_AFTER and n < MOST_BY_ITSELF:
-            child = self._child(n)
-            child.start()
-            self._children.append(child)
-            log.info("embedded model has one more process", processes=n + 1)
 
     def _stop_children(self) -> None:
         for child in getattr(self, "_children", ()):
@@ -252,7 +234,15 @@ class EmbeddedPool:
                     child.check_health()
             if self._may_grow and self.size < MOST_BY_ITSELF and monotonic() >= grow_due:
                 grow_due = monotonic() + GROW_EVERY_S
-                self._grow_when_idle()
+                # On a busy machine another process would only share cores.
+                n = len(self._children)
+                room = self._meter.idle_cores(self.pids) >= n + IDLE_CORES_NEEDED
+                self._idle_samples = self._idle_samples + 1 if room else 0
+                if self._idle_samples >= GROW_AFTER and n < MOST_BY_ITSELF:
+                    child = _Child(self._weights, self._run_dir / f"embedded-{n}.log")
+                    child.start()
+                    self._children.append(child)
+                    log.info("embedded model has one more process", processes=n + 1)
             if self.urls != published:
                 published = self.urls
                 try:

@@ -29,7 +29,7 @@ def main(weights: str) -> None:
     params.cpuparams_batch.n_threads = 1
     params.verbosity = -1
     params.n_ctx = N_CTX
-    # To ask how much fits into the memory of a graphics card takes a third of the start, and there is none.
+    # Asking how much fits into a graphics card's memory takes a third of the start, and there is no card.
     params.fit_params = False
     params.n_parallel = 1
     params.flash_attn_type = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED
@@ -41,7 +41,7 @@ def main(weights: str) -> None:
     sys.stdout.flush()
     while sys.stdin.buffer.read(4096):
         pass
-    os._exit(0)  # nothing to save, and the engine's own ending may wait for a generation in progress
+    os._exit(0)  # there is nothing to save, and the engine's own end may wait for a generation
 
 
 if __name__ == "__main__":

@@ -28,7 +28,8 @@ _Signature = tuple[int, int, int]  # mtime in ns, size, inode
 
 
 class Models:
-    """Thread-safe. ``close`` ends what was started for them, the embedded model's processes among it.
+    """The models of a file. Thread-safe. ``close`` ends what was started for them, such as the embedded model's
+    processes.
 
     ``problem``: the fault of the present file while the last good one is in use; None where there is none.
     """
@@ -42,9 +43,8 @@ class Models:
         self.problem: InvalidInput | None = None
         self._settings: Mapping[str, ModelSettings] = {}
         self._models: dict[str, EmbeddedModel | LiteLLMModel | OpenAICompatible] = {}
-        self._replaced: list[
-            EmbeddedModel | LiteLLMModel | OpenAICompatible
-        ] = []  # calls under way may use them; closed at the end
+        # Calls under way may use them; closed at the end.
+        self._replaced: list[EmbeddedModel | LiteLLMModel | OpenAICompatible] = []
         self._lock = threading.RLock()  # get describes a model while it holds it
         self._signature: _Signature | None = None
         self.refresh()
@@ -59,7 +59,7 @@ class Models:
             signature = _signature_of(self._file)
             if signature == self._signature:
                 return False
-            self._signature = signature  # of before it is read: a change in between is seen the next time
+            self._signature = signature  # from before the file is read, so that a change in between is seen next time
             try:
                 declared = read_models(self._file)
             except InvalidInput as problem:
@@ -71,7 +71,14 @@ class Models:
             }
             for name in [name for name in self._models if self._settings.get(name) is not known.get(name)]:
                 self._replaced.append(self._models.pop(name))
-            self._keep()
+            if self._last_good is not None and self._file.exists():
+                try:
+                    self._last_good.parent.mkdir(parents=True, exist_ok=True)
+                    part = self._last_good.with_suffix(f".{os.getpid()}.part")
+                    part.write_bytes(self._file.read_bytes())
+                    part.replace(self._last_good)
+                except OSError as error:  # a full disk must not keep a good file from being used
+                    log.warning("the last good models cannot be kept", error=str(error))
             return True
 
     def describe(self, name: str) -> ModelSettings:
@@ -86,7 +93,7 @@ class Models:
         return settings
 
     def digests(self) -> dict[str, str]:
-        """Of each model's settings by its name, so that what this process goes by can be compared with the file."""
+        """Name -> digest of the model's settings, so that this process's settings can be compared with the file."""
         return {
             name: digest(canonical_json(settings.model_dump(mode="json")))[:12]
             for name, settings in self._settings.items()
@@ -97,7 +104,9 @@ class Models:
         return self.describe(name).known_price()
 
     def get(self, name: str) -> LanguageModel:
-        """Raises NotFound for a model that is unknown or not installed, InvalidInput where its key is missing."""
+        """Raises NotFound for a model that is unknown or not installed, InvalidInput where its key is missing and for a
+        student, which is asked by a policy alone.
+        """
         with self._lock:
             model = self._models.get(name)
             if model is None:
@@ -130,23 +139,17 @@ class Models:
             self._models.clear()
             self._replaced.clear()
 
-    def _keep(self) -> None:
-        if self._last_good is None or not self._file.exists():
-            return
-        try:
-            self._last_good.parent.mkdir(parents=True, exist_ok=True)
-            part = self._last_good.with_suffix(f".{os.getpid()}.part")
-            part.write_bytes(self._file.read_bytes())
-            part.replace(self._last_good)
-        except OSError as error:  # a full disk must not keep a good file from being used
-            log.warning("the last good models cannot be kept", error=str(error))
-
     def _make(self, name: str, settings: ModelSettings) -> EmbeddedModel | LiteLLMModel | OpenAICompatible:
         """What speaks to models loads here: most commands only ask which there are."""
         from optimizer.adapters.models.embedded_model import EmbeddedModel
         from optimizer.adapters.models.litellm_models import LiteLLMModel
         from optimizer.adapters.models.openai_compatible import OpenAICompatible
 
+        if settings.student:
+            raise InvalidInput(
+                f"{name!r} is a student: it answers as a tier of a family that a study has taught it, and takes no"
+                " message by itself. Name another model."
+            )
         if settings.embedded:
             return EmbeddedModel(
                 name,
@@ -162,7 +165,8 @@ class Models:
 
 
 class PricesByName:
-    """As config/models.yaml has them, which is read again when it has changed, else as LiteLLM's table lists them.
+    """Prices from config/models.yaml, read again when it has changed, else from LiteLLM's table.
+
     Nothing is read before the first question.
     """
 
@@ -172,7 +176,7 @@ class PricesByName:
         self._declared: Mapping[str, ModelPrice] = {}
 
     def __call__(self, names: Sequence[str]) -> ModelPrice | None:
-        """Of the first of these names that has one."""
+        """The price of the first of these names that has one."""
         signature = _signature_of(self._file)
         if self._signature != signature:
             self._signature = signature

@@ -1,6 +1,6 @@
 """Any model that LiteLLM knows.
 
-It is wire format and price table only: one attempt per call, no retry, no fallback of its own.
+Only LiteLLM's wire format and price table are used: one attempt per call, without its retries and fallbacks.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from optimizer.core.base.phrasing import without_passwords
 from optimizer.core.models.language import ModelAnswer, ModelPrice, ModelRequest
 from optimizer.ports import DeltaSink
 
-# Or it looks among the tools for those of its own gateway, for which it imports a package that is not installed here.
+# Otherwise it looks for its own gateway's tools, for which it imports a package that is not installed here.
 ON_THE_WIRE_ALONE = {"_skip_mcp_handler": True}
 
 
@@ -106,7 +106,9 @@ class LiteLLMModel:
                 await close()
 
     async def _library(self) -> Any:
-        """Its import takes seconds, in which other calls go on; one thread waits for all that come meanwhile."""
+        """The library. Its import takes seconds, in which other calls go on; one thread does it for all calls that
+        come.
+        """
         if self._loaded is None:
             async with self._loading:
                 self._loaded = self._loaded or await asyncio.to_thread(_litellm)
@@ -119,9 +121,8 @@ class LiteLLMModel:
     def _arguments(self, litellm: Any, request: ModelRequest) -> dict[str, Any]:
         body = body_of(request, self._id, self.max_output_tokens)
         if "logprobs" in body and "logprobs" not in (litellm.get_supported_openai_params(model=self._id) or ()):
-            del body[
-                "logprobs"
-            ]  # LiteLLM refuses what a provider does not know; its answer then has no log-probability
+            # LiteLLM refuses what a provider does not know; its answer then has no log-probability.
+            del body["logprobs"]
         more = {
             name: value
             for name, value in (("api_base", self._api_base), ("api_key", self._api_key))
@@ -138,13 +139,13 @@ class LiteLLMModel:
         }
 
     def _failure(self, error: Exception) -> ModelFailed:
-        """What LiteLLM raised, by the error of the wire beneath it:
-        it calls a refused connection an error 500 of the provider.
+        """LiteLLM's error, judged by the connection's error beneath it.
+
+        LiteLLM calls a refused connection an error 500 of the provider.
         """
         wire = next((e for e in _causes(error) if isinstance(e, httpx.TransportError)), None)
-        if any(
-            type(e).__name__ == "ClientOSError" for e in _causes(error)
-        ):  # aiohttp's: broken off, which LiteLLM takes for refused
+        # aiohttp's error for a connection that broke off, which LiteLLM takes for a refused one.
+        if any(type(e).__name__ == "ClientOSError" for e in _causes(error)):
             return unreachable(self.name, self._api_base or self._id, _short(error), sent=True)
         if isinstance(wire, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout):
             return unreachable(self.name, self._api_base or self._id, _short(wire), sent=False)

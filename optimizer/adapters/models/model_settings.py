@@ -66,7 +66,7 @@ class ModelSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    provider: Literal["embedded"] | None = None
+    provider: Literal["embedded", "student"] | None = None
     litellm: str | None = Field(default=None, min_length=1)
     openai_compatible: str | None = Field(default=None, pattern=r"^https?://")
     size: Size | None = None
@@ -90,8 +90,8 @@ class ModelSettings(BaseModel):
         ways = [way for way in ("provider", "litellm", "openai_compatible") if getattr(self, way) is not None]
         if len(ways) != 1:
             raise ValueError(
-                "needs exactly one of provider: embedded, litellm: <id> or openai_compatible: <address>; it has"
-                f" {' and '.join(ways) or 'none'}"
+                "needs exactly one of provider: embedded, provider: student, litellm: <id> or openai_compatible:"
+                f" <address>; it has {' and '.join(ways) or 'none'}"
             )
         if isinstance(self.processes, int) and not 1 <= self.processes <= 16:
             raise ValueError(f"processes must be auto or 1 to 16, not {self.processes}")
@@ -102,6 +102,10 @@ class ModelSettings(BaseModel):
         return self.provider == "embedded"
 
     @property
+    def student(self) -> bool:
+        return self.provider == "student"
+
+    @property
     def backoff(self) -> Backoff:
         return Backoff(**self.backoff_settings.model_dump())
 
@@ -110,10 +114,10 @@ class ModelSettings(BaseModel):
         return Breaker(**self.breaker_settings.model_dump())
 
     def known_price(self) -> ModelPrice | None:
-        """As given here, else from LiteLLM's table; the embedded model costs nothing unless a price is given."""
+        """The price given here, else LiteLLM's; the embedded model and a student cost nothing unless one is given."""
         if self.price is not None:
             return ModelPrice(**self.price.model_dump())
-        if self.embedded:
+        if self.provider is not None:
             return ModelPrice(input_usd_per_mtok=0.0, output_usd_per_mtok=0.0)
         return listed_price(self.litellm) if self.litellm is not None else None
 
@@ -158,8 +162,10 @@ def read_models(path: Path) -> dict[str, ModelSettings]:
 
 
 def read_sizes_and_places(path: Path) -> tuple[dict[str, Size], dict[str, str]]:
-    """By name, each model's size, and which model it is as a hash of where it is found: LiteLLM's id, or the id and
-    address behind openai_compatible. Price, time limits and the like are no part of it. Raises InvalidInput.
+    """Name -> the model's size, and which model it is, as a hash.
+
+    The hash covers where it is found: LiteLLM's id, or the id and address behind openai_compatible. Price, time limits
+    and the like are no part of it. Raises InvalidInput.
     """
     models = read_models(path)
     places = {
@@ -172,8 +178,9 @@ def read_sizes_and_places(path: Path) -> tuple[dict[str, Size], dict[str, str]]:
 
 
 def declared_prices(path: Path) -> dict[str, ModelPrice]:
-    """Of the models of a models.yaml, by each name that one may be reported under: its own, its id at its provider, and
-    this with the provider before it. Raises InvalidInput.
+    """Prices of the models of a models.yaml, by each name that one may be reported under.
+
+    These are its own name, its id at its provider, and that id after the provider's name. Raises InvalidInput.
     """
     prices: dict[str, ModelPrice] = {}
     for name, settings in read_models(path).items():
@@ -185,21 +192,11 @@ def declared_prices(path: Path) -> dict[str, ModelPrice]:
     return prices
 
 
-def listed_price(litellm_id: str) -> ModelPrice | None:
-    """From the price table inside the installed LiteLLM, read as a file: importing LiteLLM takes seconds."""
-    listed = _listed(litellm_id)
-    if listed is None or "input_cost_per_token" not in listed or "output_cost_per_token" not in listed:
-        return None
-    return ModelPrice(
-        input_usd_per_mtok=float(listed["input_cost_per_token"]) * 1e6,
-        output_usd_per_mtok=float(listed["output_cost_per_token"]) * 1e6,
-    )
-
-
 _table: dict[str, Any] | None = None
 
 
-def _listed(litellm_id: str) -> dict[str, Any] | None:
+def listed_price(litellm_id: str) -> ModelPrice | None:
+    """The price in the table inside the installed LiteLLM, read as a file: importing LiteLLM takes seconds."""
     global _table
     if _table is None:
         spec = find_spec("litellm")
@@ -211,7 +208,13 @@ def _listed(litellm_id: str) -> dict[str, Any] | None:
         ]
         _table = json.loads(files[0].read_text(encoding="utf-8")) if files else {}
     entry = _table.get(litellm_id) or _table.get(litellm_id.partition("/")[2])
-    return entry if isinstance(entry, dict) else None
+    listed = entry if isinstance(entry, dict) else None
+    if listed is None or "input_cost_per_token" not in listed or "output_cost_per_token" not in listed:
+        return None
+    return ModelPrice(
+        input_usd_per_mtok=float(listed["input_cost_per_token"]) * 1e6,
+        output_usd_per_mtok=float(listed["output_cost_per_token"]) * 1e6,
+    )
 
 
 class _NamedModel(BaseModel):
@@ -240,7 +243,7 @@ def _fault(path: Path, entries: Any, name: Any, error: Any) -> Fault:
 
 
 def _fields(*inside: str) -> list[str]:
-    """The keys that may stand there."""
+    """The keys that the file may have."""
     model: Any = ModelSettings
     for part in inside:
         hint = next(
@@ -258,7 +261,7 @@ def _fields(*inside: str) -> list[str]:
 
 
 def _line(entries: Any, *path: Any) -> int | None:
-    """1-based line of the deepest part of ``path`` that stands in the file."""
+    """1-based line of the deepest part of ``path`` in the file."""
     line, node = None, entries
     for part in path:
         positions = getattr(getattr(node, "lc", None), "data", None) or {}

@@ -1,5 +1,5 @@
-"""OpenAI's chat completions over aiohttp: the request's body, how an answer is read, every fault as a ModelFailed;
-of streamed ones, pieces handed on as they come, and the whole answer at the end.
+"""OpenAI's chat completions over aiohttp: request bodies, answers, streams in pieces, and every fault as
+a ModelFailed.
 """
 
 from __future__ import annotations
@@ -31,9 +31,8 @@ from optimizer.core.models.wire import wire_messages, wire_params
 from optimizer.ports import DeltaSink
 
 CONNECT_S = 5.0
-MAX_BODY_BYTES = (
-    4 * MAX_ANSWER_BYTES
-)  # what stands around an answer, log-probabilities first, is longer than the answer
+# The rest of a response, log-probabilities first, is longer than the answer.
+MAX_BODY_BYTES = 4 * MAX_ANSWER_BYTES
 NEVER_SENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL)
 UNFIT = (AttributeError, LookupError, TypeError, ValueError)  # what reading an answer that is none may raise
 # and nowhere else: it may hold addresses, keys and the prompt
@@ -41,8 +40,8 @@ IN_THE_LOG = "What it said is kept for the operator: in the gateway's log, for a
 
 
 def body_of(request: ModelRequest, model_id: str, max_output_tokens: int | None) -> dict[str, Any]:
-    """The request as OpenAI's JSON: whatever a store or a caller put into it,
-    only what ``core/models/wire.py`` names goes out.
+    """The request as OpenAI's JSON. Only what ``core/models/wire.py`` names goes out, whatever a store or
+    caller added.
     """
     params = wire_params(request.params)
     if max_output_tokens is not None:
@@ -57,12 +56,12 @@ async def post(
 
     ``timeout_s`` holds for the whole answer: a provider that sends a byte now and then is too slow, too.
     """
-    async with opened(session, url, body, model=model, timeout_s=timeout_s) as response:
+    async with open_answer(session, url, body, model=model, timeout_s=timeout_s) as response:
         return await whole(response, model=model)
 
 
 @asynccontextmanager
-async def opened(
+async def open_answer(
     session: aiohttp.ClientSession, url: str, body: Mapping[str, Any], *, model: str, timeout_s: float
 ) -> AsyncIterator[aiohttp.ClientResponse]:
     """A provider's answer of status 200, its body still to be read;
@@ -82,7 +81,12 @@ async def opened(
             async with sending as response:
                 is_open = True
                 if response.status != 200:
-                    message = _message(response, await _read(response, model))
+                    text = (await _read(response, model)).decode("utf-8", "replace")
+                    try:
+                        message = error_text(json.loads(text)["error"])
+                    except (ValueError, KeyError, TypeError, RecursionError):
+                        message = text
+                    message = " ".join(str(message).split())[:500].rstrip(".") or (response.reason or "")
                     raise failure_of(
                         response.status, message, model=model, retry_after=response.headers.get("retry-after")
                     )
@@ -118,7 +122,7 @@ async def whole(response: aiohttp.ClientResponse, *, model: str) -> dict[str, An
     except (ValueError, RecursionError):  # also bytes that are no UTF-8
         values = None
     if not isinstance(values, dict):
-        raise malformed(model, body.decode("utf-8", "replace"))
+        raise malformed_answer(model, body.decode("utf-8", "replace"))
     return values
 
 
@@ -202,7 +206,7 @@ def read_answer(
 
 
 def _count(usage: Any, name: str) -> int | None:
-    """A provider's token count; None where it is none: a negative count would lower the spend."""
+    """A provider's token count; None for anything else: a negative count would lower the spend."""
     n = usage.get(name) if isinstance(usage, Mapping) else None
     return int(n) if isinstance(n, int | float) and isfinite(n) and n >= 0 else None
 
@@ -225,21 +229,12 @@ def cost_of(input_tokens: int, output_tokens: int, price: ModelPrice | None) -> 
     return 0.0 if price is None else price.of(input_tokens, output_tokens)
 
 
-def _message(response: aiohttp.ClientResponse, body: bytes) -> str:
-    text = body.decode("utf-8", "replace")
-    try:
-        message = error_text(json.loads(text)["error"])
-    except (ValueError, KeyError, TypeError, RecursionError):
-        message = text
-    return " ".join(str(message).split())[:500].rstrip(".") or (response.reason or "")
-
-
 def error_text(error: Any) -> str:
     """What OpenAI's `error` object says, or the text that some providers send in its place."""
     return str(error["message"] if isinstance(error, dict) else error)
 
 
-def malformed(model: str, what: str) -> ModelFailed:
+def malformed_answer(model: str, what: str) -> ModelFailed:
     return ModelFailed(
         f"Model {model!r} answered something that is no chat completion. "
         f"Check that its address ends where /chat/completions follows (often /v1). {IN_THE_LOG}",
@@ -255,7 +250,7 @@ def no_answer(model: str, error: Exception) -> ModelFailed:
     return (
         too_long(model, str(error))
         if isinstance(error, AnswerTooLong)
-        else malformed(model, f"{type(error).__name__}: {error}")
+        else malformed_answer(model, f"{type(error).__name__}: {error}")
     )
 
 
@@ -272,7 +267,7 @@ def too_long(model: str, what: str) -> ModelFailed:
 STREAMED: Mapping[str, Any] = {"stream": True, "stream_options": {"include_usage": True}}
 MAX_LINE_BYTES = 8 * 1024 * 1024
 
-Look = Callable[[Mapping[str, Any]], None]  # at each chunk before it is handed on; what it raises ends the call
+Look = Callable[[Mapping[str, Any]], None]  # sees each chunk before it is passed on; an error ends the call
 
 
 async def post_streaming(
@@ -294,7 +289,7 @@ async def post_streaming(
         ModelFailed: as an unstreamed call; ``unreachable`` also for a stream that ends before the answer does.
     """
     with sink.while_wanted():
-        async with opened(session, url, {**body, **STREAMED}, model=model, timeout_s=timeout_s) as response:
+        async with open_answer(session, url, {**body, **STREAMED}, model=model, timeout_s=timeout_s) as response:
             if "text/event-stream" not in response.headers.get("content-type", ""):
                 values = await whole(response, model=model)
                 try:
@@ -316,14 +311,20 @@ async def gather(
     where: str,
     look: Look = lambda chunk: None,
 ) -> dict[str, Any]:
-    """Hands on what chunks bring and returns the whole answer;
-    raises ModelFailed for one that never came to its end, or is too long.
-    """
+    """Passes chunks on and returns the whole answer. Raises ModelFailed for one that never ended, or is too long."""
     message = MessageInPieces()
     finish_reason, more = None, {}
     async for chunk in chunks:
         if chunk.get("error"):
-            raise _reported_error(chunk["error"], model)
+            # It came as an event of the stream, after the status 200.
+            error = chunk["error"]
+            code = (error.get("code") or error.get("status")) if isinstance(error, Mapping) else None
+            try:
+                text = error_text(error)
+            except KeyError:
+                text = str(error)
+            status = int(str(code)) if str(code).isdigit() and 400 <= int(str(code)) < 600 else 500
+            raise failure_of(status, " ".join(text.split())[:500].rstrip("."), model=model)
         look(chunk)
         more.update({name: chunk[name] for name in ("usage", "timings") if chunk.get(name)})
         try:
@@ -352,12 +353,12 @@ async def _chunks(response: aiohttp.ClientResponse, model: str) -> AsyncIterator
         except (ValueError, RecursionError):
             chunk = None
         if not isinstance(chunk, dict):
-            raise malformed(model, data.decode("utf-8", "replace"))
+            raise malformed_answer(model, data.decode("utf-8", "replace"))
         yield chunk
 
 
 async def _lines(response: aiohttp.ClientResponse, model: str) -> AsyncIterator[bytes]:
-    rest: list[bytes] = []  # of the last line: joined once, when its end has come
+    rest: list[bytes] = []  # pieces of the last line, joined once it is whole
     n_rest = 0
     async for piece in response.content.iter_any():
         first, *lines = piece.split(b"\n")
@@ -369,16 +370,5 @@ async def _lines(response: aiohttp.ClientResponse, model: str) -> AsyncIterator[
                 yield line.rstrip(b"\r")
             rest, n_rest = [lines[-1]], len(lines[-1])
         if n_rest > MAX_LINE_BYTES:
-            raise malformed(model, "a line without an end")
+            raise malformed_answer(model, "a line without an end")
     yield b"".join(rest)
-
-
-def _reported_error(error: Any, model: str) -> Exception:
-    """An error that came as an event of the stream, after the status 200."""
-    code = (error.get("code") or error.get("status")) if isinstance(error, Mapping) else None
-    try:
-        text = error_text(error)
-    except KeyError:
-        text = str(error)
-    status = int(str(code)) if str(code).isdigit() and 400 <= int(str(code)) < 600 else 500
-    return failure_of(status, " ".join(text.split())[:500].rstrip("."), model=model)

@@ -1,6 +1,6 @@
-"""Whether a user waits for a model on this machine, so that what runs by itself can stand back.
+"""Whether a user waits for a model on this machine, so that background work can stand back.
 
-Survives any kill: the system frees the lock.
+It survives any kill, since the system frees the lock.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-QUIET_S = 1.0  # after the last user's call; between two requests of a busy hour no other call should begin
+QUIET_S = 1.0  # after the last user's call, so that no other call begins between two requests of a busy hour
 
 
 class UserCalls:
@@ -39,31 +39,24 @@ class UserCalls:
         with self._lock:
             self._n += 1
             if self._n == 1:
-                self._take()
+                with contextlib.suppress(OSError):
+                    if self._opened is not None and os.fstat(self._opened).st_nlink == 0:  # the file was removed
+                        os.close(self._opened)
+                        self._opened = None
+                    if self._opened is None:
+                        self._file.parent.mkdir(parents=True, exist_ok=True)
+                        self._opened = os.open(self._file, os.O_RDWR | os.O_CREAT, 0o600)
+                    fcntl.flock(self._opened, fcntl.LOCK_SH)
         try:
             yield
         finally:
             with self._lock:
                 self._n -= 1
-                if self._n == 0:
-                    self._release()
-
-    def _take(self) -> None:
-        with contextlib.suppress(OSError):
-            if self._opened is not None and os.fstat(self._opened).st_nlink == 0:  # the file was removed
-                os.close(self._opened)
-                self._opened = None
-            if self._opened is None:
-                self._file.parent.mkdir(parents=True, exist_ok=True)
-                self._opened = os.open(self._file, os.O_RDWR | os.O_CREAT, 0o600)
-            fcntl.flock(self._opened, fcntl.LOCK_SH)
-
-    def _release(self) -> None:
-        if self._opened is not None:
-            with contextlib.suppress(OSError):
-                os.utime(self._opened)
-            with contextlib.suppress(OSError):
-                fcntl.flock(self._opened, fcntl.LOCK_UN)
+                if self._n == 0 and self._opened is not None:
+                    with contextlib.suppress(OSError):
+                        os.utime(self._opened)
+                    with contextlib.suppress(OSError):
+                        fcntl.flock(self._opened, fcntl.LOCK_UN)
 
 
 def users_wait(file: Path) -> bool:

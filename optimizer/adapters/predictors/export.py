@@ -1,5 +1,5 @@
-"""How a predictor is to be trained (which features, how many trees, how it is calibrated), and from scikit-learn's
-fitted models to the parts of a predictor as JSON values.
+"""How a predictor is trained (features, number of trees, calibration), and scikit-learn's fitted models
+as JSON values.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ from optimizer.core.predictor.parts import READ_CHARS, Analyzer
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GramRecipe:
-    """Which pieces of which text are counted; a piece in fewer than ``least_rows`` rows is left out,
-    and the ``most`` frequent are kept.
+    """Which pieces of which text are counted.
+
+    A piece in fewer than ``least_rows`` rows is left out, and the ``most`` frequent are kept.
     """
 
     text: str
@@ -49,7 +50,7 @@ class Recipe:
     learning_rate: float = 0.06
 
 
-_ALL_LEFT = 1e15  # stands for infinity, which JSON lacks; below 2**53, so canonical JSON keeps it a number
+_ALL_LEFT = 1e15  # in place of infinity, which JSON lacks; below 2**53, so canonical JSON keeps it a number
 _LEAST_SLOPE = 1e-6
 _TRUST = 10.0  # a hundredth of the penalty
 _CONSTANT = 1e-6  # a number that varies less than this tells nothing: its scale becomes 1
@@ -63,9 +64,7 @@ def fitted_linear(
     *,
     probability: bool,
 ) -> list[dict[str, Any]]:
-    """Logistic regression (or ridge, for a score)
-    on standardised numbers and TF-IDF of the texts together, one part each.
-    """
+    """Logistic regression (or ridge, for a score) on standardised numbers and TF-IDF of the texts, one part each."""
     import numpy as np
     from scipy.sparse import csr_matrix, hstack
     from sklearn.linear_model import LogisticRegression, Ridge
@@ -110,9 +109,7 @@ def fitted_linear(
 
 
 def _counted(fitted: Any, texts: Sequence[str]) -> Any | None:
-    """The texts' pieces as a sparse matrix; None where no piece stands in enough of them,
-    which scikit-learn says with an exception.
-    """
+    """The texts' pieces as a sparse matrix; None where no piece is in enough of them (scikit-learn raises then)."""
     try:
         return fitted.fit_transform([text[:READ_CHARS] for text in texts])
     except ValueError as error:
@@ -181,8 +178,9 @@ def gram_part(gram: GramRecipe, fitted: Any, weights: Sequence[float]) -> dict[s
 
 
 def fitted_platt(margins: Sequence[float], targets: Sequence[float]) -> dict[str, Any]:
-    """Slope and intercept by maximum likelihood; margins that tell nothing (or the wrong way round)
-    give the base rate to all.
+    """Slope and intercept by maximum likelihood.
+
+    Margins that tell nothing (or the wrong way round) give the base rate to all.
     """
     import numpy as np
     from sklearn.linear_model import LogisticRegression
@@ -200,9 +198,7 @@ def fitted_platt(margins: Sequence[float], targets: Sequence[float]) -> dict[str
 
 
 def fitted_isotonic(margins: Sequence[float], targets: Sequence[float]) -> dict[str, Any]:
-    """Knots of an isotonic regression of the targets on the uncalibrated probabilities,
-    apart by a millionth at least.
-    """
+    """Knots of an isotonic regression of the targets on the uncalibrated probabilities, at least a millionth apart."""
     import numpy as np
     from sklearn.isotonic import IsotonicRegression
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from optimizer.adapters.predictors.measures import brier, calibration_error, measured
+from optimizer.adapters.predictors.measures import brier, calibration_error, with_interval
 from optimizer.adapters.predictors.training import TrainingRow, group_folds, squared_error
 from optimizer.core.evaluation.judging.calibration import Agreement, FittedJudge, IntervalEstimate, Method
 from optimizer.core.predictor.parts import Isotonic, logistic
@@ -44,7 +44,7 @@ def measure_agreement(
     others = [(total - rating) / (len(ratings) - 1) for rating in ratings]
 
     def of(measure: Callable[[Any, Any], float | None], predicted: Sequence[float]) -> IntervalEstimate:
-        got = measured(measure, predicted, ratings, groups, seed=0)
+        got = with_interval(measure, predicted, ratings, groups, seed=0)
         return IntervalEstimate(value=got.value, low=got.low, high=got.high)
 
     def less_than(predicted: Sequence[float]) -> IntervalEstimate:
@@ -107,7 +107,7 @@ Points = tuple[tuple[float, float], ...]
 # Ratings from which the isotonic map is tried: on recorded judges it follows fewer ratings too closely to be as right
 # as the logistic curve.
 LEAST_ISOTONIC = 200
-_N_POINTS = 50  # of a curve: the chord is then within 1e-3 of it
+_N_POINTS = 50  # of a curve, whose chords are then within 1e-3 of it
 _LOOSE = 1e6  # inverse of the penalty: none to speak of
 _DECIMALS = 6
 
@@ -137,10 +137,10 @@ def fit_map(scores: Sequence[float], ratings: Sequence[float], groups: Sequence[
     methods: tuple[Method, ...] = ("platt", "isotonic") if len(ratings) >= LEAST_ISOTONIC else ("platt",)
     predictions = {method: _out_of_fold(method, scores, ratings, folds) for method in methods}
     method = min(methods, key=lambda each: squared_error(predictions[each], ratings))
-    return FittedMap(method=method, points=fitted(method, scores, ratings), out_of_fold=tuple(predictions[method]))
+    return FittedMap(method=method, points=fit_points(method, scores, ratings), out_of_fold=tuple(predictions[method]))
 
 
-def fitted(method: Method, scores: Sequence[float], ratings: Sequence[float]) -> Points:
+def fit_points(method: Method, scores: Sequence[float], ratings: Sequence[float]) -> Points:
     """The map of all the ratings. It never falls: where a higher score goes with a lower rating it is level."""
     if method == "isotonic":
         from sklearn.isotonic import IsotonicRegression
@@ -164,7 +164,7 @@ def fitted(method: Method, scores: Sequence[float], ratings: Sequence[float]) ->
     return _points(at, [logistic(slope * score + intercept) for score in at])
 
 
-def mapped(points: Points, scores: Sequence[float]) -> list[float]:
+def map_scores(points: Points, scores: Sequence[float]) -> list[float]:
     line = Isotonic(x=[score for score, _ in points], y=[rating for _, rating in points])
     return [line.at(score) for score in scores]
 
@@ -176,8 +176,8 @@ def _out_of_fold(
     for fold in sorted(set(folds)):
         others = [i for i, its in enumerate(folds) if its != fold]
         own = [i for i, its in enumerate(folds) if its == fold]
-        points = fitted(method, [scores[i] for i in others], [ratings[i] for i in others])
-        for i, value in zip(own, mapped(points, [scores[i] for i in own]), strict=True):
+        points = fit_points(method, [scores[i] for i in others], [ratings[i] for i in others])
+        for i, value in zip(own, map_scores(points, [scores[i] for i in own]), strict=True):
             predictions[i] = value
     return predictions
 

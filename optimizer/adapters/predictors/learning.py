@@ -1,6 +1,4 @@
-"""From tiers' recorded answers to a learned confidence,
-measured beside the recorded one on answers that neither has seen.
-"""
+"""From tiers' recorded answers to a learned confidence, measured beside the recorded one on unseen answers."""
 
 from __future__ import annotations
 
@@ -9,30 +7,34 @@ from dataclasses import dataclass
 from typing import Any
 
 from optimizer.adapters.predictors.export import GramRecipe, Recipe
-from optimizer.adapters.predictors.measures import area, brier, calibration_error, group_draws, measured, reliability
+from optimizer.adapters.predictors.measures import (
+    area,
+    brier,
+    calibration_error,
+    group_draws,
+    reliability,
+    with_interval,
+)
 from optimizer.adapters.predictors.training import TrainedPredictor, TrainingRow, log_loss, train
 from optimizer.core.predictor.attach import ANSWER, OF_LOG_PROBABILITIES, REQUEST
 from optimizer.core.predictor.request_features import FEATURES
 from optimizer.core.search.cascade.learned import Bin, JudgedExample, Quality, TrainingResult
 
-SURE = 0.10  # one-sided: a learned confidence is less wrong where a paired bootstrap of whole groups says so with 90 %
+SURE = 0.10  # one-sided: a paired bootstrap of whole groups has to say "less wrong" with 90 %
 N_DRAWS = 2000
 N_BINS = 5  # of a study's hundreds of answers
 MOST_PIECES = 500  # of a text, so that a variant stays small
 RECORDED_FEATURES = ("answer.confidence_logit", "answer.confidence_given")
 RECORDED = (Recipe(name="recorded", model="linear", features=RECORDED_FEATURES, penalty=0.01),)
-_NOT_EXECUTED = (
-    "answer.confidence_logit",
-    "answer.confidence_given",
-    "answer.agreement",
-)  # a served predictor is not given these
+# A served predictor is not given these.
+_NOT_EXECUTED = ("answer.confidence_logit", "answer.confidence_given", "answer.agreement")
 _WORDS = GramRecipe(text=REQUEST, analyzer="word", low=1, high=2, least_rows=3, most=MOST_PIECES)
 _LABEL = GramRecipe(text=ANSWER, analyzer="value", lower=False, least_rows=3, most=MOST_PIECES)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gain:
-    """By how much one confidence has less log loss than another, and the one-sided 90 % bound of that."""
+    """How much less log loss one confidence has than another, with the one-sided 90 % bound."""
 
     mean: float
     low: float
@@ -47,9 +49,8 @@ def learn_confidence(
     """
     from threadpoolctl import threadpool_limits
 
-    with threadpool_limits(
-        1
-    ):  # of rows this few each further thread only waits for the others: ten times as long on a busy machine
+    # With so few rows further threads only wait for one another: ten times as long on a busy machine.
+    with threadpool_limits(1):
         targets, groups = [float(each.is_right) for each in answers], [each.group for each in answers]
         rows = [
             TrainingRow(numbers=each.read.numbers, texts=each.read.texts, target=target, group=each.group)
@@ -106,9 +107,7 @@ def learn_confidence(
 
 
 def recipes(answers: Sequence[JudgedExample], *, has_labels: bool) -> tuple[Recipe, ...]:
-    """What is tried: features of request and answer as a line and as trees,
-    and with the request's words or the label that was answered.
-    """
+    """The recipes to try: features of request and answer as a line and as trees, and with the words or the label."""
     features = tuple(sorted(_measured(answers) - set(_NOT_EXECUTED)))
     trusted = tuple(name for name in OF_LOG_PROBABILITIES if name in features)
     label = (_LABEL,) if has_labels else ()
@@ -178,7 +177,9 @@ def quality(confidence: Sequence[float], targets: Sequence[float], groups: Seque
     def ece(predictions: Any, right: Any) -> float:
         return calibration_error(predictions, right, n_bins=n_bins)
 
-    of_brier, of_ece = (measured(of, confidence, targets, groups, seed=7, n_draws=N_DRAWS // 4) for of in (brier, ece))
+    of_brier, of_ece = (
+        with_interval(of, confidence, targets, groups, seed=7, n_draws=N_DRAWS // 4) for of in (brier, ece)
+    )
     assert of_brier.value is not None  # both are defined on any rows
     assert of_ece.value is not None
     return Quality(

@@ -1,6 +1,7 @@
-"""How good a confidence is: whether it separates right from wrong (AUC) and is calibrated (Brier, ECE,
-reliability), each with its interval. And from users' thumbs to a predictor of them, judged on later thumbs that
-it has not seen.
+"""How good a confidence is: separation of right from wrong (AUC) and calibration (Brier, ECE, reliability), with
+intervals.
+
+And from users' thumbs to a predictor of them, judged on later thumbs that it has not seen.
 """
 
 from __future__ import annotations
@@ -21,8 +22,9 @@ _TINY = 1e-12
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MeasuredConfidence:
-    """``low`` and ``high``: 95 % percentile interval of the bootstrap over groups (Efron 1979); None:
-    the value is not defined on these rows.
+    """``low`` and ``high``: 95 % percentile interval of the bootstrap over groups (Efron 1979).
+
+    None: the value is not defined on these rows.
     """
 
     value: float | None
@@ -32,8 +34,8 @@ class MeasuredConfidence:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReliabilityRow:
-    """One tenth of the rows by confidence: what was promised on average, and what share was right,
-    with its Wilson interval at 95 %.
+    """One tenth of the rows by confidence: the mean confidence, and the share that was right, with its Wilson interval
+    (95 %).
     """
 
     n: int
@@ -51,10 +53,10 @@ def brier(predictions: Any, targets: Any) -> float:
 
 
 def calibration_error(predictions: Any, targets: Any, *, n_bins: int = N_BINS) -> float:
-    """Expected calibration error over bins of equal size, in [0, 1]:
-    mean distance of promised and kept share (Naeini et al. 2015).
+    """Expected calibration error over bins of equal size, in [0, 1].
 
-    Never zero on finite data: a perfectly calibrated confidence on n rows shows about sqrt(n_bins x p(1-p) / n).
+    It is the mean distance of promised and observed share (Naeini et al. 2015). Never zero on finite data: a perfectly
+    calibrated confidence on n rows shows about sqrt(n_bins x p(1-p) / n).
     """
     import numpy as np
 
@@ -63,8 +65,8 @@ def calibration_error(predictions: Any, targets: Any, *, n_bins: int = N_BINS) -
 
 
 def area(predictions: Any, targets: Any) -> float | None:
-    """Area under the ROC curve: how often a right answer has the higher confidence, ties a half;
-    None with one kind of answer only.
+    """Area under the ROC curve: how often a right answer has the higher confidence, ties a half; None with one kind
+    only.
     """
     import numpy as np
     from scipy.stats import rankdata
@@ -77,7 +79,7 @@ def area(predictions: Any, targets: Any) -> float | None:
     return float((ranks[right].sum() - n_right * (n_right + 1) / 2) / (n_right * (len(right) - n_right)))
 
 
-def measured(
+def with_interval(
     of: Callable[[Any, Any], float | None],
     predictions: Sequence[float],
     targets: Sequence[float],
@@ -86,8 +88,9 @@ def measured(
     seed: int,
     n_draws: int = N_DRAWS,
 ) -> MeasuredConfidence:
-    """``of(predictions, targets)`` with its interval; rows of one group are drawn together,
-    so related rows do not feign certainty.
+    """``of(predictions, targets)`` with its interval.
+
+    Rows of one group are drawn together, so that related rows do not feign certainty.
     """
     import numpy as np
 
@@ -160,8 +163,9 @@ RECIPES = (
 def learn_alignment(
     numbers: Sequence[dict[str, float | None]], liked: Sequence[bool], groups: Sequence[str], trained_on: dict[str, Any]
 ) -> Alignment:
-    """jobs.feedback.align_family.Learn with scikit-learn. The measured predictor is the one served: it was trained
-    on earlier thumbs only.
+    """jobs.feedback.align_family.Learn with scikit-learn. The predictor that is measured is the one that is served.
+
+    It was trained on earlier thumbs only.
     """
     from threadpoolctl import threadpool_limits
 
@@ -174,7 +178,7 @@ def learn_alignment(
         predictor = train(rows[:cut], RECIPES, trained_on=trained_on).predictor
         later = rows[cut:]
         targets, units = [row.target for row in later], [row.group for row in later]
-        estimate = measured(area, [predictor.predict(row.numbers) for row in later], targets, units, seed=0)
+        estimate = with_interval(area, [predictor.predict(row.numbers) for row in later], targets, units, seed=0)
         length = area([row.numbers[LENGTH] for row in later], targets)
     if estimate.value is None or estimate.low is None or estimate.high is None or length is None:
         raise ValueError("the later thumbs are all of one kind")

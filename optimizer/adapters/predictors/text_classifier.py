@@ -1,5 +1,6 @@
-"""A classifier that costs nothing:
-logistic regression on TF-IDF of words and pairs of words. scikit-learn is loaded when it is asked.
+"""A classifier that costs nothing: logistic regression on TF-IDF of words and pairs of words.
+
+scikit-learn is loaded at its first use.
 """
 
 from __future__ import annotations
@@ -11,10 +12,9 @@ STRENGTH = 10.0
 
 
 def classify(texts: Sequence[str], labels: Sequence[str], inputs: Sequence[str]) -> list[str]:
-    """A label for each text that is asked about, learnt from ``texts`` and their ``labels``,
-    of which at least two differ.
+    """A label for each of ``inputs``, learned from ``texts`` and their ``labels``, of which at least two differ.
 
-    Same input, same answer.
+    The same input gives the same answer.
     """
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression

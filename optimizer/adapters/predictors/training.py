@@ -1,6 +1,6 @@
 """Training of predictors with scikit-learn, which is loaded when training starts.
 
-What comes out is data; it is measured as it will be served, by the Predictor itself.
+The result is data; the Predictor itself measures it, as it will be served.
 """
 
 from __future__ import annotations
@@ -11,13 +11,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from optimizer.adapters.predictors.export import Recipe, fitted_isotonic, fitted_linear, fitted_platt, fitted_trees
-from optimizer.core.base.canonical import rounded
+from optimizer.core.base.canonical import round_floats
 from optimizer.core.base.errors import DatasetTooSmall
 from optimizer.core.predictor.predictor import FORMAT, Predictor
 
-Loss = Callable[
-    [Sequence[float], Sequence[float]], float
-]  # of predictions and targets in the same order; lower is better
+# Takes predictions and targets in the same order; lower is better.
+Loss = Callable[[Sequence[float], Sequence[float]], float]
 N_FOLDS = 5
 _LEAST_ROWS = 4 * N_FOLDS
 _CALIBRATIONS = ("none", "platt", "isotonic")
@@ -38,10 +37,11 @@ class TrainingRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainedPredictor:
-    """``out_of_fold``: for each row in order, the calibrated answer of a predictor
-    that saw neither the row nor its group, calibration included.
+    """``out_of_fold``: for each row in order, the calibrated answer of a predictor that saw neither the row nor its
+    group.
 
-    ``losses``: of each recipe out of fold, before calibration was chosen; ``calibration`` is none, platt or isotonic.
+    Calibration did not see them either. ``losses``: of each recipe out of fold, before calibration was chosen.
+    ``calibration`` is none, platt or isotonic.
     """
 
     predictor: Predictor
@@ -52,7 +52,7 @@ class TrainedPredictor:
 
     def trained_on(self, says: Mapping[str, Any]) -> Predictor:
         """The predictor with another ``trained_on``: its quality is known only after training."""
-        return Predictor.from_data(rounded({**self.predictor.data, "trained_on": dict(says)}))
+        return Predictor.from_data(round_floats({**self.predictor.data, "trained_on": dict(says)}))
 
 
 def log_loss(predictions: Sequence[float], targets: Sequence[float]) -> float:
@@ -117,7 +117,7 @@ def train(
         "trained_on": dict(trained_on),
     }
     return TrainedPredictor(
-        predictor=Predictor.from_data(rounded(data)),
+        predictor=Predictor.from_data(round_floats(data)),
         recipe=recipe,
         calibration=calibration,
         out_of_fold=tuple(fitted[calibration]),

@@ -95,7 +95,7 @@ def _list(state: Mapping[str, Any], name: str, path: str) -> list[Any]:
 
 
 def _field(field: Mapping[str, str]) -> tuple[str, str]:
-    """(name, prefix). A saved field has no name of its own but in a description that nobody wrote."""
+    """(name, prefix). A saved field has its name only in a description that nobody wrote."""
     prefix = str(field.get("prefix", ""))
     named = re.fullmatch(r"\$\{(\w+)\}", str(field.get("description", field.get("desc", ""))))
     name = named[1] if named else re.sub(r"\W+", "_", prefix.rstrip(": ").lower()).strip("_")

@@ -1,5 +1,6 @@
-"""``langfuse:NAME`` or ``langfuse:NAME@label``: a prompt of the project whose keys the caller's environment has; and
-what the project knows of its use.
+"""``langfuse:NAME`` or ``langfuse:NAME@label``: a prompt of the project whose keys are in the caller's environment.
+
+Also the project's records of its use.
 """
 
 from __future__ import annotations
@@ -43,8 +44,9 @@ def langfuse(reference: str) -> ForeignPrompt:
 
 
 def read_generations(metadata: Sequence[str]) -> Iterator[Mapping[str, Any]]:
-    """Every generation of the project, a page at a time. ``metadata``: keys whose values are not cut short. Raises
-    InvalidInput.
+    """Every generation of the project, a page at a time. Raises InvalidInput.
+
+    ``metadata``: keys whose values are not cut short.
     """
     return _pages(OBSERVATIONS, {"type": "GENERATION", "fields": OBSERVED, "expandMetadata": ",".join(metadata)})
 

@@ -61,7 +61,7 @@ def _prompt(prompt: Any, n: int, path: str) -> tuple[str, str]:
 
 
 def _row(test: Any, n: int, path: str, not_carried: list[str]) -> dict[str, Any] | None:
-    """None where the test does not say what the answer is."""
+    """The row; None where the test has no expected answer."""
     if not isinstance(test, Mapping):
         raise InvalidInput(f"Test {n} of {path} is {test!r:.80}: only tests that stand in the file are taken.")
     values = test.get("vars") or {}

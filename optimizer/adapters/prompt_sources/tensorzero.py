@@ -49,7 +49,15 @@ def tensorzero(reference: str) -> ForeignPrompt:
         for name, value in setting.items()
         if name not in (*OF_TEMPLATES, "type", "weight")
     }
-    texts = _templates(setting, path.parent, not_carried)
+    # templates.NAME.path is the newer spelling; NAME_template the older, also in input_wrappers.
+    files: dict[str, Any] = {}
+    for table in (setting, _table(setting.get("input_wrappers"))):
+        files |= {role: table[key] for role in ROLES if (key := f"{role}_template") in table}
+        files |= {role: table[role] for role in ROLES if table is not setting and role in table}
+    templates = _tables(setting.get("templates"))
+    files |= {role: templates[role] for role in ROLES if role in templates}
+    not_carried += [f"template {name}" for name in templates if name not in ROLES]
+    texts = {role: plain_template(_text(file, path.parent), f"of {role}") for role, file in files.items()}
     messages = [{"role": role, "content": texts[role]} for role in ROLES if role in texts]
     if "user" not in texts:
         messages.append({"role": "user", "content": f"{{{{{MESSAGE}}}}}"})
@@ -59,20 +67,6 @@ def tensorzero(reference: str) -> ForeignPrompt:
         description=str(declared.get("description") or ""),
         not_carried=not_carried,
     )
-
-
-def _templates(setting: Mapping[str, Any], folder: Path, not_carried: list[str]) -> dict[str, str]:
-    """By role. ``templates.NAME.path`` is the newer spelling, ``NAME_template`` the older one, under
-    ``input_wrappers`` too.
-    """
-    files: dict[str, Any] = {}
-    for table in (setting, _table(setting.get("input_wrappers"))):
-        files |= {role: table[key] for role in ROLES if (key := f"{role}_template") in table}
-        files |= {role: table[role] for role in ROLES if table is not setting and role in table}
-    templates = _tables(setting.get("templates"))
-    files |= {role: templates[role] for role in ROLES if role in templates}
-    not_carried += [f"template {name}" for name in templates if name not in ROLES]
-    return {role: plain_template(_text(file, folder), f"of {role}") for role, file in files.items()}
 
 
 def _text(file: Any, folder: Path) -> str:

@@ -1,7 +1,7 @@
-"""Pages and their parts from the templates in ``templates/``, in which every value is escaped unless it is ``Markup``.
+"""Pages and their parts from the templates in ``templates/``; every value is escaped unless it is ``Markup``.
 
-A page extends ``base.html``: one HTML file that loads nothing, its style inside. How numbers stand in a page is said
-once, by the filters below.
+A page extends ``base.html``: one HTML file that loads nothing, with its style inside. The filters below say how numbers
+are written.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def page(template: str, **values: Any) -> str:
 
 
 def part(template: str, **values: Any) -> Markup:
-    """The same, to be put into a page."""
+    """The rendered template, for use inside a page."""
     return Markup(page(template, **values))
 
 
@@ -44,8 +44,8 @@ def usd(value: float | None) -> str:
     return UNKNOWN if value is None else dollars(value)
 
 
-def cut(text: str, limit: int) -> str:
-    """At most ``limit`` characters, and a sign where there were more."""
+def clip(text: str, limit: int) -> str:
+    """At most ``limit`` characters, with a sign where there were more."""
     return text if len(text) <= limit else f"{text[: limit - 1].rstrip()}…"
 
 
@@ -63,7 +63,7 @@ def _environment() -> Environment:
         "share": share,
         "number": number,
         "whole": whole,
-        "cut": cut,
+        "cut": clip,
         "percent": percent,
         "dollars": usd,
         "significant": lambda value: UNKNOWN if value is None else f"{value:.4g}",

@@ -17,7 +17,7 @@ from markupsafe import Markup
 from optimizer.adapters.reports.page import part
 
 SIZE = 1000.0  # units of the view box in both directions
-MAX_POINTS = 500  # of one line; beyond, the highest and lowest of each stretch stay
+MAX_POINTS = 500  # of one line; with more, the highest and lowest of each stretch stay
 Point = tuple[float, float]
 
 
@@ -64,7 +64,7 @@ class GuideLine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Band:
-    """Between (x, low, high); each value holds until the next x."""
+    """The area between (x, low, high); each value holds until the next x."""
 
     points: Sequence[tuple[float, float, float]]
     kind: str = "band"
@@ -82,7 +82,7 @@ class Dot:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Key:
-    """What a colour or a stroke stands for; ``kind`` holds CSS classes, "" for the colour of text."""
+    """What a colour or a stroke means; ``kind`` holds CSS classes, "" for the colour of text."""
 
     kind: str
     text: str
@@ -90,7 +90,7 @@ class Key:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plot:
-    """Stands in a template as its ``<figure>``. ``marks``: vertical lines."""
+    """Its text in a template is its ``<figure>``. ``marks``: vertical lines."""
 
     title: str
     value: str = ""  # below the title: what came out
@@ -128,10 +128,10 @@ class _TickLabel:
 
 def figure(plot: Plot) -> Markup:
     """The plot as one ``<figure>``."""
-    shapes = [_across(plot, "grid", tick.at) for tick in plot.y.shown()]
+    shapes = [_Shape(kind="grid", path=f"M0 {_y(plot, tick.at):.1f}H{SIZE:.0f}") for tick in plot.y.shown()]
     shapes += [_band(plot, band) for band in plot.bands if band.points]
     shapes += [_Shape(kind="mark", path=f"M{_x(plot, at):.1f} 0V{SIZE:.0f}") for at in plot.marks]
-    shapes += [_across(plot, rule.kind, rule.y) for rule in plot.rules]
+    shapes += [_Shape(kind=rule.kind, path=f"M0 {_y(plot, rule.y):.1f}H{SIZE:.0f}") for rule in plot.rules]
     shapes += [shape for line in plot.lines if line.points for shape in _line(plot, line)]
     # A line without length and with round ends: a circle would be stretched.
     shapes += [
@@ -144,7 +144,7 @@ def figure(plot: Plot) -> Markup:
 
 
 def nice_ticks(low: float, high: float, n: int = 3) -> list[float]:
-    """At least ``n`` round values within [low, high], as few as that allows."""
+    """At least ``n`` round values within [low, high], and few more."""
     if high <= low:
         return [low]
     power = 10.0 ** floor(log10(high - low))
@@ -156,7 +156,7 @@ def nice_ticks(low: float, high: float, n: int = 3) -> list[float]:
 
 
 def axis(low: float, high: float, text: Callable[[float], str] = "{:g}".format, label: str = "", n: int = 3) -> Axis:
-    """With at least ``n`` round ticks."""
+    """An axis with at least ``n`` round ticks."""
     return Axis(low=low, high=high, ticks=[Tick(at=at, text=text(at)) for at in nice_ticks(low, high, n)], label=label)
 
 
@@ -165,7 +165,7 @@ def counts(high: float, label: str) -> Axis:
 
 
 def differences(reach: float, text: Callable[[float], str]) -> Axis:
-    """As far below 0 as above it."""
+    """An axis that reaches as far below 0 as above it."""
     return axis(-reach, reach, lambda at: text(at) if at else "0")
 
 
@@ -177,8 +177,10 @@ def hour_ticks(high: float) -> tuple[list[Tick], str]:
     raise AssertionError
 
 
-def thinned(points: Sequence[Point]) -> list[Point]:
-    """At most about MAX_POINTS; of each stretch its first, lowest, highest and last stay, so that no peak is lost."""
+def thin(points: Sequence[Point]) -> list[Point]:
+    """About MAX_POINTS points at most; each stretch keeps its first, lowest, highest and last, so that no
+    peak is lost.
+    """
     if len(points) <= MAX_POINTS:
         return list(points)
     width = ceil(4 * len(points) / MAX_POINTS)
@@ -191,12 +193,8 @@ def thinned(points: Sequence[Point]) -> list[Point]:
     return chosen
 
 
-def _across(plot: Plot, kind: str, y: float) -> _Shape:
-    return _Shape(kind=kind, path=f"M0 {_y(plot, y):.1f}H{SIZE:.0f}")
-
-
 def _line(plot: Plot, line: Line) -> list[_Shape]:
-    points = [(_x(plot, x), _y(plot, y)) for x, y in thinned(line.points)]
+    points = [(_x(plot, x), _y(plot, y)) for x, y in thin(line.points)]
     path = _steps(points) if line.steps else "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in points)
     area = [_Shape(kind=f"{line.kind} area", path=f"{path}V{SIZE:.0f}H{points[0][0]:.1f}Z")] if line.filled else []
     return [*area, _Shape(kind=f"{line.kind} line", path=path)]

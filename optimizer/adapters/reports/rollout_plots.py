@@ -34,13 +34,13 @@ from optimizer.core.views.rollout_status import WITHIN_BLOCKS, EvidenceView
 from optimizer.core.views.rollout_story import RolloutReport, headline
 
 LOWEST, HIGHEST = -3, 6  # powers of ten shown of an e-value; the caption says what lies beyond
-ROOM = 0.12  # between two ticks of shares, of the plot's height
+ROOM = 0.12  # least distance between two ticks of shares, as a share of the plot's height
 AFTER = 1.06  # a rollout that has ended is followed for a little longer
 ASKED = {"ship3": "3 margins", "ship2": "2 margins", "ship1": "the margin"}
 SUPERSCRIPTS = "⁰¹²³⁴⁵⁶⁷⁸⁹"
 
 
-def asked(name: str) -> str:
+def gate_label(name: str) -> str:
     """What a stage's gate has to show; of the holdback, what is still watched."""
     return f"not worse by {ASKED[name]}" if name in ASKED else "nothing; a drop is watched for"
 
@@ -159,7 +159,7 @@ def guardrails(report: RolloutReport) -> list[Plot]:
 
 
 def _evidence(log_es: Iterable[Point]) -> Line:
-    """From an e-value of 1 on; heights are powers of ten."""
+    """The evidence from an e-value of 1 on; heights are powers of ten."""
     return Line(points=[(0.0, 0.0), *((x, _log10(value)) for x, value in log_es)], kind="evidence")
 
 
@@ -222,24 +222,21 @@ def _capital(text: str) -> str:
 def rollout_page(report: RolloutReport) -> str:
     """The whole page."""
     rollout = report.rollout
+    # A record that was changed proves nothing, so the headline says only that.
     return page(
         "rollout.html",
         report=report,
         rollout=rollout,
         view=report.view,
         plots=plots,
-        headline=_headline(report),
+        headline=(
+            f"The record of rollout {rollout.id} of {rollout.family} does not fit: it was changed or lost in part."
+            if report.problems
+            else headline(rollout, report.view, report.decisions)
+        ),
         ladder=ladder_text(rollout.ladder),
         not_drawn="Not drawn: the record does not fit." if report.problems else "",
         evidence_text=evidence_text,
         span=span,
         within_blocks=WITHIN_BLOCKS,
     )
-
-
-def _headline(report: RolloutReport) -> str:
-    """A record that was changed tells nothing, whatever it says."""
-    rollout = report.rollout
-    if report.problems:
-        return f"The record of rollout {rollout.id} of {rollout.family} does not fit: it was changed or lost in part."
-    return headline(rollout, report.view, report.decisions)

@@ -19,7 +19,7 @@ from optimizer.adapters.reports.plots import (
 )
 from optimizer.core.base.phrasing import count, dollars, threshold
 from optimizer.core.search.cascade.figures import CascadeCurves, Figure, ThresholdCurve, ThresholdPoint
-from optimizer.core.search.cascade.learned import Bin, Quality, TierFinding
+from optimizer.core.search.cascade.learned import Quality, TierFinding
 from optimizer.core.search.study import Trial
 from optimizer.core.views.study_story import (
     LearningCurve,
@@ -37,7 +37,7 @@ Cost = Callable[[Trial], float | None]
 
 
 def trials(report: StudyReport) -> Plot:
-    """Dev score of every measured trial against the calls that the search had made by then, or against its number."""
+    """Dev score of every measured trial against the search's calls by then, or against its number."""
     seen = [t for t in report.history.trials if t.trial.score is not None]
     by_calls = bool(seen) and seen[-1].calls > 0
     place = {t.trial.number: float(t.calls if by_calls else t.trial.number) for t in seen}
@@ -144,8 +144,8 @@ def _curve(curve: LearningCurve, x: Axis, y: Axis) -> Plot:
     )
 
 
-def measured(finding: TierFinding) -> dict[str, Quality]:
-    """Which confidences of a tier were measured, by name."""
+def measured_confidences(finding: TierFinding) -> dict[str, Quality]:
+    """The confidences of a tier that were measured, by name."""
     both = {"recorded": finding.recorded, "learned": finding.learned}
     return {name: quality for name, quality in both.items() if quality is not None}
 
@@ -171,14 +171,17 @@ def reliability(tier: str, shown: Mapping[str, Quality]) -> Plot:
                 for name, each in bins
             ),
         ],
-        dots=[_bin(name, each) for name, each in bins],
+        dots=[
+            Dot(
+                x=each.promised,
+                y=each.right,
+                kind=CONFIDENCES[name],
+                about=f"{name}: {each.right:.3f} of {each.n} right where {each.promised:.3f} was promised",
+            )
+            for name, each in bins
+        ],
         tall=True,
     )
-
-
-def _bin(name: str, each: Bin) -> Dot:
-    about = f"{name}: {each.right:.3f} of {each.n} right where {each.promised:.3f} was promised"
-    return Dot(x=each.promised, y=each.right, kind=CONFIDENCES[name], about=about)
 
 
 def _keys(seen: Iterable[TrialView]) -> list[Key]:

@@ -15,11 +15,11 @@ from functools import partial
 from typing import Any
 
 from optimizer.adapters.reports import study_plots as plots
-from optimizer.adapters.reports.page import cut, page, share, usd
+from optimizer.adapters.reports.page import clip, page, share, usd
 from optimizer.core.base.canonical import canonical_json, digest
 from optimizer.core.base.phrasing import when
 from optimizer.core.evaluation.gates import improvement_unit, points_text
-from optimizer.core.evaluation.label_report import LABELS, NO_LABEL, confused
+from optimizer.core.evaluation.label_report import LABELS, NO_LABEL, confusions
 from optimizer.core.evaluation.trivial_baselines import WITHOUT_MODEL, heading, said
 from optimizer.core.family.variant import Variant
 from optimizer.core.rollout.transitions import is_system
@@ -41,7 +41,7 @@ from optimizer.core.views.study_story import StudyReport, usd_per_example
 from optimizer.core.views.variant import variant_diff, variant_text
 from optimizer.core.views.variant_grid import VariantGrid, score_spread
 
-N_CASES = 5  # of the largest gains, and as many of the largest losses
+N_CASES = 5  # largest gains that are shown, and as many largest losses
 LINE_CHARS = 700  # of one line of a diff
 UNCONFIRMED = {
     "not_confirmed": "The sealed holdout was not looked at, as this study was not to; a person may have it looked at.",
@@ -52,6 +52,7 @@ UNCONFIRMED = {
         "Nothing beat the champion on the rows that are not sealed, so the sealed holdout was not looked at "
         "and stays fresh for the next study."
     ),
+    "no_move": "No variant with the new model answered every example, so the sealed holdout was not looked at.",
 }
 
 
@@ -68,6 +69,7 @@ def study_page(report: StudyReport) -> str:
         "hides_some": any(case.other.example not in report.texts for case in (*gains, *losses)),
         "hash_of": lambda id: digest(f"{report.study.id}:{id}".encode())[:12],
     }
+    is_move = study.outcome == "no_improvement" and study.move_to is not None
     return page(
         "study.html",
         report=report,
@@ -88,7 +90,9 @@ def study_page(report: StudyReport) -> str:
         n_behind=len((study.dataset or {}).get(RUN_OFF, ())),
         too_long=too_long_in_words(study.dataset),
         is_look=study.mode == "confirm",
-        unconfirmed=UNCONFIRMED.get(study.outcome or study.status, "There has been none yet."),
+        unconfirmed=UNCONFIRMED.get(
+            "no_move" if is_move else study.outcome or study.status, "There has been none yet."
+        ),
         changed=_changed(report),
         best_first=sorted(
             report.history.trials,
@@ -99,7 +103,7 @@ def study_page(report: StudyReport) -> str:
             ),
         ),
         cost_name="Time share" if study.is_replayed else "Dollars a call",
-        cost=share if study.is_replayed else usd,  # of one item that was replayed: no call was paid for it
+        cost=share if study.is_replayed else usd,  # a replayed item costs no call, so its share of the time
         usd_per_example=usd_per_example,
         n_scored=sum(t.score is not None for t in trials),
         cases=cases,
@@ -163,7 +167,7 @@ def _changed(report: StudyReport) -> dict[str, Any] | None:
     return {
         "what": what,
         "variant": shown,
-        "diff": [(kinds.get(line[:1], "same"), cut(line, LINE_CHARS) or " ") for line in lines],
+        "diff": [(kinds.get(line[:1], "same"), clip(line, LINE_CHARS) or " ") for line in lines],
         "text": variant_text(other),
     }
 
@@ -202,12 +206,12 @@ def label_tables(label_reports: Mapping[str, Any], study: Study) -> dict[str, An
         "columns": [f"{figure}, {name}" for figure in ("Precision", "Recall", "F1") for name, _ in arms],
         "rows": [_row(label, [row.get(label, {}) for row in by_label]) for label in labels[:N_LABELS]],
         "n_left_out": max(0, len(labels) - N_LABELS),
-        "confused": confused(confusion),
+        "confused": confusions(confusion),
         "confusion": confusion,
         "crossed": crossed,
         "n_met": len(_met(confusion)),
         "given": answers,
-        "given_columns": [cut(answer, LABEL_CHARS) for answer in answers],
+        "given_columns": [clip(answer, LABEL_CHARS) for answer in answers],
     }
 
 
@@ -257,9 +261,7 @@ def importances(trials: Sequence[Trial], variants: Mapping[str, Variant], seed: 
 
 
 def settings_of(trial: Trial, variant: Variant | None) -> dict[str, Any]:
-    """What may vary between trials, by a flat name: n_examples, instruction (its hash),
-    settings of model and policy.
-    """
+    """Flat name -> what may vary between trials: n_examples, instruction (its hash), settings of model and policy."""
     if variant is None:
         return {}
     instruction = digest(canonical_json([dict(message) for message in variant.messages]))[:6]

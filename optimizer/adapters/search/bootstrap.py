@@ -1,4 +1,4 @@
-"""Strategy ``bootstrap``: the candidates of DSPy's random search over few-shot examples
+"""Strategy ``bootstrap``: candidates of DSPy's random search over few-shot examples
 (BootstrapFewShotWithRandomSearch).
 """
 
@@ -66,7 +66,7 @@ class BootstrapSearch:
             self._threshold = reached  # an output worse than what is reached already teaches nothing
 
     def _compile(self, seed: int) -> Variant:
-        """The candidate that DSPy's random search makes of one seed; evaluating it is the study's."""
+        """The candidate that DSPy's random search makes of one seed; the study evaluates it."""
         from dspy.teleprompt import BootstrapFewShot, LabeledFewShot
 
         train = list(self._train)

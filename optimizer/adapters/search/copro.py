@@ -1,8 +1,8 @@
-"""Strategy ``copro``: instructions written from those tried so far and their scores, as in DSPy's COPRO (after OPRO,
-Yang et al. 2023, arXiv 2309.03409).
+"""Strategy ``copro``: instructions written from earlier ones and their scores, as in DSPy's COPRO.
 
-The two prompts are DSPy's. What is ours: the study measures every instruction on its dev examples, so that nothing is
-evaluated twice, and an instruction has no prefix for the output field, since a prompt here has none.
+COPRO follows OPRO (Yang et al. 2023, arXiv 2309.03409). The two prompts are DSPy's. The rest is ours: the study
+measures every instruction on its dev examples, so that nothing is evaluated twice, and an instruction has no prefix for
+the output field, since a prompt here has none.
 """
 
 from __future__ import annotations
@@ -27,8 +27,7 @@ PREFIX = "proposed_prefix_for_output_field"
     n_trials=strategy_calls.n_instructions,
 )
 class CoproSearch:
-    """At most ``n_instructions``, in rounds: the first rewrites the start's,
-    the later ones see what earlier ones scored.
+    """At most ``n_instructions``, in rounds: the first rewrites the start's, the later ones see the earlier scores.
 
     It sees instructions and scores only, no example.
     """
@@ -79,7 +78,7 @@ class CoproSearch:
             self._n_remaining -= 1
             self._n_asked += 1
             start, at = self._setting.start, {"proposal": self._n_asked}
-            with self._engine.asked():
+            with self._engine.as_model():
                 text = self._engine.proposed(lambda: str(ask(**arguments).proposed_instruction), **at)
             if text is None:
                 variant = None

@@ -1,8 +1,8 @@
-"""Strategy ``gepa``: instructions written anew by reflection on answers that went wrong (GEPA,
-Agrawal et al. 2025, arXiv 2507.19457).
+"""Strategy ``gepa``: instructions rewritten by reflection on wrong answers (GEPA, Agrawal et al. 2025, arXiv
+2507.19457).
 
-The prompt of the reflection, the reading of its answer and the choice of a parent from the Pareto front are those of
-the gepa package. What is ours: every answer goes through journal and budget. The study evaluates a child that does
+The prompt of the reflection, the reading of its answer and the choice of a parent from the Pareto front are the gepa
+package's. The rest is ours: every answer goes through journal and budget, and the study evaluates a child that does
 better on its few training examples like any other candidate. The proposer sees released examples only, since its words
 may end up in every user's prompt.
 """
@@ -22,7 +22,6 @@ from optimizer.core.dataset.examples import Example
 from optimizer.core.family.variant import Variant
 from optimizer.core.search import strategy_calls
 from optimizer.core.search.cost_estimate import REFLECTED_ON
-from optimizer.core.search.playbook.clusters import AnsweredExample
 from optimizer.core.search.space import doc_of, instruction_fault, with_instruction
 from optimizer.core.search.strategy import GEPA, QUALITY, Proposal, SearchSetting, strategy
 
@@ -46,8 +45,8 @@ class _PoolMember:
     calls=strategy_calls.gepa_calls,
 )
 class GepaSearch:
-    """At most ``n_instructions`` reflections; a child is proposed where it beats its parent on the examples
-    that were reflected on.
+    """At most ``n_instructions`` reflections; a child is proposed where it beats its parent on the
+    reflected examples.
     """
 
     def __init__(self, setting: SearchSetting) -> None:
@@ -94,8 +93,19 @@ class GepaSearch:
             log.info("nothing_to_learn_from", strategy=GEPA, proposal=self._n_reflections)
             return None
         try:
+            from gepa.strategies.instruction_proposal import InstructionProposalSignature
+
+            records = [
+                {"Inputs": dict(a.example.input), "Generated Outputs": a.text, "Feedback": a.feedback} for a in before
+            ]
+            values = {
+                "current_instruction_doc": doc_of(parent),
+                "dataset_with_feedback": records,
+                "prompt_template": None,
+            }
             text = self._setting.propose(
-                [{"role": "user", "content": self._prompt(parent, before)}], f"{GEPA}:{self._n_reflections}"
+                [{"role": "user", "content": str(InstructionProposalSignature.prompt_renderer(values))}],
+                f"{GEPA}:{self._n_reflections}",
             )
         except (ModelFailed, InvalidInput) as failure:
             log.warning("proposal_failed", strategy=GEPA, proposal=self._n_reflections, why=failure.detail)
@@ -118,12 +128,3 @@ class GepaSearch:
             "batch_after": is_now / len(pairs),
         }
         return Proposal(variant=child, proposer=GEPA, params=params)
-
-    def _prompt(self, parent: Variant, answered: Sequence[AnsweredExample]) -> str:
-        from gepa.strategies.instruction_proposal import InstructionProposalSignature
-
-        records = [
-            {"Inputs": dict(a.example.input), "Generated Outputs": a.text, "Feedback": a.feedback} for a in answered
-        ]
-        values = {"current_instruction_doc": doc_of(parent), "dataset_with_feedback": records, "prompt_template": None}
-        return str(InstructionProposalSignature.prompt_renderer(values))

@@ -1,5 +1,5 @@
-"""Strategies ``mipro`` and ``joint``: instructions and sets of examples first, then one TPE over both,
-with ``joint`` over settings, too.
+"""Strategies ``mipro`` and ``joint``: instructions and sets of examples, then one TPE over both; ``joint`` adds
+settings.
 
 MIPROv2's three steps (Opsahl-Ong et al. 2024): examples are bootstrapped, instructions are written with them in view,
 and the two are chosen together, since an instruction that wins alone may lose beside examples. Every point is a
@@ -61,7 +61,16 @@ class JointSearch:
             sets += [example_set for example_set in made_for(self._setting, results) if example_set not in sets][
                 :N_MADE
             ]
-        texts = self._texts(sets)
+        # The start first, then the same with other instructions: the space's list, where it has one, else written ones.
+        texts, declared = [self._setting.start], self._setting.space.get("instruction") or {}
+        if declared.get("choices"):
+            others = [with_instruction(texts[0], text) for text in declared["choices"]]
+            texts += [other for other in others if other.id != texts[0].id]
+        elif declared.get("propose"):
+            from optimizer.adapters.search.with_dspy.instructions import written_instructions
+
+            n_written = int(self._setting.definition["n_instructions"])
+            texts += written_instructions(self._name, self._setting, sets, n_written)
         settings = [d for d in dimensions_of(setting) if d.name not in TEXTS] if self._name == JOINT else []
         chosen: list[Dimension] = [
             ChoiceDimension(name=name, options=tuple(range(len(of))))
@@ -80,23 +89,6 @@ class JointSearch:
         n_listed = len(texts) - 1 if "choices" in (setting.space.get("instruction") or {}) else 0
         n_beside = n_listed if n_listed <= n else 0  # every instruction of a list is tried, then TPE goes on from them
         return PointSearch(setting, space, n=n, n_beside=n_beside, proposer=self._name)
-
-    def _texts(self, sets: Sequence[Sequence[FewShot]]) -> list[Variant]:
-        """The start first, then the same with other instructions: those of a list,
-        where the space has one, else written ones.
-        """
-        start, declared = self._setting.start, self._setting.space.get("instruction") or {}
-        if declared.get("choices"):
-            others = [with_instruction(start, text) for text in declared["choices"]]
-            return [start, *(other for other in others if other.id != start.id)]
-        if not declared.get("propose"):
-            return [start]
-        from optimizer.adapters.search.with_dspy.instructions import written_instructions
-
-        return [
-            start,
-            *written_instructions(self._name, self._setting, sets, int(self._setting.definition["n_instructions"])),
-        ]
 
 
 @strategy(

@@ -1,10 +1,10 @@
-"""Strategy ``playbook``: a section of the instruction that grows by lessons from what went wrong, as in ACE (Zhang et
-al. 2025, arXiv 2510.04618).
+"""Strategy ``playbook``: a section of the instruction that grows by lessons from mistakes, as in ACE.
 
-The Generator is the best variant so far, on training examples. The Reflector, a call of the proposer, reads its
-failures by kind and writes lessons. The Curator takes them into the family's playbook: a call of the proposer says what
-to merge and to retire, and rules do the rest. What is ours: a new section first has to do better on the same training
-examples and then on dev, and entries that bring nothing are retired, with the figures.
+ACE: Zhang et al. 2025, arXiv 2510.04618. The Generator is the best variant so far, on training examples. The Reflector,
+a call of the proposer, reads its failures by kind and writes lessons. The Curator takes them into the family's
+playbook: a call of the proposer says what to merge and to retire, and rules do the rest. The rest is ours: a new
+section first has to do better on the same training examples and then on dev, and entries that bring nothing are
+retired, with the figures.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from optimizer.core.base.values import ExampleResult
 from optimizer.core.dataset.examples import Example
 from optimizer.core.family.variant import Variant
 from optimizer.core.search import strategy_calls
-from optimizer.core.search.playbook.clusters import Cluster, clustered
+from optimizer.core.search.playbook.clusters import cluster_failures
 from optimizer.core.search.playbook.entries import (
     Add,
     Count,
@@ -32,16 +32,16 @@ from optimizer.core.search.playbook.entries import (
     Retire,
     Support,
     active,
-    applied,
+    apply_edits,
     id_of,
-    texts_shown,
+    section_texts,
     with_section,
 )
 from optimizer.core.search.playbook.reflection import (
     CurationProposal,
     Lesson,
     Limits,
-    curated,
+    curate,
     read_curation,
     read_lessons,
     to_curate,
@@ -122,7 +122,7 @@ class PlaybookSearch:
         self._entries = self._setting.playbook.opened()
         # The start with the active entries of earlier studies that its instruction does not show.
         start = self._setting.start
-        shown = set(texts_shown(instruction_of(start) or ""))
+        shown = set(section_texts(instruction_of(start) or ""))
         new = tuple(entry.id for entry in active(self._entries) if entry.text not in shown)
         variant = with_section(start, self._entries.values())
         if new and self._is_usable(start, variant):
@@ -144,15 +144,25 @@ class PlaybookSearch:
     def _step(self, parent: Variant, batch: Sequence[Example]) -> Proposal | None:
         """One proposal. What fails on the way ends this one, not the study."""
         before = answers(self._setting, parent, batch)
-        clusters = clustered(before, self._setting.family.output)
+        clusters = cluster_failures(before, self._setting.family.output)
         if not clusters:
             log.info("nothing_to_learn_from", strategy=PLAYBOOK, step=self._n_steps)
             return None
-        lessons = self._reflected(parent, clusters)
+        # The Reflector's lessons, without those that no prompt may show.
+        text = self._answer_of(to_reflect(doc_of(parent), clusters), "reflect")
+        if text is None:
+            return None
+        try:
+            lessons, faults = read_lessons(text, clusters)
+        except ValueError as unreadable:
+            lessons, faults = [], [str(unreadable)]
+        for fault in faults:
+            log.warning("proposal_unusable", strategy=PLAYBOOK, step=self._n_steps, why=fault)
+        lessons = [lesson for lesson in lessons if not self._leaks(lesson.text)]
         if not lessons:
             return None
-        edits = curated(self._entries, lessons, self._proposed_changes(lessons), self._limits)
-        entries = applied(self._entries, edits)
+        edits = curate(self._entries, lessons, self._proposed_changes(lessons), self._limits)
+        entries = apply_edits(self._entries, edits)
         was, is_now = ({entry.id for entry in active(some)} for some in (self._entries, entries))
         new = tuple(entry.id for entry in active(entries) if entry.id not in was)
         child = with_section(parent, entries.values())
@@ -181,21 +191,8 @@ class PlaybookSearch:
         }
         return self._proposed(child, params)
 
-    def _reflected(self, parent: Variant, clusters: Sequence[Cluster]) -> list[Lesson]:
-        """What the Reflector learned, without what may not stand in a prompt."""
-        text = self._answer_of(to_reflect(doc_of(parent), clusters), "reflect")
-        if text is None:
-            return []
-        try:
-            lessons, faults = read_lessons(text, clusters)
-        except ValueError as unreadable:
-            lessons, faults = [], [str(unreadable)]
-        for fault in faults:
-            log.warning("proposal_unusable", strategy=PLAYBOOK, step=self._n_steps, why=fault)
-        return [lesson for lesson in lessons if not self._leaks(lesson.text)]
-
     def _proposed_changes(self, lessons: Sequence[Lesson]) -> CurationProposal:
-        """What the Curator proposes for the entries that are there; nothing where it fails, or there is none."""
+        """What the Curator proposes for the present entries; nothing where it fails, or there are none."""
         entries = active(self._entries)
         text = self._answer_of(to_curate(entries, lessons), "curate") if entries else None
         if text is None:
@@ -244,7 +241,7 @@ class PlaybookSearch:
         if not edits:
             return
         self._setting.playbook.keep(1 + 2 * self._n_steps + judged, edits)
-        self._entries = applied(self._entries, edits)
+        self._entries = apply_edits(self._entries, edits)
 
     def _is_usable(self, before: Variant, variant: Variant) -> bool:
         why_not = instruction_fault(before, variant, self._seen, self._setting.fits, self._setting.leaks)
@@ -259,7 +256,7 @@ class PlaybookSearch:
 
 
 def _counts(ids: Sequence[str], pairs: Sequence[tuple[float, float]]) -> list[Edit]:
-    """Of scores without the entries and with them."""
+    """The counts from scores without the entries and with them."""
     helpful, harmful = sum(after > before for before, after in pairs), sum(after < before for before, after in pairs)
     return [Count(id=id, helpful=helpful, harmful=harmful) for id in ids] if helpful or harmful else []
 

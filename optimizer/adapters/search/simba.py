@@ -1,9 +1,9 @@
-"""Strategy ``simba``: rules and examples taken from answers that differ (DSPy's SIMBA,
-stochastic introspective mini-batch ascent).
+"""Strategy ``simba``: rules and examples from answers that differ (SIMBA of DSPy).
 
-The prompt that asks for a rule, and when none is asked for, are DSPy's. What is ours: every answer goes through journal
-and budget, the best prompt of each step is measured by the study, and only released training examples are drawn, since
-the proposer sees them and its words may end up in every user's prompt.
+SIMBA: stochastic introspective mini-batch ascent. The prompt that asks for a rule, and the cases in which none is asked
+for, are DSPy's. The rest is ours: every answer goes through journal and budget, the study measures the best prompt of
+each step, and only released training examples are drawn, since the proposer sees them and its words may end up in every
+user's prompt.
 """
 
 from __future__ import annotations
@@ -155,7 +155,7 @@ class SimbaSearch:
         return self._draw.choices(among, weights=[math.exp(m.mean / SHARPNESS) for m in among])[0]
 
     def _answered(self, variant: Variant, example: Example, draw: int) -> _Sample | None:
-        """None where the model failed, or its answer could not be measured."""
+        """The answer; None where the model failed, or its answer could not be measured."""
         try:
             text = self._setting.answer(variant, example, draw)
         except ModelFailed:
@@ -185,8 +185,9 @@ class SimbaSearch:
 
 
 def _by_difference(samples: Sequence[_Sample]) -> list[list[_Sample]]:
-    """Answers by example, the best first; the examples whose answers differ most first,
-    then those with the better best one.
+    """Answers by example, the best first.
+
+    Examples whose answers differ most come first, then those with the better best one.
     """
     buckets: dict[str, list[_Sample]] = {}
     for sample in samples:

@@ -28,15 +28,13 @@ from optimizer.core.search.space import (
 from optimizer.core.search.strategy import Proposal, SearchSetting, strategy
 from optimizer.core.search.study import POINTS
 
-MAX_REPEATS = 5  # of TPE in a row, after which a point is drawn that was not seen
+MAX_REPEATS = 5  # of TPE in a row; after these an unseen point is drawn
 N_STARTUP = 4  # random points before TPE models the scores
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Space:
-    """What is searched: dimensions, the Variant at a point,
-    and the point of the variant that the search starts from (None: outside).
-    """
+    """The searched space: dimensions, the Variant at a point, and the start's point (None: outside)."""
 
     dimensions: Sequence[Dimension]
     variant_at: Callable[[Point], Variant]
@@ -44,14 +42,14 @@ class Space:
 
 
 class PointSearch:
-    """Points that were not seen. TPE is told the start first, so that it knows what to beat.
+    """Proposes points that were not seen. TPE is told the start first, so that it knows what to beat.
 
     A space of at most ``n`` points is tried whole, in an order drawn by the seed: an enumeration needs no model of the
-    scores. What was seen, or makes a longer request than is allowed, counts as no proposal.
+    scores. A point that was seen, or that makes too long a request, counts as no proposal.
 
     Args:
-        n: points proposed at most.
-        n_beside: of these so many neighbours of the start first, one dimension changed at a time.
+        n: the most points to propose.
+        n_beside: of these, neighbours of the start that come first, with one dimension changed at a time.
         proposer: whose name the proposals carry.
     """
 

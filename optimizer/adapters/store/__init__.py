@@ -1,9 +1,8 @@
-"""What lives here: the store on SQLite or PostgreSQL: one writer thread per process, the tables,
-and their first schema.
+"""The store on SQLite or PostgreSQL: one writer thread per process, the tables, and their migrations.
 
-What does not: rules on what may be written when (``core`` and ``jobs``). SQL of one dialect only stands in
-``engine.py``. Start reading at ``database.py`` (the Store), then ``writer.py`` (group commit) and ``tables/``; each
-table is written in ``repositories/``.
+Rules on what may be written when are in ``core`` and ``jobs``. SQL of one dialect only is in ``engine.py``. Start
+reading at ``database.py`` (the Store), then ``writer.py`` (group commit) and ``tables/``; each table is written in
+``repositories/``.
 """
 
 from optimizer.adapters.store.database import Database

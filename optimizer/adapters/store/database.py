@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import closing, contextmanager, nullcontext, suppress
 from pathlib import Path
 from time import monotonic
 from typing import Any, NoReturn, TypeVar
@@ -28,14 +29,14 @@ from optimizer.adapters.store.engine import (
     is_read_only,
     is_sqlite,
     open_engine,
-    shown,
     sqlite_path,
+    url_without_password,
 )
 from optimizer.adapters.store.families import FamilyNameTables
 from optimizer.adapters.store.repositories.alerts import AlertTable, AuditTable, OutboxTable
 from optimizer.adapters.store.repositories.api_keys import ApiKeyTable, KeyUsageTable
 from optimizer.adapters.store.repositories.events import EventTables
-from optimizer.adapters.store.repositories.examples import CalibrationTable, ExampleTables, ReviewTable
+from optimizer.adapters.store.repositories.examples import CalibrationTable, ExampleTables, ReviewTable, StudentTable
 from optimizer.adapters.store.repositories.graphs import GraphTable
 from optimizer.adapters.store.repositories.journal import JournalTable, RunTable
 from optimizer.adapters.store.repositories.minute_stats import (
@@ -45,6 +46,7 @@ from optimizer.adapters.store.repositories.minute_stats import (
     SwitchWatchTable,
 )
 from optimizer.adapters.store.repositories.observations import ObservationQueries
+from optimizer.adapters.store.repositories.personal import PersonalTables
 from optimizer.adapters.store.repositories.retention import RetentionTables
 from optimizer.adapters.store.repositories.rollouts import BlockTables, RolloutTables, UnitCountTable
 from optimizer.adapters.store.repositories.serving import (
@@ -93,7 +95,9 @@ class Readers:
                 family_names.look(connection)
                 yield connection
         finally:
-            with self._changed:  # between this look at the generation and the return to the pool, no pool may go
+            with (
+                self._changed
+            ):  # no pool may be replaced between this check of the generation and the return to the pool
                 self._in_use -= 1
                 self._changed.notify_all()
                 if connection is not None:
@@ -102,7 +106,7 @@ class Readers:
                     connection.close()
 
     def renew(self) -> None:
-        """Later reads get new connections; those in use are closed as their reads end."""
+        """Later reads get new connections; those in use are closed once their reads end."""
         with self._changed:
             self._generation += 1
             self._engine.dispose()
@@ -151,7 +155,7 @@ class Callers:
 class _Done:
     """Writes that have ended and of which one loop has not heard."""
 
-    def __init__(self) -> None:  # without the loop, which could never be forgotten by what it leads to
+    def __init__(self) -> None:  # without the loop: what it leads to would never let go of it
         self._ended = deque[tuple[asyncio.Future[Any], Future[Any]]]()
         self._is_called = False
 
@@ -214,6 +218,7 @@ class Database:
         self.reviews = ReviewTable()
         self.graphs = GraphTable()
         self.calibrations = CalibrationTable()
+        self.students = StudentTable()
         self.runs = RunTable()
         self.variants = VariantTable()
         self.playbooks = PlaybookTables()
@@ -235,6 +240,7 @@ class Database:
         self.freezes = FreezeTable()
         self.schedules = ScheduleTable()
         self.retained = RetentionTables()
+        self.personal = PersonalTables()
         self.outbox = OutboxTable()
         self.alerts = AlertTable(self.outbox)
         self.api_keys = ApiKeyTable(Path(f"{sqlite_path(url)}.keyed"))
@@ -291,8 +297,9 @@ class Database:
         return self._lock_held
 
     def look_again(self, *, reads_file: bool = True) -> None:
-        """Whether ``fault`` and ``lock_held`` are over: tries a write, and now and then checks the whole file,
-        which may take seconds.
+        """Checks whether ``fault`` and ``lock_held`` are over.
+
+        It tries a write, and every so often checks the whole file, which may take seconds.
         """
         if self._write_fault is not None or self._lock_held is not None:
             with suppress(DetentError):
@@ -308,8 +315,9 @@ class Database:
             self._check_pause_s, self._check_due = CHECK_PAUSE_S, 0.0
 
     def damage(self, table: str | None = None) -> list[str]:
-        """What SQLite finds wrong with the file as it is on disk, at most MOST_DAMAGE of it; reads all of it, or a
-        table with its indexes.
+        """What SQLite finds wrong with the file on disk, at most MOST_DAMAGE faults.
+
+        It reads the whole file, or one table with its indexes.
         """
         self._renew_readers()  # a connection may remember pages as they were
         try:
@@ -323,7 +331,7 @@ class Database:
         return [] if rows == ["ok"] else [str(row) for row in rows]
 
     def damage_by_tables(self) -> Iterator[list[str]]:
-        """``damage`` of one table after the other, each in a transaction of its own; ``fault`` tells of it too."""
+        """``damage`` of one table after the other, each in a transaction of its own; sets ``fault``, too."""
         with self.read() as tx:
             tables = tx.exec_driver_sql("SELECT name FROM sqlite_master WHERE type = 'table'").scalars().all()
         for table in ("sqlite_master", *tables):
@@ -333,9 +341,8 @@ class Database:
             yield faults
 
     def migrate(self) -> None:
-        """Brings the tables to this version; makes the file when there is none.
-
-        The caller holds the lock of the installation.
+        """Brings the tables to this version; makes the file when there is none. The caller holds the installation's
+        lock.
         """
         from optimizer.adapters.store.migrations import upgrade
 
@@ -344,8 +351,33 @@ class Database:
         except SQLAlchemyError as error:
             self._raise(error)
 
+    def compact(self) -> None:
+        """Pages that were freed keep their bytes until they are used again, and so do parts of pages in use: only a
+        file that is written anew is without them. It goes by the log, which is emptied behind it.
+        """
+        engine = open_engine(self.url, "write")
+        try:
+            with closing(engine.raw_connection()) as connection:
+                driver: Any = connection.driver_connection
+                driver.execute("PRAGMA secure_delete = ON")  # what of a new page is not used is zeros
+                driver.execute("VACUUM")
+                is_blocked, until = 1, monotonic() + BUSY_TIMEOUT_S
+                while is_blocked and monotonic() < until:  # by a read or a write that ends soon
+                    is_blocked, *_ = driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        except sqlite3.OperationalError as error:
+            raise Busy(
+                "The store could not be written anew: another process held it, or the disk has no room for a second"
+                " copy of it. Free some space, or try again.",
+                retry_after_s=5,
+                said=f"{url_without_password(self.url)}: {error}",
+            ) from error
+        finally:
+            engine.dispose()
+        if is_blocked:
+            raise Busy("A long read of the store kept its log from being emptied. Try again.", retry_after_s=5)
+
     def close(self) -> None:
-        """Writes what waits, then lets go of every connection. Later writes raise errors.Busy."""
+        """Writes what waits, then closes every connection. Later writes raise errors.Busy."""
         self._writer.close()
         if self._turn is not None:
             self._turn.close()
@@ -378,7 +410,7 @@ class Database:
             raise Busy(
                 "The store's file was replaced while it was open; nothing was kept. Send again.",
                 retry_after_s=1,
-                said=shown(self.url),
+                said=url_without_password(self.url),
             )
 
     def _wrote(self) -> None:

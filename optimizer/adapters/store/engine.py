@@ -1,5 +1,5 @@
-"""Connections and everything that differs between SQLite and PostgreSQL: pragmas,
-transaction start, upserts, error sentences.
+"""Connections, and all differences between SQLite and PostgreSQL: pragmas, transaction start, upserts,
+error sentences.
 """
 
 from __future__ import annotations
@@ -55,6 +55,7 @@ LOG_GONE = (
     " start it again."
 )
 DAMAGED = "The store's file is damaged or no database. `detent doctor` says what SQLite finds; restore a backup."
+PROCESSES, DELETED = Path("/proc"), " (deleted)"  # what Linux writes behind the name of an open file that has none
 _FileId = tuple[int, int]  # device and inode
 
 
@@ -112,7 +113,7 @@ def _sqlite_engine(path: Path, access: Access) -> Engine:
         return _that_reads(path, opened) if access == "read" else opened()
 
     def opened() -> sqlite3.Connection:
-        # isolation_level None: the driver starts no transaction of its own, the dialect's do_begin below does.
+        # isolation_level None: the dialect's do_begin below starts transactions, not the driver.
         kind = _ReadTransaction if reads else _Writing
         connection = sqlite3.connect(
             uri, uri=True, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False, factory=kind
@@ -143,7 +144,7 @@ def _sqlite_engine(path: Path, access: Access) -> Engine:
     @event.listens_for(engine, "checkin")
     def checkin(connection: sqlite3.Connection | None, record: ConnectionPoolEntry) -> None:
         if isinstance(connection, _Immutable):
-            record.invalidate()  # for one look: what is written afterwards it would never see
+            record.invalidate()  # for one look only: the connection would never see later writes
 
     # The event "begin" has only a query's long way, a tenth of a short transaction.
     engine.dialect.do_begin = _begin  # type: ignore[method-assign, assignment]
@@ -170,10 +171,10 @@ def _begin(connection: Any) -> None:
 
 
 def _that_reads(path: Path, opened: Callable[[], sqlite3.Connection]) -> sqlite3.Connection:
-    """SQLite wants to make a file of shared memory beside a database that was closed in order,
-    which a full or read-only disk does not let it.
+    """SQLite wants to make a shared-memory file beside a database that was closed in order.
 
-    No process can write such a database either, so it is read as one that does not change.
+    A full or read-only disk does not allow that. No process can write such a database either, so it is read as one that
+    does not change.
     """
     connection = opened()
     try:
@@ -241,7 +242,7 @@ def upsert(tx: Connection, into: Table, rows: Sequence[Mapping[str, Any]], *, ad
 def _insert(dialect: str, into: Table) -> sqlite.Insert | postgresql.Insert:
     if dialect == "sqlite":
         return sqlite.insert(into)
-    from sqlalchemy.dialects import postgresql  # it brings all its drivers along, and every process would load them
+    from sqlalchemy.dialects import postgresql  # its import loads all its drivers, in every process
 
     return postgresql.insert(into)
 
@@ -267,14 +268,14 @@ def _upsert(
 # --- what went wrong, as a sentence -----------------------------------------------------------------------------------
 
 
-def shown(url: str) -> str:
+def url_without_password(url: str) -> str:
     """The address without its password, for a log."""
     return make_url(url).render_as_string(hide_password=True)
 
 
 def explain(error: SQLAlchemyError, url: str) -> DetentError | None:
-    """The error as a sentence for people, or None when it is a fault of this program and should be seen as it is."""
-    where = shown(url)
+    """The error as a sentence for people; None for a fault of this program, which should be seen as it is."""
+    where = url_without_password(url)
     if isinstance(error, PoolTimeout):
         return Busy(
             f"All {READERS_AT_PEAK} connections to the store were in use for {BUSY_TIMEOUT_S:g} s. Try again.",
@@ -325,35 +326,34 @@ def is_damage(error: BaseException) -> bool:
 
 
 def is_lock(error: BaseException) -> bool:
-    """Another process held the file for too long; nothing is wrong with it."""
+    """Another process held the file for too long, which is no fault of the file."""
     cause = getattr(error, "orig", None)
     return isinstance(cause, sqlite3.Error) and cause.sqlite_errorname.startswith(("SQLITE_BUSY", "SQLITE_LOCKED"))
 
 
 def is_of_connection(error: BaseException) -> bool:
-    """Another connection may do better: this one may remember a file that could only be read, or a damaged page."""
+    """Another connection may work: this one may remember a file that was read-only, or a damaged page."""
     return isinstance(error, OperationalError) or is_damage(error)
 
 
 class FileWatch:
-    """Notices that the SQLite file, or its log or the shared memory beside it, was deleted or replaced under open
-    connections, where writes would vanish with the old one.
+    """Notices that the SQLite file, its log or its shared memory was deleted or replaced under open connections.
 
-    Another file at the path can be opened instead. Without the log that goes on in other processes it cannot: what
-    stands in that log would be missing, keys among it.
+    Writes would vanish with the old one. Another file at the path can be opened instead. Without the log that other
+    processes still use it cannot: the contents of that log would be missing, keys among them.
     """
 
     def __init__(self, url: str) -> None:
         self._path = sqlite_path(url) if is_sqlite(url) else None
         self._seen: _FileId | None = None
-        self._beside: dict[str, _FileId] = {}  # as they stood when a connection was open, which holds them
+        self._beside: dict[str, _FileId] = {}  # the files while a connection was open, which holds them
         self._due = 0.0  # monotonic seconds of the next look beside the file
         self._is_sound = True  # by the last look
 
     def changed(self) -> bool:
-        """True once when another file stands at the path than at the last call.
+        """True once when another file is at the path than at the last call.
 
-        Raises Busy when none does, and where the log is not the one that is open here or in another process.
+        Raises Busy when there is none, and where the log is not the one that is open here or in another process.
         """
         if self._path is None:
             return False
@@ -389,15 +389,28 @@ class FileWatch:
             self._beside.clear()
 
     def _log_is_its_own(self) -> bool:
-        if not self._beside:
-            return self._path is None or os.path.exists(f"{self._path}-wal") or not _logs_without_name(self._path)
-        for suffix, id in tuple(self._beside.items()):  # another thread's first connection may add to it meanwhile
-            try:
-                if _id_of(f"{self._path}{suffix}") != id:
-                    return False
-            except OSError:
-                return False
+        if self._path is None:
+            return True
+        # Another thread's first connection may add to it meanwhile.
+        if self._beside and all(_stands(f"{self._path}{suffix}", id) for suffix, id in tuple(self._beside.items())):
+            return True
+        if not self._beside and os.path.exists(f"{self._path}-wal"):
+            return True
+        # The last connection that closes takes the log with it, and none has it open then: only a log that a process
+        # still has open was deleted by somebody else.
+        if _logs_without_name(self._path, at_once=bool(self._beside)):
+            return False
+        if self._beside and not PROCESSES.is_dir():
+            return False
+        self._beside.clear()
         return True
+
+
+def _stands(path: str, id: _FileId) -> bool:
+    try:
+        return _id_of(path) == id
+    except OSError:
+        return False
 
 
 def _id_of(path: Path | str) -> _FileId:
@@ -405,14 +418,17 @@ def _id_of(path: Path | str) -> _FileId:
     return status.st_dev, status.st_ino
 
 
-def _logs_without_name(path: Path) -> bool:
-    """Whether a process of this user has the SQLite file open, and a log of it that was deleted; False where the system
-    does not tell. What it knows is at most PROCESSES_EVERY_S old: to look at all processes takes milliseconds.
+def _logs_without_name(path: Path, *, at_once: bool) -> bool:
+    """Whether a process of this user has the SQLite file open with a log, or a shared memory, that was deleted.
+
+    False where unknown. Unless it is wanted ``at_once``, the answer is at most PROCESSES_EVERY_S old: reading all
+    processes takes milliseconds.
     """
     global _opened, _opened_until
-    if monotonic() >= _opened_until:
+    if at_once or monotonic() >= _opened_until:
         _opened, _opened_until = list(_opened_by_processes()), monotonic() + PROCESSES_EVERY_S
-    return any({str(path), f"{path}-wal (deleted)"} <= files for files in _opened)
+    name = os.path.realpath(path)
+    return any(name in files and any(f"{name}{suffix}{DELETED}" in files for suffix in BESIDE) for files in _opened)
 
 
 _opened: list[set[str]] = []
@@ -421,10 +437,10 @@ _opened_until = 0.0  # monotonic seconds
 
 def _opened_by_processes() -> Iterator[set[str]]:
     """The files that a process has open, of each that has a deleted one among them."""
-    for process in Path("/proc").glob("[0-9]*/fd"):
+    for process in PROCESSES.glob("[0-9]*/fd"):
         with suppress(OSError):  # another user's, or it has just ended
             files = {_target(opened) for opened in process.iterdir()}
-            if any(file.endswith("-wal (deleted)") for file in files):
+            if any(file.endswith(tuple(f"{suffix}{DELETED}" for suffix in BESIDE)) for file in files):
                 yield files
 
 

@@ -129,8 +129,8 @@ class FamilyNameTables:
         look(tx)
 
     def _carry_looks(self, tx: Connection, family: str, name: str) -> int:
-        """Counts for the family's holdout the looks at what is sealed for ``name``; how many other examples of it
-        are sealed so.
+        """Adds the looks at what is sealed for ``name`` to the family's holdout; returns how many other examples are so
+        sealed.
         """
         if not self.n_sealed(tx, name):
             return 0
@@ -145,7 +145,7 @@ class FamilyNameTables:
 def sealed_before(
     tx: Connection, family: str, inputs: Mapping[str, Mapping[str, Any]]
 ) -> dict[str, list[tuple[str, str]]]:
-    """Of ``inputs`` by id, those in the holdout of a retired family of this name: which family, which example.
+    """Those of ``inputs``, by id, in the holdout of a retired family of this name: which family, which example.
 
     An input is compared by its texts, whatever its fields were called.
     """
@@ -163,7 +163,7 @@ def sealed_before(
 
 
 def carry_looks(tx: Connection, family: str, id: str, before: Sequence[tuple[str, str]]) -> None:
-    """Copies to an example the looks at the sealed examples that it stands for."""
+    """Copies to an example the looks at the sealed examples whose input it has."""
     for other, example in before:
         query = select(LOOKS.c.study, LOOKS.c.looked_at).where(LOOKS.c.family == other, LOOKS.c.example == example)
         insert_new(tx, LOOKS, [{"family": family, "example": id, **row} for row in tx.execute(query).mappings()])

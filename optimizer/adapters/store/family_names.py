@@ -1,10 +1,9 @@
-"""Table family_names: under which key a family's rows stand in every table, where that is not its name.
+"""Table family_names: the key of a family's rows in every table, where that is not the family's name.
 
-A family that was renamed keeps its key, so nothing is written again, and what names the old name finds it. A family
-that was retired has a name that no file can have, such as ``triage~1``, and a new family of the old name gets a key of
-its own. A column of type ``FamilyKey`` takes names and gives names; what stands in the database is the key.
-
-Each transaction begins with a look at the names, which are few or none, so all of one transaction sees the same ones.
+A family that was renamed keeps its key, so no row is rewritten, and the old name still finds it. A family that was
+retired has a name that no file can have, such as ``triage~1``, and a new family of the old name gets a key of its own.
+A column of type ``FamilyKey`` takes and gives names; the database holds the key. Each transaction begins by reading the
+names, which are few or none, so all of one transaction sees the same ones.
 """
 
 from __future__ import annotations
@@ -22,8 +21,8 @@ from sqlalchemy.types import TypeDecorator
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Names:
-    """``keys``: by every name that has another key than itself, or that another one has taken; ``shown``: the present
-    name by such a key.
+    """``keys``: every name whose key is not itself, or that another family has taken. ``shown``: key ->
+    present name.
     """
 
     keys: Mapping[str, str] = field(default_factory=dict)
@@ -57,12 +56,12 @@ def look(tx: Connection) -> None:
 
 
 def key_of(name: str) -> str:
-    """What stands in the database for a family's name; a text that names no family stays."""
+    """The key of a family's name; a text that names no family stays."""
     return _HERE.names.keys.get(name, name)
 
 
 def is_known(name: str) -> bool:
-    """False of a name that was always its family's own, and nobody else's."""
+    """False for a name that was always its family's, and nobody else's."""
     return name in _HERE.names.keys
 
 

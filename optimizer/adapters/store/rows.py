@@ -1,7 +1,7 @@
-"""What the repositories share: rows as records, queries that a filter may narrow, pages of them, and rows named by
-(family, id), each written once; a later row of the same name is compared by content hash.
+"""What the repositories share: rows as records, queries with filters, pages, and rows that are written once.
 
-A cursor says where the last page ended, as base64url of JSON. Its content may change; clients only hand it back.
+Rows named by (family, id) are written once; a later row of the same name is compared by content hash. A cursor says
+where the last page ended, as base64url of JSON. Its content may change, since clients only hand it back.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from functools import cache
 from typing import Any, TypeVar
 
 from sqlalchemy import (
+    CTE,
     BindParameter,
     ColumnElement,
     Connection,
@@ -79,7 +80,7 @@ def page_of(
 def _read(value: Any, kind: type) -> Any:
     if kind is datetime:
         at = datetime.fromisoformat(value)
-        if at.tzinfo is None or not 1 < at.year < 9999:  # at the ends of the calendar there is no UTC form
+        if at.tzinfo is None or not 1 < at.year < 9999:  # a time at an end of the calendar has no UTC form
             raise ValueError
         return at
     if (
@@ -110,8 +111,8 @@ def columns_of(record: Any, **own: Any) -> dict[str, Any]:
     return {name: getattr(record, name) for name in record.__dataclass_fields__} | own
 
 
-def narrowed(query: Select[Any], *wanted: tuple[ColumnElement[Any], Any]) -> Select[Any]:
-    """``query`` where each column has its value; a value that is None narrows nothing."""
+def where_equal(query: Select[Any], *wanted: tuple[ColumnElement[Any], Any]) -> Select[Any]:
+    """``query`` with each column equal to its value; a value that is None sets no condition."""
     return query.where(*(column == value for column, value in wanted if value is not None))
 
 
@@ -126,12 +127,24 @@ def chunks(items: Sequence[T], size: int = IDS_PER_QUERY) -> Iterator[Sequence[T
         yield items[start : start + size]
 
 
-def families_in(tx: Connection, table: Table) -> Iterator[str]:
-    """From one to the next by the primary key: a DISTINCT would read every event there is."""
-    last = ""
-    while (family := tx.execute(select(func.min(table.c.family)).where(table.c.family > last)).scalar()) is not None:
-        yield family
-        last = family
+def families_in(tx: Connection, table: Table) -> list[str]:
+    """The families, one after the other by the primary key in one query: a DISTINCT would read every event."""
+    return list(tx.execute(_families_query(table)).scalars())
+
+
+@cache
+def _families_query(table: Table) -> Select[Any]:
+    families = each_family(table)
+    return select(families.c.family).where(families.c.family.is_not(None))
+
+
+def each_family(table: Table) -> CTE:
+    """A query part whose rows are the families in order, and None at the end: each is the least beyond the one
+    before, which is one look into the index that begins with it.
+    """
+    families = select(func.min(table.c.family).label("family")).where(table.c.family > "").cte(recursive=True)
+    following = select(func.min(table.c.family)).where(table.c.family > families.c.family).scalar_subquery()
+    return families.union_all(select(following).where(families.c.family.is_not(None)))
 
 
 def hashes(tx: Connection, table: Table, names: Iterable[Name]) -> dict[Name, str]:

@@ -34,7 +34,7 @@ class TableRows:
         return revisions()[-1]
 
     def each(self, tx: Connection, table: str) -> Iterator[Mapping[str, Any]]:
-        rows = _table(table)
+        rows = SQLModel.metadata.tables[table]
         columns = [
             type_coerce(column, String).label(column.name) if isinstance(column.type, FamilyKey) else column
             for column in rows.columns
@@ -44,7 +44,7 @@ class TableRows:
             yield {name: value.isoformat() if isinstance(value, datetime) else value for name, value in row.items()}
 
     def add(self, tx: Connection, table: str, rows: Sequence[Mapping[str, Any]]) -> int:
-        into = _table(table)
+        into = SQLModel.metadata.tables[table]
         values = [_values(into, row) for row in rows]
         try:
             return insert_new(tx, into, values)
@@ -57,10 +57,6 @@ class TableRows:
         columns = EXAMPLES.c.family, EXAMPLES.c.id, literal(look), literal(at, Utc)
         sealed = select(*columns).where(EXAMPLES.c.split == "holdout")
         return tx.execute(insert(LOOKS).from_select(["family", "example", "study", "looked_at"], sealed)).rowcount
-
-
-def _table(name: str) -> Table:
-    return SQLModel.metadata.tables[name]
 
 
 def _values(table: Table, row: Mapping[str, Any]) -> dict[str, Any]:

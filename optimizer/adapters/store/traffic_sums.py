@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from itertools import pairwise
@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, delete, select
 
 from optimizer.adapters.store.engine import upsert
-from optimizer.adapters.store.rows import families_in, narrowed
+from optimizer.adapters.store.rows import families_in, where_equal
 from optimizer.adapters.store.tables import FEEDBACK_EVENTS, INTERACTIONS, TrafficSumRow, WatermarkRow
 from optimizer.core.feedback.traffic_sums import (
     KEPT_FOR,
@@ -26,7 +26,7 @@ from optimizer.core.feedback.traffic_sums import (
 
 SUMS = TrafficSumRow.__table__
 WATERMARKS = WatermarkRow.__table__
-FROM, UNTIL = "traffic_sums from", "traffic_sums"  # of the watermarks: every minute between them is summed up
+FROM, UNTIL = "traffic_sums from", "traffic_sums"  # names of watermarks: every minute between the two is summed up
 ALWAYS = datetime.max.replace(tzinfo=UTC)
 _WITHOUT_UNITS = [column for column in SUMS.columns if column.name != "units"]
 
@@ -34,7 +34,7 @@ _WITHOUT_UNITS = [column for column in SUMS.columns if column.name != "units"]
 class TrafficSumTable:
     """ports.TrafficSums on the database."""
 
-    def kept(self, tx: Connection) -> Stretch | None:
+    def stretch(self, tx: Connection) -> Stretch | None:
         w = WATERMARKS.c
         limits = {row.name: row.at for row in tx.execute(select(w.name, w.at).where(w.name.in_((FROM, UNTIL))))}
         return (limits[FROM], limits[UNTIL]) if len(limits) == 2 else None
@@ -44,14 +44,14 @@ class TrafficSumTable:
         return [traffic_sum for family in families for traffic_sum in _of_events(tx, family, (start, until))]
 
     def put(self, tx: Connection, rows: Sequence[TrafficSum], start: datetime, until: datetime) -> None:
-        _put(tx, rows)
-        begun, done = self.kept(tx) or (start, start)
+        upsert(tx, SUMS, [asdict(row) for row in rows])
+        begun, done = self.stretch(tx) or (start, start)
         if done - until > READ_FOR[1]:  # the clock was so far ahead that sums which are young again went as too old
             begun = until
         for longer, shorter in reversed(list(pairwise(LENGTHS))):
             ended = floor(min(done, until), longer), floor(until, longer)
             for family in families_in(tx, SUMS) if ended[0] < ended[1] else ():
-                _put(tx, of_stretches(_stored(tx, family, shorter, ended), longer))
+                upsert(tx, SUMS, [asdict(row) for row in of_stretches(_stored(tx, family, shorter, ended), longer)])
         for length, age in KEPT_FOR.items() if floor(min(done, until), 60) < floor(until, 60) else ():
             for family in families_in(tx, SUMS):
                 old = SUMS.c.family == family, SUMS.c.minutes == length, SUMS.c.start < until - age
@@ -69,11 +69,11 @@ def within(
     feedback_only: bool = False,
     units: bool = True,
 ) -> list[TrafficSum]:
-    """Of what was received in [since, until): sums as far as they are kept, events at both ends of them.
+    """The sums of what was received in [since, until): stored sums as far as there are some, events at both ends.
 
     ``units``: False where counts are enough, which reads far less.
     """
-    covered = cover(since, until, TrafficSumTable().kept(tx))
+    covered = cover(since, until, TrafficSumTable().stretch(tx))
     which: dict[str, Any] = {"variant": variant, "feedback_only": feedback_only}
     sums = [
         traffic_sum
@@ -83,10 +83,6 @@ def within(
     return sums + [
         traffic_sum for stretch in covered.events for traffic_sum in _of_events(tx, family, stretch, **which)
     ]
-
-
-def _put(tx: Connection, rows: Iterable[TrafficSum]) -> None:
-    upsert(tx, SUMS, [asdict(row) for row in rows])
 
 
 def _stored(
@@ -103,7 +99,7 @@ def _stored(
     query = select(*(SUMS.columns if units else _WITHOUT_UNITS)).where(
         s.family == family, s.minutes == minutes, s.start >= stretch[0], s.start < stretch[1]
     )
-    query = narrowed(query, (s.variant, variant))
+    query = where_equal(query, (s.variant, variant))
     if feedback_only:
         query = query.where(s.source != "")
     return [TrafficSum(**row) for row in tx.execute(query).mappings()]
@@ -112,7 +108,7 @@ def _stored(
 def _of_events(
     tx: Connection, family: str, stretch: Stretch, *, variant: str | None = None, feedback_only: bool = False
 ) -> list[TrafficSum]:
-    """By minute. In the order of receipt, which the index has: no matter which events come first."""
+    """The sums by minute, in the order of receipt, which the index has."""
     sums: dict[tuple[datetime, str, str], TrafficSum] = {}
     for events in (FEEDBACK_EVENTS,) if feedback_only else (FEEDBACK_EVENTS, INTERACTIONS):
         e, of_feedback = events.c, events is FEEDBACK_EVENTS

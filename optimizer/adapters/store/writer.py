@@ -1,5 +1,6 @@
-"""One writing thread per process: the writes that wait while a commit runs share the next commit,
-so each answer is on disk without a commit of its own.
+"""One writing thread per process: writes that wait while a commit runs share the next one.
+
+So each answer is on disk without a commit of its own.
 """
 
 from __future__ import annotations
@@ -28,14 +29,13 @@ NEXT, WRITES = 0, 1  # bytes of the file that are locked
 
 
 class Turn:
-    """Whose turn it is to write, among the processes that share an SQLite file. Used on a process's writing thread;
-    ``file`` stands beside the database and stays empty.
+    """Whose turn it is to write, among the processes that share an SQLite file.
 
-    A process that finds the file locked tries again after up to a tenth of a second, though the lock is free after
-    milliseconds; where two processes write all the time, one may win again and again.
-    Here the writer holds one lock and the next in line another, so they take turns and try each millisecond.
-
-    A process that has waited for long, or cannot lock, writes without a turn: SQLite's own lock decides.
+    Use it on a process's writing thread; ``file`` lies beside the database and stays empty. With SQLite's lock alone, a
+    process that finds the file locked tries again after up to a tenth of a second, though the lock is free after
+    milliseconds; of two processes that write all the time, one may win again and again. Here the writer holds one lock
+    and the next in line another, so they take turns and try each millisecond. A process that has waited for long, or
+    cannot lock, writes without a turn: SQLite's own lock decides.
     """
 
     def __init__(self, file: Path, patience_s: float) -> None:
@@ -99,7 +99,7 @@ Together = Callable[[Connection, Sequence[Callable[[Connection], Any]]], Sequenc
 GROUP_JOBS = 256  # jobs that share one commit
 WAITING_JOBS = 1024
 WAITING_ROWS = 20_000  # backpressure before memory grows: twenty full batches
-WAIT_S = 30.0  # three busy timeouts; a job that has not started by then is withdrawn
+WAIT_S = 30.0  # three busy timeouts, after which a job that has not started is withdrawn
 
 
 @dataclass(eq=False)
@@ -121,7 +121,7 @@ class _Outcome:
 class Writer:
     """A bounded queue and the thread that empties it.
 
-    ``guard`` runs before BEGIN, ``wrote`` after COMMIT; both raise when the file is gone. ``renew`` hears each failure;
+    ``guard`` runs before BEGIN, ``wrote`` after COMMIT; both raise when the file is gone. ``renew`` takes each failure;
     ``turn`` is around each transaction.
     """
 
@@ -242,8 +242,10 @@ class Writer:
 
 
 def _at_once(connection: Connection, started: list[_Job]) -> list[_Outcome] | None:
-    """Runs the jobs of a group. None where all would be done together and one failed: the whole transaction is undone
-    then, which takes two statements fewer than a SAVEPOINT around what nearly always succeeds.
+    """Runs the jobs of a group. None where all would be done together and one failed.
+
+    The whole transaction is then undone, which takes two statements fewer than a SAVEPOINT around what nearly always
+    succeeds.
     """
     if len(started) == 1:
         return [_alone(connection, started[0])]
@@ -271,8 +273,8 @@ def _together_of(connection: Connection, together: Together, jobs: list[_Job]) -
 
 
 def _alone(connection: Connection, job: _Job) -> _Outcome:
-    """Runs the only job of its transaction, which is undone as a whole where it fails:
-    two statements fewer than with a SAVEPOINT.
+    """Runs the only job of its transaction, which is undone as a whole where it fails: two statements fewer than a
+    SAVEPOINT.
     """
     transaction = connection.get_transaction()
     assert transaction is not None
@@ -293,7 +295,7 @@ def _attempt_all(connection: Connection, together: Together | None, jobs: list[_
         try:
             outcomes = _together_of(connection, together, jobs)
         except Exception:
-            savepoint.rollback()  # one of them failed: which, and how, each hears below
+            savepoint.rollback()  # one of them failed; each of them is run alone below
         else:
             savepoint.commit()
             return outcomes

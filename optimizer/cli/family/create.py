@@ -31,7 +31,8 @@ From = Annotated[
     typer.Option(
         "--from",
         help="A text file with {{name}} placeholders, or a prompt elsewhere: dspy:program.json,"
-        " promptfoo:config.yaml, tensorzero:PATH, mlflow:NAME@alias, langfuse:NAME.",
+        " promptfoo:config.yaml, tensorzero:PATH, mlflow:NAME@alias, langfuse:NAME. A folder: the files of a content"
+        " pipeline.",
         show_default=False,
     ),
 ]
@@ -92,7 +93,18 @@ def create(
     topic=Category
       detent family create triage --from dspy:program.json
       detent family create triage --from tensorzero:config#triage/baseline --examples tickets.csv
+      detent family create content_pipeline --from pipeline/config
     """
+    if Path(prompt).is_dir():
+        from optimizer.cli.family.pipeline import create_pipeline
+
+        if examples is not None:
+            raise InvalidInput(
+                f"{prompt} is a folder of a content pipeline's files, which come without examples. Import recorded"
+                f" items afterwards: detent import {examples} --family {family}."
+            )
+        create_pipeline(family, Path(prompt), as_json)
+        return
     from optimizer.core.declaration.draft import FamilyDraft
     from optimizer.jobs.families.create_family import create_family, read_prompt
 
@@ -197,9 +209,7 @@ def _ask_owner(draft: FamilyDraft, today: Any, *, keep_labels: bool) -> FamilyDr
 
 
 def _refuse_slips(new: NewFamily) -> None:
-    """Where no person can be asked: an example that was taken keeps its label for good,
-    so a likely slip is decided before.
-    """
+    """Refuses likely slips where no person can be asked: an example keeps its label for good once it is taken."""
     pairs = new.look_alikes
     if pairs:
         merges = " ".join(f"--merge '{pair.rare}={pair.common}'" for pair in pairs)
@@ -239,11 +249,11 @@ def _left_out(sheet: Sheet, new: NewFamily) -> list[str]:
 
 
 def _of_labels(new: NewFamily, prompt: str) -> list[str]:
-    from optimizer.core.dataset.labels import counted, labels_in_prompt
+    from optimizer.core.dataset.labels import counts_text, labels_in_prompt
 
     if not new.labels:
         return []
-    named, lines = labels_in_prompt(prompt, new.labels), [f"Labels, with their rows: {counted(new.labels)}."]
+    named, lines = labels_in_prompt(prompt, new.labels), [f"Labels, with their rows: {counts_text(new.labels)}."]
     if named.unnamed:
         missing = "any label" if len(named.unnamed) == len(new.labels) else ", ".join(map(repr, named.unnamed))
         lines.append(f"The prompt does not name {missing}; a model can learn of it from examples only.")
@@ -283,7 +293,7 @@ def _from_before(session: Session, report: ImportReport) -> list[str]:
 
 
 def _tell_state(session: Session, declared: Family, draft: FamilyDraft, files: Sequence[Path]) -> None:
-    """Who judges, what starts by itself, what serves now, and what comes next."""
+    """Says who judges, what starts by itself, what serves now, and what comes next."""
     from optimizer.core.scheduling.schedule import in_force
 
     name, store = declared.name, session.store

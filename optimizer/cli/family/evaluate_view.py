@@ -85,7 +85,7 @@ def _view_one(out: Console, report: EvaluationReport, family_suites: Mapping[str
         out.print(report.judge.said, markup=False)
     if report.labels is not None:
         # Label by label, the worst first, and what is taken for what.
-        from optimizer.core.evaluation.label_report import confused
+        from optimizer.core.evaluation.label_report import confusions
 
         labels = [row for row in report.labels.figures if row.n_expected or row.n_given]
         rows = sorted(labels, key=lambda row: (row.f1 or 0.0, row.label))[:N_LABELS]
@@ -101,7 +101,7 @@ def _view_one(out: Console, report: EvaluationReport, family_suites: Mapping[str
             out.print(
                 f"  and {len(labels) - N_LABELS} more labels that do better; all of them with --json", markup=False
             )
-        wrong = [f"{expected} > {answered} {n}" for expected, answered, n in confused(report.labels.confusion)]
+        wrong = [f"{expected} > {answered} {n}" for expected, answered, n in confusions(report.labels.confusion)]
         if wrong:
             out.print(f"Mistakes (expected > given, examples): {', '.join(wrong)}", markup=False)
     scenarios = report.scenarios or ()

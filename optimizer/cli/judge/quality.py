@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from optimizer.cli.output import Json, cell, dollars, percent, print_facts, say, show_report, table, when
-from optimizer.cli.progress.followed_run import POLL_S, polled
+from optimizer.cli.progress.followed_run import POLL_S, poll
 from optimizer.cli.session import Session
 from optimizer.core.base.answers import members_of, shown
 from optimizer.core.base.phrasing import count, printable_json
@@ -110,7 +110,7 @@ def monitor(
         session.show(as_json, read_conversation, _tell_conversation, **members)
         return
     seen: dict[tuple[str, str], ConversationTurn] = {}
-    answers = polled(lambda: session.ask(read_conversation, **members), POLL_S, of_server=session.server is not None)
+    answers = poll(lambda: session.ask(read_conversation, **members), POLL_S, of_server=session.server is not None)
     try:
         for report in answers:
             fresh = {key: turn for turn in report.turns if seen.get(key := (turn.family, turn.interaction)) != turn}
@@ -151,11 +151,11 @@ def _tell_turns(out: Console, turns: Any) -> None:
                 for label, text in texts
             ),
             ("Not scored", turn.why_unscored),
-            ("Scores", [_told(each) for each in turn.outcomes]),
+            ("Scores", [_outcome_text(each) for each in turn.outcomes]),
         )
 
 
-def _told(outcome: Any) -> str:
+def _outcome_text(outcome: Any) -> str:
     figures = [
         *([f"{outcome.score:.3f}"] if outcome.score is not None else []),
         *([f"calibrated {outcome.calibrated:.3f}"] if outcome.calibrated is not None else []),

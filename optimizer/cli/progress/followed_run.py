@@ -49,7 +49,7 @@ def follow_run(
                     _carry_out(session, id, tell)
                 finally:
                     lock.release()
-            answers = polled(lambda: session.ask(read, id=id), POLL_S, of_server=session.server is not None)
+            answers = poll(lambda: session.ask(read, id=id), POLL_S, of_server=session.server is not None)
             while not (run := next(answers)).has_ended:
                 tell(run)
     except KeyboardInterrupt:
@@ -65,9 +65,18 @@ def follow_run(
 
 
 def _carry_out(session: Session, id: str, tell: Callable[[QueuedRun], None]) -> None:
+    from optimizer.core.views.forgetting import ForgetRun
     from optimizer.jobs.runs.carry_out_run import carry_out_run
+    from optimizer.jobs.upkeep.forget_person import carry_out_forgetting
+    from optimizer.runtime.personal_home import forgetting_home
 
     settings = session.settings
+    with session.store.read() as tx:
+        is_forgetting = isinstance(session.store.runs.get(tx, id), ForgetRun)
+    if is_forgetting:
+        home = forgetting_home(settings, session.store, session.clock, session.families, is_alone=True)
+        carry_out_forgetting(id, home, watched=tell)
+        return
     models = wiring.open_models(settings)
     try:
         carry_out_run(
@@ -94,7 +103,7 @@ def _line(quiet: bool) -> Iterator[Callable[[QueuedRun], None]]:
         yield lambda run: status.update(f"{run.status} · {run.n_done} of at most {run.n}")
 
 
-def polled(ask: Callable[[], T], seconds: float, *, of_server: bool) -> Iterator[T]:
+def poll(ask: Callable[[], T], seconds: float, *, of_server: bool) -> Iterator[T]:
     """Each answer. A server that is busy or does not answer is asked again, and that is said once: what it does goes
     on.
     """

@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 @contextmanager
-def counted(what: str = "blocks read") -> Iterator[Callable[[int, int, str], None]]:
+def counting(what: str = "blocks read") -> Iterator[Callable[[int, int, str], None]]:
     """Call it with (how many, of how many, anything)."""
     with _progress(what) as tell:
         yield lambda n, of, what: tell(n, of)

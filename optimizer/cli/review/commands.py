@@ -138,7 +138,7 @@ def answer(
 
 
 def _answer_all(session: Session, family: str | None, as_json: bool) -> None:
-    from optimizer.cli.review.screens import ask_each, key_typed
+    from optimizer.cli.review.screens import ask_each, read_key_press
 
     if not sys.stdin.isatty():
         raise InvalidInput(
@@ -159,7 +159,7 @@ def _answer_all(session: Session, family: str | None, as_json: bool) -> None:
                 answer_review, id=id, answer=answer, expected=expected, as_answered=as_answered
             )
         ),
-        read_key=key_typed,
+        read_key=read_key_press,
     )
     show(as_json, {"items": summary.answered})
     open_now = reviews_of(session, family, "open").items

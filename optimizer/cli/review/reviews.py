@@ -24,7 +24,7 @@ def reviews_of(session: Session, family: str | None, status: str | None) -> Page
 
 
 def definition_of(session: Session, family: str) -> Family | None:
-    """None where its file is gone or was never readable."""
+    """The family's definition; None where its file is gone or was never readable."""
     with suppress(NotFound):
         return session.family_view(family).definition
     return None

@@ -40,14 +40,14 @@ class AnswerOption:
 
 @dataclass(kw_only=True)
 class Summary:
-    """Of one sitting. ``answered``: the reviews as they are now. Mutable: grows as answers are sent."""
+    """What one sitting did. ``answered``: the reviews as they are now. Mutable: it grows as answers are sent."""
 
     answered: list[Mapping[str, Any]] = field(default_factory=list)
     n_refused: int = 0
 
 
 def choices_of(kind: str, family: Family | None) -> dict[str, AnswerOption]:
-    """By key. A label of the family has a key where there are few; any other output is typed."""
+    """Key -> choice. A label of the family has a key where there are few; any other output is typed."""
     if kind == RATE:
         grades = {key: AnswerOption(means=grade, answer=f"{(int(key) - 1) / 4:g}") for key, grade in GRADES.items()}
         return {**grades, "u": AnswerOption(means="cannot be told", answer="unrated")}
@@ -137,7 +137,7 @@ def ask_each(
     return summary
 
 
-def key_typed() -> str:
+def read_key_press() -> str:
     """One key of the terminal, without Enter; what was typed ahead is kept. Raises EOFError where it is gone."""
     terminal = sys.stdin.fileno()
     before = termios.tcgetattr(terminal)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from optimizer.cli.output import FamilyName, Json, Reason, console, percent, say, show, show_report
-from optimizer.cli.progress.reading_progress import counted
+from optimizer.cli.progress.reading_progress import counting
 from optimizer.cli.report_file import Open, Out, deliver
 from optimizer.cli.rollout.forecast_view import view_forecast
 from optimizer.cli.rollout.selftest import selftest
@@ -105,7 +106,7 @@ def start(
         dry_run=dry_run,
     )
     if dry_run and not as_json:
-        view_forecast(console(), report.forecast.as_record())
+        view_forecast(console(), asdict(report.forecast))
 
 
 def reason_of(reason: str | None, confirm: str | None) -> str | None:
@@ -288,7 +289,7 @@ def verify(
     if rollout is None:
         raise InvalidInput("Name a rollout or a family, or an export with --from DIR.")
     session = Session()
-    with counted() as session.progress:
+    with counting() as session.progress:
         report = session.ask(read_verification, id=id_of(session, rollout))
     show_report(as_json, read_verification, report, lambda out: out.print(report.text, markup=False))
     if not report.ok:
@@ -367,7 +368,7 @@ def report(
 
     session = Session()
     id = id_of(session, rollout)
-    with counted() as session.progress:
+    with counting() as session.progress:
         rollout_report = session.ask(read_report, id=id)
     deliver(session, wiring.rollout_page(rollout_report), {"rollout": id}, name=id, out=out, open=open, as_json=as_json)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from optimizer.cli.output import percent, print_facts, table
 from optimizer.core.base.answers import shown
@@ -11,7 +11,7 @@ from optimizer.core.base.phrasing import count, signed
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from optimizer.core.views.rollout_status import ArmView, EvidenceView, ForecastView, MeanDifference
+    from optimizer.core.views.rollout_status import EvidenceView, ForecastView, MeanDifference
 
 BAR = 20  # characters from an e-value of 1 to the threshold
 ARMS = {
@@ -51,7 +51,23 @@ def print_evidence(out: Console, view: ForecastView) -> None:
     for kind, why in view.not_guarded.items():
         out.print(f"    {kind:<28}{'·' * BAR}  does not look: {why}", markup=False)
     out.print("")
-    table([_arm(arm) for arm in view.arms], ARMS, empty="")(out)
+    table(
+        [
+            {
+                "arm": arm.arm,
+                "variant": arm.variant,
+                "units": arm.units,
+                "labelled": arm.labelled,
+                "rate": percent(arm.label_rate),
+                "mean": None if arm.mean is None else f"{arm.mean:.3f}",
+                "late": f"{arm.late:,}"
+                + (f" ({100 * arm.late_share:.1f} %)" if arm.late and arm.late_share is not None else ""),
+            }
+            for arm in view.arms
+        ],
+        ARMS,
+        empty="",
+    )(out)
     left_out = f"; {count(view.left_out, 'unit')} left out, served both" if view.left_out else ""
     print_facts(
         out,
@@ -134,22 +150,8 @@ def _gate_note(gate: EvidenceView, asked_gate: str | None) -> str:
     return "asked for at this stage" if gate.name == asked_gate else CONSEQUENCES.get(gate.name, "open")
 
 
-def _arm(arm: ArmView) -> dict[str, Any]:
-    late = f"{arm.late:,}" + (f" ({100 * arm.late_share:.1f} %)" if arm.late and arm.late_share is not None else "")
-    mean = None if arm.mean is None else f"{arm.mean:.3f}"
-    return {
-        "arm": arm.arm,
-        "variant": arm.variant,
-        "units": arm.units,
-        "labelled": arm.labelled,
-        "rate": percent(arm.label_rate),
-        "mean": mean,
-        "late": late,
-    }
-
-
 def keys_text(view: ForecastView) -> str:
-    """Who brought the labelled units."""
+    """The keys that brought the labelled units."""
     shares = ", ".join(f"{key_share.key or '(not on record)'} {100 * key_share.share:.0f} %" for key_share in view.keys)
     most = (
         f"; a step waits while one has more than {100 * view.max_share_per_key:g} %"

@@ -21,9 +21,8 @@ STAGE_COLUMNS = {
     "time_90": "in 90 %",
     "drop": "Drop seen in a day",
 }
-BY_SETTINGS = {
-    name: STAGE_COLUMNS[name] for name in ("share", "labelled", "labelled_90")
-}  # all that can be told without traffic
+# All that can be told without traffic.
+BY_SETTINGS = {name: STAGE_COLUMNS[name] for name in ("share", "labelled", "labelled_90")}
 ALARM_COLUMNS = {"errors": "Errors 1 % to", "requests": "Candidate requests", "minutes": "Minutes"}
 OUTCOME_COLUMNS = {
     "outcome": "Outcome",
@@ -49,7 +48,13 @@ def view_forecast(out: Console, values: Mapping[str, Any]) -> None:
         ("Way out", values["ways_out"]),
         ("Assumed", f"champion at {values['base']:.3f} ({values['base_why']}); margin {values['margin']:g}"),
         ("", f"candidate {candidate}: {values['lift_why']}"),
-        ("Traffic", _traffic(values) if is_known else None),
+        (
+            "Traffic",
+            f"{values['units_per_hour']:,.1f} distinct units an hour, {100 * values['label_rate']:.3g} % of them give a"
+            f" label; {values['requests_per_second']:.3g} requests a second"
+            if is_known
+            else None,
+        ),
     )
     out.print("")
     rows = [_stage(stage) for stage in values["stages"]]
@@ -122,11 +127,3 @@ def _outcome(outcome: Mapping[str, Any]) -> dict[str, str]:
         "time_90": span(outcome["nine_in_ten"]["hours"]),
         "agreement": beside,
     }
-
-
-def _traffic(values: Mapping[str, Any]) -> str:
-    units, rate, requests = values["units_per_hour"], values["label_rate"], values["requests_per_second"]
-    return (
-        f"{units:,.1f} distinct units an hour, {100 * rate:.3g} % of them give a label; {requests:.3g} requests a"
-        " second"
-    )

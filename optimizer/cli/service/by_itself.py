@@ -24,7 +24,7 @@ ANNOUNCED = (STARTED, NOT_STARTED, UNCONFIRMED, APPROVAL, WAITS)
 
 
 def switched_on(store: Store, families: Iterable[Family]) -> list[str]:
-    """One line per family whose studies start by themselves; one that says that nothing does where there is none."""
+    """One line per family whose studies start by themselves; without any, one line that says so."""
     with store.read() as tx:
         stored = store.schedules.all(tx)
     lines = [

@@ -98,7 +98,10 @@ def serve(
 
 
 def _load_families(settings: Settings, store: Store, strict: bool) -> FamilyFiles:
-    """As they are. Tell the store what the files hold. A faulty file is said aloud; under --strict it is refused."""
+    """The families as they are, and their files synced with the store.
+
+    A faulty file is reported; under --strict it is refused.
+    """
     from optimizer.jobs.families.check_models import unknown_models
 
     families = wiring.load_families(settings)

@@ -43,7 +43,14 @@ def _view(out: Console, view: StatusView, now: datetime) -> None:
     print_facts(
         out,
         ("Rollout", [f"{family}: {headline}." for family, headline in view.rollouts.items()]),
-        ("Moved", [_moved(row) for row in view.families if _has_moved(row, now)]),
+        (
+            "Moved",
+            [
+                _moved(row)
+                for row in view.families
+                if row.has_previous and row.since is not None and now - row.since < MOVED_SHOWN
+            ],
+        ),
         ("Watched", [f"{row.name}: {row.watched}." for row in view.families if row.watched is not None]),
         ("Home", f"{view.home or '–'}, profile {view.profile}"),
         ("Tick", f"{age}; {view.outbox_waiting} waiting for MLflow"),
@@ -102,10 +109,6 @@ def _warnings(view: StatusView, now: datetime) -> Iterator[tuple[str, str]]:
             if now - field.last_at < CUT_SHOWN:
                 cut = f"{field.input} in {count(field.n_requests, 'request')}, last {_ago(now - field.last_at)}"
                 yield "Cut", f"{row.name}: {cut} (inputs.{field.input}.max_chars in its file)"
-
-
-def _has_moved(row: FamilyStatus, now: datetime) -> bool:
-    return row.has_previous and row.since is not None and now - row.since < MOVED_SHOWN
 
 
 def _moved(row: FamilyStatus) -> str:

@@ -54,6 +54,15 @@ KeepQuality = Annotated[
         )
     ),
 ]
+MoveTo = Annotated[
+    str | None,
+    typer.Option(
+        help=(
+            "A model of config/models.yaml that is to take the place of the champion's: is it safe to switch, and with"
+            " which prompt?"
+        )
+    ),
+]
 ConfirmedAim = Annotated[str, typer.Option(help="What it has to show on the holdout: quality, cost or latency.")]
 DryLook = Annotated[bool, typer.Option("--dry-run", help="Say what the look would cost; spend nothing.")]
 Follow = Annotated[bool, typer.Option(help="Show progress until it ends.")]
@@ -71,6 +80,7 @@ def run(
     seed: Annotated[int | None, typer.Option(help="Same seed and answers, same study.")] = None,
     keep_saved: KeepSaved = None,
     keep_quality: KeepQuality = None,
+    move_to: MoveTo = None,
     definition: Annotated[Path | None, typer.Option(help="A study definition such as experiments/quick.yaml.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would cost; spend nothing.")] = False,
     follow: Follow = True,
@@ -83,11 +93,15 @@ def run(
     are enough for every strategy. With a server its worker runs the study, and Ctrl-C only stops the watching; without
     one it runs here, and `detent study resume` goes on with it.
 
+    With --move-to it looks for the variant that keeps the champion's quality with another model, and ends with a
+    verdict: safe, not safe, or cannot tell.
+
     Examples:
       detent study run triage --dry-run
       detent study run triage --budget-usd 2
       detent study run triage --strategy bootstrap --budget-calls 400
       detent study run content_pipeline --keep-saved 0.65
+      detent study run triage --move-to new-model --dry-run
     """
     from optimizer.cli.study import run as study_run
 
@@ -105,11 +119,12 @@ def run(
         minutes=budget_minutes,
         seed=seed,
         keep=keep,
+        move_to=move_to,
     )
     created = session.ask(start_study, family=family, dry_run=dry_run, **members)
     if isinstance(created, StudyEstimate):
         estimate = created.estimate
-        options = ("strategy", "aim", "budget_usd", "budget_minutes", "seed", "definition", *keep)
+        options = ("strategy", "aim", "budget_usd", "budget_minutes", "seed", "definition", "move_to", *keep)
         again = " ".join(
             f"--{option.replace('_', '-')} {shlex.quote(str(value))}"
             for option in options
@@ -330,7 +345,7 @@ def report(study: StudyId, out: Out = None, open: Open = False, as_json: Json = 
 
 
 def find_study(session: Session, name: str) -> StudyView:
-    """By id, or the latest of a family."""
+    """The study with this id, or the latest of a family."""
     from optimizer.jobs.studies.read_studies import read_studies, read_study
 
     try:

@@ -69,7 +69,7 @@ class OpenProject:
 
 
 class StudyWork(StudyThread):
-    """With the right to be this home's worker, for as long as the study takes."""
+    """The work on a study, with the right to be this home's worker for as long as it takes."""
 
     def __init__(self, session: Session, study_id: str, lock: run_files.ProcessLock) -> None:
         super().__init__(session, study_id)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from optimizer.cli.output import console, dollars, say
-from optimizer.cli.progress.followed_run import polled
+from optimizer.cli.progress.followed_run import poll
 from optimizer.cli.session import Session
 from optimizer.cli.study.view import trials_of
 from optimizer.core.base.errors import InvalidInput, NotFound
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 POLL_S, POLL_SERVER_S = 0.5, 2.0
 TOLD_EVERY_S = 30.0  # where no line moves
-NAMES = ("strategy", "aim", "budget", "seed", "definition", "space", "proposer")
+NAMES = ("strategy", "aim", "budget", "seed", "definition", "space", "proposer", "move_to")
 
 
 def request_members(values: Mapping[str, Any], *, keep: Mapping[str, float | None], **options: Any) -> dict[str, Any]:
@@ -49,9 +49,11 @@ def request_members(values: Mapping[str, Any], *, keep: Mapping[str, float | Non
     if typed := {name: value for name, value in keep.items() if value is not None}:
         definition = {name: value for name, value in definition.items() if name not in KEEP} | typed
     seed = options["seed"]
+    move_to = options.get("move_to") or values.get("move_to")
     return {
         "strategy": options["strategy"] or values.get("strategy"),
         "aim": options["aim"] or values.get("aim"),
+        **({"move_to": move_to} if move_to is not None else {}),
         "budget": {name: cap for name, cap in caps.items() if cap is not None},
         "seed": int(seed if seed is not None else values.get("seed") or 0),
         "definition": definition,
@@ -121,7 +123,19 @@ def follow_study(session: Session, study_id: str, *, follow: bool, quiet: bool) 
         say(f"The worker with pid {lock.holder()} runs study {study_id}.")
         return _by_worker(session, study_id, follow, quiet)
     try:
-        return _here(session, study_id, quiet)
+        # The store's picture of the study is shown, which runs in a thread of this process.
+        thread = StudyThread(session, study_id)
+        thread.start()
+        try:
+            study = _watch(session, study_id, quiet, thread.is_alive)
+            thread.join()
+        except KeyboardInterrupt:
+            thread.models.close()
+            say(f"Interrupted. Everything answered so far is kept; go on with: detent study resume {study_id}")
+            os._exit(1)  # the search's threads cannot be stopped in the middle of a call
+        if thread.failure is not None:
+            raise thread.failure
+        return study
     finally:
         lock.release()
 
@@ -138,22 +152,6 @@ def _by_worker(session: Session, study_id: str, follow: bool, quiet: bool) -> St
             f" {study_id}"
         )
         return read_study(session, study_id)
-
-
-def _here(session: Session, study_id: str, quiet: bool) -> StudyView:
-    """Shows the store's picture of the study, which runs in a thread of this process."""
-    thread = StudyThread(session, study_id)
-    thread.start()
-    try:
-        study = _watch(session, study_id, quiet, thread.is_alive)
-        thread.join()
-    except KeyboardInterrupt:
-        thread.models.close()
-        say(f"Interrupted. Everything answered so far is kept; go on with: detent study resume {study_id}")
-        os._exit(1)  # the search's threads cannot be stopped in the middle of a call
-    if thread.failure is not None:
-        raise thread.failure
-    return study
 
 
 def _watch(session: Session, study_id: str, quiet: bool, is_alive: Any) -> StudyView:
@@ -180,7 +178,7 @@ def _watch(session: Session, study_id: str, quiet: bool, is_alive: Any) -> Study
 
     of_server = session.server is not None
     try:
-        for alive, study in polled(look, POLL_SERVER_S if of_server else POLL_S, of_server=of_server):
+        for alive, study in poll(look, POLL_SERVER_S if of_server else POLL_S, of_server=of_server):
             spend = study.spend
             if first_calls is None:
                 first_calls = spend.n_calls

@@ -69,9 +69,10 @@ def view(
     spend, trigger = study.spend, study.trigger
     lost = f", {spend.n_lost} lost in flight and counted at their reserved price" if spend.n_lost else ""
     origin = f"made {when(study.created_at)} by {study.created_by}"
+    move = f", to {study.move_to}" if study.move_to is not None else ""
     print_facts(
         out,
-        ("Search", f"{study.strategy}, aim {study.aim}, seed {study.seed}, {origin}"),
+        ("Search", f"{study.strategy}, aim {study.aim}{move}, seed {study.seed}, {origin}"),
         ("By itself", f"{trigger.kind}: {shown(trigger.reason)}" if trigger is not None else None),
         (
             "Spent",

@@ -9,14 +9,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from optimizer.cli.output import Json, print_facts, table
+from optimizer.cli.output import Json, percent, print_facts, table
 from optimizer.cli.session import Session
+from optimizer.core.base.errors import InvalidInput
 from optimizer.runtime import wiring
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from optimizer.content.core.search.replay import ReplayedShares
+    from optimizer.content.jobs.compare_live_records import LiveComparison
     from optimizer.content.jobs.compare_thresholds import NamedConfiguration, ThresholdsComparison
 
 COLUMNS = {
@@ -26,6 +28,15 @@ COLUMNS = {
     "score": "Score of a study",
     "full": "In full",
     "n": "n",
+}
+LIVE_COLUMNS = {
+    "what": "Configuration",
+    "n": "Items",
+    "quality": "Quality in full",
+    "n_judged": "Of",
+    "saved": "Time saved",
+    "bypassed": "Bypassed",
+    "exits": "Early exits",
 }
 SCORE_NOTE = (
     "The score of a study counts .5 for every item that is not processed in full; the quality leaves these items out."
@@ -41,9 +52,15 @@ def compare(
     conservative: Annotated[str, typer.Option("--conservative", help=WHICH)] = "conservative",
     aggressive: Annotated[str, typer.Option("--aggressive", help=WHICH)] = "aggressive",
     confidence: Annotated[float, typer.Option(help="With which both intervals hold together.")] = 0.95,
+    live: Annotated[
+        bool, typer.Option("--live", help="On reported items, each by the config_version that it carries.")
+    ] = False,
+    hours: Annotated[float, typer.Option(help="With --live: how far back reported items count.")] = 30 * 24,
     as_json: Json = False,
 ) -> None:
     """Which of two configurations to choose, replayed on the recorded items (train and dev).
+
+    With --live it is decided on the items that each of them processed, by the config_version of their records.
 
     Nothing that is served changes.
 
@@ -51,11 +68,17 @@ def compare(
     quality is lost, else balanced. Where an interval reaches over an edge that matters, the answer is "cannot tell",
     which is a result: exit 0.
 
-    Example: detent thresholds compare content_pipeline --conservative champion --aggressive config/optimal_config.yaml
+    Examples:
+      detent thresholds compare content_pipeline --conservative champion --aggressive config/optimal_config.yaml
+      detent thresholds compare content_pipeline --live --conservative conservative --aggressive aggressive --hours 168
     """
     from optimizer.content.jobs.compare_thresholds import compare_thresholds
 
     session = Session()
+    if live:
+        _require_pipeline(session, family)
+        _compare_live(session, conservative, aggressive, hours, confidence, as_json)
+        return
     definition = session.family_view(family).definition
     versions = definition.prompt.versions if definition is not None else ()
 
@@ -88,8 +111,62 @@ def compare(
     )
 
 
+def _require_pipeline(session: Session, family: str) -> None:
+    """Records of a pipeline name no family, so a family of another kind would get an answer that is not about it."""
+    from optimizer.core.family.family import declared_kind
+
+    declared = session.family_view(family)
+    kind = declared_kind({"kind": declared.kind})
+    if kind is None or not kind.runs_pipeline:
+        raise InvalidInput(
+            f"--live compares records of a content pipeline, and {family} is of kind {declared.kind}. Two prompts are"
+            f" compared by: detent variant compare {family} champion VARIANT."
+        )
+
+
+def _compare_live(
+    session: Session, conservative: str, aggressive: str, hours: float, confidence: float, as_json: bool
+) -> None:
+    from optimizer.content.jobs.compare_live_records import compare_live_records
+
+    def view(console: Console, comparison: LiveComparison) -> None:
+        rows = [
+            {
+                "what": f"{role}: {arm.config_version}",
+                "n": arm.n,
+                "quality": arm.quality,
+                "n_judged": arm.n_judged,
+                "saved": percent(arm.time_saved),
+                "bypassed": percent(arm.bypass_rate),
+                "exits": percent(arm.early_exit_rate),
+            }
+            for role, arm in (("conservative", comparison.conservative), ("aggressive", comparison.aggressive))
+        ]
+        table(rows, LIVE_COLUMNS, empty="")(console)
+        others = ", ".join(f"{name or 'none named'} {n:,}" for name, n in comparison.others.items())
+        print_facts(
+            console,
+            ("Lost", f"{comparison.quality_lost} quality of what is processed in full"),
+            ("Saved", f"{comparison.time_saved_more} more of the time"),
+            ("Answer", comparison.answer, "green" if comparison.choice else "yellow"),
+            ("Why", comparison.reason),
+            ("Others", others or None),
+            ("Cut", "only the newest records were read" if comparison.is_cut else None, "yellow"),
+        )
+
+    session.show(
+        as_json,
+        compare_live_records,
+        view,
+        conservative=conservative,
+        aggressive=aggressive,
+        hours=hours,
+        confidence=confidence,
+    )
+
+
 def configuration(name: str, versions: Collection[str]) -> NamedConfiguration:
-    """By its name; of a file or folder of this machine, which means nothing else, with what it says.
+    """The configuration of this name, or what a file or folder of this machine says; that path has no other meaning.
 
     Raises:
         NotFound: a file that is not there.

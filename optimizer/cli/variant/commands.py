@@ -99,7 +99,8 @@ def diff(
     if as_json:
         session.show(as_json, read_diff, variant=new.variant, against=old.variant, family=family)
         return
-    lines, out = differences(old, new), console()
+    out = console()
+    lines = list(difflib.unified_diff(_lines(old), _lines(new), old.variant, new.variant, lineterm="", n=2))
     if not lines:
         say(f"{new.variant} and {old.variant} are the same setting.")
     for line in lines:
@@ -285,11 +286,6 @@ def reading(view: VariantView) -> str:
     """All of a variant, in the order the model sees it."""
     origin = f"{view.source}, by {view.created_by}" + (f", from study {view.study}" if view.study else "")
     return "\n".join([f"{view.variant}  ({origin}){'  ' + view.note if view.note else ''}", *_lines(view)])
-
-
-def differences(old: VariantView, new: VariantView) -> list[str]:
-    """A unified diff of two readings without their head lines; empty for the same setting."""
-    return list(difflib.unified_diff(_lines(old), _lines(new), old.variant, new.variant, lineterm="", n=2))
 
 
 def _lines(variant: VariantView) -> list[str]:

@@ -34,6 +34,9 @@ def compare(
         list[str], typer.Argument(help="Ids, or champion, candidate, file; the others are held against the first.")
     ],
     examples: Annotated[int, typer.Option("--examples", "-n", help="Dev examples at most.", min=1)] = 50,
+    example_id: Annotated[
+        list[str] | None, typer.Option(help="This dev example in the place of a draw; may be repeated.")
+    ] = None,
     budget_usd: Annotated[float | None, typer.Option(help="Dollars at most.")] = None,
     budget_calls: Annotated[
         int | None, typer.Option(help="Model calls at most; default: one and a half times what --dry-run says.")
@@ -67,7 +70,13 @@ def compare(
 
     session, budget = Session(), {"usd": budget_usd, "calls": budget_calls}
     started = session.ask(
-        start_comparison, family=family, variants=variants, n=examples, budget=budget, dry_run=dry_run
+        start_comparison,
+        family=family,
+        variants=variants,
+        n=examples,
+        example_ids=example_id or None,
+        budget=budget,
+        dry_run=dry_run,
     )
     if isinstance(started, ComparisonEstimate):
         show_report(
@@ -101,19 +110,21 @@ def compare(
         typer.launch(path.as_uri())
 
 
-def _view_estimate(out: Console, family: str, made: ComparisonEstimate, names: list[str], n: int) -> None:
+def _view_estimate(out: Console, family: str, estimate: ComparisonEstimate, names: list[str], n: int) -> None:
     out.print(
-        f"{family}: {count(len(made.variants), 'variant')} on {count(made.n, 'dev example')}",
+        f"{family}: {count(len(estimate.variants), 'variant')} on {count(estimate.n, 'dev example')}",
         style="bold",
         markup=False,
     )
     usd = (
-        f"{dollars(made.usd.expected)} expected, at most {dollars(made.usd.high)}" if made.usd is not None else NO_PRICE
+        f"{dollars(estimate.usd.expected)} expected, at most {dollars(estimate.usd.high)}"
+        if estimate.usd is not None
+        else NO_PRICE
     )
     print_facts(
         out,
-        ("Models", ", ".join(made.models)),
-        ("Calls", f"at most {made.calls.high:,}; what the journal answers is not asked"),
+        ("Models", ", ".join(estimate.models)),
+        ("Calls", f"at most {estimate.calls.high:,}; what the journal answers is not asked"),
         ("Dollars", usd),
         ("Next", f"detent variant compare {family} {' '.join(names)} --examples {n}"),
     )

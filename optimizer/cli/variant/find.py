@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from optimizer.cli.server_option import server_asked
+from optimizer.cli.server_option import chosen_server
 from optimizer.cli.session import Session
 
 if TYPE_CHECKING:
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 def variant_id(session: Session, family: str, name: str) -> str:
     """Its id. Of this home it is read in the store, whatever the server says: brakes name one."""
-    if server_asked() is None:
+    if chosen_server() is None:
         return find_variant(session, family, name).variant.id
     return named_variant(session, family, name)
 
@@ -26,7 +26,7 @@ def named_variant(session: Session, family: str, name: str) -> str:
 
 
 def find_variant(session: Session, family: str, name: str) -> VariantRecord:
-    """Of this home."""
+    """The variant of this home."""
     from optimizer.jobs.champions import read_variants
 
     return read_variants.find_variant(session.context, family, name)

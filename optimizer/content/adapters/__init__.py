@@ -1,4 +1,4 @@
-"""Where the pipeline meets files and libraries: its YAML files, a search by Optuna, a score by scikit-learn.
+"""The pipeline's files and libraries: its YAML files, a search by Optuna, a score by scikit-learn.
 
 Start at ``content_files.py``.
 """

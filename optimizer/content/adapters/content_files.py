@@ -13,6 +13,8 @@ from ruamel.yaml import YAML
 from optimizer.adapters.files.family_positions import SourceFile, read_yaml
 from optimizer.content.core.policy.file_reading import FILES, MONITORING, OPTIMAL
 from optimizer.content.core.policy.files import PipelineFiles, invalid_files, read_files, write_files, write_optimal
+from optimizer.content.core.records.saved import SavedMetrics, read_metrics
+from optimizer.core.base.canonical import read_json
 from optimizer.core.base.errors import Fault, InvalidInput, NotFound
 from optimizer.core.feedback.pipeline_record import TARGETS, Target
 from optimizer.host.yaml_files import YamlTooLarge, read_text
@@ -63,8 +65,34 @@ def read_levels(file: Path) -> Mapping[str, Target]:
     return levels
 
 
+def read_saved_metrics(path: Path) -> list[SavedMetrics]:
+    """Saved answers of GET /api/performance/: one file, or every metrics_*.json of a folder, by name.
+
+    Raises:
+        NotFound: there is none.
+        InvalidInput: one of them is no such answer; says which.
+    """
+    files = sorted(path.glob("metrics_*.json")) if path.is_dir() else [path] if path.is_file() else []
+    if not files:
+        raise NotFound(
+            f"There is no saved metrics_*.json in {path}. Save one: curl SERVER/api/performance/ >"
+            " metrics_20261120_0830.json."
+        )
+    saved = []
+    for file in files:
+        try:
+            saved.append(read_metrics(file.name, read_json(file.read_bytes())))
+        except (OSError, ValueError) as error:
+            if isinstance(error, InvalidInput):
+                raise
+            raise InvalidInput(f"{file} cannot be read as JSON: {error}.") from None
+    return saved
+
+
 def _read(files: Sequence[Path], *, as_name: str | None = None) -> PipelineFiles:
-    """``as_name``: what a single file is read as, whatever it is called."""
+    """Args:
+    as_name: the name under which a single file is read, whatever it is called.
+    """
     sources: dict[str, SourceFile] = {}
     faults: list[Fault] = []
     for file in files:

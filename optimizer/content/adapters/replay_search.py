@@ -1,9 +1,8 @@
-"""Strategy ``replay`` for policy families:
-thousands of settings replayed on the recorded training items, the best few proposed.
+"""Strategy ``replay`` for policy families: replays thousands of settings on the recorded training items.
 
-Optuna's NSGA-II (Deb et al. 2002) draws the settings, for score and time at once; a replay is columns of numbers, no
-model call. The study then evaluates what is proposed on dev, and the sealed holdout decides as for any candidate.
-A score of content is learned with scikit-learn, which is loaded when training starts; what comes out is data
+Optuna's NSGA-II (Deb et al. 2002) draws the settings, for score and time at once; a replay is columns of numbers,
+without a model call. The few best are proposed; the study evaluates them on dev, and the sealed holdout decides as for
+any candidate. A score of content is learned with scikit-learn, which is loaded when training starts; the result is data
 (``content/core/policy/learned_knob.py``).
 """
 
@@ -35,7 +34,7 @@ from optimizer.content.core.search.replay import (
     read_columns,
     rows_to_columns,
 )
-from optimizer.core.base.canonical import rounded
+from optimizer.core.base.canonical import round_floats
 from optimizer.core.base.errors import DatasetTooSmall
 from optimizer.core.base.values import ExampleResult
 from optimizer.core.evaluation.gates import quality_margin
@@ -124,7 +123,7 @@ def learn_score(
     with threadpool_limits(1):
         scores = out_of_fold(rows, RECIPES[method], group_folds(rows, seed=seed), probability=False)
         data = {**fit(rows, RECIPES[method], probability=False), "trained_on": says}
-    return LearnedScore(predictor=Predictor.from_data(rounded(data)).to_data(), out_of_fold=tuple(scores))
+    return LearnedScore(predictor=Predictor.from_data(round_floats(data)).to_data(), out_of_fold=tuple(scores))
 
 
 def _row(item: JudgedItem) -> TrainingRow:
@@ -156,11 +155,11 @@ def replay(setting: SearchSetting) -> Strategy:
 
 
 class ReplaySearch:
-    """Deterministic given the seed and the records; it learns nothing from what it is told.
+    """Deterministic given the seed and the records; what it is told changes nothing.
 
     Args:
-        learn: trains a score of content; asked where a saving or a quality is to be kept, or the space names a score
-            without data.
+        learn: trains a score of content; called where a saving or a quality is to be kept, or where the space names a
+            score without data.
     """
 
     def __init__(self, setting: SearchSetting, learn: LearnScore) -> None:
@@ -174,7 +173,7 @@ class ReplaySearch:
         return self._waiting.pop(0) if self._waiting else None
 
     def _proposals(self) -> list[Proposal]:
-        """Policies with a learned score where one is asked for; a wish to keep something leaves no other."""
+        """The policies; only those with a learned score where one is asked for, or where something is to be kept."""
         from optimizer.content.core.search.score_strategy import ScoreSearch, asks_for_score
 
         scored = (
@@ -194,7 +193,7 @@ class ReplaySearch:
             settings = []
         else:
             records = read_columns(rows_to_columns([{**e.input, "quality": e.expected["quality"]} for e in measured]))
-            start = replayed(records, setting.start)
+            start = replay_setting(records, setting.start)
             margin = quality_margin(start.score, setting.family.rollout.margin)
             settings = candidates(
                 self._drawn(records), start, setting.aim, margin=margin, n=int(setting.definition["n_settings"])
@@ -235,13 +234,13 @@ class ReplaySearch:
         settings: dict[str, ReplayedSetting] = {}
         for _ in range(int(setting.definition["n_replayed"])):
             trial = study.ask(distributions)
-            replayed_setting = replayed(records, apply_point(self._setting.start, trial.params))
+            replayed_setting = replay_setting(records, apply_point(self._setting.start, trial.params))
             study.tell(trial, [replayed_setting.score, replayed_setting.cost])
             settings.setdefault(replayed_setting.variant.id, replayed_setting)
         return list(settings.values())
 
 
-def replayed(records: Records, variant: Variant) -> ReplayedSetting:
+def replay_setting(records: Records, variant: Variant) -> ReplayedSetting:
     """Mean score and mean share of the time of full processing. Every record's quality is known."""
     shares = outcome(records, parse_pipeline(variant.policy))
     assert shares.score is not None

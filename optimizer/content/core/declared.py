@@ -1,5 +1,6 @@
-"""Families of kind policy: their prompt versions hold knobs in place of messages, checked when the file is read;
-and whether a recorded item can be learned from, at its import and where a user corrects what it was worth.
+"""Families of kind policy: their versions hold knobs in place of messages, which are checked when the file is read.
+
+Also whether a recorded item can be learned from, at its import and where a user corrects its quality.
 """
 
 from __future__ import annotations
@@ -15,9 +16,9 @@ from optimizer.core.family.variant import Variant, is_to_be_learned
 
 
 def policy_faults(data: Mapping[str, Any]) -> Iterator[Fault]:
-    """What is wrong with the policies of a family's versions and with what stands around them.
+    """The faults in the policies of a family's versions, and in the rest of the file that concerns them.
 
-    Without versions only that is checked.
+    Without versions only the rest is checked.
     """
     if data.get("targets") is not None:
         yield Fault(
@@ -63,8 +64,8 @@ def _version_faults(version: Mapping[str, Any], at: list[Any]) -> Iterator[Fault
 
 
 def slot_faults(slot: str, entry: Any) -> Iterator[Fault]:
-    """A slot of the space whose name is no knob, or whose values leave the knob's range;
-    its form is judged with every space.
+    """A slot of the space that is no knob, or whose values leave the knob's range; the form is checked
+    for every space.
     """
     pointer = pointer_of(["space", slot])
     name = slot.removeprefix("policy.")

@@ -1,7 +1,7 @@
-"""The kind ``policy``: a Variant is knobs of the content pipeline, an example a recorded item,
-and a study a replay that asks no model.
+"""The kind ``policy``: a Variant is knobs of the content pipeline, an example a recorded item, a study a replay.
 
-Every home asks which kinds there are, so what pipelines are made of is imported when a family is one.
+A replay asks no model. Every home asks which kinds there are, so a pipeline's parts are imported only when a family is
+of this kind.
 """
 
 from __future__ import annotations

@@ -1,6 +1,4 @@
-"""Says that the environment overrides what policy families serve, and keeps the Variants that it makes,
-so that reports of them can be read.
-"""
+"""Says that the environment overrides what policy families serve, and stores the resulting Variants for reports."""
 
 from __future__ import annotations
 
@@ -18,8 +16,8 @@ ACTOR = "environment"
 
 
 def keep_environment_override(store: Store, clock: Clock, families: Iterable[Family], flags: Flags) -> list[Alert]:
-    """One open alert per family of kind policy while flags of the environment change its policy;
-    returns those that are new.
+    """Keeps one alert open per family of kind policy while the environment's flags change its policy;
+    returns new ones.
     """
     now = clock.now()
 

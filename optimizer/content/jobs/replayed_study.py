@@ -37,10 +37,10 @@ if TYPE_CHECKING:
 
 
 class ReplayEvaluator:
-    """Takes the place of ``evaluation.Evaluator``; every call counter stays at 0.
+    """Replaces ``evaluation.Evaluator``; every call counter stays at 0.
 
-    A result's ``cost_usd`` is the item's share of the time that processing it in full takes: one dollar stands for one
-    such item.
+    A result's ``cost_usd`` is the item's share of the time of full processing: one dollar is one item processed in
+    full.
     """
 
     dearest_usd = 0.0
@@ -59,7 +59,7 @@ class ReplayEvaluator:
         *,
         in_turns: bool = False,
     ) -> None:
-        """In order; every result goes to ``keep``."""
+        """Measures in order; every result goes to ``keep``."""
         for variant, example in pairs:
             keep(variant, self._measure(variant, example))
 
@@ -104,10 +104,10 @@ N_VALUES = 7  # of each knob
 @studies_of(name="policy")
 class ReplayedStudy:
     def aim(self, family: Family, definition: Mapping[str, Any], store: Store) -> Aim:
-        """Quality; or cost, where something is to be kept and the champion saves less time than
-        that on the training items.
+        """Quality; or cost, where the champion saves less time on the training items than is to be kept.
 
-        A champion that saves more already cannot be beaten in time by what processes more items, and better ones.
+        A champion that saves more already cannot be beaten in time by a policy that processes more items, and better
+        ones.
         """
         if all(definition.get(name) is None for name in KEEP):
             return "quality"
@@ -133,19 +133,19 @@ class ReplayedStudy:
             else "quality"
         )
 
-    def plan(self, asked: AskedStudy, store: Store, models: ModelCatalogue) -> StudyPlan:
+    def plan(self, wish: AskedStudy, store: Store, models: ModelCatalogue) -> StudyPlan:
         faults = [
             replace(f, pointer=f"/definition{f.pointer}")
-            for slot, entry in asked.space.items()
+            for slot, entry in wish.space.items()
             for f in slot_faults(slot, entry)
         ]
         if faults:
             raise InvalidInput("The space cannot be searched: " + "; ".join(f.detail for f in faults), faults)
-        dataset = build_dataset(asked.family, asked.definition, store)
-        nothing = Budget(usd=0.0, calls=0, minutes=asked.budget.minutes)  # so that it holds no money back from others
-        estimate = replay_estimate(asked.definition, len(dataset["train"]))
+        dataset = build_dataset(wish.family, wish.definition, store)
+        nothing = Budget(usd=0.0, calls=0, minutes=wish.budget.minutes)  # so that it holds no money back from others
+        estimate = replay_estimate(wish.definition, len(dataset["train"]))
         return StudyPlan(
-            budget=nothing, dataset=dataset, estimate=replace(estimate, remarks=_untrained(asked, dataset, store))
+            budget=nothing, dataset=dataset, estimate=replace(estimate, remarks=_untrained(wish, dataset, store))
         )
 
     def evaluator(
@@ -164,8 +164,8 @@ class ReplayedStudy:
     ) -> list[WishedFloor]:
         """A wished saving with the quality of what the champion processes, or the wished quality.
 
-        Where quality is the aim the champion saves more than was wished, and the gain in score speaks for the quality.
-        An item that only the champion could decide about counts as processed in full and worth nothing.
+        Where quality is the aim the champion saves more than was wished, and the gain in score shows the quality. An
+        item that only the champion could decide about counts as processed in full and worth nothing.
         """
         saved, quality = (study.definition.get(name) for name in KEEP)
         if saved is None and quality is None:
@@ -208,7 +208,7 @@ class ReplayedStudy:
     def sensitivity(
         self, study: Study, family: Family, variants: Mapping[str, Variant], store: Store
     ) -> list[KnobEffect]:
-        """Of each knob that the space lets vary, around the winner; only sums over the items are told."""
+        """The effect of each knob that the space lets vary, around the winner; only sums over the items are given."""
         from optimizer.content.core.search.replay import read_columns, rows_to_columns
         from optimizer.content.core.search.sensitivity import curve, values_to_try
 
@@ -233,8 +233,9 @@ class ReplayedStudy:
 def _saving_test(
     savings: Sequence[float], groups: Sequence[str], least: float, margin: float, level: float
 ) -> NotLower | None:
-    """Of "no more than ``least`` is saved": the bootstrap over groups, since a large group takes as much time as its
-    items do, where their mean would count as one of a small group.
+    """Tests "no more than ``least`` is saved" by the bootstrap over groups.
+
+    A large group takes as much time as its items do, and its mean would count as one of a small group.
     """
     if not savings:
         return None
@@ -248,7 +249,7 @@ def _saving_test(
 
 
 def _untrained(request: AskedStudy, dataset: Mapping[str, Any], store: Store) -> tuple[str, ...]:
-    """Which content types a study that learns a score cannot learn from, and what that costs."""
+    """The content types that a study which learns a score cannot learn from, and what that costs."""
     from optimizer.content.core.search.score_strategy import asks_for_score, untrained_in_words
 
     if not asks_for_score(request.values, request.space):

@@ -12,6 +12,7 @@ from pydantic import Field
 
 from optimizer.content.core.records.report import (
     Checkpoint,
+    GuideTarget,
     HourlyOverall,
     Overall,
     ProcessingWay,
@@ -20,6 +21,7 @@ from optimizer.content.core.records.report import (
     breakdown,
     checkpoints,
     content_types,
+    guide_targets,
     overall,
     standings,
     total,
@@ -50,22 +52,26 @@ class Span:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PerformancePage(Span):
-    """Everything at once."""
+    """Everything at once; ``guide_targets``: beside what the pipeline's guide hopes for."""
 
     overall_metrics: Overall
     processing_breakdown: Mapping[str, ProcessingWay]
     content_type_breakdown: Mapping[str, Overall]
     checkpoint_analytics: Mapping[str, Checkpoint]
     quality_trends: Sequence[HourlyOverall]
+    guide_targets: Mapping[str, GuideTarget]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PerformanceSummary(Span):
-    """The figures that have targets beside them, and the worst status of all."""
+    """The figures that have targets beside them, and the worst status of all; ``guide_targets``: beside what the
+    pipeline's guide hopes for.
+    """
 
     status: Status
     metrics: Mapping[str, TargetStanding]
     overall_metrics: Overall
+    guide_targets: Mapping[str, GuideTarget]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,22 +96,31 @@ def read_performance(context: Context, request: PerformanceRequest) -> Performan
     """
     with _sums(context, request) as sums:
         by_type = sums.by_type()
+        figures, by_checkpoint = overall(by_type), sums.checkpoints(by_type)
         return PerformancePage(
             **sums.span,
-            overall_metrics=overall(by_type),
+            overall_metrics=figures,
             processing_breakdown=breakdown(by_type),
             content_type_breakdown=sums.content_types(),
-            checkpoint_analytics=sums.checkpoints(by_type),
+            checkpoint_analytics=by_checkpoint,
             quality_trends=sums.trends(),
+            guide_targets=guide_targets(figures, by_checkpoint),
         )
 
 
 def read_performance_summary(context: Context, request: PerformanceRequest) -> PerformanceSummary:
     """The figures that have targets, each with its target and status: ok, warning, critical or no data."""
     with _sums(context, request) as sums:
-        figures = overall(sums.by_type())
+        by_type = sums.by_type()
+        figures, by_checkpoint = overall(by_type), sums.checkpoints(by_type)
     stand = standings(figures, context.pipeline_targets())
-    return PerformanceSummary(**sums.span, status=worst(stand), metrics=stand, overall_metrics=figures)
+    return PerformanceSummary(
+        **sums.span,
+        status=worst(stand),
+        metrics=stand,
+        overall_metrics=figures,
+        guide_targets=guide_targets(figures, by_checkpoint),
+    )
 
 
 def read_content_types(context: Context, request: PerformanceRequest) -> ContentTypes:
@@ -127,7 +142,7 @@ def read_quality_trends(context: Context, request: PerformanceRequest) -> Qualit
 
 
 class _Sums:
-    """Those of the hours of ``span``, in one snapshot of the store."""
+    """The sums of the hours of ``span``, in one snapshot of the store."""
 
     def __init__(self, tx: Transaction, store: Store, span: Mapping[str, Any]) -> None:
         self._tx, self._stats, self.span = tx, store.pipeline_stats, span

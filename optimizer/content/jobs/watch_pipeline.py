@@ -1,6 +1,4 @@
-"""Watches what content pipelines report: a figure out of range over the last day is an alert,
-raised once and cleared with hysteresis.
-"""
+"""Watches what content pipelines report: a figure out of range over the last day raises one alert, with hysteresis."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""What answers are made of: a page of a list, JSON that a stranger wrote, entity tags as RFC 9110 compares them; and
-which texts, written by a person or a model, a key of role read does not see.
+"""What answers are made of: pages of lists, JSON of strangers, entity tags (RFC 9110), and texts that some keys may not
+read.
 
-A member of an answer that holds such a text is annotated: ``reason: Text[str]``. Where its answer is written for such a
-key it is null, and whoever reads it back takes the null.
+A member that holds a text by a person or a model is annotated: ``reason: Text[str]``. For a key of role read its answer
+has null in that place, and clients accept the null.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
     from pydantic_core import core_schema
 
-# Inputs, outputs and metadata of users, models and packages that are not ours: members that nobody here can name.
+# Inputs, outputs and metadata of users, models and foreign packages: their members cannot be named here.
 Json = Any
 T = TypeVar("T")
 
@@ -48,6 +48,11 @@ def page_of(items: Sequence[T], cursor: str | None, limit: int) -> Page[T]:
         if end < len(items)
         else None,
     )
+
+
+def needed_for(cursor: str | None, limit: int) -> int:
+    """How many items from the first on a page needs, one among them that says whether more follow."""
+    return (_offset(cursor) if cursor is not None else 0) + limit + 1
 
 
 def _offset(cursor: str) -> int:
@@ -84,8 +89,9 @@ def is_listed(etag: str, header: str | None) -> bool:
 
 
 def check_preconditions(current: str | None, *, if_match: str | None, if_none_match: str | None) -> None:
-    """Raises PreconditionFailed when the resource is not in the state that the sender of a PUT saw;
-    None means it does not exist.
+    """Raises PreconditionFailed where the resource is not in the state that the sender of a PUT saw.
+
+    ``current`` None means that it does not exist.
     """
     if if_match is not None and (current is None or not is_listed(current, if_match)):
         raise PreconditionFailed(
@@ -141,7 +147,7 @@ TEXTS = frozenset(
 
 
 def shown(text: str | None) -> str:
-    """A declared text as a terminal prints it; for one that the key may not read, a note that says so."""
+    """A declared text as a terminal prints it; where the key may not read it, a note that says so."""
     return "not shown to this key" if text is None else text
 
 

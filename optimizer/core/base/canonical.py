@@ -1,7 +1,7 @@
-"""JSON in its canonical form (RFC 8785, floats rounded to 6 decimals) and its SHA-256, the basis of every content id
-and hash chain; and JSON from outside, read to a bounded depth, and only what every JSON reader keeps.
+"""Canonical JSON (RFC 8785, floats rounded to 6 decimals) with its SHA-256, and a bounded reader of JSON from outside.
 
-What reads JSON from outside raises ValueError, never RecursionError.
+The hash is the basis of every content id and hash chain. The reader allows a bounded depth, and only values that every
+JSON reader keeps. It raises ValueError, never RecursionError.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _EXACT_BELOW = 2**53  # whole numbers up to here are the same in every JSON read
 
 _POSITIONAL_FROM = 1e-4  # Python writes smaller floats with an exponent, RFC 8785 does not
 _WORDS = {None: "null", True: "true", False: "false"}
-_MAPPINGS = (dict, Mapping)  # a dict is told without asking the abstract class
+_MAPPINGS = (dict, Mapping)  # dict first: that check is cheap, and the abstract class's is not
 _quoted = json.encoder.encode_basestring  # as RFC 8785 quotes, and in C
 
 
@@ -41,15 +41,15 @@ def canonical_json(value: Any) -> bytes:
         return rfc8785.dumps(_plain(value))
 
 
-def rounded(value: Any) -> Any:
-    """The value with its floats rounded to 6 decimals at any depth:
-    content that canonical JSON does not tell apart becomes equal.
+def round_floats(value: Any) -> Any:
+    """The value with its floats rounded to 6 decimals at any depth, so that values with equal canonical JSON become
+    equal.
     """
     if isinstance(value, float):
         return round(value, DECIMALS)
     if isinstance(value, Mapping):
-        return {k: rounded(v) for k, v in value.items()}
-    return [rounded(v) for v in value] if isinstance(value, list | tuple) else value
+        return {k: round_floats(v) for k, v in value.items()}
+    return [round_floats(v) for v in value] if isinstance(value, list | tuple) else value
 
 
 def digest(data: bytes) -> str:
@@ -91,15 +91,14 @@ def _plain(value: Any) -> Any:
             return short
         value = int(short)
     if isinstance(value, int):
-        return (
-            value if abs(value) < _EXACT_BELOW else str(value)
-        )  # as RFC 7493 advises: two long ids must not become one number
+        # As RFC 7493 advises: two long ids must not become one number.
+        return value if abs(value) < _EXACT_BELOW else str(value)
     if isinstance(value, _MAPPINGS):
         return {str(k): _plain(v) for k, v in value.items()}
     return [_plain(v) for v in value]
 
 
-MAX_DEPTH = 64  # of lists and objects in one another; what reads the value later goes a few calls deeper with each
+MAX_DEPTH = 64  # of nested lists and objects; code that reads the value later needs a few calls for each
 _NO_DICT = frozenset((str, int, float, bool, type(None), list, tuple))
 _TOO_DEEP = f"it is nested more than {MAX_DEPTH} levels deep"
 
@@ -118,7 +117,7 @@ def read_json(text: str | bytes) -> Any:
 
 
 def json_of(value: Any) -> Any:
-    """The value of a JSON text; what is none, or no text, as it is."""
+    """The value of a JSON text. A text that is no JSON, or a value that is no text, stays as it is."""
     try:
         return read_json(value) if isinstance(value, str) else value
     except ValueError:
@@ -169,9 +168,9 @@ def is_unicode(text: str) -> bool:
 
 
 def is_within(value: Any, chars: int) -> bool:
-    """Whether the value's texts, names included, have at most ``chars`` characters, each other value counting as one.
+    """Whether the value's texts, names included, have at most ``chars`` characters. Any other value counts as one.
 
-    Looks at no more than ``chars`` members, at any depth.
+    Reads at most ``chars`` members, at any depth.
     """
     waiting, chars_left = [value], chars
     while waiting:

@@ -15,8 +15,7 @@
     │   └── DatasetTooSmall
     ├── NotAuthenticated · NotAuthorised
     ├── TooLarge · TooMany · Busy
-    ├── ModelFailed           a model call that gave no usable answer
-    └── NotYet                named by the contract, built later
+    └── ModelFailed           a model call that gave no usable answer
 
 BudgetExhausted and StudyStopped derive from BaseException on purpose: DSPy's optimizers swallow Exception and
 would return a program as if all were well. Only the study job catches them.
@@ -33,7 +32,7 @@ from typing_extensions import TypedDict
 from optimizer.core.base.phrasing import without_passwords
 
 T = TypeVar("T")
-# What is told of an input is bounded, however large the input is: an answer must not become larger than the question.
+# What an error quotes of an input is bounded: an answer must not become larger than the request.
 MAX_FAULTS = 100
 MAX_SAID = 20  # of them in one sentence
 MAX_ALIKE = 10  # of one kind that are named
@@ -58,17 +57,17 @@ class Fault:
 
 def pointer_of(path: Iterable[Any]) -> str:
     """JSON pointer (RFC 6901) of a path of keys and indexes; of a very long key its beginning and an ellipsis."""
-    return "".join("/" + shortened(str(part), MAX_NAME_CHARS).replace("~", "~0").replace("/", "~1") for part in path)
+    return "".join("/" + shorten(str(part), MAX_NAME_CHARS).replace("~", "~0").replace("/", "~1") for part in path)
 
 
-def shortened(text: str, chars: int) -> str:
+def shorten(text: str, chars: int) -> str:
     """The text, or as much of its beginning as fits with an ellipsis."""
     return text if len(text) <= chars else text[: chars - 1] + "…"
 
 
-def said(faults: Sequence[Fault], *, places: bool = True) -> str:
-    """Faults as part of a sentence: the first twenty, with their places where the details do not name them,
-    and how many more there are.
+def faults_text(faults: Sequence[Fault], *, places: bool = True) -> str:
+    """Faults as part of a sentence: the first twenty, with places that the details do not name, and how many more there
+    are.
     """
     shown = "; ".join(
         f"{fault.pointer} {fault.detail}".strip() if places else fault.detail for fault in faults[:MAX_SAID]
@@ -78,8 +77,9 @@ def said(faults: Sequence[Fault], *, places: bool = True) -> str:
 
 
 def first_alike(places: Sequence[T], fault: Callable[[T], Fault], others: str) -> list[Fault]:
-    """A fault for each of the first ten places, and one that counts the others: a hostile body has a hundred thousand,
-    and making a fault of each would hold up who is served meanwhile.
+    """A fault for each of the first ten places, and one that counts the others.
+
+    A hostile body has a hundred thousand; a fault for each would hold up the users that are served meanwhile.
 
     Args:
         others: what the others are, after "and 5 more".
@@ -103,7 +103,7 @@ class DetentError(Exception):
             cls.slug, cls.title = slug, title or slug.replace("-", " ").capitalize()
 
     def __init__(self, detail: str, **members: Any) -> None:
-        self.detail = shortened(detail, MAX_DETAIL_CHARS)
+        self.detail = shorten(detail, MAX_DETAIL_CHARS)
         super().__init__(self.detail)
         self.members: Mapping[str, Any] = members
 
@@ -118,7 +118,11 @@ class InvalidInput(DetentError, slug="invalid-input"):
         listed = [
             fault
             if (len(fault.pointer) <= MAX_POINTER_CHARS and len(fault.detail) <= MAX_DETAIL_CHARS // 10)
-            else _short(fault)
+            else replace(
+                fault,
+                pointer=shorten(fault.pointer, MAX_POINTER_CHARS),
+                detail=shorten(fault.detail, MAX_DETAIL_CHARS // 10),
+            )
             for fault in faults[:MAX_FAULTS]
         ]
         more = sum(fault.n for fault in faults[MAX_FAULTS:])
@@ -146,13 +150,8 @@ def _member(fault: Fault) -> FaultMember:
     return member
 
 
-def _short(fault: Fault) -> Fault:
-    pointer, detail = shortened(fault.pointer, MAX_POINTER_CHARS), shortened(fault.detail, MAX_DETAIL_CHARS // 10)
-    return replace(fault, pointer=pointer, detail=detail)
-
-
 class InvalidFamily(InvalidInput, slug="invalid-family", title="Invalid family file"):
-    """Its faults have a line in the file."""
+    """The family's file has faults, each with a line."""
 
 
 class InvalidCondition(InvalidInput, slug="invalid-condition"):
@@ -169,7 +168,7 @@ class InvalidCondition(InvalidInput, slug="invalid-condition"):
 
 
 class KeyReused(InvalidInput, slug="idempotency-key-reused", title="Idempotency-Key reused"):
-    """With another request."""
+    """The Idempotency-Key came before with another request."""
 
 
 class NotFound(DetentError, slug="not-found"):
@@ -181,11 +180,11 @@ class Conflict(DetentError, slug="conflict"):
 
 
 class StaleVersion(Conflict, slug="stale-version", title="Changed in between"):
-    """It is another version than the one that was read."""
+    """The thing has another version than the one that was read."""
 
 
 class PreconditionFailed(StaleVersion, slug="precondition-failed"):
-    """If-Match or If-None-Match does not fit."""
+    """If-Match or If-None-Match does not match."""
 
 
 class PreconditionRequired(DetentError, slug="precondition-required"):
@@ -201,7 +200,7 @@ class GateNotMet(Refused, slug="gate-not-met"):
 
 
 class BudgetTooSmall(Refused, slug="budget-too-small"):
-    """It cannot pay for search and confirmation."""
+    """The budget cannot pay for search and confirmation."""
 
 
 class DatasetTooSmall(Refused, slug="dataset-too-small"):
@@ -225,8 +224,8 @@ class TooMany(DetentError, slug="too-many-requests"):
 
 
 class Busy(DetentError, slug="busy"):
-    """``said``: what a driver or library said, with addresses and paths:
-    for the log and the terminal of this machine, never for an answer.
+    """``said``: what a driver or library said, with addresses and paths. It is for the log and this machine's terminal
+    only.
     """
 
     said: str | None = None
@@ -240,12 +239,12 @@ NOT_ASKED = frozenset({"paused", "busy", "limit"})  # kinds of ModelFailed for a
 
 
 class ModelFailed(DetentError, slug="model-failed", title="Model call failed"):
-    """A model call without a usable answer; ``kind`` says how (timeout, rate_limit, http,
-    malformed, library, unreachable).
+    """A model call without a usable answer; ``kind`` says why (timeout, rate_limit, http, malformed, library,
+    unreachable).
 
-    ``said`` is what the provider or a library said: it may hold addresses, keys or the prompt, so it goes to logs and
-    never into an answer. Kinds paused (it failed too often of late), busy (too many wait for it) and limit (the key has
-    used up what it may) say that it was not asked; ``retry_after_s`` goes with them.
+    ``said``: what the provider or a library said. It may hold addresses, keys or the prompt, so it goes to logs and
+    never into an answer. Three kinds say that the model was not asked: paused (it failed too often of late), busy (too
+    many wait for it) and limit (the key has used up what it may). ``retry_after_s`` goes with them.
     """
 
     kind = "unknown"
@@ -256,9 +255,10 @@ class ModelFailed(DetentError, slug="model-failed", title="Model call failed"):
         self.kind = kind
         self.said = without_passwords(said) if said is not None else None
 
-
-class NotYet(DetentError, slug="not-yet"):
-    """A later version brings it."""
+    @classmethod
+    def unsent(cls, busy: Busy) -> ModelFailed:
+        """The failure of a call that was not sent, since the store or the model's queue took no more."""
+        return cls(busy.detail, kind="busy", sent=False, **busy.members)
 
 
 class BudgetExhausted(BaseException):

@@ -19,7 +19,7 @@ from jsonschema.validators import extend
 from referencing import Registry
 from referencing.exceptions import Unresolvable
 
-MAX_FAULTS = 100  # are looked for; of these the one whose place comes first is told
+MAX_FAULTS = 100  # are collected; the one whose place comes first is reported
 PATTERN_S = 1.0  # an expression may take so long for one text
 _MAX_CHARS = 200
 _Faults = Iterator[ValidationError]
@@ -49,9 +49,7 @@ def schema_fault(schema: Mapping[str, Any], value: Any) -> str | None:
 
 
 def outside_references(schema: Any) -> list[str]:
-    """The references of a schema that lead out of it, as they are written;
-    they would have to be fetched, and are not.
-    """
+    """The references of a schema that lead out of it, as written. They would have to be fetched, and never are."""
     references, ids, waiting = [], {""}, [schema]
     while waiting:
         value = waiting.pop()

@@ -49,7 +49,7 @@ def _bound(value: float | None) -> str:
 
 
 def is_number(value: Any) -> bool:
-    """A finite one that a float holds; True and False are none."""
+    """Whether it is a finite number that a float holds; True and False are none."""
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
 
 

@@ -1,20 +1,29 @@
-"""What was received in one minute, summed up: the one source of everything that looks further back than a minute.
+"""What was received in one minute, summed up: the one source for everything that looks further back than a minute.
 
-Amounts (milliseconds, dollars) stand in sparse histograms with buckets 5 % wide: they add up, and a quantile is right
-to 5 %. A histogram is a plain JSON object {bucket: n}. Bucket "k" holds the values in (1.05^(k-1), 1.05^k]; zero has a
+Amounts (milliseconds, dollars) are in sparse histograms with buckets 5 % wide: they add up, and a quantile is right to
+5 %. A histogram is a plain JSON object {bucket: n}. Bucket "k" holds the values in (1.05^(k-1), 1.05^k]; zero has a
 bucket of its own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from hashlib import blake2b
 from math import ceil, log, sqrt
+from typing import Any
 
 WIDTH = 1.05  # of a bucket: upper edge over lower edge
 ZERO = "zero"
 Histogram = dict[str, int]
+LOW_SCORE = 0.80
+ASKED_AGAIN = ("retry", "refine")  # purposes of a call
+HOUR, DAY = 60, 1440  # minutes of what longer sums are of
+ALL_FAMILIES = ""  # the family of sums of all of them
+SCORE_DIGITS = 4  # to which scores are told apart
+Stretch = tuple[datetime, datetime]  # [from, until)
 
 
 def bucket_of(value: float) -> str:
@@ -31,6 +40,7 @@ def bucket_of(value: float) -> str:
     return str(k)
 
 
+@cache
 def edge(bucket: str) -> float:
     """The largest value of a bucket."""
     return 0.0 if bucket == ZERO else WIDTH ** int(bucket)
@@ -52,9 +62,7 @@ def merge(histograms: Iterable[Mapping[str, int]]) -> Histogram:
 
 
 def quantile(histogram: Mapping[str, int], q: float) -> float | None:
-    """An edge that at least a share ``q`` in (0, 1] of the values does not exceed,
-    the smallest such; None without values.
-    """
+    """The smallest edge that at least a share ``q`` in (0, 1] of the values does not exceed; None without values."""
     if not 0 < q <= 1:
         raise ValueError(f"a quantile lies in (0, 1], got {q}")
     n, below = sum(histogram.values()), 0
@@ -74,8 +82,9 @@ def share_above(histogram: Mapping[str, int], limit: float) -> float | None:
 
 
 def capped_moments(histogram: Mapping[str, int], cap: float) -> tuple[float, float] | None:
-    """(mean, variance) of min(value / cap, 1),
-    each value taken for the geometric middle of its bucket; None without values.
+    """(mean, variance) of min(value / cap, 1); None without values.
+
+    Each value counts as the geometric middle of its bucket.
     """
     n = sum(histogram.values())
     if not n:
@@ -92,8 +101,14 @@ class MinuteSums:
     """Sums of the events of one family, variant, model and source that were received in one minute.
 
     ``source`` is "" for interactions, whose errors, latency and cost are counted; for feedback it says who judged, and
-    success and score are counted. ``variant`` and ``model`` are "" where the event names none; feedback has the model
-    of its interaction.
+    success and score are counted; ``n_low_scores`` are below .80. ``n_with_parts`` requests name their calls, as a
+    policy's do: of these ``n_retried`` asked a model again for a better answer, and in ``n_tools_ignored`` a check
+    found that an answer did not use the results of its tools. ``issues``: how often a check found something, or a judge
+    words to itself, as "check NAME" and "judge NAME". ``scores``: how often each score came, by ``judge_mark`` of the
+    judge that gave it, or "". ``variant`` and ``model`` are "" where the event names none; feedback has the model of
+    its interaction.
+
+    In sums of an hour or a day ``minute`` is its start.
     """
 
     family: str
@@ -114,10 +129,29 @@ class MinuteSums:
     n_score: int = 0
     score_sum: float = 0.0
     score_squares: float = 0.0
+    n_low_scores: int = 0
+    n_with_parts: int = 0
+    n_retried: int = 0
+    n_tools_ignored: int = 0
+    issues: Histogram = field(default_factory=dict)
+    scores: dict[str, Histogram] = field(default_factory=dict)
 
-    def add_interaction(self, *, failed: bool, latency_ms: float | None, cost_usd: float | None) -> None:
+    def add_interaction(
+        self,
+        *,
+        failed: bool,
+        latency_ms: float | None,
+        cost_usd: float | None,
+        parts: Sequence[Mapping[str, Any]] | None = None,
+    ) -> None:
         self.n += 1
         self.n_errors += failed
+        if parts:
+            self.n_with_parts += 1
+            self.n_retried += any(part.get("purpose") in ASKED_AGAIN for part in parts)
+            self.n_tools_ignored += any("tool_results_ignored" in (part.get("issues") or ()) for part in parts)
+            for issue in (issue for part in parts for issue in part.get("issues") or ()):
+                self._add_issue(f"check {issue}")
         if latency_ms is not None:
             self.n_latency += 1
             self.latency_sum_ms += latency_ms
@@ -127,8 +161,13 @@ class MinuteSums:
             self.cost_sum_usd += cost_usd
             add(self.cost_histogram, cost_usd)
 
-    def add_outcome(self, *, success: bool | None, score: float | None) -> None:
+    def add_outcome(
+        self, *, success: bool | None, score: float | None, judge: str | None = None, signs: Iterable[str] = ()
+    ) -> None:
+        """``signs``: of words to its judge in the answer."""
         self.n += 1
+        for sign in signs:
+            self._add_issue(f"judge {sign}")
         if success is not None:
             self.n_success += 1
             self.success_sum += success
@@ -136,6 +175,101 @@ class MinuteSums:
             self.n_score += 1
             self.score_sum += score
             self.score_squares += score * score
+            self.n_low_scores += score < LOW_SCORE
+            counts = self.scores.setdefault(judge_mark(judge), {})
+            key = f"{round(score, SCORE_DIGITS):g}"
+            counts[key] = counts.get(key, 0) + 1
+
+    def _add_issue(self, issue: str) -> None:
+        self.issues[issue] = self.issues.get(issue, 0) + 1
+
+    def add(self, other: MinuteSums, times: int = 1) -> None:
+        """Adds the sums of another minute or kind; ``times`` -1 takes them away."""
+        for name in _NUMBERS:
+            setattr(self, name, getattr(self, name) + times * getattr(other, name))
+        for histogram in ("latency_histogram", "cost_histogram", "issues"):
+            _add(getattr(self, histogram), getattr(other, histogram), times)
+        for judge, counts in other.scores.items():
+            _add(self.scores.setdefault(judge, {}), counts, times)
+
+
+_NUMBERS = tuple(name for name, kind in MinuteSums.__annotations__.items() if kind in ("int", "float"))
+
+
+def _add(histogram: Histogram, other: Mapping[str, int], times: int) -> None:
+    for bucket, n in other.items():
+        histogram[bucket] = histogram.get(bucket, 0) + times * n
+        if not histogram[bucket]:
+            del histogram[bucket]
+
+
+def judge_mark(judge: str | None) -> str:
+    """Under which a judge's scores are summed up; "" for scores of no judge."""
+    return "" if judge is None else blake2b(judge.encode(), digest_size=8).hexdigest()
+
+
+def longer_sums(rows: Iterable[MinuteSums], replaced: Iterable[MinuteSums], minutes: int) -> list[MinuteSums]:
+    """What rows add to the sums of the hours or days that they lie in, by family and of all families together, where
+    no variant is told apart. ``replaced``: rows that were added before, in whose place some of them come.
+    """
+    sums: dict[tuple[str, datetime, str, str, str], MinuteSums] = {}
+    for times, some in ((1, rows), (-1, replaced)):
+        for row in some:
+            start = floor(row.minute, minutes)
+            for family, variant in {(row.family, row.variant), (ALL_FAMILIES, "")}:
+                key = (family, start, variant, row.model, row.source)
+                if key not in sums:
+                    sums[key] = MinuteSums(
+                        family=family, minute=start, variant=variant, model=row.model, source=row.source
+                    )
+                sums[key].add(row, times)
+    return [sums[key] for key in sorted(sums)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatCover:
+    """A time in parts: sums of days and hours, by their length in minutes, and stretches whose minutes are read."""
+
+    sums: Sequence[tuple[int, Stretch]]
+    minutes: Sequence[Stretch]
+
+
+def stat_cover(since: datetime, until: datetime, summed: Stretch | None, lengths: Collection[int]) -> StatCover:
+    """``summed``: hours and days that begin in it are summed up, the last of them as far as its end."""
+    if since >= until:
+        return StatCover(sums=(), minutes=())
+    if summed is None:
+        return StatCover(sums=(), minutes=((since, until),))
+
+    def whole(minutes: int) -> Stretch:
+        # Nothing is summed up beyond the end yet, so that an hour or a day that is under way belongs to it whole.
+        end = ceiling(summed[1], minutes) if until >= summed[1] else floor(until, minutes)
+        return ceiling(max(since, summed[0]), minutes), end
+
+    hours = whole(HOUR)
+    if hours[0] >= hours[1]:
+        return StatCover(sums=(), minutes=((since, until),))
+    days = whole(DAY)
+    parts = [(HOUR, hours)]
+    if DAY in lengths and days[0] < days[1]:
+        parts = [(HOUR, (hours[0], days[0])), (DAY, days), (HOUR, (days[1], hours[1]))]
+    edges = [(since, hours[0]), *([(hours[1], until)] if until < summed[1] else [])]
+    return StatCover(
+        sums=tuple((minutes, part) for minutes, part in parts if part[0] < part[1]),
+        minutes=tuple(edge for edge in edges if edge[0] < edge[1]),
+    )
+
+
+def floor(at: datetime, minutes: int) -> datetime:
+    """The start of its hour or day in UTC."""
+    return at - (at - _EPOCH) % timedelta(minutes=minutes)
+
+
+def ceiling(at: datetime, minutes: int) -> datetime:
+    return -(-(at - _EPOCH) // (length := timedelta(minutes=minutes))) * length + _EPOCH
+
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def minute_of(at: datetime) -> datetime:

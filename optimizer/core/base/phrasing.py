@@ -1,8 +1,8 @@
-"""How numbers of things, dollars, times and corrections of a name are written for people, wherever they read them; and
-other people's words on a terminal: shown as text, never obeyed.
+"""How numbers, dollars, times and corrections of a name are written for people, and how foreign texts reach a terminal.
 
-A terminal takes control characters inside a text for commands: they colour, move, erase, rename the window, on some
-type for their user. Characters that turn the direction of writing show another text than the one that is stored.
+A terminal obeys control characters inside a text: they colour, move, erase, rename the window, and on some terminals
+type for the user. Characters that turn the direction of writing show another text than the one that is stored. So
+foreign texts are shown as text, and never obeyed.
 """
 
 from __future__ import annotations
@@ -55,7 +55,8 @@ def signed_interval(low: float, high: float, *, digits: int = 3) -> str:
 
 
 def points_lost(loss: float) -> str:
-    """Of a share in [-1, 1]: ``loses 1.23 points``, ``gains 3.67 points`` where it is negative,
+    """A share in [-1, 1] as a verb: ``loses 1.23 points``; ``gains 3.67 points`` where it is negative.
+
     ``loses nothing`` below half a hundredth.
     """
     points = f"{abs(100 * loss):.2f}"
@@ -65,7 +66,7 @@ def points_lost(loss: float) -> str:
 
 
 def change_text(loss: float) -> str:
-    """The same as a noun: ``a loss of 1.23 points``, ``a gain of 3.67 points``, ``no loss``."""
+    """A share as a noun: ``a loss of 1.23 points``, ``a gain of 3.67 points``, ``no loss``."""
     verb, _, points = points_lost(loss).partition(" ")
     return "no loss" if points == "nothing" else f"a {'loss' if verb == 'loses' else 'gain'} of {points}"
 
@@ -76,7 +77,7 @@ def threshold(value: float) -> str:
 
 
 def when(at: datetime) -> str:
-    """In UTC, to the second; values for programs stay ISO 8601."""
+    """The time in UTC, to the second. Values for programs stay ISO 8601."""
     return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
@@ -96,14 +97,15 @@ _NAME_AND_PASSWORD = re.compile(r"(?<=://)[^/\s\"'?#]*@")
 
 
 def printable(text: str) -> str:
-    """The text with U+FFFD in the place of each character that a terminal would obey;
-    as long as before but for CR LF, which is LF.
+    """The text with U+FFFD in place of each character that a terminal would obey.
+
+    It is as long as before, except that CR LF becomes LF.
     """
     return _UNSAFE.sub(SHOWN, text.replace("\r\n", "\n"))
 
 
 def printable_lines(text: str) -> str:
-    """The same for lines that this program has coloured already: sequences that choose a colour stay."""
+    """As ``printable``, for lines that this program has coloured: sequences that choose a colour stay."""
     return _COLOUR_OR_UNSAFE.sub(lambda match: match[1] or SHOWN, text)
 
 

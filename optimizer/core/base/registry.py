@@ -1,8 +1,8 @@
-"""What is known by name: what is built in, and what installed packages add.
+"""Things that are known by name: those built in, and those that installed packages add.
 
-Either is declared by a decorator beside the function, which keeps a record with it. Registries find records by asking:
-``find_with`` is told from above all rooms how rooms and packages are looked through. No package is imported before a
-family or a study names it.
+A decorator beside a function declares it and attaches a record to it. Registries look records up: ``find_with``, called
+from above all rooms, says how to go through rooms and packages. No package is imported before a family or a study names
+it.
 """
 
 from __future__ import annotations
@@ -23,9 +23,7 @@ _DECLARED = "__detent__"
 
 
 def declares(record: Callable[Concatenate[Any, P], Any]) -> Callable[P, Callable[[F], F]]:
-    """The decorator that makes such a record of a function or class and keeps it there; what it stands on stays
-    as it is.
-    """
+    """The decorator that makes such a record of a function or class and attaches it. The function stays as it is."""
 
     def decorator(*args: P.args, **known: P.kwargs) -> Callable[[F], F]:
         def beside(function: F) -> F:
@@ -37,15 +35,17 @@ def declares(record: Callable[Concatenate[Any, P], Any]) -> Callable[P, Callable
     return decorator
 
 
-def declared(value: Any) -> Any:
+def record_of(value: Any) -> Any:
     """The record that a decorator has kept with it, None without; of a class its own alone."""
     return getattr(value, "__dict__", {}).get(_DECLARED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Registration:
-    """A name that a room or a package adds: where it stands, which distribution in which version has it (empty: it is
-    built in), and how it is imported (may raise anything).
+    """A name that a room or a package adds.
+
+    It says where the thing is, which distribution and version it comes from (empty: built in), and how to import it
+    (may raise anything).
     """
 
     name: str
@@ -66,9 +66,7 @@ _packages: Find = _nothing
 
 
 def find_with(*, rooms: Find | None = None, packages: Find | None = None) -> None:
-    """Says how what is declared in the rooms of a group, and what packages add to it, is found; called once per
-    process, from above.
-    """
+    """Sets how the declarations of a group's rooms and packages are found; called once per process, from above."""
     global _rooms, _packages
     _rooms, _packages = rooms or _rooms, packages or _packages
 
@@ -78,9 +76,9 @@ class Registry(Generic[T]):
 
     Args:
         group: of the entry points that add to it.
-        what: one of them, as a word: "strategy".
-        kind: the class of its records, which is made of a function alone, too.
-        read: the whole record of what is declared or named; raises TypeError or ValueError for what is none.
+        what: what one of them is called: "strategy".
+        kind: the class of its records; a function alone can become one, too.
+        read: completes what is declared or named to a record; raises TypeError or ValueError for anything else.
         reserved: names that mean something else.
     """
 
@@ -99,15 +97,15 @@ class Registry(Generic[T]):
 
     @cached_property
     def built_in(self) -> Mapping[str, T]:
-        """They go before every package: a name that stands here is never a package's."""
+        """Those built in. Their names win over every package's."""
         return {registration.name: self._record(registration) for registration in _rooms(self.group)}
 
     def __contains__(self, name: str) -> bool:
         return name in self.built_in or name in self.added
 
     def __getitem__(self, name: str) -> T:
-        """Raises KeyError for an unknown name, InvalidInput for a package's that cannot be imported or is none
-        of these.
+        """Raises KeyError for an unknown name. Raises InvalidInput where a package's cannot be imported, or is of
+        another kind.
         """
         if name in self.built_in:
             return self.built_in[name]
@@ -123,9 +121,9 @@ class Registry(Generic[T]):
             ) from error
 
     def _record(self, registration: Registration) -> T:
-        """Of what is declared, is a record itself, or a function alone."""
+        """The record of what is declared, which may be a record itself or a function alone."""
         loaded = registration.load()
-        record = declared(loaded) or loaded
+        record = record_of(loaded) or loaded
         return self._read(registration, record if isinstance(record, self._kind) else self._kind(loaded))
 
     @property

@@ -1,6 +1,4 @@
-"""Values that every stage speaks of: what a study is for, what it may cost, how a Variant did on one Example, and
-figures that are not known yet.
-"""
+"""Values that every stage uses: a study's aim, its budget, how a Variant did on one Example, figures not yet known."""
 
 from __future__ import annotations
 
@@ -33,7 +31,7 @@ class Spend:
     n_lost: int = 0
     n_from_journal: int = 0
     remark: str | None = None  # what a strategy says of its search beside its candidates, such as "Do not cascade: …"
-    # Why the search could spend no more, as a sentence; None where its strategies came to their end.
+    # The sentence on why the search could spend no more; None where its strategies came to their end.
     search_cut: str | None = None
 
 
@@ -49,11 +47,11 @@ class ExampleResult:
     output: str | None
     error: str | None = None
     cost_usd: float = 0.0
-    latency_ms: float | None = None  # of a fresh call; None when the journal answered
+    latency_ms: float | None = None  # the latency of a fresh call; None when the journal answered
     from_journal: bool = False
     call_key: str | None = None
     n_retries: int = 0  # calls of a policy's gate and validator that asked a model again
-    # What the judge said of the output, where one was asked; its calls are no cost of the answer.
+    # What the judge said of the output, if one was asked; its calls do not count as the answer's cost.
     judgement: Mapping[str, Any] | None = None
 
     @property
@@ -87,7 +85,7 @@ def p95(values: Sequence[float]) -> float:
     return sorted(values)[ceil(0.95 * len(values)) - 1]
 
 
-def measured(results: Iterable[ExampleResult]) -> dict[str, float]:
+def scores_by_example(results: Iterable[ExampleResult]) -> dict[str, float]:
     """Score by example, of those that have one."""
     return {r.example: r.score for r in results if r.score is not None}
 

@@ -54,6 +54,5 @@ COMMANDS = _words(
     " rewrite generate create make design implement discuss compare analyze analyse identify evaluate state define"
     " draft suggest provide tell convert complete"
 )
-YES_OR_NO = _words(
-    "is are was were do does did can could will would should has have am may"
-)  # a question that starts so
+# A question that starts so.
+YES_OR_NO = _words("is are was were do does did can could will would should has have am may")

@@ -1,14 +1,12 @@
-"""Examples, their split at ingestion, and frozen Datasets drawn from them; and how alike texts are, without asking a
-model.
+"""Examples, their split at ingestion, frozen Datasets drawn from them, and the similarity of texts without a model.
 
-Two texts are compared by the cosine of their words and letter triples, the rare ones counting most.
-
-Letter triples make "refund" and "refunded" alike, and serve languages that are written without spaces. Rare terms count
-by log((1 + n) / df) (Sparck Jones 1972). Plain Python: 300 short texts against one another take about a second.
+Two texts are compared by the cosine of their words and letter triples, where rare ones count most. Letter triples make
+"refund" and "refunded" alike, and serve languages that are written without spaces. Rare terms count by log((1 + n) /
+df) (Sparck Jones 1972). It is plain Python: 300 short texts against one another take about a second.
 
 Texts that are nearly the same are found among thousands by the resemblance of their shingles (Broder 1997): of their
-pairs of adjacent words, the share that two texts have in common. A text is compared with those alone that share one of
-its rarer pairs, as every text that is alike enough does (Bayardo, Ma, Srikant 2007).
+pairs of adjacent words, the share that two texts have in common. A text is compared only with those that share one of
+its rarer pairs, as every text that is similar enough does (Bayardo, Ma, Srikant 2007).
 """
 
 from __future__ import annotations
@@ -89,9 +87,7 @@ def make_example(
 
 
 def normalise(input: Any) -> str:
-    """What two inputs share when they differ only in Unicode form (NFKC), case or white space;
-    canonical JSON unless it is a text.
-    """
+    """The text that inputs share which differ only in Unicode form (NFKC), case or white space; else canonical JSON."""
     return _fold(input) if isinstance(input, str) else canonical_json(_folded(input)).decode()
 
 
@@ -116,7 +112,7 @@ def group_of(input: Mapping[str, Any], group: str | None) -> str:
 
 def text_without_group(example: Example) -> str | None:
     """All that its input says, one field a line; None where the example came with a group."""
-    if _OF_INPUT.fullmatch(example.group) is None:  # by its form, since the input may have been cut meanwhile
+    if _OF_INPUT.fullmatch(example.group) is None:  # the form decides, since the input may have been cut meanwhile
         return None
     return "\n".join(map(normalise, example.input.values()))
 
@@ -130,18 +126,16 @@ def split_of(group: str) -> Split:
 
 
 def class_of(expected: Mapping[str, Any], balance: str | None) -> str | None:
-    """The class by which a balanced selection draws: the text of the field that ``sample.balance`` names; None
-    where there is none.
-    """
+    """The class by which a balanced selection draws, from the field in ``sample.balance``; None where there is none."""
     value = expected.get(balance) if balance else None
     return None if value is None else value if isinstance(value, str) else canonical_json(value).decode()
 
 
 def select(ids_with_labels: Iterable[tuple[str, str | None]], n: int, *, balance: bool, seed_text: str) -> list[str]:
-    """At most ``n`` ids in an order that the hash of (seed_text, id) fixes, whatever the order given.
+    """At most ``n`` ids in an order that depends only on the hash of (seed_text, id).
 
-    With ``balance`` the classes take turns, so that each gives equally many until it has no more; without a label is a
-    class of its own. A larger ``n`` with the same seed begins with the smaller selection.
+    With ``balance`` the classes take turns, so that each gives equally many until it has no more; ids without a label
+    are a class of their own. A larger ``n`` with the same seed begins with the smaller selection.
     """
     labels = dict(ids_with_labels)
     ordered = sorted(labels, key=lambda id: _rank(seed_text, id))
@@ -175,10 +169,10 @@ WORD = re.compile(r"\w+")
 TRIPLE = 3
 
 ALIKE = 0.5  # share of two texts' pairs of words, from which on they are nearly the same
-LEAST_WORDS = 4  # of a text; of fewer words it cannot be told whether two mean the same
+LEAST_WORDS = 4  # of a text; with fewer words two texts may look alike by chance
 MOST_WORDS = 64  # of a text that are read
-LEAST_SHARE = 0.05  # of the rows, from which on it matters that they are not independent
-MOST_TEXTS = 2000  # that are compared with one another, so that the look takes seconds at most
+LEAST_SHARE = 0.05  # from this share of near duplicates on, it matters that rows are not independent
+MOST_TEXTS = 2000  # texts that are compared with one another, so that it takes seconds at most
 
 Vector = Mapping[str, float]  # term -> weight, of length 1; empty for a text without words
 
@@ -218,7 +212,7 @@ class NearDuplicates:
 
     @property
     def text(self) -> str:
-        """As a question."""
+        """The near duplicates as a question to the person."""
         return (
             f"{self.n_rows} of {count(self.n_compared, 'row')} without a group look alike, in"
             f" {count(self.n_sets, 'set')} (such as {' and '.join(self.such_as)}). Is each set one case, such as a"
@@ -230,10 +224,10 @@ class NearDuplicates:
 
 
 def near_duplicates(texts: Mapping[str, str]) -> NearDuplicates | None:
-    """Of the first MOST_TEXTS; None where fewer than one in twenty looks like another.
+    """The near duplicates among the first MOST_TEXTS; None where fewer than one in twenty looks like another.
 
     Args:
-        texts: name of a row > its text.
+        texts: name of a row -> its text.
     """
     names = list(islice(texts, MOST_TEXTS))
     sets = _alike([texts[name] for name in names])

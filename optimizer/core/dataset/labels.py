@@ -1,4 +1,4 @@
-"""The labels of a sheet: how often each stands there, which look like a slip of another, and which the prompt names."""
+"""The labels of a sheet: how frequent each is, which look like a slip of another, and which the prompt names."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 
-LEAST_SIMILARITY = 0.75  # of difflib, in [0, 1]: of a label that is rare beside the other
+LEAST_SIMILARITY = 0.75  # by difflib, in [0, 1], between a rare label and a frequent one
 MOST_RARE = 0.1  # such a slip is at most a tenth as frequent as what was meant
 LEAST_WORD = 4  # letters of a word in which one slip is a slip: "in" and "on" are two words
 MOST_WORDS = 4  # of what a prompt may mean as a label
@@ -45,15 +45,17 @@ class LabelsInPrompt:
 
     unnamed: tuple[str, ...]  # of the sheet, and not in the prompt
     spelled: Mapping[str, str]  # label of the sheet > as the prompt writes it, where an answer so written is not read
-    unknown: tuple[str, ...]  # in a list of labels in the prompt, and of no row
+    unknown: tuple[str, ...]  # labels in a list of the prompt that no row has
 
 
 def look_alikes(counts: Mapping[str, int]) -> list[LookAlike]:
-    """Labels that differ in case, white space, underscores, hyphens or one slip, and rare ones that are nearly a
-    frequent one; the rarer of each pair once.
+    """Labels that differ in case, white space, underscores, hyphens or one slip, and rare ones nearly like a frequent
+    one.
+
+    The rarer of each pair is named once.
 
     Args:
-        counts: label > number of rows.
+        counts: label -> number of rows.
     """
     ordered = sorted(counts, key=lambda label: (-counts[label], label))
     pairs = []
@@ -67,8 +69,10 @@ def look_alikes(counts: Mapping[str, int]) -> list[LookAlike]:
 
 
 def labels_in_prompt(prompt: str, labels: Iterable[str]) -> LabelsInPrompt:
-    """What prompt and sheet do not share. A text of the prompt counts as a label where it stands in one list with at
-    least two labels of the sheet: between commas, or one a line.
+    """The labels that only the prompt or only the sheet has.
+
+    A text of the prompt counts as a label where it stands in one list with at least two labels of the sheet: between
+    commas, or one a line.
     """
     unnamed, spelled, known = [], dict[str, str](), {_joined(label) for label in labels}
     for label in labels:
@@ -85,7 +89,7 @@ def labels_in_prompt(prompt: str, labels: Iterable[str]) -> LabelsInPrompt:
     return LabelsInPrompt(unnamed=tuple(unnamed), spelled=spelled, unknown=tuple(unknown))
 
 
-def counted(counts: Mapping[str, int]) -> str:
+def counts_text(counts: Mapping[str, int]) -> str:
     """Every label with its rows, the most frequent first: ``card 233, refund 12``."""
     ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     more = f" and {len(ordered) - N_SHOWN} more" if len(ordered) > N_SHOWN else ""
@@ -98,7 +102,7 @@ def _lists(prompt: str, known: set[str]) -> Iterator[list[str]]:
     yield _items([re.split(_END_OF_ITEM, bullet, maxsplit=1)[0] for bullet in bullets])
     for sentence in re.split(_END_OF_SENTENCE, prompt):
         first, *others = re.split(_BETWEEN, sentence)
-        if others:  # before the first item and behind the last one the sentence goes on
+        if others:  # the first and the last item may be part of the sentence around the list
             ends, begins = first.split(), others[-1].split()
             tails = (" ".join(ends[at:]) for at in range(len(ends)))
             heads = (" ".join(begins[:n]) for n in range(len(begins), 0, -1))

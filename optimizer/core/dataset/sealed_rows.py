@@ -29,7 +29,9 @@ class SealedRows:
     def __init__(self) -> None:
         self._families: set[str] = set()
         self._examples: set[str] = set()
-        self._inputs: dict[str, list[frozenset[str]]] = {}  # by the hash of one text, those of all texts of an input
+        self._inputs: dict[
+            str, list[frozenset[str]]
+        ] = {}  # hash of one text -> the hashes of all texts of each input with it
         self._interactions: set[str] = set()
 
     def add(self, example: Mapping[str, Any]) -> None:
@@ -38,7 +40,7 @@ class SealedRows:
             return
         self._families.add(example["family"])
         self._examples.add(example["id"])
-        if hashes := _text_hashes(example["input"]):
+        if hashes := frozenset(input_hash({"text": value}) for value in example["input"].values()):
             self._inputs.setdefault(min(hashes), []).append(hashes)
         if example["interaction"] is not None:
             self._interactions.add(example["interaction"])
@@ -61,15 +63,9 @@ class SealedRows:
         return table == "lm_calls" and row["purpose"] not in OPEN_CALLS
 
     def _has_sealed_input(self, interaction: Mapping[str, Any]) -> bool:
-        """Whether all texts of a sealed input are in it, whatever else is. Messages as a model was sent them may hold
-        one anywhere.
-        """
+        """Whether the interaction holds all texts of a sealed input. A model's messages may hold one anywhere."""
         input = interaction["input"] or {}
         if "messages" in input and interaction["family"] in self._families:
             return True
-        hashes = _text_hashes(input)
+        hashes = frozenset(input_hash({"text": value}) for value in input.values())
         return any(sealed <= hashes for one in hashes for sealed in self._inputs.get(one, ()))
-
-
-def _text_hashes(input: Mapping[str, Any]) -> frozenset[str]:
-    return frozenset(input_hash({"text": value}) for value in input.values())

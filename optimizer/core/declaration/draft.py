@@ -20,7 +20,7 @@ from optimizer.core.family.variant import VARIABLE
 
 MAX_LABELS = 30
 MAX_LABEL_CHARS = 60
-LONG_CHARS = 1000  # of an answer, where no example says how long one is
+LONG_CHARS = 1000  # of an answer, where no example shows how long one is
 PYTHON_QUOTES = re.compile(  # around a whole prompt: a literal with its prefix, or in triple quotes
     r"""\A\s*(?:\w+\s*=\s*\(?\s*)?(?:[fFrR]{1,2}(\"{3}|'{3}|"|')|(\"{3}|'{3})).*(?:\1|\2)[\s)]*\Z""", re.DOTALL
 )
@@ -29,7 +29,7 @@ ONE_BRACE = re.compile(r"(?<!\{)\{([A-Za-z_]\w*)[^{}]*\}(?!\})")  # a placeholde
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sheet:
-    """A table as it was read: rows that could be, and (where, why) of those that could not."""
+    """A table as it was read: the rows that could be read, and (where, why) of the others."""
 
     columns: Sequence[str]
     rows: Sequence[tuple[str, Mapping[str, Any]]]  # (where, cells by column)
@@ -68,7 +68,7 @@ class NewFamily:
     data: dict[str, Any]
     examples: list[dict[str, Any]]
     skipped: list[int]  # positions in the draft's rows of those without an output or an input
-    labels: Mapping[str, int]  # of a family of labels: how many examples have each
+    labels: Mapping[str, int]  # for a family of labels: how many examples have each
 
     @property
     def look_alikes(self) -> list[LookAlike]:
@@ -185,7 +185,7 @@ def tell_parser(outputs: Sequence[Any]) -> str:
 
 
 def json_or_same(value: Any) -> Any:
-    """A cell that holds a JSON object or list, as that; anything else as it is."""
+    """The JSON object or list that a cell holds; any other cell as it is."""
     if isinstance(value, str) and value.strip()[:1] in ("{", "["):
         try:
             return read_json(value)
@@ -195,7 +195,7 @@ def json_or_same(value: Any) -> Any:
 
 
 def _with_examples(messages: Sequence[Mapping[str, str]]) -> list[dict[str, str]]:
-    """With a place for examples: before the last message of the user."""
+    """The messages with a place for examples before the user's last message."""
     last = max((n for n, message in enumerate(messages) if message["role"] == "user"), default=len(messages))
     return [*map(dict, messages[:last]), {"role": "examples"}, *map(dict, messages[last:])]
 

@@ -1,6 +1,6 @@
-"""A prompt as another system keeps it, read for a new family: what can be carried over, and the names of what cannot.
+"""A prompt of another system, read for a new family: what can be carried over, and the names of what cannot.
 
-The systems stand in ``adapters/prompt_sources/``, one a module, declared by ``@prompt_source``.
+The systems are in ``adapters/prompt_sources/``, one a module, declared by ``@prompt_source``.
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ _LOGIC = re.compile(r"\{%.*?%\}|\{#.*?#\}|\{\{.*?\}\}", re.DOTALL)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ForeignPrompt:
-    """``messages``: with {{name}} for each variable. ``model``: those of SETTINGS that it names. ``rows``: examples
-    that came along, by column; ``output``: the column of the answer among them. ``not_carried``: by name.
+    """``messages``: with {{name}} for each variable. ``model``: those of SETTINGS that it names.
+
+    ``rows``: examples that came along, by column. ``output``: the column with their answer. ``not_carried``: by name.
     """
 
     messages: Sequence[Mapping[str, str]]
@@ -42,7 +43,7 @@ Read = Callable[[str], ForeignPrompt]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PromptSourceRecord:
-    """``read``: takes what stands behind ``NAME:`` in ``--from``. Raises InvalidInput for what cannot be read."""
+    """``read``: takes what follows ``NAME:`` in ``--from``. Raises InvalidInput for what cannot be read."""
 
     read: Read = field(kw_only=False)
     name: str = ""
@@ -61,8 +62,9 @@ PROMPT_SOURCES: Registry[PromptSourceRecord] = Registry(
 
 
 def plain_template(text: str, where: str) -> str:
-    """The template with {{name}} for each variable. Raises InvalidInput for one that is a program (Jinja, Nunjucks,
-    MiniJinja): left as text it would be sent to the model.
+    """The template with {{name}} for each variable.
+
+    Raises InvalidInput for a program (Jinja, Nunjucks, MiniJinja), which would be sent to the model as text.
     """
     logic = [tag for tag in _LOGIC.findall(text) if not VARIABLE.fullmatch(tag)]
     if logic:
@@ -74,6 +76,6 @@ def plain_template(text: str, where: str) -> str:
 
 
 def settings_of(values: Mapping[str, Any], not_carried: list[str]) -> dict[str, Any]:
-    """Those settings of a model that a family's file holds; the others are added to ``not_carried``, by name."""
+    """The settings of a model that a family's file can hold. The names of the others are added to ``not_carried``."""
     not_carried += [f"{name} ({value!r:.60})" for name, value in values.items() if name not in SETTINGS and value]
     return {name: values[name] for name in SETTINGS if values.get(name) is not None}

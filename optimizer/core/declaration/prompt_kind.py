@@ -1,7 +1,6 @@
-"""The kind ``prompt``: a Variant is messages for a model, an example a text that may be quoted, and a study asks models
-under a budget.
+"""The kind ``prompt``: a Variant is messages for a model, an example may be quoted, and studies ask models for money.
 
-What is wrong with the policy of a prompt is checked where a family is loaded and where a Variant is made.
+Faults in the policy of a prompt are found where a family is loaded and where a Variant is made.
 """
 
 from __future__ import annotations
@@ -46,8 +45,8 @@ def own_function_unknown(dotted: Any, family: str) -> str:
 
 
 def own_function_faults(policy: Mapping[str, Any], family: Family) -> Iterator[Fault]:
-    """A gate's function in a policy from outside the files, where the family's file does not name it, and a judge that
-    the file does not name.
+    """Functions and judges that a gate's policy from outside the files uses, and that the family's file
+    does not name.
     """
     scorer = policy.get("gate.scorer")
     if family.judge is None:
@@ -58,8 +57,8 @@ def own_function_faults(policy: Mapping[str, Any], family: Family) -> Iterator[F
 
 
 def space_policy_faults(space: Mapping[str, Any], family: Family, pointer: str) -> Iterator[Fault]:
-    """A study's own space over the knobs of a prompt family's policy: each checked as the file's,
-    and no function but the file's.
+    """The faults of a study's own space over policy knobs: checked like the file's, and with no function but the
+    file's.
     """
     for slot, entry in space.items():
         if not (isinstance(slot, str) and slot.startswith("policy.") and isinstance(entry, Mapping)):
@@ -72,8 +71,8 @@ def space_policy_faults(space: Mapping[str, Any], family: Family, pointer: str) 
 
 
 def declared_faults(data: Mapping[str, Any]) -> Iterator[Fault]:
-    """Of a family file of kind prompt: the policies of its versions and the knobs that its space varies,
-    each at its place in the file.
+    """The faults of a family file of kind prompt: in its versions' policies and in the knobs of its space, with their
+    places.
     """
     prompt, model, has_judge = _mapping(data.get("prompt")), _mapping(data.get("model")), data.get("judge") is not None
     is_cascade = isinstance(model.get("tiers"), list | tuple) and len(model["tiers"]) > 1
@@ -110,7 +109,7 @@ def _asking_judge(policy: Mapping[str, Any]) -> list[str]:
 
 
 def _slot_faults(slot: str, entry: Mapping[str, Any]) -> Iterator[Fault]:
-    """A knob that is none, and values that leave its range; the entry's form is judged with every space."""
+    """Unknown knobs, and values out of their range; the form of an entry is checked for every space."""
     name, pointer = slot.removeprefix("policy."), pointer_of(["space", slot])
     knob = next((knob for knob in KNOBS if knob.name == name), None)
     if knob is None:
@@ -160,7 +159,7 @@ class PromptKind:
             model=model,
             tools=version.tools,
             response_format=version.response_format,
-            # several ``model.tiers`` are a cascade in every version whose policy names no tiers of its own
+            # ``model.tiers`` with several models is a cascade in each version whose policy names no tiers of its own
             policy=version.policy
             if len(declared.tiers) < 2 or "tiers" in version.policy
             else {"tiers": list(declared.tiers), **version.policy},
@@ -228,8 +227,9 @@ class PromptKind:
         return None
 
     def study_sizes(self, family: Family, names: Sequence[str]) -> Mapping[str, int]:
-        """Thresholds of a cascade are found on every example there is, within reason, and so is their loss: each is
-        asked about once per tier, and what 80 examples prove is mostly nothing.
+        """Thresholds of a cascade, and their loss, are found on as many examples as is reasonable.
+
+        Each is asked about once per tier, and 80 examples prove next to nothing.
         """
         n_holdout = family.rollout.gates.n
         if tuple(names) != (REPLAY,):

@@ -176,7 +176,7 @@ def _messages(messages: Sequence[Any], at: list[Any], inputs: Mapping[str, Any])
         if isinstance(message, Mapping):
             yield from _message(message, [*at, i], inputs)
     roles = [m.get("role") for m in messages if isinstance(m, Mapping)]
-    if "user" not in roles and set(roles) <= set(ROLES):  # else the unknown role may be the user's, mistyped
+    if "user" not in roles and set(roles) <= set(ROLES):  # an unknown role may be a mistyped "user"
         yield Fault(
             pointer=pointer_of(at),
             detail="there is no user message, so a model would have nothing to answer; add {role: user, content: ...}",
@@ -248,9 +248,8 @@ def _scorer(data: Mapping[str, Any]) -> Iterator[Fault]:
     inputs = {name: str(entry.get("type", "text")) for name, entry in declared.items() if isinstance(entry, Mapping)}
     for name, use in _mapping(data, "scorer").items():
         fault = None
-        if (
-            name in METRICS.built_in
-        ):  # code of a package is loaded where answers are scored, which is no matter of serving
+        # Code of a package is loaded where answers are scored, which is no matter of serving.
+        if name in METRICS.built_in:
             record = METRICS.built_in[name]
             fault = record.misfit(parser)
             uses = use if isinstance(use, Mapping) else {}

@@ -1,5 +1,4 @@
-"""How good answers are: scores, paired comparisons, the gates before a rollout, suites,
-and what answers without a model would score.
+"""How good answers are: scores, paired comparisons, gates before a rollout, suites, and baselines without a model.
 
-Start at ``scoring.py``, then ``gates.py``; ``scorers/`` has a function for each thing that is measured of an answer.
+Start at ``scoring.py``, then ``gates.py``. ``metrics/`` has a function for each metric.
 """

@@ -134,8 +134,8 @@ def bootstrap_reduction_p(
 
 
 def _drawn_sums(differences: Sequence[float], seed: int, n_draws: int) -> list[float]:
-    """Sums of as many differences as there are, drawn with replacement, ``n_draws`` times; in parts,
-    so that memory stays small.
+    """``n_draws`` sums of differences drawn with replacement, each over as many as there are; in parts,
+    to save memory.
     """
     import numpy as np  # at its use: processes that compare nothing need not load it
 

@@ -17,9 +17,9 @@ from optimizer.core.base.phrasing import signed
 from optimizer.core.base.values import Aim
 from optimizer.core.statistics.noninferiority import NotLower
 
-LOW_BASE = 0.10  # below it a relative gain means nothing: the gate requires an absolute one
+LOW_BASE = 0.10  # below it a relative gain means nothing, so the gate requires an absolute one
 LOW_BASE_GAIN = 0.05
-HIGH_BASE = 0.80  # from it on, the gain is measured against what is left to gain
+HIGH_BASE = 0.80  # above it the gain is measured against what is left to gain
 CALLED_TESTS = {
     "exact": "an exact test",
     "tango": "Tango's score test",
@@ -123,6 +123,7 @@ class ConfirmationEvidence:
     not_lower: NotLower | None = None
     wished: Sequence[WishedFloor] = ()
     n_aim: int | None = None  # examples on which both were measured for the aim, where that is not quality
+    is_move: bool = False  # to another model: quality is to be kept, and nothing has to be gained
 
 
 def quality_margin(champion_quality: float, explicit: float | None = None) -> float:
@@ -136,8 +137,8 @@ def confidence_of(p: float, looks: int) -> float:
 
 
 def quality_level(settings: GateSettings, looks: int) -> float:
-    """At which the p of "not lower" is read, so that its confidence reaches the required one; in (0, 1)
-    also where none or all is asked for.
+    """The level for the p of "not lower" at which its confidence is the required one; in (0, 1), also for
+    none or all.
     """
     return min(0.999, max(1e-6, (1.0 - settings.confidence) / max(1, looks)))
 
@@ -168,6 +169,7 @@ def evaluate_gates(evidence: ConfirmationEvidence, settings: GateSettings) -> tu
     """Improvement, confidence, risk and n; for aims cost and latency also quality. All must pass.
 
     Where something was wished, its floors are tested in the place of quality and risk, and any improvement is enough.
+    A move to another model is asked for quality, risk and n.
     """
     if evidence.wished:
         settings = replace(settings, improvement=0.0)
@@ -186,7 +188,9 @@ def evaluate_gates(evidence: ConfirmationEvidence, settings: GateSettings) -> tu
             "holdout examples scored" if n == len(evidence.drops) else f"holdout examples measured for {evidence.aim}",
         ),
     ]
-    if evidence.wished:
+    if evidence.is_move:
+        gates[:2] = [_quality_gate(evidence, settings, margin)]
+    elif evidence.wished:
         gates[1:1] = [_wished_gate(floor, settings, evidence.looks) for floor in evidence.wished]
     elif evidence.aim != "quality":
         gates.insert(1, _quality_gate(evidence, settings, margin))
@@ -194,10 +198,11 @@ def evaluate_gates(evidence: ConfirmationEvidence, settings: GateSettings) -> tu
 
 
 def unmeasured_gate(n_lost: int, worst: Sequence[GateResult]) -> GateResult:
-    """For a winner that could not be scored where the champion was: leaving those examples out would hide its failures.
+    """The gate for a winner without a score where the champion has one: left out, those examples would hide its
+    failures.
 
     Args:
-        worst: the gates with every such example counted as lost; some of them fail, else this gate has nothing to say.
+        worst: the gates with every such example counted as lost; if none of them fails, this gate has nothing to say.
     """
     failing = ", ".join(g.name for g in worst if g.verdict is not GateVerdict.PASS)
     reason = (
@@ -222,10 +227,8 @@ def as_record(gate: GateResult) -> GateRecord:
     }
 
 
-def missed(gates: Sequence[GateRecord]) -> list[GateRecord]:
-    """Of gates as recorded those that have not passed; silence is not consent,
-    so callers must not take an empty record for a pass.
-    """
+def missed_gates(gates: Sequence[GateRecord]) -> list[GateRecord]:
+    """The recorded gates that have not passed. An empty record is no pass: callers must check for it."""
     return [g for g in gates if g["verdict"] != "pass"]
 
 

@@ -1,4 +1,4 @@
-"""How a family of labels does, label by label: precision, recall, F1 and who is taken for whom."""
+"""How good a family of labels is, label by label: precision, recall, F1, and which label is taken for which."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from optimizer.core.family.settings import Output
 
 NO_LABEL = "(no label)"  # the answer held none of the family's labels
 N_CONFUSED = 5
-LABELS = "labels"  # among a study's findings: variant > LabelReport on dev
+LABELS = "labels"  # a finding of a study: variant -> LabelReport on dev
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabelFigures:
-    """Of one label; shares in [0, 1], None where nothing was there to divide by: never given, or never expected."""
+    """The figures of one label: shares in [0, 1], None where the label was never given or never expected."""
 
     label: str
     n_expected: int
@@ -40,7 +40,7 @@ class LabelReport:
     n: int
 
 
-def confused(confusion: Mapping[str, Mapping[str, int]]) -> list[tuple[str, str, int]]:
+def confusions(confusion: Mapping[str, Mapping[str, int]]) -> list[tuple[str, str, int]]:
     """(expected, given, number) of the most frequent mistakes, the most frequent first."""
     wrong = [
         (expected, answer, n) for expected, row in confusion.items() for answer, n in row.items() if expected != answer
@@ -51,10 +51,10 @@ def confused(confusion: Mapping[str, Mapping[str, int]]) -> list[tuple[str, str,
 def read_labels(
     output: Output, expected: Mapping[str, Mapping[str, Any]], results: Iterable[ExampleResult]
 ) -> LabelReport | None:
-    """Of the examples that were answered; None in a family whose answers are no labels.
+    """The labels of the examples that were answered; None in a family whose answers are no labels.
 
     Args:
-        expected: example > its expected output.
+        expected: example -> its expected output.
     """
     if output.parser != "label":
         return None
@@ -75,22 +75,23 @@ def label_report(labels: Sequence[str], pairs: Iterable[tuple[str, str | None]])
     given_in_all = Counter[str]()
     for row in confusion.values():
         given_in_all.update(row)
-    figures = [_figures(label, row[label], row.total(), given_in_all[label]) for label, row in confusion.items()]
+    figures = [
+        (
+            LabelFigures(
+                label=label,
+                n_expected=row.total(),
+                n_given=given_in_all[label],
+                precision=row[label] / given_in_all[label] if given_in_all[label] else None,
+                recall=row[label] / row.total() if row.total() else None,
+                f1=2 * row[label] / (given_in_all[label] + row.total()) if given_in_all[label] + row.total() else None,
+            )
+        )
+        for label, row in confusion.items()
+    ]
     expected_ones = [f.f1 for f in figures if f.n_expected and f.f1 is not None]
     return LabelReport(
         figures=figures,
         confusion={label: dict(row) for label, row in confusion.items()},
         macro_f1=sum(expected_ones) / len(expected_ones) if expected_ones else None,
         n=sum(row.total() for row in confusion.values()),
-    )
-
-
-def _figures(label: str, n_right: int, n_expected: int, n_given: int) -> LabelFigures:
-    return LabelFigures(
-        label=label,
-        n_expected=n_expected,
-        n_given=n_given,
-        precision=n_right / n_given if n_given else None,
-        recall=n_right / n_expected if n_expected else None,
-        f1=2 * n_right / (n_given + n_expected) if n_given + n_expected else None,
     )

@@ -50,6 +50,24 @@ class QueuedRun:
         return self.status not in UNFINISHED
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunSummary:
+    """A run without what was asked and what was found: ``kind`` is compare, evaluate, or a judge's score or check."""
+
+    id: str
+    family: str
+    kind: str
+    status: RunStatus
+    n: int
+    n_done: int
+    stop_requested: bool
+    created_by: str
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    error: Text[str | None]
+
+
 class ComparisonRequest(TypedDict):
     """``variants``: ids; the others are held against the first. ``example_ids``: of the dev examples. ``is_priced``:
     whether every model has a known price.

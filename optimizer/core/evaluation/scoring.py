@@ -25,8 +25,8 @@ Judge = Callable[[Mapping[str, Any], Any], float]  # the user's own: ({"input", 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Score:
-    """``value`` in [0, 1], or None when it could not be measured; ``error`` says why,
-    also of a 0 for an unreadable output.
+    """``value`` in [0, 1], or None where it could not be measured; ``error`` says why, also for a 0 of an unreadable
+    output.
     """
 
     value: float | None
@@ -74,20 +74,27 @@ class Scorer:
         unknown = sorted(set(self._weights) - set(self._metrics))
         if unknown:
             raise KeyError(f"no code for the metrics {unknown}")
-        self.version = "s_" + digest(canonical_json(self._identity()))[:12]
+        measured_by = {
+            name: [weight, self._metrics[name].version, *(["optional"] if name in self._optional else [])]
+            for name, weight in self._weights.items()
+        }
+        read_by = [PARSER_VERSION, self._parser_version] if self._parser_version else PARSER_VERSION
+        # what examples show is no part of how an answer is read
+        shape = self._output.model_dump(mode="json", by_alias=True, exclude={"shown"})
+        self.version = "s_" + digest(canonical_json([measured_by, shape, read_by]))[:12]
         used = [self._metrics[name] for name in self._weights]
         self.is_judged = any(metric.sees == "judgement" for metric in used)
         self.needs_expected = any(metric.needs_expected for metric in used)
         self._ask: AskJudge | None = None
 
     def asking(self, ask: AskJudge) -> Scorer:
-        """The same for code that blocks: where no judgement is given ``ask`` makes one, and waits for its model."""
+        """The scorer for code that blocks: where no judgement is given, ``ask`` makes one, and waits for its model."""
         asks = copy(self)
         asks._ask = ask if self.is_judged else None
         return asks
 
     def unjudged(self) -> Scorer:
-        """The same where no judge shall be asked, as for answers that are only timed: a judged metric has no score."""
+        """The scorer that asks no judge, as for answers that are only timed: a judged metric has no score."""
         silent = copy(self)
         silent.is_judged, silent._ask = False, None
         return silent
@@ -126,22 +133,15 @@ class Scorer:
                 parts[name] = _measure(self._metrics[name], wanted, example, parsed, judgement)
             except NotJudged as missing:
                 return Score(value=None, parts=parts, error=str(missing), reasoning=reasoning)
-            except Exception as error:  # a metric may be the user's code: whatever it raises, this example has no score
+            except (
+                Exception
+            ) as error:  # a metric may be the user's code; an error in it leaves this example without a score
                 return Score(value=None, parts=parts, error=f"metric {name}: {type(error).__name__}: {error}")
         if not parts:
             return Score(value=None, error=f"the expected output has none of {', '.join(self._optional.values())}")
         total = math.fsum(self._weights[name] for name in parts)
         value = math.fsum(self._weights[name] * part for name, part in parts.items()) / total
         return Score(value=min(1.0, max(0.0, value)), parts=parts, error=parsed.error, reasoning=reasoning)
-
-    def _identity(self) -> Any:
-        metrics = {
-            name: [weight, self._metrics[name].version, *(["optional"] if name in self._optional else [])]
-            for name, weight in self._weights.items()
-        }
-        read_by = [PARSER_VERSION, self._parser_version] if self._parser_version else PARSER_VERSION
-        # what examples show is no part of how an answer is read
-        return [metrics, self._output.model_dump(mode="json", by_alias=True, exclude={"shown"}), read_by]
 
 
 def _measure(

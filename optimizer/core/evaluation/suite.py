@@ -1,9 +1,8 @@
-"""An evaluation suite of a Family: what its targets ask of a Variant on examples or golden scenarios,
-and what was found, before a rollout may start.
+"""An evaluation suite of a Family: its targets for a Variant on examples or golden scenarios before a rollout may
+start.
 
-A suite is a fixed set of examples: a target is met on them or it is not, and no interval is made of it but of latency,
-which varies from call to call. What could not be measured, or not be told, is a verdict of its own and counts as not
-met.
+A suite is a fixed set of examples: a target is met on them or it is not. Only latency has an interval, since it varies
+from call to call. What could not be measured, or not be told, is a verdict of its own and counts as not met.
 """
 
 from __future__ import annotations
@@ -61,10 +60,10 @@ def check_suite(
     Args:
         results: of the Variant, one for each example of the suite; at least one.
         champion: of the champion, for ``regression``; None: the Variant is the champion, which is no regression of
-            itself. Empty: there is none, so that nothing can be compared.
-        class_of: example id to its class, where the family balances by one.
+            itself. Empty: there is no champion, so nothing can be compared.
+        class_of: example id -> its class, where the family balances by one.
         timing: of fresh answers; None: the results' own, which compare nothing.
-        tools: by example whose tools found something, whether the answer uses it.
+        tools: example whose tools found something -> whether the answer uses it.
     """
     timing = timing or timing_of(results)
     # Unmeasured where an example has no score.
@@ -143,8 +142,8 @@ def _gate(family: Family, suite: Suite, batches: Sequence[EvaluationBatch], vari
 
 
 def evidence_of(batches: Sequence[EvaluationBatch], variant: str, suite: str, timed_as: str) -> list[list[RowRatios]]:
-    """What the evaluations of ``variant`` measured of the latency of ``timed_as``, oldest first: of each an item for
-    every example, in order.
+    """What evaluations measured of the latency of ``timed_as``, oldest first, each with an item for every example in
+    order.
 
     Args:
         batches: those of the family, oldest first.
@@ -158,16 +157,15 @@ def evidence_of(batches: Sequence[EvaluationBatch], variant: str, suite: str, ti
 
 
 def verdict_of(checks: Sequence[Check]) -> Literal["pass", "fail", "inconclusive"]:
-    """Of a suite's checks together; inconclusive where one could not be measured or told, or there is none."""
+    """The verdict of a suite's checks together; inconclusive where one could not be told, or there is none."""
     verdicts = {check.verdict for check in checks}
     return "fail" if "missed" in verdicts else "pass" if verdicts == {"met"} else "inconclusive"
 
 
 def suite_id(family: Family, champion: str | None, suite: Suite | None = None) -> str:
-    """Names what is asked, how it is scored and, for ``regression``, beside whom:
-    what was found under another of them speaks for nothing.
+    """Names what is asked, how it is scored and, for ``regression``, which champion stands beside it.
 
-    ``suite`` None: the one that has no name of its own.
+    Results under another id say nothing here. ``suite`` None: the one that has no name of its own.
     """
     suite = suite or suites_of(family).get(DEFAULT)
     targets = suite.targets.model_dump(mode="json") if suite is not None else None
@@ -193,9 +191,8 @@ def _regressions(
     groups: Groups,
 ) -> list[Check]:
     before = {r.example: r.score for r in champion}
-    falls: dict[
-        str, list[float | None]
-    ] = {}  # by class; None: the Variant has no score where the champion has one, which is no fall of 0
+    # By class; None: the Variant has no score where the champion has one, which is more than a fall of 0.
+    falls: dict[str, list[float | None]] = {}
     for result in results:
         earlier = before.get(result.example)
         if earlier is not None:
@@ -259,7 +256,7 @@ def _slowest(rows: Evidence, class_of: Mapping[str, str], groups: Groups) -> str
 
 
 def _mean_fall(falls: Sequence[float | None], *, least: int) -> tuple[float | None, str]:
-    """The mean, or None and why there is none."""
+    """The mean fall, or None and why there is none."""
     known = [fall for fall in falls if fall is not None]
     if len(known) < len(falls):
         return None, f"{len(falls) - len(known)} of {len(falls)} examples that the champion has a score on have none"
@@ -271,32 +268,32 @@ def _mean_fall(falls: Sequence[float | None], *, least: int) -> tuple[float | No
 def _check(
     name: str,
     wanted: float,
-    found: float | None,
+    measured: float | None,
     is_met: Callable[[float, float], bool],
     shown: str,
     missing: str,
 ) -> Check:
-    if found is None:
+    if measured is None:
         return Check(
             name=name, wanted=wanted, found=None, verdict="unmeasured", said=f"{name} could not be measured: {missing}"
         )
-    verdict: TargetVerdict = "met" if is_met(found, wanted) else "missed"
+    verdict: TargetVerdict = "met" if is_met(measured, wanted) else "missed"
     bound = "at least" if is_met is _at_least else "at most"
     return Check(
         name=name,
         wanted=wanted,
-        found=found,
+        found=measured,
         verdict=verdict,
-        said=f"{name}: {shown.format(found)}, {bound} {wanted:g} is asked",
+        said=f"{name}: {shown.format(measured)}, {bound} {wanted:g} is asked",
     )
 
 
-def _at_least(found: float, wanted: float) -> bool:
-    return found >= wanted - 1e-12
+def _at_least(measured: float, wanted: float) -> bool:
+    return measured >= wanted - 1e-12
 
 
-def _at_most(found: float, wanted: float) -> bool:
-    return found <= wanted + 1e-12
+def _at_most(measured: float, wanted: float) -> bool:
+    return measured <= wanted + 1e-12
 
 
 FULL = "full"  # every suite of the family
@@ -328,15 +325,15 @@ class Suite:
         return self.targets.regression is not None
 
     @property
-    def asked(self) -> str:
-        """Its name, and how much it asks."""
+    def summary(self) -> str:
+        """The suite's name, and how much it asks."""
         if self.name == GOLDEN:
             return f"{self.name} ({count(len({row.scenario for row in self.rows}), 'scenario')})"
         return f"{self.name} ({count(self.targets.n, 'dev example')})"
 
     @property
     def said(self) -> str:
-        """In a sentence about what a Variant was evaluated against."""
+        """What a Variant was evaluated against, as part of a sentence."""
         if self.name == GOLDEN:
             return f"the family's {count(len({row.scenario for row in self.rows}), 'golden scenario')}"
         return "the family's targets" if self.name == DEFAULT else f"suite {self.name} of the family"
@@ -348,10 +345,10 @@ def gate_of_suite(name: str) -> str:
 
 
 def suites_of(family: Family) -> Mapping[str, Suite]:
-    """By name, in the order in which they are asked: what a rollout has as gates.
+    """Suites by name, in the order in which they are asked: a rollout has them as gates.
 
-    What a file says under ``golden`` is asked of its golden scenarios, beside the usual regression where it names none.
-    Where it says so and there are no scenarios, the suite is there all the same, and cannot be met.
+    The targets under ``golden`` are asked of the family's golden scenarios, with the usual regression where the file
+    names none. Where there are no scenarios the suite still exists, and cannot be met.
     """
     declared = family.targets
     named = {DEFAULT: declared} if isinstance(declared, Targets) else dict(declared or {})

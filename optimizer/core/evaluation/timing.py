@@ -1,9 +1,9 @@
 """How fast a Variant answers, alone and beside the champion, from fresh answers only.
 
-The examples are a fixed set, so how much slower a Variant is on them is the geometric mean over them of the ratio of
-the two latencies; what is random is the calls. The test has two levels: rows may differ as they like, since they are
-the whole of what is asked about, and only what varies within a row is chance. A test that took every repeat for a row
-of its own would take what a row is by nature for chance, or for evidence on all.
+The examples are a fixed set, so a Variant's slowdown is the geometric mean over them of the ratio of the two latencies;
+only the calls are random. So the test has two levels: rows may differ as they like, since they are all that is asked
+about, and only what varies within a row is chance. A test that took every repeat for a row of its own would mistake
+differences between rows for chance, or for evidence.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ MIN_REPEATS = 2  # of a row: fewer show nothing of how it varies
 
 @dataclass(frozen=True, slots=True)
 class RowRatios:
-    """Log ratios of one row, as sums that add.
+    """Log ratios of one row, as sums that add up.
 
     Args:
         n: how many.
@@ -55,7 +55,7 @@ def mean_of_rows(rows: Sequence[RowRatios]) -> float:
 
 
 def interval_of_mean(rows: Sequence[RowRatios], *, alpha: float) -> Interval:
-    """Where the mean over ``rows`` of their true log ratios lies, by Student's t.
+    """The interval for the mean over ``rows`` of their true log ratios, by Student's t.
 
     Args:
         rows: one at least, each with ``MIN_REPEATS`` at least.
@@ -82,12 +82,12 @@ def interval_of_mean(rows: Sequence[RowRatios], *, alpha: float) -> Interval:
     return Interval(lower=mean - reach, upper=mean + reach)
 
 
-N_TIMED = 20  # fresh answers from which the latency of one Variant is told
+N_TIMED = 20  # fresh answers that the latency of one Variant needs
 PAIRS = 120  # requests of each of two, over all examples: about as many at most, while they cannot tell
 MOST_ROWS = PAIRS // MIN_REPEATS  # of more examples, so many are timed
-LOOKS = (6, 2, 1)  # at one part in so many of the pairs: whether they tell
-ALPHA = 0.025  # to either side, over all looks of all evaluations
-IN_A_ROW = 5  # at most of one Variant, so that a model's prefix cache is as warm as in service
+LOOKS = (6, 2, 1)  # after a sixth, a half and all of the pairs it is checked whether they suffice
+ALPHA = 0.025  # on either side, for all looks of all evaluations together
+IN_A_ROW = 5  # the most answers of one Variant in a row, so that a model's prefix cache is as warm as in service
 T = TypeVar("T")
 Evidence = Mapping[str, RowRatios]  # by example, what one evaluation measured
 
@@ -131,7 +131,7 @@ class Timing:
 
     @property
     def rows(self) -> Evidence:
-        """Of all evaluations together; examples that both answered once at most say nothing."""
+        """The ratios of all evaluations together; examples that both answered at most once say nothing."""
         by_example: dict[str, RowRatios] = {}
         for evidence in (*self.earlier, self.own):
             for example, ratios in evidence.items():
@@ -140,16 +140,16 @@ class Timing:
 
     @property
     def slowdown(self) -> float | None:
-        """By which share the Variant is slower; None where no example was timed often enough for both."""
+        """The share by which the Variant is slower; None where no example was timed often enough for both."""
         rows = [*self.rows.values()]
         return exp(mean_of_rows(rows)) - 1 if rows else None
 
     @property
     def bounds(self) -> Interval | None:
-        """Between which shares the slowdown lies; None as for ``slowdown``.
+        """The bounds of the slowdown; None as for ``slowdown``.
 
         Each evaluation, and each of its looks, has a part of ``ALPHA`` of its own, and the parts of ever more
-        evaluations add up to it: who evaluates until the answer is welcome is wrong no more often.
+        evaluations add up to it. So repeating an evaluation until the answer is welcome makes errors no more likely.
         """
         rows = [*self.rows.values()]
         if not rows:
@@ -174,8 +174,8 @@ def _share(log_ratio: float) -> float:
 
 
 def timing_of(results: Sequence[ExampleResult]) -> Timing:
-    """What an evaluation measured besides. It answers many at once and one Variant after the other, so that no two
-    latencies of it are compared.
+    """What an evaluation measured besides. It answers many at once, one Variant after the other, so no latencies
+    compare.
     """
     return Timing(mine=[r.latency_ms for r in results if r.latency_ms is not None])
 

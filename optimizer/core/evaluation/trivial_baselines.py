@@ -1,17 +1,16 @@
-"""What answers without a language model would score on the same rows:
-the measure of whether a model is worth its calls.
+"""What answers without a language model would score on the same rows: it shows whether a model is worth its calls.
 
-Three learn from training examples, where the expected values are labels, declared or in fact: the majority (the most
-frequent answer), the nearest neighbour (the answer of the most alike example) and logistic regression on TF-IDF,
-which is handed in since it is a library's work. The first sentence of the text learns nothing. Every answer goes
+Three baselines learn from training examples whose expected values are labels, declared or in fact: the majority (the
+most frequent answer), the nearest neighbour (the answer of the most similar example) and logistic regression on TF-IDF,
+which comes as an argument since a library does it. The first sentence of the text learns nothing. Every answer goes
 through the family's own scorer. What cannot be computed is left out with its reason, never counted as 0.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from optimizer.core.base.canonical import canonical_json
@@ -31,9 +30,10 @@ MAJORITY, NEAREST, LOGISTIC, FIRST, BARE = (
     "first sentence",
     "bare prompt",
 )
-N_DRAWS = 2000  # of a bootstrap: its ends are good to a few thousandths, which is what is shown
+BASELINES = (MAJORITY, NEAREST, LOGISTIC, FIRST)  # that need no model
+N_DRAWS = 2000  # of a bootstrap, whose ends are then good to the few thousandths that are shown
 WITHOUT_MODEL = "trivial_baselines"  # of a study
-MOST_UNSEEN = 0.2  # of further rows that may have a value no training row has, where values are labels in fact
+MOST_UNSEEN = 0.2  # values count as labels in fact while at most this share of further rows has an unseen value
 FREE_TEXT = "its answers are free texts, and another example's text answers nothing"
 NO_TRAINING = "there is no released training example to learn from"
 ONE_LABEL = "the training examples have one label only"
@@ -43,9 +43,8 @@ NO_SENTENCE = "its answers are no texts that a sentence could stand for"
 NOT_JUDGED = "a judge scores this family, and answers without a model are not judged"
 NO_TEXT = "a row has no text to take a sentence from"
 
-Classify = Callable[
-    [Sequence[str], Sequence[str], Sequence[str]], Sequence[str]
-]  # (training texts, their labels, texts) -> a label each
+# (training texts, their labels, texts) -> a label each.
+Classify = Callable[[Sequence[str], Sequence[str], Sequence[str]], Sequence[str]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,9 +84,6 @@ class TrivialBaselines:
     rows: Sequence[TrivialBaseline]
     worth: Worth | None = None
 
-    def as_data(self) -> dict[str, Any]:
-        return asdict(self)
-
 
 def measure_trivial(
     train: Sequence[Example],
@@ -106,7 +102,7 @@ def measure_trivial(
         scores: of ``variant`` by example, in [0, 1]; rows that are missing were not measured.
         bare: the same of the prompt without examples, or why it is left out.
     """
-    baselines = [_row(name, baseline) for name, baseline in {**without_model, BARE: bare}.items()]
+    baselines = [mean_baseline(name, baseline) for name, baseline in {**without_model, BARE: bare}.items()]
     comparable = {
         name: baseline for name, baseline in without_model.items() if not isinstance(baseline, str) and baseline
     }
@@ -114,16 +110,37 @@ def measure_trivial(
 
 
 def trivial_scores(
-    family: Family, train: Sequence[Example], rows: Sequence[Example], scorer: Scorer, *, classify: Classify
+    family: Family,
+    train: Sequence[Example],
+    rows: Sequence[Example],
+    scorer: Scorer,
+    *,
+    classify: Classify,
+    names: Collection[str] = BASELINES,
 ) -> dict[str, Mapping[str, float] | str]:
-    """By baseline: its score by example, in [0, 1], or why it is left out."""
+    """Baseline of these names -> its score by example, in [0, 1], or why it is left out."""
     if scorer.is_judged:
-        return dict.fromkeys((MAJORITY, NEAREST, LOGISTIC, FIRST), NOT_JUDGED)
-    return {name: _scored(rows, answers, scorer) for name, answers in _answers(family, train, rows, classify).items()}
+        return dict.fromkeys(names, NOT_JUDGED)
+    # What gives an answer per row, or why there is none.
+    output = family.output
+    known = [expected_text(output, e.expected) for e in train]
+    texts, questions = [_text(e) for e in train], [_text(e) for e in rows]
+    # Whether values come from a closed set, such as a list or JSON with one of few topics.
+    are_labels = output.parser == "label" or (
+        bool(known) and sum(n == 1 for n in Counter(known).values()) <= MOST_UNSEEN * len(known)
+    )
+    untaught = FREE_TEXT if output.parser == "text" and not are_labels else NO_TRAINING if not train else ""
+    answers = {
+        MAJORITY: lambda: untaught or [_majority(known)] * len(rows),
+        NEAREST: lambda: untaught or _nearest(texts, known, questions),
+        LOGISTIC: lambda: _unlabelled(texts, known, are_labels=are_labels) or list(classify(texts, known, questions)),
+        FIRST: lambda: NO_SENTENCE if output.parser != "text" else _first_sentences(rows),
+    }
+    return {name: _scored(rows, answers[name](), scorer) for name in names}
 
 
 def bare_prompt(variant: Variant) -> Variant:
-    """The same prompt without examples."""
+    """The prompt without examples."""
     return replace(variant, examples=())
 
 
@@ -154,7 +171,7 @@ def _with_interval(value: float, low: float, high: float) -> str:
 
 
 def heading(baselines: Mapping[str, Any]) -> str:
-    """Which rows, learnt from what."""
+    """The sentence on which rows the scores are of, and what was learned from."""
     return (
         f"On the same {baselines['n']} rows without a model (the bare prompt has one, and no examples), learnt from"
         f" {baselines['n_train']} training examples"
@@ -162,32 +179,13 @@ def heading(baselines: Mapping[str, Any]) -> str:
 
 
 def first_sentence(text: str) -> str:
-    """Up to the first full stop, question or exclamation mark before white space,
-    else the first line that says something; stripped.
+    """The text up to the first full stop, question or exclamation mark before white space, stripped.
+
+    Without one it is the first line that is not empty.
     """
     read = text.strip()
     end = SENTENCE_END.search(read)
     return (read[: end.end()] if end else read.splitlines()[0] if read else "").strip()
-
-
-def _answers(
-    family: Family, train: Sequence[Example], rows: Sequence[Example], classify: Classify
-) -> dict[str, list[str] | str]:
-    """By baseline: an answer per row, or why there is none."""
-    output = family.output
-    known = [expected_text(output, e.expected) for e in train]
-    texts, questions = [_text(e) for e in train], [_text(e) for e in rows]
-    # Whether values come from a closed set, such as a list or JSON with one of few topics.
-    are_labels = output.parser == "label" or (
-        bool(known) and sum(n == 1 for n in Counter(known).values()) <= MOST_UNSEEN * len(known)
-    )
-    untaught = FREE_TEXT if output.parser == "text" and not are_labels else NO_TRAINING if not train else ""
-    return {
-        MAJORITY: untaught or [_majority(known)] * len(rows),
-        NEAREST: untaught or _nearest(texts, known, questions),
-        LOGISTIC: _unlabelled(texts, known, are_labels=are_labels) or list(classify(texts, known, questions)),
-        FIRST: NO_SENTENCE if output.parser != "text" else _first_sentences(rows),
-    }
 
 
 def _unlabelled(texts: Sequence[str], known: Sequence[str], *, are_labels: bool) -> str:
@@ -208,14 +206,14 @@ def _majority(known: Sequence[str]) -> str:
 
 
 def _nearest(texts: Sequence[str], known: Sequence[str], questions: Sequence[str]) -> list[str]:
-    """Of equally alike examples the first."""
+    """The most similar example; of equals the first."""
     embedded = vectors([*texts, *questions])
     alike = similarities(embedded[len(texts) :], embedded[: len(texts)])
     return [known[max(range(len(row)), key=lambda at: (row[at], -at))] for row in alike]
 
 
 def _first_sentences(rows: Sequence[Example]) -> list[str] | str:
-    """Of the longest text among each row's inputs."""
+    """The first sentence of the longest text among each row's inputs."""
     sentences = [
         first_sentence(max((v for v in e.input.values() if isinstance(v, str)), key=len, default="")) for e in rows
     ]
@@ -235,7 +233,8 @@ def _scored(rows: Sequence[Example], answers: Sequence[str] | str, scorer: Score
     return {id: value for id, value in values.items() if value is not None}
 
 
-def _row(name: str, scores: Mapping[str, float] | str) -> TrivialBaseline:
+def mean_baseline(name: str, scores: Mapping[str, float] | str) -> TrivialBaseline:
+    """The mean of ``scores``, which are as ``trivial_scores`` gives them."""
     if isinstance(scores, str):
         return TrivialBaseline(name=name, why=scores)
     if not scores:
@@ -246,7 +245,7 @@ def _row(name: str, scores: Mapping[str, float] | str) -> TrivialBaseline:
 
 
 def _worth(variant: str, scores: Mapping[str, float], baselines: Mapping[str, Mapping[str, float]]) -> Worth | None:
-    """Against the best of them, on the rows that both have; None without such a row."""
+    """How the variant compares with the best baseline, on the rows that both have; None without such a row."""
     both = {name: [id for id in baseline if id in scores] for name, baseline in baselines.items()}
     means = {name: sum(baselines[name][id] for id in ids) / len(ids) for name, ids in both.items() if ids}
     if not means:

@@ -1,5 +1,5 @@
-"""A family and its Variants: what goes in, what is sent to a model, what is read from its answer, what is masked.
+"""A family and its Variants: their inputs, what a model is sent, how its answer is read, and what is masked.
 
-Reading a family from a file, with all its faults, is ``declaration``. Start at ``family.py``, then
-``variant.py`` and ``rendering.py``.
+``declaration`` reads a family from a file, with all its faults. Start at ``family.py``, then ``variant.py`` and
+``rendering.py``.
 """

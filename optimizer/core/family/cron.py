@@ -12,7 +12,7 @@ _ITEM = re.compile(r"(?:\*|(\d+)(?:-(\d+))?)(?:/(\d+))?", re.ASCII)
 _RANGE = re.compile(r"\b(\d+)-(\d+)(?:/\d+)?(?![\d/])", re.ASCII)
 _ANY_DAY = datetime(2026, 1, 1, tzinfo=UTC)
 MAX_CHARS = 500  # the worker reads the line again at each of its looks
-MOST_COUNTED = 1000  # of the times that passed while no worker looked
+MOST_COUNTED = 1000  # times that passed while no worker looked; more are not counted
 
 
 def check_cron(line: str) -> str:
@@ -66,9 +66,9 @@ def _until(line: str, since: datetime, until: datetime) -> Iterator[datetime]:
 
 
 def _fires(line: str, after: datetime) -> Iterator[datetime]:
-    """As croniter reads the line: with a day of month and a weekday, either of them is enough.
+    """The next time, as croniter reads the line: with a day of month and a weekday, either of them suffices.
 
-    A range of one number is written as that number first: croniter takes ``5-5`` for every value.
+    A range of one number is first written as that number, since croniter takes ``5-5`` for every value.
     """
     from croniter import CroniterBadDateError, croniter
 

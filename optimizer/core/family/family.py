@@ -1,5 +1,6 @@
-"""A Family: one task with its prompt, as ``families/<name>/family.yaml`` declares it. docs/reference/family.md lists
-every key.
+"""A Family: one task with its prompt, as ``families/<name>/family.yaml`` declares it.
+
+docs/reference/family.md lists every key.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ class PromptVersion(Declaration):
 
     created_at: date | datetime | None = None
     description: str = ""
-    content: tuple[Message, ...] = ()  # of a prompt at least one message, of a policy none: see family_rules
+    content: tuple[Message, ...] = ()  # a prompt has at least one message, a policy none: see declaration/rules.py
     tools: tuple[dict[str, Any], ...] | None = None
     response_format: dict[str, Any] | None = None
     policy: dict[str, Any] = Field(default_factory=dict)
@@ -124,7 +125,7 @@ Weight = Annotated[float, Strict(), Field(gt=0)]
 
 
 class MetricUse(BaseModel):
-    """A metric with parameters of its own, by name beside its weight; ``metrics.py`` knows which it takes.
+    """A metric with its own parameters, by name beside its weight; ``metrics.py`` knows which it takes.
 
     ``optional``: it counts only for examples whose expected output is an object that has its ``key``.
     """
@@ -164,9 +165,7 @@ class GoldenRow:
 
 
 class Family(Declaration):
-    """One task: what goes in and comes out, its prompt versions, how answers are scored, what may vary,
-    how candidates are exposed.
-    """
+    """One task: its inputs and output, prompt versions, scorer, what may vary, and how candidates are exposed."""
 
     name: Annotated[str, Field(pattern=NAME.pattern)]
     description: str = ""
@@ -193,7 +192,9 @@ class Family(Declaration):
     privacy: Privacy = Privacy()
     review: ReviewSettings = ReviewSettings()
     _golden: tuple[GoldenRow, ...] = PrivateAttr(default=())  # of a file of its own: no key of family.yaml
-    _judges: Mapping[str, str] = PrivateAttr(default_factory=dict)  # which models judge, as config/models.yaml says
+    _judges: Mapping[str, str] = PrivateAttr(
+        default_factory=dict
+    )  # member of the judge -> its model in config/models.yaml
 
     @model_validator(mode="before")
     @classmethod
@@ -209,7 +210,7 @@ class Family(Declaration):
 
     @property
     def golden(self) -> tuple[GoldenRow, ...]:
-        """The golden scenarios that stand in golden.jsonl beside the family's file."""
+        """The golden scenarios of golden.jsonl beside the family's file."""
         return self._golden
 
     def with_golden(self, rows: tuple[GoldenRow, ...]) -> Family:
@@ -219,7 +220,7 @@ class Family(Declaration):
 
     @property
     def judges(self) -> Mapping[str, str]:
-        """By name of a member of the judge: which model that is; empty where nothing said it."""
+        """Name of a member of the judge -> its model; empty where nothing named one."""
         return self._judges
 
     def with_models(self, models: Mapping[str, str]) -> Family:
@@ -231,8 +232,9 @@ class Family(Declaration):
         return copy
 
     def variant(self, version: str | None = None) -> Variant:
-        """The Variant of a prompt version (default: ``prompt.current``);
-        raises NotFound for a version the file does not have.
+        """The Variant of a prompt version (default: ``prompt.current``).
+
+        Raises NotFound for a version that the file does not have.
         """
         wanted = version or self.prompt.current
         prompt_version = self.prompt.versions.get(wanted)
@@ -267,9 +269,7 @@ class Family(Declaration):
 
     @property
     def own_functions(self) -> frozenset[str]:
-        """What the file lets a gate score with: the dotted paths among them are the only ones
-        that are ever imported for a gate.
-        """
+        """The functions with which the file lets a gate score. A gate imports no dotted path but these."""
         named = [version.policy.get("gate.scorer") for version in self.prompt.versions.values()]
         named += self.space.get("policy.gate.scorer", {}).get("choices", ())
         return frozenset(name for name in named if isinstance(name, str))
@@ -287,13 +287,13 @@ class Family(Declaration):
 
     @property
     def metric_parameters(self) -> Mapping[str, Mapping[str, Any]]:
-        """By metric, the parameters that the file gives it; metrics without any are left out."""
+        """Metric -> the parameters that the file gives it; metrics without any are left out."""
         uses = {name: use for name, use in self.scorer.items() if isinstance(use, MetricUse)}
         return {name: use.parameters for name, use in uses.items() if use.parameters}
 
     @property
     def optional_metrics(self) -> Mapping[str, str]:
-        """By metric that may be left out, the part of the expected output without which it is."""
+        """Optional metric -> the part of the expected output that it needs."""
         uses = {name: use for name, use in self.scorer.items() if isinstance(use, MetricUse) and use.optional}
         return {name: str(use.parameters["key"]) for name, use in uses.items() if "key" in use.parameters}
 
@@ -306,7 +306,7 @@ class FamilyKind(Protocol):
     """
 
     asks_models: (
-        bool  # then texts are quoted, paid for, reviewed and timed; else Variants are replayed on recorded examples
+        bool  # True: texts are quoted, paid for, reviewed and timed; False: Variants are replayed on recorded examples
     )
     runs_pipeline: bool  # a Variant is a configuration of the content pipeline, which the environment may override
     may_lack_inputs: bool  # an example need not have every input: what is missing was not measured
@@ -328,8 +328,9 @@ class FamilyKind(Protocol):
         """What scores where the file names no metric."""
 
     def example_fault(self, family: Family, input: Mapping[str, Any], expected: Mapping[str, Any]) -> str | None:
-        """Why an imported row cannot be an example, in words that many rows share and that quote no value; None
-        where it can.
+        """Why an imported row cannot be an example; None where it can.
+
+        Many rows may share the sentence, and it quotes no value.
         """
 
     def check_correction(self, family: Family, input: Mapping[str, Any] | None, expected: Mapping[str, Any]) -> None:
@@ -373,7 +374,7 @@ def kind_of(family: Family) -> FamilyKind:
 
 
 def declared_kind(data: Mapping[str, Any]) -> FamilyKind | None:
-    """Of the plain data of a family; None where it names no kind that there is."""
+    """The kind that plain data of a family names; None where it names no known one."""
     name = data.get("kind", "prompt")
     return _named(name) if isinstance(name, str) and name in KINDS else None
 

@@ -1,5 +1,4 @@
-"""Golden scenarios: requests that every Variant has to go on answering, as ``golden.jsonl`` beside the family's file
-declares them.
+"""Golden scenarios: requests that every Variant has to go on answering. ``golden.jsonl`` beside the file declares them.
 
 No study, proposer or prompt reads them; a suite asks them before a rollout.
 """

@@ -1,9 +1,9 @@
-"""Masking of personal data, before the first write, for every source.
+"""Masking of personal data from every source, before it is first written.
 
-Cards and accounts are told by their check digits: runs of whole groups in a row of digits (or letters and digits). A
-row may be as long as a text: "1-1-1-…", a table of numbers. It is read in blocks, sums over whose beginning are kept
-once, so that a run costs a subtraction, and each group begins at most ``MAX_RUNS`` runs: time grows with the row's
-length and no faster, memory not at all.
+Check digits tell cards and accounts: they are runs of whole groups in a row of digits (or letters and digits). A row
+may be as long as a text, such as "1-1-1-…" or a table of numbers. It is read in blocks whose running sums are kept
+once, so that a run costs one subtraction, and each group begins at most ``MAX_RUNS`` runs: time grows in proportion to
+the row's length, and memory does not grow.
 """
 
 from __future__ import annotations
@@ -24,18 +24,8 @@ CARD_CHARS = (13, 19)
 IBAN_CHARS = (15, 34)
 MAX_RUNS = IBAN_CHARS[1] - IBAN_CHARS[0] + 1  # runs from one group: at most one for each length
 BLOCK = 4096  # groups
-_DOUBLED = (
-    0,
-    2,
-    4,
-    6,
-    8,
-    1,
-    3,
-    5,
-    7,
-    9,
-)  # a digit in every second place counts as the sum of its double's digits (Luhn)
+# A digit in every second place counts as the sum of its double's digits (Luhn).
+_DOUBLED = (0, 2, 4, 6, 8, 1, 3, 5, 7, 9)
 _MODULUS, _HEAD_CHARS = 97, 4
 _POWERS = tuple(pow(10, n, _MODULUS) for n in range(_MODULUS - 1))  # 10 ** 96 is 1 modulo 97
 _GROUP = re.compile(r"[^ -]+")
@@ -69,18 +59,17 @@ class CardRow:
 
 
 class IbanRow:
-    """ASCII letters and digits: ISO 13616, the first four characters moved to the end,
-    letters as 10 to 35, remainder 1 by 97.
+    """A row of ASCII letters and digits.
+
+    ISO 13616: move the first four characters to the end, count letters as 10 to 35; the remainder by 97 is 1.
     """
 
     chars = IBAN_CHARS
 
     def __init__(self, characters: str) -> None:
         self._characters = characters
-        self._remainders, self._widths = (
-            [0],
-            [0],
-        )  # of the row's beginning: modulo 97, and how many digits it has written as digits
+        # Of each beginning of the row: its value modulo 97, and its number of digits once letters are numbers.
+        self._remainders, self._widths = ([0], [0])
         for character in characters:
             width = 1 if character.isdigit() else 2
             self._remainders.append((self._remainders[-1] * 10**width + int(character, 36)) % _MODULUS)
@@ -93,9 +82,8 @@ class IbanRow:
         if not (head[:2].isalpha() and head[2:].isdigit()):
             return None
         wanted = (1 - self._part(start, body)) % _MODULUS
-        return next(
-            (end for end in ends if self._part(body, end) * _POWERS[6] % _MODULUS == wanted), None
-        )  # a head is six digits
+        # A head is six digits.
+        return next((end for end in ends if self._part(body, end) * _POWERS[6] % _MODULUS == wanted), None)
 
     def _part(self, start: int, end: int) -> int:
         width = self._widths[end] - self._widths[start]
@@ -103,8 +91,9 @@ class IbanRow:
 
 
 def numbers_in(row: str, kind: type[CardRow | IbanRow]) -> Iterator[Span]:
-    """(start, end) of each number in a row whose groups one space or hyphen separates: from left to right,
-    the longest that begins at a group.
+    """(start, end) of each number in a row whose groups one space or hyphen separates.
+
+    From left to right, each time the longest that begins at a group.
     """
     most = kind.chars[1]
     groups: list[Span] = []
@@ -173,17 +162,13 @@ BUILT_IN_PATTERNS: Mapping[str, regex.Pattern[str]] = {
     ),
 }
 OWN_RULE_S = 1.0  # a user's own expression may take so long for one text
-_GIVES_UP_AFTER = 3  # texts that took longer; then it reads no more of the same request
+_GIVES_UP_AFTER = 3  # after so many texts that took too long, it reads no more of the same request
 _MAX_PASSES = 8
 _WORD = re.compile(r"\w", re.ASCII)
 
 
 class MaskTooSlow(InvalidInput, slug="mask-too-slow"):
     """A text that a user's own expression did not get through in time: it must not be kept unmasked."""
-
-
-def _may_hold_ip(text: str) -> bool:
-    return text.count(".") >= 3 or text.count(":") >= 2
 
 
 def _is_ip(text: str) -> bool:
@@ -206,9 +191,8 @@ def _mask_numbers(match: Any, kind: type[CardRow | IbanRow], replacement: str) -
     """Replaces runs of whole groups with right check digits: digits in fours are often followed by another number."""
     row: str = match.group()
     whole = len(row)
-    if (
-        kind is CardRow and row[-1] not in " -" and _WORD.match(match.string, match.end())
-    ):  # the last group goes on as a word
+    # The last group goes on as a word.
+    if kind is CardRow and row[-1] not in " -" and _WORD.match(match.string, match.end()):
         whole = max(row.rfind(" "), row.rfind("-"), 0)
     parts, done = [], 0
     for start, end in numbers_in(row[:whole], kind):
@@ -217,14 +201,14 @@ def _mask_numbers(match: Any, kind: type[CardRow | IbanRow], replacement: str) -
     return "".join([*parts, row[done:]])
 
 
-# In this order, whatever the order in the file: an IBAN holds runs of digits that would pass as a phone number.
+# This order holds whatever the order in the file: an IBAN has runs of digits that look like a phone number.
 _BUILT_IN: dict[str, Callable[[str], str]] = {
     "email": lambda text: BUILT_IN_PATTERNS["email"].sub(_mask_email, text) if "@" in text else text,
     "iban": lambda text: BUILT_IN_PATTERNS["iban"].sub(lambda m: _mask_numbers(m, IbanRow, "[iban]"), text),
     "card": lambda text: BUILT_IN_PATTERNS["card"].sub(lambda m: _mask_numbers(m, CardRow, "[card]"), text),
     "ip": lambda text: (
         BUILT_IN_PATTERNS["ip"].sub(lambda m: "[ip]" if _is_ip(m.group()) else m.group(), text)
-        if _may_hold_ip(text)
+        if text.count(".") >= 3 or text.count(":") >= 2
         else text
     ),
     "phone": lambda text: BUILT_IN_PATTERNS["phone"].sub("[phone]", text),
@@ -306,13 +290,13 @@ class Masker:
 
 @cache
 def masker_of(rules: tuple[str, ...]) -> Masker:
-    """Of built-in rules alone, which remember nothing: made once."""
+    """The masker of built-in rules, which have no state, so it is made once."""
     return Masker(rules)
 
 
 class _OwnRule:
-    """A regular expression of the user's own, whose time may grow faster than the text:
-    it is stopped, and the text refused.
+    """A user's own regular expression. Its time may grow faster than the text, so it is stopped and the
+    text refused.
     """
 
     def __init__(self, rule: Mapping[str, Any], max_s: float) -> None:

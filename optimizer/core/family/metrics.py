@@ -1,5 +1,7 @@
-"""Every metric by name: those declared by ``@metric``, most of them in ``core/evaluation/scorers/``, to which packages
-add by an entry point of group ``detent.scorers``. docs/reference/scorers.md describes each.
+"""Every metric by name.
+
+``@metric`` declares one, mostly in ``core/evaluation/metrics/``; packages add theirs by an entry point of group
+``detent.scorers``. docs/reference/scorers.md describes each.
 """
 
 from __future__ import annotations
@@ -61,10 +63,10 @@ class MetricRecord:
     place: str = ""
 
     def with_parameters(self, parameters: Mapping[str, Any], opened: Mapping[str, Any] | None = None) -> MetricRecord:
-        """The same with parameters by name. They become part of the version: scores under others are not comparable.
+        """The record with parameters by name. They are part of the version, since scores with others do not compare.
 
         Args:
-            opened: what stands behind parameters that name something outside; the parameter is then its version.
+            opened: what parameters that name something outside refer to; the parameter is then its version.
         """
         if not parameters:
             return self
@@ -161,6 +163,6 @@ METRICS: Registry[MetricRecord] = Registry("detent.scorers", "metric", MetricRec
 
 
 def unknown_metric(name: str) -> str:
-    """What a family is told that names such a metric, with all that there are."""
+    """The error for a family that names such a metric; it lists all that there are."""
     known = f"use {', '.join(METRICS.names)}, or the dotted path of your own function (module.function)"
     return " ".join([f"there is no metric {name!r}; {known}", *(f"({sentence})" for sentence in METRICS.refused)])

@@ -49,7 +49,7 @@ parser = declares(ParserRecord)
 
 
 def _first_text(value: Any) -> str:
-    """Of several good answers the first is shown."""
+    """The first of several good answers, which is the one that is shown."""
     if isinstance(value, Sequence) and not isinstance(value, str):
         value = value[0] if value else ""
     return plain_text(value)
@@ -72,7 +72,7 @@ def _label(text: str, output: Output) -> str:
         same = [label for label in labels if answer and form(label) == answer]
         if len(same) == 1:
             return same[0]
-    # Labels that stand in the line as whole words; one that stands only inside a longer one does not count.
+    # Labels that the line has as whole words; a label inside a longer one does not count.
     line = _folded(first)
     inside = []
     for label in sorted(labels, key=len, reverse=True):
@@ -187,7 +187,7 @@ PARSERS: Registry[ParserRecord] = Registry("detent.parsers", "parser", ParserRec
 
 
 def unknown_parser(name: str) -> str:
-    """What a family is told that names such a parser, with all that there are."""
+    """The error for a family that names such a parser; it lists all that there are."""
     return " ".join(
         [
             f"there is no parser {name!r}; known are {', '.join(PARSERS.names)}",
@@ -197,7 +197,7 @@ def unknown_parser(name: str) -> str:
 
 
 def parser_of(output: Output) -> ParserRecord:
-    """Raises InvalidInput where no package has it any more, or it cannot be loaded."""
+    """The parser. Raises InvalidInput where no package has it any more, or it cannot be loaded."""
     if output.parser not in PARSERS:
         raise InvalidInput(unknown_parser(output.parser))
     return PARSERS[output.parser]

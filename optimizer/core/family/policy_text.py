@@ -9,9 +9,7 @@ KEPT = ("hash", "trained_on")
 
 
 def shown_policy(policy: Mapping[str, Any]) -> dict[str, Any]:
-    """A policy for people:
-    in the place of a predictor's numbers and words stand its hash and what it was trained on.
-    """
+    """A policy for people: a predictor's numbers and words are replaced by its hash and what it was trained on."""
     if isinstance(score := policy.get("score"), Mapping) and isinstance(score.get("types"), Mapping):
         types = {name: _shown(entry) if isinstance(entry, Mapping) else entry for name, entry in score["types"].items()}
         policy = {**policy, "score": {**score, "types": types}}

@@ -1,5 +1,5 @@
-"""The one way from a Variant to the messages a model is sent, and from a model's text to a value and back: scoring,
-serving and export all come through here.
+"""The one way from a Variant to a model's messages, and from its text to a value and back: all scoring, serving,
+export.
 
 ``parsers.py`` has the ways to read an answer.
 """
@@ -11,7 +11,15 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from optimizer.core.base.errors import MAX_NAME_CHARS, Fault, InvalidInput, first_alike, pointer_of, said, shortened
+from optimizer.core.base.errors import (
+    MAX_NAME_CHARS,
+    Fault,
+    InvalidInput,
+    faults_text,
+    first_alike,
+    pointer_of,
+    shorten,
+)
 from optimizer.core.base.phrasing import did_you_mean
 from optimizer.core.dataset.examples import Example
 from optimizer.core.family.family import Family
@@ -42,8 +50,8 @@ def parse_output(output: Output, text: str) -> ParsedAnswer:
 
 
 def expected_value(output: Output, expected: Mapping[str, Any]) -> Any:
-    """The part of an Example's ``expected`` that the output is compared with;
-    raises InvalidInput when it is not there.
+    """The part of an Example's ``expected`` that the output is compared with. Raises InvalidInput where
+    it is missing.
     """
     if output.field not in expected:
         raise InvalidInput(
@@ -70,13 +78,13 @@ def shown_text(output: Output, expected: Mapping[str, Any]) -> str:
     return parser_of(output).write(expected[output.shown])
 
 
-MAX_CHARS = 16 * 1024 * 1024  # of a prompt: more than any body that is taken, so that only repetition comes so far
-# So many unknown inputs are looked up among the known ones: a record of a million names is answered at once.
+MAX_CHARS = 16 * 1024 * 1024  # of a prompt: more than any body, so only repetition of a value gets there
+# Only so many unknown inputs get a suggestion, so that a record of a million names is answered at once.
 MAX_HINTS = 10
 
 
 class PromptTooLong(InvalidInput):
-    """Values that stand in a prompt so often that it would not fit into memory."""
+    """Values that the prompt repeats so often that it would not fit into memory."""
 
 
 def render(
@@ -86,17 +94,16 @@ def render(
     *,
     declared: Collection[str] | None = None,
 ) -> list[Message]:
-    """``fill(render_open(variant), variables, history)``: what the model is sent,
-    byte for byte the same wherever it is made.
-    """
+    """``fill(render_open(variant), variables, history)``: what the model is sent, byte for byte the same everywhere."""
     return fill(render_open(variant), variables, history, declared=declared)
 
 
 def render_open(variant: Variant) -> list[Message]:
     """Messages with the examples in place as user/assistant pairs; ``{{variables}}`` and {role: history} stay open.
 
-    They stand at the first {role: examples}; without one before the last user message, and before a history that stands
-    directly before it. An example's user message is the Variant's last user message filled with the example's input.
+    The examples stand at the first {role: examples}; without one, before the last user message, and before a history
+    that stands directly before it. An example's user message is the Variant's last user message filled with the
+    example's input.
 
     Raises:
         InvalidInput: an example lacks an input of the prompt.
@@ -155,13 +162,13 @@ def fill(
         [n for n in variables if n not in known],
         lambda n: Fault(
             pointer=pointer_of(["variables", n]),
-            detail=f"variable {shortened(n, MAX_NAME_CHARS)!r} is unknown; {wanted}",
+            detail=f"variable {shorten(n, MAX_NAME_CHARS)!r} is unknown; {wanted}",
         ),
         "variables are unknown",
     )
     faults += _history_faults(history)
     if faults:
-        raise InvalidInput(f"Cannot fill in the prompt: {said(faults, places=False)}.", faults)
+        raise InvalidInput(f"Cannot fill in the prompt: {faults_text(faults, places=False)}.", faults)
     turns = [dict(turn) for turn in history]
     has_slot = any(m["role"] == "history" for m in messages)
     last = _last_user(messages)
@@ -182,8 +189,8 @@ def variables_in(messages: Sequence[Message]) -> list[str]:
 
 
 def _check_record(variables: Mapping[str, Any], inputs: Collection[str] | None, history: Sequence[Message]) -> None:
-    """Of a policy alone, which has no prompt: the variables are a record, and each is an input of the family (None:
-    not known which there are).
+    """For a policy alone, which has no prompt: the variables are a record, each an input of the family
+    (None: unknown).
     """
     unknown = [name for name in variables if name not in inputs] if inputs is not None else []
     first, listed = unknown[:1], f"; its inputs are {', '.join(inputs or ()) or 'none'}"
@@ -193,13 +200,13 @@ def _check_record(variables: Mapping[str, Any], inputs: Collection[str] | None, 
         hint = hints.get(name) or (listed if name in first else "")
         return Fault(
             pointer=pointer_of(["variables", name]),
-            detail=f"the family has no input {shortened(name, MAX_NAME_CHARS)!r}{hint}",
+            detail=f"the family has no input {shorten(name, MAX_NAME_CHARS)!r}{hint}",
         )
 
     faults = first_alike(unknown, fault, "are no inputs of the family")
     faults += _history_faults(history)
     if faults:
-        text = said(faults, places=False)
+        text = faults_text(faults, places=False)
         raise InvalidInput(f"This record cannot be judged: {text}" + ("" if text.endswith("?") else "."), faults)
 
 
@@ -220,8 +227,9 @@ def is_refused(family: Family, variables: Mapping[str, Any]) -> bool:
 
 
 def clip_inputs(family: Family, variables: Mapping[str, Any]) -> dict[str, Any]:
-    """The variables with each text cut to its input's ``max_chars``, but for inputs of which serving refuses a longer
-    one; the same cut for search and serving.
+    """The variables with each text cut to its input's ``max_chars``; search and serving cut alike.
+
+    Inputs whose longer texts serving refuses stay whole.
     """
     clipped = dict(variables)
     for name in long_inputs(family, variables):
@@ -231,7 +239,8 @@ def clip_inputs(family: Family, variables: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def limit_inputs(family: Family | None, variables: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """What a request is answered with: the variables as ``clip_inputs`` has them, and the names of those that were cut.
+    """The variables of a request as ``clip_inputs`` has them, and the names of those that were cut.
+
     Without a family nothing has a limit.
 
     Raises:
@@ -252,14 +261,16 @@ def limit_inputs(family: Family | None, variables: Mapping[str, Any]) -> tuple[d
         if (declared := family.inputs[name]).too_long == "refuse"
     ]
     if faults:
-        raise InvalidInput(f"The input is too long: {said(faults, places=False)}.", faults)
+        raise InvalidInput(f"The input is too long: {faults_text(faults, places=False)}.", faults)
     return clip_inputs(family, variables), long
 
 
 def few_shot(family: Family, example: Example, output: str | None = None) -> FewShot:
-    """An Example as it may stand in a Variant: declared inputs only, cut as in serving;
-    the output as the model should write it, or a given one.
+    """An Example as a Variant may hold it: declared inputs only, cut as in serving, and the output as the model writes
+    it.
 
+    Args:
+        output: in place of the Example's own.
     Raises:
         InvalidInput: no output is given, and the Example has none to show.
     """
@@ -271,7 +282,7 @@ def few_shot(family: Family, example: Example, output: str | None = None) -> Few
 
 
 def value_text(value: Any) -> str:
-    """A value as it stands in a prompt: text as it is, anything else as JSON with sorted keys."""
+    """A value as a prompt shows it: text as it is, anything else as JSON with sorted keys."""
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, sort_keys=True)
 
 

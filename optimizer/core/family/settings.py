@@ -1,5 +1,7 @@
-"""The parts of a family.yaml beside its prompt: what a family is given and what it answers, limits, triggers, rollout,
-personal data, and the ``judge`` block: which models score its answers, and by which rubric.
+"""The parts of a family.yaml beside its prompt.
+
+These are inputs and output, limits, triggers, rollout, personal data, and the ``judge`` block, which says which models
+score its answers by which rubric.
 """
 
 from __future__ import annotations
@@ -37,31 +39,30 @@ class Constraints(Declaration):
 
 
 class HighScores(Declaration):
-    """At least this share of the scores lies at the edge or above it."""
+    """At least this share of the scores is at the edge or above it."""
 
     edge: Annotated[float, Strict(), Field(ge=0, le=1, alias="from")] = 0.95
     share: Share = 0.90
 
 
 class LowScores(Declaration):
-    """At most this share of the scores lies below it."""
+    """At most this share of the scores is below the edge."""
 
     below: Share = 0.80
     share: Share = 0.02
 
 
 class ToolsUsed(Declaration):
-    """At least this share of the answers uses what tools have found, which stands in these inputs."""
+    """At least this share of the answers uses what tools found, which these inputs hold."""
 
     inputs: Annotated[tuple[Word, ...], Field(min_length=1)]
     share: Share = 1.0
 
 
 class Regression(Declaration):
-    """How much a Variant may fall behind the champion: mean score overall, of one class,
-    and latency as a share; None: not asked.
+    """How much a Variant may fall behind the champion: mean score overall, of one class, and latency as a share.
 
-    Latency is not asked by default: it costs fresh calls of both.
+    None: not asked. Latency is not asked by default, since it costs fresh calls of both.
     """
 
     overall: Share | None = 0.05
@@ -126,7 +127,7 @@ class Cache(Declaration):
 class Schedule(Declaration):
     """When a study starts by itself: five fields in UTC, or None for never.
 
-    ``strategy`` and ``aim`` None: the usual one, the gates' one.
+    ``strategy`` and ``aim`` None: the default strategy, and the aim of the gates.
     """
 
     cron: Annotated[str, AfterValidator(check_cron)] | None = "0 3 * * *"
@@ -156,7 +157,7 @@ class Triggers(Declaration):
 class StudyBudget(Declaration):
     """What a study that starts by itself may spend, and all studies of the family within a calendar month (UTC).
 
-    By default not one dollar: models without a price of 0 are then not asked by themselves.
+    The default is not one dollar, so only models with a price of 0 are then asked.
     """
 
     usd: Annotated[float, Strict(), Field(ge=0)] = 0.0
@@ -179,7 +180,7 @@ SIGNALS: tuple[Signal, ...] = get_args(Signal)
 
 
 def metric_of_signals(weights: Mapping[Any, Any]) -> Metric:
-    """Of the outcome that these signals make: true or false for one of them, else a score."""
+    """The metric of the outcome that these signals make: true or false for one of them, else a score."""
     is_binary = len(weights) == 1 and "edited" not in weights
     return Metric(field="success" if is_binary else "score", source="system")
 
@@ -236,7 +237,7 @@ class RolloutSettings(Declaration):
     ladder: Annotated[tuple[Number, ...], AfterValidator(_check_ladder)] = (0.10, 0.25, 0.50, 0.75)
     metric: Metric | None = None  # None: the one with most labels in 30 days
     margin: Annotated[float, Strict(), Field(gt=0, lt=1)] | None = (
-        None  # None: from the champion's mean, printed at start
+        None  # None: computed from the champion's mean, and printed at the start
     )
     min_labelled_per_stage: Annotated[int, Strict(), Field(ge=1)] = 200
     min_duration_hours: Annotated[float, Strict(), Field(ge=0)] = 24.0
@@ -245,7 +246,7 @@ class RolloutSettings(Declaration):
     max_labelled: Annotated[int, Strict(), Field(ge=1)] = 8000
     max_days: Annotated[float, Strict(), Field(gt=0)] = 30.0
     max_share_per_key: Annotated[float, Strict(), Field(gt=0, le=1)] = (
-        1.0  # of the labelled units; 1: one backend may bring everything
+        1.0  # share of the labelled units; 1: one backend may bring all of them
     )
     cohort_minutes: Annotated[float, Strict(), Field(gt=0)] = 60.0
     feedback_window: FeedbackWindow = FeedbackWindow()
@@ -255,8 +256,7 @@ class RolloutSettings(Declaration):
 
 
 class ReviewSettings(Declaration):
-    """Which production answers are put before a person,
-    who says what the output should have been; ``per_day`` 0: none."""
+    """Which production answers a person reviews, to say what the output should have been; ``per_day`` 0: none."""
 
     per_day: Annotated[int, Strict(), Field(ge=0)] = 10
     score_below: Share = 0.5
@@ -276,7 +276,7 @@ def _check_mask(rule: Any) -> Any:
 
 
 class Privacy(Declaration):
-    """What is kept of a request's text, and who may see it in a prompt."""
+    """What is stored of a request's text, and who may see it in a prompt."""
 
     store: Literal["full", "masked", "metadata"] = "full"
     mask: tuple[Annotated[str | MaskPattern, AfterValidator(_check_mask)], ...] = ()
@@ -285,7 +285,7 @@ class Privacy(Declaration):
 
     @property
     def rules(self) -> Sequence[str | Mapping[str, Any]]:
-        """What a Masker takes: ``store: masked`` without masks of its own means all built-in ones."""
+        """What a Masker takes. ``store: masked`` without masks of its own means all built-in ones."""
         own = [rule if isinstance(rule, str) else rule.model_dump() for rule in self.mask]
         return own or (BUILT_IN_RULES if self.store == "masked" else ())
 
@@ -319,8 +319,10 @@ def _described(value: Any) -> Any:
 
 
 class MonitorSettings(Declaration):
-    """Whether answers to live traffic are judged: ``share`` of them, drawn at random, for at most so many dollars an
-    hour. Share 0: none. Dollars 0: by models without a price alone.
+    """Whether answers to live traffic are judged.
+
+    ``share`` of them are drawn at random, for at most so many dollars an hour. Share 0: none. Dollars 0: only by models
+    without a price.
     """
 
     share: Share = 0.0
@@ -328,12 +330,11 @@ class MonitorSettings(Declaration):
 
 
 class JudgeSettings(Declaration):
-    """Who judges and by what.
+    """Who judges, and by what.
 
     ``committee`` names the models that judge together; one of them may be ``model``. Without it ``model`` judges alone.
-    ``reference`` False: the expected output is never shown to the judge.
-    ``passes`` and ``spread`` are of a committee: the least mean score that passes, and the most by which its members
-    may differ before a person is asked.
+    ``reference`` False: the expected output is never shown to the judge. ``passes`` and ``spread`` are a committee's:
+    the least mean score that passes, and the most by which its members may differ before a person is asked.
     """
 
     model: Word | None = None
@@ -355,7 +356,9 @@ class JudgeSettings(Declaration):
 
     @property
     def weight_of(self) -> Mapping[str, float]:
-        """By dimension, adding up to 1: the declared weights, else those of the usual rubric, else equal ones."""
+        """Dimension -> weight, adding up to 1: the declared weights, else those of the usual rubric, else
+        equal ones.
+        """
         weights: Mapping[str, float] = self.weights
         if not weights:
             known = all(name in WEIGHTS for name in self.dimensions)
@@ -365,8 +368,9 @@ class JudgeSettings(Declaration):
 
 
 class InputField(Declaration):
-    """One value that an application sends. A text longer than ``max_chars`` is cut to it before it is rendered, or its
-    request is refused.
+    """One value that an application sends.
+
+    A text longer than ``max_chars`` is cut to it before it is rendered, or its request is refused.
     """
 
     type: Literal["text", "number", "boolean", "json"] = "text"

@@ -1,11 +1,11 @@
 """A Variant: one full, immutable setting of a Family, named by its content.
 
-``SETTINGS`` is what a Variant may say of a call beside its messages. That list is the only one: what is not in it never
-reaches a provider. Addresses, headers and keys stand in config/models.yaml alone, since a call carries the provider's
-key to wherever its arguments say.
+``SETTINGS`` is what a Variant may say of a call beside its messages. That list is the only one: nothing else reaches a
+provider. Addresses, headers and keys are in config/models.yaml alone, since a call carries the provider's key to
+wherever its arguments say.
 
-Beside it stands what may vary a Variant: the base prompts that a family declares for sizes of models, and the form of a
-declared space, which ``core/search/space.py`` turns into the dimensions of a search.
+The module also has what may vary a Variant: the base prompts that a family declares for sizes of models, and the form
+of a declared space, which ``core/search/space.py`` turns into the dimensions of a search.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import Field
 
 from optimizer.core.base.answers import Json, Text
-from optimizer.core.base.canonical import canonical_json, digest, rounded
+from optimizer.core.base.canonical import canonical_json, digest, round_floats
 from optimizer.core.base.errors import Fault, InvalidInput, pointer_of
 from optimizer.core.base.knob import Knob, is_number
 
-MAX_OUTPUT_TOKENS = 1_000_000  # of an answer: more than any model writes, and what a study reserves rests on it
+MAX_OUTPUT_TOKENS = 1_000_000  # of an answer: more than any model writes; a study's reserve depends on it
 
 SETTINGS: tuple[Knob, ...] = (
     Knob(
@@ -72,9 +72,7 @@ NAME = "name"  # of the model, in config/models.yaml
 
 
 def model_faults(model: Mapping[str, Any], pointer: str = "/model") -> list[Fault]:
-    """What may not stand among a Variant's model settings, each with its pointer;
-    a setting that is null counts as absent.
-    """
+    """What a Variant's model settings may not hold, each with its pointer; a setting that is null counts as absent."""
     return [
         Fault(pointer=pointer + pointer_of([name]), detail=detail)
         for name, value in model.items()
@@ -108,32 +106,25 @@ def setting_fault(name: str, value: Any) -> str | None:
 
 
 def only_settings(model: Mapping[str, Any]) -> dict[str, Any]:
-    """The model's name and its generation settings; anything else that an older store still holds is left out,
-    and what fits no setting.
-    """
+    """The model's name and its generation settings, without anything else that an older store still holds."""
     return {name: value for name, value in model.items() if setting_fault(name, value) is None}
 
 
 VARIABLE = re.compile(r"\{\{\s*([a-zA-Z_][a-zA-Z0-9_]*)\s*\}\}")
-CHAT_ROLES = (
-    "system",
-    "developer",
-    "user",
-    "assistant",
-    "tool",
-)  # of a message that is sent; some servers write into the prompt whatever stands there
+# Roles of a message that is sent; some servers write any role into the prompt.
+CHAT_ROLES = ("system", "developer", "user", "assistant", "tool")
 ROLES = ("system", "user", "assistant", "examples", "history")
 
-Source = Literal["file", "study", "person", "import", "environment"]
-Message = dict[
-    str, Json
-]  # {"role": "system"|"user"|"assistant"|"examples"|"history", "content": str}; the last two carry no content
+Source = Literal["file", "study", "person", "import", "environment", "draft"]
+DRAFT: Source = "draft"  # a text that a person tried and did not save: no list shows it
+# {"role": "system"|"user"|"assistant"|"examples"|"history", "content": str}; the last two carry no content.
+Message = dict[str, Json]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FewShot:
-    """One few-shot example inside a Variant: the input as the Family declares it,
-    the output as the model should write it.
+    """One few-shot example inside a Variant: the input as the Family declares it, the output as the model should write
+    it.
     """
 
     id: str
@@ -163,8 +154,8 @@ class Variant:
 
     def __post_init__(self) -> None:
         for name in ("model", "tools", "response_format", "policy"):
-            object.__setattr__(self, name, rounded(getattr(self, name)))
-        object.__setattr__(self, "examples", tuple(replace(e, input=rounded(e.input)) for e in self.examples))
+            object.__setattr__(self, name, round_floats(getattr(self, name)))
+        object.__setattr__(self, "examples", tuple(replace(e, input=round_floats(e.input)) for e in self.examples))
         faults = []
         for i, message in enumerate(self.messages):
             if message.get("role") not in ROLES:
@@ -377,7 +368,7 @@ def _value_problem(form: str, value: Any) -> str | None:
 
 
 def _setting_problem(slot: str, form: str, value: Any) -> str | None:
-    """A value of the range that is none of the setting: what a search puts into a Variant is sent with a call."""
+    """Why a value of the range is no value of the setting: what a search puts into a Variant is sent with a call."""
     if slot in ("instruction", "examples"):
         texts = value if form == "choices" else ()
         return next(

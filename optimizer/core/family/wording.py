@@ -18,7 +18,7 @@ _PATTERNS = {
 
 
 def faults_of(error: ValidationError, model: type[BaseModel], data: Mapping[str, Any] | None = None) -> list[Fault]:
-    """One Fault per wrong place with its JSON pointer; alternatives that pydantic tried for one place are told once.
+    """One Fault per wrong place with its JSON pointer; alternatives that pydantic tried for one place give one fault.
 
     ``data`` is what was validated; without it a pointer may also name the branch of a union that pydantic tried.
     """
@@ -33,9 +33,7 @@ def faults_of(error: ValidationError, model: type[BaseModel], data: Mapping[str,
 
 
 def _path_in(data: Any, entry: ErrorDetails) -> list[Any]:
-    """The place as the user wrote it: pydantic also names the branches of unions that it tried,
-    which are no keys of the file.
-    """
+    """The place as the user wrote it. pydantic also names the branches of unions, which are no keys of the file."""
     path: list[Any] = []
     here = data
     for part in entry["loc"]:
@@ -89,9 +87,8 @@ def _keys(model: type[BaseModel], path: Sequence[Any]) -> list[str]:
     here: Any = model
     for part in path:
         field = next((f for name, f in fields_of(here) if name == part), None)
-        models = (
-            models_in(field.annotation) if field is not None else [here]
-        )  # no field: an index or a free name inside a container
+        # No field: an index or a free name inside a container.
+        models = models_in(field.annotation) if field is not None else [here]
         if not models:
             return []
         here = models[0]
@@ -99,7 +96,7 @@ def _keys(model: type[BaseModel], path: Sequence[Any]) -> list[str]:
 
 
 def fields_of(model: type[BaseModel]) -> list[tuple[str, Any]]:
-    """(key as it stands in the file, field) of a model."""
+    """(key in the file, field) for each field of a model."""
     return [(field.alias or name, field) for name, field in model.model_fields.items()]
 
 

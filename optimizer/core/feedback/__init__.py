@@ -1,5 +1,4 @@
-"""What production reports: an event's fields, its two parts as stored, corrections,
-and which answers a person should look at.
+"""What production reports: an event's fields, its two parts as stored, corrections, and answers that people should see.
 
-Start at ``event_kinds.py`` (what may come), then ``events.py`` (what is kept).
+Start at ``event_kinds.py`` (what may come), then ``events.py`` (what is stored).
 """

@@ -1,6 +1,4 @@
-"""Kinds of values that a field of an event may hold: each with its check,
-its JSON Schema and its name in words, all from the same bounds.
-"""
+"""Kinds of values that a field of an event may hold: each with its check, its JSON Schema and its name in words."""
 
 from __future__ import annotations
 
@@ -9,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, get_type_hints
 
-from optimizer.core.base.errors import shortened
+from optimizer.core.base.errors import shorten
 
 MAX_NAME_CHARS = 512  # ids, units, labels, names
 MAX_PARTS = 64
@@ -17,9 +15,7 @@ MAX_PARTS = 64
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """``keep`` gives the value as it is kept, or None for one that does not fit;
-    it may raise ValueError where it can say more.
-    """
+    """``keep`` gives the value as it is stored, or None for one that does not fit; a ValueError may say more."""
 
     holds: str
     schema: Mapping[str, Any]
@@ -93,8 +89,9 @@ def one_of(*words: str) -> Kind:
 
 
 def moment(value: Any) -> datetime | None:
-    """The time with its zone that a text or a datetime says; None where it says none,
-    or one at an end of the calendar, which has no UTC form.
+    """The time of a text or a datetime with a zone.
+
+    None where it has none, or where it is at an end of the calendar, which has no UTC form.
     """
     try:
         at = value if isinstance(value, datetime) else datetime.fromisoformat(value)
@@ -149,7 +146,7 @@ def _part(fields: Mapping[str, EventField], place: int, part: Any) -> dict[str, 
     for name, value in OBJECT.check(part).items():
         if name not in fields:
             raise ValueError(
-                f"has in part {place} the unknown field {shortened(name, MAX_NAME_CHARS)!r}; known are"
+                f"has in part {place} the unknown field {shorten(name, MAX_NAME_CHARS)!r}; known are"
                 f" {', '.join(fields)}"
             )
         try:

@@ -32,7 +32,7 @@ from optimizer.core.feedback.event_kinds import (
     parts_of,
 )
 
-NO_FAMILY = ""  # of an interaction with a model that was asked by its own name
+NO_FAMILY = ""  # the family of an interaction with a model that was asked by its own name
 
 FeedbackSource = Literal["user", "person", "judge", "system"]
 
@@ -49,7 +49,7 @@ class Address(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arm:
-    """To which Variant, Rollout and stage an event belongs, as its assignment says."""
+    """The Variant, Rollout and stage to which an event belongs, by its assignment."""
 
     family: Annotated[str, EventField(NAME, "the family, where no token says it")]
     variant: Annotated[str | None, EventField(NAME, "the variant that was served, where no token says it")] = None
@@ -58,7 +58,7 @@ class Arm:
     stage: float | None = None
     cohort_start: datetime | None = None
     unit_hmac: str | None = None
-    recomputed: bool = False  # by unit, rollout and time, where no token says it
+    recomputed: bool = False  # from unit, rollout and time, since no token says it
 
 
 class Part(TypedDict, total=False):

@@ -1,6 +1,4 @@
-"""Observations and scores as Langfuse's API gives them (v2 and v3), as events: generations that link a prompt, and what
-was said of them.
-"""
+"""Observations and scores of Langfuse's API (v2 and v3) as events: generations that link a prompt, and their scores."""
 
 from __future__ import annotations
 
@@ -10,8 +8,8 @@ from typing import Any
 from optimizer.core.base.canonical import json_of
 from optimizer.core.feedback.mlflow_traces import answer_of, input_of, table_of
 
-ASSIGNMENT = "detent.assignment"  # of an observation's metadata: the token that came with the prompt
-# Who said it: an evaluator of Langfuse's is the system's, as a judge of Detent's has an identity.
+ASSIGNMENT = "detent.assignment"  # member of an observation's metadata: the token that came with the prompt
+# The source: Langfuse's evaluators count as "system", since only Detent's judges have an identity.
 SOURCES = {"ANNOTATION": "person", "API": "user", "EVAL": "system"}
 
 
@@ -49,7 +47,10 @@ def event_of_generation(observation: Mapping[str, Any], inputs: list[str], outpu
 def event_of_score(
     score: Mapping[str, Any], interactions: Mapping[str, str], output: str
 ) -> tuple[dict[str, Any] | None, str]:
-    """The outcome, or None and why the score is none. ``interactions``: by the ids of observations and of traces."""
+    """The outcome, or None and why the score gives none.
+
+    ``interactions``: by the ids of observations and of traces.
+    """
     subject, value, kind = table_of(score.get("subject")), score.get("value"), score.get("dataType")
     name = f"the score {str(score.get('name'))!r:.60}"
     interaction = interactions.get(str(subject.get("id")))

@@ -1,4 +1,4 @@
-"""Traces that MLflow keeps, as events: those that link a prompt, with what was asked, answered, and said of it."""
+"""Traces that MLflow stores, as events: those that link a prompt, with input, answer and assessments."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from optimizer.core.base.canonical import json_of  # attributes, tags and metadata are texts of JSON
 
 LINKED = "mlflow.linkedPrompts"
-# Who said it: a code and a model's judgement are the system's, as a judge of Detent's has an identity.
+# The source: code and models of MLflow's count as "system", since only Detent's judges have an identity.
 SOURCES = {"HUMAN": "person", "LLM_JUDGE": "system", "CODE": "system"}
 
 
@@ -18,22 +18,17 @@ def is_mlflow_trace(row: Mapping[str, Any]) -> bool:
     return isinstance(info, Mapping) and "trace_id" in info and isinstance(data, Mapping) and "spans" in data
 
 
-def prompts_of(trace: Mapping[str, Any]) -> set[str]:
-    """Names of the prompts that a trace links."""
-    linked = json_of(table_of(trace["info"].get("tags")).get(LINKED))
-    return {str(prompt.get("name")) for prompt in _mappings(linked)}
-
-
 def events_of_trace(
     trace: Mapping[str, Any], prompts: Collection[str], inputs: list[str], output: str
 ) -> Iterator[tuple[dict[str, Any] | None, str]]:
-    """Each event, or None and why something of the trace is none.
+    """Each event, or None and why a part of the trace gives none.
 
     Args:
         prompts: traces are taken where they link one of these.
         inputs, output: fields of the family.
     """
-    linked = prompts_of(trace)
+    tag = json_of(table_of(trace["info"].get("tags")).get(LINKED))
+    linked = {str(prompt.get("name")) for prompt in _mappings(tag)}
     if linked.isdisjoint(prompts):
         names = ", ".join(sorted(linked)) or "no prompt"
         yield None, f"it links {names}, and not {' or '.join(sorted(prompts))}"
@@ -69,15 +64,16 @@ def _interaction(trace: Mapping[str, Any], inputs: list[str], output: str) -> di
     return {name: value for name, value in event.items() if value not in (None, "")}
 
 
-def input_of(asked: Any, inputs: list[str]) -> dict[str, Any]:
-    """The family's inputs among the arguments; of a family with one, the text that is alone there, or the last that a
-    user sent.
+def input_of(arguments: Any, inputs: list[str]) -> dict[str, Any]:
+    """The family's inputs among the arguments.
+
+    In a family with one input it is the only text there, or the last that a user sent.
     """
-    values = table_of(asked)
+    values = table_of(arguments)
     if variables := {name: values[name] for name in inputs if name in values}:
         return variables
     users = [message for message in _mappings(values.get("messages")) if message.get("role") == "user"]
-    texts = [asked, *(message.get("content") for message in users[-1:])] if users else [asked, *values.values()]
+    texts = [arguments, *(message.get("content") for message in users[-1:])] if users else [arguments, *values.values()]
     alone = [text for text in texts if isinstance(text, str)]
     return {inputs[0]: alone[0]} if len(inputs) == len(alone) == 1 else {}
 

@@ -1,8 +1,7 @@
-"""One item that a content pipeline has dealt with, and many of them summed up, as the store keeps and counts them; and
-the levels of monitoring.yaml: what such figures should be, and when they are worth a warning.
+"""One item that a content pipeline processed, sums of many, and monitoring.yaml's levels for such figures.
 
-They stand here and not with the pipeline (``optimizer/content``): the store has one schema, and is read by jobs that
-know no pipeline.
+They are not with the pipeline (``optimizer/content``), since the store has one schema, and jobs that know no pipeline
+read it.
 """
 
 from __future__ import annotations
@@ -35,6 +34,7 @@ class PipelineRecord:
     exit_reason: str = ""
     exit_confidence: float | None = None  # from 0 to 1
     time_saved_share: float | None = None  # of the time of full processing
+    config_version: str = ""  # the configuration or variant that dealt with it; "": the pipeline did not say
 
     @property
     def time_saved_s(self) -> float | None:
@@ -48,7 +48,7 @@ class PipelineRecord:
 
 @dataclass(slots=True, kw_only=True)
 class PipelineSums:
-    """Records added up; each sum stands beside the number of records that had the value."""
+    """Records added up. Beside each sum is the number of records that had the value."""
 
     n: int = 0
     n_quality: int = 0

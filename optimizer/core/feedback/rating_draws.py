@@ -1,8 +1,7 @@
-"""Which answers to live traffic a judge is asked about, and which a person should look at, so that there is something
-to learn from: disputed, low, or given without being sure.
+"""Which answers to live traffic a judge scores, and which a person should look at: disputed, low or unsure ones.
 
-What people's ratings say of all judged answers rests on those that were drawn at random, with the probability of each
-kept, so that nothing but chance decides.
+What people's ratings say of all judged answers rests on the answers that were drawn at random, each with its stored
+probability, so that only chance decides.
 """
 
 from __future__ import annotations
@@ -49,7 +48,7 @@ class Draw:
         return self.n / self.frame
 
     def payload(self, place: int) -> dict[str, Any]:
-        """Of the review of the answer that was drawn ``place``-th, from 0; ``drawn_of`` reads it."""
+        """The payload of the review of the ``place``-th drawn answer, from 0; ``drawn_of`` reads it."""
         return {
             "draw": self.id,
             "judge": self.judge,
@@ -126,7 +125,7 @@ def rating_of(answer: str | None) -> float | None:
     return rating if 0 <= rating <= 1 else None
 
 
-def drawn(interactions: Sequence[str], n: int, *, seed: str) -> list[str]:
+def draw_interactions(interactions: Sequence[str], n: int, *, seed: str) -> list[str]:
     """``n`` of them in the order of a hash that the seed salts: which ones cannot be foreseen, and can be repeated."""
     return sorted(interactions, key=lambda each: sha256(f"{seed} {each}".encode()).digest())[:n]
 
@@ -166,7 +165,11 @@ def figure_by_sums(
     ordered = sorted(draws.values(), key=lambda draw: (draw.until, draw.id))
     leading = [each for draw in ordered for each in _leading([d for d in drawn_answers if d.draw.id == draw.id])]
     n_answered = {draw.id: sum(each.draw.id == draw.id for each in leading) for draw in ordered}
-    population = {each.interaction: each for each in judged if any(_is_within(each, draw) for draw in ordered)}
+    population = {
+        each.interaction: each
+        for each in judged
+        if any((draw.since <= each.judged_at < draw.until) for draw in ordered)
+    }
     counted = [each for each in leading if each.interaction in population]
     waiting = sum(not each.is_answered for each in drawn_answers if each.draw.id in draws)
     known: dict[str, Any] = {
@@ -180,7 +183,7 @@ def figure_by_sums(
         return JudgedFigure(**known, why_not=_why_not(known, draws))
 
     def powered(unrated: float | None) -> PoweredMean | None:
-        """With the answers that could not be rated as ``unrated``; None: without them."""
+        """The figure with the answers that could not be rated as ``unrated``; None: without them."""
         rated = [
             RatedAnswer(score=answer.score, rating=rating, inclusion=inclusion(answer, ordered, n_answered))
             for each in counted
@@ -201,19 +204,16 @@ def figure_by_sums(
 
 
 def inclusion(answer: JudgedAnswer, draws: Sequence[Draw], n_answered: Mapping[str, int]) -> float:
-    """The probability with which an answer came to be drawn and counted, over all draws in their order: each took from
-    what those before had left.
+    """The probability with which an answer came to be drawn and counted.
+
+    It is over all draws in their order: each took from what those before had left.
     """
     chance_left, total = 1.0, 0.0
     for draw in draws:
-        if _is_within(answer, draw):
+        if draw.since <= answer.judged_at < draw.until:
             total += chance_left * n_answered[draw.id] / draw.frame
             chance_left *= 1 - draw.inclusion
     return total
-
-
-def _is_within(answer: JudgedAnswer, draw: Draw) -> bool:
-    return draw.since <= answer.judged_at < draw.until
 
 
 def _leading(of_draw: Sequence[DrawnAnswer]) -> list[DrawnAnswer]:
@@ -247,7 +247,7 @@ def is_sampled(interaction: str, judge: str, share: float) -> bool:
 
 
 def first_sampled(interactions: Sequence[str], judge: str, n: int) -> list[str]:
-    """At most ``n`` of them, those that a growing share would draw first."""
+    """At most ``n`` interactions: those that a growing share would draw first."""
     return sorted(interactions, key=lambda id: (_luck(id, judge), id))[:n]
 
 
@@ -315,9 +315,9 @@ def uncertain_answers(seen: Iterable[SampledInteraction], settings: ReviewSettin
 def first_of_units(
     uncertain: Sequence[UncertainAnswer], units: Mapping[str, str | None], *, known: Collection[str], most: int
 ) -> list[UncertainAnswer]:
-    """At most ``most`` of them, and at most one of each unit; none of a unit in ``known``.
+    """At most ``most`` of them, at most one of each unit, and none of a unit in ``known``.
 
-    ``units``: unit by interaction; None: the unit is unknown.
+    ``units``: interaction -> unit; None: the unit is unknown.
     """
     chosen: list[UncertainAnswer] = []
     seen = set(known)
@@ -330,7 +330,7 @@ def first_of_units(
 
 
 def confidence_of_parts(parts: Sequence[Mapping[str, Any]] | None) -> float | None:
-    """Of the part whose answer went out."""
+    """The confidence of the part whose answer was delivered."""
     sure = next((part.get("confidence") for part in parts or () if part.get("taken")), None)
     return float(sure) if isinstance(sure, int | float) else None
 

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from optimizer.core.base.canonical import canonical_json, digest, is_unicode, read_json
-from optimizer.core.base.errors import Fault, InvalidInput, first_alike, pointer_of, said
+from optimizer.core.base.errors import Fault, InvalidInput, faults_text, first_alike, pointer_of
 from optimizer.core.dataset.examples import Example, correction_example, make_example
 from optimizer.core.family.family import Family, kind_of
 from optimizer.core.family.masking import Masker
@@ -67,8 +67,8 @@ def read_fields(raw: Mapping[Any, Any], *, now: datetime) -> tuple[dict[str, Any
 
 
 def check_json(value: Any, depth: int = 0) -> None:
-    """Raises ValueError for what JSON readers let through and databases do not hold: NaN, NUL,
-    halves of a surrogate pair, endless nesting.
+    """Raises ValueError for what JSON readers accept and databases do not: NaN, NUL, half surrogate pairs, endless
+    nesting.
     """
     if isinstance(value, str):
         if "\x00" in value:
@@ -122,10 +122,11 @@ class Report:
 
 
 def read_report(raw: Any, *, now: datetime, of_no_family: bool = False) -> Report:
-    """Raises EventRejected (malformed) with everything that is wrong; unless ``of_no_family``,
-    with belonging to nothing too.
+    """Reads an event. Raises EventRejected (malformed) with everything that is wrong.
+
+    Unless ``of_no_family``, an event that belongs to nothing is wrong, too.
     """
-    if not isinstance(raw, (dict, Mapping)):  # a dict is told without asking the abstract class
+    if not isinstance(raw, (dict, Mapping)):  # dict first: that check is cheap, and the abstract class's is not
         raise EventRejected(
             "malformed", "An event is a JSON object with the fields of the reference, such as assignment and success."
         )
@@ -134,13 +135,13 @@ def read_report(raw: Any, *, now: datetime, of_no_family: bool = False) -> Repor
     if not ("assignment" in values and (is_interaction or is_feedback) and "assigned_at" not in values):
         faults = faults or [Fault(pointer="", detail=gap) for gap in ([] if of_no_family else _gaps(values))]
     if faults:
-        raise EventRejected("malformed", f"The event is malformed: {said(faults)}.", faults)
+        raise EventRejected("malformed", f"The event is malformed: {faults_text(faults)}.", faults)
     return Report(values=values, is_interaction=is_interaction, is_feedback=is_feedback)
 
 
 def check_texts(report: Report, most: int) -> None:
-    """Raises EventRejected (text_too_long) where a text or a name, at any depth,
-    has more than ``most`` bytes of UTF-8.
+    """Raises EventRejected (text_too_long) where a text or a name, at any depth, has more than ``most``
+    bytes of UTF-8.
     """
     for value in report.values.values():
         if type(value) not in _NO_TEXT and not (type(value) is str and 4 * len(value) <= most):
@@ -154,7 +155,7 @@ def check_texts(report: Report, most: int) -> None:
     if faults:
         raise EventRejected(
             "text_too_long",
-            f"The event is not kept: {said(faults)}. Shorten it, or raise limits.event_text_bytes.",
+            f"The event is not kept: {faults_text(faults)}. Shorten it, or raise limits.event_text_bytes.",
             faults,
         )
 
@@ -193,8 +194,8 @@ def _gaps(values: Mapping[str, Any]) -> list[str]:
 
 
 def protect(report: Report, *, store: str, masker: Masker) -> Report:
-    """The report as it may be kept under a Family's ``privacy``:
-    ``metadata`` drops every text, else texts are masked.
+    """The report as a Family's ``privacy`` allows it to be stored: ``metadata`` drops every text, else texts are
+    masked.
     """
     if store != "metadata" and not masker:
         return report
@@ -230,10 +231,9 @@ def _protected(
 
 
 def content_hash(report: Report, arm: Arm) -> str:
-    """Equal for an event that is sent again, also under a newer token of the same arm;
-    of what is kept, never of what was masked.
+    """Equal for an event that is sent again, even under a newer token of the same arm.
 
-    ``arm`` is the arm as token or event name it.
+    It covers what is stored, never what was masked. ``arm`` is the arm as token or event name it.
     """
     content: dict[str, Any] = {"arm": [arm.variant, arm.rollout, arm.unit_hmac]}
     for name, value in report.values.items():
@@ -243,8 +243,8 @@ def content_hash(report: Report, arm: Arm) -> str:
 
 
 def check_correction(family: Family, report: Report) -> None:
-    """Raises EventRejected (malformed) when ``expected`` or the input beside it is not of the form
-    that the family declares.
+    """Raises EventRejected (malformed) where ``expected``, or the input beside it, has not the form that the family
+    declares.
     """
     expected, input = report.get("expected"), report.get("input")
     if expected is None:
@@ -262,9 +262,7 @@ def check_correction(family: Family, report: Report) -> None:
 
 
 def typed_value(parser: str, text: str) -> Any:
-    """The value of the output field as a person types it:
-    JSON where the family's output is JSON or a list, else the text itself.
-    """
+    """The value of the output field as a person types it: JSON where the output is JSON or a list, else the text."""
     if parser not in ("json", "list"):
         return text
     try:
@@ -277,7 +275,9 @@ def typed_value(parser: str, text: str) -> Any:
 
 
 def example_of(family: Family, event: FeedbackEvent, input: Mapping[str, Any] | None) -> Example | None:
-    """None when the input was not reported or is not kept: the event still counts as feedback."""
+    """The example of a correction; None where the input was not reported or is not stored, and then it is feedback
+    only.
+    """
     if event.expected is None or input is None:
         return None
     try:

@@ -1,6 +1,4 @@
-"""How long is kept what production sent, and what holds it longer: whatever has not been summed up,
-or is evidence still being read.
-"""
+"""How long events from production are stored, and what keeps them longer: sums not made yet, evidence still in use."""
 
 from __future__ import annotations
 
@@ -46,7 +44,7 @@ def cut(now: datetime, days: int, holds: Iterable[Hold] = ()) -> Cut:
 
 
 def key_days(family_days: Iterable[int]) -> int:
-    """For how many days the answers to Idempotency-Keys are kept, which belong to no family:
-    as the strictest family says.
+    """How many days the answers to Idempotency-Keys are stored: as long as the strictest family says, since they have
+    none.
     """
     return min(KEY_DAYS, *family_days, KEY_DAYS)

@@ -1,6 +1,4 @@
-"""Outcomes without thumbs: what applications see of an answer's use, sent as tags, becomes an outcome by the rule that
-the family declares under ``outcome``.
-"""
+"""Outcomes without thumbs: tags on how an answer was used become an outcome, by the family's rule under ``outcome``."""
 
 from __future__ import annotations
 
@@ -29,10 +27,10 @@ def signals_of(tags: Mapping[str, Any]) -> dict[Signal, float]:
 
 
 def with_outcome(family: Family, report: Report) -> Report:
-    """The report with the outcome that its tags make, of source ``system``, where all tags of the family's rule are
-    there and it has no outcome of its own.
+    """The report with the outcome that its tags make, of source ``system``.
 
-    Raises EventRejected: a tag of the rule has another value, or the event then reports nothing.
+    It stays as it is where a tag of the family's rule is missing, or it has an outcome of its own. Raises EventRejected
+    where a tag of the rule has another value, or where the event then reports nothing.
     """
     tags = report.get("tags") or {}
     rule = family.outcome

@@ -1,7 +1,7 @@
 """Events as rows: a value for each stored column, in the order in which ``events.py`` declares them.
 
-What comes with every answer of a model goes from its report straight into a row: an object between them, with thirty
-attributes, would cost more than the row does.
+Reports that come with every answer of a model go straight into a row: an object between them, with thirty attributes,
+would cost more than the row does.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ EventRow = tuple[Any, ...]
 
 
 def columns_of(event: type[Event]) -> tuple[str, ...]:
-    """The names of its stored columns; those of its arm stand in the place of ``arm``."""
+    """The names of its stored columns; those of its arm take the place of ``arm``."""
     return tuple(
         column for name, hint in get_type_hints(event).items() for column in (ARM_COLUMNS if hint is Arm else (name,))
     )
@@ -44,7 +44,7 @@ def interaction_row(
     *,
     by_gateway: bool = False,
 ) -> EventRow:
-    """Of a report of an interaction. It began when it says so, else its latency before it was reported."""
+    """The row of an interaction. It began when it says so, else its latency before the report."""
     get = report.values.get
     return (
         id,
@@ -62,7 +62,7 @@ def interaction_row(
 def feedback_row(
     report: Report, arm: Arm, id: str, content_hash: str, received_at: datetime, sent_by: str | None
 ) -> EventRow:
-    """Of a report of an outcome; one that comes with its interaction belongs to it by the shared id."""
+    """The row of an outcome. One that comes with its interaction belongs to it by the shared id."""
     get = report.values.get
     return (
         id,
@@ -104,9 +104,7 @@ _of_feedback = itemgetter(*map(FEEDBACK_COLUMNS.index, ("success", "score")))
 def sums_by_arm(
     interactions: Sequence[EventRow], feedback: Sequence[EventRow]
 ) -> dict[tuple[str | None, ...], list[float]]:
-    """Of rows as ``stored_rows.py`` makes them, by ``KEY``: the values of ``SUMS``, which the path of every event has
-    no time to name.
-    """
+    """``KEY`` -> the values of ``SUMS`` over rows of this module; the hot path has no time to name them."""
     sums: dict[tuple[str | None, ...], list[float]] = {}
     for row in interactions:
         arm = _arm_of_interaction(row)

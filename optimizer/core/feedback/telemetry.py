@@ -1,8 +1,8 @@
 """Spans and log records of OpenTelemetry as events: a model's call becomes an interaction, an evaluation an outcome.
 
-Instrumentations follow the GenAI conventions of two generations (``gen_ai.system``, then ``gen_ai.provider.name``), and
-put messages into attributes, into events of the span or into log records. What does not name a prompt of a family is
-nobody's: it gives no event.
+Instrumentations follow two generations of the GenAI conventions (``gen_ai.system``, then ``gen_ai.provider.name``), and
+put messages into attributes, into events of the span or into log records. What names no prompt of a family gives no
+event.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from typing import Any
 from optimizer.core.base.canonical import canonical_json, digest, read_json
 from optimizer.core.models.language import ModelPrice
 
-Attributes = Mapping[str, Any]  # of text, numbers, booleans, lists and mappings; an unset value is None
+Attributes = Mapping[str, Any]  # texts, numbers, booleans, lists and mappings; an unset value is None
 PriceOf = Callable[[Sequence[str]], ModelPrice | None]  # of the first of these names that has one
 
 ASSIGNMENT, INPUT, UNIT = "detent.assignment", "detent.input", "detent.unit"
 PROMPT, VERSION = "gen_ai.prompt.name", "gen_ai.prompt.version"
 UNITS = (UNIT, "user.id", "enduser.id", "session.id", "gen_ai.conversation.id")  # the first that is there
 EVALUATION = "gen_ai.evaluation.result"
-# Others, such as those of agents and tools, have such calls inside them, which count by themselves.
+# Spans of agents and tools contain such calls, which count by themselves.
 CALLS = frozenset(("chat", "text_completion", "generate_content"))
 _INDEXED = re.compile(r"gen_ai\.(prompt|completion)\.(\d{1,4})\.(role|content)")
 _ROLE_OF_EVENT = re.compile(r"gen_ai\.(system|user|assistant|tool)\.message")
@@ -78,13 +78,13 @@ class CallTexts:
         return sum(len(message["content"]) for message in self.messages) + len(self.output or "")
 
     def values(self) -> dict[str, Any]:
-        """As fields of an interaction."""
+        """The texts as fields of an interaction."""
         values = {"input": {"messages": self.messages} if self.messages else None, "output": self.output}
         return {name: value for name, value in values.items() if value is not None}
 
 
 def interaction_id(trace: str, span: str) -> str:
-    """ "" where either is none of the protocol's ids, which an event then is refused for."""
+    """ "" where either is no id of the protocol; the event is then refused for that."""
     return f"{trace}-{span}" if len(trace) == 32 and len(span) == 16 and int(trace, 16) and int(span, 16) else ""
 
 
@@ -102,7 +102,9 @@ def events_of_span(
     """
     if not is_of_family(span.attributes, families):
         return
-    if _is_call(span.attributes):
+    operation = _text(span.attributes, "gen_ai.operation.name")
+    model = _text(span.attributes, "gen_ai.request.model", "gen_ai.response.model")
+    if operation in CALLS or (operation is None and model is not None):
         yield {key: value for key, value in _interaction(span, price_of).items() if value is not None}
     for event in span.events:
         if event.name == EVALUATION:
@@ -166,7 +168,7 @@ def _interaction(span: TelemetrySpan, price_of: PriceOf) -> dict[str, Any]:
 
 
 def _address(attributes: Attributes, trace: str) -> dict[str, Any]:
-    """Where the event belongs. A prompt that is named without its token was given to somebody: at least to a trace."""
+    """Where the event belongs. A prompt that is named without its token was at least given to a trace."""
     token = _text(attributes, ASSIGNMENT)
     if token is not None:
         return {"assignment": token}
@@ -199,15 +201,8 @@ def _outcome(event: TelemetryEvent, trace: str, span: str, of: Attributes, sourc
     return {key: value for key, value in outcome.items() if value is not None}
 
 
-def _is_call(attributes: Attributes) -> bool:
-    operation = _text(attributes, "gen_ai.operation.name")
-    if operation is not None:
-        return operation in CALLS
-    return _text(attributes, "gen_ai.request.model", "gen_ai.response.model") is not None
-
-
 def _error(span: TelemetrySpan) -> str | None:
-    """In words that tell a timeout from others, where the span has any."""
+    """The error in words that tell a timeout from others, where the span has one."""
     kind = _text(span.attributes, "error.type")
     if span.error is None and kind is None:
         return None

@@ -17,7 +17,7 @@ def is_tensorzero_row(row: Mapping[str, Any]) -> bool:
 
 
 def directions_of(config: Mapping[str, Any]) -> dict[str, str]:
-    """By metric that a configuration declares, what it calls better: ``max`` or ``min``."""
+    """Declared metric -> which direction the configuration calls better: ``max`` or ``min``."""
     metrics = config.get("metrics")
     declared = metrics.items() if isinstance(metrics, Mapping) else ()
     return {
@@ -30,12 +30,12 @@ def directions_of(config: Mapping[str, Any]) -> dict[str, str]:
 def event_of(
     row: Mapping[str, Any], family: str, inputs: list[str], output: str, directions: Mapping[str, str]
 ) -> tuple[dict[str, Any] | None, str]:
-    """The event, or None and why the row is none.
+    """The event, or None and why the row gives none.
 
     Args:
         family: rows of inferences are taken where their function has its name.
         inputs, output: fields of the family.
-        directions: of metrics; of one that is to be small the outcome is how far it is from 1.
+        directions: of metrics; where small is better, the outcome is the distance from 1.
     """
     if row.get("function_name", family) != family:
         return None, f"of the function {row['function_name']!r}, and not {family!r}"
@@ -103,7 +103,7 @@ def _interaction(row: Mapping[str, Any], inputs: list[str]) -> dict[str, Any]:
 
 
 def _text(output: Any) -> str:
-    """Of a chat its blocks of text, of a JSON function what it answered."""
+    """The text blocks of a chat, or the answer of a JSON function."""
     value = json_of(output)
     if isinstance(value, list):
         return "\n".join(str(block.get("text") or "") for block in value if isinstance(block, Mapping))

@@ -24,8 +24,8 @@ class RecordedTraffic:
     n_requests: int  # interactions, those without a unit included
     n_requests_with_unit: int
     n_units: int  # distinct, by interaction or feedback
-    n_late_units: int  # of them, seen first in the second half of the period
-    n_labelled_units: Mapping[tuple[str, str], int]  # by field and source: units with a label, in [0, n_units]
+    n_late_units: int  # those first seen in the second half of the period
+    n_labelled_units: Mapping[tuple[str, str], int]  # (field, source) -> units with a label, in [0, n_units]
 
     @property
     def hours(self) -> float:
@@ -37,15 +37,8 @@ class RecordedTraffic:
         return self.n_units / self.hours
 
     @property
-    def fresh_units_per_hour(self) -> float:
-        """Units that had not been seen before, as the second half of the period tells:
-        0 where the same ones always come back.
-        """
-        return self.n_late_units / (self.hours / 2)
-
-    @property
     def requests_per_second(self) -> float:
-        """Those with a unit: others stand in no arm."""
+        """Requests with a unit a second; others are in no arm."""
         return self.n_requests_with_unit / (self.hours * 3600)
 
     def label_rate(self, field: str, source: str) -> float:
@@ -56,7 +49,9 @@ class RecordedTraffic:
 def recorded_traffic(
     since: datetime, until: datetime, first_half: Iterable[TrafficSum], second_half: Iterable[TrafficSum]
 ) -> RecordedTraffic:
-    """Of the sums of both halves of the time; numbers of units are estimated where not all of them are kept."""
+    """The traffic from the sums of both halves of the period; numbers of units are estimated where not
+    all are stored.
+    """
     nothing = TrafficSum(family="", start=since, minutes=1)
     halves = [summed_by(half, "source").values() for half in (first_half, second_half)]
     earlier, later = (summed_by(half).get((), nothing) for half in halves)

@@ -1,9 +1,9 @@
-"""What was received in a minute, an hour, a quarter of a day or a day, summed up so that sums of stretches add up to
-that of a window, and which of them cover a window.
+"""Traffic of a minute, an hour, a quarter of a day or a day as sums that add up over a window, and which of them cover
+it.
 
-A unit counts once in a window, and counts of units do not add up: so each sum keeps its units, all of them up to
-``MOST_UNITS``, and beyond that those with the smallest hashes. As a hash does not depend on when a unit comes, the
-same units are drawn in every stretch, each with all that it reported: adaptive sampling (Flajolet 1990, Computing 43,
+A unit counts once in a window, and counts of units do not add up. So each sum keeps its units: all of them up to
+``MOST_UNITS``, beyond that those with the smallest hashes. A hash does not depend on when a unit comes, so the same
+units are drawn in every stretch, each with all that it reported: adaptive sampling (Flajolet 1990, Computing 43,
 391-400).
 """
 
@@ -17,16 +17,15 @@ from hashlib import blake2b
 from typing import Literal
 
 LENGTHS = (1440, 360, 60, 1)  # minutes: whole days, quarters of days, hours and minutes of UTC
-# Only the ends of a window need short ones: older windows begin and end with events, of less than a day or an hour.
+# Only the ends of a window need short sums: older windows begin and end with events, of less than a day or an hour.
 READ_FOR = {1440: timedelta.max, 360: timedelta(days=32), 60: timedelta(days=32), 1: timedelta(days=8)}
 KEPT_FOR = {length: 2 * READ_FOR[length] for length in LENGTHS[1:]}  # a clock may go back
 MOST_UNITS = 1024
-NO_UNIT = "-"  # ends the name of what stands for an outcome without a unit
+NO_UNIT = "-"  # ends the name in place of a unit, for an outcome without one
 ALL = "g"  # a limit above every hash
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-UnitOutcomes = (
-    list[float] | None
-)  # of one unit: how many and their sum, of what stands in PLACES; None where it told none
+# Of one unit: number and sum of each of PLACES; None where it reported none.
+UnitOutcomes = list[float] | None
 PLACES = {"success": 0, "score": 2}
 VALUE = 4  # the place of scores, and of successes as 1 or 0 where no score came with them
 Stretch = tuple[datetime, datetime]  # [from, until)
@@ -36,9 +35,9 @@ Stretch = tuple[datetime, datetime]  # [from, until)
 class TrafficSum:
     """Events of one family, variant and source, received in the ``minutes`` from ``start`` on.
 
-    ``source`` is "" for interactions, ``variant`` "" where the event names none. The counts are of all events. A share
-    of 2 ** -level of the units is in ``units``, by hash; what a unit reported is None where that was neither success
-    nor score.
+    ``source`` is "" for interactions, ``variant`` "" where the event names none. The counts are of all events.
+    ``units`` has a share of 2 ** -level of the units, by hash; a unit's report is None where it was neither success nor
+    score.
     """
 
     family: str
@@ -56,7 +55,7 @@ class TrafficSum:
     units: dict[str, UnitOutcomes] = field(default_factory=dict)
 
     def add_event(self, id: str, unit: str | None, *, success: bool | None = None, score: float | None = None) -> None:
-        """Of an interaction the unit alone is kept; one without a unit is counted only."""
+        """Adds an event. Of an interaction only the unit is stored; one without a unit is only counted."""
         self.n += 1
         self.n_with_unit += unit is not None
         value = score if score is not None else success
@@ -92,13 +91,13 @@ class TrafficSum:
                 units[name] = _added(units.get(name), outcomes)
 
     def thinned(self) -> TrafficSum:
-        """This one, with no more units than are kept."""
+        """The sum with at most as many units as are stored."""
         self._thin()
         return self
 
     @property
     def share(self) -> float:
-        """Of the units that are kept, in (0, 1]."""
+        """The share of the units that are stored, in (0, 1]."""
         return 2.0**-self.level
 
     def _thin(self) -> None:
@@ -115,8 +114,9 @@ def _added(known: UnitOutcomes | None, added: UnitOutcomes) -> UnitOutcomes:
 
 
 def summed_by(sums: Iterable[TrafficSum], *names: Literal["variant", "source"]) -> dict[tuple[str, ...], TrafficSum]:
-    """Sums of one family's stretches added up by these, in their order; all in one, (), without them. Units are not
-    thinned any further, and the sums given stay as they are.
+    """The sums of one family's stretches, added up by these keys in their order; without keys all in one, ().
+
+    Units are not thinned further, and the given sums stay as they are.
     """
     sums_by_key: dict[tuple[str, ...], TrafficSum] = {}
     # the thinnest first, so that units that do not stay are not added
@@ -132,7 +132,7 @@ def summed_by(sums: Iterable[TrafficSum], *names: Literal["variant", "source"]) 
 
 
 def of_stretches(sums: Iterable[TrafficSum], minutes: int) -> list[TrafficSum]:
-    """Sums of shorter stretches as those of longer ones, each with no more units than are kept."""
+    """Sums of shorter stretches as those of longer ones, each with at most as many units as are stored."""
     by_key: dict[tuple[str, datetime, str, str], TrafficSum] = {}
     for traffic_sum in sums:
         key = (traffic_sum.family, floor(traffic_sum.start, minutes), traffic_sum.variant, traffic_sum.source)
@@ -197,5 +197,5 @@ def hash_of(unit: str) -> str:
 
 
 def limit_of(level: int) -> str:
-    """Below it lie a share of 2 ** -level of all hashes."""
+    """The limit below which a share of 2 ** -level of all hashes lies."""
     return f"{1 << 64 - level:016x}" if level else ALL

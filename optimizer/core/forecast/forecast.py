@@ -1,14 +1,14 @@
 """How long a rollout will take, whom it will reach and what it can see, before it starts and while it runs.
 
-Pure: settings, the champion's mean, the assumed lift and the recorded traffic in, figures and sentences out. What is
+Settings, the champion's mean, the assumed lift and the recorded traffic come in; figures and sentences go out. What is
 not known is None and named under ``missing``; a forecast never says 0 or infinity for it.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from math import log
-from typing import Any, Literal
+from typing import Literal
 
 from optimizer.core.base.phrasing import count, span
 from optimizer.core.evaluation.gates import GateRecord
@@ -63,8 +63,8 @@ class StageNeed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlarmNeed:
-    """Until the guardrail on errors alarms at the first share,
-    when the candidate's errors go from 1 % to ``errors``, on average.
+    """What the guardrail on errors needs on average to alarm at the first share, when errors go from 1 %
+    to ``errors``.
     """
 
     errors: float
@@ -112,12 +112,8 @@ class RolloutForecast:
     def refuses(self) -> bool:
         return self.verdict == "exceeds"
 
-    def as_record(self) -> dict[str, Any]:
-        """Plain JSON values."""
-        return asdict(self)
-
     def gate(self) -> GateRecord | None:
-        """As one of the gates before a rollout; None where nothing can be told, which is no reason to refuse."""
+        """The forecast as one of the gates before a rollout; None where nothing can be told, which refuses nothing."""
         if self.verdict == "exceeds":
             worst = self.problems[0]
             return {
@@ -138,7 +134,7 @@ class RolloutForecast:
         return None
 
 
-def ended(outcome: str | None) -> RolloutForecast:
+def ended_forecast(outcome: str | None) -> RolloutForecast:
     return RolloutForecast(
         verdict="ended", summary=f"The rollout has ended ({outcome or 'no outcome'}): nothing is left to forecast."
     )
@@ -214,8 +210,9 @@ def forecast_rollout(
 
 
 def _holds(plan: ForecastPlan, traffic: RecordedTraffic | None) -> str:
-    """What the promise is about; a unit counts once per stage, so that units which come back often count in its first
-    hours.
+    """What the forecast assumes.
+
+    A unit counts once per stage, so units that come back often count in its first hours.
     """
     if not plan.whole_hours:
         return (
@@ -255,7 +252,7 @@ def _requests_needed(plan: ForecastPlan, share: float, errors: float) -> float |
 
 
 def _warnings(plan: ForecastPlan, traffic: RecordedTraffic | None, share: float) -> tuple[str, ...]:
-    """Where the promise of five minutes cannot be kept."""
+    """Warnings where an alarm cannot come within five minutes."""
     needed = _requests_needed(plan, share, PROMISED)
     if needed is None:
         return (
@@ -288,7 +285,7 @@ def rates_of(plan: ForecastPlan, traffic: RecordedTraffic) -> TrafficRate:
 
 
 def missing_of(plan: ForecastPlan, traffic: RecordedTraffic | None) -> tuple[str, ...]:
-    """Why nothing can be told of the plan's metric at this traffic; nothing where it can."""
+    """Why nothing can be told of the plan's metric at this traffic; empty where it can."""
     label = f"{plan.field} by {plan.source}"
     if traffic is None:
         return (

@@ -1,9 +1,9 @@
-"""What a forecast is made for, a rollout's frozen settings as numbers and how far it has come; what such a plan needs
-at the recorded traffic: labelled outcomes, distinct units and hours, per stage and in all; and which limits it exceeds,
-with the ways out as sentences, other ladders among them.
+"""A rollout's plan, from its fixed settings; what it needs at the recorded traffic; which limits it exceeds, and ways
+out.
 
-Evidence comes fastest at a share of one half, and each stage waits for its own feedback window, so a shorter ladder is
-quicker. Its price is exposure: more users get a candidate that is not yet known to be harmless.
+The needs are labelled outcomes, distinct units and hours, per stage and in all. The ways out are sentences, other
+ladders among them. Evidence comes fastest at a share of one half, and each stage waits for its own feedback window, so
+a shorter ladder is quicker. Its price is exposure: more users get a candidate that is not yet known to be harmless.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class ForecastPlan:
     clock_scale: float = 1.0  # hours of the rollout clock per real hour
 
     def design(self, stage: int = 0) -> RolloutDesign:
-        """From this stage of the ladder on."""
+        """The design from this stage of the ladder on."""
         return RolloutDesign(
             base=self.base,
             lift=self.lift.value,
@@ -96,9 +96,8 @@ class Progress:
     stage: int = 0  # index into the ladder
     labelled: int = 0  # used as evidence, both arms
     labelled_in_stage: int = 0
-    grown: Mapping[int, float] = field(
-        default_factory=dict
-    )  # log evidence by m; infinite once its gate has been passed
+    # Log evidence by m; infinite once its gate has been passed.
+    grown: Mapping[int, float] = field(default_factory=dict)
     hours: float = 0.0
     stage_hours: float = 0.0
     begun: bool = False
@@ -157,9 +156,9 @@ def lift_of(confirmation: Mapping[str, Any] | None, *, forced: bool) -> Lift:
 
 
 def needs_of(plan: ForecastPlan, rates: TrafficRate | None, progress: Progress, kappa: float) -> list[Need]:
-    """Of each stage to come; ``kappa``: KAPPA_MEAN on average, KAPPA_90 for 90 % of rollouts.
+    """The needs of each stage to come. ``kappa``: KAPPA_MEAN on average, KAPPA_90 for 90 % of rollouts.
 
-    ``rates`` None: labels alone are told.
+    ``rates`` None: only labels can be forecast.
     """
     traffic = rates or TrafficRate(units_per_hour=1.0, label_rate=1.0)
     prediction = forecast(
@@ -181,9 +180,8 @@ def total_of(plan: ForecastPlan, needs: list[Need], progress: Progress) -> Need:
     hours = _sum([n.hours for n in needs])
     if hours is not None:
         if plan.whole_hours and not progress.stood:
-            closing = (
-                plan.cohort_hours + plan.closing_hours
-            )  # of the first cohort after the day, which is begun by then
+            # The length of the first cohort after the day, which has begun by then.
+            closing = plan.cohort_hours + plan.closing_hours
             n_days = max(progress.n_days + 1, ceil((progress.hours + hours - closing) / plan.whole_hours))
             hours = n_days * plan.whole_hours + closing - progress.hours
         hours = max(hours, max(plan.min_duration_hours, LEAST_WINDOWS * plan.closing_hours) - progress.hours)
@@ -223,14 +221,15 @@ class Outlook:
     needs: Sequence[Need]
     total: Need
     traffic: RecordedTraffic | None
-    rates: TrafficRate | None  # None: units or labels are not known, or nothing to rely on
+    rates: TrafficRate | None  # None: units or labels are unknown, or too few to rely on
 
     @property
     def pool(self) -> float:
         """Distinct units that can come into one stage: those known, and the new ones of all the time that is left."""
         if self.traffic is None or self.rates is None:
             return inf
-        fresh = self.traffic.fresh_units_per_hour / self.plan.clock_scale
+        # By the second half of the period; 0 where the same units always come back.
+        fresh = (self.traffic.n_late_units / (self.traffic.hours / 2)) / self.plan.clock_scale
         return self.traffic.n_units + fresh * max(0.0, self.plan.max_hours - self.progress.hours)
 
 
@@ -272,12 +271,12 @@ def problems_of(outlook: Outlook) -> tuple[LimitExceeded, ...]:
 
 
 def ways_out(outlook: Outlook, problems: Sequence[LimitExceeded]) -> tuple[str, ...]:
-    """What would make it fit, each by itself where it says no otherwise. Nothing here loosens the 5 in 100."""
+    """What would make the plan fit; each suffices unless it says otherwise. None of them loosens the 5 in 100."""
     if not problems:
         return ()
     plan, traffic, rates = outlook.plan, outlook.traffic, outlook.rates
     ways: list[str] = []
-    # From the start of the ladder, since another margin is another rollout.
+    # From the start of the ladder, since a rollout with another margin is another rollout.
     margin = smallest_feasible_margin(
         plan.design(),
         rates or NO_LIMIT,
@@ -318,7 +317,7 @@ def ways_out(outlook: Outlook, problems: Sequence[LimitExceeded]) -> tuple[str, 
 
 
 HALF = 0.5
-MOST_SHARES = 8  # of a longer ladder only those are looked at that leave out its first shares
+MOST_SHARES = 8  # of a longer ladder, only ladders without its first shares are tried
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -334,8 +333,9 @@ class LadderWay:
 
 
 def other_ladders(plan: ForecastPlan, traffic: RecordedTraffic | None, rates: TrafficRate) -> tuple[LadderWay, ...]:
-    """The gentlest that fits (the smallest first share, then the most stages) and the quickest, which may be the same;
-    the quickest alone where none fits.
+    """The gentlest ladder that fits (smallest first share, then most stages) and the quickest, which may be the same.
+
+    Only the quickest where none fits.
     """
     ways = [ladder_way(plan, ladder, traffic, rates) for ladder in _shorter(plan.ladder)]
     if not ways:

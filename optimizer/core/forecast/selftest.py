@@ -1,15 +1,16 @@
-"""A family's recorded traffic as a rollout would have seen it, its units dealt anew by a salt and its stages as the
-rollout moves; and how often such rollouts would have shipped or rolled back.
+"""A family's recorded traffic as a rollout would have seen it: its units dealt anew by a salt, its stages as they move.
+
+And how often such rollouts would have shipped or rolled back.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from math import floor
-from typing import Any, Literal
+from typing import Literal
 
 from optimizer.core.base.values import Interval
 from optimizer.core.feedback.traffic import PastLabel, PastRequest
@@ -59,7 +60,7 @@ class Recording:
         for request in requests:
             own.setdefault(request.unit_hmac, []).append(request.at)
         for number, label in enumerate(labels):
-            # The last of the ascending `times` that is not after `at`; `at` itself where there is none.
+            # The last of the ascending `times` that is not after `at`; without one, `at` itself.
             times = own.get(label.unit_hmac, ())
             place = bisect_right(times, label.at)
             assigned_at = times[place - 1] if place else label.at
@@ -91,7 +92,7 @@ class RecordedRollout:
         self._history: tuple[int, list[_ServingSpan]] = (-1, [])
 
     def requests(self, rollout: Rollout, since: datetime, until: datetime) -> list[ReportedRequest]:
-        """Those that started in [since, until) while the rollout served."""
+        """Requests that started in [since, until) while the rollout served."""
         low, high = bisect_left(self._recording.starts, since), bisect_left(self._recording.starts, until)
         requests = []
         for past in self._recording.requests[low:high]:
@@ -124,8 +125,9 @@ class RecordedRollout:
     def outcomes(
         self, rollout: Rollout, stage: int, units: Collection[str], assigned_since: datetime, received_until: datetime
     ) -> dict[str, tuple[float, datetime]]:
-        """Of each unit the mean of its outcomes of the stage, and when the first of them was received; those of earlier
-        assignments came too late for their cohort.
+        """Unit -> the mean of its outcomes of the stage, and when the first of them was received.
+
+        Outcomes of earlier assignments came too late for their cohort.
         """
         outcomes = {}
         for unit in units:
@@ -224,9 +226,6 @@ class SelftestReport:
     margin: float | None = None
     seed: int = 0
     cells: tuple[Cell, ...] = ()
-
-    def as_record(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 def cell_of(runs: Sequence[Run], *, injected: float, drop: float) -> Cell:

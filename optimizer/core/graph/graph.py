@@ -1,8 +1,7 @@
-"""A knowledge graph as JSON: its form, and what stands in it.
+"""A knowledge graph as JSON: its form, and its parts.
 
 ``{"entities": ["fox", {"name": "wood", "type": "place"}], "relations": [{"subject": "fox", "relation": "lives_in",
-"object": "wood"}]}``. An entity is its name. Other members, of the graph, an entity or a relation, are kept as they
-are.
+"object": "wood"}]}``. An entity is its name. Other members of the graph, an entity or a relation are kept as they are.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from typing import Any
 
 from optimizer.core.base.answers import Json
 from optimizer.core.base.canonical import read_json
-from optimizer.core.base.errors import Fault, InvalidInput, pointer_of, said
+from optimizer.core.base.errors import Fault, InvalidInput, faults_text, pointer_of
 
 Graph = Mapping[str, Json]
 # What a repair may be about: an entity as (name,), a relation as (subject, relation, object).
@@ -89,7 +88,7 @@ def _is_name(value: Any) -> bool:
 
 def _invalid(faults: list[Fault]) -> InvalidInput:
     return InvalidInput(
-        f"The graph cannot be read: {said(faults)}. Send"
+        f"The graph cannot be read: {faults_text(faults)}. Send"
         ' {"entities": [NAME, ...], "relations": [{"subject": NAME, "relation": NAME, "object": NAME}, ...]}.',
         faults,
     )

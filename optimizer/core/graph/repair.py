@@ -47,7 +47,7 @@ class DeleteEntity:
         return frozenset([(self.entity,)])
 
     def applied(self, graph: Graph) -> Graph:
-        removed = _relations_of(graph, self.entity)
+        removed = {triple for triple in map(triple_of, graph["relations"]) if self.entity in (triple[0], triple[2])}
         return {
             **graph,
             "entities": [item for item in graph["entities"] if name_of(item) != self.entity],
@@ -79,7 +79,7 @@ class MergeEntities:
         return {self._renamed(triple) for triple in relations if {triple[0], triple[2]} != both}
 
     def applied(self, graph: Graph) -> Graph:
-        removed = _relations_of(graph, self.remove)
+        removed = {triple for triple in map(triple_of, graph["relations"]) if self.remove in (triple[0], triple[2])}
         there = {triple for triple in map(triple_of, graph["relations"]) if triple not in removed}
         new = self.taken_over(removed) - there
         relations = []
@@ -93,7 +93,7 @@ class MergeEntities:
                 relation = {**relation, **dict(zip(ENDS, triple, strict=True))}
             relations.append(relation)
         entities = [entity for entity in graph["entities"] if name_of(entity) != self.remove]
-        if self.keep not in map(name_of, graph["entities"]):  # only a relation named it: it takes the other's place
+        if self.keep not in map(name_of, graph["entities"]):  # only a relation named it, so it takes the other's place
             entities = [self.keep if name_of(entity) == self.remove else entity for entity in graph["entities"]]
         return {**graph, "entities": entities, "relations": relations}
 
@@ -138,8 +138,9 @@ def missing_in(graph: Graph, repair: Repair) -> list[Thing]:
 
 
 def conflicts(repairs: Mapping[str, Repair], graph: Graph) -> dict[str, dict[str, str]]:
-    """By name, the repairs that each cannot be carried out beside, and why: one takes away what the other needs,
-    or what comes of them depends on which is first.
+    """Repair -> the repairs beside which it cannot be carried out, and why.
+
+    One takes away what the other needs, or the result depends on which is first.
 
     Args:
         repairs: by name; all apply to the graph.
@@ -187,7 +188,3 @@ class _Index:
         # an entity that no list names goes with its last relation
         alone = {(name,) for name in ends - still if name not in named and self._of[name] <= removed}
         return (removed - added) | entities | alone, added
-
-
-def _relations_of(graph: Graph, entity: str) -> set[Thing]:
-    return {triple for triple in map(triple_of, graph["relations"]) if entity in (triple[0], triple[2])}

@@ -1,6 +1,6 @@
-"""A graph that a model has verified: the graph as it was given, the repairs proposed for it, and what a person decided.
+"""A graph that a model has verified: the original graph, the proposed repairs, and what a person decided.
 
-The graph as it is now is never kept: it is what was given, with the approved repairs in the order of their approval.
+The present graph is never stored: it is the original with the approved repairs, in the order of their approval.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class VerifiedGraph:
 
     @property
     def approved(self) -> tuple[ProposedRepair, ...]:
-        """In the order of approval."""
+        """The approved repairs in the order of approval."""
         return tuple(
             sorted((each for each in self.repairs if each.order is not None), key=lambda each: each.order or 0)
         )
@@ -124,7 +124,7 @@ def check_family(family: Family) -> None:
         )
 
 
-def decided(graph: VerifiedGraph, id: str, verdict: Verdict, *, by: str, reason: str, at: datetime) -> VerifiedGraph:
+def decide(graph: VerifiedGraph, id: str, verdict: Verdict, *, by: str, reason: str, at: datetime) -> VerifiedGraph:
     """The graph with this repair approved or rejected; the same graph where it was decided so before.
 
     Raises:
@@ -153,7 +153,7 @@ def decided(graph: VerifiedGraph, id: str, verdict: Verdict, *, by: str, reason:
 
 
 def reasons_against(graph: VerifiedGraph) -> dict[str, str]:
-    """By id, why a pending repair does not apply to the graph as it is now, naming the approval that made it so."""
+    """Pending repair -> why it does not apply to the present graph; names the approval that made it so."""
     never = {proposed.id: missing_in(graph.given, proposed.repair) for proposed in graph.pending}
     reasons = {
         id: f"it is about the {thing_text(things[0])}, which the graph never had"
@@ -177,7 +177,7 @@ def reasons_against(graph: VerifiedGraph) -> dict[str, str]:
 
 
 def applicable(graph: VerifiedGraph) -> set[str]:
-    """The pending repairs that apply to the graph as it is now."""
+    """The pending repairs that apply to the present graph."""
     there = things_in(graph.repaired)
     return {proposed.id for proposed in graph.pending if proposed.repair.needs <= there}
 

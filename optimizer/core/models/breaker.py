@@ -14,7 +14,7 @@ from typing import Literal
 
 State = Literal["closed", "open", "half_open"]
 
-N_SLICES = 10  # of the window: counts are kept per slice, so that a busy model costs no more memory than a quiet one
+N_SLICES = 10  # slices of the window; counts are per slice, so a busy model costs no more memory than a quiet one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,7 +22,7 @@ class BreakerSettings:
     """When a model is left alone, and for how long."""
 
     failures: int = 5  # within the window, at least 1
-    share: float = 0.5  # that failed of the calls in the window, in [0, 1]: a few of very many are no outage
+    share: float = 0.5  # of the calls in the window that failed, in [0, 1]: a few of very many are no outage
     window_s: float = 30.0
     cool_down_s: float = 15.0
     successes: int = 2  # probes in a row that close it again, at least 1
@@ -49,9 +49,8 @@ class Slice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pass:
-    """The call may go out.
-
-    Its outcome is told with this pass; one from before the last change of state says nothing any more.
+    """The call may go out; its outcome is reported with this pass. A pass from before the last change of state is
+    ignored.
     """
 
     era: int
@@ -97,11 +96,11 @@ def ask(breaker: Breaker, now: float) -> tuple[Breaker, Pass | BreakerRefusal]:
         again_at = breaker.probing_since + settings.cool_down_s
         if now < again_at:
             return breaker, BreakerRefusal(again_at=again_at)
-        breaker = replace(breaker, era=breaker.era + 1)  # what the lost probe may still say counts no more
+        breaker = replace(breaker, era=breaker.era + 1)  # a late outcome of the lost probe no longer counts
     return replace(breaker, probing_since=now), Pass(era=breaker.era, probe=True)
 
 
-def succeeded(breaker: Breaker, passage: Pass, now: float) -> Breaker:
+def after_success(breaker: Breaker, passage: Pass, now: float) -> Breaker:
     """The call gave a usable answer."""
     if passage.era != breaker.era:
         return breaker
@@ -113,7 +112,7 @@ def succeeded(breaker: Breaker, passage: Pass, now: float) -> Breaker:
     return replace(breaker, probing_since=None, n_probed=n_probed)
 
 
-def failed(breaker: Breaker, passage: Pass, now: float) -> Breaker:
+def after_failure(breaker: Breaker, passage: Pass, now: float) -> Breaker:
     """The provider failed: too slow, away, overloaded, or unreadable.
 
     A caller's own mistake is no failure; ``withdrawn`` tells that.

@@ -61,17 +61,16 @@ def upper_bound_usd(n_bytes: int, n_messages: int, max_tokens: int, price: Model
 
 
 def output_limit(params: Mapping[str, Any], default: int | None) -> int | None:
-    """The most tokens that the answer to one request may have, all of its alternatives (``n``)
-    together; None = nothing bounds it.
-    """
+    """The most tokens of the answer to one request, all its alternatives (``n``) together; None: nothing bounds it."""
     named = [int(params[name]) for name in ("max_tokens", "max_completion_tokens") if params.get(name)]
     limit = max(named) if named else default
     return limit * max(1, *(int(params.get(name) or 1) for name in ("n", "best_of"))) if limit else None
 
 
 def reservation_usd(request: ModelRequest, price: ModelPrice | None, max_tokens: int | None = None) -> float:
-    """The most that this request can cost, in dollars; 0.0 where the price is unknown,
-    which only a study without a dollar cap allows.
+    """The most that this request can cost, in dollars; 0.0 where the price is unknown.
+
+    Only a study without a cap in dollars allows an unknown price.
 
     Args:
         max_tokens: the limit of the answer; default the request's own.

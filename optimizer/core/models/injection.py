@@ -1,8 +1,8 @@
-"""Signs that an input speaks to the model instead of being worked on: flagged, never changed, never refused.
+"""Signs that an input gives orders to the model. They are flagged; the input is never changed or refused.
 
-Plain rules for the plain attempts, in English and, for the commonest one, German, French and Spanish. A text without a
+Plain rules catch plain attempts, in English and, for the commonest one, German, French and Spanish. A text without a
 sign is not proven harmless, and one with a sign may be harmless, such as a mail about prompts: people and dashboards
-are told, nothing else follows.
+see it, and nothing else follows.
 
 Source of the classes: OWASP Top 10 for LLM applications (2025), LLM01.
 """
@@ -76,11 +76,11 @@ _SPACES = re.compile(r"[^\S\n]+")
 
 
 def injection_signs(texts: Iterable[str]) -> tuple[Sign, ...]:
-    """Names of the signs found in any of the texts, each once, in a fixed order; empty where there is none.
+    """Names of the signs in any of the texts, each once, in a fixed order; empty where there is none.
 
-    ``override``: told to ignore what it was told; ``role``: marks of another speaker; ``disclose``: asked for its
+    ``override``: told to ignore its instructions; ``role``: marks of another speaker; ``disclose``: asked for its
     prompt; ``persona``: told to play a person without rules; ``hidden_text``: invisible characters; ``not_read``: over
-    20,000 characters in all, of which the first and last halves were read.
+    20,000 characters in all, of which the first and the last 10,000 were read.
     """
     signs: set[Sign] = set()
     text = _both_ends(_APART.join(texts), signs)

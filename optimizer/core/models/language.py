@@ -1,5 +1,6 @@
-"""What is asked of a language model and what it answers, independent of any provider; an answer that is streamed in
-pieces is put together again into the message that would have been sent whole.
+"""Requests to a language model and its answers, independent of any provider.
+
+An answer that is streamed in pieces is put together again into the message that would have been sent whole.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ class ModelRequest:
     """One call: rendered messages and parameters. ``sample`` tells repeated draws at temperature > 0 apart."""
 
     model: str  # a name in config/models.yaml
-    revision: str  # of the model behind the name: weights file hash, provider's id
+    revision: str  # which model the name stands for: hash of the weights file, provider's id
     messages: Sequence[Mapping[str, Any]]
     params: Mapping[str, Any] = field(default_factory=dict)  # temperature, max_tokens, stop, response_format, tools …
     sample: str = "0"
@@ -26,9 +27,8 @@ class ModelRequest:
 
     @property
     def key(self) -> str:
-        """The journal's name for this call: equal requests share one answer.
-
-        Made once, since it is asked for at every step of a call.
+        """The journal's name for this call: equal requests share one answer. Computed once, since every
+        step needs it.
         """
         if not self._key:
             key = digest(
@@ -39,7 +39,7 @@ class ModelRequest:
 
     @property
     def temperature(self) -> float:
-        """As asked for; 1.0 where nothing is said, since then providers draw."""
+        """The requested temperature; 1.0 where none is set, since providers then draw."""
         named = self.params.get("temperature")
         return 1.0 if named is None else float(named)
 
@@ -74,8 +74,8 @@ class ModelPrice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backoff:
-    """Pauses between attempts: ``initial_s``, doubled each time up to ``max_s``,
-    plus a random part of up to ``jitter_s``.
+    """Pauses between attempts: ``initial_s``, doubled each time up to ``max_s``, plus a random part of up to
+    ``jitter_s``.
     """
 
     initial_s: float = 0.2
@@ -109,11 +109,11 @@ def proposal_request(model: str, revision: str, messages: Sequence[Mapping[str, 
 def request_for(
     variant: Variant, messages: Sequence[Mapping[str, Any]], *, revision: str, example: str | None = None, draw: int = 0
 ) -> ModelRequest:
-    """The one way from a Variant's rendered messages to a call, so that search,
-    serving and demo share journaled answers.
+    """The one way from a Variant's rendered messages to a call, so that search, serving and demo share journaled
+    answers.
 
-    Of an older store's settings those are left out that are none any more. At temperature 0 equal requests share one
-    answer; above it each (variant, example, draw) is a sample of its own.
+    Settings of an older store that exist no more are left out. At temperature 0 equal requests share one answer; above
+    it each (variant, example, draw) is a sample of its own.
     """
     params = {name: value for name, value in only_settings(variant.model).items() if value is not None}
     model = params.pop(NAME, None)
@@ -153,11 +153,10 @@ class AnswerTooLong(ValueError):
 
 
 class MessageInPieces:
-    """The message so far; its texts are joined when they are asked for,
-    so that many small pieces cost no more than their length.
+    """The message so far. Its texts are joined on demand, so that many small pieces cost no more than their length.
 
     Args:
-        max_bytes: what the pieces may hold together, by ``size_of``.
+        max_bytes: the most that the pieces may hold together, by ``size_of``.
     """
 
     def __init__(self, max_bytes: int = MAX_ANSWER_BYTES) -> None:
@@ -166,8 +165,8 @@ class MessageInPieces:
         self._room = self._max_bytes = max_bytes
 
     def add(self, delta: ModelDelta) -> None:
-        """Raises TypeError or ValueError for a delta that fits no message,
-        AnswerTooLong for one too many; providers send those too.
+        """Raises TypeError or ValueError for a delta that fits no message, AnswerTooLong for one too
+        many; both happen.
         """
         self._room -= size_of(delta)
         if self._room < 0:
@@ -189,7 +188,7 @@ class MessageInPieces:
         return str(_joined(self._message.get("content")) or "")
 
     def message(self) -> dict[str, Any]:
-        """As a whole answer carries it."""
+        """The message as a whole answer has it."""
         whole = {"role": "assistant", "content": None, **_joined(self._message)}
         if self._calls:
             whole["tool_calls"] = [_joined(self._calls[index]) for index in sorted(self._calls)]

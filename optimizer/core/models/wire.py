@@ -43,7 +43,7 @@ _CHOICES = ("none", "auto", "required")
 
 
 def wire_params(params: Mapping[str, Any]) -> dict[str, Any]:
-    """Those of a request's parameters that are sent; a null is left out.
+    """The parameters of a request that are sent; a null is left out.
 
     Raises:
         InvalidInput: a tool that is no function, or a response format that is none.
@@ -103,7 +103,7 @@ def chat_faults(messages: Sequence[Mapping[str, Any]], params: Mapping[str, Any]
 
 
 def format_faults(response_format: Any, pointer: str = "/response_format") -> Iterator[Fault]:
-    """Why this is no response format; null is none."""
+    """Why this is no response format; null is allowed."""
     if response_format is None:
         return
     if not isinstance(response_format, Mapping) or response_format.get("type") not in _FORMATS:
@@ -180,8 +180,8 @@ OWN_TOOLS = ("tools", "tool_choice", "response_format")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChatTurn:
-    """``after`` are the turns that follow the last user message:
-    a tool's results go back to the model behind the prompt.
+    """``after``: the turns after the last user message, since a tool's results go back to the model
+    behind the prompt.
     """
 
     variables: Mapping[str, Any]

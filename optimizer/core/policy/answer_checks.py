@@ -1,4 +1,5 @@
 """The validator's checks, one function per issue: cheap, and silent where they are not sure.
+
 tests/unit/test_answer_checks.py is their table of cases.
 """
 
@@ -14,7 +15,7 @@ from optimizer.core.family.rendering import parse_output, value_text
 from optimizer.core.family.settings import Output
 
 MATERIAL_WORDS = 25  # an input of that many words may contain answers
-OPENING_CHARS = 300  # refusals and "not found" stand at the start of an answer
+OPENING_CHARS = 300  # refusals and "not found" come at the start of an answer
 READ_CHARS = 20_000  # of a tool's result and of an input: the rest is not read
 SHORT_WORDS = 60  # a longer answer has said something beside that it found nothing
 STEM_CHARS = 5
@@ -85,9 +86,8 @@ would your document context passage material data details detail mention specifi
 type types true false null status code items item list count total success error message object string number
 """
 _COMMON = frozenset(_COMMON_WORDS.split())
-_SAYING = frozenset(
-    ("avail", "menti", "provi", "inclu", "speci", "state")
-)  # stems of words that say where nothing was found
+# Stems of words that say where nothing was found.
+_SAYING = frozenset(("avail", "menti", "provi", "inclu", "speci", "state"))
 _IDS = re.compile(r"\"\w{0,40}id\"\s*:\s*(?:\"[^\"\n]{0,80}\"|\d+)", re.IGNORECASE)
 _NOTHING = re.compile(
     r"\b(?:no (?:results?|matches|data|records?|documents?|information|entries|hits)|not found|nothing found|error"
@@ -128,9 +128,7 @@ def is_refusal(answered: CheckedAnswer) -> bool:
 
 
 def is_cut_off(answered: CheckedAnswer) -> bool:
-    """The provider says that the limit was reached, and the answer is neither readable as declared nor at the end
-    of a sentence.
-    """
+    """The provider reports the limit, and the answer is neither readable as declared nor at the end of a sentence."""
     if answered.finish_reason != "length":
         return False
     if answered.output.parser not in ("text", "list"):
@@ -139,8 +137,8 @@ def is_cut_off(answered: CheckedAnswer) -> bool:
 
 
 def says_not_found(answered: CheckedAnswer) -> bool:
-    """A short answer says that nothing was found, and the material holds the words it speaks of;
-    without material there is nothing to hold against it.
+    """A short answer says that nothing was found, though the material has the words in question; silent without
+    material.
     """
     phrase = says_not_found_words(answered.text)
     if phrase is None or len(answered.text.split()) > SHORT_WORDS:
@@ -155,7 +153,7 @@ def says_not_found(answered: CheckedAnswer) -> bool:
     asked_apart = len(answered.inputs) > 1
     if any(_covered(wanted, text, times=1) for text in results):
         return True
-    # The question may stand in the same text as the material: then its words are there once without being an answer.
+    # The question may be in the same text as the material, and then has its words once without being an answer.
     return any(_covered(wanted, text, times=1 if asked_apart else 2) for text in long)
 
 
@@ -177,8 +175,10 @@ def holds_facts(tool_result: str) -> bool:
 
 
 def incomplete_coverage(answered: CheckedAnswer) -> bool:
-    """Of several tools' results one is used and another is not; fewer items are listed than were asked for;
-    fewer questions are answered than were numbered.
+    """The answer leaves something out.
+
+    Of several tools' results one is used and another is not; fewer items are listed than were asked for; or fewer
+    questions are answered than were numbered.
     """
     if not answered.text.strip():
         return False
@@ -189,7 +189,11 @@ def incomplete_coverage(answered: CheckedAnswer) -> bool:
     if any(used) and not all(used):
         return True
     question_text = "\n".join(text for text in answered.inputs if len(text.split()) <= 4 * MATERIAL_WORDS)
-    n_listed = _listed(answered)
+    if answered.output.parser == "list":
+        value = parse_output(answered.output, answered.text).value
+        n_listed = len(value) if isinstance(value, list) else 0
+    else:
+        n_listed = len(_LISTED.findall(answered.text))
     for wanted in _ITEMS.finditer(question_text):
         n = _NUMBERS.get(wanted.group("n").lower()) or int(wanted.group("n"))
         if n > 1 and 0 < n_listed < n:
@@ -197,13 +201,6 @@ def incomplete_coverage(answered: CheckedAnswer) -> bool:
     questions = set(_NUMBERED.findall(question_text))
     n_parts = max(n_listed, len([part for part in _SENTENCE.findall(answered.text) if part.strip()]))
     return len(questions) > 1 and n_parts < len(questions)
-
-
-def _listed(answered: CheckedAnswer) -> int:
-    if answered.output.parser == "list":
-        value = parse_output(answered.output, answered.text).value
-        return len(value) if isinstance(value, list) else 0
-    return len(_LISTED.findall(answered.text))
 
 
 def _plain(text: str) -> str:
@@ -221,7 +218,7 @@ def _stems(text: str) -> set[str]:
 
 
 def _covered(wanted: set[str], text: str, *, times: int) -> bool:
-    """Whether most of the wanted words stand in the text, each so many times."""
+    """Whether the text has most of the wanted words, each so many times."""
     words = [word.casefold() for word in _WORD.findall(text[:READ_CHARS])]
     stems = [word[:STEM_CHARS] if word.isalpha() else word for word in words]
     return 2 * sum(1 for stem in wanted if stems.count(stem) >= times) > len(wanted)
@@ -238,9 +235,7 @@ def _facts(tool_result: str) -> set[str]:
 
 
 def _uses(text: str, facts: set[str]) -> bool:
-    """Whether one fact stands in the text; a number also in another notation (21.4 as 21,
-    1,000 as 1000) or spelled out.
-    """
+    """Whether the text has one fact; a number also in another notation (21.4 as 21, 1,000 as 1000) or spelled out."""
     stems = _stems(text)
     if stems & facts:
         return True

@@ -14,15 +14,13 @@ from optimizer.core.policy.answer_checks import MATERIAL_WORDS, CheckedAnswer, h
 from optimizer.core.policy.attempts import FACTUAL, Attempt, Reply, confidence_of
 from optimizer.core.policy.attempts import Judge as AskJudge
 from optimizer.core.policy.policy import Policy
-from optimizer.core.policy.validator import CHECKS, Validator, issues_in
+from optimizer.core.policy.validator import CHECKS, issues_in
 from optimizer.core.predictor.attach import ReadAnswer, read_answer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Situation:
-    """What a request is beside its messages: how its answer is read,
-    what the application sent, what tools have found.
-    """
+    """What a request is beside its messages: how its answer is read, what the application sent, what tools found."""
 
     output: Output = field(default_factory=Output)
     input: Mapping[str, Any] = field(default_factory=dict)
@@ -30,17 +28,17 @@ class Situation:
 
 
 def own_score(judge: Judge, situation: Situation, text: str) -> float | None:
-    """Of a gate's own function, in [0, 1]: 0 for a text that cannot be read,
-    None where the function raises or leaves the range.
+    """The score of a gate's own function, in [0, 1].
 
-    It is shown no expected output, in a study as little as in the service, which knows none.
+    0 for a text that cannot be read, None where the function raises or leaves the range. It never sees an expected
+    output, in a study as in the service.
     """
     parsed = parse_output(situation.output, text)
     if parsed.error is not None:
         return 0.0
     try:
         value = float(judge({"input": dict(situation.input), "expected": {}}, parsed.value))
-    except Exception:  # the user's code: whatever it raises, this answer has no score, and may go out
+    except Exception:  # the user's code failed: this answer has no score, and may be delivered
         return None
     return value if 0.0 <= value <= 1.0 else None
 
@@ -64,8 +62,8 @@ def _assessed(policy: Policy, situation: Situation, reply: Reply, sample: str | 
         return plain
     answered = checked_answer(situation, answer)
     issues = issues_in(answered, validator.read) if validator is not None else ()
-    confidence = None
-    if policy.needs_confidence:
+    confidence = reply.sureness
+    if policy.needs_confidence and confidence is None:
         confidence = confidence_of(
             policy.signal,
             answer,
@@ -84,7 +82,7 @@ def _assessed(policy: Policy, situation: Situation, reply: Reply, sample: str | 
     )
 
 
-def what_is_read(situation: Situation, answer: ModelAnswer) -> ReadAnswer:
+def answer_for_predictors(situation: Situation, answer: ModelAnswer) -> ReadAnswer:
     """The part of a plain answer that predictors are trained on."""
     return read_answer(situation.input, answer, other=None, issues=_looked_for(checked_answer(situation, answer)))
 
@@ -107,7 +105,7 @@ def _looked_for(answered: CheckedAnswer) -> dict[str, bool]:
 
 
 def _score(policy: Policy, reply: Reply, confidence: float | None, answered: CheckedAnswer) -> float | None:
-    """In [0, 1]; None without a gate, and where it cannot be measured."""
+    """The score in [0, 1]; None without a gate, and where it cannot be measured."""
     if policy.gate is None:
         return None
     if policy.gate.scorer == "confidence":
@@ -125,13 +123,23 @@ def _share(issues: Sequence[str], n_looked_for: int) -> float | None:
 
 
 def with_facts(policy: Policy, attempt: Attempt, has_errors: bool | None, why: str = "") -> Attempt:
-    """The attempt with what a judge found of its facts; None: it could not be measured, and ``why`` says why. That is
-    no issue, and no check that was passed.
+    """The attempt with what a judge found of its facts; None: it could not be measured, and ``why`` says why.
+
+    That is no issue, and no check that was passed either.
     """
     validator = policy.validator
     assert validator is not None  # it asked
     if has_errors is None:
-        return _not_checked(policy, validator, replace(attempt, unchecked=why))
+        # The other checks' verdict counts only where the gate asks again whatever the facts are.
+        attempt = replace(attempt, unchecked=why)
+        gate, issues = policy.gate, attempt.issues
+        if gate is None or gate.scorer != "checks":
+            return attempt
+        if attempt.score != _share(issues, len(validator.read)):
+            return attempt  # it cannot be read, which scores 0
+        n_named = len(validator.issues)
+        at_least, at_most = 1.0 - (len(issues) + 1) / n_named, 1.0 - len(issues) / n_named
+        return replace(attempt, score=attempt.score if at_most < gate.threshold else None, at_least=at_least)
     issues = (*attempt.issues, FACTUAL) if has_errors else attempt.issues
     is_scored = policy.gate is not None and policy.gate.scorer == "checks"
     return replace(
@@ -142,21 +150,7 @@ def with_facts(policy: Policy, attempt: Attempt, has_errors: bool | None, why: s
     )
 
 
-def _not_checked(policy: Policy, validator: Validator, attempt: Attempt) -> Attempt:
-    """Without a score where the gate scores by checks: what the others say stands only where the gate asks again
-    whatever the facts are.
-    """
-    gate, issues = policy.gate, attempt.issues
-    if gate is None or gate.scorer != "checks":
-        return attempt
-    if attempt.score != _share(issues, len(validator.read)):
-        return attempt  # it cannot be read, which scores 0
-    n_named = len(validator.issues)
-    at_least, at_most = 1.0 - (len(issues) + 1) / n_named, 1.0 - len(issues) / n_named
-    return replace(attempt, score=attempt.score if at_most < gate.threshold else None, at_least=at_least)
-
-
-def unjudged(policy: Policy, question: AskJudge, why: str) -> Attempt:
+def without_judgement(policy: Policy, question: AskJudge, why: str) -> Attempt:
     """What was to be judged, without a judge."""
     if question.about == "facts":
         return with_facts(policy, question.attempt, None, why)
@@ -164,8 +158,9 @@ def unjudged(policy: Policy, question: AskJudge, why: str) -> Attempt:
 
 
 def facts_material(answered: CheckedAnswer) -> dict[str, str]:
-    """What an answer's facts are held against, by name; empty where there is nothing: neither a tool's result that
-    tells something nor an input of some length.
+    """What an answer's facts are checked against, by name.
+
+    Empty without a tool's result that tells something and without an input of some length.
     """
     results = [(name, text) for name, text in answered.tool_results if holds_facts(text)]
     if not results and not any(len(text.split()) >= MATERIAL_WORDS for text in answered.inputs):

@@ -25,8 +25,7 @@ NEVER_DELIVERED: tuple[Purpose, ...] = ("sample", "audit", "judge")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """One call to be made: of which model, what for, and how its request differs
-    from the rendered one (``policy.py``).
+    """One call to make: its model, its purpose, and how its request differs from the rendered one (``policy.py``).
 
     ``tier`` counts from 0; None for a model that is no tier.
     """
@@ -36,8 +35,8 @@ class Call:
     tier: int | None = None
     instruction: str | None = None  # goes behind the system message
     earlier: str | None = None  # the answer that this one is to be better than …
-    note: str | None = None  # … and what the model is told about it; None: it is not shown that answer
-    draw: int = 0  # how many calls with this same request were made before: each is a draw of its own
+    note: str | None = None  # … and what the model is told about that answer; None: it is not shown
+    draw: int = 0  # how many calls had the same request before; each is a draw of its own
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,9 +48,7 @@ class Ask:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judge:
-    """An answer to be put before the family's judge; what comes back is this attempt with its ``score``, or with what
-    was found of its ``facts``.
-    """
+    """An answer for the family's judge. The result is this attempt with its ``score``, or with its ``facts``."""
 
     attempt: Attempt
     about: Literal["score", "facts"] = "score"
@@ -69,7 +66,8 @@ class Reply:
     error: str | None = None
     latency_ms: float = 0.0
     answered_by: str | None = None
-    score: float | None = None  # of the gate's own function, where it names one
+    score: float | None = None  # the score of the gate's own function, where it names one
+    sureness: float | None = None  # of a student, which says by itself how sure it is
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,14 +113,14 @@ def rank(attempt: Attempt) -> tuple[float, ...]:
 
 
 def worth(attempt: Attempt) -> float:
-    """Its score, or what that would be at least; below all scores where nothing is known of it."""
+    """Its score, or the least that it would be; below all scores where nothing is known of it."""
     known = attempt.at_least if attempt.score is None else attempt.score
     return -1.0 if known is None else known
 
 
 def best(attempts: Sequence[Attempt]) -> Attempt | None:
-    """The best of those that were answered, the earlier one of equals; second samples, audits and what a judge says
-    are never delivered.
+    """The best of the answers, the earlier of equals; second samples, audits and a judge's replies are
+    never delivered.
     """
     answered = [
         attempt for attempt in attempts if attempt.answer is not None and attempt.call.purpose not in NEVER_DELIVERED
@@ -162,7 +160,7 @@ def part_of(attempt: Attempt, *, is_answer: bool = False) -> dict[str, Any]:
 
 SignalKind = Literal["log_probability", "agreement", "predictor"]
 KINDS: tuple[SignalKind, ...] = get_args(SignalKind)
-SAMPLE_TEMPERATURE = 0.7  # of the second sample, where the signal names none
+SAMPLE_TEMPERATURE = 0.7  # for the second sample, where the signal names none
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -217,11 +215,13 @@ def confidence_of(
     other: str | None = None,
     issues: Mapping[str, bool] | None = None,
 ) -> float | None:
-    """None where it cannot be measured: no log-probabilities given, no second sample, no predictor for this model.
+    """The confidence in an answer; None where it cannot be measured.
+
+    That is so without log-probabilities, a second sample, or a predictor for this model.
 
     Args:
         other: another answer's text, of the same model to the same request.
-        issues: what was looked for in the answer, for a predictor: True where it was found.
+        issues: what the checks looked for, for a predictor: True where it was found.
     """
     if signal.kind == "log_probability":
         return None if answer.log_probability is None else min(1.0, exp(answer.log_probability))

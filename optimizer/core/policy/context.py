@@ -1,6 +1,4 @@
-"""Tool results put back into the prompt: a weak model that passes over messages of role tool reads them
-where it looks, in the last message.
-"""
+"""Puts tool results back into the prompt: a weak model that ignores messages of role tool reads the last message."""
 
 from __future__ import annotations
 
@@ -30,11 +28,6 @@ class PolicyContext:
     tool_results: bool = True
 
 
-def read_context(values: Mapping[str, Any]) -> PolicyContext | None:
-    """None where nothing is to be put back."""
-    return PolicyContext() if values.get("context.tool_results") else None
-
-
 def tool_results(messages: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
     """(name, text) of the tool messages behind the last user message; a tool without a name is called ``tool``."""
     last = max((i for i, message in enumerate(messages) if message.get("role") == "user"), default=-1)
@@ -46,14 +39,19 @@ def tool_results(messages: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]
                 names[call.get("id")] = str((call.get("function") or {}).get("name") or "tool")
         if message.get("role") == "tool":
             name = message.get("name") or names.get(message.get("tool_call_id")) or "tool"
-            results.append((str(name), text_of(message.get("content"))))
+            content = message.get("content")
+            if isinstance(content, str):
+                text = content
+            elif isinstance(content, Sequence):
+                text = "\n".join(str(part.get("text") or "") for part in content if isinstance(part, Mapping))
+            else:
+                text = ""
+            results.append((str(name), text))
     return results
 
 
 def with_tool_results(messages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The messages with what tools have found said again at the end;
-    unchanged where the last message is none of a tool.
-    """
+    """The messages with the tools' results repeated at the end; unchanged unless the last message is a tool's."""
     plain = [dict(message) for message in messages]
     nonempty = [(name, text) for name, text in tool_results(plain) if text.strip()]
     if not nonempty or plain[-1].get("role") != "tool":
@@ -67,12 +65,3 @@ def with_tool_results(messages: Sequence[Mapping[str, Any]]) -> list[dict[str, A
         " these results."
     )
     return [*plain, {"role": "user", "content": content}]
-
-
-def text_of(content: Any) -> str:
-    """A message's content as text: a string, or OpenAI's list of parts."""
-    if isinstance(content, str):
-        return content
-    if isinstance(content, Sequence):
-        return "\n".join(str(part.get("text") or "") for part in content if isinstance(part, Mapping))
-    return ""

@@ -1,9 +1,9 @@
-"""A Variant's policy as typed parts: what the gateway executes. Every knob of a prompt family stands in ``KNOBS``.
+"""A Variant's policy as typed parts: what the gateway executes. ``KNOBS`` has every knob of a prompt family.
 
-The request of each call is made from the one that was rendered: the same wherever a policy runs, so that what is
-searched is what is served. A policy also says how many of a Variant's examples each model is shown (the same model with
-a short and with a long prompt is a cheap and a dear tier). Presets are named settings that belong together: how sure an
-answer must be and how hard it is tried for.
+The request of each call is made from the rendered one, in the same way wherever a policy runs, so what is searched is
+what is served. A policy also says how many of a Variant's examples each model is shown (the same model with a short and
+with a long prompt is a cheap and a dear tier). Presets are named settings that belong together: how sure an answer must
+be, and how much is tried for it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from optimizer.core.family.variant import Message, Variant
 from optimizer.core.models.language import ModelRequest
 from optimizer.core.policy import context, refinement, tiers, validator, votes
 from optimizer.core.policy.attempts import Call, Signal, read_signal
-from optimizer.core.policy.context import PolicyContext, read_context, with_tool_results
+from optimizer.core.policy.context import PolicyContext, with_tool_results
 from optimizer.core.policy.refinement import Refinement, read_gate
 from optimizer.core.policy.tiers import Tiers, read_tiers
 from optimizer.core.policy.validator import Validator, read_validator
@@ -82,7 +82,7 @@ _BY_NAME = {knob.name: knob for knob in KNOBS}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """None where a part is absent. ``signal`` names the source of confidence, with or without tiers."""
+    """A part is None where the policy lacks it. ``signal`` names the source of confidence, with or without tiers."""
 
     cascade: Tiers | None = None
     gate: Refinement | None = None
@@ -120,7 +120,7 @@ class Policy:
 
     @property
     def most_judgements(self) -> int:
-        """Answers to one request that the gate puts before the family's judge at most."""
+        """The most answers to one request that the gate puts before the family's judge."""
         return 1 + self.gate.retries if self.gate is not None and self.is_judged else 0
 
     @property
@@ -176,7 +176,7 @@ def parse_policy(policy: Mapping[str, Any]) -> Policy:
         gate=read_gate(values, faults),
         votes=votes_,
         validator=read_validator(values, faults),
-        context=read_context(values),
+        context=PolicyContext() if values.get("context.tool_results") else None,
         examples=named,
         signal=signal,
         deadline_s=float(values.get("deadline_s", DEFAULT_DEADLINE_S)),
@@ -239,9 +239,7 @@ REFINE_NOTE = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bases:
-    """What the calls of a policy start from: ``whole``, and ``fewer`` for the models that are shown fewer examples,
-    by name.
-    """
+    """What the calls of a policy start from: ``whole``, and ``fewer`` for the models with fewer examples, by name."""
 
     whole: ModelRequest
     fewer: Mapping[str, ModelRequest] = field(default_factory=dict)
@@ -251,8 +249,9 @@ class Bases:
 
 
 def request_of_policy(policy: Policy, rendered: ModelRequest) -> ModelRequest:
-    """What every call of the policy starts from: tool results put back,
-    log-probabilities asked for where confidence comes from them.
+    """What every call of the policy starts from.
+
+    Tool results are put back, and log-probabilities are requested where confidence comes from them.
     """
     messages = with_tool_results(rendered.messages) if policy.context is not None else rendered.messages
     params = dict(rendered.params)
@@ -277,19 +276,20 @@ def request_of_call(
         shown = [{"role": "assistant", "content": call.earlier}] if call.earlier else []
         messages += [*shown, {"role": "user", "content": call.note}]
     request = replace(base, model=model or call.model, revision=revision, messages=messages)
-    if (
-        call.draw and request.params.get("temperature") != 0
-    ):  # at temperature 0 it says the same again, for nothing where it is journaled
+    # At temperature 0 it repeats its answer, which the journal gives for free.
+    if call.draw and request.params.get("temperature") != 0:
         request = replace(request, sample=f"{request.sample}:again-{call.draw}")
     if call.purpose != "sample":
         return request
-    # A draw of its own: at temperature 0 it would say the same again.
+    # A draw of its own: at temperature 0 it would repeat its answer.
     temperature = request.params.get("temperature") or policy.signal.sample_temperature
     return replace(request, params={**request.params, "temperature": temperature}, sample=f"{request.sample}:second")
 
 
 def _with_instruction(messages: Sequence[Mapping[str, Any]], instruction: str) -> list[dict[str, Any]]:
-    """Behind the first system message, since many models take one only; a prompt without any gets one."""
+    """The instruction goes behind the first system message, since many models take only one; without any,
+    to the front.
+    """
     at = next(
         (i for i, m in enumerate(messages) if m.get("role") == "system" and isinstance(m.get("content"), str)), None
     )

@@ -1,5 +1,5 @@
-"""A quality gate: an answer whose score is too low is asked for again, each time with a stronger instruction;
-the best attempt goes out.
+"""A quality gate: an answer with a low score is asked for again with a stronger instruction; the best one
+is delivered.
 """
 
 from __future__ import annotations

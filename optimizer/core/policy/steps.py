@@ -1,9 +1,9 @@
-"""What is asked next, and when an answer goes out: the policy as a machine that is given replies
-and does nothing itself.
+"""What is asked next, and when an answer is delivered: the policy as a machine that gets replies and does nothing
+itself.
 
-``steps(plan)`` yields an Ask or, where gate or validator ask the family's judge, a Judge; it is sent the Attempts that
-came of it, and returns Done. Its order: votes or cascade, with the validator inside; then the gate. ``most_calls``
-bounds the calls of one request.
+``steps(plan)`` yields an Ask or, where gate or validator ask the family's judge, a Judge; it is sent the resulting
+Attempts, and returns Done. Its order: votes or cascade, with the validator inside; then the gate. ``most_calls`` bounds
+the calls of one request.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Literal
 from optimizer.core.family.settings import Output
 from optimizer.core.policy.attempts import Ask, Attempt, Call, Done, Judge, Purpose, best, rank, worth
 from optimizer.core.policy.policy import REFINE_NOTE, Policy
-from optimizer.core.policy.tiers import Tiers, stands
+from optimizer.core.policy.tiers import stands
 from optimizer.core.policy.validator import ask_again
 from optimizer.core.policy.votes import agreement_of
 
@@ -36,6 +36,7 @@ class PolicyPlan:
     model: str  # the Variant's own, asked where no tiers are named
     output: Output
     predicted: tuple[float | None, ...] = ()
+    passed_over: frozenset[str] = frozenset()  # tiers that are not asked: students that cannot answer this
 
     @property
     def tiers(self) -> tuple[str, ...]:
@@ -61,13 +62,12 @@ def audit(plan: PolicyPlan, attempts: Sequence[Attempt]) -> Ask | None:
     plain = [
         attempt for attempt in attempts if attempt.call.purpose in ("answer", "vote") and attempt.answer is not None
     ]
-    known = {
-        attempt.call.model for attempt in plain if attempt.answered_by in (None, attempt.call.model)
-    }  # a fallback's answer is not the tier's own
+    # A fallback's answer is not the tier's own.
+    known = {attempt.call.model for attempt in plain if attempt.answered_by in (None, attempt.call.model)}
     calls = [
         call
         for tier, model in enumerate(cascade.models)
-        if model not in known
+        if model not in known and model not in plan.passed_over
         for call in with_sample(plan.policy, Call(model=model, purpose="audit", tier=tier))
     ]
     return Ask(calls=tuple(calls)) if calls else None
@@ -84,10 +84,10 @@ def draw_of(id: str) -> float:
 
 
 def most_calls(policy: Policy) -> int:
-    """Calls that one request leads to at most, audit and the judge's calls not counted: ``policy.most_judgements``
-    answers are judged.
+    """The most calls for one request, without the audit's and the judge's; the judge gets ``policy.most_judgements``
+    answers.
     """
-    n_tiers = len(policy.cascade.models) if policy.cascade is not None else 1
+    n_tiers = len(policy.cascade.models) - len(policy.cascade.students) if policy.cascade is not None else 1
     per_answer = 2 if policy.needs_confidence and policy.signal.kind == "agreement" else 1
     per_answer += policy.validator is not None and policy.validator.then == "retry"
     n_refined = int(policy.cascade is not None and policy.cascade.refine is not None)  # the answer goes out afterwards
@@ -111,8 +111,8 @@ class _Machine:
         return attempts
 
     def answer(self, model: str, tier: int | None) -> _One:
-        """A model's own answer; with ``validate.then: retry`` the better of it and of a second one
-        that was told the issues.
+        """A model's own answer; with ``validate.then: retry`` the better of two, the second of which
+        knows the issues.
         """
         attempts = yield from self.ask(*with_sample(self.policy, Call(model=model, purpose="answer", tier=tier)))
         return (yield from self.mended((yield from self.checked(attempts[0]))))
@@ -133,13 +133,13 @@ class _Machine:
     # --- cascade ------------------------------------------------------------------------------------------------------
 
     def climb(self) -> _Inner:
-        """Tier after tier until one's answer is sure enough; the last one's is taken as it is."""
+        """Tier after tier until one is sure enough; the last one's answer is taken as it is."""
         models, cascade = self.plan.tiers, self.policy.cascade
         last = len(models) - 1
         for tier, model in enumerate(models):
             predicted = self.plan.predicted[tier] if tier < min(last, len(self.plan.predicted)) else None
             skip = None if cascade is None else cascade.skip
-            if skip is not None and predicted is not None and predicted < skip:
+            if model in self.plan.passed_over or (skip is not None and predicted is not None and predicted < skip):
                 continue
             attempt = yield from self.answer(model, tier if cascade is not None else None)
             if attempt.answer is None:
@@ -154,23 +154,20 @@ class _Machine:
             if sure is not None and cascade.refine is not None and sure >= cascade.refine and not _calls_tools(attempt):
                 refined = yield from self.improved(attempt, "refine", REFINE_NOTE)
                 return refined, f"tier {tier + 1} was asked once more, being sure to {sure:.3f} of {accept:g}"
-        return self._at_the_end(cascade)
-
-    def _at_the_end(self, cascade: Tiers | None) -> tuple[Attempt | None, str]:
-        last = best(self.past)
-        if last is None:
+        chosen = best(self.past)
+        if chosen is None:
             return None, "no model gave an answer"
         if cascade is None:
-            return last, "the only model asked"
+            return chosen, "the only model asked"
         strongest = len(cascade.models) - 1
         if any(attempt.call.tier == strongest and attempt.answer is not None for attempt in self.past):
             return (
-                last,
-                "the last tier's answer" if last.call.tier == strongest else "the last tier's answer had issues",
+                chosen,
+                "the last tier's answer" if chosen.call.tier == strongest else "the last tier's answer had issues",
             )
         if not cascade.fall_back:
             return None, "the last tier failed, and fall_back is off"
-        return last, "the stronger tiers failed; the best answer before them"
+        return chosen, "the stronger tiers failed; the best answer before them"
 
     # --- votes --------------------------------------------------------------------------------------------------------
 
@@ -262,7 +259,8 @@ class _Machine:
 
 def with_sample(policy: Policy, call: Call) -> tuple[Call, ...]:
     """The call, and where confidence is the agreement of two samples, the second one beside it."""
-    if not policy.needs_confidence or policy.signal.kind != "agreement":
+    is_student = policy.cascade is not None and call.model in policy.cascade.students
+    if not policy.needs_confidence or policy.signal.kind != "agreement" or is_student:
         return (call,)
     return call, Call(model=call.model, purpose="sample", tier=call.tier)
 

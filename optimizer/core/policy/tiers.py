@@ -1,15 +1,15 @@
-"""A cascade as it is executed: which models are asked in turn, and what confidence lets an answer go out.
+"""A cascade as it is executed: which models are asked in turn, and which confidence lets an answer go out.
 
-``cascade.py`` replays the same knobs.
+``core/search/cascade`` replays the same knobs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
-from optimizer.core.base.errors import Fault
+from optimizer.core.base.errors import Fault, pointer_of
 from optimizer.core.base.knob import Knob, model_names
 from optimizer.core.policy.attempts import Signal
 
@@ -72,6 +72,14 @@ CONFIDENCE = Knob(
         " before, after}. It has no direction of its own; thresholds found for one signal mean nothing for another."
     ),
 )
+STUDENTS = Knob(
+    name="students",
+    kind="data",
+    meaning=(
+        "Which student answers as a tier, by the tier's name: the hash of what a study taught it. A tier whose model is"
+        " a student and that is not named here is passed over."
+    ),
+)
 FALL_BACK = Knob(
     name="fall_back",
     kind="flag",
@@ -90,12 +98,15 @@ AUDIT_SHARE = Knob(
         " money and lets thresholds be searched sooner; users wait no longer."
     ),
 )
-KNOBS = (TIERS, ACCEPT, *_ACCEPT_OF, REFINE, SKIP, CONFIDENCE, FALL_BACK, AUDIT_SHARE)
+KNOBS = (TIERS, ACCEPT, *_ACCEPT_OF, REFINE, SKIP, CONFIDENCE, STUDENTS, FALL_BACK, AUDIT_SHARE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tiers:
-    """``accept`` holds one threshold for each model but the last, whose answer is always taken."""
+    """``accept`` holds one threshold for each model but the last, whose answer is always taken.
+
+    ``students``: by tier the hash of the student that answers as it.
+    """
 
     models: tuple[str, ...]
     accept: tuple[float, ...]
@@ -103,6 +114,7 @@ class Tiers:
     skip: float | None = None
     fall_back: bool = True
     audit_share: float = DEFAULT_AUDIT_SHARE
+    students: Mapping[str, str] = field(default_factory=dict)
 
 
 def stands(confidence: float | None, accept: float) -> bool:
@@ -144,6 +156,7 @@ def read_tiers(values: Mapping[str, Any], signal: Signal, faults: list[Fault]) -
                 ),
             )
         )
+    students = _read_students(models, values, faults)
     if len(models) < 2:
         return None
     return Tiers(
@@ -153,4 +166,38 @@ def read_tiers(values: Mapping[str, Any], signal: Signal, faults: list[Fault]) -
         skip=skip,
         fall_back=values.get("fall_back", True),
         audit_share=float(values.get("audit_share", DEFAULT_AUDIT_SHARE)),
+        students=students,
+    )
+
+
+def _read_students(models: Sequence[str], values: Mapping[str, Any], faults: list[Fault]) -> dict[str, str]:
+    students: dict[str, str] = {}
+    for tier, id in values.get(STUDENTS.name, {}).items():
+        at = pointer_of([STUDENTS.name, tier])
+        if not isinstance(id, str) or not id:
+            faults.append(Fault(pointer=at, detail=f"a student is named by its hash, as a study gives it, not {id!r}"))
+        elif tier not in models[:-1]:
+            detail = f"{tier!r} is no tier that another stands behind; name one of the tiers but the last"
+            faults.append(Fault(pointer=at, detail=detail))
+        else:
+            students[str(tier)] = id
+    if students and (knob := student_fault(values)) is not None:
+        faults.append(Fault(pointer=pointer_of([knob]), detail=f"{NO_SECOND_ANSWER}; leave {knob} out"))
+    return students
+
+
+NO_SECOND_ANSWER = (
+    "a student gives the same answer however often it is asked, so nothing may ask it again or let it vote"
+)
+
+
+def student_fault(policy: Mapping[str, Any]) -> str | None:
+    """The first knob of a policy beside which no student can be a tier; None where there is none."""
+    return next(
+        (
+            name
+            for name, value in policy.items()
+            if value is not None and (name == REFINE.name or name.split(".")[0] in ("gate", "votes"))
+        ),
+        None,
     )

@@ -13,8 +13,8 @@ from typing import Any, Literal
 
 from optimizer.core.base.errors import Fault, pointer_of
 from optimizer.core.base.knob import Knob
-from optimizer.core.evaluation.scorers.support import names_in, numbers_in, supported_numbers
-from optimizer.core.evaluation.scorers.words import words
+from optimizer.core.evaluation.metrics.support import names_in, numbers_in, supported_numbers
+from optimizer.core.evaluation.metrics.words import words
 from optimizer.core.policy.answer_checks import (
     MATERIAL_WORDS,
     READ_CHARS,
@@ -167,7 +167,7 @@ def read_validator(values: Mapping[str, Any], faults: list[Fault]) -> Validator 
 
 
 def issues_in(answered: CheckedAnswer, named: tuple[str, ...] = tuple(CHECKS)) -> tuple[str, ...]:
-    """Those of the named issues that the answer has; an answer that calls tools is none yet and has none."""
+    """Those of the named issues that the answer has. An answer that calls tools is not final, and has none."""
     return () if answered.tool_calls else tuple(issue for issue in named if NAMED_CHECKS[issue](answered))
 
 

@@ -65,15 +65,16 @@ def read_votes(values: Mapping[str, Any], faults: list[Fault]) -> Votes | None:
 
 
 def agreement_of(output: Output, texts: Sequence[str | None]) -> VoteAgreement:
-    """The largest group of equal answers, read as the family reads them; between groups of one size,
-    the one with the later (stronger) member.
+    """The largest group of equal answers, read as the family reads them.
+
+    Of groups of one size it is the one with the later (stronger) member.
 
     Args:
         texts: one per model asked, None for one that failed or whose answer does not count.
     """
     groups: dict[str, list[int]] = {}
     for i, text in enumerate(texts):
-        normal = None if text is None else normalised(output, text)
+        normal = None if text is None else normalise_answer(output, text)
         if normal is not None:
             groups.setdefault(normal, []).append(i)
     if not groups:
@@ -82,7 +83,7 @@ def agreement_of(output: Output, texts: Sequence[str | None]) -> VoteAgreement:
     return VoteAgreement(share=len(largest) / len(texts), members=tuple(largest))
 
 
-def normalised(output: Output, text: str) -> str | None:
+def normalise_answer(output: Output, text: str) -> str | None:
     """Equal for answers that mean the same to the family; None for one that cannot be read.
 
     Texts count without regard to case, white space and punctuation, lists without regard to order.
@@ -99,7 +100,7 @@ def normalised(output: Output, text: str) -> str | None:
 
 def similarity(output: Output, one: str, other: str) -> float:
     """How alike two answers are, in [0, 1]: 1 for equal ones, for two texts the F1 of their words, else 0."""
-    first, second = normalised(output, one), normalised(output, other)
+    first, second = normalise_answer(output, one), normalise_answer(output, other)
     if first is None or second is None:
         return 0.0
     if first == second:
@@ -112,7 +113,7 @@ def similarity(output: Output, one: str, other: str) -> float:
 
 
 def _folded(value: Any) -> str:
-    """Words and signs of a text; one without any word stays as it is."""
+    """The words and signs of a text; one without any word stays as it is."""
     text = value if isinstance(value, str) else canonical_json(value).decode()
     folded = text.casefold()
     return " ".join(re.findall(r"\w+(?:[.,]\d+)*|[-+*/=<>%$€£](?=\s*\d)", folded)) or " ".join(folded.split())

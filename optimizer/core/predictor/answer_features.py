@@ -1,7 +1,4 @@
-"""Features of a cheap answer from which the confidence in it is predicted.
-
-What was not measured is None, never zero.
-"""
+"""Features of a cheap answer that predict the confidence in it. What was not measured is None, never zero."""
 
 from __future__ import annotations
 
@@ -77,8 +74,9 @@ def answer_features(
 
 
 def agreement(one: str, other: str) -> float:
-    """How much two answers say the same, in [0, 1]: F1 of their words and numbers,
-    as SQuAD counts it; two empty answers agree.
+    """How far two answers agree, in [0, 1]: F1 of their words and numbers, as SQuAD counts it.
+
+    Two empty answers agree.
     """
     one_tokens, right = (Counter(_tokens(text[:READ_CHARS])) for text in (one, other))
     total = one_tokens.total() + right.total()

@@ -1,8 +1,8 @@
-"""Learned predictors at work: the knob ``confidence: {kind: predictor, before: {MODEL: data}, after: {MODEL: data}}``,
-and how much users are likely to like an answer, as a score.
+"""Learned predictors in use: the knob ``confidence: {kind: predictor, before: …, after: …}``, and users' liking as a
+score.
 
-That score is a predictor of their thumbs, learned from production. It reads numbers of request and answer alone, and
-holds no word of either.
+``before`` and ``after`` map a model to data. The score predicts users' thumbs, and is learned from production; it reads
+only numbers of request and answer, and holds no word of either.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class AttachedPredictors:
         if predictor is None:
             return None
         texts = _texts(input)
-        return _share(predictor.predict(_of_request(texts[REQUEST]), texts))
+        return min(1.0, max(0.0, predictor.predict(_of_request(texts[REQUEST]), texts)))
 
     def confidence_after(
         self,
@@ -59,13 +59,13 @@ class AttachedPredictors:
 
         Args:
             other: another answer of the model to the same request.
-            issues: what was looked for in the answer: True where it was found.
+            issues: what the checks looked for in the answer: True where it was found.
         """
         predictor = self.after.get(model)
         if predictor is None:
             return None
         read = read_answer(input, answer, other=other, issues=issues)
-        return _share(predictor.predict(read.numbers, read.texts))
+        return min(1.0, max(0.0, predictor.predict(read.numbers, read.texts)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +79,7 @@ class ReadAnswer:
 def read_answer(
     input: Mapping[str, Any], answer: ModelAnswer, *, other: str | None, issues: Mapping[str, bool]
 ) -> ReadAnswer:
-    """The same where a predictor is trained and where it is executed."""
+    """The features of an answer, the same in training and in use."""
     texts = {**_texts(input), ANSWER: answer.text}
     numbers = {**_of_request(texts[REQUEST]), **answer_features(answer.text, second=other, issues=issues)}
     measured = dict(zip(OF_LOG_PROBABILITIES, (answer.log_probability, answer.log_probability_min), strict=True))
@@ -118,10 +118,6 @@ def _texts(input: Mapping[str, Any]) -> dict[str, str]:
     return {**own, REQUEST: "\n".join(own.values())}
 
 
-def _share(value: float) -> float:
-    return min(1.0, max(0.0, value))
-
-
 LEAST_THUMBS = 100
 LEAST_OF_A_KIND = 10  # up and down, among the later thumbs
 EARLIER = 0.7  # the share of the thumbs that is learned from
@@ -150,7 +146,7 @@ class Alignment:
         return self.area >= LEAST_AREA and self.low > 0.5
 
     def as_data(self) -> dict[str, Any]:
-        """Without the predictor."""
+        """The alignment as plain JSON, without the predictor."""
         return {name: value for name, value in asdict(self).items() if name != "predictor"} | {
             "is_enough": self.is_enough
         }
@@ -161,7 +157,7 @@ def text_of(value: Any) -> str:
 
 
 def alignment_features(input: Mapping[str, Any], answer: str) -> dict[str, float | None]:
-    """Of the request, of the answer, and of how much the one takes up of the other."""
+    """Features of the request, of the answer, and of how much of the request the answer takes up."""
     request = "\n".join(text_of(value) for value in input.values())
     request_words, answer_words = _words(request), _words(answer)
     shared = request_words & answer_words
@@ -177,7 +173,7 @@ def alignment_features(input: Mapping[str, Any], answer: str) -> dict[str, float
 
 
 @metric(name="aligned", sees="input", parameters={"predictor": "predictor"}, needs_expected=False)
-def aligned_score(wanted: Any, found: Any, input: Mapping[str, Any], *, predictor: Predictor) -> float:
+def aligned_score(wanted: Any, output: Any, input: Mapping[str, Any], *, predictor: Predictor) -> float:
     """How likely users are to like the answer, as `detent family align` learned.
 
     It reads 40 numbers of request and answer, such as length, hedges, a refusal, and how much of the request comes
@@ -187,7 +183,7 @@ def aligned_score(wanted: Any, found: Any, input: Mapping[str, Any], *, predicto
     Args:
         predictor: the file that the command wrote, from the project folder.
     """
-    return predictor.predict(alignment_features(input, text_of(found)))
+    return predictor.predict(alignment_features(input, text_of(output)))
 
 
 def _words(text: str) -> frozenset[str]:

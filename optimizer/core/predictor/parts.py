@@ -68,9 +68,7 @@ class Tree(PartData):
 
 
 class TreesPart(PartData):
-    """Gradient-boosted trees (Friedman 2001): start + sum of the leaves,
-    whose values hold the learning rate already.
-    """
+    """Gradient-boosted trees (Friedman 2001): start + sum of the leaves, whose values include the learning rate."""
 
     kind: Literal["trees"]
     start: Number
@@ -116,7 +114,7 @@ def logistic(margin: float) -> float:
 
 Analyzer = Literal["char", "word", "value"]
 MOST_GRAMS = 200_000
-# Of a piece: its rarity, which is the inverse document frequency, > 0; and what a text of it alone adds to the margin.
+# Piece -> its rarity (inverse document frequency, > 0), and what a text of this piece alone adds to the margin.
 Gram = Annotated[tuple[Number, ...], Field(min_length=2, max_length=2)]
 
 READ_CHARS = 20_000
@@ -125,11 +123,11 @@ _SPACES = re.compile(r"\s\s+")
 
 
 class GramsPart(PartData):
-    """Margin of one text: weights of its pieces, each counted 1 + ln(count), times its rarity,
-    over the Euclidean length of all known pieces.
+    """Margin of one text: the weights of its pieces, each counted 1 + ln(count) times its rarity, over their length.
 
-    ``text`` names the text that is read; ``low`` to ``high`` is the length of the runs; ``lower`` puts letters in lower
-    case first. A text without a known piece, and one that is not given, has the margin ``intercept``.
+    The length is the Euclidean one of all known pieces. ``text`` names the text that is read; ``low`` to ``high`` is
+    the length of the runs; ``lower`` first lowers the case of letters. A text without a known piece, and a missing one,
+    has the margin ``intercept``.
     """
 
     kind: Literal["grams"]
@@ -157,8 +155,9 @@ class GramsPart(PartData):
 
 
 def count_pieces(text: str, analyzer: Analyzer, low: int, high: int, lower: bool) -> Counter[str]:
-    """How often each piece occurs in the first 20,000 characters;
-    the same pieces as TfidfVectorizer(analyzer=...) finds there.
+    """How often each piece occurs in the first 20,000 characters.
+
+    The pieces are those that TfidfVectorizer(analyzer=...) finds.
     """
     return Counter(_CUT[analyzer](text[:READ_CHARS].lower() if lower else text[:READ_CHARS], low, high))
 

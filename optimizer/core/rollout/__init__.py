@@ -1,5 +1,6 @@
-"""A rollout from its start to its end: blocks of evidence, what is known, what follows, the chain of decisions.
+"""A rollout from its start to its end.
 
-``evidence_state.py`` folds blocks, ``next_action.py`` says what follows, ``transitions.py`` changes the state,
-``decision_log.py`` keeps the chain. Start at ``next_action.py``: it is decided there that a rollout advances.
+``blocks.py`` says what evidence is, ``evidence_state.py`` adds it up, ``next_action.py`` says what follows,
+``transitions.py`` changes the state, and ``decision_log.py`` keeps the chain of decisions. Start at ``next_action.py``:
+it decides that a rollout advances.
 """

@@ -1,5 +1,6 @@
-"""What the champion usually does: the guardrails' limits and starting points,
-frozen so that a candidate cannot move them.
+"""What the champion usually does.
+
+It gives the guardrails their limits and starting points, and is fixed so that a candidate cannot move it.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from optimizer.core.serving.rollout import iso
 
 RECENT = timedelta(hours=24)
 HISTORY = timedelta(days=30)
-ENOUGH = 500  # requests within RECENT, from which on older ones are not asked
+ENOUGH = 500  # requests within RECENT that suffice; with fewer, those of HISTORY are read
 UNKNOWN_RATE = 0.5
 
 
@@ -22,9 +23,8 @@ UNKNOWN_RATE = 0.5
 class Baseline:
     """The champion's requests as reported, in a stretch before ``frozen_at``.
 
-    None = not measured; cost also where it is always 0.
-
-    ``latency_limit_ms`` and ``cost_cap_usd`` are edges of histogram buckets, so the shares above them are exact.
+    None means not measured; a cost that is always 0 counts as not measured. ``latency_limit_ms`` and ``cost_cap_usd``
+    are edges of histogram buckets, so the shares above them are exact.
     """
 
     n: int  # requests
@@ -42,13 +42,13 @@ class Baseline:
 
 
 def baseline_of(minutes: Iterable[MinuteSums], *, now: datetime) -> Baseline:
-    """The baseline of the interactions among these minutes, whatever their age and variant: callers choose."""
+    """The baseline of the interactions among these minutes. The caller chooses their age and variant."""
     requests = [m for m in minutes if m.source == ""]
     n = sum(m.n for m in requests)
     latency = merge(m.latency_histogram for m in requests)
     cost = merge(m.cost_histogram for m in requests)
     limit = quantile(latency, 0.95)
-    cap = quantile(cost, 0.995) or None  # 0: it costs nothing
+    cap = quantile(cost, 0.995) or None  # None where requests cost nothing
     moments = capped_moments(cost, cap) if cap is not None else None
     return Baseline(
         n=n,

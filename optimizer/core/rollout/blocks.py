@@ -1,11 +1,11 @@
-"""Blocks: what the tick closes of a Rollout, as values that never change, one hash chain per rollout.
+"""Blocks: the closed pieces of a Rollout's evidence. They never change, and form one hash chain per rollout.
 
 quality      the matured units of one cohort, each with the mean of its outcomes
 late         of one cohort, how many first labels came after its feedback window, per arm
 guardrails   the requests that started within the same ten seconds, one value per unit
-baseline     what the champion usually does, frozen for the guardrails from here on
+baseline     what the champion usually does, fixed for the guardrails from here on
 
-They also say how much of a rollout's evidence each key has brought, and which units of a key count.
+Blocks also say how much of the evidence each key brought, and which units of a key count.
 """
 
 from __future__ import annotations
@@ -30,14 +30,16 @@ ARMS: tuple[ArmName, ...] = ("candidate", "champion")
 
 FIRST_PREVIOUS_HASH = "0" * 64
 SECONDS = 10  # of a guardrail block
-GRACE_SECONDS = 30  # a request may take this long before its block closes without it
+GRACE_SECONDS = 30  # a block closes this long after its last second; a request that takes longer is left out
 DECIMALS = 4  # of values between 0 and 1 in blocks
-LAST = 10  # requests that a block keeps in their order: of the candidate, and of the champion before each
+LAST = 10  # requests of the candidate that a block keeps in order, each with as many of the champion before it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredBlock:
-    """``content`` is plain JSON; the hash is over its ``text`` with floats in full, so that one changed byte shows."""
+    """``content`` is plain JSON. The hash covers its ``text`` with all digits of each float, so that one changed byte
+    shows.
+    """
 
     rollout: str
     seq: int
@@ -51,7 +53,7 @@ class StoredBlock:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnitOutcome:
-    """One unit of a cohort: ``mean`` of its outcomes in the window, None without any."""
+    """One unit of a cohort; ``mean`` of its outcomes within the feedback window is None where it has none."""
 
     unit_hmac: str
     arm: ArmName
@@ -60,7 +62,7 @@ class UnitOutcome:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportedRequest:
-    """One reported interaction, as far as the guardrails look at it."""
+    """One reported interaction: what the guardrails read of it."""
 
     unit_hmac: str
     arm: ArmName
@@ -74,7 +76,7 @@ class ReportedRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GuardrailLimits:
-    """What turns latency and cost into outcomes; None where the champion has no figures for a comparison."""
+    """The limits that turn latency and cost into outcomes; None where the champion has no such figures."""
 
     latency_ms: float | None = None
     cost_cap_usd: float | None = None
@@ -82,11 +84,11 @@ class GuardrailLimits:
 
 
 def block_hash(*, previous_hash: str, seq: int, kind: str, content: str, closed_at: datetime) -> str:
-    """SHA-256(previous hash, number, kind, time as RFC 3339, content; a line feed between them)."""
+    """SHA-256 over previous hash, number, kind, time (RFC 3339) and content, with a line feed between them."""
     return digest("\n".join((previous_hash, str(seq), kind, iso(closed_at), content)).encode())
 
 
-def chained(
+def chain_blocks(
     rollout: str,
     contents: Iterable[tuple[BlockKind, Mapping[str, Any]]],
     *,
@@ -94,7 +96,7 @@ def chained(
     head: str,
     closed_at: datetime,
 ) -> list[StoredBlock]:
-    """The contents as the next links after block ``n_before`` with hash ``head``."""
+    """The contents as links of the chain after block ``n_before``, whose hash is ``head``."""
     blocks = []
     for seq, (kind, content) in enumerate(contents, start=n_before + 1):
         text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
@@ -124,20 +126,24 @@ def quality_content(
     recomputed: Mapping[tuple[ArmName, str], int] | None = None,
     beyond: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
-    """``units`` = how many matured per arm, ``n_left_out`` = those that a lapse gave both variants.
+    """A cohort's units and outcomes.
 
     Args:
+        units: the matured units of both arms.
+        n_left_out: units to which a lapse gave both variants.
         by_key: key -> labelled units that it brought.
         recomputed: arm and key -> units that count without a token (``within_exposures``).
-        beyond: units that do not, with their keys; how many of each key is kept.
+        beyond: unit -> key, of units that do not count; the block keeps their number per key.
     """
-    more: dict[str, Any] = {}
+    optional: dict[str, Any] = {}
     if by_key:
-        more["by_key"] = dict(by_key)
+        optional["by_key"] = dict(by_key)
     if recomputed:
-        more["recomputed"] = {arm: {key: n for (of, key), n in sorted(recomputed.items()) if of == arm} for arm in ARMS}
+        optional["recomputed"] = {
+            arm: {key: n for (of, key), n in sorted(recomputed.items()) if of == arm} for arm in ARMS
+        }
     if beyond:
-        more["beyond_exposures"] = dict(sorted(Counter(beyond.values()).items()))
+        optional["beyond_exposures"] = dict(sorted(Counter(beyond.values()).items()))
     outcomes = {arm: _values(u.mean for u in units if u.arm == arm and u.mean is not None) for arm in ARMS}
     return {
         "stage": cohort.stage,
@@ -146,13 +152,17 @@ def quality_content(
         "units": {arm: sum(u.arm == arm for u in units) for arm in ARMS},
         "left_out": n_left_out,
         "outcomes": outcomes,
-        **more,
+        **optional,
     }
 
 
 def late_content(cohort: Cohort, hours_late: Sequence[tuple[ArmName, float]], *, until: datetime) -> dict[str, Any]:
-    """``hours_late``: of every labelled unit its arm, and how long after the cohort's window its first label came, 0
-    within it; ``until``: when that was counted.
+    """A cohort's late labels.
+
+    Args:
+        hours_late: of every labelled unit its arm, and how long after the cohort's window its first label came; 0 if it
+            came within the window.
+        until: when they were counted.
     """
     own = {arm: [hours for of, hours in hours_late if of == arm] for arm in ARMS}
     return {
@@ -174,13 +184,13 @@ def guardrail_content(
     limits: GuardrailLimits,
     numbers: Mapping[str, str],
 ) -> dict[str, Any]:
-    """Ten seconds of one stage from ``begun`` on.
+    """Ten seconds of one stage, from ``begun`` on.
 
     Args:
-        requests: all that started in them.
+        requests: all that started in these seconds.
         counted: the units that may give a value here (``may_count``).
         fetches: how often each arm's prompt was fetched.
-        numbers: unit > its number, of the candidate's last requests before these (``StoredEvidence.numbers``).
+        numbers: unit -> its number, of the candidate's last requests before these (``StoredEvidence.numbers``).
     """
     per_unit: dict[ArmName, dict[str, list[ReportedRequest]]] = {arm: {} for arm in ARMS}
     for request in requests:
@@ -219,7 +229,7 @@ def guardrail_content(
 
 
 def comparison_of(content: Mapping[str, Any], metric: str) -> Comparison | None:
-    """The block of one metric as the statistics take it; None where the block holds none of it."""
+    """One metric of a block as the statistics take it; None where the block does not have it."""
     values = content.get(metric)
     if values is None or not any(values.values()):
         return None
@@ -228,22 +238,21 @@ def comparison_of(content: Mapping[str, Any], metric: str) -> Comparison | None:
 
 
 def may_count(*, n_values: int, last_minute: int | None, minute: int) -> bool:
-    """Whether a unit that has given ``n_values`` to the guardrails in this stage may give another:
-    after 1, 2, 4, 8 … minutes.
+    """Whether a unit that gave ``n_values`` to the guardrails in this stage may give one more.
 
-    With growing waits one unit that always fails is soon a small part of the whole, and a family with few units still
-    goes on counting.
+    It has to wait 1, 2, 4, 8 … minutes. Thus one unit that always fails is soon a small part of the whole, and a family
+    with few units still counts on.
     """
     return True if last_minute is None or n_values == 0 else minute - last_minute >= 1 << (n_values - 1)
 
 
 def window_start(at: datetime) -> datetime:
-    """``at`` floored to the guardrail block that holds it."""
+    """The start of the ten seconds that hold ``at``."""
     return datetime.fromtimestamp(int(at.timestamp()) // SECONDS * SECONDS, at.tzinfo)
 
 
 def _values(values: Iterable[float]) -> list[list[float | int]]:
-    """[[value, units], …] by value."""
+    """[[value, units], …], in order of value."""
     return [[y, k] for y, k in Outcomes.of(round(value, DECIMALS) for value in values).counts]
 
 
@@ -263,7 +272,7 @@ def _too_slow(request: ReportedRequest, limit_ms: float | None) -> float | None:
 
 
 def last_units(before: Sequence[str], requests: Sequence[ReportedRequest]) -> tuple[str, ...]:
-    """The units of the candidate's last requests, ``requests`` included, in the order in which they ended."""
+    """The units of the candidate's last requests, those in ``requests`` included, in the order in which they ended."""
     return (*before, *(r.unit_hmac for r in _ended(requests) if r.arm == "candidate"))[-LAST:]
 
 
@@ -272,11 +281,12 @@ def _ended(requests: Sequence[ReportedRequest]) -> list[ReportedRequest]:
 
 
 def _last(requests: Sequence[ReportedRequest], numbers: Mapping[str, str]) -> dict[str, Any]:
-    """What the hard stop is read from, in the order in which requests ended.
+    """What the guardrail against failures in a row reads, in the order in which requests ended.
 
-    Of the candidate's last ones [number, failed, before]; ``before`` = the champion's ones since the request before, 1
-    for each that failed. ``champion`` = its ones after all of them. The number tells units apart among the candidate's
-    last requests and is given to others afterwards: nothing of the unit is in it.
+    ``candidate``: [number, failed, before] of each of its last requests, where ``before`` holds a 1 for each request of
+    the champion since then that failed and a 0 for each other. ``champion``: the same of its requests after all of
+    them. The number tells units apart among the candidate's last requests, and is used again later: it says nothing of
+    the unit.
     """
     candidate: list[tuple[str, bool, str]] = []
     since = ""
@@ -286,19 +296,19 @@ def _last(requests: Sequence[ReportedRequest], numbers: Mapping[str, str]) -> di
             since = ""
         else:
             since = (since + ("1" if r.failed else "0"))[-LAST:]
-    known, numbers_in_use = dict(numbers), set(numbers.values())
+    number_of, numbers_in_use = dict(numbers), set(numbers.values())
     free = (str(n) for n in count() if str(n) not in numbers_in_use)
     for unit, _, _ in candidate[-LAST:]:
-        if unit not in known:
-            known[unit] = next(free)
+        if unit not in number_of:
+            number_of[unit] = next(free)
     return {
-        "candidate": [[known[unit], failed, before] for unit, failed, before in candidate[-LAST:]],
+        "candidate": [[number_of[unit], failed, before] for unit, failed, before in candidate[-LAST:]],
         "champion": since,
     }
 
 
 def _candidate_sums(requests: Sequence[ReportedRequest], limits: GuardrailLimits) -> dict[str, Any]:
-    """The evidence for the absolute limits."""
+    """What the absolute limits are checked with."""
     slow = [_too_slow(r, limits.absolute_latency_ms) for r in requests]
     costs = [r.cost_usd for r in requests if r.cost_usd is not None]
     return {
@@ -315,7 +325,7 @@ SHARE_DECIMALS = 4  # of a unit
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyShare:
-    """``key`` is "" for outcomes that were stored before it was kept by which key they came."""
+    """What one key brought. ``key`` is "" for outcomes that were stored before keys were recorded with them."""
 
     key: str
     labelled: float  # units
@@ -323,9 +333,11 @@ class KeyShare:
 
 
 def labelled_by_key(units: Iterable[Sequence[str]]) -> dict[str, float]:
-    """Key -> labelled units.
+    """Key -> labelled units that it brought.
 
-    ``units``: for each, the key of every outcome of its; who adds nine to one has nine tenths of its mean.
+    Args:
+        units: per unit, the key of each of its outcomes. A key that sent nine of ten outcomes has nine tenths of the
+            unit.
     """
     n_by_key: dict[str, float] = {}
     for keys in units:
@@ -334,16 +346,16 @@ def labelled_by_key(units: Iterable[Sequence[str]]) -> dict[str, float]:
     return {key: round(n, SHARE_DECIMALS) for key, n in sorted(n_by_key.items())}
 
 
-def shares(by_key: Mapping[str, float]) -> tuple[KeyShare, ...]:
-    """The largest first."""
+def key_shares(by_key: Mapping[str, float]) -> tuple[KeyShare, ...]:
+    """Each key's share of the labelled units, the largest first."""
     total = sum(by_key.values())
-    ordered = sorted(by_key.items(), key=lambda item: (-item[1], item[0]))
-    return tuple(KeyShare(key=key, labelled=n, share=n / total) for key, n in ordered if total)
+    by_labels = sorted(by_key.items(), key=lambda item: (-item[1], item[0]))
+    return tuple(KeyShare(key=key, labelled=n, share=n / total) for key, n in by_labels if total)
 
 
-def too_much(by_key: Mapping[str, float], most: float) -> str | None:
-    """What withholds the next step, as a sentence, where one key has brought more than ``most`` of the evidence."""
-    largest = next(iter(shares(by_key)), None)
+def excess_of_one_key(by_key: Mapping[str, float], most: float) -> str | None:
+    """The sentence that withholds the next step where one key brought more than ``most`` of the evidence; else None."""
+    largest = next(iter(key_shares(by_key)), None)
     if most >= 1 or largest is None or largest.share <= most + 1e-9:
         return None
     name = f"key {largest.key!r}" if largest.key else "keys that are not on record"
@@ -357,9 +369,7 @@ ArmAndKey = tuple[ArmName, str]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BoundedCounts:
-    """``counted``: how many units of each arm count by each key; ``beyond``: units that do not,
-    with the key that sent them.
-    """
+    """``counted``: how many units of each arm count by each key. ``beyond``: unit -> key, of the units that do not."""
 
     counted: Mapping[ArmAndKey, int] = field(default_factory=dict)
     beyond: Mapping[str, str] = field(default_factory=dict)
@@ -371,12 +381,13 @@ def within_exposures(
     reported: Mapping[ArmAndKey, int],
     counted: Mapping[ArmAndKey, int],
 ) -> BoundedCounts:
-    """Which of one stage's recomputed units count.
+    """Which of one stage's units that came without a token count: no more per arm and key than the key reported
+    exposures.
 
     Args:
-        units: unit's HMAC -> its arm and the keys that sent it; taken in the order of the HMACs, which know nothing of
-            outcomes.
-        reported: exposures of the stage.
+        units: unit's HMAC -> its arm, and the keys that sent it. They are taken in the order of the HMACs, which know
+            nothing of outcomes.
+        reported: exposures that were reported in the stage.
         counted: units of the stage that count already.
     """
     now = dict(counted)

@@ -1,9 +1,8 @@
-"""Absolute limits of what a champion does, from the first fifty requests on: errors, latency, cost,
-and that requests, and their outcomes, come at all.
+"""Absolute limits for a champion, from its first fifty requests on: errors, latency, cost, and silence.
 
-Read from the sums of full minutes alone, so an alarm needs no baseline. Raised only where chance does not explain it,
-cleared well inside the limit: a champion that stands at its limit raises nothing, and one that goes back and forth
-across it is told of once.
+Silence is of requests, or of outcomes. All figures come from the sums of full minutes, so no baseline is needed. An
+alarm is raised only where chance does not explain the figure, and cleared only well inside the limit: a champion
+exactly at its limit raises nothing, and one that crosses it back and forth is reported once.
 """
 
 from __future__ import annotations
@@ -21,26 +20,24 @@ from optimizer.core.base.minute_sums import WIDTH, MinuteSums, edge, merge
 from optimizer.core.base.phrasing import count, dollars
 from optimizer.core.statistics.interval import wilson_interval
 
-ENOUGH = 50  # requests, of which a figure is told
-TO_RAISE = (
-    timedelta(minutes=5),
-    ENOUGH,
-)  # a figure is made of so many of the newest minutes, and more where they hold fewer requests
-TO_CLEAR = (timedelta(minutes=15), 150)  # a figure that is told of has to be well for longer
+ENOUGH = 50  # requests that a figure needs
+# The least length of the window of a figure, and the least number of its requests.
+TO_RAISE = (timedelta(minutes=5), ENOUGH)
+TO_CLEAR = (timedelta(minutes=15), 150)  # the same for a figure whose alarm is open
 LOOK_BACK = timedelta(hours=24)
-Z = 3.09  # one-sided, one look in a thousand of a champion that stands exactly at its limit
+Z = 3.09  # one-sided: a champion exactly at its limit raises a false alarm at one look in a thousand
 SLOWER = 0.05  # the share of requests that may be slower than the p95
-STEADY_HOUR = timedelta(hours=1)  # before outcomes stop: they are fewer than requests
-STEADY_MINUTES = 10  # before a silence, in each of which something came
-MISSED = 14.0  # requests that a silence should have held: none comes by chance once in a million such silences
-USUAL_PAUSES = 3  # so many pauses of a day are no accident
+STEADY_HOUR = timedelta(hours=1)  # before outcomes stop; outcomes are fewer than requests, so they get longer
+STEADY_MINUTES = 10  # before a silence; each has to hold a request
+MISSED = 14.0  # requests that were to be expected; that none comes by chance happens once in a million times
+USUAL_PAUSES = 3  # a pause that a day had so often is usual
 LimitedFigure = Literal["errors", "latency", "cost", "silence", "outcomes"]
 Level = Literal["warning", "critical"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChampionLimits:
-    """What is still all right. None: not watched."""
+    """The limits of each figure; None: the figure is not watched."""
 
     error_share: float | None = 0.10
     p95_latency_ms: float | None = 5000.0
@@ -50,7 +47,7 @@ class ChampionLimits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LimitCrossing:
-    """One figure beyond its limit: what is to be told."""
+    """A figure beyond its limit, as an alert tells it."""
 
     figure: LimitedFigure
     level: Level
@@ -59,7 +56,7 @@ class LimitCrossing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Window:
-    """The newest minutes that hold enough of a figure."""
+    """The newest minutes that together hold enough requests of a figure."""
 
     rows: Sequence[MinuteSums]
     since: datetime
@@ -75,54 +72,54 @@ class _Window:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Reading:
-    """``beyond``: chance does not explain it. ``inside``: far enough from the limit to clear."""
+    """``beyond``: chance does not explain the figure. ``inside``: far enough within the limit to clear the alarm."""
 
     beyond: bool
     inside: bool
     text: str
 
 
-def crossed(
+def limits_crossed(
     rows: Sequence[MinuteSums], until: datetime, limits: ChampionLimits, before: Collection[LimitedFigure]
 ) -> list[LimitCrossing]:
-    """Which of errors, latency and cost should be told of now.
+    """The alarms on errors, latency and cost that should be open now.
 
-    Fewer than 50 requests in 24 hours are too few to tell: nothing is raised, and what is open stays open, until none
-    is left.
+    Fewer than 50 requests in 24 hours are too few to judge: no alarm is raised then, and an open one stays open until
+    no request is left.
 
     Args:
         rows: the champion's interactions by minute, of its tenure and up to 24 hours before ``until``, in any order.
-        until: up to when minutes are summed up.
-        before: the figures that are told of by now.
+        until: the minutes before it are summed up.
+        before: the figures whose alarms are open.
     """
-    wanted, newest_first = [], sorted(rows, key=attrgetter("minute"), reverse=True)
+    crossings, newest_first = [], sorted(rows, key=attrgetter("minute"), reverse=True)
     figures: Mapping[LimitedFigure, tuple[float | None, Callable[[MinuteSums], int], _Read]] = {
         "errors": (limits.error_share, _n, _errors),
         "latency": (limits.p95_latency_ms, _n_latency, _latency),
         "cost": (limits.cost_usd_per_call, _n_cost, _cost),
     }
     for figure, (limit, n_of, read) in figures.items():
-        measured = [row for row in newest_first if n_of(row)]
-        if limit is None or not measured:
+        rows_with_figure = [row for row in newest_first if n_of(row)]
+        if limit is None or not rows_with_figure:
             continue
         is_open = figure in before
-        window = _newest(measured, until, n_of, *(TO_CLEAR if is_open else TO_RAISE))
+        window = _newest(rows_with_figure, until, n_of, *(TO_CLEAR if is_open else TO_RAISE))
         reading = read(window, limit) if window is not None else None
         if reading is None:
             if is_open:
-                wanted.append(
+                crossings.append(
                     LimitCrossing(figure=figure, level=_LEVELS[figure], detail=_TOO_FEW.format(figure=figure))
                 )
         elif reading.beyond or (is_open and not reading.inside):
-            wanted.append(LimitCrossing(figure=figure, level=_LEVELS[figure], detail=reading.text))
-    return wanted
+            crossings.append(LimitCrossing(figure=figure, level=_LEVELS[figure], detail=reading.text))
+    return crossings
 
 
-def silence(rows: Iterable[MinuteSums], until: datetime, limits: ChampionLimits) -> LimitCrossing | None:
-    """That nothing comes any more though it came steadily; None where that is not so, is usual, or has lasted a day.
+def silence_alarm(rows: Iterable[MinuteSums], until: datetime, limits: ChampionLimits) -> LimitCrossing | None:
+    """The alarm that requests have stopped though they came steadily; None where they go on, or the pause is usual.
 
-    Steady: at least 50 requests in the ten minutes before, some in each. Usual:
-    the day before had three pauses as long.
+    Steady means at least 50 requests in the ten minutes before the pause, with some in each minute. A pause is usual
+    where the day before had three that were as long. A silence of a whole day raises nothing any more.
 
     Args:
         rows: the family's interactions by minute, of all variants, up to 24 hours before ``until``.
@@ -131,9 +128,9 @@ def silence(rows: Iterable[MinuteSums], until: datetime, limits: ChampionLimits)
     active = sorted(minute for minute, n in by_minute.items() if n)
     if limits.silence_minutes is None or not active:
         return None
-    last, one_minute = active[-1], timedelta(minutes=1)
-    steady = [by_minute.get(last - back * one_minute, 0) for back in range(STEADY_MINUTES)]
-    silent = until - last - one_minute
+    last_active, one_minute = active[-1], timedelta(minutes=1)
+    steady = [by_minute.get(last_active - back * one_minute, 0) for back in range(STEADY_MINUTES)]
+    silent = until - last_active - one_minute
     per_minute = sum(steady) / STEADY_MINUTES
     if min(steady) == 0 or sum(steady) < ENOUGH or per_minute * (silent / one_minute) < MISSED:
         return None
@@ -142,20 +139,19 @@ def silence(rows: Iterable[MinuteSums], until: datetime, limits: ChampionLimits)
     if silent < limits.silence_minutes * one_minute or silent <= usual:
         return None
     detail = (
-        f"no request has come since {last + one_minute:%H:%M} UTC, after {per_minute:.0f} a minute. It clears when"
-        " requests come again, or after a day"
+        f"no request has come since {last_active + one_minute:%H:%M} UTC, after {per_minute:.0f} a minute. It clears"
+        " when requests come again, or after a day"
     )
     return LimitCrossing(figure="silence", level=_LEVELS["silence"], detail=detail)
 
 
-def missing_outcomes(
+def outcomes_alarm(
     requests: Iterable[MinuteSums], outcomes: Iterable[MinuteSums], until: datetime, limits: ChampionLimits
 ) -> LimitCrossing | None:
-    """That outcomes of one source come no more though requests do; None where that is not so, is usual, or has lasted
-    a day.
+    """The alarm that outcomes of one source have stopped though requests go on; None where that is not so, or is usual.
 
-    Steady: at least 50 outcomes in ten or more minutes of an hour. Usual: the day before had three stretches of as many
-    requests without an outcome.
+    They came steadily where one hour had at least 50 outcomes in ten or more of its minutes. A stretch without outcomes
+    is usual where the day before had three with as many requests. After a whole day the alarm ends.
 
     Args:
         requests: the family's interactions by minute, of all variants, up to 24 hours before ``until``.
@@ -165,31 +161,33 @@ def missing_outcomes(
     active = sorted(minute for minute, n in n_outcomes.items() if n)
     if limits.silence_minutes is None or not active:
         return None
-    last, one_minute = active[-1], timedelta(minutes=1)
-    steady = [minute for minute in active if minute > last - STEADY_HOUR]
+    last_active, one_minute = active[-1], timedelta(minutes=1)
+    steady = [minute for minute in active if minute > last_active - STEADY_HOUR]
     n_steady = sum(n_outcomes[minute] for minute in steady)
     if (
         len(steady) < STEADY_MINUTES
         or n_steady < ENOUGH
-        or until - last - one_minute < limits.silence_minutes * one_minute
+        or until - last_active - one_minute < limits.silence_minutes * one_minute
     ):
         return None
     share = min(
-        1.0, n_steady / max(1, sum(n for minute, n in n_requests.items() if last - STEADY_HOUR < minute <= last))
+        1.0,
+        n_steady
+        / max(1, sum(n for minute, n in n_requests.items() if last_active - STEADY_HOUR < minute <= last_active)),
     )
     stretches = dict.fromkeys(active, 0)  # requests after each minute with outcomes, until the next such minute
     for minute, n in n_requests.items():
         place = bisect_right(active, minute) - 1
         if place >= 0 and minute != active[place] and minute < until:
             stretches[active[place]] += n
-    n_asked = stretches.pop(last)
+    n_asked = stretches.pop(last_active)
     usual = sorted(stretches.values(), reverse=True)[USUAL_PAUSES - 1 : USUAL_PAUSES]
     if n_asked * share < MISSED or n_asked <= sum(usual):
         return None
     detail = (
-        f"no outcome has come since {last + one_minute:%H:%M} UTC, though {count(n_asked, 'request')} have, of which"
-        f" {share:.0%} had one in the hour before. Look whether the application still sends feedback. It clears when"
-        " outcomes come again, or after a day"
+        f"no outcome has come since {last_active + one_minute:%H:%M} UTC, though {count(n_asked, 'request')} have, of"
+        f" which {share:.0%} had one in the hour before. Look whether the application still sends feedback. It clears"
+        " when outcomes come again, or after a day"
     )
     return LimitCrossing(figure="outcomes", level=_LEVELS["outcomes"], detail=detail)
 
@@ -202,7 +200,7 @@ def _by_minute(rows: Iterable[MinuteSums]) -> dict[datetime, int]:
 
 
 def is_enough(rows: Iterable[MinuteSums], *, is_open: bool) -> bool:
-    """Whether 15 minutes hold all that is looked at: every figure that is measured at all is measured often enough."""
+    """Whether 15 minutes hold enough requests of every figure that was measured at all."""
     rows, enough = list(rows), TO_CLEAR[1] if is_open else ENOUGH
     sums = [sum(of(row) for row in rows) for of in (_n, _n_latency, _n_cost)]
     return sums[0] > 0 and all(n >= enough for n in sums if n)
@@ -214,8 +212,9 @@ _n, _n_latency, _n_cost = attrgetter("n"), attrgetter("n_latency"), attrgetter("
 def _newest(
     rows: Sequence[MinuteSums], until: datetime, n_of: Callable[[MinuteSums], int], at_least: timedelta, enough: int
 ) -> _Window | None:
-    """At least so many minutes of ``rows``, newest first, and as many more as it takes to hold enough;
-    None where all hold fewer than fifty.
+    """The newest of ``rows`` (newest first): at least ``at_least`` long, and longer until they hold ``enough``.
+
+    None where all rows hold fewer than fifty.
     """
     newest: list[MinuteSums] = []
     n, since = 0, until - at_least
@@ -238,7 +237,7 @@ def _errors(window: _Window, limit: float) -> _Reading:
 
 def _latency(window: _Window, limit: float) -> _Reading:
     n = int(window.total(_n_latency))
-    # Surely above are those of the buckets that begin at the limit or later.
+    # Only requests in buckets that begin at the limit or later are surely above it.
     histogram = merge(row.latency_histogram for row in window.rows)
     slower = sum(k for bucket, k in histogram.items() if edge(bucket) / WIDTH >= limit)
     text = (

@@ -1,5 +1,6 @@
-"""The hash chain of a Rollout's Decisions: each link hashes the one before it,
-and replaying them all gives the Rollout.
+"""The hash chain of a Rollout's Decisions.
+
+Each link hashes the one before it, and a replay of all of them gives the Rollout.
 """
 
 from __future__ import annotations
@@ -12,22 +13,24 @@ from typing import Any
 from optimizer.core.base.answers import Text
 from optimizer.core.base.canonical import canonical_json, digest
 from optimizer.core.base.errors import DetentError
+from optimizer.core.rollout.blocks import FIRST_PREVIOUS_HASH
 from optimizer.core.rollout.transitions import Transition, TransitionRequest, apply, start
 from optimizer.core.serving.rollout import Decision, Rollout, from_record, identity, iso, state
-
-FIRST_PREVIOUS_HASH = "0" * 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordProblem:
-    """One thing wrong with a chain; ``seq`` None when it concerns the rollout as a whole."""
+    """One fault of a rollout's record; ``seq`` is None where it concerns the rollout as a whole."""
 
     seq: int | None
     detail: Text[str]
 
 
 def link_hash(decision: Decision) -> str:
-    """SHA-256(previous hash as ASCII + canonical JSON of the other members, time as RFC 3339 UTC with microseconds)."""
+    """SHA-256 over the previous hash (ASCII) and the canonical JSON of the other members.
+
+    Times are RFC 3339 in UTC with microseconds.
+    """
     members = {
         "seq": decision.seq,
         "kind": decision.kind,
@@ -41,7 +44,7 @@ def link_hash(decision: Decision) -> str:
 
 
 def next_decision(transition: Transition, last: Decision | None) -> Decision:
-    """The link that records ``transition`` after ``last``; its seq is the version that the rollout gets with it."""
+    """The link that records ``transition`` after ``last``; its ``seq`` is the rollout's new version."""
     request, rollout = transition.request, transition.rollout
     link = Decision(
         rollout=rollout.id,
@@ -59,7 +62,7 @@ def next_decision(transition: Transition, last: Decision | None) -> Decision:
 
 
 def verify_chain(decisions: Sequence[Decision]) -> list[RecordProblem]:
-    """Every broken link, gap or foreign row, in order; empty when each hash fits its content and the one before it."""
+    """Every broken link, gap or foreign row, in order; empty where the chain is whole."""
     problems: list[RecordProblem] = []
     previous = FIRST_PREVIOUS_HASH
     for place, d in enumerate(decisions, start=1):
@@ -79,7 +82,11 @@ def verify_chain(decisions: Sequence[Decision]) -> list[RecordProblem]:
                     ),
                 )
             )
-        if _hash_of(d) != d.hash:
+        try:
+            own_hash = link_hash(d)
+        except ValueError:  # what canonical JSON cannot hold, rfc8785.CanonicalizationError included
+            own_hash = None
+        if own_hash != d.hash:
             problems.append(
                 RecordProblem(
                     seq=d.seq,
@@ -91,9 +98,9 @@ def verify_chain(decisions: Sequence[Decision]) -> list[RecordProblem]:
 
 
 def replay(decisions: Sequence[Decision]) -> tuple[Rollout | None, list[RecordProblem]]:
-    """The Rollout that the decisions' own inputs lead to, and every decision whose recorded result differs from that.
+    """The Rollout to which the decisions' own inputs lead, and every decision whose recorded result differs.
 
-    After a difference the replay goes on from what was recorded, so that one fault is named once.
+    After a difference the replay continues from the recorded result, so that one fault is named once.
     """
     rollout: Rollout | None = None
     problems: list[RecordProblem] = []
@@ -125,19 +132,20 @@ def replay(decisions: Sequence[Decision]) -> tuple[Rollout | None, list[RecordPr
 
 
 def compare(replayed: Rollout | None, stored: Rollout) -> list[RecordProblem]:
-    """Members of the stored Rollout that are not what its decisions lead to (the lease is none of them)."""
+    """The members of the stored Rollout that differ from what its decisions lead to. The lease is not compared."""
     if replayed is None:
         return [RecordProblem(seq=None, detail=f"rollout {stored.id} has no decision that could be replayed")]
-    wanted, actual = {**identity(replayed), **state(replayed)}, {**identity(stored), **state(stored)}
+    expected, actual = {**identity(replayed), **state(replayed)}, {**identity(stored), **state(stored)}
     return [
         RecordProblem(
             seq=None,
             detail=(
-                f"the rollout's {name} is not what its decisions lead to: {actual[name]!r} instead of {wanted[name]!r}"
+                f"the rollout's {name} is not what its decisions lead to: {actual[name]!r} instead of"
+                f" {expected[name]!r}"
             ),
         )
-        for name in wanted
-        if _bytes(wanted[name]) != _bytes(actual[name])
+        for name in expected
+        if _bytes(expected[name]) != _bytes(actual[name])
     ]
 
 
@@ -163,13 +171,6 @@ def _again(d: Decision, rollout: Rollout | None) -> Transition:
 
 def _time(text: str | None) -> datetime | None:
     return None if text is None else datetime.fromisoformat(text)
-
-
-def _hash_of(d: Decision) -> str | None:
-    try:
-        return link_hash(d)
-    except ValueError:  # what canonical JSON cannot hold, rfc8785.CanonicalizationError included
-        return None
 
 
 def _bytes(value: Any) -> bytes | None:

@@ -1,4 +1,4 @@
-"""What the tick knows about a Rollout: all its closed blocks, folded into its evidence state.
+"""The evidence state: all closed blocks of a Rollout, added up into what is known.
 
 The same blocks always give the same state. ``next_action.py`` says what follows from it.
 """
@@ -30,15 +30,17 @@ from optimizer.core.statistics.quality_gate import QualityGate, WholeDays
 from optimizer.core.statistics.sample_ratio import is_silent, label_rates_differ, sample_ratio_log_e
 
 GUARDRAILS: tuple[GuardrailKind, ...] = ("errors", "latency", "cost")
-ERRORS_UNKNOWN = 0.05  # only what is bet on at first: the evidence is valid from any start
-SILENCE_WINDOW_S = 600  # fetches and reports are compared within this stretch, then counted anew while nothing is wrong
+ERRORS_UNKNOWN = 0.05  # the first bets assume it; the evidence is valid from any start
+SILENCE_WINDOW_S = (
+    600  # the stretch in which fetches and reports are compared; while nothing is wrong another one follows
+)
 LIMIT_WINDOW_MIN = 60
 DAY, WEEK = timedelta(days=1), timedelta(days=7)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageCounts:
-    """Matured units of one stage, and how many of them gave feedback; peaks are latched log e-values."""
+    """Matured units of one stage, and how many gave feedback; ``ratio_peak`` is the highest log e-value so far."""
 
     units_c: int = 0
     units_b: int = 0
@@ -50,8 +52,9 @@ class StageCounts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Silence:
-    """Fetches and reports of both arms since ``since``; ``found_at`` = since when the candidate reports less than half
-    as often.
+    """Fetches and reports of both arms since ``since``.
+
+    ``found_at``: since when the candidate reports less than half as often as the champion.
     """
 
     stage: int = -1
@@ -66,7 +69,7 @@ class Silence:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Minute:
-    """The candidate's requests of one minute, for the absolute limits."""
+    """The candidate's requests of one minute, which the absolute limits read."""
 
     minute: int  # since 1970
     n_latency: int = 0
@@ -83,6 +86,8 @@ NO_LATE_LABELS = LateLabels()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvidenceState:
+    """What is known after ``n_blocks`` blocks."""
+
     quality: QualityGate
     whole_days: WholeDays | None = None  # None: the rollout does not wait for them
     late: LateLabels = NO_LATE_LABELS
@@ -108,21 +113,20 @@ class EvidenceState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredEvidence:
-    """An EvidenceState and how far the tick has read, which is bookkeeping: no decision rests on it."""
+    """An EvidenceState, and how far the tick has read. No decision rests on the latter."""
 
     state: Annotated[EvidenceState, Field(alias="watch")]  # as it is called where it is stored
-    cohorts: Mapping[int, datetime] = field(
-        default_factory=dict
-    )  # stage -> start of its last closed cohort, on the rollout clock
-    late_cohorts: Mapping[int, datetime] = field(
-        default_factory=dict
-    )  # the same of those whose late labels are counted
+    # Stage -> start of its last closed cohort, on the rollout clock.
+    cohorts: Mapping[int, datetime] = field(default_factory=dict)
+    # The same of those whose late labels are counted.
+    late_cohorts: Mapping[int, datetime] = field(default_factory=dict)
     guardrails_until: datetime | None = None  # end of the last guardrail block, empty or not; real time
-    last_units: tuple[str, ...] = ()  # HMACs of the candidate's last requests, which blocks know by their numbers alone
+    # HMACs of the units of the candidate's last requests; blocks hold only numbers for them.
+    last_units: tuple[str, ...] = ()
 
     @property
     def numbers(self) -> dict[str, str]:
-        """Unit > its number in the blocks, of the candidate's last requests."""
+        """Unit -> its number in the blocks, of the candidate's last requests."""
         return dict(
             zip(reversed(self.last_units), (r.unit for r in reversed(self.state.failures.candidate)), strict=False)
         )
@@ -132,9 +136,10 @@ STORED_EVIDENCE: TypeAdapter[StoredEvidence] = TypeAdapter(StoredEvidence)
 
 
 def begin(settings: Mapping[str, Any]) -> EvidenceState:
-    """Before the first block. Errors are watched from the start; latency and cost from the first baseline on.
+    """The state before the first block.
 
-    Settings from before ``whole_days`` know no such key: their rollouts go on, and verify, by the rule they began with.
+    The errors guardrail runs from the start, latency and cost from the first baseline on. Rollouts whose settings are
+    older than ``whole_days`` lack it, and keep the rule that they began with.
     """
     metric, margins = settings.get("metric") or {}, settings.get("guardrails") or {}
     gate = QualityGate.start(
@@ -149,7 +154,7 @@ def begin(settings: Mapping[str, Any]) -> EvidenceState:
 
 
 def whole_day(settings: Mapping[str, Any]) -> timedelta:
-    """After which the claims have to stand: a day, or a week where the rollout has to last that long."""
+    """The period at whose ends the claims have to stand: a day, or a week where the rollout has to last that long."""
     return WEEK if timedelta(hours=float(settings.get("min_duration_hours", 24))) >= WEEK else DAY
 
 
@@ -175,8 +180,9 @@ def after(
 
 
 def limits_of(state: EvidenceState, settings: Mapping[str, Any]) -> GuardrailLimits:
-    """What turns latency and cost into outcomes, by the last baseline;
-    the latency limit is raised where the nomination showed a slower candidate.
+    """The limits that turn latency and cost into outcomes, by the last baseline.
+
+    The latency limit is higher where the confirmation measured a slower candidate.
     """
     baseline = state.baseline or {}
     limit, factor = (
@@ -191,8 +197,8 @@ def limits_of(state: EvidenceState, settings: Mapping[str, Any]) -> GuardrailLim
 
 
 def as_text(known: StoredEvidence) -> str:
-    """JSON with floats in full and members in order, so that equal evidence has one text;
-    ``from_text`` is its inverse.
+    """JSON with all digits of each float and sorted members, so that equal evidence has one text. ``from_text`` reads
+    it.
     """
     return json.dumps(
         STORED_EVIDENCE.dump_python(known, mode="json", by_alias=True),
@@ -207,25 +213,28 @@ def from_text(text: str) -> StoredEvidence:
 
 
 def _baseline(state: EvidenceState, content: Mapping[str, Any], settings: Mapping[str, Any]) -> EvidenceState:
-    """New limits. A guardrail that runs keeps its evidence: what it bets next depends on earlier data only."""
+    """The state with new limits.
+
+    A guardrail that runs keeps its evidence: what it bets next depends on earlier data only.
+    """
     margins = settings.get("guardrails") or {}
-    started: dict[GuardrailKind, Guardrail] = dict(state.guardrails)
-    if not started["errors"].n_blocks:
-        started["errors"] = Guardrail.start(
+    guardrails: dict[GuardrailKind, Guardrail] = dict(state.guardrails)
+    if not guardrails["errors"].n_blocks:
+        guardrails["errors"] = Guardrail.start(
             "errors", champion_mean=float(content["error_rate"]), margin=margins.get("error_margin")
         )
-    if "latency" not in started and content.get("latency_exceed") is not None:
-        started["latency"] = Guardrail.start(
+    if "latency" not in guardrails and content.get("latency_exceed") is not None:
+        guardrails["latency"] = Guardrail.start(
             "latency", champion_mean=float(content["latency_exceed"]), margin=margins.get("latency_margin")
         )
-    if "cost" not in started and content.get("cost_mean"):
-        started["cost"] = Guardrail.start(
+    if "cost" not in guardrails and content.get("cost_mean"):
+        guardrails["cost"] = Guardrail.start(
             "cost",
             champion_mean=float(content["cost_mean"]),
             champion_variance=content.get("cost_variance"),
             margin=margins.get("cost_ratio"),
         )
-    return replace(state, baseline=dict(content), guardrails=started)
+    return replace(state, baseline=dict(content), guardrails=guardrails)
 
 
 def _whole_days(
@@ -235,7 +244,10 @@ def _whole_days(
     settings: Mapping[str, Any],
     ladder: Sequence[float],
 ) -> WholeDays | None:
-    """With this cohort's outcomes. The holdback lasts a week, so that it is asked by the day in any case."""
+    """The whole days with this cohort's outcomes.
+
+    The holdback lasts a week, so its days are days in any case.
+    """
     if state.whole_days is None:
         return None
     day = DAY if content["stage"] == len(ladder) else whole_day(settings)
@@ -268,7 +280,7 @@ def _quality(
     for arm, by_key in content.get("recomputed", {}).items():
         for key, n in by_key.items():
             recomputed[recomputed_name(stage, arm, key)] = recomputed.get(recomputed_name(stage, arm, key), 0) + int(n)
-    more = content.get("by_key", {})
+    new_by_key = content.get("by_key", {})
     return replace(
         state,
         quality=quality,
@@ -276,8 +288,8 @@ def _quality(
         stages={**state.stages, stage: counts},
         n_left_out=state.n_left_out + int(content["left_out"]),
         by_key={
-            key: round(state.by_key.get(key, 0.0) + float(more.get(key, 0.0)), SHARE_DECIMALS)
-            for key in sorted({*state.by_key, *more})
+            key: round(state.by_key.get(key, 0.0) + float(new_by_key.get(key, 0.0)), SHARE_DECIMALS)
+            for key in sorted({*state.by_key, *new_by_key})
         },
         recomputed=recomputed,
         n_beyond_exposures=state.n_beyond_exposures + sum(content.get("beyond_exposures", {}).values()),
@@ -285,7 +297,7 @@ def _quality(
 
 
 def recomputed_name(stage: int, arm: str, key: str) -> str:
-    """The name of these units in ``EvidenceState.recomputed``."""
+    """How ``EvidenceState.recomputed`` names these units."""
     return f"{stage}/{arm}/{key}"
 
 
@@ -311,16 +323,16 @@ def _guardrails(state: EvidenceState, block: StoredBlock) -> EvidenceState:
         if not state.minutes or state.minutes[0].minute > oldest
         else tuple([m for m in state.minutes if m.minute > oldest])
     )  # in order of time
-    last = Minute(minute=minute)
+    same_minute = Minute(minute=minute)
     if recent and recent[-1].minute == minute:
-        recent, last = recent[:-1], recent[-1]
-    added = Minute(
+        recent, same_minute = recent[:-1], recent[-1]
+    present_minute = Minute(
         minute=minute,
-        n_latency=last.n_latency + sums["n_latency"],
-        n_slow=last.n_slow + sums["n_slow"],
-        n_cost=last.n_cost + sums["n_cost"],
-        cost_usd=last.cost_usd + sums["cost_usd"],
-        cost_squares=last.cost_squares + sums["cost_squares"],
+        n_latency=same_minute.n_latency + sums["n_latency"],
+        n_slow=same_minute.n_slow + sums["n_slow"],
+        n_cost=same_minute.n_cost + sums["n_cost"],
+        cost_usd=same_minute.cost_usd + sums["cost_usd"],
+        cost_squares=same_minute.cost_squares + sums["cost_squares"],
     )
     return replace(
         state,
@@ -330,7 +342,7 @@ def _guardrails(state: EvidenceState, block: StoredBlock) -> EvidenceState:
         compared=(*state.compared, stage) if is_compared and stage not in state.compared else state.compared,
         failures=failures,
         silence=_silence(state.silence, content, begun),
-        minutes=((*recent, added)),
+        minutes=((*recent, present_minute)),
         seen_until=datetime.fromtimestamp(begun.timestamp() + SECONDS, begun.tzinfo),
     )
 

@@ -1,6 +1,6 @@
-"""What follows from an EvidenceState: the transition that the tick requests, or what is missing.
+"""What follows from an EvidenceState: the transition that the tick requests, or what it waits for.
 
-Pure, so that ``rollout verify`` asks it again.
+The function is pure, so that ``detent rollout verify`` can ask it again.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
-from optimizer.core.rollout.blocks import too_much
+from optimizer.core.rollout.blocks import excess_of_one_key
 from optimizer.core.rollout.cohorts import late_hours, served_for
 from optimizer.core.rollout.evidence_state import WEEK, EvidenceState, whole_day
 from optimizer.core.serving.rollout import Rollout, RolloutOutcome, percent
@@ -19,7 +19,7 @@ from optimizer.core.statistics.late_labels import COUNTED
 from optimizer.core.statistics.outcomes import Hypothesis, Sums, clip_rate, threshold
 from optimizer.core.statistics.projection import divergence
 from optimizer.core.statistics.sample_ratio import ALPHA_RATIO
-from optimizer.core.statistics.stopping_rule import Standing, shown, stopping_rule
+from optimizer.core.statistics.stopping_rule import Standing, e_value_text, stopping_rule
 
 NextAct = Literal["advance", "promote", "rollback", "hold", "resume", "wait"]
 ACTOR = "system:tick"
@@ -27,14 +27,16 @@ SILENT_FOR = timedelta(minutes=5)
 LATENCY_WINDOW_MIN = 15
 MIN_LATENCIES = 100  # fewer do not show a 95th percentile
 SLOW_SHARE = 0.05  # what may lie above a 95th percentile
-ALPHA_LIMIT = 1e-5  # small, since it is asked anew of every quarter of an hour for weeks
+ALPHA_LIMIT = 1e-5  # small, since the test runs again on every quarter of an hour for weeks
 MIN_COSTS = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NextAction:
-    """``evidence`` goes into the Decision, and verification computes it again; ``alerts``: kind -> sentence,
-    open for as long as it holds.
+    """What the tick does next, and why.
+
+    ``evidence`` goes into the Decision, and verification computes it again. ``alerts`` maps a kind to its sentence;
+    each alert stays open for as long as it is in here.
     """
 
     act: NextAct
@@ -46,14 +48,15 @@ class NextAction:
 
 
 def next_action(rollout: Rollout, state: EvidenceState, *, at: datetime, clock_at: datetime) -> NextAction:
-    """The gravest finding first: invalid, guardrail, worse, next step, inconclusive;
-    a hold of the tick's own comes before waiting.
+    """What the gravest finding asks for: invalid, guardrail, worse, next step, inconclusive, in this order.
+
+    Where none of these is so, the tick may hold the rollout or end its own hold; else it waits.
 
     Args:
-        rollout: deploying.
+        rollout: in status deploying.
         at, clock_at: real time and the rollout clock's.
     """
-    # What a person should know while it lasts; each also stops the next step.
+    # A person should know of these while they last. Each also withholds the next step.
     alerts = {}
     if state.failures.finding == "shared_incident":
         alerts["shared_incident"] = "requests of both arms fail, so the fault is probably not the candidate's"
@@ -66,16 +69,16 @@ def next_action(rollout: Rollout, state: EvidenceState, *, at: datetime, clock_a
             f"{counts.labelled_b} of {counts.units_b} of the champion"
         )
     standing = _standing(rollout, state, at=at, clock_at=clock_at, alerts=alerts)
-    decision = stopping_rule(standing)
+    verdict = stopping_rule(standing)
     act: NextAct = "wait"
     outcome: RolloutOutcome = "cancelled"
-    if decision.action in ("advance", "promote"):
-        act = "advance" if decision.action == "advance" else "promote"
-    elif decision.action in ("invalid", "inconclusive"):
-        act, outcome = "rollback", "invalid" if decision.action == "invalid" else "inconclusive"
-    elif decision.action == "roll_back":
+    if verdict.action in ("advance", "promote"):
+        act = "advance" if verdict.action == "advance" else "promote"
+    elif verdict.action in ("invalid", "inconclusive"):
+        act, outcome = "rollback", "invalid" if verdict.action == "invalid" else "inconclusive"
+    elif verdict.action == "roll_back":
         act, outcome = "rollback", "guardrail" if standing.guardrail_alarm is not None else "worse"
-    reason = decision.reason
+    reason = verdict.reason
     if act == "wait":
         act, reason = _hold(rollout, alerts) or (act, reason)
     # What the decision rests on, as plain JSON; `head` ties it to every byte of every block.
@@ -88,20 +91,20 @@ def next_action(rollout: Rollout, state: EvidenceState, *, at: datetime, clock_a
         "log_e": {
             **standing.peaks,
             **{f"guardrail_{kind}": g.evidence.peak for kind, g in state.guardrails.items()},
-            **(state.late.peaks if state.late.labelled else {}),  # rollouts of before count no late labels
+            **(state.late.peaks if state.late.labelled else {}),  # older rollouts count no late labels
         },
         "labelled": state.quality.labelled,
         "labelled_in_stage": standing.labelled_in_stage,
         **({"whole_days": standing.whole.as_record()} if standing.whole is not None else {}),
-        **({"by_key": dict(state.by_key)} if state.by_key else {}),  # blocks of before say nothing of keys
+        **({"by_key": dict(state.by_key)} if state.by_key else {}),  # older blocks do not record keys
     }
     return NextAction(
-        act=act, reason=reason, outcome=outcome, alerts=alerts, waits_for=decision.missing, evidence=evidence
+        act=act, reason=reason, outcome=outcome, alerts=alerts, waits_for=verdict.missing, evidence=evidence
     )
 
 
 def guardrail_alarm(rollout: Rollout, state: EvidenceState, *, at: datetime) -> str | None:
-    """Why the candidate has to go whatever its labels say, as a sentence; None where nothing is wrong."""
+    """The sentence that says why the candidate has to go, whatever its labels say; None where nothing is wrong."""
     for kind in state.alarmed:
         guardrail = state.guardrails[kind]
         allowed = {
@@ -110,11 +113,11 @@ def guardrail_alarm(rollout: Rollout, state: EvidenceState, *, at: datetime) -> 
             "cost": f"{guardrail.margin:g} times the cost",
         }[kind]
         return (
-            f"guardrail {kind}: evidence {shown(guardrail.evidence.peak)} against at most {allowed} than the"
+            f"guardrail {kind}: evidence {e_value_text(guardrail.evidence.peak)} against at most {allowed} than the"
             f" champion's, {1 / guardrail.alpha:.0f} suffices, after {guardrail.n_candidate} outcomes of the candidate"
         )
-    # Ten failures in a row. A champion that has at least half of the units and was not asked meanwhile counts as
-    # working.
+    # Ten failures in a row. A champion that serves at least half of the units counts as working where it was not asked
+    # meanwhile.
     alone = state.failures.finding == "alone" and rollout.share is not None and rollout.share <= 0.5
     if alone or state.failures.finding == "failing":
         run = state.failures
@@ -123,12 +126,13 @@ def guardrail_alarm(rollout: Rollout, state: EvidenceState, *, at: datetime) -> 
             " champion works"
         )
     found_at, seen_until = state.silence.found_at, state.seen_until or at
-    if found_at is not None and min(at, seen_until) - found_at >= SILENT_FOR:  # a family that sleeps shows nothing more
+    # Without traffic the clock of silence stands still.
+    if found_at is not None and min(at, seen_until) - found_at >= SILENT_FOR:
         return f"{_silence_text(state)}, for longer than {SILENT_FOR.total_seconds() / 60:g} minutes"
     limits = dict(rollout.settings.get("limits") or {})
-    if rollout.outcome == "promoted":  # nearly all users are its now, and the one before it would spend as much on them
+    if rollout.outcome == "promoted":  # it serves nearly all users now, on whom the champion before would spend as much
         limits.pop("cost_usd_per_hour", None)
-    # The family's absolute limits in seconds and money, without a comparison.
+    # The family's absolute limits on time and money compare with no other arm.
     now = int(at.timestamp()) // 60
     recent = [m for m in state.minutes if m.minute > now - LATENCY_WINDOW_MIN]
     n, slow = sum(m.n_latency for m in recent), sum(m.n_slow for m in recent)
@@ -161,9 +165,9 @@ def _standing(
     running = clock_at - datetime.fromisoformat(rollout.stage_history[0]["clock_from"])
     served, in_stage = served_for(rollout, clock_at), served_for(rollout, clock_at, share=rollout.ladder[rollout.stage])
     days = float(settings.get("max_days", 30))
-    # Withholds a step only: guardrails and proof that the candidate is worse act, whichever key sent the evidence.
-    most = rollout.settings.get("max_share_per_key")
-    excess = too_much(state.by_key, 1.0 if most is None else float(most))
+    # It only withholds a step. Guardrails, and proof that the candidate is worse, act on evidence from any key.
+    max_share = rollout.settings.get("max_share_per_key")
+    excess = excess_of_one_key(state.by_key, 1.0 if max_share is None else float(max_share))
     hypothesis = state.late.later
     return Standing(
         ladder=rollout.ladder,
@@ -197,7 +201,7 @@ def _standing(
 
 
 def _no_history(rollout: Rollout, state: EvidenceState) -> tuple[str, ...]:
-    """A step waits until the guardrails know what is usual, also after a person has forced one before they did."""
+    """No step is taken before the guardrails know what is usual, even after a person forced one."""
     if state.baseline is not None:
         return ()
     needed = (rollout.settings.get("guardrails") or {}).get("min_history", 500)
@@ -210,9 +214,7 @@ def _no_history(rollout: Rollout, state: EvidenceState) -> tuple[str, ...]:
 
 
 def _not_compared(rollout: Rollout, state: EvidenceState) -> tuple[str, ...]:
-    """Labels alone never carry a candidate on: reports that come too late, or none at all,
-    leave the guardrails blind.
-    """
+    """Labels alone advance no candidate: where reports come too late, or not at all, the guardrails see nothing."""
     if rollout.stage in state.compared:
         return ()
     return (
@@ -224,7 +226,7 @@ def _not_compared(rollout: Rollout, state: EvidenceState) -> tuple[str, ...]:
 
 
 def _late_labels(rollout: Rollout, state: EvidenceState) -> tuple[str, ...]:
-    """What a promotion still has to know of labels that come after the window; rollouts of before count none."""
+    """What a promotion still has to know of labels that come after the window; older rollouts do not count them."""
     late, used = state.late, state.quality.labelled
     if late_hours(rollout) is None or rollout.stage < len(rollout.ladder) - 1:
         return ()
@@ -241,7 +243,7 @@ def _late_labels(rollout: Rollout, state: EvidenceState) -> tuple[str, ...]:
 
 
 def _later_text(rollout: Rollout, state: EvidenceState, hypothesis: Hypothesis, log_e: float, come_later: str) -> str:
-    """With the window in which they could be compared."""
+    """The sentence on an arm whose labels come later, with the window in which both could be compared."""
     window, late = float(rollout.settings["feedback_window"]["hours"]), state.late
     slower, other = ("candidate", "champion") if hypothesis.name == "candidate_later" else ("champion", "candidate")
     slow, quick = (late.candidate, late.champion) if slower == "candidate" else (late.champion, late.candidate)
@@ -254,13 +256,13 @@ def _later_text(rollout: Rollout, state: EvidenceState, hypothesis: Hypothesis, 
     return (
         f"labels {come_later} in the {slower}'s arm: {slow.late} of {slow.labelled} of its labels came after the"
         f" feedback window of {window:.3g} hours, and {quick.late} of {quick.labelled} of the {other}'s (evidence"
-        f" {shown(log_e)}, {1 / hypothesis.alpha:.0f} suffices), and labels in time compare the arms only where both"
-        f" are as quick; {advice} (rollout.feedback_window.hours)"
+        f" {e_value_text(log_e)}, {1 / hypothesis.alpha:.0f} suffices), and labels in time compare the arms only where"
+        f" both are as quick; {advice} (rollout.feedback_window.hours)"
     )
 
 
 def _hold(rollout: Rollout, alerts: Mapping[str, str]) -> tuple[NextAct, str] | None:
-    """The tick holds while both arms fail or the candidate is silent, and takes back only its own hold."""
+    """The tick holds while both arms fail or the candidate is silent. It ends its own holds, not a person's."""
     why = [alerts[kind] for kind in ("shared_incident", "candidate_silent") if kind in alerts]
     if why and not rollout.held:
         return "hold", "; ".join(why)
@@ -282,14 +284,18 @@ def _silence_text(state: EvidenceState) -> str:
 
 
 def _too_many(slow: int, n: int) -> bool:
-    """More than 5 % beyond chance, by the Chernoff bound:
-    of 100 requests at 2 % six are slow in one quarter of an hour out of sixty.
+    """Whether more than 5 % were slow, beyond chance, by the Chernoff bound.
+
+    Chance matters: at a true 2 %, six of 100 requests are slow in one quarter of an hour out of sixty.
     """
     share = slow / n
     return share > SLOW_SHARE and n * divergence(clip_rate(share), SLOW_SHARE) >= threshold(ALPHA_LIMIT)
 
 
 def _too_dear(costs: Sums, limit: float) -> bool:
-    """On average more than the limit beyond chance: by 4.8 standard errors, exp(-4.8^2 / 2) being ``ALPHA_LIMIT``."""
+    """Whether the mean is above the limit beyond chance.
+
+    That takes 4.8 standard errors, since exp(-4.8^2 / 2) is ``ALPHA_LIMIT``.
+    """
     mean, variance = costs.mean or 0.0, costs.variance or 0.0
     return mean > limit and costs.n * (mean - limit) ** 2 >= 2 * variance * threshold(ALPHA_LIMIT)

@@ -1,6 +1,4 @@
-"""What is fixed when a Rollout starts: its settings with a margin,
-and the gates on record that speak for its Candidate.
-"""
+"""What is fixed when a Rollout starts: its settings with their margin, and the gates on record for its Candidate."""
 
 from __future__ import annotations
 
@@ -24,11 +22,13 @@ MIN_LABELS_FOR_MEAN = 50
 MEAN_WITHOUT_LABELS = 0.5
 LABEL_WINDOW_DAYS = 30
 MIN_DELAYS = 50
-RAISED = 1.10  # times what the confirmation showed
+HOLDOUT_ALLOWANCE = 1.10  # a guardrail allows this many times the ratio that the confirmation showed
 
 
-def chosen(settings: RolloutSettings, *, ladder: Sequence[float] | None, margin: float | None) -> RolloutSettings:
-    """The family's rollout settings with what this start overrides.
+def overridden_settings(
+    settings: RolloutSettings, *, ladder: Sequence[float] | None, margin: float | None
+) -> RolloutSettings:
+    """The family's rollout settings, with the ladder and the margin that this start overrides.
 
     Raises InvalidInput with a fault per wrong value.
     """
@@ -47,7 +47,7 @@ def chosen(settings: RolloutSettings, *, ladder: Sequence[float] | None, margin:
         ) from None
 
 
-def frozen(
+def fixed_settings(
     settings: RolloutSettings,
     *,
     champion: str,
@@ -56,13 +56,13 @@ def frozen(
     limits: Mapping[str, Any] | None = None,
     holdout_ratios: Mapping[str, float] | None = None,
 ) -> dict[str, Any]:
-    """The settings as plain JSON, complete with metric, margin and feedback window, and beside each its source.
+    """The settings as plain JSON, complete with metric, margin and feedback window; each names its source.
 
     Args:
-        delays_hours: how long the champion's outcomes came after their interactions, on the rollout clock.
+        delays_hours: how long after their interactions the champion's outcomes came, on the rollout clock.
         limits: the family's absolute limits.
-        holdout_ratios: what the candidate's confirmation showed, candidate / champion: ``cost``, ``latency``. A point
-            that was chosen for being dearer or slower is not rolled back for it.
+        holdout_ratios: what the candidate's confirmation showed, candidate / champion: ``cost``, ``latency``. A
+            candidate that was chosen although it is dearer or slower is not rolled back for that.
     """
     metric = settings.metric or most_labelled(labels)
     margin, margin_from = margin_of(settings.margin, champion=champion, metric=metric, labels=labels)
@@ -71,8 +71,10 @@ def frozen(
     ratios, plain = holdout_ratios or {}, settings.model_dump(mode="json")
     guardrails = {
         **plain["guardrails"],
-        "cost_ratio": round(max(settings.guardrails.cost_ratio, RAISED * ratios.get("cost", 1.0)), 6),
-        "latency_factor": round(max(1.0, RAISED * ratios["latency"]) if ratios.get("latency", 1.0) > 1 else 1.0, 6),
+        "cost_ratio": round(max(settings.guardrails.cost_ratio, HOLDOUT_ALLOWANCE * ratios.get("cost", 1.0)), 6),
+        "latency_factor": round(
+            max(1.0, HOLDOUT_ALLOWANCE * ratios["latency"]) if ratios.get("latency", 1.0) > 1 else 1.0, 6
+        ),
     }
     return {
         **plain,
@@ -84,7 +86,8 @@ def frozen(
             **plain["feedback_window"],
             "hours": round(hours, 6),
             "hours_from": hours_from,
-            "late_hours": round(hours, 6),  # how long after it late labels are counted; rollouts of before have none
+            # How long after the window late labels count; rollouts that are older than this rule lack it.
+            "late_hours": round(hours, 6),
         },
         "guardrails": guardrails,
         "limits": dict(limits or {}),
@@ -92,23 +95,26 @@ def frozen(
 
 
 def window_of(window: FeedbackWindow, delays_hours: Sequence[float]) -> tuple[float, str]:
-    """Hours until 99 % of the outcomes have come, at least the floor; and a sentence that names their source."""
+    """The hours within which 99 % of the outcomes came, at least the floor, and a sentence that names their source."""
     if window.hours != "auto":
         return float(window.hours), "given"
     floor = window.floor_hours
     if len(delays_hours) < MIN_DELAYS:
         return floor, f"the floor, since {len(delays_hours)} outcomes with a known delay are too few to learn from"
-    ordered = sorted(delays_hours)
-    late = ordered[min(len(ordered) - 1, math.ceil(0.99 * len(ordered)) - 1)]
+    sorted_delays = sorted(delays_hours)
+    late = sorted_delays[min(len(sorted_delays) - 1, math.ceil(0.99 * len(sorted_delays)) - 1)]
     if late <= floor:
-        return floor, f"the floor; 99 % of the champion's last {len(ordered)} outcomes came within {late:.3g} hours"
-    return late, f"within which 99 % of the champion's last {len(ordered)} outcomes came"
+        return (
+            floor,
+            f"the floor; 99 % of the champion's last {len(sorted_delays)} outcomes came within {late:.3g} hours",
+        )
+    return late, f"within which 99 % of the champion's last {len(sorted_delays)} outcomes came"
 
 
 def most_labelled(labels: Iterable[LabelSummary]) -> Metric:
-    """The field and source with most labels, all variants together; success by users where there is none.
+    """The field and source with the most labels over all variants; without labels, success as users report it.
 
-    A judge's labels are many and cheap: they count only where neither users nor other people have labelled.
+    A judge's labels are many and cheap, so they count only where neither users nor other people have labelled.
     """
     counts: dict[tuple[str, str], int] = {}
     for label in labels:
@@ -120,16 +126,14 @@ def most_labelled(labels: Iterable[LabelSummary]) -> Metric:
 
 
 def champion_mean(champion: str, metric: Metric, labels: Iterable[LabelSummary]) -> tuple[float, int]:
-    """(mean, labels) of the champion by this metric; .5 where there are too few labels to say."""
-    own = [s for s in labels if s.variant == champion and s.field == metric.field and s.source == metric.source]
-    n = sum(s.n for s in own)
-    return (sum(s.mean * s.n for s in own) / n if n >= MIN_LABELS_FOR_MEAN else MEAN_WITHOUT_LABELS), n
+    """The champion's mean by this metric and its number of labels; the mean is .5 where the labels are too few."""
+    own_labels = [s for s in labels if s.variant == champion and s.field == metric.field and s.source == metric.source]
+    n = sum(s.n for s in own_labels)
+    return (sum(s.mean * s.n for s in own_labels) / n if n >= MIN_LABELS_FOR_MEAN else MEAN_WITHOUT_LABELS), n
 
 
 def assumed_mean(settings: Mapping[str, Any]) -> float:
-    """What the champion's mean is taken to be at the start of a rollout with these frozen settings;
-    0 is a mean like any other.
-    """
+    """The champion's mean that a rollout with these frozen settings began with; 0 is a mean like any other."""
     mean = settings.get("champion_mean")
     return MEAN_WITHOUT_LABELS if mean is None else float(mean)
 
@@ -137,8 +141,9 @@ def assumed_mean(settings: Mapping[str, Any]) -> float:
 def margin_of(
     explicit: float | None, *, champion: str, metric: Metric, labels: Iterable[LabelSummary]
 ) -> tuple[float, str]:
-    """The margin (absolute) and a sentence saying where it comes from: max(.01, min(.05,
-    .10 x the champion's mean)).
+    """The absolute margin and a sentence on its source.
+
+    Unless it is given, it is max(.01, min(.05, .10 x the champion's mean)).
     """
     if explicit is not None:
         return explicit, "given"
@@ -155,20 +160,31 @@ def margin_of(
 
 
 def gates_on_record(study: Study | None, *, variant: str, champion: str, aim: Aim) -> list[GateRecord]:
-    """The gates before a rollout as the study's confirmation recorded them: name, verdict, value, required, reason.
+    """The gates before a rollout as the study's confirmation recorded them.
 
-    Where no confirmation speaks for this Variant against this Champion and aim, the list holds one gate,
+    Where no confirmation compares this Variant with this Champion for this aim, the list holds one gate,
     ``confirmation``, that says so.
     """
-    gap = _gap(study, variant=variant, champion=champion, aim=aim)
+    gap = None
+    if study is None:
+        gap = f"no study has confirmed {variant} on the sealed holdout"
+    elif not study.confirmation or not study.confirmation.get("gates"):
+        gap = f"study {study.id} has no confirmation on the sealed holdout"
+    elif study.winner != variant:
+        gap = f"study {study.id} confirmed {study.winner}, not {variant}"
+    elif study.champion != champion:
+        gap = f"study {study.id} compared with {study.champion}, but {champion} is the champion now"
+    elif study.aim != aim:
+        gap = f"study {study.id} was judged for {study.aim}, not for {aim}"
     if gap is None and study is not None and study.confirmation is not None:
         return [*study.confirmation["gates"]]
     return [{"name": "confirmation", "verdict": "inconclusive", "value": None, "required": None, "reason": gap}]
 
 
-def fallen_before(earlier: Rollout | None) -> list[GateRecord]:
-    """A gate that fails where users have proven this Candidate worse against this Champion:
-    starting again is a new chance to be wrong.
+def earlier_rollback_gate(earlier: Rollout | None) -> list[GateRecord]:
+    """A gate that fails where users have already shown that this Candidate is worse than this Champion.
+
+    Each new start would be another chance to promote it by mistake.
     """
     if earlier is None or earlier.outcome not in ("worse", "guardrail"):
         return []
@@ -189,15 +205,3 @@ def holdout_ratios(study: Study | None) -> dict[str, float]:
         for name, (winner, champion) in pairs.items()
         if confirmation.get(winner) and confirmation.get(champion)
     }
-
-
-def _gap(study: Study | None, *, variant: str, champion: str, aim: Aim) -> str | None:
-    if study is None:
-        return f"no study has confirmed {variant} on the sealed holdout"
-    if not study.confirmation or not study.confirmation.get("gates"):
-        return f"study {study.id} has no confirmation on the sealed holdout"
-    if study.winner != variant:
-        return f"study {study.id} confirmed {study.winner}, not {variant}"
-    if study.champion != champion:
-        return f"study {study.id} compared with {study.champion}, but {champion} is the champion now"
-    return f"study {study.id} was judged for {study.aim}, not for {aim}" if study.aim != aim else None

@@ -1,10 +1,10 @@
-"""Did a switch of champion that no evidence spoke for make things worse? Sequential tests on one metric.
+"""Did a switch of champion for which no evidence spoke make things worse? Sequential tests on one metric.
 
-Some compare with the champion before in its holdback, the others with what the champion before did in the same hours of
-the weeks before. Each has its own horizon: it compares what was reported within a minute, ten minutes, … of being
-served, once those who were served have had that time. Bad news may be quicker than good, and right after a switch only
-quick outcomes can have come: in order of arrival every switch would look like a collapse. A unit counts once since the
-switch, and once in each of the weeks before since the same moment of that week.
+Some tests compare with the champion before, in its holdback; the others with what the champion before did in the same
+hours of the weeks before. Each test has a horizon: it compares what was reported within a minute, ten minutes, … of
+being served, once those who were served have had that time. Without horizons every switch would look like a collapse,
+since bad news may be quicker than good, and right after a switch only quick outcomes can have come. A unit counts once
+since the switch, and once in each of the weeks before.
 
 All are e-processes of blocks (``core/statistics/outcomes.py``), valid at every look.
 """
@@ -31,31 +31,30 @@ from optimizer.core.statistics.outcomes import (
     Outcomes,
     PlugIn,
     Sums,
-    gather,
     threshold,
+    with_pending,
 )
-from optimizer.core.statistics.quality_gate import MIN_BLOCK, log_factors
+from optimizer.core.statistics.quality_gate import MIN_BLOCK, OutcomeKind, log_factors
 
 LEVEL = 0.001  # false alarms per switch between equals, of all tests together
 HORIZONS_S: tuple[float | None, ...] = (60.0, 600.0, 3600.0, 21_600.0, 86_400.0, 259_200.0, None)  # None: age unknown
-SLOTS = 6  # into which a horizon is cut: who was served in one is compared once it is over by the horizon
-ALPHA = LEVEL / (2 * len(HORIZONS_S))  # of one test: what they see overlaps, so their levels add up
-MIN_DROP = 0.03  # beside the holdback; a smaller drop is never told
+SLOTS = 6  # parts of a horizon; units served in one part are compared a horizon after its end
+ALPHA = LEVEL / (2 * len(HORIZONS_S))  # of one test; the tests overlap, so their levels add up
+MIN_DROP = 0.03  # against the holdback; a smaller drop raises no alarm
 MIN_DROP_OF_WEEKS = 0.05  # one week is not like another
-MIN_DROP_UNMATCHED = 0.10  # where other hours of the day, or days of the week, have to serve as a reference
-GAPS, WEIGHTS = (-0.05, -0.15, -0.35), (0.4, 0.3, 0.3)  # beyond the smallest drop that is told
+MIN_DROP_UNMATCHED = 0.10  # where the reference is of other hours of the day, or of other days of the week
+GAPS, WEIGHTS = (-0.05, -0.15, -0.35), (0.4, 0.3, 0.3)  # beyond the smallest drop that raises an alarm
 PERIOD = timedelta(days=7)  # for which a switch is watched
 DAY, HOURS, SHORTEST = timedelta(days=1), timedelta(hours=2), timedelta(minutes=10)
 MOST_WEEKS = 4
-MOST_LATE = 0.05  # share of outcomes of the champion before, up to which those of unknown age have all ages
+MOST_LATE = 0.05  # while more outcomes than this share come from the champion before, the new one's are younger
 MOST_UNITS = 1 << 18  # of all stretches of time together
 Against = Literal["holdback", "before"]
-OutcomeKind = Literal["binary", "score"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServedOutcome:
-    """One outcome of the watched metric, and where it belongs; ``served_at`` None where it names no interaction."""
+    """One outcome of the watched metric, and where it belongs. ``served_at`` is None where it names no interaction."""
 
     received_at: datetime
     served_at: datetime | None
@@ -87,17 +86,17 @@ class Reference:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ComparedOutcome:
-    """One outcome of either side, as the tests need it."""
+    """One outcome of either side, as the tests read it."""
 
     is_new: bool  # of the new champion
     value: float
-    served: float  # seconds since the switch, of the reference moved to the time that it is compared with
+    served: float  # seconds since the switch; the reference's are moved forward by their shift
     age_s: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WindowComparison:
-    """One test: the evidence that the mean fell by more than ``min_drop``, latched at its peak."""
+    """One test: the evidence that the mean fell by more than ``min_drop``. Its peak counts."""
 
     against: Against
     horizon_s: float | None
@@ -105,9 +104,9 @@ class WindowComparison:
     evidence: Evidence
     new_rate: PlugIn
     old_rate: PlugIn
-    open: Mapping[int, Block] = field(default_factory=dict)  # by slot: who was served in it has not had the time yet
+    open: Mapping[int, Block] = field(default_factory=dict)  # by slot: units whose horizon is not over yet
     pending: Block | None = None  # too few outcomes for a block
-    n_late: int = 0  # beside ``pending``, of unknown age: outcomes that came from before the switch
+    n_late: int = 0  # outcomes of unknown age that came, while ``pending`` grew, from before the switch
     new: Sums = NOTHING  # of the blocks that were used
     old: Sums = NOTHING
 
@@ -130,7 +129,11 @@ class WindowComparison:
     def after(
         self, outcomes: Iterable[ComparedOutcome], until_s: float, n_late: int, kind: OutcomeKind
     ) -> WindowComparison:
-        """``until_s``: seconds since the switch, up to when all that was received is known."""
+        """The test after more outcomes.
+
+        Args:
+            until_s: everything that was received up to so many seconds after the switch is known.
+        """
         comparison, slots = self, dict(self.open)
         values: dict[int, tuple[list[float], list[float]]] = {}
         for outcome in outcomes:
@@ -142,38 +145,44 @@ class WindowComparison:
                 continue
             values.setdefault(slot, ([], []))[0 if outcome.is_new else 1].append(outcome.value)
         for slot, (new, old) in values.items():
-            slots[slot] = gather(slots.get(slot), Block(stage=0, candidate=Outcomes.of(new), champion=Outcomes.of(old)))
+            slots[slot] = with_pending(
+                slots.get(slot), Block(stage=0, candidate=Outcomes.of(new), champion=Outcomes.of(old))
+            )
         for slot in sorted(slots):
             if self.horizon_s is None or (slot + 1) * self.horizon_s / SLOTS + self.horizon_s <= until_s:
                 comparison = comparison._closed(slots.pop(slot), n_late, kind)
         return replace(comparison, open=slots)
 
     def _closed(self, block: Block, n_late: int, kind: OutcomeKind) -> WindowComparison:
-        """While many outcomes of unknown age still come from before the switch, those of the new champion are younger
-        than those they are compared with, and are left out.
+        """The test after a closed block.
+
+        While many outcomes of unknown age still come from before the switch, the new champion's outcomes are younger
+        than those they are compared with, so the block is left out.
         """
-        merged = gather(self.pending, block)
+        block_with_pending = with_pending(self.pending, block)
         n_late = self.n_late + n_late if self.horizon_s is None else 0
-        if merged.n < MIN_BLOCK or not merged.has_both_arms:
-            return replace(self, pending=merged, n_late=n_late)
-        if self.against == "before" and n_late > MOST_LATE * merged.candidate.n:
+        if block_with_pending.n < MIN_BLOCK or not block_with_pending.has_both_arms:
+            return replace(self, pending=block_with_pending, n_late=n_late)
+        if self.against == "before" and n_late > MOST_LATE * block_with_pending.candidate.n:
             return replace(self, pending=None, n_late=0)
         hypothesis = Hypothesis(name="worse", boundary=-self.min_drop, gaps=GAPS, weights=WEIGHTS, alpha=ALPHA)
         return replace(
             self,
-            evidence=self.evidence.after(log_factors(hypothesis, merged, self.old_rate, self.new_rate, kind)),
-            new_rate=self.new_rate.after(merged.candidate),
-            old_rate=self.old_rate.after(merged.champion),
+            evidence=self.evidence.after(
+                log_factors(hypothesis, block_with_pending, self.old_rate, self.new_rate, kind)
+            ),
+            new_rate=self.new_rate.after(block_with_pending.candidate),
+            old_rate=self.old_rate.after(block_with_pending.champion),
             pending=None,
             n_late=0,
-            new=self.new + merged.candidate.sums,
-            old=self.old + merged.champion.sums,
+            new=self.new + block_with_pending.candidate.sums,
+            old=self.old + block_with_pending.champion.sums,
         )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SwitchWatch:
-    """What is known of one switch; a later switch begins another."""
+    """What is known of one switch. A later switch begins a watch of its own."""
 
     variant: str
     before: str  # the champion until then
@@ -181,8 +190,8 @@ class SwitchWatch:
     by: str
     why: str
     metric: Metric
-    judge: str | None = None  # where the metric is a judge's: the only one whose scores are read
-    rollout: str | None = None  # whose holdback there is
+    judge: str | None = None  # where a judge's scores are the metric: only this judge's count
+    rollout: str | None = None  # the rollout whose holdback stands beside the new champion
     reference: Reference | None = None
     comparisons: tuple[WindowComparison, ...] = ()
 
@@ -198,12 +207,13 @@ class SwitchWatch:
         judge: str | None = None,
         rollout: str | None = None,
     ) -> SwitchWatch:
-        """Without comparisons where nothing can be told: neither a holdback, nor a time before the switch.
+        """The watch at the switch. It has no comparisons where there is neither a holdback nor a time before the
+        switch.
 
         Args:
             tenure: the new champion's, not the first of ``history``.
             mean: of the champion before, as known before the switch.
-            first_at: when its first outcome was received; None: there is none.
+            first_at: when its first outcome was received; None where there is none.
             rollout: the one whose holdback stands beside the new champion.
         """
         below = next(each for each in history if each.seq == tenure.seq - 1)
@@ -230,7 +240,9 @@ class SwitchWatch:
 
     @property
     def alarm(self) -> WindowComparison | None:
-        """A comparison that tells, the one that knows most; latched for the rest of the tenure."""
+        """The comparison that raised an alarm, of several the one with most outcomes. It stands for the rest of the
+        tenure.
+        """
         alarmed = [each for each in self.comparisons if each.alarmed]
         return max(alarmed, key=lambda each: each.new.n + each.old.n, default=None)
 
@@ -241,13 +253,13 @@ class SwitchWatch:
         until: datetime,
         units: UnitSample,
     ) -> SwitchWatch:
-        """One stretch of time later.
+        """The watch one stretch of time later.
 
         Args:
-            outcomes: received in it, of all variants.
-            earlier: received ``shift`` before it, each with its shift.
-            until: its end.
-            units: those that were counted before; the new ones are added.
+            outcomes: received in the stretch, of all variants.
+            earlier: received ``shift`` before the stretch, each with its shift.
+            until: the end of the stretch.
+            units: those that were counted before; new ones are added.
         """
         if self.alarm is not None:
             return self
@@ -288,24 +300,26 @@ class SwitchWatch:
         )
 
     def _is_in_stretch(self, outcome: ServedOutcome, shift: timedelta) -> bool:
-        """Served since the switch; with a shift: since that long before it, and while the champion before served.
+        """Whether the outcome was served since the switch or, with a shift, in that time before it and before the
+        switch.
 
-        Who is served another variant first has been counted in that stretch: since then only the others are new in it.
+        A unit whose first outcome in a stretch is another variant's does not count in it later.
         """
         served = outcome.served_at or outcome.received_at
         return served >= self.at if not shift else self.at - shift <= served < self.at
 
 
 def reference_of(history: Sequence[Champion], tenure: Champion, first_at: datetime | None) -> Reference | None:
-    """The weeks before where the champion before served and had outcomes then, else the day, else up to two hours
-    before the switch; None where those are less than ten minutes.
+    """The weeks before in which the champion before served and had outcomes at these hours.
+
+    Without them the day before, else up to two hours before the switch; None where those are less than ten minutes.
     """
     below = next(each for each in history if each.seq == tenure.seq - 1)
     if first_at is None:
         return None
     for period, most, min_drop in ((PERIOD, MOST_WEEKS, MIN_DROP_OF_WEEKS), (DAY, 1, MIN_DROP_UNMATCHED)):
         times = 0
-        while times < most and _served_then(below, history, tenure.since - period * (times + 1), first_at):
+        while times < most and _was_champion(below, history, tenure.since - period * (times + 1), first_at):
             times += 1
         if times:
             return Reference(period=period, times=times, min_drop=min_drop)
@@ -313,16 +327,16 @@ def reference_of(history: Sequence[Champion], tenure: Champion, first_at: dateti
     return Reference(period=length, times=1, min_drop=MIN_DROP_UNMATCHED) if length >= SHORTEST else None
 
 
-def _served_then(below: Champion, history: Sequence[Champion], at: datetime, first_at: datetime) -> bool:
+def _was_champion(below: Champion, history: Sequence[Champion], at: datetime, first_at: datetime) -> bool:
     return first_at <= at and variant_at(history, at) == below.variant
 
 
 class UnitSample:
-    """Units that were counted in each stretch of time: all of them up to ``most``, then those with the smallest hashes.
+    """The units that were counted in each stretch: all of them up to ``most``, then those with the smallest hashes.
 
-    A unit is admitted once per stretch. Were the weeks before one stretch, who comes every day would count once in all
-    of them and who comes once counts in each. One limit for all stretches thins both sides of a block alike. Which
-    units are known after some were shown does not depend on their order.
+    A unit counts once per stretch. If the weeks before were one stretch, a unit that comes every day would count once
+    in all of them, and one that comes once would count in each. One limit for all stretches thins both sides of a block
+    alike. The sample does not depend on the order in which units come.
     """
 
     def __init__(self, most: int = MOST_UNITS) -> None:
@@ -330,7 +344,7 @@ class UnitSample:
         self._hashes: dict[timedelta, set[str]] = {}
 
     def admit(self, unit: str, shift: timedelta) -> bool:
-        """Whether the unit counts now: it did not before in this stretch, and it is in the sample."""
+        """Whether the unit counts now: it is in the sample, and did not count before in this stretch."""
         name, known = hash_of(unit), self._hashes.setdefault(shift, set())
         if name >= self._limit or name in known:
             return False
@@ -343,7 +357,7 @@ class UnitSample:
 
 
 def alarm_text(watch: SwitchWatch, family: str) -> str:
-    """What an alarm says: from what to what, who switched and when, and the command that takes it back."""
+    """The alarm's sentence: from which mean to which, who switched and when, and the command that takes it back."""
     alarm = watch.alarm
     assert alarm is not None
     beside = (
@@ -361,4 +375,4 @@ def alarm_text(watch: SwitchWatch, family: str) -> str:
     )
 
 
-STORED_SWITCH_WATCH: TypeAdapter[SwitchWatch] = TypeAdapter(SwitchWatch)  # as plain JSON values, floats in full
+STORED_SWITCH_WATCH: TypeAdapter[SwitchWatch] = TypeAdapter(SwitchWatch)  # plain JSON, all digits of each float

@@ -1,13 +1,13 @@
 """What may happen to a Rollout next: a pure state machine.
 
-One act in, the next Rollout with its Decision's content out.
+It takes one act, and gives the next Rollout and the content of its Decision.
 
     start -> pending -> validating -> approved -> deploying at ladder[0] -> advance … -> promote -> deployed
     start -> pending -> adopt -> deployed: a champion by force, with the holdback of a promotion and no stage before it
     any active status -> rollback, or end by a change of champion -> rolled_back if it was ever served, else failed
     pending, validating, approved -> reject -> failed
 
-``hold`` stands beside the status: no deploy, advance or promote while it lasts; rollback goes on acting.
+``held`` is no status of its own. A held rollout is not deployed, advanced or promoted, and can still be rolled back.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from typing import Any, Literal, get_args
 
 from optimizer.core.base.errors import Conflict, GateNotMet
 from optimizer.core.base.phrasing import when
-from optimizer.core.evaluation.gates import GateRecord, missed
-from optimizer.core.serving.assignment import leased
+from optimizer.core.evaluation.gates import GateRecord, missed_gates
+from optimizer.core.serving.assignment import has_lease
 from optimizer.core.serving.rollout import (
     ACTIVE,
     Rollout,
@@ -52,7 +52,8 @@ Act = Literal[
 ]
 OperatorAct = Literal["approve", "reject", "advance", "hold", "resume", "promote", "rollback"]
 OPERATOR_ACTS: tuple[OperatorAct, ...] = get_args(OperatorAct)
-BRAKES: tuple[OperatorAct, ...] = ("hold", "reject", "rollback")  # what stops a candidate waits for no limit or version
+# An act that stops a candidate waits for no rate limit and no version.
+BRAKES: tuple[OperatorAct, ...] = ("hold", "reject", "rollback")
 
 FROM: Mapping[Act, tuple[Status, ...]] = {
     "start": (),
@@ -75,10 +76,10 @@ NO_GATE = "nothing has been measured yet, and inconclusive never ships by itself
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TransitionRequest:
-    """One act with everything that decides its result: what a Decision records and what a replay repeats.
+    """One act with all that decides its result: a Decision records it, and a replay repeats it.
 
-    ``at`` is real time, ``clock_at`` the rollout clock's. ``confirm`` is the family's name, typed by a person who goes
-    past a gate.
+    ``at`` is real time, ``clock_at`` is the time of the rollout clock. ``confirm`` is the family's name, which a person
+    types to go past a gate.
     """
 
     act: Act
@@ -88,22 +89,23 @@ class TransitionRequest:
     reason: str
     confirm: str | None = None
     outcome: RolloutOutcome = "cancelled"  # of rollback and end
-    lapsed_at: datetime | None = None  # of a transition while no worker watches: when the lease had run out …
-    lapsed_clock_at: datetime | None = None  # … and what the rollout clock showed then
+    lapsed_at: datetime | None = None  # where no worker watches: when the lease ran out …
+    lapsed_clock_at: datetime | None = None  # … and the rollout clock's time then
     gates: Sequence[GateRecord] = ()  # of validate: the gates before a rollout, as evaluated
-    # What the closed blocks said then (core/rollout/next_action.py); None where nothing watched.
+    # What the blocks closed by then said (core/rollout/next_action.py); None where no tick looked.
     evidence: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Transition:
-    """The Rollout after a Move (``version`` + 1) and what its Decision shall say;
-    ``changed`` is False when nothing was left to do.
+    """The Rollout after an act (its ``version`` is one higher) and the content of its Decision.
+
+    ``changed`` is False where the act had nothing left to do.
     """
 
     rollout: Rollout
     request: TransitionRequest
-    what: str  # "stage 1 -> 2 (10 % -> 25 %)"
+    what: str  # such as "stage 1 -> 2 (10 % -> 25 %)"
     content: Mapping[str, Any]
     forced: bool = False
     champion_change: str | None = None  # the champion from now on
@@ -119,7 +121,7 @@ class _Effect:
 
 
 def start(rollout: Rollout, request: TransitionRequest, *, forced: bool) -> Transition:
-    """The first link of the chain: a pending Rollout at version 1, made from the values that the job chose."""
+    """The first link of the chain: a pending Rollout at version 1, made of the values that the job chose."""
     pending = replace(
         rollout,
         status="pending",
@@ -143,13 +145,13 @@ def start(rollout: Rollout, request: TransitionRequest, *, forced: bool) -> Tran
 
 
 def apply(rollout: Rollout, request: TransitionRequest) -> Transition:
-    """What ``request`` makes of ``rollout``.
+    """The Rollout after ``request``.
 
     Raises:
-        Conflict: the status, or a hold, does not allow the act; the sentence and member ``possible`` say what is.
-        GateNotMet: advance or promote without ``confirm`` = the family's name, while no gate has passed.
+        Conflict: the status, or a hold, does not allow the act; the sentence and ``possible`` name what is allowed.
+        GateNotMet: no gate allows the advance or promotion, and ``confirm`` is not the family's name.
     """
-    # A person's hold outlasts the tick's, which would end by itself.
+    # A person may hold what the tick holds already: the tick's hold would end by itself.
     if (
         request.act == "hold"
         and rollout.is_active
@@ -181,13 +183,13 @@ def lapse_of(
 ) -> tuple[datetime | None, datetime | None]:
     """When the lease ran out, on both clocks; (None, None) while a worker watches the rollout at ``at``."""
     lapsed_at = rollout.lease_expires_at
-    if lapsed_at is None or leased(rollout, at):
+    if lapsed_at is None or has_lease(rollout, at):
         return None, None
     return lapsed_at, clock_at - (at - lapsed_at) * scale
 
 
 def possible(rollout: Rollout) -> tuple[OperatorAct, ...]:
-    """What an operator can change now, in the order of OPERATOR_ACTS; it may still need a confirmation."""
+    """The acts that an operator may request now, in the order of OPERATOR_ACTS; some may need a confirmation."""
     held_by_person = rollout.held and not is_system(rollout.held_by or "")
     return tuple(a for a in OPERATOR_ACTS if _obstacle(rollout, a) is None and not (a == "hold" and held_by_person))
 
@@ -242,7 +244,7 @@ def _obstacle(rollout: Rollout, act: Act) -> str | None:
 
 
 def _validate(rollout: Rollout, request: TransitionRequest) -> _Effect:
-    names = [g["name"] for g in missed(request.gates)]
+    names = [g["name"] for g in missed_gates(request.gates)]
     what = (
         f"gates not met: {', '.join(names)}"
         if names
@@ -265,7 +267,7 @@ def _deploy(rollout: Rollout, request: TransitionRequest) -> _Effect:
     changes = {
         "status": "deploying",
         "stage": 0,
-        "stage_history": (_opened(share, request),),
+        "stage_history": (_open_entry(share, request),),
         "stage_entered_at": request.at,
         "started_at": request.at,
     }
@@ -274,7 +276,7 @@ def _deploy(rollout: Rollout, request: TransitionRequest) -> _Effect:
 
 def _lapse(rollout: Rollout, request: TransitionRequest) -> _Effect:
     share = rollout.ladder[rollout.stage]
-    lapsed_at, history = min(request.lapsed_at or request.at, request.at), _reopened(rollout, share, request)
+    lapsed_at, history = min(request.lapsed_at or request.at, request.at), _next_entry(rollout, share, request)
     what = f"every user got the champion from {when(lapsed_at)} to {when(request.at)}; {percent(share)} goes on"
     return _Effect(what=what, changes={"stage_history": history})
 
@@ -285,7 +287,7 @@ def _advance(rollout: Rollout, request: TransitionRequest) -> _Effect:
     what = f"stage {rollout.stage + 1} -> {rollout.stage + 2} ({percent(old)} -> {percent(new)})"
     changes = {
         "stage": rollout.stage + 1,
-        "stage_history": _reopened(rollout, new, request),
+        "stage_history": _next_entry(rollout, new, request),
         "stage_entered_at": request.at,
     }
     return _Effect(what=what, changes=changes, forced=forced)
@@ -298,20 +300,22 @@ def _promote(rollout: Rollout, request: TransitionRequest) -> _Effect:
         f"{rollout.candidate} is champion (at {percent(share)} before); 5 % of units stay on {rollout.champion} for a"
         " week"
     )
-    changes = {"status": "deployed", "outcome": "promoted", **_ended(rollout, request)}
+    changes = {"status": "deployed", "outcome": "promoted", **_end_changes(rollout, request)}
     return _Effect(what=what, changes=changes, forced=forced, champion_change=rollout.candidate)
 
 
 def _adopt(rollout: Rollout, request: TransitionRequest) -> _Effect:
-    """Its one stage has no length: the holdback goes by the history's last entry."""
-    history = (_opened(rollout.ladder[0], request),)
+    """An adopted candidate becomes champion at once. Its only stage has no length, so that the holdback finds its
+    share.
+    """
+    history = (_open_entry(rollout.ladder[0], request),)
     changes = {
         "status": "deployed",
         "stage": 0,
         "outcome": "promoted",
         "stage_entered_at": request.at,
         "started_at": request.at,
-        **_ended(replace(rollout, stage_history=history), request),
+        **_end_changes(replace(rollout, stage_history=history), request),
     }
     what = f"{rollout.candidate} is champion, adopted; 5 % of units stay on {rollout.champion} for a week"
     return _Effect(what=what, changes=changes, forced=_is_forced(rollout, request), champion_change=rollout.candidate)
@@ -329,14 +333,18 @@ def _resume(rollout: Rollout, request: TransitionRequest) -> _Effect:
 def _reject(rollout: Rollout, request: TransitionRequest) -> _Effect:
     return _Effect(
         what="rejected before it was served",
-        changes={"status": "failed", "outcome": "cancelled", **_ended(rollout, request)},
+        changes={"status": "failed", "outcome": "cancelled", **_end_changes(rollout, request)},
     )
 
 
 def _rollback(rollout: Rollout, request: TransitionRequest) -> _Effect:
     served = bool(rollout.stage_history)
     what = f"rolled back: {rollout.champion} serves every user" if served else "ended before it was served"
-    changes = {"status": "rolled_back" if served else "failed", "outcome": request.outcome, **_ended(rollout, request)}
+    changes = {
+        "status": "rolled_back" if served else "failed",
+        "outcome": request.outcome,
+        **_end_changes(rollout, request),
+    }
     return _Effect(what=what, changes=changes)
 
 
@@ -357,9 +365,9 @@ EFFECTS: Mapping[Act, Callable[[Rollout, TransitionRequest], _Effect]] = {
 
 
 def _is_forced(rollout: Rollout, request: TransitionRequest) -> bool:
-    """False where the evidence itself asks for this act; True where a person goes past it with the family's name.
+    """False where the evidence allows the act, True where a person goes past it by typing the family's name.
 
-    Raises GateNotMet.
+    Raises GateNotMet where neither is so.
     """
     evidence = request.evidence or {}
     if evidence.get("act") == request.act and request.lapsed_at is None:
@@ -389,33 +397,36 @@ def is_system(actor: str) -> bool:
     return actor.startswith("system:")
 
 
-def _opened(share: float, request: TransitionRequest) -> StageSpan:
+def _open_entry(share: float, request: TransitionRequest) -> StageSpan:
     return {"share": share, "from": iso(request.at), "to": None, "clock_from": iso(request.clock_at), "clock_to": None}
 
 
-def _reopened(rollout: Rollout, share: float, request: TransitionRequest) -> tuple[StageSpan, ...]:
-    """The open entry closed when the candidate was last served with it, and another one begun."""
+def _next_entry(rollout: Rollout, share: float, request: TransitionRequest) -> tuple[StageSpan, ...]:
+    """The stage history with its open entry closed when the candidate was last served, and a new entry opened."""
     at, clock_at = (
         min(request.lapsed_at or request.at, request.at),
         min(request.lapsed_clock_at or request.clock_at, request.clock_at),
     )
-    return (*_closed(rollout, at, clock_at), _opened(share, request))
+    return (*_history_closed(rollout, at, clock_at), _open_entry(share, request))
 
 
-def _closed(rollout: Rollout, at: datetime, clock_at: datetime) -> tuple[StageSpan, ...]:
-    """The stage history with its open entry closed; an entry never ends before it began."""
+def _history_closed(rollout: Rollout, at: datetime, clock_at: datetime) -> tuple[StageSpan, ...]:
+    """The stage history with its open entry closed. An entry never ends before it began."""
     *past, last = rollout.stage_history
     return (*past, {**last, "to": max(iso(at), last["from"]), "clock_to": max(iso(clock_at), last["clock_from"])})
 
 
-def _ended(rollout: Rollout, request: TransitionRequest) -> dict[str, Any]:
-    """Where no worker watched at the end, an entry without length closes the gap before it."""
+def _end_changes(rollout: Rollout, request: TransitionRequest) -> dict[str, Any]:
+    """The changes that end a rollout.
+
+    Where no worker watched at the end, an entry without length marks where the gap before it ends.
+    """
     history: tuple[StageSpan, ...] = ()
     if rollout.stage_history:
         last = (
             rollout
             if request.lapsed_at is None
-            else replace(rollout, stage_history=_reopened(rollout, rollout.ladder[rollout.stage], request))
+            else replace(rollout, stage_history=_next_entry(rollout, rollout.ladder[rollout.stage], request))
         )
-        history = _closed(last, request.at, request.clock_at)
+        history = _history_closed(last, request.at, request.clock_at)
     return {"ended_at": request.at, "stage_history": history, "lease_expires_at": None, "held": False, "held_by": None}

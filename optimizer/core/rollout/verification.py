@@ -1,5 +1,6 @@
-"""Checks that a Rollout's decisions follow from its blocks: the chain of the blocks,
-and every next action worked out again, in one pass.
+"""Checks that a Rollout's decisions follow from its blocks.
+
+In one pass it checks the chain of the blocks, and works out every next action again.
 """
 
 from __future__ import annotations
@@ -23,9 +24,7 @@ FROM_EVIDENCE = ("advance", "promote", "hold", "resume", "rollback")  # acts tha
 
 @dataclass(kw_only=True)
 class BlockChain:
-    """The links of a rollout's blocks as they are read; ``problems`` names every broken link,
-    gap or changed byte by its block.
-    """
+    """The links of a rollout's blocks as they are read. ``problems`` names every broken link, gap or changed byte."""
 
     n: int = 0
     head: str = FIRST_PREVIOUS_HASH
@@ -33,10 +32,10 @@ class BlockChain:
     _gap: bool = False
 
     def read(self, blocks: Iterable[StoredBlock]) -> Iterator[StoredBlock]:
-        """Checks every block, and hands on those before the first fault.
+        """Checks every block, and yields those before the first fault.
 
-        A ValueError of ``blocks`` (a column that holds no value of its type any more, such as a time that is none) ends
-        it as a fault.
+        A ValueError of ``blocks`` ends the reading as a fault: a column holds no value of its type any more, such as a
+        time.
         """
         following = iter(blocks)
         while True:
@@ -52,7 +51,7 @@ class BlockChain:
                 yield block
 
     def _check(self, b: StoredBlock) -> None:
-        """After a gap the rest is only counted: none of it could fit."""
+        """After a gap the blocks are only counted: none of them could fit."""
         self.n += 1
         if self._gap:
             return
@@ -62,7 +61,13 @@ class BlockChain:
             return
         if b.previous_hash != self.head:
             self.say(f"block {b.seq} ({b.kind}) does not follow the one before it: its previous hash is another")
-        if _hash_of(b) != b.hash:
+        try:
+            own_hash = block_hash(
+                previous_hash=b.previous_hash, seq=b.seq, kind=b.kind, content=b.text, closed_at=b.closed_at
+            )
+        except (TypeError, ValueError):  # bytes that are no text any more
+            own_hash = None
+        if own_hash != b.hash:
             self.say(f"block {b.seq} ({b.kind}) was changed: its content does not give its hash {b.hash[:12]}")
         self.head = b.hash
 
@@ -72,7 +77,7 @@ class BlockChain:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BlockStep:
-    """One block of a whole chain, and what is known before and after it."""
+    """One block of a whole chain, with the evidence state before and after it."""
 
     block: StoredBlock
     before: EvidenceState
@@ -80,9 +85,9 @@ class BlockStep:
 
 
 def fold(rollout: Rollout, blocks: Iterable[StoredBlock], chain: BlockChain) -> Iterator[BlockStep]:
-    """Every block once: checked, and folded for as long as the chain is whole. Nothing is kept, however many there are.
+    """Checks and adds up every block once, for as long as the chain is whole; keeps none of them.
 
-    What it has given before a fault turned up is to be thrown away: look at ``chain.problems`` at the end.
+    Look at ``chain.problems`` at the end: if there are any, what was yielded before counts for nothing.
     """
     state = begin(rollout.settings)
     for block in chain.read(blocks):
@@ -102,13 +107,11 @@ def fold(rollout: Rollout, blocks: Iterable[StoredBlock], chain: BlockChain) -> 
 
 
 class ReplayedDecisions:
-    """Decisions whose recorded evidence is not what their blocks say,
-    and transitions that the tick made without any.
-    """
+    """Decisions whose recorded evidence their blocks do not give, and system transitions without evidence."""
 
     def __init__(self, rollout: Rollout, decisions: Sequence[Decision]) -> None:
         self.problems: list[RecordProblem] = []
-        self._waiting: list[tuple[Rollout, Decision]] = []  # with the rollout before it, in the order of their blocks
+        self._waiting: list[tuple[Rollout, Decision]] = []  # each with the rollout before it, the first one last
         before: Rollout | None = None
         for d in decisions:
             evidence = d.content["inputs"]["evidence"]
@@ -120,7 +123,10 @@ class ReplayedDecisions:
         self._waiting.reverse()
 
     def look(self, state: EvidenceState) -> None:
-        """Checks what rests on exactly the blocks of ``state``; to be called before the first block, and after each."""
+        """Checks the decisions that rest on exactly the blocks of ``state``.
+
+        Call it before the first block and after each block.
+        """
         while self._waiting and self._waiting[-1][1].content["inputs"]["evidence"]["blocks"] <= state.n_blocks:
             before, d = self._waiting.pop()
             evidence = d.content["inputs"]["evidence"]
@@ -135,7 +141,7 @@ class ReplayedDecisions:
                 self._say(d, f"decision {d.seq} ({d.kind}) does not follow: its blocks say {action.act}")
 
     def end(self, n_blocks: int) -> list[RecordProblem]:
-        """All problems, now that there are no more blocks."""
+        """All problems, once there are no more blocks."""
         if self._waiting:
             _, d = self._waiting[-1]
             n = d.content["inputs"]["evidence"]["blocks"]
@@ -147,8 +153,9 @@ class ReplayedDecisions:
 
 
 def verify_state(replayed: EvidenceState, stored: str | None) -> list[RecordProblem]:
-    """The state that the tick continues from equals what all blocks add up to; only this shows that the last
-    blocks are missing.
+    """Whether the state from which the tick continues equals what all blocks add up to.
+
+    No other check shows that the last blocks are missing.
     """
     n = replayed.n_blocks
     if stored is None:
@@ -158,29 +165,24 @@ def verify_state(replayed: EvidenceState, stored: str | None) -> list[RecordProb
             else [RecordProblem(seq=None, detail=f"{n} blocks are stored, and not what the tick knew after them")]
         )
     try:
-        known = from_text(stored).state
+        evidence = from_text(stored).state
     except ValueError as broken:
         return [RecordProblem(seq=None, detail=f"what the tick knew of the rollout cannot be read: {broken}")]
-    if as_text(StoredEvidence(state=known)) == as_text(StoredEvidence(state=replayed)):
+    if as_text(StoredEvidence(state=evidence)) == as_text(StoredEvidence(state=replayed)):
         return []
-    if known.n_blocks > n:
-        return [RecordProblem(seq=None, detail=f"block {n + 1} is missing: the tick had closed {known.n_blocks}")]
+    if evidence.n_blocks > n:
+        return [RecordProblem(seq=None, detail=f"block {n + 1} is missing: the tick had closed {evidence.n_blocks}")]
     return [
         RecordProblem(
-            seq=None, detail=f"what the tick knew after {known.n_blocks} blocks is not what the {n} blocks give"
+            seq=None, detail=f"what the tick knew after {evidence.n_blocks} blocks is not what the {n} blocks give"
         )
     ]
 
 
-def _hash_of(b: StoredBlock) -> str | None:
-    try:
-        return block_hash(previous_hash=b.previous_hash, seq=b.seq, kind=b.kind, content=b.text, closed_at=b.closed_at)
-    except (TypeError, ValueError):  # bytes that are no text any more
-        return None
-
-
 def _text(evidence: Mapping[str, Any]) -> bytes | None:
-    """Without its sentence, which a later version may put better; the decision's own hash holds it."""
+    """The evidence without its sentence, which a later version may word differently; the decision's own
+    hash covers it.
+    """
     try:
         return canonical_json({name: value for name, value in evidence.items() if name != "reason"})
     except ValueError:  # what canonical JSON cannot hold, such as the NaN of a forged block
@@ -191,9 +193,13 @@ ROLLBACK = "champion.rollback"
 
 
 def against_audit(decisions: Sequence[Decision], rows: Sequence[Mapping[str, Any]]) -> list[RecordProblem]:
-    """``rows``: what the audit holds of the rollout, in order; each decision wrote one with its hash."""
-    known = [row for row in rows if row["action"].startswith("rollout.")]
-    for place, (d, row) in enumerate(zip(decisions, known, strict=False), start=1):
+    """Where the decisions and the audit differ. Each decision wrote one row of the audit, with its hash.
+
+    Args:
+        rows: what the audit holds of the rollout, in order.
+    """
+    rollout_rows = [row for row in rows if row["action"].startswith("rollout.")]
+    for place, (d, row) in enumerate(zip(decisions, rollout_rows, strict=False), start=1):
         if (row["action"], row["actor"], row["at"], row["detail"].get("hash")) != (
             f"rollout.{d.kind}",
             d.actor,
@@ -205,20 +211,24 @@ def against_audit(decisions: Sequence[Decision], rows: Sequence[Mapping[str, Any
                     seq=d.seq, detail=f"decision {place} ({d.kind}) is not the one that the audit knows: {_row(row)}"
                 )
             ]
-    if len(known) > len(decisions):
-        missed = known[len(decisions)]
+    if len(rollout_rows) > len(decisions):
+        missing_row = rollout_rows[len(decisions)]
         return [
-            RecordProblem(seq=None, detail=f"decision {len(decisions) + 1} is missing: the audit knows {_row(missed)}")
+            RecordProblem(
+                seq=None, detail=f"decision {len(decisions) + 1} is missing: the audit knows {_row(missing_row)}"
+            )
         ]
     return [
         RecordProblem(seq=d.seq, detail=f"decision {d.seq} ({d.kind}) is not in the audit")
-        for d in decisions[len(known) :]
+        for d in decisions[len(rollout_rows) :]
     ]
 
 
 def against_outbox(decisions: Sequence[Decision], reported: Mapping[str, Any] | None) -> list[RecordProblem]:
-    """``reported``: the newest thing that was written down to be sent to MLflow about the rollout; None
-    where that is gone.
+    """Whether the last decision is the one that was last written down for MLflow.
+
+    Args:
+        reported: the newest item of the outbox about the rollout; None where it is gone.
     """
     last = decisions[-1] if decisions else None
     if reported is None or (last is not None and (reported.get("seq"), reported.get("hash")) == (last.seq, last.hash)):
@@ -235,10 +245,10 @@ def against_outbox(decisions: Sequence[Decision], reported: Mapping[str, Any] | 
 
 
 class CountedUnits:
-    """How many units the blocks counted, beside the units that are kept with what they were counted for.
+    """Compares how many units the blocks counted with the units that are stored as counted.
 
-    Each kept unit was counted by a block; a unit whose person was forgotten is not kept any more, so the blocks may
-    hold more.
+    Each stored unit was counted by a block. A unit whose person was forgotten is no longer stored, so blocks may hold
+    more.
     """
 
     def __init__(self) -> None:
@@ -249,8 +259,11 @@ class CountedUnits:
             self._n_values += sum(k for arm in ARMS for _, k in block.content["errors"][arm])
 
     def against(self, state: EvidenceState, *, n_matured: int, n_values: int) -> list[RecordProblem]:
-        """``n_matured`` and ``n_values``: of the kept units, those in a closed cohort,
-        and their values in guardrail blocks.
+        """The problems.
+
+        Args:
+            n_matured: stored units that are in a closed cohort.
+            n_values: values that stored units gave to guardrail blocks.
         """
         matured = state.n_left_out + sum(c.units_c + c.units_b for c in state.stages.values())
         return [
@@ -266,10 +279,12 @@ class CountedUnits:
 
 
 def against_champions(rollout: Rollout, history: Sequence[Champion]) -> list[RecordProblem]:
-    """The tenure that the promotion began; none where there was no promotion."""
-    promoted, tenures = rollout.outcome == "promoted", [c for c in history if c.rollout == rollout.id]
-    if promoted != bool(tenures):
-        detail = "was promoted, but no champion names it" if promoted else "was not promoted, but a champion names it"
+    """Whether a tenure names the rollout exactly where the rollout was promoted, and with the same variant and time."""
+    is_promoted, tenures = rollout.outcome == "promoted", [c for c in history if c.rollout == rollout.id]
+    if is_promoted != bool(tenures):
+        detail = (
+            "was promoted, but no champion names it" if is_promoted else "was not promoted, but a champion names it"
+        )
         return [RecordProblem(seq=None, detail=f"the rollout {detail}")]
     if tenures and [(c.variant, c.since) for c in tenures] != [(rollout.candidate, rollout.ended_at)]:
         tenures_text = ", ".join(f"{c.variant} since {iso(c.since)}" for c in tenures)
@@ -281,24 +296,20 @@ def against_champions(rollout: Rollout, history: Sequence[Champion]) -> list[Rec
     return []
 
 
-def holdback_evidence(rollout: Rollout, state: EvidenceState, *, alarm: str, at: datetime) -> dict[str, Any]:
-    """What the tick takes a promotion back on, for the audit: enough to judge it again from the blocks."""
-    return {"rollout": rollout.id, "blocks": state.n_blocks, "head": state.head, "alarm": alarm, "at": iso(at)}
-
-
 class PromotionWithdrawal:
     """A promotion that the tick took back by itself: its blocks must give the alarm that it names."""
 
     def __init__(self, rollout: Rollout, history: Sequence[Champion], rows: Sequence[Mapping[str, Any]]) -> None:
-        """Args: ``rows``: what the audit holds of the variant that the rollout replaced, in order."""
+        """Args:
+        rows: what the audit holds of the variant that the rollout replaced, in order.
+        """
         self._rollout = rollout
         self._evidence: Mapping[str, Any] | None = None
         self.problems: list[RecordProblem] = []
         rows = [row for row in rows if row["action"] == ROLLBACK and row["family"] == rollout.family]
         following = after_promotion(history, rollout.id)
-        named = [row for row in rows if (row["detail"].get("evidence") or {}).get("rollout") == rollout.id]
-        # Whether the tick went back to the champion before; a later promotion or an edited file follows for reasons of
-        # its own.
+        rows_of_rollout = [row for row in rows if (row["detail"].get("evidence") or {}).get("rollout") == rollout.id]
+        # Did the tick go back to the champion before? A later promotion or an edited file has reasons of its own.
         if following is None or not (
             following.by == ACTOR and following.rollout is None and following.variant == rollout.champion
         ):
@@ -310,21 +321,21 @@ class PromotionWithdrawal:
                         " do not"
                     ),
                 )
-                for row in named
+                for row in rows_of_rollout
             ]
             return
-        own = next((row for row in named if row["detail"]["seq"] == following.seq), None)
-        if own is None:
+        own_row = next((row for row in rows_of_rollout if row["detail"]["seq"] == following.seq), None)
+        if own_row is None:
             self._say(f"{following.by} took the promotion back, and the audit names no evidence for it")
-        elif not _tells_of(own, following):
+        elif not _tells_of(own_row, following):
             self._say(
                 f"{following.by} took the promotion back, and the audit knows another time, actor or reason of it"
             )
         else:
-            self._evidence = own["detail"]["evidence"]
+            self._evidence = own_row["detail"]["evidence"]
 
     def look(self, state: EvidenceState) -> None:
-        """To be called after each block."""
+        """Checks the alarm where ``state`` has the blocks that it rests on. Call it after each block."""
         evidence = self._evidence
         if evidence is None or state.n_blocks != evidence["blocks"]:
             return
@@ -341,7 +352,7 @@ class PromotionWithdrawal:
             )
 
     def end(self, n_blocks: int) -> list[RecordProblem]:
-        """All problems, now that there are no more blocks."""
+        """All problems, once there are no more blocks."""
         if self._evidence is not None:
             self._say(
                 f"the promotion was taken back on {self._evidence['blocks']} blocks, and only {n_blocks} are stored"
@@ -353,7 +364,10 @@ class PromotionWithdrawal:
 
 
 def _tells_of(row: Mapping[str, Any], tenure: Champion) -> bool:
-    """The alarm is compared as it was recorded: a later version may put its sentence better."""
+    """Whether the audit's row describes this tenure.
+
+    The alarm is compared as it was recorded: a later version may word it differently.
+    """
     detail = row["detail"]
     return (row["at"], row["actor"], detail["why"]) == (tenure.since, tenure.by, tenure.why) and detail["evidence"][
         "alarm"

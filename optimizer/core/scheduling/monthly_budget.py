@@ -1,5 +1,6 @@
-"""Limits of a calendar month (UTC) on what studies, judge runs and evaluations spend, per family and in all;
-every run's own cap is kept under them.
+"""Limits on what studies, judge runs and evaluations spend in a calendar month (UTC), per family and in all.
+
+Every run's own cap stays within them.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ class MonthlyLimits:
 class Remainder:
     """What is left of this month's limits.
 
-    ``usd`` None = nothing limits it; ``text`` says which limit it is and what has been used.
+    ``usd`` None: nothing limits it. ``text`` says which limit it is and what has been spent.
     """
 
     usd: float | None = None
@@ -77,8 +78,8 @@ def left_of(limits: MonthlyLimits, spends: Iterable[RunSpend], family: str) -> R
     ]
     if not each:
         return Remainder()
-    limit, counted, whose = min(each, key=lambda row: row[0] - _used(row[1]))
-    used = _used(counted)
+    limit, counted, whose = min(each, key=lambda row: row[0] - sum(spend.counted_usd for spend in row[1]))
+    used = sum(spend.counted_usd for spend in counted)
     if math.isinf(used):
         endless = ", ".join(s.run for s in counted if math.isinf(s.counted_usd))
         text = (
@@ -90,10 +91,6 @@ def left_of(limits: MonthlyLimits, spends: Iterable[RunSpend], family: str) -> R
         usd=max(0.0, _dollars(limit - used)),
         text=f"the {SPENDERS} {whose} have used or reserved ${used:.4f} of this month's ${limit:g}",
     )
-
-
-def _used(spends: Iterable[RunSpend]) -> float:
-    return sum(spend.counted_usd for spend in spends)
 
 
 def under(remainder: Remainder, budget: Budget) -> Budget:

@@ -1,5 +1,6 @@
-"""When a family's studies start by themselves and what they do: never, until a person switches that on;
-then as its file or that person says.
+"""When a family's studies start by themselves, and what they do.
+
+They never do until a person switches that on; then the file's schedule holds, or that person's.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ class StoredSchedule:
     """
 
     family: str
-    cron: str | None  # in place of the file's; None: at no time, by the file's triggers alone
+    cron: str | None  # in place of the file's; None: no times, only the file's triggers
     from_file: bool = False  # the times are the file's; ``cron`` is then None
     holdout: bool = False  # whether such a study may look at the sealed holdout
     strategy: str | None
@@ -47,7 +48,7 @@ class ScheduleInForce:
     """
 
     family: str
-    on: bool = False  # off: nothing starts by itself, and cron says what the file would have
+    on: bool = False  # False: nothing starts by itself, and ``cron`` is what the file has
     holdout: bool = False
     cron: str | None
     strategy: str
@@ -67,7 +68,7 @@ class ScheduleInForce:
 
     @property
     def text(self) -> str:
-        """What is done when, and who says so; without a full stop."""
+        """What happens when, and who says so; without a full stop."""
         if not self.on:
             return f"off, nothing starts by itself; to switch it on: detent family schedule {self.family} --on"
         by = f", switched on by {self.by} at {when(self.since)}" if self.since is not None else ""
@@ -90,7 +91,7 @@ class ScheduleView(ScheduleInForce):
 
 
 def in_force(family: Family, stored: StoredSchedule | None) -> ScheduleInForce:
-    """On where a switch is stored, with its times or the file's."""
+    """The schedule in force. It is on where a switch is stored, with the switch's times or the file's."""
     declared = family.schedule
     schedule = ScheduleInForce(
         family=family.name,

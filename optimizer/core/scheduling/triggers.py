@@ -1,5 +1,5 @@
-"""What makes a study start by itself: a champion that got worse, bad feedback in volume, or the time; and what keeps it
-from starting although a trigger fires.
+"""What starts a study by itself: a champion that got worse, much bad feedback, or the time; and what prevents the
+start.
 
 Values in, a Trigger out.
 """
@@ -27,16 +27,16 @@ State = Literal["fires", "quiet", "cannot_tell", "off"]
 KINDS: tuple[TriggerKind, ...] = ("degradation", "feedback", "schedule")  # the first that fires gives a study its name
 EVIDENCE_KINDS: tuple[TriggerKind, ...] = ("degradation", "feedback")
 WINDOW_HOURS = 6.0  # of what counts as now, for degradation
-REFERENCE_DAYS = 7.0  # before it: whole weeks, since days of the week differ
+REFERENCE_DAYS = 7.0  # before the window: whole weeks, since days of the week differ
 MIN_UNITS = 50  # with outcomes, in each of both windows
 MIN_REQUESTS = 100  # with a latency, in each of both windows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnitMean:
-    """The mean over units, each with the mean of what it reported. ``mean`` is None where there is no unit.
+    """The mean over units, each with the mean of what it reported; ``mean`` is None where there is no unit.
 
-    ``share`` of the units, drawn at random, were read: below 1, ``n`` is estimated, and ``mean`` is that of these.
+    ``share`` of the units, drawn at random, were read. Below 1, ``n`` is estimated, and ``mean`` is that of these.
     """
 
     n: int = 0
@@ -51,9 +51,8 @@ class UnitMean:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecentOutcomes:
-    """What users made of one variant in one window.
-
-    Every unit counts once in each figure, however often it reported.
+    """What users reported of one variant in one window. Every unit counts once in each figure, however often it
+    reported.
     """
 
     all: UnitMean = field(default_factory=UnitMean)  # scores, and successes as 0 or 1 where no score came with them
@@ -82,7 +81,7 @@ class Look:
 
 
 def recent_outcomes(sums: Sequence[TrafficSum]) -> RecentOutcomes:
-    """Of the sums of one variant's feedback."""
+    """The outcomes from the sums of one variant's feedback."""
     by_source = {source: source_sums for (source,), source_sums in summed_by(sums, "source").items()}
     means = {
         field: {source: _mean(source_sums, place) for source, source_sums in by_source.items()}
@@ -118,8 +117,8 @@ def first_to_fire(looks: Iterable[Look]) -> Trigger | None:
 
 
 def look_at_schedule(cron: str | None, *, since: datetime, now: datetime) -> Look:
-    """Whether a time of the schedule lies in (since, now]; however many passed meanwhile,
-    they make one study, which says so.
+    """Whether a time of the schedule lies in (since, now]. However many passed meanwhile, they make one study, which
+    says so.
     """
     if cron is None:
         return Look(kind="schedule", state="off", reason="no schedule")
@@ -202,7 +201,7 @@ def look_at_degradation(threshold: float | None, recent: Window, reference: Wind
     return Look(kind="degradation", state=state, reason=reason, evidence=evidence)
 
 
-def handled(look: Look, *, study: str, since: datetime, again_at: datetime) -> Look:
+def handled_look(look: Look, *, study: str, since: datetime, again_at: datetime) -> Look:
     """A trigger whose evidence a study has answered already: its window has to be all new before it may fire again."""
     if look.state == "off":
         return look
@@ -214,9 +213,7 @@ def handled(look: Look, *, study: str, since: datetime, again_at: datetime) -> L
 
 
 def _drop(name: str, recent: Mapping[str, UnitMean], reference: Mapping[str, UnitMean]) -> FigureChange | None:
-    """In the source with most units now that has enough of them in both windows:
-    what one source says is no measure for another.
-    """
+    """The drop, in the source with most units now that has enough of them in both windows: sources do not compare."""
     common = [source for source in recent if min(recent[source].n, reference.get(source, UnitMean()).n) >= MIN_UNITS]
     if not common:
         return None

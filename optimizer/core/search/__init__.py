@@ -1,6 +1,5 @@
-"""How better Variants are looked for: the study, its strategies, the space, what it aims at and what it will cost.
+"""How better Variants are searched for: the study, its strategies, the space, the aim, and what it will cost.
 
-Start at ``study.py``, then ``strategy.py``. The strategies that need no library are in
-``proposers/``, sets of examples in ``examples/``, thresholds of cascades in ``cascade/``, what a family learns from
-failures in ``playbook/``.
+Start at ``study.py``, then ``strategy.py``. ``proposers/`` has the strategies that need no library, ``examples/`` sets
+of examples, ``cascade/`` thresholds of cascades, and ``playbook/`` what a family learns from failures.
 """

@@ -1,5 +1,6 @@
-"""What one answer of a variant or of a space, and judging it, may take at most: models, calls, bytes of a request,
-dollars. Known before a model is asked.
+"""The most that one answer of a variant or a space, and judging it, may take: models, calls, request bytes, dollars.
+
+All of it is known before a model is asked.
 """
 
 from __future__ import annotations
@@ -29,41 +30,41 @@ from optimizer.core.policy.validator import BY_JUDGE, VALIDATE_FACTS, VALIDATE_T
 from optimizer.core.search.space import instruction_of
 from optimizer.core.search.study import Definition
 
-BYTES_PER_TOKEN = 4.0  # English text; only expectations use it, reserves count one token per byte
+BYTES_PER_TOKEN = 4.0  # English text; for expectations only, since reserves count one token per byte
 
 
 MAX_BYTES_PER_OUTPUT_TOKEN = 6
 
 
-MEASURED_FROM = 20  # examples, from which on their longest inputs say how long a request may become
+MEASURED_FROM = 20  # so many examples show by their longest inputs how long a request may become
 
 
-MARGIN = 1.5  # of the reserve: the longest input seen, and half as much again for rows that were not
+MARGIN = 1.5  # of the reserve: the longest input seen, and half as much again for rows that nobody has seen
 
 
 DEFAULT_MAX_CHARS = 4000
 
 
-DEFAULT_MAX_TOKENS = 256  # of an answer, where neither variant nor family says
+DEFAULT_MAX_TOKENS = 256  # of an answer, where neither the variant nor the family sets them
 
 
-INSTRUCTION_BYTES = 4000  # that a written instruction may have beyond the champion's
+INSTRUCTION_BYTES = 4000  # by which a written instruction may be longer than the champion's
 
 
-ASKED_AGAIN_BYTES = 2000  # of the note or instruction with which a policy asks again
+ASKED_AGAIN_BYTES = 2000  # of the note or the instruction that a policy adds when it asks again
 
 
 def request_bytes(messages: Sequence[Mapping[str, Any]], params: Mapping[str, Any] | None = None) -> int:
-    """UTF-8 bytes of what the model reads and 16 per message: the contract's upper bound of input tokens."""
+    """UTF-8 bytes of what the model reads, and 16 per message: the contract's upper bound of input tokens."""
     return prompt_bytes(messages, params or {}) + TOKENS_PER_MESSAGE * len(messages)
 
 
 def longest_inputs(family: Family, seen: Sequence[Example]) -> dict[str, str]:
     """Filler inputs as long as the longest that was seen and half as much again, at most as long as the family allows.
 
-    With fewer than 20 examples as long as the family allows, at the bytes per character of the examples seen; where it
-    sets no limit, 4,000 characters if none seen is longer. The sealed holdout is not seen: a row of it that is longer
-    still is asked about while the cap has room for it, since each call is checked against the cap by itself.
+    With fewer than 20 examples they are as long as the family allows, at the bytes per character of the examples seen;
+    if it sets no limit, 4,000 characters, or the longest seen. The sealed holdout is not seen: a longer row of it is
+    asked about while the cap has room, since each call is checked against the cap by itself.
     """
     texts = {name: [str(example.input[name]) for example in seen if name in example.input] for name in family.inputs}
     ratio = max((len(t.encode()) / len(t) for of_one in texts.values() for t in of_one if t), default=1.0)
@@ -92,14 +93,14 @@ def longest_allowed(
     is_asked_again: bool = False,
     instructions: Sequence[str] = (),
 ) -> int:
-    """Bytes of the longest request a candidate may make: the champion's messages with ``max_examples`` longest
-    examples, and room for an instruction where one may be written,
-    and for the earlier answer where a policy asks again.
+    """Bytes of the longest request that a candidate may make.
 
-    The definition may set it; it is never below what the champion itself needs.
+    That is the champion's messages with the ``max_examples`` longest examples, room for an instruction where one may be
+    written, and room for the earlier answer where a policy asks again. The definition may set it; it is never below
+    what the champion itself needs.
 
     Args:
-        instructions: that the space lists; the longest of them fits, too.
+        instructions: those that the space lists; the longest of them fits, too.
     """
     own = longest_of(champion, inputs)
     again = _output_bytes(champion) + ASKED_AGAIN_BYTES if is_asked_again else 0
@@ -108,8 +109,8 @@ def longest_allowed(
     filler = tuple(FewShot(id=f"longest-{i}", input=inputs, output="") for i in range(definition.max_examples))
     outputs = definition.max_examples * _output_bytes(champion)
     written = INSTRUCTION_BYTES if is_written else 0
-    listed = max((len(text.encode()) for text in instructions), default=0)
-    longer = max(0, listed + TOKENS_PER_MESSAGE - len((instruction_of(champion) or "").encode()))
+    listed_bytes = max((len(text.encode()) for text in instructions), default=0)
+    longer = max(0, listed_bytes + TOKENS_PER_MESSAGE - len((instruction_of(champion) or "").encode()))
     return max(own, longest_of(replace(champion, examples=filler), inputs) + outputs) + max(written, longer) + again
 
 
@@ -118,19 +119,20 @@ def _output_bytes(variant: Variant) -> int:
 
 
 def longest_answer(champion: Variant, space: Mapping[str, Any]) -> int:
-    """Tokens that an answer of the champion or of the space may have."""
+    """The most tokens that an answer of the champion or of the space may have."""
     own = int(champion.model.get("max_tokens") or DEFAULT_MAX_TOKENS)
     return max([own, *map(int, options_of(space, "max_tokens"))])
 
 
 def usd_of(n_bytes: float, max_tokens: float, price: ModelPrice) -> float:
-    """Upper bound of one call: every byte an input token, every allowed output token used."""
+    """The most that one call costs: every byte is an input token, and every allowed output token is used."""
     return upper_bound_usd(ceil(n_bytes), 0, ceil(max_tokens), price)
 
 
 def models_of(champion: Variant, space: Mapping[str, Any], tiers: Sequence[str] = ()) -> list[str]:
-    """Names of the models that a study may ask: the champion's, then the others that the space,
-    the champion's policy or ``tiers`` name.
+    """The models that a study may ask.
+
+    The champion's comes first, then those that the space, the champion's policy or ``tiers`` name.
     """
     named = [champion.policy.get(knob) or () for knob in ("tiers", "votes.models")]
     offered = [options for knob in ("tiers", "votes.models") for options in options_of(space, f"policy.{knob}")]
@@ -139,12 +141,12 @@ def models_of(champion: Variant, space: Mapping[str, Any], tiers: Sequence[str] 
 
 
 def calls_per_answer(champion: Variant, space: Mapping[str, Any], tiers: Sequence[str] = ()) -> int:
-    """The most calls that one example takes, whichever variant of the space answers it: 1 without a policy.
+    """The most calls for one example, whichever variant of the space answers it; 1 without a policy.
 
     Args:
         tiers: of the cascade whose thresholds are searched.
     """
-    policy = {**champion.policy, "accept": 1.0, "accept.2": None, "accept.3": None}
+    policy = {**champion.policy, "accept": 1.0, "accept.2": None, "accept.3": None, "students": None}
     named = champion.policy.get("tiers") or ()
     if max(len(tiers), len(named)) > 1:
         policy["tiers"] = list(max(tiers, named, key=len))
@@ -155,8 +157,9 @@ def calls_per_answer(champion: Variant, space: Mapping[str, Any], tiers: Sequenc
 
 
 def asks_again(champion: Variant, space: Mapping[str, Any]) -> bool:
-    """Whether a policy may show a model its own earlier answer, or a stronger instruction:
-    requests longer than the rendered one.
+    """Whether a policy may show a model its own earlier answer, or a stronger instruction.
+
+    Such requests are longer than the rendered one.
     """
     return any(
         knob.split(".")[0] in ("refine", "gate", "validate") for knob in (*champion.policy, *varied_knobs(space))
@@ -177,7 +180,7 @@ COUNTING = (
 
 
 def _most_of(entry: Mapping[str, Any]) -> Sequence[Any]:
-    """The options of a choice; of a range its upper end."""
+    """The options of a choice, or the upper end of a range."""
     ((form, values),) = entry.items()
     return list(values) if form == "choices" else [values[-1]]
 
@@ -189,7 +192,7 @@ def _calls_of(policy: Mapping[str, Any]) -> int:
         policy = {name: value for name, value in policy.items() if not name.startswith("accept")}
     try:
         return most_calls(parse_policy(policy))
-    except InvalidInput:  # a combination that is no policy, and so no candidate
+    except InvalidInput:  # this combination is no policy, so it is no candidate
         return 1
 
 
@@ -198,14 +201,17 @@ def options_of(space: Mapping[str, Any], name: str) -> list[Any]:
     return list(entry.get("choices") or entry.get("int") or ())
 
 
-ASKS = 2  # of a member for one answer at most: an answer of its own that cannot be read is asked for once more
-LONGEST_WHY = "x" * 300  # as long as a sentence on what could not be read
+ASKS = 2  # how often a member is asked about one answer: once more where its reply cannot be read
+LONGEST_WHY = "x" * 300  # filler for the sentence on what could not be read
 OUTPUT_BYTES_PER_TOKEN = 6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JudgingCost:
-    """Of one answer. ``usd`` None: a member has no known price. ``most_usd_per_call``: of the dearest single call."""
+    """What judging one answer costs.
+
+    ``usd`` is None where a member has no known price. ``most_usd_per_call``: of the dearest single call.
+    """
 
     calls: Spread = NONE
     usd: Spread | None = NONE
@@ -213,7 +219,7 @@ class JudgingCost:
     members: tuple[str, ...] = ()
 
     def most_usd(self, n: int) -> float | None:
-        """Of so many answers, at most; None where a price is unknown."""
+        """The most that judging ``n`` answers costs; None where a price is unknown."""
         return None if self.usd is None else n * self.usd.high
 
     def usd_of(self, calls: Spread) -> Spread | None:
@@ -225,7 +231,7 @@ class JudgingCost:
 
     @property
     def once_usd(self) -> float | None:
-        """The most that an answer's judgements cost where each member is understood at once."""
+        """The most that an answer's judgements cost where each member's first reply can be read."""
         return None if self.usd is None else self.usd.high / ASKS
 
 
@@ -233,12 +239,12 @@ NO_JUDGE = JudgingCost()
 
 
 def judge_of_scorer(family: Family) -> JudgeSettings | None:
-    """The judge that scores the family's answers; None where none does, also where one is declared for other ends."""
+    """The judge that scores the family's answers; None where a judge is declared only for other ends, or none is."""
     return family.judge if SCORER in family.metrics else None
 
 
 def gate_judgements(champion: Variant, space: Mapping[str, Any] = MappingProxyType({})) -> int:
-    """Answers to one input that a gate puts before the judge at most, whichever variant of the space gives them."""
+    """The most answers to one input that a gate puts before the judge, whichever variant of the space gives them."""
     scorers = {champion.policy.get(SCORER_KNOB.name), *options_of(space, f"policy.{SCORER_KNOB.name}")}
     if JUDGE not in scorers:
         return 0
@@ -248,7 +254,7 @@ def gate_judgements(champion: Variant, space: Mapping[str, Any] = MappingProxyTy
 
 
 def fact_checks(champion: Variant, space: Mapping[str, Any] = MappingProxyType({})) -> int:
-    """Answers to one input whose facts a validator puts before the judge at most."""
+    """The most answers to one input whose facts a validator puts before the judge."""
     name = VALIDATE_FACTS.name
     if BY_JUDGE not in {champion.policy.get(name), *options_of(space, f"policy.{name}")}:
         return 0
@@ -256,18 +262,18 @@ def fact_checks(champion: Variant, space: Mapping[str, Any] = MappingProxyType({
 
 
 def acts_on_judge(variant: Variant) -> bool:
-    """Whether a judge may hold an answer of it back."""
+    """Whether a judge may withhold an answer of the variant."""
     is_followed = variant.policy.get(VALIDATE_THEN.name, VALIDATE_THEN.default) != VALIDATE_THEN.default
     return gate_judgements(variant) > 0 or (is_followed and fact_checks(variant) > 0)
 
 
 def policy_judgements(champion: Variant, space: Mapping[str, Any] = MappingProxyType({})) -> int:
-    """What gate and validator put before the judge at most, for one input."""
+    """The most judgements that gate and validator need for one input."""
     return gate_judgements(champion, space) + fact_checks(champion, space)
 
 
 def judge_asked(family: Family, variants: Sequence[Variant]) -> JudgeSettings | None:
-    """The judge, where it scores the family's answers or a policy of these variants asks it."""
+    """The judge, if it scores the family's answers or a policy of these variants asks it; else None."""
     return family.judge if any(map(policy_judgements, variants)) else judge_of_scorer(family)
 
 
@@ -280,13 +286,13 @@ def judging_cost(
     *,
     n_gate: int = 0,
 ) -> JudgingCost:
-    """Of one answer, whose scorer takes a judgement or whose gate does; NO_JUDGE where neither does.
+    """What judging one answer costs; NO_JUDGE where neither the scorer nor a gate asks a judge.
 
     Args:
         inputs: as long as the longest that is asked about.
         seen: examples whose expected outputs say how long a reference may be.
-        max_tokens: that an answer may have.
-        n_gate: judgements by a policy at most (``policy_judgements``).
+        max_tokens: the most that an answer may have.
+        n_gate: the most judgements by a policy (``policy_judgements``).
     """
     n_judgements = n_gate + (judge_of_scorer(family) is not None)
     judge = family.judge if n_judgements else None

@@ -1,4 +1,4 @@
-"""How many calls and trials a study of given strategies may take, before it runs.
+"""How many calls and trials a study with given strategies may take.
 
 ``core/search/cost_estimate.py`` puts prices on them.
 """
@@ -28,15 +28,16 @@ def expected_calls(
     judging: Spread = NONE,
     n_run_off: int = 0,
 ) -> dict[str, Spread]:
-    """Calls by part of a study. Bootstrapping asks until enough outputs are good, so it has the widest spread.
+    """Calls, by part of a study. Bootstrapping asks until enough outputs are good, so its spread is the widest.
 
     Args:
         is_written: whether a proposer is asked for instructions; its calls are the part PROPOSALS.
         judging: calls that judge one answer; they count in the part of that answer.
-        n_run_off: dev rows behind ``n_dev``, which those that lead meet.
+        n_run_off: dev rows behind ``n_dev``, which the leaders meet.
     """
     n_dev, per_answer = sizes.n_dev, sizes.per_answer
-    parts = {CHAMPION: Spread(low=n_dev, expected=n_dev * (1 + per_answer) / 2, high=n_dev * per_answer)}
+    n_first = n_dev * n_champions(sizes.definition)
+    parts = {CHAMPION: Spread(low=n_first, expected=n_first * (1 + per_answer) / 2, high=n_first * per_answer)}
     known = records(strategies)
     parts |= {record.name: record.calls_for(sizes) for record in known}
     if n_run_off:
@@ -63,11 +64,12 @@ def expected_calls(
 def calls_for_a_race(
     budget: int | None, definition: Definition, *, n_train: int, n_confirmation: int, n_judges: int = 0
 ) -> int | None:
-    """Of a study's budget what champion and contenders may meet examples with: less the confirmation and what
-    bootstrapping asks.
+    """The calls of a budget with which champion and contenders may meet examples.
+
+    That is the budget less the confirmation and what bootstrapping asks.
 
     Args:
-        n_judges: that are asked about every answer; what is returned counts answers.
+        n_judges: judges that are asked about every answer; the result counts answers.
     """
     if budget is None:
         return None
@@ -75,10 +77,12 @@ def calls_for_a_race(
 
 
 def is_raced(strategies: Sequence[str], aim: Aim, definition: Definition, *, calls: int | None, n_dev: int) -> bool:
-    """Whether a study's candidates race: always with ``race``, and with ``joint`` for quality where the calls do not
-    pay for all dev examples of each.
+    """Whether a study's candidates race.
+
+    They do with ``race``, and with ``joint`` for quality where the calls do not pay for all dev examples of each. They
+    do not on the way to another model: there the champion is none of the contenders.
     """
-    if tuple(strategies) == (JOINT,) and aim == "quality":
+    if tuple(strategies) == (JOINT,) and aim == "quality" and definition.move_to is None:
         return calls is not None and calls < (1 + definition.n_settings) * n_dev
     return RACE in strategies
 
@@ -98,13 +102,14 @@ def n_settings_within(
     per_answer: int,
     n_champion_examples: int = 0,
 ) -> int:
-    """How many points a study tries whose definition does not say.
+    """How many points a study tries whose definition does not say so.
 
-    All of a finite space where the cap on calls pays for a look at each, else as many as it pays for; never fewer than
-    the definition's default. Of ``joint`` with sets of examples so many more, for points beside other sets.
+    All of a finite space where the cap on calls pays for a look at each, else as many as it pays for, and never fewer
+    than the definition's default. With ``joint`` over sets of examples it is more by as many, for points beside other
+    sets.
 
     Args:
-        n_points: of the space at most; infinite where a float varies, and then the default stays.
+        n_points: the most points of the space; infinite where a float varies, and then the default stays.
         per_answer: the most calls that one example takes.
     """
     if calls is None or n_points == inf or not set(strategies) & {RACE, "settings", JOINT}:
@@ -116,7 +121,7 @@ def n_settings_within(
         n_points += definition.n_settings
     n_others = trials_of(strategies, replace(definition, n_settings=0)) - 1
     if makes_sets - {JOINT} and not n_champion_examples:
-        n_others -= 1  # bootstrapping's own candidate without examples is the champion
+        n_others -= 1  # bootstrapping's candidate without examples is the champion
     met = min(FIRST, definition.n_dev) if may_race else definition.n_dev  # by each, at the least
     champion = n_champion_first(definition) if may_race else definition.n_dev
     calls_left = calls / per_answer - confirmation_calls(definition.n_holdout) - champion - for_examples.expected
@@ -124,5 +129,10 @@ def n_settings_within(
 
 
 def trials_of(strategies: Sequence[str], definition: Definition) -> int:
-    """The most trials a study can have, the champion's included."""
-    return 1 + sum(record.n_trials(definition) for record in records(strategies))
+    """The most trials that a study can have, the champion's included."""
+    return n_champions(definition) + sum(record.n_trials(definition) for record in records(strategies))
+
+
+def n_champions(definition: Definition) -> int:
+    """Trials before the first proposal: the champion, and on the way to another model the same with that one."""
+    return 1 if definition.move_to is None else 2

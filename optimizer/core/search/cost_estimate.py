@@ -1,6 +1,4 @@
-"""What a study will cost before it runs: calls, dollars, minutes with their spread,
-and the reserve of its confirmation.
-"""
+"""What a study will cost: calls, dollars and minutes, each with a range, and the reserve for its confirmation."""
 
 from __future__ import annotations
 
@@ -32,16 +30,16 @@ from optimizer.core.search.answer_bounds import (
 from optimizer.core.search.run_off import RUN_OFF
 from optimizer.core.search.study import KEEP, Definition
 
-REFLECTED_ON = 3  # training examples of one reflection, answered by parent and child (Agrawal et al. 2025)
-SUMMARISED = 10  # training examples that one call of DSPy's proposer reads
-# At most, for an item whose text a score is learned from; the two scores of 1,163 items took 20 s of a core.
+REFLECTED_ON = 3  # training examples of one reflection, which parent and child answer (Agrawal et al. 2025)
+SUMMARISED = 10  # training examples in one call of DSPy's proposer
+# The most for an item from whose text a score is learned; the two scores of 1,163 items took 20 s of a core.
 LEARNED_S = 0.06
-REPLAYED_PER_S = 1e6  # (setting x item), at least
+REPLAYED_PER_S = 1e6  # the least number of pairs of setting and item
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EstimateTotals:
-    """What a whole study takes. ``usd`` is None where a model has no known price."""
+    """What the whole study takes. ``usd`` is None where a model has no known price."""
 
     calls: Spread
     usd: Spread | None
@@ -53,12 +51,12 @@ class CostEstimate:
     """The answer of a dry run.
 
     ``usd`` is None where the model has no known price; ``reserved_usd`` is the confirmation's. ``parts``: calls of the
-    champion, of each strategy and of the confirmation, as they fit under the budget's. ``no_sure_turn``: strategies for
-    which the budget's calls leave nothing if those before take their most; ``enough``: caps of calls, usd and minutes
-    under which every part comes to its end. ``models``: whose prices these are, the serving champion's first.
-    ``truncated``: input > train and dev examples in which it is cut; ``n_refused``: those left out, since serving
-    refuses inputs so long; ``n_unreleased``: train examples left out, since nobody released them. ``remarks``:
-    sentences on the rows, what is left out or missing, and what to do.
+    champion, of each strategy and of the confirmation, as the budget's calls leave room for them. ``no_sure_turn``:
+    strategies that get no call if those before them take their most. ``enough``: caps of calls, usd and minutes under
+    which every part comes to its end. ``models``: whose prices these are, the serving champion's first. ``truncated``:
+    input -> train and dev examples in which it is cut. ``n_refused``: examples left out because serving refuses inputs
+    so long. ``n_unreleased``: train examples left out because nobody released them. ``remarks``: sentences on the rows,
+    on what is left out or missing, and on what to do.
     """
 
     calls: Spread
@@ -89,12 +87,11 @@ def confirmation_usd(
     tiers: Sequence[str] = (),
     judged_usd: float | None = 0.0,
 ) -> float | None:
-    """What the confirmation may cost at most, whichever variant of the space wins;
-    None where a model's price is unknown.
+    """The most that the confirmation may cost, whichever variant of the space wins; None where a price is unknown.
 
     Args:
-        n_calls: that answer.
-        judged_usd: what the judges of these answers may cost at most; None where a price is unknown.
+        n_calls: calls that answer.
+        judged_usd: the most that judging these answers may cost; None where a price is unknown.
     """
     models = models_of(champion, space, tiers)
     max_tokens = max([int(champion.model.get("max_tokens") or 0), *map(int, options_of(space, "max_tokens"))])
@@ -106,13 +103,16 @@ def confirmation_usd(
 
 
 def confirmation_calls(n_holdout_selected: int, per_answer: int = 1) -> int:
-    """Champion and winner once on each selected holdout example, each with as many calls as its policy may make."""
+    """Calls of the confirmation: champion and winner, once on each selected holdout example, with all calls of a
+    policy.
+    """
     return 2 * n_holdout_selected * per_answer
 
 
 def holdout_size(available: int, definition: Definition) -> int:
-    """What the definition fixes, as far as there are so many; left alone a definition asks for ``gates.n``,
-    or more where a loss must be ruled out.
+    """The number of holdout examples: what the definition fixes, as far as there are so many.
+
+    A definition that does not say asks for ``gates.n``, or for more where a loss must be ruled out.
     """
     return min(available, definition.n_holdout)
 
@@ -146,7 +146,7 @@ def estimate_study(
     n_confirmation: int,
     reserved_usd: float | None,
 ) -> CostEstimate:
-    """Puts prices and durations on the calls, never above the budget."""
+    """Puts prices and durations on the calls, and never exceeds the budget."""
     price, proposals_price, judging = call.price, call.proposals_price, call.judging
 
     def totals(parts: Mapping[str, Spread], cap: int | None) -> EstimateTotals:
@@ -171,7 +171,17 @@ def estimate_study(
                 expected=answers.expected * usd_of(tokens, call.max_tokens / 2, price),
                 high=answers.high * usd_of(call.longest_bytes / BYTES_PER_TOKEN, call.max_tokens, price),
             )
-            usd = usd if proposals_price is None else usd + _dearer(proposals, tokens, proposals_price)
+            # Each proposal shows about three examples, at most ten, and may be long.
+            usd = (
+                usd
+                if proposals_price is None
+                else usd
+                + Spread(
+                    low=0,
+                    expected=proposals.expected * usd_of(REFLECTED_ON * tokens, PROPOSAL_TOKENS / 2, proposals_price),
+                    high=proposals.high * usd_of(SUMMARISED * tokens, PROPOSAL_TOKENS, proposals_price),
+                )
+            )
         seconds = Spread(
             low=calls.low * call.seconds.low,
             expected=calls.expected * call.seconds.expected,
@@ -197,8 +207,9 @@ def estimate_study(
 
 
 def _enough(whole: EstimateTotals, budget: Budget, reserved_usd: float) -> dict[str, float]:
-    """For each cap that may cut the study the one that cannot; the confirmation holds its dollars back,
-    whatever it comes to cost.
+    """For each cap that may cut the study short, the one that does not.
+
+    The confirmation reserves its dollars, however little it comes to cost.
     """
     most: dict[str, float] = {"calls": ceil(whole.calls.high), "minutes": ceil(whole.minutes.high)}
     if whole.usd is not None:
@@ -216,16 +227,16 @@ def estimate_evaluation(
     *,
     are_judged: bool = True,
 ) -> tuple[Spread, Spread | None]:
-    """(calls, dollars; None where a model has no known price) of asking each variant each example once, and a judge
-    about each answer where one scores the family.
+    """(calls, dollars) of asking each variant each example once, and a judge about each answer where one scores the
+    family.
 
-    Low is nothing: the journal may have all answers. How many calls a policy takes for an answer is not known before,
-    so the most are expected; the most dollars count each byte as a token, the dearest model, and every output token
-    that is allowed.
+    Dollars are None where a model has no known price. The lower end is nothing: the journal may have all answers. How
+    many calls a policy takes for an answer is not known before, so the most are expected. The upper end in dollars
+    counts each byte as a token, the dearest model, and every output token that is allowed.
 
     Args:
-        are_judged: False: no answer is scored by the judge, as where answers are only timed; a gate asks it all the
-            same.
+        are_judged: False where no answer is scored by the judge, as where answers are only timed. A gate asks it all
+            the same.
     """
     calls, expected_usd, most_usd = 0, 0.0, 0.0
     n_judged, usd = NONE, cast("Spread | None", NONE)
@@ -237,7 +248,7 @@ def estimate_evaluation(
         for example in examples:
             try:
                 n_bytes = request_bytes(render(variant, example.input, declared=family.inputs), params)
-            except InvalidInput:  # an input is missing: no model is called
+            except InvalidInput:  # an input is missing, so no model is called
                 continue
             calls += per_answer
             expected_usd += per_answer * max(
@@ -255,17 +266,9 @@ def estimate_evaluation(
     )
 
 
-def _dearer(proposals: Spread, tokens: float, price: ModelPrice) -> Spread:
-    """Dollars of proposals: each shows three examples or so, at most ten, and may be long."""
-    return Spread(
-        low=0,
-        expected=proposals.expected * usd_of(REFLECTED_ON * tokens, PROPOSAL_TOKENS / 2, price),
-        high=proposals.high * usd_of(SUMMARISED * tokens, PROPOSAL_TOKENS, price),
-    )
-
-
 def replay_estimate(definition: Definition, n_items: int) -> CostEstimate:
-    """Of a study that calls no model: only time, from a slow machine's 10^6 items a second to ten times that.
+    """The estimate of a study that calls no model: only time, from 10^6 items a second (a slow machine) to ten times
+    that.
 
     Where a score is learned for what is to be kept, that takes most of the time, and one policy is proposed.
     """
@@ -291,7 +294,7 @@ def search_budget(
     """What the search may spend once the confirmation is set aside.
 
     Raises:
-        BudgetTooSmall: nothing would be left for the champion's evaluation. The sentence carries the figures.
+        BudgetTooSmall: nothing would be left for the champion's evaluation. The sentence has the figures.
     """
     calls = None if budget.calls is None else budget.calls - n_confirmation
     if calls is not None and calls < n_dev:
@@ -327,8 +330,8 @@ def search_budget(
     return Budget(usd=usd, calls=calls, minutes=minutes)
 
 
-CONFIRMATION, CHAMPION, PROPOSALS = "confirmation", "champion", "proposals"  # parts beside the strategies
-FIRST = (CHAMPION, PROPOSALS)  # paid for before, or along with, the first strategy
+CONFIRMATION, CHAMPION, PROPOSALS = "confirmation", "champion", "proposals"  # names of the parts beside the strategies
+FIRST = (CHAMPION, PROPOSALS)  # parts that are paid for before, or along with, the first strategy
 
 
 def total(parts: Mapping[str, Spread]) -> Spread:
@@ -336,11 +339,11 @@ def total(parts: Mapping[str, Spread]) -> Spread:
 
 
 def within(parts: Mapping[str, Spread], cap: int | None) -> dict[str, Spread]:
-    """The parts under a cap: the confirmation is set aside, the champion comes first,
-    then one strategy after the other until nothing is left.
+    """The parts under a cap: the confirmation is set aside, the champion comes first, then one strategy after the
+    other.
 
-    Expected calls add up to what the whole study is expected to make. The least a part has is what others leave that
-    take their most, and the other way round.
+    Expected calls add up to what the whole study is expected to make. The least that a part has is what remains when
+    the others take their most, and the other way round.
     """
     if cap is None:
         return dict(parts)
@@ -360,7 +363,7 @@ def within(parts: Mapping[str, Spread], cap: int | None) -> dict[str, Spread]:
 
 
 def without_a_sure_turn(parts: Mapping[str, Spread], cap: int | None) -> tuple[str, ...]:
-    """The strategies for which nothing is left under the cap if those before them take their most."""
+    """The strategies that get no call under the cap if those before them take their most."""
     if cap is None:
         return ()
     room = cap - parts.get(CONFIRMATION, NONE).high

@@ -1,9 +1,9 @@
-"""How good each Variant may be, when all have met the first examples of one order but not equally many of them.
+"""How good each Variant may be, when all have met the first examples of one order, but not equally many.
 
-Mixed model: score of Variant v on example i = difficulty of i + effect of v + noise, effects normal around their common
-mean. An effect measured on few examples is drawn towards that mean, so that luck does not lead; difficulties drop out
-between Variants that met the same examples. All that was measured is used, so that it does not matter by what rule it
-was decided to measure it (the likelihood does not depend on the stopping rule).
+Mixed model: score of Variant v on example i = difficulty of i + effect of v + noise, with effects normal around their
+common mean. An effect measured on few examples is drawn towards that mean, so that luck does not lead. Difficulties
+cancel between Variants that met the same examples. All measurements are used, so it does not matter by which rule it
+was decided to measure (the likelihood does not depend on the stopping rule).
 
 Source: Henderson (1975), Biometrics 31(2), 423-447 (best linear unbiased prediction); variances by moments.
 """
@@ -16,28 +16,25 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from math import sqrt
 
-LEAST_SPREAD = 0.02  # standard deviation of the effects assumed at least: Variants of one family seldom differ by less
-LEAST_NOISE = 0.05  # standard deviation of the noise assumed at least: a few equal scores do not prove equality
-PRIOR_COUNT = 4.0  # scores' worth of belief that all variance is noise, which a few scores alone would underrate
+LEAST_SPREAD = 0.02  # least standard deviation of the effects: Variants of one family seldom differ by less
+LEAST_NOISE = 0.05  # least standard deviation of the noise: a few equal scores do not prove equality
+PRIOR_COUNT = 4.0  # the belief that all variance is noise counts as so many scores; few scores would underrate noise
 
 Scores = Sequence[float | None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VariantEffects:
-    """Estimated effects (their level is arbitrary, differences count)
-    of every Variant with a score, and how sure they are.
-    """
+    """Estimated effects of every Variant with a score, and how sure they are. Only differences of effects count."""
 
     means: Mapping[str, float]
-    _kinds: Mapping[str, int] = field(
-        default_factory=dict
-    )  # Variants measured on equally many examples per segment are of one kind
-    _own: Sequence[float] = ()  # per kind: variance given the difficulties
-    _shared: Sequence[Sequence[float]] = ()  # between kinds: covariance that comes from not knowing the difficulties
+    # Variants measured on equally many examples per segment are of one kind.
+    _kinds: Mapping[str, int] = field(default_factory=dict)
+    _own: Sequence[float] = ()  # per kind: the variance if the difficulties were known
+    _shared: Sequence[Sequence[float]] = ()  # between kinds: the covariance since the difficulties are unknown
 
     def gap(self, ahead: str, behind: str) -> tuple[float, float]:
-        """(effect of ``ahead`` - effect of ``behind``, its standard error); (inf, 0) when ``behind`` has no score."""
+        """(effect of ``ahead`` - effect of ``behind``, its standard error); (inf, 0) where ``behind`` has no score."""
         if behind not in self.means:
             return float("inf"), 0.0
         if ahead == behind:
@@ -48,7 +45,7 @@ class VariantEffects:
 
 
 def estimate(scores: Mapping[str, Scores]) -> VariantEffects:
-    """The effects of all Variants with a score; empty without any."""
+    """The effects of all Variants that have a score; empty without any."""
     import numpy as np  # at its use: processes that search nothing need not load it
 
     measured = {v: s for v, s in scores.items() if any(x is not None for x in s)}
@@ -61,7 +58,7 @@ def estimate(scores: Mapping[str, Scores]) -> VariantEffects:
     counts = {v: tuple(sum(x is not None for x in s[a:b]) for a, b in segments) for v, s in measured.items()}
     sums = {v: [sum(x for x in s[a:b] if x is not None) for a, b in segments] for v, s in measured.items()}
     noise, spread = _variances(measured)
-    # Given the two variances the effects are eliminated first, which leaves one equation per segment.
+    # With the two variances known, the effects are eliminated first, which leaves one equation per segment.
     kinds = Counter(counts.values())
     precision = {kind: sum(kind) / noise + 1 / spread for kind in kinds}
     loads = {kind: [c / (noise * p) for c in kind] for kind, p in precision.items()}
@@ -104,7 +101,7 @@ def _variances(measured: Mapping[str, Scores]) -> tuple[float, float]:
             leads[v].append(x - level)
     compared = {v: lead for v, lead in leads.items() if lead}
     if len(compared) < 2:
-        return 0.25, 0.25 / PRIOR_COUNT  # as of a coin
+        return 0.25, 0.25 / PRIOR_COUNT  # the variance of a fair coin
     average = {v: sum(lead) / len(lead) for v, lead in compared.items()}
     residual = sum((x - average[v]) ** 2 for v, lead in compared.items() for x in lead)
     n = sum(map(len, compared.values()))

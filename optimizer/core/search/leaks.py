@@ -1,9 +1,9 @@
-"""No proposed text may quote an example that is sealed or that no person has released, or a golden scenario: it would
-stand in every prompt.
+"""No proposed text may quote a golden scenario, or an example that is sealed or not released: every prompt would hold
+it.
 
 Texts are compared as sets of fingerprints, one for each eight words in a row, without regard to case, white space and
-punctuation. So a search holds numbers and no text of the holdout. What the family's own file, its champion or a
-released example says too is no leak.
+punctuation. So a search holds numbers, and no text of the holdout. What the family's own file, its champion or a
+released example also says is no leak.
 """
 
 from __future__ import annotations
@@ -17,33 +17,33 @@ from typing import Any
 
 from optimizer.core.base.values import ExampleResult
 from optimizer.core.dataset.examples import Example
-from optimizer.core.evaluation.scorers.words import words
+from optimizer.core.evaluation.metrics.words import words
 from optimizer.core.family.family import Family
 from optimizer.core.family.rendering import value_text
 from optimizer.core.family.variant import Variant
 from optimizer.core.search.strategy import Proposal, SearchSetting, Strategy, StrategyMaker
 
-WINDOW = 8  # words in a row
+WINDOW = 8  # words in a row that make a quotation
 
 Fingerprints = set[int]
 
 
 def fingerprints(text: str) -> Fingerprints:
-    """One for every eight words in a row; none of a shorter text.
+    """One for every eight words in a row; none for a shorter text.
 
-    They hold within a process only, as Python's hashes of texts do: they are kept nowhere.
+    Like Python's hashes of texts, they hold within one process only, and are not stored.
     """
     text_words = words("".join(c for c in text if text.isascii() or unicodedata.category(c) != "Cf"))
     return {hash(tuple(text_words[i : i + WINDOW])) for i in range(len(text_words) - WINDOW + 1)}
 
 
 def of_example(example: Example) -> Fingerprints:
-    """Of every value of its input and of what is expected."""
+    """The fingerprints of every value of its input and of its expected output."""
     return _of([*map(value_text, example.input.values()), *map(value_text, example.expected.values())])
 
 
 def texts_of(variant: Variant) -> Iterator[str]:
-    """Every text that a model is sent with a variant, its tools and its form of answer among them."""
+    """Every text that a model is sent with a variant, its tools and its form of answer included."""
     for message in variant.messages:
         yield str(message.get("content") or "")
     for shot in variant.examples:
@@ -58,11 +58,11 @@ class LeakCheck:
     """What the proposals of one search may not quote, and how many did.
 
     Args:
-        own: texts that a proposal may repeat although an example says so, too, such as the champion's.
-        hidden: the fingerprints of all examples that are sealed or not released, and of golden scenarios; asked for
+        own: texts that a proposal may repeat although an example has them, too, such as the champion's.
+        hidden: gives the fingerprints of golden scenarios and of all examples that are sealed or not released; called
             once, at the first proposal.
-        shown: those of all other examples; asked for once, where something looks like a leak.
-        refused: told the counts after every refusal, as a study keeps them under LEAKS.
+        shown: gives those of all other examples; called once, when a text looks like a leak.
+        refused: takes the counts after every refusal, as a study stores them under LEAKS.
     """
 
     def __init__(
@@ -75,10 +75,10 @@ class LeakCheck:
     ) -> None:
         self._own = _of(own)
         self._find_hidden, self._find_shown, self._tell = hidden, shown, refused
-        self._refused: dict[str, str] = {}  # variant > who proposed it
+        self._refused: dict[str, str] = {}  # variant -> its first proposer
 
     def leaks(self, proposer: str, variant: Variant) -> bool:
-        """Whether it quotes one; such a variant is counted once, for its first proposer."""
+        """Whether the variant quotes a hidden text. It is counted once, for its first proposer."""
         new = _of(texts_of(variant)) - self._own
         hidden = new & self._hidden if new else new
         if not (hidden - self._shown if hidden else hidden):
@@ -89,13 +89,13 @@ class LeakCheck:
         return True
 
     def watching(self, make: StrategyMaker) -> StrategyMaker:
-        """``make``, whose strategies propose nothing that leaks: the one place that every proposal passes."""
+        """``make``, whose strategies propose nothing that leaks. Every proposal passes here."""
 
-        def made(name: str, setting: SearchSetting) -> Strategy:
+        def without_leaks(name: str, setting: SearchSetting) -> Strategy:
             leaks = partial(self.leaks, name)
             return _LeakFilter(make(name, replace(setting, leaks=leaks)), leaks)
 
-        return made
+        return without_leaks
 
     @cached_property
     def _hidden(self) -> Fingerprints:
@@ -107,7 +107,7 @@ class LeakCheck:
 
 
 class _LeakFilter:
-    """A strategy without its proposals that leak; it is told that these were not measured."""
+    """A strategy without its proposals that leak. It is told that these were not measured."""
 
     def __init__(self, strategy: Strategy, leaks: Callable[[Variant], bool]) -> None:
         self._strategy, self._leaks = strategy, leaks
@@ -122,7 +122,7 @@ class _LeakFilter:
 
 
 def own_texts(family: Family, champion: Variant) -> Iterator[str]:
-    """What the family's file says itself, in every version and in its space, and what the champion says."""
+    """What the champion says, and what the family's file says in every version and in its space."""
     yield from texts_of(champion)
     for version in family.prompt.versions.values():
         yield from (str(message.get("content") or "") for message in version.content)

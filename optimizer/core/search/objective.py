@@ -1,10 +1,7 @@
 """What a study searches for, by its aim: better scores, or cheaper or quicker answers that are not worse.
 
-Pure: results in, numbers out.
-
-For cost and latency a Variant counts only while its score on dev is not lower than the champion's by the quality margin
-or more. Whether that holds is proved on the sealed holdout alone (``gates.py``); here it keeps the search from winning
-by answering badly.
+For cost and latency a Variant counts only while its score on dev is within the quality margin of the champion's. The
+proof comes later, on the sealed holdout (``gates.py``); here the rule keeps the search from winning by bad answers.
 """
 
 from __future__ import annotations
@@ -13,12 +10,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from optimizer.core.base.phrasing import count
-from optimizer.core.base.values import Aim, ExampleResult, mean_score, measured, p95
+from optimizer.core.base.values import Aim, ExampleResult, mean_score, p95, scores_by_example
 from optimizer.core.evaluation.comparison import bootstrap_reduction_p
 from optimizer.core.evaluation.gates import GateResult, GateVerdict, quality_margin
 
-MIN_TIMED = 20  # fresh calls below which a 95th percentile says nothing
-UNUSABLE = -1.0  # what strategies are told of a Variant that is worse by the margin, less by how much it is worse
+MIN_TIMED = 20  # fresh calls that a 95th percentile needs
+UNUSABLE = -1.0  # what strategies are told of a Variant beyond the margin, less the amount by which it is worse
 
 
 def mean(values: Sequence[float]) -> float:
@@ -30,11 +27,11 @@ STATISTICS: Mapping[Aim, Callable[[Sequence[float]], float]] = {"quality": mean,
 
 @dataclass(frozen=True, kw_only=True)
 class Objective:
-    """How a Variant's dev results compare with the champion's under an aim.
+    """Compares a Variant's dev results with the champion's under an aim.
 
     Args:
         champion: its results on dev.
-        margin: absolute quality; None = that of the contract.
+        margin: absolute quality; None: the contract's.
     """
 
     aim: Aim
@@ -42,21 +39,22 @@ class Objective:
     margin: float | None = None
 
     def gain(self, results: Sequence[ExampleResult]) -> float | None:
-        """What the Variant gains over the champion: mean lead in score,
-        or the share of dollars a call or of p95 that it saves.
+        """What the Variant gains over the champion: the mean lead in score, or the share of dollars or of p95 that it
+        saves.
 
-        None where it cannot win: no score where the champion has one, worse by the margin, or nothing to compare.
+        None where it cannot win: it has no score where the champion has one, is worse by the margin, or cannot be
+        compared.
         """
         lead = self._lead(results)
         if lead is None or self.aim == "quality":
             return lead
         return self._saving(results) if lead > -self._margin() else None
 
-    def told(self, results: Sequence[ExampleResult]) -> float | None:
+    def figure(self, results: Sequence[ExampleResult]) -> float | None:
         """The figure that strategies maximize; None where nothing could be measured.
 
-        The mean score; for cost and latency the gain,
-        and below every gain that is worth having how far the quality is gone.
+        It is the mean score. For cost and latency it is the gain; beyond the margin it lies below every useful gain,
+        and falls further with the quality.
         """
         if self.aim == "quality":
             return mean_score(results)
@@ -66,7 +64,7 @@ class Objective:
         return max(UNUSABLE, saving) if lead > -self._margin() else UNUSABLE + lead
 
     def _lead(self, results: Sequence[ExampleResult]) -> float | None:
-        champion, own = measured(self.champion), measured(results)
+        champion, own = scores_by_example(self.champion), scores_by_example(results)
         if not champion or not champion.keys() <= own.keys():
             return None
         return sum(own[e] - score for e, score in champion.items()) / len(champion)
@@ -83,33 +81,32 @@ class Objective:
 
 
 def is_told(aim: Aim, n: int) -> bool:
-    """Whether ``n`` examples measured for both say anything of the aim."""
+    """Whether ``n`` examples that were measured for both say anything of the aim."""
     return n >= (MIN_TIMED if aim == "latency" else 1)
 
 
 def paired_by(
     aim: Aim, champion: Sequence[ExampleResult], other: Sequence[ExampleResult]
 ) -> tuple[list[float], list[float]]:
-    """The aim's figure of both, on the examples where both have it: score, dollars of the call,
-    or ms where the call was asked freshly.
+    """The aim's figure of both, on the examples where both have it: score, dollars of the call, or ms of
+    fresh calls.
     """
     before, after = (
         {r.example: value for r in results if (value := _figure(aim, r)) is not None} for results in (champion, other)
     )
-    both = [example for example in before if example in after]
-    return [before[e] for e in both], [after[e] for e in both]
+    paired_results = [example for example in before if example in after]
+    return [before[e] for e in paired_results], [after[e] for e in paired_results]
 
 
 def _figure(aim: Aim, result: ExampleResult) -> float | None:
-    if aim == "quality" or result.score is None:  # a call that failed is neither cheap nor quick
+    if aim == "quality" or result.score is None:  # a failed call is neither cheap nor quick
         return result.score
     return result.cost_usd if aim == "cost" else result.latency_ms
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Saving:
-    """Dollars per call of both, or p95 in ms of the calls of both that were asked freshly;
-    None where that could not be measured.
+    """Dollars per call of both, or p95 in ms of the fresh calls of both; None where that could not be measured.
 
     ``is_replayed``: as the study says; then the cost is a share of the time of full processing, and no dollars.
     """
@@ -118,7 +115,7 @@ class Saving:
     n: int  # examples on which both were measured
     champion: float | None = None
     winner: float | None = None
-    p: float = 1.0  # one-sided against "nothing is saved"
+    p: float = 1.0  # one-sided, against "nothing is saved"
     is_replayed: bool = False
 
     @property
@@ -150,22 +147,6 @@ class Saving:
         )
 
 
-def _lost_counted(champion: Sequence[ExampleResult], winner: Sequence[ExampleResult]) -> list[ExampleResult]:
-    """The winner's results; a call of it that failed where the champion's did not has saved nothing and took
-    as long as the longest.
-    """
-    before = {r.example: r for r in champion if r.score is not None}
-    longest = max((r.latency_ms for r in (*champion, *winner) if r.latency_ms is not None), default=None)
-    return [
-        (
-            replace(r, score=0.0, cost_usd=max(r.cost_usd, before[r.example].cost_usd), latency_ms=longest)
-            if r.score is None and r.example in before
-            else r
-        )
-        for r in winner
-    ]
-
-
 def saving_of(
     aim: Aim,
     champion: Sequence[ExampleResult],
@@ -174,10 +155,22 @@ def saving_of(
     *,
     is_replayed: bool = False,
 ) -> Saving | None:
-    """None where quality is the aim."""
+    """The saving of the winner; None where quality is the aim."""
     if aim == "quality":
         return None
-    before, after = paired_by(aim, champion, _lost_counted(champion, winner))
+    # Where a call of the winner failed and the champion's did not, it saved nothing and took as long as the longest.
+    of_champion = {r.example: r for r in champion if r.score is not None}
+    longest = max((r.latency_ms for r in (*champion, *winner) if r.latency_ms is not None), default=None)
+    before, after = paired_by(
+        aim,
+        champion,
+        [
+            replace(r, score=0.0, cost_usd=max(r.cost_usd, of_champion[r.example].cost_usd), latency_ms=longest)
+            if r.score is None and r.example in of_champion
+            else r
+            for r in winner
+        ],
+    )
     if not is_told(aim, len(before)):
         return Saving(aim=aim, n=len(before))
     statistic = STATISTICS[aim]

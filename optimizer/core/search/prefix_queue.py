@@ -1,4 +1,4 @@
-"""The order in which callers take questions: those that share a prefix are asked in a row."""
+"""The order in which callers take questions: those that share a prefix are asked in a row, and cached."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ Item = TypeVar("Item")
 
 
 class Rows(Generic[Item]):
-    """Items in rows, those of equal name in one, in the order in which they came.
+    """Items in rows: those of equal name form one row, in the order in which they came.
 
-    A taker goes on with its row; at its end it begins an untouched row, else it helps with the longest. So each prefix
-    is read by as few takers as possible, and none is idle while something is left. Not thread-safe.
+    A taker continues its row. At its end it begins an untouched row, else it helps with the longest. So few takers read
+    each prefix, and none is idle while anything is left. Not thread-safe.
     """
 
     def __init__(self, items: Iterable[tuple[Hashable, Item]]) -> None:

@@ -1,10 +1,10 @@
 """Which Variant deserves the next example: a race over common examples in one shuffled order.
 
-Every contender meets the examples in the same order, so all that is known of it is a list: its scores on the first
-examples of that order, and any two are compared on examples that both have met. A Rule reads those lists and says who
-goes on, and how far. It keeps nothing itself: the same scores give the same answer, so a study that is run again
-against its journal takes the same way. Randomness is the seed of the order; a race can be stopped after any call and
-still knows its leader.
+Every contender meets the examples in the same order, so what is known of it is a list, its scores on the first examples
+of that order, and any two are compared on examples that both have met. A rule reads those lists and says who goes on,
+and how far. It has no memory: the same scores give the same answer, so a study that is run again with its journal takes
+the same way. The seed of the order is the only randomness. A race can be stopped after any call, and still knows its
+leader.
 
 Studies race by ``ContinuousRejects`` (docs/adr/0039-race-uses-continuous-rejects.md).
 """
@@ -21,14 +21,14 @@ from typing import Protocol
 from optimizer.core.base.canonical import digest
 from optimizer.core.search.effects import VariantEffects, estimate
 
-FIRST = 4  # examples that a contender meets, at the most, before anything is decided about it
-SHARE = 0.5  # of all calls there could be (contenders x examples): the most that a race makes
-Scores = Sequence[float | None]  # on the first examples of the common order; None where one could not be measured
+FIRST = 4  # the most examples that a contender meets before anything is decided about it
+SHARE = 0.5  # the most calls of a race, as a share of contenders x examples
+Scores = Sequence[float | None]  # on the first examples of the common order; None where there is no score
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RaceStanding:
-    """What a race knows: contenders in order of entry (the champion first), each with its scores so far."""
+    """What a race knows: contenders in order of entry, the champion first, each with its scores so far."""
 
     n_examples: int
     scores: Mapping[str, Scores]
@@ -47,10 +47,12 @@ class Advance:
 
 
 class RaceRule(Protocol):
-    """Pure: reads a Standing, keeps nothing."""
+    """Reads a RaceStanding, and has no memory."""
 
     def advances(self, standing: RaceStanding) -> list[Advance]:
-        """Who goes on, each at most once, in the order in which to ask; empty when the winner cannot change."""
+        """Who goes on, each at most once, in the order in which to ask; empty when the winner cannot
+        change any more.
+        """
 
     def leader(self, standing: RaceStanding) -> str | None:
         """Who wins if the race ends here; None before the first score."""
@@ -58,19 +60,18 @@ class RaceRule(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RaceTurn:
-    """One Variant's next examples: ids, to be asked in a row while its prefix is cached."""
+    """One Variant's next examples: ids, which are asked in a row while its prefix is cached."""
 
     variant: str
     examples: tuple[str, ...]
 
 
 class Race:
-    """Keeps the order and the scores, and asks its Rule. Contenders may enter at any time."""
+    """Keeps the order and the scores, and asks its rule. Contenders may enter at any time."""
 
     def __init__(self, examples: Sequence[str], rule: RaceRule, *, seed: int) -> None:
-        self.order = tuple(
-            sorted(examples, key=lambda e: digest(f"{seed} {e}".encode()))
-        )  # the same of those left where one is gone
+        # The order of the examples that are left stays the same where one is gone.
+        self.order = tuple(sorted(examples, key=lambda e: digest(f"{seed} {e}".encode())))
         self._rule = rule
         self._scores: dict[str, list[float | None]] = {}
 
@@ -79,11 +80,11 @@ class Race:
         return RaceStanding(n_examples=len(self.order), scores={v: tuple(scores) for v, scores in self._scores.items()})
 
     def enter(self, variant: str) -> None:
-        """A contender without scores; one that is in already stays as it is."""
+        """Adds a contender without scores. One that is in already stays as it is."""
         self._scores.setdefault(variant, [])
 
     def go_by(self, rule: RaceRule) -> None:
-        """Another rule from here on, as where more calls may be made."""
+        """Takes another rule from here on, as where more calls may be made."""
         self._rule = rule
 
     @property
@@ -99,17 +100,17 @@ class Race:
         self._scores.pop(variant, None)
 
     def turns(self) -> list[RaceTurn]:
-        """What to ask next, all of it before the Rule is asked again; empty when the race is decided."""
+        """What to ask next, all of it before the rule is asked again; empty when the race is decided."""
         return [
             RaceTurn(variant=a.variant, examples=self.order[len(self._scores[a.variant]) : a.upto])
             for a in self._rule.advances(self.standing)
         ]
 
     def tell(self, turn: RaceTurn, scores: Scores) -> None:
-        """The scores of a Turn, in its order; fewer than asked when it was interrupted.
+        """Takes the scores of a turn, in its order; they are fewer than asked where it was interrupted.
 
         Raises:
-            ValueError: scores beyond the turn, or a turn that does not go on where its Variant stands.
+            ValueError: scores beyond the turn, or a turn that does not continue where its Variant stands.
         """
         known = self._scores[turn.variant]
         due = self.order[len(known) : len(known) + len(turn.examples)]
@@ -118,18 +119,19 @@ class Race:
         known.extend(scores)
 
     def until(self, variant: str, n: int) -> RaceTurn | None:
-        """What ``variant`` has not met of the first ``n`` examples; None when that is nothing."""
-        rest = self.order[len(self._scores[variant]) : n]
-        return RaceTurn(variant=variant, examples=rest) if rest else None
+        """The turn with what ``variant`` has not met of the first ``n`` examples; None where it has met all."""
+        remaining = self.order[len(self._scores[variant]) : n]
+        return RaceTurn(variant=variant, examples=remaining) if remaining else None
 
     def leader(self) -> str | None:
         return self._rule.leader(self.standing)
 
     def estimates(self, anchor: str) -> dict[str, float]:
-        """What each with a score may reach on all examples, given what ``anchor`` has reached on those that it has met.
+        """What each contender with a score may reach on all examples, relative to what ``anchor`` reached on those it
+        has met.
 
-        Means over different examples say little; leads over one contender can be compared. Empty while ``anchor`` has
-        no score.
+        Means over different examples say little, and leads over one contender can be compared. Empty while ``anchor``
+        has no score.
         """
         effects, measured = estimated_effects(self.standing), [s for s in self._scores[anchor] if s is not None]
         if not measured:
@@ -140,23 +142,23 @@ class Race:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContinuousRejects:
-    """All remaining contenders meet the same examples; the worst is dropped once its gap is large enough for the
-    remaining calls.
+    """All remaining contenders meet the same examples. The worst is dropped once its gap is large for the calls that
+    remain.
 
     With t examples met by each of the j contenders, the one with the lowest mean (the last of equals) is dropped when
 
         mean of the others - its mean > sqrt(C / (t * j)) - 1
 
-    where C is how far the calls reach (``reach``): the more of it is used, the smaller a gap is enough, and from
-    t * j = C on none is needed. Each example is followed by a look, which may drop several. While the calls let no
-    contender meet all examples this is CR-A of Wang, Tzeng and Proutiere (2023), which drops one at a time.
+    where C is how far the calls reach (``reach``): the more of it is used, the smaller a gap is enough, and from t * j
+    = C on none is needed. Each example is followed by a look, which may drop several. While the calls let no contender
+    meet all examples this is CR-A of Wang, Tzeng and Proutiere (2023), which drops one at a time.
 
     A race keeps to its calls, unless the first examples alone take more. Each look replays the drops from the scores,
     so a contender that enters later may bring back one that would now be dropped too early.
 
     Args:
-        calls: that the whole race may make; None: no cap but the next.
-        share: of all calls there could be (contenders x examples), the most that a race makes; in (0, 1].
+        calls: the most that the whole race may make; None: only the next cap.
+        share: the most calls of the race as a share of contenders x examples; in (0, 1].
     """
 
     calls: int | None = None
@@ -171,8 +173,9 @@ class ContinuousRejects:
         return [Advance(variant=v, upto=due) for v in remaining if len(standing.scores[v]) < due]
 
     def leader(self, standing: RaceStanding) -> str | None:
-        """The highest mean of those that are left; while they have met unequally many examples,
-        the highest estimated effect.
+        """The highest mean of those that are left.
+
+        While they have met unequally many examples, the highest estimated effect.
         """
         remaining, met, due = self._replayed(standing)
         if due:
@@ -185,8 +188,9 @@ class ContinuousRejects:
         return best if measured else furthest_best(standing)
 
     def _replayed(self, standing: RaceStanding) -> tuple[list[str], int, int]:
-        """(remaining contenders, examples that all of them have met, the level that they are due to meet;
-        0 when the race is decided).
+        """(remaining contenders, examples that all of them have met, how many they are due to meet).
+
+        The last is 0 when the race is decided.
         """
         remaining, spent, met = list(standing.scores), 0, 0
         calls = floor(self.share * len(remaining) * standing.n_examples)
@@ -217,8 +221,10 @@ def _falls(means: dict[str, float], met: int, calls: int, standing: RaceStanding
 
 
 def first_look(calls: int | None, n_contenders: int) -> int:
-    """Examples that each contender meets before anything is decided: FIRST, or fewer where the calls would not pay for
-    twice as many of each; one alone has nobody to wait for.
+    """Examples that each contender meets before anything is decided: FIRST, or fewer, so that the calls pay for twice
+    as many.
+
+    A contender that is alone waits for nobody.
     """
     if calls is None:
         return FIRST
@@ -227,13 +233,14 @@ def first_look(calls: int | None, n_contenders: int) -> int:
 
 @lru_cache(maxsize=100_000)
 def reach(n: int, calls: int, n_examples: int) -> float:
-    """C with which ``calls`` are used up where, of ``n`` contenders, the i-th from the last meets C / i examples, the
-    last as many as the last but one, and none more than ``n_examples``; infinite where all may meet all.
+    """C with which ``calls`` are used up.
 
-    It solves  sum over i = 2..n of min(n_examples, C / i) + min(n_examples, C / 2) = calls:  without the bound
-    C = calls / logbar(n), the levels of successive rejects (Audibert, Bubeck and Munos 2010).
+    Of ``n`` contenders the i-th from the last meets C / i examples, the last as many as the last but one, and none more
+    than ``n_examples``; infinite where all may meet all. It solves sum over i = 2..n of min(n_examples, C / i) +
+    min(n_examples, C / 2) = calls. Without the bound C = calls / logbar(n), the levels of successive rejects (Audibert,
+    Bubeck and Munos 2010).
     """
-    for n_whole in (0, *range(2, n)):  # so many of the last meet all examples
+    for n_whole in (0, *range(2, n)):  # n_whole of the last meet all examples
         c = max(1, calls - n_whole * n_examples) / (_harmonic(n) - (_harmonic(n_whole) if n_whole else 0.5))
         if c / max(2, n_whole + 1) <= n_examples:
             return float(c)
@@ -246,7 +253,7 @@ def _harmonic(n: int) -> float:
 
 
 def _prefix_means(scores: Scores) -> list[float]:
-    """Of the first 1, 2, ... scores; -1 before the first that was measured."""
+    """The means of the first 1, 2, ... scores; -1 before the first that was measured."""
     sums = accumulate(0.0 if x is None else x for x in scores)
     counts = accumulate(x is not None for x in scores)
     return [total / n if n else -1.0 for total, n in zip(sums, counts, strict=True)]
@@ -256,20 +263,21 @@ def estimated_effects(standing: RaceStanding) -> VariantEffects:
     return _estimated(tuple((v, tuple(s)) for v, s in standing.scores.items()))
 
 
-@lru_cache(maxsize=8)  # the leader is asked for after every round that the same scores decided
+@lru_cache(maxsize=8)  # one round asks for the leader several times, with the same scores
 def _estimated(scores: tuple[tuple[str, tuple[float | None, ...]], ...]) -> VariantEffects:
     return estimate(dict(scores))
 
 
 def by_mean(standing: RaceStanding, variants: Sequence[str], upto: int) -> list[str]:
-    """Best mean over the first ``upto`` examples first, those that could not be measured at all last; first
-    of equals first.
+    """Variants by their mean over the first ``upto`` examples, the best first; of equals the first comes first.
+
+    Those that could not be measured at all come last.
     """
     return sorted(variants, key=lambda v: -_mean(standing.scores[v][:upto]))
 
 
 def furthest_best(standing: RaceStanding) -> str | None:
-    """Among those that have met most examples the one with the highest mean."""
+    """The one with the highest mean among those that have met most examples."""
     measured = [v for v, s in standing.scores.items() if any(x is not None for x in s)]
     longest = max((len(standing.scores[v]) for v in measured), default=0)
     return next(iter(by_mean(standing, [v for v in measured if len(standing.scores[v]) == longest], longest)), None)

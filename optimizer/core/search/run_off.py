@@ -1,16 +1,15 @@
-"""How a search names its winner: the leaders meet the rows that remain, or proposals are tested one after another.
+"""How a search names its winner: the leaders meet the remaining rows, or proposals are tested one after another.
 
 In the run-off, the leaders on dev and the champion share the remaining dev rows by sequential halving: each stage costs
 about as many answers as the others, and after it the better half of the leaders goes on. All that stand have met the
-same rows, and at an equal score the smaller change wins. Pure: what follows depends on the results alone, so a study
-that is run again takes the same way. Source: Karnin, Koren and Somekh (2013), Almost optimal exploration in multi-armed
+same rows, and of equal scores the smaller change wins. What follows depends on the results alone, so a study that is
+run again takes the same way. Source: Karnin, Koren and Somekh (2013), Almost optimal exploration in multi-armed
 bandits, ICML, algorithm 1.
 
-Several proposals at one look are tested in an order that was frozen before it, from the safest to the boldest, until
-the first that fails. Each is tested at the whole level. A wrong acceptance needs the first truly bad proposal of the
-order to pass its own test, whatever the correlation of the proposals, so the level needs no correction. Sources:
-Maurer, Hothorn and Lehmacher (1995); Westfall and Krishen (2001), Journal of Statistical Planning and Inference 99,
-25-40.
+Several proposals at one look are tested in an order that was fixed before it, from the safest to the boldest, until the
+first that fails. Each is tested at the whole level. A wrong acceptance needs the first truly bad proposal of the order
+to pass its own test, however the proposals correlate, so the level needs no correction. Sources: Maurer, Hothorn and
+Lehmacher (1995); Westfall and Krishen (2001), Journal of Statistical Planning and Inference 99, 25-40.
 """
 
 from __future__ import annotations
@@ -28,18 +27,18 @@ from optimizer.core.family.variant import Variant
 from optimizer.core.search.study import Study
 from optimizer.core.statistics.noninferiority import NotLower
 
-RUN_OFF: Final = "run_off"  # among a study's findings; in its dataset the ids of the rows; the purpose of their results
+RUN_OFF: Final = "run_off"  # names a finding of a study, the rows in its dataset, and the purpose of their results
 N_LEADERS = 4
-STEP = 8  # rows that all who stand meet before the next: a cap that ends the run-off loses at most one step
-_EQUAL = 9  # decimals of a gain beyond which sums of the same numbers in another order may differ
+STEP = 8  # rows that all meet before the next ones, so that a cap which ends the run-off loses at most these
+_EQUAL = 9  # decimals of a gain that do not depend on the order in which numbers are added
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
 class Change:
-    """What a Variant changes of the champion, the smaller the better.
+    """How much a Variant changes the champion: the smaller, the better.
 
     ``n_settings``: generation settings and knobs of the policy, and one each for the messages, the few-shot examples,
-    the tools and the response format. ``n_bytes``: of all it sends beside the input, which stand for tokens.
+    the tools and the response format. ``n_bytes``: of all it sends beside the input, in place of tokens.
     """
 
     n_settings: int
@@ -48,8 +47,10 @@ class Change:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Leader:
-    """``gain`` over the champion on the rows that all leaders have met, under the study's aim; ``usd``: mean of an
-    example; ``number``: of the trial.
+    """A Variant that leads.
+
+    ``gain``: over the champion on the rows that all leaders have met, under the study's aim. ``usd``: mean of an
+    example. ``number``: of the trial.
     """
 
     variant: str
@@ -61,7 +62,7 @@ class Leader:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
-    """Until the first ``upto`` of the rows are met, ``n_leaders`` stand."""
+    """``n_leaders`` stand until the first ``upto`` of the rows are met."""
 
     upto: int
     n_leaders: int
@@ -78,17 +79,19 @@ def change_of(champion: Variant, other: Variant) -> Change:
     return Change(n_settings=n_settings, n_bytes=sum(len(canonical_json(after[part])) for part in parts))
 
 
-def ranked_leaders(candidates: Sequence[Leader]) -> list[Leader]:
-    """Those that gain anything, the best first; of equal gains the smaller change, then the cheaper, then the first."""
-    leaders = (one for one in candidates if one.gain > TIE)
+def ranked_leaders(candidates: Sequence[Leader], *, above: float = TIE) -> list[Leader]:
+    """Those that gain more than ``above``, the best first; of equal gains the smaller change, then the cheaper, then
+    the first.
+    """
+    leaders = (one for one in candidates if one.gain > above)
     return sorted(leaders, key=lambda one: (-round(one.gain, _EQUAL), one.change, one.usd, one.number))
 
 
 def stages(n_rows: int, n_leaders: int) -> list[Stage]:
     """How many stand until which row: n_leaders, half of them (rounded up), ... 1; empty without rows or leaders.
 
-    Each stage takes as many answers as the others, up to rounding: 84 rows among four leaders are 16 rows for all
-    four, 27 for two and 41 for the last, each beside the champion.
+    Each stage takes as many answers as the others, up to rounding: 84 rows among four leaders are 16 rows for all four,
+    27 for two and 41 for the last, each beside the champion.
     """
     if not n_rows or not n_leaders:
         return []
@@ -103,7 +106,7 @@ def stages(n_rows: int, n_leaders: int) -> list[Stage]:
 
 
 def n_answers(n_rows: int, n_leaders: int) -> int:
-    """Of all leaders and the champion."""
+    """The answers of all leaders and the champion."""
     answers, met = 0, 0
     for stage in stages(n_rows, n_leaders):
         answers, met = answers + (stage.upto - met) * (stage.n_leaders + 1), stage.upto
@@ -111,24 +114,12 @@ def n_answers(n_rows: int, n_leaders: int) -> int:
 
 
 def run_off_answers(n_rows: int) -> Spread:
-    """None where nothing leads; two leaders are expected."""
+    """The answers of a run-off: none where nothing leads, and two leaders are expected."""
     return Spread(low=0, expected=n_answers(n_rows, 2), high=n_answers(n_rows, N_LEADERS))
 
 
-def rows_record(*, n_rows: int, n_used: int, why: str | None, leaders: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """What a study keeps of the dev rows it used, under RUN_OFF.
-
-    Args:
-        n_rows: dev rows that there are. n_used: that those met who stood at the end.
-        why: not all of them, in a sentence; None where all were used.
-        leaders: in the order in which they came out, each {"variant", "n", "score", "champion_score"}: both scores on
-            the rows that the leader met.
-    """
-    return {"n_dev": n_rows, "n_used": n_used, "why_not_all": why, "leaders": [dict(one) for one in leaders]}
-
-
 def rows_in_words(findings: Mapping[str, Any] | None) -> str | None:
-    """How many dev rows the choice rests on, and why not on all; None for a study that kept nothing of it."""
+    """How many dev rows the choice rests on, and why not on all; None where the study stored nothing of it."""
     record = (findings or {}).get(RUN_OFF)
     if record is None:
         return None
@@ -148,12 +139,12 @@ def leaders_in_words(findings: Mapping[str, Any] | None) -> list[str]:
 
 
 SEQUENCE = "sequence"  # name of the finding
-SAVED, LOSS = "saved_predicted", "loss_predicted"  # of a proposal's parameters
+SAVED, LOSS = "saved_predicted", "loss_predicted"  # parameters of a proposal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PredictedLoss:
-    """What a proposal is expected to do on rows that it was not fitted to.
+    """What a proposal is expected to do on rows to which it was not fitted.
 
     saved: share of the champion's dollars, below 1. loss: of the mean score against the champion, in [-1, 1].
     """
@@ -165,57 +156,55 @@ class PredictedLoss:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SequenceTest:
-    """One test of the sequence. lift: candidate's mean score less the champion's on the holdout."""
+    """One test of the sequence. lift: the candidate's mean score less the champion's, on the holdout."""
 
     variant: str
     p: float
     lift: float
     passed: bool
 
-    def as_data(self) -> dict[str, Any]:
-        return asdict(self)
 
-
-def ordered(proposals: Sequence[PredictedLoss], *, worth: float) -> list[PredictedLoss]:
-    """Those that are predicted to save ``worth`` or more, the safest first:
-    by predicted loss, then by what they save.
+def safest_first(proposals: Sequence[PredictedLoss], *, worth: float) -> list[PredictedLoss]:
+    """The proposals that are predicted to save ``worth`` or more, the safest first: by predicted loss,
+    then by saving.
     """
     return sorted((one for one in proposals if one.saved >= worth), key=lambda one: (one.loss, one.saved, one.variant))
 
 
-def frozen(sequence: Sequence[PredictedLoss]) -> dict[str, Any]:
-    """The sequence as a study keeps it, with the SHA-256 of it:
-    what was written down before the look can be checked after it.
+def sequence_record(sequence: Sequence[PredictedLoss]) -> dict[str, Any]:
+    """The sequence as a study stores it, with its SHA-256.
+
+    What was written down before the look can be checked after it.
     """
     proposals = [asdict(one) for one in sequence]
     return {"proposals": proposals, "hash": digest(canonical_json(proposals))}
 
 
 def read_frozen(findings: Mapping[str, Any] | None) -> list[str] | None:
-    """Variants of a study's frozen sequence in its order; None where it has none."""
+    """Variants of a study's fixed sequence in its order; None where it has none."""
     sequence = (findings or {}).get(SEQUENCE)
     return None if sequence is None else [str(one["variant"]) for one in sequence["proposals"]]
 
 
 def chosen_on(study: Study) -> str:
-    """Where a candidate has to beat the champion before any look at the holdout."""
+    """The rows on which a candidate has to beat the champion before any look at the holdout."""
     return "dev" if read_frozen(study.findings) is None else "cross-fitted rows"
 
 
 def with_sequence(test: NotLower, steps: Sequence[SequenceTest]) -> NotLower:
-    """The test of the one that was kept, with the largest p up to it:
-    what is reported pays for every test before it.
+    """The test of the one that passed, with the largest p of all tests up to it, so that the report pays for every
+    test.
     """
     return replace(test, p=max([test.p, *(step.p for step in steps if step.passed)]))
 
 
 def in_words(steps: Sequence[SequenceTest]) -> str:
     """How the sequence went."""
-    passed = sum(step.passed for step in steps)
+    n_passed = sum(step.passed for step in steps)
     last = steps[-1]
-    if not passed:
+    if not n_passed:
         return (
             f"Of the proposals the safest, {last.variant}, was tested first and did not pass, which ends the sequence."
         )
-    text = f"{count(passed, 'proposal')} passed in the order frozen before the look, safest first"
+    text = f"{count(n_passed, 'proposal')} passed in the order frozen before the look, safest first"
     return f"{text}, and {last.variant} ended it." if not last.passed else f"{text}: all that were tested."

@@ -1,4 +1,4 @@
-"""The dimensions of a search over settings: drawn from the declared space, and back from a point to a Variant."""
+"""The dimensions of a search over settings: from the declared space, and from a point back to a Variant."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from optimizer.core.base.errors import InvalidInput
 from optimizer.core.family.variant import VARIABLE, Variant, is_to_be_learned, space_faults
 
 LEAK = "it quotes an example that no proposer may see: eight words in a row of one that is sealed or not released"
-N_ORDERS = 6  # order 0 leaves the examples as they are
-MOST_LISTED = 10_000  # points of a space that are listed before one is drawn
+N_ORDERS = 6  # orders of the examples; order 0 is theirs as they are
+MOST_LISTED = 10_000  # a space with more points is not listed before points are drawn
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +44,7 @@ def parse_space(declared: Mapping[str, Any], start: Variant, *, max_examples: in
     """Dimensions that a search over settings may vary around ``start``.
 
     ``examples: {max: 6, order: true}`` varies how many of the start's examples are kept and, with ``order``, their
-    order. ``instruction: {propose: true}`` is for strategies that write instructions, and no dimension here; nor is a
+    order. ``instruction: {propose: true}`` is for strategies that write instructions, and is no dimension. Nor is a
     predictor that is to be learned, which strategy replay trains. A dimension with one possible value is left out.
 
     Raises:
@@ -60,7 +60,7 @@ def parse_space(declared: Mapping[str, Any], start: Variant, *, max_examples: in
 
 
 def point_of(variant: Variant, dimensions: Sequence[Dimension]) -> dict[str, Any] | None:
-    """The point at which ``variant`` stands: where a search starts. None when it lies outside the space."""
+    """The point at which ``variant`` stands, where a search starts; None when it lies outside the space."""
     point: dict[str, Any] = {}
     for dimension in dimensions:
         value = _value_of(variant, dimension.name)
@@ -77,8 +77,10 @@ def n_points(dimensions: Sequence[Dimension]) -> float:
 
 
 def drawn_points(dimensions: Sequence[Dimension], *, seed: int, n_wanted: int = 0) -> Iterator[dict[str, Any]]:
-    """Points in an order drawn by the seed: each once where they are at most ``MOST_LISTED``, or ten times those that
-    are wanted; else as many independent draws, of which few repeat another.
+    """Points in an order drawn by the seed.
+
+    Each comes once where they are at most ``MOST_LISTED``, or ten times the points that are wanted; else they are as
+    many independent draws, of which few repeat another.
     """
     rng = random.Random(seed)
     values = {d.name: _values(d) for d in dimensions}
@@ -102,7 +104,7 @@ def drawn_points(dimensions: Sequence[Dimension], *, seed: int, n_wanted: int = 
 
 
 def most_points(declared: Mapping[str, Any], start: Variant, *, max_examples: int) -> float:
-    """The most points that a search around ``start`` may meet, also once it shows ``max_examples`` examples."""
+    """The most points that a search around ``start`` may meet, even once it shows ``max_examples`` examples."""
     dimensions = parse_space(declared, start, max_examples=max_examples)
     others = n_points([d for d in dimensions if not d.name.startswith("examples")])
     if "examples" not in declared:
@@ -112,7 +114,7 @@ def most_points(declared: Mapping[str, Any], start: Variant, *, max_examples: in
 
 
 def apply_point(start: Variant, point: Point) -> Variant:
-    """``start`` with the point's settings; everything the point does not name stays as it is."""
+    """``start`` with the point's settings. What the point does not name stays as it is."""
     model, policy, examples = dict(start.model), dict(start.policy), list(start.examples)
     for name, value in point.items():
         if name.startswith("policy."):
@@ -128,7 +130,9 @@ def apply_point(start: Variant, point: Point) -> Variant:
 
 
 def neighbours(point: Point, dimensions: Sequence[Dimension]) -> list[dict[str, Any]]:
-    """Points that differ from ``point`` in one dimension: what tells most about each setting when few may be tried."""
+    """Points that differ from ``point`` in one dimension. When few points may be tried, they tell most about each
+    setting.
+    """
     return [{**point, d.name: value} for d in dimensions for value in _beside(d, point[d.name])]
 
 
@@ -158,7 +162,7 @@ def _dimensions(name: str, entry: Mapping[str, Any], start: Variant, max_example
 
 
 def _values(dimension: Dimension) -> Sequence[Any] | None:
-    """All that a dimension may be; None where it is a range of floats."""
+    """All values of a dimension; None where it is a range of floats."""
     if isinstance(dimension, FloatRange):
         return None
     return dimension.options if isinstance(dimension, ChoiceDimension) else range(dimension.low, dimension.high + 1)
@@ -188,7 +192,7 @@ def instruction_of(variant: Variant) -> str | None:
 
 
 def with_instruction(variant: Variant, text: str) -> Variant:
-    """The first system message says ``text``; a variant without one gets it at the front."""
+    """The variant with ``text`` as its first system message; one without gets it at the front."""
     before = variant.messages
     at = next((i for i, m in enumerate(before) if m["role"] == "system"), None)
     if at is None:
@@ -197,8 +201,8 @@ def with_instruction(variant: Variant, text: str) -> Variant:
 
 
 def doc_of(variant: Variant) -> str:
-    """What a proposer is told that the model is told now: its instruction,
-    or the message itself where there is none.
+    """What a proposer is told that the model is told now: the instruction, or the message itself where
+    there is none.
     """
     instruction = instruction_of(variant)
     return instruction if instruction is not None else VARIABLE.sub(r"[\1]", str(variant.messages[0]["content"]))
@@ -211,7 +215,7 @@ def instruction_fault(
     fits: Callable[[Variant], bool],
     leaks: Callable[[Variant], bool],
 ) -> str | None:
-    """Why a written instruction makes no candidate, as a sentence; None where it does.
+    """The sentence on why a written instruction makes no candidate; None where it makes one.
 
     Args:
         seen: ids of variants that were proposed before.

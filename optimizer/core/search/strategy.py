@@ -1,7 +1,7 @@
-"""How a search is driven: a Strategy is asked for a Proposal and told its score. Sequences hand the best variant on.
+"""How a search is driven: a Strategy is asked for a Proposal, and is told its score.
 
-Every strategy is known by name: those declared by ``@strategy`` in ``proposers/`` and in the rooms that have libraries,
-to which packages add by an entry point of group ``detent.strategies``. A new one is a module;
+Every strategy is known by name. ``@strategy`` declares it, in ``proposers/`` or in a room that has libraries; packages
+add theirs by an entry point of group ``detent.strategies``. A new strategy is a module;
 docs/how-to/add-a-strategy-or-scorer.md shows one.
 """
 
@@ -31,13 +31,13 @@ MIPRO, JOINT = "mipro", "joint"
 EXAMPLES = "examples"
 COPRO, SIMBA = "copro", "simba"
 PLAYBOOK = "playbook"
-REPLAY = "replay"  # knobs of policies, tried on recorded items or answers
+REPLAY = "replay"  # tries knobs of policies on recorded items or answers
 DEFAULT_STRATEGY = "bootstrap+settings"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proposal:
-    """A Variant that is worth evaluating, who proposed it and with which parameters (for the record)."""
+    """A Variant that is worth evaluating; who proposed it and with which parameters is for the record."""
 
     variant: Variant
     proposer: str
@@ -45,15 +45,15 @@ class Proposal:
 
 
 class Strategy(Protocol):
-    """Deterministic given the setting's seed and the answers: replayed against the journal it proposes the same."""
+    """Deterministic given the setting's seed and the answers: with the same journal it proposes the same."""
 
     def ask(self) -> Proposal | None:
-        """The next proposal, or None when the strategy has nothing left to try."""
+        """The next proposal; None when the strategy has nothing left to try."""
 
     def tell(self, proposal: Proposal, score: float | None, results: Sequence[ExampleResult]) -> None:
-        """What a proposal of any strategy is worth: its mean dev score where that is the aim (None: not measured).
+        """Takes what a proposal of any strategy is worth: its mean dev score where that is the aim; None: not measured.
 
-        ``results``: on dev; empty while the proposal races, and the score is an estimate.
+        ``results``: on dev; empty while the proposal races, and then the score is an estimate.
         """
 
 
@@ -62,26 +62,26 @@ class Answer(Protocol):
 
 
 class KeptPlaybook(Protocol):
-    """The family's playbook as one study sees it."""
+    """The family's playbook, as one study sees it."""
 
     def opened(self) -> Entries:
-        """As it stood when the study began, also where the study was killed and has added to it since."""
+        """The playbook as it was when the study began, even where the study was killed and has added to it since."""
 
     def keep(self, step: int, edits: Sequence[Edit]) -> None:
-        """Keeps the edits of one step, counted from 1, together and once.
+        """Stores the edits of one step, counted from 1, together and once.
 
-        A study that was killed keeps a step again: what is kept of it stays, and what is new comes behind it.
+        A study that was killed stores a step again: what is stored of it stays, and what is new comes behind it.
         """
 
 
 class NoPlaybook:
-    """A playbook that is empty and keeps nothing."""
+    """A playbook that is empty and stores nothing."""
 
     def opened(self) -> Entries:
         return {}
 
     def keep(self, step: int, edits: Sequence[Edit]) -> None:
-        """It is forgotten."""
+        """Nothing is stored."""
 
 
 Propose = Callable[[Sequence[Mapping[str, Any]], str], str]
@@ -90,7 +90,7 @@ TierRows = Callable[[Variant, Sequence[Example]], list[dict[str, Any]]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchSetting:
-    """All that a strategy may read. ``answer`` goes through the journal and the budget; the holdout is not in reach."""
+    """All that a strategy may read. ``answer`` goes through the journal and the budget; the holdout is out of reach."""
 
     family: Family
     start: Variant
@@ -104,10 +104,10 @@ class SearchSetting:
     temperature 0. BudgetExhausted and StudyStopped are no Exceptions and pass through."""
     propose: Propose
     """Gives the proposer model's text for (messages, draw) likewise."""
-    fits: Callable[[Variant], bool]  # whether the variant's longest request is allowed
+    fits: Callable[[Variant], bool]  # whether the variant's longest request is short enough
     tier_rows: TierRows
     """Lets every tier of the variant's policy answer every example: rows of ``TierRecords.from_rows``."""
-    remark: Callable[[str], None]  # keeps a sentence on the search for the readers of the study
+    remark: Callable[[str], None]  # stores a sentence on the search for those who read the study
     aim: Aim = "quality"
     study: str = ""  # its id
     keep_finding: Callable[[str, Any], None] = lambda name, values: None
@@ -115,10 +115,12 @@ class SearchSetting:
     leaks: Callable[[Variant], bool] = lambda variant: False
     """Whether a variant quotes an example that is sealed or not released; it is then refused and counted."""
     playbook: KeptPlaybook = field(default_factory=NoPlaybook)
+    students: Mapping[str, str] = field(default_factory=dict)  # by tier the hash of the student taught for this study
+    untaught: Mapping[str, str] = field(default_factory=dict)  # by tier the sentence why no student could be taught
 
     @property
     def space(self) -> Mapping[str, Any]:
-        """The study's own, else the family's."""
+        """The study's own space, else the family's."""
         return self.definition.get("space") or self.family.space
 
 
@@ -149,7 +151,7 @@ def check_kind(names: Sequence[str], family: Family, aim: Aim = "quality") -> No
 
 
 def searched_tiers(names: Sequence[str], family: Family) -> tuple[str, ...]:
-    """The models of the cascade whose thresholds a study searches; none where it searches no cascade."""
+    """The models of the cascade whose thresholds a study searches; empty where it searches none."""
     return family.model.tiers if REPLAY in names and kind_of(family).asks_models else ()
 
 
@@ -163,18 +165,22 @@ def proposers_of(strategy: str) -> tuple[str, ...]:
 
 
 def without_turn(study: Study, trials: Sequence[Trial]) -> tuple[str, ...]:
-    """The proposers of whom nothing was evaluated, because the search was cut short before."""
-    tried = {trial.proposer for trial in trials}
-    return tuple(name for name in proposers_of(study.strategy) if name not in tried) if study.spend.search_cut else ()
+    """The proposers of which nothing was evaluated, because the search was cut short before."""
+    proposers_with_trials = {trial.proposer for trial in trials}
+    return (
+        tuple(name for name in proposers_of(study.strategy) if name not in proposers_with_trials)
+        if study.spend.search_cut
+        else ()
+    )
 
 
 def unusable(detail: str) -> InvalidInput:
-    """What a study is answered that asks for such a strategy."""
+    """The error for a study that names such a strategy."""
     return InvalidInput(detail, [Fault(pointer="/strategy", detail=detail)])
 
 
 class Sequential:
-    """Strategies one after the other; each starts from the best variant told so far (the first of equals)."""
+    """Strategies one after the other. Each starts from the best variant told so far, of equals the first."""
 
     def __init__(self, names: Sequence[str], setting: SearchSetting, make: StrategyMaker) -> None:
         self._waiting = list(names)
@@ -216,15 +222,15 @@ class StrategyRecord:
     """A strategy's properties, which are known before it is made.
 
     Args:
-        make: its maker, which imports a library that takes long to load when it is called.
+        make: makes it; it imports a library that takes long to load only when it is called.
         name: where it is not that of the maker; a package's is that of its entry point.
         does: in half a sentence, as in "strategy gepa: rewrites ...".
-        writes: whether a proposer model writes instructions: where ``if_allowed``, only in a space that allows it.
+        writes: whether a proposer model writes instructions; ``if_allowed``: only in a space that allows it.
         aims: what it can search for.
-        n_trials: the most Variants it proposes. For each, every dev example is asked about.
+        n_trials: the most Variants it proposes; every dev example is asked about for each.
         calls: of the whole search, where that is not ``n_trials`` times the dev examples.
         proposals: calls of the proposer, given the number of training examples.
-        package: who adds it; empty for those built in.
+        package: the one that adds it; empty for those built in.
     """
 
     make: Make = field(kw_only=False)
@@ -244,7 +250,7 @@ class StrategyRecord:
         return Spread(low=0, expected=n * 0.9, high=n)
 
     def writes_in(self, space: Mapping[str, Any]) -> bool:
-        is_listed = "choices" in (space.get("instruction") or {})  # joint then takes the list
+        is_listed = "choices" in (space.get("instruction") or {})  # then joint takes its instructions from the list
         return self.writes == "always" or (self.writes == "if_allowed" and may_write(space) and not is_listed)
 
 
@@ -266,10 +272,10 @@ STRATEGIES: Registry[StrategyRecord] = Registry(
 
 
 def check_strategy(text: str, aim: Aim | None = None, *, load: bool = True) -> tuple[str, ...]:
-    """The names in ``a+b``, checked: InvalidInput for an unknown one, one that cannot be loaded,
-    or one that has another aim (None: any).
+    """The names in ``a+b``, checked.
 
-    Without ``load`` a package's strategy is known by its name alone, and none of its code is imported.
+    Raises InvalidInput for an unknown one, one that cannot be loaded, or one that has another aim (None: any). Without
+    ``load`` a package's strategy is known by its name alone, and none of its code is imported.
     """
     names = tuple(name.strip() for name in text.split("+"))
     for name in names:
@@ -302,8 +308,9 @@ def _with(aim: Aim) -> str:
 
 
 def records(names: Sequence[str], *, load: bool = True) -> list[StrategyRecord]:
-    """Of names that are known, without ``load`` of those built in;
-    raises InvalidInput for one of a package that cannot be loaded.
+    """The records of known names; without ``load`` only of those built in.
+
+    Raises InvalidInput for one of a package that cannot be loaded.
     """
     try:
         return [STRATEGIES[name] for name in names if load or name in STRATEGIES.built_in]

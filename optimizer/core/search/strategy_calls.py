@@ -1,6 +1,6 @@
 """How many calls and trials each strategy may take, and how many calls its proposer.
 
-``strategy.py`` says which counts how.
+``strategy.py`` names the counts of each strategy.
 """
 
 from __future__ import annotations
@@ -14,32 +14,29 @@ from optimizer.core.search.cost_estimate import REFLECTED_ON, SUMMARISED
 from optimizer.core.search.racing import FIRST, SHARE
 from optimizer.core.search.study import Definition
 
-SUMMARIES = 10  # that DSPy's proposer makes at most
-MET_IN_A_RACE = SHARE  # of the dev examples, by a contender on average
-BATCH, DRAWS, CANDIDATES = (
-    8,
-    3,
-    3,
-)  # of a step of simba: training examples, answers to each, and new prompts that answer them
-PLAYBOOK_BATCH = 12  # training examples that a step of playbook answers, without the new entries and with them
-TEMPLATES = 3  # of the family's, at most, from which playbook starts
-STARTS = TEMPLATES + 1  # with the playbook as it stands
+SUMMARIES = 10  # the most that DSPy's proposer makes
+MET_IN_A_RACE = SHARE  # share of the dev examples that a contender meets on average
+# Of a step of simba: training examples, answers to each, and new prompts that answer them.
+BATCH, DRAWS, CANDIDATES = (8, 3, 3)
+PLAYBOOK_BATCH = 12  # training examples of a step of playbook, answered without the new entries and with them
+TEMPLATES = 3  # the most of the family's templates from which playbook starts
+STARTS = TEMPLATES + 1  # and the playbook as it stands
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sizes:
-    """The sizes behind a count."""
+    """The sizes that the counts depend on."""
 
     definition: Definition
     n_train: int
     n_dev: int
     n_champion_examples: int = 0
     per_answer: int = 1  # the most calls that one example takes
-    n_tiers: int = 0  # of the cascade whose thresholds are searched
+    n_tiers: int = 0  # tiers of the cascade whose thresholds are searched
 
 
 def n_bootstrapped(definition: Definition) -> int:
-    """With its three fixed ones; without examples only the one that shows none."""
+    """Bootstrapped candidates, the three fixed ones included; without examples, only the one that shows none."""
     return definition.n_candidates + 3 if _bootstraps(definition) else 1
 
 
@@ -76,7 +73,7 @@ def bootstrap_calls(sizes: Sizes) -> Spread:
 
 
 def gepa_calls(sizes: Sizes) -> Spread:
-    """A child that does no better on its few examples is not evaluated: expected of every other one."""
+    """A child that does no better on its few examples is not evaluated; that is expected of every other one."""
     n, both = sizes.definition.n_instructions, 2 * REFLECTED_ON
     return Spread(low=min(n, 1) * REFLECTED_ON, expected=n * (both + sizes.n_dev / 2), high=n * (both + sizes.n_dev))
 
@@ -86,8 +83,8 @@ def n_with_playbook(definition: Definition) -> int:
 
 
 def playbook_calls(sizes: Sizes) -> Spread:
-    """As of gepa, on a larger batch; before them the playbook as it stands and the family's templates, where there are
-    some.
+    """As for gepa, on a larger batch; before that, the playbook as it stands and the family's templates, where there
+    are some.
     """
     n, batch = sizes.definition.n_instructions, min(PLAYBOOK_BATCH, sizes.n_train)
     return Spread(
@@ -98,14 +95,14 @@ def playbook_calls(sizes: Sizes) -> Spread:
 
 
 def playbook_proposals(definition: Definition, n_train: int) -> Spread:
-    """The Reflector and the Curator, once each in every step."""
+    """Every step asks the Reflector and the Curator once each."""
     n = 2 * definition.n_instructions
     return Spread(low=0, expected=n, high=n)
 
 
 def simba_calls(sizes: Sizes) -> Spread:
-    """Each step draws several answers to a few training examples, lets new prompts answer the same,
-    and proposes the best of these.
+    """Each step draws several answers to a few training examples, lets new prompts answer the same, and proposes the
+    best.
     """
     n, batch = sizes.definition.n_instructions, min(BATCH, sizes.n_train)
     return Spread(
@@ -121,7 +118,7 @@ def joint_calls(sizes: Sizes) -> Spread:
 
 
 def race_calls(sizes: Sizes) -> Spread:
-    """Each contender meets a few examples, some meet all; how many is the scores' to decide."""
+    """Each contender meets a few examples, and some meet all; the scores decide how many."""
     n_contenders, n_dev = _n_distinct(sizes) + sizes.definition.n_settings, sizes.n_dev
     met = Spread(
         low=n_contenders * min(n_dev, FIRST), expected=n_contenders * n_dev * MET_IN_A_RACE, high=n_contenders * n_dev
@@ -130,18 +127,19 @@ def race_calls(sizes: Sizes) -> Spread:
 
 
 def replay_calls(sizes: Sizes) -> Spread:
-    """Every tier once on every example outside the holdout; on dev the journal answers what was asked of it then."""
+    """Every tier answers every example outside the holdout once; on dev the journal has what was asked then."""
     n_calls = (sizes.n_train + sizes.n_dev) * sizes.n_tiers
-    again = max(
-        0, sizes.per_answer - sizes.n_tiers
-    )  # second samples, refinements and what else no tier is asked for beforehand
+    # Second samples, refinements, and other calls that no tier makes beforehand.
+    again = max(0, sizes.per_answer - sizes.n_tiers)
     return Spread(low=n_calls, expected=n_calls, high=n_calls + sizes.definition.n_settings * sizes.n_dev * again)
 
 
 def asked_for_examples(definition: Definition, n_train: int) -> Spread:
     if not _bootstraps(definition):
         return NONE
-    rounds = definition.n_candidates + 1  # the unshuffled one and the shuffled ones ask the model for examples
+    rounds = (
+        definition.n_candidates + 1
+    )  # the model is asked for examples in the unshuffled round and in the shuffled ones
     return Spread(low=rounds, expected=rounds * min(n_train, 2 * definition.max_examples), high=rounds * n_train)
 
 
@@ -162,7 +160,7 @@ def joint_proposals(definition: Definition, n_train: int) -> Spread:
 
 
 def _n_distinct(sizes: Sizes) -> int:
-    """Of the bootstrapped ones: that without examples may be the champion itself."""
+    """The bootstrapped candidates but one: that without examples may be the champion itself."""
     return n_bootstrapped(sizes.definition) - (sizes.n_champion_examples == 0)
 
 

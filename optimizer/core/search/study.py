@@ -1,5 +1,6 @@
-"""A Study searches one Family on one Dataset; a Trial is one Variant evaluated in it;
-a Confirmation is its look at the holdout.
+"""A Study searches one Family on one Dataset; a Trial is one Variant evaluated in it.
+
+A Confirmation is the study's look at the holdout.
 """
 
 from __future__ import annotations
@@ -17,55 +18,53 @@ from optimizer.core.base.knob import is_number
 from optimizer.core.base.phrasing import count
 from optimizer.core.base.values import Aim, Budget, Spend
 from optimizer.core.evaluation.gates import GateRecord, WishedRecord
+from optimizer.core.search.move import MoveRecord
 
-CONFIRM: Final = "confirm"  # where a strategy is asked for and stored: the study's mode is to confirm
+CONFIRM: Final = "confirm"  # in the place of a strategy: the study's mode is to confirm
 StudyMode = Literal["search", "confirm"]
 StudyStatus = Literal["queued", "running", "confirming", "finished", "cancelled", "failed"]
 MOST_REPLAYED = 100_000
-KEEP = (
-    "keep_saved",
-    "keep_quality",
-)  # of a Definition: what a study of a content pipeline may be asked to keep, one of the two
-# Among a study's findings: what a learned score of a content pipeline does, by content type.
+# Members of a Definition: a study of a content pipeline may be asked to keep one of the two.
+KEEP = ("keep_saved", "keep_quality")
+# A finding of a study: what a learned score of a content pipeline does, by content type.
 CONTENT_SCORE = "content_score"
-REMARKS = "remarks"  # among a study's findings: sentences on its rows that are told before it begins
+REMARKS = "remarks"  # a finding of a study: sentences on its rows, which are shown before it begins
 UNFINISHED: tuple[StudyStatus, ...] = ("queued", "running", "confirming")
 ENDED: tuple[StudyStatus, ...] = ("finished", "cancelled", "failed")
 StudyOutcome = Literal["nominated", "no_improvement", "not_confirmed", "budget_exhausted"]
-TrialStatus = Literal[
-    "running", "complete", "dropped", "stopped"
-]  # dropped: too far behind in a race to be asked more; stopped: from outside
+# "dropped": too far behind in a race to be asked more; "stopped": from outside.
+TrialStatus = Literal["running", "complete", "dropped", "stopped"]
 TriggerKind = Literal["degradation", "feedback", "schedule"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Definition:
-    """How large a study is; every count is fixed before the first call.
-
-    A file in experiments/ writes the same names.
-    """
+    """How large a study is. Every count is fixed before the first call. A file in experiments/ uses the same names."""
 
     n_train: int = 80
     n_dev: int = 20
     n_holdout: int = 100
-    n_run_off: int = 200  # further dev rows, at most, that leaders and champion meet before a winner is named
-    # of bootstrap, beside its three fixed ones (no examples, labelled ones, unshuffled ones);
+    n_run_off: int = 200  # the most further dev rows that leaders and champion meet before a winner is named
+    # candidates of bootstrap beside its three fixed ones (no examples, labelled ones, unshuffled ones);
     # examples has as many in all
     n_candidates: int = 8
     n_settings: int = 8  # of settings; points of mipro and joint
-    n_replayed: int = 1000  # settings that replay tries on the training items, without a call
-    n_instructions: int = 6  # that a proposer may write; steps of simba
-    playbook_entries: int = 16  # that the section of strategy playbook may hold
-    playbook_chars: int = 2000  # of that section
-    proposer: str | None = None  # who writes them: a name in config/models.yaml; None = the champion's model
+    n_replayed: int = 1000  # settings that replay tries on the training items; none needs a call
+    n_instructions: int = 6  # instructions that a proposer may write; steps of simba
+    playbook_entries: int = 16  # the most entries that the section of strategy playbook holds
+    playbook_chars: int = 2000  # the most characters of that section
+    proposer: str | None = (
+        None  # the model that writes instructions: a name in config/models.yaml; None = the champion's model
+    )
     max_examples: int = 4
-    # Score from which a bootstrapped output may become an example; None = what the champion reaches on dev.
+    # From this score on a bootstrapped output may become an example; None = what the champion reaches on dev.
     threshold: float | None = None
     max_request_bytes: int | None = None  # the longest allowed request; None = computed from the family's inputs
     space: Mapping[str, Any] | None = None  # None = the family's own
-    keep_saved: float | None = None  # of a content pipeline: the share of the time to save, at the best quality
-    # Of a content pipeline: the mean quality to keep of what is processed in full, at the most saving.
+    keep_saved: float | None = None  # for a content pipeline: save this share of the time, at the best quality
+    # For a content pipeline: keep this mean quality of what is processed in full, and save the most time.
     keep_quality: float | None = None
+    move_to: str | None = None  # a name in config/models.yaml: the model that is to take the place of the champion's
 
     def space_over(self, declared: Mapping[str, Any]) -> Mapping[str, Any]:
         """The study's own space, else the family's."""
@@ -85,7 +84,7 @@ class Definition:
             low = 1 if name in ("n_dev", "max_request_bytes") else 0
             if name == "space":
                 wrong = None if isinstance(value, Mapping) else "needs names with ranges"
-            elif name == "proposer":
+            elif name in ("proposer", "move_to"):
                 wrong = None if isinstance(value, str) and value else f"needs the name of a model, got {value!r}"
             elif name == "n_replayed" and isinstance(value, int) and value > MOST_REPLAYED:
                 wrong = f"needs at most {MOST_REPLAYED:,}, got {value!r}"
@@ -117,8 +116,10 @@ class Definition:
 
 
 class Dataset(TypedDict, total=False):
-    """What ``build_dataset`` drew: ids in the order in which they are used. ``n_dev`` counts all dev rows; ``run_off``
-    are those behind ``dev``. ``truncated``: input > examples in which it is cut.
+    """The rows that ``build_dataset`` drew: ids in the order in which they are used.
+
+    ``n_dev`` counts all dev rows; ``run_off`` has those behind ``dev``. ``truncated``: input -> examples in which it is
+    cut.
     """
 
     hash: str
@@ -151,8 +152,10 @@ class JudgedRecord(TypedDict):
 
 
 class Confirmation(TypedDict, total=False):
-    """What a look at the sealed holdout found; ``n`` examples of which both variants have a score. Members from
-    ``saving`` on are those of another aim than quality, of wishes, of a judge's scores and of a frozen sequence.
+    """What a look at the sealed holdout found, on the ``n`` examples of which both variants have a score.
+
+    Members from ``saving`` on belong to aims other than quality, to wishes, to a judge's scores, to a fixed sequence
+    and to a move to another model.
     """
 
     n: int
@@ -193,6 +196,7 @@ class Confirmation(TypedDict, total=False):
     judge: str
     judged: JudgedRecord
     sequence: Sequence[SequenceStep]
+    move: MoveRecord
 
 
 class FigureChange(TypedDict):
@@ -207,9 +211,9 @@ class FigureChange(TypedDict):
 class TriggerEvidence(TypedDict, total=False):
     """The figures of one trigger. Times are RFC 3339.
 
-    Of a schedule ``cron``, ``due_at``, ``n_missed``; of feedback ``n``, ``mean``, ``share``; of a degradation its
-    parts, None where too few reported, and their ``index``; of both the window. ``study`` and ``again_at``: which study
-    has answered the trigger, and when it is looked at again.
+    A schedule has ``cron``, ``due_at`` and ``n_missed``; feedback has ``n``, ``mean`` and ``share``; a degradation has
+    its parts, None where too few reported, and their ``index``. The last two have the window. ``study`` and
+    ``again_at``: which study has answered the trigger, and when it is looked at again.
     """
 
     cron: str
@@ -230,7 +234,7 @@ class TriggerEvidence(TypedDict, total=False):
 
 
 class FiredEvidence(TypedDict, total=False):
-    """Of each trigger that fired, and when that was on the clock of rollouts."""
+    """The evidence of each trigger that fired, and when it fired on the clock of rollouts."""
 
     schedule: TriggerEvidence
     feedback: TriggerEvidence
@@ -240,7 +244,7 @@ class FiredEvidence(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trigger:
-    """Why a study started by itself: what it was, a sentence with figures, and the figures."""
+    """Why a study started by itself: the kind, a sentence with figures, and the figures."""
 
     kind: TriggerKind
     reason: Text[str]
@@ -273,22 +277,28 @@ class Study:
     simulated_clock: bool = False
     mlflow_run_id: str | None = None
     trigger: Trigger | None = None  # None: a user asked for it
-    # What strategies measured beside the trials, such as {"confidence": [a TierFinding each]}.
+    # What strategies measured beside the trials, such as {"confidence": [TierFinding, …]}.
     findings: Text[Mapping[str, Json] | None] = None
 
     @property
     def mode(self) -> StudyMode:
-        """A study that confirms searches nothing: it takes a variant to the holdout, as its stored strategy says."""
+        """A study that confirms searches nothing: it takes a variant to the holdout. Its stored strategy says so."""
         return "confirm" if self.strategy == CONFIRM else "search"
 
     @property
+    def move_to(self) -> str | None:
+        """The model to which it looks for a way; None of a study that looks for something better."""
+        model = self.definition.get("move_to")
+        return None if model is None else str(model)
+
+    @property
     def new(self) -> bool:
-        """Whether what was asked for is still to be done."""
+        """Whether the request still has to be carried out."""
         return self.finished_at is None
 
     @property
     def is_replayed(self) -> bool:
-        """Whether it calls no model: items are replayed, and ``cost_usd`` is a share of the time of full processing."""
+        """Whether it calls no model: it replays items, and ``cost_usd`` is a share of the time of full processing."""
         return self.budget.calls == 0
 
 
@@ -323,7 +333,7 @@ def ranked(trials: Sequence[Trial]) -> list[Trial]:
 
 
 def aimed_at(aim: Aim, trial: Trial, *, is_replayed: bool = False) -> str:
-    """What a trial shows of its study's aim beside the score, to be put after it; empty where the score is the aim.
+    """What a trial shows of its study's aim beside the score; empty where the score is the aim.
 
     ``is_replayed``: as the study says; its trials cost time and no dollars.
     """
@@ -341,7 +351,7 @@ ENOUGH = "enough"
 
 
 def budget_options(caps: Mapping[str, float]) -> str:
-    """``--budget-calls 1380 --budget-usd 0.5``."""
+    """The options on the command line, such as ``--budget-calls 1380 --budget-usd 0.5``."""
     return " ".join(f"--budget-{name} {amount:.10g}" for name, amount in caps.items())
 
 
@@ -350,7 +360,8 @@ POINTS = "points"
 
 
 def points_in_words(study: Study) -> str | None:
-    """How many points of the space a search tried that came to its end, and what would make it try the rest;
+    """How many points of the space a finished search tried, and what would make it try the rest.
+
     None where it searched no points, or was cut short.
     """
     points, calls = (study.findings or {}).get(POINTS), study.budget.calls
@@ -368,9 +379,9 @@ def points_in_words(study: Study) -> str | None:
     )
 
 
-SMALL_POOL = 400  # rows of a cascade's search below which its saving falls well behind its rule's
+SMALL_POOL = 400  # with fewer rows a cascade's search saves clearly less than its rule could
 
-OUT_OF_FOLD = "out_of_fold"  # among a study's findings: each tier's learned confidence
+OUT_OF_FOLD = "out_of_fold"  # a finding of a study: each tier's learned confidence
 # among a study's findings: the identity of the judge that scores its answers
 JUDGED_BY = "judge"
 
@@ -391,8 +402,9 @@ def leaks_in_words(findings: Mapping[str, Any] | None) -> str | None:
 
 
 def too_long_in_words(findings: Mapping[str, Any] | None, of: str = "train and dev") -> str | None:
-    """What became of examples whose inputs are longer than serving takes, "truncated" and "n_refused" of a dataset or
-    an evaluation; None where there is none.
+    """What became of examples whose inputs are longer than serving takes; None where there is none.
+
+    Reads "truncated" and "n_refused" of a dataset or an evaluation.
     """
     truncated, n_refused = (findings or {}).get("truncated", {}), (findings or {}).get("n_refused", 0)
     cut = [f"{name} in {count(n, 'example')}" for name, n in truncated.items()]
@@ -415,7 +427,7 @@ def unreleased_in_words(family: str, n: int) -> str | None:
 
 
 def small_pool_in_words(n: int) -> str | None:
-    """That a cascade is searched on few rows, and what that costs; None from SMALL_POOL rows on."""
+    """The remark that a cascade is searched on few rows, and what that costs; None from SMALL_POOL rows on."""
     if n >= SMALL_POOL:
         return None
     return (
@@ -425,7 +437,7 @@ def small_pool_in_words(n: int) -> str | None:
 
 
 def small_holdout_in_words(n: int, needed: int) -> str | None:
-    """That the confirmation will not nominate; None where its gate n can be met."""
+    """The remark that the confirmation will not nominate; None where its gate n can be met."""
     if n >= needed:
         return None
     return (
@@ -435,7 +447,7 @@ def small_holdout_in_words(n: int, needed: int) -> str | None:
 
 
 def study_view(study: Study) -> Study:
-    """Without the hundreds of numbers that only its report reads."""
+    """The study without the hundreds of numbers that only its report reads."""
     if not study.findings or OUT_OF_FOLD not in study.findings:
         return study
     return replace(study, findings={name: finding for name, finding in study.findings.items() if name != OUT_OF_FOLD})

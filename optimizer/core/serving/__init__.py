@@ -1,4 +1,1 @@
-"""Who gets what: the assignment of a unit, champions, freezes, and what a key may do.
-
-Start at ``assignment.py``.
-"""
+"""Who gets what: the assignment of a unit, champions, freezes, and what a key may do. Start at ``assignment.py``."""

@@ -1,8 +1,7 @@
-"""What a key may do: one role of each of two ladders, sources with a right of their own, families, an end, and limits.
+"""What a key may do: a role on one of two ladders, sources that need a right of their own, families, an end, limits.
 
-Applications climb serve < feedback, people and their tools read < read-texts < operate. No role of one ladder holds
-anything of the other, so the key that stands in an application reads nothing, and the key of a dashboard serves
-nothing. admin has all.
+Applications climb serve < feedback; people and their tools read < read-texts < operate. A role of one ladder includes
+nothing of the other, so the key in an application reads nothing, and a dashboard's key serves nothing. admin has all.
 """
 
 from __future__ import annotations
@@ -22,10 +21,8 @@ Role = Literal["serve", "feedback", "read", "read-texts", "operate", "admin"]
 ROLES: tuple[Role, ...] = get_args(Role)
 LADDERS: tuple[tuple[Role, ...], ...] = (("serve", "feedback"), ("read", "read-texts", "operate"))
 COMMAND_LINE = "detent-command-line"  # User-Agent of the commands, which go on without a key
-SOURCES_WITH_A_RIGHT = (
-    "person",
-    "judge",
-)  # their word counts for more than a user's, so a key sends it only where it was given the right
+# Their outcomes count for more than a user's, so a key needs the right to send them.
+SOURCES_WITH_A_RIGHT = ("person", "judge")
 MEANINGS: Mapping[Role, str] = {
     "serve": "fetches and renders prompts, takes snapshots, asks for chat completions",
     "feedback": "serve, and reports interactions, outcomes and exposures",

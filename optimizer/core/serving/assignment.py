@@ -1,7 +1,6 @@
 """Which Variant a unit is served, and the signed token that says so: pure, so that every replica and client agrees.
 
-The bucket is the contract's formula, over the unit as the client sent it;
-what is kept or signed is the unit's HMAC only.
+The bucket is the contract's formula, over the unit as the client sent it. Only the unit's HMAC is stored or signed.
 """
 
 from __future__ import annotations
@@ -40,10 +39,10 @@ HELD_BACK_FROM = math.floor((1 - HOLDBACK_SHARE) * N_BUCKETS)
 
 
 class Override(NamedTuple):
-    """Of one unit of one family, for testing.
+    """A Variant that one unit of one family gets, for testing.
 
     ``unit_hash`` names the unit to clients that decide in process, who have no key for its HMAC; None for one that an
-    older version kept, which only the server follows.
+    older version stored, which only the server follows.
     """
 
     variant: str
@@ -57,7 +56,7 @@ UnitOverrides = Mapping[str, Override]  # of one family, by the unit's HMAC
 class Choice(NamedTuple):
     """What one unit is served now.
 
-    ``rollout`` and ``stage`` (a share) are None unless the unit stands in one of its arms.
+    ``rollout`` and ``stage`` (a share) are None unless the unit is in one of its arms.
     """
 
     variant: str
@@ -75,9 +74,7 @@ class Choice(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Holdback:
-    """After a promotion: the units that stay on the champion before it,
-    so that what the promotion did can still be seen.
-    """
+    """The units that stay on the champion before a promotion, so that the promotion's effect can still be seen."""
 
     rollout: str  # the promoted one
     variant: str  # the champion before it
@@ -115,8 +112,9 @@ def in_candidate(bucket: int, share: float) -> bool:
 
 
 def in_holdback(bucket: int) -> bool:
-    """True for the units that stay on the champion before a promotion: the last 5 % of the buckets,
-    which no stage below 95 % gave the candidate.
+    """True for the units that stay on the champion before a promotion.
+
+    They are the last 5 % of the buckets, which no stage below 95 % gave the candidate.
     """
     return bucket >= HELD_BACK_FROM
 
@@ -151,14 +149,12 @@ def unit_hash(salt: str, unit: str) -> str:
 
 
 def cohort_minutes(settings: Mapping[str, Any]) -> float:
-    """Of a rollout, by its frozen settings."""
+    """The length of a rollout's cohorts, by its fixed settings."""
     return float(settings.get("cohort_minutes") or DEFAULT_COHORT_MINUTES)
 
 
 def cohort_start(at: datetime, cohort_minutes: float) -> datetime:
-    """``at`` floored to a multiple of ``cohort_minutes`` since 1970-01-01 UTC:
-    all who were assigned in one cohort share it.
-    """
+    """``at`` floored to a multiple of ``cohort_minutes`` since 1970-01-01 UTC, which all units of one cohort share."""
     seconds = max(1, round(cohort_minutes * 60))
     return datetime.fromtimestamp(math.floor(at.timestamp()) // seconds * seconds, UTC)
 
@@ -183,19 +179,21 @@ class Serving:
     freeze: Freeze | None = None
 
     def override_choice(self, variant: str) -> Choice:
-        """Of a unit that gets this variant for testing."""
+        """The choice of a unit that gets this variant for testing."""
         is_champion = variant == self.champion.variant
         return Choice(variant=variant, role="champion" if is_champion else "candidate", counted=False)
 
 
 def choose(family: Serving, unit: str | None, unit_hmac: str | None, now: datetime) -> Choice:
-    """What a unit is served: the champion while the family is frozen; else its override; else the candidate when the
-    lease of the rollout holds and the unit is in the share; else, for a while after a promotion, the champion before it
-    when the unit is held back; else the champion.
+    """What a unit is served.
 
-    A request without a unit gets the champion outside any arm, since nothing makes it stick. A rollout of another
-    family, or one that is not deploying, has no say. ``now`` is real time, as leases, overrides and the end of a
-    holdback are.
+    The champion while the family is frozen; else its override; else the candidate if the rollout's lease is valid and
+    the unit is in the share; else, for a while after a promotion, the champion before it if the unit is held back; else
+    the champion.
+
+    A request without a unit gets the champion outside any arm, since nothing keeps its variant the same. A rollout of
+    another family, or one that is not deploying, is ignored. ``now`` is real time, as leases, overrides and the end of
+    a holdback are.
     """
     champion, rollout = family.champion.variant, family.rollout
     if family.freeze is not None:
@@ -212,7 +210,7 @@ def choose(family: Serving, unit: str | None, unit_hmac: str | None, now: dateti
         if in_holdback(bucket(family.holdback.salt, unit)):
             return Choice(variant=family.holdback.variant, role="holdback", rollout=family.holdback.rollout)
         return Choice(variant=champion, role="champion", rollout=family.holdback.rollout)
-    if not leased(deploying, now):
+    if not has_lease(deploying, now):
         return Choice(variant=champion, role="champion", unwatched=True)
     if unit is None:
         return Choice(variant=champion, role="champion")
@@ -225,18 +223,17 @@ def choose(family: Serving, unit: str | None, unit_hmac: str | None, now: dateti
     )
 
 
-def leased(rollout: Rollout, now: datetime) -> bool:
-    """True while a worker watches this rollout: its candidate may be served until ``lease_expires_at``
+def has_lease(rollout: Rollout, now: datetime) -> bool:
+    """True while a worker watches this rollout: its candidate may be served before ``lease_expires_at``,
     and not at it.
     """
     return rollout.lease_expires_at is not None and rollout.lease_expires_at > now
 
 
 def variant_at(rollout: Rollout, unit: str, at: datetime, held_back_until: datetime | None = None) -> str | None:
-    """Which Variant the stage history gives ``unit`` at the real time ``at``, or the holdback after it;
-    None when neither was served.
+    """Which Variant the stage history, or the holdback after it, gave ``unit`` at the real time ``at``.
 
-    For events that carry rollout, variant, unit and time instead of a token.
+    None when neither was served. It is for events that carry rollout, variant, unit and time instead of a token.
     """
     for stage in rollout.stage_history:
         if datetime.fromisoformat(stage["from"]) <= at and (
@@ -332,15 +329,19 @@ class VerifiedTokens:
         self._known: dict[str, Assignment] = {}
 
     def assignment(self, token: str, now: datetime) -> Assignment:
-        """As ``verify_token``, which it raises like too."""
+        """As ``verify_token``, with the same errors."""
         known = self._known.get(token) if type(token) is str else None
         if known is not None:
             return check_age(known, now)
         assignment = verify_token(token, self._keys, now)
         if len(self._known) >= self._most:
-            self._known.clear()  # they come back with the next events, and nothing has to be kept in order
+            self._known.clear()  # the next events fill it again, so no order has to be kept
         self._known[token] = assignment
         return assignment
+
+    def clear(self) -> None:
+        """They come back with the next events."""
+        self._known.clear()
 
 
 def _assignment(payload: Mapping[str, Any]) -> Assignment:
@@ -374,7 +375,7 @@ def _digest(key: bytes, content: bytes) -> bytes:
 
 @lru_cache(maxsize=16)
 def _keyed(key: bytes) -> hmac.HMAC:
-    """That has taken up its key, which takes longer than a short content."""
+    """An HMAC that has taken in its key, which takes longer than a short content."""
     return hmac.new(key, digestmod="sha256")
 
 

@@ -1,5 +1,5 @@
-"""To which arm an event belongs: by its token, by the interaction it names, or by unit,
-rollout and time, recomputed.
+"""To which arm an event belongs: by its token, by the interaction it names, or recomputed from unit,
+rollout and time.
 """
 
 from __future__ import annotations
@@ -9,10 +9,17 @@ from datetime import datetime, timedelta
 
 from optimizer.core.feedback.events import Arm
 from optimizer.core.feedback.reported import EventRejected, Report
-from optimizer.core.serving.assignment import Assignment, ServedRole, cohort_minutes, cohort_start, leased, variant_at
+from optimizer.core.serving.assignment import (
+    Assignment,
+    ServedRole,
+    cohort_minutes,
+    cohort_start,
+    has_lease,
+    variant_at,
+)
 from optimizer.core.serving.rollout import Rollout
 
-LAG = timedelta(seconds=60)  # so old may the snapshot be from which a client decided in process
+LAG = timedelta(seconds=60)  # the greatest age of a snapshot from which a client decided in process
 _NAMING = frozenset(("family", "variant", "rollout", "unit"))  # what an event may name beside its token
 
 
@@ -83,12 +90,12 @@ def arm_of_rollout(
     clock_scale: float,
     held_back_until: datetime | None = None,
 ) -> Arm | None:
-    """Without a token: the bucket recomputed from salt and stage history must give the variant that the event names, at
-    its time or in a stage that ended up to LAG before, of which the sender had not heard yet. None where it does not:
-    then the event is in no arm.
+    """The arm of an event without a token; None where the event is in no arm.
 
-    A lease that has run out by ``now`` ends the open stage, as the history will say once a tick resumes it. After a
-    promotion units are held back until ``held_back_until`` (real time).
+    The bucket, recomputed from salt and stage history, must give the variant that the event names, at its time or in a
+    stage that ended up to LAG before, since the sender may not have heard of the end. A lease that has run out by
+    ``now`` ends the open stage, as the history will say once a tick resumes it. After a promotion units are held back
+    until ``held_back_until`` (real time).
 
     Raises EventRejected where the family has no such rollout.
     """
@@ -98,8 +105,10 @@ def arm_of_rollout(
             "assignment_mismatch",
             f"Family {family!r} has no rollout {report.get('rollout')!r}. Send the token that was served.",
         )
-    lapsed_at = None if leased(rollout, now) else rollout.lease_expires_at
-    ends = [_time(stage["to"]) for stage in rollout.stage_history] + [lapsed_at, held_back_until]
+    lapsed_at = None if has_lease(rollout, now) else rollout.lease_expires_at
+    ends = [
+        (datetime.fromisoformat(stage["to"]) if stage["to"] is not None else None) for stage in rollout.stage_history
+    ] + [lapsed_at, held_back_until]
     # The last moments of what ended within LAG: any moment of it would give the same.
     before = [end - timedelta(microseconds=1) for end in ends if end is not None and at - LAG < end <= at]
     for moment in sorted([at, *before], reverse=True):
@@ -111,24 +120,20 @@ def arm_of_rollout(
                 datetime.fromisoformat(stage["clock_from"])
                 + (moment - datetime.fromisoformat(stage["from"])) * clock_scale
             )
-            promoted = rollout.ended_at is not None and rollout.ended_at <= moment
+            is_promoted = rollout.ended_at is not None and rollout.ended_at <= moment
             role: ServedRole = "champion"
-            if promoted and variant == rollout.champion:
+            if is_promoted and variant == rollout.champion:
                 role = "holdback"
-            elif not promoted and variant == rollout.candidate:
+            elif not is_promoted and variant == rollout.candidate:
                 role = "candidate"
             return Arm(
                 family=rollout.family,
                 variant=variant,
                 rollout=rollout.id,
                 role=role,
-                stage=None if promoted else stage["share"],
+                stage=None if is_promoted else stage["share"],
                 cohort_start=cohort_start(assigned, cohort_minutes(rollout.settings)),
                 unit_hmac=unit_hmac,
                 recomputed=True,
             )
     return None
-
-
-def _time(text: str | None) -> datetime | None:
-    return datetime.fromisoformat(text) if text is not None else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
 from optimizer.core.base.errors import Conflict
@@ -17,7 +17,7 @@ def first(*, family: str, variant: str, at: datetime, by: str, why: str) -> Cham
     return Champion(family=family, seq=1, variant=variant, since=at, why=why, by=by)
 
 
-def succeed(
+def next_tenure(
     current: Champion, *, variant: str, at: datetime, by: str, why: str, forced: bool, rollout: str | None = None
 ) -> Champion:
     """A new tenure on top of the current one. Raises Conflict when ``variant`` is the champion already."""
@@ -92,8 +92,9 @@ def fall_back(
 
 
 def is_said_again(history: Sequence[Champion], *, expect: str | None, to: str | None, at: datetime) -> bool:
-    """Whether this rollback repeats one that is done: it names the current champion, or it expects the champion
-    that a rollback replaced in the ten minutes before.
+    """Whether this rollback repeats one that is done.
+
+    It names the current champion, or it expects the champion that a rollback replaced in the ten minutes before.
     """
     current, ended = current_of(history), taken_back(history)
     if to is not None:
@@ -127,6 +128,16 @@ def after_promotion(history: Sequence[Champion], rollout: str) -> Champion | Non
     """The tenure after the one that this rollout's promotion began; None while that lasts, or without one."""
     promoted = next((tenure for tenure in history if tenure.rollout == rollout), None)
     return next((tenure for tenure in history if promoted is not None and tenure.seq == promoted.seq + 1), None)
+
+
+def first_beneath(history: Sequence[Champion], serves: Callable[[str], bool]) -> Champion | None:
+    """The tenure to which rollbacks lead down, one after the other, until there is one whose variant still serves."""
+    tenures = {tenure.seq: tenure for tenure in history}
+    tenure: Champion | None = current_of(history)
+    while tenure is not None and (tenure := tenures.get(tenure.previous or 0)) is not None:
+        if serves(tenure.variant):
+            return tenure
+    return None
 
 
 def beneath(history: Sequence[Champion]) -> Champion | None:

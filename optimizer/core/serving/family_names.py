@@ -1,5 +1,6 @@
-"""Names that a family had: a renamed family is found under its former names, and one that was retired has a name of its
-own kind, ``triage~1``, since a new family may take the old one.
+"""Names that a family had: a renamed family is found under its former names.
+
+One that was retired has a name such as ``triage~1``, since a new family may take the old one.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ def next_free(name: str, names: Iterable[str]) -> str:
 
 
 class FamilyMap(dict[str, V]):
-    """By the present names, which alone are listed; a former name finds the same."""
+    """Families by their present names, which alone are listed; a former name finds the same family."""
 
     def __init__(self, by_name: Mapping[str, V], former: Mapping[str, str]) -> None:
         """Args: ``former``: the present name by each former one."""
@@ -44,7 +45,9 @@ class FamilyMap(dict[str, V]):
 
 
 def by_name(values: Mapping[str, V], former: Mapping[str, str]) -> Mapping[str, V]:
-    """As ``FamilyMap`` where a family was renamed, else as it is: the usual case, looked up in every request."""
+    """A ``FamilyMap`` where a family was renamed, else the mapping as it is, which every request reads in the usual
+    case.
+    """
     return FamilyMap(values, former) if former else values
 
 
@@ -59,7 +62,9 @@ def no_family(name: str) -> NotFound:
 
 
 def definition(name: str, values: Mapping[str, V], problems: Mapping[str, InvalidFamily]) -> V:
-    """Of a family whose file is there. Raises InvalidFamily where it was never readable, NotFound for others."""
+    """The definition of a family whose file exists. Raises InvalidFamily where it was never readable, NotFound for
+    others.
+    """
     known = values.get(name)
     if known is not None:
         return known

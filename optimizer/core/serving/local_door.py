@@ -1,8 +1,10 @@
-"""Who may come in where no key is asked: programs of this machine, but no page of a browser and no proxy for others.
+"""Who may come in where no key is required: programs of this machine, but no page of a browser, and no proxy for
+others.
 
-A browser on this machine sends to loopback whatever a page tells it to. So three things are checked. The page's owner
-may point a name at this machine: Host is compared exactly. The page has its own origin: Origin is compared as well. The
-browser does not ask first when a request looks like a form's: an unsafe one has to carry what a form cannot.
+A browser on this machine sends to loopback whatever a page tells it to, so three things are checked. The page's owner
+may point a name at this machine: Host is compared exactly. The page has an origin of its own: Origin is compared as
+well. The browser sends requests that look like a form's without asking first: an unsafe request has to carry what a
+form cannot.
 """
 
 from __future__ import annotations
@@ -15,11 +17,8 @@ LOCAL_NAMES = ("127.0.0.1", "localhost", "[::1]")
 SAFE_METHODS = ("GET", "HEAD")
 FORM_TYPES = ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data")
 _FORWARDED = ("forwarded", "via", "x-real-ip")
-_ASKED_FIRST = (
-    "x-requested-with",
-    "x-api-key",
-    "authorization",
-)  # no page may send these to another origin before it was let
+# No page may send these to another origin before it was let.
+_ASKED_FIRST = ("x-requested-with", "x-api-key", "authorization")
 
 
 def hosts_of(port: int | None, names: Iterable[str] = LOCAL_NAMES) -> frozenset[str]:
@@ -32,14 +31,13 @@ def hosts_of(port: int | None, names: Iterable[str] = LOCAL_NAMES) -> frozenset[
 def refusal(
     method: str, headers: Headers, hosts: frozenset[str], *, http_version: str, is_page: bool = False
 ) -> str | None:
-    """Why the request is refused, as a sentence that says what to do;
-    None where it comes from a program of this machine.
+    """The sentence on why the request is refused and what to do; None where a program of this machine sent it.
 
     Args:
         hosts: what Host may say, exactly: name and port.
         is_page: of the dashboard, to which a link of any site may lead, and whose own forms carry a token.
-        http_version: as ASGI has it. nginx, told nothing else, passes requests on as 1.0, with a Host of its own and no
-            other sign.
+        http_version: as ASGI has it. By default nginx passes requests on as 1.0, with a Host of its own and no other
+            sign.
     """
     if http_version in ("0.9", "1.0"):
         return (
@@ -85,7 +83,7 @@ def refusal(
 
 
 def is_opened(method: str, headers: Headers) -> bool:
-    """Whether a browser opens a page of its own with this, which the site that leads there cannot read."""
+    """Whether a browser opens a page of its own with this request; the site with the link cannot read that page."""
     named = dict(headers)
     return method in SAFE_METHODS and (named.get("sec-fetch-mode"), named.get("sec-fetch-dest")) == (
         "navigate",

@@ -96,8 +96,9 @@ class Decision:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Champion:
-    """One tenure as champion. ``previous``: the tenure to fall back to; a champion rollback only goes down this
-    chain.
+    """One tenure as champion.
+
+    ``previous``: the tenure to fall back to; a champion rollback only goes down this chain.
     """
 
     family: str
@@ -113,8 +114,9 @@ class Champion:
 
 
 def refuse_other_clock(rollout: Rollout, scale: float) -> None:
-    """A rollout that began on real time never goes on by scaled time,
-    where its days would be minutes and its record would not say so.
+    """A rollout that began on real time never goes on by scaled time.
+
+    Its days would be minutes, and its record would not say so.
 
     Args:
         scale: of the rollout clock of the process that wants to go on with it; 1 is real time.
@@ -243,7 +245,7 @@ class Freeze:
 
     @property
     def sentence(self) -> str:
-        """The same where no word "Frozen" stands before it."""
+        """The freeze in a sentence that needs no word "Frozen" before it."""
         return (
             f"{scope_text(self.scope)} is frozen by {self.by} since {when(self.since)} ({shown(self.reason)}); when it"
             f" may go on: {self.undo}"
@@ -278,7 +280,7 @@ def require_unfrozen(freezes: Iterable[Freeze], family: str, what: str) -> None:
 
 
 def may_run(study: Study, freezes: Iterable[Freeze]) -> bool:
-    """False for a queued study of a frozen family; one that has begun goes on,
-    since it changes nothing that is served.
+    """False for a queued study of a frozen family. One that has begun goes on, since it changes nothing
+    that is served.
     """
     return study.status != "queued" or is_frozen(freezes, study.family) is None

@@ -24,7 +24,7 @@ class StageForecast:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Forecast:
-    """To promotion, at one level of caution (``kappa``); infinite where a gate would never be passed."""
+    """What it takes until promotion, at one level of caution (``kappa``); infinite where a gate would never pass."""
 
     stages: tuple[StageForecast, ...]
     labelled: float
@@ -35,8 +35,8 @@ class Forecast:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrafficRate:
-    """``units_per_hour`` = new distinct units; ``label_rate`` = labelled outcomes per unit,
-    in (0, 1]; ``window_hours`` = W.
+    """``units_per_hour``: new distinct units. ``label_rate``: labelled outcomes per unit, in (0, 1]. ``window_hours``:
+    W.
     """
 
     units_per_hour: float
@@ -49,8 +49,9 @@ class TrafficRate:
 
 
 def gate_growth(base: float, lift: float, *, w: float, m: int, margin: float) -> float:
-    """Expected log evidence per labelled outcome of ship-m at share ``w``, were the truth known;
-    0 where the truth is on the null's side.
+    """Expected log evidence per labelled outcome of ship-m at share ``w``, if the rates were known.
+
+    0 where the rates lie on the null's side.
     """
     theta_b, theta_c = clip_rate(base), clip_rate(base + lift)
     if theta_c - theta_b <= -m * margin:
@@ -62,8 +63,8 @@ def gate_growth(base: float, lift: float, *, w: float, m: int, margin: float) ->
 class RolloutDesign:
     """How a comparison is laid out, and the difference that is assumed in it.
 
-    ``base``: the champion's mean, in (0, 1); ``lift``: what the candidate is assumed to add, absolute; ``ladder``: the
-    shares that are still to come, the present one included; ``min_labelled``: outcomes per stage, both arms.
+    ``base``: the champion's mean, in (0, 1). ``lift``: what the candidate is assumed to add, absolute. ``ladder``: the
+    shares that are still to come, the present one included. ``min_labelled``: outcomes per stage, both arms.
     """
 
     base: float
@@ -81,12 +82,11 @@ def forecast(
     grown: Mapping[int, float] | None = None,
     labelled: int = 0,
 ) -> Forecast:
-    """The exact growth form: a gate is passed when its growth, summed over the stages, reaches
-    log(1 / ALPHA_SHIP) + kappa.
+    """The exact growth form: a gate passes when its growth over the stages adds up to log(1 / ALPHA_SHIP) + kappa.
 
     Args:
         kappa: .5 for the mean, 4.5 for 90 % of rollouts.
-        grown: log evidence so far by m, of a rollout that runs; infinite where the gate has been passed.
+        grown: m -> log evidence so far, of a rollout that runs; infinite where the gate has passed.
         labelled: outcomes that count in the present stage already.
     """
     needed = log(1 / ALPHA_SHIP) + kappa
@@ -113,11 +113,12 @@ def forecast(
 def smallest_feasible_margin(
     design: RolloutDesign, traffic: TrafficRate, *, max_labelled: float, max_hours: float, max_units: float = inf
 ) -> float | None:
-    """The smallest margin (steps of .005, up to .2), in place of the design's, at which 90 % of rollouts end within the
-    limits; None if there is none.
+    """The smallest margin at which 90 % of rollouts end within the limits; None if there is none.
+
+    It is searched in steps of .005 up to .2, and takes the place of the design's margin.
 
     Args:
-        max_units: distinct units that one stage can have at most.
+        max_units: the most distinct units that one stage can have.
     """
     for i in range(2, 41):
         prediction = forecast(replace(design, margin=i * 0.005), traffic, kappa=KAPPA_90)
@@ -131,8 +132,9 @@ def smallest_feasible_margin(
 
 
 def detectable_drop(*, base: float, w: float, traffic: TrafficRate, hours: float, alpha: float, kappa: float) -> float:
-    """The smallest drop (absolute) that would be found within ``hours`` at share ``w``, by the variance alone: n
-    labelled outcomes show a drop of sqrt(2 p (1 - p)(1 / w + 1 / (1 - w))(log(1 / alpha) + kappa) / n).
+    """The smallest absolute drop that ``hours`` at share ``w`` would show, by the variance alone.
+
+    n labelled outcomes show a drop of sqrt(2 p (1 - p)(1 / w + 1 / (1 - w))(log(1 / alpha) + kappa) / n).
     """
     spread = 2 * base * (1 - base) * (1 / w + 1 / (1 - w))
     return sqrt(spread * (log(1 / alpha) + kappa) / (traffic.labelled_per_hour * hours))
@@ -141,9 +143,7 @@ def detectable_drop(*, base: float, w: float, traffic: TrafficRate, hours: float
 def candidate_requests_to_alarm(
     *, base: float, bad: float, w: float, margin: float, alpha: float, kappa: float = KAPPA_MEAN
 ) -> float:
-    """Candidate requests until a guardrail on errors or latency alarms,
-    when its rate is ``bad`` instead of the champion's ``base``.
-    """
+    """Candidate requests until a guardrail on errors or latency alarms, at rate ``bad`` instead of ``base``."""
     theta_b, theta_c = clip_rate(base), clip_rate(bad)
     if theta_c - theta_b <= margin:
         return inf

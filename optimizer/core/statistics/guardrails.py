@@ -1,10 +1,9 @@
-"""Guardrails: errors, latency and cost of the candidate against the champion at the same time,
-on every reported request.
+"""Guardrails: errors, latency and cost of the candidate against the champion, on every reported request.
 
-One outcome per unit and block of ten seconds, the mean over the unit's requests. Compared with the concurrent champion,
-so an outage that hits both arms moves nothing. Each guardrail is an e-value process against "not worse than the
-champion by more than it may be". Beside them the stop without statistics: ten failures of the candidate in a row, from
-several units, while the champion works.
+Each unit gives one outcome per block of ten seconds, the mean over its requests. The champion of the same seconds is
+the reference, so an outage that hits both arms moves nothing. Each guardrail is an e-value process against "not worse
+than the champion by more than it may be". One guardrail needs no statistics: ten failures of the candidate in a row,
+from several units, while the champion works.
 """
 
 from __future__ import annotations
@@ -20,17 +19,17 @@ from optimizer.core.statistics.outcomes import (
     PlugIn,
     bernoulli_bet,
     clip_rate,
-    gather,
     log_e,
     ratio_bet,
     threshold,
+    with_pending,
 )
 
 GuardrailKind = Literal["errors", "latency", "cost"]
 
 ALPHA: dict[GuardrailKind, float] = {"errors": 0.008, "latency": 0.006, "cost": 0.006}  # together .02
 MARGIN: dict[GuardrailKind, float] = {"errors": 0.01, "latency": 0.025, "cost": 1.10}
-GAPS: dict[GuardrailKind, tuple[float, ...]] = {  # beyond the margin; cost: factors of the allowed ratio
+GAPS: dict[GuardrailKind, tuple[float, ...]] = {  # beyond the margin; for cost, factors of the allowed ratio
     "errors": (0.02, 0.07, 0.19, 0.49),
     "latency": (0.035, 0.095, 0.275),
     "cost": (1.3 / 1.1, 1.7 / 1.1, 2.5 / 1.1),
@@ -40,11 +39,11 @@ HALF_LIFE = 300.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Guardrail:
-    """One metric.
+    """The evidence on one metric.
 
-    Outcomes in [0, 1]: 1 = failed (errors), 1 = slower than L or timed out (latency), min(cost / cap, 1) (cost).
-
-    ``margin``: absolute for errors and latency; for cost the allowed ratio of the means, >= 1.
+    Outcomes lie in [0, 1]: for errors 1 = failed; for latency 1 = slower than the limit, or timed out; for cost
+    min(cost / cap, 1). ``margin`` is absolute for errors and latency; for cost it is the allowed ratio of the means, >=
+    1.
     """
 
     kind: GuardrailKind
@@ -68,8 +67,9 @@ class Guardrail:
         alpha: float | None = None,
         half_life: float | None = HALF_LIFE,
     ) -> Guardrail:
-        """Args: ``champion_mean`` and ``champion_variance`` of the outcome before the rollout;
-        a margin raised at nomination.
+        """Args:
+        champion_mean, champion_variance: of the outcome before the rollout.
+        margin: where the confirmation raised it.
         """
         gaps = GAPS[kind]
         prior = PlugIn(prior_mean=champion_mean, prior_variance=champion_variance, half_life=half_life)
@@ -83,13 +83,13 @@ class Guardrail:
         )
 
     def after(self, block: Block) -> Guardrail:
-        """The guardrail one block later; a block with one arm empty is carried within its stage.
+        """The guardrail one block later. A block without outcomes of one arm is carried over within its stage.
 
-        Tokens of an earlier stage come in for a while after a step up: they stand for themselves, and what is carried
-        is not lost to them.
+        After a step up, tokens of the earlier stage still come in. Their blocks count by themselves, and what is
+        carried over stays.
         """
         is_earlier = self.pending is not None and block.stage < self.pending.stage
-        merged = block if is_earlier else gather(self.pending, block)
+        merged = block if is_earlier else with_pending(self.pending, block)
         if not merged.has_both_arms:
             return self if is_earlier else replace(self, pending=merged)
         return Guardrail(
@@ -106,7 +106,7 @@ class Guardrail:
 
     @property
     def alarmed(self) -> bool:
-        """Latched: an alarm is never taken back."""
+        """Whether an alarm was raised; it is never taken back."""
         return self.evidence.peak >= threshold(self.alpha)
 
     def _log_factors(self, block: Block) -> list[float]:
@@ -133,15 +133,16 @@ class Guardrail:
 
 RUN = 10
 MIN_UNITS = 3
-CHAMPION_FAILURES = 5  # of its last ten: from here on the incident is shared
+CHAMPION_FAILURES = 5  # of its last ten requests, from which on the incident is shared
 
 FailureFinding = Literal["none", "failing", "alone", "shared_incident"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CandidateRequest:
-    """``champion_n`` and ``champion_failed``: the champion's requests between the candidate's request
-    before and this one.
+    """One request of the candidate.
+
+    ``champion_n`` and ``champion_failed``: the champion's requests between the candidate's request before and this one.
     """
 
     unit: str
@@ -152,11 +153,10 @@ class CandidateRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FailureRun:
-    """The last ten requests of each arm, in the order in which they ended,
-    and what the candidate's last one made of them.
+    """The last ten requests of each arm, in the order in which they ended, and the finding at the candidate's last one.
 
-    Only a request of the candidate changes ``finding``: when both arms recover, the champion with more traffic shows it
-    first, and the candidate's failures of before say nothing about now.
+    Only a request of the candidate changes ``finding``. When both arms recover, the champion, which has more traffic,
+    shows it first, and the candidate's earlier failures say nothing about now.
 
     failing          ten in a row while the champion works: roll back
     alone            ten in a row, and the champion, which worked before, was not asked meanwhile
@@ -181,7 +181,9 @@ class FailureRun:
         )
 
     def after_champion(self, failed: Sequence[bool]) -> FailureRun:
-        """``failed``: of its next requests, in order."""
+        """Args:
+        failed: whether each of the champion's next requests failed, in order.
+        """
         return FailureRun(
             candidate=self.candidate,
             champion=(*self.champion, *failed)[-RUN:],
@@ -196,7 +198,7 @@ class FailureRun:
 
 
 def _finding(candidate: Sequence[CandidateRequest], champion: Sequence[bool], before: FailureFinding) -> FailureFinding:
-    """Shared too when most of the champion's requests meanwhile failed, few as they are where its share is small."""
+    """The incident is also shared where most of the champion's requests meanwhile failed, however few they are."""
     if len(candidate) < RUN or not all(r.failed for r in candidate) or len({r.unit for r in candidate}) < MIN_UNITS:
         return "none"
     n, failed = sum(r.champion_n for r in candidate[1:]), sum(r.champion_failed for r in candidate[1:])

@@ -1,6 +1,4 @@
-"""The difference of the means as shown to people: an estimate, and every value that the same evidence does not rule out
-now; and the score interval of a share.
-"""
+"""Intervals as people see them: of the difference of two means, valid at every look, and of a share."""
 
 from __future__ import annotations
 
@@ -11,7 +9,7 @@ from math import ceil, floor, sqrt
 from typing import Literal
 
 from optimizer.core.base.values import Interval
-from optimizer.core.statistics.outcomes import Block, Evidence, Hypothesis, PlugIn, gather, threshold
+from optimizer.core.statistics.outcomes import Block, Evidence, Hypothesis, PlugIn, threshold, with_pending
 from optimizer.core.statistics.quality_gate import QualityGate, log_factors, roll_hypothesis, ship_hypothesis
 
 Z95 = 1.959964
@@ -32,12 +30,12 @@ def wilson_interval(n_success: int, n_total: int, *, z: float = Z95) -> Interval
 
 
 STEPS = 100  # of the grid, from 0 to 1
-ROUNDING = 1e-9  # a mean of .30 that is .30000000000000004 lies on the grid
+ROUNDING = 1e-9  # a mean of .30 lies on the grid though its float is .30000000000000004
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Running:
-    """What is known of mean_c - mean_b after so many labelled outcomes of both arms."""
+    """What is known of mean_c - mean_b after ``labelled`` outcomes of both arms."""
 
     labelled: int
     estimate: float  # in [-1, 1], within ``interval``
@@ -46,18 +44,18 @@ class Running:
 
 @lru_cache(maxsize=16)
 def running_intervals(start: QualityGate, blocks: tuple[Block, ...]) -> tuple[Running, ...]:
-    """Estimate and confidence interval of mean_c - mean_b after each block that the gate used; for a difference that
-    stays the same valid at every look, with confidence 1 - .05 - .03 = .92.
+    """Estimate and confidence interval of mean_c - mean_b after each block that the gate used.
 
-    The estimate is the mean of candidate - champion within each of these blocks, weighed by n_c n_b / (n_c + n_b).
-    Around it, differences on a grid of .01 are tested with the gate's own alternatives: -margin as ship1 is, 0 as roll
-    is. An end is the difference nearest to the estimate that the evidence of all blocks so far rejects, or the end of
-    the scale. So the interval holds the estimate whatever shares and differences did, and its ends are rounded
-    outwards. Gates are latched and this is not: what was rejected once may lie within it again.
+    For a difference that stays the same, an interval is valid at every look, with confidence 1 - .05 - .03 = .92. The
+    estimate is the mean of candidate - champion within each of these blocks, weighed by n_c n_b / (n_c + n_b). Around
+    it, differences on a grid of .01 are tested with the gate's own alternatives: -margin as ship1 is, 0 as roll is. An
+    end is the difference nearest to the estimate that the evidence of all blocks so far rejects, or the end of the
+    scale. So the interval always holds the estimate, and its ends are rounded outwards. Gates keep their verdicts and
+    this does not: a difference that was rejected once may lie within the interval again.
 
     Args:
         start: the gate before its first block.
-        blocks: all blocks so far, in order; merged as the gate does, and left out where it leaves them out.
+        blocks: all blocks so far, in order; they are merged or left out as the gate does.
     """
     closed = _closed(start, blocks)
     lower, upper = _End(start, closed, sign=1), _End(start, closed, sign=-1)
@@ -78,10 +76,10 @@ def running_intervals(start: QualityGate, blocks: tuple[Block, ...]) -> tuple[Ru
 
 
 class _End:
-    """One end of the interval after each block, in steps of the grid; the evidence is worked out where it is asked for.
+    """One end of the interval after each block, in steps of the grid; evidence is worked out only where it is needed.
 
-    ``sign``: 1 for the lower end, -1 for the upper one. The farther a difference, the more speaks against it, so the
-    search goes on from the last end: towards the estimate while that is rejected, else away from it.
+    ``sign``: 1 for the lower end, -1 for the upper one. The farther a difference lies, the more speaks against it. So
+    the search continues from the last end: towards the estimate while differences are rejected, else away from it.
     """
 
     def __init__(self, start: QualityGate, closed: Sequence[Block], *, sign: Literal[1, -1]) -> None:
@@ -96,10 +94,10 @@ class _End:
         self._at = -sign * STEPS
 
     def after(self, place: int, *, nearest: int) -> int:
-        """Of the blocks up to ``place`` (from 0); ``nearest``: the last step before the estimate."""
+        """The end after the blocks up to ``place`` (from 0). ``nearest`` is the last step before the estimate."""
         towards, edge = self._sign, -self._sign * STEPS
         at = min(self._at, nearest) if towards == 1 else max(self._at, nearest)
-        if at == edge:  # nothing was rejected yet; of scores, nothing can be bet on far differences
+        if at == edge:  # nothing was rejected yet; for scores there is no bet on differences that far
             at = nearest
         if at != edge and self._rejects(at, place):
             while at != nearest and self._rejects(at + towards, place):
@@ -112,8 +110,8 @@ class _End:
 
     def _rejects(self, i: int, place: int) -> bool:
         if i not in self._grid:
-            moved = replace(self._hypothesis, boundary=i / STEPS)
-            self._grid[i] = moved, [Evidence.none(moved.weights)]
+            hypothesis_at = replace(self._hypothesis, boundary=i / STEPS)
+            self._grid[i] = hypothesis_at, [Evidence.none(hypothesis_at.weights)]
         hypothesis, evidence = self._grid[i]
         while len(evidence) <= place + 1:
             block, (champion, candidate) = self._closed[len(evidence) - 1], self._rates[len(evidence) - 1]
@@ -124,7 +122,7 @@ class _End:
 def _closed(start: QualityGate, blocks: Sequence[Block]) -> list[Block]:
     closed, pending = [], start.pending
     for block in blocks:
-        merged = gather(pending, block)
+        merged = with_pending(pending, block)
         ready = merged.has_both_arms and merged.n >= start.min_block
         if ready:
             closed.append(merged)

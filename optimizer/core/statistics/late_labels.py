@@ -1,8 +1,8 @@
-"""Do labels come later in one arm? Then what came in time is another sample of its users than of the other arm's.
+"""Do labels come later in one arm? Then the labels that came in time are another sample of its users than the other's.
 
-Of every closed cohort, once its feedback window has passed a second time: a unit counts 1 where its first label came
-after the window, 0 where it came within it. Each arm is under one e-process against "its share of late labels is at
-most a point above the other's". A point is allowed since a window that holds 99 % of the labels is long enough.
+Each closed cohort is counted once its feedback window has passed a second time: a unit counts 1 where its first label
+came after the window, 0 where it came within it. Each arm has an e-process against "its share of late labels is at most
+a point above the other's". A point is allowed, since a window that holds 99 % of the labels is long enough.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from math import expm1, log
 
-from optimizer.core.statistics.outcomes import Block, Evidence, Hypothesis, Outcomes, PlugIn, gather, threshold
+from optimizer.core.statistics.outcomes import Block, Evidence, Hypothesis, Outcomes, PlugIn, threshold, with_pending
 from optimizer.core.statistics.quality_gate import MIN_BLOCK, log_factors
 
-ALPHA_LATE = 0.01  # of a rollout, both arms together
+ALPHA_LATE = 0.01  # of one rollout, both arms together
 ALLOWED = 0.01  # share of labels
 GAPS = (0.02, 0.07, 0.19, 0.49)
 WEIGHTS = (0.25,) * len(GAPS)
@@ -26,16 +26,17 @@ LATER = (
 )
 NOTHING_USUAL = PlugIn(prior_mean=ALLOWED)
 NO_EVIDENCE = tuple(Evidence.none(h.weights) for h in LATER)
-SUSPECTED = log(2)  # a present e-value at which a promotion waits
-COUNTED = 0.5  # of the gate's labels: how many units' late labels have to be counted before a promotion
-LEAST_WINDOWS = 3  # that a promotion takes therefore: two until the first late labels are counted, one for half of all
-LONGEST = 50.0  # windows: a mean delay beyond it cannot be told from no end at all
+SUSPECTED = log(2)  # from this present log e-value on, a promotion waits
+COUNTED = 0.5  # share of the gate's labelled units whose late labels a promotion needs counted
+LEAST_WINDOWS = 3  # before a promotion: two until the first late labels count, one for half of all labels
+LONGEST = 50.0  # windows; a longer mean delay looks like labels that never stop coming
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArmDelays:
-    """Units of one arm whose first label came within two windows, and how far into the second one the late ones were,
-    in hours added up.
+    """Units of one arm whose first label came within two windows.
+
+    ``hours``: how far into the second window the late ones were, added up.
     """
 
     labelled: int = 0
@@ -48,10 +49,10 @@ class ArmDelays:
         )
 
     def window_needed(self, window_h: float) -> float | None:
-        """Hours within which 99 % of the labels would come, if they go on dwindling as they do in the second window.
+        """Hours within which 99 % of the labels would come, if they dwindle further as they do in the second window.
 
-        None where they do not dwindle. An exponential tail, whose mean is fitted to the late labels' mean, cut off at
-        two windows.
+        None where they do not dwindle. The tail is taken as exponential and cut off at two windows; its mean is fitted
+        to the mean of the late labels.
         """
         if not self.late:
             return window_h
@@ -68,7 +69,7 @@ class ArmDelays:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LateLabels:
-    """What is known of late labels after some blocks; ``peaks`` are latched, as all verdicts are."""
+    """What is known of late labels after some blocks. ``peaks`` never fall, like all verdicts."""
 
     candidate: ArmDelays = ArmDelays()
     champion: ArmDelays = ArmDelays()
@@ -77,13 +78,16 @@ class LateLabels:
     pending: Block | None = None
 
     def after(self, block: Block, hours: Mapping[str, float]) -> LateLabels:
-        """``block``: 1 = late, 0 = in time, per unit; ``hours``: arm > how late its late labels were, added up."""
+        """Args:
+        block: per unit, 1 = late, 0 = in time.
+        hours: arm -> how late its late labels were, added up.
+        """
         counted = replace(
             self,
             candidate=self.candidate.after(block.candidate, hours["candidate"]),
             champion=self.champion.after(block.champion, hours["champion"]),
         )
-        merged = gather(self.pending, block)
+        merged = with_pending(self.pending, block)
         if merged.n < MIN_BLOCK or not merged.has_both_arms:
             return replace(counted, pending=merged)
         return replace(
@@ -106,13 +110,13 @@ class LateLabels:
 
     @property
     def later(self) -> Hypothesis | None:
-        """Whose labels come later; None where nothing shows it."""
-        passed = [h for h, e in zip(LATER, self.evidence, strict=True) if e.peak >= threshold(h.alpha)]
-        return max(passed, key=lambda h: self.peaks[h.name], default=None)
+        """The arm's hypothesis that is proven: its labels come later; None where nothing shows it."""
+        proven = [h for h, e in zip(LATER, self.evidence, strict=True) if e.peak >= threshold(h.alpha)]
+        return max(proven, key=lambda h: self.peaks[h.name], default=None)
 
     @property
     def suspected(self) -> Hypothesis | None:
-        """Whose labels come later as the evidence stands now; it falls again where the arms are alike."""
+        """The arm's hypothesis that the evidence now speaks for. The evidence falls again where the arms are alike."""
         name, log_e = max(((h, e.log_e) for h, e in zip(LATER, self.evidence, strict=True)), key=lambda pair: pair[1])
         return name if log_e >= SUSPECTED else None
 
@@ -121,5 +125,7 @@ class LateLabels:
 
 
 def _cut_mean(mean: float, end: float) -> float:
-    """Of an exponential distribution with this mean, cut off at ``end``: grows with ``mean`` from 0 to half of it."""
+    """The mean of an exponential distribution that is cut off at ``end``; it grows with ``mean`` from 0 to half of
+    ``end``.
+    """
     return mean - end / expm1(end / mean)

@@ -1,20 +1,19 @@
-"""May the candidate replace the champion, where "quality is lower by the margin or more" must be ruled out at one look?
+"""May the candidate replace the champion? "Its quality is lower by the margin or more" must be ruled out at one look.
 
-``not_lower`` is what gates ask: it counts groups once, chooses the test by the data, and gives one p that is small
-where the loss is ruled out. The null hypothesis is always mean(candidate) - mean(champion) <= -margin. Where one looks
-again and again, evidence adds up in e-values instead (``comparison.paired_log_e``), which at one look give away up to
-.59 of the power.
+``not_lower`` is what gates ask: it counts groups once, chooses the test by the data, and gives a p that is small where
+the loss is ruled out. The null hypothesis is always mean(candidate) - mean(champion) <= -margin. For repeated looks,
+evidence adds up in e-values instead (``comparison.paired_log_e``), which at one look give away up to .59 of the power.
 
-Paired 0/1 scores are tested exactly and unconditionally, ordered by Tango's statistic: the test's size is at most the
-level whatever the discordance.
+Paired 0/1 scores are tested exactly and unconditionally, ordered by Tango's statistic: the size of the test is at most
+the level, whatever the discordance.
 
-The null's boundary is P(win) = u, P(loss) = u + margin with u unknown, so p is the largest tail over u. It is looked
-for only where the discordance can be: within its Clopper-Pearson interval at 1e-6, which is paid for (Berger and Boos).
-Without that the maximum often sits where the data cannot be: 38 wins and 40 losses of 200 at margin .05 have p .213
-without and .186 with it; Tango says .183.
+The null's boundary is P(win) = u, P(loss) = u + margin with u unknown, so p is the largest tail over u. The search for
+it covers only the discordances within the Clopper-Pearson interval at 1e-6, and adds 1e-6 to p (Berger and Boos).
+Otherwise the maximum often lies where the data cannot be: 38 wins and 40 losses of 200 at margin .05 have p .213
+without this and .186 with it; Tango says .183.
 
-Sources: Hsueh, Liu and Chen (2001), Biometrics 57, 478-483 (the boundary suffices);
-Berger and Boos (1994), JASA 89, 1012-1016.
+Sources: Hsueh, Liu and Chen (2001), Biometrics 57, 478-483 (the boundary suffices); Berger and Boos (1994), JASA 89,
+1012-1016.
 """
 
 from __future__ import annotations
@@ -35,8 +34,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoreTest:
-    """u: P(candidate right, champion wrong) under the null, by restricted maximum likelihood;
-    z and its one-sided normal p.
+    """``u``: P(candidate right, champion wrong) under the null, by restricted maximum likelihood. ``p`` is one-sided
+    and normal.
     """
 
     u: float
@@ -45,7 +44,7 @@ class ScoreTest:
 
 
 def score_test(n: int, wins: int, losses: int, margin: float) -> ScoreTest:
-    """Of "P(win) - P(loss) <= -margin": a small p says "not worse by the margin". The variance is never 0.
+    """Tests "P(win) - P(loss) <= -margin": a small p says "not worse by the margin". The variance is never 0.
 
     Args:
         n: pairs, of which ``wins`` have only the candidate right and ``losses`` only the champion.
@@ -62,7 +61,7 @@ def score_test(n: int, wins: int, losses: int, margin: float) -> ScoreTest:
 
 
 def statistic(n: int, wins: int, losses: int, margin: float) -> tuple[float, float]:
-    """(Z, u), unchecked: what the exact test asks n times."""
+    """(Z, u) without checks; the exact test calls this n times."""
     a, c = 2.0 * n, -wins * margin * (1 - margin)
     b = margin * (2 * n + wins - losses) - (wins + losses)
     root = sqrt(max(0.0, b * b - 4 * a * c))
@@ -77,7 +76,7 @@ def require_counts(n: int, wins: int, losses: int, margin: float) -> None:
         raise ValueError(f"the margin lies between 0 and 1, got {margin}")
 
 
-OUTSIDE = 1e-6  # chance that the discordance lies outside the interval that is looked at: added to p
+OUTSIDE = 1e-6  # chance that the discordance lies outside the interval that is searched; it is added to p
 SAME = 1e-9  # statistics nearer than this are one value, which can only enlarge p
 N_STEPS = 200  # of the angle over the range, before the best are refined
 N_REFINED = 3
@@ -87,19 +86,20 @@ NEVER = -1e6  # logarithm of a chance of 0, such that 0 times it is 0
 
 
 def exact_p(n: int, wins: int, losses: int, margin: float, *, restricted: bool = True) -> float:
-    """One-sided p of "P(win) - P(loss) <= -margin", largest over all discordances that are not ruled out; in [0, 1].
+    """One-sided p of "P(win) - P(loss) <= -margin": the largest over all discordances that are not ruled out, in [0,
+    1].
 
     About 6 ms at n 200 and .2 s at n 5,000.
 
     Args:
         n, wins, losses, margin: as for ``score_test``.
-        restricted: after Berger and Boos; False looks at every discordance.
+        restricted: after Berger and Boos; False searches every discordance.
     Raises:
         ValueError: counts that do not fit, or a margin outside (0, 1).
     """
     require_counts(n, wins, losses, margin)
-    # For d discordant pairs the fewest wins as extreme as those observed; d + 1 where none is. Never falls as d grows,
-    # and rises by at most 1.
+    # For each number d of discordant pairs, the fewest wins that are as extreme as those observed; d + 1 where none
+    # is. It never falls as d grows, and rises by at most 1.
     observed, fewest, k = statistic(n, wins, losses, margin)[0] - SAME, [], 0
     for d in range(n + 1):
         while k <= d and statistic(n, k, d - k, margin)[0] < observed:
@@ -110,7 +110,7 @@ def exact_p(n: int, wins: int, losses: int, margin: float, *, restricted: bool =
     if restricted:
         least, most = clopper_pearson(wins + losses, n, OUTSIDE / 2)
         low, high = (min(high, max(low, (psi - margin) / 2)) for psi in (least, most))
-    # Maximum over [low, high] along u = most sin^2(angle): a grid, then finer ones about its best points.
+    # The maximum over [low, high], along u = most sin^2(angle): on a grid, then on finer ones about its best points.
     widest = (1 - margin) / 2
     import numpy as np
 
@@ -131,12 +131,12 @@ def exact_p(n: int, wins: int, losses: int, margin: float, *, restricted: bool =
 
 @lru_cache(maxsize=256)
 def clopper_pearson(k: int, n: int, tail: float) -> tuple[float, float]:
-    """Exact limits of a share of which k of n were seen, ``tail`` on each side.
+    """Exact limits of a share when k of n were seen, with ``tail`` on each side.
 
     Source: Clopper and Pearson (1934), Biometrika 26, 404-413.
     """
-    low = 0.0 if k == 0 else _where(lambda share: _at_least(k, n, share) >= tail)
-    return low, 1.0 if k == n else 1 - _where(lambda share: _at_least(n - k, n, share) >= tail)
+    low = 0.0 if k == 0 else _where(lambda share: binomial_tail(k, n, share) >= tail)
+    return low, 1.0 if k == n else 1 - _where(lambda share: binomial_tail(n - k, n, share) >= tail)
 
 
 def _tail_over_u(n: int, fewest: list[int], margin: float) -> Callable[[Column], Column]:
@@ -178,14 +178,14 @@ def _step(facts: list[float], d: int, k: int, *, rises: bool) -> tuple[float, fl
     return (1.0, facts[d - 1] - facts[k - 1] - facts[d - k], k) if 0 < k <= d else (0.0, 0.0, 0)
 
 
-def _at_least(k: int, n: int, share: float) -> float:
+def binomial_tail(k: int, n: int, share: float) -> float:
     """P(Bin(n, share) >= k), summed from its end that is further from the mean,
     where the first term cannot vanish beside the others.
     """
     if share <= 0 or share >= 1:
         return float(k <= 0 or share >= 1)
     if k < n * share:
-        return 1 - _at_least(n - k + 1, n, 1 - share)
+        return 1 - binomial_tail(n - k + 1, n, 1 - share)
     term = exp(lgamma(n + 1) - lgamma(k + 1) - lgamma(n - k + 1) + k * log(share) + (n - k) * log(1 - share))
     total = 0.0
     for i in range(k, n + 1):
@@ -254,7 +254,19 @@ def not_lower(
     """
     if not 0 < margin < 1 or not 0 < level < 1:
         raise ValueError(f"margin and level lie between 0 and 1, got {margin} and {level}")
-    pairs = _independent(champion, candidate, groups)
+    # Pairs of means, one per group.
+    if len(champion) != len(candidate) or not champion or (groups is not None and len(groups) != len(champion)):
+        raise ValueError(
+            f"a paired comparison needs the same rows for both, got {len(champion)} and {len(candidate)} scores"
+            + (f" and {len(groups)} groups" if groups is not None else "")
+        )
+    if groups is None:
+        pairs = list(zip(champion, candidate, strict=True))
+    else:
+        rows: dict[Hashable, list[tuple[float, float]]] = {}
+        for group, b, c in zip(groups, champion, candidate, strict=True):
+            rows.setdefault(group, []).append((b, c))
+        pairs = [(sum(b for b, _ in own) / len(own), sum(c for _, c in own) / len(own)) for own in rows.values()]
     n, fewest = len(pairs), fewest_rows(margin, level)
     if any(score not in (0.0, 1.0) for pair in pairs for score in pair):
         return NotLower(
@@ -318,20 +330,3 @@ def gaffke_p(differences: Sequence[float], *, margin: float, lowest: float = -1.
         area += sin(angle) * exp(-size) * (1 + exp(-x))
         x += 0.0625
     return min(1.0, max(0.0, 0.5 - 0.0625 * area / pi))
-
-
-def _independent(
-    champion: Sequence[float], candidate: Sequence[float], groups: Sequence[Hashable] | None
-) -> list[tuple[float, float]]:
-    """Pairs of means, one per group."""
-    if len(champion) != len(candidate) or not champion or (groups is not None and len(groups) != len(champion)):
-        raise ValueError(
-            f"a paired comparison needs the same rows for both, got {len(champion)} and {len(candidate)} scores"
-            + (f" and {len(groups)} groups" if groups is not None else "")
-        )
-    if groups is None:
-        return list(zip(champion, candidate, strict=True))
-    rows: dict[Hashable, list[tuple[float, float]]] = {}
-    for group, b, c in zip(groups, champion, candidate, strict=True):
-        rows.setdefault(group, []).append((b, c))
-    return [(sum(b for b, _ in own) / len(own), sum(c for _, c in own) / len(own)) for own in rows.values()]

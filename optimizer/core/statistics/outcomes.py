@@ -1,13 +1,13 @@
-"""What closed blocks of outcomes say of two means: sums of an arm, the log e-value of a block, evidence that grows.
+"""What closed blocks of outcomes say of two means: sums per arm, the log e-value of a block, evidence that grows.
 
-What the units of one block showed is mergeable, per arm, and independent of the order in which they came. What an arm
-is bet on with was known before the block opened: a prior, and earlier outcomes of which older ones weigh less.
+A block's outcomes can be merged per arm, and do not depend on the order in which they came. The bets on a block rest
+only on what was known before it opened: a prior, and earlier outcomes, of which older ones weigh less.
 
-A block's factor is never 0 or below. Given the past and the arms' counts, units are independent. Then
-E[exp(log_e)] <= 1 under every pair of means on the null's side, whatever the sizes of the arms and for every outcome in
-[0, 1]: each factor is 1 + a (y - m), and the bets of the two arms balance, so the product's mean is at most
-exp(n lam ((mean_c - mean_b) - d0)) <= 1. Products over blocks stay valid whatever the share did. Evidence is a mixture
-of such products over a few alternatives, latched at its peak.
+A block's factor is always positive. Given the past and the arms' counts, units are independent. Then E[exp(log_e)] <= 1
+under every pair of means on the null's side, whatever the sizes of the arms and for every outcome in [0, 1]: each
+factor is 1 + a (y - m), and the bets of the two arms balance, so the product's mean is at most exp(n lam ((mean_c -
+mean_b) - d0)) <= 1. Products over blocks stay valid however the share changed. Evidence is a mixture of such products
+over a few alternatives; its peak counts.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from optimizer.core.statistics.projection import projected
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sums:
-    """Count, sum and sum of squares of outcomes in [0, 1]; sums of parts add up to the sums of the whole."""
+    """Count, sum and sum of squares of outcomes in [0, 1]. Sums of parts add up to the sums of the whole."""
 
-    n: float = 0.0  # a fraction where older outcomes weigh less
+    n: float = 0.0  # not a whole number where older outcomes weigh less
     total: float = 0.0
     squares: float = 0.0
 
@@ -40,17 +40,18 @@ class Sums:
 
     @property
     def variance(self) -> float | None:
-        """Of one outcome, divided by n; at least 0."""
+        """The variance of one outcome, divided by n; at least 0."""
         return max(0.0, self.squares / self.n - (self.total / self.n) ** 2) if self.n else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcomes:
-    """One value in [0, 1] per unit, as how many units had which value:
-    two entries for 0/1, exact for scores as well.
+    """One value in [0, 1] per unit, stored as how many units had which value.
+
+    0/1 outcomes need two entries, and scores are exact as well.
     """
 
-    counts: tuple[tuple[float, int], ...] = ()  # (value, units > 0), by value
+    counts: tuple[tuple[float, int], ...] = ()  # (value, units > 0), in order of value
 
     def __post_init__(self) -> None:
         for y, k in self.counts:
@@ -87,9 +88,7 @@ class Outcomes:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Block:
-    """The outcomes of both arms in one stretch of time of one stage, closed:
-    what happened to units that shared the same conditions.
-    """
+    """The outcomes of both arms in one closed stretch of time of one stage."""
 
     stage: int  # index into the ladder
     candidate: Outcomes = Outcomes()
@@ -113,16 +112,16 @@ class Block:
         return bool(self.candidate.counts) and bool(self.champion.counts)
 
 
-def gather(pending: Block | None, block: Block) -> Block:
-    """``block`` with what was carried over to it;
-    what is left of another stage is dropped (its share was another one).
+def with_pending(pending: Block | None, block: Block) -> Block:
+    """``block`` together with the block that was carried over; one of another stage is dropped, since its share
+    differed.
     """
     return pending + block if pending is not None and pending.stage == block.stage else block
 
 
-RATE_FLOOR = 0.001  # rates are kept in [.001, .999] before they are projected
+RATE_FLOOR = 0.001  # rates are clipped to [.001, .999] before they are projected
 VARIANCE_FLOOR = 0.02**2
-CAP = 0.9  # of the bet that would make a factor zero
+CAP = 0.9  # the largest bet, as a share of the bet that would make a factor zero
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,16 +134,15 @@ class Bet:
     a_b: float
 
     def times(self, weight: float) -> Bet:
-        """A smaller stake, ``weight`` in (0, 1], is balanced as well."""
+        """The same bet with a smaller stake, ``weight`` in (0, 1]; it stays balanced."""
         return self if weight == 1.0 else replace(self, a_c=self.a_c * weight, a_b=self.a_b * weight)
 
 
-NO_BET = Bet(m_c=0.5, m_b=0.5, a_c=0.0, a_b=0.0)  # which cannot lose
+NO_BET = Bet(m_c=0.5, m_b=0.5, a_c=0.0, a_b=0.0)  # wins and loses nothing
 
 
 def bernoulli_bet(*, theta_c: float, theta_b: float, w: float, d0: float) -> Bet:
-    """The likelihood ratio of (theta_c, theta_b) against its projection on the null,
-    written as a bet: best for 0/1 outcomes.
+    """The likelihood ratio of (theta_c, theta_b) against its projection on the null, as a bet: best for 0/1 outcomes.
 
     y theta/m + (1 - y)(1 - theta)/(1 - m) = 1 + (theta - m)/(m (1 - m)) (y - m).
     """
@@ -155,15 +153,15 @@ def bernoulli_bet(*, theta_c: float, theta_b: float, w: float, d0: float) -> Bet
 def bounded_bet(
     *, theta_c: float, theta_b: float, d0: float, w: float, var_c: float, var_b: float, cap: float = CAP
 ) -> Bet:
-    """The variance-aware bet for scores in [0, 1]: saves 40-54 % of the labels of the Bernoulli bet at a deviation
-    of .15.
+    """The variance-aware bet for scores in [0, 1]. At a deviation of .15 it saves 40-54 % of the Bernoulli bet's
+    labels.
 
     Args:
         var_c, var_b: variances of one outcome, from earlier blocks only, > 0.
-        cap: largest share of the bet at which a factor would become zero, in (0, 1).
+        cap: the largest bet, as a share of the bet at which a factor would become zero, in (0, 1).
     Source:
-        Waudby-Smith and Ramdas (2024), JRSS B 86(1), 1-27 (betting);
-        the two-arm form is derived in docs/reference/statistics.md.
+        Waudby-Smith and Ramdas (2024), JRSS B 86(1), 1-27 (betting); the two-arm form is derived in
+        docs/reference/statistics.md.
     """
     part_c, part_b = var_c / w, var_b / (1 - w)
     h = theta_c - theta_b - d0
@@ -181,7 +179,7 @@ def ratio_bet(*, mu_b: float, q: float, k: float, w: float, var_c: float, var_b:
 
 
 def log_e(bet: Bet, block: Block) -> float:
-    """Sum of the log factors over both arms' units."""
+    """The log factors of both arms' units, added up."""
     return _arm(block.candidate, bet.a_c, bet.m_c) + _arm(block.champion, bet.a_b, bet.m_b)
 
 
@@ -190,7 +188,7 @@ def clip_rate(rate: float) -> float:
 
 
 def _balanced(*, m_c: float, m_b: float, lam: float, k: float, w: float, cap: float) -> Bet:
-    if not (0 < m_c < 1 and 0 < m_b < 1):  # the line leaves the square there
+    if not (0 < m_c < 1 and 0 < m_b < 1):  # the null's line has left the unit square
         return NO_BET
     zero_at = min(w / m_c, (1 - w) / (k * (1 - m_b))) if lam > 0 else min(w / (1 - m_c), (1 - w) / (k * m_b))
     size = min(abs(lam), cap * zero_at)
@@ -200,12 +198,8 @@ def _balanced(*, m_c: float, m_b: float, lam: float, k: float, w: float, cap: fl
 
 def _arm(outcomes: Outcomes, a: float, m: float) -> float:
     total = 0.0
-    for (
-        y,
-        k,
-    ) in (
-        outcomes.counts
-    ):  # one after another: sum() adds differently from Python 3.12 on, and verification compares every digit
+    # Added one after another: sum() adds differently from Python 3.12 on, and verification compares every digit.
+    for y, k in outcomes.counts:
         total += k * log(1 + a * (y - m))
     return total
 
@@ -217,12 +211,12 @@ NOTHING = Sums()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlugIn:
-    """Predictable by construction: ``mean`` and ``variance`` never see the block that they are used on."""
+    """The plug-in mean and variance that a block is bet on with; they never include the block itself."""
 
     prior_mean: float
     prior_variance: float | None = None  # None: that of a 0/1 outcome with the prior's mean
     prior_n: float = PRIOR_N
-    half_life: float | None = HALF_LIFE  # in outcomes of this arm; None: nothing is forgotten
+    half_life: float | None = HALF_LIFE  # in outcomes of this arm; None: all weigh alike
     earlier: Sums = NOTHING
 
     @property
@@ -251,10 +245,10 @@ class PlugIn:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hypothesis:
-    """A null about mean_c - mean_b and the alternatives beyond it that are bet on;
-    ``alpha`` is what the gate may err at.
+    """A null about mean_c - mean_b, and the alternatives beyond it that are bet on.
 
-    Gaps > 0: the null is "difference <= boundary". Gaps < 0: the null is "difference >= boundary".
+    Gaps > 0: the null is "difference <= boundary". Gaps < 0: the null is "difference >= boundary". ``alpha`` is the
+    level.
     """
 
     name: str
@@ -278,7 +272,7 @@ class Evidence:
 
     weights: tuple[float, ...]
     components: tuple[float, ...]  # summed log factors, one per alternative
-    peak: float = 0.0  # the largest log e-value so far, which gives the verdict; an e-value starts at 1
+    peak: float = 0.0  # the highest log e-value so far, which gives the verdict; e-values start at 1
 
     @classmethod
     def none(cls, weights: Sequence[float]) -> Evidence:
@@ -295,15 +289,14 @@ class Evidence:
 
 
 def threshold(alpha: float) -> float:
-    """Natural log of 1 / alpha: reached under the null at any time with probability at most alpha (Ville 1939)."""
+    """Natural log of 1 / alpha. Under the null it is ever reached with probability at most alpha (Ville 1939)."""
     return log(1 / alpha)
 
 
 def log_sum_exp(logs: Sequence[float]) -> float:
     """log(sum(exp(x))) without overflow, for at least one finite x."""
     top, total = max(logs), 0.0
-    for (
-        x
-    ) in logs:  # one after another: sum() adds differently from Python 3.12 on, and verification compares every digit
+    # Added one after another: sum() adds differently from Python 3.12 on, and verification compares every digit.
+    for x in logs:
         total += exp(x - top)
     return top + log(total)

@@ -1,7 +1,7 @@
 """The mean rating of a population of answers, of which a judge scored all and people rated a random few.
 
-Prediction-powered inference: what the judge says of all answers, corrected by what people say of those that were drawn.
-A judge that is wrong makes the interval wider, never wrong; a judge that is right makes it narrower than the ratings
+This is prediction-powered inference: the judge's scores of all answers, corrected by people's ratings of those that
+were drawn. A bad judge widens the interval, and does not make it wrong; a good judge makes it narrower than the ratings
 alone.
 """
 
@@ -14,16 +14,16 @@ from statistics import NormalDist
 
 from optimizer.core.base.values import Interval
 
-LEAST_RATINGS = 20  # below, an interval is not given: on recorded judges it is then no narrower than ratings alone
-# Of rating on score. A judge that uses little of its scale has a steep one; without a bound few ratings overstate it,
-# and the intervals of recorded judges cover less.
+LEAST_RATINGS = 20  # with fewer there is no interval: on recorded judges the ratings alone give one as narrow
+# The largest slope of rating on score. A judge that uses little of its scale has a steep one; without a bound few
+# ratings overstate it, and on recorded judges the intervals cover less.
 MOST_SLOPE = 1.5
 _SAME = 1e-12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RatedAnswer:
-    """An answer that was drawn at random, and rated by a person.
+    """An answer that was drawn at random and rated by a person.
 
     ``score`` (the judge's) and ``rating`` lie in [0, 1]; ``inclusion`` is the probability with which it came to be
     rated, in (0, 1].
@@ -36,10 +36,10 @@ class RatedAnswer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoweredMean:
-    """Mean rating of all judged answers, and of whatever comes from where they came from.
+    """The mean rating of all judged answers, and of the traffic that they come from.
 
-    ``slope``: how far the judge's scores are used, from 0, not at all, to ``MOST_SLOPE``. ``people`` is the interval
-    that the same ratings give without the judge.
+    ``slope``: how far the judge's scores are used, from 0, not at all, to ``MOST_SLOPE``. ``people``: the interval that
+    the same ratings give without the judge.
     """
 
     mean: float
@@ -50,11 +50,11 @@ class PoweredMean:
     slope: float
     n: int
     n_judged: int
-    spread: float  # standard deviation of one rating around what the judge lets expect
+    spread: float  # standard deviation of one rating around what the judge's score predicts
     rating_spread: float  # standard deviation of one rating
 
     def width_after(self, n_more: int) -> float:
-        """The width to be expected once ``n_more`` further answers are rated, all else as it is."""
+        """The expected width of the interval once ``n_more`` further answers are rated, all else being equal."""
         n = self.n + n_more
         error = _standard_error(self.spread**2, self.rating_spread**2, n, max(self.n_judged, n))
         return min(1.0, 2 * t_quantile(0.975, n - 2) * error)
@@ -126,8 +126,8 @@ def powered_mean(
 
 
 def t_quantile(level: float, freedom: int) -> float:
-    """Quantile of Student's t: Cornish and Fisher's expansion around the normal one, right to 1e-5 from 15 degrees of
-    freedom on.
+    """Quantile of Student's t by Cornish and Fisher's expansion around the normal one; right to 1e-5 from 15 degrees
+    on.
 
     Source: Abramowitz and Stegun (1964), 26.7.5.
     """
@@ -152,8 +152,10 @@ def _variance(weights: Sequence[float], off: Sequence[float], freedom: int) -> f
 
 
 def _standard_error(spread: float, rating_spread: float, n: int, n_judged: int) -> float:
-    """From variances: people's ratings correct the share of the answers that they have seen;
-    the rest of the error is that the judged answers are a sample themselves.
+    """The standard error from the two variances.
+
+    People's ratings correct the share of the answers that they have seen; the rest of the error is that the judged
+    answers are a sample themselves.
     """
     return math.sqrt(spread * (1 / n - 1 / n_judged) + rating_spread / n_judged)
 
@@ -168,7 +170,7 @@ def _skewness(weights: Sequence[float], off: Sequence[float]) -> float:
 
 
 def _skewed(middle: float, error: float, skewness: float, n: int, t: float) -> Interval:
-    """Hall's transformation inverted: the long tail's side reaches further."""
+    """Hall's transformation inverted: the interval reaches further on the side of the long tail."""
     a = skewness / math.sqrt(n)
 
     def at(quantile: float) -> float:

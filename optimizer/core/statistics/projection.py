@@ -5,14 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import inf, log
 
-TOLERANCE = 1e-12  # of a Newton step: what is left after it is of the order of its square
+TOLERANCE = 1e-12  # of a Newton step; the error left after it is of the order of its square
 MAX_STEPS = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Projection:
-    """``m_c`` and ``m_b`` lie on the line m_c - m_b = d0;
-    ``growth`` = expected log e-value per outcome under the alternative.
+    """``m_c`` and ``m_b`` lie on the line m_c - m_b = d0.
+
+    ``growth``: expected log e-value per outcome under the alternative.
     """
 
     m_c: float
@@ -39,23 +40,20 @@ def null_projection(theta_c: float, theta_b: float, *, w: float, d0: float) -> P
 
 
 def projected(theta_c: float, theta_b: float, *, w: float, d0: float) -> tuple[float, float]:
-    """(m_c, m_b) of ``null_projection`` without the growth,
-    which costs four logarithms and is asked for at no block.
-    """
+    """(m_c, m_b) of ``null_projection`` without the growth, which costs four logarithms and which no block needs."""
     if not (0 < theta_c < 1 and 0 < theta_b < 1 and 0 < w < 1 and -1 < d0 < 1):
         raise ValueError(f"rates and w lie in (0, 1), d0 in (-1, 1); got {theta_c}, {theta_b}, w {w}, d0 {d0}")
     v = 1 - w
     low, high = max(0.0, -d0), min(1.0, 1.0 - d0)
     spread_c, spread_b = theta_c * (1 - theta_c) / w, theta_b * (1 - theta_b) / v
-    m_b = theta_b + (theta_c - theta_b - d0) * spread_b / (
-        spread_c + spread_b
-    )  # exact for equal variances, near otherwise
+    # Exact for equal variances, near otherwise.
+    m_b = theta_b + (theta_c - theta_b - d0) * spread_b / (spread_c + spread_b)
     if not low < m_b < high:
         m_b = (low + high) / 2
     for _ in range(MAX_STEPS):
-        # The derivative of the objective times m_c (1 - m_c) m_b (1 - m_b): same sign, no pole. It has one root in
-        # (low, high), since the objective is convex: Newton's step while it stays between the bounds,
-        # else half the way.
+        # f is the derivative of the objective times m_c (1 - m_c) m_b (1 - m_b): same sign, no pole. It has one root
+        # in (low, high), since the objective is convex. Newton's step is taken while it stays between the bounds, else
+        # half of the way.
         m_c = m_b + d0
         var_c, var_b, e_c, e_b = m_c * (1 - m_c), m_b * (1 - m_b), m_c - theta_c, m_b - theta_b
         f = w * e_c * var_b + v * e_b * var_c
@@ -67,8 +65,8 @@ def projected(theta_c: float, theta_b: float, *, w: float, d0: float) -> tuple[f
         following = m_b - f / slope if slope > 0 else inf
         if not low < following < high and following != m_b:
             following = (low + high) / 2
-        moved, m_b = abs(following - m_b), following
-        if moved <= TOLERANCE:
+        step, m_b = abs(following - m_b), following
+        if step <= TOLERANCE:
             break
     return m_b + d0, m_b
 

@@ -3,16 +3,17 @@
     ship 3, 2, 1   "worse by at least 3, 2, 1 times the margin" is rejected: the candidate may go on
     sup            "not better" is rejected: only this allows the word better
     roll           "not worse" is rejected: the candidate is rolled back
-    roll2          "worse by at most 2 margins" is rejected: the same, at any hour (docs/adr/0009); rollouts that do not
-                   wait for whole days go without
+    roll2          "worse by at most 2 margins" is rejected: it is rolled back at any hour (docs/adr/0009); rollouts
+    that
+                   do not wait for whole days do not use it
 
-Nested margins need no correction: the first false gate passed is one false rejection at alpha. Source: Ville (1939);
-Grünwald, de Heide and Koolen (2024), JRSS B 86(5), 1091-1128 (safe testing); the nesting is this project's.
+Nested margins need no correction: the first gate that passes wrongly is one false rejection at alpha. Source: Ville
+(1939); Grünwald, de Heide and Koolen (2024), JRSS B 86(5), 1091-1128 (safe testing); the nesting is this project's.
 
-``WholeDays`` is what the evidence says where whole days of assignment end. Where the difference between the arms swings
-with the hour, evidence is at its largest after the best hours, and its peak says more about them than about the day.
-Over a whole day the swing cancels: at the ends of days alone, evidence is valid for the mean over the day's labelled
-outcomes (docs/adr/0009-sequential-tests-over-blocks-and-whole-days.md).
+``WholeDays`` is the evidence at the ends of whole days of assignment. Where the difference between the arms swings with
+the hour, evidence peaks after the best hours, and its peak says more about them than about the day. Over a whole day
+the swing cancels, so that the evidence at the ends of days is valid for the mean over the day's labelled outcomes
+(docs/adr/0009-sequential-tests-over-blocks-and-whole-days.md).
 """
 
 from __future__ import annotations
@@ -32,16 +33,16 @@ from optimizer.core.statistics.outcomes import (
     bernoulli_bet,
     bounded_bet,
     clip_rate,
-    gather,
     log_e,
+    with_pending,
 )
 
 ALPHA_SHIP = 0.05
 ALPHA_ROLL = 0.03  # the other .02 of "rolled back though not worse" belongs to the guardrails
-ALPHA_ROLL_DAYS, ALPHA_ROLL_HOURS = 0.025, 0.005  # where it is split: roll where whole days end, roll2 at every look
+ALPHA_ROLL_DAYS, ALPHA_ROLL_HOURS = 0.025, 0.005  # its parts with whole days: roll where one ends, roll2 at every look
 MIN_BLOCK = 10  # labels of both arms together; 10 to 40 is best
 NESTED = (3, 2, 1)
-LARGEST_DROP = 0.999  # of a mean: three margins of .4 are no difference that can be, and have no projection
+LARGEST_DROP = 0.999  # of a mean; larger ones, such as three margins of .4, cannot happen and have no projection
 
 OutcomeKind = Literal["binary", "score"]
 
@@ -53,44 +54,42 @@ def ship_hypothesis(m: int, margin: float) -> Hypothesis:
     )
 
 
-def superiority_hypothesis(margin: float) -> Hypothesis:
-    return Hypothesis(
-        name="sup", boundary=0.0, gaps=(margin, 2 * margin, 4 * margin), weights=(0.6, 0.25, 0.15), alpha=ALPHA_SHIP
-    )
-
-
 def roll_hypothesis(margin: float) -> Hypothesis:
     return Hypothesis(
         name="roll", boundary=0.0, gaps=(-margin, -2 * margin, -4 * margin), weights=(0.4, 0.3, 0.3), alpha=ALPHA_ROLL
     )
 
 
-def fall_hypothesis(margin: float) -> Hypothesis:
-    return Hypothesis(
-        name="roll2",
-        boundary=-min(2 * margin, LARGEST_DROP),
-        gaps=(-margin, -2 * margin, -4 * margin),
-        weights=(0.4, 0.3, 0.3),
-        alpha=ALPHA_ROLL_HOURS,
-    )
-
-
 @lru_cache(maxsize=64)
 def hypotheses(margin: float) -> tuple[Hypothesis, ...]:
     ships = (ship_hypothesis(m, margin) for m in NESTED)
-    return (*ships, superiority_hypothesis(margin), roll_hypothesis(margin), fall_hypothesis(margin))
+    return (
+        *ships,
+        Hypothesis(
+            name="sup", boundary=0.0, gaps=(margin, 2 * margin, 4 * margin), weights=(0.6, 0.25, 0.15), alpha=ALPHA_SHIP
+        ),
+        roll_hypothesis(margin),
+        Hypothesis(
+            name="roll2",
+            boundary=-min(2 * margin, LARGEST_DROP),
+            gaps=(-margin, -2 * margin, -4 * margin),
+            weights=(0.4, 0.3, 0.3),
+            alpha=ALPHA_ROLL_HOURS,
+        ),
+    )
 
 
 def log_factors(
     hypothesis: Hypothesis, block: Block, champion: PlugIn, candidate: PlugIn, kind: OutcomeKind
 ) -> list[float]:
-    """One log factor per alternative."""
+    """The block's log factor for each alternative."""
     return [log_e(bet, block) for bet in bets(hypothesis, block, champion, candidate, kind)]
 
 
 def bets(hypothesis: Hypothesis, block: Block, champion: PlugIn, candidate: PlugIn, kind: OutcomeKind) -> list[Bet]:
-    """One per alternative, on ``block``'s sizes alone; ``NO_BET`` where clipping left no room beyond the boundary, or
-    for an alternative that cannot be.
+    """A bet per alternative, which depends on ``block`` by its sizes alone.
+
+    ``NO_BET`` where clipping leaves no room beyond the boundary, or where the alternative cannot be.
     """
     theta_b, d0, w = champion.mean, hypothesis.boundary, block.candidate.n / block.n
     all_bets = []
@@ -108,13 +107,13 @@ def bets(hypothesis: Hypothesis, block: Block, champion: PlugIn, candidate: Plug
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QualityGate:
-    """Everything the gate knows after some blocks; a replay of the same blocks gives the same value."""
+    """All that the gate knows after some blocks. The same blocks always give the same value."""
 
     margin: float
     kind: OutcomeKind
     champion: PlugIn
     candidate: PlugIn
-    evidence: tuple[Evidence, ...]  # in the order of ``hypotheses``; without roll2 five
+    evidence: tuple[Evidence, ...]  # in the order of ``hypotheses``; five without roll2
     min_block: int = MIN_BLOCK
     pending: Block | None = None  # carried to the next block of the same stage
     stage: int = 0
@@ -146,15 +145,15 @@ class QualityGate:
 
     @property
     def hypotheses(self) -> tuple[Hypothesis, ...]:
-        """Of each evidence."""
+        """The hypothesis of each evidence."""
         return hypotheses(self.margin)[: len(self.evidence)]
 
     def after(self, block: Block) -> QualityGate:
         """The gate one block later.
 
-        A block with one arm empty or too few labels waits for the next one of its stage.
+        A block that has no outcomes of one arm, or too few labels, waits for the next one of its stage.
         """
-        merged = gather(self.pending, block)
+        merged = with_pending(self.pending, block)
         in_stage = self.labelled_in_stage if block.stage == self.stage else 0
         if not self._suffices(merged):
             return replace(self, pending=merged, stage=block.stage, labelled_in_stage=in_stage)
@@ -174,8 +173,8 @@ class QualityGate:
         )
 
     def counted(self, block: Block) -> Block | None:
-        """What ``after`` counts: ``block`` with what was carried over to it; None where that waits."""
-        merged = gather(self.pending, block)
+        """The block as ``after`` counts it, with what was carried over; None where it waits."""
+        merged = with_pending(self.pending, block)
         return merged if self._suffices(merged) else None
 
     def _suffices(self, merged: Block) -> bool:
@@ -187,30 +186,31 @@ class QualityGate:
 
     @property
     def peaks(self) -> dict[str, float]:
-        """Latched log e-values by name; 0 before the first block."""
+        """The highest log e-values so far, by name; 0 before the first block."""
         return {h.name: e.peak for h, e in zip(self.hypotheses, self.evidence, strict=True)}
 
 
 def margin_needed(share: float, *, is_last: bool) -> int:
-    """How many margins the gate of a stage must rule out: 3 below a share of .25, 2 below .50,
-    else 1; the last stage always 1.
+    """How many margins a stage's gate must rule out.
+
+    3 below a share of .25, 2 below .50, else 1; the last stage always 1.
     """
     if is_last or share >= 0.50:
         return 1
     return 3 if share < 0.25 else 2
 
 
-GAMES = ("ship1", "sup", "roll")  # of the quality gate, whose claims have to stand for whole days
+GAMES = ("ship1", "sup", "roll")  # hypotheses of the quality gate that are also tested on whole days
 STAKES = (1.0, 1 / 4, 1 / 16, 1 / 64)
-BUSY_PART = 3  # one in so many of the blocks so far has the usual number of labels, or more
-LARGEST_WEIGHT = 2  # of a block, in usual ones
+BUSY_PART = 3  # the usual number of labels is the one that a third of the blocks so far reach
+LARGEST_WEIGHT = 2  # of a block, in usual numbers of labels
 
-Factors = tuple[tuple[float, ...], ...]  # log factors by stake and alternative
+Factors = tuple[tuple[float, ...], ...]  # log factors, by stake and then by alternative
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BlockEvidence:
-    """What a block of ``n`` labels says at each of ``STAKES``: how much it may weigh is known where its day ends."""
+    """What a block of ``n`` labels says at each of ``STAKES``. The stake is chosen where its day ends."""
 
     n: int
     factors: tuple[Factors, ...]  # in the order of GAMES
@@ -220,7 +220,8 @@ class BlockEvidence:
 class WholeDays:
     """The evidence at the ends of whole days, and the blocks of the day under way.
 
-    Bets of a day rest on what was known where it began, so that the same difference weighs alike at each of its hours.
+    All bets of a day rest on what was known at its start, so that the same difference weighs alike at each of its
+    hours.
     """
 
     margin: float
@@ -228,11 +229,11 @@ class WholeDays:
     champion: PlugIn
     candidate: PlugIn
     evidence: tuple[Evidence, ...]  # in the order of GAMES, as the last day has left it
-    ends_at: datetime | None = None  # of the day under way; cohorts from here on are the next day's
+    ends_at: datetime | None = None  # when the day under way ends; cohorts from here on belong to the next one
     n: int = 0
-    labelled: float = 0.0  # outcomes until the last end of a day, each as it was staked
+    labelled: float = 0.0  # outcomes until the last day ended, each weighed by its stake
     blocks: tuple[BlockEvidence, ...] = ()
-    sizes: tuple[int, ...] = ()  # of the blocks of all days before
+    sizes: tuple[int, ...] = ()  # labels of each block of the days before
 
     @classmethod
     def start(cls, gate: QualityGate) -> WholeDays:
@@ -245,17 +246,17 @@ class WholeDays:
         )
 
     def until(self, start: datetime, gate: QualityGate, *, day: timedelta, cohort: timedelta) -> WholeDays:
-        """Before the outcomes of the cohort that begins at ``start`` are added: if they are another day's, the day
-        under way is over, and the next one bets on what ``gate`` knows.
+        """The whole days before the cohort that begins at ``start`` is added.
 
-        The first cohort is usually a broken one, and counts beside the first day. ``day`` may become shorter.
+        If the cohort belongs to another day, the day under way is over, and the next one bets on what ``gate`` knows.
+        The first cohort is usually a short one, and counts beside the first day. ``day`` may become shorter.
         """
         if self.ends_at is None or self.ends_at - start > day + cohort:
             return replace(self, ends_at=start + cohort + day)
         if start < self.ends_at:
             return self
-        # The blocks of the day, each with the index of its stake. A burst of labels in the best hours would speak for
-        # the whole day. Busy hours of every day are no burst.
+        # Each block of the day gets the index of its stake. At full stake a burst of labels in the best hours would
+        # speak for the whole day. Hours that are busy every day are no burst.
         sizes = sorted([*self.sizes, *(block.n for block in self.blocks)], reverse=True)
         most = LARGEST_WEIGHT * sizes[len(sizes) // BUSY_PART] if sizes else 0
         stakes = [
@@ -278,17 +279,19 @@ class WholeDays:
         )
 
     def after(self, block: Block) -> WholeDays:
-        """``block``: of the day under way, with outcomes of both arms."""
+        """Args:
+        block: of the day under way, with outcomes of both arms.
+        """
         by_name = {one.name: one for one in hypotheses(self.margin)}
         factors = tuple(self._factors(by_name[name], block) for name in GAMES)
         return replace(self, blocks=(*self.blocks, BlockEvidence(n=block.n, factors=factors)))
 
     def _factors(self, hypothesis: Hypothesis, block: Block) -> Factors:
-        placed = bets(hypothesis, block, self.champion, self.candidate, self.kind)
-        return tuple(tuple(log_e(bet.times(stake), block) for bet in placed) for stake in STAKES)
+        all_bets = bets(hypothesis, block, self.champion, self.candidate, self.kind)
+        return tuple(tuple(log_e(bet.times(stake), block) for bet in all_bets) for stake in STAKES)
 
     def as_record(self) -> dict[str, float]:
-        """What a decision keeps of it, with the largest log e-values."""
+        """What a decision keeps of the whole days, with the highest log e-values."""
         return {"n": self.n, "labelled": self.labelled, "ship1": self.peak("ship1"), "roll": self.peak("roll")}
 
     def of(self, name: str) -> Evidence:
@@ -296,12 +299,12 @@ class WholeDays:
         return self.evidence[GAMES.index(name)]
 
     def peak(self, name: str) -> float:
-        """The largest log e-value at the end of a day."""
+        """The highest log e-value at the end of a day."""
         return self.of(name).peak
 
 
 def _sums(factors: list[tuple[float, ...]], n: int) -> list[float]:
-    """Per alternative; added one after another, since verification compares every digit."""
+    """The sum per alternative. It adds one after another, since verification compares every digit."""
     totals = [0.0] * n
     for block in factors:
         totals = [total + factor for total, factor in zip(totals, block, strict=True)]

@@ -1,6 +1,6 @@
 """Do the sizes of the arms fit the shares they were given?
 
-Otherwise something lost or doubled units, and no comparison is valid.
+If not, units were lost or counted twice, and no comparison is valid.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def sample_ratio_log_e(n_c: int, n_b: int, *, pi: float, prior_strength: float =
 def label_rates_differ(labelled_c: int, labelled_b: int, *, units_c: int, units_b: int) -> bool:
     """Do the arms' matured units give feedback at different rates?
 
-    Then the rollout holds. Small selective silence stays unseen.
+    Then the next step waits. Where few users of one kind stay silent, this does not show.
     """
     if not units_c or not units_b:
         return False
@@ -45,10 +45,8 @@ def label_rates_differ(labelled_c: int, labelled_b: int, *, units_c: int, units_
 def is_silent(reports_c: int, reports_b: int, *, fetches_c: int, fetches_b: int, window: int = 1) -> bool:
     """Does the candidate report less than half as often per fetch as the champion, beyond chance?
 
-    It may crash the application.
-
-    A fetch counts for one report at most: one session may send twenty,
-    and those are no twenty independent signs of life.
+    It may crash the application. A fetch counts for one report at most: one session may send twenty, and those are not
+    twenty independent signs of life.
 
     Args:
         window: which look of its stage this is, from 1 on; look k may err at .001 / (k (k + 1)), all of a stage

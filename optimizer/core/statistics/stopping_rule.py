@@ -1,5 +1,8 @@
-"""What follows from the evidence after each closed block: invalid, roll back, advance, promote,
-inconclusive or hold, in that order. Where labels come later in one arm, only guardrails say anything: inconclusive.
+"""What follows from the evidence after each closed block.
+
+In this order: invalid, roll back by a guardrail, inconclusive where labels come later in one arm, roll back for harm,
+advance or promote, inconclusive where a limit is spent, wait. Where labels come later in one arm, only the guardrails
+can be trusted.
 """
 
 from __future__ import annotations
@@ -20,40 +23,37 @@ from optimizer.core.statistics.quality_gate import (
     margin_needed,
 )
 
-Action = Literal["invalid", "roll_back", "advance", "promote", "inconclusive", "hold"]
+Action = Literal["invalid", "roll_back", "advance", "promote", "inconclusive", "wait"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
-    """Where a rollout stands when it is asked what comes next.
-
-    Times are already judged, so that this is a pure question.
-    """
+    """Where a rollout stands when the stopping rule is asked. Times are compared before, so the rule needs no clock."""
 
     ladder: tuple[float, ...]
     stage: int  # index into ladder
     peaks: Mapping[str, float]  # latched log e-values of the quality gate: ship3, ship2, ship1, roll
-    whole: WholeDays | None = None  # None: a rollout that does not wait for whole days
-    whole_name: str = "day"  # or week
+    whole: WholeDays | None = None  # None: the rollout does not wait for whole days
+    whole_name: str = "day"  # or "week"
     labelled_in_stage: int
     min_labelled: int = 200
     dwell_over: bool = True
     min_duration_over: bool = True
-    held: bool = False  # by a person, or by a shared incident: no advance, everything else goes on
+    held: bool = False  # by a person, or by the tick during a shared incident: no step, everything else goes on
     sample_ratio_alarm: bool = False
     guardrail_alarm: str | None = None  # the sentence of the guardrail that alarmed
-    labels_later: str | None = None  # that labels come later in one arm, as a sentence
-    budget_spent: str | None = None  # which limit in time was reached, as a sentence
+    labels_later: str | None = None  # the sentence that says so where labels come later in one arm
+    budget_spent: str | None = None  # the sentence on the limit in time that was reached
     max_labelled: int | None = None  # labelled outcomes in all, after which the rollout no longer waits for evidence
     labelled: int = 0  # in all
-    waits_for: tuple[str, ...] = ()  # whatever else has to come before the next step
+    waits_for: tuple[str, ...] = ()  # sentences on what else the next step needs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StoppingRule:
-    """``share`` = the candidate's share from now on; None where it stays as it is.
+class StoppingVerdict:
+    """What the stopping rule says. Only ``promote`` ships.
 
-    Whatever is not a promotion never ships.
+    ``share``: the candidate's share from now on; None where it stays as it is.
     """
 
     action: Action
@@ -64,79 +64,83 @@ class StoppingRule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HarmEvidence:
-    """Evidence that the candidate is worse, by one game of the quality gate and its level."""
+    """Evidence that the candidate is worse, from one hypothesis of the quality gate at its level."""
 
     game: Literal["roll", "roll2"]
     log_e: float
     alpha: float
 
     @property
-    def found(self) -> bool:
+    def proven(self) -> bool:
         return self.log_e >= threshold(self.alpha)
 
     @property
     def reason(self) -> str:
         worse = "worse" if self.game == "roll" else "worse by more than two margins"
-        return f"the candidate is {worse}: evidence {shown(self.log_e)}, {1 / self.alpha:.1f} suffices"
+        return f"the candidate is {worse}: evidence {e_value_text(self.log_e)}, {1 / self.alpha:.1f} suffices"
 
 
 def harm_evidence(peaks: Mapping[str, float], at_days: float | None, *, alpha_roll: float = ALPHA_ROLL) -> HarmEvidence:
-    """The game that is nearest to a rollback: "not worse" where whole days end, "at most two margins worse" always.
+    """The evidence that is nearer to a rollback.
 
-    ``at_days``: the peak of roll at the ends of whole days; None where the rollout does not wait for them.
+    "Not worse" is judged where whole days end, "at most two margins worse" at every look.
+
+    Args:
+        at_days: the peak of roll at the ends of whole days; None where the rollout does not wait for them.
     """
     if at_days is None:
         return HarmEvidence(game="roll", log_e=peaks["roll"], alpha=alpha_roll)
     days = HarmEvidence(game="roll", log_e=at_days, alpha=ALPHA_ROLL_DAYS)
     hours = HarmEvidence(game="roll2", log_e=peaks["roll2"], alpha=ALPHA_ROLL_HOURS)
-    return hours if hours.found and not days.found else days
+    return hours if hours.proven and not days.proven else days
 
 
 def stopping_rule(
     standing: Standing, *, alpha_ship: float = ALPHA_SHIP, alpha_roll: float = ALPHA_ROLL
-) -> StoppingRule:
-    """The rule, from the gravest finding to none.
+) -> StoppingVerdict:
+    """What follows, from the gravest finding to none.
 
-    Silence is not consent: what is missing holds, and what never comes ends inconclusive.
+    Missing evidence never advances a rollout: it waits, and ends inconclusive when a limit is spent.
     """
     if standing.sample_ratio_alarm:
         reason = "the arms' sizes do not fit the shares they were given, so no comparison between them is valid"
-        return StoppingRule(action="invalid", reason=reason, share=0.0)
+        return StoppingVerdict(action="invalid", reason=reason, share=0.0)
     if standing.guardrail_alarm is not None:
-        return StoppingRule(action="roll_back", reason=standing.guardrail_alarm, share=0.0)
+        return StoppingVerdict(action="roll_back", reason=standing.guardrail_alarm, share=0.0)
     if standing.labels_later is not None:
-        return StoppingRule(action="inconclusive", reason=standing.labels_later, share=0.0)
+        return StoppingVerdict(action="inconclusive", reason=standing.labels_later, share=0.0)
     whole = standing.whole
     harm = harm_evidence(standing.peaks, None if whole is None else whole.peak("roll"), alpha_roll=alpha_roll)
-    if harm.found:
-        return StoppingRule(action="roll_back", reason=harm.reason, share=0.0)
+    if harm.proven:
+        return StoppingVerdict(action="roll_back", reason=harm.reason, share=0.0)
     missing = _missing(standing, alpha_ship)
     if not missing:
         if standing.stage == len(standing.ladder) - 1:
-            return StoppingRule(
+            return StoppingVerdict(
                 action="promote", reason="not worse than the champion by the margin, at every gate", share=1.0
             )
         share = standing.ladder[standing.stage + 1]
         m = margin_needed(standing.ladder[standing.stage], is_last=False)
-        return StoppingRule(action="advance", reason=f"not worse by {m} margin{'s' if m > 1 else ''}", share=share)
-    spent = standing.budget_spent or _labels_spent(standing, alpha_ship)
-    if spent is not None:
-        reason = f"{spent}; still missing: {'; '.join(missing)}"
-        return StoppingRule(action="inconclusive", reason=reason, share=0.0, missing=missing)
-    return StoppingRule(action="hold", reason="; ".join(missing), missing=missing)
+        return StoppingVerdict(action="advance", reason=f"not worse by {m} margin{'s' if m > 1 else ''}", share=share)
+    limit_spent = standing.budget_spent or _labels_spent(standing, alpha_ship)
+    if limit_spent is not None:
+        reason = f"{limit_spent}; still missing: {'; '.join(missing)}"
+        return StoppingVerdict(action="inconclusive", reason=reason, share=0.0, missing=missing)
+    return StoppingVerdict(action="wait", reason="; ".join(missing), missing=missing)
 
 
-def shown(log_e: float) -> str:
-    """An e-value as people write it: 0.31, 41.2, 1,569; its power of ten from a million on."""
+def e_value_text(log_e: float) -> str:
+    """An e-value as people write it: 0.31, 41.2, 1,569; from a million on as a power of ten."""
     if log_e >= log(1e6):
         return f"10^{int(log_e / log(10) + 1e-9)}"
     return f"{exp(log_e):.3g}" if log_e < log(99.95) else f"{exp(log_e):,.0f}"
 
 
 def _labels_spent(standing: Standing, alpha: float) -> str | None:
-    """Labels end a rollout only where evidence is what is missing, and this stage has had its chance to give it: while
-    only time is missing, or the stage's first cohorts mature, a busy family goes on using labels beyond its limit. So
-    does one whose day is not over.
+    """The sentence that the allowed labels are used up; None while they may go on.
+
+    They end a rollout only where evidence is missing, and the stage has had its chance to give it. While only time is
+    missing, the stage's first cohorts mature, or a day is not over, a busy family may go beyond the limit.
     """
     used = standing.labelled if standing.whole is None else round(standing.whole.labelled)
     if standing.max_labelled is None or used < standing.max_labelled:
@@ -158,7 +162,7 @@ def _missing(standing: Standing, alpha: float) -> tuple[str, ...]:
     if standing.held:
         reasons.append("the rollout is held")
     if peak < threshold(alpha):
-        reasons.append(f"evidence against worse by {margins} is {shown(peak)}, {1 / alpha:.0f} is needed")
+        reasons.append(f"evidence against worse by {margins} is {e_value_text(peak)}, {1 / alpha:.0f} is needed")
     if standing.labelled_in_stage < standing.min_labelled:
         reasons.append(
             f"{count(standing.labelled_in_stage, 'labelled outcome')} in this stage, {standing.min_labelled} are needed"
@@ -174,13 +178,13 @@ def _missing(standing: Standing, alpha: float) -> tuple[str, ...]:
 
 
 def _days_without_claim(standing: Standing, alpha: float) -> WholeDays | None:
-    """The whole days, where the promotion waits for the end of one at which its evidence stands."""
+    """The whole days where the promotion still waits for one at whose end its evidence stands; else None."""
     is_last, whole = standing.stage == len(standing.ladder) - 1, standing.whole
     return whole if is_last and whole is not None and whole.peak("ship1") < threshold(alpha) else None
 
 
 def _whole_text(whole: WholeDays, name: str, alpha: float) -> str:
-    so_far = f"at the ends of {count(whole.n, name)} it was {shown(whole.peak('ship1'))} at most"
+    so_far = f"at the ends of {count(whole.n, name)} it was {e_value_text(whole.peak('ship1'))} at most"
     until = f"; the next one ends {whole.ends_at:%Y-%m-%d %H:%M} UTC" if whole.ends_at is not None else ""
     return (
         f"evidence against worse by the margin has to be {1 / alpha:.0f} at the end of a whole {name} of assignment:"

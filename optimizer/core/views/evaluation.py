@@ -100,7 +100,7 @@ class SuitesReport:
 
 
 def worst_verdict(suites: Sequence[EvaluationReport], not_measured: Sequence[NotMeasured]) -> TargetVerdict | None:
-    """Of all together; None where nothing was checked."""
+    """The worst verdict of all suites; None where nothing was checked."""
     verdicts = {check.verdict for one in suites for check in one.checks or ()}
     worst_first: tuple[TargetVerdict, ...] = ("missed", "unmeasured", "undecided", "met")
     return next((one for one in worst_first if one in verdicts or (one == "unmeasured" and not_measured)), None)

@@ -40,6 +40,6 @@ InteractionWithFeedback = _view_of(
 
 
 def members_of(event: Event) -> dict[str, Any]:
-    """By name, as its view takes them."""
+    """The event's members by name, as its view takes them."""
     own = {one.name: getattr(event, one.name) for one in fields(event) if one.name not in INNER}
     return own | {one.name: getattr(event.arm, one.name) for one in fields(event.arm)}

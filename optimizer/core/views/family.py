@@ -13,7 +13,7 @@ from optimizer.core.base.answers import Json, Text
 from optimizer.core.base.errors import FaultMember, InvalidFamily
 from optimizer.core.family.family import Family
 from optimizer.core.scheduling.schedule import ScheduleView
-from optimizer.core.serving.rollout import Champion, Rollout, Status
+from optimizer.core.serving.rollout import Champion, Status
 
 
 class FamilyProblem(TypedDict):
@@ -95,18 +95,6 @@ def family_problem(problem: InvalidFamily) -> FamilyProblem:
     if problem.faults:
         view["errors"] = problem.members["errors"]
     return view
-
-
-def rollout_brief(rollout: Rollout) -> RolloutBrief:
-    return RolloutBrief(
-        id=rollout.id,
-        status=rollout.status,
-        candidate=rollout.candidate,
-        stage=rollout.stage,
-        share=rollout.share,
-        held=rollout.held,
-        lease_expires_at=rollout.lease_expires_at,
-    )
 
 
 def family_file(definition: Family, champion: str, past_champions: Collection[str]) -> FamilyFile | None:

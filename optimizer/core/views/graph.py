@@ -12,7 +12,6 @@ from optimizer.core.graph.graph import Graph
 from optimizer.core.graph.repair import Repair, conflicts
 from optimizer.core.graph.verified import (
     GRAPH,
-    ProposedRepair,
     Status,
     Unreadable,
     VerifiedGraph,
@@ -76,10 +75,6 @@ class GraphView(GraphSummary):
     input: Text[Mapping[str, Json] | None]
     given: Text[Graph]
     repaired: Text[Graph]
-
-
-def repair_view(one: ProposedRepair) -> RepairView:
-    return RepairView(**members_of(one), what=str(one.repair))
 
 
 def graph_summary(graph: VerifiedGraph) -> GraphSummary:

@@ -26,7 +26,9 @@ KIND_OF: dict[FeedbackSource, ScoreKind] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoreCount:
-    """``n`` events with the same score, of one source and, where a judge gave it, one judge."""
+    """``n`` events with the same score, of one source and, where a judge gave it, one judge: its name, or its
+    ``judge_mark``.
+    """
 
     source: FeedbackSource
     judge: str | None
@@ -59,15 +61,18 @@ class ScoreDistribution:
     bands: Sequence[ScoreBand]
 
 
-def distribution(kind: ScoreKind, source: FeedbackSource, scores: Iterable[tuple[float, int]]) -> ScoreDistribution:
-    """Args: scores: (score in [0, 1], how many have it)."""
+def distribution(
+    kind: ScoreKind, source: FeedbackSource, scores: Iterable[tuple[float, int]], *, sum_of_scores: float | None = None
+) -> ScoreDistribution:
+    """Args: scores: (score in [0, 1], how many have it); sum_of_scores: with all digits, where these have fewer."""
     counts = list(scores)
     n = sum(k for _, k in counts)
     bands = []
     for low, high in BANDS:
         n_band = sum(k for score, k in counts if low <= score and (score < high or high == 1.0))
         bands.append(ScoreBand(low=low, high=high, n=n_band, share=n_band / n if n else None))
-    mean = fsum(score * k for score, k in counts) / n if n else None
+    total = fsum(score * k for score, k in counts) if sum_of_scores is None else sum_of_scores
+    mean = total / n if n else None
     return ScoreDistribution(kind=kind, source=source, n=n, mean=mean, bands=bands)
 
 
@@ -121,9 +126,9 @@ class UncalibratedScores:
 class QualityAnalytics:
     """Of the events received from ``since`` until ``until``.
 
-    Interactions, errors, dollars, models and ``success`` are sums by minute, which end at ``summed_until`` (None:
-    nothing is summed up yet). ``issues``: the most frequent first; ``n_checked``: the newest interactions of policies
-    whose checks were read, at most 2,000 a family.
+    All but labels are sums, which end at ``summed_until`` (None: nothing is summed up yet, so that scores and issues
+    are read from the events); scores are told apart to .0001. ``issues``: the most frequent first; ``n_checked``: the
+    interactions of policies whose checks are among them.
     """
 
     since: datetime
@@ -158,6 +163,47 @@ class TurnScore:
     judge: str | None
     reasoning: Text[str | None]
     label: Text[str | None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LowValue:
+    """An outcome with a low ``value`` in [0, 1]: its score, or 1 and 0 for success and failure."""
+
+    event: str
+    interaction: str
+    source: FeedbackSource
+    value: float
+    label: str | None
+    received_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LowAnswer:
+    """An answer that an outcome found fault with, with what was asked and answered as far as it is kept."""
+
+    interaction: str
+    family: str
+    variant: str | None
+    model: str | None
+    received_at: datetime
+    value: float
+    source: FeedbackSource
+    label: Text[str | None]
+    input: Text[Mapping[str, Json] | None]
+    output: Text[str | None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LowestAnswers:
+    """Of outcomes received from ``since`` until ``until``, the lowest first, of each answer the lowest. ``n_sealed``:
+    so many are not shown, since the sealed holdout asks the same.
+    """
+
+    family: str
+    since: datetime
+    until: datetime
+    n_sealed: int
+    items: Sequence[LowAnswer]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

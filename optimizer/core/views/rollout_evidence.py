@@ -27,7 +27,7 @@ from optimizer.core.statistics.quality_gate import (
     margin_needed,
 )
 from optimizer.core.statistics.sample_ratio import ALPHA_RATIO
-from optimizer.core.statistics.stopping_rule import harm_evidence, shown
+from optimizer.core.statistics.stopping_rule import e_value_text, harm_evidence
 from optimizer.core.views.rollout_status import (
     ArmView,
     EvidenceView,
@@ -35,7 +35,6 @@ from optimizer.core.views.rollout_status import (
     Labels,
     MeanDifference,
     NextStep,
-    SilenceView,
     StageView,
     State,
 )
@@ -54,7 +53,7 @@ NO_COUNTS = StageCounts()
 
 
 def gates_of(gate: QualityGate, whole: WholeDays | None = None) -> tuple[EvidenceView, ...]:
-    """Where the rollout waits for whole days, better and worse are read where they end, the rest at any hour."""
+    """The gates that people see. Where the rollout waits for whole days, better and worse are read at their ends."""
     alphas = {"roll": ALPHA_ROLL if whole is None else ALPHA_ROLL_DAYS, "roll2": ALPHA_ROLL_HOURS}
     gates = []
     for name in gate.peaks:
@@ -68,7 +67,7 @@ def guardrails_of(state: EvidenceState) -> tuple[GuardrailView, ...]:
     return tuple(_guardrail(state.guardrails[kind]) for kind in GUARDRAILS if kind in state.guardrails)
 
 
-def not_guarded(state: EvidenceState) -> dict[str, str]:
+def idle_guardrails(state: EvidenceState) -> dict[str, str]:
     """The guardrails that do not look, with the reason."""
     missing = [kind for kind in ("latency", "cost") if kind not in state.guardrails]
     if state.baseline is None:
@@ -111,7 +110,7 @@ def difference_of(start: QualityGate, blocks: Sequence[Block]) -> MeanDifference
 
 
 def arm_sums(arm: ArmName, blocks: Iterable[Block]) -> Sums:
-    """Of all these blocks, counted by the gate or not."""
+    """The sums of one arm over all these blocks, whether the gate counted them or not."""
     return sum(((b.candidate if arm == "candidate" else b.champion).sums for b in blocks), start=Sums())
 
 
@@ -221,16 +220,6 @@ def labels_of(rollout: Rollout, state: EvidenceState) -> Labels:
     )
 
 
-def silence_of(state: EvidenceState) -> SilenceView:
-    s = state.silence
-    return SilenceView(
-        since=s.since,
-        found_at=s.found_at,
-        fetches={"candidate": s.fetches_c, "champion": s.fetches_b},
-        reports={"candidate": s.reports_c, "champion": s.reports_b},
-    )
-
-
 def _guardrail(g: Guardrail) -> GuardrailView:
     points = f"{100 * g.margin:.3g} point{'' if g.margin == 0.01 else 's'}"
     allowed = {
@@ -261,7 +250,7 @@ def _evidence(name: str, claim: str, peak: float, now: float, alpha: float) -> E
         threshold=1 / alpha,
         share_of_way=min(1.0, max(0.0, peak / needed)),
         passed=peak >= needed,
-        text=f"{shown(peak)} of {shown(needed)}",
+        text=f"{e_value_text(peak)} of {e_value_text(needed)}",
     )
 
 
@@ -277,15 +266,15 @@ def evidence_text(rollout: Rollout, decision: Decision) -> str | None:
     name = asked_at(rollout.ladder, before["stage"])
     if evidence["outcome"] == "worse":
         harm = harm_evidence(log_e, evidence["whole_days"]["roll"] if "whole_days" in evidence else None)
-        return f"{harm.game} {shown(harm.log_e)} of {shown(threshold(harm.alpha))}"
+        return f"{harm.game} {e_value_text(harm.log_e)} of {e_value_text(threshold(harm.alpha))}"
     if evidence["outcome"] == "guardrail":
         for kind in GUARDRAILS:
             if (peak := log_e.get(f"guardrail_{kind}", 0.0)) >= threshold(ALPHA[kind]):
-                return f"{kind} {shown(peak)} of {shown(threshold(ALPHA[kind]))}"
+                return f"{kind} {e_value_text(peak)} of {e_value_text(threshold(ALPHA[kind]))}"
     if evidence["outcome"] in ("guardrail", "invalid"):
         return None
     if evidence["outcome"] == "inconclusive":
         later = next((h for h in LATER if log_e.get(h.name, 0.0) >= threshold(h.alpha)), None)
         if later is not None:
-            return f"{later.name} {shown(log_e[later.name])} of {shown(threshold(later.alpha))}"
-    return f"{name} {shown(log_e[name])} of {shown(threshold(ALPHA_SHIP))}"
+            return f"{later.name} {e_value_text(log_e[later.name])} of {e_value_text(threshold(later.alpha))}"
+    return f"{name} {e_value_text(log_e[name])} of {e_value_text(threshold(ALPHA_SHIP))}"

@@ -197,7 +197,7 @@ class RolloutView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ForecastView(RolloutView):
-    """With what an active rollout still needs; None where it has ended, or moved while that was made."""
+    """The view with what an active rollout still needs; None where it has ended, or changed while that was made."""
 
     forecast: RolloutForecast | None
 

@@ -27,7 +27,7 @@ from optimizer.core.statistics.interval import Running, running_intervals
 from optimizer.core.statistics.outcomes import Block, Sums
 from optimizer.core.views.rollout_evidence import arm_sums, gates_of
 from optimizer.core.views.rollout_status import ForecastView, Labels, NextStep
-from optimizer.core.views.variant import named
+from optimizer.core.views.variant import variant_name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +37,7 @@ class QualityPoint:
     at: datetime  # real time at which the block closed
     stage: int
     labelled: int
-    log_e: Mapping[str, float]  # by game, as ``gates_of`` reads it after this block; not latched
+    log_e: Mapping[str, float]  # by hypothesis, as ``gates_of`` reads it after this block; it may fall again
     candidate_mean: float | None
     champion_mean: float | None
     difference: Running
@@ -123,21 +123,28 @@ def history_of(rollout: Rollout, folded: Iterable[BlockStep]) -> RolloutStory:
 
 def headline(rollout: Rollout, view: ForecastView, decisions: Sequence[Decision]) -> str:
     """One sentence: what became of the candidate, or how it stands."""
-    candidate, family = named(rollout.candidate, view.versions), rollout.family
+    candidate, family = variant_name(rollout.candidate, view.versions), rollout.family
     if not rollout.stage_history:
         stands = rollout.status if rollout.is_active else f"over ({rollout.outcome})"
         return f"{candidate} was never served to users of {family}; the rollout is {stands}: {rollout.reason}."
     took = f"after {span(view.hours.running)} and {count(_labelled(rollout, view, decisions), 'labelled outcome')}"
     top = percent(rollout.stage_history[-1]["share"])
     if rollout.outcome == "promoted":
-        became = f"{candidate} became the champion of {family} {took}, {_how(decisions)}."
+        forced = [d.kind for d in decisions if d.forced]
+        if not forced:
+            how = "on evidence alone"
+        elif forced == ["start"]:
+            how = "every step on evidence; its start was forced by a person"
+        else:
+            how = f"forced by a person in {len(forced)} of its decisions ({', '.join(forced)})"
+        became = f"{candidate} became the champion of {family} {took}, {how}."
         after = view.followed_by
         if after is None:
             return became
-        follower = named(after.variant, view.versions)
+        follower = variant_name(after.variant, view.versions)
         return f"{became} {follower} followed it at {when(after.since)}: {after.why.rstrip('.')}."
     if not rollout.is_active:
-        why = f"{rollout.reason}. {named(rollout.champion, view.versions)} serves every user."
+        why = f"{rollout.reason}. {variant_name(rollout.champion, view.versions)} serves every user."
         return f"{candidate} was taken back at {top} of {family} {took}: {why}"
     held_text = ", held" if rollout.held else ""
     return f"{candidate} is served to {top} of the units of {family}{held_text}, {took}."
@@ -151,15 +158,6 @@ def _labelled(rollout: Rollout, view: ForecastView, decisions: Sequence[Decision
         decision_evidence for d in decisions if (decision_evidence := d.content["inputs"].get("evidence")) is not None
     ]
     return int(evidence[-1]["labelled"]) if evidence else 0
-
-
-def _how(decisions: Sequence[Decision]) -> str:
-    forced = [d.kind for d in decisions if d.forced]
-    if not forced:
-        return "on evidence alone"
-    if forced == ["start"]:
-        return "every step on evidence; its start was forced by a person"
-    return f"forced by a person in {len(forced)} of its decisions ({', '.join(forced)})"
 
 
 ENDED: dict[RolloutOutcome, str] = {
@@ -201,8 +199,8 @@ def rollout_headline(rollout: Rollout | None, seen: ForecastView | None) -> str:
             ending = ENDED[rollout.outcome] if rollout.outcome is not None else "The rollout has ended"
             return f"{ending}: every user gets the champion"
         if seen.followed_by is not None:
-            return f"Promoted, and followed by {named(seen.followed_by.variant, seen.versions)} since"
-        candidate = named(rollout.candidate, seen.versions)
+            return f"Promoted, and followed by {variant_name(seen.followed_by.variant, seen.versions)} since"
+        candidate = variant_name(rollout.candidate, seen.versions)
         if seen.holdback is not None:
             return f"Promoted: {candidate} is the champion, and a few users stay on the one before to compare"
         return f"Promoted: {candidate} is the champion"
@@ -220,7 +218,7 @@ def rollout_headline(rollout: Rollout | None, seen: ForecastView | None) -> str:
 
 
 def active_headline(rollout: Rollout, seen: ActiveStanding) -> str:
-    """As ``rollout_headline``, of one that is active."""
+    """As ``rollout_headline``, for an active rollout."""
     if rollout.status in WAITS_FOR_A_PERSON:
         return f"Waits for a person: detent rollout approve {rollout.family}; until then every user gets the champion"
     first = percent(rollout.share if rollout.share is not None else rollout.ladder[0])
@@ -282,27 +280,22 @@ def home_headline(home: HomeHealth) -> str:
 
 
 def _needs(seen: ActiveStanding) -> str:
-    """What stands before the next step; users first, since only they come by themselves."""
+    """What the next step needs; users first, since only they come by themselves."""
     step = seen.next_step
     target = "the promotion" if step is None or step.act == "promote" else percent(step.share)
     if not seen.waits_for:
         return f"every gate has passed; the worker's next look goes on to {target}"
-    users = _users(seen)
-    return f"waits before {target}: {seen.waits_for[0]}" if users is None else f"{users} before {target}"
-
-
-def _users(seen: ActiveStanding) -> str | None:
-    """None where enough users have answered, and something else is missing."""
-    # Of the present stage, on average.
+    # The users that are missing, of the present stage, on average; None where something else is.
     stages = seen.forecast.stages if seen.forecast is not None else ()
     need = stages[0].expected if stages else None
     least = max(0, seen.labels.needed_in_stage - seen.labels.in_stage)
+    users = None
     if need is None or need.labelled is None:
-        return f"needs at least {count(least, 'more labelled user')}" if least else None
-    if ceil(need.labelled) < 1:
-        return None
-    how_long = f" (about {span(need.hours)} at this traffic)" if need.hours else ""
-    return f"needs about {count(rounded_up(need.labelled), 'more labelled user')}{how_long}"
+        users = f"needs at least {count(least, 'more labelled user')}" if least else None
+    elif ceil(need.labelled) >= 1:
+        how_long = f" (about {span(need.hours)} at this traffic)" if need.hours else ""
+        users = f"needs about {count(rounded_up(need.labelled), 'more labelled user')}{how_long}"
+    return f"waits before {target}: {seen.waits_for[0]}" if users is None else f"{users} before {target}"
 
 
 def rounded_up(n: float) -> int:
@@ -314,11 +307,11 @@ def rounded_up(n: float) -> int:
 def watch_in_words(
     champion: Champion, *, holdback: Holdback | None, switch: SwitchWatch | None, now: datetime
 ) -> str | None:
-    """None where nobody is held back on the champion before and no switch is watched.
+    """The sentence on the week after a switch; None where nobody is held back and no switch is watched.
 
     Args:
         champion: its present tenure.
-        holdback: that its promotion or adoption brought, over or not.
+        holdback: of its promotion or adoption, over or not.
         switch: of this tenure; None before the first outcome, and for a champion that evidence spoke for.
     """
     current = holdback if holdback is not None and now < holdback.until else None
@@ -329,16 +322,15 @@ def watch_in_words(
     if current is not None:
         parts.append(f"{HOLDBACK_SHARE:.0%} of the users keep {current.variant} until {when(current.until)} to compare")
     if is_watched:
-        parts.append(_watched(switch, until=champion.since + PERIOD))
+        until = champion.since + PERIOD
+        if switch is None:
+            watched = f"watched until {when(until)}, from its first outcome on"
+        elif switch.alarm is not None:
+            watched = "it does worse, and an alert tells how much"
+        elif not switch.comparisons:
+            watched = "there is nothing to compare it with, so only its errors, latency and cost are watched"
+        else:
+            before = f" with {switch.reference.text}" if switch.reference is not None else " with those users"
+            watched = f"its outcomes are compared{before} until {when(until)}, and an alert tells when they are worse"
+        parts.append(watched)
     return f"{'; '.join(parts)} (back: detent champion rollback {champion.family})"
-
-
-def _watched(switch: SwitchWatch | None, *, until: datetime) -> str:
-    if switch is None:
-        return f"watched until {when(until)}, from its first outcome on"
-    if switch.alarm is not None:
-        return "it does worse, and an alert tells how much"
-    if not switch.comparisons:
-        return "there is nothing to compare it with, so only its errors, latency and cost are watched"
-    before = f" with {switch.reference.text}" if switch.reference is not None else " with those users"
-    return f"its outcomes are compared{before} until {when(until)}, and an alert tells when they are worse"

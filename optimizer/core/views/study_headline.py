@@ -11,11 +11,12 @@ from typing import Any
 from optimizer.core.base.answers import members_of
 from optimizer.core.base.phrasing import count, dollars, signed, signed_interval
 from optimizer.core.base.values import Aim, Spend
-from optimizer.core.evaluation.gates import IMPROVED, confidence_of, missed
+from optimizer.core.evaluation.gates import IMPROVED, confidence_of, missed_gates
 from optimizer.core.evaluation.judging.calibration import GATE as JUDGE_GATE
+from optimizer.core.search.move import HEADINGS
 from optimizer.core.search.run_off import chosen_on
 from optimizer.core.search.study import UNFINISHED, Study, Trial, points_in_words, ranked, study_view
-from optimizer.core.views.variant import named
+from optimizer.core.views.variant import variant_name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,13 +72,21 @@ def headline(study: Study, trials: Sequence[Trial], versions: Mapping[str, str] 
 
 
 def _outcome(study: Study, trials: Sequence[Trial], versions: Mapping[str, str]) -> str:
-    family, winner = study.family, named(study.winner, versions) if study.winner else None
+    family, winner = study.family, variant_name(study.winner, versions) if study.winner else None
     candidates = [t for t in trials if t.n and t.variant != study.champion]
     tried, where = count(len(candidates), "candidate"), chosen_on(study)
     if study.status == "failed":
         return f"The study of {family} failed: {(study.error or 'no reason was kept').rstrip('.')}."
+    if study.move_to is not None and study.status == "finished":
+        return _move(study, winner, tried)
     if study.mode == "confirm" and study.outcome in (None, "not_confirmed"):
-        return _look(study, versions)
+        winner = variant_name(study.winner, versions) if study.winner else None
+        what = f"{winner}, nominated for {study.aim},"
+        if study.status in UNFINISHED:
+            return f"{what} is being confirmed on the sealed holdout of {study.family}."
+        if study.status == "cancelled":
+            return f"The confirmation of {winner} for {study.family} was cancelled."
+        return f"{what} was not confirmed by the sealed holdout of {study.family}.{_missed(study)}"
     if study.status == "cancelled":
         return f"The study of {family} was cancelled after {tried}; {_best(study, trials, versions)}."
     if study.status == "confirming":
@@ -115,6 +124,25 @@ def _outcome(study: Study, trials: Sequence[Trial], versions: Mapping[str, str])
     )
 
 
+def _move(study: Study, winner: str | None, tried: str) -> str:
+    """Of a study that looked for a way to another model, and has ended."""
+    family, model = study.family, study.move_to
+    move = (study.confirmation or {}).get("move")
+    if move is not None:
+        text = f"{HEADINGS[move['verdict']]} {family} from {move['from_model']} to {model} with {winner}"
+        return f"{text}.{_missed(study)}"
+    if study.outcome == "budget_exhausted":
+        return f"The budget of the study of {family} ended before a variant with {model} was confirmed."
+    if study.winner is None:
+        return (
+            f"None of {tried} with {model} answered every example that the champion of {family} answers, so the holdout"
+            " was not looked at."
+        )
+    if study.confirmation is None:
+        return f"{winner} is the best of {tried} for {family} with {model}; the sealed holdout was not looked at."
+    return f"The sealed holdout could not tell whether to switch {family} to {model}.{_missed(study)}"
+
+
 def _at_what(study: Study, trials: Sequence[Trial]) -> str:
     """What a better score costs beside the champion, in dollars and time of a call,
     where both were measured and differ.
@@ -131,24 +159,13 @@ def _at_what(study: Study, trials: Sequence[Trial]) -> str:
     return f", at {' and '.join(parts)}" if parts else ""
 
 
-def _look(study: Study, versions: Mapping[str, str]) -> str:
-    """Of a study that searched nothing."""
-    winner = named(study.winner, versions) if study.winner else None
-    what = f"{winner}, nominated for {study.aim},"
-    if study.status in UNFINISHED:
-        return f"{what} is being confirmed on the sealed holdout of {study.family}."
-    if study.status == "cancelled":
-        return f"The confirmation of {winner} for {study.family} was cancelled."
-    return f"{what} was not confirmed by the sealed holdout of {study.family}.{_missed(study)}"
-
-
 def _missed(study: Study) -> str:
     names = _names_missed(study)
     return f" Not met: {', '.join(names)}." if names else ""
 
 
 def _names_missed(study: Study) -> list[str]:
-    return [g["name"] for g in missed((study.confirmation or {}).get("gates", ()))]
+    return [g["name"] for g in missed_gates((study.confirmation or {}).get("gates", ()))]
 
 
 def lift_text(study: Study, looks_now: int | None) -> str | None:
@@ -159,7 +176,7 @@ def lift_text(study: Study, looks_now: int | None) -> str | None:
         looks_now: how many studies have looked at these holdout examples by now.
     """
     figures: Mapping[str, Any] = study.confirmation or {}
-    if figures.get("lift") is None or study.aim != "quality":
+    if figures.get("lift") is None or study.aim != "quality" or "move" in figures:
         return str(figures["summary"]) if figures.get("summary") else None
     on = count(int(figures["n"]), "sealed holdout example")
     sentence = (
@@ -209,6 +226,16 @@ def next_step(study: Study) -> str:
         return f"detent variant diff {family} {study.winner}; then detent rollout start {family} {study.winner}"
     if study.outcome == "not_confirmed" and study.winner and study.confirmation is None:
         return f"what a look at the sealed holdout costs: detent study confirm {family} {study.winner} --dry-run"
+    if study.move_to is not None and study.outcome in ("not_confirmed", "no_improvement"):
+        again = f"detent study run {family} --move-to {study.move_to}"
+        verdict = (study.confirmation or {}).get("move", {}).get("verdict")
+        if verdict != "cannot_tell":
+            return f"another search, such as {again} --strategy joint, or another model"
+        forced = f"detent rollout start {family} {study.winner} --confirm {family}"
+        return (
+            f"import more examples (detent import FILE --family {family}) and ask again: {again}; or a person starts it"
+            f" as forced, and users' outcomes tell: {forced}"
+        )
     if study.outcome == "not_confirmed" and study.winner and _names_missed(study) == ["n"]:
         forced = f"detent rollout start {family} {study.winner} --confirm {family}"
         return (
@@ -230,10 +257,10 @@ def next_step(study: Study) -> str:
 
 def _best(study: Study, trials: Sequence[Trial], versions: Mapping[str, str]) -> str:
     if study.winner:
-        return f"best on dev so far: {named(study.winner, versions)}, not confirmed"
+        return f"best on dev so far: {variant_name(study.winner, versions)}, not confirmed"
     measured = ranked(trials)
     if not measured:
         return "none has met every dev example" if any(t.n for t in trials) else "nothing has been measured"
     if measured[0].variant == study.champion:
         return "nothing leads the champion on dev"
-    return f"{named(measured[0].variant, versions)} leads on dev, not confirmed"
+    return f"{variant_name(measured[0].variant, versions)} leads on dev, not confirmed"

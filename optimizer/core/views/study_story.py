@@ -16,7 +16,7 @@ from statistics import fmean, pstdev, stdev
 from typing import Literal
 
 from optimizer.core.base.phrasing import count
-from optimizer.core.base.values import ExampleResult, Interval, Spend, measured
+from optimizer.core.base.values import ExampleResult, Interval, Spend, scores_by_example
 from optimizer.core.dataset.examples import Example
 from optimizer.core.evaluation.comparison import TIE
 from optimizer.core.evaluation.judging.report import JudgedScores
@@ -156,19 +156,17 @@ class StudyReport:
     sensitivity: Sequence[KnobEffect] | None = None
     cascade: CascadeCurves | None = None
     judged: JudgedScores | None = None
-    versions: Mapping[str, str] = field(
-        default_factory=dict
-    )  # variant > its name in the family's file, where it has one
+    # Variant > its name in the family's file, where it has one.
+    versions: Mapping[str, str] = field(default_factory=dict)
 
 
 def history_of(study: Study, trials: Sequence[Trial], results: Results) -> StudyStory:
     """Everything that trials and their dev results tell."""
     order = common_order(study, results)
-    scores = {variant: measured(rows) for variant, rows in results.items()}
+    scores = {variant: scores_by_example(rows) for variant, rows in results.items()}
     champion = scores.get(study.champion, {})
-    n_dev = max(
-        (t.n for t in trials if t.status == "complete"), default=len(order)
-    )  # fewer than chosen where one was forgotten since
+    # Fewer than chosen where one was forgotten since.
+    n_dev = max((t.n for t in trials if t.status == "complete"), default=len(order))
     unmeasured = {variant: sum(r.score is None for r in rows) for variant, rows in results.items()}
     seen = tuple(_trial_views(study, sorted(trials, key=lambda t: t.number), scores, unmeasured, n_dev))
     others = [t for t in ranked(trials) if t.variant != study.champion]
@@ -230,6 +228,22 @@ def pareto_front(points: Sequence[tuple[float, float]]) -> list[tuple[float, flo
     return front
 
 
+def on_front(trials: Sequence[Trial]) -> set[int]:
+    """Numbers of the trials that none beats in score, dollars and p95 together; where p95 was measured, trials without
+    one stand outside.
+    """
+    measured_trials = ranked(trials)
+    costs: dict[int, tuple[float, ...]] = {}
+    for t in [t for t in measured_trials if t.p95_ms is not None] or measured_trials:
+        costs[t.number] = (-(t.score or 0.0), usd_per_example(t) or 0.0, t.p95_ms or 0.0)
+    front: dict[int, tuple[float, ...]] = {}
+    # What beats a trial comes before it in this order, and is beaten by none or by one that beats both.
+    for n, own in sorted(costs.items(), key=lambda trial: trial[1]):
+        if not any(other != own and all(a <= b for a, b in zip(other, own, strict=True)) for other in front.values()):
+            front[n] = own
+    return set(front)
+
+
 def usd_per_example(trial: Trial) -> float | None:
     return trial.cost_usd / trial.n if trial.n else None
 
@@ -242,17 +256,7 @@ def _trial_views(
     n_dev: int,
 ) -> Iterable[TrialView]:
     champion = scores.get(study.champion, {})
-    # Numbers of the trials that none beats in score, dollars and p95 together; where p95 was measured, trials without
-    # one stand outside.
-    measured = ranked(trials)
-    costs: dict[int, tuple[float, ...]] = {}
-    for t in [t for t in measured if t.p95_ms is not None] or measured:
-        costs[t.number] = (-(t.score or 0.0), usd_per_example(t) or 0.0, t.p95_ms or 0.0)
-    front = {
-        n
-        for n, own in costs.items()
-        if not any((other != own and all(a <= b for a, b in zip(other, own, strict=True))) for other in costs.values())
-    }
+    front = on_front(trials)
     calls, best = 0, None
     for trial in trials:
         calls += trial.n_calls

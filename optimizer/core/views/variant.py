@@ -108,7 +108,7 @@ def _lines(content: Mapping[str, Json]) -> list[str]:
     return lines
 
 
-def named(variant: str, versions: Mapping[str, str]) -> str:
+def variant_name(variant: str, versions: Mapping[str, str]) -> str:
     """An id with what the family's file calls its content: ``v_1f2e3d4c5b6a (version v2)``; the id alone where it is of
     no file.
 

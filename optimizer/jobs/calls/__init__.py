@@ -1,5 +1,5 @@
-"""Calls of models, each wrapper a LanguageModel around another.
+"""Calls of models. Each wrapper is a LanguageModel around another.
 
-Start at ``call_model.py``, where a study's are put together, and ``ask_model.py``, where a user's are. ``blocking.py``
-is where code that blocks waits for them. What is decided about a call stands in ``core/models/``.
+Start at ``call_model.py``, which puts together a study's models, and ``ask_model.py``, which puts together a user's.
+Code that blocks waits for them in ``blocking.py``. ``core/models/`` decides about a call.
 """

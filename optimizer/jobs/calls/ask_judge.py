@@ -27,7 +27,7 @@ from optimizer.core.search.answer_bounds import ASKS
 
 T = TypeVar("T")
 JUDGE = "judge"  # the purpose of its calls
-MOST_KNOWN = 8  # journaled answers of one question that cannot be read, after which it is asked no more
+MOST_KNOWN = 8  # a question with so many unreadable answers in the journal is not asked again
 
 
 class JudgeModel(Protocol):
@@ -92,8 +92,9 @@ async def ask_pair(judge: JudgeSettings, pair: Pair, name: str, open_judge: Open
 
 
 async def ask_facts(judge: JudgeSettings, claims: Claims, open_judge: OpenJudge) -> JudgeReply[bool]:
-    """Whether an answer has a factual error, as more than half of the members say; not measured unless all could be
-    read.
+    """Whether an answer has a factual error: more than half of the members say so.
+
+    It is not measured unless all replies could be read.
     """
     verdicts, cost_usd = list[bool](), 0.0
     for name in judge.members:
@@ -121,10 +122,9 @@ async def _opinion(judge: JudgeSettings, judged: JudgeCase, name: str, model: Ju
 
 
 async def _ask(model: JudgeModel, request: ModelRequest, read: Callable[[str], T]) -> JudgeReply[T]:
-    """Asks, and once more where the answer cannot be read.
+    """Asks, and once more where the reply cannot be read.
 
-    An answer of an earlier study or run that cannot be read does not count: the journal would else give it again for
-    thirty days, and nobody could ask once more.
+    An unreadable reply of an earlier study or run is ignored: otherwise the journal would repeat it for thirty days.
     """
     cost_usd, why, n_asked, n_known = 0.0, "", 0, 0
     try:

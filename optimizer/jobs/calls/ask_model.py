@@ -1,4 +1,4 @@
-"""One answer for a user who waits: of the named model, else of the fallbacks that config/models.yaml names.
+"""One answer for a user who waits: of the named model, else of the fallbacks in config/models.yaml.
 
 The journal is never asked.
 """
@@ -49,11 +49,11 @@ async def ask_model(
 
 
 def pause_before_retry(error: ModelFailed, backoff: Backoff) -> bool | float:
-    """Whether the same model is asked again: True after the usual pause,
-    a number after so many seconds, False not at all.
+    """Whether the same model is asked again: True after the usual pause, a number after so many seconds, False not at
+    all.
 
-    A timeout is not repeated: the user has waited that long already. A provider that asks for a longer pause than
-    ``max_s`` is not waited for: the next model answers sooner.
+    A timeout is not repeated, since the user has waited that long already. Where a provider asks for a pause longer
+    than ``max_s``, the next model answers sooner.
     """
     if error.kind == "timeout" or not worth_a_retry(error.kind, error.members.get("status_of_model")):
         return False
@@ -74,7 +74,10 @@ def _open(models: ModelSource, name: str) -> RetriedModel:
             " missing. `detent doctor` says which."
         )
         raise ModelFailed(why, kind="unreachable", said=error.detail, sent=False, model=name) from error
-    backoff = _backoff(models, name)
+    try:
+        backoff = models.describe(name).backoff
+    except DetentError:
+        backoff = Backoff()
     return RetriedModel(model, lambda error: pause_before_retry(error, backoff), backoff, timeout_s=backoff.total_s)
 
 
@@ -83,13 +86,6 @@ def _chain(models: ModelSource, name: str) -> Sequence[str]:
         return (name, *models.describe(name).fallbacks)
     except DetentError:
         return (name,)
-
-
-def _backoff(models: ModelSource, name: str) -> Backoff:
-    try:
-        return models.describe(name).backoff
-    except DetentError:
-        return Backoff()
 
 
 Open = Callable[[str], RetriedModel]  # a model by its name; raises ModelFailed where it cannot be asked
@@ -122,7 +118,7 @@ class FallbackModel:
 
         Raises:
             ModelFailed: of the last model asked; its member ``models_asked`` names all. Where every model is paused or
-                busy, of the one that is worth asking again first, with ``retry_after_s``.
+                busy, of the one to try again first, with ``retry_after_s``.
         """
         return await self._first(request, lambda model, own: model.stream(own, sink), sink)
 

@@ -16,9 +16,7 @@ Outcome = TypeVar("Outcome")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Share(Generic[Question]):
-    """Questions to one model, in rows of those that share a prefix:
-    what one of its processes has read serves the next question.
-    """
+    """Questions to one model, in rows that share a prefix: what a process has read serves its next question."""
 
     rows: Rows[Question]
     n_at_once: int
@@ -29,17 +27,15 @@ async def ask_together(
     ask: Callable[[Question], Awaitable[Outcome]],
     done: Callable[[Question, Outcome], None],
 ) -> None:
-    """After the first fault nothing more is begun; what is in flight comes to its end, since it is paid for.
-
-    Then it is raised.
+    """After the first fault nothing more is begun. Calls in flight are finished, since they are paid for; then it is
+    raised.
 
     Args:
-        done: called for each as it comes, by one of several threads, so that no other call waits for it.
+        done: called for each answer as it comes, by one of several threads, so that no other call waits for it.
     """
     n_at_once = sum(share.n_at_once for share in shares)
-    with ThreadPoolExecutor(
-        max(1, n_at_once), thread_name_prefix="detent-evaluation"
-    ) as threads:  # each begun when needed
+    # Each begun when needed.
+    with ThreadPoolExecutor(max(1, n_at_once), thread_name_prefix="detent-evaluation") as threads:
         batch = _Batch(ask, done, threads)
         workers = [asyncio.create_task(batch.work(share.rows)) for share in shares for _ in range(share.n_at_once)]
         try:

@@ -1,7 +1,7 @@
 """The one place where code that blocks waits for a model: optimizers of DSPy and GEPA, strategies, jobs in threads.
 
-Model calls of a process run in one event loop with a thread of its own. Connections and places belong to a loop, so it
-is one for all studies, and stays.
+A process makes its model calls in one event loop with a thread of its own. Connections and slots belong to a loop, so
+all studies share one, which stays.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 T = TypeVar("T")
-N_THREADS = 64  # for what blocks beside the calls, such as looks into the journal; as many for the user's functions
+N_THREADS = 64  # for work that blocks beside the calls, such as reading the journal; as many for the user's functions
 
 
 class _Loop:
@@ -45,7 +45,9 @@ _FUNCTIONS = ThreadPoolExecutor(N_THREADS, thread_name_prefix="detent-functions"
 
 
 async def run_beside(function: Callable[..., T], *arguments: Any) -> T:
-    """A function of the user, in a thread for such: however long it takes, and whatever it asks, calls go on."""
+    """Runs a function of the user in a thread of its own, so that calls go on however long it takes and whatever it
+    asks.
+    """
     in_context = partial(copy_context().run, function, *arguments)
     return await asyncio.get_running_loop().run_in_executor(_FUNCTIONS, in_context)
 
@@ -70,7 +72,7 @@ def wait_for(coroutine: Coroutine[Any, Any, T]) -> T:
 
     def begin() -> None:
         tasks.append(loop.create_task(run()))
-        # Of no effect but where it was cancelled before its first step.
+        # This matters only where it was cancelled before its first step.
         tasks[0].add_done_callback(lambda _: ended.cancel())
 
     def stop() -> None:

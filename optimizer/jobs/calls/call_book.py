@@ -1,4 +1,4 @@
-"""What the journal knows and is told of one study's calls: transactions, and sums around them. Nothing is sent here."""
+"""What the journal stores of one study's calls: transactions, and sums around them. Nothing is sent here."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ SHARED_FOR = timedelta(days=30)  # how long an answer at temperature 0 serves ot
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Account:
-    """On whose account calls are made, and under which caps.
+    """Who pays for calls, and under which caps.
 
     Args:
-        study: whose calls these are; None for calls outside a study, whose budget then counts ``own_spend`` only, where
-            it is given, else what one model is asked.
+        study: whose calls these are; None for calls outside a study. Their budget then counts ``own_spend`` where that
+            is given, else what this one model is asked.
         purpose: search, confirmation, proposer, evaluation, timing, serving or rehearsal (a drill).
-        budget: caps of calls and dollars over everything the study has spent, in whatever process.
+        budget: caps of calls and dollars over everything the study has spent, in any process.
         held: what must be left over at the moment, where ``budget`` does not already leave it out.
     """
 
@@ -111,7 +111,7 @@ class CallBook:
         return lambda tx: self._store.journal.settle(tx, entry.id, answer, at)
 
     def fail(self, entry: JournalEntry, error: BaseException, *, sent: bool = True) -> Callable[[Transaction], None]:
-        """With a fault of ours or an interrupt the call may have been ``sent``: it stays counted at its reserved
+        """After a fault of ours or an interrupt the call may have been ``sent``, so it still counts at its reserved
         price.
         """
         reason, cost_usd = f"{type(error).__name__}: {error}", entry.reserved_usd if sent else 0.0
@@ -125,9 +125,7 @@ class CallBook:
 
 
 def at_todays_price(answer: ModelAnswer, price: ModelPrice | None) -> ModelAnswer:
-    """A journaled answer as it would cost now: compared with fresh ones, an old price would look like a saving or a
-    loss.
-    """
+    """A journaled answer at today's price: beside fresh answers, an old price would look like a saving or a loss."""
     return answer if price is None else replace(answer, cost_usd=price.of(answer.input_tokens, answer.output_tokens))
 
 

@@ -17,6 +17,7 @@ from optimizer.core.base.errors import BudgetExhausted, ModelFailed, StudyStoppe
 from optimizer.core.base.values import Budget
 from optimizer.core.models.budget import Denial, output_limit, require_bounded, reservation_usd, worth_a_retry
 from optimizer.core.models.language import Backoff, ModelAnswer, ModelRequest
+from optimizer.host.tracing import TRACING
 from optimizer.jobs.calls.call_book import Account, CallBook
 from optimizer.jobs.calls.retried_model import RetriedModel, WrappedModel
 from optimizer.ports import Clock, LanguageModel, Store, Transaction
@@ -81,7 +82,7 @@ class JournaledModel(WrappedModel):
                 return replace(await wait_checking(first, self._limited.check_stop), from_journal=True)
             except asyncio.CancelledError:
                 if not first.cancelled():
-                    raise  # this call was interrupted, not the one it waits for
+                    raise  # this call was interrupted, and not the call that it waits for
         mine = self._in_flight[key] = asyncio.get_running_loop().create_future()
         try:
             journalled = None if looked_up else (await asyncio.to_thread(self._book.known, [key])).get(key)
@@ -160,7 +161,7 @@ class LimitedModel(WrappedModel):
         """A place while no user waits. None is held meanwhile: studies that do not stand back share them."""
         self._slots.grow(self.concurrency)  # an embedded model may have got another process
         while True:
-            async with self._slots.taken(self.check_stop):
+            async with self._slots.slot(self.check_stop):
                 self.check_stop()
                 if not self._users_wait():
                     yield
@@ -178,9 +179,9 @@ T = TypeVar("T")
 
 
 class BudgetedModel(WrappedModel):
-    """Nothing is sent that could pass a cap, and what was sent counts at the highest price until its own is known.
+    """Sends nothing that could exceed a cap. A sent call counts at the highest price until its own is known.
 
-    The budget is asked in the very transaction that journals the call, so that no two calls see the same rest.
+    The transaction that journals the call also checks the budget, so that no two calls see the same rest.
     """
 
     def __init__(self, inner: LanguageModel, book: CallBook, store: Store, budget: Budget) -> None:
@@ -211,7 +212,9 @@ class BudgetedModel(WrappedModel):
         if answer_known is not None:
             return answer_known
         try:
-            answer = await self.inner.complete(request)
+            with TRACING.model_call(request) as span:
+                answer = await self.inner.complete(request)
+                TRACING.answered(span, answer)
         except BaseException as error:
             self._failed[key] += 1
             await self._written(self._book.fail(entry, error))
@@ -223,8 +226,9 @@ class BudgetedModel(WrappedModel):
         return replace(answer, from_journal=False)
 
     async def _written(self, fn: Callable[[Transaction], T]) -> tuple[T, asyncio.CancelledError | None]:
-        """What ``fn`` gave, and the interrupt that came meanwhile: one that ended the write would lose a paid answer,
-        or leave a reservation behind that stands for no call.
+        """The result of ``fn``; an interrupt that comes meanwhile is raised after it.
+
+        Ending the write would lose a paid answer, or leave a reservation without a call.
         """
         writing = asyncio.ensure_future(self._store.awrite(fn))
         interrupt = None
@@ -247,13 +251,13 @@ class Slots:
         self._free = asyncio.Semaphore(n)
 
     def grow(self, n: int) -> None:
-        """At least ``n`` places from now on; places are never taken away."""
+        """Makes at least ``n`` slots from now on; slots are never taken away."""
         for _ in range(n - self._n):
             self._free.release()
         self._n = max(self._n, n)
 
     @asynccontextmanager
-    async def taken(self, check: Callable[[], None]) -> AsyncIterator[None]:
+    async def slot(self, check: Callable[[], None]) -> AsyncIterator[None]:
         """``check`` is asked now and then while one waits, and raises to give up."""
         if self._free.locked():
             turn = asyncio.ensure_future(self._free.acquire())

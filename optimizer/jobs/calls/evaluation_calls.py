@@ -6,13 +6,15 @@ import asyncio
 import threading
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 from typing import Protocol
 
+from optimizer.core.evaluation.judging.calibration import Calibration
 from optimizer.core.family.variant import Variant
 from optimizer.core.models.language import ModelAnswer, ModelRequest
 
-PROPOSALS = "proposals"  # in the place of a variant, for calls that ask for one
-JUDGEMENTS = "judgements"  # in the place of a variant, for judgements of texts that a strategy tries
+PROPOSALS = "proposals"  # in place of a variant's id, for calls that ask for a proposal
+JUDGEMENTS = "judgements"  # in place of a variant's id, for judgements of texts that a strategy tries
 
 
 class Completes(Protocol):
@@ -26,6 +28,18 @@ class Completes(Protocol):
 
     async def complete(self, request: ModelRequest, *, looked_up: bool = False) -> ModelAnswer: ...
     def known(self, keys: Collection[str]) -> Mapping[str, ModelAnswer]: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JudgeAccess:
+    """How an evaluation comes to the family's judge.
+
+    ``open_model``: of its members; None: as of any model. ``calibration``: reads the latest, where a gate asks this
+    judge.
+    """
+
+    open_model: Callable[[str], Completes] | None = None
+    calibration: Callable[[], Calibration | None] = lambda: None
 
 
 class EvaluationCalls:
@@ -51,7 +65,7 @@ class EvaluationCalls:
         self._judges: dict[str, Completes] = {}
         self._opening = threading.Lock()
         self._lock = threading.Lock()
-        self.asked = dict(own)  # by request key: answers asked for here, not found
+        self.asked = dict(own)  # request key -> an answer that was asked for here
         self.found: set[str] = set()  # request keys that others' answers were found for
         self.fresh_by_variant: Counter[str] = Counter()
         self.dearest_usd = 0.0  # what the dearest answer so far cost
@@ -67,7 +81,7 @@ class EvaluationCalls:
         return await asyncio.to_thread(self.model, name) if model is None else model
 
     async def opened_judge(self, name: str) -> Completes:
-        """The same of a member of the judge."""
+        """The model of a member of the judge."""
         if (judge := self._judges.get(name)) is not None:
             return judge
         return await asyncio.to_thread(self._opened, self._judges, self._open_judge, name)
@@ -84,13 +98,15 @@ class EvaluationCalls:
             with self._lock:
                 self.dearest_usd = max(self.dearest_usd, answer.cost_usd)
                 self.fresh_by_variant[PROPOSALS] += 1
-        self._on_call(None)  # of another pace than the calls that an end is reckoned by
+        self._on_call(None)  # no latency: its pace differs from the calls that predict the end
 
     def counted(self, variant: Variant, key: str, answer: ModelAnswer) -> ModelAnswer:
         return self.count(variant.id, key, answer)
 
     def count(self, counts_for: str, key: str, answer: ModelAnswer) -> ModelAnswer:
-        """``counts_for``: a variant's id, or what stands in its place."""
+        """Args:
+        counts_for: a variant's id, or one of the names that take its place.
+        """
         with self._lock:
             self.dearest_usd = max(self.dearest_usd, answer.cost_usd)
             if not answer.from_journal:

@@ -45,7 +45,8 @@ class EvaluationJudge:
     async def judgement(
         self, expected: Mapping[str, Any], text: str, input: Mapping[str, Any], *, counts_for: str = JUDGEMENTS
     ) -> Judgement | None:
-        """Of a model's text; None where none is needed, as for a text that cannot be read and so scores 0.
+        """The judgement of a model's text; None where none is needed, as for a text that cannot be read and so scores
+        0.
 
         Args:
             counts_for: the variant whose answer it is.

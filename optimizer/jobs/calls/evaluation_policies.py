@@ -16,15 +16,16 @@ from optimizer.core.family.family import Family
 from optimizer.core.family.rendering import clip_inputs, render
 from optimizer.core.family.variant import Message, Variant
 from optimizer.core.models.language import ModelAnswer, ModelRequest
-from optimizer.core.policy.assess import Situation, own_score, what_is_read
+from optimizer.core.policy.assess import Situation, answer_for_predictors, own_score
 from optimizer.core.policy.attempts import total_cost_usd
 from optimizer.core.policy.policy import Policy, messages_of_fewer, parse_policy
 from optimizer.jobs.calls.blocking import run_beside
 from optimizer.jobs.calls.evaluation_calls import EvaluationCalls
 from optimizer.jobs.calls.evaluation_judge import EvaluationJudge
 from optimizer.jobs.calls.execute_policy import Execution, PolicyRequest
-from optimizer.jobs.calls.gate_judge import JudgeAttempt, gate_judge
+from optimizer.jobs.calls.gate_judge import gate_judge
 from optimizer.jobs.calls.run_policy import Complete, answers_of_tier, keys_of_tier, run_policy
+from optimizer.jobs.calls.student_shelf import StudentShelf
 
 
 class TierNotDue(Exception):
@@ -41,13 +42,17 @@ class EvaluationPolicies:
         calls: EvaluationCalls,
         judge: EvaluationJudge,
         calibration: Callable[[], Calibration | None] = lambda: None,
+        students: StudentShelf | None = None,
     ) -> None:
         self._family, self._scorer, self._calls, self._judge = family, scorer, calls, judge
+        self._students = students
         self._calibration = cache(calibration)  # one for all answers, or they could not be compared
         self._read: dict[str, Policy] = {}  # by variant
-        # By request key: what the journal held of the tiers' answers; None: nothing.
+        # Request key -> the tier's answer in the journal; None: there was none.
         self._looked_up: dict[str, ModelAnswer | None] = {}
-        self._of_tiers: dict[str, ModelAnswer] = {}  # by request key: what tiers answered before others were due
+        self._of_tiers: dict[
+            str, ModelAnswer
+        ] = {}  # request key -> the tier's answer, from before the later tiers were due
 
     def of(self, variant: Variant) -> Policy | None:
         """Read once for all examples; None where a request is one call of one model. Raises InvalidInput."""
@@ -59,12 +64,22 @@ class EvaluationPolicies:
         return None if policy.is_plain else policy
 
     def wanted(self, variant: Variant, example: Example, policy: Policy, rendered: ModelRequest) -> PolicyRequest:
+        students = self._students.answering(self._family.name, policy, example.id) if self._students else {}
         return PolicyRequest(
             policy=policy,
             rendered=rendered,
             fewer=messages_of_fewer(policy.examples, variant, lambda shown: self.messages(shown, example)),
             situation=Situation(output=self._family.output, input=example.input),
+            students=students,
+            passed_over=self._students.passed_over(policy, students) if self._students else frozenset(),
         )
+
+    def asked_tiers(self, policy: Policy) -> tuple[str, ...]:
+        """The policy's tiers that are models; empty without a cascade."""
+        if policy.cascade is None:
+            return ()
+        others = self._students.students_among(policy) if self._students else policy.cascade.students
+        return tuple(tier for tier in policy.cascade.models if tier not in others)
 
     def messages(self, variant: Variant, example: Example) -> list[Message]:
         return render(variant, example.input, declared=self._family.inputs)
@@ -94,7 +109,11 @@ class EvaluationPolicies:
             return None
         usd = total_cost_usd([attempt, *others])
         measured = {"score": score, "cost_usd": usd, "latency_ms": attempt.latency_ms, "confidence": attempt.confidence}
-        return {**measured, "own_usd": attempt.cost_usd, "read": what_is_read(wanted.situation, attempt.answer)}
+        return {
+            **measured,
+            "own_usd": attempt.cost_usd,
+            "read": answer_for_predictors(wanted.situation, attempt.answer),
+        }
 
     async def executed(
         self, variant: Variant, example: Example, policy: Policy, rendered: ModelRequest, up_to: int | None
@@ -113,7 +132,12 @@ class EvaluationPolicies:
         judge = None
         if policy.asks_judge:
             try:
-                judge = await self._gate_judge(variant, example, wanted)
+                calibration = await asyncio.to_thread(self._calibration)
+                inputs = clip_inputs(self._family, self._family.declared_inputs(example.input))
+                shown = replace(wanted.situation, input=inputs)
+                judge = gate_judge(
+                    self._family, wanted.policy, shown, calibration, partial(self._judge.member, variant.id)
+                )
             except InvalidInput as fault:
                 return fault
         later = policy.cascade.models[up_to + 1 :] if up_to is not None and policy.cascade is not None else None
@@ -122,15 +146,9 @@ class EvaluationPolicies:
         except TierNotDue as wanted_too_early:
             return wanted_too_early
 
-    async def _gate_judge(self, variant: Variant, example: Example, wanted: PolicyRequest) -> JudgeAttempt:
-        calibration = await asyncio.to_thread(self._calibration)
-        inputs = clip_inputs(self._family, self._family.declared_inputs(example.input))
-        shown = replace(wanted.situation, input=inputs)
-        return gate_judge(self._family, wanted.policy, shown, calibration, partial(self._judge.member, variant.id))
-
     def _completes(self, variant: Variant, later: Sequence[str] | None = None) -> Complete:
-        """``later``: tiers that may not be asked yet; what the others answer is remembered
-        for the next time, when they may be.
+        """Args:
+        later: tiers that may not be asked yet; what the others answer is remembered for the next time.
         """
 
         async def complete(model: str, request_for_revision: Callable[[str], ModelRequest]) -> ModelAnswer:

@@ -1,7 +1,6 @@
-"""A policy carried out for a user who waits: calls are made, in parallel where the policy says so,
-until an answer may go out.
+"""Carries a policy out for a user who waits: makes its calls, in parallel where it says so, until an answer may go out.
 
-What is decided stands in ``core/policy/steps.py``; here are time, waiting and faults.
+``core/policy/steps.py`` decides; this module has time, waiting and faults.
 """
 
 from __future__ import annotations
@@ -13,17 +12,19 @@ from time import perf_counter
 from typing import Any
 
 from optimizer.core.base.errors import Busy, ModelFailed
-from optimizer.core.models.language import ModelRequest
-from optimizer.core.policy.assess import Situation, assess, unjudged
+from optimizer.core.models.language import ModelAnswer, ModelRequest
+from optimizer.core.policy.assess import Situation, assess, without_judgement
 from optimizer.core.policy.attempts import Ask, Attempt, Call, Done, Judge, Reply, best, part_of, total_cost_usd
 from optimizer.core.policy.policy import Bases, Policy, request_of_call, request_of_policy
 from optimizer.core.policy.steps import PolicyPlan, audit, is_audited, steps
+from optimizer.core.predictor.teaching import StudentAnswer
 from optimizer.jobs.calls.ask_model import ModelReply
 from optimizer.jobs.calls.gate_judge import JudgeAttempt
 from optimizer.ports import LanguageModel
 
 AskOne = Callable[[str, Callable[[LanguageModel], ModelRequest]], Awaitable[ModelReply]]
 Score = Callable[[str], float | None]
+Student = Callable[[Mapping[str, Any]], StudentAnswer]  # of a request's inputs
 NO_JUDGE = "the family has no judge"
 
 
@@ -31,9 +32,8 @@ NO_JUDGE = "the family has no judge"
 class PolicyRequest:
     """One request as it was rendered, and what it is beside its messages.
 
-    ``draw`` in [0, 1) decides whether it is audited.
-
-    ``fewer`` holds the messages of those models that are shown fewer examples.
+    ``draw`` in [0, 1) decides whether it is audited. ``fewer`` holds the messages for models that are shown fewer
+    examples.
     """
 
     policy: Policy
@@ -41,6 +41,8 @@ class PolicyRequest:
     fewer: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
     situation: Situation = field(default_factory=Situation)
     draw: float = 1.0
+    students: Mapping[str, Student] = field(default_factory=dict)  # by tier, those that answer as it
+    passed_over: frozenset[str] = frozenset()
 
     @property
     def bases(self) -> Bases:
@@ -57,8 +59,21 @@ class PolicyRequest:
         if cascade is not None and cascade.skip is not None:
             predicted = tuple(learned.confidence_before(model, self.situation.input) for model in cascade.models[:-1])
         return PolicyPlan(
-            policy=self.policy, model=self.rendered.model, output=self.situation.output, predicted=predicted
+            policy=self.policy,
+            model=self.rendered.model,
+            output=self.situation.output,
+            predicted=predicted,
+            passed_over=self.passed_over,
         )
+
+
+def student_reply(call: Call, student: Student, input: Mapping[str, Any]) -> Reply:
+    """What a student answers, which takes no call and no money."""
+    started = perf_counter()
+    own = student(input)
+    latency_ms = (perf_counter() - started) * 1000
+    answer = ModelAnswer(text=own.label, input_tokens=0, output_tokens=0, cost_usd=0.0, latency_ms=latency_ms)
+    return Reply(call=call, answer=answer, latency_ms=latency_ms, sureness=own.confidence)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +106,7 @@ class Execution:
         return tuple(dict.fromkeys(attempt.answered_by or attempt.call.model for attempt in answering))
 
     def parts(self) -> list[dict[str, Any]]:
-        """For the record, in the order they were made."""
+        """The calls for the record, in the order in which they were made."""
         return [part_of(attempt, is_answer=attempt is self.attempt) for attempt in self.attempts]
 
     def tokens(self) -> Mapping[str, int]:
@@ -110,7 +125,7 @@ async def execute_policy(
     score: Score | None = None,
     judge: JudgeAttempt | None = None,
 ) -> Execution:
-    """Runs a policy to its end. At most ``most_calls(policy)`` calls and the judge's, and none begins after
+    """Runs a policy to its end, with at most ``most_calls(policy)`` calls and the judge's; none begins after
     ``deadline_s``.
 
     Args:
@@ -119,7 +134,7 @@ async def execute_policy(
         score: the gate's own function, where it names one; it runs beside the event loop.
         judge: of the family, where gate or validator ask it; None: no answer has a score.
     Raises:
-        Whatever else ``ask`` raises with its first calls; afterwards it stands in ``interrupted``.
+        Whatever else ``ask`` raises with its first calls; later errors are in ``interrupted``.
     """
     return await _Run(wanted, ask, ask_later or ask, score, judge).run()
 
@@ -173,9 +188,8 @@ class _Run:
             await asyncio.wait(calls, timeout=max(left_s, 0.001))
             over = not all(call.done() for call in calls)
             if over and best([*self._past, *self._assessed([c for c in calls if c.done()])]) is None:
-                await asyncio.wait(
-                    calls
-                )  # nothing to give out yet: a late answer is better than none, and models have timeouts
+                # There is no answer yet: a late one is better than none, and models have timeouts.
+                await asyncio.wait(calls)
                 over = False
         except asyncio.CancelledError:
             for call in calls:
@@ -190,7 +204,7 @@ class _Run:
         """The attempt as judged; None where the time is over before, or the request."""
         attempt = question.attempt
         if self._judge is None:
-            return [unjudged(self._of.policy, question, NO_JUDGE)]
+            return [without_judgement(self._of.policy, question, NO_JUDGE)]
         left_s = self._of.policy.deadline_s - (perf_counter() - self._started)
         if left_s <= 0:
             return None
@@ -225,6 +239,8 @@ class _Run:
         return assess(self._of.policy, self._of.situation, replies)
 
     async def _reply(self, call: Call, ask: AskOne) -> Reply:
+        if (student := self._of.students.get(call.model)) is not None:
+            return await asyncio.to_thread(student_reply, call, student, self._of.situation.input)
         policy, base = self._of.policy, self._bases.of(call.model)
         started = perf_counter()
         try:
@@ -244,14 +260,11 @@ class _Run:
         )
         if self._score is None or call.purpose in ("sample", "audit"):
             return reply
-        return replace(reply, score=await self._scored(outcome.answer.text))
-
-    async def _scored(self, text: str) -> float | None:
-        assert self._score is not None
         try:
-            return await asyncio.to_thread(self._score, text)
-        except Exception:  # the user's code: whatever it raises, this answer has no score, and goes out
-            return None
+            score = await asyncio.to_thread(self._score, outcome.answer.text)
+        except Exception:  # the user's code failed: this answer has no score, and is delivered
+            score = None
+        return replace(reply, score=score)
 
     def _executed(self, done: Done) -> Execution:
         if self._interrupted is not None and not self._past:
@@ -273,12 +286,10 @@ class _Run:
             else None,
         )
 
-    @property
-    def _is_audited(self) -> bool:
-        return is_audited(self._plan, self._of.draw) and self._interrupted is None
-
     def _audit(self, past: Sequence[Attempt]) -> Ask | None:
-        return audit(self._plan, past) if self._is_audited else None
+        if self._interrupted is None and is_audited(self._plan, self._of.draw):
+            return audit(self._plan, past)
+        return None
 
     async def _follow_up(self) -> list[Attempt]:
         late: list[Attempt] = []

@@ -1,5 +1,6 @@
-"""The family's judge as a policy asks it: what people would rate one answer, or whether its facts are wrong, and the
-calls that this took.
+"""The family's judge as a policy asks it: how people would rate one answer, or whether its facts are wrong.
+
+It also reports the calls that this took.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from optimizer.core.evaluation.judging.rubric import Claims
 from optimizer.core.family.family import Family
 from optimizer.core.family.rendering import parse_output
 from optimizer.core.models.language import ModelAnswer, ModelRequest
-from optimizer.core.policy.assess import Situation, checked_answer, facts_material, unjudged, with_facts
+from optimizer.core.policy.assess import Situation, checked_answer, facts_material, with_facts, without_judgement
 from optimizer.core.policy.attempts import Attempt, Call, Judge
 from optimizer.core.policy.policy import Policy
 from optimizer.jobs.calls.ask_judge import JudgeModel, OpenJudge, ask_facts, ask_judge, judged_answer
@@ -25,17 +26,17 @@ JudgeAttempt = Callable[[Judge, Keep], Awaitable[Attempt]]
 def gate_judge(
     family: Family, policy: Policy, situation: Situation, calibration: Calibration | None, open_judge: OpenJudge
 ) -> JudgeAttempt:
-    """Judges attempts at one request: (what is asked of which attempt, where each call goes as soon as it has ended)
-    -> the attempt with its score or its factual errors, or with the reason why it has none, which is never a pass.
+    """Judges attempts at one request.
 
-    A text that cannot be read as the family's output scores 0, unasked, and its facts are not measured. The judge is
-    shown no expected output, in a study as little as in the service, which knows none. One that people's ratings do not
-    vouch for is not asked.
+    The result is a function: (what is asked of which attempt, where each call goes once it has ended) -> the attempt
+    with its score or its factual errors, or with the reason why it has none, which is never a pass. A text that cannot
+    be read as the family's output scores 0, unasked, and its facts are not measured. The judge sees no expected output,
+    in a study as in the service. A judge whose scores people's ratings do not support is not asked.
 
     Args:
         calibration: the latest of this very judge; None: there is none.
-        open_judge: whatever keeps its calls. What its models raise besides ModelFailed passes through: a busy store is
-            no judge that failed, and its study goes on later.
+        open_judge: records its calls. Errors of its models other than ModelFailed pass through: a busy store is no
+            judge that failed, and its study goes on later.
     Raises:
         InvalidInput: the family has no judge.
     """
@@ -44,7 +45,7 @@ def gate_judge(
     async def judged(question: Judge, keep: Keep) -> Attempt:
         attempt = question.attempt
         if why is not None:
-            return unjudged(policy, question, f"{why}; it does not decide")
+            return without_judgement(policy, question, f"{why}; it does not decide")
         assert calibration is not None  # else the judge is uncalibrated
 
         async def opened(name: str) -> JudgeModel:
@@ -54,7 +55,7 @@ def gate_judge(
         if question.about == "facts":
             assert attempt.answer is not None  # else nothing is asked
             if not is_readable:
-                return unjudged(policy, question, "the answer cannot be read")
+                return without_judgement(policy, question, "the answer cannot be read")
             material = facts_material(checked_answer(situation, attempt.answer))
             if not material or not attempt.text.strip():
                 return with_facts(policy, attempt, False)

@@ -81,7 +81,7 @@ class RetriedModel(WrappedModel):
                     return await ask()
                 except ModelFailed as error:
                     if error.kind in NOT_ASKED:
-                        # it was paused because of failures like the one that the user should hear of
+                        # it was paused for failures such as this one, which the user should see
                         raise last from error
                     last = error
                     raise

@@ -14,21 +14,19 @@ from optimizer.ports import Clock, ModelSource, Store
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BackgroundRun:
-    """Its calls are journaled under ``id``, so that its caps hold over a restart.
+    """A run whose calls are journaled under ``id``, so that its caps hold over a restart.
 
-    ``stop``: asked before each call; a sentence means stop. ``told``: how many have been asked.
+    ``stop``: called before each call; a sentence means stop. ``progress``: takes how many have been asked.
     """
 
     id: str
     stop: Callable[[], str | None]
-    told: Callable[[int], None]
+    progress: Callable[[int], None]
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunCalls:
-    """How models are asked outside studies. Without a run the calls are of none, and the caps hold for what is asked
-    here.
-    """
+    """How models are asked outside studies. Without a run the caps hold for the calls made here."""
 
     store: Store
     clock: Clock
@@ -61,7 +59,7 @@ class RunCalls:
         )
 
     def spend(self) -> Spend:
-        """With what the run had spent before a restart."""
+        """What the run spent, also before a restart."""
         if self.run is None:
             return self.spent.spend
         with self.store.read() as tx:

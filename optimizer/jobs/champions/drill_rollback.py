@@ -1,10 +1,9 @@
-"""The drill of a rollback: the champion before the present one is rendered and its model called once,
-so that the way back is known to work.
+"""The rollback drill: the champion before is rendered and its model called once, so that the way back is
+known to work.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Literal
@@ -22,7 +21,7 @@ from optimizer.core.serving.champion import beneath, current_of
 from optimizer.jobs.calls.blocking import wait_for
 from optimizer.jobs.calls.call_book import Account
 from optimizer.jobs.calls.call_model import JournaledModel
-from optimizer.jobs.dataset.build_dataset import as_served
+from optimizer.jobs.dataset.build_dataset import cut_as_served
 from optimizer.jobs.ids import new_id
 from optimizer.ports import Alert, Clock, ModelSource, Store, Transaction
 
@@ -39,9 +38,9 @@ def is_due(family: Family, *, store: Store, clock: Clock) -> bool:
     """Once a day, at once after a change of champion or a nomination, and every hour while the way back is broken."""
     with store.read() as tx:
         history = store.champions.history(tx, family.name)
-        last = store.minute_stats.watermark(tx, _name(family))
+        last = store.minute_stats.watermark(tx, f"{PURPOSE}/{family.name}")
         studies, _ = store.studies.page(tx, family=family.name, limit=LATEST_STUDIES)
-        is_broken = bool(_open_alerts(tx, store, family))
+        is_broken = bool(store.alerts.all(tx, open_only=True, kind=ALERT, family=family.name))
     if not history or not kind_of(family).asks_models or (beneath(history) is None and not is_broken):
         return False
     if last is None or clock.now() - last >= (EVERY_WHILE_BROKEN if is_broken else EVERY):
@@ -53,11 +52,10 @@ def is_due(family: Family, *, store: Store, clock: Clock) -> bool:
 
 
 def drill_rollback(family: Family, *, store: Store, clock: Clock, models: ModelSource) -> DrillOutcome:
-    """Renders the champion before this one with a released dev example and asks its model,
-    past the answers in the journal.
+    """Renders the champion before this one with a released dev example, and asks its model, not the journal.
 
-    A failure opens the alert ``way_back_broken``, and the next success closes it. The call stands in the journal
-    outside any study. Without a released dev example nothing can be rendered, which is logged only.
+    A failure opens the alert ``way_back_broken``, and the next success closes it. The call is journaled outside any
+    study. Without a released dev example nothing can be rendered, which is only logged.
     """
     now = clock.now()
     with store.read() as tx:
@@ -96,11 +94,10 @@ def _failure(
     """What went wrong, as a sentence; None when the model answered."""
     try:
         model = models.get(str(variant.model["name"]))
-        messages = render(variant, as_served(family, example).input, declared=family.inputs)
+        messages = render(variant, cut_as_served(family, example).input, declared=family.inputs)
         request = request_for(variant, messages, revision=model.revision)
-        unheard_of = replace(
-            request, sample=f"{PURPOSE}:{new_id('ca')}"
-        )  # an answer in the journal would prove nothing
+        # An answer in the journal would prove nothing.
+        unheard_of = replace(request, sample=f"{PURPOSE}:{new_id('ca')}")
         calls = JournaledModel(
             model, Account(study=None, family=family.name, purpose=PURPOSE, budget=Budget()), store=store, clock=clock
         )
@@ -109,7 +106,7 @@ def _failure(
         raise  # the store could not take it: nothing is known about the variant
     except DetentError as error:
         return error.detail
-    except Exception as error:  # whatever it is, that champion would not answer either
+    except Exception as error:  # whatever went wrong, that champion would not answer either
         log.exception("rollback drill failed", family=family.name, variant=variant.id)
         return f"{type(error).__name__}: {error}"
     return None
@@ -134,17 +131,9 @@ def _alert(family: Family, variant: str, failure: str, at: datetime) -> Alert:
 
 def _keep(tx: Transaction, store: Store, family: Family, broken: Alert | None, now: datetime) -> None:
     """The drill's date, the new alert, and an end to those about what works again or is no longer the way back."""
-    store.minute_stats.set_watermark(tx, _name(family), now)
-    for alert in _open_alerts(tx, store, family):
+    store.minute_stats.set_watermark(tx, f"{PURPOSE}/{family.name}", now)
+    for alert in store.alerts.all(tx, open_only=True, kind=ALERT, family=family.name):
         if broken is None or alert.subject != broken.subject:
             store.alerts.close(tx, ALERT, family.name, alert.subject, now)
     if broken is not None and store.alerts.open(tx, broken):
         log.warning("way back broken", family=family.name, variant=broken.subject, detail=broken.detail)
-
-
-def _open_alerts(tx: Transaction, store: Store, family: Family) -> Sequence[Alert]:
-    return store.alerts.all(tx, open_only=True, kind=ALERT, family=family.name)
-
-
-def _name(family: Family) -> str:
-    return f"{PURPOSE}/{family.name}"

@@ -4,14 +4,16 @@ turn. Reads only.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from datetime import timedelta
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from optimizer.core.base.minute_sums import MinuteSums, merge, quantile
+from optimizer.core.base.minute_sums import HOUR, MinuteSums, floor, judge_mark, merge, quantile
+from optimizer.core.dataset.examples import correction_example, input_hash
 from optimizer.core.evaluation.judging.calibration import Calibration, judge_identity, why_uncalibrated
 from optimizer.core.family.family import Family
 from optimizer.core.family.masking import Masker, MaskTooSlow
@@ -20,6 +22,8 @@ from optimizer.core.views.quality import (
     KIND_OF,
     ConversationQuality,
     ConversationTurn,
+    LowAnswer,
+    LowestAnswers,
     ModelUsage,
     QualityAnalytics,
     QualityIssue,
@@ -43,6 +47,7 @@ UNITS = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days
 MOST_TURNS = 200
 MOST_CHECKED = 2000  # interactions of policies whose checks are read, of each family
 MOST_ISSUES = 20
+MOST_LOOKED_AT = 5  # outcomes for each answer that is shown, since one answer may have several
 
 
 def _span(text: str) -> str:
@@ -69,6 +74,12 @@ class MonitorRequest(AnalyticsRequest):
     ]
 
 
+class LowestRequest(Request):
+    family: str
+    range: Range = "24h"
+    limit: Annotated[int, Field(ge=1, le=100, description="Answers at most")] = 20
+
+
 class _Judges:
     """The calibration of each family's judge, read once; ``why`` it is not used where it is not."""
 
@@ -76,12 +87,19 @@ class _Judges:
         self._calibrations: dict[str, tuple[str | None, Calibration | None, str | None]] = {}
         for family in families:
             judge = None if family.judge is None else judge_identity(family)
-            calibration = calibration_of_judge(family.name, judge, store, tx)
+            calibration = None if judge is None else calibration_of_judge(family.name, judge, store, tx)
             self._calibrations[family.name] = judge, calibration, why_uncalibrated(judge, calibration)
 
-    def calibrated(self, family: str, judge: str | None, score: float) -> float | None:
+    def is_calibrated(self, family: str) -> bool:
+        """Whether some scores of the family can be mapped."""
+        _, calibration, why = self._calibrations.get(family, (None, None, ""))
+        return calibration is not None and why is None
+
+    def calibrated(self, family: str, mark: str, score: float) -> float | None:
+        """Args: mark: ``judge_mark`` of who gave the score."""
         own, calibration, why = self._calibrations.get(family, (None, None, ""))
-        return calibration.mapped(score) if calibration is not None and why is None and judge == own else None
+        is_own = calibration is not None and why is None and mark == judge_mark(own)
+        return calibration.mapped(score) if is_own and calibration is not None else None
 
     def why(self, family: str) -> str:
         """Why a score of a judge is not calibrated."""
@@ -89,26 +107,47 @@ class _Judges:
         return why or "another judge than the family's own gave it"
 
 
+@dataclass(slots=True, kw_only=True)
+class _Figures:
+    """What was received in a time. ``judged``: scores of judges by family, at least of those that can be mapped;
+    ``n_judged``: how many there are.
+    """
+
+    rows: list[MinuteSums]
+    scores: list[ScoreCount] = field(default_factory=list)
+    judged: dict[str, list[ScoreCount]] = field(default_factory=dict)
+    n_judged: Mapping[str, int] = field(default_factory=dict)
+    score_sums: dict[str, float] = field(default_factory=lambda: defaultdict(float))  # by source, with all their digits
+    issues: Counter[tuple[str, str]] = field(default_factory=Counter)
+    n_checked: int = 0
+
+
 def read_analytics(context: Context, request: AnalyticsRequest) -> QualityAnalytics:
     """How good answers were in a time: scores by band and by who gave them, issues, models, dollars in all and per
-    query. Scores are counted by when they came; no score is ever taken for 0.
+    query. Scores are counted by when they came; no score is ever taken for 0. A time of a day or more begins at a full
+    hour.
     """
     store, now = context.store, context.clock.now()
-    since, names = now - _time(request.range), _families(context, request.family)
+    span, names = time_of(request.range), families_asked(context, request.family)
+    since = now - span if span < UNITS["d"] else floor(now - span, HOUR)
     declared = context.families().families
     with store.read() as tx:
         judges = _Judges(tx, store, (declared[name] for name in names if name in declared))
-        minutes = [row for name in names for row in store.minute_stats.of_family(tx, name, since, until=now)]
-        counts = {name: store.traffic.scores(tx, name, since, now) for name in names}
-        issues, n_checked = Counter[tuple[str, str]](), 0
-        for name in names:
-            n, family_issues = store.traffic.issues(tx, name, since, now, MOST_CHECKED)
-            issues.update(family_issues)
-            n_checked += n
+        is_of_all = request.family is None and context.access.families is None
+        figures = _of_all(tx, store, judges, names, since, now) if is_of_all else None
+        figures = figures or _of_families(tx, store, names, since, now)
         summed_until = store.minute_stats.watermark(tx, MINUTES)
-    requests = [row for row in minutes if row.source == ""]
-    usage = _usage(None, requests)
+    requests = [row for row in figures.rows if row.source == ""]
+    usage, issues = _usage(None, requests), figures.issues
     by_model = sorted({row.model for row in requests})
+    mapped = {
+        family: [
+            (rating, row.n)
+            for row in scores
+            if (rating := judges.calibrated(family, row.judge or "", row.score)) is not None
+        ]
+        for family, scores in figures.judged.items()
+    }
     return QualityAnalytics(
         since=since,
         until=now,
@@ -119,23 +158,91 @@ def read_analytics(context: Context, request: AnalyticsRequest) -> QualityAnalyt
         n_with_cost=usage.n_with_cost,
         cost_usd=usage.cost_usd,
         cost_per_query_usd=usage.cost_per_query_usd,
-        scores=_distributions(counts, judges.calibrated),
-        uncalibrated=_uncalibrated(counts, judges),
-        success=_success(minutes),
+        scores=_distributions(figures, [rating for ratings in mapped.values() for rating in ratings]),
+        uncalibrated=[
+            UncalibratedScores(family=family, n=n_left, cause=judges.why(family))
+            for family in names
+            if (n_left := figures.n_judged.get(family, 0) - sum(n for _, n in mapped.get(family, ()))) > 0
+        ],
+        success=_success(figures.rows),
         issues=[
             QualityIssue(found_by=found_by, issue=issue, n=n)  # type: ignore[arg-type]
             for (found_by, issue), n in sorted(issues.items(), key=lambda item: (-item[1], item[0]))[:MOST_ISSUES]
         ],
-        n_checked=n_checked,
+        n_checked=figures.n_checked,
         models=[_usage(model, [row for row in requests if row.model == model]) for model in by_model],
     )
 
 
-def _time(range_: str) -> timedelta:
+def _of_all(
+    tx: Transaction, store: Store, judges: _Judges, names: Sequence[str], since: datetime, now: datetime
+) -> _Figures | None:
+    """From the sums of all families together; None where they do not reach so far back."""
+    rows = store.minute_stats.of_all(tx, set(names), since, now)
+    if rows is None:
+        return None
+    figures = _Figures(rows=rows, scores=_score_counts(rows), n_judged=store.minute_stats.n_judged(tx, since, now))
+    for family in filter(judges.is_calibrated, figures.n_judged):
+        figures.judged[family] = _score_counts(store.minute_stats.within(tx, family, since, now, source="judge"))
+    _add_sums(figures, store.traffic.label_counts(tx, names, since, now))
+    return figures
+
+
+def _of_families(tx: Transaction, store: Store, names: Sequence[str], since: datetime, now: datetime) -> _Figures:
+    """Family by family. Of what came before scores were summed up, the events are read."""
+    summed, figures, n_judged = store.minute_stats.summed(tx), _Figures(rows=[]), Counter[str]()
+    events_until = now if summed is None else min(max(since, summed[0]), now)
+    for name in names:
+        rows = store.minute_stats.within(tx, name, since, now)
+        scores = _score_counts(rows)
+        if since < events_until:
+            early = store.traffic.scores(tx, name, since, events_until)
+            scores += [replace(row, judge=judge_mark(row.judge)) for row in early]
+            for row in early:
+                figures.score_sums[row.source] += row.n * row.score
+            n_checked, issues = store.traffic.issues(tx, name, since, events_until, MOST_CHECKED)
+            figures.issues.update(issues)
+            figures.n_checked += n_checked if summed is None else 0  # else the rows say how many there were
+        figures.rows += rows
+        figures.scores += scores
+        figures.judged[name] = [row for row in scores if row.source == "judge"]
+        n_judged[name] = sum(row.n for row in figures.judged[name])
+    figures.n_judged = n_judged
+    _add_sums(figures, store.traffic.label_counts(tx, names, events_until, now) if events_until < now else {})
+    return figures
+
+
+def _score_counts(rows: Iterable[MinuteSums]) -> list[ScoreCount]:
+    """Equal scores of the same source and judge counted together."""
+    counts = Counter[tuple[str, str, str]]()
+    for row in rows:
+        for judge, histogram in row.scores.items():
+            for score, n in histogram.items():
+                counts[row.source, judge, score] += n
+    return [
+        ScoreCount(source=source, judge=judge, score=float(score), n=n)  # type: ignore[arg-type]
+        for (source, judge, score), n in counts.items()
+    ]
+
+
+def _add_sums(figures: _Figures, labels: Mapping[str, int]) -> None:
+    """What the rows hold of issues and scores; ``labels`` of outcomes beside them."""
+    figures.issues.update({("label", label): n for label, n in labels.items()})
+    for row in figures.rows:
+        figures.n_checked += row.n_with_parts
+        for key, n in row.issues.items():
+            found_by, _, issue = key.partition(" ")
+            figures.issues[found_by, issue] += n
+        if row.scores:  # else the events were read
+            figures.score_sums[row.source] += row.score_sum
+
+
+def time_of(range_: str) -> timedelta:
+    """Of a text like 30m, 24h or 7d."""
     return int(range_[:-1]) * UNITS[range_[-1]]
 
 
-def _families(context: Context, family: str | None) -> list[str]:
+def families_asked(context: Context, family: str | None) -> list[str]:
     """The one that is asked for, else those of the caller that have a file."""
     if family is not None:
         context.require_family(family)
@@ -143,15 +250,13 @@ def _families(context: Context, family: str | None) -> list[str]:
     return sorted(filter(context.sees, context.families().families))
 
 
-def _distributions(
-    counts: dict[str, list[ScoreCount]], calibrated: Callable[[str, str | None, float], float | None]
-) -> list[ScoreDistribution]:
+def _distributions(figures: _Figures, mapped: Sequence[tuple[float, int]]) -> list[ScoreDistribution]:
+    """Args: mapped: (rating, how many scores of judges were mapped to it)."""
     groups: dict[tuple[ScoreKind, FeedbackSource], list[tuple[float, int]]] = {}
-    for family, rows in counts.items():
-        for row in rows:
-            groups.setdefault((KIND_OF[row.source], row.source), []).append((row.score, row.n))
-            if row.source == "judge" and (rating := calibrated(family, row.judge, row.score)) is not None:
-                groups.setdefault(("calibrated", "judge"), []).append((rating, row.n))
+    if mapped:
+        groups["calibrated", "judge"] = list(mapped)
+    for row in figures.scores:
+        groups.setdefault((KIND_OF[row.source], row.source), []).append((row.score, row.n))
     order: Sequence[tuple[ScoreKind, FeedbackSource]] = (
         ("judged", "judge"),
         ("calibrated", "judge"),
@@ -159,18 +264,16 @@ def _distributions(
         ("labelled", "person"),
         ("reported", "system"),
     )
-    return [distribution(kind, source, groups[kind, source]) for kind, source in order if (kind, source) in groups]
-
-
-def _uncalibrated(counts: dict[str, list[ScoreCount]], judges: _Judges) -> list[UncalibratedScores]:
-    rows = []
-    for family, scores in counts.items():
-        n = sum(
-            row.n for row in scores if row.source == "judge" and judges.calibrated(family, row.judge, row.score) is None
+    return [
+        distribution(
+            kind,
+            source,
+            groups[kind, source],
+            sum_of_scores=None if kind == "calibrated" else figures.score_sums[source],
         )
-        if n:
-            rows.append(UncalibratedScores(family=family, n=n, cause=judges.why(family)))
-    return rows
+        for kind, source in order
+        if (kind, source) in groups
+    ]
 
 
 def _success(minutes: Sequence[MinuteSums]) -> list[SuccessShare]:
@@ -203,13 +306,21 @@ def read_conversation(context: Context, request: MonitorRequest) -> Conversation
     did. Texts, the judge's reasoning among them, are null for a key without role read-texts.
     """
     store, now = context.store, context.clock.now()
-    since, names = now - _time(request.range), _families(context, request.family)
+    since, names = now - time_of(request.range), families_asked(context, request.family)
     declared = context.families().families
     with store.read() as tx:
         turns: list[Interaction] = []
         for name in names:
-            # Under the family's masks a conversation may have another name than the one it was sent with
-            masked = _masked(declared.get(name), request.conversation)
+            # The family's masks may have changed the name under which a conversation was sent
+            family = declared.get(name)
+            try:
+                masked = (
+                    request.conversation
+                    if family is None
+                    else str(Masker(family.privacy.rules).mask(request.conversation))
+                )
+            except MaskTooSlow:  # then no event with this name was taken either
+                masked = request.conversation
             turns += store.traffic.turns(tx, name, {request.conversation, masked}, since, now, MOST_TURNS + 1)
         turns.sort(key=lambda turn: (turn.received_at, turn.id))
         judges = _Judges(
@@ -234,11 +345,49 @@ def read_conversation(context: Context, request: MonitorRequest) -> Conversation
     )
 
 
-def _masked(family: Family | None, conversation: str) -> str:
-    try:
-        return conversation if family is None else str(Masker(family.privacy.rules).mask(conversation))
-    except MaskTooSlow:  # so that no event with this name was taken either
-        return conversation
+def read_lowest(context: Context, request: LowestRequest) -> LowestAnswers:
+    """The answers that outcomes of a time found most fault with. What the sealed holdout asks, too, is counted and not
+    shown.
+    """
+    store, now, family = context.store, context.clock.now(), context.family(request.family).name
+    since = now - time_of(request.range)
+    with store.read() as tx:
+        lowest = store.traffic.lowest(tx, family, since, now, MOST_LOOKED_AT * request.limit)
+        of_answer = {one.interaction: one for one in reversed(lowest)}  # of each answer its lowest outcome
+        outcomes = sorted(of_answer.values(), key=lowest.index)[: 2 * request.limit]
+        answers = {one.interaction: store.events.interaction(tx, one.interaction, family) for one in outcomes}
+        hashes = {name: input_hash(answer.input) for name, answer in answers.items() if answer and answer.input}
+        sealed_inputs = store.examples.sealed_among(tx, family, set(hashes.values()), input_hash)
+        corrections = [correction_example(one.event) for one in outcomes]
+        standing = store.examples.standing(tx, family, ids=corrections, groups=[])
+    sealed_ids = {one.id for one in standing if one.split == "holdout"}
+    is_sealed = {
+        one.interaction: hashes.get(one.interaction) in sealed_inputs or correction_example(one.event) in sealed_ids
+        for one in outcomes
+    }
+    shown = [(one, answers[one.interaction]) for one in outcomes if not is_sealed[one.interaction]]
+    return LowestAnswers(
+        family=family,
+        since=since,
+        until=now,
+        n_sealed=sum(is_sealed.values()),
+        items=[
+            LowAnswer(
+                interaction=answer.id,
+                family=family,
+                variant=answer.arm.variant,
+                model=answer.model,
+                received_at=one.received_at,
+                value=one.value,
+                source=one.source,
+                label=one.label,
+                input=answer.input,
+                output=answer.output,
+            )
+            for one, answer in shown
+            if answer is not None
+        ][: request.limit],
+    )
 
 
 def _turn(
@@ -270,7 +419,9 @@ def _score(outcome: FeedbackEvent, judges: _Judges) -> TurnScore:
         outcome.tags.get(name) if outcome.source == "judge" else None for name in ("judge", "reasoning")
     )
     mapped = (
-        judges.calibrated(outcome.arm.family, judge, outcome.score) if judge and outcome.score is not None else None
+        judges.calibrated(outcome.arm.family, judge_mark(judge), outcome.score)
+        if judge and outcome.score is not None
+        else None
     )
     return TurnScore(
         kind=KIND_OF[outcome.source],

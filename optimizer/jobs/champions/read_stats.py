@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AwareDatetime, Field
 
 from optimizer.core.base.errors import Fault, InvalidInput
-from optimizer.core.base.minute_sums import MinuteSums, merge, quantile
+from optimizer.core.base.minute_sums import DAY, HOUR, MinuteSums, merge, quantile
 from optimizer.jobs.context import Context
 from optimizer.jobs.feedback.roll_up_minutes import DAYS, MINUTES
 from optimizer.jobs.request import FamilyRequest
@@ -41,6 +41,14 @@ class StatsRow:
     n_success: int
     n_scored: int
     mean_score: float | None
+
+    @property
+    def success_share(self) -> float | None:
+        return self.n_success / self.n_labelled if self.n_labelled else None
+
+    @property
+    def error_share(self) -> float | None:
+        return self.n_errors / self.n_interactions if self.n_interactions else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,9 +101,19 @@ def read_stats(context: Context, request: StatsRequest) -> FeedbackStats:
         if by == "day":
             end = _start_of(end - timedelta(microseconds=1), by) + timedelta(days=1)
             rows = store.performance.days(tx, family, begin.date().isoformat(), end.date().isoformat())
-            items = [_of_day(row) for row in rows]
+            items = [
+                StatsRow(
+                    start=datetime.fromisoformat(row["day"]).replace(tzinfo=UTC),
+                    variant=row["variant"] or None,
+                    model=row["model"] or None,
+                    **{name: value for name, value in row.items() if name not in ("family", "day", "variant", "model")},
+                )
+                for row in rows
+            ]
         else:
-            minutes = store.minute_stats.of_family(tx, family, begin, until=end)
+            minutes = store.minute_stats.within(
+                tx, family, begin, end, lengths=(HOUR,) if by == "hour" else (HOUR, DAY)
+            )
             groups: dict[tuple[datetime | None, str, str], list[MinuteSums]] = {}
             for minute in minutes:
                 start = _start_of(minute.minute, by) if by == "hour" else None
@@ -119,12 +137,6 @@ def _start_of(at: datetime, by: By) -> datetime:
     if by == "day":
         return datetime.combine(utc.date(), time(), UTC)
     return utc.replace(minute=0 if by == "hour" else utc.minute, second=0, microsecond=0)
-
-
-def _of_day(row: Mapping[str, Any]) -> StatsRow:
-    start = datetime.fromisoformat(row["day"]).replace(tzinfo=UTC)
-    sums = {name: value for name, value in row.items() if name not in ("family", "day", "variant", "model")}
-    return StatsRow(start=start, variant=row["variant"] or None, model=row["model"] or None, **sums)
 
 
 def _figures(minutes: list[MinuteSums]) -> dict[str, Any]:

@@ -11,14 +11,14 @@ from pydantic import Field
 
 from optimizer.core.base.answers import Page, members_of, page_of
 from optimizer.core.base.errors import NotFound
-from optimizer.core.family.variant import VariantRecord
+from optimizer.core.family.variant import DRAFT, VariantRecord
 from optimizer.core.serving.rollout import Champion
 from optimizer.core.views.variant import ListedVariant, Use, VariantDiff, VariantView, changes_between, variant_view
 from optimizer.jobs.context import Context
 from optimizer.jobs.families.export_variant import export_variant
 from optimizer.jobs.families.file_versions import file_version_record
 from optimizer.jobs.request import FamilyRequest, PageRequest, Request
-from optimizer.jobs.studies.read_studies import last_nominated
+from optimizer.jobs.studies.read_studies import last_nomination
 from optimizer.ports import Store, Transaction
 
 OfFamily = Annotated[str | None, Field(description="Where several families hold the same content: which one is meant")]
@@ -29,7 +29,7 @@ class VariantsRequest(PageRequest):
 
 
 def read_variants(context: Context, request: VariantsRequest) -> Page[ListedVariant]:
-    """All variants of a family, oldest first, whatever their source."""
+    """All variants of a family, oldest first, whatever their source; of drafts only those in use."""
     family, store = request.family, context.store
     with store.read() as tx:
         records = store.variants.of_family(tx, family)
@@ -39,11 +39,12 @@ def read_variants(context: Context, request: VariantsRequest) -> Page[ListedVari
         uses = {champion.variant: "champion", **uses}
     if not records:
         context.family(family)
-    shown = page_of(records, request.cursor, request.limit)
-    listed = [
-        ListedVariant(**members_of(variant_view(record)), use=uses.get(record.variant.id)) for record in shown.items
+    records = [one for one in records if one.source != DRAFT or one.variant.id in uses]
+    page = page_of(records, request.cursor, request.limit)
+    listed_variants = [
+        ListedVariant(**members_of(variant_view(record)), use=uses.get(record.variant.id)) for record in page.items
     ]
-    return Page(items=listed, next_cursor=shown.next_cursor)
+    return Page(items=listed_variants, next_cursor=page.next_cursor)
 
 
 def read_history(context: Context, request: FamilyRequest) -> Page[Champion]:
@@ -155,7 +156,7 @@ def _in_use(tx: Transaction, store: Store, family: str, name: str) -> str:
     if name != "candidate":
         return name
     active = store.rollouts.active(tx, family)
-    candidate = active.candidate if active is not None else last_nominated(tx, store, family)
+    candidate = active.candidate if active is not None else last_nomination(tx, store, family)
     if candidate is None:
         raise NotFound(
             f"{family} has no candidate: no rollout is active, and no study has nominated a variant. Name one by its"

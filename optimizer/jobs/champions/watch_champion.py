@@ -17,6 +17,7 @@ import structlog
 from optimizer.core.evaluation.judging.calibration import judge_identity
 from optimizer.core.family.family import Family
 from optimizer.core.family.settings import Metric
+from optimizer.core.feedback.pipeline_record import hour_of
 from optimizer.core.rollout.drift import ChampionWatch, alarm_text
 from optimizer.core.rollout.start import LABEL_WINDOW_DAYS, most_labelled
 from optimizer.core.serving.champion import beneath
@@ -25,9 +26,8 @@ from optimizer.jobs.ids import new_id
 from optimizer.ports import Alert, Clock, Store, Transaction, WatchedTenure
 
 ALERT = "champion_drift"
-SETTLED = timedelta(
-    seconds=60
-)  # after its end nothing more is received in an hour: events are stamped before they are committed
+# After its end nothing more is received in an hour: events are stamped before they are committed.
+SETTLED = timedelta(seconds=60)
 HISTORY = timedelta(days=30)
 CHUNK = timedelta(hours=24)
 _FIELDS: tuple[Literal["success", "score"], ...] = ("success", "score")
@@ -35,8 +35,7 @@ log = structlog.get_logger(__name__)
 
 
 def watch_champion(store: Store, clock: Clock, families: Mapping[str, Family]) -> list[str]:
-    """Reads each champion's outcomes of the full hours since the last look, each once;
-    returns the families with an alarm.
+    """Reads each champion's outcomes of the full hours since the last look, each once; returns families with an alarm.
 
     Both success and score are watched, each by one source: the family's ``rollout.metric``, and of each other field the
     source with most labels. What a unit reports within an hour counts once, with its mean. State and ``read_until`` are
@@ -48,7 +47,7 @@ def watch_champion(store: Store, clock: Clock, families: Mapping[str, Family]) -
 
 def _watch(store: Store, now: datetime, family: Family) -> bool:
     """Whether the family's champion has an alarm."""
-    until = _hour(now - SETTLED)
+    until = hour_of(now - SETTLED)
     states = _standing(store, now, until, family)
     for place, state in enumerate(states):
         while state.read_until < until and not state.watch.alarmed:
@@ -59,23 +58,21 @@ def _watch(store: Store, now: datetime, family: Family) -> bool:
                 outcomes = store.drift_detectors.outcomes(
                     tx, state.family, watch.variant, watch.metric, state.read_until, end, judge=watch.judge
                 )
-            for _, of_hour in groupby(outcomes, key=lambda outcome: _hour(outcome[0])):
+            for _, of_hour in groupby(outcomes, key=lambda outcome: hour_of(outcome[0])):
                 for at, y in _one_per_unit(of_hour):
                     watch = watch.after(at, y)
             before, state = state, replace(state, watch=watch, read_until=end)
             states[place] = state
-            if (
-                state.watch is not before.watch or state.read_until == until
-            ):  # a stretch without outcomes is not worth a commit
+            # A stretch without outcomes is not worth a commit.
+            if state.watch is not before.watch or state.read_until == until:
                 store.write(lambda tx, state=state: _keep(tx, store, states, state, now))  # type: ignore[misc]
     return any(state.watch.alarmed for state in states)
 
 
 def _standing(store: Store, now: datetime, until: datetime, family: Family) -> list[WatchedTenure]:
-    """Where the present tenure stands by each metric, begun here where nothing is known of it yet; none without a
-    champion.
+    """The watches of the present tenure, one per metric, begun here where there are none; none without a champion.
 
-    While no outcome of a field was found, its metric is chosen again every hour.
+    While a field has no outcome, its metric is chosen again every hour.
     """
     with store.read() as tx:
         champion = store.champions.current(tx, family.name)
@@ -93,10 +90,21 @@ def _standing(store: Store, now: datetime, until: datetime, family: Family) -> l
         first = family.rollout.metric or most_labelled(labels)
         others = [[label for label in labels if label.field == field] for field in _FIELDS if field != first.field]
         metrics = [first, *(most_labelled(own) for own in others if own)]
-    begun = [_begin(champion, family, metric, now) for metric in metrics if metric.field not in standing]
-    if not begun:
+    new_watches = [
+        WatchedTenure(
+            family=family.name,
+            tenure=champion.seq,
+            watch=ChampionWatch(
+                variant=champion.variant, metric=metric, tenure_since=champion.since, judge=_judge_of(family, metric)
+            ),
+            read_until=hour_of(now - HISTORY),
+        )
+        for metric in metrics
+        if metric.field not in standing
+    ]
+    if not new_watches:
         return list(standing.values())
-    following = [*standing.values(), *begun]
+    following = [*standing.values(), *new_watches]
     ended_fields = {state.watch.metric.field for state in states}.difference(standing)
 
     def begin(tx: Transaction) -> None:
@@ -109,15 +117,10 @@ def _standing(store: Store, now: datetime, until: datetime, family: Family) -> l
     return following
 
 
-def _begin(champion: Champion, family: Family, metric: Metric, now: datetime) -> WatchedTenure:
-    judge = _judge_of(family, metric)
-    watch = ChampionWatch(variant=champion.variant, metric=metric, reigns_since=champion.since, judge=judge)
-    return WatchedTenure(family=family.name, tenure=champion.seq, watch=watch, read_until=_hour(now - HISTORY))
-
-
 def _goes_on(state: WatchedTenure, champion: Champion, family: Family, until: datetime) -> bool:
-    """Not under another champion, another declared metric of its field or another judge;
-    while no outcome was found, for an hour.
+    """Whether a watch continues: not under another champion, declared metric or judge.
+
+    While it has no outcome, it lasts an hour.
     """
     declared, metric = family.rollout.metric, state.watch.metric
     if state.tenure != champion.seq or (declared is not None and declared.field == metric.field and declared != metric):
@@ -128,7 +131,7 @@ def _goes_on(state: WatchedTenure, champion: Champion, family: Family, until: da
 
 
 def _judge_of(family: Family, metric: Metric) -> str | None:
-    """Whose scores are compared: those of two judges never are."""
+    """The judge whose scores are compared: those of two judges never are."""
     return judge_identity(family) if metric.source == "judge" and family.judge is not None else None
 
 
@@ -153,7 +156,3 @@ def _keep(tx: Transaction, store: Store, states: Sequence[WatchedTenure], state:
     )
     if store.alerts.open(tx, alert):
         log.warning("champion drift", family=state.family, variant=state.watch.variant, detail=detail)
-
-
-def _hour(at: datetime) -> datetime:
-    return at.replace(minute=0, second=0, microsecond=0)

@@ -16,10 +16,10 @@ from optimizer.core.rollout.champion_limits import (
     ChampionLimits,
     LimitCrossing,
     LimitedFigure,
-    crossed,
     is_enough,
-    missing_outcomes,
-    silence,
+    limits_crossed,
+    outcomes_alarm,
+    silence_alarm,
 )
 from optimizer.core.serving.champion import beneath
 from optimizer.core.serving.rollout import Champion
@@ -43,7 +43,20 @@ def watch_limits(store: Store, clock: Clock, families: Mapping[str, Family], lim
     Args:
         limits: of the installation; ``constraints`` of a family say what latency and cost it may have.
     """
-    return [alert for family in families.values() for alert in _watch(store, clock, family, _limits(family, limits))]
+    return [
+        alert
+        for family in families.values()
+        for alert in _watch(
+            store,
+            clock,
+            family,
+            replace(
+                limits,
+                p95_latency_ms=family.constraints.p95_latency_ms,
+                cost_usd_per_call=family.constraints.cost_usd_per_call,
+            ),
+        )
+    ]
 
 
 def _watch(store: Store, clock: Clock, family: Family, limits: ChampionLimits) -> list[Alert]:
@@ -60,20 +73,15 @@ def _watch(store: Store, clock: Clock, family: Family, limits: ChampionLimits) -
         ):
             rows = _rows(tx, store, family.name, until - LOOK_BACK)
         open_figures = [figure for alert in open_alerts if (figure := _figure_of(alert, champion)) is not None]
-        quiet = [silence(rows, until, limits), _unanswered(tx, store, family.name, until, limits)]
+        quiet = [silence_alarm(rows, until, limits), _unanswered(tx, store, family.name, until, limits)]
         crossings = [
-            *crossed(_own(rows, champion), until, limits, open_figures),
+            *limits_crossed(_own(rows, champion), until, limits, open_figures),
             *(crossing for crossing in quiet if crossing is not None),
         ]
         alerts = [_alert(tx, store, champion, crossing, clock.now()) for crossing in crossings]
     if not alerts and not open_alerts:
         return []
     return store.write(lambda tx: keep_alerts(tx, store, OUT_OF_LIMITS, alerts, at=clock.now(), family=family.name))
-
-
-def _limits(family: Family, limits: ChampionLimits) -> ChampionLimits:
-    own = family.constraints
-    return replace(limits, p95_latency_ms=own.p95_latency_ms, cost_usd_per_call=own.cost_usd_per_call)
 
 
 def _unanswered(
@@ -88,7 +96,7 @@ def _unanswered(
             continue
         outcomes = _rows(tx, store, family, until - LOOK_BACK, source)
         crossing = (
-            missing_outcomes(_rows(tx, store, family, until - LOOK_BACK), outcomes, until, limits) if outcomes else None
+            outcomes_alarm(_rows(tx, store, family, until - LOOK_BACK), outcomes, until, limits) if outcomes else None
         )
         if crossing is not None:
             return crossing

@@ -23,7 +23,7 @@ from optimizer.ports import Alert, Clock, Store, Transaction, WatchedSwitch
 
 SETTLED = timedelta(seconds=5)  # events are stamped before they are committed
 CHUNK = timedelta(minutes=10)  # of receipt, read at once
-MOST_CHUNKS = 144  # in one look: after a long pause the next ones go on
+MOST_CHUNKS = 144  # in one look; after a long pause the next looks go on
 log = structlog.get_logger(__name__)
 
 
@@ -48,18 +48,18 @@ class SwitchWatcher:
             ]
         watched = {(tenure.family, tenure.seq) for tenure in tenures}
         self._units = {key: units for key, units in self._units.items() if key in watched}
-        alarmed, broken = [], []
+        families_with_alarm, broken = [], []
         for tenure in tenures:
             try:
                 if self._watch(tenure, families.get(tenure.family)):
-                    alarmed.append(tenure.family)
+                    families_with_alarm.append(tenure.family)
             except Exception as error:
                 self._units.pop((tenure.family, tenure.seq), None)  # they may name what was not written
                 log.exception("switch not watched", family=tenure.family)
                 broken.append(error)
         if broken:
             raise broken[0]
-        return alarmed
+        return families_with_alarm
 
     def _watch(self, tenure: Champion, family: Family | None) -> bool:
         with self._store.read() as tx:
@@ -93,7 +93,7 @@ class SwitchWatcher:
             if before is None or (declared is None and not labels):
                 return None
             metric = declared or most_labelled(labels)
-            # from its first tenure on: the events of those before it would all be read in search of one of its own
+            # from its first tenure on; before, all events would be read in search of one of its own
             first_served = max(since, min(past.since for past in history if past.variant == before))
             first_at = store.switch_watches.first_outcome(tx, tenure.family, before, metric, first_served)
         has_judge = metric.source == "judge" and family is not None and family.judge is not None

@@ -25,15 +25,13 @@ MIN_DEV = 2  # with fewer every comparison is a coin toss
 def build_dataset(family: Family, definition: Definition, store: Store) -> Dataset:
     """{"hash", "n_dev", "train", "dev", "run_off", "holdout"}: ids in the order in which they are used.
 
-    "n_dev" counts all dev rows; "run_off" holds those behind "dev", and is missing where there are none. Reads no
-    holdout text.
+    "n_dev" counts all dev rows; "run_off" holds those behind "dev", and is missing where there are none. Reads no text
+    of the holdout. Where inputs are longer than serving takes, there are also "truncated" (input -> train and dev
+    examples in which it is cut) and "n_refused" (train and dev examples that serving would refuse, and that are left
+    out). "n_unreleased" counts train examples that are left out because nobody released them.
 
-    Where inputs are longer than serving takes also "truncated", input > train and dev examples in which it is cut, and
-    "n_refused", train and dev examples that are left out since serving would refuse them. "n_unreleased" counts train
-    examples that are left out since nobody released them, where there are any.
-
-    Train holds only released examples, unless the family has ``examples_from: any``. The holdout is drawn from
-    examples that no study has looked at while there are enough of them, since every look costs confidence.
+    Train holds only released examples, unless the family has ``examples_from: any``. The holdout is drawn from examples
+    that no study has looked at while there are enough of them, since every look costs confidence.
 
     Raises:
         DatasetTooSmall: fewer than two dev examples.
@@ -41,7 +39,7 @@ def build_dataset(family: Family, definition: Definition, store: Store) -> Datas
     with store.read() as tx:
         everything = [
             *train_examples(family, store, tx),
-            *_apart(family, store, tx, store.examples.of_split(tx, family.name, split="dev")),
+            *dev_examples_apart(family, store, tx),
         ]
         n_unreleased = (
             0
@@ -97,6 +95,21 @@ def train_examples(family: Family, store: Store, tx: Transaction) -> list[Exampl
     return [replace(e, released=True) for e in examples] if family.privacy.examples_from == "any" else examples
 
 
+def teaching_examples(family: Family, store: Store, tx: Transaction, most: int) -> list[Example]:
+    """Train examples that somebody released, whatever a prompt may show: words of them stay in what is taught. Of more
+    than ``most`` those whose id has the least hash; cut as serving cuts them, without those that it would refuse.
+    """
+    released = store.examples.of_split(tx, family.name, split="train", released_only=True)
+    served = [e for e in _apart(family, store, tx, released) if not is_refused(family, e.input)]
+    served.sort(key=lambda e: digest(e.id.encode(errors="surrogatepass")))
+    return [cut_as_served(family, e) for e in served[:most]]
+
+
+def dev_examples_apart(family: Family, store: Store, tx: Transaction) -> list[Example]:
+    """All dev examples but those that ask what a golden scenario asks."""
+    return _apart(family, store, tx, store.examples.of_split(tx, family.name, split="dev"))
+
+
 def _takes_released_only(family: Family) -> bool:
     return family.privacy.examples_from != "any" and kind_of(family).asks_models
 
@@ -106,8 +119,9 @@ def _apart(family: Family, store: Store, tx: Transaction, examples: Sequence[Exa
 
 
 def load_examples(family: Family, dataset: Mapping[str, Any], store: Store) -> tuple[list[Example], list[Example]]:
-    """(train, dev) in the dataset's order, inputs cut as in serving. An example forgotten since, or that serving would
-    refuse, is left out.
+    """(train, dev) in the dataset's order, with inputs cut as in serving.
+
+    An example that was forgotten since, or that serving would refuse, is left out.
     """
     with store.read() as tx:
         train = train_examples(family, store, tx)
@@ -115,7 +129,7 @@ def load_examples(family: Family, dataset: Mapping[str, Any], store: Store) -> t
 
 
 def dev_examples(family: Family, ids: Sequence[str], store: Store) -> list[Example]:
-    """Those of ``ids`` that are dev examples, in this order, inputs cut as in serving."""
+    """Those of ``ids`` that are dev examples, in this order, with inputs cut as in serving."""
     with store.read() as tx:
         dev = store.examples.of_split(tx, family.name, split="dev")
     return _in_order(family, dev, ids)
@@ -135,7 +149,7 @@ def open_holdout(
     return _in_order(family, examples, ids), max(1, looks)
 
 
-def as_served(family: Family, example: Example) -> Example:
+def cut_as_served(family: Family, example: Example) -> Example:
     """The example with its declared inputs only, cut as serving cuts them."""
     return replace(example, input=clip_inputs(family, family.declared_inputs(example.input)))
 
@@ -159,4 +173,4 @@ def _chosen(family: Family, ids: Sequence[tuple[str, str | None]], n: int) -> li
 def _in_order(family: Family, examples: Sequence[Example], ids: Sequence[str]) -> list[Example]:
     by_id = {e.id: e for e in examples}
     in_order = [by_id[id] for id in ids if id in by_id]
-    return [as_served(family, example) for example in in_order if not is_refused(family, example.input)]
+    return [cut_as_served(family, example) for example in in_order if not is_refused(family, example.input)]

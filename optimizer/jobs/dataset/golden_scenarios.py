@@ -20,7 +20,7 @@ NEVER_STORED = datetime(1970, 1, 1, tzinfo=UTC)  # when these examples were made
 
 
 def with_kept_golden(tx: Transaction, store: Store, family: Family) -> Family:
-    """The family with the scenarios that people made of its examples behind those of its file."""
+    """The family with the scenarios of its file, then those that people made of its examples."""
     there = {row.id for row in family.golden}
     stored_rows = [
         golden_row(family, scenario, e)
@@ -36,12 +36,12 @@ def golden_row(family: Family, scenario: str, example: Example) -> GoldenRow:
 
 
 def row_id(example: str) -> str:
-    """Of the golden row that an example is; no row of a file should have it."""
+    """The id of the golden row that an example is; no row of a file should have it."""
     return f"example/{example}"
 
 
 def golden_examples(family: Family, rows: Sequence[GoldenRow]) -> list[Example]:
-    """In the rows' order; no example of a dataset has such an id."""
+    """The rows as examples, in their order. No example of a dataset has such an id."""
     return [
         make_example(
             id=f"golden/{row.id}",
@@ -56,13 +56,14 @@ def golden_examples(family: Family, rows: Sequence[GoldenRow]) -> list[Example]:
 
 
 def asks(family: Family, input: Mapping[str, Any]) -> str:
-    """What two inputs share that ask a model the same, whatever else stands beside, or behind the cut."""
+    """What an input asks a model. It is equal for inputs that differ only in other members, or behind the cut."""
     return normalise(clip_inputs(family, family.declared_inputs(input)))
 
 
 def asked_by(family: Family, rows: Sequence[GoldenRow]) -> dict[str, str]:
-    """What the rows ask, as ``asks`` writes it, to their ids: as they stand, and as the family's masks would have left
-    an example that asks the same.
+    """What the rows ask, as ``asks`` writes it -> their ids.
+
+    Each row counts as it is, and as the family's masks would have left an example that asks the same.
     """
     ids: dict[str, str] = {}
     masker = Masker(family.privacy.rules)
@@ -75,9 +76,7 @@ def asked_by(family: Family, rows: Sequence[GoldenRow]) -> dict[str, str]:
 
 
 def without_golden(family: Family, examples: Sequence[Example]) -> list[Example]:
-    """The examples that ask nothing of what a golden scenario asks: what a search has learned from,
-    a scenario cannot test.
-    """
+    """The examples that ask nothing that a golden scenario asks: a scenario cannot test what a search learned from."""
     questions = asked_by(family, family.golden)
     return [e for e in examples if asks(family, e.input) not in questions] if questions else [*examples]
 

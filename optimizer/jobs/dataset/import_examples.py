@@ -1,5 +1,6 @@
-"""Examples from a source into the store: each checked, masked, given its split for ever, and counted;
-nothing is dropped silently.
+"""Takes examples from a source into the store: each is checked, masked, put into its split for good, and counted.
+
+Nothing is dropped silently.
 """
 
 from __future__ import annotations
@@ -66,7 +67,7 @@ class ImportReport:
         return self.splits.get("holdout", 0)
 
     def with_next(self, part: ImportReport) -> ImportReport:
-        """Of both; ``part`` of the same source was taken after this one."""
+        """The report on both parts; ``part`` of the same source was taken after this one."""
         reasons = Counter(self.reasons) + Counter(part.reasons)
         return replace(
             part,
@@ -160,14 +161,14 @@ def import_examples(context: Context, request: ImportRequest) -> ImportReport:
 def import_rows(
     rows: Iterable[SourceRow], *, family: Family, store: Store, clock: Clock, actor: str, curated: bool
 ) -> ImportReport:
-    """Reads ``rows`` once, in batches of 500, each in a transaction of its own:
-    an import that was broken off can be repeated.
+    """Reads ``rows`` once, in batches of 500, each in a transaction of its own: an import that broke off can be
+    repeated.
 
     Args:
         curated: a person vouches for these texts, so they may become few-shot examples without a review; rows that are
             there already are released, too.
     Returns:
-        The report; a row that cannot be taken is counted there with its reason and stops nothing.
+        The report; it counts a row that cannot be taken with its reason, which stops nothing.
     """
     masker, kind, tally = Masker(family.privacy.rules), kind_of(family), _Tally(family)
 
@@ -263,7 +264,7 @@ class _Tally:
 
 
 class TextsWithoutGroup:
-    """Of the rows of a source, kept as they pass: whether many look alike is asked of all of them together."""
+    """The texts of a source's rows, stored as they pass: whether many look alike is asked of all of them together."""
 
     def __init__(self, family: Family) -> None:
         self._family, self._masker = family, Masker(family.privacy.rules)
@@ -284,7 +285,7 @@ class TextsWithoutGroup:
             if text := text_without_group(example):
                 self._texts.setdefault(example.group, (row.where, text))
 
-    def told(self, report: ImportReport) -> ImportReport:
+    def with_look_alikes(self, report: ImportReport) -> ImportReport:
         """The report of all rows, with those that look alike."""
         return replace(report, near_duplicates=near_duplicates(dict(self._texts.values())))
 

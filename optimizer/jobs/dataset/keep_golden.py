@@ -1,7 +1,7 @@
 """A person makes a released example a golden scenario, or takes that back.
 
-The text stays where it is, among the examples: what is forgotten there is no scenario any more. A copy in a committed
-file could not be forgotten.
+The text stays among the examples: once it is forgotten there, it is no scenario any more. A copy in a committed file
+could not be forgotten.
 """
 
 from __future__ import annotations

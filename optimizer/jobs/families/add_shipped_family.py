@@ -15,8 +15,9 @@ SHIPPED = SHIPPED_HOME / "families"
 
 
 def add_shipped_family(name: str, *, families_dir: Path) -> list[Path]:
-    """The files of the copy under ``families_dir``/``name``, written whole or not at all; a copy that is there and was
-    not edited counts as written, so that what was cut off goes on.
+    """Writes the files of the copy under ``families_dir``/``name``, whole or not at all; returns them.
+
+    A copy that is there and was not edited counts as written, so that an act that broke off can go on.
 
     Raises:
         NotFound: no family of that name is shipped.

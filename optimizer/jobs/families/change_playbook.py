@@ -8,7 +8,16 @@ from datetime import datetime
 
 from optimizer.core.base.answers import members_of
 from optimizer.core.base.errors import Conflict, NotFound
-from optimizer.core.search.playbook.entries import Entry, Kind, Restore, Retire, State, applied, section, texts_shown
+from optimizer.core.search.playbook.entries import (
+    Entry,
+    Kind,
+    Restore,
+    Retire,
+    State,
+    apply_edits,
+    section,
+    section_texts,
+)
 from optimizer.core.search.space import instruction_of
 from optimizer.jobs.context import Context
 from optimizer.jobs.record_change import checked_reason
@@ -140,7 +149,7 @@ def restore_entry(context: Context, request: EntryRequest) -> EntryReport:
 def _apply(tx: Transaction, context: Context, family: str, edit: Retire | Restore, *, action: str, why: str) -> None:
     store, actor, now = context.store, context.actor, context.clock.now()
     before = store.playbooks.entries(tx, family)
-    after = applied(before, [edit], at=now, by=actor)
+    after = apply_edits(before, [edit], at=now, by=actor)
     store.playbooks.put(tx, family, [entry for id, entry in after.items() if entry != before[id]])
     detail = {"why": why, "before": before[edit.id].state, "after": after[edit.id].state}
     store.audit.add(tx, at=now, actor=actor, action=action, family=family, subject=edit.id, detail=detail)
@@ -180,7 +189,7 @@ def _views(tx: Transaction, store: Store, family: str, entries: Mapping[str, Ent
     known = {standing.id: standing.interaction for standing in store.examples.standing(tx, family, ids=ids, groups=())}
     champion = store.champions.current(tx, family)
     served = store.variants.get(tx, family, champion.variant) if champion is not None else None
-    shown = set(texts_shown(instruction_of(served.variant) or "")) if served is not None else set()
+    shown = set(section_texts(instruction_of(served.variant) or "")) if served is not None else set()
     return [
         EntryView(
             **{

@@ -1,6 +1,4 @@
-"""Finds models that a family's file names and config/models.yaml does not:
-a fault of the family, wherever it is noticed.
-"""
+"""Finds models that a family's file names and config/models.yaml does not: a fault of the family in any case."""
 
 from __future__ import annotations
 
@@ -22,7 +20,7 @@ def unknown_models(family: Family, models: ModelCatalogue) -> InvalidFamily | No
     faults = [
         Fault(pointer=pointer, detail=why)
         for pointer, name in named_models(family)
-        if (why := _unknown(name, models)) is not None
+        if (why := _unknown(name, models) or _misplaced_student(family, pointer, name, models)) is not None
     ]
     if not faults:
         return None
@@ -33,7 +31,9 @@ def unknown_models(family: Family, models: ModelCatalogue) -> InvalidFamily | No
 
 
 def with_unknown_model(models: Callable[[], ModelCatalogue], families: Iterable[Family]) -> dict[str, InvalidFamily]:
-    """By family; none where config/models.yaml itself cannot be read, which is told where it is used."""
+    """Family -> its unknown models; empty where config/models.yaml cannot be read, which is reported
+    where it is used.
+    """
     try:
         catalogue = models()
     except DetentError:
@@ -74,6 +74,22 @@ def require_models(names: Collection[str], served: ServedModels, *, cannot: str)
                 " var/logs/gateway.log says why.",
                 model=name,
             )
+
+
+def _misplaced_student(family: Family, pointer: str, name: str, models: ModelCatalogue) -> str | None:
+    """Why no student can stand there; None where one can, and for a model."""
+    if not models.describe(name).student:
+        return None
+    tiers = family.model.tiers
+    if not pointer.startswith("/model/tiers/"):
+        return f"{name!r} is a student, which answers as a tier alone; name a model here"
+    if name == tiers[-1]:
+        return f"{name!r} is a student, and a model has to stand behind it for what it is not sure of; put it first"
+    if any(models.describe(tier).student for tier in tiers[: int(pointer.rpartition("/")[2])] if tier != name):
+        return f"{name!r} is a second student; one is enough, since both would learn the same"
+    if family.output.parser == "text":
+        return f"{name!r} is a student and gives labels that it has seen, and {family.name} answers in free texts"
+    return None
 
 
 def _unknown(name: str, models: ModelCatalogue) -> str | None:

@@ -92,9 +92,8 @@ def as_yaml(data: object) -> str:
             return [blocks(v) for v in value]
         if not isinstance(value, str) or "\n" not in value:
             return value
-        return (
-            LiteralScalarString(value) if value.strip() else DoubleQuotedScalarString(value)
-        )  # a block of nothing reads as a riddle
+        # A block of nothing reads as a riddle.
+        return LiteralScalarString(value) if value.strip() else DoubleQuotedScalarString(value)
 
     out = io.StringIO()
     yaml = YAML()

@@ -1,41 +1,49 @@
-"""Stores a variant that a person made: from messages, or from another variant with changes. Nothing is served by it."""
+"""Stores a variant that a person made: from messages, or from another variant with changes. Nothing is served by it.
+
+A draft is one that a person tries before it is saved: it is stored and no list shows it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field, model_validator
 
 from optimizer.core.base.answers import members_of
 from optimizer.core.base.canonical import canonical_json
-from optimizer.core.base.errors import Fault, InvalidInput, NotFound, pointer_of
+from optimizer.core.base.errors import Fault, InvalidInput, NotFound, StaleVersion, pointer_of
+from optimizer.core.base.phrasing import when
 from optimizer.core.dataset.examples import group_of
 from optimizer.core.declaration.prompt_kind import own_function_faults
 from optimizer.core.family.family import Family, kind_of
 from optimizer.core.family.rendering import PromptTooLong, render_open
-from optimizer.core.family.variant import Variant, VariantRecord, model_faults, only_settings
+from optimizer.core.family.variant import DRAFT, Variant, VariantRecord, model_faults, only_settings
 from optimizer.core.models.wire import format_faults
 from optimizer.core.policy.policy import preset_named
+from optimizer.core.policy.tiers import STUDENTS
 from optimizer.core.views.variant import VariantView, variant_view
 from optimizer.jobs.context import Context
 from optimizer.jobs.request import Name, Objects, Request, StrictModel
 from optimizer.ports import Clock, Store, Transaction
 
 MANY = 1000  # examples of a request
+NONE_SAVED = "none"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CreatedVariant(VariantView):
-    """``new`` is False when the family held this content already."""
+    """``new`` is False when the family held this content already, as more than a draft."""
 
     new: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VariantDraft:
-    """What a person asks for. None = as in ``from_variant``, or as the family's file has it."""
+    """What a person asks for. None = as in ``from_variant``, or as the family's file has it. ``expect`` and ``listed``:
+    as in VariantRequest.
+    """
 
     messages: Sequence[Mapping[str, Any]] | None = None
     from_variant: str | None = None
@@ -45,6 +53,8 @@ class VariantDraft:
     preset: str | None = None  # a name of ``presets.py``, laid over the policy before ``policy`` is
     response_format: Mapping[str, Any] | None = None  # likewise as a whole; ``{}`` takes it out
     note: str = ""
+    expect: str | None = None
+    listed: bool = True
 
 
 class FewShotBody(StrictModel):
@@ -72,6 +82,13 @@ class VariantRequest(Request):
         Field(description="OpenAI's: type, and json_schema where the type is json_schema; {} takes it out"),
     ] = None
     note: Annotated[str, Field(max_length=2000)] = ""
+    expect: Annotated[
+        Name | None,
+        Field(description="The newest variant that a person saved, as you know it, or none; 412 where it is another"),
+    ] = None
+    listed: Annotated[
+        bool, Field(description="false: a draft to try, which no list shows until it is saved or rolled out")
+    ] = True
 
     @model_validator(mode="after")
     def _starts_somewhere(self) -> VariantRequest:
@@ -84,13 +101,18 @@ def create_variant(context: Context, request: VariantRequest) -> CreatedVariant:
     """A variant made by a person; nothing is served by it.
 
     200 instead of 201 when the family holds this content already. `model` takes settings of generation alone; an
-    example of the sealed holdout, or of production text that no person released, is 422.
+    example of the sealed holdout, or of production text that no person released, is 422. With `expect`, 412 where
+    another person saved one meanwhile.
     """
-    members = request.model_dump(exclude={"family", "from_"})
-    draft = VariantDraft(**members, from_variant=request.from_)
+    draft = draft_of(request)
     return store_draft(
         context.family(request.family), draft, actor=context.actor, store=context.store, clock=context.clock
     )
+
+
+def draft_of(request: VariantRequest) -> VariantDraft:
+    members = {field.name for field in fields(VariantDraft)}
+    return VariantDraft(**request.model_dump(include=members), from_variant=request.from_)
 
 
 def store_draft(family: Family, draft: VariantDraft, *, actor: str, store: Store, clock: Clock) -> CreatedVariant:
@@ -101,57 +123,33 @@ def store_draft(family: Family, draft: VariantDraft, *, actor: str, store: Store
             example of the sealed holdout or not released, a model setting or preset that is none, or a function that
             the family's file does not name.
         NotFound: the family has no variant ``from_variant``.
+        StaleVersion: a person saved another variant than ``expect`` last.
     """
     if draft.messages is None and draft.from_variant is None:
         fault = Fault(pointer="/messages", detail="give messages, or from = a variant to change")
         raise InvalidInput("Cannot make a variant of nothing: give messages, or from = a variant to change.", [fault])
 
     def change(tx: Transaction) -> CreatedVariant:
-        parent = _parent(tx, store, family, draft)
-        _check_settings(draft)
-        content = parent.content()
-        if draft.messages is not None:
-            content["messages"] = [dict(m) for m in draft.messages]
-        if draft.examples is not None:
-            content["examples"] = [_example(i, e) for i, e in enumerate(draft.examples)]
-        settings = dict(draft.model or {})
-        response_format = (
-            draft.response_format if draft.response_format is not None else settings.pop("response_format", None)
-        )
-        if response_format is not None:
-            content["response_format"] = dict(response_format) or None
-        content["model"] = only_settings({**content["model"], **settings})
-        preset = preset_named(draft.preset).policy(content["policy"]) if draft.preset is not None else {}
-        content["policy"] = {**content["policy"], **preset, **(draft.policy or {})}
-        variant = _checked(Variant.from_content(content))
-        known = ", ".join(family.inputs)
-        faults = [
-            Fault(pointer="/messages", detail=f"{{{{{name}}}}} is no input of {family.name}; its inputs: {known}")
-            for name in variant.variables
-            if name not in family.inputs
-        ]
-        faults += kind_of(family).variant_faults(family, variant)
-        faults += own_function_faults(variant.policy, family)
-        if faults:
-            raise InvalidInput(
-                f"This is no variant of {family.name}: " + "; ".join(f.detail for f in faults) + ".", faults
-            )
-        _check_examples(tx, store, family, variant, quoted={e["id"] for e in draft.examples or ()})
-        at = clock.now()
+        parent = parent_of(tx, store, family, draft)
+        variant = checked_draft(tx, store, family, draft)
+        if draft.expect is not None and draft.listed:
+            _require_newest(tx, store, family.name, draft.expect, variant)
+        at, is_itself = clock.now(), parent is not None and parent.variant.id == variant.id
         record = VariantRecord(
             family=family.name,
             variant=variant,
-            source="person",
+            source="person" if draft.listed else DRAFT,
             created_at=at,
             created_by=actor,
             note=draft.note,
-            parent=draft.from_variant,
+            parent=parent.parent if parent is not None and is_itself else draft.from_variant,
         )
         new = store.variants.add(tx, record)
         if new:
+            action = "variant.create" if draft.listed else "variant.try"
             detail = {"from": draft.from_variant, "note": draft.note}
             store.audit.add(
-                tx, at=at, actor=actor, action="variant.create", family=family.name, subject=variant.id, detail=detail
+                tx, at=at, actor=actor, action=action, family=family.name, subject=variant.id, detail=detail
             )
         stored = store.variants.get(tx, family.name, variant.id) or record
         return CreatedVariant(**members_of(variant_view(stored)), new=new)
@@ -159,9 +157,92 @@ def store_draft(family: Family, draft: VariantDraft, *, actor: str, store: Store
     return store.write(change)
 
 
-def _parent(tx: Transaction, store: Store, family: Family, draft: VariantDraft) -> Variant:
+def _require_newest(tx: Transaction, store: Store, family: str, expect: str, variant: Variant) -> None:
+    saved = store.variants.of_family(tx, family, sources=["person"])
+    if not saved or saved[-1].variant.id in (expect, variant.id):
+        return
+    newest = saved[-1]
+    id = newest.variant.id
+    raise StaleVersion(
+        f"{newest.created_by} saved {id} of {family} on {when(newest.created_at)}, after you had looked, so yours was"
+        f" not saved. See what theirs changes (detent variant diff {family} {id}), then save yours beside it with"
+        f" expect = {id}.",
+        variant=id,
+        by=newest.created_by,
+    )
+
+
+def draft_content(parent: Variant, draft: VariantDraft) -> dict[str, Any]:
+    """The content that a draft asks for, unchecked. Raises InvalidInput for an example or a preset that is none."""
+    content = parent.content()
+    if draft.messages is not None:
+        content["messages"] = [dict(m) for m in draft.messages]
+    if draft.examples is not None:
+        content["examples"] = [_example(i, e) for i, e in enumerate(draft.examples)]
+    settings = dict(draft.model or {})
+    response_format = (
+        draft.response_format if draft.response_format is not None else settings.pop("response_format", None)
+    )
+    if response_format is not None:
+        content["response_format"] = dict(response_format) or None
+    content["model"] = only_settings({**content["model"], **settings})
+    preset = preset_named(draft.preset).policy(content["policy"]) if draft.preset is not None else {}
+    content["policy"] = {**content["policy"], **preset, **(draft.policy or {})}
+    return content
+
+
+def checked_draft(tx: Transaction, store: Store, family: Family, draft: VariantDraft) -> Variant:
+    """The variant that a draft asks for. Raises InvalidInput and NotFound as ``store_draft`` does."""
+    parent = parent_of(tx, store, family, draft)
+    _check_settings(draft)
+    # Infinite numbers and broken Unicode have no canonical JSON, and so no id.
+    variant = Variant.from_content(draft_content(parent.variant if parent else family.variant(), draft))
+    try:
+        canonical_json(variant.content())
+    except (ValueError, TypeError) as broken:
+        fault = Fault(pointer="", detail=f"a value in it cannot be written as JSON: {broken}")
+        raise InvalidInput(f"This is no servable variant: {fault.detail}.", [fault]) from None
+    try:
+        render_open(variant)
+    except PromptTooLong:
+        raise
+    except InvalidInput:  # an example that does not fit these messages: said below, or where it is served
+        pass
+    known = ", ".join(family.inputs)
+    faults = [
+        Fault(pointer="/messages", detail=f"{{{{{name}}}}} is no input of {family.name}; its inputs: {known}")
+        for name in variant.variables
+        if name not in family.inputs
+    ]
+    faults += kind_of(family).variant_faults(family, variant)
+    faults += own_function_faults(variant.policy, family)
+    faults += _student_faults(tx, store, family, variant)
+    if faults:
+        raise InvalidInput(f"This is no variant of {family.name}: " + "; ".join(f.detail for f in faults) + ".", faults)
+    _check_examples(tx, store, family, variant, quoted={e["id"] for e in draft.examples or ()})
+    return variant
+
+
+def _student_faults(tx: Transaction, store: Store, family: Family, variant: Variant) -> list[Fault]:
+    """Students that no study of this family taught, or that are gone."""
+    named = variant.policy.get(STUDENTS.name)
+    if not isinstance(named, Mapping) or not named:
+        return []
+    there = store.students.ids(tx, family.name)
+    return [
+        Fault(
+            pointer=pointer_of(["policy", STUDENTS.name, tier]),
+            detail=f"{family.name} has no student {id!r:.60}; a study of strategy replay teaches one",
+        )
+        for tier, id in named.items()
+        if id not in there
+    ]
+
+
+def parent_of(tx: Transaction, store: Store, family: Family, draft: VariantDraft) -> VariantRecord | None:
+    """What a draft starts from; None: the family's file. Raises NotFound."""
     if draft.from_variant is None:
-        return family.variant()
+        return None
     record = store.variants.get(tx, family.name, draft.from_variant)
     if record is None:
         raise NotFound(
@@ -170,7 +251,7 @@ def _parent(tx: Transaction, store: Store, family: Family, draft: VariantDraft) 
             family=family.name,
             variant=draft.from_variant,
         )
-    return record.variant
+    return record
 
 
 def _check_settings(draft: VariantDraft) -> None:
@@ -196,22 +277,6 @@ def _check_settings(draft: VariantDraft) -> None:
         raise InvalidInput("This is no servable variant: " + "; ".join(f.detail for f in faults) + ".", faults)
 
 
-def _checked(variant: Variant) -> Variant:
-    """Raises InvalidInput for values that have no canonical JSON, and so no id: infinite numbers, broken Unicode."""
-    try:
-        canonical_json(variant.content())
-    except (ValueError, TypeError) as broken:
-        fault = Fault(pointer="", detail=f"a value in it cannot be written as JSON: {broken}")
-        raise InvalidInput(f"This is no servable variant: {fault.detail}.", [fault]) from None
-    try:
-        render_open(variant)
-    except PromptTooLong:
-        raise
-    except InvalidInput:  # an example that does not fit these messages: said below, or where it is served
-        pass
-    return variant
-
-
 def _example(place: int, example: Mapping[str, Any]) -> Mapping[str, Any]:
     if (
         isinstance(example.get("id"), str)
@@ -229,9 +294,7 @@ def _example(place: int, example: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _check_examples(tx: Transaction, store: Store, family: Family, variant: Variant, *, quoted: set[str]) -> None:
-    """None of the sealed holdout, whatever id it comes under; and of those that this draft brings,
-    none that a person has still to release.
-    """
+    """No example is of the sealed holdout, under whatever id; and a person has released each that this draft brings."""
     groups = [group_of(e.input, None) for e in variant.examples]
     known = store.examples.standing(tx, family.name, ids=[e.id for e in variant.examples], groups=groups)
     faults = []

@@ -1,5 +1,6 @@
-"""Exports a Variant for use elsewhere, in the formats of ``exporters/`` and of packages, which add theirs by an entry
-point of group ``detent.exporters``.
+"""Exports a Variant for use elsewhere.
+
+The formats are in ``exporters/`` and in packages, which add theirs by an entry point of group ``detent.exporters``.
 """
 
 from __future__ import annotations
@@ -66,7 +67,7 @@ def json_text(value: Any) -> str:
 
 
 def _whole(added: Registration, record: ExporterRecord) -> ExporterRecord:
-    """Whatever a package's code raises is told with its name."""
+    """An error of a package's code is reported with the package's name."""
     if not added.package:
         return replace(record, name=added.name)
     if not callable(record.write):

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Folders:
-    """Where the home's families have their files, where other ones have theirs, and where files of retired ones go."""
+    """Where the files of this home's families are, where those of others are, and where those of retired
+    families go.
+    """
 
     home: Path
     others: tuple[Path, ...]
@@ -39,9 +41,10 @@ class Folders:
 
 
 def move_folder(folder: Path, target: Path) -> None:
-    """To another file system, too. Safe to repeat: a ``target`` that is a copy of ``folder`` is one that was cut off.
+    """Moves a folder, to another file system, too. Safe to repeat: a ``target`` that is a copy is of a move that broke
+    off.
 
-    Raises OSError, such as for a full disk; ``folder`` is as it was then.
+    Raises OSError, such as for a full disk; ``folder`` is then as it was.
     """
     if not is_copy(target, folder):
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -67,7 +70,7 @@ def copied_beside(target: Path, folder: Path) -> Path:
 
 
 def is_copy(copy: Path, folder: Path, *, but: str = "") -> bool:
-    """Whether every file of ``folder``, ``but`` the one of that name, stands in ``copy`` as it is."""
+    """Whether ``copy`` has every file of ``folder`` unchanged, except the one named ``but``."""
     there = ((copy / file.relative_to(folder), file) for file in files_in(folder) if file != folder / but)
     return copy.is_dir() and all(
         copied.is_file() and copied.read_bytes() == file.read_bytes() for copied, file in there

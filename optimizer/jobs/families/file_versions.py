@@ -1,5 +1,5 @@
-"""What syncing and adopting a family's file have in common: its prompt versions as stored Variants,
-and the tenure of one of them.
+"""What syncing and adopting a family's file share: its prompt versions as stored Variants, and a tenure
+of one of them.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from optimizer.core.serving.rollout import Champion, Decision
 from optimizer.jobs.record_change import end_active_rollout, record_tenure
 from optimizer.ports import Clock, Store, Transaction
 
-FILE_ACTOR = "system:family-file"  # of champions by the file alone: the first, and edits under serve_file_edits
+FILE_ACTOR = "system:family-file"  # makes champions by the file alone: the first, and edits under serve_file_edits
 
 
 def file_version_record(family: Family, version: str, at: datetime) -> VariantRecord:
@@ -31,7 +31,7 @@ def file_version_record(family: Family, version: str, at: datetime) -> VariantRe
 def store_file_version(
     tx: Transaction, store: Store, family: Family, version: str, at: datetime
 ) -> tuple[VariantRecord, bool]:
-    """Its record, and whether the store did not hold this content before."""
+    """The version's record, and whether its content is new to the store."""
     record = file_version_record(family, version, at)
     return record, store.variants.add(tx, record)
 

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from optimizer.core.base.phrasing import count
-from optimizer.core.search.playbook.entries import STUDY, Add, Edit, Entries, Retire, active, applied, id_of
+from optimizer.core.search.playbook.entries import STUDY, Add, Edit, Entries, Retire, active, apply_edits, id_of
 from optimizer.ports import Clock, Store, Transaction
 
 BEFORE = 0  # the step that records how the playbook stood when the study began
@@ -58,12 +58,13 @@ class StudyPlaybook:
             for entry in active(before)
             if (forgotten := [example for example in entry.evidence if example not in ids_kept])
         ]
-        after = applied(before, edits, at=self.clock.now(), by=STUDY + self.study)
+        after = apply_edits(before, edits, at=self.clock.now(), by=STUDY + self.study)
         self.store.playbooks.put(tx, self.family, [entry for id, entry in after.items() if entry != before[id]])
 
     def keep(self, step: int, edits: Sequence[Edit]) -> None:
-        """Where a call that failed before a kill is answered now, a step has other edits than it had. They come too,
-        but for each entry one edit of a sort.
+        """A step that is repeated after a kill may have other edits: a call that failed before may be answered now.
+
+        They are stored, too, but one edit of each kind per entry.
         """
 
         def keep_once(tx: Transaction) -> None:
@@ -73,7 +74,7 @@ class StudyPlaybook:
                 return
             now = self.clock.now()
             before = self.store.playbooks.entries(tx, self.family)
-            after = applied(before, new, study=self.study, at=now, by=STUDY + self.study)
+            after = apply_edits(before, new, study=self.study, at=now, by=STUDY + self.study)
             changed = [entry for id, entry in after.items() if entry != before.get(id)]
             self.store.playbooks.put(tx, self.family, changed)
             self.store.playbooks.add_to_step(tx, self.family, self.study, step, [_record_of(e) for e in new], now)
@@ -86,7 +87,7 @@ def _key(named: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def _record_of(edit: Edit) -> dict[str, Any]:
-    """An edit without its text, which stands in the entry alone."""
+    """An edit without its text, which only the entry holds."""
     values = {name: value for name, value in asdict(edit).items() if name not in ("text", "reason")}
     id = {"id": id_of(edit.text)} if isinstance(edit, Add) else {}
     return {"edit": type(edit).__name__.lower(), **id, **values}

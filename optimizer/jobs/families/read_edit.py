@@ -15,8 +15,10 @@ from optimizer.ports import Store, Transaction
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Edit:
-    """``instead_of``: the variant that the store knows under the same version,
-    so the version was changed in place; None for a new one.
+    """A version of the file that does not serve.
+
+    ``instead_of``: the variant that the store knows under the same version, which was changed in place; None for a new
+    one.
     """
 
     family: str
@@ -45,7 +47,7 @@ class Edit:
 
 
 def read_edit(tx: Transaction, store: Store, family: Family) -> Edit | None:
-    """None where the file's version serves, has served before, or there is no champion yet."""
+    """The edit; None where the file's version serves or has served before, or there is no champion yet."""
     champion = store.champions.current(tx, family.name)
     if champion is None or not family.prompt.versions:
         return None

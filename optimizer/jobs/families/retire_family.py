@@ -1,5 +1,7 @@
-"""Takes a family out of use, and back: its name is free, its folder is put aside, and its rows stay under a name of
-their own. Forgetting its texts is the one part without a way back.
+"""Takes a family out of use, and brings it back.
+
+Its name becomes free, its folder is put aside, and its rows stay under a name of their own. Only forgetting its texts
+cannot be undone.
 """
 
 from __future__ import annotations
@@ -76,7 +78,9 @@ def retire_family(context: Context, request: RetireRequest) -> ChangeReport:
         return _forget(context, retired_as, name, "was retired before", aside, why=why)
     is_moved = folders.of(name).is_dir()
     if is_moved:
-        if aside.exists() and not is_copy(aside, folder):  # of an act that was cut off; a new folder was made since
+        if aside.exists() and not is_copy(
+            aside, folder
+        ):  # an act that broke off left it, and a new folder was made since
             aside.rename(folders.retired / next_free(expected, (folder.name for folder in folders.retired.iterdir())))
         move_folder(folder, aside)
 
@@ -169,9 +173,7 @@ def restore_family(context: Context, request: RestoreRequest) -> ChangeReport:
 
 
 def _cut_off(tx: Transaction, store: Store, name: str, folders: Folders) -> tuple[str, str] | None:
-    """(its retired name, its present one) where the store has brought the family back, and its folder is still put
-    aside.
-    """
+    """(its retired name, its present one) where the store has brought the family back and its folder is still aside."""
     plain = name.partition(RETIRED)[0]
     present = store.family_names.former(tx).get(plain, plain)
     acts = [act for act in store.audit.of_subject(tx, present) if act["action"] in ("family.retire", "family.restore")]
@@ -184,7 +186,7 @@ def _cut_off(tx: Transaction, store: Store, name: str, folders: Folders) -> tupl
 
 
 def require_idle(tx: Transaction, store: Store, name: str, act: str) -> None:
-    """Raises Conflict while something of the family is under way that could not be taken up again."""
+    """Raises Conflict while something of the family is under way that could not be continued later."""
     rollout = store.rollouts.active(tx, name)
     if rollout is not None:
         raise Conflict(

@@ -1,6 +1,4 @@
-"""Brings the families' files into the store: their prompt versions as Variants,
-and a first champion where there is none.
-"""
+"""Brings the families' files into the store: prompt versions as Variants, and a first champion where there is none."""
 
 from __future__ import annotations
 
@@ -118,7 +116,7 @@ def _sync(
         and is_frozen(store.freezes.all(tx), family.name) is None
     ):
         why = f"version {family.prompt.current} of the file was edited, and serve_file_edits is on"
-        tenure = champion.succeed(current, variant=wanted, at=at, by=FILE_ACTOR, why=why, forced=True)
+        tenure = champion.next_tenure(current, variant=wanted, at=at, by=FILE_ACTOR, why=why, forced=True)
         ended = promote_file_version(tx, store, clock, tenure)
         return FamilySync(family=family.name, champion=wanted, added=tuple(added), promoted=True), ended
     if any(tenure.variant == wanted for tenure in store.champions.history(tx, family.name)):

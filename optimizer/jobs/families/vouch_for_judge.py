@@ -13,7 +13,9 @@ from optimizer.ports import Store, Transaction
 
 
 def latest_calibration(family: Family, store: Store, tx: Transaction | None = None) -> Calibration | None:
-    """Of the judge that the family's file names now, else of another one; None where there is none, or no judge."""
+    """The latest calibration of the judge in the family's file, else of another one; None without any, or without a
+    judge.
+    """
     if family.judge is None:
         return None
     if tx is None:
@@ -31,9 +33,11 @@ def judge_gates(
     scored_by: str | None = None,
     variants: Sequence[Variant] = (),
 ) -> list[GateRecord]:
-    """One gate as recorded, where a judge scores the family's answers, a rollout's metric is feedback by a judge,
-    a judge scored the confirmation that speaks for a candidate, or the policy of one of these variants holds back what
-    a judge finds weak; else none.
+    """One gate as recorded, where a judge has a say; else none.
+
+    A judge has a say where it scores the family's answers, where a rollout's metric is feedback by a judge, where a
+    judge scored the confirmation of a candidate, or where the policy of one of these variants holds back what a judge
+    finds weak.
 
     Args:
         scored_by: ``judge_identity`` of the judge of that confirmation. People have to vouch for this very judge too:
@@ -52,7 +56,7 @@ def judge_gates(
 
 
 def calibration_of_judge(family: str, judge: str | None, store: Store, tx: Transaction) -> Calibration | None:
-    """Of this judge, else of another one; None where there is none."""
+    """The latest calibration of this judge, else of another one; None where there is none."""
     calibrations = [record.calibration for record in store.calibrations.history(tx, family)]
     return next(
         (calibration for calibration in calibrations if calibration.judge == judge),

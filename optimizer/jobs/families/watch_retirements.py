@@ -1,4 +1,4 @@
-"""Tells of models that their provider retires, as long before as a search and a rollout with another one take."""
+"""Warns of models that their provider retires, as long before as a search and a rollout with another one take."""
 
 from __future__ import annotations
 
@@ -18,20 +18,24 @@ CRITICAL = timedelta(days=10)
 
 
 def watch_retirements(store: Store, clock: Clock, families: Iterable[Family], models: ModelCatalogue) -> None:
-    """Opens ``model_retires`` for each family and model whose day is near, critical in the last ten days; closes it
-    where neither the family's file nor its champion names the model any more, or the day is no longer near.
+    """Opens ``model_retires`` for each family and model whose day is near; critical in the last ten days.
+
+    It closes where neither the family's file nor its champion names the model any more, or the day is no longer near.
     """
 
     def look(tx: Transaction) -> None:
         now, near = clock.now(), dict[tuple[str, str], date]()
         for family in families:
-            # Those that the file names, and the champion's.
+            # The models that the file names, and the champion's.
             names = {name for _, name in named_models(family)}
             champion = store.champions.current(tx, family.name)
             record = store.variants.get(tx, family.name, champion.variant) if champion is not None else None
             served = record.variant.model.get("name") if record is not None else None
             for name in names | ({str(served)} if served is not None else set()):
-                day = _day_of(models, name)
+                try:
+                    day = models.describe(name).retires_on
+                except NotFound:  # told as a fault of the family
+                    day = None
                 if day is not None and day - now.date() <= AHEAD:
                     near[family.name, name] = day
         for alert in store.alerts.all(tx, open_only=True, kind=ALERT):
@@ -50,20 +54,13 @@ def watch_retirements(store: Store, clock: Clock, families: Iterable[Family], mo
                     opened_at=now,
                     detail=(
                         f"The provider retires {name} on {day}, and {family_name} asks it. A rollout takes days, so"
-                        f" begin now: detent variant create {family_name} --from champion --model name=NEW, then start"
-                        " its rollout."
+                        f" begin now: detent study run {family_name} --move-to NEW --dry-run. NEW is its successor's"
+                        " name in config/models.yaml."
                     ),
                 ),
             )
 
     store.write(look)
-
-
-def _day_of(models: ModelCatalogue, name: str) -> date | None:
-    try:
-        return models.describe(name).retires_on
-    except NotFound:  # told as a fault of the family
-        return None
 
 
 def _level(day: date, today: date) -> Literal["warning", "critical"]:

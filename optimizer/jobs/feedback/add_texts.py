@@ -11,7 +11,7 @@ from optimizer.core.feedback.events import Interaction
 from optimizer.jobs.feedback.ingest_feedback import Intake
 from optimizer.ports import Transaction
 
-WITHIN = timedelta(hours=1)  # of its receipt: what was deleted since, by its age, does not come back
+WITHIN = timedelta(hours=1)  # after its receipt; later, texts that were deleted for their age could come back
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,11 +23,12 @@ class TextsReport:
 
 
 def add_texts(intake: Intake, texts: Mapping[str, Mapping[str, Any]]) -> TextsReport:
-    """Of interactions that this sender reported without a text, and only there: what is there stays as it is. Texts are
-    masked, or left out, as the family's ``privacy`` says.
+    """Adds texts to interactions that this sender reported without one; stored texts stay as they are.
+
+    Texts are masked or left out as the family's ``privacy`` says.
 
     Args:
-        texts: by interaction, its ``input`` and ``output``.
+        texts: interaction -> its ``input`` and ``output``.
     """
     now, request = intake.clock.now(), intake.request()
     with intake.store.read() as tx:

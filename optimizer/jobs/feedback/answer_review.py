@@ -1,10 +1,10 @@
-"""A person answers one review, whatever it is about."""
+"""A person answers one review, of whatever kind."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import Field
 
@@ -18,7 +18,6 @@ from optimizer.jobs.feedback.ingest_feedback import intake_of
 from optimizer.jobs.request import ItemRequest, Name, PageRequest
 from optimizer.ports import Review
 
-SPLITS_SHOWN: tuple[Literal["train", "dev"], ...] = ("train", "dev")
 OF_INTERACTIONS = (label_interaction.KIND, rate_answer.KIND)
 
 
@@ -55,14 +54,7 @@ def read_reviews(context: Context, request: ReviewsRequest) -> Page[ReviewWithTe
     with context.store.read() as tx:
         page = page_of(context.store.reviews.page(tx, family, request.status), request.cursor, request.limit)
         store = context.store
-        examples = {
-            (family, example.id): example
-            for family in {review.family for review in page.items}
-            for split in SPLITS_SHOWN
-            for example in store.examples.of_split(
-                tx, family, split=split, ids=[review.subject for review in page.items if review.family == family]
-            )
-        }
+        examples = store.examples.named(tx, {(review.family, review.subject) for review in page.items})
         waiting = {
             review_open.subject
             for review_open in page.items

@@ -1,6 +1,7 @@
-"""Puts production answers that are in doubt before a person: disputed, low, or given without being sure.
+"""Puts production answers before a person: those in doubt (disputed, low, or given without being sure), and queries
+that may become golden scenarios.
 
-No text is copied, nothing is learned yet.
+No text is copied, nothing is learned or released yet.
 """
 
 from __future__ import annotations
@@ -8,30 +9,35 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
+from typing import Annotated
 
 import structlog
+from pydantic import Field
 
+from optimizer.core.base.errors import Conflict, InvalidInput, NotFound
+from optimizer.core.base.phrasing import count
 from optimizer.core.family.family import Family, kind_of
+from optimizer.core.feedback.event_kinds import MAX_NAME_CHARS
 from optimizer.core.feedback.events import Interaction
 from optimizer.core.feedback.rating_draws import UNIT_DAYS, UncertainAnswer, first_of_units, uncertain_answers
 from optimizer.jobs.context import Context
 from optimizer.jobs.feedback.label_interaction import KIND
 from optimizer.jobs.ids import new_id
-from optimizer.jobs.request import DryRunRequest
+from optimizer.jobs.record_change import ChangeReport, checked_reason
+from optimizer.jobs.request import DryRunRequest, FamilyRequest, Reason
 from optimizer.ports import Clock, Store, Transaction
 
 EVERY = timedelta(days=1)
-SETTLED = timedelta(
-    seconds=60
-)  # after which nothing more is received in a stretch: events are stamped before they are committed
+# After which nothing more is received in a stretch: events are stamped before they are committed.
+SETTLED = timedelta(seconds=60)
 LONGEST = timedelta(days=7)  # a worker that was away for longer does not read all of it
 MOST_READ = 20_000  # outcomes, and executed requests, of a look
-MOST_WEIGHED = 1_000  # of those in doubt, of which the texts are read to see whether they can be labelled
+MOST_WEIGHED = 1_000  # interactions in doubt whose texts are read to see whether they can be labelled
 log = structlog.get_logger(__name__)
 
 
 def is_due(family: Family, *, store: Store, clock: Clock) -> bool:
-    """Once a day. A family that asks for nothing, keeps no text, or has no answers of models is skipped."""
+    """Once a day. A family that asks for none, stores no text, or has no answers of models is skipped."""
     if not _is_reviewed(family):
         return False
     with store.read() as tx:
@@ -54,11 +60,10 @@ def collect_family_reviews(context: Context, request: DryRunRequest) -> CollectR
 
 
 def collect_reviews(family: Family, *, store: Store, clock: Clock, dry_run: bool = False) -> CollectReport:
-    """Opens a review for each interaction in doubt since the last look (the first: of a day), and returns them;
-    with ``dry_run`` it only says which.
+    """Opens a review for each interaction in doubt since the last look (at first: of a day), and returns them.
 
-    At most ``review.per_day`` within 24 hours, each unit at most once in a week, each interaction once for ever. What
-    was in doubt beyond that is passed over.
+    With ``dry_run`` it only says which. There are at most ``review.per_day`` within 24 hours, each unit at most once in
+    a week, and each interaction only once. Interactions in doubt beyond that are passed over.
     """
     if not _is_reviewed(family):
         return CollectReport(items=(), dry_run=dry_run)
@@ -70,7 +75,7 @@ def collect_reviews(family: Family, *, store: Store, clock: Clock, dry_run: bool
         return CollectReport(items=picked, dry_run=True)
 
     def keep(tx: Transaction) -> CollectReport:
-        before = store.reviews.of_kind(tx, family.name, KIND)  # another process may have collected at the same time
+        before = store.reviews.of_kind(tx, family.name, KIND)  # another process may have collected meanwhile
         new = [answer for answer in picked if answer.interaction not in before]
         for answer in new:
             payload = {name: value for name, value in asdict(answer).items() if name != "interaction"}
@@ -101,7 +106,7 @@ def _picked(family: Family, tx: Transaction, store: Store, now: datetime) -> lis
     usable = [
         each
         for each in _interactions(family, tx, store, [answer.interaction for answer in uncertain])
-        if _can_be_labelled(family, each)
+        if each.output is not None and each.input is not None and all(name in each.input for name in family.inputs)
     ]
     return first_of_units(uncertain, {each.id: each.arm.unit_hmac for each in usable}, known=units, most=n_left)
 
@@ -111,15 +116,86 @@ def _interactions(family: Family, tx: Transaction, store: Store, ids: Sequence[s
     return [each for name in ids for each in stored.get(name, ()) if each.arm.family == family.name]
 
 
-def _can_be_labelled(family: Family, interaction: Interaction) -> bool:
-    """Its answer and every input are kept."""
-    inputs = interaction.input
-    return interaction.output is not None and inputs is not None and all(name in inputs for name in family.inputs)
-
-
 def _is_reviewed(family: Family) -> bool:
     return kind_of(family).asks_models and family.review.per_day > 0 and family.privacy.store != "metadata"
 
 
 def _name(family: Family) -> str:
     return f"reviews {family.name}"
+
+
+MOST_OFFERED = 100
+OFFERED = "offer_scenarios"
+
+
+class ScenarioOffersRequest(FamilyRequest):
+    interactions: Annotated[
+        list[Annotated[str, Field(min_length=1, max_length=MAX_NAME_CHARS)]],
+        Field(min_length=1, max_length=MOST_OFFERED, description="Ids of interactions whose input is kept"),
+    ]
+    reason: Reason = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScenarioOffers(ChangeReport):
+    """``reviews``: those that were opened, in the order of the interactions; the others have one already."""
+
+    reviews: list[str]
+
+
+def offer_scenarios(context: Context, request: ScenarioOffersRequest) -> ScenarioOffers:
+    """Opens a review for each of these interactions, in which a person says what should have been answered, or keeps
+    the text back. What is released may become a golden scenario. Safe to repeat: an interaction is asked about once.
+
+    Raises:
+        InvalidInput: the family asks no model.
+        NotFound: an interaction of the family is not there.
+        Conflict: an input of it is not kept, so that nobody could tell what should have been answered.
+    """
+    family, store, actor = context.family(request.family), context.store, context.actor
+    reason, now, ids = checked_reason(request.reason), context.clock.now(), list(dict.fromkeys(request.interactions))
+    if not kind_of(family).asks_models:
+        raise InvalidInput(
+            f"Golden scenarios are answered by a model, and {family.name}, a family of kind {family.kind}, asks none."
+        )
+
+    def change(tx: Transaction) -> ScenarioOffers:
+        stored = store.events.interactions(tx, ids)
+        for id in ids:
+            own = next((each for each in stored.get(id, ()) if each.arm.family == family.name), None)
+            if own is None:
+                raise NotFound(f"{family.name} has no interaction {id!r}. It may have been pruned.", interaction=id)
+            missing = [name for name in family.inputs if own.input is None or name not in own.input]
+            if missing:
+                raise Conflict(
+                    f"Of interaction {id!r} the input {', '.join(missing)} is not kept, so nobody can say what should"
+                    " have been answered.",
+                    interaction=id,
+                )
+        before = store.reviews.of_kind(tx, family.name, KIND)
+        reviews = []
+        for id in (each for each in ids if each not in before):
+            reviews.append(new_id("rv"))
+            why = (
+                "offered as a golden scenario: say what should have been answered, and once it is released make it one"
+                f" with detent golden add {family.name} {id}"
+            )
+            store.reviews.open(tx, reviews[-1], family.name, KIND, id, {"why": why}, now)
+        if reviews:
+            detail = {"interactions": ids, "reviews": reviews, "reason": reason}
+            store.audit.add(
+                tx, at=now, actor=actor, action=OFFERED, family=family.name, subject=family.name, detail=detail
+            )
+        n_before = len(ids) - len(reviews)
+        again = f"; about {count(n_before, 'other')} a person was asked before" if n_before else ""
+        return ScenarioOffers(
+            family=family.name,
+            what=f"{count(len(reviews), 'query', 'queries')} of {family.name} wait for a person{again}",
+            why=reason,
+            undo="detent review answer REVIEW keep_back",
+            next=f"detent review list --family {family.name}",
+            changed=bool(reviews),
+            reviews=reviews,
+        )
+
+    return store.write(change)

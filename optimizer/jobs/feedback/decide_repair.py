@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from optimizer.core.base.errors import DetentError, InvalidInput, NotAuthorised, NotFound
+from optimizer.core.base.answers import members_of
+from optimizer.core.base.errors import InvalidInput, NotAuthorised, NotFound
 from optimizer.core.base.phrasing import count
-from optimizer.core.graph.verified import Verdict, VerifiedGraph, applicable, decided
-from optimizer.core.views.graph import GraphView, RepairView, graph_view, repair_view
+from optimizer.core.graph.verified import Verdict, VerifiedGraph, applicable, decide
+from optimizer.core.views.graph import GraphView, RepairView, graph_view
 from optimizer.jobs.context import Context
 from optimizer.jobs.feedback.ingest_feedback import intake_of
 from optimizer.jobs.record_change import checked_reason
@@ -87,12 +87,14 @@ def _decide(context: Context, request: ItemActRequest, verdict: Verdict) -> Deci
     }
     reads = intake.read([event])
     if intake.rejected:
-        raise _refusal(intake.rejected[0])
+        refused = intake.rejected[0]
+        kind = NotAuthorised if refused["type"] in ("source_not_allowed", "family_not_allowed") else InvalidInput
+        raise kind(f"The repair was not decided, since that is feedback of a person: {refused['detail']}")
 
     def change(tx: Transaction) -> DecisionReport:
         before = _graph(store, tx, id)
         at = context.clock.now()
-        after = decided(before, id, verdict, by=actor, reason=why, at=at)
+        after = decide(before, id, verdict, by=actor, reason=why, at=at)
         if after is before:
             return _report(before, after, id, verdict, why, rejected=None)
         store.graphs.decide(tx, before, after)
@@ -118,11 +120,6 @@ def _graph(store: Store, tx: Transaction, repair: str) -> VerifiedGraph:
     return graph
 
 
-def _refusal(rejected: dict[str, Any]) -> DetentError:
-    kind = NotAuthorised if rejected["type"] in ("source_not_allowed", "family_not_allowed") else InvalidInput
-    return kind(f"The repair was not decided, since that is feedback of a person: {rejected['detail']}")
-
-
 def _report(
     before: VerifiedGraph, after: VerifiedGraph, id: str, verdict: Verdict, why: str, *, rejected: str | None
 ) -> DecisionReport:
@@ -139,6 +136,6 @@ def _report(
         feedback=id if not rejected else None,
         why_no_feedback=rejected or "",
         no_longer=sorted(applicable(before) - applicable(after) - {id}),
-        repair=repair_view(one),
+        repair=RepairView(**members_of(one), what=str(one.repair)),
         graph=graph_view(after),
     )

@@ -12,7 +12,7 @@ from optimizer.core.base.errors import Conflict, DatasetTooSmall, InvalidInput
 from optimizer.core.base.phrasing import count
 from optimizer.core.evaluation.judging.calibration import judge_identity
 from optimizer.core.family.family import Family
-from optimizer.core.feedback.rating_draws import MOST_DAYS, Draw, drawn, span_of
+from optimizer.core.feedback.rating_draws import MOST_DAYS, Draw, draw_interactions, span_of
 from optimizer.core.views.judge import DrawView, draw_view
 from optimizer.jobs.context import Context
 from optimizer.jobs.feedback.collect_reviews import SETTLED
@@ -82,7 +82,7 @@ def draw_ratings(context: Context, request: RatingDrawRequest) -> DrawView:
             n_required=1,
         )
     draw = Draw(id=new_id("dr"), judge=judge, since=since, until=until, frame=len(undrawn), n=min(n, len(undrawn)))
-    chosen = drawn(undrawn, draw.n, seed=draw.id)
+    chosen = draw_interactions(undrawn, draw.n, seed=draw.id)
     if request.dry_run:
         return draw_view(family.name, draw, (), figure)
 

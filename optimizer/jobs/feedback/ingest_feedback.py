@@ -1,6 +1,4 @@
-"""Everything that production reports comes in here: one request, one transaction,
-one answer that says what became of each event.
-"""
+"""Every event from production comes in here: one request, one transaction, one answer on what became of each event."""
 
 from __future__ import annotations
 
@@ -12,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from optimizer.core.base.canonical import is_within
-from optimizer.core.base.errors import InvalidInput, shortened
+from optimizer.core.base.errors import InvalidInput, shorten
 from optimizer.core.family.family import Family
 from optimizer.core.family.masking import Masker, MaskTooSlow, masker_of
 from optimizer.core.feedback.events import NO_FAMILY, Arm
@@ -30,26 +28,27 @@ from optimizer.jobs.feedback.place_events import (
 )
 from optimizer.ports import Transaction
 
-AT_ONCE_CHARS = 2_000  # of one event, which is read in less time than waiting for its turn takes
+AT_ONCE_CHARS = 2_000  # an event this short is read in less time than waiting for its turn takes
 LONG_AT_ONCE = 2  # readings in threads: each takes its share of the interpreter from what serves
 MAX_DETAIL_CHARS = 2000  # of what is said of one event
 
 
 class Turns:
-    """Readings of one process take turns, for each takes the processor for milliseconds;
-    those who are served come between two of them.
+    """The readings of one process take turns, since each takes the processor for milliseconds.
+
+    Requests for prompts are served between two of them.
     """
 
     def __init__(self, *, events: int = 20, chars: int = 10_000) -> None:
-        """``events``, and ``chars`` of all together: as many as are read on the event loop; a request that brings more
-        goes to a thread.
+        """Args:
+        events, chars: the most that are read on the event loop; a request with more goes to a thread.
         """
         self.events, self.chars = events, chars
         self._short, self.long = asyncio.Lock(), asyncio.Semaphore(LONG_AT_ONCE)
 
     @asynccontextmanager
     async def short(self) -> AsyncIterator[None]:
-        """For what is read on the event loop."""
+        """The turn of a reading on the event loop."""
         async with self._short:
             await asyncio.sleep(0)  # what has become ready goes first
             yield
@@ -62,17 +61,19 @@ class Intake(Delivery):
     Args:
         verify: token -> Assignment; raises InvalidInput whose member ``type`` says what is wrong with it.
         hmac_unit: unit as sent -> the only form in which it is stored.
+        older_hmacs: the same under unit keys that were in use before, which tokens and interactions may still name.
         text_bytes: most bytes of one text of an event, since masking takes time by length; None: no bound.
         turns: shared by all requests of the process.
     """
 
     verify: Callable[[str], Assignment]
     hmac_unit: Callable[[str], str]
+    older_hmacs: Callable[[str], Sequence[str]] = lambda unit: ()
     text_bytes: int | None = None
     turns: Turns = field(default_factory=Turns)
 
     def request(self) -> IntakeRequest:
-        """For callers that read in one place and keep in another."""
+        """One request, for callers that read in one place and store in another."""
         return IntakeRequest(self)
 
     def take(self, events: Sequence[Any]) -> dict[str, Any]:
@@ -87,8 +88,9 @@ class Intake(Delivery):
         return self.store.write(request.job(request.read(events)), rows=len(events))
 
     async def atake(self, events: Sequence[Any], n_bytes: int | None = None) -> dict[str, Any]:
-        """Reading a few short events takes the event loop's time,
-        reading long ones and waiting for the commit do not. ``n_bytes``: of their JSON text, where that is known.
+        """As ``take``: a few short events are read on the event loop; long readings and the commit do not hold it up.
+
+        ``n_bytes``: of their JSON text, where that is known.
         """
         request = self.request()
         return await self.store.awrite(request.job(await request.aread(events, n_bytes)), rows=len(events))
@@ -102,14 +104,16 @@ def intake_of(context: Context) -> Intake:
         families=context.families().families,
         verify=context.verify,
         hmac_unit=context.hmac_unit,
+        older_hmacs=context.older_hmacs,
         actor=context.actor,
         access=context.access,
     )
 
 
 class IntakeRequest:
-    """One request on its way in: ``read`` does all that may be slow and only looks at the store,
-    ``job`` is what the writing transaction does.
+    """One request on its way in.
+
+    ``read`` does all that may be slow and only reads the store; ``job`` is what the writing transaction does.
     """
 
     def __init__(self, intake: Intake) -> None:
@@ -136,8 +140,9 @@ class IntakeRequest:
             return await asyncio.to_thread(self.read, events)
 
     def reads_quickly(self, events: Sequence[Any], chars: int, n_bytes: int | None = None) -> bool:
-        """Whether reading takes some milliseconds at most: few events and characters, none to be looked up,
-        and no user's own expression to mask by.
+        """Whether reading takes some milliseconds at most.
+
+        That is so for few events and characters, none of which needs the store or a user's own expression to mask it.
         """
         names_interaction_only = any(
             isinstance(raw, Mapping)
@@ -162,8 +167,8 @@ class IntakeRequest:
         return self._with_families(reads) if any(not read.sent.family for read in reads) else reads
 
     def read_of_no_family(self, event: Mapping[str, Any]) -> ReadEvent:
-        """The gateway's record of a model that was asked by its own name: without its texts,
-        as no family says that they may be kept.
+        """The gateway's record of a model that was asked by its own name, without its texts: no family allows storing
+        them.
         """
         report = protect(
             read_report(event, now=self._received_at, of_no_family=True), store="metadata", masker=Masker(())
@@ -177,11 +182,11 @@ class IntakeRequest:
         )
 
     def _with_families(self, reads: Sequence[ReadEvent]) -> list[ReadEvent]:
-        """Those that name nothing but an interaction get its family's checks and masks:
-        that is too slow for inside the transaction.
+        """Events that name only an interaction get its family's checks and masks, which the transaction has no time
+        for.
         """
         interactions = {read.report.get("interaction") for read in reads if not read.sent.family}
-        # By id and family, the arms of the interactions that events of a request report under a family of their own.
+        # (id, family) -> the arm of an interaction that an event of this request reports under a family of its own.
         arms: dict[str, dict[str, Arm]] = {}
         for read in reads:
             id = read.report.get("id") or read.report.get("interaction")
@@ -223,11 +228,16 @@ class IntakeRequest:
             )
         get: Callable[[str], Any] = report.values.get
         unit_hmac = self._in.hmac_unit(get("unit")) if get("unit") is not None else None
+        older_units = self._in.older_hmacs(get("unit")) if get("unit") is not None else ()
         token = None
         if get("assignment") is not None:
-            assignment = self._verified(get("assignment"))
+            try:
+                assignment = self._in.verify(get("assignment"))
+            except InvalidInput as error:
+                raise EventRejected(str(error.members.get("type", "forged_token")), error.detail) from error
             token = assignment.family, assignment.issued_at
-            arm = arm_of_token(report, assignment, unit_hmac)
+            is_older = assignment.unit_hmac in older_units
+            arm = arm_of_token(report, assignment, assignment.unit_hmac if is_older else unit_hmac)
         else:
             arm = Arm(family=get("family") or "", variant=get("variant"), rollout=get("rollout"), unit_hmac=unit_hmac)
         if arm.family:
@@ -235,17 +245,13 @@ class IntakeRequest:
             if known is not None and known.name != arm.family:  # it was renamed since
                 arm = replace(arm, family=known.name)
             report = self._protected(report, arm)
-        return ReadEvent(index=index, report=report, sent=arm, by_token=token is not None, token=token)
-
-    def _verified(self, token: str) -> Assignment:
-        try:
-            return self._in.verify(token)
-        except InvalidInput as error:
-            raise EventRejected(str(error.members.get("type", "forged_token")), error.detail) from error
+        return ReadEvent(
+            index=index, report=report, sent=arm, by_token=token is not None, token=token, older_units=older_units
+        )
 
     def _protected(self, report: Report, arm: Arm) -> Report:
-        """Checked against its family and without what may not be kept:
-        nothing else is ever hashed, stored or logged.
+        """The report, checked against its family, without what may not be stored. Nothing else is hashed, stored or
+        logged.
         """
         if not self._in.access.may_see(arm.family):
             own = ", ".join(self._in.access.families or ())
@@ -257,9 +263,11 @@ class IntakeRequest:
         report = with_outcome(family, report)
         check_correction(family, report)
         conversation = report.get("conversation")
-        if (
-            conversation is not None and self._in.hmac_unit(conversation) == arm.unit_hmac
-        ):  # the unit is the conversation's key
+        # The unit is the conversation's key.
+        if conversation is not None and arm.unit_hmac in (
+            self._in.hmac_unit(conversation),
+            *self._in.older_hmacs(conversation),
+        ):
             report = replace(report, values={**report.values, "conversation": arm.unit_hmac})
         try:
             return protect(report, store=family.privacy.store, masker=self._masker(family))
@@ -288,14 +296,14 @@ class IntakeRequest:
         return self._maskers[family.name]
 
     def rejection(self, index: int, error: EventRejected) -> Rejection:
-        """The answer is kept with its idempotency key and may quote the event,
-        whose family need not be known: all masks apply.
+        """The answer is stored with its idempotency key and may quote the event, whose family may be unknown: all masks
+        apply.
         """
         if self._all_masks is None:
             self._all_masks = Masker([rule for family in self._in.families.values() for rule in family.privacy.rules])
         rejection: Rejection = {"index": index, "type": error.type}
         try:
-            rejection["detail"] = shortened(self._all_masks.mask(error.detail), MAX_DETAIL_CHARS)
+            rejection["detail"] = shorten(self._all_masks.mask(error.detail), MAX_DETAIL_CHARS)
             if error.faults and self._alone:
                 rejection["errors"] = self._all_masks.mask(error.members["errors"])
         except MaskTooSlow as slow:

@@ -56,7 +56,7 @@ def figure_of(family: Family, judge: str, store: Store, tx: Transaction, variant
 
 
 def drawn_answers(family: Family, judge: str, store: Store, tx: Transaction) -> list[DrawnAnswer]:
-    """Of every draw among the answers that this judge scored. Another judge's draws are no part of its chances."""
+    """The answers of every draw among those that this judge scored. Another judge's draws do not change its chances."""
     reviews = [review for review in store.reviews.page(tx, family.name, None) if review.kind == KIND]
     answers = [drawn_of(each.subject, each.payload, each.answer) for each in reviews]
     return [each for each in answers if each.draw.judge == judge]

@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import cache
-from typing import Any
 
 import structlog
 
@@ -67,14 +66,14 @@ def monitor_traffic(
     month: Remainder | None = None,
     users_wait: Callable[[], bool] = lambda: False,
 ) -> JudgedTraffic | None:
-    """One look at what came since the last one: the share that the family's file names, for the dollars of this hour
-    and what is left of the month's.
+    """Judges what came since the last look: the share in the family's file, for the dollars of this hour and of the
+    month.
 
-    None where the family's answers are not judged. What the dollars do not reach is passed over, never owed.
+    None where the family's answers are not judged. What the dollars do not pay for is passed over, not made up for.
 
     Args:
         month: what the monthly limits leave; None: nothing limits it.
-        users_wait: whether a user's call is under way, which goes before any of these.
+        users_wait: whether a user's call is under way, which goes first.
     """
     if family.judge is None or family.judge.monitor.share <= 0 or family.privacy.store == "metadata":
         return None
@@ -86,7 +85,7 @@ def monitor_traffic(
         answered = store.traffic.answered(tx, family.name, since, until, MOST) if since < until else []
         spent = store.journal.usd_of_no_study(tx, family.name, MONITOR, clock.now() - HOUR)
     sampled = [id for id, _ in answered if is_sampled(id, identity, monitor.share)]
-    # What is left of the hour after what was spent or reserved within it.
+    # What is left of the hour's dollars after those that were spent or reserved within it.
     budget = Budget(usd=max(0.0, monitor.usd_per_hour - spent))
     if month is not None and month.usd is not None:
         budget = replace(budget, usd=month.usd if budget.usd is None else min(budget.usd, month.usd))
@@ -205,17 +204,17 @@ def judge_answers(
 
     sink = _JudgementSink(family, identity, store, calls.clock, intake)
     if run is not None:
-        sink.count_from(len(known), run.told)
+        sink.count_from(len(known), run.progress)
     if not unjudged:
         return sink.report(calls.spend().usd)
     for name in judge.members:
-        opened(name)  # not within the loop of calls: an embedded one takes a while to start
+        opened(name)  # outside the loop of calls, since an embedded model takes a while to start
 
-    async def found(name: str) -> JournaledModel:
+    async def open_member(name: str) -> JournaledModel:
         return opened(name)
 
     async def ask(interaction: Interaction) -> Judgement:
-        return await ask_judge(judge, _judged(family, interaction), found)
+        return await ask_judge(judge, _judged(family, interaction), open_member)
 
     n_at_once = min(len(unjudged), *(opened(name).concurrency for name in judge.members))
     stopped: str | None = None
@@ -260,43 +259,42 @@ class _JudgementSink:
             if judgement.score is None:
                 self.n_unmeasured += 1
             else:
-                self._intake.take([_event(self._family, self._identity, interaction, judgement)])
+                tags = {"judge": self._identity, "reasoning": judgement.reasoning[:MOST_REASONING]}
+                if judgement.signs:
+                    tags["signs"] = ", ".join(judgement.signs)
+                self._intake.take(
+                    [
+                        {
+                            "id": _event_id(self._identity, interaction.id),
+                            "family": self._family.name,
+                            "interaction": interaction.id,
+                            "source": "judge",
+                            "score": judgement.score,
+                            "success": judgement.passes(judge_of(self._family)),
+                            "tags": tags,
+                        }
+                    ]
+                )
                 self.n_judged += 1
             if judgement.needs_a_person(judge_of(self._family)):
-                self._open_review(interaction, judgement)
+                family, now = self._family, self._clock.now()
+                why = f"the judge's members differ by {judgement.spread:.2f}"
+                payload = {"doubt": "divided", "why": why}
+
+                def write(tx: Transaction) -> str | None:
+                    before = self._store.reviews.of_kind(tx, family.name, KIND)
+                    if (
+                        interaction.id in before
+                        or sum(at > now - EVERY for at in before.values()) >= family.review.per_day
+                    ):
+                        return None
+                    id = new_id("rv")
+                    self._store.reviews.open(tx, id, family.name, KIND, interaction.id, payload, now)
+                    return id
+
+                if (review := self._store.write(write)) is not None:
+                    self.reviews.append(review)
             self._tell(self.n_judged + self.n_unmeasured)
-
-    def _open_review(self, interaction: Interaction, judgement: Judgement) -> None:
-        family, now = self._family, self._clock.now()
-        why = f"the judge's members differ by {judgement.spread:.2f}"
-        payload = {"doubt": "divided", "why": why}
-
-        def write(tx: Transaction) -> str | None:
-            before = self._store.reviews.of_kind(tx, family.name, KIND)
-            if interaction.id in before or sum(at > now - EVERY for at in before.values()) >= family.review.per_day:
-                return None
-            id = new_id("rv")
-            self._store.reviews.open(tx, id, family.name, KIND, interaction.id, payload, now)
-            return id
-
-        if (review := self._store.write(write)) is not None:
-            self.reviews.append(review)
-
-
-def _event(family: Family, identity: str, interaction: Interaction, judgement: Judgement) -> dict[str, Any]:
-    """``tags.judge`` says which judge it was."""
-    tags = {"judge": identity, "reasoning": judgement.reasoning[:MOST_REASONING]}
-    if judgement.signs:
-        tags["signs"] = ", ".join(judgement.signs)
-    return {
-        "id": _event_id(identity, interaction.id),
-        "family": family.name,
-        "interaction": interaction.id,
-        "source": "judge",
-        "score": judgement.score,
-        "success": judgement.passes(judge_of(family)),
-        "tags": tags,
-    }
 
 
 def _event_id(identity: str, interaction: str) -> str:

@@ -1,5 +1,4 @@
-"""What has been read goes into the store: that of one request, or of all that share a commit, in the same few
-statements.
+"""Stores what was read: of one request, or of all requests that share a commit, in the same few statements.
 
 Part of ingest_feedback.
 """
@@ -26,11 +25,11 @@ Rejection = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Keeping:
-    """A job for the writing transaction: keeps what was read of one request, and gives the answer to it.
+    """A job for the writing transaction: stores what was read of one request, and gives its answer.
 
     Args:
-        rejected: of the reading.
-        rejection: what is said of one more.
+        rejected: by the reading.
+        rejection: makes one more.
     """
 
     delivery: Delivery
@@ -46,20 +45,20 @@ class Keeping:
 
     @property
     def together(self) -> Callable[[Transaction, Sequence[Keeping]], list[dict[str, Any] | KeyReused]] | None:
-        """How several of one commit are kept at once; None for one that names an interaction, which the one before it
-        may bring.
+        """How several of one commit are stored at once; None for one whose interaction the request before
+        it may bring.
         """
         return None if any(read.report.get("interaction") is not None for read in self.reads) else keep_all
 
 
 def keep_all(tx: Transaction, jobs: Sequence[Keeping]) -> list[dict[str, Any] | KeyReused]:
-    """The answers, in the order of the jobs, which all have one store; an event counts for the first that brings it.
-    KeyReused stands in the place of an answer where nothing was kept, since the key came with another body before.
+    """The answers, in the order of the jobs, which share a store. An event counts for the first request that brings it.
 
-    Raises Conflict where two jobs have one idempotency key: then nothing of any of them holds.
+    KeyReused takes the place of an answer where nothing was stored, since the key came before with another body. Raises
+    Conflict where two jobs have one idempotency key; then nothing of any of them is stored.
     """
     store = jobs[0].delivery.store
-    # Not before they waited for their turn to write: a cohort may have been closed meanwhile.
+    # Only now that it is their turn to write, since a cohort may have closed meanwhile.
     at = jobs[0].delivery.clock.now()
     ids = new_ulids()
     begun = [_begin(tx, job, at, ids) for job in jobs]
@@ -157,7 +156,7 @@ class _EventRequest:
         return dict(stored[1])
 
     def _place_all(self) -> list[PlacedEvent]:
-        """Those that name nothing but an interaction come last: it may be reported in the same request."""
+        """Events that name only an interaction come last, since the same request may report it."""
         reads = self.job.reads
         placing = Placing(self.job.delivery, self.tx, reads, self.at, self.ids)
         placed = []

@@ -1,6 +1,4 @@
-"""A person says what a production answer should have been, and that it may be used:
-only then does it become an example.
-"""
+"""A person says what a production answer should have been, and that it may be used. Only then it becomes an example."""
 
 from __future__ import annotations
 

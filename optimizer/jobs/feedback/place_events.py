@@ -1,11 +1,11 @@
-"""Between reading and storing: which id and which arm an event has, as far as only the store can say.
+"""Between reading and storing: the id and the arm of an event, as far as only the store knows them.
 
 Part of ingest_feedback.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -54,6 +54,7 @@ class ReadEvent:
     token: tuple[str, datetime] | None = None  # what it names as its family, and when it was issued, to the second
     # The interaction's family, whose checks and masks the report has passed, where ``sent`` names none.
     read_for: str = ""
+    older_units: Sequence[str] = ()  # the unit's HMACs under keys that were in use before
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,8 +66,8 @@ class PlacedEvent:
     arm: Arm
     id: str
     content_hash: str
-    is_named: bool  # by its sender; no other event has a name that was made here
-    fits_no_stage: bool  # of the rollout that it names: it is kept in no arm
+    is_named: bool  # the sender gave its id; an id that is made here is new
+    fits_no_stage: bool  # of the rollout that it names, so it is stored in no arm
 
     @property
     def name(self) -> tuple[str, str]:
@@ -115,11 +116,11 @@ class Placing:
             return read.sent
         served = arm_of_interaction(read, self._arms)
         if served is not None and not read.sent.family and served.family != read.read_for:
-            raise unknown_interaction(
-                read
-            )  # it changed between reading and now: the report has the masks of another family
+            # Its family changed between reading and now: the report has the masks of another one.
+            raise unknown_interaction(read)
         if served is not None:
-            check_interaction(read.sent, served)
+            is_older = served.unit_hmac in read.older_units
+            check_interaction(replace(read.sent, unit_hmac=served.unit_hmac) if is_older else read.sent, served)
         if read.by_token:
             return read.sent
         if served is not None:
@@ -161,9 +162,8 @@ class Placing:
         id, named = report.values.get("id"), report.values.get("interaction")
         if id is None and named is not None and report.is_interaction:
             if (arm.family, named) in self._stored and report.is_feedback:
-                report = replace(
-                    report, is_interaction=False
-                )  # what was reported first of an interaction stays; the outcome counts
+                # What was reported first of an interaction stays; the outcome counts.
+                report = replace(report, is_interaction=False)
             else:
                 id = named
         is_named = id is not None

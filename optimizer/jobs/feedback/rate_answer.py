@@ -32,15 +32,30 @@ def rate_answer(review: str, answer: str, *, actor: str, store: Store, clock: Cl
             f" {answer!r}."
         )
     with store.read() as tx:
-        review_asked = _asked(store, tx, review)
+        review_asked = _rating_review(store, tx, review)
     rating_text = UNRATED if rating is None else f"{rating:g}"
     request = intake.request()
-    reads = [] if rating is None else request.read([_event(review_asked, rating)])
+    reads = (
+        []
+        if rating is None
+        else request.read(
+            [
+                {
+                    "id": f"rating_{review_asked.id}",
+                    "family": review_asked.family,
+                    "interaction": review_asked.subject,
+                    "source": "person",
+                    "score": rating,
+                    "tags": {"draw": review_asked.payload["draw"]},
+                }
+            ]
+        )
+    )
     if request.rejected:
         raise _refusal(request.rejected[0])
 
     def change(tx: Transaction) -> Review:
-        before = _asked(store, tx, review)
+        before = _rating_review(store, tx, review)
         now = clock.now()
         answered = store.reviews.answer(tx, review, rating_text, actor, now)
         if before.status == "open":
@@ -62,22 +77,11 @@ def rate_answer(review: str, answer: str, *, actor: str, store: Store, clock: Cl
     return store.write(change, rows=3)
 
 
-def _asked(store: Store, tx: Transaction, review: str) -> Review:
+def _rating_review(store: Store, tx: Transaction, review: str) -> Review:
     record = store.reviews.get(tx, review)
     if record.kind != KIND:
         raise InvalidInput(f"Review {review} is about {record.kind}, not about an answer that was drawn for rating.")
     return record
-
-
-def _event(review: Review, rating: float) -> dict[str, Any]:
-    return {
-        "id": f"rating_{review.id}",
-        "family": review.family,
-        "interaction": review.subject,
-        "source": "person",
-        "score": rating,
-        "tags": {"draw": review.payload["draw"]},
-    }
 
 
 def _refusal(rejected: dict[str, Any]) -> DetentError:

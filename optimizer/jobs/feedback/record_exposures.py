@@ -52,10 +52,13 @@ def record_exposures(context: Context, request: ExposuresRequest) -> CountsTaken
     faults = (
         []
         if _is_name(client) and client not in RESERVED
-        else [_fault("/client", f"must be a name other than {', '.join(RESERVED)}")]
+        else [Fault(pointer="/client", detail=f"must be a name other than {', '.join(RESERVED)}")]
     )
     for i, window in enumerate(windows):
-        faults += [_fault(f"/windows/{i}{pointer}", detail) for pointer, detail in _problems(window, families, now)]
+        faults += [
+            Fault(pointer=f"/windows/{i}{pointer}", detail=detail)
+            for pointer, detail in _problems(window, families, now)
+        ]
     if faults:
         raise InvalidInput(
             "The counts were not taken: " + "; ".join(f"{f.pointer} {f.detail}" for f in faults[:5]) + ".", faults
@@ -85,17 +88,15 @@ def _problems(window: Any, families: Collection[str], now: datetime) -> list[tup
         problems.append(("/stage", "must be a share from 0 to 1, or null"))
     if isinstance(exposed, bool) or not isinstance(exposed, int) or not 0 <= exposed < 2**31:
         problems.append(("/exposed", "must be a whole number, 0 or larger"))
-    return problems + _problems_of_time(moment(window.get("from")), moment(window.get("to")), now)
-
-
-def _problems_of_time(start: datetime | None, end: datetime | None, now: datetime) -> list[tuple[str, str]]:
+    start = moment(window.get("from"))
+    end = moment(window.get("to"))
     detail = "must be a time with its zone, such as 2026-11-20T08:30:00Z"
-    problems = [(pointer, detail) for pointer, at in (("/from", start), ("/to", end)) if at is None]
+    of_time = [(pointer, detail) for pointer, at in (("/from", start), ("/to", end)) if at is None]
     if start is not None and end is not None and not timedelta(0) < end - start <= LONGEST_WINDOW:
-        problems.append(("/to", "must lie after from, by at most an hour"))
+        of_time.append(("/to", "must lie after from, by at most an hour"))
     if start is not None and start > now + LONGEST_WINDOW:
-        problems.append(("/from", "lies in the future; check the sender's clock"))
-    return problems
+        of_time.append(("/from", "lies in the future; check the sender's clock"))
+    return problems + of_time
 
 
 def _row(client: str, window: Mapping[str, Any]) -> Exposure:
@@ -114,7 +115,3 @@ def _row(client: str, window: Mapping[str, Any]) -> Exposure:
 
 def _is_name(value: Any) -> bool:
     return isinstance(value, str) and 0 < len(value) <= MAX_NAME_CHARS and "\x00" not in value and value.isprintable()
-
-
-def _fault(pointer: str, detail: str) -> Fault:
-    return Fault(pointer=pointer, detail=detail)

@@ -8,24 +8,23 @@ from datetime import datetime, timedelta
 from optimizer.core.base.minute_sums import MinuteSums, minute_of
 from optimizer.ports import Clock, Store, Transaction
 
-MINUTES = "minute_stats"  # of the watermark: every minute before it is summed up
-DAYS = "variant_performance"  # the same of days; the one that it lies in was summed up as far as it had come
-SETTLED = timedelta(
-    seconds=60
-)  # after its end nothing more is received in a minute: events are stamped before they are committed
+MINUTES = "minute_stats"  # names a watermark: every minute before it is summed up
+DAYS = "variant_performance"  # the same for days; its own day is summed up as far as it had come
+# After its end nothing more is received in a minute: events are stamped before they are committed.
+SETTLED = timedelta(seconds=60)
 HISTORY = timedelta(days=30)
 CHUNK = timedelta(minutes=15)
 
 
-def roll_up_minutes(store: Store, clock: Clock) -> datetime | None:
-    """Sums up every minute that ended at least 60 s ago and is not yet; returns the watermark,
-    None before the first event.
+def roll_up_minutes(store: Store, clock: Clock, *, at_once: timedelta = CHUNK) -> datetime | None:
+    """Sums up every minute that ended at least 60 s ago and is not summed up yet; returns the watermark.
 
-    The first run begins with the oldest event of the last 30 days. A chunk is read in a reading transaction, which
-    blocks no writer, and then written with the watermark in one; a run that is killed or repeated leaves the same rows.
+    None before the first event. The first run begins with the oldest event of the last 30 days. A chunk is read in a
+    reading transaction, which blocks no writer, and then written with the watermark in one; a run that is killed or
+    repeated leaves the same rows.
     """
     until = minute_of(clock.now() - SETTLED)
-    for start, end in _chunks(store, until, lambda tx: store.minute_stats.watermark(tx, MINUTES)):
+    for start, end in _chunks(store, until, lambda tx: store.minute_stats.watermark(tx, MINUTES), at_once):
         with store.read() as tx:
             rows = store.minute_stats.sums(tx, start, end)
 
@@ -34,14 +33,16 @@ def roll_up_minutes(store: Store, clock: Clock) -> datetime | None:
         return store.minute_stats.watermark(tx, MINUTES)
 
 
-def roll_up_traffic(store: Store, clock: Clock) -> None:
-    """The same of ``traffic_sums``, with their hours and days: what triggers, forecasts and settings read."""
+def roll_up_traffic(store: Store, clock: Clock, *, at_once: timedelta = CHUNK) -> None:
+    """Sums up ``traffic_sums`` in the same way, with their hours and days: triggers, forecasts and
+    settings read them.
+    """
 
     def done(tx: Transaction) -> datetime | None:
-        span = store.traffic_sums.kept(tx)
+        span = store.traffic_sums.stretch(tx)
         return span[1] if span is not None else None
 
-    for start, end in _chunks(store, minute_of(clock.now() - SETTLED), done):
+    for start, end in _chunks(store, minute_of(clock.now() - SETTLED), done, at_once):
         with store.read() as tx:
             rows = store.traffic_sums.of_minutes(tx, start, end)
 
@@ -57,14 +58,14 @@ def _keep(tx: Transaction, store: Store, rows: Sequence[MinuteSums], end: dateti
 
 
 def _chunks(
-    store: Store, until: datetime, done_until: Callable[[Transaction], datetime | None]
+    store: Store, until: datetime, done_until: Callable[[Transaction], datetime | None], at_once: timedelta
 ) -> Iterator[tuple[datetime, datetime]]:
     """The stretches to sum up, each from the first event after what is done on, once the one before it is kept."""
     while True:
         with store.read() as tx:
             done = done_until(tx)
             if done is not None and done > until:
-                # the clock went back: what comes in now is summed up again, with what is there
+                # the clock went back: events from now on are summed up again, with those that are there
                 chunk = until, until
             else:
                 since = done if done is not None else minute_of(until - HISTORY)
@@ -72,7 +73,7 @@ def _chunks(
                 if since >= until or (first is None and done is None):
                     return
                 start = until if first is None else min(minute_of(first), until)
-                chunk = start, min(start + CHUNK, until)
+                chunk = start, min(start + at_once, until)
         yield chunk
 
 

@@ -1,7 +1,6 @@
-"""Records on their way through the spool: what the gateway could not put into the store at once, as JSON and back,
-and into the store at last.
+"""Records in the spool: what the gateway could not store at once, as JSON and back, and into the store at last.
 
-What is spooled is read, masked and checked already: a text that a family does not keep is not in the spool either.
+Records are read, masked and checked before: a text that a family does not store is not in the spool either.
 """
 
 from __future__ import annotations
@@ -31,11 +30,6 @@ def interaction_record(read: ReadEvent, actor: str) -> dict[str, Any]:
     arm = {name: _plain(value) for name, value in asdict(read.sent).items()}
     token = None if read.token is None else [read.token[0], _plain(read.token[1])]
     return {"actor": actor, "values": values, "arm": arm, "token": token}
-
-
-def shortened(record: Mapping[str, Any]) -> dict[str, Any]:
-    """The record without its texts, for where there is no room for them."""
-    return {**record, "values": without_texts(record["values"])}
 
 
 def without_texts(interaction: Mapping[str, Any]) -> dict[str, Any]:
@@ -87,7 +81,7 @@ def _read(index: int, record: Mapping[str, Any]) -> ReadEvent:
     values = {name: FIELDS[name].kind.check(value) for name, value in record["values"].items() if name in FIELDS}
     cohort_start = record["arm"]["cohort_start"]
     arm = {**record["arm"], "cohort_start": None if cohort_start is None else datetime.fromisoformat(cohort_start)}
-    token = record.get("token")  # of a model that was asked by its own name there is none
+    token = record.get("token")  # a model that was asked by its own name has none
     return ReadEvent(
         index=index,
         report=Report(values=values, is_interaction=True, is_feedback=False),

@@ -1,1 +1,1 @@
-"""What MLflow and people are told: the mirror, alerts and their delivery. Start at ``mirror_outbox.py``."""
+"""What MLflow and people are sent: the mirror, and the delivery of alerts. Start at ``mirror_outbox.py``."""

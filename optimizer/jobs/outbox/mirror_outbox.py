@@ -68,13 +68,13 @@ def wait_s(attempts: int) -> int:
 
 
 def wanted_aliases(store: Store, tx: Transaction, family: str) -> dict[str, str]:
-    """Which Variant each alias should name: champion, the one before it, and the candidate of an active rollout."""
+    """The Variant that each alias should name: champion, the one before it, and the candidate of an active rollout."""
     champion = store.champions.current(tx, family)
     if champion is None:
         return {}
     aliases = {"champion": champion.variant}
     previous = next((c for c in store.champions.history(tx, family) if c.seq == champion.previous), None)
-    if previous is not None:
+    if previous is not None and store.variants.get(tx, family, previous.variant) is not None:  # else it was forgotten
         aliases["previous"] = previous.variant
     rollout = store.rollouts.active(tx, family)
     if rollout is not None:
@@ -128,7 +128,7 @@ def _send_study(
     )
     if run is not None and run != study.mlflow_run_id:
         store.write(lambda tx: store.studies.update(tx, id, mlflow_run_id=run))
-    # Not while it runs: of 1,000 trials a page takes some twelve seconds, nearly all to weigh the settings.
+    # Only once it has ended: a page of 1,000 trials takes some twelve seconds, nearly all to weigh the settings.
     if run is not None and pages is not None and study.status in ENDED:
         tracker.attach_page(run, "report.html", pages.study(study))
     return study.family if study.outcome == "nominated" else None
@@ -189,9 +189,8 @@ def _send_prompts(family: str, store: Store, tracker: Tracker) -> None:
         aliases = [alias for alias, variant in set_aliases.items() if variant == record.variant.id]
         tracker.mirror_prompt(family, record.variant, aliases, tags)
     if set_aliases:
-        tracker.restore_aliases(
-            family, set_aliases
-        )  # a candidate that was neither nominated nor promoted loses its alias here
+        # A candidate that was neither nominated nor promoted loses its alias here.
+        tracker.restore_aliases(family, set_aliases)
 
 
 def _restore_aliases(
@@ -215,7 +214,7 @@ def _restore_aliases(
                 continue
         try:
             moved = _opened(tracker).restore_aliases(family, aliases)
-            if moved is None:  # it has served since its first champion was named
+            if moved is None:  # it has served since it had its first champion
                 _send_prompts(family, store, _opened(tracker))
         except Exception as e:
             log.warning("mlflow_unreachable", family=family, error=str(e)[:500])

@@ -4,33 +4,58 @@ at least once and in their order.
 Called by the worker's loop. Raises and clears stand in the outbox since the transaction that made them; here they are
 spread over the channels that are configured, each of which has a queue of its own and is tried again slowly while it
 takes nothing.
+
+Two raises wait: what somebody silenced until the silence ends, and what another open alert speaks for until that one is
+well again. What clears meanwhile is never sent; all of it is in the log and in the list.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import timedelta
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 import structlog
 
+from optimizer.core.rollout.alert_causes import LEVELS, OpenCause, cause_of
+from optimizer.core.rollout.alert_rules import AlertRule
 from optimizer.jobs.outbox.mirror_outbox import wait_s
-from optimizer.ports import AlertChannel, ChannelFailed, Clock, OutboxItem, Store, Transaction
+from optimizer.ports import (
+    Alert,
+    AlertChannel,
+    AlertMessage,
+    AlertSilence,
+    ChannelFailed,
+    Clock,
+    OutboxItem,
+    Store,
+    Transaction,
+)
 from optimizer.ports.alerts import ALERT_TOPIC, CHANNELS, channel_topic, message_of
 
 BATCH = 100  # raises and clears spread per round
 MOST_PER_ROUND = 20  # messages per channel and round
 LONGEST_WAIT_S = 3600.0
-LEVELS = ("info", "warning", "critical")
+LOOK_AGAIN = timedelta(minutes=5)  # whether a silence has ended, before its time or by it
+EXPLAINED = timedelta(minutes=30)  # for which an alert waits behind another one, and once more while that is open
 log = structlog.get_logger("alerts")
 
 
-def send_alerts(store: Store, channels: Sequence[AlertChannel], clock: Clock, *, least: str = "info") -> int:
+def send_alerts(
+    store: Store,
+    channels: Sequence[AlertChannel],
+    clock: Clock,
+    *,
+    least: str = "info",
+    rules: Sequence[AlertRule] = (),
+) -> int:
     """Spreads what is new and sends what is due.
 
     Returns how many messages were taken; a channel that is away is only a backlog.
 
     Args:
         least: alerts below this level (info, warning, critical) go into the log alone.
+        rules: that are in force; they say which alert explains which.
     """
     # A channel without an address any more hears nothing, and what waited for it does not wait for ever.
     configured = {channel.name for channel in channels}
@@ -40,7 +65,7 @@ def send_alerts(store: Store, channels: Sequence[AlertChannel], clock: Clock, *,
         if n and name not in configured:
             store.write(lambda tx, name=name: store.outbox.discard(tx, channel_topic(name)))  # type: ignore[misc]
             log.warning("alert_messages_discarded", channel=name, n=n, reason="the channel is no longer configured")
-    _spread(store, channels, clock, least)
+    _spread(store, channels, clock, least, rules)
     return sum(_send_queue(store, channel, clock) for channel in channels)
 
 
@@ -49,33 +74,102 @@ def messages_waiting(tx: Transaction, store: Store) -> dict[str, int]:
     return {name: store.outbox.backlog(tx, topics=(channel_topic(name),)) for name in CHANNELS}
 
 
-def _spread(store: Store, channels: Sequence[AlertChannel], clock: Clock, least: str) -> None:
+def _spread(
+    store: Store, channels: Sequence[AlertChannel], clock: Clock, least: str, rules: Sequence[AlertRule]
+) -> None:
     with store.read() as tx:
         due = store.outbox.due(tx, clock.now(), BATCH, topics=(ALERT_TOPIC,))
     for item in due:
         message = message_of(item.payload)
         alert = message.alert
-        write = log.error if alert.level == "critical" else log.warning if alert.level == "warning" else log.info
-        write = write if message.event == "raised" else log.info
-        write(
-            f"alert_{message.event}",
-            alert=alert.id,
-            kind=alert.kind,
-            level_of_alert=alert.level,
-            family=alert.family,
-            subject=alert.subject,
-            detail=alert.detail,
-            opened_at=alert.opened_at.isoformat(),
-            closed_at=alert.closed_at.isoformat() if alert.closed_at else None,
-        )
-        hears = channels if LEVELS.index(message.alert.level) >= LEVELS.index(least) else ()
+        if item.attempts == 0:  # one that waited stands in the log already
+            write = log.error if alert.level == "critical" else log.warning if alert.level == "warning" else log.info
+            write = write if message.event == "raised" else log.info
+            write(
+                f"alert_{message.event}",
+                alert=alert.id,
+                kind=alert.kind,
+                level_of_alert=alert.level,
+                family=alert.family,
+                subject=alert.subject,
+                detail=alert.detail,
+                opened_at=alert.opened_at.isoformat(),
+                closed_at=alert.closed_at.isoformat() if alert.closed_at else None,
+            )
+        hears = channels if LEVELS.index(alert.level) >= LEVELS.index(least) else ()
 
-        def hand_on(tx: Transaction, item: OutboxItem = item, hears: Sequence[AlertChannel] = hears) -> None:
+        def hand_on(
+            tx: Transaction,
+            item: OutboxItem = item,
+            message: AlertMessage = message,
+            hears: Sequence[AlertChannel] = hears,
+        ) -> None:
+            now = clock.now()
+            if message.event == "raised":
+                open_alerts = store.alerts.all(tx, open_only=True)
+                if item.attempts and all(alert.id != message.alert.id for alert in open_alerts):
+                    return  # it cleared while it waited: the clear, which comes next, takes it away
+                waits = waits_for(
+                    message.alert,
+                    silences=store.alerts.silences(tx, now),
+                    open_alerts=open_alerts,
+                    rules=rules,
+                    now=now,
+                )
+                if waits is not None:
+                    store.outbox.failed(tx, item.seq, waits.why, waits.until)
+                    return
+            elif store.outbox.withdraw(tx, ALERT_TOPIC, f"{message.alert.id} raised"):
+                hears = ()  # nobody heard that it was raised
             for channel in hears:
-                store.outbox.add(tx, channel_topic(channel.name), item.subject, item.payload, clock.now())
-            store.outbox.sent(tx, item.seq, clock.now())
+                store.outbox.add(tx, channel_topic(channel.name), item.subject, item.payload, now)
+            store.outbox.sent(tx, item.seq, now)
 
         store.write(hand_on)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wait:
+    """Why an alert sends no message now, and when it is looked at again; ``silence`` or ``cause`` is what it waits
+    for.
+    """
+
+    why: str
+    until: datetime
+    silence: AlertSilence | None = None
+    cause: str | None = None
+
+
+def waits_for(
+    alert: Alert,
+    *,
+    silences: Sequence[AlertSilence],
+    open_alerts: Sequence[Alert],
+    rules: Sequence[AlertRule],
+    now: datetime,
+) -> Wait | None:
+    """None where its message may go out. ``silences``: those that last, the longest last."""
+    own = _cause(alert)
+    covering = [silence for silence in silences if silence.covers(own.rule, alert.family)]
+    if covering:
+        last = covering[-1]
+        why = f"silenced by {last.by} until {last.until:%Y-%m-%d %H:%M} UTC"
+        return Wait(why=why, until=min(last.until, now + LOOK_AGAIN), silence=last)
+    cause = cause_of(own, map(_cause, open_alerts), rules)
+    if cause is not None:
+        return Wait(why=f"told by {cause.id}, {cause.rule}", until=now + EXPLAINED, cause=cause.id)
+    return None
+
+
+def _cause(alert: Alert) -> OpenCause:
+    return OpenCause(
+        id=alert.id,
+        kind=alert.kind,
+        subject=alert.subject,
+        family=alert.family,
+        level=alert.level,
+        opened_at=alert.opened_at,
+    )
 
 
 def _send_queue(store: Store, channel: AlertChannel, clock: Clock) -> int:

@@ -1,1 +1,1 @@
-"""A rollout from its start to its end and the week after: start at ``tick.py``, then ``watch_rollout.py``."""
+"""A rollout from its start to the week after its end. Start at ``tick.py``, then ``watch_rollout.py``."""

@@ -28,7 +28,7 @@ from optimizer.jobs.record_change import (
     record_transition,
 )
 from optimizer.jobs.request import FamilyRequest, Reason
-from optimizer.jobs.rollouts.fix_settings import ChampionRecord, fix_settings, read_record
+from optimizer.jobs.rollouts.fix_settings import ChampionRecord, fix_settings, read_champion_record
 from optimizer.ports import Clock, ServedModels, Store, Transaction
 
 
@@ -55,7 +55,7 @@ def adopt_file_version(context: Context, request: AdoptRequest) -> ChangeReport:
             it asks.
     """
     store, clock, actor, confirm = context.store, context.clock, context.actor, request.confirm
-    # The family of its file, and never of the last good one.
+    # The family of the file as it is now, not of its last good text.
     problems, family = context.families().problems, context.family(request.family)
     problem = problems.get(request.family) or problems.get(family.name)
     if problem is not None:
@@ -69,7 +69,7 @@ def adopt_file_version(context: Context, request: AdoptRequest) -> ChangeReport:
     loaded = context.loaded_models(models)
     require_models(models, ServedModels(loaded=loaded), cannot=cannot)
     record = _record(family, store, clock) if request.holdback else None
-    recorded: list[Decision | None] = []
+    decisions: list[Decision | None] = []
 
     def change(tx: Transaction) -> ChangeReport:
         require_unfrozen(store.freezes.all(tx), name, f"adopt version {version} of {name}'s file")
@@ -77,21 +77,27 @@ def adopt_file_version(context: Context, request: AdoptRequest) -> ChangeReport:
         store_file_version(tx, store, family, version, at)
         current = store.champions.current(tx, name)
         if current is not None and current.variant != variant_id and confirm != name:
-            raise _unconfirmed(name, version, variant_id)
+            raise Refused(
+                f"Cannot serve version {version} of {name}'s file ({variant_id}) at once: no evidence would be asked"
+                f" for. Confirm with the family's name (detent family adopt {name} --confirm {name}), or go by a"
+                f" rollout: detent rollout start {name} {variant_id}.",
+                confirm=name,
+                variant=variant_id,
+            )
         if current is None:
             tenure = champion.first(family=name, variant=variant_id, at=at, by=actor, why=reason_on_record)
             record_tenure(tx, store, tenure, action="champion.first")
             return report(tenure)
         held_back = record is not None and _stands_in_holdback(tx, store, current, record, family)
         rollout = new_id("ro") if held_back else None
-        tenure = champion.succeed(
+        tenure = champion.next_tenure(
             current, variant=variant_id, at=at, by=actor, why=reason_on_record, forced=True, rollout=rollout
         )
         ended = promote_file_version(tx, store, clock, tenure)
         adopted = None
         if rollout is not None and record is not None:
             adopted = _record_adoption(tx, store, clock, family, record, tenure, id=rollout)
-        recorded[:] = ended, adopted
+        decisions[:] = ended, adopted
         return report(tenure, before=current, ended=ended)
 
     def report(tenure: Champion, *, before: Champion | None = None, ended: Decision | None = None) -> ChangeReport:
@@ -113,24 +119,29 @@ def adopt_file_version(context: Context, request: AdoptRequest) -> ChangeReport:
         )
 
     report_made = store.write(change)
-    for decision in recorded:
+    for decision in decisions:
         log_head(decision)
     return report_made
 
 
 def _record(family: Family, store: Store, clock: Clock) -> ChampionRecord | None:
-    """A month's sums, for which no writer should wait; None where there is no champion."""
+    """The champion's record, read in a transaction of its own, so that no writer waits for a month's sums.
+
+    None where there is no champion.
+    """
     with store.read() as tx:
         if store.champions.current(tx, family.name) is None:
             return None
-        return read_record(tx, store, family.name, clock)
+        return read_champion_record(tx, store, family.name, clock)
 
 
 def _stands_in_holdback(
     tx: Transaction, store: Store, current: Champion, record: ChampionRecord, family: Family
 ) -> bool:
-    """Where a rollout's evidence made it champion, or enough of its outcomes are known, and nothing speaks against it:
-    nobody is kept on a variant that fails, or of which nothing is known.
+    """Whether the champion before may serve the holdback: enough is known of it, and nothing speaks against it.
+
+    It is known where a rollout's evidence made it champion, or where it has enough outcomes. Nobody is held back on a
+    variant that fails, or of which nothing is known.
     """
     metric = family.rollout.metric or most_labelled(record.labels)
     _, n_labelled = champion_mean(current.variant, metric, record.labels)
@@ -183,13 +194,3 @@ def _record_adoption(
     started = start(rollout, request, forced=True)
     record_transition(tx, store, started)
     return record_transition(tx, store, apply(started.rollout, adopt))
-
-
-def _unconfirmed(name: str, version: str, variant: str) -> Refused:
-    return Refused(
-        f"Cannot serve version {version} of {name}'s file ({variant}) at once: no evidence would be asked for."
-        f" Confirm with the family's name (detent family adopt {name} --confirm {name}), or go by a rollout:"
-        f" detent rollout start {name} {variant}.",
-        confirm=name,
-        variant=variant,
-    )

@@ -1,7 +1,7 @@
-"""The two sources that a look at a rollout reads from, each as of one moment: the store, and a recording that a
-self-test replays.
+"""The two sources of evidence that a look at a rollout may read, each as of one moment.
 
-``stage`` is an index into the ladder. Every time is real time, but ``cohort_start``.
+``StoreEvidence`` is the store, ``RecordedEvidence`` a recording that a self-test replays. ``stage`` is an index into
+the ladder. Every time is real time, except ``cohort_start``.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ from optimizer.ports import EvidenceRow, Fetches, Store, Transaction, UnitCount,
 
 @dataclass(frozen=True, slots=True)
 class StoreEvidence:
-    """What was served and reported, within one transaction."""
+    """What was served and reported, as one transaction sees it."""
 
     store: Store
     tx: Transaction
 
     def state(self, rollout: str) -> EvidenceRow | None:
-        """What earlier looks have kept of the rollout; None before the first."""
+        """What earlier looks stored of the rollout; None before the first look."""
         return self.store.blocks.state(self.tx, rollout)
 
     def unit_counts(self, rollout: str, stage: int, units: Collection[str]) -> Mapping[str, UnitCount]:
         return self.store.unit_counts.get(self.tx, rollout, stage, units)
 
     def minute_sums(self, family: str, variant: str, since: datetime) -> list[MinuteSums]:
-        """Requests of the variant from the minute of ``since`` on, in order of time."""
+        """The variant's requests from the minute of ``since`` on, in order of time."""
         return self.store.minute_stats.of_family(self.tx, family, since, variant=variant, source="")
 
     def requests(self, rollout: Rollout, since: datetime, until: datetime) -> list[ReportedRequest]:
@@ -68,8 +68,9 @@ class StoreEvidence:
 
 @dataclass(slots=True, kw_only=True)
 class RecordedEvidence:
-    """A recording dealt anew: what looks keep stays in memory,
-    and ``usual`` is what the champion was like.
+    """A recording whose units are dealt to the arms anew.
+
+    What looks close stays in memory. ``usual`` holds the champion's sums by minute.
     """
 
     replay: RecordedRollout
@@ -79,7 +80,7 @@ class RecordedEvidence:
     quality_labelled: int = 0
 
     def keep(self, known: StoredEvidence, units: Mapping[tuple[int, str], UnitCount], at: datetime) -> None:
-        """What a look has closed, for the next one."""
+        """Stores what a look has closed, for the next look."""
         state = known.state
         self.row = EvidenceRow(n_blocks=state.n_blocks, state=as_text(known), updated_at=at)
         self.counted.update(units)
@@ -92,14 +93,14 @@ class RecordedEvidence:
         return {unit: self.counted[stage, unit] for unit in units if (stage, unit) in self.counted}
 
     def minute_sums(self, family: str, variant: str, since: datetime) -> list[MinuteSums]:
-        """All of the record, as the champion served it."""
+        """The whole record, as the champion served it."""
         return [self.usual]
 
     def requests(self, rollout: Rollout, since: datetime, until: datetime) -> list[ReportedRequest]:
         return self.replay.requests(rollout, since, until)
 
     def fetches(self, rollout: Rollout, since: datetime, until: datetime) -> list[Fetches]:
-        """None: a unit that fetched and reported nothing left no trace to deal anew."""
+        """No fetches: a unit that fetched and reported nothing is not in the recording."""
         return []
 
     def cohort_units(
@@ -110,7 +111,7 @@ class RecordedEvidence:
     def recomputed_units(
         self, rollout: Rollout, stage: int, cohort_start: datetime, received_until: datetime
     ) -> Mapping[str, Collection[str]]:
-        """None: what is dealt anew was really served."""
+        """No units: every unit of the recording was really served, so each has a token."""
         return {}
 
     def exposures(self, rollout: str) -> Mapping[tuple[str, str, float | None], int]:
@@ -126,7 +127,7 @@ class RecordedEvidence:
         received_until: datetime,
         **_: Metric,
     ) -> UnitOutcomes:
-        """Of the one field and source that the recording holds."""
+        """The outcomes of the one field and source that the recording holds."""
         outcomes = self.replay.outcomes(rollout, cohort.stage, units, received_since, received_until)
         return UnitOutcomes(
             means={unit: mean for unit, (mean, _) in outcomes.items()},
@@ -134,7 +135,7 @@ class RecordedEvidence:
         )
 
     def outside(self, family: str, since: datetime, until: datetime) -> set[str]:
-        """None: a replay is served without a gap."""
+        """No units: a replay is served without a gap."""
         return set()
 
 

@@ -1,6 +1,4 @@
-"""Fixes the settings of a rollout as a start freezes them: what the family declares,
-filled in from what its champion did.
-"""
+"""Fixes the settings of a rollout at its start: what the family declares, completed by what its champion did."""
 
 from __future__ import annotations
 
@@ -13,16 +11,16 @@ from optimizer.core.base.errors import NotFound
 from optimizer.core.family.family import Family
 from optimizer.core.family.settings import RolloutSettings
 from optimizer.core.feedback.events import LabelSummary
-from optimizer.core.rollout.start import LABEL_WINDOW_DAYS, frozen, holdout_ratios
+from optimizer.core.rollout.start import LABEL_WINDOW_DAYS, fixed_settings, holdout_ratios
 from optimizer.core.search.study import Study
 from optimizer.core.serving.rollout import Champion
 from optimizer.ports import Clock, Store, Transaction
 
-N_DELAYS = 2000  # of the newest outcomes
+N_DELAYS = 2000  # newest outcomes whose delays are read
 
 
 def current_champion(tx: Transaction, store: Store, family: str) -> Champion:
-    """The champion of the comparison. Raises NotFound where there is none."""
+    """The champion with which a rollout compares. Raises NotFound where there is none."""
     champion = store.champions.current(tx, family)
     if champion is None:
         raise NotFound(
@@ -41,8 +39,8 @@ class ChampionRecord:
     delays_hours: Sequence[float]  # of its newest outcomes, on the rollout clock
 
 
-def read_record(tx: Transaction, store: Store, family: str, clock: Clock) -> ChampionRecord:
-    """Reads a month's sums and the newest outcomes, for which no writer should wait.
+def read_champion_record(tx: Transaction, store: Store, family: str, clock: Clock) -> ChampionRecord:
+    """Reads the champion's record. Call it in a transaction of its own, since no writer should wait for a month's sums.
 
     Raises NotFound where there is no champion.
     """
@@ -58,11 +56,13 @@ def read_record(tx: Transaction, store: Store, family: str, clock: Clock) -> Cha
 def fix_settings(
     family: Family, settings: RolloutSettings, record: ChampionRecord, *, study: Study | None
 ) -> dict[str, Any]:
-    """``settings``: the family's, with what this start overrides.
+    """The fixed settings.
 
-    ``study``: whose confirmation speaks for the candidate.
+    Args:
+        settings: the family's, with what this start overrides.
+        study: whose confirmation compares the candidate with the champion.
     """
-    return frozen(
+    return fixed_settings(
         settings,
         champion=record.champion,
         labels=record.labels,

@@ -1,4 +1,4 @@
-"""Forecasts a rollout: before its start from settings and recorded traffic, while it runs from its evidence so far."""
+"""Forecasts a rollout: before its start from its settings and recorded traffic, while it runs from its evidence."""
 
 from __future__ import annotations
 
@@ -6,36 +6,36 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from math import inf
 
-from optimizer.core.evaluation.gates import missed
+from optimizer.core.evaluation.gates import missed_gates
 from optimizer.core.family.family import Family
 from optimizer.core.family.settings import Metric
 from optimizer.core.feedback.traffic import RecordedTraffic
-from optimizer.core.forecast.forecast import RolloutForecast, ended, forecast_rollout
+from optimizer.core.forecast.forecast import RolloutForecast, ended_forecast, forecast_rollout
 from optimizer.core.forecast.outcomes import OutcomeForecast, SignalledAnswer, compare_outcomes
 from optimizer.core.forecast.plan import Lift, Progress, lift_of, plan_of
 from optimizer.core.rollout import evidence_state
 from optimizer.core.rollout.cohorts import served_for
-from optimizer.core.rollout.start import chosen, gates_on_record, most_labelled
+from optimizer.core.rollout.start import gates_on_record, most_labelled, overridden_settings
 from optimizer.core.search.study import Study
 from optimizer.core.serving.rollout import Rollout, visible
 from optimizer.core.statistics.outcomes import threshold
 from optimizer.core.statistics.quality_gate import ALPHA_SHIP, NESTED
 from optimizer.jobs.record_change import require_variant
 from optimizer.jobs.rollouts.evidence_sources import EvidenceSource, StoreEvidence
-from optimizer.jobs.rollouts.fix_settings import ChampionRecord, fix_settings, read_record
+from optimizer.jobs.rollouts.fix_settings import ChampionRecord, fix_settings, read_champion_record
 from optimizer.jobs.studies.read_studies import confirming_study
 from optimizer.ports import Clock, Store, Transaction
 
 RECENT = timedelta(days=7)
-AT_MOST = timedelta(days=30)  # where the last seven days hold no labels
-MOST_TAGGED = 5000  # of the newest outcomes with signals
+AT_MOST = timedelta(days=30)  # is read where the last seven days hold no labels
+MOST_TAGGED = 5000  # newest outcomes with signals that are read
 
 
 def recorded_traffic(
     tx: Transaction, store: Store, family: str, metric: Metric, now: datetime
 ) -> RecordedTraffic | None:
-    """Of the last seven days, or of thirty where those hold no label of the metric;
-    None where nothing was reported at all.
+    """The traffic of the last seven days, or of thirty where seven hold no label of the metric; None
+    without reports.
     """
     recent = store.traffic.recorded(tx, family, now - RECENT, now)
     if recent is not None and recent.label_rate(metric.field, metric.source):
@@ -44,13 +44,12 @@ def recorded_traffic(
 
 
 def read_recent(family: Family, *, store: Store, clock: Clock) -> tuple[ChampionRecord, RecordedTraffic | None]:
-    """What the settings and the forecast of a start rest on, in a transaction of its own: sums of weeks and the
-    champion's newest outcomes, for which no writer should wait.
+    """What the settings and the forecast of a start rest on: weeks of sums and the champion's newest outcomes.
 
-    Raises NotFound where there is no champion.
+    It reads in a transaction of its own, so that no writer waits. Raises NotFound where there is no champion.
     """
     with store.read() as tx:
-        record = read_record(tx, store, family.name, clock)
+        record = read_champion_record(tx, store, family.name, clock)
         metric = family.rollout.metric or most_labelled(record.labels)
         return record, recorded_traffic(tx, store, family.name, metric, clock.now())
 
@@ -58,7 +57,11 @@ def read_recent(family: Family, *, store: Store, clock: Clock) -> tuple[Champion
 def forecast_start(
     rollout: Rollout, *, traffic: RecordedTraffic | None, study: Study | None, forced: bool, clock: Clock
 ) -> RolloutForecast:
-    """Of a rollout that has not begun. ``study``: the one whose confirmation speaks for the candidate."""
+    """The forecast of a rollout that has not begun.
+
+    Args:
+        study: the one whose confirmation compares the candidate with the champion.
+    """
     lift = lift_of(study.confirmation if study is not None else None, forced=forced)
     return forecast_rollout(plan_of(rollout.settings, rollout.ladder, lift, clock_scale=clock.scale), traffic)
 
@@ -72,13 +75,13 @@ def forecast_family(
     ladder: Sequence[float] | None = None,
     margin: float | None = None,
 ) -> RolloutForecast:
-    """As if ``variant`` were started now; without one, a candidate for which no confirmation speaks.
+    """The forecast as if ``variant`` started now; without one, of a candidate that no study confirmed.
 
     Raises:
         NotFound: the family has no such variant, or no champion.
         InvalidInput: ladder or margin out of range.
     """
-    settings = chosen(family.rollout, ladder=ladder, margin=margin)
+    settings = overridden_settings(family.rollout, ladder=ladder, margin=margin)
     record, traffic = read_recent(family, store=store, clock=clock)
     with store.read() as tx:
         if variant is not None:
@@ -86,7 +89,7 @@ def forecast_family(
         study = confirming_study(tx, store, family.name, variant) if variant is not None else None
     aim = study.aim if study is not None else settings.gates.aim
     forced = variant is not None and bool(
-        missed(gates_on_record(study, variant=variant, champion=record.champion, aim=aim))
+        missed_gates(gates_on_record(study, variant=variant, champion=record.champion, aim=aim))
     )
     lift = lift_of(study.confirmation if study is not None else None, forced=forced)
     plan = plan_of(fix_settings(family, settings, record, study=study), settings.ladder, lift, clock_scale=clock.scale)
@@ -94,8 +97,9 @@ def forecast_family(
 
 
 def forecast_outcomes(family: Family, *, store: Store, clock: Clock) -> tuple[OutcomeForecast, ...]:
-    """Of a family with a rule under ``outcome``: thumbs, each of its signals and all together as the metric of a
-    rollout of an equal candidate by the file's settings. Raises NotFound where there is no champion.
+    """A forecast per metric that the family's rule under ``outcome`` allows, for an equal candidate.
+
+    The metrics are thumbs, each signal, and all together. Raises NotFound where there is no champion.
     """
     if not family.outcome:
         return ()
@@ -104,10 +108,10 @@ def forecast_outcomes(family: Family, *, store: Store, clock: Clock) -> tuple[Ou
     plan = plan_of(settings, family.rollout.ladder, Lift(), clock_scale=clock.scale)
     now = clock.now()
     with store.read() as tx:
-        tagged = store.traffic.tagged(tx, family.name, now - AT_MOST, now, MOST_TAGGED)
-        names = {interaction for interaction, _ in tagged if interaction is not None}
+        tagged_outcomes = store.traffic.tagged(tx, family.name, now - AT_MOST, now, MOST_TAGGED)
+        names = {interaction for interaction, _ in tagged_outcomes if interaction is not None}
         thumbs = store.traffic.ratings(tx, family.name, names, "user")
-    answers = [SignalledAnswer(tags=tags, thumb=thumbs.get(interaction or "")) for interaction, tags in tagged]
+    answers = [SignalledAnswer(tags=tags, thumb=thumbs.get(interaction or "")) for interaction, tags in tagged_outcomes]
     return compare_outcomes(plan, traffic, family.outcome, answers)
 
 
@@ -116,7 +120,7 @@ def forecast_active(rollout_id: str, *, store: Store, clock: Clock) -> RolloutFo
     with store.read() as tx:
         rollout = visible(store.rollouts.get(tx, rollout_id), rollout_id)
         if not rollout.is_active:
-            return ended(rollout.outcome)
+            return ended_forecast(rollout.outcome)
         study = store.studies.get(tx, rollout.study) if rollout.study is not None else None
         progress = _progress(StoreEvidence(store, tx), rollout, clock.rollout_now())
         metric = Metric.model_validate(rollout.settings["metric"])
@@ -126,7 +130,7 @@ def forecast_active(rollout_id: str, *, store: Store, clock: Clock) -> RolloutFo
 
 
 def _progress(evidence: EvidenceSource, rollout: Rollout, clock_now: datetime) -> Progress:
-    """Where the rollout stands after its last closed block; at its beginning where it is not served yet."""
+    """Where the rollout stands after its last closed block; at its beginning if it is not served yet."""
     if not rollout.stage_history:
         return Progress()
     stored = evidence.state(rollout.id)

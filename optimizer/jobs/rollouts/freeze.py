@@ -1,4 +1,4 @@
-"""Freezes a family, or all of them, to their champions; and lets them go on."""
+"""Freezes a family, or all families, to their champions, and ends such a freeze."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from optimizer.ports import Alert, Store, Transaction
 class FreezeReport:
     """What a freeze or its end did, why, and how to take it back.
 
-    ``family`` is None for all; ``changed`` is False where nothing was left to do.
+    ``family`` is None where all are meant; ``changed`` is False where nothing was left to do.
     """
 
     family: str | None
@@ -31,7 +31,7 @@ class FreezeReport:
     undo: str | None = None
     next: str | None = None
     changed: bool = True
-    freezes: tuple[Freeze, ...] = ()  # every freeze that holds from now on
+    freezes: tuple[Freeze, ...] = ()  # every freeze that is in force from now on
 
 
 class FreezeRequest(Request):
@@ -59,7 +59,7 @@ def freeze(context: Context, request: FreezeRequest) -> FreezeReport:
             return _report(tx, store, family, what, earlier.reason, undo=earlier.undo, changed=False)
         at = clock.now()
         store.freezes.put(tx, scope, why, actor, at)
-        # Leases that hold beyond ``at`` end. The stage resumes with the first tick after the freeze
+        # Leases end at ``at``. The stage resumes with the first tick after the freeze
         ended = []
         for rollout in store.rollouts.all_active(tx):
             lease = rollout.lease_expires_at
@@ -123,7 +123,7 @@ def unfreeze(context: Context, request: FreezeRequest) -> FreezeReport:
 
 
 def ended_freezes(tx: Transaction, store: Store, family: str) -> list[Gap]:
-    """When this family, or all, were frozen and are no more, newest first: as long as the alerts of it were open."""
+    """When this family, or all families, were frozen and are no more, newest first, by the alerts of the freezes."""
     alerts = store.alerts.all(tx, open_only=False, kind=ALERT)
     return [
         Gap(since=a.opened_at, until=a.closed_at)
@@ -149,18 +149,18 @@ def _report(
     undo: str | None = None,
     changed: bool = True,
 ) -> FreezeReport:
-    """Names what is frozen beside the scope of this act, since a family may stand under two freezes."""
+    """The report names what else is frozen, since a family may be under two freezes."""
     freezes = tuple(store.freezes.all(tx))
     others = [
         freeze_record
         for freeze_record in freezes
         if freeze_record.scope != (family or ALL) and (family is None or freeze_record.scope == ALL)
     ]
-    own = any(freeze_record.scope == (family or ALL) for freeze_record in freezes)
-    which = "frozen beside it" if own else "still frozen"
+    is_frozen_itself = any(freeze_record.scope == (family or ALL) for freeze_record in freezes)
+    which = "frozen beside it" if is_frozen_itself else "still frozen"
     beside = f"; {which}: {', '.join(scope_text(freeze_record.scope) for freeze_record in others)}" if others else ""
     status = f"detent rollout status {family}" if family else "detent status"
-    following = others[0].undo if others and not own else status
+    following = others[0].undo if others and not is_frozen_itself else status
     return FreezeReport(
         family=family, what=what + beside, why=why, undo=undo, next=following, changed=changed, freezes=freezes
     )

@@ -16,22 +16,18 @@ from optimizer.jobs.record_change import RolloutChange, checked_reason, log_head
 from optimizer.jobs.record_change import promote as promote_candidate
 from optimizer.jobs.request import EntityTags, ItemActRequest
 from optimizer.jobs.rollouts.start_rollout import RolloutRequest, start_command
-from optimizer.jobs.rollouts.watch_rollout import evidence_now
+from optimizer.jobs.rollouts.watch_rollout import present_evidence
 from optimizer.ports import Transaction
 
-GOING_ON: tuple[OperatorAct, ...] = (
-    "approve",
-    "advance",
-    "resume",
-    "promote",
-)  # a freeze or another clock stops these; never the way back
+# A freeze or another clock stops these; never the way back.
+GOING_ON: tuple[OperatorAct, ...] = ("approve", "advance", "resume", "promote")
 
 
 class ActRequest(ItemActRequest):
     confirm: Annotated[
         str | None, Field(description="The family's name: goes past a gate that has not passed, recorded as forced")
     ] = None
-    if_match: EntityTags = None  # the version that the operator looked at; brakes ignore it
+    if_match: EntityTags = None  # the version that the operator saw; brakes ignore it
 
 
 def approve(context: Context, request: ActRequest) -> RolloutChange:
@@ -78,11 +74,10 @@ def _operate(context: Context, request: ActRequest, act: OperatorAct) -> Rollout
 
     Raises:
         NotFound: no such rollout.
-        Conflict: the rollout's state, or a freeze, does not allow the act; StaleVersion when it moved since
-            ``if_match``.
-        Refused: it began on real time and this process runs on a scaled clock; GateNotMet, which follows, is one of
-            these, too.
-        GateNotMet: advance or promote past a gate that has not passed, without ``confirm`` = the family's name.
+        Conflict: the rollout's state, or a freeze, does not allow the act.
+        StaleVersion: the rollout is past the version in ``if_match``.
+        Refused: it began on real time, and this process runs on a scaled clock.
+        GateNotMet: no gate allows the advance or promotion, and ``confirm`` is not the family's name.
     """
     store, clock = context.store, context.clock
     why = checked_reason(request.reason)
@@ -112,7 +107,9 @@ def _operate(context: Context, request: ActRequest, act: OperatorAct) -> Rollout
             lapsed_at=lapsed_at,
             lapsed_clock_at=lapsed_clock_at,
             evidence=(
-                evidence_now(tx, store, rollout, at=at, clock_at=clock_at) if act in ("advance", "promote") else None
+                present_evidence(tx, store, rollout, at=at, clock_at=clock_at)
+                if act in ("advance", "promote")
+                else None
             ),
         )
         transition = apply(rollout, transition_request)
@@ -137,7 +134,7 @@ def _operate(context: Context, request: ActRequest, act: OperatorAct) -> Rollout
 
 
 def _version(if_match: str | None) -> int | None:
-    """The version that If-Match names; None where any will do."""
+    """The version that If-Match names; None where any version will do."""
     if if_match is None or if_match.strip() == "*":
         return None
     tag = if_match.strip().removeprefix("W/").strip('"')
@@ -149,22 +146,23 @@ def _version(if_match: str | None) -> int | None:
 
 
 def _commands(rollout: Rollout, act: str, declared: Family | None) -> tuple[str | None, str | None]:
-    """(the command that takes the act back, the one that goes on).
+    """(the command that takes the act back, the command that goes on).
 
-    ``declared``: the family as its file is now; a start by that file takes no options for what it says.
+    Args:
+        declared: the family as its file is now; a start by that file needs no options for what the file says.
     """
     f = rollout.family
     back = f"detent rollout rollback {f}"
     file = declared.rollout if declared is not None else None
     margin = rollout.settings["margin"] if rollout.settings["margin_from"] == "given" else None
-    started = RolloutRequest(
+    same_start = RolloutRequest(
         family=f,
         variant=rollout.candidate,
         ladder=list(rollout.ladder) if file is None or tuple(file.ladder) != tuple(rollout.ladder) else None,
         margin=margin if file is None or file.margin != margin else None,
     )
-    again = start_command(started, forced=rollout.forced)
-    onward = f"detent rollout status {f}"  # it goes on by itself; the way past a gate is told by who refuses it
+    again = start_command(same_start, forced=rollout.forced)
+    onward = f"detent rollout status {f}"  # it goes on by itself; a refusal names the way past a gate
     return {
         "approve": (back, onward),
         "reject": (again, None),

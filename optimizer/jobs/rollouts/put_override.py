@@ -1,4 +1,4 @@
-"""Gives one unit a named variant for a while, for testing: counted in no arm."""
+"""Serves one unit a named variant for a while, for testing. The unit counts in no arm."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reads which candidate waits for its rollout, and the holdback that no rollout should end before its time."""
+"""Reads which candidate waits for its rollout, and which holdback the next rollout should wait for."""
 
 from __future__ import annotations
 
@@ -8,9 +8,7 @@ from optimizer.ports import Clock, Store, Transaction
 
 
 def waiting_candidate(tx: Transaction, store: Store, family: str) -> Study | None:
-    """The last study that started by itself, where it nominated a candidate
-    that no rollout has had against this champion.
-    """
+    """The last study that started by itself, if its candidate has had no rollout against this champion yet."""
     study = store.studies.last_triggered(tx, family)
     if study is None or study.outcome != "nominated" or study.winner is None:
         return None
@@ -22,8 +20,8 @@ def waiting_candidate(tx: Transaction, store: Store, family: str) -> Study | Non
 
 
 def unconfirmed_winner(tx: Transaction, store: Store, family: str) -> Study | None:
-    """The family's last study, where it started by itself,
-    beat this champion on dev and was not to look at the holdout.
+    """The family's last study, if it started by itself, beat this champion on dev, and was not to look at
+    the holdout.
     """
     page, _ = store.studies.page(tx, family=family, limit=1)
     champion = store.champions.current(tx, family)
@@ -40,7 +38,7 @@ def unconfirmed_winner(tx: Transaction, store: Store, family: str) -> Study | No
 
 
 def current_holdback(tx: Transaction, store: Store, clock: Clock, family: str) -> Holdback | None:
-    """Of the family's last promotion, while its week is not over."""
+    """The holdback of the family's last promotion, while its week is not over."""
     champion = store.champions.current(tx, family)
     holdback = holdback_of(champion, store.rollouts.latest(tx, family), clock.scale) if champion is not None else None
     return holdback if holdback is not None and clock.now() < holdback.until else None

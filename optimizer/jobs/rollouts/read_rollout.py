@@ -16,8 +16,8 @@ from optimizer.core.forecast.forecast import RolloutForecast
 from optimizer.core.forecast.outcomes import OutcomeForecast
 from optimizer.core.scheduling.schedule import in_force
 from optimizer.core.search.study import Study
-from optimizer.core.serving.assignment import leased
-from optimizer.core.serving.rollout import Champion, Decision, Freeze, Rollout, is_frozen, ladder_text, visible
+from optimizer.core.serving.assignment import has_lease
+from optimizer.core.serving.rollout import Decision, Freeze, Rollout, is_frozen, ladder_text, visible
 from optimizer.core.views.rollout_evidence import evidence_text
 from optimizer.core.views.rollout_status import (
     ArmExposures,
@@ -38,11 +38,11 @@ from optimizer.jobs.request import (
 )
 from optimizer.jobs.rollouts.forecast_rollout import forecast_active, forecast_family, forecast_outcomes
 from optimizer.jobs.rollouts.rollout_view import rollout_view, with_forecast
-from optimizer.jobs.rollouts.watch_rollout import evidence_now
-from optimizer.jobs.studies.read_studies import last_nominated
+from optimizer.jobs.rollouts.watch_rollout import present_evidence
+from optimizer.jobs.studies.read_studies import last_nomination
 from optimizer.ports import Store, Transaction
 
-READS = 3  # at most; a rollout that moves more often is shown without a forecast
+READS = 3  # at most; a rollout that changes more often meanwhile is shown without a forecast
 
 
 class ArmsRequest(FamilyRequest):
@@ -67,8 +67,10 @@ class ActiveForecast(RolloutForecast):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FamilyForecast(RolloutForecast):
-    """``rollout``: the active one that it is about; None: as if ``variant`` were started now. ``outcomes``: where the
-    file makes signals an outcome, each of them beside thumbs, as the metric of a rollout of an equal candidate.
+    """The forecast of a family's rollout.
+
+    ``rollout``: the active one; None: as if ``variant`` started now. ``outcomes``: where the file makes signals an
+    outcome, a forecast for each of them and for thumbs, for an equal candidate.
     """
 
     family: str
@@ -79,14 +81,14 @@ class FamilyForecast(RolloutForecast):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NextShare:
-    """What advancing would do; ``next_share`` None: the promotion."""
+    """What advancing would do; ``next_share`` is None where the promotion comes next."""
 
     rollout: str
     share: float | None
     next_share: float | None
     gate_passed: bool
     reason: Text[str]
-    freeze: Freeze | None  # no evidence and no confirmation goes past it
+    freeze: Freeze | None  # neither evidence nor a confirmation goes past it
     dry_run: bool = True
 
 
@@ -141,7 +143,7 @@ def read_family_forecast(context: Context, request: ForecastRequest) -> FamilyFo
     family, store = context.family(request.family), context.store
     with store.read() as tx:
         active = store.rollouts.active(tx, family.name)
-        variant = request.variant or last_nominated(tx, store, family.name)
+        variant = request.variant or last_nomination(tx, store, family.name)
     if active is not None and (request.variant, request.ladder, request.margin) == (None, None, None):
         forecast, of, variant = (
             forecast_active(active.id, store=store, clock=context.clock),
@@ -174,7 +176,7 @@ def read_next_share(context: Context, request: ItemRequest) -> NextShare:
     store, clock = context.store, context.clock
     with store.read() as tx:
         rollout = visible(store.rollouts.get(tx, request.id), request.id, context.access)
-        evidence = evidence_now(tx, store, rollout, at=clock.now(), clock_at=clock.rollout_now()) or {}
+        evidence = present_evidence(tx, store, rollout, at=clock.now(), clock_at=clock.rollout_now()) or {}
         freeze = is_frozen(store.freezes.all(tx), rollout.family)
     return NextShare(
         rollout=rollout.id,
@@ -221,7 +223,7 @@ def read_rollout_status(context: Context, request: FamilyRequest) -> FamilyRollo
     """Who is served what, and why it goes no further: ladder, evidence against its thresholds, both arms, what it waits
     for, the way back.
     """
-    for _ in range(READS):  # again where the rollout moved while its forecast was made
+    for _ in range(READS):  # once more where the rollout changed while its forecast was made
         status = _status(context, request.family)
         if status.evidence is None or not status.is_active or status.evidence.forecast is not None:
             break
@@ -232,7 +234,7 @@ def _status(context: Context, family: str) -> FamilyRollout:
     store, clock = context.store, context.clock
     with store.read() as tx:
         champion = store.champions.current(tx, family)
-        rollout = _current(tx, store, family)
+        rollout = store.rollouts.active(tx, family) or store.rollouts.latest(tx, family)
         declared = context.families().families.get(family)
         if champion is None and rollout is None and declared is None:
             context.family(family)
@@ -241,11 +243,19 @@ def _status(context: Context, family: str) -> FamilyRollout:
         freeze = is_frozen(store.freezes.all(tx), family)
         by_itself = by_itself_line(tx, store, declared) if declared is not None else None
         decision = store.rollouts.last_decision(tx, rollout.id) if rollout else None
-        measured = rollout_view(tx, store, clock, rollout) if rollout else None
+        plain_view = rollout_view(tx, store, clock, rollout) if rollout else None
     evidence = None
-    if rollout is not None and measured is not None:
-        evidence = with_forecast(measured, rollout, store=store, clock=clock)
+    if rollout is not None and plain_view is not None:
+        evidence = with_forecast(plain_view, rollout, store=store, clock=clock)
     now = clock.now()
+    # A promotion that was taken back is not undone again: that would bring back the champion before the one before.
+    if rollout is None:
+        undo = None
+    elif rollout.is_active:
+        undo = f"detent rollout rollback {family}"
+    else:
+        is_champion = champion is not None and champion.rollout == rollout.id
+        undo = f"detent champion rollback {family}" if rollout.outcome == "promoted" and is_champion else None
     return FamilyRollout(
         family=family,
         at=now,
@@ -262,13 +272,13 @@ def _status(context: Context, family: str) -> FamilyRollout:
         last_tick_at=ticked_at,
         last_decision=decision,
         evidence=evidence,
-        undo=_undo(family, rollout, champion),
+        undo=undo,
         next=_next(family, rollout, now) if freeze is None else f"it is frozen; when it may go on: {freeze.undo}",
     )
 
 
 def by_itself_line(tx: Transaction, store: Store, family: Family) -> str:
-    """The study of the family that runs by itself now; else whether one may."""
+    """The family's study that started by itself and runs now; else whether one may start."""
     running = [s for s in store.studies.unfinished(tx) if s.family == family.name and s.trigger is not None]
     return _running(running[0]) if running else in_force(family, store.schedules.get(tx, family.name)).text
 
@@ -283,12 +293,8 @@ def _with_evidence(tx: Transaction, context: Context, rollout: Rollout) -> Rollo
     )
 
 
-def _current(tx: Transaction, store: Store, family: str) -> Rollout | None:
-    return store.rollouts.active(tx, family) or store.rollouts.latest(tx, family)
-
-
 def _require_current(tx: Transaction, context: Context, family: str) -> Rollout:
-    rollout = _current(tx, context.store, family)
+    rollout = context.store.rollouts.active(tx, family) or context.store.rollouts.latest(tx, family)
     if rollout is None:
         context.family(family)
         raise NotFound(
@@ -298,21 +304,9 @@ def _require_current(tx: Transaction, context: Context, family: str) -> Rollout:
     return rollout
 
 
-def _undo(family: str, rollout: Rollout | None, champion: Champion | None) -> str | None:
-    """A promotion that was taken back already is not undone again:
-    that would bring back the champion before the one before.
-    """
-    if rollout is None:
-        return None
-    if rollout.is_active:
-        return f"detent rollout rollback {family}"
-    is_champion = champion is not None and champion.rollout == rollout.id
-    return f"detent champion rollback {family}" if rollout.outcome == "promoted" and is_champion else None
-
-
 def _is_served(rollout: Rollout | None, now: datetime) -> bool:
-    """Whether the candidate is served right now: a stage, and a lease that has not run out."""
-    return rollout is not None and rollout.share is not None and leased(rollout, now)
+    """Whether the candidate is served now: it has a stage, and a lease that has not run out."""
+    return rollout is not None and rollout.share is not None and has_lease(rollout, now)
 
 
 def _next(family: str, rollout: Rollout | None, now: datetime) -> str:

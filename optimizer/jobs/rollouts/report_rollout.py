@@ -1,6 +1,4 @@
-"""Reads a whole rollout for its report: every block and decision, what people see of it now,
-and whether its record is whole.
-"""
+"""Reads a whole rollout for its report: every block and decision, its present view, and whether its record is whole."""
 
 from __future__ import annotations
 
@@ -11,7 +9,7 @@ from optimizer.core.views.rollout_story import RolloutReport, history_of
 from optimizer.jobs.context import Context
 from optimizer.jobs.request import ItemRequest
 from optimizer.jobs.rollouts.rollout_view import rollout_view, with_forecast
-from optimizer.jobs.rollouts.verify_rollout import Progress, told
+from optimizer.jobs.rollouts.verify_rollout import Progress, with_progress
 from optimizer.ports import Clock, Store
 
 
@@ -26,13 +24,15 @@ def read_report(context: Context, request: ItemRequest) -> RolloutReport:
 
 
 def report_rollout(id: str, *, store: Store, clock: Clock, progress: Progress | None = None) -> RolloutReport:
-    """Reads every block once; ``progress`` hears how many. Raises NotFound for an unknown rollout."""
+    """Reads every block once; calls ``progress`` with how many it read. Raises NotFound for an unknown rollout."""
     chain = BlockChain()
     with store.read() as tx:
         rollout = visible(store.rollouts.get(tx, id), id)
         view = rollout_view(tx, store, clock, rollout)
         decisions = store.rollouts.decisions(tx, id)
-        history = history_of(rollout, fold(rollout, told(store.blocks.each(tx, id), view.n_blocks, progress), chain))
+        history = history_of(
+            rollout, fold(rollout, with_progress(store.blocks.each(tx, id), view.n_blocks, progress), chain)
+        )
     return RolloutReport(
         rollout=rollout,
         view=with_forecast(view, rollout, store=store, clock=clock),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
@@ -19,7 +19,7 @@ from optimizer.jobs.record_change import (
     ChangeReport,
     Succession,
     checked_reason,
-    described,
+    describe_tenure,
     log_head,
     models_asked,
     replace_champion,
@@ -50,18 +50,20 @@ def roll_back_champion(context: Context, request: ChampionRollbackRequest) -> Ch
     not know its model, `warning` says so.
     """
     served = context.served_models()
-    return take_back(request, actor=context.actor, store=context.store, clock=context.clock, served=served)
+    return return_to_earlier(request, actor=context.actor, store=context.store, clock=context.clock, served=served)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Grounds:
-    """Why the tick goes back by itself (``core/cross_check.holdback_evidence``), and the alert that says so."""
+    """Why the tick goes back by itself (``core/rollout/verification.holdback_evidence``), and the alert
+    that says so.
+    """
 
     evidence: Mapping[str, Any]
     alert: Alert
 
 
-def take_back(
+def return_to_earlier(
     request: ChampionRollbackRequest,
     *,
     actor: str,
@@ -70,16 +72,17 @@ def take_back(
     grounds: Grounds | None = None,
     served: ServedModels | None = None,
 ) -> ChangeReport:
-    """Ends an active rollout and lets the tenure below serve, in one transaction. Said again within ten minutes it
-    changes nothing; later it goes further down or is refused.
+    """Ends an active rollout and lets the tenure before serve again, in one transaction.
+
+    Asked again within ten minutes it changes nothing; later it goes further back, or is refused.
 
     Args:
         grounds: None where a person asks.
-        served: an unknown model refuses nothing: the report warns of it.
+        served: a model that is not known here refuses nothing: the report warns of it.
     Raises:
         NotFound: the family has no champion.
-        Conflict: nothing below, ``to`` was never champion, or ``expect`` (the variant that shall be replaced) is not
-            champion.
+        Conflict: there is no champion before, ``to`` was never champion, or ``expect`` (the variant to be replaced) is
+            not champion.
     """
     family, to, expect, dry_run = request.family, request.to, request.expect, request.dry_run
     why = checked_reason(request.reason)
@@ -98,8 +101,8 @@ def take_back(
             raise no_champion(family)
         at, before = clock.now(), champion.current_of(history)
         if champion.is_said_again(history, expect=expect, to=to, at=at):
-            # What was done, by whom, and how to go further back, which names the variant: nobody goes there by
-            # mistake.
+            # The answer says what was done, by whom, and how to go further back; that names the variant, so that nobody
+            # goes there by mistake.
             current, ended, below = (
                 champion.current_of(history),
                 champion.taken_back(history),
@@ -109,7 +112,7 @@ def take_back(
             instead = f" instead of {ended.variant}" if ended is not None else ""
             return ChangeReport(
                 family=current.family,
-                what=f"{described(tx, store, current)} is champion{instead} already, {since}; nothing changed",
+                what=f"{describe_tenure(tx, store, current)} is champion{instead} already, {since}; nothing changed",
                 why=why,
                 undo=_undo(ended) if ended is not None else None,
                 next=f"to go further back: detent champion rollback {below.family} --to {below.variant}"
@@ -122,14 +125,15 @@ def take_back(
                 dry_run=dry_run,
             )
         on_record = f"champion rollback: {why}"
-        tenure = champion.fall_back(history, expect=expect, to=to, at=at, by=actor, why=on_record)
+        there = _past_forgotten(tx, store, history, to)
+        tenure = champion.fall_back(history, expect=expect, to=there, at=at, by=actor, why=on_record)
         if dry_run:
             active = store.rollouts.active(tx, tenure.family)
             ends = f"; rollout {active.id} would end" if active is not None else ""
             return ChangeReport(
                 family=tenure.family,
-                what=f"{described(tx, store, tenure)} would be champion again,"
-                f" instead of {described(tx, store, before)}{ends}",
+                what=f"{describe_tenure(tx, store, tenure)} would be champion again,"
+                f" instead of {describe_tenure(tx, store, before)}{ends}",
                 why=why,
                 next=f"detent champion rollback {tenure.family} --to {tenure.variant}",
                 changed=False,
@@ -151,6 +155,31 @@ def take_back(
     report = store.write(change)
     log_head(report.decision)
     return report
+
+
+def _past_forgotten(tx: Transaction, store: Store, history: Sequence[Champion], to: str | None) -> str | None:
+    """``to``; where it is None and the text of the champion below was forgotten with a person, the first one further
+    down that is still there.
+
+    Raises Conflict where there is none, or where the text of ``to`` was forgotten.
+    """
+
+    def is_there(variant: str) -> bool:
+        return store.variants.get(tx, history[0].family, variant) is not None
+
+    below = champion.beneath(history)
+    aim = to if to is not None else below.variant if below is not None else None
+    if aim is None or is_there(aim) or all(tenure.variant != aim for tenure in history):
+        return to
+    further = champion.first_beneath(history, is_there) if to is None else None
+    if further is None:
+        family = history[0].family
+        raise Conflict(
+            f"The text of {aim} was forgotten with a person whom it quoted, so it cannot serve again. To serve another"
+            f" variant now: detent champion set {family} VARIANT --reason WHY --confirm {family}.",
+            champion=champion.current_of(history).variant,
+        )
+    return further.variant
 
 
 def no_champion(family: str) -> NotFound:

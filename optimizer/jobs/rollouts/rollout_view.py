@@ -1,4 +1,4 @@
-"""Reads everything that people see of a rollout: the one reader for REST, command line and report."""
+"""Reads all that people see of a rollout: the one reader for REST, command line and report."""
 
 from __future__ import annotations
 
@@ -6,28 +6,29 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 
 from optimizer.core.base.answers import members_of
-from optimizer.core.rollout.blocks import ArmName, StoredBlock, comparison_of, shares
+from optimizer.core.rollout.blocks import ArmName, StoredBlock, comparison_of, key_shares
 from optimizer.core.rollout.cohorts import closing_time
 from optimizer.core.rollout.evidence_state import EvidenceState, begin, from_text
 from optimizer.core.rollout.next_action import next_action
 from optimizer.core.serving import champion
-from optimizer.core.serving.assignment import leased
+from optimizer.core.serving.assignment import has_lease
 from optimizer.core.serving.rollout import Freeze, Rollout, is_frozen
 from optimizer.core.statistics.outcomes import Block
 from optimizer.core.views import rollout_evidence
-from optimizer.core.views.rollout_status import ForecastView, Hours, OpenAlert, RolloutView
+from optimizer.core.views.rollout_status import ForecastView, Hours, OpenAlert, RolloutView, SilenceView
 from optimizer.core.views.rollout_story import ActiveStanding
 from optimizer.jobs.rollouts.forecast_rollout import forecast_active
 from optimizer.jobs.rollouts.read_candidate import current_holdback
 from optimizer.ports import Clock, EvidenceRow, Store, Transaction
 
-LATE_DAYS = 7.0  # of the rollout clock: whose late feedback is counted; all of a rollout's would grow with its traffic
-OF_FAMILY = ("rollout_ended", "champion_worse")  # alerts whose subject is the family or its champion
+LATE_DAYS = 7.0  # of the rollout clock; late feedback of older cohorts is not counted, or it would grow with traffic
+OF_FAMILY = ("rollout_ended", "champion_worse")  # kinds of alerts whose subject is the family or its champion
 
 
 def rollout_view(tx: Transaction, store: Store, clock: Clock, rollout: Rollout) -> RolloutView:
-    """The view as the stored blocks give it, without a forecast,
-    which reads a week of traffic (``with_forecast`` adds it).
+    """The view as the stored blocks give it, without a forecast, which would read a week of traffic.
+
+    ``with_forecast`` adds the forecast.
     """
     stored = store.blocks.state(tx, rollout.id)
     state = from_text(stored.state).state if stored is not None else begin(rollout.settings)
@@ -39,7 +40,7 @@ def rollout_view(tx: Transaction, store: Store, clock: Clock, rollout: Rollout) 
     if held_back is not None and (held_back.rollout != rollout.id or freeze is not None):
         held_back = None
     followed_by = champion.after_promotion(store.champions.history(tx, rollout.family), rollout.id)
-    arms = rollout_evidence.arms_of(rollout, state, blocks, _late(tx, store, clock, rollout))
+    arms = rollout_evidence.arms_of(rollout, state, blocks, _late_feedback(tx, store, clock, rollout))
     records = (
         store.variants.get(tx, rollout.family, id)
         for id in [rollout.candidate, rollout.champion, *([followed_by.variant] if followed_by else [])]
@@ -60,7 +61,7 @@ def rollout_view(tx: Transaction, store: Store, clock: Clock, rollout: Rollout) 
         margin=state.quality.margin,
         gates=rollout_evidence.gates_of(state.quality, state.whole_days),
         guardrails=rollout_evidence.guardrails_of(state),
-        not_guarded=rollout_evidence.not_guarded(state),
+        not_guarded=rollout_evidence.idle_guardrails(state),
         difference=rollout_evidence.difference_of(start, blocks),
         arms=arms,
         left_out=state.n_left_out,
@@ -68,7 +69,12 @@ def rollout_view(tx: Transaction, store: Store, clock: Clock, rollout: Rollout) 
         stages=rollout_evidence.stages_of(rollout, state, held_back=held_back is not None),
         labels=rollout_evidence.labels_of(rollout, state),
         hours=_hours(rollout, clock_now),
-        silence=rollout_evidence.silence_of(state),
+        silence=SilenceView(
+            since=state.silence.since,
+            found_at=state.silence.found_at,
+            fetches={"candidate": state.silence.fetches_c, "champion": state.silence.fetches_b},
+            reports={"candidate": state.silence.reports_c, "champion": state.silence.reports_b},
+        ),
         waits_for=_waits_for(rollout, state, now, clock_now),
         next_step=rollout_evidence.next_step_of(rollout),
         lease_expires_at=rollout.lease_expires_at,
@@ -77,7 +83,7 @@ def rollout_view(tx: Transaction, store: Store, clock: Clock, rollout: Rollout) 
         holdback=held_back,
         alerts=alerts,
         looked_at=stored.updated_at if stored is not None else None,
-        keys=shares(state.by_key),
+        keys=key_shares(state.by_key),
         max_share_per_key=float(rollout.settings.get("max_share_per_key") or 1.0),
         beyond_exposures=state.n_beyond_exposures,
         followed_by=followed_by,
@@ -88,7 +94,7 @@ def rollout_view(tx: Transaction, store: Store, clock: Clock, rollout: Rollout) 
 def active_standing(
     rollout: Rollout, evidence: EvidenceRow | None, freezes: Iterable[Freeze], clock: Clock
 ) -> ActiveStanding:
-    """Of an active rollout, from what was read of all of them: the same as the view has."""
+    """Where an active rollout stands, as the view says it, from the evidence that was read for all active ones."""
     state = from_text(evidence.state).state if evidence is not None else begin(rollout.settings)
     freeze, now = is_frozen(freezes, rollout.family), clock.now()
     return ActiveStanding(
@@ -101,8 +107,9 @@ def active_standing(
 
 
 def with_forecast(view: RolloutView, rollout: Rollout, *, store: Store, clock: Clock) -> ForecastView:
-    """The same with what an active rollout still needs, read in transactions of its own;
-    without it where the rollout moved meanwhile.
+    """The view with what an active rollout still needs, which it reads in transactions of its own.
+
+    If the rollout changed meanwhile, the view stays without a forecast.
     """
     forecast = None
     if rollout.is_active:
@@ -115,7 +122,7 @@ def with_forecast(view: RolloutView, rollout: Rollout, *, store: Store, clock: C
 
 
 def comparisons(blocks: list[StoredBlock]) -> list[Block]:
-    """The quality blocks among them as the gate takes them."""
+    """The quality blocks among these, as the gate takes them."""
     comparisons_read = (comparison_of(b.content, "outcomes") for b in blocks if b.kind == "quality")
     return [block for block in comparisons_read if block is not None]
 
@@ -125,7 +132,7 @@ def _waits_for(rollout: Rollout, state: EvidenceState, now: datetime, clock_now:
 
 
 def _is_served(rollout: Rollout, freeze: Freeze | None, now: datetime) -> bool:
-    return rollout.share is not None and leased(rollout, now) and freeze is None
+    return rollout.share is not None and has_lease(rollout, now) and freeze is None
 
 
 def _hours(rollout: Rollout, clock_now: datetime) -> Hours:
@@ -144,16 +151,15 @@ def _hours(rollout: Rollout, clock_now: datetime) -> Hours:
     )
 
 
-def _late(tx: Transaction, store: Store, clock: Clock, rollout: Rollout) -> Mapping[ArmName, tuple[int, int]]:
-    """Arm > (feedback received after its cohort was closed, all feedback), of cohorts that closed within LATE_DAYS."""
+def _late_feedback(tx: Transaction, store: Store, clock: Clock, rollout: Rollout) -> Mapping[ArmName, tuple[int, int]]:
+    """Arm -> (feedback received after its cohort closed, all feedback), of cohorts that closed within LATE_DAYS."""
     if not rollout.stage_history:
         return {}
     now, clock_now = clock.now(), clock.rollout_now()
     window = closing_time(rollout)
     ended_at = rollout.stage_history[-1]["clock_to"]
-    until = (
-        min(clock_now, datetime.fromisoformat(ended_at)) if ended_at is not None else clock_now
-    )  # nothing is closed afterwards
+    # Nothing is closed afterwards.
+    until = min(clock_now, datetime.fromisoformat(ended_at)) if ended_at is not None else clock_now
     last = until - window
     return store.observations.late_feedback(
         tx,

@@ -1,9 +1,8 @@
-"""Self-test: replays a family's recorded traffic as A against A, and with an injected drop,
-through the code that runs rollouts.
+"""Self-test: replays a family's recorded traffic as A against A, and with an injected drop.
 
-Only the world is exchanged: a clock that jumps from cohort to cohort, and reports whose units are dealt by a fresh salt
-per run. Blocks, gates, guardrails, ladder and decisions are those of ``watch_rollout.py``. No model is called and
-nothing is written.
+The code is the one that runs rollouts: blocks, gates, guardrails, ladder and decisions come from ``watch_rollout.py``.
+Only the world is replaced: a clock jumps from cohort to cohort, and a fresh salt per run deals the units of the
+reports. No model is called, and nothing is written.
 """
 
 from __future__ import annotations
@@ -30,18 +29,18 @@ from optimizer.core.forecast.selftest import (
     cell_of,
     summary_of,
 )
-from optimizer.core.rollout.start import chosen
+from optimizer.core.rollout.start import overridden_settings
 from optimizer.core.rollout.transitions import Act, TransitionRequest, apply, start
 from optimizer.core.serving.rollout import Rollout
 from optimizer.jobs.context import Context
 from optimizer.jobs.request import FamilyRequest
 from optimizer.jobs.rollouts.evidence_sources import RecordedEvidence
-from optimizer.jobs.rollouts.fix_settings import fix_settings, read_record
+from optimizer.jobs.rollouts.fix_settings import fix_settings, read_champion_record
 from optimizer.jobs.rollouts.watch_rollout import look, request_of
 from optimizer.ports import Clock, Store
 
 PERIOD = timedelta(days=30)
-MAX_REQUESTS = 300_000  # the newest; older ones would only take memory
+MAX_REQUESTS = 300_000  # the newest are replayed; older ones would only take memory
 TICK = timedelta(seconds=10)
 ACTOR = "system:selftest"
 PASSES: GateRecord = {
@@ -53,7 +52,7 @@ PASSES: GateRecord = {
 }
 
 
-Progress = Callable[[int, int, str], None]  # runs of both kinds together, of how many, and what they came to
+Progress = Callable[[int, int, str], None]  # runs done, runs in all, and what they came to
 
 
 class SelftestRequest(FamilyRequest):
@@ -84,21 +83,21 @@ def read_selftest(context: Context, request: SelftestRequest) -> FamilySelftest:
     family = context.family(request.family)
     within = None if context.within is None else context.within.total_seconds() / 60
     limited = request.model_copy(update={"minutes": min(filter(None, (request.minutes, within)), default=None)})
-    result = run_selftest(family, limited, store=context.store, clock=context.clock, told=context.progress)
+    result = run_selftest(family, limited, store=context.store, clock=context.clock, progress=context.progress)
     return FamilySelftest(**members_of(result), family=family.name)
 
 
 def run_selftest(
-    family: Family, request: SelftestRequest, *, store: Store, clock: Clock, told: Progress | None = None
+    family: Family, request: SelftestRequest, *, store: Store, clock: Clock, progress: Progress | None = None
 ) -> SelftestReport:
-    """``runs`` rollouts of the champion against itself, and as many of it against itself with a drop.
+    """Runs ``runs`` rollouts of the champion against itself, and as many of it against itself with a drop.
 
     Raises:
         InvalidInput: the margin is out of range.
         NotFound: the family has no champion.
     """
     runs, injected_drop, seed, minutes = request.runs, request.injected_drop, request.seed, request.minutes
-    past = _read(family, store, clock, request.margin)
+    past = _read_basis(family, store, clock, request.margin)
     short = _too_little(past)
     if short is not None:
         return replace(past.report, verdict="cannot_tell", summary=f"Cannot tell: {short}.")
@@ -112,13 +111,13 @@ def run_selftest(
         salt = f"{rng.getrandbits(128):032x}"
         flipped = [n for n in range(len(past.recording.labels)) if rng.random() < injected_drop]
         for runs_of_kind, flips in ((equal, ()), (worse, flipped)):
-            runs_of_kind.append(_run(past, RecordedRollout(past.recording, salt=salt, flipped=flips), salt))
-            if told is not None:
+            runs_of_kind.append(_replay_once(past, RecordedRollout(past.recording, salt=salt, flipped=flips), salt))
+            if progress is not None:
                 back, shipped = (
                     sum(run.ending == ending for run in runs)
                     for runs, ending in ((equal, "rolled_back"), (worse, "shipped"))
                 )
-                told(
+                progress(
                     len(equal) + len(worse),
                     2 * runs,
                     f"equal rolled back {back} of {len(equal)}, worse shipped {shipped} of {len(worse)}",
@@ -139,7 +138,7 @@ def run_selftest(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _ReplayBasis:
-    """What is replayed, and the settings that a rollout which started now would have."""
+    """What is replayed, and the settings of a rollout that started now."""
 
     family: str
     settings: dict[str, Any]
@@ -150,10 +149,10 @@ class _ReplayBasis:
     report: SelftestReport
 
 
-def _read(family: Family, store: Store, clock: Clock, margin: float | None) -> _ReplayBasis:
-    settings, now = chosen(family.rollout, ladder=None, margin=margin), clock.now()
+def _read_basis(family: Family, store: Store, clock: Clock, margin: float | None) -> _ReplayBasis:
+    settings, now = overridden_settings(family.rollout, ladder=None, margin=margin), clock.now()
     with store.read() as tx:
-        fixed = fix_settings(family, settings, read_record(tx, store, family.name, clock), study=None)
+        fixed = fix_settings(family, settings, read_champion_record(tx, store, family.name, clock), study=None)
         recorded = store.traffic.recorded(tx, family.name, now - PERIOD, now)
         since = now - PERIOD if recorded is None else recorded.since
         if recorded is not None and recorded.n_requests > MAX_REQUESTS:
@@ -193,7 +192,7 @@ def _read(family: Family, store: Store, clock: Clock, margin: float | None) -> _
 
 
 def _too_little(past: _ReplayBasis) -> str | None:
-    """What a stage requires and the traffic lacks; None when there is enough."""
+    """The sentence on what a stage requires and the traffic lacks; None where there is enough."""
     metric, needed = past.settings["metric"], past.settings["min_labelled_per_stage"]
     if past.report.n_labelled_units < needed:
         return (
@@ -212,21 +211,19 @@ def _too_little(past: _ReplayBasis) -> str | None:
 # --- one run ----------------------------------------------------------------------------------------------------------
 
 
-def _run(past: _ReplayBasis, replay: RecordedRollout, salt: str) -> Run:
-    """From the first event on, looked at once per cohort,
-    until it has ended or the last cohort of the record has matured.
-    """
+def _replay_once(past: _ReplayBasis, replay: RecordedRollout, salt: str) -> Run:
+    """One run, looked at once per cohort, until it ends or the last cohort of the record has matured."""
     begun, end = past.report.since, past.report.until
     assert begun is not None
     assert end is not None
     clock = _SimulatedClock(begun, past.clock_scale, begun)
     evidence = RecordedEvidence(replay=replay, usual=past.usual)
-    rollout = _deployed(past, salt, clock)
+    rollout = _first_stage(past, salt, clock)
     cohort = max(TICK, timedelta(minutes=past.settings["cohort_minutes"]) / past.clock_scale)
     last = end + timedelta(hours=past.settings["feedback_window"]["hours"]) / past.clock_scale + 2 * cohort
     while rollout.is_active and clock.now() < last:
         clock.pass_time(cohort)
-        rollout = _looked_at(rollout, evidence, clock)
+        rollout = _look_until_present(rollout, evidence, clock)
     gate = evidence.quality_labelled
     started = datetime.fromisoformat(rollout.stage_history[0]["clock_from"])
     return Run(
@@ -238,8 +235,8 @@ def _run(past: _ReplayBasis, replay: RecordedRollout, salt: str) -> Run:
     )
 
 
-def _looked_at(rollout: Rollout, evidence: RecordedEvidence, clock: _SimulatedClock) -> Rollout:
-    """As a tick does: looks until the present is reached or a transition follows."""
+def _look_until_present(rollout: Rollout, evidence: RecordedEvidence, clock: _SimulatedClock) -> Rollout:
+    """Looks as a tick does, until the present is reached or a transition follows."""
     while True:
         step = look(evidence, clock, rollout, clock.now())
         evidence.keep(step.seen.known, step.seen.units, step.seen.at)
@@ -248,7 +245,7 @@ def _looked_at(rollout: Rollout, evidence: RecordedEvidence, clock: _SimulatedCl
         return apply(rollout, request_of(step)).rollout if step.has_transition else rollout
 
 
-def _deployed(past: _ReplayBasis, salt: str, clock: _SimulatedClock) -> Rollout:
+def _first_stage(past: _ReplayBasis, salt: str, clock: _SimulatedClock) -> Rollout:
     """A rollout at its first stage, made by the same transitions as any other."""
     draft = Rollout(
         id="selftest",
@@ -268,20 +265,20 @@ def _deployed(past: _ReplayBasis, salt: str, clock: _SimulatedClock) -> Rollout:
         created_by=ACTOR,
     )
 
-    def asked(act: Act) -> TransitionRequest:
+    def request(act: Act) -> TransitionRequest:
         return TransitionRequest(
             act=act, at=clock.now(), clock_at=clock.rollout_now(), actor=ACTOR, reason="self-test", gates=[PASSES]
         )
 
-    rollout = start(draft, asked("start"), forced=False).rollout
+    rollout = start(draft, request("start"), forced=False).rollout
     steps: tuple[Act, ...] = ("validate", "approve", "deploy")
     for act in steps:
-        rollout = apply(rollout, asked(act)).rollout
+        rollout = apply(rollout, request(act)).rollout
     return rollout
 
 
 class _SimulatedClock:
-    """ports.Clock that jumps; the rollout clock runs ``scale`` times as fast, from ``anchor`` on."""
+    """ports.Clock that jumps. The rollout clock runs ``scale`` times as fast, from ``anchor`` on."""
 
     def __init__(self, at: datetime, scale: float, anchor: datetime) -> None:
         self.scale = scale

@@ -1,4 +1,4 @@
-"""Serves a variant at once because a person says so: for a night on which there is no time for a rollout."""
+"""Serves a variant at once because a person says so, in an emergency that leaves no time for a rollout."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from optimizer.jobs.record_change import (
     Succession,
     asked_by,
     checked_reason,
-    described,
+    describe_tenure,
+    list_draft,
     log_head,
     models_asked,
     replace_champion,
@@ -68,7 +69,7 @@ def set_champion(context: Context, request: ChampionSetRequest) -> ChangeReport:
         if current.variant == variant:
             return ChangeReport(
                 family=family,
-                what=f"{described(tx, store, current)} is champion already, since {when(current.since)}",
+                what=f"{describe_tenure(tx, store, current)} is champion already, since {when(current.since)}",
                 why=why,
                 changed=False,
                 champion=current,
@@ -83,7 +84,8 @@ def set_champion(context: Context, request: ChampionSetRequest) -> ChangeReport:
                 confirm=family,
                 variant=variant,
             )
-        tenure = champion.succeed(
+        list_draft(tx, store, record)
+        tenure = champion.next_tenure(
             current, variant=variant, at=clock.now(), by=context.actor, why=f"served now: {why}", forced=True
         )
         return replace_champion(

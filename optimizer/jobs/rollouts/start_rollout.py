@@ -1,4 +1,4 @@
-"""Starts a rollout: fixes its settings, looks at the gates on record, and waits for approval."""
+"""Starts a rollout: fixes its settings, checks the gates on record, and waits for approval."""
 
 from __future__ import annotations
 
@@ -13,20 +13,27 @@ from pydantic import Field
 from optimizer.core.base.answers import members_of
 from optimizer.core.base.errors import Conflict, GateNotMet
 from optimizer.core.base.values import Aim
-from optimizer.core.evaluation.gates import IMPROVED, GateRecord, missed
+from optimizer.core.evaluation.gates import IMPROVED, GateRecord, missed_gates
 from optimizer.core.evaluation.judging.calibration import judge_identity
 from optimizer.core.evaluation.suite import gates_of_suites
 from optimizer.core.family.family import Family
 from optimizer.core.feedback.traffic import RecordedTraffic
 from optimizer.core.forecast.forecast import RolloutForecast
-from optimizer.core.rollout.start import LABEL_WINDOW_DAYS, chosen, fallen_before, gates_on_record
+from optimizer.core.rollout.start import LABEL_WINDOW_DAYS, earlier_rollback_gate, gates_on_record, overridden_settings
 from optimizer.core.rollout.transitions import TransitionRequest, apply, start
 from optimizer.core.serving.rollout import Decision, Rollout, is_frozen, ladder_text, require_unfrozen
 from optimizer.jobs.context import Context
 from optimizer.jobs.dataset.golden_scenarios import with_kept_golden
 from optimizer.jobs.families.vouch_for_judge import judge_gates, without_judge_gate
 from optimizer.jobs.ids import new_id
-from optimizer.jobs.record_change import RolloutChange, checked_reason, log_head, record_transition, require_variant
+from optimizer.jobs.record_change import (
+    RolloutChange,
+    checked_reason,
+    list_draft,
+    log_head,
+    record_transition,
+    require_variant,
+)
 from optimizer.jobs.request import FamilyRequest, Name, Reason, Share
 from optimizer.jobs.rollouts.fix_settings import ChampionRecord, current_champion, fix_settings
 from optimizer.jobs.rollouts.forecast_rollout import forecast_start, read_recent
@@ -75,7 +82,7 @@ def start_rollout(context: Context, request: RolloutRequest) -> StartReport:
 
 
 def make_rollout(family: Family, request: RolloutRequest, *, actor: str, store: Store, clock: Clock) -> StartReport:
-    """Makes it in one transaction; under ``dry_run`` says only what would happen.
+    """Makes the rollout in one transaction; under ``dry_run`` only says what would happen.
 
     Raises:
         NotFound: the family has no such variant or no champion, or there is no such study.
@@ -87,7 +94,7 @@ def make_rollout(family: Family, request: RolloutRequest, *, actor: str, store: 
     record, traffic = read_recent(family, store=store, clock=clock)
     basis = _Basis(
         family=family,
-        asked=request,
+        request=request,
         actor=actor,
         reason=checked_reason(request.reason) if request.reason else None,
         record=record,
@@ -95,7 +102,7 @@ def make_rollout(family: Family, request: RolloutRequest, *, actor: str, store: 
     )
     if request.dry_run:
         with store.read() as tx:
-            draft = _draft(tx, store, clock, basis)
+            draft = _draft_start(tx, store, clock, basis)
             freeze = is_frozen(store.freezes.all(tx), family.name)
         forced = bool(draft.missed)
         what = f"would start a rollout of {_plan(draft.rollout)}"
@@ -110,14 +117,14 @@ def make_rollout(family: Family, request: RolloutRequest, *, actor: str, store: 
             **members_of(draft.rollout),
             what=what,
             why=_gates_text(draft),
-            next=freeze.undo if freeze is not None else start_command(draft.basis.asked, forced=forced),
+            next=freeze.undo if freeze is not None else start_command(draft.basis.request, forced=forced),
             changed=False,
             gates=draft.gates,
             forecast=draft.forecast,
             dry_run=True,
         )
     decisions: list[Decision] = []
-    report = store.write(lambda tx: _make(tx, store, clock, basis, decisions))
+    report = store.write(lambda tx: _write_start(tx, store, clock, basis, decisions))
     for decision in decisions:
         log_head(decision)
     return report
@@ -125,10 +132,10 @@ def make_rollout(family: Family, request: RolloutRequest, *, actor: str, store: 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Basis:
-    """Of a start: what was asked for, and the champion's recent record, by which it is judged."""
+    """What a start rests on: its request, and the champion's recent record."""
 
     family: Family
-    asked: RolloutRequest
+    request: RolloutRequest
     actor: str
     reason: str | None
     record: ChampionRecord
@@ -136,7 +143,7 @@ class _Basis:
 
     @property
     def is_confirmed(self) -> bool:
-        return self.asked.confirm == self.family.name
+        return self.request.confirm == self.family.name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,16 +154,16 @@ class _Draft:
     gates: Sequence[GateRecord]
     forecast: RolloutForecast
     basis: _Basis
-    blind: Conflict | None  # no interaction was reported, so that it cannot start
+    blind: Conflict | None  # why it cannot start where no interaction was reported
 
     @property
     def missed(self) -> list[GateRecord]:
-        return missed(self.gates)
+        return missed_gates(self.gates)
 
 
-def _draft(tx: Transaction, store: Store, clock: Clock, basis: _Basis) -> _Draft:
-    name, variant = basis.family.name, basis.asked.variant
-    settings = chosen(basis.family.rollout, ladder=basis.asked.ladder, margin=basis.asked.margin)
+def _draft_start(tx: Transaction, store: Store, clock: Clock, basis: _Basis) -> _Draft:
+    name, variant = basis.family.name, basis.request.variant
+    settings = overridden_settings(basis.family.rollout, ladder=basis.request.ladder, margin=basis.request.margin)
     candidate = require_variant(tx, store, name, variant)
     champion = current_champion(tx, store, name)
     if champion.variant == variant:
@@ -175,8 +182,8 @@ def _draft(tx: Transaction, store: Store, clock: Clock, basis: _Basis) -> _Draft
             rollout=active.id,
             rollout_status=active.status,
         )
-    evidence = confirming_study(tx, store, name, variant, aim=basis.asked.aim, named=basis.asked.study)
-    aim = basis.asked.aim or (evidence.aim if evidence is not None else settings.gates.aim)
+    evidence = confirming_study(tx, store, name, variant, aim=basis.request.aim, named=basis.request.study)
+    aim = basis.request.aim or (evidence.aim if evidence is not None else settings.gates.aim)
     now = clock.now()
     since = now - timedelta(days=LABEL_WINDOW_DAYS)
     blind = None
@@ -217,33 +224,37 @@ def _draft(tx: Transaction, store: Store, clock: Clock, basis: _Basis) -> _Draft
         scored_by=scored_by,
         variants=[candidate.variant],
     )
-    if metric_source == "judge" and not missed(judged):  # an edit of the file puts no other in its place
+    if metric_source == "judge" and not missed_gates(judged):  # another gate in the file does not replace it
         rollout = replace(rollout, settings={**rollout.settings, "judge": judge_identity(basis.family)})
     gates += judged
-    gates += fallen_before(store.rollouts.last_against(tx, name, candidate=variant, champion=champion.variant))
+    gates += earlier_rollback_gate(store.rollouts.last_against(tx, name, candidate=variant, champion=champion.variant))
     family = with_kept_golden(tx, store, basis.family)
     gates += gates_of_suites(family, store.performance.batches(tx, name), variant, champion=champion.variant)
-    forecast = forecast_start(rollout, traffic=basis.traffic, study=evidence, forced=bool(missed(gates)), clock=clock)
+    forecast = forecast_start(
+        rollout, traffic=basis.traffic, study=evidence, forced=bool(missed_gates(gates)), clock=clock
+    )
     gate = forecast.gate()
     all_gates = gates if gate is None else [*gates, gate]
     return _Draft(rollout=rollout, gates=all_gates, forecast=forecast, basis=basis, blind=blind)
 
 
-def _make(tx: Transaction, store: Store, clock: Clock, basis: _Basis, decisions: list[Decision]) -> StartReport:
-    """``decisions``: takes those that it wrote."""
-    require_unfrozen(store.freezes.all(tx), basis.family.name, f"start a rollout of {basis.asked.variant}")
-    draft = _draft(tx, store, clock, basis)
+def _write_start(tx: Transaction, store: Store, clock: Clock, basis: _Basis, decisions: list[Decision]) -> StartReport:
+    """Args:
+    decisions: a list that takes the decisions which are written.
+    """
+    require_unfrozen(store.freezes.all(tx), basis.family.name, f"start a rollout of {basis.request.variant}")
+    draft = _draft_start(tx, store, clock, basis)
     if draft.blind is not None:
         raise draft.blind
     forced = bool(draft.missed)
     if forced and not basis.is_confirmed:
         raise _refusal(draft)
+    list_draft(tx, store, require_variant(tx, store, basis.family.name, basis.request.variant))
     store.rollouts.add(tx, draft.rollout)
-    store.alerts.close(
-        tx, ENDED, draft.rollout.family, draft.rollout.family, draft.rollout.created_at
-    )  # the next attempt says that it was seen
+    # So that the next attempt finds it on record.
+    store.alerts.close(tx, ENDED, draft.rollout.family, draft.rollout.family, draft.rollout.created_at)
 
-    def asked(act: Any, actor: str, reason: str) -> TransitionRequest:
+    def transition_request(act: Any, actor: str, reason: str) -> TransitionRequest:
         now = draft.rollout.created_at
         return TransitionRequest(
             act=act,
@@ -251,15 +262,19 @@ def _make(tx: Transaction, store: Store, clock: Clock, basis: _Basis, decisions:
             clock_at=clock.rollout_now(),
             actor=actor,
             reason=reason,
-            confirm=basis.asked.confirm,
+            confirm=basis.request.confirm,
             gates=draft.gates,
         )
 
-    transitions = [start(draft.rollout, asked("start", basis.actor, basis.reason or "started by hand"), forced=forced)]
-    transitions.append(apply(transitions[-1].rollout, asked("validate", basis.actor, _why(draft, _gates_text(draft)))))
+    transitions = [
+        start(draft.rollout, transition_request("start", basis.actor, basis.reason or "started by hand"), forced=forced)
+    ]
+    transitions.append(
+        apply(transitions[-1].rollout, transition_request("validate", basis.actor, _why(draft, _gates_text(draft))))
+    )
     if _approves_itself(draft):
         why = _why(draft, f"approve: auto, every gate is met at confidence {IMPROVED:g} or more")
-        transitions.append(apply(transitions[-1].rollout, asked("approve", AUTO_ACTOR, why)))
+        transitions.append(apply(transitions[-1].rollout, transition_request("approve", AUTO_ACTOR, why)))
     decisions[:] = [record_transition(tx, store, t) for t in transitions]
     rollout = transitions[-1].rollout
     waits = "approved by itself" if rollout.status == "approved" else "waiting for approval"
@@ -275,13 +290,15 @@ def _make(tx: Transaction, store: Store, clock: Clock, basis: _Basis, decisions:
 
 
 def _approves_itself(draft: _Draft) -> bool:
-    """Never for a forced start, and only on evidence that a report may call an improvement."""
+    """Whether the rollout needs no person's approval: never where it was forced, and only on evidence of an
+    improvement.
+    """
     sure = [(g["value"] or 0) >= IMPROVED for g in draft.gates if g["name"] in ("confidence", "quality", "saving")]
     return draft.rollout.settings["approve"] == "auto" and not draft.missed and bool(sure) and all(sure)
 
 
 def _why(draft: _Draft, facts: str) -> str:
-    """What a person gave as the reason stands first."""
+    """The recorded reason: the person's reason first, then the facts."""
     reason = draft.basis.reason
     return f"{reason.rstrip('.')}; {facts}" if reason else facts
 
@@ -292,21 +309,21 @@ def _gates_text(draft: _Draft) -> str:
 
 
 def _refusal(draft: _Draft) -> GateNotMet:
-    name, variant = draft.basis.family.name, draft.basis.asked.variant
+    name, variant = draft.basis.family.name, draft.basis.request.variant
     why = "; ".join(f"{g['name']}: {g['reason']}" for g in draft.missed)
-    wrong = f" (confirm was {draft.basis.asked.confirm!r})" if draft.basis.asked.confirm is not None else ""
+    wrong = f" (confirm was {draft.basis.request.confirm!r})" if draft.basis.request.confirm is not None else ""
     evidence = any(g["name"] != "forecast" for g in draft.missed)
     way_out = f"Collect the evidence (detent study run {name}), or start it" if evidence else "Or start it"
     return GateNotMet(
         f"Cannot start a rollout of {variant}: not every gate is met. {why}. {way_out} "
-        f"as forced with confirm = {name}{wrong}: {start_command(draft.basis.asked, forced=True)}.",
+        f"as forced with confirm = {name}{wrong}: {start_command(draft.basis.request, forced=True)}.",
         gates=draft.missed,
         confirm=name,
     )
 
 
 def start_command(request: RolloutRequest, *, forced: bool) -> str:
-    """That starts what was asked for: another margin or ladder is another rollout."""
+    """The command that starts what was asked for: with another margin or ladder it would be another rollout."""
     options = {
         "aim": request.aim,
         "ladder": ",".join(f"{share:g}" for share in request.ladder) if request.ladder is not None else None,

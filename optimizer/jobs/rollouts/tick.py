@@ -1,6 +1,6 @@
-"""The tick: the worker watches.
+"""The tick: what the worker does every ten seconds for each rollout.
 
-Approved rollouts begin, lapsed ones go on, evidence moves the others and renews their leases.
+Approved rollouts begin, lapsed ones go on, and evidence moves the others and renews their leases.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from optimizer.core.base.errors import Busy, StaleVersion
 from optimizer.core.base.phrasing import when
 from optimizer.core.rollout.next_action import ACTOR
 from optimizer.core.rollout.transitions import Act, TransitionRequest, apply, lapse_of
-from optimizer.core.serving.assignment import leased
+from optimizer.core.serving.assignment import has_lease
 from optimizer.core.serving.rollout import Decision, Rollout, is_frozen, refuse_other_clock
 from optimizer.jobs.ids import new_id
 from optimizer.jobs.record_change import log_head, record_transition
 from optimizer.jobs.rollouts.evidence_sources import StoreEvidence
 from optimizer.jobs.rollouts.freeze import ended_freezes
 from optimizer.jobs.rollouts.watch_holdback import watch_holdbacks
-from optimizer.jobs.rollouts.watch_rollout import MAX_STEPS, UNREADABLE, TickStep, keep, look
+from optimizer.jobs.rollouts.watch_rollout import MAX_STEPS, UNREADABLE, TickStep, look, write_step
 from optimizer.ports import Alert, Clock, Store, Transaction
 
 UNWATCHED = "rollout_unwatched"
-THAW_SECONDS = 60.0  # how long after a freeze the next tick may take before a rollout counts as unwatched
+THAW_SECONDS = 60.0  # after a freeze; a rollout that no tick reached by then counts as unwatched
 Done = Literal["watched", "moved", "deployed", "resumed", "left", "failed"]
 log = structlog.get_logger("detent.tick")
 
@@ -36,7 +36,7 @@ log = structlog.get_logger("detent.tick")
 class TickReport:
     """What one tick did, by rollout id.
 
-    ``overtaken``: another process changed the rollout; the next tick looks again.
+    ``overtaken``: rollouts that another process changed meanwhile; the next tick looks again.
     """
 
     at: datetime
@@ -46,7 +46,7 @@ class TickReport:
 
 
 def tick(store: Store, clock: Clock, lease_seconds: float = 60.0) -> TickReport:
-    """Sees to every active rollout, each in its own transaction; two ticks at once, or one twice, do no harm.
+    """Sees to every active rollout, each in its own transaction. Two ticks at once, or one twice, do no harm.
 
     ``at`` is max(last tick, clock), so that decisions never go back in time. A lease counts from the clock itself: a
     clock that was once ahead must not keep an unwatched candidate alive.
@@ -63,7 +63,7 @@ def tick(store: Store, clock: Clock, lease_seconds: float = 60.0) -> TickReport:
     overtaken = []
     for id in ids:
         try:
-            done[id] = _see_to(store, clock, id, at, lease_seconds)
+            done[id] = _tick_rollout(store, clock, id, at, lease_seconds)
         except StaleVersion:
             overtaken.append(id)
     try:
@@ -73,8 +73,8 @@ def tick(store: Store, clock: Clock, lease_seconds: float = 60.0) -> TickReport:
     return TickReport(at=at, done=done, overtaken=tuple(overtaken), holdbacks=holdbacks)
 
 
-def _see_to(store: Store, clock: Clock, id: str, at: datetime, lease_seconds: float) -> Done:
-    """What cannot be watched gets no lease, neither a new one nor one after a gap, and is soon not served."""
+def _tick_rollout(store: Store, clock: Clock, id: str, at: datetime, lease_seconds: float) -> Done:
+    """Sees to one rollout. If it cannot be watched it gets no lease, and is soon not served."""
     with store.read() as tx:
         rollout = store.rollouts.get(tx, id)
     if rollout is None:
@@ -83,25 +83,24 @@ def _see_to(store: Store, clock: Clock, id: str, at: datetime, lease_seconds: fl
         refuse_other_clock(rollout, clock.scale)
         if rollout.status != "deploying":
             return _begin(store, clock, id, at, lease_seconds)
-        if leased(rollout, clock.now()):
+        if has_lease(rollout, clock.now()):
             return _watch(store, clock, id, at, lease_seconds)
         resumed = _resume(store, clock, id, at, lease_seconds)
-        if (
-            resumed == "resumed" and _watch(store, clock, id, at, lease_seconds) == "moved"
-        ):  # if it has to go, it was served while this looked
+        # The candidate was served while this looked, so a look may end it.
+        if resumed == "resumed" and _watch(store, clock, id, at, lease_seconds) == "moved":
             return "moved"
         return resumed
     except (StaleVersion, Busy):
         raise
-    except Exception as error:  # whatever it is, the other rollouts must go on
+    except Exception as error:  # whatever went wrong, the other rollouts must go on
         log.exception("rollout not watched", rollout=id)
         why, latest = str(error), clock.now() + timedelta(seconds=lease_seconds)
-        store.write(lambda tx: _give_up(tx, store, rollout, why, at, latest))
+        store.write(lambda tx: _leave_unwatched(tx, store, rollout, why, at, latest))
         return "failed"
 
 
-def _give_up(tx: Transaction, store: Store, rollout: Rollout, why: str, at: datetime, latest: datetime) -> None:
-    """A lease that a clock has given which was ahead ends no later than a new one would."""
+def _leave_unwatched(tx: Transaction, store: Store, rollout: Rollout, why: str, at: datetime, latest: datetime) -> None:
+    """Opens the alert, and shortens a lease that a clock gave which was ahead."""
     now_stored = store.rollouts.get(tx, rollout.id)
     if now_stored is not None and now_stored.lease_expires_at is not None and now_stored.lease_expires_at > latest:
         store.rollouts.renew_lease(tx, rollout.id, latest)
@@ -118,12 +117,12 @@ def _give_up(tx: Transaction, store: Store, rollout: Rollout, why: str, at: date
 
 
 def _watch(store: Store, clock: Clock, id: str, at: datetime, lease_seconds: float) -> Done:
-    """Looks until the present is reached or a transition follows."""
+    """Looks at the rollout until the present is reached or a transition follows."""
     for _ in range(MAX_STEPS):
         step = _look(store, clock, id, at)
         if step is None:
             return "left"
-        decision = store.write(lambda tx, step=step: keep(tx, store, clock, step, lease_seconds=lease_seconds))  # type: ignore[misc]
+        decision = store.write(lambda tx, step=step: write_step(tx, store, clock, step, lease_seconds=lease_seconds))  # type: ignore[misc]
         log_head(decision)
         if decision is not None:
             return "moved"
@@ -143,10 +142,8 @@ def _look(store: Store, clock: Clock, id: str, at: datetime) -> TickStep | None:
 def report_unwatched(store: Store, clock: Clock) -> list[str]:
     """Opens the alert ``rollout_unwatched`` for every rollout whose lease has run out; returns their ids.
 
-    For processes beside the worker.
-
-    Under a freeze no lease is renewed on purpose, which is nothing to alert about, nor is the short while until the
-    tick after it.
+    It is for processes beside the worker. Neither a freeze, under which no lease is renewed on purpose, nor the short
+    while until the tick after it opens one.
     """
     now = clock.now()
     with store.read() as tx:
@@ -157,7 +154,7 @@ def report_unwatched(store: Store, clock: Clock) -> list[str]:
         lapsed = [
             r
             for r in deploying
-            if not leased(r, now)
+            if not has_lease(r, now)
             and not any(
                 now - freeze.until < timedelta(seconds=THAW_SECONDS) for freeze in ended_freezes(tx, store, r.family)
             )
@@ -178,8 +175,8 @@ def _begin(store: Store, clock: Clock, id: str, at: datetime, lease_seconds: flo
         ):
             return None
         until = clock.now() + timedelta(seconds=lease_seconds)
-        request = _asked("deploy", "approved, and the worker watches", rollout, at, clock)
-        return _leased(tx, store, rollout, request, until)
+        request = _request_of_tick("deploy", "approved, and the worker watches", rollout, at, clock)
+        return _record_leased_transition(tx, store, rollout, request, until)
 
     decision = store.write(begin)
     log_head(decision)
@@ -187,8 +184,9 @@ def _begin(store: Store, clock: Clock, id: str, at: datetime, lease_seconds: flo
 
 
 def _resume(store: Store, clock: Clock, id: str, at: datetime, lease_seconds: float) -> Done:
-    """Goes on after a gap, once a look has shown that this can be done:
-    the gap has to be on record before the look that counts.
+    """Goes on after a gap, once a look has shown that it can.
+
+    The gap has to be on record before the look that counts.
     """
 
     def resume(tx: Transaction) -> Decision | None:
@@ -196,19 +194,31 @@ def _resume(store: Store, clock: Clock, id: str, at: datetime, lease_seconds: fl
         if (
             rollout is None
             or rollout.status != "deploying"
-            or leased(rollout, clock.now())
+            or has_lease(rollout, clock.now())
             or is_frozen(store.freezes.all(tx), rollout.family)
         ):
             return None
-        frozen_at = _freeze_before(tx, store, rollout)
+        # When the freeze began that ended this lease, if that freeze is over.
+        lapsed_at = rollout.lease_expires_at
+        frozen_at = (
+            None
+            if lapsed_at is None
+            else next(
+                (
+                    freeze.since
+                    for freeze in ended_freezes(tx, store, rollout.family)
+                    if freeze.since <= lapsed_at <= freeze.until
+                ),
+                None,
+            )
+        )
         cause = "the lease had run out" if frozen_at is None else f"the freeze from {when(frozen_at)} has ended"
         until = clock.now() + timedelta(seconds=lease_seconds)
-        request = _asked("lapse", f"{cause}; the worker watches again", rollout, at, clock)
-        decision = _leased(tx, store, rollout, request, until)
+        request = _request_of_tick("lapse", f"{cause}; the worker watches again", rollout, at, clock)
+        decision = _record_leased_transition(tx, store, rollout, request, until)
         if frozen_at is None:
-            store.alerts.open(
-                tx, _alert(rollout, at)
-            )  # no harm when it is open already; without it the gap would leave no alert behind
+            # Opened again it does no harm; without it the gap would leave no alert.
+            store.alerts.open(tx, _alert(rollout, at))
         store.alerts.close(tx, UNWATCHED, rollout.family, rollout.id, at)
         return decision
 
@@ -217,22 +227,7 @@ def _resume(store: Store, clock: Clock, id: str, at: datetime, lease_seconds: fl
     return "left" if decision is None else "resumed"
 
 
-def _freeze_before(tx: Transaction, store: Store, rollout: Rollout) -> datetime | None:
-    """When the freeze began that ended this lease and is over; None when no freeze ended it."""
-    lapsed_at = rollout.lease_expires_at
-    if lapsed_at is None:
-        return None
-    return next(
-        (
-            freeze.since
-            for freeze in ended_freezes(tx, store, rollout.family)
-            if freeze.since <= lapsed_at <= freeze.until
-        ),
-        None,
-    )
-
-
-def _asked(act: Act, reason: str, rollout: Rollout, at: datetime, clock: Clock) -> TransitionRequest:
+def _request_of_tick(act: Act, reason: str, rollout: Rollout, at: datetime, clock: Clock) -> TransitionRequest:
     clock_at = clock.rollout_now()
     lapsed_at, lapsed_clock_at = lapse_of(rollout, at=clock.now(), clock_at=clock_at, scale=clock.scale)
     return TransitionRequest(
@@ -246,8 +241,10 @@ def _asked(act: Act, reason: str, rollout: Rollout, at: datetime, clock: Clock) 
     )
 
 
-def _leased(tx: Transaction, store: Store, rollout: Rollout, request: TransitionRequest, until: datetime) -> Decision:
-    """Records what the request does to a rollout that is watched until then."""
+def _record_leased_transition(
+    tx: Transaction, store: Store, rollout: Rollout, request: TransitionRequest, until: datetime
+) -> Decision:
+    """Records the transition of a rollout, and the lease under which it is watched until ``until``."""
     transition = apply(rollout, request)
     return record_transition(
         tx, store, replace(transition, rollout=replace(transition.rollout, lease_expires_at=until))

@@ -1,5 +1,5 @@
-"""Checks a rollout's record: both hash chains, a replay of every decision from the stored blocks,
-and whatever else the store has seen of it.
+"""Checks a rollout's record: both hash chains, a replay of every decision from its blocks, and the rest
+of the store.
 """
 
 from __future__ import annotations
@@ -30,14 +30,15 @@ from optimizer.jobs.context import Context
 from optimizer.jobs.request import ItemRequest
 from optimizer.ports import Store, Transaction
 
-TELL_EVERY = 1000  # blocks
-Progress = Callable[[int, int], None]  # blocks read, and how many there should be
+TELL_EVERY = 1000  # blocks between two reports of progress
+Progress = Callable[[int, int], None]  # blocks read, and blocks that there should be
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerifyReport:
-    """``head`` is the last hash: compare it with the one in the log or in MLflow,
-    since a whole chain can be rebuilt.
+    """Whether a record is whole.
+
+    ``head`` is the last hash. Compare it with the one in the log or in MLflow, since a whole chain can be forged anew.
     """
 
     rollout: str
@@ -75,7 +76,7 @@ def read_verification(context: Context, request: ItemRequest) -> VerifyReport:
 
 
 def verify_rollout(id: str, store: Store, *, progress: Progress | None = None) -> VerifyReport:
-    """Reads the rollout with its decisions and names everything that does not fit; every block is read once.
+    """Names everything in the rollout's record that does not fit; reads every block once.
 
     Raises NotFound for an unknown rollout.
     """
@@ -83,17 +84,18 @@ def verify_rollout(id: str, store: Store, *, progress: Progress | None = None) -
         rollout = visible(store.rollouts.get(tx, id), id)
         try:
             decisions = store.rollouts.decisions(tx, id)
-        except ValueError as broken:  # a column that holds no value of its type any more, such as a time that is none
+        except ValueError as broken:  # a column holds no value of its type any more, such as a time
             problem = RecordProblem(seq=None, detail=f"a decision cannot be read from the store: {broken}")
             return VerifyReport(rollout=id, n_decisions=0, n_blocks=0, head=None, problems=(problem,))
         replayed, problems = replay(decisions)
-        called = replayed.family if replayed is not None else rollout.family  # it may have been renamed since
-        same = called in store.family_names.names_of(tx, rollout.family)
-        as_recorded = replace(rollout, family=called) if same else rollout
+        # The family may have been renamed since.
+        family_name = replayed.family if replayed is not None else rollout.family
+        is_same_family = family_name in store.family_names.names_of(tx, rollout.family)
+        as_recorded = replace(rollout, family=family_name) if is_same_family else rollout
         problems = [*verify_chain(decisions), *problems, *compare(replayed, as_recorded)]
         chain, block_problems = _blocks(tx, store, rollout, decisions if not problems else None, progress)
         problems = [*chain.problems, *problems]
-        if not problems:  # of a broken record the rest would only repeat what is broken
+        if not problems:  # in a broken record the other checks would only repeat the fault
             problems = [
                 *against_audit(decisions, store.audit.of_subject(tx, id)),
                 *against_outbox(decisions, store.outbox.last(tx, "rollout", id)),
@@ -104,7 +106,7 @@ def verify_rollout(id: str, store: Store, *, progress: Progress | None = None) -
     return VerifyReport(rollout=id, n_decisions=len(decisions), n_blocks=chain.n, head=head, problems=tuple(problems))
 
 
-def told(blocks: Iterable[StoredBlock], n: int, progress: Progress | None) -> Iterator[StoredBlock]:
+def with_progress(blocks: Iterable[StoredBlock], n: int, progress: Progress | None) -> Iterator[StoredBlock]:
     """The same blocks; ``progress`` hears of every thousandth."""
     for read, block in enumerate(blocks):
         if progress is not None and read % TELL_EVERY == 0:
@@ -115,10 +117,10 @@ def told(blocks: Iterable[StoredBlock], n: int, progress: Progress | None) -> It
 def _blocks(
     tx: Transaction, store: Store, rollout: Rollout, decisions: Sequence[Decision] | None, progress: Progress | None
 ) -> tuple[BlockChain, list[RecordProblem]]:
-    """The chain of the blocks, and what does not fit to them; without decisions the chain alone."""
+    """The chain of the blocks, and what does not fit them; without decisions only the chain is checked."""
     stored = store.blocks.state(tx, rollout.id)
     chain = BlockChain()
-    blocks = told(store.blocks.each(tx, rollout.id), stored.n_blocks if stored is not None else 0, progress)
+    blocks = with_progress(store.blocks.each(tx, rollout.id), stored.n_blocks if stored is not None else 0, progress)
     if decisions is None:
         deque(chain.read(blocks), maxlen=0)
         return chain, []
@@ -127,9 +129,9 @@ def _blocks(
         rollout, store.champions.history(tx, rollout.family), store.audit.of_subject(tx, rollout.champion)
     )
     replayed.look(state)
-    for folded in fold(rollout, blocks, chain):
-        state = folded.after
-        counted.add(folded.block)
+    for step in fold(rollout, blocks, chain):
+        state = step.after
+        counted.add(step.block)
         replayed.look(state)
         taken_back.look(state)
     if chain.problems:

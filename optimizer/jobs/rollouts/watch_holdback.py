@@ -1,7 +1,7 @@
 """The week after a promotion: the new champion beside the one before it, which 5 % of the units still get.
 
-The same blocks and evidence as in the rollout go on. A guardrail takes the promotion back by itself; a drop in quality
-opens an alert that proposes it, since labels come late and a person should look.
+The blocks and evidence of the rollout go on. A guardrail takes the promotion back by itself. A drop in quality only
+opens an alert that proposes to, since labels come late and a person should look.
 """
 
 from __future__ import annotations
@@ -16,31 +16,32 @@ from optimizer.core.base.phrasing import when
 from optimizer.core.rollout.cohorts import closing_time
 from optimizer.core.rollout.evidence_state import EvidenceState
 from optimizer.core.rollout.next_action import ACTOR, guardrail_alarm
-from optimizer.core.rollout.verification import holdback_evidence
 from optimizer.core.serving.assignment import held_back_until
-from optimizer.core.serving.rollout import Champion, Rollout, is_frozen
-from optimizer.core.statistics.stopping_rule import harm_evidence, shown
+from optimizer.core.serving.rollout import Champion, Rollout, is_frozen, iso
+from optimizer.core.statistics.stopping_rule import e_value_text, harm_evidence
 from optimizer.jobs.ids import new_id
-from optimizer.jobs.rollouts.roll_back_champion import ChampionRollbackRequest, Grounds, take_back
-from optimizer.jobs.rollouts.watch_rollout import ENDED, MAX_STEPS, keep_blocks, look_after_promotion
+from optimizer.jobs.rollouts.roll_back_champion import ChampionRollbackRequest, Grounds, return_to_earlier
+from optimizer.jobs.rollouts.watch_rollout import ENDED, MAX_STEPS, look_after_promotion, write_blocks
 from optimizer.ports import Alert, Clock, Store, Transaction
 
 WORSE = "champion_worse"
-LAST_TICKS = timedelta(minutes=1)  # in which the last cohort of a holdback is closed
+LAST_TICKS = timedelta(minutes=1)  # after a holdback, in which its last cohort closes
 Found = Literal["watched", "rolled_back", "overtaken", "failed"]
 log = structlog.get_logger(__name__)
 
 
 def watch_holdbacks(store: Store, clock: Clock, at: datetime) -> dict[str, Found]:
-    """What became of every family in the week after its promotion; ``at`` is the tick's real time.
+    """Watches every family in the week after its promotion, and says what became of each.
 
-    Raises what kept a family from being watched, once the others have been.
+    ``at`` is the tick's real time. What kept one family from being watched is raised once the others have been.
     """
     with store.read() as tx:
         freezes = store.freezes.all(tx)
         champions = store.champions.all_current(tx)
-        promoted = [(c, held_back(tx, store, clock, c)) for c in champions if not is_frozen(freezes, c.family)]
-        # Those about a champion whose tenure is over.
+        champions_in_holdback = [
+            (c, rollout_of_holdback(tx, store, clock, c)) for c in champions if not is_frozen(freezes, c.family)
+        ]
+        # Alerts about a champion whose tenure is over.
         alerts = store.alerts.all(tx, open_only=True, kind=WORSE)
         now = {champion.family: champion.variant for champion in champions}
         over = [alert for alert in alerts if now.get(alert.family or "") != alert.subject]
@@ -48,11 +49,11 @@ def watch_holdbacks(store: Store, clock: Clock, at: datetime) -> dict[str, Found
         store.write(lambda tx, alert=alert: store.alerts.close(tx, WORSE, alert.family, alert.subject, at))  # type: ignore[misc]
     results: dict[str, Found] = {}
     broken: list[Exception] = []
-    for champion, rollout in promoted:
+    for champion, rollout in champions_in_holdback:
         if rollout is not None:
             try:
                 results[champion.family] = _watch(store, clock, champion, rollout, at)
-            except (StaleVersion, Conflict):  # a person was faster; the next tick looks again
+            except (StaleVersion, Conflict):  # a person acted meanwhile; the next tick looks again
                 results[champion.family] = "overtaken"
             except Refused as cannot:  # the clock went back
                 log.warning("holdback not watched", family=champion.family, why=cannot.detail)
@@ -65,8 +66,8 @@ def watch_holdbacks(store: Store, clock: Clock, at: datetime) -> dict[str, Found
     return results
 
 
-def held_back(tx: Transaction, store: Store, clock: Clock, champion: Champion) -> Rollout | None:
-    """The rollout that promoted this champion, while what follows its promotion is still watched."""
+def rollout_of_holdback(tx: Transaction, store: Store, clock: Clock, champion: Champion) -> Rollout | None:
+    """The rollout that promoted this champion, while it is still watched; else None."""
     rollout = store.rollouts.latest(tx, champion.family) if champion.rollout is not None else None
     if rollout is None or rollout.id != champion.rollout:
         return None
@@ -82,48 +83,50 @@ def _watch(store: Store, clock: Clock, champion: Champion, rollout: Rollout, at:
     for _ in range(MAX_STEPS):
         with store.read() as tx:
             blocks = look_after_promotion(tx, store, clock, rollout, at)
-        store.write(lambda tx, blocks=blocks: keep_blocks(tx, store, blocks))  # type: ignore[misc]
+        store.write(lambda tx, blocks=blocks: write_blocks(tx, store, blocks))  # type: ignore[misc]
         if not blocks.more:
             break
     state = blocks.known.state
     alarm = guardrail_alarm(rollout, state, at=at)
-    # A person's own act, which is not taken back by itself.
+    # The tick does not take back what a person did.
     if alarm is not None and bool(rollout.settings.get("adopted")):
-        store.write(lambda tx: store.alerts.open(tx, _failing(champion, rollout, alarm, at)))
+        store.write(lambda tx: store.alerts.open(tx, _failing_alert(champion, rollout, alarm, at)))
         return "watched"
     if alarm is not None:
         why = (
             f"{alarm}; compared with the champion before it in the holdback of {rollout.id} (block {state.n_blocks},"
             f" {state.head[:12]})"
         )
-        evidence = holdback_evidence(rollout, state, alarm=alarm, at=at)
-        report = take_back(
+        evidence = {"rollout": rollout.id, "blocks": state.n_blocks, "head": state.head, "alarm": alarm, "at": iso(at)}
+        f = champion.family
+        detail = (
+            f"The promotion of {champion.variant} by rollout {rollout.id} was taken back: {alarm}. {rollout.champion}"
+            f" is champion of {f} again and serves every user. Look: detent champion history {f}"
+        )
+        report = return_to_earlier(
             ChampionRollbackRequest(family=champion.family, reason=why, expect=champion.variant),
             actor=ACTOR,
             store=store,
             clock=clock,
-            grounds=Grounds(evidence=evidence, alert=_taken_back(champion, rollout, alarm, at)),
+            grounds=Grounds(
+                evidence=evidence,
+                alert=Alert(
+                    id=new_id("al"), kind=ENDED, level="critical", family=f, subject=f, opened_at=at, detail=detail
+                ),
+            ),
         )
         if not report.changed:
             return "overtaken"
         log.warning("champion rolled back", family=champion.family, what=report.what, why=why)
         return "rolled_back"
-    worse = _worse(champion, rollout, state, at) if not champion.forced else None  # else jobs/champions/watch_switch.py
+    # Else jobs/champions/watch_switch.py.
+    worse = _worse_alert(champion, rollout, state, at) if not champion.forced else None
     if worse is not None:
         store.write(lambda tx: store.alerts.open(tx, worse))
     return "watched"
 
 
-def _taken_back(champion: Champion, rollout: Rollout, alarm: str, at: datetime) -> Alert:
-    f = champion.family
-    detail = (
-        f"The promotion of {champion.variant} by rollout {rollout.id} was taken back: {alarm}. {rollout.champion} is"
-        f" champion of {f} again and serves every user. Look: detent champion history {f}"
-    )
-    return Alert(id=new_id("al"), kind=ENDED, level="critical", family=f, subject=f, opened_at=at, detail=detail)
-
-
-def _failing(champion: Champion, rollout: Rollout, alarm: str, at: datetime) -> Alert:
+def _failing_alert(champion: Champion, rollout: Rollout, alarm: str, at: datetime) -> Alert:
     f = champion.family
     detail = (
         f"{champion.variant} does worse than {rollout.champion}, which 5 % of the units still get: {alarm}."
@@ -133,18 +136,19 @@ def _failing(champion: Champion, rollout: Rollout, alarm: str, at: datetime) -> 
     return _alert(champion, detail, at)
 
 
-def _worse(champion: Champion, rollout: Rollout, state: EvidenceState, at: datetime) -> Alert | None:
-    """The rollback process of the quality gate, which compares both arms of the same hours:
-    drift common to both moves nothing.
+def _worse_alert(champion: Champion, rollout: Rollout, state: EvidenceState, at: datetime) -> Alert | None:
+    """The alert where the quality gate's rollback evidence suffices.
+
+    It compares both arms in the same hours, so drift that both share moves nothing.
     """
     whole = state.whole_days
     evidence = harm_evidence(state.quality.peaks, None if whole is None else whole.peak("roll"))
-    if not evidence.found:
+    if not evidence.proven:
         return None
     detail = (
         f"{champion.variant}, promoted by {rollout.id}, does worse than {rollout.champion}, which 5 % of the units"
-        f" still get: evidence {shown(evidence.log_e)}, {1 / evidence.alpha:.1f} suffices. Look: detent rollout status"
-        f" {champion.family}. The way back: detent champion rollback {champion.family}"
+        f" still get: evidence {e_value_text(evidence.log_e)}, {1 / evidence.alpha:.1f} suffices. Look: detent rollout"
+        f" status {champion.family}. The way back: detent champion rollback {champion.family}"
     )
     return _alert(champion, detail, at)
 

@@ -1,8 +1,8 @@
 """Watches one deploying rollout: closes what is due into blocks, asks what follows, and writes both in one transaction.
 
-Reading happens before that transaction, so that no writer waits for it; the transaction is refused when the rollout or
-its blocks changed meanwhile, and the next tick looks again. Two ticks at once, or a crash in between, therefore leave
-one decision or none.
+It reads before that transaction, so that no writer waits. The transaction is refused where the rollout or its blocks
+changed meanwhile, and the next tick looks again. So two ticks at once, or a crash in between, leave one decision or
+none.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from optimizer.core.rollout.blocks import (
     ReportedRequest,
     StoredBlock,
     UnitOutcome,
-    chained,
+    chain_blocks,
     guardrail_content,
     last_units,
     late_content,
@@ -33,7 +33,7 @@ from optimizer.core.rollout.blocks import (
     window_start,
     within_exposures,
 )
-from optimizer.core.rollout.cohorts import Cohort, Gap, due, gaps, late_hours, stage_of
+from optimizer.core.rollout.cohorts import Cohort, Gap, due_cohorts, gaps, late_hours, stage_of
 from optimizer.core.rollout.evidence_state import (
     StoredEvidence,
     after,
@@ -45,7 +45,7 @@ from optimizer.core.rollout.evidence_state import (
 )
 from optimizer.core.rollout.next_action import ACTOR, NextAction, next_action
 from optimizer.core.rollout.transitions import TransitionRequest, apply
-from optimizer.core.serving.assignment import leased
+from optimizer.core.serving.assignment import has_lease
 from optimizer.core.serving.rollout import Decision, Rollout, is_frozen
 from optimizer.jobs.ids import new_id
 from optimizer.jobs.record_change import promote, record_transition
@@ -62,11 +62,11 @@ from optimizer.ports import (
     UnitOutcomes,
 )
 
-COMMIT_GRACE_S = 2.0  # what was acknowledged before a window closed is on disk by then
+COMMIT_GRACE_S = 2.0  # after a window; by then all that was acknowledged within it is on disk
 BASELINE_AGE = timedelta(hours=24)
-MAX_STEPS = 200  # of one rollout in one tick, READ_AHEAD of guardrail blocks each
-READ_AHEAD = timedelta(hours=1)  # of guardrail blocks in one step
-# A step closes no further cohort once it has read so many units: it has to end well within a lease.
+MAX_STEPS = 200  # of one rollout in one tick; each reads at most READ_AHEAD of guardrail blocks
+READ_AHEAD = timedelta(hours=1)  # guardrail blocks of this time are read in one step
+# A step that has read so many units closes no further cohort, since it has to end well within a lease.
 UNITS_AHEAD = 50_000
 ALERT_KINDS = ("shared_incident", "candidate_silent", "feedback_rates_differ")
 ENDED = "rollout_ended"
@@ -75,33 +75,33 @@ UNREADABLE = "rollout_watch_failed"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SeenBlocks:
-    """What one look closed; nothing of it is written yet."""
+    """What one look closed. Nothing of it is written yet."""
 
     rollout: Rollout
-    n_before: int | None  # blocks that the look started from; None: nothing was known of the rollout yet
+    n_before: int | None  # blocks before the look; None at the first look at the rollout
     known: StoredEvidence
     blocks: tuple[StoredBlock, ...]
     units: Mapping[tuple[int, str], UnitCount]
-    more: bool  # the look ended before the present
+    more: bool  # the look ended before the present, so another one has to follow
     at: datetime
     clock_at: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TickStep:
-    """What one look saw of a deploying rollout, and what follows."""
+    """What one look at a deploying rollout closed, and what follows from it."""
 
     seen: SeenBlocks
     follows: NextAction
 
     @property
     def has_transition(self) -> bool:
-        """False where the evidence says wait, or is not whole yet."""
+        """False where the evidence says wait, or where more has to be read first."""
         return self.follows.act != "wait" and not self.seen.more
 
 
 def look(evidence: EvidenceSource, clock: Clock, rollout: Rollout, at: datetime) -> TickStep:
-    """Reads what is new since the last look. ``at`` is the tick's real time, never before an earlier tick's."""
+    """Reads what is new since the last look. ``at`` is the tick's real time, and never before an earlier tick's."""
     blocks = _Look(evidence, clock, rollout, at, gaps(rollout)).close(baseline=True)
     return TickStep(
         seen=blocks, follows=next_action(rollout, blocks.known.state, at=blocks.at, clock_at=blocks.clock_at)
@@ -109,19 +109,20 @@ def look(evidence: EvidenceSource, clock: Clock, rollout: Rollout, at: datetime)
 
 
 def look_after_promotion(tx: Transaction, store: Store, clock: Clock, rollout: Rollout, at: datetime) -> SeenBlocks:
-    """The same of the holdback: the promoted variant in the place of the candidate,
-    no new baseline and nothing that follows.
+    """Reads what is new in the holdback.
+
+    The promoted variant stands in the place of the candidate. No new baseline is fixed, and nothing follows.
     """
     apart = [*gaps(rollout), *ended_freezes(tx, store, rollout.family)]
     return _Look(StoreEvidence(store, tx), clock, rollout, at, apart).close(baseline=False)
 
 
-def keep(tx: Transaction, store: Store, clock: Clock, step: TickStep, *, lease_seconds: float) -> Decision | None:
-    """Writes the step and makes its transition; renews the lease.
+def write_step(tx: Transaction, store: Store, clock: Clock, step: TickStep, *, lease_seconds: float) -> Decision | None:
+    """Writes the step, and makes its transition or renews the lease.
 
     Raises:
-        StaleVersion: another process changed the rollout meanwhile, or the lease ran out during the look: a renewed
-            lease would leave no gap on record.
+        StaleVersion: another process changed the rollout meanwhile, or the lease ran out during the look; renewed then,
+            it would leave no gap on record.
     """
     looked_at = step.seen.rollout
     rollout, now = store.rollouts.get(tx, looked_at.id), clock.now()
@@ -129,36 +130,38 @@ def keep(tx: Transaction, store: Store, clock: Clock, step: TickStep, *, lease_s
         raise StaleVersion(f"Rollout {looked_at.id} moved while it was looked at.", rollout=looked_at.id)
     if is_frozen(store.freezes.all(tx), rollout.family):
         return None
-    if not leased(rollout, now):
+    if not has_lease(rollout, now):
         raise StaleVersion(f"The lease of rollout {rollout.id} ran out while it was looked at.", rollout=rollout.id)
     lease_until = now + timedelta(seconds=lease_seconds)
-    keep_blocks(tx, store, step.seen)
+    write_blocks(tx, store, step.seen)
     if not step.has_transition:
         store.rollouts.renew_lease(tx, rollout.id, lease_until)
-        _say(tx, store, rollout, step)
+        _update_alerts(tx, store, rollout, step)
         return None
     transition = apply(replace(rollout, lease_expires_at=lease_until), request_of(step))
     decision = record_transition(tx, store, transition)
     promote(tx, store, transition)
-    _say(tx, store, transition.rollout, step)
+    _update_alerts(tx, store, transition.rollout, step)
     return decision
 
 
-def keep_blocks(tx: Transaction, store: Store, seen: SeenBlocks) -> None:
-    """Raises StaleVersion when another process has stored blocks meanwhile."""
-    id, known = seen.rollout.id, seen.known
+def write_blocks(tx: Transaction, store: Store, seen: SeenBlocks) -> None:
+    """Writes what a look closed. Raises StaleVersion where another process has stored blocks meanwhile."""
+    id, evidence = seen.rollout.id, seen.known
     stored = store.blocks.state(tx, id)
     if (stored.n_blocks if stored else None) != seen.n_before:
         raise StaleVersion(f"The blocks of rollout {id} moved while it was looked at.", rollout=id)
     store.blocks.add(tx, seen.blocks)
-    store.unit_counts.put(tx, id, known.state.n_blocks, seen.units)
-    store.blocks.put_state(tx, id, EvidenceRow(n_blocks=known.state.n_blocks, state=as_text(known), updated_at=seen.at))
+    store.unit_counts.put(tx, id, evidence.state.n_blocks, seen.units)
+    store.blocks.put_state(
+        tx, id, EvidenceRow(n_blocks=evidence.state.n_blocks, state=as_text(evidence), updated_at=seen.at)
+    )
 
 
-def evidence_now(
+def present_evidence(
     tx: Transaction, store: Store, rollout: Rollout, *, at: datetime, clock_at: datetime
 ) -> Mapping[str, Any] | None:
-    """What the blocks closed so far say, for what an operator asks; None before the first look."""
+    """What the blocks closed so far say, for an operator's act; None before the first look."""
     stored = store.blocks.state(tx, rollout.id)
     if stored is None or rollout.status != "deploying":
         return None
@@ -166,12 +169,14 @@ def evidence_now(
 
 
 class _Look:
-    """One look: each part appends blocks and folds them in before the next part reads what they set."""
+    """One look. Each part closes blocks and adds them up before the next part reads the result."""
 
     def __init__(
         self, evidence: EvidenceSource, clock: Clock, rollout: Rollout, at: datetime, apart: Sequence[Gap]
     ) -> None:
-        """``apart``: when units of the rollout were served outside it."""
+        """Args:
+        apart: when units of the rollout were served outside it.
+        """
         self._evidence, self._rollout, self._at = evidence, rollout, at
         self._now, self._clock_now, self._scale = clock.now(), clock.rollout_now(), clock.scale
         stored = evidence.state(rollout.id)
@@ -184,7 +189,11 @@ class _Look:
         self._more = False
 
     def close(self, *, baseline: bool) -> SeenBlocks:
-        """Closes what is due; ``baseline``: freezes a new one where the last is old."""
+        """Closes what is due.
+
+        Args:
+            baseline: fix a new one where the last is old.
+        """
         if baseline:
             self._baseline()
         self._cohorts()
@@ -203,15 +212,18 @@ class _Look:
 
     def _close(self, kind: BlockKind, content: Mapping[str, Any]) -> None:
         state = self._known.state
-        (block,) = chained(
+        (block,) = chain_blocks(
             self._rollout.id, [(kind, content)], n_before=state.n_blocks, head=state.head, closed_at=self._at
         )
         self._blocks.append(block)
         self._known = replace(self._known, state=after(state, block, self._rollout.settings, self._rollout.ladder))
 
     def _baseline(self) -> None:
-        known = self._known.state.baseline
-        if known is not None and self._at - datetime.fromisoformat(known["frozen_at"]) < BASELINE_AGE:
+        baseline_before = self._known.state.baseline
+        if (
+            baseline_before is not None
+            and self._at - datetime.fromisoformat(baseline_before["frozen_at"]) < BASELINE_AGE
+        ):
             return
         baseline = champion_baseline(self._evidence, self._rollout.family, self._rollout.champion, self._now)
         if baseline.n >= max(1, int((self._rollout.settings.get("guardrails") or {}).get("min_history", 500))):
@@ -220,9 +232,9 @@ class _Look:
     # --- quality ------------------------------------------------------------------------------------------------------
 
     def _cohorts(self) -> None:
-        settled = self._clock_now - timedelta(seconds=COMMIT_GRACE_S * self._scale)
+        settled_until = self._clock_now - timedelta(seconds=COMMIT_GRACE_S * self._scale)
         n_units = 0
-        for cohort in due(self._rollout, closed=self._known.cohorts, clock_now=settled):
+        for cohort in due_cohorts(self._rollout, closed=self._known.cohorts, clock_now=settled_until):
             if n_units >= UNITS_AHEAD:
                 self._more = True
                 return
@@ -230,19 +242,20 @@ class _Look:
             self._known = replace(self._known, cohorts={**self._known.cohorts, cohort.stage: cohort.start})
 
     def _cohort(self, cohort: Cohort) -> int:
-        """How many units it read."""
+        """Closes one cohort; returns how many units it read."""
         until = self._real(cohort.closes_at)
-        served = self._evidence.cohort_units(self._rollout, cohort.stage, cohort.start, until)
-        counts = self._counts(cohort.stage, served)
-        fresh = {unit: arm for unit, arm in served.items() if counts[unit].cohort_start is None}
-        if not fresh and not self._ends_day(cohort):
-            return len(served)
-        bounded = self._bounded(cohort, fresh, until)
-        fresh = {unit: arm for unit, arm in fresh.items() if unit not in bounded.beyond}
+        arm_of_unit = self._evidence.cohort_units(self._rollout, cohort.stage, cohort.start, until)
+        counts = self._counts(cohort.stage, arm_of_unit)
+        fresh = {unit: arm for unit, arm in arm_of_unit.items() if counts[unit].cohort_start is None}
+        days = self._known.state.whole_days
+        if not fresh and (days is None or days.ends_at is None or cohort.start < days.ends_at):
+            return len(arm_of_unit)
+        bounds = self._bounded(cohort, fresh, until)
+        fresh = {unit: arm for unit, arm in fresh.items() if unit not in bounds.beyond}
         for unit in fresh:
             self._units[cohort.stage, unit] = replace(counts[unit], cohort_start=cohort.start)
-        both = self._served_both(cohort)
-        arms = {unit: arm for unit, arm in fresh.items() if unit not in both}
+        in_both_arms = self._served_both(cohort)
+        arms = {unit: arm for unit, arm in fresh.items() if unit not in in_both_arms}
         outcomes = self._outcomes(cohort, arms, until)
         units = [
             UnitOutcome(unit_hmac=unit, arm=arm, mean=outcomes.means.get(unit)) for unit, arm in sorted(arms.items())
@@ -252,41 +265,36 @@ class _Look:
             units,
             n_left_out=len(fresh) - len(arms),
             by_key=outcomes.by_key,
-            recomputed=bounded.counted,
-            beyond=bounded.beyond,
+            recomputed=bounds.counted,
+            beyond=bounds.beyond,
         )
         self._close("quality", content)
-        return len(served)
-
-    def _ends_day(self, cohort: Cohort) -> bool:
-        """A day ends with the first cohort after it, also where that brings no unit that was not there before."""
-        days = self._known.state.whole_days
-        return days is not None and days.ends_at is not None and cohort.start >= days.ends_at
+        return len(arm_of_unit)
 
     def _late_labels(self) -> None:
-        """Of the cohorts whose window has passed a second time.
+        """Counts late labels of the cohorts whose window has passed a second time.
 
-        A unit counts where it matured, and where nothing but its late label was ever reported.
+        A unit counts where it matured, and where only its late label was ever reported.
         """
         hours = late_hours(self._rollout)
         if hours is None or self._rollout.status != "deploying" or self._more:
             return
         until = self._clock_now - timedelta(seconds=COMMIT_GRACE_S * self._scale, hours=hours)
         n_units = 0
-        for cohort in due(self._rollout, closed=self._known.late_cohorts, clock_now=until):
+        for cohort in due_cohorts(self._rollout, closed=self._known.late_cohorts, clock_now=until):
             if n_units >= UNITS_AHEAD:
                 self._more = True
                 return
-            closed, counted_at = self._real(cohort.closes_at), cohort.closes_at + timedelta(hours=hours)
+            closed_at, counted_at = self._real(cohort.closes_at), cohort.closes_at + timedelta(hours=hours)
             arms = self._evidence.cohort_units(self._rollout, cohort.stage, cohort.start, self._real(counted_at))
             n_units += len(arms)
             counts = self._counts(cohort.stage, arms)
-            own = {unit for unit in arms if counts[unit].cohort_start in (None, cohort.start)}
-            first_at = self._outcomes(cohort, own, self._real(counted_at)).first_at
+            own_units = {unit for unit in arms if counts[unit].cohort_start in (None, cohort.start)}
+            first_at = self._outcomes(cohort, own_units, self._real(counted_at)).first_at
             late = [
                 (arms[unit], hours_late)
                 for unit, at in sorted(first_at.items())
-                if (hours_late := max(0.0, (at - closed).total_seconds() * self._scale / 3600))
+                if (hours_late := max(0.0, (at - closed_at).total_seconds() * self._scale / 3600))
                 or counts[unit].cohort_start is not None
             ]
             if late:
@@ -304,7 +312,7 @@ class _Look:
         )
 
     def _bounded(self, cohort: Cohort, fresh: Mapping[str, ArmName], until: datetime) -> BoundedCounts:
-        """What becomes of the units that came without a token."""
+        """Which of the units that came without a token count."""
         requests = self._evidence.recomputed_units(self._rollout, cohort.stage, cohort.start, until)
         units = {unit: (arm, sorted(requests[unit])) for unit, arm in fresh.items() if unit in requests}
         if not units:
@@ -315,15 +323,15 @@ class _Look:
             for (key, variant, share), n in self._evidence.exposures(self._rollout.id).items()
             if variant in of_variant and stage_of(self._rollout.ladder, share) == cohort.stage
         }
-        known = self._known.state.recomputed
+        counted_before = self._known.state.recomputed
         which = {(arm, key) for arm, keys in units.values() for key in keys}
-        counted = {(arm, key): known.get(recomputed_name(cohort.stage, arm, key), 0) for arm, key in which}
+        counted = {(arm, key): counted_before.get(recomputed_name(cohort.stage, arm, key), 0) for arm, key in which}
         return within_exposures(units, reported=reported, counted=counted)
 
     def _served_both(self, cohort: Cohort) -> set[str]:
-        """Units that were served outside the rollout while it lapsed within their window: in neither arm any more.
+        """Units that were served outside the rollout while their window was open; they are in neither arm any more.
 
-        A request that began in the gap may be reported a little after it.
+        A request that began in a gap may be reported a little after it.
         """
         begun, closes = self._real(cohort.start), self._real(cohort.closes_at)
         units: set[str] = set()
@@ -352,7 +360,9 @@ class _Look:
             return
         self._more = self._more or until - since > READ_AHEAD
         until = min(until, since + READ_AHEAD)
-        requests = self._by_window(self._evidence.requests(self._rollout, since, until))
+        requests: dict[tuple[datetime, int], list[ReportedRequest]] = {}
+        for request in self._evidence.requests(self._rollout, since, until):
+            requests.setdefault((window_start(request.started_at), request.stage), []).append(request)
         fetches: dict[tuple[datetime, int], list[Fetches]] = {}
         for one in self._evidence.fetches(self._rollout, since, until):
             fetches.setdefault((window_start(one.window_start), one.stage), []).append(one)
@@ -384,25 +394,19 @@ class _Look:
         self._close("guardrails", content)
         self._known = replace(self._known, last_units=last_units(self._known.last_units, requests))
 
-    def _by_window(self, requests: list[ReportedRequest]) -> dict[tuple[datetime, int], list[ReportedRequest]]:
-        windows: dict[tuple[datetime, int], list[ReportedRequest]] = {}
-        for request in requests:
-            windows.setdefault((window_start(request.started_at), request.stage), []).append(request)
-        return windows
-
     def _counts(self, stage: int, units: Any) -> dict[str, UnitCount]:
-        """What the units have been counted for, changes of this look included."""
+        """What the units have been counted for so far, this look included."""
         unknown = [unit for unit in units if (stage, unit) not in self._units]
         stored = self._evidence.unit_counts(self._rollout.id, stage, unknown)
         return {unit: self._units.get((stage, unit)) or stored.get(unit) or UnitCount() for unit in units}
 
     def _real(self, clock_at: datetime) -> datetime:
-        """Real time of an instant of the rollout clock."""
+        """The real time of an instant of the rollout clock."""
         return self._now - (self._clock_now - clock_at) / self._scale
 
 
 def request_of(step: TickStep) -> TransitionRequest:
-    """What follows from the step does to the rollout; it must not say wait."""
+    """The transition that follows from the step, which must not say wait."""
     action = step.follows
     assert action.act != "wait"
     return TransitionRequest(
@@ -416,8 +420,10 @@ def request_of(step: TickStep) -> TransitionRequest:
     )
 
 
-def _say(tx: Transaction, store: Store, rollout: Rollout, step: TickStep) -> None:
-    """Alerts that last as long as their cause, and one that the worker has ended the rollout."""
+def _update_alerts(tx: Transaction, store: Store, rollout: Rollout, step: TickStep) -> None:
+    """Opens and closes the alerts that last as long as their cause, and opens one where the worker ended
+    the rollout.
+    """
     f, at = rollout.family, step.seen.at
     are_open = {alert.kind for alert in store.alerts.all(tx, open_only=True, family=f, subject=rollout.id)}
     texts = step.follows.alerts if rollout.is_active else {}
@@ -447,9 +453,10 @@ def _say(tx: Transaction, store: Store, rollout: Rollout, step: TickStep) -> Non
 
 
 def champion_baseline(evidence: EvidenceSource, family: str, variant: str, now: datetime) -> Baseline:
-    """From the last 24 hours when they hold at least 500 of the variant's requests, else from the last 30 days.
+    """The baseline from the last 24 hours if they hold at least 500 of the variant's requests, else from the last 30
+    days.
 
-    ``now`` is real time. Requests of the last minute or two are not summed up yet and do not count.
+    ``now`` is real time. Requests of the last minute or two are not summed up yet, and do not count.
     """
     recent = baseline_of(evidence.minute_sums(family, variant, now - RECENT), now=now)
     if recent.n >= ENOUGH:

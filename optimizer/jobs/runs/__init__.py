@@ -1,4 +1,4 @@
-"""What is asked for in the background outside studies: evaluations, comparisons, and what a judge does.
+"""Background work outside studies: evaluations, comparisons, and what a judge does.
 
-Start at ``queue_run.py``; ``carry_out_run.py`` does it.
+Start at ``queue_run.py``; ``carry_out_run.py`` carries it out.
 """

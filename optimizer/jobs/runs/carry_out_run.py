@@ -61,11 +61,11 @@ def carry_out_run(
     store.write(lambda tx: store.journal.mark_lost(tx, id, now))  # in flight when the process before ended
     run = _keep(store, id, status="running", started_at=stored.started_at or now)
 
-    def told(n_done: int) -> None:
-        with suppress(Busy):  # it only shows how far the run is, and the next one says it again
+    def progress(n_done: int) -> None:
+        with suppress(Busy):  # it only shows how far the run is, and the next report repeats it
             watched(_keep(store, id, n_done=n_done))
 
-    background = BackgroundRun(id=id, stop=_StopFlag(store, clock, id), told=told)
+    background = BackgroundRun(id=id, stop=_StopFlag(store, clock, id), progress=progress)
     try:
         ended = _do(run, background, context, intake_of, classify)
     except Busy:
@@ -88,7 +88,7 @@ def _do(
     intake_of: Callable[[str], Intake],
     classify: Classify,
 ) -> dict[str, Any]:
-    """What is kept of its end."""
+    """Carries the run out; returns the result to store."""
     family = context.families.families.get(run.family)
     if family is None:
         raise NotFound(f"There is no family {run.family!r} any more.", family=run.family)
@@ -116,7 +116,7 @@ def _do(
         check = check_judge(
             family, calls, n=run.request["n"], beside=run.request["beside"], scorer_for=context.scorer_for
         )
-        # As plain JSON values, each bias with what it `said`.
+        # Plain JSON values, each bias with what it `said`.
         biases = {
             member: [{**asdict(bias), "said": bias.said} for bias in of_member]
             for member, of_member in check.biases.items()
@@ -134,12 +134,12 @@ def _do(
 
 
 def _status(stopped: str | None, background: BackgroundRun) -> RunStatus:
-    """A run whose budget ended has finished; ``stopped`` in its result says so."""
+    """A run whose budget ended has finished; ``stopped`` in its result says why."""
     return "cancelled" if stopped is not None and background.stop() is not None else "finished"
 
 
 def _usd(run: JudgeRun, spent: float) -> float | None:
-    """None: a model has no known price."""
+    """The dollars spent; None where a model has no known price."""
     return spent if run.request["is_priced"] else None
 
 

@@ -10,7 +10,7 @@ from typing import Literal
 from optimizer.core.base.errors import BudgetExhausted, Conflict, StudyStopped
 from optimizer.core.base.values import Spread
 from optimizer.core.dataset.examples import Example
-from optimizer.core.evaluation.judging.bias import Bias, Pair, bias_of, own_wins, padded, pair_messages, place_bias
+from optimizer.core.evaluation.judging.bias import Bias, Pair, bias_of, own_wins, pad, pair_messages, place_bias
 from optimizer.core.evaluation.judging.calibration import judge_identity, judge_of
 from optimizer.core.evaluation.scoring import Scorer
 from optimizer.core.family.family import Family
@@ -30,6 +30,7 @@ from optimizer.jobs.calls.ask_together import Share, ask_together
 from optimizer.jobs.calls.blocking import wait_for
 from optimizer.jobs.calls.call_model import JournaledModel
 from optimizer.jobs.calls.run_calls import RunCalls
+from optimizer.jobs.calls.student_shelf import StudentShelf
 from optimizer.jobs.families.check_models import require_known_models
 from optimizer.jobs.studies.evaluation import Evaluator
 from optimizer.jobs.studies.evaluations.plan_evaluation import drawn_examples
@@ -90,8 +91,9 @@ def check_judge(
     beside: str | None = None,
     scorer_for: Callable[[Family], Scorer],
 ) -> JudgeCheck:
-    """Asks the champion for two answers to each of ``n`` dev examples, and every member of the judge about them,
-    as far as the budget goes: what was asked at temperature 0 stays in the journal; the second answers are drawn anew.
+    """Asks the champion for two answers to each of ``n`` dev examples, and every member of the judge about them.
+
+    It goes as far as the budget does: answers at temperature 0 stay in the journal; the second answers are drawn anew.
 
     Args:
         beside: a model that judges each member's own answers, too; members of a committee do so for one another.
@@ -106,17 +108,18 @@ def check_judge(
     def opener(purpose: str) -> Callable[[str], JournaledModel]:
         return lambda name: calls.journaled(name, family=family.name, purpose=purpose)
 
-    evaluator = Evaluator(family, scorer_for(family).unjudged(), opener("evaluation"))
+    students = StudentShelf(calls.store, calls.models)
+    evaluator = Evaluator(family, scorer_for(family).unjudged(), opener("evaluation"), students=students)
     opened = {name: opener(JUDGE)(name) for name in dict.fromkeys([*plan.members, *plan.beside])}
 
-    async def found(name: str) -> JournaledModel:
+    async def open_member(name: str) -> JournaledModel:
         return opened[name]
 
     async def ask(question: tuple[Key, Example, Pair | str]) -> float | None:
         (_, member, *_), example, shown = question
         if isinstance(shown, Pair):
-            return await ask_pair(judge, shown, member, found)
-        return (await ask_member(judge, judged_answer(family, example.input, {}, shown), member, found)).score
+            return await ask_pair(judge, shown, member, open_member)
+        return (await ask_member(judge, judged_answer(family, example.input, {}, shown), member, open_member)).score
 
     answers, lock = dict[Key, float | None](), threading.Lock()
 
@@ -124,11 +127,11 @@ def check_judge(
         with lock:
             answers[question[0]] = answer
             if calls.run is not None:
-                calls.run.told(len(answers))
+                calls.run.progress(len(answers))
 
     stopped: str | None = None
     try:
-        # By example; those without an answer are left out
+        # Example -> answer; those without an answer are left out
         texts = {
             variant.id: {
                 result.example: result.output for result in evaluator.evaluate(variant, plan.examples) if result.output
@@ -228,7 +231,7 @@ def _questions(
             continue
         for member in plan.members:
             yield ("plain", member, example.id, "", False), example, first
-            yield ("padded", member, example.id, "", False), example, padded(first)
+            yield ("padded", member, example.id, "", False), example, pad(first)
             if second is not None:
                 yield from _both_orders("place", member, "", family, example, first, second)
         for author, variant in plan.own.items():

@@ -1,6 +1,6 @@
 """Puts variants of a family side by side on the same dev examples, outside a study.
 
-What is asked is kept in the journal alone; a grid is made of it whenever it is read.
+Only the journal stores the answers; a grid is made of it at each read.
 """
 
 from __future__ import annotations
@@ -21,8 +21,10 @@ from optimizer.core.views.variant_grid import VariantGrid, variant_grid
 from optimizer.jobs.calls.ask_judge import JUDGE
 from optimizer.jobs.calls.call_book import SHARED_FOR, at_todays_price
 from optimizer.jobs.calls.call_model import JournaledModel
+from optimizer.jobs.calls.evaluation_calls import JudgeAccess
 from optimizer.jobs.calls.run_calls import RunCalls
-from optimizer.jobs.dataset.build_dataset import as_served
+from optimizer.jobs.calls.student_shelf import StudentShelf
+from optimizer.jobs.dataset.build_dataset import cut_as_served
 from optimizer.jobs.families.vouch_for_judge import latest_calibration
 from optimizer.jobs.studies.evaluate_variant import EVALUATION
 from optimizer.jobs.studies.evaluation import Evaluator
@@ -34,12 +36,13 @@ SPLIT: Literal["dev"] = "dev"  # train examples stand in prompts, and the holdou
 def compare_variants(
     run: ComparisonRun, family: Family, calls: RunCalls, *, scorer_for: Callable[[Family], Scorer]
 ) -> ComparisonResult:
-    """Asks all of the run's variants all of its examples that are still there, one variant after the other, as far as
-    the budget goes.
+    """Asks all of the run's variants all of its examples that still exist, one variant after the other.
+
+    It goes as far as the budget does.
 
     Raises:
         NotFound: a variant or every example is gone.
-        ModelFailed: not one example was answered by one of the variants.
+        ModelFailed: one of the variants answered not one example.
     """
     store, opened = calls.store, dict[str, JournaledModel]()
     variants = _variants(run, store)
@@ -58,8 +61,8 @@ def compare_variants(
         family,
         scorer_for(family),
         opener(EVALUATION),
-        open_judge=opener(JUDGE),
-        calibration=lambda: latest_calibration(family, store),
+        judge=JudgeAccess(open_model=opener(JUDGE), calibration=lambda: latest_calibration(family, store)),
+        students=StudentShelf(store, calls.models),
     )
     n_done, lock, stopped = 0, threading.Lock(), None
 
@@ -68,7 +71,7 @@ def compare_variants(
         with lock:
             n_done += 1
             if calls.run is not None:
-                calls.run.told(n_done)
+                calls.run.progress(n_done)
 
     try:
         for variant in variants:
@@ -90,14 +93,19 @@ def compare_variants(
 
 
 def grid_of(run: ComparisonRun, family: Family, *, store: Store, models: ModelCatalogue, scorer: Scorer) -> VariantGrid:
-    """What the variants of a run that has ended answered, scored as the family's file says now; asks no model.
+    """The answers of an ended run's variants, scored as the family's file says now; asks no model.
 
-    An example is left out where it, or an answer to it, is no more. Raises Conflict where none is left.
+    An example is left out where it, or an answer to it, exists no more. Raises Conflict where none is left.
     """
     assert run.result is not None
     variants, answers = _variants(run, store), KeptAnswers(run, store, models)
     evaluator = Evaluator(
-        family, scorer, answers.model, own=answers.own, calibration=lambda: latest_calibration(family, store)
+        family,
+        scorer,
+        answers.model,
+        own=answers.own,
+        judge=JudgeAccess(calibration=lambda: latest_calibration(family, store)),
+        students=StudentShelf(store, models),
     )
     answered = []
     for example in _examples(run, family, store).values():
@@ -139,7 +147,7 @@ class KeptAnswers:
             raise BudgetExhausted(f"{self._run.id} asked no model {name!r}.")
         return KeptModel(self, self._revisions[name], self._models.price(name))
 
-    def found(self, keys: Collection[str], price: ModelPrice | None) -> dict[str, ModelAnswer]:
+    def answers(self, keys: Collection[str], price: ModelPrice | None) -> dict[str, ModelAnswer]:
         open_keys, run = [key for key in keys if key not in self.failures], self._run
         assert run.started_at is not None
         with self._store.read() as tx:
@@ -157,7 +165,7 @@ class KeptModel:
         self._answers, self._price = answers, price
 
     def known(self, keys: Collection[str]) -> Mapping[str, ModelAnswer]:
-        return self._answers.found(keys, self._price)
+        return self._answers.answers(keys, self._price)
 
     async def complete(self, request: ModelRequest, *, looked_up: bool = False) -> ModelAnswer:
         """Raises ModelFailed as the call did, and BudgetExhausted where there is no answer."""
@@ -178,8 +186,8 @@ def _variants(run: ComparisonRun, store: Store) -> list[Variant]:
 
 
 def _examples(run: ComparisonRun, family: Family, store: Store) -> dict[str, Example | None]:
-    """By id, in the order in which they were drawn, as they are served; None for those that are gone."""
+    """Id -> example, in the order in which they were drawn, as they are served; None for those that are gone."""
     ids = run.request["example_ids"]
     with store.read() as tx:
         examples = {one.id: one for one in store.examples.of_split(tx, run.family, split=SPLIT, ids=ids)}
-    return {id: as_served(family, examples[id]) if id in examples else None for id in ids}
+    return {id: cut_as_served(family, examples[id]) if id in examples else None for id in ids}

@@ -9,7 +9,8 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from optimizer.core.base.errors import Conflict, InvalidInput
-from optimizer.core.base.values import Spread
+from optimizer.core.base.values import Budget, Spread
+from optimizer.core.dataset.examples import Example
 from optimizer.core.evaluation.run import ComparisonRun
 from optimizer.core.family.family import Family
 from optimizer.core.family.variant import Variant
@@ -24,13 +25,15 @@ from optimizer.jobs.ids import new_id
 from optimizer.jobs.request import ItemActRequest, ItemRequest, Name, Request
 from optimizer.jobs.runs.compare_variants import SPLIT, grid_of
 from optimizer.jobs.runs.queue_run import RunBudgetBody, budget_of_run, queue_run, read_run, stop_run
-from optimizer.jobs.studies.evaluations.plan_evaluation import drawn_examples
+from optimizer.jobs.studies.evaluations.plan_evaluation import drawn_examples, named_examples
 from optimizer.ports import Transaction
+
+MOST_NAMED = 100  # examples of a request
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ComparisonEstimate:
-    """What a comparison would ask at most; ``usd`` None: a model has no known price."""
+    """What a comparison would ask at most; ``usd`` None: a model has no known price. ``budget``: its hard caps."""
 
     dry_run: Literal[True] = True
     variants: Sequence[str]
@@ -39,6 +42,7 @@ class ComparisonEstimate:
     models: Sequence[str]
     calls: Spread
     usd: Spread | None
+    budget: Budget
 
 
 class CompareRequest(Request):
@@ -48,52 +52,109 @@ class CompareRequest(Request):
         Field(max_length=100, description="Ids, or champion, candidate, file; the others are held against the first"),
     ]
     n: Annotated[int, Field(ge=1, description="Dev examples at most")] = 50
+    example_ids: Annotated[
+        list[Name] | None,
+        Field(min_length=1, max_length=MOST_NAMED, description="These dev examples, in the place of a draw of `n`"),
+    ] = None
     budget: Annotated[RunBudgetBody, Field(description="Default: one and a half times the calls of a dry run")] = (
         RunBudgetBody()
     )
     dry_run: Annotated[bool, Field(description="Say what would be, and keep nothing")] = False
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComparisonPlan:
+    """What a comparison asks, and its caps."""
+
+    variants: Sequence[Variant]
+    examples: Sequence[Example]
+    models: Sequence[str]
+    is_priced: bool
+    calls: Spread
+    usd: Spread | None
+    budget: Budget
+
+    def estimate(self) -> ComparisonEstimate:
+        return ComparisonEstimate(
+            variants=[one.id for one in self.variants],
+            split=SPLIT,
+            n=len(self.examples),
+            models=self.models,
+            calls=self.calls,
+            usd=self.usd,
+            budget=self.budget,
+        )
+
+
+def plan_comparison(
+    context: Context, family: Family, variants: Sequence[Variant], examples: Sequence[Example], cap: RunBudgetBody
+) -> ComparisonPlan:
+    """Writes, asks and spends nothing; raises as ``start_comparison`` does."""
+    models = context.models()
+    require_known_models(family, models)
+    ids = [one.id for one in variants]
+    if len(ids) < 2 or len(set(ids)) < len(ids):
+        twice = next((id for id in ids if ids.count(id) > 1), None)
+        raise InvalidInput("Name two variants or more to compare" + (f"; {twice} is named twice." if twice else "."))
+    if len(ids) > MOST_VARIANTS:
+        raise InvalidInput(
+            f"At most {MOST_VARIANTS} variants stand side by side, not {len(ids)}. A study compares more: detent study"
+            " run."
+        )
+    if without := [one.id for one in variants if not one.messages]:
+        raise InvalidInput(
+            f"{without[0]} of {family.name} is a policy without a prompt, and no model answers it. Policies are scored"
+            " by replay."
+        )
+    judge = judge_asked(family, variants)
+    names = {name for one in variants for name in models_of(one, {})} | set(judge.members if judge else ())
+    for name in names:
+        models.describe(name)
+    calls, usd = estimate_evaluation(variants, examples, family, models.price)
+    budget = budget_of_run(context, family, cap, calls, usd)
+    unpriced = [name for name in sorted(names) if models.price(name) is None]
+    for name in unpriced:
+        require_bounded(name, None, None, budget)
+    return ComparisonPlan(
+        variants=variants,
+        examples=examples,
+        models=sorted(names),
+        is_priced=not unpriced,
+        calls=calls,
+        usd=usd,
+        budget=budget,
+    )
+
+
 def start_comparison(context: Context, request: CompareRequest) -> ComparisonRun | ComparisonEstimate:
-    """Queues a comparison of variants on the same dev examples, drawn by hash and balanced as the family asks; 202
-    with its Location. At most ten variants.
+    """Queues a comparison of variants on the same dev examples, drawn by hash and balanced as the family asks, or
+    named; 202 with its Location. At most ten variants.
 
     Without a cap of calls or dollars it may make half as many calls again as a dry run says. Under a monthly limit a
     comparison without a cap in dollars gets what it may need at most of what is left.
 
     Raises:
-        InvalidInput: fewer than two variants, one named twice, more than ten, or a policy without a prompt.
+        InvalidInput: fewer than two variants, one named twice, more than ten, a policy without a prompt, or a named
+            example that is no dev example.
         NotFound: an unknown variant or model. DatasetTooSmall: there is no dev example.
         BudgetTooSmall: a cap in dollars, which a monthly limit is too, over a model without a known price, or one that
             would pass a monthly limit.
     """
     family, store = context.family(request.family), context.store
     records = [find_variant(context, request.family, name) for name in request.variants]
-    models, variants = context.models(), [one.variant for one in records]
-    require_known_models(family, models)
-    _check(family, variants)
-    examples = drawn_examples(family, SPLIT, request.n, store)
-    judge = judge_asked(family, variants)
-    model_names = {name for one in variants for name in models_of(one, {})} | set(judge.members if judge else ())
-    for name in model_names:
-        models.describe(name)
-    calls, usd = estimate_evaluation(variants, examples, family, models.price)
-    ids = [one.id for one in variants]
+    if request.example_ids is not None:
+        examples = named_examples(family, request.example_ids, store)
+    else:
+        examples = drawn_examples(family, SPLIT, request.n, store)
+    plan = plan_comparison(context, family, [one.variant for one in records], examples, request.budget)
     if request.dry_run:
-        return ComparisonEstimate(
-            variants=ids, split=SPLIT, n=len(examples), models=sorted(model_names), calls=calls, usd=usd
-        )
-    budget = budget_of_run(context, family, request.budget, calls, usd)
-    is_priced = True
-    for name in model_names:
-        if models.price(name) is None:
-            is_priced = False
-            require_bounded(name, None, None, budget)
+        return plan.estimate()
+    ids = [one.id for one in plan.variants]
     run = ComparisonRun(
         id=new_id("cp"),
         family=family.name,
-        request={"variants": ids, "example_ids": [one.id for one in examples], "is_priced": is_priced},
-        budget=budget,
+        request={"variants": ids, "example_ids": [one.id for one in examples], "is_priced": plan.is_priced},
+        budget=plan.budget,
         status="queued",
         n=len(ids) * len(examples),
         created_by=context.actor,
@@ -137,22 +198,4 @@ def stop_comparison(context: Context, request: ItemActRequest) -> ComparisonRun:
 
     One that has not begun, or that no worker does any more, is cancelled at once.
     """
-    is_left = not context.is_worker_running()
-    return stop_run(context, request.id, ComparisonRun, view=lambda run: run, action="comparison.stop", is_left=is_left)
-
-
-def _check(family: Family, variants: Sequence[Variant]) -> None:
-    ids = [one.id for one in variants]
-    if len(ids) < 2 or len(set(ids)) < len(ids):
-        twice = next((id for id in ids if ids.count(id) > 1), None)
-        raise InvalidInput("Name two variants or more to compare" + (f"; {twice} is named twice." if twice else "."))
-    if len(ids) > MOST_VARIANTS:
-        raise InvalidInput(
-            f"At most {MOST_VARIANTS} variants stand side by side, not {len(ids)}. A study compares more: detent study"
-            " run."
-        )
-    if without := [one.id for one in variants if not one.messages]:
-        raise InvalidInput(
-            f"{without[0]} of {family.name} is a policy without a prompt, and no model answers it. Policies are scored"
-            " by replay."
-        )
+    return stop_run(context, request.id, ComparisonRun, view=lambda run: run, action="comparison.stop")

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
-from optimizer.core.base.values import NONE
+from optimizer.core.base.values import NONE, Budget, Spread
 from optimizer.core.models.budget import require_bounded
 from optimizer.core.search.answer_bounds import judge_asked, models_of
 from optimizer.core.views.evaluation import EvaluationQuery, EvaluationRun
@@ -30,12 +30,16 @@ from optimizer.ports import Transaction
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluationDryRun:
-    """What an evaluation would ask at most, suite by suite."""
+    """What an evaluation would ask at most, suite by suite; ``usd``: of all suites, None without a known price;
+    ``budget``: the hard caps of all together.
+    """
 
     dry_run: Literal[True] = True
     family: str
     variant: str
     suites: Sequence[EvaluationEstimate]
+    usd: Spread | None
+    budget: Budget
 
 
 def _searched(split: object) -> object:
@@ -89,12 +93,12 @@ def start_evaluation(context: Context, request: EvaluateRequest) -> EvaluationRu
         family, EvaluationScope(split=request.split, n=request.n, bare=request.bare, suite=request.suite)
     )
     estimates = [estimate_evaluation(family, record.variant, one, store=store, models=models) for one in scopes]
-    if request.dry_run:
-        return EvaluationDryRun(family=family.name, variant=record.variant.id, suites=estimates)
     calls = sum((one.calls for one in estimates), start=NONE)
     dollars = [one.usd for one in estimates if one.usd is not None]
     usd = sum(dollars, start=NONE) if len(dollars) == len(estimates) else None
     budget = budget_of_run(context, family, request.budget, calls, usd)
+    if request.dry_run:
+        return EvaluationDryRun(family=family.name, variant=record.variant.id, suites=estimates, usd=usd, budget=budget)
     judge = judge_asked(family, [record.variant])
     for name in (*models_of(record.variant, {}), *(judge.members if judge else ())):
         if models.price(name) is None:
@@ -136,5 +140,4 @@ def stop_evaluation(context: Context, request: ItemActRequest) -> EvaluationRun:
 
     One that has not begun, or that no worker does any more, is cancelled at once.
     """
-    is_left = not context.is_worker_running()
-    return stop_run(context, request.id, EvaluationRun, view=lambda run: run, action="evaluation.stop", is_left=is_left)
+    return stop_run(context, request.id, EvaluationRun, view=lambda run: run, action="evaluation.stop")

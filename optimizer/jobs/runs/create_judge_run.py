@@ -170,6 +170,6 @@ def _queue(
 def stop_judge_run(context: Context, request: ItemActRequest) -> JudgeRunView:
     """Stops a run before its next call; what was scored stays. Safe to repeat.
 
-    One that has not begun is cancelled at once.
+    One that has not begun, or that no worker does any more, is cancelled at once.
     """
     return stop_run(context, request.id, JudgeRun, view=judge_run_view, action="judge.stop")

@@ -66,7 +66,7 @@ def evaluate_suites(
         with lock:
             n_done += 1
             if calls.run is not None:
-                calls.run.told(n_done)
+                calls.run.progress(n_done)
 
     source = CallSource(
         open_model=lambda name, purpose: calls.journaled(name, family=family.name, purpose=purpose),

@@ -16,6 +16,7 @@ from optimizer.core.family.family import Family
 from optimizer.core.models.budget import checked_budget
 from optimizer.core.scheduling.monthly_budget import MonthlyLimits, Remainder, under
 from optimizer.core.views.evaluation import EvaluationRun
+from optimizer.core.views.forgetting import ForgetRun
 from optimizer.jobs.context import Context
 from optimizer.jobs.request import Request
 from optimizer.jobs.studies.evaluations.plan_evaluation import calls_at_most
@@ -27,6 +28,7 @@ V = TypeVar("V")
 _UNKNOWN: Mapping[type[QueuedRun], str] = {
     ComparisonRun: "There is no comparison {id!r}.",
     EvaluationRun: "There is no evaluation {id!r}.",
+    ForgetRun: "There is no forgetting {id!r}.",
     JudgeRun: "There is no judge run {id!r}. See them with: detent judge runs FAMILY.",
 }
 
@@ -37,13 +39,15 @@ class RunBudgetBody(Request):
 
 
 def budget_of_run(context: Context, family: Family, cap: RunBudgetBody, calls: Spread, usd: Spread | None) -> Budget:
-    """With a cap of calls or dollars, and under what is left of the month: of that no more than it may need, since
-    what a run may spend is kept from all others until it ends.
+    """The run's budget: it has a cap of calls or dollars, and lies within what is left of the month.
+
+    Of the month it takes no more than it may need, since what a run may spend is withheld from all others until it
+    ends.
 
     Args:
-        calls, usd: what it may take.
+        calls, usd: the most that it may take.
     Raises:
-        BudgetTooSmall: a cap in dollars that would pass a monthly limit.
+        BudgetTooSmall: a cap in dollars that would exceed a monthly limit.
     """
     budget, most = checked_budget(Budget(usd=cap.usd, calls=cap.calls)), calls_at_most(calls)
     is_open = budget.usd is None
@@ -74,16 +78,16 @@ def read_run(context: Context, id: str, kind: type[R]) -> R:
         return _run(context, tx, id, kind)
 
 
-def stop_run(
-    context: Context, id: str, kind: type[R], *, view: Callable[[R], V], action: str, is_left: bool = False
-) -> V:
-    """Stops it before its next call; one that has not begun is cancelled at once. Safe to repeat.
+def stop_run(context: Context, id: str, kind: type[R], *, view: Callable[[R], V], action: str) -> V:
+    """Stops it before its next call. Safe to repeat.
+
+    One that has not begun, or that no process does any more, is cancelled at once.
 
     Args:
         view: what is answered, made within the transaction, which keeps the answer under an Idempotency-Key.
-        is_left: no process does it now, so it is cancelled at once, too.
     """
     store, now = context.store, context.clock.now()
+    is_left = not context.is_worker_running()
 
     def stop(tx: Transaction) -> V:
         run = _run(context, tx, id, kind)

@@ -1,4 +1,4 @@
-"""Hands what a study found that started by itself to a rollout.
+"""Hands the candidate of a study that started by itself on to a rollout.
 
 The gates and ``rollout.approve`` decide whether it is served.
 """
@@ -22,19 +22,18 @@ from optimizer.jobs.rollouts.start_rollout import RolloutRequest, StartReport, m
 from optimizer.ports import Alert, Clock, Store, Transaction
 
 APPROVAL = "approval_wanted"  # alert kind: such a rollout waits for a person
-WAITS = "candidate_waits"  # alert kind: nominated by a study that started by itself, and its rollout did not start
+WAITS = "candidate_waits"  # alert: the rollout of a candidate of a study that started by itself did not start
 UNCONFIRMED = "confirmation_wanted"  # alert kind: found by such a study, which was not to look at the holdout
 WAITING = ("pending", "validating")
 log = structlog.get_logger("detent.triggers")
 
 
 def hand_on_candidates(store: Store, clock: Clock, families: Mapping[str, Family]) -> list[StartReport]:
-    """Starts the rollouts that are due; never as forced,
-    so one whose gates are not met waits for a person and an alert says so.
+    """Starts the rollouts that are due, never as forced: one whose gates are not met waits for a person, with an alert.
 
-    Of each family the last study counts that started by itself. Its nomination is handed on once: not against another
-    champion than the one it was compared with, and not again after a rollout of it has ended,
-    however it ended. Safe to repeat.
+    In each family the last study counts that started by itself. Its candidate is handed on once: not against another
+    champion than the one it was compared with, and not again after its rollout has ended, in whatever way. Safe to
+    repeat.
     """
     try:
         return each_family(families, lambda family: _hand_on(store, clock, family))
@@ -100,8 +99,9 @@ def _tell(store: Store, clock: Clock, family: str, waits: Sequence[Alert]) -> No
 
 
 def _tell_unconfirmed(store: Store, clock: Clock, family: str) -> None:
-    """A notice while the winner of a study that started by itself, and was not to look at the holdout,
-    waits for a person who does.
+    """Keeps a notice open while a winner waits for a person to look at the holdout.
+
+    It is the winner of a study that started by itself and was not to look there.
     """
 
     def write(tx: Transaction) -> None:
@@ -131,8 +131,8 @@ def _unconfirmed(study: Study, clock: Clock) -> Alert:
 
 
 def _tell_approvals(store: Store, clock: Clock, families: Mapping[str, Family]) -> None:
-    """A notice for each rollout that started by itself and waits for a person, by what is stored;
-    nothing of families that are gone.
+    """Keeps a notice open for each rollout that started by itself and waits for a person; none for families that are
+    gone.
     """
 
     def write(tx: Transaction) -> None:

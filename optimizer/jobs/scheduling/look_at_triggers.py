@@ -23,7 +23,7 @@ from optimizer.core.scheduling.triggers import (
     Look,
     Window,
     first_to_fire,
-    handled,
+    handled_look,
     kept_from_starting,
     look_at_degradation,
     look_at_feedback,
@@ -48,7 +48,7 @@ class TriggerReport:
 
 
 def watermark_name(family: str) -> str:
-    """Under which the store keeps up to when the family's schedule has been looked at, on the rollout clock."""
+    """The name under which the store keeps how far the family's schedule has been looked at, on the rollout clock."""
     return f"schedule:{family}"
 
 
@@ -60,8 +60,13 @@ def look_at_triggers(family: Family, *, store: Store, clock: Clock, max_studies:
     with store.read() as tx:
         schedule = in_force(family, store.schedules.get(tx, family.name))
         champion = store.champions.current(tx, family.name)
-        since = _looked_until(tx, store, family.name) or clock_now
-        # Where a person has not switched on that studies start by themselves.
+        since = store.minute_stats.watermark(tx, watermark_name(family.name))
+        last = store.studies.last_triggered(tx, family.name)
+        if last is not None and last.trigger is not None and (at := last.trigger.evidence.get("clock_at")) is not None:
+            started = datetime.fromisoformat(at)
+            since = started if since is None else max(since, started)
+        since = since or clock_now
+        # No person has switched on that studies start by themselves.
         looks = [Look(kind=kind, state="off", reason=schedule.text) for kind in KINDS]
         if schedule.on:
             looks = [
@@ -98,26 +103,15 @@ def next_scheduled(schedule: ScheduleInForce, clock: Clock) -> datetime | None:
     return clock.now() + (due - clock_now) / clock.scale
 
 
-def _looked_until(tx: Transaction, store: Store, family: str) -> datetime | None:
-    looked, last = store.minute_stats.watermark(tx, watermark_name(family)), store.studies.last_triggered(tx, family)
-    if last is None or last.trigger is None or (at := last.trigger.evidence.get("clock_at")) is None:
-        return looked
-    started = datetime.fromisoformat(at)
-    return started if looked is None else max(looked, started)
-
-
 def _evidence(
     tx: Transaction, store: Store, family: Family, champion: Champion | None, now: datetime, scale: float
 ) -> list[Look]:
-    """Degradation and feedback, of the present champion only,
-    and only of what came after the family's last study began.
-    """
+    """Degradation and feedback of the present champion, from what came after the family's last study began."""
     triggers = family.triggers
     feedback_hours = triggers.feedback.window_hours if triggers.feedback is not None else 0.0
     page, _ = store.studies.page(tx, family=family.name)
-    latest = next(
-        (study for study in page if study.mode == "search"), None
-    )  # one that searches nothing answers no evidence
+    # One that searches nothing answers no evidence.
+    latest = next((study for study in page if study.mode == "search"), None)
     answered = store.studies.last_triggered(tx, family.name, EVIDENCE_KINDS)
 
     def window(hours: float) -> Window:
@@ -148,7 +142,7 @@ def _evidence(
 def _unless_answered(look: Look, answered: Study | None, length: timedelta, now: datetime) -> Look:
     if answered is None or now >= answered.created_at + length:
         return look
-    return handled(look, study=answered.id, since=answered.created_at, again_at=answered.created_at + length)
+    return handled_look(look, study=answered.id, since=answered.created_at, again_at=answered.created_at + length)
 
 
 def _read(

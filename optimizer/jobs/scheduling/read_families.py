@@ -7,7 +7,13 @@ from optimizer.core.evaluation.suite import suites_of
 from optimizer.core.family.family import kind_of
 from optimizer.core.scheduling.schedule import in_force
 from optimizer.core.serving.family_names import is_retired, retired_family
-from optimizer.core.views.family import FamilySummary, FamilyView, family_file, family_problem, rollout_brief
+from optimizer.core.views.family import (
+    FamilySummary,
+    FamilyView,
+    RolloutBrief,
+    family_file,
+    family_problem,
+)
 from optimizer.jobs.context import Context
 from optimizer.jobs.dataset.golden_scenarios import with_kept_golden
 from optimizer.jobs.request import FamilyRequest, Request
@@ -47,7 +53,7 @@ def read_family(context: Context, request: FamilyRequest) -> FamilyView:
             **members_of(_summary(tx, context, name)),
             definition=definition,
             schedule=schedule_view(schedule, clock) if schedule is not None else None,
-            suites=[suite.asked for suite in suites.values()],
+            suites=[suite.summary for suite in suites.values()],
             former_names=[old for old, new in store.family_names.former(tx).items() if new == present],
             renamed_at=store.family_names.since(tx, present),
         )
@@ -78,7 +84,17 @@ def _summary(tx: Transaction, context: Context, name: str) -> FamilySummary:
         description=definition.description if definition is not None else "",
         kind=definition.kind if definition is not None else None,
         champion=champion,
-        rollout=rollout_brief(rollout) if champion is not None and rollout is not None else None,
+        rollout=RolloutBrief(
+            id=rollout.id,
+            status=rollout.status,
+            candidate=rollout.candidate,
+            stage=rollout.stage,
+            share=rollout.share,
+            held=rollout.held,
+            lease_expires_at=rollout.lease_expires_at,
+        )
+        if champion is not None and rollout is not None
+        else None,
         overridden=context.environment(champion.variant) if champion is not None and runs_pipeline else None,
         degraded=problem is not None,
         problem=family_problem(problem) if problem is not None else None,

@@ -1,6 +1,4 @@
-"""Switches on that a family's studies start by themselves, when,
-and whether they may look at the holdout; and switches it off.
-"""
+"""Switches on and off that a family's studies start by themselves, when, and whether they may look at the holdout."""
 
 from __future__ import annotations
 
@@ -101,7 +99,15 @@ def put_schedule(context: Context, request: ScheduleRequest) -> ScheduleReport:
             pointer="/cron", detail='nothing is said; send {"on": true} for the file\'s times, or a cron line'
         )
         raise InvalidInput(f"The schedule of {family.name} was not changed: {fault.detail}.", [fault])
-    _refuse_lost_words(request)
+    # What is named for while it is on would be lost where the request switches off.
+    if not request.switched_on:
+        members = [name for name in ("cron", "strategy", "aim", "holdout") if getattr(request, name)]
+        if members:
+            detail = 'holds only while studies start by themselves, and "on" is false; leave it out, or send "on": true'
+            faults = [Fault(pointer=f"/{name}", detail=detail) for name in members]
+            raise InvalidInput(
+                f"The schedule of {request.family} was not changed: {', '.join(members)} {detail}.", faults
+            )
     store, clock, check = context.store, context.clock, _matching(request.if_match)
     if not request.switched_on:
         return unset_schedule(family, reason=request.reason, actor=context.actor, store=store, clock=clock, check=check)
@@ -135,19 +141,6 @@ def _matching(if_match: str | None) -> Check:
     return lambda before: check_preconditions(f'"{before.version}"', if_match=if_match, if_none_match=None)
 
 
-def _refuse_lost_words(request: ScheduleRequest) -> None:
-    """Raises InvalidInput where the request switches off and says what would hold while on:
-    that would be forgotten unseen.
-    """
-    if request.switched_on:
-        return
-    members = [name for name in ("cron", "strategy", "aim", "holdout") if getattr(request, name)]
-    if members:
-        detail = 'holds only while studies start by themselves, and "on" is false; leave it out, or send "on": true'
-        faults = [Fault(pointer=f"/{name}", detail=detail) for name in members]
-        raise InvalidInput(f"The schedule of {request.family} was not changed: {', '.join(members)} {detail}.", faults)
-
-
 def schedule_view(schedule: ScheduleInForce, clock: Clock) -> ScheduleView:
     return ScheduleView(**members_of(schedule), next_study_at=next_scheduled(schedule, clock))
 
@@ -155,12 +148,10 @@ def schedule_view(schedule: ScheduleInForce, clock: Clock) -> ScheduleView:
 def set_schedule(
     family: Family, wanted: StoredSchedule, *, store: Store, clock: Clock, check: Check = lambda before: None
 ) -> ScheduleReport:
-    """From now on studies start by themselves, until ``unset_schedule``.
-
-    A time before the change does not start a study later.
+    """Lets studies start by themselves from now on, until ``unset_schedule``. Times before the change start none.
 
     Args:
-        check: asked within the transaction, before anything is written.
+        check: called within the transaction, before anything is written.
     Raises:
         InvalidInput: a line that no scheduler understands, a strategy that could not start; with every fault.
     """

@@ -1,5 +1,4 @@
-"""Starts the studies that start by themselves:
-every five minutes a look at each family's triggers, under the guards."""
+"""Starts the studies that start by themselves: looks at each family's triggers every five minutes, under the guards."""
 
 from __future__ import annotations
 
@@ -71,7 +70,7 @@ def _look(
         strategy, aim = asked_of(family, report.schedule, trigger.kind)
         try:
             study = _start(context, family, trigger, strategy=strategy, aim=aim, holdout=report.schedule.holdout)
-        except Conflict:  # another process began a study or a freeze first: the next look sees it
+        except Conflict:  # another process began a study or a freeze meanwhile; the next look sees it
             return None
         except DetentError as refusal:  # such as a budget that is too small or an unknown model: an operator has to act
             where = (
@@ -89,8 +88,10 @@ def _look(
 
 
 def _start(context: Context, family: Family, trigger: Trigger, *, strategy: str, aim: Aim, holdout: bool) -> Study:
-    """Queued with the family's own budget, which the monthly limits may make smaller; with a seed that none of the
-    family's last hundred studies had, to try something new. Without ``holdout`` its dataset holds no sealed example.
+    """Queues a study with the family's own budget, which the monthly limits may make smaller.
+
+    None of the family's last hundred studies had its seed, so that it tries something new. Without ``holdout`` its
+    dataset has no sealed example.
     """
     store, all_usd = context.store, context.settings.usd_per_month
     limits = MonthlyLimits(family_usd=family.budget.usd_per_month, all_usd=all_usd)
@@ -125,7 +126,7 @@ def _leave(store: Store, clock: Clock, report: TriggerReport, looked_at: datetim
         if all(look.state == "off" for look in report.looks):
             _close_not_started(tx, store, report.family, now)
         if problem is not None and report.trigger is not None:
-            # Once: not again every five minutes, and always with what keeps it from starting now.
+            # Once, and not every five minutes; its text says what now keeps the study from starting.
             trigger = report.trigger
             again = (
                 f" Tried again at {when(report.next_at)}."
@@ -156,9 +157,7 @@ def _close_not_started(tx: Transaction, store: Store, family: str, now: datetime
 
 
 def _tell_started(store: Store, now: datetime, families: Mapping[str, Family]) -> None:
-    """A notice for each study under way that started by itself, by what is stored;
-    what families wait for that are gone is over.
-    """
+    """Keeps a notice open for each running study that started by itself; closes those of families that are gone."""
 
     def write(tx: Transaction) -> None:
         notices = [

@@ -1,6 +1,4 @@
-"""What a study's recorded tier answers tell of the cascade that it found:
-its thresholds' curves and the price of its audits.
-"""
+"""What a study's recorded tier answers say of its cascade: the curves of its thresholds and the price of its audits."""
 
 from __future__ import annotations
 
@@ -39,7 +37,8 @@ def read_audit_cost(context: Context, request: ItemRequest) -> AuditCostReport:
 def curves_of_study(
     study: Study, trials: Sequence[Trial], *, family: Family | None, store: Store, tx: Transaction
 ) -> CascadeCurves | None:
-    """Of the winner, else of the best candidate that has a cascade, else of the champion;
+    """The curves of the winner, else of the best candidate with a cascade, else of the champion.
+
     None for a study that asked no tiers.
 
     Args:

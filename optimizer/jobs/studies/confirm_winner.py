@@ -16,6 +16,7 @@ from optimizer.core.evaluation.gates import (
     ConfirmationEvidence,
     GateResult,
     GateSettings,
+    GateVerdict,
     WishedFloor,
     all_passed,
     as_record,
@@ -27,10 +28,10 @@ from optimizer.core.evaluation.gates import (
 )
 from optimizer.core.evaluation.judging.calibration import judge_identity
 from optimizer.core.evaluation.judging.report import judged_scores
-from optimizer.core.family.family import Family
 from optimizer.core.family.variant import Variant
 from optimizer.core.models.budget import HeldBack
 from optimizer.core.search.answer_bounds import judge_of_scorer
+from optimizer.core.search.move import HEADINGS, MoveRecord, beside_in_words, verdict_of
 from optimizer.core.search.objective import MIN_TIMED, Saving, saving_of
 from optimizer.core.search.run_off import RUN_OFF, SequenceTest, in_words, with_sequence
 from optimizer.core.statistics.noninferiority import NotLower, largest_loss, not_lower
@@ -53,9 +54,7 @@ class ConfirmationResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _VariantComparison:
-    """One variant beside the champion: scores and groups where both were measured,
-    and what the champion scored where only it was.
-    """
+    """One variant beside the champion: scores and groups where both have one, and the champion's where only it has."""
 
     variant: str
     champion: Sequence[ExampleResult]
@@ -76,7 +75,8 @@ def confirm_winner(run: StudyRun, variants: Sequence[Variant], *, stop: StopFlag
     The confirmation holds n, champion_mean, winner_mean, lift with interval, p, test, looks, confidence, wins, ties,
     losses, improvement, risk, margin, selection_lift (on dev, biased upwards), n_unscored, gates and a summary.
     It also holds dollars per call and p95 of both, and the identity of the judge where one scored them. For aims cost
-    and latency it holds what is saved with its p, and the test of quality with its bound. Where something was wished of
+    and latency it holds what is saved with its p, and the test of quality with its bound, which it holds of a move to
+    another model, too, with the verdict. Where something was wished of
     a content pipeline, "wished" has its floors with their tests.
 
     Args:
@@ -88,7 +88,7 @@ def confirm_winner(run: StudyRun, variants: Sequence[Variant], *, stop: StopFlag
     stop.check_cancelled()
     examples, looks = open_holdout(run.family, run.study.dataset or {}, run.study.id, run.store, run.clock.now())
     evaluator = study_kind(run.family).evaluator(run, purpose="confirmation", stop=stop, held=HeldBack)
-    settings, steps = gate_settings(run.family), list[SequenceTest]()
+    settings, steps = _settings(run), list[SequenceTest]()
     best: _VariantComparison | None = None
     try:
         for variant in variants:
@@ -114,7 +114,7 @@ def confirm_winner(run: StudyRun, variants: Sequence[Variant], *, stop: StopFlag
                 break
     except BudgetExhausted:
         if best is None:
-            raise  # else the sequence ends here, which costs no test any confidence
+            raise  # otherwise the sequence ends here, which costs no test any confidence
     finally:
         run.n_from_journal += evaluator.n_from_journal
     assert best is not None
@@ -139,7 +139,7 @@ def _compare(
     run: StudyRun, evaluator: Measures, variant: Variant, examples: Sequence[Example], looks: int
 ) -> _VariantComparison:
     champion, results = _evaluate(run, evaluator, (run.champion, variant), examples)
-    settings = gate_settings(run.family)
+    settings = _settings(run)
     rows = [
         (b.score, c.score, e.group) for b, c, e in zip(champion, results, examples, strict=True) if b.score is not None
     ]
@@ -170,12 +170,11 @@ def _confirmed(
     )
     before, after, groups = best.scores()
     comparison = compare_scores(before, after, seed=seed)
-    quality = None
-    if saving is not None:
-        quality = with_sequence(_not_lower(before, after, groups, settings, looks), steps)
+    is_kept = saving is not None or run.study.move_to is not None  # quality, which else has to improve
+    quality = with_sequence(_not_lower(before, after, groups, settings, looks), steps) if is_kept else None
     gates = _gates(comparison, _drops(before, after), saving, quality, best.wished, settings, looks)
     if best.lost and all_passed(gates):
-        gates = _with_losses(best, gates, saving, steps, settings, looks, seed)
+        gates = _with_losses(run, best, gates, saving, steps, settings, looks)
     judged = judge_gates(run.family, run.store)
     vouched = all(gate["verdict"] == "pass" for gate in judged)
     outcome: Literal["nominated", "not_confirmed"] = "nominated" if all_passed(gates) and vouched else "not_confirmed"
@@ -186,8 +185,9 @@ def _confirmed(
         margin=quality_margin(comparison.champion_mean, settings.margin),
         n_unscored=best.n - comparison.n,
     )
+    if quality is not None:
+        record |= _of_quality(best, quality, settings, looks)
     if saving is not None and quality is not None:
-        level = quality_level(settings, looks)
         record |= {
             "confidence": confidence_of(max(saving.p, quality.p), looks),
             "saving": saving.share,
@@ -195,12 +195,10 @@ def _confirmed(
             "saving_n": saving.n,
             "saving_from": saving.champion,
             "saving_to": saving.winner,
-            "quality_p": quality.p,
-            "quality_test": quality.test,
-            "quality_n": quality.n,
-            "quality_level": level,
-            "loss_at_most": largest_loss(before, after, level=level, groups=groups),
         }
+    record |= {**_figures("champion", best.champion), **_figures("winner", best.results)}
+    if run.study.move_to is not None:
+        record["move"] = _move(run, best, gates, settings, looks, is_confirmed=outcome == "nominated")
     if best.wished:
         ps = [comparison.p if saving is None else saving.p]
         ps += [1.0 if floor.test is None else floor.test.p for floor in best.wished if floor.name == "quality"]
@@ -210,7 +208,7 @@ def _confirmed(
         scored = {f"the champion {run.study.champion}": best.champion, f"the winner {best.variant}": best.results}
         record["judged"] = judged_scores(record["judge"], latest_calibration(run.family, run.store), scored).as_data()
     if steps:
-        record["sequence"] = [step.as_data() for step in steps]
+        record["sequence"] = [asdict(step) for step in steps]
     # The winner's lead on dev, where it was chosen for being best.
     with run.store.read() as tx:
         both = [run.store.studies.results(tx, run.study.id, purpose) for purpose in ("search", RUN_OFF)]
@@ -222,40 +220,77 @@ def _confirmed(
         outcome=outcome,
         record={
             **record,
-            **_figures("champion", best.champion),
-            **_figures("winner", best.results),
             "selection_lift": (sum(leads) / len(leads) if leads else None),
             "summary": _summary(comparison, saving, looks, record, steps, best.wished),
         },
     )
 
 
+def _of_quality(best: _VariantComparison, test: NotLower, settings: GateSettings, looks: int) -> dict[str, Any]:
+    """What a confirmation keeps of the test that quality is kept."""
+    before, after, groups = best.scores()
+    level = quality_level(settings, looks)
+    return {
+        "confidence": confidence_of(test.p, looks),
+        "quality_p": test.p,
+        "quality_test": test.test,
+        "quality_n": test.n,
+        "quality_level": level,
+        "loss_at_most": largest_loss(before, after, level=level, groups=groups),
+    }
+
+
+def _move(
+    run: StudyRun,
+    best: _VariantComparison,
+    gates: Sequence[GateResult],
+    settings: GateSettings,
+    looks: int,
+    *,
+    is_confirmed: bool,
+) -> MoveRecord:
+    before, after, _ = best.scores()
+    lower = compare_scores(after, before, seed=run.study.seed)  # one-sided against "the score is not lower"
+    return MoveRecord(
+        from_model=str(run.champion.model["name"]),
+        to_model=str(run.study.move_to),
+        verdict=verdict_of(
+            is_confirmed=is_confirmed,
+            is_lower=confidence_of(lower.p, looks) >= settings.confidence - TIE,
+            is_risky=any(gate.name == "risk" and gate.verdict is GateVerdict.FAIL for gate in gates),
+        ),
+    )
+
+
 def _with_losses(
+    run: StudyRun,
     best: _VariantComparison,
     gates: tuple[GateResult, ...],
     saving: Saving | None,
     steps: Sequence[SequenceTest],
     settings: GateSettings,
     looks: int,
-    seed: int,
 ) -> tuple[GateResult, ...]:
     """The gates, and one that is not met where they would not be if all that the winner left unanswered were lost."""
     before, after, groups = best.scores(with_lost=True)
-    quality = with_sequence(_not_lower(before, after, groups, settings, looks), steps) if saving is not None else None
-    comparison = compare_scores(before, after, seed=seed)
+    is_kept = saving is not None or run.study.move_to is not None
+    quality = with_sequence(_not_lower(before, after, groups, settings, looks), steps) if is_kept else None
+    comparison = compare_scores(before, after, seed=run.study.seed)
     worst = _gates(comparison, _drops(before, after), saving, quality, best.wished, settings, looks)
     return gates if all_passed(worst) else (*gates, unmeasured_gate(len(best.lost), worst))
 
 
-def gate_settings(family: Family) -> GateSettings:
-    """The family's gates, with its rollout's explicit margin."""
-    gates = family.rollout.gates
+def _settings(run: StudyRun) -> GateSettings:
+    """The family's gates, with its rollout's explicit margin. What people are told is safe needs the confidence of what
+    may be called improved: a model that is gone cannot be gone back to.
+    """
+    gates, is_move = run.family.rollout.gates, run.study.move_to is not None
     return GateSettings(
         improvement=gates.improvement,
-        confidence=gates.confidence,
+        confidence=max(gates.confidence, IMPROVED) if is_move else gates.confidence,
         max_risk=gates.max_risk,
         n=gates.n,
-        margin=family.rollout.margin,
+        margin=run.family.rollout.margin,
     )
 
 
@@ -315,7 +350,9 @@ def _gates(
             p=comparison.p,
             looks=looks,
             drops=drops,
+            not_lower=quality,
             wished=wished,
+            is_move=quality is not None,
         )
         return evaluate_gates(evidence, settings)
     if saving.champion is None or saving.winner is None:
@@ -336,9 +373,7 @@ def _gates(
 
 
 def _figures(arm: str, results: Sequence[ExampleResult]) -> dict[str, Any]:
-    """Dollars per call and p95 of the fresh calls, which a rollout's guardrails allow for;
-    None where nothing was measured.
-    """
+    """Dollars per call and p95 of the fresh calls; a rollout's guardrails allow for them. None where not measured."""
     fresh = [r.latency_ms for r in results if r.latency_ms is not None]
     mean = sum(r.cost_usd for r in results) / len(results) if results else None
     return {f"{arm}_cost_usd": mean, f"{arm}_p95_ms": p95(fresh) if len(fresh) >= MIN_TIMED else None}
@@ -384,8 +419,10 @@ def _summary(
         f"(lift {signed(comparison.lift)}, 95 % interval {signed_interval(low, high)}, p {comparison.p:.3g},"
         f" look {looks})"
     )
-    if saving is not None:
-        figures = f"{saving.text}; score {figures}"
+    move = record.get("move")
+    if saving is not None or move is not None:
+        beside = saving.text if saving is not None else beside_in_words(record)
+        figures = f"{beside}; score {figures}"
         if not wished:
             level, most = record["quality_level"], record["loss_at_most"]
             figures += f"; with {1 - level:.1%} confidence less than {most:.3f} is lost"
@@ -395,6 +432,10 @@ def _summary(
     remark = f" {in_words(steps)}" if steps else ""
     remark += f" {record['judged']['said']}" if "judged" in record else ""
     failed = [g["reason"] for g in record["gates"] if g["verdict"] != "pass"]
+    if move is not None:
+        verdict = f"{HEADINGS[move['verdict']]} from {move['from_model']} to {move['to_model']}"
+        missed = f" Not met: {'; '.join(failed)}." if failed else ""
+        return f"{verdict}: {figures}, and the margin is {record['margin']:.3f}.{missed}{remark}"
     if failed:
         return f"Not confirmed: {figures}. Not met: {'; '.join(failed)}.{remark}"
     called = CALLED["quality" if saving is None else saving.aim]

@@ -1,6 +1,4 @@
-"""What every step of one study's run shares: the study, its family, its examples, its evaluator,
-and what it tells the world.
-"""
+"""What every step of one study's run shares: the study, its family, its examples, its evaluator and its progress."""
 
 from __future__ import annotations
 
@@ -32,21 +30,23 @@ from optimizer.core.search.answer_bounds import (
 )
 from optimizer.core.search.cost_estimate import confirmation_calls
 from optimizer.core.search.leaks import Fingerprints, LeakCheck, of_example, own_texts
+from optimizer.core.search.move import moved
 from optimizer.core.search.strategy import Propose, StrategyMaker, proposers_of, searched_tiers
 from optimizer.core.search.study import KEEP, LEAKS, Definition, Study, Trial
 from optimizer.jobs.calls.blocking import wait_for
 from optimizer.jobs.calls.call_book import Account
 from optimizer.jobs.calls.call_model import JournaledModel
+from optimizer.jobs.calls.student_shelf import is_student
 from optimizer.jobs.context import JobContext
 from optimizer.jobs.dataset.golden_scenarios import asked_by, asks, golden_examples, with_kept_golden
 from optimizer.jobs.studies.evaluation import Measures
-from optimizer.jobs.studies.transitions import allowed
+from optimizer.jobs.studies.transitions import next_status
 from optimizer.ports import Clock, ModelSource, Store, TierAnswers, Transaction
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StudyProgress:
-    """One moment of a study. ``n_calls`` and ``usd`` are spent so far; ``eta_s`` is None until the pace is known."""
+    """One moment of a study: ``n_calls`` and ``usd`` spent so far; ``eta_s`` is None until the pace is known."""
 
     kind: Literal["started", "call", "trial", "confirming", "finished"]
     study: str
@@ -65,7 +65,7 @@ class StudyProgress:
 ProgressCallback = Callable[[StudyProgress], None]
 
 
-def unwatched(event: StudyProgress) -> None:
+def ignore_event(event: StudyProgress) -> None:
     """The observer of a study that is not watched."""
 
 
@@ -132,7 +132,7 @@ class StudyRun:
     run_off: list[Example] = field(default_factory=list)  # dev rows behind ``dev``, for those that lead
     own: dict[str, Any] = field(default_factory=dict)  # request key -> answer that this study asked for before this run
     fresh_ms: list[float] = field(default_factory=list)
-    users_wait: Callable[[], bool] = nobody_waits  # asked by a study that started by itself, before each call
+    users_wait: Callable[[], bool] = nobody_waits  # a study that started by itself calls it before each call
     n_trials: int = 0
     best_score: float | None = None
     champion_score: float | None = None
@@ -153,6 +153,11 @@ class StudyRun:
     def models(self) -> ModelSource:
         return self.job.models
 
+    @cached_property
+    def moved(self) -> Variant | None:
+        """The champion's prompt with the model to which the study looks for a way, from where it starts then."""
+        return None if self.study.move_to is None else moved(self.champion, self.study.move_to)
+
     @property
     def is_replayed(self) -> bool:
         """Whether policies are replayed on recorded items: no call, no dollar, no limit of a request."""
@@ -160,10 +165,11 @@ class StudyRun:
 
     @property
     def search_margin(self) -> float | None:
-        """By how much a variant's score on dev may be lower than the champion's where time or money is the aim.
+        """How far a variant's dev score may be below the champion's where the aim is time or money; None: the
+        contract's.
 
-        None: as of the contract. A wished saving or quality leaves it open: items that are not processed count as .5
-        there, and what was wished is tested on the sealed items.
+        A wished saving or quality leaves it open: items that are not processed count as .5 there, and the wish is
+        tested on the sealed items.
         """
         is_wished = any(self.study.definition.get(name) is not None for name in KEEP)
         return 1.0 if is_wished else self.family.rollout.margin
@@ -175,7 +181,9 @@ class StudyRun:
 
     @property
     def searched_tiers(self) -> tuple[str, ...]:
-        return searched_tiers(proposers_of(self.study.strategy), self.family)
+        """Those that are models."""
+        tiers = searched_tiers(proposers_of(self.study.strategy), self.family)
+        return tuple(tier for tier in tiers if not is_student(self.models, tier))
 
     @cached_property
     def calls_per_answer(self) -> int:
@@ -213,12 +221,10 @@ class StudyRun:
         return max(1, self.models.get(str(self.champion.model["name"])).concurrency)
 
     def proposer(self, evaluator: Measures, *, stop: StopFlag, held: Callable[[], HeldBack]) -> Propose:
-        """strategy.SearchSetting.propose; a fresh proposal counts among the calls of ``evaluator``,
-        and so of the trial after it.
-        """
+        """strategy.SearchSetting.propose. A fresh proposal is a call of ``evaluator``, and so of the trial after it."""
         name = self.definition.proposer or str(self.champion.model.get("name"))
 
-        @cache  # at the first proposal: asking for a model may start it
+        @cache  # opened at the first proposal, since opening a model may start it
         def journaled() -> JournaledModel:
             return self.journaled(name, purpose=PROPOSER, stop=stop, held=held)
 
@@ -259,14 +265,15 @@ class StudyRun:
         self.store.write(lambda tx: self.update(tx, findings={**(self.study.findings or {}), name: values}))
 
     def leak_check(self) -> LeakCheck:
-        """Refuses what quotes an example of the family that is sealed or not released, or a golden row; counts among
-        the findings. A released example that asks what a golden row asks is in no dataset, and excuses nothing.
+        """Refuses what quotes a sealed or unreleased example of the family or a golden row; counts among the findings.
+
+        A released example that asks what a golden row asks is in no dataset, and excuses nothing.
         """
 
         def find(hidden: bool) -> Callable[[], Fingerprints]:
             is_any = self.family.privacy.examples_from == "any"
 
-            def found() -> Fingerprints:
+            def read() -> Fingerprints:
                 with self.store.read() as tx:
                     family = with_kept_golden(tx, self.store, self.family)
                     questions = asked_by(family, family.golden)
@@ -281,7 +288,7 @@ class StudyRun:
                 rows = golden_examples(family, family.golden) if hidden else []
                 return fingerprints.union(*map(of_example, rows))
 
-            return found
+            return read
 
         return LeakCheck(
             own_texts(self.family, self.champion),
@@ -310,13 +317,13 @@ class StudyRun:
     def update(self, tx: Transaction, **changes: Any) -> None:
         """Changes the study's row, its spend included, and lets the mirror know."""
         if "status" in changes:
-            allowed(self.study, changes["status"])
+            next_status(self.study, changes["status"])
         self.study = self.store.studies.update(tx, self.study.id, spend=self.spend(tx), **changes)
         self.store.outbox.add(tx, "study", self.study.id, {}, self.clock.now())
 
     def seconds_per_call(self) -> float | None:
-        """What a fresh call took on average, without the slowest, which may have woken the model;
-        None before there is a pace.
+        """The mean time of a fresh call without the slowest, which may have woken the model; None before there is a
+        pace.
         """
         if len(self.fresh_ms) < CALLS_FOR_A_PACE:
             return None
@@ -343,7 +350,7 @@ class StudyRun:
         )
 
     def called(self, latency_ms: float | None) -> None:
-        """At most two events a second: enough for a progress line, no load on the store."""
+        """At most two events a second: enough for a progress line, and no load on the store."""
         if latency_ms is not None:
             self.fresh_ms.append(latency_ms)
         now = self.clock.now()

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from optimizer.core.base.answers import Json
-from optimizer.core.base.errors import Conflict
+from optimizer.core.base.errors import Conflict, Fault, InvalidInput
 from optimizer.core.base.values import Aim, Budget
 from optimizer.core.dataset.examples import near_duplicates, text_without_group
 from optimizer.core.family.family import Family, kind_of
@@ -22,8 +22,9 @@ from optimizer.core.scheduling.monthly_budget import MonthlyLimits, under
 from optimizer.core.search.answer_bounds import calls_per_answer
 from optimizer.core.search.call_estimate import n_settings_within
 from optimizer.core.search.cost_estimate import CostEstimate
+from optimizer.core.search.move import check_move, space_of_move
 from optimizer.core.search.space import most_points
-from optimizer.core.search.strategy import REPLAY, check_kind, check_strategy
+from optimizer.core.search.strategy import RACE, REPLAY, check_kind, check_strategy
 from optimizer.core.search.study import (
     ENOUGH,
     REMARKS,
@@ -44,7 +45,7 @@ from optimizer.jobs.studies.kinds.kind import AskedStudy, study_kind
 from optimizer.jobs.studies.read_spending import monthly_left
 from optimizer.ports import ModelCatalogue, Store, Transaction
 
-DEFAULT_BUDGET = Budget(calls=1000)  # where no cap is given: no study may spend without end
+DEFAULT_BUDGET = Budget(calls=1000)  # where no cap is given, since no study may spend without a limit
 
 
 class BudgetBody(Request):
@@ -65,6 +66,15 @@ class StudyRequest(FamilyRequest):
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     space: dict[str, Json] | None = None
     proposer: Name | None = None
+    move_to: Annotated[
+        Name | None,
+        Field(
+            description=(
+                "A model of config/models.yaml that is to take the place of the champion's: the study looks for the"
+                " variant that keeps the champion's quality with it, and says whether it is safe to switch"
+            )
+        ),
+    ] = None
     definition: Annotated[
         dict[str, Json],
         Field(description="Sizes such as n_train, n_dev, n_holdout, n_candidates, n_settings, max_examples"),
@@ -82,7 +92,7 @@ def create_study(context: Context, request: StudyRequest, *, trigger: Trigger | 
         trigger: why it starts by itself; None when a user asks for it.
     Raises:
         InvalidInput: unknown strategy, one that has another aim, a model without price where cost is the aim, a
-            definition or space that cannot be read, a budget that is no budget.
+            definition or space that cannot be read, a budget that is no budget, a move to where the champion is.
         InvalidFamily: the family's file names a model that is in no models file. NotFound: the champion does, or the
             definition.
         Conflict: the family has no champion yet, has a study that has not ended, or is frozen.
@@ -92,7 +102,7 @@ def create_study(context: Context, request: StudyRequest, *, trigger: Trigger | 
     store, clock, models = context.store, context.clock, context.models()
     family = context.family(request.family)
     budget = Budget(**request.budget.model_dump()) if request.budget is not None else DEFAULT_BUDGET
-    options = {"space": request.space, "proposer": request.proposer}
+    options = {"space": request.space, "proposer": request.proposer, "move_to": request.move_to}
     definition = {**request.definition, **{name: value for name, value in options.items() if value is not None}}
     if not request.dry_run:
         with store.read() as tx:
@@ -103,7 +113,7 @@ def create_study(context: Context, request: StudyRequest, *, trigger: Trigger | 
     kind = study_kind(family)
     aim = request.aim or kind.aim(family, definition, store)
     strategy = request.strategy or kind_of(family).default_strategy
-    wish = _asked(family, strategy, aim, caps, definition, store, models)
+    wish = _checked_wish(family, strategy, aim, caps, definition, store, models)
     plan = kind.plan(wish, store, models)
     if request.dry_run:
         return _with_remarks(plan.estimate, wish, plan.dataset, store)
@@ -132,9 +142,8 @@ def create_study(context: Context, request: StudyRequest, *, trigger: Trigger | 
     )
 
     def add(tx: Transaction) -> Study:
-        under(
-            monthly_left(tx, store, clock, family.name, limits), study.budget
-        )  # another study may have begun meanwhile
+        # Another study may have begun meanwhile.
+        under(monthly_left(tx, store, clock, family.name, limits), study.budget)
         store.studies.add(tx, study)
         detail: dict[str, Any] = {
             "strategy": study.strategy,
@@ -176,7 +185,7 @@ def _with_remarks(estimate: CostEstimate, wish: AskedStudy, dataset: Mapping[str
     return replace(estimate, **left_out, remarks=remarks)
 
 
-def _asked(
+def _checked_wish(
     family: Family,
     strategy: str,
     aim: Aim,
@@ -189,7 +198,17 @@ def _asked(
     check_kind(names, family, aim)
     require_known_models(family, models)
     definition = parse_definition(family, values, names)
-    champion_id, champion = _champion(family, store)
+    with store.read() as tx:
+        current = store.champions.current(tx, family.name)
+        record = store.variants.get(tx, family.name, current.variant) if current else None
+    if current is None or record is None:
+        raise Conflict(
+            f"Family {family.name!r} has no champion to search from yet. The first is made from its file when the"
+            f" server or worker starts; see `detent family validate {family.name}`."
+        )
+    champion_id, champion = current.variant, record.variant
+    if definition.move_to is not None:
+        definition = _moving(family, champion, names, aim, definition)
     space = definition.space_over(family.space)
     n_points = most_points(space, champion, max_examples=definition.max_examples)
     if values.get("n_settings") is None:
@@ -218,23 +237,32 @@ def _asked(
     )
 
 
+def _moving(family: Family, champion: Variant, names: Sequence[str], aim: Aim, definition: Definition) -> Definition:
+    """The definition of a study that looks for a way to another model, which also writes its instructions.
+
+    Raises InvalidInput where the family asks no model, something else is the aim, or there is nothing to move.
+    """
+    model = str(definition.move_to)
+    detail = None
+    if not kind_of(family).asks_models:
+        detail = f"Family {family.name!r} is of kind {family.kind}, and its answers come from no model."
+    elif aim != "quality":
+        detail = (
+            f"A move to another model asks whether quality is kept, with dollars and latency beside it; aim {aim} is"
+            " another search. Leave the aim out."
+        )
+    if detail is not None:
+        raise InvalidInput(detail, [Fault(pointer="/move_to", detail=detail)])
+    check_move(champion, model, unusable=[name for name in names if name in (RACE, REPLAY)])
+    space = space_of_move(definition.space_over(family.space), model)
+    return replace(definition, space=space, proposer=definition.proposer or model)
+
+
 def parse_definition(family: Family, values: Mapping[str, Any], strategies: Sequence[str] = ()) -> Definition:
-    """The definition with the family's own defaults: gates.n holdout examples, its proposer,
-    at most the examples its space allows.
+    """The definition with the family's defaults: gates.n holdout examples, its proposer, the examples its
+    space allows.
     """
     most = family.space.get("examples", {}).get("max")
     proposer = {"proposer": family.model.proposer} if family.model.proposer is not None else {}
     definition = Definition.parse(values, **kind_of(family).study_sizes(family, strategies), **proposer)
     return replace(definition, max_examples=min(definition.max_examples, most)) if isinstance(most, int) else definition
-
-
-def _champion(family: Family, store: Store) -> tuple[str, Variant]:
-    with store.read() as tx:
-        champion = store.champions.current(tx, family.name)
-        record = store.variants.get(tx, family.name, champion.variant) if champion else None
-    if champion is None or record is None:
-        raise Conflict(
-            f"Family {family.name!r} has no champion to search from yet. The first is made from its file when the"
-            f" server or worker starts; see `detent family validate {family.name}`."
-        )
-    return champion.variant, record.variant

@@ -1,5 +1,5 @@
-"""Evaluates one Variant on train or dev examples or on golden scenarios, outside a study, and keeps the sums as an
-evaluation batch.
+"""Evaluates one Variant on train or dev examples or golden scenarios, outside a study, and stores the
+sums as a batch.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from functools import partial
 from optimizer.core.base.answers import members_of
 from optimizer.core.base.canonical import canonical_json, digest
 from optimizer.core.base.errors import BudgetExhausted, ModelFailed
-from optimizer.core.base.values import ExampleResult, Spend, mean_score, measured, p95_ms
+from optimizer.core.base.values import ExampleResult, Spend, mean_score, p95_ms, scores_by_example
 from optimizer.core.dataset.examples import class_of, select
 from optimizer.core.evaluation.comparison import bootstrap_interval
 from optimizer.core.evaluation.judging.report import judge_report
@@ -30,8 +30,10 @@ from optimizer.core.search.study import Definition
 from optimizer.core.views.evaluation import EvaluationReport, TimingFigures
 from optimizer.jobs.calls.ask_judge import JUDGE
 from optimizer.jobs.calls.call_model import JournaledModel
+from optimizer.jobs.calls.evaluation_calls import JudgeAccess
+from optimizer.jobs.calls.student_shelf import StudentShelf
 from optimizer.jobs.context import JobContext
-from optimizer.jobs.dataset.build_dataset import as_served, train_examples
+from optimizer.jobs.dataset.build_dataset import cut_as_served, train_examples
 from optimizer.jobs.families.vouch_for_judge import latest_calibration
 from optimizer.jobs.studies.evaluation import Evaluator
 from optimizer.jobs.studies.evaluations.measure_suite import check_results, evaluators_of, measure, scores_by_scenario
@@ -53,11 +55,11 @@ class CallSource:
 
     Args:
         open_model: from (name, purpose).
-        own: request key -> answer that was asked for before the kill: its latency counts as measured.
-        id: of the evaluation, the same before and after a kill: it names the timing, and the batch that is kept.
+        own: request key -> answer from before the kill: its latency counts as measured.
+        id: of the evaluation, the same before and after a kill: it names the timing, and the batch that is stored.
         actor: who asked for it.
         spend: so far, all of the study's or run's.
-        keep: told each result of the Variant and the champion as it is measured.
+        keep: takes each result of the Variant and the champion as it is measured.
     """
 
     open_model: Callable[[str, str], JournaledModel]
@@ -77,20 +79,20 @@ def evaluate_variant(
     classify: Classify,
     calls: CallSource,
 ) -> EvaluationReport:
-    """Scores ``variant`` on at most ``scope.n`` examples, drawn by hash and balanced as the family asks, and keeps the
+    """Scores ``variant`` on at most ``scope.n`` examples, drawn by hash and balanced as the family asks; stores the
     sums.
 
     With targets in the family, an evaluation on at least ``targets.n`` dev examples (all, where there are fewer) is
-    checked against them. For ``regression`` the champion is evaluated on the same examples. Where a latency is asked
-    and the journal has the answers, fresh calls are timed. Where the budget ends at the bare prompt, the rest is told.
-    The holdout cannot be evaluated here: only a study's confirmation looks at it.
+    checked against them. For ``regression`` the champion is evaluated on the same examples. Where a latency is needed
+    and the journal has the answers, fresh calls are timed. Where the budget ends at the bare prompt, the rest is
+    reported. The holdout cannot be evaluated here: only a study's confirmation looks at it.
 
     Raises:
         InvalidInput: n below 1, a split that is not train or dev, or a suite that the family does not have.
-        Conflict: a golden scenario asks what the sealed holdout or the prompt of one who is asked holds.
+        Conflict: a golden scenario asks what the sealed holdout or the prompt of an evaluated Variant holds.
         DatasetTooSmall: the split is empty.
         ModelFailed: not one example was answered.
-        BudgetExhausted: the budget ran out; what was answered stays in the journal.
+        BudgetExhausted: the budget ran out; the answers stay in the journal.
     """
     store, before = context.store, calls.spend()
     plan = plan_evaluation(family, variant, scope, store)
@@ -101,9 +103,9 @@ def evaluate_variant(
         family,
         context.scorer_for,
         lambda name: calls.open_model(name, EVALUATION),
-        open_judge=lambda name: calls.open_model(name, JUDGE),
+        judge=JudgeAccess(open_model=lambda name: calls.open_model(name, JUDGE), calibration=calibration),
         own=calls.own,
-        calibration=calibration,
+        students=StudentShelf(store, context.models),
     )
     results = measure(plan, variant, evaluators, calls.keep)
     if all(r.output is None for r in results):
@@ -117,7 +119,7 @@ def evaluate_variant(
     timing: Timing | None = None
     if plan.suite is not None:
         beside = measure(plan, plan.beside, evaluators, calls.keep) if plan.beside is not None else []
-        timing = _timing(plan, family, results, scorer, calls, store)
+        timing = _timing(plan, family, results, scorer, calls, context)
         batch = replace(
             batch,
             p95_latency_ms=batch.p95_latency_ms or timing.p95_ms,
@@ -152,12 +154,12 @@ def _timing(
     results: Sequence[ExampleResult],
     scorer: Scorer,
     calls: CallSource,
-    store: Store,
+    context: JobContext,
 ) -> Timing:
     """Of fresh calls where the evaluation itself measured no latency that is asked for: none side by side, and of the
     Variant alone too few where the journal answered.
     """
-    timing = timing_of(results)
+    store, timing = context.store, timing_of(results)
     if not plan.times_pairs and (not plan.times or len(timing.mine) >= min(N_TIMED, len(plan.examples))):
         return timing
 
@@ -168,12 +170,14 @@ def _timing(
             batches = store.performance.batches(tx, family.name)
         return evidence_of(batches, plan.variant.id, suite_id(family, plan.champion.id, plan.suite), timed_as)
 
-    calibration = partial(latest_calibration, family, store)
+    calibration, students = partial(latest_calibration, family, store), StudentShelf(store, context.models)
     return time_calls(
         plan,
         run=calls.id,
         open_model=lambda name: calls.open_model(name, TIMING),
-        evaluator=lambda opened: Evaluator(family, scorer.unjudged(), opened, calibration=calibration),
+        evaluator=lambda opened: Evaluator(
+            family, scorer.unjudged(), opened, judge=JudgeAccess(calibration=calibration), students=students
+        ),
         earlier=earlier,
     )
 
@@ -193,7 +197,13 @@ def _without_model(
     store: Store,
     classify: Classify,
 ) -> TrivialBaselines:
-    bare = _bare_scores(plan, evaluators)
+    # Where the budget ends at the bare prompt, what was measured before is reported all the same.
+    bare: dict[str, float] | str | None = None
+    if plan.bare is not None:
+        try:
+            bare = dict(scores_by_example(measure(plan, plan.bare, evaluators)))
+        except BudgetExhausted as exhausted:
+            bare = f"the budget ended before every example was asked; what was answered is kept. {exhausted}"
     # What a study would show and learn from: as many training examples as it takes by itself, none of a group that is
     # scored here
     groups = {e.group for e in plan.examples}
@@ -203,13 +213,13 @@ def _without_model(
     ids = select(
         labels, Definition().n_train, balance=family.sample.balance is not None, seed_text=f"detent/{family.name}"
     )
-    train = [as_served(family, by_id[id]) for id in ids]
+    train = [cut_as_served(family, by_id[id]) for id in ids]
     return measure_trivial(
         train,
         plan.examples,
         trivial_scores(family, train, plan.examples, scorer, classify=classify),
         variant=plan.variant.id,
-        scores=measured(results),
+        scores=scores_by_example(results),
         bare=bare
         if bare is not None
         else (
@@ -220,20 +230,8 @@ def _without_model(
     )
 
 
-def _bare_scores(plan: EvaluationPlan, evaluators: dict[str, Evaluator]) -> dict[str, float] | str | None:
-    """None where it is not asked; why it is not known where the budget ends here:
-    what was measured before is told all the same.
-    """
-    if plan.bare is None:
-        return None
-    try:
-        return dict(measured(measure(plan, plan.bare, evaluators)))
-    except BudgetExhausted as exhausted:
-        return f"the budget ended before every example was asked; what was answered is kept. {exhausted}"
-
-
 def _priced(plan: EvaluationPlan, family: Family, usd: float, models: ModelSource) -> float | None:
-    """None where a model that was asked has no known price, so that its calls count as nothing."""
+    """The dollars; None where a model that was asked has no known price, so that its calls count as nothing."""
     models_asked = [name for variant in plan.variants for name in models_of(variant, {})]
     judge = judge_asked(family, plan.variants)
     return (
@@ -253,7 +251,9 @@ def _batch(
     n_calls: int,
     at: datetime,
 ) -> EvaluationBatch:
-    """Without checks. Its id is made of whose it is and what is asked: one that goes on after a kill is kept once."""
+    """The batch without checks. Its id names its owner and its question, so one that goes on after a kill is stored
+    once.
+    """
     scores = [r.score for r in results if r.score is not None]
     interval = bootstrap_interval(scores, seed=0) if scores else None
     dataset_hash = digest(canonical_json({"family": family.name, plan.split: [e.id for e in plan.examples]}))

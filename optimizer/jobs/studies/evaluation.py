@@ -11,7 +11,6 @@ from typing import Any, Protocol
 from optimizer.core.base.errors import InvalidInput, ModelFailed
 from optimizer.core.base.values import ExampleResult
 from optimizer.core.dataset.examples import Example
-from optimizer.core.evaluation.judging.calibration import Calibration
 from optimizer.core.evaluation.judging.judgement import Judgement
 from optimizer.core.evaluation.scoring import Scorer
 from optimizer.core.family.family import Family
@@ -21,22 +20,23 @@ from optimizer.core.policy.policy import Policy, parse_policy
 from optimizer.core.search.prefix_queue import Rows
 from optimizer.jobs.calls.ask_together import Share, ask_together
 from optimizer.jobs.calls.blocking import wait_for
-from optimizer.jobs.calls.evaluation_calls import Completes, EvaluationCalls
+from optimizer.jobs.calls.evaluation_calls import Completes, EvaluationCalls, JudgeAccess
 from optimizer.jobs.calls.evaluation_judge import EvaluationJudge
 from optimizer.jobs.calls.evaluation_policies import EvaluationPolicies, TierNotDue
 from optimizer.jobs.calls.execute_policy import Execution, PolicyRequest
+from optimizer.jobs.calls.student_shelf import StudentShelf
 
 Answered = ModelAnswer | Execution | ModelFailed | InvalidInput | TierNotDue
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """One pair with what is asked for it, or why nothing can be."""
+    """One pair with its request, or why there can be none."""
 
     variant: Variant
     example: Example
     request: ModelRequest | InvalidInput
-    key: str = ""  # of the request; empty where a policy decides what is asked
+    key: str = ""  # of the request; empty where a policy makes the requests
     policy: Policy | None = None  # that asks more than one call, or may
 
 
@@ -55,7 +55,7 @@ def text_of(answer: Answered) -> str | None:
     return answer.text if isinstance(answer, ModelAnswer) else None
 
 
-def grouped(questions: Iterable[Question], by: Callable[[Question], str]) -> dict[str, list[Question]]:
+def group_questions(questions: Iterable[Question], by: Callable[[Question], str]) -> dict[str, list[Question]]:
     groups: dict[str, list[Question]] = {}
     for question in questions:
         groups.setdefault(by(question), []).append(question)
@@ -78,8 +78,9 @@ PAIRS_AT_ONCE = 2000  # looked up in the journal together; the next are asked on
 
 
 class Measures(Protocol):
-    """What searches and confirmations need of an evaluator: this one,
-    or ``replay_evaluation.ReplayEvaluator`` of policy families.
+    """What searches and confirmations need of an evaluator.
+
+    It is this one or, for policy families, ``replay_evaluation.ReplayEvaluator``.
     """
 
     @property
@@ -101,7 +102,7 @@ class Measures(Protocol):
     def tier_rows(self, variant: Variant, examples: Sequence[Example]) -> list[dict[str, Any]]: ...
     def counted_proposal(self, answer: ModelAnswer) -> None: ...
     def asking_scorer(self) -> Scorer:
-        """For code that blocks: asks the judge by itself where the family has one."""
+        """The scorer for code that blocks: it asks the judge by itself where the family has one."""
 
 
 class Evaluator:
@@ -110,8 +111,8 @@ class Evaluator:
     Thread-safe; nothing is asked twice, and what this process asked freshly keeps its latency.
 
     Its methods block, as searches do; how many calls are in flight meanwhile is the models' affair.
-    Arguments as in ``EvaluationCalls``, and ``calibration``: reads the latest of the family's judge, once, where a gate
-    asks this judge.
+    Arguments as in ``EvaluationCalls``, and ``judge``: how it comes to the family's judge, whose calibration is read
+    once. ``students``: those that answer as tiers; None: there are none.
     """
 
     def __init__(
@@ -122,14 +123,15 @@ class Evaluator:
         *,
         on_call: Callable[[float | None], None] = lambda latency_ms: None,
         own: Mapping[str, ModelAnswer] | None = None,
-        open_judge: Callable[[str], Completes] | None = None,
-        calibration: Callable[[], Calibration | None] = lambda: None,
+        judge: JudgeAccess | None = None,
+        students: StudentShelf | None = None,
     ) -> None:
         self.family = family
         self.scorer = scorer
-        self._calls = EvaluationCalls(open_model, on_call, own or {}, open_judge)
+        access = judge or JudgeAccess()
+        self._calls = EvaluationCalls(open_model, on_call, own or {}, access.open_model)
         self._judge = EvaluationJudge(family, scorer, self._calls)
-        self._policies = EvaluationPolicies(family, scorer, self._calls, self._judge, calibration)
+        self._policies = EvaluationPolicies(family, scorer, self._calls, self._judge, access.calibration, students)
 
     @property
     def fresh_by_variant(self) -> Counter[str]:
@@ -173,11 +175,11 @@ class Evaluator:
         """
         results = dict(known or {})
 
-        def kept(_: Variant, result: ExampleResult) -> None:
+        def record(_: Variant, result: ExampleResult) -> None:
             results[result.example] = result
             keep(result)
 
-        self.measure_all([(variant, example) for example in examples if example.id not in results], kept)
+        self.measure_all([(variant, example) for example in examples if example.id not in results], record)
         return [results[example.id] for example in examples]
 
     def measure_all(
@@ -187,15 +189,13 @@ class Evaluator:
         *,
         in_turns: bool = False,
     ) -> None:
-        """In order, so that the examples of one variant come in a row while a model's prefix cache is warm;
-        as many at once as the models take.
+        """Measures in order, so that one variant's examples come in a row while a model's prefix cache is warm.
 
-        Every result goes to ``keep`` as soon as it is there, so that an interrupted evaluation loses nothing; several
-        threads call it.
+        As many run at once as the models take. Every result goes to ``keep`` as soon as it is there, so that an
+        interrupted evaluation loses nothing; several threads call it.
 
         Args:
-            in_turns: the order is kept also where a model has several processes,
-                each of which would else follow one variant.
+            in_turns: keep the order also where a model has several processes; otherwise each would follow one variant.
         """
         for start in range(0, len(pairs), PAIRS_AT_ONCE):
             questions = [self._question(*pair) for pair in pairs[start : start + PAIRS_AT_ONCE]]
@@ -204,17 +204,12 @@ class Evaluator:
                 continue
             self._measure_some([question for question in questions if question.policy is None], keep)
             policies = (question for question in questions if question.policy is not None)
-            for own in grouped(policies, lambda question: question.variant.id).values():
-                self._measure_tier_by_tier(own, keep)
-
-    def _measure_tier_by_tier(
-        self, questions: Sequence[Question], keep: Callable[[Variant, ExampleResult], None]
-    ) -> None:
-        """One variant's examples, each through one tier before any goes to the next: in turns,
-        prompts would take each other's place in a prefix cache.
-        """
-        for tier in range(n_tiers(questions[0])):
-            questions = self._measure_some(questions, keep, up_to=tier)
+            for own in group_questions(policies, lambda question: question.variant.id).values():
+                # One variant's examples go through one tier before any goes to the next: else prompts would push each
+                # other out of a prefix cache.
+                missing: Sequence[Question] = own
+                for tier in range(n_tiers(own[0])):
+                    missing = self._measure_some(missing, keep, up_to=tier)
 
     def _measure_some(
         self,
@@ -223,7 +218,7 @@ class Evaluator:
         in_turns: bool = False,
         up_to: int | None = None,
     ) -> list[Question]:
-        """Those that want a tier behind ``up_to`` are returned, and what was answered for them is remembered."""
+        """Measures; returns the pairs that need a tier behind ``up_to``, and remembers what was answered for them."""
         known, later = self._known(questions), list[Question]()
 
         def done(question: Question, outcome: Outcome) -> None:
@@ -240,51 +235,44 @@ class Evaluator:
                 return False
             return not question.key or (question.key in known and not self._judge.is_asked)
 
-        def found(question: Question) -> Outcome | None:
+        def known_outcome(question: Question) -> Outcome | None:
             return Outcome(answer=known[question.key]) if question.key in known and needs_no_call(question) else None
 
         outcome = partial(self._outcome, known=known, up_to=up_to)
         to_ask = [question for question in questions if question.policy is None and not needs_no_call(question)]
         shares = [
             Share(rows=rows(own), n_at_once=min(self.model(own[0].variant).concurrency, len(own)))
-            for own in grouped(to_ask, model_of).values()
+            for own in group_questions(to_ask, model_of).values()
         ]
         policies = [question for question in questions if question.policy is not None]
         if policies:
             shares.append(Share(rows=rows(policies), n_at_once=min(len(policies), max(map(self._places_of, policies)))))
         if max((share.n_at_once for share in shares), default=1) <= 1:
             for question in questions:
-                done(question, found(question) or wait_for(outcome(question)))
+                done(question, known_outcome(question) or wait_for(outcome(question)))
             return later
         for question in questions:
             if needs_no_call(question):
-                done(question, found(question) or wait_for(outcome(question)))
+                done(question, known_outcome(question) or wait_for(outcome(question)))
         wait_for(ask_together(shares, outcome, done))
         return later
 
     def _places_of(self, question: Question) -> int:
         """Calls worth having in flight for a policy's question: what the slowest of its models takes."""
-        policy = question.policy
-        tiers = (
-            policy.cascade.models
-            if policy is not None and policy.cascade is not None
-            else (str(question.variant.model["name"]),)
-        )
-        return min(self._calls.model(tier).concurrency for tier in tiers)
+        tiers = self._policies.asked_tiers(question.policy) if question.policy is not None else ()
+        return min(self._calls.model(tier).concurrency for tier in tiers or (model_of(question),))
 
     def _known(self, questions: Sequence[Question]) -> Mapping[str, ModelAnswer]:
         """What the journals of the models hold already, looked up at once."""
         known: dict[str, ModelAnswer] = {}
-        for own in grouped((question for question in questions if question.key), model_of).values():
+        for own in group_questions((question for question in questions if question.key), model_of).values():
             known |= self.model(own[0].variant).known({question.key for question in own})
         return known
 
     async def _outcome(
         self, question: Question, *, known: Mapping[str, ModelAnswer], up_to: int | None = None
     ) -> Outcome:
-        """The answer, and the judge's judgement of it right behind, so that both are there or neither was paid for
-        in vain.
-        """
+        """The answer, and then the judge's judgement of it, so that both are there or neither was paid for in vain."""
         answer = known.get(question.key) or await self._answer(question, up_to=up_to)
         text = text_of(answer)
         if text is None:
@@ -311,9 +299,7 @@ class Evaluator:
             return failure
 
     def _result(self, question: Question, answer: Answered, judgement: Judgement | None) -> ExampleResult:
-        """A failed call or a broken example has no score; an answer that cannot be read scores 0,
-        since the model did answer.
-        """
+        """A failed call or a broken example has no score; an unreadable answer scores 0, since the model did answer."""
         variant, example = question.variant, question.example
         try:
             if isinstance(answer, Execution):
@@ -338,14 +324,13 @@ class Evaluator:
         )
 
     def tier_rows(self, variant: Variant, examples: Sequence[Example]) -> list[dict[str, Any]]:
-        """What every tier of the variant's policy answers, in rows of ``TierRecords.from_rows``;
-        a tier that failed is left out of its row.
+        """What every tier of the variant's policy answers, as rows of ``TierRecords.from_rows``; without tiers that
+        failed.
 
         Beside its figures each tier has ``read``, what a predictor reads of request and answer, and ``own_usd``, what
-        this answer cost without a second sample.
-
-        One tier after the other, so that a model's prefix cache stays warm; as many examples at once as it takes. The
-        last tier first: the champion, which was asked just before, nearly always is that one.
+        this answer cost without a second sample. One tier is asked after the other, so that a model's prefix cache
+        stays warm, with as many examples at once as it takes. The last tier comes first, since the champion, which was
+        asked just before, nearly always is that one.
         """
         policy = parse_policy(variant.policy)
         rows: list[dict[str, Any]] = [{"tiers": {}} for _ in examples]
@@ -355,7 +340,8 @@ class Evaluator:
         )
         readable_rows = [(row, example, wanted) for row, example, wanted in readable if wanted is not None]
         for tier in reversed(policy.cascade.models) if policy.cascade is not None and readable_rows else ():
-            places = self._policies.look_up(tier, (wanted for _, _, wanted in readable_rows))
+            is_student = tier not in self._policies.asked_tiers(policy)
+            places = 1 if is_student else self._policies.look_up(tier, (wanted for _, _, wanted in readable_rows))
 
             async def answer(question: tuple[Any, Example, PolicyRequest], tier: str = tier) -> dict[str, Any] | None:
                 return await self._policies.tier_answer(variant, tier, *question[1:])
@@ -371,7 +357,7 @@ class Evaluator:
         return rows
 
     def _readable(self, variant: Variant, example: Example, policy: Policy) -> PolicyRequest | None:
-        """None where the example's input cannot be put into the prompt."""
+        """The rendered question; None where the example's input does not fit the prompt."""
         try:
             return self._policies.wanted(variant, example, policy, self._request(variant, example))
         except InvalidInput:

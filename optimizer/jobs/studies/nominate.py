@@ -1,8 +1,8 @@
 """Nominates a Variant of a study as the candidate of a rollout.
 
-What the study itself has confirmed is nominated as it stands. Any other point of its search, or the same one for
-another aim, needs a look at the sealed holdout of its own: a study that searches nothing and only confirms, with all
-that makes studies safe (budget, journal, resume, one at a time).
+What the study itself has confirmed is nominated at once. Any other point of its search, or the same one for another
+aim, needs a look of its own at the sealed holdout: a study that searches nothing and only confirms, with all that makes
+studies safe (budget, journal, resume, one at a time).
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from dataclasses import asdict, dataclass, replace
 from math import ceil, inf
 from typing import Any
 
-from optimizer.core.base.errors import Conflict, DatasetTooSmall, GateNotMet, InvalidInput, NotFound
+from optimizer.core.base.errors import Conflict, DatasetTooSmall, Fault, GateNotMet, InvalidInput, NotFound
 from optimizer.core.base.phrasing import count
 from optimizer.core.base.values import Aim, Budget
-from optimizer.core.evaluation.gates import missed
+from optimizer.core.evaluation.gates import missed_gates
 from optimizer.core.evaluation.judging.calibration import GATE as JUDGE_GATE
 from optimizer.core.evaluation.judging.calibration import judge_of
 from optimizer.core.evaluation.suite import GOLDEN, gates_of_suites
@@ -60,7 +60,7 @@ class LookPrice:
     which look at the holdout it is.
     """
 
-    study: str | None  # whose search found the variant; None where a person named it
+    study: str | None  # the study whose search found the variant; None where a person named it
     variant: str
     aim: Aim
     n_calls: int
@@ -97,14 +97,17 @@ def nominate(context: Context, request: NominateRequest) -> Study | LookPrice:
     with store.read() as tx:
         trials = store.studies.trials(tx, study.id)
         results = store.studies.results(tx, study.id, "search", variant).get(variant, [])
-        standing = standing_look(tx, store, family.name, variant, aim)
-    refuse_fallen(family, variant, store)
+        standing = standing_look(tx, store, family.name, variant, aim, study.move_to)
+    refuse_golden_failures(family, variant, store)
     if standing is not None:
         return as_confirmed(standing, variant, family, store)
     if study.status in UNFINISHED:
         raise Conflict(
             f"Study {study.id} is {study.status}; what it nominates is decided when it ends.", status=study.status
         )
+    if study.move_to is not None and aim != "quality":
+        detail = f"Study {study.id} looks for a way to {study.move_to}, which asks for quality. Leave the aim out."
+        raise InvalidInput(detail, [Fault(pointer="/aim", detail=detail)])
     if variant == study.winner and aim == study.aim and study.confirmation:
         return as_confirmed(study, variant, family, store)
     trial = next((t for t in trials if t.variant == variant), None)
@@ -116,13 +119,13 @@ def nominate(context: Context, request: NominateRequest) -> Study | LookPrice:
             " nominated."
         )
     definition = Definition.parse(study.definition)
-    if definition.n_holdout == 0:  # its own study was not to look at the holdout; a nomination asks for the look
+    if definition.n_holdout == 0:  # its study was not to look at the holdout, and the nomination asks for the look
         definition = replace(definition, n_holdout=family.rollout.gates.n)
     planned = plan_look(context, family, variant, aim, definition, seed=study.seed, searched=study.id)
     return planned.price if request.dry_run else queue_look(context, planned, family)
 
 
-def refuse_fallen(family: Family, variant: str, store: Store) -> None:
+def refuse_golden_failures(family: Family, variant: str, store: Store) -> None:
     """No Variant is nominated, and no look at the holdout spent on it, whose rollout the golden scenarios would refuse.
 
     Raises GateNotMet where an evaluation found it worse; one that was not evaluated may be looked at.
@@ -159,7 +162,7 @@ def as_confirmed(study: Study, variant: str, family: Family, store: Store) -> St
         *without_judge_gate(confirmation.get("gates", [])),
         *judge_gates(family, store, scored_by=confirmation.get("judge")),
     ]
-    failed = [gate["name"] for gate in missed(gates)]
+    failed = [gate["name"] for gate in missed_gates(gates)]
     if not failed and gates:  # a calibration has come since
         return study
     ratings = (
@@ -295,14 +298,13 @@ def _cost_of_arms(
 
 
 def queue_look(context: Context, planned: PlannedLook, family: Family) -> Study:
-    """Stored, for the worker or the one who asks. Raises Conflict where the family is frozen or has a study."""
+    """Queues the look, for the worker or the caller. Raises Conflict where the family is frozen or has a study."""
     store, study = context.store, planned.study
 
     def add(tx: Transaction) -> Study:
         require_unfrozen(store.freezes.all(tx), family.name, f"nominate {study.winner}")
-        under(
-            monthly_left(tx, store, context.clock, family.name, planned.limits), study.budget
-        )  # another study may have begun meanwhile
+        # Another study may have begun meanwhile.
+        under(monthly_left(tx, store, context.clock, family.name, planned.limits), study.budget)
         store.studies.add(tx, study)
         detail = {**asdict(planned.price), "budget": asdict(study.budget)}
         store.audit.add(

@@ -57,7 +57,7 @@ def read_mlflow_link(context: Context, request: ItemRequest) -> MlflowLink:
 
 
 def view_now(tx: Transaction, context: Context, study: Study) -> StudyView:
-    """With what it has spent by now: while it runs, its row has what it had spent after a trial."""
+    """The study with what it has spent by now; while it runs, its row only says what it had spent after a trial."""
     if study.status in ENDED:
         return view_of_study(study)
     by_now = context.store.journal.spend(tx, study.id)
@@ -95,18 +95,30 @@ def confirming_study(
             return max(own, key=lambda s: (s.aim == aim, s.finished_at or s.created_at, s.id), default=None)
 
 
-def standing_look(tx: Transaction, store: Store, family: str, variant: str, aim: Aim) -> Study | None:
-    """The look at the holdout that ``variant`` needs for ``aim``: one that is under way,
-    or one that was taken against the champion of today.
+def standing_look(
+    tx: Transaction, store: Store, family: str, variant: str, aim: Aim, move_to: str | None = None
+) -> Study | None:
+    """The look at the holdout that ``variant`` needs for ``aim``: one under way, or one taken against
+    today's champion.
+
+    ``move_to``: as of a study; whether quality is kept is another question than whether it improves.
     """
     for study in store.studies.unfinished(tx):
-        if (study.family, study.mode, study.winner, study.aim) == (family, "confirm", variant, aim):
+        if (study.family, study.mode, study.winner, study.aim, study.move_to) == (
+            family,
+            "confirm",
+            variant,
+            aim,
+            move_to,
+        ):
             return study
     before, champion = confirming_study(tx, store, family, variant, aim=aim), store.champions.current(tx, family)
-    return before if before and champion and (before.aim, before.champion) == (aim, champion.variant) else None
+    if before is None or champion is None:
+        return None
+    return before if (before.aim, before.champion, before.move_to) == (aim, champion.variant, move_to) else None
 
 
-def last_nominated(tx: Transaction, store: Store, family: str) -> str | None:
+def last_nomination(tx: Transaction, store: Store, family: str) -> str | None:
     """The winner of the last study that nominated one: what a rollout without a named candidate starts."""
     finished, _ = store.studies.page(tx, family=family, status="finished")
     nominated = [s for s in finished if s.outcome == "nominated" and s.winner]

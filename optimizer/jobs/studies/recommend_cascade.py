@@ -99,8 +99,9 @@ def recommend_cascade(context: Context, request: RecommendThresholdsRequest) -> 
 
 
 def served_requests(family: Family, *, store: Store, clock: Clock, hours: float) -> RecordedRequests:
-    """Requests that the champion's cascade answered, and those of variants that differ from it in thresholds alone; the
-    newest ``MOST_RECORDS`` of them.
+    """Requests that the champion's cascade answered, or variants that differ from it in thresholds alone.
+
+    The newest ``MOST_RECORDS`` of them.
 
     Args:
         hours: how far back requests count, in (0, 2160].

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from optimizer.core.base.values import ExampleResult
-from optimizer.core.dataset.examples import Example
 from optimizer.core.evaluation.judging.calibration import Calibration
 from optimizer.core.evaluation.judging.report import JudgedScores, judged_scores
 from optimizer.core.family.family import Family
@@ -38,7 +37,7 @@ def read_study_report(context: Context, request: ItemRequest) -> StudyReport:
 
 
 def report_study(study: Study, *, family: Family | None, store: Store, clock: Clock) -> StudyReport:
-    """Of the holdout it reads the study's confirmation, which holds sums, and never a result of one example.
+    """Reads the study for its report. Of the holdout it reads only the confirmation, which holds sums.
 
     Args:
         family: the study's, for its rules of privacy; without them no text of an example is shown.
@@ -52,7 +51,15 @@ def report_study(study: Study, *, family: Family | None, store: Store, clock: Cl
         # What is done to texts of examples before they are shown; None where they may not be, for only
         # metadata is kept or no rule is known.
         mask = None if family is None or family.privacy.store == "metadata" else Masker(family.privacy.rules).mask
-        texts = _texts(study, mask, store, tx)
+        # Released dev examples of the study, by id.
+        if mask is None:
+            texts = {}
+        else:
+            chosen = set((study.dataset or {}).get("dev", ()))
+            released = store.examples.of_split(tx, study.family, split="dev", released_only=True)
+            texts = {
+                e.id: replace(e, input=mask(e.input), expected=mask(e.expected)) for e in released if e.id in chosen
+            }
         tried = {t.variant for t in trials}
         ids = sorted({*tried, study.champion, *([study.winner] if study.winner else [])})
         stored = [store.variants.get(tx, study.family, id) for id in ids]
@@ -91,13 +98,14 @@ def _without_answers(history: StudyStory) -> StudyStory:
     if history.duel is None:
         return history
     cases = tuple(
-        replace(case, champion=_figures(case.champion), other=_figures(case.other)) for case in history.duel.cases
+        replace(
+            case,
+            champion=replace(case.champion, output=None, error=None, judgement=None),
+            other=replace(case.other, output=None, error=None, judgement=None),
+        )
+        for case in history.duel.cases
     )
     return replace(history, duel=replace(history.duel, cases=cases))
-
-
-def _figures(result: ExampleResult) -> ExampleResult:
-    return replace(result, output=None, error=None, judgement=None)
 
 
 def _judged(
@@ -116,32 +124,16 @@ def _judged(
     return judged_scores(judge, calibration, shown)
 
 
-def _texts(study: Study, mask: Mask | None, store: Store, tx: Transaction) -> dict[str, Example]:
-    """Released dev examples of the study, by id."""
-    if mask is None:
-        return {}
-    chosen = set((study.dataset or {}).get("dev", ()))
-    released = store.examples.of_split(tx, study.family, split="dev", released_only=True)
-    return {e.id: replace(e, input=mask(e.input), expected=mask(e.expected)) for e in released if e.id in chosen}
-
-
 def _variants(
     records: Mapping[str, VariantRecord], study: Study, mask: Mask | None, store: Store, tx: Transaction
 ) -> dict[str, Variant]:
-    """By the id under which they are stored: what is masked here may have another content."""
+    """Stored id -> variant; a masked variant may have other content than its id names."""
     variants = {id: record.variant for id, record in records.items()}
-    released = _released(variants.values(), study, store, tx)
-    return {id: _shown(variant, mask, released) for id, variant in variants.items()}
-
-
-def _released(variants: Iterable[Variant], study: Study, store: Store, tx: Transaction) -> set[str]:
-    """Ids of the few-shot examples whose text was released.
-
-    With ``examples_from: any`` a variant may quote others as well, which no person has seen.
-    """
-    used = {e.id for variant in variants for e in variant.examples}
+    # With examples_from: any a variant may quote examples as well which no person has seen.
+    used = {e.id for variant in variants.values() for e in variant.examples}
     standing = store.examples.standing(tx, study.family, ids=sorted(used), groups=())
-    return {example.id for example in standing if example.released and example.split != "holdout"}
+    released = {example.id for example in standing if example.released and example.split != "holdout"}
+    return {id: _shown(variant, mask, released) for id, variant in variants.items()}
 
 
 def _shown(variant: Variant, mask: Mask | None, released: set[str]) -> Variant:

@@ -15,7 +15,15 @@ from optimizer.core.search.answer_bounds import longest_inputs, longest_of
 from optimizer.core.search.call_estimate import calls_for_a_race, is_raced, n_champion_first
 from optimizer.core.search.objective import MIN_TIMED
 from optimizer.core.search.proposers.race import RacedSearch, RaceRound
-from optimizer.core.search.run_off import N_LEADERS, RUN_OFF, SEQUENCE, STEP, frozen, ordered, rows_record, stages
+from optimizer.core.search.run_off import (
+    N_LEADERS,
+    RUN_OFF,
+    SEQUENCE,
+    STEP,
+    safest_first,
+    sequence_record,
+    stages,
+)
 from optimizer.core.search.strategy import (
     RACE,
     RACED,
@@ -33,16 +41,18 @@ from optimizer.jobs.studies.context import StopFlag, StudyRun
 from optimizer.jobs.studies.evaluation import Measures
 from optimizer.jobs.studies.kinds.kind import study_kind
 from optimizer.jobs.studies.search_trials import Trials
+from optimizer.jobs.studies.teach_student import teach_student
 
 Ended = Literal["complete", "budget", "time", "cancelled"]
+MOVE = "move"  # proposes the champion's own prompt with the other model
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchResult:
     """What a search found: the best candidate that beats the champion, or None, and why the search ended.
 
-    Beats on dev; of proposals that the holdout tests in sequence on cross-fitted rows,
-    and then it is the first of them.
+    Beats on dev; of proposals that the holdout tests in sequence on cross-fitted rows, and then it is the first of
+    them. Of a move to another model it is the best with that one, whether it beats the champion or not.
     """
 
     winner: str | None
@@ -53,10 +63,9 @@ class SearchResult:
 
 @dataclass(kw_only=True)
 class Reserve:
-    """Calls that must be left over: those of the confirmation, each at the longest allowed request,
-    and while a race goes on those of its end.
+    """Calls that must be left over: the confirmation's, at the longest allowed request, and those of a race's end.
 
-    Mutable: the race says how many these are.
+    Mutable: the race says how many its end takes.
     """
 
     n_confirmation: int
@@ -70,9 +79,9 @@ class Reserve:
         return self.n_confirmation + self.n_last * self.calls_per_answer
 
     def held(self, dearest_usd: float) -> HeldBack:
-        """``dearest_usd``: what the dearest answer so far cost.
-
-        The race's end goes by that; its calls are checked against the cap all the same.
+        """Args:
+        dearest_usd: what the dearest answer so far cost. The race's end is reserved at that price; its calls are
+            checked against the cap all the same.
         """
         usd = self.usd_confirmation
         if self.n_last:
@@ -127,7 +136,10 @@ def run_search(run: StudyRun, *, reserve: Reserve, stop: StopFlag) -> SearchResu
                 assert objective is not None  # the champion is the first
                 if proposal.variant.id == run.champion.id:
                     _require_timed(run, results)
-                search.tell(proposal, objective.told(results), results)
+                    if run.moved is not None:  # what the old model scores is no start, but what is compared with
+                        proposal = Proposal(variant=run.moved, proposer=MOVE)
+                        continue
+                search.tell(proposal, objective.figure(results), results)
                 proposal = search.ask()
     except BudgetExhausted as exhausted:
         ended, reason = "budget", str(exhausted)
@@ -191,7 +203,12 @@ def _keep_rows(
         sizes = f"n_dev {run.definition.n_dev} and n_run_off {run.definition.n_run_off}"
         is_all = len(dataset["dev"]) + len(dataset.get(RUN_OFF, ())) == n_rows
         why = "The others were forgotten since." if is_all else f"The study's definition asks for no more ({sizes})."
-    record = rows_record(n_rows=n_rows, n_used=n_used, why=why if n_used < n_rows else None, leaders=leaders)
+    record = {
+        "n_dev": n_rows,
+        "n_used": n_used,
+        "why_not_all": why if n_used < n_rows else None,
+        "leaders": [dict(one) for one in leaders],
+    }
     run.keep_finding(RUN_OFF, record)
 
 
@@ -201,19 +218,20 @@ def is_sequenced(run: StudyRun, names: Sequence[str]) -> bool:
 
 
 def _first_in_sequence(run: StudyRun, trials: Trials) -> str | None:
-    """Freezes the order in which the holdout will test the proposals, and names the first;
-    None where none is worth a look.
+    """Fixes the order in which the holdout tests the proposals; returns the first, or None where none is
+    worth a look.
     """
-    sequence = ordered(trials.predicted(), worth=run.family.rollout.gates.improvement)
-    run.keep_finding(SEQUENCE, frozen(sequence))
+    sequence = safest_first(trials.predicted(), worth=run.family.rollout.gates.improvement)
+    run.keep_finding(SEQUENCE, sequence_record(sequence))
     return sequence[0].variant if sequence else None
 
 
 def _setting(run: StudyRun, evaluator: Measures, propose: Propose) -> SearchSetting:
     inputs = longest_inputs(run.family, [*run.train, *run.dev, *run.run_off])
+    teaching = teach_student(run)
     return SearchSetting(
         family=run.family,
-        start=run.champion,
+        start=run.moved or run.champion,
         train=run.train,
         dev=run.dev,
         scorer=evaluator.asking_scorer(),
@@ -227,15 +245,14 @@ def _setting(run: StudyRun, evaluator: Measures, propose: Propose) -> SearchSett
         study=run.study.id,
         keep_finding=run.keep_finding,
         playbook=StudyPlaybook(family=run.family.name, study=run.study.id, store=run.store, clock=run.clock),
+        students=teaching.students,
+        untaught=teaching.untaught,
         fits=lambda variant: run.is_replayed or longest_of(variant, inputs) <= run.longest_bytes,
     )
 
 
 def _require_timed(run: StudyRun, champion: Sequence[ExampleResult]) -> None:
-    """Before anything is spent on candidates.
-
-    Raises Conflict where latency is the aim and the champion's cannot be told.
-    """
+    """Before anything is spent on candidates: raises Conflict where the champion's latency is the aim and unknown."""
     n_timed = sum(r.latency_ms is not None for r in champion)
     if run.study.aim == "latency" and n_timed < MIN_TIMED:
         raise Conflict(

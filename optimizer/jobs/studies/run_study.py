@@ -18,7 +18,6 @@ from optimizer.core.base.values import Spend
 from optimizer.core.dataset.examples import Example
 from optimizer.core.evaluation.judging.calibration import judge_identity
 from optimizer.core.evaluation.label_report import LABELS
-from optimizer.core.evaluation.scoring import Scorer
 from optimizer.core.evaluation.suite import suite_id, suites_of
 from optimizer.core.evaluation.trivial_baselines import WITHOUT_MODEL, Classify
 from optimizer.core.family.family import Family, kind_of
@@ -34,13 +33,13 @@ from optimizer.jobs.context import JobContext
 from optimizer.jobs.dataset.build_dataset import build_dataset, dev_examples, load_examples
 from optimizer.jobs.dataset.golden_scenarios import with_kept_golden
 from optimizer.jobs.studies.confirm_winner import confirm_winner
-from optimizer.jobs.studies.context import ProgressCallback, StopFlag, StudyRun, unwatched, variant_of
+from optimizer.jobs.studies.context import ProgressCallback, StopFlag, StudyRun, ignore_event, variant_of
 from optimizer.jobs.studies.evaluate_variant import CallSource, evaluate_variant
 from optimizer.jobs.studies.evaluations.measure_baselines import measure_baselines, measure_labels
 from optimizer.jobs.studies.evaluations.plan_evaluation import EvaluationScope
 from optimizer.jobs.studies.run_search import Reserve, SearchResult, run_search
-from optimizer.jobs.studies.transitions import allowed, fail_study
-from optimizer.ports import Store, Transaction
+from optimizer.jobs.studies.transitions import fail_study, next_status
+from optimizer.ports import Transaction
 
 log = structlog.get_logger("detent.study")
 
@@ -51,12 +50,13 @@ def run_study(
     *,
     strategies: StrategyMaker,
     classify: Classify,
-    progress: ProgressCallback = unwatched,
+    progress: ProgressCallback = ignore_event,
 ) -> Study:
-    """The whole job. A study that has ended is returned as it is; one that was interrupted goes on from the journal.
+    """Runs the whole study. One that has ended is returned as it is; one that was interrupted continues from the
+    journal.
 
     What a user caused (a model that does not answer, a family that is gone) ends the study as failed with its sentence.
-    Anything else fails it too and is raised, so that the log shows where. A kill leaves it running, to be run again.
+    Any other error fails it too and is raised, so that the log shows where. A kill leaves it running, to be run again.
     A study that started by itself asks a model only while no user waits.
     """
     store, clock = context.store, context.clock
@@ -76,7 +76,7 @@ def run_study(
         run = _begin(study, family, context, strategies, classify, progress)
         return run.study if run.study.status in ENDED else _search_and_confirm(run)
     except Busy:
-        raise  # the store is away for a while, which says nothing about the study: it stays as it is and can go on
+        raise  # the store is away for a while, through no fault of the study, which can go on later
     except DetentError as problem:
         return fail_study(store, clock, study_id, problem.detail)
     except Exception as problem:
@@ -111,14 +111,26 @@ def _begin(
         now_stored = store.studies.get(tx, study.id) or study
         if now_stored.status in ENDED:
             return now_stored
-        _require_same_scorer(now_stored, scorer)
+        if now_stored.scorer_version not in (None, scorer.version):
+            raise Conflict(
+                f"The scorer of {study.family} changed from {now_stored.scorer_version} to {scorer.version} while study"
+                f" {study.id} was interrupted, and scores of two scorers are never compared. Put the scorer back and"
+                f" resume the study, or search again: detent study run {study.family} (what was asked at temperature 0"
+                " is answered from the journal)."
+            )
         n_lost = store.journal.mark_lost(tx, study.id, now)
         if n_lost:
             log.warning("calls_lost", study=study.id, n_lost=n_lost)
         changes: dict[str, Any] = {"dataset": dataset, "scorer_version": scorer.version}
         if judge_of_scorer(family) is not None:
             changes["findings"] = {**(now_stored.findings or {}), JUDGED_BY: judge_identity(family)}
-        changes["status"] = allowed(now_stored, "confirming" if _has_a_winner(tx, store, now_stored) else "running")
+        # Once a winner was scored on the holdout no other variant may be, since that look would not be counted.
+        has_a_winner = now_stored.winner is not None and (
+            now_stored.status == "confirming"
+            or now_stored.mode == "confirm"
+            or bool(store.examples.looked_at(tx, study.family, study.id))
+        )
+        changes["status"] = next_status(now_stored, "confirming" if has_a_winner else "running")
         changes |= {"started_at": now_stored.started_at or now, "outcome": None, "error": None, "finished_at": None}
         store.outbox.add(tx, "study", study.id, {}, now)
         return store.studies.update(tx, study.id, **changes)
@@ -155,7 +167,7 @@ def _begin(
 def _longest_bytes(
     study: Study, family: Family, definition: Definition, champion: Variant, seen: Sequence[Example]
 ) -> int:
-    """Of the longest request that a candidate may make; 0 where none is made."""
+    """Bytes of the longest request that a candidate may make; 0 where none is made."""
     if not kind_of(family).asks_models:
         return 0
     names, space = proposers_of(study.strategy), definition.space_over(family.space)
@@ -168,25 +180,6 @@ def _longest_bytes(
         is_asked_again=again,
         instructions=options_of(space, "instruction"),
     )
-
-
-def _has_a_winner(tx: Transaction, store: Store, study: Study) -> bool:
-    """Whether the search is over, or there is none.
-
-    Once its winner was scored on the holdout no other variant may be: that look would not be counted.
-    """
-    looked = study.winner is not None and bool(store.examples.looked_at(tx, study.family, study.id))
-    return study.winner is not None and (study.status == "confirming" or study.mode == "confirm" or looked)
-
-
-def _require_same_scorer(study: Study, scorer: Scorer) -> None:
-    if study.scorer_version not in (None, scorer.version):
-        raise Conflict(
-            f"The scorer of {study.family} changed from {study.scorer_version} to {scorer.version} while study"
-            f" {study.id} was interrupted, and scores of two scorers are never compared. Put the scorer back and resume"
-            f" the study, or search again: detent study run {study.family} (what was asked at temperature 0 is answered"
-            " from the journal)."
-        )
 
 
 def _search_and_confirm(run: StudyRun) -> Study:
@@ -209,10 +202,7 @@ def _search_and_confirm(run: StudyRun) -> Study:
             return _finish_without_winner(run, search)
         winner = search.winner
         if run.definition.n_holdout == 0:
-            text = (
-                f"{winner} beats the champion on {chosen_on(run.study)}. The sealed holdout was not looked at, as this"
-                " study was not to."
-            )
+            text = f"{winner} {_led(run)}. The sealed holdout was not looked at, as this study was not to."
             return _finish(run, text, status="finished", outcome="not_confirmed", winner=winner)
         run.store.write(lambda tx: run.update(tx, status="confirming", winner=winner))
     assert run.study.winner is not None
@@ -221,7 +211,7 @@ def _search_and_confirm(run: StudyRun) -> Study:
 
 def _confirm(run: StudyRun, winner: str, n_holdout: int) -> Study:
     sequence = read_frozen(run.study.findings) or [winner]
-    why = "was nominated" if run.study.mode == "confirm" else f"beats the champion on {chosen_on(run.study)}"
+    why = "was nominated" if run.study.mode == "confirm" else _led(run)
     if len(sequence) > 1:
         why = f"is the safest of {count(len(sequence), 'proposal')} whose order is frozen"
     run.tell("confirming", f"{winner} {why}; {n_holdout} sealed holdout examples decide")
@@ -244,8 +234,14 @@ def _confirm(run: StudyRun, winner: str, n_holdout: int) -> Study:
     )
 
 
+def _led(run: StudyRun) -> str:
+    if run.study.move_to is not None:
+        return f"is the best with {run.study.move_to} on dev"
+    return f"beats the champion on {chosen_on(run.study)}"
+
+
 def _finish_without_winner(run: StudyRun, search: SearchResult) -> Study:
-    """Nothing beat the champion; if not one candidate could be paid for, that is what the outcome says."""
+    """Ends the study: nothing beat the champion, or not one candidate could be paid for, as the outcome then says."""
     if search.n_candidates == 0 and search.ended in ("budget", "time"):
         return _finish(
             run, f"Nothing could be compared: {search.reason}", status="finished", outcome="budget_exhausted"
@@ -254,6 +250,11 @@ def _finish_without_winner(run: StudyRun, search: SearchResult) -> Study:
         f"None of {count(search.n_candidates, 'candidate')} beat the champion on {chosen_on(run.study)}, so the holdout"
         " was not looked at."
     )
+    if run.study.move_to is not None:
+        text = (
+            f"No variant with {run.study.move_to} answered every dev example that the champion answers, so the holdout"
+            " was not looked at."
+        )
     if search.n_candidates == 0 and run.remark:
         text = "Nothing was proposed, so the holdout was not looked at."
     if run.remark:
@@ -275,7 +276,7 @@ def _reserve(run: StudyRun, n_holdout: int) -> Reserve:
             run.space,
             n_calls=n_answers,
             longest_bytes=run.longest_bytes,
-            price_of=lambda model: run.models.get(model).price,
+            price_of=run.models.price,
             tiers=run.searched_tiers,
             judged_usd=run.judging.most_usd(n_judged),
         )
@@ -298,9 +299,7 @@ def _reserve(run: StudyRun, n_holdout: int) -> Reserve:
 
 
 def _search_deadline(run: StudyRun, n_reserved: int) -> datetime | None:
-    """When the search must end so that the calls held back still fit,
-    at the pace of the calls so far; downtime counts as time.
-    """
+    """When the search must end so that the reserved calls still fit, at the pace so far; downtime counts as time."""
     minutes, started = run.study.budget.minutes, run.study.started_at
     if minutes is None or started is None:
         return None
@@ -339,10 +338,9 @@ def _finish(run: StudyRun, text: str, **changes: Any) -> Study:
 
 
 def _ask_suites(run: StudyRun, winner: str, *, stop: StopFlag) -> None:
-    """Evaluates ``winner`` against each suite with what is left of the study's budget; after a kill, against those that
-    are left.
+    """Evaluates ``winner`` against each suite with the rest of the study's budget; after a kill, against those left.
 
-    What cannot be measured, or paid for, is left to a person: the rollout's gate names the command. So is the rest once
+    What cannot be measured or paid for is left to a person: the rollout's gate names the command. So is the rest once
     the study is cancelled, since its look at the holdout has been taken.
     """
     study, actor = run.study, f"study:{run.study.id}"

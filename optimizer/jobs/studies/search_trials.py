@@ -1,18 +1,18 @@
-"""The trials of a search: the results of each Variant on the dev examples that it has met,
-written down as they come.
-"""
+"""The trials of a search: the results of each Variant on the dev examples that it has met, stored as they come."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from math import inf
 from typing import Any
 
 from optimizer.core.base.errors import BudgetExhausted, ModelFailed, StudyStopped
 from optimizer.core.base.phrasing import count
 from optimizer.core.base.values import ExampleResult, mean_score, p95_ms
 from optimizer.core.dataset.examples import Example
+from optimizer.core.evaluation.comparison import TIE
 from optimizer.core.family.variant import Variant, VariantRecord
 from optimizer.core.search.objective import Objective
 from optimizer.core.search.run_off import (
@@ -50,7 +50,7 @@ class _Entry:
         return self.proposal.variant
 
     def on(self, further: Sequence[Example], common: Container[str] | None = None) -> list[ExampleResult]:
-        """On dev, or those of it that are ``common``, and on these rows behind it."""
+        """The results on dev, or on those of it that are ``common``, and on these rows behind it."""
         own = [r for example, r in self.results.items() if common is None or example in common]
         return [*own, *(self.further[example.id] for example in further)]
 
@@ -64,13 +64,12 @@ class Trials:
         with run.store.read() as tx:
             stored = run.store.studies.results(tx, run.study.id, "search")
             further = run.store.studies.results(tx, run.study.id, RUN_OFF)
-            # of those chosen one may have been forgotten since
+            # one of the chosen examples may have been forgotten since
             self._known = _by_example(stored, run.dev)
             self._known_further = _by_example(further, run.run_off)
             self._written = {t.number: t for t in run.store.studies.trials(tx, run.study.id)}
-        self._pair: frozenset[str] = (
-            frozenset()
-        )  # champion and leader of a race that ended before both met every example
+        # Champion and leader of a race that ended before both met every example.
+        self._pair: frozenset[str] = frozenset()
         self._counted: Counter[str] = Counter()  # fresh calls by variant that written trials count
         self._started_at = run.clock.now()
 
@@ -99,8 +98,8 @@ class Trials:
             self._write_all(evaluator, entries, new)
             raise
         for entry in entries:
-            if entry.number == 0:
-                _require_answers([*entry.results.values(), *new[entry.variant.id]])
+            if entry.number == 0 or entry.variant is self._run.moved:
+                _require_answers([*entry.results.values(), *new[entry.variant.id]], entry.variant)
         self._write_all(evaluator, entries, new)
         results = [[entry.results[e.id] for e in examples] for entry, (_, examples) in zip(entries, parts, strict=True)]
         for entry in entries:
@@ -108,8 +107,8 @@ class Trials:
         return results
 
     def end_race(self, pair: Sequence[Proposal]) -> None:
-        """Of a race whose cap left its champion and its leader no call for the examples that they have not met, only
-        these two are compared, on what both have met.
+        """Compares only champion and leader, on what both have met, where a race's cap left them no call
+        for the rest.
         """
         entries = [self._entries[proposal.variant.id] for proposal in pair if proposal.variant.id in self._entries]
         if not all(map(self._is_complete, entries)):
@@ -142,10 +141,11 @@ class Trials:
         )
 
     def leaders(self, further: Sequence[Example] = ()) -> list[Leader]:
-        """Of the variants that met every dev example and all of ``further`` those that gain over the champion,
-        the best first; of a race that ended before, its leader.
+        """The variants that gain over the champion, the best first; after a race that ended before, its leader; on the
+        way to another model all that ask it.
 
-        None while the champion has not met them all. A variant without a score where the champion has one cannot win.
+        They met every dev example and all of ``further``. None while the champion has not met them all. A variant
+        without a score where the champion has one cannot win.
         """
         compared = [entry for entry in self._compared() if all(example.id in entry.further for example in further)]
         if not compared or compared[0].number != 0:
@@ -153,6 +153,7 @@ class Trials:
         common = frozenset.intersection(*(frozenset(entry.results) for entry in compared))
         champion, *others = ((entry, entry.on(further, common)) for entry in compared)
         objective = Objective(aim=self._run.study.aim, champion=champion[1], margin=self._run.search_margin)
+        model = self._run.study.move_to
         return ranked_leaders(
             [
                 Leader(
@@ -164,7 +165,9 @@ class Trials:
                 )
                 for entry, results in others
                 if (gain := objective.gain(results)) is not None
-            ]
+                and (model is None or entry.variant.model["name"] == model)
+            ],
+            above=TIE if model is None else -inf,
         )
 
     def meet(self, evaluator: Measures, variants: Sequence[str], further: Sequence[Example]) -> None:
@@ -202,8 +205,8 @@ class Trials:
         }
 
     def predicted(self) -> list[PredictedLoss]:
-        """What the proposals are predicted to do, of those that met every dev example
-        and have a score wherever the champion has one.
+        """What the proposals are predicted to do that met every dev example and have a score wherever the champion has
+        one.
         """
         complete = [entry for entry in self._entries.values() if self._is_complete(entry)]
         if not complete or complete[0].number != 0:
@@ -290,25 +293,24 @@ class Trials:
         assert trial is not None
 
         def write(tx: Transaction) -> None:
-            run.store.variants.add(tx, self._record(entry.variant))
+            run.store.variants.add(
+                tx,
+                VariantRecord(
+                    family=self._run.family.name,
+                    variant=entry.variant,
+                    source="study",
+                    created_at=self._run.clock.now(),
+                    created_by=f"study:{self._run.study.id}",
+                    parent=self._run.study.champion if entry.variant.id != self._run.study.champion else None,
+                    study=self._run.study.id,
+                ),
+            )
             if new:
                 run.store.studies.put_results(tx, run.study.id, "search", trial.variant, new)
             run.store.studies.put_trial(tx, trial)
             run.update(tx)
 
         run.store.write(write)
-
-    def _record(self, variant: Variant) -> VariantRecord:
-        run = self._run
-        return VariantRecord(
-            family=run.family.name,
-            variant=variant,
-            source="study",
-            created_at=run.clock.now(),
-            created_by=f"study:{run.study.id}",
-            parent=run.study.champion if variant.id != run.study.champion else None,
-            study=run.study.id,
-        )
 
     def _report(self, evaluator: Measures, entry: _Entry) -> None:
         run, trial = self._run, entry.trial
@@ -352,11 +354,11 @@ def _by_example(
     return {variant: {r.example: r for r in results if r.example in ids} for variant, results in stored.items()}
 
 
-def _require_answers(results: Sequence[ExampleResult]) -> None:
+def _require_answers(results: Sequence[ExampleResult], variant: Variant) -> None:
     if mean_score(results) is None:
         reason = next((r.error for r in results if r.error), "no example")
         raise ModelFailed(
-            f"The model answered none of the champion's {len(results)} dev examples, so nothing can be compared. First"
-            f" failure: {reason}",
+            f"The model {variant.model['name']} answered none of the champion's {len(results)} dev examples, so nothing"
+            f" can be compared. First failure: {reason}",
             kind="unreachable",
         )

@@ -20,7 +20,7 @@ from optimizer.jobs.studies.nominate import (
     nominate,
     plan_look,
     queue_look,
-    refuse_fallen,
+    refuse_golden_failures,
 )
 from optimizer.jobs.studies.read_studies import standing_look, stored_study
 from optimizer.jobs.studies.transitions import request_stop, resume_study
@@ -116,7 +116,7 @@ def confirm_variant(context: Context, request: StudyRequest) -> Study | LookPric
             f"No study was made: {detail}.", [Fault(pointer=f"/{(more or ['variant'])[0]}", detail=detail)]
         )
     variant_of(store, family.name, variant)
-    refuse_fallen(family, variant, store)
+    refuse_golden_failures(family, variant, store)
     with store.read() as tx:
         standing = standing_look(tx, store, family.name, variant, aim)
     if standing is not None:

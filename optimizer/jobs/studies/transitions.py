@@ -1,4 +1,4 @@
-"""Where a study changes its status from outside, and what may follow what: every change of status asks ``allowed``."""
+"""Changes a study's status from outside. Every change of status asks ``allowed`` what may follow what."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from optimizer.jobs.studies.read_spending import monthly_left
 from optimizer.ports import Clock, Store, Transaction
 
 log = structlog.get_logger(__name__)
-# A study that was interrupted begins again as it stood; one that finished is never taken up again.
+# A study that was interrupted continues where it was; one that finished is never continued.
 NEXT: Mapping[StudyStatus, tuple[StudyStatus, ...]] = {
     "queued": ("running", "confirming", "cancelled", "failed"),
     "running": ("running", "confirming", "finished", "cancelled", "failed"),
@@ -27,7 +27,7 @@ NEXT: Mapping[StudyStatus, tuple[StudyStatus, ...]] = {
 }
 
 
-def allowed(study: Study, status: StudyStatus) -> StudyStatus:
+def next_status(study: Study, status: StudyStatus) -> StudyStatus:
     """The status that follows. Raises Conflict where it cannot follow on the one that the study has."""
     if status not in NEXT[study.status]:
         raise Conflict(f"Study {study.id} is {study.status}, and cannot become {status}.", status=study.status)
@@ -35,10 +35,7 @@ def allowed(study: Study, status: StudyStatus) -> StudyStatus:
 
 
 def request_stop(study_id: str, *, actor: str, store: Store, clock: Clock) -> Study:
-    """Asks a study to stop before its next call; one that no worker has taken up yet is cancelled at once.
-
-    Safe to repeat.
-    """
+    """Asks a study to stop before its next call; one that no worker has begun is cancelled at once. Safe to repeat."""
     now = clock.now()
 
     def stop(tx: Transaction) -> Study:
@@ -53,7 +50,7 @@ def request_stop(study_id: str, *, actor: str, store: Store, clock: Clock) -> St
         if study.status == "queued":
             return study_view(
                 store.studies.update(
-                    tx, study_id, stop_requested=True, status=allowed(study, "cancelled"), finished_at=now
+                    tx, study_id, stop_requested=True, status=next_status(study, "cancelled"), finished_at=now
                 )
             )
         return study_view(store.studies.update(tx, study_id, stop_requested=True))
@@ -106,7 +103,7 @@ def resume_study(
         store.outbox.add(tx, "study", study_id, {}, at)
         return study_view(
             store.studies.update(
-                tx, study_id, status=allowed(study, "queued"), stop_requested=False, error=None, finished_at=None
+                tx, study_id, status=next_status(study, "queued"), stop_requested=False, error=None, finished_at=None
             )
         )
 
@@ -129,7 +126,7 @@ def _require_left(tx: Transaction, store: Store, clock: Clock, study: Study, lim
 
 
 def fail_study(store: Store, clock: Clock, study_id: str, reason: str) -> Study:
-    """Ends a study that cannot go on, so that no worker takes it up again; one that has ended stays as it is."""
+    """Ends a study that cannot go on, so that no worker continues it; one that has ended stays as it is."""
     now = clock.now()
 
     def fail(tx: Transaction) -> Study:
@@ -138,14 +135,14 @@ def fail_study(store: Store, clock: Clock, study_id: str, reason: str) -> Study:
             return record
         store.outbox.add(tx, "study", study_id, {}, now)
         spend = store.journal.spend(tx, study_id)
-        if record is not None:  # of its own knowledge the journal has only calls and dollars
+        if record is not None:  # otherwise the journal knows only calls and dollars
             spend = replace(
                 spend,
                 search_cut=record.spend.search_cut,
                 remark=record.spend.remark,
                 n_from_journal=record.spend.n_from_journal,
             )
-        status: StudyStatus = "failed" if record is None else allowed(record, "failed")
+        status: StudyStatus = "failed" if record is None else next_status(record, "failed")
         return store.studies.update(tx, study_id, status=status, error=reason, finished_at=now, spend=spend)
 
     log.error("study_failed", study=study_id, reason=reason)

@@ -1,4 +1,4 @@
-"""Writes everything that is kept into a folder, for who leaves: rows, families and prompts, and no secret."""
+"""Writes everything that is kept, for who leaves: rows, families and prompts, and no secret."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from optimizer.core.dataset.sealed_rows import EMPTY, HOLDOUT, ORDER, SealedRows
 from optimizer.core.family.family import Family
 from optimizer.jobs.families.export_variant import export_variant
 from optimizer.jobs.ids import new_id
-from optimizer.jobs.upkeep.export_folder import SEALED, ExportWriter, rows_file
+from optimizer.jobs.upkeep.export_folder import SEALED, ExportTarget, ExportWriter, rows_file
 from optimizer.ports import Clock, Store, Transaction
 
 NOT_IN_IT = (
@@ -46,7 +46,21 @@ class DataExport:
     n_sealed: int | None
     n_left_out: int
     n_without_texts: int
-    not_in_it: Sequence[str] = NOT_IN_IT
+    not_in_it: Sequence[str]
+
+    @classmethod
+    def of(cls, folder: Path, manifest: Mapping[str, Any]) -> DataExport:
+        """As the manifest of ``folder`` tells it."""
+        files = manifest["files"]
+        return cls(
+            folder=folder,
+            tables=manifest["tables"],
+            families=sorted({name.split("/")[1] for name in files if name.startswith("families/")}),
+            n_sealed=files[SEALED]["rows"] if SEALED in files else None,
+            n_left_out=manifest["rows_left_out"],
+            n_without_texts=manifest["rows_without_texts"],
+            not_in_it=manifest["not_in_it"],
+        )
 
 
 @dataclass(kw_only=True)
@@ -57,57 +71,52 @@ class _Counts:
 
 def export_data(
     store: Store,
-    folder: Path,
+    target: ExportTarget,
     *,
     families: HomeFamilies,
     clock: Clock,
     actor: str,
     version: str,
     sealed: bool = False,
-) -> DataExport:
+) -> Mapping[str, Any]:
     """One moment of the store, while servers go on. Rows are never all in memory.
 
     Args:
         sealed: the holdout too, in a file of its own; it counts as a look at each of its examples.
+    Returns:
+        The manifest.
     Raises:
-        Conflict: something stands in ``folder``; an example was sealed while a sealed export began.
+        Conflict: an example was sealed while a sealed export began.
     """
     at, look, counts = clock.now(), new_id("ex"), _Counts()
-    with ExportWriter(folder) as writer:
-        store.write(lambda tx: _record(tx, store, at=at, actor=actor, look=look, sealed=sealed))
-        with store.read() as tx:
-            tables = [*ORDER, *(name for name in store.tables.names() if name not in ORDER)]
-            knowledge = SealedRows()
-            for row in store.tables.each(tx, "examples"):
-                knowledge.add(row)
-            rows = {name: writer.lines(rows_file(name), _open(tx, store, name, knowledge, counts)) for name in tables}
-            n_sealed = writer.lines(SEALED, _sealed(tx, store, tables, knowledge, look)) if sealed else None
-            prompts = list(_prompts(tx, store, families.declared))
-        for name, text in prompts:
-            writer.content(name, text.encode())
-        for family, place in sorted(families.folders.items()):
-            for file in FAMILY_FILES:
-                if (place / file).is_file():
-                    writer.content(f"families/{family}/{file}", (place / file).read_bytes())
-        writer.finish(
-            {
-                "made_by": version,
-                "schema": store.tables.revision(),
-                "exported_at": at.isoformat(),
-                "tables": rows,
-                "sealed_look": look if sealed else None,
-                "rows_left_out": counts.left_out,
-                "rows_without_texts": counts.without_texts,
-                "not_in_it": list(NOT_IN_IT),
-            }
-        )
-    return DataExport(
-        folder=folder,
-        tables=rows,
-        families=sorted(families.folders),
-        n_sealed=n_sealed,
-        n_left_out=counts.left_out,
-        n_without_texts=counts.without_texts,
+    writer = ExportWriter(target)
+    store.write(lambda tx: _record(tx, store, at=at, actor=actor, look=look, sealed=sealed))
+    with store.read() as tx:
+        tables = [*ORDER, *(name for name in store.tables.names() if name not in ORDER)]
+        knowledge = SealedRows()
+        for row in store.tables.each(tx, "examples"):
+            knowledge.add(row)
+        rows = {name: writer.lines(rows_file(name), _open(tx, store, name, knowledge, counts)) for name in tables}
+        if sealed:
+            writer.lines(SEALED, _sealed(tx, store, tables, knowledge, look))
+        prompts = list(_prompts(tx, store, families.declared))
+    for name, text in prompts:
+        writer.content(name, text.encode())
+    for family, place in sorted(families.folders.items()):
+        for file in FAMILY_FILES:
+            if (place / file).is_file():
+                writer.content(f"families/{family}/{file}", (place / file).read_bytes())
+    return writer.finish(
+        {
+            "made_by": version,
+            "schema": store.tables.revision(),
+            "exported_at": at.isoformat(),
+            "tables": rows,
+            "sealed_look": look if sealed else None,
+            "rows_left_out": counts.left_out,
+            "rows_without_texts": counts.without_texts,
+            "not_in_it": list(NOT_IN_IT),
+        }
     )
 
 

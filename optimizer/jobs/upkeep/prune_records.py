@@ -101,8 +101,10 @@ def prune_records(
             n_pruned = retention.prune(batch)
             n, more = n + n_pruned, n_pruned == batch
             if more and pause():
-                return PruneReport(items=[*pruned, _told(store, clock, actor, _pruned(retention, n))], more=True)
-        pruned.append(_told(store, clock, actor, _pruned(retention, n)))
+                return PruneReport(
+                    items=[*pruned, _recorded_count(store, clock, actor, _pruned(retention, n))], more=True
+                )
+        pruned.append(_recorded_count(store, clock, actor, _pruned(retention, n)))
     return PruneReport(items=pruned)
 
 
@@ -118,7 +120,7 @@ def _pruned(retention: Retention, n: int) -> PruneCount:
     )
 
 
-def _told(store: Store, clock: Clock, actor: str, pruned: PruneCount) -> PruneCount:
+def _recorded_count(store: Store, clock: Clock, actor: str, pruned: PruneCount) -> PruneCount:
     """The same; the audit says what went, where something did."""
     if pruned.n:
         detail = {

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated
 
 from pydantic import Field
 
-from optimizer.core.base.answers import Page, page_of
+from optimizer.core.base.answers import Page, members_of, needed_for, page_of
+from optimizer.core.base.errors import InvalidInput
 from optimizer.core.evaluation.run import ComparisonRun, QueuedRun, RunStatus
+from optimizer.core.rollout.alert_rules import AlertRule
 from optimizer.core.search.study import Study, StudyStatus
 from optimizer.core.views.evaluation import EvaluationRun
+from optimizer.core.views.forgetting import ForgetRun
 from optimizer.jobs.context import Context
-from optimizer.jobs.request import PageRequest
+from optimizer.jobs.outbox.send_alerts import waits_for
+from optimizer.jobs.request import FamilyPageRequest, PageRequest
 from optimizer.ports import Alert, AuditEntry
 
 
@@ -32,7 +38,15 @@ class QueuedJob:
     location: str
 
 
-class AlertsRequest(PageRequest):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListedAlert(Alert):
+    """``silenced_until``: it sends no message before; ``told_by``: the id of the alert whose message speaks for it."""
+
+    silenced_until: datetime | None
+    told_by: str | None
+
+
+class AlertsRequest(FamilyPageRequest):
     open: Annotated[bool, Field(description="Only those still open")] = True
 
 
@@ -68,14 +82,35 @@ def _kind_and_location(run: QueuedRun) -> tuple[str, str]:
         return "comparison", f"/v1/comparisons/{run.id}"
     if isinstance(run, EvaluationRun):
         return "evaluation", f"/v1/evaluations/{run.id}"
+    if isinstance(run, ForgetRun):
+        return "forget", f"/v1/forgettings/{run.id}"
     return f"judge_{run.kind}", f"/v1/judge-runs/{run.id}"
 
 
-def read_alerts(context: Context, request: AlertsRequest) -> Page[Alert]:
-    """What an operator should look at: faults of files, processes, rollouts and the mirror."""
-    with context.store.read() as tx:
-        alerts = context.store.alerts.all(tx, open_only=request.open)
-    return page_of([alert for alert in alerts if context.sees(alert.family)], request.cursor, request.limit)
+def read_alerts(context: Context, request: AlertsRequest) -> Page[ListedAlert]:
+    """What an operator should look at: faults of files, processes, rollouts and the mirror, and what rules raised."""
+    rules: Sequence[AlertRule] = ()
+    with suppress(InvalidInput):  # the alert alert_rules_faulty says so
+        rules = context.alert_rules()
+    store, now = context.store, context.clock.now()
+    with store.read() as tx:
+        open_alerts, silences = store.alerts.all(tx, open_only=True), store.alerts.silences(tx, now)
+        # Of a key for some families those of others are left out below, so that it may take more of them.
+        most = needed_for(request.cursor, request.limit) if context.access.families is None else None
+        alerts = store.alerts.all(tx, open_only=request.open, family=request.family, most=most)
+    items = []
+    for alert in alerts:
+        if not context.sees(alert.family):
+            continue
+        wait = (
+            waits_for(alert, silences=silences, open_alerts=open_alerts, rules=rules, now=now)
+            if alert.closed_at is None
+            else None
+        )
+        silenced_until = wait.silence.until if wait is not None and wait.silence is not None else None
+        told_by = wait.cause if wait is not None else None
+        items.append(ListedAlert(**members_of(alert), silenced_until=silenced_until, told_by=told_by))
+    return page_of(items, request.cursor, request.limit)
 
 
 def read_audit(context: Context, request: PageRequest) -> Page[AuditEntry]:

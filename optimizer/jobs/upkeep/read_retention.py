@@ -13,7 +13,7 @@ from optimizer.core.feedback.retention import Cut, Hold, cut, key_days
 from optimizer.core.serving.family_names import is_retired
 from optimizer.core.serving.rollout import Rollout
 from optimizer.jobs.feedback.roll_up_minutes import HISTORY, MINUTES
-from optimizer.jobs.rollouts.watch_holdback import held_back
+from optimizer.jobs.rollouts.watch_holdback import rollout_of_holdback
 from optimizer.ports import Clock, Outbox, PipelineStats, Store, Transaction
 from optimizer.ports.retention import OldRows
 
@@ -100,7 +100,7 @@ def _of_family(tx: Transaction, store: Store, clock: Clock, family: Family) -> l
     champion = store.champions.current(tx, family.name)
     rollouts = (
         store.rollouts.active(tx, family.name),
-        held_back(tx, store, clock, champion) if champion is not None else None,
+        rollout_of_holdback(tx, store, clock, champion) if champion is not None else None,
     )
     days, watched = family.privacy.retain_days, [rollout for rollout in rollouts if rollout is not None]
     # What has not been summed up, or read by the champion's watch, yet: after long without a worker.

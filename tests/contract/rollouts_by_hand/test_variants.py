@@ -7,9 +7,10 @@ from datetime import timedelta
 import pytest
 from pydantic import ValidationError
 
-from optimizer.core.base.errors import InvalidInput, NotFound, PreconditionFailed
+from optimizer.core.base.errors import InvalidInput, NotFound, PreconditionFailed, StaleVersion
 from optimizer.core.serving.assignment import OVERRIDE_SALT, Override, unit_hash
-from optimizer.jobs.families.create_variant import VariantDraft, store_draft
+from optimizer.jobs.champions.read_variants import VariantsRequest, read_variants
+from optimizer.jobs.families.create_variant import NONE_SAVED, VariantDraft, store_draft
 from optimizer.jobs.rollouts.put_override import OverrideRequest, put_override
 from tests.contexts import context_of
 from tests.contract.rollouts_by_hand.world import (
@@ -18,6 +19,7 @@ from tests.contract.rollouts_by_hand.world import (
     audited,
     family,
 )
+from tests.rollout_acts import operate, set_champion, start_rollout
 
 
 def test_the_same_content_is_one_variant_whoever_makes_it(store, clock, candidate):
@@ -75,6 +77,68 @@ def test_a_variant_from_another_keeps_what_is_not_changed(store, clock, candidat
 def test_what_could_not_be_served_is_no_variant(store, clock, draft, said):
     with pytest.raises(InvalidInput, match=said):
         store_draft(family(), draft, actor="ann", store=store, clock=clock)
+
+
+def test_a_draft_is_listed_once_it_is_saved(store, clock, candidate):
+    tried = store_draft(
+        family(),
+        VariantDraft(from_variant=candidate, model={"temperature": 0.7}, listed=False),
+        actor="ann",
+        store=store,
+        clock=clock,
+    )
+    assert (tried.new, tried.source, "variant.try" in audited(store)) == (True, "draft", True)
+    assert tried.variant not in listed(store, clock)
+    with store.read() as tx:
+        assert store.variants.get(tx, F, tried.variant) is not None, "who knows its id finds it"
+    clock.pass_seconds(5)
+    again = VariantDraft(from_variant=tried.variant, note="warmer")
+    saved = store_draft(family(), again, actor="bob", store=store, clock=clock)
+    assert (saved.new, saved.source, saved.note, saved.created_by) == (True, "person", "warmer", "bob")
+    assert (saved.parent, saved.created_at) == (candidate, clock.now())
+    assert listed(store, clock)[-1] == tried.variant
+    draft_again = VariantDraft(from_variant=tried.variant, listed=False)
+    assert store_draft(family(), draft_again, actor="cleo", store=store, clock=clock).source == "person"
+
+
+def test_a_draft_that_is_put_to_use_is_listed(store, clock, candidate):
+    drafts = [
+        store_draft(
+            family(),
+            VariantDraft(from_variant=candidate, model={"temperature": heat}, listed=False),
+            actor="ann",
+            store=store,
+            clock=clock,
+        ).variant
+        for heat in (0.5, 0.6)
+    ]
+    started = start_rollout(family(), drafts[0], actor="bob", store=store, clock=clock, confirm=F)
+    operate(started.id, "reject", actor="bob", reason="no", store=store, clock=clock)
+    set_champion(
+        F, drafts[1], actor="ann", reason="outage", confirm=F, store=store, clock=clock, models=None, loaded=None
+    )
+    assert set(drafts) <= set(listed(store, clock))
+
+
+def test_the_second_of_two_who_edit_is_told_and_may_save_beside_the_first(store, clock, candidate):
+    def save(actor, heat, expect):
+        draft = VariantDraft(from_variant=candidate, model={"temperature": heat}, expect=expect)
+        return store_draft(family(), draft, actor=actor, store=store, clock=clock)
+
+    clock.pass_seconds(5)
+    first = save("bob", 0.5, candidate)
+    clock.pass_seconds(5)
+    with pytest.raises(StaleVersion, match=f"bob saved {first.variant} of {F}") as told:
+        save("cleo", 0.6, candidate)
+    assert told.value.members["variant"] == first.variant
+    assert save("bob", 0.5, candidate).new is False, "the same text again is no other one"
+    assert save("cleo", 0.6, first.variant).new
+    with pytest.raises(StaleVersion):
+        save("dora", 0.7, NONE_SAVED)
+
+
+def listed(store, clock):
+    return [one.variant for one in read_variants(context_of(store, clock), VariantsRequest(family=F)).items]
 
 
 def test_an_override_serves_one_unit_and_counts_in_no_arm(store, clock, candidate):

@@ -22,7 +22,7 @@ def test_lines_are_imported_and_the_bad_ones_named_by_their_number(world: World)
     assert [(one["index"], one["type"]) for one in answer["rejected"]] == [
         (3, "malformed"),
         (1400, "malformed"),
-        (1500, "not-yet"),
+        (1500, "malformed"),
     ]
 
 
@@ -101,3 +101,16 @@ def test_of_an_import_the_first_thousand_rejected_lines_are_named(world: World) 
         "/v1/interactions/import", content=lines, headers={"content-type": "application/x-ndjson"}
     ).json()
     assert (answer["accepted"], len(answer["rejected"]), answer["rejected_more"]) == (1, 1000, 1500)
+
+
+def test_dialogs_are_taken_by_the_route_of_imports(world: World) -> None:
+    prompts = [{"text": "How do I vote?", "response_time_ms": n} for n in (3200, 900)]
+    lines = [json.dumps({"dialog_id": f"d{n}", "user_id": "tg:1", "prompts": prompts}) for n in range(3)]
+    body = "\n".join([*lines, json.dumps({"dialog_id": "x", "prompts": [{"text": "y"}]})])
+    sent = {"content": body, "headers": {"content-type": "application/x-ndjson"}}
+    taken = world.client.post("/v1/interactions/import?family=triage", **sent).json()
+    assert taken["accepted"] == 6
+    assert [(one["index"], one["type"]) for one in taken["rejected"]] == [(3, "malformed")]
+    assert world.client.post("/v1/interactions/import?family=nope", **sent).status_code == 404
+    unnamed = world.client.post("/v1/interactions/import", **sent).json()
+    assert "?family=" in unnamed["rejected"][0]["detail"]

@@ -15,6 +15,7 @@ import pytest
 from optimizer.core.base.errors import KeyReused
 from optimizer.jobs.feedback.ingest_feedback import AT_ONCE_CHARS, LONG_AT_ONCE, Turns
 from optimizer.jobs.feedback.keep_events import keep_all
+from tests.clock import until
 from tests.ingestion import BY_UNIT, Installation, hmac_unit, temporary_installation, token
 from tests.stores import FAMILY, new_database
 
@@ -87,7 +88,8 @@ def test_few_long_readings_share_the_interpreter_with_what_serves(tmp_path: Path
     def hmac(unit: str) -> str:
         under_way.add(threading.get_ident())
         most[0] = max(most[0], len(under_way))
-        time.sleep(0.02)
+        until(lambda: most[0] >= LONG_AT_ONCE, "as many as may be under way at once")
+        time.sleep(0.02)  # in which another one would show
         under_way.discard(threading.get_ident())
         return hmac_unit(unit)
 

@@ -20,7 +20,7 @@ from optimizer.core.statistics.quality_gate import (
     roll_hypothesis,
     ship_hypothesis,
 )
-from optimizer.core.statistics.stopping_rule import Standing, shown, stopping_rule
+from optimizer.core.statistics.stopping_rule import Standing, e_value_text, stopping_rule
 from tests.unit.statistics.blocks import LADDER, after_all, block, scores
 
 
@@ -97,7 +97,7 @@ class TestDecision:
 
     def test_the_minimum_duration_holds_only_the_promotion(self):
         assert stopping_rule(self.standing(stage=2, min_duration_over=False)).action == "advance"
-        assert stopping_rule(self.standing(stage=3, min_duration_over=False)).action == "hold"
+        assert stopping_rule(self.standing(stage=3, min_duration_over=False)).action == "wait"
 
     def test_a_hold_neither_stops_a_rollback_nor_the_end_of_the_budget(self):
         assert stopping_rule(self.standing(held=True, guardrail_alarm="errors")).action == "roll_back"
@@ -107,13 +107,13 @@ class TestDecision:
         used = {"labelled": 8000, "max_labelled": 8000}
         unsure = {**self.passing, "ship1": 1.0}
         assert stopping_rule(self.standing(stage=3, peaks=unsure, **used)).action == "inconclusive"
-        assert stopping_rule(self.standing(stage=3, peaks=unsure, labelled_in_stage=10, **used)).action == "hold", (
+        assert stopping_rule(self.standing(stage=3, peaks=unsure, labelled_in_stage=10, **used)).action == "wait", (
             "its first cohorts mature"
         )
-        assert stopping_rule(self.standing(stage=3, min_duration_over=False, **used)).action == "hold", (
+        assert stopping_rule(self.standing(stage=3, min_duration_over=False, **used)).action == "wait", (
             "only time is missing"
         )
-        assert stopping_rule(self.standing(stage=3, peaks=unsure, labelled=7999, max_labelled=8000)).action == "hold"
+        assert stopping_rule(self.standing(stage=3, peaks=unsure, labelled=7999, max_labelled=8000)).action == "wait"
 
     def test_a_spent_budget_never_ships_what_lacks_evidence(self):
         found = stopping_rule(
@@ -125,10 +125,16 @@ class TestDecision:
 
     def test_a_ladder_of_one_small_stage_asks_for_the_whole_margin(self):
         peaks = {**self.passing, "ship1": 0.0}
-        assert stopping_rule(self.standing(ladder=(0.05,), peaks=peaks)).action == "hold"
+        assert stopping_rule(self.standing(ladder=(0.05,), peaks=peaks)).action == "wait"
 
     def test_large_evidence_is_shown_without_overflow(self):
-        assert [shown(x) for x in (-1.2, 2.0, 7.36, 13.9, 5000.0)] == ["0.301", "7.39", "1,572", "10^6", "10^2171"]
+        assert [e_value_text(x) for x in (-1.2, 2.0, 7.36, 13.9, 5000.0)] == [
+            "0.301",
+            "7.39",
+            "1,572",
+            "10^6",
+            "10^2171",
+        ]
 
 
 class TestInterval:

@@ -135,7 +135,7 @@ class TestDecision:
 
     def test_the_promotion_waits_until_the_claim_stands_at_the_end_of_a_whole_day(self) -> None:
         found = stopping_rule(self.standing(days(n=1, ship1=2.9, ends_at=T0)))
-        assert found.action == "hold"
+        assert found.action == "wait"
         assert "at the end of a whole day of assignment: at the ends of 1 day it was 18.2 at most" in found.reason
         assert "2026-11-23 10:00 UTC" in found.reason
         assert stopping_rule(self.standing(days(n=1, ship1=3.0))).action == "promote"
@@ -158,7 +158,7 @@ class TestDecision:
 
     def test_waiting_for_the_end_of_the_day_does_not_use_up_the_labels(self) -> None:
         used = {"labelled": 8200, "max_labelled": 8000}
-        assert stopping_rule(self.standing(days(n=1, labelled=7900), **used)).action == "hold"
+        assert stopping_rule(self.standing(days(n=1, labelled=7900), **used)).action == "wait"
 
     def test_it_waits_for_one_end_of_a_day_beyond_the_last_label_that_is_allowed(self) -> None:
         used = {"labelled": 9000, "max_labelled": 8000}
@@ -189,7 +189,7 @@ class TestWhatIsSaid:
     def test_harm_names_its_game(self) -> None:
         assert harm_evidence({"roll": 9.0, "roll2": 6.0}, 0.0).game == "roll2"
         assert harm_evidence({"roll": 9.0, "roll2": 6.0}, 5.0).game == "roll"
-        assert harm_evidence({"roll": 9.0}, None).found
+        assert harm_evidence({"roll": 9.0}, None).proven
 
 
 class TestForecast:

@@ -1,7 +1,7 @@
-"""Instructions as MIPROv2 has them written (Opsahl-Ong et al. 2024, arXiv 2406.11695): DSPy's GroundedProposer, which
-knows a summary of the data, examples that worked, the present instruction, and a tip.
+"""Instructions as MIPROv2 has them written: by DSPy's GroundedProposer.
 
-Every call of it goes through journal and budget.
+It knows a summary of the data, examples that worked, the present instruction, and a tip (Opsahl-Ong et al. 2024, arXiv
+2406.11695). Each of its calls goes through journal and budget.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def written_instructions(
         for some in sets
     ]
     seen = {setting.start.id}
-    with engine.asked(dspy.ChatAdapter()):
+    with engine.as_model(dspy.ChatAdapter()):
         proposer = GroundedProposer(
             prompt_model=engine.lm,
             program=program,

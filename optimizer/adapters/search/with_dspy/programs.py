@@ -41,9 +41,8 @@ class Program:
         self.family = setting.family
         self._setting = setting
         self._examples = {e.id: e for e in (*setting.train, *setting.dev)}
-        self._names = {
-            name: f"input_{name}" for name in setting.family.inputs
-        }  # DSPy reserves names such as "config" and "demos"
+        # DSPy reserves names such as "config" and "demos".
+        self._names = {name: f"input_{name}" for name in setting.family.inputs}
         inputs = {name: (Any, dspy.InputField()) for name in (KEY, *self._names.values())}
         # One class per study: some of DSPy's optimizers change the signature they are given.
         self.signature = dspy.Signature(
@@ -68,9 +67,7 @@ class Program:
         )
 
     def metric(self, threshold: float) -> Any:
-        """DSPy's metric: the family's score, and while bootstrapping whether the output is good enough
-        for an example.
-        """
+        """DSPy's metric: the family's score; while bootstrapping, whether the output is good enough for an example."""
 
         def score(example: Any, prediction: Any, trace: Any = None) -> float | bool:
             text = getattr(prediction, OUTPUT, None)
@@ -92,8 +89,8 @@ class Program:
         return self._examples[id]
 
     def prepare(self, variant: Variant, example: Example) -> None:
-        """Remembers, for this thread, what the call about to be made asks:
-        the engine sends our request, not DSPy's copy.
+        """Remembers, for this thread, the next call's variant and example: the engine sends our request, not DSPy's
+        copy.
         """
         if not self._setting.fits(variant):
             raise InvalidInput(
@@ -142,7 +139,7 @@ def response(request: Any, text: str) -> Any:
 
 
 def output_of(family: Family, example: Example) -> str:
-    """Its expected output as an example shows it; empty where there is none, and then no demo shows it."""
+    """The expected output as an example shows it; empty where there is none, and then no demo shows it."""
     try:
         return shown_text(family.output, example.expected)
     except InvalidInput:
@@ -150,9 +147,7 @@ def output_of(family: Family, example: Example) -> str:
 
 
 def silence_dspy() -> None:
-    """DSPy's optimizers print, draw progress bars on stdout and log every failed example;
-    the study reports these itself.
-    """
+    """DSPy's optimizers print, draw progress bars and log every failed example. The study reports these itself."""
     logging.getLogger("dspy").setLevel(logging.CRITICAL)
     bootstrap.print = lambda *_, **__: None
     bootstrap.tqdm = SimpleNamespace(tqdm=iter)
@@ -184,15 +179,15 @@ class ProposerEngine:
         self._failure: str | None = None  # of the proposer, since it was last asked
         self.lm = dspy.LM("detent/proposer", engine=self, cache=False, num_retries=0)
 
-    def asked(self, adapter: dspy.Adapter = ASKED_ONCE) -> AbstractContextManager[None]:
-        """Within it DSPy's programs ask the proposer."""
+    def as_model(self, adapter: dspy.Adapter = ASKED_ONCE) -> AbstractContextManager[None]:
+        """Within this context DSPy's programs ask the proposer."""
         within: AbstractContextManager[None] = dspy.context(
             lm=self.lm, adapter=adapter, warn_on_type_mismatch=False, provide_traceback=False
         )
         return within
 
     def proposed(self, ask: Callable[[], T], **at: int) -> T | None:
-        """What DSPy makes of the proposer's answer; None, and why in the log, where that failed.
+        """What DSPy makes of the proposer's answer; None where that failed, and the log says why.
 
         Args:
             at: which proposal it is, for the log.
@@ -206,7 +201,7 @@ class ProposerEngine:
             return None
 
     def is_usable(self, start: Variant, variant: Variant, seen: Collection[str], **at: int) -> bool:
-        """Whether a study may measure it; why not stands in the log."""
+        """Whether a study may measure it; if not, the log says why."""
         why_not = instruction_fault(start, variant, seen, self._setting.fits, self._setting.leaks)
         if why_not is not None:
             log.warning("proposal_unusable", strategy=self._strategy, why=why_not, **at)
@@ -218,8 +213,8 @@ class ProposerEngine:
             raise self._broken
 
     def written(self) -> str | None:
-        """The instruction as the proposer wrote it: DSPy takes "Answer with one label:" for a heading
-        and cuts it off.
+        """The instruction as the proposer wrote it: DSPy takes "Answer with one label:" for a heading and
+        cuts it off.
         """
         match = WRITTEN.search(self._text)
         return match[1].strip() if match else None

@@ -43,7 +43,7 @@ def written_rule(
         )
         return str(system.answer.signature.instructions).removeprefix(before).strip()
 
-    with engine.asked():
+    with engine.as_model():
         return engine.proposed(rule_of, step=step)
 
 

@@ -1,8 +1,7 @@
-"""What lives here: the steps that bring a database to this version of the tables, run by ``Database.migrate``; what is
-stored they keep.
+"""The steps that bring a database to this version of the tables, run by ``Database.migrate``; stored rows stay.
 
-What does not: the tables as they are now (``tables/``). A step once released is never edited; write the next one.
-Start reading at ``env.py``, then ``versions/`` in order.
+``tables/`` has the tables as they are now. A released step is never edited; write the next one. Start reading at
+``env.py``, then ``versions/`` in order.
 """
 
 from __future__ import annotations
@@ -50,8 +49,8 @@ def upgrade(url: str) -> None:
 
 
 def revisions() -> list[str]:
-    """All steps in order, by their files' names: to load Alembic and all steps takes most of a second,
-    and most starts have nothing to do.
+    """All steps in order, by their files' names: loading Alembic takes most of a second, and most starts have nothing
+    to do.
     """
     return sorted(path.name[1:5] for path in (HERE / "versions").glob("r[0-9]*.py"))
 

@@ -1,5 +1,5 @@
-"""Tables alerts and audit: what needs a person, and every change that an actor caused; outbox: what MLflow and the
-alert channels still have to hear.
+"""Tables alerts and alert_silences: what needs a person, and what of it sends no message for a while; audit: every
+change that an actor caused; outbox: what MLflow and the alert channels still have to hear.
 """
 
 from __future__ import annotations
@@ -12,10 +12,11 @@ from typing import Any, cast
 
 from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, delete, func, insert, select, update
 
+from optimizer.adapters.store.engine import upsert
 from optimizer.adapters.store.rows import columns_of, first, page_of, position_of, record_of
-from optimizer.adapters.store.tables import AlertRow, AuditRow, OutboxRow
-from optimizer.ports import Alert, AuditEntry, OutboxItem
-from optimizer.ports.alerts import ALERT_TOPIC, AlertEvent, told
+from optimizer.adapters.store.tables import AlertRow, AlertSilenceRow, AuditRow, OutboxRow
+from optimizer.ports import Alert, AlertSilence, AuditEntry, OutboxItem
+from optimizer.ports.alerts import ALERT_TOPIC, AlertEvent, payload_of
 
 OUTBOX = OutboxRow.__table__
 _INSERT = insert(OUTBOX)
@@ -66,6 +67,9 @@ class OutboxTable:
         again = {"attempts": OUTBOX.c.attempts + 1, "last_error": error, "not_before": not_before}
         tx.execute(update(OUTBOX).where(OUTBOX.c.seq == seq).values(**again))
 
+    def withdraw(self, tx: Connection, topic: str, subject: str) -> bool:
+        return tx.execute(_DROP_UNSENT, {"of_topic": topic, "of_subject": subject}).rowcount > 0
+
     def last(self, tx: Connection, topic: str, subject: str) -> Mapping[str, Any] | None:
         query = select(_O.payload).where(_O.topic == topic, _O.subject == subject).order_by(_O.seq.desc()).limit(1)
         payload: Mapping[str, Any] | None = tx.execute(query).scalar()
@@ -95,6 +99,7 @@ _item = partial(record_of, OutboxItem)
 
 
 ALERTS = AlertRow.__table__
+SILENCES = AlertSilenceRow.__table__
 AUDIT = AuditRow.__table__
 _O = OUTBOX.c
 
@@ -135,19 +140,32 @@ class AlertTable:
         kind: str | None = None,
         family: str | None = None,
         subject: str | None = None,
+        most: int | None = None,
     ) -> list[Alert]:
         wanted = {
             name: value
             for name, value in (("kind", kind), ("family", family), ("subject", subject))
             if value is not None
         }
-        return self._read(tx, _all(open_only, tuple(wanted)), {f"of_{name}": value for name, value in wanted.items()})
+        query = _all(open_only, tuple(wanted))
+        query = query if most is None else query.limit(most)
+        return self._read(tx, query, {f"of_{name}": value for name, value in wanted.items()})
+
+    def silence(self, tx: Connection, silence: AlertSilence) -> None:
+        upsert(tx, SILENCES, [columns_of(silence)])
+
+    def end_silence(self, tx: Connection, rule: str, family: str) -> bool:
+        return tx.execute(delete(SILENCES).where(SILENCES.c.rule == rule, SILENCES.c.family == family)).rowcount > 0
+
+    def silences(self, tx: Connection, now: datetime) -> list[AlertSilence]:
+        query = select(SILENCES).where(SILENCES.c.until > now).order_by(SILENCES.c.until)
+        return [record_of(AlertSilence, row) for row in tx.execute(query).mappings()]
 
     def _read(self, tx: Connection, query: Select[Any], values: Mapping[str, str] | None = None) -> list[Alert]:
         return [record_of(Alert, row) for row in tx.execute(query, values).mappings()]
 
     def _tell(self, tx: Connection, alert: Alert, event: AlertEvent, at: datetime) -> None:
-        self._outbox.add(tx, ALERT_TOPIC, f"{alert.id} {event}", told(alert, event), at)
+        self._outbox.add(tx, ALERT_TOPIC, f"{alert.id} {event}", payload_of(alert, event), at)
 
 
 @cache

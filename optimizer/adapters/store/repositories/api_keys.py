@@ -22,8 +22,8 @@ KEYS = ApiKeyRow.__table__
 USAGE = KeyUsageRow.__table__
 CALLERS = CallerRow.__table__
 _C = CALLERS.c
-MOST_CALLERS = 200  # of a kind; those that were seen least give way
-SHARE_OF_THE_REST = 8  # a process takes so small a part of what is left that others find some, too
+MOST_CALLERS = 200  # of a kind; beyond, those that were seen least are forgotten
+SHARE_OF_THE_REST = 8  # a process takes an eighth of what is left, so that others get some, too
 
 
 KEYS_GONE = (
@@ -36,7 +36,7 @@ KEYS_GONE = (
 class ApiKeyTable:
     """ports.ApiKeys on the database.
 
-    ``mark``: a file that says that the store has keys, so that a store without them is told from one that lost them.
+    ``mark``: a file that says that the store has keys, so that a store that lost them is noticed.
     """
 
     def __init__(self, mark: Path) -> None:
@@ -88,7 +88,9 @@ class ApiKeyTable:
         return first(tx, select(KEYS).where(KEYS.c.name == name), _record)
 
     def all(self, tx: Connection) -> list[KeyRecord]:
-        """Revoked ones too. Raises Busy where there were keys and are none, unless the only one was removed."""
+        """All keys, revoked ones too. Raises Busy where there were keys and are none, unless the only one
+        was removed.
+        """
         records = [_record(row) for row in tx.execute(select(KEYS).order_by(KEYS.c.name)).mappings()]
         if records and not self._has_marked:
             self._has_seen_keys = True

@@ -8,17 +8,32 @@ a dictionary for each row and asking each column costs more than writing it.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import cache, lru_cache
 from itertools import chain
 from typing import Any, TypeVar
 
-from sqlalchemy import JSON, ColumnElement, Connection, RowMapping, Table, and_, func, insert, null, or_, select, update
+from sqlalchemy import (
+    JSON,
+    ColumnElement,
+    Connection,
+    RowMapping,
+    Select,
+    Table,
+    and_,
+    bindparam,
+    func,
+    insert,
+    null,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.engine import Dialect
 
 from optimizer.adapters.store.engine import insert_new, upsert
 from optimizer.adapters.store.family_names import FamilyKey, key_of
-from optimizer.adapters.store.rows import Name, chunks, families_in, first, hashes, narrowed, page_of, position_of
+from optimizer.adapters.store.rows import Name, chunks, each_family, first, hashes, page_of, position_of, where_equal
 from optimizer.adapters.store.tables import (
     FEEDBACK_EVENTS,
     INTERACTIONS,
@@ -34,9 +49,10 @@ from optimizer.core.feedback.stored_rows import ARM_COLUMNS, KEY, SUMS, EventRow
 from optimizer.core.feedback.traffic_sums import summed_by
 
 Value = Callable[[Any], Any]
-ROWS_AT_MOST = 256  # of one statement: thirty columns each are a quarter of the values that SQLite binds
-STATEMENTS = 256  # that are kept: by table, columns and number of rows
-TIMES = 4096  # of events that share theirs: when they were received, when their cohort began
+BEGINNING = datetime(1, 1, 2, tzinfo=UTC)  # of time, as far as databases have it
+ROWS_AT_MOST = 256  # of one statement; with thirty columns that is a quarter of the values that SQLite can bind
+STATEMENTS = 256  # statements that stay prepared, by table, columns and number of rows
+TIMES = 4096  # texts of times that stay cached, since many events share them
 
 
 def insert_rows(tx: Connection, table: Table, rows: Sequence[Sequence[Any]]) -> None:
@@ -65,8 +81,10 @@ def insert_rows(tx: Connection, table: Table, rows: Sequence[Sequence[Any]]) -> 
 
 
 def _sizes(n: int) -> Iterator[int]:
-    """Powers of two that add up to n: a statement of each is prepared once, and lets other threads run once. A driver's
-    own way, a step of the statement for each row, waits for the interpreter behind every row.
+    """Powers of two that add up to n.
+
+    A statement of each size is prepared once and lets other threads run once. A driver's own way, one step per row,
+    waits for the interpreter behind every row.
     """
     while n:
         size = min(ROWS_AT_MOST, 1 << n.bit_length() - 1)
@@ -77,8 +95,9 @@ def _sizes(n: int) -> Iterator[int]:
 def _columns(
     rows: Sequence[Sequence[Any]], table: Table, values: Mapping[int, Value]
 ) -> tuple[tuple[int, ...], list[Sequence[Any]]]:
-    """The places of the columns that have a value in any row, and these columns as they are stored. What is bound costs
-    more than what is stored, and of an event most is absent.
+    """The places of the columns that have a value in any row, and these columns as they are stored.
+
+    Binding costs more than storing, and most columns of an event are empty.
     """
     places: list[int] = []
     columns: list[Sequence[Any]] = []
@@ -113,8 +132,9 @@ def _statement(table: Table, places: Sequence[int], n_rows: int) -> str:
 
 @lru_cache(maxsize=16)
 def _values(dialect: Dialect, table: Table) -> dict[int, Value]:
-    """By the place of each column whose values are stored in another form what makes that form. Numbers, truth and
-    texts are as SQLite's driver takes them.
+    """Place of a column -> its conversion, for columns that are stored in another form.
+
+    SQLite's driver takes numbers, booleans and texts as they are.
     """
     stored: dict[int, Value] = {}
     for place, column in enumerate(table.columns):
@@ -210,7 +230,7 @@ class EventTables:
 
     def interaction(self, tx: Connection, id: str, family: str | None = None) -> Interaction | None:
         query = select(INTERACTIONS).where(INTERACTIONS.c.id == id).order_by(INTERACTIONS.c.received_at).limit(1)
-        return first(tx, narrowed(query, (INTERACTIONS.c.family, family)), interaction_of)
+        return first(tx, where_equal(query, (INTERACTIONS.c.family, family)), interaction_of)
 
     def interactions(self, tx: Connection, ids: Collection[str]) -> dict[str, list[Interaction]]:
         by_id: dict[str, list[Interaction]] = {}
@@ -224,9 +244,8 @@ class EventTables:
             FEEDBACK_EVENTS.c.family == family, FEEDBACK_EVENTS.c.interaction == interaction
         )
         events = [_feedback(row) for row in tx.execute(query).mappings()]
-        return sorted(
-            events, key=lambda event: (event.received_at, event.id)
-        )  # asked to sort, SQLite would read all of the family's
+        # Asked to sort, SQLite would read all of the family's.
+        return sorted(events, key=lambda event: (event.received_at, event.id))
 
     def page_of_feedback(self, tx: Connection, **filters: Any) -> tuple[list[FeedbackEvent], str | None]:
         return _page(tx, _READS_FEEDBACK, **filters)
@@ -253,7 +272,7 @@ class EventTables:
     def arm_summary(self, tx: Connection, family: str, rollout: str | None) -> list[dict[str, Any]]:
         a = ARMS.c
         query = select(a.variant, a.role, *(func.sum(a[name]).label(name) for name in SUMS)).where(a.family == family)
-        query = narrowed(query, (a.rollout, rollout))
+        query = where_equal(query, (a.rollout, rollout))
         rows = tx.execute(query.group_by(a.variant, a.role).order_by(a.variant, a.role)).mappings()
         return [
             {
@@ -310,19 +329,43 @@ def _page(
     events, read = source
     e = events.c
     query = select(events).order_by(e.received_at, e.id).limit(limit + 1)
-    query = narrowed(query, (e.variant, variant))
+    query = where_equal(query, (e.variant, variant))
+    least = since or BEGINNING
     if since is not None:
         query = query.where(e.received_at >= since)
     if cursor is not None:
         at, id, of = position_of(cursor, datetime, str, str)
+        least = max(least, at)
         query = query.where(e.received_at >= at)  # what the index begins with
         query = query.where(or_(e.received_at > at, e.id > id, and_(e.id == id, e.family > of)))
-    # Each family's page by its index: asked for all at once, the database would read and sort every event.
-    families = families_in(tx, events) if family is None else [family]
-    rows = [row for name in families for row in tx.execute(query.where(e.family == name)).mappings()]
-    rows.sort(key=lambda row: (row["received_at"], row["id"], row["family"]))
-    page = [read(row) for row in rows[: limit + 1]]
-    return page_of(page, limit, lambda event: (event.received_at, event.id, event.arm.family))
+    # Each family's page by its index: asked for all at once, the database would read and sort every event. A family
+    # whose first event comes after a full page is not asked.
+    firsts = (
+        [(least, family)]
+        if family is not None
+        else [(row.first_at, row.family) for row in tx.execute(_firsts_query(events), {"least": least})]
+    )
+    rows: list[RowMapping] = []
+    for first_at, name in firsts:
+        narrowed = query.where(e.family == name)
+        if len(rows) > limit:
+            if first_at > rows[limit]["received_at"]:
+                break
+            narrowed = narrowed.where(e.received_at <= rows[limit]["received_at"])
+        rows += tx.execute(narrowed).mappings()
+        rows.sort(key=lambda row: (row["received_at"], row["id"], row["family"]))
+        del rows[limit + 1 :]
+    return page_of([read(row) for row in rows], limit, lambda event: (event.received_at, event.id, event.arm.family))
+
+
+@cache
+def _firsts_query(events: Table) -> Select[Any]:
+    families, e = each_family(events), events.c
+    of_family = and_(e.family == families.c.family, e.received_at >= bindparam("least", type_=Utc()))
+    first_at = select(func.min(e.received_at)).where(of_family).scalar_subquery().label("first_at")
+    firsts = select(families.c.family, first_at).where(families.c.family.is_not(None)).subquery()
+    query = select(firsts.c.family, firsts.c.first_at).where(firsts.c.first_at.is_not(None))
+    return query.order_by(firsts.c.first_at, firsts.c.family)
 
 
 def _made_of_parts(family: str, variants: Collection[str], since: datetime) -> list[ColumnElement[bool]]:
@@ -333,16 +376,16 @@ _INTERACTION_FIELDS = tuple(name for name in Interaction.__dataclass_fields__ if
 _FEEDBACK_FIELDS = tuple(name for name in FeedbackEvent.__dataclass_fields__ if name != "arm")
 
 
-def _arm(row: RowMapping) -> Arm:
-    return Arm(**{name: row[name] for name in ARM_COLUMNS})
-
-
 def interaction_of(row: RowMapping) -> Interaction:
-    return Interaction(arm=_arm(row), **{name: row[name] for name in _INTERACTION_FIELDS})
+    return Interaction(
+        arm=Arm(**{name: row[name] for name in ARM_COLUMNS}), **{name: row[name] for name in _INTERACTION_FIELDS}
+    )
 
 
 def _feedback(row: RowMapping) -> FeedbackEvent:
-    return FeedbackEvent(arm=_arm(row), **{name: row[name] for name in _FEEDBACK_FIELDS})
+    return FeedbackEvent(
+        arm=Arm(**{name: row[name] for name in ARM_COLUMNS}), **{name: row[name] for name in _FEEDBACK_FIELDS}
+    )
 
 
 _READS_FEEDBACK = FEEDBACK_EVENTS, _feedback

@@ -1,5 +1,5 @@
-"""Tables examples, holdout_looks, reviews and judge_calibrations: what searches learn from, questions that only a
-person may answer, and how far judges agree with people.
+"""Tables examples, holdout_looks, reviews, judge_calibrations and students: what searches learn from, questions that
+only a person may answer, how far judges agree with people, and what students were taught.
 
 The holdout has one door, ``sealed_holdout``, and every passage through it is written down.
 """
@@ -7,26 +7,51 @@ The holdout has one door, ``sealed_holdout``, and every passage through it is wr
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import datetime
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, and_, func, insert, not_, or_, select, update
+from sqlalchemy import (
+    Connection,
+    String,
+    and_,
+    delete,
+    func,
+    insert,
+    not_,
+    or_,
+    select,
+    tuple_,
+    type_coerce,
+    update,
+)
 
 from optimizer.adapters.store.engine import insert_new
 from optimizer.adapters.store.families import carry_looks, sealed_before
-from optimizer.adapters.store.rows import add_once, chunks, columns_of, first, narrowed, record_of
-from optimizer.adapters.store.tables import ExampleRow, HoldoutLookRow, JudgeCalibrationRow, ReviewRow
+from optimizer.adapters.store.rows import Name, add_once, chunks, columns_of, first, record_of, where_equal
+from optimizer.adapters.store.tables import (
+    ExampleRow,
+    HoldoutLookRow,
+    JudgeCalibrationRow,
+    ReviewRow,
+    StudentRow,
+    VariantRow,
+)
 from optimizer.core.base.canonical import canonical_json, digest
 from optimizer.core.base.errors import Conflict, NotFound
 from optimizer.core.dataset.examples import Example, Split
 from optimizer.core.evaluation.judging.calibration import agreement_of, calibration_of
+from optimizer.core.predictor.teaching import StudentAnswer
 from optimizer.ports import Added, CalibrationRecord, ExampleStanding, Review
+
+if TYPE_CHECKING:
+    from optimizer.core.predictor.student import TaughtStudent
 
 EXAMPLES = ExampleRow.__table__
 LOOKS = HoldoutLookRow.__table__
 CALIBRATIONS = JudgeCalibrationRow.__table__
+STUDENTS = StudentRow.__table__
 REVIEWS = ReviewRow.__table__
 _C = EXAMPLES.c
 
@@ -66,6 +91,14 @@ class ExampleTables:
         if ids is not None:
             query = query.where(EXAMPLES.c.id.in_(ids))
         return [_example(row) for row in tx.execute(query).mappings()]
+
+    def named(self, tx: Connection, names: Collection[Name]) -> dict[Name, Example]:
+        queries = (
+            select(EXAMPLES).where(tuple_(_C.family, _C.id).in_(some), _C.split != "holdout")
+            for some in chunks(sorted(names))
+        )
+        examples = (_example(row) for query in queries for row in tx.execute(query).mappings())
+        return {(example.family, example.id): example for example in examples}
 
     def sealed_holdout(
         self, tx: Connection, family: str, study: str, ids: Sequence[str] | None, at: datetime
@@ -129,6 +162,18 @@ class ExampleTables:
             counts[split] = n
         return counts
 
+    def labels(self, tx: Connection, family: str, field: str) -> dict[str, dict[Split, int]]:
+        value = _C.expected[field].as_string().label("value")
+        query = select(value, _C.split, func.count().label("n")).where(_C.family == family, _C.split != "holdout")
+        labels: dict[str, dict[Split, int]] = {}
+        for row in tx.execute(query.group_by(value, _C.split).order_by(value)):
+            labels.setdefault(str(row.value), {})[row.split] = row.n
+        return labels
+
+    def unreleased(self, tx: Connection, family: str) -> int:
+        is_waiting = _C.family == family, _C.split != "holdout", _C.released.is_(False)
+        return tx.execute(select(func.count()).where(*is_waiting)).scalar_one()
+
     def looks(self, tx: Connection, family: str, ids: Sequence[str]) -> int:
         most = 0
         for some in chunks(list(ids)):
@@ -189,7 +234,7 @@ class ReviewTable:
 
     def page(self, tx: Connection, family: str | None, status: str | None) -> list[Review]:
         ordered = select(REVIEWS).order_by(REVIEWS.c.created_at, REVIEWS.c.id)
-        query = narrowed(ordered, (REVIEWS.c.family, family), (REVIEWS.c.status, status))
+        query = where_equal(ordered, (REVIEWS.c.family, family), (REVIEWS.c.status, status))
         return [Review(**row) for row in tx.execute(query).mappings()]
 
     def of_kind(self, tx: Connection, family: str, kind: str) -> dict[str, datetime]:
@@ -220,7 +265,7 @@ class CalibrationTable:
             "family": record.family,
             "judge": record.calibration.judge,
             "calibration": record.calibration.as_data(),
-            "agreement": record.agreement.as_data(),
+            "agreement": asdict(record.agreement),
             "created_by": record.created_by,
             "created_at": record.calibration.fitted_at,
         }
@@ -242,3 +287,41 @@ class CalibrationTable:
             )
             for row in tx.execute(query).mappings()
         ]
+
+
+class StudentTable:
+    """ports.Students on the database."""
+
+    def add(self, tx: Connection, family: str, taught: TaughtStudent, *, study: str, at: datetime) -> None:
+        row = {
+            "family": family,
+            "id": taught.student.hash,
+            "content": taught.student.to_data(),
+            "rows": {id: [answer.label, answer.confidence] for id, answer in taught.out_of_fold.items()},
+            "study": study,
+            "created_at": at,
+        }
+        insert_new(tx, STUDENTS, [row])
+
+    def get(self, tx: Connection, family: str, id: str) -> TaughtStudent | None:
+        from optimizer.core.predictor.student import Student, TaughtStudent  # it needs numpy, which few processes load
+
+        query = select(STUDENTS.c.content, STUDENTS.c.rows).where(STUDENTS.c.family == family, STUDENTS.c.id == id)
+        row = tx.execute(query).first()
+        if row is None:
+            return None
+        answers = {
+            example: StudentAnswer(label=label, confidence=confidence)
+            for example, (label, confidence) in row.rows.items()
+        }
+        return TaughtStudent(student=Student.from_data(row.content), out_of_fold=answers)
+
+    def ids(self, tx: Connection, family: str) -> set[str]:
+        return set(tx.execute(select(STUDENTS.c.id).where(STUDENTS.c.family == family)).scalars())
+
+    def drop_unnamed(self, tx: Connection, family: str, but: str) -> int:
+        variants = VariantRow.__table__.c
+        is_named = func.instr(type_coerce(variants.content, String), STUDENTS.c.id) > 0
+        named = select(variants.id).where(variants.family == STUDENTS.c.family, is_named)
+        unnamed = and_(STUDENTS.c.family == family, STUDENTS.c.id != but, not_(named.exists()))
+        return tx.execute(delete(STUDENTS).where(unnamed)).rowcount

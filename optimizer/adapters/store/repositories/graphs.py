@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, RowMapping, select, tuple_, update
 
 from optimizer.adapters.store.engine import insert_new
-from optimizer.adapters.store.rows import first, narrowed, page_of, position_of
+from optimizer.adapters.store.rows import first, page_of, position_of, where_equal
 from optimizer.adapters.store.tables import GraphRow
 from optimizer.core.base.errors import Conflict, StaleVersion
 from optimizer.core.graph.repair import read_repair
@@ -37,7 +37,7 @@ class GraphTable:
         self, tx: Connection, *, family: str | None, pending: bool | None, cursor: str | None, limit: int
     ) -> tuple[list[VerifiedGraph], str | None]:
         oldest_first = select(GRAPHS).order_by(GRAPHS.c.created_at, GRAPHS.c.id).limit(limit + 1)
-        query = narrowed(oldest_first, (GRAPHS.c.family, family))
+        query = where_equal(oldest_first, (GRAPHS.c.family, family))
         if pending is not None:
             query = query.where(GRAPHS.c.n_pending > 0 if pending else GRAPHS.c.n_pending == 0)
         if cursor is not None:
@@ -58,15 +58,13 @@ def _columns(graph: VerifiedGraph) -> dict[str, Any]:
     return {
         **{name: getattr(graph, name) for name in PLAIN},
         "given": dict(graph.given),
-        "repairs": [_repair_columns(one) for one in graph.repairs],
+        "repairs": [
+            {**asdict(one), "decided_at": None if one.decided_at is None else one.decided_at.isoformat()}
+            for one in graph.repairs
+        ],
         "unreadable": [asdict(one) for one in graph.unreadable],
         "n_pending": len(graph.pending),
     }
-
-
-def _repair_columns(proposed: ProposedRepair) -> dict[str, Any]:
-    at = None if proposed.decided_at is None else proposed.decided_at.isoformat()
-    return {**asdict(proposed), "decided_at": at}
 
 
 def _graph(row: RowMapping) -> VerifiedGraph:

@@ -5,7 +5,7 @@ one row per attempt on the wire; judge_runs: what was asked for in the backgroun
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from datetime import datetime
 from functools import cache
 from typing import Any
@@ -18,10 +18,11 @@ from optimizer.adapters.store.tables import JudgeRunRow, LmCallRow
 from optimizer.core.base.errors import NotFound
 from optimizer.core.base.values import Budget, Spend
 from optimizer.core.evaluation.judging.run import JudgeRun
-from optimizer.core.evaluation.run import UNFINISHED, ComparisonRun, QueuedRun
+from optimizer.core.evaluation.run import UNFINISHED, ComparisonRun, QueuedRun, RunSummary
 from optimizer.core.models.language import PROPOSER, ModelAnswer
 from optimizer.core.scheduling.monthly_budget import RunSpend
 from optimizer.core.views.evaluation import EvaluationRun, SuitesReport
+from optimizer.core.views.forgetting import ForgetRun
 from optimizer.ports import JournalEntry
 
 CALLS = LmCallRow.__table__
@@ -129,7 +130,13 @@ class JournalTable:
 
     def calls(self, tx: Connection, study: str) -> list[JournalEntry]:
         query = select(CALLS).where(CALLS.c.study == study).order_by(CALLS.c.sent_at, CALLS.c.id)
-        return [_entry(row) for row in tx.execute(query).mappings()]
+        return [
+            JournalEntry(
+                answer=None if row["answer"] is None else ModelAnswer(**row["answer"]),
+                **{name: row[name] for name in _ENTRY_FIELDS},
+            )
+            for row in tx.execute(query).mappings()
+        ]
 
     def _end(self, tx: Connection, id: str, **columns: Any) -> None:
         """A call that was counted as lost may still be settled when its answer comes after all."""
@@ -137,14 +144,13 @@ class JournalTable:
             raise NotFound(f"There is no journaled call {id!r}; a call must be journaled before it is sent.")
 
 
-def _entry(row: RowMapping) -> JournalEntry:
-    answer = None if row["answer"] is None else ModelAnswer(**row["answer"])
-    return JournalEntry(answer=answer, **{name: row[name] for name in _ENTRY_FIELDS})
-
-
 RUNS = JudgeRunRow.__table__
 _C = CALLS.c
-WITHOUT_JUDGE: Mapping[str, type[QueuedRun]] = {"compare": ComparisonRun, "evaluate": EvaluationRun}
+WITHOUT_JUDGE: Mapping[str, type[QueuedRun]] = {
+    "compare": ComparisonRun,
+    "evaluate": EvaluationRun,
+    "forget": ForgetRun,
+}
 
 
 class RunTable:
@@ -163,11 +169,18 @@ class RunTable:
         query = select(RUNS).where(RUNS.c.status.in_(UNFINISHED)).order_by(RUNS.c.created_at, RUNS.c.id)
         return [_run(row) for row in tx.execute(query).mappings()]
 
+    def latest(self, tx: Connection, families: Collection[str] | None, limit: int) -> list[RunSummary]:
+        names = [field.name for field in fields(RunSummary)]
+        query = select(*(RUNS.c[name] for name in names)).order_by(RUNS.c.created_at.desc(), RUNS.c.id.desc())
+        if families is not None:
+            query = query.where(RUNS.c.family.in_(sorted(families)))
+        return [RunSummary(**row) for row in tx.execute(query.limit(limit)).mappings()]
+
     def latest_of_judge(self, tx: Connection, family: str, limit: int) -> list[JudgeRun]:
         newest = RUNS.c.created_at.desc(), RUNS.c.id.desc()
         of_judge = RUNS.c.family == family, RUNS.c.kind.not_in(WITHOUT_JUDGE)
         rows = tx.execute(select(RUNS).where(*of_judge).order_by(*newest).limit(limit)).mappings()
-        return [JudgeRun(**_members(row)) for row in rows]
+        return [JudgeRun(**{**row, "budget": Budget(**row["budget"])}) for row in rows]
 
     def spent_since(self, tx: Connection, since: datetime) -> list[RunSpend]:
         r = RUNS.c
@@ -196,7 +209,7 @@ class RunTable:
 
 
 def _run(row: RowMapping) -> QueuedRun:
-    members = _members(row)
+    members = {**row, "budget": Budget(**row["budget"])}
     kind = WITHOUT_JUDGE.get(row["kind"], JudgeRun)
     if kind is EvaluationRun and row["result"] is not None:
         members["result"] = _reports().validate_python(row["result"])
@@ -206,7 +219,3 @@ def _run(row: RowMapping) -> QueuedRun:
 @cache
 def _reports() -> TypeAdapter[SuitesReport]:
     return TypeAdapter(SuitesReport)
-
-
-def _members(row: RowMapping) -> dict[str, Any]:
-    return {**row, "budget": Budget(**row["budget"])}

@@ -1,20 +1,34 @@
-"""Tables minute_stats, watermarks, drift_detectors and switch_watches: events summed up per minute of receipt, how far
-that has been done, and what is known about how each champion does; pipeline_records and pipeline_hours: what content
-pipelines report, and its sums by hour of receipt.
+"""Tables minute_stats, stat_sums, watermarks, drift_detectors and switch_watches: events summed up per minute, hour and
+day of receipt, how far that has been done, and what is known about how each champion does; pipeline_records and
+pipeline_hours: what content pipelines report, and its sums by hour of receipt.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict
-from datetime import datetime
-from typing import Any
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from typing import Any, get_args
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, Table, and_, delete, func, insert, select
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    RowMapping,
+    Select,
+    Table,
+    and_,
+    bindparam,
+    case,
+    delete,
+    func,
+    insert,
+    select,
+)
 
 from optimizer.adapters.store.engine import upsert
-from optimizer.adapters.store.rows import families_in, first, narrowed
+from optimizer.adapters.store.rows import chunks, families_in, first, where_equal
 from optimizer.adapters.store.tables import (
     FEEDBACK_EVENTS,
     INTERACTIONS,
@@ -22,18 +36,34 @@ from optimizer.adapters.store.tables import (
     MinuteStatRow,
     PipelineHourRow,
     PipelineRecordRow,
+    StatSumRow,
     SwitchWatchRow,
     WatermarkRow,
 )
-from optimizer.core.base.minute_sums import MinuteSums, minute_of
+from optimizer.core.base.minute_sums import (
+    ALL_FAMILIES,
+    DAY,
+    HOUR,
+    MinuteSums,
+    Stretch,
+    longer_sums,
+    minute_of,
+    stat_cover,
+)
 from optimizer.core.family.settings import Metric
 from optimizer.core.feedback.pipeline_record import SUMS, PipelineRecord, PipelineSums, hour_of, sums_of
+from optimizer.core.models.injection import Sign
 from optimizer.core.rollout.drift import STORED_CHAMPION_WATCH
 from optimizer.core.rollout.switch_watch import STORED_SWITCH_WATCH, ServedOutcome
 from optimizer.ports import WatchedSwitch, WatchedTenure
 from optimizer.ports.performance import Grouping
 
 MINUTES = MinuteStatRow.__table__
+LONGER = StatSumRow.__table__
+FROM, UNTIL = "stat_sums", "minute_stats"  # names of watermarks: hours and days that begin between them are summed up
+BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
+SIGNS = frozenset(get_args(Sign))
+HOURS_KEPT = timedelta(days=62)  # twice as long as they are read, since a clock may go back
 WATERMARKS = WatermarkRow.__table__
 DETECTORS = DriftDetectorRow.__table__
 SWITCHES = SwitchWatchRow.__table__
@@ -41,6 +71,7 @@ _F, _I = FEEDBACK_EVENTS.c, INTERACTIONS.c
 _JUDGED = FEEDBACK_EVENTS.outerjoin(INTERACTIONS, and_(_F.family == _I.family, _F.interaction == _I.id))
 Key = tuple[str, datetime, str, str, str]  # family, minute, variant, model, source
 _COLUMNS = [column.name for column in MINUTES.columns]
+_LONGER = [column for column in LONGER.columns if column.name not in ("minutes", "start")]
 
 
 class MinuteStatTables:
@@ -58,21 +89,105 @@ class MinuteStatTables:
         sums: dict[Key, MinuteSums] = {}
         for family in families_in(tx, INTERACTIONS):
             served = select(
-                _I.received_at, _I.variant, _I.model, _I.error.is_not(None).label("failed"), _I.latency_ms, _I.cost_usd
+                _I.received_at,
+                _I.variant,
+                _I.model,
+                _I.error.is_not(None).label("failed"),
+                _I.latency_ms,
+                _I.cost_usd,
+                _I.parts,
             )
             for row in tx.execute(served.where(_within(INTERACTIONS, family, start, until))):
                 minute = _sums_of(sums, family, row.received_at, row.variant, row.model, "")
-                minute.add_interaction(failed=row.failed, latency_ms=row.latency_ms, cost_usd=row.cost_usd)
+                minute.add_interaction(
+                    failed=row.failed, latency_ms=row.latency_ms, cost_usd=row.cost_usd, parts=row.parts
+                )
         for family in families_in(tx, FEEDBACK_EVENTS):
-            judged = select(_F.received_at, _F.variant, _I.model, _F.source, _F.success, _F.score).select_from(_JUDGED)
+            judge, signs = (
+                case((_F.source == "judge", _F.tags[name].as_string())).label(name) for name in ("judge", "signs")
+            )
+            outcome = (_F.received_at, _F.variant, _I.model, _F.source, _F.success, _F.score, judge, signs)
+            judged = select(*outcome).select_from(_JUDGED)
             for row in tx.execute(judged.where(_within(FEEDBACK_EVENTS, family, start, until))):
                 _sums_of(sums, family, row.received_at, row.variant, row.model, row.source).add_outcome(
-                    success=row.success, score=row.score
+                    success=row.success,
+                    score=row.score,
+                    judge=row.judge,
+                    signs=SIGNS.intersection((row.signs or "").split(", ")),  # no word of a user's is kept here
                 )
         return list(sums.values())
 
     def put(self, tx: Connection, rows: Sequence[MinuteSums]) -> None:
+        if not rows:
+            return
+        first_minute, last = min(row.minute for row in rows), max(row.minute for row in rows)
+        keys = {_key_of(row) for row in rows}
+        replaced = [  # none but where the clock went back
+            row
+            for family in sorted({row.family for row in rows})
+            for row in self.of_family(tx, family, first_minute, until=last + timedelta(minutes=1))
+            if _key_of(row) in keys
+        ]
         upsert(tx, MINUTES, [{name: getattr(row, name) for name in _COLUMNS} for row in rows])
+        if self.watermark(tx, FROM) is None:
+            # Before the first minute of a home nothing came; before that of an older home's, minutes have no scores.
+            self.set_watermark(tx, FROM, BEGINNING if self.watermark(tx, UNTIL) is None else first_minute)
+        for minutes in (HOUR, DAY):
+            _add_longer(tx, longer_sums(rows, replaced, minutes), minutes)
+        families = sorted({row.family for row in rows})
+        for some in chunks([ALL_FAMILIES, *families]):
+            old = LONGER.c.family.in_(some), LONGER.c.minutes == HOUR, LONGER.c.start < last - HOURS_KEPT
+            tx.execute(delete(LONGER).where(*old))
+
+    def within(
+        self,
+        tx: Connection,
+        family: str,
+        since: datetime,
+        until: datetime,
+        *,
+        lengths: Sequence[int] = (HOUR, DAY),
+        source: str | None = None,
+    ) -> list[MinuteSums]:
+        cover = stat_cover(since, until, self.summed(tx), lengths)
+        sums = [row for minutes, stretch in cover.sums for row in _read_longer(tx, minutes, stretch, [family], source)]
+        edges = [
+            row for start, end in cover.minutes for row in self.of_family(tx, family, start, until=end, source=source)
+        ]
+        return [*sums, *edges]
+
+    def of_all(
+        self, tx: Connection, families: Collection[str], since: datetime, until: datetime
+    ) -> list[MinuteSums] | None:
+        cover = stat_cover(since, until, self.summed(tx), (HOUR, DAY))
+        if cover.minutes:
+            return None
+        others = [family for family in families_in(tx, LONGER) if family not in families]
+        sums: list[MinuteSums] = []
+        for minutes, stretch in cover.sums:
+            rows = _read_longer(tx, minutes, stretch, [ALL_FAMILIES])
+            of_all = {(row.minute, row.model, row.source): row for row in rows}
+            for some in chunks(others):
+                for row in _read_longer(tx, minutes, stretch, some):
+                    of_all[row.minute, row.model, row.source].add(row, -1)
+            sums += [row for row in of_all.values() if row.n]
+        return sums
+
+    def n_judged(self, tx: Connection, since: datetime, until: datetime) -> dict[str, int]:
+        counts: dict[str, int] = {}
+        for minutes, (start, end) in stat_cover(since, until, self.summed(tx), (HOUR, DAY)).sums:
+            c = LONGER.c
+            of_judges = c.minutes == minutes, c.start >= start, c.start < end, c.source == "judge", c.n_score > 0
+            for some in chunks(families_in(tx, LONGER)):
+                query = select(c.family, func.sum(c.n_score).label("n")).where(c.family.in_(some), *of_judges)
+                for row in tx.execute(query.group_by(c.family)):
+                    counts[row.family] = counts.get(row.family, 0) + int(row.n)
+        return counts
+
+    def summed(self, tx: Connection) -> Stretch | None:
+        w = WATERMARKS.c
+        at = {row.name: row.at for row in tx.execute(select(w.name, w.at).where(w.name.in_((FROM, UNTIL))))}
+        return (at[FROM], at[UNTIL]) if len(at) == 2 and at[FROM] < at[UNTIL] else None
 
     def of_family(
         self,
@@ -86,10 +201,16 @@ class MinuteStatTables:
     ) -> list[MinuteSums]:
         m = MINUTES.c
         of_family = select(MINUTES).where(m.family == family, m.minute >= minute_of(since))
-        query = narrowed(of_family, (m.variant, variant), (m.source, source)).order_by(*MINUTES.primary_key.columns)
+        query = where_equal(of_family, (m.variant, variant), (m.source, source)).order_by(*MINUTES.primary_key.columns)
         if until is not None:
             query = query.where(m.minute < until)
         return [MinuteSums(**row) for row in tx.execute(query).mappings()]
+
+    def newest_outcome(self, tx: Connection, family: str, since: datetime) -> datetime | None:
+        m = MINUTES.c
+        of_family = select(m.minute).where(m.family == family, m.minute >= minute_of(since), m.source != "")
+        at: datetime | None = tx.execute(of_family.order_by(m.minute.desc()).limit(1)).scalar()
+        return at
 
     def watermark(self, tx: Connection, name: str) -> datetime | None:
         at: datetime | None = tx.execute(select(WATERMARKS.c.at).where(WATERMARKS.c.name == name)).scalar()
@@ -97,6 +218,48 @@ class MinuteStatTables:
 
     def set_watermark(self, tx: Connection, name: str, at: datetime) -> None:
         upsert(tx, WATERMARKS, [{"name": name, "at": at}])
+
+
+def _key_of(row: MinuteSums) -> Key:
+    return row.family, row.minute, row.variant, row.model, row.source
+
+
+@cache
+def _longer_query(of_source: bool) -> Select[Any]:
+    """Built once: to build it takes longer than to read the hours of a page."""
+    c = LONGER.c
+    of_families = c.family.in_(bindparam("some_families", expanding=True, type_=c.family.type))
+    query = select(*_LONGER, c.start.label("minute")).where(of_families, c.minutes == bindparam("length"))
+    query = query.where(c.start >= bindparam("begin"), c.start < bindparam("end"))
+    query = query.where(c.source == bindparam("of_source")) if of_source else query
+    return query.order_by(*LONGER.primary_key.columns)
+
+
+def _read_longer(
+    tx: Connection, minutes: int, stretch: Stretch, families: Sequence[str], source: str | None = None
+) -> list[MinuteSums]:
+    values: dict[str, Any] = {"some_families": families, "length": minutes, "begin": stretch[0], "end": stretch[1]}
+    values |= {} if source is None else {"of_source": source}
+    return [MinuteSums(**row) for row in tx.execute(_longer_query(source is not None), values).mappings()]
+
+
+def _add_longer(tx: Connection, added: Sequence[MinuteSums], minutes: int) -> None:
+    """Adds to what is stored of the same hours or days."""
+    begun = min(row.minute for row in added), max(row.minute for row in added) + timedelta(minutes=minutes)
+    stored = {
+        _key_of(row): row
+        for some in chunks(sorted({row.family for row in added}))
+        for row in _read_longer(tx, minutes, begun, some)
+    }
+    for row in added:
+        if (before := stored.get(_key_of(row))) is not None:
+            row.add(before)
+    columns = [column.name for column in _LONGER]
+    upsert(
+        tx,
+        LONGER,
+        [{"minutes": minutes, "start": row.minute, **{name: getattr(row, name) for name in columns}} for row in added],
+    )
 
 
 def _within(events: Table, family: str, start: datetime, until: datetime) -> ColumnElement[bool]:
@@ -136,7 +299,7 @@ class DriftDetectorTable:
         records = [
             {
                 "read_until": row.read_until.isoformat(),
-                "watch": STORED_CHAMPION_WATCH.dump_python(row.watch, mode="json"),
+                "watch": STORED_CHAMPION_WATCH.dump_python(row.watch, mode="json", by_alias=True),
             }
             for row in rows
         ]
@@ -162,7 +325,7 @@ class DriftDetectorTable:
             .where(_F.variant == variant, _F.source == metric.source, value.is_not(None))
             .order_by(_F.received_at, _F.id)
         )
-        query = narrowed(query, (_F.tags["judge"].as_string(), judge))
+        query = where_equal(query, (_F.tags["judge"].as_string(), judge))
         return [(row.received_at, row.unit, float(row.value)) for row in tx.execute(query)]
 
 
@@ -202,7 +365,7 @@ class SwitchWatchTable:
             .where(_F.source == metric.source, value.is_not(None), _F.variant.is_not(None))
             .order_by(_F.received_at, _F.id)
         )
-        query = narrowed(query, (_F.tags["judge"].as_string(), judge))
+        query = where_equal(query, (_F.tags["judge"].as_string(), judge))
         return [ServedOutcome(**{**row, "value": float(row["value"])}) for row in tx.execute(query).mappings()]
 
     def first_outcome(
@@ -250,7 +413,7 @@ class PipelineStatTables:
     ) -> dict[tuple[Any, ...], PipelineSums]:
         groups = [HOURS.c[name] for name in by]
         query = select(*groups, *(func.sum(HOURS.c[name]).label(name) for name in SUMS)).where(HOURS.c.hour >= since)
-        query = narrowed(query, (HOURS.c.processing_type, processing_type))
+        query = where_equal(query, (HOURS.c.processing_type, processing_type))
         rows = tx.execute(query.group_by(*groups).order_by(*groups)).mappings()
         return {tuple(row[name] for name in by): PipelineSums(**{name: row[name] for name in SUMS}) for row in rows}
 

@@ -1,5 +1,5 @@
-"""What the tick reads of interactions, feedback and fetches,
-each by the index that holds nothing else; writes nothing.
+"""What the tick reads of interactions, feedback and fetches, each by the index that has nothing else; it writes
+nothing.
 """
 
 from __future__ import annotations
@@ -174,7 +174,7 @@ class ObservationQueries:
         sums = within(tx, family, since, variant=variant, feedback_only=True, units=False)
         newest_first = sorted(((minute_sums.start, minute_sums.n) for minute_sums in sums), reverse=True)
         wanted = limit
-        # not all since then at once: the events of every variant would be read in search of the few of this one
+        # in parts, since otherwise the events of every variant would be read for the few of this one
         while True:
             n, first = 0, None
             for start, own in newest_first:
@@ -218,7 +218,7 @@ class ObservationQueries:
                 if row.last > closed_at(row.cohort_start):
                     with_late[row.cohort_start] = closed_at(row.cohort_start)
         for some in chunks(sorted(with_late.items()), COHORTS_PER_QUERY):
-            # The rollout is named in every branch: each is then a search of its own by the index.
+            # Every branch names the rollout, so that each is a search of its own by the index.
             received_after = or_(
                 *(and_(_F.rollout == rollout.id, _F.cohort_start == c, _F.received_at > at) for c, at in some)
             )

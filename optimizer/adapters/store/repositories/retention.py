@@ -129,7 +129,7 @@ def _of_old_studies(study: ColumnElement[str], *more: ColumnElement[bool]) -> Co
 
 
 def _texts_of_calls(family: str | None, before: datetime) -> ColumnElement[bool]:
-    """Of studies and of runs that ended before."""
+    """The texts of calls of studies and runs that ended before."""
     ended = (
         select(of.id).where(of.family == family, of.status.in_(ENDED), of.finished_at < before)
         for of in (STUDIES.c, RUNS.c)
@@ -145,7 +145,7 @@ def _of_evaluations(family: str | None, before: datetime) -> ColumnElement[bool]
 
 
 def _of_stretches_before(family: str | None, before: datetime) -> ColumnElement[bool]:
-    """Those that ended: a day in which something is kept yet goes with its end."""
+    """The stretches that ended: a day in which something is still stored goes when it ends."""
     s = SUMS.c
     ended = (and_(s.minutes == length, s.start <= before - timedelta(minutes=length)) for length in LENGTHS)
     return and_(s.family == family, or_(*ended))

@@ -16,7 +16,7 @@ from typing import Any
 from sqlalchemy import Connection, RowMapping, and_, bindparam, func, insert, or_, select, update
 
 from optimizer.adapters.store.engine import upsert
-from optimizer.adapters.store.rows import columns_of, first, narrowed, newest_first, page_of, record_of
+from optimizer.adapters.store.rows import columns_of, first, newest_first, page_of, record_of, where_equal
 from optimizer.adapters.store.tables import CohortBlockRow, DecisionRow, RolloutRow, RolloutUnitsRow, RolloutWatchRow
 from optimizer.core.base.canonical import canonical_json
 from optimizer.core.base.errors import Conflict, NotFound, StaleVersion
@@ -81,7 +81,7 @@ class RolloutTables:
     def page(
         self, tx: Connection, *, family: str | None, cursor: str | None, limit: int
     ) -> tuple[list[Rollout], str | None]:
-        query = narrowed(newest_first(select(ROLLOUTS), ROLLOUTS, cursor, limit), (ROLLOUTS.c.family, family))
+        query = where_equal(newest_first(select(ROLLOUTS), ROLLOUTS, cursor, limit), (ROLLOUTS.c.family, family))
         rollouts = [_rollout(row) for row in tx.execute(query).mappings()]
         return page_of(rollouts, limit, lambda rollout: (rollout.created_at, rollout.id))
 
@@ -136,8 +136,8 @@ def _decision(row: RowMapping) -> Decision:
 
 
 def _content(text: str) -> Any:
-    """The content of a decision; what is not the canonical JSON that was hashed is handed on as it is,
-    for verification to name.
+    """The content of a decision. What is not the canonical JSON that was hashed stays as it is, so that verification
+    names it.
     """
     try:
         content = json.loads(text)
@@ -154,9 +154,8 @@ ROWS_PER_QUERY = 2000
 IDLE_S = 900.0
 BEFORE_ALL = 0  # a look that counted units has closed a block, so rows have numbers from 1 on
 
-Count = tuple[
-    datetime | None, int, int | None
-]  # a UnitCount's members; a tuple of these costs the garbage collector nothing
+# A UnitCount's members; a tuple of these costs the garbage collector nothing.
+Count = tuple[datetime | None, int, int | None]
 Counts = dict[str, Count]  # by unit
 
 
@@ -166,20 +165,18 @@ class _Book:
 
     last: tuple[int, str] | None = None  # n_blocks and counts of a row
     stages: dict[int, Counts] = field(default_factory=dict)
-    cohorts: dict[str | None, datetime | None] = field(
-        default_factory=lambda: {None: None}
-    )  # one object for all units of a cohort
+    # One object for all units of a cohort.
+    cohorts: dict[str | None, datetime | None] = field(default_factory=lambda: {None: None})
     asked_at: float = 0.0
 
 
 class UnitCountTable:
-    """ports.UnitCounts on the database: table rollout_units, which grows by one row per look, and what its rows add up
-    to, kept in memory by the process that ticks. What the rows of a transaction say holds, whichever process wrote
-    them.
+    """ports.UnitCounts on the database: table rollout_units, with one row per look.
 
-    A unit may come back after weeks, so looking units up in a table costs a page of the disk for each, and more with
-    each unit that a rollout has seen. Here a look appends what it changed, and a tick reads what was appended since the
-    last one: both cost the same however long the rollout lasts
+    The process that ticks keeps what the rows add up to in memory. What a transaction's rows say holds, whichever
+    process wrote them. A unit may come back after weeks, so looking units up in a table costs a page of the disk for
+    each, and more with each unit that a rollout has seen. Here a look appends what it changed, and a tick reads what
+    was appended since the last one: both cost the same however long the rollout lasts
     (docs/adr/0010-a-tick-reads-first-and-writes-once.md).
     """
 
@@ -219,7 +216,7 @@ class UnitCountTable:
             )
 
     def sums(self, tx: Connection, rollout: str) -> tuple[int, int]:
-        """From the rows alone: verification does not trust the memory."""
+        """The sums from the rows alone: verification does not trust the memory."""
         book = _Book()
         _read_on(tx, rollout, book)
         units = [count for counts in book.stages.values() for count in counts.values()]
@@ -229,6 +226,10 @@ class UnitCountTable:
         with self._one_at_a_time:
             for idle in [id for id, book in self._books.items() if time.monotonic() - book.asked_at > IDLE_S]:
                 del self._books[idle]
+
+    def forget_all(self) -> None:
+        with self._one_at_a_time:
+            self._books.clear()
 
 
 def _read_on(tx: Connection, rollout: str, book: _Book) -> None:
@@ -291,7 +292,7 @@ class BlockTables:
             )
 
     def of_rollout(self, tx: Connection, rollout: str, *, kind: str | None = None) -> list[StoredBlock]:
-        query = narrowed(_READ.where(BLOCKS.c.rollout == rollout).order_by(BLOCKS.c.seq), (BLOCKS.c.kind, kind))
+        query = where_equal(_READ.where(BLOCKS.c.rollout == rollout).order_by(BLOCKS.c.seq), (BLOCKS.c.kind, kind))
         return [_block(row) for row in tx.execute(query)]
 
     def each(self, tx: Connection, rollout: str) -> Iterator[StoredBlock]:

@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import Connection, and_, bindparam, delete, func, insert, select, update
 
 from optimizer.adapters.store.engine import insert_new, upsert
-from optimizer.adapters.store.rows import columns_of, first, narrowed, record_of
+from optimizer.adapters.store.rows import columns_of, first, record_of, where_equal
 from optimizer.adapters.store.tables import (
     ChampionRow,
     ExposureCountRow,
@@ -132,7 +132,7 @@ class ExposureTable:
             counts[*arm, window_start, client] = counts.get((*arm, window_start, client), 0) + n
             sums[arm] = sums.get(arm, 0) + n
         upsert(tx, EXPOSURES, [_columns(key, n) for key, n in counts.items()], add=("n_exposed",))
-        # in one order: two processes that take the same arms the other way round would wait for each other
+        # in one order, since two processes that take the same arms in opposite orders would wait for each other
         upsert(tx, SUMS, [_sum(arm, "", n) for arm, n in sorted(sums.items())], add=("n_exposed",))
 
     def put(self, tx: Connection, rows: Iterable[Exposure], sent_by: str) -> list[bool]:
@@ -149,7 +149,7 @@ class ExposureTable:
         query = select(_S.variant, _S.rollout, _S.stage, func.sum(_S.n_exposed).label("n_exposed")).where(
             _S.family == family
         )
-        query = narrowed(query, (_S.rollout, rollout))
+        query = where_equal(query, (_S.rollout, rollout))
         rows = tx.execute(query.group_by(_S.variant, _S.rollout, _S.stage).order_by(_S.rollout, _S.stage, _S.variant))
         return [
             {

@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import Connection, RowMapping, bindparam, delete, func, insert, or_, select, update
 
 from optimizer.adapters.store.engine import upsert
-from optimizer.adapters.store.rows import columns_of, first, narrowed, newest_first, page_of, record_of
+from optimizer.adapters.store.rows import columns_of, first, newest_first, page_of, record_of, where_equal
 from optimizer.adapters.store.tables import ScheduleRow, StudyRow, TierAnswersRow, TrialResultRow, TrialRow
 from optimizer.core.base.errors import Conflict, NotFound
 from optimizer.core.base.values import Budget, ExampleResult, Spend
@@ -63,7 +63,7 @@ class StudyTables:
         cursor: str | None = None,
         limit: int = 100,
     ) -> tuple[list[Study], str | None]:
-        query = narrowed(
+        query = where_equal(
             newest_first(select(STUDIES), STUDIES, cursor, limit), (_S.family, family), (_S.status, status)
         )
         studies = [_study(row) for row in tx.execute(query).mappings()]
@@ -90,9 +90,8 @@ class StudyTables:
         studies = [
             _study(row) for row in tx.execute(select(STUDIES).where(STUDIES.c.status.in_(UNFINISHED))).mappings()
         ]
-        return sorted(
-            studies, key=lambda study: (study.created_at, study.id)
-        )  # asked to sort, SQLite would read all of them
+        # Asked to sort, SQLite would read all of them.
+        return sorted(studies, key=lambda study: (study.created_at, study.id))
 
     def update(self, tx: Connection, id: str, **changes: Any) -> Study:
         if unknown := changes.keys() - Study.__dataclass_fields__.keys():
@@ -131,7 +130,7 @@ class StudyTables:
     ) -> dict[str, list[ExampleResult]]:
         r = RESULTS.c
         query = select(RESULTS).where(r.study == study, r.purpose == purpose).order_by(r.variant, r.example)
-        query = narrowed(query, (r.variant, variant))
+        query = where_equal(query, (r.variant, variant))
         by_variant: dict[str, list[ExampleResult]] = {}
         for row in tx.execute(query).mappings():
             by_variant.setdefault(row["variant"], []).append(record_of(ExampleResult, row))

@@ -34,7 +34,7 @@ from optimizer.core.feedback.events import FeedbackSource, Interaction
 from optimizer.core.feedback.rating_draws import JudgedAnswer, SampledInteraction, confidence_of_parts
 from optimizer.core.feedback.traffic import PastLabel, PastRequest, RecordedTraffic, recorded_traffic
 from optimizer.core.scheduling.triggers import RecentOutcomes, recent_outcomes
-from optimizer.core.views.quality import ScoreCount
+from optimizer.core.views.quality import LowValue, ScoreCount
 
 _F, _I = FEEDBACK_EVENTS.c, INTERACTIONS.c
 
@@ -182,7 +182,7 @@ class TrafficTables:
         b = FEEDBACK_EVENTS.alias("before").c
         is_earlier = or_(b.received_at < _F.received_at, and_(b.received_at == _F.received_at, b.id < _F.id))
         earlier = (b.family == family) & (b.interaction == _F.interaction) & and_(*_by_judge(judge, b)) & is_earlier
-        # The family is named in every branch: each is then a search of its own by the index.
+        # Every branch names the family, so that each is a search of its own by the index.
         received = or_(*(and_(_F.family == family, _F.received_at >= a, _F.received_at < z) for a, z in windows))
         query = select(func.count(), func.avg(_F.score)).where(received, *_by_judge(judge))
         query = query.where(~select(b.id).where(earlier).exists())
@@ -233,6 +233,23 @@ class TrafficTables:
             issues.update({("check", issue) for call in calls for issue in call.get("issues") or ()})
         return len(parts), issues
 
+    def label_counts(self, tx: Connection, families: Sequence[str], since: datetime, until: datetime) -> dict[str, int]:
+        labels = Counter[str]()
+        for some in chunks(families):
+            query = select(_F.label, func.count().label("n")).where(
+                _F.family.in_(some), _F.received_at >= since, _F.received_at < until, _F.label.is_not(None)
+            )
+            labels.update({row.label: row.n for row in tx.execute(query.group_by(_F.label))})
+        return dict(labels)
+
+    def lowest(self, tx: Connection, family: str, since: datetime, until: datetime, most: int) -> list[LowValue]:
+        value = func.coalesce(_F.score, _success()).label("value")
+        columns = (_F.id.label("event"), _F.interaction, _F.source, value, _F.label, _F.received_at)
+        query = _of(FEEDBACK_EVENTS, family, since, until, *columns)
+        query = query.where(_F.interaction.is_not(None), value.is_not(None))
+        rows = tx.execute(query.order_by(value, _F.received_at.desc(), _F.id).limit(most)).mappings()
+        return [LowValue(**row) for row in rows]
+
     def turns(
         self,
         tx: Connection,
@@ -244,6 +261,11 @@ class TrafficTables:
     ) -> list[Interaction]:
         query = _of(INTERACTIONS, family, since, until, *INTERACTIONS.columns)
         query = query.where(_I.conversation.in_(sorted(conversations))).order_by(_I.received_at, _I.id).limit(most)
+        return [interaction_of(row) for row in tx.execute(query).mappings()]
+
+    def newest(self, tx: Connection, family: str, since: datetime, until: datetime, most: int) -> list[Interaction]:
+        query = _of(INTERACTIONS, family, since, until, *INTERACTIONS.columns)
+        query = query.order_by(_I.received_at.desc(), _I.id.desc()).limit(most)
         return [interaction_of(row) for row in tx.execute(query).mappings()]
 
 

@@ -1,10 +1,11 @@
-"""Tables variants, written once per (family, content) and never changed; evaluation_batches and variant_performance:
-how each did; playbook_entries and playbook_steps: what a family has learned, and which steps of a study are in it.
+"""Tables variants, written once per (family, content), whose content never changes; evaluation_batches and
+variant_performance: how each did; playbook_entries and playbook_steps: what a family has learned, and which steps of a
+study are in it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from math import ceil
@@ -36,7 +37,7 @@ from optimizer.adapters.store.tables import (
     VariantRow,
 )
 from optimizer.core.evaluation.suite import Check, EvaluationBatch
-from optimizer.core.family.variant import Variant, VariantRecord
+from optimizer.core.family.variant import DRAFT, Source, Variant, VariantRecord
 from optimizer.core.search.playbook.entries import Entry
 
 VARIANTS = VariantRow.__table__
@@ -55,14 +56,22 @@ class VariantTable:
     """ports.Variants on the database."""
 
     def add(self, tx: Connection, record: VariantRecord) -> bool:
-        row = {name: getattr(record, name) for name in _PLAIN}
-        return insert_new(tx, VARIANTS, [{**row, "id": record.variant.id, "content": record.variant.content()}]) > 0
+        origin = {name: getattr(record, name) for name in _PLAIN}
+        row = {**origin, "id": record.variant.id, "content": record.variant.content()}
+        if insert_new(tx, VARIANTS, [row]) > 0:
+            return True
+        if record.source == DRAFT:
+            return False
+        named = and_(VARIANTS.c.family == record.family, VARIANTS.c.id == record.variant.id)
+        return tx.execute(update(VARIANTS).where(named, VARIANTS.c.source == DRAFT).values(**origin)).rowcount > 0
 
     def get(self, tx: Connection, family: str, id: str) -> VariantRecord | None:
         return first(tx, select(VARIANTS).where(VARIANTS.c.family == family, VARIANTS.c.id == id), _record)
 
-    def of_family(self, tx: Connection, family: str) -> list[VariantRecord]:
+    def of_family(self, tx: Connection, family: str, sources: Collection[Source] | None = None) -> list[VariantRecord]:
         query = select(VARIANTS).where(VARIANTS.c.family == family).order_by(VARIANTS.c.created_at, VARIANTS.c.id)
+        if sources is not None:
+            query = query.where(VARIANTS.c.source.in_(sources))
         return [_record(row) for row in tx.execute(query).mappings()]
 
     def ids(self, tx: Connection, family: str) -> set[str]:

@@ -1,7 +1,7 @@
 """All tables, one module per concept; importing this package fills the metadata.
 
-Each is written by one module of ``repositories/``; its name stands in the table's docstring; retention.py removes what
-is too old. What a table is declared with stands in ``row.py``. Start at ``events.py``.
+One module of ``repositories/`` writes each table; the table's docstring names it. retention.py removes old rows.
+``row.py`` has the parts that tables are declared with. Start at ``events.py``.
 """
 
 from __future__ import annotations
@@ -22,14 +22,24 @@ from optimizer.adapters.store.tables.examples import (
     JudgeCalibrationRow,
     JudgeRunRow,
     ReviewRow,
+    StudentRow,
 )
-from optimizer.adapters.store.tables.operators import AlertRow, ApiKeyRow, AuditRow, CallerRow, KeyUsageRow, OutboxRow
+from optimizer.adapters.store.tables.operators import (
+    AlertRow,
+    AlertSilenceRow,
+    ApiKeyRow,
+    AuditRow,
+    CallerRow,
+    KeyUsageRow,
+    OutboxRow,
+)
 from optimizer.adapters.store.tables.performance import (
     ArmStatRow,
     DriftDetectorRow,
     MinuteStatRow,
     PipelineHourRow,
     PipelineRecordRow,
+    StatSumRow,
     SwitchWatchRow,
     TrafficSumRow,
     VariantPerformanceRow,
@@ -68,6 +78,7 @@ __all__ = [
     "FEEDBACK_EVENTS",
     "INTERACTIONS",
     "AlertRow",
+    "AlertSilenceRow",
     "ApiKeyRow",
     "ArmStatRow",
     "AuditRow",
@@ -105,6 +116,8 @@ __all__ = [
     "ScheduleRow",
     "SealedInputRow",
     "ServingVersionRow",
+    "StatSumRow",
+    "StudentRow",
     "StudyRow",
     "SwitchWatchRow",
     "TierAnswersRow",

@@ -7,7 +7,7 @@ from datetime import datetime
 from types import NoneType, UnionType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from sqlalchemy import JSON, Boolean, Column, Float, Index, Integer, PrimaryKeyConstraint, String, Table
+from sqlalchemy import JSON, Boolean, Column, Float, Index, Integer, PrimaryKeyConstraint, String, Table, text
 from sqlalchemy.types import TypeEngine
 from sqlmodel import Field, SQLModel
 
@@ -42,6 +42,7 @@ _COLUMN_TYPES: Mapping[Any, Callable[[], TypeEngine[Any]]] = {
     Sequence: lambda: JSON(none_as_null=True),
 }
 
+_LABELLED = text("label IS NOT NULL")
 # Every index ends in what grows with time or with the id, so that new rows go to its end: one in the order of units
 # would write another page for each row (docs/adr/0034-events-have-no-unit-index.md).
 INTERACTIONS = _event_table(  # written by events.py
@@ -58,6 +59,7 @@ FEEDBACK_EVENTS = _event_table(  # written by events.py
     Index("ix_feedback_family_received", "family", "received_at"),
     Index("ix_feedback_rollout_cohort", "rollout", "cohort_start"),
     Index("ix_feedback_interaction", "family", "interaction"),
+    Index("ix_feedback_labelled", "family", "received_at", "label", sqlite_where=_LABELLED, postgresql_where=_LABELLED),
 )
 
 

@@ -95,6 +95,20 @@ class JudgeCalibrationRow(Row):
     created_at: datetime = time_field()
 
 
+class StudentRow(Row):
+    """Written by examples.py: what a study taught a student, and which examples taught it, with its answer to each by
+    what had not learned from it.
+    """
+
+    __tablename__ = "students"
+    family: str = Field(primary_key=True)
+    id: str = Field(primary_key=True)  # from the content
+    content: dict[str, Any] = json_field()
+    rows: dict[str, list[Any]] = json_field()  # example -> [label, confidence]
+    study: str
+    created_at: datetime = time_field()
+
+
 class JudgeRunRow(Row):
     """Written by journal.py: what was asked for in the background outside studies."""
 

@@ -28,6 +28,18 @@ class AlertRow(Row):
     closed_at: datetime | None = time_field(nullable=True)
 
 
+class AlertSilenceRow(Row):
+    """Written by alerts.py: alerts of a rule, of a family or of a rule in a family that send no message until then."""
+
+    __tablename__ = "alert_silences"
+    rule: str = Field(primary_key=True, default="")  # "" for all of the family's
+    family: str = Field(primary_key=True, default="")  # "" for all families
+    until: datetime = time_field()
+    reason: str
+    by: str
+    since: datetime = time_field()
+
+
 class OutboxRow(Row):
     """Written by alerts.py: what MLflow and the alert channels still have to hear."""
 

@@ -51,6 +51,43 @@ class MinuteStatRow(Row):
     n_score: int = 0
     score_sum: float = 0.0
     score_squares: float = 0.0
+    n_low_scores: int = 0
+    n_with_parts: int = 0
+    n_retried: int = 0
+    n_tools_ignored: int = 0
+    issues: dict[str, Any] = json_field()  # found by checks -> n
+    scores: dict[str, Any] = json_field()  # judge -> score -> n
+
+
+class StatSumRow(Row):
+    """Written by minute_stats.py, in the transaction of the minutes: their sums by hour and day."""
+
+    __tablename__ = "stat_sums"
+    family: str = Field(primary_key=True)  # "" for all families together
+    minutes: int = Field(primary_key=True)  # 60 or 1440
+    start: datetime = Field(sa_type=Utc, primary_key=True)
+    variant: str = Field(primary_key=True)
+    model: str = Field(primary_key=True)
+    source: str = Field(primary_key=True)
+    n: int
+    n_errors: int
+    n_latency: int
+    latency_sum_ms: float
+    latency_histogram: dict[str, Any] = json_field()
+    n_cost: int
+    cost_sum_usd: float
+    cost_histogram: dict[str, Any] = json_field()
+    n_success: int
+    success_sum: int
+    n_score: int
+    score_sum: float
+    score_squares: float
+    n_low_scores: int
+    n_with_parts: int
+    n_retried: int
+    n_tools_ignored: int
+    issues: dict[str, Any] = json_field()
+    scores: dict[str, Any] = json_field()
 
 
 class ArmStatRow(Row):
@@ -107,6 +144,7 @@ class PipelineRecordRow(Row):
     exit_reason: str = ""
     exit_confidence: float | None = None
     time_saved_share: float | None = None
+    config_version: str = Field(default="", sa_column_kwargs={"server_default": ""})
 
 
 class PipelineHourRow(Row):

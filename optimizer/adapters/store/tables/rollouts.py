@@ -21,9 +21,8 @@ class RolloutRow(Row):
     __table_args__ = (Index("ix_rollouts_family_status", "family", "status"),)
     id: str = Field(primary_key=True)
     family: str
-    active_family: str | None = Field(
-        default=None, unique=True
-    )  # the family while active, else NULL: one active rollout per family
+    # The family while active, else NULL: one active rollout per family.
+    active_family: str | None = Field(default=None, unique=True)
     candidate: str
     champion: str
     aim: str

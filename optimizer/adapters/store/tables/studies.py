@@ -17,9 +17,8 @@ class StudyRow(Row):
     __tablename__ = "studies"
     id: str = Field(primary_key=True)
     family: str = Field(index=True)
-    active_family: str | None = Field(
-        default=None, unique=True
-    )  # the family until the study ends, then NULL: one study per family
+    # The family until the study ends, then NULL: one study per family.
+    active_family: str | None = Field(default=None, unique=True)
     strategy: str
     aim: str
     status: str = Field(index=True)
@@ -102,9 +101,8 @@ class LmCallRow(Row):
     __tablename__ = "lm_calls"
     __table_args__ = (
         Index("ix_lm_calls_key_status", "key", "status"),
-        Index(
-            "ix_lm_calls_study", "study", "status", "cost_usd", "reserved_usd"
-        ),  # all of ``spend``: it is asked before every call
+        # All of ``spend``: it is asked before every call.
+        Index("ix_lm_calls_study", "study", "status", "cost_usd", "reserved_usd"),
     )
     id: str = Field(primary_key=True)
     key: str

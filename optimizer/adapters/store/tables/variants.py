@@ -13,13 +13,13 @@ from optimizer.adapters.store.tables.row import Row, json_field, time_field
 
 
 class VariantRow(Row):
-    """Written by variants.py. Never changed after the insert."""
+    """Written by variants.py. After the insert only a draft's origin changes, once it is saved or put to use."""
 
     __tablename__ = "variants"
     family: str = Field(primary_key=True)
     id: str = Field(primary_key=True)
     content: dict[str, Any] = json_field()
-    source: str  # file, study, person, import, environment
+    source: str  # file, study, person, import, environment, draft
     note: str = ""
     file_version: str | None = None
     parent: str | None = None

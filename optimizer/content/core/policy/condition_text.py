@@ -1,9 +1,8 @@
-"""From the text of a condition to its tree: its words and signs, grammar and limits. Refuses with the position,
-whatever the text, and with a hint where one is known.
+"""From the text of a condition to its tree: words and signs, grammar and limits.
 
-The grammar is a small part of Python's, read here and not by Python: no text reaches its parser or compiler, and a
-position is a character of the text in every version of Python. Work grows with the length of the text; the recursion is
-bounded by ``MAX_DEPTH``.
+A refusal names the position, and gives a hint where one is known. The grammar is a small part of Python's, read here
+and not by Python: no text reaches its parser or compiler, and a position is a character of the text in every version of
+Python. Work grows with the length of the text; the recursion is bounded by ``MAX_DEPTH``.
 """
 
 from __future__ import annotations
@@ -54,8 +53,8 @@ _HINTS = {
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """``kind`` is number, name, text, flag or end; for a sign and for and, or, not,
-    in it is the sign or word itself.
+    """``kind`` is number, name, text, flag or end; for a sign and for and, or, not, in it is the sign or
+    word itself.
     """
 
     kind: str
@@ -72,7 +71,7 @@ def tokens_of(text: str, names: Collection[str]) -> Iterator[Token]:
     while position < len(text):
         match = _PATTERN.match(text, position)
         if match is None:
-            shown = quoted(text[position])
+            shown = quote_token(text[position])
             hint = _HINTS.get(text[position])
             raise InvalidCondition(
                 text, position, f"{shown} does not belong in a condition" + (f": {hint}" if hint else "")
@@ -88,7 +87,9 @@ def tokens_of(text: str, names: Collection[str]) -> Iterator[Token]:
             if kind == "text" and not token.isprintable():
                 odd = next(i for i, character in enumerate(token) if not character.isprintable())
                 raise InvalidCondition(
-                    text, position + odd, f"{quoted(token[odd])} cannot stand in a text: only what can be printed does"
+                    text,
+                    position + odd,
+                    f"{quote_token(token[odd])} cannot stand in a text: only what can be printed does",
                 )
             if kind == "number" and (follower.isalnum() or follower in {".", "_"}):
                 raise InvalidCondition(
@@ -123,12 +124,12 @@ def _unknown(word: str, names: Collection[str]) -> str:
     close = get_close_matches(word[:MAX_SHOWN], names, n=1)
     meant = f"; did you mean {close[0]}?" if close else ""
     if not names:
-        return f"no variable is called {quoted(word)}, and none is declared"
+        return f"no variable is called {quote_token(word)}, and none is declared"
     shown = ", ".join(sorted(names)[:MAX_SHOWN]) + (", …" if len(names) > MAX_SHOWN else "")
-    return f"no variable is called {quoted(word)}{meant or '.'} Known: {shown}"
+    return f"no variable is called {quote_token(word)}{meant or '.'} Known: {shown}"
 
 
-def quoted(token: str) -> str:
+def quote_token(token: str) -> str:
     """``token`` as a message shows it: in ASCII quotes, shortened, what cannot be printed by its code."""
     return repr(token if len(token) <= MAX_SHOWN else token[:MAX_SHOWN] + "…")
 
@@ -219,7 +220,7 @@ def opposite(tree: Tree) -> Tree:
 
 
 class _Reader:
-    """Recursive descent: each method reads one rule of the grammar and leaves ``self.token`` at what follows."""
+    """Recursive descent: each method reads one rule of the grammar and leaves ``self.token`` behind it."""
 
     def __init__(self, text: str, names: Collection[str]) -> None:
         self.text = text
@@ -330,7 +331,7 @@ class _Reader:
         return Membership(left.name, tuple(values), first.kind == "in")
 
     def value(self) -> Node:
-        """A variable, a value, or whatever stands in brackets."""
+        """A variable, a value, or an expression in brackets."""
         match self.token.kind:
             case "name":
                 return Name(self.step().text)
@@ -411,4 +412,4 @@ class _Reader:
         why = {"(": "; nothing can be called", "[": "; nothing can be looked up", "-": f"; {NO_ARITHMETIC}"}.get(
             token.kind, ""
         )
-        self.fail(token.position, f"here stands {quoted(token.text)}, where {wanted} should stand{why}")
+        self.fail(token.position, f"here stands {quote_token(token.text)}, where {wanted} should stand{why}")

@@ -1,11 +1,10 @@
-"""Conditions of a policy, such as ``duration_seconds < 60 and overall_quality < 0.5``: read once,
-asked of one record or of columns.
+"""Conditions of a policy, such as ``duration_seconds < 60 and overall_quality < 0.5``, for one record or for columns.
 
 A variable that is missing (absent, None, NaN) or of the other kind (a text where a number is compared) makes its
 comparison *cannot tell*, under ``not`` too, and a condition holds only where it is known to: Kleene's three-valued
-logic. Every ``not`` is carried out on the comparisons below it when the text is read; what is left is monotone, so a
-comparison that cannot tell may answer "no" and the whole is exactly Kleene's "true". That is why one and the same tree
-serves records and columns.
+logic. When the text is read, every ``not`` is carried out on the comparisons below it. The rest is monotone, so a
+comparison that cannot tell may answer "no", and the whole is exactly Kleene's "true". That is why the same tree serves
+records and columns.
 
 docs/reference/conditions.md has the grammar; ``condition_text.py`` reads it.
 """

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from optimizer.content.core.policy.condition_text import MAX_SHOWN, quoted
+from optimizer.content.core.policy.condition_text import MAX_SHOWN, quote_token
 from optimizer.content.core.policy.conditions import Condition, compile_condition
 from optimizer.content.core.records.fields import BY_NAME, CHECKPOINTS, known_at
 from optimizer.core.base.errors import Fault, InvalidCondition, pointer_of
 from optimizer.core.base.knob import Knob
 
-BARE_CONFIDENCE = 1.0  # of a condition that is declared as a text alone
+BARE_CONFIDENCE = 1.0  # of a condition that is declared as a bare text
 ENTRY_KEYS = ("name", "enabled", "condition", "confidence", "reason")
 
 _WORD = re.compile(r"\w+")
@@ -83,7 +83,7 @@ def first_exit(values: Mapping[str, Any], exits: Sequence[Exit]) -> Exit | None:
 
 
 def counting(exits: Sequence[Exit], min_confidence: float) -> tuple[Exit, ...]:
-    """Those that are enabled and sure enough, in their order."""
+    """The conditions that are enabled and sure enough, in their order."""
     return tuple(rule for rule in exits if rule.enabled and rule.confidence >= min_confidence)
 
 
@@ -111,7 +111,7 @@ def read_exits(entries: Any, checkpoint: str, at: Sequence[Any]) -> tuple[tuple[
         condition = None
         if isinstance(plain, Mapping) and isinstance(plain.get("condition"), str):
             try:
-                condition = compiled(plain["condition"], checkpoint)
+                condition = cached_condition(plain["condition"], checkpoint)
             except InvalidCondition as wrong:
                 entry_faults.append(Fault(pointer=text_at, detail=_fault_text(wrong, plain["condition"], checkpoint)))
         faults += entry_faults
@@ -129,7 +129,7 @@ def read_exits(entries: Any, checkpoint: str, at: Sequence[Any]) -> tuple[tuple[
 
 
 @lru_cache(maxsize=4096)
-def compiled(text: str, checkpoint: str) -> Condition:
+def cached_condition(text: str, checkpoint: str) -> Condition:
     """The compiled condition; the same text is compiled once. Raises InvalidCondition."""
     return compile_condition(text, known_at(checkpoint))
 
@@ -177,7 +177,7 @@ def _fault_text(wrong: InvalidCondition, text: str, checkpoint: str) -> str:
     )
     if close and close[0] not in known:
         later = BY_NAME[close[0]]
-        meant = "" if word == later.name else f"no variable is called {quoted(word)}; did you mean {later.name}? "
+        meant = "" if word == later.name else f"no variable is called {quote_token(word)}; did you mean {later.name}? "
         since = f"{later.name} is known from {later.known_from} on, not yet at {checkpoint}; move the condition there"
         wrong = InvalidCondition(text, wrong.position, meant + since)
     return wrong.detail.rstrip(".")

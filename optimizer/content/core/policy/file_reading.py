@@ -18,13 +18,10 @@ FILTER, ROUTING, EXITS = "quality_filtering.yaml", "content_routing.yaml", "earl
 MONITORING, OPTIMAL = "monitoring.yaml", "optimal_config.yaml"
 FILES = (FILTER, ROUTING, EXITS, MONITORING, OPTIMAL)
 THRESHOLDS = ("min_overall", "min_coherence", *(knob for knob, _ in filter.MINIMA.values()))
-CHECKS: Mapping[str, str] = {
-    "min_words": "min_words",
-    "min_sentences": "min_sentences",
-    "needed": "checks_needed",
-}  # key -> knob
+# Key -> knob.
+CHECKS: Mapping[str, str] = {"min_words": "min_words", "min_sentences": "min_sentences", "needed": "checks_needed"}
 OVERALL = "overall_metrics"  # monitoring.yaml may hold its figures below this key
-_ALIKE = 0.8  # of two keys: nearer ones are taken for a typing error
+_ALIKE = 0.8  # similarity from which on a key counts as another one, mistyped
 
 Path = tuple[Any, ...]
 
@@ -93,8 +90,8 @@ class KnobReader:
     def rest(
         self, name: str, at: Path, content: Mapping[str, Any], known: Sequence[str], to: Path, *, strict: bool = False
     ) -> None:
-        """What is left beside the known keys: kept under ``to``,
-        or a fault where it looks like one of them (``strict``: always).
+        """Stores the unknown keys under ``to``; one that looks like a known key is a fault (``strict``:
+        every one is).
         """
         for key, value in content.items():
             if key in known:
@@ -237,7 +234,7 @@ class KnobReader:
 
 
 def part_of(content_type: str) -> str:
-    """Where content_routing.yaml lists the type."""
+    """The part of content_routing.yaml that lists the type."""
     return "content_types" if content_type in route.CONTENT_TYPES else "custom_types"
 
 

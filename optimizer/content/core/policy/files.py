@@ -34,8 +34,8 @@ from optimizer.core.feedback.pipeline_record import Target
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PipelineFiles:
-    """What the files say: the flat policy, the alert levels by figure, the evidence of a recommendation,
-    and by file what no knob means.
+    """What the files say: the flat policy, alert levels by figure, the evidence of a recommendation, and keys without a
+    knob.
     """
 
     policy: Mapping[str, Any] = field(default_factory=dict)

@@ -1,9 +1,9 @@
-"""The quality filter: a weighted score, and how many of four checks an item has to pass to be processed in full; and
-how long each way through the pipeline takes, as a share of full processing.
+"""The quality filter: a weighted score, and how many of four checks an item has to pass to be processed in full.
 
-Written with operators only: the same lines judge one record (floats) and all records at once (numpy columns). A value
-that was not measured is NaN; it compares as False both ways, so it fails no check. An item is sent the light way only
-when so many checks are known to fail that the others cannot make up for it: silence bypasses nothing.
+Also how long each way through the pipeline takes, as a share of full processing. It is written with operators only: the
+same lines judge one record (floats) and all records at once (numpy columns). A value that was not measured is NaN,
+which compares as False both ways, so it fails no check. An item is sent the light way only when so many checks are
+known to fail that the others cannot make up for it: missing values bypass nothing.
 """
 
 from __future__ import annotations
@@ -28,9 +28,8 @@ CHECKS: Mapping[str, tuple[str, str]] = {  # name of the check -> (threshold, fi
     "coherence": ("min_coherence", "coherence_score"),
     "overall": ("min_overall", "overall_quality"),
 }
-MINIMA: Mapping[
-    str, tuple[str, str]
-] = {  # checked only where a record carries the score; one below its minimum is enough
+# Checked only where a record carries the score; one below its minimum is enough.
+MINIMA: Mapping[str, tuple[str, str]] = {
     "completeness": ("min_completeness", "completeness_score"),
     "informativeness": ("min_informativeness", "informativeness_score"),
     "predicted_quality": ("min_predicted_quality", "predicted_quality"),
@@ -100,8 +99,8 @@ def overall_of(values: Mapping[str, Any]) -> Any:
     return sum(weight * values[part] for part, weight in WEIGHTS.items())
 
 
-def failed(values: Mapping[str, Any], thresholds: Mapping[str, Any]) -> dict[str, Any]:
-    """Which checks and minima are known to fail, by name.
+def known_failures(values: Mapping[str, Any], thresholds: Mapping[str, Any]) -> dict[str, Any]:
+    """Name -> whether the check or minimum is known to fail.
 
     ``thresholds`` has every name of ``FIELD_OF``; floats or columns.
     """
@@ -113,16 +112,16 @@ def failed(values: Mapping[str, Any], thresholds: Mapping[str, Any]) -> dict[str
 
 def is_bypassed(values: Mapping[str, Any], thresholds: Mapping[str, Any]) -> Any:
     """Whether too many checks fail for full processing, or a score lies below its minimum; bool or a column of them."""
-    failures = failed(values, thresholds)
+    failures = known_failures(values, thresholds)
     bypassed = sum(1 * failures[name] for name in CHECKS) > len(CHECKS) - thresholds["checks_needed"]
     for name in MINIMA:
         bypassed = bypassed | failures[name]
     return bypassed
 
 
-def checked(values: Mapping[str, Any], thresholds: Mapping[str, Any]) -> dict[str, bool | None]:
+def outcomes_of_checks(values: Mapping[str, Any], thresholds: Mapping[str, Any]) -> dict[str, bool | None]:
     """Passed, failed or None (not measured), by name, for one record; minima only where one is set."""
-    failures = failed(values, thresholds)
+    failures = known_failures(values, thresholds)
     return {
         name: None if values[field] != values[field] else not failures[name]  # NaN alone differs from itself
         for name, (threshold, field) in [*CHECKS.items(), *MINIMA.items()]
@@ -137,9 +136,8 @@ _EXITS = dict(zip(CHECKPOINTS, (0.02, 0.08, 0.10, 0.60), strict=True))
 class TimeModel:
     """Shares of the time of full processing, each from 0 to 1; ``exits`` by checkpoint.
 
-    That the light way takes .15 is given. The exits are assumed: what stands before them has been paid for, and an exit
-    after the filter costs less than the light way, which goes on from there.
-    Give your own where you have measured them.
+    The light way's .15 is given. The exits are assumed: the steps before them are paid for, and an exit after the
+    filter costs less than the light way, which goes on from there. Set your own where you have measured them.
     """
 
     full: float = 1.0

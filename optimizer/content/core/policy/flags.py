@@ -1,7 +1,6 @@
-"""Feature flags by environment: a pure function of a mapping, laid over a policy.
+"""Feature flags of the environment: a pure function of a mapping, applied to a policy.
 
-What they make of a policy is a Variant of its own (docs/adr/0014): no study searched or confirmed it, so it is served
-under its own id.
+The result is a Variant of its own (docs/adr/0014): no study searched or confirmed it, so it is served under its own id.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from optimizer.core.base.canonical import rounded
+from optimizer.core.base.canonical import round_floats
 from optimizer.core.base.errors import Fault, InvalidInput, pointer_of
 from optimizer.core.base.knob import is_number
 from optimizer.core.base.word_lists import (
@@ -59,7 +59,8 @@ _UPPER, _PUNCTUATION = re.compile(r"[A-Z]"), re.compile(r"[.,;:!?]")
 
 
 def text_statistics(text: str, title: str = "") -> dict[str, float]:
-    """About sixty numbers by name (``text.…`` of the text, ``title.…`` of the title and how the text keeps to it);
+    """About sixty numbers by name: ``text.…`` of the text, ``title.…`` of the title and how the text keeps to it.
+
     20,000 characters are read.
     """
     read = text[:READ_CHARS]
@@ -165,8 +166,9 @@ TEXT = "text"  # the name of the text that a predictor's grams read
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TypeScore:
-    """``full_from``: the score from which an item of the type is processed fully;
-    raising it saves more time and loses more good items.
+    """``full_from``: the score from which on an item of the type is processed in full.
+
+    Raising it saves more time and loses more good items.
     """
 
     predictor: Predictor
@@ -181,8 +183,8 @@ class ContentScore:
 
     @classmethod
     def from_data(cls, data: Any) -> ContentScore:
-        """Reads ``{type: {"predictor": ..., "full_from": ...}}``;
-        raises InvalidInput with every fault of every predictor.
+        """Reads ``{type: {"predictor": ..., "full_from": ...}}``. Raises InvalidInput with every fault of every
+        predictor.
         """
         if not isinstance(data, Mapping) or not data:
             raise InvalidInput(
@@ -223,7 +225,7 @@ class ContentScore:
             name: {"predictor": each.predictor.to_data(), "full_from": each.full_from}
             for name, each in self.types.items()
         }
-        return {name: rounded(entry) for name, entry in data.items()}
+        return {name: round_floats(entry) for name, entry in data.items()}
 
     def score(self, content_type: str, text: str, title: str = "") -> float | None:
         """The score of one item; None for a type that was not trained: a score does not carry over to it."""
@@ -232,9 +234,7 @@ class ContentScore:
 
 
 def read_text(text: str, title: str = "") -> tuple[dict[str, float], dict[str, str]]:
-    """What a predictor reads of an item, the same where it is trained and where it serves:
-    numbers by name, and the text's beginning.
-    """
+    """What a predictor reads of an item, in training and in use: numbers by name, and the text's beginning."""
     beginning = text[:READ_CHARS]
     return text_statistics(beginning, title), {TEXT: beginning}
 

@@ -1,8 +1,9 @@
-"""The whole policy of the content pipeline: read from flat knobs with every fault at once,
-and the decision about one record.
+"""The whole policy of the content pipeline, read from flat knobs with every fault at once; and its decision on a
+record.
 
 In the order of the pipeline: exits after download and transcription, the filter's scores, the exit after them, the
-route (and the filter where the route asks for it), and for what is processed in full the exit after its first analysis.
+route (and the filter where the route asks for it), and for items that are processed in full the exit after their first
+analysis.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from optimizer.content.core.policy import early_exit, filter, route
 from optimizer.content.core.policy.early_exit import Exit
 from optimizer.content.core.policy.filter import TIMES, TimeModel
 from optimizer.content.core.policy.learned_knob import SCORE, ContentScore, read_score
+from optimizer.content.core.policy.route import MODES
 from optimizer.content.core.records.fields import CHECKPOINTS, OTHER_NAMES, values_of
 from optimizer.core.base.errors import Fault, InvalidInput, pointer_of
 from optimizer.core.base.knob import Knob
@@ -127,11 +129,11 @@ class Pipeline:
         """
         values = values_of(record, at)
         overall = filter.overall_of(values)
-        if overall == overall:  # else a part is missing, and the record's own figure stays
+        if overall == overall:  # NaN where a part is missing; then the record's own figure stays
             values["overall_quality"] = overall
         content_type = values["content_type"] or ""
         thresholds = self.thresholds(content_type)
-        checks = filter.checked(values, thresholds)
+        checks = filter.outcomes_of_checks(values, thresholds)
         known = values["overall_quality"]
         decided = partial(ItemDecision, checks=checks, overall_quality=known if known == known else None)
 
@@ -172,8 +174,8 @@ class Pipeline:
         )
 
     def _scored(self, values: Mapping[str, Any]) -> float | None:
-        """The learned score of an item about which the filter would decide;
-        None for an unknown type, and without a text.
+        """The learned score of an item about which the filter would decide; None for an unknown type, and without a
+        text.
         """
         content_type, text = values["content_type"] or "", values["text"]
         if (
@@ -287,8 +289,8 @@ def read_policy(policy: Mapping[str, Any], at: str = "") -> tuple[Pipeline, list
 
 
 def knob_of(name: str) -> Knob | None:
-    """The knob of this name, of one content type too (``filter.min_words.news``, ``route.podcast``);
-    None for a name that means nothing.
+    """The knob of this name, also of one content type (``filter.min_words.news``, ``route.podcast``);
+    None for others.
     """
     if name in BY_NAME:
         return BY_NAME[name]
@@ -305,14 +307,12 @@ def value_fault(knob: Knob, name: str, value: Any) -> str | None:
     """Why a value does not fit its knob; None where it does. Conditions are judged by ``read_exits``."""
     problem = knob.fault(value)
     if problem is None and knob.name.startswith("route.") and knob.kind == "text" and knob is not PRIORITY:
-        return route.mode_fault(name, value)
+        return None if value in MODES else f"{name} is one of {', '.join(MODES)}, not {value!r}"
     return problem if problem is None else problem.replace(knob.name, name, 1)
 
 
 def unknown_knob(name: str) -> str:
-    """The fault of a name that is no knob, with the nearest one that is;
-    of a name that ends in a content type, the type's own.
-    """
+    """The fault of a name that is no knob, with the nearest one; for a name that ends in a content type, the type's."""
     for other, right in OTHER_NAMES.items():
         if f".{other}." in name:
             return f"there is no knob {name!r}; did you mean {name.replace(other, right)!r}?"

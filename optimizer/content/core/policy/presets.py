@@ -1,12 +1,12 @@
-"""Three initial settings. What each pair of numbers is, and what it is expected to do, is said once, here.
+"""Three initial settings: what each pair of numbers is, and what it is expected to do, is said only here.
 
-The pair is ``filter.min_overall`` / ``exit.min_confidence``. Both make the pipeline stricter when raised, in opposite
+The pair is ``filter.min_overall`` / ``exit.min_confidence``. Raising either makes the pipeline stricter, in opposite
 directions: a higher min_overall lets fewer items through the filter (more are bypassed, and what is left is better), a
 higher min_confidence lets fewer conditions count (fewer items end early, so fewer are bypassed). The presets raise both
-or lower both, so that what they do to the time saved depends on the items. Advice on these numbers is found that says
-the opposite of itself: that a LOWER min_overall bypasses more ("aggressive") and that one should RAISE it against
-falling quality. Only the second follows from the definition. The bypass rates and qualities below are what was hoped
-for, never a measurement: measure yours with ``sensitivity.py``.
+or lower both, so their effect on the time saved depends on the items. Some advice on these numbers contradicts itself:
+that a LOWER min_overall bypasses more ("aggressive") and that one should RAISE it against falling quality. Only the
+second follows from the definition. The bypass rates and qualities below are hopes, never a measurement: measure yours
+with ``sensitivity.py``.
 """
 
 from __future__ import annotations

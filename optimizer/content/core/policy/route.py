@@ -15,7 +15,7 @@ RESERVED = ("default", "enabled")  # no content type may be called so: these are
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContentType:
-    """One of the types that are known from the start: its mode, the thresholds it has of its own, and why."""
+    """One of the types that are known from the start: its mode, its own thresholds, and why."""
 
     mode: str
     priority: str
@@ -76,11 +76,6 @@ KNOBS: tuple[Knob, ...] = (
         for name, known in CONTENT_TYPES.items()
     ),
 )
-
-
-def mode_fault(name: str, value: object) -> str | None:
-    """Why ``value`` is no mode, as the end of a sentence; None where it is one."""
-    return None if value in MODES else f"{name} is one of {', '.join(MODES)}, not {value!r}"
 
 
 def is_type_name(name: str) -> bool:

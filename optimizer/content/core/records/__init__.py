@@ -1,4 +1,4 @@
-"""What the pipeline reports about its items, and how it does. Start at ``record.py``.
+"""What the pipeline reports about its items, and how good it is. Start at ``record.py``.
 
-The values that the store keeps of a report stand in ``optimizer/core/feedback/pipeline_record.py``.
+``optimizer/core/feedback/pipeline_record.py`` has the values that the store keeps of a report.
 """

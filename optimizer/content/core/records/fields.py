@@ -88,10 +88,10 @@ def known_at(checkpoint: str) -> frozenset[str]:
 
 
 def values_of(record: Mapping[str, Any], at: str = "") -> dict[str, Any]:
-    """Every field as a condition and the filter read it: numbers as floats,
-    NaN for what was not measured, None for a missing text.
+    """Every field as conditions and the filter read it: numbers as floats, NaN if not measured, None for a missing
+    text.
 
-    Ignores keys that are no field. ``at`` is the JSON pointer of the record, for faults.
+    Keys that are no field are ignored. ``at`` is the JSON pointer of the record, for faults.
 
     Raises:
         InvalidInput: names every value that is no number, or lies outside its range.
@@ -125,7 +125,7 @@ def is_of_kind(field: Field, value: Any) -> bool:
 
 
 def range_of(field: Field) -> str:
-    """Where a number lies, as the end of a sentence: ``from 0 to 1``."""
+    """The range of a number, as the end of a sentence: ``from 0 to 1``."""
     low, high = _BOUNDS[field.kind]
     return f"at least {low:g}" if high is None else f"from {low:g} to {high:g}"
 

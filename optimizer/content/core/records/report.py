@@ -1,9 +1,9 @@
-"""How a content pipeline does, from the sums of what it reported: overall, by content type,
-checkpoint and hour, and beside its targets.
+"""How good a content pipeline is, from the sums of its reports: overall, by content type, checkpoint and hour, and
+targets.
 
 Shares are None where nothing was measured. A record counts as bypassed when the quality filter sent it the light way
-(``lightweight``), as an early exit when a checkpoint gave it up.
-A figure out of range is told once, and cleared only well inside the range again.
+(``lightweight``), as an early exit when a checkpoint gave it up. A figure out of range is reported once, and cleared
+only well inside the range again.
 """
 
 from __future__ import annotations
@@ -21,6 +21,13 @@ from optimizer.core.feedback.pipeline_record import TARGETS, PipelineSums, Targe
 N_REASONS = 10  # the most frequent ones, per checkpoint
 Status = Literal["ok", "warning", "critical", "no data"]
 STATUS: Mapping[str, Status] = {"green": "ok", "yellow": "warning", "red": "critical"}
+
+# What the pipeline's guide hopes for: early exits as shares of all items, how many are bypassed, and how many need none
+# of the calls of a full analysis.
+EXPECTED_EXITS: Mapping[str, float] = dict(zip(CHECKPOINTS, (0.05, 0.15, 0.30, 0.10), strict=True))
+BYPASS_BAND = (0.55, 0.75)
+CALLS_SAVED = 0.60
+AFTER_CALLS = "post_analysis"  # where an item ends that was analyzed, and so called for
 
 ByType = Mapping[str, PipelineSums]  # by processing type
 
@@ -50,12 +57,14 @@ class Overall:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checkpoint:
-    """Early exits at one checkpoint; ``exit_rate`` is their share of all records,
-    ``share_of_exits`` of all early exits.
+    """Early exits at one checkpoint; ``exit_rate`` is their share of all records, ``share_of_exits`` of all early
+    exits, and ``expected_rate`` the share of all records that the pipeline's guide hopes for (None: the guide does not
+    name the checkpoint).
     """
 
     exits: int
     exit_rate: float | None
+    expected_rate: float | None
     share_of_exits: float | None
     avg_confidence: float | None
     avg_time_savings: float | None
@@ -75,6 +84,38 @@ class TargetStanding:
     warning_low: float | None
     critical_low: float | None
     warning_high: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuideTarget:
+    """A figure beside what the pipeline's guide hopes for: at least ``low``, at most ``high`` (None: no such bound).
+
+    ``is_met`` None: nothing was measured.
+    """
+
+    value: float | None
+    low: float
+    high: float | None
+    is_met: bool | None
+
+
+def guide_targets(figures: Overall, by_checkpoint: Mapping[str, Checkpoint]) -> dict[str, GuideTarget]:
+    """``bypass_rate`` and ``api_calls_saved`` beside what the guide hopes for.
+
+    A record does not count calls. ``api_calls_saved`` is the share of items that were neither processed in full nor
+    analyzed before they ended, as if each analysis asked for the same number of calls.
+    """
+    n = figures.total_processed
+    analyzed = figures.full_processing + (by_checkpoint[AFTER_CALLS].exits if AFTER_CALLS in by_checkpoint else 0)
+    return {
+        "bypass_rate": _beside(figures.bypass_rate, *BYPASS_BAND),
+        "api_calls_saved": _beside(_mean(n - analyzed, n), CALLS_SAVED, None),
+    }
+
+
+def _beside(value: float | None, low: float, high: float | None) -> GuideTarget:
+    is_met = None if value is None else value >= low and (high is None or value <= high)
+    return GuideTarget(value=value, low=low, high=high, is_met=is_met)
 
 
 def overall(by_type: ByType) -> Overall:
@@ -97,7 +138,7 @@ def overall(by_type: ByType) -> Overall:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HourlyOverall(Overall):
-    """Of the records of one hour."""
+    """The figures of the records of one hour."""
 
     hour: datetime
 
@@ -114,7 +155,7 @@ class ProcessingWay:
 
 
 def breakdown(by_type: ByType) -> dict[str, ProcessingWay]:
-    """Each of the three ways through the pipeline."""
+    """The figures of each of the three ways through the pipeline."""
     n = total(by_type.values()).n
     return {
         kind: ProcessingWay(
@@ -146,6 +187,7 @@ def checkpoints(sums: Mapping[tuple[Any, ...], PipelineSums], n_records: int) ->
         by_name[name or UNNAMED] = Checkpoint(
             exits=here.n,
             exit_rate=_mean(here.n, n_records),
+            expected_rate=EXPECTED_EXITS.get(name),
             share_of_exits=_mean(here.n, n_exits),
             avg_confidence=_mean(here.confidence_sum, here.n_confidence),
             avg_time_savings=_mean(here.saved_share_sum, here.n_saved),
@@ -193,8 +235,8 @@ def _mean(amount: float, n: int) -> float | None:
 
 
 WINDOW_HOURS = 24
-MIN_ITEMS = 100  # with the figure measured: a share of so many has a standard error of .05 at most
-CLEAR_BY = 0.02  # so far inside a level a figure has to be before it counts as back in range
+MIN_ITEMS = 100  # with the figure measured, so that a share has a standard error of at most .05
+CLEAR_BY = 0.02  # how far inside a level a figure has to be to count as back in range
 
 Level = Literal["warning", "critical"]
 
@@ -245,8 +287,8 @@ def out_of_range(
 
 
 def level_of(value: float, target: Target, was: Level | None) -> Level | None:
-    """critical below ``critical_low``, warning below ``warning_low`` or above ``warning_high``;
-    what is open needs .02 more to clear.
+    """critical below ``critical_low``, warning below ``warning_low`` or above ``warning_high``; open ones need .02 to
+    clear.
     """
 
     def below(edge: float | None, *, is_open: bool) -> bool:

@@ -18,11 +18,12 @@ from optimizer.content.core.policy.filter import TIMES, TimeModel
 from optimizer.content.core.policy.pipeline import parse_pipeline
 from optimizer.content.core.search.replay import Records, ReplayedShares, Routes, summary, ways
 from optimizer.core.base.errors import DatasetTooSmall, InvalidInput
-from optimizer.core.base.phrasing import signed, signed_interval
+from optimizer.core.base.phrasing import count, signed, signed_interval
+from optimizer.core.feedback.pipeline_record import PipelineRecord
 
 Choice = Literal["aggressive", "conservative", "balanced"]
 EDGE = 0.05
-MIN_EACH = 30  # below this a normal interval of a mean is not to be trusted
+MIN_EACH = 30  # with fewer, a normal interval of a mean cannot be trusted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,9 +37,7 @@ class MeanWithError:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AbArm:
-    """What one configuration was measured to do: quality of what it processed in full,
-    and share of time it saved, by item.
-    """
+    """One configuration's measurements, by item: quality of what it processed in full, and share of time saved."""
 
     name: str
     quality: MeanWithError
@@ -73,7 +72,7 @@ class Preference:
     reason: str
 
 
-def measured(values: Sequence[float]) -> MeanWithError:
+def mean_with_error(values: Sequence[float]) -> MeanWithError:
     """Mean and standard error of a sample. Raises DatasetTooSmall below 30 values."""
     if len(values) < MIN_EACH:
         raise DatasetTooSmall(
@@ -95,8 +94,8 @@ def rule(quality_difference: float, time_difference: float) -> Choice:
 def compare(conservative: AbArm, aggressive: AbArm, *, confidence: float = 0.95) -> Preference:
     """Which configuration to choose.
 
-    The two intervals hold together with ``confidence`` (each at the half of what is left over, Bonferroni), at one
-    look: they are not made for looking again and again until they suit.
+    The two intervals hold together with ``confidence`` (each at half of the rest, Bonferroni), at one look: they do not
+    allow looking again and again until they suit.
 
     Args:
         confidence: in (0, 1).
@@ -114,12 +113,12 @@ def compare(conservative: AbArm, aggressive: AbArm, *, confidence: float = 0.95)
                 )
     quality = difference_of(
         conservative.quality.mean - aggressive.quality.mean,
-        _joint_error(conservative.quality, aggressive.quality),
+        sqrt(conservative.quality.error**2 + aggressive.quality.error**2),
         confidence,
     )
     time_saved = difference_of(
         aggressive.time_saved.mean - conservative.time_saved.mean,
-        _joint_error(aggressive.time_saved, conservative.time_saved),
+        sqrt(aggressive.time_saved.error**2 + conservative.time_saved.error**2),
         confidence,
     )
     return verdict_of(quality, time_saved)
@@ -163,8 +162,81 @@ def difference_of(estimate: float, error: float, confidence: float) -> AbDiffere
     return AbDifference(estimate=estimate, low=estimate - z * error, high=estimate + z * error)
 
 
-def _joint_error(one: MeanWithError, other: MeanWithError) -> float:
-    return sqrt(one.error**2 + other.error**2)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LiveShares:
+    """What one configuration did with the items that its pipeline reported under its name.
+
+    ``quality``: mean of what was processed in full, of ``n_judged`` items; ``time_saved``: mean share of the time of
+    full processing, of ``n_timed``.
+    """
+
+    config_version: str
+    n: int
+    n_judged: int
+    quality: float | None
+    n_timed: int
+    time_saved: float | None
+    bypass_rate: float | None
+    early_exit_rate: float | None
+
+
+def live_shares(name: str, records: Sequence[PipelineRecord]) -> LiveShares:
+    """Rates as the pipeline's own report has them: early exits of those that were not bypassed."""
+    quality, saved = _measured_of(records)
+    n, n_bypassed = len(records), sum(record.processing_type == "lightweight" for record in records)
+    n_exits = sum(record.processing_type == "early_exit" for record in records)
+    return LiveShares(
+        config_version=name,
+        n=n,
+        n_judged=len(quality),
+        quality=fmean(quality) if quality else None,
+        n_timed=len(saved),
+        time_saved=fmean(saved) if saved else None,
+        bypass_rate=n_bypassed / n if n else None,
+        early_exit_rate=n_exits / (n - n_bypassed) if n > n_bypassed else None,
+    )
+
+
+def compare_live(
+    conservative: tuple[str, Sequence[PipelineRecord]],
+    aggressive: tuple[str, Sequence[PipelineRecord]],
+    *,
+    confidence: float = 0.95,
+) -> Preference:
+    """The decision between two configurations, each of which dealt with items of its own.
+
+    Args:
+        conservative, aggressive: name, and the records that carry it.
+    Raises:
+        InvalidInput: the confidence is out of range.
+        DatasetTooSmall: fewer than 30 records of one have a measured quality of full processing, or a time saved.
+    """
+    if not 0 < confidence < 1:
+        raise InvalidInput(
+            f"The confidence of a comparison lies between 0 and 1, not at {confidence:g}; 0.95 is usual."
+        )
+    arms = []
+    for name, records in (conservative, aggressive):
+        quality, saved = _measured_of(records)
+        for what, values in (("measured quality, processed in full", quality), ("a share of time saved", saved)):
+            if len(values) < MIN_EACH:
+                raise DatasetTooSmall(
+                    f"Cannot compare {conservative[0]} and {aggressive[0]} on live records: {name} has"
+                    f" {count(len(values), 'record')} with {what}, and {MIN_EACH} are needed. Send each item with its"
+                    " config_version to POST /api/performance/record, half of them under each, and let the test run"
+                    " on.",
+                    n=len(values),
+                    n_required=MIN_EACH,
+                )
+        arms.append(AbArm(name=name, quality=mean_with_error(quality), time_saved=mean_with_error(saved)))
+    return compare(*arms, confidence=confidence)
+
+
+def _measured_of(records: Sequence[PipelineRecord]) -> tuple[list[float], list[float]]:
+    """Qualities of what was processed in full, and shares of time saved of all."""
+    full = [record for record in records if record.processing_type == "full"]
+    quality = [record.quality_score for record in full if record.quality_score is not None]
+    return quality, [record.time_saved_share for record in records if record.time_saved_share is not None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,15 +258,14 @@ def compare_replayed(
     times: TimeModel = TIMES,
     confidence: float = 0.95,
 ) -> ReplayedComparison:
-    """Which of two flat policies to choose, by the rule of ``compare``,
-    with paired intervals that hold together with ``confidence``.
+    """Which of two flat policies to choose, by the rule of ``compare``, with paired intervals.
 
-    Each variance counts two more items on which the configurations disagree entirely, one each way. So a few differing
-    items do not give an interval of no width (as Agresti and Min 2005 do for matched pairs of proportions).
+    They hold together with ``confidence``. Each variance counts two more items on which the configurations disagree
+    entirely, one each way. So a few differing items do not give an interval of no width (as Agresti and Min 2005 do for
+    matched pairs of proportions).
 
     Args:
-        records: items without weights; the quality of those without one is taken for not measured, and their time
-            counts.
+        records: items without weights; those without a quality count as not measured, and their time counts.
         confidence: in (0, 1).
     Raises:
         InvalidInput: a policy cannot be read, the records have weights, or the confidence is out of range.
@@ -239,16 +310,17 @@ def compare_replayed(
 
 
 def _quality_difference(records: Records, routes: list[Routes], outcomes: list[ReplayedShares]) -> tuple[float, float]:
-    """Mean quality lost and its standard error,
-    from what each item adds to the difference of the two means (linearisation of a ratio).
+    """Mean quality lost and its standard error.
+
+    Both come from what each item adds to the difference of the two means (linearisation of a ratio).
     """
     import numpy as np
 
-    measured = ~np.isnan(records.quality)
-    quality = np.where(measured, records.quality, 0.0)
+    has_quality = ~np.isnan(records.quality)
+    quality = np.where(has_quality, records.quality, 0.0)
     added = np.zeros(records.n)
     for one, outcome, sign in zip(routes, outcomes, (1, -1), strict=True):
-        added += sign * np.where(one.full & measured, quality - (outcome.quality or 0.0), 0.0) / outcome.n_judged
+        added += sign * np.where(one.full & has_quality, quality - (outcome.quality or 0.0), 0.0) / outcome.n_judged
     error = sqrt(float((added**2).sum()) + 2 / min(one.n_judged for one in outcomes) ** 2)
     return (outcomes[0].quality or 0.0) - (outcomes[1].quality or 0.0), error
 

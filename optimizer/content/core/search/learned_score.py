@@ -7,7 +7,7 @@ here and in ``score_strategy.py``.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 from optimizer.content.core.policy.learned_knob import SCORE
@@ -25,9 +25,9 @@ from optimizer.content.core.search.replay import (
 )
 from optimizer.core.dataset.examples import Example
 
-LEAST_ROWS = 100  # of a type before a predictor of its own is learned and measured
-LEAST_GROUPS = 5  # in which the items of such a type stand, so that it can be measured on items it has not seen
-LEAST_OF_LENGTH = 10  # below LEAST_ROWS the length alone scores; below this nothing does
+LEAST_ROWS = 100  # of a type, for a predictor of its own
+LEAST_GROUPS = 5  # of such a type's items, so that the predictor can be measured on items that it has not seen
+LEAST_OF_LENGTH = 10  # with fewer rows than LEAST_ROWS only the length scores; with fewer than these, nothing does
 N_DRAWS = 1000
 SEED = 11  # of the bootstrap
 Method = Literal["characters and statistics", "25 statistics", "length"]
@@ -53,8 +53,8 @@ class JudgedItem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LearnedScore:
-    """``predictor`` as data;
-    ``out_of_fold``: for each item in order the score of a predictor that saw neither it nor its group.
+    """``predictor`` as data. ``out_of_fold``: for each item the score by a predictor that saw neither it
+    nor its group.
     """
 
     predictor: Mapping[str, Any]
@@ -65,7 +65,9 @@ class LearnScore(Protocol):
     def __call__(
         self, items: Sequence[JudgedItem], method: Method, *, trained_on: Mapping[str, Any], seed: int
     ) -> LearnedScore:
-        """The same for the same arguments. Raises DatasetTooSmall where the items stand in fewer than five groups."""
+        """Trains; equal arguments give equal results. Raises DatasetTooSmall where the items have fewer than five
+        groups.
+        """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,9 +85,6 @@ class TypeResult:
     low: float | None
     high: float | None
     decided_by: str
-
-    def as_data(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 def items_by_type(examples: Sequence[Example]) -> dict[str, list[JudgedItem]]:
@@ -108,8 +107,9 @@ def items_by_type(examples: Sequence[Example]) -> dict[str, list[JudgedItem]]:
 
 
 def group_of(example: Example) -> str:
-    """Its group; where none was given, items of one title belong together:
-    answers to one question are marked against one another.
+    """The item's group; without one, items of one title belong together.
+
+    Answers to one question are marked against one another.
     """
     title = example.input.get("title")
     return f"title {title}" if title and example.group.startswith("in_") else example.group
@@ -146,17 +146,11 @@ class Destinations:
 
 def destinations_of(records: Records, policy: Mapping[str, Any], types: Sequence[str]) -> Destinations:
     """Where each record goes by its score under the rest of a policy, computed once for all thresholds."""
-    rest = {
-        name: value for name, value in policy.items() if name != SCORE
-    }  # a score that serves now is no part of the next one
+    # A score that serves now is no part of the next one.
+    rest = {name: value for name, value in policy.items() if name != SCORE}
     modes = {mode: {f"route.{name}": mode for name in types} for mode in ("full", "lightweight", "quality_check")}
     passed, failed, unscored = (ways(records, parse_pipeline({**rest, **routes})) for routes in modes.values())
     return Destinations(passed=passed, failed=failed, unscored=unscored)
-
-
-def checked(types: Sequence[str]) -> dict[str, str]:
-    """The routes under which a score decides."""
-    return {f"route.{name}": "quality_check" for name in types}
 
 
 def results_by_type(
@@ -210,8 +204,9 @@ def ways_of(went: Routes, chosen: Any) -> Routes:
 
 
 def quality_draws(quality: Any, full: Any, groups: Sequence[str]) -> Any:
-    """Mean quality of what is processed in full in 1,000 samples of whole groups (Efron 1979);
-    the same samples for the same groups.
+    """Mean quality of what is processed in full, in 1,000 samples of whole groups (Efron 1979).
+
+    The same groups give the same samples.
     """
     import numpy as np
 

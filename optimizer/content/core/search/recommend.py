@@ -23,10 +23,10 @@ from optimizer.core.base.errors import DatasetTooSmall
 
 MIN_ITEMS = 100
 MIN_TYPES = 3
-MIN_OF_TYPE = 30  # records of a content type before it gets numbers of its own
+MIN_OF_TYPE = 30  # records that a content type needs for numbers of its own
 MIN_FULL = 10  # judged records behind a mean quality that may win
 N_VALUES = 13
-TOLERANCE = 0.02  # of the time saved: what was just enough on one half may miss a little on the other
+TOLERANCE = 0.02  # of the time saved: a setting that just suffices on one half may fall short on the other
 N_DRAWN = 400
 N_POLISHED = 4
 PASSES = 3  # over all knobs; a pass that changes nothing ends the search
@@ -45,7 +45,7 @@ class ShownShares(TypedDict):
 
 
 class RecommendationEvidence(TypedDict):
-    """What stands behind a recommendation, as its file has it."""
+    """The evidence for a recommendation, as its file has it."""
 
     n_items: int
     n_searched_on: int
@@ -108,13 +108,13 @@ def recommend(
 ) -> PipelineRecommendation:
     """Thresholds and routes with the best quality of what is processed in full, where so much of the time is saved.
 
-    Searched on every second record of each content type; only knobs whose value the records carry are varied. A setting
-    is judged by its mean quality less one standard error, so that a few lucky items do not win. The other half of the
-    records says what it is worth.
+    The search uses every second record of each content type, and varies only knobs whose value the records carry. A
+    setting is judged by its mean quality less one standard error, so that a few lucky items do not win. The other half
+    of the records says what it is worth.
 
     Args:
         collected: one mapping per item: the fields of a record, ``quality`` or ``quality_score``, ``exit_checkpoint``.
-        present: the policy that is in force; None: the balanced preset.
+        present: the policy in force; None: the balanced preset.
         time_saved: least and most share of the time of full processing, in [0, 1]. The most keeps the search from a
             handful of items that happen to be excellent.
         seed: of the settings drawn; the same records and seed give the same policy.
@@ -213,9 +213,8 @@ def search(
         checkpoints: whose exits are varied; those of the others stay as ``start`` has them.
     """
     coordinates = dict(_coordinates(records, start, checkpoints))
-    known = parse_pipeline(
-        start
-    )  # its conditions and its score, which no coordinate changes, are read once and not at every setting
+    # No coordinate changes the conditions and the score, so they are read once.
+    known = parse_pipeline(start)
     tried: dict[str, tuple[float, float]] = {}
 
     def key(policy: Mapping[str, Any]) -> tuple[float, float]:
@@ -262,9 +261,8 @@ def _polished(
     for _ in range(PASSES):
         before = key(best)
         for knob, values in coordinates.items():
-            best = max(
-                [best, *({**best, knob: value} for value in values)], key=key
-            )  # the first of equals: what is there stays
+            # The first of equals: what is there stays.
+            best = max([best, *({**best, knob: value} for value in values)], key=key)
         if key(best) == before:
             break
     return best

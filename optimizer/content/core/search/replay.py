@@ -1,8 +1,7 @@
-"""Replay: what a policy would have done with recorded items,
-for thousands of settings without running the pipeline once.
+"""Replay: what a policy would have done with recorded items, for thousands of settings, without running the pipeline.
 
-The same definitions that decide about one record (``pipeline.py``), on numpy columns. numpy is imported inside, so that
-a process which only decides never loads it.
+It uses the definitions that decide about one record (``pipeline.py``), on numpy columns. numpy is imported inside, so
+that a process which only decides never loads it.
 """
 
 from __future__ import annotations
@@ -59,8 +58,8 @@ class ReplayedShares:
 
 @dataclass(slots=True)
 class Records:
-    """Recorded items as columns, made once by ``read_columns`` and replayed many times:
-    what conditions say of them is kept.
+    """Recorded items as columns, made once by ``read_columns`` and replayed many times; results of
+    conditions are kept.
     """
 
     n: int
@@ -76,7 +75,7 @@ class Records:
         """Column of bools: where the condition holds."""
         import numpy as np
 
-        return self.kept(
+        return self.memoized(
             condition.text, lambda: np.broadcast_to(np.asarray(condition.column(self.values), dtype=bool), (self.n,))
         )
 
@@ -84,10 +83,12 @@ class Records:
         """Column of bools: whose content type is chosen (in the order of ``types``)."""
         import numpy as np
 
-        return self.kept(chosen, lambda: np.asarray(chosen, dtype=bool)[self.codes])
+        return self.memoized(chosen, lambda: np.asarray(chosen, dtype=bool)[self.codes])
 
-    def kept(self, key: Hashable, make: Callable[[], Any]) -> Any:
-        """What ``make`` gives, made once; a search that writes conditions of its own does not fill the memory."""
+    def memoized(self, key: Hashable, make: Callable[[], Any]) -> Any:
+        """The result of ``make``, computed once. A search that writes conditions of its own does not fill
+        the memory.
+        """
         if key not in self._columns:
             if len(self._columns) >= MAX_KEPT:
                 self._columns.clear()
@@ -96,8 +97,9 @@ class Records:
 
 
 def read_columns(columns: Mapping[str, Sequence[Any]]) -> Records:
-    """Columns by field name, beside them ``quality`` (0 to 1, what the item turned out to be worth)
-    and ``weight``; None is not measured.
+    """Columns by field name, with ``quality`` (0 to 1, what the item turned out to be worth) and ``weight``.
+
+    None is not measured.
 
     Raises:
         InvalidInput: columns of different lengths, no column at all, or values that are no numbers.
@@ -282,14 +284,14 @@ def _light(records: Records, pipeline: Pipeline) -> Any:
     bypassed = filter.is_bypassed(records.values, thresholds)
     score = pipeline.score
     if score is not None:
-        # Where the score knows an item it decides, elsewhere the filter.
+        # The score decides about the items that it knows, the filter about the others.
         import numpy as np
 
         key = (
             "score",
             *((name, scored_type.predictor.hash) for name, scored_type in sorted(score.types.items())),
         )
-        scores = records.kept(key, lambda: scores_of(records, score))
+        scores = records.memoized(key, lambda: scores_of(records, score))
         full_from = _by_record(
             records,
             [score.types[name].full_from if name in score.types else np.nan for name in records.types],
@@ -334,7 +336,7 @@ def _exits(records: Records, pipeline: Pipeline, checkpoint: str) -> Any:
         if not texts:
             continue
         holding = [records.holds(rule) for rule in conditions[texts]]
-        any_holds = records.kept(("any", *texts), partial(np.logical_or.reduce, holding))
+        any_holds = records.memoized(("any", *texts), partial(np.logical_or.reduce, holding))
         leaves |= (
             any_holds
             if len(groups) == 1
@@ -348,7 +350,7 @@ def _fresh(column: Any, left_before: Any) -> Any:
 
 
 def _texts(column: Sequence[Any]) -> Any:
-    """As texts where every one is there; with None in between otherwise, which conditions take for missing."""
+    """The column as texts where every one is there; else with None in between, which conditions take for missing."""
     import numpy as np
 
     texts = [str(text) if text else None for text in column]
@@ -365,7 +367,7 @@ class ReplayedSetting:
 
 
 def pareto(replayed: Sequence[ReplayedSetting]) -> list[ReplayedSetting]:
-    """Those that none beats in score and cost at once, the cheapest first; the first of equals."""
+    """The settings that none beats in score and cost at once, the cheapest first; of equals the first."""
     front: list[ReplayedSetting] = []
     for setting in sorted(replayed, key=lambda r: (r.cost, -r.score)):
         if not front or setting.score > front[-1].score:
@@ -378,9 +380,9 @@ def candidates(
 ) -> list[ReplayedSetting]:
     """At most ``n`` settings of the front, the most promising first.
 
-    For quality the best scores; for cost the cheapest whose score is at most half of ``margin`` below the start's: the
-    confirmation asks for "not lower by the whole of it" on its own examples, and the boldest setting here is mostly
-    lucky on these.
+    For quality these are the best scores; for cost the cheapest whose score is at most half of ``margin`` below the
+    start's. The confirmation asks for "not lower by the whole of it" on its own examples, and the boldest setting here
+    is mostly lucky on these.
     """
     front = pareto([setting for setting in replayed if setting.variant.id != start.variant.id])
     if aim == "quality":

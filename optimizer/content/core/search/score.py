@@ -8,13 +8,14 @@ from typing import Any
 from optimizer.core.base.errors import InvalidInput
 from optimizer.core.family.metrics import metric
 
-WORTH = 0.5  # of an item that is not processed in full: that of a middling one
+WORTH = 0.5  # of an item that is not processed in full, as of a middling one
 
 
 @metric(parsers=("json",))
 def processed_quality(example: Mapping[str, Any], decision: Any) -> float:
-    """Of a decision about an item of kind policy: the quality of one that is processed in full, .5 of any other,
-    so that leaving out a worse one gains and a better one loses.
+    """The quality of an item that is processed in full, .5 of any other.
+
+    So leaving out a worse item gains, and leaving out a better one loses.
 
     Args:
         example: ``{"input", "expected"}``; ``expected.quality`` in [0, 1] is what the item turned out to be worth.

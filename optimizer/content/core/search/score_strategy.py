@@ -1,17 +1,16 @@
-"""The part of strategy ``replay`` that learns a score of content and finds its thresholds,
-for a saving or a quality that is to be kept.
+"""The part of strategy ``replay`` that learns a score of content and finds thresholds that keep a saving or a quality.
 
-Everything is chosen on training items by scores from predictors that saw neither the item nor its group. Beside the
-learned score always stand 25 plain statistics; they serve wherever the score is not better for sure. Dev items are
-looked at once the choice is made, and change nothing.
-A point of a learned score says what is saved and what quality is kept at a threshold.
+Everything is chosen on training items, by scores from predictors that saw neither the item nor its group. 25 plain
+statistics always stand beside the learned score, and serve wherever it is not surely better. Dev items are read once
+the choice is made, and change nothing. A point of a learned score says what is saved and which quality is kept at a
+threshold.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -30,7 +29,6 @@ from optimizer.content.core.search.learned_score import (
     LearnedScore,
     LearnScore,
     Method,
-    checked,
     destinations_of,
     group_of,
     items_by_type,
@@ -43,7 +41,7 @@ from optimizer.content.core.search.recommend import search
 from optimizer.content.core.search.replay import ReplayedShares, outcome, subset, summary
 from optimizer.core.base.phrasing import count, signed, signed_interval
 from optimizer.core.dataset.examples import Example
-from optimizer.core.family.variant import SCORE_SLOT, Variant, is_to_be_learned
+from optimizer.core.family.variant import SCORE_SLOT, is_to_be_learned
 from optimizer.core.predictor.predictor import Predictor
 from optimizer.core.search.strategy import REPLAY, Proposal, SearchSetting
 from optimizer.core.search.study import CONTENT_SCORE, KEEP
@@ -87,10 +85,9 @@ class ScorePoint:
 
 
 def whole_groups(items: Sequence[JudgedItem], *, of: Sequence[JudgedItem], most: int) -> list[JudgedItem]:
-    """Those ``of`` the items whose group is among them whole, at most so many:
-    what is left of the items then has groups of its own.
+    """Those ``of`` the items whose whole group is among them, at most so many.
 
-    A predictor may score what is left, since it saw no item of their groups.
+    The other items then have groups of their own, and a predictor may score them, since it saw none of their groups.
     """
     in_all = Counter(item.group for item in items)
     in_these = Counter(item.group for item in of)
@@ -103,8 +100,8 @@ def whole_groups(items: Sequence[JudgedItem], *, of: Sequence[JudgedItem], most:
 
 
 def methods_of(items: Sequence[JudgedItem]) -> tuple[list[tuple[Method, Sequence[JudgedItem]]], str | None]:
-    """What may score a type with these items, the richest last, each with the items to learn from;
-    or nothing, and why.
+    """What may score a type with these items, the richest last, each with its items to learn from; or
+    nothing, and why.
     """
     if len(items) < LEAST_OF_LENGTH:
         return [], f"{count(len(items), 'item')} with text and quality, and {LEAST_OF_LENGTH} are needed"
@@ -127,7 +124,7 @@ def n_groups(items: Sequence[JudgedItem]) -> int:
 
 
 def untrained_in_words(train: Sequence[Example], policy: Mapping[str, Any]) -> str | None:
-    """Which content types of the training items no score can serve, and what that costs; None where each has one."""
+    """The content types of the training items that no score can serve, and what that costs; None where each has one."""
     measured = [e for e in train if e.expected.get("quality") is not None]
     by_type = items_by_type(measured)
     untrained = {name: why for name, items in sorted(by_type.items()) if (why := methods_of(items)[1]) is not None}
@@ -148,21 +145,12 @@ def untrained_in_words(train: Sequence[Example], policy: Mapping[str, Any]) -> s
 
 
 def simpler(points: Sequence[ScorePoint]) -> ScorePoint:
-    """The plain statistics unless the learned score is better for sure:
-    the 95 % interval of what it is better by lies above 0.
-    """
+    """The plain statistics, unless the learned score is surely better: the 95 % interval of its lead lies above 0."""
     plain = next((point for point in points if point.way.name == PLAIN), None)
     rich = next((point for point in points if point.way.name != PLAIN), None)
     if plain is None or rich is None:
         return next(point for point in points)
     return rich if _better_by(rich, plain)[1] > 0 else plain
-
-
-def reached(point: ScorePoint) -> str:
-    quality = point.outcome.quality
-    if quality is None:
-        return f"{point.way.name} nothing in full"
-    return f"{point.way.name} {quality:.3f}, less a standard error of {quality - point.surely:.3f}"
 
 
 def _better_by(rich: ScorePoint, plain: ScorePoint) -> tuple[float, float, float]:
@@ -190,7 +178,7 @@ def why_chosen(point: ScorePoint, beside: Sequence[ScorePoint]) -> str:
 
 
 MOST_SAVED = 0.80  # beyond it a handful of items is processed in full, which may be good by luck
-POINTS = (0.65, 0.70, 0.75, 0.80)  # of time saved, where a space asks for a score and names no point
+POINTS = (0.65, 0.70, 0.75, 0.80)  # shares of time saved, where a space asks for a score and names no point
 KNOBS = "filter and routes"
 NO_TEXT = "no training item has a text (input.text), a content type and a known quality"
 SHARES = tuple(k / 500 for k in range(501))  # of a type's items processed in full
@@ -229,7 +217,11 @@ class ScoreSearch:
             )
         self._items = items = items_by_type(self._train)
         if not items:
-            return self._by_knobs() if self._is_kept else self._refused(NO_TEXT)
+            return (
+                self._by_knobs()
+                if any(self._setting.definition.get(name) is not None for name in KEEP)
+                else self._refused(NO_TEXT)
+            )
         # The plain way, and the one by characters where any type has enough items with released words.
         learned: dict[tuple[str, Method], tuple[Sequence[JudgedItem], LearnedScore]] = {}
         for name, its in sorted(items.items()):
@@ -246,24 +238,31 @@ class ScoreSearch:
         if not ways:
             return self._refused("; ".join(f"{name}: {why}" for name, why in self._not_trained.items()))
         self._records, self._groups = records_of(self._train), [group_of(e) for e in self._train]
-        self._destinations = destinations_of(
-            self._records, self._setting.start.policy, tuple(ways[0].methods)
-        )  # every way knows the same types
+        # Every way knows the same types.
+        self._destinations = destinations_of(self._records, self._setting.start.policy, tuple(ways[0].methods))
         chosen = [chosen_point for wish in self._wishes() if (chosen_point := self._chosen(ways, *wish)) is not None]
         if chosen:
             points = [self._as_data(point, ways) for point in chosen]
             untrained = [{"type": name, "why": why} for name, why in sorted(self._not_trained.items())]
             self._setting.keep_finding(CONTENT_SCORE, {"points": points, "not_trained": untrained, "note": NO_TRANSFER})
             self._setting.remark(" ".join(point["why"] for point in points))
-        return [self._proposal(point) for point in chosen]
-
-    @property
-    def _is_kept(self) -> bool:
-        return any(self._setting.definition.get(name) is not None for name in KEEP)
+        return [
+            Proposal(
+                variant=replace(self._setting.start, policy=self._policy(point)),
+                proposer=REPLAY,
+                params={
+                    "score": point.way.name,
+                    "saved_on_train": point.outcome.time_saved_share,
+                    "quality_on_train": point.outcome.quality,
+                },
+            )
+            for point in chosen
+        ]
 
     def _by_knobs(self) -> list[Proposal]:
-        """Without texts: filter and routes searched on training items inside a band of time saved,
-        as ``thresholds recommend`` does.
+        """For items without texts: filter and routes, searched on training items inside a band of time saved.
+
+        It is the search of ``thresholds recommend``.
         """
         ((saved, quality),) = self._wishes()
         records, policy = records_of(self._train), self._setting.start.policy
@@ -277,7 +276,7 @@ class ScoreSearch:
                     f"{KNOBS} serve, since {NO_TEXT}: on the training items they were fitted to they save"
                     f" {did.time_saved_share:.1%} of the time at a mean quality of {did.quality:.3f}."
                 )
-                on_dev = [result.as_data() for result in results_by_type(self._dev, knobs, {})] if self._dev else []
+                on_dev = [asdict(result) for result in results_by_type(self._dev, knobs, {})] if self._dev else []
                 point = {
                     "variant": variant.id,
                     "score": KNOBS,
@@ -327,7 +326,7 @@ class ScoreSearch:
         )
 
     def _at(self, way: ScoringMethod, share: float) -> ScorePoint:
-        """Without its bootstrap, which only what is compared needs."""
+        """The point without its bootstrap, which only compared points need."""
         passes = np.full(len(self._train), np.nan)
         for name, full_from in self._thresholds(way, share).items():
             its = self._of_type(name) & ~np.isnan(way.scores)
@@ -346,7 +345,9 @@ class ScoreSearch:
         return self._records.codes == self._records.types.index(name)
 
     def _thresholds(self, way: ScoringMethod, share: float) -> dict[str, float]:
-        """The same share of each type: quality is marked within its type, so that types are not compared."""
+        """Thresholds that let the same share of each type pass: quality is marked within a type, so types do not
+        compare.
+        """
         thresholds = {}
         for name in way.methods:
             scores = way.scores[self._of_type(name)]
@@ -382,7 +383,14 @@ class ScoreSearch:
             most = max(point.outcome.time_saved_share for point in points)
             return simpler([point for point in points if point.outcome.time_saved_share >= most - SAME_SAVING])
         reached_savings = ", ".join(
-            reached(point) for way in ways if (point := self._saving(way, MOST_SAVED)) is not None
+            (
+                f"{point.way.name} nothing in full"
+                if point.outcome.quality is None
+                else f"{point.way.name} {point.outcome.quality:.3f}, less a standard error of"
+                f" {point.outcome.quality - point.surely:.3f}"
+            )
+            for way in ways
+            if (point := self._saving(way, MOST_SAVED)) is not None
         )
         at_most = (
             f"at {MOST_SAVED:.0%} saved: {reached_savings}" if reached_savings else f"{MOST_SAVED:.0%} cannot be saved"
@@ -407,22 +415,15 @@ class ScoreSearch:
             name: {"predictor": dict(learned_type.predictor), "full_from": round(full_from[name], 6)}
             for name, learned_type in sorted(point.way.learned.items())
         }
-        return {**self._setting.start.policy, **checked(tuple(types)), SCORE: {"kind": LEARNED, "types": types}}
-
-    def _variant(self, point: ScorePoint) -> Variant:
-        return replace(self._setting.start, policy=self._policy(point))
-
-    def _proposal(self, point: ScorePoint) -> Proposal:
-        params = {
-            "score": point.way.name,
-            "saved_on_train": point.outcome.time_saved_share,
-            "quality_on_train": point.outcome.quality,
+        return {
+            **self._setting.start.policy,
+            **{f"route.{name}": "quality_check" for name in tuple(types)},
+            SCORE: {"kind": LEARNED, "types": types},
         }
-        return Proposal(variant=self._variant(point), proposer=REPLAY, params=params)
 
     def _as_data(self, point: ScorePoint, ways: Sequence[ScoringMethod]) -> dict[str, Any]:
-        """What was chosen and why, and what each way to score does on dev with thresholds of train
-        for the same saving.
+        """What was chosen and why, and how each way to score does on dev, with thresholds of train for
+        the same saving.
         """
         beside = [
             p
@@ -430,7 +431,7 @@ class ScoreSearch:
             if (p := point if way is point.way else self._saving(way, point.outcome.time_saved_share)) is not None
         ]
         return {
-            "variant": self._variant(point).id,
+            "variant": replace(self._setting.start, policy=self._policy(point)).id,
             "score": point.way.name,
             "why": why_chosen(point, beside),
             "n_train": len(self._train),
@@ -444,7 +445,7 @@ class ScoreSearch:
             },
             "on_dev": {
                 p.way.name: (
-                    [result.as_data() for result in results_by_type(self._dev, self._policy(p), p.way.methods)]
+                    [asdict(result) for result in results_by_type(self._dev, self._policy(p), p.way.methods)]
                     if self._dev
                     else []
                 )

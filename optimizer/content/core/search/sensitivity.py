@@ -1,4 +1,4 @@
-"""What a knob does, measured: the same records replayed at each of its values, everything else as it is."""
+"""What a knob does, measured: the same records are replayed at each of its values, everything else as it is."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""A model that scores answers: its rubric as a prompt, how its answer is read, what a committee makes of several,
-and whether its scores agree with people's ratings.
+"""A model that scores answers: its rubric as a prompt, how its reply is read, committees, and agreement with people.
 
-Start at ``rubric.py``, then ``calibration.py``. Who asks the model is ``optimizer/jobs/calls/ask_judge.py``.
+Start at ``rubric.py``, then ``calibration.py``. ``optimizer/jobs/calls/ask_judge.py`` asks the model.
 """

@@ -1,6 +1,6 @@
-"""Whether a judge likes a place, a length or its own answers: differences row by row, with an interval and a verdict.
+"""Whether a judge favours a place, a length or its own answers: differences row by row, with an interval and a verdict.
 
-Pure: differences in, verdicts out. What is asked for them stands in ``jobs/runs/check_judge.py``.
+Differences come in, verdicts go out. ``jobs/runs/check_judge.py`` has the questions to the judge.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from typing import Any, Literal
 
 from optimizer.core.base.canonical import canonical_json, digest
 from optimizer.core.base.phrasing import signed, signed_interval
-from optimizer.core.evaluation.judging.rubric import SYSTEM, input_text, marked, read_object
+from optimizer.core.evaluation.judging.rubric import SYSTEM, input_text, mark_text, read_object
 from optimizer.core.family.settings import JudgeSettings
 
 BiasName = Literal["position", "verbosity", "self_preference"]
 BiasVerdict = Literal["biased", "no_bias_found", "cannot_tell"]
 MIN_ROWS = 20
-CONFIDENCE = 1 - 0.05 / 3  # of each interval, so that an honest judge is accused of one of three in 5 of 100 checks
+CONFIDENCE = 1 - 0.05 / 3  # of each interval: a check of three accuses an honest judge in 5 of 100 cases
 TOLERATED = 0.10  # a bias within it is too small to matter
 N_DRAWS = 4000
 FILLERS = (
@@ -53,7 +53,7 @@ class Bias:
 
     @property
     def said(self) -> str:
-        """As a sentence."""
+        """The bias in a sentence."""
         if self.value is None or self.low is None or self.high is None:
             return f"{self.name}: cannot tell, {self.why}."
         shown = signed(self.value) if self.name == "verbosity" else f"{signed(100 * self.value, 1)}%"
@@ -88,8 +88,9 @@ def bias_of(name: BiasName, differences: Sequence[float], *, why_few: str = "") 
 
 
 def place_bias(first_wins: float, swapped_first_wins: float) -> float:
-    """Of one pair shown in both orders: what the first place won beyond its half, in [-.5, .5]; 0 where the same
-    answer won both times.
+    """What the first place won beyond its half when one pair was shown in both orders, in [-.5, .5].
+
+    0 where the same answer won both times.
 
     Args:
         first_wins, swapped_first_wins: 1, .5 or 0, of the answer that stood first.
@@ -98,11 +99,11 @@ def place_bias(first_wins: float, swapped_first_wins: float) -> float:
 
 
 def own_wins(first_wins: float, swapped_first_wins: float) -> float:
-    """Of one pair shown in both orders, the judge's own answer first and then second: what it won, in [0, 1]."""
+    """What the judge's own answer won, in [0, 1], when a pair was shown with it first and then with it second."""
     return (first_wins + 1 - swapped_first_wins) / 2
 
 
-def padded(answer: str) -> str:
+def pad(answer: str) -> str:
     """The answer with sentences that say nothing, about twice as long and at least two sentences longer."""
     parts, added = [answer.rstrip()], 0
     while added < 2 or sum(map(len, parts[1:])) < len(answer):
@@ -157,9 +158,9 @@ def pair_messages(judge: JudgeSettings, pair: Pair) -> list[dict[str, Any]]:
     parts = [
         f"Say which of two answers to the INPUT is better by this rubric, or that neither is.\nRubric:\n{rubric}",
         *([f"What the answers are for: {pair.task}"] if pair.task else []),
-        marked("INPUT", input_text(pair.input), mark),
-        marked("FIRST", pair.first, mark),
-        marked("SECOND", pair.second, mark),
+        mark_text("INPUT", input_text(pair.input), mark),
+        mark_text("FIRST", pair.first, mark),
+        mark_text("SECOND", pair.second, mark),
         "Answer with one JSON object and nothing else:\n"
         f'{{"of": "{mark}", "reasoning": "<why, in a sentence>", "better": "<first, second or neither>"}}',
     ]

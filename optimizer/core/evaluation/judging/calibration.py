@@ -1,14 +1,14 @@
-"""How far a judge's scores agree with people's ratings, before and after they are mapped to ratings, and what an
-uncalibrated judge may not do.
+"""How far a judge's scores agree with people's ratings, before and after a map, and what an uncalibrated judge may not
+do.
 
-Judgements are compared only where their judges are equal and were asked in equal words.
+Judgements are compared only where their judges are equal and were asked in the same words.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from datetime import datetime
 from math import atanh, inf, sqrt, tanh
 from statistics import fmean
@@ -24,7 +24,7 @@ Method = Literal["isotonic", "platt"]
 MIN_RATINGS = 20  # fewer say nothing of how a judge agrees with people
 LEAST_SPEARMAN = 0.3  # rank correlation with people's ratings, from which on a judge may decide
 RANGES = ("scored", "rated")
-Z_ONE_SIDED = 1.645  # of the 95 % bound that tells agreement from chance
+Z_ONE_SIDED = 1.645  # of the 95 % bound beyond which agreement is no chance
 GATE = "judge_calibrated"
 MOST_BEYOND = (
     0.1  # share of answers with scores beyond those that people rated, above which a mean of the map says little
@@ -93,7 +93,7 @@ class Calibration:
         return None
 
     def as_data(self) -> dict[str, Any]:
-        """As plain JSON values; ``calibration_of`` reads them."""
+        """Plain JSON values, which ``calibration_of`` reads."""
         values = {name: getattr(self, name) for name in self.__dataclass_fields__}
         ranges = {name: None if values[name] is None else list(values[name]) for name in RANGES}
         points = [list(point) for point in self.points]
@@ -101,7 +101,7 @@ class Calibration:
 
 
 def calibration_of(data: Mapping[str, Any]) -> Calibration:
-    """The record that ``as_data`` wrote. Raises KeyError, TypeError or ValueError for what is none."""
+    """The record that ``as_data`` wrote. Raises KeyError, TypeError or ValueError for anything else."""
     points: Sequence[Sequence[float]] = data["points"]
     values = {name: data[name] for name in Calibration.__dataclass_fields__ if name not in RANGES}
     ranges = {name: (float(range_[0]), float(range_[1])) for name in RANGES if (range_ := data.get(name)) is not None}
@@ -119,8 +119,7 @@ def why_uncalibrated(judge: str | None, calibration: Calibration | None) -> str 
     """Why a judge's score may not decide by itself, as a sentence without its full stop; None where it may.
 
     Args:
-        judge: ``judge_identity`` of the judge that scores; None: the family names none, so that its feedback may come
-            from any.
+        judge: ``judge_identity`` of the judge that scores; None: the family names none, so feedback may come from any.
         calibration: the latest of this judge; None: there is none.
     """
     if judge is None:
@@ -173,7 +172,7 @@ def calibrated_gate(judge: str | None, calibration: Calibration | None) -> GateR
     )
 
 
-PROMPT_VERSION = "1"  # of the words around the rubric, and of how an answer is read: scores under another are others
+PROMPT_VERSION = "1"  # of the words around the rubric and of how a reply is read; scores of two versions do not compare
 
 
 def judge_of(family: Family) -> JudgeSettings:
@@ -187,10 +186,10 @@ def judge_of(family: Family) -> JudgeSettings:
 
 
 def judge_identity(family: Family) -> str:
-    """``j_`` and 12 hex digits over all that a judgement of this family's answers rests on: members and which models
-    these are, dimensions, weights, reference, the family's description, and the version of the prompt.
+    """``j_`` and 12 hex digits over all that a judgement of this family's answers rests on.
 
-    Where a committee draws the line between pass and fail is no part of it: that changes no score. Raises as
+    That is members and their models, dimensions, weights, reference, the family's description, and the version of the
+    prompt. Where a committee draws the line between pass and fail is left out, since it changes no score. Raises as
     ``judge_of``.
     """
     judge = judge_of(family)
@@ -242,9 +241,6 @@ class Agreement:
     less_than_mean: IntervalEstimate
     raw_calibration_error: IntervalEstimate
     calibration_error: IntervalEstimate
-
-    def as_data(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,5 +1,5 @@
-"""What a judge says of one answer: the opinion of each member, what a committee makes of them, and, as the metric
-``judge``, the score of a judgement that was made before.
+"""What a judge says of one answer: each member's opinion, the committee's, and the metric ``judge`` over stored
+judgements.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from optimizer.core.family.settings import SCORER, JudgeSettings
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MemberScore:
-    """Of one member. ``score`` in [0, 1], or None where it could not be measured; ``error`` then says why."""
+    """One member's score, in [0, 1]; None where it could not be measured, and then ``error`` says why."""
 
     model: str
     score: float | None = None
@@ -44,8 +44,8 @@ class Judgement:
 
     @property
     def score(self) -> float | None:
-        """The mean of the members; None unless every one of them could be measured, since the mean of the others would
-        be another judge's.
+        """The mean of the members; None unless every one could be measured: the mean of the others would be another
+        judge's.
         """
         scores = self._scores
         return fsum(scores) / len(scores) if scores and len(scores) == len(self.opinions) else None
@@ -81,7 +81,7 @@ class Judgement:
         return self.spread is not None and self.spread > judge.spread + 1e-9
 
     def as_data(self) -> dict[str, Any]:
-        """As plain JSON values; ``judgement_of`` reads them."""
+        """Plain JSON values, which ``judgement_of`` reads."""
         opinions = [asdict(opinion) for opinion in self.opinions]
         return {"score": self.score, "opinions": opinions, "signs": list(self.signs), "cost_usd": self.cost_usd}
 
@@ -127,7 +127,8 @@ def judged_score(judgement: Judgement | None) -> float:
 
 
 def judge_metric(family: Family) -> MetricRecord:
-    """Its version is the judge's identity: scores of two judges are never compared. Raises InvalidInput where the
-    family has no judge.
+    """The metric, whose version is the judge's identity: scores of two judges are never compared.
+
+    Raises InvalidInput where the family has no judge.
     """
     return replace(METRICS[SCORER], version=judge_identity(family))

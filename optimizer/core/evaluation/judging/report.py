@@ -1,4 +1,4 @@
-"""What an evaluation by a judge is told with: who judged, how many answers it could not judge, and whether it may
+"""What is reported with an evaluation by a judge: who judged, which answers it could not judge, and whether it may
 decide.
 """
 
@@ -58,7 +58,7 @@ class JudgedScores:
 
     @property
     def said(self) -> str:
-        """In a sentence or two."""
+        """The report in a sentence or two."""
         if self.uncalibrated is not None:
             return f"Scores are those of an uncalibrated judge, and no quality: {self.uncalibrated}."
         rates = " and ".join(f"{name} {mean:.3f}" for name, mean in self.rated.items())
@@ -68,18 +68,18 @@ class JudgedScores:
         return text
 
     def as_data(self) -> dict[str, Any]:
-        """As plain JSON values."""
+        """The report as plain JSON values."""
         return {**asdict(self), "said": self.said}
 
 
 def judged_scores(
     judge: str, calibration: Calibration | None, results: Mapping[str, Sequence[ExampleResult]]
 ) -> JudgedScores:
-    """Of answers that this judge scored.
+    """The report on answers that this judge scored.
 
     Args:
         calibration: the latest of this judge, else of another one; None: there is none.
-        results: by how they are called; those without a judgement are left out.
+        results: by what they are called; those without a judgement are left out.
     """
     why = why_uncalibrated(judge, calibration)
     if why is not None or calibration is None:
@@ -106,7 +106,7 @@ def judged_scores(
 
 
 def judge_report(family: Family, results: Sequence[ExampleResult], calibration: Calibration | None) -> JudgeReport:
-    """Of an evaluation whose scorer takes judgements. Raises InvalidInput where the family has no judge."""
+    """The report on an evaluation whose scorer takes judgements. Raises InvalidInput where the family has no judge."""
     judge, identity = judge_of(family), judge_identity(family)
     judgements = [judgement_of(one.judgement) for one in results if one.judgement is not None]
     measured = [one for one in judgements if one.score is not None]

@@ -14,7 +14,7 @@ from typing import Any
 from optimizer.core.base.canonical import canonical_json, digest, read_json
 from optimizer.core.family.settings import JudgeSettings
 
-BEST = 10  # of the scale that the model is asked for; scores are shares of it
+BEST = 10  # the top of the scale that the model uses; scores are shares of it
 MOST_REASONING = 4000  # characters that are kept
 _FENCE = re.compile(r"\s*```(?:json)?\s*\n(.*)\n\s*```\s*", re.DOTALL)
 SYSTEM = (
@@ -26,8 +26,8 @@ SYSTEM = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JudgeCase:
-    """What is put before a judge. ``reference``: the expected output as a text; None: there is none, or it is not
-    shown.
+    """What a judge reads. ``reference``: the expected output as a text; None where there is none, or it
+    is not shown.
     """
 
     task: str  # what answers are for
@@ -58,9 +58,9 @@ def judge_messages(judge: JudgeSettings, judged: JudgeCase) -> list[dict[str, An
         f"Score the ANSWER to the INPUT{beside}. Each line of the rubric gets a number from 0 (worst) to {BEST} (best)."
         f"\nRubric:\n{rubric}",
         *([f"What the answer is for: {judged.task}"] if judged.task else []),
-        marked("INPUT", input_text(judged.input), mark),
-        *([marked("REFERENCE", judged.reference, mark)] if judged.reference is not None else []),
-        marked("ANSWER", judged.answer, mark),
+        mark_text("INPUT", input_text(judged.input), mark),
+        *([mark_text("REFERENCE", judged.reference, mark)] if judged.reference is not None else []),
+        mark_text("ANSWER", judged.answer, mark),
         f"Answer with one JSON object and nothing else:\n{_form(judge, mark)}",
     ]
     return [
@@ -70,7 +70,7 @@ def judge_messages(judge: JudgeSettings, judged: JudgeCase) -> list[dict[str, An
 
 
 def asked_again(messages: Sequence[Mapping[str, Any]], why: str) -> list[dict[str, Any]]:
-    """The same question after an answer that could not be read; the answer itself is not shown again."""
+    """The same question after a reply that could not be read; the reply itself is not shown again."""
     note = f"Your last answer could not be used: {why}. Give the JSON object alone."
     return [
         *(dict(message) for message in messages[:-1]),
@@ -98,7 +98,9 @@ def read_scores(judge: JudgeSettings, judged: JudgeCase, text: str) -> Scores:
 
 def read_object(text: str, keys: Set[str], mark: str) -> dict[str, Any]:
     """A JSON object with these keys alone, the mark under ``of`` and a text under ``reasoning``, bare or in a code
-    fence. Raises ValueError for anything else.
+    fence.
+
+    Raises ValueError for anything else.
     """
     inside = _FENCE.fullmatch(text)
     try:
@@ -115,12 +117,12 @@ def read_object(text: str, keys: Set[str], mark: str) -> dict[str, Any]:
 
 
 def input_text(input: Mapping[str, Any]) -> str:
-    """One input as it is, of several each after its name; what is no text as JSON."""
+    """One input as it is; several each after its name. What is no text becomes JSON."""
     texts = {name: v if isinstance(v, str) else canonical_json(v).decode() for name, v in sorted(input.items())}
     return next(iter(texts.values())) if len(texts) == 1 else "\n".join(f"{name}: {v}" for name, v in texts.items())
 
 
-def marked(name: str, text: str, mark: str) -> str:
+def mark_text(name: str, text: str, mark: str) -> str:
     return f"BEGIN {name} {mark}\n{text}\nEND {name} {mark}"
 
 
@@ -153,8 +155,8 @@ def facts_messages(claims: Claims) -> list[dict[str, Any]]:
         "Say whether the ANSWER has a factual error: a statement of fact that the MATERIAL contradicts, or that it"
         " would have to hold and does not. What follows from the material by reasoning is no error, and neither is what"
         " states no fact.",
-        marked("MATERIAL", input_text(claims.material), mark),
-        marked("ANSWER", claims.answer, mark),
+        mark_text("MATERIAL", input_text(claims.material), mark),
+        mark_text("ANSWER", claims.answer, mark),
         "Answer with one JSON object and nothing else:\n"
         f'{{"of": "{mark}", "reasoning": "<the first wrong statement, or why there is none>",'
         ' "error": <true or false>}',

@@ -17,8 +17,10 @@ RunKind = Literal["score", "check"]
 
 
 class JudgeRequest(TypedDict, total=False):
-    """Of a score ``interactions``, the ids of the answers; of a check ``n`` examples and the model ``beside`` the
-    judge, or None. ``is_priced``: whether every model has a known price. ``why_none``: why there is nothing to do.
+    """What a judge run was asked for.
+
+    A score has ``interactions``, the ids of the answers; a check has ``n`` examples and the model ``beside`` the judge,
+    or None. ``is_priced``: whether every model has a known price. ``why_none``: why there is nothing to do.
     """
 
     interactions: Sequence[str]
@@ -42,8 +44,9 @@ class BiasFound(TypedDict):
 
 
 class JudgeResult(TypedDict, total=False):
-    """Of a score how many answers were judged and the reviews opened; of a check the biases by member of the judge.
+    """What a judge run found.
 
+    A score has the number of answers judged and the reviews opened; a check has the biases by member of the judge.
     ``usd`` None: a model has no known price. ``stopped``: why not all was asked.
     """
 

@@ -1,6 +1,7 @@
-"""What the thresholds of a cascade should be, from what production recorded: estimates of the present ones, a search on
-complete records, advice; and what each threshold does, measured: a study's recorded tier answers replayed at other
-values, one threshold at a time.
+"""Which thresholds a cascade should have, from what production recorded.
+
+It estimates the present thresholds, searches complete records for better ones, and gives advice. It also measures what
+each threshold does: a study's recorded tier answers are replayed at other values, one threshold at a time.
 """
 
 from __future__ import annotations
@@ -51,7 +52,9 @@ from optimizer.core.search.cascade.thresholds import (
 )
 
 MIN_AUDITS = 30  # complete ones, before anything is said: a weighted mean of fewer has no honest normal interval
-WORTH_A_CHANGE = 0.01  # of the strongest tier's cost, that other thresholds have to save more than the present ones
+WORTH_A_CHANGE = (
+    0.01  # other thresholds have to save this share of the strongest tier's cost more than the present ones
+)
 GATE_NOT_REPLAYED = "its further calls are no part of a tier's own answer"
 
 
@@ -93,7 +96,7 @@ def advise(production: Production, policy: Policy, *, explicit_margin: float | N
         there, key=lambda option: 0.0 if option.replay is None else option.replay.saved_share.mean, default=options[0]
     )
     if best.setting is None:
-        refusal = refused(complete, goal)
+        refusal = refusal_of(complete, goal)
         if refusal.missing is not None:
             return _too_few(so_far, production, cascade.audit_share, refusal.missing, refusal.reason)
         return replace(so_far, verdict="do_not_cascade", reason=refusal.reason)
@@ -105,7 +108,7 @@ def advise(production: Production, policy: Policy, *, explicit_margin: float | N
         policy=_changed(cascade, best.setting),
         reason=best.reason,
     )
-    # Where the present thresholds are not known to lose too much, others have to save clearly more.
+    # Unless the present thresholds are known to lose too much, others have to save clearly more.
     assert best.replay is not None
     gain = best.replay.saved_share.mean - replay(complete, present).saved_share.mean
     is_worth_it = bound_of(complete, present) > allowed or gain > WORTH_A_CHANGE
@@ -161,14 +164,14 @@ def _too_few(
 
 
 N_LOOKED_AT = 40  # thresholds of a pair, evenly by share answered
-WORTH_SAVING = 0.01  # of the strongest tier's cost; thresholds that save less are no way out
+WORTH_SAVING = 0.01  # share of the strongest tier's cost; thresholds that save less are not proposed
 MOST_MISSING = 100_000  # more audits than this are named as "more than"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CascadeRefusal:
-    """``missing``: about how many more complete records would tell; None:
-    a cascade is ruled out, which ``reason`` says.
+    """``missing``: about how many more complete records are needed to tell. None: a cascade is ruled out; see
+    ``reason``.
     """
 
     missing: int | None
@@ -186,8 +189,9 @@ class _Place:
     high: float
 
     def needed(self, n: float, allowed: float) -> float:
-        """Records with which the same loss would be told from what is allowed: bounds shrink with the square root of
-        their number, and of a loss of 0 with the number itself.
+        """Records with which the same loss would be clearly within what is allowed.
+
+        Bounds shrink with the square root of their number, and those of a loss of 0 with the number itself.
         """
         half = self.high - self.loss if self.loss <= allowed else self.loss - self.low
         gap = abs(allowed - self.loss)
@@ -196,12 +200,12 @@ class _Place:
         return n * (half / gap) ** (2 if self.loss else 1)
 
 
-def refused(records: TierRecords, goal: LeastCost) -> CascadeRefusal:
-    """For complete records on which the confident rule found nothing.
+def refusal_of(records: TierRecords, goal: LeastCost) -> CascadeRefusal:
+    """The refusal for complete records on which the confident rule found nothing.
 
     A cascade is ruled out where every threshold that saves a hundredth of the cost surely loses more than is allowed,
-    or none saves so much. Pairs with the strongest tier are looked at:
-    a longer chain answers with the same cheap answers.
+    or where none saves so much. Only pairs with the strongest tier are tried: a longer chain answers with the same
+    cheap answers.
     """
     allowed, n = goal.margin, effective_number(records)
     places = [
@@ -223,7 +227,7 @@ def refused(records: TierRecords, goal: LeastCost) -> CascadeRefusal:
                 f" {100 * safest.low:z.2f}, and {100 * allowed:.2f} are allowed."
             ),
         )
-    # For the place that could be shown safe soonest; else for all that are not ruled out.
+    # The place that could be shown safe with the fewest records; else all that are not ruled out.
     safe = [one.needed(n, allowed) for one in places if one.loss < allowed]
     needed = min(safe) if safe else max(one.needed(n, allowed) for one in places if one.low <= allowed)
     return CascadeRefusal(
@@ -260,7 +264,7 @@ def _places(pair: TierRecords, level: float) -> list[_Place]:
     return places
 
 
-N_VALUES = 31  # of each threshold: quantiles of the recorded confidences
+N_VALUES = 31  # values of each threshold, which are quantiles of the recorded confidences
 
 
 def cascade_curves(
@@ -317,8 +321,8 @@ def cascade_curves(
 
 
 def _decides_by(variant: Variant, recorded: Mapping[str, Any] | None, learned: Mapping[str, Mapping[str, Any]]) -> bool:
-    """Whether what is known of each answer, recorded or learned out of fold,
-    is what the variant's thresholds are compared with.
+    """Whether the variant's thresholds compare with the confidence that is known here, recorded or
+    learned out of fold.
     """
     signal = variant.policy.get(CONFIDENCE.name)
     after = (signal or {}).get("after") or {}
@@ -334,8 +338,8 @@ def _records(
     variant: Variant | None,
     learned: Mapping[str, Mapping[str, Any]],
 ) -> TierRecords:
-    """With the confidence that the variant decides by: as recorded, or learned from these rows,
-    which costs no second sample.
+    """The rows with the confidence that the variant decides by: as recorded, or learned from them without a second
+    sample.
     """
     records = TierRecords.from_rows(rows, tiers)
     signal = variant.policy.get("confidence") if variant is not None else None

@@ -1,6 +1,4 @@
-"""One chain of tiers: the settings found for it, by the confidence in the rows and by one learned
-where that is better.
-"""
+"""One chain of tiers, and its best settings: by the recorded confidence, or by a learned one where that is better."""
 
 from __future__ import annotations
 
@@ -11,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from optimizer.core.base.errors import DatasetTooSmall
+from optimizer.core.policy.tiers import STUDENTS
 from optimizer.core.search.cascade.cross_fitted import FittedSetting, path_of_pair
 from optimizer.core.search.cascade.learned import (
     Learn,
@@ -19,25 +18,23 @@ from optimizer.core.search.cascade.learned import (
     beats,
     has_labels,
     is_less_wrong,
-    judged,
     n_from_production,
+    training_row,
 )
-from optimizer.core.search.cascade.records import Column, TierRecords, as_compared, mean_upper
+from optimizer.core.search.cascade.records import Column, TierRecords, mean_upper, rounded_down
 from optimizer.core.search.cascade.thresholds import FoundThresholds, LeastCost, cross_fitted, search
 from optimizer.core.search.strategy import SearchSetting
 
-PARTS = tuple(k / 8 for k in range(8, 0, -1))  # of the margin, from the boldest to the safest, where dev chooses
-PARTS_OF_CHAINS = (1.0, 0.75, 0.5, 0.25)  # of three tiers and more, whose search takes longer
-WORTH_A_RISK = 0.03  # of the strong tier's cost, that a bolder setting has to save more than a safer one
+PARTS = tuple(k / 8 for k in range(8, 0, -1))  # parts of the margin from the boldest to the safest; dev chooses one
+PARTS_OF_CHAINS = (1.0, 0.75, 0.5, 0.25)  # the same for three tiers and more, whose search takes longer
+WORTH_A_RISK = 0.03  # a bolder setting has to save this share of the strong tier's cost more than a safer one
 Chain = tuple[str, ...]
-KNOBS_OF_A_CASCADE = ("tiers", "accept", "accept.2", "accept.3")
+KNOBS_OF_A_CASCADE = ("tiers", "accept", "accept.2", "accept.3", STUDENTS.name)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchedChain:
-    """What was found for one chain by one confidence: by the confident rule at parts of the margin,
-    and what may be proposed; the boldest first.
-    """
+    """The settings of one chain by one confidence: the confident rule's at parts of the margin, the boldest first."""
 
     found: Sequence[FoundThresholds]
     boldest: FittedSetting | None  # of ``found``
@@ -65,15 +62,16 @@ class LearnedTiers:
     ) -> None:
         self._examples, self._rows = examples, rows
         self._setting, self._learn = setting, learn
-        self._trained = {tier: self._train(tier) for tier in tiers[:-1]}
+        # A student is calibrated as it is taught.
+        self._trained = {tier: self._train(tier) for tier in tiers[:-1] if tier not in setting.students}
         self._used: set[str] = set()
 
     def better(
         self, chain: Chain, recorded: SearchedChain, records: TierRecords, margin: float, folds: Sequence[int]
     ) -> SearchedChain:
-        """The chain with its learned confidence where that beats the recorded one, else as it was found."""
-        trained = {tier: self._trained[tier] for tier in chain[:-1]}
-        if not all(
+        """The chain with its learned confidence where that beats the recorded one, else unchanged."""
+        trained = {tier: self._trained[tier] for tier in chain[:-1] if tier in self._trained}
+        if not trained or not all(
             isinstance(training, TrainingResult) and is_less_wrong(training.gain_low) for training in trained.values()
         ):
             return recorded
@@ -95,12 +93,12 @@ class LearnedTiers:
         return replace(searched, skipping=_skipping(searched, known, replayed))
 
     def out_of_fold(self) -> dict[str, dict[str, Any]]:
-        """By tier that has one: the predictor's hash, and what it says of each complete row without having seen it."""
+        """By tier: the predictor's hash, and its confidence in each complete row that it was not trained on."""
         trained = {tier: training for tier, training in self._trained.items() if isinstance(training, TrainingResult)}
         return {
             tier: {
                 "hash": training.predictor["hash"],
-                "confidence": as_compared(np.array(training.out_of_fold)).tolist(),
+                "confidence": rounded_down(np.array(training.out_of_fold)).tolist(),
             }
             for tier, training in trained.items()
         }
@@ -110,7 +108,9 @@ class LearnedTiers:
 
     def _train(self, tier: str) -> TrainingResult | str:
         """What came of it, or why nothing could be learned."""
-        answers = [judged(example, row["tiers"][tier]) for example, row in zip(self._examples, self._rows, strict=True)]
+        answers = [
+            training_row(example, row["tiers"][tier]) for example, row in zip(self._examples, self._rows, strict=True)
+        ]
         production = n_from_production(self._examples)
         trained_on = {"study": self._setting.study, "model": tier, "rows": len(answers), "from_production": production}
         try:
@@ -178,12 +178,14 @@ def _skipping(
 ) -> tuple[FittedSetting, Mapping[str, Any]] | None:
     """For a pair: the boldest setting with the best ``skip``, where that surely saves more.
 
-    What is predicted stays that without it.
+    The predicted figures stay those without ``skip``.
     """
     boldest = searched.boldest
     if boldest is None or len(boldest.setting.tiers) != 2 or searched.confidence is None:
         return None
     cheap = boldest.setting.tiers[0]
+    if cheap not in known:
+        return None
     skip = best_skip(
         records.chain(boldest.setting.tiers), boldest.setting.accept[0], np.array(known[cheap].before_out_of_fold)
     )
@@ -194,7 +196,7 @@ def _skipping(
 
 
 def worth_their_risk(candidates: Sequence[FittedSetting]) -> list[FittedSetting]:
-    """Of settings from the boldest to the safest those that save clearly more than the next safer one that is kept."""
+    """Of settings from the boldest to the safest, those that save clearly more than the next safer one."""
     worthwhile = list[FittedSetting]()
     for candidate in reversed(candidates):
         if not worthwhile or candidate.saved_fitted - worthwhile[-1].saved_fitted > WORTH_A_RISK:
@@ -202,31 +204,27 @@ def worth_their_risk(candidates: Sequence[FittedSetting]) -> list[FittedSetting]
     return worthwhile[::-1]
 
 
-LEVEL = 0.9  # of the one-sided bound that says a threshold saves
+LEVEL = 0.9  # of the one-sided bound for what a threshold saves
 
 
 def best_skip(pair: TierRecords, accept: float, before: Column) -> float | None:
-    """The confidence before the call below which the cheap tier is not asked, in (0, 1];
-    None where no threshold surely saves.
+    """The confidence before the call below which the cheap tier is not asked, in (0, 1]; None where none surely saves.
 
     Args:
         pair: complete records of two tiers, with the confidence that ``accept`` is compared with.
-        before: for each record a confidence in [0, 1] from the request alone, of a predictor that has not seen it.
+        before: for each record the confidence in [0, 1] from the request alone, by a predictor that has not seen it.
     """
     cheap, strong = pair.cost_usd[:, 0], pair.cost_usd[:, 1]
-    more = np.where(
-        pair.confidence[:, 0] >= accept, strong - cheap, -cheap
-    )  # dollars by which skipping makes a request dearer
+    # Dollars by which skipping makes a request dearer.
+    more = np.where(pair.confidence[:, 0] >= accept, strong - cheap, -cheap)
     order = np.argsort(before, kind="stable")
     summed = np.cumsum((pair.weight * more)[order])
-    last = np.flatnonzero(np.append(np.diff(before[order]) != 0, True))[
-        :-1
-    ]  # equal ones are skipped together, and never all
+    # Equal ones are skipped together, and never all.
+    last = np.flatnonzero(np.append(np.diff(before[order]) != 0, True))[:-1]
     if not len(last):
         return None
     at = last[int(np.argmin(summed[last]))]
-    threshold = float(
-        np.ceil(before[order][at + 1] * 1e6) / 1e6 if at + 1 < len(order) else 1.0
-    )  # as a Variant keeps it
+    # As a Variant keeps it.
+    threshold = float(np.ceil(before[order][at + 1] * 1e6) / 1e6 if at + 1 < len(order) else 1.0)
     dearer = np.where(before < threshold, more, 0.0)
     return threshold if 0 < threshold <= 1 and mean_upper(dearer, pair.weight, LEVEL) < 0 else None

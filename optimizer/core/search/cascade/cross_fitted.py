@@ -60,8 +60,9 @@ class _Chain:
     weight: Column
 
     def measured(self, accept: Sequence[float], least: Least, z: float) -> tuple[float, float]:
-        """What a setting makes least, and what the limit holds:
-        cost and loss (with z standard errors), or loss and cost.
+        """The figure that a setting minimizes, and the figure that is limited.
+
+        These are cost and loss (with z standard errors), or loss and cost.
         """
         tier = answering_tier(self.confidence, np.asarray(accept, dtype=float))
         rows = np.arange(len(tier))
@@ -85,13 +86,12 @@ def best_thresholds(
 ) -> list[Thresholds | None]:
     """For every limit the thresholds with the least cost (loss) whose loss (cost) is within it; None: there are none.
 
-    A tier may also not be asked at all (NEVER), down to the strongest alone:
-    every chain of some of the tiers is searched.
+    A tier may also be left out (NEVER), down to the strongest alone, so every chain of some of the tiers is searched.
 
     Args:
         records: complete, two to four tiers.
         limits: of the loss, as a share of the score's range, or of the mean cost in dollars.
-        most_first: look at no more first thresholds than this (quicker, no longer exact).
+        most_first: try at most so many first thresholds (quicker, and no longer exact).
     """
     n_knobs = len(records.tiers) - 1
     alone = _Incumbent(aim=0.0, accept=(NEVER,) * n_knobs, exact=True)
@@ -103,7 +103,13 @@ def best_thresholds(
     exact = True
     for length in range(1, n_knobs + 1):
         for places in combinations(range(n_knobs), length):
-            chain = _chain(records.chain([records.tiers[at] for at in (*places, n_knobs)]))
+            shorter = records.chain([records.tiers[at] for at in (*places, n_knobs)])
+            chain = _Chain(
+                confidence=shorter.confidence,
+                loss=shorter.score[:, -1:] - shorter.score,
+                cost_usd=np.cumsum(shorter.cost_usd, axis=1),
+                weight=shorter.weight,
+            )
             for place, incumbent in enumerate(_solved(chain, least, limits, most_first)):
                 if incumbent is None:
                     continue
@@ -123,15 +129,6 @@ class _Incumbent:
     aim: float
     accept: tuple[float, ...]
     exact: bool
-
-
-def _chain(records: TierRecords) -> _Chain:
-    return _Chain(
-        confidence=records.confidence,
-        loss=records.score[:, -1:] - records.score,
-        cost_usd=np.cumsum(records.cost_usd, axis=1),
-        weight=records.weight,
-    )
 
 
 def _solved(chain: _Chain, least: Least, limits: Sequence[Limit], most_first: int | None) -> list[_Incumbent | None]:
@@ -161,9 +158,7 @@ def _solved(chain: _Chain, least: Least, limits: Sequence[Limit], most_first: in
 def _descend(
     chain: _Chain, least: Least, limit: Limit, start: tuple[float, ...] | None, most_first: int
 ) -> tuple[float, ...] | None:
-    """From ``start``, or else from the best of every two thresholds (the third never):
-    two at a time until nothing improves.
-    """
+    """Thresholds that no pair improves: from ``start``, or from the best of every two (the third is NEVER)."""
     never = (NEVER,) * (chain.confidence.shape[1] - 1)
     starts = (
         {start}
@@ -181,7 +176,7 @@ def _descend(
 def _settled(
     chain: _Chain, least: Least, limit: Limit, accept: tuple[float, ...], most_first: int
 ) -> tuple[float, ...] | None:
-    """None: the start is outside the limit and stays there."""
+    """The thresholds, once they are within the limit; None where the start is outside the limit and stays there."""
     aim, constraint = chain.measured(accept, least, limit.z)
     if constraint > limit.most + SLACK:
         return None
@@ -241,7 +236,7 @@ def _knobs(chain: _Chain, accept: Sequence[float], first: int, second: int | Non
 
 CAUTION = (4.0, 3.0, 2.5, 2.0, 1.75, 1.5, 1.25, 1.0, 0.5, 0.0)  # z: standard errors kept between loss and margin
 N_FOLDS = 5  # parts of the records, where no others are named
-MOST_FIRST = 96  # first thresholds looked at per part; the choice of the limit needs no more
+MOST_FIRST = 96  # first thresholds that are tried per part; the choice of the limit needs no more
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -292,7 +287,7 @@ def loss_path(records: TierRecords, folds: NDArray[np.intp], margin: float, leve
     for fold in np.unique(folds):
         other, own = records.take(folds != fold), np.flatnonzero(folds == fold)
         for at, thresholds in enumerate(best_thresholds(other, "cost_usd", limits, most_first=MOST_FIRST)):
-            loss[at, own], cost[at, own], is_kept[at, own] = judged(records.take(own), thresholds or never)
+            loss[at, own], cost[at, own], is_kept[at, own] = losses_and_costs(records.take(own), thresholds or never)
     upper = np.array([loss_upper(loss[at], records.weight, is_kept[at], level) for at in range(len(limits))])
     last_held = last_in_sequence(upper, margin)
     if last_held < 0:
@@ -303,7 +298,7 @@ def loss_path(records: TierRecords, folds: NDArray[np.intp], margin: float, leve
     return LossPath(chosen=chosen, held=last_held, upper=upper, cost_usd=cost[last_held], loss=loss[last_held])
 
 
-def judged(records: TierRecords, thresholds: Thresholds) -> tuple[Column, Column, NDArray[np.bool_]]:
+def losses_and_costs(records: TierRecords, thresholds: Thresholds) -> tuple[Column, Column, NDArray[np.bool_]]:
     """Per record: loss, cost, and whether a cheaper tier answered. Tiers that never answer are not asked."""
     setting = setting_of(records.tiers, thresholds)
     if setting is None:
@@ -312,7 +307,7 @@ def judged(records: TierRecords, thresholds: Thresholds) -> tuple[Column, Column
     return records.score[:, -1] - happened.score, happened.cost_usd, happened.tier < len(setting.tiers) - 1
 
 
-N_STEPS = 128  # over all that the pair can save; more than is ever proposed
+N_STEPS = 128  # steps of the dollars that the pair can save; more than are ever proposed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -343,7 +338,16 @@ def path_of_pair(records: TierRecords, folds: Sequence[int]) -> list[FittedSetti
     swept = curve(records)
     steps = np.arange(1, N_STEPS + 1) / N_STEPS
     places = _places(swept, steps)
-    loss, cost_usd = _cross_fitted(records, folds_of(len(records), folds, N_FOLDS), steps)
+    # Every part is judged by the thresholds of the others.
+    parts = folds_of(len(records), folds, N_FOLDS)
+    loss, cost_usd = np.zeros(len(steps)), np.zeros(len(steps))
+    for part in np.unique(parts):
+        others, own = curve(records.take(parts != part)), records.take(parts == part)
+        # Rows x steps; an unknown confidence is never enough.
+        accepted = own.confidence[:, :1] >= others.threshold[_places(others, steps)]
+        share = (own.weight / records.weight.sum())[:, None]
+        loss += (share * (own.score[:, 1:] - own.score[:, :1]) * accepted).sum(axis=0)
+        cost_usd += (share * (own.cost_usd[:, :1] + own.cost_usd[:, 1:] * ~accepted)).sum(axis=0)
     settings = list[FittedSetting]()
     for place, loss_so_far, usd in zip(places, np.maximum.accumulate(loss), cost_usd, strict=True):
         setting = setting_of(records.tiers, Thresholds(accept=(float(swept.threshold[place]),), exact=True))
@@ -364,20 +368,8 @@ def path_of_pair(records: TierRecords, folds: Sequence[int]) -> list[FittedSetti
 
 
 def _places(swept: LossCurve, steps: Column) -> NDArray[np.intp]:
-    """Of each step the first threshold that saves as much; dollars never rise along the curve, the safest first."""
+    """For each step the first threshold that saves so much. Along the curve, dollars never rise and the safest come
+    first.
+    """
     saved = swept.cost_usd[0] - swept.cost_usd
     return np.asarray(np.minimum(np.searchsorted(saved, steps * saved[-1]), len(saved) - 1))
-
-
-def _cross_fitted(records: TierRecords, parts: NDArray[np.intp], steps: Column) -> tuple[Column, Column]:
-    """Mean loss and dollars per row at each step, every part judged by the thresholds of the others."""
-    loss, cost_usd = np.zeros(len(steps)), np.zeros(len(steps))
-    for part in np.unique(parts):
-        swept, own = curve(records.take(parts != part)), records.take(parts == part)
-        accepted = (
-            own.confidence[:, :1] >= swept.threshold[_places(swept, steps)]
-        )  # rows x steps; an unknown confidence is never enough
-        share = (own.weight / records.weight.sum())[:, None]
-        loss += (share * (own.score[:, 1:] - own.score[:, :1]) * accepted).sum(axis=0)
-        cost_usd += (share * (own.cost_usd[:, :1] + own.cost_usd[:, 1:] * ~accepted)).sum(axis=0)
-    return loss, cost_usd

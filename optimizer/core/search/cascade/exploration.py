@@ -1,14 +1,11 @@
-"""Estimates from production, where most requests stop at the first tier whose answer stands
-and only an audited share asks all.
+"""Estimates from production, where most requests stop at the first tier that is sure and only a share asks all tiers.
 
-What a tier would have said is known only where it was asked. A record on which a setting can be replayed stands for as
-many requests as there were for each one of its kind that could be: one, if production itself went far enough; 1 / the
-chance of a complete audit, if only audits did. So the estimates are unbiased for every setting, also for those that
-stop later than production does.
+What a tier would have said is known only where it was asked. A record on which a setting can be replayed stands for all
+requests of its kind: for one if production itself went far enough, for 1 / the chance of a complete audit if only
+audits did. So the estimates are unbiased for every setting, even for those that stop later than production does.
 
-An audit that was drawn and lost (a gateway that was killed, a tier that failed) is no audit: its record counts as one
-that was not drawn, and the chance that stands in the weights is the drawn share times the share of the audits that came
-through (``kept_share``).
+An audit that was drawn and lost (the gateway was killed, a tier failed) is no audit: its record counts as not drawn,
+and the chance in the weights is the drawn share times the share of the audits that succeeded (``kept_share``).
 
 Source: Horvitz and Thompson (1952), JASA 47(260), 663-685; the ratio form is Hajek's (1971).
 """
@@ -44,7 +41,7 @@ class Audits:
     share: Column
 
     def chain(self, places: Sequence[int]) -> Audits:
-        """For the same records with these tiers only: how many of them, from the first, production asked."""
+        """The same records with these tiers only. How many of them production asked is counted from the first."""
         columns = np.array(places)
 
         def leading(up_to: NDArray[np.intp]) -> NDArray[np.intp]:
@@ -55,11 +52,10 @@ class Audits:
 
 
 def kept_share(audited: NDArray[np.bool_], complete: NDArray[np.bool_]) -> float:
-    """Of the requests that an audit was drawn for and that needed one,
-    the share of which all tiers are known now; 0 without any.
+    """Of the requests that needed an audit and were drawn for one, the share whose tiers are all known; 0 without any.
 
-    Audits are lost for reasons that have nothing to do with the request (a process that is killed), so those that are
-    left stand for them.
+    Audits are lost for reasons that have nothing to do with the request, such as a killed process, so those that are
+    left are representative.
     """
     n_drawn = int(np.count_nonzero(audited))
     return int(np.count_nonzero(audited & complete)) / n_drawn if n_drawn else 0.0
@@ -81,8 +77,8 @@ def estimate(records: TierRecords, setting: CascadeSetting, audits: Audits) -> W
             f"The setting asks {' > '.join(setting.tiers)}, and the records are of {' > '.join(records.tiers)}: take"
             " their chain first."
         )
-    # Where a tier was not asked its confidence is NaN, so the setting goes past it,
-    # to the last tier, and the record is not known.
+    # A tier that was not asked has confidence NaN, so the setting passes it by, to the last tier, and the record is not
+    # known.
     needed, last = answering_tier(records.confidence, setting.accept), len(setting.tiers) - 1
     weight = _standing_for(records, audits, needed <= audits.asked_up_to)
     scored = _standing_for(records, audits, needed <= audits.scored_up_to)
@@ -109,8 +105,7 @@ def estimate(records: TierRecords, setting: CascadeSetting, audits: Audits) -> W
 
 
 def complete_records(records: TierRecords, audits: Audits) -> TierRecords:
-    """The records on which every setting can be replayed,
-    weighted for those on which it cannot: what a search is given.
+    """The records on which every setting can be replayed, weighted for the others: what a search is given.
 
     Arguments and errors as for ``estimate``.
     """
@@ -123,8 +118,8 @@ def complete_records(records: TierRecords, audits: Audits) -> TierRecords:
 
 
 def audit_cost(records: TierRecords, setting: CascadeSetting, audit_share: float) -> AuditCost:
-    """The price of the audits, before any is made: from complete records,
-    such as those of the study that found the setting.
+    """The price of the audits before any is made, from complete records such as those of the study that found the
+    setting.
     """
     complete = records.complete()
     chain = complete.chain(setting.tiers)
@@ -149,14 +144,15 @@ def _check(records: TierRecords, audits: Audits) -> None:
 
 
 def _standing_for(records: TierRecords, audits: Audits, by_rule: NDArray[np.bool_]) -> Column:
-    """How many requests each record stands for: those known by production's own rule for themselves,
-    audited ones for more, others for none.
+    """How many requests each record stands for.
+
+    One that production's own rule completed stands for itself, an audited one for more, any other for none.
     """
     return records.weight * np.where(by_rule, 1.0, audits.audited / np.where(audits.audited, audits.share, 1.0))
 
 
 def _figure(values: Column, weight: Column, bounds: Range | None = None) -> Figure:
-    """Of the records that count; the others are not known."""
+    """The estimate over the records that count; the others are not known."""
     rows = np.flatnonzero(weight)
     return figure(values[rows], weight[rows], bounds)
 

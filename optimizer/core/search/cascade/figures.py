@@ -23,8 +23,9 @@ class Figure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditCost:
-    """What asking all tiers for ``audit_share`` of the requests adds to the mean cost of one,
-    in dollars and as a share of the setting's cost.
+    """What it adds to a request's mean cost to ask all tiers for ``audit_share`` of the requests.
+
+    In dollars, and as a share of the setting's cost.
     """
 
     audit_share: float
@@ -54,10 +55,9 @@ class ThresholdPoint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ThresholdCurve:
-    """``knob`` of ``tier``; ``present``: its value in the variant, where the other thresholds stand still; None without
-    a variant.
+    """What the values of ``knob`` of ``tier`` do; they ascend.
 
-    Values ascend.
+    ``present``: its value in the variant, whose other thresholds stay as they are; None without a variant.
     """
 
     knob: Knob
@@ -122,10 +122,11 @@ class CascadeSetting:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WeightedEstimate:
-    """Of one setting, per request. ``n_known``: records on which its score is known, of ``n_records``; intervals 95 %.
+    """The estimate of one setting, per request, with 95 % intervals.
 
-    ``loss`` is against the strongest tier; None: its answers are not known on any of them. The plain means are Hajek's;
-    ``*_unbiased`` are Horvitz and Thompson's, unbiased for any number of records but wider.
+    ``n_known``: of ``n_records``, those on which its score is known. ``loss``: against the strongest tier; None where
+    its answers are known on none of them. The plain means are Hajek's; ``*_unbiased`` are Horvitz and Thompson's,
+    unbiased for any number of records but wider.
     """
 
     n_records: int
@@ -139,10 +140,10 @@ class WeightedEstimate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditCount:
-    """Audits: ``drawn`` for requests that had not asked all tiers by themselves, ``complete`` of them;
-    of the others ``failed`` say why, ``lost`` left nothing.
+    """Audits: ``drawn`` for requests that had not asked all tiers by themselves; ``complete`` of these have every
+    answer.
 
-    ``paid_usd``: for all that was asked because of them.
+    ``failed`` left a reason, ``lost`` left nothing. ``paid_usd``: for all calls that were made because of audits.
     """
 
     drawn: int = 0

@@ -1,13 +1,12 @@
-"""A confidence that is learned from what tiers answered to training examples: what is asked for,
-what comes of it, and when it is used.
+"""A confidence that is learned from what tiers answered to training examples: how it is declared and when it is used.
 
-Training needs scikit-learn and so lies in ``adapters/predictors/learning.py``; what is decided with it is decided here.
+Training needs scikit-learn, so it lies in ``adapters/predictors/learning.py``. The decisions are made here.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from optimizer.core.base.errors import Fault, pointer_of
@@ -74,12 +73,10 @@ class Quality:
 class TrainingResult:
     """The result of training.
 
-    ``predictor``: data for ``confidence: {kind: predictor, after: …}``. ``out_of_fold``:
-    its answer to each row, unseen.
-
-    ``before`` and ``before_out_of_fold``: the same from the request alone, known before any call. ``gain``: log loss of
-    the recorded confidence less that of the learned one, both out of fold; ``gain_low``: its one-sided 90 % bound.
-    ``recorded`` is None where no answer had a recorded confidence.
+    ``predictor``: data for ``confidence: {kind: predictor, after: …}``. ``out_of_fold``: its answer to each row, when
+    it had not seen that row. ``before`` and ``before_out_of_fold``: the same from the request alone, known before any
+    call. ``gain``: log loss of the recorded confidence less that of the learned one, both out of fold; ``gain_low``:
+    its one-sided 90 % bound. ``recorded`` is None where no answer had a recorded confidence.
     """
 
     predictor: Mapping[str, Any]
@@ -96,11 +93,12 @@ class Learn(Protocol):
     def __call__(
         self, answers: Sequence[JudgedExample], *, has_labels: bool, trained_on: Mapping[str, Any], seed: int
     ) -> TrainingResult:
-        """The same for the same arguments.
+        """Trains; equal arguments give equal results.
 
-        ``has_labels``: the answers are one of few, so the answer itself tells something.
-
-        Raises DatasetTooSmall: too few answers or groups, or all of one kind.
+        Args:
+            has_labels: the answers are a few labels, so the answer itself is informative.
+        Raises:
+            DatasetTooSmall: too few answers or groups, or all of one kind.
         """
 
 
@@ -117,9 +115,6 @@ class TierFinding:
     predictor: str | None = None  # its hash
     learned: Quality | None = None
     recorded: Quality | None = None
-
-    def as_data(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 def finding_of(data: Mapping[str, Any]) -> TierFinding:
@@ -142,15 +137,16 @@ def _quality_of(data: Mapping[str, Any] | None) -> Quality | None:
 
 
 def is_less_wrong(gain_low: float) -> bool:
-    """Whether the learned confidence has less log loss than the recorded one on answers it has not seen,
-    with 90 % confidence (one-sided).
+    """Whether the learned confidence has less log loss than the recorded one on answers that it has not seen.
+
+    With 90 % confidence (one-sided).
     """
     return gain_low > 0
 
 
 def beats(gain_low: float, *, saved: float, saved_recorded: float) -> bool:
-    """Whether a learned confidence is used: it is less wrong for sure,
-    and its thresholds save more within the same loss, out of fold.
+    """Whether the learned confidence is used: it is surely less wrong, and its thresholds save more within the same
+    loss.
     """
     return is_less_wrong(gain_low) and saved > saved_recorded
 
@@ -161,11 +157,11 @@ def asks_to_learn(space: Mapping[str, Any]) -> bool:
 
 
 def recorded_signal(space: Mapping[str, Any], own: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
-    """The confidence that tiers' answers are recorded with:
-    the one the space names beside the predictor, else the policy's own.
+    """The confidence with which tiers' answers are recorded: the one beside the predictor in the space, else the
+    policy's own.
 
-    Where one is to be learned, a predictor that the policy has is no measure, for it may have seen these answers: in
-    its place stand log-probabilities. None: the policy's default.
+    Where one is to be learned, a predictor of the policy is no measure, since it may have seen these answers; then it
+    is log-probabilities. None: the policy's default.
     """
     named = [choice for choice in _choices(space) if not is_to_be_learned(CONFIDENCE, choice)]
     if named:
@@ -190,7 +186,7 @@ def signal_faults(space: Mapping[str, Any], at: str = "") -> list[Fault]:
 
 
 def replay_faults(space: Mapping[str, Any], at: str = "") -> list[Fault]:
-    """The same for strategy replay, which compares a recorded confidence with a learned one."""
+    """The faults for strategy replay, which compares a recorded confidence with a learned one."""
     faults = signal_faults(space, at)
     if not faults and len([choice for choice in _choices(space) if not is_to_be_learned(CONFIDENCE, choice)]) > 1:
         detail = (
@@ -201,7 +197,7 @@ def replay_faults(space: Mapping[str, Any], at: str = "") -> list[Fault]:
     return faults
 
 
-def judged(example: Example, answered: Mapping[str, Any]) -> JudgedExample:
+def training_row(example: Example, answered: Mapping[str, Any]) -> JudgedExample:
     """A tier's entry in ``tier_rows`` as a training row. Words of an unreleased example never leave it."""
     read: ReadAnswer = answered["read"]
     return JudgedExample(

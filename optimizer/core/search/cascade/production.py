@@ -1,8 +1,7 @@
-"""Requests that a cascade served, as records that can be replayed: what every tier said, how sure it was,
-what it cost, what it is worth.
+"""Requests that a cascade served, as records that can be replayed: each tier's answer, confidence, cost and score.
 
-A tier's answer is scored against the expected output, where feedback brought one, else against what the strongest tier
-said: then the score is agreement with it, and is not known before the strongest tier was asked. Texts come in and
+A tier's answer is scored against the expected output where feedback brought one, else against the strongest tier's
+answer. Then the score is agreement with that, and unknown unless the strongest tier was asked. Texts come in, and
 numbers go out.
 """
 
@@ -26,9 +25,8 @@ from optimizer.core.search.cascade.figures import AuditCount
 from optimizer.core.search.cascade.records import TierRecords
 
 Part = Mapping[str, Any]
-Score = Callable[
-    [Mapping[str, Any], str, Mapping[str, Any] | None], float | None
-]  # (expected, text, input) -> [0, 1], or not measured
+# (expected, text, input) -> [0, 1], or not measured.
+Score = Callable[[Mapping[str, Any], str, Mapping[str, Any] | None], float | None]
 FAILED = "the request failed, or its client went"
 NO_TEXT = "texts are not kept (privacy)"
 NOT_SCORED = "the scorer could not measure an answer"
@@ -39,8 +37,8 @@ ASKED_BY_AUDIT = ("audit", "sample")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServedRequest:
-    """``policy`` is the one that served it, ``later`` the calls that came after its answer,
-    ``expected`` a correction that feedback brought.
+    """``policy``: the one that served it. ``later``: the calls after its answer. ``expected``: a correction from
+    feedback.
     """
 
     interaction: Interaction
@@ -146,7 +144,7 @@ def _read(request: ServedRequest, n_tiers: int, output: Output, score: Score) ->
     is_audited = draw_of(one.id) < cascade.audit_share
     if not is_audited and any(part.get("purpose") == "audit" for part in (*one.parts, *request.later)):
         return UNDRAWN
-    # Later parts may be lost, so a tier that answered late is known for the audited only.
+    # Later parts may be lost, so an answer that came late counts for audited requests only.
     late = (_answers(request.later, n_tiers, request.policy, None) or {}) if is_audited else {}
     answers = {**late, **first}
     asked_up_to = next(at for at in range(n_tiers + 1) if at not in first) - 1
@@ -184,7 +182,7 @@ def _read(request: ServedRequest, n_tiers: int, output: Output, score: Score) ->
 
 
 def _answers(parts: Sequence[Part], n_tiers: int, policy: Policy, output: str | None) -> dict[int, _Answer] | None:
-    """By tier the first plain answer, at the price of its second sample as well; None where a text was not kept."""
+    """By tier the first plain answer, with the price of its second sample; None where a text was not stored."""
     answers: dict[int, _Answer] = {}
     assert policy.cascade is not None
     models = policy.cascade.models
@@ -193,9 +191,8 @@ def _answers(parts: Sequence[Part], n_tiers: int, policy: Policy, output: str | 
         tier = part.get("tier")
         if part.get("purpose") not in OF_A_TIER or tier is None or not 0 <= tier < n_tiers or tier in answers:
             continue
-        if (
-            part.get("error") is not None or part.get("model") != models[tier]
-        ):  # another model stood in: its answer says nothing of this tier
+        # A fallback model answered, which says nothing of this tier.
+        if part.get("error") is not None or part.get("model") != models[tier]:
             continue
         text = output if part.get("taken") else part.get("output")
         if text is None:

@@ -1,23 +1,18 @@
-"""What every tier made of every recorded query, as columns; a cascade replayed on them; and means with honest
-intervals.
+"""What every tier answered to every recorded query, as columns; a cascade replayed on them; means with intervals.
 
-Model calls are paid for once, settings are then tried on these: ask the cheapest tier, keep its answer where its
-confidence stands, otherwise ask the next. One rule, searched and executed: for one answer it is ``tiers.stands``, and
-what the knobs mean stands there, too.
+Model calls are paid for once, and settings are then tried on their records: ask the cheapest tier, keep its answer if
+its confidence suffices, else ask the next. Search and serving use one rule, ``tiers.stands``, which also says what the
+knobs mean. The search modules of this folder may import numpy at their top; the api process never imports them.
 
-numpy is at home in this folder's search modules; the api process never imports them.
-
-One formula for all means: the weighted mean and its linearised variance.
+All means use one formula, the weighted mean and its linearised variance:
 
     mean = sum(w x) / sum(w),   variance = sum(w^2 (x - mean)^2) / sum(w)^2
 
-Values that cannot leave a range get a few observations more at either end of it, with the weight that the rows
-concerned have on average. Without them "no loss seen" would be reported as "no loss, for certain". Two-sided intervals
-add two at either end of a share or a score (Agresti, Coull 1998, The American Statistician 52(2), 119-126) and one at
-either end of a paired difference (Bonett, Price 2012, JEBS 37(4), 479-488). The one-sided bound of a loss adds half a
-one, the prior of Jeffreys (1946), and is exact while no difference at all has been seen.
-
-The weighted mean is Hajek's (1971).
+Values that cannot leave a range get a few observations more at either end of it, with the average weight of the rows
+concerned. Without them "no loss seen" would be reported as "no loss, for certain". Two-sided intervals add two at
+either end of a share or a score (Agresti, Coull 1998, The American Statistician 52(2), 119-126) and one at either end
+of a paired difference (Bonett, Price 2012, JEBS 37(4), 479-488). The one-sided bound of a loss adds half a one, the
+prior of Jeffreys (1946), and is exact while no difference at all has been seen. The weighted mean is Hajek's (1971).
 """
 
 from __future__ import annotations
@@ -103,7 +98,7 @@ class TierRecords:
                         )
                         continue
                     columns[name][at, place] = value
-        columns["confidence"] = as_compared(columns["confidence"])
+        columns["confidence"] = rounded_down(columns["confidence"])
         if faults:
             shown = "; ".join(f.detail for f in faults[:MOST_FAULTS])
             raise InvalidInput(
@@ -136,11 +131,9 @@ class TierRecords:
         return replace(self, weight=self.weight[rows], **{name: getattr(self, name)[rows] for name in FIELDS})
 
     def with_confidence(self, tier: str, confidence: Column) -> TierRecords:
-        """The same with another confidence in one tier's answers:
-        the place for a learned one (predicted out of sample).
-        """
+        """The same queries with another confidence in one tier's answers, such as a learned one (out of sample)."""
         changed = self.confidence.copy()
-        changed[:, self.tiers.index(tier)] = as_compared(confidence)
+        changed[:, self.tiers.index(tier)] = rounded_down(confidence)
         return replace(self, confidence=changed)
 
     def complete(self) -> TierRecords:
@@ -165,7 +158,7 @@ class TierRecords:
         return self
 
 
-def as_compared(confidence: Column) -> Column:
+def rounded_down(confidence: Column) -> Column:
     """Rounded down to the decimals of a Variant's numbers: compared with a threshold that is kept so,
     it says what the confidence itself says.
 

@@ -1,16 +1,15 @@
-"""Strategy ``replay`` for families with tiers: every tier answers the rows that are not sealed once,
-then all thresholds are tried without a call.
+"""Strategy ``replay`` for families with tiers: every tier answers each unsealed row once, then thresholds cost no call.
 
 Train and dev are one here: what a setting will do is predicted by cross-fitting, with the rows of a group always on one
-side, so no row need be kept back for choosing. Where the space asks for it, a confidence is learned from the answers,
-and used where it beats the recorded one out of fold. What is proposed runs on dev through the machine that also serves
+side, so no row is reserved for the choice. Where the space asks for it, a confidence is learned from the answers, and
+used where it beats the recorded one out of fold. The proposals run on dev through the code that also serves
 (``steps.py``), from the journal, and the sealed holdout decides.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from optimizer.core.base.errors import InvalidInput
@@ -19,6 +18,7 @@ from optimizer.core.base.values import ExampleResult
 from optimizer.core.evaluation.gates import quality_margin
 from optimizer.core.family.variant import Variant
 from optimizer.core.policy.policy import EXAMPLES, parse_policy
+from optimizer.core.policy.tiers import STUDENTS
 from optimizer.core.search.cascade.chain_search import KNOBS_OF_A_CASCADE, LearnedTiers, search_chain
 from optimizer.core.search.cascade.cross_fitted import FittedSetting, folds_by_group
 from optimizer.core.search.cascade.figures import CascadeSetting
@@ -34,7 +34,8 @@ from optimizer.core.search.run_off import LOSS, SAVED
 from optimizer.core.search.strategy import REPLAY, Proposal, SearchSetting
 from optimizer.core.search.study import OUT_OF_FOLD
 
-ALLOWED = 0.5  # of the margin, where no sealed holdout will judge what is found
+ALLOWED = 0.5  # part of the margin that may be used where no sealed holdout will judge the result
+STUDENT_SHARE = "student_share"
 OF_A_SIGNAL = ("skip", "refine")  # compare a confidence with a number: another confidence makes another number of it
 
 
@@ -72,7 +73,11 @@ class CascadeSearch:
 
     def _fitted_proposals(self) -> list[Proposal]:
         setting = self._setting
-        tiers = tuple(setting.start.policy.get("tiers") or setting.family.model.tiers)
+        named = tuple(setting.start.policy.get("tiers") or setting.family.model.tiers)
+        tiers = tuple(tier for tier in named if tier not in setting.untaught)
+        if len(tiers) < 2:
+            setting.remark(" ".join(setting.untaught.values()))
+            return []
         own = setting.start.policy.get("confidence")
         recorded = recorded_signal(setting.space, own)
         signal = recorded if recorded != own else None
@@ -82,7 +87,9 @@ class CascadeSearch:
         learns = asks_to_learn(setting.space) and setting.family.privacy.examples_from != "any"
         dev = [example for example in setting.dev if example.released or not learns]
         examples = [example for example in (*setting.train, *dev) if example.id not in shown]
-        rows = setting.tier_rows(_with_policy(setting.start, {"tiers": list(tiers)}, signal), examples)
+        rows = setting.tier_rows(
+            _with_policy(setting.start, {"tiers": list(tiers)}, signal, setting.students), examples
+        )
         complete = [at for at, row in enumerate(rows) if len(row["tiers"]) == len(tiers)]
         if len(complete) < 2:
             return []
@@ -95,16 +102,16 @@ class CascadeSearch:
         chains = chains_of(tiers)
         in_steps = setting.aim == "cost"  # the holdout then tests in sequence
         searched = [search_chain(records.chain(chain), margin, signal, folds, in_steps=in_steps) for chain in chains]
-        remarks = list[str]()
+        remarks = list(setting.untaught.values())
         if asks_to_learn(setting.space):
             learned = LearnedTiers(setting, self._learn, [examples[at] for at in complete], complete_rows, tiers)
             searched = [
                 learned.better(chain, one, records, margin, folds) for chain, one in zip(chains, searched, strict=True)
             ]
-            setting.keep_finding("confidence", [finding.as_data() for finding in learned.findings()])
+            setting.keep_finding("confidence", [asdict(finding) for finding in learned.findings()])
             setting.keep_finding(OUT_OF_FOLD, learned.out_of_fold())
-            remarks = [finding.why for finding in learned.findings()]
-        champion = _champion(setting.start, records)
+            remarks += [finding.why for finding in learned.findings()]
+        champion = _champion(setting.start, records, setting.students)
         first: dict[str, Proposal] = {}
         for one in searched:
             of_chain = [
@@ -143,20 +150,43 @@ class CascadeSearch:
         loss = champion.score - float(records.score[:, -1].mean()) + fitted.loss
         saved = 1 - fitted.cost_usd / champion.cost_usd if champion.cost_usd > 0 else 0.0
         return Proposal(
-            variant=_with_policy(self._setting.start, fitted.setting.policy(), confidence),
+            variant=_with_policy(self._setting.start, fitted.setting.policy(), confidence, self._setting.students),
             proposer=REPLAY,
-            params={SAVED: saved, LOSS: loss, "saved_fitted": fitted.saved_fitted, "loss_fitted": fitted.loss_fitted},
+            params={
+                SAVED: saved,
+                LOSS: loss,
+                "saved_fitted": fitted.saved_fitted,
+                "loss_fitted": fitted.loss_fitted,
+                **self._student_share(fitted.setting, records),
+            },
         )
 
+    def _student_share(self, cascade: CascadeSetting, records: TierRecords) -> dict[str, float]:
+        """The share of the records that a student answers; nothing where none is asked."""
+        places = [at for at, tier in enumerate(cascade.tiers) if tier in self._setting.students]
+        if not places:
+            return {}
+        answers = outcome(records, cascade)
+        is_student = sum(answers.tier == at for at in places)
+        return {STUDENT_SHARE: float(records.weight @ is_student / records.weight.sum())}
 
-def _champion(start: Variant, records: TierRecords) -> _Champion:
-    """The start on the records: the cascade that it is, the tier that it is, else the strongest one."""
+
+def _champion(start: Variant, records: TierRecords, students: Collection[str]) -> _Champion:
+    """The start on the records: the cascade that it is, the tier that it is, else the strongest one.
+
+    A tier of ``students`` that the start has not been taught is passed over; where it was, the new student stands for
+    the old one.
+    """
     try:
         cascade = parse_policy(start.policy).cascade
     except InvalidInput:  # made before its knobs were checked
         cascade = None
-    if cascade is not None and set(cascade.models) <= set(records.tiers):
-        happened = outcome(records, CascadeSetting(tiers=cascade.models, accept=cascade.accept))
+    if cascade is not None:
+        tried = [at for at, tier in enumerate(cascade.models) if tier not in students or tier in cascade.students]
+        models = tuple(cascade.models[at] for at in tried)
+    if cascade is not None and len(models) > 1 and set(models) <= set(records.tiers):
+        accept = tuple(cascade.accept[at] for at in tried[:-1])
+        happened = outcome(records, CascadeSetting(tiers=models, accept=accept))
         return _Champion(score=float(happened.score.mean()), cost_usd=float(happened.cost_usd.mean()))
     name = str(start.model.get("name"))
     at = records.tiers.index(name) if name in records.tiers else -1
@@ -172,13 +202,11 @@ def _in_order(proposals: Sequence[Proposal], n: int) -> list[Proposal]:
 
 
 def _on_proposals(proposed: Sequence[Proposal]) -> list[str]:
-    """Which variant has which thresholds and is predicted to do what,
-    in the order in which the holdout will test them.
-    """
+    """The record of each variant's thresholds and predicted figures, in the order in which the holdout tests them."""
     remarks = (
         f"{one.variant.id} ({' > '.join(one.variant.policy['tiers'])}, accept"
         f" {', '.join(map(threshold, _accepted(one.variant.policy)))}) saves {one.params[SAVED]:.0%} and"
-        f" {points_lost(one.params[LOSS])}"
+        f" {points_lost(one.params[LOSS])}{_by_student(one.params)}"
         for one in proposed
     )
     return [
@@ -187,8 +215,12 @@ def _on_proposals(proposed: Sequence[Proposal]) -> list[str]:
     ]
 
 
+def _by_student(params: Mapping[str, Any]) -> str:
+    return f", {params[STUDENT_SHARE]:.0%} answered by the student" if STUDENT_SHARE in params else ""
+
+
 def _accepted(policy: Mapping[str, Any]) -> list[float]:
-    return [policy[name] for name in KNOBS_OF_A_CASCADE[1:] if name in policy]
+    return [policy[name] for name in KNOBS_OF_A_CASCADE if name.startswith("accept") and name in policy]
 
 
 def _too_little(omitted: Sequence[Proposal], worth: float) -> list[str]:
@@ -223,8 +255,13 @@ def _on_groups(groups: Sequence[str]) -> list[str]:
     ]
 
 
-def _with_policy(start: Variant, cascade: Mapping[str, Any], confidence: Mapping[str, Any] | None) -> Variant:
-    """The start with these knobs of a cascade in the place of its own; ``confidence`` None: as the start has it.
+def _with_policy(
+    start: Variant,
+    cascade: Mapping[str, Any],
+    confidence: Mapping[str, Any] | None,
+    students: Mapping[str, str] | None = None,
+) -> Variant:
+    """The start with these knobs of a cascade in place of its own; ``confidence`` None: as in the start.
 
     Tiers that the cascade leaves out lose their number of examples, and a ``refine`` that could never apply goes.
     """
@@ -235,5 +272,6 @@ def _with_policy(start: Variant, cascade: Mapping[str, Any], confidence: Mapping
     if policy.get(EXAMPLES.name):
         named = {*cascade["tiers"], *(policy.get("votes.models") or ())}
         policy[EXAMPLES.name] = {model: n for model, n in policy[EXAMPLES.name].items() if model in named}
+    taught = {tier: id for tier, id in (students or {}).items() if tier in cascade["tiers"]}
     signal = {} if confidence is None else {"confidence": dict(confidence)}
-    return replace(start, policy={**policy, **cascade, **signal})
+    return replace(start, policy={**policy, **cascade, **({STUDENTS.name: taught} if taught else {}), **signal})

@@ -134,12 +134,11 @@ class ThresholdPair:
 def best_points(
     knobs: TwoKnobs, least: Literal["cost_usd", "loss"], limits: Sequence[Limit], *, most_first: int | None = None
 ) -> list[ThresholdPair | None]:
-    """For every limit the pair of thresholds with the least cost (or loss) whose loss (or cost)
-    is within it; None: there is none.
+    """For every limit the pair of thresholds with the least cost (or loss) whose loss (or cost) is within it, or None.
 
     Every pair of distinct confidences is compared: O(n^2) in blocks, about three seconds of CPU for 10^4 records.
-    ``most_first`` looks at no more than so many first thresholds, evenly spaced by rank, all second ones with each; the
-    result is then exact only if there are no more.
+    ``most_first`` tries at most so many first thresholds, evenly spaced by rank, with all second ones. The result is
+    then exact only if there are no more.
     """
     total, squared = float(knobs.weight.sum()), float(knobs.weight @ knobs.weight)
     order, ends = _sorted(knobs.first)
@@ -184,9 +183,8 @@ def _least(aim: Column, constraint: Column, limit: float, at: int) -> tuple[floa
     place = int(allowed.argmin())
     if allowed.flat[place] == NEVER:
         return None
-    equal = np.flatnonzero(
-        allowed.ravel() <= allowed.flat[place] + SLACK
-    )  # of equal ones the one that keeps the other value lowest
+    # Of equal ones the one whose other value is lowest.
+    equal = np.flatnonzero(allowed.ravel() <= allowed.flat[place] + SLACK)
     place = int(equal[constraint.flat[equal].argmin()])
     row, column = divmod(place, aim.shape[1])
     return float(aim.flat[place]), float(constraint.flat[place]), at + row, column

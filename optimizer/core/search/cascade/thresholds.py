@@ -1,9 +1,8 @@
-"""The search for a cascade's thresholds, by replay: exact for one and two thresholds,
-pair by pair of thresholds for three.
+"""The search for a cascade's thresholds, by replay: exact for one and two thresholds, pair by pair for three.
 
-Two goals: least cost with a loss of at most the margin, and best quality within dollars per query. Two rules:
-``expected`` believes the records as they are; ``confident`` (the default) wants the one-sided upper bound within the
-limit as well, since the best of many thresholds on the records is mostly lucky on them. Start at ``search``.
+It has two goals: least cost with a loss of at most the margin, or best quality within dollars per query. It has two
+rules: ``expected`` believes the records as they are; ``confident`` (the default) also wants the one-sided upper bound
+within the limit, since the best of many thresholds is mostly lucky on the records. Start at ``search``.
 """
 
 from __future__ import annotations
@@ -23,8 +22,8 @@ from optimizer.core.search.cascade.cross_fitted import (
     Thresholds,
     best_thresholds,
     folds_of,
-    judged,
     loss_path,
+    losses_and_costs,
     setting_of,
 )
 from optimizer.core.search.cascade.figures import CascadeSetting
@@ -47,8 +46,9 @@ MOST_TIERS = 4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeastCost:
-    """Least cost with a loss against the strongest tier of at most ``margin``
-    (of the score's range; .01 is one point)."""
+    """Least cost with a loss of at most ``margin`` against the strongest tier (of the score's range; .01
+    is one point).
+    """
 
     margin: float = MARGIN
     rule: Rule = "confident"
@@ -130,8 +130,7 @@ def search(records: TierRecords, goal: Goal, *, folds: Sequence[int] | None = No
 def cross_fitted(
     records: TierRecords, goal: LeastCost, folds: Sequence[int], option: FoundThresholds
 ) -> tuple[Column, Column]:
-    """Loss and dollars per record of the search itself, on records that it was not fitted to:
-    what its setting may be expected to do.
+    """Loss and dollars per record that the setting may be expected to have, from records to which it was not fitted.
 
     Arguments as for ``search``, which found ``option``.
     """
@@ -142,7 +141,7 @@ def cross_fitted(
         swept = curve(records.take(parts != fold), level=goal.level)
         accept = (float(swept.threshold[last_in_sequence(swept.upper, goal.margin)]),)
         own = np.flatnonzero(parts == fold)
-        loss[own], cost[own], _ = judged(records.take(own), Thresholds(accept=accept, exact=True))
+        loss[own], cost[own], _ = losses_and_costs(records.take(own), Thresholds(accept=accept, exact=True))
     return loss, cost
 
 
@@ -181,8 +180,9 @@ def bound_of(records: TierRecords, setting: CascadeSetting, level: float = LEVEL
 
 
 def proving_records(goal: LeastCost) -> int:
-    """Records without a single loss that prove the margin at the goal's level (Clopper and Pearson 1934, for none
-    of n).
+    """How many records without a single loss prove the margin at the goal's level.
+
+    Source: Clopper and Pearson (1934), for none of n.
     """
     return ceil(log(1 - goal.level) / log(1 - goal.margin)) if 0 < goal.margin < 1 else 0
 
@@ -274,7 +274,7 @@ def _refusal(records: TierRecords, goal: Goal, strong_usd: float) -> str:
 
 
 def _caution(records: TierRecords, goal: Goal) -> str:
-    """With few records even a clean sheet proves little, and the bound is then an approximation."""
+    """The remark that with few records even a clean sheet proves little, and the bound is an approximation."""
     if isinstance(goal, BestQuality) or goal.rule != "confident":
         return ""
     proving, effective = proving_records(goal), effective_number(records)

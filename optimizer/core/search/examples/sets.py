@@ -1,8 +1,8 @@
-"""Sets of few-shot examples that are worth trying, made without asking a model, and the orders in which they may stand.
+"""Sets of few-shot examples that are worth a trial, and the orders in which they may stand. No model is asked.
 
-Central ones are like all others, typical ones speak for them, covering ones leave nothing far away, hard ones lie near
-what went wrong. Which order serves best depends on the model: small ones lean towards what they read last (Zhao et al.
-2021, arXiv 2102.09690).
+Central examples are like all others, typical ones represent them, covering ones leave nothing far away, and hard ones
+lie near what went wrong. Which order is best depends on the model: small ones lean towards what they read last (Zhao et
+al. 2021, arXiv 2102.09690).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from optimizer.core.family.rendering import few_shot, render_open, value_text
 from optimizer.core.family.variant import FewShot, Variant
 
 Chosen = tuple[int, ...]  # positions in a pool, in the order in which they are shown
-HARD_SHARE = 0.25  # of the pool: from so many of the hardest, or easiest, a set is chosen
+HARD_SHARE = 0.25  # share of the pool, the hardest or the easiest, from which a set is chosen
 ALL_ORDERS = 4  # up to so many examples every order is a neighbour
 
 
@@ -54,10 +54,10 @@ class ExampleSet:
 
 
 def usable(train: Sequence[Example], family: Family, start: Variant, *, to_be_answered: bool = False) -> list[Example]:
-    """Released training examples that may stand in a prompt: one with a {{variable}} would be filled in by a client.
+    """Released training examples that a prompt may show. A {{variable}} in one would be filled in by a client.
 
     Args:
-        to_be_answered: a model answers them first, so that one which has no answer to show will do, too.
+        to_be_answered: a model answers them first, so an example without an answer is usable, too.
     """
     return [e for e in train if e.released and _is_servable(e, family, start, to_be_answered)]
 
@@ -84,12 +84,22 @@ def make_pool(
     embedded = vectors([*(text_of(shot.input) for shot in shots), *requests])
     examples, questions = embedded[: len(shots)], embedded[len(shots) :]
     seen = similarities(examples, questions)
+    measured = [(at, score) for at, score in enumerate(scores) if score is not None]
+    if not measured or len({score for _, score in measured}) == 1:
+        hardness = None
+    else:
+        mean = sum(score for _, score in measured) / len(measured)
+        weights = [sum(row[at] ** 2 for at, _ in measured) for row in seen]
+        # What is like no request is as hard as the mean.
+        prior_weight = sum(weights) / len(weights) or 1.0 if weights else 1.0
+        missed = [sum(row[at] ** 2 * (1 - score) for at, score in measured) for row in seen]
+        hardness = [(m + prior_weight * (1 - mean)) / (w + prior_weight) for m, w in zip(missed, weights, strict=True)]
     return Pool(
         shots=tuple(shots),
         similarity=similarities(examples, examples),
         nearness=[sum(row) / len(row) if row else 0.0 for row in seen],
         labels=labels,
-        hardness=_hardness(seen, scores),
+        hardness=hardness,
     )
 
 
@@ -97,22 +107,10 @@ def text_of(input: Mapping[str, Any]) -> str:
     return "\n".join(value_text(value) for value in input.values())
 
 
-def _hardness(seen: Sequence[Sequence[float]], scores: Sequence[float | None]) -> list[float] | None:
-    measured = [(at, score) for at, score in enumerate(scores) if score is not None]
-    if not measured or len({score for _, score in measured}) == 1:
-        return None
-    mean = sum(score for _, score in measured) / len(measured)
-    weights = [sum(row[at] ** 2 for at, _ in measured) for row in seen]
-    prior_weight = (
-        sum(weights) / len(weights) or 1.0 if weights else 1.0
-    )  # what is like no request is as hard as the mean
-    missed = [sum(row[at] ** 2 * (1 - score) for at, score in measured) for row in seen]
-    return [(m + prior_weight * (1 - mean)) / (w + prior_weight) for m, w in zip(missed, weights, strict=True)]
-
-
 def made_sets(pool: Pool, k: int, *, seed: int) -> list[ExampleSet]:
-    """Different sets of at most ``k``, the most promising first;
-    those near the requests stand last in each, unless labels alternate.
+    """Different sets of at most ``k``, the most promising first.
+
+    In each, those near the requests stand last, unless labels alternate.
     """
     k = min(k, len(pool))
     if k < 1:
@@ -138,8 +136,8 @@ def central(pool: Pool, k: int) -> Chosen:
 
 
 def typical(pool: Pool, k: int, among: Collection[int]) -> Chosen:
-    """``k`` of ``among`` that speak for these best: each adds most to the similarity of everyone
-    to the nearest chosen one.
+    """``k`` of ``among`` that represent these best: each adds most to the similarity of everyone to the nearest chosen
+    one.
 
     Greedy facility location, at least 1 - 1/e of the best possible (Nemhauser et al. 1978).
     """
@@ -154,8 +152,9 @@ def typical(pool: Pool, k: int, among: Collection[int]) -> Chosen:
 
 
 def covering(pool: Pool, k: int) -> Chosen:
-    """The most typical one, then always the one least like those chosen (k-center, Gonzalez 1985):
-    the odd ones are among them.
+    """The most typical one, then each time the one least like those chosen (k-center, Gonzalez 1985).
+
+    So the odd ones are among them.
     """
     chosen = list(typical(pool, 1, range(len(pool))))
     while len(chosen) < k:
@@ -174,8 +173,8 @@ def per_label(pool: Pool, k: int) -> Chosen:
 
 
 def _ends(pool: Pool, hardness: Sequence[float], k: int) -> tuple[list[int], list[int]]:
-    """The hardest and the easiest, enough of either to choose ``k`` from;
-    no example in both unless the pool is small.
+    """The hardest and the easiest: enough of either to choose ``k`` from. They share an example only in a
+    small pool.
     """
     order = sorted(range(len(pool)), key=lambda i: (-hardness[i], i))
     n = max(k, round(HARD_SHARE * len(pool)))
@@ -183,12 +182,12 @@ def _ends(pool: Pool, hardness: Sequence[float], k: int) -> tuple[list[int], lis
 
 
 def near_last(pool: Pool, chosen: Collection[int]) -> Chosen:
-    """Those most like the requests stand last, next to the request."""
+    """The examples with those that are most like the requests last, next to the request."""
     return tuple(sorted(chosen, key=lambda i: (pool.nearness[i], i)))
 
 
 def alternating(pool: Pool, chosen: Sequence[int]) -> Chosen:
-    """Without repeats, and no label twice in a row where that can be; without labels as given."""
+    """The examples without repeats and, where possible, with no label twice in a row; without labels as they come."""
     once = tuple(dict.fromkeys(chosen))
     if pool.labels is None:
         return once
@@ -203,9 +202,7 @@ def _in_turn(groups: Sequence[Sequence[int]]) -> Chosen:
 
 
 def neighbours(chosen: Chosen, n_pool: int, k: int) -> Iterator[Chosen]:
-    """Sets one step away: one left out, one exchanged, one added in front or at the end (never more than ``k``),
-    or another order.
-    """
+    """Sets one step away: one example left out, exchanged or added at either end (at most ``k``), or another order."""
     others = [i for i in range(n_pool) if i not in chosen]
     for at in range(len(chosen)):
         yield (*chosen[:at], *chosen[at + 1 :])

@@ -1,3 +1,4 @@
-"""A family's playbook: short texts learned from what went wrong, of which strategy ``playbook`` makes a section of the
-instruction. Start at ``entries.py``, then ``strategy.py``.
+"""A family's playbook: short texts learned from what went wrong. Strategy ``playbook`` puts them into the instruction.
+
+Start at ``entries.py``, then ``strategy.py``.
 """

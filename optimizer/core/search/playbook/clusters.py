@@ -43,11 +43,11 @@ class Cluster:
         return sum(one.lost for one in self.failures)
 
 
-def clustered(answered: Sequence[AnsweredExample], output: Output) -> list[Cluster]:
+def cluster_failures(answered: Sequence[AnsweredExample], output: Output) -> list[Cluster]:
     """At most ``MOST`` clusters, those first that lose most of the score.
 
-    First by what can be named: an answer that cannot be read, the wrong label, what an object lacks. The other failures
-    by the similarity of their inputs, around those that are least alike.
+    First come failures that have a name: an answer that cannot be read, the wrong label, a missing part of an object.
+    The others are clustered by the similarity of their inputs, around those that are least alike.
     """
     named: dict[str, list[AnsweredExample]] = {}
     others: list[AnsweredExample] = []

@@ -1,7 +1,7 @@
-"""The entries of a playbook and what may become of them: added, supported, counted, merged, retired, restored.
+"""The entries of a playbook and what may happen to them: added, supported, counted, merged, retired, restored.
 
-None is ever removed or rewritten, so the record says what was tried and why it went. After ACE, which edits a playbook
-entry by entry in place of rewriting it (Zhang et al. 2025, arXiv 2510.04618).
+No entry is ever removed or rewritten, so the record says what was tried and why it was given up. After ACE, which edits
+a playbook entry by entry in place of rewriting it (Zhang et al. 2025, arXiv 2510.04618).
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ def id_of(text: str) -> str:
     return "pb_" + digest(normalise(text).encode())[:12]
 
 
-def cleaned(text: str) -> str:
+def clean_text(text: str) -> str:
     """The text on one line; raises ValueError, with a sentence, where it can be no entry."""
     line = " ".join(text.split()).removeprefix("- ").strip()
     if not line:
@@ -135,7 +135,7 @@ def active(entries: Entries) -> list[Entry]:
     return [entry for entry in entries.values() if entry.state == "active"]
 
 
-def applied(
+def apply_edits(
     entries: Entries, edits: Iterable[Edit], *, study: str = "", at: datetime | None = None, by: str | None = None
 ) -> dict[str, Entry]:
     """The playbook after these edits, in their order.
@@ -164,7 +164,20 @@ def _changed(entries: Entries, edit: Edit, study: str) -> list[Entry]:
     id = id_of(edit.text) if isinstance(edit, Add) else edit.id
     known = entries.get(id)
     if known is None:
-        return [_added(entries, edit, study)] if isinstance(edit, Add) else []
+        return (
+            [
+                Entry(
+                    id=id_of(edit.text),
+                    kind=edit.kind,
+                    text=edit.text,
+                    position=1 + max((entry.position for entry in entries.values()), default=0),
+                    evidence=tuple(dict.fromkeys(edit.evidence)),
+                    study=study,
+                )
+            ]
+            if isinstance(edit, Add)
+            else []
+        )
     match edit:
         case Add() | Support():
             return [_with_evidence(known, edit.evidence)] if set(edit.evidence) - set(known.evidence) else []
@@ -186,19 +199,13 @@ def _changed(entries: Entries, edit: Edit, study: str) -> list[Entry]:
 
 
 def _without(entries: Entries, merged: Entry) -> list[Entry]:
-    """Those that took over the counts of a merged entry, without them."""
+    """The entries that took over a merged entry's counts, without these counts."""
     heirs, heir = list[Entry](), entries.get(merged.merged_into or "")
     while heir is not None and heir.id not in [merged.id, *(entry.id for entry in heirs)]:
         counts = {name: getattr(heir, name) - getattr(merged, name) for name in ("helpful", "harmful")}
         heirs.append(replace(heir, **counts))
         heir = entries.get(heir.merged_into or "")
     return heirs
-
-
-def _added(entries: Entries, add: Add, study: str) -> Entry:
-    position = 1 + max((entry.position for entry in entries.values()), default=0)
-    evidence = tuple(dict.fromkeys(add.evidence))
-    return Entry(id=id_of(add.text), kind=add.kind, text=add.text, position=position, evidence=evidence, study=study)
 
 
 def _with_evidence(entry: Entry, more: Sequence[str]) -> Entry:
@@ -227,7 +234,7 @@ def with_section(variant: Variant, entries: Collection[Entry]) -> Variant:
 
 
 def without_section(instruction: str, texts: Collection[str]) -> str:
-    """The instruction without the section; a line of it that is none of ``texts`` stays, since a person wrote it."""
+    """The instruction without the section. A line of it that is none of ``texts`` stays, since a person wrote it."""
     lines = instruction.splitlines()
     if HEADING not in lines:
         return instruction
@@ -236,7 +243,7 @@ def without_section(instruction: str, texts: Collection[str]) -> str:
     return "\n".join([*lines[:at], *(line for line in lines[at + 1 :] if line not in ours)]).rstrip()
 
 
-def texts_shown(instruction: str) -> list[str]:
+def section_texts(instruction: str) -> list[str]:
     """The texts of the section that an instruction ends with."""
     lines: Sequence[str] = instruction.splitlines()
     if HEADING not in lines:

@@ -1,5 +1,6 @@
-"""What the proposer is asked as Reflector and as Curator, how its answers are read, and what becomes of new lessons: a
-model may propose; rules decide and keep the limits.
+"""What the proposer is asked as Reflector and as Curator, how its answers are read, and what becomes of new lessons.
+
+A model only proposes; rules decide, and keep the limits.
 """
 
 from __future__ import annotations
@@ -27,14 +28,14 @@ from optimizer.core.search.playbook.entries import (
     Retire,
     Support,
     active,
-    applied,
-    cleaned,
+    apply_edits,
+    clean_text,
     id_of,
     section,
 )
 
 SAME = 0.85  # similarity from which two texts say the same
-ALIKE = 0.5  # from which two entries are merged where there is no room for both
+ALIKE = 0.5  # from this similarity on, two entries are merged where there is no room for both
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,8 +52,8 @@ class CurationProposal:
     """What the Curator's model proposes.
 
     Args:
-        merges: pairs of (ids of active entries, the text that shall stand in their place).
-        retirements: id > reason.
+        merges: pairs of (ids of active entries, the text that replaces theirs).
+        retirements: id -> reason.
     """
 
     merges: Sequence[tuple[tuple[str, ...], str]] = ()
@@ -71,25 +72,25 @@ class Limits:
         return len(current) <= self.n_entries and len(section(current)) <= self.n_chars
 
 
-def curated(entries: Entries, lessons: Sequence[Lesson], proposed: CurationProposal, limits: Limits) -> list[Edit]:
+def curate(entries: Entries, lessons: Sequence[Lesson], proposed: CurationProposal, limits: Limits) -> list[Edit]:
     """The edits that take these lessons in.
 
     - A lesson that says what an active entry says supports that entry.
-    - One that says what an entry said that was retired is left out: it was tried, and a person may restore it.
+    - One that says what a retired entry said is left out: it was tried, and a person may restore it.
     - An entry that helped more than it harmed is not retired because a model says so.
     - Over the limits the two entries that are most alike are merged, else the one of least worth is retired; of equals
-      the oldest. What is added now goes last.
+    the oldest. Entries that are added now go last.
     """
     edits: list[Edit] = []
     for lesson in lessons:
-        edits += _taken_in(applied(entries, edits), lesson)
+        edits += _taken_in(apply_edits(entries, edits), lesson)
     for ids, text in proposed.merges:
-        edits += _merged(applied(entries, edits), ids, text)
+        edits += _merged(apply_edits(entries, edits), ids, text)
     for id, reason in (proposed.retirements or {}).items():
         known = entries.get(id)
         if known is not None and known.state == "active" and known.worth <= 0:
             edits.append(Retire(id=id, reason=reason or "the curator found it of no use"))
-    while not limits.holds(now := applied(entries, edits)):
+    while not limits.holds(now := apply_edits(entries, edits)):
         edits += _made_room(now, new=now.keys() - entries.keys(), limits=limits)
     return edits
 
@@ -217,7 +218,7 @@ def read_lessons(text: str, clusters: Sequence[Cluster]) -> tuple[list[Lesson], 
             numbers = [n for n in named or () if isinstance(n, int) and 0 < n <= len(clusters)]
             chosen = [clusters[n - 1] for n in dict.fromkeys(numbers)] or list(clusters)
             evidence = tuple(one.example.id for cluster in chosen for one in cluster.failures[:SHOWN])
-            lessons.append(Lesson(kind=kind, text=cleaned(item["text"]), evidence=evidence))
+            lessons.append(Lesson(kind=kind, text=clean_text(item["text"]), evidence=evidence))
         except ValueError as fault:
             faults.append(str(fault))
     return lessons, faults
@@ -233,7 +234,7 @@ def read_curation(text: str) -> CurationProposal:
     merges: list[tuple[tuple[str, ...], str]] = []
     for item in _list(answer, "merge"):
         try:
-            merges.append((tuple(map(str, _list(item, "ids"))), cleaned(str(item.get("text") or ""))))
+            merges.append((tuple(map(str, _list(item, "ids"))), clean_text(str(item.get("text") or ""))))
         except (ValueError, AttributeError):
             continue
     retired = [item for item in _list(answer, "retire") if isinstance(item, dict)]

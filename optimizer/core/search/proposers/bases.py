@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from optimizer.core.base.values import ExampleResult
 from optimizer.core.search import strategy_calls
+from optimizer.core.search.move import moved
 from optimizer.core.search.strategy import BASES, Proposal, SearchSetting, strategy
 
 
@@ -17,11 +18,13 @@ class BaseSearch:
     """
 
     def __init__(self, setting: SearchSetting) -> None:
-        others = [base for base in setting.family.bases() if base.id != setting.start.id]
+        model, bases = setting.definition.get("move_to"), setting.family.bases()
+        bases = bases if model is None else tuple(moved(base, model) for base in bases)
+        others = [base for base in bases if base.id != setting.start.id]
         self._waiting = [base for base in others if setting.fits(base)]
 
     def ask(self) -> Proposal | None:
         return Proposal(variant=self._waiting.pop(0), proposer=BASES) if self._waiting else None
 
     def tell(self, proposal: Proposal, score: float | None, results: Sequence[ExampleResult]) -> None:
-        """It proposes the same whatever the scores are."""
+        """The score changes nothing: the proposals are fixed."""

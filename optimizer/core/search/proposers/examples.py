@@ -1,7 +1,6 @@
-"""Strategy ``examples``: sets of few-shot examples made by similarity, coverage and difficulty first,
-then steps from the best of them.
+"""Strategy ``examples``: sets of few-shot examples by similarity, coverage and difficulty, then steps from the best.
 
-It asks no model itself, so it costs the dev examples of its proposals and nothing else.
+It asks no model itself, so it costs only the dev examples of its proposals.
 """
 
 from __future__ import annotations
@@ -41,8 +40,8 @@ LEAST_NOISE = 0.01
     n_trials=strategy_calls.n_example_sets,
 )
 class ExampleSearch:
-    """At most ``n_candidates`` + 3 sets: half of them made, the others one step from the best,
-    by what examples have added so far.
+    """At most ``n_candidates`` + 3 sets. Half are made anew; the others are one step from the best, by what examples
+    added.
     """
 
     def __init__(self, setting: SearchSetting) -> None:
@@ -88,11 +87,18 @@ class ExampleSearch:
     def _step(self) -> Proposal | None:
         """The neighbour of the best set so far that may reach most."""
         assert self._pool is not None
-        tried = self._tried(self._pool)
+        # The variants that differ from the start only by examples of the pool.
+        place = {_name(shot): i for i, shot in enumerate(self._pool.shots)}
+        bare = showing(self._setting.start, self._pool, ()).id
+        tried = []
+        for variant, score, _ in self._results.values():
+            places = tuple(place.get(_name(shot), -1) for shot in variant.examples)
+            if score is not None and -1 not in places and showing(variant, self._pool, ()).id == bare:
+                tried.append(SetScore(chosen=places, score=score))
         if not tried or not len(self._pool) or not self._max_examples:
             return None
         best = max(tried, key=lambda t: t.score)  # the first of equals
-        # Noise of a mean score: differences to the first told, example by example, so hard dev examples are none.
+        # Noise of a mean score: differences to the first scores, example by example, so hard dev examples add none.
         tables = [
             {r.example: r.score for r in results if r.score is not None}
             for _, _, results in self._results.values()
@@ -113,24 +119,12 @@ class ExampleSearch:
                 return proposal
         return None
 
-    def _tried(self, pool: Pool) -> list[SetScore]:
-        """The variants that differ from the start only by examples of the pool, with their scores."""
-        place = {_name(shot): i for i, shot in enumerate(pool.shots)}
-        bare = showing(self._setting.start, pool, ()).id
-        scores = []
-        for variant, score, _ in self._results.values():
-            chosen = tuple(place.get(_name(shot), -1) for shot in variant.examples)
-            if score is not None and -1 not in chosen and showing(variant, pool, ()).id == bare:
-                scores.append(SetScore(chosen=chosen, score=score))
-        return scores
-
 
 def pool_of(setting: SearchSetting, start: Sequence[ExampleResult]) -> Pool:
-    """The training examples that may be shown, and those of the start's own that are none of them,
-    seen from the dev examples.
+    """The training examples that may be shown, and the start's own examples beside them, seen from the dev examples.
 
     Args:
-        start: results of the setting's start, from which difficulty is told; empty: not known.
+        start: results of the setting's start, which show how hard examples are; empty: unknown.
     """
     trained = [few_shot(setting.family, e) for e in usable(setting.train, setting.family, setting.start)]
     shots = list({_name(shot): shot for shot in (*trained, *setting.start.examples)}.values())
@@ -162,7 +156,7 @@ def _name(shot: FewShot) -> tuple[str, str]:
 
 LAST = 1.5  # weight of the last example; the others have 1
 ALIKE = 0.5  # covariance that any two effects share: examples as such help, or harm
-LEAST_SPREAD = 0.05  # of scores between sets, expected before anything is known
+LEAST_SPREAD = 0.05  # of scores between sets, assumed before any score is known
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,9 +1,9 @@
 """Strategy ``race``: the proposals of other strategies enter one race, which says who meets the next examples.
 
-The champion meets a few examples before all others: bootstrapping takes its threshold from them. Then each proposer's
-contenders enter in waves and meet a few examples, whereupon their proposer is told what the race estimates. When it has
-no more the race decides with its share of the calls, and the next proposer starts from the leader. At the end leader
-and champion meet the examples that are left, as far as the calls pay for both to meet the same.
+The champion meets a few examples first, from which bootstrapping takes its threshold. Then each proposer's contenders
+enter in waves and meet a few examples, and the proposer is told what the race estimates. When it has no more, the race
+decides with its share of the calls, and the next proposer starts from the leader. At the end leader and champion meet
+the examples that are left, as far as the calls pay for both to meet the same.
 """
 
 from __future__ import annotations
@@ -39,22 +39,20 @@ class RaceRound:
     calls=strategy_calls.race_calls,
 )
 def race(setting: SearchSetting) -> Strategy:
-    """It is driven by heats of ``RacedSearch``, and so is no part of a sequence."""
+    """Heats of ``RacedSearch`` drive it, so it is no part of a sequence of strategies."""
     raise unusable(f"Strategy {RACE} stands alone and cannot be part of another.")
 
 
 class RacedSearch:
-    """Deterministic given the seed and the scores, as every strategy:
-    run again against the journal it takes the same way.
+    """Deterministic given the seed and the scores, as every strategy is: with the same journal it takes the same way.
 
     Args:
-        proposers: who makes a strategy that starts from the given variant, in the order in which their contenders
-            enter.
+        proposers: makes a strategy that starts from the given variant; in the order in which their contenders enter.
         examples: ids of the dev examples.
-        calls: that champion and contenders may meet examples with, all proposers' together; the proposers that are
-            left share what is left evenly. None: no cap but the rule's own share.
-        n_contenders: of each proposer, at most.
-        n_champion_first: examples that the champion meets before the first proposal, where the first look is at fewer.
+        calls: with which champion and contenders of all proposers may meet examples; the proposers that remain share
+            evenly what remains. None: only the rule's own share.
+        n_contenders: the most of each proposer.
+        n_champion_first: examples that the champion meets before the first proposal, where the first look takes fewer.
     """
 
     def __init__(
@@ -76,7 +74,7 @@ class RacedSearch:
         self._proposals = {champion.id: self._champion}
         self._race.enter(champion.id)
         self._current: Strategy | None = None
-        self._decided_for = ""  # the leader, once the rule has none to ask any more: what its end meets changes nothing
+        self._decided_for = ""  # the leader, once the rule asks nothing more: the last examples then change nothing
         self._untold: list[Proposal] = []  # contenders whose estimate their proposer has not heard
         self._measured: set[str] = set()  # examples that the champion has a score on
         self._unmeasured: dict[str, set[str]] = {}  # contender -> examples that it has met and has none on
@@ -110,15 +108,25 @@ class RacedSearch:
             elif race_turns := self._race.turns():
                 turns = list(race_turns)
             elif self._waiting:
-                self._begin(self._waiting.pop(0))
+                # A proposer starts from the leader, and its contenders race with their part of the calls.
+                make = self._waiting.pop(0)
+                leader = self.leader() or self._champion
+                if self._calls is not None:
+                    calls_left = max(0, self._calls - self._race.n_met)
+                    for_others = self._first * sum(self._n_contenders[-len(self._waiting) :] if self._waiting else ())
+                    share = max(0, min(calls_left // (len(self._waiting) + 1), calls_left - for_others))
+                    self._race.go_by(ContinuousRejects(calls=self._race.n_met + share))
+                self._current = make(leader.variant)
+                self._untold = [leader]
             else:
                 self._decided_for = (self.leader() or self._champion).variant.id
                 return self.last()
         return [RaceRound(proposal=self._proposals[turn.variant], turn=turn) for turn in turns if turn is not None]
 
     def last(self, n_calls: int | None = None) -> list[RaceRound]:
-        """What champion and leader have not met of the examples that the calls pay for both to meet: for the end of the
-        race, and for one that is cut short.
+        """What champion and leader have not met of the examples that both can still pay for.
+
+        It ends a race, also one that is cut short.
 
         Args:
             n_calls: that may be made, where more are left than the race planned with.
@@ -140,8 +148,9 @@ class RacedSearch:
 
     @property
     def n_last(self) -> int:
-        """The most examples that ``last`` may ask, for any leader, and that must be held back for it: none under a cap
-        on calls, which the rule has planned to the end.
+        """The most examples that ``last`` may ask for any leader, and that must be reserved for it.
+
+        Under a cap on calls there are none, since the rule has planned to the end.
         """
         if self._calls is not None:
             return 0
@@ -159,9 +168,7 @@ class RacedSearch:
         return None if leader is None else self._proposals[leader]
 
     def tell(self, heat: RaceRound, results: Sequence[ExampleResult]) -> None:
-        """A contender without a score where the champion has one cannot win, so it is out:
-        what is missing is never a good score.
-        """
+        """A contender without a score where the champion has one is out: a missing score is never a good one."""
         id, champion = heat.turn.variant, self._champion.variant.id
         if id not in self._race:
             return  # taken out while it was asked
@@ -173,14 +180,3 @@ class RacedSearch:
         for contender, missing in self._unmeasured.items():
             if missing & self._measured:
                 self._race.withdraw(contender)
-
-    def _begin(self, make: Callable[[Variant], Strategy]) -> None:
-        """A proposer starts from the leader, and its contenders race with their part of the calls."""
-        leader = self.leader() or self._champion
-        if self._calls is not None:
-            calls_left = max(0, self._calls - self._race.n_met)
-            for_others = self._first * sum(self._n_contenders[-len(self._waiting) :] if self._waiting else ())
-            share = max(0, min(calls_left // (len(self._waiting) + 1), calls_left - for_others))
-            self._race.go_by(ContinuousRejects(calls=self._race.n_met + share))
-        self._current = make(leader.variant)
-        self._untold = [leader]

@@ -7,6 +7,7 @@ from io import StringIO
 
 from optimizer.core.family.family import Family
 from optimizer.core.family.variant import VariantRecord
+from optimizer.core.policy.tiers import STUDENTS
 from optimizer.jobs.families.export_variant import exporter
 
 _TIERS, _FALL_BACK = "tiers", "fall_back"
@@ -14,18 +15,22 @@ _TIERS, _FALL_BACK = "tiers", "fall_back"
 
 @exporter()
 def litellm(family: Family, record: VariantRecord) -> str:
-    """``router_settings`` beside a ``model_list`` whose names are those of config/models.yaml: the first tier under the
-    family's name, the next ones where it fails. LiteLLM knows no confidence of an answer, so thresholds and all that
-    else has no place there are comments, by name.
+    """``router_settings`` beside a ``model_list`` with the names of config/models.yaml.
+
+    The first tier has the family's name, and the next ones answer where it fails. LiteLLM knows no confidence of an
+    answer, so thresholds and all else that has no place there are comments, by name.
     """
     from ruamel.yaml import YAML
 
     variant = record.variant
-    tiers = [str(name) for name in variant.policy.get(_TIERS) or [variant.model["name"]]]
+    students = variant.policy.get(STUDENTS.name) or {}  # which LiteLLM cannot ask
+    tiers = [str(name) for name in variant.policy.get(_TIERS) or [variant.model["name"]] if name not in students]
     alias, *rest = tiers
     settings = {
         "model_group_alias": {family.name: alias},
-        **({"fallbacks": [{family.name: rest}]} if rest else {}),  # of the alias: LiteLLM looks there, not at its model
+        **(
+            {"fallbacks": [{family.name: rest}]} if rest else {}
+        ),  # under the alias, where LiteLLM looks, not under its model
     }
     out = StringIO()
     YAML().dump({"router_settings": settings}, out)

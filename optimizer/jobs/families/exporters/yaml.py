@@ -16,8 +16,8 @@ _FILE_NAMES = {"name": "default", "temperature": "temperature", "max_tokens": "m
 
 @exporter()
 def yaml(family: Family, record: VariantRecord) -> str:
-    """A block for prompt.versions of families/<name>/family.yaml;
-    examples stand in it as the messages they are served as.
+    """A block for prompt.versions of families/<name>/family.yaml. Examples are written as the messages
+    that are served.
     """
     from ruamel.yaml import YAML
     from ruamel.yaml.scalarstring import LiteralScalarString
@@ -34,9 +34,8 @@ def yaml(family: Family, record: VariantRecord) -> str:
         "description": record.note or f"from {record.source}" + (f" {record.study}" if record.study else ""),
         **({"content": [readable(m) for m in render_open(variant)]} if variant.messages else {}),
     }
-    is_baked_in = (
-        bool(variant.examples) and EXAMPLES.name in variant.policy
-    )  # a file's prompt has no list of examples to shorten for a model
+    # A file's prompt has no list of examples to shorten for a model.
+    is_baked_in = bool(variant.examples) and EXAMPLES.name in variant.policy
     policy = {name: value for name, value in variant.policy.items() if not (is_baked_in and name == EXAMPLES.name)}
     for name, value in (("tools", variant.tools), ("response_format", variant.response_format), ("policy", policy)):
         if value:

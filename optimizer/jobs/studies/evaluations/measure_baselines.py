@@ -2,54 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from optimizer.core.base.values import measured
+from optimizer.core.base.values import scores_by_example
 from optimizer.core.evaluation.label_report import read_labels
 from optimizer.core.evaluation.trivial_baselines import bare_prompt, measure_trivial, trivial_scores
 from optimizer.jobs.studies.context import StudyRun
 
 
 def measure_baselines(run: StudyRun) -> dict[str, Any] | None:
-    """As plain values, beside the winner, else the champion;
-    None where answers are no model's (policies), or nothing was searched.
+    """The baselines as plain values, beside the winner, else the champion.
+
+    None where no model answers (policies), or nothing was searched.
     """
     if run.is_replayed or run.study.mode == "confirm" or not run.dev:
         return None
     variant = run.study.winner or run.champion.id
     with run.store.read() as tx:
         results = run.store.studies.results(tx, run.study.id, "search")
-    by_variant = {id: dict(measured(baselines)) for id, baselines in results.items()}
+    by_variant = {id: dict(scores_by_example(baselines)) for id, baselines in results.items()}
+    # The champion's prompt without examples, as far as the search met every dev row with it.
+    bare_id = bare_prompt(run.champion).id
+    met = by_variant.get(bare_id, {})
+    whole = {e.id: met[e.id] for e in run.dev if e.id in met}
     baselines = measure_trivial(
         run.train,
         run.dev,
         trivial_scores(run.family, run.train, run.dev, run.scorer, classify=run.classify),
         variant=variant,
         scores=by_variant.get(variant, {}),
-        bare=_bare(run, by_variant),
+        bare=(
+            whole
+            if len(whole) == len(run.dev)
+            else f"{bare_id}, the champion's prompt without examples, did not meet every dev row in this search"
+        ),
     )
-    return baselines.as_data()
-
-
-def _bare(run: StudyRun, by_variant: Mapping[str, Mapping[str, float]]) -> Mapping[str, float] | str:
-    """The champion's prompt without examples, as far as the search met every dev row with it."""
-    id = bare_prompt(run.champion).id
-    results = by_variant.get(id, {})
-    whole = {e.id: results[e.id] for e in run.dev if e.id in results}
-    return (
-        whole
-        if len(whole) == len(run.dev)
-        else f"{id}, the champion's prompt without examples, did not meet every dev row in this search"
-    )
+    return asdict(baselines)
 
 
 def measure_labels(run: StudyRun) -> dict[str, Any] | None:
-    """A LabelReport of the champion and of the winner as plain values, by variant: sums only,
-    so that they outlast the answers.
+    """A LabelReport of the champion and of the winner as plain values; sums only, so that they outlast the answers.
 
-    None where there is nothing to tell.
+    None where there is nothing to report.
     """
     if run.is_replayed or run.study.mode == "confirm" or run.family.output.parser != "label":
         return None

@@ -6,8 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
 from optimizer.core.base.values import ExampleResult, mean_score
-from optimizer.core.dataset.examples import Example, class_of
-from optimizer.core.evaluation.judging.calibration import Calibration
+from optimizer.core.dataset.examples import class_of
 from optimizer.core.evaluation.scoring import Scorer
 from optimizer.core.evaluation.suite import SCENARIOS, Check, Groups, check_suite
 from optimizer.core.evaluation.timing import Timing
@@ -18,6 +17,8 @@ from optimizer.core.models.language import ModelAnswer
 from optimizer.core.policy.answer_checks import uses_tools
 from optimizer.core.views.evaluation import ScenarioScores
 from optimizer.jobs.calls.call_model import JournaledModel
+from optimizer.jobs.calls.evaluation_calls import JudgeAccess
+from optimizer.jobs.calls.student_shelf import StudentShelf
 from optimizer.jobs.studies.evaluation import Evaluator
 from optimizer.jobs.studies.evaluations.plan_evaluation import EvaluationPlan
 
@@ -28,11 +29,13 @@ def evaluators_of(
     scorer_for: Callable[[Family], Scorer],
     open_model: Callable[[str], JournaledModel],
     *,
-    open_judge: Callable[[str], JournaledModel],
+    judge: JudgeAccess,
     own: Mapping[str, ModelAnswer],
-    calibration: Callable[[], Calibration | None],
+    students: StudentShelf,
 ) -> dict[str, Evaluator]:
-    """By example id: golden rows may say which metrics count for them. Arguments as in ``Evaluator``."""
+    """Example id -> its evaluator, since golden rows may say which metrics count for them. Arguments as in
+    ``Evaluator``.
+    """
     by_metrics: dict[tuple[str, ...], Evaluator] = {}
     evaluators: dict[str, Evaluator] = {}
     for example in plan.examples:
@@ -45,8 +48,8 @@ def evaluators_of(
                 scorer_for(scored),
                 open_model,
                 own=own,
-                open_judge=open_judge,
-                calibration=calibration,
+                judge=judge,
+                students=students,
             )
         evaluators[example.id] = by_metrics[counts]
     return evaluators
@@ -58,7 +61,7 @@ def measure(
     evaluators: dict[str, Evaluator],
     keep: Callable[[ExampleResult], None] = lambda result: None,
 ) -> list[ExampleResult]:
-    """One for each example, in order; ``keep`` is told each as it is measured."""
+    """One result for each example, in order; ``keep`` takes each as it is measured."""
     results: dict[str, ExampleResult] = {}
     for evaluator in dict.fromkeys(evaluators.values()):
         own = [example for example in plan.examples if evaluators[example.id] is evaluator]
@@ -76,25 +79,23 @@ def check_results(
     assert plan.suite is not None
     champion = plan.champion
     scenarios = {id: row.scenario for id, row in plan.rows.items()}
+    # Example whose tools found something > whether its answer uses it; one without an answer uses nothing.
+    target = plan.suite.targets.tools_used if plan.suite is not None else None
+    tools = {}
+    if target is not None:
+        texts = {r.example: r.output or "" for r in results}
+        uses = {e.id: uses_tools(family.output, e.input, target.inputs, texts[e.id]) for e in plan.examples}
+        tools = {id: used for id, used in uses.items() if used is not None}
     return check_suite(
         plan.suite.targets,
         results,
         champion=None if champion is not None and champion.id == plan.variant.id else beside,
-        class_of=scenarios or _classes(family, plan.examples),
+        class_of=scenarios
+        or {e.id: name for e in plan.examples if (name := class_of(e.expected, family.sample.balance)) is not None},
         timing=timing,
         groups=SCENARIOS if scenarios else Groups(),
-        tools=_tools_used(plan, family, results),
+        tools=tools,
     )
-
-
-def _tools_used(plan: EvaluationPlan, family: Family, results: Sequence[ExampleResult]) -> dict[str, bool]:
-    """By example whose tools found something; one without an answer uses nothing."""
-    target = plan.suite.targets.tools_used if plan.suite is not None else None
-    if target is None:
-        return {}
-    texts = {r.example: r.output or "" for r in results}
-    uses = {e.id: uses_tools(family.output, e.input, target.inputs, texts[e.id]) for e in plan.examples}
-    return {id: used for id, used in uses.items() if used is not None}
 
 
 def scores_by_scenario(
@@ -105,15 +106,12 @@ def scores_by_scenario(
         return None
     scenarios = {id: row.scenario for id, row in plan.rows.items()}
 
-    def mean_of(name: str, measured: Sequence[ExampleResult]) -> float | None:
-        return mean_score([r for r in measured if scenarios[r.example] == name])
-
     return [
-        ScenarioScores(scenario=name, n=n, score=mean_of(name, results), champion=mean_of(name, beside))
+        ScenarioScores(
+            scenario=name,
+            n=n,
+            score=mean_score([r for r in results if scenarios[r.example] == name]),
+            champion=mean_score([r for r in beside if scenarios[r.example] == name]),
+        )
         for name, n in Counter(scenarios[r.example] for r in results).items()
     ]
-
-
-def _classes(family: Family, examples: Sequence[Example]) -> dict[str, str]:
-    classes = {e.id: class_of(e.expected, family.sample.balance) for e in examples}
-    return {id: name for id, name in classes.items() if name is not None}

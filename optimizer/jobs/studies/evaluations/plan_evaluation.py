@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from optimizer.core.base.errors import DatasetTooSmall, InvalidInput
+from optimizer.core.base.errors import DatasetTooSmall, Fault, InvalidInput
 from optimizer.core.base.phrasing import did_you_mean
 from optimizer.core.base.values import Spread
 from optimizer.core.dataset.examples import Example, class_of, select
@@ -17,7 +17,7 @@ from optimizer.core.family.family import Family, GoldenRow
 from optimizer.core.family.rendering import is_refused
 from optimizer.core.family.variant import Variant
 from optimizer.core.search import cost_estimate
-from optimizer.jobs.dataset.build_dataset import as_served, truncated_of
+from optimizer.jobs.dataset.build_dataset import cut_as_served, truncated_of
 from optimizer.jobs.dataset.golden_scenarios import (
     golden_examples,
     require_unquoted,
@@ -119,7 +119,9 @@ def plan_evaluation(family: Family, variant: Variant, scope: EvaluationScope, st
         )
     with store.read() as tx:
         family = with_kept_golden(tx, store, family)
-    champion = _champion(family, store)
+        tenure = store.champions.current(tx, family.name)
+        record = None if tenure is None else store.variants.get(tx, family.name, tenure.variant)
+    champion = None if record is None else record.variant
     named = _named(family, suite) if suite is not None else None
     if named is not None and (n is not None or split != "dev"):
         raise InvalidInput("A suite says which examples it asks: leave n and split out.")
@@ -146,7 +148,7 @@ def plan_evaluation(family: Family, variant: Variant, scope: EvaluationScope, st
         named = suite_asked if is_whole else None
     is_compared = named is not None and named.compares and champion is not None and champion.id != variant.id
     return EvaluationPlan(
-        examples=[as_served(family, example) for example in drawn],
+        examples=[cut_as_served(family, example) for example in drawn],
         split=GOLDEN if rows else split,
         variant=variant,
         suite=named,
@@ -208,7 +210,7 @@ def estimate_evaluation(
     """
     require_known_models(family, models)
     plan = plan_evaluation(family, variant, scope, store)
-    calls, usd = estimated(plan, family, models)
+    calls, usd = estimate_plan(plan, family, models)
     return EvaluationEstimate(
         variant=variant.id,
         split=plan.split,
@@ -225,7 +227,7 @@ def estimate_evaluation(
     )
 
 
-def estimated(
+def estimate_plan(
     plan: EvaluationPlan, family: Family, models: ModelCatalogue | ModelSource
 ) -> tuple[Spread, Spread | None]:
     """(calls, dollars; None where a model has no known price)."""
@@ -243,25 +245,34 @@ def calls_at_most(calls: Spread) -> int:
     return int(TO_SPARE * calls.high)
 
 
-def _champion(family: Family, store: Store) -> Variant | None:
-    """None where nothing serves yet."""
-    with store.read() as tx:
-        champion = store.champions.current(tx, family.name)
-        record = None if champion is None else store.variants.get(tx, family.name, champion.variant)
-    return None if record is None else record.variant
-
-
 def _n_dev(family: Family, store: Store) -> int:
     with store.read() as tx:
         return len(store.examples.of_split(tx, family.name, split="dev"))
 
 
-def drawn_examples(family: Family, split: Splits, n: int, store: Store) -> list[Example]:
-    """As serving takes them: none that it refuses, cut as it cuts them."""
-    return [as_served(family, example) for example in _drawn(family, split, n, store)[0]]
+def drawn_examples(family: Family, split: Splits, n: int, store: Store, *, seed: int = 0) -> list[Example]:
+    """The examples as serving takes them: without those that it refuses, cut as it cuts them. Another ``seed`` draws
+    others.
+    """
+    return [cut_as_served(family, example) for example in _drawn(family, split, n, store, seed)[0]]
 
 
-def _drawn(family: Family, split: Splits, n: int, store: Store) -> tuple[list[Example], int]:
+def named_examples(family: Family, ids: Sequence[str], store: Store) -> list[Example]:
+    """Dev examples as serving takes them, in this order. Raises InvalidInput for one that is none, or is too long."""
+    with store.read() as tx:
+        examples = {e.id: e for e in store.examples.of_split(tx, family.name, split="dev", ids=ids)}
+    faults = []
+    for i, id in enumerate(ids):
+        if id not in examples:
+            faults.append(Fault(pointer=f"/example_ids/{i}", detail=f"{family.name} has no dev example {id!r:.80}"))
+        elif is_refused(family, examples[id].input):
+            faults.append(Fault(pointer=f"/example_ids/{i}", detail=f"serving refuses {id!r:.80}, which is too long"))
+    if faults:
+        raise InvalidInput(f"These examples cannot be asked: {'; '.join(f.detail for f in faults)}.", faults)
+    return [cut_as_served(family, examples[id]) for id in dict.fromkeys(ids)]
+
+
+def _drawn(family: Family, split: Splits, n: int, store: Store, seed: int = 0) -> tuple[list[Example], int]:
     """The examples, and how many of the split are left out, since serving would refuse them."""
     with store.read() as tx:
         examples = store.examples.of_split(tx, family.name, split=split)
@@ -271,5 +282,6 @@ def _drawn(family: Family, split: Splits, n: int, store: Store) -> tuple[list[Ex
             f"Family {family.name!r} has no {split} examples. Import some: detent import FILE --family {family.name}."
         )
     labels = [(e.id, class_of(e.expected, family.sample.balance)) for e in everything.values()]
-    ids = select(labels, n, balance=family.sample.balance is not None, seed_text=f"detent/{family.name}")
+    seed_text = f"detent/{family.name}" + (f"/{seed}" if seed else "")
+    ids = select(labels, n, balance=family.sample.balance is not None, seed_text=seed_text)
     return [everything[id] for id in ids], len(examples) - len(everything)

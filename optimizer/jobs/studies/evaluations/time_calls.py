@@ -1,6 +1,6 @@
-"""Times fresh calls where the journal has the answers: what was answered a week ago says nothing of today's latency.
+"""Times fresh calls where the journal has the answers: an answer from last week says nothing of today's latency.
 
-The calls are journaled under purpose ``timing``, and each is a sample of its own, so that no study finds its answer.
+The calls are journaled under purpose ``timing``, each as a sample of its own, so that no study finds its answer.
 """
 
 from __future__ import annotations
@@ -53,11 +53,11 @@ def time_calls(
     evaluator: Callable[[Callable[[str], Completes]], Evaluator],
     earlier: Callable[[str], Sequence[Sequence[RowRatios]]],
 ) -> Timing:
-    """Latencies of ``N_TIMED`` fresh answers of the plan's Variant; where they are compared with the champion's, of as
-    many ``rounds`` of both as it takes to tell, in turns of a few calls each, now the one first and now the other.
+    """Latencies of ``N_TIMED`` fresh answers of the plan's Variant.
 
-    Of both the first call is not counted, since it is the coldest. Where the budget ends within a round, what that
-    round measured does not count.
+    Where they are compared with the champion's, both are asked in as many ``rounds`` as it takes to tell, in turns of a
+    few calls each, now the one first and now the other. The first call of each is not counted, since it is the coldest.
+    Where the budget ends within a round, that round does not count.
 
     Args:
         run: names this timing, as in TimedModel.

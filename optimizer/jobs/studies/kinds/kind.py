@@ -29,7 +29,7 @@ if TYPE_CHECKING:  # what a run needs is not loaded to ask what a study would co
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AskedStudy:
-    """A study as it was asked for, checked as far as every kind checks it."""
+    """The request for a study, checked as far as every kind checks it."""
 
     family: Family
     strategy: str  # as it was written
@@ -56,12 +56,11 @@ class StudyKind(Protocol):
     def aim(self, family: Family, definition: Mapping[str, Any], store: Store) -> Aim:
         """The aim of a study whose definition names none."""
 
-    def plan(self, asked: AskedStudy, store: Store, models: ModelCatalogue) -> StudyPlan:
-        """Its dataset and its CostEstimate; raises what ``create_study`` does."""
+    def plan(self, wish: AskedStudy, store: Store, models: ModelCatalogue) -> StudyPlan:
+        """Its dataset and its CostEstimate. Raises as ``create_study``."""
 
     def evaluator(self, run: StudyRun, *, purpose: str, stop: StopFlag, held: Callable[[], HeldBack]) -> Measures:
-        """Who evaluates Variants; what it spends counts for this study and this purpose, and what ``held`` says must be
-        left over afterwards.
+        """Evaluates Variants; its spending counts for this study and purpose, and leaves over what ``held`` says.
 
         Minutes are the stop flag's: it knows what calls take, and leaves time for the confirmation.
         """
@@ -88,7 +87,7 @@ StudyKindClass = TypeVar("StudyKindClass", bound=Callable[[], StudyKind])
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StudyKindRecord:
-    """Who answers for a kind, by its ``kind`` in family.yaml; ``make`` is called once."""
+    """The record of a kind, by its ``kind`` in family.yaml; ``make`` is called once."""
 
     make: Callable[[], StudyKind] = field(kw_only=False)
     name: str = ""

@@ -31,8 +31,9 @@ from optimizer.core.search.answer_bounds import (
     options_of,
     policy_judgements,
     request_bytes,
+    usd_of,
 )
-from optimizer.core.search.call_estimate import expected_calls, trials_of
+from optimizer.core.search.call_estimate import expected_calls, n_champions, trials_of
 from optimizer.core.search.cascade.learned import replay_faults
 from optimizer.core.search.cost_estimate import (
     CallProfile,
@@ -47,6 +48,8 @@ from optimizer.core.search.strategy import COPRO, REPLAY, may_write, searched_ti
 from optimizer.core.search.strategy_calls import Sizes
 from optimizer.core.search.study import KEEP, Definition, Study
 from optimizer.jobs.calls.ask_judge import JUDGE
+from optimizer.jobs.calls.evaluation_calls import JudgeAccess
+from optimizer.jobs.calls.student_shelf import StudentShelf, is_student
 from optimizer.jobs.dataset.build_dataset import build_dataset, dev_examples, load_examples
 from optimizer.jobs.families.vouch_for_judge import latest_calibration
 from optimizer.jobs.studies.context import StopFlag, StudyRun
@@ -54,9 +57,8 @@ from optimizer.jobs.studies.evaluation import Evaluator
 from optimizer.jobs.studies.kinds.kind import AskedStudy, StudyPlan, studies_of
 from optimizer.ports import ModelCatalogue, ModelFacts, Store
 
-EMBEDDED_PROMPT_BYTES_PER_S = (
-    235 * 4.0
-)  # one thread of a busy machine: 235 prompt tokens and 100 generated ones a second
+# One thread of a busy machine: 235 prompt tokens and 100 generated ones a second.
+EMBEDDED_PROMPT_BYTES_PER_S = 235 * 4.0
 EMBEDDED_OUTPUT_TOKENS_PER_S = 100.0
 REMOTE_SECONDS = Spread(low=0.5, expected=1.5, high=6.0)  # of a provider without measurements in this home
 
@@ -66,18 +68,19 @@ class PromptStudy:
     def aim(self, family: Family, definition: Mapping[str, Any], store: Store) -> Aim:
         return "quality"
 
-    def plan(self, asked: AskedStudy, store: Store, models: ModelCatalogue) -> StudyPlan:
-        _check_definition(asked)
-        _check_models(asked, models)
-        family, names, aim, budget, definition = asked.family, asked.names, asked.aim, asked.budget, asked.definition
-        champion, space, model = asked.champion, asked.space, str(asked.champion.model["name"])
+    def plan(self, wish: AskedStudy, store: Store, models: ModelCatalogue) -> StudyPlan:
+        _check_definition(wish)
+        _check_models(wish, models)
+        family, names, aim, budget, definition = wish.family, wish.names, wish.aim, wish.budget, wish.definition
+        champion, space = wish.champion, wish.space
+        model = definition.move_to or str(champion.model["name"])  # that answers most calls
         facts = models.describe(model)
-        tiers, is_written = searched_tiers(names, family), writes(names, space)
+        tiers, is_written = asked_tiers(names, family, models), writes(names, space)
         dataset = build_dataset(family, definition, store)
         train, dev = load_examples(family, dataset, store)
         is_sequenced = tuple(names) == (REPLAY,) and aim == "cost"  # chosen on cross-fitted rows
         further = [] if is_sequenced else dev_examples(family, dataset.get(RUN_OFF, ()), store)
-        _check_examples(asked, train, dev)
+        _check_examples(wish, train, dev)
         per_answer = calls_per_answer(champion, space, tiers)
         inputs = longest_inputs(family, [*train, *dev, *further])
         longest = longest_allowed(
@@ -88,7 +91,7 @@ class PromptStudy:
             is_asked_again=asks_again(champion, space),
             instructions=options_of(space, "instruction"),
         )
-        judging = _judging(asked, inputs, [*train, *dev, *further], models)
+        judging = _judging(wish, inputs, [*train, *dev, *further], models)
         n_holdout = len(dataset["holdout"])
         n_confirmation = confirmation_calls(n_holdout, per_answer + ceil(judging.calls.high))
         typical = _typical_bytes(champion, train, dev, family, definition)
@@ -110,7 +113,7 @@ class PromptStudy:
             longest_bytes=longest,
             typical_bytes=typical,
             max_tokens=max_tokens,
-            price=models.price(model),
+            price=_dearest([model, str(champion.model["name"])], typical, max_tokens, models),
             seconds=measured_seconds or _seconds_per_call(facts, typical, max_tokens),
             concurrency=at_once,
             proposals_price=models.price(writer[0]) if writer else None,
@@ -139,7 +142,7 @@ class PromptStudy:
             budget,
             n_confirmation=n_confirmation,
             reserved_usd=estimate.reserved_usd,
-            n_dev=len(dev) * (1 + ceil(judging.calls.expected)),
+            n_dev=len(dev) * n_champions(definition) * (1 + ceil(judging.calls.expected)),
             seconds_per_call=None if measured_seconds is None else measured_seconds.expected / at_once,
         )
         for name in writer:
@@ -148,7 +151,7 @@ class PromptStudy:
         return StudyPlan(budget=budget, dataset=dataset, estimate=replace(estimate, models=models_named))
 
     def evaluator(self, run: StudyRun, *, purpose: str, stop: StopFlag, held: Callable[[], HeldBack]) -> Evaluator:
-        """Its calls go through the journal; what ``held`` says must be left over afterwards."""
+        """Its calls go through the journal, and leave over what ``held`` says."""
 
         return Evaluator(
             run.family,
@@ -156,8 +159,11 @@ class PromptStudy:
             lambda name: run.journaled(name, purpose=purpose, stop=stop, held=held),
             on_call=run.called,
             own=run.own,
-            open_judge=lambda name: run.journaled(name, purpose=JUDGE, stop=stop, held=held),
-            calibration=lambda: latest_calibration(run.family, run.store),
+            judge=JudgeAccess(
+                open_model=lambda name: run.journaled(name, purpose=JUDGE, stop=stop, held=held),
+                calibration=lambda: latest_calibration(run.family, run.store),
+            ),
+            students=StudentShelf(run.store, run.models),
         )
 
     def wished_floors(self, *_: Any, **__: Any) -> tuple[()]:
@@ -165,6 +171,11 @@ class PromptStudy:
 
     def sensitivity(self, study: Study, family: Family, variants: Mapping[str, Variant], store: Store) -> None:
         return None
+
+
+def asked_tiers(names: Sequence[str], family: Family, models: ModelCatalogue) -> tuple[str, ...]:
+    """The searched tiers that are models: a student answers without a call."""
+    return tuple(tier for tier in searched_tiers(names, family) if not is_student(models, tier))
 
 
 def _judging(
@@ -199,12 +210,20 @@ def _check_models(wish: AskedStudy, models: ModelCatalogue) -> None:
     proposer that nothing asks.
     """
     family, champion, space, budget = wish.family, wish.champion, wish.space, wish.budget
-    model, tiers = str(champion.model["name"]), searched_tiers(wish.names, family)
+    model, tiers = str(champion.model["name"]), asked_tiers(wish.names, family, models)
     for name in models_of(champion, space, tiers):
+        if is_student(models, name):
+            continue
         limit = champion.model.get("max_tokens") or models.describe(name).max_output_tokens
         require_bounded(name, models.price(name), limit, budget)
         if wish.aim == "cost":
-            comes_from, instead = _source_of(name, champion, family, tiers)
+            # What names the model in a study, and what to do there in place of giving it a price.
+            if name in models_of(champion, {}):
+                comes_from, instead = f"the serving champion {champion.id}", serve_another(name, family)
+            elif name in tiers:
+                comes_from, instead = "model.tiers of the family's file", "take it out of model.tiers"
+            else:
+                comes_from, instead = "the space", "leave it out of the space"
             require_price(
                 name, models.price(name), is_free_allowed=name != model, comes_from=comes_from, instead=instead
             )
@@ -221,9 +240,8 @@ def _check_models(wish: AskedStudy, models: ModelCatalogue) -> None:
 def _check_examples(wish: AskedStudy, train: Sequence[Example], dev: Sequence[Example]) -> None:
     """Raises DatasetTooSmall where a proposer would see no example, or too few calls would be timed."""
     family, definition = wish.family, wish.definition
-    if (
-        writes(wish.names, wish.space) and wish.names != (COPRO,) and not any(example.released for example in train)
-    ):  # copro shows its proposer no example
+    # copro shows its proposer no example.
+    if writes(wish.names, wish.space) and wish.names != (COPRO,) and not any(example.released for example in train):
         raise DatasetTooSmall(
             f"Cannot have an instruction for {family.name!r} written: a proposer sees released training examples only,"
             f" and none of {len(train)} is. Release some: detent review list --family {family.name}, or import with"
@@ -259,15 +277,6 @@ def _check_proposer(
     require_bounded(name, models.price(name), PROPOSAL_TOKENS, budget)
 
 
-def _source_of(model: str, champion: Variant, family: Family, tiers: Sequence[str]) -> tuple[str, str]:
-    """What names the model in a study, and what to do there in place of giving it a price."""
-    if model in models_of(champion, {}):
-        return f"the serving champion {champion.id}", serve_another(model, family)
-    if model in tiers:
-        return "model.tiers of the family's file", "take it out of model.tiers"
-    return "the space", "leave it out of the space"
-
-
 def serve_another(model: str, family: Family) -> str:
     """How a champion that asks ``model`` is followed by one that does not."""
     adopt = f"detent family adopt {family.name} --confirm {family.name}"
@@ -292,6 +301,15 @@ def require_price(
         raise InvalidInput(detail, [Fault(pointer="/aim", detail=detail)])
 
 
+def _dearest(names: Sequence[str], typical_bytes: float, max_tokens: int, models: ModelCatalogue) -> ModelPrice | None:
+    """The price of the model whose calls cost most; None where one is not known."""
+    prices = [models.price(name) for name in names]
+    known = [price for price in prices if price is not None]
+    if len(known) < len(prices):
+        return None
+    return max(known, key=lambda price: usd_of(typical_bytes, max_tokens, price))
+
+
 def _typical_bytes(
     champion: Variant, train: Sequence[Example], dev: Sequence[Example], family: Family, definition: Definition
 ) -> float:
@@ -309,7 +327,7 @@ def _typical_bytes(
         with_examples = longest_of(replace(champion, examples=(*champion.examples, *shots)), inputs) - longest_of(
             champion, inputs
         )
-    except InvalidInput:  # an example that may not stand in a prompt; the search leaves it out
+    except InvalidInput:  # no prompt may show this example; the search leaves it out
         with_examples = int(n * middle)
     return middle + with_examples
 
@@ -332,6 +350,5 @@ def _seconds_per_call(facts: ModelFacts, typical_bytes: float, max_tokens: int) 
         return REMOTE_SECONDS
     reading = typical_bytes / EMBEDDED_PROMPT_BYTES_PER_S
     writing = max_tokens / EMBEDDED_OUTPUT_TOKENS_PER_S
-    return Spread(
-        low=reading * 0.2, expected=reading * 0.5 + writing * 0.3, high=reading + writing
-    )  # shared prefixes are read once
+    # Shared prefixes are read once.
+    return Spread(low=reading * 0.2, expected=reading * 0.5 + writing * 0.3, high=reading + writing)

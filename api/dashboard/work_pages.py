@@ -1,0 +1,86 @@
+"""The pages of what runs beside serving, and of the settings under which it does."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from itertools import groupby
+from typing import Any
+
+from api.dashboard.acts import ACTS, cap_text, notice_of
+from api.dashboard.figures import LastDays
+from api.dashboard.visitors import PageVisit
+from optimizer.core.base.errors import Conflict, NotFound
+from optimizer.core.search.study import UNFINISHED
+
+LISTED = 50
+# By kind: what it is called, the use case that reads it, and the act that stops it.
+KINDS: Mapping[str, tuple[str, str, str]] = {
+    "compare": ("Comparison", "comparison", "cancel-comparison"),
+    "evaluate": ("Evaluation", "evaluation", "cancel-evaluation"),
+    "score": ("Scores of the judge", "judge run", "cancel-judge-run"),
+    "check": ("Check of the judge", "judge run", "cancel-judge-run"),
+}
+
+
+def runs(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
+    """Studies under way, and what else the worker was asked for."""
+    of_family = visit.request.query.get("family") or None
+    items = visit.ask("runs", family=of_family, limit=LISTED).items
+    return {
+        "studies": [
+            study
+            for status in UNFINISHED
+            for study in visit.ask("studies", status=status, family=of_family, limit=LISTED).items
+        ],
+        "now": [run for run in items if run.finished_at is None],
+        "ended": [run for run in items if run.finished_at is not None],
+        "kinds": KINDS,
+        "acts": ACTS,
+        "of_family": of_family,
+        "names": visit.family_names(),
+    }
+
+
+def run(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
+    """One run as it stands; at its end what was found."""
+    parameters = visit.request.path_params
+    kind = parameters["kind"]
+    if kind not in KINDS:
+        raise NotFound(f"There are no runs of kind {kind[:60]!r}; there are {', '.join(KINDS)}.")
+    title, reads, stops = KINDS[kind]
+    run = visit.ask(reads, id=parameters["run"])
+    return {
+        "run": run,
+        "cap": cap_text(run.budget),
+        "title": title,
+        "act": stops,
+        "cancels": ACTS[stops].use_case,
+        "done": notice_of(visit),
+        **(_compared(visit, run) if kind == "compare" else {}),
+    }
+
+
+def _compared(visit: PageVisit, run: Any) -> Mapping[str, Any]:
+    """Every answer of a comparison that has come to its end, or why there is no grid of them."""
+    tried = []
+    for id in run.request["variants"][1:]:
+        with suppress(NotFound):  # it was forgotten with the person whom it quotes
+            tried.append(visit.ask("named_variant", family=run.family, name=id))
+    grid, why_no_grid = None, run.result["stopped"] if run.result is not None else None
+    if run.status == "finished" and why_no_grid is None:
+        try:
+            grid = visit.ask("grid", id=run.id)
+        except Conflict as gone:
+            why_no_grid = gone.detail
+    return {"grid": grid, "why_no_grid": why_no_grid, "tried": tried}
+
+
+def settings(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
+    report = visit.ask("settings")
+    rows = sorted(report.settings, key=_section)  # those of no section first, else in the order of the file
+    return {"report": report, "sections": [(name, list(of)) for name, of in groupby(rows, _section)]}
+
+
+def _section(setting: Any) -> str:
+    return str(setting.name).rpartition(".")[0]

@@ -1,0 +1,384 @@
+"""How soon the rules of alerts tell of a fault, and how often they tell of none.
+
+    python bench/alert_rules.py [--runs 100] [--weeks 4] [--seed 1000]
+
+The rules of config/alert_rules.yaml through the product's own watcher (optimizer/jobs/champions/watch_rules.py), on
+simulated sums by minute; alerts and sums are held in memory. Ten families (four with 5 requests a minute, four with 60,
+two with 3,000 on average), whose traffic goes up and down with the day and the week, and whose errors, latency,
+outcomes and scores do, too. A fault begins at a random second of a random minute; it is told when the sums that show it
+are settled and the worker has looked, and ends ten minutes later. Messages are counted as the sender counts them: one
+for one cause. Seeds below 1,000 were used while the rules were chosen.
+
+Writes bench/results/alert_rules.json and docs/reference/alerts-measured.md. Exits 1 where half of the requests failing
+are not told of within four minutes at 60 requests a minute, or more than one false message a week came.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from itertools import product
+from math import cos, pi
+from types import SimpleNamespace
+from typing import Any, cast
+
+import numpy as np
+from common import ROOT, Cell, write_result
+from pages import Cell as PageCell
+from pages import lines, publish, text_of
+
+from optimizer.adapters.files.alert_rule_files import read_alert_rules
+from optimizer.core.base.minute_sums import WIDTH, MinuteSums
+from optimizer.core.rollout.alert_rules import AlertRule
+from optimizer.core.serving.rollout import Champion
+from optimizer.jobs.champions.watch_rules import RuleWatcher
+from optimizer.jobs.outbox.send_alerts import waits_for
+from optimizer.ports import Alert, Clock, Store
+
+START = datetime(2026, 3, 2, tzinfo=UTC)  # a Monday
+MINUTE, WEEK = timedelta(minutes=1), timedelta(days=7)
+SETTLED_S, POLL_S, SEND_S = 60.0, 20.0, 2.0  # until a minute is summed up, then until it is looked at, then sent
+RATES = (5, 60, 3000)
+TEN_FAMILIES = (5, 5, 5, 5, 60, 60, 60, 60, 3000, 3000)
+LONGEST_MIN = 120  # after which a fault counts as not told
+AFTER_MIN = 10  # for which it lasts on once it is told
+ERRORS, SUCCESS, SCORED, LABELLED = 0.01, 0.95, 0.10, 0.30
+LATENCY_MS, LATENCY_SPREAD, COST_USD, COST_SPREAD = 800.0, 0.5, 0.002, 0.7
+BAR_MIN, BAR_WEEK = 4.0, 1.0
+WITHOUT_FAULT = "messages without a fault, ten families"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fault:
+    """What a fault makes of a family's traffic."""
+
+    errors: float = ERRORS
+    slower: float = 1.0
+    dearer: float = 1.0
+    labelled: float = 1.0
+
+
+FAULTS = {
+    "errors 5 %": Fault(errors=0.05),
+    "errors 20 %": Fault(errors=0.20),
+    "errors 50 %": Fault(errors=0.50),
+    "latency x 3": Fault(slower=3.0),
+    "cost x 5": Fault(dearer=5.0),
+    "feedback stops": Fault(labelled=0.0),
+}
+RULES_OF = {"errors": ("errors", "model_errors"), "latency": ("latency", "model_latency")}
+
+
+@dataclass(kw_only=True)
+class Traffic:
+    """The sums of one family, made minute by minute of a seed; the same minute is always the same."""
+
+    family: str
+    rate: float  # requests a minute, on average
+    seed: int
+    fault: Fault | None = None
+    fault_from: datetime | None = None
+    fault_until: datetime | None = None
+    swing: float = 1.0  # of the day and the week; 0: every minute is alike
+    _kept: dict[datetime, list[MinuteSums]] = field(default_factory=dict)
+
+    def rows(self, minute: datetime) -> list[MinuteSums]:
+        if minute not in self._kept:
+            if len(self._kept) > 5000:
+                self._kept.clear()
+            self._kept[minute] = self._made(minute)
+        return self._kept[minute]
+
+    def forget_since(self, minute: datetime) -> None:
+        """A fault begins or ends: what comes is another."""
+        self._kept = {at: rows for at, rows in self._kept.items() if at < minute}
+
+    def _share(self, minute: datetime) -> float:
+        """Of this minute, how much lies in the fault."""
+        if self.fault is None or self.fault_from is None:
+            return 0.0
+        until = self.fault_until or datetime.max.replace(tzinfo=UTC)
+        overlap = min(minute + MINUTE, until) - max(minute, self.fault_from)
+        return max(0.0, overlap / MINUTE)
+
+    def _made(self, minute: datetime) -> list[MinuteSums]:
+        rng = np.random.default_rng([self.seed, int(minute.timestamp()) // 60])
+        day = -self.swing * cos(2 * pi * (minute.hour * 60 + minute.minute) / 1440)  # -1 at midnight, 1 at noon
+        weekend = 1.0 - 0.4 * self.swing if minute.weekday() >= 5 else 1.0
+        n = int(rng.poisson(self.rate * weekend * (1 + 0.6 * day)))
+        part, fault = self._share(minute), self.fault or Fault()
+        n_fault = int(rng.binomial(n, part)) if part else 0
+        row = MinuteSums(family=self.family, minute=minute, variant="v_champion", model="m")
+        usual_errors = ERRORS * (1 + 0.5 * day)
+        usual = LATENCY_MS * (1 + 0.25 * day)
+        for k, errors, slower, dearer in (
+            (n - n_fault, usual_errors, 1.0, 1.0),
+            (n_fault, max(usual_errors, fault.errors), fault.slower, fault.dearer),
+        ):
+            if k:
+                row.n += k
+                row.n_errors += int(rng.binomial(k, errors))
+                _amounts(row, "latency", rng, k, usual * slower, LATENCY_SPREAD)
+                _amounts(row, "cost", rng, k, COST_USD * dearer, COST_SPREAD)
+        labelled = LABELLED * (1 - part * (1 - fault.labelled))
+        answered = int(rng.poisson(self.rate * weekend * (1 + 0.6 * day) * labelled))
+        user = MinuteSums(family=self.family, minute=minute, variant="v_champion", model="m", source="user")
+        user.n = user.n_success = answered
+        user.success_sum = int(rng.binomial(answered, SUCCESS - 0.02 * day))
+        judge = MinuteSums(family=self.family, minute=minute, variant="v_champion", model="m", source="judge")
+        judge.n = judge.n_score = int(rng.binomial(n, SCORED))
+        if judge.n:
+            scores = rng.beta(40 * (0.975 - 0.005 * day), 40 * (0.025 + 0.005 * day), judge.n)
+            judge.score_sum, judge.score_squares = float(scores.sum()), float((scores * scores).sum())
+            judge.n_low_scores = int((scores < 0.80).sum())
+        return [one for one in (row, user, judge) if one.n]
+
+
+_SHARES: dict[tuple[int, float], np.ndarray[Any, Any]] = {}
+
+
+def _amounts(row: MinuteSums, of: str, rng: np.random.Generator, n: int, median: float, spread: float) -> None:
+    """``n`` log-normal amounts, in the buckets of the sums."""
+    at = round(np.log(median) / np.log(WIDTH))
+    if (at, spread) not in _SHARES:
+        z = (np.arange(at - 80, at + 81) - at) * np.log(WIDTH) / spread
+        density = np.exp(-z * z / 2)
+        _SHARES[at, spread] = density / density.sum()
+    counts = rng.multinomial(n, _SHARES[at, spread])
+    histogram = getattr(row, f"{of}_histogram")
+    total = 0.0
+    for place in np.flatnonzero(counts):
+        bucket, k = int(at - 80 + place), int(counts[place])
+        histogram[str(bucket)] = histogram.get(str(bucket), 0) + k
+        total += k * WIDTH ** (bucket - 0.5)
+    if of == "latency":
+        row.n_latency, row.latency_sum_ms = row.n_latency + n, row.latency_sum_ms + total
+    else:
+        row.n_cost, row.cost_sum_usd = row.n_cost + n, row.cost_sum_usd + total
+
+
+class MemoryHome:
+    """What the watcher asks of a store, in memory."""
+
+    def __init__(self, traffics: Sequence[Traffic], now: datetime) -> None:
+        self.traffics = {traffic.family: traffic for traffic in traffics}
+        self.at = now
+        self.open: dict[tuple[str, str | None, str], Alert] = {}
+        champions = {
+            name: Champion(family=name, seq=1, variant="v_champion", since=START - 8 * WEEK, why="", by="")
+            for name in self.traffics
+        }
+        self.store = SimpleNamespace(
+            read=self._reading,
+            write=lambda fn, rows=1: fn(None),
+            minute_stats=SimpleNamespace(
+                watermark=lambda tx, name: self.at,
+                of_family=self._of_family,
+                newest_outcome=lambda tx, family, since: self.at - MINUTE,
+            ),
+            alerts=SimpleNamespace(all=self._all, open=self._open, close=self._close, reword=self._reword),
+            champions=SimpleNamespace(
+                current=lambda tx, family: champions[family], history=lambda tx, family: [champions[family]]
+            ),
+            studies=SimpleNamespace(page=lambda tx, **of: ([], None)),
+        )
+        self.clock = SimpleNamespace(now=lambda: self.at, rollout_now=lambda: self.at, scale=1.0)
+        self.families = {
+            name: SimpleNamespace(name=name, budget=SimpleNamespace(usd_per_month=None)) for name in self.traffics
+        }
+        self.watcher = RuleWatcher(cast("Store", self.store), cast("Clock", self.clock))
+        self.sent: list[tuple[datetime, Alert]] = []
+        self._waiting: list[Alert] = []
+
+    def look(self, rules: Sequence[AlertRule]) -> None:
+        """A minute is summed up; what is new is sent, or waits behind its cause."""
+        self._waiting += self.watcher.look(cast("Any", self.families), rules)
+        still = []
+        for alert in self._waiting:
+            if (alert.kind, alert.family, alert.subject) not in self.open:
+                continue
+            wait = waits_for(alert, silences=(), open_alerts=list(self.open.values()), rules=rules, now=self.at)
+            if wait is None:
+                self.sent.append((self.at, alert))
+            else:
+                still.append(alert)
+        self._waiting = still
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        yield None
+
+    def _of_family(
+        self, tx: None, family: str, since: datetime, *, until: datetime, variant: str | None = None
+    ) -> list[MinuteSums]:
+        minutes = int((until - since) / MINUTE)
+        rows = [row for n in range(minutes) for row in self.traffics[family].rows(since + n * MINUTE)]
+        return rows if variant is None else [row for row in rows if row.variant == variant]
+
+    def _all(self, tx: None, *, open_only: bool, kind: str | None = None, family: str | None = None) -> list[Alert]:
+        return [alert for alert in self.open.values() if family in (None, alert.family)]
+
+    def _open(self, tx: None, alert: Alert) -> bool:
+        return self.open.setdefault((alert.kind, alert.family, alert.subject), alert) is alert
+
+    def _close(self, tx: None, kind: str, family: str | None, subject: str, at: datetime) -> int:
+        return int(self.open.pop((kind, family, subject), None) is not None)
+
+    def _reword(self, tx: None, alert: Alert) -> bool:
+        key = (alert.kind, alert.family, alert.subject)
+        if key not in self.open:
+            return False
+        self.open[key] = replace(self.open[key], detail=alert.detail)
+        return True
+
+
+@dataclass(frozen=True, kw_only=True)
+class FaultRun:
+    """Minutes until the message of a fault and until it was resolved; None: not within the time. All messages."""
+
+    told_min: float | None
+    cleared_min: float | None
+    messages: int
+
+
+def run_fault(case: str, rate: int, seed: int) -> FaultRun:
+    rng = np.random.default_rng([7, seed, rate, list(FAULTS).index(case)])
+    begin = START + timedelta(minutes=int(rng.integers(0, 7 * 1440)))
+    fault_from = begin + timedelta(seconds=float(rng.uniform(0, 60)))
+    traffic = Traffic(family="f", rate=rate, seed=seed, fault=FAULTS[case], fault_from=fault_from)
+    home, rules = MemoryHome([traffic], begin - 5 * MINUTE), _rules()
+    wanted = RULES_OF.get(case.split()[0], (case.split()[0],))
+    told: float | None = None
+    ends_at: datetime | None = None
+    cleared: float | None = None
+    while home.at < begin + (LONGEST_MIN + 240) * MINUTE:
+        home.at += MINUTE
+        home.look(rules)
+        names = {alert.subject.split()[0] for alert in home.open.values()}
+        if told is None and any(alert.subject.split()[0] in wanted for _, alert in home.sent):
+            wait_s = SETTLED_S + float(rng.uniform(0, POLL_S)) + float(rng.uniform(0, SEND_S))
+            told = ((home.at - fault_from).total_seconds() + wait_s) / 60
+            ends_at = home.at + AFTER_MIN * MINUTE
+            traffic.fault_until = ends_at
+            traffic.forget_since(home.at)
+        if told is None and home.at > begin + LONGEST_MIN * MINUTE:
+            break
+        if ends_at is not None and home.at > ends_at and not names:
+            cleared = (home.at - ends_at).total_seconds() / 60 + SETTLED_S / 60
+            break
+    return FaultRun(told_min=told, cleared_min=cleared, messages=len(home.sent))
+
+
+def run_week(seed: int) -> list[str]:
+    """The messages of one week without a fault, over ten families."""
+    traffics = [Traffic(family=f"f{n}", rate=rate, seed=seed * 100 + n) for n, rate in enumerate(TEN_FAMILIES)]
+    home, rules = MemoryHome(traffics, START), _rules()
+    while home.at < START + WEEK:
+        home.at += MINUTE
+        home.look(rules)
+    return [f"{at:%a %H:%M} {alert.family} {alert.detail}" for at, alert in home.sent]
+
+
+def _rules() -> Sequence[AlertRule]:
+    if not _RULES:
+        _RULES.extend(read_alert_rules(ROOT / "config" / "alert_rules.yaml"))
+    return _RULES
+
+
+_RULES: list[AlertRule] = []
+
+
+def cells_of(case: str, rate: int, runs: Sequence[FaultRun]) -> list[Cell]:
+    told = sorted(run.told_min for run in runs if run.told_min is not None)
+    cleared = sorted(run.cleared_min for run in runs if run.cleared_min is not None)
+    where, n = f"{case}, {rate} requests a minute", len(runs)
+
+    def spread(values: Sequence[float], q: float) -> float | None:
+        return values[min(len(values) - 1, int(q * len(values)))] if values else None
+
+    def cell(what: str, ours: float | None, unit: str, values: Sequence[float] = ()) -> Cell:
+        low, high = spread(values, 0.1), spread(values, 0.9)
+        return Cell(case=f"{where}, {what}", ours=ours, unit=unit, n=n, low=low, high=high)
+
+    return [
+        cell("told", len(told) / n, "share of runs"),
+        cell("until told", spread(told, 0.5), "minutes, median, 10 and 90 %", told),
+        cell("until told, longest", told[-1] if len(told) == n else None, "minutes"),
+        cell("until resolved", spread(cleared, 0.5), "minutes after its end, median, 10 and 90 %", cleared),
+        cell("messages", sum(run.messages for run in runs) / n, "mean messages a run"),
+        cell("one message", sum(run.messages == 1 for run in runs) / n, "share of runs"),
+    ]
+
+
+def page(result: dict[str, Any]) -> str:
+    cells: dict[str, PageCell] = {cell["case"]: cell for cell in result["cells"]}
+
+    def minutes(case: str) -> str:
+        cell = cells[case]
+        if cell["ours"] is None:
+            return "–"
+        return f"{cell['ours']:.1f} ({cell['low']:.1f} to {cell['high']:.1f})"
+
+    rows = [
+        (
+            fault,
+            f"{rate:,}",
+            f"{100 * cells[f'{where}, told']['ours']:.0f} %",
+            minutes(f"{where}, until told"),
+            minutes(f"{where}, until resolved"),
+            f"{cells[f'{where}, messages']['ours']:.2f}",
+        )
+        for fault, rate in product(FAULTS, RATES)
+        for where in [f"{fault}, {rate} requests a minute"]
+    ]
+    false = cells[WITHOUT_FAULT]
+    return text_of(
+        "alerts-measured",
+        commit=result["commit"],
+        runs=cells["errors 50 %, 60 requests a minute, told"]["n"],
+        faults=lines(rows),
+        weeks=false["n"],
+        false=f"{false['ours']:.2f}",
+        longest=LONGEST_MIN,
+        after=AFTER_MIN,
+    )
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=int, default=100, help="of each fault at each traffic (default 100)")
+    parser.add_argument("--weeks", type=int, default=4, help="without a fault (default 4)")
+    parser.add_argument("--seed", type=int, default=1000, help="the first one; below 1,000 nothing is written")
+    parser.add_argument("--processes", type=int, default=os.cpu_count())
+    given = parser.parse_args()
+    seeds = range(given.seed, given.seed + given.runs)
+    cells: list[Cell] = []
+    with ProcessPoolExecutor(given.processes) as pool:
+        weeks = [pool.submit(run_week, given.seed + n) for n in range(given.weeks)]
+        for case, rate in product(FAULTS, RATES):
+            runs = list(pool.map(partial(run_fault, case, rate), seeds, chunksize=5))
+            cells += cells_of(case, rate, runs)
+            print(*(f"{cell.case}: {cell.ours}" for cell in cells[-6:]), sep="\n", file=sys.stderr, flush=True)
+        messages = [week.result() for week in weeks]
+    for n, week in enumerate(messages):
+        print(*(f"week {n}: {line}" for line in week), sep="\n", file=sys.stderr)
+    a_week = sum(map(len, messages)) / max(1, len(messages))
+    cells.append(Cell(case=WITHOUT_FAULT, ours=a_week, unit="messages a week", n=len(messages)))
+    longest = next(c for c in cells if c.case == "errors 50 %, 60 requests a minute, until told, longest").ours
+    is_kept = longest is not None and longest <= BAR_MIN and a_week <= BAR_WEEK
+    print(f"50 % errors at 60 a minute: at the latest after {longest} minutes; false messages a week: {a_week}")
+    if given.seed >= 1000:
+        write_result("alert_rules", cells)
+        publish("alerts-measured")
+    return 0 if is_kept else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,150 @@
+"""How long a page of the dashboard takes to its first byte on a home that has grown, what fifty open pages cost while
+nothing happens, and whether prompts are fetched more slowly beside them.
+
+    python bench/dashboard.py [--seconds 300] [--rounds 6] [--home FOLDER]
+    python bench/dashboard.py --families 20 --events 20000 --trials 1500 --seconds 60     a quick look
+
+The home: 200 families, 1,000,000 events (half are interactions, half are outcomes; half of them came in the last day),
+10,000 trials, eight rollouts, reviews, alerts, changes, records of a content pipeline; made by the store's own
+functions, events by SQLite, from a fixed seed. api, the process for feedback and the worker run as `detent serve`
+starts them, and 500 events a second come in one by one over sixteen connections. Every page of the route table is asked
+for in turns over one connection with its key, in another order each time, beside a bare Starlette route that answers as
+many bytes. Then fifty pages stand open in Chromium, each with a visitor of its own. A home of that size takes ten
+minutes to make, and `--home` keeps it for the next time; all else takes a quarter of an hour. Together with
+bench/serving.py this makes docs/reference/speed.md."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from bench.common import Cell, beside, write_result
+from bench.pages import publish
+from bench.speed import client, grown, page_answers, rivals
+from bench.speed.chats import cpu_s
+from bench.speed.client import CONNECTIONS, Load, ratio_of_rates, ratio_of_waits
+from bench.speed.events import KINDS, posts
+from bench.speed.grown import Size
+from bench.speed.installation import Installation, running, tokens_of_champions, write_profile
+from bench.speed.page_answers import ask_in_turns, is_report, open_pages, quantiles
+from optimizer.host.config import load_settings
+
+EVENTS_PER_S, EVENT_CONNECTIONS = 500.0, 16
+OPEN = 50
+SETTLE_S = 45.0  # after which a page that did not change is asked for rarely, and the worker has done what was due
+ASKED_FOR_PROCESSOR = 10
+REPORT = "a report, made in a process of its own: "
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0] if __doc__ else None)
+    parser.add_argument("--families", type=int, default=Size().families)
+    parser.add_argument("--events", type=int, default=Size().events)
+    parser.add_argument("--trials", type=int, default=Size().trials)
+    parser.add_argument("--seconds", type=float, default=300.0, help="in which pages are asked for")
+    parser.add_argument("--idle-seconds", type=float, default=120.0, help="in which pages stand open")
+    parser.add_argument("--rounds", type=int, default=6, help="of prompts with and without open pages")
+    parser.add_argument("--home", type=Path, help="where the home is kept and found again; else it is thrown away")
+    given = parser.parse_args()
+    size = Size(families=given.families, events=given.events, trials=given.trials)
+    with ExitStack() as stack:
+        home = given.home or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="detent-pages-")))
+        place = stack.enter_context(grown_installation(home, size))
+        time.sleep(SETTLE_S)
+        cells = [
+            *first_bytes(place, size, given.seconds),
+            *beside_open_pages(place, size, given.idle_seconds, given.rounds),
+        ]
+    write_result("dashboard", cells)
+    publish("speed")
+
+
+@contextmanager
+def grown_installation(home: Path, size: Size) -> Iterator[Installation]:
+    if not (home / "families").exists():
+        home.mkdir(parents=True, exist_ok=True)
+        write_profile(home)
+        grown.grow(home, size)
+    with running(load_settings("dev", home), with_worker=True) as place:
+        yield place
+
+
+def first_bytes(place: Installation, size: Size, seconds: float) -> list[Cell]:
+    """p95 by page, while feedback comes in, beside a bare page of as many bytes; processor time of each where nothing
+    else is asked.
+    """
+    pages = page_answers.addresses(grown.places_of(place.settings, size))
+    processor_ms = {name: _processor_ms(place, address) for name, address in pages.items() if not is_report(name)}
+    events = posts(tokens_of_champions(place, 2_000), next(iter(KINDS)), batch=1, n=20_000)
+    sent = {"connections": EVENT_CONNECTIONS, "per_s": EVENTS_PER_S, "headers": place.headers}
+    with rivals.running("page", Path(__file__)) as bare, client.steady(place.url, events, seconds=seconds + 10, **sent):
+        asked = {name: address for name, address in pages.items() if not is_report(name)}
+        waits = ask_in_turns(place.url, bare, asked, headers=place.headers, seconds=seconds)
+        visits = page_answers.Visits(place.url, place.headers)
+        reports = {name: visits.first_byte(address)[0] for name, address in pages.items() if is_report(name)}
+    return [
+        *(_of_page(name, page.ours, page.bare, processor_ms[name]) for name, page in waits.items()),
+        *(Cell(case=REPORT + name, ours=waited, unit="ms", n=1) for name, waited in reports.items()),
+    ]
+
+
+def _of_page(name: str, ours: list[float], bare: list[float], processor_ms: float) -> Cell:
+    (p50, p95), (bare_p50, bare_p95) = quantiles(ours), quantiles(bare)
+    print(f"{name}: p50 {p50:.1f} p95 {p95:.1f} ms, {processor_ms:.1f} ms of the processor", file=sys.stderr)
+    unit = f"ms; p50 {p50:.3g}, processor {processor_ms:.3g} beside p50 {bare_p50:.3g}"
+    return beside(f"first byte of {name}, p95", p95, bare_p95, "a bare page of as many bytes", unit, len(ours))
+
+
+def _processor_ms(place: Installation, address: str) -> float:
+    """Of the api for one answer, beyond what it does anyway."""
+    visits = page_answers.Visits(place.url, place.headers)
+    visits.first_byte(address)
+    before = cpu_s(place.pids[:1])[0]
+    for _ in range(ASKED_FOR_PROCESSOR):
+        visits.first_byte(address)
+    used = cpu_s(place.pids[:1])[0] - before
+    visits.close()
+    return 1000 * max(0.0, used) / ASKED_FOR_PROCESSOR
+
+
+def beside_open_pages(place: Installation, size: Size, seconds: float, rounds: int) -> list[Cell]:
+    """Processor time of the api with and without open pages while nothing happens, then how fast prompts are fetched,
+    in halves before and after.
+    """
+    prompts = [f"GET /v1/families/{size.names[0]}/prompt?unit=u{i}" for i in range(20_000)]
+
+    def load() -> Load:
+        return client.ask(place.url, prompts, connections=CONNECTIONS, seconds=4.0, headers=place.headers)
+
+    load()
+    alone, without = [load() for _ in range(rounds - rounds // 2)], _busy_share(place, seconds)
+    with open_pages(place.url, size.names, OPEN, place.headers):
+        time.sleep(SETTLE_S)
+        share = _busy_share(place, seconds)
+        opened = [load() for _ in range(rounds)]
+    alone += [load() for _ in range(rounds // 2)]
+    unit = f"% of a core; {100 * share:.3g} with them and {100 * without:.3g} without"
+    name = "no open page"
+    return [
+        Cell(case=f"{OPEN} open pages while nothing happens", ours=100 * (share - without), unit=unit, n=1),
+        ratio_of_rates(f"prompt fetches beside {OPEN} open pages", opened, alone, name),
+        ratio_of_waits(f"slowest hundredth of prompt fetches beside {OPEN} open pages", opened, alone, name),
+    ]
+
+
+def _busy_share(place: Installation, seconds: float) -> float:
+    """The share of a core that the api uses."""
+    before = cpu_s(place.pids[:1])[0]
+    time.sleep(seconds)
+    return (cpu_s(place.pids[:1])[0] - before) / seconds
+
+
+if __name__ == "__main__":
+    main()

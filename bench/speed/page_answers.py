@@ -1,0 +1,174 @@
+"""Every page of the dashboard by its address, and how long it takes to the first byte."""
+
+from __future__ import annotations
+
+import random
+import re
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from http.client import HTTPConnection, HTTPResponse, RemoteDisconnected
+from typing import Any
+from urllib.parse import urlsplit
+
+import numpy as np
+
+from api.dashboard.routes import REPORTS, Dashboard
+from bench.speed.client import ClientFailed
+from bench.speed.grown import Places
+from tests.chromium import ARGUMENTS, CHROMIUM
+
+# What leads on, what pages load, MLflow's own pages, and an address that there is not.
+NO_PAGES = (
+    "/",
+    "/mlflow",
+    "/dashboard/mlflow",
+    "/dashboard/mlflow/{rest:path}",
+    "/dashboard/changes",
+    "/dashboard/files/{name}",
+    "/dashboard/{rest:path}",
+)
+LIVE = ("/dashboard", "/dashboard/families/{family}", "/dashboard/alerts", "/dashboard/runs")  # that people leave open
+FEWEST = 20  # answers of a page, of which one in twenty may be slower than the bar
+TIMEOUT_S = 60.0
+
+
+def addresses(places: Places) -> dict[str, str]:
+    """Address by name, of every route that answers with a page; of those that take a wider look, this one too.
+
+    Raises KeyError for a route with a part that nothing here fills in.
+    """
+    own = {
+        "/dashboard/studies/{id}": places.study,
+        "/dashboard/studies/{id}/report": places.study,
+        "/dashboard/rollouts/{id}/report": places.rollout,
+        "/dashboard/requests/{family}/{id:path}": places.interaction,
+    }
+    parts = {"family": places.family, "variant": places.variant, "kind": "evaluate", "run": places.run, "act": "hold"}
+    family = f"family={places.family}"
+    wider: Mapping[str, Sequence[str]] = {
+        "/dashboard/families/{family}/quality": ["range=30d"],
+        "/dashboard/performance": ["range=30d", family, f"{family}&range=30d"],
+        "/dashboard/requests": ["window=24h", f"{family}&window=24h"],
+        "/dashboard/conversation": [f"conversation={places.conversation}&range=30d"],
+        "/dashboard/pipeline": ["hours=720"],
+        "/dashboard/reviews": [family],
+        "/dashboard/runs": [family],
+        "/dashboard/studies": [family],
+        "/dashboard/studies/compare": [f"first={places.study}&second={places.other_study}"],
+    }
+    pages = {}
+    for route in Dashboard().routes():
+        if "GET" not in (route.methods or ()) or route.path in NO_PAGES:
+            continue
+        filled = parts if route.path not in own else {**parts, "id": own[route.path]}
+        address = re.sub(r"\{(\w+)(?::\w+)?\}", lambda part, filled=filled: filled[part[1]], route.path)  # type: ignore[misc]
+        pages[route.path] = address if "{act}" not in route.path else f"{address}?id={places.rollout}"
+        for query in wider.get(route.path, ()):
+            name = re.sub(rf"\b{family}\b", "family", query)
+            pages[f"{route.path}?{name}"] = f"{address}?{query}"
+    return pages
+
+
+def is_report(name: str) -> bool:
+    """Whether it is a document that a process of its own makes."""
+    return name in REPORTS
+
+
+@dataclass(slots=True, kw_only=True)
+class PageWaits:
+    """Milliseconds to the first byte of one page and of as many bytes from a bare route."""
+
+    ours: list[float] = field(default_factory=list)
+    bare: list[float] = field(default_factory=list)
+
+
+class Visits:
+    """One connection that is kept open, as a browser's."""
+
+    def __init__(self, url: str, headers: Mapping[str, str]) -> None:
+        self._connection = HTTPConnection(urlsplit(url).netloc, timeout=TIMEOUT_S)
+        self._headers = dict(headers)
+
+    def first_byte(self, address: str) -> tuple[float, int]:
+        """Milliseconds until the head of the answer was there, and the bytes of its body.
+
+        Raises ClientFailed for another status than 200.
+        """
+        began = time.perf_counter()
+        try:
+            answer = self._ask(address)
+        except RemoteDisconnected:  # which a server does with a connection that it heard nothing of for some seconds
+            self._connection.close()
+            began = time.perf_counter()
+            answer = self._ask(address)
+        waited = 1000 * (time.perf_counter() - began)
+        body = answer.read()
+        if answer.status != 200:
+            raise ClientFailed(f"{address} was answered with {answer.status}: {body[:300]!r}")
+        return waited, len(body)
+
+    def _ask(self, address: str) -> HTTPResponse:
+        self._connection.request("GET", address, headers=self._headers)
+        return self._connection.getresponse()
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+def ask_in_turns(
+    url: str, bare: str, pages: Mapping[str, str], *, headers: Mapping[str, str], seconds: float
+) -> dict[str, PageWaits]:
+    """Each page by name, in another order each time, beside as many bytes of the bare route, until the time is over.
+
+    Raises ClientFailed where a page was asked for too rarely to tell the slowest twentieth.
+    """
+    waits = {name: PageWaits() for name in pages}
+    order, draw = list(pages), random.Random(1)
+    ours, other = Visits(url, headers), Visits(bare, {})
+    try:
+        for name in order:  # what is read for the first time since the start is not measured
+            ours.first_byte(pages[name])
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            draw.shuffle(order)
+            for name in order:
+                waited, n_bytes = ours.first_byte(pages[name])
+                waits[name].ours.append(waited)
+                waits[name].bare.append(other.first_byte(f"/page?bytes={n_bytes}")[0])
+    finally:
+        ours.close()
+        other.close()
+    n = min(len(page.ours) for page in waits.values())
+    if n < FEWEST:
+        raise ClientFailed(f"Each page was asked for {n} times in {seconds:g} s; {FEWEST} are needed: take longer.")
+    return waits
+
+
+def quantiles(waits: Sequence[float]) -> tuple[float, float]:
+    """Median and 95 %."""
+    return float(np.quantile(waits, 0.5)), float(np.quantile(waits, 0.95))
+
+
+@contextmanager
+def open_pages(url: str, families: Sequence[str], n: int, headers: Mapping[str, str]) -> Iterator[None]:
+    """n pages in sight in a real browser, each of a visitor of its own, so that each has its own connections and
+    updates itself as its script has it.
+
+    Raises ClientFailed where there is no browser, or a page was not answered with 200.
+    """
+    if CHROMIUM is None:
+        raise ClientFailed("There is no chromium on this machine, so open pages cannot be measured.")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as play, ExitStack() as stack:
+        browser = play.chromium.launch(executable_path=CHROMIUM, args=[*ARGUMENTS, "--renderer-process-limit=4"])
+        stack.callback(browser.close)
+        for number in range(n):
+            context: Any = browser.new_context(extra_http_headers={"Authorization": headers["Authorization"]})
+            address = LIVE[number % len(LIVE)].replace("{family}", families[number % len(families)])
+            answer = context.new_page().goto(url + address)
+            if answer is None or answer.status != 200 or answer.url != url + address:  # else it leads to signing in
+                raise ClientFailed(f"{address} did not open in the browser.")
+        yield

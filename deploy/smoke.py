@@ -1,0 +1,130 @@
+#!/usr/bin/env python3
+"""Asks a running server what an application asks, and says which of it works: after an install, an upgrade, a restore.
+
+    python deploy/smoke.py http://127.0.0.1:8321 [--key KEY] [--family triage] [--chat]
+
+It needs Python alone. It changes nothing but one interaction, whose id begins with smoke-, where --report is given.
+Exit code 1 where something does not work.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+TIMEOUT_S = 10.0
+CHAT_TIMEOUT_S = 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    status: int
+    body: Any
+    headers: dict[str, str]
+    ms: float
+
+
+class Server:
+    def __init__(self, url: str, key: str | None) -> None:
+        self._url, self._key = url.rstrip("/"), key
+
+    def ask(self, path: str, body: Any = None, *, timeout_s: float = TIMEOUT_S) -> Answer:
+        """Raises OSError where nothing answers."""
+        headers = {"Content-Type": "application/json"} if body is not None else {}
+        if self._key:
+            headers["Authorization"] = f"Bearer {self._key}"
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(self._url + path, data=data, headers=headers)
+        began = time.perf_counter()
+        try:
+            with urllib.request.urlopen(request, timeout=timeout_s) as answer:
+                status, raw, got = answer.status, answer.read(), dict(answer.headers.items())
+        except urllib.error.HTTPError as error:
+            status, raw, got = error.code, error.read(), dict(error.headers.items())
+        ms = 1000 * (time.perf_counter() - began)
+        try:
+            value = json.loads(raw)
+        except ValueError:
+            value = raw.decode(errors="replace")
+        return Answer(status=status, body=value, headers={name.lower(): text for name, text in got.items()}, ms=ms)
+
+
+def expect(answer: Answer, holds: bool, what: str) -> str:
+    """What is said of it. Raises AssertionError with status and answer where it does not hold."""
+    if not holds:
+        raise AssertionError(f"{what}: status {answer.status}, {json.dumps(answer.body)[:300]}")
+    return f"{what} ({answer.ms:.0f} ms)"
+
+
+def checks(server: Server, asked: argparse.Namespace) -> Iterator[tuple[str, Callable[[], str]]]:
+    """Name and check of each thing that is asked."""
+
+    def alive() -> str:
+        answer = server.ask("/health")
+        return expect(answer, answer.status == 200, "the process answers")
+
+    def ready() -> str:
+        answer = server.ask("/ready")
+        degraded = answer.body.get("degraded") if isinstance(answer.body, dict) else None
+        said = "it is ready" if not degraded else f"it is ready, but degraded: {', '.join(degraded)}"
+        return expect(answer, answer.status == 200, said)
+
+    def metrics() -> str:
+        answer = server.ask("/metrics")
+        return expect(answer, answer.status == 200 and "# TYPE" in str(answer.body), "/metrics can be read")
+
+    def prompt() -> str:
+        answer = server.ask(f"/v1/families/{asked.family}/prompt?unit=smoke")
+        holds = answer.status == 200 and "variant" in answer.body and "assignment" in answer.body
+        return expect(answer, holds, f"{asked.family} is served" + (f": {answer.body['variant']}" if holds else ""))
+
+    def report() -> str:
+        assignment = server.ask(f"/v1/families/{asked.family}/prompt?unit=smoke").body["assignment"]
+        event = {"id": f"smoke-{time.time_ns()}", "assignment": assignment, "latency_ms": 1.0}
+        answer = server.ask("/v1/interactions", event)
+        return expect(answer, answer.status == 200 and answer.body.get("accepted") == 1, "an interaction is kept")
+
+    def chat() -> str:
+        body = {"model": asked.family, "messages": [{"role": "user", "content": asked.message}], "user": "smoke"}
+        answer = server.ask("/v1/chat/completions", body, timeout_s=CHAT_TIMEOUT_S)
+        return expect(answer, answer.status == 200 and bool(answer.body.get("choices")), "a chat is answered")
+
+    yield from (("health", alive), ("ready", ready), ("metrics", metrics))
+    if asked.family:
+        yield "prompt", prompt
+        if asked.report:
+            yield "report", report
+        if asked.chat:
+            yield "chat", chat
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("url", help="of the server, such as http://127.0.0.1:8321")
+    parser.add_argument("--key", default=os.environ.get("DETENT_API_KEY"), help="default: DETENT_API_KEY")
+    parser.add_argument("--family", help="whose prompt is fetched")
+    parser.add_argument("--report", action="store_true", help="report one interaction, too")
+    parser.add_argument("--chat", action="store_true", help="ask its model once, which may cost money")
+    parser.add_argument("--message", default="Hello.", help="of that chat")
+    asked = parser.parse_args(arguments)
+    failed = 0
+    for name, check in checks(Server(asked.url, asked.key), asked):
+        try:
+            print(f"ok    {name:<8}{check()}")
+        except (AssertionError, OSError, KeyError, TypeError) as error:
+            failed += 1
+            print(f"FAIL  {name:<8}{error}")
+    print(f"{failed} of it does not work." if failed else "All of it works.")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,116 @@
+"""config/alert_rules.yaml as rules, checked whole: every fault at once, with its line; read again when it changes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from optimizer.core.base.errors import Fault, InvalidInput, pointer_of
+from optimizer.core.base.phrasing import did_you_mean
+from optimizer.core.rollout.alert_rules import AlertRule
+from optimizer.host.yaml_files import load_file
+
+PAGE = "docs/how-to/alert-on-rules.md"
+_FIELDS = {field.alias or name for name, field in AlertRule.model_fields.items()} - {"name"}
+
+
+def read_alert_rules(path: Path) -> tuple[AlertRule, ...]:
+    """In the order of the file.
+
+    Raises:
+        InvalidInput: unreadable YAML, or rules that cannot be used; carries every fault with its line.
+    """
+    entries = load_file(path, "Correct the file.", with_lines=True) or {}
+    if not isinstance(entries, Mapping):
+        raise InvalidInput(f"{path} must hold rules as `name: {{metric: …}}`. {PAGE} shows it.")
+    rules: list[AlertRule] = []
+    faults: list[Fault] = []
+    for name, entry in entries.items():
+        if not isinstance(entry, Mapping):
+            faults.append(_fault(path, entries, [name], "a rule is `name: {metric: …}`"))
+            continue
+        try:
+            rules.append(AlertRule.model_validate({**_plain(entry), "name": name}))
+        except ValidationError as error:
+            for problem in error.errors():
+                inside = [part for part in problem["loc"] if part != "name"]
+                faults.append(_fault(path, entries, [name, *inside], _detail(problem, name)))
+    for rule in rules:
+        others = [str(name) for name in entries if name != rule.name]
+        faults += [
+            _fault(
+                path, entries, [rule.name, "explains"], f"there is no other rule {other!r}{did_you_mean(other, others)}"
+            )
+            for other in rule.explains
+            if other not in others
+        ]
+    if faults:
+        listed = "; ".join(f"line {f.line} {f.pointer}: {f.detail}" for f in faults)
+        raise InvalidInput(f"{path} cannot be used: {listed}. {PAGE} explains every field.", faults)
+    return tuple(rules)
+
+
+class AlertRuleFile:
+    """The rules that are in force: of the home's file, else those that come along. A bad edit leaves what was known."""
+
+    def __init__(self, path: Path, shipped: Path) -> None:
+        self._path, self._shipped = path, shipped
+        self._seen: tuple[Path, int, int] | None = None
+        self._rules: tuple[AlertRule, ...] = ()
+        self.problem: InvalidInput | None = None
+
+    def rules(self) -> Sequence[AlertRule]:
+        """As the file says now; where it cannot be used, those before, and ``problem`` says why."""
+        path = self.path
+        try:
+            stat = path.stat()
+            seen = path, stat.st_mtime_ns, stat.st_size
+            if seen != self._seen:
+                self._rules, self.problem = read_alert_rules(path), None
+                self._seen = seen
+        except (InvalidInput, OSError) as error:
+            self.problem = (
+                error if isinstance(error, InvalidInput) else InvalidInput(f"{path} cannot be read: {error}.")
+            )
+        return self._rules
+
+    def read(self) -> Sequence[AlertRule]:
+        """As the file says now; raises InvalidInput where it cannot be used."""
+        rules = self.rules()
+        if self.problem is not None:
+            raise self.problem
+        return rules
+
+    @property
+    def path(self) -> Path:
+        return self._path if self._path.exists() else self._shipped
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(inner) for key, inner in value.items()}
+    return [_plain(inner) for inner in value] if isinstance(value, list) else value
+
+
+def _detail(problem: Any, name: Any) -> str:
+    detail = str(problem["msg"]).removeprefix("Value error, ")
+    if problem["type"] == "extra_forbidden":
+        field = str(problem["loc"][-1])
+        return f"there is no field {field!r}{did_you_mean(field, _FIELDS)}; known: {', '.join(sorted(_FIELDS))}"
+    if problem["loc"] == ("name",):
+        return f"{str(name)!r} is no usable name of a rule; lower-case letters, digits and _ are"
+    return detail if problem["type"] == "value_error" else f"{detail} (got {problem['input']!r})"
+
+
+def _fault(path: Path, entries: Any, place: Sequence[Any], detail: str) -> Fault:
+    """``line``: of the deepest part of the place that stands in the file."""
+    line, node = None, entries
+    for part in place:
+        positions = getattr(getattr(node, "lc", None), "data", None) or {}
+        if part not in positions:
+            break
+        line, node = positions[part][0] + 1, node[part]
+    return Fault(pointer=pointer_of(place), detail=detail, line=line, file=str(path))

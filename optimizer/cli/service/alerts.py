@@ -1,0 +1,139 @@
+"""``detent alerts``: what needs a person, by which rules, and which of it shall send no message for a while."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from optimizer.cli.output import Json, Reason, print_facts, show_report, table, tell_change, when
+from optimizer.cli.session import Session
+from optimizer.core.base.answers import members_of, shown
+from optimizer.core.base.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from optimizer.jobs.champions.read_rules import RulesReport, RuleStanding
+
+app = typer.Typer(name="alerts", no_args_is_help=True, help="What needs a person, by which rules, and what is silent.")
+OneFamily = Annotated[str | None, typer.Option(help="Of this family alone; default: all of them.")]
+UNITS = {"m": 1, "h": 60, "d": 24 * 60}
+
+
+@app.command("list")
+def list_(
+    family: OneFamily = None,
+    resolved: Annotated[bool, typer.Option("--all", help="Those that are resolved, too.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Alerts that are firing, the newest first, each with what to look at.
+
+    Example: detent alerts list --family triage
+    """
+    from optimizer.jobs.upkeep.read_operations import read_alerts
+
+    page = Session().whole(read_alerts, open=not resolved, family=family)
+    columns = {"level": "Level", "alert": "Alert", "family": "Family", "opened_at": "Since", "what": "What"}
+    columns |= {"closed_at": "Until"} if resolved else {"message": "Message"}
+    show_report(
+        as_json,
+        read_alerts,
+        page,
+        table(
+            [
+                {
+                    **members_of(alert),
+                    "alert": alert.subject if alert.kind == "alert_rule" else alert.kind,
+                    "what": shown(alert.detail),
+                    "message": f"spoken for by {alert.told_by}"
+                    if alert.told_by
+                    else f"silent until {when(alert.silenced_until)}"
+                    if alert.silenced_until
+                    else "sent",
+                }
+                for alert in page.items
+            ],
+            columns,
+            empty="None fires.",
+        ),
+    )
+
+
+@app.command()
+def rules(family: OneFamily = None, as_json: Json = False) -> None:
+    """The rules in force: what each allows every family now, and about how soon it tells of twice as much and of half.
+
+    Example: detent alerts rules --family triage
+    """
+    from optimizer.jobs.champions.read_rules import read_rules
+
+    Session().show(as_json, read_rules, _tell_rules, family=family)
+
+
+def _tell_rules(out: Console, report: RulesReport) -> None:
+    for rule in report.items:
+        held = ", holds the rollout" if rule.action == "hold" else ""
+        out.print(f"{rule.name}  {rule.metric} {rule.says} ({rule.level}{held})", style="bold", markup=False)
+        after = f", for {rule.for_minutes} min" if rule.for_minutes else ""
+        print_facts(
+            out,
+            ("Looks at", f"up to {rule.window_minutes} min{after}, from {rule.min_n:,} events on, by {rule.scope}"),
+            ("Explains", ", ".join(rule.explains) or None),
+            ("Silent", rule.silenced),
+            ("Off", None if rule.watch else "watch: false"),
+        )
+        rows = [_standing_row(standing) for standing in rule.families]
+        columns = {
+            "family": "  Family",
+            "per_minute": "A minute",
+            "limit": "Limit now",
+            "usual": "Usual",
+            "double": "Tells of double",
+            "half": "of half",
+        }
+        if rows:
+            table(rows, columns, empty="")(out)
+
+
+def _standing_row(standing: RuleStanding) -> dict[str, object]:
+    def soon(minutes: int | None) -> str:
+        return "–" if minutes is None else f"in {minutes} min"
+
+    return {
+        **members_of(standing),
+        "family": f"  {standing.family}",
+        "limit": standing.unwatched or standing.limit,
+        "double": soon(standing.minutes_double),
+        "half": soon(standing.minutes_half),
+    }
+
+
+@app.command()
+def silence(
+    name: Annotated[str, typer.Argument(metavar="RULE|FAMILY", help="A rule, a kind of alert, or a family.")],
+    how_long: Annotated[str | None, typer.Option("--for", help="30m, 2h or 1d; at most 7d.")] = None,
+    family: Annotated[str | None, typer.Option(help="Of a rule or kind: in this family alone.")] = None,
+    end: Annotated[bool, typer.Option("--end", help="End the silence before its time.")] = False,
+    reason: Reason = None,
+    as_json: Json = False,
+) -> None:
+    """Send no message of it for a while. It is listed and logged all the same, and what clears meanwhile is never sent.
+
+    Example: detent alerts silence latency --for 2h --reason "the provider moves"
+    """
+    from optimizer.jobs.outbox.silence_alerts import end_silence, silence_alerts
+
+    if end == (how_long is not None):
+        raise InvalidInput("Say for how long, such as --for 2h, or --end to end a silence.")
+    session = Session()
+    members = {"name": name, "family": family, "reason": reason or ""}
+    if how_long is None:
+        report = session.show(as_json, end_silence, **members)
+    else:
+        match = re.fullmatch(r"(\d{1,5})([mhd])", how_long)
+        if match is None:
+            raise InvalidInput(f"--for {how_long!r}: a time such as 30m, 2h or 1d is needed.")
+        report = session.show(as_json, silence_alerts, minutes=int(match[1]) * UNITS[match[2]], **members)
+    tell_change(f"{report.what}.", why=shown(report.why), undo=report.undo or "", then=report.next or "")

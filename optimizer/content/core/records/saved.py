@@ -1,0 +1,234 @@
+"""Saved answers of ``GET /api/performance/``, as pipelines keep them in metrics_YYYYmmdd_HHMM.json: one series.
+
+They hold sums and no items, so nothing can be replayed on them. They say whether enough was collected for a
+recommendation, which figures were out of range, and in which direction a knob moves such a figure.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from optimizer.content.core.records.fields import CHECKPOINTS, OTHER_NAMES
+from optimizer.content.core.records.record import UNNAMED
+from optimizer.content.core.records.report import EXPECTED_EXITS, STATUS, Status, TargetStanding
+from optimizer.core.base.errors import Fault, InvalidInput
+from optimizer.core.feedback.pipeline_record import TARGETS, Target
+
+DEFAULT_HOURS = 24  # of an answer that does not say
+MIN_ITEMS, MIN_TYPES = 100, 3  # as a recommendation asks for
+_NAME = re.compile(r"metrics_(\d{8})_(\d{4})\.json$")
+_COUNTS = ("total_processed", "quality_bypassed", "early_exits", "full_processing")
+# Which way a knob moves a figure that is too low, and one that is too high; by the definitions of the knobs.
+ADVICE: Mapping[str, tuple[str, str]] = {
+    "bypass_rate": (
+        "raise filter.min_overall or filter.checks_needed: more items go the light way",
+        "lower filter.min_overall or filter.checks_needed: fewer items go the light way",
+    ),
+    "early_exit_rate": (
+        "lower exit.min_confidence: more conditions count, and more items end early",
+        "raise exit.min_confidence: fewer conditions count, and fewer items end early",
+    ),
+    "avg_time_savings": (
+        "raise filter.min_overall, or lower exit.min_confidence: less is processed in full",
+        "lower filter.min_overall, or raise exit.min_confidence: more is processed in full",
+    ),
+    "quality_score_avg": (
+        "raise filter.min_overall: what is still processed in full is better",
+        "lower filter.min_overall: more is processed in full",
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SavedMetrics:
+    """One file: counts of the hours that end ``until``; means with the number of items that they are taken to be of."""
+
+    name: str
+    since: datetime
+    until: datetime
+    counts: Mapping[str, int]
+    means: Mapping[str, float]
+    by_type: Mapping[str, int]
+    exits: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetricsSeries:
+    """Files that do not overlap, put together. ``n_overlapping``: files left out because a later one covers some of
+    their hours. ``lacking``: what a recommendation would still ask for.
+    """
+
+    n_files: int
+    n_overlapping: int
+    since: datetime
+    until: datetime
+    n_items: int
+    by_type: Mapping[str, int]
+    exits: Mapping[str, int]
+    exit_rates: Mapping[str, float | None]
+    expected_exit_rates: Mapping[str, float]
+    figures: Mapping[str, TargetStanding]
+    lacking: Sequence[str]
+    advice: Sequence[str]
+
+
+def read_metrics(name: str, data: Any) -> SavedMetrics:
+    """One saved answer.
+
+    Args:
+        name: of the file; its time counts where the answer has none.
+        data: plain data of the JSON.
+    Raises:
+        InvalidInput: it is no answer of that route, or says nowhere when it was saved.
+    """
+    overall = data.get("overall_metrics") if isinstance(data, Mapping) else None
+    if not isinstance(overall, Mapping):
+        raise _invalid(name, "/overall_metrics", "is missing; a saved answer of GET /api/performance/ has it")
+    counts = {figure: _count(name, figure, overall.get(figure, 0)) for figure in _COUNTS}
+    n, n_light = counts["total_processed"], counts["quality_bypassed"]
+    if n_light + counts["early_exits"] + counts["full_processing"] > n:
+        raise _invalid(name, "/overall_metrics", "counts more bypassed, ended and full items than it has in all")
+    until = _time(data.get("until")) or _named_time(name)
+    if until is None:
+        raise _invalid(name, "/until", "no time is said, and the name is not metrics_YYYYmmdd_HHMM.json")
+    hours = data.get("hours", DEFAULT_HOURS)
+    hours = hours if isinstance(hours, int | float) and not isinstance(hours, bool) and hours > 0 else DEFAULT_HOURS
+    types, points = (data.get(part) or {} for part in ("content_type_breakdown", "checkpoint_analytics"))
+    return SavedMetrics(
+        name=name,
+        since=_time(data.get("from")) or until - timedelta(hours=hours),
+        until=until,
+        counts=counts,
+        means={figure: float(overall[figure]) for figure in TARGETS if _is_share(overall.get(figure))},
+        by_type={str(kind): _count(name, kind, _of(each, "total_processed")) for kind, each in _items(types)},
+        exits={
+            OTHER_NAMES.get(str(point), str(point)): _count(name, point, _of(each, "exits"))
+            for point, each in _items(points)
+        },
+    )
+
+
+def series_of(files: Iterable[SavedMetrics], targets: Mapping[str, Target] = TARGETS) -> MetricsSeries:
+    """Puts saved answers together, the newest first; of two that overlap the later one counts.
+
+    Rates are made of the counts; mean quality and time saved are weighted by the items that they are of: those
+    processed in full, and all.
+
+    Raises InvalidInput without a file.
+    """
+    counted: list[SavedMetrics] = []
+    ordered = sorted(files, key=lambda one: (one.until, one.name), reverse=True)
+    for one in ordered:
+        if not counted or one.until <= counted[-1].since:
+            counted.append(one)
+    if not counted:
+        raise InvalidInput("There is no saved metrics_*.json to read.", [Fault(pointer="", detail="no file")])
+    counts = {figure: sum(one.counts[figure] for one in counted) for figure in _COUNTS}
+    n, n_light = counts["total_processed"], counts["quality_bypassed"]
+    values: dict[str, float | None] = {
+        "bypass_rate": n_light / n if n else None,
+        "early_exit_rate": counts["early_exits"] / (n - n_light) if n > n_light else None,
+        "avg_time_savings": _mean("avg_time_savings", counted, "total_processed"),
+        "quality_score_avg": _mean("quality_score_avg", counted, "full_processing"),
+    }
+    by_type, exits = (_summed(getattr(one, part) for one in counted) for part in ("by_type", "exits"))
+    figures = {name: _standing(values.get(name), target) for name, target in targets.items() if name in values}
+    types = sorted(kind for kind, of_kind in by_type.items() if of_kind and kind != UNNAMED)
+    lacking = [f"{MIN_ITEMS - n} more items ({n} of {MIN_ITEMS})"] if n < MIN_ITEMS else []
+    if len(types) < MIN_TYPES:
+        lacking.append(f"{MIN_TYPES - len(types)} more content types ({', '.join(types) or 'none'})")
+    return MetricsSeries(
+        n_files=len(counted),
+        n_overlapping=len(ordered) - len(counted),
+        since=counted[-1].since,
+        until=counted[0].until,
+        n_items=n,
+        by_type=by_type,
+        exits={point: exits.get(point, 0) for point in CHECKPOINTS},
+        exit_rates={point: exits.get(point, 0) / n if n else None for point in CHECKPOINTS},
+        expected_exit_rates=EXPECTED_EXITS,
+        figures=figures,
+        lacking=lacking + [f"an exit at {point}" for point in CHECKPOINTS if not exits.get(point)],
+        advice=[text for name, standing in figures.items() if (text := _advice(name, standing)) is not None],
+    )
+
+
+def _advice(name: str, standing: TargetStanding) -> str | None:
+    if standing.status not in ("warning", "critical") or name not in ADVICE or standing.value is None:
+        return None
+    is_high = standing.warning_high is not None and standing.value > standing.warning_high
+    edge = standing.warning_high if is_high else standing.warning_low
+    side = "above" if is_high else "below"
+    beyond = "" if edge is None else f" {side} {edge:.2f}"
+    return f"{name} {standing.value:.2f} is {standing.status}{beyond}: {ADVICE[name][is_high]}"
+
+
+def _standing(value: float | None, target: Target) -> TargetStanding:
+    status: Status = "no data" if value is None else STATUS[target.colour(value)]
+    return TargetStanding(
+        value=None if value is None else round(value, 6),
+        status=status,
+        target=target.target,
+        warning_low=target.warning_low,
+        critical_low=target.critical_low,
+        warning_high=target.warning_high,
+    )
+
+
+def _mean(figure: str, files: Sequence[SavedMetrics], weight: str) -> float | None:
+    parts = [(one.means[figure], one.counts[weight]) for one in files if figure in one.means and one.counts[weight]]
+    n = sum(weight for _, weight in parts)
+    return sum(value * weight for value, weight in parts) / n if n else None
+
+
+def _summed(parts: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    total: dict[str, int] = {}
+    for part in parts:
+        for name, n in part.items():
+            total[name] = total.get(name, 0) + n
+    return total
+
+
+def _items(value: Any) -> Iterable[tuple[Any, Any]]:
+    return value.items() if isinstance(value, Mapping) else ()
+
+
+def _of(value: Any, member: str) -> Any:
+    return value.get(member, 0) if isinstance(value, Mapping) else value
+
+
+def _count(name: str, member: Any, value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise _invalid(name, f"/{member}", f"is a number of items, not {value!r:.40}")
+    return value
+
+
+def _is_share(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1
+
+
+def _time(value: Any) -> datetime | None:
+    try:
+        at = datetime.fromisoformat(value)
+    except (TypeError, ValueError):
+        return None
+    return at if at.tzinfo is not None else at.replace(tzinfo=UTC)
+
+
+def _named_time(name: str) -> datetime | None:
+    match = _NAME.search(name)
+    try:
+        return None if match is None else datetime.strptime("".join(match.groups()), "%Y%m%d%H%M").replace(tzinfo=UTC)
+    except ValueError:
+        return None
+
+
+def _invalid(name: str, pointer: str, detail: str) -> InvalidInput:
+    return InvalidInput(
+        f"{name} is no saved answer of GET /api/performance/: {pointer} {detail}.",
+        [Fault(pointer=pointer, detail=detail, file=name)],
+    )

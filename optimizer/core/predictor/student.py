@@ -1,0 +1,253 @@
+"""A student: a classifier that answers in a model's place, as data. It gives one of the labels it has seen, and how
+sure it is.
+
+Its features are TF-IDF of words, pairs of words and runs of letters; its weights come from scikit-learn
+(``adapters/predictors/student_learning.py``), which nothing here loads. Weights are kept as 16-bit integers and one
+scale a label, and are learned with what that rounds away, so learner and reader compute with the same numbers. Nothing
+of it is executed, and no text of an example can be read from it but single words and pairs of at least three units.
+"""
+
+from __future__ import annotations
+
+import base64
+import math
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import accumulate, pairwise
+from typing import Annotated, Any, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, ValidationError
+
+from optimizer.core.base.canonical import canonical_json, digest
+from optimizer.core.base.errors import InvalidInput
+from optimizer.core.family.rendering import value_text
+from optimizer.core.predictor.parts import Number, PartData, Platt, logistic
+from optimizer.core.predictor.teaching import StudentAnswer, TeachingRow
+
+FORMAT = "detent-student-1"
+LEAST_UNITS = 3  # that said a word or a run of letters before it becomes a feature
+RUNS = (3, 4)  # letters of a run, the white space around a word included
+MOST_CHARS = 20_000  # of a text that are read
+MOST_TEXT = 3_000_000  # characters of all texts that teach
+MOST_MARGIN = 30.0  # of log odds; beyond it a float tells nothing apart
+STEPS = 32_767  # of a weight, either side of 0
+
+Method = Literal["logistic_regression", "complement_naive_bayes"]
+Weights = NDArray[np.int16]
+Values = NDArray[np.float64]
+_WORD = re.compile(r"\w+")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grams:
+    """What a text has of each: ``words`` are words and pairs of adjacent ones, ``letters`` runs within a word."""
+
+    words: Counter[str]
+    letters: Counter[str]
+
+
+def grams(text: str) -> Grams:
+    words = _WORD.findall(unicodedata.normalize("NFKC", text[:MOST_CHARS]).casefold()[:MOST_CHARS])
+    padded = [f" {word} " for word in words]
+    runs = [word[at : at + length] for word in padded for length in RUNS for at in range(len(word) - length + 1)]
+    return Grams(words=Counter([*words, *map(" ".join, pairwise(words))]), letters=Counter(runs))
+
+
+def input_text(input: Mapping[str, Any]) -> str:
+    """What a student reads of a request: all inputs, in the order of their names."""
+    return "\n".join(value_text(input[name]) for name in sorted(input))
+
+
+def rows_within(rows: Sequence[TeachingRow]) -> Sequence[TeachingRow]:
+    """The first rows, of whose texts at most ``MOST_TEXT`` characters are read."""
+    read = accumulate(min(len(row.text), MOST_CHARS) for row in rows)
+    return rows[: sum(n_chars <= MOST_TEXT for n_chars in read)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Vocabulary:
+    """Which words and runs of letters count, and how many of ``n_texts`` texts hold each, words first."""
+
+    words: Sequence[str]
+    letters: Sequence[str]
+    n_holding: Sequence[int]
+    n_texts: int
+    _of_words: dict[str, int] = field(init=False, repr=False, compare=False)
+    _of_letters: dict[str, int] = field(init=False, repr=False, compare=False)
+    _rarity: list[float] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_of_words", {word: at for at, word in enumerate(self.words)})
+        object.__setattr__(self, "_of_letters", {run: at for at, run in enumerate(self.letters, len(self.words))})
+        rarity = [math.log((1 + self.n_texts) / (1 + n)) + 1 for n in self.n_holding]
+        object.__setattr__(self, "_rarity", rarity)
+
+    def __len__(self) -> int:
+        return len(self.n_holding)
+
+    def read(self, counted: Grams) -> tuple[list[int], list[float]]:
+        """(columns, values) of the features that a text has; words and letters each have length 1."""
+        columns, values = list[int](), list[float]()
+        for counts, places in ((counted.words, self._of_words), (counted.letters, self._of_letters)):
+            known = [gram for gram in counts if gram in places]
+            own = [places[gram] for gram in known]
+            weighed = [self._rarity[at] * (1.0 + math.log(counts[gram])) for gram, at in zip(known, own, strict=True)]
+            length = math.hypot(*weighed)
+            columns += own
+            values += [value / length for value in weighed]
+        return columns, values
+
+
+class StudentData(PartData):
+    """A student as its JSON has it; arrays are base64 of little-endian numbers."""
+
+    format: Literal["detent-student-1"]
+    method: Method
+    labels: Annotated[tuple[str, ...], Field(min_length=2)]
+    words: tuple[str, ...]
+    letters: tuple[str, ...]
+    n_holding: str  # 32-bit integers, one for each feature
+    n_texts: Annotated[int, Field(ge=1)]
+    weights: str  # 16-bit integers, a row for each feature
+    scale: tuple[Number, ...]
+    intercept: tuple[Number, ...]
+    calibration: Platt
+    taught: dict[str, Any] = Field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Student:
+    """``taught``: from how many rows and units, and how well it did out of fold.
+
+    ``weights``: a row for each feature and a column for each label; times ``scale`` and with ``intercept`` they make
+    its log odds.
+    """
+
+    method: Method
+    labels: Sequence[str]
+    vocabulary: Vocabulary
+    weights: Weights
+    scale: Values
+    intercept: Values
+    calibration: Platt
+    taught: Mapping[str, Any] = field(default_factory=dict)
+
+    def answer(self, input: Mapping[str, Any]) -> StudentAnswer:
+        """The most likely label; a text of which it knows nothing gets one with confidence 0."""
+        columns, values = self.vocabulary.read(grams(input_text(input)))
+        label, margin = most_likely(self._log_odds(columns, values))
+        return StudentAnswer(
+            label=self.labels[label], confidence=sureness(self.calibration, margin) if columns else 0.0
+        )
+
+    def _log_odds(self, columns: Sequence[int], values: Sequence[float]) -> Values:
+        sums: Values = np.asarray(values) @ self.weights[columns] if columns else np.zeros(len(self.labels))
+        return sums * self.scale + self.intercept
+
+    @cached_property
+    def hash(self) -> str:
+        """Of all that it answers by; the same wherever it was learned from the same rows."""
+        return "st_" + digest(canonical_json(self.to_data()))[:12]
+
+    def to_data(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return {
+            "format": FORMAT,
+            "method": self.method,
+            "labels": list(self.labels),
+            "words": list(self.vocabulary.words),
+            "letters": list(self.vocabulary.letters),
+            "n_holding": _packed(np.asarray(self.vocabulary.n_holding, dtype="<i4")),
+            "n_texts": self.vocabulary.n_texts,
+            "weights": _packed(self.weights.astype("<i2")),
+            "scale": [float(value) for value in self.scale],
+            "intercept": [float(value) for value in self.intercept],
+            "calibration": self.calibration.model_dump(),
+            "taught": dict(self.taught),
+        }
+
+    @classmethod
+    def from_data(cls, data: Any) -> Student:
+        """Reads what ``to_data`` writes. Raises InvalidInput for anything else."""
+        try:
+            content = StudentData.model_validate(data)
+            n, n_labels = len(content.words) + len(content.letters), len(content.labels)
+            n_holding = np.frombuffer(_unpacked(content.n_holding, 4 * n), dtype="<i4")
+            weights = np.frombuffer(_unpacked(content.weights, 2 * n * n_labels), dtype="<i2").reshape(n, n_labels)
+            if not len(content.scale) == len(content.intercept) == n_labels:
+                raise ValueError("one scale and one intercept are needed for each label")
+        except (ValidationError, ValueError) as error:
+            raise InvalidInput(f"This is no student: {error}. Teach one by a study of strategy replay.") from error
+        return cls(
+            method=content.method,
+            labels=content.labels,
+            vocabulary=Vocabulary(
+                words=content.words,
+                letters=content.letters,
+                n_holding=n_holding.tolist(),
+                n_texts=content.n_texts,
+            ),
+            weights=weights.astype(np.int16),
+            scale=np.asarray(content.scale, dtype=np.float64),
+            intercept=np.asarray(content.intercept, dtype=np.float64),
+            calibration=content.calibration,
+            taught=content.taught,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaughtStudent:
+    """``out_of_fold``: by row, what a student says that learned from the other folds alone."""
+
+    student: Student
+    out_of_fold: Mapping[str, StudentAnswer]
+
+    def answer(self, input: Mapping[str, Any], row: str | None = None) -> StudentAnswer:
+        """A row that taught it is answered out of fold: nothing is measured by what has seen it."""
+        own = self.out_of_fold.get(row) if row is not None else None
+        return self.student.answer(input) if own is None else own
+
+
+class LearnStudent(Protocol):
+    def __call__(self, rows: Sequence[TeachingRow], *, trained_on: Mapping[str, Any]) -> TaughtStudent:
+        """Equal arguments give equal results.
+
+        Raises:
+            DatasetTooSmall: too few rows, groups or labels, or no word that enough units said.
+        """
+
+
+def most_likely(log_odds: Values) -> tuple[int, float]:
+    """The label of the greatest log odds, of equals the first, and the log odds of its being right."""
+    at = int(log_odds.argmax())
+    others = float(np.exp(log_odds - log_odds[at]).sum()) - 1.0
+    return at, MOST_MARGIN if others <= 0 else max(-MOST_MARGIN, min(MOST_MARGIN, -math.log(others)))
+
+
+def sureness(calibration: Platt, margin: float) -> float:
+    return logistic(calibration.slope * margin + calibration.intercept)
+
+
+def quantised(weights: Values) -> tuple[Weights, Values]:
+    """Weights in whole steps of a scale for each label (column), the largest of a label at the last step."""
+    scale = np.abs(weights).max(axis=0, initial=0.0) / STEPS
+    scale = np.where(scale > 0, scale, 1.0)
+    return np.rint(weights / scale).astype(np.int16), scale
+
+
+def _packed(array: NDArray[Any]) -> str:
+    return base64.b64encode(array.tobytes()).decode("ascii")
+
+
+def _unpacked(text: str, n_bytes: int) -> bytes:
+    """Raises ValueError for what does not hold exactly so many bytes."""
+    content = base64.b64decode(text, validate=True)
+    if len(content) != n_bytes:
+        raise ValueError(f"an array has not the {n_bytes} bytes that its labels and features need")
+    return content

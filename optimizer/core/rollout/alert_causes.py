@@ -1,0 +1,86 @@
+"""One cause, one message: which of the alerts that are open speaks for another one.
+
+Two alerts are about one thing where they watch the same figure of a family, by whichever detector, or where a rule says
+that it ``explains`` the other. The graver one is sent, else the one that was there first; the others are listed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from optimizer.core.rollout.alert_rules import AlertLevel, AlertRule, Metric
+
+BROKEN = "alert_rule"  # the kind of what rules raise; the rule's name is the first word of the subject
+LEVELS: tuple[AlertLevel, ...] = ("info", "warning", "critical")
+# What detectors of their own watch: kind of the alert, then the last word of its subject.
+_OTHERS: Mapping[str, Mapping[str, Metric]] = {
+    "champion_out_of_limits": {
+        "errors": "errors",
+        "latency": "latency_p95",
+        "cost": "cost",
+        "silence": "feedback",
+        "outcomes": "feedback",
+    },
+    "champion_drift": {"success": "success", "score": "quality"},
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenCause:
+    """What of an open alert says what it is about."""
+
+    id: str
+    kind: str
+    subject: str
+    family: str | None
+    level: AlertLevel
+    opened_at: datetime
+
+    @property
+    def rule(self) -> str:
+        """The rule that raised it; of a detector of its own the kind."""
+        return self.subject.split(" ", 1)[0] if self.kind == BROKEN else self.kind
+
+
+def cause_of(alert: OpenCause, others: Iterable[OpenCause], rules: Sequence[AlertRule]) -> OpenCause | None:
+    """The open alert that speaks for this one; None where this one speaks for itself.
+
+    Of a model that fails in several families the one of the model speaks for each family's own.
+    """
+    by_name = {rule.name: rule for rule in rules}
+    for other in sorted(others, key=lambda other: (-LEVELS.index(other.level), other.opened_at)):
+        if other.id == alert.id or (other.family is not None and other.family != alert.family):
+            continue
+        explains, is_explained = _explains(other, alert, by_name), _explains(alert, other, by_name)
+        if not (explains or is_explained or _same_figure(other, alert, by_name)):
+            continue
+        graver = LEVELS.index(other.level) - LEVELS.index(alert.level)
+        theirs, own = (other.opened_at, not explains, other.id), (alert.opened_at, not is_explained, alert.id)
+        if graver > 0 or (graver == 0 and theirs < own):
+            return other
+    return None
+
+
+def _explains(cause: OpenCause, effect: OpenCause, rules: Mapping[str, AlertRule]) -> bool:
+    """By the rule of the cause, or by the rule of the figure that a detector of its own watches."""
+    named = {effect.rule, *(name for name, rule in rules.items() if rule.metric == _metric(effect, rules))}
+    figure = _metric(cause, rules)
+    return any(
+        named.intersection(rule.explains)
+        for rule in rules.values()
+        if rule.name == cause.rule or (cause.kind != BROKEN and rule.metric == figure)
+    )
+
+
+def _same_figure(one: OpenCause, other: OpenCause, rules: Mapping[str, AlertRule]) -> bool:
+    figure = _metric(one, rules)
+    return figure is not None and figure == _metric(other, rules)
+
+
+def _metric(alert: OpenCause, rules: Mapping[str, AlertRule]) -> Metric | None:
+    if alert.kind == BROKEN:
+        rule = rules.get(alert.rule)
+        return rule.metric if rule is not None else None
+    return _OTHERS.get(alert.kind, {}).get(alert.subject.rpartition(" ")[2])

@@ -1,0 +1,77 @@
+"""The students that answer as tiers, read from the store."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from functools import partial
+from threading import Lock
+from typing import TYPE_CHECKING
+
+from optimizer.core.base.errors import NotFound
+from optimizer.core.policy.policy import Policy
+from optimizer.jobs.calls.execute_policy import Student
+from optimizer.ports import ModelCatalogue, Store
+
+if TYPE_CHECKING:
+    from optimizer.core.predictor.student import TaughtStudent
+
+MOST = 32  # in memory; each holds 20 MB at most, with short words a few
+
+
+def is_student(models: ModelCatalogue, name: str) -> bool:
+    """Whether config/models.yaml says that this name is a student's."""
+    try:
+        return models.describe(name).student
+    except NotFound:
+        return False
+
+
+class StudentShelf:
+    """Each is read once. Thread-safe."""
+
+    def __init__(self, store: Store, models: ModelCatalogue) -> None:
+        self._store, self._models = store, models
+        self._known: OrderedDict[tuple[str, str], TaughtStudent] = OrderedDict()
+        self._lock = Lock()
+
+    def get(self, family: str, id: str) -> TaughtStudent | None:
+        """None where the store has none, such as one that learned from a person who was forgotten."""
+        with self._lock:
+            if (known := self._known.get((family, id))) is not None:
+                self._known.move_to_end((family, id))
+                return known
+        with self._store.read() as tx:
+            read = self._store.students.get(tx, family, id)
+        if read is not None:
+            with self._lock:
+                self._known[(family, id)] = read
+                while len(self._known) > MOST:
+                    self._known.popitem(last=False)
+        return read
+
+    def answering(self, family: str, policy: Policy, row: str | None = None) -> dict[str, Student]:
+        """By tier, the students that answer as it.
+
+        Args:
+            row: of the example that is asked about; one that taught the student is answered out of fold.
+        """
+        if policy.cascade is None:
+            return {}
+        read = {tier: self.get(family, id) for tier, id in policy.cascade.students.items()}
+        return {tier: partial(one.answer, row=row) for tier, one in read.items() if one is not None}
+
+    def passed_over(self, policy: Policy, answering: dict[str, Student]) -> frozenset[str]:
+        """The tiers that nobody can answer as: students that were not taught, or that the store no longer has."""
+        return self.students_among(policy) - answering.keys()
+
+    def students_among(self, policy: Policy) -> frozenset[str]:
+        """The policy's tiers that are no models."""
+        if policy.cascade is None:
+            return frozenset()
+        return frozenset(
+            tier for tier in policy.cascade.models if tier in policy.cascade.students or is_student(self._models, tier)
+        )
+
+    def clear(self) -> None:
+        with self._lock:
+            self._known.clear()

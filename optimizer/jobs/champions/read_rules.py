@@ -1,0 +1,170 @@
+"""Which rules of alerts are in force, what each allows a family now, and how soon it would tell of more."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import ceil, inf
+from typing import Annotated
+
+from pydantic import Field
+
+from optimizer.core.rollout.alert_rules import (
+    AGAINST,
+    LONGEST_WINDOW,
+    LOWER_IS_WORSE,
+    NOT_OF_MINUTES,
+    ONE_MINUTE,
+    SLOWER,
+    AlertLevel,
+    AlertRule,
+    Metric,
+    Scope,
+    amount_text,
+    events_to_tell,
+    limit_of,
+    tallies,
+)
+from optimizer.jobs.champions.watch_rules import RuleWatcher
+from optimizer.jobs.context import Context
+from optimizer.jobs.feedback.roll_up_minutes import MINUTES
+from optimizer.jobs.request import Request
+from optimizer.ports import Transaction
+
+SUMMED_UP = 2  # minutes: until a minute has ended, is settled, and is looked at
+
+
+class RulesRequest(Request):
+    family: Annotated[str | None, Field(max_length=200, description="For this one alone")] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuleStanding:
+    """What a rule allows a family now. ``per_minute``: events of its figure, over the last hour; ``limit``: None while
+    it does not know what is usual, which ``unwatched`` says. ``minutes_double``, ``minutes_half``: about how long it
+    takes until twice as many bad events as the limit allows, and half of all, are told of; None: never, at this
+    traffic.
+    """
+
+    family: str
+    per_minute: float
+    limit: float | None
+    usual: float | None
+    minutes_double: int | None
+    minutes_half: int | None
+    unwatched: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuleView:
+    """``says``: its limit in words; ``silenced_until`` by family, "" for all of them."""
+
+    name: str
+    metric: Metric
+    scope: Scope
+    says: str
+    level: AlertLevel
+    action: str
+    window_minutes: int
+    for_minutes: int
+    min_n: int
+    explains: Sequence[str]
+    watch: bool
+    silenced: Sequence[str]
+    families: Sequence[RuleStanding]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RulesReport:
+    items: Sequence[RuleView]
+
+
+def read_rules(context: Context, request: RulesRequest) -> RulesReport:
+    """The rules that are in force, and for each family its limit now and about how long each takes to tell.
+
+    Raises InvalidInput with every fault where the file cannot be used; the worker then goes on with the rules before.
+    """
+    rules, store = context.alert_rules(), context.store
+    names = [name for name in sorted(context.families().families) if context.sees(name)]
+    if request.family is not None:
+        names = [context.family(request.family).name] if context.sees(request.family) else []
+    watcher = RuleWatcher(store, context.clock)
+    with store.read() as tx:
+        silences = store.alerts.silences(tx, context.clock.now())
+        items = [
+            RuleView(
+                name=rule.name,
+                metric=rule.metric,
+                scope=rule.scope,
+                says=_limit_text(rule),
+                level=rule.level,
+                action=rule.action,
+                window_minutes=rule.window,
+                for_minutes=rule.for_,
+                min_n=rule.min_n,
+                explains=rule.explains,
+                watch=rule.watch,
+                silenced=[
+                    f"{one.family or 'all families'} until {one.until:%Y-%m-%d %H:%M} UTC"
+                    for one in silences
+                    if one.rule in ("", rule.name) and (not one.family or context.sees(one.family))
+                ],
+                families=[_standing(tx, context, watcher, rule, name) for name in names if rule.concerns(name)],
+            )
+            for rule in rules
+        ]
+    return RulesReport(items=items)
+
+
+def _standing(tx: Transaction, context: Context, watcher: RuleWatcher, rule: AlertRule, family: str) -> RuleStanding:
+    nothing = RuleStanding(
+        family=family,
+        per_minute=0.0,
+        limit=rule.limit,
+        usual=None,
+        minutes_double=SUMMED_UP,
+        minutes_half=SUMMED_UP,
+        unwatched=None,
+    )
+    until = context.store.minute_stats.watermark(tx, MINUTES)
+    if rule.metric in NOT_OF_MINUTES or until is None:
+        return nothing
+    usual = watcher.earlier(tx, family, until).usual(tx, rule)
+    limit = None if rule.against is not None and usual is None else limit_of(rule, usual)
+    rows = context.store.minute_stats.of_family(tx, family, until - LONGEST_WINDOW * ONE_MINUTE, until=until)
+    per_minute = sum(tally.n for tally in tallies(rule, rows, limit or 0.0)) / LONGEST_WINDOW
+    unwatched = None
+    if limit is None and rule.against is not None:
+        unwatched = f"not watched yet: fewer than 200 events of {AGAINST[rule.against]}, or of the days before"
+    # The share of bad events that the limit allows.
+    allowed = (1 - (limit or 0.0)) if rule.metric in LOWER_IS_WORSE else (limit or 0.0)
+    if rule.metric == "latency_p95":
+        allowed = SLOWER
+    return RuleStanding(
+        family=family,
+        per_minute=round(per_minute, 2),
+        limit=limit,
+        usual=usual.value if usual is not None else None,
+        minutes_double=_minutes(rule, limit, 2 * allowed, per_minute),
+        minutes_half=_minutes(rule, limit, 0.5, per_minute),
+        unwatched=unwatched,
+    )
+
+
+def _minutes(rule: AlertRule, limit: float | None, bad: float, per_minute: float) -> int | None:
+    if limit is None or not per_minute:
+        return None
+    n = events_to_tell(rule, limit, min(1.0, bad))
+    needed = n / per_minute if n < inf else inf
+    return None if needed > rule.window else SUMMED_UP + ceil(needed) + rule.for_
+
+
+_WORDS: Mapping[bool, str] = {True: "below", False: "above"}
+
+
+def _limit_text(rule: AlertRule) -> str:
+    word = _WORDS[rule.lower_is_worse]
+    own = [f"{word} {amount_text(rule.metric, rule.limit)}"] if rule.limit is not None else []
+    if rule.times is not None and rule.against is not None:
+        own.append(f"{word} {rule.times:g} times {AGAINST[rule.against]}")
+    return " and ".join(own)

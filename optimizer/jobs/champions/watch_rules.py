@@ -1,0 +1,387 @@
+"""Watches the rules of config/alert_rules.yaml: keeps one open alert for each figure beyond its limit, and holds the
+family's rollout where the rule says so. It takes nothing back: that is the gates'.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+import structlog
+
+from optimizer.core.base.minute_sums import MinuteSums
+from optimizer.core.family.family import Family
+from optimizer.core.rollout.alert_causes import BROKEN
+from optimizer.core.rollout.alert_rules import (
+    NOT_OF_MINUTES,
+    ONE_MINUTE,
+    AlertRule,
+    MinuteTally,
+    RuleFinding,
+    UsualFigure,
+    finding_text,
+    is_worse_since,
+    limit_of,
+    look,
+    merged,
+    still_beyond,
+    tallies,
+    usual_of,
+)
+from optimizer.core.rollout.transitions import TransitionRequest, apply, lapse_of
+from optimizer.core.scheduling.monthly_budget import MonthlyLimits
+from optimizer.core.serving.rollout import Champion
+from optimizer.jobs.feedback.roll_up_minutes import MINUTES
+from optimizer.jobs.ids import new_id
+from optimizer.jobs.outbox.keep_alerts import keep_alerts
+from optimizer.jobs.record_change import record_transition
+from optimizer.jobs.studies.read_spending import monthly_left
+from optimizer.ports import Alert, Clock, Store, Transaction
+
+FAULTY = "alert_rules_faulty"
+HOUR, DAY, WEEK = timedelta(hours=1), timedelta(days=1), timedelta(days=7)
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HomeFigures:
+    """What no minute holds. ``disk``: the used share of the disk that holds the store, None where it cannot be told;
+    ``all_usd``: dollars that all families together may spend in a month.
+    """
+
+    disk: float | None = None
+    all_usd: float | None = None
+
+
+NO_FIGURES = HomeFigures()
+
+
+@dataclass(slots=True)
+class EarlierRows:
+    """Sums of the time that a family is compared with, read when the first rule asks for them, as of one hour.
+
+    The same three hours of four earlier weeks; where these hold too few, of the six days before; and where these do,
+    too, of the last day but its newest two hours.
+    """
+
+    store: Store
+    family: str
+    hour: datetime
+    champion: Champion | None
+    before: str | None  # the variant that was champion before
+    newest_outcome: datetime | None = None
+    _rows: dict[str, list[MinuteSums]] = field(default_factory=dict)
+    _usual: dict[tuple[AlertRule, str | None], UsualFigure | None] = field(default_factory=dict)
+
+    def of(self, tx: Transaction, which: str) -> list[MinuteSums]:
+        if which not in self._rows:
+            self._rows[which] = [
+                row for since, until in self._spans(which) for row in self._read(tx, since, until, which)
+            ]
+        return self._rows[which]
+
+    def usual(self, tx: Transaction, rule: AlertRule, *, model: str | None = None) -> UsualFigure | None:
+        """The figure that the rule compares with; None where nobody knows one yet."""
+        key = rule, model
+        if key not in self._usual:
+            self._usual[key] = self._figure(tx, rule, model)
+        return self._usual[key]
+
+    def _figure(self, tx: Transaction, rule: AlertRule, model: str | None) -> UsualFigure | None:
+        spans = ("weeks", "days", "last_day") if rule.against == "earlier_weeks" else ("champion_before",)
+        for which in spans if rule.against is not None else ():
+            rows = self.of(tx, which)
+            usual = usual_of(rule, rows if model is None else [row for row in rows if row.model == model])
+            if usual is not None:
+                return usual
+        return None
+
+    def _spans(self, which: str) -> list[tuple[datetime, datetime]]:
+        steps = {"weeks": [WEEK * n for n in range(1, 5)], "days": [DAY * n for n in range(1, 7)]}
+        if which in steps:
+            return [(self.hour - step - HOUR, self.hour - step + 2 * HOUR) for step in steps[which]]
+        if which == "last_day":
+            return [(self.hour - DAY, self.hour - 2 * HOUR)]
+        return [(self.hour - WEEK, self.hour)]
+
+    def _read(self, tx: Transaction, since: datetime, until: datetime, which: str) -> list[MinuteSums]:
+        if which != "champion_before":
+            return self.store.minute_stats.of_family(tx, self.family, since, until=until)
+        if self.before is None:
+            return []
+        return self.store.minute_stats.of_family(tx, self.family, since, until=until, variant=self.before)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _MinuteLook:
+    """Of one minute: up to when sums reach, and what is open by now, by family and subject."""
+
+    tx: Transaction
+    until: datetime
+    now: datetime
+    open: Mapping[tuple[str | None, str], Alert]
+
+    def open_since(self, family: str | None, subject: str) -> datetime | None:
+        alert = self.open.get((family, subject))
+        return alert.opened_at if alert is not None else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _ModelPart:
+    """What one family saw of a model."""
+
+    family: str
+    limit: float
+    minutes: Sequence[MinuteTally]
+
+
+class RuleWatcher:
+    """Called by the worker after each minute was summed up; what it remembers is read again after a restart."""
+
+    def __init__(self, store: Store, clock: Clock) -> None:
+        self._store, self._clock = store, clock
+        self._seen: tuple[datetime | None, Sequence[AlertRule]] = (None, ())
+        self._earlier: dict[str, EarlierRows] = {}
+
+    def look(
+        self, families: Mapping[str, Family], rules: Sequence[AlertRule], figures: HomeFigures = NO_FIGURES
+    ) -> list[Alert]:
+        """Keeps what is open as it should be by the last minute that is summed up; returns the alerts that are new.
+
+        While the worker sums up nothing, nothing is raised and nothing cleared. A family that cannot be looked at keeps
+        what is open of it.
+        """
+        store, now = self._store, self._clock.now()
+        with store.read() as tx:
+            until = store.minute_stats.watermark(tx, MINUTES)
+            if until is None or (until == self._seen[0] and rules is self._seen[1]):
+                return []
+            alerts = store.alerts.all(tx, open_only=True, kind=BROKEN)
+            this = _MinuteLook(
+                tx=tx, until=until, now=now, open={(alert.family, alert.subject): alert for alert in alerts}
+            )
+            wanted: list[Alert] = []
+            rows_of: dict[str, list[MinuteSums]] = {}
+            since = until - max((rule.window + rule.for_ for rule in rules), default=0) * ONE_MINUTE
+            for family in families.values():
+                try:
+                    rows_of[family.name] = store.minute_stats.of_family(tx, family.name, since, until=until)
+                    wanted += self._of_family(this, family, rules, rows_of[family.name])
+                except Exception:
+                    log.exception("family not looked at", family=family.name)
+                    wanted += [alert for alert in alerts if alert.family == family.name]
+            wanted += self._of_models(this, rules, rows_of)
+            wanted += self._of_home(this, rules, figures)
+        self._seen = until, rules
+        if not wanted and not alerts:
+            return []
+        actions = {rule.name: rule.action for rule in rules}
+
+        def keep(tx: Transaction) -> list[Alert]:
+            new = keep_alerts(tx, store, BROKEN, wanted, at=now)
+            for alert in new:
+                name = alert.subject.split(" ", 1)[0]
+                if actions.get(name) == "hold" and alert.family is not None:
+                    _hold(tx, store, self._clock, alert, actor=f"rule:{name}")
+            return new
+
+        return store.write(keep)
+
+    def _of_family(
+        self, this: _MinuteLook, family: Family, rules: Sequence[AlertRule], rows: Sequence[MinuteSums]
+    ) -> Iterable[Alert]:
+        earlier = self.earlier(this.tx, family.name, this.until)
+        for rule in rules:
+            if not rule.concerns(family.name) or rule.scope == "model":
+                continue
+            if rule.metric in NOT_OF_MINUTES:
+                value = self._number(this, family, rule, earlier, rows)
+                if value is not None:
+                    yield from _of_number(this, rule, family.name, value)
+                continue
+            usual = earlier.usual(this.tx, rule)
+            limit = None if rule.against is not None and usual is None else limit_of(rule, usual)
+            if limit is None:
+                continue
+            for subject, group in _groups(rule, rows, earlier):
+                name = f"{rule.name} {subject}".rstrip()
+                minutes, since = tallies(rule, group, limit), this.open_since(family.name, name)
+                finding = look(rule, minutes, this.until, limit, open_since=since)
+                if finding is not None:
+                    yield _alert(this, rule, family.name, name, f"{finding_text(rule, finding, usual)}.")
+
+    def _of_models(
+        self, this: _MinuteLook, rules: Sequence[AlertRule], rows_of: Mapping[str, Sequence[MinuteSums]]
+    ) -> Iterable[Alert]:
+        """Over all families that ask the model, each beside its own limit; raised where it is worse in two or more,
+        since of one family its own alert speaks.
+        """
+        for rule in rules:
+            if rule.scope != "model" or not rule.watch:
+                continue
+            names = [name for name in rows_of if rule.concerns(name)]
+            for model in sorted({row.model for name in names for row in rows_of[name] if row.model}):
+                name = f"{rule.name} {model}"
+                parts = [
+                    part
+                    for family in names
+                    if (part := self._model_part(this, rule, family, model, rows_of[family])) is not None
+                ]
+                n = sum(tally.n for part in parts for tally in part.minutes)
+                if not n:
+                    continue
+                limit = sum(part.limit * tally.n for part in parts for tally in part.minutes) / n
+                minutes = merged(part.minutes for part in parts)
+                open_since = this.open_since(None, name)
+                finding = look(rule, minutes, this.until, limit, open_since=open_since)
+                if finding is None:
+                    continue
+                since = this.until - finding.minutes * ONE_MINUTE
+                worse = [part.family for part in parts if is_worse_since(rule, part.minutes, since, part.limit)]
+                if open_since is not None or len(worse) > 1:
+                    where = f" Families: {', '.join(worse)}." if worse else ""
+                    yield _alert(this, rule, None, name, f"{finding_text(rule, finding, None)}.{where}")
+
+    def _model_part(
+        self, this: _MinuteLook, rule: AlertRule, family: str, model: str, rows: Sequence[MinuteSums]
+    ) -> _ModelPart | None:
+        """None where the family does not ask the model, or nobody knows what is usual."""
+        own = [row for row in rows if row.model == model]
+        if not own:
+            return None
+        usual = self.earlier(this.tx, family, this.until).usual(this.tx, rule, model=model)
+        limit = None if rule.against is not None and usual is None else limit_of(rule, usual)
+        return None if limit is None else _ModelPart(family=family, limit=limit, minutes=tallies(rule, own, limit))
+
+    def _of_home(self, this: _MinuteLook, rules: Sequence[AlertRule], figures: HomeFigures) -> Iterable[Alert]:
+        for rule in rules:
+            value = None
+            if rule.metric == "disk":
+                value = figures.disk
+            elif rule.metric == "budget" and figures.all_usd is not None and not rule.families:
+                value = self._spent(this.tx, "", MonthlyLimits(all_usd=figures.all_usd))
+            if value is not None and rule.watch:
+                yield from _of_number(this, rule, None, value)
+
+    def _number(
+        self, this: _MinuteLook, family: Family, rule: AlertRule, earlier: EarlierRows, rows: Sequence[MinuteSums]
+    ) -> float | None:
+        """A figure that is no sum of minutes; None where there is nothing to measure."""
+        if rule.metric == "budget":
+            limit = family.budget.usd_per_month
+            return None if limit is None else self._spent(this.tx, family.name, MonthlyLimits(family_usd=limit))
+        if rule.metric == "failed_studies":
+            failed, _ = self._store.studies.page(this.tx, family=family.name, status="failed")
+            return float(sum(study.finished_at is not None and study.finished_at > this.now - DAY for study in failed))
+        if rule.metric == "outcome_age" and earlier.newest_outcome is not None:
+            n_requests = sum(row.n for row in rows if row.source == "")
+            newest = max([earlier.newest_outcome, *(row.minute for row in rows if row.source)])
+            return (this.until - newest) / HOUR if n_requests >= rule.min_n else None
+        return None
+
+    def _spent(self, tx: Transaction, family: str, limits: MonthlyLimits) -> float | None:
+        limit = limits.family_usd if limits.family_usd is not None else limits.all_usd
+        left = monthly_left(tx, self._store, self._clock, family, limits).usd
+        return None if left is None or not limit else 1 - left / limit
+
+    def earlier(self, tx: Transaction, family: str, until: datetime) -> EarlierRows:
+        """What the family is compared with, read anew each hour and under each champion."""
+        hour, champion = until.replace(minute=0), self._store.champions.current(tx, family)
+        known = self._earlier.get(family)
+        if known is None or known.hour != hour or known.champion != champion:
+            history = self._store.champions.history(tx, family) if champion is not None else []
+            before = next((c.variant for c in history if champion is not None and c.seq == champion.seq - 1), None)
+            newest = self._store.minute_stats.newest_outcome(tx, family, hour - 8 * DAY)
+            known = EarlierRows(self._store, family, hour, champion, before, newest)
+            self._earlier[family] = known
+        return known
+
+
+def _groups(
+    rule: AlertRule, rows: Sequence[MinuteSums], earlier: EarlierRows
+) -> list[tuple[str, Sequence[MinuteSums]]]:
+    """(whose figure, its rows): of the family, of each variant, or of the champion alone."""
+    if rule.against == "champion_before":
+        champion = earlier.champion
+        if champion is None:
+            return []
+        return [("", [row for row in rows if row.variant == champion.variant and row.minute >= champion.since])]
+    if rule.scope == "variant":
+        variants = sorted({row.variant for row in rows if row.variant})
+        return [(variant, [row for row in rows if row.variant == variant]) for variant in variants]
+    return [("", rows)]
+
+
+def _of_number(this: _MinuteLook, rule: AlertRule, family: str | None, value: float) -> Iterable[Alert]:
+    if still_beyond(rule, value, is_open=(family, rule.name) in this.open):
+        finding = RuleFinding(value=value, n=0, limit=rule.limit or 0.0, minutes=0)
+        yield _alert(this, rule, family, rule.name, f"{finding_text(rule, finding, None)}.")
+
+
+def _look_at_stats(family: str | None) -> str:
+    return f"detent feedback stats {family}" if family else "detent status"
+
+
+_LOOK_AT: Mapping[str, Callable[[str | None], str]] = {
+    "budget": lambda family: f"detent study list{f' --family {family}' if family else ''}",
+    "failed_studies": lambda family: f"detent study list --family {family} --status failed",
+    "disk": lambda family: "detent doctor",
+    "quality": lambda family: f"detent quality analytics --range 1h --family {family}",
+    "low_scores": lambda family: f"detent quality analytics --range 1h --family {family}",
+    "tools_ignored": lambda family: f"detent quality analytics --range 1h --family {family}",
+}
+
+
+def _alert(this: _MinuteLook, rule: AlertRule, family: str | None, name: str, text: str) -> Alert:
+    subject = name.partition(" ")[2]
+    whose = " ".join(part for part in (family, subject) if part)
+    look_at = _LOOK_AT.get(rule.metric, _look_at_stats)
+    held = " Its rollout is held; to go on: detent rollout resume." if rule.action == "hold" else ""
+    return Alert(
+        id=new_id("al"),
+        kind=BROKEN,
+        family=family,
+        subject=name,
+        level=rule.level,
+        opened_at=this.now,
+        detail=f"{rule.name}{f' of {whose}' if whose else ''}: {text}{held} Look: {look_at(family)}",
+    )
+
+
+def tell_faulty_file(store: Store, clock: Clock, problem: str | None) -> None:
+    """Keeps an alert open while the file of rules cannot be used."""
+    with store.read() as tx:
+        open_alerts = store.alerts.all(tx, open_only=True, kind=FAULTY)
+    if problem is None and not open_alerts:
+        return
+    wanted = []
+    if problem is not None:
+        detail = f"The rules before go on watching. {problem}"
+        wanted = [Alert(id=new_id("al"), kind=FAULTY, level="warning", opened_at=clock.now(), detail=detail)]
+    store.write(lambda tx: keep_alerts(tx, store, FAULTY, wanted, at=clock.now()))
+
+
+def _hold(tx: Transaction, store: Store, clock: Clock, alert: Alert, *, actor: str) -> None:
+    """Holds the family's rollout, where one is under way; a person resumes it. ``actor``: the rule, which a person
+    wrote, so that the worker's tick does not take it back.
+    """
+    rollout = store.rollouts.active(tx, alert.family or "")
+    if rollout is None or rollout.held or rollout.status != "deploying":
+        return
+    at, clock_at = clock.now(), clock.rollout_now()
+    lapsed_at, lapsed_clock_at = lapse_of(rollout, at=at, clock_at=clock_at, scale=clock.scale)
+    transition = apply(
+        rollout,
+        TransitionRequest(
+            act="hold",
+            at=at,
+            clock_at=clock_at,
+            actor=actor,
+            reason=alert.detail[:2000],
+            lapsed_at=lapsed_at,
+            lapsed_clock_at=lapsed_clock_at,
+        ),
+    )
+    if transition.changed:
+        record_transition(tx, store, transition)

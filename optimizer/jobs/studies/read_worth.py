@@ -1,0 +1,97 @@
+"""Says before anything is spent what a family gets right without a model, and whether more labels would pay."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from optimizer.core.base.errors import DatasetTooSmall
+from optimizer.core.dataset.examples import select
+from optimizer.core.evaluation.worth import MoreLabels, OutOfFold, out_of_fold
+from optimizer.jobs.context import Context
+from optimizer.jobs.dataset.build_dataset import cut_as_served, dev_examples_apart, train_examples
+from optimizer.jobs.request import FamilyRequest
+
+LEAST_ROWS = 20  # fewer say nothing about what was not seen
+MOST_ROWS = 500  # of fifty labels that is a quarter of a minute of processor time
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChampionScore:
+    """The champion's last evaluation on dev rows: mean score in [0, 1] with its 95 % interval, dollars an answer."""
+
+    variant: str
+    n: int
+    score: float
+    low: float | None
+    high: float | None
+    usd_per_answer: float
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FamilyWorth:
+    """``n_known``: train and dev examples, of which ``measured.n`` were drawn by hash; ``n_unreleased`` of these teach
+    nothing, since nobody released them. ``champion``: None where it was not evaluated on dev.
+    """
+
+    family: str
+    n_known: int
+    n_unreleased: int
+    measured: OutOfFold
+    more_labels: MoreLabels | None
+    champion: ChampionScore | None
+
+
+def read_worth(context: Context, request: FamilyRequest) -> FamilyWorth:
+    """What answers without a model get right on the family's own train and dev examples, each by what learned from
+    others; beside it the champion's last figure on dev, and what twice the labels gained. Nothing is asked or spent,
+    and no sealed example is read.
+
+    Raises:
+        DatasetTooSmall: fewer than 20 examples.
+    """
+    family, store = context.family(request.family), context.store
+    with store.read() as tx:
+        known = [*train_examples(family, store, tx), *dev_examples_apart(family, store, tx)]
+        tenure = store.champions.current(tx, family.name)
+        batches = store.performance.batches(tx, family.name)
+    if len(known) < LEAST_ROWS:
+        raise DatasetTooSmall(
+            f"Cannot tell what {family.name!r} is worth: it has {len(known)} train and dev examples that may be read,"
+            f" and it takes at least {LEAST_ROWS}. Import more: detent import FILE --family {family.name}.",
+            n_rows=len(known),
+            n_required=LEAST_ROWS,
+        )
+    by_id = {example.id: example for example in known}
+    drawn = select([(id, None) for id in by_id], MOST_ROWS, balance=False, seed_text=f"detent/worth/{family.name}")
+    may_all_teach = family.privacy.examples_from == "any"
+    rows = [replace(cut_as_served(family, by_id[id]), released=may_all_teach or by_id[id].released) for id in drawn]
+    measured = out_of_fold(family, rows, context.scorer_for(family), classify=context.classify)
+    doubling = measured.last_doubling
+    last = next(
+        (
+            batch
+            for batch in reversed(batches)
+            if tenure is not None and (batch.variant, batch.split) == (tenure.variant, "dev")
+        ),
+        None,
+    )
+    return FamilyWorth(
+        family=family.name,
+        n_known=len(known),
+        n_unreleased=sum(not row.released for row in rows),
+        measured=measured,
+        more_labels=doubling.more_labels if doubling is not None else None,
+        champion=ChampionScore(
+            variant=last.variant,
+            n=last.n,
+            score=last.mean_score,
+            low=last.score_low,
+            high=last.score_high,
+            usd_per_answer=last.cost_usd / last.n,
+            at=last.created_at,
+        )
+        if last is not None and last.mean_score is not None
+        else None,
+    )

@@ -1,0 +1,189 @@
+"""A home as the forgetting of a person finds it: every place beside the store, and what is kept of who was forgotten.
+
+The HMACs of forgotten people stand in the home and beside each backup that it wrote, so that an older backup forgets
+them again when it is restored.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import replace
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from time import monotonic, sleep
+from typing import TYPE_CHECKING
+
+from optimizer.core.base.errors import Busy, InvalidInput
+
+if TYPE_CHECKING:
+    from optimizer.core.family.family import Family
+    from optimizer.host.config import Settings
+    from optimizer.jobs.feedback.ingest_feedback import Intake
+    from optimizer.jobs.upkeep.forget_person import ForgettingHome
+    from optimizer.ports import Clock, FamilySource, Store
+    from optimizer.ports.personal import PersonalPlace
+
+FORGOTTEN = "forgotten.jsonl"  # in var, and as detent-forgotten.jsonl beside backups
+BESIDE_BACKUPS = f"detent-{FORGOTTEN}"
+BACKUP_FOLDERS = "backup_folders.txt"
+SPOOL_WAIT_S = 30.0
+EDIT = (
+    "these lines say what the person said word for word. Take them out, and say it again; or, where they are the"
+    " family's own words, with --own-words."
+)
+
+
+def forgetting_home(
+    settings: Settings, store: Store, clock: Clock, families: FamilySource, *, is_alone: bool = False
+) -> ForgettingHome:
+    """Args: is_alone: no other process of this home runs studies, or could begin to."""
+    from optimizer.adapters import personal_places as at
+    from optimizer.jobs.families.family_folders import Folders
+    from optimizer.jobs.upkeep.forget_person import ForgettingHome
+
+    var, retired = settings.var(), Folders.of_home(settings).retired
+    folders = settings.families_dir, *settings.more_families_dirs
+    last_good, mlflow, spool = var / "last_good", settings.mlflow_dir(), var / "spool"
+    reset = "DELETE FROM tags WHERE key = 'detent.digest' AND run_uuid IN"
+    reset += " (SELECT run_uuid FROM tags WHERE key = 'detent.kind' AND value = 'study')"
+    places: list[PersonalPlace] = [
+        at.LogFiles(files=at.files_below(settings.log_dir())),
+        at.LineFiles(files=at.files_below(*folders, retired, patterns=("*.jsonl",))),
+        at.LineFiles(files=at.files_below(spool, patterns=("*.refused",)), name="records that were set aside"),
+        at.WholeFiles(files=at.files_below(var / "reports"), name="reports"),
+        at.WholeFiles(files=at.files_below(last_good), name="last good families", is_strict=True),
+        at.WrittenFiles(files=at.files_below(*folders, retired, patterns=("*.yaml",)), hint=EDIT),
+        at.OtherDatabase(file=var / "dbos.sqlite", name="DBOS"),
+    ]
+    if settings.mlflow_tracking_uri is None:
+        places += [
+            at.WholeFiles(files=at.files_below(mlflow / "artifacts"), name="MLflow artifacts"),
+            at.OtherDatabase(file=mlflow / "mlflow.db", name="MLflow", after=(reset,)),
+        ]
+    seen = [settings.log_dir(), settings.run_dir(), var / "reports", last_good, retired, spool, var / "keys"]
+    seen += [place for name in ("detent.db", "dbos.sqlite") for place in var.glob(f"{name}*")]
+    rest = at.files_below(
+        var, settings.home / "config", settings.home / "experiments", without=[*seen, *var.glob("demo-*")]
+    )
+    places.append(at.OtherFiles(files=rest))
+    not_reached = [
+        f"Backups in {folder} hold what they held; a restore forgets the person again."
+        for folder in backup_folders(settings)
+    ]
+    if settings.mlflow_tracking_uri is not None:
+        not_reached.append(f"MLflow at {settings.mlflow_tracking_uri}: take the person out of its runs and prompts.")
+    return ForgettingHome(
+        store=store,
+        clock=clock,
+        places=places,
+        own_texts=lambda: _own_texts(families.families.values()),
+        notes=settings.run_dir() / "forgetting",
+        not_reached=not_reached,
+        take_in=lambda unit: _take_in_spools(settings, store, clock, families, unit),
+        remember=lambda unit, moment: remember(settings, unit, moment),
+        is_alone=is_alone,
+    )
+
+
+def _own_texts(families: Iterable[Family]) -> Iterator[str]:
+    for family in families:
+        for version in family.prompt.versions.values():
+            yield from (str(message.get("content") or "") for message in version.content)
+
+
+def _take_in_spools(settings: Settings, store: Store, clock: Clock, families: FamilySource, unit: str) -> None:
+    """What gateways that have ended left on disk goes into the store, where it is found; one that runs puts its own
+    there, and is waited for.
+
+    Raises Busy where one does not.
+    """
+    from optimizer.adapters.files.spool import NAME, Spool
+    from optimizer.jobs.feedback.spooled_records import keep_records
+    from optimizer.runtime.wiring import open_intake
+
+    def intake_of(actor: str) -> Intake:
+        intake = open_intake(settings, store, clock, families, actor=actor)
+        return replace(intake, by_gateway=True, text_bytes=None)
+
+    for path in sorted((settings.var() / "spool").glob(f"{NAME}*")):
+        if path.suffix:
+            continue
+        spool, until = Spool(path), monotonic() + SPOOL_WAIT_S
+        try:
+            while not (is_held := spool.hold(must_open=True)) and unit.encode() in path.read_bytes():
+                if monotonic() > until:
+                    raise Busy(f"What the person was answered waits in {path}, and its gateway does not keep it.")
+                sleep(0.2)
+            while is_held and (waiting := spool.waiting())[0]:
+                records, place = waiting
+                keep = partial(keep_records, records=records, store=store, intake_of=intake_of)
+                store.write(keep, rows=len(records))
+                spool.drained(place)
+            if is_held:
+                os.truncate(path, 0)  # what a kill left behind the last whole record, too
+        finally:
+            spool.close()
+
+
+# --- who was forgotten ------------------------------------------------------------------------------------------------
+
+
+def remember(settings: Settings, unit: str, at: datetime) -> None:
+    """In this home, and beside the backups that it wrote. Safe to repeat."""
+    files = [settings.var() / FORGOTTEN]
+    files += [folder / BESIDE_BACKUPS for folder in backup_folders(settings) if folder.is_dir()]
+    for file in files:
+        if unit not in forgotten_in(file):
+            _append(file, json.dumps({"unit": unit, "at": at.isoformat()}) + "\n")
+
+
+def forgotten_in(file: Path) -> list[str]:
+    """HMACs of those whom the file names, in order; none where there is no file.
+
+    Raises InvalidInput where it is another file.
+    """
+    units = []
+    with suppress(FileNotFoundError):
+        for n, line in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
+            try:
+                units.append(str(json.loads(line)["unit"]))
+            except (ValueError, KeyError, TypeError):
+                raise InvalidInput(
+                    f"{file}:{n} names nobody who was forgotten. A backup writes {BESIDE_BACKUPS} beside itself; name"
+                    " that file."
+                ) from None
+    return list(dict.fromkeys(units))
+
+
+def backup_folders(settings: Settings) -> list[Path]:
+    """Where backups of this home were written."""
+    with suppress(FileNotFoundError):
+        return [Path(line) for line in (settings.var() / BACKUP_FOLDERS).read_text(encoding="utf-8").splitlines()]
+    return []
+
+
+def keep_beside(settings: Settings, backup: Path) -> Path:
+    """Writes who was forgotten so far beside a backup, and remembers the folder for those to come."""
+    folder = backup.resolve().parent
+    if folder not in backup_folders(settings):
+        _append(settings.var() / BACKUP_FOLDERS, f"{folder}\n")
+    beside = folder / BESIDE_BACKUPS
+    known = forgotten_in(beside)
+    lines = (settings.var() / FORGOTTEN).read_text(encoding="utf-8") if (settings.var() / FORGOTTEN).exists() else ""
+    new = [line for line in lines.splitlines() if json.loads(line)["unit"] not in known]
+    _append(beside, "".join(f"{line}\n" for line in new))
+    return beside
+
+
+def _append(file: Path, text: str) -> None:
+    """On disk when it returns."""
+    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    try:
+        os.write(descriptor, text.encode())
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

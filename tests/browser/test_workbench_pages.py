@@ -1,0 +1,208 @@
+"""The workbench in a real browser: what is typed is previewed as it is typed, without scripts by a button, and four
+clicks lead from the first page to a rollout. Skipped where no browser is.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import httpx
+import pytest
+from fastapi.testclient import TestClient
+
+from api.app import create_app
+from optimizer.jobs.runs.carry_out_run import carry_out_run
+from optimizer.runtime import wiring
+from tests.api_world import World, make_home
+from tests.browser.test_dashboard_pages import LISTEN
+from tests.chromium import CHROMIUM
+from tests.end_to_end.test_dashboard import HOSTILE
+from tests.gateway_world import serving
+from tests.scripted_model import Provider, chat_answer, provider
+
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine")
+
+PRICE = {"input_usd_per_mtok": 1, "output_usd_per_mtok": 2}
+ADDED = ".diff .added"
+SIZES = [(390, "dark"), (820, "light"), (1440, "dark")]
+
+
+@pytest.fixture(scope="module")
+def behind() -> Iterator[Provider]:
+    """A model that knows what is technical where its prompt speaks of even numbers."""
+
+    def answer(body: dict[str, Any]) -> tuple[int, dict[str, str], bytes]:
+        prompt = json.dumps(body["messages"])
+        is_technical = "even" in prompt and int(prompt.split("number ")[-1].split('"')[0]) % 2
+        text = "technical" if is_technical else "billing"
+        return 200, {}, json.dumps(chat_answer(text)).encode()
+
+    with provider() as behind:
+        behind.answer = answer
+        yield behind
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory, behind: Provider) -> Iterator[World]:
+    """A server without keys, whose default model is ``behind``; a test does the worker's runs."""
+    home = tmp_path_factory.mktemp("home")
+    (home / "config").mkdir()
+    model = {"openai_compatible": behind.url, "model": "m", "retries": 0, "max_output_tokens": 8, "price": PRICE}
+    (home / "config" / "models.yaml").write_text(json.dumps({"embedded": model}))
+    settings = make_home(home)
+    app = create_app(settings)
+    with serving(app, settings) as url, httpx.Client(base_url=url, trust_env=False, timeout=60) as client:
+        world = World(client=cast(TestClient, client), settings=settings, app=app)
+        world.add_examples(60)
+        world.report()
+        yield world
+
+
+def carry_out(world: World) -> str:
+    """The worker's next look at what is queued; the id of the last run."""
+    shared, settings = world.shared, world.settings
+    with shared.store.read() as tx:
+        runs = shared.store.runs.unfinished(tx)
+    families, models = wiring.load_families(settings), wiring.open_models(settings)
+    context = wiring.job_context(settings, shared.store, shared.clock, families, models, yields=False)
+    for run in runs:
+        ended = carry_out_run(run.id, context, intake_of=lambda actor: None, classify=wiring.classify)  # type: ignore[arg-type,return-value]
+        assert ended.status == "finished", ended.error
+    return runs[-1].id
+
+
+def url_of(world: World) -> str:
+    return str(world.client.base_url).rstrip("/")
+
+
+def picture(page: Any, name: str) -> None:
+    if folder := os.environ.get("DETENT_TEST_PICTURES"):
+        page.screenshot(path=str(Path(folder) / f"{name}.png"), full_page=True)
+
+
+@pytest.mark.parametrize(("width", "scheme"), SIZES)
+def test_every_page_of_the_walk_is_readable_at_this_width(browser: Any, world: World, width: int, scheme: str) -> None:
+    context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
+    context.add_init_script(LISTEN)
+    page = context.new_page()
+    faults: list[str] = []
+    page.on("console", lambda message: faults.append(message.text) if message.type in ("error", "warning") else None)
+    page.on("pageerror", lambda fault: faults.append(str(fault)))
+
+    def look(name: str) -> None:
+        page.wait_for_load_state()  # without its style sheet a page is as wide as its longest line
+        picture(page, f"{name}-{width}-{scheme}")
+        assert page.evaluate("document.documentElement.scrollWidth") == width, f"{name} scrolls sideways"
+        assert page.evaluate("ran") == [], name
+
+    page.goto(f"{url_of(world)}/dashboard/families/triage/workbench")
+    page.fill(
+        "[name=content_0]", f"Odd or even? Is it billing or technical, at {width} {scheme}? " + " ".join(HOSTILE[:5])
+    )
+    page.wait_for_selector(f"{ADDED} >> text=at {width} {scheme}")
+    for summary in page.locator("summary").all():
+        summary.click()
+    look("workbench")
+    page.click("button:text-is('Try it')")
+    page.wait_for_selector("text=the worker begins within")
+    look("waiting")
+    carry_out(world)
+    page.wait_for_selector(".answers")
+    look("comparison")
+    page.fill("[name=note]", f"for {width} {scheme}")
+    page.click("button:text-is('Save it as a variant')")
+    page.wait_for_selector("[role=status]:has-text('Saved')")
+    look("saved")
+    page.click("a.button:text-is('Evaluate')")
+    look("evaluate")
+    page.click("button:text-is('Evaluate')")
+    page.wait_for_selector("text=the worker begins within")
+    carry_out(world)
+    page.wait_for_selector("dt:text-is('Score')")
+    look("evaluation")
+    page.click("a.button:text-is('Start its rollout')")
+    look("start")
+    assert faults == []
+    context.close()
+
+
+def test_what_is_typed_is_previewed_as_it_is_typed_and_by_keyboard_it_is_tried(browser: Any, world: World) -> None:
+    context = browser.new_context()
+    page = context.new_page()
+    page.goto(f"{url_of(world)}/dashboard/families/triage/workbench")
+    assert page.locator("text=It is the champion").count() == 1
+    page.locator("[name=content_0]").focus()
+    page.keyboard.press("Control+End")
+    page.keyboard.type(" Look whether it is even.")
+    page.wait_for_selector(f"{ADDED} mark:has-text('Look whether it is even.')")
+    page.wait_for_selector("text=Hard cap: at most 15 calls")
+    page.keyboard.type(" {{txet}}")
+    page.wait_for_selector("text=is no input of the family")
+    assert page.locator("button:text-is('Try it')").count() == 0
+    for _ in range(len(" {{txet}}")):
+        page.keyboard.press("Backspace")
+    page.wait_for_selector("button:text-is('Try it')")
+    assert page.evaluate("document.activeElement.name") == "content_0", "who types goes on typing"
+    for _ in range(30):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.value") == "try":
+            break
+    page.keyboard.press("Enter")
+    page.wait_for_selector("text=the worker begins within")
+    worker = threading.Thread(target=carry_out, args=[world])
+    worker.start()
+    page.wait_for_selector(".lead:text-is('finished')")  # the page asks again by itself
+    worker.join()
+    assert "technical" in page.locator(".answers").all_inner_texts()[0]
+    context.close()
+
+
+def test_without_scripts_four_clicks_lead_from_the_first_page_to_a_rollout(browser: Any, world: World) -> None:
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(f"{url_of(world)}/dashboard")
+    page.click("a.button:text-is('Edit and try')")
+    text = page.input_value("[name=content_0]")
+    page.fill("[name=content_0]", f"{text} Say it without scripts; even numbers count.")
+    page.click("button:text-is('Preview')")  # beyond the four: with scripts, typing does it
+    page.wait_for_selector(f"{ADDED} mark:has-text('Say it without scripts')")
+    page.click("button:text-is('Try it')")
+    page.wait_for_selector("text=the worker begins within")
+    id = carry_out(world)
+    page.wait_for_selector(".lead:text-is('finished')")  # the page asks again by itself
+    page.click("a.button:text-is('Start its rollout')")
+    page.wait_for_selector("text=The gate has not passed")
+    page.fill("[name=confirm]", "triage")
+    page.fill("[name=reason]", "it reads better")
+    page.click("button:text-is('Start the rollout')")
+    page.wait_for_selector("[role=status]:has-text('Started')")
+    tried = world.get(f"/v1/comparisons/{id}").json()["request"]["variants"][1]
+    rollout = world.get("/v1/families/triage/rollout").json()
+    assert (rollout["candidate"], rollout["status"]) == (tried, "validating")
+    listed = {one["variant"]: one for one in world.get("/v1/families/triage/variants").json()["items"]}
+    assert listed[tried]["source"] == "person", "what is rolled out is on the list"
+    context.close()
+
+
+def test_two_windows_on_one_text_the_second_is_told_while_typing(browser: Any, world: World) -> None:
+    first, second = browser.new_context().new_page(), browser.new_context().new_page()
+    for page in (first, second):
+        page.goto(f"{url_of(world)}/dashboard/families/triage/workbench")
+    first.fill("[name=content_0]", "The first of two: billing or technical?")
+    first.fill("[name=note]", "the first of two")
+    first.click("button:text-is('Save')")
+    first.wait_for_selector("[role=status]:has-text('Saved')")
+    second.fill("[name=content_0]", "The second of two: billing or technical?")
+    second.wait_for_selector(".seeing .refusal:has-text('the first of two')")
+    second.click("button:text-is('Save')")
+    second.wait_for_selector("[role=alert]:has-text('after you had looked')")
+    assert second.input_value("[name=content_0]") == "The second of two: billing or technical?"
+    second.click("button:text-is('Save')")
+    second.wait_for_selector("[role=status]:has-text('Saved')")
+    for page in (first, second):
+        page.context.close()

@@ -1,0 +1,115 @@
+"""The forgetting of a person is killed with SIGKILL at each of its steps, and ends as it does in peace."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from optimizer.adapters import personal_places
+from optimizer.adapters.store import Database
+from optimizer.adapters.store.repositories.personal import PersonalTables
+from optimizer.core.views.forgetting import ForgetQuery, ForgetRun
+from optimizer.host.config import Settings, load_settings
+from optimizer.jobs.upkeep import forget_person
+from optimizer.runtime import wiring
+from optimizer.runtime.personal_home import FORGOTTEN, forgetting_home, forgotten_in
+from tests.api_world import make_home
+from tests.children import die_at, exit_code
+from tests.forgotten_world import MARK, files_with, plant
+
+# By name, whose call at which number kills: before it does anything, and with ``after`` when it has.
+POINTS: dict[str, tuple[Any, str, int, bool]] = {
+    "before anything went": (forget_person, "_serve_others", 1, False),
+    "when another champion serves": (forget_person, "_serve_others", 1, True),
+    "within the rows of the person": (PersonalTables, "remove", 3, False),
+    "before a commit of such rows": (PersonalTables, "remove", 2, True),
+    "within the other tables": (PersonalTables, "clear", 4, False),
+    "before a commit of another table": (PersonalTables, "clear", 2, True),
+    "in the logs": (personal_places, "_filled", 2, False),
+    "in a file of examples": (personal_places, "_replace", 2, False),
+    "in another program's database": (personal_places, "_cleared", 1, False),
+    "before the record says so": (forget_person, "_tell", 1, False),
+    "before the store is written anew": (Database, "compact", 1, False),
+    "behind it": (Database, "compact", 1, True),
+}
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Copied for each test; its store is closed."""
+    settings = make_home(tmp_path_factory.mktemp("forget") / "home")
+    store, clock, families = Database(settings.db_url()), wiring.open_clock(settings), wiring.load_families(settings)
+    planted = plant(settings, store, clock, wiring.open_intake(settings, store, clock, families, actor="app"))
+    query = ForgetQuery(unit=planted["unit"], own_words=False, dry_run=False)
+    store.write(lambda tx: forget_person.queue_forgetting(tx, store, query, actor="ann", at=clock.now()))
+    store.close()
+    return settings.home
+
+
+def copied(home: Path, folder: Path) -> Settings:
+    shutil.copytree(home, folder)
+    return load_settings("dev", folder)
+
+
+def forget(settings: Settings) -> ForgetRun:
+    store, clock = Database(settings.db_url()), wiring.open_clock(settings)
+    try:
+        with store.read() as tx:
+            (run,) = store.runs.unfinished(tx)
+        return forget_person.carry_out_forgetting(
+            run.id, forgetting_home(settings, store, clock, wiring.load_families(settings))
+        )
+    finally:
+        store.close()
+
+
+def forget_and_die(settings: Settings, point: tuple[Any, str, int, bool]) -> None:
+    owner, name, number, after = point
+    die_at(owner, name, number, after=after)
+    forget(settings)
+
+
+def what_is_left(settings: Settings) -> Any:
+    """Every row but times and what the runs are called; names of files, but of copies that any start makes anew."""
+    store = Database(settings.db_url())
+    try:
+        with store.read() as tx:
+            names = [name for name in store.tables.names() if name not in ("watermarks", "judge_runs")]
+            rows = {name: list(store.tables.each(tx, name)) for name in names}
+    finally:
+        store.close()
+    times = ("at", "since", "until", "seq", "not_before", "created_at", "subject", "ended_at")
+    plain = {
+        name: sorted(str({key: value for key, value in row.items() if key not in times}) for row in of)
+        for name, of in rows.items()
+    }
+    files = sorted(str(f.relative_to(settings.home)) for f in settings.home.rglob("*") if f.is_file())
+    return plain, [file for file in files if not file.startswith(("var/run", "var/last_good"))]
+
+
+@pytest.fixture(scope="module")
+def in_peace(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    settings = copied(home, tmp_path_factory.mktemp("peace") / "home")
+    run = forget(settings)
+    assert run.status == "finished", run.error
+    return run.result, what_is_left(settings)
+
+
+@pytest.mark.parametrize("point", POINTS.values(), ids=POINTS)
+def test_a_killed_forgetting_ends_as_in_peace(
+    home: Path, in_peace: Any, tmp_path: Path, point: tuple[Any, str, int, bool]
+) -> None:
+    settings = copied(home, tmp_path / "home")
+    assert exit_code(forget_and_die, settings, point) == -signal.SIGKILL
+    run = forget(settings)
+    assert run.status == "finished", run.error
+    assert files_with(settings.home, MARK) == []
+    result, left = in_peace
+    assert run.result == result
+    assert what_is_left(settings) == left
+    assert len(forgotten_in(settings.var() / FORGOTTEN)) == 1
+    assert not list(settings.run_dir().rglob("*.json"))

@@ -1,0 +1,88 @@
+"""The stream by which an open page under /dashboard hears of changes: who hears, of what, and when it ends."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, cast
+
+import httpx
+import pytest
+from fastapi.testclient import TestClient
+from structlog.testing import capture_logs
+
+from api.app import create_app
+from api.dashboard import changes
+from tests.api_world import World, make_home
+from tests.gateway_world import serving
+
+PLACE = "/dashboard/changes"
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    settings = make_home(tmp_path_factory.mktemp("home"))
+    app = create_app(settings)
+    with serving(app, settings) as url, httpx.Client(base_url=url, trust_env=False, timeout=60) as client:
+        world = World(client=cast(TestClient, client), settings=settings, app=app)
+        world.add_key("boss", "admin", secret="secret-boss")
+        client.headers["Authorization"] = "Bearer secret-boss"
+        yield world
+
+
+@contextmanager
+def heard(world: World, secret: str) -> Iterator[Iterator[str]]:
+    """What the stream of this key says, line by line."""
+    headers = {"Authorization": f"Bearer {secret}"}
+    with world.client.stream("GET", PLACE, headers=headers) as answer:
+        assert answer.status_code == 200, answer.read()
+        assert answer.headers["content-type"].startswith("text/event-stream")
+        lines = answer.iter_lines()
+        assert next(lines).startswith("retry:")  # from here on every change is told
+        yield (line for line in lines if line.startswith("data:"))
+
+
+def test_who_may_not_open_a_page_hears_nothing(world: World) -> None:
+    with httpx.Client(base_url=world.client.base_url, trust_env=False) as stranger:
+        answer = stranger.get(PLACE)
+    assert (answer.status_code, answer.headers["location"]) == (303, "../dashboard/sign-in")
+
+
+def test_an_act_is_told_to_every_page_and_its_words_to_none(world: World) -> None:
+    world.add_key("ann", "read", secret="secret-ann")
+    with heard(world, "secret-ann") as first, heard(world, "secret-boss") as second:
+        assert world.post("/v1/freeze", {"reason": "for nobody to read here"}).status_code == 200
+        assert [next(first), next(second)] == ["data: acts", "data: acts"]
+    world.post("/v1/unfreeze", {"reason": "enough"})
+
+
+def test_the_stream_of_a_key_that_is_revoked_ends(world: World) -> None:
+    world.add_key("bob", "read", secret="secret-bob")
+    with heard(world, "secret-bob") as lines:
+        assert world.post("/v1/keys/bob/revoke", {}).status_code == 200
+        assert all("secret" not in line for line in lines)  # comes to its end
+
+
+def test_a_server_that_ends_waits_for_no_page(world: World) -> None:
+    with heard(world, "secret-boss") as lines:
+        world.app.state.is_ending = True
+        assert list(lines) == []
+    world.app.state.is_ending = False
+
+
+def test_a_store_that_is_away_is_logged_once_until_it_is_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    watch, pages = changes.Changes(), [cast(Any, changes)._Listener() for _ in range(5)]
+
+    def glance(*_: Any) -> changes.StoreGlance:
+        pages.pop()  # one goes at each look; the third look succeeds
+        if len(pages) == 2:
+            return changes.StoreGlance(acts=1, work=None, summed_until=None)
+        raise OSError("away")
+
+    monkeypatch.setattr(changes, "_glance", glance)
+    monkeypatch.setattr(changes, "LOOK_S", 0.0)
+    monkeypatch.setattr(watch, "_listeners", pages)
+    with capture_logs() as lines:
+        asyncio.run(cast(Any, watch)._look_on(None))
+    assert [line["error"] for line in lines] == ["OSError", "OSError"]

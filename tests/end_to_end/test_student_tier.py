@@ -1,0 +1,269 @@
+"""The whole way of a student: released examples > a study teaches it and finds its threshold > the sealed holdout > the
+gateway answers by it, and passes on what it is not sure of > a person who taught it is forgotten.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+from ruamel.yaml import YAML
+
+from api.app import create_app
+from api.gateway.app import create_gateway
+from optimizer.adapters.reports.study_report import study_page
+from optimizer.core.base.errors import InvalidFamily, InvalidInput
+from optimizer.core.dataset.examples import make_example
+from optimizer.core.declaration.read import parse_family
+from optimizer.core.predictor.student import TaughtStudent
+from optimizer.core.search.study import Study
+from optimizer.host.config import Settings, load_settings
+from optimizer.jobs.families.check_models import require_known_models
+from optimizer.jobs.families.create_variant import VariantRequest, create_variant
+from optimizer.jobs.families.sync_families import sync_families
+from optimizer.jobs.studies.create_study import BudgetBody, StudyRequest, create_study
+from optimizer.jobs.studies.report_study import report_study
+from optimizer.jobs.upkeep.forget_person import ForgettingHome, carry_out_forgetting, queue_forgetting
+from optimizer.runtime import wiring
+from tests.contexts import context_of, study_context
+from tests.scripted_model import chat_answer, provider
+from tests.stores import migrate_store
+from tests.study_world import TOPICS, run_here
+
+FAMILY = """
+name: topics
+inputs: {document: {type: text, max_chars: 200}}
+output: {field: topic, parser: label, labels: [biology, physics, music]}
+prompt:
+  current: "1"
+  versions:
+    "1": {created_at: 2026-11-20, description: base, content: [
+      {role: system, content: "Name the topic."}, {role: history}, {role: user, content: "Document: {{document}}"}]}
+model: {default: strong, tiers: [student, strong], temperature: 0.0, max_tokens: 8}
+scorer: {label_match: 1.0}
+space: {}
+rollout: {gates: {n: 60, improvement: 0.15}}
+"""
+SIZES = {"n_train": 300, "n_dev": 60, "n_holdout": 80, "n_settings": 4}
+CLIENT: dict[str, Any] = {"base_url": "http://localhost", "client": ("127.0.0.1", 1)}
+PERSON = "hmac-of-a-person"
+
+
+def document(i: int) -> str:
+    """Every third one says nothing that could be learned: only who reads its number knows."""
+    return f"See file {i}." if i % 3 == (i // 3) % 3 else f"Notes on {TOPICS[i % 3]}, number {i}."
+
+
+def strong(body: dict[str, Any]) -> tuple[int, dict[str, str], bytes]:
+    text = str(body["messages"][-1]["content"])
+    topic = next((t for t in TOPICS if t in text), None) or TOPICS[int(text.split()[-1].strip(".")) % 3]
+    return 200, {}, json.dumps(chat_answer(topic)).encode()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Taught:
+    """A home in which a study taught a student; tests after it read, and the last one forgets."""
+
+    home: Settings
+    store: Any
+    clock: Any
+    family: Any
+    study: Study
+    policy: dict[str, Any]
+    student: TaughtStudent
+
+
+@pytest.fixture(scope="module")
+def taught(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Taught]:
+    folder: Path = tmp_path_factory.mktemp("student")
+    (folder / "families" / "topics").mkdir(parents=True)
+    (folder / "families" / "topics" / "family.yaml").write_text(FAMILY)
+    home = load_settings(home=folder)
+    with provider() as behind:
+        behind.answer = strong
+        (home.home / "config").mkdir()
+        price = {"input_usd_per_mtok": 20, "output_usd_per_mtok": 20}
+        served = {"openai_compatible": behind.url, "model": "strong", "concurrency": 4, "price": price}
+        home.models_file.write_text(json.dumps({"student": {"provider": "student"}, "strong": served}))
+        migrate_store(home)
+        store, clock, files = wiring.open_store(home), wiring.open_clock(home), wiring.load_families(home)
+        sync_families(files.families, store, clock)
+        family = files.families["topics"]
+        given: dict[str, Any] = {"family": "topics", "created_at": clock.now(), "origin": "import"}
+        rows = [
+            make_example(
+                input={"document": document(i)},
+                expected={"topic": TOPICS[i % 3]},
+                released=i % 20 != 7,
+                unit_hmac=PERSON if i < 40 else f"h{i}",
+                **given,
+            )
+            for i in range(460)
+        ]
+        store.write(lambda tx: store.examples.add(tx, rows))
+        opened = wiring.open_models(home)
+        request = StudyRequest(
+            family="topics",
+            strategy="replay",
+            aim="cost",
+            budget=BudgetBody(calls=3000, usd=50.0),
+            definition=SIZES,
+        )
+        made = create_study(study_context(store, clock, family, opened), request)
+        study = run_here(made.id, home, store, clock, files, opened)
+        assert study.outcome == "nominated", study.error or study.spend.remark or study.confirmation
+        with store.read() as tx:
+            record = store.variants.get(tx, "topics", study.winner)
+            assert record is not None
+            student = store.students.get(tx, "topics", record.variant.policy["students"]["student"])
+        assert student is not None
+        yield Taught(
+            home=home,
+            store=store,
+            clock=clock,
+            family=family,
+            study=study,
+            policy=dict(record.variant.policy),
+            student=student,
+        )
+        opened.close()
+        store.close()
+
+
+def test_it_learned_from_released_training_examples_alone(taught: Taught) -> None:
+    with taught.store.read() as tx:
+        train = taught.store.examples.of_split(tx, "topics", split="train")
+    assert set(taught.student.out_of_fold) == {row.id for row in train if row.released}
+    assert any(not row.released for row in train)
+    words = " ".join(taught.student.student.vocabulary.words)
+    assert "music" in words
+    assert not any(character.isdigit() for character in words), "a number is of one unit alone"
+
+
+def test_the_student_takes_no_call_and_its_threshold_was_found_for_the_whole_chain(taught: Taught) -> None:
+    assert taught.policy["tiers"] == ["student", "strong"]
+    assert 0 < taught.policy["accept"] <= 1
+    remark = taught.study.spend.remark or ""
+    assert " % answered by the student" in remark.replace("%", " %"), remark
+    dataset = taught.study.dataset
+    assert dataset is not None
+    n_rows = len(dataset["train"]) + len(dataset["dev"]) + len(dataset["holdout"])
+    assert 0 < taught.study.spend.n_calls <= n_rows, "the strong model alone was asked, once for each row"
+
+
+def test_the_report_of_the_study_names_the_student_and_its_share(taught: Taught) -> None:
+    page = study_page(report_study(taught.study, family=taught.family, store=taught.store, clock=taught.clock))
+    assert "answered by the student" in page
+    assert taught.policy["students"]["student"] in page, "in the diff"
+    assert "What each threshold does" in page
+
+
+def ask(gateway: TestClient, text: str, **body: Any) -> dict[str, Any]:
+    messages = [*body.pop("history", ()), {"role": "user", "content": text}]
+    answered = gateway.post("/v1/chat/completions", json={"model": "topics", "messages": messages, **body})
+    assert answered.status_code == 200, answered.text
+    value: dict[str, Any] = answered.json()
+    return value
+
+
+def test_the_gateway_answers_by_it_and_says_how_sure_it_was_or_passes_on(taught: Taught) -> None:
+    told: dict[str, Any] = {"detent": {"variant": taught.study.winner}}
+    n_own = 0
+    with TestClient(create_gateway(taught.home), **CLIENT) as gateway:
+        for i in range(900, 930):
+            expected = taught.student.student.answer({"document": document(i)})
+            stands = expected.confidence >= taught.policy["accept"]
+            answered = ask(gateway, document(i), **told)
+            detent = answered["detent"]
+            assert detent["tiers"] == (["student"] if stands else ["student", "strong"])
+            assert answered["choices"][0]["message"]["content"] == TOPICS[i % 3]
+            if stands:
+                n_own += 1
+                assert round(detent["confidence"], 6) == round(expected.confidence, 6)
+                assert detent["cost_usd"] == 0.0
+        assert n_own >= 15, "of twenty that say their topic"
+        turns = [{"role": "user", "content": "Hello."}, {"role": "assistant", "content": "Hello."}]
+        assert ask(gateway, document(901), history=turns, **told)["detent"]["tiers"] == ["strong"]
+
+
+def test_until_it_is_taught_its_tier_is_passed_over(taught: Taught) -> None:
+    context = context_of(taught.store, taught.clock, "anna", family=lambda name: taught.family)
+    untaught = VariantRequest(family="topics", from_=taught.study.winner, policy={"students": None})
+    made = create_variant(context, untaught)
+    with TestClient(create_gateway(taught.home), **CLIENT) as gateway:
+        answered = ask(gateway, document(901), detent={"variant": made.variant})
+    assert answered["detent"]["tiers"] == ["strong"]
+
+
+@pytest.mark.parametrize(
+    ("policy", "says"),
+    [
+        ({"students": {"student": "st_000000000000"}}, "has no student"),
+        ({"refine": 0.1}, "leave refine out"),
+        ({"gate.threshold": 0.5}, "leave gate.threshold out"),
+        ({"votes.models": ["student", "strong"]}, "leave votes.models out"),
+        ({"tiers": ["strong", "student"]}, "name one of the tiers but the last"),
+    ],
+    ids=["unknown", "refine", "gate", "votes", "last"],
+)
+def test_a_policy_in_which_no_student_can_answer_is_refused(taught: Taught, policy: dict[str, Any], says: str) -> None:
+    context = context_of(taught.store, taught.clock, "anna", family=lambda name: taught.family)
+    with pytest.raises(InvalidInput, match=says):
+        create_variant(context, VariantRequest(family="topics", from_=taught.study.winner, policy=policy))
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "says"),
+    [
+        ("default: strong, tiers: [student, strong]", "default: student", "answers as a tier alone"),
+        ("tiers: [student, strong]", "tiers: [strong, student]", "a model has to stand behind it"),
+        ("parser: label, labels: [biology, physics, music]", "parser: text", "answers in free texts"),
+    ],
+    ids=["default", "last", "open answers"],
+)
+def test_a_file_that_puts_it_where_it_cannot_answer_is_refused(
+    taught: Taught, before: str, after: str, says: str
+) -> None:
+    text = FAMILY.replace(before, after).replace("label_match", "exact_match" if "text" in after else "label_match")
+    assert before not in text
+    with pytest.raises(InvalidFamily, match=says):
+        require_known_models(parse_family(YAML(typ="safe").load(text)), wiring.open_models(taught.home))
+
+
+def test_one_that_no_variant_names_goes_with_the_next(taught: Taught) -> None:
+    store, own = taught.store, taught.policy["students"]["student"]
+    other = TaughtStudent(student=replace(taught.student.student, taught={"family": "other"}), out_of_fold={})
+    last = TaughtStudent(student=replace(taught.student.student, taught={"family": "last"}), out_of_fold={})
+
+    def teach(tx: Any) -> int:
+        for one in (other, last):
+            store.students.add(tx, "topics", one, study="st-2", at=taught.clock.now())
+        n: int = store.students.drop_unnamed(tx, "topics", but=last.student.hash)
+        return n
+
+    assert store.write(teach) == 1
+    with store.read() as tx:
+        assert store.students.ids(tx, "topics") == {own, last.student.hash}
+    store.write(lambda tx: store.students.drop_unnamed(tx, "topics", but=own))
+
+
+def test_who_taught_it_is_forgotten_with_the_student_and_the_variants_that_ask_it(taught: Taught) -> None:
+    store, clock = taught.store, taught.clock
+    query: Any = {"unit": PERSON, "own_words": False, "dry_run": False}
+    run = store.write(lambda tx: queue_forgetting(tx, store, query, actor="anna", at=clock.now()))
+    world = ForgettingHome(
+        store=store, clock=clock, places=[], own_texts=list, notes=taught.home.var() / "notes", is_alone=True
+    )
+    ended = carry_out_forgetting(run.id, world)
+    assert ended.status == "finished", ended.error
+    with store.read() as tx:
+        assert store.students.ids(tx, "topics") == set()
+        assert store.variants.get(tx, "topics", taught.study.winner) is None
+        assert store.champions.current(tx, "topics") is not None
+    with TestClient(create_app(taught.home), **CLIENT) as api:
+        assert api.get("/v1/families/topics/prompt").status_code == 200

@@ -1,0 +1,203 @@
+"""What a student learns, and what it may not: its reader says the same as its learner, words of few people are no
+features, and a row is answered out of fold by what did not learn from its group.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from contextlib import nullcontext
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from optimizer.adapters.predictors import student_learning
+from optimizer.adapters.predictors.student_learning import (
+    ReadRow,
+    features_of,
+    fitted_student,
+    learn_student,
+    read_rows,
+)
+from optimizer.core.base.errors import DatasetTooSmall, InvalidInput
+from optimizer.core.predictor.student import (
+    MOST_CHARS,
+    MOST_TEXT,
+    Student,
+    TaughtStudent,
+    grams,
+    most_likely,
+    rows_within,
+    sureness,
+)
+from optimizer.core.predictor.teaching import TeachingRow
+from optimizer.jobs.studies import teach_student
+from tests.study_world import topic_family
+
+TOPICS = {"billing": "invoice refund charge", "delivery": "parcel courier late", "login": "password account locked"}
+
+
+def row(i: int, *, unit: str | None = None, group: str | None = None, said: str = "") -> TeachingRow:
+    draw = random.Random(i)
+    label = list(TOPICS)[i % 3]
+    words = draw.choices(TOPICS[label].split(), k=3) + draw.choices(
+        ["please", "help", "me", "with", "this", "today"], k=4
+    )
+    draw.shuffle(words)
+    text = " ".join([*words, said]).strip()
+    return TeachingRow(id=f"r{i:03}", text=text, label=label, group=group or f"g{i}", unit=unit or f"u{i}")
+
+
+@pytest.fixture(scope="module")
+def taught() -> TaughtStudent:
+    return learn_student([row(i) for i in range(120)], trained_on={"family": "desk"})
+
+
+WORDS = st.sampled_from([*" ".join(TOPICS.values()).split(), "please", "Straße", "ﬁne", "日本語", "\ud800", "x1"])
+
+
+@settings(max_examples=60, deadline=None)
+@given(text=st.lists(WORDS, max_size=12).map(" ".join) | st.text(max_size=60))
+def test_a_student_read_from_json_says_to_six_decimals_what_the_learner_computes(
+    taught: TaughtStudent, text: str
+) -> None:
+    student = taught.student
+    features = features_of(student.vocabulary, [grams(text)])
+    label, margin = most_likely(((features @ student.weights) * student.scale + student.intercept)[0])
+    expected = sureness(student.calibration, margin) if features.nnz else 0.0
+    read = Student.from_data(json.loads(json.dumps(student.to_data())))
+    answer = read.answer({"text": text})
+    assert answer.label == student.labels[label]
+    assert round(answer.confidence, 6) == round(expected, 6)
+    assert read.hash == student.hash
+
+
+@pytest.mark.parametrize("n_labels", [2, 3])
+def test_its_log_odds_are_those_of_scikit_learn_but_for_the_rounding_of_weights(n_labels: int) -> None:
+    from sklearn.linear_model import LogisticRegression
+
+    read = [
+        ReadRow(row=one, counted=grams(one.text)) for one in map(row, range(90)) if one.label in [*TOPICS][:n_labels]
+    ]
+    student = fitted_student(read, "logistic_regression")
+    features = features_of(student.vocabulary, [one.counted for one in read])
+    labels = [student.labels.index(one.row.label) for one in read]
+    model = LogisticRegression(C=20.0, max_iter=200, tol=1e-3, random_state=0).fit(features, labels)
+    odds = (features @ student.weights) * student.scale + student.intercept
+    for place, chances in enumerate(model.predict_proba(features)):
+        label, margin = most_likely(odds[place])
+        assert label == int(chances.argmax())
+        assert 1 / (1 + 2.718281828459045**-margin) == pytest.approx(chances.max(), abs=1e-3)
+
+
+def test_every_row_is_answered_out_of_fold_and_the_order_of_rows_changes_nothing(taught: TaughtStudent) -> None:
+    again = learn_student([row(i) for i in reversed(range(120))], trained_on={"family": "desk"})
+    assert again.student.hash == taught.student.hash
+    assert again.out_of_fold == taught.out_of_fold
+    assert set(taught.out_of_fold) == {f"r{i:03}" for i in range(120)}
+    n_right = sum(
+        answer.label == row(i).label for i, answer in ((int(id[1:]), a) for id, a in taught.out_of_fold.items())
+    )
+    assert n_right / 120 == pytest.approx(taught.student.taught["right_out_of_fold"], abs=1e-6)
+    assert n_right > 100
+
+
+def test_a_word_of_two_people_is_no_feature_however_often_they_say_it() -> None:
+    rows = [row(i, said="zanzibar" if i < 40 else "quixotic" if i < 60 else "") for i in range(120)]
+    of_two = [TeachingRow(**{**_members(one), "unit": f"u{i % 2}"}) if i < 40 else one for i, one in enumerate(rows)]
+    words = set(learn_student(of_two, trained_on={}).student.vocabulary.words)
+    assert "quixotic" in words
+    assert "zanzibar" not in words
+
+
+def test_nothing_of_a_group_teaches_the_answer_to_its_own_rows() -> None:
+    """Labels drawn by chance can be known only from the row's own group, whose rows all say the same."""
+    draw = random.Random(7)
+    labels = [draw.choice(["a", "b"]) for _ in range(60)]
+    rows = [
+        TeachingRow(id=f"r{i}-{k}", text=f"word{i} word{i % 7}", label=labels[i], group=f"g{i}", unit=f"u{i}-{k}")
+        for i in range(60)
+        for k in range(4)
+    ]
+    taught = learn_student(rows, trained_on={})
+    n_right = sum(taught.out_of_fold[one.id].label == one.label for one in rows)
+    assert n_right / len(rows) < 0.65
+
+
+def test_a_text_of_which_nothing_is_known_is_answered_without_confidence(taught: TaughtStudent) -> None:
+    assert taught.student.answer({"text": "ζωή"}).confidence == 0.0
+
+
+def test_a_label_that_stands_in_one_fold_alone_is_learned_all_the_same() -> None:
+    rows = [row(3 * i) for i in range(60)] + [row(1, group="one")]
+    taught = learn_student(rows, trained_on={})
+    assert taught.student.labels == ["billing", "delivery"]
+    assert taught.out_of_fold["r001"].label == "billing", "the others know of nothing else"
+
+
+@pytest.mark.parametrize(
+    ("rows", "says"),
+    [
+        ([row(i) for i in range(39)], "it takes 40 in 5 groups"),
+        ([row(i, group="one") for i in range(60)], "in 1 groups"),
+        ([row(3 * i) for i in range(60)], "have one label"),
+        ([row(i, unit="one") for i in range(60)], "said by 3 units"),
+    ],
+    ids=["few rows", "one group", "one label", "one unit"],
+)
+def test_too_little_to_learn_from_is_told(rows: list[TeachingRow], says: str) -> None:
+    with pytest.raises(DatasetTooSmall, match=says):
+        learn_student(rows, trained_on={})
+
+
+def test_what_it_reads_and_keeps_is_bounded(monkeypatch: pytest.MonkeyPatch, taught: TaughtStudent) -> None:
+    long = [row(i, said="x" * 2 * MOST_CHARS) for i in range(200)]
+    assert rows_within(long) == long[: MOST_TEXT // MOST_CHARS]
+    assert max(map(len, grams("\ufdfa" * MOST_CHARS).words)) <= MOST_CHARS, "one character that becomes eighteen"
+    rare = {gram for one in read_rows([row(i, said=f"n{i}n") for i in range(120)]) for gram in one.counted.words}
+    assert "refund" in rare
+    assert not any(character.isdigit() for gram in rare for character in gram)
+    monkeypatch.setattr(student_learning, "MOST_FEATURES", 50)
+    assert len(learn_student([row(i) for i in range(120)], trained_on={}).student.vocabulary) == 50
+    assert len(taught.student.vocabulary) > 50
+
+
+@pytest.mark.parametrize(("kept", "expected"), [({"st_a", "st_b"}, "st_a"), ({"st_b"}, "st_new")])
+def test_a_study_that_goes_on_teaches_again_where_its_student_was_deleted(
+    monkeypatch: pytest.MonkeyPatch, kept: set[str], expected: str
+) -> None:
+    """Another study's teaching deletes students that no variant names, this one's while it stood still too."""
+    findings: dict[str, Any] = {"students": {"students": {"student": "st_a"}, "untaught": {}}}
+    run: Any = SimpleNamespace(
+        study=SimpleNamespace(strategy="replay", findings=findings),
+        family=topic_family(model={"default": "fake", "tiers": ["student", "fake"]}),
+        models=SimpleNamespace(describe=lambda name: SimpleNamespace(student=name == "student")),
+        store=SimpleNamespace(read=nullcontext, students=SimpleNamespace(ids=lambda tx, family: kept)),
+        keep_finding=findings.__setitem__,
+    )
+    monkeypatch.setattr(teach_student, "_taught", lambda run: "st_new")
+    assert teach_student.teach_student(run).students == {"student": expected}
+    assert findings["students"]["students"] == {"student": expected}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"weights": "AAAA"},
+        {"scale": [1.0]},
+        {"labels": ["one"]},
+        {"more": 1},
+        {"n_holding": "%"},
+    ],
+    ids=["weights", "scale", "labels", "unknown", "no base64"],
+)
+def test_what_is_no_student_is_refused(taught: TaughtStudent, change: dict[str, object]) -> None:
+    with pytest.raises(InvalidInput, match="This is no student"):
+        Student.from_data({**taught.student.to_data(), **change})
+
+
+def _members(one: TeachingRow) -> dict[str, str]:
+    return {name: getattr(one, name) for name in TeachingRow.__dataclass_fields__}
