@@ -229,6 +229,7 @@ def test_the_keyboard_alone_approves_a_rollout_and_answers_a_review(browser: Any
     reach(page, "Reviews")
     page.keyboard.press("Enter")
     page.wait_for_selector("h1:has-text('Reviews')")
+    page.wait_for_load_state()  # what hears keys comes after the page's text
     page.keyboard.press("j")
     page.wait_for_url("**skip=*")
     page.keyboard.press("1")
