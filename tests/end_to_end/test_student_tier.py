@@ -23,6 +23,7 @@ from optimizer.core.declaration.read import parse_family
 from optimizer.core.predictor.student import TaughtStudent
 from optimizer.core.search.study import Study
 from optimizer.host.config import Settings, load_settings
+from optimizer.jobs.champions.read_variants import ExportRequest, read_export
 from optimizer.jobs.families.check_models import require_known_models
 from optimizer.jobs.families.create_variant import VariantRequest, create_variant
 from optimizer.jobs.families.sync_families import sync_families
@@ -198,6 +199,20 @@ def test_until_it_is_taught_its_tier_is_passed_over(taught: Taught) -> None:
     with TestClient(create_gateway(taught.home), **CLIENT) as gateway:
         answered = ask(gateway, document(901), detent={"variant": made.variant})
     assert answered["detent"]["tiers"] == ["strong"]
+
+
+def test_an_export_for_a_router_of_models_leaves_it_out_taught_or_not(taught: Taught) -> None:
+    context = context_of(
+        taught.store,
+        taught.clock,
+        "anna",
+        family=lambda name: taught.family,
+        models=lambda: wiring.open_models(taught.home),
+    )
+    untaught = VariantRequest(family="topics", from_=taught.study.winner, policy={"students": None})
+    for variant in (create_variant(context, untaught).variant, taught.study.winner):
+        text = read_export(context, ExportRequest(family="topics", name=str(variant), format="litellm")).text
+        assert YAML(typ="safe").load(text)["router_settings"] == {"model_group_alias": {"topics": "strong"}}
 
 
 @pytest.mark.parametrize(

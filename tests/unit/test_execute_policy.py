@@ -83,6 +83,18 @@ def test_a_student_computes_beside_the_loop_that_serves_everybody() -> None:
     assert threads[0] != threading.get_ident()
 
 
+def test_a_student_that_knows_nothing_of_a_text_is_never_taken_at_its_word_whatever_the_threshold() -> None:
+    policy = parse_policy({**TWO, "accept": 0.0, "students": {"cheap": "st_1"}})
+    wanted = PolicyRequest(
+        policy=policy, rendered=RENDERED, students={"cheap": lambda input: StudentAnswer(label="A", confidence=0.0)}
+    )
+    done = asyncio.run(execute_policy(wanted, Models(strong=said("B", 0.9, 2.0)).ask))
+    assert done.attempt is not None
+    assert done.attempt.text == "B"
+    (student, _) = done.attempts
+    assert student.confidence is None
+
+
 def test_the_answer_comes_with_a_record_of_all_its_parts() -> None:
     models = Models(cheap=said("A", 0.5, 0.25), strong=said("B", 0.9, 2.0))
     done = execute(TWO, models)

@@ -45,6 +45,18 @@ def test_the_most_calls_of_one_example_are_those_of_the_dearest_variant(
     assert calls_per_answer(champion(**policy), space, tiers) == most
 
 
+@pytest.mark.parametrize(
+    ("policy", "space", "tiers"),
+    [
+        pytest.param({"tiers": ["student", "strong"]}, {}, (), id="the champion's file names it"),
+        pytest.param({"tiers": ["student", "strong"]}, {}, ("strong",), id="and the search"),
+        pytest.param({}, {"policy.tiers": {"choices": [None, ["student", "strong"]]}}, (), id="the space names it"),
+    ],
+)
+def test_a_student_is_no_call(policy: Any, space: Any, tiers: Any) -> None:
+    assert calls_per_answer(champion(**policy), space, tiers, students={"student"}) == 1
+
+
 def test_only_policies_that_ask_again_make_longer_requests() -> None:
     assert not asks_again(champion(tiers=["a", "b"]), {"policy.accept": {"float": [0.5, 0.99]}})
     assert asks_again(champion(), {"policy.gate.retries": {"int": [0, 3]}})

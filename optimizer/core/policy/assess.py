@@ -63,7 +63,7 @@ def _assessed(policy: Policy, situation: Situation, reply: Reply, sample: str | 
     answered = checked_answer(situation, answer)
     issues = issues_in(answered, validator.read) if validator is not None else ()
     confidence = reply.sureness
-    if policy.needs_confidence and confidence is None:
+    if policy.needs_confidence and not policy.is_student(call.model):
         confidence = confidence_of(
             policy.signal,
             answer,

@@ -123,6 +123,10 @@ class Policy:
         """The most answers to one request that the gate puts before the family's judge."""
         return 1 + self.gate.retries if self.gate is not None and self.is_judged else 0
 
+    def is_student(self, model: str) -> bool:
+        """Whether a student that a study taught answers as this tier."""
+        return self.cascade is not None and model in self.cascade.students
+
     @property
     def needs_confidence(self) -> bool:
         return self.cascade is not None or (self.gate is not None and self.gate.scorer == "confidence")

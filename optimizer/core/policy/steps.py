@@ -259,8 +259,7 @@ class _Machine:
 
 def with_sample(policy: Policy, call: Call) -> tuple[Call, ...]:
     """The call, and where confidence is the agreement of two samples, the second one beside it."""
-    is_student = policy.cascade is not None and call.model in policy.cascade.students
-    if not policy.needs_confidence or policy.signal.kind != "agreement" or is_student:
+    if not policy.needs_confidence or policy.signal.kind != "agreement" or policy.is_student(call.model):
         return (call,)
     return call, Call(model=call.model, purpose="sample", tier=call.tier)
 

@@ -5,7 +5,7 @@ All of it is known before a model is asked.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from math import ceil
@@ -140,20 +140,29 @@ def models_of(champion: Variant, space: Mapping[str, Any], tiers: Sequence[str] 
     return list(dict.fromkeys([str(champion.model["name"]), *map(str, options_of(space, "model")), *map(str, others)]))
 
 
-def calls_per_answer(champion: Variant, space: Mapping[str, Any], tiers: Sequence[str] = ()) -> int:
+def calls_per_answer(
+    champion: Variant, space: Mapping[str, Any], tiers: Sequence[str] = (), *, students: Collection[str] = ()
+) -> int:
     """The most calls for one example, whichever variant of the space answers it; 1 without a policy.
 
     Args:
         tiers: of the cascade whose thresholds are searched.
+        students: tiers that answer without a call.
     """
     policy = {**champion.policy, "accept": 1.0, "accept.2": None, "accept.3": None, "students": None}
-    named = champion.policy.get("tiers") or ()
-    if max(len(tiers), len(named)) > 1:
-        policy["tiers"] = list(max(tiers, named, key=len))
     options = {knob: _most_of(entry) for knob, entry in varied_knobs(space).items() if knob in COUNTING}
+    policy["tiers"] = max(_asked(tiers, students), _asked(policy.get("tiers"), students), key=len) or None
+    if "tiers" in options:
+        options["tiers"] = [_asked(names, students) or None for names in options["tiers"]]
     return max(
         _calls_of({**policy, **dict(zip(options, chosen, strict=True))}) for chosen in product(*options.values())
     )
+
+
+def _asked(tiers: Sequence[str] | None, students: Collection[str]) -> list[str]:
+    """The models of a cascade; none where fewer than two are asked."""
+    asked = [tier for tier in tiers or () if tier not in students]
+    return asked if len(asked) > 1 else []
 
 
 def asks_again(champion: Variant, space: Mapping[str, Any]) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import ceil, inf
 from typing import Any, cast
@@ -226,6 +226,7 @@ def estimate_evaluation(
     price_of: Callable[[str], ModelPrice | None],
     *,
     are_judged: bool = True,
+    students: Collection[str] = (),
 ) -> tuple[Spread, Spread | None]:
     """(calls, dollars) of asking each variant each example once, and a judge about each answer where one scores the
     family.
@@ -237,11 +238,12 @@ def estimate_evaluation(
     Args:
         are_judged: False where no answer is scored by the judge, as where answers are only timed. A gate asks it all
             the same.
+        students: tiers that answer without a call.
     """
     calls, expected_usd, most_usd = 0, 0.0, 0.0
     n_judged, usd = NONE, cast("Spread | None", NONE)
     for variant in variants:
-        per_answer = calls_per_answer(variant, {})
+        per_answer = calls_per_answer(variant, {}, students=students)
         prices = [price_of(name) for name in models_of(variant, {})]
         max_tokens = int(variant.model.get("max_tokens") or DEFAULT_MAX_TOKENS)
         params = {"tools": variant.tools, "response_format": variant.response_format}

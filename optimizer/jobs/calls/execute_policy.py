@@ -68,12 +68,15 @@ class PolicyRequest:
 
 
 def student_reply(call: Call, student: Student, input: Mapping[str, Any]) -> Reply:
-    """What a student answers, which takes no call and no money."""
+    """What a student answers, which takes no call and no money.
+
+    Where it knows nothing of the input, its label is a guess without a confidence, which no threshold lets out.
+    """
     started = perf_counter()
     own = student(input)
     latency_ms = (perf_counter() - started) * 1000
     answer = ModelAnswer(text=own.label, input_tokens=0, output_tokens=0, cost_usd=0.0, latency_ms=latency_ms)
-    return Reply(call=call, answer=answer, latency_ms=latency_ms, sureness=own.confidence)
+    return Reply(call=call, answer=answer, latency_ms=latency_ms, sureness=own.confidence or None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

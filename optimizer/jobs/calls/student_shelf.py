@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Iterable, Mapping
 from functools import partial
 from threading import Lock
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 from optimizer.core.base.errors import NotFound
+from optimizer.core.family.variant import Variant
 from optimizer.core.policy.policy import Policy
+from optimizer.core.search.answer_bounds import models_of
 from optimizer.jobs.calls.execute_policy import Student
 from optimizer.ports import ModelCatalogue, Store
 
@@ -24,6 +28,13 @@ def is_student(models: ModelCatalogue, name: str) -> bool:
         return models.describe(name).student
     except NotFound:
         return False
+
+
+def students_among(
+    models: ModelCatalogue, variants: Iterable[Variant], space: Mapping[str, Any] = MappingProxyType({})
+) -> frozenset[str]:
+    """The tiers of these variants, and of the space, that are students, taught or not: they answer without a call."""
+    return frozenset(name for variant in variants for name in models_of(variant, space) if is_student(models, name))
 
 
 class StudentShelf:

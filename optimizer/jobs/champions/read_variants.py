@@ -12,8 +12,10 @@ from pydantic import Field
 from optimizer.core.base.answers import Page, members_of, page_of
 from optimizer.core.base.errors import NotFound
 from optimizer.core.family.variant import DRAFT, VariantRecord
+from optimizer.core.policy.tiers import TIERS
 from optimizer.core.serving.rollout import Champion
 from optimizer.core.views.variant import ListedVariant, Use, VariantDiff, VariantView, changes_between, variant_view
+from optimizer.jobs.calls.student_shelf import students_among
 from optimizer.jobs.context import Context
 from optimizer.jobs.families.export_variant import export_variant
 from optimizer.jobs.families.file_versions import file_version_record
@@ -118,7 +120,8 @@ def read_export(context: Context, request: ExportRequest) -> VariantExport:
     writes it.
     """
     record = find_variant(context, request.family, request.name)
-    text = export_variant(context.family(request.family), record, request.format)
+    students = students_among(context.models(), [record.variant]) if record.variant.policy.get(TIERS.name) else ()
+    text = export_variant(context.family(request.family), record, request.format, students=students)
     return VariantExport(family=request.family, variant=record.variant.id, format=request.format, text=text)
 
 

@@ -6,7 +6,7 @@ The formats are in ``exporters/`` and in packages, which add theirs by an entry 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -15,7 +15,7 @@ from optimizer.core.base.registry import Registration, Registry, declares
 from optimizer.core.family.family import Family
 from optimizer.core.family.variant import Variant, VariantRecord
 
-Write = Callable[[Family, VariantRecord], str]
+Write = Callable[..., str]  # of (family, record), and of the students where it needs them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,12 +24,14 @@ class ExporterRecord:
 
     Args:
         write: (family, the Variant as it is stored) -> the text of the export.
+        needs_students: ``write`` gets as its third argument which tiers of the Variant are students.
         needs_prompt: it holds a prompt, so that a Variant that is only a policy has no such export.
         name, package: a package's are those of its entry point and distribution.
     """
 
     write: Write = field(kw_only=False)
     needs_prompt: bool = False
+    needs_students: bool = False
     name: str = ""
     package: str = ""
 
@@ -37,9 +39,13 @@ class ExporterRecord:
 exporter = declares(ExporterRecord)
 
 
-def export_variant(family: Family, record: VariantRecord, format: str = "messages") -> str:
+def export_variant(
+    family: Family, record: VariantRecord, format: str = "messages", *, students: Collection[str] = ()
+) -> str:
     """The text of the export, made from the same rendering that scoring and serving use.
 
+    Args:
+        students: the Variant's tiers that are students, taught or not.
     Raises:
         InvalidInput: the format is unknown, needs a prompt that the Variant has not, or is a package's that cannot be
             loaded or fails.
@@ -53,7 +59,7 @@ def export_variant(family: Family, record: VariantRecord, format: str = "message
             f"Format {format} holds a prompt, and {record.variant.id} of family {family.name} has none, only a policy."
             " Use --format yaml or messages."
         )
-    return chosen.write(family, record)
+    return chosen.write(family, record, *([students] if chosen.needs_students else ()))
 
 
 def settings_beside(variant: Variant) -> dict[str, Any]:

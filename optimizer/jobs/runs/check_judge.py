@@ -30,7 +30,7 @@ from optimizer.jobs.calls.ask_together import Share, ask_together
 from optimizer.jobs.calls.blocking import wait_for
 from optimizer.jobs.calls.call_model import JournaledModel
 from optimizer.jobs.calls.run_calls import RunCalls
-from optimizer.jobs.calls.student_shelf import StudentShelf
+from optimizer.jobs.calls.student_shelf import StudentShelf, students_among
 from optimizer.jobs.families.check_models import require_known_models
 from optimizer.jobs.studies.evaluation import Evaluator
 from optimizer.jobs.studies.evaluations.plan_evaluation import drawn_examples
@@ -176,7 +176,14 @@ def estimate_check(
 ) -> CheckEstimate:
     """What ``check_judge`` takes; asks and spends nothing, and raises as it does."""
     judge, plan = judge_of(family), _plan(family, n, beside, store, models)
-    calls, usd = estimate_evaluation(plan.variants, plan.examples, family, models.price, are_judged=False)
+    calls, usd = estimate_evaluation(
+        plan.variants,
+        plan.examples,
+        family,
+        models.price,
+        are_judged=False,
+        students=students_among(models, plan.variants),
+    )
     prices = [models.price(name) for name in plan.beside]
     answer = "x" * OUTPUT_BYTES_PER_TOKEN * int(plan.champion.model.get("max_tokens") or DEFAULT_MAX_TOKENS)
     longest = max(

@@ -18,6 +18,7 @@ from optimizer.core.models.budget import require_bounded
 from optimizer.core.search.answer_bounds import judge_asked, models_of
 from optimizer.core.search.cost_estimate import estimate_evaluation
 from optimizer.core.views.variant_grid import MOST_VARIANTS, VariantGrid
+from optimizer.jobs.calls.student_shelf import students_among
 from optimizer.jobs.champions.read_variants import find_variant
 from optimizer.jobs.context import Context
 from optimizer.jobs.families.check_models import require_known_models
@@ -110,7 +111,9 @@ def plan_comparison(
     names = {name for one in variants for name in models_of(one, {})} | set(judge.members if judge else ())
     for name in names:
         models.describe(name)
-    calls, usd = estimate_evaluation(variants, examples, family, models.price)
+    calls, usd = estimate_evaluation(
+        variants, examples, family, models.price, students=students_among(models, variants)
+    )
     budget = budget_of_run(context, family, cap, calls, usd)
     unpriced = [name for name in sorted(names) if models.price(name) is None]
     for name in unpriced:

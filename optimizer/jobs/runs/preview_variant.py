@@ -22,6 +22,7 @@ from optimizer.core.models.budget import prompt_bytes
 from optimizer.core.search.answer_bounds import BYTES_PER_TOKEN
 from optimizer.core.search.cost_estimate import estimate_evaluation
 from optimizer.core.views.edited_prompt import EditedPrompt, edited_prompt
+from optimizer.jobs.calls.student_shelf import students_among
 from optimizer.jobs.champions.read_variants import find_variant
 from optimizer.jobs.context import Context
 from optimizer.jobs.families.create_variant import (
@@ -223,7 +224,9 @@ def _price(context: Context, family: Family, variant: Variant | None, chosen: Se
     tokens, usd = None, None
     try:
         tokens = prompt_bytes(render_open(variant), {"tools": variant.tools}) / BYTES_PER_TOKEN
-        _, usd = estimate_evaluation([variant], chosen, family, context.models().price, are_judged=False)
+        models = context.models()
+        students = students_among(models, [variant])
+        _, usd = estimate_evaluation([variant], chosen, family, models.price, are_judged=False, students=students)
     except DetentError:  # an example lacks an input, or config/models.yaml cannot be read: said where a model is asked
         pass
     return PromptPrice(tokens=tokens, usd=usd.times(1 / len(chosen)) if usd is not None and chosen else None)

@@ -36,7 +36,7 @@ from optimizer.core.search.study import KEEP, LEAKS, Definition, Study, Trial
 from optimizer.jobs.calls.blocking import wait_for
 from optimizer.jobs.calls.call_book import Account
 from optimizer.jobs.calls.call_model import JournaledModel
-from optimizer.jobs.calls.student_shelf import is_student
+from optimizer.jobs.calls.student_shelf import is_student, students_among
 from optimizer.jobs.context import JobContext
 from optimizer.jobs.dataset.golden_scenarios import asked_by, asks, golden_examples, with_kept_golden
 from optimizer.jobs.studies.evaluation import Measures
@@ -188,7 +188,10 @@ class StudyRun:
     @cached_property
     def calls_per_answer(self) -> int:
         """The most calls that one example takes: 0 where policies are replayed."""
-        return 0 if self.is_replayed else calls_per_answer(self.champion, self.space, self.searched_tiers)
+        if self.is_replayed:
+            return 0
+        students = students_among(self.models, [self.champion], self.space)
+        return calls_per_answer(self.champion, self.space, self.searched_tiers, students=students)
 
     @cached_property
     def judging(self) -> JudgingCost:

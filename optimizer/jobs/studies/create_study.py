@@ -36,6 +36,7 @@ from optimizer.core.search.study import (
     unreleased_in_words,
 )
 from optimizer.core.serving.rollout import is_frozen, require_unfrozen
+from optimizer.jobs.calls.student_shelf import students_among
 from optimizer.jobs.context import Context
 from optimizer.jobs.dataset.build_dataset import load_examples
 from optimizer.jobs.families.check_models import require_known_models
@@ -212,7 +213,8 @@ def _checked_wish(
     space = definition.space_over(family.space)
     n_points = most_points(space, champion, max_examples=definition.max_examples)
     if values.get("n_settings") is None:
-        per_answer = calls_per_answer(champion, space) if kind_of(family).asks_models else 1
+        students = students_among(models, [champion], space)
+        per_answer = calls_per_answer(champion, space, students=students) if kind_of(family).asks_models else 1
         n = n_settings_within(
             budget.calls,
             names,

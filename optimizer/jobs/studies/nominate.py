@@ -38,6 +38,7 @@ from optimizer.core.search.answer_bounds import (
 from optimizer.core.search.strategy import check_aim
 from optimizer.core.search.study import CONFIRM, UNFINISHED, Definition, Study
 from optimizer.core.serving.rollout import Freeze, is_frozen, require_unfrozen
+from optimizer.jobs.calls.student_shelf import students_among
 from optimizer.jobs.context import Context
 from optimizer.jobs.dataset.build_dataset import build_dataset, load_examples
 from optimizer.jobs.dataset.golden_scenarios import with_kept_golden
@@ -280,8 +281,9 @@ def _cost_of_arms(
     n_calls, usd, models_asked = 0, 0.0, list[tuple[str, ModelPrice | None, int | None]]()
     n_holdout, examples = len(dataset["holdout"]), [e for part in load_examples(family, dataset, store) for e in part]
     inputs = longest_inputs(family, examples)
+    students = students_among(models, arms)
     for arm in arms if kind_of(family).asks_models else ():  # a replay costs nothing
-        per_answer, dearest = calls_per_answer(arm, {}), 0.0
+        per_answer, dearest = calls_per_answer(arm, {}, students=students), 0.0
         n_calls += n_holdout * per_answer
         longest = longest_allowed(arm, inputs, definition, is_written=False, is_asked_again=asks_again(arm, {}))
         for name in models_of(arm, {}):

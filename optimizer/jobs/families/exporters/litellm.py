@@ -3,27 +3,29 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from io import StringIO
 
 from optimizer.core.family.family import Family
 from optimizer.core.family.variant import VariantRecord
-from optimizer.core.policy.tiers import STUDENTS
 from optimizer.jobs.families.export_variant import exporter
 
 _TIERS, _FALL_BACK = "tiers", "fall_back"
 
 
-@exporter()
-def litellm(family: Family, record: VariantRecord) -> str:
+@exporter(needs_students=True)
+def litellm(family: Family, record: VariantRecord, students: Collection[str]) -> str:
     """``router_settings`` beside a ``model_list`` with the names of config/models.yaml.
 
     The first tier has the family's name, and the next ones answer where it fails. LiteLLM knows no confidence of an
     answer, so thresholds and all else that has no place there are comments, by name.
+
+    Args:
+        students: tiers that LiteLLM cannot ask, taught or not.
     """
     from ruamel.yaml import YAML
 
     variant = record.variant
-    students = variant.policy.get(STUDENTS.name) or {}  # which LiteLLM cannot ask
     tiers = [str(name) for name in variant.policy.get(_TIERS) or [variant.model["name"]] if name not in students]
     alias, *rest = tiers
     settings = {

@@ -17,6 +17,7 @@ from optimizer.core.family.family import Family, GoldenRow
 from optimizer.core.family.rendering import is_refused
 from optimizer.core.family.variant import Variant
 from optimizer.core.search import cost_estimate
+from optimizer.jobs.calls.student_shelf import students_among
 from optimizer.jobs.dataset.build_dataset import cut_as_served, truncated_of
 from optimizer.jobs.dataset.golden_scenarios import (
     golden_examples,
@@ -231,11 +232,16 @@ def estimate_plan(
     plan: EvaluationPlan, family: Family, models: ModelCatalogue | ModelSource
 ) -> tuple[Spread, Spread | None]:
     """(calls, dollars; None where a model has no known price)."""
-    calls, usd = cost_estimate.estimate_evaluation(plan.variants, plan.examples, family, models.price)
+    students = students_among(models, (*plan.variants, *plan.timed))
+    calls, usd = cost_estimate.estimate_evaluation(
+        plan.variants, plan.examples, family, models.price, students=students
+    )
     if plan.times:
         rows = timed_rows(plan.examples) if plan.times_pairs else plan.examples
         again = [row for block in turns(rows, plan.n_timed) for row in block]
-        more, more_usd = cost_estimate.estimate_evaluation(plan.timed, again, family, models.price, are_judged=False)
+        more, more_usd = cost_estimate.estimate_evaluation(
+            plan.timed, again, family, models.price, are_judged=False, students=students
+        )
         calls, usd = calls + more, usd + more_usd if usd is not None and more_usd is not None else None
     return calls, usd
 

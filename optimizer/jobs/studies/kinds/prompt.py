@@ -49,7 +49,7 @@ from optimizer.core.search.strategy_calls import Sizes
 from optimizer.core.search.study import KEEP, Definition, Study
 from optimizer.jobs.calls.ask_judge import JUDGE
 from optimizer.jobs.calls.evaluation_calls import JudgeAccess
-from optimizer.jobs.calls.student_shelf import StudentShelf, is_student
+from optimizer.jobs.calls.student_shelf import StudentShelf, is_student, students_among
 from optimizer.jobs.dataset.build_dataset import build_dataset, dev_examples, load_examples
 from optimizer.jobs.families.vouch_for_judge import latest_calibration
 from optimizer.jobs.studies.context import StopFlag, StudyRun
@@ -81,7 +81,7 @@ class PromptStudy:
         is_sequenced = tuple(names) == (REPLAY,) and aim == "cost"  # chosen on cross-fitted rows
         further = [] if is_sequenced else dev_examples(family, dataset.get(RUN_OFF, ()), store)
         _check_examples(wish, train, dev)
-        per_answer = calls_per_answer(champion, space, tiers)
+        per_answer = calls_per_answer(champion, space, tiers, students=students_among(models, [champion], space))
         inputs = longest_inputs(family, [*train, *dev, *further])
         longest = longest_allowed(
             champion,
