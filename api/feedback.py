@@ -1,4 +1,4 @@
-"""The process for feedback: what is long of it, such as batches and imports, the api passes on to here.
+"""The feedback process reads long bodies (batches, imports), which the api forwards.
 
 Reading a hundred events takes milliseconds of one interpreter, and a thread that reads takes them from the event loop
 that serves prompts (docs/adr/0032-api-processes-share-a-port.md). Keys, roles, limits and answers are those

@@ -3,7 +3,7 @@ only time and users are simulated.
 
     python bench/guardrail_response.py [--runs 200] [--folder DIR]
 
-One request a second (Poisson), a canary of 10 %, a tick every ten seconds, ``jobs.renew_leases.tick`` on SQLite:
+One request a second (Poisson), a canary of 10 %, and ``tick`` of ``jobs/rollouts/tick.py`` every ten seconds on SQLite:
 seconds from the first candidate served to the decision that takes it back, with the wait for late requests (30 s) and
 for the tick in them. And a candidate with 20 points fewer successes at 40 labels an hour, a margin of five points and a
 feedback window of 24 hours: labels used and hours, beside table B of the note on the statistics. Every run has a seed;

@@ -1,4 +1,4 @@
-"""How long a model's answers are: what a call is taken to cost at most, where a setting lets limits reserve by it."""
+"""Estimates a model's longest answer, from which limits reserve a call's cost where a setting says so."""
 
 from __future__ import annotations
 

@@ -70,7 +70,7 @@ class ResponseCache:
             self._drop(family, next(iter(entries)))
 
     def clear(self) -> None:
-        """From any thread: what is answered meanwhile may be kept by those that go."""
+        """Empties the cache. Thread-safe; a request in flight may still store its answer in the old one."""
         self._families, self._n_chars = {}, {}
 
     def _drop(self, family: str, key: str) -> None:

@@ -51,9 +51,7 @@ def _limits_of(request: StrictRequest, shared: Services) -> Iterator[tuple[Minut
 
 
 def _tell_nearest(own: dict[str, str], passed_on: list[tuple[bytes, bytes]]) -> None:
-    """The gateway tells what is left of the user's minute, and this process what of the address's: the answer has the
-    lesser.
-    """
+    """Sends the smaller of the two limits left: the user's, from the gateway, and the address's, from this process."""
     left = next((int(value) for name, value in passed_on if name == LEFT.lower().encode()), None)
     if left is None:
         return

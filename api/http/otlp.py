@@ -117,7 +117,7 @@ def records_of(request: Any) -> Iterator[TelemetryRecord]:
 
 
 def success(signal: Signal, media_type: str, n_rejected: int, message: str) -> bytes:
-    """The answer to what was taken: of the rejected their number, and why; a message alone is a warning."""
+    """The export response: number rejected and reason; a message alone is a warning."""
     answer: Any = ExportTraceServiceResponse() if signal == "spans" else ExportLogsServiceResponse()
     if n_rejected or message:
         setattr(answer.partial_success, f"rejected_{signal}", n_rejected)

@@ -334,7 +334,7 @@ def response(error: errors.DetentError, scope: Mapping[str, Any], headers: Mappi
 
 
 def raw_response(error: errors.DetentError) -> bytes:
-    """The last answer of a connection whose request was not read to its end, so neither was an id that it may name."""
+    """The final error of a connection whose request was not fully read, so its id is unknown."""
     request_id, status = new_request_id(), HTTPStatus(status_of(error))
     log.debug("connection refused", request_id=request_id, status=int(status), detail=error.detail)
     body = json.dumps(document(error, request_id=request_id)).encode()

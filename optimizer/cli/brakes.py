@@ -1,8 +1,8 @@
 """Brakes: the acts that stop what is served or take it back. They work on the machine itself, whatever the server says.
 
-Who may write the store's file could do anything with it. So that right suffices for a brake, also where the environment
-holds a key that may not, has ended or is used up, or the server answers nothing; the record then says
-``local:<user>`` and no key's name. To let things go on again (unfreeze, resume, approve) is no brake.
+Write access to the store's file suffices for a brake, even without a valid key or a running server: it would allow
+anything else as well. The record then says ``local:<user>`` and no key's name. To let things go on again (unfreeze,
+resume, approve) is no brake.
 """
 
 from __future__ import annotations

@@ -232,9 +232,7 @@ def _ask_about_first(
 
 
 def _reopened(session: Session, name: str) -> KeyReport:
-    """In the store, which is open to who may administer this machine:
-    a server behind a shut door could not be asked.
-    """
+    """Removes the only key directly in the store: once locked out, nobody could ask the server."""
     from optimizer.host import run_files
     from optimizer.host.ports_in_use import is_loopback, listening_hosts
     from optimizer.jobs.upkeep.manage_keys import remove_only_key

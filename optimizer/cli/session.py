@@ -285,7 +285,9 @@ class Session:
         with self.store.read() as tx:
             present = self.store.family_names.former(tx).get(name, name)
         if present != name and not is_retired(present):
-            raise Conflict(f"{name} is a former name of the family {present}, and finds it. Choose another name.")
+            raise Conflict(
+                f"{name} is a former name of the family {present} and still leads there. Choose another name."
+            )
 
     def import_curated(self, file: Path, family: Family) -> ImportReport:
         """Takes a file of examples that a person vouches for, such as the one beside a family's own file."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-# as measured; README, Makefile and docs say it in these words (tests/unit/test_demo_length.py)
+# as measured; README, Makefile and docs say it in these words
 LENGTH = "under ten minutes on two cores"
 SMALL_P = 0.001
 _EVIDENCE = re.compile(

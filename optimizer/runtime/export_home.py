@@ -46,8 +46,9 @@ def export_of_server(server: ApiClient, folder: Path, *, sealed: bool) -> DataEx
 
 
 def archive_apart(context: Context, *, sealed: bool) -> IO[bytes]:
-    """An export as a file at its start, which has no name and so is gone with who reads it. It is whole before anybody
-    reads: a slow reader would hold back the log of the database.
+    """Returns an unnamed temporary file, positioned at its start. It disappears when the reader closes it.
+
+    The export is complete before anybody reads it: a slow reader would hold back the log of the database.
 
     Raises the DetentError of the export, and Busy where another one is under way here or that process does not end
     well or in time.

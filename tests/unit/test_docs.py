@@ -25,6 +25,15 @@ LINK = re.compile(r"\]\(([^)\s]+)\)")
 FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 COMMAND = re.compile(r"(?:^|^\$ |`|^ {4}|&& )detent ([a-z][^`#\n]*)", re.MULTILINE)
 GENERATED = [page for page in PAGES if page.read_text(encoding="utf-8").startswith(MARK)]
+SOURCES = ("optimizer", "api", "client", "bench", "tests", "docs", "deploy", "examples")
+PYTHON_FILE = re.compile(r"(?<![\w./*{<-])([\w/]+\.py)\b")
+OWN_FILES = {  # which the how-to pages let a reader write
+    "detent_openings.py",
+    "detent_terse.py",
+    "optimizer/cli/override.py",
+    "optimizer/core/evaluation/metrics/first_word.py",
+    "optimizer/jobs/rollouts/end_override.py",
+}
 WHICH = re.compile(r"--[a-z][a-z-]*")
 
 
@@ -137,6 +146,26 @@ def test_a_cell_of_a_table_holds_a_sentence_or_two_and_no_paragraph(name: str) -
     ]
     cells = [re.sub(r"\]\([^)]*\)", "]", cell).strip() for row in rows for cell in row.split(" | ")]
     assert [cell for cell in cells if len(cell) > 220] == []
+
+
+def test_each_python_file_that_a_page_docstring_or_comment_names_exists() -> None:
+    """A page may name a reader's own file after ``OWN_FILES``; a record of the past names what was there then."""
+    files = [file for room in SOURCES for file in (ROOT / room).rglob("*.py")]
+    ends = {"/".join(parts[i:]) for file in files if (parts := file.relative_to(ROOT).parts) for i in range(len(parts))}
+    texts = {page: page.read_text(encoding="utf-8") for page in PAGES if not named(page).startswith(PAST)}
+    unknown = [
+        f"{named(file)}: {name}"
+        for file, text in [*texts.items(), *((file, in_words(file)) for file in files)]
+        for name in PYTHON_FILE.findall(text)
+        if name not in ends | OWN_FILES
+    ]
+    assert unknown == []
+
+
+def in_words(file: Path) -> str:
+    """Docstrings and comments; what is quoted elsewhere may be any name."""
+    text = file.read_text(encoding="utf-8")
+    return "\n".join(re.findall(r'(?s:""".*?""")|# .*', text)) if ".py" in text else ""
 
 
 @pytest.mark.parametrize("page", PAGES, ids=named)

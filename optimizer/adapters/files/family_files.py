@@ -181,10 +181,8 @@ class FamilyFiles:
 
     def _named_again(self, name: str) -> InvalidFamily:
         file = _shown(self.directories[0] / name / FILE_NAME)
-        detail = (
-            f"{name!r} is a former name of {self.former_names[name]}, which what names it goes on finding; give folder"
-            " and file another name"
-        )
+        present = self.former_names[name]
+        detail = f"{name!r} is a former name of {present!r} and still leads there. Rename this folder and file."
         return invalid_family(file, [Fault(pointer="/name", detail=detail, file=file, line=1)])
 
     def retired(self) -> Mapping[str, Family]:

@@ -1,9 +1,9 @@
 """Real text that is on every machine with the dependencies: the documentation of SciPy's public functions and classes.
 
 ``read_installed_docs`` gives each documented object once, as clean prose: what reads as text stays, markup, formulas,
-code and tables go. ``docs_for`` turns them into the examples of
-a Family: a family with a text output learns description > the author's own one-line summary, one with labels learns
-documentation > topic. Of the parameters of these functions ``installed_parameters.py`` makes examples.
+code and tables go. ``docs_for`` turns them into the examples of a Family: a family with a text output learns
+description > the author's own one-line summary, one with labels learns documentation > topic. ``parameters_for`` of
+``sources.py`` makes examples of these functions' parameters.
 """
 
 from __future__ import annotations

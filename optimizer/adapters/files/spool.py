@@ -89,7 +89,7 @@ class Spool:
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing waits, as far as the file has been read: it is with the first promise."""
+        """True if no unread record is known; the file is first read at the first promise."""
         return self._start == self._end
 
     def waiting(self) -> tuple[Sequence[Mapping[str, Any]], int]:

@@ -365,7 +365,7 @@ def rename(
     reason: Reason = None,
     as_json: Json = False,
 ) -> None:
-    """Give a family, its folder and its file another name; what names the old one goes on finding it.
+    """Give a family, its folder and its file another name; the old name still leads to it.
 
     Tokens, events, prompts, chats and keys of the old name are those of the new one, and the old one is no name for
     another family. Refused while a rollout, study, judge run or comparison is under way. Undo: rename it back.

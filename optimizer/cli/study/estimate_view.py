@@ -77,7 +77,7 @@ def _cut_lines(estimate: CostEstimate, asks: bool) -> list[str]:
 
 
 def _models_text(family: Family, estimate: CostEstimate) -> str:
-    """The models whose prices these are, and whose the first is where the file has come to name another."""
+    """Names the priced models, and notes when the file has since named another."""
     if not estimate.models:
         return f"with model {family.model.default}"
     first, *others = estimate.models

@@ -30,7 +30,7 @@ async def record_performance(
     """Keeps one record and adds it to the sums of its hour; returns the answer once both are on disk.
 
     Args:
-        values: as ``core.pipeline_record.read_record`` takes them.
+        values: as ``read_record`` of ``optimizer/content/core/records/record.py`` takes them.
         keep_it: False where ENABLE_DASHBOARD_METRICS is off: the record is checked, and the answer says that it was not
             kept.
         idempotency: who sends, key, and hash of what was sent; the same again gets the first answer and counts once.

@@ -1,4 +1,4 @@
-"""What of the rows of a store the sealed holdout is in: rows that may not leave, and those that leave without texts.
+"""Which stored rows belong to the sealed holdout: withheld whole, or exported without texts.
 
 Rows are as their tables hold them. Tables that name interactions are looked at after the interactions.
 """

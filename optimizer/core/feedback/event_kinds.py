@@ -33,7 +33,7 @@ class Kind:
 class EventField:
     """The declaration of a field that clients send.
 
-    It stands in the annotation of the attribute that keeps the value (``feedback.py``).
+    It stands in the annotation of the attribute that keeps the value (``events.py``).
 
     Checks, columns, the OpenAPI document and the table in docs/reference/rest.md follow from it.
 

@@ -1,9 +1,8 @@
-"""By what a person's data is known where no unit stands beside it: the names of their rows, and what they wrote, as
-digests of words in a row.
+"""Finds a person's data in rows without a unit: by the names of the person's rows, and by digests of words in a row.
 
 Two strengths, by what a mistake costs. A prompt that serves *quotes* a person where it holds eight words in a row of
-what that person wrote. A log or a journal *shows* a person also by a whole shorter text, an answer of a model to them,
-or the name of a row.
+what that person wrote. A log or a journal also *shows* a person by a whole shorter text, a model's answer to them, or
+the name of a row.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Turns an EvidenceState and the quality blocks of a Rollout into what people see (``rollout_view.py``).
+"""Turns an EvidenceState and the quality blocks of a Rollout into what people see.
 
 Pure; ``jobs/rollouts/rollout_view.py`` reads the input.
 """

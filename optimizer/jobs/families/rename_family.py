@@ -1,4 +1,4 @@
-"""Gives a family another name; what names the old one goes on finding it."""
+"""Gives a family another name; its old name still leads to it."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def _check(tx: Transaction, store: Store, old: str, new: str, *, present: str, k
     if holder == old or is_retired(holder):
         return
     if holder != new:
-        raise Conflict(f"{new} is a former name of {holder}, and finds it. Choose another name.")
+        raise Conflict(f"{new} is a former name of {holder} and still leads there. Choose another name.")
     if store.champions.history(tx, new) or any(store.examples.counts(tx, new).values()):
         raise Conflict(
             f"The store knows a family {new} already. Choose another name, or retire it first: detent family delete"

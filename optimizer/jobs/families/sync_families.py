@@ -35,7 +35,7 @@ class FamilySync:
         if self.former_of is not None:
             return (
                 f"{self.family}: the file is not taken, since {self.family} is a former name of {self.former_of} and"
-                " finds it; give folder and file another name"
+                " still leads there; rename this folder and file"
             )
         if self.promoted:
             return f"{self.family}: {self.champion} of the file serves"

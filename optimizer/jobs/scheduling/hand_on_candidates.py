@@ -31,9 +31,8 @@ log = structlog.get_logger("detent.triggers")
 def hand_on_candidates(store: Store, clock: Clock, families: Mapping[str, Family]) -> list[StartReport]:
     """Starts the rollouts that are due, never as forced: one whose gates are not met waits for a person, with an alert.
 
-    In each family the last study counts that started by itself. Its candidate is handed on once: not against another
-    champion than the one it was compared with, and not again after its rollout has ended, in whatever way. Safe to
-    repeat.
+    In each family the last study counts that started by itself. Its candidate is handed on only against the champion
+    that it was compared with. Never twice: a rollout that ended is not started again. Safe to repeat.
     """
     try:
         return each_family(families, lambda family: _hand_on(store, clock, family))

@@ -95,7 +95,7 @@ def read_alerts(context: Context, request: AlertsRequest) -> Page[ListedAlert]:
     store, now = context.store, context.clock.now()
     with store.read() as tx:
         open_alerts, silences = store.alerts.all(tx, open_only=True), store.alerts.silences(tx, now)
-        # Of a key for some families those of others are left out below, so that it may take more of them.
+        # A key limited to families gets filtered rows, so read without a limit.
         most = needed_for(request.cursor, request.limit) if context.access.families is None else None
         alerts = store.alerts.all(tx, open_only=request.open, family=request.family, most=most)
     items = []

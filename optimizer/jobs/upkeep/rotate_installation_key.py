@@ -70,7 +70,7 @@ def rotate_installation_key(context: Context, request: RotateInstallationKeyRequ
             )
         if first:
             raise Refused(f"The {kind} key is not rotated; nothing was changed. {' '.join(first)}")
-        # One that was killed behind its file and before its record is put on record, and the key is not made twice.
+        # An earlier run wrote the key but died before its audit row: write that, make no second key.
         earlier_at = None if store.audit.of_subject(tx, newest.name) else newest.rotated_at
         name = newest.name if earlier_at else keys.rotate(kind, at)
         detail = {"kind": kind, "older": newest.n_older + (not earlier_at)}
