@@ -157,7 +157,7 @@ def of_start(visit: PageVisit, members: Mapping[str, str]) -> ActConfirmation:
     gates = [f"{gate['name']}: {shown(gate['reason'])}" for gate in missed_gates(foreseen.gates)]
     return ActConfirmation(
         subject=f"{variant} of {family}",
-        consequence=f"{what}. {foreseen.forecast.summary}",
+        consequence=f"{what}. {foreseen.forecast.summary} {foreseen.forecast.holds}",
         undo="Reject it before it is approved, or roll it back after: every user gets the champion again, at once.",
         back=variant_page(family, variant),
         hidden={"family": family, "variant": variant},

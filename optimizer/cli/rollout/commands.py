@@ -105,8 +105,12 @@ def start(
         confirm=confirm,
         dry_run=dry_run,
     )
-    if dry_run and not as_json:
+    if as_json:
+        return
+    if dry_run:
         view_forecast(console(), asdict(report.forecast))
+    else:
+        say(f"  Holds: {report.forecast.holds}")
 
 
 def reason_of(reason: str | None, confirm: str | None) -> str | None:

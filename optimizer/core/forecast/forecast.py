@@ -49,6 +49,11 @@ PROMISED = 0.30  # errors of the candidate that are to be rolled back …
 PROMISED_S = 300  # … within this time
 CLOSING_S = 40  # a guardrail block lasts ten seconds and closes thirty seconds later
 ENOUGH_HOURS = 24.0
+# bench/rollout_days.py, case "+ 5 for 48 hours, then - 10"
+AFTERWARDS = (
+    "They are about the hours that were watched: a candidate that is five points better for 48 hours and ten worse from"
+    " then on was promoted in 97 of 100 rollouts, and the week of holdback told of 7."
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -204,13 +209,13 @@ def forecast_rollout(
         stages=stages,
         users_exposed=sum(exposed) if len(exposed) == len(stages) else None,
         guardrails=alarms,
-        holds=_holds(plan, None if missing else traffic),
+        holds=f"{_holds(plan, None if missing else traffic)} {AFTERWARDS}",
         **totals,
     )
 
 
 def _holds(plan: ForecastPlan, traffic: RecordedTraffic | None) -> str:
-    """What the forecast assumes.
+    """What the 5 in 100 are about.
 
     A unit counts once per stage, so units that come back often count in its first hours.
     """

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from math import inf, log, pi, sin, sqrt
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,6 +25,7 @@ from tests.unit.statistics.blocks import LADDER, after_all, block
 
 T0 = datetime(2026, 11, 23, 10, tzinfo=UTC)
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+MEASURED = Path(__file__).parents[3] / "docs" / "reference" / "statistics-measured.md"
 START = QualityGate.start(margin=0.05, champion_mean=0.8)
 
 
@@ -225,3 +228,11 @@ class TestForecast:
         )
         assert "a unit sends 2.0 requests a day" in forecast_rollout(self.plan, week).holds
         assert "over whole days" in forecast_rollout(self.plan, replace(week, n_units=35_000)).holds
+
+    @pytest.mark.parametrize("whole_days", [True, False])
+    def test_what_turns_after_the_hours_that_were_watched_is_told_with_its_figure(self, whole_days: bool) -> None:
+        settings = RolloutSettings(margin=0.05, whole_days=whole_days).model_dump(mode="json") | {"champion_mean": 0.8}
+        holds = forecast_rollout(plan_of(settings, (0.1, 0.5), Lift()), None).holds
+        row = next(line for line in MEASURED.read_text(encoding="utf-8").splitlines() if "then - 10, +5 pt" in line)
+        promoted, told = (float(share) for share in re.findall(r"0\.\d{3}(?= \()", row))
+        assert f"{100 * promoted:.0f} of 100" in holds and holds.endswith(f"told of {100 * told:.0f}.")
