@@ -12,6 +12,5 @@ def test_ids_buckets_thresholds_and_searches_are_what_they_were() -> None:
 
 
 @pytest.mark.long
-@pytest.mark.skipif(not TABLES.exists(), reason='make recordings ARGS="tables" writes them: some ten minutes')
 def test_every_cell_of_the_simulated_rollouts_and_recorded_cascades_is_what_it_was() -> None:
     assert differing(TABLES, tables()) == []
