@@ -235,4 +235,5 @@ class TestForecast:
         holds = forecast_rollout(plan_of(settings, (0.1, 0.5), Lift()), None).holds
         row = next(line for line in MEASURED.read_text(encoding="utf-8").splitlines() if "then - 10, +5 pt" in line)
         promoted, told = (float(share) for share in re.findall(r"0\.\d{3}(?= \()", row))
-        assert f"{100 * promoted:.0f} of 100" in holds and holds.endswith(f"told of {100 * told:.0f}.")
+        assert f"{100 * promoted:.0f} of 100" in holds
+        assert holds.endswith(f"told of {100 * told:.0f}.")
