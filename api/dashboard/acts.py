@@ -7,10 +7,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 from api.dashboard.visitors import PageVisit
 from optimizer.core.base.answers import shown
-from optimizer.core.base.errors import NotFound
+from optimizer.core.base.errors import Conflict, NotFound
 from optimizer.core.base.phrasing import count, dollars
 from optimizer.core.base.values import Budget
 from optimizer.core.evaluation.gates import missed_gates
@@ -34,8 +35,8 @@ class ActConfirmation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Act:
-    """``use_case``: as the list names it; ``members``: those of its request that a form may carry; ``past``: what a
-    page says when it is done.
+    """``use_case``: as the list names it; ``members``: those of its request that a form may carry; ``lists``: of them
+    those that hold a list, of which a form carries one entry; ``past``: what a page says when it is done.
     """
 
     use_case: str
@@ -44,6 +45,7 @@ class Act:
     members: frozenset[str]
     confirmation: Callable[[PageVisit, Mapping[str, str]], ActConfirmation]
     is_brake: bool = False
+    lists: frozenset[str] = frozenset()
     place: Callable[[Any], str] | None = None  # the page that its report leads to; None: back to where it came from
 
 
@@ -53,6 +55,10 @@ def family_page(family: str) -> str:
 
 def variant_page(family: str, variant: str) -> str:
     return f"{family_page(family)}/variants/{variant}"
+
+
+def request_page(family: str, interaction: str) -> str:
+    return f"dashboard/requests/{quote(family, safe='')}/{quote(interaction, safe='')}"
 
 
 def run_page(run: Any) -> str:
@@ -163,6 +169,21 @@ def of_start(visit: PageVisit, members: Mapping[str, str]) -> ActConfirmation:
         hidden={"family": family, "variant": variant},
         gate="; ".join(gates) or None,
         confirm=family if gates else None,
+    )
+
+
+def of_offer(visit: PageVisit, members: Mapping[str, str]) -> ActConfirmation:
+    family, id = members.get("family", ""), members.get("interactions", "")
+    interaction = visit.ask("interaction", family=family, id=id)
+    if interaction.sealed:
+        raise Conflict("The sealed holdout asks the same, so this request makes no example.")
+    return ActConfirmation(
+        subject=f"Request {interaction.id} of {family}",
+        consequence="It stands among the reviews: a person says what should have been answered. Only then it becomes an"
+        " example, to learn from or to compare on as its text falls.",
+        undo="Keep it back, in its review.",
+        back=request_page(family, interaction.id),
+        hidden={"family": family, "interactions": interaction.id},
     )
 
 
@@ -305,6 +326,14 @@ ACTS: Mapping[str, Act] = {
         confirmation=of_start,
         place=lambda rollout: family_page(rollout.family),
     ),
+    "offer": Act(
+        use_case="offer scenarios",
+        title="Make an example",
+        past="Put up for review: what should have been answered is asked there.",
+        members=frozenset(("family", "interactions", "reason")),
+        lists=frozenset(("interactions",)),
+        confirmation=of_offer,
+    ),
     "cancel-comparison": Act(
         use_case="cancel comparison",
         title="Cancel the comparison",
@@ -341,7 +370,11 @@ def carry_out(visit: PageVisit, act: Act, fields: Mapping[str, str]) -> Any:
     """The report. A field that was left empty is left out; ``version`` is what the form's page was made of, so that
     nobody moves what has moved meanwhile: raises StaleVersion then, and as the use case does.
     """
-    members = {name: value for name, value in fields.items() if name in act.members and value.strip()}
+    members: dict[str, Any] = {
+        name: [value] if name in act.lists else value
+        for name, value in fields.items()
+        if name in act.members and value.strip()
+    }
     version = members.pop("version", None)
     if version is not None and not act.is_brake:
         members["if_match"] = f'"{version}"'

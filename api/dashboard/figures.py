@@ -1,5 +1,5 @@
 """The last day of a family in a few figures, from the sums of its minutes (no event is read), and where the shapes of
-the charts stand: places in a view box, which ``templates/charts.html`` draws.
+the charts stand: places in a view box, which ``templates/parts.html`` draws.
 """
 
 from __future__ import annotations

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any
 
 from api.dashboard.acts import notice_of
 from api.dashboard.family_pages import examples, quality, schedule
 from api.dashboard.figure_pages import conversation, performance, pipeline
 from api.dashboard.figures import LastDays, difference_chart, traffic_bars
+from api.dashboard.request_pages import FILTERS, one_request, requests
+from api.dashboard.review_pages import place_of, reviews
 from api.dashboard.visitors import PageVisit
 from api.dashboard.work_pages import run, runs, settings
 from api.dashboard.workbench import workbench
@@ -21,8 +22,6 @@ from optimizer.core.serving.rollout import ALERT
 from optimizer.core.views.study_story import on_front
 
 FAMILIES_SHOWN, WAITING_SHOWN, LISTED = 24, 50, 50
-WINDOWS = {"1h": timedelta(hours=1), "6h": timedelta(hours=6), "24h": timedelta(hours=24)}
-USUAL_WINDOW = "1h"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,21 +100,6 @@ def variant(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
     }
 
 
-def reviews(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
-    """One question at a time; ``skip`` leaves so many for later."""
-    of_family = visit.request.query.get("family") or None
-    waiting = visit.ask("reviews", family=of_family, status="open", limit=1000)
-    place, items = _place_in(visit, "skip"), waiting.items
-    return {
-        "review": items[place % len(items)] if items else None,
-        "n_waiting": len(items),
-        "has_more": waiting.next_cursor is not None,
-        "following": (place + 1) % len(items) if items else 0,
-        "of_family": of_family,
-        "answered": visit.request.query.get("done"),
-    }
-
-
 def alerts(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
     newest = visit.ask("alerts", open=False, limit=LISTED).items
     resolved = [alert for alert in newest if alert.closed_at is not None]
@@ -127,7 +111,7 @@ def alerts(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
 
 
 def studies(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
-    """Best first within a page of the list, which is newest first."""
+    """A page of the list, which is newest first."""
     query = visit.request.query
     page = visit.ask("studies", family=query.get("family") or None, cursor=query.get("cursor"), limit=LISTED)
     return {"page": page, "of_family": query.get("family")}
@@ -139,7 +123,7 @@ def study(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
     best, findings = ranked(trials.items), view.findings or {}
     complete = {trial.number for trial in best}
     ordered = [*best, *(trial for trial in trials.items if trial.number not in complete)]
-    start = place if (place := _place_in(visit, "from")) < len(ordered) else 0
+    start = place if (place := place_of(visit.request.query.get("from", ""))) < len(ordered) else 0
     return {
         "study": view,
         "trials": ordered[start : start + LISTED],
@@ -194,42 +178,8 @@ def money(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
     }
 
 
-def requests(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
-    """The requests of a window that is bounded, since a list of all of them has no end."""
-    query = visit.request.query
-    window = query.get("window") if query.get("window") in WINDOWS else USUAL_WINDOW
-    of_family, variant = query.get("family") or None, query.get("variant") or None
-    page = visit.ask(
-        "list interactions",
-        family=of_family,
-        variant=variant,
-        since=visit.shared.clock.now() - WINDOWS[window or USUAL_WINDOW],
-        cursor=query.get("cursor"),
-        limit=LISTED,
-    )
-    return {
-        "page": page,
-        "window": window,
-        "windows": tuple(WINDOWS),
-        "of_family": of_family,
-        "variant": variant,
-        "names": visit.family_names(),
-    }
-
-
-def one_request(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
-    parameters = visit.request.path_params
-    return {"interaction": visit.ask("interaction", family=parameters["family"], id=parameters["id"])}
-
-
 def audit(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
     return {"page": visit.ask("audit", cursor=visit.request.query.get("cursor"), limit=LISTED)}
-
-
-def _place_in(visit: PageVisit, name: str) -> int:
-    """How many of a list the address leaves out; 0 where it says nothing that can be used."""
-    place = visit.request.query.get(name, "0")
-    return min(int(place), 1000) if place.isascii() and place.isdigit() and len(place) < 5 else 0
 
 
 def _waiting_reviews(visit: PageVisit, of_family: str | None) -> str | None:
@@ -285,9 +235,9 @@ PAGES = (
         path="/dashboard/requests",
         template="requests.html",
         values=requests,
-        query=frozenset(("family", "variant", "window", "cursor")),
+        query=frozenset((*FILTERS, "cursor")),
     ),
-    PageRoute(path="/dashboard/requests/{family}/{id:path}", template="request.html", values=one_request),
+    PageRoute(path="/dashboard/requests/{family}/{id:path}", template="request.html", values=one_request, query=DONE),
     PageRoute(
         path="/dashboard/performance",
         template="performance.html",

@@ -11,7 +11,6 @@ from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response, StreamingResponse
@@ -23,6 +22,8 @@ from api.dashboard.figures import LastDays
 from api.dashboard.mlflow_pages import PREFIX, MlflowProcess, passed_on, require_reader
 from api.dashboard.pages import PAGES, PageRoute
 from api.dashboard.rendering import HEADERS, root_of, shown
+from api.dashboard.request_pages import list_asked
+from api.dashboard.review_pages import answer_of, review_values
 from api.dashboard.sessions import SessionKey, set_cookie
 from api.dashboard.visitors import (
     PageVisit,
@@ -39,7 +40,7 @@ from api.http.body_limits import limit_of
 from api.http.problems import status_of
 from api.routing import check_query
 from api.services import Services
-from optimizer.core.base.errors import DetentError, NotAuthenticated, NotFound
+from optimizer.core.base.errors import DetentError, InvalidInput, NotAuthenticated, NotFound
 from optimizer.runtime import wiring
 
 FILES: Mapping[str, str] = {
@@ -48,7 +49,7 @@ FILES: Mapping[str, str] = {
     "icon.svg": "image/svg+xml",
 }
 FOLDER = Path(__file__).parent / "files"
-ACT_QUERY = frozenset(("id", "family", "variant"))
+ACT_QUERY = frozenset(("id", "family", "variant", "interactions"))
 # A report is one file to mail, its style inside: it may show that and nothing else, and runs nothing.
 REPORT_POLICY = "sandbox; default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"  # noqa: E501
 REPORTS: Mapping[str, tuple[str, Callable[[Any], str]]] = {
@@ -86,6 +87,7 @@ class Dashboard:
             self._route("/dashboard/acts/{act}", self._confirmation, ACT_QUERY),
             self._route("/dashboard/acts/{act}", self._act, frozenset(), "POST"),
             self._route("/dashboard/reviews/{id}", self._review, frozenset(), "POST"),
+            self._route("/dashboard/requests", self._requests, frozenset(), "POST"),
             self._route("/dashboard/families/{family}/workbench", self._workbench, frozenset(), "POST"),
             self._route("/dashboard/sign-in", self._sign_in_page, frozenset()),
             self._route("/dashboard/sign-in", self._sign_in, frozenset(), "POST"),
@@ -221,14 +223,21 @@ class Dashboard:
 
     async def _review(self, request: StrictRequest, shared: Services) -> Response:
         visit, form = await self._form(request, shared)
-        members: dict[str, Any] = {"id": request.path_params["id"], "answer": form.get("answer", "")}
-        if form.get("expected_text", "").strip():
-            members["expected_text"] = form["expected_text"]
-        elif form.get("as_answered"):
-            members["as_answered"] = True
-        await asyncio.to_thread(lambda: visit.act("answer review", **members))
-        of_family = f"&family={quote(form['family'])}" if form.get("family") else ""
-        return _redirect(request, f"dashboard/reviews?done=1{of_family}")
+
+        def answer() -> Response:
+            try:
+                return _redirect(request, answer_of(visit, request.path_params["id"], form))
+            except InvalidInput as error:
+                values = review_values(
+                    visit, form.get("family"), form.get("skip", ""), refusal=error.detail, typed=form
+                )
+                return shown(request, "reviews.html", visit, code=status_of(error), **values)
+
+        return await asyncio.to_thread(answer)
+
+    async def _requests(self, request: StrictRequest, shared: Services) -> Response:
+        visit, form = await self._form(request, shared)
+        return _redirect(request, list_asked(visit, form))
 
     async def _nothing(self, request: StrictRequest, shared: Services) -> Response:
         await self._visit(request, shared)

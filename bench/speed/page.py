@@ -42,12 +42,21 @@ GROWTH_BAR = ("ratio at most", 1.3)
 def page(*results: Result) -> str:
     by_name = {result["name"]: result for result in results}
     missed = [cell["case"] for result in results for cell in result["cells"] if not _kept(cell, result["name"])]
+    left_out = [title for name, title in SECTIONS.items() if name not in by_name]
+    verdicts = [f"Not measured here: {', '.join(left_out)}."] if left_out else []
+    verdicts.append(
+        f"Not kept here: {'; '.join(missed)}."
+        if missed
+        else "All other bars were kept."
+        if left_out
+        else "All bars were kept."
+    )
     return text_of(
         "speed",
-        left_out=[title for name, title in SECTIONS.items() if name not in by_name],
+        left_out=left_out,
         **by_name,
         rows={name: lines(_row(cell, name) for cell in result["cells"]) for name, result in by_name.items()},
-        verdict=f"Not kept here: {'; '.join(missed)}." if missed else "All bars were kept.",
+        verdict=" ".join(verdicts),
     )
 
 

@@ -30,7 +30,15 @@ from optimizer.ports.api_keys import (
     Limited,
 )
 from optimizer.ports.clock import Clock
-from optimizer.ports.events import Events, Exposure, Exposures, Traffic, TruncatedInput
+from optimizer.ports.events import (
+    Events,
+    Exposure,
+    Exposures,
+    InteractionFilter,
+    InteractionMatches,
+    Traffic,
+    TruncatedInput,
+)
 from optimizer.ports.examples import Examples, ExampleStanding, Review, Reviews
 from optimizer.ports.graphs import Graphs
 from optimizer.ports.judging import Calibrations, Runs
@@ -104,6 +112,8 @@ __all__ = [
     "Graphs",
     "InstallationKey",
     "InstallationKeys",
+    "InteractionFilter",
+    "InteractionMatches",
     "Journal",
     "JournalEntry",
     "KeyKind",

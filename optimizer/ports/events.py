@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, NamedTuple, Protocol
 
@@ -25,6 +26,34 @@ class TruncatedInput(NamedTuple):
     input: str
     n_requests: int
     last_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InteractionFilter:
+    """Which interactions are meant: received in [since, until), None: whatever it is.
+
+    ``families`` None: of any. ``units``: hashes, each of the same unit. ``score_at_most``: an outcome of it has such a
+    score, or is a failure. ``text`` stands in its input, output or error as stored; in the input it may be a part of
+    the JSON, such as a member's name.
+    """
+
+    since: datetime
+    until: datetime
+    families: Collection[str] | None = None
+    variant: str | None = None
+    units: Collection[str] | None = None
+    failed: bool | None = None
+    score_at_most: float | None = None
+    text: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InteractionMatches:
+    """The newest first. ``looked_back_to``: of what was received since then every match is here or on a page before."""
+
+    items: Sequence[Interaction]
+    next_cursor: str | None
+    looked_back_to: datetime
 
 
 class Events(Protocol):
@@ -88,6 +117,13 @@ class Events(Protocol):
         limit: int,
     ) -> tuple[list[Interaction], str | None]:
         """Interactions in the order of receipt from the cursor on, and the cursor of the next page."""
+
+    def matches(
+        self, tx: Transaction, matching: InteractionFilter, *, cursor: str | None, limit: int
+    ) -> InteractionMatches:
+        """Looks at some ten thousand interactions at most, the newest ones behind the cursor; ``next_cursor`` goes on
+        where it stopped, also where nothing matched so far.
+        """
 
     def stored_answer(self, tx: Transaction, scope: str, key: str) -> tuple[str, Mapping[str, Any]] | None:
         """(body hash, answer) under an Idempotency-Key, or None."""

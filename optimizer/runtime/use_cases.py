@@ -394,6 +394,9 @@ USE_CASES = (
     _read("list feedback", "/v1/feedback", "feedback.read_events:read_feedback", "Events", **TEXTS, narrows=True),
     _read("list interactions", "/v1/interactions", "feedback.read_events:read_interactions", "Events", narrows=True),
     _read(
+        "find interactions", "/v1/found-interactions", "feedback.read_events:find_interactions", "Events", narrows=True
+    ),
+    _read(
         "interaction",
         "/v1/interactions/{id:path}",
         "feedback.read_events:read_interaction",

@@ -255,7 +255,7 @@ def test_a_review_is_answered_on_its_page_and_the_next_one_is_asked(world: World
     assert "<pre>{" in page  # the input as JSON, not as Python's bytes
     form = {**form_of_act(client, "/dashboard/reviews"), "answer": "keep_back"}
     answer = client.post(f"/dashboard/reviews/{before[0]['id']}", data=form, headers=OWN_PAGE)
-    assert (answer.status_code, answer.headers["location"]) == (303, "../../dashboard/reviews?done=1")
+    assert (answer.status_code, answer.headers["location"]) == (303, "../../dashboard/reviews?done=1&skip=0")
     assert f"/dashboard/reviews/{before[0]['id']}" not in client.get("/dashboard/reviews?done=1").text
     answered = world.get("/v1/reviews?status=answered").json()["items"]
     assert [(one["id"], one["answer"], one["answered_by"]) for one in answered] == [

@@ -25,12 +25,15 @@ def _view_of(event: type[Event], name: str, **more: tuple[Any, Any]) -> type[Any
     )
 
 
-InteractionView = _view_of(Interaction, "InteractionView")
+# The sealed holdout asks the same, so that its texts are not shown.
+SEALED: tuple[Any, Any] = Annotated[bool, Field(exclude_if=lambda sealed: not sealed)], False
+InteractionView = _view_of(Interaction, "InteractionView", sealed=SEALED)
 FeedbackView = _view_of(FeedbackEvent, "FeedbackView")
 # ``later_parts``: calls that came after the answer; left out where none did.
 InteractionWithFeedback = _view_of(
     Interaction,
     "InteractionWithFeedback",
+    sealed=SEALED,
     feedback=(Sequence[FeedbackView], ()),  # type: ignore[valid-type]
     later_parts=(
         Annotated[text[Sequence[Mapping[str, Json]] | None], Field(exclude_if=lambda parts: parts is None)],

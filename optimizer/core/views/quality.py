@@ -9,7 +9,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from math import fsum
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from optimizer.core.base.answers import Json, Text
 from optimizer.core.feedback.events import FeedbackSource
@@ -210,7 +212,7 @@ class LowestAnswers:
 class ConversationTurn:
     """One interaction of a conversation. ``score``: the mean of what people said where they did, else the judge's,
     mapped where it is calibrated, else what the application reported; ``scored_by`` says which. Where there is none,
-    ``why_unscored`` is a sentence.
+    ``why_unscored`` is a sentence. ``sealed``: the sealed holdout asks the same, so its texts are not shown.
     """
 
     interaction: str
@@ -228,6 +230,7 @@ class ConversationTurn:
     scored_by: ScoreKind | None
     why_unscored: str | None
     outcomes: Sequence[TurnScore]
+    sealed: Annotated[bool, Field(exclude_if=lambda sealed: not sealed)] = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

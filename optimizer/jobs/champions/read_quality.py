@@ -13,7 +13,6 @@ from typing import Annotated
 from pydantic import AfterValidator, Field
 
 from optimizer.core.base.minute_sums import HOUR, MinuteSums, floor, judge_mark, merge, quantile
-from optimizer.core.dataset.examples import correction_example, input_hash
 from optimizer.core.evaluation.judging.calibration import Calibration, judge_identity, why_uncalibrated
 from optimizer.core.family.family import Family
 from optimizer.core.family.masking import Masker, MaskTooSlow
@@ -37,6 +36,7 @@ from optimizer.core.views.quality import (
     turn_score,
 )
 from optimizer.jobs.context import Context
+from optimizer.jobs.dataset.sealed_events import outcome_without_texts, sealed_interactions, without_texts
 from optimizer.jobs.families.vouch_for_judge import calibration_of_judge
 from optimizer.jobs.feedback.roll_up_minutes import MINUTES
 from optimizer.jobs.request import Request
@@ -326,10 +326,7 @@ def read_conversation(context: Context, request: MonitorRequest) -> Conversation
         judges = _Judges(
             tx, store, (declared[name] for name in {turn.arm.family for turn in turns} if name in declared)
         )
-        views = [
-            _turn(turn, store.events.feedback_of(tx, turn.arm.family, turn.id), judges, declared.get(turn.arm.family))
-            for turn in turns[:MOST_TURNS]
-        ]
+        views = _turns(tx, store, turns[:MOST_TURNS], judges, declared)
     scores = [turn.score for turn in views if turn.score is not None]
     costs = [turn.cost_usd for turn in views if turn.cost_usd is not None]
     return ConversationQuality(
@@ -356,21 +353,15 @@ def read_lowest(context: Context, request: LowestRequest) -> LowestAnswers:
         of_answer = {one.interaction: one for one in reversed(lowest)}  # of each answer its lowest outcome
         outcomes = sorted(of_answer.values(), key=lowest.index)[: 2 * request.limit]
         answers = {one.interaction: store.events.interaction(tx, one.interaction, family) for one in outcomes}
-        hashes = {name: input_hash(answer.input) for name, answer in answers.items() if answer and answer.input}
-        sealed_inputs = store.examples.sealed_among(tx, family, set(hashes.values()), input_hash)
-        corrections = [correction_example(one.event) for one in outcomes]
-        standing = store.examples.standing(tx, family, ids=corrections, groups=[])
-    sealed_ids = {one.id for one in standing if one.split == "holdout"}
-    is_sealed = {
-        one.interaction: hashes.get(one.interaction) in sealed_inputs or correction_example(one.event) in sealed_ids
-        for one in outcomes
-    }
-    shown = [(one, answers[one.interaction]) for one in outcomes if not is_sealed[one.interaction]]
+        interactions = [answer for answer in answers.values() if answer is not None]
+        outcomes_of = [each for one in outcomes for each in store.events.feedback_of(tx, family, one.interaction)]
+        sealed = sealed_interactions(tx, store, interactions, context.families().families, outcomes_of)
+    shown = [(one, answers[one.interaction]) for one in outcomes if (family, one.interaction) not in sealed]
     return LowestAnswers(
         family=family,
         since=since,
         until=now,
-        n_sealed=sum(is_sealed.values()),
+        n_sealed=len(outcomes) - len(shown),
         items=[
             LowAnswer(
                 interaction=answer.id,
@@ -390,11 +381,25 @@ def read_lowest(context: Context, request: LowestRequest) -> LowestAnswers:
     )
 
 
+def _turns(
+    tx: Transaction, store: Store, turns: Sequence[Interaction], judges: _Judges, declared: Mapping[str, Family]
+) -> list[ConversationTurn]:
+    outcomes = [store.events.feedback_of(tx, turn.arm.family, turn.id) for turn in turns]
+    sealed = sealed_interactions(tx, store, turns, declared, [each for own in outcomes for each in own])
+    return [
+        _turn(turn, own, judges, declared.get(turn.arm.family), (turn.arm.family, turn.id) in sealed)
+        for turn, own in zip(turns, outcomes, strict=True)
+    ]
+
+
 def _turn(
-    turn: Interaction, outcomes: Sequence[FeedbackEvent], judges: _Judges, family: Family | None
+    turn: Interaction, outcomes: Sequence[FeedbackEvent], judges: _Judges, family: Family | None, is_sealed: bool
 ) -> ConversationTurn:
-    scores = [_score(each, judges) for each in outcomes]
+    """Of one that is sealed without texts; why a score is missing is told as of any other."""
+    scores = [_score(outcome_without_texts(each) if is_sealed else each, judges) for each in outcomes]
     score, scored_by = turn_score(scores)
+    why_unscored = None if score is not None else _why_unscored(turn, family)
+    turn = without_texts(turn) if is_sealed else turn
     return ConversationTurn(
         interaction=turn.id,
         family=turn.arm.family,
@@ -409,8 +414,9 @@ def _turn(
         failed=turn.error is not None,
         score=score,
         scored_by=scored_by,
-        why_unscored=None if score is not None else _why_unscored(turn, family),
+        why_unscored=why_unscored,
         outcomes=scores,
+        sealed=is_sealed,
     )
 
 

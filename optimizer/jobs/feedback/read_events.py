@@ -2,21 +2,66 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import Annotated
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Annotated, Any
 
 from pydantic import AwareDatetime, Field
 
 from optimizer.core.base.answers import Page
 from optimizer.core.base.errors import NotFound
+from optimizer.core.feedback.events import Interaction
+from optimizer.core.serving.access import require
 from optimizer.core.views.events import FeedbackView, InteractionView, InteractionWithFeedback, members_of
 from optimizer.jobs.context import Context
-from optimizer.jobs.request import FamilyPageRequest, ItemRequest
+from optimizer.jobs.dataset.sealed_events import (
+    outcome_without_texts,
+    part_without_texts,
+    sealed_interactions,
+    without_texts,
+)
+from optimizer.jobs.request import FamilyPageRequest, ItemRequest, Moment, PageRequest
+from optimizer.ports import InteractionFilter, Transaction
+
+USUAL_WINDOW = timedelta(days=1)
 
 
 class EventsRequest(FamilyPageRequest):
     variant: Annotated[str | None, Field(max_length=200)] = None
     since: Annotated[AwareDatetime | None, Field(description="Received at or after this time")] = None
+
+
+class FindInteractionsRequest(PageRequest):
+    family: Annotated[str | None, Field(max_length=200)] = None
+    variant: Annotated[str | None, Field(max_length=200)] = None
+    since: Annotated[Moment | None, Field(description="Received at or after this time; by default a day ago")] = None
+    until: Annotated[Moment | None, Field(description="Received before this time; by default now")] = None
+    unit_hmacs: Annotated[
+        str | None,
+        Field(max_length=1000, description="The unit, as events show it; by commas also as it was under older keys"),
+    ] = None
+    failed: Annotated[bool | None, Field(description="Only those with an error, or without one")] = None
+    score_at_most: Annotated[
+        float | None, Field(ge=0, le=1, description="An outcome has at most this score; a failure has 0")
+    ] = None
+    text: Annotated[
+        str | None,
+        Field(min_length=1, max_length=200, description="In input, output or error as stored; needs role read-texts"),
+    ] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundInteractions:
+    """Received in [since, until), the newest first. ``looked_back_to``: every match since then is here or on a page
+    before; ``next_cursor`` goes on from there, also where nothing was found so far.
+    """
+
+    since: datetime
+    until: datetime
+    looked_back_to: datetime
+    items: Sequence[InteractionView]  # type: ignore[valid-type]
+    next_cursor: str | None
 
 
 class InteractionRequest(ItemRequest):
@@ -39,7 +84,9 @@ def read_feedback(context: Context, request: EventsRequest) -> Page[FeedbackView
 
 
 def read_interactions(context: Context, request: EventsRequest) -> Page[InteractionView]:  # type: ignore[valid-type]
-    """Interactions, oldest first. Their texts are null for a key without role read-texts."""
+    """Interactions, oldest first. Their texts are null for a key without role read-texts, and for every key where the
+    sealed holdout asks the same.
+    """
     family = context.family_asked(request.family)
     with context.store.read() as tx:
         interactions, next_cursor = context.store.events.page_of_interactions(
@@ -50,13 +97,62 @@ def read_interactions(context: Context, request: EventsRequest) -> Page[Interact
             cursor=request.cursor,
             limit=request.limit,
         )
-    return Page(
-        items=[InteractionView(**members_of(interaction)) for interaction in interactions], next_cursor=next_cursor
+        views = _views(tx, context, interactions)
+    return Page(items=views, next_cursor=next_cursor)
+
+
+def find_interactions(context: Context, request: FindInteractionsRequest) -> FoundInteractions:
+    """Interactions of a time, newest first, by what is known of them. A page looks at some ten thousand of them at
+    most. A text is not looked for in what the sealed holdout asks, too.
+
+    Raises NotAuthorised where a text is looked for by a key that may not read texts.
+    """
+    if request.text is not None:
+        require(context.access, "read-texts", actor=context.actor)
+    if request.family is not None:
+        context.require_family(request.family)
+    until = request.until or context.clock.now()
+    matching = InteractionFilter(
+        since=request.since or until - USUAL_WINDOW,
+        until=until,
+        families=context.access.families if request.family is None else (request.family,),
+        variant=request.variant,
+        units=None if request.unit_hmacs is None else request.unit_hmacs.split(","),
+        failed=request.failed,
+        score_at_most=request.score_at_most,
+        text=request.text,
+    )
+    with context.store.read() as tx:
+        matches = context.store.events.matches(tx, matching, cursor=request.cursor, limit=request.limit)
+        views = _views(tx, context, matches.items)
+    text = request.text
+    return FoundInteractions(
+        since=matching.since,
+        until=until,
+        looked_back_to=matches.looked_back_to,
+        items=views if text is None else [view for view in views if _has(view, text)],
+        next_cursor=matches.next_cursor,
     )
 
 
+def _has(view: Any, text: str) -> bool:
+    """Whether a text that is shown has this one in it; the store looked at the names of inputs, too."""
+    shown = " ".join(str(each) for each in (*(view.input or {}).values(), view.output, view.error))
+    return text.casefold() in shown.casefold()
+
+
+def _views(tx: Transaction, context: Context, interactions: Sequence[Interaction]) -> list[InteractionView]:  # type: ignore[valid-type]
+    sealed = sealed_interactions(tx, context.store, interactions, context.families().families)
+    return [
+        InteractionView(**members_of(without_texts(each)), sealed=True)
+        if (each.arm.family, each.id) in sealed
+        else InteractionView(**members_of(each))
+        for each in interactions
+    ]
+
+
 def read_interaction(context: Context, request: InteractionRequest) -> InteractionWithFeedback:  # type: ignore[valid-type]
-    """One interaction with the feedback on it.
+    """One interaction with the feedback on it; without texts where the sealed holdout asks the same.
 
     Ids are unique within a family: name it where two families share an id.
     """
@@ -73,10 +169,16 @@ def read_interaction(context: Context, request: InteractionRequest) -> Interacti
             )
         outcomes = events.feedback_of(tx, interaction.arm.family, id)
         later = events.later_parts(tx, interaction.arm.family, {id}).get(id)
+        is_sealed = bool(sealed_interactions(tx, context.store, [interaction], context.families().families, outcomes))
+    later_parts = later.parts if later is not None else None
+    if is_sealed:
+        interaction, outcomes = without_texts(interaction), [outcome_without_texts(one) for one in outcomes]
+        later_parts = None if later_parts is None else [part_without_texts(part) for part in later_parts]
     return InteractionWithFeedback(  # type: ignore[no-any-return]
         **members_of(interaction),
         feedback=[FeedbackView(**members_of(outcome)) for outcome in outcomes],
-        later_parts=later.parts if later is not None else None,
+        later_parts=later_parts,
+        sealed=is_sealed,
     )
 
 

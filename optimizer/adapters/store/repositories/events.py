@@ -8,7 +8,7 @@ a dictionary for each row and asking each column costs more than writing it.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cache, lru_cache
 from itertools import chain
 from typing import Any, TypeVar
@@ -17,11 +17,15 @@ from sqlalchemy import (
     JSON,
     ColumnElement,
     Connection,
+    Float,
     RowMapping,
     Select,
+    String,
     Table,
     and_,
     bindparam,
+    case,
+    cast,
     func,
     insert,
     null,
@@ -33,7 +37,17 @@ from sqlalchemy.engine import Dialect
 
 from optimizer.adapters.store.engine import insert_new, upsert
 from optimizer.adapters.store.family_names import FamilyKey, key_of
-from optimizer.adapters.store.rows import Name, chunks, each_family, first, hashes, page_of, position_of, where_equal
+from optimizer.adapters.store.rows import (
+    Name,
+    chunks,
+    cursor_at,
+    each_family,
+    first,
+    hashes,
+    page_of,
+    position_of,
+    where_equal,
+)
 from optimizer.adapters.store.tables import (
     FEEDBACK_EVENTS,
     INTERACTIONS,
@@ -43,13 +57,17 @@ from optimizer.adapters.store.tables import (
     Utc,
 )
 from optimizer.adapters.store.traffic_sums import within
+from optimizer.core.base.canonical import canonical_json
 from optimizer.core.base.errors import Busy, Conflict
 from optimizer.core.feedback.events import Arm, FeedbackEvent, Interaction, LabelSummary, LaterParts
 from optimizer.core.feedback.stored_rows import ARM_COLUMNS, KEY, SUMS, EventRow, sums_by_arm
 from optimizer.core.feedback.traffic_sums import summed_by
+from optimizer.ports import InteractionFilter, InteractionMatches
 
 Value = Callable[[Any], Any]
 BEGINNING = datetime(1, 1, 2, tzinfo=UTC)  # of time, as far as databases have it
+INSTANT = timedelta(microseconds=1)
+MOST_LOOKED_AT = 20_000  # interactions that may match, of one page
 ROWS_AT_MOST = 256  # of one statement; with thirty columns that is a quarter of the values that SQLite can bind
 STATEMENTS = 256  # statements that stay prepared, by table, columns and number of rows
 TIMES = 4096  # texts of times that stay cached, since many events share them
@@ -253,6 +271,39 @@ class EventTables:
     def page_of_interactions(self, tx: Connection, **filters: Any) -> tuple[list[Interaction], str | None]:
         return _page(tx, _READS_INTERACTIONS, **filters)
 
+    def matches(
+        self, tx: Connection, matching: InteractionFilter, *, cursor: str | None, limit: int
+    ) -> InteractionMatches:
+        names = sorted(matching.families) if matching.families is not None else _names(tx)
+        at, id, family = position_of(cursor, datetime, str, str) if cursor is not None else (matching.until, "", "")
+        query = (
+            _matching(matching)
+            .where(_I.family.in_(names))
+            .order_by(_I.received_at.desc(), _I.id.desc(), _I.family.desc())
+        )
+        rows: list[RowMapping] = []
+        depth, n_looked_at, floor = limit + 1, 0, None
+        while names:
+            floor = _floor(tx, names, at if id else at - INSTANT, matching.since, depth)
+            least = matching.since if floor is None else floor
+            behind = or_(
+                _I.received_at < at, and_(_I.received_at == at, or_(_I.id < id, and_(_I.id == id, _I.family < family)))
+            )
+            stretch = query.where(_I.received_at >= least, _I.received_at <= at, behind).limit(limit + 1 - len(rows))
+            rows += tx.execute(stretch).mappings()
+            n_looked_at += depth * len(names)
+            if len(rows) > limit or floor is None or n_looked_at >= MOST_LOOKED_AT:
+                break
+            at, id, family, depth = floor, "", "", 4 * depth
+        items, next_cursor = page_of(
+            [interaction_of(row) for row in rows], limit, lambda each: (each.received_at, each.id, each.arm.family)
+        )
+        if next_cursor is not None:
+            return InteractionMatches(items=items, next_cursor=next_cursor, looked_back_to=items[-1].received_at)
+        if floor is None:
+            return InteractionMatches(items=items, next_cursor=None, looked_back_to=matching.since)
+        return InteractionMatches(items=items, next_cursor=cursor_at(floor, "", ""), looked_back_to=floor)
+
     def stored_answer(self, tx: Connection, scope: str, key: str) -> tuple[str, Mapping[str, Any]] | None:
         query = select(KEYS.c.body_hash, KEYS.c.answer).where(KEYS.c.scope == scope, KEYS.c.key == key)
         row = tx.execute(query).first()
@@ -366,6 +417,48 @@ def _firsts_query(events: Table) -> Select[Any]:
     firsts = select(families.c.family, first_at).where(families.c.family.is_not(None)).subquery()
     query = select(firsts.c.family, firsts.c.first_at).where(firsts.c.first_at.is_not(None))
     return query.order_by(firsts.c.first_at, firsts.c.family)
+
+
+def _names(tx: Connection) -> list[str]:
+    families = each_family(INTERACTIONS)
+    return list(tx.execute(select(families.c.family).where(families.c.family.is_not(None))).scalars())
+
+
+def _floor(tx: Connection, names: Sequence[str], at: datetime, since: datetime, depth: int) -> datetime | None:
+    """The time from which on no family has more than ``depth`` interactions up to ``at``, by the index alone; None
+    where ``since`` is such a time.
+    """
+    families = each_family(INTERACTIONS)
+    within = _I.family == families.c.family, _I.received_at >= since, _I.received_at <= at
+    nth = select(_I.received_at).where(*within).order_by(_I.received_at.desc()).limit(1).offset(depth - 1)
+    nth_of_each = select(nth.correlate(families).scalar_subquery().label("at")).where(families.c.family.in_(names))
+    floor: datetime | None = tx.execute(select(func.max(nth_of_each.subquery().c.at))).scalar()
+    return floor
+
+
+def _matching(matching: InteractionFilter) -> Select[Any]:
+    query = where_equal(select(INTERACTIONS), (_I.variant, matching.variant))
+    query = query.where(_I.received_at >= matching.since, _I.received_at < matching.until)
+    if matching.units is not None:
+        query = query.where(_I.unit_hmac.in_(sorted(matching.units)))
+    if matching.failed is not None:
+        query = query.where(_I.error.is_not(None) if matching.failed else _I.error.is_(None))
+    if matching.score_at_most is not None:
+        f = FEEDBACK_EVENTS.c
+        low = f.family == _I.family, f.interaction == _I.id, outcome_value() <= matching.score_at_most
+        query = query.where(select(f.id).where(*low).exists())
+    if matching.text is not None:
+        in_json = canonical_json(matching.text).decode("utf-8", "replace")[1:-1]
+        places = [cast(_I.input, String).icontains(in_json, autoescape=True)]
+        places += [column.icontains(matching.text, autoescape=True) for column in (_I.output, _I.error)]
+        query = query.where(or_(*places))
+    return query
+
+
+def outcome_value() -> ColumnElement[float]:
+    """Of a feedback event: its score, else 1 or 0 for success and failure."""
+    f = FEEDBACK_EVENTS.c
+    return func.coalesce(f.score, cast(case((f.success, 1.0), (f.success.is_(False), 0.0)), Float))
 
 
 def _made_of_parts(family: str, variants: Collection[str], since: datetime) -> list[ColumnElement[bool]]:

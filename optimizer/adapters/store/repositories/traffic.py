@@ -14,18 +14,16 @@ from typing import Any, Literal
 from sqlalchemy import (
     ColumnElement,
     Connection,
-    Float,
     Select,
     Table,
     and_,
     case,
-    cast,
     func,
     or_,
     select,
 )
 
-from optimizer.adapters.store.repositories.events import interaction_of
+from optimizer.adapters.store.repositories.events import interaction_of, outcome_value
 from optimizer.adapters.store.repositories.observations import is_timeout
 from optimizer.adapters.store.rows import chunks
 from optimizer.adapters.store.tables import FEEDBACK_EVENTS, INTERACTIONS
@@ -109,7 +107,7 @@ class TrafficTables:
         for some in chunks(names):
             # The least and the largest mean of a source, and how many corrections there are, by interaction.
             f = FEEDBACK_EVENTS.c
-            value = func.coalesce(f.score, _success())
+            value = outcome_value()
             s = (
                 select(f.interaction, func.avg(value).label("value"), func.count(f.expected).label("n_expected"))
                 .where(f.family == family, f.interaction.in_(some))
@@ -192,7 +190,7 @@ class TrafficTables:
     def ratings(
         self, tx: Connection, family: str, interactions: Collection[str], source: FeedbackSource
     ) -> dict[str, float]:
-        value = func.avg(func.coalesce(_F.score, _success()))
+        value = func.avg(outcome_value())
         ratings = dict[str, float]()
         for some in chunks(sorted(interactions)):
             query = (
@@ -243,7 +241,7 @@ class TrafficTables:
         return dict(labels)
 
     def lowest(self, tx: Connection, family: str, since: datetime, until: datetime, most: int) -> list[LowValue]:
-        value = func.coalesce(_F.score, _success()).label("value")
+        value = outcome_value().label("value")
         columns = (_F.id.label("event"), _F.interaction, _F.source, value, _F.label, _F.received_at)
         query = _of(FEEDBACK_EVENTS, family, since, until, *columns)
         query = query.where(_F.interaction.is_not(None), value.is_not(None))
@@ -267,10 +265,6 @@ class TrafficTables:
         query = _of(INTERACTIONS, family, since, until, *INTERACTIONS.columns)
         query = query.order_by(_I.received_at.desc(), _I.id.desc()).limit(most)
         return [interaction_of(row) for row in tx.execute(query).mappings()]
-
-
-def _success() -> ColumnElement[float]:
-    return cast(case((_F.success, 1.0), (_F.success.is_(False), 0.0)), Float)
 
 
 def _by_judge(judge: str, f: Any = FEEDBACK_EVENTS.c) -> tuple[ColumnElement[bool], ...]:

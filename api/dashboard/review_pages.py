@@ -1,0 +1,87 @@
+"""The page of reviews: one question at a time, by buttons and keys, and what a rating is worth."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlencode
+
+from api.dashboard.figures import LastDays
+from api.dashboard.visitors import PageVisit
+from optimizer.core.base.errors import InvalidInput
+
+MOST_WAITING = 1000
+KEYS = 9  # of a keyboard, by which a label is given
+
+
+def reviews(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
+    query = visit.request.query
+    return review_values(visit, query.get("family") or None, query.get("skip", ""), answered="done" in query)
+
+
+def review_values(
+    visit: PageVisit,
+    of_family: str | None,
+    skip: str,
+    *,
+    answered: bool = False,
+    refusal: str | None = None,
+    typed: Mapping[str, str] | None = None,
+) -> Mapping[str, Any]:
+    """One of the questions that wait. ``skip``: how many stand before it; ``typed``: what an answer that was refused
+    held.
+    """
+    waiting = visit.ask("reviews", family=of_family, status="open", limit=MOST_WAITING)
+    items = waiting.items
+    place = place_of(skip) % len(items) if items else 0
+    review = items[place] if items else None
+    return {
+        "review": review,
+        "n_waiting": len(items),
+        "has_more": waiting.next_cursor is not None,
+        "skipped": place,
+        "following": (place + 1) % len(items) if items else 0,
+        "before": (place - 1) % len(items) if items else 0,
+        "of_family": of_family,
+        "answered": answered,
+        "refusal": refusal,
+        "typed": typed or {},
+        "labels": _labels(visit, review.family) if review is not None and review.kind == "label_interaction" else (),
+        "judge": _judge(visit, review.family) if review is not None and review.kind == "rate_answer" else None,
+    }
+
+
+def answer_of(visit: PageVisit, id: str, form: Mapping[str, str]) -> str:
+    """Answers a question as its form says; the page with the one that stands in its place then. Raises as the use case
+    does.
+    """
+    members: dict[str, Any] = {"id": id, "answer": form.get("answer", "")}
+    if form.get("label"):  # of a button that says what should have been answered
+        members |= {"answer": "release", "expected_text": form["label"]}
+    elif form.get("expected_text", "").strip():
+        members["expected_text"] = form["expected_text"]
+    elif form.get("as_answered"):
+        members["as_answered"] = True
+    visit.act("answer review", **members)
+    kept = {name: form[name] for name in ("family", "skip") if form.get(name)}
+    return f"dashboard/reviews?{urlencode({'done': '1', **kept})}"
+
+
+def place_of(text: str) -> int:
+    """How many of a list an address leaves out; 0 where it says nothing that can be used."""
+    return min(int(text), MOST_WAITING) if text.isascii() and text.isdigit() and len(text) < 5 else 0
+
+
+def _labels(visit: PageVisit, family: str) -> tuple[str, ...]:
+    """Of a family whose answers are one of a few labels."""
+    definition = visit.ask("family", family=family).definition
+    labels = definition.output.labels if definition is not None else None
+    return labels if labels is not None and len(labels) < KEYS else ()
+
+
+def _judge(visit: PageVisit, family: str) -> Any:
+    """What ratings have told of its judge so far; None where it has none."""
+    try:
+        return visit.ask("judge", family=family)
+    except InvalidInput:
+        return None

@@ -1,0 +1,69 @@
+"""Which events the sealed holdout asks or quotes too, and those events as people see them: figures without texts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from optimizer.core.dataset.examples import correction_example, input_hash
+from optimizer.core.dataset.sealed_rows import HOLDOUT
+from optimizer.core.family.family import Family
+from optimizer.core.feedback.events import FeedbackEvent, Interaction
+from optimizer.ports import Store, Transaction
+
+TEXTS_OF_PARTS = ("output", "error", "issues", "unmeasured")
+SEALED_ERROR = "not shown, since the sealed holdout asks the same"
+
+
+def sealed_interactions(
+    tx: Transaction,
+    store: Store,
+    interactions: Sequence[Interaction],
+    declared: Mapping[str, Family],
+    outcomes: Sequence[FeedbackEvent] = (),
+) -> set[tuple[str, str]]:
+    """(family, id) of those of which a person's answer or a correction was sealed, or which ask what a sealed example
+    asks.
+
+    Args:
+        declared: families as their files have them; of another one inputs are compared whole.
+        outcomes: of these interactions, as far as they are shown, too.
+    """
+    sealed: set[tuple[str, str]] = set()
+    for family in {interaction.arm.family for interaction in interactions}:
+        own = [interaction for interaction in interactions if interaction.arm.family == family]
+        made_of = {f"ia_{interaction.id}": interaction.id for interaction in own}
+        made_of |= {correction_example(one.id): one.interaction or "" for one in outcomes if one.arm.family == family}
+        standing = store.examples.standing(tx, family, ids=sorted(made_of), groups=[])
+        sealed |= {(family, made_of[one.id]) for one in standing if one.split == HOLDOUT}
+        hashes = {each.id: _hashes(each.input, declared.get(family)) for each in own if each.input}
+        among = store.examples.sealed_among(tx, family, set().union(*hashes.values()), input_hash)
+        sealed |= {(family, id) for id, of_input in hashes.items() if of_input & among}
+    return sealed
+
+
+def _hashes(input: Mapping[str, Any], family: Family | None) -> set[str]:
+    """Of the whole input, and of what an example of the family has of it."""
+    return {input_hash(one) for one in (input, family.declared_inputs(input) if family is not None else None) if one}
+
+
+def without_texts(interaction: Interaction) -> Interaction:
+    """Its figures; of an error that there was one, since it may quote what was asked."""
+    parts = interaction.parts
+    return replace(
+        interaction,
+        input=None,
+        output=None,
+        error=None if interaction.error is None else SEALED_ERROR,
+        tags={},
+        parts=parts if parts is None else [part_without_texts(part) for part in parts],
+    )
+
+
+def part_without_texts(part: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in part.items() if name not in TEXTS_OF_PARTS}
+
+
+def outcome_without_texts(outcome: FeedbackEvent) -> FeedbackEvent:
+    return replace(outcome, label=None, expected=None, tags={})
