@@ -1,7 +1,6 @@
-"""What lives here: the HTTP edges.
+"""The HTTP edges: the api process (``app.py``: prompts, events, operators) and the gateway (``gateway/``: model calls).
 
-The api process (``app.py``: prompts, events, operators) and the gateway process (``gateway/``: model calls). What does
-not: rules and decisions (``optimizer.core``), and what is written (``optimizer.jobs``); a route parses, calls one job,
-shapes the answer. Start reading at ``app.py``, then ``routing.py`` (what holds before any route's code) and
+A route parses, calls one job, and shapes the answer: rules and decisions live in ``optimizer.core``, writing in
+``optimizer.jobs``. Start reading at ``app.py``, then ``routing.py`` (what holds before any route's code) and
 ``serving.py`` (what is served, in memory).
 """

@@ -1,4 +1,4 @@
-"""What the routes in front of FastAPI answer, for OpenAPI: they write their JSON themselves, from memory."""
+"""Declares the answers of the routes in front of FastAPI for OpenAPI: they write their JSON themselves, from memory."""
 
 from __future__ import annotations
 

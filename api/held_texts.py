@@ -1,4 +1,4 @@
-"""Texts of model calls that came in log records: an exporter sends them before the call's span, or after it."""
+"""Holds texts of model calls that came in log records: an exporter sends them before the call's span, or after it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every HTTP process does around its requests: opens what they share, repeats its loops, closes in order."""
+"""Starts and stops every HTTP process: opens what its requests share, repeats its loops, closes in order."""
 
 from __future__ import annotations
 

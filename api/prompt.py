@@ -1,4 +1,4 @@
-"""What a unit is served, as it is sent: one shape for prompt, render and snapshot, prepared except for the token."""
+"""A unit's prompt as it is sent: one shape for prompt, render and snapshot, prepared except for the token."""
 
 from __future__ import annotations
 

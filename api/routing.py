@@ -1,4 +1,4 @@
-"""What holds for every route before its own code runs: key and role, known query parameters, limits, a strict body."""
+"""Checks every request before its route's code runs: key and role, known query parameters, limits, a strict body."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What one unit gets now: decided from memory, counted, and named by a token."""
+"""Serves one unit: decides from memory, counts, and names the answer by a token."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every route of this process shares: settings, store, clock, families and what is served."""
+"""Services that all routes of this process share: settings, store, clock, families and what is served."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is served, in memory: read when the store's serving version changes, kept while the store cannot be read."""
+"""Holds what is served: reads it when the store's serving version changes, keeps it while the store cannot be read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What clients that decide in process need of all families, kept as bytes for as long as it holds."""
+"""The snapshot of all families for clients that decide in process, kept as bytes for as long as it holds."""
 
 from __future__ import annotations
 

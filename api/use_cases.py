@@ -1,4 +1,4 @@
-"""The routes of the list of use cases: role, limits, kept answers and what is served anew are the same for all."""
+"""Builds the routes of the use cases: role, limits, kept answers and what is served anew are the same for all."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Who sends a request, and how much they may send: keys, their limits, local callers. Start at ``auth.py``."""
+"""Identifies senders and limits what they send: keys, their limits, local callers. Start at ``auth.py``."""

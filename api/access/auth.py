@@ -1,4 +1,4 @@
-"""Who sends a request: keys, what each may do, and the name that every decision records.
+"""Authenticates requests: keys, what each may do, and the name that every decision records.
 
 Without any key the server is open to this machine alone. Once a key was made, every request needs one, even after the
 last one was revoked: revoking a key must never open a server.

@@ -1,4 +1,4 @@
-"""Who sends requests without a key, and who is refused for lack of a right one.
+"""Counts requests that came without a key, and those refused for lack of a right one.
 
 They are counted in memory, and written for people to see.
 """

@@ -1,4 +1,4 @@
-"""How much one client may ask for in a minute."""
+"""Limits how much one client may ask for in a minute."""
 
 from __future__ import annotations
 

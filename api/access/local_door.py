@@ -1,4 +1,4 @@
-"""What needs no key: requests of programs on this machine, checked before anything else of them is read."""
+"""Lets programs on this machine in without a key, checked before anything else of a request is read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An answer sent while it is being made: Server-Sent Events, and the end of the work when the client goes."""
+"""Sends an answer while it is being made, as Server-Sent Events, and ends the work when the client goes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Models as the gateway asks them: with a limit of calls at once, paused while they keep failing, and counted."""
+"""Guards the gateway's models: limits calls at once, pauses a model that keeps failing, and counts."""
 
 from __future__ import annotations
 

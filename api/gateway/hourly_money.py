@@ -1,4 +1,4 @@
-"""What a family's model calls have cost in this hour, and what follows above its limit."""
+"""Counts what a family's model calls have cost in this hour, and acts above its limit."""
 
 from __future__ import annotations
 

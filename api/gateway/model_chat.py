@@ -1,4 +1,4 @@
-"""A chat that names a model of config/models.yaml and no family: the request goes to that model as it came.
+"""A chat that names a model of config/models.yaml and no family: the request goes to that model unchanged.
 
 It has no prompt, no variant and no arm. It is recorded as no family's, counts for none, and none of its texts is
 stored.

@@ -1,4 +1,4 @@
-"""How many calls of one model are under way at once, how many may wait for a slot, and who is next."""
+"""Limits one model's concurrent calls and the calls waiting for a slot, and chooses the next."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the gateway has beside the services of every process: guarded models, calls under way, counts, money, cache."""
+"""The gateway's own services, beside those of every process: guarded models, calls under way, counts, money, cache."""
 
 from __future__ import annotations
 

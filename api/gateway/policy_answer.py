@@ -1,4 +1,4 @@
-"""The answer of a Variant whose policy makes more of a request than one call: a cascade, votes, a gate.
+"""Answers by a Variant whose policy makes more of a request than one call: a cascade, votes, a gate.
 
 What it may ask is in core/policy/.
 """

@@ -1,4 +1,4 @@
-"""The client who waits for an answer, as the task that makes it and the task that sends it see it."""
+"""The client that waits for an answer, as the task that makes it and the task that sends it see it."""
 
 from __future__ import annotations
 

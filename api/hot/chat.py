@@ -1,4 +1,4 @@
-"""Chat: the gateway process answers, and its answer, which may be a stream, is passed on untouched."""
+"""Passes a chat to the gateway process, and its answer, which may be a stream, on untouched."""
 
 from __future__ import annotations
 

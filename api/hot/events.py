@@ -1,4 +1,4 @@
-"""Events in: interactions and feedback, one or up to 1,000 at once, answered once they are on disk."""
+"""Takes events: interactions and feedback, one or up to 1,000 at once, answered once they are on disk."""
 
 from __future__ import annotations
 

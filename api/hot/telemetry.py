@@ -1,4 +1,4 @@
-"""OpenTelemetry in: spans and log records of an application's own instrumentation are taken as events.
+"""Takes OpenTelemetry: spans and log records of an application's own instrumentation become events.
 
 The process for feedback reads OTLP, so that this process need not load protobuf. While that process is away, this one
 does.

@@ -1,1 +1,1 @@
-"""What holds for every request, whatever its route: connections, bodies, errors, headers. Start at ``edge.py``."""
+"""Handles every request alike, whatever its route: connections, bodies, errors, headers. Start at ``edge.py``."""

@@ -1,4 +1,4 @@
-"""How large a body each route takes: as much as it needs, and never more than ``limits.body_bytes``."""
+"""Limits the body of each route to as much as it needs, and never more than ``limits.body_bytes``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How long a connection may take over what it sends and what it reads, in each of its states."""
+"""Deadlines for what a connection sends and reads, in each of its states."""
 
 from __future__ import annotations
 

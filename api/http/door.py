@@ -1,4 +1,4 @@
-"""How many connections there may be, and whose turn it is."""
+"""Limits the number of connections, and says whose turn it is."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What senders have under way: requests, and bytes of bodies that have arrived.
+"""Counts what each sender has under way: requests, and bytes of bodies that have arrived.
 
 Counted as received, never as announced.
 

@@ -1,4 +1,4 @@
-"""What came over a connection and is not parsed yet."""
+"""Holds the bytes of a connection that are not parsed yet."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""uvicorn as every HTTP process of this package runs it."""
+"""Configures uvicorn for every HTTP process of this package."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Events as OpenAPI shows them, which ``api/hot/events.py`` takes."""
+"""Documents the event routes for OpenAPI; ``api/hot/events.py`` answers them."""
 
 from __future__ import annotations
 

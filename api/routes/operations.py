@@ -1,4 +1,4 @@
-"""Whether this process is alive, and whether it can serve; everything that is kept, for who leaves."""
+"""Says whether this process is alive and can serve, and exports everything that is kept."""
 
 from __future__ import annotations
 

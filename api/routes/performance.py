@@ -1,5 +1,6 @@
-"""What content pipelines report about their items: the same members as query parameters or as a body, as their own
-clients send them."""
+"""Takes reports of content pipelines about their items: the same members as query parameters or as a body, as their own
+clients send them.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Serving as OpenAPI shows it: ``api/hot/serving.py`` answers."""
+"""Documents the serving routes for OpenAPI; ``api/hot/serving.py`` answers them."""
 
 from __future__ import annotations
 

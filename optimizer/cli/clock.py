@@ -1,4 +1,4 @@
-"""``detent clock reset``: after a clock that ran ahead."""
+"""``detent clock reset``: sets the ticks' time back after a clock ran ahead."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Commands of what stands above the command line. The installation names them, so that no import leads up from here."""
+"""Loads commands from above the command line. The installation names them, so that no import leads up from here."""
 
 from __future__ import annotations
 

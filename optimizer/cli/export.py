@@ -1,4 +1,4 @@
-"""``detent export``: what applications take along."""
+"""``detent export``: writes what applications take along."""
 
 from __future__ import annotations
 

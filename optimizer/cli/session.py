@@ -1,4 +1,4 @@
-"""What a command works with: settings, the store, and the server of this home when one runs.
+"""Opens what a command works with: settings, the store, and the server of this home when one runs.
 
 A command asks for use cases by ``client``: of the server when one runs, else in this process.
 """

@@ -1,4 +1,4 @@
-"""What installed packages add by entry point.
+"""Finds what installed packages add by entry point.
 
 All distributions are looked through once per process, at the first question (tens of milliseconds).
 """

@@ -1,4 +1,4 @@
-"""What a use case needs of the world, as ports."""
+"""The ports that a use case needs of the world."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether all processes of a home can read and write its store: each announces its fault while it lasts."""
+"""Watches whether all processes of a home can read and write its store: each announces its fault while it lasts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a model may ask for over the Model Context Protocol.
+"""The tools that a model may call over the Model Context Protocol.
 
 The tools are some of the use cases, under names that say what they do, and two requests of applications, which the list
 of use cases does not hold. No tool has the members that go past a gate, so nothing can be forced.

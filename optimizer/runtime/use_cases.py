@@ -1,4 +1,4 @@
-"""What a person or a program can ask for: each act and each read, once.
+"""The list of use cases: each act and each read that a person or a program can ask for, once.
 
 ``api`` builds its routes from this list, and the command line its requests. A use case is one function of ``jobs`` (or
 ``content``) that takes a Context and its own request, and gives its own report. It is imported when it is used.

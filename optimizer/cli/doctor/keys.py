@@ -1,6 +1,6 @@
-"""What ``detent doctor`` says of the keys of models: set or not, in this shell and in that of the running server.
+"""Checks for ``detent doctor`` whether models' keys are set, in this shell and in that of the running server.
 
-Never their values.
+It never shows their values.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What ``detent family evaluate`` shows: figures, checks, what they cost, and what follows."""
+"""Shows the report of ``detent family evaluate``: figures, checks, what they cost, and what follows."""
 
 from __future__ import annotations
 

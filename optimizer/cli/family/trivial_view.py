@@ -1,4 +1,4 @@
-"""What answers without a model score on the same rows, for people."""
+"""Shows for people how trivial baselines, which ask no model, score on the same rows."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""How far something is that goes on: in a worker, or in a long read. Start at ``followed_run.py``."""
+"""Shows the progress of work in a worker or of a long read. Start at ``followed_run.py``."""

@@ -1,4 +1,4 @@
-"""How far a long reading is, while it lasts."""
+"""Shows the progress of a long reading."""
 
 from __future__ import annotations
 

@@ -1,6 +1,5 @@
-"""What runs by itself, and what the files say that does not serve:
-for the terminal of ``detent serve`` and ``detent rollout status``.
-"""
+"""Shows what runs by itself and which files' contents do not serve,
+for ``detent serve`` and ``detent rollout status``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a study would cost, in words."""
+"""Shows in words what a study would cost."""
 
 from __future__ import annotations
 

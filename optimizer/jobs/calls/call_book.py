@@ -1,4 +1,4 @@
-"""What the journal stores of one study's calls: transactions, and sums around them. Nothing is sent here."""
+"""Journals one study's calls: transactions, and sums around them. Nothing is sent here."""
 
 from __future__ import annotations
 

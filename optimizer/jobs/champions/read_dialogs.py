@@ -1,4 +1,4 @@
-"""What users ask: common queries, slow and failed ones, families that nobody asks, and what follows. Reads only."""
+"""Reads users' queries: common, slow and failed ones, families that nobody asks, and what follows. Writes nothing."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""How good answers are: over a time with all their scores, issues, models and dollars, and one conversation turn by
-turn. Reads only.
+"""Reads the quality of answers: over a time with all their scores, issues, models and dollars, and one conversation
+turn by turn. Writes nothing.
 """
 
 from __future__ import annotations

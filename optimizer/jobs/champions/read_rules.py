@@ -1,4 +1,4 @@
-"""Which rules of alerts are in force, what each allows a family now, and how soon it would tell of more."""
+"""Reads the rules of alerts in force, what each allows a family now, and how soon it would tell of more."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""How a family's success, score, errors, latency and cost moved: by hour, by day, or over a time, per variant and
-model.
-"""
+"""Reads a family's success, score, errors, latency and cost by hour, by day, or over a time, per variant and model."""
 
 from __future__ import annotations
 

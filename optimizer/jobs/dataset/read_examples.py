@@ -1,4 +1,4 @@
-"""How many examples a family has: to learn from, to compare on, sealed, and by label."""
+"""Counts a family's examples: to learn from, to compare on, sealed, and by label."""
 
 from __future__ import annotations
 

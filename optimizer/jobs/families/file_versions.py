@@ -1,4 +1,4 @@
-"""What syncing and adopting a family's file share: its prompt versions as stored Variants, and a tenure
+"""Shared steps of syncing and adopting a family's file: its prompt versions as stored Variants, and a tenure
 of one of them.
 """
 

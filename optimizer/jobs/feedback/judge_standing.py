@@ -1,4 +1,4 @@
-"""How far a family's judge can be trusted, and what it says of the answers: reads only."""
+"""Reads how far a family's judge can be trusted, and what it says of the answers. Writes nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What production reported, as it is stored."""
+"""Reads stored events of production."""
 
 from __future__ import annotations
 

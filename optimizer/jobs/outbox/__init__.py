@@ -1,1 +1,1 @@
-"""What MLflow and people are sent: the mirror, and the delivery of alerts. Start at ``mirror_outbox.py``."""
+"""Delivers to MLflow and to people: the mirror, and alerts. Start at ``mirror_outbox.py``."""

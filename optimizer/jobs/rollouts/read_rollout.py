@@ -1,4 +1,4 @@
-"""What can be asked about a rollout: where it stands, who is served what, its record, and what it still needs."""
+"""Answers reads of a rollout: where it stands, who is served what, its record, and what it still needs."""
 
 from __future__ import annotations
 

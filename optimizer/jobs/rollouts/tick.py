@@ -1,4 +1,4 @@
-"""The tick: what the worker does every ten seconds for each rollout.
+"""Ticks every rollout, every ten seconds.
 
 Approved rollouts begin, lapsed ones go on, and evidence moves the others and renews their leases.
 """

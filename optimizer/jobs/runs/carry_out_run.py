@@ -1,4 +1,4 @@
-"""Does what was asked for in the background outside studies, and keeps what was found."""
+"""Carries out a run queued outside studies, and keeps its result."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Queues what a family's judge is asked to do in the background: score users' answers, or be checked for biases."""
+"""Queues a run of a family's judge: to score users' answers, or to be checked for biases."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What was asked of the worker outside studies, and how far it is."""
+"""Reads the runs queued outside studies, and how far each is."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a study's recorded tier answers say of its cascade: the curves of its thresholds and the price of its audits."""
+"""Reads from a study's recorded tier answers the curves of its cascade's thresholds and the price of its audits."""
 
 from __future__ import annotations
 

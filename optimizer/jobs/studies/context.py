@@ -1,4 +1,4 @@
-"""What every step of one study's run shares: the study, its family, its examples, its evaluator and its progress."""
+"""The context that all steps of one study's run share: study, family, examples, evaluator and progress."""
 
 from __future__ import annotations
 

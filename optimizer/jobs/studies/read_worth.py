@@ -1,4 +1,4 @@
-"""Says before anything is spent what a family gets right without a model, and whether more labels would pay."""
+"""Reads, before anything is spent, what a family gets right without a model, and whether more labels would pay."""
 
 from __future__ import annotations
 

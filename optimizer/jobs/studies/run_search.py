@@ -1,4 +1,4 @@
-"""The search of a study: the champion as trial 0, then what the strategies propose, evaluated on the dev examples."""
+"""Searches for a study: the champion as trial 0, then what the strategies propose, evaluated on the dev examples."""
 
 from __future__ import annotations
 

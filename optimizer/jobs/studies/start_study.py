@@ -1,4 +1,4 @@
-"""What a person asks of studies: a search, a look at the holdout, what either would cost, a nomination, an end."""
+"""Acts of a person on studies: a search, a look at the holdout, what either would cost, a nomination, an end."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What an operator does to an installation: keys, retention, a clock put right. Start at ``manage_keys.py``."""
+"""Acts of an operator on an installation: keys, retention, a clock put right. Start at ``manage_keys.py``."""

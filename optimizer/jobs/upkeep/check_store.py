@@ -1,4 +1,4 @@
-"""Reads every page of the store unasked, since a damaged one that nobody needs yet would be met on a worse day."""
+"""Reads every page of the store in advance, so that a damaged one is found before it is needed."""
 
 from __future__ import annotations
 

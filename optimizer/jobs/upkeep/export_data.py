@@ -1,4 +1,4 @@
-"""Writes everything that is kept, for who leaves: rows, families and prompts, and no secret."""
+"""Exports everything that is kept: rows, families and prompts, and no secret."""
 
 from __future__ import annotations
 

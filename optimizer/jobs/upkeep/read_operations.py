@@ -1,4 +1,4 @@
-"""What waits for the worker, what needs a person, and who did what."""
+"""Lists what waits for the worker, what needs a person, and who did what."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is kept for a time only, family by family: until when, and what holds some of it longer."""
+"""Reads until when records are kept, family by family, and what holds some of them longer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One page for an operator: what runs, what is served, what needs a person."""
+"""Reads one page for an operator: what runs, what is served, what needs a person."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an evaluation outside a study asks: which examples or golden scenarios, of which Variants, and at what cost."""
+"""Plans an evaluation outside a study: which examples or golden scenarios, of which Variants, and at what cost."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a study of a kind of family does with the store: what it costs, who evaluates, what its report adds.
+"""Studies by kind of family, with the store: what one costs, who evaluates, what its report adds.
 
 Start at ``kind.py``.
 """

@@ -1,4 +1,4 @@
-"""What a kind of family answers about its studies, and who answers.
+"""The port of a kind of family's studies, and the registry of those that answer.
 
 What needs no store is ``FamilyKind`` in ``core/family/family.py``.
 """
