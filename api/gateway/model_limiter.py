@@ -16,7 +16,7 @@ class Full(Exception):
 
 
 @dataclass(eq=False, slots=True)
-class _Waiting:
+class _Waiter:
     sender: str
     turn: asyncio.Event = field(default_factory=asyncio.Event)
     has_place: bool = False
@@ -33,7 +33,7 @@ class Limiter:
     def __init__(self, places: int, queue: int) -> None:
         self.places, self.queue = places, queue
         self._out: Counter[str] = Counter()
-        self._waiting: list[_Waiting] = []  # in the order in which they came
+        self._waiting: list[_Waiter] = []  # in the order in which they came
 
     @property
     def n_out(self) -> int:
@@ -57,7 +57,7 @@ class Limiter:
         else:
             if len(self._waiting) >= self.queue:
                 self._make_room(sender)
-            mine = _Waiting(sender)
+            mine = _Waiter(sender)
             self._waiting.append(mine)
             try:
                 with while_wanted(), suppress(TimeoutError):

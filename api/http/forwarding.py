@@ -18,7 +18,13 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from api.http.edge import SAFE_HEADERS
-from api.http.neighbour_connections import AnswerLost, ClientLeft, Headers, NeighbourConnection, NeighbourConnections
+from api.http.neighbour_connections import (
+    AnswerLost,
+    ClientDisconnected,
+    Headers,
+    NeighbourConnection,
+    NeighbourConnections,
+)
 from api.http.problems import GatewayUnavailable, MalformedBody
 from optimizer.core.base.errors import Busy
 from optimizer.host.tracing import TRACEPARENT, TRACING
@@ -62,7 +68,7 @@ class ForwardedAnswer:
                 if ended:
                     return
                 body = await connection.piece()
-        except (ClientLeft, OSError):
+        except (ClientDisconnected, OSError):
             pass  # the client went
         finally:
             self.end()
@@ -150,7 +156,7 @@ class Neighbour:
         except BaseException as error:
             leaving.cancel()
             connections.give_back(connection)
-            if isinstance(error, ClientLeft):
+            if isinstance(error, ClientDisconnected):
                 return None
             if isinstance(error, AnswerLost):
                 raise self.away(str(error), is_sent=True) from error

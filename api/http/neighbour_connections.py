@@ -26,7 +26,7 @@ class AnswerLost(Exception):
     """The other process gave no whole answer; the text says what happened."""
 
 
-class ClientLeft(Exception):
+class ClientDisconnected(Exception):
     """The client of the request has gone."""
 
 
@@ -81,7 +81,7 @@ class NeighbourConnection(asyncio.Protocol):
         return self._number
 
     async def head(self) -> tuple[int, Headers]:
-        """Status and headers of the answer. Raises AnswerLost, or ClientLeft after ``leave``."""
+        """Status and headers of the answer. Raises AnswerLost, or ClientDisconnected after ``leave``."""
         while not self._has_head:
             await self._news()
         return self._parser.get_status_code(), list(self._headers)
@@ -105,7 +105,7 @@ class NeighbourConnection(asyncio.Protocol):
     def leave(self, number: int) -> None:
         """The client of that request has gone; tells the other process."""
         if number == self._number:
-            self._fail(ClientLeft())
+            self._fail(ClientDisconnected())
 
     def finish(self) -> bool:
         """Whether the connection can carry another request; else it is closed."""

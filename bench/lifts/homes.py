@@ -26,14 +26,14 @@ MANY_CALLS = 100_000  # a cap that never bites: the definition's sizes bound the
 
 
 @dataclass(frozen=True, kw_only=True)
-class Answering:
+class HomeModel:
     """The model that answers in every home, by its name there and its entry in config/models.yaml."""
 
     name: str = "embedded"
     entry: Mapping[str, Any] | None = None
 
     @classmethod
-    def from_environment(cls) -> Answering:
+    def from_environment(cls) -> HomeModel:
         """The embedded model, or the one that DETENT_BENCH_MODEL and DETENT_BENCH_API name.
 
         Raises SystemExit where only one of both is set.
@@ -85,7 +85,7 @@ def _row(row: Row, measured: Measured, family: Family) -> dict[str, Any]:
     return {"id": row["id"], "input": family.declared_inputs(row["input"]), "expected": expected}
 
 
-def make_home(home: Path, name: str, measured: Measured, data: Path, model: Answering) -> None:
+def make_home(home: Path, name: str, measured: Measured, data: Path, model: HomeModel) -> None:
     """A project with this family as it is shipped; its corpus and the like are those of the data."""
     folder = home / "families" / name
     folder.mkdir(parents=True, exist_ok=True)

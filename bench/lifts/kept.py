@@ -12,7 +12,7 @@ from typing import Any
 from common import CACHES, RESULTS, SHARED, commit, machine
 from pages import DOCS
 
-from lifts.homes import Answering
+from lifts.homes import HomeModel
 from lifts.page import page
 from lifts.plan import PER_SECOND, PLAN, SCALE
 from optimizer.core.family.settings import RolloutSettings
@@ -26,12 +26,12 @@ class Work:
 
     folder: Path
     data: Path
-    model: Answering
+    model: HomeModel
 
     @classmethod
     def kept(cls) -> Work:
         """Of the environment's model."""
-        model = Answering.from_environment()
+        model = HomeModel.from_environment()
         cache = Path(os.environ.get("DETENT_FAMILIES") or CACHES / "detent-bench-families")
         return cls(
             folder=cache / model.label.replace("/", "_"),

@@ -8,7 +8,7 @@ from rules.ramps import Ending
 
 from optimizer.core.statistics.outcomes import Block
 from optimizer.core.statistics.quality_gate import QualityGate
-from optimizer.core.statistics.stopping_rule import Standing, stopping_rule
+from optimizer.core.statistics.stopping_rule import RolloutPosition, stopping_rule
 from simulations.tally import BASE, DELTA, as_block
 
 LADDER = (0.10, 0.25, 0.50, 0.75)
@@ -44,7 +44,7 @@ class OwnRule:
         self.gate = self.gate.after(block)
         in_stage = self.gate.labelled_in_stage if self.gate.stage == self.stage else 0
         seen = self.gate.labelled + (self.gate.pending.n if self.gate.pending is not None else 0)
-        standing = Standing(
+        standing = RolloutPosition(
             ladder=self.ladder,
             stage=self.stage,
             peaks=self.gate.peaks,

@@ -21,7 +21,7 @@ from optimizer.core.rollout.evidence_state import DAY, WEEK
 from optimizer.core.serving.assignment import HOLDBACK_SHARE
 from optimizer.core.statistics.outcomes import Block, Outcomes
 from optimizer.core.statistics.quality_gate import QualityGate, WholeDays
-from optimizer.core.statistics.stopping_rule import Standing, harm_evidence, stopping_rule
+from optimizer.core.statistics.stopping_rule import RolloutPosition, harm_evidence, stopping_rule
 from simulations.own_rule import BUDGET, ENDINGS, LADDER
 from simulations.returning_users import Crowd, draw_users
 from simulations.tally import BASE, DELTA, Tally, as_block, mean_cell, progress, share_cell
@@ -84,7 +84,7 @@ class Rules:
         actions = {}
         for name in self.names:
             if name not in self.ends:
-                standing = Standing(
+                standing = RolloutPosition(
                     ladder=LADDER,
                     stage=self.stage,
                     peaks=self.gate.peaks,

@@ -35,7 +35,7 @@ from optimizer.runtime import wiring
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answering:
+class DemoModels:
     """``is_embedded``: only the embedded model answers, which takes no key, no network and no money.
 
     ``words`` go on after "with".
@@ -45,7 +45,7 @@ class Answering:
     words: str
 
 
-def read_answering(settings: Settings, families: Iterable[Family]) -> Answering:
+def read_answering(settings: Settings, families: Iterable[Family]) -> DemoModels:
     """Reads config/models.yaml and starts no model. Raises NotFound for a model that the file does not name."""
     models = wiring.open_models(settings)
     try:
@@ -54,11 +54,11 @@ def read_answering(settings: Settings, families: Iterable[Family]) -> Answering:
     finally:
         models.close()
     if not others:
-        return Answering(is_embedded=True, words="a real and very small language model on this machine")
+        return DemoModels(is_embedded=True, words="a real and very small language model on this machine")
     listed = ", ".join(
         f"{name} ({model.litellm or model.model or 'no embedded model'})" for name, model in others.items()
     )
-    return Answering(is_embedded=False, words=f"models of config/models.yaml: {listed}")
+    return DemoModels(is_embedded=False, words=f"models of config/models.yaml: {listed}")
 
 
 MIRRORED_WITHIN_S = 60.0
@@ -86,7 +86,7 @@ def say_what_happened(screen: Screen, store: Store, stories: Sequence[Story], ro
 
 
 def say_what_comes_next(
-    screen: Screen, place: Place, stories: Sequence[Story], study: Study, answering: Answering
+    screen: Screen, place: Place, stories: Sequence[Story], study: Study, answering: DemoModels
 ) -> None:
     """The commands, and the page that shows the stories."""
     home = f"DETENT_HOME={place.settings.home} " if place.why else ""

@@ -19,7 +19,7 @@ from optimizer.core.family.family import Family
 from optimizer.core.family.variant import Variant
 from optimizer.demo.cascade import CascadeDemo, StatedPrice, sealed_bars
 from optimizer.demo.ending import (
-    Answering,
+    DemoModels,
     read_answering,
     say_addresses,
     say_price,
@@ -173,7 +173,7 @@ def _prompts(store: Store, family: str, before: str | None, after: str | None) -
     return (variants[0], variants[1]) if len(variants) == 2 else None
 
 
-def _say_what_comes(screen: Screen, place: Place, answering: Answering) -> None:
+def _say_what_comes(screen: Screen, place: Place, answering: DemoModels) -> None:
     screen.say(f"Detent demo: the whole loop on real text, with {answering.words}.", "bold")
     needs = (
         f"No key, no network, nothing made up; {LENGTH}"

@@ -75,7 +75,7 @@ def set_up_logs(settings: Settings, process: str, *, terminal: bool = True) -> N
         ],
     )
 
-    file = _Rotating(
+    file = _RotatingHandler(
         settings.log_dir() / f"{process}.log",
         maxBytes=int(settings.log_file_mb * 1024 * 1024),
         backupCount=settings.log_files - 1,
@@ -105,10 +105,10 @@ def set_up_logs(settings: Settings, process: str, *, terminal: bool = True) -> N
 
 def n_dropped() -> int:
     """Lines of this process's logs that could not be written, as on a full disk."""
-    return sum(handler.n_dropped for handler in logging.getLogger().handlers if isinstance(handler, _Counting))
+    return sum(handler.n_dropped for handler in logging.getLogger().handlers if isinstance(handler, _CountingHandler))
 
 
-class _Counting(logging.Handler):
+class _CountingHandler(logging.Handler):
     """What it cannot write is dropped and counted; its base shows each on stderr, with the way that led to it."""
 
     n_dropped = 0
@@ -120,11 +120,11 @@ class _Counting(logging.Handler):
             super().handleError(record)
 
 
-class _Stream(_Counting, logging.StreamHandler[Any]):
+class _Stream(_CountingHandler, logging.StreamHandler[Any]):
     pass
 
 
-class _Rotating(_Counting, RotatingFileHandler):
+class _RotatingHandler(_CountingHandler, RotatingFileHandler):
     """Begins a new file behind the line that fills the old one: its base makes every line twice, to know its length."""
 
     def shouldRollover(self, record: logging.LogRecord) -> bool:

@@ -21,7 +21,7 @@ SPREADS = sys.platform == "linux"  # connections over all sockets of a port; els
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Listening:
+class BoundPort:
     """A bound socket; ``notice`` is a sentence when it is not the wanted port.
 
     It listens, unless it ``is_shared``: then it only holds the port, and each process has a socket of its own.
@@ -33,7 +33,7 @@ class Listening:
     notice: str | None
     is_shared: bool = False
 
-    def shared(self) -> Listening:
+    def shared(self) -> BoundPort:
         """The same port for several processes, over which the system spreads connections, where it can.
 
         The port was free: otherwise another server's connections would be spread over here, too. It is held to the end,
@@ -57,7 +57,7 @@ class Listening:
         return _bind(self.host, self.port, shared=True)
 
 
-def listen(host: str, wanted: int, server: str) -> Listening:
+def listen(host: str, wanted: int, server: str) -> BoundPort:
     """Bind ``wanted`` on ``host``, else the next free port (0: any).
 
     Raises:
@@ -75,7 +75,7 @@ def listen(host: str, wanted: int, server: str) -> Listening:
             notice = notice or f"Port {wanted} is taken by {owner_of(wanted)}"
             continue
         actual = bound.getsockname()[1]
-        return Listening(
+        return BoundPort(
             socket=bound, host=host, port=actual, notice=f"{notice}; {server} uses {actual}." if notice else None
         )
     raise Conflict(

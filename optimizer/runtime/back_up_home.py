@@ -81,7 +81,7 @@ def back_up_home(
             is_packed = file.suffix in (".gz", ".tgz")
             packing: dict[str, Any] = {"mode": "w:gz", "compresslevel": 1} if is_packed else {"mode": "w"}
             with tarfile.open(fileobj=out, **packing) as tar:
-                archive = _Archive(tar)
+                archive = _BackupArchive(tar)
                 # The spool before the store: an event on its way is then in one of them, or in both under one id.
                 archive.folder(settings.home, settings.var() / "spool")
                 _add_databases(archive, databases, copy, progress)
@@ -118,7 +118,7 @@ def back_up_home(
     )
 
 
-class _Archive:
+class _BackupArchive:
     """Adds members, each once, and keeps their hashes."""
 
     def __init__(self, tar: tarfile.TarFile) -> None:
@@ -175,7 +175,7 @@ def _files(place: Path) -> Iterator[Path]:
                 yield from _files(entry)
 
 
-def _add_databases(archive: _Archive, databases: Mapping[str, Path], copy: Path, progress: Progress) -> None:
+def _add_databases(archive: _BackupArchive, databases: Mapping[str, Path], copy: Path, progress: Progress) -> None:
     """Adds the databases, all of one moment.
 
     Nobody writes into the store while a read of each begins. Then each is copied from its read.

@@ -24,7 +24,7 @@ import structlog
 from optimizer.core.base.errors import Refused
 from optimizer.host import logs, run_files, user_homes
 from optimizer.host.config import Settings
-from optimizer.host.ports_in_use import Listening, is_loopback, listen, reachable_host
+from optimizer.host.ports_in_use import BoundPort, is_loopback, listen, reachable_host
 
 log = structlog.get_logger(__name__)
 
@@ -49,7 +49,7 @@ class Child:
     name: str  # of its run file, its logs and its alerts
     entry: str = ""  # entry point in optimizer.processes; "": the name
     number: int = 1  # its number among the processes of its entry point
-    listening: Listening | None = None
+    listening: BoundPort | None = None
     process: subprocess.Popen[bytes] | None = None
     started_at: float = 0.0  # monotonic seconds
     next_start_at: float = 0.0

@@ -32,7 +32,7 @@ def model(monkeypatch: pytest.MonkeyPatch) -> Iterator[Provider]:
 
 def work_in(folder: Path) -> Any:
     families, homes = importlib.import_module("families"), importlib.import_module("lifts.homes")
-    answering = homes.Answering.from_environment()
+    answering = homes.HomeModel.from_environment()
     return families.Work(folder=folder / "kept", data=data_in(folder / "data"), model=answering)
 
 
@@ -74,7 +74,7 @@ def test_half_a_model_of_the_environment_is_refused(monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("DETENT_BENCH_MODEL", "one")
     monkeypatch.delenv("DETENT_BENCH_API", raising=False)
     with pytest.raises(SystemExit, match="Set both"):
-        importlib.import_module("lifts.homes").Answering.from_environment()
+        importlib.import_module("lifts.homes").HomeModel.from_environment()
 
 
 def cell(name: str, seed: int, base: list[float], winner: list[float], **changes: Any) -> dict[str, Any]:

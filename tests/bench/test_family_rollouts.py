@@ -34,7 +34,7 @@ def measured_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[An
     with pytest.MonkeyPatch.context() as patch, naming_model(patch) as model:
         patch.syspath_prepend(str(BENCH))
         families, kept = importlib.import_module("families"), importlib.import_module("lifts.kept")
-        answering = importlib.import_module("lifts.homes").Answering.from_environment()
+        answering = importlib.import_module("lifts.homes").HomeModel.from_environment()
         work = kept.Work(folder=folder / "kept", data=data_in(folder / "data"), model=answering)
         families.run([(FAMILY, 1)], work, n_rows=6)
         yield work, model

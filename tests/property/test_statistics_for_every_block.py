@@ -31,7 +31,7 @@ from optimizer.core.statistics.quality_gate import (
     QualityGate,
     margin_needed,
 )
-from optimizer.core.statistics.stopping_rule import Standing, stopping_rule
+from optimizer.core.statistics.stopping_rule import RolloutPosition, stopping_rule
 
 rates = st.floats(0.001, 0.999)
 shares = st.floats(0.01, 0.99)
@@ -198,7 +198,7 @@ def test_the_interval_holds_a_difference_that_stays_at_every_look(runs: int, dif
 
 peaks = st.fixed_dictionaries({name: st.floats(0, 8) for name in ("ship3", "ship2", "ship1", "roll")})
 standings = st.builds(
-    Standing,
+    RolloutPosition,
     ladder=st.just(LADDER),
     stage=st.integers(0, 3),
     peaks=peaks,
@@ -214,7 +214,7 @@ standings = st.builds(
 
 
 passed = st.builds(
-    Standing,
+    RolloutPosition,
     ladder=st.just(LADDER),
     stage=st.integers(0, 3),
     peaks=st.fixed_dictionaries(

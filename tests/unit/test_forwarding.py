@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from api.http.forwarding import SERVING_VERSION, Gateway
-from api.http.neighbour_connections import MOST_UNREAD_BYTES, AnswerLost, ClientLeft
+from api.http.neighbour_connections import MOST_UNREAD_BYTES, AnswerLost, ClientDisconnected
 from api.http.problems import GatewayUnavailable, MalformedBody
 
 Answering = Callable[[bytes, asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -290,7 +290,7 @@ def test_a_leave_that_comes_late_ends_no_other_request(tmp_path: Path) -> None:
             assert await connection.piece() == b"hi"
             connection.ask(b"POST / HTTP/1.1\r\n\r\n")
             connection.leave(now + 1)
-            with pytest.raises(ClientLeft):
+            with pytest.raises(ClientDisconnected):
                 await connection.head()
             connection.abort()
 

@@ -13,7 +13,7 @@ import pytest
 
 from optimizer.adapters.store import Database
 from optimizer.content.adapters.content_files import read_levels
-from optimizer.content.core.records.report import MIN_ITEMS, Level, Reading, level_of, out_of_range
+from optimizer.content.core.records.report import MIN_ITEMS, Level, WindowFigure, level_of, out_of_range
 from optimizer.content.jobs.watch_pipeline import OUT_OF_RANGE, watch_pipeline
 from optimizer.core.base.errors import InvalidInput
 from optimizer.core.feedback.pipeline_record import TARGETS, PipelineRecord, Target
@@ -54,7 +54,7 @@ def test_too_few_items_raise_nothing_and_clear_nothing_and_none_at_all_clears() 
     def found(value: float | None, n: int, before: dict[str, Level]) -> list[str]:
         return [
             one.figure
-            for one in out_of_range({"bypass_rate": Reading(value=value, n=n)}, {"bypass_rate": BYPASS}, before)
+            for one in out_of_range({"bypass_rate": WindowFigure(value=value, n=n)}, {"bypass_rate": BYPASS}, before)
         ]
 
     assert found(0.1, MIN_ITEMS - 1, {}) == []

@@ -15,7 +15,7 @@ import pytest
 from optimizer.core.family.settings import Output
 from optimizer.core.models.language import ModelAnswer, ModelRequest
 from optimizer.core.policy.assess import Situation, assess
-from optimizer.core.policy.attempts import Attempt, Call, Done, Reply, part_of, total_cost_usd
+from optimizer.core.policy.attempts import Attempt, Call, PolicyOutcome, Reply, part_of, total_cost_usd
 from optimizer.core.policy.policy import parse_policy, request_of_call, request_of_policy
 from optimizer.core.policy.steps import PolicyPlan, audit, is_audited, most_calls, steps
 
@@ -46,7 +46,7 @@ def run(
     output: Output | None = None,
     predicted: tuple[float | None, ...] = (),
     **situation: Any,
-) -> tuple[Done, list[Attempt]]:
+) -> tuple[PolicyOutcome, list[Attempt]]:
     """``say(call, n)`` answers the n-th call of all (from 0)."""
     parsed = parse_policy(policy)
     plan = PolicyPlan(policy=parsed, model="only", output=output or Output(), predicted=predicted)
@@ -60,7 +60,7 @@ def run(
             ask = machine.send(attempts)
     except StopIteration as end:
         assert len(past) <= most_calls(parsed)
-        done: Done = end.value
+        done: PolicyOutcome = end.value
         return done, past
 
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from optimizer.core.feedback.retention import KEY_DAYS, Cut, Hold, cut, key_days
+from optimizer.core.feedback.retention import KEY_DAYS, RetentionLimit, RetentionNeed, cut, key_days
 
 NOW = datetime(2026, 11, 20, 9, 30, tzinfo=UTC)
 
@@ -19,21 +19,23 @@ def day(n: int) -> datetime:
 
 
 def test_rows_are_kept_for_whole_days() -> None:
-    assert cut(NOW, 90) == Cut(before=day(90))
+    assert cut(NOW, 90) == RetentionLimit(before=day(90))
     assert cut(NOW, 1).before == day(1), "the sums of yesterday may still be made again"
 
 
 def test_the_oldest_thing_that_is_still_needed_holds_everything_younger() -> None:
     holds = [
-        Hold(since=day(95), why="a rollout"),
-        Hold(since=day(120), why="the sums"),
-        Hold(since=day(2), why="a watch"),
+        RetentionNeed(since=day(95), why="a rollout"),
+        RetentionNeed(since=day(120), why="the sums"),
+        RetentionNeed(since=day(2), why="a watch"),
     ]
-    assert cut(NOW, 90, holds) == Cut(before=day(120), held_by="the sums")
+    assert cut(NOW, 90, holds) == RetentionLimit(before=day(120), held_by="the sums")
 
 
 def test_what_needs_only_younger_rows_holds_nothing() -> None:
-    assert cut(NOW, 90, [Hold(since=day(90), why="a rollout"), Hold(since=NOW, why="a watch")]) == Cut(before=day(90))
+    assert cut(
+        NOW, 90, [RetentionNeed(since=day(90), why="a rollout"), RetentionNeed(since=NOW, why="a watch")]
+    ) == RetentionLimit(before=day(90))
 
 
 def test_less_than_a_day_is_no_retention() -> None:

@@ -22,7 +22,7 @@ from optimizer import processes
 from optimizer.core.base.errors import Conflict, InvalidInput, Refused
 from optimizer.host import run_files
 from optimizer.host.config import Api, Settings, load_settings
-from optimizer.host.ports_in_use import SPREADS, Listening, is_free, is_loopback, listen, reachable_host
+from optimizer.host.ports_in_use import SPREADS, BoundPort, is_free, is_loopback, listen, reachable_host
 from optimizer.runtime import supervise
 
 HOLD = """
@@ -116,7 +116,7 @@ def test_a_taken_port_is_named_with_its_owner_and_the_next_one_used() -> None:
 
 
 @pytest.fixture
-def port_of_workers() -> Iterator[Listening]:
+def port_of_workers() -> Iterator[BoundPort]:
     """Held for several, of which none has begun to listen."""
     if not SPREADS:
         pytest.skip("here the workers accept from one socket")
@@ -141,7 +141,7 @@ def told_who_listens_too(port: int, user: int, *options: int) -> str:
     ],
 )
 def test_no_other_process_takes_the_port_of_workers_before_they_listen_or_when_all_have_died(
-    port_of_workers: Listening, is_other: bool, options: tuple[int, ...]
+    port_of_workers: BoundPort, is_other: bool, options: tuple[int, ...]
 ) -> None:
     if is_other and os.getuid() != 0:
         pytest.skip("only root can be another user")
@@ -159,7 +159,7 @@ def test_no_other_process_takes_the_port_of_workers_before_they_listen_or_when_a
         socket.create_connection(("127.0.0.1", port), timeout=5).close()
 
 
-def test_a_second_server_is_told_that_the_port_is_taken_while_workers_start(port_of_workers: Listening) -> None:
+def test_a_second_server_is_told_that_the_port_is_taken_while_workers_start(port_of_workers: BoundPort) -> None:
     second = listen("127.0.0.1", port_of_workers.port, "api")
     second.socket.close()
     assert second.port > port_of_workers.port
@@ -167,7 +167,7 @@ def test_a_second_server_is_told_that_the_port_is_taken_while_workers_start(port
     assert f"Port {port_of_workers.port} is taken by" in second.notice
 
 
-def test_workers_start_again_at_a_port_with_connections_that_ended_a_moment_ago(port_of_workers: Listening) -> None:
+def test_workers_start_again_at_a_port_with_connections_that_ended_a_moment_ago(port_of_workers: BoundPort) -> None:
     """Of one process before, and of several."""
     port_of_workers.socket.close()
     port = port_of_workers.port
@@ -184,7 +184,7 @@ def test_workers_start_again_at_a_port_with_connections_that_ended_a_moment_ago(
         holding.socket.close()
 
 
-def test_connections_are_spread_over_workers(port_of_workers: Listening) -> None:
+def test_connections_are_spread_over_workers(port_of_workers: BoundPort) -> None:
     with port_of_workers.of_one() as first, port_of_workers.of_one() as second, ExitStack() as clients:
         for one in (first, second):
             one.listen(512)
@@ -314,9 +314,9 @@ def test_a_child_that_cannot_be_started_is_alarmed_and_tried_again(
     alarms: list[tuple[str, str]] = []
     monkeypatch.setattr(supervise, "sys", type("Sys", (), {"executable": "/bin/false"}))
     monkeypatch.setattr(supervise, "TURN_WAIT_S", 0.0)
-    of_one, n_asked = Listening.of_one, 0
+    of_one, n_asked = BoundPort.of_one, 0
 
-    def of_one_from_the_third_on(listening: Listening) -> socket.socket:
+    def of_one_from_the_third_on(listening: BoundPort) -> socket.socket:
         nonlocal n_asked
         n_asked += 1
         if n_asked < 3:
@@ -329,7 +329,7 @@ def test_a_child_that_cannot_be_started_is_alarmed_and_tried_again(
         if len(told) >= 4 and {"api", "api-2"} <= ended:
             supervisor.stop()
 
-    monkeypatch.setattr(Listening, "of_one", of_one_from_the_third_on)
+    monkeypatch.setattr(BoundPort, "of_one", of_one_from_the_third_on)
     supervisor = supervise.Supervisor(
         quiet, report=stop_after_restarts, alarm=lambda name, text: alarms.append((name, text)), mlflow=False
     )

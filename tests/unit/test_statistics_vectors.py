@@ -24,7 +24,7 @@ from optimizer.core.statistics.outcomes import Bet, Block, Outcomes, bernoulli_b
 from optimizer.core.statistics.projection import null_projection
 from optimizer.core.statistics.quality_gate import QualityGate, roll_hypothesis, ship_hypothesis
 from optimizer.core.statistics.sample_ratio import sample_ratio_log_e
-from optimizer.core.statistics.stopping_rule import Standing, stopping_rule
+from optimizer.core.statistics.stopping_rule import RolloutPosition, stopping_rule
 
 SHARED = Path(os.environ.get("DETENT_SHARED", Path(__file__).parents[3] / "shared"))
 FILE = SHARED / "statistics" / "test_vectors.json"
@@ -82,7 +82,7 @@ def of_full_gate(i: dict[str, Any]) -> dict[str, Any]:
 
 
 def of_decision(i: dict[str, Any]) -> dict[str, Any]:
-    standing = Standing(
+    standing = RolloutPosition(
         ladder=LADDER,
         stage=LADDER.index(i["stage"] / 100),
         peaks=i["latched_log_e"],

@@ -84,7 +84,7 @@ def parse_family_text(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _FileState:
+class _NamedFile:
     """What is known of one name: its file as it was read, its last good version, and the faults of the newest."""
 
     signature: _Signature | None
@@ -126,8 +126,8 @@ class FamilyFiles:
         self._sizes: Mapping[str, Size] = {}
         self._models: Mapping[str, str] = {}
         self.former_names: Mapping[str, str] = {}
-        self._loaded: Mapping[str, _FileState] = {}
-        self._families: tuple[Mapping[str, _FileState], Mapping[str, str], Mapping[str, Family]] | None = None
+        self._loaded: Mapping[str, _NamedFile] = {}
+        self._families: tuple[Mapping[str, _NamedFile], Mapping[str, str], Mapping[str, Family]] | None = None
         self._lock = threading.Lock()
 
     def load(self) -> None:
@@ -141,7 +141,7 @@ class FamilyFiles:
                 self._models_stat = _stat(self._models_file)
                 with suppress(InvalidInput):  # told by those who call models
                     self._sizes, self._models = self._read_models(self._models_file)
-            now: dict[str, _FileState] = {}
+            now: dict[str, _NamedFile] = {}
             for name, signature in self._signatures().items():
                 known = before.get(name)
                 is_as_before = known is not None and known.signature == signature and not models_changed
@@ -204,7 +204,7 @@ class FamilyFiles:
     def _models_changed(self) -> bool:
         return self._models_file is not None and _stat(self._models_file) != self._models_stat
 
-    def _read(self, name: str, signature: _Signature | None, known: _FileState | None) -> _FileState:
+    def _read(self, name: str, signature: _Signature | None, known: _NamedFile | None) -> _NamedFile:
         files = [path for path, _ in signature or () if path.name == FILE_NAME]
         file = files[0] if files else self.directories[0] / name / FILE_NAME
         try:
@@ -223,13 +223,13 @@ class FamilyFiles:
             family = self._parse_all(texts, name, file)
         except InvalidFamily as problem:
             good = known.family if known is not None else None
-            return _FileState(signature=signature, problem=problem, family=good or self._last_good(name))
+            return _NamedFile(signature=signature, problem=problem, family=good or self._last_good(name))
         for file_name in _kept_names(name):
             if file_name in texts:
                 self._keep(name, file_name, texts[file_name])
             else:
                 self._remove(name, file_name)
-        return _FileState(signature=signature, family=family)
+        return _NamedFile(signature=signature, family=family)
 
     def _parse_all(self, texts: Mapping[str, str], name: str, file: Path) -> Family:
         """The family of these texts, with its golden scenarios where it has some."""

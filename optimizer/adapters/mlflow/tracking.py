@@ -44,18 +44,18 @@ _RUN_STATUS = {
 
 
 @dataclass(slots=True, kw_only=True)
-class _SentTrial:
+class _MirroredTrial:
     run_id: str
     seal: str | None  # None: not known to be there completely
     params: set[str]  # which MLflow never changes
 
 
 @dataclass(slots=True, kw_only=True)
-class _SentStudy:
+class _MirroredStudy:
     """What MLflow has of a running study."""
 
     parent: str  # id of its run
-    trials: dict[str, _SentTrial]
+    trials: dict[str, _MirroredTrial]
     points: set[fields.Point] = field(default_factory=set)  # of the parent, sent by this process
 
 
@@ -73,7 +73,7 @@ class MlflowTracker:
         self._artifact_root = artifact_root or _artifact_root(tracking_uri)
         self._prompts = PromptRegistry(self._client)
         self._experiments: dict[str, str] = {}
-        self._mirrored: dict[str, _SentStudy] = {}
+        self._mirrored: dict[str, _MirroredStudy] = {}
 
     def mirror_study(self, study: Study, trials: Sequence[Trial], extras: StudyEvidence) -> str:
         """A parent run for the study, a nested run per trial; whatever is unchanged since the last time is left alone.
@@ -180,7 +180,7 @@ class MlflowTracker:
 
     # --- one study ----------------------------------------------------------------------------------------------------
 
-    def _look_up(self, experiment: str, parent: str, study: Study, trials: Sequence[Trial]) -> _SentStudy:
+    def _look_up(self, experiment: str, parent: str, study: Study, trials: Sequence[Trial]) -> _MirroredStudy:
         """A seal counts where the run has its trial's status, which is sent last: a new run has its seal before its
         content.
         """
@@ -189,13 +189,13 @@ class MlflowTracker:
         for run in self._runs(experiment, f"tags.`detent.study` = '{study.id}' and tags.`detent.kind` = 'trial'"):
             number = run.data.tags["detent.trial"]
             is_whole = run.info.status == status.get(number)
-            mirrored[number] = _SentTrial(
+            mirrored[number] = _MirroredTrial(
                 run_id=run.info.run_id, seal=run.data.tags.get(SEAL) if is_whole else None, params=set(run.data.params)
             )
-        return _SentStudy(parent=parent, trials=mirrored)
+        return _MirroredStudy(parent=parent, trials=mirrored)
 
     def _mirror_trial(
-        self, experiment: str, study: Study, trial: Trial, extras: StudyEvidence, mirrored: _SentStudy
+        self, experiment: str, study: Study, trial: Trial, extras: StudyEvidence, mirrored: _MirroredStudy
     ) -> None:
         results, number = extras.results.get(trial.variant, ()), str(trial.number)
         mark = mark_of(study, trial)
@@ -224,7 +224,7 @@ class MlflowTracker:
             run = self._client.create_run(
                 experiment, start_time=fields.ms(trial.started_at or study.created_at), tags=run_tags
             )
-            before, tags = _SentTrial(run_id=run.info.run_id, seal=None, params=set()), {}
+            before, tags = _MirroredTrial(run_id=run.info.run_id, seal=None, params=set()), {}
         params = fields.trial_params(trial, extras.variants.get(trial.variant))
         self._log(
             before.run_id,
@@ -236,10 +236,10 @@ class MlflowTracker:
             self._client.set_terminated(
                 before.run_id, _RUN_STATUS[trial.status], fields.ms(trial.finished_at or study.created_at)
             )
-        mirrored.trials[number] = _SentTrial(run_id=before.run_id, seal=seal, params=before.params | set(params))
+        mirrored.trials[number] = _MirroredTrial(run_id=before.run_id, seal=seal, params=before.params | set(params))
 
     def _mirror_parent(
-        self, run: Any, study: Study, trials: Sequence[Trial], extras: StudyEvidence, mirrored: _SentStudy
+        self, run: Any, study: Study, trials: Sequence[Trial], extras: StudyEvidence, mirrored: _MirroredStudy
     ) -> None:
         run_id = run.info.run_id
         rows = [(v, [(r.example, r.score) for r in results]) for v, results in sorted(extras.results.items())]

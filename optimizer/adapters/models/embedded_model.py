@@ -68,7 +68,7 @@ class EmbeddedModel:
         self._timeout_s = timeout_s
         self._pool: EmbeddedPool | None = None
         self._pool_lock = threading.Lock()
-        self._slots = _Slots()
+        self._slots = _ProcessSlots()
         self._connections = LoopSessions({})
         self._last_size: int | None = None  # of the owner
         self._starting: asyncio.Future[Owner] | None = None
@@ -217,7 +217,7 @@ class EmbeddedModel:
             sleep(POLL_S)
 
 
-class _Slots:
+class _ProcessSlots:
     """Which process takes which call: one at a time each, preferably one that has read the same prefix before."""
 
     def __init__(self) -> None:

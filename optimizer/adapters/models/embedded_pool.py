@@ -154,7 +154,8 @@ class EmbeddedPool:
             self._closing = threading.Event()
             self._guard = threading.Lock()
             self._children = [
-                _Child(self._weights, self._run_dir / f"embedded-{i}.log") for i in range(size or self._first_size())
+                _ServerProcess(self._weights, self._run_dir / f"embedded-{i}.log")
+                for i in range(size or self._first_size())
             ]
             for child in self._children:
                 child.start()
@@ -239,7 +240,7 @@ class EmbeddedPool:
                 room = self._meter.idle_cores(self.pids) >= n + IDLE_CORES_NEEDED
                 self._idle_samples = self._idle_samples + 1 if room else 0
                 if self._idle_samples >= GROW_AFTER and n < MOST_BY_ITSELF:
-                    child = _Child(self._weights, self._run_dir / f"embedded-{n}.log")
+                    child = _ServerProcess(self._weights, self._run_dir / f"embedded-{n}.log")
                     child.start()
                     self._children.append(child)
                     log.info("embedded model has one more process", processes=n + 1)
@@ -252,7 +253,7 @@ class EmbeddedPool:
                     log.warning("embedded.json not written", error=str(error))
 
 
-class _Child:
+class _ServerProcess:
     """One server process over its lives."""
 
     def __init__(self, weights: Path, log_file: Path) -> None:

@@ -45,7 +45,7 @@ class _Member:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Sample:
+class _ScoredAnswer:
     example: Example
     text: str
     score: float
@@ -154,16 +154,16 @@ class SimbaSearch:
         among = [self._pool[0], *sorted(self._pool[1:], key=lambda m: -m.mean)[: DRAWS - 1]]
         return self._draw.choices(among, weights=[math.exp(m.mean / SHARPNESS) for m in among])[0]
 
-    def _answered(self, variant: Variant, example: Example, draw: int) -> _Sample | None:
+    def _answered(self, variant: Variant, example: Example, draw: int) -> _ScoredAnswer | None:
         """The answer; None where the model failed, or its answer could not be measured."""
         try:
             text = self._setting.answer(variant, example, draw)
         except ModelFailed:
             return None
         score = self._setting.scorer.score(example.expected, text, example.input).value
-        return None if score is None else _Sample(example=example, text=text, score=score)
+        return None if score is None else _ScoredAnswer(example=example, text=text, score=score)
 
-    def _with_example(self, parent: Variant, good: _Sample, low: float) -> Variant | None:
+    def _with_example(self, parent: Variant, good: _ScoredAnswer, low: float) -> Variant | None:
         output = good.text.strip()
         if good.score <= low or not output or VARIABLE.search(output):
             return None
@@ -171,7 +171,7 @@ class SimbaSearch:
         variant = replace(parent, examples=(*(s for s in parent.examples if s.id != shot.id), shot))
         return variant if variant.id not in self._seen and self._setting.fits(variant) else None
 
-    def _with_rule(self, parent: Variant, bucket: Sequence[_Sample], low: float, high: float) -> Variant | None:
+    def _with_rule(self, parent: Variant, bucket: Sequence[_ScoredAnswer], low: float, high: float) -> Variant | None:
         from optimizer.adapters.search.with_dspy.rules import written_rule
 
         answers = [(sample.example, sample.text, sample.score) for sample in bucket]
@@ -184,17 +184,17 @@ class SimbaSearch:
         return variant if self._engine.is_usable(parent, variant, self._seen, step=self._n_steps) else None
 
 
-def _by_difference(samples: Sequence[_Sample]) -> list[list[_Sample]]:
+def _by_difference(samples: Sequence[_ScoredAnswer]) -> list[list[_ScoredAnswer]]:
     """Answers by example, the best first.
 
     Examples whose answers differ most come first, then those with the better best one.
     """
-    buckets: dict[str, list[_Sample]] = {}
+    buckets: dict[str, list[_ScoredAnswer]] = {}
     for sample in samples:
         buckets.setdefault(sample.example.id, []).append(sample)
     best_first = [sorted(bucket, key=lambda d: -d.score) for bucket in buckets.values()]
 
-    def order(bucket: Sequence[_Sample]) -> tuple[float, float, float]:
+    def order(bucket: Sequence[_ScoredAnswer]) -> tuple[float, float, float]:
         best, mean = bucket[0].score, sum(d.score for d in bucket) / len(bucket)
         return bucket[-1].score - best, -best, mean - best
 

@@ -135,14 +135,14 @@ class Callers:
     """The waiting callers by event loop. ``result`` runs on a loop; the writer's thread hands it the outcome."""
 
     def __init__(self) -> None:
-        self._done: WeakKeyDictionary[asyncio.AbstractEventLoop, _Done] = WeakKeyDictionary()
+        self._done: WeakKeyDictionary[asyncio.AbstractEventLoop, _EndedWrites] = WeakKeyDictionary()
 
     async def result(self, written: Future[Any]) -> Any:
         """The write's result, or what it raises; a cancelled caller withdraws a write that has not begun."""
         loop = asyncio.get_running_loop()
         done = self._done.get(loop)
         if done is None:
-            done = self._done[loop] = _Done()
+            done = self._done[loop] = _EndedWrites()
         waiting = loop.create_future()
         written.add_done_callback(lambda written: done.put(waiting, written))
         try:
@@ -152,7 +152,7 @@ class Callers:
             raise
 
 
-class _Done:
+class _EndedWrites:
     """Writes that have ended and of which one loop has not heard."""
 
     def __init__(self) -> None:  # without the loop: what it leads to would never let go of it

@@ -114,7 +114,7 @@ def _sqlite_engine(path: Path, access: Access) -> Engine:
 
     def opened() -> sqlite3.Connection:
         # isolation_level None: the dialect's do_begin below starts transactions, not the driver.
-        kind = _ReadTransaction if reads else _Writing
+        kind = _ReadTransaction if reads else _WriteConnection
         connection = sqlite3.connect(
             uri, uri=True, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False, factory=kind
         )
@@ -158,7 +158,7 @@ class _ReadTransaction(sqlite3.Connection):
     start = "BEGIN"
 
 
-class _Writing(sqlite3.Connection):
+class _WriteConnection(sqlite3.Connection):
     start = "BEGIN IMMEDIATE"
 
 

@@ -110,7 +110,7 @@ class _Job:
 
 
 @dataclass(frozen=True, slots=True)
-class _Outcome:
+class _WriteOutcome:
     """What ``fn`` gave, kept until the commit has decided whether it holds."""
 
     job: _Job
@@ -207,7 +207,7 @@ class Writer:
             return group
 
     def _commit(self, group: list[_Job]) -> None:
-        outcomes: list[_Outcome] = []
+        outcomes: list[_WriteOutcome] = []
         try:
             self._guard()
             with self._turn():
@@ -241,7 +241,7 @@ class Writer:
                 outcome.job.future.set_result(outcome.value)
 
 
-def _at_once(connection: Connection, started: list[_Job]) -> list[_Outcome] | None:
+def _at_once(connection: Connection, started: list[_Job]) -> list[_WriteOutcome] | None:
     """Runs the jobs of a group. None where all would be done together and one failed.
 
     The whole transaction is then undone, which takes two statements fewer than a SAVEPOINT around what nearly always
@@ -265,27 +265,27 @@ def _together(job: _Job) -> Together | None:
     return getattr(job.fn, "together", None)
 
 
-def _together_of(connection: Connection, together: Together, jobs: list[_Job]) -> list[_Outcome]:
+def _together_of(connection: Connection, together: Together, jobs: list[_Job]) -> list[_WriteOutcome]:
     return [
-        _Outcome(job, error=value) if isinstance(value, BaseException) else _Outcome(job, value=value)
+        _WriteOutcome(job, error=value) if isinstance(value, BaseException) else _WriteOutcome(job, value=value)
         for job, value in zip(jobs, together(connection, [job.fn for job in jobs]), strict=True)
     ]
 
 
-def _alone(connection: Connection, job: _Job) -> _Outcome:
+def _alone(connection: Connection, job: _Job) -> _WriteOutcome:
     """Runs the only job of its transaction, which is undone as a whole where it fails: two statements fewer than a
     SAVEPOINT.
     """
     transaction = connection.get_transaction()
     assert transaction is not None
     try:
-        return _Outcome(job, value=job.fn(connection))
+        return _WriteOutcome(job, value=job.fn(connection))
     except BaseException as error:
         transaction.rollback()
-        return _Outcome(job, error=error)
+        return _WriteOutcome(job, error=error)
 
 
-def _attempt_all(connection: Connection, together: Together | None, jobs: list[_Job]) -> list[_Outcome]:
+def _attempt_all(connection: Connection, together: Together | None, jobs: list[_Job]) -> list[_WriteOutcome]:
     """Runs jobs in their order: at once where they say how, and one by one where they do not or that fails.
 
     Raises as ``_attempt`` does.
@@ -302,7 +302,7 @@ def _attempt_all(connection: Connection, together: Together | None, jobs: list[_
     return [_attempt(connection, job) for job in jobs]
 
 
-def _attempt(connection: Connection, job: _Job) -> _Outcome:
+def _attempt(connection: Connection, job: _Job) -> _WriteOutcome:
     """Runs one job in its own SAVEPOINT.
 
     Raises only when the transaction itself is lost (disk full, connection gone).
@@ -313,6 +313,6 @@ def _attempt(connection: Connection, job: _Job) -> _Outcome:
     except BaseException as error:
         savepoint.rollback()
         family_names.look(connection)  # a name that it changed has gone back
-        return _Outcome(job, error=error)
+        return _WriteOutcome(job, error=error)
     savepoint.commit()
-    return _Outcome(job, value=value)
+    return _WriteOutcome(job, value=value)

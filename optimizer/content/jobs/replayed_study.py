@@ -28,7 +28,7 @@ from optimizer.core.statistics.noninferiority import NotLower, fewest_rows, not_
 from optimizer.core.views.study_story import KnobEffect, KnobValue
 from optimizer.jobs.dataset.build_dataset import build_dataset, load_examples
 from optimizer.jobs.studies.context import StopFlag, StudyRun
-from optimizer.jobs.studies.kinds.kind import AskedStudy, StudyPlan, studies_of
+from optimizer.jobs.studies.kinds.kind import CheckedStudyRequest, StudyPlan, studies_of
 from optimizer.ports import ModelCatalogue, Store
 
 if TYPE_CHECKING:
@@ -133,7 +133,7 @@ class ReplayedStudy:
             else "quality"
         )
 
-    def plan(self, wish: AskedStudy, store: Store, models: ModelCatalogue) -> StudyPlan:
+    def plan(self, wish: CheckedStudyRequest, store: Store, models: ModelCatalogue) -> StudyPlan:
         faults = [
             replace(f, pointer=f"/definition{f.pointer}")
             for slot, entry in wish.space.items()
@@ -248,7 +248,7 @@ def _saving_test(
     return NotLower(p=p, test="bootstrap", n=len(set(groups)), fewest=fewest_rows(margin, level))
 
 
-def _untrained(request: AskedStudy, dataset: Mapping[str, Any], store: Store) -> tuple[str, ...]:
+def _untrained(request: CheckedStudyRequest, dataset: Mapping[str, Any], store: Store) -> tuple[str, ...]:
     """The content types that a study which learns a score cannot learn from, and what that costs."""
     from optimizer.content.core.search.score_strategy import asks_for_score, untrained_in_words
 

@@ -141,7 +141,7 @@ def read_quality_trends(context: Context, request: PerformanceRequest) -> Qualit
         return QualityTrends(**sums.span, quality_trends=sums.trends())
 
 
-class _Sums:
+class _SpanSums:
     """The sums of the hours of ``span``, in one snapshot of the store."""
 
     def __init__(self, tx: Transaction, store: Store, span: Mapping[str, Any]) -> None:
@@ -165,8 +165,8 @@ class _Sums:
 
 
 @contextmanager
-def _sums(context: Context, request: PerformanceRequest) -> Iterator[_Sums]:
+def _sums(context: Context, request: PerformanceRequest) -> Iterator[_SpanSums]:
     now = context.clock.now()
     span = {"hours": request.hours, "since": hour_of(now) - timedelta(hours=request.hours - 1), "until": now}
     with context.store.read() as tx:
-        yield _Sums(tx, context.store, span)
+        yield _SpanSums(tx, context.store, span)

@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import timedelta
 
-from optimizer.content.core.records.report import WINDOW_HOURS, Level, OutOfRange, Reading, out_of_range, overall, total
+from optimizer.content.core.records.report import (
+    WINDOW_HOURS,
+    Level,
+    OutOfRange,
+    WindowFigure,
+    out_of_range,
+    overall,
+    total,
+)
 from optimizer.core.feedback.pipeline_record import PipelineSums, Target, hour_of
 from optimizer.jobs.ids import new_id
 from optimizer.jobs.outbox.keep_alerts import keep_alerts
@@ -38,7 +46,7 @@ def watch_pipeline(store: Store, clock: Clock, targets: Mapping[str, Target]) ->
         }
         figures = ("bypass_rate", "early_exit_rate", "avg_time_savings", "quality_score_avg")
         wanted = out_of_range(
-            {name: Reading(value=getattr(figures_of_all, name), n=n_of.get(name, both.n)) for name in figures},
+            {name: WindowFigure(value=getattr(figures_of_all, name), n=n_of.get(name, both.n)) for name in figures},
             targets,
             before,
         )

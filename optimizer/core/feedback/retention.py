@@ -10,7 +10,7 @@ KEY_DAYS = 30  # an Idempotency-Key is kept no longer than a token is valid
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Hold:
+class RetentionNeed:
     """Something that still needs what was received from ``since`` on."""
 
     since: datetime
@@ -18,7 +18,7 @@ class Hold:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cut:
+class RetentionLimit:
     """Everything from before ``before`` goes.
 
     ``held_by`` says what keeps rows that are older than their days; "" where nothing does.
@@ -28,7 +28,7 @@ class Cut:
     held_by: str = ""
 
 
-def cut(now: datetime, days: int, holds: Iterable[Hold] = ()) -> Cut:
+def cut(now: datetime, days: int, holds: Iterable[RetentionNeed] = ()) -> RetentionLimit:
     """The start of the day (UTC) ``days`` days ago, or earlier where something holds what is older.
 
     Whole days: the sums of a day are made again until the day after it has ended, and must not shrink.
@@ -40,7 +40,11 @@ def cut(now: datetime, days: int, holds: Iterable[Hold] = ()) -> Cut:
         raise ValueError(f"rows are kept for at least a day, not for {days}")
     before = (now - timedelta(days=days)).replace(hour=0, minute=0, second=0, microsecond=0)
     first = min(holds, key=lambda hold: hold.since, default=None)
-    return Cut(before=before) if first is None or first.since >= before else Cut(before=first.since, held_by=first.why)
+    return (
+        RetentionLimit(before=before)
+        if first is None or first.since >= before
+        else RetentionLimit(before=first.since, held_by=first.why)
+    )
 
 
 def key_days(family_days: Iterable[int]) -> int:

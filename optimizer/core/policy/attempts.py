@@ -91,7 +91,7 @@ class Attempt(Reply):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Done:
+class PolicyOutcome:
     """The attempt that goes out and why; None where no model gave an answer that may go out."""
 
     attempt: Attempt | None

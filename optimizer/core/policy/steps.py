@@ -1,9 +1,8 @@
-"""What is asked next, and when an answer is delivered: the policy as a machine that gets replies and does nothing
-itself.
+"""Runs a policy as a machine that says what is asked next and when an answer is delivered, and does nothing itself.
 
 ``steps(plan)`` yields an Ask or, where gate or validator ask the family's judge, a Judge; it is sent the resulting
-Attempts, and returns Done. Its order: votes or cascade, with the validator inside; then the gate. ``most_calls`` bounds
-the calls of one request.
+Attempts, and returns a PolicyOutcome. Its order: votes or cascade, with the validator inside; then the gate.
+``most_calls`` bounds the calls of one request.
 """
 
 from __future__ import annotations
@@ -14,13 +13,13 @@ from hashlib import sha256
 from typing import Literal
 
 from optimizer.core.family.settings import Output
-from optimizer.core.policy.attempts import Ask, Attempt, Call, Done, Judge, Purpose, best, rank, worth
+from optimizer.core.policy.attempts import Ask, Attempt, Call, Judge, PolicyOutcome, Purpose, best, rank, worth
 from optimizer.core.policy.policy import REFINE_NOTE, Policy
 from optimizer.core.policy.tiers import stands
 from optimizer.core.policy.validator import ask_again
 from optimizer.core.policy.votes import agreement_of
 
-Steps = Generator[Ask | Judge, Sequence[Attempt], Done]
+Steps = Generator[Ask | Judge, Sequence[Attempt], PolicyOutcome]
 _Inner = Generator[Ask | Judge, Sequence[Attempt], tuple[Attempt | None, str]]
 _One = Generator[Ask | Judge, Sequence[Attempt], Attempt]
 
@@ -51,7 +50,7 @@ def steps(plan: PolicyPlan) -> Steps:
         chosen, why = yield from machine.pass_gate(chosen, why)
     if chosen is not None and chosen.unchecked is not None:
         why = f"{why}; factual errors not measured: {chosen.unchecked}"
-    return Done(attempt=chosen, why=why)
+    return PolicyOutcome(attempt=chosen, why=why)
 
 
 def audit(plan: PolicyPlan, attempts: Sequence[Attempt]) -> Ask | None:

@@ -55,7 +55,7 @@ class LimitCrossing:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Window:
+class _RequestWindow:
     """The newest minutes that together hold enough requests of a figure."""
 
     rows: Sequence[MinuteSums]
@@ -71,7 +71,7 @@ class _Window:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Reading:
+class _LimitFigure:
     """``beyond``: chance does not explain the figure. ``inside``: far enough within the limit to clear the alarm."""
 
     beyond: bool
@@ -211,7 +211,7 @@ _n, _n_latency, _n_cost = attrgetter("n"), attrgetter("n_latency"), attrgetter("
 
 def _newest(
     rows: Sequence[MinuteSums], until: datetime, n_of: Callable[[MinuteSums], int], at_least: timedelta, enough: int
-) -> _Window | None:
+) -> _RequestWindow | None:
     """The newest of ``rows`` (newest first): at least ``at_least`` long, and longer until they hold ``enough``.
 
     None where all rows hold fewer than fifty.
@@ -223,10 +223,10 @@ def _newest(
             break
         newest.append(row)
         n += n_of(row)
-    return _Window(rows=newest, since=newest[-1].minute, until=until) if n >= ENOUGH else None
+    return _RequestWindow(rows=newest, since=newest[-1].minute, until=until) if n >= ENOUGH else None
 
 
-def _errors(window: _Window, limit: float) -> _Reading:
+def _errors(window: _RequestWindow, limit: float) -> _LimitFigure:
     n, failed = int(window.total(_n)), int(window.total(lambda row: row.n_errors))
     text = (
         f"{failed:,} of {count(n, 'request')} failed ({failed / n:.0%}, {window.text}), and {limit:.0%} is the limit. "
@@ -235,7 +235,7 @@ def _errors(window: _Window, limit: float) -> _Reading:
     return _share(failed, n, limit, text)
 
 
-def _latency(window: _Window, limit: float) -> _Reading:
+def _latency(window: _RequestWindow, limit: float) -> _LimitFigure:
     n = int(window.total(_n_latency))
     # Only requests in buckets that begin at the limit or later are surely above it.
     histogram = merge(row.latency_histogram for row in window.rows)
@@ -247,7 +247,7 @@ def _latency(window: _Window, limit: float) -> _Reading:
     return _share(slower, n, SLOWER, text)
 
 
-def _cost(window: _Window, limit: float) -> _Reading:
+def _cost(window: _RequestWindow, limit: float) -> _LimitFigure:
     n, mean = int(window.total(_n_cost)), window.total(lambda row: row.cost_sum_usd) / window.total(_n_cost)
     histogram = merge(row.cost_histogram for row in window.rows)
     squares = sum(k * (edge(bucket) - mean) ** 2 for bucket, k in histogram.items()) / n
@@ -255,14 +255,14 @@ def _cost(window: _Window, limit: float) -> _Reading:
         f"a request costs {dollars(mean)} on average of {n:,} ({window.text}), and {dollars(limit)} is the limit. "
         f"It clears at {dollars(0.8 * limit)} or less"
     )
-    return _Reading(beyond=mean - Z * sqrt(squares / n) > limit, inside=mean <= 0.8 * limit, text=text)
+    return _LimitFigure(beyond=mean - Z * sqrt(squares / n) > limit, inside=mean <= 0.8 * limit, text=text)
 
 
-def _share(k: int, n: int, limit: float, text: str) -> _Reading:
-    return _Reading(beyond=wilson_interval(k, n, z=Z).lower > limit, inside=k <= limit / 2 * n, text=text)
+def _share(k: int, n: int, limit: float, text: str) -> _LimitFigure:
+    return _LimitFigure(beyond=wilson_interval(k, n, z=Z).lower > limit, inside=k <= limit / 2 * n, text=text)
 
 
-_Read = Callable[[_Window, float], _Reading]
+_Read = Callable[[_RequestWindow, float], _LimitFigure]
 _LEVELS: Mapping[LimitedFigure, Level] = {
     "errors": "critical",
     "latency": "warning",

@@ -19,7 +19,7 @@ from optimizer.core.statistics.late_labels import COUNTED
 from optimizer.core.statistics.outcomes import Hypothesis, Sums, clip_rate, threshold
 from optimizer.core.statistics.projection import divergence
 from optimizer.core.statistics.sample_ratio import ALPHA_RATIO
-from optimizer.core.statistics.stopping_rule import Standing, e_value_text, stopping_rule
+from optimizer.core.statistics.stopping_rule import RolloutPosition, e_value_text, stopping_rule
 
 NextAct = Literal["advance", "promote", "rollback", "hold", "resume", "wait"]
 ACTOR = "system:tick"
@@ -160,7 +160,7 @@ def guardrail_alarm(rollout: Rollout, state: EvidenceState, *, at: datetime) -> 
 
 def _standing(
     rollout: Rollout, state: EvidenceState, *, at: datetime, clock_at: datetime, alerts: Mapping[str, str]
-) -> Standing:
+) -> RolloutPosition:
     settings, gate = rollout.settings, state.quality
     running = clock_at - datetime.fromisoformat(rollout.stage_history[0]["clock_from"])
     served, in_stage = served_for(rollout, clock_at), served_for(rollout, clock_at, share=rollout.ladder[rollout.stage])
@@ -169,7 +169,7 @@ def _standing(
     max_share = rollout.settings.get("max_share_per_key")
     excess = excess_of_one_key(state.by_key, 1.0 if max_share is None else float(max_share))
     hypothesis = state.late.later
-    return Standing(
+    return RolloutPosition(
         ladder=rollout.ladder,
         stage=rollout.stage,
         peaks=gate.peaks,

@@ -61,7 +61,7 @@ class Answer(Protocol):
     def __call__(self, variant: Variant, example: Example, draw: int = 0, /) -> str: ...
 
 
-class KeptPlaybook(Protocol):
+class PlaybookStore(Protocol):
     """The family's playbook, as one study sees it."""
 
     def opened(self) -> Entries:
@@ -114,7 +114,7 @@ class SearchSetting:
     """Keeps under this name what was measured beside the trials, as plain JSON values."""
     leaks: Callable[[Variant], bool] = lambda variant: False
     """Whether a variant quotes an example that is sealed or not released; it is then refused and counted."""
-    playbook: KeptPlaybook = field(default_factory=NoPlaybook)
+    playbook: PlaybookStore = field(default_factory=NoPlaybook)
     students: Mapping[str, str] = field(default_factory=dict)  # by tier the hash of the student taught for this study
     untaught: Mapping[str, str] = field(default_factory=dict)  # by tier the sentence why no student could be taught
 

@@ -27,7 +27,7 @@ Action = Literal["invalid", "roll_back", "advance", "promote", "inconclusive", "
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
+class RolloutPosition:
     """Where a rollout stands when the stopping rule is asked. Times are compared before, so the rule needs no clock."""
 
     ladder: tuple[float, ...]
@@ -96,7 +96,7 @@ def harm_evidence(peaks: Mapping[str, float], at_days: float | None, *, alpha_ro
 
 
 def stopping_rule(
-    standing: Standing, *, alpha_ship: float = ALPHA_SHIP, alpha_roll: float = ALPHA_ROLL
+    standing: RolloutPosition, *, alpha_ship: float = ALPHA_SHIP, alpha_roll: float = ALPHA_ROLL
 ) -> StoppingVerdict:
     """What follows, from the gravest finding to none.
 
@@ -136,7 +136,7 @@ def e_value_text(log_e: float) -> str:
     return f"{exp(log_e):.3g}" if log_e < log(99.95) else f"{exp(log_e):,.0f}"
 
 
-def _labels_spent(standing: Standing, alpha: float) -> str | None:
+def _labels_spent(standing: RolloutPosition, alpha: float) -> str | None:
     """The sentence that the allowed labels are used up; None while they may go on.
 
     They end a rollout only where evidence is missing, and the stage has had its chance to give it. While only time is
@@ -153,7 +153,7 @@ def _labels_spent(standing: Standing, alpha: float) -> str | None:
     return f"{used} labelled outcomes were used{until} and {standing.max_labelled} are allowed"
 
 
-def _missing(standing: Standing, alpha: float) -> tuple[str, ...]:
+def _missing(standing: RolloutPosition, alpha: float) -> tuple[str, ...]:
     is_last = standing.stage == len(standing.ladder) - 1
     m = margin_needed(standing.ladder[standing.stage], is_last=is_last)
     peak = standing.peaks[f"ship{m}"]
@@ -177,7 +177,7 @@ def _missing(standing: Standing, alpha: float) -> tuple[str, ...]:
     return (*reasons, *standing.waits_for)
 
 
-def _days_without_claim(standing: Standing, alpha: float) -> WholeDays | None:
+def _days_without_claim(standing: RolloutPosition, alpha: float) -> WholeDays | None:
     """The whole days where the promotion still waits for one at whose end its evidence stands; else None."""
     is_last, whole = standing.stage == len(standing.ladder) - 1, standing.whole
     return whole if is_last and whole is not None and whole.peak("ship1") < threshold(alpha) else None

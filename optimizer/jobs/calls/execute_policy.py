@@ -14,7 +14,17 @@ from typing import Any
 from optimizer.core.base.errors import Busy, ModelFailed
 from optimizer.core.models.language import ModelAnswer, ModelRequest
 from optimizer.core.policy.assess import Situation, assess, without_judgement
-from optimizer.core.policy.attempts import Ask, Attempt, Call, Done, Judge, Reply, best, part_of, total_cost_usd
+from optimizer.core.policy.attempts import (
+    Ask,
+    Attempt,
+    Call,
+    Judge,
+    PolicyOutcome,
+    Reply,
+    best,
+    part_of,
+    total_cost_usd,
+)
 from optimizer.core.policy.policy import Bases, Policy, request_of_call, request_of_policy
 from optimizer.core.policy.steps import PolicyPlan, audit, is_audited, steps
 from optimizer.core.predictor.teaching import StudentAnswer
@@ -139,10 +149,10 @@ async def execute_policy(
     Raises:
         Whatever else ``ask`` raises with its first calls; later errors are in ``interrupted``.
     """
-    return await _Run(wanted, ask, ask_later or ask, score, judge).run()
+    return await _PolicyRun(wanted, ask, ask_later or ask, score, judge).run()
 
 
-class _Run:
+class _PolicyRun:
     def __init__(
         self,
         wanted: PolicyRequest,
@@ -176,7 +186,7 @@ class _Run:
                         if self._interrupted is not None
                         else f"{self._of.policy.deadline_s:g} s are over"
                     )
-                    return self._executed(Done(attempt=best(self._past), why=f"{why}; the best answer so far"))
+                    return self._executed(PolicyOutcome(attempt=best(self._past), why=f"{why}; the best answer so far"))
                 wanted = machine.send(attempts)
         except StopIteration as end:
             return self._executed(end.value)
@@ -269,7 +279,7 @@ class _Run:
             score = None
         return replace(reply, score=score)
 
-    def _executed(self, done: Done) -> Execution:
+    def _executed(self, done: PolicyOutcome) -> Execution:
         if self._interrupted is not None and not self._past:
             raise self._interrupted
         failure = (

@@ -170,7 +170,7 @@ def import_rows(
     Returns:
         The report; it counts a row that cannot be taken with its reason, which stops nothing.
     """
-    masker, kind, tally = Masker(family.privacy.rules), kind_of(family), _Tally(family)
+    masker, kind, tally = Masker(family.privacy.rules), kind_of(family), _ImportTally(family)
 
     def add(tx: Transaction, examples: Sequence[Example]) -> tuple[list[Added], int]:
         added = store.examples.add(tx, examples)
@@ -218,7 +218,7 @@ def import_rows(
     return store.write(record)
 
 
-class _Tally:
+class _ImportTally:
     """What became of the rows so far."""
 
     def __init__(self, family: Family) -> None:

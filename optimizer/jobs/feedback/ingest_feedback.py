@@ -19,7 +19,7 @@ from optimizer.core.feedback.signals import with_outcome
 from optimizer.core.serving.assignment import Assignment
 from optimizer.core.serving.attribution import arm_of_token
 from optimizer.jobs.context import Context
-from optimizer.jobs.feedback.keep_events import Keeping, Rejection
+from optimizer.jobs.feedback.keep_events import EventWriteJob, Rejection
 from optimizer.jobs.feedback.place_events import (
     Delivery,
     ReadEvent,
@@ -316,5 +316,5 @@ class IntakeRequest:
         """Inside the writing transaction. Raises KeyReused."""
         return self.job(reads)(tx)
 
-    def job(self, reads: Sequence[ReadEvent]) -> Keeping:
-        return Keeping(self._in, reads, self._rejected, self.rejection)
+    def job(self, reads: Sequence[ReadEvent]) -> EventWriteJob:
+        return EventWriteJob(self._in, reads, self._rejected, self.rejection)

@@ -15,7 +15,7 @@ from optimizer.core.dataset.examples import Example
 from optimizer.core.feedback.reported import EventRejected, example_of
 from optimizer.core.feedback.stored_rows import EventRow, feedback_of
 from optimizer.jobs.dataset import release_example
-from optimizer.jobs.feedback.place_events import Delivery, PlacedEvent, Placing, ReadEvent
+from optimizer.jobs.feedback.place_events import ArmFinder, Delivery, PlacedEvent, ReadEvent
 from optimizer.jobs.ids import new_id, new_ulids
 from optimizer.ports import Transaction
 
@@ -24,7 +24,7 @@ Rejection = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Keeping:
+class EventWriteJob:
     """A job for the writing transaction: stores what was read of one request, and gives its answer.
 
     Args:
@@ -44,14 +44,14 @@ class Keeping:
         return outcome
 
     @property
-    def together(self) -> Callable[[Transaction, Sequence[Keeping]], list[dict[str, Any] | KeyReused]] | None:
+    def together(self) -> Callable[[Transaction, Sequence[EventWriteJob]], list[dict[str, Any] | KeyReused]] | None:
         """How several of one commit are stored at once; None for one whose interaction the request before
         it may bring.
         """
         return None if any(read.report.get("interaction") is not None for read in self.reads) else keep_all
 
 
-def keep_all(tx: Transaction, jobs: Sequence[Keeping]) -> list[dict[str, Any] | KeyReused]:
+def keep_all(tx: Transaction, jobs: Sequence[EventWriteJob]) -> list[dict[str, Any] | KeyReused]:
     """The answers, in the order of the jobs, which share a store. An event counts for the first request that brings it.
 
     KeyReused takes the place of an answer where nothing was stored, since the key came before with another body. Raises
@@ -75,7 +75,7 @@ def keep_all(tx: Transaction, jobs: Sequence[Keeping]) -> list[dict[str, Any] | 
     return [each.answer() if isinstance(each, _EventRequest) else each for each in begun]
 
 
-def _begin(tx: Transaction, job: Keeping, at: datetime, ids: Iterator[str]) -> _EventRequest | KeyReused:
+def _begin(tx: Transaction, job: EventWriteJob, at: datetime, ids: Iterator[str]) -> _EventRequest | KeyReused:
     try:
         return _EventRequest(tx, job, at, ids)
     except KeyReused as error:
@@ -87,7 +87,7 @@ class _EventRequest:
     """One request inside the transaction."""
 
     tx: Transaction
-    job: Keeping
+    job: EventWriteJob
     at: datetime
     ids: Iterator[str]
     placed: list[PlacedEvent] = field(init=False)
@@ -158,7 +158,7 @@ class _EventRequest:
     def _place_all(self) -> list[PlacedEvent]:
         """Events that name only an interaction come last, since the same request may report it."""
         reads = self.job.reads
-        placing = Placing(self.job.delivery, self.tx, reads, self.at, self.ids)
+        placing = ArmFinder(self.job.delivery, self.tx, reads, self.at, self.ids)
         placed = []
         for read in sorted(reads, key=lambda read: not read.sent.family):
             try:

@@ -80,7 +80,7 @@ class PlacedEvent:
         return feedback_row(self.report, self.arm, self.id, self.content_hash, at, sent_by)
 
 
-class Placing:
+class ArmFinder:
     """Finds each event's arm, with the interactions that events of this request name: stored, or reported beside them.
 
     To a key for named families those of others do not exist. ``ids``: for events that bring none.

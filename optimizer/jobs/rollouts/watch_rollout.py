@@ -102,7 +102,7 @@ class TickStep:
 
 def look(evidence: EvidenceSource, clock: Clock, rollout: Rollout, at: datetime) -> TickStep:
     """Reads what is new since the last look. ``at`` is the tick's real time, and never before an earlier tick's."""
-    blocks = _Look(evidence, clock, rollout, at, gaps(rollout)).close(baseline=True)
+    blocks = _RolloutLook(evidence, clock, rollout, at, gaps(rollout)).close(baseline=True)
     return TickStep(
         seen=blocks, follows=next_action(rollout, blocks.known.state, at=blocks.at, clock_at=blocks.clock_at)
     )
@@ -114,7 +114,7 @@ def look_after_promotion(tx: Transaction, store: Store, clock: Clock, rollout: R
     The promoted variant stands in the place of the candidate. No new baseline is fixed, and nothing follows.
     """
     apart = [*gaps(rollout), *ended_freezes(tx, store, rollout.family)]
-    return _Look(StoreEvidence(store, tx), clock, rollout, at, apart).close(baseline=False)
+    return _RolloutLook(StoreEvidence(store, tx), clock, rollout, at, apart).close(baseline=False)
 
 
 def write_step(tx: Transaction, store: Store, clock: Clock, step: TickStep, *, lease_seconds: float) -> Decision | None:
@@ -168,7 +168,7 @@ def present_evidence(
     return next_action(rollout, from_text(stored.state).state, at=at, clock_at=clock_at).evidence
 
 
-class _Look:
+class _RolloutLook:
     """One look. Each part closes blocks and adds them up before the next part reads the result."""
 
     def __init__(

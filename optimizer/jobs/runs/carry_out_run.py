@@ -65,7 +65,7 @@ def carry_out_run(
         with suppress(Busy):  # it only shows how far the run is, and the next report repeats it
             watched(_keep(store, id, n_done=n_done))
 
-    background = BackgroundRun(id=id, stop=_StopFlag(store, clock, id), progress=progress)
+    background = BackgroundRun(id=id, stop=_RunStopFlag(store, clock, id), progress=progress)
     try:
         ended = _do(run, background, context, intake_of, classify)
     except Busy:
@@ -147,7 +147,7 @@ def _keep(store: Store, id: str, **changes: Any) -> QueuedRun:
     return store.write(lambda tx: store.runs.update(tx, id, **changes))
 
 
-class _StopFlag:
+class _RunStopFlag:
     """Why nothing more may be asked, or None; the store is asked at most twice a second."""
 
     def __init__(self, store: Store, clock: Clock, id: str) -> None:

@@ -98,7 +98,7 @@ def grid_of(run: ComparisonRun, family: Family, *, store: Store, models: ModelCa
     An example is left out where it, or an answer to it, exists no more. Raises Conflict where none is left.
     """
     assert run.result is not None
-    variants, answers = _variants(run, store), KeptAnswers(run, store, models)
+    variants, answers = _variants(run, store), JournaledAnswers(run, store, models)
     evaluator = Evaluator(
         family,
         scorer,
@@ -129,7 +129,7 @@ def grid_of(run: ComparisonRun, family: Family, *, store: Store, models: ModelCa
     )
 
 
-class KeptAnswers:
+class JournaledAnswers:
     """What the journal holds of a run: its own answers and failures, and what others had asked before it ended."""
 
     def __init__(self, run: ComparisonRun, store: Store, models: ModelCatalogue) -> None:
@@ -141,11 +141,11 @@ class KeptAnswers:
         settled = {call.key for call in ended if call.status == "settled"}
         self.failures = {call.key: call.error or "It failed." for call in ended if call.key not in settled}
 
-    def model(self, name: str) -> KeptModel:
+    def model(self, name: str) -> ReplayedModel:
         """Raises BudgetExhausted for a model that the run did not ask."""
         if name not in self._revisions:
             raise BudgetExhausted(f"{self._run.id} asked no model {name!r}.")
-        return KeptModel(self, self._revisions[name], self._models.price(name))
+        return ReplayedModel(self, self._revisions[name], self._models.price(name))
 
     def answers(self, keys: Collection[str], price: ModelPrice | None) -> dict[str, ModelAnswer]:
         open_keys, run = [key for key in keys if key not in self.failures], self._run
@@ -155,12 +155,12 @@ class KeptAnswers:
         return {key: answer if key in self.own else at_todays_price(answer, price) for key, answer in answers.items()}
 
 
-class KeptModel:
+class ReplayedModel:
     """A model of a run as its journal knows it; nothing is sent."""
 
     concurrency = 1
 
-    def __init__(self, answers: KeptAnswers, revision: str, price: ModelPrice | None) -> None:
+    def __init__(self, answers: JournaledAnswers, revision: str, price: ModelPrice | None) -> None:
         self.revision = revision
         self._answers, self._price = answers, price
 

@@ -42,7 +42,7 @@ from optimizer.jobs.dataset.build_dataset import load_examples
 from optimizer.jobs.families.check_models import require_known_models
 from optimizer.jobs.ids import new_id
 from optimizer.jobs.request import FamilyRequest, Name, Positive, Request
-from optimizer.jobs.studies.kinds.kind import AskedStudy, study_kind
+from optimizer.jobs.studies.kinds.kind import CheckedStudyRequest, study_kind
 from optimizer.jobs.studies.read_spending import monthly_left
 from optimizer.ports import ModelCatalogue, Store, Transaction
 
@@ -162,7 +162,9 @@ def create_study(context: Context, request: StudyRequest, *, trigger: Trigger | 
     return store.write(add)
 
 
-def _with_remarks(estimate: CostEstimate, wish: AskedStudy, dataset: Mapping[str, Any], store: Store) -> CostEstimate:
+def _with_remarks(
+    estimate: CostEstimate, wish: CheckedStudyRequest, dataset: Mapping[str, Any], store: Store
+) -> CostEstimate:
     """What a dry run says beside the cost: of the rows, and of a freeze under which the study would be refused."""
     remarks = [*estimate.remarks]
     with store.read() as tx:
@@ -194,7 +196,7 @@ def _checked_wish(
     values: Mapping[str, Any],
     store: Store,
     models: ModelCatalogue,
-) -> AskedStudy:
+) -> CheckedStudyRequest:
     names = check_strategy(strategy, aim)
     check_kind(names, family, aim)
     require_known_models(family, models)
@@ -225,7 +227,7 @@ def _checked_wish(
             n_champion_examples=len(champion.examples),
         )
         definition = replace(definition, n_settings=n)
-    return AskedStudy(
+    return CheckedStudyRequest(
         family=family,
         strategy=strategy,
         names=names,

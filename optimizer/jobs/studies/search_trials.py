@@ -36,7 +36,7 @@ Part = tuple[Proposal, Sequence[Example]]
 
 
 @dataclass(kw_only=True)
-class _Entry:
+class _TrialEntry:
     """One trial of this run and its results so far, by example."""
 
     number: int
@@ -60,7 +60,7 @@ class Trials:
 
     def __init__(self, run: StudyRun) -> None:
         self._run = run
-        self._entries: dict[str, _Entry] = {}  # by variant, in order of trial
+        self._entries: dict[str, _TrialEntry] = {}  # by variant, in order of trial
         with run.store.read() as tx:
             stored = run.store.studies.results(tx, run.study.id, "search")
             further = run.store.studies.results(tx, run.study.id, RUN_OFF)
@@ -222,20 +222,20 @@ class Trials:
             if SAVED in entry.proposal.params and all(entry.results[example].score is not None for example in scored)
         ]
 
-    def _compared(self) -> list[_Entry]:
+    def _compared(self) -> list[_TrialEntry]:
         return [
             entry
             for entry in self._entries.values()
             if (entry.variant.id in self._pair if self._pair else self._is_complete(entry))
         ]
 
-    def _is_complete(self, entry: _Entry) -> bool:
+    def _is_complete(self, entry: _TrialEntry) -> bool:
         return all(example.id in entry.results for example in self._run.dev)
 
-    def _entry(self, proposal: Proposal) -> _Entry:
+    def _entry(self, proposal: Proposal) -> _TrialEntry:
         id = proposal.variant.id
         if id not in self._entries:
-            self._entries[id] = _Entry(
+            self._entries[id] = _TrialEntry(
                 number=len(self._entries),
                 proposal=proposal,
                 results=self._known.get(id, {}),
@@ -244,7 +244,7 @@ class Trials:
         return self._entries[id]
 
     def _write_all(
-        self, evaluator: Measures, entries: Sequence[_Entry], new: Mapping[str, Sequence[ExampleResult]]
+        self, evaluator: Measures, entries: Sequence[_TrialEntry], new: Mapping[str, Sequence[ExampleResult]]
     ) -> None:
         """What the proposers asked since the last time counts for the first of ``entries``."""
         own = {
@@ -258,7 +258,7 @@ class Trials:
             n_proposers = 0
         self._started_at = self._run.clock.now()
 
-    def _write(self, evaluator: Measures, entry: _Entry, new: Sequence[ExampleResult], n_calls: int) -> None:
+    def _write(self, evaluator: Measures, entry: _TrialEntry, new: Sequence[ExampleResult], n_calls: int) -> None:
         run = self._run
         run.n_from_journal = max(run.n_from_journal, evaluator.n_from_journal)
         entry.results |= {r.example: r for r in new}
@@ -288,7 +288,7 @@ class Trials:
         )
         self._put(entry, new)
 
-    def _put(self, entry: _Entry, new: Sequence[ExampleResult]) -> None:
+    def _put(self, entry: _TrialEntry, new: Sequence[ExampleResult]) -> None:
         run, trial = self._run, entry.trial
         assert trial is not None
 
@@ -312,7 +312,7 @@ class Trials:
 
         run.store.write(write)
 
-    def _report(self, evaluator: Measures, entry: _Entry) -> None:
+    def _report(self, evaluator: Measures, entry: _TrialEntry) -> None:
         run, trial = self._run, entry.trial
         assert trial is not None
         whole = trial.n >= len(run.dev)

@@ -23,28 +23,28 @@ FINDING = "students"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Teaching:
+class StudentTraining:
     """By tier: the hash of what was taught, or why nothing could be."""
 
     students: Mapping[str, str] = field(default_factory=dict)
     untaught: Mapping[str, str] = field(default_factory=dict)
 
 
-def teach_student(run: StudyRun) -> Teaching:
+def teach_student(run: StudyRun) -> StudentTraining:
     """From released training examples alone. A study that was killed goes on with the student that it had, if that is
     there: another study of the family, or forgetting, may have deleted it.
     """
     tiers = searched_tiers(proposers_of(run.study.strategy), run.family)
     tier = next((name for name in tiers if is_student(run.models, name)), None)
     if tier is None:
-        return Teaching()
+        return StudentTraining()
     before = (run.study.findings or {}).get(FINDING)
     if before is not None and _are_kept(run, before["students"]):
-        return Teaching(students=before["students"], untaught=before["untaught"])
+        return StudentTraining(students=before["students"], untaught=before["untaught"])
     try:
-        teaching = Teaching(students={tier: _taught(run)})
+        teaching = StudentTraining(students={tier: _taught(run)})
     except DatasetTooSmall as why:
-        teaching = Teaching(untaught={tier: f"The tier {tier} is left out. {why.detail}"})
+        teaching = StudentTraining(untaught={tier: f"The tier {tier} is left out. {why.detail}"})
     run.keep_finding(FINDING, {"students": dict(teaching.students), "untaught": dict(teaching.untaught)})
     return teaching
 

@@ -9,7 +9,7 @@ from typing import get_args
 
 from optimizer.core.family.family import Family
 from optimizer.core.feedback.events import NO_FAMILY
-from optimizer.core.feedback.retention import Cut, Hold, cut, key_days
+from optimizer.core.feedback.retention import RetentionLimit, RetentionNeed, cut, key_days
 from optimizer.core.serving.family_names import is_retired
 from optimizer.core.serving.rollout import Rollout
 from optimizer.jobs.feedback.roll_up_minutes import HISTORY, MINUTES
@@ -48,7 +48,7 @@ class Retention:
     rows: str
     family: str | None
     days: int
-    cut: Cut
+    cut: RetentionLimit
     count: Callable[[Transaction], int]
     prune: Callable[[int], int]
 
@@ -105,16 +105,21 @@ def _of_family(tx: Transaction, store: Store, clock: Clock, family: Family) -> l
     days, watched = family.privacy.retain_days, [rollout for rollout in rollouts if rollout is not None]
     # What has not been summed up, or read by the champion's watch, yet: after long without a worker.
     summed = store.minute_stats.watermark(tx, MINUTES) or clock.now() - HISTORY
-    holds = [Hold(since=summed, why="what came later is not summed up yet")]
+    holds = [RetentionNeed(since=summed, why="what came later is not summed up yet")]
     for tenure in store.drift_detectors.get(tx, family.name):
         if tenure.watch.alarmed:
             continue
-        holds.append(Hold(since=tenure.read_until, why="the watch on the champion has not read what came later"))
+        holds.append(
+            RetentionNeed(since=tenure.read_until, why="the watch on the champion has not read what came later")
+        )
     events = cut(
         clock.now(),
         days,
         [
-            *[Hold(since=rollout.created_at, why=f"rollout {rollout.id} is not through") for rollout in watched],
+            *[
+                RetentionNeed(since=rollout.created_at, why=f"rollout {rollout.id} is not through")
+                for rollout in watched
+            ],
             *holds,
         ],
     )
@@ -140,7 +145,7 @@ def _of_no_family(store: Store, clock: Clock, families: Iterable[Family], pipeli
     return retained
 
 
-def _by_age(store: Store, rows: str, table: Outbox | PipelineStats, days: int, until: Cut) -> Retention:
+def _by_age(store: Store, rows: str, table: Outbox | PipelineStats, days: int, until: RetentionLimit) -> Retention:
     return Retention(
         rows=rows,
         family=None,
@@ -151,7 +156,7 @@ def _by_age(store: Store, rows: str, table: Outbox | PipelineStats, days: int, u
     )
 
 
-def _retention(store: Store, rows: OldRows, family: str | None, days: int, until: Cut) -> Retention:
+def _retention(store: Store, rows: OldRows, family: str | None, days: int, until: RetentionLimit) -> Retention:
     return Retention(
         rows=rows,
         family=family,
@@ -162,17 +167,17 @@ def _retention(store: Store, rows: OldRows, family: str | None, days: int, until
     )
 
 
-def _prune(store: Store, rows: OldRows, family: str | None, until: Cut, most: int) -> int:
+def _prune(store: Store, rows: OldRows, family: str | None, until: RetentionLimit, most: int) -> int:
     """They are found in a reading transaction, which blocks no writer, and removed by their keys."""
     with store.read() as tx:
         keys = store.retained.old(tx, rows, family, until.before, most)
     return store.write(lambda tx: store.retained.remove(tx, rows, family, keys), rows=len(keys)) if keys else 0
 
 
-def _of_its_study(tx: Transaction, store: Store, watched: Iterable[Rollout]) -> list[Hold]:
+def _of_its_study(tx: Transaction, store: Store, watched: Iterable[Rollout]) -> list[RetentionNeed]:
     studies = [store.studies.get(tx, rollout.study) for rollout in watched if rollout.study is not None]
     return [
-        Hold(since=study.finished_at, why=f"the rollout of study {study.id}'s winner is not through")
+        RetentionNeed(since=study.finished_at, why=f"the rollout of study {study.id}'s winner is not through")
         for study in studies
         if study is not None and study.finished_at is not None
     ]

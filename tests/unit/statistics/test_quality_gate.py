@@ -20,7 +20,7 @@ from optimizer.core.statistics.quality_gate import (
     roll_hypothesis,
     ship_hypothesis,
 )
-from optimizer.core.statistics.stopping_rule import Standing, e_value_text, stopping_rule
+from optimizer.core.statistics.stopping_rule import RolloutPosition, e_value_text, stopping_rule
 from tests.unit.statistics.blocks import LADDER, after_all, block, scores
 
 
@@ -83,8 +83,10 @@ class TestQualityGate:
 class TestDecision:
     passing = {"ship3": 9.0, "ship2": 9.0, "ship1": 9.0, "roll": 0.0}  # noqa: RUF012
 
-    def standing(self, **changes) -> Standing:
-        return Standing(**{"ladder": LADDER, "stage": 0, "peaks": self.passing, "labelled_in_stage": 200, **changes})
+    def standing(self, **changes) -> RolloutPosition:
+        return RolloutPosition(
+            **{"ladder": LADDER, "stage": 0, "peaks": self.passing, "labelled_in_stage": 200, **changes}
+        )
 
     def test_each_stage_goes_to_the_next_share_and_the_last_promotes(self):
         found = [stopping_rule(self.standing(stage=i)) for i in range(4)]

@@ -19,7 +19,7 @@ from optimizer.core.forecast.plan import Lift, Progress, needs_of, plan_of, tota
 from optimizer.core.statistics.forecast import KAPPA_MEAN, TrafficRate
 from optimizer.core.statistics.outcomes import Block
 from optimizer.core.statistics.quality_gate import GAMES, QualityGate, WholeDays
-from optimizer.core.statistics.stopping_rule import Standing, harm_evidence, stopping_rule
+from optimizer.core.statistics.stopping_rule import RolloutPosition, harm_evidence, stopping_rule
 from optimizer.core.views.rollout_evidence import gates_of, verdict_of
 from tests.unit.statistics.blocks import LADDER, after_all, block
 
@@ -132,9 +132,9 @@ def days(*, ship1: float = 0.0, roll: float = 0.0, **members: Any) -> WholeDays:
 class TestDecision:
     passing = {"ship3": 9.0, "ship2": 9.0, "ship1": 9.0, "roll": 0.0, "roll2": 0.0}  # noqa: RUF012
 
-    def standing(self, whole: WholeDays, **changes: Any) -> Standing:
+    def standing(self, whole: WholeDays, **changes: Any) -> RolloutPosition:
         usual = {"ladder": LADDER, "stage": 3, "peaks": self.passing, "labelled_in_stage": 200, "whole": whole}
-        return Standing(**{**usual, **changes})
+        return RolloutPosition(**{**usual, **changes})
 
     def test_the_promotion_waits_until_the_claim_stands_at_the_end_of_a_whole_day(self) -> None:
         found = stopping_rule(self.standing(days(n=1, ship1=2.9, ends_at=T0)))

@@ -43,7 +43,7 @@ FINDING = STUDIES.c.findings[OUT_OF_FOLD]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Rows:
+class _ExpiringRows:
     """``texts``: the columns that are emptied in the place of deleting the row."""
 
     table: Table
@@ -155,37 +155,41 @@ def _of_no_study(family: str | None, before: datetime) -> ColumnElement[bool]:
     return and_(CALLS.c.study.is_(None), CALLS.c.family == family, CALLS.c.sent_at < before)
 
 
-_KINDS: Mapping[OldRows, _Rows] = {
-    "interactions": _Rows(table=INTERACTIONS, key=(INTERACTIONS.c.id,), old=_received(INTERACTIONS)),
-    "later_parts": _Rows(table=LATER, key=(LATER.c.interaction,), old=_received(LATER)),
-    "feedback_events": _Rows(table=FEEDBACK_EVENTS, key=(FEEDBACK_EVENTS.c.id,), old=_received(FEEDBACK_EVENTS)),
-    "examples": _Rows(
+_KINDS: Mapping[OldRows, _ExpiringRows] = {
+    "interactions": _ExpiringRows(table=INTERACTIONS, key=(INTERACTIONS.c.id,), old=_received(INTERACTIONS)),
+    "later_parts": _ExpiringRows(table=LATER, key=(LATER.c.interaction,), old=_received(LATER)),
+    "feedback_events": _ExpiringRows(
+        table=FEEDBACK_EVENTS, key=(FEEDBACK_EVENTS.c.id,), old=_received(FEEDBACK_EVENTS)
+    ),
+    "examples": _ExpiringRows(
         table=EXAMPLES,
         key=(EXAMPLES.c.id,),
         old=_created(EXAMPLES, EXAMPLES.c.released.is_(False), EXAMPLES.c.origin == "correction"),
     ),
-    "reviews": _Rows(table=REVIEWS, key=(REVIEWS.c.id,), old=_created(REVIEWS)),
-    "graphs": _Rows(table=GRAPHS, key=(GRAPHS.c.id,), old=_received(GRAPHS)),
-    "traffic_sums": _Rows(table=SUMS, key=tuple(SUMS.primary_key.columns), old=_of_stretches_before),
-    "idempotency_keys": _Rows(
+    "reviews": _ExpiringRows(table=REVIEWS, key=(REVIEWS.c.id,), old=_created(REVIEWS)),
+    "graphs": _ExpiringRows(table=GRAPHS, key=(GRAPHS.c.id,), old=_received(GRAPHS)),
+    "traffic_sums": _ExpiringRows(table=SUMS, key=tuple(SUMS.primary_key.columns), old=_of_stretches_before),
+    "idempotency_keys": _ExpiringRows(
         table=KEYS, key=(KEYS.c.key, KEYS.c.scope), old=lambda _family, before: KEYS.c.created_at < before
     ),
-    "model_calls": _Rows(table=CALLS, key=(CALLS.c.id,), old=_of_no_study),
-    "texts_of_model_calls": _Rows(
+    "model_calls": _ExpiringRows(table=CALLS, key=(CALLS.c.id,), old=_of_no_study),
+    "texts_of_model_calls": _ExpiringRows(
         table=CALLS,
         key=(CALLS.c.id,),
         old=_texts_of_calls,
         texts=("request", "answer"),
     ),
-    "outputs_of_studies": _Rows(
+    "outputs_of_studies": _ExpiringRows(
         table=RESULTS,
         key=(RESULTS.c.study, RESULTS.c.purpose, RESULTS.c.variant, RESULTS.c.example),
         old=_of_old_studies(RESULTS.c.study, or_(RESULTS.c.output.is_not(None), RESULTS.c.judgement.is_not(None))),
         texts=("output", "judgement"),
     ),
-    "tier_answers": _Rows(table=TIER_ANSWERS, key=(TIER_ANSWERS.c.study,), old=_of_old_studies(TIER_ANSWERS.c.study)),
-    "reports_of_evaluations": _Rows(table=RUNS, key=(RUNS.c.id,), old=_of_evaluations, texts=("result",)),
-    "confidences_of_studies": _Rows(
+    "tier_answers": _ExpiringRows(
+        table=TIER_ANSWERS, key=(TIER_ANSWERS.c.study,), old=_of_old_studies(TIER_ANSWERS.c.study)
+    ),
+    "reports_of_evaluations": _ExpiringRows(table=RUNS, key=(RUNS.c.id,), old=_of_evaluations, texts=("result",)),
+    "confidences_of_studies": _ExpiringRows(
         table=STUDIES, key=(STUDIES.c.id,), old=_of_old_studies(STUDIES.c.id, FINDING.as_string().is_not(None))
     ),
 }

@@ -204,7 +204,7 @@ def read_condition(text: str, names: Collection[str]) -> Tree:
             MAX_LENGTH,
             f"it has {len(text)} characters, and {MAX_LENGTH} are allowed; split it into several conditions",
         )
-    return _Reader(text, names).whole()
+    return _ConditionReader(text, names).whole()
 
 
 def opposite(tree: Tree) -> Tree:
@@ -219,7 +219,7 @@ def opposite(tree: Tree) -> Tree:
     return Junction(tuple(opposite(part) for part in tree.parts), not tree.every)
 
 
-class _Reader:
+class _ConditionReader:
     """Recursive descent: each method reads one rule of the grammar and leaves ``self.token`` behind it."""
 
     def __init__(self, text: str, names: Collection[str]) -> None:

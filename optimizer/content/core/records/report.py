@@ -242,7 +242,7 @@ Level = Literal["warning", "critical"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reading:
+class WindowFigure:
     """One figure over the window; ``n`` items had it measured. ``value`` None: none had."""
 
     value: float | None
@@ -257,7 +257,7 @@ class OutOfRange:
 
 
 def out_of_range(
-    now: Mapping[str, Reading], targets: Mapping[str, Target], before: Mapping[str, Level]
+    now: Mapping[str, WindowFigure], targets: Mapping[str, Target], before: Mapping[str, Level]
 ) -> list[OutOfRange]:
     """What should be open now.
 

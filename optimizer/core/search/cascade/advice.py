@@ -179,7 +179,7 @@ class CascadeRefusal:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Place:
+class _ThresholdPlace:
     """One threshold of a pair that saves something; loss with its one-sided bounds, each at the level."""
 
     cheap: str
@@ -239,11 +239,11 @@ def refusal_of(records: TierRecords, goal: LeastCost) -> CascadeRefusal:
     )
 
 
-def _place_text(place: _Place) -> str:
+def _place_text(place: _ThresholdPlace) -> str:
     return f"{place.cheap} at accept {threshold(place.accept)} {points_lost(place.loss)}"
 
 
-def _places(pair: TierRecords, level: float) -> list[_Place]:
+def _places(pair: TierRecords, level: float) -> list[_ThresholdPlace]:
     swept = curve(pair, level=level)
     strong = float(pair.weight @ pair.cost_usd[:, 1] / pair.weight.sum())
     saving = np.flatnonzero(swept.cost_usd <= (1 - WORTH_SAVING) * strong)
@@ -253,7 +253,7 @@ def _places(pair: TierRecords, level: float) -> list[_Place]:
     for at in saving[np.unique(np.linspace(0, len(saving) - 1, N_LOOKED_AT).astype(int))]:
         is_kept = pair.confidence[:, 0] >= swept.threshold[at]
         places.append(
-            _Place(
+            _ThresholdPlace(
                 cheap=pair.tiers[0],
                 accept=float(swept.threshold[at]),
                 loss=float(swept.loss[at]),

@@ -59,7 +59,7 @@ class Production:
 
 
 @dataclass(frozen=True, slots=True)
-class _Answer:
+class _TierAnswer:
     text: str
     cost_usd: float
     latency_ms: float | None
@@ -68,10 +68,10 @@ class _Answer:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Read:
+class _RecordedRequest:
     """One request on its way to a record."""
 
-    answers: dict[int, _Answer]
+    answers: dict[int, _TierAnswer]
     asked_up_to: int
     scored_up_to: int
     drawn: bool
@@ -132,7 +132,7 @@ def read_production(
     )
 
 
-def _read(request: ServedRequest, n_tiers: int, output: Output, score: Score) -> _Read | str:
+def _read(request: ServedRequest, n_tiers: int, output: Output, score: Score) -> _RecordedRequest | str:
     """The request with the scores that can be known, or why it is no record."""
     one, cascade = request.interaction, request.policy.cascade
     assert cascade is not None
@@ -154,7 +154,7 @@ def _read(request: ServedRequest, n_tiers: int, output: Output, score: Score) ->
         parsed = parse_output(output, strongest.text)
         expected, reference = {output.field: parsed.value}, "strongest"
         is_read = parsed.error is None
-    unscored = _Read(
+    unscored = _RecordedRequest(
         answers=answers,
         asked_up_to=asked_up_to,
         scored_up_to=-1,
@@ -181,9 +181,9 @@ def _read(request: ServedRequest, n_tiers: int, output: Output, score: Score) ->
     )
 
 
-def _answers(parts: Sequence[Part], n_tiers: int, policy: Policy, output: str | None) -> dict[int, _Answer] | None:
+def _answers(parts: Sequence[Part], n_tiers: int, policy: Policy, output: str | None) -> dict[int, _TierAnswer] | None:
     """By tier the first plain answer, with the price of its second sample; None where a text was not stored."""
-    answers: dict[int, _Answer] = {}
+    answers: dict[int, _TierAnswer] = {}
     assert policy.cascade is not None
     models = policy.cascade.models
     blocks = policy.validator is not None and policy.validator.then != "flag"
@@ -198,7 +198,7 @@ def _answers(parts: Sequence[Part], n_tiers: int, policy: Policy, output: str | 
         if text is None:
             return None
         samples = [one for one in parts if one.get("tier") == tier and one.get("purpose") == "sample"]
-        answers[tier] = _Answer(
+        answers[tier] = _TierAnswer(
             text=text,
             cost_usd=fsum(float(one.get("cost_usd") or 0.0) for one in (part, *samples)),
             latency_ms=part.get("latency_ms"),

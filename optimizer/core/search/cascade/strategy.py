@@ -40,7 +40,7 @@ OF_A_SIGNAL = ("skip", "refine")  # compare a confidence with a number: another 
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Champion:
+class _ChampionFigures:
     """What is saved and lost is measured against it: mean score and dollars on the same rows."""
 
     score: float
@@ -145,7 +145,11 @@ class CascadeSearch:
         return proposed
 
     def _proposal(
-        self, fitted: FittedSetting, confidence: Mapping[str, Any] | None, records: TierRecords, champion: _Champion
+        self,
+        fitted: FittedSetting,
+        confidence: Mapping[str, Any] | None,
+        records: TierRecords,
+        champion: _ChampionFigures,
     ) -> Proposal:
         loss = champion.score - float(records.score[:, -1].mean()) + fitted.loss
         saved = 1 - fitted.cost_usd / champion.cost_usd if champion.cost_usd > 0 else 0.0
@@ -171,7 +175,7 @@ class CascadeSearch:
         return {STUDENT_SHARE: float(records.weight @ is_student / records.weight.sum())}
 
 
-def _champion(start: Variant, records: TierRecords, students: Collection[str]) -> _Champion:
+def _champion(start: Variant, records: TierRecords, students: Collection[str]) -> _ChampionFigures:
     """The start on the records: the cascade that it is, the tier that it is, else the strongest one.
 
     A tier of ``students`` that the start has not been taught is passed over; where it was, the new student stands for
@@ -187,10 +191,10 @@ def _champion(start: Variant, records: TierRecords, students: Collection[str]) -
     if cascade is not None and len(models) > 1 and set(models) <= set(records.tiers):
         accept = tuple(cascade.accept[at] for at in tried[:-1])
         happened = outcome(records, CascadeSetting(tiers=models, accept=accept))
-        return _Champion(score=float(happened.score.mean()), cost_usd=float(happened.cost_usd.mean()))
+        return _ChampionFigures(score=float(happened.score.mean()), cost_usd=float(happened.cost_usd.mean()))
     name = str(start.model.get("name"))
     at = records.tiers.index(name) if name in records.tiers else -1
-    return _Champion(score=float(records.score[:, at].mean()), cost_usd=float(records.cost_usd[:, at].mean()))
+    return _ChampionFigures(score=float(records.score[:, at].mean()), cost_usd=float(records.cost_usd[:, at].mean()))
 
 
 def _in_order(proposals: Sequence[Proposal], n: int) -> list[Proposal]:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:  # what a run needs is not loaded to ask what a study would co
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AskedStudy:
+class CheckedStudyRequest:
     """The request for a study, checked as far as every kind checks it."""
 
     family: Family
@@ -56,7 +56,7 @@ class StudyKind(Protocol):
     def aim(self, family: Family, definition: Mapping[str, Any], store: Store) -> Aim:
         """The aim of a study whose definition names none."""
 
-    def plan(self, wish: AskedStudy, store: Store, models: ModelCatalogue) -> StudyPlan:
+    def plan(self, wish: CheckedStudyRequest, store: Store, models: ModelCatalogue) -> StudyPlan:
         """Its dataset and its CostEstimate. Raises as ``create_study``."""
 
     def evaluator(self, run: StudyRun, *, purpose: str, stop: StopFlag, held: Callable[[], HeldBack]) -> Measures:

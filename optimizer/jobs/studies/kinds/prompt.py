@@ -54,7 +54,7 @@ from optimizer.jobs.dataset.build_dataset import build_dataset, dev_examples, lo
 from optimizer.jobs.families.vouch_for_judge import latest_calibration
 from optimizer.jobs.studies.context import StopFlag, StudyRun
 from optimizer.jobs.studies.evaluation import Evaluator
-from optimizer.jobs.studies.kinds.kind import AskedStudy, StudyPlan, studies_of
+from optimizer.jobs.studies.kinds.kind import CheckedStudyRequest, StudyPlan, studies_of
 from optimizer.ports import ModelCatalogue, ModelFacts, Store
 
 # One thread of a busy machine: 235 prompt tokens and 100 generated ones a second.
@@ -68,7 +68,7 @@ class PromptStudy:
     def aim(self, family: Family, definition: Mapping[str, Any], store: Store) -> Aim:
         return "quality"
 
-    def plan(self, wish: AskedStudy, store: Store, models: ModelCatalogue) -> StudyPlan:
+    def plan(self, wish: CheckedStudyRequest, store: Store, models: ModelCatalogue) -> StudyPlan:
         _check_definition(wish)
         _check_models(wish, models)
         family, names, aim, budget, definition = wish.family, wish.names, wish.aim, wish.budget, wish.definition
@@ -179,7 +179,7 @@ def asked_tiers(names: Sequence[str], family: Family, models: ModelCatalogue) ->
 
 
 def _judging(
-    wish: AskedStudy, inputs: Mapping[str, str], examples: Sequence[Example], models: ModelCatalogue
+    wish: CheckedStudyRequest, inputs: Mapping[str, str], examples: Sequence[Example], models: ModelCatalogue
 ) -> JudgingCost:
     """Raises BudgetTooSmall where the study has a cap, and a judge has no bounded price."""
     family, champion, space = wish.family, wish.champion, wish.space
@@ -190,7 +190,7 @@ def _judging(
     return judging
 
 
-def _check_definition(wish: AskedStudy) -> None:
+def _check_definition(wish: CheckedStudyRequest) -> None:
     """Raises InvalidInput with every fault of what is to be searched."""
     family, definition = wish.family, wish.definition
     if keeps := [name for name in KEEP if getattr(definition, name) is not None]:
@@ -205,7 +205,7 @@ def _check_definition(wish: AskedStudy) -> None:
         raise InvalidInput("The space cannot be searched: " + "; ".join(f.detail for f in faults), faults)
 
 
-def _check_models(wish: AskedStudy, models: ModelCatalogue) -> None:
+def _check_models(wish: CheckedStudyRequest, models: ModelCatalogue) -> None:
     """Raises NotFound for an unknown model, and InvalidInput for one that the budget cannot bound or price, or for a
     proposer that nothing asks.
     """
@@ -237,7 +237,7 @@ def _check_models(wish: AskedStudy, models: ModelCatalogue) -> None:
         raise InvalidInput(detail, [Fault(pointer="/proposer", detail=detail)])
 
 
-def _check_examples(wish: AskedStudy, train: Sequence[Example], dev: Sequence[Example]) -> None:
+def _check_examples(wish: CheckedStudyRequest, train: Sequence[Example], dev: Sequence[Example]) -> None:
     """Raises DatasetTooSmall where a proposer would see no example, or too few calls would be timed."""
     family, definition = wish.family, wish.definition
     # copro shows its proposer no example.
