@@ -40,7 +40,7 @@ class AsyncClient(BaseClient):
     """As ``Client``. ``feedback`` and ``status`` need no ``await``: they never wait."""
 
     async def decide(self, family: str, unit: str | None = None, *, count: bool = True) -> Choice:
-        await self._first_snapshot()
+        await self._session.first_snapshot()
         return self._session.decide(family, unit, count=count)
 
     def prompt(
@@ -56,7 +56,7 @@ class AsyncClient(BaseClient):
         """``async with client.prompt(...) as p`` or ``p = await client.prompt(...)``."""
 
         async def ask() -> Prompt:
-            await self._first_snapshot()
+            await self._session.first_snapshot()
             return self._session.prompt(family, unit, {**(variables or {}), **more}, history)
 
         return PromptRequest(ask)
@@ -65,18 +65,10 @@ class AsyncClient(BaseClient):
         return await asyncio.to_thread(self._session.background.flush, timeout)
 
     async def aclose(self, timeout: float = EXIT_S) -> None:
-        self._session.background.stop()
-        await asyncio.to_thread(self._session.background.join, timeout)
+        await asyncio.to_thread(self._session.background.close, timeout)
 
     async def __aenter__(self) -> AsyncClient:
         return self
 
     async def __aexit__(self, *_: object) -> None:
         await self.aclose()
-
-    async def _first_snapshot(self) -> None:
-        background, timeout_s = self._session.background, self._session.timeout_s
-        if background.snapshot is None:
-            background.start()
-            if background.must_wait(timeout_s):
-                await asyncio.to_thread(background.wait_for_snapshot, timeout_s)

@@ -1,4 +1,5 @@
-"""Keeps the snapshot fresh and sends what waits, in one daemon thread that starts with the first use.
+"""Keeps the snapshot fresh, and sends what waits: two daemon threads, which start with the first use, so that a server
+that is slow in one holds up nothing of the other.
 
 No request of a user waits for it, but the first one for the first snapshot, as long as the client was told.
 """
@@ -14,15 +15,15 @@ import threading
 import weakref
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from secrets import token_hex
 from time import monotonic
 from typing import Any
 
-from detent_client.connection import THREAD_NAME, Answer, Connection, RequestFailed
+from detent_client.connection import THREAD_NAME, Connection, RequestFailed
 from detent_client.delivery import deliver
+from detent_client.events import without_texts
 from detent_client.exposures import ArmWindow, Exposures
-from detent_client.outbox import BATCH_EVENTS, Outbox
+from detent_client.outbox import BATCH_EVENTS, Outbox, WaitingEvent
 from detent_client.server_time import server_time_of
 from detent_client.snapshot import Snapshot, leases_of, read_families
 
@@ -36,7 +37,7 @@ log = logging.getLogger("detent_client")
 
 
 class Background:
-    """One client's thread, and what it shares with the threads of the application."""
+    """One client's threads, and what they share with those of the application."""
 
     def __init__(self, connect: Callable[[], Connection], *, refresh_s: float, max_events: int) -> None:
         self._connect, self._refresh_s, self._max_events = connect, refresh_s, max_events
@@ -53,11 +54,12 @@ class Background:
         self.exposures, self.outbox = Exposures(), Outbox(self._max_events)
         self.failure: str | None = None
         self.is_started = False
-        self._thread: threading.Thread | None = None
+        self._threads: list[threading.Thread] = []
+        self._connection: Connection | None = None
         self._starting = threading.Lock()
         self._started_at = 0.0
         self._first_attempt = threading.Event()
-        self._wake = threading.Event()
+        self._wake, self._closing = threading.Event(), threading.Event()
         self._rounds = threading.Condition()
         self._n_asked = self._n_done = 0
         self._n_failures = 0
@@ -67,11 +69,13 @@ class Background:
             if self.is_started or self.is_closed:
                 return
             self._started_at = monotonic()
-            self._thread = threading.Thread(target=self._run, name=THREAD_NAME, daemon=True)
             try:
-                self._thread.start()
+                for loop in (self._keep_fresh, self._keep_sending)[len(self._threads) :]:
+                    thread = threading.Thread(target=loop, name=THREAD_NAME, daemon=True)
+                    thread.start()
+                    self._threads.append(thread)
             except RuntimeError:  # the machine has no more threads, or the program is ending
-                self.failure, self._thread = "no thread could be started", None
+                self.failure = "no thread could be started"
                 self._first_attempt.set()
                 return
             self.is_started = True
@@ -106,42 +110,52 @@ class Background:
         return not self.outbox.n_waiting and not self.exposures.n_waiting
 
     def stop(self) -> None:
-        """The thread sends once more what waits, and ends."""
+        """What waits is sent once more, and the threads end."""
         self.is_closed = True
         self.outbox.close()
+        self._closing.set()
         self._wake.set()
 
-    def join(self, timeout_s: float) -> None:
-        if self._thread is not None:
-            self._thread.join(timeout_s)
-        if lost := self.outbox.n_waiting:
-            log.warning("the client ends with %d events that were not sent", lost)
+    def close(self, timeout_s: float) -> None:
+        """Waits for that, and counts as dropped what was not sent."""
+        self.stop()
+        until = monotonic() + timeout_s
+        for thread in self._threads:
+            thread.join(max(0.0, until - monotonic()))
+        n_exposures = self.exposures.n_waiting
+        self.exposures.refuse(self.exposures.due())
+        if (n_events := self.outbox.end()) or n_exposures:
+            log.warning("the client ends with %d events and %d exposures that were not sent", n_events, n_exposures)
 
-    def _run(self) -> None:
-        connection = self._connect()
-        refresh_at = send_at = monotonic()
+    def _keep_fresh(self) -> None:
+        while not self._closing.wait(self._refresh()):
+            pass
+
+    def _keep_sending(self) -> None:
+        self._first_attempt.wait()  # nothing is sent before a snapshot says which texts may leave
         while True:
             with self._rounds:
                 asked, is_last = self._n_asked, self.is_closed
-            if monotonic() >= refresh_at and not is_last:
-                refresh_at = monotonic() + self._refresh(connection)
-            if monotonic() >= send_at or asked > self._n_done or is_last:
-                send_at = monotonic() + self._send(connection)
+            if self.snapshot is None and (is_last or asked > self._n_done):
+                self._refresh()
+            delay_s = self._send(self._connection) if self._connection is not None else SEND_S
             with self._rounds:
                 self._n_done = asked
                 self._rounds.notify_all()
             if is_last:
-                connection.close()
-                return
-            self._wake.wait(max(0.0, min(refresh_at, send_at) - monotonic()))
+                break
+            self._wake.wait(delay_s)
             self._wake.clear()
+        if self._connection is not None:
+            self._connection.close()
 
-    def _refresh(self, connection: Connection) -> float:
+    def _refresh(self) -> float:
         """Seconds until the next time."""
         wait: float | None = None
         try:
-            self.snapshot = self._next_snapshot(connection)
-        except Exception as error:  # whatever an answer does to the reader, the thread goes on with the last good one
+            self._connection = self._connection or self._connect()
+            self.snapshot = self._next_snapshot(self._connection)
+        except Exception as error:  # an address or key that no request carries, or an answer that breaks the reader
             wait = self._failed(error)
         else:
             if self._n_failures:
@@ -153,18 +167,20 @@ class Background:
     def _next_snapshot(self, connection: Connection) -> Snapshot:
         before = self.snapshot
         answer = connection.snapshot(before.etag if before is not None else None)
-        time = server_time_of(answer.headers, answer.sent_at)
+        etag, leases = answer.headers.get("etag"), leases_of(answer.headers)
         if answer.status == 200:
-            return _read_snapshot(answer)
-        if before is None:
+            families = read_families(answer.body)
+        elif before is None:
             raise RequestFailed("status 304, though nothing was named")
-        leases = leases_of(answer.headers) or before.leases
-        return replace(before, fetched_at=answer.sent_at, time=time, leases=leases)
+        else:
+            families, etag, leases = before.families, before.etag, leases or before.leases
+        time = server_time_of(answer.headers, answer.sent_at)
+        return Snapshot(families=families, etag=etag, fetched_at=answer.sent_at, time=time, leases=leases)
 
     def _failed(self, error: Exception) -> float:
         """What an exception says may quote an answer: only its kind is told, but for what this client says itself."""
         self.failure = str(error) if isinstance(error, RequestFailed) else type(error).__name__
-        if not self._n_failures:
+        if not self._n_failures and not self.is_closed:
             log.warning("the snapshot cannot be refreshed (%s); what was served goes on", self.failure)
         self._n_failures += 1
         asked = error.retry_after_s if isinstance(error, RequestFailed) else None
@@ -199,10 +215,10 @@ class Background:
         return None
 
     def _send_events(self, connection: Connection) -> RequestFailed | None:
-        def post(events: Sequence[bytes]) -> Mapping[str, Any] | None:
-            return connection.post("/v1/feedback", b"[" + b",".join(events) + b"]")
+        def post(events: Sequence[WaitingEvent]) -> Mapping[str, Any] | None:
+            return connection.post("/v1/feedback", b"[" + b",".join(map(self._as_sent, events)) + b"]")
 
-        while events := self.outbox.take():
+        while self.snapshot is not None and (events := self.outbox.take()):
             try:
                 delivery = deliver(events, post)
             except Exception:
@@ -218,21 +234,15 @@ class Background:
                 return delivery.failure
         return None
 
+    def _as_sent(self, event: WaitingEvent) -> bytes:
+        entry = self.snapshot.families.get(event.family or "") if self.snapshot is not None else None
+        return without_texts(event.text) if entry is not None and entry.store == "metadata" else event.text
+
 
 def _rejections(answers: Sequence[Mapping[str, Any]]) -> Counter[str]:
     """How many events the server did not take, by its word for why."""
     rejected = [one for answer in answers for one in answer.get("rejected") or () if isinstance(one, Mapping)]
     return Counter(str(one.get("type")) for one in rejected)
-
-
-def _read_snapshot(answer: Answer) -> Snapshot:
-    return Snapshot(
-        families=read_families(answer.body),
-        etag=answer.headers.get("etag"),
-        fetched_at=answer.sent_at,
-        time=server_time_of(answer.headers, answer.sent_at),
-        leases=leases_of(answer.headers),
-    )
 
 
 _LIVE: weakref.WeakSet[Background] = weakref.WeakSet()
@@ -249,7 +259,7 @@ def _at_exit() -> None:
         background.stop()
     until = monotonic() + EXIT_S
     for background in live:
-        background.join(max(0.0, until - monotonic()))
+        background.close(max(0.0, until - monotonic()))
 
 
 if hasattr(os, "register_at_fork"):

@@ -93,14 +93,8 @@ class BaseClient:
         Raises:
             ValueError: it says nothing. Where a fallback was given this is told in the log instead.
         """
-        facts = {
-            "success": success,
-            "score": score,
-            "label": label,
-            "expected": expected,
-            "source": source,
-            "tags": tags,
-        }
+        facts = {"success": success, "score": score, "label": label, "expected": expected, "source": source}
+        facts["tags"] = tags
         at = occurred_at.isoformat() if occurred_at is not None else None
         return self._session.feedback(of, facts, id=id, occurred_at=at)
 
@@ -115,8 +109,7 @@ class BaseClient:
         try:
             yield
         finally:
-            self._session.background.stop()
-            await asyncio.to_thread(self._session.background.join, EXIT_S)
+            await asyncio.to_thread(self._session.background.close, EXIT_S)
 
 
 class Client(BaseClient):
@@ -152,8 +145,7 @@ class Client(BaseClient):
 
     def close(self, timeout: float = EXIT_S) -> None:
         """Sends what waits and ends the thread. A program that ends does so by itself."""
-        self._session.background.stop()
-        self._session.background.join(timeout)
+        self._session.background.close(timeout)
 
     def __enter__(self) -> Client:
         return self

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from secrets import token_hex
 from typing import Any
 
-TEXTS = ("input", "output", "label", "expected", "tags")  # left out where a family keeps no texts
+TEXTS = ("input", "output", "label", "expected", "tags")
 MAX_ERROR_CHARS = 500
 
 
@@ -14,19 +15,21 @@ def interaction_id() -> str:
     return f"in_{token_hex(16)}"
 
 
-def event_of(address: Mapping[str, Any], facts: Mapping[str, Any], *, id: str, store: str) -> dict[str, Any]:
-    """``store``: what the family keeps of texts. What it does not keep never leaves this process."""
-    told = {name: value for name, value in facts.items() if value is not None}
-    if store == "metadata":
-        told = {name: value for name, value in told.items() if name not in TEXTS}
-    return {"id": id, **address, **told}
+def event_of(address: Mapping[str, Any], facts: Mapping[str, Any], *, id: str) -> dict[str, Any]:
+    return {"id": id, **address, **{name: value for name, value in facts.items() if value is not None}}
+
+
+def without_texts(event: bytes) -> bytes:
+    """Of a family that keeps none. Of an error its kind stays: what it says may quote a user."""
+    rest = {name: value for name, value in json.loads(event).items() if name not in TEXTS}
+    if "error" in rest:
+        rest["error"] = rest["error"].partition(":")[0]
+    return json.dumps(rest, separators=(",", ":")).encode()
 
 
 def outcome_id() -> str:
     return f"fb_{token_hex(16)}"
 
 
-def error_text(error: BaseException, *, store: str) -> str:
-    """Its kind, and what it says where texts may be kept: that may quote a user."""
-    kind = type(error).__name__
-    return kind if store == "metadata" else f"{kind}: {error}"[:MAX_ERROR_CHARS]
+def error_text(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}"[:MAX_ERROR_CHARS]

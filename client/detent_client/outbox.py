@@ -6,7 +6,9 @@ import json
 import threading
 from collections import Counter, deque
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
+
+from detent_client.assignment import family_of
 
 MAX_EVENTS = 10_000
 MAX_BYTES = 32 * 1024 * 1024
@@ -15,8 +17,15 @@ BATCH_EVENTS = 500
 BATCH_BYTES = 1024 * 1024
 
 
+class WaitingEvent(NamedTuple):
+    family: str | None
+    text: bytes
+
+
 class Outbox:
-    """Each event is the bytes that will be sent, so that what changes later changes no event."""
+    """Each event is bytes, so that what changes later changes no event, with the family whose it is, which says when
+    it is sent whether its texts go along.
+    """
 
     def __init__(self, max_events: int = MAX_EVENTS) -> None:
         self.dropped = 0
@@ -25,7 +34,7 @@ class Outbox:
         self.in_no_arm = 0  # of those sent: kept, but for no arm of their rollout
         self._most = max_events
         self._lock = threading.Lock()
-        self._events: deque[bytes] = deque()
+        self._events: deque[WaitingEvent] = deque()
         self._n_bytes = 0
         self._n_taken = 0
         self._is_closed = False
@@ -40,25 +49,26 @@ class Outbox:
             if self._is_closed or not 0 < len(text) <= MAX_EVENT_BYTES:
                 self.dropped += 1
                 return False
-            self._events.append(text)
+            family = event.get("family") or family_of(event.get("assignment", ""))
+            self._events.append(WaitingEvent(family, text))
             self._n_bytes += len(text)
             self._make_room()
         return True
 
-    def take(self) -> list[bytes]:
+    def take(self) -> list[WaitingEvent]:
         """The oldest, as many as one request carries; ``settle`` says what became of them."""
         with self._lock:
-            taken: list[bytes] = []
+            taken: list[WaitingEvent] = []
             n_bytes = 0
             while self._events and len(taken) < BATCH_EVENTS and (not taken or n_bytes < BATCH_BYTES):
                 taken.append(self._events.popleft())
-                n_bytes += len(taken[-1])
+                n_bytes += len(taken[-1].text)
             self._n_bytes -= n_bytes
             self._n_taken = len(taken)
             return taken
 
     def settle(
-        self, *, sent: int = 0, in_no_arm: int = 0, rejected: Mapping[str, int] | None = None, again: list[bytes]
+        self, *, sent: int = 0, in_no_arm: int = 0, rejected: Mapping[str, int] | None = None, again: list[WaitingEvent]
     ) -> None:
         """``again``: what must be sent once more, in its order, ahead of what came meanwhile."""
         with self._lock:
@@ -66,7 +76,7 @@ class Outbox:
             self.in_no_arm += in_no_arm
             self.rejected.update(rejected or {})
             self._events.extendleft(reversed(again))
-            self._n_bytes += sum(map(len, again))
+            self._n_bytes += sum(len(event.text) for event in again)
             self._n_taken = 0
             self._make_room()
 
@@ -75,15 +85,22 @@ class Outbox:
         with self._lock:
             self._is_closed = True
 
+    def end(self) -> int:
+        """What still waits is dropped, since nobody sends any more; how many that are."""
+        with self._lock:
+            n, self._most = len(self._events), 0
+            self._make_room()
+            return n
+
     @property
     def n_waiting(self) -> int:
         return len(self._events) + self._n_taken
 
     def waiting(self) -> list[bytes]:
         with self._lock:
-            return list(self._events)
+            return [event.text for event in self._events]
 
     def _make_room(self) -> None:
         while len(self._events) > self._most or self._n_bytes > MAX_BYTES:
-            self._n_bytes -= len(self._events.popleft())
+            self._n_bytes -= len(self._events.popleft().text)
             self.dropped += 1

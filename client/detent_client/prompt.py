@@ -41,11 +41,13 @@ class Prompt:
         unit: str | None,
         variables: Mapping[str, Any],
         at: float,
-        store: str,
         report: Report,
+        drop: Callable[[str], None],
         leave: Callable[[str], None],
     ) -> None:
-        """``at``: seconds since 1970 by the server's clock. ``leave``: takes the exposure back, and tells why once."""
+        """``at``: seconds since 1970 by the server's clock. ``drop``: counts what comes too late, and tells it once.
+        ``leave``: takes the exposure back, and tells why once.
+        """
         self.messages: list[Message] = rendering.messages
         self.truncated = rendering.truncated
         self.id = interaction_id()
@@ -55,7 +57,7 @@ class Prompt:
         self.model, self.tools, self.response_format = variant.model, variant.tools, variant.response_format
         self.variables = variables
         self._unit, self._at = unit, at
-        self._store, self._report, self._leave = store, report, leave
+        self._report, self._drop, self._leave = report, drop, leave
         self.is_in_no_arm = self.is_reported = False
         self._facts: dict[str, Any] = {}
         self._began: float | None = None
@@ -79,20 +81,15 @@ class Prompt:
         conversation: str | None = None,
         tags: Mapping[str, Any] | None = None,
     ) -> None:
-        """What is known of the answer; it may be told in parts within the ``with`` block."""
-        told = {
-            "output": output,
-            "model": model,
-            "input_tokens": input_tokens,
-            "output_tokens": output_tokens,
-            "cost_usd": cost_usd,
-            "latency_ms": latency_ms,
-            "time_to_first_token_ms": time_to_first_token_ms,
-            "error": error,
-            "conversation": conversation,
-            "tags": tags,
-        }
-        self._facts.update({name: value for name, value in told.items() if value is not None})
+        """What is known of the answer; it may be told in parts within the ``with`` block. After it was reported the
+        rest is dropped and counted.
+        """
+        if self.is_reported:
+            return self._drop("what was recorded after its prompt had been reported was dropped")
+        facts = {"output": output, "model": model, "error": error, "conversation": conversation, "tags": tags}
+        facts |= {"input_tokens": input_tokens, "output_tokens": output_tokens, "cost_usd": cost_usd}
+        facts |= {"latency_ms": latency_ms, "time_to_first_token_ms": time_to_first_token_ms}
+        self._facts.update({name: value for name, value in facts.items() if value is not None})
         if self._began is None:
             self._send()
 
@@ -132,13 +129,13 @@ class Prompt:
             return  # the program is being ended, or a generator left: that says nothing of the prompt
         self._facts.setdefault("latency_ms", (perf_counter() - self._began) * 1000)
         if error is not None:
-            self._facts.setdefault("error", error_text(error, store=self._store))
+            self._facts.setdefault("error", error_text(error))
         self._send()
 
     def _send(self) -> None:
         self.is_reported = True
         facts = {"input": self.variables, "occurred_at": time_text(self._at), **self._facts}
-        self._report(event_of(self._assignment().address(), facts, id=self.id, store=self._store))
+        self._report(event_of(self._assignment().address(), facts, id=self.id))
 
     def _assignment(self) -> Assignment:
         rollout = self.rollout if not self.is_in_no_arm else None

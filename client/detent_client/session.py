@@ -4,6 +4,7 @@ for the first snapshot.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Mapping, Sequence
@@ -45,9 +46,7 @@ class Session:
         self._told: set[tuple[str, str]] = set()
 
     def decide(self, family: str, unit: str | None, *, count: bool) -> Choice:
-        snapshot = self._snapshot()
-        at = _now(snapshot)
-        choice = self._choice(snapshot, family, unit, at)
+        choice, at = self._decided(family, unit)
         if count:
             self._count(choice, at)
         return choice
@@ -55,9 +54,7 @@ class Session:
     def prompt(
         self, family: str, unit: str | None, variables: Mapping[str, Any], history: Sequence[Mapping[str, Any]]
     ) -> Prompt:
-        snapshot = self._snapshot()
-        at = _now(snapshot)
-        choice = self._choice(snapshot, family, unit, at)
+        choice, at = self._decided(family, unit)
         if choice.role == "fallback":
             rendering = choice.variant.template.fill_anyhow(variables, history)
         else:
@@ -70,9 +67,7 @@ class Session:
 
     def open_prompt(self, family: str, unit: str | None) -> tuple[Choice, Prompt]:
         """For a package that fills in by itself: counted, and without messages yet."""
-        snapshot = self._snapshot()
-        at = _now(snapshot)
-        choice = self._choice(snapshot, family, unit, at)
+        choice, at = self._decided(family, unit)
         self._count(choice, at)
         return choice, self.served(choice, Rendering([]), unit, {}, at)
 
@@ -85,16 +80,15 @@ class Session:
         at: float | None = None,
     ) -> Prompt:
         """Of a choice that is counted already. ``at``: of its exposure, since 1970 by the server's clock; now."""
-        snapshot = self.background.snapshot
-        at = at if at is not None else _now(snapshot)
+        at = at if at is not None else _now(self.background.snapshot)
         return Prompt(
             choice,
             rendering,
             unit=unit if is_unit(unit) else None,
             variables=variables,
             at=at,
-            store=_store(snapshot, choice.variant.family),
             report=self.background.report,
+            drop=self._drop,
             leave=partial(self._leave_arm, choice, at),
         )
 
@@ -116,14 +110,11 @@ class Session:
         except (ValueError, InvalidAssignment) as error:
             if self._fallback is None:
                 raise
-            self._tell("feedback was dropped", error)
-            self.background.outbox.dropped += 1
+            self._drop("feedback was dropped", type(error).__name__)
             return False
-        snapshot = self.background.snapshot
-        at = occurred_at if occurred_at is not None else time_text(_now(snapshot))
-        store = _store(snapshot, address.get("family", ""))
+        at = occurred_at if occurred_at is not None else time_text(_now(self.background.snapshot))
         return self.background.report(
-            event_of(address, {"occurred_at": at, **facts}, id=id if id is not None else outcome_id(), store=store)
+            event_of(address, {"occurred_at": at, **facts}, id=id if id is not None else outcome_id())
         )
 
     def status(self) -> Status:
@@ -145,6 +136,14 @@ class Session:
             exposures_taken_back=background.exposures.taken_back,
         )
 
+    async def first_snapshot(self) -> None:
+        """Waits for it without blocking the event loop: what is decided after that waits for nothing."""
+        background = self.background
+        if background.snapshot is None:
+            background.start()
+            if background.must_wait(self.timeout_s):
+                await asyncio.to_thread(background.wait_for_snapshot, self.timeout_s)
+
     def _snapshot(self) -> Snapshot | None:
         """The last good one, unless it is too old."""
         background = self.background
@@ -158,14 +157,16 @@ class Session:
             return None
         return snapshot
 
-    def _choice(self, snapshot: Snapshot | None, family: str, unit: str | None, at: float) -> Choice:
+    def _decided(self, family: str, unit: str | None) -> tuple[Choice, float]:
+        """With the time since 1970, by the server's clock."""
+        snapshot = self._snapshot()
+        at = _now(snapshot)
         try:
-            return _choice_from(snapshot, family, unit, at)
+            return _choice_from(snapshot, family, unit, at), at
         except DetentError as error:
-            choice = self._fallback_choice(family, unit, error)
-            if choice is None:
+            if (choice := self._fallback_choice(family, unit, error)) is None:
                 raise
-            return choice
+            return choice, at
 
     def filled_fallback(
         self,
@@ -184,23 +185,24 @@ class Session:
         choice = self._fallback.choice(family, unit) if self._fallback is not None else None
         if choice is not None:
             self._n_fallbacks += 1
-            self._tell(f"{family}: the fallback is served", error)
+            self._tell(f"{family}: the fallback is served", type(error).__name__)
         return choice
 
     def _leave_arm(self, choice: Choice, at: float, reason: str) -> None:
         variant = choice.variant
         if choice.is_counted and variant.id is not None:
             self.background.exposures.take_back(variant.family, variant.id, choice.rollout, choice.stage, at)
-            if (variant.family, reason) not in self._told:
-                self._told.add((variant.family, reason))
-                log.warning("%s: prompts count in no arm, since %s; this is told once", variant.family, reason)
+            self._tell(f"{variant.family}: prompts count in no arm", reason)
 
-    def _tell(self, what: str, error: Exception) -> None:
-        """Each kind of fault once, without its words: they may quote what a user wrote."""
-        kind = type(error).__name__
-        if (what, kind) not in self._told:
-            self._told.add((what, kind))
-            log.warning("%s (%s); this is told once", what, kind)
+    def _drop(self, what: str, why: str = "too late") -> None:
+        self.background.outbox.dropped += 1
+        self._tell(what, why)
+
+    def _tell(self, what: str, why: str) -> None:
+        """Once. ``why``: of an exception its kind, since its words may quote what a user wrote."""
+        if (what, why) not in self._told:
+            self._told.add((what, why))
+            log.warning("%s (%s); this is told once", what, why)
 
     def _count(self, choice: Choice, at: float) -> None:
         variant = choice.variant
@@ -230,11 +232,6 @@ def _choice_from(snapshot: Snapshot | None, family: str, unit: str | None, at: f
 
 def is_unit(unit: object) -> bool:
     return isinstance(unit, str) and 0 < len(unit) <= MAX_UNIT_CHARS
-
-
-def _store(snapshot: Snapshot | None, family: str) -> str:
-    entry = snapshot.families.get(family) if snapshot is not None else None
-    return entry.store if entry is not None else "full"  # the server drops what it does not keep
 
 
 def _now(snapshot: Snapshot | None) -> float:

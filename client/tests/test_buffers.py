@@ -122,10 +122,13 @@ def test_windows_that_were_taken_back_take_no_room() -> None:
 
 
 def test_a_server_that_asks_to_wait_is_left_alone(server, until) -> None:
-    server.fault = lambda request: httpx.Response(429, headers={"retry-after": "30"})
     with server.client(fallback={"triage": "Own"}) as client:
+        assert client.decide("triage").role == "champion"
+        client.flush()
+        server.fault = lambda request: httpx.Response(429, headers={"retry-after": "30"})
         client.prompt("triage").record("x")
-        until(lambda: server.n_asked() and server.n_asked("/v1/feedback"))
+        client.flush()
+        until(lambda: server.n_asked(status=429) and server.n_asked("/v1/feedback", 429))
         n_asked = len(server.requests)
         client.decide("triage")
         assert client.status().failure == "status 429"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import hashlib
 import json
@@ -83,6 +84,65 @@ def test_a_family_that_keeps_no_texts_sends_none(server, served) -> None:
     assert [event.get("error") for event in server.events] == ["ValueError", None]
 
 
+def test_texts_stay_here_also_where_they_were_recorded_before_the_server_said_so(server, stopped, until) -> None:
+    server.families["triage"]["privacy"] = {"store": "metadata"}
+    signed = base64.urlsafe_b64encode(json.dumps({"k": "1", "family": "triage"}).encode()).decode().rstrip("=")
+    server.fault = stopped
+    with server.client(fallback={"triage": "{{message}}"}) as client:
+        client.prompt("triage", message="secret").record("secret", error="ValueError: secret")
+        client.feedback(f"{signed}.signature", success=True, label="secret")
+        assert not client.flush(1.0)
+        server.fault = lambda request: None
+        until(client.flush)
+    assert [event.get("error") for event in server.events] == ["ValueError", None]
+    assert "secret" not in json.dumps(server.events)
+
+
+def test_what_is_recorded_after_its_prompt_was_reported_is_dropped_and_counted(client, server, caplog) -> None:
+    with client.prompt("triage", unit="ann", message="x") as p:
+        p.record("billing")
+    p.record("too much", cost_usd=0.1)
+    client.flush()
+    assert [event.get("output") for event in server.events] == ["billing"]
+    assert (client.status().events_dropped, "too much" in caplog.text) == (1, False)
+    assert "after its prompt had been reported" in caplog.text
+
+
+def slow_in(server, method) -> threading.Event:
+    """Its answers wait until the event is set."""
+    go_on = threading.Event()
+
+    def wait(request) -> None:
+        if request.method == method:
+            go_on.wait(20)
+
+    server.fault = wait
+    return go_on
+
+
+def test_a_server_that_is_slow_with_its_snapshot_delays_no_event(server) -> None:
+    with server.client() as client:
+        p = client.prompt("triage", unit="ann", message="x")
+        slow = slow_in(server, "GET")
+        client.feedback(p, success=True)
+        assert client.flush(10)
+        slow.set()
+    assert len(server.events) == 1
+
+
+def test_a_server_that_is_slow_with_events_delays_no_withdrawal(server, rollout, until) -> None:
+    server.families["triage"]["rollout"] = rollout(1.0)
+    with server.client() as client:
+        p = client.prompt("triage", unit="ann", message="x")
+        assert p.role == "candidate"
+        slow = slow_in(server, "POST")
+        client.feedback(p, success=True)
+        client.flush(0.1)
+        del server.families["triage"]["rollout"]
+        until(lambda: client.decide("triage", "ann").role == "champion")
+        slow.set()
+
+
 def test_a_prompt_without_a_block_is_reported_when_it_is_recorded(client, server) -> None:
     p = client.prompt("triage", message="x")
     p.record("an answer", latency_ms=12.5)
@@ -138,7 +198,7 @@ def test_a_prompt_that_leaves_its_arm_takes_its_exposure_back_and_its_outcome_na
         assert (event["family"], event["unit"]) == ("triage", "ann")
         assert event.keys().isdisjoint({"variant", "rollout", "assigned_at"})
     assert outcome["interaction"] == p.id
-    assert caplog.text.count("count in no arm, since the call has its own temperature") == 1
+    assert caplog.text.count("count in no arm (the call has its own temperature)") == 1
 
 
 def test_a_prompt_that_was_not_counted_takes_no_exposure_back(server) -> None:

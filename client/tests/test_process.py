@@ -15,11 +15,24 @@ from pathlib import Path
 
 import pytest
 
+from detent_client import Client
+
 CLIENT = Path(__file__).parents[1]
 
 
 def threads() -> list[str]:
     return [thread.name for thread in threading.enumerate() if thread.name == "detent-client"]
+
+
+@pytest.mark.parametrize(("url", "key"), [("http://detent.test", "schlüssel"), ("http://detent.test:port", "key")])
+def test_an_address_or_key_that_no_request_can_carry_is_told_and_the_fallback_is_served_at_once(url, key) -> None:
+    client = Client(url, key, fallback={"triage": "Own"}, timeout=20.0)
+    began = time.monotonic()
+    assert client.prompt("triage").role == "fallback"
+    assert time.monotonic() - began < 10
+    assert client.status().failure in ("UnicodeEncodeError", "InvalidURL")
+    client.close()
+    assert threads() == []
 
 
 def test_no_thread_runs_before_the_first_use_and_none_after_the_end(server, until) -> None:
@@ -29,7 +42,7 @@ def test_no_thread_runs_before_the_first_use_and_none_after_the_end(server, unti
     client.status()
     assert threads() == []
     client.decide("triage")
-    assert threads() == ["detent-client"]
+    assert threads() == ["detent-client"] * 2
     client.close()
     assert threads() == []
     assert {number: signal.getsignal(number) for number in before} == before
@@ -126,7 +139,19 @@ def test_a_program_that_ends_while_the_server_is_away_is_not_held_up() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=CLIENT, capture_output=True, text=True, timeout=30)
     assert done.returncode == 0
-    assert "1 events that were not sent" in done.stderr
+    assert "1 events and 0 exposures that were not sent" in done.stderr
+
+
+def test_what_was_not_sent_when_a_client_ends_counts_as_dropped(server, stopped) -> None:
+    client = server.client()
+    client.decide("triage")
+    server.fault = stopped
+    client.prompt("triage", message="x").record("y")
+    client.close()
+    status = client.status()
+    assert (status.events_waiting, status.events_dropped) == (0, 1)
+    assert status.exposures_waiting == 0
+    assert 1 <= status.exposures_dropped <= 2
 
 
 def test_the_client_s_requests_are_not_logged_each(server, caplog) -> None:

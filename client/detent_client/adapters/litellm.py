@@ -23,6 +23,7 @@ from detent_client.adapters.openai_answers import chat_answer
 from detent_client.adapters.recording import Completion
 from detent_client.adapters.variant_call import SETTINGS, VariantCall, variant_call
 from detent_client.assignment import Assignment
+from detent_client.async_client import AsyncClient
 from detent_client.client import Client
 from detent_client.prompt import Prompt
 
@@ -42,7 +43,7 @@ class DetentPrompts(CustomPromptManagement):
 
     def __init__(
         self,
-        client: Client,
+        client: Client | AsyncClient,
         *,
         models: Mapping[str, str] | None = None,
         families: Collection[str] | None = None,
@@ -56,7 +57,7 @@ class DetentPrompts(CustomPromptManagement):
             unit: of a request.
         """
         super().__init__()
-        self._client, self._models = client, models or {}
+        self._session, self._models = client._session, models or {}
         self._families, self._unit = families, unit
         self._open: OrderedDict[str, Prompt] = OrderedDict()
         self._assignments: OrderedDict[str, str] = OrderedDict()
@@ -82,11 +83,12 @@ class DetentPrompts(CustomPromptManagement):
 
     async def async_pre_call_hook(self, user_api_key_dict: Any, cache: Any, data: Request, call_type: str) -> Request:
         """Of the proxy, before it chooses a deployment."""
-        return self._filled_in(data) if call_type in CHAT_CALLS else data
+        return await self._filled_in_later(data) if call_type in CHAT_CALLS else data
 
     async def async_pre_call_deployment_hook(self, kwargs: Request, call_type: Any) -> Request:
         """Of ``acompletion``."""
-        return self._filled_in(kwargs) if getattr(call_type, "value", call_type) in CHAT_CALLS else kwargs
+        is_chat = getattr(call_type, "value", call_type) in CHAT_CALLS
+        return await self._filled_in_later(kwargs) if is_chat else kwargs
 
     async def async_post_call_response_headers_hook(self, data: Request, *_: Any, **__: Any) -> dict[str, str] | None:
         """Of the proxy: its caller says with its feedback what this was, with a client or without."""
@@ -134,6 +136,7 @@ class DetentPrompts(CustomPromptManagement):
         if drops_settings:
             non_default_params.pop("prompt_id", None)  # so that completion, which it calls, does not ask again
         request = {**non_default_params, "model": model, "messages": messages, "prompt_variables": prompt_variables}
+        await self._session.first_snapshot()
         prompt, call = self._prompt(prompt_id, request, drops_settings=drops_settings)
         self._begin(litellm_logging_obj.litellm_call_id, prompt.__enter__())
         return call.model, prompt.messages, {**non_default_params, **({} if drops_settings else _sent(call))}
@@ -160,6 +163,12 @@ class DetentPrompts(CustomPromptManagement):
     ) -> None:
         self.log_failure_event(kwargs, response_obj, start_time, end_time)
 
+    async def _filled_in_later(self, request: Request) -> Request:
+        """As ``_filled_in``; it must not hold up the event loop until the first snapshot is there."""
+        if self.should_run_prompt_management(request.get("prompt_id")):
+            await self._session.first_snapshot()
+        return self._filled_in(request)
+
     def _filled_in(self, request: Request) -> Request:
         """As the variant says. One for no prompt of these, or whose model came by position, stays as it is."""
         prompt_id = request.get("prompt_id")
@@ -179,9 +188,7 @@ class DetentPrompts(CustomPromptManagement):
     def _prompt(self, family: str, request: Request, *, drops_settings: bool = False) -> tuple[Prompt, VariantCall]:
         """The messages of a request are its conversation until now: they stand where the prompt has its history."""
         turns = list(request.get("messages") or ())
-        prompt = self._client.prompt(
-            family, unit=self._unit(request), variables=request.get("prompt_variables") or {}, history=turns
-        )
+        prompt = self._session.prompt(family, self._unit(request), request.get("prompt_variables") or {}, turns)
         if not all(turn in prompt.messages for turn in turns):  # it has no place for them: they follow it
             prompt.messages = [*prompt.messages, *turns]
         own = {name: request[name] for name in (*SETTINGS, *FORMATS) if request.get(name) is not None}

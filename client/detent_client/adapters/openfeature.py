@@ -35,6 +35,7 @@ from detent_client.client import BaseClient, Client
 from detent_client.errors import InvalidAssignment, InvalidInput
 from detent_client.prompt import Prompt
 from detent_client.server_time import seconds_of, server_time_of
+from detent_client.session import DAY_S
 from detent_client.template import Template
 
 EVALUATIONS = "/ofrep/v1/evaluate/flags"
@@ -64,16 +65,28 @@ class DetentProvider(OFREPProvider):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnitFlags:
-    """``until``: monotonic; then they are asked for again, with ``etag``."""
+    """``fetched_at``, ``until``: monotonic; then they are asked for again, with ``etag``."""
 
     flags: Mapping[str, Any]
     etag: str
+    fetched_at: float
     until: float
+
+    def champions(self, until: float) -> UnitFlags:
+        """What may be served while the server cannot be asked: of a rollout nobody watches, the champion in no arm."""
+        flags = {}
+        for family, flag in self.flags.items():
+            if flag["value"].get("role") == "champion" and flag["metadata"].get("lease_expires_at") is not None:
+                flags[family] = {**flag, "value": {**flag["value"], "rollout": None, "stage": None}, "metadata": {}}
+            elif flag["value"].get("role") == "champion":
+                flags[family] = flag
+        return UnitFlags(flags=flags, etag="", fetched_at=self.fetched_at, until=until)
 
 
 class DetentBulkProvider(AbstractProvider):
     """Asks for all flags of a unit at once and keeps them for ``max_age`` seconds, a candidate's no longer than its
-    lease: for an application that reads several flags of one user. Its own hook counts those that are used.
+    lease: for an application that reads several flags of one user. Its own hook counts those that are used. While the
+    server cannot be asked, the last champions are served for a day; other flags give the default value.
     """
 
     def __init__(
@@ -141,7 +154,7 @@ class DetentBulkProvider(AbstractProvider):
         with self._lock:
             known = self._units.get(unit)
         if known is None or monotonic() >= known.until:
-            known = self._fetch(unit, known)
+            known = self._renewed(unit, known)
             with self._lock:
                 self._units[unit] = known
                 self._units.move_to_end(unit)
@@ -149,9 +162,18 @@ class DetentBulkProvider(AbstractProvider):
                     self._units.popitem(last=False)
         return known.flags
 
+    def _renewed(self, unit: str, known: UnitFlags | None) -> UnitFlags:
+        """Raises OpenFeatureError."""
+        try:
+            return self._fetch(unit, known)
+        except GeneralError:
+            if known is None or monotonic() - known.fetched_at > DAY_S:
+                raise
+            return known.champions(monotonic() + self._max_age_s)
+
     def _fetch(self, unit: str, known: UnitFlags | None) -> UnitFlags:
         """Raises OpenFeatureError."""
-        headers = {"If-None-Match": known.etag} if known is not None else {}
+        headers = {"If-None-Match": known.etag} if known is not None and known.etag else {}
         sent_at = monotonic()
         try:
             answer = self._http.post(EVALUATIONS, json={"context": {"targetingKey": unit}}, headers=headers)
@@ -168,7 +190,7 @@ class DetentBulkProvider(AbstractProvider):
             until = self._until(flags, answer.headers, sent_at)
         except (ValueError, TypeError, KeyError, AttributeError):
             raise GeneralError(f"Detent gave no answer of this protocol (status {answer.status_code}).") from None
-        return UnitFlags(flags=flags, etag=answer.headers.get("etag", ""), until=until)
+        return UnitFlags(flags=flags, etag=answer.headers.get("etag", ""), fetched_at=sent_at, until=until)
 
     def _until(self, flags: Mapping[str, Any], headers: Mapping[str, str], sent_at: float) -> float:
         """The lease is counted by the server's clock. An answer without Date is kept for this one evaluation."""

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+import time
 from importlib.util import find_spec
 
+import httpx
 import pytest
+
+from detent_client import AsyncClient
 
 if find_spec("litellm") is None:
     pytest.skip("LiteLLM is not installed here; `make test-adapters` tests it", allow_module_level=True)
@@ -244,6 +249,26 @@ def test_a_change_of_the_champion_is_answered_at_once(world, server, served, unt
     until(lambda: world.client.decide("triage", count=False).variant.id == "v_new")
     world.ask("async")
     assert [sent["messages"][0]["content"] for sent in world.provider.requests] == ["Is it slow?", "New slow"]
+
+
+def test_the_first_snapshot_holds_up_no_event_loop(server) -> None:
+    go_on = threading.Event()
+    server.fault = lambda request: None if go_on.wait(20) else httpx.Response(500)
+    client = server.client(AsyncClient, timeout=20.0)
+    request = {"model": "openai/gpt-own", "prompt_id": "triage", "prompt_variables": {"message": "slow"}}
+
+    async def ask():
+        hook = DetentPrompts(client).async_pre_call_hook(None, None, {**request, "litellm_call_id": "1"}, "acompletion")
+        filled = asyncio.create_task(hook)
+        await asyncio.sleep(0.05)
+        assert not filled.done()
+        go_on.set()
+        return await filled
+
+    began = time.monotonic()
+    assert asyncio.run(ask())["messages"] == PROMPT
+    assert time.monotonic() - began < 15
+    asyncio.run(client.aclose())
 
 
 def test_the_page_does_what_it_says(run_page, server, served, provider, until) -> None:
