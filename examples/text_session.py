@@ -3,8 +3,8 @@ reports the session: how long it took, whether it ended well, and which version 
 
     python examples/text_session.py changelog --unit ann --file SKILL.md --check "make test" -- my-agent "Sort it"
 
-The text stands in the file while the command runs; then what stood there before is put back. Without an answer from
-Detent that is the text, too.
+The text stands in the file while the command runs; then what stood there before is put back, or the file goes. Without
+an answer from Detent that is the text, too.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ def main() -> int:
     parser.add_argument("--check", help="a command whose exit code says whether the session ended well; else its own")
     parser.add_argument("command", nargs="+")
     arguments = parser.parse_args()
-    own = arguments.file.read_text(encoding="utf-8") if arguments.file.exists() else ""
+    before = arguments.file.read_text(encoding="utf-8") if arguments.file.exists() else None
     url, key = os.environ.get("DETENT_SERVER", "http://127.0.0.1:8321"), os.environ.get("DETENT_API_KEY")
-    fallback = {arguments.family: [{"role": "system", "content": own}]}
+    fallback = {arguments.family: [{"role": "system", "content": before or ""}]}
     with Client(url, key, fallback=fallback) as detent:
         task = " ".join(arguments.command)
         with detent.prompt(arguments.family, unit=arguments.unit, task=task) as session:
@@ -36,7 +36,10 @@ def main() -> int:
             try:
                 code = subprocess.run(arguments.command).returncode
             finally:
-                arguments.file.write_text(own, encoding="utf-8")
+                if before is None:
+                    arguments.file.unlink(missing_ok=True)
+                else:
+                    arguments.file.write_text(before, encoding="utf-8")
             session.record(error=f"exit code {code}" if code else None)
         is_good = subprocess.run(arguments.check, shell=True).returncode == 0 if arguments.check else code == 0
         detent.feedback(session, success=is_good, source="system")

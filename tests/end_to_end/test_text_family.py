@@ -91,6 +91,13 @@ def test_while_the_service_is_away_the_session_has_the_text_of_its_own() -> None
     away = session("http://127.0.0.1:9", "ann")
     assert (away.returncode, away.stdout.strip()) == (0, TEXT)
     assert "fallback: None" in away.stderr
+    file = Path("SKILL.md")
+    file.unlink()
+    try:
+        assert session("http://127.0.0.1:9", "ann").returncode == 0
+        assert not file.exists(), "where there was no file, none is left"
+    finally:
+        file.write_text(TEXT, encoding="utf-8")
 
 
 def test_a_new_text_is_searched_rolled_out_to_some_units_and_rolled_back(server: Server) -> None:

@@ -114,6 +114,16 @@ def test_a_wheel_asks_for_nothing_that_needs_a_compiler(wheels: dict[str, Path])
     assert "llama" not in metadata.split("\n\n")[0].replace("xllamacpp", "")
 
 
+def test_the_server_s_wheel_holds_families_demo_configuration_and_study_definitions(wheels: dict[str, Path]) -> None:
+    with zipfile.ZipFile(wheels["detent_server"]) as wheel:
+        names = set(wheel.namelist())
+    for folder in ("families", "demo", "config", "experiments"):
+        files = [file for file in (ROOT / folder).rglob("*.yaml") if not file.name.startswith(".")]
+        assert files
+        for file in files:
+            assert f"optimizer/shipped/{file.relative_to(ROOT)}" in names
+
+
 def test_a_project_is_made_and_lists_its_family_and_those_that_came_along(server: Place, project: Path) -> None:
     listed = server.run("detent", "family", "list", "--json", folder=project)
     assert listed.returncode == 0, listed.stderr
