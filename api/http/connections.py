@@ -1,19 +1,16 @@
 """Connections: uvicorn's, with a bound on every wait for the other side.
 
 uvicorn bounds only the pause between two requests. A sender that is slow on purpose, or gone without a word, would keep
-a connection for ever. All inner names of uvicorn's that this server uses are in this module; ``detent serve`` refuses
-another version of it (``refuse_other_uvicorn``). ``door.py`` says how many connections there may be, ``deadlines.py``
-how long each may take.
+a connection for ever. All inner names of uvicorn's stand in this module; ``detent serve`` refuses another version of it
+(``refuse_other_uvicorn``). ``door.py`` says how many connections there may be, ``deadlines.py`` how long each may take.
 """
 
 from __future__ import annotations
 
 import asyncio
 from typing import Any, cast
-from urllib.parse import unquote
 
 import httptools
-from httptools import parse_url
 from starlette.types import Scope
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -21,13 +18,12 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from api.http.body_limits import length_of
 from api.http.deadlines import Deadlines
 from api.http.door import Door
-from api.http.exchange import Exchange
+from api.http.exchange import Exchange, fill_scope
 from api.http.problems import raw_response
-from api.http.received import Pauses, ReceiveBuffer, head_without_upgrade
+from api.http.received import Pauses, ReceiveBuffer, head_without_upgrade, write_no_further_ahead
 from optimizer.core.base.errors import DetentError
 
 MOST_PIECES = 16  # of a request that one turn parses: a hostile body may seem to end thousands of times
-OPTIONAL_SPACE = b" \t"  # around a header's value it is no part of it (RFC 9110, 5.5)
 
 
 class TimedProtocol(HttpToolsProtocol):
@@ -42,19 +38,18 @@ class TimedProtocol(HttpToolsProtocol):
     def __init__(self, door: Door, **options: Any) -> None:
         super().__init__(**options)
         self._door, self._deadlines, self._received = door, Deadlines(door.limits), ReceiveBuffer()
-        self._address = ""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._pauses = Pauses(transport)
         self.flow = FlowControl(self._pauses)  # type: ignore[arg-type]
-        self._address = self.client[0] if self.client else ""
+        write_no_further_ahead(transport)
         self._deadlines.begin("headers", self.loop.time())
-        if (refusal := self._door.enter(self._address)) is not None:
+        if (refusal := self._door.enter(self, self.client[0] if self.client else "")) is not None:
             self._refuse(refusal)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._door.leave(self._address)
+        self._door.leave(self)
         self._received.drop()
         self._pauses.hold(False)
         super().connection_lost(exc)
@@ -117,7 +112,7 @@ class TimedProtocol(HttpToolsProtocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         if self._deadlines.reading == "body":
             return  # a trailer
-        name, value = name.lower(), value.strip(OPTIONAL_SPACE)
+        name, value = name.lower(), value.strip(b" \t")  # around it that is no part of it (RFC 9110, 5.5)
         if name == b"expect" and value.lower() == b"100-continue":
             self.expect_100_continue = True
         elif name == b"content-length":
@@ -129,13 +124,7 @@ class TimedProtocol(HttpToolsProtocol):
             return  # the head is parsed again without that
         self._deadlines.begin("body", self.loop.time())
         version, scope = self.parser.get_http_version(), cast(Scope, self.scope)
-        # Puts what the first line of a head says into the scope.
-        method = self.parser.get_method()
-        url = parse_url(self.url)
-        path = url.path.decode("ascii")
-        scope["method"], scope["http_version"] = method.decode("ascii"), version
-        scope["path"], scope["raw_path"] = unquote(path) if "%" in path else path, url.path
-        scope["query_string"] = url.query or b""
+        fill_scope(scope, self.parser.get_method(), self.url, version)
         keep_alive = version != "1.0" and self.parser.should_keep_alive()
         self.cycle = Exchange(scope, self, self.server_state.default_headers, self.expect_100_continue, keep_alive)
         task = self.loop.create_task(self.cycle.run(self.app))
@@ -184,9 +173,7 @@ class TimedProtocol(HttpToolsProtocol):
             self._refuse(late)
 
     def _refuse(self, error: DetentError) -> None:
-        """Answers, unless an answer has begun, and takes nothing more; a running route hears that its
-        client has gone.
-        """
+        """Answers, unless an answer has begun. Takes nothing more; a running route hears that its client has gone."""
         cycle = self.cycle if self._deadlines.reading == "body" else None
         if cycle is not None:
             cycle.disconnected = True

@@ -1,4 +1,4 @@
-"""Limits the number of connections, and says whose turn it is."""
+"""Limits the number of connections, says whose turn it is, and ends those whose time is over."""
 
 from __future__ import annotations
 
@@ -12,17 +12,20 @@ from optimizer.core.base.errors import Busy
 from optimizer.host.config import ServerLimits
 
 REST = 3  # times the processor time of the turn before: requests behind others have a quarter of what there is
+LOOK_EVERY_S = 0.5  # for connections whose other side has had its time
 LONGEST_TURN_S = 0.02  # an answer that takes longer waits for a model or the store, and holds up no turn
 
 
 class Connection(Protocol):
-    """What takes turns."""
+    """What takes turns, and ends."""
 
     loop: asyncio.AbstractEventLoop
 
     def read_on(self) -> None: ...
 
     def has_request_in_work(self) -> bool: ...
+
+    def end_if_late(self, now: float) -> None: ...
 
 
 class Door:
@@ -40,17 +43,20 @@ class Door:
         self.limits = limits
         self._per_address, self._is_proxy, self._share = per_address, is_proxy, share_text
         self._of: Counter[str] = Counter()
-        self._n = 0
+        self._open: dict[Connection, str] = {}  # with its address
+        self._look: asyncio.TimerHandle | None = None
         self._line: dict[Connection, None] = {}  # those of which more has come, in the order of their turns
         self._turn_of: Connection | None = None
         self._turn_began = 0.0  # in processor time of this thread
         self._next: asyncio.TimerHandle | None = None  # the next turn, or the end of one that takes too long
 
-    def enter(self, address: str) -> Busy | None:
+    def enter(self, connection: Connection, address: str) -> Busy | None:
         """Counts a connection; the error says that there are too many. Each ``enter`` has its ``leave``."""
-        self._n += 1
+        self._open[connection] = address
         self._of[address] += 1
-        if self._n > self.limits.connections:
+        if self._look is None:
+            self._look = connection.loop.call_later(LOOK_EVERY_S, self._end_late, connection.loop)
+        if len(self._open) > self.limits.connections:
             return Busy(
                 f"This server has {self.limits.connections:,} connections open, its most{self._share}. Connect again in"
                 " a second."
@@ -63,11 +69,16 @@ class Door:
             )
         return None
 
-    def leave(self, address: str) -> None:
-        self._n -= 1
+    def leave(self, connection: Connection) -> None:
+        address = self._open.pop(connection)
         self._of[address] -= 1
         if not self._of[address]:
             del self._of[address]
+
+    def _end_late(self, loop: asyncio.AbstractEventLoop) -> None:
+        for connection in list(self._open):
+            connection.end_if_late(loop.time())
+        self._look = loop.call_later(LOOK_EVERY_S, self._end_late, loop) if self._open else None
 
     def wait_for_turn(self, connection: Connection) -> None:
         """Connections read on one after the other, with a pause between them for those that came alone."""

@@ -8,7 +8,9 @@ from collections.abc import Sequence
 from http import HTTPStatus
 from logging import getLogger
 from typing import Protocol
+from urllib.parse import unquote
 
+from httptools import parse_url
 from starlette.types import ASGIApp, Message, Scope
 
 Headers = Sequence[tuple[bytes, bytes]]
@@ -19,6 +21,15 @@ _STATUS_LINES = {status: b"HTTP/1.1 %d %b\r\n" % (status, _PHRASES.get(status, b
 _names = set[bytes]()  # names of headers that were sent so far: few, and each was checked
 
 log = getLogger("uvicorn.error")
+
+
+def fill_scope(scope: Scope, method: bytes, address: bytes, version: str) -> None:
+    """With what the first line of a head says. Raises HttpParserInvalidURLError."""
+    url = parse_url(address)
+    path = url.path.decode("ascii")
+    scope["method"], scope["http_version"] = method.decode("ascii"), version
+    scope["path"], scope["raw_path"] = unquote(path) if "%" in path else path, url.path
+    scope["query_string"] = url.query or b""
 
 
 class Flow(Protocol):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Sequence
 
+UNSENT_BYTES = 64 * 1024  # of an answer that the system buffers before the client reads; its default is megabytes
 END = b"\r\n\r\n"  # ends a head, and a body in chunks; llhttp takes nothing else
 
 
@@ -41,6 +43,13 @@ class ReceiveBuffer:
 
     def drop(self) -> None:
         self._bytes, self._n_parsed = b"", 0
+
+
+def write_no_further_ahead(transport: asyncio.Transport) -> None:
+    """Than a client reads, where the system knows such a bound (Linux, macOS)."""
+    option, connection = getattr(socket, "TCP_NOTSENT_LOWAT", None), transport.get_extra_info("socket")
+    if option is not None and connection is not None and connection.family in (socket.AF_INET, socket.AF_INET6):
+        connection.setsockopt(socket.IPPROTO_TCP, option, UNSENT_BYTES)
 
 
 class Pauses:

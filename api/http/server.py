@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 from functools import partial
 from typing import Any
@@ -14,35 +13,12 @@ from api.http.door import Door
 from api.http.in_flight import share_text
 from optimizer.host.config import Settings
 
-LOOK_EVERY_TICKS = 5  # of a tenth of a second
-UNSENT_BYTES = 64 * 1024  # of an answer that the system buffers before the client reads; its default is megabytes
-
 
 class Server(uvicorn.Server):
-    """Ends connections whose other side has had its time, and writes no further ahead of a client than it reads."""
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        for server in getattr(self, "servers", ()):
-            for listener in server.sockets:
-                # Connections that this socket accepts inherit the bound, where the system knows it (Linux, macOS)
-                fileno = listener.fileno()
-                option = getattr(socket, "TCP_NOTSENT_LOWAT", None)
-                if option is not None:
-                    with socket.socket(fileno=os.dup(fileno)) as listening:
-                        listening.setsockopt(socket.IPPROTO_TCP, option, UNSENT_BYTES)
-
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         if (state := getattr(self.config.app, "state", None)) is not None:
             state.is_ending = True  # a stream that would go on for hours ends by itself
         await super().shutdown(sockets)
-
-    async def on_tick(self, counter: int) -> bool:
-        if counter % LOOK_EVERY_TICKS == 0:
-            for connection in list(self.server_state.connections):
-                assert isinstance(connection, TimedProtocol)
-                connection.end_if_late(connection.loop.time())
-        return await super().on_tick(counter)
 
 
 def configuration(app: Any, settings: Settings, *, behind_the_api: bool = False, **more: Any) -> uvicorn.Config:

@@ -6,6 +6,7 @@ import errno
 import gc
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -232,6 +233,15 @@ def test_without_keys_only_this_machine_is_served() -> None:
     supervise.refuse_open_door("0.0.0.0", has_keys=True)
     with pytest.raises(Refused, match="detent keys create"):
         supervise.refuse_open_door("0.0.0.0", has_keys=False)
+
+
+def test_inner_names_of_uvicorn_stand_in_one_module_of_200_lines() -> None:
+    root = Path(__file__).parents[2]
+    inner = re.compile(r"uvicorn\.\w+\.|server_state|def on_tick")
+    modules = [file for room in ("api", "optimizer") for file in (root / room).rglob("*.py")]
+    using = [file.relative_to(root) for file in modules if inner.search(file.read_text(encoding="utf-8"))]
+    assert using == [Path("api/http/connections.py")]
+    assert len((root / using[0]).read_text(encoding="utf-8").splitlines()) <= 200
 
 
 def test_another_version_of_uvicorn_is_refused_with_the_command_that_mends_it() -> None:
