@@ -13,15 +13,16 @@ from api.dashboard.figures import LastDays, difference_chart, traffic_bars
 from api.dashboard.request_pages import FILTERS, one_request, requests
 from api.dashboard.review_pages import place_of, reviews
 from api.dashboard.visitors import PageVisit
-from api.dashboard.work_pages import run, runs, settings
+from api.dashboard.work_pages import KINDS, run, runs, settings
 from api.dashboard.workbench import workbench
 from optimizer.core.evaluation.label_report import LABELS
 from optimizer.core.evaluation.trivial_baselines import WITHOUT_MODEL, said
-from optimizer.core.search.study import UNFINISHED, ranked
+from optimizer.core.search.study import ranked
 from optimizer.core.serving.rollout import ALERT
 from optimizer.core.views.study_story import on_front
 
 FAMILIES_SHOWN, WAITING_SHOWN, LISTED = 24, 50, 50
+MOST_RANKED = 1000  # studies
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,18 +112,38 @@ def alerts(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
 
 
 def studies(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
-    """A page of the list, which is newest first."""
+    """The newest first, page by page; or those with the most confirmed lift, of the newest ``MOST_RANKED``."""
     query = visit.request.query
-    page = visit.ask("studies", family=query.get("family") or None, cursor=query.get("cursor"), limit=LISTED)
-    return {"page": page, "of_family": query.get("family")}
+    of_family, by_lift = query.get("family") or None, query.get("order") == "lift"
+    if by_lift:
+        newest = visit.ask("studies", family=of_family, limit=MOST_RANKED)
+        items = sorted(newest.items, key=lambda study: _lift(study) or 0.0, reverse=True)
+        items = [study for study in items if _lift(study) is not None][:LISTED]
+    else:
+        newest = visit.ask("studies", family=of_family, cursor=query.get("cursor"), limit=LISTED)
+        items = newest.items
+    return {
+        "studies": items,
+        "next_cursor": newest.next_cursor,
+        "by_lift": by_lift,
+        "of_family": of_family,
+        "first": query.get("first", "")[:200],
+        "most_ranked": MOST_RANKED,
+    }
+
+
+def _lift(study: Any) -> float | None:
+    lift: float | None = (study.confirmation or {}).get("lift")
+    return lift
 
 
 def study(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
+    """Its trials by rank, of all that there are."""
     id = visit.request.path_params["id"]
-    view, trials = visit.ask("study", id=id), visit.ask("trials", id=id, limit=1000)
-    best, findings = ranked(trials.items), view.findings or {}
+    view, trials = visit.ask("study", id=id), _trials(visit, id)
+    best, findings = ranked(trials), view.findings or {}
     complete = {trial.number for trial in best}
-    ordered = [*best, *(trial for trial in trials.items if trial.number not in complete)]
+    ordered = [*best, *(trial for trial in trials if trial.number not in complete)]
     start = place if (place := place_of(visit.request.query.get("from", ""))) < len(ordered) else 0
     return {
         "study": view,
@@ -130,13 +151,22 @@ def study(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
         "start": start,
         "n_trials": len(ordered),
         "following": start + LISTED if start + LISTED < len(ordered) else None,
-        "front": on_front(trials.items),
+        "front": on_front(trials),
         "without_model": findings.get(WITHOUT_MODEL),
         "said": said,
         "labels_by_variant": findings.get(LABELS) or {},
         "mlflow": _mlflow_place(visit, id),
         "done": notice_of(visit),
     }
+
+
+def _trials(visit: PageVisit, study: str) -> list[Any]:
+    items, cursor = list[Any](), None
+    while True:
+        page = visit.ask("trials", id=study, cursor=cursor, limit=1000)
+        items += page.items
+        if (cursor := page.next_cursor) is None:
+            return items
 
 
 def _mlflow_place(visit: PageVisit, study: str) -> str | None:
@@ -159,10 +189,13 @@ def compare_studies(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
 
 
 def money(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
-    """What serving has cost in a day and thirty, and what studies have spent of what they may."""
-    names = visit.family_names()
+    """What studies and runs spent of what they may, what serving has cost in a day and thirty, and what keys used."""
+    begin = visit.request.query.get("from", "")
+    names = [name for name in visit.family_names() if name >= begin]
     days = {name: visit.ask("stats", family=name, by="day") for name in names[:FAMILIES_SHOWN]}
     return {
+        "spending": visit.ask("spending"),
+        "kinds": KINDS,
         "families": [
             {
                 "name": name,
@@ -172,8 +205,8 @@ def money(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
             }
             for name, stats in days.items()
         ],
-        "n_more": len(names) - len(days),
-        "studies": [study for status in UNFINISHED for study in visit.ask("studies", status=status).items],
+        "next_name": names[FAMILIES_SHOWN] if len(names) > FAMILIES_SHOWN else None,
+        "keys": [key for key in visit.ask("keys").items if key.used_today] if visit.visitor.may("keys") else None,
         "settings": visit.shared.settings,
     }
 
@@ -221,7 +254,10 @@ PAGES = (
     ),
     PageRoute(path="/dashboard/alerts", template="alerts.html", values=alerts),
     PageRoute(
-        path="/dashboard/studies", template="studies.html", values=studies, query=frozenset(("family", "cursor"))
+        path="/dashboard/studies",
+        template="studies.html",
+        values=studies,
+        query=frozenset(("family", "cursor", "order", "first")),
     ),
     PageRoute(
         path="/dashboard/studies/compare",  # before the next one, which would take it for an id
@@ -230,7 +266,7 @@ PAGES = (
         query=frozenset(("first", "second")),
     ),
     PageRoute(path="/dashboard/studies/{id}", template="study.html", values=study, query=DONE | {"from"}),
-    PageRoute(path="/dashboard/money", template="money.html", values=money),
+    PageRoute(path="/dashboard/money", template="money.html", values=money, query=frozenset(("from",))),
     PageRoute(
         path="/dashboard/requests",
         template="requests.html",

@@ -69,7 +69,7 @@ def answer_of(visit: PageVisit, id: str, form: Mapping[str, str]) -> str:
 
 def place_of(text: str) -> int:
     """How many of a list an address leaves out; 0 where it says nothing that can be used."""
-    return min(int(text), MOST_WAITING) if text.isascii() and text.isdigit() and len(text) < 5 else 0
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 7 else 0
 
 
 def _labels(visit: PageVisit, family: str) -> tuple[str, ...]:

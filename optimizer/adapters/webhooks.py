@@ -14,6 +14,7 @@ import httpx
 
 from optimizer.core.base.phrasing import when
 from optimizer.ports import AlertMessage, ChannelFailed
+from optimizer.ports.alerts import page_about
 
 TIMEOUT_S = 10.0
 CHECK_TIMEOUT_S = 3.0
@@ -24,17 +25,28 @@ MOST_CHARS = 1900  # Discord takes 2,000; a longer detail is in the log and in `
 class Webhook:
     """ports.AlertChannel for one incoming webhook; redirects are not followed."""
 
-    def __init__(self, name: str, address: str, body: Callable[[str], Mapping[str, Any]], *, installation: str) -> None:
+    def __init__(
+        self,
+        name: str,
+        address: str,
+        body: Callable[[str], Mapping[str, Any]],
+        *,
+        installation: str,
+        public_url: str | None = None,
+    ) -> None:
         self.name = name
         self._address = address
         self._body = body
         self._installation = installation
+        self._public_url = public_url
         self._client = httpx.Client(timeout=TIMEOUT_S, follow_redirects=False)
 
     def send(self, message: AlertMessage) -> None:
         failed: ChannelFailed | None = None
         try:
-            answer = self._client.post(self._address, json=self._body(text_of(message, self._installation)))
+            answer = self._client.post(
+                self._address, json=self._body(text_of(message, self._installation, self._public_url))
+            )
         except Exception as error:  # whatever it is, its text may hold the address, so that only its kind goes on
             # A text that has no encoding, say: no fault of the channel.
             unsendable = isinstance(error, ValueError | TypeError)
@@ -68,16 +80,16 @@ class Webhook:
         return None
 
 
-def slack(address: str, installation: str) -> Webhook:
-    return Webhook("slack", address, _slack_body, installation=installation)
+def slack(address: str, installation: str, public_url: str | None = None) -> Webhook:
+    return Webhook("slack", address, _slack_body, installation=installation, public_url=public_url)
 
 
-def discord(address: str, installation: str) -> Webhook:
-    return Webhook("discord", address, _discord_body, installation=installation)
+def discord(address: str, installation: str, public_url: str | None = None) -> Webhook:
+    return Webhook("discord", address, _discord_body, installation=installation, public_url=public_url)
 
 
-def text_of(message: AlertMessage, installation: str) -> str:
-    """A message for people: what was raised or cleared, why, since when."""
+def text_of(message: AlertMessage, installation: str, public_url: str | None = None) -> str:
+    """A message for people: what was raised or cleared, why, since when, and where more is seen."""
     alert = message.alert
     about = f"{alert.kind}, family {alert.family}" if alert.family else alert.kind
     if message.event == "raised":
@@ -88,7 +100,8 @@ def text_of(message: AlertMessage, installation: str) -> str:
             f"Was open from {when(alert.opened_at)} to {when(alert.closed_at or alert.opened_at)}",
         )
     detail = alert.detail if len(alert.detail) <= MOST_CHARS - 300 else alert.detail[: MOST_CHARS - 301] + "…"
-    return f"{head}\n{detail}\n{when_} ({installation}, {alert.id}). All open ones: detent status"
+    more = page_about(alert, public_url) or "detent status"
+    return f"{head}\n{detail}\n{when_} ({installation}, {alert.id}). More: {more}"
 
 
 def _slack_body(text: str) -> Mapping[str, Any]:

@@ -324,6 +324,11 @@ class Settings(BaseSettings):
         "environment. No log, error or answer shows it.",
     )
     alert_discord_webhook: str | None = Field(default=None, repr=False, description="The same for Discord.")
+    public_url: str | None = Field(
+        default=None,
+        description="Address at which people open this server, with the prefix of a proxy where there is one, such as "
+        "`https://detent.example/prompts`. Messages and log lines of alerts then lead to the page that shows more.",
+    )
     alert_level: Literal["info", "warning", "critical"] = Field(
         default="info", description="Alerts below it go into the log alone."
     )
@@ -423,6 +428,20 @@ class Settings(BaseSettings):
                 " supported yet. Name such a file, or leave it out: then it is var/detent.db"
             )
         return value
+
+    @field_validator("public_url")
+    @classmethod
+    def _is_a_page(cls, value: str | None) -> str | None:
+        """Without the slash at its end."""
+        address = (value or "").strip().rstrip("/")
+        parts = urlsplit(address) if address.isprintable() and " " not in address else None
+        if not address:
+            return None
+        if parts is None or parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc:
+            raise ValueError("must be an address such as https://detent.example, without a name or password in it")
+        if parts.query or parts.fragment:
+            raise ValueError("must end before any ? or #: pages are put behind it")
+        return address
 
     @field_validator("alert_slack_webhook", "alert_discord_webhook")
     @classmethod

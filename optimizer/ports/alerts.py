@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Literal, Protocol
+from urllib.parse import quote
 
 from typing_extensions import TypedDict
 
@@ -70,6 +71,15 @@ def message_of(payload: Mapping[str, Any]) -> AlertMessage:
     for name in ("opened_at", "closed_at"):
         values[name] = datetime.fromisoformat(values[name]) if values[name] is not None else None
     return AlertMessage(alert=Alert(**values), event=payload["event"])
+
+
+def page_about(alert: Alert, public_url: str | None) -> str | None:
+    """The address of the page that shows more: its family's, or the list of alerts; None where nobody said at which
+    address people open this server.
+    """
+    if public_url is None:
+        return None
+    return f"{public_url}/dashboard/{f'families/{quote(alert.family)}' if alert.family else 'alerts'}"
 
 
 class ChannelFailed(Exception):

@@ -97,6 +97,9 @@ class KeyUsage(Protocol):
     def give_back(self, tx: Transaction, key: str, limit: Limited, window: datetime, amount: float) -> None:
         """What was taken and not used."""
 
+    def used(self, tx: Transaction, window: datetime) -> dict[str, dict[Limited, float]]:
+        """Key -> limit -> what was used of it in the windows that begin then."""
+
 
 KeyKind = Literal["token", "unit"]
 

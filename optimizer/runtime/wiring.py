@@ -397,7 +397,9 @@ def open_channels(settings: Settings) -> list[AlertChannel]:
         (webhooks.discord, settings.alert_discord_webhook),
     )
     installation = f"Detent, profile {settings.profile}"
-    return [channel(address, installation) for channel, address in addresses if address is not None]
+    return [
+        channel(address, installation, settings.public_url) for channel, address in addresses if address is not None
+    ]
 
 
 def write_optimal_config(folder: Path, recommendation: PipelineRecommendation) -> Path:

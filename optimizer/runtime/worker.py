@@ -148,6 +148,7 @@ class Worker:
                     self._clock,
                     least=self._settings.alert_level,
                     rules=self._rules.rules(),
+                    public_url=self._settings.public_url,
                 ),
                 ALERTS_SECONDS,
             ),

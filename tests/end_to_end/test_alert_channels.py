@@ -95,6 +95,24 @@ def test_one_message_for_a_raise_and_one_for_its_clear_whatever_happens_in_betwe
     assert waiting(store) == {"slack": 0, "discord": 0}
 
 
+def test_a_message_and_its_log_line_lead_to_the_page_that_shows_more(store: Database, server: WebhookServer) -> None:
+    raised(store, alert(family="triage"), alert(id="al_all", subject="other"))
+    url = "https://detent.example/below"
+    with structlog.testing.capture_logs() as lines:
+        send_alerts(store, [webhooks.slack(server.url, "Detent", url)], Clock(NOW), public_url=url)
+    places = [f"{url}/dashboard/families/triage", f"{url}/dashboard/alerts"]
+    assert [message["text"].rpartition("More: ")[2] for message in server.received] == places
+    assert [line["page"] for line in lines if line["event"] == "alert_raised"] == places
+
+
+@pytest.mark.parametrize(
+    "address", ["detent.example", "https://a:b@detent.example", "https://detent.example/?a=b", "https://"]
+)
+def test_an_address_that_leads_to_no_page_is_refused(address: str, tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match="public_url"):
+        load_settings("dev", tmp_path, public_url=address)
+
+
 def test_a_channel_that_is_away_is_tried_again_slowly_and_keeps_its_order_and_the_other_is_not_held_up(
     store: Database, server: WebhookServer
 ) -> None:

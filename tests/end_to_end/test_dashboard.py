@@ -303,35 +303,64 @@ def test_a_page_that_did_not_change_says_so(world: World) -> None:
 
 
 def test_a_study_with_many_trials_shows_them_fifty_at_a_time_by_rank(world: World) -> None:
-    store, champion = world.shared.store, world.champion()
+    """All of them are ranked, more than the list of the API gives at once."""
+    store, champion, n = world.shared.store, world.champion(), 1060
     with store.read() as tx:
         study = store.studies.get(tx, "st_1")
     assert study is not None
     store.write(lambda tx: store.studies.add(tx, replace(study, id="st_many")))
-    for n in range(60):
-        score = None if n == 7 else n / 60
-        one = Trial(
-            study="st_many",
-            number=n,
-            variant=champion,
-            proposer=f"proposer-{n}-",
-            params={},
-            status="complete" if score is not None else "stopped",
-            score=score,
-        )
-        store.write(lambda tx, one=one: store.studies.put_trial(tx, one))  # type: ignore[misc]
+
+    def trial(number: int) -> Trial:
+        score = None if number == 7 else number / n
+        status: Any = "complete" if score is not None else "stopped"
+        about = {"study": "st_many", "number": number, "variant": champion, "params": {}}
+        return Trial(proposer=f"proposer-{number}-", status=status, score=score, **about)
+
+    store.write(lambda tx: [store.studies.put_trial(tx, trial(number)) for number in range(n)])
     client = visitor(world, "secret-read")
     first = client.get("/dashboard/studies/st_many").text
-    assert "1 to 50 of 60" in first
-    assert "proposer-59-" in first
+    assert "1 to 50 of 1,060" in first
+    assert f"proposer-{n - 1}-" in first
     assert "proposer-7-" not in first
     assert 'href="../../dashboard/studies/st_many?from=50"' in first
-    rest = client.get("/dashboard/studies/st_many?from=50").text
-    assert "51 to 60 of 60" in rest
+    rest = client.get("/dashboard/studies/st_many?from=1050").text
+    assert "1051 to 1060 of 1,060" in rest
     assert "proposer-7-" in rest, "one without a score comes last"
-    assert "proposer-59-" not in rest
+    assert f"proposer-{n - 1}-" not in rest
     assert "More trials" not in rest
-    assert "1 to 50 of 60" in client.get("/dashboard/studies/st_many?from=900").text
+    assert "1 to 50 of 1,060" in client.get("/dashboard/studies/st_many?from=9000").text
+
+
+def test_studies_are_picked_for_a_comparison_and_ordered_by_their_lift(world: World) -> None:
+    store, client = world.shared.store, visitor(world, "secret-read")
+    with store.read() as tx:
+        study = store.studies.get(tx, "st_1")
+    assert study is not None
+    for id, lift in (("st_little", 0.01), ("st_much", 0.2)):
+        seen: Any = {"lift": lift, "lift_low": lift - 0.01, "lift_high": lift + 0.01, "n": 100}
+        store.write(lambda tx, id=id, seen=seen: store.studies.add(tx, replace(study, id=id, confirmation=seen)))  # type: ignore[misc]
+    page = client.get("/dashboard/studies?family=triage&order=lift").text
+    assert re.findall(r"dashboard/studies/(st_\w+)\"", page) == ["st_much", "st_little"]
+    assert "+20.0 points" in client.get("/dashboard/families/triage").text
+    chosen = client.get("/dashboard/studies?family=triage&first=st_little").text
+    assert re.search(r'name="first" value="st_little" [^>]*checked', chosen)
+    pair = client.get("/dashboard/studies/compare?first=st_little&second=st_much").text
+    assert [text for text in ("+1.0 points", "+20.0 points") if text not in pair] == []
+
+
+def test_money_names_what_is_spent_and_reserved_and_what_keys_used(world: World) -> None:
+    store, day = world.shared.store, world.shared.clock.now().replace(hour=0, minute=0, second=0, microsecond=0)
+    world.add_key("thrifty", "serve", secret="secret-thrifty", limits={"usd_per_day": 2.0})
+    store.write(lambda tx: store.key_usage.take(tx, "thrifty", "usd_per_day", day, 0.5, 2.0))
+    page = visitor(world, "secret-admin").get("/dashboard/money").text
+    row = re.search(r"<td[^>]*>thrifty</td>(.*?)</tr>", page, flags=re.DOTALL)
+    assert row is not None
+    assert ("0.5" in row[1], "2" in row[1]) == (True, True)
+    spending = world.get("/v1/spending").json()
+    assert [(one["kind"], one["id"]) for one in spending["unfinished"]] == [("compare", "cp_1"), ("check", "jr_1")]
+    assert all(f'{one["id"]}">' in page for one in spending["unfinished"])
+    assert "thrifty" not in visitor(world, "secret-read").get("/dashboard/money").text
+    assert visitor(world, "elsewhere-operate").get("/dashboard/money").status_code == 200
 
 
 def test_a_run_is_seen_with_how_far_it_is_and_cancelled_on_its_page(world: World) -> None:

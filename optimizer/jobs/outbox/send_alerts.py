@@ -31,7 +31,7 @@ from optimizer.ports import (
     Store,
     Transaction,
 )
-from optimizer.ports.alerts import ALERT_TOPIC, CHANNELS, channel_topic, message_of
+from optimizer.ports.alerts import ALERT_TOPIC, CHANNELS, channel_topic, message_of, page_about
 
 BATCH = 100  # raises and clears spread per round
 MOST_PER_ROUND = 20  # messages per channel and round
@@ -48,6 +48,7 @@ def send_alerts(
     *,
     least: str = "info",
     rules: Sequence[AlertRule] = (),
+    public_url: str | None = None,
 ) -> int:
     """Spreads what is new and sends what is due.
 
@@ -56,6 +57,7 @@ def send_alerts(
     Args:
         least: alerts below this level (info, warning, critical) go into the log alone.
         rules: that are in force; they say which alert explains which.
+        public_url: where people open this server; the log then names the page that shows more.
     """
     # A channel without an address any more hears nothing, and what waited for it does not wait for ever.
     configured = {channel.name for channel in channels}
@@ -65,7 +67,7 @@ def send_alerts(
         if n and name not in configured:
             store.write(lambda tx, name=name: store.outbox.discard(tx, channel_topic(name)))  # type: ignore[misc]
             log.warning("alert_messages_discarded", channel=name, n=n, reason="the channel is no longer configured")
-    _spread(store, channels, clock, least, rules)
+    _spread(store, channels, clock, least, rules, public_url)
     return sum(_send_queue(store, channel, clock) for channel in channels)
 
 
@@ -75,7 +77,12 @@ def messages_waiting(tx: Transaction, store: Store) -> dict[str, int]:
 
 
 def _spread(
-    store: Store, channels: Sequence[AlertChannel], clock: Clock, least: str, rules: Sequence[AlertRule]
+    store: Store,
+    channels: Sequence[AlertChannel],
+    clock: Clock,
+    least: str,
+    rules: Sequence[AlertRule],
+    public_url: str | None,
 ) -> None:
     with store.read() as tx:
         due = store.outbox.due(tx, clock.now(), BATCH, topics=(ALERT_TOPIC,))
@@ -95,6 +102,7 @@ def _spread(
                 detail=alert.detail,
                 opened_at=alert.opened_at.isoformat(),
                 closed_at=alert.closed_at.isoformat() if alert.closed_at else None,
+                **({"page": page} if (page := page_about(alert, public_url)) else {}),
             )
         hears = channels if LEVELS.index(alert.level) >= LEVELS.index(least) else ()
 

@@ -10,19 +10,21 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from optimizer.core.base.answers import Page, Text
+from optimizer.core.base.answers import Page, Text, members_of
 from optimizer.core.base.errors import Conflict, Fault, InvalidInput, NotFound, Refused
 from optimizer.core.base.phrasing import when
 from optimizer.core.serving.access import Access, LimitsRecord, Role, access_of, hash_of
 from optimizer.jobs.context import Context
 from optimizer.jobs.request import Moment, Name, Positive, Request
-from optimizer.ports import CallerRecord, Clock, KeyRecord, Store, Transaction
+from optimizer.ports import CallerRecord, Clock, KeyRecord, Limited, Store, Transaction
 
 MAX_NAME_CHARS = 100
 MOST_GRACE = timedelta(days=90)
 FIRST = "it is the first key: from now on every request needs one"
 FIRST_LATER = "it is the first key: every request needs one from"
 SEEN_WITHIN = timedelta(days=1)
+
+OF_A_DAY: Sequence[Limited] = ("calls_per_day", "usd_per_day")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +50,13 @@ class KeyView:
     revoked_at: datetime | None
     old_secret_until: datetime | None
     keyless_until: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyWithUsage(KeyView):
+    """``used_today``: of its limits of a day (UTC), with what calls under way may cost at most."""
+
+    used_today: Mapping[str, float]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,10 +114,25 @@ class RevokeRequest(Request):
     name: KeyName
 
 
-def read_keys(context: Context, request: Request) -> Page[KeyView]:
-    """All keys, the revoked ones too; never their secrets."""
+def read_keys(context: Context, request: Request) -> Page[KeyWithUsage]:
+    """All keys, the revoked ones too, with what they used of a day's limits; never their secrets."""
     with context.store.read() as tx:
-        return Page(items=[key_view(key) for key in context.store.api_keys.all(tx)])
+        day = context.clock.now().replace(hour=0, minute=0, second=0, microsecond=0)
+        used = context.store.key_usage.used(tx, day)
+        keys = context.store.api_keys.all(tx)
+    return Page(
+        items=[
+            KeyWithUsage(
+                **members_of(key_view(key)),
+                used_today={
+                    limit: used.get(key.name, {}).get(limit, 0.0)
+                    for limit in OF_A_DAY
+                    if getattr(key.access.limits, limit) is not None
+                },
+            )
+            for key in keys
+        ]
+    )
 
 
 def create_key(context: Context, request: KeyRequest) -> KeyReport:

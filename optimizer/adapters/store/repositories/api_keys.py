@@ -162,6 +162,12 @@ class KeyUsageTable:
     def give_back(self, tx: Connection, key: str, limit: Limited, window: datetime, amount: float) -> None:
         self._set(tx, key, limit, window, max(0.0, self._used(tx, key, limit, window) - amount))
 
+    def used(self, tx: Connection, window: datetime) -> dict[str, dict[Limited, float]]:
+        used: dict[str, dict[Limited, float]] = {}
+        for row in tx.execute(select(USAGE.c.key, USAGE.c.limit, USAGE.c.used).where(USAGE.c.window == window)):
+            used.setdefault(row.key, {})[row.limit] = row.used
+        return used
+
     def _used(self, tx: Connection, key: str, limit: Limited, window: datetime) -> float:
         if insert_new(tx, USAGE, [{"key": key, "limit": limit, "window": window, "used": 0.0}]):
             of_key = and_(USAGE.c.key == key, USAGE.c.limit == limit)
