@@ -54,7 +54,7 @@ async def adetent_prompt(
     client: AsyncClient, family: str, *, unit: str | None = None, history: str = "history"
 ) -> FamilyPrompt:
     """As ``detent_prompt``, for an application on asyncio."""
-    await client._first_snapshot()
+    await client._session.first_snapshot()
     return FamilyPrompt(client, family, unit, history)
 
 
