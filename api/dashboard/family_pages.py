@@ -26,7 +26,9 @@ def examples(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
 
 
 def quality(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
-    """Scores by band, the lowest answers first, the judge, and the last evaluation label by label."""
+    """Scores by band, students week by week, the lowest answers first, the judge, and the last evaluation label by
+    label.
+    """
     family, range_ = visit.request.path_params["family"], range_of(visit)
     try:
         judge = visit.ask("judge", family=family)
@@ -37,6 +39,7 @@ def quality(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
     return {
         "family": family,
         "quality": visit.ask("quality analytics", family=family, range=range_),
+        "students": visit.ask("students", family=family).students,
         "lowest": visit.ask("lowest answers", family=family, range=range_, limit=N_LOWEST) if reads else None,
         "judge": judge,
         "evaluation": evaluation,

@@ -56,7 +56,7 @@ def create_gateway(settings: Settings) -> FastAPI:
         async with running_services(settings) as shared:
             app.state.services = shared
             spool, most = wiring.open_spool(settings), settings.limits.user_chats_per_minute
-            shelf = StudentShelf(shared.store, models)
+            shelf = StudentShelf(shared.store, models, serves=True)
             side = app.state.model_side = ModelSide(
                 catalogue=models,
                 spool=spool,

@@ -40,6 +40,7 @@ from optimizer.cli.rollout import freeze
 from optimizer.cli.service import alerts, events, mcp, serve, status
 from optimizer.cli.study import commands as study
 from optimizer.cli.thresholds import commands as thresholds
+from optimizer.cli.thresholds import student
 from optimizer.cli.variant import commands as variant
 from optimizer.core.base.errors import (
     BudgetExhausted,
@@ -92,6 +93,7 @@ for group in (
     champion,
     feedback,
     thresholds,
+    student,
     review,
     judge,
     quality,

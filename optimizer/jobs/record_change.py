@@ -260,6 +260,29 @@ def end_active_rollout(
     return record_transition(tx, store, apply(rollout, request))
 
 
+def hold_active(tx: Transaction, store: Store, clock: Clock, family: str, *, actor: str, reason: str) -> None:
+    """Holds the family's rollout, where one is under way; a person resumes it. ``actor``: who is no "system:…", since
+    the tick takes back what that holds.
+    """
+    rollout = store.rollouts.active(tx, family)
+    if rollout is None or rollout.held or rollout.status != "deploying":
+        return
+    at, clock_at = clock.now(), clock.rollout_now()
+    lapsed_at, lapsed_clock_at = lapse_of(rollout, at=at, clock_at=clock_at, scale=clock.scale)
+    request = TransitionRequest(
+        act="hold",
+        at=at,
+        clock_at=clock_at,
+        actor=actor,
+        reason=reason,
+        lapsed_at=lapsed_at,
+        lapsed_clock_at=lapsed_clock_at,
+    )
+    transition = apply(rollout, request)
+    if transition.changed:
+        record_transition(tx, store, transition)
+
+
 def log_head(decision: Decision | None) -> None:
     """Says the head hash of a chain aloud after its commit: who can rewrite the database cannot rewrite the log."""
     if decision is not None:

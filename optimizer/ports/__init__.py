@@ -39,7 +39,7 @@ from optimizer.ports.events import (
     Traffic,
     TruncatedInput,
 )
-from optimizer.ports.examples import Examples, ExampleStanding, Review, Reviews
+from optimizer.ports.examples import Bypass, Examples, ExampleStanding, Review, Reviews, WatchedStudent
 from optimizer.ports.graphs import Graphs
 from optimizer.ports.judging import Calibrations, Runs
 from optimizer.ports.models import (
@@ -90,6 +90,7 @@ __all__ = [
     "Audit",
     "AuditEntry",
     "Blocks",
+    "Bypass",
     "CalibrationRecord",
     "Calibrations",
     "CallerKind",
@@ -155,6 +156,7 @@ __all__ = [
     "UnitCounts",
     "UnitOutcomes",
     "Variants",
+    "WatchedStudent",
     "WatchedSwitch",
     "WatchedTenure",
 ]

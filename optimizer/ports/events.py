@@ -83,6 +83,18 @@ class Events(Protocol):
     def n_made_of_parts(self, tx: Transaction, family: str, variants: Collection[str], *, since: datetime) -> int:
         """How many there are of these."""
 
+    def next_made_of_parts(
+        self,
+        tx: Transaction,
+        family: str,
+        variants: Collection[str],
+        *,
+        after: tuple[datetime, str],
+        until: datetime,
+        limit: int,
+    ) -> list[Interaction]:
+        """The same in order of (received at, id), behind that place and received before ``until``."""
+
     def corrections(self, tx: Transaction, family: str, interactions: Collection[str]) -> dict[str, Mapping[str, Any]]:
         """Interaction -> the expected output of its latest correction, for those that have one."""
 

@@ -15,6 +15,7 @@ from optimizer.ports.transaction import Added, Transaction
 
 if TYPE_CHECKING:
     from optimizer.core.predictor.student import TaughtStudent
+    from optimizer.core.rollout.student_watch import StudentWatch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,6 +150,29 @@ class Reviews(Protocol):
         """The review as answered. Raises NotFound, and Conflict when it has another answer already."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WatchedStudent:
+    """How a student is doing, as far as its requests have been read: all up to this time, and at it up to this id."""
+
+    family: str
+    watch: StudentWatch
+    read_until: datetime
+    last_id: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bypass:
+    """From when until when a student answered nobody, though variants name it; ``ended_at`` None: it still does not."""
+
+    family: str
+    student: str
+    since: datetime
+    reason: Text[str]
+    by: str
+    ended_at: datetime | None = None
+    ended_by: str | None = None
+
+
 class Students(Protocol):
     """What studies taught, under the hash of its content."""
 
@@ -159,3 +183,16 @@ class Students(Protocol):
     def ids(self, tx: Transaction, family: str) -> set[str]: ...
     def drop_unnamed(self, tx: Transaction, family: str, but: str) -> int:
         """Deletes those that no variant names, except this one; returns how many."""
+
+    def study_of(self, tx: Transaction, family: str, id: str) -> str | None:
+        """The study that taught it."""
+
+    def watch(self, tx: Transaction, family: str, id: str) -> WatchedStudent | None: ...
+    def keep_watch(self, tx: Transaction, watched: WatchedStudent) -> None: ...
+    def drop_watch(self, tx: Transaction, family: str, id: str) -> None: ...
+    def bypass(self, tx: Transaction, bypass: Bypass) -> None: ...
+    def bypasses(self, tx: Transaction, family: str | None = None, *, open_only: bool = True) -> list[Bypass]:
+        """The newest first."""
+
+    def end_bypass(self, tx: Transaction, family: str, id: str, *, at: datetime, by: str) -> bool:
+        """Whether there was one."""

@@ -149,6 +149,8 @@ QUEUED_RUN: Mapping[str, Any] = {"status": 202, "location": "/v1/judge-runs/{0.i
 PERFORMANCE = "/api/performance"
 PIPELINE: Mapping[str, Any] = {"group": "Content pipeline", "room": "optimizer.content.jobs"}
 QUALITY = "champions.read_quality"
+STUDENTS, STUDENT_ACTS = "/v1/families/{family}/student", "champions.resume_student"
+NEVER: Mapping[str, Any] = {"change": "never-refused"}
 FORGET = "upkeep.forget_person"
 THRESHOLDS = "/v1/families/{family}/thresholds"
 KEY: Mapping[str, Any] = {"role": "admin", "is_private": True}
@@ -444,6 +446,9 @@ USE_CASES = (
         "feedback.collect_reviews:collect_family_reviews",
         "Operations",
     ),
+    _read("students", STUDENTS, f"{STUDENT_ACTS}:read_students", "Operations"),
+    _act("bypass student", "POST", f"{STUDENTS}/bypass", f"{STUDENT_ACTS}:bypass_student", "Operations", **NEVER),
+    _act("resume student", "POST", f"{STUDENTS}/resume", f"{STUDENT_ACTS}:resume_student", "Operations"),
     _read("quality analytics", "/v1/quality/analytics", f"{QUALITY}:read_analytics", "Operations", narrows=True),
     _read("quality monitor", "/v1/quality/monitor", f"{QUALITY}:read_conversation", "Operations", narrows=True),
     _read("lowest answers", "/v1/families/{family}/lowest", f"{QUALITY}:read_lowest", "Operations", **TEXTS),

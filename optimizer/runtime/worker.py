@@ -34,6 +34,7 @@ from optimizer.jobs.champions.drill_rollback import drill_rollback, is_due
 from optimizer.jobs.champions.watch_champion import watch_champion
 from optimizer.jobs.champions.watch_limits import watch_limits
 from optimizer.jobs.champions.watch_rules import HomeFigures, RuleWatcher, tell_faulty_file
+from optimizer.jobs.champions.watch_students import watch_students
 from optimizer.jobs.champions.watch_switch import SwitchWatcher
 from optimizer.jobs.families.each_family import each_family
 from optimizer.jobs.families.watch_retirements import watch_retirements
@@ -77,6 +78,7 @@ ROLL_UP_SECONDS = 60.0
 ROLL_UP_REST = 49.0  # it rests for so many times as long as it took, so it uses at most a fiftieth of one processor
 MINUTES_SECONDS = 20.0
 CHAMPIONS_SECONDS = 60.0
+STUDENTS_SECONDS = 20.0
 TRIGGERS_SECONDS = 300.0
 DRILL_SECONDS = 60.0  # between two looks at whether a drill is due
 REVIEWS_SECONDS = 300.0  # between two looks for answers in doubt that are due for review
@@ -165,6 +167,11 @@ class Worker:
                 "champions",
                 lambda: watch_champion(self._store, self._clock, self._families.families),
                 CHAMPIONS_SECONDS,
+            ),
+            self._thread(
+                "students",
+                lambda: watch_students(self._store, self._clock, self._families.families, self._open_models),
+                STUDENTS_SECONDS,
             ),
             self._thread("switches", lambda: self._switches.look(self._families.families), self._settings.tick_seconds),
             self._thread("rehearsal", self._drill, DRILL_SECONDS),

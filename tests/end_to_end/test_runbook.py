@@ -10,6 +10,7 @@ import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,7 @@ from optimizer.runtime.personal_home import forgetting_home
 from tests.api_world import World, make_home, serving
 from tests.command_line import detent
 from tests.gateway_world import serving as on_a_socket
+from tests.taught_student import TAUGHT, crown
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "runbook.md"
 COMMAND = re.compile(r"`(?:DETENT_HOME=(\S+) )?detent ([^`]+)`")
@@ -108,6 +110,21 @@ def two_configurations(world: World) -> None:
     assert watch_pipeline(shared.store, shared.clock, TARGETS)
 
 
+def bypassed_student(world: World) -> None:
+    """A champion of triage that names a student, which is bypassed."""
+    store, at = world.shared.store, world.shared.clock.now()
+    with store.read() as tx:
+        tenure = store.champions.current(tx, "triage")
+        assert tenure is not None
+        record = store.variants.get(tx, "triage", tenure.variant)
+    assert record is not None
+    students = {"student": TAUGHT.student.hash}
+    variant = replace(record.variant, policy={"tiers": ["student", "fake"], "accept": 0.9, "students": students})
+    store.write(lambda tx: store.students.add(tx, "triage", TAUGHT, study="st-1", at=at))
+    crown(store, "triage", variant, at=at)
+    assert detent("student", "bypass", "triage", "--reason", "before").code == 0
+
+
 def test_every_command_of_the_runbook_does_what_its_chapter_says(world: World, tmp_path: Path) -> None:
     night = world.candidate("Is it billing? Answer with one word.")
     assert detent("champion", "set", "triage", night, "--reason", "before", "--confirm", "triage").code == 0
@@ -119,6 +136,8 @@ def test_every_command_of_the_runbook_does_what_its_chapter_says(world: World, t
         if title == "The worker is dead":
             world.deploying()
             assert detent("rollout", "hold", "triage", "--reason", "the clock ran ahead").code == 0
+        if title == "A student is bypassed":
+            bypassed_student(world)
         elsewhere: dict[str, str] = {}
         for home, words in commands:
             if words in PROCESSES:

@@ -30,7 +30,9 @@ from optimizer.jobs.families.sync_families import sync_families
 from optimizer.jobs.studies.create_study import BudgetBody, StudyRequest, create_study
 from optimizer.jobs.studies.report_study import report_study
 from optimizer.jobs.upkeep.forget_person import ForgettingHome, carry_out_forgetting, queue_forgetting
+from optimizer.ports import Bypass
 from optimizer.runtime import wiring
+from tests.clock import until
 from tests.contexts import context_of, study_context
 from tests.scripted_model import chat_answer, provider
 from tests.stores import migrate_store
@@ -190,6 +192,35 @@ def test_the_gateway_answers_by_it_and_says_how_sure_it_was_or_passes_on(taught:
         assert n_own >= 15, "of twenty that say their topic"
         turns = [{"role": "user", "content": "Hello."}, {"role": "assistant", "content": "Hello."}]
         assert ask(gateway, document(901), history=turns, **told)["detent"]["tiers"] == ["strong"]
+
+
+def test_one_that_is_bypassed_answers_nobody_within_seconds_and_again_once_it_is_resumed(taught: Taught) -> None:
+    store, at, id = taught.store, taught.clock.now(), taught.policy["students"]["student"]
+    told: dict[str, Any] = {"detent": {"variant": taught.study.winner}}
+    with TestClient(create_gateway(taught.home), **CLIENT) as gateway:
+
+        def tiers() -> list[str]:
+            asked: list[str] = ask(gateway, document(901), **told)["detent"]["tiers"]
+            return asked
+
+        assert tiers() == ["student"]
+        store.write(
+            lambda tx: store.students.bypass(
+                tx, Bypass(family="topics", student=id, since=at, reason="a test", by="anna")
+            )
+        )
+        until(lambda: tiers() == ["strong"])
+        store.write(lambda tx: store.students.end_bypass(tx, "topics", id, at=at, by="anna"))
+        until(lambda: tiers() == ["student"])
+
+
+def test_the_study_keeps_how_far_the_student_agrees_with_the_model_behind_it(taught: Taught) -> None:
+    with taught.store.read() as tx:
+        answers = taught.store.studies.tier_answers(tx, taught.study.id)
+    assert answers is not None
+    own = [row["tiers"]["student"] for row in answers.rows]
+    assert {one["agreement"] for one in own} == {0.0, 1.0}
+    assert all(one["agreement"] == one["score"] for one in own), "the strong model is always right here"
 
 
 def test_until_it_is_taught_its_tier_is_passed_over(taught: Taught) -> None:

@@ -67,7 +67,7 @@ judge check summaries --dry-run; judge show summaries; judge runs summaries; gol
 graph show GRAPH; graph show GRAPH --repaired; playbook show lessons; playbook show lessons --state active; keys list
 alerts list --all; alerts list --family triage; alerts rules --family triage
 data prune --dry-run; family worth FAMILY; family evaluate topics --dry-run; family list --no-such-option
-study show st_0
+study show st_0; student show cascades
 """
 # Commands that change something, or that this machine answers: no recording of reading.
 OTHER_COMMANDS = """
@@ -77,7 +77,7 @@ study resume; study confirm; study report; variant create; rollout start; rollou
 rollout resume; rollout promote; rollout rollback; rollout report; rollout selftest; champion set
 review answer; judge cancel; golden add; golden remove; graph propose; graph approve; graph reject; playbook retire
 playbook restore; judge calibrate; alerts silence; events tail; keys create; keys rotate; keys revoke; data forget
-data export; data import; variant import
+data export; data import; variant import; student bypass; student resume
 """
 ACTS_AFTER = timedelta(milliseconds=351)  # the end of the home: a route more that is read moves no act in time
 # In this order, each on what the ones before it left.
@@ -158,6 +158,8 @@ POST /ofrep/v1/evaluate/flags/{triage} {}
 POST /ofrep/v1/evaluate/flags/nope {"context": {"targetingKey": "u3"}}
 POST /ofrep/v1/evaluate/flags {"context": {"targetingKey": "u3"}}
 POST /ofrep/v1/evaluate/flags {"context": 3}
+POST /v1/families/{topics}/student/bypass {"reason": "night"}
+POST /v1/families/{topics}/student/resume {"reason": "day"}
 POST /v1/traces {}
 POST /v1/traces []
 POST /v1/logs {"resourceLogs": []}

@@ -1,1 +1,1 @@
-"""``detent thresholds``: start at ``commands.py``."""
+"""``detent thresholds`` and ``detent student``: what a cascade's tiers are worth. Start at ``commands.py``."""

@@ -56,7 +56,12 @@ def assess(policy: Policy, situation: Situation, replies: Sequence[Reply]) -> li
 def _assessed(policy: Policy, situation: Situation, reply: Reply, sample: str | None) -> Attempt:
     call, answer, validator = reply.call, reply.answer, policy.validator
     plain = Attempt(
-        call=call, answer=answer, error=reply.error, latency_ms=reply.latency_ms, answered_by=reply.answered_by
+        call=call,
+        answer=answer,
+        error=reply.error,
+        latency_ms=reply.latency_ms,
+        answered_by=reply.answered_by,
+        unknown=reply.unknown,
     )
     if answer is None or call.purpose == "sample":
         return plain

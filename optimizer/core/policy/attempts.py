@@ -68,6 +68,7 @@ class Reply:
     answered_by: str | None = None
     score: float | None = None  # the score of the gate's own function, where it names one
     sureness: float | None = None  # of a student, which says by itself how sure it is
+    unknown: float | None = None  # of a student: the share of the request's words that it does not know
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,6 +145,7 @@ def part_of(attempt: Attempt, *, is_answer: bool = False) -> dict[str, Any]:
         "model": attempt.answered_by or attempt.call.model,
         "purpose": attempt.call.purpose,
         "confidence": attempt.confidence,
+        "unknown": attempt.unknown,
         "score": attempt.score,
         "issues": list(attempt.issues) or None,
         "unmeasured": [FACTUAL] if attempt.unchecked is not None else None,

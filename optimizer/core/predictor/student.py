@@ -103,6 +103,11 @@ class Vocabulary:
             values += [value / length for value in weighed]
         return columns, values
 
+    def unknown_share(self, counted: Grams) -> float | None:
+        """Of a text's different words, pairs apart, those that do not count; None where it has no word."""
+        known = [word in self._of_words for word in counted.words if " " not in word]
+        return 1 - sum(known) / len(known) if known else None
+
 
 class StudentData(PartData):
     """A student as its JSON has it; arrays are base64 of little-endian numbers."""
@@ -140,10 +145,13 @@ class Student:
 
     def answer(self, input: Mapping[str, Any]) -> StudentAnswer:
         """The most likely label; a text of which it knows nothing gets one with confidence 0."""
-        columns, values = self.vocabulary.read(grams(input_text(input)))
+        counted = grams(input_text(input))
+        columns, values = self.vocabulary.read(counted)
         label, margin = most_likely(self._log_odds(columns, values))
         return StudentAnswer(
-            label=self.labels[label], confidence=sureness(self.calibration, margin) if columns else 0.0
+            label=self.labels[label],
+            confidence=sureness(self.calibration, margin) if columns else 0.0,
+            unknown=self.vocabulary.unknown_share(counted),
         )
 
     def _log_odds(self, columns: Sequence[int], values: Sequence[float]) -> Values:

@@ -28,10 +28,14 @@ class TeachingRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StudentAnswer:
-    """``confidence`` in [0, 1]: how likely the label is right, calibrated on rows that taught it nothing."""
+    """``confidence`` in [0, 1]: how likely the label is right, calibrated on rows that taught it nothing.
+
+    ``unknown``: the share of the text's words that it does not know; None where there is no word, or nobody counted.
+    """
 
     label: str
     confidence: float
+    unknown: float | None = None
 
 
 def fold_of(groups: Sequence[str]) -> list[int]:

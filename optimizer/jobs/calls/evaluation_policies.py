@@ -112,6 +112,7 @@ class EvaluationPolicies:
         return {
             **measured,
             "own_usd": attempt.cost_usd,
+            "text": attempt.text,
             "read": answer_for_predictors(wanted.situation, attempt.answer),
         }
 

@@ -86,7 +86,7 @@ def student_reply(call: Call, student: Student, input: Mapping[str, Any]) -> Rep
     own = student(input)
     latency_ms = (perf_counter() - started) * 1000
     answer = ModelAnswer(text=own.label, input_tokens=0, output_tokens=0, cost_usd=0.0, latency_ms=latency_ms)
-    return Reply(call=call, answer=answer, latency_ms=latency_ms, sureness=own.confidence or None)
+    return Reply(call=call, answer=answer, latency_ms=latency_ms, sureness=own.confidence or None, unknown=own.unknown)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,6 +6,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from functools import partial
 from threading import Lock
+from time import monotonic
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from optimizer.ports import ModelCatalogue, Store
 if TYPE_CHECKING:
     from optimizer.core.predictor.student import TaughtStudent
 
+BYPASSES_S = 1.0  # for which the bypasses that were read hold
 MOST = 32  # in memory; each holds 20 MB at most, with short words a few
 
 
@@ -38,10 +40,15 @@ def students_among(
 
 
 class StudentShelf:
-    """Each is read once. Thread-safe."""
+    """Each is read once. Thread-safe.
 
-    def __init__(self, store: Store, models: ModelCatalogue) -> None:
-        self._store, self._models = store, models
+    Args:
+        serves: users wait for the answers, so that bypassed students give none; studies and evaluations ask them all.
+    """
+
+    def __init__(self, store: Store, models: ModelCatalogue, *, serves: bool = False) -> None:
+        self._store, self._models, self._serves = store, models, serves
+        self._bypassed, self._bypassed_until = frozenset[tuple[str, str]](), 0.0  # monotonic seconds
         self._known: OrderedDict[tuple[str, str], TaughtStudent] = OrderedDict()
         self._lock = Lock()
 
@@ -68,11 +75,16 @@ class StudentShelf:
         """
         if policy.cascade is None:
             return {}
-        read = {tier: self.get(family, id) for tier, id in policy.cascade.students.items()}
+        bypassed = self._bypasses() if self._serves and policy.cascade.students else frozenset()
+        read = {
+            tier: self.get(family, id) for tier, id in policy.cascade.students.items() if (family, id) not in bypassed
+        }
         return {tier: partial(one.answer, row=row) for tier, one in read.items() if one is not None}
 
     def passed_over(self, policy: Policy, answering: dict[str, Student]) -> frozenset[str]:
-        """The tiers that nobody can answer as: students that were not taught, or that the store no longer has."""
+        """The tiers that nobody can answer as: students that were not taught, that the store no longer has, or that are
+        bypassed.
+        """
         return self.students_among(policy) - answering.keys()
 
     def students_among(self, policy: Policy) -> frozenset[str]:
@@ -82,6 +94,13 @@ class StudentShelf:
         return frozenset(
             tier for tier in policy.cascade.models if tier in policy.cascade.students or is_student(self._models, tier)
         )
+
+    def _bypasses(self) -> frozenset[tuple[str, str]]:
+        if monotonic() >= self._bypassed_until:
+            with self._store.read() as tx:
+                self._bypassed = frozenset((one.family, one.student) for one in self._store.students.bypasses(tx))
+            self._bypassed_until = monotonic() + BYPASSES_S
+        return self._bypassed
 
     def clear(self) -> None:
         with self._lock:

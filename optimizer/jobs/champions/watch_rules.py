@@ -29,13 +29,12 @@ from optimizer.core.rollout.alert_rules import (
     tallies,
     usual_of,
 )
-from optimizer.core.rollout.transitions import TransitionRequest, apply, lapse_of
 from optimizer.core.scheduling.monthly_budget import MonthlyLimits
 from optimizer.core.serving.rollout import Champion
 from optimizer.jobs.feedback.roll_up_minutes import MINUTES
 from optimizer.jobs.ids import new_id
 from optimizer.jobs.outbox.keep_alerts import keep_alerts
-from optimizer.jobs.record_change import record_transition
+from optimizer.jobs.record_change import hold_active
 from optimizer.jobs.studies.read_spending import monthly_left
 from optimizer.ports import Alert, Clock, Store, Transaction
 
@@ -183,7 +182,7 @@ class RuleWatcher:
             for alert in new:
                 name = alert.subject.split(" ", 1)[0]
                 if actions.get(name) == "hold" and alert.family is not None:
-                    _hold(tx, store, self._clock, alert, actor=f"rule:{name}")
+                    hold_active(tx, store, self._clock, alert.family, actor=f"rule:{name}", reason=alert.detail[:2000])
             return new
 
         return store.write(keep)
@@ -360,28 +359,3 @@ def tell_faulty_file(store: Store, clock: Clock, problem: str | None) -> None:
         detail = f"The rules before go on watching. {problem}"
         wanted = [Alert(id=new_id("al"), kind=FAULTY, level="warning", opened_at=clock.now(), detail=detail)]
     store.write(lambda tx: keep_alerts(tx, store, FAULTY, wanted, at=clock.now()))
-
-
-def _hold(tx: Transaction, store: Store, clock: Clock, alert: Alert, *, actor: str) -> None:
-    """Holds the family's rollout, where one is under way; a person resumes it. ``actor``: the rule, which a person
-    wrote, so that the worker's tick does not take it back.
-    """
-    rollout = store.rollouts.active(tx, alert.family or "")
-    if rollout is None or rollout.held or rollout.status != "deploying":
-        return
-    at, clock_at = clock.now(), clock.rollout_now()
-    lapsed_at, lapsed_clock_at = lapse_of(rollout, at=at, clock_at=clock_at, scale=clock.scale)
-    transition = apply(
-        rollout,
-        TransitionRequest(
-            act="hold",
-            at=at,
-            clock_at=clock_at,
-            actor=actor,
-            reason=alert.detail[:2000],
-            lapsed_at=lapsed_at,
-            lapsed_clock_at=lapsed_clock_at,
-        ),
-    )
-    if transition.changed:
-        record_transition(tx, store, transition)

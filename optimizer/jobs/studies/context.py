@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cache, cached_property
+from itertools import pairwise
 from math import ceil
 from typing import Any, Literal
 
@@ -18,6 +19,7 @@ from optimizer.core.family.family import Family, kind_of
 from optimizer.core.family.variant import Variant
 from optimizer.core.models.budget import HeldBack
 from optimizer.core.models.language import PROPOSAL_TOKENS, PROPOSER, proposal_request
+from optimizer.core.policy.votes import similarity
 from optimizer.core.search.answer_bounds import (
     NO_JUDGE,
     JudgingCost,
@@ -301,18 +303,31 @@ class StudyRun:
         )
 
     def tier_rows(self, evaluator: Measures, variant: Variant, examples: Sequence[Example]) -> list[dict[str, Any]]:
-        """``evaluator.tier_rows``; their numbers, and no text, are kept for the study's report."""
+        """``evaluator.tier_rows``; their numbers, and no text, are kept for the study's report.
+
+        Beside its own numbers each tier has its ``agreement`` with the next one, where that answered.
+        """
         rows = evaluator.tier_rows(variant, examples)
+        tiers = tuple(variant.policy.get("tiers") or ())
+        following = dict(pairwise(tiers))
         numbers = [
             {
                 **row,
                 "tiers": {
-                    tier: {name: figures[name] for name in TIER_NUMBERS} for tier, figures in row["tiers"].items()
+                    tier: {
+                        **{name: figures[name] for name in TIER_NUMBERS},
+                        **(
+                            {"agreement": similarity(self.family.output, figures["text"], behind["text"])}
+                            if (behind := row["tiers"].get(following.get(tier))) is not None and "text" in behind
+                            else {}
+                        ),
+                    }
+                    for tier, figures in row["tiers"].items()
                 },
             }
             for row in rows
         ]
-        answers = TierAnswers(tiers=tuple(variant.policy.get("tiers") or ()), rows=numbers)
+        answers = TierAnswers(tiers=tiers, rows=numbers)
         if answers.tiers and rows:
             self.store.write(lambda tx: self.store.studies.put_tier_answers(tx, self.study.id, answers))
         return rows

@@ -233,6 +233,26 @@ class EventTables:
             or 0
         )
 
+    def next_made_of_parts(
+        self,
+        tx: Connection,
+        family: str,
+        variants: Collection[str],
+        *,
+        after: tuple[datetime, str],
+        until: datetime,
+        limit: int,
+    ) -> list[Interaction]:
+        at, id = after
+        query = (
+            select(INTERACTIONS)
+            .where(*_made_of_parts(family, variants, at), _I.received_at < until)
+            .where(or_(_I.received_at > at, _I.id > id))
+            .order_by(_I.received_at, _I.id)
+            .limit(limit)
+        )
+        return [interaction_of(row) for row in tx.execute(query).mappings()]
+
     def corrections(self, tx: Connection, family: str, interactions: Collection[str]) -> dict[str, Mapping[str, Any]]:
         f, rows = FEEDBACK_EVENTS.c, list[RowMapping]()
         for some in chunks(sorted(interactions)):

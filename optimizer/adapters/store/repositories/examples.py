@@ -1,5 +1,6 @@
-"""Tables examples, holdout_looks, reviews, judge_calibrations and students: what searches learn from, questions that
-only a person may answer, how far judges agree with people, and what students were taught.
+"""Tables examples, holdout_looks, reviews, judge_calibrations, students, student_watches and student_bypasses: what
+searches learn from, questions that only a person may answer, how far judges agree with people, what students were
+taught, and how they are doing.
 
 The holdout has one door, ``sealed_holdout``, and every passage through it is written down.
 """
@@ -27,7 +28,7 @@ from sqlalchemy import (
     update,
 )
 
-from optimizer.adapters.store.engine import insert_new
+from optimizer.adapters.store.engine import insert_new, upsert
 from optimizer.adapters.store.families import carry_looks, sealed_before
 from optimizer.adapters.store.rows import Name, add_once, chunks, columns_of, first, record_of, where_equal
 from optimizer.adapters.store.tables import (
@@ -35,7 +36,9 @@ from optimizer.adapters.store.tables import (
     HoldoutLookRow,
     JudgeCalibrationRow,
     ReviewRow,
+    StudentBypassRow,
     StudentRow,
+    StudentWatchRow,
     VariantRow,
 )
 from optimizer.core.base.canonical import canonical_json, digest
@@ -43,7 +46,7 @@ from optimizer.core.base.errors import Conflict, NotFound
 from optimizer.core.dataset.examples import Example, Split
 from optimizer.core.evaluation.judging.calibration import agreement_of, calibration_of
 from optimizer.core.predictor.teaching import StudentAnswer
-from optimizer.ports import Added, CalibrationRecord, ExampleStanding, Review
+from optimizer.ports import Added, Bypass, CalibrationRecord, ExampleStanding, Review, WatchedStudent
 
 if TYPE_CHECKING:
     from optimizer.core.predictor.student import TaughtStudent
@@ -52,6 +55,7 @@ EXAMPLES = ExampleRow.__table__
 LOOKS = HoldoutLookRow.__table__
 CALIBRATIONS = JudgeCalibrationRow.__table__
 STUDENTS = StudentRow.__table__
+WATCHES, BYPASSES = StudentWatchRow.__table__, StudentBypassRow.__table__
 REVIEWS = ReviewRow.__table__
 _C = EXAMPLES.c
 
@@ -325,3 +329,41 @@ class StudentTable:
         named = select(variants.id).where(variants.family == STUDENTS.c.family, is_named)
         unnamed = and_(STUDENTS.c.family == family, STUDENTS.c.id != but, not_(named.exists()))
         return tx.execute(delete(STUDENTS).where(unnamed)).rowcount
+
+    def study_of(self, tx: Connection, family: str, id: str) -> str | None:
+        query = select(STUDENTS.c.study).where(STUDENTS.c.family == family, STUDENTS.c.id == id)
+        study: str | None = tx.execute(query).scalar()
+        return study
+
+    def watch(self, tx: Connection, family: str, id: str) -> WatchedStudent | None:
+        from optimizer.core.rollout.student_watch import STORED_STUDENT_WATCH
+
+        row = tx.execute(select(WATCHES).where(WATCHES.c.family == family, WATCHES.c.student == id)).first()
+        if row is None:
+            return None
+        watch = STORED_STUDENT_WATCH.validate_json(row.state)
+        return WatchedStudent(family=row.family, watch=watch, read_until=row.read_until, last_id=row.last_id)
+
+    def keep_watch(self, tx: Connection, watched: WatchedStudent) -> None:
+        from optimizer.core.rollout.student_watch import STORED_STUDENT_WATCH
+
+        state = STORED_STUDENT_WATCH.dump_json(watched.watch).decode()
+        row = {"family": watched.family, "student": watched.watch.student, "state": state}
+        upsert(tx, WATCHES, [{**row, "read_until": watched.read_until, "last_id": watched.last_id}])
+
+    def drop_watch(self, tx: Connection, family: str, id: str) -> None:
+        tx.execute(delete(WATCHES).where(WATCHES.c.family == family, WATCHES.c.student == id))
+
+    def bypass(self, tx: Connection, bypass: Bypass) -> None:
+        insert_new(tx, BYPASSES, [columns_of(bypass)])
+
+    def bypasses(self, tx: Connection, family: str | None = None, *, open_only: bool = True) -> list[Bypass]:
+        query = where_equal(select(BYPASSES), (BYPASSES.c.family, family)).order_by(BYPASSES.c.since.desc())
+        if open_only:
+            query = query.where(BYPASSES.c.ended_at.is_(None))
+        return [Bypass(**row) for row in tx.execute(query).mappings()]
+
+    def end_bypass(self, tx: Connection, family: str, id: str, *, at: datetime, by: str) -> bool:
+        b = BYPASSES.c
+        is_open = and_(b.family == family, b.student == id, b.ended_at.is_(None))
+        return tx.execute(update(BYPASSES).where(is_open).values(ended_at=at, ended_by=by)).rowcount > 0

@@ -69,6 +69,8 @@ LEFT_ALONE = frozenset(
         "rollouts",
         "serving_version",
         "stat_sums",
+        "student_bypasses",
+        "student_watches",
         "students",
         "tier_answers",
         "truncated_inputs",

@@ -22,7 +22,9 @@ from optimizer.adapters.store.tables.examples import (
     JudgeCalibrationRow,
     JudgeRunRow,
     ReviewRow,
+    StudentBypassRow,
     StudentRow,
+    StudentWatchRow,
 )
 from optimizer.adapters.store.tables.operators import (
     AlertRow,
@@ -117,7 +119,9 @@ __all__ = [
     "SealedInputRow",
     "ServingVersionRow",
     "StatSumRow",
+    "StudentBypassRow",
     "StudentRow",
+    "StudentWatchRow",
     "StudyRow",
     "SwitchWatchRow",
     "TierAnswersRow",

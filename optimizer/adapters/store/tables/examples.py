@@ -109,6 +109,30 @@ class StudentRow(Row):
     created_at: datetime = time_field()
 
 
+class StudentWatchRow(Row):
+    """Written by examples.py: how a student that serves is doing, in sums, as far as its requests have been read."""
+
+    __tablename__ = "student_watches"
+    family: str = Field(primary_key=True)
+    student: str = Field(primary_key=True)
+    state: str
+    read_until: datetime = time_field()
+    last_id: str
+
+
+class StudentBypassRow(Row):
+    """Written by examples.py: from when until when a student answered nobody."""
+
+    __tablename__ = "student_bypasses"
+    family: str = Field(primary_key=True)
+    student: str = Field(primary_key=True)
+    since: datetime = time_field(primary_key=True)
+    reason: str
+    by: str
+    ended_at: datetime | None = time_field(nullable=True)
+    ended_by: str | None = None
+
+
 class JudgeRunRow(Row):
     """Written by journal.py: what was asked for in the background outside studies."""
 

@@ -1,0 +1,256 @@
+"""Watches the students that serve: reads their audited requests on, and bypasses one that lost too much, or whose
+models or prompt are other ones than it was measured against.
+
+A bypassed student answers nobody until a person resumes it; the tier behind it answers. Studies and evaluations go on
+asking it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from math import fsum
+from typing import TYPE_CHECKING
+
+import structlog
+
+from optimizer.core.base.canonical import canonical_json, digest
+from optimizer.core.base.errors import DetentError
+from optimizer.core.evaluation.gates import quality_margin
+from optimizer.core.family.family import Family
+from optimizer.core.family.variant import Variant
+from optimizer.core.policy.policy import Policy, parse_policy
+from optimizer.core.rollout.student_watch import NO_BINS, StudentWatch, Teacher, accepted_loss, counted, read_request
+from optimizer.jobs.dataset.build_dataset import cut_as_served
+from optimizer.jobs.families.each_family import each_family
+from optimizer.jobs.ids import new_id
+from optimizer.jobs.outbox.keep_alerts import keep_alerts
+from optimizer.jobs.record_change import hold_active, tell
+from optimizer.ports import Alert, Bypass, Clock, ModelSource, Store, Transaction, WatchedStudent
+
+if TYPE_CHECKING:
+    from optimizer.core.predictor.student import TaughtStudent
+
+BYPASSED, SHIFTED = "student_bypassed", "student_shifted"
+ACTOR = "student_watch"
+SETTLED = timedelta(minutes=2)  # in which an audit's calls have come in
+BATCH, MOST_BATCHES = 1000, 20  # requests in one look; the next one goes on
+MOST_DEV = 500  # examples
+CHAPTER = "docs/runbook.md, chapter 'A student is bypassed'"
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServingStudent:
+    """A student that variants name which serve, or are about to."""
+
+    family: Family
+    id: str
+    tier: str
+    policies: Mapping[str, Policy]  # by variant
+    teachers: Sequence[Teacher]  # of these as they are now
+
+    @property
+    def behind(self) -> str:
+        """The next tier."""
+        cascade = next(iter(self.policies.values())).cascade
+        assert cascade is not None
+        return cascade.models[cascade.models.index(self.tier) + 1]
+
+    @property
+    def accept(self) -> float:
+        cascade = next(iter(self.policies.values())).cascade
+        assert cascade is not None
+        return cascade.accept[cascade.models.index(self.tier)]
+
+
+def watch_students(
+    store: Store, clock: Clock, families: Mapping[str, Family], models: Callable[[], ModelSource]
+) -> list[str]:
+    """Reads on what each student that serves was asked, each request once; returns the families of those bypassed now.
+
+    Cursor, sums, bypass, alert and hold are written together, so a look that is killed or repeated changes nothing.
+    """
+
+    def look(family: Family) -> str | None:
+        with store.read() as tx:
+            serving = serving_students(tx, store, family, models()) if store.students.ids(tx, family.name) else []
+        bypassed = [_watch(store, clock, student) for student in serving]
+        _keep_alerts(store, clock, family, serving)
+        return family.name if any(bypassed) else None
+
+    return each_family(families, look)
+
+
+def serving_students(tx: Transaction, store: Store, family: Family, models: ModelSource | None) -> list[ServingStudent]:
+    """Those that the champion names, or the candidate of a rollout. ``models`` None: their revisions are not asked."""
+    champion, rollout = store.champions.current(tx, family.name), store.rollouts.active(tx, family.name)
+    names = [champion.variant if champion is not None else None, rollout.candidate if rollout is not None else None]
+    records = [store.variants.get(tx, family.name, name) for name in names if name is not None]
+    variants = [record.variant for record in records if record is not None and record.variant.policy.get("students")]
+    by_student: dict[tuple[str, str], dict[str, Variant]] = {}
+    for variant in variants:
+        for tier, id in variant.policy["students"].items():
+            by_student.setdefault((id, tier), {})[variant.id] = variant
+    return [
+        ServingStudent(
+            family=family,
+            id=id,
+            tier=tier,
+            policies={name: parse_policy(variant.policy) for name, variant in named.items()},
+            teachers=[_teacher(variant, tier, models) for variant in named.values()],
+        )
+        for (id, tier), named in by_student.items()
+    ]
+
+
+def _teacher(variant: Variant, tier: str, models: ModelSource | None) -> Teacher:
+    content = {name: value for name, value in variant.content().items() if name != "policy"}
+    names = list(variant.policy["tiers"])
+    revisions = {}
+    if models is not None:
+        for name in names[names.index(tier) + 1 :]:
+            try:
+                revisions[name] = models.get(name).revision
+            except DetentError:  # it is not among the models any more, which its calls will say
+                log.warning("the revision of a model behind a student is not known", model=name)
+    return Teacher(prompt=digest(canonical_json(content))[:16], revisions=revisions)
+
+
+def _watch(store: Store, clock: Clock, student: ServingStudent) -> bool:
+    """Whether it was bypassed by this look."""
+    name = student.family.name
+    with store.read() as tx:
+        watched = store.students.watch(tx, name, student.id)
+        is_bypassed = any(one.student == student.id for one in store.students.bypasses(tx, name))
+        if watched is None:
+            watched = _begun(tx, store, clock, student)
+    if watched is None:
+        return False
+    before, watched = watched, _read_on(store, clock, student, watched)
+    watch = watched.watch
+    changed = next((reason for now in student.teachers if (reason := watch.teacher.changed(now)) is not None), None)
+    reason = changed or (watch.reason if watch.decision == "bypass" else None)
+    bypasses = reason is not None and not is_bypassed
+    if watched == before and not bypasses and before.last_id:
+        return False
+
+    def keep(tx: Transaction) -> None:
+        store.students.keep_watch(tx, watched)
+        if bypasses and reason is not None:
+            put_bypass(tx, store, clock, name, student.id, actor=ACTOR, reason=reason)
+
+    store.write(keep)
+    if bypasses:
+        log.warning("student bypassed", family=name, student=student.id, reason=reason)
+    return bypasses
+
+
+def put_bypass(
+    tx: Transaction, store: Store, clock: Clock, family: str, student: str, *, actor: str, reason: str
+) -> None:
+    """From the commit on it answers nobody; a rollout under way is held, since one of its variants names it."""
+    at = clock.now()
+    store.students.bypass(tx, Bypass(family=family, student=student, since=at, reason=reason, by=actor))
+    hold_active(tx, store, clock, family, actor=actor, reason=f"the student {student} is bypassed: {reason}"[:2000])
+    tell(tx, store, "student.bypass", family, student, {"why": reason}, actor=actor, at=at)
+
+
+def _begun(tx: Transaction, store: Store, clock: Clock, student: ServingStudent) -> WatchedStudent | None:
+    """From now on; None where the store no longer has the student."""
+    name = student.family.name
+    taught = store.students.get(tx, name, student.id)
+    if taught is None:
+        return None
+    study = store.students.study_of(tx, name, student.id)
+    answers = store.studies.tier_answers(tx, study) if study is not None else None
+    rows, last = (answers.rows, answers.tiers[-1]) if answers is not None else ((), "")
+    strongest = [row["tiers"][last]["score"] for row in rows if last in row["tiers"]]
+    margin = quality_margin(fsum(strongest) / len(strongest) if strongest else 0.0, student.family.rollout.margin)
+    confidences, unknown = _on_dev(tx, store, student.family, taught)
+    watch = StudentWatch.begin(
+        student=student.id,
+        tier=student.tier,
+        accepted=accepted_loss(rows, student=student.tier, behind=student.behind, accept=student.accept, margin=margin),
+        teacher=student.teachers[0],
+        dev_confidences=confidences,
+        dev_unknown=unknown,
+    )
+    return WatchedStudent(family=name, watch=watch, read_until=clock.now())
+
+
+def _on_dev(
+    tx: Transaction, store: Store, family: Family, taught: TaughtStudent
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """By tenths its confidences and shares of unknown words on examples that did not teach it."""
+    confidences = unknown = NO_BINS
+    for example in store.examples.of_split(tx, family.name, split="dev")[:MOST_DEV]:
+        own = taught.answer(cut_as_served(family, example).input)
+        confidences, unknown = counted(confidences, own.confidence), counted(unknown, own.unknown)
+    return confidences, unknown
+
+
+def _read_on(store: Store, clock: Clock, student: ServingStudent, watched: WatchedStudent) -> WatchedStudent:
+    name, until = student.family.name, clock.now() - SETTLED
+    for _ in range(MOST_BATCHES):
+        place = watched.read_until, watched.last_id
+        with store.read() as tx:
+            batch = store.events.next_made_of_parts(
+                tx, name, student.policies.keys(), after=place, until=until, limit=BATCH
+            )
+            later = store.events.later_parts(tx, name, [one.id for one in batch])
+        watch = watched.watch
+        for one in batch:
+            parts = later[one.id].parts if one.id in later else ()
+            policy = student.policies[str(one.arm.variant)]
+            request = read_request(one, parts, policy, student.tier, student.family.output)
+            watch = watch if request is None else watch.after(request)
+        if batch:
+            watched = replace(watched, watch=watch, read_until=batch[-1].received_at, last_id=batch[-1].id)
+        if len(batch) < BATCH:
+            break
+    return watched
+
+
+def _keep_alerts(store: Store, clock: Clock, family: Family, serving: Sequence[ServingStudent]) -> None:
+    """One alert open for each student that would serve and is bypassed, and for each that is asked other things."""
+    name, at = family.name, clock.now()
+    behind = {student.id: student.behind for student in serving}
+    with store.read() as tx:
+        bypassed = {one.student: one.reason for one in store.students.bypasses(tx, name) if one.student in behind}
+        watches = {id: watched.watch for id in behind if (watched := store.students.watch(tx, name, id)) is not None}
+        open_alerts = {
+            kind: store.alerts.all(tx, open_only=True, kind=kind, family=name) for kind in (BYPASSED, SHIFTED)
+        }
+    look, teach = f"Look: detent student show {name}.", f"detent study run {name} --strategy replay --aim cost"
+    texts = {
+        BYPASSED: {
+            id: (
+                f"The student {id} of {name} is bypassed: {reason}. The tier {behind[id]} answers in its place, at its"
+                f" own price. {look} To let it answer again: detent student resume {name}; to teach another: {teach}."
+                f" {CHAPTER}."
+            )
+            for id, reason in bypassed.items()
+        },
+        SHIFTED: {
+            id: (
+                f"The student {id} of {name} is asked other things than it was taught on: {'; '.join(watch.shifts)}. It"
+                f" still answers. {look} To teach another: {teach}. {CHAPTER}."
+            )
+            for id, watch in watches.items()
+            if watch.shifts and id not in bypassed
+        },
+    }
+    for kind, own in texts.items():
+        if own or open_alerts[kind]:
+            _keep_alerts_of(store, kind, name, own, at)
+
+
+def _keep_alerts_of(store: Store, kind: str, family: str, texts: Mapping[str, str], at: datetime) -> None:
+    """``texts``: by the student's id."""
+    alerts = [
+        Alert(id=new_id("al"), kind=kind, level="warning", family=family, subject=id, opened_at=at, detail=text)
+        for id, text in texts.items()
+    ]
+    store.write(lambda tx: keep_alerts(tx, store, kind, alerts, at=at, family=family))
