@@ -77,7 +77,7 @@ RULES_OF = {"errors": ("errors", "model_errors"), "latency": ("latency", "model_
 
 
 @dataclass(kw_only=True)
-class Traffic:
+class SimulatedTraffic:
     """The sums of one family, made minute by minute of a seed; the same minute is always the same."""
 
     family: str
@@ -93,7 +93,7 @@ class Traffic:
         if minute not in self._kept:
             if len(self._kept) > 5000:
                 self._kept.clear()
-            self._kept[minute] = self._made(minute)
+            self._kept[minute] = self._drawn(minute)
         return self._kept[minute]
 
     def forget_since(self, minute: datetime) -> None:
@@ -108,7 +108,7 @@ class Traffic:
         overlap = min(minute + MINUTE, until) - max(minute, self.fault_from)
         return max(0.0, overlap / MINUTE)
 
-    def _made(self, minute: datetime) -> list[MinuteSums]:
+    def _drawn(self, minute: datetime) -> list[MinuteSums]:
         rng = np.random.default_rng([self.seed, int(minute.timestamp()) // 60])
         day = -self.swing * cos(2 * pi * (minute.hour * 60 + minute.minute) / 1440)  # -1 at midnight, 1 at noon
         weekend = 1.0 - 0.4 * self.swing if minute.weekday() >= 5 else 1.0
@@ -167,7 +167,7 @@ def _amounts(row: MinuteSums, of: str, rng: np.random.Generator, n: int, median:
 class MemoryHome:
     """What the watcher asks of a store, in memory."""
 
-    def __init__(self, traffics: Sequence[Traffic], now: datetime) -> None:
+    def __init__(self, traffics: Sequence[SimulatedTraffic], now: datetime) -> None:
         self.traffics = {traffic.family: traffic for traffic in traffics}
         self.at = now
         self.open: dict[tuple[str, str | None, str], Alert] = {}
@@ -252,33 +252,33 @@ def run_fault(case: str, rate: int, seed: int) -> FaultRun:
     rng = np.random.default_rng([7, seed, rate, list(FAULTS).index(case)])
     begin = START + timedelta(minutes=int(rng.integers(0, 7 * 1440)))
     fault_from = begin + timedelta(seconds=float(rng.uniform(0, 60)))
-    traffic = Traffic(family="f", rate=rate, seed=seed, fault=FAULTS[case], fault_from=fault_from)
+    traffic = SimulatedTraffic(family="f", rate=rate, seed=seed, fault=FAULTS[case], fault_from=fault_from)
     home, rules = MemoryHome([traffic], begin - 5 * MINUTE), _rules()
     wanted = RULES_OF.get(case.split()[0], (case.split()[0],))
-    told: float | None = None
+    told_min: float | None = None
     ends_at: datetime | None = None
     cleared: float | None = None
     while home.at < begin + (LONGEST_MIN + 240) * MINUTE:
         home.at += MINUTE
         home.look(rules)
         names = {alert.subject.split()[0] for alert in home.open.values()}
-        if told is None and any(alert.subject.split()[0] in wanted for _, alert in home.sent):
+        if told_min is None and any(alert.subject.split()[0] in wanted for _, alert in home.sent):
             wait_s = SETTLED_S + float(rng.uniform(0, POLL_S)) + float(rng.uniform(0, SEND_S))
-            told = ((home.at - fault_from).total_seconds() + wait_s) / 60
+            told_min = ((home.at - fault_from).total_seconds() + wait_s) / 60
             ends_at = home.at + AFTER_MIN * MINUTE
             traffic.fault_until = ends_at
             traffic.forget_since(home.at)
-        if told is None and home.at > begin + LONGEST_MIN * MINUTE:
+        if told_min is None and home.at > begin + LONGEST_MIN * MINUTE:
             break
         if ends_at is not None and home.at > ends_at and not names:
             cleared = (home.at - ends_at).total_seconds() / 60 + SETTLED_S / 60
             break
-    return FaultRun(told_min=told, cleared_min=cleared, messages=len(home.sent))
+    return FaultRun(told_min=told_min, cleared_min=cleared, messages=len(home.sent))
 
 
 def run_week(seed: int) -> list[str]:
     """The messages of one week without a fault, over ten families."""
-    traffics = [Traffic(family=f"f{n}", rate=rate, seed=seed * 100 + n) for n, rate in enumerate(TEN_FAMILIES)]
+    traffics = [SimulatedTraffic(family=f"f{n}", rate=rate, seed=seed * 100 + n) for n, rate in enumerate(TEN_FAMILIES)]
     home, rules = MemoryHome(traffics, START), _rules()
     while home.at < START + WEEK:
         home.at += MINUTE
@@ -296,7 +296,7 @@ _RULES: list[AlertRule] = []
 
 
 def cells_of(case: str, rate: int, runs: Sequence[FaultRun]) -> list[Cell]:
-    told = sorted(run.told_min for run in runs if run.told_min is not None)
+    minutes = sorted(run.told_min for run in runs if run.told_min is not None)
     cleared = sorted(run.cleared_min for run in runs if run.cleared_min is not None)
     where, n = f"{case}, {rate} requests a minute", len(runs)
 
@@ -308,9 +308,9 @@ def cells_of(case: str, rate: int, runs: Sequence[FaultRun]) -> list[Cell]:
         return Cell(case=f"{where}, {what}", ours=ours, unit=unit, n=n, low=low, high=high)
 
     return [
-        cell("told", len(told) / n, "share of runs"),
-        cell("until told", spread(told, 0.5), "minutes, median, 10 and 90 %", told),
-        cell("until told, longest", told[-1] if len(told) == n else None, "minutes"),
+        cell("told", len(minutes) / n, "share of runs"),
+        cell("until told", spread(minutes, 0.5), "minutes, median, 10 and 90 %", minutes),
+        cell("until told, longest", minutes[-1] if len(minutes) == n else None, "minutes"),
         cell("until resolved", spread(cleared, 0.5), "minutes after its end, median, 10 and 90 %", cleared),
         cell("messages", sum(run.messages for run in runs) / n, "mean messages a run"),
         cell("one message", sum(run.messages == 1 for run in runs) / n, "share of runs"),
@@ -357,11 +357,11 @@ def main() -> int:
     parser.add_argument("--weeks", type=int, default=4, help="without a fault (default 4)")
     parser.add_argument("--seed", type=int, default=1000, help="the first one; below 1,000 nothing is written")
     parser.add_argument("--processes", type=int, default=os.cpu_count())
-    given = parser.parse_args()
-    seeds = range(given.seed, given.seed + given.runs)
+    options = parser.parse_args()
+    seeds = range(options.seed, options.seed + options.runs)
     cells: list[Cell] = []
-    with ProcessPoolExecutor(given.processes) as pool:
-        weeks = [pool.submit(run_week, given.seed + n) for n in range(given.weeks)]
+    with ProcessPoolExecutor(options.processes) as pool:
+        weeks = [pool.submit(run_week, options.seed + n) for n in range(options.weeks)]
         for case, rate in product(FAULTS, RATES):
             runs = list(pool.map(partial(run_fault, case, rate), seeds, chunksize=5))
             cells += cells_of(case, rate, runs)
@@ -374,7 +374,7 @@ def main() -> int:
     longest = next(c for c in cells if c.case == "errors 50 %, 60 requests a minute, until told, longest").ours
     is_kept = longest is not None and longest <= BAR_MIN and a_week <= BAR_WEEK
     print(f"50 % errors at 60 a minute: at the latest after {longest} minutes; false messages a week: {a_week}")
-    if given.seed >= 1000:
+    if options.seed >= 1000:
         write_result("alert_rules", cells)
         publish("alerts-measured")
     return 0 if is_kept else 1

@@ -34,7 +34,7 @@ def main() -> int:
     parser.add_argument("--draws", type=int, default=500)
     parser.add_argument("--chain-draws", type=int, default=60)
     options = parser.parse_args()
-    logs = [found for name in (*CONFIDENT_SETS, *QUERY_SETS) if (found := read(name)) is not None]
+    logs = [log for name in (*CONFIDENT_SETS, *QUERY_SETS) if (log := read(name)) is not None]
     if len(logs) < len(CONFIDENT_SETS) + len(QUERY_SETS):
         print(
             "Skipped: the recorded cascades are not here; set DETENT_SHARED to the folder that holds data/cascade_logs."

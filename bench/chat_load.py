@@ -34,7 +34,7 @@ import psutil
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from common import ROOT, Cell, write_result
-from crash import DETENT, Installation
+from crash import DETENT, KilledInstallation
 from pages import lines, publish, text_of
 
 from bench.speed import rivals
@@ -58,7 +58,7 @@ UPTIME_BAR = 0.995
 
 
 @dataclass(kw_only=True)
-class Server(Installation):
+class ChatServer(KilledInstallation):
     def start(self) -> None:
         with (self.home / "serve.out").open("ab") as out:
             self.process = subprocess.Popen(
@@ -78,7 +78,7 @@ class Server(Installation):
 
 
 @contextmanager
-def serving() -> Iterator[Server]:
+def serving() -> Iterator[ChatServer]:
     with ExitStack() as opened:
         folder = Path(opened.enter_context(tempfile.TemporaryDirectory(prefix="detent-load-")))
         choice = {"index": 0, "message": {"role": "assistant", "content": WORDS}, "finish_reason": "stop"}
@@ -97,13 +97,13 @@ def serving() -> Iterator[Server]:
         home = folder / "home"
         home.mkdir()
         make_home(home, {name: family_file(name, f"m_{name}") for name in (SLOW, QUICK)}, models)
-        place = Server(home=home)
+        place = ChatServer(home=home)
         opened.callback(place.stop)
         place.start()
         yield place
 
 
-def load(place: Server, family: str, users: int, seconds: float) -> dict[str, Any]:
+def load(place: ChatServer, family: str, users: int, seconds: float) -> dict[str, Any]:
     """The figures of deploy/load.py, a program of its own, as an operator runs it."""
     words = [str(ROOT / "deploy" / "load.py"), place.url, "--family", family, "--users", str(users)]
     done = subprocess.run(
@@ -120,7 +120,7 @@ def load(place: Server, family: str, users: int, seconds: float) -> dict[str, An
 class Prober(threading.Thread):
     """Fetches a prompt and reports an outcome ten times a second, as an application beside the chats. Mutable."""
 
-    place: Server
+    place: ChatServer
     url: str
     ms: list[float] = field(default_factory=list)
     n_failed: int = 0
@@ -156,7 +156,7 @@ class Prober(threading.Thread):
 
 
 @contextmanager
-def probing(place: Server) -> Iterator[Prober]:
+def probing(place: ChatServer) -> Iterator[Prober]:
     prober = Prober(place=place, url=place.url)
     prober.start()
     try:
@@ -166,7 +166,7 @@ def probing(place: Server) -> Iterator[Prober]:
         prober.join(30)
 
 
-def kill_in_turn(place: Server, ended: threading.Event) -> int:
+def kill_in_turn(place: ChatServer, ended: threading.Event) -> int:
     n = 0
     while not ended.wait(BETWEEN_KILLS_S):
         pid = place.running(KILLS[n % len(KILLS)])
@@ -223,9 +223,9 @@ def page(result: dict[str, Any]) -> str:
         bar = BARS.get(case)
         is_share = cell["unit"] == "share"
         scale, unit, digits = (100, "%", 2) if is_share else (1, cell["unit"], 2)
-        asked = f"{scale * bar:g} {unit} at most" if bar is not None else ""
-        asked = f"{scale * UPTIME_BAR:g} % at least" if case.startswith("uptime") else asked
-        rows.append((case, f"{scale * cell['ours']:,.{digits}f} {unit}", f"{cell['n']:,}", asked))
+        bar_text = f"{scale * bar:g} {unit} at most" if bar is not None else ""
+        bar_text = f"{scale * UPTIME_BAR:g} % at least" if case.startswith("uptime") else bar_text
+        rows.append((case, f"{scale * cell['ours']:,.{digits}f} {unit}", f"{cell['n']:,}", bar_text))
     missed = [case for case, bar in BARS.items() if cells[case]["ours"] > bar]
     missed += [case for case, cell in cells.items() if case.startswith("uptime") and cell["ours"] < UPTIME_BAR]
     return text_of(
@@ -240,8 +240,8 @@ def page(result: dict[str, Any]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=60.0, help="of ten users without kills (default 60)")
-    given = parser.parse_args()
-    write_result("chat_load", measure(given.seconds))
+    options = parser.parse_args()
+    write_result("chat_load", measure(options.seconds))
     publish("load-measured")
 
 

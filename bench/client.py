@@ -49,9 +49,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0] if __doc__ else None)
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--peers", default=sys.executable, metavar="PYTHON", help="has langfuse and the OFREP provider")
-    given = parser.parse_args()
-    check_packages(given.peers)
-    write_result("client", cells(given.rounds, given.peers))
+    options = parser.parse_args()
+    check_packages(options.peers)
+    write_result("client", cells(options.rounds, options.peers))
     publish("speed")
 
 
@@ -82,14 +82,14 @@ def cells(rounds: int, peers: str) -> list[Cell]:
         }
         assert sides["langfuse"].messages == sides["openfeature"].messages, "the peers do not give the same prompt"
         measured = in_turns(sides, rounds)
-        threads = [sides["detent"].asked("prompt", CALLS["detent"], THREADS) for _ in range(rounds)]
+        threads = [sides["detent"].measure("prompt", CALLS["detent"], THREADS) for _ in range(rounds)]
         counted = requests_of(place)
-    alone = [found["mean_us"] for found in measured["detent", "prompt"]]
+    alone = [run["mean_us"] for run in measured["detent", "prompt"]]
     return [
         *(cell for call in ("decision", "prompt") for cell in cells_of(call, measured, sides)),
         cell_of(
             f"a prompt in process, {THREADS:,} threads with one client",
-            [found["mean_us"] for found in threads],
+            [run["mean_us"] for run in threads],
             alone,
             "one thread",
             "us",
@@ -104,7 +104,7 @@ def cells_of(
     what = "a decision in process" if call == "decision" else "a prompt in process, decided and filled in"
     for peer in PACKAGES:
         for figure, of in (("p50_us", ""), ("p99_us", "p99 of ")):
-            ours, other = ([found[figure] for found in measured[side, call]] for side in ("detent", peer))
+            ours, other = ([run[figure] for run in measured[side, call]] for side in ("detent", peer))
             yield cell_of(f"{of}{what}, beside {peer}", ours, other, sides[peer].name, "us")
 
 
@@ -116,7 +116,7 @@ class Side:
     messages: list[Mapping[str, Any]]
     child: subprocess.Popen[str]
 
-    def asked(self, call: str, n: int, threads: int = 1) -> Mapping[str, float]:
+    def measure(self, call: str, n: int, threads: int = 1) -> Mapping[str, float]:
         """Microseconds of n calls."""
         assert self.child.stdin is not None
         self.child.stdin.write(json.dumps({"call": call, "n": n, "threads": threads}) + "\n")
@@ -127,10 +127,10 @@ class Side:
 
 @contextmanager
 def process(client: str, python: str, url: str) -> Iterator[Side]:
-    asked = {"client": client, "url": url, "key": KEY, "family": FAMILY}
+    order = {"client": client, "url": url, "key": KEY, "family": FAMILY}
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "client") if client == "detent" else ""}
     with subprocess.Popen(
-        [python, str(PROGRAM), json.dumps(asked)],
+        [python, str(PROGRAM), json.dumps(order)],
         env=environment,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -155,10 +155,10 @@ def in_turns(sides: Mapping[str, Side], rounds: int) -> dict[tuple[str, str], li
     measured: dict[tuple[str, str], list[Mapping[str, float]]] = {}
     for call in ("decision", "prompt"):
         for name, side in sides.items():
-            side.asked(call, max(CALLS[name] // 10, 50))
+            side.measure(call, max(CALLS[name] // 10, 50))
         for number in range(rounds):
             for name in list(sides)[:: 1 if number % 2 else -1]:
-                figures = sides[name].asked(call, CALLS[name])
+                figures = sides[name].measure(call, CALLS[name])
                 measured.setdefault((name, call), []).append(figures)
                 print(f"{call} {name}: {figures['p50_us']:.2f} us, p99 {figures['p99_us']:.2f} us", file=sys.stderr)
     return measured
@@ -181,7 +181,7 @@ def requests_of(place: Installation) -> list[Cell]:
             until = time.monotonic() + COUNTED_S
             while (left := until - time.monotonic()) > 0:
                 if is_busy:
-                    side.asked("prompt", 1000)
+                    side.measure("prompt", 1000)
                     n_prompts += 1000
                 else:
                     time.sleep(left)

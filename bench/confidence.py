@@ -16,7 +16,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 from common import SHARED, Cell, write_result
-from learned.cascade_rows import Pair, at_threshold, best_threshold, random_mixing, read
+from learned.cascade_rows import TierPair, at_threshold, best_threshold, random_mixing, read
 from pages import publish
 
 from optimizer.adapters.predictors.export import GramRecipe, Recipe
@@ -102,7 +102,7 @@ SUBJECT = (
 )
 
 
-def rows_of(pair: Pair, wanted: np.ndarray) -> list[TrainingRow]:
+def rows_of(pair: TierPair, wanted: np.ndarray) -> list[TrainingRow]:
     columns = zip(pair.ids, pair.numbers, pair.texts, wanted, strict=True)
     return [
         TrainingRow(numbers=numbers, texts=texts, target=float(target), group=name)
@@ -110,26 +110,28 @@ def rows_of(pair: Pair, wanted: np.ndarray) -> list[TrainingRow]:
     ]
 
 
-def answers(found: TrainedPredictor, pair: Pair) -> np.ndarray:
+def answers(predictor: TrainedPredictor, pair: TierPair) -> np.ndarray:
     return np.array(
-        [found.predictor.predict(numbers, texts) for numbers, texts in zip(pair.numbers, pair.texts, strict=True)]
+        [predictor.predictor.predict(numbers, texts) for numbers, texts in zip(pair.numbers, pair.texts, strict=True)]
     )
 
 
-def cost_cells(case: str, name: str, known: Pair, out: np.ndarray, dev: Pair, confidence: np.ndarray) -> list[Cell]:
+def cost_cells(
+    case: str, name: str, known: TierPair, out: np.ndarray, dev: TierPair, confidence: np.ndarray
+) -> list[Cell]:
     """The threshold that loses at most a point on train's cross-fitted confidences, applied to dev;
     loss with a bootstrap interval.
     """
     threshold = best_threshold(known, out)
-    found, inside = at_threshold(dev, confidence, threshold), at_threshold(known, out, threshold)
+    chosen, inside = at_threshold(dev, confidence, threshold), at_threshold(known, out, threshold)
     best = at_threshold(dev, confidence, best_threshold(dev, confidence)).saved
     each = 100 * np.where(confidence >= threshold, dev.strong - dev.cheap, 0.0)
     drawn = [float(each[rows].mean()) for rows in group_draws(dev.ids, seed=3, n_draws=2000)]
     n, train_says = len(dev.ids), "train, cross-fitted"
     share = "share of the strong model's cost, dev"
     return [
-        _cell(f"{case}: saved, {name}", found.saved, share, n, None, inside.saved, train_says),
-        _cell(f"{case}: lost, {name}", found.lost, "points, dev", n, _between(drawn), inside.lost, train_says),
+        _cell(f"{case}: saved, {name}", chosen.saved, share, n, None, inside.saved, train_says),
+        _cell(f"{case}: lost, {name}", chosen.lost, "points, dev", n, _between(drawn), inside.lost, train_says),
         _cell(f"{case}: saved at a point of dev itself, {name}", best, "share, dev", n),
     ]
 
@@ -139,25 +141,25 @@ def recorded_set(name: str, cheap: str, strong: str) -> list[Cell]:
     known, dev = (read(DATA / name / f"{split}.jsonl", cheap, strong) for split in ("train", "dev"))
     rows = rows_of(known, known.cheap)
     says = {"set": name, "model": cheap, "rows": len(rows)}
-    found = {"recorded": train(rows, RECORDED, trained_on=says), "learned": train(rows, LEARNED, trained_on=says)}
-    best, n = found["learned"], len(dev.ids)
-    gain = log_loss_gain(best, found["recorded"], list(known.cheap), known.ids)
+    predictors = {"recorded": train(rows, RECORDED, trained_on=says), "learned": train(rows, LEARNED, trained_on=says)}
+    best, n = predictors["learned"], len(dev.ids)
+    gain = log_loss_gain(best, predictors["recorded"], list(known.cheap), known.ids)
     inside = {
         kind: at_threshold(known, out, best_threshold(known, out))
-        for kind, out in {kind: np.array(each.out_of_fold) for kind, each in found.items()}.items()
+        for kind, out in {kind: np.array(each.out_of_fold) for kind, each in predictors.items()}.items()
     }
     used = beats(gain.low, saved=inside["learned"].saved, saved_recorded=inside["recorded"].saved)
     recipe, unit = (
         f"{best.recipe.name}, {best.calibration}",
         "log loss of recorded - learned, cross-fitted; low: one-sided 90 %",
     )
-    both = {kind: answers(each, dev) for kind, each in found.items()}
+    both = {kind: answers(each, dev) for kind, each in predictors.items()}
     cells = [
         _cell(f"{case}: learned is used ({recipe})", float(used), "1 yes, 0 no", n),
         _cell(f"{case}: log loss less, train", gain.mean, unit, len(rows), (gain.low, None)),
         *measure_cells(case, both, dev),
     ]
-    for kind, each in found.items():
+    for kind, each in predictors.items():
         cells += cost_cells(case, kind, known, np.array(each.out_of_fold), dev, both[kind])
     cells.append(_cell(f"{case}: saved, random mixing", random_mixing(dev), "share, dev", n))
     if (cheap, strong) == PAIRS[0]:
@@ -170,7 +172,7 @@ def recorded_set(name: str, cheap: str, strong: str) -> list[Cell]:
     return cells
 
 
-def measure_cells(case: str, both: Mapping[str, np.ndarray], dev: Pair) -> list[Cell]:
+def measure_cells(case: str, both: Mapping[str, np.ndarray], dev: TierPair) -> list[Cell]:
     """The measures of the confidence as recorded, calibrated and learned, and what the last is better by."""
     cells, n, targets = list[Cell](), len(dev.ids), list(dev.cheap)
     raw = [logistic(numbers["answer.confidence_logit"] or 0.0) for numbers in dev.numbers]
@@ -200,15 +202,15 @@ def query_set(name: str) -> list[Cell]:
     cells = []
     kinds = {"query alone": QUERY, **({"query and subject": SUBJECT} if name != "routellm_gsm8k" else {})}
     for kind, recipes in kinds.items():
-        found = train(rows, recipes, trained_on={"set": name, "rows": len(rows)})
-        confidence = answers(found, dev)
+        predictor = train(rows, recipes, trained_on={"set": name, "rows": len(rows)})
+        confidence = answers(predictor, dev)
         as_good = list((dev.cheap >= dev.strong).astype(float))
         each = with_interval(area, list(confidence), as_good, dev.ids, seed=7, n_draws=N_DRAWS)
-        recipe = f"{found.recipe.name}, {found.calibration}"
+        recipe = f"{predictor.recipe.name}, {predictor.calibration}"
         if each.value is not None:
             cells.append(_cell(f"{name}: AUC, {kind} ({recipe})", each.value, "AUC, dev", n, (each.low, each.high)))
-        cells += cost_cells(name, kind, known, np.array(found.out_of_fold), dev, confidence)
-        print(name, kind, recipe, {k: round(v, 4) for k, v in found.losses.items()}, flush=True)
+        cells += cost_cells(name, kind, known, np.array(predictor.out_of_fold), dev, confidence)
+        print(name, kind, recipe, {k: round(v, 4) for k, v in predictor.losses.items()}, flush=True)
     return [*cells, _cell(f"{name}: saved, random mixing", random_mixing(dev), "share, dev", n)]
 
 

@@ -52,8 +52,8 @@ def study_of(wish: tuple[str, str]) -> Mapping[str, Any]:
         with (home / "items.jsonl").open("w", encoding="utf-8") as file:
             file.writelines(json.dumps(row) + "\n" for row in rows())
         typed(home, "import", str(home / "items.jsonl"), "--family", "content_pipeline", "--curated")
-        found: Mapping[str, Any] = json.loads(typed(home, "study", "run", "content_pipeline", *wish, "--json"))["study"]
-        return found
+        study: Mapping[str, Any] = json.loads(typed(home, "study", "run", "content_pipeline", *wish, "--json"))["study"]
+        return study
 
 
 def rows() -> Iterator[dict[str, Any]]:

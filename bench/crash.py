@@ -51,7 +51,7 @@ LONG_ANSWER = "an answer " * 100  # so that a batch goes to the process for feed
 
 
 @dataclass(kw_only=True)
-class Installation:
+class KilledInstallation:
     """One ``detent serve`` in a home of its own."""
 
     home: Path
@@ -97,13 +97,13 @@ class Installation:
 
     def _descendants(self) -> list[psutil.Process]:
         """Only what we started may be killed."""
-        found = []
+        rows = []
         with contextlib.suppress(psutil.NoSuchProcess):
             for child in psutil.Process(self.process.pid).children(recursive=True) if self.process else []:
                 with contextlib.suppress(psutil.NoSuchProcess):
                     if child.status() != psutil.STATUS_ZOMBIE and child.cmdline():
-                        found.append(child)
-        return found
+                        rows.append(child)
+        return rows
 
     @property
     def url(self) -> str:
@@ -134,9 +134,9 @@ class Installation:
                 if answer.status_code == 202:
                     return str(answer.json()["id"])
                 if answer.status_code == 409 and (
-                    found := [s for s in self.get("/v1/studies")["items"] if s["seed"] == seed]
+                    studies := [s for s in self.get("/v1/studies")["items"] if s["seed"] == seed]
                 ):
-                    return str(found[0]["id"])
+                    return str(studies[0]["id"])
                 if answer.status_code < 500:
                     raise RuntimeError(f"the study was refused: {answer.text}")
             time.sleep(0.2)
@@ -162,7 +162,7 @@ class FeedbackStream(threading.Thread):
     A batch without an answer is sent again, as a client would.
     """
 
-    def __init__(self, installation: Installation) -> None:
+    def __init__(self, installation: KilledInstallation) -> None:
         super().__init__(daemon=True)
         self.installation = installation
         self.acknowledged: list[str] = []
@@ -193,9 +193,9 @@ class FeedbackStream(threading.Thread):
                 try:
                     answer = http.post(self.installation.url + "/v1/feedback", json=events)
                     if answer.status_code == 200:
-                        told = answer.json()
-                        if told["rejected"]:
-                            self.wrong.append(str(told["rejected"][:2]))
+                        body = answer.json()
+                        if body["rejected"]:
+                            self.wrong.append(str(body["rejected"][:2]))
                         self.acknowledged += ids
                         break
                     if answer.status_code < 500:
@@ -212,36 +212,36 @@ class FeedbackStream(threading.Thread):
         self.join(timeout=BACK_WITHIN_S)
 
 
-def installation(folder: Path, name: str, family: str) -> Installation:
+def installation(folder: Path, name: str, family: str) -> KilledInstallation:
     home = folder / name
     home.mkdir(parents=True)
     for part in ("families", "config"):
         shutil.copytree(ROOT / part, home / part)
     if (OF_DEMO / family).exists():
         shutil.copytree(OF_DEMO / family, home / "families" / family)
-    made = Installation(home=home, family=family)
+    installation = KilledInstallation(home=home, family=family)
     if (OF_INIT / family).exists():
         shutil.copytree(OF_INIT / family, home / "families" / family)
-        made.run("import", str(home / "families" / family / "examples.jsonl"), "--family", family, "--curated")
+        installation.run("import", str(home / "families" / family / "examples.jsonl"), "--family", family, "--curated")
     else:
-        made.run("import", "installed-docs", "--family", family)
-    return made
+        installation.run("import", "installed-docs", "--family", family)
+    return installation
 
 
 @contextlib.contextmanager
-def serving(made: Installation) -> Iterator[Installation]:
+def serving(installation: KilledInstallation) -> Iterator[KilledInstallation]:
     try:
-        made.start()
-        yield made
+        installation.start()
+        yield installation
     finally:
-        made.stop()
+        installation.stop()
 
 
-def finished(place: Installation, id: str) -> bool:
+def finished(place: KilledInstallation, id: str) -> bool:
     return place.get(f"/v1/studies/{id}")["status"] in ("finished", "failed", "cancelled")
 
 
-def run_in_peace(place: Installation, seed: int) -> dict[str, Any]:
+def run_in_peace(place: KilledInstallation, seed: int) -> dict[str, Any]:
     """The same search by one command, in its own process."""
     definition = place.home / f"study-{seed}.yaml"
     definition.write_text(json.dumps({**DEFINITION, "seed": seed, "budget": BUDGET, "space": SPACE}), encoding="utf-8")
@@ -249,7 +249,7 @@ def run_in_peace(place: Installation, seed: int) -> dict[str, Any]:
 
 
 def run_under_fire(
-    place: Installation, kills: int, rng: random.Random, stream: FeedbackStream
+    place: KilledInstallation, kills: int, rng: random.Random, stream: FeedbackStream
 ) -> tuple[dict[int, dict[str, Any]], Counter[str]]:
     """Studies one after the other until every process was killed ``kills`` times while one ran;
     the last one ends in peace and quiet.
@@ -280,15 +280,15 @@ def run_under_fire(
     return done, killed
 
 
-def broken_promises(place: Installation, stream: FeedbackStream) -> tuple[list[str], dict[str, int]]:
+def broken_promises(place: KilledInstallation, stream: FeedbackStream) -> tuple[list[str], dict[str, int]]:
     """Reads the database of a stopped installation."""
     db = sqlite3.connect(place.home / "var/detent.db")
     broken = list(stream.wrong)
     for table in ("feedback_events", "interactions"):
-        kept = {row[0] for row in db.execute(f"SELECT id FROM {table} WHERE id LIKE 'crash-%'")}
-        if missing := set(stream.acknowledged) - kept:
+        ids = {row[0] for row in db.execute(f"SELECT id FROM {table} WHERE id LIKE 'crash-%'")}
+        if missing := set(stream.acknowledged) - ids:
             broken.append(f"{len(missing)} acknowledged events are not in {table}, such as {sorted(missing)[:3]}")
-        batches = Counter(id.rsplit("-", 1)[0] for id in kept)
+        batches = Counter(id.rsplit("-", 1)[0] for id in ids)
         if halves := [b for b, n in batches.items() if n != 20]:
             broken.append(f"half-written batches in {table}: {halves[:3]}")
     twice = db.execute(

@@ -52,15 +52,15 @@ def main() -> None:
     parser.add_argument("--idle-seconds", type=float, default=120.0, help="in which pages stand open")
     parser.add_argument("--rounds", type=int, default=6, help="of prompts with and without open pages")
     parser.add_argument("--home", type=Path, help="where the home is kept and found again; else it is thrown away")
-    given = parser.parse_args()
-    size = Size(families=given.families, events=given.events, trials=given.trials)
+    options = parser.parse_args()
+    size = Size(families=options.families, events=options.events, trials=options.trials)
     with ExitStack() as stack:
-        home = given.home or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="detent-pages-")))
+        home = options.home or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="detent-pages-")))
         place = stack.enter_context(grown_installation(home, size))
         time.sleep(SETTLE_S)
         cells = [
-            *first_bytes(place, size, given.seconds),
-            *beside_open_pages(place, size, given.idle_seconds, given.rounds),
+            *first_bytes(place, size, options.seconds),
+            *beside_open_pages(place, size, options.idle_seconds, options.rounds),
         ]
     write_result("dashboard", cells)
     publish("speed")
@@ -85,8 +85,8 @@ def first_bytes(place: Installation, size: Size, seconds: float) -> list[Cell]:
     events = posts(tokens_of_champions(place, 2_000), next(iter(KINDS)), batch=1, n=20_000)
     sent = {"connections": EVENT_CONNECTIONS, "per_s": EVENTS_PER_S, "headers": place.headers}
     with rivals.running("page", Path(__file__)) as bare, client.steady(place.url, events, seconds=seconds + 10, **sent):
-        asked = {name: address for name, address in pages.items() if not is_report(name)}
-        waits = ask_in_turns(place.url, bare, asked, headers=place.headers, seconds=seconds)
+        addresses = {name: address for name, address in pages.items() if not is_report(name)}
+        waits = ask_in_turns(place.url, bare, addresses, headers=place.headers, seconds=seconds)
         visits = page_answers.Visits(place.url, place.headers)
         reports = {name: visits.first_byte(address)[0] for name, address in pages.items() if is_report(name)}
     return [

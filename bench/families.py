@@ -28,10 +28,10 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lifts.held_out import Answered, HeldOut
+from lifts.held_out import HeldOut, MeasuredAnswer
 from lifts.homes import Chosen, best_base, family_in, make_home, rows_of, search
 from lifts.kept import Work, collected, publish
-from lifts.plan import PLAN, SEEDS, Measured
+from lifts.plan import PLAN, SEEDS, FamilyMeasurement
 from lifts.verdict import verdicts
 
 from optimizer.core.dataset.examples import Example
@@ -51,7 +51,7 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=None)
     parser.add_argument("--list", action="store_true", help="measure nothing; write what is kept")
     options = parser.parse_args()
-    work = Work.kept()
+    work = Work.from_environment()
     if not work.data.is_dir():
         print(f"Skipped: the rows are not at {work.data}. Set DETENT_SHARED to the folder that holds data/.")
         return 0
@@ -59,9 +59,9 @@ def main() -> int:
     if not options.list:
         run(cells, work, n_rows=options.rows, minutes=options.minutes)
     publish(work)
-    told = verdicts(collected(work))
-    print("\n".join(one.said for one in told))
-    return 0 if all(one.is_held for one in told) else 1
+    lines = verdicts(collected(work))
+    print("\n".join(one.said for one in lines))
+    return 0 if all(one.is_held for one in lines) else 1
 
 
 def run(cells: Sequence[tuple[str, int]], work: Work, *, n_rows: int = N_ROWS, minutes: float | None = None) -> None:
@@ -116,14 +116,14 @@ def measure(name: str, seed: int, work: Work, n_rows: int) -> dict[str, Any] | N
 
 
 def _trivial(
-    held: HeldOut, family: Any, plan: Measured, train: Sequence[Example], rows: Sequence[Example]
+    held: HeldOut, family: Any, plan: FamilyMeasurement, train: Sequence[Example], rows: Sequence[Example]
 ) -> dict[str, Any]:
     """The figure of each baseline that can be computed, with its interval; of the others the reason."""
-    found: dict[str, Any] = dict(trivial_scores(family, train, rows, held.scorer, classify=wiring.classify))
+    scores: dict[str, Any] = dict(trivial_scores(family, train, rows, held.scorer, classify=wiring.classify))
     if plan.copied:
         scored = {e.id: held.scorer.score(e.expected, str(e.input[plan.copied]), e.input).value for e in rows}
-        found[COPIED.format(plan.copied)] = {id: value for id, value in scored.items() if value is not None}
-    return {name: one if isinstance(one, str) else _with_interval(list(one.values())) for name, one in found.items()}
+        scores[COPIED.format(plan.copied)] = {id: value for id, value in scored.items() if value is not None}
+    return {name: one if isinstance(one, str) else _with_interval(list(one.values())) for name, one in scores.items()}
 
 
 def _with_interval(values: Sequence[float]) -> dict[str, float] | str:
@@ -136,10 +136,10 @@ def _with_interval(values: Sequence[float]) -> dict[str, float] | str:
 def _cell(
     name: str,
     seed: int,
-    plan: Measured,
+    plan: FamilyMeasurement,
     chosen: Chosen,
-    base: Sequence[Answered],
-    winner: Sequence[Answered],
+    base: Sequence[MeasuredAnswer],
+    winner: Sequence[MeasuredAnswer],
     trivial: Mapping[str, Any],
 ) -> dict[str, Any]:
     return {

@@ -29,11 +29,11 @@ from common import commit
 from lifts.confirming import confirm
 from lifts.kept import Work, publish, rolled_out
 from lifts.plan import PLAN, SEEDS
-from lifts.recorded import Pair, pair_of
+from lifts.recorded import VersionPair, pair_of
 from lifts.rolled import WRONG, earlier, ended, judged
 from lifts.rolling import roll_out
 
-Ready = tuple[Pair, Mapping[str, Any] | None]
+Ready = tuple[VersionPair, Mapping[str, Any] | None]
 
 
 def main() -> int:
@@ -43,7 +43,7 @@ def main() -> int:
     parser.add_argument("--at-once", type=int, default=5, help="homes that are served side by side")
     parser.add_argument("--list", action="store_true", help="roll out nothing; write what is kept")
     options = parser.parse_args()
-    work = Work.kept()
+    work = Work.from_environment()
     if not options.list:
         run(options.families, work, options.seeds, options.at_once)
     result = rolled_out(work)
@@ -66,7 +66,7 @@ def run(names: Sequence[str], work: Work, seeds: Sequence[int], at_once: int) ->
         for name in names:
             measured = [seed for seed in seeds if work.result(name, seed).is_file()]
             if measured:
-                with _told(name):
+                with _failures_said(name):
                     ready[name] = _ready(name, work, measured, Path(folder))
         with ThreadPoolExecutor(max_workers=at_once) as pool:
             list(pool.map(lambda name: _roll_out(name, work, *ready[name]), ready))
@@ -83,18 +83,18 @@ def _ready(name: str, work: Work, seeds: Sequence[int], folder: Path) -> Ready:
     return replace(pair, home=Path(home)), confirmed.record
 
 
-def _roll_out(name: str, work: Work, pair: Pair, record: Mapping[str, Any] | None) -> None:
-    with _told(name):
+def _roll_out(name: str, work: Work, pair: VersionPair, record: Mapping[str, Any] | None) -> None:
+    with _failures_said(name):
         cell = {**roll_out(name, pair), "confirmed": record}
         path = work.rollout(name)
         before = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
-        kept = {**cell, "earlier": earlier(cell, before), "commit": commit()}
-        path.write_text(json.dumps(kept) + "\n", encoding="utf-8")
+        row = {**cell, "earlier": earlier(cell, before), "commit": commit()}
+        path.write_text(json.dumps(row) + "\n", encoding="utf-8")
         print(f"{name}: {ended(cell)}, {cell['minutes']:.1f} minutes", file=sys.stderr, flush=True)
 
 
 @contextmanager
-def _told(name: str) -> Iterator[None]:
+def _failures_said(name: str) -> Iterator[None]:
     """Says what fails, of one family; the others can still be rolled out."""
     try:
         yield

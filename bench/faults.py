@@ -47,10 +47,10 @@ from alert_rules import (
     LATENCY_SPREAD,
     SUCCESS,
     Fault,
-    Traffic,
+    SimulatedTraffic,
 )
 from common import Cell, write_result
-from crash import DETENT, Installation
+from crash import DETENT, KilledInstallation
 from pages import Cell as PageCell
 from pages import lines, publish, results_of, text_of
 
@@ -195,7 +195,7 @@ class Provider:
 
 
 @dataclass(kw_only=True)
-class Watched(Installation):
+class WatchedInstallation(KilledInstallation):
     """``detent serve`` whose alerts go to a webhook of this process."""
 
     webhook: str = ""
@@ -249,7 +249,7 @@ def poisson(mean: float, rng: random.Random) -> int:
     return n
 
 
-def report(lanes: Sequence[Lane], place: Watched, seed: int, ended: threading.Event) -> None:
+def report(lanes: Sequence[Lane], place: WatchedInstallation, seed: int, ended: threading.Event) -> None:
     """Sends what each family's application saw, second by second."""
     rng, http, at = random.Random(seed), httpx.Client(timeout=20), time.monotonic()
     while not ended.is_set():
@@ -263,7 +263,7 @@ def report(lanes: Sequence[Lane], place: Watched, seed: int, ended: threading.Ev
         ended.wait(max(0.0, at - time.monotonic()))
 
 
-def chat(lane: Lane, place: Watched, seed: int, ended: threading.Event) -> None:
+def chat(lane: Lane, place: WatchedInstallation, seed: int, ended: threading.Event) -> None:
     """Asks the family's model, which an application's user waits for; a refusal is what it is."""
     rng, http = random.Random(seed), httpx.Client(timeout=30)
     while not ended.wait(rng.expovariate(lane.rate / 60)):
@@ -278,7 +278,7 @@ def remember(home: Path, lanes: Sequence[Lane], seed: int) -> None:
     store, now = wiring.open_store(settings), datetime.now(UTC).replace(second=0, microsecond=0)
     try:
         for n, lane in enumerate(lanes):
-            traffic = Traffic(family=lane.name, rate=lane.rate, seed=seed * 1000 + n, swing=0.0)
+            traffic = SimulatedTraffic(family=lane.name, rate=lane.rate, seed=seed * 1000 + n, swing=0.0)
             rows = []
             for week in range(1, 5):
                 start = now - week * WEEK - HISTORY
@@ -326,10 +326,10 @@ def lanes_of(runs: int, only: str | None) -> list[Lane]:
 
 
 @dataclass(kw_only=True)
-class Siege:
+class FaultSiege:
     """Everything that happens to one installation."""
 
-    place: Watched
+    place: WatchedInstallation
     lanes: Sequence[Lane]
     providers: Mapping[str, Provider]
     board: Board
@@ -396,9 +396,10 @@ class Siege:
         if now - self._said_at > 30:
             self._said_at = now
             every = [*self.lanes, *self.strikes]
-            told, done = (sum(map(bool, marks)) for marks in zip(*((a.told_at, a.is_done) for a in every), strict=True))
+            marks = zip(*((a.told_at, a.is_done) for a in every), strict=True)
+            n_told, done = (sum(map(bool, one)) for one in marks)
             print(
-                f"{(now - self._began_at) / 60:5.1f} min: {told} of {len(every)} told, {done} over;"
+                f"{(now - self._began_at) / 60:5.1f} min: {n_told} of {len(every)} told, {done} over;"
                 f" {len(self.board.others)} messages about something else",
                 file=sys.stderr,
                 flush=True,
@@ -443,13 +444,13 @@ def measure(runs: int, only: str | None, seed: int) -> tuple[list[Lane], list[st
             for lane in lanes or [Lane(case="", name="quiet")]
         }
         make_home(home, files, models)
-        place = Watched(home=home, webhook=f"http://127.0.0.1:{port}/hook")
+        place = WatchedInstallation(home=home, webhook=f"http://127.0.0.1:{port}/hook")
         opened.callback(place.stop)
         remember(home, lanes, seed)
         place.start()
         for lane in lanes:
             lane.variant = str(place.get(f"/v1/families/{lane.name}/prompt")["variant"])
-        Siege(place=place, lanes=lanes, providers=providers, board=board, rng=rng, strikes=strikes).run(seed)
+        FaultSiege(place=place, lanes=lanes, providers=providers, board=board, rng=rng, strikes=strikes).run(seed)
         return [*lanes, *strikes], board.others
 
 
@@ -465,7 +466,7 @@ def stated_min(lane: Lane) -> float | None:
 
 
 def cells_of(case: str, lanes: Sequence[Lane]) -> list[Cell]:
-    n, told = len(lanes), sorted(lane.told_min for lane in lanes if lane.told_min is not None)
+    n, minutes = len(lanes), sorted(lane.told_min for lane in lanes if lane.told_min is not None)
     cleared = sorted(lane.cleared_min for lane in lanes if lane.cleared_min is not None)
     stated = stated_min(lanes[0])
 
@@ -475,9 +476,9 @@ def cells_of(case: str, lanes: Sequence[Lane]) -> list[Cell]:
     return [
         cell("requests a minute", lanes[0].rate, "of the family"),
         cell("stated", stated, "minutes until told, at the latest"),
-        cell("told", len(told) / n, "share of runs"),
-        cell("until told, shortest", told[0] if told else None, "minutes"),
-        cell("until told, longest", told[-1] if len(told) == n else None, "minutes"),
+        cell("told", len(minutes) / n, "share of runs"),
+        cell("until told, shortest", minutes[0] if minutes else None, "minutes"),
+        cell("until told, longest", minutes[-1] if len(minutes) == n else None, "minutes"),
         cell("resolved", len(cleared) / n, "share of runs"),
         cell("until resolved, longest", cleared[-1] if len(cleared) == n else None, "minutes after its end"),
         cell("messages", max(len(lane.messages) for lane in lanes), "most messages a run"),
@@ -537,9 +538,9 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=3, help="of each fault (default 3)")
     parser.add_argument("--only", help="faults whose name has this in it; the results of the others stay")
     parser.add_argument("--seed", type=int, default=1)
-    given = parser.parse_args()
+    options = parser.parse_args()
     print("This takes about 45 minutes: 5 until faults begin, up to 20 until all are told, then 20.", file=sys.stderr)
-    lanes, others = measure(given.runs, given.only, given.seed)
+    lanes, others = measure(options.runs, options.only, options.seed)
     cells = [
         cell
         for case in dict.fromkeys(lane.case for lane in lanes)
@@ -549,7 +550,7 @@ def main() -> int:
     for lane in lanes:
         print(f"{lane.case} ({lane.name}): {lane.messages}", file=sys.stderr)
     print(*others, sep="\n", file=sys.stderr)
-    for stored in results_of("faults-measured") if given.only is not None else ():
+    for stored in results_of("faults-measured") if options.only is not None else ():
         anew = {cell.case for cell in cells}
         cells = [*(Cell(**cell) for cell in stored["cells"] if cell["case"] not in anew), *cells]
     write_result("faults", cells)

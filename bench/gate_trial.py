@@ -20,7 +20,7 @@ import numpy as np
 from common import SHARED, Cell, write_result
 from pages import bounded, matching, publish, table, text_of
 from rules.deciders import RULES
-from rules.ramps import Clock, FailedChecks, Ramp, SafeRollout, Watched
+from rules.ramps import Clock, FailedChecks, Ramp, SafeRollout, WatchedRamp
 from simulations.own_rule import OwnRule
 from simulations.page import OURS as SHOWN
 from simulations.replay import Arm, HeadlineTest, cookie_cats, open_bandit, replay, upworthy
@@ -45,21 +45,23 @@ class Rival:
 
 
 def rules() -> dict[str, Rival]:
-    found = {OURS: Rival(make=lambda margin, base, n: OwnRule(margin=margin, base=base, labels=n))}
+    rivals = {OURS: Rival(make=lambda margin, base, n: OwnRule(margin=margin, base=base, labels=n))}
     for name, rule in RULES.items():
-        found[name] = Rival(
-            make=lambda margin, base, n, rule=rule: Watched(rule(margin), tuple((int(part * n), s) for part, s in RAMP))
+        rivals[name] = Rival(
+            make=lambda margin, base, n, rule=rule: WatchedRamp(
+                rule(margin), tuple((int(part * n), s) for part, s in RAMP)
+            )
         )  # type: ignore[misc]
-    found["failed checks (Flagger)"] = Rival(
+    rivals["failed checks (Flagger)"] = Rival(
         make=lambda margin, base, n: FailedChecks(least=max(0.0, base - margin)), ships_at_end=True
     )
-    found["clock with sequential stop"] = Rival(
+    rivals["clock with sequential stop"] = Rival(
         make=lambda margin, base, n: Clock(duration=n, delta=margin, block=BLOCK), ships_at_end=True
     )
-    found["safe rollout (GrowthBook)"] = Rival(
+    rivals["safe rollout (GrowthBook)"] = Rival(
         make=lambda margin, base, n: SafeRollout(duration=n, delta=margin, block=BLOCK), ships_at_end=True
     )
-    return found
+    return rivals
 
 
 def trial(case: str, pairs: Iterable[tuple[Arm, Arm]], margin: float, seed: int) -> list[Cell]:

@@ -44,7 +44,7 @@ LABEL_SCALE = 72.0  # an hour of rollout durations within 50 s, less than a leas
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ended:
+class RunEnd:
     """One run: its outcome, None when it still went on; how long it took; what was used up until then."""
 
     outcome: str | None
@@ -52,7 +52,7 @@ class Ended:
     used: float  # requests of the candidate, or labels
 
 
-def failing(folder: Path, seed: int, *, errors: float) -> Ended:
+def failing(folder: Path, seed: int, *, errors: float) -> RunEnd:
     database = new_database(folder)
     world = World(store=database, seed=seed)
     world.history()
@@ -66,10 +66,10 @@ def failing(folder: Path, seed: int, *, errors: float) -> Ended:
     ended_at = rollout.ended_at or world.clock.at
     assert rollout.started_at is not None
     reports = sum(b.content["reports"]["candidate"] for b in blocks)
-    return Ended(outcome=rollout.outcome, took=(ended_at - rollout.started_at).total_seconds(), used=reports)
+    return RunEnd(outcome=rollout.outcome, took=(ended_at - rollout.started_at).total_seconds(), used=reports)
 
 
-def worse(folder: Path, seed: int, *, drop: float) -> Ended:
+def worse(folder: Path, seed: int, *, drop: float) -> RunEnd:
     database = new_database(folder)
     settings: dict[str, Any] = {
         "margin": 0.05,
@@ -89,26 +89,26 @@ def worse(folder: Path, seed: int, *, drop: float) -> Ended:
     rollout, last = world.rollout, world.decisions[-1]
     hours = (world.clock.rollout_now() - began).total_seconds() / 3600
     database.close()
-    return Ended(
+    return RunEnd(
         outcome=rollout.outcome, took=hours, used=(last.content["inputs"]["evidence"] or {}).get("labelled", 0)
     )
 
 
-def runs_of(name: str, run: Callable[[Path, int], Ended], n: int, folder: Path) -> list[Ended]:
-    found = []
+def runs_of(name: str, run: Callable[[Path, int], RunEnd], n: int, folder: Path) -> list[RunEnd]:
+    cells = []
     for seed in range(1, n + 1):
         place = folder / "run"
         place.mkdir()
-        found.append(run(place, seed))
+        cells.append(run(place, seed))
         shutil.rmtree(place)
         if seed % 20 == 0:
             print(
-                f"{name}: {seed} of {n}, {sum(e.outcome is not None for e in found)} ended", file=sys.stderr, flush=True
+                f"{name}: {seed} of {n}, {sum(e.outcome is not None for e in cells)} ended", file=sys.stderr, flush=True
             )
-    return found
+    return cells
 
 
-def share_cell(case: str, runs: list[Ended], outcome: str) -> Cell:
+def share_cell(case: str, runs: list[RunEnd], outcome: str) -> Cell:
     share, n = sum(run.outcome == outcome for run in runs) / len(runs), len(runs)
     low, high = wilson(share, n)
     bounds = low, min(1.0, high)
@@ -137,14 +137,14 @@ def main() -> int:
     parser.add_argument(
         "--folder", type=Path, default=None, help="where the databases of the runs stand (default: a temporary one)"
     )
-    given = parser.parse_args()
+    options = parser.parse_args()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     cells = []
-    with tempfile.TemporaryDirectory(prefix="detent-bench-", dir=given.folder) as name:
+    with tempfile.TemporaryDirectory(prefix="detent-bench-", dir=options.folder) as name:
         folder = Path(name)
         for errors, table in ((0.30, (130.0, 280.0)), (1.00, (30.0, 60.0))):
             case = f"errors 1 % -> {100 * errors:.0f} % at 1 request/s"
-            runs = runs_of(case, partial(failing, errors=errors), given.runs, folder)
+            runs = runs_of(case, partial(failing, errors=errors), options.runs, folder)
             cells += [share_cell(case, runs, "guardrail")]
             cells += [
                 quantile_cell(case, [r.took for r in runs], q, t, "seconds until taken back")
@@ -152,7 +152,7 @@ def main() -> int:
             ]
             cells += [mean_cell(case, [r.used for r in runs], None, "requests of the candidate")]
         case = "20 points fewer successes, 40 labels/h"
-        runs = runs_of(case, partial(worse, drop=0.20), given.runs, folder)
+        runs = runs_of(case, partial(worse, drop=0.20), options.runs, folder)
         cells += [share_cell(case, runs, "worse")]
         cells += [
             mean_cell(case, [r.used for r in runs], 526.0, "labels used"),

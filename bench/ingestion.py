@@ -69,13 +69,13 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=4.0, help="of each side in each round")
     parser.add_argument("--growth", type=int, metavar="N", help="events in the larger of two stores")
-    given = parser.parse_args()
-    if given.growth:
-        write_result("growth", growth(given.growth, given.rounds, given.seconds))
+    options = parser.parse_args()
+    if options.growth:
+        write_result("growth", growth(options.growth, options.rounds, options.seconds))
     else:
-        cells = [cell for kind in KINDS for cell in batches(kind, given.rounds, given.seconds)]
-        cells += [cell for kind in KINDS for cell in single(kind, given.rounds, given.seconds)]
-        write_result("ingestion", [*cells, beside_mlflow(cells[0], given.seconds)])
+        cells = [cell for kind in KINDS for cell in batches(kind, options.rounds, options.seconds)]
+        cells += [cell for kind in KINDS for cell in single(kind, options.rounds, options.seconds)]
+        write_result("ingestion", [*cells, beside_mlflow(cells[0], options.seconds)])
     publish("speed")
 
 
@@ -83,14 +83,14 @@ def batches(kind: str, rounds: int, seconds: float) -> list[Cell]:
     """Ours over HTTP, and core's loop in this process."""
     ours, other = [], []
     with installation() as place, tempfile.TemporaryDirectory() as folder:
-        asked = posts(tokens_of(place, 2000), kind, batch=BATCH, n=100)
-        client.ask(place.url, asked, connections=BATCH_CONNECTIONS, seconds=WARM_S, headers=place.headers)
+        requests = posts(tokens_of(place, 2000), kind, batch=BATCH, n=100)
+        client.ask(place.url, requests, connections=BATCH_CONNECTIONS, seconds=WARM_S, headers=place.headers)
         engine, rows = core_engine(Path(folder) / "core.db"), rows_of(place)
         for number in range(rounds):
             sides: list[Callable[[], None]] = [
                 lambda: ours.append(
                     client.ask(
-                        place.url, asked, connections=BATCH_CONNECTIONS, seconds=seconds, headers=place.headers
+                        place.url, requests, connections=BATCH_CONNECTIONS, seconds=seconds, headers=place.headers
                     ).per_s
                     * BATCH
                 ),
@@ -118,15 +118,15 @@ def core_engine(file: Path) -> Engine:
 
 def rows_of(place: Installation) -> list[tuple[Table, dict[str, Any]]]:
     """A row of each table as the last event left it; those that this kind of event leaves empty are left out."""
-    found = []
+    cells = []
     store = place.store()
     with store.read() as tx:
         for table in TABLES:
             row = tx.execute(select(table).order_by(table.c.received_at.desc()).limit(1)).mappings().first()
             if row is not None and row["sent_by"] == "benchmark":
-                found.append((table, dict(row)))
+                cells.append((table, dict(row)))
     store.close()
-    return found
+    return cells
 
 
 def core_rate(engine: Engine, rows: Sequence[tuple[Table, dict[str, Any]]], seconds: float) -> float:
@@ -142,29 +142,29 @@ def core_rate(engine: Engine, rows: Sequence[tuple[Table, dict[str, Any]]], seco
 
 def single(kind: str, rounds: int, seconds: float) -> list[Cell]:
     with installation() as place, tempfile.TemporaryDirectory() as folder:
-        asked = posts(tokens_of(place, 2000), kind, batch=1, n=2000)
-        client.ask(place.url, asked, connections=SINGLE_CONNECTIONS, seconds=WARM_S, headers=place.headers)
-        given = Path(folder) / "given"
+        requests = posts(tokens_of(place, 2000), kind, batch=1, n=2000)
+        client.ask(place.url, requests, connections=SINGLE_CONNECTIONS, seconds=WARM_S, headers=place.headers)
+        source = Path(folder) / "given"
         database = Path(folder) / "bare.db"
         core_engine(database).dispose()
-        given.write_text(json.dumps({"database": str(database), "rows": as_stored(place)}), encoding="utf-8")
-        with rivals.running("durable", given) as bare:
+        source.write_text(json.dumps({"database": str(database), "rows": as_stored(place)}), encoding="utf-8")
+        with rivals.running("durable", source) as bare:
             both = {place.url: place.headers, bare: {"Content-Type": "application/json"}}
-            found = in_turns(both, asked, rounds=rounds, seconds=seconds, connections=SINGLE_CONNECTIONS)
-    sides = found[place.url], found[bare], f"a bare Starlette route, groups of up to {rivals.GROUP}"
+            loads = in_turns(both, requests, rounds=rounds, seconds=seconds, connections=SINGLE_CONNECTIONS)
+    sides = loads[place.url], loads[bare], f"a bare Starlette route, groups of up to {rivals.GROUP}"
     case = f"{kind}, one by one over {SINGLE_CONNECTIONS} connections"
     return [ratio_of_rates(case, *sides), ratio_of_waits(f"p99 of {case}", *sides)]
 
 
 def as_stored(place: Installation) -> list[tuple[str, dict[str, Any]]]:
     """The same rows as SQLite holds them."""
-    found = []
+    cells = []
     with sqlite3.connect(place.settings.home / "var" / "detent.db") as connection:
         connection.row_factory = sqlite3.Row
         for table, row in rows_of(place):
             query = f'SELECT * FROM "{table.name}" WHERE id = ?'
-            found.append((table.name, dict(connection.execute(query, (row["id"],)).fetchone())))
-    return found
+            cells.append((table.name, dict(connection.execute(query, (row["id"],)).fetchone())))
+    return cells
 
 
 def beside_mlflow(ours: Cell, seconds: float) -> Cell:
@@ -199,14 +199,16 @@ def growth(stored: int, rounds: int, seconds: float) -> list[Cell]:
             (f"{BOTH}, one by one", 16, lambda url: posts(tokens[url], BOTH, batch=1, n=2000)),
         ]
         cells = []
-        for case, connections, asked in cases:
+        for case, connections, requests in cases:
             took: dict[str, list[float]] = {few.url: [], many.url: []}
             for place in (few, many):
-                client.ask(place.url, asked(place.url), connections=connections, seconds=WARM_S, headers=place.headers)
+                client.ask(
+                    place.url, requests(place.url), connections=connections, seconds=WARM_S, headers=place.headers
+                )
             for number in range(rounds):
                 for place in (few, many) if number % 2 else (many, few):
                     load: Load = client.ask(
-                        place.url, asked(place.url), connections=connections, seconds=seconds, headers=place.headers
+                        place.url, requests(place.url), connections=connections, seconds=seconds, headers=place.headers
                     )
                     took[place.url].append(1e6 / load.per_s)
             title = f"{case}: {stored:,} stored events beside {FEW:,}"

@@ -18,7 +18,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 from common import SHARED, Cell, write_result
 from judging import others
-from judging.rows import Judged, committee, hanna, spread, unieval
+from judging.rows import RatedScores, committee, hanna, spread, unieval
 from pages import publish
 from scipy.stats import spearmanr
 
@@ -40,8 +40,8 @@ def calibrations() -> list[Cell]:
     """Maps of train on dev: squared error, rank correlation, calibration error; and maps of few ratings."""
     cells, gained = [], dict[str, list[list[float]]]()
     for train, dev in zip(_all_judges("train"), _all_judges("dev"), strict=True):
-        found = fit_map(list(train.scores), list(train.ratings), train.groups)
-        ours = np.array(map_scores(found.points, list(dev.scores)))
+        fit = fit_map(list(train.scores), list(train.ratings), train.groups)
+        ours = np.array(map_scores(fit.points, list(dev.scores)))
         mean = np.full(len(ours), train.ratings.mean())
         draws = group_draws(dev.groups, seed=1, n_draws=N_BOOTSTRAP)
         error = {
@@ -50,7 +50,7 @@ def calibrations() -> list[Cell]:
         for other, name in (("raw", "the raw judge"), ("mean", "the mean rating")):
             apart = [float((error["ours"] - error[other])[rows].mean()) for rows in draws]
             gained.setdefault(name, []).append([float((error["ours"] - error[other]).mean()), *apart])
-            unit = f"squared error, {found.method} of {len(train.scores)} ratings (interval: ours - other)"
+            unit = f"squared error, {fit.method} of {len(train.scores)} ratings (interval: ours - other)"
             what = f"{dev.name}: squared error beside {name}"
             cells.append(_cell(what, error["ours"].mean(), unit, apart, error[other].mean(), name, len(ours)))
         ranks = [_rank(dev.scores, dev.ratings), _rank(ours, dev.ratings)]
@@ -66,7 +66,7 @@ def calibrations() -> list[Cell]:
     return cells
 
 
-def _few(train: Judged, dev: Judged, raw: float) -> list[Cell]:
+def _few(train: RatedScores, dev: RatedScores, raw: float) -> list[Cell]:
     cells, rng = [], np.random.default_rng(2)
     for n in FEW:
         if n > len(train.scores):
@@ -74,8 +74,8 @@ def _few(train: Judged, dev: Judged, raw: float) -> list[Cell]:
         errors, means = [], []
         for _ in range(N_FEW):
             rows = rng.permutation(len(train.scores))[:n]
-            found = fit_map(list(train.scores[rows]), list(train.ratings[rows]), [train.groups[i] for i in rows])
-            errors.append(brier(map_scores(found.points, list(dev.scores)), dev.ratings))
+            fit = fit_map(list(train.scores[rows]), list(train.ratings[rows]), [train.groups[i] for i in rows])
+            errors.append(brier(map_scores(fit.points, list(dev.scores)), dev.ratings))
             means.append(brier(np.full(len(dev.ratings), train.ratings[rows].mean()), dev.ratings))
         unit = f"squared error, {N_FEW} draws of ratings (interval: of the draws); ratio: share below the mean's error"
         less = float(np.mean(np.array(errors) < np.array(means)))
@@ -141,16 +141,16 @@ def intervals(split: str = "dev") -> list[Cell]:
             rng = np.random.default_rng(3)
             seen = [rng.integers(len(judged.scores), size=N_JUDGED) for _ in range(N_DRAWS)]
             truth = judged.ratings.mean()
-            found = [_ours(judged.scores[rows], judged.ratings[rows[:n]]) for rows in seen]
-            ours, people, wide = zip(*found, strict=True)
-            made: dict[str, Sequence[tuple[float, float]]] = {
+            intervals = [_ours(judged.scores[rows], judged.ratings[rows[:n]]) for rows in seen]
+            ours, people, wide = zip(*intervals, strict=True)
+            rivals: dict[str, Sequence[tuple[float, float]]] = {
                 "Detent": ours,
                 "people alone": people,
                 "ppi-python": [others.ppi_python(judged.scores[r], judged.ratings[r[:n]]) for r in seen],
                 "cje-eval": [others.cje_eval(judged.scores[r], judged.ratings[r[:n]]) for r in seen[:N_DRAWS_SLOW]],
             }
             width = np.mean([high - low for low, high in people])
-            for name, each in made.items():
+            for name, each in rivals.items():
                 hits = sum(low <= truth <= high for low, high in each)
                 covered = wilson_interval(hits, len(each))
                 its = np.mean([high - low for low, high in each])
@@ -179,25 +179,25 @@ def intervals(split: str = "dev") -> list[Cell]:
 
 def _ours(scores: np.ndarray, ratings: np.ndarray) -> tuple[tuple[float, float], tuple[float, float], float]:
     rated = [RatedAnswer(score=s, rating=r) for s, r in zip(scores.tolist(), ratings.tolist(), strict=False)]
-    found = powered_mean(float(scores.mean()), len(scores), rated)
-    assert found is not None
+    estimate = powered_mean(float(scores.mean()), len(scores), rated)
+    assert estimate is not None
     return (
-        (found.interval.lower, found.interval.upper),
-        (found.people.lower, found.people.upper),
-        found.width_after(70),
+        (estimate.interval.lower, estimate.interval.upper),
+        (estimate.people.lower, estimate.people.upper),
+        estimate.width_after(70),
     )
 
 
-def _all_judges(split: str) -> list[Judged]:
+def _all_judges(split: str) -> list[RatedScores]:
     members = hanna(DATA, split)
     return [*unieval(DATA, split), *members.values(), committee(members)]
 
 
-def _figures(split: str) -> list[Judged]:
+def _figures(split: str) -> list[RatedScores]:
     """Graded ratings; and of one dimension of each set whether the answer passes."""
     judged = _all_judges(split)
     passing = [
-        Judged(
+        RatedScores(
             name=f"{each.name}, passes",
             scores=each.scores,
             ratings=(each.ratings >= PASS_AT).astype(float),

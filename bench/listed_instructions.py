@@ -34,7 +34,7 @@ from common import RESULTS, ROOT, SHARED, Cell, write_result
 from fixed_pool.pools import CONFIRMATION, Pool, pools
 from fixed_pool.trials import interval
 from listed.page import MARGIN, mean_difference
-from listed.replays import Searched, drawn, least_calls, raced
+from listed.replays import SearchResult, drawn, least_calls, raced
 from listed.studies import PLAIN, study
 from pages import publish
 
@@ -53,26 +53,26 @@ def main() -> int:
     if not folder.is_dir():
         print(f"Skipped: no tables at {folder}. Set DETENT_SHARED to the folder that holds data/.")
         return 0
-    found = [pool for pool in pools(folder, CONFIRMATION) if pool.name in TABLES]
+    tables = [pool for pool in pools(folder, CONFIRMATION) if pool.name in TABLES]
     started, cells = time.monotonic(), list[Cell]()
-    for name, make in tasks(found, options.draws):
+    for name, make in tasks(tables, options.draws):
         is_late = options.minutes is not None and time.monotonic() - started > 60 * options.minutes
-        cells += kept(name, None if is_late else make)
+        cells += cells_of(name, None if is_late else make)
     write_result("listed_instructions", cells, RESULTS)
     publish("listed-instructions-measured")
     return verdict(cells)
 
 
-def tasks(found: Sequence[Pool], n_draws: int) -> list[tuple[str, Make]]:
+def tasks(tables: Sequence[Pool], n_draws: int) -> list[tuple[str, Make]]:
     """Four runs of each table: both strategies, with the least cap and nothing but the list, and with three times that
     and every size as it comes; and its replays.
     """
     definitions: tuple[tuple[int, int, Mapping[str, Any]], ...] = ((1, 1, PLAIN), (2, 3, {}))
     raced_again, typed = list[tuple[str, Make]](), list[tuple[str, Make]]()
-    for n_dev, pool, cap in product(SIZES, found, CAPS):
+    for n_dev, pool, cap in product(SIZES, tables, CAPS):
         name = f"replayed {pool.name} {n_dev} {cap} {n_draws}"
         raced_again.append((name, partial(replays, pool, n_dev, cap, n_draws)))
-    for (seed, times, definition), pool, strategy in product(definitions, found, ("race", "joint")):
+    for (seed, times, definition), pool, strategy in product(definitions, tables, ("race", "joint")):
         n = len(pool.scores)
         cap = 2 * N_HOLDOUT + times * least_calls(n)
         typed.append((f"run {pool.name} {strategy} {seed}", partial(run, pool, seed, strategy, cap, definition)))
@@ -80,7 +80,7 @@ def tasks(found: Sequence[Pool], n_draws: int) -> list[tuple[str, Make]]:
     return [*raced_again[:half], *typed, *raced_again[half:]]
 
 
-def kept(name: str, make: Make | None) -> list[Cell]:
+def cells_of(name: str, make: Make | None) -> list[Cell]:
     """What was made before under this name, else what is made now, if anything is: a stop loses one run or one size."""
     path = KEPT / f"{name.replace(' ', '_')}.json"
     if not path.exists():
@@ -95,20 +95,20 @@ def kept(name: str, make: Make | None) -> list[Cell]:
 def replays(pool: Pool, n_dev: int, cap: float, n_draws: int) -> list[Cell]:
     n = len(pool.scores)
     calls = round(least_calls(n) * cap)
-    made = [raced(drawn(pool.scores, seed, n_dev), seed, calls) for seed in range(n_draws)]
+    searches = [raced(drawn(pool.scores, seed, n_dev), seed, calls) for seed in range(n_draws)]
     case = f"replayed, {pool.name} ({n}), {n_dev} dev rows, {cap:g} x: "
     return [
-        _cell(f"{case}calls", np.mean([one.calls for one in made]), calls, "cap of the search", n=n_draws),
-        _cell(f"{case}tried", min(one.n_tried for one in made), n, "the list", n=n_draws),
-        *(_lost(f"{case}points lost on {where}", made, at) for at, where in enumerate(("dev", "all rows"))),
+        _cell(f"{case}calls", np.mean([one.calls for one in searches]), calls, "cap of the search", n=n_draws),
+        _cell(f"{case}tried", min(one.n_tried for one in searches), n, "the list", n=n_draws),
+        *(_lost(f"{case}points lost on {where}", searches, at) for at, where in enumerate(("dev", "all rows"))),
     ]
 
 
-def _lost(case: str, made: Sequence[Searched], at: int) -> Cell:
-    ours, rule = (np.array([getattr(one, name)[at] for one in made]) for name in ("lost", "rule_lost"))
-    found = _cell(case, ours.mean(), rule.mean(), "the rule alone", n=len(made))
+def _lost(case: str, searches: Sequence[SearchResult], at: int) -> Cell:
+    ours, rule = (np.array([getattr(one, name)[at] for one in searches]) for name in ("lost", "rule_lost"))
+    cell = _cell(case, ours.mean(), rule.mean(), "the rule alone", n=len(searches))
     low, high = interval(ours - rule)
-    return replace(found, low=low, high=high, unit="points; bounds of ours - the rule's over the draws")
+    return replace(cell, low=low, high=high, unit="points; bounds of ours - the rule's over the draws")
 
 
 def run(pool: Pool, seed: int, strategy: str, cap: int, definition: Mapping[str, Any]) -> list[Cell]:
@@ -116,14 +116,14 @@ def run(pool: Pool, seed: int, strategy: str, cap: int, definition: Mapping[str,
     one, same = study(pool.scores, seed, strategy=strategy, cap=cap, definition=definition), list[Cell]()
     case = f"run, {pool.name} ({len(pool.scores)}), {strategy}, seed {seed}, cap of {cap} calls: "
     print(f"{case}{one.said}", file=sys.stderr)
-    found = one.searched
+    searched = one.searched
     if strategy == "race" and definition == PLAIN:
-        is_same = raced(one.drawn, seed, cap - 2 * N_HOLDOUT).chosen == found.chosen
+        is_same = raced(one.drawn, seed, cap - 2 * N_HOLDOUT).chosen == searched.chosen
         same = [_cell(f"{case}chosen by the replay too", float(is_same), 1, "the run")]
-    lost = zip(("dev", "all rows"), found.lost, found.rule_lost, strict=True)
+    lost = zip(("dev", "all rows"), searched.lost, searched.rule_lost, strict=True)
     return [
-        _cell(f"{case}tried", found.n_tried, found.n, "the list"),
-        _cell(f"{case}calls of its search", found.calls, None, ""),
+        _cell(f"{case}tried", searched.n_tried, searched.n, "the list"),
+        _cell(f"{case}calls of its search", searched.calls, None, ""),
         *(_cell(f"{case}points lost on {where}", ours, rule, "the rule alone") for where, ours, rule in lost),
         *same,
     ]

@@ -48,7 +48,7 @@ def page(result: dict[str, Any]) -> str:
 
 
 def exact_cells() -> list[Cell]:
-    found = []
+    cells = []
     for n in SIZES:
         p_of = cache(lambda wins, losses, n=n: exact_p(n, wins, losses, MARGIN))
         for level in LEVELS:
@@ -59,15 +59,15 @@ def exact_cells() -> list[Cell]:
                         continue
                     case = f"0/1 scores, level {level:g}, discordance {psi:g}: {what}"
                     e = _share(e_values(n, psi, difference), level) if level != LEVELS[-1] else None
-                    found.append(_cell(case, n, passes(n, fewest, psi, difference), e))
-    return found
+                    cells.append(_cell(case, n, passes(n, fewest, psi, difference), e))
+    return cells
 
 
 def own_margin_cells() -> list[Cell]:
     """h is a tenth of the champion's mean on the very same examples, as where no margin is declared;
     the candidate is worse by a tenth of the true mean.
     """
-    found, n = list[Cell](), SIZES[-1]
+    cells, n = list[Cell](), SIZES[-1]
     for champion in (0.15, 0.3):
         rng, passed = random.Random(5), dict.fromkeys(LEVELS[:2], 0)
         for _ in range(RUNS // 3):
@@ -85,13 +85,13 @@ def own_margin_cells() -> list[Cell]:
                 f"0/1 scores, level {level:g}, margin from the same examples, champion at {champion:g}: size"
                 " (simulated)"
             )
-            found.append(_cell(case, n, times / (RUNS // 3), None))
-    return found
+            cells.append(_cell(case, n, times / (RUNS // 3), None))
+    return cells
 
 
 def graded_cells() -> list[Cell]:
     """Grades whose difference is mostly small, with a full loss now and then: where a t-test fails."""
-    found, n = list[Cell](), SIZES[-1]
+    cells, n = list[Cell](), SIZES[-1]
     for what, lost in (("size", MARGIN), ("power", 0.0)):
         rng, passed, old = random.Random(6), dict.fromkeys(LEVELS[:2], 0), dict.fromkeys(LEVELS[:2], 0)
         for _ in range(RUNS):
@@ -102,8 +102,8 @@ def graded_cells() -> list[Cell]:
                 old[level] += e >= -log(level)
         for level in passed:
             case = f"grades with rare full losses, level {level:g}: {what} (simulated)"
-            found.append(_cell(case, n, passed[level] / RUNS, old[level] / RUNS))
-    return found
+            cells.append(_cell(case, n, passed[level] / RUNS, old[level] / RUNS))
+    return cells
 
 
 def passes(n: int, fewest: list[int], psi: float, difference: float) -> float:

@@ -75,13 +75,13 @@ def results_of(page: str) -> list[dict[str, Any]]:
     return [json.loads(file.read_text(encoding="utf-8")) for file in files if file.exists()]
 
 
-def made(page: str) -> str:
+def rendered(page: str) -> str:
     """The page of the stored results."""
     return str(import_module(PAGES[page][0]).page(*results_of(page)))
 
 
 def publish(page: str) -> None:
-    (DOCS / f"{page}.md").write_text(made(page), encoding="utf-8")
+    (DOCS / f"{page}.md").write_text(rendered(page), encoding="utf-8")
 
 
 def lines(rows: Iterable[Sequence[str]]) -> str:
@@ -126,8 +126,8 @@ def wrapped(text: str) -> str:
 
 def too_long(text: str) -> list[str]:
     """The lines that ``wrapped`` would part."""
-    kept = set(wrapped(text).split("\n"))
-    return [line for line in text.split("\n") if len(line) > COLUMNS and line not in kept]
+    lines = set(wrapped(text).split("\n"))
+    return [line for line in text.split("\n") if len(line) > COLUMNS and line not in lines]
 
 
 def _laid_out(lines: list[str]) -> Iterator[str]:

@@ -25,7 +25,7 @@ from common import CACHE, RESULTS, SHARED, Cell, table, write_result
 from fixed_pool.page import worse_at_the_bar
 from fixed_pool.pools import CONFIRMATION, DEVELOPMENT, Pool
 from fixed_pool.studies import improved, without_differences
-from fixed_pool.trials import CONSIDERED, RULES, Measured, cells, groups, measure
+from fixed_pool.trials import CONSIDERED, RULES, TableResult, cells, groups, measure
 from pages import publish
 
 from optimizer.core.statistics.interval import wilson_interval
@@ -43,20 +43,20 @@ def main() -> int:
     if not folder.is_dir():
         print(f"Skipped: no tables at {folder}. Set DETENT_SHARED to the folder that holds data/.")
         return 0
-    made, measured, tables = list[Cell](), list[Measured](), dict[str, Pool]()
-    kept = CACHE / "prompt_tables"
+    rows, measured, tables = list[Cell](), list[TableResult](), dict[str, Pool]()
+    cache = CACHE / "prompt_tables"
     for part in (DEVELOPMENT,) if options.development else (DEVELOPMENT, CONFIRMATION):
         for group in groups(folder, part):
             rules = {**RULES, **CONSIDERED} if part == DEVELOPMENT else RULES
-            found = [
-                measure(pool, kept, options.draws, n_examples=group.n_examples, rules=rules) for pool in group.pools
+            trials = [
+                measure(pool, cache, options.draws, n_examples=group.n_examples, rules=rules) for pool in group.pools
             ]
             print(f"{group.name} is done", file=sys.stderr, flush=True)
             tables |= {pool.name: pool for pool in group.pools if pool.means is None}
-            made += cells(group.name, found)
-            measured += found
+            rows += cells(group.name, trials)
+            measured += trials
     if options.development:
-        print(table(made))
+        print(table(rows))
         return 0
     false = shuffled(list(tables.values()))
     n_same, n = (sum(one.agreed[i] for one in measured) for i in (0, 1))
@@ -69,9 +69,9 @@ def main() -> int:
         unit="choices",
         n=n,
     )
-    write_result("prompt_tables", [agreed, *made, false], RESULTS)
+    write_result("prompt_tables", [agreed, *rows, false], RESULTS)
     publish("search-tables-measured")
-    return verdict(made, false)
+    return verdict(rows, false)
 
 
 def shuffled(tables: Sequence[Pool], seeds: Sequence[int] = STUDIES) -> Cell:
@@ -96,8 +96,8 @@ def shuffled(tables: Sequence[Pool], seeds: Sequence[int] = STUDIES) -> Cell:
     )
 
 
-def verdict(made: Sequence[Cell], false: Cell) -> int:
-    worse = worse_at_the_bar([vars(cell) for cell in made])
+def verdict(rows: Sequence[Cell], false: Cell) -> int:
+    worse = worse_at_the_bar([vars(cell) for cell in rows])
     print(f"At 20 % of the calls a rule loses less than ours by its whole interval: {'; '.join(worse) or 'nowhere'}.")
     print(f"Shuffled, {false.ours:.1%} of {false.n} studies report an improvement; at most {MOST_FALSE:.0%} may.")
     return 1 if worse or false.ours is None or false.ours > MOST_FALSE else 0

@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Any
 
 from common import CACHES, RESULTS, SHARED, Cell, beside, commit, machine, write_result
-from live.setup import SIZES, Counted, Found, Outcome, Setup, Sizes, family_of, rows_of
+from live.setup import SIZES, CountedModel, Found, Outcome, Setup, Sizes, family_of, rows_of
 from live.tasks import LIVE_TASKS, TASKS
 from pages import DOCS, grid, text_of
 from trivial_baselines import with_stored_section
@@ -143,17 +143,17 @@ def _run(key: Key, folder: Path, data: Path, sizes: Sizes, models: Any) -> Outco
             folder=home,
             calls=json.loads(first.read_text(encoding="utf-8"))["n_calls"] if first.exists() else sizes.metric_calls,
         )
-        found = _searched(arm, setup)
+        outcome = _searched(arm, setup)
         minutes = (time.monotonic() - started) / 60
-        held = Counted(setup)
+        held = CountedModel(setup)
         return Outcome(
-            scores=[held.scored(found.variant, e) for e in setup.holdout],
-            dev_score=found.dev_score,
-            n_calls=found.n_calls,
-            model_minutes=found.model_minutes,
+            scores=[held.scored(outcome.variant, e) for e in setup.holdout],
+            dev_score=outcome.dev_score,
+            n_calls=outcome.n_calls,
+            model_minutes=outcome.model_minutes,
             minutes=minutes,
-            instruction=str(found.variant.messages[0]["content"]),
-            n_examples=len(found.variant.examples),
+            instruction=str(outcome.variant.messages[0]["content"]),
+            n_examples=len(outcome.variant.examples),
             rule=ContinuousRejects.__name__ if arm == "race" else None,
         )
     finally:
@@ -183,7 +183,7 @@ def read_cells(folder: Path, keys: Sequence[Key]) -> Cells:
 
 def compared(cells: Cells, seeds: Sequence[int]) -> list[Cell]:
     """Each of ours with each of the others, on the held-out rows of the seeds that both were run on; and the calls."""
-    found = []
+    pairs = []
     for task in LIVE_TASKS:
         for arm in OURS:
             for other in (BARE, *OTHERS):
@@ -192,8 +192,8 @@ def compared(cells: Cells, seeds: Sequence[int]) -> list[Cell]:
                     for s in seeds
                     if (task, arm, s) in cells and (task, other, s) in cells
                 ]
-                found += _pair(f"{task}: {arm}", other, both)
-    return found
+                pairs += _pair(f"{task}: {arm}", other, both)
+    return pairs
 
 
 def _pair(case: str, other: str, both: Sequence[tuple[Outcome, Outcome]]) -> list[Cell]:
@@ -210,11 +210,11 @@ def _pair(case: str, other: str, both: Sequence[tuple[Outcome, Outcome]]) -> lis
 
 
 def page(
-    cells: Cells, tasks: Sequence[str], arms: Sequence[str], seeds: Sequence[int], sizes: Sizes, **made: str | None
+    cells: Cells, tasks: Sequence[str], arms: Sequence[str], seeds: Sequence[int], sizes: Sizes, **about: str | None
 ) -> str:
     run = {arm for _, arm, _ in cells}
     shown = table(cells, tasks, [arm for arm in arms if arm in run], seeds) if cells else NOTHING
-    return text_of("search-live", sizes=sizes, error=0.5 / sizes.holdout**0.5, table=shown, **made)
+    return text_of("search-live", sizes=sizes, error=0.5 / sizes.holdout**0.5, table=shown, **about)
 
 
 def table(cells: Cells, tasks: Sequence[str], arms: Sequence[str], seeds: Sequence[int]) -> str:
@@ -231,12 +231,12 @@ def table(cells: Cells, tasks: Sequence[str], arms: Sequence[str], seeds: Sequen
     return text
 
 
-def _means(found: Sequence[Outcome]) -> list[str]:
-    if not found:
+def _means(outcomes: Sequence[Outcome]) -> list[str]:
+    if not outcomes:
         return [NOT_RUN] * 3
-    n = len(found)
+    n = len(outcomes)
     mean, calls, minutes = (
-        sum(values) / n for values in zip(*((o.mean, o.n_calls, o.model_minutes) for o in found), strict=True)
+        sum(values) / n for values in zip(*((o.mean, o.n_calls, o.model_minutes) for o in outcomes), strict=True)
     )
     return [f"{mean:.3f}", f"{calls:.0f}", f"{minutes:.1f}"]
 

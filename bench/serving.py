@@ -50,11 +50,11 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=4.0, help="of each side in each round")
     parser.add_argument("--minutes", type=float, default=None, help="watch the memory for so long, and nothing else")
-    given = parser.parse_args()
-    if given.minutes is not None:
-        write_result("memory", memory.cells(given.minutes))
+    options = parser.parse_args()
+    if options.minutes is not None:
+        write_result("memory", memory.cells(options.minutes))
     else:
-        write_result("serving", serving(given.rounds, given.seconds))
+        write_result("serving", serving(options.rounds, options.seconds))
     publish("speed")
 
 
@@ -75,10 +75,10 @@ def prompts(rounds: int, seconds: float, *, with_keys: bool = True) -> list[Cell
         body = Path(folder) / "body"
         body.write_bytes(_fetched(place))
         with rivals.running("hash", body) as bare:
-            asked = [f"GET {PATH}?unit=u{i}" for i in range(UNITS)]
+            requests = [f"GET {PATH}?unit=u{i}" for i in range(UNITS)]
             both = {place.url: place.headers, bare: {"Accept": "application/json"}}
-            found = in_turns(both, asked, rounds=rounds, seconds=seconds)
-    sides = found[place.url], found[bare], "a bare Starlette route"
+            loads = in_turns(both, requests, rounds=rounds, seconds=seconds)
+    sides = loads[place.url], loads[bare], "a bare Starlette route"
     how = "with a key" if with_keys else "without keys"
     return [
         ratio_of_rates(f"prompt fetches {how}, {CONNECTIONS} connections", *sides),
@@ -87,7 +87,7 @@ def prompts(rounds: int, seconds: float, *, with_keys: bool = True) -> list[Cell
 
 
 def renders(rounds: int, seconds: float) -> list[Cell]:
-    asked = [
+    requests = [
         f"POST {RENDER_PATH} " + json.dumps({"unit": f"u{i}", "variables": {"text": f"Invoice {i} came twice."}})
         for i in range(UNITS)
     ]
@@ -96,8 +96,8 @@ def renders(rounds: int, seconds: float) -> list[Cell]:
         body.write_bytes(_fetched(place))
         with rivals.running("fill", body) as bare:
             both = {place.url: place.headers, bare: {"Content-Type": "application/json"}}
-            found = in_turns(both, asked, rounds=rounds, seconds=seconds)
-    sides = found[place.url], found[bare], "a bare Starlette route that fills in the messages"
+            loads = in_turns(both, requests, rounds=rounds, seconds=seconds)
+    sides = loads[place.url], loads[bare], "a bare Starlette route that fills in the messages"
     return [
         ratio_of_rates(f"prompts filled in with a key, {CONNECTIONS} connections", *sides),
         ratio_of_waits(f"p99 of a prompt filled in with a key, {CONNECTIONS} connections", *sides),
@@ -105,10 +105,10 @@ def renders(rounds: int, seconds: float) -> list[Cell]:
 
 
 def two_workers(rounds: int, seconds: float) -> list[Cell]:
-    asked = [f"GET {PATH}?unit=u{i}" for i in range(UNITS)]
+    requests = [f"GET {PATH}?unit=u{i}" for i in range(UNITS)]
     with installation(workers=2) as two, installation() as one:
-        found = in_turns({two.url: two.headers, one.url: one.headers}, asked, rounds=rounds, seconds=seconds)
-    sides = found[two.url], found[one.url], "one worker"
+        loads = in_turns({two.url: two.headers, one.url: one.headers}, requests, rounds=rounds, seconds=seconds)
+    sides = loads[two.url], loads[one.url], "one worker"
     return [
         ratio_of_rates(f"two workers: prompt fetches with a key, {CONNECTIONS} connections", *sides),
         ratio_of_waits(f"two workers: p99 of a prompt fetch with a key, {CONNECTIONS} connections", *sides),
@@ -122,7 +122,7 @@ def beside_feedback(rounds: int, seconds: float) -> Cell:
     do, the figure is not measured.
     """
     case = f"p99 of prompts while feedback comes in at half of what is kept, {CONNECTIONS} connections"
-    asked = [f"GET {PATH}?unit=u{i}" for i in range(UNITS)]
+    requests = [f"GET {PATH}?unit=u{i}" for i in range(UNITS)]
     with installation() as place:
         events = posts(tokens_of(place, 2_000), next(iter(KINDS)), batch=BATCH, n=200)
         sent: dict[str, Any] = {"connections": BATCH_CONNECTIONS, "seconds": seconds, "headers": place.headers}
@@ -140,7 +140,7 @@ def beside_feedback(rounds: int, seconds: float) -> Cell:
                             beside.enter_context(client.steady(place.url, events, per_s=capacity / 2, **sent))
                             time.sleep(0.5)
                         load = client.ask(
-                            place.url, asked, connections=CONNECTIONS, seconds=seconds, headers=place.headers
+                            place.url, requests, connections=CONNECTIONS, seconds=seconds, headers=place.headers
                         )
                     loads[is_busy] = load
                     how = "beside feedback" if is_busy else "alone"
@@ -166,9 +166,9 @@ def _fetched(place: Installation) -> bytes:
 
 def beside_mlflow(ours: Cell, seconds: float) -> Cell:
     with mlflow_server() as url:
-        asked = ["GET /api/2.0/mlflow/registered-models/alias?name=triage&alias=production"]
-        client.ask(url, asked, connections=1, seconds=WARM_S)
-        loads = [client.ask(url, asked, connections=CONNECTIONS, seconds=seconds) for _ in range(3)]
+        requests = ["GET /api/2.0/mlflow/registered-models/alias?name=triage&alias=production"]
+        client.ask(url, requests, connections=1, seconds=WARM_S)
+        loads = [client.ask(url, requests, connections=CONNECTIONS, seconds=seconds) for _ in range(3)]
     other = float(np.median([load.per_s for load in loads]))
     assert ours.ours is not None
     spread = f"{min(load.per_s for load in loads):.4g} to {max(load.per_s for load in loads):.4g} for MLflow"

@@ -117,8 +117,8 @@ def accept_of(rows: Sequence[TeachingRow], confidence: Sequence[float], answers:
         ],
         ("student", "labels"),
     )
-    found = search(records, LeastCost(margin=MARGIN), folds=fold_of([row.group for row in rows]))
-    return found.setting.accept[0] if found.setting is not None else None
+    thresholds = search(records, LeastCost(margin=MARGIN), folds=fold_of([row.group for row in rows]))
+    return thresholds.setting.accept[0] if thresholds.setting is not None else None
 
 
 def decision_us(student: Student, rows: Sequence[TeachingRow]) -> float:

@@ -106,13 +106,13 @@ def log_factor(theta_b: Floats, d0: float, gap: float, block: Floats) -> Floats:
     theta_c = np.clip(theta_b + d0 + gap, RATE_FLOOR, 1 - RATE_FLOOR)
     m_b = projected(theta_c, theta_b, n_c / (n_c + n_b), d0)
     m_c = m_b + d0
-    found = (
+    signals = (
         k_c * np.log(theta_c / m_c)
         + (n_c - k_c) * np.log((1 - theta_c) / (1 - m_c))
         + k_b * np.log(theta_b / m_b)
         + (n_b - k_b) * np.log((1 - theta_b) / (1 - m_b))
     )
-    return np.where((theta_c - theta_b - d0) * gap <= 0, 0.0, found)
+    return np.where((theta_c - theta_b - d0) * gap <= 0, 0.0, signals)
 
 
 def projected(theta_c: Floats, theta_b: Floats, w: Floats, d0: float) -> Floats:
@@ -182,28 +182,28 @@ class World:
         at = since_s - shift * self.period_s
         p = np.clip(self.mean(at) + self.levels[shift] - drop, 0.001, 0.999)
         expected = self.rate(at) * share * dt_s
-        found, low = [np.zeros((2, self.runs))], 0.0
+        outcomes, low = [np.zeros((2, self.runs))], 0.0
         for high in HORIZONS[:N_HORIZONS]:
             good = self.rng.poisson(expected * p * (np.exp(-low / GOOD_S) - np.exp(-high / GOOD_S)))
             bad = self.rng.poisson(expected * (1 - p) * (np.exp(-low / BAD_S) - np.exp(-high / BAD_S)))
-            found.append(found[-1] + np.stack([good + bad, good]))
+            outcomes.append(outcomes[-1] + np.stack([good + bad, good]))
             low = high
         if not self.returning:
-            return np.array(found[1:])
-        return np.array(found[1:]) + self._came_back(-1 if share == HOLDBACK_SHARE else shift, dt_s)
+            return np.array(outcomes[1:])
+        return np.array(outcomes[1:]) + self._came_back(-1 if share == HOLDBACK_SHARE else shift, dt_s)
 
     def _came_back(self, side: int, dt_s: float) -> Floats:
         """First visits of those who come back, as ``drawn``."""
         visits = self.rng.binomial(self.waiting[side], -np.expm1(-dt_s / DAY_S))
         self.waiting[side] -= visits
-        found, low = [np.zeros((2, self.runs))], 0.0
+        outcomes, low = [np.zeros((2, self.runs))], 0.0
         delays = np.array([[GOOD_S], [BAD_S]])
         for high in HORIZONS[:N_HORIZONS]:
-            good, bad = told = self.rng.binomial(visits, -np.expm1((low - high) / delays))
-            visits = visits - told
-            found.append(found[-1] + np.stack([good + bad, good]))
+            good, bad = reported = self.rng.binomial(visits, -np.expm1((low - high) / delays))
+            visits = visits - reported
+            outcomes.append(outcomes[-1] + np.stack([good + bad, good]))
             low = high
-        return np.array(found[1:])
+        return np.array(outcomes[1:])
 
 
 def steps(fine_s: float) -> Iterator[tuple[float, float]]:
@@ -216,7 +216,7 @@ def steps(fine_s: float) -> Iterator[tuple[float, float]]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Outcome:
+class AlarmTimes:
     """Seconds until each run's alarm and its labels by then; infinite where none came within the week."""
 
     holdback_s: Floats
@@ -225,11 +225,11 @@ class Outcome:
     before_labels: Floats
 
 
-def simulate(world: World, *, min_drop: float = MIN_DROP_OF_WEEKS, fine_s: float = TICK_S) -> Outcome:
+def simulate(world: World, *, min_drop: float = MIN_DROP_OF_WEEKS, fine_s: float = TICK_S) -> AlarmTimes:
     horizons = list(enumerate(HORIZONS[:N_HORIZONS]))
     sides = {"holdback": MIN_DROP, "before": min_drop}
     tests = {(name, place): Tests(world.runs, drop, BASE) for name, drop in sides.items() for place, _ in horizons}
-    told = {name: np.full((2, world.runs), np.inf) for name in sides}  # seconds, and labels until then
+    ends = {name: np.full((2, world.runs), np.inf) for name in sides}  # seconds, and labels until then
     labels = np.zeros(world.runs)
     for since, dt in steps(fine_s):
         new = world.drawn(since, dt, shift=0, share=1 - HOLDBACK_SHARE, drop=world.drop)
@@ -243,21 +243,21 @@ def simulate(world: World, *, min_drop: float = MIN_DROP_OF_WEEKS, fine_s: float
                 test.look(np.concatenate([new[place], old[place]]), gives_up=not world.drop)
                 slot = high / SLOTS
                 at = np.ceil((since + dt) / slot) * slot + high + TICK_S / 2 + SETTLED_S
-                first = test.alarmed & (at < told[name][0])
-                told[name][:, first] = np.stack([np.full(world.runs, at), labels])[:, first]
-        if since > max(times[0].max() for times in told.values()) or not any(t.active.any() for t in tests.values()):
+                first = test.alarmed & (at < ends[name][0])
+                ends[name][:, first] = np.stack([np.full(world.runs, at), labels])[:, first]
+        if since > max(times[0].max() for times in ends.values()) or not any(t.active.any() for t in tests.values()):
             break
-    (a, a_labels), (b, b_labels) = told["holdback"], told["before"]
-    return Outcome(holdback_s=a, holdback_labels=a_labels, before_s=b, before_labels=b_labels)
+    (a, a_labels), (b, b_labels) = ends["holdback"], ends["before"]
+    return AlarmTimes(holdback_s=a, holdback_labels=a_labels, before_s=b, before_labels=b_labels)
 
 
 def drop_cells(rate: int, drop: float, seed: int) -> list[Cell]:
     cells = []
     rng = np.random.default_rng([seed, rate, round(1000 * drop)])
-    found = simulate(World(rng=rng, runs=RUNS_OF_DROP, per_minute=rate, drop=drop))
+    ends = simulate(World(rng=rng, runs=RUNS_OF_DROP, per_minute=rate, drop=drop))
     sides = {
-        "holdback": (found.holdback_s, found.holdback_labels),
-        "weeks before": (found.before_s, found.before_labels),
+        "holdback": (ends.holdback_s, ends.holdback_labels),
+        "weeks before": (ends.before_s, ends.before_labels),
     }
     sides["whichever is first"] = tuple(np.minimum(*both) for both in zip(*sides.values(), strict=True))  # type: ignore[assignment]
     for name, (s, labels) in sides.items():
@@ -300,8 +300,8 @@ def equal_cell(case: str, runs: int, seed: int) -> Cell:
     for part in range(0, runs, 2000):
         rng = np.random.default_rng([seed, list(EQUAL).index(case), part])
         world = World(rng=rng, runs=min(2000, runs - part), **more)
-        found = simulate(world, min_drop=min_drop, fine_s=60.0)
-        n += int((np.isfinite(found.holdback_s) | np.isfinite(found.before_s)).sum())
+        ends = simulate(world, min_drop=min_drop, fine_s=60.0)
+        n += int((np.isfinite(ends.holdback_s) | np.isfinite(ends.before_s)).sum())
     low, high = _share_interval(n, runs)
     unit, case = "share of switches within a week", f"{case}: false alarms"
     return Cell(case=case, ours=n / runs, other=LEVEL, other_name="level", low=low, high=high, unit=unit, n=runs)

@@ -49,12 +49,12 @@ def measured(task: Task) -> list[Cell]:
     family = task.family()
     scorer = wiring.open_scorer(family, load_settings(home=ROOT))
     draws = [rows_of(task, DATA, seed, SIZES["full"]) for seed in SEEDS]
-    found = [trivial_scores(family, train, rows, scorer, classify=wiring.classify) for train, _, rows in draws]
+    by_draw = [trivial_scores(family, train, rows, scorer, classify=wiring.classify) for train, _, rows in draws]
     cells = []
-    for name, first in found[0].items():
+    for name, first in by_draw[0].items():
         if isinstance(first, str):
             continue
-        scores = [score for one in found if not isinstance(one[name], str) for score in one[name].values()]  # type: ignore[union-attr]
+        scores = [score for one in by_draw if not isinstance(one[name], str) for score in one[name].values()]  # type: ignore[union-attr]
         interval = bootstrap_interval(scores, seed=0)
         cells.append(
             Cell(

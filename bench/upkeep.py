@@ -118,8 +118,8 @@ def page(result: dict[str, Any]) -> str:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--events", type=int, default=1_000_000, help="half of them outcomes (default a million)")
-    given = parser.parse_args()
-    cells = measure(given.events)
+    options = parser.parse_args()
+    cells = measure(options.events)
     write_result("upkeep", cells)
     publish("upkeep-measured")
     return 0 if cells[-1].ours == 0 else 1

@@ -26,7 +26,7 @@ ATTEMPTS, PAUSE_S = 2, 1.0
 
 
 @dataclass(kw_only=True)
-class Tally:
+class LoadTally:
     """What came of the chats. ``ms``, ``first_ms``: of those that were answered, retries included. Mutable: grows."""
 
     ms: list[float] = field(default_factory=list)
@@ -53,17 +53,17 @@ def p95(values: list[float]) -> float:
     return sorted(values)[ceil(0.95 * len(values)) - 1] if values else float("nan")
 
 
-def ask(asked: argparse.Namespace, unit: str, text: str) -> tuple[float, float]:
+def ask(options: argparse.Namespace, unit: str, text: str) -> tuple[float, float]:
     """Milliseconds to the first piece of the answer and to its end. Raises TimeoutError, OSError, or ValueError for an
     answer that is none.
     """
-    address = urllib.parse.urlsplit(asked.url)
+    address = urllib.parse.urlsplit(options.url)
     kind = http.client.HTTPSConnection if address.scheme == "https" else http.client.HTTPConnection
-    connection = kind(address.netloc, timeout=asked.timeout)
+    connection = kind(address.netloc, timeout=options.timeout)
     headers = {"Content-Type": "application/json"}
-    if asked.key:
-        headers["Authorization"] = f"Bearer {asked.key}"
-    body: dict[str, Any] = {"model": asked.family, "messages": [{"role": "user", "content": text}], "user": unit}
+    if options.key:
+        headers["Authorization"] = f"Bearer {options.key}"
+    body: dict[str, Any] = {"model": options.family, "messages": [{"role": "user", "content": text}], "user": unit}
     began = time.perf_counter()
     try:
         connection.request(
@@ -91,12 +91,12 @@ def ask(asked: argparse.Namespace, unit: str, text: str) -> tuple[float, float]:
         connection.close()
 
 
-def one_chat(asked: argparse.Namespace, tally: Tally, unit: str, text: str) -> None:
+def one_chat(options: argparse.Namespace, tally: LoadTally, unit: str, text: str) -> None:
     """One chat of a user, repeated once where it fails."""
     began = time.perf_counter()
     for attempt in range(1, ATTEMPTS + 1):
         try:
-            first, _ = ask(asked, unit, text)
+            first, _ = ask(options, unit, text)
         except (OSError, ValueError, http.client.HTTPException) as error:
             timed_out = isinstance(error, TimeoutError)
             if attempt == ATTEMPTS:
@@ -112,17 +112,17 @@ def one_chat(asked: argparse.Namespace, tally: Tally, unit: str, text: str) -> N
             return
 
 
-def load(asked: argparse.Namespace) -> tuple[Tally, float]:
+def load(options: argparse.Namespace) -> tuple[LoadTally, float]:
     """The tally, and the seconds that it took."""
-    tally, until = Tally(), time.perf_counter() + asked.seconds
+    tally, until = LoadTally(), time.perf_counter() + options.seconds
 
     def user(n: int) -> None:
         k = 0
         while time.perf_counter() < until:
-            one_chat(asked, tally, f"load-{n}", f"{asked.message} ({n}.{k})")
+            one_chat(options, tally, f"load-{n}", f"{options.message} ({n}.{k})")
             k += 1
 
-    users = [threading.Thread(target=user, args=(n,), daemon=True) for n in range(asked.users)]
+    users = [threading.Thread(target=user, args=(n,), daemon=True) for n in range(options.users)]
     began = time.perf_counter()
     for each in users:
         each.start()
@@ -144,11 +144,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--timeouts", type=float, default=0.01, help="target: share of chats (default 0.01)")
     parser.add_argument("--errors", type=float, default=0.005, help="target: share of chats (default 0.005)")
     parser.add_argument("--json", action="store_true", help="the figures as JSON")
-    asked = parser.parse_args(arguments)
-    tally, seconds = load(asked)
+    options = parser.parse_args(arguments)
+    tally, seconds = load(options)
     n = tally.n
     figures: dict[str, Any] = {
-        "users": asked.users,
+        "users": options.users,
         "seconds": round(seconds, 1),
         "chats": n,
         "chats_per_second": round(len(tally.ms) / seconds, 2) if seconds else 0.0,
@@ -162,13 +162,13 @@ def main(arguments: list[str] | None = None) -> int:
     missed = [
         name
         for name, value, most in (
-            ("p95_ms", figures["p95_ms"], 1000 * asked.p95_s),
-            ("timeout_share", figures["timeout_share"], asked.timeouts),
-            ("error_share", figures["error_share"], asked.errors),
+            ("p95_ms", figures["p95_ms"], 1000 * options.p95_s),
+            ("timeout_share", figures["timeout_share"], options.timeouts),
+            ("error_share", figures["error_share"], options.errors),
         )
         if value is None or value > most
     ]
-    if asked.json:
+    if options.json:
         print(json.dumps({**figures, "missed": missed}))
     else:
         for name, value in figures.items():

@@ -64,7 +64,7 @@ def expect(answer: Answer, holds: bool, what: str) -> str:
     return f"{what} ({answer.ms:.0f} ms)"
 
 
-def checks(server: Server, asked: argparse.Namespace) -> Iterator[tuple[str, Callable[[], str]]]:
+def checks(server: Server, options: argparse.Namespace) -> Iterator[tuple[str, Callable[[], str]]]:
     """Name and check of each thing that is asked."""
 
     def alive() -> str:
@@ -82,27 +82,27 @@ def checks(server: Server, asked: argparse.Namespace) -> Iterator[tuple[str, Cal
         return expect(answer, answer.status == 200 and "# TYPE" in str(answer.body), "/metrics can be read")
 
     def prompt() -> str:
-        answer = server.ask(f"/v1/families/{asked.family}/prompt?unit=smoke")
+        answer = server.ask(f"/v1/families/{options.family}/prompt?unit=smoke")
         holds = answer.status == 200 and "variant" in answer.body and "assignment" in answer.body
-        return expect(answer, holds, f"{asked.family} is served" + (f": {answer.body['variant']}" if holds else ""))
+        return expect(answer, holds, f"{options.family} is served" + (f": {answer.body['variant']}" if holds else ""))
 
     def report() -> str:
-        assignment = server.ask(f"/v1/families/{asked.family}/prompt?unit=smoke").body["assignment"]
+        assignment = server.ask(f"/v1/families/{options.family}/prompt?unit=smoke").body["assignment"]
         event = {"id": f"smoke-{time.time_ns()}", "assignment": assignment, "latency_ms": 1.0}
         answer = server.ask("/v1/interactions", event)
         return expect(answer, answer.status == 200 and answer.body.get("accepted") == 1, "an interaction is kept")
 
     def chat() -> str:
-        body = {"model": asked.family, "messages": [{"role": "user", "content": asked.message}], "user": "smoke"}
+        body = {"model": options.family, "messages": [{"role": "user", "content": options.message}], "user": "smoke"}
         answer = server.ask("/v1/chat/completions", body, timeout_s=CHAT_TIMEOUT_S)
         return expect(answer, answer.status == 200 and bool(answer.body.get("choices")), "a chat is answered")
 
     yield from (("health", alive), ("ready", ready), ("metrics", metrics))
-    if asked.family:
+    if options.family:
         yield "prompt", prompt
-        if asked.report:
+        if options.report:
             yield "report", report
-        if asked.chat:
+        if options.chat:
             yield "chat", chat
 
 
@@ -114,9 +114,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--report", action="store_true", help="report one interaction, too")
     parser.add_argument("--chat", action="store_true", help="ask its model once, which may cost money")
     parser.add_argument("--message", default="Hello.", help="of that chat")
-    asked = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
     failed = 0
-    for name, check in checks(Server(asked.url, asked.key), asked):
+    for name, check in checks(Server(options.url, options.key), options):
         try:
             print(f"ok    {name:<8}{check()}")
         except (AssertionError, OSError, KeyError, TypeError) as error:

@@ -18,7 +18,7 @@ NO_RELATION = "no_relation"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class FamilyAnswer:
     """What a family answered, the interaction by which an outcome is reported, and the role of the variant served."""
 
     family: str
@@ -28,7 +28,7 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Extracted:
+class Extraction:
     """Of one sentence: entities as (name, type), relations as (subject, relation, object), and the answers behind them.
 
     ``unreadable``: how many of the answers were no JSON of the form that their family asks for.
@@ -37,7 +37,7 @@ class Extracted:
     sentence: str
     entities: tuple[tuple[str, str], ...]
     relations: tuple[tuple[str, str, str], ...]
-    answers: tuple[Answer, ...]
+    answers: tuple[FamilyAnswer, ...]
     unreadable: int
 
 
@@ -51,20 +51,20 @@ class DetentFamilies:
     async def close(self) -> None:
         await self._http.aclose()
 
-    async def ask(self, family: str, variables: Mapping[str, Any], *, unit: str) -> Answer:
+    async def ask(self, family: str, variables: Mapping[str, Any], *, unit: str) -> FamilyAnswer:
         """The family's answer for this unit, which the service has put on record. Raises httpx.HTTPStatusError."""
         body = {"model": family, "messages": [], "user": unit, "detent": {"variables": dict(variables)}}
         answer = await self.post("/v1/chat/completions", body)
         text, role = answer["choices"][0]["message"]["content"] or "", answer["detent"]["role"]
-        return Answer(family=family, interaction=answer["id"], role=role, text=text)
+        return FamilyAnswer(family=family, interaction=answer["id"], role=role, text=text)
 
-    async def report(self, answers: Iterable[Answer], **outcome: Any) -> None:
+    async def report(self, answers: Iterable[FamilyAnswer], **outcome: Any) -> None:
         """Says how good these answers were: ``success``, ``score``, ``expected``, ``source``."""
         events = [{"family": one.family, "interaction": one.interaction, **outcome} for one in answers]
         if events:
-            told = await self.post("/v1/feedback", events)
-            if told["rejected"]:
-                raise RuntimeError(f"feedback was rejected: {told['rejected'][0]['detail']}")
+            report = await self.post("/v1/feedback", events)
+            if report["rejected"]:
+                raise RuntimeError(f"feedback was rejected: {report['rejected'][0]['detail']}")
 
     async def post(self, path: str, body: Any) -> Any:
         return await self._read("POST", path, json=body)
@@ -78,17 +78,17 @@ class DetentFamilies:
             raise httpx.HTTPStatusError(f"{method} {path}: {answer.text}", request=answer.request, response=answer)
         return answer.json()
 
-    async def extract(self, text: str, *, types: str, relations: str) -> list[Extracted]:
+    async def extract(self, text: str, *, types: str, relations: str) -> list[Extraction]:
         """Entities and relations of a text, sentence by sentence: one call for the entities of a sentence, and one for
         each pair of them. An answer that cannot be read is reported as a failure.
         """
         return list(await asyncio.gather(*(self._of_sentence(one, types, relations) for one in sentences_of(text))))
 
-    async def _of_sentence(self, sentence: str, types: str, relations: str) -> Extracted:
+    async def _of_sentence(self, sentence: str, types: str, relations: str) -> Extraction:
         unit = unit_of_text(sentence)
-        asked = await self.ask("entity_extraction", {"text": sentence, "types": types}, unit=unit)
-        found = _items(asked.text, ("text", "type"))
-        kinds = {name: kind for name, kind in reversed(found or ()) if name in sentence}  # of two types the first
+        entities = await self.ask("entity_extraction", {"text": sentence, "types": types}, unit=unit)
+        items = _items(entities.text, ("text", "type"))
+        kinds = {name: kind for name, kind in reversed(items or ()) if name in sentence}  # of two types the first
         entities = tuple(reversed(kinds.items()))
         pairs = list(combinations([name for name, _ in entities], 2))
         answers = await asyncio.gather(
@@ -112,11 +112,11 @@ class DetentFamilies:
                 if one[1] in allowed and {one[0], one[2]} <= names
             )
         )
-        bad = [asked] if found is None else []
+        bad = [entities] if items is None else []
         bad += [answer for answer, ones in zip(answers, read, strict=True) if ones is None]
         await self.report(bad, success=False, source="system")
-        return Extracted(
-            sentence=sentence, entities=entities, relations=stated, answers=(asked, *answers), unreadable=len(bad)
+        return Extraction(
+            sentence=sentence, entities=entities, relations=stated, answers=(entities, *answers), unreadable=len(bad)
         )
 
 
@@ -134,7 +134,7 @@ def _items(text: str, members: tuple[str, ...]) -> list[tuple[str, ...]] | None:
     """The members of each object in a JSON list; None where the text is no such list."""
     start, end = text.find("["), text.rfind("]")
     try:
-        found = json.loads(text[start : end + 1])
-        return [tuple(str(one[member]) for member in members) for one in found]
+        value = json.loads(text[start : end + 1])
+        return [tuple(str(one[member]) for member in members) for one in value]
     except (ValueError, TypeError, KeyError):
         return None

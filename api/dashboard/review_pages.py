@@ -63,8 +63,8 @@ def answer_of(visit: PageVisit, id: str, form: Mapping[str, str]) -> str:
     elif form.get("as_answered"):
         members["as_answered"] = True
     visit.act("answer review", **members)
-    kept = {name: form[name] for name in ("family", "skip") if form.get(name)}
-    return f"dashboard/reviews?{urlencode({'done': '1', **kept})}"
+    query = {name: form[name] for name in ("family", "skip") if form.get(name)}
+    return f"dashboard/reviews?{urlencode({'done': '1', **query})}"
 
 
 def place_of(text: str) -> int:

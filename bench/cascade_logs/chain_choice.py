@@ -72,18 +72,18 @@ def choose_chain(
     for tiers in chains:
         own = records.chain(tiers)
         if len(tiers) == 2:
-            found, (loss, costs[tiers]) = search(own, strict), _pair_out_of_sample(own, parts, strict)
+            thresholds, (loss, costs[tiers]) = search(own, strict), _pair_out_of_sample(own, parts, strict)
         else:
             path = loss_path(own, parts, strict.margin, strict.level)
-            found, loss, costs[tiers] = (
+            thresholds, loss, costs[tiers] = (
                 found_of(own, strict, path.chosen, upper=path.held_upper),
                 path.loss,
                 path.cost_usd,
             )
         candidates.append(
             Candidate(
-                found=found,
-                saved_share=found.replay.saved_share.mean if found.replay else None,
+                found=thresholds,
+                saved_share=thresholds.replay.saved_share.mean if thresholds.replay else None,
                 out_of_sample_saved_share=float(1 - records.weight @ costs[tiers] / (records.weight @ strong)),
                 out_of_sample_loss=figure(loss, records.weight, LOSSES),
             )

@@ -10,7 +10,7 @@ import numpy as np
 from common import Bounds, Cell
 
 from cascade_logs.resampling import Draws, chain_draws, hardest_case, pair_draws
-from cascade_logs.rules import MARGIN, OURS, Judged, Learned, best_on, judge, judged_by_rule, thresholds_of
+from cascade_logs.rules import MARGIN, OURS, RuleOutcome, TextRouters, best_on, judge, judged_by_rule, thresholds_of
 from cascade_logs.tables import Logs
 from optimizer.core.search.cascade.records import LOSSES, figure, replay
 from optimizer.core.search.cascade.thresholds import LeastCost, search
@@ -26,14 +26,14 @@ FOURS = 7  # every so manieth chain of four is searched
 
 def with_confidence(logs: Logs, *, n_draws: int, n_chain_draws: int) -> list[Cell]:
     """Pairs, chains and resamplings of one set whose answers come with a confidence."""
-    learned, pairs = Learned(logs), list(logs.pairs())
-    judged: dict[str, list[Judged]] = {}
+    learned, pairs = TextRouters(logs), list(logs.pairs())
+    judged: dict[str, list[RuleOutcome]] = {}
     cells = list[Cell]()
     for at, (cheap, strong) in enumerate(pairs):
         train, dev = logs.train.chain([cheap, strong]), logs.dev.chain([cheap, strong])
         by_rule = {**judged_by_rule(train, dev, learned), "best on dev": best_on(dev)}
-        for rule, found in by_rule.items():
-            judged.setdefault(rule, []).append(found)
+        for rule, choice in by_rule.items():
+            judged.setdefault(rule, []).append(choice)
         drawn = pair_draws(logs.pool.chain([cheap, strong]), len(train), n_draws, seed=at)
         cells += _pair_cells(logs, cheap, strong, by_rule, drawn)
         if drawn[OURS].above > ALLOWED:
@@ -66,7 +66,9 @@ def _wilson(drawn: Draws) -> Bounds:
     return between.lower, between.upper
 
 
-def _pair_cells(logs: Logs, cheap: str, strong: str, by_rule: dict[str, Judged], drawn: dict[str, Draws]) -> list[Cell]:
+def _pair_cells(
+    logs: Logs, cheap: str, strong: str, by_rule: dict[str, RuleOutcome], drawn: dict[str, Draws]
+) -> list[Cell]:
     case, usd = f"{logs.name}: {cheap} > {strong}", logs.dev.chain([strong]).cost_usd[:, 0]
     is_key = (cheap, strong) == (CHEAP, STRONG)
     rules = [r for r in by_rule if r != OURS] if is_key else ["best on dev", "expected", "plain bound"]
@@ -84,7 +86,7 @@ def _pair_cells(logs: Logs, cheap: str, strong: str, by_rule: dict[str, Judged],
 
 
 def _against(
-    case: str, where: str, rule: str, by_rule: dict[str, Judged], usd: np.ndarray, units: tuple[str, str]
+    case: str, where: str, rule: str, by_rule: dict[str, RuleOutcome], usd: np.ndarray, units: tuple[str, str]
 ) -> list[Cell]:
     """What ours saves and loses, record by record, beside one other rule."""
     n, (saved, low, high) = len(usd), _saved(by_rule[OURS], usd)
@@ -97,14 +99,14 @@ def _against(
     ]
 
 
-def _all_pairs(logs: Logs, judged: dict[str, list[Judged]], pairs: Sequence[tuple[str, str]]) -> list[Cell]:
+def _all_pairs(logs: Logs, judged: dict[str, list[RuleOutcome]], pairs: Sequence[tuple[str, str]]) -> list[Cell]:
     """Means over all pairs, with intervals from drawing dev queries again (bootstrap; the pairs share them)."""
     n, n_pairs, case = len(logs.dev), len(pairs), f"{logs.name}: all pairs"
     share = np.random.default_rng(1).multinomial(n, np.full(n, 1 / n), size=N_BOOT) / n
     strong = np.column_stack([logs.dev.chain([b]).cost_usd[:, 0] for _, b in pairs])
     means = {}
-    for rule, found in judged.items():
-        cost, loss = np.column_stack([f.cost for f in found]), np.column_stack([f.loss for f in found])
+    for rule, outcome in judged.items():
+        cost, loss = np.column_stack([f.cost for f in outcome]), np.column_stack([f.loss for f in outcome])
         means[rule] = {
             "saved": (
                 1 - cost.mean(axis=0) / strong.mean(axis=0),
@@ -132,23 +134,23 @@ def _chains(logs: Logs) -> list[Cell]:
     cheaper = logs.train.tiers[: logs.train.tiers.index(STRONG)]
     cells = []
     for length, chains in ((3, list(ending(cheaper, 2))), (4, list(ending(cheaper, 3))[::FOURS])):
-        found: dict[str, list[tuple[float, float, float]]] = {"expected": [], OURS: []}
+        gains: dict[str, list[tuple[float, float, float]]] = {"expected": [], OURS: []}
         for tiers in chains:
             train, dev = logs.train.chain(tiers), logs.dev.chain(tiers)
             for rule in (OURS, "expected"):
                 one = search(train, LeastCost(rule="expected" if rule == "expected" else "confident"))
                 judged = replay(dev, one.setting) if one.setting else None
-                found[rule].append(
+                gains[rule].append(
                     (one.replay.saved_share.mean, judged.saved_share.mean, judged.loss.mean)
                     if one.replay and judged
                     else (0.0, 0.0, 0.0)
                 )
         case, n = f"{logs.name}: chains of {length}", len(chains)
-        mean = {rule: np.mean(values, axis=0) for rule, values in found.items()}
+        mean = {rule: np.mean(values, axis=0) for rule, values in gains.items()}
         for at, what in enumerate(("saved on train", "saved on dev", "loss on dev")):
             both = mean[OURS][at], mean["expected"][at]
             cells.append(cell_of(f"{case}: {what} vs expected", *both, "expected", "mean over chains", n))
-        above = [float(np.mean([v[2] > MARGIN + 1e-12 for v in found[rule]])) for rule in (OURS, "expected")]
+        above = [float(np.mean([v[2] > MARGIN + 1e-12 for v in gains[rule]])) for rule in (OURS, "expected")]
         unit = "share of chains with a dev loss above .01"
         cells.append(cell_of(f"{case}: above a point vs expected", *above, "expected", unit, n))
     return cells
@@ -166,13 +168,13 @@ def _chain_draw(logs: Logs, tiers: Sequence[str], name: str, drawn: Draws) -> Ce
 def query_only(logs: Logs) -> list[Cell]:
     """Sets without a recorded confidence: routed by RouteLLM's rule on the query alone, prices set by hand."""
     cheap, strong = next(logs.pairs())
-    train, dev = Learned(logs).router(cheap, strong)
-    found, usd = thresholds_of(train, before_call=True), dev.cost_usd[:, 1]
+    train, dev = TextRouters(logs).router(cheap, strong)
+    thresholds, usd = thresholds_of(train, before_call=True), dev.cost_usd[:, 1]
     by_rule = {
-        OURS: judge(dev, found[OURS], before_call=True),
-        "expected": judge(dev, found["expected"], before_call=True),
+        OURS: judge(dev, thresholds[OURS], before_call=True),
+        "expected": judge(dev, thresholds["expected"], before_call=True),
         "RouteLLM, half of the calls": judge(dev, float(np.quantile(train.confidence[:, 0], 0.5)), before_call=True),
-        "always cheap": Judged(cost=dev.cost_usd[:, 0], loss=dev.score[:, 1] - dev.score[:, 0]),
+        "always cheap": RuleOutcome(cost=dev.cost_usd[:, 0], loss=dev.score[:, 1] - dev.score[:, 0]),
     }
     units = (
         "share of the strong model's cost on dev; bounds of ours",
@@ -182,12 +184,12 @@ def query_only(logs: Logs) -> list[Cell]:
     return [cell for rule in others for cell in _against(f"{logs.name}: query only", "", rule, by_rule, usd, units)]
 
 
-def _saved(found: Judged, strong_usd: np.ndarray) -> tuple[float, float, float]:
+def _saved(judged: RuleOutcome, strong_usd: np.ndarray) -> tuple[float, float, float]:
     """Share of the strong model's cost, with a 95 % interval (delta method); 0 for certain where refused."""
-    if found.refused:
+    if judged.refused:
         return 0.0, 0.0, 0.0
-    ratio, n = found.cost.mean() / strong_usd.mean(), len(strong_usd)
-    half = 1.96 * float(np.std((found.cost - ratio * strong_usd) / strong_usd.mean())) / sqrt(n)
+    ratio, n = judged.cost.mean() / strong_usd.mean(), len(strong_usd)
+    half = 1.96 * float(np.std((judged.cost - ratio * strong_usd) / strong_usd.mean())) / sqrt(n)
     return 1 - float(ratio), 1 - float(ratio) - half, 1 - float(ratio) + half
 
 

@@ -104,15 +104,15 @@ def _key_row(by_case: Mapping[str, Cell], name: str) -> Sequence[str]:
 
 
 def _drawn(cells: Iterable[Cell], name: str, rule: str) -> str:
-    found: dict[str, list[float]] = {"above a point": [], "saved over draws": []}
-    for what, values in found.items():
+    shares: dict[str, list[float]] = {"above a point": [], "saved over draws": []}
+    for what, values in shares.items():
         wanted = f": {what} vs {'expected' if rule == OURS else rule}"
         values += [
             c["ours" if rule == OURS else "other"]
             for c in cells
             if c["case"].startswith(f"{name}: ") and c["case"].endswith(wanted) and (str(c["case"]).count(" > ") == 1)
         ]
-    above, saved = found.values()
+    above, saved = shares.values()
     return f"{sum(above) / len(above):.3f}, worst {max(above):.3f}; saved {sum(saved) / len(saved):.2f}"
 
 

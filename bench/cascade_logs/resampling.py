@@ -62,9 +62,9 @@ def chain_draws(logs: Logs, tiers: Sequence[str], n_draws: int, seed: int) -> di
         )
         for name, setting in zip(names, settings, strict=True):
             if setting is not None:
-                found = replay(pool, setting)
-                above[name] += bool(found.loss.mean > MARGIN + SLACK)
-                saved[name] += found.saved_share.mean
+                outcome = replay(pool, setting)
+                above[name] += bool(outcome.loss.mean > MARGIN + SLACK)
+                saved[name] += outcome.saved_share.mean
     return {name: Draws(n=n_draws, above=above[name] / n_draws, saved=saved[name] / n_draws) for name in names}
 
 

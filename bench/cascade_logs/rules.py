@@ -39,7 +39,7 @@ Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Judged:
+class RuleOutcome:
     """Per dev record: what it cost, and the loss against the strong model. ``refused``: the strong model alone."""
 
     cost: Array
@@ -47,14 +47,14 @@ class Judged:
     refused: bool = False
 
 
-def judge(pair: TierRecords, threshold: float, *, before_call: bool = False) -> Judged:
+def judge(pair: TierRecords, threshold: float, *, before_call: bool = False) -> RuleOutcome:
     """One threshold on a pair; NEVER: the strong model alone, without asking the cheap one."""
-    kept = pair.confidence[:, 0] >= threshold
+    confident = pair.confidence[:, 0] >= threshold
     cheap, strong = pair.cost_usd[:, 0], pair.cost_usd[:, 1]
     if threshold == NEVER:
-        return Judged(cost=strong, loss=np.zeros(len(pair)), refused=True)
-    spent = np.where(kept, cheap, strong) if before_call else cheap + np.where(kept, 0.0, strong)
-    return Judged(cost=spent, loss=np.where(kept, pair.score[:, 1] - pair.score[:, 0], 0.0))
+        return RuleOutcome(cost=strong, loss=np.zeros(len(pair)), refused=True)
+    spent = np.where(confident, cheap, strong) if before_call else cheap + np.where(confident, 0.0, strong)
+    return RuleOutcome(cost=spent, loss=np.where(confident, pair.score[:, 1] - pair.score[:, 0], 0.0))
 
 
 def thresholds_of(pair: TierRecords, *, before_call: bool = False) -> dict[str, float]:
@@ -103,20 +103,20 @@ def _squares(pair: TierRecords, swept: LossCurve) -> Array:
     return summed[np.rint(swept.answered_share * len(pair)).astype(int)] / len(pair)
 
 
-def best_on(pair: TierRecords) -> Judged:
+def best_on(pair: TierRecords) -> RuleOutcome:
     """The best threshold on these very records: what nobody can know beforehand."""
     return judge(pair, thresholds_of(pair)["expected"])
 
 
-def mixed(train: TierRecords, dev: TierRecords) -> Judged:
+def mixed(train: TierRecords, dev: TierRecords) -> RuleOutcome:
     """Random mixing: each query to the cheap model by chance, as often as the loss on train allows."""
     lost = float((train.score[:, 1] - train.score[:, 0]).mean())
     share = 1.0 if lost <= MARGIN else MARGIN / lost
     cheap, strong = dev.cost_usd[:, 0], dev.cost_usd[:, 1]
-    return Judged(cost=share * cheap + (1 - share) * strong, loss=share * (dev.score[:, 1] - dev.score[:, 0]))
+    return RuleOutcome(cost=share * cheap + (1 - share) * strong, loss=share * (dev.score[:, 1] - dev.score[:, 0]))
 
 
-class Learned:
+class TextRouters:
     """RouteLLM's and FrugalGPT's predictions for one set; TF-IDF is fitted once, on train."""
 
     def __init__(self, logs: Logs, n_folds: int = 5) -> None:
@@ -151,11 +151,11 @@ class Learned:
     def _predicted(self, train: csr_matrix, dev: csr_matrix, label: NDArray[np.int_]) -> tuple[Array, Array]:
         if len(set(label)) < 2:
             return np.full(train.shape[0], float(label[0])), np.full(dev.shape[0], float(label[0]))
-        found = np.empty(train.shape[0])
+        thresholds = np.empty(train.shape[0])
         for fold in range(self.folds.max() + 1):
             other = self.folds != fold
-            found[~other] = _fitted(train[other], label[other])(train[~other])
-        return found, _fitted(train, label)(dev)
+            thresholds[~other] = _fitted(train[other], label[other])(train[~other])
+        return thresholds, _fitted(train, label)(dev)
 
 
 def _fitted(features: csr_matrix, label: NDArray[np.int_]) -> Callable[[csr_matrix], Array]:
@@ -171,21 +171,21 @@ def _answer_features(confidence: Array, cost: Array) -> csr_matrix:
     return csr_matrix(np.column_stack([known, unsure, np.isnan(confidence), np.log(cost / cost.mean() + 1e-9) / 5]))
 
 
-def judged_by_rule(train: TierRecords, dev: TierRecords, learned: Learned) -> Mapping[str, Judged]:
+def judged_by_rule(train: TierRecords, dev: TierRecords, learned: TextRouters) -> Mapping[str, RuleOutcome]:
     """Every rule on one pair of a set with recorded confidences."""
-    found = thresholds_of(train)
+    thresholds = thresholds_of(train)
     routed, routed_dev = learned.router(train.tiers[0], train.tiers[1])
     scored, scored_dev = learned.scored(train.tiers)
     cheap = dev.score[:, 1] - dev.score[:, 0]
     return {
-        OURS: judge(dev, found[OURS]),
-        "expected": judge(dev, found["expected"]),
-        "plain bound": judge(dev, found["plain bound"]),
-        "score test in sequence": judge(dev, found["score test in sequence"]),
+        OURS: judge(dev, thresholds[OURS]),
+        "expected": judge(dev, thresholds["expected"]),
+        "plain bound": judge(dev, thresholds["plain bound"]),
+        "score test in sequence": judge(dev, thresholds["score test in sequence"]),
         "plain threshold .95": judge(dev, PLAIN_ACCEPT),
         "random mixing": mixed(train, dev),
-        "always strong": Judged(cost=dev.cost_usd[:, 1], loss=np.zeros(len(dev)), refused=True),
-        "always cheap": Judged(cost=dev.cost_usd[:, 0], loss=cheap),
+        "always strong": RuleOutcome(cost=dev.cost_usd[:, 1], loss=np.zeros(len(dev)), refused=True),
+        "always cheap": RuleOutcome(cost=dev.cost_usd[:, 0], loss=cheap),
         "RouteLLM, half of the calls": judge(
             routed_dev, float(np.quantile(routed.confidence[:, 0], HALF)), before_call=True
         ),

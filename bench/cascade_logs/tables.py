@@ -82,16 +82,16 @@ def read(name: str) -> Logs | None:
 
 
 def _tiers(row: Mapping[str, Any], tiers: list[str]) -> dict[str, dict[str, Any]]:
-    found = {}
+    tables = {}
     for name in tiers:
         one = row["expected"]["models"][name]
-        found[name] = {
+        tables[name] = {
             "score": one["correct"] if "correct" in one else one["quality"],
             "cost_usd": _usd(one, name),
             "latency_ms": one["latency_ms"],
             "confidence": one["confidence"],
         }
-    return found
+    return tables
 
 
 def _usd(one: Mapping[str, Any], model: str) -> float:

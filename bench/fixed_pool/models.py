@@ -76,17 +76,17 @@ def rasch(scores: Array, calls: int) -> Array:
     """
     n_draws, n_variants, n_examples = scores.shape
     m = max(1, min(n_examples, calls // n_variants))
-    asked = np.zeros((n_variants, n_examples), bool)
+    is_asked = np.zeros((n_variants, n_examples), bool)
     for v in range(n_variants):
-        asked[v, (v * m + np.arange(m)) % n_examples] = True
-    known = np.where(asked, scores, 0.0)
+        is_asked[v, (v * m + np.arange(m)) % n_examples] = True
+    known = np.where(is_asked, scores, 0.0)
     variant, example = np.zeros((n_draws, n_variants, 1)), np.zeros((n_draws, 1, n_examples))
     for _ in range(ROUNDS):
         for effect, axis in ((variant, 2), (example, 1)):
-            expected = asked / (1 + np.exp(-(variant + example)))
+            expected = is_asked / (1 + np.exp(-(variant + example)))
             slope = (known - expected).sum(axis=axis, keepdims=True) - RIDGE * effect
             curve = (expected * (1 - expected)).sum(axis=axis, keepdims=True) + RIDGE
             effect += np.clip(slope / curve, -1, 1)
-    told = np.where(asked, scores, 1 / (1 + np.exp(-(variant + example))))
-    best: Array = told.mean(axis=2).argmax(axis=1)
+    estimates = np.where(is_asked, scores, 1 / (1 + np.exp(-(variant + example))))
+    best: Array = estimates.mean(axis=2).argmax(axis=1)
     return best

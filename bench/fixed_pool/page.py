@@ -65,9 +65,9 @@ def _group(name: str, cells: Cells) -> str:
     rows: dict[str, dict[str, str]] = {}
     lower: dict[str, list[str]] = {}
     better: dict[str, list[str]] = {}
-    found = [(re.fullmatch(r".*: points lost at (\d+)%: (.*)", c["case"]), c) for c in cells]
-    points = {(m[1], m[2]): c["ours"] if c["other"] is None else c["other"] for m, c in found if m}
-    for match, cell in found:
+    matches = [(re.fullmatch(r".*: points lost at (\d+)%: (.*)", c["case"]), c) for c in cells]
+    points = {(m[1], m[2]): c["ours"] if c["other"] is None else c["other"] for m, c in matches if m}
+    for match, cell in matches:
         assert match is not None
         share, rule = match.groups()
         least = min(lost for (of, _), lost in points.items() if of == share)
@@ -80,13 +80,13 @@ def _group(name: str, cells: Cells) -> str:
                 (better if cell["low"] > 0 else lower).setdefault(rule, []).append(f"{share} %")
         rows.setdefault(rule, {})[share] = f"{shown} {between}"
     shares = list(dict.fromkeys(share for share, _ in points))
-    told = BETTER.format(found=_listed(better)) if better else LIKE.format(found=_listed(lower)) if lower else NONE
+    sentence = BETTER.format(found=_listed(better)) if better else LIKE.format(found=_listed(lower)) if lower else NONE
     shown = grid(
         ["rule", *(f"{share} % of the calls" for share in shares)],
         ([rule, *(row[share] for share in shares)] for rule, row in rows.items()),
     )
-    return GROUP.format(name=name[0].upper() + name[1:], n=max(c["n"] for c in cells)) + shown + told
+    return GROUP.format(name=name[0].upper() + name[1:], n=max(c["n"] for c in cells)) + shown + sentence
 
 
-def _listed(found: Mapping[str, Sequence[str]]) -> str:
-    return "; ".join(f"{name} (at {', '.join(shares)})" for name, shares in found.items())
+def _listed(rules: Mapping[str, Sequence[str]]) -> str:
+    return "; ".join(f"{name} (at {', '.join(shares)})" for name, shares in rules.items())

@@ -43,7 +43,7 @@ class Pool:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Draws:
+class TableDraws:
     """``scores``: draws x variants x examples. ``worth``: draws x variants, what the choice is judged by."""
 
     scores: Array
@@ -60,14 +60,14 @@ class Draws:
 
 def pools(folder: Path, part: str) -> list[Pool]:
     """The pools of a part, by name; empty where the data are absent."""
-    found = [
+    pools = [
         _whole(path.stem, json.loads(path.read_text(encoding="utf-8"))["scores"])
         for pattern in PARTS[part]
         for path in sorted(folder.glob(pattern))
     ]
     if part == CONFIRMATION:
-        found += [*_judges(folder.parent / "judge_calibration" / "hanna"), *_models(folder.parent / "cascade_logs")]
-    return found
+        pools += [*_judges(folder.parent / "judge_calibration" / "hanna"), *_models(folder.parent / "cascade_logs")]
+    return pools
 
 
 def published_means(folder: Path, part: str) -> list[Pool]:
@@ -76,20 +76,20 @@ def published_means(folder: Path, part: str) -> list[Pool]:
     if not path.exists():
         return []
     tasks = list(json.loads(path.read_text(encoding="utf-8"))["tasks"].items())
-    found = []
+    pools = []
     for number, (task, table) in enumerate(tasks[part != DEVELOPMENT :: 2]):
         of_models = list(zip(table["models"], table["mean"], strict=True))
         for model, row in of_models[number % MODELS_APART :: MODELS_APART]:
             means = np.array([x for x in row if x is not None], float)
             name = f"{task} by {model}"
-            found.append(Pool(name=name, scores=np.zeros((len(means), MEANS_EXAMPLES)), means=means))
-    return found
+            pools.append(Pool(name=name, scores=np.zeros((len(means), MEANS_EXAMPLES)), means=means))
+    return pools
 
 
-def draw(pool: Pool, numbers: Sequence[int], n_examples: int | None = None) -> Draws:
+def draw(pool: Pool, numbers: Sequence[int], n_examples: int | None = None) -> TableDraws:
     """The draws of these numbers, each always the same; of so many examples of the pool (None: all)."""
     scores, worth = zip(*(_one(pool, number, n_examples) for number in numbers), strict=True)
-    return Draws(scores=np.array(scores), worth=np.array(worth))
+    return TableDraws(scores=np.array(scores), worth=np.array(worth))
 
 
 def _one(pool: Pool, number: int, n_searched: int | None) -> tuple[Array, Array]:
@@ -130,11 +130,11 @@ def _near(story: Mapping[str, Any], judge: str, at: int) -> float | None:
 
 def _models(folder: Path) -> list[Pool]:
     """Nine models on the same questions: no prompts, but arms like them."""
-    found = []
+    pools = []
     for place in sorted(folder.glob("rlc_*")):
         rows = [{name: one["correct"] for name, one in row["expected"]["models"].items()} for row in _lines(place)]
-        found.append(_whole(place.name, [[row.get(model) for row in rows] for model in sorted(rows[0])]))
-    return found
+        pools.append(_whole(place.name, [[row.get(model) for row in rows] for model in sorted(rows[0])]))
+    return pools
 
 
 def _lines(folder: Path) -> list[dict[str, Any]]:

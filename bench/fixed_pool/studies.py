@@ -83,7 +83,7 @@ def _raced(study: Study) -> int:
     proposals = [_proposal(variant) for variant in range(len(study.scores))]
     number = {proposal.variant.id: variant for variant, proposal in enumerate(proposals)}
     examples = {f"{i}": i for i in study.dev}
-    search = RacedSearch(proposals[0].variant, [lambda _: _Listed(proposals)], list(examples), seed=study.seed)
+    search = RacedSearch(proposals[0].variant, [lambda _: _ListStrategy(proposals)], list(examples), seed=study.seed)
     winner = 0
     while heats := search.heats():
         for heat in heats:
@@ -95,7 +95,7 @@ def _raced(study: Study) -> int:
     return winner
 
 
-class _Listed:
+class _ListStrategy:
     """A Strategy that proposes what it is given and learns nothing."""
 
     def __init__(self, proposals: Sequence[Proposal]) -> None:

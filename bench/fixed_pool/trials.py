@@ -66,7 +66,7 @@ def groups(folder: Path, part: str) -> list[Group]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Measured:
+class TableResult:
     """``lost``: rule -> share -> points lost in each draw.
 
     ``agreed``: of so many choices of ours the product's own code made the same.
@@ -81,22 +81,22 @@ class Measured:
 
 def measure(
     pool: Pool,
-    kept: Path,
+    folder: Path,
     n_draws: int | None = None,
     *,
     n_examples: int | None = None,
     rules: Mapping[str, rejects.Rule] = RULES,
-) -> Measured:
+) -> TableResult:
     """Measures, or reads what the same code measured before."""
-    path = kept / f"{pool.name.replace('/', '-')}-{n_examples or 'all'}.json"
+    path = folder / f"{pool.name.replace('/', '-')}-{n_examples or 'all'}.json"
     n_draws = n_draws or (ALL_DRAWS if pool.means is None else DRAWS_OF_MEANS)
     what = {"code": code_digest(), "n_draws": n_draws, "rules": list(rules)}
     if path.exists():
-        found = json.loads(path.read_text(encoding="utf-8"))
-        if found.pop("what") == what:
-            return Measured(**{**found, "shape": tuple(found["shape"]), "agreed": tuple(found["agreed"])})
+        value = json.loads(path.read_text(encoding="utf-8"))
+        if value.pop("what") == what:
+            return TableResult(**{**value, "shape": tuple(value["shape"]), "agreed": tuple(value["agreed"])})
     measured = _measure(pool, n_draws, n_examples, rules)
-    kept.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps({"what": what, **vars(measured)}), encoding="utf-8")
     return measured
 
@@ -110,7 +110,7 @@ def code_digest() -> str:
     return sha256(b"".join(path.read_bytes() for path in files if path.name != "page.py")).hexdigest()
 
 
-def _measure(pool: Pool, n_draws: int, n_examples: int | None, rules: Mapping[str, rejects.Rule]) -> Measured:
+def _measure(pool: Pool, n_draws: int, n_examples: int | None, rules: Mapping[str, rejects.Rule]) -> TableResult:
     draws = draw(pool, range(n_draws), n_examples)
     budgets = [int(share * draws.scores[0].size) for share in SHARES]
     lost: dict[str, list[list[float]]] = {}
@@ -121,7 +121,7 @@ def _measure(pool: Pool, n_draws: int, n_examples: int | None, rules: Mapping[st
         lost[name] = [draws.lost(chosen, n) for chosen in rule(draws.scores[:n], budgets)]
     one = draws.scores[: draws.scores.shape[2] <= MOST_RACED]
     ours, theirs = (rule(one, budgets) for rule in (RULES[OURS], THROUGH_RACE))
-    return Measured(
+    return TableResult(
         pool=pool.name,
         shape=draws.scores[0].shape,
         n_left_out=pool.n_left_out,
@@ -130,24 +130,24 @@ def _measure(pool: Pool, n_draws: int, n_examples: int | None, rules: Mapping[st
     )
 
 
-def cells(group: str, found: Sequence[Measured]) -> list[Cell]:
+def cells(group: str, trials: Sequence[TableResult]) -> list[Cell]:
     """For each share and rule the mean over the pools, against ours on the same draws."""
-    made = []
+    rows = []
     for at, share in enumerate(SHARES):
-        case, means = f"{group}: points lost at {share:.0%}", np.array([np.mean(one.lost[OURS][at]) for one in found])
+        case, means = f"{group}: points lost at {share:.0%}", np.array([np.mean(one.lost[OURS][at]) for one in trials])
         unit = "hundredths of score; bounds of the mean over the tables"
         whole = "full evaluation"
-        made.append(beside(f"{case}: {OURS}", float(means.mean()), None, whole, unit, len(found), interval(means)))
-        for name in found[0].lost:
+        rows.append(beside(f"{case}: {OURS}", float(means.mean()), None, whole, unit, len(trials), interval(means)))
+        for name in trials[0].lost:
             if name != OURS:
-                other = np.array([np.mean(one.lost[name][at]) for one in found])
-                ours = np.array([np.mean(one.lost[OURS][at][: len(one.lost[name][at])]) for one in found])
+                other = np.array([np.mean(one.lost[name][at]) for one in trials])
+                ours = np.array([np.mean(one.lost[OURS][at][: len(one.lost[name][at])]) for one in trials])
                 both, unit = (
                     (float(ours.mean()), float(other.mean())),
                     "hundredths of score; bounds of ours - other over the tables",
                 )
-                made.append(beside(f"{case}: {name}", *both, name, unit, len(found), interval(ours - other)))
-    return made
+                rows.append(beside(f"{case}: {name}", *both, name, unit, len(trials), interval(ours - other)))
+    return rows
 
 
 def interval(values: Any) -> tuple[float, float]:

@@ -26,7 +26,7 @@ MODELS = ("Beluga-13B", "ChatGPT", "Llama-13B", "Mistral-7B", "OrcaPlatypus")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Judged:
+class RatedScores:
     """One judge and one dimension on one split: score, people's mean rating and group of each answer."""
 
     name: str
@@ -40,27 +40,27 @@ def rows_of(folder: Path, name: str, split: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (folder / name / f"{split}.jsonl").read_text(encoding="utf-8").splitlines()]
 
 
-def unieval(folder: Path, split: str) -> list[Judged]:
+def unieval(folder: Path, split: str) -> list[RatedScores]:
     """UniEval's recorded scores, a dimension each, of three sets."""
-    found = []
+    rows = []
     for name in ("data2text", "qags", "topical_chat"):
         rows = rows_of(folder, name, split)
         for dimension in rows[0]["expected"]["human"]:
             scores = [row["expected"]["logged_judge"]["unieval"][dimension] for row in rows]
             ratings = [row["expected"]["human"][dimension] for row in rows]
             scale = SCALES.get(f"{name}/{dimension}", SCALES[name])
-            found.append(
-                Judged(
+            rows.append(
+                RatedScores(
                     name=f"{name}, {dimension}",
                     scores=np.clip(scores, 0, 1),  # the recorded engagingness is a sum over sentences
                     ratings=_within(ratings, scale),
                     groups=_groups(name, rows),
                 )
             )
-    return found
+    return rows
 
 
-def hanna(folder: Path, split: str) -> dict[str, Judged]:
+def hanna(folder: Path, split: str) -> dict[str, RatedScores]:
     """Five models on stories, each under the one of its four prompts that ranks train's stories best.
 
     A story's score and rating are the means over the six criteria; a score off the scale is taken to its end.
@@ -68,7 +68,7 @@ def hanna(folder: Path, split: str) -> dict[str, Judged]:
     rows = rows_of(folder, "hanna", split)
     ratings = _within([np.mean(list(row["expected"]["human"].values())) for row in rows], SCALES["hanna"])
     return {
-        model: Judged(
+        model: RatedScores(
             name=f"hanna, {model}",
             scores=_hanna_scores(rows, prompt),
             ratings=ratings,
@@ -78,13 +78,13 @@ def hanna(folder: Path, split: str) -> dict[str, Judged]:
     }
 
 
-def committee(members: dict[str, Judged]) -> Judged:
+def committee(members: dict[str, RatedScores]) -> RatedScores:
     first = next(iter(members.values()))
     scores = np.mean([member.scores for member in members.values()], axis=0)
-    return Judged(name="hanna, committee of five", scores=scores, ratings=first.ratings, groups=first.groups)
+    return RatedScores(name="hanna, committee of five", scores=scores, ratings=first.ratings, groups=first.groups)
 
 
-def spread(members: dict[str, Judged]) -> np.ndarray:
+def spread(members: dict[str, RatedScores]) -> np.ndarray:
     """Highest less lowest score of the members."""
     scores = np.array([member.scores for member in members.values()])
     return scores.max(axis=0) - scores.min(axis=0)

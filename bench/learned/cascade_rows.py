@@ -22,7 +22,7 @@ CHEAP_USD, STRONG_USD = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pair:
+class TierPair:
     """Columns over queries.
 
     ``cheap`` and ``strong``: right (1, 0) or a quality in [0, 1]; costs are per query; ``before``:
@@ -47,7 +47,7 @@ class Saving:
     lost: float
 
 
-def read(path: Path, cheap: str, strong: str) -> Pair:
+def read(path: Path, cheap: str, strong: str) -> TierPair:
     rows = [
         json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line
     ]  # splitlines() would cut at U+2028 too
@@ -56,16 +56,16 @@ def read(path: Path, cheap: str, strong: str) -> Pair:
     numbers: list[dict[str, float | None]] = []
     for row, answered in zip(rows, models, strict=True):
         recorded = answered[cheap]["confidence"]
-        found: dict[str, float | None] = dict(request_features(row["input"]["query"]))
-        found["answer.confidence_logit"] = None if recorded is None else logit(recorded)
-        found["answer.confidence_given"] = float(recorded is not None)
-        numbers.append(found)
+        features: dict[str, float | None] = dict(request_features(row["input"]["query"]))
+        features["answer.confidence_logit"] = None if recorded is None else logit(recorded)
+        features["answer.confidence_given"] = float(recorded is not None)
+        numbers.append(features)
 
     def column(model: str, name: str, other: str | None = None) -> np.ndarray:
         return np.array([each[model][name if name in each[model] else other] for each in models], dtype=float)
 
     n = len(rows)
-    return Pair(
+    return TierPair(
         ids=[row["id"] for row in rows],
         numbers=numbers,
         texts=[
@@ -80,7 +80,7 @@ def read(path: Path, cheap: str, strong: str) -> Pair:
     )
 
 
-def at_threshold(pair: Pair, confidence: np.ndarray, threshold: float) -> Saving:
+def at_threshold(pair: TierPair, confidence: np.ndarray, threshold: float) -> Saving:
     """Cheap answers of this confidence or more are accepted,
     the others are asked of the strong model (and have cost the cheap call, unless routed before).
     """
@@ -94,7 +94,7 @@ def at_threshold(pair: Pair, confidence: np.ndarray, threshold: float) -> Saving
     )
 
 
-def best_threshold(pair: Pair, confidence: np.ndarray, loss: float = LOSS) -> float:
+def best_threshold(pair: TierPair, confidence: np.ndarray, loss: float = LOSS) -> float:
     """The threshold that saves most on these rows with a mean loss of at most ``loss``;
     infinity (all to the strong model) where none saves anything.
     """
@@ -107,7 +107,7 @@ def best_threshold(pair: Pair, confidence: np.ndarray, loss: float = LOSS) -> fl
     return float(confidence[order][last[allowed[np.argmax(saved[allowed])]]]) if len(allowed) else float("inf")
 
 
-def random_mixing(pair: Pair, loss: float = LOSS) -> float:
+def random_mixing(pair: TierPair, loss: float = LOSS) -> float:
     """What is saved when as many queries, drawn at random, go to the cheap model as one point of loss allows."""
     gap = float((pair.strong - pair.cheap).mean())
     share = 1.0 if gap <= loss else loss / gap

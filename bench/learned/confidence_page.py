@@ -51,37 +51,37 @@ def page(result: Mapping[str, Any]) -> str:
     )
 
 
-def _used(found: Mapping[str, Cell]) -> Mapping[str, Any]:
-    return next(cell for what, cell in found.items() if what.startswith("learned is used"))
+def _used(cells: Mapping[str, Cell]) -> Mapping[str, Any]:
+    return next(cell for what, cell in cells.items() if what.startswith("learned is used"))
 
 
-def _measures(found: Mapping[str, Cell]) -> dict[str, str]:
-    gain = found["log loss less, train"]
+def _measures(cells: Mapping[str, Cell]) -> dict[str, str]:
+    gain = cells["log loss less, train"]
     row = {
         "log loss less": f"{gain['ours']:+.4f} ({gain['low']:+.4f})",
-        "used": "learned" if _used(found)["ours"] else "recorded",
+        "used": "learned" if _used(cells)["ours"] else "recorded",
     }
     for measure in ("AUC", "Brier", "ECE"):
-        recorded, learned = (_with_interval(found.get(f"{measure}, {kind}")) for kind in ("recorded", "learned"))
+        recorded, learned = (_with_interval(cells.get(f"{measure}, {kind}")) for kind in ("recorded", "learned"))
         row[f"{measure}, recorded > learned"] = f"{recorded} > {learned}"
     return row
 
 
-def _money(found: Mapping[str, Cell]) -> dict[str, str]:
+def _money(cells: Mapping[str, Cell]) -> dict[str, str]:
     row = {}
     for kind in ("recorded", "learned"):
-        saved, lost = found[f"saved, {kind}"], found[f"lost, {kind}"]
+        saved, lost = cells[f"saved, {kind}"], cells[f"lost, {kind}"]
         row[f"{kind}: saved"] = f"{saved['ours']:.0%} (train {saved['other']:.0%})"
         row[f"{kind}: points lost"] = bounded(lost, "+.1f")
     return row | {
-        "random": f"{max(0.0, found['saved, random mixing']['ours']):.0%}",
-        "used": "learned" if _used(found)["ours"] else "recorded",
+        "random": f"{max(0.0, cells['saved, random mixing']['ours']):.0%}",
+        "used": "learned" if _used(cells)["ours"] else "recorded",
     }
 
 
-def _reliability(found: Mapping[str, Cell]) -> dict[str, dict[str, str]]:
+def _reliability(cells: Mapping[str, Cell]) -> dict[str, dict[str, str]]:
     rows: dict[str, dict[str, str]] = {}
-    for (number, kind), cell in matching(found.values(), r".*: reliability (\d+), (.*)"):
+    for (number, kind), cell in matching(cells.values(), r".*: reliability (\d+), (.*)"):
         shown = f"{cell['other']:.2f} > {cell['ours']:.2f} ({bounds(cell, '.2f')}; n {cell['n']})"
         rows.setdefault(number, {})[kind] = shown
     return rows
@@ -89,16 +89,16 @@ def _reliability(found: Mapping[str, Cell]) -> dict[str, dict[str, str]]:
 
 def _query(sets: Mapping[str, Mapping[str, Cell]]) -> dict[str, dict[str, str]]:
     rows = {}
-    for case, found in sets.items():
-        for (kind,), cell in matching(found.values(), r".*: saved, (query .*)"):
-            auc = next((c for name, c in found.items() if name.startswith(f"AUC, {kind} (")), None)
+    for case, cells in sets.items():
+        for (kind,), cell in matching(cells.values(), r".*: saved, (query .*)"):
+            auc = next((c for name, c in cells.items() if name.startswith(f"AUC, {kind} (")), None)
             rows[f"{case}, {kind}"] = {
                 "recipe": "" if auc is None else auc["case"].split(f"{kind} (")[1].rstrip(")").rsplit(", ", 1)[0],
                 "AUC": _with_interval(auc),
                 "saved on dev": f"{cell['ours']:.0%} (train {cell['other']:.0%})",
-                "points lost": bounded(found[f"lost, {kind}"], "+.1f"),
-                "at a point of dev": f"{found[f'saved at a point of dev itself, {kind}']['ours']:.0%}",
-                "random": f"{max(0.0, found['saved, random mixing']['ours']):.0%}",
+                "points lost": bounded(cells[f"lost, {kind}"], "+.1f"),
+                "at a point of dev": f"{cells[f'saved at a point of dev itself, {kind}']['ours']:.0%}",
+                "random": f"{max(0.0, cells['saved, random mixing']['ours']):.0%}",
                 "rows": str(cell["n"]),
             }
     return rows
@@ -106,9 +106,9 @@ def _query(sets: Mapping[str, Mapping[str, Cell]]) -> dict[str, dict[str, str]]:
 
 def _verdict(sets: Mapping[str, Mapping[str, Cell]]) -> str:
     shown = [
-        f"{case} by {kind}: {cell['ours']:.0%} saved at {found[f'lost, {kind}']['ours']:+.1f} points"
-        for case, found in sets.items()
-        for (kind,), cell in matching(found.values(), ".*: saved, (query.*)")
+        f"{case} by {kind}: {cell['ours']:.0%} saved at {cells[f'lost, {kind}']['ours']:+.1f} points"
+        for case, cells in sets.items()
+        for (kind,), cell in matching(cells.values(), ".*: saved, (query.*)")
     ]
     return f"In short: {'; '.join(shown)}."
 

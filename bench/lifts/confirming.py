@@ -16,47 +16,47 @@ from typing import Any
 from typed.command import DONE, REFUSED, typed
 
 from lifts.homes import declare, latest_study, serve
-from lifts.recorded import Pair
+from lifts.recorded import VersionPair
 
 
 @dataclass(frozen=True, kw_only=True)
-class Confirmed:
+class ConfirmedHome:
     """The kept ``home`` in which the confirmation took place, and what it showed."""
 
     home: Path
     record: Mapping[str, Any]
 
 
-def confirm(name: str, pair: Pair, kept: Path) -> Confirmed:
+def confirm(name: str, pair: VersionPair, folder: Path) -> ConfirmedHome:
     """Serves the base and types the confirmation of the winner; again, the home's own record answers.
 
     The gates ask for 100 sealed rows, which about 560 imported ones give. So the family's file asks for as many as
     200 gave, as the refusal of a smaller number advises. The other gates are the defaults.
 
     Args:
-        kept: the folder for the home; made where it is not there.
+        folder: the one for the home; made where it is not there.
     Raises:
         RuntimeError: the confirmation did not end; the next run goes on with it.
     """
-    if not kept.is_dir():
-        part = kept.with_name(f"{kept.name}.part")
+    if not folder.is_dir():
+        part = folder.with_name(f"{folder.name}.part")
         shutil.rmtree(part, ignore_errors=True)
-        shutil.copytree(pair.home, part).rename(kept)
-    serve(kept, name, pair.version)
-    n_sealed = json.loads(typed(kept, "family", "show", name, "--json"))["n_holdout"]
-    declare(kept, name, {"rollout": {"gates": {"n": n_sealed}}})
+        shutil.copytree(pair.home, part).rename(folder)
+    serve(folder, name, pair.version)
+    n_sealed = json.loads(typed(folder, "family", "show", name, "--json"))["n_holdout"]
+    declare(folder, name, {"rollout": {"gates": {"n": n_sealed}}})
     words = ("study", "confirm", name, pair.candidate.id, "--yes", "--json")
-    said = typed(kept, *words, allowed=(DONE, REFUSED))  # refused where the record says that a gate is not met
-    study = latest_study(kept, name)
+    said = typed(folder, *words, allowed=(DONE, REFUSED))  # refused where the record says that a gate is not met
+    study = latest_study(folder, name)
     if study.winner != pair.candidate.id or study.status != "finished" or not study.confirmation:
         raise RuntimeError(f"{pair.candidate.id} has no confirmation: {said[-500:]}")
-    found = study.confirmation
+    confirmation = study.confirmation
     figures = ("n", "champion_mean", "winner_mean", "lift", "lift_low", "lift_high", "confidence")
-    return Confirmed(
-        home=kept,
+    return ConfirmedHome(
+        home=folder,
         record={
             "outcome": study.outcome,
-            **{figure: found.get(figure) for figure in figures},
-            "missed": {gate["name"]: gate["reason"] for gate in found["gates"] if gate["verdict"] != "pass"},
+            **{figure: confirmation.get(figure) for figure in figures},
+            "missed": {gate["name"]: gate["reason"] for gate in confirmation["gates"] if gate["verdict"] != "pass"},
         },
     )

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from lifts.plan import Measured
+from lifts.plan import FamilyMeasurement
 from optimizer.core.base.errors import ModelFailed
 from optimizer.core.base.values import Budget
 from optimizer.core.dataset.examples import Example, make_example
@@ -28,7 +28,7 @@ FORMAT = "format_compliance"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Answered:
+class MeasuredAnswer:
     """What was measured of one answer; None where that could not be measured.
 
     ``figure``: the family's in [0, 1]. ``format``: share of the rules kept, 0 where it could not be read.
@@ -54,7 +54,7 @@ class HeldOut:
     Both seeds share it, so that a base is asked once.
     """
 
-    def __init__(self, home: Path, family: Family, measured: Measured) -> None:
+    def __init__(self, home: Path, family: Family, measured: FamilyMeasurement) -> None:
         self._family, self._measured = family, measured
         settings = load_settings(home=home)
         wiring.migrate_store(settings)
@@ -86,7 +86,7 @@ class HeldOut:
 
     def examples(self, rows: Sequence[Mapping[str, Any]]) -> list[Example]:
         now = self._clock.now()
-        made = (
+        answers = (
             make_example(
                 family=self._family.name,
                 id=row["id"],
@@ -97,41 +97,41 @@ class HeldOut:
             )
             for row in rows
         )
-        return [replace(example, group=example.id) for example in made]
+        return [replace(example, group=example.id) for example in answers]
 
     @property
     def scorer(self) -> Scorer:
         """By which the figure is measured; trivial baselines are scored by it, too."""
         return self._scorer
 
-    def answers(self, variant: Variant, examples: Sequence[Example]) -> list[Answered]:
+    def answers(self, variant: Variant, examples: Sequence[Example]) -> list[MeasuredAnswer]:
         """One per example, in order. Raises ModelFailed: a table with holes compares nothing."""
-        asked = JournaledModel(
+        model = JournaledModel(
             self._model,
             Account(study=None, family=self._family.name, purpose="evaluation", budget=Budget()),
             store=self._store,
             clock=self._clock,
         )
-        return [self._answered(asked, variant, example) for example in examples]
+        return [self._answered(model, variant, example) for example in examples]
 
-    def _answered(self, asked: JournaledModel, variant: Variant, example: Example) -> Answered:
+    def _answered(self, model: JournaledModel, variant: Variant, example: Example) -> MeasuredAnswer:
         messages = render(variant, example.input, declared=self._family.inputs)
         request = request_for(variant, messages, revision=self._model.revision, example=example.id)
-        answer = wait_for(asked.complete(request))
+        answer = wait_for(model.complete(request))
         score = self._scorer.score(example.expected, answer.text, example.input)
         if score.value is None:
             raise ModelFailed(f"{self._family.name}, row {example.id} cannot be scored: {score.error}", kind="other")
         is_read = parse_output(self._family.output, answer.text).error is None
-        found = {
+        answers = {
             name: self._unsupported(scorer, example, answer.text) if is_read else None
             for name, scorer in self._support.items()
         }
-        return Answered(
+        return MeasuredAnswer(
             row=example.id,
             figure=score.value,
             format=self._form.score(example.expected, answer.text, example.input).value or 0.0,
-            entities=found.get("supported_entities"),
-            numbers=found.get("supported_numbers"),
+            entities=answers.get("supported_entities"),
+            numbers=answers.get("supported_numbers"),
             input_tokens=answer.input_tokens or 0,
             output_tokens=answer.output_tokens or 0,
             latency_ms=answer.latency_ms,

@@ -15,7 +15,7 @@ from common import ROOT
 from ruamel.yaml import YAML
 from typed.command import typed
 
-from lifts.plan import N_BASES, N_IMPORTED, Measured, definition_of
+from lifts.plan import N_BASES, N_IMPORTED, FamilyMeasurement, definition_of
 from optimizer.core.family.family import Family
 from optimizer.core.family.variant import Variant
 from optimizer.host.config import load_settings
@@ -72,7 +72,7 @@ class Chosen:
     model_minutes: float
 
 
-def rows_of(data: Path, name: str, part: str, measured: Measured, family: Family) -> list[dict[str, Any]]:
+def rows_of(data: Path, name: str, part: str, measured: FamilyMeasurement, family: Family) -> list[dict[str, Any]]:
     """The data's rows in a shuffled order that is always the same, with the family's own names and inputs."""
     lines = (data / name / f"{part}.jsonl").read_text(encoding="utf-8").splitlines()
     rows = [_row(json.loads(line), measured, family) for line in lines if line]
@@ -80,12 +80,12 @@ def rows_of(data: Path, name: str, part: str, measured: Measured, family: Family
     return rows
 
 
-def _row(row: Row, measured: Measured, family: Family) -> dict[str, Any]:
+def _row(row: Row, measured: FamilyMeasurement, family: Family) -> dict[str, Any]:
     expected = {**row["expected"], **{ours: row["expected"][theirs] for ours, theirs in measured.expected.items()}}
     return {"id": row["id"], "input": family.declared_inputs(row["input"]), "expected": expected}
 
 
-def make_home(home: Path, name: str, measured: Measured, data: Path, model: HomeModel) -> None:
+def make_home(home: Path, name: str, measured: FamilyMeasurement, data: Path, model: HomeModel) -> None:
     """A project with this family as it is shipped; its corpus and the like are those of the data."""
     folder = home / "families" / name
     folder.mkdir(parents=True, exist_ok=True)
@@ -140,7 +140,7 @@ def serve(home: Path, name: str, version: str) -> None:
         typed(home, "family", "adopt", name, "--confirm", name, "--reason", "the best of its bases")
 
 
-def best_base(home: Path, name: str, measured: Measured, data: Path) -> str:
+def best_base(home: Path, name: str, measured: FamilyMeasurement, data: Path) -> str:
     """The version of the best base on training rows of its own, by a study of strategy ``bases``; of equals the one
     that serves.
     """
@@ -154,7 +154,7 @@ def best_base(home: Path, name: str, measured: Measured, data: Path) -> str:
     return max(by_size.names(), key=lambda name: (scores.get(family.variant(name).id, 0.0), name == serves))
 
 
-def search(home: Path, name: str, seed: int, base: str, measured: Measured, data: Path) -> Chosen:
+def search(home: Path, name: str, seed: int, base: str, measured: FamilyMeasurement, data: Path) -> Chosen:
     """Imports, evaluates and searches by the commands; run again, what was paid is answered by the journal.
 
     Args:
@@ -168,7 +168,7 @@ def search(home: Path, name: str, seed: int, base: str, measured: Measured, data
     return _chosen(home, family, base)
 
 
-def _import(home: Path, name: str, seed: int, measured: Measured, data: Path) -> None:
+def _import(home: Path, name: str, seed: int, measured: FamilyMeasurement, data: Path) -> None:
     rows = rows_of(data, name, "train", measured, family_in(home, name))
     drawn = random.Random(f"families {name} {seed}").sample(rows, min(N_IMPORTED, len(rows)))
     (home / "rows.jsonl").write_text(
@@ -220,13 +220,13 @@ def _chosen(home: Path, family: Family, base_name: str) -> Chosen:
     itself.
     """
     study, scores, proposers = _trials(home, family.name)
-    base, found = family.variant(base_name), study.winner or study.champion
-    is_better = scores.get(found, 0.0) > scores.get(base.id, 0.0)
+    base, best = family.variant(base_name), study.winner or study.champion
+    is_better = scores.get(best, 0.0) > scores.get(base.id, 0.0)
     store = wiring.open_store(load_settings(home=home))
     try:
         with store.read() as tx:
             answers = [c.answer for c in store.journal.calls(tx, study.id) if c.answer is not None]
-            record = store.variants.get(tx, family.name, found) if is_better else None
+            record = store.variants.get(tx, family.name, best) if is_better else None
     finally:
         store.close()
     winner = base if record is None else record.variant

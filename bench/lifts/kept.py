@@ -29,7 +29,7 @@ class Work:
     model: HomeModel
 
     @classmethod
-    def kept(cls) -> Work:
+    def from_environment(cls) -> Work:
         """Of the environment's model."""
         model = HomeModel.from_environment()
         cache = Path(os.environ.get("DETENT_FAMILIES") or CACHES / "detent-bench-families")
@@ -63,9 +63,9 @@ class Work:
 def collected(work: Work) -> dict[str, Any]:
     """Every cell that is kept, in the plan's order; where none is, what the repository keeps of the embedded model."""
     published = RESULTS / LIFTS
-    if work.is_ours and published.is_file() and not any(_kept(work)):
+    if work.is_ours and published.is_file() and not any(_cell_files(work)):
         return dict(json.loads(published.read_text(encoding="utf-8")))
-    cells = [_rounded(json.loads(path.read_text(encoding="utf-8"))) for path in _kept(work)]
+    cells = [_rounded(json.loads(path.read_text(encoding="utf-8"))) for path in _cell_files(work)]
     return {"name": "families", "commit": commit(), "machine": machine(), "model": work.model.label, "cells": cells}
 
 
@@ -75,13 +75,13 @@ def rolled_out(work: Work) -> dict[str, Any] | None:
     Where no cell is kept either, what the repository keeps of the embedded model.
     """
     published = RESULTS / ROLLOUTS
-    if work.is_ours and published.is_file() and not any(_kept(work)):
+    if work.is_ours and published.is_file() and not any(_cell_files(work)):
         return dict(json.loads(published.read_text(encoding="utf-8")))
     paths = [work.rollout(name) for name in PLAN if work.rollout(name).is_file()]
     cells = [_rounded(json.loads(path.read_text(encoding="utf-8"))) for path in paths]
     setting = {"per_second": PER_SECOND, "scale": SCALE, "most": RolloutSettings().max_labelled}
-    told = {"name": "family_rollouts", "machine": machine(), "model": work.model.label}
-    return {**told, "setting": setting, "cells": cells} if cells else None
+    page = {"name": "family_rollouts", "machine": machine(), "model": work.model.label}
+    return {**page, "setting": setting, "cells": cells} if cells else None
 
 
 def publish(work: Work) -> None:
@@ -104,6 +104,6 @@ def _rounded(value: Any) -> Any:
     return [_rounded(one) for one in value] if isinstance(value, list) else value
 
 
-def _kept(work: Work) -> Iterator[Path]:
+def _cell_files(work: Work) -> Iterator[Path]:
     for name in PLAN:
         yield from sorted((work.folder / name).glob("seed_*.json"))

@@ -67,17 +67,17 @@ def page(result: Mapping[str, Any], rollouts: Mapping[str, Any] | None = None) -
 
 
 def _gain(name: str, cells: Cells) -> Sequence[str]:
-    told = verdict(name, cells)
-    lift = told.lift
+    text = verdict(name, cells)
+    lift = text.lift
     relative = (
         "not shown"
         if lift.relative is None or lift.relative_interval is None
         else "{} ({} to {})".format(*(percent(one, 1) for one in (lift.relative, *lift.relative_interval)))
     )
     gain = f"**{lift.absolute:+.3f}** ({lift.interval[0]:+.3f} to {lift.interval[1]:+.3f})"
-    held = "held" if told.is_held else MISSED
+    held = "held" if text.is_held else MISSED
     means = f"{lift.n_rows}, {lift.n_seeds}", f"{lift.base:.3f}", f"{lift.winner:.3f}"
-    return PLAN[name].falls or PLAN[name].figure, *means, gain, _claim(name, lift), relative, told.bar, held
+    return PLAN[name].falls or PLAN[name].figure, *means, gain, _claim(name, lift), relative, text.bar, held
 
 
 def _claim(name: str, lift: Lift) -> str:
@@ -121,12 +121,12 @@ def _cost(name: str, cells: Cells) -> Sequence[str]:
 def _trivial(name: str, cells: Cells) -> Sequence[str]:
     plan = PLAN[name]
     first = next((cell for cell in cells if cell["seed"] == 1), cells[0])
-    told = {
+    texts = {
         baseline: f"{one['mean']:.3f} ({one['low']:.3f} to {one['high']:.3f})"
         for baseline, one in first["trivial"].items()
         if not isinstance(one, str)
     }
-    listed = ", ".join(f"{baseline} {figure}" for baseline, figure in told.items()) or "none can be computed"
+    listed = ", ".join(f"{baseline} {figure}" for baseline, figure in texts.items()) or "none can be computed"
     values = _values(cells, "winner", "figure")
     winner = sum(values) / len(values) if values else None
     return f"{winner:.3f} ({plan.figure})", listed

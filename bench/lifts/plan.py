@@ -44,7 +44,7 @@ REPEATED: Mapping[str, Repetition] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Measured:
+class FamilyMeasurement:
     """What a family is measured by.
 
     Args:
@@ -94,9 +94,9 @@ TOPICS = [
     "statistics",
 ]
 
-PLAN: Mapping[str, Measured] = {  # the quickest answers first
-    "intent_routing": Measured(figure="right labels", parts={"label_match": 1.0}, opened=60),
-    "query_processing": Measured(
+PLAN: Mapping[str, FamilyMeasurement] = {  # the quickest answers first
+    "intent_routing": FamilyMeasurement(figure="right labels", parts={"label_match": 1.0}, opened=60),
+    "query_processing": FamilyMeasurement(
         figure="precision of the first passage",
         parts={"query_precision": 1.0},
         format={"max_words": 12},
@@ -105,13 +105,13 @@ PLAN: Mapping[str, Measured] = {  # the quickest answers first
         n_train=40,  # the model answers up to each of them to make an example
         files={"corpus.jsonl": "corpus.jsonl"},
     ),
-    "relationship_extraction": Measured(
+    "relationship_extraction": FamilyMeasurement(
         figure="relation F1", parts={"relation_f1": 1.0}, format=_array("subject", "relation", "object")
     ),
-    "entity_extraction": Measured(
+    "entity_extraction": FamilyMeasurement(
         figure="entity F1", parts={"entity_f1": 1.0}, format=_array("text", "type"), sources=("text",)
     ),
-    "question_reformulation": Measured(
+    "question_reformulation": FamilyMeasurement(
         figure="score",
         parts={"chrf": 0.4, "token_recall": 0.3, "rouge_l": 0.3},
         format={"max_words": 40},
@@ -119,7 +119,7 @@ PLAN: Mapping[str, Measured] = {  # the quickest answers first
         sources=("topic", "conversation", "question"),
         max_examples=4,
     ),
-    "answer_generation": Measured(
+    "answer_generation": FamilyMeasurement(
         figure="right answers",
         parts={"answer_match": 1.0},
         relative=0.30,
@@ -128,17 +128,17 @@ PLAN: Mapping[str, Measured] = {  # the quickest answers first
         sources=("context", "question"),
         max_examples=4,
     ),
-    "document_analysis": Measured(
+    "document_analysis": FamilyMeasurement(
         figure="F1 of topics", parts={"list_f1": 1.0}, format={"labels": TOPICS}, max_examples=4
     ),
-    "context_compression": Measured(
+    "context_compression": FamilyMeasurement(
         figure="score",
         parts={"compression_ratio": 0.4, "information_retention": 0.4, "efficiency": 0.2},
         format={"max_words": 40},
         sources=("passage", "question"),
         max_examples=4,
     ),
-    "summarization": Measured(
+    "summarization": FamilyMeasurement(
         figure="ROUGE",
         parts={"rouge_l": 0.4, "rouge_1": 0.3, "rouge_2": 0.3},
         relative=0.20,
@@ -150,7 +150,7 @@ PLAN: Mapping[str, Measured] = {  # the quickest answers first
 }
 
 
-def definition_of(measured: Measured, n_dev: int = N_DEV) -> dict[str, Any]:
+def definition_of(measured: FamilyMeasurement, n_dev: int = N_DEV) -> dict[str, Any]:
     """The study's definition, as a user writes it in a file: four sets of examples.
 
     The holdout stays sealed: the held-out rows of the data tell the gain. Before a rollout a study of strategy

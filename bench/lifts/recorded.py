@@ -29,7 +29,7 @@ HELD_OUT, OF_BASES = "held-out rows", "training rows by which the bases were com
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recorded:
+class RecordedAnswer:
     """An answer of one variant to one row; ``score``: the family's own, in [0, 1]."""
 
     text: str
@@ -39,7 +39,7 @@ class Recorded:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pair:
+class VersionPair:
     """Two variants with their answers to the same rows.
 
     Args:
@@ -56,7 +56,7 @@ class Pair:
     what: str
     of_rows: str
     rows: Sequence[Example]
-    answers: Mapping[str, Mapping[str, Recorded]]
+    answers: Mapping[str, Mapping[str, RecordedAnswer]]
 
     @property
     def is_searched(self) -> bool:
@@ -67,25 +67,25 @@ class Pair:
         return [self.answers[variant.id][row.id].score for row in self.rows]
 
 
-def pair_of(kept: Path, name: str, seeds: Sequence[int], data: Path) -> Pair:
+def pair_of(folder: Path, name: str, seeds: Sequence[int], data: Path) -> VersionPair:
     """What is rolled out of a family: the winner of the first seed whose study changed something, else a worse base, so
     that there is something to refuse.
 
     Args:
-        kept: the family's folder of homes, whose stores are brought up to date: a copy.
+        folder: the family's folder of homes, whose stores are brought up to date: a copy.
     Raises:
         NotFound: an answer that no journal has, so that a model would have to be asked.
     """
     for seed in seeds:
-        cell = json.loads((kept / f"seed_{seed}.json").read_text(encoding="utf-8"))
-        if cell["winner"] != family_in(kept / f"seed_{seed}", name).variant(cell["base"]).id:
-            return _winner(kept, name, seed, cell, data)
-    return _worse_base(kept / "bases", name, cell["base"])
+        cell = json.loads((folder / f"seed_{seed}.json").read_text(encoding="utf-8"))
+        if cell["winner"] != family_in(folder / f"seed_{seed}", name).variant(cell["base"]).id:
+            return _winner(folder, name, seed, cell, data)
+    return _worse_base(folder / "bases", name, cell["base"])
 
 
-def _winner(kept: Path, name: str, seed: int, cell: Mapping[str, Any], data: Path) -> Pair:
+def _winner(folder: Path, name: str, seed: int, cell: Mapping[str, Any], data: Path) -> VersionPair:
     """Base and winner of this seed's study, on the held-out rows."""
-    home = kept / f"seed_{seed}"
+    home = folder / f"seed_{seed}"
     family = family_in(home, name)
     with _opened(home) as (_, store), store.read() as tx:
         record = store.variants.get(tx, name, cell["winner"])
@@ -93,19 +93,19 @@ def _winner(kept: Path, name: str, seed: int, cell: Mapping[str, Any], data: Pat
         raise NotFound(f"The home of {name}, seed {seed} has no variant {cell['winner']}: measure it again.")
     opened = {one["row"] for one in cell["answers"]["base"]}
     rows = [row for row in rows_of(data, name, "dev", PLAN[name], family) if row["id"] in opened]
-    held = HeldOut(kept / "held_out", family, PLAN[name])
+    held = HeldOut(folder / "held_out", family, PLAN[name])
     try:
         examples = held.examples(rows)
     finally:
         held.close()
-    found = _answers(kept / "held_out", family, (family.variant(cell["base"]), record.variant), examples)
+    answers = _answers(folder / "held_out", family, (family.variant(cell["base"]), record.variant), examples)
     what = f"winner, seed {seed}"
-    return Pair(
-        home=home, version=cell["base"], candidate=record.variant, what=what, of_rows=HELD_OUT, rows=examples, **found
+    return VersionPair(
+        home=home, version=cell["base"], candidate=record.variant, what=what, of_rows=HELD_OUT, rows=examples, **answers
     )
 
 
-def _worse_base(home: Path, name: str, best: str) -> Pair:
+def _worse_base(home: Path, name: str, best: str) -> VersionPair:
     """The best base and the worst, on the rows by which a study compared them."""
     family = family_in(home, name)
     by_size = family.prompt.by_size
@@ -116,15 +116,15 @@ def _worse_base(home: Path, name: str, best: str) -> Pair:
         dev = {e.id: e for e in store.examples.of_split(tx, name, split="dev")}
     rows = [dev[id] for id in (study.dataset or {})["dev"]]
     worst = min((v for v in by_size.names() if v != best), key=lambda v: scores[family.variant(v).id])
-    found = _answers(home, family, (family.variant(best), family.variant(worst)), rows)
-    return Pair(
+    answers = _answers(home, family, (family.variant(best), family.variant(worst)), rows)
+    return VersionPair(
         home=home,
         version=best,
         candidate=family.variant(worst),
         what=f"base {worst}",
         of_rows=OF_BASES,
         rows=rows,
-        **found,
+        **answers,
     )
 
 
@@ -143,7 +143,9 @@ def _answers(home: Path, family: Family, both: tuple[Variant, Variant], rows: Se
     return {"champion": both[0], "answers": answers}
 
 
-def _recorded(store: Store, family: Family, variant: Variant, row: Example, revision: str, scorer: Scorer) -> Recorded:
+def _recorded(
+    store: Store, family: Family, variant: Variant, row: Example, revision: str, scorer: Scorer
+) -> RecordedAnswer:
     messages = render(variant, row.input, declared=family.inputs)
     request = request_for(variant, messages, revision=revision, example=row.id)
     with store.read() as tx:
@@ -153,7 +155,7 @@ def _recorded(store: Store, family: Family, variant: Variant, row: Example, revi
     score = scorer.score(row.expected, answer.text, row.input)
     if score.value is None:
         raise NotFound(f"{family.name}, row {row.id}: its answer cannot be scored: {score.error}")
-    return Recorded(
+    return RecordedAnswer(
         text=answer.text, score=score.value, input_tokens=answer.input_tokens, output_tokens=answer.output_tokens
     )
 

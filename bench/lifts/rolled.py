@@ -68,8 +68,8 @@ def _confirmed(cells: Mapping[str, Cell]) -> str:
         "rolled out without having been asked": [],
     }
     for name, cell in cells.items():
-        if found := cell.get("confirmed"):
-            groups["confirmed" if found["outcome"] == "nominated" else "asked and not confirmed"].append(name)
+        if confirmed := cell.get("confirmed"):
+            groups["confirmed" if confirmed["outcome"] == "nominated" else "asked and not confirmed"].append(name)
         elif not _is_base(cell):
             groups["rolled out without having been asked"].append(name)
     return f"Of the winners: {'; '.join(f'{what}: ' + ', '.join(of) for what, of in groups.items() if of)}."
@@ -81,13 +81,13 @@ def _is_base(cell: Cell) -> bool:
 
 def _started(cell: Cell) -> str:
     """As nominated or as forced, and on which ground."""
-    found = cell.get("confirmed")
-    if not found:
+    confirmed = cell.get("confirmed")
+    if not confirmed:
         return "forced: a base, not searched for" if _is_base(cell) else "forced: no confirmation asked for"
-    on = f"{found['champion_mean']:.3f} > {found['winner_mean']:.3f} on {found['n']} sealed rows"
+    on = f"{confirmed['champion_mean']:.3f} > {confirmed['winner_mean']:.3f} on {confirmed['n']} sealed rows"
     if not cell["refused"]:
         return f"nominated: {on}"
-    missed = f"{', '.join(found['missed'])} not met" if found["missed"] else cell["refused"]
+    missed = f"{', '.join(confirmed['missed'])} not met" if confirmed["missed"] else cell["refused"]
     return f"forced: {missed}: {on}"
 
 

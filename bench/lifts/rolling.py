@@ -25,7 +25,7 @@ from typed.command import DONE, REFUSED, typed
 
 from lifts.homes import serve
 from lifts.plan import PER_SECOND, SCALE
-from lifts.recorded import Pair
+from lifts.recorded import VersionPair
 from optimizer.core.evaluation.comparison import compare_scores
 from tests.running_server import started
 
@@ -46,7 +46,7 @@ PROFILE: Mapping[str, Any] = {
 }
 
 
-def roll_out(name: str, pair: Pair) -> dict[str, Any]:
+def roll_out(name: str, pair: VersionPair) -> dict[str, Any]:
     """How the rollout of ``pair.candidate`` ended, as a cell of the result file. Blocks for some minutes."""
     home = pair.home
     # Settings with a quicker clock, and a free port
@@ -65,7 +65,7 @@ def roll_out(name: str, pair: Pair) -> dict[str, Any]:
 class _Rollout:
     """Users of one family, before and during its rollout; seeded by the family's name."""
 
-    def __init__(self, name: str, pair: Pair, url: str) -> None:
+    def __init__(self, name: str, pair: VersionPair, url: str) -> None:
         self._name, self._pair, self._url = name, pair, url
         self._draw = random.Random(f"rollouts {name}")
         self._n: dict[str, int] = {pair.champion.id: 0, pair.candidate.id: 0}  # requests by variant, since the start
@@ -78,10 +78,10 @@ class _Rollout:
             refused = self._start()
             self._n = dict.fromkeys(self._n, 0)
             began = time.monotonic()
-            found = await self._until_ended(http)
-            path = f"/v1/rollouts/{found['id']}/decisions"
+            rollout = await self._until_ended(http)
+            path = f"/v1/rollouts/{rollout['id']}/decisions"
             decisions = (await http.get(path, params={"limit": 1000})).raise_for_status().json()
-        return self._cell(found, decisions["items"], refused, minutes=(time.monotonic() - began) / 60)
+        return self._cell(rollout, decisions["items"], refused, minutes=(time.monotonic() - began) / 60)
 
     def _start(self) -> str | None:
         """Starts and approves by the commands; why it had to be forced, None where the gates let it start."""
@@ -103,16 +103,16 @@ class _Rollout:
             await self._users(http, PER_SECOND)
             if second - looked > LOOK_S:
                 looked = second
-                found: dict[str, Any] = (await http.get(path)).raise_for_status().json()
-                if found["status"] not in ("approved", "deploying") or second - began > LONGEST_S:
-                    return found
+                body: dict[str, Any] = (await http.get(path)).raise_for_status().json()
+                if body["status"] not in ("approved", "deploying") or second - began > LONGEST_S:
+                    return body
             await asyncio.sleep(max(0.0, 1 - (time.monotonic() - second)))
 
     async def _users(self, http: httpx.AsyncClient, n: int) -> None:
         events = await asyncio.gather(*(self._user(http) for _ in range(n)))
-        kept = (await http.post("/v1/feedback", json=events)).raise_for_status().json()
-        if kept["rejected"]:
-            raise RuntimeError(f"{self._name}: reports were rejected: {kept['rejected'][:2]}")
+        report = (await http.post("/v1/feedback", json=events)).raise_for_status().json()
+        if report["rejected"]:
+            raise RuntimeError(f"{self._name}: reports were rejected: {report['rejected'][:2]}")
 
     async def _user(self, http: httpx.AsyncClient) -> dict[str, Any]:
         row = self._draw.choice(self._pair.rows)
@@ -132,7 +132,7 @@ class _Rollout:
         }
 
     def _cell(
-        self, found: Mapping[str, Any], decisions: list[Any], refused: str | None, *, minutes: float
+        self, rollout: Mapping[str, Any], decisions: list[Any], refused: str | None, *, minutes: float
     ) -> dict[str, Any]:
         pair = self._pair
         compared = compare_scores(pair.scores(pair.champion), pair.scores(pair.candidate), seed=0)
@@ -147,9 +147,9 @@ class _Rollout:
             "difference": compared.lift,
             "low": compared.interval.lower,
             "high": compared.interval.upper,
-            "margin": found["settings"]["margin"],
+            "margin": rollout["settings"]["margin"],
             "refused": refused,
-            "outcome": found["outcome"],
+            "outcome": rollout["outcome"],
             "reason": last["reason"],
             "stages": sum(one["kind"] == "advance" for one in decisions),
             "n_requests": sum(self._n.values()),

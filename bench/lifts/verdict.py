@@ -62,10 +62,10 @@ def verdicts(result: Mapping[str, Any]) -> list[Verdict]:
 
 
 def by_family(result: Mapping[str, Any]) -> dict[str, list[Mapping[str, Any]]]:
-    found: dict[str, list[Mapping[str, Any]]] = {}
+    by_family: dict[str, list[Mapping[str, Any]]] = {}
     for cell in result["cells"]:
-        found.setdefault(cell["family"], []).append(cell)
-    return found
+        by_family.setdefault(cell["family"], []).append(cell)
+    return by_family
 
 
 def verdict(name: str, cells: Sequence[Mapping[str, Any]]) -> Verdict:

@@ -61,10 +61,10 @@ def _difference(cell: Cell) -> str:
 def _summary(replays: Mapping[tuple[str, ...], Mapping[str, Cell]]) -> str:
     """By cap: the mean over the sizes on dev."""
     cells = [{**cell, "case": f"{group[3]} x: {name}"} for group, of in replays.items() for name, cell in of.items()]
-    told = []
+    lines = []
     for cap in sorted({group[3] for group in replays}, key=float):
         mean, n = mean_difference(cells, float(cap))
-        told.append(
+        lines.append(
             f"* With {cap} x four rows each ours loses {mean:+.2f} points on dev against the rule in the mean of {n}"
             f" races (bar: {MARGIN})."
         )
@@ -84,12 +84,12 @@ def _summary(replays: Mapping[tuple[str, ...], Mapping[str, Cell]]) -> str:
     each = "; ".join(f"{size}, {name} {lost[name, size]:+.2f}" for name, size in sorted(lost))
     missed = [f"{size}, {name}" for name, size in sorted(lost) if lost[name, size] > MARGIN]
     holds = f"It is missed by {', '.join(missed)}." if missed else "It holds for each list."
-    told.append(f"* By list, all caps together: {each}. The bar is about the mean of all lists. {holds}")
-    told.append(
+    lines.append(f"* By list, all caps together: {each}. The bar is about the mean of all lists. {holds}")
+    lines.append(
         f"* {len(whole)} of the {len(replays)} cells differ by their whole interval ({'; '.join(whole)}). Cells of one"
         " list share its draws, so that they err to one side together."
     )
-    return "\n".join(told)
+    return "\n".join(lines)
 
 
 def mean_difference(cells: Sequence[Any], cap: float) -> tuple[float | None, int]:

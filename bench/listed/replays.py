@@ -47,7 +47,7 @@ class Drawn:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Searched:
+class SearchResult:
     """What a search made of a list of ``n``: ``n_tried`` of it, with the champion's, in ``calls`` calls."""
 
     n: int
@@ -99,10 +99,10 @@ class _Nothing:
     def ask(self) -> None:
         return None
 
-    def tell(self, *told: Any) -> None: ...
+    def tell(self, *words: Any) -> None: ...
 
 
-def raced(of: Drawn, seed: int, cap: int) -> Searched:
+def raced(of: Drawn, seed: int, cap: int) -> SearchResult:
     """As a study races whose definition asks for no examples and no run-off, with ``cap`` calls for its search."""
     n, n_dev = len(of.scores), len(of.dev)
     family = parse_family(declared(n))
@@ -115,10 +115,10 @@ def raced(of: Drawn, seed: int, cap: int) -> Searched:
         seed=seed,
         scorer=Scorer(family.output, family.metrics, list(METRICS.built_in.values())),
         definition=asdict(Definition(n_dev=n_dev, n_settings=n - 1, n_candidates=0, max_examples=0)),
-        answer=lambda *asked: "",
-        propose=lambda *asked: "",
+        answer=lambda *words: "",
+        propose=lambda *words: "",
         fits=lambda variant: True,
-        tier_rows=lambda *asked: [],
+        tier_rows=lambda *words: [],
         remark=lambda text: None,
     )
     race = RacedSearch(
@@ -133,18 +133,18 @@ def raced(of: Drawn, seed: int, cap: int) -> Searched:
     rows, met = dict(zip(of.names, of.dev, strict=True)), dict[int, list[str]]()
     while heats := race.heats():
         for heat in heats:
-            number, asked = number_of(instruction_of(heat.proposal.variant)), heat.turn.examples
-            met.setdefault(number, []).extend(asked)
+            number, examples = number_of(instruction_of(heat.proposal.variant)), heat.turn.examples
+            met.setdefault(number, []).extend(examples)
             scores = of.scores[number]
-            race.tell(heat, [ExampleResult(example=e, score=float(scores[rows[e]]), output=None) for e in asked])
+            race.tell(heat, [ExampleResult(example=e, score=float(scores[rows[e]]), output=None) for e in examples])
     pair = [number_of(instruction_of(proposal.variant)) for proposal in race.pair]
     common = [rows[e] for e in met[0] if e in met[pair[-1]]]
     leads = of.scores[pair[-1], common].mean() > of.scores[0, common].mean() + TIE
     return searched(of, pair[-1] if leads else 0, len(met), sum(map(len, met.values())))
 
 
-def searched(of: Drawn, chosen: int, n_tried: int, calls: int) -> Searched:
-    return Searched(
+def searched(of: Drawn, chosen: int, n_tried: int, calls: int) -> SearchResult:
+    return SearchResult(
         n=len(of.scores),
         n_tried=n_tried,
         calls=calls,

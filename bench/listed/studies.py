@@ -15,7 +15,7 @@ from fixed_pool.pools import Array
 from ruamel.yaml import YAML
 from typed.command import DONE, REFUSED, typed
 
-from listed.replays import Drawn, Searched, declared, number_of, searched
+from listed.replays import Drawn, SearchResult, declared, number_of, searched
 from optimizer.core.search.run_off import RUN_OFF
 from optimizer.core.search.space import instruction_of
 from optimizer.core.views.study_headline import headline
@@ -28,15 +28,15 @@ PLAIN = {"n_candidates": 0, "max_examples": 0, "n_run_off": 0}  # nothing but th
 
 
 @dataclass(frozen=True, kw_only=True)
-class Typed:
+class StudyResult:
     """``said``: the study's first sentence; ``drawn``: what it searched, with the rows of its run-off."""
 
-    searched: Searched
+    searched: SearchResult
     drawn: Drawn
     said: str
 
 
-def study(table: Array, seed: int, *, strategy: str, cap: int, definition: Mapping[str, Any]) -> Typed:
+def study(table: Array, seed: int, *, strategy: str, cap: int, definition: Mapping[str, Any]) -> StudyResult:
     """One `detent study run` in a home that nobody used before; ``cap``: calls, the confirmation's included."""
     scores = table[np.random.default_rng([seed, *table.shape]).permutation(len(table))]
     with TemporaryDirectory() as folder, _provider(scores) as url:
@@ -53,7 +53,7 @@ def study(table: Array, seed: int, *, strategy: str, cap: int, definition: Mappi
         return _ended(home, scores)
 
 
-def _ended(home: Path, scores: Array) -> Typed:
+def _ended(home: Path, scores: Array) -> StudyResult:
     store = wiring.open_store(load_settings(home=home))
     with store.read() as tx:
         ended = store.studies.page(tx, family=NAME)[0][0]
@@ -72,7 +72,7 @@ def _ended(home: Path, scores: Array) -> Typed:
     of = Drawn(scores=scores, dev=[int(str(examples[id].input["row"]).split()[1]) for id in names], names=names)
     confirmed = 2 * len(dataset["holdout"]) if ended.confirmation else 0
     search = searched(of, winner or 0, len(tried), ended.spend.n_calls - confirmed)
-    return Typed(searched=search, drawn=of, said=headline(ended, trials))
+    return StudyResult(searched=search, drawn=of, said=headline(ended, trials))
 
 
 def _yaml(path: Path, values: Mapping[str, Any]) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 import dspy
 from dspy.lm15 import Message, Response, Usage
 
-from live.setup import MAX_EXAMPLES, Counted, Found, Setup, written
+from live.setup import MAX_EXAMPLES, CountedModel, Found, Setup, written
 from optimizer.core.dataset.examples import Example
 from optimizer.core.family.rendering import clip_inputs, expected_text
 from optimizer.core.family.variant import FewShot
@@ -52,7 +52,7 @@ def miprov2(setup: Setup) -> Found:
             seed=setup.seed,
         )
     )
-    return program.found(best, best.score / 100)
+    return program.winner(best, best.score / 100)
 
 
 def gepa(setup: Setup) -> Found:
@@ -65,7 +65,7 @@ def gepa(setup: Setup) -> Found:
         seed=setup.seed,
     )
     best = program.run(lambda: search.compile(program.student(), trainset=program.train, valset=program.dev))
-    return program.found(best, None)
+    return program.winner(best, None)
 
 
 class _Program:
@@ -73,7 +73,7 @@ class _Program:
 
     def __init__(self, setup: Setup) -> None:
         silence()
-        self.setup, self.counted = setup, Counted(setup)
+        self.setup, self.counted = setup, CountedModel(setup)
         self.rows = {e.id: e for e in (*setup.train, *setup.dev)}
         self.train, self.dev = [self._as_dspy(e) for e in setup.train], [self._as_dspy(e) for e in setup.dev]
         self.lm = dspy.LM("bench/embedded", engine=_Engine(self), cache=False, num_retries=0)
@@ -102,16 +102,16 @@ class _Program:
         return dspy.Prediction(score=score, feedback=f"Scores {score:.2f} of 1. Expected: {row[ANSWER]}")
 
     def shots(self, demos: Any) -> list[FewShot]:
-        found = []
+        examples = []
         for demo in demos:
             example = self.rows[demo[KEY]]
             values = clip_inputs(self.setup.family, {name: example.input[name] for name in self.setup.task.inputs})
-            found.append(FewShot(id=example.id, input=values, output=str(demo[ANSWER]).strip()))
-        return found
+            examples.append(FewShot(id=example.id, input=values, output=str(demo[ANSWER]).strip()))
+        return examples
 
-    def found(self, best: Any, dev_score: float | None) -> Found:
+    def winner(self, best: Any, dev_score: float | None) -> Found:
         (predictor,) = best.predictors()
-        return self.counted.found(
+        return self.counted.winner(
             self.setup.variant(predictor.signature.instructions, self.shots(predictor.demos)), dev_score
         )
 
@@ -175,17 +175,17 @@ class _Written:
         return self
 
     def complete(self, request: Any) -> Any:
-        asked = f"{request.system or ''} {request.messages[-1].parts}"
-        if "proposed_instruction" in asked:
+        prompt = f"{request.system or ''} {request.messages[-1].parts}"
+        if "proposed_instruction" in prompt:
             return _response(request, f"[[ ## proposed_instruction ## ]]\n{next(self._texts)}\n\n[[ ## completed ## ]]")
-        if "new_instruction" in asked:  # of GEPA, which reads JSON
+        if "new_instruction" in prompt:  # of GEPA, which reads JSON
             return _response(request, json.dumps({"new_instruction": next(self._texts)}))
-        if "[[ ## " in asked:
+        if "[[ ## " in prompt:
             return _response(
                 request,
                 "[[ ## observations ## ]]\nShort texts.\n\n[[ ## summary ## ]]\nShort texts.\n\n[[ ## completed ## ]]",
             )
-        raise ValueError(f"The deterministic proposer does not know what is asked here: {asked[:200]}")
+        raise ValueError(f"The deterministic proposer does not know what is asked here: {prompt[:200]}")
 
 
 def _proposer(texts: Iterator[str]) -> Any:

@@ -26,11 +26,11 @@ def search(setup: Setup, strategy: str) -> Found:
 
     Raises SystemExit when it does not finish.
     """
-    told = [0.0]
+    waited = [0.0]
 
     def progress(event: Any) -> None:
-        if time.monotonic() - told[0] > TELL_EVERY_S:
-            told[0] = time.monotonic()
+        if time.monotonic() - waited[0] > TELL_EVERY_S:
+            waited[0] = time.monotonic()
             print(
                 f"  {setup.task.name}, {strategy}, seed {setup.seed}: {event.text} ({event.n_calls} calls)",
                 file=sys.stderr,
@@ -72,9 +72,9 @@ def _study(setup: Setup, strategy: str) -> Study:
     """The study that an earlier run began, or a new one with its examples and the bare prompt as champion."""
     sizes, store, family = setup.sizes, setup.store, setup.family
     with store.read() as tx:
-        found, _ = store.studies.page(tx, family=family.name, limit=1)
-    if found:
-        return found[0]
+        studies, _ = store.studies.page(tx, family=family.name, limit=1)
+    if studies:
+        return studies[0]
     now, champion = setup.clock.now(), family.variant()
     record = VariantRecord(family=family.name, variant=champion, source="file", created_at=now, created_by="bench")
     promoted = first(family=family.name, variant=champion.id, at=now, by="bench", why="the bare prompt")

@@ -131,7 +131,7 @@ def rows_of(task: Task, data: Path, seed: int, sizes: Sizes) -> tuple[list[Examp
 
 
 @dataclass
-class Counted:
+class CountedModel:
     """The journaled model outside a study; remembers what it was asked, so that a run that goes on counts the same."""
 
     setup: Setup
@@ -157,7 +157,7 @@ class Counted:
         """Raises ModelFailed: a cell whose held-out rows were not all answered has no result."""
         return self.setup.score(example, self.ask(variant, example))
 
-    def found(self, variant: Variant, dev_score: float | None) -> Found:
+    def winner(self, variant: Variant, dev_score: float | None) -> Found:
         return Found(
             variant=variant,
             dev_score=dev_score,

@@ -73,16 +73,16 @@ def mixture_sprt(delta: float, *, alpha: float = 0.05) -> Rule:
 
 def asymptotic(delta: float, *, alpha: float = 0.05) -> Rule:
     def rule(look: Look) -> Verdict:
-        found = asymptotic_bounds(look.d, best_information=full_information(delta), alpha=alpha)
-        return "roll" if found.upper < 0 else "ship" if found.lower > -delta else None
+        bounds = asymptotic_bounds(look.d, best_information=full_information(delta), alpha=alpha)
+        return "roll" if bounds.upper < 0 else "ship" if bounds.lower > -delta else None
 
     return rule
 
 
 def growthbook_sequential(delta: float) -> Rule:
     def rule(look: Look) -> Verdict:
-        found = gbstats_package.sequential(look.totals)
-        return None if found is None else "roll" if found.upper < 0 else "ship" if found.lower > -delta else None
+        result = gbstats_package.sequential(look.totals)
+        return None if result is None else "roll" if result.upper < 0 else "ship" if result.lower > -delta else None
 
     return rule
 
@@ -93,14 +93,14 @@ def growthbook_bayes(delta: float) -> Rule:
     """
 
     def rule(look: Look) -> Verdict:
-        found = gbstats_package.bayes(look.totals)
-        if found is None:
+        result = gbstats_package.bayes(look.totals)
+        if result is None:
             return None
         return (
             "roll"
-            if found.chance_to_win < 0.05
+            if result.chance_to_win < 0.05
             else "ship"
-            if NORMAL.cdf((found.mean + delta) / found.sd) > 0.95
+            if NORMAL.cdf((result.mean + delta) / result.sd) > 0.95
             else None
         )
 

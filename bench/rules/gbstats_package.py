@@ -51,12 +51,12 @@ def sequential(totals: Totals) -> Bounds | None:
     if ProportionStatistic is None:
         return gbstats_sequential(pooled(*totals), n=n_c + n_b)
     config = SequentialConfig(difference_type="absolute")
-    found = SequentialTwoSidedTTest(
+    result = SequentialTwoSidedTTest(
         ProportionStatistic(n=n_b, sum=s_b), ProportionStatistic(n=n_c, sum=s_c), config
     ).compute_result()
-    if found.error_message:
+    if result.error_message:
         return None
-    return Bounds(lower=float(found.ci[0]), upper=float(found.ci[1]), p=float(found.p_value))
+    return Bounds(lower=float(result.ci[0]), upper=float(result.ci[1]), p=float(result.p_value))
 
 
 def bayes(totals: Totals) -> Posterior | None:
@@ -68,12 +68,16 @@ def bayes(totals: Totals) -> Posterior | None:
         return gbstats_bayes(pooled(*totals), champion_mean=s_b / n_b, prior_sd=PRIOR_SD)
     prior = GaussianPrior(mean=0, variance=PRIOR_SD**2, proper=True)
     config = EffectBayesianConfig(difference_type="absolute", prior_effect=prior)
-    found = EffectBayesianABTest(
+    result = EffectBayesianABTest(
         ProportionStatistic(n=n_b, sum=s_b), ProportionStatistic(n=n_c, sum=s_c), config
     ).compute_result()
-    if found.error_message:
+    if result.error_message:
         return None
-    mean, sd = float(found.uplift.mean), float(found.uplift.stddev)
+    mean, sd = float(result.uplift.mean), float(result.uplift.stddev)
     return Posterior(
-        mean=mean, sd=sd, chance_to_win=float(found.chance_to_win), lower=float(found.ci[0]), upper=float(found.ci[1])
+        mean=mean,
+        sd=sd,
+        chance_to_win=float(result.chance_to_win),
+        lower=float(result.ci[0]),
+        upper=float(result.ci[1]),
     )

@@ -63,12 +63,12 @@ def e_cusum(p0: float) -> Monitor:
 
 def window_mean(p0: float, *, n: int = 200) -> Monitor:
     """How far the mean of the last 200 outcomes lies below ``p0``; at first the window is full of what is usual."""
-    kept: list[np.ndarray | float] = [p0] * n
+    shares: list[np.ndarray | float] = [p0] * n
     total: list[np.ndarray | float] = [p0 * n]
 
     def step(y: np.ndarray) -> np.ndarray:
-        kept.append(y)
-        total[0] = total[0] + y - kept.pop(0)
+        shares.append(y)
+        total[0] = total[0] + y - shares.pop(0)
         return p0 - np.asarray(total[0]) / n
 
     return step

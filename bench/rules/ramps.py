@@ -108,7 +108,7 @@ class SafeRollout(Clock):
         self.share = self.champion_share = self.shares[step] / 2
 
 
-class Watched:
+class WatchedRamp:
     """A rule that watches, on a ramp that goes by outcomes: (until so many, share)."""
 
     def __init__(self, rule: Rule, ramp: tuple[tuple[int, float], ...]) -> None:

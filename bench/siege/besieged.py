@@ -28,7 +28,7 @@ NEEDED = ("store", "families", "gateway", "worker")  # of what /ready names; MLf
 SAMPLE_S = 0.5
 
 
-class Besieged:
+class ServiceUnderSiege:
     """A running installation. Processes are reached by the pid that they announced themselves."""
 
     def __init__(self, home: Path, model_url: str) -> None:
@@ -62,11 +62,11 @@ class Besieged:
 
 
 @contextmanager
-def besieged(home: Path) -> Iterator[Besieged]:
+def besieged(home: Path) -> Iterator[ServiceUnderSiege]:
     """Everything that was started has ended when this ends, also by Ctrl-C."""
     with faulty_provider() as provider:
         provider.pieces = ["billing"]
-        place = Besieged(home, provider.url)
+        place = ServiceUnderSiege(home, provider.url)
         try:
             place.server.wait_ready()
             yield place
@@ -80,7 +80,7 @@ class Memory(threading.Thread):
     One that was started again is held to the first.
     """
 
-    def __init__(self, place: Besieged) -> None:
+    def __init__(self, place: ServiceUnderSiege) -> None:
         super().__init__(daemon=True)
         self._place, self._end = place, threading.Event()
         self.first: dict[str, int] = {}

@@ -48,8 +48,8 @@ class Clients:
         async with AsyncExitStack() as pools:
             kinds = ("prompt", "feedback", "chat")
             connectors = (aiohttp.TCPConnector(limit=AT_ONCE) for _ in kinds)
-            made = [await pools.enter_async_context(aiohttp.ClientSession(connector=one)) for one in connectors]
-            yield cls(url, dict(zip(kinds, made, strict=True)))
+            sessions = [await pools.enter_async_context(aiohttp.ClientSession(connector=one)) for one in connectors]
+            yield cls(url, dict(zip(kinds, sessions, strict=True)))
 
     async def capacity(self, seconds: float) -> float:
         """Rounds a second of clients who each wait for an answer before they ask again."""

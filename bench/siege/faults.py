@@ -26,7 +26,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from bench.siege import pipelining
-from bench.siege.besieged import FAMILY, FEEDBACK_KEY, SERVE_KEY, Besieged
+from bench.siege.besieged import FAMILY, FEEDBACK_KEY, SERVE_KEY, ServiceUnderSiege
 from bench.siege.worst_texts import ENTRANCES, LIMITS, body_of
 from tests.upgrades import NGINX, UPGRADES, exchanged, nginx, request
 
@@ -56,7 +56,7 @@ class Faults:
     fault > when it began and everything was ready again.
     """
 
-    place: Besieged
+    place: ServiceUnderSiege
     end: Event = field(default_factory=Event)
     ready_s: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     turns: dict[str, list[tuple[float, float]]] = field(default_factory=lambda: defaultdict(list))

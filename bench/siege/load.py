@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.common import Cell
-from bench.siege.besieged import Besieged, Memory, besieged
+from bench.siege.besieged import Memory, ServiceUnderSiege, besieged
 from bench.siege.clients import CHATS, EVENTS, PATIENCE_S, POSTS, PROMPTS, Clients, event_id
 from bench.siege.faults import FOREIGN, Faults
 from bench.siege.page import LOAD
@@ -62,7 +62,7 @@ def siege(home: Path, minutes: float) -> Siege:
     )
 
 
-async def _under_load(place: Besieged, faults: Faults, minutes: float) -> tuple[Clients, float, float]:
+async def _under_load(place: ServiceUnderSiege, faults: Faults, minutes: float) -> tuple[Clients, float, float]:
     async with Clients.connected(place.server.url) as clients:
         await clients.capacity(WARM_S)
         rounds = await clients.capacity(CALIBRATE_S)
@@ -107,18 +107,18 @@ def _cell(case: str, ours: float, unit: str, n: int, bar: float | None = None) -
 
 def _promises(siege: Siege) -> list[Cell]:
     events = [event_id(post, i) for post in siege.clients.posts for i in range(EVENTS)]
-    found = []
+    faults = []
     for what, ids, table in (
         ("feedback events", events, "feedback_events"),
         ("interactions of these", events, "interactions"),
         ("chats", siege.clients.chats, "interactions"),
     ):
         times = [siege.kept[table][one] for one in ids]
-        found.append(_cell(f"acknowledged {what} that are not on record", times.count(0), "count", len(ids), bar=0))
-        found.append(
+        faults.append(_cell(f"acknowledged {what} that are not on record", times.count(0), "count", len(ids), bar=0))
+        faults.append(
             _cell(f"acknowledged {what} on record more than once", sum(n > 1 for n in times), "count", len(ids), bar=0)
         )
-    return found
+    return faults
 
 
 def _prompts(siege: Siege) -> list[Cell]:
@@ -158,17 +158,21 @@ def _ms(waits: list[float | None]) -> NDArray[np.float64]:
 
 
 def _answers(siege: Siege) -> list[Cell]:
-    told = siege.faults.told
-    n_wrong = sum(n for what, n in told.items() if what.startswith("wrong keys"))
-    n_huge = sum(n for what, n in told.items() if what.startswith("huge bodies"))
-    let_in = told["wrong keys: 200"]
-    hostile = {what: n for what, n in told.items() if not what.startswith("wrong keys: 200")}
+    told_s = siege.faults.told
+    n_wrong = sum(n for what, n in told_s.items() if what.startswith("wrong keys"))
+    n_huge = sum(n for what, n in told_s.items() if what.startswith("huge bodies"))
+    let_in = told_s["wrong keys: 200"]
+    hostile = {what: n for what, n in told_s.items() if not what.startswith("wrong keys: 200")}
     return [
         _cell("wrong keys that opened", let_in, "count", n_wrong, bar=0),
         _cell(
-            "answers that another got through upgrades", told[FOREIGN], "count", told["upgrades: own answers"], bar=0
+            "answers that another got through upgrades",
+            told_s[FOREIGN],
+            "count",
+            told_s["upgrades: own answers"],
+            bar=0,
         ),
-        _cell("huge bodies answered with 500", told["huge bodies: 500"], "count", n_huge, bar=0),
+        _cell("huge bodies answered with 500", told_s["huge bodies: 500"], "count", n_huge, bar=0),
         *(_cell(f"faults, {what}", n, "count", n) for what, n in sorted(hostile.items())),
         *(_cell(f"clients, told {what}", n, "count", n) for what, n in sorted(siege.clients.told.items())),
     ]

@@ -37,19 +37,19 @@ def main(case: str, home: Path) -> None:
     if case in ANSWERS:
         figures = _read(case)
     elif case in FILES:
-        figures = _imported(case, _made(home))
+        figures = _imported(case, _settings(home))
     else:
-        figures = _asked(case, _made(home))
+        figures = _figures(case, _settings(home))
     print(json.dumps(figures))
 
 
-def _made(home: Path) -> Settings:
+def _settings(home: Path) -> Settings:
     settings = make_home(home)
     (home / "families" / "triage" / "family.yaml").write_text(FAMILY_MASKED, encoding="utf-8")
     return settings
 
 
-def _asked(case: str, settings: Settings) -> dict[str, Any]:
+def _figures(case: str, settings: Settings) -> dict[str, Any]:
     path, body, media_type = body_of(case)
 
     def ask(client: TestClient) -> Answer:

@@ -17,11 +17,11 @@ def page(result: Mapping[str, Any]) -> str:
     texts = [cell for cell in cells if cell not in load]
     bodies = [cell["case"].rsplit("(", 1)[1].split(" ")[0] for cell in texts if not cell["case"].startswith(FILE)]
     not_kept = missed(cells)
-    kept = f"all {sum(c['other_name'] == 'bar' for c in cells)} were kept."
+    sentence = f"all {sum(c['other_name'] == 'bar' for c in cells)} were kept."
     return text_of(
         "reliability",
         **result,
-        verdict=f"not kept here: {'; '.join(not_kept)}." if not_kept else kept,
+        verdict=f"not kept here: {'; '.join(not_kept)}." if not_kept else sentence,
         begun=next(cell for cell in load if cell["unit"] == "minutes"),
         body_mb=max(int(body.replace(",", "")) for body in bodies) / 1e6,
         load=lines(map(_load_row, load)),

@@ -38,8 +38,8 @@ def command(name: str, tables: Mapping[str, Table], *, about: str, full: int, se
         by_table = {one: tables[one](options.runs, options.seed) for one in chosen}
         cells = [cell for own in by_table.values() for cell in own]
         if options.part:
-            kept = {one: [asdict(cell) for cell in own] for one, own in by_table.items()}
-            part = {"commit": commit(), "runs": options.runs, "tables": kept}
+            as_json = {one: [asdict(cell) for cell in own] for one, own in by_table.items()}
+            part = {"commit": commit(), "runs": options.runs, "tables": as_json}
             options.part.write_text(json.dumps(part), encoding="utf-8")
         if options.part or chosen != list(tables) or options.runs < full:
             print(table(cells))

@@ -45,12 +45,12 @@ def run_length(outcomes: list[float], reference: float) -> int:
 
 
 def own_lengths(runs: int, seed: int, case: str, reference: float, longest: int = LONGEST) -> list[float]:
-    found = []
+    rows = []
     for run in range(runs):
         rng = np.random.default_rng([seed, 8, list(REFERENCE_D).index(case), run])
         outcomes = rng.random(longest) < rate(case, np.arange(longest), rng.random())
-        found.append(float(run_length(outcomes.astype(float).tolist(), reference)))
-    return found
+        rows.append(float(run_length(outcomes.astype(float).tolist(), reference)))
+    return rows
 
 
 def other_lengths(runs: int, seed: int, case: str) -> dict[str, list[float]]:
@@ -58,17 +58,17 @@ def other_lengths(runs: int, seed: int, case: str) -> dict[str, list[float]]:
     rng = np.random.default_rng([seed, 8, list(REFERENCE_D).index(case)])
     phase = rng.random(runs)
     monitors = {name: (make(BASE), threshold) for name, (make, threshold) in MONITORS.items()}
-    found = {name: np.full(runs, float(LONGEST)) for name in monitors}
+    ends = {name: np.full(runs, float(LONGEST)) for name in monitors}
     for i in range(LONGEST):
         y = (rng.random(runs) < rate(case, i, phase)).astype(float)
         for name, (step, threshold) in list(monitors.items()):
-            alarmed = (step(y) >= threshold) & (found[name] == LONGEST)
-            found[name][alarmed] = i + 1
-            if alarmed.any() and (found[name] < LONGEST).all():
+            alarmed = (step(y) >= threshold) & (ends[name] == LONGEST)
+            ends[name][alarmed] = i + 1
+            if alarmed.any() and (ends[name] < LONGEST).all():
                 del monitors[name]
         if not monitors:
             break
-    return {name: lengths.tolist() for name, lengths in found.items()}
+    return {name: lengths.tolist() for name, lengths in ends.items()}
 
 
 def table_d(runs: int, seed: int) -> list[Cell]:

@@ -128,23 +128,25 @@ def table_c(runs: int, seed: int) -> list[Cell]:
             traffic = traffic_of(kind, level, rps)
             for alpha in (ALPHA_C, None) if (name, rps) == ("errors 1 to 30 %", 1) else (ALPHA_C,):
                 start = start_guardrail(traffic, alpha)
-                found = [
+                alarms = [
                     run_guardrail(np.random.default_rng([seed, 4, run]), traffic, start, compare=kind == "errors")
                     for run in range(runs)
                 ]
                 case = f"C {name}, {rps:g}/s" + ("" if alpha else ", the product's alpha")
-                cells += alarm_cells(case, found, median, alarmed, kind)
+                cells += alarm_cells(case, alarms, median, alarmed, kind)
             progress(f"C {name} {rps:g}/s")
     return cells + false_alarms(runs, seed)
 
 
-def alarm_cells(case: str, found: list[Alarm], median: float, alarmed: float | None, kind: GuardrailKind) -> list[Cell]:
-    seconds = sorted(a.seconds for a in found)
-    n, ours, late = len(found), seconds[len(found) // 2], seconds[int(0.9 * len(found))]
+def alarm_cells(
+    case: str, alarms: list[Alarm], median: float, alarmed: float | None, kind: GuardrailKind
+) -> list[Cell]:
+    seconds = sorted(a.seconds for a in alarms)
+    n, ours, late = len(alarms), seconds[len(alarms) // 2], seconds[int(0.9 * len(alarms))]
     spread = int(0.98 * sqrt(n))  # ranks of a 95 % interval of the median
     low, high = seconds[max(0, n // 2 - spread)], seconds[min(n - 1, n // 2 + spread)]
     rate = sum(s <= WITHIN_S[kind] for s in seconds) / n
-    requests = float(np.mean([a.candidate_requests for a in found]))
+    requests = float(np.mean([a.candidate_requests for a in alarms]))
     cells = [
         beside(
             f"{case}: alarmed within {WITHIN_S[kind] // 60} min vs {REFERENCE}", rate, alarmed, REFERENCE, "share", n
@@ -153,7 +155,7 @@ def alarm_cells(case: str, found: list[Alarm], median: float, alarmed: float | N
     if ours < inf:
         others = {REFERENCE: median}
         if kind == "errors":
-            others[THRESHOLD] = sorted(a.threshold_seconds for a in found)[n // 2]
+            others[THRESHOLD] = sorted(a.threshold_seconds for a in alarms)[n // 2]
         for name, other in others.items():
             known, ratio, top = (None, None, high) if other == inf else (other, ours / other, high)
             cells.append(
@@ -197,11 +199,11 @@ def false_alarms(runs: int, seed: int) -> list[Cell]:
         start = start_guardrail(traffic, ALPHA_C)
         tally, fooled = Tally(), 0
         for run in range(runs):
-            found = run_guardrail(
+            alarm = run_guardrail(
                 np.random.default_rng([seed, 5, run]), traffic, start, compare=traffic.kind == "errors"
             )
-            tally.add("alarm" if found.seconds < inf else "none", 0, 0)
-            fooled += found.threshold_seconds < inf
+            tally.add("alarm" if alarm.seconds < inf else "none", 0, 0)
+            fooled += alarm.threshold_seconds < inf
         other = fooled / runs if traffic.kind == "errors" else None
         cells.append(
             share_cell(f"C false alarm, {name}", tally, "alarm", other, THRESHOLD if other is not None else "none")

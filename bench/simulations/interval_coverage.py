@@ -27,7 +27,7 @@ NORMAL_FROM = 200
 
 
 @dataclass(frozen=True, kw_only=True)
-class Truth:
+class TrueRates:
     """``base``: the champion's mean by hour; ``difference``: the candidate's beside it."""
 
     difference: Callable[[int], float]
@@ -41,16 +41,18 @@ def at_swing(hour: int) -> float:
 
 
 CASES = {
-    "-5 pt": Truth(difference=lambda hour: -DELTA),
-    "+0 pt": Truth(difference=lambda hour: 0.0),
-    "+22 pt, base .60": Truth(difference=lambda hour: 0.22, base=lambda hour: 0.6),
-    "+5 pt, base swings by 10 pt a day": Truth(difference=lambda hour: DELTA, base=at_swing),
-    "+5 pt, scores": Truth(difference=lambda hour: DELTA, scores=True),
-    "the difference swings by 10 pt a day": Truth(difference=lambda hour: 0.1 * sin(2 * pi * hour / DAY), stays=False),
+    "-5 pt": TrueRates(difference=lambda hour: -DELTA),
+    "+0 pt": TrueRates(difference=lambda hour: 0.0),
+    "+22 pt, base .60": TrueRates(difference=lambda hour: 0.22, base=lambda hour: 0.6),
+    "+5 pt, base swings by 10 pt a day": TrueRates(difference=lambda hour: DELTA, base=at_swing),
+    "+5 pt, scores": TrueRates(difference=lambda hour: DELTA, scores=True),
+    "the difference swings by 10 pt a day": TrueRates(
+        difference=lambda hour: 0.1 * sin(2 * pi * hour / DAY), stays=False
+    ),
 }
 
 
-def run_interval(rng: np.random.Generator, truth: Truth) -> tuple[list[Block], tuple[Running, ...]]:
+def run_interval(rng: np.random.Generator, truth: TrueRates) -> tuple[list[Block], tuple[Running, ...]]:
     """One rollout to its end by the product's rule, and what was shown after each block that the gate counted."""
     rule = OwnRule(base=truth.base(0))
     start = rule.gate = QualityGate.start(

@@ -49,9 +49,9 @@ def draw_arrivals(rng: np.random.Generator, counts: list[int], slower: float, ar
         n, s = counts[at], counts[at + 1]
         for k, mean_h, good in ((s, GOOD_H, 1), (n - s, BAD_H, 0)):
             if k:
-                found = rng.multinomial(k, arrivals(mean_h * factor))
-                arriving[: len(found), at] += found
-                arriving[: len(found), at + 1] += good * found
+                arrived = rng.multinomial(k, arrivals(mean_h * factor))
+                arriving[: len(arrived), at] += arrived
+                arriving[: len(arrived), at + 1] += good * arrived
 
 
 def draw_in_time(rng: np.random.Generator, counts: list[int], slower: float, wait_h: int) -> list[int]:
@@ -91,11 +91,11 @@ def by_totals(rng: np.random.Generator, difference: float, slower: float) -> tup
         strata += arriving[:, hour]
         if not (strata[:, [0, 2]] > 0).all(axis=1).any():
             continue
-        found = asymptotic_bounds(
+        bounds = asymptotic_bounds(
             stratified([tuple(s) for s in strata.tolist()]), best_information=full_information(DELTA), alpha=0.05
         )
-        if found.upper < 0 or found.lower > -DELTA:
-            return "roll_back" if found.upper < 0 else "promote", int(strata[:, [0, 2]].sum()), on_candidate
+        if bounds.upper < 0 or bounds.lower > -DELTA:
+            return "roll_back" if bounds.upper < 0 else "promote", int(strata[:, [0, 2]].sum()), on_candidate
     return "inconclusive", int(strata[:, [0, 2]].sum()), on_candidate
 
 

@@ -79,7 +79,7 @@ class Cohort:
 
 def draw_cohort(rng: np.random.Generator, stage: int, case: Delays) -> Cohort:
     n_c = int(rng.binomial(BLOCK, case.ladder[stage]))
-    found = {}
+    rows = {}
     arms = zip(PER_ARM, (n_c, BLOCK - n_c), (BASE + case.difference, BASE), case.slower, strict=True)
     for arm, n, success, slower in arms:
         good = int(rng.binomial(n, success))
@@ -88,8 +88,8 @@ def draw_cohort(rng: np.random.Generator, stage: int, case: Delays) -> Cohort:
         for at, (k, mean_h) in enumerate(((good, GOOD_H), (bad, BAD_H))):
             come, n_late, hours_late = drawn(rng, k, mean_h * slower, case.window_h)
             in_time[at], late, hours = come, late + n_late, hours + hours_late
-        found[arm] = (sum(in_time), in_time[0], late, hours)
-    return Cohort(stage=stage, labels=found)
+        rows[arm] = (sum(in_time), in_time[0], late, hours)
+    return Cohort(stage=stage, labels=rows)
 
 
 def drawn(rng: np.random.Generator, n: int, mean_h: float, window_h: int) -> tuple[int, int, float]:
@@ -118,14 +118,14 @@ def run_delayed(rng: np.random.Generator, case: Delays) -> tuple[str, int, str]:
             continue
         now = START + timedelta(hours=hour + 1)
         rollout = replace(rollout_at(stage), ladder=case.ladder, settings=settings)
-        found = next_action(rollout, state, at=now, clock_at=now)
-        if found.act == "advance":
+        action = next_action(rollout, state, at=now, clock_at=now)
+        if action.act == "advance":
             stage += 1
-        elif found.act == "promote":
-            return "promote", state.quality.labelled, found.reason
-        elif found.act == "rollback":
+        elif action.act == "promote":
+            return "promote", state.quality.labelled, action.reason
+        elif action.act == "rollback":
             ends = {"inconclusive": "later" if state.late.later is not None else "inconclusive"}
-            return ends.get(found.outcome, "roll_back"), state.quality.labelled, found.reason
+            return ends.get(action.outcome, "roll_back"), state.quality.labelled, action.reason
     return "inconclusive", state.quality.labelled, ""
 
 

@@ -50,8 +50,8 @@ RIVALS: dict[str, Callable[[], Ramp]] = {
 
 def exposed(tally: Tally) -> list[float]:
     """Of the first 8,000 labelled units, those that got the candidate: a promoted one goes on to everybody."""
-    found = zip(tally.ends, tally.labels, tally.on_candidate, strict=True)
-    return [on + (BUDGET - n if end == "promote" else 0) for end, n, on in found]
+    runs = zip(tally.ends, tally.labels, tally.on_candidate, strict=True)
+    return [on + (BUDGET - n if end == "promote" else 0) for end, n, on in runs]
 
 
 def run_ramp(rng: np.random.Generator, ramp: Ramp, difference: float) -> tuple[str, int, float]:
@@ -145,13 +145,13 @@ def watch_totals(blocks: Iterable[list[int]], *, by_package: bool) -> tuple[str,
         total = tuple(a + b for a, b in zip(total, counts, strict=True))  # type: ignore[assignment]
         if not 0 < total[1] < total[0] or not 0 < total[3] < total[2]:
             continue
-        found = (
+        runs = (
             sequential(total)
             if by_package
             else asymptotic_bounds(pooled(*total), best_information=full_information(DELTA), alpha=0.05)
         )
-        if found is not None and (found.upper < 0 or found.lower > -DELTA):
-            return "roll_back" if found.upper < 0 else "promote", n, 0.0
+        if runs is not None and (runs.upper < 0 or runs.lower > -DELTA):
+            return "roll_back" if runs.upper < 0 else "promote", n, 0.0
     return "inconclusive", n, 0.0
 
 

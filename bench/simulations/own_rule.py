@@ -53,7 +53,7 @@ class OwnRule:
             max_labelled=self.labels,
             waits_for=waits_for,
         )
-        found = stopping_rule(standing).action
-        if found == "advance":
+        action = stopping_rule(standing).action
+        if action == "advance":
             self.stage += 1
-        return ENDINGS.get(found)
+        return ENDINGS.get(action)

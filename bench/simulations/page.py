@@ -195,10 +195,10 @@ def _days(cells: Sequence[Cell]) -> tuple[str, str]:
         if is_wrong or (what not in ends and cell["other"] is not None):
             row[f"{column} before"] = f"{cell['other']:{form}}"
     counts = ("labels", "labels before", "days", "days before")
-    told = ("told in the holdback's week", "days from the turn until told")
+    headers = ("told in the holdback's week", "days from the turn until told")
     columns = (
         ("wrong", "wrong before", "inconclusive", *counts),
-        ("wrong", "wrong before", "promoted", *counts, *told),
+        ("wrong", "wrong before", "promoted", *counts, *headers),
     )
     both = [
         table("case", {name: {c: row[c] for c in shown if c in row} for name, row in rows.items()})

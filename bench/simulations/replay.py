@@ -78,18 +78,18 @@ def replay(
 
 def cookie_cats(folder: Path, field: str) -> dict[str, Arm]:
     """Users per version and how many came back (retention_1 or retention_7)."""
-    found: dict[str, list[int]] = {}
+    counts: dict[str, list[int]] = {}
     for row in _rows(folder / "cookie_cats"):
-        found.setdefault(row["version"], []).append(int(row[field]))
-    return {version: Arm(n=len(values), good=sum(values)) for version, values in found.items()}
+        counts.setdefault(row["version"], []).append(int(row[field]))
+    return {version: Arm(n=len(values), good=sum(values)) for version, values in counts.items()}
 
 
 def open_bandit(folder: Path) -> dict[str, Arm]:
     """Impressions and clicks per recorded policy."""
-    found: dict[str, list[int]] = {}
+    counts: dict[str, list[int]] = {}
     for row in _rows(folder / "open_bandit"):
-        found.setdefault(row["policy"], []).append(int(row["click"]))
-    return {policy: Arm(n=len(values), good=sum(values)) for policy, values in found.items()}
+        counts.setdefault(row["policy"], []).append(int(row["click"]))
+    return {policy: Arm(n=len(values), good=sum(values)) for policy, values in counts.items()}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,18 +101,18 @@ class HeadlineTest:
 
 
 def upworthy(folder: Path) -> list[HeadlineTest]:
-    found = []
+    rows = []
     for path in sorted((folder / "upworthy").glob("*.jsonl")):
         for line in path.read_text(encoding="utf-8").splitlines():
             expected: dict[str, Any] = json.loads(line)["expected"]
             arms = tuple(Arm(n=a["impressions"], good=a["clicks"]) for a in expected["arms"])
-            found.append(HeadlineTest(arms=arms, risky=bool(expected["srm_risk_period"])))
-    return found
+            rows.append(HeadlineTest(arms=arms, risky=bool(expected["srm_risk_period"])))
+    return rows
 
 
 def _rows(folder: Path) -> list[dict[str, str]]:
-    found = []
+    rows = []
     for path in sorted(folder.glob("*.csv")):
         with path.open(encoding="utf-8", newline="") as file:
-            found += list(csv.DictReader(file))
-    return found
+            rows += list(csv.DictReader(file))
+    return rows

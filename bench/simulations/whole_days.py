@@ -138,11 +138,11 @@ def _run(rng: np.random.Generator, case: Case, mean: float, names: tuple[str, ..
     for rule in names:
         rules.ends.setdefault(rule, ("inconclusive", rules.gate.labelled, MAX_HOURS))
     if case.turns is not None and rules.ends[OURS][0] == "promote":
-        rules.ends[HOLDBACK] = _told(rng, case, rules, begins)
+        rules.ends[HOLDBACK] = _alert_of_holdback(rng, case, rules, begins)
     return rules.ends
 
 
-def _told(rng: np.random.Generator, case: Case, rules: Rules, begins: float) -> tuple[str, int, int]:
+def _alert_of_holdback(rng: np.random.Generator, case: Case, rules: Rules, begins: float) -> tuple[str, int, int]:
     """The week after the promotion, in which 5 % stay on the champion before: whether and when the alert opens."""
     promoted = rules.ends[OURS][2]
     for hour in range(promoted, promoted + 168):
@@ -239,23 +239,23 @@ def table_days(runs: int, seed: int, names: list[str]) -> list[Cell]:
     for name in names:
         case = CASES[name]
         for mean in case.differences:
-            ours, before, told = Tally(), Tally(), Tally()
+            ours, before, after = Tally(), Tally(), Tally()
             for i in range(runs):
                 at = [seed, 12, list(CASES).index(name), round(mean * 1000) + 1000, i]
                 ends = run(case, mean, at)
                 for tally, (end, labels, hours) in ((ours, ends[OURS]), (before, ends[BEFORE])):
                     tally.add(end, labels, hours)
                 if HOLDBACK in ends:
-                    told.add(*ends[HOLDBACK])
+                    after.add(*ends[HOLDBACK])
             label = f"days, {name}, {100 * mean:+.0f} pt"
             cells += [share_cell(f"{label}: {end}", ours, end, before.share(end), BEFORE) for end in ENDS]
             for what, unit, of in (("labels", "labels, mean", "labels"), ("days", "days, mean", "on_candidate")):
                 scale = 24 if what == "days" else 1
                 mine, other = ([x / scale for x in getattr(tally, of)] for tally in (ours, before))
                 cells += mean_cell(f"{label}: {what}", mine, float(np.mean(other)), BEFORE, unit)
-            if told.ends:
-                hours = [h / 24 for h, end in zip(told.on_candidate, told.ends, strict=True) if end == "told"]
-                cells.append(share_cell(f"{label}: told in the holdback's week", told, "told", None, "none"))
+            if after.ends:
+                hours = [h / 24 for h, end in zip(after.on_candidate, after.ends, strict=True) if end == "told"]
+                cells.append(share_cell(f"{label}: told in the holdback's week", after, "told", None, "none"))
                 cells += mean_cell(f"{label}: days from the turn until told", hours, None, "none", "days, mean")
             progress(label)
     return cells

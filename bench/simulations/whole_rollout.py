@@ -189,13 +189,13 @@ def run_whole(rng: np.random.Generator, truth: Truth, start: evidence_state.Evid
         content, _ = quality_block(rng, truth, stage, hour)
         state = evidence_state.after(state, stored("quality", content), SETTINGS, LADDER)
         now = START + timedelta(hours=hour + 1)
-        found = next_action(rollout, state, at=now, clock_at=now)
-        if found.act == "advance":
+        action = next_action(rollout, state, at=now, clock_at=now)
+        if action.act == "advance":
             stage += 1
-        elif found.act == "promote":
+        elif action.act == "promote":
             return "promote", state.quality.labelled, units
-        elif found.act == "rollback":
-            return "inconclusive" if found.outcome == "inconclusive" else "roll_back", state.quality.labelled, units
+        elif action.act == "rollback":
+            return "inconclusive" if action.outcome == "inconclusive" else "roll_back", state.quality.labelled, units
     return "inconclusive", state.quality.labelled, units
 
 

@@ -72,23 +72,23 @@ def chats() -> Iterator[Chats]:
 
 def cells(rounds: int, seconds: float) -> list[Cell]:
     """Milliseconds that a chat takes longer than the same request sent to the model itself."""
-    found = []
+    cells = []
     with chats() as place:
         _look(place)
         for streams in (False, True):
             for n in STREAMS:
                 ours, other = in_turns(place, n, streams, rounds, seconds)
                 how = f"{n} streams of {N_PIECES} pieces" if streams else f"{n} at once, answers whole"
-                found += [_overhead(f"{what} of a chat, {how}", ours, other, what) for what in ("p50", "p99")]
-    return found
+                cells += [_overhead(f"{what} of a chat, {how}", ours, other, what) for what in ("p50", "p99")]
+    return cells
 
 
 def in_turns(place: Chats, n: int, streams: bool, rounds: int, seconds: float) -> tuple[list[Load], list[Load]]:
     """Loads through Detent and of the model itself, by turns."""
-    asked = [f"POST {PATH} {json.dumps(_asked(streams), separators=(',', ':'))}"]
+    requests = [f"POST {PATH} {json.dumps(_body(streams), separators=(',', ':'))}"]
     sides = {place.url: place.headers, place.model_url: {"Content-Type": "application/json"}}
-    found = client.in_turns(sides, asked, rounds=rounds, seconds=seconds, connections=n)
-    return found[place.url], found[place.model_url]
+    loads = client.in_turns(sides, requests, rounds=rounds, seconds=seconds, connections=n)
+    return loads[place.url], loads[place.model_url]
 
 
 def _overhead(case: str, ours: Sequence[Load], other: Sequence[Load], what: str) -> Cell:
@@ -106,7 +106,7 @@ def _overhead(case: str, ours: Sequence[Load], other: Sequence[Load], what: str)
     )
 
 
-def _asked(streams: bool) -> dict[str, object]:
+def _body(streams: bool) -> dict[str, object]:
     text = "I was charged twice for the same invoice."
     return {"model": FAMILY, "stream": streams, "user": "u1", "messages": [{"role": "user", "content": text}]}
 
@@ -114,7 +114,7 @@ def _asked(streams: bool) -> dict[str, object]:
 def _look(place: Chats) -> None:
     """Raises where what is to be measured is not what a client would get."""
     for streams in (False, True):
-        answer = httpx.post(place.url + PATH, json=_asked(streams), headers=place.headers, timeout=30)
+        answer = httpx.post(place.url + PATH, json=_body(streams), headers=place.headers, timeout=30)
         answer.raise_for_status()
         assert (answer.text.count('"content":') >= N_PIECES) if streams else WORDS in answer.text, answer.text
 

@@ -80,15 +80,23 @@ def ask(
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "requests"
         file.write_text("\n".join(requests) + "\n", encoding="utf-8")
-        given = [f"{name}: {value}" for name, value in (headers or {}).items()]
+        header_lines = [f"{name}: {value}" for name, value in (headers or {}).items()]
         if shutil.which("wrk"):
             script = Path(folder) / "script.lua"
             script.write_text(SCRIPT, encoding="utf-8")
-            marked = [word for header in given for word in ("-H", header)]
+            marked = [word for header in header_lines for word in ("-H", header)]
             command = ["wrk", "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s", "--timeout", "30s", *marked]
             command += ["-s", str(script), url, "--", str(file)]
         else:
-            command = [sys.executable, str(OWN), url, str(file), str(connections), str(seconds), json.dumps(given)]
+            command = [
+                sys.executable,
+                str(OWN),
+                url,
+                str(file),
+                str(connections),
+                str(seconds),
+                json.dumps(header_lines),
+            ]
         done = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 60)
     if done.returncode != 0 or "{" not in done.stdout:
         raise ClientFailed(f"The client failed: {done.stderr or done.stdout}")
@@ -100,7 +108,7 @@ def ask(
 
 def in_turns(
     sides: Mapping[str, Mapping[str, str]],
-    asked: Sequence[str],
+    requests: Sequence[str],
     *,
     rounds: int,
     seconds: float,
@@ -108,14 +116,14 @@ def in_turns(
 ) -> dict[str, list[Load]]:
     """Loads by address, one of each round. The side that begins changes from round to round."""
     for url, headers in sides.items():
-        ask(url, asked, connections=connections, seconds=WARM_S, headers=headers)
-    found: dict[str, list[Load]] = {url: [] for url in sides}
+        ask(url, requests, connections=connections, seconds=WARM_S, headers=headers)
+    loads: dict[str, list[Load]] = {url: [] for url in sides}
     for number in range(rounds):
         for url in list(sides)[:: 1 if number % 2 else -1]:
-            load = ask(url, asked, connections=connections, seconds=seconds, headers=sides[url])
-            found[url].append(load)
+            load = ask(url, requests, connections=connections, seconds=seconds, headers=sides[url])
+            loads[url].append(load)
             print(f"{url} {load.per_s:,.0f}/s p50 {load.p50_ms:.2f} p99 {load.p99_ms:.2f} ms", file=sys.stderr)
-    return found
+    return loads
 
 
 def ratio_of_rates(case: str, ours: Sequence[Load], other: Sequence[Load], name: str) -> Cell:
@@ -151,16 +159,16 @@ def steady(
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "requests"
         file.write_text("\n".join(requests) + "\n", encoding="utf-8")
-        given = json.dumps([f"{name}: {value}" for name, value in (headers or {}).items()])
-        command = [sys.executable, str(OWN), url, str(file), str(connections), str(seconds), given, str(per_s)]
+        header_lines = json.dumps([f"{name}: {value}" for name, value in (headers or {}).items()])
+        command = [sys.executable, str(OWN), url, str(file), str(connections), str(seconds), header_lines, str(per_s)]
         process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         try:
             yield
-            told, _ = process.communicate(timeout=seconds + 60)
+            output, _ = process.communicate(timeout=seconds + 60)
         finally:
             process.kill()
             process.wait()
-    load = Load(**json.loads(told.strip().splitlines()[-1])) if process.returncode == 0 else None
+    load = Load(**json.loads(output.strip().splitlines()[-1])) if process.returncode == 0 else None
     if load is None or load.failed:
         raise ClientFailed("Requests of the steady client failed, so nothing was measured beside them.")
     if load.per_s < 0.9 * per_s:

@@ -133,9 +133,9 @@ def add_key(settings: Settings, role: Role) -> None:
 def address_of(settings: Settings, name: str, process: subprocess.Popen[bytes]) -> str:
     until = time.monotonic() + START_S
     while time.monotonic() < until and process.poll() is None:
-        found = find(settings, name)
-        if found is not None and found.url is not None:
-            return found.url
+        server = find(settings, name)
+        if server is not None and server.url is not None:
+            return server.url
         time.sleep(0.1)
     raise RuntimeError(f"The {name} did not start, so nothing can be measured; its log is in its home under var/log.")
 

@@ -27,10 +27,10 @@ def cells(minutes: float) -> list[Cell]:
         prompts = [f"GET /v1/families/{FAMILY}/prompt?unit=u{i}" for i in range(20_000)]
         events = posts(tokens_of(place, 2_000), next(iter(KINDS)), batch=BATCH, n=200)
         sampled: list[float] = []
-        given = {"seconds": seconds, "headers": place.headers}
+        order = {"seconds": seconds, "headers": place.headers}
         with (
-            client.steady(place.url, prompts, connections=PROMPT_CONNECTIONS, per_s=PROMPTS_PER_S, **given),
-            client.steady(place.url, events, connections=BATCH_CONNECTIONS, per_s=BATCHES_PER_S, **given),
+            client.steady(place.url, prompts, connections=PROMPT_CONNECTIONS, per_s=PROMPTS_PER_S, **order),
+            client.steady(place.url, events, connections=BATCH_CONNECTIONS, per_s=BATCHES_PER_S, **order),
         ):
             until = time.monotonic() + seconds
             while time.monotonic() < until:
@@ -45,12 +45,12 @@ def of_samples(sampled: Sequence[float], a_minute: int) -> list[Cell]:
     if len(minutes) < 3:
         raise client.ClientFailed(f"{len(minutes)} minutes are too few to tell growth; ask for at least three.")
     growth, low, high = slope(sampled[a_minute:], a_minute)
-    found = [_minute(number, minute) for number, minute in enumerate(minutes, start=1)]
+    cells = [_minute(number, minute) for number, minute in enumerate(minutes, start=1)]
     spread = f"{min(sampled):.4g} to {max(sampled):.4g} MiB held"
     print(f"{growth:.3f} MiB a minute ({low:.3f} to {high:.3f}), {spread}", file=sys.stderr)
     case = f"growth of memory from the second minute on, {len(minutes)} minutes"
     unit = f"MiB a minute; {low:.3g} to {high:.3g}; {spread}"
-    return [_cell(case, growth, unit, len(sampled)), *found]
+    return [_cell(case, growth, unit, len(sampled)), *cells]
 
 
 def slope(sampled: Sequence[float], a_minute: int) -> tuple[float, float, float]:

@@ -41,7 +41,7 @@ GROWTH_BAR = ("ratio at most", 1.3)
 
 def page(*results: Result) -> str:
     by_name = {result["name"]: result for result in results}
-    missed = [cell["case"] for result in results for cell in result["cells"] if not _kept(cell, result["name"])]
+    missed = [cell["case"] for result in results for cell in result["cells"] if not _is_met(cell, result["name"])]
     left_out = [title for name, title in SECTIONS.items() if name not in by_name]
     verdicts = [f"Not measured here: {', '.join(left_out)}."] if left_out else []
     verdicts.append(
@@ -66,7 +66,7 @@ def bar_of(case: str, name: str) -> tuple[str, float] | None:
     return next(((what, bound) for begins, what, bound in BARS if case.startswith(begins)), None)
 
 
-def _kept(cell: Mapping[str, Any], name: str) -> bool:
+def _is_met(cell: Mapping[str, Any], name: str) -> bool:
     bar = bar_of(cell["case"], name)
     if bar is None:
         return True

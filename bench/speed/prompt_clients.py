@@ -89,8 +89,8 @@ def timed(call, n, n_threads):
 
 
 def main():
-    asked = json.loads(sys.argv[1])
-    calls, name = CLIENTS[asked["client"]](asked["url"], asked["key"], asked["family"])
+    order = json.loads(sys.argv[1])
+    calls, name = CLIENTS[order["client"]](order["url"], order["key"], order["family"])
     first = calls["prompt"](UNITS[0])
     turns = [dict(turn) for turn in first]
     print(json.dumps({"name": name, "messages": turns}), flush=True)

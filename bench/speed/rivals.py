@@ -60,8 +60,8 @@ def sized(file: Path) -> Starlette:
 
 def durable(file: Path) -> Starlette:
     """FILE: {"database", "rows": [[table, {column: value}], ...]}; each event becomes these rows, with its own id."""
-    given = json.loads(file.read_text(encoding="utf-8"))
-    writing = Writing(given["database"], given["rows"])
+    order = json.loads(file.read_text(encoding="utf-8"))
+    writing = Writing(order["database"], order["rows"])
 
     async def feedback(request: Request) -> Response:
         event = json.loads(await request.body())
@@ -76,12 +76,12 @@ def filling(file: Path) -> Starlette:
     answer = json.loads(file.read_text(encoding="utf-8"))
 
     async def render(request: Request) -> Response:
-        asked = await request.json()
-        int.from_bytes(hashlib.sha256(b"salt\x00" + asked["unit"].encode()).digest()[:4], "big")
+        body = await request.json()
+        int.from_bytes(hashlib.sha256(b"salt\x00" + body["unit"].encode()).digest()[:4], "big")
         messages = []
         for message in answer["messages"]:
             text = message["content"]
-            for name, value in asked["variables"].items():
+            for name, value in body["variables"].items():
                 text = text.replace("{{" + name + "}}", value)
             messages.append({**message, "content": text})
         return Response(json.dumps({**answer, "messages": messages}).encode(), media_type="application/json")
@@ -94,9 +94,9 @@ def answering(file: Path) -> Any:
 
     FILE: {"whole": an answer, "pieces": [chunks of a stream, ...], "first_s"?: before the first, "between_s"?}.
     """
-    given = json.loads(file.read_text(encoding="utf-8"))
-    whole = json.dumps(given["whole"]).encode()
-    pieces = [b"data: %b\n\n" % json.dumps(piece).encode() for piece in given["pieces"]] + [b"data: [DONE]\n\n"]
+    order = json.loads(file.read_text(encoding="utf-8"))
+    whole = json.dumps(order["whole"]).encode()
+    pieces = [b"data: %b\n\n" % json.dumps(piece).encode() for piece in order["pieces"]] + [b"data: [DONE]\n\n"]
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         message = await receive()
@@ -111,7 +111,7 @@ def answering(file: Path) -> Any:
             headers.append((b"content-length", b"%d" % len(whole)))
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         for n, piece in enumerate(sent, start=1):
-            wait_s = given.get("first_s" if n == 1 else "between_s", 0.0)
+            wait_s = order.get("first_s" if n == 1 else "between_s", 0.0)
             if wait_s:
                 await asyncio.sleep(wait_s)
             await send({"type": "http.response.body", "body": piece, "more_body": n < len(sent)})

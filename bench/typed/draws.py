@@ -95,8 +95,8 @@ class Table:
         path, name = self.folder / f"draw_{number:03d}.json", f"draw_{number:03d}"
         self.folder.mkdir(parents=True, exist_ok=True)
         if path.exists():
-            made = _read(path)
-            if not typed or made.typed_same is not None:
+            draw = _read(path)
+            if not typed or draw.typed_same is not None:
                 return False
             family, study = self._family(name), self._kept_study(name)
         else:
@@ -104,10 +104,10 @@ class Table:
             rows = rng.integers(len(self.pool), size=len(self.pool))
             family = self._family(name)
             study = self._study(family, rows)
-            made = self._judged(number, family, study, rows)
+            draw = self._judged(number, family, study, rows)
         if typed:
-            made = replace(made, typed_same=self._typed(family, study))
-        path.write_text(json.dumps(asdict(made)) + "\n", encoding="utf-8")
+            draw = replace(draw, typed_same=self._typed(family, study))
+        path.write_text(json.dumps(asdict(draw)) + "\n", encoding="utf-8")
         return True
 
     def _kept_study(self, family: str) -> Study:
@@ -179,16 +179,16 @@ class Table:
             begun = next((s for s in self.store.studies.page(tx, family=family.name)[0] if s.status != "failed"), None)
         if begun is None:
             self.store.write(write)
-        made = begun or create_study(
+        study = begun or create_study(
             study_context(self.store, clock, family, self.models, actor="bench"),
             StudyRequest(family=family.name, strategy="replay", aim="cost", budget=BudgetBody(calls=CALLS)),
         )
-        assert isinstance(made, Study)
+        assert isinstance(study, Study)
         source = SimpleNamespace(
-            get=lambda name: Recorded(self, name), describe=self.models.describe, price=self.models.price
+            get=lambda name: ReplayedTier(self, name), describe=self.models.describe, price=self.models.price
         )
         ended = run_study(
-            made.id,
+            study.id,
             JobContext(
                 store=self.store,
                 clock=clock,
@@ -234,8 +234,8 @@ class Table:
         """What the boldest threshold saves that the holdout does not reject: all are tried, from the boldest on."""
         sure, gain = held.confidence[:, 0], held.score[:, 0] - held.score[:, 1]
         for accept in np.unique(sure[~np.isnan(sure)]).tolist():
-            kept = gain[sure >= accept]
-            wins, losses = int((kept > 0).sum()), int((kept < 0).sum())
+            accepted = gain[sure >= accept]
+            wins, losses = int((accepted > 0).sum()), int((accepted < 0).sum())
             if (
                 wins - losses > -MARGIN * len(held)
                 and exact_p(len(held), wins, losses, MARGIN) <= 1 - CONFIDENCE + 1e-12
@@ -243,15 +243,15 @@ class Table:
                 return self._true(CascadeSetting(tiers=(CHEAP, STRONG), accept=(accept,)))[0]
         return 0.0
 
-    def _truth(self, found: FoundThresholds) -> tuple[float, float]:
-        return self._true(found.setting)
+    def _truth(self, thresholds: FoundThresholds) -> tuple[float, float]:
+        return self._true(thresholds.setting)
 
     def _true(self, setting: CascadeSetting | None) -> tuple[float, float]:
         """Share of the dollars saved and score lost on the whole table."""
         if setting is None:
             return 0.0, 0.0
-        found = replay(self.pool, setting)
-        return found.saved_share.mean, found.loss.mean
+        outcome = replay(self.pool, setting)
+        return outcome.saved_share.mean, outcome.loss.mean
 
     def _setting(self, family: Family, winner: str) -> CascadeSetting:
         with self.store.read() as tx:
@@ -266,9 +266,9 @@ class Table:
         self._copy_without_studies(copy, family.name)
         words = f"study run {family.name} --strategy replay --aim cost --budget-calls {CALLS} --json".split()
         said = typed(copy, *words, allowed=(DONE, REFUSED))
-        told = json.loads(said)
-        found: Mapping[str, Any] = told.get("study", told)
-        return (found.get("outcome"), found.get("winner")) == (study.outcome, study.winner)
+        body = json.loads(said)
+        again: Mapping[str, Any] = body.get("study", body)
+        return (again.get("outcome"), again.get("winner")) == (study.outcome, study.winner)
 
     def _copy_without_studies(self, copy: Path, family: str) -> None:
         """A home with this family only and the journal, and nothing of its study:
@@ -297,7 +297,7 @@ def _read(path: Path) -> Draw:
     return Draw(**{**one, "winner": None if one["winner"] is None else tuple(one["winner"])})
 
 
-class Recorded:
+class ReplayedTier:
     """A tier that says what was recorded."""
 
     retries = 0

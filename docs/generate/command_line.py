@@ -47,17 +47,19 @@ def command_line() -> str:
     parts, later = ["# Command line", LEAD], []
     for name, one in sorted(root.commands.items(), key=lambda item: hasattr(item[1], "commands")):
         inner = getattr(one, "commands", None)
-        told = [
+        lines = [
             part
             for verb, command in (inner or {"": one}).items()
-            for part in _told(f"detent {name} {verb}".strip(), command, "##" if inner is None else "###", guides, later)
+            for part in _section(
+                f"detent {name} {verb}".strip(), command, "##" if inner is None else "###", guides, later
+            )
         ]
-        parts += [f"## detent {name}", one.help, *told] if told and inner is not None else told
+        parts += [f"## detent {name}", one.help, *lines] if lines and inner is not None else lines
     named = ", ".join(f"`{name}`" for name in later)
     return page(*parts, "## Not yet", f"These exist and answer with one sentence and exit code 1: {named}.")
 
 
-def _told(name: str, command: Any, level: str, guides: dict[str, list[str]], later: list[str]) -> list[str]:
+def _section(name: str, command: Any, level: str, guides: dict[str, list[str]], later: list[str]) -> list[str]:
     """Heading, usage, help and options of a command; one that a later version brings is named in ``later`` alone."""
     if command.help.startswith("Not yet"):
         later.append(name)
@@ -109,12 +111,12 @@ def _strategies() -> str:
 
 def _guides() -> dict[str, list[str]]:
     """By command the pages that show it as code, as links."""
-    found: dict[str, list[str]] = {}
+    guides_of: dict[str, list[str]] = {}
     for path in sorted(path for folder in GUIDES for path in (ROOT / "docs" / folder).glob("*.md")):
         text = path.read_text(encoding="utf-8")
         shown = re.findall(r"^ {4}detent ([a-z]+(?: [a-z]+)?)", text, re.MULTILINE)
         for command in dict.fromkeys([*shown, *(words.split()[0] for words in shown)]):
-            links = found.setdefault(command, [])
+            links = guides_of.setdefault(command, [])
             if len(links) < MOST_GUIDES:
                 links.append(f"[{title(path)}](../{path.relative_to(Path(ROOT / 'docs')).as_posix()})")
-    return found
+    return guides_of

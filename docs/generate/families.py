@@ -35,7 +35,7 @@ and let a first search run; they leave few examples for the sealed comparison, s
 {commands}
 
 The [file](../../../families/{name}/family.yaml) has the prompts; [family.yaml](../family.md) says what each key means,
-[scorers](../scorers.md) what each score measures, and [families measured](../families-measured.md) how far a study got.
+[metrics](../scorers.md) what each score measures, and [families measured](../families-measured.md) how far a study got.
 """
 
 

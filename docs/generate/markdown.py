@@ -35,8 +35,8 @@ def linked(text: str, up: str = "") -> str:
     or from as many folders below it as ``up`` climbs.
     """
 
-    def link(found: re.Match[str]) -> str:
-        path = found[1]
+    def link(match: re.Match[str]) -> str:
+        path = match[1]
         target = path.removeprefix("reference/") if path.startswith("reference/") else f"../{path}"
         return f"[{title(ROOT / 'docs' / path)}]({up}{target})"
 

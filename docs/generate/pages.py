@@ -28,15 +28,21 @@ def problems() -> str:
     by_status = sorted((status, error.slug, error.title, text) for error, (status, text) in PROBLEMS.items())
     parts = []
     for heading, statuses in GROUPS.items():
-        told = [
+        lines = [
             (f"### `{slug}`", f"{status}, {title}. {text}")
             for status, slug, title, text in by_status
             if status in statuses
         ]
-        parts += [heading, *(part for one in told for part in one)]
+        parts += [heading, *(part for one in lines for part in one)]
     return page("# Problems", LEAD, *parts)
 
 
 def pages() -> dict[Path, str]:
-    made = {"cli": command_line(), "problems": problems(), "rest": rest(), "scorers": scorers(), "settings": settings()}
-    return {**{REFERENCE / f"{name}.md": text for name, text in made.items()}, **families()}
+    texts = {
+        "cli": command_line(),
+        "problems": problems(),
+        "rest": rest(),
+        "scorers": scorers(),
+        "settings": settings(),
+    }
+    return {**{REFERENCE / f"{name}.md": text for name, text in texts.items()}, **families()}

@@ -116,7 +116,7 @@ def rest() -> str:
             )
         ],
     }
-    groups = [part for name in routes.groups for part in (f"## {name}", *routes.told(name), *last.get(name, ()))]
+    groups = [part for name in routes.groups for part in (f"## {name}", *routes.lines(name), *last.get(name, ()))]
     roles = table(("Route", "Role"), _roles())
     return page("# REST, version 1", LEAD, roles, NO_KEY, *groups)
 
@@ -139,13 +139,13 @@ class _Routes:
         self._schemas = document["components"]["schemas"]
         self._listed: set[str] = set()
         self._explained: set[str] = set()
-        found: dict[str, dict[str, Any]] = {name: {} for name in ORDER}
+        groups: dict[str, dict[str, Any]] = {name: {} for name in ORDER}
         for path, methods in document["paths"].items():
             for method, operation in methods.items():
-                found.setdefault(operation["tags"][0], {})[f"{method.upper()} {path}"] = operation
-        self.groups = dict(sorted(found.items(), key=lambda item: ((*ORDER, item[0]).index(item[0]), item[0])))
+                groups.setdefault(operation["tags"][0], {})[f"{method.upper()} {path}"] = operation
+        self.groups = dict(sorted(groups.items(), key=lambda item: ((*ORDER, item[0]).index(item[0]), item[0])))
 
-    def told(self, group: str) -> Iterator[str]:
+    def lines(self, group: str) -> Iterator[str]:
         for route, operation in self.groups[group].items():
             yield f"### {route}"
             text, _, after = operation["description"].partition("\n\nRole: ")
@@ -153,12 +153,14 @@ class _Routes:
             # Parameters and members of the body, but those that are said once for all routes.
             content = operation.get("requestBody", {}).get("content", {"": {}})
             body = self._opened(next(iter(content.values())).get("schema", {}))
-            found = {one["name"]: (one["in"], one) for one in operation.get("parameters", ()) if one["in"] != "path"}
+            parameters = {
+                one["name"]: (one["in"], one) for one in operation.get("parameters", ()) if one["in"] != "path"
+            }
             for name, one in body.get("properties", {}).items():
-                found.setdefault(name, ("body, needed" if name in body.get("required", ()) else "body", one))
+                parameters.setdefault(name, ("body, needed" if name in body.get("required", ()) else "body", one))
             rows = [
                 (f"`{name}`", place, self._held(one.get("schema", one)), _plain(one.get("description", "")))
-                for name, (place, one) in found.items()
+                for name, (place, one) in parameters.items()
                 if name not in SAID_ABOVE
             ]
             if "anyOf" in body:
@@ -246,7 +248,7 @@ def _members(schema: Mapping[str, Any]) -> str:
 def _plain(text: str) -> str:
     """A docstring as a paragraph: null in place of None, code in single quotes."""
     text = re.sub(r"(?<!-)\bNone\b(?!-)", "null", text.replace("``", "`"))
-    text = re.sub(r"\b(True|False)\b", lambda found: found[1].lower(), text)
+    text = re.sub(r"\b(True|False)\b", lambda word: word[1].lower(), text)
     return linked(" ".join(text.split()))
 
 

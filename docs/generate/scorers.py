@@ -85,24 +85,24 @@ def scorers() -> str:
         parts += [
             f"## {name}",
             *leads,
-            table(("Scorer", "Parsers", "Measures", "Parameters", "Source"), rows),
+            table(("Metric", "Parsers", "Measures", "Parameters", "Source"), rows),
             "\n".join(details),
         ]
-    return page("# Scorers", *parts)
+    return page("# Metrics of answers", *parts)
 
 
 def _read(record: MetricRecord) -> dict[str, list[str]]:
     """The docstring's paragraphs under "", and what stands under each of its sections."""
     text, *rest = SECTION.split(inspect.getdoc(record.judge) or "")
-    found = {"": [_line(part) for part in text.strip().split("\n\n")], "Args": [], "Raises": [], "Source": [""]}
+    sections = {"": [_line(part) for part in text.strip().split("\n\n")], "Args": [], "Raises": [], "Source": [""]}
     for name, body in zip(rest[::2], rest[1::2], strict=True):
-        found[name] = [_line(re.sub(r"^[A-Z]\w+: ", "", body.strip()))]
+        sections[name] = [_line(re.sub(r"^[A-Z]\w+: ", "", body.strip()))]
         if name == "Args":
             lines = [_line(one) for one in re.split(r"\n(?=    \w)", f"\n{body.rstrip()}") if one.strip()]
-            found[name] = [
+            sections[name] = [
                 re.sub(r"^([\w, ]+):", lambda names: re.sub(r"(\w+)", r"`\1`", names[0]), one) for one in lines
             ]
-    return found
+    return sections
 
 
 def _line(text: str) -> str:

@@ -41,10 +41,10 @@ HEADINGS = {
 
 
 def settings() -> str:
-    return page("# Settings", LEAD, *_told(Settings, ""))
+    return page("# Settings", LEAD, *_lines(Settings, ""))
 
 
-def _told(model: type[BaseModel], before: str) -> Iterator[str]:
+def _lines(model: type[BaseModel], before: str) -> Iterator[str]:
     for name, field in model.model_fields.items():
         if not before and name in HEADINGS:
             yield f"## {HEADINGS[name]}"
@@ -53,7 +53,7 @@ def _told(model: type[BaseModel], before: str) -> Iterator[str]:
             if name.capitalize() != HEADINGS.get(name):
                 yield f"### `{name}`"
             yield linked(cleandoc(inner.__doc__ or ""))
-            yield from _told(inner, f"{name}.")
+            yield from _lines(inner, f"{name}.")
         else:
             yield f"### `{before}{name}`"
             yield linked(" ".join([field.description or "", *_bounds(field)]))

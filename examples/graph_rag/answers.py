@@ -29,7 +29,7 @@ PAUSE_S = 1.0  # between two times that readers come
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class Question:
     """A question with the context that was found for it."""
 
     question: str
@@ -37,26 +37,26 @@ class Asked:
     expected: Sequence[str]
 
 
-async def ask_all(families: DetentFamilies, text: str, graph: Mapping[str, Any]) -> tuple[list[Asked], int]:
+async def ask_all(families: DetentFamilies, text: str, graph: Mapping[str, Any]) -> tuple[list[Question], int]:
     """Each question once. The user says whether the answer was right, and what it should have been: an example from
     now on. Returns the questions with their contexts, and how many answers were right.
     """
     done = await asyncio.gather(*(_ask(families, row, text, graph, n) for n, row in enumerate(QUESTIONS)))
-    return [asked for asked, _ in done], sum(right for _, right in done)
+    return [question for question, _ in done], sum(right for _, right in done)
 
 
 async def _ask(
     families: DetentFamilies, row: Mapping[str, Any], text: str, graph: Mapping[str, Any], n: int
-) -> tuple[Asked, bool]:
+) -> tuple[Question, bool]:
     user = f"reader-{n}"
     query = await families.ask("query_processing", {"question": row["question"]}, unit=user)
-    asked = Asked(question=row["question"], context=context_of(query.text, text, graph), expected=row["answers"])
-    variables = {"question": asked.question, "context": asked.context}
+    question = Question(question=row["question"], context=context_of(query.text, text, graph), expected=row["answers"])
+    variables = {"question": question.question, "context": question.context}
     answer = await families.ask(FAMILY, variables, unit=user)
-    right = is_right(answer.text, asked.expected)
+    right = is_right(answer.text, question.expected)
     await families.report([query], success=right)
-    await families.report([answer], success=right, expected={"answers": list(asked.expected)})
-    return asked, right
+    await families.report([answer], success=right, expected={"answers": list(question.expected)})
+    return question, right
 
 
 def context_of(query: str, text: str, graph: Mapping[str, Any]) -> str:
@@ -95,7 +95,7 @@ async def best_of(families: DetentFamilies, study: Mapping[str, Any]) -> str | N
 
 
 async def use_until_decided(
-    families: DetentFamilies, rollout: str, questions: Sequence[Asked], *, within_s: float
+    families: DetentFamilies, rollout: str, questions: Sequence[Question], *, within_s: float
 ) -> tuple[Mapping[str, Any], Mapping[str, list[bool]]]:
     """Readers come, a few at once, ask and say whether the answer was right, until the rollout has ended.
 
@@ -115,10 +115,10 @@ async def use_until_decided(
         await asyncio.sleep(PAUSE_S)
 
 
-async def _visit(families: DetentFamilies, asked: Asked, unit: str) -> tuple[str, bool]:
-    variables = {"question": asked.question, "context": asked.context}
+async def _visit(families: DetentFamilies, question: Question, unit: str) -> tuple[str, bool]:
+    variables = {"question": question.question, "context": question.context}
     answer = await families.ask(FAMILY, variables, unit=unit)
-    good = is_right(answer.text, asked.expected)
+    good = is_right(answer.text, question.expected)
     await families.report([answer], success=good)
     return answer.role, good
 

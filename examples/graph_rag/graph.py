@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx
 
-from examples.detent_families import DetentFamilies, Extracted, unit_of_text
+from examples.detent_families import DetentFamilies, Extraction, unit_of_text
 
 TYPES = "location, organization, person"
 RELATIONS = "born_in, captain_of, founded, located_in, owns, no_relation"
@@ -21,7 +21,7 @@ Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Repaired:
+class RepairedGraph:
     """The graph at the end, and how many repairs were proposed, approved and rejected."""
 
     graph: Mapping[str, Any]
@@ -30,10 +30,10 @@ class Repaired:
     n_rejected: int
 
 
-def graph_of(found: Sequence[Extracted]) -> dict[str, Any]:
+def graph_of(extractions: Sequence[Extraction]) -> dict[str, Any]:
     """Entities by name, and relations, each once, as ``graph_verification`` takes them."""
-    names = dict.fromkeys(name for one in found for name, _ in one.entities)
-    triples = dict.fromkeys(triple for one in found for triple in one.relations)
+    names = dict.fromkeys(name for one in extractions for name, _ in one.entities)
+    triples = dict.fromkeys(triple for one in extractions for triple in one.relations)
     return {
         "entities": list(names),
         "relations": [{"subject": s, "relation": r, "object": o} for s, r, o in triples],
@@ -53,7 +53,7 @@ async def _propose(families: DetentFamilies, interaction: str) -> Any:
 
 async def repair(
     families: DetentFamilies, text: str, graph: Mapping[str, Any], *, decide: Decide, say: Say
-) -> Repaired:
+) -> RepairedGraph:
     """Asks what to repair, decides each repair, and returns the graph with those that were approved."""
     answer = await families.ask("graph_verification", {"text": text, "graph": graph}, unit=unit_of_text(text))
     try:
@@ -63,7 +63,7 @@ async def repair(
             raise
         say(f"  {error.response.json()['detail']} It is reported as a failure, and the graph stays as it is.")
         await families.report([answer], success=False, source="system")
-        return Repaired(graph=graph, n_proposed=0, n_approved=0, n_rejected=0)
+        return RepairedGraph(graph=graph, n_proposed=0, n_approved=0, n_rejected=0)
     for bad in proposed["unreadable"]:
         say(f"  number {bad['index'] + 1} of the answer is no repair: {bad['detail']}")
     n = {"approve": 0, "reject": 0}
@@ -76,23 +76,23 @@ async def repair(
         now = (await families.post(f"/v1/repairs/{id}/{act}", {"reason": why}))["graph"]
         n[act] += 1
         say(f"  {act}: {pending['what']} ({why}){against}")
-    return Repaired(
+    return RepairedGraph(
         graph=now["repaired"], n_proposed=len(proposed["repairs"]), n_approved=n["approve"], n_rejected=n["reject"]
     )
 
 
 def by_the_facts(pending: Mapping[str, Any]) -> tuple[bool, str]:
     """Decides as one who has read the text: ``facts.json`` says what it states."""
-    asked = pending["repair"]
-    if asked["action"] == "delete_entity":
-        stated = asked["entity"] in FACTS["entities"]
+    repair = pending["repair"]
+    if repair["action"] == "delete_entity":
+        stated = repair["entity"] in FACTS["entities"]
         return not stated, "the text names it" if stated else "the text does not name it"
-    if asked["action"] == "merge_entities":
-        same = [asked["keep"], asked["remove"]] in FACTS["one_thing"]
+    if repair["action"] == "merge_entities":
+        same = [repair["keep"], repair["remove"]] in FACTS["one_thing"]
         return same, "one by the text" if same else "two by the text"
     names = dict(reversed(pair) for pair in FACTS["one_thing"])
-    subject, object = (names.get(asked[end], asked[end]) for end in ("subject", "object"))
-    stated = [subject, asked["relation"], object] in FACTS["relations"]
+    subject, object = (names.get(repair[end], repair[end]) for end in ("subject", "object"))
+    stated = [subject, repair["relation"], object] in FACTS["relations"]
     return not stated, "the text says so" if stated else "the text does not say so"
 
 
@@ -105,5 +105,5 @@ def by_asking(pending: Mapping[str, Any]) -> tuple[bool, str]:
 def n_right(graph: Mapping[str, Any]) -> tuple[int, int]:
     """How many of the graph's relations the text states, of how many that it states in all."""
     stated = {tuple(fact) for fact in FACTS["relations"]}
-    found = {(one["subject"], one["relation"], one["object"]) for one in graph["relations"]}
-    return len(stated & found), len(stated)
+    triples = {(one["subject"], one["relation"], one["object"]) for one in graph["relations"]}
+    return len(stated & triples), len(stated)

@@ -26,9 +26,9 @@ async def tell(home: Home, *, decide: Decide, say: Say, rollout_s: float) -> dic
     families = DetentFamilies(home.url)
     try:
         say("1/5  Extract: entities of each sentence, relations of each pair")
-        found = await families.extract(TEXT, types=TYPES, relations=RELATIONS)
-        graph = graph_of(found)
-        n_calls, n_bad = sum(len(one.answers) for one in found), sum(one.unreadable for one in found)
+        extraction = await families.extract(TEXT, types=TYPES, relations=RELATIONS)
+        graph = graph_of(extraction)
+        n_calls, n_bad = sum(len(one.answers) for one in extraction), sum(one.unreadable for one in extraction)
         right, stated = n_right(graph)
         say(
             f"  {len(graph['entities'])} entities, {len(graph['relations'])} relations from {n_calls} calls;"
@@ -82,10 +82,10 @@ async def _roll_out(
     if variant is None:
         say("  The study has nothing beside the champion, so there is nothing to roll out.")
         return None, {}
-    asked = json.loads(
+    repairs = json.loads(
         home.detent("family", "evaluate", FAMILY, "--suite", "golden", "--variant", variant, "--json", may_refuse=True)
     )
-    missed = [check["name"] for suite in asked["suites"] for check in suite["checks"] if check["verdict"] != "met"]
+    missed = [check["name"] for suite in repairs["suites"] for check in suite["checks"] if check["verdict"] != "met"]
     say(f"  golden scenarios: {'not met: ' + ', '.join(missed) if missed else 'all checks are met'}")
     body = {"variant": variant, "study": study["id"]}
     try:

@@ -52,8 +52,8 @@ def open_rag(model: LightRAGFamilies, folder: Path, **more: Any) -> LightRAG:
     """``more``: settings of LightRAG."""
     embedding = EmbeddingFunc(embedding_dim=DIMENSIONS, max_token_size=8192, func=embed)
     tokenizer = Tokenizer("utf-8", Bytes())
-    given = {"working_dir": str(folder), "embedding_func": embedding, "tokenizer": tokenizer, **model.settings()}
-    return LightRAG(**{**given, **more})
+    settings = {"working_dir": str(folder), "embedding_func": embedding, "tokenizer": tokenizer, **model.settings()}
+    return LightRAG(**{**settings, **more})
 
 
 async def run(url: str, key: str | None, text: str, question: str, folder: Path) -> str:

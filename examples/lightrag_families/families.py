@@ -80,18 +80,18 @@ class LightRAGFamilies:
         if not prompt.startswith(EXTRACT):
             raise ValueError("LightRAG sent a prompt of its own to the extract role: its templates were not replaced.")
         text = prompt.removeprefix(EXTRACT)
-        found = await self.families.extract(text, types=self.types, relations=self.relations)
+        extraction = await self.families.extract(text, types=self.types, relations=self.relations)
         # As LightRAG reads it. What a sentence says is the description of its entities and relations.
         return json.dumps(
             {
                 "entities": [
                     {"name": name, "type": kind, "description": one.sentence}
-                    for one in found
+                    for one in extraction
                     for name, kind in one.entities
                 ],
                 "relationships": [
                     {"source": subject, "target": object, "keywords": relation, "description": one.sentence}
-                    for one in found
+                    for one in extraction
                     for subject, relation, object in one.relations
                 ],
             },

@@ -26,7 +26,7 @@ from optimizer.core.evaluation.scoring import Judge, Scorer
 from optimizer.core.family.family import Family
 from optimizer.core.family.metrics import METRICS, MetricRecord, unknown_metric
 from optimizer.core.family.parsers import parser_of
-from optimizer.core.family.settings import SCORER as JUDGED
+from optimizer.core.family.settings import JUDGE_METRIC
 
 INDEX_VERSION = "1"  # raise it with every change that finds other passages: scores before and after are not comparable
 
@@ -149,7 +149,7 @@ def _metric(name: str, family: Family, user_folder: Path | None) -> MetricRecord
     """The metric. Raises InvalidInput where no package has it any more, it cannot be loaded, or it needs another
     parser.
     """
-    if name == JUDGED:
+    if name == JUDGE_METRIC:
         return judge_metric(family)
     if name not in METRICS:
         if "." in name:

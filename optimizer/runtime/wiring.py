@@ -527,7 +527,7 @@ def learn_alignment(
 
 
 def write_predictor(file: Path, predictor: Predictor) -> None:
-    """Writes the predictor as the file of a learned scorer."""
+    """Writes the predictor as the file of a learned metric."""
     from optimizer.adapters.files.score_files import write_predictor
 
     write_predictor(file, predictor)

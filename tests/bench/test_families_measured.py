@@ -208,4 +208,4 @@ def test_what_the_repository_keeps_is_published_again_where_nothing_was_measured
     lifts = importlib.import_module("lifts.kept")
     kept = json.loads((ROOT / "bench" / "results" / "families.json").read_text(encoding="utf-8"))
     monkeypatch.setenv("DETENT_FAMILIES", str(tmp_path))
-    assert lifts.collected(lifts.Work.kept()) == kept
+    assert lifts.collected(lifts.Work.from_environment()) == kept

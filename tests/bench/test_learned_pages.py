@@ -57,7 +57,7 @@ def test_a_learned_confidence_is_used_only_where_train_says_so_with_90_percent_a
 def test_no_threshold_saves_more_within_the_loss_than_the_one_found(rows, before, loss):
     confidence, cheap, strong, cost = (np.array(column, dtype=float) for column in zip(*rows, strict=True))
     n = len(rows)
-    pair = cascade_rows.Pair(
+    pair = cascade_rows.TierPair(
         ids=[str(i) for i in range(n)],
         numbers=[{}] * n,
         texts=[{}] * n,

@@ -8,7 +8,7 @@ import pytest
 
 @pytest.mark.parametrize("page", pages.PAGES)
 def test_a_page_is_made_of_its_stored_results(page: str) -> None:
-    assert (pages.DOCS / f"{page}.md").read_text(encoding="utf-8") == pages.made(page)
+    assert (pages.DOCS / f"{page}.md").read_text(encoding="utf-8") == pages.rendered(page)
 
 
 def test_a_section_that_has_nothing_to_show_is_left_out(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:

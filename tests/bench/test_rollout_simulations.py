@@ -121,7 +121,7 @@ def shipped(make: Any, runs: int = 120) -> float:
 
 
 def test_a_rule_that_looks_at_a_fixed_threshold_again_and_again_is_seen_to_ship_what_is_worse():
-    assert shipped(lambda: ramps.Watched(deciders.peeking(tally.DELTA), fixed_ramp.RAMP_A)) > 0.15
+    assert shipped(lambda: ramps.WatchedRamp(deciders.peeking(tally.DELTA), fixed_ramp.RAMP_A)) > 0.15
 
 
 def test_the_product_with_its_threshold_loosened_is_seen_to_ship_what_is_worse(monkeypatch):

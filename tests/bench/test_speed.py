@@ -66,7 +66,7 @@ def test_a_client_in_process_gives_prompts_by_many_threads_and_its_requests_are_
     with in_process.relay(place.url) as (url, counts), in_process.process("detent", sys.executable, url) as side:
         assert "Invoice 17" in side.messages[-1]["content"]
         for call in ("decision", "prompt"):
-            figures = side.asked(call, 500, threads=20)
+            figures = side.measure(call, 500, threads=20)
             assert 0 < figures["p50_us"] <= figures["p99_us"]
         assert 1 <= counts["/v1/snapshot"] < 50
         assert set(counts) <= {"/v1/snapshot", "/v1/exposures"}

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from optimizer.core.base.errors import BudgetTooSmall
 from optimizer.core.base.values import Budget
-from optimizer.core.family.settings import SCORER
+from optimizer.core.family.settings import JUDGE_METRIC
 from tests.examples import n_examples
 from tests.judged_world import JudgedWorld, judge_model, letters_family
 from tests.unit.test_judged_studies import SMALL, SPACE, create, short_is_good
@@ -34,7 +34,7 @@ def test_a_judged_study_stays_under_its_cap(
     think = (lambda answer: 99.0) if unreadable else short_is_good  # 99 leaves the scale: asked twice, and no score
     models = [judge_model(think, name=name, cost_share=cost_share) for name in names]
     world = JudgedWorld(Path(mkdtemp()), *models, family=letters_family(space=SPACE, judge=judge)).fill_letters()
-    assert SCORER in world.family.metrics
+    assert JUDGE_METRIC in world.family.metrics
     budget = Budget(calls=200 if calls is None and usd is None else calls, usd=usd)
     try:
         study = world.run(create(world, budget=budget, definition={**SMALL, "n_settings": 2}))

@@ -19,7 +19,7 @@ from optimizer.core.evaluation.metrics.words import words
 from optimizer.core.evaluation.scoring import Scorer
 from optimizer.core.family.metrics import METRICS
 from optimizer.core.family.parsers import plain_text
-from optimizer.core.family.settings import SCORER as JUDGED
+from optimizer.core.family.settings import JUDGE_METRIC
 from tests.examples import n_examples
 from tests.strategies import json_values, texts
 from tests.unit.test_scoring import family
@@ -45,7 +45,7 @@ CASES: dict[str, tuple[str, Any]] = {  # by metric: a parser that it judges, and
     "label_match": ("label", "yes"),
 }
 SEARCHED = [name for name, record in METRICS.built_in.items() if "corpus" in record.parameters]  # test_corpus_index.py
-ASKED = [JUDGED]  # a model says it: test_judged_evaluation.py
+ASKED = [JUDGE_METRIC]  # a model says it: test_judged_evaluation.py
 LEARNT = ["aligned"]  # from thumbs, per family: test_align_family.py
 NO_IDENTITY = {"compression_ratio": ("text", "Rollo"), "processed_quality": ("json", {"process": True})}
 

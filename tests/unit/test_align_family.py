@@ -161,7 +161,7 @@ def test_the_scorer_reads_the_file_and_needs_no_expected_output(place: Place, tm
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        pytest.param(None, "there is no learned scorer", id="no file"),
+        pytest.param(None, "there is no learned metric", id="no file"),
         pytest.param("{", "cannot be read as JSON", id="no JSON"),
         pytest.param("[]", "This predictor cannot be used", id="no predictor"),
     ],

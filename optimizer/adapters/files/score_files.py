@@ -1,4 +1,4 @@
-"""The file of a learned scorer: a predictor as JSON, beside the family's file."""
+"""The file of a learned metric: a predictor as JSON, beside the family's file."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ def read_predictor(file: Path) -> Predictor:
         predictor = Predictor.from_data(read_json(file.read_text(encoding="utf-8")))
     except OSError as error:
         raise InvalidInput(
-            f"there is no learned scorer in {file}: {error.strerror}; make it with detent family align"
+            f"there is no learned metric in {file}: {error.strerror}; make it with detent family align"
         ) from error
     except ValueError as error:
-        raise InvalidInput(f"the learned scorer {file} cannot be read as JSON: {error}") from error
+        raise InvalidInput(f"the learned metric {file} cannot be read as JSON: {error}") from error
     if predictor.answers != "probability":
-        raise InvalidInput(f"the learned scorer {file} answers a {predictor.answers}, not a probability")
+        raise InvalidInput(f"the learned metric {file} answers a {predictor.answers}, not a probability")
     return predictor

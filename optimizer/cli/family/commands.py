@@ -36,12 +36,12 @@ app.command("add")(add)
 def align(
     family: FamilyName,
     out: Annotated[
-        Path | None, typer.Option("--out", help="Where to write the scorer; default: aligned.json beside the family.")
+        Path | None, typer.Option("--out", help="Where to write the metric; default: aligned.json beside the family.")
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say how well it does, and write nothing.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Make a scorer from users' thumbs, judged on later thumbs; refused where it tells these apart too badly.
+    """Make a metric from users' thumbs, judged on later thumbs; refused where it tells these apart too badly.
 
     It takes 100 answers with their texts and a thumb, learns from the earlier seven tenths, and is refused (exit 3)
     unless a liked answer scores above a disliked one in 60 of 100 later pairs, with a 95 % interval above 50. It says
@@ -56,7 +56,7 @@ def align(
 
     session = Session()
     settings = session.settings
-    scorer = align_family(
+    aligned = align_family(
         session.family(family), store=session.store, clock=session.clock, learn=wiring.learn_alignment
     )
     file = out or settings.families_dir / family / "aligned.json"
@@ -64,12 +64,12 @@ def align(
     shown = file.resolve().relative_to(settings.home.resolve()).as_posix() if inside else str(file)
     if not dry_run:
         session.before_change()
-        wiring.write_predictor(file, scorer.predictor)
-    show(as_json, {**scorer.as_data(), "file": None if dry_run else shown})
+        wiring.write_predictor(file, aligned.predictor)
+    show(as_json, {**aligned.as_data(), "file": None if dry_run else shown})
     say(
-        f"{family}: learned from {scorer.n_earlier} thumbs. On {scorer.n_later} later ones a liked answer scores above"
-        f" a disliked one {scorer.area:.2f} of the times (95 % interval {scorer.low:.2f} to {scorer.high:.2f}; chance"
-        f" is .50). The answer's length alone reaches {scorer.length_area:.2f}."
+        f"{family}: learned from {aligned.n_earlier} thumbs. On {aligned.n_later} later ones a liked answer scores"
+        f" above a disliked one {aligned.area:.2f} of the times (95 % interval {aligned.low:.2f} to {aligned.high:.2f};"
+        f" chance is .50). The answer's length alone reaches {aligned.length_area:.2f}."
     )
     if not dry_run:
         say(

@@ -15,7 +15,7 @@ from optimizer.core.base.canonical import read_json
 from optimizer.core.base.errors import Fault, InvalidInput
 from optimizer.core.dataset.labels import LookAlike, look_alikes
 from optimizer.core.family.parsers import PARSERS, unknown_parser
-from optimizer.core.family.settings import SCORER as JUDGED
+from optimizer.core.family.settings import JUDGE_METRIC
 from optimizer.core.family.variant import VARIABLE
 
 MAX_LABELS = 30
@@ -264,7 +264,7 @@ def _data(
         "space": {"examples": {"max": 4}, "temperature": {"float": [0.0, 1.0]}},
     }
     if draft.judge is not None:
-        data |= {"scorer": {JUDGED: 1.0}, "judge": {"model": draft.judge}}
+        data |= {"scorer": {JUDGE_METRIC: 1.0}, "judge": {"model": draft.judge}}
     if not outputs:
         del data["space"]["examples"]  # there is none that could be shown
     elif parser == "label":

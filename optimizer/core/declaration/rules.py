@@ -12,7 +12,7 @@ from optimizer.core.evaluation.suite import DEFAULT, FULL, GOLDEN
 from optimizer.core.family.family import KINDS, declared_kind
 from optimizer.core.family.metrics import METRICS, MetricRecord, unknown_metric
 from optimizer.core.family.parsers import PARSERS, unknown_parser
-from optimizer.core.family.settings import DIMENSIONS, SCORER, is_named
+from optimizer.core.family.settings import DIMENSIONS, JUDGE_METRIC, is_named
 from optimizer.core.family.variant import DEFAULT_SPACE, ROLES, VARIABLE, space_faults
 
 _DOTTED = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+")
@@ -318,9 +318,9 @@ MIN_COMMITTEE = 2
 def judge_faults(data: Mapping[str, Any]) -> Iterator[Fault]:
     """Faults of plain data; parts of a wrong type are passed over, since that has been found fault with already."""
     judge = data.get("judge")
-    if SCORER in _mapping(data, "scorer") and judge is None:
+    if JUDGE_METRIC in _mapping(data, "scorer") and judge is None:
         yield Fault(
-            pointer=pointer_of(["scorer", SCORER]),
+            pointer=pointer_of(["scorer", JUDGE_METRIC]),
             detail="the metric 'judge' needs a model that judges; name one: judge: {model: ...}",
         )
     if isinstance(judge, Mapping):

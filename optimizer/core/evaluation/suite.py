@@ -23,8 +23,7 @@ from optimizer.core.evaluation.judging.calibration import judge_identity
 from optimizer.core.evaluation.timing import Evidence, RowRatios, Timing, mean_of_rows, timing_of
 from optimizer.core.family.family import Family, GoldenRow
 from optimizer.core.family.golden import golden_digest
-from optimizer.core.family.settings import SCORER as JUDGED
-from optimizer.core.family.settings import Regression, Targets
+from optimizer.core.family.settings import JUDGE_METRIC, Regression, Targets
 
 DECIDED = ("met", "missed")
 MIN_OF_CLASS = 5  # examples of a class that must be scored for both before a fall of its mean says anything
@@ -175,7 +174,7 @@ def suite_id(family: Family, champion: str | None, suite: Suite | None = None) -
     content = {"targets": targets, "scorer": dict(family.metrics), "champion": beside}
     if family.metric_parameters:
         content["parameters"] = dict(family.metric_parameters)
-    if JUDGED in family.metrics:
+    if JUDGE_METRIC in family.metrics:
         content["judge"] = judge_identity(family)
     if suite is not None and suite.name == GOLDEN:
         content["golden"] = golden_digest(suite.rows)

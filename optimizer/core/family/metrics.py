@@ -30,7 +30,7 @@ _FORMS: Mapping[ParameterKind, str] = {
     "the input": "the name of an input",
     "inputs": "a list of names of inputs",
     "corpus": "the path of a JSONL file, from the project folder",
-    "predictor": "the path of a learned scorer's file, from the project folder",
+    "predictor": "the path of a learned metric's file, from the project folder",
 }
 
 

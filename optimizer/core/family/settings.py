@@ -290,7 +290,7 @@ class Privacy(Declaration):
         return own or (BUILT_IN_RULES if self.store == "masked" else ())
 
 
-SCORER = "judge"  # the metric that is the judge's score
+JUDGE_METRIC = "judge"  # the metric that is the judge's score
 DIMENSIONS: Mapping[str, str] = {
     "accuracy": "What the answer says is true and agrees with the input, and with the reference where there is one.",
     "relevance": "The answer is about what was asked, and about nothing else.",

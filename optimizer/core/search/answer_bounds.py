@@ -18,7 +18,7 @@ from optimizer.core.dataset.examples import Example
 from optimizer.core.evaluation.judging.rubric import Claims, JudgeCase, asked_again, facts_messages, judge_messages
 from optimizer.core.family.family import Family
 from optimizer.core.family.rendering import render
-from optimizer.core.family.settings import SCORER, JudgeSettings
+from optimizer.core.family.settings import JUDGE_METRIC, JudgeSettings
 from optimizer.core.family.variant import FewShot, Variant, varied_knobs
 from optimizer.core.models.budget import TOKENS_PER_MESSAGE, prompt_bytes, upper_bound_usd
 from optimizer.core.models.language import ModelPrice
@@ -151,18 +151,18 @@ def calls_per_answer(
     """
     policy = {**champion.policy, "accept": 1.0, "accept.2": None, "accept.3": None, "students": None}
     options = {knob: _most_of(entry) for knob, entry in varied_knobs(space).items() if knob in COUNTING}
-    policy["tiers"] = max(_asked(tiers, students), _asked(policy.get("tiers"), students), key=len) or None
+    policy["tiers"] = max(_called_tiers(tiers, students), _called_tiers(policy.get("tiers"), students), key=len) or None
     if "tiers" in options:
-        options["tiers"] = [_asked(names, students) or None for names in options["tiers"]]
+        options["tiers"] = [_called_tiers(names, students) or None for names in options["tiers"]]
     return max(
         _calls_of({**policy, **dict(zip(options, chosen, strict=True))}) for chosen in product(*options.values())
     )
 
 
-def _asked(tiers: Sequence[str] | None, students: Collection[str]) -> list[str]:
+def _called_tiers(tiers: Sequence[str] | None, students: Collection[str]) -> list[str]:
     """The models of a cascade; none where fewer than two are asked."""
-    asked = [tier for tier in tiers or () if tier not in students]
-    return asked if len(asked) > 1 else []
+    called = [tier for tier in tiers or () if tier not in students]
+    return called if len(called) > 1 else []
 
 
 def asks_again(champion: Variant, space: Mapping[str, Any]) -> bool:
@@ -247,9 +247,9 @@ class JudgingCost:
 NO_JUDGE = JudgingCost()
 
 
-def judge_of_scorer(family: Family) -> JudgeSettings | None:
+def judge_of_metrics(family: Family) -> JudgeSettings | None:
     """The judge that scores the family's answers; None where a judge is declared only for other ends, or none is."""
-    return family.judge if SCORER in family.metrics else None
+    return family.judge if JUDGE_METRIC in family.metrics else None
 
 
 def gate_judgements(champion: Variant, space: Mapping[str, Any] = MappingProxyType({})) -> int:
@@ -283,7 +283,7 @@ def policy_judgements(champion: Variant, space: Mapping[str, Any] = MappingProxy
 
 def judge_asked(family: Family, variants: Sequence[Variant]) -> JudgeSettings | None:
     """The judge, if it scores the family's answers or a policy of these variants asks it; else None."""
-    return family.judge if any(map(policy_judgements, variants)) else judge_of_scorer(family)
+    return family.judge if any(map(policy_judgements, variants)) else judge_of_metrics(family)
 
 
 def judging_cost(
@@ -303,7 +303,7 @@ def judging_cost(
         max_tokens: the most that an answer may have.
         n_gate: the most judgements by a policy (``policy_judgements``).
     """
-    n_judgements = n_gate + (judge_of_scorer(family) is not None)
+    n_judgements = n_gate + (judge_of_metrics(family) is not None)
     judge = family.judge if n_judgements else None
     if judge is None:
         return NO_JUDGE

@@ -8,7 +8,7 @@ from optimizer.core.evaluation.gates import GateRecord, GateVerdict, as_record
 from optimizer.core.evaluation.judging.calibration import GATE, Calibration, calibrated_gate, judge_identity
 from optimizer.core.family.family import Family
 from optimizer.core.family.variant import Variant
-from optimizer.core.search.answer_bounds import acts_on_judge, judge_of_scorer
+from optimizer.core.search.answer_bounds import acts_on_judge, judge_of_metrics
 from optimizer.ports import Store, Transaction
 
 
@@ -49,7 +49,7 @@ def judge_gates(
                 family, store, reading, metric_source=metric_source, scored_by=scored_by, variants=variants
             )
     own = None if family.judge is None else judge_identity(family)
-    is_own_asked = judge_of_scorer(family) is not None or metric_source == "judge" or any(map(acts_on_judge, variants))
+    is_own_asked = judge_of_metrics(family) is not None or metric_source == "judge" or any(map(acts_on_judge, variants))
     judges = dict.fromkeys([*([own] if is_own_asked else ()), *([scored_by] if scored_by is not None else ())])
     gates = [calibrated_gate(judge, calibration_of_judge(family.name, judge, store, tx)) for judge in judges]
     return [as_record(gate) for gate in sorted(gates, key=lambda gate: gate.verdict is GateVerdict.PASS)[:1]]

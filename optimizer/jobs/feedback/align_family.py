@@ -1,4 +1,4 @@
-"""Makes a scorer from users' thumbs, so that a family without expected outputs can be searched."""
+"""Makes a metric from users' thumbs, so that a family without expected outputs can be searched."""
 
 from __future__ import annotations
 

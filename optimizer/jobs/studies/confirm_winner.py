@@ -30,7 +30,7 @@ from optimizer.core.evaluation.judging.calibration import judge_identity
 from optimizer.core.evaluation.judging.report import judged_scores
 from optimizer.core.family.variant import Variant
 from optimizer.core.models.budget import HeldBack
-from optimizer.core.search.answer_bounds import judge_of_scorer
+from optimizer.core.search.answer_bounds import judge_of_metrics
 from optimizer.core.search.move import HEADINGS, MoveRecord, beside_in_words, verdict_of
 from optimizer.core.search.objective import MIN_TIMED, Saving, saving_of
 from optimizer.core.search.run_off import RUN_OFF, SequenceTest, in_words, with_sequence
@@ -203,7 +203,7 @@ def _confirmed(
         ps = [comparison.p if saving is None else saving.p]
         ps += [1.0 if floor.test is None else floor.test.p for floor in best.wished if floor.name == "quality"]
         record |= {"confidence": confidence_of(max(ps), looks), "wished": [asdict(floor) for floor in best.wished]}
-    if judge_of_scorer(run.family) is not None:
+    if judge_of_metrics(run.family) is not None:
         record["judge"] = judge_identity(run.family)
         scored = {f"the champion {run.study.champion}": best.champion, f"the winner {best.variant}": best.results}
         record["judged"] = judged_scores(record["judge"], latest_calibration(run.family, run.store), scored).as_data()

@@ -24,7 +24,7 @@ from optimizer.core.search.answer_bounds import (
     NO_JUDGE,
     JudgingCost,
     calls_per_answer,
-    judge_of_scorer,
+    judge_of_metrics,
     judging_cost,
     longest_answer,
     longest_inputs,
@@ -199,7 +199,7 @@ class StudyRun:
     def judging(self) -> JudgingCost:
         """What judging one answer takes; NO_JUDGE where no judge is asked. Asking may open a model."""
         n_gate = 0 if self.is_replayed else policy_judgements(self.champion, self.space)
-        if judge_of_scorer(self.family) is None and not n_gate:
+        if judge_of_metrics(self.family) is None and not n_gate:
             return NO_JUDGE
         examples = [*self.train, *self.dev, *self.run_off]
         inputs, most = longest_inputs(self.family, examples), longest_answer(self.champion, self.space)

@@ -22,7 +22,13 @@ from optimizer.core.evaluation.suite import suite_id, suites_of
 from optimizer.core.evaluation.trivial_baselines import WITHOUT_MODEL, Classify
 from optimizer.core.family.family import Family, kind_of
 from optimizer.core.family.variant import Variant
-from optimizer.core.search.answer_bounds import asks_again, judge_of_scorer, longest_allowed, longest_inputs, options_of
+from optimizer.core.search.answer_bounds import (
+    asks_again,
+    judge_of_metrics,
+    longest_allowed,
+    longest_inputs,
+    options_of,
+)
 from optimizer.core.search.call_estimate import trials_of
 from optimizer.core.search.cost_estimate import confirmation_calls, confirmation_usd, search_budget
 from optimizer.core.search.run_off import RUN_OFF, chosen_on, read_frozen
@@ -122,7 +128,7 @@ def _begin(
         if n_lost:
             log.warning("calls_lost", study=study.id, n_lost=n_lost)
         changes: dict[str, Any] = {"dataset": dataset, "scorer_version": scorer.version}
-        if judge_of_scorer(family) is not None:
+        if judge_of_metrics(family) is not None:
             changes["findings"] = {**(now_stored.findings or {}), JUDGED_BY: judge_identity(family)}
         # Once a winner was scored on the holdout no other variant may be, since that look would not be counted.
         has_a_winner = now_stored.winner is not None and (

@@ -13,7 +13,7 @@ from optimizer.core.evaluation.judging.calibration import judge_identity
 from optimizer.core.evaluation.judging.rubric import Scores
 from optimizer.core.family.family import Family
 from optimizer.core.family.metrics import METRICS, MetricRecord, metric
-from optimizer.core.family.settings import SCORER, JudgeSettings
+from optimizer.core.family.settings import JUDGE_METRIC, JudgeSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,7 +109,7 @@ class NotJudged(Exception):
     """A judgement is missing, or has no score; the sentence says why."""
 
 
-@metric(name=SCORER, sees="judgement", needs_expected=False)
+@metric(name=JUDGE_METRIC, sees="judgement", needs_expected=False)
 def judged_score(judgement: Judgement | None) -> float:
     """What the model or committee of the family's `judge` thinks of the answer, by its rubric.
 
@@ -131,4 +131,4 @@ def judge_metric(family: Family) -> MetricRecord:
 
     Raises InvalidInput where the family has no judge.
     """
-    return replace(METRICS[SCORER], version=judge_identity(family))
+    return replace(METRICS[JUDGE_METRIC], version=judge_identity(family))
