@@ -43,8 +43,13 @@ def test_the_embedded_model_costs_nothing_unless_a_price_is_declared(tmp_path):
     assert found["shown"].known_price() == ModelPrice(input_usd_per_mtok=1.0, output_usd_per_mtok=2.0)
 
 
-def test_a_folder_without_the_file_has_the_embedded_model():
-    assert list(read_models(Path("nowhere/models.yaml"))) == ["embedded"]
+def test_a_folder_without_the_file_has_the_embedded_model_and_a_student():
+    assert list(read_models(Path("nowhere/models.yaml"))) == ["embedded", "student"]
+
+
+def test_a_student_needs_no_entry_and_its_name_may_be_a_models(tmp_path):
+    assert read_models(written(tmp_path, "large: {litellm: openai/x}\n"))["student"].student
+    assert not read_models(written(tmp_path, "student: {litellm: openai/x}\n"))["student"].student
 
 
 def test_every_fault_is_told_at_once_with_its_line(tmp_path):
@@ -221,7 +226,7 @@ def test_a_bad_edit_leaves_the_last_good_models_also_at_a_restart(tmp_path: Path
         Models(path, tmp_path)
     edit(path, "other: {provider: embedded}\n", 2)
     assert models.refresh()
-    assert (models.problem, list(models.digests())) == (None, ["other"])
+    assert (models.problem, list(models.digests())) == (None, ["other", "student"])
 
 
 def test_digests_tell_which_models_were_edited(tmp_path):

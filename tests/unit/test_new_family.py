@@ -34,6 +34,7 @@ def test_the_file_that_is_made_is_a_valid_family_with_its_examples() -> None:
     assert list(family.inputs) == ["ticket"]
     assert family.inputs["ticket"].max_chars is None, "nobody wrote a limit"
     assert (family.output.field, family.output.parser, family.output.labels) == ("team", "label", ("sales", "support"))
+    assert family.model.tiers == ("student", "embedded"), "what learns the labels may answer once it is taught"
     assert family.sample.balance == "team"
     assert made.examples[0] == {"input": {"ticket": "message 0"}, "expected": {"team": "sales"}}
 

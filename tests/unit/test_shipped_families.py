@@ -68,6 +68,13 @@ def test_a_family_has_a_base_for_each_size_and_serves_the_one_for_its_model(name
     assert all(set(base.variables) == set(family.inputs) for base in family.bases())
 
 
+@pytest.mark.parametrize("name", ["intent_routing", "document_analysis"])
+def test_a_family_with_labels_names_a_student_and_serves_its_model_alone_until_one_is_taught(name: str) -> None:
+    family = loaded().families[name]
+    assert family.model.tiers == ("student", "embedded")
+    assert all(base.policy == {} for base in family.bases())
+
+
 @pytest.mark.parametrize("name", PROMPTS)
 @pytest.mark.parametrize("file", ["examples.jsonl", "golden.jsonl"])
 def test_examples_and_scenarios_fit_their_family_and_score_one_against_themselves(name: str, file: str) -> None:

@@ -182,6 +182,12 @@ def test_a_reader_is_told_whether_the_model_leads_what_needs_none(scores: list[f
     assert (found["n"], found["n_train"]) == (40, 5)
 
 
+@pytest.mark.parametrize(("best", "is_taught"), [(trivial.NEAREST, True), (trivial.FIRST, False)])
+def test_where_no_model_is_needed_a_reader_is_told_how_to_do_without(best: str, is_taught: bool) -> None:
+    worth = {"variant": "v_1", "best": best, "lead": -0.4, "low": -0.5, "high": -0.3}
+    assert ("answer-without-a-model" in trivial.said({"n": 40, "worth": worth})) == is_taught
+
+
 def test_who_leads_is_named_where_it_cannot_be_told_whether_that_is_chance() -> None:
     worth = {"variant": "v_1", "best": "first sentence", "lead": -0.047, "low": -0.348, "high": 0.329}
     behind = trivial.said({"n": 3, "worth": worth})

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from optimizer.core.base.canonical import canonical_json, digest
 from optimizer.core.base.errors import Fault, InvalidInput, pointer_of
+from optimizer.core.family.family import STUDENT
 from optimizer.core.family.variant import DEFAULT_SIZE, MAX_OUTPUT_TOKENS, SMALLEST, Size
 from optimizer.core.models.breaker import BreakerSettings as Breaker
 from optimizer.core.models.language import Backoff, ModelPrice
@@ -123,7 +124,8 @@ class ModelSettings(BaseModel):
 
 
 def read_models(path: Path) -> dict[str, ModelSettings]:
-    """All models of a models.yaml; a folder without the file has the embedded model only.
+    """All models of a models.yaml; a folder without the file has the embedded model. ``student`` is a student unless
+    the file says what else it is.
 
     Raises:
         InvalidInput: unreadable YAML, or entries that cannot be used; carries every fault with its line.
@@ -131,7 +133,7 @@ def read_models(path: Path) -> dict[str, ModelSettings]:
     from optimizer.host.yaml_files import load_file
 
     if not path.exists():
-        return {"embedded": ModelSettings(provider="embedded")}
+        return {"embedded": ModelSettings(provider="embedded"), STUDENT: ModelSettings(provider="student")}
     entries = load_file(path, "Correct the file.", with_lines=True)
     if not isinstance(entries, Mapping) or not entries:
         raise InvalidInput(
@@ -158,6 +160,7 @@ def read_models(path: Path) -> dict[str, ModelSettings]:
     if faults:
         listed = "; ".join(f"line {f.line} {f.pointer}: {f.detail}" for f in faults)
         raise InvalidInput(f"{path} cannot be used: {listed}. docs/reference/models.md explains every field.", faults)
+    models.setdefault(STUDENT, ModelSettings(provider="student"))
     return models
 
 
@@ -165,15 +168,21 @@ def read_sizes_and_places(path: Path) -> tuple[dict[str, Size], dict[str, str]]:
     """Name -> the model's size, and which model it is, as a hash.
 
     The hash covers where it is found: LiteLLM's id, or the id and address behind openai_compatible. Price, time limits
-    and the like are no part of it. Raises InvalidInput.
+    and the like are no part of it; a student is STUDENT. Raises InvalidInput.
     """
     models = read_models(path)
     places = {
-        name: digest(canonical_json(settings.model_dump(mode="json", include=set(WHICH_MODEL))))[:12]
+        name: STUDENT
+        if settings.student
+        else digest(canonical_json(settings.model_dump(mode="json", include=set(WHICH_MODEL))))[:12]
         for name, settings in models.items()
     }
     # A size that is not given: small for the embedded model and medium for any other.
-    sizes = {name: one.size or (SMALLEST if one.embedded else DEFAULT_SIZE) for name, one in models.items()}
+    sizes = {
+        name: one.size or (SMALLEST if one.embedded else DEFAULT_SIZE)
+        for name, one in models.items()
+        if not one.student
+    }
     return sizes, places
 
 

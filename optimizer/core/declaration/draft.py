@@ -14,6 +14,7 @@ from typing import Any
 from optimizer.core.base.canonical import read_json
 from optimizer.core.base.errors import Fault, InvalidInput
 from optimizer.core.dataset.labels import LookAlike, look_alikes
+from optimizer.core.family.family import STUDENT
 from optimizer.core.family.parsers import PARSERS, unknown_parser
 from optimizer.core.family.settings import JUDGE_METRIC
 from optimizer.core.family.variant import VARIABLE
@@ -242,6 +243,8 @@ def _data(
     }
     if parser in ("label", "text") and outputs and not any("\n" in o for o in outputs):
         model["stop"] = ["\n"]  # answers of one line end with it; weak models would go on
+    if parser == "label":
+        model["tiers"] = [STUDENT, draft.model]  # a study may let what learns the labels answer in the model's place
     model |= draft.settings
     data: dict[str, Any] = {
         "name": draft.name,

@@ -161,8 +161,8 @@ class PromptKind:
             response_format=version.response_format,
             # ``model.tiers`` with several models is a cascade in each version whose policy names no tiers of its own
             policy=version.policy
-            if len(declared.tiers) < 2 or "tiers" in version.policy
-            else {"tiers": list(declared.tiers), **version.policy},
+            if len(family.served_tiers) < 2 or "tiers" in version.policy
+            else {"tiers": list(family.served_tiers), **version.policy},
         )
 
     def variant_faults(self, family: Family, variant: Variant) -> list[Fault]:

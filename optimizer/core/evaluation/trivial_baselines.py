@@ -41,6 +41,7 @@ NO_WORDS = "the training examples have no words"
 NO_LABELS = "its answers are no labels"
 NO_SENTENCE = "its answers are no texts that a sentence could stand for"
 NOT_JUDGED = "a judge scores this family, and answers without a model are not judged"
+STUDENT_INSTEAD = " With `tiers: [student, …]` a study can let a student answer: docs/how-to/answer-without-a-model.md."
 NO_TEXT = "a row has no text to take a sentence from"
 
 # (training texts, their labels, texts) -> a label each.
@@ -158,7 +159,7 @@ def said(baselines: Mapping[str, Any]) -> str:
     if high < 0:
         return (
             f"No model is needed here so far: {best} needs none and leads {variant} by"
-            f" {_with_interval(-lead, -high, -low)}."
+            f" {_with_interval(-lead, -high, -low)}.{STUDENT_INSTEAD if best != FIRST else ''}"
         )
     cannot_be_told = f"Whether a model earns its calls cannot be told from {baselines['n']} rows"
     if lead < 0:

@@ -90,11 +90,14 @@ def _no_stop_as_none(value: Any) -> Any:
     return value or None
 
 
+STUDENT = "student"  # which model a student's name means
+
+
 class FamilyModels(Declaration):
     """Names from config/models.yaml and the parameters of a call.
 
     ``proposer`` None: the default model proposes. ``tiers``, the models of a cascade in the order they are asked: the
-    default model alone. More than one become the Variant's ``policy.tiers``.
+    default model alone. More than one model become the Variant's ``policy.tiers``; a student joins them by a study.
     """
 
     default: Word = "embedded"
@@ -195,6 +198,7 @@ class Family(Declaration):
     _judges: Mapping[str, str] = PrivateAttr(
         default_factory=dict
     )  # member of the judge -> its model in config/models.yaml
+    _students: frozenset[str] = PrivateAttr(default=frozenset())  # those of model.tiers
 
     @model_validator(mode="before")
     @classmethod
@@ -224,12 +228,17 @@ class Family(Declaration):
         return self._judges
 
     def with_models(self, models: Mapping[str, str]) -> Family:
-        """``models``: which model a name of config/models.yaml means, as a hash."""
-        if self.judge is None:
-            return self
+        """``models``: which model a name of config/models.yaml means, as a hash; STUDENT for what is none."""
         copy = self.model_copy()
-        copy._judges = {name: models[name] for name in self.judge.members if name in models}
+        copy._students = frozenset(name for name in self.model.tiers if models.get(name) == STUDENT)
+        if self.judge is not None:
+            copy._judges = {name: models[name] for name in self.judge.members if name in models}
         return copy
+
+    @property
+    def served_tiers(self) -> tuple[str, ...]:
+        """``model.tiers`` without what a study has to teach first, which no version of the file can name."""
+        return tuple(name for name in self.model.tiers if name not in self._students)
 
     def variant(self, version: str | None = None) -> Variant:
         """The Variant of a prompt version (default: ``prompt.current``).

@@ -74,7 +74,8 @@ class CascadeSearch:
     def _fitted_proposals(self) -> list[Proposal]:
         setting = self._setting
         named = tuple(setting.start.policy.get("tiers") or setting.family.model.tiers)
-        tiers = tuple(tier for tier in named if tier not in setting.untaught)
+        taught = tuple(tier for tier in setting.students if tier not in named)  # which the file's champion lacks
+        tiers = tuple(tier for tier in (*taught, *named) if tier not in setting.untaught)
         if len(tiers) < 2:
             setting.remark(" ".join(setting.untaught.values()))
             return []

@@ -281,10 +281,14 @@ def serve_another(model: str, family: Family) -> str:
     """How a champion that asks ``model`` is followed by one that does not."""
     adopt = f"detent family adopt {family.name} --confirm {family.name}"
     if family.model.default == model:
-        return f"name another model.default in the family's file, then: {adopt}"
+        other = f"name another model.default in the family's file, then: {adopt}"
+        if len(family.served_tiers) < len(family.model.tiers):
+            by_student = f"detent study run {family.name} --strategy replay --aim quality"
+            return f"let its student answer where that is better, which asks for no dollars: {by_student}; or {other}"
+        return other
     return (
         f"serve the file's {family.model.default!r}"
-        f" first{', without model.tiers' if len(family.model.tiers) > 1 else ''}: {adopt}"
+        f" first{', without model.tiers' if len(family.served_tiers) > 1 else ''}: {adopt}"
     )
 
 
