@@ -18,9 +18,12 @@ from api.app import create_app
 from api.gateway.app import create_gateway
 from optimizer.adapters.reports.study_report import study_page
 from optimizer.core.base.errors import InvalidFamily, InvalidInput
+from optimizer.core.base.values import Aim
 from optimizer.core.dataset.examples import make_example
 from optimizer.core.declaration.read import parse_family
+from optimizer.core.family.family import Family
 from optimizer.core.predictor.student import TaughtStudent
+from optimizer.core.search.cost_estimate import CostEstimate
 from optimizer.core.search.study import Study
 from optimizer.host.config import Settings, load_settings
 from optimizer.jobs.champions.read_variants import ExportRequest, read_export
@@ -64,6 +67,8 @@ def document(i: int) -> str:
 
 def strong(body: dict[str, Any]) -> tuple[int, dict[str, str], bytes]:
     text = str(body["messages"][-1]["content"])
+    if body["model"] == "guessing":
+        return 200, {}, json.dumps(chat_answer("music")).encode()
     topic = next((t for t in TOPICS if t in text), None) or TOPICS[int(text.split()[-1].strip(".")) % 3]
     return 200, {}, json.dumps(chat_answer(topic)).encode()
 
@@ -91,8 +96,8 @@ def taught(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Taught]:
         behind.answer = strong
         (home.home / "config").mkdir()
         price = {"input_usd_per_mtok": 20, "output_usd_per_mtok": 20}
-        served = {"openai_compatible": behind.url, "model": "strong", "concurrency": 4, "price": price}
-        home.models_file.write_text(json.dumps({"student": {"provider": "student"}, "strong": served}))
+        served = {"openai_compatible": behind.url, "concurrency": 4, "price": price}
+        home.models_file.write_text(json.dumps({"strong": served, "guessing": served}))
         migrate_store(home)
         store, clock, files = wiring.open_store(home), wiring.open_clock(home), wiring.load_families(home)
         sync_families(files.families, store, clock)
@@ -279,6 +284,60 @@ def test_a_file_that_puts_it_where_it_cannot_answer_is_refused(
     assert before not in text
     with pytest.raises(InvalidFamily, match=says):
         require_known_models(parse_family(YAML(typ="safe").load(text)), wiring.open_models(taught.home))
+
+
+@pytest.mark.parametrize("aim", ["quality", "cost", "latency"])
+def test_a_study_that_names_no_strategy_lets_it_answer_where_that_is_better_cheaper_or_quicker(
+    taught: Taught, aim: Aim
+) -> None:
+    """The model guesses, and every text says its topic: whatever is aimed at, the student serves it best."""
+    text = FAMILY.replace("name: topics", f"name: {aim}_topics").replace("strong", "guessing")
+    family = with_family(taught, text, [f"For {aim}: notes on {TOPICS[i % 3]}, number {i}." for i in range(400)])
+    context = study_context(taught.store, taught.clock, family, wiring.open_models(taught.home))
+    asked = StudyRequest(family=family.name, aim=aim, budget=BudgetBody(calls=1500, usd=50.0), definition=SIZES)
+    estimate = create_study(context, asked.model_copy(update={"dry_run": True}))
+    made = create_study(context, asked)
+    assert isinstance(estimate, CostEstimate)
+    assert isinstance(made, Study)
+    files, models = wiring.load_families(taught.home), wiring.open_models(taught.home)
+    study = run_here(made.id, taught.home, taught.store, taught.clock, files, models)
+    models.close()
+    assert (study.strategy, study.outcome) == ("bootstrap+settings+replay", "nominated"), study.confirmation
+    assert estimate.calls.low <= study.spend.n_calls <= estimate.calls.high
+    dataset = study.dataset
+    assert dataset is not None
+    n_rows = len(dataset["train"]) + len(dataset["dev"])
+    assert estimate.parts["replay"].expected == n_rows, "a student is no call"
+    with taught.store.read() as tx:
+        record = taught.store.variants.get(tx, family.name, study.winner)
+        results = taught.store.studies.trials(tx, study.id)
+    assert record is not None
+    assert record.variant.policy["tiers"] == ["student", "guessing"]
+    best = next(trial for trial in results if trial.variant == study.winner)
+    assert best.proposer == "replay"
+
+
+def with_family(taught: Taught, text: str, documents: list[str]) -> Family:
+    """The family of this text in the home, with examples of these documents, all released."""
+    family = parse_family(YAML(typ="safe").load(text))
+    folder = taught.home.home / "families" / family.name
+    folder.mkdir()
+    (folder / "family.yaml").write_text(text)
+    files = wiring.load_families(taught.home)
+    sync_families(files.families, taught.store, taught.clock)
+    rows = [
+        make_example(
+            family=family.name,
+            created_at=taught.clock.now(),
+            origin="import",
+            input={"document": document},
+            expected={"topic": next(topic for topic in TOPICS if topic in document)},
+            released=True,
+        )
+        for document in documents
+    ]
+    taught.store.write(lambda tx: taught.store.examples.add(tx, rows))
+    return files.families[family.name]
 
 
 def test_one_that_no_variant_names_goes_with_the_next(taught: Taught) -> None:

@@ -23,7 +23,9 @@ class PolicyKind:
     runs_pipeline = True
     may_lack_inputs = True
     default_space: Mapping[str, Mapping[str, Any]] = {}
-    default_strategy = REPLAY
+
+    def default_strategy(self, family: Family, *, is_moved: bool = False) -> str:
+        return REPLAY
 
     def declared_faults(self, data: Mapping[str, Any]) -> Iterator[Fault]:
         from optimizer.content.core.declared import policy_faults

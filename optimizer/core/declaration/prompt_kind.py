@@ -140,7 +140,9 @@ class PromptKind:
     runs_pipeline = False
     may_lack_inputs = False
     default_space = DEFAULT_SPACE
-    default_strategy = DEFAULT_STRATEGY
+
+    def default_strategy(self, family: Family, *, is_moved: bool = False) -> str:
+        return DEFAULT_STRATEGY if len(family.model.tiers) < 2 or is_moved else f"{DEFAULT_STRATEGY}+{REPLAY}"
 
     def declared_faults(self, data: Mapping[str, Any]) -> Iterator[Fault]:
         return declared_faults(data)

@@ -352,7 +352,8 @@ class FamilyKind(Protocol):
         """What of an example's input is stored."""
 
     # its studies
-    default_strategy: str
+    def default_strategy(self, family: Family, *, is_moved: bool = False) -> str:
+        """Of studies that name none; ``is_moved``: another model is to take the champion's place."""
 
     def strategy_fault(self, names: Sequence[str]) -> str | None:
         """Why these strategies cannot search it, as the end of a sentence; None where they can."""

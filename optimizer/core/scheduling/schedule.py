@@ -96,7 +96,7 @@ def in_force(family: Family, stored: StoredSchedule | None) -> ScheduleInForce:
     schedule = ScheduleInForce(
         family=family.name,
         cron=declared.cron if stored is None or stored.from_file else stored.cron,
-        strategy=(stored and stored.strategy) or declared.strategy or kind_of(family).default_strategy,
+        strategy=(stored and stored.strategy) or declared.strategy or kind_of(family).default_strategy(family),
         aim=(stored and stored.aim) or declared.aim or family.rollout.gates.aim,
         source="file" if stored is None or stored.from_file else "store",
     )
@@ -109,7 +109,7 @@ def asked_of(family: Family, schedule: ScheduleInForce, kind: TriggerKind) -> tu
     """(strategy, aim) of a study that this trigger starts."""
     if kind == "schedule":
         return schedule.strategy, schedule.aim
-    return family.triggers.strategy or kind_of(family).default_strategy, family.rollout.gates.aim
+    return family.triggers.strategy or kind_of(family).default_strategy(family), family.rollout.gates.aim
 
 
 def strategy_fault(

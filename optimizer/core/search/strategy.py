@@ -109,6 +109,7 @@ class SearchSetting:
     """Lets every tier of the variant's policy answer every example: rows of ``TierRecords.from_rows``."""
     remark: Callable[[str], None]  # stores a sentence on the search for those who read the study
     aim: Aim = "quality"
+    is_sequenced: bool = False  # whether the holdout tests the proposals in sequence
     study: str = ""  # its id
     keep_finding: Callable[[str, Any], None] = lambda name, values: None
     """Keeps under this name what was measured beside the trials, as plain JSON values."""

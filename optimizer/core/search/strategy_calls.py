@@ -131,7 +131,8 @@ def replay_calls(sizes: Sizes) -> Spread:
     n_calls = (sizes.n_train + sizes.n_dev) * sizes.n_tiers
     # Second samples, refinements, and other calls that no tier makes beforehand.
     again = max(0, sizes.per_answer - sizes.n_tiers)
-    return Spread(low=n_calls, expected=n_calls, high=n_calls + sizes.definition.n_settings * sizes.n_dev * again)
+    low = n_calls if sizes.n_tiers > 1 else 0  # one model is asked for a student alone, which may not be taught
+    return Spread(low=low, expected=n_calls, high=n_calls + sizes.definition.n_settings * sizes.n_dev * again)
 
 
 def asked_for_examples(definition: Definition, n_train: int) -> Spread:

@@ -113,7 +113,8 @@ def create_study(context: Context, request: StudyRequest, *, trigger: Trigger | 
         caps = under(monthly_left(tx, store, clock, family.name, limits), checked_budget(budget))
     kind = study_kind(family)
     aim = request.aim or kind.aim(family, definition, store)
-    strategy = request.strategy or kind_of(family).default_strategy
+    is_moved = definition.get("move_to") is not None
+    strategy = request.strategy or kind_of(family).default_strategy(family, is_moved=is_moved)
     wish = _checked_wish(family, strategy, aim, caps, definition, store, models)
     plan = kind.plan(wish, store, models)
     if request.dry_run:

@@ -35,6 +35,7 @@ from optimizer.core.search.strategy import (
     Sequential,
     StrategyMaker,
     check_strategy,
+    proposers_of,
 )
 from optimizer.jobs.families.keep_playbook import StudyPlaybook
 from optimizer.jobs.studies.context import StopFlag, StudyRun
@@ -237,6 +238,7 @@ def _setting(run: StudyRun, evaluator: Measures, propose: Propose) -> SearchSett
         scorer=evaluator.asking_scorer(),
         seed=run.study.seed,
         aim=run.study.aim,
+        is_sequenced=is_sequenced(run, proposers_of(run.study.strategy)),
         definition=asdict(run.definition),
         answer=evaluator.text,
         propose=propose,

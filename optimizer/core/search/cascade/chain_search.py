@@ -83,7 +83,7 @@ class LearnedTiers:
         after = {tier: dict(training.predictor) for tier, training in known.items()}
         replayed = replace(replayed, cost_usd=alone).chain(chain)
         searched = search_chain(
-            replayed, margin, {"kind": "predictor", "after": after}, folds, in_steps=self._setting.aim == "cost"
+            replayed, margin, {"kind": "predictor", "after": after}, folds, in_steps=self._setting.is_sequenced
         )  # by confidences out of fold
         if not beats(
             min(training.gain_low for training in known.values()), saved=searched.saved, saved_recorded=recorded.saved

@@ -18,7 +18,7 @@ from optimizer.core.base.values import ExampleResult
 from optimizer.core.evaluation.gates import quality_margin
 from optimizer.core.family.variant import Variant
 from optimizer.core.policy.policy import EXAMPLES, parse_policy
-from optimizer.core.policy.tiers import STUDENTS
+from optimizer.core.policy.tiers import NO_SECOND_ANSWER, STUDENTS, student_fault
 from optimizer.core.search.cascade.chain_search import KNOBS_OF_A_CASCADE, LearnedTiers, search_chain
 from optimizer.core.search.cascade.cross_fitted import FittedSetting, folds_by_group
 from optimizer.core.search.cascade.figures import CascadeSetting
@@ -72,7 +72,7 @@ class CascadeSearch:
         pass
 
     def _fitted_proposals(self) -> list[Proposal]:
-        setting = self._setting
+        setting = self._setting = _without_misplaced(self._setting)
         named = tuple(setting.start.policy.get("tiers") or setting.family.model.tiers)
         taught = tuple(tier for tier in setting.students if tier not in named)  # which the file's champion lacks
         tiers = tuple(tier for tier in (*taught, *named) if tier not in setting.untaught)
@@ -101,7 +101,7 @@ class CascadeSearch:
         groups = [examples[at].group for at in complete]
         folds = folds_by_group(groups)
         chains = chains_of(tiers)
-        in_steps = setting.aim == "cost"  # the holdout then tests in sequence
+        in_steps = setting.is_sequenced
         searched = [search_chain(records.chain(chain), margin, signal, folds, in_steps=in_steps) for chain in chains]
         remarks = list(setting.untaught.values())
         if asks_to_learn(setting.space):
@@ -174,6 +174,16 @@ class CascadeSearch:
         answers = outcome(records, cascade)
         is_student = sum(answers.tier == at for at in places)
         return {STUDENT_SHARE: float(records.weight @ is_student / records.weight.sum())}
+
+
+def _without_misplaced(setting: SearchSetting) -> SearchSetting:
+    """Without students where the start, which other strategies may have found, has a policy that no student joins."""
+    knob = student_fault(setting.start.policy)
+    if knob is None or not setting.students:
+        return setting
+    why = f"its prompt's policy has {knob}, and {NO_SECOND_ANSWER}."
+    left_out = {tier: f"The tier {tier} is left out: {why}" for tier in setting.students}
+    return replace(setting, students={}, untaught={**setting.untaught, **left_out})
 
 
 def _champion(start: Variant, records: TierRecords, students: Collection[str]) -> _ChampionFigures:
