@@ -28,8 +28,8 @@ class HourCount:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LastDay:
-    """All variants and models together. ``success_interval``: 95 %; ``p95_ms``: the highest of the last hour that had
-    any; None: not measured.
+    """All variants and models together. ``success_interval``, ``score_interval``: 95 %, the latter at most as wide as
+    it says; ``p95_ms``: the highest of the last hour that had any; None: not measured.
     """
 
     n_interactions: int
@@ -38,6 +38,7 @@ class LastDay:
     success_interval: Interval | None
     n_labelled: int
     mean_score: float | None
+    score_interval: Interval | None
     p95_ms: float | None
     cost_usd: float
     hours: Sequence[HourCount]
@@ -84,13 +85,18 @@ def last_day(rows: Sequence[Any], begin: datetime) -> LastDay:
     latest = max((row.start for row in rows if row.p95_latency_ms is not None), default=None)
     p95s = [row.p95_latency_ms for row in rows if row.start == latest and row.p95_latency_ms is not None]
     scored = [(row.mean_score, row.n_scored) for row in rows if row.n_scored]
+    mean_score = sum(mean * k for mean, k in scored) / n_scored if n_scored else None
     return LastDay(
         n_interactions=n,
         error_share=total("n_errors") / n if n else None,
         success_share=total("n_success") / n_labelled if n_labelled else None,
         success_interval=wilson_interval(int(total("n_success")), n_labelled) if n_labelled else None,
         n_labelled=n_labelled,
-        mean_score=sum(mean * k for mean, k in scored) / n_scored if n_scored else None,
+        mean_score=mean_score,
+        # Of scores in [0, 1] none spread more than those that are 0 or 1, so the interval of a share holds for them.
+        score_interval=wilson_interval(min(mean_score * n_scored, n_scored), n_scored)
+        if mean_score is not None
+        else None,
         p95_ms=max(p95s, default=None),
         cost_usd=sum(row.cost_usd for row in rows),
         hours=[

@@ -37,12 +37,13 @@ class PageRoute:
 
 def home(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
     """What needs a person, then every family at a glance."""
-    status = visit.ask("status")
-    begin = visit.request.query.get("from", "")
-    names = sorted(family.name for family in status.families if family.name >= begin)
+    status, query = visit.ask("status"), visit.request.query
+    begin, find = query.get("from", ""), query.get("find", "").strip().lower()
+    names = sorted(family.name for family in status.families if family.name >= begin and find in family.name)
     shown = set(names[:FAMILIES_SHOWN])
     families = [family for family in status.families if family.name in shown]
     days = {family.name: last_days.of(visit, family.name) for family in families if family.champion is not None}
+    families.sort(key=lambda family: not (family.rollout or (family.name in days and days[family.name].n_interactions)))
     reviews = _waiting_reviews(visit, None)
     return {
         "status": status,
@@ -50,6 +51,8 @@ def home(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
         "days": days,
         "bars": {name: traffic_bars(day.hours) for name, day in days.items()},
         "next_name": names[FAMILIES_SHOWN] if len(names) > FAMILIES_SHOWN else None,
+        "find": find,
+        "n_families": len(status.families),
         "to_approve": [
             family.rollout
             for family in status.families
@@ -227,7 +230,7 @@ def _waiting_reviews(visit: PageVisit, of_family: str | None) -> str | None:
 
 DONE = frozenset(("done",))
 PAGES = (
-    PageRoute(path="/dashboard", template="home.html", values=home, query=frozenset(("from", "done"))),
+    PageRoute(path="/dashboard", template="home.html", values=home, query=frozenset(("from", "find", "done"))),
     PageRoute(path="/dashboard/families/{family}", template="family.html", values=family, query=DONE),
     PageRoute(path="/dashboard/families/{family}/examples", template="family_examples.html", values=examples),
     PageRoute(

@@ -15,7 +15,7 @@ from optimizer.core.feedback.pipeline_record import Target
 
 WIDTH, HEIGHT = 600.0, 100.0
 MOST_LINES = 4  # that one chart has: more cannot be told apart
-MOST_DOTS = 60  # of one line; a longer one has no place for the pointer at each
+MOST_DOTS = 60  # of one line: more cannot be told apart; the script tells every value
 
 Figure = Literal["whole", "share", "number", "ms", "usd"]
 Values = Sequence[tuple[datetime, float | None]]
@@ -31,11 +31,17 @@ class ChartDot:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChartLine:
-    """``path``: of what was measured, broken where nothing was; ``dots``: each says its figure under the pointer."""
+    """``path``: of what was measured, broken where nothing was; ``values``: all of it; ``dots``: those that are drawn,
+    where they are few, each of which says its figure under the pointer.
+    """
 
     name: str
     path: str
-    dots: Sequence[ChartDot]
+    values: Sequence[ChartDot]
+
+    @property
+    def dots(self) -> Sequence[ChartDot]:
+        return self.values if len(self.values) <= MOST_DOTS else ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +110,7 @@ def time_chart(
         figure=figure,
         high=top if measured else None,
         lines=[
-            ChartLine(name=name, path=_path(points, place, step), dots=_dots(points, place))
+            ChartLine(name=name, path=_path(points, place, step), values=_values(points, place))
             for name, points in lines.items()
         ],
     )
@@ -124,9 +130,9 @@ def _path(points: Values, place: Callable[[datetime, float], tuple[float, float]
     return "".join(parts)
 
 
-def _dots(points: Values, place: Callable[[datetime, float], tuple[float, float]]) -> list[ChartDot]:
-    measured = [(*place(at, value), at, value) for at, value in points if value is not None]
-    return [ChartDot(x=x, y=y, at=at, value=value) for x, y, at, value in measured if len(measured) <= MOST_DOTS]
+def _values(points: Values, place: Callable[[datetime, float], tuple[float, float]]) -> list[ChartDot]:
+    measured = ((*place(at, value), at, value) for at, value in points if value is not None)
+    return [ChartDot(x=x, y=y, at=at, value=value) for x, y, at, value in measured]
 
 
 def target_chart(standing: TargetStanding) -> TargetChart:

@@ -5,7 +5,10 @@ keyboard, and nothing that people wrote runs. Skipped where no browser is.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
+from datetime import timedelta
+from itertools import product
 from pathlib import Path
 from typing import Any, cast
 from urllib.parse import quote
@@ -15,8 +18,10 @@ import pytest
 from fastapi.testclient import TestClient
 
 from api.app import create_app
+from optimizer.jobs.feedback.roll_up_minutes import roll_up_minutes
 from tests.api_world import World, make_home
 from tests.chromium import CHROMIUM
+from tests.clock import Clock
 from tests.end_to_end.test_dashboard import HOSTILE
 from tests.gateway_world import serving
 from tests.seeded_world import add_runs, add_study
@@ -46,7 +51,8 @@ PLACES = (
     "/dashboard/reviews",
     "/dashboard/alerts",
     "/dashboard/studies",
-    "/dashboard/requests",
+    "/dashboard/requests?outcome=failed&units=a,b",
+    "/dashboard/studies?order=lift",
     "/dashboard/requests/triage/in_0",
     "/dashboard/money",
     "/dashboard/audit",
@@ -87,16 +93,16 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         world.shared.store.write(lambda tx: add_study(world, tx))
         world.shared.store.write(lambda tx: add_runs(world, tx))
         world.post("/v1/freeze", {"family": "triage", "reason": " ".join(HOSTILE)})
+        roll_up_minutes(world.shared.store, Clock(world.shared.clock.now() + timedelta(minutes=5)))
         yield world
 
 
-@pytest.mark.parametrize(("width", "scheme"), [(390, "dark"), (820, "light"), (1440, "dark")])
-def test_every_page_is_readable_at_this_width_and_runs_only_what_is_its_own(
-    browser: Any, world: World, width: int, scheme: str
-) -> None:
-    context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
+def test_every_page_is_readable_at_every_width_by_day_and_night_and_without_scripts(browser: Any, world: World) -> None:
+    """And runs only what is its own. Each is loaded once with scripts and once without, which say the same."""
+    context, plain = browser.new_context(), browser.new_context(java_script_enabled=False)
     context.add_init_script(LISTEN)
     page, url = context.new_page(), str(world.client.base_url).rstrip("/")
+    without = plain.new_page()
     faults: list[str] = []
     hosts: set[str] = set()
     page.on("console", lambda message: faults.append(message.text) if message.type in ("error", "warning") else None)
@@ -106,13 +112,34 @@ def test_every_page_is_readable_at_this_width_and_runs_only_what_is_its_own(
     page.on("response", lambda answer: answer.ok or refused.update({answer.url.removeprefix(url): answer.status}))
     for place in PLACES:
         page.goto(url + place)
-        assert page.evaluate("document.documentElement.scrollWidth") == width, f"{place} scrolls sideways"
+        without.goto(url + place)
+        assert page.inner_text("main") == without.inner_text("main"), place
+        for width, scheme in product(WIDTHS, SCHEMES):
+            page.emulate_media(color_scheme=scheme)
+            page.set_viewport_size({"width": width, "height": 900})
+            assert page.evaluate("document.documentElement.scrollWidth") == width, f"{place} scrolls sideways"
+            if width == min(WIDTHS):
+                assert page.evaluate(CUT_OFF) == [], f"{place} has cells that a phone does not show"
         assert page.evaluate("ran") == [], place
-        if width == min(WIDTHS):
-            assert page.evaluate(CUT_OFF) == [], f"{place} has cells that a phone does not show"
     assert refused == REFUSED
     assert [fault for fault in faults if "Failed to load resource" not in fault] == []
     assert hosts == {url.split("/")[2]}
+    context.close()
+    plain.close()
+
+
+def test_a_chart_tells_its_values_to_the_keyboard_and_the_finger(browser: Any, world: World) -> None:
+    context = browser.new_context(viewport={"width": 390, "height": 844}, has_touch=True)
+    page, url = context.new_page(), str(world.client.base_url).rstrip("/")
+    page.goto(f"{url}/dashboard/performance?family=triage&range=7d")
+    chart = page.locator(".chart:has(svg)").first
+    assert chart.locator("output").inner_text() == ""
+    chart.locator("svg").focus()
+    page.keyboard.press("ArrowRight")
+    assert re.search(r"20\d\d-.* UTC: no variant named 1, ", chart.locator("output").inner_text())
+    page.goto(f"{url}/dashboard/families/triage")
+    page.locator("svg.traffic").tap()
+    assert re.search(r"UTC: \d+ requests", page.locator(".told-of:has(svg.traffic) output").inner_text())
     context.close()
 
 
@@ -186,12 +213,12 @@ def test_a_live_page_renews_itself_and_the_keyboard_rolls_back(browser: Any, wor
     with page.expect_request("**/dashboard/changes"):
         page.evaluate(SHOW)
     page.wait_for_selector(".timeline >> text=while it was hidden")
-    page.locator("a.button:text-is('Roll back')").focus()
+    reach(page, "Roll back")
     page.keyboard.press("Enter")
     page.wait_for_selector("h1:has-text('Roll back?')")
-    page.locator("[name=reason]").focus()
+    reach(page, "reason")
     page.keyboard.type("worse than it looked")
-    page.keyboard.press("Tab")
+    reach(page, "Roll back")
     page.keyboard.press("Enter")
     page.wait_for_selector("[role=status]:has-text('Rolled back')")
     assert world.get(f"/v1/rollouts/{rollout}").json()["status"] == "rolled_back"

@@ -48,6 +48,7 @@ HOSTILE = [
     "javascript:hostile()",
     "{{ 7 * 191 }}{% raw %}",
     "&lt;b&gt; \u202e gpj.exe \x1b[31m",
+    "W" * 180,  # nowhere to break a line
 ]
 TYPED = f'value="{SECRET_WORD}"'  # what the visitor wrote into the address stands in the form
 READERS = {"read", "read-texts", "operate", "admin"}

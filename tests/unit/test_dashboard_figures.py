@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+
+import pytest
 
 from api.dashboard.figures import HEIGHT, WIDTH, difference_chart, last_day, traffic_bars
 from optimizer.core.views.rollout_status import MeanDifference
@@ -41,7 +44,16 @@ def test_variants_of_an_hour_are_added_and_the_newest_hour_gives_the_p95() -> No
 def test_what_was_not_measured_is_none_and_no_zero() -> None:
     day = last_day([], BEGIN)
     assert (day.error_share, day.success_share, day.success_interval, day.mean_score, day.p95_ms) == (None,) * 5
+    assert day.score_interval is None
     assert all(bar.height == 0 for bar in traffic_bars(day.hours))
+
+
+def test_the_interval_of_a_score_is_that_of_a_share_which_spreads_no_less() -> None:
+    rows = [replace(hour(2, 10), n_scored=4, mean_score=1.0), replace(hour(3, 10), n_scored=6, mean_score=2 / 3)]
+    day = last_day(rows, BEGIN)
+    assert day.mean_score == pytest.approx(0.8)
+    assert day.score_interval is not None
+    assert (round(day.score_interval.lower, 3), round(day.score_interval.upper, 3)) == (0.49, 0.943)
 
 
 def test_the_fullest_hour_fills_the_chart_and_a_single_request_is_seen() -> None:

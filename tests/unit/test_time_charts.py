@@ -40,9 +40,10 @@ def test_what_was_not_measured_has_no_top_and_what_was_zero_has_one() -> None:
     assert (chart(0.0, 0.0).high, chart(0.0, 0.0).lines[0].path) == (0.0, "M0.0 100.0h0L600.0 100.0")
 
 
-def test_a_long_line_has_no_dots() -> None:
+def test_a_long_line_draws_no_dots_and_keeps_its_values() -> None:
     assert len(chart(*[1.0] * MOST_DOTS).lines[0].dots) == MOST_DOTS
-    assert chart(*[1.0] * (MOST_DOTS + 1)).lines[0].dots == []
+    (line,) = chart(*[1.0] * (MOST_DOTS + 1)).lines
+    assert (len(line.dots), len(line.values)) == (0, MOST_DOTS + 1)
 
 
 def test_zones_follow_the_levels_and_the_value_stands_among_them() -> None:

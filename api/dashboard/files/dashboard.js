@@ -89,6 +89,7 @@ function replace(main, text, newTag) {
   const before = document.querySelector(".freezes");
   if (notice && before) before.replaceWith(notice);
   main.replaceWith(next);
+  offer();
   tag = newTag;
   if (!live() && stream) watch(); // what ran has come to its end
 }
@@ -137,7 +138,55 @@ async function show(form) {
   }
 }
 
+// The values of a chart, for the finger and the keyboard: a mouse that hovers has titles of single dots only.
+const CHARTS = "svg.over-time, svg.traffic";
+
+function offer() {
+  for (const svg of document.querySelectorAll(CHARTS)) svg.tabIndex = 0;
+}
+
+// Every time at which something was measured, from the left: its place and what was measured by which line.
+function marksOf(svg) {
+  const marks = new Map();
+  for (const line of [svg, ...svg.querySelectorAll("[data-values]")]) {
+    for (const [x, when, value] of (line.dataset.values || "").split("|").slice(0, -1).map((mark) => mark.split(";"))) {
+      if (!marks.has(x)) marks.set(x, { x: Number(x), when, values: [] });
+      if (value) marks.get(x).values.push([line.dataset.name, value].filter(Boolean).join(" "));
+    }
+  }
+  return [...marks.values()].sort((one, other) => one.x - other.x);
+}
+
+function tell(svg, place) {
+  const mark = marksOf(svg)[place];
+  if (!mark) return;
+  svg.dataset.place = place;
+  svg.querySelector(".cursor").setAttribute("d", `M${mark.x} 0V${svg.viewBox.baseVal.height}`);
+  svg.closest(".told-of").querySelector(".told").textContent = [mark.when, mark.values.join(", ")].filter(Boolean).join(": ");
+}
+
+function point(event) {
+  const svg = event.target.closest(CHARTS);
+  if (!svg) return;
+  const frame = svg.getBoundingClientRect();
+  const x = ((event.clientX - frame.left) / frame.width) * svg.viewBox.baseVal.width;
+  const distances = marksOf(svg).map((mark) => Math.abs(mark.x - x));
+  tell(svg, distances.indexOf(Math.min(...distances)));
+}
+
+function step(event) {
+  const steps = { ArrowLeft: -1, ArrowRight: 1, Home: -Infinity, End: Infinity };
+  if (!(event.key in steps) || !event.target.matches(CHARTS)) return;
+  event.preventDefault();
+  const n = marksOf(event.target).length;
+  const place = "place" in event.target.dataset ? Number(event.target.dataset.place) : event.key === "ArrowLeft" ? n : -1;
+  tell(event.target, Math.min(n - 1, Math.max(0, place + steps[event.key])));
+}
+
 watch();
+offer();
+for (const name of ["pointerdown", "pointermove"]) document.addEventListener(name, point);
+document.addEventListener("keydown", step);
 document.addEventListener("visibilitychange", watch);
 document.addEventListener("keydown", press);
 document.addEventListener("input", type);

@@ -15,8 +15,10 @@ from optimizer.core.statistics.quality_gate import QualityGate, log_factors, rol
 Z95 = 1.959964
 
 
-def wilson_interval(n_success: int, n_total: int, *, z: float = Z95) -> Interval:
+def wilson_interval(n_success: float, n_total: int, *, z: float = Z95) -> Interval:
     """Score interval of a share, 95 % by default; honest for small n, never outside [0, 1].
+
+    ``n_success`` may be a sum of ``n_total`` values in [0, 1], which spread at most as much as as many 0 and 1.
 
     8 of 10 gives (0.490, 0.943).
 
