@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import random
 from contextlib import nullcontext
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -125,6 +126,32 @@ def test_nothing_of_a_group_teaches_the_answer_to_its_own_rows() -> None:
     taught = learn_student(rows, trained_on={})
     n_right = sum(taught.out_of_fold[one.id].label == one.label for one in rows)
     assert n_right / len(rows) < 0.65
+
+
+def test_weights_by_inverse_chance_correct_a_biased_sample() -> None:
+    """Of requests that say the same, four in five are about billing; the student was sure of these, so that one in ten
+    of them was audited, while all others were passed on.
+    """
+    texts = {"billing": 80, "login": 200, "delivery": 60}  # as sampled
+    sampled = [
+        TeachingRow(
+            id=f"{label}{i:03}",
+            text="parcel courier late" if label == "delivery" else f"please help me today {['account', 'card'][i % 2]}",
+            label=label,
+            group=f"{label}{i}",
+            unit=f"{label}{i}",
+        )
+        for label, n in texts.items()
+        for i in range(n)
+    ]
+    asked = {"text": "please help me today account"}
+    assert learn_student(sampled, trained_on={}).student.answer(asked).label == "login"
+    weighed = [replace(one, weight=10.0 if one.label == "billing" else 1.0) for one in sampled]
+    student = learn_student(weighed, trained_on={}).student
+    answer = student.answer(asked)
+    assert answer.label == "billing"
+    assert 0.7 < answer.confidence < 0.9
+    assert student.taught["right_out_of_fold"] == pytest.approx((800 + 60) / (800 + 60 + 200), abs=0.01)
 
 
 def test_a_text_of_which_nothing_is_known_is_answered_without_confidence(taught: TaughtStudent) -> None:

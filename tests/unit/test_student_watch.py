@@ -26,6 +26,7 @@ from optimizer.core.rollout.student_watch import (
     counted,
     distance,
     read_request,
+    teaching_weight,
 )
 from tests.stores import interaction
 
@@ -178,6 +179,27 @@ class TestReadRequest:
 
 def part(tier: int, model: str, purpose: str = "answer", **more: Any) -> dict[str, Any]:
     return {"tier": tier, "model": model, "purpose": purpose, **more}
+
+
+class TestTeachingWeight:
+    POLICY = parse_policy(
+        {"tiers": ["student", "large"], "accept": 0.6, "audit_share": 0.5, "students": {"student": "st_1"}}
+    )
+
+    @pytest.mark.parametrize(
+        ("is_own", "is_drawn", "weight"),
+        [(True, True, 2.0), (True, False, 0.0), (False, True, 1.0), (False, False, 1.0)],
+        ids=["its answer, audited", "its answer, not audited", "passed on, audited", "passed on"],
+    )
+    def test_its_own_answers_teach_only_where_chance_chose_them(
+        self, is_own: bool, is_drawn: bool, weight: float
+    ) -> None:
+        id = TestReadRequest.DRAWN if is_drawn else TestReadRequest.UNDRAWN
+        parts = [part(0, "student", taken=True)] if is_own else [part(0, "student"), part(1, "large", taken=True)]
+        assert teaching_weight(interaction(id, parts=parts), self.POLICY) == weight
+
+    def test_what_no_student_answered_counts_once(self) -> None:
+        assert teaching_weight(interaction(), parse_policy({})) == 1.0
 
 
 class TestTeacher:

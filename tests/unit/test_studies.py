@@ -454,6 +454,16 @@ def test_a_holdout_that_was_looked_at_is_left_alone_while_there_are_fresh_exampl
     assert world.run(second).confirmation["looks"] == 1
 
 
+def test_where_fresh_holdout_examples_are_too_few_they_come_first_and_others_fill_up(tmp_path):
+    world = World(tmp_path).fill(n_holdout=26)
+    first = world.run(world.create())
+    second = world.create()
+    fresh = {f"holdout-{i:03d}" for i in range(26)} - set(first.dataset["holdout"])
+    assert len(second.dataset["holdout"]) == 20
+    assert set(second.dataset["holdout"][:6]) == fresh
+    assert world.run(second).confirmation["looks"] == 2
+
+
 def test_only_released_examples_are_trained_on_unless_the_family_takes_any(tmp_path):
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from optimizer.core.base.errors import NotFound
+from optimizer.core.dataset.examples import make_example
 from optimizer.core.family.variant import Variant
 from optimizer.core.feedback.events import Interaction, LaterParts
 from optimizer.core.policy.policy import parse_policy
@@ -24,6 +25,7 @@ from optimizer.jobs.champions import watch_students as job
 from optimizer.jobs.champions.resume_student import StudentActRequest, bypass_student, read_students, resume_student
 from optimizer.jobs.champions.watch_students import BYPASSED, SETTLED, SHIFTED, put_bypass, watch_students
 from optimizer.jobs.request import FamilyRequest
+from optimizer.jobs.studies import teach_student
 from tests.contexts import context_of
 from tests.event_rows import rows_of
 from tests.rollout_world import F
@@ -200,6 +202,24 @@ def test_a_person_bypasses_it_and_repeats_that_without_harm(served: Served) -> N
     assert served.answers() == {}
     served.look()
     assert "a new product is out" in served.alerts(BYPASSED)[0]
+
+
+def test_of_requests_that_it_answered_only_audited_ones_teach_the_next_student(served: Served) -> None:
+    served.serve(40, agrees=1.0)
+    ids = [f"in_{i:06}" for i in range(1, 41)]
+    usual: dict[str, Any] = {"family": "topics", "created_at": served.world.clock.now(), "origin": "correction"}
+    examples = [
+        make_example(id=f"co_{id}", input={"document": id}, expected={"topic": "music"}, interaction=id, **usual)
+        for id in (*ids, "in_pruned")
+    ]
+    run: Any = SimpleNamespace(store=served.world.store, family=served.world.family)
+    with served.world.store.read() as tx:
+        weights = teach_student._weights(tx, run, examples)
+    assert weights == {
+        **{f"co_{id}": 1 / SHARE if draw_of(id) < SHARE else 0.0 for id in ids},
+        "co_in_pruned": 0.0,
+    }
+    assert 0 < sum(weight > 0 for weight in weights.values()) < 40
 
 
 def test_a_rollout_under_way_is_held_until_a_person_resumes_it(tmp_path: Path) -> None:

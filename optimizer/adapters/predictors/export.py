@@ -177,8 +177,10 @@ def gram_part(gram: GramRecipe, fitted: Any, weights: Sequence[float]) -> dict[s
     }
 
 
-def fitted_platt(margins: Sequence[float], targets: Sequence[float]) -> dict[str, Any]:
-    """Slope and intercept by maximum likelihood.
+def fitted_platt(
+    margins: Sequence[float], targets: Sequence[float], weights: Sequence[float] | None = None
+) -> dict[str, Any]:
+    """Slope and intercept by maximum likelihood; ``weights``: how often each counts.
 
     Margins that tell nothing (or the wrong way round) give the base rate to all.
     """
@@ -189,10 +191,12 @@ def fitted_platt(margins: Sequence[float], targets: Sequence[float]) -> dict[str
     if wanted.all() or not wanted.any():
         rate = (float(wanted.sum()) + 0.5) / (len(wanted) + 1)
         return {"kind": "platt", "slope": _LEAST_SLOPE, "intercept": math.log(rate / (1 - rate))}
-    model = LogisticRegression(C=1e6, max_iter=1000).fit(np.asarray(margins).reshape(-1, 1), wanted)
+    model = LogisticRegression(C=1e6, max_iter=1000).fit(
+        np.asarray(margins).reshape(-1, 1), wanted, sample_weight=weights
+    )
     slope, intercept = float(model.coef_[0, 0]), float(model.intercept_[0])
     if slope <= _LEAST_SLOPE:
-        rate = float(wanted.mean())
+        rate = float(np.average(wanted, weights=weights))
         slope, intercept = _LEAST_SLOPE, math.log(rate / (1 - rate))
     return {"kind": "platt", "slope": slope, "intercept": intercept}
 

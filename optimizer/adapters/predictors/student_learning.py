@@ -61,13 +61,15 @@ def learn_student(rows: Sequence[TeachingRow], *, trained_on: Mapping[str, Any])
     with threadpool_limits(1):  # so few rows: further threads only wait for one another
         answers = _out_of_fold(read, folds)
         n_right = {
-            method: sum(one.label == row.label for one, row in zip(own, rows, strict=True))
+            method: sum(row.weight * (one.label == row.label) for one, row in zip(own, rows, strict=True))
             for method, own in answers.items()
         }
         method = max(_METHODS, key=lambda one: n_right[one])
         own = answers[method]
         known = [
-            (one.margin, float(one.label == row.label)) for one, row in zip(own, rows, strict=True) if one.is_known
+            (one.margin, float(one.label == row.label), row.weight)
+            for one, row in zip(own, rows, strict=True)
+            if one.is_known
         ]
         if not known:
             raise DatasetTooSmall(
@@ -79,8 +81,10 @@ def learn_student(rows: Sequence[TeachingRow], *, trained_on: Mapping[str, Any])
             **trained_on,
             "n_rows": len(rows),
             "n_units": len({row.unit for row in rows}),
-            "rows": digest(canonical_json([[row.id, row.label] for row in rows])),
-            "right_out_of_fold": round(n_right[method] / len(rows), DECIMALS),
+            "rows": digest(
+                canonical_json([[row.id, row.label, *([row.weight] if row.weight != 1 else ())] for row in rows])
+            ),
+            "right_out_of_fold": round(n_right[method] / sum(row.weight for row in rows), DECIMALS),
         }
         student = replace(fitted_student(read, method), calibration=calibration, taught=taught)
     return TaughtStudent(
@@ -136,7 +140,7 @@ def _fitted(read: Sequence[ReadRow], methods: Iterable[Method]) -> dict[Method, 
     for method in methods:
         # Where the rows outside a fold have one label, nothing is learned: it is what they say.
         weights, intercept = (
-            _METHODS[method](features, [places[one.row.label] for one in read])
+            _METHODS[method](features, [places[one.row.label] for one in read], [one.row.weight for one in read])
             if len(labels) > 1
             else (np.zeros((len(vocabulary), 1)), np.zeros(1))
         )
@@ -197,11 +201,12 @@ def features_of(vocabulary: Vocabulary, counted: Sequence[Grams]) -> csr_matrix:
     return csr_matrix((np.concatenate(values), np.concatenate(columns), ends), shape=(len(counted), len(vocabulary)))
 
 
-def _logistic_regression(features: Any, labels: Sequence[int]) -> tuple[Values, Values]:
+def _logistic_regression(features: Any, labels: Sequence[int], weights: Sequence[float]) -> tuple[Values, Values]:
     import numpy as np
     from sklearn.linear_model import LogisticRegression
 
-    model = LogisticRegression(C=STRENGTH, max_iter=200, tol=1e-3, random_state=0).fit(features, labels)
+    model = LogisticRegression(C=STRENGTH, max_iter=200, tol=1e-3, random_state=0)
+    model.fit(features, labels, sample_weight=weights)
     if len(model.classes_) == 2:  # scikit-learn then has the second label's log odds alone
         return (
             np.column_stack([np.zeros(features.shape[1]), model.coef_[0]]),
@@ -210,11 +215,11 @@ def _logistic_regression(features: Any, labels: Sequence[int]) -> tuple[Values, 
     return model.coef_.T, model.intercept_
 
 
-def _complement_naive_bayes(features: Any, labels: Sequence[int]) -> tuple[Values, Values]:
+def _complement_naive_bayes(features: Any, labels: Sequence[int], weights: Sequence[float]) -> tuple[Values, Values]:
     import numpy as np
     from sklearn.naive_bayes import ComplementNB
 
-    model = ComplementNB(alpha=SMOOTHING).fit(features, labels)
+    model = ComplementNB(alpha=SMOOTHING).fit(features, labels, sample_weight=weights)
     return model.feature_log_prob_.T, np.zeros(len(model.classes_))
 
 

@@ -16,7 +16,8 @@ MOST_ROWS = 5000  # of a family's released training examples, the ones whose has
 class TeachingRow:
     """A released training example. ``unit``: who said it, its group where nobody knows.
 
-    Rows of one ``group`` are never on both sides of a fold.
+    Rows of one ``group`` are never on both sides of a fold. ``weight``: the inverse of the chance with which the
+    request came to teach, at least 1.
     """
 
     id: str
@@ -24,6 +25,7 @@ class TeachingRow:
     label: str
     group: str
     unit: str
+    weight: float = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

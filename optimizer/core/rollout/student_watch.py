@@ -92,6 +92,20 @@ def read_request(
     )
 
 
+def teaching_weight(interaction: Interaction, policy: Policy) -> float:
+    """How much an example from this request counts for the next student; 0 where it may not teach.
+
+    Of requests that a student answered only those teach that were drawn for an audit, each for all the others: people
+    correct what is wrong and pass over the rest, so any other choice among them would be biased.
+    """
+    cascade = policy.cascade
+    for tier in cascade.students if cascade is not None else ():
+        own = _plain(interaction.parts or (), cascade.models.index(tier), tier) if cascade is not None else None
+        if cascade is not None and own is not None and own.get("taken"):
+            return 1 / cascade.audit_share if draw_of(interaction.id) < cascade.audit_share else 0.0
+    return 1.0
+
+
 def _text(part: Part | None, interaction: Interaction) -> str | None:
     """A part's answer, which the interaction holds where it went out; None where it was not kept."""
     return None if part is None else interaction.output if part.get("taken") else part.get("output")

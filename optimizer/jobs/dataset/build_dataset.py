@@ -30,8 +30,8 @@ def build_dataset(family: Family, definition: Definition, store: Store) -> Datas
     examples in which it is cut) and "n_refused" (train and dev examples that serving would refuse, and that are left
     out). "n_unreleased" counts train examples that are left out because nobody released them.
 
-    Train holds only released examples, unless the family has ``examples_from: any``. The holdout is drawn from examples
-    that no study has looked at while there are enough of them, since every look costs confidence.
+    Train holds only released examples, unless the family has ``examples_from: any``. The holdout's examples that no
+    study has looked at come first, since every look costs confidence.
 
     Raises:
         DatasetTooSmall: fewer than two dev examples.
@@ -62,7 +62,7 @@ def build_dataset(family: Family, definition: Definition, store: Store) -> Datas
     ids = {
         "train": _chosen(family, train, definition.n_train),
         "dev": chosen[: definition.n_dev],
-        "holdout": _chosen(family, holdout, holdout_size(len(holdout), definition)),
+        "holdout": holdout,
     }
     if further := chosen[definition.n_dev :]:
         ids[RUN_OFF] = further
@@ -154,12 +154,14 @@ def cut_as_served(family: Family, example: Example) -> Example:
     return replace(example, input=clip_inputs(family, family.declared_inputs(example.input)))
 
 
-def _holdout(family: Family, definition: Definition, store: Store, tx: Transaction) -> list[tuple[str, str | None]]:
+def _holdout(family: Family, definition: Definition, store: Store, tx: Transaction) -> list[str]:
+    """Those that no look used before the others, each drawn by hash."""
     everything: list[tuple[str, str | None]] = list(store.examples.holdout_ids(tx, family.name))
     n_holdout = holdout_size(len(everything), definition)
     looked_at = store.examples.looked_at(tx, family.name)
-    fresh = [(id, label) for id, label in everything if id not in looked_at]
-    return fresh if len(fresh) >= n_holdout else everything
+    fresh, seen = ([one for one in everything if (one[0] in looked_at) is is_seen] for is_seen in (False, True))
+    first = _chosen(family, fresh, n_holdout)
+    return [*first, *_chosen(family, seen, n_holdout - len(first))]
 
 
 def _classes(family: Family, examples: Sequence[Example]) -> list[tuple[str, str | None]]:
