@@ -44,26 +44,20 @@ def command_line() -> str:
     """The page: single commands, then groups, as ``detent --help`` has them."""
     root: Any = typer.main.get_command(app)
     guides = _guides()
-    parts, later = ["# Command line", LEAD], []
+    parts = ["# Command line", LEAD]
     for name, one in sorted(root.commands.items(), key=lambda item: hasattr(item[1], "commands")):
         inner = getattr(one, "commands", None)
         lines = [
             part
             for verb, command in (inner or {"": one}).items()
-            for part in _section(
-                f"detent {name} {verb}".strip(), command, "##" if inner is None else "###", guides, later
-            )
+            for part in _section(f"detent {name} {verb}".strip(), command, "##" if inner is None else "###", guides)
         ]
-        parts += [f"## detent {name}", one.help, *lines] if lines and inner is not None else lines
-    named = ", ".join(f"`{name}`" for name in later)
-    return page(*parts, "## Not yet", f"These exist and answer with one sentence and exit code 1: {named}.")
+        parts += [f"## detent {name}", one.help, *lines] if inner is not None else lines
+    return page(*parts)
 
 
-def _section(name: str, command: Any, level: str, guides: dict[str, list[str]], later: list[str]) -> list[str]:
-    """Heading, usage, help and options of a command; one that a later version brings is named in ``later`` alone."""
-    if command.help.startswith("Not yet"):
-        later.append(name)
-        return []
+def _section(name: str, command: Any, level: str, guides: dict[str, list[str]]) -> list[str]:
+    """Heading, usage, help and options of a command."""
     params = [one for one in command.params if one.name not in EVERYWHERE and not one.hidden]
     usage = [name, *(_written(one) for one in params if one.required or one.param_type_name == "argument")]
     usage += ["[OPTIONS]"] if any(not one.required and one.param_type_name == "option" for one in params) else []

@@ -100,8 +100,9 @@ def text_of(message: AlertMessage, installation: str, public_url: str | None = N
             f"Was open from {when(alert.opened_at)} to {when(alert.closed_at or alert.opened_at)}",
         )
     detail = alert.detail if len(alert.detail) <= MOST_CHARS - 300 else alert.detail[: MOST_CHARS - 301] + "…"
+    leads = f" What to do: {message.chapter}." if message.event == "raised" and message.chapter else ""
     more = page_about(alert, public_url) or "detent status"
-    return f"{head}\n{detail}\n{when_} ({installation}, {alert.id}). More: {more}"
+    return f"{head}\n{detail}\n{when_} ({installation}, {alert.id}).{leads} More: {more}"
 
 
 def _slack_body(text: str) -> Mapping[str, Any]:

@@ -54,10 +54,11 @@ def channel_topic(channel: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlertMessage:
-    """One raise or one clear of an alert, as it was at that moment."""
+    """One raise or one clear of an alert, as it was at that moment. ``chapter``: where it leads, once it is known."""
 
     alert: Alert
     event: AlertEvent
+    chapter: str = ""
 
 
 def payload_of(alert: Alert, event: AlertEvent) -> dict[str, Any]:
@@ -70,7 +71,7 @@ def message_of(payload: Mapping[str, Any]) -> AlertMessage:
     values = {name: payload[name] for name in Alert.__dataclass_fields__}
     for name in ("opened_at", "closed_at"):
         values[name] = datetime.fromisoformat(values[name]) if values[name] is not None else None
-    return AlertMessage(alert=Alert(**values), event=payload["event"])
+    return AlertMessage(alert=Alert(**values), event=payload["event"], chapter=payload.get("chapter", ""))
 
 
 def page_about(alert: Alert, public_url: str | None) -> str | None:

@@ -12,7 +12,7 @@ from optimizer.core.feedback.rating_draws import JudgedAnswer, SampledInteractio
 from optimizer.core.feedback.stored_rows import EventRow
 from optimizer.core.feedback.traffic import PastLabel, PastRequest, RecordedTraffic
 from optimizer.core.scheduling.triggers import RecentOutcomes
-from optimizer.core.views.quality import LowValue, ScoreCount
+from optimizer.core.views.quality import ConversationScore, LowValue, ScoreCount
 from optimizer.ports.transaction import Transaction
 
 # Family, variant, rollout, stage, window start, client, n.
@@ -259,6 +259,11 @@ class Traffic(Protocol):
 
     def lowest(self, tx: Transaction, family: str, since: datetime, until: datetime, most: int) -> list[LowValue]:
         """Outcomes of interactions, the lowest value first, of equal ones the newest."""
+
+    def lowest_conversation(
+        self, tx: Transaction, family: str, since: datetime, until: datetime, min_n: int
+    ) -> ConversationScore | None:
+        """The one whose scores received then have the lowest mean, of those with ``min_n`` or more."""
 
     def turns(
         self,

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
@@ -30,6 +31,7 @@ log = structlog.get_logger(__name__)
 
 FIRST_WAIT_S = 0.5
 STABLE_AFTER_S = 30.0  # after a life this long, the wait before a restart is the first one again
+MOST_RESTARTS = 100  # that are told of in the run file
 UVICORN = "0.54"  # as pyproject.toml bounds it
 POLL_S = 0.1
 NEWS_S = 2.0  # between two questions about studies and rollouts that began or ended by themselves
@@ -112,7 +114,8 @@ class Supervisor:
         self._settings, self._report, self._alarm, self._news = settings, report, alarm, news
         self._news_due = 0.0  # monotonic seconds
         self._n_dropped = 0  # sentences that could not be reported
-        self._announced: int | None = None  # the number of dropped notes in the run file; None: there is no file yet
+        self._restarts: deque[tuple[float, str]] = deque(maxlen=MOST_RESTARTS)  # seconds since 1970, and of which child
+        self._announced: object = None  # what the run file says that changes; None: there is no file yet
         self._is_ending = False  # no Event: one signal would hold its lock while the next one needs it
         self._ending_signals = 0
         self._began_at = time.monotonic()
@@ -187,9 +190,11 @@ class Supervisor:
         self._is_ending = True
 
     def _announce(self) -> None:
-        """Writes the run file again whenever more notes were dropped; on a full disk as soon as there is room."""
-        n_dropped = self._n_dropped + logs.n_dropped()
-        if n_dropped == self._announced:
+        """Writes the run file again whenever more notes were dropped or a child was restarted; on a full disk as soon
+        as there is room.
+        """
+        n_dropped, restarts = self._n_dropped + logs.n_dropped(), list(self._restarts)
+        if (n_dropped, restarts) == self._announced:
             return
         with suppress(OSError):
             run_files.announce(
@@ -200,8 +205,9 @@ class Supervisor:
                 api_workers=self._settings.api.workers,
                 feedback_process=self._settings.api.feedback_process,
                 notes_dropped=n_dropped,
+                restarts=restarts,
             )
-            self._announced = n_dropped
+            self._announced = n_dropped, restarts
 
     def _tell(self, sentence: str) -> None:
         self._n_dropped += self._report(sentence) is False
@@ -310,6 +316,7 @@ class Supervisor:
         child.wait_s = FIRST_WAIT_S if lived_s >= STABLE_AFTER_S else child.wait_s
         child.process, child.next_start_at = None, now + child.wait_s
         child.n_restarts += 1
+        self._restarts.append((time.time(), child.name))
         where = self._settings.log_dir() / f"{child.name}.log"
         sentence = f"{event}; it starts again in {child.wait_s:g} s. Its log: {where}"
         child.wait_s = next_wait_s(child.wait_s, lived_s, self._settings.restart_wait_max_seconds)

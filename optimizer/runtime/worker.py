@@ -77,6 +77,7 @@ ALIASES_SECONDS = 60.0  # between two looks at MLflow while there is nothing to 
 ROLL_UP_SECONDS = 60.0
 ROLL_UP_REST = 49.0  # it rests for so many times as long as it took, so it uses at most a fiftieth of one processor
 MINUTES_SECONDS = 20.0
+RESTARTS_OF_S = 3600.0  # for which a restart is counted by a rule
 CHAMPIONS_SECONDS = 60.0
 STUDENTS_SECONDS = 20.0
 TRIGGERS_SECONDS = 300.0
@@ -353,7 +354,12 @@ class Worker:
         problem = self._rules.problem
         tell_faulty_file(self._store, self._clock, problem.detail if problem is not None else None)
         disk = shutil.disk_usage(self._settings.var())
-        figures = HomeFigures(disk=disk.used / (disk.used + disk.free), all_usd=self._settings.usd_per_month)
+        restarts = run_files.note(self._settings, "serve", "restarts")
+        figures = HomeFigures(
+            disk=disk.used / (disk.used + disk.free),
+            all_usd=self._settings.usd_per_month,
+            restarts=None if restarts is None else [name for at, name in restarts if time.time() - at < RESTARTS_OF_S],
+        )
         self._rule_watcher.look(families, rules, figures)
 
     def _trigger(self) -> None:

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
+import typer
 
 from optimizer.adapters.store import Database
+from optimizer.cli.app import app
 from optimizer.core.base.minute_sums import MinuteSums
-from optimizer.core.rollout.alert_rules import AlertRule
+from optimizer.core.rollout.alert_rules import METRICS, AlertRule, Metric
 from optimizer.core.serving.champion import first, next_tenure
 from optimizer.jobs.champions.read_rules import RulesRequest, read_rules
 from optimizer.jobs.champions.watch_limits import OUT_OF_LIMITS
-from optimizer.jobs.champions.watch_rules import HomeFigures, RuleWatcher, tell_faulty_file
+from optimizer.jobs.champions.watch_rules import HomeFigures, RuleWatcher, look_at, tell_faulty_file
 from optimizer.jobs.feedback.roll_up_minutes import MINUTES
 from optimizer.jobs.outbox.send_alerts import send_alerts
 from optimizer.jobs.outbox.silence_alerts import EndSilenceRequest, SilenceRequest, end_silence, silence_alerts
@@ -92,7 +95,7 @@ def test_an_alert_opens_once_keeps_its_figures_and_closes_when_it_is_well(store:
     (alert,) = watcher.look({FAMILY: family()}, [ERRORS])
     assert (alert.subject, alert.level) == ("errors", "critical")
     assert alert.detail.startswith(f"errors of {FAMILY}: 50.0% of 60 requests failed, in the last 1 minute;")
-    assert alert.detail.endswith(f"Look: detent feedback stats {FAMILY}")
+    assert alert.detail.endswith(f"Look: detent feedback stats {FAMILY} --by hour")
     clock.pass_time(timedelta(minutes=1))
     summed(store, clock, [minute(clock, failed=40)])
     assert look(store, clock, ERRORS) == []
@@ -199,13 +202,37 @@ def test_an_alert_of_a_rule_that_says_so_holds_the_rollout_until_a_person_resume
     holds = ERRORS.model_copy(update={"action": "hold"})
     summed(database, world.clock, [minute(world.clock, failed=30, family=F, variant=world.champion)])
     (alert,) = RuleWatcher(database, world.clock).look({F: world.family}, [holds])
-    assert "Its rollout is held" in alert.detail
+    assert f"Its rollout is held; to go on: detent rollout resume {F}." in alert.detail
     assert (world.rollout.held, world.rollout.held_by) == (True, "rule:errors")
     world.tick()
     assert world.rollout.held, "the tick takes back only its own hold"
     assert world.operate("resume").changed
     assert not world.verified().problems
+    world.clock.pass_time(timedelta(minutes=1))
+    summed(database, world.clock, [minute(world.clock, failed=30, family=F, variant=world.champion)])
+    RuleWatcher(database, world.clock).look({F: world.family}, [holds])
+    with database.read() as tx:
+        (alert,) = [one for one in database.alerts.all(tx, open_only=True) if one.subject == "errors"]
+    assert "held" not in alert.detail, "a person resumed it"
     database.close()
+
+
+def test_of_a_family_without_a_rollout_no_alert_says_that_one_is_held(store: Database) -> None:
+    clock = Clock(NOW)
+    summed(store, clock, [minute(clock, failed=30)])
+    (alert,) = look(store, clock, ERRORS.model_copy(update={"action": "hold"}))
+    assert "held" not in alert.detail
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("family_name", [FAMILY, None])
+def test_every_alert_ends_with_a_command_that_there_is(metric: Metric, family_name: str | None) -> None:
+    root = typer.main.get_command(app)
+    line = shlex.split(look_at(metric, family_name))
+    group, verb, *words = line[1:] if len(line) > 2 else [*line[1:], ""]
+    command = root.commands[group]  # type: ignore[attr-defined]
+    command = command.commands[verb] if verb else command
+    command.make_context(verb or group, words, resilient_parsing=False)
 
 
 def test_while_the_file_of_rules_is_faulty_an_alert_says_so(store: Database) -> None:

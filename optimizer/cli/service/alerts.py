@@ -46,7 +46,7 @@ def list_(
                 {
                     **members_of(alert),
                     "alert": alert.subject if alert.kind == "alert_rule" else alert.kind,
-                    "what": shown(alert.detail),
+                    "what": f"{shown(alert.detail)} What to do: {alert.chapter}",
                     "message": f"spoken for by {alert.told_by}"
                     if alert.told_by
                     else f"silent until {when(alert.silenced_until)}"

@@ -95,6 +95,8 @@ def _warnings(view: StatusView, now: datetime) -> Iterator[tuple[str, str]]:
     if view.notes_dropped:
         lost = f"{count(view.notes_dropped, 'line')} of the server's messages and log could not be written"
         yield "Notes", f"{lost}: its terminal is gone, or its disk is full"
+    for restart in view.restarts:
+        yield "Restarted", f"{restart.process}, {_ago(now - restart.at)}; why: var/logs/supervisor.log"
     for freeze in view.freezes:
         yield "Frozen", freeze.text
     if view.keyless_until is not None:

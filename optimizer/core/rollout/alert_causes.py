@@ -65,8 +65,8 @@ def cause_of(alert: OpenCause, others: Iterable[OpenCause], rules: Sequence[Aler
 
 def _explains(cause: OpenCause, effect: OpenCause, rules: Mapping[str, AlertRule]) -> bool:
     """By the rule of the cause, or by the rule of the figure that a detector of its own watches."""
-    named = {effect.rule, *(name for name, rule in rules.items() if rule.metric == _metric(effect, rules))}
-    figure = _metric(cause, rules)
+    named = {effect.rule, *(name for name, rule in rules.items() if rule.metric == metric_of(effect, rules))}
+    figure = metric_of(cause, rules)
     return any(
         named.intersection(rule.explains)
         for rule in rules.values()
@@ -75,12 +75,17 @@ def _explains(cause: OpenCause, effect: OpenCause, rules: Mapping[str, AlertRule
 
 
 def _same_figure(one: OpenCause, other: OpenCause, rules: Mapping[str, AlertRule]) -> bool:
-    figure = _metric(one, rules)
-    return figure is not None and figure == _metric(other, rules)
+    figure = metric_of(one, rules)
+    if figure == "restarts" and one.kind == other.kind:
+        return False  # each of a process of its own
+    return figure is not None and figure == metric_of(other, rules)
 
 
-def _metric(alert: OpenCause, rules: Mapping[str, AlertRule]) -> Metric | None:
+def metric_of(alert: OpenCause, rules: Mapping[str, AlertRule]) -> Metric | None:
+    """The figure that an alert is about; None where it is about none."""
     if alert.kind == BROKEN:
         rule = rules.get(alert.rule)
         return rule.metric if rule is not None else None
+    if alert.kind == "process_restarted":
+        return "restarts"
     return _OTHERS.get(alert.kind, {}).get(alert.subject.rpartition(" ")[2])

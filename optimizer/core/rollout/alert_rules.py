@@ -16,7 +16,7 @@ from functools import reduce
 from math import exp, inf, log, sqrt
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from optimizer.core.base.minute_sums import WIDTH, Histogram, MinuteSums, edge, merge, quantile
 from optimizer.core.base.phrasing import count, dollars
@@ -47,18 +47,30 @@ Metric = Literal[
     "retries",
     "tools_ignored",
     "low_scores",
+    "conversation",
     "outcome_age",
     "budget",
-    "failed_studies",
+    "failed_jobs",
     "disk",
+    "restarts",
 ]
 Scope = Literal["family", "variant", "model"]
 Against = Literal["earlier_weeks", "champion_before"]
 AlertLevel = Literal["info", "warning", "critical"]
 METRICS: tuple[Metric, ...] = get_args(Metric)
-LOWER_IS_WORSE: tuple[Metric, ...] = ("success", "quality", "feedback")
-NOT_OF_MINUTES: tuple[Metric, ...] = ("outcome_age", "budget", "failed_studies", "disk")
-SHARES: tuple[Metric, ...] = ("success", "quality", "errors", "feedback", "retries", "tools_ignored", "low_scores")
+LOWER_IS_WORSE: tuple[Metric, ...] = ("success", "quality", "feedback", "conversation")
+NOT_OF_MINUTES: tuple[Metric, ...] = ("conversation", "outcome_age", "budget", "failed_jobs", "disk", "restarts")
+OF_HOME: tuple[Metric, ...] = ("disk", "restarts")  # no figure of a family
+SHARES: tuple[Metric, ...] = (
+    "success",
+    "quality",
+    "errors",
+    "feedback",
+    "retries",
+    "tools_ignored",
+    "low_scores",
+    "conversation",
+)
 _NAME = r"^[a-z][a-z0-9_]{0,59}$"
 _TIME = re.compile(r"(\d{1,4})(m|h)")
 
@@ -101,6 +113,11 @@ class AlertRule(BaseModel):
     explains: tuple[str, ...] = ()
     watch: bool = True
 
+    @field_validator("metric", mode="before")
+    @classmethod
+    def _of_now(cls, value: Any) -> Any:
+        return "failed_jobs" if value == "failed_studies" else value  # as it was called before it counted runs, too
+
     @model_validator(mode="after")
     def _says_one_thing(self) -> AlertRule:
         lower = self.metric in LOWER_IS_WORSE
@@ -119,10 +136,10 @@ class AlertRule(BaseModel):
         if self.clear is not None and limit is not None and (self.clear < limit if lower else self.clear > limit):
             raise ValueError(f"`clear` ({self.clear:g}) must not lie beyond the limit ({limit:g})")
         if self.metric in NOT_OF_MINUTES and (self.against is not None or self.scope != "family"):
-            raise ValueError(f"{self.metric} has no earlier weeks, variants or models: say `above` alone")
+            raise ValueError(f"{self.metric} has no earlier weeks, variants or models: say `{wanted}` alone")
         if self.against == "champion_before" and self.scope != "family":
             raise ValueError("`against: champion_before` compares the champion of a family: scope has to be family")
-        if self.action == "hold" and (self.scope == "model" or self.metric == "disk"):
+        if self.action == "hold" and (self.scope == "model" or self.metric in OF_HOME):
             raise ValueError("`action: hold` holds the rollout of a family, and this rule is about none")
         return self
 
@@ -348,9 +365,12 @@ def _inner(rule: AlertRule, limit: float) -> float:
 
 
 def still_beyond(rule: AlertRule, value: float, *, is_open: bool) -> bool:
-    """Of a figure that is one number: the age of data, a share of a budget or a disk, a count of studies."""
+    """Of a figure that is one number: the age of data, a share of a budget or a disk, a count of what failed, the mean
+    of a conversation.
+    """
     limit = rule.limit or 0.0
-    return value > (_inner(rule, limit) if is_open else limit)
+    edge_now = _inner(rule, limit) if is_open else limit
+    return value < edge_now if rule.lower_is_worse else value > edge_now
 
 
 def _is_worse(rule: AlertRule, sums: MinuteTally, limit: float) -> bool:
@@ -426,8 +446,10 @@ _MEANINGS: Mapping[Metric, str] = {
     "tools_ignored": "in {value:.1%} of {n} the answer did not use the results of its tools",
     "low_scores": "{value:.1%} of {n} lie below .80",
     "outcome_age": "the newest outcome is {value:.1f} hours old, though requests come",
-    "budget": "{value:.0%} of the month's dollars are spent",
-    "failed_studies": "{value:.0f} failed within a day",
+    "budget": "{value:.0%} of the month's dollars are spent or reserved",
+    "conversation": "the mean score of one conversation is {value:.3f}",
+    "failed_jobs": "{value:.0f} failed within a day",
+    "restarts": "processes died and were started again {value:.0f} times within an hour",
     "disk": "{value:.0%} of the disk are used",
 }
 _EVENTS: Mapping[Metric, str] = {"success": "outcome", "quality": "score", "low_scores": "score"}
@@ -460,8 +482,8 @@ def amount_text(metric: Metric, value: float) -> str:
         return dollars(value)
     if metric == "latency_p95":
         return f"{value:,.0f} ms"
-    if metric == "quality":
+    if metric in ("quality", "conversation"):
         return f"{value:.3f}"
     if metric == "outcome_age":
         return f"{value:g} hours"
-    return f"{value:g}" if metric == "failed_studies" else f"{value:.1%}"
+    return f"{value:g}" if metric in ("failed_jobs", "restarts") else f"{value:.1%}"

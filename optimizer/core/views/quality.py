@@ -180,6 +180,15 @@ class LowValue:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ConversationScore:
+    """``mean`` of the ``n`` scores that the turns of a conversation got in a time."""
+
+    conversation: str
+    n: int
+    mean: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LowAnswer:
     """An answer that an outcome found fault with, with what was asked and answered as far as it is kept."""
 

@@ -4,19 +4,23 @@ family's rollout where the rule says so. It takes nothing back: that is the gate
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from shlex import quote
 
 import structlog
 
 from optimizer.core.base.minute_sums import MinuteSums
+from optimizer.core.base.phrasing import count
 from optimizer.core.family.family import Family
 from optimizer.core.rollout.alert_causes import BROKEN
 from optimizer.core.rollout.alert_rules import (
     NOT_OF_MINUTES,
     ONE_MINUTE,
     AlertRule,
+    Metric,
     MinuteTally,
     RuleFinding,
     UsualFigure,
@@ -30,7 +34,7 @@ from optimizer.core.rollout.alert_rules import (
     usual_of,
 )
 from optimizer.core.scheduling.monthly_budget import MonthlyLimits
-from optimizer.core.serving.rollout import Champion
+from optimizer.core.serving.rollout import Champion, Rollout
 from optimizer.jobs.feedback.roll_up_minutes import MINUTES
 from optimizer.jobs.ids import new_id
 from optimizer.jobs.outbox.keep_alerts import keep_alerts
@@ -39,6 +43,7 @@ from optimizer.jobs.studies.read_spending import monthly_left
 from optimizer.ports import Alert, Clock, Store, Transaction
 
 FAULTY = "alert_rules_faulty"
+MOST_RUNS = 200  # of a family, of which those that failed within a day are counted
 HOUR, DAY, WEEK = timedelta(hours=1), timedelta(days=1), timedelta(days=7)
 log = structlog.get_logger(__name__)
 
@@ -46,11 +51,13 @@ log = structlog.get_logger(__name__)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HomeFigures:
     """What no minute holds. ``disk``: the used share of the disk that holds the store, None where it cannot be told;
-    ``all_usd``: dollars that all families together may spend in a month.
+    ``all_usd``: dollars that all families together may spend in a month; ``restarts``: the processes that died and were
+    started again within an hour, None where no supervisor says it.
     """
 
     disk: float | None = None
     all_usd: float | None = None
+    restarts: Sequence[str] | None = None
 
 
 NO_FIGURES = HomeFigures()
@@ -114,16 +121,30 @@ class EarlierRows:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _MinuteLook:
-    """Of one minute: up to when sums reach, and what is open by now, by family and subject."""
+    """Of one minute: up to when sums reach, what is open by now, by family and subject, and the rollouts under way, by
+    family.
+    """
 
     tx: Transaction
     until: datetime
     now: datetime
     open: Mapping[tuple[str | None, str], Alert]
+    rollouts: Mapping[str, Rollout]
 
     def open_since(self, family: str | None, subject: str) -> datetime | None:
         alert = self.open.get((family, subject))
         return alert.opened_at if alert is not None else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Reading:
+    """A figure that is no sum of minutes. ``of``: what it is of, in words; ``look``: the command that shows it, where
+    the metric has no one for all.
+    """
+
+    value: float
+    of: str = ""
+    look: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,8 +178,17 @@ class RuleWatcher:
             if until is None or (until == self._seen[0] and rules is self._seen[1]):
                 return []
             alerts = store.alerts.all(tx, open_only=True, kind=BROKEN)
+            holds = any(rule.action == "hold" for rule in rules)
             this = _MinuteLook(
-                tx=tx, until=until, now=now, open={(alert.family, alert.subject): alert for alert in alerts}
+                tx=tx,
+                until=until,
+                now=now,
+                open={(alert.family, alert.subject): alert for alert in alerts},
+                rollouts={
+                    rollout.family: rollout
+                    for rollout in (store.rollouts.all_active(tx) if holds else ())
+                    if rollout.status == "deploying"
+                },
             )
             wanted: list[Alert] = []
             rows_of: dict[str, list[MinuteSums]] = {}
@@ -195,9 +225,9 @@ class RuleWatcher:
             if not rule.concerns(family.name) or rule.scope == "model":
                 continue
             if rule.metric in NOT_OF_MINUTES:
-                value = self._number(this, family, rule, earlier, rows)
-                if value is not None:
-                    yield from _of_number(this, rule, family.name, value)
+                reading = self._number(this, family, rule, earlier, rows)
+                if reading is not None:
+                    yield from _of_number(this, rule, family.name, reading)
                 continue
             usual = earlier.usual(this.tx, rule)
             limit = None if rule.against is not None and usual is None else limit_of(rule, usual)
@@ -255,34 +285,59 @@ class RuleWatcher:
 
     def _of_home(self, this: _MinuteLook, rules: Sequence[AlertRule], figures: HomeFigures) -> Iterable[Alert]:
         for rule in rules:
-            value = None
-            if rule.metric == "disk":
-                value = figures.disk
+            reading = None
+            if rule.metric == "disk" and figures.disk is not None:
+                reading = _Reading(value=figures.disk)
+            elif rule.metric == "restarts" and figures.restarts is not None:
+                names = Counter(figures.restarts)
+                of = ", ".join(f"{name} {n} times" if n > 1 else name for name, n in names.most_common())
+                reading = _Reading(value=names.total(), of=of)
             elif rule.metric == "budget" and figures.all_usd is not None and not rule.families:
-                value = self._spent(this.tx, "", MonthlyLimits(all_usd=figures.all_usd))
-            if value is not None and rule.watch:
-                yield from _of_number(this, rule, None, value)
+                reading = self._spent(this.tx, "", MonthlyLimits(all_usd=figures.all_usd))
+            elif rule.metric == "failed_jobs" and not rule.families:
+                reading = self._failed(this, "")
+            if reading is not None and rule.watch:
+                yield from _of_number(this, rule, None, reading)
 
     def _number(
         self, this: _MinuteLook, family: Family, rule: AlertRule, earlier: EarlierRows, rows: Sequence[MinuteSums]
-    ) -> float | None:
-        """A figure that is no sum of minutes; None where there is nothing to measure."""
+    ) -> _Reading | None:
+        """None where there is nothing to measure."""
         if rule.metric == "budget":
             limit = family.budget.usd_per_month
             return None if limit is None else self._spent(this.tx, family.name, MonthlyLimits(family_usd=limit))
-        if rule.metric == "failed_studies":
-            failed, _ = self._store.studies.page(this.tx, family=family.name, status="failed")
-            return float(sum(study.finished_at is not None and study.finished_at > this.now - DAY for study in failed))
+        if rule.metric == "failed_jobs":
+            return self._failed(this, family.name)
+        if rule.metric == "conversation":
+            since = this.until - rule.window * ONE_MINUTE
+            lowest = self._store.traffic.lowest_conversation(this.tx, family.name, since, this.until, rule.min_n)
+            if lowest is None:
+                return None
+            look = f"detent quality monitor --conversation {quote(lowest.conversation)}"
+            return _Reading(value=lowest.mean, of=f"{lowest.conversation}, {count(lowest.n, 'score')}", look=look)
         if rule.metric == "outcome_age" and earlier.newest_outcome is not None:
             n_requests = sum(row.n for row in rows if row.source == "")
             newest = max([earlier.newest_outcome, *(row.minute for row in rows if row.source)])
-            return (this.until - newest) / HOUR if n_requests >= rule.min_n else None
+            return _Reading(value=(this.until - newest) / HOUR) if n_requests >= rule.min_n else None
         return None
 
-    def _spent(self, tx: Transaction, family: str, limits: MonthlyLimits) -> float | None:
+    def _failed(self, this: _MinuteLook, family: str) -> _Reading:
+        """``family`` "": runs that are of none, as a forgetting is."""
+        studies = self._store.studies.page(this.tx, family=family, status="failed")[0] if family else []
+        runs = [run for run in self._store.runs.latest(this.tx, {family}, MOST_RUNS) if run.status == "failed"]
+        failed = [
+            *((study.finished_at, f"study {study.id}", study.error) for study in studies),
+            *((run.finished_at, f"{run.kind} {run.id}", run.error) for run in runs),
+        ]
+        of_a_day = sorted((at, name, why or "") for at, name, why in failed if at is not None and at > this.now - DAY)
+        _, name, why = of_a_day[-1] if of_a_day else (None, "", "")
+        last = f"last {name}: {why.rstrip('.') or 'no reason is known'}"
+        return _Reading(value=len(of_a_day), of=last if name else "")
+
+    def _spent(self, tx: Transaction, family: str, limits: MonthlyLimits) -> _Reading | None:
         limit = limits.family_usd if limits.family_usd is not None else limits.all_usd
         left = monthly_left(tx, self._store, self._clock, family, limits).usd
-        return None if left is None or not limit else 1 - left / limit
+        return None if left is None or not limit else _Reading(value=1 - left / limit)
 
     def earlier(self, tx: Transaction, family: str, until: datetime) -> EarlierRows:
         """What the family is compared with, read anew each hour and under each champion."""
@@ -312,31 +367,37 @@ def _groups(
     return [("", rows)]
 
 
-def _of_number(this: _MinuteLook, rule: AlertRule, family: str | None, value: float) -> Iterable[Alert]:
-    if still_beyond(rule, value, is_open=(family, rule.name) in this.open):
-        finding = RuleFinding(value=value, n=0, limit=rule.limit or 0.0, minutes=0)
-        yield _alert(this, rule, family, rule.name, f"{finding_text(rule, finding, None)}.")
+def _of_number(this: _MinuteLook, rule: AlertRule, family: str | None, reading: _Reading) -> Iterable[Alert]:
+    if still_beyond(rule, reading.value, is_open=(family, rule.name) in this.open):
+        finding = RuleFinding(value=reading.value, n=0, limit=rule.limit or 0.0, minutes=0)
+        of = f" ({reading.of})" if reading.of else ""
+        yield _alert(this, rule, family, rule.name, f"{finding_text(rule, finding, None)}{of}.", look=reading.look)
 
 
-def _look_at_stats(family: str | None) -> str:
-    return f"detent feedback stats {family}" if family else "detent status"
+def look_at(metric: Metric, family: str | None) -> str:
+    """The command that shows the cause: the first one of the alert's chapter in docs/runbook.md."""
+    if metric in ("budget", "failed_jobs"):
+        only = " --status failed" if metric == "failed_jobs" else ""
+        return f"detent study list {family or ''}".rstrip() + only
+    if metric == "disk":
+        return "detent doctor"
+    if metric == "restarts":
+        return "detent status"
+    if family is None:
+        return "detent quality analytics --range 1h"
+    if metric in ("errors", "latency_p95", "cost"):
+        return f"detent feedback stats {family} --by hour"
+    return f"detent quality analytics --range 1h --family {family}"
 
 
-_LOOK_AT: Mapping[str, Callable[[str | None], str]] = {
-    "budget": lambda family: f"detent study list{f' --family {family}' if family else ''}",
-    "failed_studies": lambda family: f"detent study list --family {family} --status failed",
-    "disk": lambda family: "detent doctor",
-    "quality": lambda family: f"detent quality analytics --range 1h --family {family}",
-    "low_scores": lambda family: f"detent quality analytics --range 1h --family {family}",
-    "tools_ignored": lambda family: f"detent quality analytics --range 1h --family {family}",
-}
-
-
-def _alert(this: _MinuteLook, rule: AlertRule, family: str | None, name: str, text: str) -> Alert:
+def _alert(this: _MinuteLook, rule: AlertRule, family: str | None, name: str, text: str, *, look: str = "") -> Alert:
     subject = name.partition(" ")[2]
     whose = " ".join(part for part in (family, subject) if part)
-    look_at = _LOOK_AT.get(rule.metric, _look_at_stats)
-    held = " Its rollout is held; to go on: detent rollout resume." if rule.action == "hold" else ""
+    rollout = this.rollouts.get(family) if rule.action == "hold" and family is not None else None
+    # One that is new holds it in the transaction that keeps it; later a person may have resumed it.
+    is_held = rollout is not None and (rollout.held or (family, name) not in this.open)
+    held = f" Its rollout is held; to go on: detent rollout resume {family}." if is_held else ""
+    look = look or look_at(rule.metric, family)
     return Alert(
         id=new_id("al"),
         kind=BROKEN,
@@ -344,7 +405,7 @@ def _alert(this: _MinuteLook, rule: AlertRule, family: str | None, name: str, te
         subject=name,
         level=rule.level,
         opened_at=this.now,
-        detail=f"{rule.name}{f' of {whose}' if whose else ''}: {text}{held} Look: {look_at(family)}",
+        detail=f"{rule.name}{f' of {whose}' if whose else ''}: {text}{held} Look: {look}",
     )
 
 

@@ -32,12 +32,11 @@ from optimizer.ports import Alert, Bypass, Clock, ModelSource, Store, Transactio
 if TYPE_CHECKING:
     from optimizer.core.predictor.student import TaughtStudent
 
-BYPASSED, SHIFTED = "student_bypassed", "student_shifted"
+BYPASSED, SHIFTED = KINDS = "student_bypassed", "student_shifted"
 ACTOR = "student_watch"
 SETTLED = timedelta(minutes=2)  # in which an audit's calls have come in
 BATCH, MOST_BATCHES = 1000, 20  # requests in one look; the next one goes on
 MOST_DEV = 500  # examples
-CHAPTER = "docs/runbook.md, chapter 'A student is bypassed'"
 log = structlog.get_logger(__name__)
 
 
@@ -220,31 +219,28 @@ def _keep_alerts(store: Store, clock: Clock, family: Family, serving: Sequence[S
     with store.read() as tx:
         bypassed = {one.student: one.reason for one in store.students.bypasses(tx, name) if one.student in behind}
         watches = {id: watched.watch for id in behind if (watched := store.students.watch(tx, name, id)) is not None}
-        open_alerts = {
-            kind: store.alerts.all(tx, open_only=True, kind=kind, family=name) for kind in (BYPASSED, SHIFTED)
-        }
+        open_alerts = {kind: store.alerts.all(tx, open_only=True, kind=kind, family=name) for kind in KINDS}
     look, teach = f"Look: detent student show {name}.", f"detent study run {name} --strategy replay --aim cost"
     texts = {
         BYPASSED: {
             id: (
                 f"The student {id} of {name} is bypassed: {reason}. The tier {behind[id]} answers in its place, at its"
                 f" own price. {look} To let it answer again: detent student resume {name}; to teach another: {teach}."
-                f" {CHAPTER}."
             )
             for id, reason in bypassed.items()
         },
         SHIFTED: {
             id: (
                 f"The student {id} of {name} is asked other things than it was taught on: {'; '.join(watch.shifts)}. It"
-                f" still answers. {look} To teach another: {teach}. {CHAPTER}."
+                f" still answers. {look} To teach another: {teach}."
             )
             for id, watch in watches.items()
             if watch.shifts and id not in bypassed
         },
     }
-    for kind, own in texts.items():
-        if own or open_alerts[kind]:
-            _keep_alerts_of(store, kind, name, own, at)
+    for kind in KINDS:
+        if texts[kind] or open_alerts[kind]:
+            _keep_alerts_of(store, kind, name, texts[kind], at)
 
 
 def _keep_alerts_of(store: Store, kind: str, family: str, texts: Mapping[str, str], at: datetime) -> None:

@@ -18,6 +18,7 @@ from datetime import datetime, timedelta
 import structlog
 
 from optimizer.core.rollout.alert_causes import LEVELS, OpenCause, cause_of
+from optimizer.core.rollout.alert_chapters import chapter_of
 from optimizer.core.rollout.alert_rules import AlertRule
 from optimizer.jobs.outbox.mirror_outbox import wait_s
 from optimizer.ports import (
@@ -56,7 +57,7 @@ def send_alerts(
 
     Args:
         least: alerts below this level (info, warning, critical) go into the log alone.
-        rules: that are in force; they say which alert explains which.
+        rules: that are in force; they say which alert explains which, and where one leads.
         public_url: where people open this server; the log then names the page that shows more.
     """
     # A channel without an address any more hears nothing, and what waited for it does not wait for ever.
@@ -130,7 +131,8 @@ def _spread(
             elif store.outbox.withdraw(tx, ALERT_TOPIC, f"{message.alert.id} raised"):
                 hears = ()  # nobody heard that it was raised
             for channel in hears:
-                store.outbox.add(tx, channel_topic(channel.name), item.subject, item.payload, now)
+                payload = {**item.payload, "chapter": chapter_of(open_cause(message.alert), rules)}
+                store.outbox.add(tx, channel_topic(channel.name), item.subject, payload, now)
             store.outbox.sent(tx, item.seq, now)
 
         store.write(hand_on)
@@ -157,19 +159,19 @@ def waits_for(
     now: datetime,
 ) -> Wait | None:
     """None where its message may go out. ``silences``: those that last, the longest last."""
-    own = _cause(alert)
+    own = open_cause(alert)
     covering = [silence for silence in silences if silence.covers(own.rule, alert.family)]
     if covering:
         last = covering[-1]
         why = f"silenced by {last.by} until {last.until:%Y-%m-%d %H:%M} UTC"
         return Wait(why=why, until=min(last.until, now + LOOK_AGAIN), silence=last)
-    cause = cause_of(own, map(_cause, open_alerts), rules)
+    cause = cause_of(own, map(open_cause, open_alerts), rules)
     if cause is not None:
         return Wait(why=f"told by {cause.id}, {cause.rule}", until=now + EXPLAINED, cause=cause.id)
     return None
 
 
-def _cause(alert: Alert) -> OpenCause:
+def open_cause(alert: Alert) -> OpenCause:
     return OpenCause(
         id=alert.id,
         kind=alert.kind,

@@ -13,12 +13,13 @@ from pydantic import Field
 from optimizer.core.base.answers import Page, members_of, needed_for, page_of
 from optimizer.core.base.errors import InvalidInput
 from optimizer.core.evaluation.run import ComparisonRun, QueuedRun, RunStatus
+from optimizer.core.rollout.alert_chapters import chapter_of
 from optimizer.core.rollout.alert_rules import AlertRule
 from optimizer.core.search.study import Study, StudyStatus
 from optimizer.core.views.evaluation import EvaluationRun
 from optimizer.core.views.forgetting import ForgetRun
 from optimizer.jobs.context import Context
-from optimizer.jobs.outbox.send_alerts import waits_for
+from optimizer.jobs.outbox.send_alerts import open_cause, waits_for
 from optimizer.jobs.request import FamilyPageRequest, PageRequest
 from optimizer.ports import Alert, AuditEntry
 
@@ -40,10 +41,13 @@ class QueuedJob:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListedAlert(Alert):
-    """``silenced_until``: it sends no message before; ``told_by``: the id of the alert whose message speaks for it."""
+    """``silenced_until``: it sends no message before; ``told_by``: the id of the alert whose message speaks for it;
+    ``chapter``: the page and heading that say what to do.
+    """
 
     silenced_until: datetime | None
     told_by: str | None
+    chapter: str
 
 
 class AlertsRequest(FamilyPageRequest):
@@ -109,7 +113,14 @@ def read_alerts(context: Context, request: AlertsRequest) -> Page[ListedAlert]:
         )
         silenced_until = wait.silence.until if wait is not None and wait.silence is not None else None
         told_by = wait.cause if wait is not None else None
-        items.append(ListedAlert(**members_of(alert), silenced_until=silenced_until, told_by=told_by))
+        items.append(
+            ListedAlert(
+                **members_of(alert),
+                silenced_until=silenced_until,
+                told_by=told_by,
+                chapter=chapter_of(open_cause(alert), rules),
+            )
+        )
     return page_of(items, request.cursor, request.limit)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Literal, NotRequired
 
 from pydantic import Field
@@ -50,6 +50,7 @@ from optimizer.ports import (
 
 BAD_MODELS = "config/models.yaml cannot be used, and the last good one is gone by; `detent status` says why"
 TICKS_MISSED = 3  # a worker that missed so many ticks counts as away
+RESTARTS_SHOWN = timedelta(hours=1)
 REFUSED_SHOWN = timedelta(hours=1)  # in the headline, since a program was refused last
 
 
@@ -137,6 +138,14 @@ class ProcessBrief:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Restart:
+    """A process that had died was started again."""
+
+    process: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FamilyStatus:
     """``watched``: what an adopted, promoted or set champion is compared with, and until when. ``family`` is its
     ``name``. ``by`` and ``why``: who made the champion what it is; ``has_previous``: `champion rollback` leads
@@ -165,7 +174,7 @@ class FamilyStatus:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StatusView:
     """``rollouts``: where each active one stands, in a sentence. A key for named families is told nothing of the home:
-    ``home``, ``processes``, ``models_problem``, ``notes_dropped``, callers.
+    ``home``, ``processes``, ``models_problem``, ``notes_dropped``, ``restarts`` (of the last hour), callers.
     """
 
     headline: str
@@ -174,6 +183,7 @@ class StatusView:
     simulated_clock: bool
     processes: list[ProcessBrief]
     notes_dropped: int | None
+    restarts: list[Restart]
     last_tick_at: datetime | None
     not_ready: str | None
     models_problem: Text[str | None]
@@ -259,6 +269,7 @@ def read_status(context: Context, request: StatusRequest) -> StatusView:
         simulated_clock=settings.simulated_clock,
         processes=processes if sees_home else [],
         notes_dropped=run_files.note(settings, "serve", "notes_dropped") if sees_home else None,
+        restarts=list(_restarts(settings, now)) if sees_home else [],
         last_tick_at=health.ticked_at,
         not_ready=health.not_ready,
         models_problem=models_problem if sees_home else None,
@@ -392,6 +403,13 @@ def _processes(settings: Settings) -> Iterator[ProcessBrief]:
             url=process.url if process is not None else None,
             since=process.since if process is not None else None,
         )
+
+
+def _restarts(settings: Settings, now: datetime) -> Iterator[Restart]:
+    for seconds, process in run_files.note(settings, "serve", "restarts") or ():
+        at = datetime.fromtimestamp(seconds, UTC)
+        if now - at < RESTARTS_SHOWN:
+            yield Restart(process=process, at=at)
 
 
 def _keyless_until(tx: Transaction, store: Store, now: datetime) -> datetime | None:

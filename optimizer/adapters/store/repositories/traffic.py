@@ -32,7 +32,7 @@ from optimizer.core.feedback.events import FeedbackSource, Interaction
 from optimizer.core.feedback.rating_draws import JudgedAnswer, SampledInteraction, confidence_of_parts
 from optimizer.core.feedback.traffic import PastLabel, PastRequest, RecordedTraffic, recorded_traffic
 from optimizer.core.scheduling.triggers import RecentOutcomes, recent_outcomes
-from optimizer.core.views.quality import LowValue, ScoreCount
+from optimizer.core.views.quality import ConversationScore, LowValue, ScoreCount
 
 _F, _I = FEEDBACK_EVENTS.c, INTERACTIONS.c
 
@@ -247,6 +247,16 @@ class TrafficTables:
         query = query.where(_F.interaction.is_not(None), value.is_not(None))
         rows = tx.execute(query.order_by(value, _F.received_at.desc(), _F.id).limit(most)).mappings()
         return [LowValue(**row) for row in rows]
+
+    def lowest_conversation(
+        self, tx: Connection, family: str, since: datetime, until: datetime, min_n: int
+    ) -> ConversationScore | None:
+        n, mean = func.count().label("n"), func.avg(_F.score).label("mean")
+        of_turns = FEEDBACK_EVENTS.join(INTERACTIONS, and_(_F.family == _I.family, _F.interaction == _I.id))
+        query = _of(FEEDBACK_EVENTS, family, since, until, _I.conversation, n, mean).select_from(of_turns)
+        query = query.where(_F.score.is_not(None), _I.conversation.is_not(None)).group_by(_I.conversation)
+        row = tx.execute(query.having(n >= min_n).order_by(mean, _I.conversation).limit(1)).mappings().first()
+        return ConversationScore(**row) if row is not None else None
 
     def turns(
         self,

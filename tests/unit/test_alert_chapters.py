@@ -1,0 +1,56 @@
+"""Each alert leads to a heading that there is, and its own command is the first one of that chapter."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from optimizer.core.rollout.alert_causes import BROKEN, OpenCause
+from optimizer.core.rollout.alert_chapters import OF_KIND, OF_METRIC, chapter_of
+from optimizer.core.rollout.alert_rules import LOWER_IS_WORSE, METRICS, AlertRule
+from optimizer.jobs.champions.watch_rules import look_at
+from tests.stores import NOW
+from tests.unit.test_alerts_page import alert_kinds
+
+ROOT = Path(__file__).parents[2]
+COMMAND = re.compile(r"\*\*Look:\*\*.*?`(detent [^`]+)`", re.DOTALL)
+
+
+def of(kind: str, subject: str = "") -> OpenCause:
+    return OpenCause(id="al_1", kind=kind, subject=subject, family="triage", level="warning", opened_at=NOW)
+
+
+def text_at(place: str) -> str:
+    """What stands below a heading, which is named as ``docs/runbook.md#its-words``."""
+    page, anchor = place.split("#")
+    parts = re.split(r"^##+ (.+)$", (ROOT / page).read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]
+    anchors = (re.sub(r"[^\w -]", "", title).lower().replace(" ", "-") for title in parts[::2])
+    return dict(zip(anchors, parts[1::2], strict=True))[anchor]
+
+
+def first_command(place: str) -> str:
+    """That of the chapter's "Look"."""
+    command = COMMAND.search(text_at(place))
+    assert command is not None, place
+    return " ".join(command[1].split())
+
+
+def test_every_figure_of_a_rule_leads_to_a_chapter_whose_first_command_is_that_of_its_alert() -> None:
+    assert set(OF_METRIC) == set(METRICS)
+    for metric in METRICS:
+        rule = AlertRule(name="one", metric=metric, **{"below" if metric in LOWER_IS_WORSE else "above": 0.5})
+        place = chapter_of(of(BROKEN, "one v_1"), [rule])
+        if metric != "conversation":  # its alert names the conversation
+            assert first_command(place) == look_at(metric, "triage"), metric
+
+
+@pytest.mark.parametrize("kind", sorted(alert_kinds() - {BROKEN}))
+def test_every_other_alert_leads_to_a_heading(kind: str) -> None:
+    for subject in ("", *OF_KIND.get(kind, {})):
+        assert text_at(chapter_of(of(kind, subject), []))
+
+
+def test_of_a_rule_that_is_gone_the_page_of_all_alerts_speaks() -> None:
+    assert text_at(chapter_of(of(BROKEN, "gone"), []))
