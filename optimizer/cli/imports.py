@@ -21,6 +21,7 @@ from optimizer.runtime import wiring
 from optimizer.runtime.use_cases import as_json_of
 
 if TYPE_CHECKING:
+    from optimizer.adapters.files.sources import Source
     from optimizer.core.family.family import Family
     from optimizer.jobs.dataset.import_examples import ImportReport
     from optimizer.ports import SourceRow
@@ -83,8 +84,6 @@ def import_(
       detent import mlflow:support --family triage --prompt triage-prompt
       detent import langfuse:triage-prompt --family triage
     """
-    from optimizer.core.family.family import kind_of
-
     session = Session()
     declared = _declared(session, family)
     mapping = columns(list(declared.inputs), declared.output.field, input or [], output)
@@ -93,32 +92,7 @@ def import_(
         source, declared, mapping, encoding=encoding, delimiter=delimiter, metrics=metrics, prompt=prompt
     )
     if opened.rows is not None:
-        from optimizer.jobs.dataset.import_examples import import_examples
-
-        released = opened.curated if curated is None else curated
-        with told_while(opened.rows, "rows read", of=opened.n_rows) as rows:
-            report = _import_examples(session, declared, rows, curated=released)
-        value = {**as_json_of(import_examples, report), "columns": opened.columns, "columns_not_read": opened.not_read}
-        show(as_json, value)
-        if opened.columns is not None:
-            columns_read = (
-                name if name == column else f"{name} from {column}" for name, column in opened.columns.items()
-            )
-            say(
-                f"Columns taken: {', '.join(columns_read)}."
-                + (f" Not read: {', '.join(opened.not_read)}." if opened.not_read else "")
-            )
-            if lacked := [name for name in declared.inputs if name not in opened.columns]:
-                say(f"Without a column, so not measured: {', '.join(lacked)}.")
-        for sentence in report.sentences():
-            say(sentence)
-        if not released and report.n_accepted and kind_of(declared).asks_models:
-            say(
-                "No prompt quotes these texts, and no study takes those of train, until a person releases them. Where"
-                " one vouches for all of them, the same import again with --curated releases them."
-            )
-        if report.n_accepted == report.n_duplicate == 0:
-            raise typer.Exit(1)
+        _import_rows(session, declared, opened, curated, as_json)
         return
     assert opened.events is not None
     counts = _import_events(session, family, opened.events)
@@ -130,6 +104,36 @@ def import_(
     for rejected in counts["rejected"][:10]:
         say(f"  {rejected['where']}: {rejected['detail']}")
     if counts["accepted"] == counts["duplicates"] == 0:
+        raise typer.Exit(1)
+
+
+def _import_rows(session: Session, declared: Family, opened: Source, curated: bool | None, as_json: bool) -> None:
+    """Takes examples in, and says what was read, what was not, and what is still to do."""
+    from optimizer.core.family.family import kind_of
+    from optimizer.jobs.dataset.import_examples import import_examples
+
+    assert opened.rows is not None
+    released = opened.curated if curated is None else curated
+    with told_while(opened.rows, "rows read", of=opened.n_rows) as rows:
+        report = _import_examples(session, declared, rows, curated=released)
+    value = {**as_json_of(import_examples, report), "columns": opened.columns, "columns_not_read": opened.not_read}
+    show(as_json, value)
+    if opened.columns is not None:
+        columns_read = (name if name == column else f"{name} from {column}" for name, column in opened.columns.items())
+        say(
+            f"Columns taken: {', '.join(columns_read)}."
+            + (f" Not read: {', '.join(opened.not_read)}." if opened.not_read else "")
+        )
+        if lacked := [name for name in declared.inputs if name not in opened.columns]:
+            say(f"Without a column, so not measured: {', '.join(lacked)}.")
+    for sentence in report.sentences():
+        say(sentence)
+    if not released and report.n_accepted and kind_of(declared).asks_models:
+        say(
+            "No prompt quotes these texts, and no study takes those of train, until a person releases them. Where"
+            " one vouches for all of them, the same import again with --curated releases them."
+        )
+    if report.n_accepted == report.n_duplicate == 0:
         raise typer.Exit(1)
 
 

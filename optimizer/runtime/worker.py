@@ -125,21 +125,7 @@ class Worker:
                 signal.signal(number, self._end_on_signal)
         if not self._take_lock(wait, on_wait):
             return
-        self._store = wiring.open_store(self._settings)
-        self._health = StoreHealth(self._settings, self._store)
-        self._clock = wiring.open_clock(self._settings)
-        self._switches = SwitchWatcher(self._store, self._clock)
-        self._families = wiring.load_families(self._settings)
-        context = wiring.home_context(
-            self._settings, actor="system", store=self._store, clock=self._clock, families=self._families
-        )
-        self._context = replace(context, models=self._open_models)
-        self._targets = wiring.load_targets(self._settings)
-        self._flags = wiring.load_flags()
-        self._channels = wiring.open_channels(self._settings)
-        self._rules, self._rule_watcher = wiring.open_alert_rules(self._settings), RuleWatcher(self._store, self._clock)
-        alarms = self._settings.alarms
-        self._limits = ChampionLimits(error_share=alarms.error_share, silence_minutes=alarms.silence_minutes)
+        self._open()
         duties = [
             self._thread("tick", self._tick, self._settings.tick_seconds),
             self._thread("mirror", self._mirror, MIRROR_SECONDS),
@@ -196,6 +182,24 @@ class Worker:
         self._store.close()
         run_files.withdraw(self._settings, "worker")
         self._lock.release()
+
+    def _open(self) -> None:
+        """Opens what the duties share; their lock is held."""
+        self._store = wiring.open_store(self._settings)
+        self._health = StoreHealth(self._settings, self._store)
+        self._clock = wiring.open_clock(self._settings)
+        self._switches = SwitchWatcher(self._store, self._clock)
+        self._families = wiring.load_families(self._settings)
+        context = wiring.home_context(
+            self._settings, actor="system", store=self._store, clock=self._clock, families=self._families
+        )
+        self._context = replace(context, models=self._open_models)
+        self._targets = wiring.load_targets(self._settings)
+        self._flags = wiring.load_flags()
+        self._channels = wiring.open_channels(self._settings)
+        self._rules, self._rule_watcher = wiring.open_alert_rules(self._settings), RuleWatcher(self._store, self._clock)
+        alarms = self._settings.alarms
+        self._limits = ChampionLimits(error_share=alarms.error_share, silence_minutes=alarms.silence_minutes)
 
     def stop(self) -> None:
         self._end.set()

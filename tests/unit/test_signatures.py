@@ -1,4 +1,6 @@
-"""A function takes at most seven parameters: what belongs together is a value with a name of its own."""
+"""A function takes at most seven parameters: what belongs together is a value with a name of its own. It has at most
+eighty lines, docstring included.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +10,7 @@ from collections.abc import Iterator
 from tests.unit.test_product_imports import ROOT
 
 MOST = 7
+MOST_LINES = 80
 # At most ten, each with its reason.
 STAY = {
     "optimizer/core/dataset/examples.py": {"make_example": "the members of an example, most of them optional"},
@@ -47,3 +50,21 @@ def test_a_long_one_would_be_found() -> None:
     assert list(long_ones("def f(self, a, b, c, d, e, f, g): ...")) == []
     assert list(long_ones("def f(a, /, b, *, c, d, e, f, g, h): ...")) == ["f"]
     assert list(long_ones("async def f(a, b, c, d, e, f, *args, **kwargs): ...")) == ["f"]
+
+
+def of_many_lines(source: str) -> Iterator[str]:
+    for node in ast.walk(ast.parse(source)):
+        is_function = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        if is_function and (node.end_lineno or node.lineno) - node.lineno >= MOST_LINES:
+            yield node.name
+
+
+def test_a_function_has_at_most_eighty_lines() -> None:
+    files = [file for package in ("optimizer", "api") for file in (ROOT / package).rglob("*.py")]
+    long = [f"{file.relative_to(ROOT)} {name}" for file in files for name in of_many_lines(file.read_text())]
+    assert long == []
+
+
+def test_one_of_more_lines_would_be_found() -> None:
+    assert list(of_many_lines("def f():\n" + "    x = 1\n" * 79)) == []
+    assert list(of_many_lines("def f():\n" + "    x = 1\n" * 80)) == ["f"]

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from optimizer.core.declaration.foreign_prompt import ForeignPrompt
     from optimizer.core.family.family import Family
     from optimizer.jobs.dataset.import_examples import ImportReport
+    from optimizer.jobs.families.create_family import CreatedFamily
 
 N_SHOWN = 5
 
@@ -98,12 +99,7 @@ def create(
     if Path(prompt).is_dir():
         from optimizer.cli.family.pipeline import create_pipeline
 
-        if examples is not None:
-            raise InvalidInput(
-                f"{prompt} is a folder of a content pipeline's files, which come without examples. Import recorded"
-                f" items afterwards: detent import {examples} --family {family}."
-            )
-        create_pipeline(family, Path(prompt), as_json)
+        create_pipeline(family, Path(prompt), examples, as_json)
         return
     from optimizer.core.declaration.draft import FamilyDraft
     from optimizer.jobs.families.create_family import create_family, read_prompt
@@ -146,7 +142,20 @@ def create(
         today=today,
         check=(lambda new: None) if keep_labels else _refuse_slips,
     )
-    files = [new_family.family_file, new_family.examples_file]
+    _take_in(session, draft, new_family, sheet, foreign, as_json=as_json)
+
+
+def _take_in(
+    session: Session,
+    draft: FamilyDraft,
+    new_family: CreatedFamily,
+    sheet: Sheet,
+    foreign: ForeignPrompt | None,
+    *,
+    as_json: bool,
+) -> None:
+    """Serves the written family, imports its examples, and says what became of both."""
+    family, files = draft.name, [new_family.family_file, new_family.examples_file]
     session.families.load()
     declared = session.family(family)
     wiring.sync_families(session.settings, session.families, session.store, session.clock)

@@ -7,16 +7,22 @@ from pathlib import Path
 
 from optimizer.cli.output import say, show, tell_change
 from optimizer.cli.session import Session
+from optimizer.core.base.errors import InvalidInput
 from optimizer.core.base.phrasing import count
 from optimizer.runtime import wiring
 
 
-def create_pipeline(family: str, folder: Path, as_json: bool) -> None:
+def create_pipeline(family: str, folder: Path, examples: Path | None, as_json: bool) -> None:
     """Its policy is the first champion; its monitoring.yaml becomes that of this home where there is none."""
     from optimizer.content.jobs.create_pipeline_family import ADOPTED, create_pipeline_family
     from optimizer.host.yaml_files import load_file
     from optimizer.jobs.families.add_shipped_family import SHIPPED
 
+    if examples is not None:
+        raise InvalidInput(
+            f"{folder} is a folder of a content pipeline's files, which come without examples. Import recorded items"
+            f" afterwards: detent import {examples} --family {family}."
+        )
     session = Session()
     files = wiring.read_pipeline_files(folder)
     session.refuse_former_name(family)

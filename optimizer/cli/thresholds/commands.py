@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from optimizer.content.core.records.saved import MetricsSeries
+    from optimizer.content.core.search.recommend import PipelineRecommendation
 
 
 UNSEEN_NOTE = (
@@ -96,33 +97,6 @@ def recommend(
         return
     path_written = str(wiring.write_optimal_config(out, recommendation)) if out is not None else None
 
-    def view(console: Console) -> None:
-        if series is not None:
-            _view(series, console)
-        table(
-            [row_of("now", recommendation.before), row_of("recommended", recommendation.after)],
-            {**COLUMNS, "what": "On kept-back items"},
-            empty="",
-        )(console)
-        for knob, value in sorted(recommendation.changed.items()):
-            console.print(f"  {knob}: {value}", markup=False, highlight=False)
-        console.print("")
-        if not recommendation.is_better:
-            console.print(
-                "On the items that were kept back this is not better than what is in force: leave it as it is.",
-                style="yellow",
-            )
-        if unseen := recommendation.evidence["checkpoints_not_seen"]:
-            console.print(f"Not seen  {', '.join(unseen)}: {UNSEEN_NOTE}", markup=False)
-        console.print(SCORE_NOTE, markup=False)
-        console.print(recommendation.evidence["note"], markup=False)
-        if path_written:
-            console.print(f"Written to {path_written}", markup=False)
-        console.print(
-            f"Next      a search of its own, confirmed on sealed items: detent study run {family} --dry-run",
-            markup=False,
-        )
-
     saved: dict[str, object] = {} if series is None else {"saved_metrics": series}
     answer: dict[str, object] = {
         **recommendation.optimal_config,
@@ -130,7 +104,41 @@ def recommend(
         "written": path_written,
         **saved,
     }
-    show(as_json, answer, view)
+    show(as_json, answer, partial(_view_recommendation, family, recommendation, series, path_written))
+
+
+def _view_recommendation(
+    family: str,
+    recommendation: PipelineRecommendation,
+    series: MetricsSeries | None,
+    path_written: str | None,
+    console: Console,
+) -> None:
+    if series is not None:
+        _view(series, console)
+    table(
+        [row_of("now", recommendation.before), row_of("recommended", recommendation.after)],
+        {**COLUMNS, "what": "On kept-back items"},
+        empty="",
+    )(console)
+    for knob, value in sorted(recommendation.changed.items()):
+        console.print(f"  {knob}: {value}", markup=False, highlight=False)
+    console.print("")
+    if not recommendation.is_better:
+        console.print(
+            "On the items that were kept back this is not better than what is in force: leave it as it is.",
+            style="yellow",
+        )
+    if unseen := recommendation.evidence["checkpoints_not_seen"]:
+        console.print(f"Not seen  {', '.join(unseen)}: {UNSEEN_NOTE}", markup=False)
+    console.print(SCORE_NOTE, markup=False)
+    console.print(recommendation.evidence["note"], markup=False)
+    if path_written:
+        console.print(f"Written to {path_written}", markup=False)
+    console.print(
+        f"Next      a search of its own, confirmed on sealed items: detent study run {family} --dry-run",
+        markup=False,
+    )
 
 
 def _series(session: Session, path: Path) -> MetricsSeries:

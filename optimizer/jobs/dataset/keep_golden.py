@@ -6,6 +6,7 @@ could not be forgotten.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from shlex import quote
 from typing import Annotated
@@ -89,25 +90,7 @@ def add_golden(context: Context, request: GoldenRequest) -> ChangeReport:
                 scenario=before.scenario,
             )
         if before is None:
-            example = released
-            kind = kind_of(family)
-            if not kind.asks_models:
-                raise InvalidInput(
-                    f"Golden scenarios are answered by a model, and {family.name}, a family of kind {family.kind}, asks"
-                    " none."
-                )
-            fault = kind.example_fault(family, family.declared_inputs(example.input), example.expected)
-            if fault is not None:
-                raise InvalidInput(f"Example {example.id} cannot be asked as a golden scenario: {fault}.")
-            if (same := asked_by(family, rows).get(asks(family, example.input))) is not None:
-                raise Conflict(
-                    f"Golden row {same!r} of {family.name} asks the same as example {example.id}; one is enough."
-                )
-            if len(rows) >= MAX_ROWS:
-                raise Conflict(
-                    f"{family.name} has {count(len(rows), 'golden row')}, and {MAX_ROWS:,} are the most. Take others"
-                    f" out first: detent golden list {family.name}."
-                )
+            _require_addable(family, released, rows)
             row = golden_row(family, name, released)
             if is_sealed or store.examples.counts(tx, family.name)["holdout"] != n_sealed:
                 require_unsealed(tx, store, family, [row])
@@ -131,6 +114,25 @@ def add_golden(context: Context, request: GoldenRequest) -> ChangeReport:
         )
 
     return store.write(change)
+
+
+def _require_addable(family: Family, example: Example, rows: Sequence[GoldenRow]) -> None:
+    """Raises InvalidInput for an example that no model can be asked, Conflict where no row may be added."""
+    kind = kind_of(family)
+    if not kind.asks_models:
+        raise InvalidInput(
+            f"Golden scenarios are answered by a model, and {family.name}, a family of kind {family.kind}, asks none."
+        )
+    fault = kind.example_fault(family, family.declared_inputs(example.input), example.expected)
+    if fault is not None:
+        raise InvalidInput(f"Example {example.id} cannot be asked as a golden scenario: {fault}.")
+    if (same := asked_by(family, rows).get(asks(family, example.input))) is not None:
+        raise Conflict(f"Golden row {same!r} of {family.name} asks the same as example {example.id}; one is enough.")
+    if len(rows) >= MAX_ROWS:
+        raise Conflict(
+            f"{family.name} has {count(len(rows), 'golden row')}, and {MAX_ROWS:,} are the most. Take others"
+            f" out first: detent golden list {family.name}."
+        )
 
 
 class GoldenRemovalRequest(FamilyRequest):

@@ -70,6 +70,7 @@ def adopt_file_version(context: Context, request: AdoptRequest) -> ChangeReport:
     require_models(models, ServedModels(loaded=loaded), cannot=cannot)
     record = _record(family, store, clock) if request.holdback else None
     decisions: list[Decision | None] = []
+    serves = "it serves from now on" if loaded is not None else "it serves once `detent serve` runs"
 
     def change(tx: Transaction) -> ChangeReport:
         require_unfrozen(store.freezes.all(tx), name, f"adopt version {version} of {name}'s file")
@@ -87,7 +88,7 @@ def adopt_file_version(context: Context, request: AdoptRequest) -> ChangeReport:
         if current is None:
             tenure = champion.first(family=name, variant=variant_id, at=at, by=actor, why=reason_on_record)
             record_tenure(tx, store, tenure, action="champion.first")
-            return report(tenure)
+            return _report(tenure, version, serves, why)
         held_back = record is not None and _stands_in_holdback(tx, store, current, record, family)
         rollout = new_id("ro") if held_back else None
         tenure = champion.next_tenure(
@@ -98,30 +99,36 @@ def adopt_file_version(context: Context, request: AdoptRequest) -> ChangeReport:
         if rollout is not None and record is not None:
             adopted = _record_adoption(tx, store, clock, family, record, tenure, id=rollout)
         decisions[:] = ended, adopted
-        return report(tenure, before=current, ended=ended)
+        return _report(tenure, version, serves, why, before=current, ended=ended)
 
-    def report(tenure: Champion, *, before: Champion | None = None, ended: Decision | None = None) -> ChangeReport:
-        instead = f", instead of {before.variant}" if before else ""
-        if tenure.rollout is not None:
-            instead += (
-                f", which 5 % of the users keep for a week, so that both can be compared (rollout {tenure.rollout})"
-            )
-        serves = "it serves from now on" if loaded is not None else "it serves once `detent serve` runs"
-        return ChangeReport(
-            family=name,
-            what=f"{tenure.variant} (version {version} of the file) is champion{instead}; {serves}"
-            + (f"; rollout {ended.rollout} ended" if ended else ""),
-            why=why,
-            undo=f"detent champion rollback {name}" if before else None,
-            forced=tenure.forced,
-            champion=tenure,
-            decision=ended,
-        )
-
-    report_made = store.write(change)
+    report = store.write(change)
     for decision in decisions:
         log_head(decision)
-    return report_made
+    return report
+
+
+def _report(
+    tenure: Champion,
+    version: str,
+    serves: str,
+    why: str,
+    *,
+    before: Champion | None = None,
+    ended: Decision | None = None,
+) -> ChangeReport:
+    instead = f", instead of {before.variant}" if before else ""
+    if tenure.rollout is not None:
+        instead += f", which 5 % of the users keep for a week, so that both can be compared (rollout {tenure.rollout})"
+    return ChangeReport(
+        family=tenure.family,
+        what=f"{tenure.variant} (version {version} of the file) is champion{instead}; {serves}"
+        + (f"; rollout {ended.rollout} ended" if ended else ""),
+        why=why,
+        undo=f"detent champion rollback {tenure.family}" if before else None,
+        forced=tenure.forced,
+        champion=tenure,
+        decision=ended,
+    )
 
 
 def _record(family: Family, store: Store, clock: Clock) -> ChampionRecord | None:

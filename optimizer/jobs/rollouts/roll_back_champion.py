@@ -101,29 +101,7 @@ def return_to_earlier(
             raise no_champion(family)
         at, before = clock.now(), champion.current_of(history)
         if champion.is_said_again(history, expect=expect, to=to, at=at):
-            # The answer says what was done, by whom, and how to go further back; that names the variant, so that nobody
-            # goes there by mistake.
-            current, ended, below = (
-                champion.current_of(history),
-                champion.taken_back(history),
-                champion.beneath(history),
-            )
-            since = f"since {when(current.since)}, by {current.by}"
-            instead = f" instead of {ended.variant}" if ended is not None else ""
-            return ChangeReport(
-                family=current.family,
-                what=f"{describe_tenure(tx, store, current)} is champion{instead} already, {since}; nothing changed",
-                why=why,
-                undo=_undo(ended) if ended is not None else None,
-                next=f"to go further back: detent champion rollback {below.family} --to {below.variant}"
-                if below
-                else None,
-                changed=False,
-                champion=current,
-                models=models_asked(tx, store, current),
-                instead_of=ended.variant if ended is not None else None,
-                dry_run=dry_run,
-            )
+            return _said_again(tx, store, history, why, dry_run)
         on_record = f"champion rollback: {why}"
         there = _past_forgotten(tx, store, history, to)
         tenure = champion.fall_back(history, expect=expect, to=there, at=at, by=actor, why=on_record)
@@ -155,6 +133,31 @@ def return_to_earlier(
     report = store.write(change)
     log_head(report.decision)
     return report
+
+
+def _said_again(tx: Transaction, store: Store, history: Sequence[Champion], why: str, dry_run: bool) -> ChangeReport:
+    """Says what was done, by whom, and how to go further back; that names the variant, so that nobody goes there by
+    mistake.
+    """
+    current, ended, below = (
+        champion.current_of(history),
+        champion.taken_back(history),
+        champion.beneath(history),
+    )
+    since = f"since {when(current.since)}, by {current.by}"
+    instead = f" instead of {ended.variant}" if ended is not None else ""
+    return ChangeReport(
+        family=current.family,
+        what=f"{describe_tenure(tx, store, current)} is champion{instead} already, {since}; nothing changed",
+        why=why,
+        undo=_undo(ended) if ended is not None else None,
+        next=f"to go further back: detent champion rollback {below.family} --to {below.variant}" if below else None,
+        changed=False,
+        champion=current,
+        models=models_asked(tx, store, current),
+        instead_of=ended.variant if ended is not None else None,
+        dry_run=dry_run,
+    )
 
 
 def _past_forgotten(tx: Transaction, store: Store, history: Sequence[Champion], to: str | None) -> str | None:

@@ -97,9 +97,7 @@ class PromptStudy:
         typical = _typical_bytes(champion, train, dev, family, definition)
         max_tokens = int(champion.model.get("max_tokens") or 0)
         measured_seconds = _measured_seconds(family, model, store)
-        at_once = (
-            facts.concurrency if not facts.embedded else facts.processes if isinstance(facts.processes, int) else 1
-        )
+        at_once = _calls_at_once(facts)
         sizes = Sizes(
             definition=definition,
             n_train=len(train),
@@ -347,6 +345,12 @@ def _measured_seconds(family: Family, model: str, store: Store) -> Spread | None
                     low=times[len(times) // 4], expected=sum(times) / len(times), high=times[len(times) * 3 // 4] * 1.5
                 )
     return None
+
+
+def _calls_at_once(facts: ModelFacts) -> int:
+    if not facts.embedded:
+        return facts.concurrency
+    return facts.processes if isinstance(facts.processes, int) else 1
 
 
 def _seconds_per_call(facts: ModelFacts, typical_bytes: float, max_tokens: int) -> Spread:
