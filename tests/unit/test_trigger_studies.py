@@ -12,6 +12,7 @@ import pytest
 from optimizer.core.base.errors import GateNotMet
 from optimizer.core.base.values import Budget, Spend
 from optimizer.core.search.study import CONFIRM
+from optimizer.jobs.champions.watch_students import put_bypass
 from optimizer.jobs.families.create_variant import VariantDraft, store_draft
 from optimizer.jobs.rollouts.freeze import FreezeRequest, freeze, unfreeze
 from optimizer.jobs.rollouts.read_candidate import waiting_candidate
@@ -20,6 +21,7 @@ from optimizer.jobs.studies.transitions import request_stop
 from tests.contexts import context_of
 from tests.rollout_acts import operate
 from tests.study_world import TopicModel, topic_examples
+from tests.taught_student import TAUGHT, crown
 from tests.triggered_world import NIGHTLY, TriggeredWorld, at_two
 
 EVERY_NIGHT = {"schedule": {"cron": NIGHTLY}}
@@ -510,6 +512,28 @@ def test_a_candidate_found_during_a_holdback_waits_for_its_end(tmp_path: Path) -
     assert started.study == "st_later"
 
 
+def test_a_student_that_is_bypassed_starts_one_study_and_for_a_week_no_other(tmp_path: Path) -> None:
+    world = TriggeredWorld(tmp_path, schedule={"cron": None})
+    policy = {"tiers": ["student", "strong"], "accept": 0.9, "students": {"student": TAUGHT.student.hash}}
+    store, at = world.store, world.clock.now()
+    store.write(lambda tx: store.students.add(tx, "topics", TAUGHT, study="st-1", at=at))
+    crown(store, "topics", replace(world.family.variant(), policy=policy), at=at)
+    assert world.check() == []
+    id = TAUGHT.student.hash
+    store.write(
+        lambda tx: put_bypass(tx, store, world.clock, "topics", id, actor="student_watch", reason="it lost too much")
+    )
+    (study,) = world.check()
+    assert study.trigger is not None
+    assert study.trigger.kind == "student"
+    assert study.trigger.reason == f"the student {id}: bypassed, it lost too much"
+    world.end(study)
+    world.clock.pass_hours(6 * 24)
+    assert world.check() == []
+    world.clock.pass_hours(2 * 24)
+    assert len(world.check()) == 1
+
+
 def test_a_policy_family_starts_no_study(tmp_path: Path) -> None:
     world = TriggeredWorld(tmp_path, **EVERY_NIGHT)
     world.families.families = {"topics": world.family.model_copy(update={"kind": "policy"})}
@@ -520,5 +544,5 @@ def test_a_policy_family_starts_no_study(tmp_path: Path) -> None:
 
 def test_the_report_says_what_each_trigger_sees_and_when_the_next_study_is(nightly: TriggeredWorld) -> None:
     report = nightly.report()
-    assert [look.kind for look in report.looks] == ["degradation", "feedback", "schedule"]
+    assert [look.kind for look in report.looks] == ["degradation", "feedback", "student", "schedule"]
     assert report.next_at == datetime(2026, 11, 21, 3, 0, tzinfo=UTC)

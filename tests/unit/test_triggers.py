@@ -19,6 +19,7 @@ from optimizer.core.scheduling.triggers import (
     look_at_degradation,
     look_at_feedback,
     look_at_schedule,
+    look_at_students,
     sentences,
 )
 
@@ -189,6 +190,22 @@ def test_a_day_that_never_comes_is_refused_when_the_file_is_read() -> None:
 
 
 # --- together ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("findings", "is_on", "state"),
+    [
+        ({}, True, "off"),
+        ({"st_1": []}, True, "quiet"),
+        ({"st_1": [], "st_2": ["bypassed, it lost too much"]}, True, "fires"),
+        ({"st_1": ["bypassed, it lost too much"]}, False, "off"),
+    ],
+    ids=["no student serves", "all is well", "one of two", "switched off"],
+)
+def test_a_student_that_something_speaks_against_fires(findings: dict[str, list[str]], is_on: bool, state: str) -> None:
+    look = look_at_students(findings, is_on=is_on)
+    assert look.state == state
+    assert ("it lost too much" in look.reason) == (state == "fires")
 
 
 def test_everything_that_fires_stands_in_the_reason_and_the_gravest_gives_the_name() -> None:

@@ -144,13 +144,14 @@ class FeedbackTrigger(Declaration):
 
 
 class Triggers(Declaration):
-    """What starts a study between schedules; None switches a trigger off.
+    """What starts a study between schedules; None or false switches a trigger off.
 
     ``strategy`` of such a study, None: the usual one.
     """
 
     degradation: Annotated[float, Strict(), Field(gt=0, le=1)] | None = 0.15
     feedback: FeedbackTrigger | None = Field(default_factory=FeedbackTrigger)
+    student: Annotated[bool, Strict()] = True
     strategy: Word | None = None
 
 

@@ -24,9 +24,15 @@ from optimizer.core.serving.assignment import Holdback
 from optimizer.core.serving.rollout import Freeze, Rollout
 
 State = Literal["fires", "quiet", "cannot_tell", "off"]
-KINDS: tuple[TriggerKind, ...] = ("degradation", "feedback", "schedule")  # the first that fires gives a study its name
-EVIDENCE_KINDS: tuple[TriggerKind, ...] = ("degradation", "feedback")
+KINDS: tuple[TriggerKind, ...] = (
+    "degradation",
+    "feedback",
+    "student",
+    "schedule",
+)  # the first that fires gives a study its name
+EVIDENCE_KINDS: tuple[TriggerKind, ...] = ("degradation", "feedback", "student")
 WINDOW_HOURS = 6.0  # of what counts as now, for degradation
+STUDENT_HOURS = 7 * 24.0  # after a study that evidence started, in which a student starts no other
 REFERENCE_DAYS = 7.0  # before the window: whole weeks, since days of the week differ
 MIN_UNITS = 50  # with outcomes, in each of both windows
 MIN_REQUESTS = 100  # with a latency, in each of both windows
@@ -199,6 +205,20 @@ def look_at_degradation(threshold: float | None, recent: Window, reference: Wind
     changes = ", ".join(part["text"] for part in measured)
     reason = f"degradation {index:.3f}, {side} {threshold:g}, since {when(recent.since)}: {changes}{without}"
     return Look(kind="degradation", state=state, reason=reason, evidence=evidence)
+
+
+def look_at_students(findings: Mapping[str, Sequence[str]], *, is_on: bool) -> Look:
+    """Whether a student that serves is bypassed, or asked other things than it was taught on: a study teaches another.
+
+    Args:
+        findings: by student that serves, what speaks against it, as sentences without their full stop.
+    """
+    if not is_on or not findings:
+        return Look(kind="student", state="off", reason="switched off" if not is_on else "no student serves")
+    against = [f"the student {id}: {sentence}" for id, sentences in findings.items() for sentence in sentences]
+    if not against:
+        return Look(kind="student", state="quiet", reason=f"nothing speaks against {' and '.join(findings)}")
+    return Look(kind="student", state="fires", reason="; and ".join(against))
 
 
 def handled_look(look: Look, *, study: str, since: datetime, again_at: datetime) -> Look:

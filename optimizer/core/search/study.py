@@ -34,7 +34,7 @@ ENDED: tuple[StudyStatus, ...] = ("finished", "cancelled", "failed")
 StudyOutcome = Literal["nominated", "no_improvement", "not_confirmed", "budget_exhausted"]
 # "dropped": too far behind in a race to be asked more; "stopped": from outside.
 TrialStatus = Literal["running", "complete", "dropped", "stopped"]
-TriggerKind = Literal["degradation", "feedback", "schedule"]
+TriggerKind = Literal["degradation", "feedback", "student", "schedule"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -239,6 +239,7 @@ class FiredEvidence(TypedDict, total=False):
     schedule: TriggerEvidence
     feedback: TriggerEvidence
     degradation: TriggerEvidence
+    student: TriggerEvidence
     clock_at: str
 
 

@@ -17,6 +17,7 @@ from optimizer.core.scheduling.triggers import (
     EVIDENCE_KINDS,
     KINDS,
     REFERENCE_DAYS,
+    STUDENT_HOURS,
     WINDOW_HOURS,
     Exposure,
     Guard,
@@ -28,9 +29,11 @@ from optimizer.core.scheduling.triggers import (
     look_at_degradation,
     look_at_feedback,
     look_at_schedule,
+    look_at_students,
 )
 from optimizer.core.search.study import Study, Trigger
 from optimizer.core.serving.rollout import Champion, is_frozen
+from optimizer.jobs.champions.watch_students import serving_students
 from optimizer.jobs.rollouts.read_candidate import current_holdback, waiting_candidate
 from optimizer.ports import Clock, Store, Transaction
 
@@ -106,7 +109,9 @@ def next_scheduled(schedule: ScheduleInForce, clock: Clock) -> datetime | None:
 def _evidence(
     tx: Transaction, store: Store, family: Family, champion: Champion | None, now: datetime, scale: float
 ) -> list[Look]:
-    """Degradation and feedback of the present champion, from what came after the family's last study began."""
+    """Degradation and feedback of the present champion, from what came after the family's last study began, and what
+    speaks against its student.
+    """
     triggers = family.triggers
     feedback_hours = triggers.feedback.window_hours if triggers.feedback is not None else 0.0
     page, _ = store.studies.page(tx, family=family.name)
@@ -123,6 +128,8 @@ def _evidence(
     def look(kind: str) -> Look:
         if kind == "feedback":
             return look_at_feedback(triggers.feedback, window(feedback_hours))
+        if kind == "student":
+            return look_at_students(_against_students(tx, store, family), is_on=triggers.student)
         if triggers.degradation is None:
             return look_at_degradation(None, Window(since=now, until=now), Window(since=now, until=now))
         recent = window(WINDOW_HOURS)
@@ -133,10 +140,21 @@ def _evidence(
             triggers.degradation, recent, _read(tx, store, family.name, champion, since, recent.since)
         )
 
-    hours = {"degradation": WINDOW_HOURS, "feedback": feedback_hours}
+    hours = {"degradation": WINDOW_HOURS, "feedback": feedback_hours, "student": STUDENT_HOURS}
     return [
         _unless_answered(look(kind), answered, timedelta(hours=hours[kind]) / scale, now) for kind in EVIDENCE_KINDS
     ]
+
+
+def _against_students(tx: Transaction, store: Store, family: Family) -> dict[str, list[str]]:
+    """By student that serves: why it is bypassed, and what of its requests is other than what it was taught on."""
+    bypassed = {one.student: f"bypassed, {one.reason}" for one in store.students.bypasses(tx, family.name)}
+    against = dict[str, list[str]]()
+    for student in serving_students(tx, store, family, None):
+        watched = store.students.watch(tx, family.name, student.id)
+        own = [bypassed[student.id]] if student.id in bypassed else []
+        against[student.id] = [*own, *(watched.watch.shifts if watched is not None else ())]
+    return against
 
 
 def _unless_answered(look: Look, answered: Study | None, length: timedelta, now: datetime) -> Look:
