@@ -24,6 +24,10 @@ class Bounds(TypedDict):
     too_long: NotRequired[Literal["cut", "refuse"]]
 
 
+# Of a prompt of nearest examples: an open one has its fixed examples; a filled one says which it has.
+Rendered = Literal["required", "nearest", "fixed"]
+
+
 class ServedVariant(TypedDict):
     """``reason``, ``overridden``: where the environment changes the champion's policy."""
 
@@ -41,6 +45,7 @@ class ServedVariant(TypedDict):
     tools: Sequence[Mapping[str, Json]] | None
     response_format: Mapping[str, Json] | None
     policy: Mapping[str, Json]
+    render: NotRequired[Rendered]
     reason: NotRequired[str]
     overridden: NotRequired[EnvironmentView]
 
@@ -214,6 +219,7 @@ class ChatFacts(TypedDict):
     limited: NotRequired[Literal["usd_per_hour"]]
     injection: NotRequired[Sequence[Sign]]
     truncated: NotRequired[Sequence[str]]
+    render: NotRequired[Rendered]
     why: NotRequired[str]
 
 

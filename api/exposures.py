@@ -31,6 +31,8 @@ class ExposureCounts:
     def __init__(self) -> None:
         self._fetches: deque[Arm] = deque()
         self._unwritten: Counter[Arm] = Counter()  # what could not be written yet
+        self._nearest: deque[tuple[str, str]] = deque()  # family, variant
+        self._unwritten_nearest: Counter[tuple[str, str]] = Counter()
         self._truncated: deque[tuple[str, str]] = deque()  # family, input
         self._unwritten_truncated: Counter[tuple[str, str]] = Counter()
         self._flushing = threading.Lock()
@@ -40,6 +42,11 @@ class ExposureCounts:
         if choice.counted:
             window = int(now_s) // WINDOW_S * WINDOW_S
             self._fetches.append((served.name, choice.variant, choice.rollout, choice.stage, window))
+
+    def count_nearest(self, served: ServedFamily, choice: Choice) -> None:
+        """The fetch showed the examples that are nearest to its request."""
+        if choice.counted:
+            self._nearest.append((served.name, choice.variant))
 
     def count_truncated(self, family: str, inputs: Iterable[str]) -> None:
         """The inputs of one request that were cut."""
@@ -59,6 +66,9 @@ class ExposureCounts:
             fetches = Counter(self._fetches.popleft() for _ in range(len(self._fetches)))
             fetches.update(self._unwritten)
             self._unwritten = fetches
+            nearest = Counter(self._nearest.popleft() for _ in range(len(self._nearest)))
+            nearest.update(self._unwritten_nearest)
+            self._unwritten_nearest = nearest
             truncated = Counter(self._truncated.popleft() for _ in range(len(self._truncated)))
             for (family, input), n in truncated.items():
                 log.warning("inputs were cut", family=family, input=input, n_requests=n)
@@ -74,8 +84,9 @@ class ExposureCounts:
 
             def add(tx: Transaction) -> None:
                 store.exposures.add(tx, rows)
+                store.exposures.add_nearest(tx, nearest)
                 store.exposures.add_truncated(tx, truncated, now)
 
             store.write(add)
-            self._unwritten, self._unwritten_truncated = Counter(), Counter()
+            self._unwritten, self._unwritten_nearest, self._unwritten_truncated = Counter(), Counter(), Counter()
             return fetches.total()

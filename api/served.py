@@ -32,8 +32,13 @@ def decide(shared: Services, family: ServedFamily, unit: str | None, now: dateti
     return ServedChoice(family, choice, token)
 
 
-def count(shared: Services, served: ServedChoice, truncated: Collection[str] = ()) -> None:
-    """Counts the fetch and the inputs that were cut. A refused request was exposed to nothing, so it is not counted."""
+def count(shared: Services, served: ServedChoice, truncated: Collection[str] = (), *, is_nearest: bool = False) -> None:
+    """Counts the fetch, the inputs that were cut, and whether it showed the examples nearest to its request.
+
+    A refused request was exposed to nothing, so it is not counted.
+    """
+    if is_nearest:
+        shared.exposures.count_nearest(served.family, served.choice)
     shared.exposures.count(served.family, served.choice, time())
     if truncated:
         shared.exposures.count_truncated(served.family.name, truncated)

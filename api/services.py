@@ -33,6 +33,7 @@ from optimizer.core.serving.assignment import OVERRIDE_SALT, UNITS_KEPT, Assignm
 from optimizer.core.serving.family_names import definition
 from optimizer.host.config import Settings
 from optimizer.host.user_homes import local_actor
+from optimizer.jobs.calls.example_shelf import ExampleShelf
 from optimizer.jobs.context import Context, ServingHealth
 from optimizer.jobs.feedback.ingest_feedback import Intake, Turns
 from optimizer.jobs.feedback.place_events import Idempotency
@@ -67,6 +68,7 @@ class Services:
     targets: Mapping[str, Target] = field(default_factory=lambda: TARGETS)  # of the content pipeline's figures
     exposures: ExposureCounts = field(default_factory=ExposureCounts)
     held_texts: HeldTexts = field(default_factory=HeldTexts)
+    examples: ExampleShelf = field(init=False)  # from which nearest examples are shown
     actor_without_key: str = field(default_factory=local_actor)
     operator_windows: MinuteWindows = field(init=False)
     event_windows: MinuteWindows = field(init=False)
@@ -84,6 +86,7 @@ class Services:
 
     def __post_init__(self) -> None:
         self._use(self.secrets)
+        self.examples = ExampleShelf(self.store)
         self.serving.on_new_version.append(self.read_keys)
         self.prices = wiring.prices_by_name(self.settings)
         limits = self.settings.limits
@@ -98,7 +101,7 @@ class Services:
         self.chat_windows = None if most is None else windows(most, "chat requests without a key")
         most = limits.address_chats_per_minute
         self.address_windows = None if most is None else windows(most, "chat requests of one address")
-        self.serving.on_forgotten += [lambda: self.verified.clear(), self.held_texts.clear]
+        self.serving.on_forgotten += [lambda: self.verified.clear(), self.held_texts.clear, self.examples.clear]
         self.request_limits = RequestLimits(self.store, self.clock, self.workers, self.callers)
 
     def _use(self, secrets: Secrets) -> None:

@@ -36,6 +36,7 @@ from optimizer.core.family.variant import Message, Variant
 from optimizer.core.models.injection import injection_signs, texts_in
 from optimizer.core.models.language import request_for
 from optimizer.core.models.wire import pass_through, read_turn
+from optimizer.core.policy.nearest import ShownExamples, nearest_of
 from optimizer.core.policy.policy import messages_of_fewer
 from optimizer.core.policy.steps import most_calls
 from optimizer.core.serving.assignment import Choice
@@ -73,7 +74,7 @@ async def chat_completions(body: ChatBody, request: StrictRequest) -> Response:
     reader = Reader(shared.settings.limits.stalled_seconds)
     settled = await begin(shared, side, call, reader, lambda: _start(side, call, reader, streaming=bool(body.stream)))
     if call.served is not None:
-        count(shared, call.served, call.truncated)
+        count(shared, call.served, call.truncated, is_nearest=call.shown.is_nearest)
     try:
         if not body.stream:
             answered = await _while_waited_for(settled, request, reader)
@@ -151,12 +152,17 @@ async def _prepare(body: ChatBody, request: StrictRequest, shared: Services, sid
     turn = read_turn(body.model, declared, body.messages, body.detent.variables)
     variables, truncated = limit_inputs(definition, turn.variables)
 
-    def rendered(shown: Variant) -> list[Message]:
-        return [*render(shown, variables, turn.history, declared=declared), *turn.after]
+    shown = ShownExamples(variant=variant)
+    if nearest_of(variant.policy) is not None:
+        # The store is read once, and a look-up computes.
+        shown = await asyncio.to_thread(shared.examples.served, body.model, variant, variables)
+
+    def rendered(some: Variant) -> list[Message]:
+        return [*render(some, variables, turn.history, declared=declared), *turn.after]
 
     texts = [m.get("content") for m in (*turn.history, *turn.after) if m.get("role") in ("user", "tool")]
     id = new_id("in")
-    request_now = request_for(variant, rendered(variant), revision="")
+    request_now = request_for(variant, rendered(shown.variant), revision="")
     params = {**request_now.params, **pass_through(variant, passed_through)}
     # Above temperature 0 every request is a draw of its own, even for a model with a seed.
     sample = id if params.get("temperature") else "0"
@@ -164,6 +170,7 @@ async def _prepare(body: ChatBody, request: StrictRequest, shared: Services, sid
         id=id,
         served=served,
         variant=variant,
+        shown=shown,
         request=replace(request_now, params=params, sample=sample),
         input=variables,
         rendered=rendered,
@@ -211,7 +218,7 @@ def _within_limits(call: AnsweredCall, shared: Services, side: ModelSide) -> Ans
         if definition.limits.above != "cheapest":
             raise
         cheapest = cheapest_tier(definition, call.variant, side.catalogue)
-        fewer = messages_of_fewer(policy.examples, call.variant, call.rendered) if policy is not None else {}
+        fewer = messages_of_fewer(policy.examples, call.shown, call.rendered) if policy is not None else {}
         messages = fewer.get(cheapest, call.request.messages)
         call, policy = (
             replace(call, cheapest_only=True, request=replace(call.request, model=cheapest, messages=messages)),

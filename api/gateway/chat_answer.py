@@ -21,6 +21,7 @@ from optimizer.core.family.variant import Message, Variant
 from optimizer.core.feedback.events import NO_FAMILY
 from optimizer.core.models.language import ModelAnswer, ModelDelta, ModelRequest, delta_of
 from optimizer.core.policy.attempts import Attempt
+from optimizer.core.policy.nearest import ShownExamples, nearest_of
 
 MAX_ERROR_CHARS = 1000
 DONE = b"data: [DONE]\n\n"
@@ -33,6 +34,7 @@ class AnsweredCall:
     id: str
     served: ServedChoice | None  # None: the request names a model and no family
     variant: Variant  # for a model by its own name, an empty one
+    shown: ShownExamples  # the variant as this request is shown it
     request: ModelRequest
     input: Mapping[str, Any]
     rendered: Callable[[Variant], list[Message]]  # a variant of the family -> its messages for this request
@@ -123,6 +125,8 @@ def detent_of(call: AnsweredCall, answered: ChatResult) -> dict[str, Any]:
         detent["limited"] = "usd_per_hour"
     if call.injection:
         detent["injection"] = list(call.injection)
+    if nearest_of(call.variant.policy) is not None:
+        detent["render"] = call.shown.kind
     if call.truncated:
         detent["truncated"] = list(call.truncated)
     return {**detent, **answered.more}

@@ -23,6 +23,7 @@ from optimizer.core.family.variant import SETTINGS, Variant, model_faults
 from optimizer.core.feedback.events import NO_FAMILY
 from optimizer.core.models.injection import injection_signs, texts_in
 from optimizer.core.models.language import ModelRequest
+from optimizer.core.policy.nearest import ShownExamples
 from optimizer.core.search.answer_bounds import DEFAULT_MAX_TOKENS
 from optimizer.jobs.ids import new_id
 
@@ -79,6 +80,7 @@ def of_model(body: ChatBody, request: StrictRequest, shared: Services, side: Mod
         id=id,
         served=None,
         variant=NONE,
+        shown=ShownExamples(variant=NONE),
         request=model_request if model_request.temperature == 0 else replace(model_request, sample=id),
         input={},
         rendered=lambda shown: messages,

@@ -58,7 +58,7 @@ async def answer_by_policy(side: ModelSide, call: AnsweredCall, reader: Reader, 
     request = PolicyRequest(
         policy=policy,
         rendered=call.request,
-        fewer=messages_of_fewer(policy.examples, call.variant, call.rendered),
+        fewer=messages_of_fewer(policy.examples, call.shown, call.rendered),
         situation=situation,
         draw=draw_of(call.id),
         students=students,

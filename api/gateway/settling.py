@@ -21,6 +21,7 @@ from api.gateway.recording import ANSWER_BYTES, record_interaction, record_later
 from api.services import Services
 from optimizer.core.base.errors import ModelFailed
 from optimizer.core.policy.attempts import Attempt
+from optimizer.core.policy.nearest import nearest_of
 from optimizer.jobs.feedback.spooled_records import later_parts
 
 log = structlog.get_logger("gateway")
@@ -154,6 +155,8 @@ async def _record(shared: Services, side: ModelSide, call: AnsweredCall, report:
         event["unit"] = call.unit
     if call.injection:
         event["tags"] = {**event.get("tags", {}), "injection": ",".join(call.injection)}
+    if nearest_of(call.variant.policy) is not None and not call.shown.is_nearest:
+        event["tags"] = {**event.get("tags", {}), "render": call.shown.kind}
     if call.truncated:
         event["tags"] = {**event.get("tags", {}), "truncated": ",".join(call.truncated)}
     try:

@@ -22,8 +22,10 @@ from api.services import Services
 from optimizer.core.base.answers import is_listed
 from optimizer.core.family.policy_text import shown_policy
 from optimizer.core.family.rendering import fill, limit_inputs
+from optimizer.core.family.rendering import render as render_messages
 from optimizer.core.family.variant import Message
 from optimizer.core.models.injection import injection_signs, texts_in
+from optimizer.core.policy.nearest import ShownExamples, nearest_of
 
 PROMPT, RENDER, SNAPSHOT = "/v1/families/{family}/prompt", "/v1/families/{family}/render", "/v1/snapshot"
 Variables = Mapping[str, Any]
@@ -57,15 +59,33 @@ async def render(request: StrictRequest, shared: Services) -> Response:
     texts = [turn.get("content") for turn in body.history if turn.get("role") in ("user", "tool")]
     signs = injection_signs(texts_in([*variables.values(), *texts]))
     extra_members = {**({"injection": signs} if signs else {}), **({"truncated": truncated} if truncated else {})}
-    content = (
-        await _filled(request, served, variables, body.history, extra_members)
-        if family.variants[served.choice.variant].messages
-        else to_json({**await _decided(served, variables, body.history), **extra_members})
-    )
+    variant, is_nearest = family.variants[served.choice.variant], False
+    if nearest_of(variant.policy) is not None:
+        # The store is read once, and a look-up computes.
+        shown = await asyncio.to_thread(shared.examples.served, family.name, variant, variables)
+        is_nearest = shown.is_nearest
+        content = to_json({**_shown(served, shown, variables, body.history), **extra_members})
+    elif variant.messages:
+        content = await _filled(request, served, variables, body.history, extra_members)
+    else:
+        content = to_json({**await _decided(served, variables, body.history), **extra_members})
     truncated_header = [(b"x-detent-truncated", ", ".join(truncated).encode())] if truncated else []
-    count(shared, served, truncated)
+    count(shared, served, truncated, is_nearest=is_nearest)
     request.state.quiet = True
     return HotResponse.of_json(content, (b"cache-control", b"no-store"), *truncated_header)
+
+
+def _shown(served: ServedChoice, shown: ShownExamples, variables: Variables, history: History) -> dict[str, Any]:
+    """The filled prompt with the examples for this request."""
+    family, definition = served.family, served.family.definition
+    declared = definition.inputs if definition is not None else None
+    return {
+        **family.shape(served.choice),
+        "messages": render_messages(shown.variant, variables, history, declared=declared),
+        "example_ids": [example.id for example in shown.variant.examples],
+        "render": shown.kind,
+        "assignment": served.token,
+    }
 
 
 async def _filled(

@@ -105,8 +105,17 @@ def _variant_of(said: Mapping[str, Any]) -> Variant:
         model=dict(said["model"]),
         tools=said["tools"],
         response_format=said["response_format"],
-        needs_server=bool(policy) or not messages,
+        needs_server=not messages or _is_carried_out(policy, said.get("render")),
     )
+
+
+def _is_carried_out(policy: Mapping[str, Any], render: str | None) -> bool:
+    """Whether only the server can do what the policy says. Nearest examples it alone can look up, too; without them the
+    prompt has its fixed ones, which count in the same arm.
+    """
+    if render != "required":
+        return bool(policy)
+    return len(policy["examples"]) > 1 or any(not knob.startswith("examples") for knob in policy)
 
 
 def _text(value: Any) -> str:

@@ -13,6 +13,7 @@ from optimizer.core.feedback.stored_rows import EventRow
 from optimizer.core.feedback.traffic import PastLabel, PastRequest, RecordedTraffic
 from optimizer.core.scheduling.triggers import RecentOutcomes
 from optimizer.core.views.quality import ConversationScore, LowValue, ScoreCount
+from optimizer.core.views.variant import Renderings
 from optimizer.ports.transaction import Transaction
 
 # Family, variant, rollout, stage, window start, client, n.
@@ -295,6 +296,12 @@ class Exposures(Protocol):
 
     def totals(self, tx: Transaction, family: str, rollout: str | None) -> list[dict[str, Any]]:
         """Per arm: variant, rollout, stage, n_exposed."""
+
+    def add_nearest(self, tx: Transaction, counts: Mapping[tuple[str, str], int]) -> None:
+        """Fetches by (family, variant) that showed nearest examples; counts add up."""
+
+    def renderings(self, tx: Transaction, family: str, variant: str) -> Renderings:
+        """Of all that was ever fetched, by clients that decide in process, too."""
 
     def add_truncated(self, tx: Transaction, counts: Mapping[tuple[str, str], int], at: datetime) -> None:
         """Requests by (family, input) of which the input was cut, up to this time; counts add up."""

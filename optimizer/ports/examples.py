@@ -14,6 +14,7 @@ from optimizer.core.dataset.examples import Example, Split
 from optimizer.ports.transaction import Added, Transaction
 
 if TYPE_CHECKING:
+    from optimizer.core.predictor.example_index import ExampleIndex
     from optimizer.core.predictor.student import TaughtStudent
     from optimizer.core.rollout.student_watch import StudentWatch
 
@@ -196,3 +197,15 @@ class Students(Protocol):
 
     def end_bypass(self, tx: Transaction, family: str, id: str, *, at: datetime, by: str) -> bool:
         """Whether there was one."""
+
+
+class ExampleIndexes(Protocol):
+    """Lists of examples from which the nearest ones are shown, under the hash of their content."""
+
+    def add(self, tx: Transaction, family: str, index: ExampleIndex, *, study: str, at: datetime) -> None:
+        """One that is there already stays as it is."""
+
+    def get(self, tx: Transaction, family: str, id: str) -> ExampleIndex | None: ...
+    def ids(self, tx: Transaction, family: str) -> set[str]: ...
+    def drop_unnamed(self, tx: Transaction, family: str, but: str) -> int:
+        """Deletes those that no variant names, except this one; returns how many."""

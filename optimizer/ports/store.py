@@ -10,7 +10,7 @@ from typing import Any, Protocol, TypeVar
 from optimizer.ports.alerts import Alerts, Audit
 from optimizer.ports.api_keys import ApiKeys, KeyUsage
 from optimizer.ports.events import Events, Exposures, Traffic
-from optimizer.ports.examples import Examples, Reviews, Students
+from optimizer.ports.examples import ExampleIndexes, Examples, Reviews, Students
 from optimizer.ports.graphs import Graphs
 from optimizer.ports.judging import Calibrations, Runs
 from optimizer.ports.outbox import Outbox
@@ -69,6 +69,7 @@ class Store(Protocol):
     graphs: Graphs
     calibrations: Calibrations
     students: Students
+    example_indexes: ExampleIndexes
     runs: Runs
     variants: Variants
     playbooks: Playbooks

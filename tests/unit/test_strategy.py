@@ -105,6 +105,7 @@ def test_every_strategy_of_the_contract_works_alone_and_all_but_the_race_in_a_se
         "bases",
         "bootstrap",
         "examples",
+        "nearest",
         "settings",
         "race",
         "gepa",

@@ -36,7 +36,13 @@ from optimizer.adapters.store.families import FamilyNameTables
 from optimizer.adapters.store.repositories.alerts import AlertTable, AuditTable, OutboxTable
 from optimizer.adapters.store.repositories.api_keys import ApiKeyTable, KeyUsageTable
 from optimizer.adapters.store.repositories.events import EventTables
-from optimizer.adapters.store.repositories.examples import CalibrationTable, ExampleTables, ReviewTable, StudentTable
+from optimizer.adapters.store.repositories.examples import (
+    CalibrationTable,
+    ExampleIndexTable,
+    ExampleTables,
+    ReviewTable,
+    StudentTable,
+)
 from optimizer.adapters.store.repositories.graphs import GraphTable
 from optimizer.adapters.store.repositories.journal import JournalTable, RunTable
 from optimizer.adapters.store.repositories.minute_stats import (
@@ -219,6 +225,7 @@ class Database:
         self.graphs = GraphTable()
         self.calibrations = CalibrationTable()
         self.students = StudentTable()
+        self.example_indexes = ExampleIndexTable()
         self.runs = RunTable()
         self.variants = VariantTable()
         self.playbooks = PlaybookTables()

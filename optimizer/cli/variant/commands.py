@@ -303,6 +303,9 @@ def _lines(variant: VariantView) -> list[str]:
     lines += [
         f"policy.{name}: {json.dumps(value)}" for name, value in sorted(shown_policy(variant.policy or {}).items())
     ]
+    if (renderings := variant.renderings) is not None:
+        n = renderings.n_nearest + renderings.n_fixed
+        lines.append(f"fetched {n:,} times, {renderings.n_fixed:,} of them with its fixed examples")
     for name in ("tools", "response_format"):
         if getattr(variant, name) is not None:
             lines.append(f"{name}: {json.dumps(getattr(variant, name), default=dict)}")

@@ -16,6 +16,7 @@ from optimizer.core.models.language import ModelPrice, ModelRequest
 from optimizer.core.models.wire import MESSAGE
 
 MOST_MINUTES = 10 * 366 * 24 * 60
+BYTES_PER_TOKEN = 4.0  # English text; for expectations only, since reserves count one token per byte
 TOKENS_PER_MESSAGE = 16  # what a chat template may add around one message
 # Parameters that reach the model as text; templates of some models write the last two into the prompt as they are.
 READ_BY_THE_MODEL = ("tools", "tool_choice", "response_format", "reasoning_effort", "verbosity")

@@ -18,9 +18,10 @@ from optimizer.core.base.knob import Knob
 from optimizer.core.base.phrasing import did_you_mean
 from optimizer.core.family.variant import Message, Variant
 from optimizer.core.models.language import ModelRequest
-from optimizer.core.policy import context, refinement, tiers, validator, votes
+from optimizer.core.policy import context, nearest, refinement, tiers, validator, votes
 from optimizer.core.policy.attempts import Call, Signal, read_signal
 from optimizer.core.policy.context import PolicyContext, with_tool_results
+from optimizer.core.policy.nearest import NEAREST, NearestExamples, ShownExamples, read_nearest
 from optimizer.core.policy.refinement import Refinement, read_gate
 from optimizer.core.policy.tiers import Tiers, read_tiers
 from optimizer.core.policy.validator import Validator, read_validator
@@ -31,15 +32,16 @@ EXAMPLES = Knob(
     kind="data",
     meaning=(
         "How many of the prompt's few-shot examples a model is shown, the first ones, by its name; raising one makes"
-        " this model dearer, slower and mostly better. A model that is not named is shown all."
+        " this model dearer, slower and mostly better. A model that is not named is shown all. Under nearest: how many"
+        " examples of examples.index, those most like the request, are shown in place of the prompt's own."
     ),
 )
 
 
 def messages_of_fewer(
-    examples: Mapping[str, int], variant: Variant, rendered: Callable[[Variant], Sequence[Message]]
+    examples: Mapping[str, int], shown: ShownExamples, rendered: Callable[[Variant], Sequence[Message]]
 ) -> dict[str, Sequence[Message]]:
-    """Model > what it is sent, for those that are shown fewer examples than the Variant has.
+    """Model > what it is sent, for those that are shown fewer examples than this request has.
 
     All others are sent it whole.
 
@@ -49,9 +51,9 @@ def messages_of_fewer(
         What ``rendered`` raises.
     """
     return {
-        model: rendered(replace(variant, examples=variant.examples[:n]))
+        model: rendered(replace(shown.variant, examples=shown.fewer(n)))
         for model, n in examples.items()
-        if n < len(variant.examples)
+        if n < len(shown.variant.examples)
     }
 
 
@@ -75,6 +77,7 @@ KNOBS: tuple[Knob, ...] = (
     *validator.KNOBS,
     *context.KNOBS,
     EXAMPLES,
+    *nearest.KNOBS,
     DEADLINE,
 )
 _BY_NAME = {knob.name: knob for knob in KNOBS}
@@ -82,7 +85,10 @@ _BY_NAME = {knob.name: knob for knob in KNOBS}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """A part is None where the policy lacks it. ``signal`` names the source of confidence, with or without tiers."""
+    """A part is None where the policy lacks it. ``signal`` names the source of confidence, with or without tiers.
+
+    ``nearest`` says what is rendered, so that a policy of this alone still is one call.
+    """
 
     cascade: Tiers | None = None
     gate: Refinement | None = None
@@ -90,6 +96,7 @@ class Policy:
     validator: Validator | None = None
     context: PolicyContext | None = None
     examples: Mapping[str, int] = field(default_factory=dict)  # model > how many it is shown
+    nearest: NearestExamples | None = None
     signal: Signal = field(default_factory=Signal)
     deadline_s: float = DEFAULT_DEADLINE_S
 
@@ -161,6 +168,8 @@ def parse_policy(policy: Mapping[str, Any]) -> Policy:
     models = (cascade.models if cascade else ()) + (votes_.models if votes_ else ())
     named: dict[str, int] = {}
     for model, n in values.get(EXAMPLES.name, {}).items():
+        if model == NEAREST:
+            continue
         at = pointer_of([EXAMPLES.name, model])
         if not isinstance(n, int) or isinstance(n, bool) or n < 0:
             faults.append(Fault(pointer=at, detail=f"a model is shown 0 examples or more, not {n!r}"))
@@ -182,6 +191,7 @@ def parse_policy(policy: Mapping[str, Any]) -> Policy:
         validator=read_validator(values, faults),
         context=PolicyContext() if values.get("context.tool_results") else None,
         examples=named,
+        nearest=read_nearest(values, faults),
         signal=signal,
         deadline_s=float(values.get("deadline_s", DEFAULT_DEADLINE_S)),
     )

@@ -20,8 +20,9 @@ from optimizer.core.family.family import Family
 from optimizer.core.family.rendering import render
 from optimizer.core.family.settings import JUDGE_METRIC, JudgeSettings
 from optimizer.core.family.variant import FewShot, Variant, varied_knobs
-from optimizer.core.models.budget import TOKENS_PER_MESSAGE, prompt_bytes, upper_bound_usd
+from optimizer.core.models.budget import BYTES_PER_TOKEN, TOKENS_PER_MESSAGE, prompt_bytes, upper_bound_usd
 from optimizer.core.models.language import ModelPrice
+from optimizer.core.policy.nearest import nearest_of
 from optimizer.core.policy.policy import parse_policy
 from optimizer.core.policy.refinement import DEFAULT_RETRIES, JUDGE, RETRIES
 from optimizer.core.policy.refinement import SCORER as SCORER_KNOB
@@ -29,9 +30,6 @@ from optimizer.core.policy.steps import most_calls
 from optimizer.core.policy.validator import BY_JUDGE, VALIDATE_FACTS, VALIDATE_THEN
 from optimizer.core.search.space import instruction_of
 from optimizer.core.search.study import Definition
-
-BYTES_PER_TOKEN = 4.0  # English text; for expectations only, since reserves count one token per byte
-
 
 MAX_BYTES_PER_OUTPUT_TOKEN = 6
 
@@ -79,9 +77,24 @@ def _longest_bytes(texts: Sequence[str], max_chars: int | None, ratio: float) ->
 
 
 def longest_of(variant: Variant, inputs: Mapping[str, str]) -> int:
-    """Bytes of this variant's request on the longest inputs."""
-    params = {"tools": variant.tools, "response_format": variant.response_format}
-    return request_bytes(render(variant, inputs, declared=inputs), params)
+    """Bytes of this variant's request on the longest inputs; nearest examples are as long as they may be."""
+    return request_bytes(
+        render(variant, inputs, declared=inputs), {"tools": variant.tools, "response_format": variant.response_format}
+    ) + longest_nearest(variant, inputs)
+
+
+def longest_nearest(variant: Variant, inputs: Mapping[str, str]) -> int:
+    """Bytes by which the nearest examples of a request may be longer than the variant's own; 0 where it shows none."""
+    nearest = nearest_of(variant.policy)
+    if nearest is None:
+        return 0
+    filler = tuple(FewShot(id=f"longest-{i}", input=inputs, output="") for i in range(nearest.k))
+    bare, own, longest = (
+        request_bytes(render(Variant(messages=variant.messages, examples=shown), inputs, declared=inputs))
+        for shown in ((), variant.examples, filler)
+    )
+    allowed = bare + ceil(nearest.max_tokens * BYTES_PER_TOKEN) + 2 * nearest.k * TOKENS_PER_MESSAGE
+    return max(0, min(longest + nearest.k * _output_bytes(variant), allowed) - own)
 
 
 def longest_allowed(

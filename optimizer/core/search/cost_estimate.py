@@ -13,14 +13,15 @@ from optimizer.core.dataset.examples import Example
 from optimizer.core.family.family import Family
 from optimizer.core.family.rendering import render
 from optimizer.core.family.variant import Variant
+from optimizer.core.models.budget import BYTES_PER_TOKEN
 from optimizer.core.models.language import PROPOSAL_TOKENS, ModelPrice
 from optimizer.core.search.answer_bounds import (
-    BYTES_PER_TOKEN,
     DEFAULT_MAX_TOKENS,
     NO_JUDGE,
     JudgingCost,
     calls_per_answer,
     judging_cost,
+    longest_nearest,
     models_of,
     options_of,
     policy_judgements,
@@ -250,6 +251,7 @@ def estimate_evaluation(
         for example in examples:
             try:
                 n_bytes = request_bytes(render(variant, example.input, declared=family.inputs), params)
+                n_bytes += longest_nearest(variant, example.input)
             except InvalidInput:  # an input is missing, so no model is called
                 continue
             calls += per_answer

@@ -118,6 +118,8 @@ class SearchSetting:
     playbook: PlaybookStore = field(default_factory=NoPlaybook)
     students: Mapping[str, str] = field(default_factory=dict)  # by tier the hash of the student taught for this study
     untaught: Mapping[str, str] = field(default_factory=dict)  # by tier the sentence why no student could be taught
+    example_index: str | None = None  # the hash of the list from which nearest examples come
+    unindexed: str = ""  # the sentence why there is none
 
     @property
     def space(self) -> Mapping[str, Any]:

@@ -20,6 +20,7 @@ MET_IN_A_RACE = SHARE  # share of the dev examples that a contender meets on ave
 BATCH, DRAWS, CANDIDATES = (8, 3, 3)
 PLAYBOOK_BATCH = 12  # training examples of a step of playbook, answered without the new entries and with them
 TEMPLATES = 3  # the most of the family's templates from which playbook starts
+NEAREST_COUNTS = (1, 2, 4, 6)
 STARTS = TEMPLATES + 1  # and the playbook as it stands
 
 
@@ -46,6 +47,15 @@ def n_example_sets(definition: Definition) -> int:
 
 def n_bases(definition: Definition) -> int:
     return len(SIZES)
+
+
+def nearest_counts(max_examples: int) -> list[int]:
+    """How many nearest examples are tried, the most first."""
+    return sorted({min(k, max_examples) for k in NEAREST_COUNTS if max_examples}, reverse=True)
+
+
+def n_nearest(definition: Definition) -> int:
+    return len(nearest_counts(definition.max_examples))
 
 
 def n_settings(definition: Definition) -> int:

@@ -18,8 +18,18 @@ Use = Literal["champion", "candidate"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Renderings:
+    """Fetches of a variant that showed the examples nearest to the request, and those that showed its fixed ones."""
+
+    n_nearest: int
+    n_fixed: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class VariantView:
-    """``variant``: its id; ``variables``: those that its messages leave open."""
+    """``variant``: its id; ``variables``: those that its messages leave open; ``renderings``: of one that shows nearest
+    examples, where it is read alone.
+    """
 
     variant: str
     family: str
@@ -37,6 +47,7 @@ class VariantView:
     tools: Text[Sequence[Mapping[str, Json]] | None]
     response_format: Text[Mapping[str, Json] | None]
     policy: Text[Mapping[str, Json]]
+    renderings: Renderings | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,14 +18,15 @@ from optimizer.core.family.variant import Message, Variant
 from optimizer.core.models.language import ModelAnswer, ModelRequest
 from optimizer.core.policy.assess import Situation, answer_for_predictors, own_score
 from optimizer.core.policy.attempts import total_cost_usd
+from optimizer.core.policy.nearest import ShownExamples
 from optimizer.core.policy.policy import Policy, messages_of_fewer, parse_policy
 from optimizer.jobs.calls.blocking import run_beside
 from optimizer.jobs.calls.evaluation_calls import EvaluationCalls
 from optimizer.jobs.calls.evaluation_judge import EvaluationJudge
+from optimizer.jobs.calls.example_shelf import Shelves
 from optimizer.jobs.calls.execute_policy import Execution, PolicyRequest
 from optimizer.jobs.calls.gate_judge import gate_judge
 from optimizer.jobs.calls.run_policy import Complete, answers_of_tier, keys_of_tier, run_policy
-from optimizer.jobs.calls.student_shelf import StudentShelf
 
 
 class TierNotDue(Exception):
@@ -42,10 +43,11 @@ class EvaluationPolicies:
         calls: EvaluationCalls,
         judge: EvaluationJudge,
         calibration: Callable[[], Calibration | None] = lambda: None,
-        students: StudentShelf | None = None,
+        shelves: Shelves | None = None,
     ) -> None:
         self._family, self._scorer, self._calls, self._judge = family, scorer, calls, judge
-        self._students = students
+        self._students = shelves.students if shelves is not None else None
+        self._examples = shelves.examples if shelves is not None else None
         self._calibration = cache(calibration)  # one for all answers, or they could not be compared
         self._read: dict[str, Policy] = {}  # by variant
         # Request key -> the tier's answer in the journal; None: there was none.
@@ -68,7 +70,9 @@ class EvaluationPolicies:
         return PolicyRequest(
             policy=policy,
             rendered=rendered,
-            fewer=messages_of_fewer(policy.examples, variant, lambda shown: self.messages(shown, example)),
+            fewer=messages_of_fewer(
+                policy.examples, self._shown(variant, example), lambda fewer: self._rendered(fewer, example)
+            ),
             situation=Situation(output=self._family.output, input=example.input),
             students=students,
             passed_over=self._students.passed_over(policy, students) if self._students else frozenset(),
@@ -82,7 +86,22 @@ class EvaluationPolicies:
         return tuple(tier for tier in policy.cascade.models if tier not in others)
 
     def messages(self, variant: Variant, example: Example) -> list[Message]:
-        return render(variant, example.input, declared=self._family.inputs)
+        """What a model is sent. Raises InvalidInput where there is nothing to send."""
+        return self._rendered(self._shown(variant, example).variant, example)
+
+    def _shown(self, variant: Variant, example: Example) -> ShownExamples:
+        if self._examples is None:
+            return ShownExamples(variant=variant)
+        shown = self._examples.shown(self._family.name, variant, example.input, apart=example)
+        if shown.is_missing:
+            raise InvalidInput(
+                f"The list of examples that {variant.id} names is gone, so that what it would show cannot be measured."
+                f" A study of strategy nearest makes a new one: detent study run {self._family.name} --strategy nearest"
+            )
+        return shown
+
+    def _rendered(self, shown: Variant, example: Example) -> list[Message]:
+        return render(shown, example.input, declared=self._family.inputs)
 
     def look_up(self, tier: str, wanted: Iterable[PolicyRequest]) -> int:
         """Reads at once what the tier's journal holds of these; gives the calls worth having in flight at it."""

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from functools import partial
-from threading import Lock
 from time import monotonic
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -15,6 +13,7 @@ from optimizer.core.family.variant import Variant
 from optimizer.core.policy.policy import Policy
 from optimizer.core.search.answer_bounds import models_of
 from optimizer.jobs.calls.execute_policy import Student
+from optimizer.jobs.calls.shelf import Shelf
 from optimizer.ports import ModelCatalogue, Store
 
 if TYPE_CHECKING:
@@ -49,23 +48,7 @@ class StudentShelf:
     def __init__(self, store: Store, models: ModelCatalogue, *, serves: bool = False) -> None:
         self._store, self._models, self._serves = store, models, serves
         self._bypassed, self._bypassed_until = frozenset[tuple[str, str]](), 0.0  # monotonic seconds
-        self._known: OrderedDict[tuple[str, str], TaughtStudent] = OrderedDict()
-        self._lock = Lock()
-
-    def get(self, family: str, id: str) -> TaughtStudent | None:
-        """None where the store has none, such as one that learned from a person who was forgotten."""
-        with self._lock:
-            if (known := self._known.get((family, id))) is not None:
-                self._known.move_to_end((family, id))
-                return known
-        with self._store.read() as tx:
-            read = self._store.students.get(tx, family, id)
-        if read is not None:
-            with self._lock:
-                self._known[(family, id)] = read
-                while len(self._known) > MOST:
-                    self._known.popitem(last=False)
-        return read
+        self._taught: Shelf[TaughtStudent] = Shelf(store, store.students.get, most=MOST)
 
     def answering(self, family: str, policy: Policy, row: str | None = None) -> dict[str, Student]:
         """By tier, the students that answer as it.
@@ -77,7 +60,9 @@ class StudentShelf:
             return {}
         bypassed = self._bypasses() if self._serves and policy.cascade.students else frozenset()
         read = {
-            tier: self.get(family, id) for tier, id in policy.cascade.students.items() if (family, id) not in bypassed
+            tier: self._taught.get(family, id)
+            for tier, id in policy.cascade.students.items()
+            if (family, id) not in bypassed
         }
         return {tier: partial(one.answer, row=row) for tier, one in read.items() if one is not None}
 
@@ -103,5 +88,4 @@ class StudentShelf:
         return self._bypassed
 
     def clear(self) -> None:
-        with self._lock:
-            self._known.clear()
+        self._taught.clear()

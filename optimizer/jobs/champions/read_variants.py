@@ -4,7 +4,7 @@ two, and one for use elsewhere.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 from pydantic import Field
@@ -12,6 +12,7 @@ from pydantic import Field
 from optimizer.core.base.answers import Page, members_of, page_of
 from optimizer.core.base.errors import NotFound
 from optimizer.core.family.variant import DRAFT, VariantRecord
+from optimizer.core.policy.nearest import nearest_of
 from optimizer.core.policy.tiers import TIERS
 from optimizer.core.serving.rollout import Champion
 from optimizer.core.views.variant import ListedVariant, Use, VariantDiff, VariantView, changes_between, variant_view
@@ -66,7 +67,8 @@ class VariantByIdRequest(Request):
 def read_variant(context: Context, request: VariantByIdRequest) -> VariantView:
     """One variant: messages, examples, model settings, tools, response format, policy, and origin."""
     with context.store.read() as tx:
-        return variant_view(_by_id(tx, context, request.variant, request.family))
+        record = _by_id(tx, context, request.variant, request.family)
+    return _with_renderings(context, record)
 
 
 class DiffRequest(Request):
@@ -99,7 +101,15 @@ def read_named_variant(context: Context, request: NamedVariantRequest) -> Varian
     """One variant by its id, by a unique beginning of it, or by its use: champion, candidate (of the active rollout,
     else what would be rolled out next), file.
     """
-    return variant_view(find_variant(context, request.family, request.name))
+    return _with_renderings(context, find_variant(context, request.family, request.name))
+
+
+def _with_renderings(context: Context, record: VariantRecord) -> VariantView:
+    view = variant_view(record)
+    if nearest_of(record.variant.policy) is None:
+        return view
+    with context.store.read() as tx:
+        return replace(view, renderings=context.store.exposures.renderings(tx, record.family, record.variant.id))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

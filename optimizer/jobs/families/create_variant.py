@@ -21,6 +21,7 @@ from optimizer.core.family.family import Family, kind_of
 from optimizer.core.family.rendering import PromptTooLong, render_open
 from optimizer.core.family.variant import DRAFT, Variant, VariantRecord, model_faults, only_settings
 from optimizer.core.models.wire import format_faults
+from optimizer.core.policy.nearest import INDEX, SCOPE, nearest_of
 from optimizer.core.policy.policy import preset_named
 from optimizer.core.policy.tiers import STUDENTS
 from optimizer.core.views.variant import VariantView, variant_view
@@ -217,6 +218,7 @@ def checked_draft(tx: Transaction, store: Store, family: Family, draft: VariantD
     faults += kind_of(family).variant_faults(family, variant)
     faults += own_function_faults(variant.policy, family)
     faults += _student_faults(tx, store, family, variant)
+    faults += _nearest_faults(tx, store, family, variant)
     if faults:
         raise InvalidInput(f"This is no variant of {family.name}: " + "; ".join(f.detail for f in faults) + ".", faults)
     _check_examples(tx, store, family, variant, quoted={e["id"] for e in draft.examples or ()})
@@ -237,6 +239,18 @@ def _student_faults(tx: Transaction, store: Store, family: Family, variant: Vari
         for tier, id in named.items()
         if id not in there
     ]
+
+
+def _nearest_faults(tx: Transaction, store: Store, family: Family, variant: Variant) -> list[Fault]:
+    """A list of examples that no study of this family made, or that is gone, and a scope that is no input."""
+    nearest, faults = nearest_of(variant.policy), list[Fault]()
+    if nearest is not None and nearest.index not in store.example_indexes.ids(tx, family.name):
+        detail = f"{family.name} has no list of examples {nearest.index!r:.60}; a study of strategy nearest makes one"
+        faults.append(Fault(pointer=pointer_of(["policy", INDEX.name]), detail=detail))
+    if nearest is not None and nearest.scope is not None and nearest.scope not in family.inputs:
+        detail = f"{nearest.scope!r:.60} is no input of {family.name}; its inputs: {', '.join(family.inputs)}"
+        faults.append(Fault(pointer=pointer_of(["policy", SCOPE.name]), detail=detail))
+    return faults
 
 
 def parent_of(tx: Transaction, store: Store, family: Family, draft: VariantDraft) -> VariantRecord | None:

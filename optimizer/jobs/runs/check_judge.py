@@ -29,8 +29,9 @@ from optimizer.jobs.calls.ask_judge import JUDGE, ask_member, ask_pair, judged_a
 from optimizer.jobs.calls.ask_together import Share, ask_together
 from optimizer.jobs.calls.blocking import wait_for
 from optimizer.jobs.calls.call_model import JournaledModel
+from optimizer.jobs.calls.example_shelf import Shelves
 from optimizer.jobs.calls.run_calls import RunCalls
-from optimizer.jobs.calls.student_shelf import StudentShelf, students_among
+from optimizer.jobs.calls.student_shelf import students_among
 from optimizer.jobs.families.check_models import require_known_models
 from optimizer.jobs.studies.evaluation import Evaluator
 from optimizer.jobs.studies.evaluations.plan_evaluation import drawn_examples
@@ -108,8 +109,8 @@ def check_judge(
     def opener(purpose: str) -> Callable[[str], JournaledModel]:
         return lambda name: calls.journaled(name, family=family.name, purpose=purpose)
 
-    students = StudentShelf(calls.store, calls.models)
-    evaluator = Evaluator(family, scorer_for(family).unjudged(), opener("evaluation"), students=students)
+    shelves = Shelves.of(calls.store, calls.models)
+    evaluator = Evaluator(family, scorer_for(family).unjudged(), opener("evaluation"), shelves=shelves)
     opened = {name: opener(JUDGE)(name) for name in dict.fromkeys([*plan.members, *plan.beside])}
 
     async def open_member(name: str) -> JournaledModel:

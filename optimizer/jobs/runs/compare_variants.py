@@ -22,8 +22,8 @@ from optimizer.jobs.calls.ask_judge import JUDGE
 from optimizer.jobs.calls.call_book import SHARED_FOR, at_todays_price
 from optimizer.jobs.calls.call_model import JournaledModel
 from optimizer.jobs.calls.evaluation_calls import JudgeAccess
+from optimizer.jobs.calls.example_shelf import Shelves
 from optimizer.jobs.calls.run_calls import RunCalls
-from optimizer.jobs.calls.student_shelf import StudentShelf
 from optimizer.jobs.dataset.build_dataset import cut_as_served
 from optimizer.jobs.families.vouch_for_judge import latest_calibration
 from optimizer.jobs.studies.evaluate_variant import EVALUATION
@@ -62,7 +62,7 @@ def compare_variants(
         scorer_for(family),
         opener(EVALUATION),
         judge=JudgeAccess(open_model=opener(JUDGE), calibration=lambda: latest_calibration(family, store)),
-        students=StudentShelf(store, calls.models),
+        shelves=Shelves.of(store, calls.models),
     )
     n_done, lock, stopped = 0, threading.Lock(), None
 
@@ -105,7 +105,7 @@ def grid_of(run: ComparisonRun, family: Family, *, store: Store, models: ModelCa
         answers.model,
         own=answers.own,
         judge=JudgeAccess(calibration=lambda: latest_calibration(family, store)),
-        students=StudentShelf(store, models),
+        shelves=Shelves.of(store, models),
     )
     answered = []
     for example in _examples(run, family, store).values():

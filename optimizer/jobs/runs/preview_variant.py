@@ -18,8 +18,7 @@ from optimizer.core.dataset.examples import Example
 from optimizer.core.family.family import Family
 from optimizer.core.family.rendering import render_open
 from optimizer.core.family.variant import DRAFT, Variant
-from optimizer.core.models.budget import prompt_bytes
-from optimizer.core.search.answer_bounds import BYTES_PER_TOKEN
+from optimizer.core.models.budget import BYTES_PER_TOKEN, prompt_bytes
 from optimizer.core.search.cost_estimate import estimate_evaluation
 from optimizer.core.views.edited_prompt import EditedPrompt, edited_prompt
 from optimizer.jobs.calls.student_shelf import students_among

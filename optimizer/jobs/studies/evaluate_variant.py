@@ -31,7 +31,7 @@ from optimizer.core.views.evaluation import EvaluationReport, TimingFigures
 from optimizer.jobs.calls.ask_judge import JUDGE
 from optimizer.jobs.calls.call_model import JournaledModel
 from optimizer.jobs.calls.evaluation_calls import JudgeAccess
-from optimizer.jobs.calls.student_shelf import StudentShelf
+from optimizer.jobs.calls.example_shelf import Shelves
 from optimizer.jobs.context import JobContext
 from optimizer.jobs.dataset.build_dataset import cut_as_served, train_examples
 from optimizer.jobs.families.vouch_for_judge import latest_calibration
@@ -105,7 +105,7 @@ def evaluate_variant(
         lambda name: calls.open_model(name, EVALUATION),
         judge=JudgeAccess(open_model=lambda name: calls.open_model(name, JUDGE), calibration=calibration),
         own=calls.own,
-        students=StudentShelf(store, context.models),
+        shelves=Shelves.of(store, context.models),
     )
     results = measure(plan, variant, evaluators, calls.keep)
     if all(r.output is None for r in results):
@@ -170,13 +170,13 @@ def _timing(
             batches = store.performance.batches(tx, family.name)
         return evidence_of(batches, plan.variant.id, suite_id(family, plan.champion.id, plan.suite), timed_as)
 
-    calibration, students = partial(latest_calibration, family, store), StudentShelf(store, context.models)
+    calibration, shelves = partial(latest_calibration, family, store), Shelves.of(store, context.models)
     return time_calls(
         plan,
         run=calls.id,
         open_model=lambda name: calls.open_model(name, TIMING),
         evaluator=lambda opened: Evaluator(
-            family, scorer.unjudged(), opened, judge=JudgeAccess(calibration=calibration), students=students
+            family, scorer.unjudged(), opened, judge=JudgeAccess(calibration=calibration), shelves=shelves
         ),
         earlier=earlier,
     )

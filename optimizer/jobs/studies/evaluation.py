@@ -23,8 +23,8 @@ from optimizer.jobs.calls.blocking import wait_for
 from optimizer.jobs.calls.evaluation_calls import Completes, EvaluationCalls, JudgeAccess
 from optimizer.jobs.calls.evaluation_judge import EvaluationJudge
 from optimizer.jobs.calls.evaluation_policies import EvaluationPolicies, TierNotDue
+from optimizer.jobs.calls.example_shelf import Shelves
 from optimizer.jobs.calls.execute_policy import Execution, PolicyRequest
-from optimizer.jobs.calls.student_shelf import StudentShelf
 
 Answered = ModelAnswer | Execution | ModelFailed | InvalidInput | TierNotDue
 
@@ -112,7 +112,7 @@ class Evaluator:
 
     Its methods block, as searches do; how many calls are in flight meanwhile is the models' affair.
     Arguments as in ``EvaluationCalls``, and ``judge``: how it comes to the family's judge, whose calibration is read
-    once. ``students``: those that answer as tiers; None: there are none.
+    once. ``shelves``: what variants name beside models; None: nothing.
     """
 
     def __init__(
@@ -124,14 +124,14 @@ class Evaluator:
         on_call: Callable[[float | None], None] = lambda latency_ms: None,
         own: Mapping[str, ModelAnswer] | None = None,
         judge: JudgeAccess | None = None,
-        students: StudentShelf | None = None,
+        shelves: Shelves | None = None,
     ) -> None:
         self.family = family
         self.scorer = scorer
         access = judge or JudgeAccess()
         self._calls = EvaluationCalls(open_model, on_call, own or {}, access.open_model)
         self._judge = EvaluationJudge(family, scorer, self._calls)
-        self._policies = EvaluationPolicies(family, scorer, self._calls, self._judge, access.calibration, students)
+        self._policies = EvaluationPolicies(family, scorer, self._calls, self._judge, access.calibration, shelves)
 
     @property
     def fresh_by_variant(self) -> Counter[str]:

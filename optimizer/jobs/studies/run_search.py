@@ -40,6 +40,7 @@ from optimizer.core.search.strategy import (
 from optimizer.jobs.families.keep_playbook import StudyPlaybook
 from optimizer.jobs.studies.context import StopFlag, StudyRun
 from optimizer.jobs.studies.evaluation import Measures
+from optimizer.jobs.studies.index_examples import index_examples
 from optimizer.jobs.studies.kinds.kind import study_kind
 from optimizer.jobs.studies.search_trials import Trials
 from optimizer.jobs.studies.teach_student import teach_student
@@ -229,7 +230,7 @@ def _first_in_sequence(run: StudyRun, trials: Trials) -> str | None:
 
 def _setting(run: StudyRun, evaluator: Measures, propose: Propose) -> SearchSetting:
     inputs = longest_inputs(run.family, [*run.train, *run.dev, *run.run_off])
-    teaching = teach_student(run)
+    teaching, indexing = teach_student(run), index_examples(run)
     return SearchSetting(
         family=run.family,
         start=run.moved or run.champion,
@@ -249,6 +250,8 @@ def _setting(run: StudyRun, evaluator: Measures, propose: Propose) -> SearchSett
         playbook=StudyPlaybook(family=run.family.name, study=run.study.id, store=run.store, clock=run.clock),
         students=teaching.students,
         untaught=teaching.untaught,
+        example_index=indexing.index,
+        unindexed=indexing.unindexed,
         fits=lambda variant: run.is_replayed or longest_of(variant, inputs) <= run.longest_bytes,
     )
 

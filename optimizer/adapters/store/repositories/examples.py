@@ -1,6 +1,6 @@
-"""Tables examples, holdout_looks, reviews, judge_calibrations, students, student_watches and student_bypasses: what
-searches learn from, questions that only a person may answer, how far judges agree with people, what students were
-taught, and how they are doing.
+"""Tables examples, holdout_looks, reviews, judge_calibrations, students, student_watches, student_bypasses and
+example_indexes: what searches learn from, questions that only a person may answer, how far judges agree with people,
+what students were taught and how they are doing, and from which examples the nearest ones come.
 
 The holdout has one door, ``sealed_holdout``, and every passage through it is written down.
 """
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import (
     Connection,
     String,
+    Table,
     and_,
     delete,
     func,
@@ -32,6 +33,7 @@ from optimizer.adapters.store.engine import insert_new, upsert
 from optimizer.adapters.store.families import carry_looks, sealed_before
 from optimizer.adapters.store.rows import Name, add_once, chunks, columns_of, first, record_of, where_equal
 from optimizer.adapters.store.tables import (
+    ExampleIndexRow,
     ExampleRow,
     HoldoutLookRow,
     JudgeCalibrationRow,
@@ -49,6 +51,7 @@ from optimizer.core.predictor.teaching import StudentAnswer
 from optimizer.ports import Added, Bypass, CalibrationRecord, ExampleStanding, Review, WatchedStudent
 
 if TYPE_CHECKING:
+    from optimizer.core.predictor.example_index import ExampleIndex
     from optimizer.core.predictor.student import TaughtStudent
 
 EXAMPLES = ExampleRow.__table__
@@ -56,6 +59,7 @@ LOOKS = HoldoutLookRow.__table__
 CALIBRATIONS = JudgeCalibrationRow.__table__
 STUDENTS = StudentRow.__table__
 WATCHES, BYPASSES = StudentWatchRow.__table__, StudentBypassRow.__table__
+INDEXES = ExampleIndexRow.__table__
 REVIEWS = ReviewRow.__table__
 _C = EXAMPLES.c
 
@@ -324,11 +328,7 @@ class StudentTable:
         return set(tx.execute(select(STUDENTS.c.id).where(STUDENTS.c.family == family)).scalars())
 
     def drop_unnamed(self, tx: Connection, family: str, but: str) -> int:
-        variants = VariantRow.__table__.c
-        is_named = func.instr(type_coerce(variants.content, String), STUDENTS.c.id) > 0
-        named = select(variants.id).where(variants.family == STUDENTS.c.family, is_named)
-        unnamed = and_(STUDENTS.c.family == family, STUDENTS.c.id != but, not_(named.exists()))
-        return tx.execute(delete(STUDENTS).where(unnamed)).rowcount
+        return _drop_unnamed(tx, STUDENTS, family, but)
 
     def study_of(self, tx: Connection, family: str, id: str) -> str | None:
         query = select(STUDENTS.c.study).where(STUDENTS.c.family == family, STUDENTS.c.id == id)
@@ -367,3 +367,33 @@ class StudentTable:
         b = BYPASSES.c
         is_open = and_(b.family == family, b.student == id, b.ended_at.is_(None))
         return tx.execute(update(BYPASSES).where(is_open).values(ended_at=at, ended_by=by)).rowcount > 0
+
+
+class ExampleIndexTable:
+    """ports.ExampleIndexes on the database."""
+
+    def add(self, tx: Connection, family: str, index: ExampleIndex, *, study: str, at: datetime) -> None:
+        row = {"family": family, "id": index.hash, "examples": index.to_data(), "study": study, "created_at": at}
+        insert_new(tx, INDEXES, [row])
+
+    def get(self, tx: Connection, family: str, id: str) -> ExampleIndex | None:
+        from optimizer.core.predictor.example_index import ExampleIndex  # it needs numpy, which few processes load
+
+        query = select(INDEXES.c.examples).where(INDEXES.c.family == family, INDEXES.c.id == id)
+        examples = tx.execute(query).scalar()
+        return None if examples is None else ExampleIndex.from_data(examples)
+
+    def ids(self, tx: Connection, family: str) -> set[str]:
+        return set(tx.execute(select(INDEXES.c.id).where(INDEXES.c.family == family)).scalars())
+
+    def drop_unnamed(self, tx: Connection, family: str, but: str) -> int:
+        return _drop_unnamed(tx, INDEXES, family, but)
+
+
+def _drop_unnamed(tx: Connection, table: Table, family: str, but: str) -> int:
+    """Deletes the rows of a family that none of its variants names, except this one; returns how many."""
+    variants = VariantRow.__table__.c
+    is_named = func.instr(type_coerce(variants.content, String), table.c.id) > 0
+    named = select(variants.id).where(variants.family == table.c.family, is_named)
+    unnamed = and_(table.c.family == family, table.c.id != but, not_(named.exists()))
+    return tx.execute(delete(table).where(unnamed)).rowcount

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import (
@@ -30,7 +31,7 @@ from sqlmodel import SQLModel
 
 from optimizer.adapters.store.family_names import FamilyKey
 from optimizer.adapters.store.repositories.events import KEYS
-from optimizer.adapters.store.repositories.examples import EXAMPLES, STUDENTS
+from optimizer.adapters.store.repositories.examples import EXAMPLES, INDEXES, STUDENTS
 from optimizer.adapters.store.repositories.graphs import GRAPHS
 from optimizer.adapters.store.rows import chunks
 from optimizer.adapters.store.tables import FEEDBACK_EVENTS, INTERACTIONS, LaterPartsRow, OverrideRow
@@ -54,6 +55,8 @@ LEFT_ALONE = frozenset(
         "champions",
         "cohort_blocks",
         "decisions",
+        "example_indexes",
+        "example_renderings",
         "exposure_counts",
         "exposure_sums",
         "family_names",
@@ -128,6 +131,9 @@ class PersonalTables:
         traces = PersonalTraces.of(
             unit, names=filter(_tells, names), requests=requests, corrections=corrections, others=others
         )
+        if indexes := list(_indexes_of(tx, taught, traces)):
+            keys[INDEXES.name] = indexes
+            traces = replace(traces, names=traces.names | {id for _, id in indexes})  # as for students
         return UnitRows(keys={table: list(dict.fromkeys(of)) for table, of in keys.items()}, traces=traces)
 
     def remove(self, tx: Connection, table: str, keys: Sequence[RowKey]) -> int:
@@ -200,6 +206,14 @@ def _students_of(tx: Connection, examples: Collection[RowKey]) -> Iterable[RowKe
         for row in tx.execute(select(STUDENTS.c.id, STUDENTS.c.rows).where(STUDENTS.c.family == family)):
             if not own.isdisjoint(row.rows):
                 yield (family, row.id)
+
+
+def _indexes_of(tx: Connection, examples: Collection[RowKey], traces: PersonalTraces) -> Iterable[RowKey]:
+    """Lists that hold one of these examples, or quote the person."""
+    for row in tx.execute(select(INDEXES.c.family, INDEXES.c.id, INDEXES.c.examples)):
+        is_theirs = any((row.family, example["id"]) in examples for example in row.examples)
+        if is_theirs or _quotes([[example["input"], example["output"]] for example in row.examples], traces):
+            yield (row.family, row.id)
 
 
 def _tells(name: str) -> bool:

@@ -1,6 +1,6 @@
 """Tables champions, overrides, freezes and serving_version: what is served to whom, and how often that has changed;
-exposure_counts and exposure_sums: how many fetches each arm had per window, and in all of them; truncated_inputs: in
-how many requests an input was cut.
+exposure_counts and exposure_sums: how many fetches each arm had per window, and in all of them; example_renderings: how
+often a variant showed nearest examples; truncated_inputs: in how many requests an input was cut.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from optimizer.adapters.store.engine import insert_new, upsert
 from optimizer.adapters.store.rows import columns_of, first, record_of, where_equal
 from optimizer.adapters.store.tables import (
     ChampionRow,
+    ExampleRenderingRow,
     ExposureCountRow,
     ExposureSumRow,
     FreezeRow,
@@ -25,6 +26,7 @@ from optimizer.adapters.store.tables import (
 )
 from optimizer.core.serving.assignment import Override
 from optimizer.core.serving.rollout import Champion, Freeze
+from optimizer.core.views.variant import Renderings
 from optimizer.ports import Exposure, TruncatedInput
 
 CHAMPIONS = ChampionRow.__table__
@@ -117,6 +119,7 @@ class ServingVersionTable:
 
 EXPOSURES = ExposureCountRow.__table__
 SUMS = ExposureSumRow.__table__
+RENDERINGS = ExampleRenderingRow.__table__
 TRUNCATED = TruncatedInputRow.__table__
 _S = SUMS.c
 
@@ -160,6 +163,20 @@ class ExposureTable:
             }
             for r in rows
         ]
+
+    def add_nearest(self, tx: Connection, counts: Mapping[tuple[str, str], int]) -> None:
+        rows = [
+            {"family": family, "variant": variant, "n_nearest": n}
+            for (family, variant), n in sorted(counts.items())  # in one order, as above
+        ]
+        upsert(tx, RENDERINGS, rows, add=("n_nearest",))
+
+    def renderings(self, tx: Connection, family: str, variant: str) -> Renderings:
+        r = RENDERINGS.c
+        of_nearest = select(r.n_nearest).where(r.family == family, r.variant == variant)
+        of_all = select(func.sum(_S.n_exposed)).where(_S.family == family, _S.variant == variant)
+        n_nearest = int(tx.execute(of_nearest).scalar() or 0)
+        return Renderings(n_nearest=n_nearest, n_fixed=max(0, int(tx.execute(of_all).scalar() or 0) - n_nearest))
 
     def add_truncated(self, tx: Connection, counts: Mapping[tuple[str, str], int], at: datetime) -> None:
         rows = [

@@ -9,6 +9,7 @@ from __future__ import annotations
 from optimizer.adapters.store.tables.events import (
     FEEDBACK_EVENTS,
     INTERACTIONS,
+    ExampleRenderingRow,
     ExposureCountRow,
     ExposureSumRow,
     IdempotencyKeyRow,
@@ -16,6 +17,7 @@ from optimizer.adapters.store.tables.events import (
     TruncatedInputRow,
 )
 from optimizer.adapters.store.tables.examples import (
+    ExampleIndexRow,
     ExampleRow,
     GraphRow,
     HoldoutLookRow,
@@ -90,6 +92,8 @@ __all__ = [
     "DecisionRow",
     "DriftDetectorRow",
     "EvaluationBatchRow",
+    "ExampleIndexRow",
+    "ExampleRenderingRow",
     "ExampleRow",
     "ExposureCountRow",
     "ExposureSumRow",

@@ -112,6 +112,15 @@ class ExposureSumRow(Row):
     n_exposed: int
 
 
+class ExampleRenderingRow(Row):
+    """Written by serving.py, in the transaction of the fetches: how many of a variant's showed nearest examples."""
+
+    __tablename__ = "example_renderings"
+    family: str = Field(primary_key=True)
+    variant: str = Field(primary_key=True)
+    n_nearest: int
+
+
 class TruncatedInputRow(Row):
     """Written by serving.py: requests of which an input was longer than its ``max_chars``, and so was cut."""
 

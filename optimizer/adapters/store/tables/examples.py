@@ -133,6 +133,17 @@ class StudentBypassRow(Row):
     ended_by: str | None = None
 
 
+class ExampleIndexRow(Row):
+    """Written by examples.py: the examples from which a variant shows a request the nearest ones, as it shows them."""
+
+    __tablename__ = "example_indexes"
+    family: str = Field(primary_key=True)
+    id: str = Field(primary_key=True)  # from the examples
+    examples: list[dict[str, Any]] = json_field()
+    study: str
+    created_at: datetime = time_field()
+
+
 class JudgeRunRow(Row):
     """Written by journal.py: what was asked for in the background outside studies."""
 

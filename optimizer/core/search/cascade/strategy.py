@@ -17,6 +17,7 @@ from optimizer.core.base.phrasing import count, points_lost, threshold
 from optimizer.core.base.values import ExampleResult
 from optimizer.core.evaluation.gates import quality_margin
 from optimizer.core.family.variant import Variant
+from optimizer.core.policy.nearest import NEAREST
 from optimizer.core.policy.policy import EXAMPLES, parse_policy
 from optimizer.core.policy.tiers import NO_SECOND_ANSWER, STUDENTS, student_fault
 from optimizer.core.search.cascade.chain_search import KNOBS_OF_A_CASCADE, LearnedTiers, search_chain
@@ -285,7 +286,7 @@ def _with_policy(
     if policy.get("refine") is not None and policy["refine"] > min(_accepted(cascade), default=0.0):
         del policy["refine"]
     if policy.get(EXAMPLES.name):
-        named = {*cascade["tiers"], *(policy.get("votes.models") or ())}
+        named = {NEAREST, *cascade["tiers"], *(policy.get("votes.models") or ())}
         policy[EXAMPLES.name] = {model: n for model, n in policy[EXAMPLES.name].items() if model in named}
     taught = {tier: id for tier, id in (students or {}).items() if tier in cascade["tiers"]}
     signal = {} if confidence is None else {"confidence": dict(confidence)}

@@ -36,14 +36,14 @@ def yaml(family: Family, record: VariantRecord) -> str:
     }
     # A file's prompt has no list of examples to shorten for a model.
     is_baked_in = bool(variant.examples) and EXAMPLES.name in variant.policy
-    policy = {name: value for name, value in variant.policy.items() if not (is_baked_in and name == EXAMPLES.name)}
+    of_examples = [name for name in variant.policy if is_baked_in and name.partition(".")[0] == EXAMPLES.name]
+    policy = {name: value for name, value in variant.policy.items() if name not in of_examples}
     for name, value in (("tools", variant.tools), ("response_format", variant.response_format), ("policy", policy)):
         if value:
             version[name] = value
     model = {_FILE_NAMES[name]: value for name, value in variant.model.items() if name in _FILE_NAMES}
     beyond = {name: value for name, value in variant.model.items() if name not in _FILE_NAMES}
-    if is_baked_in:
-        beyond[f"policy.{EXAMPLES.name}"] = variant.policy[EXAMPLES.name]
+    beyond |= {f"policy.{name}": variant.policy[name] for name in of_examples}
     document = {
         "prompt": {"current": variant.id, "versions": {variant.id: version}},
         **({"model": model} if model else {}),

@@ -18,7 +18,7 @@ from optimizer.core.policy.answer_checks import uses_tools
 from optimizer.core.views.evaluation import ScenarioScores
 from optimizer.jobs.calls.call_model import JournaledModel
 from optimizer.jobs.calls.evaluation_calls import JudgeAccess
-from optimizer.jobs.calls.student_shelf import StudentShelf
+from optimizer.jobs.calls.example_shelf import Shelves
 from optimizer.jobs.studies.evaluation import Evaluator
 from optimizer.jobs.studies.evaluations.plan_evaluation import EvaluationPlan
 
@@ -31,7 +31,7 @@ def evaluators_of(
     *,
     judge: JudgeAccess,
     own: Mapping[str, ModelAnswer],
-    students: StudentShelf,
+    shelves: Shelves,
 ) -> dict[str, Evaluator]:
     """Example id -> its evaluator, since golden rows may say which metrics count for them. Arguments as in
     ``Evaluator``.
@@ -49,7 +49,7 @@ def evaluators_of(
                 open_model,
                 own=own,
                 judge=judge,
-                students=students,
+                shelves=shelves,
             )
         evaluators[example.id] = by_metrics[counts]
     return evaluators

@@ -26,6 +26,7 @@ from optimizer.core.search.answer_bounds import (
     longest_allowed,
     longest_answer,
     longest_inputs,
+    longest_nearest,
     longest_of,
     models_of,
     options_of,
@@ -49,7 +50,8 @@ from optimizer.core.search.strategy_calls import Sizes
 from optimizer.core.search.study import KEEP, Definition, Study
 from optimizer.jobs.calls.ask_judge import JUDGE
 from optimizer.jobs.calls.evaluation_calls import JudgeAccess
-from optimizer.jobs.calls.student_shelf import StudentShelf, is_student, students_among
+from optimizer.jobs.calls.example_shelf import Shelves
+from optimizer.jobs.calls.student_shelf import is_student, students_among
 from optimizer.jobs.dataset.build_dataset import build_dataset, dev_examples, load_examples
 from optimizer.jobs.families.vouch_for_judge import latest_calibration
 from optimizer.jobs.studies.context import StopFlag, StudyRun
@@ -161,7 +163,7 @@ class PromptStudy:
                 open_model=lambda name: run.journaled(name, purpose=JUDGE, stop=stop, held=held),
                 calibration=lambda: latest_calibration(run.family, run.store),
             ),
-            students=StudentShelf(run.store, run.models),
+            shelves=Shelves.of(run.store, run.models),
         )
 
     def wished_floors(self, *_: Any, **__: Any) -> tuple[()]:
@@ -319,7 +321,7 @@ def _typical_bytes(
     n = min(len(train), (definition.max_examples + 1) // 2)
     shots = tuple(FewShot(id=e.id, input=e.input, output="x" * 20) for e in train[:n])
     sizes = sorted(
-        request_bytes(render(champion, e.input, declared=family.inputs))
+        request_bytes(render(champion, e.input, declared=family.inputs)) + longest_nearest(champion, e.input)
         for e in dev[:50]
         if set(champion.variables) <= set(e.input)
     )

@@ -1,0 +1,46 @@
+"""Strategy ``nearest``: to each request the released examples that are most like it, in place of the same ones to all.
+
+It starts from the best prompt so far, whose own examples stay its fixed rendering: scored already, and shown where
+nobody can look up the nearest ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from optimizer.core.base.values import ExampleResult
+from optimizer.core.family.variant import Variant
+from optimizer.core.policy.nearest import INDEX, NEAREST
+from optimizer.core.policy.policy import EXAMPLES
+from optimizer.core.search import strategy_calls
+from optimizer.core.search.strategy import Proposal, SearchSetting, strategy
+
+
+@strategy(name=NEAREST, does="shows each request the examples most like it", n_trials=strategy_calls.n_nearest)
+class NearestSearch:
+    """Each number of examples once, the largest first; none where no list of examples could be made."""
+
+    def __init__(self, setting: SearchSetting) -> None:
+        self._start, self._fits = setting.start, setting.fits
+        self._index = setting.example_index
+        self._waiting = strategy_calls.nearest_counts(int(setting.definition["max_examples"]))
+        if self._index is None:
+            self._waiting = []
+            setting.remark(setting.unindexed)
+
+    def ask(self) -> Proposal | None:
+        while self._waiting:
+            k = self._waiting.pop(0)
+            variant = self._with(k)
+            if variant.id != self._start.id and self._fits(variant):
+                return Proposal(variant=variant, proposer=NEAREST, params={"k": k, "fixed": self._start.id})
+        return None
+
+    def tell(self, proposal: Proposal, score: float | None, results: Sequence[ExampleResult]) -> None:
+        """The score changes nothing: the proposals are fixed."""
+
+    def _with(self, k: int) -> Variant:
+        policy = self._start.policy
+        examples = {**(policy.get(EXAMPLES.name) or {}), NEAREST: k}
+        return replace(self._start, policy={**policy, EXAMPLES.name: examples, INDEX.name: self._index})
