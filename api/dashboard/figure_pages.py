@@ -28,6 +28,8 @@ CHARTS: Mapping[str, tuple[Callable[[Any], float | None], Figure, float | None]]
     "Errors": (lambda row: row.error_share, "share", 1.0),
     "p95 latency": (lambda row: row.p95_latency_ms, "ms", None),
     "Cost": (lambda row: row.cost_usd, "usd", None),
+    "Tokens in": (lambda row: row.input_tokens, "whole", None),
+    "Tokens out": (lambda row: row.output_tokens, "whole", None),
 }
 TRENDS: Mapping[str, str] = {
     "quality_score_avg": "Quality in full",

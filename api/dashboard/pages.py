@@ -43,7 +43,8 @@ def home(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
     shown = set(names[:FAMILIES_SHOWN])
     families = [family for family in status.families if family.name in shown]
     days = {family.name: last_days.of(visit, family.name) for family in families if family.champion is not None}
-    families.sort(key=lambda family: not (family.rollout or (family.name in days and days[family.name].n_interactions)))
+    used = {name for name, day in days.items() if day.n_interactions}
+    families.sort(key=lambda family: (family.rollout is None, family.name not in used))
     reviews = _waiting_reviews(visit, None)
     return {
         "status": status,

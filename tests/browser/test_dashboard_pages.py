@@ -132,6 +132,7 @@ def test_a_chart_tells_its_values_to_the_keyboard_and_the_finger(browser: Any, w
     context = browser.new_context(viewport={"width": 390, "height": 844}, has_touch=True)
     page, url = context.new_page(), str(world.client.base_url).rstrip("/")
     page.goto(f"{url}/dashboard/performance?family=triage&range=7d")
+    assert page.locator("figcaption:has-text('Tokens in')").count() == 1
     chart = page.locator(".chart:has(svg)").first
     assert chart.locator("output").inner_text() == ""
     chart.locator("svg").focus()

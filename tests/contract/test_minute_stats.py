@@ -32,6 +32,8 @@ class TestSums:
                 model="m",
                 latency_ms=100.0,
                 cost_usd=0.5,
+                input_tokens=30,
+                output_tokens=7,
                 error="x",
             ),
             interaction("in_2", received_at=minutes(0.9), model="m", latency_ms=0.0, cost_usd=None),
@@ -53,6 +55,7 @@ class TestSums:
             },
             **{"latency_sum_ms": 100.0, "latency_histogram": {bucket_of(100.0): 1, "zero": 1}},
             **{"n_cost": 1, "cost_sum_usd": 0.5, "cost_histogram": {bucket_of(0.5): 1}},
+            **{"n_tokens": 1, "input_tokens": 30, "output_tokens": 7},
         )
         assert (second.minute, second.n, second.n_latency) == (minutes(1), 1, 0)
 

@@ -395,7 +395,8 @@ class TestExposures:
 
 class TestPerformance:
     def test_a_day_is_summed_up_by_variant_and_model_however_often(self, database: Database) -> None:
-        timed = [interaction(f"in_{i}", model="m", latency_ms=float(i), cost_usd=0.25) for i in range(1, 21)]
+        about = {"model": "m", "cost_usd": 0.25, "input_tokens": 10, "output_tokens": 1}
+        timed = [interaction(f"in_{i}", latency_ms=float(i), **about) for i in range(1, 21)]
         untimed = interaction("in_x", model="m", latency_ms=None, error="timeout")
         next_day = interaction("in_y", model="m", received_at=NOW + timedelta(days=1))
         outcomes = [
@@ -418,6 +419,8 @@ class TestPerformance:
                     "n_interactions": 0,
                     "n_errors": 0,
                     "cost_usd": 0.0,
+                    "input_tokens": None,
+                    "output_tokens": None,
                 },
                 **{
                     "mean_latency_ms": None,
@@ -436,6 +439,8 @@ class TestPerformance:
                     "day": "2026-11-20",
                     "n_interactions": 21,
                     "n_errors": 1,
+                    "input_tokens": 200,
+                    "output_tokens": 20,
                 },
                 **{"cost_usd": 5.0, "mean_latency_ms": 10.5, "p95_latency_ms": 19.0},
                 **{"n_labelled": 2, "n_success": 1, "n_scored": 1, "mean_score": 0.5},

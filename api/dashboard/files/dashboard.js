@@ -169,7 +169,8 @@ function point(event) {
   const svg = event.target.closest(CHARTS);
   if (!svg) return;
   const frame = svg.getBoundingClientRect();
-  const x = ((event.clientX - frame.left) / frame.width) * svg.viewBox.baseVal.width;
+  const box = svg.viewBox.baseVal;
+  const x = box.x + ((event.clientX - frame.left) / frame.width) * box.width;
   const distances = marksOf(svg).map((mark) => Math.abs(mark.x - x));
   tell(svg, distances.indexOf(Math.min(...distances)));
 }

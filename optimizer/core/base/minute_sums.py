@@ -100,13 +100,13 @@ def capped_moments(histogram: Mapping[str, int], cap: float) -> tuple[float, flo
 class MinuteSums:
     """Sums of the events of one family, variant, model and source that were received in one minute.
 
-    ``source`` is "" for interactions, whose errors, latency and cost are counted; for feedback it says who judged, and
-    success and score are counted; ``n_low_scores`` are below .80. ``n_with_parts`` requests name their calls, as a
-    policy's do: of these ``n_retried`` asked a model again for a better answer, and in ``n_tools_ignored`` a check
-    found that an answer did not use the results of its tools. ``issues``: how often a check found something, or a judge
-    words to itself, as "check NAME" and "judge NAME". ``scores``: how often each score came, by ``judge_mark`` of the
-    judge that gave it, or "". ``variant`` and ``model`` are "" where the event names none; feedback has the model of
-    its interaction.
+    ``source`` is "" for interactions, whose errors, latency, cost and tokens are counted (``n_tokens`` name theirs);
+    for feedback it says who judged, and success and score are counted; ``n_low_scores`` are below .80.
+    ``n_with_parts`` requests name their calls, as a policy's do: of these ``n_retried`` asked a model again for a
+    better answer, and in ``n_tools_ignored`` a check found that an answer did not use the results of its tools.
+    ``issues``: how often a check found something, or a judge words to itself, as "check NAME" and "judge NAME".
+    ``scores``: how often each score came, by ``judge_mark`` of the judge that gave it, or "". ``variant`` and ``model``
+    are "" where the event names none; feedback has the model of its interaction.
 
     In sums of an hour or a day ``minute`` is its start.
     """
@@ -124,6 +124,9 @@ class MinuteSums:
     n_cost: int = 0
     cost_sum_usd: float = 0.0
     cost_histogram: Histogram = field(default_factory=dict)
+    n_tokens: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
     n_success: int = 0
     success_sum: int = 0
     n_score: int = 0
@@ -142,8 +145,10 @@ class MinuteSums:
         failed: bool,
         latency_ms: float | None,
         cost_usd: float | None,
+        tokens: tuple[int | None, int | None] = (None, None),
         parts: Sequence[Mapping[str, Any]] | None = None,
     ) -> None:
+        """``tokens``: in and out."""
         self.n += 1
         self.n_errors += failed
         if parts:
@@ -160,6 +165,10 @@ class MinuteSums:
             self.n_cost += 1
             self.cost_sum_usd += cost_usd
             add(self.cost_histogram, cost_usd)
+        if tokens != (None, None):
+            self.n_tokens += 1
+            self.input_tokens += tokens[0] or 0
+            self.output_tokens += tokens[1] or 0
 
     def add_outcome(
         self, *, success: bool | None, score: float | None, judge: str | None = None, signs: Iterable[str] = ()

@@ -24,7 +24,7 @@ LONGEST: Mapping[By, timedelta] = {"hour": timedelta(days=7), "day": timedelta(d
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StatsRow:
     """Sums of one variant and model; ``start`` of the hour or day, None over the whole time. A mean without any value
-    is None.
+    is None, and so are tokens where no request named them.
     """
 
     start: datetime | None
@@ -35,6 +35,8 @@ class StatsRow:
     mean_latency_ms: float | None
     p95_latency_ms: float | None
     cost_usd: float
+    input_tokens: int | None = None
+    output_tokens: int | None = None
     n_labelled: int
     n_success: int
     n_scored: int
@@ -145,6 +147,9 @@ def _figures(minutes: list[MinuteSums]) -> dict[str, Any]:
             "n_latency",
             "latency_sum_ms",
             "cost_sum_usd",
+            "n_tokens",
+            "input_tokens",
+            "output_tokens",
             "n_success",
             "success_sum",
             "n_score",
@@ -157,6 +162,8 @@ def _figures(minutes: list[MinuteSums]) -> dict[str, Any]:
         "mean_latency_ms": n["latency_sum_ms"] / n["n_latency"] if n["n_latency"] else None,
         "p95_latency_ms": quantile(merge(minute.latency_histogram for minute in minutes), 0.95),
         "cost_usd": n["cost_sum_usd"],
+        "input_tokens": n["input_tokens"] if n["n_tokens"] else None,
+        "output_tokens": n["output_tokens"] if n["n_tokens"] else None,
         "n_labelled": n["n_success"],
         "n_success": n["success_sum"],
         "n_scored": n["n_score"],

@@ -95,12 +95,18 @@ class MinuteStatTables:
                 _I.error.is_not(None).label("failed"),
                 _I.latency_ms,
                 _I.cost_usd,
+                _I.input_tokens,
+                _I.output_tokens,
                 _I.parts,
             )
             for row in tx.execute(served.where(_within(INTERACTIONS, family, start, until))):
                 minute = _sums_of(sums, family, row.received_at, row.variant, row.model, "")
                 minute.add_interaction(
-                    failed=row.failed, latency_ms=row.latency_ms, cost_usd=row.cost_usd, parts=row.parts
+                    failed=row.failed,
+                    latency_ms=row.latency_ms,
+                    cost_usd=row.cost_usd,
+                    tokens=(row.input_tokens, row.output_tokens),
+                    parts=row.parts,
                 )
         for family in families_in(tx, FEEDBACK_EVENTS):
             judge, signs = (

@@ -110,6 +110,8 @@ class PerformanceTables:
                     func.count(_I.latency_ms).label("n_timed"),
                     func.avg(_I.latency_ms).label("mean_latency_ms"),
                     func.coalesce(func.sum(_I.cost_usd), 0.0).label("cost_usd"),
+                    func.sum(_I.input_tokens).label("input_tokens"),
+                    func.sum(_I.output_tokens).label("output_tokens"),
                 )
                 .where(_I.family == family, _within(_I.received_at, start))
                 .group_by(_I.family, variant, model)
@@ -117,7 +119,7 @@ class PerformanceTables:
             by_key: dict[Key, dict[str, Any]] = {}
             for row in tx.execute(query).mappings().all():
                 key = (row["family"], row["variant"], row["model"])
-                columns = {name: row[name] for name in ("n_interactions", "n_errors", "mean_latency_ms", "cost_usd")}
+                columns = {name: row[name] for name in OF_INTERACTIONS}
                 by_key[key] = {**columns, "p95_latency_ms": _p95(tx, key, start, row["n_timed"])}
             for part in (by_key, _feedback_of(tx, family, start)):
                 for key, columns in part.items():
@@ -139,12 +141,15 @@ def _batch(row: RowMapping) -> EvaluationBatch:
     return EvaluationBatch(**{**row, "checks": None if checks is None else [Check(**check) for check in checks]})
 
 
+OF_INTERACTIONS = ("n_interactions", "n_errors", "mean_latency_ms", "cost_usd", "input_tokens", "output_tokens")
 _NOTHING: Mapping[str, Any] = {
     "n_interactions": 0,
     "n_errors": 0,
     "mean_latency_ms": None,
     "p95_latency_ms": None,
     "cost_usd": 0.0,
+    "input_tokens": None,
+    "output_tokens": None,
     "n_labelled": 0,
     "n_success": 0,
     "n_scored": 0,

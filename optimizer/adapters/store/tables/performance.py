@@ -23,6 +23,8 @@ class VariantPerformanceRow(Row):
     mean_latency_ms: float | None = None
     p95_latency_ms: float | None = None
     cost_usd: float
+    input_tokens: int | None = None
+    output_tokens: int | None = None
     n_labelled: int
     n_success: int
     n_scored: int
@@ -46,6 +48,9 @@ class MinuteStatRow(Row):
     n_cost: int = 0
     cost_sum_usd: float = 0.0
     cost_histogram: dict[str, Any] = json_field()
+    n_tokens: int = 0  # interactions that name their tokens
+    input_tokens: int = 0
+    output_tokens: int = 0
     n_success: int = 0  # events with ``success``
     success_sum: int = 0
     n_score: int = 0
@@ -77,6 +82,9 @@ class StatSumRow(Row):
     n_cost: int
     cost_sum_usd: float
     cost_histogram: dict[str, Any] = json_field()
+    n_tokens: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
     n_success: int
     success_sum: int
     n_score: int
