@@ -15,7 +15,7 @@ import structlog
 from optimizer.core.base.errors import Conflict, Fault, InvalidInput, NotFound
 from optimizer.core.family.variant import DRAFT, Variant, VariantRecord
 from optimizer.core.rollout.decision_log import next_decision
-from optimizer.core.rollout.transitions import Transition, TransitionRequest, apply, lapse_of
+from optimizer.core.rollout.transitions import Act, Transition, TransitionRequest, apply, lapse_of
 from optimizer.core.search.answer_bounds import models_of
 from optimizer.core.serving import champion
 from optimizer.core.serving.rollout import Champion, Decision, Rollout
@@ -238,6 +238,23 @@ def promote(tx: Transaction, store: Store, transition: Transition) -> Champion |
     return tenure
 
 
+def transition_request(
+    rollout: Rollout, act: Act, at: datetime, clock: Clock, *, actor: str, reason: str
+) -> TransitionRequest:
+    """The request for an act now, on both clocks, with the end of a lease that has run out."""
+    clock_at = clock.rollout_now()
+    lapsed_at, lapsed_clock_at = lapse_of(rollout, at=at, clock_at=clock_at, scale=clock.scale)
+    return TransitionRequest(
+        act=act,
+        at=at,
+        clock_at=clock_at,
+        actor=actor,
+        reason=reason,
+        lapsed_at=lapsed_at,
+        lapsed_clock_at=lapsed_clock_at,
+    )
+
+
 def end_active_rollout(
     tx: Transaction, store: Store, clock: Clock, family: str, *, at: datetime, actor: str, why: str
 ) -> Decision | None:
@@ -245,19 +262,8 @@ def end_active_rollout(
     rollout = store.rollouts.active(tx, family)
     if rollout is None:
         return None
-    clock_at = clock.rollout_now()
-    lapsed_at, lapsed_clock_at = lapse_of(rollout, at=at, clock_at=clock_at, scale=clock.scale)
-    request = TransitionRequest(
-        act="end",
-        at=at,
-        clock_at=clock_at,
-        actor=actor,
-        reason=f"the champion changed: {why}",
-        outcome="champion_changed",
-        lapsed_at=lapsed_at,
-        lapsed_clock_at=lapsed_clock_at,
-    )
-    return record_transition(tx, store, apply(rollout, request))
+    request = transition_request(rollout, "end", at, clock, actor=actor, reason=f"the champion changed: {why}")
+    return record_transition(tx, store, apply(rollout, replace(request, outcome="champion_changed")))
 
 
 def hold_active(tx: Transaction, store: Store, clock: Clock, family: str, *, actor: str, reason: str) -> None:
@@ -267,18 +273,7 @@ def hold_active(tx: Transaction, store: Store, clock: Clock, family: str, *, act
     rollout = store.rollouts.active(tx, family)
     if rollout is None or rollout.held or rollout.status != "deploying":
         return
-    at, clock_at = clock.now(), clock.rollout_now()
-    lapsed_at, lapsed_clock_at = lapse_of(rollout, at=at, clock_at=clock_at, scale=clock.scale)
-    request = TransitionRequest(
-        act="hold",
-        at=at,
-        clock_at=clock_at,
-        actor=actor,
-        reason=reason,
-        lapsed_at=lapsed_at,
-        lapsed_clock_at=lapsed_clock_at,
-    )
-    transition = apply(rollout, request)
+    transition = apply(rollout, transition_request(rollout, "hold", clock.now(), clock, actor=actor, reason=reason))
     if transition.changed:
         record_transition(tx, store, transition)
 

@@ -97,7 +97,8 @@ def link_of(settings: Settings, study: Study) -> str | None:
 
     None where no MLflow answers.
     """
-    base = (settings.mlflow_tracking_uri or _local(settings) or "").rstrip("/")
+    local = run_files.find(settings, "mlflow")
+    base = (settings.mlflow_tracking_uri or (local.url if local is not None else None) or "").rstrip("/")
     if not base.startswith(("http://", "https://")):
         return None
     parts = urlsplit(base)
@@ -117,8 +118,3 @@ def link_of(settings: Settings, study: Study) -> str | None:
     except (httpx.HTTPError, ValueError, KeyError, TypeError):
         experiment = None
     return None if experiment is None else f"{shown}/#/experiments/{experiment}/runs/{study.mlflow_run_id}"
-
-
-def _local(settings: Settings) -> str | None:
-    run = run_files.find(settings, "mlflow")
-    return run.url if run is not None else None

@@ -319,16 +319,15 @@ def reference_of(history: Sequence[Champion], tenure: Champion, first_at: dateti
         return None
     for period, most, min_drop in ((PERIOD, MOST_WEEKS, MIN_DROP_OF_WEEKS), (DAY, 1, MIN_DROP_UNMATCHED)):
         times = 0
-        while times < most and _was_champion(below, history, tenure.since - period * (times + 1), first_at):
+        while times < most:
+            at = tenure.since - period * (times + 1)
+            if at < first_at or variant_at(history, at) != below.variant:
+                break
             times += 1
         if times:
             return Reference(period=period, times=times, min_drop=min_drop)
     length = min(HOURS, tenure.since - max(below.since, first_at))
     return Reference(period=length, times=1, min_drop=MIN_DROP_UNMATCHED) if length >= SHORTEST else None
-
-
-def _was_champion(below: Champion, history: Sequence[Champion], at: datetime, first_at: datetime) -> bool:
-    return first_at <= at and variant_at(history, at) == below.variant
 
 
 class UnitSample:

@@ -28,7 +28,10 @@ class Rows(Generic[Item]):
         Args:
             last: the row that this taker took from before; None at first.
         """
-        name = last if last in self._rows else self._another()
+        name = last
+        if name not in self._rows:  # a row that nobody has begun, else the longest
+            fresh = next((name for name in self._rows if name not in self._begun), None)
+            name = fresh if fresh is not None else max(self._rows, key=lambda row: len(self._rows[row]), default=None)
         if name is None:
             return None
         self._begun.add(name)
@@ -37,7 +40,3 @@ class Rows(Generic[Item]):
         if not row:
             del self._rows[name]
         return name, item
-
-    def _another(self) -> Hashable | None:
-        fresh = next((name for name in self._rows if name not in self._begun), None)
-        return fresh if fresh is not None else max(self._rows, key=lambda name: len(self._rows[name]), default=None)

@@ -283,12 +283,11 @@ class WholeDays:
         block: of the day under way, with outcomes of both arms.
         """
         by_name = {one.name: one for one in hypotheses(self.margin)}
-        factors = tuple(self._factors(by_name[name], block) for name in GAMES)
+        all_bets = [bets(by_name[name], block, self.champion, self.candidate, self.kind) for name in GAMES]
+        factors = tuple(
+            tuple(tuple(log_e(bet.times(stake), block) for bet in of_game) for stake in STAKES) for of_game in all_bets
+        )
         return replace(self, blocks=(*self.blocks, BlockEvidence(n=block.n, factors=factors)))
-
-    def _factors(self, hypothesis: Hypothesis, block: Block) -> Factors:
-        all_bets = bets(hypothesis, block, self.champion, self.candidate, self.kind)
-        return tuple(tuple(log_e(bet.times(stake), block) for bet in all_bets) for stake in STAKES)
 
     def as_record(self) -> dict[str, float]:
         """What a decision keeps of the whole days, with the highest log e-values."""

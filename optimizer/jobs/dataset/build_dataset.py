@@ -49,7 +49,10 @@ def build_dataset(family: Family, definition: Definition, store: Store) -> Datas
         holdout = _holdout(family, definition, store, tx)
         counts = store.examples.counts(tx, family.name)
     served = {e.id: e for e in everything if not is_refused(family, e.input)}
-    train, dev = (_classes(family, [e for e in served.values() if e.split == split]) for split in ("train", "dev"))
+    train, dev = (
+        [(e.id, class_of(e.expected, family.sample.balance)) for e in served.values() if e.split == split]
+        for split in ("train", "dev")
+    )
     if len(dev) < MIN_DEV:
         raise DatasetTooSmall(
             f"Cannot search Family {family.name!r}: it has {len(dev)} dev examples, and a search needs at least"
@@ -162,10 +165,6 @@ def _holdout(family: Family, definition: Definition, store: Store, tx: Transacti
     fresh, seen = ([one for one in everything if (one[0] in looked_at) is is_seen] for is_seen in (False, True))
     first = _chosen(family, fresh, n_holdout)
     return [*first, *_chosen(family, seen, n_holdout - len(first))]
-
-
-def _classes(family: Family, examples: Sequence[Example]) -> list[tuple[str, str | None]]:
-    return [(e.id, class_of(e.expected, family.sample.balance)) for e in examples]
 
 
 def _chosen(family: Family, ids: Sequence[tuple[str, str | None]], n: int) -> list[str]:

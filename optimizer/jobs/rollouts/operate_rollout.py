@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated
 
 from pydantic import Field
@@ -9,10 +10,10 @@ from pydantic import Field
 from optimizer.core.base.answers import members_of
 from optimizer.core.base.errors import PreconditionFailed, StaleVersion
 from optimizer.core.family.family import Family
-from optimizer.core.rollout.transitions import BRAKES, OperatorAct, TransitionRequest, apply, lapse_of
+from optimizer.core.rollout.transitions import BRAKES, OperatorAct, apply
 from optimizer.core.serving.rollout import Rollout, refuse_other_clock, require_unfrozen, visible
 from optimizer.jobs.context import Context
-from optimizer.jobs.record_change import RolloutChange, checked_reason, log_head, record_transition
+from optimizer.jobs.record_change import RolloutChange, checked_reason, log_head, record_transition, transition_request
 from optimizer.jobs.record_change import promote as promote_candidate
 from optimizer.jobs.request import EntityTags, ItemActRequest
 from optimizer.jobs.rollouts.start_rollout import RolloutRequest, start_command
@@ -95,24 +96,11 @@ def _operate(context: Context, request: ActRequest, act: OperatorAct) -> Rollout
         if act in GOING_ON:
             require_unfrozen(store.freezes.all(tx), rollout.family, f"{act} rollout {rollout.id}")
             refuse_other_clock(rollout, clock.scale)
-        at, clock_at = clock.now(), clock.rollout_now()
-        lapsed_at, lapsed_clock_at = lapse_of(rollout, at=at, clock_at=clock_at, scale=clock.scale)
-        transition_request = TransitionRequest(
-            act=act,
-            at=at,
-            clock_at=clock_at,
-            actor=context.actor,
-            reason=why,
-            confirm=request.confirm,
-            lapsed_at=lapsed_at,
-            lapsed_clock_at=lapsed_clock_at,
-            evidence=(
-                present_evidence(tx, store, rollout, at=at, clock_at=clock_at)
-                if act in ("advance", "promote")
-                else None
-            ),
-        )
-        transition = apply(rollout, transition_request)
+        now = transition_request(rollout, act, clock.now(), clock, actor=context.actor, reason=why)
+        evidence = None
+        if act in ("advance", "promote"):
+            evidence = present_evidence(tx, store, rollout, at=now.at, clock_at=now.clock_at)
+        transition = apply(rollout, replace(now, confirm=request.confirm, evidence=evidence))
         if not transition.changed:
             return RolloutChange(**members_of(rollout), what=transition.what, why=rollout.reason or why, changed=False)
         decision = record_transition(tx, store, transition)

@@ -15,11 +15,11 @@ import structlog
 from optimizer.core.base.errors import Busy, StaleVersion
 from optimizer.core.base.phrasing import when
 from optimizer.core.rollout.next_action import ACTOR
-from optimizer.core.rollout.transitions import Act, TransitionRequest, apply, lapse_of
+from optimizer.core.rollout.transitions import Act, TransitionRequest, apply
 from optimizer.core.serving.assignment import has_lease
 from optimizer.core.serving.rollout import Decision, Rollout, is_frozen, refuse_other_clock
 from optimizer.jobs.ids import new_id
-from optimizer.jobs.record_change import log_head, record_transition
+from optimizer.jobs.record_change import log_head, record_transition, transition_request
 from optimizer.jobs.rollouts.evidence_sources import StoreEvidence
 from optimizer.jobs.rollouts.freeze import ended_freezes
 from optimizer.jobs.rollouts.watch_holdback import watch_holdbacks
@@ -228,17 +228,8 @@ def _resume(store: Store, clock: Clock, id: str, at: datetime, lease_seconds: fl
 
 
 def _request_of_tick(act: Act, reason: str, rollout: Rollout, at: datetime, clock: Clock) -> TransitionRequest:
-    clock_at = clock.rollout_now()
-    lapsed_at, lapsed_clock_at = lapse_of(rollout, at=clock.now(), clock_at=clock_at, scale=clock.scale)
-    return TransitionRequest(
-        act=act,
-        at=at,
-        clock_at=clock_at,
-        actor=ACTOR,
-        reason=reason,
-        lapsed_at=lapsed_at,
-        lapsed_clock_at=lapsed_clock_at,
-    )
+    """Of the tick's own time; whether the lease has run out is read from the clock."""
+    return replace(transition_request(rollout, act, clock.now(), clock, actor=ACTOR, reason=reason), at=at)
 
 
 def _record_leased_transition(

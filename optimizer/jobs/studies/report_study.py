@@ -11,7 +11,7 @@ from optimizer.core.evaluation.judging.calibration import Calibration
 from optimizer.core.evaluation.judging.report import JudgedScores, judged_scores
 from optimizer.core.family.family import Family
 from optimizer.core.family.masking import Masker
-from optimizer.core.family.variant import FewShot, Variant, VariantRecord
+from optimizer.core.family.variant import Variant, VariantRecord
 from optimizer.core.search.study import JUDGED_BY, Study
 from optimizer.core.views.study_story import StudyReport, StudyStory, history_of
 from optimizer.jobs.context import Context
@@ -139,11 +139,8 @@ def _variants(
 def _shown(variant: Variant, mask: Mask | None, released: set[str]) -> Variant:
     """The variant with its few-shot examples masked, or without their text where it was not released."""
     shows = dict.fromkeys(released, mask) if mask is not None else {}
-    return replace(variant, examples=tuple(_few_shot(e, shows.get(e.id, _hidden)) for e in variant.examples))
-
-
-def _few_shot(example: FewShot, mask: Mask) -> FewShot:
-    return replace(example, input=mask(example.input), output=mask(example.output))
+    masks = [(example, shows.get(example.id, _hidden)) for example in variant.examples]
+    return replace(variant, examples=tuple(replace(e, input=mask(e.input), output=mask(e.output)) for e, mask in masks))
 
 
 def _hidden(value: Any) -> Any:

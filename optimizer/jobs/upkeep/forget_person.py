@@ -24,14 +24,14 @@ from optimizer.core.base.errors import Busy, Conflict, DetentError, NotFound, Re
 from optimizer.core.base.phrasing import count
 from optimizer.core.base.values import Budget
 from optimizer.core.feedback.personal_traces import PersonalTraces
-from optimizer.core.rollout.transitions import TransitionRequest, apply, lapse_of
+from optimizer.core.rollout.transitions import apply
 from optimizer.core.serving import champion
 from optimizer.core.serving.family_names import is_retired
 from optimizer.core.serving.rollout import Champion, Decision
 from optimizer.core.views.forgetting import FORGOTTEN, ForgetQuery, ForgetResult, ForgetRun, PlaceCount
 from optimizer.jobs.context import Context
 from optimizer.jobs.ids import new_id
-from optimizer.jobs.record_change import Succession, log_head, record_transition, replace_champion
+from optimizer.jobs.record_change import Succession, log_head, record_transition, replace_champion, transition_request
 from optimizer.jobs.request import ItemRequest, Request
 from optimizer.jobs.runs.queue_run import read_run
 from optimizer.ports import Clock, Store, Transaction
@@ -338,16 +338,8 @@ def _serve_others(plan: _ForgetPlan, home: ForgettingHome, actor: str) -> None:
         for family, variants in plan.result["variants"].items():
             rollout = store.rollouts.active(tx, family)
             if rollout is not None and rollout.candidate in variants:
-                at, clock_at = clock.now(), clock.rollout_now()
-                lapsed_at, lapsed_clock_at = lapse_of(rollout, at=at, clock_at=clock_at, scale=clock.scale)
-                request = TransitionRequest(
-                    act="rollback",
-                    at=at,
-                    clock_at=clock_at,
-                    actor=actor,
-                    reason=f"{WHY}, whom the candidate quotes",
-                    lapsed_at=lapsed_at,
-                    lapsed_clock_at=lapsed_clock_at,
+                request = transition_request(
+                    rollout, "rollback", clock.now(), clock, actor=actor, reason=f"{WHY}, whom the candidate quotes"
                 )
                 decisions.append(record_transition(tx, store, apply(rollout, request)))
             history = store.champions.history(tx, family)

@@ -15,7 +15,7 @@ from optimizer.core.base.canonical import read_json
 from optimizer.core.base.errors import InvalidInput
 from optimizer.core.dataset.examples import similarities, vectors
 from optimizer.core.family.rendering import value_text
-from optimizer.core.search.playbook.clusters import AnsweredExample, Cluster
+from optimizer.core.search.playbook.clusters import Cluster
 from optimizer.core.search.playbook.entries import (
     KINDS,
     MAX_CHARS,
@@ -263,14 +263,12 @@ def _list(value: Any, name: str) -> list[Any]:
 
 
 def _shown(number: int, cluster: Cluster) -> str:
-    n = len(cluster.failures)
-    failures = "\n\n".join(_failure(one) for one in cluster.failures[:SHOWN])
-    return f"Cluster {number}: {cluster.name} ({n} of them)\n\n{failures}"
-
-
-def _failure(one: AnsweredExample) -> str:
-    inputs = "\n".join(f"{name}: {_cut(value_text(value))}" for name, value in one.example.input.items())
-    return f"Input:\n{inputs}\nAnswer: {_cut(one.text)}\n{one.feedback}"
+    failures = []
+    for one in cluster.failures[:SHOWN]:
+        inputs = "\n".join(f"{name}: {_cut(value_text(value))}" for name, value in one.example.input.items())
+        failures.append(f"Input:\n{inputs}\nAnswer: {_cut(one.text)}\n{one.feedback}")
+    shown = "\n\n".join(failures)
+    return f"Cluster {number}: {cluster.name} ({len(cluster.failures)} of them)\n\n{shown}"
 
 
 def _cut(text: str) -> str:

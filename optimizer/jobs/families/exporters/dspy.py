@@ -13,7 +13,9 @@ def dspy(family: Family, record: VariantRecord) -> str:
     variant = record.variant
     instructions = "\n\n".join(m["content"] for m in variant.messages if m["role"] == "system")
     fields = [
-        {"prefix": f"{_title(name)}:", "description": f"${{{name}}}"} for name in (*family.inputs, family.output.field)
+        {"prefix": f"{name.replace('_', ' ').title()}:", "description": f"${{{name}}}"}
+        for name in (*family.inputs, family.output.field)
+        for name in (*family.inputs, family.output.field)
     ]
     demos = [{**dict(e.input), family.output.field: e.output} for e in variant.examples]
     state = {
@@ -29,7 +31,3 @@ def dspy(family: Family, record: VariantRecord) -> str:
             "metadata": {"detent_variant": variant.id, "model": dict(variant.model), "policy": dict(variant.policy)},
         }
     )
-
-
-def _title(name: str) -> str:
-    return name.replace("_", " ").title()
