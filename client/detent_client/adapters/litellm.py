@@ -57,7 +57,7 @@ class DetentPrompts(CustomPromptManagement):
             unit: of a request.
         """
         super().__init__()
-        self._session, self._models = client._session, models or {}
+        self._client, self._models = client, models or {}  # a client that nothing holds ends
         self._families, self._unit = families, unit
         self._open: OrderedDict[str, Prompt] = OrderedDict()
         self._assignments: OrderedDict[str, str] = OrderedDict()
@@ -136,7 +136,7 @@ class DetentPrompts(CustomPromptManagement):
         if drops_settings:
             non_default_params.pop("prompt_id", None)  # so that completion, which it calls, does not ask again
         request = {**non_default_params, "model": model, "messages": messages, "prompt_variables": prompt_variables}
-        await self._session.first_snapshot()
+        await self._client._session.first_snapshot()
         prompt, call = self._prompt(prompt_id, request, drops_settings=drops_settings)
         self._begin(litellm_logging_obj.litellm_call_id, prompt.__enter__())
         return call.model, prompt.messages, {**non_default_params, **({} if drops_settings else _sent(call))}
@@ -166,7 +166,7 @@ class DetentPrompts(CustomPromptManagement):
     async def _filled_in_later(self, request: Request) -> Request:
         """As ``_filled_in``; it must not hold up the event loop until the first snapshot is there."""
         if self.should_run_prompt_management(request.get("prompt_id")):
-            await self._session.first_snapshot()
+            await self._client._session.first_snapshot()
         return self._filled_in(request)
 
     def _filled_in(self, request: Request) -> Request:
@@ -188,7 +188,7 @@ class DetentPrompts(CustomPromptManagement):
     def _prompt(self, family: str, request: Request, *, drops_settings: bool = False) -> tuple[Prompt, VariantCall]:
         """The messages of a request are its conversation until now: they stand where the prompt has its history."""
         turns = list(request.get("messages") or ())
-        prompt = self._session.prompt(family, self._unit(request), request.get("prompt_variables") or {}, turns)
+        prompt = self._client._session.prompt(family, self._unit(request), request.get("prompt_variables") or {}, turns)
         if not all(turn in prompt.messages for turn in turns):  # it has no place for them: they follow it
             prompt.messages = [*prompt.messages, *turns]
         own = {name: request[name] for name in (*SETTINGS, *FORMATS) if request.get(name) is not None}
