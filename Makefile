@@ -74,7 +74,7 @@ test-adapters: $(VENV)/.synced-dev ## the client's adapters with the packages th
 	done
 	@echo "== applications beside a running service"; $(BIN)/python -m pytest tests/adapters $(ARGS)
 
-mutations: $(VENV)/.synced-dev ## sixty faults in copies of the product, each of which the tests named beside it must see (half an hour); ARGS="lease holdout"
+mutations: $(VENV)/.synced-dev ## faults in copies of the product, each of which the tests named beside it must see (half an hour); ARGS="lease holdout"
 	@$(BIN)/python tests/mutations.py $(ARGS)
 
 recordings: $(VENV)/.synced-dev ## write down anew what the product answers and computes, where that was changed on purpose; ARGS="answers"

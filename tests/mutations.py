@@ -1,4 +1,4 @@
-"""Sixty faults put into the product, one at a time in a copy: each must make the tests named beside it fail.
+"""Faults put into the product, one at a time in a copy: each must make the tests named beside it fail.
 
     make mutations
     make mutations ARGS="lease holdout"     those whose name or file holds one of these words

@@ -43,6 +43,11 @@ OWN = re.compile(
 )
 WORDS = ("billing", "technical", "gardening")
 ACTS = """
+study report STUDY --out -; rollout report triage --out -; rollout selftest triage --runs 2 --seed 3
+study confirm topics OTHER --dry-run; study cancel STUDY; study resume STUDY --no-follow; judge calibrate summaries
+judge cancel RUN; graph reject ANOTHER --reason no; graph reject ANOTHER --reason no
+dialogs offer triage in_2 --reason often; dialogs offer triage in_2 nope; data forget --unit u3 --confirm u4
+variant import triage VARIANT.json --note ours; variant import triage VARIANT.json
 rollout start triage --dry-run
 freeze triage --reason night; freeze; unfreeze --reason day; unfreeze triage; freeze nothing
 rollout hold triage --reason wait; rollout hold triage; rollout resume triage; rollout advance triage
@@ -51,6 +56,7 @@ champion rollback triage --reason bad --dry-run; champion rollback triage --reas
 champion set triage TRIAGE --reason it --confirm triage; rollout start topics --dry-run
 rollout start topics VARIANT --dry-run; rollout start summarization SUMMARY --confirm summarization --reason again
 rollout approve summarization --reason go; rollout rollback summarization; rollout rollback summarization
+rollout start summarization SUMMARY --confirm summarization --reason once; rollout reject summarization --reason no
 family adopt triage; family adopt triage --confirm triage --reason now --no-holdback
 family adopt triage --confirm triage; review answer REVIEW release
 variant create triage --model temperature=0.35 --note warmer; variant create triage --model temperature=0.35
@@ -123,9 +129,13 @@ def sides(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPa
 
 def said(ran: Ran) -> Any:
     """Code and document; what the server of this process logs stands before it."""
-    document = re.search(r"^\{.*", OWN.sub("*", without_folder(ran.out)), re.DOTALL | re.MULTILINE)
+    out = OWN.sub("*", without_folder(ran.out))
+    if (page := re.search(r"^<!doctype html>.*", out, re.DOTALL | re.MULTILINE | re.IGNORECASE)) is not None:
+        return ran.code, page[0]
+    document = re.search(r"^\{.*", out, re.DOTALL | re.MULTILINE)
     shown = json.loads(document[0]) if document is not None else {}
-    shown.get("error", {}).pop("request_id", None)
+    if isinstance(error := shown.get("error"), dict):
+        error.pop("request_id", None)
     return ran.code, shown
 
 
@@ -154,7 +164,10 @@ def test_a_refusal_says_the_same_by_a_server(sides: Sides) -> None:
         assert OWN.sub("*", asked.err) == OWN.sub("*", told), line
 
 
-def test_acts_say_and_do_the_same_by_a_server(sides: Sides) -> None:
+def test_acts_say_and_do_the_same_by_a_server(sides: Sides, tmp_path: Path) -> None:
+    variant = {"messages": [{"role": "user", "content": "Billing or technical? {{text}}"}]}
+    (tmp_path / "variant.json").write_text(json.dumps(variant), encoding="utf-8")
+    sides.names.update({"VARIANT.json": [str(tmp_path / "variant.json")], "ANOTHER": sides.names["REPAIR"][1:]})
     for line in lines(ACTS):
         local, asked = sides.say(line)
         assert said(asked) == said(local), (line, local.err, asked.err)
