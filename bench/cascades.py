@@ -4,7 +4,8 @@ and how often that is more than allowed.
     python bench/cascades.py [--draws 500] [--chain-draws 60]
 
 Reads the recorded cascades of DETENT_SHARED/data/cascade_logs in place.
-Writes bench/results/cascades.json and docs/reference/cascades-measured.md.
+Writes bench/results/cascades.json and docs/reference/cascades-measured.md. With the two others of `make bench-data`
+half an hour.
 
 Exits 1 unless the confident rule saves, for gpt-4o-mini > gpt-4o, within three points what a plain implementation
 saves and refuses truthfulqa, and over the draws of every pair its loss exceeds a point in at most 10 % within binomial

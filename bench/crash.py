@@ -5,7 +5,7 @@ asked twice or half-written.
 
 Two installations run the same studies with the same seeds on the embedded model: one under fire, one in peace and
 without a server. Prints one JSON object and writes bench/results/crash.json; exits 1 when a promise was broken.
-Everything happens below a temporary folder and on loopback ports.
+Everything happens below a temporary folder and on loopback ports. With bench/gate_trial.py half an hour (`make bench`).
 """
 
 from __future__ import annotations

@@ -10,7 +10,8 @@ the same bytes, or puts the variables into the messages. Each round asks ours, t
 machine does besides meets both. MLflow's server reads the prompt by alias over REST from SQLite. Two workers stand
 beside one. Prompts are fetched while feedback comes in at half of what the same process keeps. Chats go through api and
 gateway to a model that answers at once, and to that model itself. `--minutes` watches the memory of both under a stream
-of prompts and feedback. Together with bench/ingestion.py this makes docs/reference/speed.md."""
+of prompts and feedback. Together with bench/ingestion.py this makes docs/reference/speed.md; `make bench-paths`
+runs both in half an hour."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ then mixed load at half of capacity while faults come in turn.
 Texts: each in a process of its own, so that one's memory is not another's; processor time, peak memory and the answer's
 size. Load: a real ``detent serve`` on a home of its own, loopback and free ports. Both together write
 bench/results/siege.json and docs/reference/reliability.md; one part alone is only printed. Ends with 1 when a bar is
-missed. Ctrl-C stops everything that was started.
+missed. A quarter of an hour, on a quiet machine. Ctrl-C stops everything that was started.
 """
 
 from __future__ import annotations
