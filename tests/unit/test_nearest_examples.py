@@ -200,3 +200,12 @@ def test_a_request_of_many_words_is_looked_up_by_its_rarest() -> None:
     index = index_of(*("the and of to in" for _ in range(50)), "quaestor")
     text = " ".join(["the and of to in"] * 20 + [f"w{i}" for i in range(200)] + ["quaestor"])
     assert next(islice(index.ranked({"text": text}), 1)).id == "ex00050"
+
+
+def test_a_search_for_fixed_examples_starts_without_the_nearest_ones() -> None:
+    policy = {"accept": 0.5, "examples": {"nearest": 2, "small": 1}, "examples.index": "xi_1", "examples.scope": "text"}
+    variant = Variant(messages=MESSAGES, policy=policy)
+    assert variant.showing([FIXED]) == Variant(
+        messages=MESSAGES, examples=(FIXED,), policy={"accept": 0.5, "examples": {"small": 1}}
+    )
+    assert VARIANT.showing(()).policy == {}

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 from optimizer.core.base.values import ExampleResult, mean_score
@@ -34,7 +33,7 @@ class BootstrapSearch:
 
         silence_dspy()
         self._setting = setting
-        self._start = replace(setting.start, examples=())
+        self._start = setting.start.showing(())
         self._program = Program(setting, self._start)
         self._train = [
             self._program.as_dspy(e) for e in usable(setting.train, setting.family, setting.start, to_be_answered=True)

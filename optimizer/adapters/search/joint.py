@@ -9,7 +9,6 @@ candidate of the study.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from optimizer.adapters.search.bootstrap import BootstrapSearch
 from optimizer.adapters.search.tpe import PointSearch, Space, dimensions_of
@@ -80,7 +79,7 @@ class JointSearch:
 
         def variant_at(point: Point) -> Variant:
             text, shots = texts[point.get("instruction", 0)], sets[point.get("example_set", 0)]
-            return apply_point(replace(text, examples=tuple(shots)), {d.name: point[d.name] for d in settings})
+            return apply_point(text.showing(shots), {d.name: point[d.name] for d in settings})
 
         beside = point_of(setting.start, settings)
         start = None if beside is None else {**{d.name: 0 for d in chosen}, **beside}

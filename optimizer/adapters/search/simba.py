@@ -124,7 +124,7 @@ class SimbaSearch:
             shots = [shot for shot in parent.examples if self._draw.random() >= 1 / max(1, self._max_examples)]
             if len(shots) >= self._max_examples > 0:
                 shots.pop(self._draw.randrange(len(shots)))
-            forgotten = replace(parent, examples=tuple(shots))
+            forgotten = parent.showing(shots)
             scores = sorted(d.score for d in known)
             if self._max_examples and self._draw.random() < 0.5:
                 variant = self._with_example(forgotten, bucket[0], _quantile(scores, LOW))
@@ -168,7 +168,7 @@ class SimbaSearch:
         if good.score <= low or not output or VARIABLE.search(output):
             return None
         shot = few_shot(self._setting.family, good.example, output)
-        variant = replace(parent, examples=(*(s for s in parent.examples if s.id != shot.id), shot))
+        variant = parent.showing((*(s for s in parent.examples if s.id != shot.id), shot))
         return variant if variant.id not in self._seen and self._setting.fits(variant) else None
 
     def _with_rule(self, parent: Variant, bucket: Sequence[_ScoredAnswer], low: float, high: float) -> Variant | None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from optimizer.core.base.canonical import canonical_json
@@ -142,7 +142,7 @@ def trivial_scores(
 
 def bare_prompt(variant: Variant) -> Variant:
     """The prompt without examples."""
-    return replace(variant, examples=())
+    return variant.showing(())
 
 
 def said(baselines: Mapping[str, Any]) -> str:

@@ -11,7 +11,7 @@ of a declared space, which ``core/search/space.py`` turns into the dimensions of
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Annotated, Any, Literal, get_args
@@ -206,6 +206,14 @@ class Variant:
     def variables(self) -> tuple[str, ...]:
         """Names of the open variables, in the order they first appear."""
         return tuple(dict.fromkeys(n for m in self.messages for n in VARIABLE.findall(m.get("content") or "")))
+
+    def showing(self, examples: Iterable[FewShot]) -> Variant:
+        """The same with these examples for all requests; nearest ones, which would stand in their place, go."""
+        by_model = {model: n for model, n in (self.policy.get("examples") or {}).items() if model != "nearest"}
+        policy = {name: value for name, value in self.policy.items() if name.partition(".")[0] != "examples"}
+        return replace(
+            self, examples=tuple(examples), policy={**policy, **({"examples": by_model} if by_model else {})}
+        )
 
     @classmethod
     def from_content(cls, content: Mapping[str, Any]) -> Variant:

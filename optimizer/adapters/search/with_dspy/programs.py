@@ -11,7 +11,6 @@ import re
 import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, TypeVar
 
@@ -83,7 +82,7 @@ class Program:
         # DSPy's demos as our examples: a labelled one carries the expected text, a bootstrapped one what the model
         # wrote, or its label. One without an answer is left out.
         shots = [FewShot(id=d[KEY], input=dict(self.example(d[KEY]).input), output=_output(d, self)) for d in demos]
-        return replace(self.start, examples=tuple([s for s in shots if s.output and not VARIABLE.search(s.output)]))
+        return self.start.showing([s for s in shots if s.output and not VARIABLE.search(s.output)])
 
     def example(self, id: str) -> Example:
         return self._examples[id]

@@ -230,4 +230,4 @@ def fitting(start: Variant, pool: Pool, chosen: Chosen, fits: Fits) -> Chosen:
 
 def showing(start: Variant, pool: Pool, chosen: Chosen) -> Variant:
     """``start`` with these examples in place of its own."""
-    return replace(start, examples=tuple(pool.shots[i] for i in chosen))
+    return start.showing(pool.shots[i] for i in chosen)
