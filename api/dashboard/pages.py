@@ -19,7 +19,7 @@ from optimizer.core.evaluation.label_report import LABELS
 from optimizer.core.evaluation.trivial_baselines import WITHOUT_MODEL, said
 from optimizer.core.search.study import ranked
 from optimizer.core.serving.rollout import ALERT
-from optimizer.core.views.study_story import on_front
+from optimizer.core.views.study_front import on_front
 
 FAMILIES_SHOWN, WAITING_SHOWN, LISTED = 24, 50, 50
 MOST_RANKED = 1000  # studies
@@ -156,6 +156,7 @@ def study(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
         "n_trials": len(ordered),
         "following": start + LISTED if start + LISTED < len(ordered) else None,
         "front": on_front(trials),
+        "anatomy": visit.ask("study front", id=id),
         "without_model": findings.get(WITHOUT_MODEL),
         "said": said,
         "labels_by_variant": findings.get(LABELS) or {},

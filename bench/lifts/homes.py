@@ -97,6 +97,7 @@ def make_home(home: Path, name: str, measured: FamilyMeasurement, data: Path, mo
         file = YAML()
         declared = file.load((folder / "family.yaml").read_text(encoding="utf-8"))
         declared["model"]["default"] = model.name
+        declared["model"].pop("tiers", None)  # what is measured is one model's prompts
         _write_yaml(folder / "family.yaml", declared)
 
 

@@ -351,6 +351,7 @@ USE_CASES = (
     _read("studies", "/v1/studies", "studies.read_studies:read_studies", "Studies", narrows=True),
     _read("study", "/v1/studies/{id}", "studies.read_studies:read_study", "Studies", narrows=True),
     _read("trials", "/v1/studies/{id}/trials", "studies.read_studies:read_trials", "Studies", narrows=True),
+    _read("study front", "/v1/studies/{id}/front", "studies.read_front:read_front", "Studies", narrows=True),
     _read("mlflow", "/v1/studies/{id}/mlflow", "studies.read_studies:read_mlflow_link", "Studies", narrows=True),
     _read("study report", "/v1/studies/{id}/report", f"{REPORT}:read_study_report", "Studies", **TEXTS, **APART),
     _read("audit cost", "/v1/studies/{id}/audit-cost", f"{CASCADE}:read_audit_cost", "Studies", **APART),

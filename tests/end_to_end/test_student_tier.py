@@ -7,16 +7,19 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
+from rich.console import Console
 from ruamel.yaml import YAML
 
 from api.app import create_app
 from api.gateway.app import create_gateway
 from optimizer.adapters.reports.study_report import study_page
+from optimizer.cli.study.view import view
 from optimizer.core.base.errors import InvalidFamily, InvalidInput
 from optimizer.core.base.values import Aim
 from optimizer.core.dataset.examples import make_example
@@ -25,12 +28,15 @@ from optimizer.core.family.family import Family
 from optimizer.core.predictor.student import TaughtStudent
 from optimizer.core.search.cost_estimate import CostEstimate
 from optimizer.core.search.study import Study
+from optimizer.core.views.study_headline import view_of_study
 from optimizer.host.config import Settings, load_settings
 from optimizer.jobs.champions.read_variants import ExportRequest, read_export
 from optimizer.jobs.families.check_models import require_known_models
 from optimizer.jobs.families.create_variant import VariantRequest, create_variant
 from optimizer.jobs.families.sync_families import sync_families
+from optimizer.jobs.request import ItemRequest
 from optimizer.jobs.studies.create_study import BudgetBody, StudyRequest, create_study
+from optimizer.jobs.studies.read_front import read_front
 from optimizer.jobs.studies.report_study import report_study
 from optimizer.jobs.upkeep.forget_person import ForgettingHome, carry_out_forgetting, queue_forgetting
 from optimizer.ports import Bypass
@@ -169,6 +175,23 @@ def test_the_report_of_the_study_names_the_student_and_its_share(taught: Taught)
     assert "answered by the student" in page
     assert taught.policy["students"]["student"] in page, "in the diff"
     assert "What each threshold does" in page
+    assert "Who answers what" in page
+
+
+def test_the_studys_front_says_who_answers_which_share(taught: Taught) -> None:
+    context = context_of(taught.store, taught.clock, "anna")
+    front = read_front(context, ItemRequest(id=taught.study.id))
+    winner = next(point for point in front.points if point.mark == "winner")
+    student, model = winner.answered_by
+    assert (student.tier, model.tier) == ("student", "strong")
+    assert student.share + model.share == pytest.approx(1)
+    assert student.share >= 0.5
+    assert front.requests_per_month == 0
+    out = StringIO()
+    trials = report_study(taught.study, family=taught.family, store=taught.store, clock=taught.clock).history.trials
+    seen = view_of_study(taught.study)
+    view(Console(file=out, width=200), seen, [one.trial for one in trials], front=front)
+    assert winner.answered_in_words in out.getvalue()
 
 
 def ask(gateway: TestClient, text: str, **body: Any) -> dict[str, Any]:

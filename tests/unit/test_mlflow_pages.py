@@ -15,7 +15,8 @@ from optimizer.core.base.values import Budget, ExampleResult
 from optimizer.core.dataset.examples import make_example
 from optimizer.core.family.variant import FewShot, Variant
 from optimizer.core.search.study import Study, Trial
-from optimizer.core.views.study_story import StudyReport, history_of, pareto_front
+from optimizer.core.views.study_front import pareto_front
+from optimizer.core.views.study_story import StudyReport, history_of
 from optimizer.core.views.variant import variant_diff
 from optimizer.ports import StudyEvidence
 from tests import stores

@@ -12,9 +12,11 @@ from typing import Any
 import pytest
 
 from optimizer.core.base.values import Budget, ExampleResult, Spend
+from optimizer.core.family.variant import Variant
 from optimizer.core.search.study import Study, Trial, ranked
+from optimizer.core.views.study_front import front_of, on_front
 from optimizer.core.views.study_headline import cost_text, headline, lift_text, next_step
-from optimizer.core.views.study_story import StudyStory, common_order, history_of, on_front, score_band
+from optimizer.core.views.study_story import StudyStory, common_order, history_of, score_band
 from tests import stores
 
 NOW = datetime(2026, 11, 20, tzinfo=UTC)
@@ -313,3 +315,30 @@ def test_the_cost_is_everything_that_was_spent_against_its_caps() -> None:
         cost_text(capped, spent) == "It took 110 of 1,500 calls and $0.75 of $2.00, 12 more answered from the journal."
     )
     assert cost_text(study(status="running", budget=Budget()), {}) == "So far it took 0 calls and $0.00."
+
+
+def answered(by: str | None, *scores: float, first: int = 0) -> list[ExampleResult]:
+    return [replace(result, output="x", answered_by=by) for result in results(*scores, first=first)]
+
+
+def test_a_point_of_the_front_says_who_answers_which_share_how_right_and_what_it_saves_a_month() -> None:
+    cascade = Variant(
+        messages=({"role": "user", "content": "x"},), model={"name": "strong"}, policy={"tiers": ["student", "strong"]}
+    )
+    plain = replace(cascade, policy={})
+    trials = [trial(0, "v_old", 0.7, cost_usd=1.0), trial(1, "v_new", 0.8, cost_usd=0.4)]
+    by_variant = {
+        "v_old": answered(None, *[0.7] * 10),
+        "v_new": [*answered("student", *[1.0] * 5, 0.0), *answered("strong", 1.0, 1.0, 1.0, 0.0, first=6)],
+    }
+    variants = {"v_old": plain, "v_new": cascade}
+    front = front_of(study(), trials, by_variant, variants, requests_per_month=1000)
+    cheap, champion = front.points
+    assert (cheap.mark, cheap.on_front, champion.mark, champion.on_front) == ("winner", True, "champion", False)
+    assert cheap.answered_in_words == "student 60% (score 0.833), strong 40% (score 0.750)"
+    assert champion.answered_in_words == "strong 100% (score 0.700)"
+    assert (cheap.usd_per_month, cheap.saved_usd_per_month) == (pytest.approx(40), pytest.approx(60))
+    untold = front_of(study(), trials, by_variant, variants, requests_per_month=0).points[0]
+    assert (untold.usd_per_month, untold.saved_usd_per_month) == (None, None), "no traffic is not nothing saved"
+    unrecorded = {"v_new": answered(None, *[1.0] * 10)}
+    assert front_of(study(), trials[1:], unrecorded, variants, requests_per_month=0).points[0].answered_by == []

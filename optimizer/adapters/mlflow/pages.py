@@ -17,7 +17,8 @@ from optimizer.core.evaluation.label_report import LABELS
 from optimizer.core.family.policy_text import shown_policy
 from optimizer.core.family.variant import Variant
 from optimizer.core.search.study import ENDED, Study, Trial, ranked
-from optimizer.core.views.study_story import lead, mark_of, score_band
+from optimizer.core.views.study_front import mark_of
+from optimizer.core.views.study_story import lead, score_band
 from optimizer.core.views.variant import variant_diff
 from optimizer.ports import StudyEvidence
 

@@ -25,7 +25,7 @@ from optimizer.core.base.canonical import digest
 from optimizer.core.family.variant import Variant
 from optimizer.core.search.study import Study, Trial
 from optimizer.core.serving.rollout import Decision, Rollout
-from optimizer.core.views.study_story import mark_of
+from optimizer.core.views.study_front import mark_of
 from optimizer.core.views.variant import variant_diff, variant_text
 from optimizer.ports import MovedAlias, StudyEvidence
 

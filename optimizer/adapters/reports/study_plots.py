@@ -21,14 +21,8 @@ from optimizer.core.base.phrasing import count, dollars, threshold
 from optimizer.core.search.cascade.figures import CascadeCurves, Figure, ThresholdCurve, ThresholdPoint
 from optimizer.core.search.cascade.learned import Quality, TierFinding
 from optimizer.core.search.study import Trial
-from optimizer.core.views.study_story import (
-    LearningCurve,
-    PairedTrial,
-    StudyReport,
-    TrialView,
-    pareto_front,
-    usd_per_example,
-)
+from optimizer.core.views.study_front import pareto_front, usd_per_example
+from optimizer.core.views.study_story import LearningCurve, PairedTrial, StudyReport, TrialView
 
 ROOM = 0.05  # of an axis, beyond the outermost points
 KINDS = {"champion": "champion", "winner": "candidate", "": "others"}  # CSS classes

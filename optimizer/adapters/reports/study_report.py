@@ -36,8 +36,9 @@ from optimizer.core.search.study import (
     leaks_in_words,
     too_long_in_words,
 )
+from optimizer.core.views.study_front import usd_per_example
 from optimizer.core.views.study_headline import cost_text, headline, lift_text, next_step
-from optimizer.core.views.study_story import StudyReport, usd_per_example
+from optimizer.core.views.study_story import StudyReport
 from optimizer.core.views.variant import variant_diff, variant_text
 from optimizer.core.views.variant_grid import VariantGrid, score_spread
 

@@ -23,12 +23,14 @@ from optimizer.core.search.study import (
 
 if TYPE_CHECKING:
     from optimizer.core.search.cascade.figures import AuditCost
+    from optimizer.core.views.study_front import StudyFront
     from optimizer.core.views.study_headline import StudyView
 
 
 def print_study(session: Session, study: StudyView, as_json: bool) -> None:
     from optimizer.core.search.strategy import REPLAY
     from optimizer.jobs.studies.cascade_of_study import read_audit_cost
+    from optimizer.jobs.studies.read_front import read_front
     from optimizer.jobs.studies.read_studies import read_mlflow_link
 
     trials = trials_of(session, study.id)
@@ -39,11 +41,11 @@ def print_study(session: Session, study: StudyView, as_json: bool) -> None:
             cost = session.ask(read_audit_cost, id=study.id).audit_cost
         except Busy as busy:
             say(f"What checking the answers costs is left out. {busy.detail}", "yellow")
-    link = session.ask(read_mlflow_link, id=study.id).url
+    link, front = session.ask(read_mlflow_link, id=study.id).url, session.ask(read_front, id=study.id)
     show(
         as_json,
-        {"study": study, "trials": trials, "audit_cost": cost, "mlflow": link},
-        lambda out: view(out, study, trials, cost, mlflow=link),
+        {"study": study, "trials": trials, "front": front, "audit_cost": cost, "mlflow": link},
+        lambda out: view(out, study, trials, cost, mlflow=link, front=front),
     )
 
 
@@ -60,6 +62,7 @@ def view(
     audit_cost: AuditCost | None = None,
     *,
     mlflow: str | None = None,
+    front: StudyFront | None = None,
 ) -> None:
     from optimizer.core.evaluation.trivial_baselines import WITHOUT_MODEL
     from optimizer.core.search.run_off import leaders_in_words, rows_in_words
@@ -92,6 +95,8 @@ def view(
         out.print(line, markup=False)
     out.print("")
     _view_trials(out, study, trials)
+    if front is not None:
+        _view_front(out, front)
     view_trivial(out, (study.findings or {}).get(WITHOUT_MODEL))
     if study.confirmation:
         out.print("")
@@ -110,6 +115,35 @@ def view(
             out.print(line, markup=False)
     out.print("")
     print_facts(out, ("MLflow", mlflow), ("Next", study.then))
+
+
+def _view_front(out: Any, front: StudyFront) -> None:
+    """Nothing where one model answers everything: the trials say it all then."""
+    if not front.has_several_answering:
+        return
+    out.print(f"\n{front.heading}", markup=False)
+    rows = [
+        {
+            "variant": point.variant + (f" ({point.mark})" if point.mark else ""),
+            "score": point.score,
+            "usd": point.usd_per_answer,
+            "p95_ms": point.p95_ms,
+            "month": dollars(point.usd_per_month) if point.usd_per_month is not None else "",
+            "saved": dollars(point.saved_usd_per_month) if point.saved_usd_per_month is not None else "",
+            "who": point.answered_in_words,
+        }
+        for point in front.points
+    ]
+    columns = {
+        "variant": "Variant",
+        "score": "Dev score",
+        "usd": "$ a call",
+        "p95_ms": "p95 ms",
+        "month": "$ a month",
+        "saved": "Saved",
+        "who": "Answered by",
+    }
+    table(rows, columns, empty="")(out)
 
 
 def _view_trials(out: Any, study: StudyView, trials: Sequence[Trial]) -> None:

@@ -53,6 +53,7 @@ class ExampleResult:
     n_retries: int = 0  # calls of a policy's gate and validator that asked a model again
     # What the judge said of the output, if one was asked; its calls do not count as the answer's cost.
     judgement: Mapping[str, Any] | None = None
+    answered_by: str | None = None  # of a policy with tiers: the tier whose answer went out
 
     @property
     def is_failed(self) -> bool:

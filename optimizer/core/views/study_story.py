@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from math import sqrt
 from statistics import fmean, pstdev, stdev
-from typing import Literal
 
 from optimizer.core.base.phrasing import count
 from optimizer.core.base.values import ExampleResult, Interval, Spend, scores_by_example
@@ -23,12 +22,12 @@ from optimizer.core.evaluation.judging.report import JudgedScores
 from optimizer.core.family.variant import Variant
 from optimizer.core.search.cascade.figures import CascadeCurves
 from optimizer.core.search.study import Study, Trial, ranked
+from optimizer.core.views.study_front import Mark, StudyFront, mark_of, on_front
 
 N_CURVES = 6
 Z95 = 1.959964
 MIN_TRIALS = 10  # fewer say nothing about what a setting is worth
 
-Mark = Literal["champion", "winner", ""]
 Results = Mapping[str, Sequence[ExampleResult]]  # of the search, by variant
 
 
@@ -153,6 +152,7 @@ class StudyReport:
     spent: Mapping[str, Spend]
     looks: int | None
     made_at: datetime
+    front: StudyFront | None = None
     sensitivity: Sequence[KnobEffect] | None = None
     cascade: CascadeCurves | None = None
     judged: JudgedScores | None = None
@@ -219,35 +219,6 @@ def lead(own: Mapping[str, float], other: Mapping[str, float]) -> float | None:
     return fmean(differences) if differences else None
 
 
-def pareto_front(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Points (cost, score) that no other point beats in both, the cheapest first; equal ones are kept once."""
-    front: list[tuple[float, float]] = []
-    for cost, score in sorted(points, key=lambda p: (p[0], -p[1])):
-        if not front or score > front[-1][1]:
-            front.append((cost, score))
-    return front
-
-
-def on_front(trials: Sequence[Trial]) -> set[int]:
-    """Numbers of the trials that none beats in score, dollars and p95 together; where p95 was measured, trials without
-    one stand outside.
-    """
-    measured_trials = ranked(trials)
-    costs: dict[int, tuple[float, ...]] = {}
-    for t in [t for t in measured_trials if t.p95_ms is not None] or measured_trials:
-        costs[t.number] = (-(t.score or 0.0), usd_per_example(t) or 0.0, t.p95_ms or 0.0)
-    front: dict[int, tuple[float, ...]] = {}
-    # What beats a trial comes before it in this order, and is beaten by none or by one that beats both.
-    for n, own in sorted(costs.items(), key=lambda trial: trial[1]):
-        if not any(other != own and all(a <= b for a, b in zip(other, own, strict=True)) for other in front.values()):
-            front[n] = own
-    return set(front)
-
-
-def usd_per_example(trial: Trial) -> float | None:
-    return trial.cost_usd / trial.n if trial.n else None
-
-
 def _trial_views(
     study: Study,
     trials: Sequence[Trial],
@@ -293,11 +264,6 @@ def _ending(study: Study, trial: Trial, n_missing: int, n_unmeasured: int, n_dev
             else f"dropped {after}: too far behind to win"
         )
     return f"stopped {after}: {study.spend.search_cut or f'the study was {study.status}'}"
-
-
-def mark_of(study: Study, trial: Trial) -> Mark:
-    """What the trial's variant is to the study."""
-    return "champion" if trial.variant == study.champion else "winner" if trial.variant == study.winner else ""
 
 
 def _strategies(trials: Sequence[Trial]) -> Iterable[StrategyView]:

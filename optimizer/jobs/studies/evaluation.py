@@ -381,6 +381,7 @@ class Evaluator:
             from_journal=all(answer.from_journal for answer in answers),
             n_retries=sum(attempt.call.purpose in ("gate", "retry") for attempt in executed.attempts),
             judgement=None if judgement is None else judgement.as_data(),
+            answered_by=executed.attempt.call.model if executed.attempt.call.tier is not None else None,
         )
 
     def _question(self, variant: Variant, example: Example) -> Question:

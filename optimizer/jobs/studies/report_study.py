@@ -19,6 +19,7 @@ from optimizer.jobs.families.vouch_for_judge import calibration_of_judge
 from optimizer.jobs.request import ItemRequest
 from optimizer.jobs.studies.cascade_of_study import curves_of_study
 from optimizer.jobs.studies.kinds.kind import study_kind
+from optimizer.jobs.studies.read_front import front_of_study
 from optimizer.jobs.studies.read_studies import stored_study
 from optimizer.ports import Clock, Store, Transaction
 
@@ -68,6 +69,7 @@ def report_study(study: Study, *, family: Family | None, store: Store, clock: Cl
         judge = (study.findings or {}).get(JUDGED_BY)
         calibration = calibration_of_judge(study.family, judge, store, tx) if judge is not None else None
         cascade = curves_of_study(study, trials, family=family, store=store, tx=tx)
+        front = front_of_study(study, trials, results, store=store, clock=clock, tx=tx)
     history = history_of(study, trials, results)
     compared = {study.champion, history.duel.trial.variant} if history.duel is not None else set()
     return StudyReport(
@@ -88,6 +90,7 @@ def report_study(study: Study, *, family: Family | None, store: Store, clock: Cl
         looks=looks,
         made_at=clock.now(),
         cascade=cascade,
+        front=front,
         judged=_judged(judge, calibration, study, results),
         sensitivity=study_kind(family).sensitivity(study, family, variants, store) if family is not None else None,
     )

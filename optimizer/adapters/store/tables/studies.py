@@ -82,6 +82,7 @@ class TrialResultRow(Row):
     call_key: str | None = None
     n_retries: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
     judgement: dict[str, Any] | None = json_field(nullable=True)  # the judge's words on the output, and its reasoning
+    answered_by: str | None = None
 
 
 class TierAnswersRow(Row):

@@ -1,0 +1,206 @@
+"""The front of a study: the trials that none beats in score, dollars and p95 together, and who answers what in each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from statistics import fmean
+from typing import Literal
+
+from optimizer.core.base.phrasing import count
+from optimizer.core.base.values import ExampleResult
+from optimizer.core.family.variant import Variant
+from optimizer.core.search.study import Study, Trial, ranked
+
+Mark = Literal["champion", "winner", ""]
+TRAFFIC_DAYS = 30  # a month of recorded requests
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TierShare:
+    """What one tier answered of a trial's ``n`` examples: ``share`` in (0, 1], and the mean score of these answers in
+    [0, 1]; None where none could be measured.
+    """
+
+    tier: str
+    n: int
+    share: float
+    score: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FrontPoint:
+    """A trial of the front, or the champion's or winner's beside it.
+
+    ``answered_by``: the tiers in the order of the policy; empty where the study did not record who answered.
+    ``usd_per_month``: at the family's recorded requests; ``saved_usd_per_month``: less than the champion, below 0 where
+    it is dearer. None where no request was recorded.
+    """
+
+    trial: int
+    variant: str
+    mark: Mark
+    on_front: bool
+    n: int
+    score: float | None
+    usd_per_answer: float | None
+    p95_ms: float | None
+    answered_by: Sequence[TierShare]
+    usd_per_month: float | None
+    saved_usd_per_month: float | None
+
+    @property
+    def answered_in_words(self) -> str:
+        """Such as "student 62% (score 0.910), large 38% (score 0.840)"."""
+        return ", ".join(
+            f"{one.tier} {one.share:.0%}" + (f" (score {one.score:.3f})" if one.score is not None else "")
+            for one in self.answered_by
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StudyFront:
+    """On dev, where the best of many leads by luck too: only the holdout decides. The cheapest point comes first.
+
+    ``requests_per_month``: recorded in the last 30 days.
+    """
+
+    study: str
+    family: str
+    requests_per_month: int
+    points: Sequence[FrontPoint]
+
+    @property
+    def has_several_answering(self) -> bool:
+        """Whether more than one model or student answers, in one point or in two."""
+        return len({one.tier for point in self.points for one in point.answered_by}) > 1
+
+    @property
+    def heading(self) -> str:
+        traffic = (
+            f"dollars at the {count(self.requests_per_month, 'request')} recorded in the last {TRAFFIC_DAYS} days"
+            if self.requests_per_month
+            else "no request was recorded, so what a month costs cannot be told"
+        )
+        return f"The front, and who answers which share ({traffic}):"
+
+
+def front_of(
+    study: Study,
+    trials: Sequence[Trial],
+    results: Mapping[str, Sequence[ExampleResult]],
+    variants: Mapping[str, Variant],
+    *,
+    requests_per_month: int,
+) -> StudyFront:
+    """The front in all three, and that in score and dollars alone: what the journal answered has no p95. Champion and
+    winner always stand beside.
+
+    Args:
+        results: of the search, by variant.
+    """
+    front = on_front(trials) | on_front([replace(trial, p95_ms=None) for trial in trials])
+    champion = next((trial for trial in trials if trial.variant == study.champion), None)
+    before = usd_per_example(champion) if champion is not None else None
+    points = [
+        _point(
+            study,
+            trial,
+            _shares(results.get(trial.variant, ()), variants.get(trial.variant)),
+            is_on_front=trial.number in front,
+            before=before,
+            requests_per_month=requests_per_month,
+        )
+        for trial in trials
+        if trial.number in front or mark_of(study, trial)
+    ]
+    points.sort(key=lambda point: (point.usd_per_answer or 0.0, -(point.score or 0.0), point.trial))
+    return StudyFront(study=study.id, family=study.family, requests_per_month=requests_per_month, points=points)
+
+
+def _point(
+    study: Study,
+    trial: Trial,
+    shares: Sequence[TierShare],
+    *,
+    is_on_front: bool,
+    before: float | None,
+    requests_per_month: int,
+) -> FrontPoint:
+    usd = usd_per_example(trial)
+    is_told = usd is not None and requests_per_month > 0 and not study.is_replayed
+    return FrontPoint(
+        trial=trial.number,
+        variant=trial.variant,
+        mark=mark_of(study, trial),
+        on_front=is_on_front,
+        n=trial.n,
+        score=trial.score,
+        usd_per_answer=usd,
+        p95_ms=trial.p95_ms,
+        answered_by=shares,
+        usd_per_month=usd * requests_per_month if usd is not None and is_told else None,
+        saved_usd_per_month=(before - usd) * requests_per_month
+        if usd is not None and before is not None and is_told
+        else None,
+    )
+
+
+def _shares(results: Sequence[ExampleResult], variant: Variant | None) -> list[TierShare]:
+    if variant is None or not variant.messages:
+        return []
+    tiers = [str(name) for name in variant.policy.get("tiers") or ()]
+    alone = None if tiers else str(variant.model["name"])
+    by_tier: dict[str, list[ExampleResult]] = {}
+    for result in results:
+        if result.output is None:
+            continue
+        tier = result.answered_by or alone
+        if tier is None:  # of a study that recorded no tier
+            return []
+        by_tier.setdefault(tier, []).append(result)
+    order = sorted(by_tier, key=lambda name: (tiers.index(name) if name in tiers else len(tiers), name))
+    n_answers = sum(map(len, by_tier.values()))
+    return [
+        TierShare(
+            tier=name,
+            n=len(by_tier[name]),
+            share=len(by_tier[name]) / n_answers,
+            score=fmean(scores) if (scores := [r.score for r in by_tier[name] if r.score is not None]) else None,
+        )
+        for name in order
+    ]
+
+
+def pareto_front(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Points (cost, score) that no other point beats in both, the cheapest first; equal ones are kept once."""
+    front: list[tuple[float, float]] = []
+    for cost, score in sorted(points, key=lambda p: (p[0], -p[1])):
+        if not front or score > front[-1][1]:
+            front.append((cost, score))
+    return front
+
+
+def on_front(trials: Sequence[Trial]) -> set[int]:
+    """Numbers of the trials that none beats in score, dollars and p95 together; where p95 was measured, trials without
+    one stand outside.
+    """
+    measured_trials = ranked(trials)
+    costs: dict[int, tuple[float, ...]] = {}
+    for t in [t for t in measured_trials if t.p95_ms is not None] or measured_trials:
+        costs[t.number] = (-(t.score or 0.0), usd_per_example(t) or 0.0, t.p95_ms or 0.0)
+    front: dict[int, tuple[float, ...]] = {}
+    # What beats a trial comes before it in this order, and is beaten by none or by one that beats both.
+    for n, own in sorted(costs.items(), key=lambda trial: trial[1]):
+        if not any(other != own and all(a <= b for a, b in zip(other, own, strict=True)) for other in front.values()):
+            front[n] = own
+    return set(front)
+
+
+def usd_per_example(trial: Trial) -> float | None:
+    return trial.cost_usd / trial.n if trial.n else None
+
+
+def mark_of(study: Study, trial: Trial) -> Mark:
+    """What the trial's variant is to the study."""
+    return "champion" if trial.variant == study.champion else "winner" if trial.variant == study.winner else ""
