@@ -22,8 +22,10 @@ from optimizer.jobs.outbox.mirror_outbox import mirror_once
 from optimizer.runtime.mlflow_server import ENVIRONMENT, command
 from tests import mlflow_story as story
 from tests.api_world import make_home
+from tests.browser.test_dashboard_pages import LISTEN
 from tests.chromium import CHROMIUM
 from tests.clock import until
+from tests.end_to_end.test_dashboard import HOSTILE
 from tests.gateway_world import serving
 from tests.mlflow_store import NewMlflow
 
@@ -161,6 +163,24 @@ def test_a_page_opens_without_an_error_and_offers_nothing_that_is_refused(
     for what in ("Create", "Delete", "Create prompt", "Create prompt version", "Delete version", "Optimize"):
         button = opened.get_by_role("button", name=what, exact=True).filter(visible=True)
         assert not button.count(), f"{what} is offered"
+    opened.close()
+
+
+def test_a_tag_that_somebody_wrote_runs_nothing(page: Any, mlflow: str, run_page: str) -> None:
+    run = run_page.rpartition("/")[2]
+    with httpx.Client(base_url=mlflow, trust_env=False) as client:
+        for name, text in {
+            "mlflow.note.content": " ".join(HOSTILE),
+            **dict(zip("abcdefgh", HOSTILE, strict=True)),
+        }.items():
+            set_tag = client.post("/api/2.0/mlflow/runs/set-tag", json={"run_id": run, "key": name, "value": text})
+            assert set_tag.status_code == 200, set_tag.text
+    opened = page.context.new_page()
+    opened.add_init_script(LISTEN)
+    opened.goto(run_page)
+    opened.wait_for_selector("text=<script>hostile()")
+    opened.wait_for_load_state("networkidle")
+    assert opened.evaluate("ran") == []
     opened.close()
 
 

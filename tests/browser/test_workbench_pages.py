@@ -19,7 +19,7 @@ from api.app import create_app
 from optimizer.jobs.runs.carry_out_run import carry_out_run
 from optimizer.runtime import wiring
 from tests.api_world import World, make_home
-from tests.browser.test_dashboard_pages import LISTEN
+from tests.browser.test_dashboard_pages import LISTEN, worst_findings
 from tests.chromium import CHROMIUM
 from tests.end_to_end.test_dashboard import HOSTILE
 from tests.gateway_world import serving
@@ -97,6 +97,7 @@ def test_every_page_of_the_walk_is_readable_at_this_width(browser: Any, world: W
     def look(name: str) -> None:
         page.wait_for_load_state()  # without its style sheet a page is as wide as its longest line
         picture(page, f"{name}-{width}-{scheme}")
+        assert worst_findings(page) == [], name
         assert page.evaluate("document.documentElement.scrollWidth") == width, f"{name} scrolls sideways"
         assert page.evaluate("ran") == [], name
 
