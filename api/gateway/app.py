@@ -29,6 +29,7 @@ from api.routing import guarded, router
 from api.services import Services, Shared
 from optimizer.core.base.errors import Busy
 from optimizer.core.feedback.events import NO_FAMILY
+from optimizer.core.scheduling.monthly_budget import month_of
 from optimizer.host.config import Settings
 from optimizer.jobs.calls.student_shelf import StudentShelf
 from optimizer.jobs.families.vouch_for_judge import latest_calibration
@@ -130,12 +131,17 @@ def ready(request: Request, response: Response, shared: Shared) -> dict[str, Any
 
 @operations.get("/metrics", **guarded("read"))
 def metrics(request: Request, shared: Shared) -> Response:
-    """Counters of all model calls since the gateway started, and of inputs that were cut, for Prometheus."""
+    """For Prometheus: model calls since the gateway started, and what the store sums up of every interaction."""
+    side, now = of(request), shared.clock.now()
+    caps = {name: family.budget.usd_per_month for name, family in shared.families.families.items()}
+    caps[""] = shared.settings.usd_per_month
     try:
-        truncated = shared.read(shared.store.exposures.truncated)
+        of_store = shared.read(
+            lambda tx: side.store_metrics.collect(tx, shared.store, now=now, month=month_of(now), caps=caps)
+        )
     except Busy:  # the model calls are counted here
-        truncated = []
-    return Response(of(request).metrics.text(truncated), media_type="text/plain; version=0.0.4")
+        of_store = []
+    return Response(side.metrics.text(of_store), media_type="text/plain; version=0.0.4")
 
 
 async def _end_calls(side: ModelSide) -> None:

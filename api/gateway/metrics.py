@@ -1,14 +1,11 @@
-"""Counts of model calls, as Prometheus reads them."""
+"""Counts of the gateway's own model calls, as Prometheus reads them; ``store_metrics.py`` has those of the store."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric, generate_latest
-from prometheus_client.core import CounterMetricFamily
 from prometheus_client.registry import Collector
-
-from optimizer.ports import TruncatedInput
 
 BUCKETS_S = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0)
 CALL = ("family", "model")
@@ -20,16 +17,19 @@ class Metrics:
     def __init__(self) -> None:
         self._registry = registry = CollectorRegistry()
         self.requests = Counter(
-            "llm_requests_total", "Calls sent to a model, retries and fallbacks included", CALL, registry=registry
+            "llm_calls_total", "Calls sent to a model, retries and fallbacks included", CALL, registry=registry
         )
         self.tokens_input = Counter(
-            "llm_tokens_input_total", "Tokens read by the model in calls that it answered", CALL, registry=registry
+            "llm_call_tokens_input_total", "Tokens read by the model in calls that it answered", CALL, registry=registry
         )
         self.tokens_output = Counter(
-            "llm_tokens_output_total", "Tokens written by the model in calls that it answered", CALL, registry=registry
+            "llm_call_tokens_output_total",
+            "Tokens written by the model in calls that it answered",
+            CALL,
+            registry=registry,
         )
         self.cost_dollars = Counter(
-            "llm_cost_dollars_total",
+            "llm_call_cost_dollars_total",
             "Dollars of calls that were answered, where the price is known",
             CALL,
             registry=registry,
@@ -57,34 +57,23 @@ class Metrics:
             registry=registry,
         )
         self.request_duration = Histogram(
-            "llm_request_duration_seconds",
+            "llm_call_duration_seconds",
             "Time of a call that was answered, to its last token",
             CALL,
             buckets=BUCKETS_S,
             registry=registry,
         )
         self.time_to_first_token = Histogram(
-            "llm_time_to_first_token_seconds",
+            "llm_call_time_to_first_token_seconds",
             "Time to the first token of streamed calls",
             CALL,
             buckets=BUCKETS_S,
             registry=registry,
         )
 
-    def text(self, truncated: Iterable[TruncatedInput] = ()) -> str:
-        """Prometheus' exposition format 0.0.4.
-
-        Args:
-            truncated: what all processes have counted since the store was made.
-        """
-        counts = CounterMetricFamily(
-            "llm_inputs_truncated",
-            "Chats and renders of which an input was cut, since the store was made",
-            labels=("family", "input"),
-        )
-        for row in truncated:
-            counts.add_metric((row.family, row.input), row.n_requests)
-        return generate_latest(_WithoutStartTimes(self._registry, counts)).decode()
+    def text(self, of_store: Iterable[Metric] = ()) -> str:
+        """Prometheus' exposition format 0.0.4, with what ``store_metrics.py`` reads beside it."""
+        return generate_latest(_WithoutStartTimes(self._registry, *of_store)).decode()
 
 
 class _WithoutStartTimes(Collector):

@@ -21,6 +21,7 @@ from api.gateway.hourly_money import HourlyMoney
 from api.gateway.metrics import Metrics
 from api.gateway.reader import Reader
 from api.gateway.response_cache import ResponseCache
+from api.gateway.store_metrics import StoreMetrics
 from optimizer.core.base.errors import Busy, InvalidInput
 from optimizer.core.evaluation.judging.calibration import Calibration, judge_identity
 from optimizer.core.evaluation.scoring import Judge
@@ -129,6 +130,7 @@ class ModelSide:
     catalogue: Models
     spool: Spool  # takes records that the store does not take at once
     metrics: Metrics = field(default_factory=Metrics)
+    store_metrics: StoreMetrics = field(default_factory=StoreMetrics)
     models: GuardedModels = field(init=False)
     calls: ModelCalls = field(default_factory=ModelCalls)
     money: HourlyMoney = field(default_factory=HourlyMoney)

@@ -31,5 +31,5 @@ async def models(request: Request, shared: Shared) -> Response:
 
 @routes.get("/metrics", response_class=PlainTextResponse, **guarded("read", passed_on=True))
 async def metrics(request: Request, shared: Shared) -> Response:
-    """Counters of model calls in Prometheus' text format, as the gateway keeps them."""
+    """Figures in Prometheus' text format: of the gateway's model calls, and of what the store sums up."""
     return await shared.gateway.forward(request)

@@ -303,6 +303,9 @@ class Exposures(Protocol):
     def renderings(self, tx: Transaction, family: str, variant: str) -> Renderings:
         """Of all that was ever fetched, by clients that decide in process, too."""
 
+    def counts(self, tx: Transaction) -> dict[tuple[str, bool], int]:
+        """Exposures by family and whether they were in a rollout."""
+
     def add_truncated(self, tx: Transaction, counts: Mapping[tuple[str, str], int], at: datetime) -> None:
         """Requests by (family, input) of which the input was cut, up to this time; counts add up."""
 

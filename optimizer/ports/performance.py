@@ -70,6 +70,9 @@ class MinuteStats(Protocol):
         others. None where minutes would have to be read, of which there are no such sums.
         """
 
+    def days(self, tx: Transaction, since: datetime, until: datetime) -> list[MinuteSums]:
+        """The sums of the days that begin in [since, until), of every family; the last one as far as it has come."""
+
     def n_judged(self, tx: Transaction, since: datetime, until: datetime) -> dict[str, int]:
         """How many scores of judges each family had, by the sums that ``of_all`` reads."""
 

@@ -45,6 +45,9 @@ class Rollouts(Protocol):
     def renew_lease(self, tx: Transaction, id: str, until: datetime) -> None:
         """No decision and no new version: a lease is a heartbeat."""
 
+    def decision_counts(self, tx: Transaction) -> dict[tuple[str, str], int]:
+        """How many there are by family and kind."""
+
     def decisions(self, tx: Transaction, rollout: str) -> list[Decision]: ...
     def last_decision(self, tx: Transaction, rollout: str) -> Decision | None: ...
 

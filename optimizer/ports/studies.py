@@ -138,6 +138,9 @@ class Journal(Protocol):
         ``usd_of_no_study``.
         """
 
+    def counts(self, tx: Transaction) -> dict[str, int]:
+        """How many calls there are by status: sent, settled, failed, lost."""
+
     def spend_by_purpose(self, tx: Transaction, study: str) -> dict[str, Spend]:
         """``spend``, told apart by what the calls were for: search, confirmation, and so on."""
 

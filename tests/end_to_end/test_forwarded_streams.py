@@ -73,7 +73,7 @@ def test_no_header_stands_twice_in_an_answer_that_was_passed_on(ways) -> None:
 
 def test_the_counts_of_model_calls_are_at_the_apis_address_too(ways) -> None:
     api, gateway, _, _ = ways
-    assert "llm_requests_total" in httpx.get(f"{api}/metrics").text
+    assert "llm_calls_total" in httpx.get(f"{api}/metrics").text
     assert (
         httpx.get(f"{api}/metrics").headers["content-type"] == httpx.get(f"{gateway}/metrics").headers["content-type"]
     )

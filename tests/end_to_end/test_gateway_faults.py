@@ -208,10 +208,10 @@ def test_metrics_count_calls_tokens_money_and_times_by_model_and_family(world: W
 
     until(lambda: figures()[f"llm_active_requests{label}"] == 0, "the stream to have ended there, too")
     of_bare = figures()
-    assert of_bare[f"llm_requests_total{label}"] >= 1
-    assert of_bare[f"llm_tokens_input_total{label}"] >= 1000
-    assert of_bare[f"llm_tokens_output_total{label}"] >= 100
-    buckets = [value for name, value in of_bare.items() if name.startswith("llm_request_duration_seconds_bucket")]
+    assert of_bare[f"llm_calls_total{label}"] >= 1
+    assert of_bare[f"llm_call_tokens_input_total{label}"] >= 1000
+    assert of_bare[f"llm_call_tokens_output_total{label}"] >= 100
+    buckets = [value for name, value in of_bare.items() if name.startswith("llm_call_duration_seconds_bucket")]
     assert buckets == sorted(buckets)
-    assert buckets[-1] == of_bare[f"llm_request_duration_seconds_count{label}"]
+    assert buckets[-1] == of_bare[f"llm_call_duration_seconds_count{label}"]
     assert of_bare[f"llm_time_to_first_token_seconds_count{label}"] >= 1

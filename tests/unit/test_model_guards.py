@@ -236,7 +236,7 @@ def test_all_families_share_a_models_breaker_and_each_has_its_own_counts() -> No
     assert 'llm_errors_total{family="one",kind="timeout",model="a"} 2' in text
     assert 'llm_errors_total{family="two",kind="timeout",model="a"} 1' in text
     assert 'llm_errors_total{family="two",kind="paused",model="a"} 1' in text
-    assert 'llm_requests_total{family="two",model="a"} 1' in text
+    assert 'llm_calls_total{family="two",model="a"} 1' in text
 
 
 # --- places and queue -------------------------------------------------------------------------------------------------
@@ -475,4 +475,4 @@ def test_a_piece_nested_without_end_is_refused() -> None:
 def test_label_values_are_escaped_in_the_metrics() -> None:
     metrics = Metrics()
     metrics.requests.labels(family="f", model='a"b\\c\nd').inc()
-    assert 'llm_requests_total{family="f",model="a\\"b\\\\c\\nd"} 1' in metrics.text()
+    assert 'llm_calls_total{family="f",model="a\\"b\\\\c\\nd"} 1' in metrics.text()

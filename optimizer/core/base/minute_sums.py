@@ -100,13 +100,14 @@ def capped_moments(histogram: Mapping[str, int], cap: float) -> tuple[float, flo
 class MinuteSums:
     """Sums of the events of one family, variant, model and source that were received in one minute.
 
-    ``source`` is "" for interactions, whose errors, latency, cost and tokens are counted (``n_tokens`` name theirs);
-    for feedback it says who judged, and success and score are counted; ``n_low_scores`` are below .80.
-    ``n_with_parts`` requests name their calls, as a policy's do: of these ``n_retried`` asked a model again for a
-    better answer, and in ``n_tools_ignored`` a check found that an answer did not use the results of its tools.
-    ``issues``: how often a check found something, or a judge words to itself, as "check NAME" and "judge NAME".
-    ``scores``: how often each score came, by ``judge_mark`` of the judge that gave it, or "". ``variant`` and ``model``
-    are "" where the event names none; feedback has the model of its interaction.
+    ``source`` is "" for interactions, whose errors, latency, cost and tokens are counted (``n_tokens`` name theirs),
+    and of those that were streamed (``n_streamed``: they name a time to the first token) that time; for feedback it
+    says who judged, and success and score are counted; ``n_low_scores`` are below .80. ``n_with_parts`` requests name
+    their calls, as a policy's do: of these ``n_retried`` asked a model again for a better answer, and in
+    ``n_tools_ignored`` a check found that an answer did not use the results of its tools. ``issues``: how often a check
+    found something, or a judge words to itself, as "check NAME" and "judge NAME". ``scores``: how often each score
+    came, by ``judge_mark`` of the judge that gave it, or "". ``variant`` and ``model`` are "" where the event names
+    none; feedback has the model of its interaction.
 
     In sums of an hour or a day ``minute`` is its start.
     """
@@ -121,6 +122,10 @@ class MinuteSums:
     n_latency: int = 0
     latency_sum_ms: float = 0.0
     latency_histogram: Histogram = field(default_factory=dict)
+    n_streamed: int = 0
+    n_streamed_errors: int = 0
+    first_token_sum_ms: float = 0.0
+    first_token_histogram: Histogram = field(default_factory=dict)
     n_cost: int = 0
     cost_sum_usd: float = 0.0
     cost_histogram: Histogram = field(default_factory=dict)
@@ -147,10 +152,16 @@ class MinuteSums:
         cost_usd: float | None,
         tokens: tuple[int | None, int | None] = (None, None),
         parts: Sequence[Mapping[str, Any]] | None = None,
+        first_token_ms: float | None = None,
     ) -> None:
         """``tokens``: in and out."""
         self.n += 1
         self.n_errors += failed
+        if first_token_ms is not None:
+            self.n_streamed += 1
+            self.n_streamed_errors += failed
+            self.first_token_sum_ms += first_token_ms
+            add(self.first_token_histogram, first_token_ms)
         if parts:
             self.n_with_parts += 1
             self.n_retried += any(part.get("purpose") in ASKED_AGAIN for part in parts)
@@ -196,7 +207,7 @@ class MinuteSums:
         """Adds the sums of another minute or kind; ``times`` -1 takes them away."""
         for name in _NUMBERS:
             setattr(self, name, getattr(self, name) + times * getattr(other, name))
-        for histogram in ("latency_histogram", "cost_histogram", "issues"):
+        for histogram in ("latency_histogram", "first_token_histogram", "cost_histogram", "issues"):
             _add(getattr(self, histogram), getattr(other, histogram), times)
         for judge, counts in other.scores.items():
             _add(self.scores.setdefault(judge, {}), counts, times)

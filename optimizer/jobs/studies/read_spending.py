@@ -21,10 +21,11 @@ def monthly_left(tx: Transaction, store: Store, clock: Clock, family: str, limit
     """
     if limits.family_usd is None and limits.all_usd is None:
         return Remainder()
-    return left_of(limits, _spends(tx, store, month_of(clock.now())), family)
+    return left_of(limits, month_spends(tx, store, month_of(clock.now())), family)
 
 
-def _spends(tx: Transaction, store: Store, since: datetime) -> list[RunSpend]:
+def month_spends(tx: Transaction, store: Store, since: datetime) -> list[RunSpend]:
+    """Of every study and run that had not ended before ``since``, when the month began, and of calls of none."""
     others = store.journal.usd_without_a_run(tx, since)
     return [
         *store.studies.spent_since(tx, since),
@@ -74,7 +75,7 @@ def read_spending(context: Context, request: Request) -> MonthSpending:
     """What studies, judge runs, comparisons and evaluations spent this month and have reserved, against their caps."""
     store, since = context.store, month_of(context.clock.now())
     with store.read() as tx:
-        spends = [spend for spend in _spends(tx, store, since) if context.sees(spend.family)]
+        spends = [spend for spend in month_spends(tx, store, since) if context.sees(spend.family)]
         kinds = {run.id: str(run.kind) for run in store.runs.unfinished(tx)}
     unfinished = [
         UnfinishedSpend(

@@ -100,6 +100,9 @@ class JournalTable:
         query = select(_C.family, _SPENT[0]).where(_C.study.is_(None), _C.sent_at >= since).group_by(_C.family)
         return {family or "": float(usd or 0.0) for family, usd in tx.execute(query).tuples()}
 
+    def counts(self, tx: Connection) -> dict[str, int]:
+        return {status: n for status, n in tx.execute(select(CALLS.c.status, func.count()).group_by(CALLS.c.status))}
+
     def spend_by_purpose(self, tx: Connection, study: str) -> dict[str, Spend]:
         query = (
             select(CALLS.c.purpose, *_SPENT)

@@ -98,6 +98,7 @@ class MinuteStatTables:
                 _I.input_tokens,
                 _I.output_tokens,
                 _I.parts,
+                _I.time_to_first_token_ms,
             )
             for row in tx.execute(served.where(_within(INTERACTIONS, family, start, until))):
                 minute = _sums_of(sums, family, row.received_at, row.variant, row.model, "")
@@ -107,6 +108,7 @@ class MinuteStatTables:
                     cost_usd=row.cost_usd,
                     tokens=(row.input_tokens, row.output_tokens),
                     parts=row.parts,
+                    first_token_ms=row.time_to_first_token_ms,
                 )
         for family in families_in(tx, FEEDBACK_EVENTS):
             judge, signs = (
@@ -178,6 +180,10 @@ class MinuteStatTables:
                     of_all[row.minute, row.model, row.source].add(row, -1)
             sums += [row for row in of_all.values() if row.n]
         return sums
+
+    def days(self, tx: Connection, since: datetime, until: datetime) -> list[MinuteSums]:
+        families = [family for family in families_in(tx, LONGER) if family != ALL_FAMILIES]
+        return [row for some in chunks(families) for row in _read_longer(tx, DAY, (since, until), some)]
 
     def n_judged(self, tx: Connection, since: datetime, until: datetime) -> dict[str, int]:
         counts: dict[str, int] = {}

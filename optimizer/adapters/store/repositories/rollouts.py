@@ -108,6 +108,11 @@ class RolloutTables:
     def renew_lease(self, tx: Connection, id: str, until: datetime) -> None:
         tx.execute(_RENEW, {"of_id": id, "until": until})
 
+    def decision_counts(self, tx: Connection) -> dict[tuple[str, str], int]:
+        d, r = DECISIONS.c, ROLLOUTS.c
+        query = select(r.family, d.kind, func.count()).select_from(DECISIONS.join(ROLLOUTS, d.rollout == r.id))
+        return {(family, kind): n for family, kind, n in tx.execute(query.group_by(r.family, d.kind))}
+
     def decisions(self, tx: Connection, rollout: str) -> list[Decision]:
         query = select(DECISIONS).where(DECISIONS.c.rollout == rollout).order_by(DECISIONS.c.seq)
         return [_decision(row) for row in tx.execute(query).mappings()]

@@ -178,6 +178,11 @@ class ExposureTable:
         n_nearest = int(tx.execute(of_nearest).scalar() or 0)
         return Renderings(n_nearest=n_nearest, n_fixed=max(0, int(tx.execute(of_all).scalar() or 0) - n_nearest))
 
+    def counts(self, tx: Connection) -> dict[tuple[str, bool], int]:
+        in_rollout = (_S.rollout != "").label("in_rollout")
+        query = select(_S.family, in_rollout, func.sum(_S.n_exposed)).group_by(_S.family, in_rollout)
+        return {(family, bool(is_in)): int(n) for family, is_in, n in tx.execute(query)}
+
     def add_truncated(self, tx: Connection, counts: Mapping[tuple[str, str], int], at: datetime) -> None:
         rows = [
             {"family": family, "input": input, "n_requests": n, "last_at": at}

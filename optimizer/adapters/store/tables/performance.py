@@ -45,6 +45,10 @@ class MinuteStatRow(Row):
     n_latency: int = 0
     latency_sum_ms: float = 0.0
     latency_histogram: dict[str, Any] = json_field()  # bucket (see core/base/minute_sums.py) -> n
+    n_streamed: int = 0
+    n_streamed_errors: int = 0
+    first_token_sum_ms: float = 0.0
+    first_token_histogram: dict[str, Any] = json_field()
     n_cost: int = 0
     cost_sum_usd: float = 0.0
     cost_histogram: dict[str, Any] = json_field()
@@ -79,6 +83,10 @@ class StatSumRow(Row):
     n_latency: int
     latency_sum_ms: float
     latency_histogram: dict[str, Any] = json_field()
+    n_streamed: int
+    n_streamed_errors: int
+    first_token_sum_ms: float
+    first_token_histogram: dict[str, Any] = json_field()
     n_cost: int
     cost_sum_usd: float
     cost_histogram: dict[str, Any] = json_field()
