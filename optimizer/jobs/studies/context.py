@@ -41,6 +41,7 @@ from optimizer.jobs.calls.call_model import JournaledModel
 from optimizer.jobs.calls.student_shelf import is_student, students_among
 from optimizer.jobs.context import JobContext
 from optimizer.jobs.dataset.golden_scenarios import asked_by, asks, golden_examples, with_kept_golden
+from optimizer.jobs.dataset.weigh_examples import weights_by_chance
 from optimizer.jobs.studies.evaluation import Measures
 from optimizer.jobs.studies.transitions import next_status
 from optimizer.ports import Clock, ModelSource, Store, TierAnswers, Transaction
@@ -305,9 +306,15 @@ class StudyRun:
     def tier_rows(self, evaluator: Measures, variant: Variant, examples: Sequence[Example]) -> list[dict[str, Any]]:
         """``evaluator.tier_rows``; their numbers, and no text, are kept for the study's report.
 
-        Beside its own numbers each tier has its ``agreement`` with the next one, where that answered.
+        Beside its own numbers each tier has its ``agreement`` with the next one, where that answered. A row whose
+        example came from a request that a student answered has the ``weight`` of its chance.
         """
-        rows = evaluator.tier_rows(variant, examples)
+        with self.store.read() as tx:
+            weights = weights_by_chance(tx, self.store, self.family, examples)
+        rows = [
+            {**row, "weight": weights[example.id]} if example.id in weights else row
+            for row, example in zip(evaluator.tier_rows(variant, examples), examples, strict=True)
+        ]
         tiers = tuple(variant.policy.get("tiers") or ())
         following = dict(pairwise(tiers))
         numbers = [

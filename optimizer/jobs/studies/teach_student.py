@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from optimizer.core.base.errors import DatasetTooSmall
 from optimizer.core.base.phrasing import count
-from optimizer.core.dataset.examples import Example
 from optimizer.core.evaluation.trivial_baselines import MOST_UNSEEN, NO_LABELS
 from optimizer.core.family.rendering import expected_text
-from optimizer.core.policy.policy import Policy, parse_policy
 from optimizer.core.policy.tiers import NO_SECOND_ANSWER, student_fault
 from optimizer.core.predictor.student import input_text, rows_within
 from optimizer.core.predictor.teaching import MOST_ROWS, TeachingRow
-from optimizer.core.rollout.student_watch import teaching_weight
 from optimizer.core.search.strategy import proposers_of, searched_tiers
 from optimizer.jobs.calls.student_shelf import is_student
 from optimizer.jobs.dataset.build_dataset import teaching_examples
+from optimizer.jobs.dataset.weigh_examples import weights_by_chance
 from optimizer.jobs.studies.context import StudyRun
 from optimizer.ports import Transaction
 
@@ -67,7 +65,7 @@ def _taught(run: StudyRun) -> str:
         raise DatasetTooSmall("This process has nothing to teach a student with.")
     with store.read() as tx:
         examples = teaching_examples(family, store, tx, MOST_ROWS)
-        weights = _weights(tx, run, examples)
+        weights = weights_by_chance(tx, store, family, examples)
     examples = [example for example in examples if weights.get(example.id, 1.0) > 0]
     labels = [expected_text(family.output, example.expected) for example in examples]
     n_single = sum(n == 1 for n in Counter(labels).values())
@@ -99,27 +97,3 @@ def _taught(run: StudyRun) -> str:
 
     store.write(keep, rows=2)
     return id
-
-
-def _weights(tx: Transaction, run: StudyRun, examples: Sequence[Example]) -> dict[str, float]:
-    """By example, how much it counts where it came from a request; of a request that is no longer kept nobody knows
-    whether a student answered it, so it counts for nothing once the family had one.
-    """
-    store, family = run.store, run.family.name
-    of_requests = {example.id: example.interaction for example in examples if example.interaction is not None}
-    if not of_requests or not store.students.ids(tx, family):
-        return {}
-    requests = {
-        id: next((one for one in same if one.arm.family == family), None)
-        for id, same in store.events.interactions(tx, set(of_requests.values())).items()
-    }
-    policies = dict[str, Policy]()
-    weights = dict[str, float]()
-    for example, id in of_requests.items():
-        request = requests.get(id)
-        name = str(request.arm.variant) if request is not None else ""
-        if request is not None and name not in policies:
-            record = store.variants.get(tx, family, name)
-            policies[name] = parse_policy(record.variant.policy if record is not None else {})
-        weights[example] = 0.0 if request is None else teaching_weight(request, policies[name])
-    return weights
